@@ -1,0 +1,56 @@
+"""What the configuration says of one backend."""
+
+from typing import Literal, get_args
+
+from msgspec import Struct
+
+Kind = Literal[
+    "llamacpp",
+    "ollama",
+    "vllm",
+    "mlx",
+    "lmstudio",
+    "openai-compatible",
+    "peer",
+    "continuum",
+    "cluster",
+    "openai",
+    "anthropic",
+    "gemini",
+]
+Ring = Literal["machine", "lan", "company", "cloud"]
+Source = Literal["config", "found"]
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+RINGS: tuple[Ring, ...] = get_args(Ring)
+RING_ORDER: dict[Ring, int] = {ring: place for place, ring in enumerate(RINGS)}
+
+
+class Backend(Struct, frozen=True, kw_only=True):
+    """A server that answers inference requests, as configured or found; its live state is a `Node`."""
+
+    id: str
+    name: str
+    kind: Kind
+    ring: Ring
+    url: str
+    enabled: bool = True
+    source: Source = "config"
+    priority: int = 0
+    """Smaller is tried earlier under the `priority` policy."""
+    first_byte_s: float = 300.0
+    """How long a request may wait for its first body byte; a cold model load may take minutes."""
+    idle_s: float = 300.0
+    """How long a stream may pause between two bytes."""
+    has_secret: bool = False
+    """Whether a secret is kept for this backend; the secret itself is never part of this struct."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a probe crosses a network that may drop a packet without meaning it."""
+        return self.ring != "machine"
+
+    @property
+    def is_metered(self) -> bool:
+        """Whether sending a request twice may cost money twice."""
+        return self.ring == "cloud"

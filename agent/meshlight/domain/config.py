@@ -1,0 +1,29 @@
+"""What the user may set; the file it is read from is the store's business."""
+
+from msgspec import Struct, field
+
+from meshlight.domain.backend import Backend
+from meshlight.domain.rules import Routing
+
+DEFAULT_PORT = 6374
+"""M-E-S-H on a phone."""
+
+
+class DiscoverySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether local engines are looked for, and the URLs of those that are switched off for good."""
+
+    enabled: bool = True
+    ignored: tuple[str, ...] = ()
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole configuration, valid by construction; secrets are never in it."""
+
+    port: int = DEFAULT_PORT
+    name: str = ""
+    """How this node calls itself; empty means the host's name."""
+    require_key: bool = True
+    """Whether `/v1` wants the local key; False opens it to every program on this machine."""
+    routing: Routing = field(default_factory=Routing)
+    discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
+    backends: tuple[Backend, ...] = ()

@@ -1,0 +1,268 @@
+"""Every error Meshlight knows, in one tree.
+
+MeshlightError
+├── RequestError               the caller can mend it
+│   ├── BadRequest             400  the body or a parameter is wrong
+│   │   └── BadAddress         400  a URL that can't be a backend's
+│   ├── KeyRefused             401  the local key is missing or wrong
+│   ├── Boundary               403  asked from where nobody may ask: foreign Host, Origin or site
+│   ├── NotFound               404  no such thing
+│   │   └── NoSuchModel        404  no backend serves a model of that name
+│   ├── MethodNotAllowed       405  the address exists, the method does not
+│   ├── Conflict               409  it is there already
+│   ├── TooLarge               413  the body is over the limit
+│   ├── WrongType              415  the body is not of the media type asked for
+│   └── CheckFailed            422  a backend was tried before saving, and did not answer as it should
+├── RouteError                 no backend could answer
+│   ├── LoopFound              508  the request went round in a circle between nodes
+│   ├── EveryRouteDown         503  each route was tried or is known to be down
+│   ├── FirstByteTooLate       504  a backend took the request and sent nothing in time
+│   └── BackendBroke           502  a backend answered with something that is no answer
+├── UpstreamError              what one attempt met; the relay turns it into one of the above
+│   ├── ConnectFailed               no connection: nothing was sent
+│   ├── ConnectionLost              the connection ended before the answer did
+│   ├── ReplyTooLate                nothing came in time
+│   ├── BadReply                    it does not speak HTTP as it should
+│   └── ReplyTooLarge               more came than this caller reads
+├── ConfigError                the configuration file can't be used (line, what is wrong)
+├── SecretError                a secret can't be read or kept (state, three fixes)
+└── ServiceError               the service can't start or can't be reached
+
+Each has `code` (for programs), `title` (a sentence for people), `hint` (what to do next) and `status`.
+"""
+
+from typing import ClassVar, Literal
+
+from msgspec import Struct
+
+
+class MeshlightError(Exception):
+    """The root: a sentence that says what failed and where, and a hint that says what to do next."""
+
+    code: ClassVar[str] = "internal_error"
+    type: ClassVar[str] = "api_error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, title: str, hint: str = "") -> None:
+        super().__init__(title)
+        self.title = title
+        self.hint = hint
+
+
+class RequestError(MeshlightError):
+    """The caller can mend it."""
+
+    code = "invalid_request"
+    type = "invalid_request_error"
+    status = 400
+
+
+class BadRequest(RequestError):
+    """The body or a parameter is wrong; `param` names which, where one can be named."""
+
+    def __init__(self, title: str, hint: str = "", param: str | None = None) -> None:
+        super().__init__(title, hint)
+        self.param = param
+
+
+class BadAddress(BadRequest):
+    """A URL that can't be a backend's address."""
+
+    code = "bad_address"
+
+
+class KeyRefused(RequestError):
+    """The local key is missing or wrong; OpenAI clients map the type to their AuthenticationError."""
+
+    code = "invalid_api_key"
+    type = "authentication_error"
+    status = 401
+
+
+class Boundary(RequestError):
+    """Asked from where nobody may ask: a foreign Host, Origin or site."""
+
+    code = "boundary"
+    type = "permission_error"
+    status = 403
+
+
+class NotFound(RequestError):
+    """No such thing."""
+
+    code = "not_found"
+    status = 404
+
+
+class NoSuchModel(NotFound):
+    """No backend serves a model of that name."""
+
+    code = "model_not_found"
+
+
+class MethodNotAllowed(RequestError):
+    """The address exists, the method does not."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+class Conflict(RequestError):
+    """It is there already."""
+
+    code = "conflict"
+    status = 409
+
+
+class TooLarge(RequestError):
+    """The body is over the limit."""
+
+    code = "too_large"
+    status = 413
+
+
+class WrongType(RequestError):
+    """The body is not of the media type asked for."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class CheckFailed(RequestError):
+    """A backend was tried before saving, and did not answer as it should."""
+
+    code = "check_failed"
+    status = 422
+
+
+class RouteError(MeshlightError):
+    """No backend could answer; `retry_after_s` is when asking again may help, `attempts` how many were made."""
+
+    def __init__(
+        self, title: str, hint: str = "", retry_after_s: float | None = None, attempts: int = 0
+    ) -> None:
+        super().__init__(title, hint)
+        self.retry_after_s = retry_after_s
+        self.attempts = attempts
+
+
+class EveryRouteDown(RouteError):
+    """Each route was tried or is known to be down."""
+
+    code = "every_route_down"
+    status = 503
+
+
+class FirstByteTooLate(RouteError):
+    """A backend took the request and sent nothing in time."""
+
+    code = "first_byte_too_late"
+    status = 504
+
+
+class LoopFound(RouteError):
+    """The request went round in a circle between nodes."""
+
+    code = "loop_found"
+    status = 508
+
+
+class BackendBroke(RouteError):
+    """A backend answered with something that is no answer."""
+
+    code = "backend_broke"
+    status = 502
+
+
+ConnectCause = Literal["refused", "name", "tls", "timeout", "unreachable", "forbidden"]
+
+
+class UpstreamError(MeshlightError):
+    """What one attempt met."""
+
+    code = "upstream"
+
+
+class ConnectFailed(UpstreamError):
+    """No connection: nothing was sent, so the request may always go elsewhere."""
+
+    def __init__(self, cause: ConnectCause, title: str) -> None:
+        super().__init__(title)
+        self.cause = cause
+
+
+class ConnectionLost(UpstreamError):
+    """The connection ended before the answer did."""
+
+    def __init__(self, title: str, *, reused: bool, got_bytes: bool) -> None:
+        super().__init__(title)
+        self.reused = reused
+        """Whether the connection had served an earlier exchange (it may have been closing already)."""
+        self.got_bytes = got_bytes
+        """Whether any byte of this answer had come."""
+
+
+class ReplyTooLate(UpstreamError):
+    """Nothing came in time."""
+
+
+class BadReply(UpstreamError):
+    """It does not speak HTTP as it should."""
+
+
+class ReplyTooLarge(UpstreamError):
+    """More came than this caller reads."""
+
+
+class ConfigError(MeshlightError):
+    """The configuration file can't be used; `line` (from 1) says where, when it is known."""
+
+    code = "config"
+
+    def __init__(self, title: str, hint: str = "", line: int | None = None) -> None:
+        super().__init__(title, hint)
+        self.line = line
+
+
+SecretState = Literal["missing", "locked", "no-keyring", "refused"]
+
+
+class SecretError(MeshlightError):
+    """A secret can't be read or kept."""
+
+    code = "secret"
+
+    def __init__(self, state: SecretState, title: str, hint: str = "") -> None:
+        super().__init__(title, hint)
+        self.state = state
+
+
+class ServiceError(MeshlightError):
+    """The service can't start or can't be reached."""
+
+    code = "service"
+
+
+class ErrorBody(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """The inside of OpenAI's error envelope, with Meshlight's hint added."""
+
+    message: str
+    type: str
+    code: str
+    param: str | None = None
+    hint: str = ""
+
+
+class Envelope(Struct, frozen=True):
+    """OpenAI's error envelope: `{"error": {"message", "type", "code", "param"}}`."""
+
+    error: ErrorBody
+
+
+def envelope(error: MeshlightError) -> Envelope:
+    """Put an error into the one shape in which all errors leave the gateway."""
+    message = f"{error.title} {error.hint}".strip() if error.hint else error.title
+    param = error.param if isinstance(error, BadRequest) else None
+    return Envelope(
+        ErrorBody(message=message, type=error.type, code=error.code, param=param, hint=error.hint)
+    )

@@ -1,0 +1,77 @@
+"""The events of the mesh, as `/mesh/events` sends them: each takes the next number (`seq`).
+
+Never a prompt, a key or a body. Fields may be added, not renamed.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from meshlight.domain.health import State
+from meshlight.domain.view import BackendView, HealthChange, Requests
+
+EventName = Literal["snapshot", "health", "topology", "traffic", "refresh", "incident"]
+
+
+class HealthEvent(Struct, frozen=True, kw_only=True):
+    """The health or latency of these backends changed."""
+
+    seq: int
+    backends: tuple[HealthChange, ...]
+
+
+class TopologyEvent(Struct, frozen=True, kw_only=True):
+    """These backends came or changed (whole), those are gone (ids)."""
+
+    seq: int
+    backends: tuple[BackendView, ...]
+    removed: tuple[str, ...] = ()
+
+
+class RouteTraffic(Struct, frozen=True, kw_only=True):
+    """One route in a `traffic` event: counts since the last such event, and what is in flight now."""
+
+    backend: str
+    model: str
+    started: int = 0
+    ok: int = 0
+    failed: int = 0
+    in_flight: int = 0
+
+
+class TrafficEvent(Struct, frozen=True, kw_only=True):
+    """What happened on the routes in the last 250 ms."""
+
+    seq: int
+    routes: tuple[RouteTraffic, ...]
+    router: Requests
+
+
+class RefreshEvent(Struct, frozen=True, kw_only=True):
+    """How far a refresh has come; it is over when `done == total`."""
+
+    seq: int
+    id: str
+    done: int
+    total: int
+
+
+class IncidentEvent(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """A backend changed its state."""
+
+    seq: int
+    backend: str
+    from_: State
+    to: State
+    reason: str
+    text: str
+
+
+Event = HealthEvent | TopologyEvent | TrafficEvent | RefreshEvent | IncidentEvent
+EVENT_NAMES: dict[type[Event], EventName] = {
+    HealthEvent: "health",
+    TopologyEvent: "topology",
+    TrafficEvent: "traffic",
+    RefreshEvent: "refresh",
+    IncidentEvent: "incident",
+}

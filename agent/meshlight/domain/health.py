@@ -1,0 +1,207 @@
+"""How the health of a backend follows from what is seen of it: `observe(old, fact, now) -> new`.
+
+The first result decides; after that two good probes bring a backend up and two bad ones (three where a
+network lies between) take it down, so that a single lost packet never repaints the picture.
+All instants are seconds of one monotonic clock.
+"""
+
+from statistics import median
+from typing import Literal, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from meshlight.domain.backend import Ring
+from meshlight.domain.reason import NOT_CHECKED, OK, Reason
+
+State = Literal["healthy", "warming", "unhealthy", "unknown"]
+
+GOOD_TO_RISE = 2
+BAD_TO_FALL = 2
+BAD_TO_FALL_REMOTE = 3
+FAILURES_TO_EJECT = 3
+EJECT_S = 30.0
+EJECT_MAX_S = 300.0
+WARMING_MAX_S = 300.0
+PERIOD_S = 5.0
+CHANGING_S = 1.0
+CLOUD_PERIOD_S = 60.0
+UNAUTHORIZED_PERIOD_S = 60.0
+BACKOFF_MAX_S = 60.0
+RATE_LIMIT_DEFAULT_S = 60.0
+LATENCIES_KEPT = 5
+
+
+class Answered(Struct, frozen=True):
+    """A probe was answered as it should be; `latency_s` is None when the connection was a new one."""
+
+    latency_s: float | None = None
+
+
+class Loading(Struct, frozen=True):
+    """The backend says that it is loading a model."""
+
+    reason: Reason
+
+
+class Failed(Struct, frozen=True):
+    """A probe failed."""
+
+    reason: Reason
+
+
+class Refused(Struct, frozen=True):
+    """The backend answers, but not us: wrong key or no permission. Certain at once."""
+
+    reason: Reason
+
+
+class Limited(Struct, frozen=True):
+    """The backend asked us to come back later."""
+
+    reason: Reason
+    retry_after_s: float | None = None
+
+
+class Served(Struct, frozen=True):
+    """A request was answered."""
+
+
+class Unreached(Struct, frozen=True):
+    """A request could not even connect: one is enough to go elsewhere."""
+
+    reason: Reason
+
+
+class Broke(Struct, frozen=True):
+    """A request met a 5xx or lost its connection."""
+
+    reason: Reason
+
+
+ProbeFact = Answered | Loading | Failed | Refused | Limited
+TrafficFact = Served | Unreached | Broke | Limited | Refused
+Fact = ProbeFact | TrafficFact
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """What is believed of one backend, and the tallies by which that may change."""
+
+    state: State = "unknown"
+    reason: Reason = NOT_CHECKED
+    since: float = 0.0
+    good: int = 0
+    """Good probes in a row while not healthy."""
+    bad: int = 0
+    """Bad probes in a row."""
+    failures: int = 0
+    """Failed requests in a row."""
+    ejections: int = 0
+    held_until: float = 0.0
+    """Until then no good probe lifts the state: ejected by traffic, or asked to wait."""
+    latencies: tuple[float, ...] = ()
+
+    @property
+    def latency_s(self) -> float | None:
+        """Median of the last warm probes, in seconds."""
+        return median(self.latencies) if self.latencies else None
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether one more probe may change the state."""
+        return (self.state == "healthy" and self.bad > 0) or (self.state == "unhealthy" and self.good > 0)
+
+
+def observe(old: Health, fact: Fact, now: float, ring: Ring) -> Health:
+    """Return the health after one more fact."""
+    match fact:
+        case Answered(latency_s):
+            return _answered(old, latency_s, now)
+        case Loading(reason):
+            return _loading(old, reason, now)
+        case Failed(reason):
+            return _failed(old, reason, now, ring)
+        case Refused(reason):
+            return _become(old, "unhealthy", reason, now, good=0, bad=old.bad + 1)
+        case Limited(reason, retry_after_s):
+            wait = RATE_LIMIT_DEFAULT_S if retry_after_s is None else retry_after_s
+            return _become(old, "unhealthy", reason, now, good=0, held_until=now + wait)
+        case Served():
+            return _served(old, now)
+        case Unreached(reason):
+            return _become(old, "unhealthy", reason, now, good=0, bad=max(old.bad, 1), failures=0)
+        case Broke(reason):
+            return _broke(old, reason, now)
+        case _:
+            assert_never(fact)
+
+
+def probe_delay_s(health: Health, ring: Ring, now: float) -> float:
+    """Seconds until the next probe is due (before the prober's jitter)."""
+    if health.reason.code == "rate-limited":
+        return max(health.held_until - now, CHANGING_S)
+    if health.reason.code in {"unauthorized", "forbidden"}:
+        return UNAUTHORIZED_PERIOD_S
+    if health.is_changing or health.state == "warming":
+        return CHANGING_S
+    if ring == "cloud":
+        return CLOUD_PERIOD_S
+    if health.state == "unhealthy" and ring == "company":
+        return float(min(PERIOD_S * 2 ** min(max(health.bad - BAD_TO_FALL_REMOTE, 0), 6), BACKOFF_MAX_S))
+    return PERIOD_S
+
+
+def _become(old: Health, state: State, reason: Reason, now: float, **tallies: float) -> Health:
+    since = old.since if old.state == state else now
+    return replace(old, state=state, reason=reason, since=since, **tallies)
+
+
+def _answered(old: Health, latency_s: float | None, now: float) -> Health:
+    if latency_s is not None:
+        old = replace(old, latencies=(*old.latencies[-(LATENCIES_KEPT - 1) :], latency_s))
+    if now < old.held_until:
+        return replace(old, bad=0)
+    if old.state == "unhealthy" and old.good + 1 < GOOD_TO_RISE:
+        return replace(old, good=old.good + 1, bad=0)
+    return _become(old, "healthy", OK, now, good=0, bad=0, held_until=0.0)
+
+
+def _loading(old: Health, reason: Reason, now: float) -> Health:
+    if (old.state == "warming" and now - old.since > WARMING_MAX_S) or old.reason.code == "loading-too-long":
+        slow = Reason(
+            "loading-too-long", f"Still loading after {WARMING_MAX_S:.0f} s.", "Look at the engine's log."
+        )
+        return _become(old, "unhealthy", slow, now, good=0, bad=0)
+    return _become(old, "warming", reason, now, good=0, bad=0)
+
+
+def _failed(old: Health, reason: Reason, now: float, ring: Ring) -> Health:
+    limit = BAD_TO_FALL if ring == "machine" else BAD_TO_FALL_REMOTE
+    bad = old.bad + 1
+    if old.state == "healthy" and bad < limit:
+        return replace(old, bad=bad)
+    return _become(old, "unhealthy", reason, now, good=0, bad=bad)
+
+
+def _served(old: Health, now: float) -> Health:
+    if old.state == "unhealthy" and now >= old.held_until and old.good + 1 < GOOD_TO_RISE:
+        return replace(old, good=old.good + 1, failures=0, bad=0)
+    if old.failures or old.ejections:
+        return replace(old, failures=0, ejections=0)
+    return old
+
+
+def _broke(old: Health, reason: Reason, now: float) -> Health:
+    failures = old.failures + 1
+    if failures < FAILURES_TO_EJECT:
+        return replace(old, failures=failures)
+    ejections = old.ejections + 1
+    pause = min(EJECT_S * ejections, EJECT_MAX_S)
+    said = Reason(
+        "failing-requests",
+        f"{failures} requests in a row failed: {reason.text}",
+        f"Requests go elsewhere for {pause:.0f} s. {reason.fix}".strip(),
+    )
+    return _become(
+        old, "unhealthy", said, now, good=0, failures=0, ejections=ejections, held_until=now + pause
+    )

@@ -1,0 +1,153 @@
+"""Which routes can serve a request, in which order, and why not the others: pure and explained.
+
+`rank` looks at every backend that serves the model and gives a verdict on each. The relay walks the usable
+ones in order; `/mesh/route` shows them all. Nothing is hidden: a route that is left out says why.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+from meshlight.domain.backend import RING_ORDER
+from meshlight.domain.rules import Policy, Rule
+from meshlight.domain.snapshot import Node, Snapshot
+
+Tier = Literal["ready", "untried", "last-resort", "excluded"]
+_TIER_ORDER: dict[Tier, int] = {"ready": 0, "untried": 1, "last-resort": 2, "excluded": 3}
+_NEVER = float("inf")
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What routing thinks of one (backend, model) pair: its tier and the reason in words."""
+
+    backend: str
+    model: str
+    tier: Tier
+    why: str
+
+
+class Ranking(Struct, frozen=True, kw_only=True):
+    """The answer for one model name: all verdicts, best first."""
+
+    asked: str
+    model: str
+    policy: Policy
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def candidates(self) -> tuple[Verdict, ...]:
+        """The routes to try, in order.
+
+        Routes that are down are not tried while a better one exists; with nothing better, the best of them
+        is tried once, so that the last route of a model is never blacked out by a wrong belief.
+        """
+        good = tuple(v for v in self.verdicts if v.tier in {"ready", "untried"})
+        return good or tuple(v for v in self.verdicts if v.tier == "last-resort")[:1]
+
+
+def resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
+    """Return the model id that `name` stands for, and the ids of the backends that serve it (perhaps none).
+
+    In order: an alias, a model id, `backend/model` with the backend's id or name. Model ids may themselves
+    contain `/ : @ %`, so an exact id goes before the split.
+    """
+    name = snapshot.routing.aliases.get(name, name)
+    backends = snapshot.routes.get(name)
+    if backends is not None:
+        return name, backends
+    for cut in (place for place, letter in enumerate(name) if letter == "/"):
+        prefix, model = name[:cut], name[cut + 1 :]
+        for node in snapshot.nodes.values():
+            if prefix in {node.backend.id, node.backend.name} and model in node.models:
+                return model, (node.backend.id,)
+    return name, ()
+
+
+def rank(snapshot: Snapshot, name: str, load: Mapping[str, int], now: float, turn: int = 0) -> Ranking:
+    """Judge every route of the model that `name` stands for.
+
+    `load` gives the requests in flight per backend id, `now` is the registry's monotonic clock in seconds,
+    `turn` counts requests and moves the start of `round-robin`.
+    """
+    model, backends = resolve(snapshot, name)
+    policy = snapshot.routing.policy
+    rule = snapshot.routing.rule(model)
+    nodes = [snapshot.nodes[backend] for backend in backends]
+    nearest = min(
+        (RING_ORDER[n.backend.ring] for n in nodes if n.backend.enabled and not _outside(n, rule)), default=0
+    )
+    judged = [(node, *_judge(node, rule, nearest, now)) for node in nodes]
+    if len(judged) > 1:
+        order = _Order(policy, rule, load, turn, len(judged))
+        judged = [
+            entry
+            for _, entry in sorted(
+                enumerate(judged), key=lambda e: (_TIER_ORDER[e[1][1]], *order.key(e[1][0], e[0]))
+            )
+        ]
+    verdicts = tuple(
+        Verdict(backend=node.backend.id, model=model, tier=tier, why=why) for node, tier, why in judged
+    )
+    return Ranking(asked=name, model=model, policy=policy, verdicts=verdicts)
+
+
+def _outside(node: Node, rule: Rule) -> bool:
+    """Whether the rule keeps this backend out altogether."""
+    backend = node.backend
+    pinned_out = bool(rule.pin) and backend.id not in rule.pin and backend.name not in rule.pin
+    return pinned_out or rule.bounds(backend.ring)
+
+
+def _judge(node: Node, rule: Rule, nearest: int, now: float) -> tuple[Tier, str]:
+    backend, health = node.backend, node.health
+    ring = RING_ORDER[backend.ring]
+    if not backend.enabled:
+        return "excluded", "Switched off."
+    if rule.bounds(backend.ring):
+        return "excluded", f"The rule for {rule.model!r} never goes beyond {rule.bound}."
+    if _outside(node, rule):
+        return "excluded", f"The rule for {rule.model!r} is pinned to {', '.join(rule.pin)}."
+    if ring > nearest and ring > RING_ORDER[rule.spill]:
+        return "excluded", (
+            f"A nearer ring serves this model, and no rule lets it spill over to the {backend.ring}."
+        )
+    if health.state == "healthy":
+        return "ready", "Healthy."
+    if health.state == "unknown":
+        return "untried", health.reason.text
+    if health.reason.code == "failing-requests" and now >= health.held_until:
+        return "untried", "Its pause after failed requests is over."
+    return "last-resort", f"{health.state}: {health.reason.text}"
+
+
+class _Order(Struct, frozen=True):
+    """The order among routes of the same tier."""
+
+    policy: Policy
+    rule: Rule
+    load: Mapping[str, int]
+    turn: int
+    count: int
+
+    def key(self, node: Node, place: int) -> tuple[float, ...]:
+        backend = node.backend
+        busy = float(self.load.get(backend.id, 0))
+        latency = _NEVER if node.health.latency_s is None else node.health.latency_s
+        ring = float(RING_ORDER[backend.ring])
+        prefer = self.rule.prefer
+        wished = next(
+            (float(i) for i, wish in enumerate(prefer) if wish in {backend.id, backend.name}),
+            float(len(prefer)),
+        )
+        match self.policy:
+            case "priority":
+                return (wished, float(backend.priority), ring, busy, latency)
+            case "round-robin":
+                return (wished, float((place - self.turn) % self.count))
+            case "least-busy":
+                return (wished, busy, ring, latency)
+            case "fastest":
+                return (wished, latency, busy)
+            case "local-first":
+                return (wished, ring, busy, latency)

@@ -1,0 +1,46 @@
+"""What the user wants of routing: the policy, the aliases, the rules of single models."""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from msgspec import Struct, field
+
+from meshlight.domain.backend import RING_ORDER, Ring
+
+Policy = Literal["local-first", "priority", "round-robin", "least-busy", "fastest"]
+
+
+class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A wish for the models whose id matches `model` (a glob such as `llama-*`); the first match counts."""
+
+    model: str
+    pin: tuple[str, ...] = ()
+    """Only these backends (id or name)."""
+    prefer: tuple[str, ...] = ()
+    """These backends first, in this order."""
+    bound: Ring | None = None
+    """Never beyond this ring, whatever happens."""
+    spill: Ring = "company"
+    """How far a request may go when nearer routes are down. A cloud costs money and takes the prompt out
+    of the house, so it is used instead of a nearer route only where a rule says `spill = "cloud"`."""
+
+    def bounds(self, ring: Ring) -> bool:
+        """Whether `ring` lies beyond this rule's bound."""
+        return self.bound is not None and RING_ORDER[ring] > RING_ORDER[self.bound]
+
+
+class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The user's wishes as a whole."""
+
+    policy: Policy = "local-first"
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Another name → the model (or `backend/model`) it stands for; not followed twice."""
+    rules: tuple[Rule, ...] = ()
+
+    def rule(self, model: str) -> Rule:
+        """Return the first rule that matches `model`, or the rule that wishes nothing."""
+        return next((rule for rule in self.rules if fnmatchcase(model, rule.model)), _NO_WISH)
+
+
+_NO_WISH = Rule(model="*")

@@ -1,0 +1,63 @@
+"""The state of the mesh at one moment: published by the registry, never changed afterwards."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct, field
+
+from meshlight.domain.backend import Backend
+from meshlight.domain.health import Health
+from meshlight.domain.rules import Routing
+
+Light = Literal["green", "amber", "red", "grey"]
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """One backend with its live state."""
+
+    backend: Backend
+    health: Health = field(default_factory=Health)
+    models: tuple[str, ...] = ()
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """The whole mesh; `routes` lists, for each model id, the ids of the backends that serve it."""
+
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    routing: Routing = field(default_factory=Routing)
+
+
+def index(nodes: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
+    """Return the routes of the enabled backends: model id → backend ids, both in order of appearance."""
+    routes: dict[str, tuple[str, ...]] = {}
+    for node in nodes.values():
+        if node.backend.enabled:
+            for model in node.models:
+                routes[model] = (*routes.get(model, ()), node.backend.id)
+    return routes
+
+
+def light(nodes: Mapping[str, Node]) -> tuple[Light, str]:
+    """Return the colour of the whole mesh and the reason in words.
+
+    First match wins: red when every enabled backend is unhealthy, amber when some enabled backend is
+    unhealthy or warming, green when all enabled ones are healthy, grey otherwise (nothing
+    enabled, or not yet known).
+    """
+    enabled = [node for node in nodes.values() if node.backend.enabled]
+    if not enabled:
+        return "grey", "No backend is enabled." if nodes else "No backend found yet."
+    down = [node for node in enabled if node.health.state == "unhealthy"]
+    warming = [node for node in enabled if node.health.state == "warming"]
+    if down:
+        first = down[0]
+        said = f"{len(down)} of {len(enabled)} down: {first.backend.name}: {first.health.reason.text}"
+        return ("red" if len(down) == len(enabled) else "amber"), said
+    if warming:
+        first = warming[0]
+        return "amber", f"{len(warming)} of {len(enabled)} warming up: {first.backend.name}"
+    if all(node.health.state == "healthy" for node in enabled):
+        count = len(enabled)
+        return "green", "The backend is healthy." if count == 1 else f"All {count} backends are healthy."
+    return "grey", "Checking the backends."

@@ -1,0 +1,176 @@
+"""The snapshot as apps see it at `/mesh/snapshot`: times are ages in seconds, latencies milliseconds.
+
+Apps build on these fields: add to them, never rename or bend one.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Struct, field
+
+from meshlight.domain.backend import Backend, Kind, Ring, Source
+from meshlight.domain.health import Health, State
+from meshlight.domain.snapshot import Light, Node, Snapshot, light
+
+
+class Requests(Struct, frozen=True, kw_only=True):
+    """Counts of requests since the service started: total = successful + failed + cancelled + in flight."""
+
+    total: int = 0
+    successful: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    """The client left before the answer was whole; nobody's fault."""
+    in_flight: int = 0
+
+
+class Work(Requests, frozen=True, kw_only=True):
+    """Counts of one backend or model, with what its answers told."""
+
+    first_byte_ms: float | None = None
+    """Median time to the first body byte of the last answers, in milliseconds."""
+    tokens_in: int = 0
+    """Prompt tokens, where `usage` said them."""
+    tokens_out: int = 0
+    """Completion tokens, where `usage` said them."""
+
+
+class HealthView(Struct, frozen=True, kw_only=True):
+    """The state with its reason: code for programs, text and fix for people."""
+
+    state: State
+    reason: str
+    text: str
+    fix: str
+    since_s: float
+
+
+class BackendView(Struct, frozen=True, kw_only=True):
+    """One backend; `latency_ms` is the median of the last five probes on a warm connection."""
+
+    id: str
+    name: str
+    kind: Kind
+    ring: Ring
+    url: str
+    enabled: bool
+    source: Source
+    health: HealthView
+    latency_ms: float | None
+    models: tuple[str, ...]
+    in_flight: int
+    requests: Work
+
+
+class ModelView(Struct, frozen=True, kw_only=True):
+    """One model id, the enabled backends that serve it, and its own counts once it was asked for."""
+
+    id: str
+    backends: tuple[str, ...]
+    requests: Work | None = None
+
+
+class RouterView(Struct, frozen=True, kw_only=True):
+    """The node itself."""
+
+    node_id: str
+    name: str
+    version: str
+    status: str
+    uptime_s: float
+    requests: Requests
+
+
+class SnapshotView(Struct, frozen=True, kw_only=True):
+    """The whole mesh, as `/mesh/snapshot` gives it."""
+
+    seq: int
+    router: RouterView
+    light: Light
+    light_reason: str
+    backends: tuple[BackendView, ...]
+    models: tuple[ModelView, ...]
+    notices: tuple[str, ...] = field(default_factory=tuple)
+    """What the user should know of the service itself, such as a configuration file that can't be read."""
+
+
+class HealthChange(Struct, frozen=True, kw_only=True):
+    """One backend in a `health` event."""
+
+    id: str
+    enabled: bool
+    health: HealthView
+    latency_ms: float | None
+
+
+_IDLE = Work()
+
+
+def health_view(health: Health, now: float) -> HealthView:
+    """Show a health at the monotonic instant `now`."""
+    return HealthView(
+        state=health.state,
+        reason=health.reason.code,
+        text=health.reason.text,
+        fix=health.reason.fix,
+        since_s=round(max(now - health.since, 0.0), 1),
+    )
+
+
+def latency_ms(health: Health) -> float | None:
+    """Return the shown latency in milliseconds."""
+    return None if health.latency_s is None else round(health.latency_s * 1000, 1)
+
+
+def backend_view(node: Node, work: Work | None, now: float) -> BackendView:
+    """Show one backend."""
+    backend: Backend = node.backend
+    done = work or _IDLE
+    return BackendView(
+        id=backend.id,
+        name=backend.name,
+        kind=backend.kind,
+        ring=backend.ring,
+        url=backend.url,
+        enabled=backend.enabled,
+        source=backend.source,
+        health=health_view(node.health, now),
+        latency_ms=latency_ms(node.health),
+        models=node.models,
+        in_flight=done.in_flight,
+        requests=done,
+    )
+
+
+def health_change(node: Node, now: float) -> HealthChange:
+    """Show one backend's health alone."""
+    return HealthChange(
+        id=node.backend.id,
+        enabled=node.backend.enabled,
+        health=health_view(node.health, now),
+        latency_ms=latency_ms(node.health),
+    )
+
+
+def snapshot_view(
+    snapshot: Snapshot,
+    seq: int,
+    router: RouterView,
+    by_backend: Mapping[str, Work],
+    by_model: Mapping[str, Work],
+    now: float,
+    notices: tuple[str, ...] = (),
+) -> SnapshotView:
+    """Show the whole mesh at the monotonic instant `now`."""
+    colour, why = light(snapshot.nodes)
+    return SnapshotView(
+        seq=seq,
+        router=router,
+        light=colour,
+        light_reason=why,
+        backends=tuple(backend_view(n, by_backend.get(n.backend.id), now) for n in snapshot.nodes.values()),
+        models=tuple(
+            ModelView(id=model, backends=ids, requests=by_model.get(model))
+            for model, ids in snapshot.routes.items()
+        ),
+        notices=notices,
+    )
