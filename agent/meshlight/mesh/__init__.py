@@ -1,0 +1,1 @@
+"""What is alive now: registry, prober, discovery, traffic."""

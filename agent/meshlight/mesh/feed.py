@@ -1,0 +1,114 @@
+"""Turns what the registry and the traffic counts tell into numbered events, and shows the whole picture."""
+
+from collections.abc import Callable
+
+from meshlight.domain.events import HealthEvent, IncidentEvent, RefreshEvent, TopologyEvent, TrafficEvent
+from meshlight.domain.view import (
+    BackendView,
+    RouterView,
+    SnapshotView,
+    backend_view,
+    health_change,
+    snapshot_view,
+)
+from meshlight.mesh.hub import EventHub
+from meshlight.mesh.prober import Later
+from meshlight.mesh.registry import Change, Registry
+from meshlight.mesh.traffic import Traffic
+
+TRAFFIC_S = 0.25
+LATENCY_S = 1.0
+"""Latencies change with every probe: they are gathered for a second. A changed state goes out at once."""
+
+
+class Feed:
+    """The one publisher of events about the mesh."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        traffic: Traffic,
+        hub: EventHub,
+        clock: Callable[[], float],
+        later: Later,
+        router: Callable[[], RouterView],
+        notices: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
+        self._registry = registry
+        self._traffic = traffic
+        self._hub = hub
+        self._clock = clock
+        self._later = later
+        self._router = router
+        self._notices = notices
+        self._stale: dict[str, None] = {}
+        registry.listen(self._on_change)
+        traffic.on_activity = self._arm_traffic
+        hub.snapshot = self.view
+
+    def view(self) -> SnapshotView:
+        """Show the whole mesh, numbered so that the events after it add up to what comes next."""
+        self._flush_health()
+        self._flush_traffic()
+        return snapshot_view(
+            self._registry.snapshot,
+            self._hub.seq,
+            self._router(),
+            self._traffic.by_backend(),
+            self._traffic.by_model(),
+            self._clock(),
+            self._notices(),
+        )
+
+    def backend(self, backend_id: str) -> BackendView:
+        """Show one backend; NotFound when there is none."""
+        work = self._traffic.by_backend().get(backend_id)
+        return backend_view(self._registry.node(backend_id), work, self._clock())
+
+    def progress(self, refresh_id: str, done: int, total: int) -> None:
+        """Tell how far a refresh has come."""
+        self._hub.publish(lambda seq: RefreshEvent(seq=seq, id=refresh_id, done=done, total=total))
+
+    def _on_change(self, change: Change) -> None:
+        if change.shape or change.removed:
+            self._flush_traffic()  # a whole backend carries its counts: what is in them must not follow again
+            self._hub.publish(lambda seq: self._topology(seq, change))
+        if change.health:
+            if not self._stale:
+                self._later(LATENCY_S, self._flush_health)
+            self._stale.update(dict.fromkeys(change.health))
+        if change.incident is not None:
+            self._flush_health()
+            backend_id, old, new = change.incident
+            reason = self._registry.node(backend_id).health.reason
+            self._hub.publish(
+                lambda seq: IncidentEvent(
+                    seq=seq, backend=backend_id, from_=old, to=new, reason=reason.code, text=reason.text
+                )
+            )
+
+    def _topology(self, seq: int, change: Change) -> TopologyEvent:
+        nodes = self._registry.snapshot.nodes
+        counts = self._traffic.by_backend()
+        now = self._clock()
+        views = (backend_view(nodes[key], counts.get(key), now) for key in change.shape if key in nodes)
+        return TopologyEvent(seq=seq, backends=tuple(views), removed=change.removed)
+
+    def _flush_health(self) -> None:
+        stale, self._stale = self._stale, {}
+        nodes = self._registry.snapshot.nodes
+        present = [nodes[key] for key in stale if key in nodes]
+        if present:
+            now = self._clock()
+            self._hub.publish(
+                lambda seq: HealthEvent(seq=seq, backends=tuple(health_change(n, now) for n in present))
+            )
+
+    def _arm_traffic(self) -> None:
+        self._later(TRAFFIC_S, self._flush_traffic)
+
+    def _flush_traffic(self) -> None:
+        routes = self._traffic.drain()
+        if routes is not None:
+            requests = self._traffic.router.requests()
+            self._hub.publish(lambda seq: TrafficEvent(seq=seq, routes=routes, router=requests))

@@ -1,0 +1,129 @@
+"""Numbers the events and hands each to every subscriber, encoded once as a server-sent event."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from meshlight.domain.events import EVENT_NAMES, Event
+from meshlight.domain.view import SnapshotView
+
+KEPT = 1024
+"""Events kept for a subscriber that comes back."""
+BEHIND = 256
+"""Frames a slow reader may be behind before it gets a whole snapshot instead."""
+
+
+class Subscription:
+    """One reader of the events; a reader that falls behind loses its backlog and gets a snapshot."""
+
+    def __init__(self, snapshot: Callable[[], bytes], backlog: list[bytes] | None) -> None:
+        self._snapshot = snapshot
+        self._frames: deque[bytes] = deque(backlog or ())
+        self._needs_snapshot = backlog is None
+        self._ended = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def offer(self, frame: bytes) -> None:
+        """Queue a frame."""
+        if not self._needs_snapshot:
+            if len(self._frames) >= BEHIND:
+                self._frames.clear()
+                self._needs_snapshot = True
+            else:
+                self._frames.append(frame)
+        self._wake()
+
+    def end(self) -> None:
+        """Let the reader know that no more will come."""
+        self._ended = True
+        self._wake()
+
+    async def next(self) -> bytes | None:
+        """Return all frames that wait, joined, or wait for one; None at the end."""
+        while True:
+            if self._ended:
+                return None
+            if self._needs_snapshot:
+                self._needs_snapshot = False
+                return self._snapshot()
+            if self._frames:
+                joined = b"".join(self._frames)
+                self._frames.clear()
+                return joined
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class EventHub:
+    """The numbered stream of events.
+
+    `snapshot` gives the whole picture as of `seq`. With nobody listening an event is only a number: whoever
+    comes back later finds a gap and gets a snapshot.
+    """
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.snapshot: Callable[[], SnapshotView] | None = None
+        self._encoder = msgspec.json.Encoder()
+        self._kept: deque[tuple[int, bytes]] = deque(maxlen=KEPT)
+        self._subscriptions: set[Subscription] = set()
+        self._ended = False
+
+    @property
+    def has_readers(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._subscriptions)
+
+    def publish(self, make: Callable[[int], Event]) -> None:
+        """Give an event the next number and hand it on; it is not even made when nobody listens."""
+        self.seq += 1
+        if not self._subscriptions:
+            self._kept.clear()
+            return
+        event = make(self.seq)
+        frame = self._frame(self.seq, EVENT_NAMES[type(event)], self._encoder.encode(event))
+        self._kept.append((self.seq, frame))
+        for subscription in self._subscriptions:
+            subscription.offer(frame)
+
+    def subscribe(self, last_seq: int | None) -> Subscription:
+        """Start reading after event `last_seq`; with None or after a gap, from a snapshot."""
+        backlog: list[bytes] | None = None
+        if last_seq is not None and (
+            last_seq == self.seq or (self._kept and self._kept[0][0] <= last_seq + 1)
+        ):
+            backlog = [frame for seq, frame in self._kept if seq > last_seq] if last_seq <= self.seq else None
+        subscription = Subscription(self._snapshot_frame, backlog)
+        self._subscriptions.add(subscription)
+        if self._ended:
+            subscription.end()
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Stop handing events to this reader."""
+        self._subscriptions.discard(subscription)
+
+    def close(self) -> None:
+        """End every stream, now and from now on."""
+        self._ended = True
+        for subscription in self._subscriptions:
+            subscription.end()
+
+    def _snapshot_frame(self) -> bytes:
+        if self.snapshot is None:
+            raise RuntimeError("The hub has no source of snapshots yet.")
+        view = self.snapshot()
+        return self._frame(view.seq, "snapshot", self._encoder.encode(view))
+
+    @staticmethod
+    def _frame(seq: int, name: str, data: bytes) -> bytes:
+        return b"id: %d\nevent: %s\ndata: %s\n\n" % (seq, name.encode(), data)

@@ -1,0 +1,119 @@
+"""The single owner of the mesh's live state: takes facts, publishes immutable snapshots."""
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from meshlight.domain.backend import Backend
+from meshlight.domain.errors import NotFound
+from meshlight.domain.health import Fact, Health, State, observe
+from meshlight.domain.rules import Routing
+from meshlight.domain.snapshot import Node, Snapshot, index
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """What a new snapshot brought."""
+
+    health: tuple[str, ...] = ()
+    """Backends whose health or latency changed."""
+    shape: tuple[str, ...] = ()
+    """Backends that came, or whose settings or models changed."""
+    removed: tuple[str, ...] = ()
+    incident: tuple[str, State, State] | None = None
+    """The backend that changed its state, from, to."""
+
+
+Listener = Callable[[Change], None]
+
+
+class Registry:
+    """Holds the snapshot; only this class ever makes a new one.
+
+    Listeners are called after the new snapshot is in place, in the order in which they came; none may block.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._snapshot = Snapshot()
+        self._listeners: list[Listener] = []
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The state now; never changed in place."""
+        return self._snapshot
+
+    def now(self) -> float:
+        """The registry's clock: monotonic seconds, those of every instant in a snapshot."""
+        return self._clock()
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` after every change."""
+        self._listeners.append(listener)
+
+    def node(self, backend_id: str) -> Node:
+        """Return one backend's node; NotFound when there is none."""
+        node = self._snapshot.nodes.get(backend_id)
+        if node is None:
+            raise NotFound(
+                f"No backend has the id {backend_id!r}.", "`meshlight backends list` shows them all."
+            )
+        return node
+
+    def put(self, backend: Backend) -> None:
+        """Add a backend, or change its settings; its health is kept unless its address or kind is another."""
+        old = self._snapshot.nodes.get(backend.id)
+        if old is None or (old.backend.url, old.backend.kind) != (backend.url, backend.kind):
+            node = Node(backend=backend, health=Health(since=self._clock()))
+        elif old.backend == backend:
+            return
+        elif backend.enabled and not old.backend.enabled:
+            # What was believed before the pause is stale: the next probe decides.
+            node = replace(old, backend=backend, health=Health(since=self._clock()))
+        else:
+            node = replace(old, backend=backend)
+        self._publish({**self._snapshot.nodes, backend.id: node}, Change(shape=(backend.id,)))
+
+    def remove(self, backend_id: str) -> None:
+        """Forget a backend; unknown ids are none's loss."""
+        if backend_id in self._snapshot.nodes:
+            rest = {key: node for key, node in self._snapshot.nodes.items() if key != backend_id}
+            self._publish(rest, Change(removed=(backend_id,)))
+
+    def route_by(self, routing: Routing) -> None:
+        """Follow other routing wishes from now on."""
+        self._snapshot = replace(self._snapshot, routing=routing)
+
+    def apply(self, backend_id: str, fact: Fact, models: tuple[str, ...] | None = None) -> None:
+        """Take one fact about a backend; a fact about one that is gone or switched off is dropped."""
+        old = self._snapshot.nodes.get(backend_id)
+        if old is None or not old.backend.enabled:
+            return
+        health = observe(old.health, fact, self._clock(), old.backend.ring)
+        reshaped = models is not None and models != old.models
+        if health == old.health and not reshaped:
+            return
+        node = replace(old, health=health, models=models if models is not None else old.models)
+        shown = _shown(health) != _shown(old.health)
+        moved = health.state != old.health.state
+        self._publish(
+            {**self._snapshot.nodes, backend_id: node},
+            Change(
+                health=(backend_id,) if shown else (),
+                shape=(backend_id,) if reshaped else (),
+                incident=(backend_id, old.health.state, health.state) if moved else None,
+            ),
+        )
+
+    def _publish(self, nodes: Mapping[str, Node], change: Change) -> None:
+        reshaped = bool(change.shape or change.removed)
+        routes = index(nodes) if reshaped else self._snapshot.routes
+        self._snapshot = replace(self._snapshot, nodes=nodes, routes=routes)
+        if change.health or reshaped or change.incident:
+            for listener in self._listeners:
+                listener(change)
+
+
+def _shown(health: Health) -> tuple[object, ...]:
+    """Return what of a health anybody can see; the tallies behind it are nobody's event."""
+    return health.state, health.reason, health.latency_s

@@ -1,0 +1,224 @@
+"""Counts what goes through the mesh, and what is in flight now, by which routing spreads a burst."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from statistics import median
+from typing import Literal
+
+from meshlight.domain.events import RouteTraffic
+from meshlight.domain.view import Requests, Work
+
+Outcome = Literal["ok", "failed", "cancelled"]
+
+FIRST_BYTES_KEPT = 20
+
+
+class Tally:
+    """The counts of one backend or model."""
+
+    __slots__ = (
+        "cancelled",
+        "failed",
+        "first_bytes",
+        "in_flight",
+        "successful",
+        "tokens_in",
+        "tokens_out",
+        "total",
+    )
+
+    def __init__(self) -> None:
+        self.total = self.successful = self.failed = self.cancelled = self.in_flight = 0
+        self.tokens_in = self.tokens_out = 0
+        self.first_bytes: deque[float] = deque(maxlen=FIRST_BYTES_KEPT)
+
+    def start(self) -> None:
+        """Count a request in."""
+        self.total += 1
+        self.in_flight += 1
+
+    def end(self, outcome: Outcome) -> None:
+        """Count it out."""
+        self.in_flight -= 1
+        if outcome == "ok":
+            self.successful += 1
+        elif outcome == "failed":
+            self.failed += 1
+        else:
+            self.cancelled += 1
+
+    def requests(self) -> Requests:
+        """Return the counts alone."""
+        return Requests(
+            total=self.total,
+            successful=self.successful,
+            failed=self.failed,
+            cancelled=self.cancelled,
+            in_flight=self.in_flight,
+        )
+
+    def work(self) -> Work:
+        """Return the counts with times and tokens."""
+        return Work(
+            total=self.total,
+            successful=self.successful,
+            failed=self.failed,
+            cancelled=self.cancelled,
+            in_flight=self.in_flight,
+            first_byte_ms=round(median(self.first_bytes) * 1000, 1) if self.first_bytes else None,
+            tokens_in=self.tokens_in,
+            tokens_out=self.tokens_out,
+        )
+
+
+class _Window:
+    """What happened on one route since the last traffic event."""
+
+    __slots__ = ("failed", "in_flight", "ok", "started")
+
+    def __init__(self) -> None:
+        self.started = self.ok = self.failed = self.in_flight = 0
+
+
+class Ticket:
+    """One attempt on one route: a place reserved on a backend, given back by `close`."""
+
+    __slots__ = ("_closed", "_traffic", "backend", "model")
+
+    def __init__(self, traffic: "Traffic", backend: str, model: str) -> None:
+        self._traffic = traffic
+        self._closed = False
+        self.backend = backend
+        self.model = model
+
+    def first_byte(self, seconds: float) -> None:
+        """Note how long the first body byte took."""
+        self._traffic.note_first_byte(self, seconds)
+
+    def tokens(self, prompt: int, completion: int) -> None:
+        """Note what the answer's `usage` said."""
+        self._traffic.note_tokens(self, prompt, completion)
+
+    def close(self, outcome: Outcome) -> None:
+        """Give the place back; closing twice counts once."""
+        if not self._closed:
+            self._closed = True
+            self._traffic.note_end(self, outcome)
+
+
+class Traffic:
+    """All counts. `on_activity` is called when the first thing happens after `drain`, to arm a flush."""
+
+    def __init__(self, on_activity: Callable[[], None] = lambda: None) -> None:
+        self.router = Tally()
+        self.load: dict[str, int] = {}
+        """Requests in flight per backend id."""
+        self.on_activity = on_activity
+        self._backends: dict[str, Tally] = {}
+        self._models: dict[str, Tally] = {}
+        self._routes: dict[tuple[str, str], _Window] = {}
+        self._fresh: set[tuple[str, str]] = set()
+        self._router_moved = False
+
+    def start(self) -> None:
+        """A client's request came in."""
+        self.router.start()
+        self._stir()
+
+    def end(self, outcome: Outcome) -> None:
+        """A client's request is over."""
+        self.router.end(outcome)
+        self._stir()
+
+    def reserve(self, backend: str, model: str) -> Ticket:
+        """Take a place on a backend for one attempt, before anything is awaited."""
+        self.load[backend] = self.load.get(backend, 0) + 1
+        self._tally(self._backends, backend).start()
+        self._tally(self._models, model).start()
+        window = self._window(backend, model)
+        window.started += 1
+        window.in_flight += 1
+        return Ticket(self, backend, model)
+
+    def note_first_byte(self, ticket: Ticket, seconds: float) -> None:
+        """See Ticket.first_byte."""
+        self._tally(self._backends, ticket.backend).first_bytes.append(seconds)
+        self._tally(self._models, ticket.model).first_bytes.append(seconds)
+
+    def note_tokens(self, ticket: Ticket, prompt: int, completion: int) -> None:
+        """See Ticket.tokens."""
+        for tally in (self._tally(self._backends, ticket.backend), self._tally(self._models, ticket.model)):
+            tally.tokens_in += prompt
+            tally.tokens_out += completion
+
+    def note_end(self, ticket: Ticket, outcome: Outcome) -> None:
+        """See Ticket.close."""
+        self.load[ticket.backend] -= 1
+        self._tally(self._backends, ticket.backend).end(outcome)
+        self._tally(self._models, ticket.model).end(outcome)
+        window = self._window(ticket.backend, ticket.model)
+        window.in_flight -= 1
+        if outcome == "ok":
+            window.ok += 1
+        elif outcome == "failed":
+            window.failed += 1
+
+    def forget(self, backend: str) -> None:
+        """Drop the counts of a backend that is gone and has nothing in flight."""
+        if not self.load.get(backend):
+            self._backends.pop(backend, None)
+            self.load.pop(backend, None)
+            for route in [route for route in self._routes if route[0] == backend]:
+                del self._routes[route]
+                self._fresh.discard(route)
+
+    def by_backend(self) -> Mapping[str, Work]:
+        """Counts per backend id."""
+        return {key: tally.work() for key, tally in self._backends.items()}
+
+    def by_model(self) -> Mapping[str, Work]:
+        """Counts per model id, of the models that were asked for."""
+        return {key: tally.work() for key, tally in self._models.items()}
+
+    def drain(self) -> tuple[RouteTraffic, ...] | None:
+        """Return what happened per route since the last call; None when nothing did at all."""
+        if not self._fresh and not self._router_moved:
+            return None
+        said = []
+        for key in self._fresh:
+            window = self._routes[key]
+            said.append(
+                RouteTraffic(
+                    backend=key[0],
+                    model=key[1],
+                    started=window.started,
+                    ok=window.ok,
+                    failed=window.failed,
+                    in_flight=window.in_flight,
+                )
+            )
+            window.started = window.ok = window.failed = 0
+        self._fresh.clear()
+        self._router_moved = False
+        return tuple(said)
+
+    def _window(self, backend: str, model: str) -> _Window:
+        key = (backend, model)
+        window = self._routes.get(key)
+        if window is None:
+            window = self._routes[key] = _Window()
+        self._stir()
+        self._fresh.add(key)
+        return window
+
+    def _stir(self) -> None:
+        if not self._router_moved:
+            self._router_moved = True
+            self.on_activity()
+
+    @staticmethod
+    def _tally(tallies: dict[str, Tally], key: str) -> Tally:
+        tally = tallies.get(key)
+        if tally is None:
+            tally = tallies[key] = Tally()
+        return tally

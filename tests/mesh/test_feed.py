@@ -1,0 +1,146 @@
+"""What the events tell adds up to the next snapshot."""
+
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from mesh.stage import Stage, backend, read
+
+from meshlight.domain.health import Answered, Failed, Unreached
+from meshlight.domain.reason import Reason
+
+DOWN = Reason("refused", "Connection refused at 127.0.0.1:8080 — is llama.cpp running?", "Start it.")
+
+
+async def test_a_changed_state_goes_out_at_once_with_its_reason() -> None:
+    stage = Stage()
+    stage.registry.put(backend("a"))
+    reader = stage.hub.subscribe(None)
+    await read(reader)
+    stage.registry.apply("a", Unreached(DOWN))
+    health, incident = await read(reader)
+    assert health[1] == "health"
+    assert incident[2] == {
+        "seq": incident[0],
+        "backend": "a",
+        "from": "unknown",
+        "to": "unhealthy",
+        "reason": "refused",
+        "text": DOWN.text,
+    }
+
+
+async def test_latencies_are_gathered_for_a_second() -> None:
+    stage = Stage()
+    for name in "ab":
+        stage.registry.put(backend(name))
+        stage.registry.apply(name, Answered(0.010))
+    reader = stage.hub.subscribe(None)
+    await read(reader)
+    stage.registry.apply("a", Answered(0.030))
+    stage.registry.apply("b", Answered(0.050))
+    stage.clock.pass_time(1.0)
+    [(_, name, data)] = await read(reader)
+    assert name == "health"
+    assert [b["latency_ms"] for b in data["backends"]] == [20.0, 30.0]  # type: ignore[attr-defined]
+
+
+async def test_traffic_goes_out_every_quarter_second_and_only_when_there_is_some() -> None:
+    stage = Stage()
+    stage.registry.put(backend("a"))
+    reader = stage.hub.subscribe(None)
+    await read(reader)
+    assert stage.clock.armed == []
+    stage.traffic.start()
+    ticket = stage.traffic.reserve("a", "m")
+    stage.clock.pass_time(0.25)
+    ticket.close("ok")
+    stage.traffic.end("ok")
+    stage.clock.pass_time(0.25)
+    first, second = await read(reader)
+    assert first[2]["routes"] == [
+        {"backend": "a", "model": "m", "started": 1, "ok": 0, "failed": 0, "in_flight": 1}
+    ]
+    assert second[2]["routes"] == [
+        {"backend": "a", "model": "m", "started": 0, "ok": 1, "failed": 0, "in_flight": 0}
+    ]
+    assert second[2]["router"]["successful"] == 1  # type: ignore[index]
+    assert stage.clock.armed == []
+
+
+async def test_an_idle_mesh_wakes_nobody() -> None:
+    stage = Stage()
+    stage.registry.put(backend("a"))
+    stage.registry.apply("a", Answered(0.01))
+    stage.clock.pass_time(1.0)
+    assert stage.clock.armed == []
+
+
+def add_up(view: dict[str, Any], events: list[tuple[int, str, dict[str, Any]]]) -> dict[str, Any]:
+    """What a page does with a snapshot and the events after it."""
+    backends = {b["id"]: dict(b) for b in view["backends"]}
+    requests = view["router"]["requests"]
+    for _, name, data in events:
+        if name == "topology":
+            for gone in data["removed"]:
+                backends.pop(gone, None)
+            backends |= {b["id"]: b for b in data["backends"]}
+        elif name == "health":
+            for change in data["backends"]:
+                backends[change["id"]] |= change
+        elif name == "traffic":
+            requests = data["router"]
+            for route in data["routes"]:
+                if route["backend"] in backends:
+                    counts = backends[route["backend"]]["requests"]
+                    counts["total"] += route["started"]
+                    counts["successful"] += route["ok"]
+                    counts["failed"] += route["failed"]
+    return {"backends": backends, "requests": requests}
+
+
+ACTS = st.lists(
+    st.tuples(st.sampled_from(["put", "remove", "up", "down", "start", "ok", "fail", "time"]), st.sampled_from("abc")),
+    max_size=40,
+)
+
+
+@given(ACTS)
+async def test_a_snapshot_and_the_events_after_it_are_the_next_snapshot(acts: list[tuple[str, str]]) -> None:
+    stage = Stage()
+    reader = stage.hub.subscribe(None)
+    [(_, _, before)] = await read(reader)
+    open_tickets: dict[str, list[Any]] = {}
+    for act, name in acts:
+        match act:
+            case "put":
+                stage.registry.put(backend(name))
+            case "remove":
+                stage.registry.remove(name)
+            case "up":
+                stage.registry.apply(name, Answered(0.01), ("m",))
+            case "down":
+                stage.registry.apply(name, Failed(DOWN))
+            case "start":
+                stage.traffic.start()
+                open_tickets.setdefault(name, []).append(stage.traffic.reserve(name, "m"))
+            case "ok" | "fail" if open_tickets.get(name):
+                outcome = "ok" if act == "ok" else "failed"
+                open_tickets[name].pop().close(outcome)
+                stage.traffic.end(outcome)  # type: ignore[arg-type]
+            case "time":
+                stage.clock.pass_time(0.6)
+    after = msgspec.to_builtins(stage.feed.view())
+    events = await read(reader) if stage.hub.seq > before["seq"] else []  # type: ignore[operator]
+    assert [event[0] for event in events] == list(range(before["seq"] + 1, after["seq"] + 1))  # type: ignore[operator]
+    added = add_up(before, events)
+    assert added["requests"] == after["router"]["requests"]
+    assert set(added["backends"]) == {b["id"] for b in after["backends"]}
+    for shown in after["backends"]:
+        mine = added["backends"][shown["id"]]
+        assert mine["models"] == list(shown["models"])
+        assert mine["health"]["state"] == shown["health"]["state"]
+        assert mine["latency_ms"] == shown["latency_ms"]
+        for count in ("total", "successful", "failed"):
+            assert mine["requests"][count] == shown["requests"][count]

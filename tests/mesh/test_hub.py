@@ -1,0 +1,71 @@
+"""Events are numbered; whoever misses one gets the whole picture instead."""
+
+from mesh.stage import Stage, backend, read
+
+from meshlight.domain.health import Answered
+from meshlight.mesh.hub import BEHIND
+
+
+async def test_a_new_reader_starts_with_a_snapshot_and_goes_on_with_the_next_number() -> None:
+    stage = Stage()
+    reader = stage.hub.subscribe(None)
+    [(seq, name, data)] = await read(reader)
+    assert (name, data["seq"], data["backends"]) == ("snapshot", seq, [])
+    stage.registry.put(backend("a"))
+    [(following, name, _)] = await read(reader)
+    assert (following, name) == (seq + 1, "topology")
+
+
+async def test_a_reader_that_comes_back_gets_what_it_missed() -> None:
+    stage = Stage()
+    other = stage.hub.subscribe(None)
+    await read(other)
+    stage.registry.put(backend("a"))
+    last = stage.hub.seq
+    stage.registry.put(backend("b"))
+    stage.registry.put(backend("c"))
+    missed = await read(stage.hub.subscribe(last))
+    assert [event[0] for event in missed] == [last + 1, last + 2]
+
+
+async def test_a_reader_that_missed_nothing_gets_nothing_twice() -> None:
+    stage = Stage()
+    await read(stage.hub.subscribe(None))
+    again = stage.hub.subscribe(stage.hub.seq)
+    stage.registry.put(backend("a"))
+    assert [name for _, name, _ in await read(again)] == ["topology"]
+
+
+async def test_events_that_nobody_heard_are_a_gap() -> None:
+    stage = Stage()
+    seq = stage.hub.seq
+    stage.registry.put(backend("a"))
+    stage.registry.put(backend("b"))
+    [(_, name, data)] = await read(stage.hub.subscribe(seq))
+    assert name == "snapshot"
+    assert len(data["backends"]) == 2  # type: ignore[arg-type]
+
+
+async def test_a_number_from_the_future_gets_a_snapshot() -> None:
+    [(_, name, _)] = await read(Stage().hub.subscribe(10**9))
+    assert name == "snapshot"
+
+
+async def test_a_slow_reader_is_dropped_to_a_snapshot() -> None:
+    stage = Stage()
+    slow = stage.hub.subscribe(None)
+    await read(slow)
+    for number in range(BEHIND + 5):
+        stage.registry.put(backend("a", priority=number))
+    [(seq, name, _)] = await read(slow)
+    assert (seq, name) == (stage.hub.seq, "snapshot")
+    stage.registry.apply("a", Answered(), ("m",))
+    assert [event[1] for event in await read(slow)] == ["topology", "health", "incident"]
+
+
+async def test_the_end_of_the_service_ends_every_stream() -> None:
+    stage = Stage()
+    reader = stage.hub.subscribe(None)
+    stage.hub.close()
+    assert await reader.next() is None
+    assert await stage.hub.subscribe(None).next() is None

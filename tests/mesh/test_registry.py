@@ -1,0 +1,87 @@
+"""The registry is the single owner: facts in, immutable snapshots out."""
+
+import pytest
+from mesh.stage import Clock, backend
+
+from meshlight.domain.errors import NotFound
+from meshlight.domain.health import Answered, Failed, Unreached
+from meshlight.domain.reason import Reason
+from meshlight.mesh.registry import Change, Registry
+
+DOWN = Reason("refused", "Connection refused.")
+
+
+def heard(registry: Registry) -> list[Change]:
+    changes: list[Change] = []
+    registry.listen(changes.append)
+    return changes
+
+
+def test_a_snapshot_never_changes_after_it_was_taken() -> None:
+    registry = Registry(Clock())
+    registry.put(backend("a"))
+    before = registry.snapshot
+    registry.apply("a", Answered(0.01), ("m",))
+    assert before.nodes["a"].health.state == "unknown"
+    assert before.routes == {}
+    assert registry.snapshot.routes == {"m": ("a",)}
+
+
+def test_a_change_of_state_is_told_once_with_from_and_to() -> None:
+    registry = Registry(Clock())
+    registry.put(backend("a"))
+    changes = heard(registry)
+    registry.apply("a", Unreached(DOWN))
+    registry.apply("a", Unreached(DOWN))
+    assert [c.incident for c in changes] == [("a", "unknown", "unhealthy")]
+
+
+def test_facts_that_nobody_can_see_are_nobodys_event() -> None:
+    registry = Registry(Clock())
+    registry.put(backend("a"))
+    registry.apply("a", Answered())
+    changes = heard(registry)
+    registry.apply("a", Failed(DOWN))
+    assert registry.snapshot.nodes["a"].health.bad == 1
+    assert changes == []
+
+
+def test_facts_about_a_switched_off_or_unknown_backend_are_dropped() -> None:
+    registry = Registry(Clock())
+    registry.put(backend("off", enabled=False))
+    changes = heard(registry)
+    registry.apply("off", Answered(), ("m",))
+    registry.apply("nobody", Answered())
+    assert changes == []
+
+
+def test_another_address_is_another_backend_and_its_health_begins_anew() -> None:
+    registry = Registry(Clock())
+    registry.put(backend("a"))
+    registry.apply("a", Answered(), ("m",))
+    registry.put(backend("a", url="http://127.0.0.1:9"))
+    assert registry.snapshot.nodes["a"].health.state == "unknown"
+
+
+def test_another_name_keeps_health_and_models() -> None:
+    registry = Registry(Clock())
+    registry.put(backend("a"))
+    registry.apply("a", Answered(), ("m",))
+    registry.put(backend("a", priority=7))
+    node = registry.snapshot.nodes["a"]
+    assert (node.health.state, node.models, node.backend.priority) == ("healthy", ("m",), 7)
+
+
+def test_switching_off_takes_its_models_out_and_on_again_checks_anew() -> None:
+    registry = Registry(Clock())
+    registry.put(backend("a"))
+    registry.apply("a", Answered(), ("m",))
+    registry.put(backend("a", enabled=False))
+    assert registry.snapshot.routes == {}
+    registry.put(backend("a"))
+    assert registry.snapshot.nodes["a"].health.state == "unknown"
+
+
+def test_an_unknown_id_is_named() -> None:
+    with pytest.raises(NotFound, match="'ghost'"):
+        Registry(Clock()).node("ghost")
