@@ -1,0 +1,187 @@
+"""Where a backend is: its URL taken apart once, and the addresses that may never be spoken to."""
+
+import re
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Literal, NoReturn
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from meshlight.domain.backend import Ring
+from meshlight.domain.errors import BadAddress
+
+Scheme = Literal["http", "https"]
+IPAddress = IPv4Address | IPv6Address
+
+URL_MAX = 2048
+_SCHEMES: dict[str, Scheme] = {"http": "http", "https": "https"}
+_DEFAULT_PORTS: dict[Scheme, int] = {"http": 80, "https": 443}
+_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+_PATH = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=:@%-]*")
+_CLOSED = re.compile(r"/(v\d[^/]*|openai)$")
+"""A base that ends so holds the version already: `/chat/completions` follows, not `/v1/chat/completions`."""
+_METADATA = frozenset({"fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"})
+"""Metadata services of clouds outside the link-local range: AWS (v6), Alibaba, Azure, Oracle."""
+_NAT64 = IPv6Network("64:ff9b::/96")
+_SHARED = re.compile(r"100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.")
+"""100.64.0.0/10: carrier-grade NAT, and where Tailscale gives its nodes their addresses."""
+_LAN_SUFFIXES = (".local", ".lan", ".home.arpa")
+
+
+class Address(Struct, frozen=True):
+    """A backend's URL in parts, valid by construction (see `parse_address`)."""
+
+    scheme: Scheme
+    host: str
+    """A lower-case ASCII name or an IP literal, IPv6 without brackets."""
+    port: int
+    base: str = ""
+    """The path that goes before every request's, without a trailing slash and without a trailing `/v1`."""
+
+    @property
+    def authority(self) -> str:
+        """`host:port` as the Host header wants it: the default port is left out."""
+        return self._bracketed if self.port == _DEFAULT_PORTS[self.scheme] else self.place
+
+    @property
+    def place(self) -> str:
+        """`host:port` for people: always with the port."""
+        return f"{self._bracketed}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The URL that `parse_address` reads back to the same address."""
+        return f"{self.scheme}://{self.authority}{self.base}"
+
+    @property
+    def _bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    def target(self, path: str) -> str:
+        """Return the request target of an API path such as `/v1/chat/completions`.
+
+        A base that already ends in a version (`/api/paas/v4`) or in `/openai` takes the place of the `/v1`.
+        """
+        if path.startswith("/v1/") and _CLOSED.search(self.base):
+            path = path[len("/v1") :]
+        return self.base + path
+
+
+def parse_address(url: str) -> Address:
+    """Read a backend's URL; raise BadAddress with the reason when it can't be one."""
+    if len(url) > URL_MAX:
+        _refuse(f"{url[:40]}…", f"is longer than {URL_MAX} characters")
+    if any(letter <= " " or letter == "\x7f" for letter in url):
+        _refuse(repr(url), "holds spaces or control characters")
+    if "?" in url or "#" in url:
+        _refuse(url, "holds a query or a fragment", "Leave out everything from ? or # on.")
+    scheme = _scheme(url)
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        _refuse(url, f"can't be read ({error})")
+    if "@" in parts.netloc:
+        # The URL is not repeated here: what stands before the @ is a secret.
+        _refuse("A URL", "holds a user name or password", "Give the key separately; it goes to the keyring.")
+    if port == 0 or parts.netloc.endswith(":"):
+        _refuse(url, "has no usable port")
+    base = parts.path
+    if not _PATH.fullmatch(base):
+        _refuse(url, "has letters in its path that must be %-escaped")
+    return Address(scheme, _host(url, host), port or _DEFAULT_PORTS[scheme], _base(base))
+
+
+def forbid(ip: str) -> str | None:
+    """Say why an IP address may not be spoken to; None when it may.
+
+    Link-local addresses hold the metadata services that hand out a cloud machine's credentials; multicast and
+    unspecified addresses are nobody's. IPv6 forms that carry an IPv4 address inside are judged by that one.
+    """
+    try:
+        address: IPAddress = _inner(ip_address(ip))
+    except ValueError:
+        return "not an IP address"
+    if str(address) in _METADATA:
+        return "the metadata service of a cloud"
+    if address.is_link_local:
+        return "a link-local address"
+    if address.is_multicast:
+        return "a multicast address"
+    if address.is_unspecified or (isinstance(address, IPv4Address) and address.packed[0] == 0):
+        return "the unspecified address"
+    return "the broadcast address" if str(address) == "255.255.255.255" else None
+
+
+def plain_ip(ip: str) -> str:
+    """Return the one spelling of an IP address: compressed, and IPv4 where IPv6 only wraps it."""
+    return str(_inner(ip_address(ip)))
+
+
+def ring_of(address: Address) -> Ring:
+    """Tell from the host alone how far a prompt travels; `company` is for the user to say."""
+    host = address.host.rstrip(".")
+    try:
+        ip = _inner(ip_address(host))
+    except ValueError:
+        if host == "localhost" or host.endswith(".localhost"):
+            return "machine"
+        return "lan" if "." not in host or host.endswith(_LAN_SUFFIXES) else "cloud"
+    if ip.is_loopback:
+        return "machine"
+    return "lan" if ip.is_private or ip.is_link_local or _SHARED.match(str(ip)) else "cloud"
+
+
+def _inner(address: IPAddress) -> IPAddress:
+    """Return the IPv4 address inside an IPv6 one (mapped, 6to4, NAT64), or the address itself."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _NAT64:
+        return IPv4Address(address.packed[12:])
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _scheme(url: str) -> Scheme:
+    scheme, found, _ = url.partition("://")
+    known = _SCHEMES.get(scheme.lower()) if found else None
+    if known is None:
+        hint = "No other protocol is spoken." if found else f"Write http://{url}, perhaps?"
+        _refuse(url, "does not begin with http:// or https://", hint)
+    return known
+
+
+def _host(url: str, host: str) -> str:
+    """Return the host as it is resolved and sent: lower-case ASCII."""
+    if not host:
+        _refuse(url, "names no host")
+    if "[" in url:
+        try:
+            return str(IPv6Address("" if "%" in host else host))  # a zone only goes with link-local addresses
+        except AddressValueError:
+            _refuse(url, "holds no IPv6 address between its brackets")
+    try:
+        name = host.encode("idna").decode("ascii").lower() if not host.isascii() else host
+    except UnicodeError:
+        name = ""
+    if len(name) > 253 or not _HOST.fullmatch(name):
+        _refuse(url, f"has no host name that could exist: {host!r}")
+    last = name.rstrip(".").rpartition(".")[2]
+    if last.isdigit() or re.fullmatch("0x[0-9a-f]*", last):
+        # 127.1, 0x7f.0.0.1 and 2130706433 mean an address to the resolver and a name to a reader.
+        try:
+            return str(IPv4Address(name))
+        except AddressValueError:
+            _refuse(url, f"has a number for a host that is not an IPv4 address: {host!r}")
+    return name
+
+
+def _base(path: str) -> str:
+    """Strip what every request brings itself: `http://h/v1/` and `http://h` are the same backend."""
+    path = path.rstrip("/")
+    stripped = path.removesuffix("/v1").rstrip("/")
+    # Without its /v1, a base such as /openai/v1 would be taken for one that holds its version already.
+    return path if stripped != path and _CLOSED.search(stripped) else stripped
+
+
+def _refuse(url: str, why: str, hint: str = "") -> NoReturn:
+    raise BadAddress(f"{url} {why}.", hint, param="url")

@@ -1,0 +1,154 @@
+"""Finding the engines that run on this machine, by what they answer on the usual ports."""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Literal
+
+from meshlight.backends.address import Address
+from meshlight.backends.kind import Asks, BackendKind, Found
+from meshlight.backends.kinds import KINDS
+from meshlight.backends.response import Headers, Reply
+from meshlight.backends.upstream import Upstream
+from meshlight.domain.backend import Kind
+from meshlight.domain.errors import (
+    BadReply,
+    ConnectFailed,
+    ConnectionLost,
+    ReplyTooLarge,
+    ReplyTooLate,
+    UpstreamError,
+)
+
+PORT_LIMIT_S = 1.5
+STRANGER_PAUSE_S = 60.0
+
+Outcome = Found | Literal["nobody", "stranger", "starting"]
+
+
+def usual_ports(kinds: Mapping[Kind, BackendKind] = KINDS) -> dict[int, tuple[Kind, ...]]:
+    """Return the ports on which engines are looked for, each with the kinds that usually listen there."""
+    ports: dict[int, tuple[Kind, ...]] = {}
+    for kind in kinds.values():
+        for port in kind.usual_ports:
+            ports[port] = (*ports.get(port, ()), kind.kind)
+    return ports
+
+
+class Detector:
+    """Looks at the usual ports, all at the same time, and leaves strangers alone.
+
+    Each port costs at most 1.5 s and delays no other. A server that answers but is no engine (somebody's
+    development server) gets two or three GETs, and is asked again after a minute or when the user wishes.
+    """
+
+    def __init__(
+        self,
+        upstream_for: Callable[[Address], Upstream],
+        ports: Mapping[int, Sequence[Kind]] | None = None,
+        *,
+        kinds: Mapping[Kind, BackendKind] = KINDS,
+        clock: Callable[[], float] = time.monotonic,
+        limit_s: float = PORT_LIMIT_S,
+    ) -> None:
+        self._upstream_for = upstream_for
+        self._ports = usual_ports(kinds) if ports is None else ports
+        self._kinds = kinds
+        self._clock = clock
+        self._limit_s = limit_s
+        self._asked: dict[int, float] = {}
+        """When the stranger on a port was last asked (monotonic seconds)."""
+
+    async def scan(self, known: Collection[int] = (), *, force: bool = False) -> list[Found]:
+        """Look once at every port but the `known` ones; `force` asks the strangers again too."""
+        now = self._clock()
+        due = [
+            port
+            for port in self._ports
+            if port not in known
+            and (force or now - self._asked.get(port, -STRANGER_PAUSE_S) >= STRANGER_PAUSE_S)
+        ]
+        outcomes = await asyncio.gather(*(self._look(port) for port in due))
+        for port, outcome in zip(due, outcomes, strict=True):
+            if outcome == "stranger":
+                self._asked[port] = now
+            else:
+                self._asked.pop(port, None)
+        return [outcome for outcome in outcomes if isinstance(outcome, Found)]
+
+    async def _look(self, port: int) -> Outcome:
+        """Look at one port; at `::1` only when nobody listens at 127.0.0.1."""
+        try:
+            async with asyncio.timeout(self._limit_s):
+                for host in ("127.0.0.1", "::1"):
+                    outcome = await self._meet(Address("http", host, port, ""), self._order(port))
+                    if outcome != "nobody":
+                        return outcome
+        except TimeoutError:
+            return "stranger"
+        return "nobody"
+
+    def _order(self, port: int) -> list[BackendKind]:
+        """The kinds that usually listen there first, then the others."""
+        usual = self._ports[port]
+        return [self._kinds[kind] for kind in (*usual, *(k for k in self._kinds if k not in usual))]
+
+    async def _meet(self, address: Address, kinds: Sequence[BackendKind]) -> Outcome:
+        upstream = self._upstream_for(address)
+        once = _Once(upstream, address)
+        try:
+            for kind in kinds:
+                try:
+                    found = await kind.recognise(once)
+                except (BadReply, ReplyTooLarge):
+                    continue  # no answer to this kind's question, but another kind may ask a better one
+                if found is not None:
+                    return found
+        except ConnectFailed:
+            return "nobody"
+        except ConnectionLost:
+            # A container's port closes on everybody while the engine inside is not yet up.
+            return "stranger" if once.has_heard else "starting"
+        except ReplyTooLate:
+            return "stranger"
+        finally:
+            upstream.close()
+        return "stranger"
+
+
+class _Once:
+    """Asks each question once, however many kinds want to hear the answer."""
+
+    def __init__(self, upstream: Asks, address: Address) -> None:
+        self._upstream = upstream
+        self.address = address
+        self._answers: dict[str, Reply | UpstreamError] = {}
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether it answered at all."""
+        return any(isinstance(answer, Reply) for answer in self._answers.values())
+
+    async def fetch(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Headers = (),
+        body: bytes = b"",
+        timeout_s: float = 2.0,
+        limit: int = 1 << 20,
+    ) -> Reply:
+        """Ask, or repeat the answer."""
+        answer = self._answers.get(path)
+        if answer is None:
+            try:
+                answer = await self._upstream.fetch(
+                    method, path, headers=headers, body=body, timeout_s=timeout_s, limit=limit
+                )
+            except UpstreamError as error:
+                answer = error
+            self._answers[path] = answer
+        if isinstance(answer, UpstreamError):
+            raise answer
+        return answer

@@ -1,0 +1,38 @@
+"""The table of kinds: a new kind is a module of its own and one line here."""
+
+from collections.abc import Mapping
+
+from meshlight.backends.kind import BackendKind
+from meshlight.backends.llamacpp import LlamaCpp
+from meshlight.backends.lmstudio import LmStudio
+from meshlight.backends.mlx import Mlx
+from meshlight.backends.ollama import Ollama
+from meshlight.backends.openai_compatible import OpenAICompatible
+from meshlight.backends.vllm import Vllm
+from meshlight.domain.backend import Kind
+from meshlight.domain.errors import BadRequest
+
+_ALL: tuple[BackendKind, ...] = (
+    LlamaCpp(),
+    Ollama(),
+    Vllm(),
+    Mlx(),
+    LmStudio(),
+    OpenAICompatible(),  # last: what it recognises, a kind above may know better
+)
+
+KINDS: Mapping[Kind, BackendKind] = {kind.kind: kind for kind in _ALL}
+"""All kinds, in the order in which a stranger is tried."""
+
+
+def kind_of(kind: str) -> BackendKind:
+    """Return the kind of that word.
+
+    Raises BadRequest when there is none.
+    """
+    for known, found in KINDS.items():
+        if known == kind:
+            return found
+    raise BadRequest(
+        f"There is no kind {kind!r} of backend.", f"Use one of {', '.join(KINDS)}.", param="kind"
+    )

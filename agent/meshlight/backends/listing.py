@@ -1,0 +1,102 @@
+"""Reading the list of models that a server claims to have: a stranger's text, so nothing in it is believed.
+
+The number of ids and their length are capped, what is no printable text is dropped, the order is kept,
+and nothing but the ids is passed on (llama.cpp's router mode shows file paths and argv in its list).
+"""
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+BODY_LIMIT = 8 << 20
+"""Bytes of a list that are read at all."""
+MODELS_MAX = 10_000
+ID_MAX = 512
+_COMMAS_MAX = 500_000
+"""Beyond this many commas a body is a bomb of empty items: 8 MB of it would unfold to hundreds."""
+
+_T = TypeVar("_T")
+
+
+class Listing(Struct, frozen=True):
+    """The ids a server lists, and the marks by which engines can be told apart."""
+
+    models: tuple[str, ...]
+    owners: frozenset[str] = frozenset()
+    """What the items say under `owned_by`."""
+    is_openai: bool = False
+    """Whether it is unmistakably OpenAI's shape: `"object": "list"` of `"object": "model"`, at least one."""
+
+
+class _List(Struct):
+    data: list[Raw] | UnsetType | None = UNSET
+    object: Any = None
+
+
+class _Item(Struct):
+    id: str
+    object: Any = None
+    owned_by: Any = None
+
+
+class _Tags(Struct):
+    models: list[Raw] | UnsetType | None = UNSET
+
+
+class _Tag(Struct):
+    name: str = ""
+    model: str = ""
+
+
+_list = msgspec.json.Decoder(_List | list[Raw])
+_item = msgspec.json.Decoder(_Item)
+_tags = msgspec.json.Decoder(_Tags)
+_tag = msgspec.json.Decoder(_Tag)
+
+
+def read_models(body: bytes) -> Listing | None:
+    """Read the answer to `GET /v1/models`; None when it is no such list.
+
+    Some servers give the bare array, and `"data": null` stands for an empty one.
+    """
+    found = _decode(_list, body) if body.count(b",") <= _COMMAS_MAX else None
+    if found is None:
+        return None
+    if isinstance(found, list):
+        raws, is_list = found, False
+    elif found.data is UNSET:
+        return None
+    else:
+        raws, is_list = found.data or [], found.object == "list"
+    items = [item for raw in raws[:MODELS_MAX] if (item := _decode(_item, raw)) is not None]
+    models = _ids(item.id for item in items)
+    owners = frozenset(item.owned_by for item in items if isinstance(item.owned_by, str))
+    is_openai = is_list and bool(models) and all(item.object == "model" for item in items)
+    return Listing(models, owners, is_openai)
+
+
+def read_tags(body: bytes) -> Listing | None:
+    """Read the answer to Ollama's `GET /api/tags`; None when it is no such list."""
+    found = _decode(_tags, body) if body.count(b",") <= _COMMAS_MAX else None
+    if found is None or found.models is UNSET:
+        return None
+    tags = (_decode(_tag, raw) for raw in (found.models or [])[:MODELS_MAX])
+    return Listing(_ids(tag.name or tag.model for tag in tags if tag is not None))
+
+
+def _decode(decoder: msgspec.json.Decoder[_T], body: bytes | Raw) -> _T | None:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _ids(claimed: Iterable[str]) -> tuple[str, ...]:
+    """Keep the ids that can be shown and sent, each once."""
+    return tuple(dict.fromkeys(name for name in claimed if _is_id(name)))
+
+
+def _is_id(name: str) -> bool:
+    return 0 < len(name) <= ID_MAX and name.isprintable() and not name.isspace()

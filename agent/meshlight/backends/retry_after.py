@@ -1,0 +1,38 @@
+"""When a server that is asked too often wants to be asked again."""
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from meshlight.backends.response import Headers
+
+LONGEST_S = 3600.0
+"""No server is believed to want more: a wrong header must not switch a backend off for good."""
+
+
+def header(headers: Headers, name: bytes) -> str:
+    """Return the first header of that (lower-case) name as text, or an empty string."""
+    return next((value.decode("latin-1").strip() for key, value in headers if key.lower() == name), "")
+
+
+def retry_after_s(headers: Headers) -> float | None:
+    """Return the seconds to wait by `retry-after-ms` or `Retry-After` (seconds or a date), if they say.
+
+    A date is measured against the server's own `Date`, so that a wrong clock on either side does not matter.
+    """
+    for name, unit_s in ((b"retry-after-ms", 0.001), (b"retry-after", 1.0)):
+        text = header(headers, name)
+        if text.replace(".", "", 1).isascii() and text.replace(".", "", 1).isdigit():
+            return min(float(text) * unit_s, LONGEST_S)
+    until = _date(header(headers, b"retry-after"))
+    if until is None:
+        return None
+    now = _date(header(headers, b"date")) or datetime.now(UTC)
+    return min(max((until - now).total_seconds(), 0.0), LONGEST_S)
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -1,0 +1,166 @@
+"""Speaking to one backend: requests out, answers in, connections kept warm between them."""
+
+import asyncio
+import ssl
+from time import monotonic
+
+from meshlight.backends.address import Address
+from meshlight.backends.dialer import Dialer
+from meshlight.backends.pool import Pool
+from meshlight.backends.resolver import Resolver
+from meshlight.backends.response import Headers, Reply, Response
+from meshlight.domain.errors import BadRequest, ConnectionLost, ReplyTooLarge, ReplyTooLate
+
+__all__ = ["Headers", "Reply", "Response", "Upstream"]
+
+CONNECT_SHARE = 0.9
+"""The part of a fetch's time that may go into connecting, so that "no connection" and "no answer" differ."""
+_LINES_KEPT = 256
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_IDENTITY = (b"accept-encoding", b"identity")
+
+
+class Upstream:
+    """One backend's HTTP/1.1 client, with its own pool of connections.
+
+    Proxies and the environment are never looked at, redirects never followed. `resolver` and `tls` are for
+    those who bring their own names or authorities.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        own: frozenset[tuple[str, int]] = frozenset(),
+        connect_timeout_s: float = 5.0,
+        idle_expiry_s: float = 2.0,
+        resolver: Resolver | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.address = address
+        self._connect_timeout_s = connect_timeout_s
+        self._pool = Pool(idle_expiry_s)
+        self._dialer = Dialer(address, self._pool, own=own, resolver=resolver or Resolver(), tls=tls)
+        self._lines: dict[tuple[str, str], bytes] = {}
+
+    @property
+    def idle(self) -> int:
+        """How many connections rest in the pool."""
+        return self._pool.resting
+
+    @property
+    def open(self) -> int:
+        """How many connections are open, resting or busy."""
+        return self._pool.open
+
+    async def send(
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        body: bytes = b"",
+        *,
+        fresh: bool = False,
+        connect_timeout_s: float | None = None,
+    ) -> Response:
+        """Send a request and return its answer once the final head has come.
+
+        `headers` may not hold `host`, `content-length`, `transfer-encoding` or `connection`: those are made
+        here. When a connection from the pool dies before any byte of the answer, the request is sent once more
+        on a new one; `fresh` forbids both. The caller reads the answer to its end or aborts it. Cancelling
+        closes the connection. Raises BadRequest, ConnectFailed, ConnectionLost or BadReply.
+        """
+        head = self._head(method, target, headers, body)
+        connection = None if fresh else self._pool.take(monotonic())
+        while True:
+            if connection is None:
+                connection = await self._dialer.dial(connect_timeout_s or self._connect_timeout_s)
+            waiter = connection.begin(head, body, bodiless=method == "HEAD")
+            try:
+                return await waiter
+            except asyncio.CancelledError:
+                connection.abandon(waiter)
+                raise
+            except ConnectionLost as lost:
+                if lost.got_bytes or not lost.reused:
+                    raise
+            connection = None  # it was closing already: once more, on a new one
+
+    async def fetch(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Headers = (),
+        body: bytes = b"",
+        timeout_s: float = 2.0,
+        limit: int = 1 << 20,
+    ) -> Reply:
+        """Fetch a small answer whole: at most `limit` bytes of body, all within `timeout_s` seconds.
+
+        `path` is an API path such as `/v1/models`; the address makes the request target of it. Raises what
+        `send` raises, ReplyTooLate and ReplyTooLarge.
+        """
+        response: Response | None = None
+        pieces: list[bytes] = []
+        left = limit
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await self.send(
+                    method,
+                    self.address.target(path),
+                    (_IDENTITY, *headers),
+                    body,
+                    connect_timeout_s=min(self._connect_timeout_s, timeout_s * CONNECT_SHARE),
+                )
+                while piece := await response.read():
+                    left -= len(piece)
+                    if left < 0:
+                        raise ReplyTooLarge(
+                            f"{self.address.place} answered {path} with more than {limit} bytes."
+                        )
+                    pieces.append(piece)
+        except TimeoutError as error:
+            what = "did not answer" if response is None else "did not end its answer to"
+            raise ReplyTooLate(f"{self.address.place} {what} {path} within {timeout_s:g} s.") from error
+        finally:
+            if response is not None:
+                response.abort()
+        return Reply(
+            status=response.status,
+            headers=response.headers,
+            body=b"".join(pieces),
+            elapsed_s=response.first_byte_at - response.sent_at,
+            reused=response.reused,
+        )
+
+    def close(self) -> None:
+        """Close idle connections now, and busy ones when their exchange ends."""
+        self._pool.close()
+
+    def _head(self, method: str, target: str, headers: Headers, body: bytes) -> bytes:
+        """Return the request's head, and refuse one that would be read as more than one."""
+        lines = [self._lines.get((method, target)) or self._line(method, target)]
+        lines += [b": ".join(header) for header in headers]
+        breaks = len(lines) + 2
+        if body or method in _WITH_BODY:
+            lines.append(b"content-length: %d\r\n\r\n" % len(body))
+            breaks += 1
+        else:
+            lines.append(b"\r\n")
+        head = b"\r\n".join(lines)
+        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
+            raise BadRequest("A header holds a line break or a NUL.", "Send a header's value as one line.")
+        return head
+
+    def _line(self, method: str, target: str) -> bytes:
+        """Return the request line with the host line, remembered for the next time."""
+        if not (method.isascii() and method.isalpha()):
+            raise BadRequest(f"{method!r} is no HTTP method.")
+        if not (target.startswith("/") and target.isascii() and target.isprintable() and " " not in target):
+            raise BadRequest(f"{target[:80]!r} is no request target.", "Escape its letters with %.")
+        line = f"{method} {target} HTTP/1.1\r\nhost: {self.address.authority}".encode("ascii")
+        if len(self._lines) >= _LINES_KEPT:
+            self._lines.clear()  # targets come from clients: there may be any number of them
+        self._lines[method, target] = line
+        return line

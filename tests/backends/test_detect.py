@@ -1,0 +1,227 @@
+"""Engines are found by what they answer, wherever they listen; strangers are left alone."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from time import monotonic
+from typing import get_args
+
+import pytest
+
+from backends.playback import BREAK, HANG, NOT_FOUND, PAGE, Scripted, answer, probe, scripted
+from meshlight.backends.detect import PORT_LIMIT_S, STRANGER_PAUSE_S, Detector
+from meshlight.backends.kinds import KINDS
+from meshlight.backends.upstream import Upstream
+from meshlight.demo.engine import Engine
+from meshlight.demo.fault import FaultKind
+from meshlight.demo.manner import Dialect
+from meshlight.domain.backend import Kind
+from meshlight.domain.health import Answered, Refused
+
+
+def models(owner: str | None = None, name: str = "m") -> dict[str, object]:
+    item = {"id": name, "object": "model"} | ({"owned_by": owner} if owner else {})
+    return {"object": "list", "data": [item]}
+
+
+LLAMACPP = {
+    "/v1/models": answer(models("llamacpp"), Server="llama.cpp"),
+    "*": answer({}, 404, Server="llama.cpp"),
+}
+OLLAMA = {
+    "/": answer(b"Ollama is running"),
+    "/api/version": answer({"version": "0.12.6"}),
+    "/api/tags": answer({"models": [{"name": "m"}]}),
+    "/v1/models": answer(models("library")),
+}
+VLLM = {"/v1/models": answer(models("vllm"), Server="uvicorn"), "/version": answer({"version": "0.11.0"})}
+_PYTHON = {"Server": "BaseHTTP/0.6 Python/3.11.7"}
+MLX = {
+    "/v1/models": answer(models(), http="1.0", **_PYTHON),
+    "/health": answer({"status": "ok"}, http="1.0", **_PYTHON),
+    "*": answer(b"Not Found", 404, http="1.0", **_PYTHON),
+}
+LM_STUDIO = {
+    "/v1/models": answer(models("organization_owner"), X_Powered_By="Express"),
+    "/api/v0/models": answer(models(), X_Powered_By="Express"),
+    "*": answer({"error": "Unexpected endpoint or method. (GET /)"}, X_Powered_By="Express"),
+}
+OTHER = {"/v1/models": answer(models("sglang"))}
+DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
+USUAL: tuple[tuple[Kind, ...], ...] = (("llamacpp", "mlx"), ("ollama",), ("vllm", "mlx"), ("lmstudio",))
+
+
+def detector(ports: dict[int, Sequence[Kind]], clock: Callable[[], float] = monotonic) -> Detector:
+    return Detector(Upstream, ports, clock=clock)
+
+
+@pytest.mark.parametrize("usual", USUAL, ids=lambda kinds: kinds[0])
+@pytest.mark.parametrize(
+    ("answers", "kind"),
+    [
+        (LLAMACPP, "llamacpp"),
+        (OLLAMA, "ollama"),
+        (VLLM, "vllm"),
+        (MLX, "mlx"),
+        (LM_STUDIO, "lmstudio"),
+        (OTHER, "openai-compatible"),
+    ],
+    ids=["llamacpp", "ollama", "vllm", "mlx", "lmstudio", "other"],
+)
+async def test_an_engine_is_recognised_on_whatever_usual_port_it_listens(
+    answers: dict[str, bytes], kind: Kind, usual: tuple[Kind, ...]
+) -> None:
+    async with scripted(answers) as server:
+        (found,) = await detector({server.port: usual}).scan()
+        assert (found.kind, found.url, found.models) == (kind, server.url, ("m",))
+        assert found.name.endswith(f" :{server.port}")
+        assert len(server.asked) == len(set(server.asked)) <= 5
+
+
+@pytest.mark.parametrize("usual", USUAL, ids=lambda kinds: kinds[0])
+@pytest.mark.parametrize("stranger", [{"*": PAGE}, {}, {"*": answer({"hello": 1})}, {"*": answer(b"", 302)}])
+async def test_a_foreign_web_server_gets_three_requests_at_most(
+    stranger: dict[str, bytes], usual: tuple[Kind, ...]
+) -> None:
+    async with scripted(stranger) as server:
+        assert await detector({server.port: usual}).scan() == []
+        assert 1 <= len(server.asked) <= 3
+        assert all(head.startswith("GET ") for head in server.heads)
+
+
+async def test_a_stranger_is_left_alone_for_a_minute_unless_the_user_wishes() -> None:
+    now = 100.0
+    async with scripted({"*": PAGE}) as server:
+        looking = detector({server.port: ("llamacpp",)}, lambda: now)
+        await looking.scan()
+        asked = len(server.asked)
+        await looking.scan()
+        assert len(server.asked) == asked
+        await looking.scan(force=True)
+        assert len(server.asked) == 2 * asked
+        server.answers = dict(LLAMACPP)
+        now += STRANGER_PAUSE_S - 1
+        assert await looking.scan() == []
+        now += 1
+        assert [found.kind for found in await looking.scan()] == ["llamacpp"]
+        assert [found.kind for found in await looking.scan()] == ["llamacpp"]
+
+
+async def test_an_engine_that_starts_on_a_free_port_is_found_by_the_next_scan() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    looking = detector({port: ("llamacpp",)})
+    assert await looking.scan() == []
+    played = Scripted(LLAMACPP)
+    server = await asyncio.start_server(played.serve, "127.0.0.1", port)
+    try:
+        assert [found.kind for found in await looking.scan()] == ["llamacpp"]
+    finally:
+        server.close()
+        played.hang_up()
+
+
+async def test_a_container_port_whose_engine_is_not_yet_up_is_tried_again_at_once() -> None:
+    async with scripted({"*": BREAK}) as server:
+        looking = detector({server.port: ("vllm",)})
+        assert await looking.scan() == []
+        server.answers = dict(VLLM)
+        assert [found.kind for found in await looking.scan()] == ["vllm"]
+
+
+async def test_a_stranger_that_breaks_off_after_an_answer_is_left_alone_too() -> None:
+    async with scripted({"/v1/models": PAGE, "*": BREAK}) as server:
+        looking = detector({server.port: ("llamacpp",)})
+        await looking.scan()
+        asked = len(server.asked)
+        assert await looking.scan() == []
+        assert len(server.asked) == asked
+
+
+async def test_known_ports_are_not_asked() -> None:
+    async with scripted(LLAMACPP) as server:
+        assert await detector({server.port: ("llamacpp",)}).scan([server.port]) == []
+        assert server.asked == []
+
+
+async def test_a_hanging_port_delays_no_other_and_costs_a_second_and_a_half_at_most() -> None:
+    async with AsyncExitStack() as stack:
+        hanging = [await stack.enter_async_context(scripted({"*": HANG})) for _ in range(3)]
+        slow = [
+            await stack.enter_async_context(scripted({"/v1/models": NOT_FOUND, "*": HANG})) for _ in range(3)
+        ]
+        server = await stack.enter_async_context(scripted(LLAMACPP))
+        ports = {each.port: USUAL[0] for each in (*hanging, *slow, server)}
+        start = monotonic()
+        (found,) = await detector(ports).scan()
+        assert found.url == server.url
+        assert monotonic() - start < PORT_LIMIT_S + 0.3
+
+
+async def test_a_port_has_a_limit_for_all_its_questions_together() -> None:
+    async with scripted({"*": HANG}) as server:
+        looking = Detector(Upstream, {server.port: ("ollama",)}, limit_s=0.05)
+        assert await looking.scan() == []
+        assert await looking.scan() == []
+        assert server.asked == ["/"]
+
+
+async def test_what_listens_only_on_the_v6_loopback_is_found_there() -> None:
+    try:
+        async with scripted(LLAMACPP, "::1") as server:
+            (found,) = await detector({server.port: ("llamacpp",)}).scan()
+            assert found.url == f"http://[::1]:{server.port}"
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+
+
+async def test_no_connection_stays_open_after_a_scan() -> None:
+    made: list[Upstream] = []
+
+    def make(address) -> Upstream:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        made.append(Upstream(address))
+        return made[-1]
+
+    async with scripted(LLAMACPP) as server:
+        await Detector(make, {server.port: ("llamacpp",)}).scan()
+        await asyncio.sleep(0)
+        assert [upstream.open for upstream in made] == [0]
+
+
+async def test_a_list_too_large_or_no_http_at_all_is_a_stranger() -> None:
+    async with (
+        scripted({"*": b"220 mail.example ESMTP\r\n\r\n"}) as mail,
+        scripted({"*": answer(b"x" * (9 << 20))}) as large,
+    ):
+        assert await detector({mail.port: ("vllm",), large.port: ("vllm",)}).scan() == []
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_the_demo_engines_are_found_as_what_they_play_and_are_healthy(dialect: Dialect) -> None:
+    async with Engine(dialect, models=("a", "b")) as engine:
+        (found,) = await detector({engine.port: ("llamacpp", "mlx")}).scan()
+        assert (found.kind, found.url, found.models) == (engine.kind, engine.url, ("a", "b"))
+        probed = await probe(KINDS[found.kind], engine.url)
+        assert isinstance(probed.fact, Answered)
+        assert probed.models == ("a", "b")
+
+
+@pytest.mark.parametrize("dialect", ["llamacpp", "vllm"])
+async def test_a_demo_engine_that_wants_a_key_is_found_without_its_models(dialect: Dialect) -> None:
+    async with Engine(dialect, key="sk-1") as engine:
+        (found,) = await detector({engine.port: ("llamacpp",)}).scan()
+        assert (found.kind, found.models) == (engine.kind, ())
+        assert isinstance((await probe(KINDS[found.kind], engine.url)).fact, Refused)
+        assert isinstance((await probe(KINDS[found.kind], engine.url, "sk-1")).fact, Answered)
+
+
+@pytest.mark.parametrize("fault", ["refuse", "garbage", "reset-headers", "close-early", "wrong-length"])
+async def test_a_broken_engine_breaks_no_scan(fault: FaultKind) -> None:
+    async with Engine("llamacpp") as broken, Engine("ollama") as good:
+        await broken.fault(fault)
+        looking = detector({broken.port: ("llamacpp",), good.port: ("ollama",)})
+        assert [found.url for found in await looking.scan()] == [good.url]
+        await broken.clear()
+        assert len(await looking.scan(force=True)) == 2
