@@ -1,0 +1,113 @@
+"""An error as it leaves the gateway: status, headers and the JSON envelope, ready to be sent."""
+
+import logging
+import math
+import secrets
+import traceback
+from http import HTTPStatus
+
+import msgspec
+from msgspec import Struct
+
+from meshlight.domain.errors import (
+    Envelope,
+    ErrorBody,
+    KeyRefused,
+    MeshlightError,
+    RouteError,
+    envelope,
+)
+from meshlight.gateway.asgi import Send
+
+RETRY_WITHIN_S = 60.0
+"""Clients of OpenAI's and Anthropic's make honour a `Retry-After` up to this; a longer wait is not theirs."""
+
+log = logging.getLogger(__name__)
+
+_encode = msgspec.json.Encoder().encode
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+
+
+class Answer(Struct, frozen=True):
+    """A whole small answer."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+    def raw(self) -> bytes:
+        """Return the answer as HTTP/1.1 bytes that also end the connection."""
+        try:
+            phrase = HTTPStatus(self.status).phrase
+        except ValueError:
+            phrase = ""
+        lines = [f"HTTP/1.1 {self.status} {phrase}".encode()]
+        lines += [b"%s: %s" % header for header in self.headers]
+        lines += [b"connection: close", b"", self.body]
+        return b"\r\n".join(lines)
+
+    async def send(self, send: Send) -> None:
+        """Give the answer to an ASGI server."""
+        await send({"type": "http.response.start", "status": self.status, "headers": list(self.headers)})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def answer(error: MeshlightError, path: str = "") -> Answer:
+    """Answer with an error in the shape that the clients of `path` understand.
+
+    That is OpenAI's envelope everywhere but under `/v1/messages`, where Anthropic's clients look.
+    """
+    extra: list[tuple[bytes, bytes]] = []
+    retry_after_s = error.retry_after_s if isinstance(error, RouteError) else None
+    if retry_after_s is not None:
+        extra.append((b"retry-after", b"%d" % max(1, math.ceil(retry_after_s))))
+    if isinstance(error, KeyRefused):
+        extra.append((b"www-authenticate", b"Bearer"))
+    may_retry = retry_after_s is not None and retry_after_s <= RETRY_WITHIN_S
+    # Without this header the clients retry every 409 and 5xx by themselves, after we have tried each route.
+    extra.append((b"x-should-retry", b"true" if may_retry else b"false"))
+    if path == "/v1/messages" or path.startswith("/v1/messages/"):
+        inner = {
+            "type": _ANTHROPIC_TYPES.get(error.status, "api_error"),
+            "message": envelope(error).error.message,
+        }
+        return _answer(error.status, _encode({"type": "error", "error": inner}), extra)
+    return _answer(error.status, _encode(envelope(error)), extra)
+
+
+def plain(status: int, code: str, text: str) -> Answer:
+    """Answer what goes wrong before there is a request: a head that can't be read, or comes too late."""
+    kind = "api_error" if status >= 500 else "invalid_request_error"
+    return _answer(status, _encode(Envelope(ErrorBody(message=text, type=kind, code=code))), [])
+
+
+def unexpected(error: BaseException, path: str = "") -> Answer:
+    """Answer a fault of our own: the log gets an id and where it happened, the client only the id.
+
+    The text of the error stays out of both: it may quote a prompt or a key.
+    """
+    number = secrets.token_hex(4)
+    where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+    log.error("Fault %s: %s\n%s", number, type(error).__name__, where)
+    return answer(
+        MeshlightError("Something broke inside Meshlight.", f"Look for fault {number} in its log."), path
+    )
+
+
+def _answer(status: int, body: bytes, extra: list[tuple[bytes, bytes]]) -> Answer:
+    headers = (
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        *extra,
+    )
+    return Answer(status, headers, body)

@@ -1,0 +1,157 @@
+"""The gateway as one ASGI application: the guard before everything, Litestar with the faces behind it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from litestar import Litestar, MediaType, Response, asgi, get, post
+from litestar.datastructures import CacheControlHeader
+from litestar.di import Provide
+from litestar.handlers import ASGIRouteHandler, BaseRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme
+from msgspec import Struct
+
+from meshlight.domain.errors import KeyRefused
+from meshlight.gateway.asgi import ASGIApp
+from meshlight.gateway.control import BackendsController, MeshController
+from meshlight.gateway.errors import HANDLERS
+from meshlight.gateway.events import Events
+from meshlight.gateway.guard import Guard
+from meshlight.gateway.inference import Inference
+from meshlight.gateway.metrics import CONTENT_TYPE, Metrics
+from meshlight.gateway.page import Page
+from meshlight.gateway.session import Sessions, set_cookies
+from meshlight.gateway.settings import SettingsController
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """Which service this is; `instance` is new at each start and stands in the runtime file too."""
+
+    status: str = "ok"
+    instance: str
+    version: str
+
+
+class SignIn(Struct, frozen=True, forbid_unknown_fields=True):
+    """The local key, to be swapped for the page's cookie."""
+
+    key: str
+
+
+class Link(Struct, frozen=True):
+    """A one-time link to the page; it works for a minute."""
+
+    url: str
+
+
+class Faces(Struct, frozen=True, kw_only=True):
+    """Everything that answers, made by main."""
+
+    inference: Inference
+    events: Events
+    page: Page
+    metrics: Metrics
+    sessions: Sessions
+    identity: Identity
+    url: str
+    port: int
+    is_key: Callable[[bytes], bool]
+    require_key: Callable[[], bool]
+    knowledge: dict[str, object]
+    """What the control handlers ask, by the name of their parameter: feed, registry, prober, roster …"""
+
+
+def build_app(faces: Faces) -> ASGIApp:
+    """Join the faces into one application."""
+
+    @get("/healthz", summary="Is it alive, and which one is it", tags=["service"], security=[{}])
+    async def healthz() -> Identity:
+        """Say that the service lives; needs no key."""
+        return faces.identity
+
+    @get("/metrics", summary="Prometheus metrics", tags=["service"], media_type=MediaType.TEXT)
+    async def metrics() -> Response[bytes]:
+        """Return the service's numbers in Prometheus' text format."""
+        return Response(faces.metrics.text(), media_type=CONTENT_TYPE)
+
+    @post("/mesh/session", status_code=204, summary="Sign the page in", tags=["page"], security=[{}])
+    async def sign_in(data: SignIn) -> Response[None]:
+        """Swap the local key for the page's cookie."""
+        if not faces.is_key(data.key.encode()):
+            raise KeyRefused(
+                "That is not the local key.", "`meshlight key` prints it; `meshlight open` needs none."
+            )
+        response = Response(None, status_code=204)
+        token = faces.sessions.open()
+        response.headers["set-cookie"] = set_cookies(token)[0]
+        return response
+
+    @post("/mesh/session/code", status_code=200, summary="A one-time link", tags=["page"])
+    async def code() -> Link:
+        """Make a link that opens the page once, within a minute."""
+        return Link(f"{faces.url}/?code={faces.sessions.code()}")
+
+    @get(
+        "/mesh/schema",
+        summary="This description",
+        tags=["service"],
+        cache_control=CacheControlHeader(no_cache=True),
+    )
+    async def schema() -> Response[bytes]:
+        """Return the OpenAPI description of `/mesh`."""
+        return Response(msgspec.json.encode(app.openapi_schema.to_schema()), media_type="application/json")
+
+    handlers: list[Any] = [
+        healthz,
+        metrics,
+        sign_in,
+        code,
+        schema,
+        MeshController,
+        BackendsController,
+        SettingsController,
+        _mount("/v1", faces.inference),
+        _mount("/mesh/events", faces.events),
+        # By name and not as a mount: a mount at / would take every other mount's requests.
+        asgi(sorted(faces.page.paths), copy_scope=False)(faces.page),
+    ]
+    app = Litestar(
+        handlers,
+        dependencies={name: _known(thing) for name, thing in faces.knowledge.items()},
+        exception_handlers=HANDLERS,
+        openapi_config=_description(faces.identity.version),
+        logging_config=None,
+        debug=False,
+    )
+    return Guard(
+        app,  # type: ignore[arg-type]
+        port=faces.port,
+        is_key=faces.is_key,
+        sessions=faces.sessions,
+        require_key=faces.require_key,
+        free=faces.page.paths,
+    )
+
+
+def _mount(path: str, app: ASGIApp) -> ASGIRouteHandler | BaseRouteHandler:
+    return asgi(path, is_mount=True, copy_scope=False)(app)
+
+
+def _known(thing: object) -> Provide:
+    return Provide(lambda: thing, sync_to_thread=False)
+
+
+def _description(version: str) -> OpenAPIConfig:
+    key = SecurityScheme(
+        type="http", scheme="bearer", description="The local key: `meshlight key` prints it."
+    )
+    return OpenAPIConfig(
+        title="Meshlight",
+        version=version,
+        description="State and control of the mesh. Inference is at /v1, in OpenAI's own shape.",
+        components=Components(security_schemes={"key": key}),
+        security=[{"key": []}],
+        render_plugins=(),
+        path="/mesh/schema-of-litestar",
+    )

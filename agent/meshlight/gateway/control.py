@@ -1,0 +1,130 @@
+"""`/mesh`: what apps may ask about and do to the mesh. Thin: every answer is somebody else's knowledge."""
+
+from typing import Annotated
+
+from litestar import Controller, delete, get, patch, post
+from litestar.params import Parameter
+from msgspec import Struct
+
+from meshlight.domain.health import Answered, Loading
+from meshlight.domain.view import BackendView, HealthView, SnapshotView
+from meshlight.gateway.explain import Explanation, explain
+from meshlight.gateway.trial import Trial, TrialReport, TrialRequest
+from meshlight.mesh.feed import Feed
+from meshlight.mesh.prober import Prober
+from meshlight.mesh.refresh import Progress, Refresher
+from meshlight.mesh.registry import Registry
+from meshlight.mesh.roster import Draft, Patch, Roster
+from meshlight.mesh.traffic import Traffic
+
+BackendId = Annotated[str, Parameter(description="The backend's id, as in the snapshot.", max_length=64)]
+
+
+class BackendList(Struct, frozen=True):
+    """Every backend."""
+
+    backends: tuple[BackendView, ...]
+
+
+class CheckReport(Struct, frozen=True, kw_only=True):
+    """What one check of one backend saw; `health` is what is believed after it."""
+
+    ok: bool
+    text: str
+    fix: str
+    health: HealthView
+    latency_ms: float | None
+    models: tuple[str, ...]
+
+
+class MeshController(Controller):
+    """State of the mesh: the snapshot, a refresh, the explanation of a route."""
+
+    path = "/mesh"
+    tags = ["mesh"]  # noqa: RUF012 Litestar's own form
+
+    @get("/snapshot", summary="The whole mesh")
+    async def snapshot(self, feed: Feed) -> SnapshotView:
+        """Return the state of the whole mesh; events with a higher `seq` add up to the next one."""
+        return feed.view()
+
+    @post("/refresh", status_code=202, summary="Check every backend now")
+    async def refresh(self, refresher: Refresher, wait: bool = False) -> Progress:
+        """Start a check of every enabled backend, or join the one that runs; `wait` answers when it is over."""
+        progress = refresher.start()
+        return await refresher.wait() if wait else progress
+
+    @get("/route", summary="Who would answer")
+    async def route(
+        self,
+        registry: Registry,
+        traffic: Traffic,
+        model: Annotated[str, Parameter(description="A model, alias or backend/model.", min_length=1)],
+    ) -> Explanation:
+        """Return which backend would answer for a model now, the ranked list, and why not the others."""
+        return explain(registry, traffic, model)
+
+    @post("/test", status_code=200, summary="Send a few real requests")
+    async def test(self, trial: Trial, data: TrialRequest) -> TrialReport:
+        """Send a few small requests through the gateway: who answers, how fast."""
+        return await trial.run(data)
+
+
+class BackendsController(Controller):
+    """The list of backends."""
+
+    path = "/mesh/backends"
+    tags = ["backends"]  # noqa: RUF012 Litestar's own form
+
+    @get("/", summary="Every backend")
+    async def all(self, feed: Feed) -> BackendList:
+        """Return every backend, configured or found."""
+        return BackendList(feed.view().backends)
+
+    @post("/", summary="Add a backend")
+    async def add(self, roster: Roster, feed: Feed, data: Draft) -> BackendView:
+        """Connect to a backend and, if it answers as it should, keep it. Its key goes to the keyring."""
+        backend = await roster.add(data)
+        return feed.backend(backend.id)
+
+    @get("/{backend_id:str}", summary="One backend")
+    async def one(self, feed: Feed, backend_id: BackendId) -> BackendView:
+        """Return one backend."""
+        return feed.backend(backend_id)
+
+    @patch("/{backend_id:str}", summary="Change a backend")
+    async def change(self, roster: Roster, feed: Feed, backend_id: BackendId, data: Patch) -> BackendView:
+        """Change a backend; a new address or key is tried before it is kept."""
+        backend = await roster.change(backend_id, data)
+        return feed.backend(backend.id)
+
+    @delete("/{backend_id:str}", summary="Remove a backend")
+    async def remove(self, roster: Roster, backend_id: BackendId) -> None:
+        """Remove a backend and its secrets; a found engine is not listed by itself again."""
+        await roster.remove(backend_id)
+
+    @post("/{backend_id:str}/check", status_code=200, summary="Check one backend now")
+    async def check(self, prober: Prober, feed: Feed, backend_id: BackendId) -> CheckReport:
+        """Probe one backend now and tell what was seen."""
+        feed.backend(backend_id)
+        fact = (await prober.check(backend_id)).fact
+        view = feed.backend(backend_id)
+        reason = None if isinstance(fact, Answered) else fact.reason
+        return CheckReport(
+            ok=isinstance(fact, Answered | Loading),
+            text=reason.text if reason else "Answers as it should.",
+            fix=reason.fix if reason else "",
+            health=view.health,
+            latency_ms=view.latency_ms,
+            models=view.models,
+        )
+
+    @post("/{backend_id:str}/enable", status_code=200, summary="Switch a backend on")
+    async def enable(self, roster: Roster, feed: Feed, backend_id: BackendId) -> BackendView:
+        """Switch a backend on."""
+        return feed.backend((await roster.switch(backend_id, enabled=True)).id)
+
+    @post("/{backend_id:str}/disable", status_code=200, summary="Switch a backend off")
+    async def disable(self, roster: Roster, feed: Feed, backend_id: BackendId) -> BackendView:
+        """Switch a backend off; it stays listed, and off after a restart."""
+        return feed.backend((await roster.switch(backend_id, enabled=False)).id)

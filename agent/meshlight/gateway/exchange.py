@@ -1,0 +1,232 @@
+"""One request and its answer: the ASGI side of a connection."""
+
+import asyncio
+import logging
+import re
+from http import HTTPStatus
+from typing import Protocol
+
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+
+from meshlight.gateway.answer import unexpected
+from meshlight.gateway.asgi import ASGIApp, Message, Scope
+
+log = logging.getLogger(__name__)
+
+_BAD_NAME = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\"]')
+_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+_JOINED_BYTES = 65_536
+"""Up to here one copy is cheaper than one more system call."""
+_BODILESS = frozenset({204, 304})
+
+
+class Connection(Protocol):
+    """What an exchange needs of the connection that it happens on."""
+
+    flow: FlowControl
+    transport: asyncio.Transport
+
+    def ended(self, exchange: "Exchange") -> None:
+        """The answer is complete."""
+
+    def broke(self, exchange: "Exchange") -> None:
+        """The answer will never be complete."""
+
+
+class Exchange:
+    """A request being answered. Head and body leave in one write where both are known."""
+
+    __slots__ = (
+        "_chunked",
+        "_connection",
+        "_event",
+        "_expects_continue",
+        "_given",
+        "_head",
+        "_left",
+        "_parts",
+        "_size",
+        "disconnected",
+        "is_complete",
+        "is_started",
+        "keep_alive",
+        "more_body",
+        "scope",
+    )
+
+    def __init__(
+        self, scope: Scope, connection: Connection, *, keep_alive: bool, expects_continue: bool
+    ) -> None:
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.more_body = True
+        """Whether a part of the request body is still to come."""
+        self.disconnected = False
+        self.is_started = False
+        self.is_complete = False
+        self._connection = connection
+        self._expects_continue = expects_continue
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._given = False
+        self._event: asyncio.Event | None = None
+        self._head: bytes | None = None
+        self._chunked = False
+        self._left: int | None = None
+        """Bytes of the announced length that are still to be sent; None where none was announced."""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing of the answer is on the wire yet."""
+        return not self.is_started or self._head is not None
+
+    # What the connection tells.
+
+    def feed(self, body: bytes) -> None:
+        """Take a piece of the request body."""
+        if self.is_complete or self.disconnected:
+            return
+        self._parts.append(body)
+        self._size += len(body)
+        if self._size > HIGH_WATER_LIMIT:
+            self._connection.flow.pause_reading()
+        if self._event is not None:
+            self._event.set()
+
+    def feed_end(self) -> None:
+        """The request body is complete."""
+        self.more_body = False
+        if self._event is not None:
+            self._event.set()
+
+    def depart(self) -> None:
+        """The client is gone: nothing more is read or written."""
+        if not self.is_complete:
+            self.disconnected = True
+            self._head = None
+        if self._event is not None:
+            self._event.set()
+
+    # What the application calls.
+
+    async def run(self, app: ASGIApp) -> None:
+        """Let the application answer, and mend what it leaves undone."""
+        try:
+            await app(self.scope, self.receive, self.send)
+            self._demand_start()
+        except Exception as error:  # noqa: BLE001 - the last place where a fault can become an answer
+            made = unexpected(error, self.scope["path"])
+            if self.is_silent and not self.disconnected:
+                self.is_started, self._head, self.keep_alive = False, None, False
+                await made.send(self.send)
+        finally:
+            # Cut off on purpose, broken or cancelled: the client must see that the answer is not whole.
+            if not self.is_complete and not self.disconnected:
+                self._connection.broke(self)
+
+    def _demand_start(self) -> None:
+        if not self.is_started and not self.disconnected:
+            raise RuntimeError("The application returned without an answer.")
+
+    async def receive(self) -> Message:
+        """ASGI's receive."""
+        if self._expects_continue:
+            self._expects_continue = False
+            if not self.is_started and self.more_body and not self.disconnected:
+                self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        while not (self.disconnected or self.is_complete):
+            if self._parts or not (self.more_body or self._given):
+                body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+                self._parts = []
+                self._size = 0
+                self._given = not self.more_body
+                return {"type": "http.request", "body": body, "more_body": self.more_body}
+            self._connection.flow.resume_reading()
+            if self._event is None:
+                self._event = asyncio.Event()
+            self._event.clear()
+            await self._event.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """ASGI's send."""
+        flow = self._connection.flow
+        if flow.write_paused and not self.disconnected:
+            await flow.drain()
+        if self.disconnected:
+            return
+        if message["type"] == "http.response.body" and self.is_started and not self.is_complete:
+            self._send_body(message.get("body", b""), more=message.get("more_body", False))
+        elif message["type"] == "http.response.start" and not self.is_started:
+            self._send_head(message)
+        else:
+            raise RuntimeError(f"{message['type']} can't be sent now.")
+
+    def _send_head(self, message: Message) -> None:
+        """Make the head; it is written with the first piece of the body, or in this turn of the loop."""
+        status: int = message["status"]
+        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        length: int | None = None
+        keep_alive = self.keep_alive and not self.more_body
+        for name, value in message.get("headers", ()):
+            if _BAD_NAME.search(name) or not name or _BAD_VALUE.search(value):
+                raise RuntimeError("A response header holds a character that no header may hold.")
+            lower = name.lower()
+            if lower == b"content-length":
+                length = int(value)
+            elif lower == b"connection":
+                keep_alive = keep_alive and b"close" not in value.lower()
+                continue
+            # This address opens to no foreign page: whatever an application says, these never leave.
+            elif lower == b"transfer-encoding" or lower.startswith(b"access-control-"):
+                continue
+            lines += (lower, b": ", value, b"\r\n")
+        if self.scope["method"] == "HEAD" or status in _BODILESS:
+            self._left = 0
+        elif length is None:
+            self._chunked = self.scope["http_version"] == "1.1"
+            if self._chunked:
+                lines.append(b"transfer-encoding: chunked\r\n")
+            else:
+                keep_alive = False
+        else:
+            self._left = length
+        lines.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+        self.keep_alive = keep_alive
+        self._head = b"".join(lines)
+        self.is_started = True
+        if length is None:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Write a head for which no body came at once."""
+        if self._head is not None and not self.disconnected:
+            self._connection.transport.write(self._head)
+            self._head = None
+
+    def _send_body(self, body: bytes, *, more: bool) -> None:
+        head, self._head = self._head or b"", None
+        if self._chunked:
+            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            if not more:
+                body += b"0\r\n\r\n"
+        elif self._left is not None:
+            if self.scope["method"] == "HEAD":
+                body = b""
+            if len(body) > self._left or (not more and len(body) < self._left):
+                self._head = head or None
+                raise RuntimeError("The body is not as long as its content-length says.")
+            self._left -= len(body)
+        if head and len(body) > _JOINED_BYTES:
+            self._connection.transport.write(head)
+            self._connection.transport.write(body)
+        elif head or body:
+            self._connection.transport.write(head + body)
+        if not more:
+            self.is_complete = True
+            if self._event is not None:
+                self._event.set()
+            self._connection.ended(self)

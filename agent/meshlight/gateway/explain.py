@@ -1,0 +1,68 @@
+"""Why a request would go where it goes: the ranking of routes, with everything routing knows."""
+
+from msgspec import Struct
+
+from meshlight.domain.backend import Ring
+from meshlight.domain.errors import NoSuchModel
+from meshlight.domain.health import State
+from meshlight.domain.routing import Tier, rank
+from meshlight.domain.rules import Policy
+from meshlight.domain.view import latency_ms
+from meshlight.gateway.last_word import no_route
+from meshlight.mesh.registry import Registry
+from meshlight.mesh.traffic import Traffic
+
+
+class RouteView(Struct, frozen=True, kw_only=True):
+    """One route, best first, with the reason for its place."""
+
+    backend: str
+    name: str
+    model: str
+    ring: Ring
+    state: State
+    tier: Tier
+    why: str
+    latency_ms: float | None
+    in_flight: int
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """Who would answer for a model now (`answers`, null when nobody), and every route."""
+
+    asked: str
+    model: str
+    policy: Policy
+    answers: str | None
+    routes: tuple[RouteView, ...]
+
+
+def explain(registry: Registry, traffic: Traffic, model: str) -> Explanation:
+    """Explain the routes of a model; NoSuchModel when nobody serves it."""
+    snapshot = registry.snapshot
+    ranking = rank(snapshot, model, traffic.load, registry.now())
+    if not ranking.verdicts:
+        error = no_route(snapshot, ranking)
+        raise error if isinstance(error, NoSuchModel) else NoSuchModel(error.title, error.hint)
+    candidates = ranking.candidates
+    nodes = snapshot.nodes
+    return Explanation(
+        asked=ranking.asked,
+        model=ranking.model,
+        policy=ranking.policy,
+        answers=candidates[0].backend if candidates else None,
+        routes=tuple(
+            RouteView(
+                backend=v.backend,
+                name=nodes[v.backend].backend.name,
+                model=v.model,
+                ring=nodes[v.backend].backend.ring,
+                state=nodes[v.backend].health.state,
+                tier=v.tier,
+                why=v.why,
+                latency_ms=latency_ms(nodes[v.backend].health),
+                in_flight=traffic.load.get(v.backend, 0),
+            )
+            for v in ranking.verdicts
+        ),
+    )

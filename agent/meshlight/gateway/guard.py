@@ -1,0 +1,208 @@
+"""The guard: stands before everything and decides who may ask, by Host, Origin, key and size."""
+
+import re
+from collections.abc import Callable, Mapping
+
+from meshlight.domain.errors import (
+    BadRequest,
+    Boundary,
+    KeyRefused,
+    MeshlightError,
+    MethodNotAllowed,
+    TooLarge,
+    WrongType,
+)
+from meshlight.gateway.answer import answer
+from meshlight.gateway.asgi import ASGIApp, Message, Receive, Scope, Send
+from meshlight.gateway.session import Sessions, read_cookie
+
+INFERENCE_BYTES = 64 * 1024 * 1024
+CONTROL_BYTES = 64 * 1024
+ALWAYS_OPEN = frozenset({"/healthz"})
+SIGN_IN = "/mesh/session"
+"""A POST here brings the key in its body, so the handler checks it."""
+
+_INFERENCE = frozenset({"v1", "api", "v1beta"})
+_READ = frozenset({"GET", "HEAD"})
+_WATCHED = frozenset(
+    b"host origin sec-fetch-site sec-fetch-mode sec-fetch-dest authorization x-api-key x-goog-api-key cookie "
+    b"content-type content-length transfer-encoding".split()
+)
+_OWN_SITE = frozenset({b"same-origin", b"none"})
+_KEY_HINT = "`meshlight key` prints it; send it as `Authorization: Bearer KEY`."
+
+Seen = Mapping[bytes, bytes]
+
+
+class Guard:
+    """ASGI middleware. What it lets through is asked by a program or page of this machine that may ask it.
+
+    `is_key` compares a key in constant time, `require_key` tells the live setting, `free` holds the paths of
+    the page's own files, which anybody on this machine may read.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        port: int,
+        is_key: Callable[[bytes], bool],
+        sessions: Sessions,
+        require_key: Callable[[], bool],
+        free: frozenset[str] = frozenset(),
+    ) -> None:
+        self._app = app
+        self._is_key = is_key
+        self._sessions = sessions
+        self._require_key = require_key
+        self._free = free | ALWAYS_OPEN
+        names = (b"127.0.0.1", b"localhost", b"[::1]")
+        ends = (b":%d" % port, b"") if port == 80 else (b":%d" % port,)
+        self._hosts = frozenset(name + end for name in names for end in ends)
+        self._origins = frozenset(b"http://" + host for host in self._hosts)
+        ports = "|".join(re.escape(end.decode()) for end in ends)
+        self._loopback = re.compile(rf"(?:127(?:\.(?:0|[1-9]\d{{0,2}})){{3}}|localhost)(?:{ports})".encode())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request through, or answer it with what is wrong."""
+        if scope["type"] == "http":
+            try:
+                limit = self._judge(scope)
+            except MeshlightError as error:
+                await answer(error, scope["path"]).send(send)
+                return
+            if limit:
+                await self._count(scope, receive, send, limit)
+            else:
+                await self._app(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    def _judge(self, scope: Scope) -> int:
+        """Raise what is wrong; return the limit to count to where the body's size is not known, else 0."""
+        seen: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            if name in _WATCHED:
+                if name in seen:
+                    raise BadRequest(f"The header {name.decode()} came twice.")
+                seen[name] = value
+        method, path = scope["method"], scope["path"]
+        self._check_site(seen, method, path)
+        if method == "OPTIONS":
+            raise MethodNotAllowed(
+                "OPTIONS is not answered here.", "No other site's page may ask, so none is asked."
+            )
+        if ".." in path and "/../" in path + "/":
+            raise BadRequest("The path has a `..` in it.")
+        is_inference = path[1:].partition("/")[0] in _INFERENCE
+        self._check_key(seen, method, path, is_inference=is_inference)
+        size = seen.get(b"content-length")
+        if size is None and b"transfer-encoding" not in seen:
+            return 0
+        limit = INFERENCE_BYTES if is_inference else CONTROL_BYTES
+        if size is not None:
+            length = int(size)
+            if length > limit:
+                raise _too_large(limit)
+            limit = 0
+            if not length:
+                return 0
+        if (
+            not is_inference
+            and seen.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json"
+        ):
+            raise WrongType("The body is not announced as JSON.", "Send `Content-Type: application/json`.")
+        return limit
+
+    def _check_site(self, seen: Seen, method: str, path: str) -> None:
+        """Refuse what comes from, or by way of, a page that is not ours, and every name that is not ours."""
+        host = seen.get(b"host")
+        if host is None:
+            raise BadRequest("The request names no Host.")
+        if host not in self._hosts and not self._is_loopback(host):
+            raise Boundary(
+                f"The Host {host[:100].decode('latin-1')!r} is not an address of this service.",
+                "Use http://127.0.0.1 with its port.",
+            )
+        origin = seen.get(b"origin")
+        if origin is not None and origin not in self._origins:
+            raise Boundary("A page of another origin may not ask here.", "Ask from a program, with the key.")
+        if seen.get(b"sec-fetch-site", b"none") not in _OWN_SITE and not (
+            # A link that somebody follows: it only opens the page.
+            path == "/"
+            and method == "GET"
+            and seen.get(b"sec-fetch-mode") == b"navigate"
+            and seen.get(b"sec-fetch-dest") == b"document"
+        ):
+            raise Boundary("A page of another site may not ask here.", "Ask from a program, with the key.")
+
+    def _is_loopback(self, host: bytes) -> bool:
+        """Whether a Host is one of the rarer spellings of this machine: 127.0.0.2, LOCALHOST."""
+        lower = host.lower()
+        if self._loopback.fullmatch(lower) is None:
+            return False
+        return lower[:3] != b"127" or all(int(part) < 256 for part in lower.partition(b":")[0].split(b"."))
+
+    def _check_key(self, seen: Seen, method: str, path: str, *, is_inference: bool) -> None:
+        if path in self._free:
+            if method not in _READ:
+                raise MethodNotAllowed(f"{method} is not answered at {path}.", "Use GET.")
+            return
+        if (is_inference or path == "/metrics") and not self._require_key():
+            return
+        if self._has_key(seen) or (path == SIGN_IN and method == "POST"):
+            return
+        cookie = seen.get(b"cookie")
+        token = None if is_inference or cookie is None else read_cookie(cookie)
+        if token is None:
+            given = any(name in seen for name in (b"authorization", b"x-api-key", b"x-goog-api-key"))
+            raise KeyRefused("The local key is wrong." if given else "The local key is missing.", _KEY_HINT)
+        if not self._sessions.accepts(token):
+            raise KeyRefused(
+                "The page's session has ended.", "Sign in with the local key: `meshlight key` prints it."
+            )
+        if method not in _READ and b"origin" not in seen and seen.get(b"sec-fetch-site") != b"same-origin":
+            # A browser says where an unsafe request comes from; what does not say it shall use the key.
+            raise Boundary("A change by session must come from the page itself.", "Use the key instead.")
+
+    def _has_key(self, seen: Seen) -> bool:
+        bearer = seen.get(b"authorization")
+        if bearer is not None and bearer[:7].lower() == b"bearer " and self._is_key(bearer[7:].strip()):
+            return True
+        for name in (b"x-api-key", b"x-goog-api-key"):
+            key = seen.get(name)
+            if key is not None and self._is_key(key):
+                return True
+        return False
+
+    async def _count(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        """Let a request of unknown size through, and stop it where it passes the limit."""
+        size = 0
+        is_started = False
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > limit:
+                raise _too_large(limit)
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal is_started
+            is_started = True
+            await send(message)
+
+        try:
+            await self._app(scope, counted, noted)
+        except TooLarge as error:
+            if is_started:
+                raise
+            await answer(error, scope["path"]).send(send)
+
+
+def _too_large(limit: int) -> TooLarge:
+    said = f"{limit // (1024 * 1024)} MB" if limit >= 1024 * 1024 else f"{limit // 1024} kB"
+    return TooLarge(f"The request body is over {said}.", "Send less, or split the request.")

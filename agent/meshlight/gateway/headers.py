@@ -1,0 +1,69 @@
+"""Which headers pass through, in either direction.
+
+Hop-by-hop headers end here (RFC 9110, section 7.6.1), the caller's credentials and browser headers never reach a
+backend, and nothing a backend sends can set a cookie or open this origin to other sites.
+"""
+
+from collections.abc import Iterable
+
+from meshlight.backends.upstream import Headers
+
+_HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
+    b"transfer-encoding upgrade".split()
+)
+_REQUEST_DROPPED = _HOP_BY_HOP | frozenset(
+    b"host content-length expect authorization x-api-key x-goog-api-key api-key cookie origin referer "
+    b"accept-encoding forwarded x-real-ip dnt".split()
+)
+_REQUEST_DROPPED_PREFIXES = (b"sec-", b"x-forwarded-", b"x-meshlight-", b"proxy-", b"cf-")
+_RESPONSE_DROPPED = _HOP_BY_HOP | frozenset(
+    b"set-cookie set-cookie2 server alt-svc strict-transport-security clear-site-data content-security-policy "
+    b"x-content-type-options www-authenticate refresh link".split()
+)
+_RESPONSE_DROPPED_PREFIXES = (b"access-control-", b"x-meshlight-", b"cross-origin-")
+_IDENTITY = (b"accept-encoding", b"identity")
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+
+
+def _named(headers: Headers) -> frozenset[bytes]:
+    """Return the headers that `Connection` declares to be hop-by-hop."""
+    named = frozenset[bytes]()
+    for name, value in headers:
+        if name == b"connection":
+            named |= frozenset(token.strip().lower() for token in value.split(b","))
+    return named
+
+
+def to_backend(headers: Headers, auth: Headers) -> list[tuple[bytes, bytes]]:
+    """Return the client's headers as they go to a backend, with the backend's own credentials.
+
+    Names must be lower-case, as ASGI gives them. The answer is asked for unencoded, so that its `usage` can be
+    read; `host` and `content-length` are the upstream client's business.
+    """
+    named = _named(headers)
+    kept = [
+        pair
+        for pair in headers
+        if pair[0] not in _REQUEST_DROPPED
+        and pair[0] not in named
+        and not pair[0].startswith(_REQUEST_DROPPED_PREFIXES)
+    ]
+    kept.append(_IDENTITY)
+    kept.extend(auth)
+    return kept
+
+
+def to_client(headers: Headers, extra: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return a backend's headers as they go to the client, with `extra` added."""
+    named = _named(headers)
+    kept = [
+        pair
+        for pair in headers
+        if pair[0] not in _RESPONSE_DROPPED
+        and pair[0] not in named
+        and not pair[0].startswith(_RESPONSE_DROPPED_PREFIXES)
+    ]
+    kept.append(_NOSNIFF)
+    kept.extend(extra)
+    return kept

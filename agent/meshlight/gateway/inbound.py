@@ -1,0 +1,93 @@
+"""One inference request as it came in: what routing needs decoded, the rest kept as bytes."""
+
+from msgspec import Struct
+
+from meshlight.backends.upstream import Headers
+from meshlight.domain.errors import BadRequest, TooLarge
+from meshlight.gateway.asgi import Receive
+from meshlight.gateway.bodies import Head, read_head, with_model
+
+BODY_LIMIT = 64 * 1024 * 1024
+"""Bytes of one request body on `/v1`."""
+HOPS = 2
+"""Nodes a request may pass through."""
+
+_DEAR = ("images/", "audio/")
+
+
+class ClientLeft(Exception):
+    """The client left before its request was whole."""
+
+
+class Inbound(Struct, frozen=True, kw_only=True):
+    """A request to be routed; `target` is the path with its query, as it stood on the wire."""
+
+    face: str
+    """The path below `/v1/`, such as `chat/completions`."""
+    target: str
+    headers: Headers
+    content_type: bytes
+    body: bytes
+    head: Head
+    visited: tuple[str, ...] = ()
+    """Ids of the nodes that this request has passed through."""
+
+    @property
+    def is_dear(self) -> bool:
+        """Whether sending it twice would cost or do something twice."""
+        return self.face.startswith(_DEAR) or (self.face.startswith("responses") and self.head.store)
+
+    def body_for(self, model: str) -> bytes:
+        """Return the body with `model` as its model; the very same bytes where it is so already."""
+        return self.body if model == self.head.model else with_model(self.body, self.content_type, model)
+
+
+def header(headers: Headers, name: bytes) -> bytes:
+    """Return the first value of a header, or nothing."""
+    return next((value for key, value in headers if key == name), b"")
+
+
+async def read_body(receive: Receive, limit: int = BODY_LIMIT) -> bytes:
+    """Read a whole request body; TooLarge over `limit` bytes, ClientLeft when it is never finished."""
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        body: bytes = message.get("body", b"")
+        if len(body) <= limit:
+            return body
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > limit:
+            raise TooLarge(
+                f"The request body is over {limit // (1024 * 1024)} MB.", "Send less, or split the request."
+            )
+        pieces.append(piece)
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+        message = await receive()
+
+
+async def read_inbound(face: str, target: str, headers: Headers, receive: Receive) -> Inbound:
+    """Read and decode one request; BadRequest when it can't be routed."""
+    encoding = header(headers, b"content-encoding")
+    if encoding and encoding.lower() != b"identity":
+        raise BadRequest(
+            f"A request body in content-encoding {encoding[:40].decode('latin-1')!r} can't be read here.",
+            "Send it unencoded.",
+        )
+    body = await read_body(receive)
+    content_type = header(headers, b"content-type")
+    via = header(headers, b"x-meshlight-via").decode("latin-1")
+    return Inbound(
+        face=face,
+        target=target,
+        headers=headers,
+        content_type=content_type,
+        body=body,
+        head=read_head(body, content_type),
+        visited=tuple(node.strip() for node in via.split(",") if node.strip())[:16],
+    )

@@ -1,0 +1,24 @@
+"""How long and how much one connection may take."""
+
+from msgspec import Struct
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """Times are seconds, sizes bytes."""
+
+    header_s: float = 10.0
+    """From the first byte of a head to its end; and from connecting to the first byte."""
+    body_idle_s: float = 60.0
+    """Between two pieces of an unfinished request body."""
+    keep_alive_s: float = 75.0
+    """Between two requests. Longer than the clients' own limits, so that they close, and no request is lost."""
+    linger_s: float = 2.0
+    """How long what a refused client still sends is read and dropped, so that it gets to read the refusal."""
+    drain_s: float = 10.0
+    """How long running requests may go on when the service stops."""
+    head_bytes: int = 65_536
+    url_bytes: int = 16_384
+    connections: int = 4096
+
+
+DEFAULT_LIMITS = Limits()

@@ -1,0 +1,104 @@
+"""The listening socket: bound before anything heavy is imported, so that a taken port is told at once."""
+
+import errno
+import http.client
+import socket
+import sys
+
+import msgspec
+from msgspec import Struct
+
+from meshlight.domain.errors import ServiceError
+
+BACKLOG = 2048
+HEALTH_TIMEOUT_S = 0.5
+WITHOUT_LIMIT = 65_536
+"""How many files to ask for where the hard limit is "no limit", which no system accepts as a number."""
+
+
+class Listener(Struct, frozen=True):
+    """What a port's owner says of itself at `/healthz`; only the instance id of the runtime file proves it."""
+
+    instance: str
+    version: str = ""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Bind and listen; port 0 takes a free one.
+
+    Raises `ServiceError` when the address can't be had, and says who has it where that can be found out.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform == "win32":
+            # There SO_REUSEADDR would let two programs share the port, and SO_EXCLUSIVEADDRUSE forbids it.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        # Two sockets may be bound to one port as long as none listens, so only this tells.
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise _cannot(host, port, error) from error
+    return sock
+
+
+def who_listens(host: str, port: int) -> Listener | None:
+    """Ask the owner of a port whether it is a Meshlight; None when it is not, or does not say in time."""
+    connection = http.client.HTTPConnection(host, port, timeout=HEALTH_TIMEOUT_S)
+    try:
+        connection.request("GET", "/healthz")
+        response = connection.getresponse()
+        if response.status != 200:
+            return None
+        return msgspec.json.decode(response.read(4096), type=Listener)
+    except (OSError, http.client.HTTPException, msgspec.MsgspecError, UnicodeError):
+        return None
+    finally:
+        connection.close()
+
+
+def raise_file_limit() -> int:
+    """Raise the number of files (and so connections) this process may have open to what the system allows.
+
+    Returns the limit that holds afterwards; 8,192 on Windows, where there is none of this kind.
+    """
+    if sys.platform == "win32":
+        return 8192
+    import resource  # noqa: PLC0415 - does not exist on Windows
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wished = (WITHOUT_LIMIT, 10_240) if hard == resource.RLIM_INFINITY else (hard,)
+    for limit in wished:
+        if soft != resource.RLIM_INFINITY and limit > soft:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            except (OSError, ValueError):  # macOS takes no more than kern.maxfilesperproc
+                continue
+            return limit
+    return soft if soft != resource.RLIM_INFINITY else WITHOUT_LIMIT
+
+
+def _cannot(host: str, port: int, error: OSError) -> ServiceError:
+    """Say why the address can't be had."""
+    at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        if who_listens(host, port) is not None:
+            return ServiceError(
+                f"Meshlight is already running at {at}.",
+                "Use `meshlight status` to see it, or start this one with another --port.",
+            )
+        return ServiceError(
+            f"Port {port} is taken by another program (at {at}).",
+            "Stop that program, or start Meshlight with another --port.",
+        )
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return ServiceError(f"No permission to listen at {at}.", "Choose a --port above 1023.")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return ServiceError(f"This machine has no address {host}.", "Listen on 127.0.0.1.")
+    return ServiceError(f"Can't listen at {at}: {error.strerror or type(error).__name__}.")

@@ -1,0 +1,117 @@
+"""`/metrics`: the service's own numbers in Prometheus' text format."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from meshlight.domain.view import BackendView, SnapshotView
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+BACKENDS = 256
+"""More backends than this are not told apart: labels cost a scraper memory for as long as it keeps them."""
+LABEL_LENGTH = 64
+
+
+class Metrics:
+    """Shows a snapshot as metrics, with a registry of its own: nothing else of the process is in it."""
+
+    def __init__(self, view: Callable[[], SnapshotView]) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_MeshCollector(view))
+
+    def text(self) -> bytes:
+        """Return the metrics of this moment."""
+        return generate_latest(self._registry)
+
+
+class _MeshCollector(Collector):
+    def __init__(self, view: Callable[[], SnapshotView]) -> None:
+        self._view = view
+
+    def describe(self) -> Iterator[Metric]:
+        """Describe nothing: registering must not ask for a snapshot."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Take one snapshot and yield its metrics."""
+        view = self._view()
+        labels = _labels(view.backends)
+        yield InfoMetricFamily(
+            "meshlight_build", "The running version.", {"version": label(view.router.version)}
+        )
+        yield GaugeMetricFamily("meshlight_uptime_seconds", "Age of the service.", view.router.uptime_s)
+        whole = CounterMetricFamily(
+            "meshlight_router_requests", "Requests of clients, whichever backend answered.", labels=["result"]
+        )
+        whole.add_metric(["successful"], view.router.requests.successful)
+        whole.add_metric(["failed"], view.router.requests.failed)
+        yield whole
+        yield from _traffic(view.backends, labels)
+        yield from _states(view.backends, labels)
+
+
+def label(text: str) -> str:
+    """Return a stranger's text as a label value: one short line that every scraper can read."""
+    clean = "".join(letter if letter.isprintable() else "_" for letter in text[:LABEL_LENGTH])
+    return clean.encode("utf-8", "replace").decode()
+
+
+def _labels(backends: tuple[BackendView, ...]) -> dict[str, str]:
+    """Return a label of its own for each backend that gets one."""
+    labels: dict[str, str] = {}
+    used: set[str] = set()
+    for place, backend in enumerate(backends[:BACKENDS]):
+        name = label(backend.id)
+        labels[backend.id] = name if name not in used else f"{name}#{place}"
+        used.add(labels[backend.id])
+    return labels
+
+
+def _traffic(backends: tuple[BackendView, ...], labels: dict[str, str]) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        "meshlight_requests", "Requests a backend answered or failed.", labels=["backend", "result"]
+    )
+    in_flight = GaugeMetricFamily("meshlight_requests_in_flight", "Requests running now.", labels=["backend"])
+    tokens = CounterMetricFamily(
+        "meshlight_tokens", "Tokens, where the answers told them.", labels=["backend", "direction"]
+    )
+    first_byte = GaugeMetricFamily(
+        "meshlight_first_byte_seconds",
+        "Median time to the first body byte of the last answers.",
+        labels=["backend"],
+    )
+    for backend in backends:
+        if (name := labels.get(backend.id)) is None:
+            continue
+        work = backend.requests
+        requests.add_metric([name, "successful"], work.successful)
+        requests.add_metric([name, "failed"], work.failed)
+        in_flight.add_metric([name], backend.in_flight)
+        tokens.add_metric([name, "in"], work.tokens_in)
+        tokens.add_metric([name, "out"], work.tokens_out)
+        if work.first_byte_ms is not None:
+            first_byte.add_metric([name], work.first_byte_ms / 1000)
+    yield from (requests, in_flight, tokens, first_byte)
+
+
+def _states(backends: tuple[BackendView, ...], labels: dict[str, str]) -> Iterator[Metric]:
+    up = GaugeMetricFamily(
+        "meshlight_backend_up",
+        "1 when an enabled backend is healthy, else 0; disabled ones are left out.",
+        labels=["backend", "kind", "ring"],
+    )
+    latency = GaugeMetricFamily(
+        "meshlight_backend_latency_seconds", "Median latency of the last probes.", labels=["backend"]
+    )
+    for backend in backends:
+        if (name := labels.get(backend.id)) is None:
+            continue
+        if backend.enabled:
+            up.add_metric([name, backend.kind, backend.ring], float(backend.health.state == "healthy"))
+        if backend.latency_ms is not None:
+            latency.add_metric([name], backend.latency_ms / 1000)
+    yield from (up, latency)

@@ -1,0 +1,155 @@
+"""The page: serves the files of `web/`, and swaps the one-time code in its address for the session's cookie."""
+
+import hashlib
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from msgspec import Struct
+
+from meshlight.domain.errors import MethodNotAllowed, NotFound, ServiceError
+from meshlight.gateway.answer import answer
+from meshlight.gateway.asgi import Receive, Scope, Send
+from meshlight.gateway.session import Sessions, set_cookies
+
+REFUSED = "/?signin=refused"
+"""Where a used, old or wrong code leads: the page says so and asks for the key."""
+
+_TYPES = {
+    ".css": b"text/css; charset=utf-8",
+    ".html": b"text/html; charset=utf-8",
+    ".ico": b"image/x-icon",
+    ".js": b"text/javascript; charset=utf-8",
+    ".png": b"image/png",
+    ".svg": b"image/svg+xml",
+    ".webmanifest": b"application/manifest+json",
+    ".woff2": b"font/woff2",
+}
+_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    b"font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_SAFETY = (
+    (b"content-security-policy", _POLICY),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+class Sheet(Struct, frozen=True):
+    """One file as it was read last."""
+
+    stamp: tuple[int, int]
+    etag: bytes
+    body: bytes
+
+
+class Page:
+    """An ASGI application for the files of one folder, known by name from the start: no path leads anywhere else.
+
+    Files are read again when they change, so that editing one and reloading the page is all it takes.
+    """
+
+    def __init__(self, folder: Path, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._files = _files(folder)
+        self._sheets: dict[str, Sheet] = {}
+        self.paths = frozenset(self._files)
+        """The paths that are answered; they need no key."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Answer one request."""
+        path, method = scope["path"], scope["method"]
+        if method not in {"GET", "HEAD"}:
+            await answer(MethodNotAllowed(f"{method} is not answered at {path[:200]}.", "Use GET.")).send(
+                send
+            )
+            return
+        if path == "/" and method == "GET" and scope["query_string"]:
+            codes = parse_qs(scope["query_string"].decode("latin-1")).get("code")
+            if codes:
+                await self._sign_in(codes[0], send)
+                return
+        sheet = self._sheet(path)
+        if sheet is None:
+            await answer(NotFound(f"There is no file at {path[:200]}.")).send(send)
+            return
+        known = next((value for name, value in scope["headers"] if name == b"if-none-match"), b"")
+        headers = [(b"etag", sheet.etag), (b"cache-control", b"no-cache"), *_SAFETY]
+        if sheet.etag in {tag.strip().removeprefix(b"W/") for tag in known.split(b",")}:
+            await send({"type": "http.response.start", "status": 304, "headers": headers})
+            await send({"type": "http.response.body"})
+            return
+        headers += [
+            (b"content-type", _TYPES[self._files[path].suffix]),
+            (b"content-length", b"%d" % len(sheet.body)),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else sheet.body})
+
+    async def _sign_in(self, code: str, send: Send) -> None:
+        """Lead on to the page without the code in its address, with the cookie if the code was good."""
+        token = self._sessions.exchange(code)
+        headers = [
+            (b"location", REFUSED.encode()),
+            (b"content-length", b"0"),
+            (b"cache-control", b"no-store"),
+            *_SAFETY,
+        ]
+        if token is not None:
+            headers[0] = (b"location", b"/")
+            headers += [(b"set-cookie", cookie.encode()) for cookie in set_cookies(token)]
+        await send({"type": "http.response.start", "status": 303, "headers": headers})
+        await send({"type": "http.response.body"})
+
+    def _sheet(self, path: str) -> Sheet | None:
+        """Return a file's content, read again if it changed; None if there is none."""
+        file = self._files.get(path)
+        if file is None:
+            return None
+        try:
+            status = file.stat()
+            stamp = (status.st_mtime_ns, status.st_size)
+            sheet = self._sheets.get(path)
+            if sheet is None or sheet.stamp != stamp:
+                body = file.read_bytes()
+                etag = b'"%s"' % hashlib.sha256(body).hexdigest()[:24].encode()
+                sheet = self._sheets[path] = Sheet(stamp, etag, body)
+        except OSError:
+            return None
+        return sheet
+
+
+def web_folder() -> Path:
+    """Return the folder of the page: inside the package when installed, beside it in a checkout.
+
+    Raises `ServiceError` when neither is there.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "_web", package.parents[1] / "web"):
+        if (folder / "index.html").is_file():
+            return folder
+    raise ServiceError("The files of the page are missing.", "Install Meshlight anew.")
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Return what may be served: path in the address → file. Hidden files and links out of the folder may not."""
+    root = folder.resolve()
+    files: dict[str, Path] = {}
+    for file in sorted(root.rglob("*")):
+        inside = file.relative_to(root)
+        hidden = any(part.startswith((".", "_")) for part in inside.parts)
+        if (
+            hidden
+            or file.suffix not in _TYPES
+            or not file.is_file()
+            or not file.resolve().is_relative_to(root)
+        ):
+            continue
+        if inside.as_posix() == "index.html":
+            files["/"] = file
+        elif file.suffix != ".html":
+            files[f"/{inside.as_posix()}"] = file
+    return files

@@ -1,0 +1,50 @@
+"""Reads the token counts out of an answer that passes by, without touching it."""
+
+import re
+from collections import deque
+
+_HEAD = 2_048
+_TAIL = 8_192
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_PROMPT = re.compile(rb'"(?:prompt|input)_tokens"\s*:\s*(\d{1,12})')
+_COMPLETION = re.compile(rb'"(?:completion|output)_tokens"\s*:\s*(\d{1,12})')
+
+
+class UsageTap:
+    """Keeps the first and the last bytes of an answer; `usage` stands in one of the two.
+
+    Text of a model can't be mistaken for it: inside a JSON string the quotes are escaped.
+    """
+
+    __slots__ = ("_head", "_size", "_tail")
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._tail: deque[bytes] = deque()
+        self._size = 0
+
+    def feed(self, data: bytes) -> None:
+        """See a piece of the body."""
+        if not self._head:
+            self._head = data[:_HEAD]
+        self._tail.append(data)
+        self._size += len(data)
+        while self._size - len(self._tail[0]) >= _TAIL:
+            self._size -= len(self._tail.popleft())
+
+    def read(self) -> tuple[int, int] | None:
+        """Return (prompt tokens, completion tokens), or None when the answer did not say."""
+        return _read(b"".join(self._tail)[-_TAIL:]) or _read(self._head)
+
+
+def _read(text: bytes) -> tuple[int, int] | None:
+    found = None
+    for found in _USAGE.finditer(text):  # noqa: B007 the last one counts: streams may repeat it
+        pass
+    if found is None:
+        return None
+    rest = text[found.end() : found.end() + 1_024]
+    prompt, completion = _PROMPT.search(rest), _COMPLETION.search(rest)
+    if prompt is None and completion is None:
+        return None
+    return int(prompt[1]) if prompt else 0, int(completion[1]) if completion else 0

@@ -1,0 +1,51 @@
+"""Token counts are read from answers that pass by, and a model's text can't forge them."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshlight.gateway.usage import UsageTap
+
+
+def read(*pieces: bytes) -> tuple[int, int] | None:
+    tap = UsageTap()
+    for piece in pieces:
+        tap.feed(piece)
+    return tap.read()
+
+
+def test_openais_and_anthropics_words_are_understood() -> None:
+    assert read(b'{"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}') == (7, 3)
+    assert read(b'{"usage": {"input_tokens": 7, "output_tokens": 3}}') == (7, 3)
+
+
+def test_usage_before_a_megabyte_of_vectors_is_found() -> None:
+    assert read(b'{"usage":{"prompt_tokens":7},"data":[' + b"0.1," * 250_000 + b"1]}") == (7, 0)
+
+
+def test_the_last_usage_of_a_stream_counts() -> None:
+    first = b'data: {"usage":{"prompt_tokens":7,"completion_tokens":1}}\n\n'
+    last = b'data: {"usage":{"prompt_tokens":7,"completion_tokens":9}}\n\ndata: [DONE]\n\n'
+    assert read(first, *[b'data: {"x":1}\n\n'] * 500, last) == (7, 9)
+
+
+def test_no_usage_is_no_count() -> None:
+    assert read(b'data: {"usage":null}\n\n') is None
+    assert read() is None
+
+
+def test_text_that_looks_like_usage_is_not_counted() -> None:
+    text = json.dumps({"content": '"usage":{"prompt_tokens":999,"completion_tokens":999}'}).encode()
+    assert read(text) is None
+
+
+@given(st.lists(st.integers(1, 40), max_size=30))
+def test_where_the_stream_is_cut_changes_nothing(cuts: list[int]) -> None:
+    whole = b'data: {"a":1}\n\n' * 20 + b'data: {"usage":{"prompt_tokens":12,"completion_tokens":34}}\n\n'
+    pieces, at = [], 0
+    for cut in cuts:
+        pieces.append(whole[at : at + cut])
+        at += cut
+    pieces.append(whole[at:])
+    assert read(*[piece for piece in pieces if piece]) == (12, 34)
