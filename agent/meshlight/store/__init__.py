@@ -1,0 +1,1 @@
+"""What lasts: configuration, secrets, runtime files."""

@@ -1,0 +1,220 @@
+"""The configuration file: read, watched over, and edited without losing a word of the user's."""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from msgspec.structs import replace
+
+from meshlight.domain.backend import Backend
+from meshlight.domain.config import Config, DiscoverySettings
+from meshlight.domain.errors import BadRequest, ConfigError
+from meshlight.domain.rules import Routing
+from meshlight.store import config_changes as changes
+from meshlight.store.config_edit import set_value
+from meshlight.store.config_page import NO_PAGE, Page, Signature, read_page, signature_of
+from meshlight.store.config_reader import RingFor, read_config
+from meshlight.store.config_starter import STARTER
+from meshlight.store.files import write_atomic
+
+_TRIES = 5
+
+
+class ConfigFile:
+    """The TOML file at `path`; a missing one means the defaults.
+
+    Beside it, `config.toml.bak` keeps the last content that was good. Every edit begins by reading the file anew,
+    so that what was changed by hand is kept, even if nobody has noticed it yet. Each edit returns the whole new
+    configuration. Safe to call from several threads.
+    """
+
+    def __init__(self, path: Path, ring_for: RingFor) -> None:
+        self.path = path
+        self._ring_for = ring_for
+        self._lock = threading.RLock()
+        self._last_good = Config()
+        self._last_page: Page | None = None
+        self._seen: Signature | None = None
+
+    @property
+    def backup(self) -> Path:
+        """Where the last good content is kept."""
+        return self.path.with_name(self.path.name + ".bak")
+
+    @property
+    def last_good(self) -> Config:
+        """What was last read without an error; the defaults before that."""
+        return self._last_good
+
+    def load(self, *, must_exist: bool = False) -> Config:
+        """Read the file; raises ConfigError with the line that is wrong, and then `last_good` stays.
+
+        `must_exist` is for a file that was there: that it is gone is an error then, and means no defaults.
+        """
+        with self._lock:
+            self._seen = self.signature_now()  # a broken file counts as seen: it is reported once
+            page = self._read()
+            self._seen = page.signature
+            if must_exist and page.signature is None:
+                raise ConfigError(
+                    f"{self.path} is gone.",
+                    "The last good configuration stays in force; put the file back, or start Meshlight anew "
+                    "to begin with the defaults.",
+                )
+            config = self._parse(page)
+            self._last_good, self._last_page = config, page
+            self._keep(page)
+            return config
+
+    def load_or_last_good(self) -> tuple[Config, ConfigError | None]:
+        """Read the file, or where it is broken its last good content, with the error that says why."""
+        try:
+            return self.load(), None
+        except ConfigError as error:
+            with self._lock, suppress(OSError, ConfigError):
+                kept = read_page(self.backup)
+                self._last_good, self._last_page = read_config(kept.text, self._ring_for), kept
+            return self._last_good, error
+
+    def create_starter(self) -> bool:
+        """Write a file that explains itself, if there is none; return whether it was written."""
+        with self._lock:
+            if self.path.exists():
+                return False
+            self._write(NO_PAGE, STARTER)
+            return True
+
+    def put_backend(self, backend: Backend) -> Config:
+        """Add a backend, or change the one of the same id.
+
+        One that was found becomes the user's own by this. Raises Conflict if another backend has its URL,
+        BadRequest if a value can't be, ConfigError if the file is broken at present.
+        """
+        own = replace(backend, source="config")
+
+        return self._edit(
+            lambda text, old: changes.put_backend(text, old, own, self._ring_for),
+            lambda old: replace(old, backends=_with(old.backends, own)),
+        )
+
+    def remove_backend(self, id_: str) -> Config:
+        """Take a backend out; raises NotFound, or ConfigError if the file is broken at present."""
+        return self._edit(
+            lambda text, old: changes.remove_backend(text, old, id_, self._ring_for),
+            lambda old: replace(old, backends=tuple(b for b in old.backends if b.id != id_)),
+        )
+
+    def set_routing(self, routing: Routing) -> Config:
+        """Change the policy, the aliases and the rules to these."""
+        return self._edit(
+            lambda text, old: changes.set_routing(text, old.routing, routing),
+            lambda old: replace(old, routing=routing),
+        )
+
+    def set_discovery(self, discovery: DiscoverySettings) -> Config:
+        """Change what is looked for, and what is switched off for good."""
+        return self._edit(
+            lambda text, old: changes.set_discovery(text, old.discovery, discovery),
+            lambda old: replace(old, discovery=discovery),
+        )
+
+    def set_value(self, key: Literal["port", "name", "require_key"], value: int | str | bool) -> Config:
+        """Change one setting that stands at the top of the file; raises BadRequest for a wrong value."""
+        return self._edit(
+            lambda text, old: text if getattr(old, key) == value else set_value(text, (key,), value),
+            lambda old: replace(old, **{key: value}),
+        )
+
+    def signature_now(self) -> Signature | None:
+        """Return the state of the file on the disk; None if it can't be seen or is not there."""
+        try:
+            return signature_of(self.path.stat())
+        except OSError:
+            return None
+
+    @property
+    def signature_seen(self) -> Signature | None:
+        """The state of the file when it was last read or written here."""
+        return self._seen
+
+    def _edit(self, change: Callable[[str, Config], str], wanted: Callable[[Config], Config]) -> Config:
+        """Change the text, and write it only if reading it gives what is wanted."""
+        with self._lock:
+            for _ in range(_TRIES):
+                page = self._page_to_edit()
+                old = self._parse(page)
+                new = wanted(old)
+                text = change(page.text, old)
+                self._check(text, new)
+                if self.signature_now() != page.signature:
+                    continue  # somebody saved the file just now: begin again with theirs
+                self._keep(page)
+                self._last_page, self._seen = page, page.signature
+                if text != page.text:
+                    self._write(page, text)
+                self._last_good = new
+                return new
+        raise ConfigError(f"{self.path} keeps changing while it is edited.", "Try again in a moment.")
+
+    def _check(self, text: str, wanted: Config) -> None:
+        """Refuse an edit whose text would not be read as what was meant."""
+        try:
+            found = read_config(text, self._ring_for)
+        except ConfigError as error:
+            problem = error.title.removeprefix(f"line {error.line}: ")
+            raise BadRequest(f"The configuration stays as it is: {problem}", error.hint) from None
+        if found != wanted:
+            raise ConfigError(
+                f"This change can't be made in {self.path} as it is laid out.", "Make it by hand, please."
+            )
+
+    def _page_to_edit(self) -> Page:
+        """Read what is to be edited; where the file was deleted, what is still in force is written anew."""
+        page = self._read()
+        if page.signature is None and self._last_page is not None:
+            return replace(self._last_page, signature=None)
+        return page
+
+    def _read(self) -> Page:
+        try:
+            return read_page(self.path)
+        except FileNotFoundError:
+            return NO_PAGE
+        except OSError as error:
+            raise ConfigError(
+                f"{self.path} can't be read: {error.strerror or error}.", "Make it a file that you may read."
+            ) from error
+
+    def _parse(self, page: Page) -> Config:
+        try:
+            return read_config(page.text, self._ring_for)
+        except ConfigError as error:
+            mend = f"Mend {self.path}; until then the last good configuration stays in force."
+            raise ConfigError(error.title, f"{error.hint} {mend}".strip(), line=error.line) from None
+
+    def _keep(self, page: Page) -> None:
+        """Keep a good content as the backup; where that can't be (a folder mounted read-only), go on."""
+        if page.signature is None:
+            return
+        with suppress(OSError):
+            if not self.backup.exists() or self.backup.read_bytes() != page.data:
+                write_atomic(self.backup, page.data, page.mode)
+
+    def _write(self, page: Page, text: str) -> None:
+        data = page.encode(text)
+        try:
+            write_atomic(self.path, data, page.mode)
+        except OSError as error:
+            raise ConfigError(
+                f"{self.path} can't be written: {error.strerror or error}.",
+                "Make its folder writable for you, or free some space.",
+            ) from error
+        self._seen = self.signature_now()
+        self._last_page = replace(page, text=text, data=data, signature=self._seen)
+
+
+def _with(backends: tuple[Backend, ...], new: Backend) -> tuple[Backend, ...]:
+    kept = tuple(new if old.id == new.id else old for old in backends)
+    return kept if new in kept else (*kept, new)

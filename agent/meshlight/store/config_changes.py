@@ -1,0 +1,177 @@
+"""Changes of the configuration in its own words, made on its text.
+
+A value that is not in the file and is its default stays out of it; one that is in the file is changed where it
+stands. Whatever has to be written for a backend carries its id, so that no later edit by hand, of the order or of
+a name, can hand its secret to another one.
+"""
+
+from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
+from typing import Any
+
+from meshlight.domain.backend import Backend
+from meshlight.domain.config import Config, DiscoverySettings
+from meshlight.domain.errors import BadRequest, Conflict, NotFound
+from meshlight.domain.rules import Routing, Rule
+from meshlight.store.backend_ids import host_of, slug, url_fault, url_identity
+from meshlight.store.config_edit import insert_entry, insert_lines, remove_entry, remove_value, set_value
+from meshlight.store.config_reader import RingFor, parse
+from meshlight.store.config_text import Place
+
+_BACKENDS: Place = ("backends",)
+_RULES: Place = ("routing", "rules")
+
+
+def put_backend(text: str, config: Config, backend: Backend, ring_for: RingFor) -> str:
+    """Add a backend, or change the one of the same id; raises Conflict, BadRequest."""
+    if fault := url_fault(backend.url):
+        raise BadRequest(f"The URL {fault}.", "Write it as http://host:port.", param="url")
+    twin = next((b for b in config.backends if b.id != backend.id and _same_url(b, backend)), None)
+    if twin is not None:
+        raise Conflict(
+            f"{backend.url} is in the configuration already, as {twin.id!r}.",
+            f"Change {twin.id!r}, or remove it first.",
+        )
+    text = _pin_ids(text, config, ring_for)
+    index = next((i for i, b in enumerate(config.backends) if b.id == backend.id), None)
+    if index is not None:
+        return _write_backend(text, index, backend, ring_for)
+    wanted, defaults = _backend_values(backend, ring_for)
+    values = {key: value for key, value in wanted.items() if value != defaults.get(key)}
+    return insert_entry(text, _BACKENDS, len(config.backends), values)
+
+
+def remove_backend(text: str, config: Config, id_: str, ring_for: RingFor) -> str:
+    """Take a backend out, with the comments that belong to it; raises NotFound."""
+    index = next((i for i, b in enumerate(config.backends) if b.id == id_), None)
+    if index is None:
+        raise NotFound(
+            f"No backend {id_!r} is in the configuration.", "`meshlight backends list` shows them."
+        )
+    return remove_entry(_pin_ids(text, config, ring_for), _BACKENDS, index)[0]
+
+
+def set_routing(text: str, old: Routing, new: Routing) -> str:
+    """Write the user's wishes: only those that differ from `old`, which is what the text says now."""
+    if new.policy != old.policy:
+        text = set_value(text, ("routing", "policy"), new.policy)
+    for name in old.aliases:
+        if name not in new.aliases:
+            text = remove_value(text, ("routing", "aliases", name))
+    for name, model in new.aliases.items():
+        if old.aliases.get(name) != model:
+            text = set_value(text, ("routing", "aliases", name), model)
+    return text if new.rules == old.rules else _set_rules(text, old.rules, new.rules)
+
+
+def set_discovery(text: str, old: DiscoverySettings, new: DiscoverySettings) -> str:
+    """Write whether and what is looked for; only what differs from `old`, which is what the text says now."""
+    if new.enabled != old.enabled:
+        text = set_value(text, ("discovery", "enabled"), new.enabled)
+    if new.ignored != old.ignored:
+        text = set_value(text, ("discovery", "ignored"), list(new.ignored))
+    return text
+
+
+def _same_url(one: Backend, other: Backend) -> bool:
+    return url_identity(one.url) == url_identity(other.url)
+
+
+def _pin_ids(text: str, config: Config, ring_for: RingFor) -> str:
+    """Write down the ids that depend on the order of the file, before an edit can change that order."""
+    raw = _entries(text, _BACKENDS)
+    for index, (entry, backend) in enumerate(zip(raw, config.backends, strict=True)):
+        base = slug(str(entry.get("name", ""))) or slug(host_of(backend.url)) or "backend"
+        if "id" not in entry and backend.id != base:
+            text = _write_backend(text, index, backend, ring_for)
+    return text
+
+
+def _write_backend(text: str, index: int, backend: Backend, ring_for: RingFor) -> str:
+    wanted, defaults = _backend_values(backend, ring_for)
+    return _write_entry(text, (*_BACKENDS, index), _entries(text, _BACKENDS)[index], wanted, defaults)
+
+
+def _backend_values(backend: Backend, ring_for: RingFor) -> tuple[dict[str, object], dict[str, object]]:
+    """Return what the entry has to say, in the order in which it is written, and what goes without saying."""
+    wanted: dict[str, object] = {
+        "id": backend.id,
+        "name": backend.name,
+        "kind": backend.kind,
+        "url": backend.url,
+        "ring": backend.ring,
+        "enabled": backend.enabled,
+        "priority": backend.priority,
+        "first_byte_s": _short(backend.first_byte_s),
+        "idle_s": _short(backend.idle_s),
+        "has_secret": backend.has_secret,
+    }
+    defaults: dict[str, object] = {
+        "name": backend.id,
+        "ring": ring_for(backend.url),
+        "enabled": True,
+        "priority": 0,
+        "first_byte_s": 300,
+        "idle_s": 300,
+        "has_secret": False,
+    }
+    return wanted, defaults
+
+
+def _short(seconds: float) -> float:
+    """Write 300, not 300.0."""
+    return int(seconds) if float(seconds).is_integer() else seconds
+
+
+def _set_rules(text: str, old: Sequence[Rule], new: Sequence[Rule]) -> str:
+    """Take out, put in and move whole entries (with their comments), then change what is left to change."""
+    changes = SequenceMatcher(
+        None, [r.model for r in old], [r.model for r in new], autojunk=False
+    ).get_opcodes()
+    spare: dict[str, list[str]] = {}
+    for kind, first, end, _, _ in reversed(changes):
+        if kind in {"delete", "replace"}:
+            for index in reversed(range(first, end)):
+                text, spare[old[index].model] = remove_entry(text, _RULES, index)
+    for kind, _, _, first, end in changes:
+        if kind in {"insert", "replace"}:
+            for index in range(first, end):
+                if moved := spare.pop(new[index].model, None):
+                    text = insert_lines(text, _RULES, index, moved)
+                else:
+                    text = insert_entry(text, _RULES, index, {"model": new[index].model})
+    for index, rule in enumerate(new):
+        wanted: dict[str, object] = {
+            "model": rule.model,
+            "pin": list(rule.pin),
+            "prefer": list(rule.prefer),
+            "bound": rule.bound,
+            "spill": rule.spill,
+        }
+        defaults: dict[str, object] = {"pin": [], "prefer": [], "bound": None, "spill": "company"}
+        text = _write_entry(text, (*_RULES, index), _entries(text, _RULES)[index], wanted, defaults)
+    return text
+
+
+def _write_entry(
+    text: str,
+    place: Place,
+    raw: Mapping[str, object],
+    wanted: Mapping[str, object],
+    defaults: Mapping[str, object],
+) -> str:
+    """Change the keys of one entry that do not say what is wanted."""
+    for key, value in wanted.items():
+        if key in raw and value is None:
+            text = remove_value(text, (*place, key))
+        elif raw[key] != value if key in raw else value != defaults.get(key):
+            text = set_value(text, (*place, key), value)
+    return text
+
+
+def _entries(text: str, table: Place) -> list[dict[str, Any]]:
+    """Return the entries of a list of tables as the text has them."""
+    data: Any = parse(text)
+    for step in table:
+        data = data.get(step, {})
+    return list(data)

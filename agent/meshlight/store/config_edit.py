@@ -1,0 +1,217 @@
+"""Edits of the configuration's text that leave all else as the user wrote it: comments, order, blank lines.
+
+Only the statement in question is given to tomlkit, or lines are put in or taken out. (Given a whole document,
+tomlkit moves comments and tables that are not where it would have put them.) Texts have Unix line ends; each
+function takes a text and returns the new one.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from meshlight.store.config_statement import (
+    Change,
+    assignment,
+    deletion,
+    insertion,
+    is_inline,
+    key_for,
+    line_for,
+    rewritten,
+)
+from meshlight.store.config_text import Layout, Place, Statement, layout
+
+
+def set_value(text: str, place: Place, value: object) -> str:
+    """Set one key; `place` may lead through tables that are not there yet."""
+    page = layout(text)
+    for statement in page.statements:
+        path = _inside(statement, place)
+        depth = _depth(statement.data, path)
+        if depth and (depth == len(path) or _is_inline(page, statement, path[:depth])):
+            for step in reversed(path[depth + 1 :]):
+                value = {step: value}
+            return _rewrite(page, statement, assignment(path[: depth + 1], value))
+    return _insert_value(page, place, value)
+
+
+def remove_value(text: str, place: Place) -> str:
+    """Take one key away, if it is there."""
+    page = layout(text)
+    for statement in page.statements:
+        path = _inside(statement, place)
+        if path and _depth(statement.data, path) == len(path):
+            if _is_alone(statement.data, path) and not _is_inline(page, statement, path[:-1]):
+                return _joined(page, statement.first, statement.end)
+            return _rewrite(page, statement, deletion(path))
+    return text
+
+
+def insert_entry(text: str, table: Place, index: int, values: Mapping[str, object]) -> str:
+    """Put a new entry into a list of tables, before the one at `index` or after the last."""
+    page = layout(text)
+    if inline := _inline_list(page, table):
+        path = _inside(inline, table)
+        if _depth(inline.data, (*path, 0)) > len(path):
+            return _rewrite(page, inline, insertion(path, index, values))
+        text = remove_value(text, table)  # an empty list: the new entry is written as a table of its own
+    heading = ".".join(key_for(step) for step in table)
+    lines = [f"[[{heading}]]", *(line_for([key], value) for key, value in values.items())]
+    return insert_lines(text, table, index, lines)
+
+
+def insert_lines(text: str, table: Place, index: int, lines: Sequence[str]) -> str:
+    """Put the lines of an entry before the entry at `index` of a list of tables, or after the last."""
+    page = layout(text)
+    for statement in page.statements:
+        if statement.heading == "entry" and statement.section == (*table, index):
+            at = _above(page, statement)
+            return _joined(page, at, at, [*lines, ""])
+    return _open_table(page, table, lines)
+
+
+def remove_entry(text: str, table: Place, index: int) -> tuple[str, list[str]]:
+    """Take an entry out of a list of tables; return the new text and the lines that went, for another place.
+
+    The comments right above its heading and right below its last key go with it.
+    """
+    page = layout(text)
+    if inline := _inline_list(page, table):
+        return _rewrite(page, inline, deletion((*_inside(inline, table), index))), []
+    entry = (*table, index)
+    heading = next(s for s in page.statements if s.heading == "entry" and s.section == entry)
+    first, end = _above(page, heading), _below(page, _last(page, entry))
+    taken = list(page.lines[first:end])
+    is_last = end >= len(page.lines) - 1
+    if first == 0 or not page.lines[first - 1].strip():  # leave one of the two blank lines around it
+        first -= is_last and first > 0
+        end += not is_last and not page.lines[end].strip()
+    return _joined(page, first, end), taken
+
+
+# --- where things stand
+
+
+def _inside(statement: Statement, place: Place) -> Place:
+    """Return `place` as seen from the statement's table; empty if it can't be there."""
+    size = len(statement.section)
+    if statement.heading == "none" and place[:size] == statement.section:
+        return place[size:]
+    return ()
+
+
+def _depth(data: object, path: Place) -> int:
+    """How many steps of `path` lead to something in `data`."""
+    for steps, step in enumerate(path):
+        keys = data if isinstance(data, Mapping) else range(len(data)) if isinstance(data, list) else ()
+        if step not in keys:
+            return steps
+        data = data[step]  # type: ignore[index]  # it is the table or the list that has this step
+    return len(path)
+
+
+def _is_alone(data: object, path: Place) -> bool:
+    """Whether the value at `path` is all that is set."""
+    for step in path:
+        if not isinstance(data, Mapping) or len(data) != 1:
+            return False
+        data = data[step]
+    return True
+
+
+def _is_inline(page: Layout, statement: Statement, path: Place) -> bool:
+    return is_inline(_text(page, statement), path)
+
+
+def _inline_list(page: Layout, table: Place) -> Statement | None:
+    """Return the statement that writes a list of tables as `key = [{…}]`."""
+    for statement in page.statements:
+        path = _inside(statement, table)
+        if path and _depth(statement.data, path) == len(path):
+            return statement
+    return None
+
+
+def _last(page: Layout, prefix: Place) -> Statement:
+    """Return the last statement in the run that begins with the table `prefix`, tables inside it included."""
+    run: list[Statement] = []
+    for statement in page.statements:
+        if statement.section[: len(prefix)] == prefix:
+            run.append(statement)
+        elif run:
+            break
+    return run[-1]
+
+
+def _above(page: Layout, heading: Statement) -> int:
+    """Return the first of the comment lines right above a heading; a comment that opens the file is not its."""
+    first = heading.first
+    while first and page.lines[first - 1].lstrip().startswith("#"):
+        first -= 1
+    return first or heading.first
+
+
+def _below(page: Layout, statement: Statement) -> int:
+    """Return the line after the comments right below a statement; those that touch the next heading are its."""
+    end = statement.end
+    while end < len(page.lines) and page.lines[end].lstrip().startswith("#"):
+        end += 1
+    return end if end == len(page.lines) or not page.lines[end].strip() else statement.end
+
+
+# --- the changes themselves
+
+
+def _insert_value(page: Layout, place: Place, value: object) -> str:
+    """Write a key that is not there yet: into its table, beside its dotted brothers, or into a new table."""
+    *table, name = place
+    section = tuple(table)
+    own = [s for s in page.statements if s.section == section]
+    if own:
+        last = own[-1]
+        sample = page.lines[last.first]
+        indent = sample[: len(sample) - len(sample.lstrip())]
+        return _joined(page, last.end, last.end, [indent + line_for([name], value)])
+    for statement in reversed(page.statements):
+        path = _inside(statement, place)
+        if _depth(statement.data, path) >= 1 and not _is_inline(page, statement, path[:1]):
+            return _joined(page, statement.end, statement.end, [line_for(path, value)])
+    if not section:
+        return _open_root(page, line_for([name], value))
+    heading = ".".join(key_for(step) for step in section)
+    return _open_table(page, section, [f"[{heading}]", line_for([name], value)])
+
+
+def _open_root(page: Layout, line: str) -> str:
+    """Write the first key that stands in no table: below the opening comment, above the first heading."""
+    if not page.statements:
+        return _appended(page, [line])
+    at = _above(page, page.statements[0])
+    return _joined(page, at, at, [line, ""])
+
+
+def _open_table(page: Layout, table: Place, lines: Sequence[str]) -> str:
+    """Write a new table after the nearest one that is its kin, or else at the end."""
+    for size in range(len(table), 0, -1):
+        if any(s.heading != "none" and s.section[:size] == table[:size] for s in page.statements):
+            kin = [s for s in page.statements if s.section[:size] == table[:size]][-1]
+            at = _below(page, kin)
+            after = [""] if at < len(page.lines) and page.lines[at].strip() else []
+            return _joined(page, at, at, ["", *lines, *after])
+    return _appended(page, lines)
+
+
+def _appended(page: Layout, lines: Sequence[str]) -> str:
+    text = "\n".join(page.lines).rstrip("\n")
+    return "\n".join([*([text, ""] if text else []), *lines, ""])
+
+
+def _rewrite(page: Layout, statement: Statement, change: Change) -> str:
+    lines = rewritten(_text(page, statement), change).split("\n")
+    return _joined(page, statement.first, statement.end, lines)
+
+
+def _text(page: Layout, statement: Statement) -> str:
+    return "\n".join(page.lines[statement.first : statement.end])
+
+
+def _joined(page: Layout, first: int, end: int, lines: Sequence[str] = ()) -> str:
+    return "\n".join([*page.lines[:first], *lines, *page.lines[end:]])

@@ -1,0 +1,233 @@
+"""From the text of the configuration file to a valid `Config`, or to an error that names line and key."""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from typing import Annotated, NoReturn
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from meshlight.domain.backend import Backend, Kind, Ring
+from meshlight.domain.config import DEFAULT_PORT, Config, DiscoverySettings
+from meshlight.domain.errors import ConfigError, MeshlightError
+from meshlight.domain.near import near
+from meshlight.domain.rules import Routing, Rule
+from meshlight.store.backend_ids import ID_PATTERN, Naming, name_backends, url_fault, url_identity
+from meshlight.store.config_faults import describe, is_secret_word, show
+from meshlight.store.config_text import Place, layout
+
+RingFor = Callable[[str], Ring]
+"""Says how far a URL is; may raise a MeshlightError for a URL that can't be a backend's."""
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+_LONGEST_NAME = 100
+_END_OF_TEXT = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)")
+
+
+class BackendEntry(Struct, frozen=True, kw_only=True):
+    """One `[[backends]]` entry as the file has it: kind and url are needed, all else has a default."""
+
+    kind: Kind
+    url: str
+    id: str | None = None
+    name: str | None = None
+    ring: Ring | None = None
+    enabled: bool = True
+    priority: Annotated[int, Meta(ge=-1_000_000, le=1_000_000)] = 0
+    first_byte_s: Seconds = 300.0
+    idle_s: Seconds = 300.0
+    has_secret: bool = False
+
+
+class ConfigEntries(Struct, frozen=True, kw_only=True):
+    """The whole file as it stands."""
+
+    port: Annotated[int, Meta(ge=1, le=65_535)] = DEFAULT_PORT
+    name: str = ""
+    require_key: bool = True
+    routing: Routing = field(default_factory=Routing)
+    discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
+    backends: tuple[BackendEntry, ...] = ()
+
+
+_TABLES: Mapping[str, type[Struct]] = {
+    "routing": Routing,
+    "rules": Rule,
+    "discovery": DiscoverySettings,
+    "backends": BackendEntry,
+}
+_HOMES: Mapping[str, type[Struct]] = {
+    "at the top of the file, above the first [table]": ConfigEntries,
+    "under [routing]": Routing,
+    "under [[routing.rules]]": Rule,
+    "under [discovery]": DiscoverySettings,
+    "under [[backends]]": BackendEntry,
+}
+
+_COMMON = frozenset({"name", "model", "enabled"})
+"""Words that are keys in more than one table, or would be nearly everywhere."""
+
+
+def parse(text: str) -> dict[str, object]:
+    """Read TOML (with Unix line ends) into plain values; raises ConfigError with the line."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError("The configuration is nested too deeply.", "Write it flatter.") from None
+    except tomllib.TOMLDecodeError as error:
+        problem = str(error)
+        match = _END_OF_TEXT.search(problem)
+        if match and match[1]:
+            line = int(match[1])
+        else:
+            cut = layout(text)
+            last = len(text.rstrip("\n").split("\n"))
+            line = last if cut.unfinished is None else cut.unfinished + 1
+        what = _END_OF_TEXT.sub("", problem)
+        raise ConfigError(f"line {line}: this is not TOML: {what}.", line=line) from None
+
+
+def read_config(text: str, ring_for: RingFor) -> Config:
+    """Read the whole configuration; raises ConfigError for the first thing that is wrong in it."""
+    return _Reader(text, ring_for).config()
+
+
+class _Reader:
+    """One reading of one text."""
+
+    def __init__(self, text: str, ring_for: RingFor) -> None:
+        self._text = text
+        self._ring_for = ring_for
+
+    def config(self) -> Config:
+        data = parse(self._text)
+        self._check_keys(data, ConfigEntries, ())
+        try:
+            entries = msgspec.convert(data, ConfigEntries)
+        except msgspec.ValidationError as error:
+            place, problem = describe(str(error), data)
+            self._refuse(place, problem)
+        if fault := _name_fault(entries.name):
+            self._refuse(("name",), fault)
+        return Config(
+            port=entries.port,
+            name=entries.name,
+            require_key=entries.require_key,
+            routing=entries.routing,
+            discovery=entries.discovery,
+            backends=self._backends(entries.backends),
+        )
+
+    def _check_keys(self, table: Mapping[str, object], shape: type[Struct], place: Place) -> None:
+        """Refuse secrets and unknown keys, before any value is looked at."""
+        for key, value in table.items():
+            here = (*place, key)
+            if key not in shape.__struct_fields__:
+                if is_secret_word(key):
+                    self._refuse_secret(here)
+                near = get_close_matches(key, shape.__struct_fields__, n=1)
+                known = (
+                    f"did you mean {near[0]}?" if near else f"known: {', '.join(shape.__struct_fields__)}."
+                )
+                self._refuse(here, f"is unknown here; {known}", "")
+            inner = _TABLES.get(key)
+            if inner is None:
+                continue
+            if isinstance(value, Mapping):
+                self._check_keys(value, inner, here)
+            elif isinstance(value, list):
+                for index, each in enumerate(value):
+                    if isinstance(each, Mapping):
+                        self._check_keys(each, inner, (*here, index))
+
+    def _backends(self, entries: tuple[BackendEntry, ...]) -> tuple[Backend, ...]:
+        for index, entry in enumerate(entries):
+            self._check_entry(index, entry)
+        self._check_unique(entries)
+        names = name_backends([Naming(entry.url, entry.id, entry.name) for entry in entries])
+        return tuple(
+            Backend(
+                id=id_,
+                name=name,
+                kind=entry.kind,
+                ring=self._ring(index, entry),
+                url=entry.url,
+                enabled=entry.enabled,
+                priority=entry.priority,
+                first_byte_s=entry.first_byte_s,
+                idle_s=entry.idle_s,
+                has_secret=entry.has_secret,
+            )
+            for index, (entry, (id_, name)) in enumerate(zip(entries, names, strict=True))
+        )
+
+    def _check_entry(self, index: int, entry: BackendEntry) -> None:
+        place: Place = ("backends", index)
+        if fault := url_fault(entry.url):
+            self._refuse((*place, "url"), fault)
+        if entry.id is not None and not ID_PATTERN.fullmatch(entry.id):
+            self._refuse((*place, "id"), "must be of small letters, digits and dashes, at most 64 of them")
+        if entry.name is not None and (fault := _name_fault(entry.name) or _empty_fault(entry.name)):
+            self._refuse((*place, "name"), fault)
+
+    def _check_unique(self, entries: tuple[BackendEntry, ...]) -> None:
+        ids: dict[str, int] = {}
+        urls: dict[object, int] = {}
+        for index, entry in enumerate(entries):
+            if entry.id is not None and ids.setdefault(entry.id, index) != index:
+                self._refuse_twin(index, "id", ids[entry.id])
+            where = url_identity(entry.url)
+            if urls.setdefault(where, index) != index:
+                self._refuse_twin(index, "url", urls[where])
+
+    def _ring(self, index: int, entry: BackendEntry) -> Ring:
+        if entry.ring is not None:
+            return entry.ring
+        try:
+            return self._ring_for(entry.url)
+        except MeshlightError as error:
+            self._refuse(("backends", index, "url"), f"can't be used: {error.title}", error.hint)
+
+    def _refuse_twin(self, index: int, key: str, twin: int) -> NoReturn:
+        first: Place = ("backends", twin, key)
+        line = layout(self._text).line_of(first)
+        self._refuse(
+            ("backends", index, key),
+            f"is the same as {show(first)} in line {line}",
+            "Remove one of the two." if key == "url" else "Give each backend its own id.",
+        )
+
+    def _refuse_secret(self, place: Place) -> NoReturn:
+        self._refuse(
+            place,
+            "looks like a secret, and secrets don't belong in this file",
+            "Remove the line. `meshlight backends add` puts a secret into the system's keyring; or set the "
+            "variable MESHLIGHT_SECRET_<ID>, or MESHLIGHT_SECRET_<ID>_FILE to the path of a file.",
+        )
+
+    def _refuse(self, place: Place, problem: str, hint: str = "") -> NoReturn:
+        line = layout(self._text).line_of(place)
+        where = f"line {line}: {show(place)}" if line else show(place)
+        end = "" if problem.endswith((".", "?")) else "."
+        raise ConfigError(f"{where} {problem}{end}", hint, line=line) from None
+
+
+def _known_instead(key: str, shape: type[Struct]) -> str:
+    """Say where a key belongs that is unknown in `shape`, or what it may have been meant to be."""
+    for home, other in _HOMES.items():
+        if other is not shape and key in other.__struct_fields__ and key not in _COMMON:
+            return f"it belongs {home}"
+    if meant := near(key, shape.__struct_fields__):
+        return f"did you mean {meant[0]}?"
+    return f"known: {', '.join(shape.__struct_fields__)}"
+
+
+def _name_fault(name: str) -> str | None:
+    if not name.isprintable():
+        return "has a control character in it"
+    return f"is longer than {_LONGEST_NAME} characters" if len(name) > _LONGEST_NAME else None
+
+
+def _empty_fault(name: str) -> str | None:
+    return None if name.strip() else "is empty; leave it out, and the id or the host is taken"

@@ -1,0 +1,39 @@
+"""The configuration file that explains itself, written only when somebody asks for one."""
+
+STARTER = """\
+# Meshlight's configuration. Every line that begins with # is a comment or a default; take the # away to change it.
+# The running service notices a saved change within two seconds, and keeps the last good state if a line is wrong.
+# Secrets don't belong here: `meshlight backends add` puts them into the system's keyring.
+
+# port = 6374              # where the service listens, on this machine only
+# name = ""                # how this node calls itself; empty: the name of this computer
+# require_key = true       # false opens /v1 to every program on this machine
+
+# [discovery]
+# enabled = true           # look for local engines (llama.cpp, Ollama, vLLM, MLX, LM Studio)
+# ignored = []             # URLs of found engines that are switched off for good
+
+# [routing]
+# policy = "local-first"   # or "priority", "round-robin", "least-busy", "fastest"
+
+# [routing.aliases]        # another name = the model, or backend/model, that it stands for
+# "gpt-4o-mini" = "qwen3-8b"
+
+# [[routing.rules]]        # wishes for the models whose name matches; the first match counts
+# model = "llama-*"
+# pin = []                 # only these backends (id or name)
+# prefer = []              # these first, in this order
+# bound = "lan"            # never beyond: "machine", "lan", "company" or "cloud"
+# spill = "company"        # how far to go when nearer backends are down
+
+# [[backends]]             # a server that answers; repeat the whole block for each one
+# kind = "openai-compatible"   # or "llamacpp", "ollama", "vllm", "mlx", "lmstudio", …
+# url = "http://gpu-box:8000"
+# name = "GPU box"         # default: the id, or else the host
+# id = "gpu-box"           # default: made from the name
+# ring = "lan"             # default: told from the URL
+# enabled = true
+# priority = 0             # smaller is tried earlier under the "priority" policy
+# first_byte_s = 300       # how long to wait for the first byte of an answer, in seconds
+# idle_s = 300             # how long a stream may pause, in seconds
+"""

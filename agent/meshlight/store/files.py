@@ -1,0 +1,123 @@
+"""Files that are always whole: written beside, flushed, then put in place in one step.
+
+A plain `open(path, "w")` that is killed half-way leaves a broken file; here a reader sees the old content or
+the new one, never a part. What a killed writer leaves is a temporary file, and `sweep` takes those away.
+"""
+
+import errno
+import os
+import secrets
+import stat
+import time
+from contextlib import suppress
+from pathlib import Path
+
+DEFAULT_LIMIT = 1 << 20
+"""The most bytes read of a file of ours; none of them comes near."""
+PRIVATE_FOLDER = 0o700
+_TEMPORARY = ".meshlight-tmp"
+_WINDOWS_TRIES = 20
+_WINDOWS_PAUSE_S = 0.025
+_BINARY: int = getattr(os, "O_BINARY", 0)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and those above it, each for this user alone; an existing folder stays as it is."""
+    for missing in reversed([place for place in (folder, *folder.parents) if not place.exists()]):
+        missing.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+
+
+def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Put `data` into `path` in one step, with the permissions `mode` from the first byte on.
+
+    A symbolic link stays a link: the file it points to is replaced. Raises OSError, and then the old content
+    is still there.
+    """
+    target = path.resolve() if path.is_symlink() else path
+    temporary = write_beside(target, data, mode)
+    try:
+        _replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    flush_folder(target.parent)
+
+
+def write_beside(target: Path, data: bytes, mode: int) -> Path:
+    """Write `data`, flushed to the disk, into a new temporary file in the folder of `target`, and name it."""
+    make_folder(target.parent)
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(6)}{_TEMPORARY}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            if hasattr(os, "fchmod"):
+                os.fchmod(stream.fileno(), mode)  # the umask may have taken bits away
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    return temporary
+
+
+def flush_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where the system lets a folder be flushed (not Windows)."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sweep(folder: Path, older_than_s: float = 60.0) -> int:
+    """Remove what killed writers left in `folder` and return how many files that were.
+
+    Younger files stay: another process may be writing one right now.
+    """
+    removed = 0
+    newest = time.time() - older_than_s
+    with suppress(OSError):
+        for leftover in folder.glob(f".*{_TEMPORARY}"):
+            with suppress(OSError):
+                if leftover.lstat().st_mtime <= newest:
+                    leftover.unlink()
+                    removed += 1
+    return removed
+
+
+def read_capped(path: Path, limit: int = DEFAULT_LIMIT) -> bytes:
+    """Return the content of a regular file of at most `limit` bytes; raises OSError for any other."""
+    return read_with_stat(path, limit)[0]
+
+
+def read_with_stat(path: Path, limit: int = DEFAULT_LIMIT) -> tuple[bytes, os.stat_result]:
+    """Do as `read_capped`, and tell how the file was just before its first byte was read."""
+    # Non-blocking: where somebody has put a pipe, opening would wait for its writer.
+    descriptor = os.open(path, os.O_RDONLY | _BINARY | getattr(os, "O_NONBLOCK", 0))
+    before = os.fstat(descriptor)
+    if not stat.S_ISREG(before.st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    with os.fdopen(descriptor, "rb") as stream:
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"Larger than {limit} bytes", str(path))
+    return data, before
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    """Rename over `target`; Windows refuses while an editor or a virus scanner has it open."""
+    tries = _WINDOWS_TRIES if os.name == "nt" else 1
+    for left in reversed(range(tries)):
+        try:
+            temporary.replace(target)
+        except PermissionError:
+            if not left:
+                raise
+            time.sleep(_WINDOWS_PAUSE_S)
+        else:
+            return

@@ -1,0 +1,162 @@
+"""The local key: what every program of this user shows to the service."""
+
+import hmac
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import NoReturn, SupportsIndex
+
+from meshlight.domain.errors import SecretError
+from meshlight.store.files import flush_folder, read_capped, write_beside
+from meshlight.store.secret import HIDDEN, Secret
+
+PREFIX = "ml-"
+_RANDOM_BYTES = 32
+_SHORTEST, _LONGEST = 16, 512
+_FILE_LIMIT = 4096
+
+
+class LocalKey:
+    """A 256-bit key, made at the first start and kept for this user alone; shown as `***`."""
+
+    def __init__(self, value: str, *, file: Path | None = None, notices: tuple[str, ...] = ()) -> None:
+        self._secret = Secret(value)
+        self._digest = sha256(value.encode()).digest()
+        self.file = file
+        """Where the key is kept; None if the environment gave the key itself."""
+        self.notices = notices
+        """What the user should know, such as a file that others could read."""
+
+    @classmethod
+    def open(cls, path: Path, environ: Mapping[str, str] = os.environ) -> "LocalKey":
+        """Return the key of `MESHLIGHT_KEY`, of the file `MESHLIGHT_KEY_FILE` names, or of `path`.
+
+        Where `path` is not there it is made; of two processes that do so at once, both get the same key.
+        Raises SecretError for a key that is none, and for a file that can't be read, made or kept private.
+        """
+        if given := environ.get("MESHLIGHT_KEY", "").strip():
+            return cls(_checked(given, "MESHLIGHT_KEY"))
+        if named := environ.get("MESHLIGHT_KEY_FILE", "").strip():
+            return cls._read(Path(named).expanduser().absolute(), ours=False)
+        try:
+            return cls._read(path, ours=True)
+        except FileNotFoundError:
+            _make(path)
+        try:
+            return cls._read(path, ours=True)
+        except FileNotFoundError:
+            raise SecretError(
+                "missing", f"The key file {path} was removed as it was made.", "Start Meshlight again."
+            ) from None
+
+    @classmethod
+    def _read(cls, path: Path, *, ours: bool) -> "LocalKey":
+        """Read a key; our own file has to be there and private, a file that the user names has to be there."""
+        notices: tuple[str, ...] = ()
+        try:
+            notices = _guard(path, ours=ours)
+            value = read_capped(path, _FILE_LIMIT).decode("ascii").strip()
+        except FileNotFoundError:
+            if ours:
+                raise
+            raise SecretError(
+                "missing", f"There is no key file {path}.", "Make it, or unset MESHLIGHT_KEY_FILE."
+            ) from None
+        except UnicodeDecodeError:
+            value = ""
+        except OSError as error:
+            raise SecretError(
+                "refused",
+                f"The key file {path} can't be used: {error.strerror or error}.",
+                "Make it readable for you alone (chmod 600).",
+            ) from None
+        return cls(_checked(value, str(path)), file=path, notices=notices)
+
+    def reveal(self) -> str:
+        """Return the key itself; for `meshlight key`, `meshlight env` and the clipboard."""
+        return self._secret.reveal()
+
+    def matches(self, candidate: bytes | str) -> bool:
+        """Whether this is the key, in a time that does not depend on how much of it is right."""
+        if len(candidate) > _LONGEST:
+            return False
+        shown = candidate.encode(errors="surrogatepass") if isinstance(candidate, str) else candidate
+        return hmac.compare_digest(sha256(shown).digest(), self._digest)
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+    def __str__(self) -> str:
+        return HIDDEN
+
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("The local key can't be pickled.")
+
+
+def _make(path: Path) -> None:
+    """Put a new key in place whole, unless another process was faster: a link is never made over a file."""
+    key = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+    try:
+        temporary = write_beside(path, f"{key}\n".encode(), 0o600)
+        try:
+            with suppress(FileExistsError):
+                _link(temporary, path)
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+        flush_folder(path.parent)
+    except OSError as error:
+        raise SecretError(
+            "refused",
+            f"The key file {path} can't be made: {error.strerror or error}.",
+            "Make its folder writable for you, set MESHLIGHT_HOME to another one, or set MESHLIGHT_KEY.",
+        ) from None
+
+
+def _link(temporary: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without links (exFAT): there two first starts at the same instant are left to luck,
+        # and the one who loses reads the other's key.
+        if not path.exists():
+            temporary.replace(path)
+
+
+def _guard(path: Path, *, ours: bool) -> tuple[str, ...]:
+    """Make our key file private again, and say so; raises OSError, or SecretError for somebody else's file."""
+    found = path.stat()
+    if os.name == "nt":
+        return ()  # the user's profile folder is private there, and modes say nothing
+    mode = stat.S_IMODE(found.st_mode)
+    if ours and found.st_uid not in {os.geteuid(), 0}:
+        raise SecretError(
+            "refused",
+            f"The key file {path} belongs to another user (uid {found.st_uid}).",
+            "Remove it, and a new key is made at the next start.",
+        )
+    if not mode & 0o077:
+        return ()
+    if not ours:
+        return (f"Other users can read the key file {path} (mode {mode:04o}).",)
+    path.chmod(0o600)
+    was = f"Other users could read the key file {path} (mode {mode:04o}); it is private again."
+    return (f"{was} If you share this computer, remove the file: a new key is made at the next start.",)
+
+
+def _checked(value: str, origin: str) -> str:
+    if not (
+        _SHORTEST <= len(value) <= _LONGEST and value.isascii() and value.isprintable() and " " not in value
+    ):
+        raise SecretError(
+            "refused",
+            f"{origin} holds no usable key: it takes {_SHORTEST} to {_LONGEST} letters, digits and signs.",
+            "Remove it, and a key is made at the next start.",
+        )
+    return value
