@@ -1,0 +1,170 @@
+"""Builds every part of the service and joins them: the one place that knows them all."""
+
+import asyncio
+import hashlib
+import secrets as tokens
+import socket
+import time
+from collections.abc import Callable
+
+from meshlight import __version__
+from meshlight.backends.address import Address
+from meshlight.backends.detect import Detector
+from meshlight.backends.upstream import Upstream
+from meshlight.domain.config import HOST, Config
+from meshlight.domain.view import RouterView
+from meshlight.gateway.app import Faces, Identity, build_app
+from meshlight.gateway.catalog import Catalog
+from meshlight.gateway.events import Events
+from meshlight.gateway.inference import Inference
+from meshlight.gateway.metrics import Metrics
+from meshlight.gateway.page import Page, web_folder
+from meshlight.gateway.relay import Relay
+from meshlight.gateway.server import serve
+from meshlight.gateway.session import Sessions
+from meshlight.gateway.trial import Trial
+from meshlight.keeper import Keeper
+from meshlight.mesh.discovery import Discovery
+from meshlight.mesh.feed import Feed
+from meshlight.mesh.hub import EventHub
+from meshlight.mesh.links import Links
+from meshlight.mesh.prober import Prober
+from meshlight.mesh.refresh import Refresher
+from meshlight.mesh.registry import Change, Registry
+from meshlight.mesh.roster import Roster
+from meshlight.mesh.traffic import Traffic
+from meshlight.store.config import ConfigFile
+from meshlight.store.key import LocalKey
+from meshlight.store.watch import ConfigWatch
+
+
+class Service:
+    """The whole service on one bound socket; made and run inside the event loop."""
+
+    def __init__(self, keeper: Keeper, file: ConfigFile, key: LocalKey, sock: socket.socket) -> None:
+        clock = time.monotonic
+        later = asyncio.get_running_loop().call_later
+        self._sock = sock
+        self._started = clock()
+        self._clock = clock
+        self._port: int = sock.getsockname()[1]
+        self.url = f"http://{HOST}:{self._port}"
+        self.instance = tokens.token_hex(16)
+        # Stable across restarts, and tells nothing of the key it comes from.
+        self._node_id = hashlib.sha256(b"meshlight node " + key.reveal().encode()).hexdigest()[:16]
+        self._own = frozenset({("127.0.0.1", self._port), ("::1", self._port)})
+
+        self._keeper = keeper
+        self._sessions = Sessions(clock)
+        self._hub = EventHub()
+        self._traffic = Traffic()
+        self._registry = Registry(clock)
+        self._links = Links(self._keeper.secret, self._upstream)
+        self._prober = Prober(
+            self._registry, self._links, clock, later, lambda i: self._traffic.load.get(i, 0) > 0
+        )
+        self._roster = Roster(self._registry, self._links, self._prober, self._keeper, self._upstream)
+        self._discovery = Discovery(
+            self._registry,
+            Detector(self._upstream, clock=clock),
+            clock,
+            later,
+            lambda: self._keeper.config.discovery.ignored,
+        )
+        self._feed = Feed(
+            self._registry, self._traffic, self._hub, clock, later, self._router_view, self._keeper.notices
+        )
+        self._refresher = Refresher(self._registry, self._prober, self._feed, self._discovery.look)
+        self._registry.listen(self._attend)
+        self._catalog = Catalog(self._registry, int(time.time()))
+        relay = Relay(self._registry, self._links, self._prober, self._traffic, clock, self._node_id)
+        self._watch = ConfigWatch(file, later, self._keeper.reload)
+        self._keeper.follow = self._follow
+        self._follow(keeper.config)
+        self._app = build_app(
+            Faces(
+                inference=Inference(relay, self._catalog),
+                events=Events(self._hub),
+                page=Page(web_folder(), self._sessions),
+                metrics=Metrics(self._feed.view),
+                sessions=self._sessions,
+                identity=Identity(instance=self.instance, version=__version__),
+                url=self.url,
+                port=self._port,
+                is_key=key.matches,
+                require_key=lambda: self._keeper.config.require_key,
+                knowledge={
+                    "feed": self._feed,
+                    "registry": self._registry,
+                    "traffic": self._traffic,
+                    "prober": self._prober,
+                    "refresher": self._refresher,
+                    "roster": self._roster,
+                    "trial": Trial(relay, self._registry, clock),
+                    "keeper": self._keeper,
+                },
+            )
+        )
+
+    def link(self) -> str:
+        """Return a one-time link to the page."""
+        return f"{self.url}/?code={self._sessions.code()}"
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Serve until `stop` is set; `ready` is called once connections are taken."""
+
+        def start() -> None:
+            ready()
+            self._watch.start()
+
+        try:
+            await serve(
+                self._app, [self._sock], stop=stop, ready=start, ending=self._end_streams, lifespan="off"
+            )
+        finally:
+            self._watch.stop()
+            self._discovery.stop()
+            await self._refresher.close()
+            await self._prober.close()
+            self._links.close()
+
+    async def _end_streams(self) -> None:
+        self._hub.close()
+
+    def _upstream(self, address: Address) -> Upstream:
+        return Upstream(address, own=self._own)
+
+    def _follow(self, config: Config) -> None:
+        """Bring everything to what the configuration says now."""
+        self._roster.follow(config)
+        self._catalog.forget()
+        if self._keeper.looks_for_engines:
+            self._discovery.start()
+        else:
+            self._discovery.stop()
+
+    def _attend(self, change: Change) -> None:
+        """Keep links, probes and counts in step with the list of backends."""
+        for backend_id in change.removed:
+            self._prober.unwatch(backend_id)
+            self._links.remove(backend_id)
+            self._traffic.forget(backend_id)
+        for backend_id in change.shape:
+            backend = self._registry.node(backend_id).backend
+            old = self._links.get(backend_id)
+            if self._links.put(backend) is not old:
+                self._prober.unwatch(backend_id)
+            if backend.enabled:
+                self._prober.watch(backend_id)
+            else:
+                self._prober.unwatch(backend_id)
+
+    def _router_view(self) -> RouterView:
+        return RouterView(
+            node_id=self._node_id,
+            name=self._keeper.config.name or socket.gethostname(),
+            version=__version__,
+            status="running",
+            uptime_s=round(self._clock() - self._started, 1),
+            requests=self._traffic.router.requests(),
+        )
