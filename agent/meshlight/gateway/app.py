@@ -10,6 +10,7 @@ from litestar.di import Provide
 from litestar.handlers import ASGIRouteHandler, BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.params import JSONBody
 from msgspec import Struct
 
 from meshlight.domain.errors import KeyRefused
@@ -76,7 +77,7 @@ def build_app(faces: Faces) -> ASGIApp:
         return Response(faces.metrics.text(), media_type=CONTENT_TYPE)
 
     @post("/mesh/session", status_code=204, summary="Sign the page in", tags=["page"], security=[{}])
-    async def sign_in(data: SignIn) -> Response[None]:
+    async def sign_in(data: JSONBody[SignIn]) -> Response[None]:
         """Swap the local key for the page's cookie."""
         if not faces.is_key(data.key.encode()):
             raise KeyRefused(

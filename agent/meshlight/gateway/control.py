@@ -3,7 +3,8 @@
 from typing import Annotated
 
 from litestar import Controller, delete, get, patch, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter
 from msgspec import Struct
 
 from meshlight.domain.health import Answered, Loading
@@ -17,7 +18,19 @@ from meshlight.mesh.registry import Registry
 from meshlight.mesh.roster import Draft, Patch, Roster
 from meshlight.mesh.traffic import Traffic
 
-BackendId = Annotated[str, Parameter(description="The backend's id, as in the snapshot.", max_length=64)]
+FeedHere = NamedDependency[Feed]
+ProberHere = NamedDependency[Prober]
+RefresherHere = NamedDependency[Refresher]
+RegistryHere = NamedDependency[Registry]
+RosterHere = NamedDependency[Roster]
+TrafficHere = NamedDependency[Traffic]
+TrialHere = NamedDependency[Trial]
+BackendId = Annotated[
+    str, PathParameter(description="The backend's id, as in the snapshot.", min_length=1, max_length=64)
+]
+ModelName = Annotated[
+    str, QueryParameter(description="A model, an alias, or backend/model.", min_length=1, max_length=1024)
+]
 
 
 class BackendList(Struct, frozen=True):
@@ -44,12 +57,12 @@ class MeshController(Controller):
     tags = ["mesh"]  # noqa: RUF012 Litestar's own form
 
     @get("/snapshot", summary="The whole mesh")
-    async def snapshot(self, feed: Feed) -> SnapshotView:
+    async def snapshot(self, feed: FeedHere) -> SnapshotView:
         """Return the state of the whole mesh; events with a higher `seq` add up to the next one."""
         return feed.view()
 
     @post("/refresh", status_code=202, summary="Check every backend now")
-    async def refresh(self, refresher: Refresher, wait: bool = False) -> Progress:
+    async def refresh(self, refresher: RefresherHere, wait: FromQuery[bool] = False) -> Progress:
         """Start a check of every enabled backend, or join the one that runs; `wait` answers when it is over."""
         progress = refresher.start()
         return await refresher.wait() if wait else progress
@@ -57,15 +70,15 @@ class MeshController(Controller):
     @get("/route", summary="Who would answer")
     async def route(
         self,
-        registry: Registry,
-        traffic: Traffic,
-        model: Annotated[str, Parameter(description="A model, alias or backend/model.", min_length=1)],
+        registry: RegistryHere,
+        traffic: TrafficHere,
+        model: ModelName,
     ) -> Explanation:
         """Return which backend would answer for a model now, the ranked list, and why not the others."""
         return explain(registry, traffic, model)
 
     @post("/test", status_code=200, summary="Send a few real requests")
-    async def test(self, trial: Trial, data: TrialRequest) -> TrialReport:
+    async def test(self, trial: TrialHere, data: JSONBody[TrialRequest]) -> TrialReport:
         """Send a few small requests through the gateway: who answers, how fast."""
         return await trial.run(data)
 
@@ -77,34 +90,40 @@ class BackendsController(Controller):
     tags = ["backends"]  # noqa: RUF012 Litestar's own form
 
     @get("/", summary="Every backend")
-    async def all(self, feed: Feed) -> BackendList:
+    async def all(self, feed: FeedHere) -> BackendList:
         """Return every backend, configured or found."""
         return BackendList(feed.view().backends)
 
     @post("/", summary="Add a backend")
-    async def add(self, roster: Roster, feed: Feed, data: Draft) -> BackendView:
+    async def add(self, roster: RosterHere, feed: FeedHere, data: JSONBody[Draft]) -> BackendView:
         """Connect to a backend and, if it answers as it should, keep it. Its key goes to the keyring."""
         backend = await roster.add(data)
         return feed.backend(backend.id)
 
     @get("/{backend_id:str}", summary="One backend")
-    async def one(self, feed: Feed, backend_id: BackendId) -> BackendView:
+    async def one(self, feed: FeedHere, backend_id: BackendId) -> BackendView:
         """Return one backend."""
         return feed.backend(backend_id)
 
     @patch("/{backend_id:str}", summary="Change a backend")
-    async def change(self, roster: Roster, feed: Feed, backend_id: BackendId, data: Patch) -> BackendView:
+    async def change(
+        self,
+        roster: RosterHere,
+        feed: FeedHere,
+        backend_id: BackendId,
+        data: JSONBody[Patch],
+    ) -> BackendView:
         """Change a backend; a new address or key is tried before it is kept."""
         backend = await roster.change(backend_id, data)
         return feed.backend(backend.id)
 
     @delete("/{backend_id:str}", summary="Remove a backend")
-    async def remove(self, roster: Roster, backend_id: BackendId) -> None:
+    async def remove(self, roster: RosterHere, backend_id: BackendId) -> None:
         """Remove a backend and its secrets; a found engine is not listed by itself again."""
         await roster.remove(backend_id)
 
     @post("/{backend_id:str}/check", status_code=200, summary="Check one backend now")
-    async def check(self, prober: Prober, feed: Feed, backend_id: BackendId) -> CheckReport:
+    async def check(self, prober: ProberHere, feed: FeedHere, backend_id: BackendId) -> CheckReport:
         """Probe one backend now and tell what was seen."""
         feed.backend(backend_id)
         fact = (await prober.check(backend_id)).fact
@@ -120,11 +139,11 @@ class BackendsController(Controller):
         )
 
     @post("/{backend_id:str}/enable", status_code=200, summary="Switch a backend on")
-    async def enable(self, roster: Roster, feed: Feed, backend_id: BackendId) -> BackendView:
+    async def enable(self, roster: RosterHere, feed: FeedHere, backend_id: BackendId) -> BackendView:
         """Switch a backend on."""
         return feed.backend((await roster.switch(backend_id, enabled=True)).id)
 
     @post("/{backend_id:str}/disable", status_code=200, summary="Switch a backend off")
-    async def disable(self, roster: Roster, feed: Feed, backend_id: BackendId) -> BackendView:
+    async def disable(self, roster: RosterHere, feed: FeedHere, backend_id: BackendId) -> BackendView:
         """Switch a backend off; it stays listed, and off after a restart."""
         return feed.backend((await roster.switch(backend_id, enabled=False)).id)

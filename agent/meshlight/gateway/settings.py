@@ -1,9 +1,10 @@
 """`/mesh/settings`: what the user may set while the service runs."""
 
-from typing import Annotated, Protocol
+from typing import Protocol
 
 from litestar import Controller, get, patch
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, SkipValidation
 from msgspec import UNSET, Struct, UnsetType
 
 from meshlight.domain.config import Config, DiscoverySettings
@@ -47,7 +48,7 @@ class SettingsKeeper(Protocol):
         """Write a change down and follow it."""
 
 
-Kept = Annotated[SettingsKeeper, Dependency(skip_validation=True)]
+KeeperHere = NamedDependency[SkipValidation[SettingsKeeper]]
 
 
 class SettingsController(Controller):
@@ -57,12 +58,12 @@ class SettingsController(Controller):
     tags = ["settings"]  # noqa: RUF012 Litestar's own form
 
     @get("/", summary="The settings in force")
-    async def read(self, keeper: Kept) -> Settings:
+    async def read(self, keeper: KeeperHere) -> Settings:
         """Return the settings in force."""
         return _shown(keeper)
 
     @patch("/", summary="Change settings")
-    async def change(self, keeper: Kept, data: SettingsPatch) -> Settings:
+    async def change(self, keeper: KeeperHere, data: JSONBody[SettingsPatch]) -> Settings:
         """Change settings; the file keeps its comments, and running streams go on."""
         await keeper.set(data)
         return _shown(keeper)

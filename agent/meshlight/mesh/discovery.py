@@ -73,11 +73,9 @@ class Discovery:
 
     async def _round(self, *, force: bool) -> None:
         self._drop_gone()
-        known = {
-            parse_address(node.backend.url).port
-            for node in self._registry.snapshot.nodes.values()
-            if node.backend.ring == "machine"
-        }
+        nodes = self._registry.snapshot.nodes.values()
+        listed = [node.backend.url for node in nodes if node.backend.ring == "machine"]
+        known = {parse_address(url).port for url in (*listed, *self._ignored())}
         for found in await self._detector.scan(known, force=force):
             self._take(found)
 

@@ -1,0 +1,113 @@
+"""A whole Meshlight node in the test's own event loop, on a free port, with a home of its own."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from meshlight.backends.address import parse_address, ring_of
+from meshlight.demo.engine import Engine
+from meshlight.domain.config import HOST
+from meshlight.gateway.listen import bind
+from meshlight.keeper import Keeper
+from meshlight.service import Service
+from meshlight.store.config import ConfigFile
+from meshlight.store.key import LocalKey
+from meshlight.store.places import Places
+from meshlight.store.secrets import Secrets
+
+WAIT_S = 10.0
+IN_ORDER = 'routing.policy = "priority"'
+
+
+class Node:
+    """`async with Node(tmp_path, [engine]) as node:` is a running service with these backends, all checked once.
+
+    `http` is a client with the local key; `url` is where it listens. Engines are backends under their names; with
+    `IN_ORDER` as `extra`, requests try them in the order given.
+    """
+
+    def __init__(
+        self, home: Path, engines: Sequence[Engine] = (), extra: str = "", *, discovery: bool = False
+    ) -> None:
+        self._places = Places.under(config_dir=home, state_dir=home, log_dir=home)
+        self._engines = engines
+        self._extra = extra
+        self._discovery = discovery
+        self._stop = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+        self.service: Service
+        self.http: httpx.AsyncClient
+        self.key = ""
+
+    @property
+    def url(self) -> str:
+        return self.service.url
+
+    @property
+    def config_file(self) -> Path:
+        return self._places.config_file
+
+    async def __aenter__(self) -> Self:
+        self._places.prepare()
+        entries = [
+            f'[[backends]]\nid = "{engine.name}"\nname = "{engine.name}"\nkind = "{engine.kind}"\n'
+            f'url = "{engine.url}"\npriority = {place}\n'
+            for place, engine in enumerate(self._engines)
+        ]
+        self._places.config_file.write_text(self._extra + "\n" + "\n".join(entries), encoding="utf-8")
+        file = ConfigFile(self._places.config_file, lambda url: ring_of(parse_address(url)))
+        config, fault = file.load_or_last_good()
+        key = LocalKey.open(self._places.key_file, {})
+        self.key = key.reveal()
+        secrets = Secrets(file=self._places.secrets_file, insecure=True, environ={})
+        keeper = Keeper(file, secrets, config, fault, allows_discovery=self._discovery)
+        self.service = Service(keeper, file, key, bind(HOST, 0))
+        ready = asyncio.Event()
+        self._running = asyncio.create_task(self.service.run(self._stop, ready.set))
+        await asyncio.wait_for(ready.wait(), WAIT_S)
+        self.http = httpx.AsyncClient(
+            base_url=self.url,
+            headers={"authorization": f"Bearer {self.key}"},
+            trust_env=False,
+            timeout=WAIT_S,
+        )
+        await self.refresh()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.http.aclose()
+        self._stop.set()
+        if self._running is not None:
+            await self._running
+
+    async def refresh(self) -> None:
+        """Have every backend checked, and wait until it is."""
+        answer = await self.http.post("/mesh/refresh?wait=true")
+        assert answer.status_code == 202, answer.text
+
+    async def chat(self, model: str = "llama-3.2-3b", **fields: Any) -> httpx.Response:
+        """Ask a short question."""
+        body = {"model": model, "messages": [{"role": "user", "content": "hi"}], **fields}
+        return await self.http.post("/v1/chat/completions", json=body)
+
+    async def backend(self, name: str) -> dict[str, Any]:
+        """Return one backend as the snapshot shows it."""
+        answer = await self.http.get(f"/mesh/backends/{name}")
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def until(self, name: str, state: str, within_s: float = WAIT_S) -> dict[str, Any]:
+        """Wait, by the event stream, until a backend is in `state`; return it."""
+        async with asyncio.timeout(within_s):
+            async with self.http.stream("GET", "/mesh/events", timeout=within_s) as events:
+                async for _ in events.aiter_lines():
+                    found = await self.backend(name)
+                    if found["health"]["state"] == state:
+                        return found
+        raise AssertionError(f"{name} did not become {state}")
