@@ -1,0 +1,39 @@
+"""`python -m meshlight.demo`: run the demo engines until Ctrl-C or SIGTERM."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from contextlib import suppress
+
+from meshlight.demo.town import BASE_PORT, Town
+
+
+async def run(base_port: int) -> None:
+    """Run the town and say where it is."""
+    stopped = asyncio.Event()
+    with suppress(NotImplementedError):
+        # Windows has no signal handlers on its loop; Ctrl-C comes as KeyboardInterrupt there.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with Town(base_port) as town:
+        sys.stdout.write(f"{town.describe()}\n\nCtrl-C stops them.\n")
+        sys.stdout.flush()
+        await stopped.wait()
+
+
+def main() -> None:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m meshlight.demo", description=__doc__)
+    parser.add_argument(
+        "--base-port",
+        type=int,
+        default=BASE_PORT,
+        help="first port (default: %(default)s); 0 takes free ones",
+    )
+    with suppress(KeyboardInterrupt):
+        asyncio.run(run(parser.parse_args().base_port))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""One client's connection to an engine: requests come in, bytes go out, and either side may go away."""
+
+import asyncio
+import socket
+import struct
+import sys
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import httptools
+
+from meshlight.demo.journal import Journal, Seen
+
+Serve = Callable[[Seen, "Connection"], Awaitable[None]]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class Connection(asyncio.Protocol):
+    """Reads requests with httptools and has each served in its own task, one after the other."""
+
+    def __init__(self, serve: Serve, journal: Journal, guests: set["Connection"], idle_s: float) -> None:
+        self.is_open = True
+        self.number = 0
+        self._serve = serve
+        self._journal = journal
+        self._guests = guests
+        self._idle_s = idle_s
+        self._parser = httptools.HttpRequestParser(self)
+        self._waiting: deque[Seen] = deque()
+        self._seen: Seen | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_ours_to_end = False
+        self._writable: asyncio.Future[None] | None = None
+        self._is_writing_paused = False
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._start_request()
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection in."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._journal.connections += 1
+        self.number = self._journal.connections
+        self._guests.add(self)
+        self._journal.ring()
+        self._be_idle()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        """Let go of what was being answered: the client is gone, or we have ended it ourselves."""
+        self.is_open = False
+        self._guests.discard(self)
+        self._stop_idling()
+        self.resume_writing()
+        seen, self._seen = self._seen, None
+        if seen is not None:
+            self._journal.ended(seen, client_left=not self._is_ours_to_end)
+        if self._task is not None:
+            self._task.cancel()
+        self._journal.ring()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, whose callbacks are the methods below."""
+        self._stop_idling()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # No engine speaks another protocol: the request is answered as if it had not asked.
+            pass
+        except httptools.HttpParserError:
+            self._transport.write(BAD_REQUEST)
+            self.close()
+
+    def pause_writing(self) -> None:
+        """Make `write` wait: the client reads too slowly."""
+        self._is_writing_paused = True
+        self._journal.ring()
+
+    def resume_writing(self) -> None:
+        """Let `write` go on."""
+        self._is_writing_paused = False
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+
+    # httptools' side
+
+    def on_url(self, url: bytes) -> None:
+        """Collect the target, which may come in pieces."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a header."""
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """Tell a client that asks first that it may send its body."""
+        if (b"expect", b"100-continue") in self._headers:
+            self._transport.write(CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        """Collect the body."""
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        """Note the request and have it served when its turn comes."""
+        seen = Seen(
+            method=self._parser.get_method().decode("ascii"),
+            target=self._target.decode("latin-1"),
+            headers=tuple(self._headers),
+            body=bytes(self._body),
+            connection=self.number,
+            keep_alive=self._parser.should_keep_alive(),
+            version=self._parser.get_http_version(),
+        )
+        self._start_request()
+        self._waiting.append(seen)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._serve_waiting())
+
+    # the engine's side
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes and wait while the client is too slow; raises ConnectionResetError when it has gone."""
+        if not self.is_open:
+            raise ConnectionResetError("the client has gone")
+        seen = self._seen
+        if seen is not None and seen.first_byte_at is None and data:
+            seen.first_byte_at = time.monotonic()
+        self._transport.write(data)
+        if seen is not None:
+            seen.sent += len(data)
+        if self._is_writing_paused:
+            self._writable = asyncio.get_running_loop().create_future()
+            await self._writable
+
+    def close(self) -> None:
+        """End the connection in peace: what is written still goes out, then FIN."""
+        self._is_ours_to_end = True
+        self._transport.close()
+
+    def reset(self) -> None:
+        """End the connection at once with RST; what the kernel has not sent yet is lost."""
+        self._is_ours_to_end = True
+        # Windows has two 16-bit fields here, everybody else two ints.
+        layout = "hh" if sys.platform == "win32" else "ii"
+        peer = self._transport.get_extra_info("socket")
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(layout, 1, 0))
+        self._transport.abort()
+
+    def drop(self) -> None:
+        """End the connection at once, as a process does that dies."""
+        self._is_ours_to_end = True
+        self._transport.abort()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being read or answered over it."""
+        return self._task is None and not self._target
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether `write` waits for a client that reads too slowly."""
+        return self._is_writing_paused
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """The task that answers now, to be awaited when the engine stops."""
+        return self._task
+
+    def _start_request(self) -> None:
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body = bytearray()
+
+    async def _serve_waiting(self) -> None:
+        try:
+            while self._waiting and self.is_open and not self._transport.is_closing():
+                seen = self._seen = self._waiting.popleft()
+                self._journal.arrived(seen)
+                await self._serve(seen, self)
+                if self._seen is not None:
+                    self._seen = None
+                    self._journal.ended(seen, client_left=False)
+        except ConnectionResetError:
+            # Said by `write`; `connection_lost` has noted it already.
+            pass
+        finally:
+            self._task = None
+            if self._seen is not None:
+                # An answer that broke off by our own mistake: the client must not wait for its rest.
+                seen, self._seen = self._seen, None
+                self._journal.ended(seen, client_left=False)
+                self.drop()
+            self._be_idle()
+
+    def _be_idle(self) -> None:
+        if self.is_open and self.is_idle and self._idle_s != float("inf"):
+            self._idle_timer = asyncio.get_running_loop().call_later(self._idle_s, self.close)
+
+    def _stop_idling(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None

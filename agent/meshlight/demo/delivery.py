@@ -1,0 +1,191 @@
+"""From a reply to bytes on the wire, as the dialect frames them and as a fault spoils them."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from http import HTTPStatus
+
+from msgspec import Struct
+
+from meshlight.demo.connection import Connection
+from meshlight.demo.dialects import loading
+from meshlight.demo.fault import Fault, FaultKind
+from meshlight.demo.journal import Seen
+from meshlight.demo.manner import Manner
+from meshlight.demo.pace import Pace
+from meshlight.demo.reply import Reply
+
+MARK = ("x-demo", "meshlight")
+"""On every answer, so that nobody takes a demo for the real thing."""
+GARBAGE = b"\x16\x03\x01\x02\x00this is no HTTP\x00\xff\xfe\r\n\r\n"
+WEB_PAGE = b"<!doctype html><html><head><title>Router login</title></head><body>demo web page</body></html>"
+LENGTH_TOO_MUCH = 64
+LENGTH_OF_STREAM = 1 << 20
+BODY_CUTS: frozenset[FaultKind] = frozenset({"hang-body", "reset-body", "close-body"})
+
+Put = Callable[[bytes], Awaitable[None]]
+
+
+class Frame(Struct, frozen=True):
+    """How the end of a body is told, and whether the connection stays."""
+
+    length: int | None
+    is_chunked: bool
+    keeps: bool
+
+    def piece(self, data: bytes) -> bytes:
+        """Put one piece of a body into bytes."""
+        return b"%x\r\n%b\r\n" % (len(data), data) if self.is_chunked and data else data
+
+
+async def spoil(fault: Fault, wire: Connection) -> bool:
+    """Do what a fault does instead of any answer; False if the request shall be answered after all."""
+    match fault.kind:
+        case "hang-headers":
+            await _hang()
+        case "reset-headers":
+            wire.reset()
+        case "close-early":
+            wire.close()
+        case "garbage":
+            await wire.write(GARBAGE)
+            wire.close()
+        case _:
+            return False
+    return True
+
+
+def instead(fault: Fault) -> Reply | None:
+    """Return the reply that a fault puts in the place of the true one, if it does."""
+    match fault.kind:
+        case "html":
+            return Reply(body=WEB_PAGE, content_type="text/html; charset=utf-8")
+        case "loading":
+            return loading()
+        case "status":
+            wait = fault.retry_after_s
+            headers = () if wait is None else (("retry-after", str(wait)),)
+            message = f"demo fault: {HTTPStatus(fault.status).phrase}"
+            body = b'{"error":{"message":"%b","type":"demo_fault","code":%d}}' % (
+                message.encode(),
+                fault.status,
+            )
+            return Reply(status=fault.status, headers=headers, body=body)
+        case _:
+            return None
+
+
+async def deliver(
+    reply: Reply,
+    seen: Seen,
+    wire: Connection,
+    manner: Manner,
+    *,
+    fault: Fault | None = None,
+    pace: Pace = asyncio.sleep,
+) -> None:
+    """Send a reply; raises ConnectionResetError when the client has gone."""
+    seen.status = reply.status
+    frame = _frame(reply, seen, manner, fault)
+    head = _head(reply, manner, frame, fault)
+    put = _bytewise(wire, fault, pace) if fault and fault.kind in {"slow", "trickle"} else wire.write
+    if reply.stream is not None:
+        async with aclosing(reply.stream) as stream:
+            is_whole = await _pour(stream, head, put, frame, manner, fault)
+    else:
+        body = b"" if seen.method == "HEAD" else reply.body
+        is_whole = fault is None or fault.kind not in BODY_CUTS
+        if fault is not None and not is_whole:
+            body = body[: len(body) // 2 if fault.after_bytes is None else fault.after_bytes]
+        await put(head + frame.piece(body))
+    if fault is not None and not is_whole:
+        await _cut(fault, wire)
+    elif not frame.keeps or (reply.stream is not None and manner.closes_after_stream):
+        wire.close()
+
+
+async def _pour(
+    stream: AsyncGenerator[bytes, None],
+    head: bytes,
+    put: Put,
+    frame: Frame,
+    manner: Manner,
+    fault: Fault | None,
+) -> bool:
+    """Send a stream piece by piece; False if a fault cuts it off."""
+    is_cut = fault is not None and fault.kind in BODY_CUTS
+    left = fault.after_bytes if fault is not None and is_cut else None
+    pending = head
+    if not manner.head_waits or left == 0:
+        await put(head)
+        pending = b""
+    if left == 0:
+        return False
+    async for piece in stream:
+        if is_cut and left is None:
+            left = len(piece)
+        await put(pending + frame.piece(piece if left is None else piece[:left]))
+        pending = b""
+        if left is not None:
+            left = max(left - len(piece), 0)
+            if left == 0:
+                return False
+    if is_cut:
+        return False
+    await put(pending + (b"0\r\n\r\n" if frame.is_chunked else b""))
+    return True
+
+
+async def _cut(fault: Fault, wire: Connection) -> None:
+    match fault.kind:
+        case "reset-body":
+            wire.reset()
+        case "close-body":
+            wire.close()
+        case _:
+            await _hang()
+
+
+async def _hang() -> None:
+    """Wait for ever: only the client's departure, or the engine's end, cancels it."""
+    await asyncio.get_running_loop().create_future()
+
+
+def _bytewise(wire: Connection, fault: Fault, pace: Pace) -> Put:
+    async def put(data: bytes) -> None:
+        for byte in data:
+            await wire.write(bytes((byte,)))
+            await (pace(fault.delay_s) if fault.kind == "slow" else asyncio.sleep(0))
+
+    return put
+
+
+def _frame(reply: Reply, seen: Seen, manner: Manner, fault: Fault | None) -> Frame:
+    speaks_11 = manner.http == "1.1" and seen.version == "1.1"
+    keeps = speaks_11 and seen.keep_alive and not (manner.closes_after_error and reply.status >= 400)
+    if fault is not None and fault.kind == "wrong-length":
+        length = LENGTH_OF_STREAM if reply.stream is not None else len(reply.body) + LENGTH_TOO_MUCH
+        return Frame(length, is_chunked=False, keeps=False)
+    if reply.stream is not None:
+        return Frame(None, is_chunked=speaks_11, keeps=keeps and speaks_11)
+    has_size = manner.has_sizes or (seen.method == "POST" and reply.status == 200)
+    return Frame(len(reply.body) if has_size else None, is_chunked=False, keeps=keeps and has_size)
+
+
+def _head(reply: Reply, manner: Manner, frame: Frame, fault: Fault | None) -> bytes:
+    lines = [f"HTTP/{manner.http} {reply.status} {HTTPStatus(reply.status).phrase}"]
+    headers = [*manner.headers, MARK, *reply.headers]
+    if reply.content_type:
+        headers.append(("content-type", reply.content_type))
+    if frame.length is not None:
+        headers.append(("content-length", str(frame.length)))
+    if frame.is_chunked:
+        headers.append(("transfer-encoding", "chunked"))
+    if not frame.keeps and manner.http == "1.1":
+        headers.append(("connection", "close"))
+    elif frame.keeps and manner.keep_alive:
+        headers.append(("keep-alive", manner.keep_alive))
+    if fault is not None and fault.kind == "big-head":
+        headers.append(("x-demo-padding", "x" * fault.size))
+    lines.extend(f"{name}: {value}" for name, value in headers)
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

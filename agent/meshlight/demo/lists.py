@@ -1,0 +1,193 @@
+"""What engines answer when they are only looked at: health, versions, lists of models."""
+
+from collections.abc import Callable
+from typing import Any
+
+from meshlight.demo.manner import Facts
+from meshlight.demo.reply import Reply, json_reply, text_reply
+
+SLOTS = 4
+CONTEXT_TOKENS = 8192
+VLLM_VERSION = "0.11.0"
+
+
+def fixed(reply: Reply) -> Callable[[Facts], Reply]:
+    """Answer always the same."""
+    return lambda _facts: reply
+
+
+def health_ok(facts: Facts) -> Reply:  # noqa: ARG001  # an entry in the table of paths
+    """Answer that all is well."""
+    return json_reply({"status": "ok"})
+
+
+def llamacpp_models(facts: Facts) -> Reply:
+    """List the models as llama-server does: its own list and OpenAI's in one."""
+    return json_reply(
+        {
+            "models": [_llamacpp_own(model) for model in facts.models],
+            "object": "list",
+            "data": [_llamacpp_entry(facts, model) for model in facts.models],
+        }
+    )
+
+
+def llamacpp_props(facts: Facts) -> Reply:
+    """Tell llama-server's properties, the few that matter of many."""
+    first = facts.models[0] if facts.models else ""
+    return json_reply(
+        {
+            "default_generation_settings": {"params": {"temperature": 0.8}, "n_ctx": CONTEXT_TOKENS},
+            "total_slots": SLOTS,
+            "model_alias": first,
+            "model_ftype": "Q4_K - Medium",
+            "model_path": f"{first}.gguf",
+            "modalities": {"vision": False, "audio": False},
+            "endpoint_slots": True,
+            "endpoint_props": False,
+            "endpoint_metrics": True,
+            "chat_template": "",
+            "build_info": "b0-demo",
+        }
+    )
+
+
+def llamacpp_slots(facts: Facts) -> Reply:
+    """Tell which of llama-server's slots are at work; the request that asks is none of them."""
+    busy = facts.journal.in_flight - 1
+    return json_reply(
+        [
+            {"id": slot, "n_ctx": CONTEXT_TOKENS, "speculative": False, "is_processing": slot < busy}
+            for slot in range(SLOTS)
+        ]
+    )
+
+
+def llamacpp_metrics(facts: Facts) -> Reply:
+    """Give llama-server's numbers for Prometheus."""
+    name = "llamacpp:requests_processing"
+    lines = (f"# HELP {name} Number of requests processing", f"# TYPE {name} gauge")
+    return text_reply("\n".join((*lines, f"{name} {facts.journal.in_flight - 1}", "")))
+
+
+def ollama_models(facts: Facts) -> Reply:
+    """List the models as Ollama's OpenAI face does."""
+    return _plain_list(facts, owned_by="library")
+
+
+def vllm_models(facts: Facts) -> Reply:
+    """List the models as vLLM does."""
+    return json_reply(
+        {
+            "object": "list",
+            "data": [
+                _entry(facts, model)
+                | {
+                    "owned_by": "vllm",
+                    "root": model,
+                    "parent": None,
+                    "max_model_len": CONTEXT_TOKENS,
+                    "permission": [],
+                }
+                for model in facts.models
+            ],
+        }
+    )
+
+
+def vllm_metrics(facts: Facts) -> Reply:
+    """Give vLLM's numbers for Prometheus."""
+    model = facts.models[0] if facts.models else ""
+    name = "vllm:num_requests_running"
+    lines = (f"# HELP {name} Number of requests in model execution batches.", f"# TYPE {name} gauge")
+    value = f'{name}{{engine="0",model_name="{model}"}} {float(facts.journal.in_flight - 1)}'
+    return text_reply("\n".join((*lines, value, "")))
+
+
+def mlx_models(facts: Facts) -> Reply:
+    """List the models as mlx_lm.server does: nobody owns them."""
+    return json_reply({"object": "list", "data": [_entry(facts, model) for model in facts.models]})
+
+
+def lmstudio_models(facts: Facts) -> Reply:
+    """List the models as LM Studio's OpenAI face does."""
+    return _plain_list(facts, owned_by="organization_owner")
+
+
+def lmstudio_own_models(facts: Facts) -> Reply:
+    """List the models as LM Studio's own API does, with what is in memory."""
+    return json_reply(
+        {
+            "object": "list",
+            "data": [
+                {
+                    "id": model,
+                    "object": "model",
+                    "type": "embeddings" if "embed" in model else "llm",
+                    "publisher": "demo",
+                    "arch": "llama",
+                    "compatibility_type": "gguf",
+                    "quantization": "Q4_K_M",
+                    "state": "loaded" if model in facts.loaded else "not-loaded",
+                    "max_context_length": CONTEXT_TOKENS,
+                }
+                for model in facts.models
+            ],
+        }
+    )
+
+
+def openai_models(facts: Facts) -> Reply:
+    """List the models as any OpenAI-compatible server does."""
+    return _plain_list(facts, owned_by="demo")
+
+
+def _plain_list(facts: Facts, owned_by: str) -> Reply:
+    data = [_entry(facts, model) | {"owned_by": owned_by} for model in facts.models]
+    return json_reply({"object": "list", "data": data})
+
+
+def _entry(facts: Facts, model: str) -> dict[str, Any]:
+    return {"id": model, "object": "model", "created": facts.created}
+
+
+def _llamacpp_own(model: str) -> dict[str, Any]:
+    return {
+        "name": model,
+        "model": model,
+        "modified_at": "",
+        "size": "",
+        "digest": "",
+        "type": "model",
+        "description": "",
+        "tags": [""],
+        "capabilities": ["completion"],
+        "parameters": "",
+        "details": {
+            "parent_model": "",
+            "format": "gguf",
+            "family": "",
+            "families": [""],
+            "parameter_size": "",
+            "quantization_level": "",
+        },
+    }
+
+
+def _llamacpp_entry(facts: Facts, model: str) -> dict[str, Any]:
+    return _entry(facts, model) | {
+        "aliases": [model],
+        "tags": [],
+        "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
+        "owned_by": "llamacpp",
+        "meta": {
+            "vocab_type": 1,
+            "n_vocab": 128_256,
+            "n_ctx": CONTEXT_TOKENS,
+            "n_ctx_train": 131_072,
+            "n_embd": 3072,
+            "n_params": 3_212_749_888,
+            "size": 2_012_012_800,
+            "ftype": "Q4_K - Medium",
+        },
+    }

@@ -1,0 +1,94 @@
+"""Images and audio: a plain picture, a short tone, and words about how much audio came."""
+
+import base64
+import io
+import math
+import re
+import struct
+import time
+import wave
+import zlib
+
+from meshlight.demo.manner import Ask, BadAsk
+from meshlight.demo.reply import Reply, json_reply, text_reply
+
+TONE_S = 0.25
+RATE = 8_000
+SIDE = 64
+
+
+async def images(ask: Ask) -> Reply:
+    """Answer `POST /v1/images/…` with as many pictures as `n` says; raises BadAsk."""
+    if not ask.body.get("prompt") and not ask.seen.path.endswith("variations"):
+        raise BadAsk("'prompt' is required")
+    await ask.facts.speech.beat(0)
+    wanted = str(ask.body.get("n") or "1")
+    count = int(wanted) if wanted.isdecimal() and int(wanted) <= 10 else 1
+    picture = {
+        "b64_json": base64.b64encode(picture_of(ask.model)).decode("ascii"),
+        "revised_prompt": f"demo picture by {ask.facts.name}",
+    }
+    return json_reply({"created": int(time.time()), "data": [picture] * count})
+
+
+async def speech(ask: Ask) -> Reply:
+    """Answer `POST /v1/audio/speech` with a short tone as WAV; raises BadAsk."""
+    if not isinstance(ask.body.get("input"), str):
+        raise BadAsk("'input' is required")
+    await ask.facts.speech.beat(0)
+    return Reply(body=tone(), content_type="audio/wav")
+
+
+async def transcription(ask: Ask) -> Reply:
+    """Answer `POST /v1/audio/transcriptions` and `translations`, sent as a form; raises BadAsk."""
+    audio = ask.body.get("file")
+    if not isinstance(audio, bytes):
+        raise BadAsk("'file' is required")
+    await ask.facts.speech.beat(0)
+    text = f"This is a demo: {ask.facts.name} was given {len(audio)} bytes of audio."
+    if ask.body.get("response_format") == "text":
+        return text_reply(text + "\n")
+    return json_reply({"text": text})
+
+
+def form(content_type: str, body: bytes) -> dict[str, str | bytes]:
+    """Take a multipart form apart: fields as text, files as bytes; raises BadAsk."""
+    boundary = re.search(r'boundary="?([^";,]+)"?', content_type)
+    if boundary is None:
+        raise BadAsk("the form has no boundary")
+    fields: dict[str, str | bytes] = {}
+    for part in body.split(b"--" + boundary[1].encode())[1:-1]:
+        head, _, content = part.partition(b"\r\n\r\n")
+        name = re.search(rb'\bname="([^"]*)"', head)
+        if name is not None:
+            value = content.removesuffix(b"\r\n")
+            is_file = b"filename" in head
+            fields[name[1].decode("utf-8", "replace")] = (
+                value if is_file else value.decode("utf-8", "replace")
+            )
+    return fields
+
+
+def picture_of(model: str) -> bytes:
+    """Return a PNG of one colour, which the model's name decides."""
+    colour = zlib.crc32(model.encode()).to_bytes(4, "big")[:3]
+    rows = (b"\0" + colour * SIDE) * SIDE
+    header = struct.pack(">IIBBBBB", SIDE, SIDE, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
+
+
+def tone() -> bytes:
+    """Return a quarter of a second of a quiet 440 Hz tone as WAV."""
+    samples = [round(8_000 * math.sin(2 * math.pi * 440 * i / RATE)) for i in range(int(RATE * TONE_S))]
+    out = io.BytesIO()
+    with wave.open(out, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(RATE)
+        sound.writeframes(struct.pack(f"<{len(samples)}h", *samples))
+    return out.getvalue()
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

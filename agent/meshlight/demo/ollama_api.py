@@ -1,0 +1,161 @@
+"""Ollama's own API: lists, NDJSON answers that stream unless told not to, embeddings."""
+
+import time
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from meshlight.demo.manner import Ask, BadAsk, Facts
+from meshlight.demo.reply import NDJSON, Reply, json_line, json_reply, text_reply
+from meshlight.demo.tokens import Script, count_tokens, prompt_of, script
+from meshlight.demo.tools import Call, call_for
+from meshlight.demo.vectors import inputs, vector_of
+
+VERSION = "0.12.6"
+NANOSECONDS = 1_000_000_000
+LOADED_FOR_S = 300
+SIZE = 2_019_393_189
+
+
+def root(facts: Facts) -> Reply:  # noqa: ARG001  # an entry in the table of paths
+    """Answer `GET /`."""
+    return text_reply("Ollama is running")
+
+
+def version(facts: Facts) -> Reply:  # noqa: ARG001  # an entry in the table of paths
+    """Answer `GET /api/version`."""
+    return json_reply({"version": VERSION})
+
+
+def tags(facts: Facts) -> Reply:
+    """Answer `GET /api/tags`: every model on disk."""
+    return json_reply({"models": [_entry(facts, model) for model in facts.models]})
+
+
+def running(facts: Facts) -> Reply:
+    """Answer `GET /api/ps`: the models in memory."""
+    until = _time(time.time() + LOADED_FOR_S)
+    memory = {"expires_at": until, "size_vram": SIZE, "context_length": 4096}
+    loaded = [model for model in facts.models if model in facts.loaded]
+    return json_reply({"models": [_entry(facts, model) | memory for model in loaded]})
+
+
+async def show(ask: Ask) -> Reply:
+    """Answer `POST /api/show`."""
+    return json_reply(
+        {
+            "modelfile": f"# demo\nFROM {ask.model}",
+            "parameters": "",
+            "template": "{{ .Prompt }}",
+            "details": _details(),
+            "model_info": {"general.architecture": "llama", "llama.context_length": 8192},
+            "capabilities": ["completion", "tools"],
+            "modified_at": _time(ask.facts.created),
+        }
+    )
+
+
+async def chat(ask: Ask) -> Reply:
+    """Answer `POST /api/chat`; raises BadAsk."""
+    messages = ask.body.get("messages")
+    if not isinstance(messages, list):
+        raise BadAsk("messages is required")
+    prompt = prompt_of(messages[-1:])
+    return await _answer(ask, prompt, call_for(ask.body, prompt), is_chat=True)
+
+
+async def generate(ask: Ask) -> Reply:
+    """Answer `POST /api/generate`; raises BadAsk."""
+    return await _answer(ask, prompt_of(ask.body.get("prompt")), None, is_chat=False)
+
+
+async def embed(ask: Ask) -> Reply:
+    """Answer `POST /api/embed`; raises BadAsk."""
+    texts = inputs(ask.body.get("input"))
+    await ask.facts.speech.beat(0)
+    return json_reply(
+        {
+            "model": ask.model,
+            "embeddings": [vector_of(text) for text in texts],
+            "total_duration": 14_143_917,
+            "load_duration": 1_019_500,
+            "prompt_eval_count": sum(map(count_tokens, texts)),
+        }
+    )
+
+
+async def embeddings(ask: Ask) -> Reply:
+    """Answer `POST /api/embeddings`, the older way of one text; raises BadAsk."""
+    await ask.facts.speech.beat(0)
+    return json_reply({"embedding": vector_of(prompt_of(ask.body.get("prompt")))})
+
+
+async def _answer(ask: Ask, prompt: str, call: Call | None, *, is_chat: bool) -> Reply:
+    said = script(ask.facts.who(ask.model), prompt, ask.limit, ask.facts.speech.length)
+    if ask.body.get("stream") is not False:
+        return Reply(content_type=NDJSON, stream=_stream(ask, said, call, is_chat=is_chat))
+    started = time.monotonic()
+    words = []
+    for index, word in enumerate(said if call is None else ("",)):
+        await ask.facts.speech.beat(index)
+        words.append(word)
+    return json_reply(_piece(ask, "".join(words), call, is_chat=is_chat) | _end(said, call, started))
+
+
+async def _stream(ask: Ask, said: Script, call: Call | None, *, is_chat: bool) -> AsyncGenerator[bytes, None]:
+    started = time.monotonic()
+    for index, word in enumerate(said if call is None else ("",)):
+        await ask.facts.speech.beat(index)
+        yield json_line(_piece(ask, word, call, is_chat=is_chat) | {"done": False})
+    yield json_line(_piece(ask, "", None, is_chat=is_chat) | _end(said, call, started))
+
+
+def _piece(ask: Ask, text: str, call: Call | None, *, is_chat: bool) -> dict[str, Any]:
+    stamp = {"model": ask.model, "created_at": _time(time.time())}
+    if not is_chat:
+        return stamp | {"response": text}
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    if call is not None:
+        message["tool_calls"] = [{"function": {"name": call.name, "arguments": call.arguments}}]
+    return stamp | {"message": message}
+
+
+def _end(said: Script, call: Call | None, started: float) -> dict[str, Any]:
+    spent = int((time.monotonic() - started) * NANOSECONDS) + 1
+    return {
+        "done": True,
+        "done_reason": "stop" if call else said.finish,
+        "total_duration": spent,
+        "load_duration": 1,
+        "prompt_eval_count": said.prompt_tokens,
+        "prompt_eval_duration": spent // 10 + 1,
+        "eval_count": said.total,
+        "eval_duration": spent,
+    }
+
+
+def _entry(facts: Facts, model: str) -> dict[str, Any]:
+    return {
+        "name": model,
+        "model": model,
+        "modified_at": _time(facts.created),
+        "size": SIZE,
+        "digest": sha256(model.encode()).hexdigest(),
+        "details": _details(),
+    }
+
+
+def _details() -> dict[str, Any]:
+    return {
+        "parent_model": "",
+        "format": "gguf",
+        "family": "llama",
+        "families": ["llama"],
+        "parameter_size": "3.2B",
+        "quantization_level": "Q4_K_M",
+    }
+
+
+def _time(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).isoformat().replace("+00:00", "Z")
