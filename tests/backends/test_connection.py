@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.tin_can import Outcome, TinCan, drain, listen, step
 from backends.scripted import NO_BODY, OK, chunk
+from backends.tin_can import Outcome, TinCan, drain, listen, step
 from meshlight.backends.connection import HEAD_MAX, HEADERS_MAX, ONE_WRITE_MAX
 from meshlight.backends.response import HIGH_WATER
 from meshlight.domain.errors import BadReply, ConnectionLost, UpstreamError
@@ -182,6 +182,11 @@ def test_headers_keep_their_order_and_lose_their_capitals_and_blanks() -> None:
 def test_trailers_and_the_headers_of_a_1xx_are_not_among_the_headers() -> None:
     raw = b"HTTP/1.1 103 X\r\na: 1\r\n\r\n" + CHUNKED + b"0\r\nb: 2\r\n\r\n"
     assert listen([raw]).headers == ((b"transfer-encoding", b"chunked"),)
+
+
+def test_a_body_behind_the_answer_to_head_is_not_read_and_ends_the_connection() -> None:
+    outcome = listen([b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"], bodiless=True)
+    assert (outcome.status, outcome.body, outcome.error, outcome.is_kept) == (200, b"", None, False)
 
 
 @pytest.mark.parametrize("length", [b"0", b"5"])
@@ -372,7 +377,7 @@ def test_giving_up_one_exchange_does_not_touch_the_next_on_the_same_connection()
 
 
 def test_giving_up_closes_the_connection_before_and_after_the_head() -> None:
-    for heard in (b"", CHUNKED):
+    for heard in (b"", CHUNKED, b"garbage"):
         can = TinCan()
         answer = can.ask()
         can.hear(heard)

@@ -1,5 +1,5 @@
-from backends.tin_can import TinCan
 from backends.scripted import OK
+from backends.tin_can import TinCan
 from meshlight.backends.pool import Pool
 
 NOW = 1000.0
