@@ -1,0 +1,147 @@
+"""The gateways that are compared: nobody between (direct), nginx, Meshlight, and on wish LiteLLM."""
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+HERE = Path(__file__).parent
+GATEWAY_CORE = 0
+LOAD_CORE = 1
+
+
+class Subject(Struct, frozen=True):
+    """One way to reach the upstream: its port, the processes that are measured, the headers it wants."""
+
+    name: str
+    port: int
+    pids: tuple[int, ...]
+    headers: dict[str, str] = {}
+    started_s: float = 0.0
+    """From the process's start to its first answer."""
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def wait_until_it_answers(port: int, path: str, headers: dict[str, str], within_s: float = 60.0) -> None:
+    """Ask until the answer is 200."""
+    until = time.monotonic() + within_s
+    said = "nothing"
+    while time.monotonic() < until:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        try:
+            connection.request("GET", path, headers=headers)
+            said = str(connection.getresponse().status)
+            if said == "200":
+                return
+        except OSError:
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.005)
+    raise SystemExit(f"The server on port {port} did not answer {path} with 200 (last: {said}).")
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], core: int, log: Path, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program on one core; end it by its pid."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            ["taskset", "-c", str(core), *command], stdout=out, stderr=out, env={**os.environ, **environ}
+        )
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def upstream(folder: Path, models: int = 1) -> Iterator[int]:
+    port = free_port()
+    command = [sys.executable, str(HERE / "upstream.py"), str(port), str(models)]
+    with running(command, LOAD_CORE, folder / f"upstream-{port}.log"):
+        wait_until_it_answers(port, "/v1/models", {})
+        yield port
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, target: int) -> Iterator[Subject]:
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    port = free_port()
+    config = folder / "nginx.conf"
+    config.write_text(f"""
+worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.err; user root;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; keepalive_requests 1000000;
+  upstream u {{ server 127.0.0.1:{target}; keepalive 128; keepalive_requests 1000000; }}
+  server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ proxy_pass http://u; proxy_http_version 1.1;
+    proxy_set_header Connection ""; proxy_buffering off; proxy_read_timeout 300s; }} }}
+}}""")
+    with running([program, "-c", str(config)], GATEWAY_CORE, folder / "nginx.log") as process:
+        wait_until_it_answers(port, "/v1/models", {})
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        yield Subject("nginx", port, tuple(int(pid) for pid in children))
+
+
+@contextlib.contextmanager
+def meshlight(folder: Path, targets: Sequence[int], models: int = 1) -> Iterator[Subject]:
+    home = folder / f"home-{targets[0]}-{len(targets)}-{models}"
+    home.mkdir()
+    (home / "config.toml").write_text(
+        "\n".join(
+            f'[[backends]]\nname = "bench{n}"\nkind = "openai-compatible"\nurl = "http://127.0.0.1:{port}"\n'
+            for n, port in enumerate(targets)
+        )
+    )
+    port = free_port()
+    key = "ml-benchmark-key-of-no-worth"
+    command = [sys.executable, "-m", "meshlight", "serve", "--port", str(port), "--no-discovery", "--quiet"]
+    command += ["--log-level", "warning"]
+    environ = {"MESHLIGHT_HOME": str(home), "MESHLIGHT_KEY": key}
+    headers = {"authorization": f"Bearer {key}"}
+    began = time.monotonic()
+    with running(command, GATEWAY_CORE, folder / f"meshlight-{port}.log", **environ) as process:
+        wait_until_it_answers(port, f"/v1/models/m{models - 1 or ''}", headers)
+        yield Subject("meshlight", port, (process.pid,), headers, time.monotonic() - began)
+
+
+@contextlib.contextmanager
+def litellm(folder: Path, target: int) -> Iterator[Subject]:
+    """LiteLLM's proxy, in a venv of its own that is made once in the user's cache."""
+    venv = Path.home() / ".cache" / "meshlight" / "bench-litellm"
+    program = venv / "bin" / "litellm"
+    if not program.exists():
+        print("Installing LiteLLM's proxy into its own venv …", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        subprocess.run([str(venv / "bin" / "pip"), "install", "-q", "litellm[proxy]"], check=True)
+    config = folder / "litellm.yaml"
+    config.write_text(
+        "model_list:\n  - model_name: m\n    litellm_params:\n      model: openai/m\n"
+        f"      api_base: http://127.0.0.1:{target}/v1\n      api_key: none\n"
+        "litellm_settings:\n  telemetry: false\n"
+    )
+    port = free_port()
+    command = [str(program), "--config", str(config), "--port", str(port), "--host", "127.0.0.1", "--num_workers", "1"]
+    with running(command, GATEWAY_CORE, folder / "litellm.log", LITELLM_LOCAL_MODEL_COST_MAP="True") as process:
+        wait_until_it_answers(port, "/v1/models", {}, 120.0)
+        yield Subject("LiteLLM", port, (process.pid,))
