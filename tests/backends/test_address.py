@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshlight.backends.address import Address, forbid, parse_address, plain_ip, ring_of
@@ -91,6 +91,7 @@ def test_a_url_without_a_scheme_is_answered_with_what_was_perhaps_meant() -> Non
     assert "http://localhost:8080" in caught.value.hint
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80) | st.text(max_size=60).map("http://{}".format))
 def test_any_text_is_an_address_or_a_bad_address(text: str) -> None:
     try:
@@ -101,6 +102,7 @@ def test_any_text_is_an_address_or_a_bad_address(text: str) -> None:
     address.url.encode("ascii")
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["http", "https"]),
     st.sampled_from(["host", "gpu.local", "10.0.0.1", "[::1]", "[2001:db8::1]"]),
@@ -186,6 +188,7 @@ def test_machines_and_clouds_are_allowed(ip: str) -> None:
     assert forbid(ip) is None
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=4))
 def test_an_ipv4_address_is_judged_alike_however_it_is_wrapped(ip: object) -> None:
     assert forbid(f"::ffff:{ip}") == forbid(str(ip))

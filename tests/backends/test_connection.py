@@ -121,6 +121,7 @@ def test_an_answer_that_is_none_is_told_as_such(case: str) -> None:
     assert not outcome.is_kept
 
 
+@settings(deadline=None)
 @given(st.sampled_from([*GOOD, *BAD]), st.lists(st.integers(0, 400), max_size=8))
 def test_no_split_of_the_bytes_changes_the_answer(case: str, places: list[int]) -> None:
     raw = GOOD[case][0] if case in GOOD else BAD[case][0]
@@ -129,6 +130,7 @@ def test_no_split_of_the_bytes_changes_the_answer(case: str, places: list[int]) 
     assert split == whole
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.binary(max_size=300), max_size=6),
     st.sampled_from(["length", "chunks", "end"]),
@@ -150,7 +152,7 @@ def test_any_body_comes_through_whole_however_it_is_framed_and_split(
     assert outcome.is_kept == (framing != "end")
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.binary(max_size=300) | st.sampled_from([raw for raw, *_ in GOOD.values()]),
     st.binary(max_size=4),

@@ -186,9 +186,8 @@ class Connection(asyncio.Protocol):
             response.wake()
         else:
             self._fail(self._lost(f"The connection to {self._place} broke {self._progress()}."))
-        self._parser = (
-            None  # the parser holds this object's methods: a ring that only the collector would end
-        )
+        # The parser holds this object's methods: a ring that only the garbage collector would end.
+        self._parser = None
         self._keeper.closed(self)
 
     # --- what the parser finds

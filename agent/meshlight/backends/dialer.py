@@ -166,9 +166,10 @@ def _flaw(error: ssl.SSLError) -> str:
         return _CERTIFICATE_FLAWS.get(
             error.verify_code, f"its certificate is refused: {error.verify_message}"
         )
-    if error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}:
+    reason: str = getattr(error, "reason", None) or str(error)
+    if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}:
         return "it does not speak TLS (is it http:// instead of https://?)"
-    return (error.reason or str(error)).replace("_", " ").lower()
+    return reason.replace("_", " ").lower()
 
 
 def _words(error: OSError) -> str:
