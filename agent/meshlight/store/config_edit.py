@@ -48,11 +48,12 @@ def remove_value(text: str, place: Place) -> str:
 def insert_entry(text: str, table: Place, index: int, values: Mapping[str, object]) -> str:
     """Put a new entry into a list of tables, before the one at `index` or after the last."""
     page = layout(text)
-    if inline := _inline_list(page, table):
-        path = _inside(inline, table)
-        if _depth(inline.data, (*path, 0)) > len(path):
-            return _rewrite(page, inline, insertion(path, index, values))
-        text = remove_value(text, table)  # an empty list: the new entry is written as a table of its own
+    inline = _inline_list(page, table)
+    if inline and (path := _inside(inline, table)) and _depth(inline.data, (*path, 0)) > len(path):
+        return _rewrite(page, inline, insertion(path, index, values))
+    if _is_in_braces(page, table):
+        return set_value(text, table, [values])
+    text = remove_value(text, table)  # an empty list: the new entry is written as a table of its own
     heading = ".".join(key_for(step) for step in table)
     lines = [f"[[{heading}]]", *(line_for([key], value) for key, value in values.items())]
     return insert_lines(text, table, index, lines)
@@ -119,6 +120,16 @@ def _is_alone(data: object, path: Place) -> bool:
 
 def _is_inline(page: Layout, statement: Statement, path: Place) -> bool:
     return is_inline(_text(page, statement), path)
+
+
+def _is_in_braces(page: Layout, place: Place) -> bool:
+    """Whether what holds `place` is written as `{…}`, so that it can't have a heading."""
+    for statement in page.statements:
+        path = _inside(statement, place)
+        depth = min(_depth(statement.data, path), len(path) - 1)
+        if depth > 0 and _is_inline(page, statement, path[:depth]):
+            return True
+    return False
 
 
 def _inline_list(page: Layout, table: Place) -> Statement | None:

@@ -24,6 +24,9 @@ _TYPES: Mapping[str, str] = {
     "array": "a list",
     "object": "a table",
     "null": "nothing",
+    "date": "a date",
+    "time": "a time",
+    "datetime": "a date",
 }
 _LIMITS: Mapping[str, str] = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 _SECRET_WORDS = frozenset(

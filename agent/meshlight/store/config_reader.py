@@ -67,6 +67,11 @@ _HOMES: Mapping[str, type[Struct]] = {
 
 _COMMON = frozenset({"name", "model", "enabled"})
 """Words that are keys in more than one table, or would be nearly everywhere."""
+_BELONGS = "it belongs"
+_SECRETS = (
+    "Take it out. `meshlight backends add` puts a secret into the system's keyring; or set the variable "
+    "MESHLIGHT_SECRET_<ID>, or MESHLIGHT_SECRET_<ID>_FILE to the path of a file."
+)
 
 
 def parse(text: str) -> dict[str, object]:
@@ -124,13 +129,10 @@ class _Reader:
         for key, value in table.items():
             here = (*place, key)
             if key not in shape.__struct_fields__:
-                if is_secret_word(key):
-                    self._refuse_secret(here)
-                near = get_close_matches(key, shape.__struct_fields__, n=1)
-                known = (
-                    f"did you mean {near[0]}?" if near else f"known: {', '.join(shape.__struct_fields__)}."
-                )
-                self._refuse(here, f"is unknown here; {known}", "")
+                instead = _known_instead(key, shape)
+                if is_secret_word(key) and not instead.startswith(_BELONGS):
+                    self._refuse(here, "looks like a secret, and secrets don't belong in this file", _SECRETS)
+                self._refuse(here, f"is unknown here; {instead}")
             inner = _TABLES.get(key)
             if inner is None:
                 continue
@@ -165,7 +167,7 @@ class _Reader:
     def _check_entry(self, index: int, entry: BackendEntry) -> None:
         place: Place = ("backends", index)
         if fault := url_fault(entry.url):
-            self._refuse((*place, "url"), fault)
+            self._refuse((*place, "url"), fault, _SECRETS if "password" in fault else "")
         if entry.id is not None and not ID_PATTERN.fullmatch(entry.id):
             self._refuse((*place, "id"), "must be of small letters, digits and dashes, at most 64 of them")
         if entry.name is not None and (fault := _name_fault(entry.name) or _empty_fault(entry.name)):
@@ -198,14 +200,6 @@ class _Reader:
             "Remove one of the two." if key == "url" else "Give each backend its own id.",
         )
 
-    def _refuse_secret(self, place: Place) -> NoReturn:
-        self._refuse(
-            place,
-            "looks like a secret, and secrets don't belong in this file",
-            "Remove the line. `meshlight backends add` puts a secret into the system's keyring; or set the "
-            "variable MESHLIGHT_SECRET_<ID>, or MESHLIGHT_SECRET_<ID>_FILE to the path of a file.",
-        )
-
     def _refuse(self, place: Place, problem: str, hint: str = "") -> NoReturn:
         line = layout(self._text).line_of(place)
         where = f"line {line}: {show(place)}" if line else show(place)
@@ -217,7 +211,7 @@ def _known_instead(key: str, shape: type[Struct]) -> str:
     """Say where a key belongs that is unknown in `shape`, or what it may have been meant to be."""
     for home, other in _HOMES.items():
         if other is not shape and key in other.__struct_fields__ and key not in _COMMON:
-            return f"it belongs {home}"
+            return f"{_BELONGS} {home}"
     if meant := near(key, shape.__struct_fields__):
         return f"did you mean {meant[0]}?"
     return f"known: {', '.join(shape.__struct_fields__)}"

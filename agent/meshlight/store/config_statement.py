@@ -38,6 +38,8 @@ def assignment(path: Place, value: object) -> Change:
         old = document[path[-1]] if isinstance(path[-1], int) else document.get(path[-1])
         if isinstance(old, Array) and isinstance(value, list):
             _align(old, value)
+        elif isinstance(document, InlineTable) and old is None:
+            document.append(str(path[-1]), _inline(value))
         else:
             document[path[-1]] = _inline(value)
 
@@ -78,7 +80,11 @@ def insertion(path: Place, index: int, values: Mapping[str, object]) -> Change:
 
 
 def _inline(value: object) -> Any:
-    """Write a table as `{…}`; every other value is left to tomlkit."""
+    """Write a table as `{…}`, and several as `[{…}, {…}]`; every other value is left to tomlkit."""
+    if isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
+        array = tomlkit.array()
+        array.extend(_inline(each) for each in value)
+        return array
     if not isinstance(value, Mapping):
         return value
     table = tomlkit.inline_table()

@@ -4,8 +4,7 @@ import hmac
 import os
 import secrets
 import stat
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import NoReturn, SupportsIndex
@@ -45,7 +44,7 @@ class LocalKey:
         try:
             return cls._read(path, ours=True)
         except FileNotFoundError:
-            _make(path)
+            make_key(path)
         try:
             return cls._read(path, ours=True)
         except FileNotFoundError:
@@ -97,17 +96,21 @@ class LocalKey:
         raise TypeError("The local key can't be pickled.")
 
 
-def _make(path: Path) -> None:
+def make_key(path: Path, link: Callable[[Path, Path], None] = Path.hardlink_to) -> None:
     """Put a new key in place whole, unless another process was faster: a link is never made over a file."""
     key = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
     try:
         temporary = write_beside(path, f"{key}\n".encode(), 0o600)
         try:
-            with suppress(FileExistsError):
-                _link(temporary, path)
+            link(path, temporary)
+        except FileExistsError:
+            pass
+        except OSError:
+            # A file system without links (exFAT): there two first starts at the same instant are left to luck.
+            if not path.exists():
+                temporary.replace(path)
         finally:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
+            temporary.unlink(missing_ok=True)
         flush_folder(path.parent)
     except OSError as error:
         raise SecretError(
@@ -115,18 +118,6 @@ def _make(path: Path) -> None:
             f"The key file {path} can't be made: {error.strerror or error}.",
             "Make its folder writable for you, set MESHLIGHT_HOME to another one, or set MESHLIGHT_KEY.",
         ) from None
-
-
-def _link(temporary: Path, path: Path) -> None:
-    try:
-        path.hardlink_to(temporary)
-    except FileExistsError:
-        raise
-    except OSError:
-        # A file system without links (exFAT): there two first starts at the same instant are left to luck,
-        # and the one who loses reads the other's key.
-        if not path.exists():
-            temporary.replace(path)
 
 
 def _guard(path: Path, *, ours: bool) -> tuple[str, ...]:

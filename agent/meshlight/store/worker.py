@@ -57,9 +57,9 @@ class Worker:
         if self._is_stuck():
             raise TimeoutError
         job = _Job(call)
-        waiter = asyncio.wrap_future(job.future)
         if then is not None:
-            self._tell_later(job.future, then)
+            self._tell_later(job.future, then)  # first, so that it is told before the caller goes on
+        waiter = asyncio.wrap_future(job.future)
         self._start()
         self._jobs.put(job)  # type: ignore[arg-type]  # the thread does not look at the result
         try:

@@ -1,0 +1,158 @@
+import pytest
+
+from meshlight.domain.backend import Backend, Ring
+from meshlight.domain.config import Config, DiscoverySettings
+from meshlight.domain.errors import BadAddress, ConfigError
+from meshlight.domain.rules import Routing, Rule
+from meshlight.store.config_reader import read_config
+from store.shelf import ring_for
+
+ONE = '[[backends]]\nkind = "vllm"\nurl = "http://box:8000"\n'
+
+
+def test_an_empty_file_means_the_defaults() -> None:
+    assert read_config("", ring_for) == Config()
+    assert read_config("# nothing but words\n\n", ring_for) == Config()
+
+
+def test_a_backend_needs_a_kind_and_a_url_and_nothing_else() -> None:
+    [backend] = read_config(ONE, ring_for).backends
+    assert backend == Backend(id="box", name="box", kind="vllm", ring="lan", url="http://box:8000")
+
+
+def test_everything_that_can_be_set_is_read() -> None:
+    text = """
+        port = 7000
+        name = "desk"
+        require_key = false
+        [discovery]
+        enabled = false
+        ignored = ["http://127.0.0.1:8080"]
+        [routing]
+        policy = "fastest"
+        [routing.aliases]
+        "gpt-4" = "box/qwen"
+        [[routing.rules]]
+        model = "llama-*"
+        pin = ["box"]
+        prefer = ["box", "other"]
+        bound = "lan"
+        spill = "cloud"
+        [[backends]]
+        id = "box"
+        name = "GPU box"
+        kind = "openai-compatible"
+        url = "https://box/v1"
+        ring = "company"
+        enabled = false
+        priority = -2
+        first_byte_s = 10
+        idle_s = 2.5
+        has_secret = true
+    """
+    assert read_config(text, ring_for) == Config(
+        port=7000,
+        name="desk",
+        require_key=False,
+        discovery=DiscoverySettings(enabled=False, ignored=("http://127.0.0.1:8080",)),
+        routing=Routing(
+            policy="fastest",
+            aliases={"gpt-4": "box/qwen"},
+            rules=(Rule(model="llama-*", pin=("box",), prefer=("box", "other"), bound="lan", spill="cloud"),),
+        ),
+        backends=(
+            Backend(
+                id="box",
+                name="GPU box",
+                kind="openai-compatible",
+                ring="company",
+                url="https://box/v1",
+                enabled=False,
+                priority=-2,
+                first_byte_s=10.0,
+                idle_s=2.5,
+                has_secret=True,
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("port = 1\nfoo bar", 2, "line 2: this is not TOML: Expected '=' after a key"),
+        ('port = 1\n\ntext = """\n\n', 3, "line 3: this is not TOML: Unterminated string."),
+        ("a = 1\na = 2", 2, "line 2: this is not TOML: Cannot overwrite a value."),
+        ('port = "x"', 1, "line 1: port must be a whole number, not text."),
+        ("port = 70000", 1, "line 1: port must be at most 65535, not 70000."),
+        ("port = true", 1, "line 1: port must be a whole number, not true or false."),
+        ("name = 1979-05-27", 1, "line 1: name must be text in quotes, not a date"),
+        ('require_key = "no"', 1, "line 1: require_key must be true or false, not text."),
+        ('name = "a\\u0007"', 1, "line 1: name has a control character in it."),
+        (f'name = "{"x" * 101}"', 1, "line 1: name is longer than 100 characters."),
+        ("prot = 1", 1, "line 1: prot is unknown here; did you mean port?"),
+        ("[[backend]]", 1, "line 1: backend is unknown here; did you mean backends?"),
+        ("zzz = 1", 1, "line 1: zzz is unknown here; known: port, name,"),
+        ('policy = "fastest"', 1, "line 1: policy is unknown here; it belongs under [routing]."),
+        (ONE + "require_key = true", 4, "backends[0].require_key is unknown here; it belongs at the top"),
+        ('[routing]\npolicy = "slow"', 2, "line 2: routing.policy must be one of local-first, priority,"),
+        ('[routing.aliases]\na = "b"\nc = 3', 3, "line 3: routing.aliases.c must be text in quotes"),
+        ("[[routing.rules]]\nbound = 'lan'", 1, "line 1: routing.rules[0] needs model."),
+        (
+            "[[routing.rules]]\nmodel = 'x'\nbuond = 'lan'",
+            3,
+            "rules[0].buond is unknown here; did you mean bound?",
+        ),
+        ("[discovery]\nignored = 'x'", 2, "line 2: discovery.ignored must be a list, not text."),
+        ("backends = 3", 1, "line 1: backends must be a list, not a whole number."),
+        ("backends = [3]", 1, "line 1: backends[0] must be a table, not a whole number."),
+        ("[[backends]]\nurl = 'http://x'", 1, "line 1: backends[0] needs kind: one of llamacpp, ollama,"),
+        (
+            ONE + 'ring = "wan"',
+            4,
+            "line 4: backends[0].ring must be one of machine, lan, company, cloud, not 'wan'.",
+        ),
+        (ONE + "first_byte_s = nan", 4, "line 4: backends[0].first_byte_s must be more than 0, not nan."),
+        (ONE + "idle_s = inf", 4, "line 4: backends[0].idle_s must be at most 86400, not inf."),
+        (ONE + "id = 'GPU box'", 4, "line 4: backends[0].id must be of small letters, digits and dashes"),
+        (ONE + "name = ' '", 4, "line 4: backends[0].name is empty; leave it out"),
+        (ONE + ONE, 6, "line 6: backends[1].url is the same as backends[0].url in line 3."),
+        (
+            ONE + "id = 'a'\n" + ONE.replace("8000", "1") + "id = 'a'",
+            8,
+            "line 8: backends[1].id is the same as backends[0].id in line 4.",
+        ),
+        ("[[backends]]\nkind = 'mlx'\nurl = 'box'", 3, "line 3: backends[0].url must begin with http"),
+        ("x = " + "[" * 5000, None, "The configuration is nested too deeply."),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line_and_key(text: str, line: int | None, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(text, ring_for)
+    assert said in caught.value.title
+    assert caught.value.line == line
+
+
+@pytest.mark.parametrize(
+    "text", [ONE + 'api_key = "sk-canary"', 'token = "sk-canary"', ONE.replace("box", "me:sk-canary@box")]
+)
+def test_a_secret_in_the_file_is_refused_with_the_fix_and_never_repeated(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(text, ring_for)
+    assert "secret" in caught.value.title
+    assert "keyring" in caught.value.hint
+    assert "MESHLIGHT_SECRET_" in caught.value.hint
+    assert "canary" not in f"{caught.value.title} {caught.value.hint}"
+
+
+def test_a_url_that_cannot_be_a_backends_is_refused_in_the_words_of_who_knows() -> None:
+    def picky(url: str) -> Ring:
+        raise BadAddress(f"{url} is a metadata address.", "Name another host.")
+
+    with pytest.raises(ConfigError) as caught:
+        read_config(ONE, picky)
+    assert caught.value.title == (
+        "line 3: backends[0].url can't be used: http://box:8000 is a metadata address."
+    )
+    assert caught.value.hint == "Name another host."
+    assert read_config(ONE + 'ring = "lan"', picky).backends[0].ring == "lan"
