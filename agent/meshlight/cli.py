@@ -1,0 +1,136 @@
+"""The words a person types, in order: which there are, what each does in a line, where it is written.
+
+A word's file is loaded when that word is used: `meshlight serve` lives for weeks and must not carry the
+tables, progress bars and HTTP client of the other words in its memory.
+"""
+
+import io
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from platform import python_version
+from typing import Final
+
+import click
+from msgspec import Struct
+
+from meshlight import __version__
+from meshlight.desktop.text import clean
+from meshlight.domain.errors import MeshlightError, ServiceError
+
+NOT_RUNNING = 4
+FAILED = 1
+
+
+class Word(Struct, frozen=True):
+    """One word: the file under `words` and the name in it, and what it does in a line."""
+
+    place: str
+    says: str
+
+
+SECTIONS: Final[dict[str, dict[str, Word]]] = {
+    "Run": {
+        "serve": Word("serve:serve", "Run the service in this terminal."),
+        "demo": Word("demo:demo", "Try everything on little engines that play real ones."),
+    },
+    "Look": {
+        "status": Word("look:status", "How the mesh is doing, on one screen."),
+        "refresh": Word("look:refresh", "Check every backend now, then show the status."),
+        "models": Word("look:models", "Every model that can be reached, and who serves it."),
+        "route": Word("look:route", "Which backend would answer for a model, and why."),
+        "test": Word("look:test", "Send a few small real requests; show who answered, how fast."),
+        "open": Word("access:open_", "Open the mesh page in the browser."),
+    },
+    "Change": {
+        "backends": Word("backends:backends", "List, add, remove, check and switch backends."),
+    },
+    "Use from apps": {
+        "env": Word("access:env", "Print the variables that point apps to Meshlight."),
+        "key": Word("access:key", "Print the local key, which apps give as their API key."),
+    },
+    "Mend": {
+        "doctor": Word("doctor:doctor", "What is wrong on this machine, and how to mend it."),
+        "version": Word("version", "Print the version."),
+    },
+}
+WORDS: Final = {name: word for section in SECTIONS.values() for name, word in section.items()}
+
+
+class Words(click.Group):
+    """The group of all words: shows them in sections, loads each when it is used, tells errors in a line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
+        """Return all words in the order of the help."""
+        return list(WORDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a word."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name not in WORDS:
+            return own
+        module, _, name = WORDS[cmd_name].place.partition(":")
+        command = getattr(import_module(f"meshlight.words.{module}"), name)
+        return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the word that was typed, or say which was meant."""
+        typed = args[0]
+        if self.get_command(ctx, typed) is None and not typed.startswith("-"):
+            near = get_close_matches(typed, WORDS, n=1)
+            meant = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such word: {typed!r}.{meant}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the words in their sections, without loading any."""
+        widest = max(map(len, WORDS))
+        for title, section in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(widest), word.says) for name, word in section.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a word; an error of ours becomes a clear line and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except MeshlightError as error:
+            click.echo(f"Error: {clean(error.title)}", err=True)
+            if error.hint:
+                click.echo(clean(error.hint), err=True)
+            ctx.exit(NOT_RUNNING if isinstance(error, ServiceError) else FAILED)
+
+
+@click.group(
+    cls=Words,
+    invoke_without_command=True,
+    epilog="Begin with `meshlight serve`, then `meshlight status`; each word has its own --help.",
+)
+@click.version_option(__version__, prog_name="meshlight", message="%(prog)s %(version)s")
+@click.pass_context
+def words(ctx: click.Context) -> None:
+    """Every language model you can reach, behind one local OpenAI-compatible address.
+
+    Without a word, Meshlight runs in this terminal, as with `serve`.
+    """
+    if ctx.invoked_subcommand is None:
+        serve = words.get_command(ctx, "serve")
+        if serve is not None:
+            ctx.invoke(serve)
+
+
+@words.command(epilog="\b\nExample:\n  meshlight version")
+def version() -> None:
+    """Print the version, with those of what it stands on."""
+    click.echo(f"meshlight {__version__} (Python {python_version()}, {sys.platform})")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the words of the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal or pipe that can't show a letter shows "?" instead of a stack trace.
+            stream.reconfigure(errors="replace")
+    words.main(args=arguments, prog_name="meshlight")

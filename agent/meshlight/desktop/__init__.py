@@ -1,0 +1,1 @@
+"""What the user sees; a client of the local API like any other."""

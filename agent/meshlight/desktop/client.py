@@ -1,0 +1,206 @@
+"""The client of the local API: how the command line, the tray and the window speak to the running service."""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from meshlight.desktop.door import ANSWER_S, CONNECT_S, START_HINT, enter, read_runtime, silent
+from meshlight.desktop.feed import Feed, News
+from meshlight.desktop.replies import (
+    BackendList,
+    Check,
+    FailureReply,
+    Refreshed,
+    RouteReply,
+    SessionCode,
+    Trial,
+)
+from meshlight.domain import errors
+from meshlight.domain.errors import MeshlightError, RequestError, ServiceError
+from meshlight.domain.events import RefreshEvent
+from meshlight.domain.runtime import Runtime
+from meshlight.domain.view import BackendView, SnapshotView
+
+T = TypeVar("T")
+
+REFRESH_S: Final = 120.0
+"""A probe of an engine that loads a model is given a minute."""
+TRIAL_S: Final = 900.0
+"""A trial may meet a model that is loaded for minutes before its first token."""
+SILENCE_S: Final = 40.0
+"""The feed pings every 15 s: silence of this length means that the service hangs."""
+
+_ERRORS: Final[Mapping[str, type[MeshlightError]]] = {
+    kind.code: kind
+    for kind in (
+        errors.BadRequest,
+        errors.BadAddress,
+        errors.KeyRefused,
+        errors.Boundary,
+        errors.NotFound,
+        errors.NoSuchModel,
+        errors.MethodNotAllowed,
+        errors.Conflict,
+        errors.TooLarge,
+        errors.WrongType,
+        errors.CheckFailed,
+        errors.EveryRouteDown,
+        errors.FirstByteTooLate,
+        errors.BackendBroke,
+    )
+}
+
+
+class LocalService:
+    """The running service, after it has proved to be the one that wrote the runtime file.
+
+    Every method raises ServiceError when the service stops answering, and else the error the service sent.
+    """
+
+    def __init__(self, http: httpx.Client, runtime: Runtime) -> None:
+        self._http = http
+        self.runtime = runtime
+
+    @classmethod
+    def connect(cls, runtime_file: Path) -> Self:
+        """Find the service by its runtime file; raise ServiceError when it isn't running or isn't ours."""
+        runtime = read_runtime(runtime_file)
+        return cls(enter(runtime), runtime)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def snapshot(self) -> SnapshotView:
+        """Return the whole mesh as it is now."""
+        return self._ask("GET", "/mesh/snapshot", SnapshotView)
+
+    def backends(self) -> tuple[BackendView, ...]:
+        """Return every backend, switched off or not."""
+        return self._ask("GET", "/mesh/backends", BackendList).backends
+
+    def add(self, wish: Mapping[str, object]) -> BackendView:
+        """Add a backend (`kind`, `url`, and what else the API takes); it is tried before it is saved."""
+        return self._ask("POST", "/mesh/backends", BackendView, wish)
+
+    def change(self, id_: str, wish: Mapping[str, object]) -> BackendView:
+        """Change the named settings of a backend."""
+        return self._ask("PATCH", _backend(id_), BackendView, wish)
+
+    def remove(self, id_: str) -> None:
+        """Remove a backend and its secret."""
+        self._send("DELETE", _backend(id_))
+
+    def check(self, id_: str) -> Check:
+        """Probe one backend now."""
+        return self._ask("POST", f"{_backend(id_)}/check", Check, wait_s=REFRESH_S)
+
+    def switch(self, id_: str, *, on: bool) -> BackendView:
+        """Switch a backend on or off."""
+        return self._ask("POST", f"{_backend(id_)}/{'enable' if on else 'disable'}", BackendView)
+
+    def route(self, model: str) -> RouteReply:
+        """Ask which backend would answer a request for `model` now, and why not the others."""
+        return self._ask("GET", f"/mesh/route?model={quote(model, safe='')}", RouteReply)
+
+    def trial(self, model: str | None, count: int) -> Trial:
+        """Have the service send `count` small real requests to `model` (None: one that is ready)."""
+        wish: dict[str, object] = {"count": count} if model is None else {"count": count, "model": model}
+        return self._ask("POST", "/mesh/test", Trial, wish, wait_s=TRIAL_S)
+
+    def one_time_link(self) -> str:
+        """Return a link that opens the page once, within a minute, without asking for the key."""
+        return self._ask("POST", "/mesh/session/code", SessionCode).url
+
+    def refresh(self, on_progress: Callable[[int, int], None]) -> None:
+        """Have every backend probed and new engines looked for, now; return when that is over.
+
+        `on_progress` gets (done, total) from the feed. The end is told by the answer to the request, since
+        the look for new engines may take longer than the probes.
+        """
+        with self._feed() as feed, ThreadPoolExecutor(1) as other_thread:
+            next(feed, None)  # what is subscribed to before the start can't miss it
+            asked = other_thread.submit(
+                self._ask, "POST", "/mesh/refresh?wait=true", Refreshed, wait_s=REFRESH_S
+            )
+            asked.add_done_callback(lambda _: feed.stop())
+            for event in feed:
+                if isinstance(event, RefreshEvent):
+                    on_progress(event.done, event.total)
+            over = asked.result()
+            on_progress(over.total, over.total)
+
+    def events(self) -> Iterator[News]:
+        """Yield the whole mesh, then each change as it happens, until the service ends (ServiceError)."""
+        with self._feed() as feed:
+            yield from feed
+        raise ServiceError(f"The service at {self.runtime.url} has stopped.", START_HINT)
+
+    @contextmanager
+    def _feed(self) -> Iterator[Feed]:
+        timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
+        try:
+            with self._http.stream("GET", "/mesh/events", timeout=timeout) as answer:
+                if answer.status_code != 200:
+                    answer.read()
+                    raise _error(answer)
+                yield Feed(answer)
+        except httpx.TransportError as error:
+            raise silent(self.runtime) from error
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        shape: type[T],
+        wish: Mapping[str, object] | None = None,
+        wait_s: float = ANSWER_S,
+    ) -> T:
+        answer = self._send(method, path, wish, wait_s)
+        try:
+            return msgspec.json.decode(answer.content, type=shape)
+        except msgspec.MsgspecError as error:
+            raise ServiceError(
+                f"The service's answer to {method} {path} can't be read: {error}.",
+                "The service and this program may be of different versions: restart the service.",
+            ) from error
+
+    def _send(
+        self, method: str, path: str, wish: Mapping[str, object] | None = None, wait_s: float = ANSWER_S
+    ) -> httpx.Response:
+        body = None if wish is None else msgspec.json.encode(wish)
+        headers = {} if body is None else {"content-type": "application/json"}
+        timeout = httpx.Timeout(wait_s, connect=CONNECT_S)
+        try:
+            answer = self._http.request(method, path, content=body, headers=headers, timeout=timeout)
+        except httpx.TransportError as error:
+            raise silent(self.runtime) from error
+        if answer.status_code >= 400:
+            raise _error(answer)
+        return answer
+
+
+def _error(answer: httpx.Response) -> MeshlightError:
+    """Turn an error answer back into the error that the service raised."""
+    try:
+        said = msgspec.json.decode(answer.content, type=FailureReply).error
+    except msgspec.MsgspecError:
+        return RequestError(f"The service answered {answer.status_code} to {answer.request.url.path}.")
+    kind = _ERRORS.get(said.code, RequestError)
+    return kind(said.message.removesuffix(said.hint).rstrip(), said.hint)
+
+
+def _backend(id_: str) -> str:
+    return f"/mesh/backends/{quote(id_, safe='')}"

@@ -1,0 +1,113 @@
+"""The screen of `meshlight status`: the light, the router, each backend, and how to mend the ill ones."""
+
+from collections.abc import Iterable
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from meshlight.desktop.paper import LIGHTS, WARN, Paper, Sign, sign_of
+from meshlight.desktop.table import Cell, Column, lay_out
+from meshlight.desktop.text import DASH, clean, count, cut, duration, milliseconds, wrap
+from meshlight.domain.view import BackendView, Requests, SnapshotView
+
+MODELS_NAMED = 8
+
+_COLUMNS = (
+    Column(title="STATE"),
+    Column(title="NAME", least=20),
+    Column(title="KIND", least=12, fit=cut),
+    Column(title="RING", drop=2),
+    Column(title="LATENCY", right=True),
+    Column(title="MODELS", least=14, fit=cut),
+    Column(title="REQUESTS", drop=1),
+)
+
+
+def status_screen(view: SnapshotView, url: str, paper: Paper) -> RenderableType:
+    """Show the whole mesh on one screen."""
+    light = LIGHTS[view.light]
+    parts: list[RenderableType] = [
+        *_hanging(paper.state(light).append(":"), view.light_reason, paper),
+        *[Text(line, "bright_black") for line in wrap(_router_said(view, url), paper.width)],
+    ]
+    for notice in view.notices:
+        parts += note(WARN, notice, "", paper)
+    parts.append("")
+    if not view.backends:
+        parts += [
+            "Start an engine such as llama-server or Ollama on this machine: it appears by itself.",
+            "Add one that runs elsewhere by its address, for example:",
+            "  meshlight backends add openai-compatible http://192.168.1.20:8000",
+        ]
+        return Group(*parts)
+    parts += backend_lines(view.backends, paper)
+    ill = [b for b in view.backends if b.enabled and b.health.state != "healthy"]
+    if ill:
+        parts.append("")
+    for backend in ill:
+        parts += illness(backend, paper)
+    return Group(*parts)
+
+
+def backend_lines(backends: Iterable[BackendView], paper: Paper) -> list[Text]:
+    """Show the backends, one a line."""
+    rows: list[list[Cell]] = [
+        [
+            paper.state(sign_of(b)),
+            b.name,
+            b.kind,
+            b.ring,
+            milliseconds(b.latency_ms) if b.enabled else DASH,
+            models_said(b.models),
+            requests_said(b.requests),
+        ]
+        for b in backends
+    ]
+    return lay_out(_COLUMNS, rows, paper.width)
+
+
+def illness(backend: BackendView, paper: Paper) -> list[Text]:
+    """Say why a backend is not healthy, for how long, and what to do."""
+    health = backend.health
+    said = f"{backend.name} ({health.state} for {duration(health.since_s)}): {health.text}"
+    return note(sign_of(backend), said, health.fix, paper)
+
+
+def note(sign: Sign, said: str, fix: str, paper: Paper) -> list[Text]:
+    """Show a sentence behind its sign, and under it what to do; long ones wrap under themselves."""
+    lines = _hanging(paper.sign(sign), said, paper)
+    if fix:
+        lines += _hanging(Text("  ").append("Fix:", "bold"), fix, paper)
+    return lines
+
+
+def requests_said(requests: Requests) -> str:
+    """Return the counts that are not nought: `128, 3 failed, 1 now`."""
+    said = [f"{requests.total:,}"]
+    if requests.failed:
+        said.append(f"{requests.failed:,} failed")
+    if requests.in_flight:
+        said.append(f"{requests.in_flight:,} now")
+    return ", ".join(said)
+
+
+def models_said(models: tuple[str, ...]) -> str:
+    """Return how many models there are, and the first of their names."""
+    if not models:
+        return "0"
+    return f"{len(models)}: {', '.join(clean(model) for model in models[:MODELS_NAMED])}"
+
+
+def _router_said(view: SnapshotView, url: str) -> str:
+    router, requests = view.router, view.router.requests
+    said = f"{clean(router.name) or 'Meshlight'} at {url}, up {duration(router.uptime_s)}"
+    said += f", {count(requests.total, 'request')}"
+    more = [f"{n:,} {what}" for n, what in ((requests.failed, "failed"), (requests.in_flight, "now")) if n]
+    return f"{said} ({', '.join(more)})" if more else said
+
+
+def _hanging(head: Text, said: str, paper: Paper) -> list[Text]:
+    """Show `said` after `head`; the lines after the first begin under it."""
+    under = head.cell_len + 1
+    first, *rest = wrap(clean(said), max(paper.width - under, 20))
+    return [head + Text(f" {first}"), *(Text(" " * under + line) for line in rest)]

@@ -1,0 +1,196 @@
+"""The word that shows everything without any model: demo engines, and a service of their own."""
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+import webbrowser
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from meshlight.demo.engine import Engine
+from meshlight.demo.fault import FAULT_KINDS
+from meshlight.demo.town import Town
+from meshlight.desktop.client import LocalService
+from meshlight.desktop.paper import Paper, new_console
+from meshlight.desktop.table import Column, lay_out
+from meshlight.desktop.text import cut, wrap
+from meshlight.domain.errors import ServiceError
+from meshlight.store.files import write_atomic
+from meshlight.store.places import Places
+from meshlight.words.port import free_port, is_free
+
+DEMO_PORT = 6375
+"""Beside the usual port, so that the person's own service may run at the same time."""
+START_S = 20.0
+STOP_S = 15.0
+"""The service lets running requests end for 10 s."""
+LOOK_S = 0.05
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  meshlight demo
+  meshlight demo --open
+
+Ctrl-C ends everything and leaves nothing behind."""
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help=f"The service's port.  [{DEMO_PORT}, or any free one]",
+)
+@click.option("--open", "open_page", is_flag=True, help="Open the mesh page in the browser.")
+@click.pass_context
+def demo(ctx: click.Context, *, port: int | None, open_page: bool) -> None:
+    """Try everything on little engines that play real ones.
+
+    Starts demo engines that speak as llama.cpp, Ollama, vLLM, MLX and LM Studio do, and a service that knows only
+    them. No model runs: all that they say is scripted, and labelled demo. One of them fails on purpose, and each
+    can be broken and mended. Your own settings, keys and backends are not touched.
+    """
+    if port is not None and not is_free(port):
+        raise ServiceError(f"Port {port} is taken.", "Without --port, the demo takes a free one.")
+    if port is None:
+        port = DEMO_PORT if is_free(DEMO_PORT) else free_port()
+    ctx.exit(asyncio.run(_run(port, open_page=open_page)))
+
+
+async def _run(port: int, *, open_page: bool) -> int:
+    """Run engines and service until a signal comes or the service ends; return the exit code."""
+    stopped = asyncio.Event()
+    with suppress(NotImplementedError):  # Windows: Ctrl-C comes as KeyboardInterrupt there
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    with tempfile.TemporaryDirectory(prefix="meshlight-demo-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        environ = {**os.environ, "MESHLIGHT_HOME": folder, "MESHLIGHT_PARENT": "stdin"}
+        places = Places.here(environ)
+        async with Town() as town:
+            write_atomic(places.config_file, config(port, town.engines).encode())
+            process = await _start(environ)
+            try:
+                ended = asyncio.create_task(process.wait())
+                told = asyncio.create_task(stopped.wait())
+                link = await _link(places.runtime_file, process, told)
+                if link is not None:
+                    _welcome(new_console(), home, link, town.engines)
+                    if open_page:
+                        webbrowser.open(link)
+                    await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
+                told.cancel()
+            finally:
+                code = await _stop(process)
+    if not stopped.is_set():
+        raise ServiceError(f"The demo's service ended by itself (exit code {code}).", "Its message is above.")
+    click.echo("The demo has ended.")
+    return 0
+
+
+def config(port: int, engines: Iterable[Engine]) -> str:
+    """Return the configuration of a service that knows these engines and looks for no others."""
+    lines = [f"port = {port}", 'name = "Demo"', "", "[discovery]", "enabled = false"]
+    for engine in engines:
+        lines += [
+            "",
+            "[[backends]]",
+            f'name = "{engine.name}"',
+            f'kind = "{engine.kind}"',
+            f'url = "{engine.url}"',
+            'ring = "machine"',
+        ]
+    return "\n".join(lines) + "\n"
+
+
+async def _start(environ: dict[str, str]) -> Process:
+    """Start the service as a child that ends when our end of its standard input closes, even if we are killed."""
+    program = [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "meshlight"]
+    # In a session of its own, the terminal's Ctrl-C reaches us alone, and we end the child in good order.
+    return await asyncio.create_subprocess_exec(
+        *program,
+        *("serve", "--quiet", "--no-discovery", "--log-level", "warning"),
+        stdin=PIPE,
+        env=environ,
+        start_new_session=sys.platform != "win32",
+    )
+
+
+async def _stop(process: Process) -> int:
+    """End the service: by its closed input, by a signal if it doesn't listen, by force if it must be."""
+    if process.stdin is not None:
+        process.stdin.close()
+    for last_resort in (process.terminate, process.kill):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                return await process.wait()
+        with suppress(ProcessLookupError):
+            last_resort()
+    return await process.wait()
+
+
+async def _link(runtime_file: Path, process: Process, told: "asyncio.Task[bool]") -> str | None:
+    """Wait for the service and return its one-time link; None if it ended or we are told to."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + START_S
+    while process.returncode is None and not told.done():
+        try:
+            return await asyncio.to_thread(_ask_link, runtime_file)
+        except ServiceError:
+            if loop.time() > until:
+                raise
+        await asyncio.sleep(LOOK_S)
+    return None
+
+
+def _ask_link(runtime_file: Path) -> str:
+    with LocalService.connect(runtime_file) as service:
+        return service.one_time_link()
+
+
+def _welcome(console: Console, home: Path, link: str, engines: tuple[Engine, ...]) -> None:
+    """Say what runs, how to look at it, and how to break it."""
+    columns = (
+        Column(title="ENGINE", least=16),
+        Column(title="ADDRESS"),
+        Column(title="FAULT SWITCH"),
+        Column(title="MODELS", least=10, drop=1, fit=cut),
+    )
+    rows = [[e.name, e.url, f"{e.control_url}/fault", ", ".join(e.models)] for e in engines]
+    width = Paper.of(console).width
+    broken = next((e for e in engines if e.switch.fault is not None), engines[0])
+    click.echo("Demo engines are running. No model is behind them: all they say is scripted.")
+    console.print("", *lay_out(columns, rows, width), sep="\n")
+    lines = [
+        "",
+        "The mesh page (this link works once, within a minute):",
+        f"  {link}",
+        "Look at it from another terminal:",
+        _shell_line(home),
+        "  meshlight status",
+        f"  meshlight test {engines[0].models[0]}",
+        f"Break {engines[0].name}, and mend {broken.name}:",
+        f'  curl -d \'{{"kind": "refuse"}}\' {engines[0].control_url}/fault',
+        f"  curl -X DELETE {broken.control_url}/fault",
+        "Other kinds of faults:",
+        *(
+            f"  {line}"
+            for line in wrap(", ".join(kind for kind in FAULT_KINDS if kind != "refuse"), width - 2)
+        ),
+        "",
+        "Ctrl-C ends the demo and leaves nothing behind.",
+    ]
+    for line in lines:
+        click.echo(line)  # whole, so that links and commands can be copied
+
+
+def _shell_line(home: Path) -> str:
+    if sys.platform == "win32":
+        return f"  $env:MESHLIGHT_HOME = '{home}'"
+    return f"  export MESHLIGHT_HOME='{home}'"

@@ -1,0 +1,192 @@
+"""Words that look at the mesh: status, refresh, models, route, test."""
+
+from collections.abc import Callable
+
+import click
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from meshlight.desktop.client import LocalService
+from meshlight.desktop.listings import model_lines, route_screen, trial_screen
+from meshlight.desktop.paper import Paper, new_console
+from meshlight.desktop.screens import status_screen
+from meshlight.domain.snapshot import Light
+from meshlight.domain.view import SnapshotView
+from meshlight.words.entry import print_json, service
+
+EXIT_CODES: dict[Light, int] = {"green": 0, "amber": 1, "red": 2, "grey": 3}
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  meshlight status
+  meshlight status --watch
+  meshlight status --json | jq -r '.backends[] | .name + " " + .health.state'
+
+Exit code: 0 green, 1 amber, 2 red, 3 grey (nothing to say yet), 4 the service isn't running."""
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the snapshot as JSON.")
+@click.option("--watch", is_flag=True, help="Stay and show each change; end with Ctrl-C.")
+@click.pass_context
+def status(ctx: click.Context, *, as_json: bool, watch: bool) -> None:
+    """How the mesh is doing, on one screen.
+
+    Shows the light, and each backend with its state, latency and models. For a backend that is not healthy it
+    says why and how to mend it.
+    """
+    with service() as mesh:
+        view = _watch(mesh, as_json=as_json) if watch else mesh.snapshot()
+        if not watch:
+            _show(view, mesh.runtime.url, as_json=as_json)
+    ctx.exit(EXIT_CODES[view.light])
+
+
+@click.command(
+    epilog="""\b
+Example:
+  meshlight refresh
+
+The exit code is that of `meshlight status`."""
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the snapshot afterwards as JSON.")
+@click.pass_context
+def refresh(ctx: click.Context, *, as_json: bool) -> None:
+    """Check every backend now and look for new engines, then show the status."""
+    with service() as mesh:
+        columns = (TextColumn("Checking backends"), BarColumn(), MofNCompleteColumn())
+        console = new_console(stderr=True)
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("", total=None)
+            mesh.refresh(lambda done, total: bar.update(task, completed=done, total=total))
+        view = mesh.snapshot()
+        _show(view, mesh.runtime.url, as_json=as_json)
+    ctx.exit(EXIT_CODES[view.light])
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  meshlight models
+  meshlight models --json | jq -r '.[].id'"""
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the models as JSON.")
+def models(*, as_json: bool) -> None:
+    """Every model that can be reached, and who serves it.
+
+    A model that several backends serve is listed once; the ring is the nearest of them.
+    """
+    with service() as mesh:
+        view = mesh.snapshot()
+    if as_json:
+        print_json(view.models)
+        return
+
+    if not view.models:
+        click.echo("No model can be reached yet. See why with: meshlight status")
+        return
+    console = new_console()
+    console.print(*model_lines(view, Paper.of(console)), sep="\n")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  meshlight route qwen3:4b
+  meshlight route my-alias
+  meshlight route ollama/qwen3:4b
+
+Exit code: 0 if a backend would answer, 1 if none would."""
+)
+@click.argument("model")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@click.pass_context
+def route(ctx: click.Context, model: str, *, as_json: bool) -> None:
+    """Which backend would answer a request for MODEL now, and why not the others.
+
+    MODEL is a model's id, an alias of yours, or BACKEND/MODEL for the model on one backend.
+    """
+    with service() as mesh:
+        reply = mesh.route(model)
+    if as_json:
+        print_json(reply)
+    else:
+        console = new_console()
+        console.print(route_screen(reply, Paper.of(console)))
+    ctx.exit(0 if reply.answers is not None else 1)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  meshlight test
+  meshlight test qwen3:4b --count 5
+
+Exit code: 0 if every request was answered, 1 if one was not."""
+)
+@click.argument("model", required=False)
+@click.option("--count", type=click.IntRange(1, 5), default=3, show_default=True, help="How many requests.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.pass_context
+def test(ctx: click.Context, model: str | None, count: int, *, as_json: bool) -> None:
+    """Send a few small real requests, and show who answered and how fast.
+
+    Without MODEL, one that is ready is taken. The requests go through the same door as those of your apps.
+    """
+    with service() as mesh:
+        names = {b.id: b.name for b in mesh.snapshot().backends}
+        with new_console(stderr=True).status("Waiting for the answers; a cold model may take minutes."):
+            trial = mesh.trial(model, count)
+    if as_json:
+        print_json(trial)
+    else:
+        console = new_console()
+        console.print(trial_screen(trial, names, Paper.of(console)))
+    ctx.exit(0 if trial.runs and all(run.ok for run in trial.runs) else 1)
+
+
+def _show(view: SnapshotView, url: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(view)
+        return
+
+    console = new_console()
+    console.print(status_screen(view, url, Paper.of(console)))
+
+
+def _watch(mesh: LocalService, *, as_json: bool) -> SnapshotView:
+    """Show the mesh at each change until Ctrl-C; return it as it was last."""
+    console = new_console()
+    url = mesh.runtime.url
+    if as_json:
+        return _follow(mesh, lambda view: print_json(view, indent=None), only_changes=True)
+    if not console.is_terminal:
+        return _follow(mesh, lambda view: _show(view, url, as_json=False), only_changes=True)
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        view = _follow(
+            mesh, lambda view: live.update(status_screen(view, url, Paper.of(console)), refresh=True)
+        )
+    _show(view, url, as_json=False)
+    return view
+
+
+def _follow(
+    mesh: LocalService, show: Callable[[SnapshotView], None], *, only_changes: bool = False
+) -> SnapshotView:
+    """Show the mesh at each event; with `only_changes`, not for numbers such as latencies and counts."""
+    view = mesh.snapshot()
+    show(view)
+    try:
+        for news in mesh.events():
+            if news.seq <= view.seq:
+                continue  # what was shown last knew of it already
+            before, view = view, news if isinstance(news, SnapshotView) else mesh.snapshot()
+            if not only_changes or _gist(view) != _gist(before):
+                show(view)
+    except KeyboardInterrupt:
+        pass
+    return view
+
+
+def _gist(view: SnapshotView) -> object:
+    return view.light, view.notices, [(b.id, b.enabled, b.health.state, b.models) for b in view.backends]

@@ -1,0 +1,62 @@
+"""The word that runs the service. What this file imports stays in the service's memory: click and no more."""
+
+from pathlib import Path
+
+import click
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  meshlight serve
+  meshlight serve --port 6400 --no-discovery
+  MESHLIGHT_HOME=/srv/meshlight meshlight serve --log-level warning
+
+Ctrl-C ends it after the requests that run are answered (10 s at most)."""
+)
+@click.option("--port", type=click.IntRange(0, 65535), help="Port on 127.0.0.1; 0 takes any free one. [6374]")
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Configuration file, instead of the usual one.",
+)
+@click.option(
+    "--insecure-storage",
+    is_flag=True,
+    help="Keep backends' keys in a plain file (mode 0600) where there is no keyring.",
+)
+@click.option("--no-discovery", is_flag=True, help="Don't look for engines on this machine.")
+@click.option(
+    "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="How much to log."
+)
+@click.option("--quiet", is_flag=True, help="Print no link and no welcome.")
+@click.pass_context
+def serve(
+    ctx: click.Context,
+    *,
+    port: int | None,
+    config: Path | None,
+    insecure_storage: bool,
+    no_discovery: bool,
+    log_level: str,
+    quiet: bool,
+) -> None:
+    """Run the service in this terminal.
+
+    It finds the engines of this machine, watches every backend, and answers OpenAI requests at
+    http://127.0.0.1:6374/v1. It prints a link that opens the mesh page once.
+    """
+    from meshlight.main import ServeOptions  # noqa: PLC0415 -- `serve --help` needn't load the whole service
+    from meshlight.main import serve as run  # noqa: PLC0415 -- the same
+
+    options = ServeOptions(
+        port=port,
+        config=config,
+        insecure_storage=insecure_storage,
+        discovery=not no_discovery,
+        quiet=quiet,
+        log_level=log_level,
+    )
+    ctx.exit(run(options))

@@ -1,0 +1,116 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from meshlight.demo.town import Town
+from meshlight.desktop.client import LocalService
+from meshlight.domain.backend import Ring
+from meshlight.store.config import ConfigFile
+from meshlight.words.demo import config
+from meshlight.words.port import free_port
+
+Type = Callable[..., Any]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C can't be sent to one process there")
+
+
+class Running(Struct, frozen=True):
+    """A demo, what it has said so far, and where its things are."""
+
+    process: subprocess.Popen[str]
+    said: str
+    home: Path
+    temporary: Path
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    own = tmp_path / "own"
+    environ = {**os.environ, "TMPDIR": str(temporary), "MESHLIGHT_HOME": str(own), "COLUMNS": "100"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "meshlight", "demo", "--port", str(free_port())],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    said = ""
+    try:
+        for line in process.stdout:
+            said += line
+            if "Ctrl-C ends" in line:
+                break
+        else:
+            pytest.fail(f"The demo ended: {said} {process.stderr.read()}")
+        [home] = temporary.iterdir()
+        yield Running(process, said, home, temporary)
+        assert not own.exists()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def test_the_demo_shows_itself_answers_and_leaves_nothing_behind(
+    running: Running, type_words: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Demo Ollama" in running.said
+    assert "/?code=" in running.said
+    assert f"export MESHLIGHT_HOME='{running.home}'" in running.said
+    monkeypatch.setenv("MESHLIGHT_HOME", str(running.home))
+    assert type_words("refresh").code == 1
+    status = type_words("status")
+    assert status.code == 1
+    assert "● healthy    Demo vLLM" in status.out
+    assert "✖ Demo LM Studio (broken) (unhealthy for" in status.out
+    models = type_words("models").out
+    assert "gemma3:4b" in models
+    trial = type_words("test", "llama-3.2-3b", "--count", "1")
+    assert trial.code == 0
+    assert "demo" in trial.lines[-1]
+    running.process.send_signal(signal.SIGINT)
+    out, err = running.process.communicate(timeout=30)
+    assert (running.process.returncode, out.splitlines()[-1:], err) == (0, ["The demo has ended."], "")
+    assert list(running.temporary.iterdir()) == []
+
+
+def test_a_demo_that_is_killed_takes_its_service_with_it(running: Running) -> None:
+    with LocalService.connect(running.home / "runtime.json") as service:
+        events = service.events()
+        next(events)
+        running.process.kill()
+        with pytest.raises(Exception, match=r"stopped|doesn't answer"):
+            list(events)
+
+
+def test_a_port_that_is_taken_is_said(type_words: Type) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        said = type_words("demo", "--port", str(port))
+    assert said.err.startswith(f"Error: Port {port} is taken.")
+
+
+async def test_the_demos_configuration_is_one_that_the_service_takes(tmp_path: Path) -> None:
+    def machine(_url: str) -> Ring:
+        return "machine"
+
+    async with Town(0) as town:
+        (tmp_path / "config.toml").write_text(config(7000, town.engines))
+        read = ConfigFile(tmp_path / "config.toml", machine).load()
+        assert read.port == 7000
+        assert read.discovery.enabled is False
+        assert [(b.name, b.kind, b.url) for b in read.backends] == [
+            (e.name, e.kind, e.url) for e in town.engines
+        ]

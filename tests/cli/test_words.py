@@ -1,0 +1,113 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from meshlight.cli import SECTIONS, WORDS, words
+
+Type = Callable[..., Any]
+EVERY_WORD = [(name,) for name in WORDS] + [
+    ("backends", name) for name in ("list", "show", "add", "remove", "check", "enable", "disable")
+]
+
+
+def test_the_help_shows_every_word_in_its_section_with_a_line_that_fits(type_words: Type) -> None:
+    said = type_words("--help")
+    assert said.code == 0
+    for title, section in SECTIONS.items():
+        assert f"\n{title}:\n" in said.out
+        for name, word in section.items():
+            assert any(line.split() == [name, *word.says.split()] for line in said.lines), name
+    assert max(map(len, said.lines)) <= 80
+
+
+@pytest.mark.parametrize("word", EVERY_WORD, ids=" ".join)
+def test_each_word_explains_itself_with_an_example(type_words: Type, word: tuple[str, ...]) -> None:
+    said = type_words(*word, "--help")
+    assert said.code == 0
+    assert "Example" in said.out or word == ("backends",)
+    assert max(map(len, said.lines)) <= 80
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_the_list_of_words_says_what_the_word_itself_says(name: str) -> None:
+    command = words.get_command(click.Context(words), name)
+    assert command is not None
+    assert command.help is not None
+    assert (
+        command.help.splitlines()[0].rstrip(".").startswith(WORDS[name].says.split(";")[0].rstrip(".")[:20])
+    )
+
+
+def test_a_word_mistyped_is_answered_with_the_one_that_was_meant(type_words: Type) -> None:
+    said = type_words("statsu")
+    assert said.code == 2
+    assert "Did you mean 'status'?" in said.err
+
+
+def test_a_word_that_resembles_none_is_refused(type_words: Type) -> None:
+    said = type_words("xyzzy")
+    assert said.code == 2
+    assert "xyzzy" in said.err
+    assert "Did you mean" not in said.err
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        ("status",),
+        ("refresh",),
+        ("models",),
+        ("route", "m"),
+        ("test",),
+        ("open",),
+        ("backends", "list"),
+        ("backends", "show", "b"),
+        ("backends", "add", "ollama", "http://x"),
+        ("backends", "remove", "b"),
+        ("backends", "check"),
+        ("backends", "enable", "b"),
+    ],
+    ids=" ".join,
+)
+def test_without_a_service_each_word_says_so_in_one_line_with_the_way_out(
+    type_words: Type, word: tuple[str, ...]
+) -> None:
+    said = type_words(*word)
+    assert said.code == 4
+    assert said.out == ""
+    assert said.err == "Error: Meshlight isn't running.\nStart it with: meshlight serve\n"
+
+
+def test_the_version_is_told(type_words: Type) -> None:
+    assert type_words("version").out.startswith("meshlight 0.")
+    assert type_words("--version").out.startswith("meshlight 0.")
+
+
+def test_the_word_that_runs_the_service_carries_nothing_of_the_others(tmp_path: Path) -> None:
+    program = (
+        "import sys, meshlight.cli as c, click;"
+        "c.words.get_command(click.Context(c.words), 'serve');"
+        "print([m for m in ('rich', 'httpx', 'keyring', 'litestar', 'asyncio') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_pipe_that_knows_only_ascii_gets_ascii(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "meshlight", "doctor"],
+        capture_output=True,
+        check=False,
+        env={"MESHLIGHT_HOME": str(tmp_path), "PYTHONIOENCODING": "ascii", "PATH": ""},
+        cwd=tmp_path,
+    )
+    assert done.stdout.isascii()
+    assert b"+ Python 3." in done.stdout
+    assert b"Traceback" not in done.stderr
