@@ -1,0 +1,163 @@
+"""The gates that every change passes: one line each, the output of a failed one, and a sum at the end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import dev_engines
+import dev_npm
+import dev_system
+import dev_venv
+import dev_wheel
+from dev_suite import Suite
+from dev_venv import ROOT, VENV, Failure, python
+
+CONCISE = ("--output-format", "concise", ".")  # one line for each finding
+SHOWN_LINES = 200  # of a failed gate
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One check of the whole tree; `check` returns what is wrong, None when all is well."""
+
+    name: str
+    check: Callable[[], str | None]
+
+
+def run(*, strict: bool, only: Sequence[str], pytest_args: Sequence[str]) -> int:
+    """Set up what the chosen gates need, run them, print the sum; 0 when all are well. Raises Failure."""
+    tests = Suite(strict=strict, args=pytest_args)
+    gates = chosen(_gates(tests), only)
+    dev_venv.ensure(dev_tools=True)
+    _provide({gate.name for gate in gates}, strict=strict)
+    started = time.monotonic()
+    failed = [gate.name for gate in gates if not _pass(gate)]
+    print(
+        f"\n{len(gates)} gates in {time.monotonic() - started:.0f} s: "
+        + (f"FAILED {', '.join(failed)}" if failed else "all ok")
+    )
+    print(
+        tests.count.sentence
+        if tests.count
+        else f"gates: {len(gates) - len(failed)} passed, {len(failed)} failed"
+    )
+    return 1 if failed else 0
+
+
+def bench(args: Sequence[str]) -> int:
+    """Run tests/bench/run.py with what it measures against; returns its exit code. Raises Failure."""
+    script = ROOT / "tests" / "bench" / "run.py"
+    if not script.is_file():
+        raise Failure(f"{script.relative_to(ROOT)} is not in this checkout.")
+    dev_venv.ensure(dev_tools=True)
+    missing = dev_system.provide([dev_system.NGINX, dev_system.WRK])
+    if missing:
+        raise Failure("\n".join(missing))
+    return dev_venv.become(VENV, [str(script), *args])
+
+
+def chosen(gates: Sequence[Gate], only: Sequence[str]) -> list[Gate]:
+    """Return the gates whose names start with one of `only`; all when it is empty.
+
+    Raises Failure for a word that fits none.
+    """
+    for word in only:
+        if not any(gate.name.startswith(word) for gate in gates):
+            raise Failure(f"no gate is called {word}. There are: {', '.join(gate.name for gate in gates)}.")
+    return [gate for gate in gates if not only or any(gate.name.startswith(word) for word in only)]
+
+
+def _gates(tests: Suite) -> list[Gate]:
+    """Return the gates of this tree, quick ones first; those of the page only once there is one."""
+    page_tests = sorted((ROOT / "tests" / "web").glob("*.test.js"))
+    gates = [
+        Gate("ruff format", lambda: _program(python("-m", "ruff", "format", "--check", *CONCISE))),
+        Gate("ruff check", lambda: _program(python("-m", "ruff", "check", *CONCISE))),
+        # What mypy reads is in pyproject.toml.
+        Gate("mypy", lambda: _program(python("-m", "mypy", "--strict"))),
+        Gate("import-linter", lambda: _program([str(dev_venv.python_of(VENV).parent / "lint-imports")])),
+    ]
+    if (ROOT / "web" / "app").is_dir():
+        gates.append(Gate("tsc", _tsc))
+    if page_tests:
+        gates.append(Gate("node", lambda: _program(["node", "--test", *map(str, page_tests)])))
+    return [*gates, Gate("wheel", dev_wheel.fault), Gate("pytest", tests.check)]
+
+
+def _pass(gate: Gate) -> bool:
+    """Run one gate and print its line, after its output if it failed."""
+    started = time.monotonic()
+    fault = gate.check()
+    if fault is not None:
+        print(f"\n── {gate.name} ──\n{fault}")
+    print(f"{'ok    ' if fault is None else 'FAILED'}  {gate.name:<14}{time.monotonic() - started:7.1f} s")
+    return fault is None
+
+
+def _program(command: Sequence[str]) -> str | None:
+    """Run a program to its end; returns its output if it failed."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, cwd=ROOT,
+            env=dev_venv.environment(VENV),
+        )  # fmt: skip
+    except FileNotFoundError:
+        return f"{command[0]} is not here."
+    if done.returncode == 0:
+        return None
+    return _shortened(done.stdout + done.stderr, command) or f"exit code {done.returncode}, no output"
+
+
+def _shortened(output: str, command: Sequence[str]) -> str:
+    """Return the end of the output, where the sums stand, and how to see the whole."""
+    lines = output.strip().splitlines()
+    if len(lines) <= SHOWN_LINES:
+        return "\n".join(lines)
+    left_off = f"… {len(lines) - SHOWN_LINES} lines left off; all of it: {' '.join(command)}"
+    return "\n".join([left_off, *lines[-SHOWN_LINES:]])
+
+
+def _tsc() -> str | None:
+    """Check the page's JSDoc types with the TypeScript that packaging/package.json pins."""
+    return _program(["node", str(dev_npm.COMPILER), "--project", str(dev_npm.HOME / "tsconfig.json")])
+
+
+def _provide(names: Iterable[str], *, strict: bool) -> None:
+    """Get the system programs and real engines that the gates need.
+
+    What is missing ends a strict run (raises Failure) and is told as a note in others.
+    """
+    names = set(names)
+    has_browser_tests = "pytest" in names and _has_browser_tests()
+    wanted = []
+    if names & {"tsc", "node"}:
+        wanted.append(dev_system.NODE)
+    if "tsc" in names or has_browser_tests:
+        wanted.append(dev_system.NPM)
+    if has_browser_tests:
+        wanted.append(dev_system.CHROMIUM)
+    missing = dev_system.provide(wanted)
+    if dev_system.NPM in wanted and dev_system.NPM.is_here:
+        dev_npm.ensure()
+    if "pytest" in names and strict:
+        os.environ["MESHLIGHT_LLAMA_SERVER"] = str(dev_engines.get_llama_server())
+        mlx = dev_engines.get_mlx_python()
+        if mlx:
+            os.environ["MESHLIGHT_MLX_PYTHON"] = str(mlx)
+    elif "pytest" in names and not (dev_engines.find_llama_server() and dev_engines.find_mlx_python()):
+        missing.append(
+            "not all real engines are here, their tests will be skipped; get them: python3 packaging/dev.py engines"
+        )
+    if missing and strict:
+        raise Failure("\n".join(missing))
+    for sentence in missing:
+        print(f"note: {sentence}", file=sys.stderr)
+
+
+def _has_browser_tests() -> bool:
+    return any("mark.browser" in file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("*.py"))

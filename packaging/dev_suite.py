@@ -1,0 +1,108 @@
+"""The tests: run by pytest as they stream by, counted from its report, ended when they do not end."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import dev_venv
+from dev_venv import ROOT, VENV, python
+
+LONGEST_RUN_S = 15 * 60
+NOTHING_TO_RUN = 5  # pytest's exit code when no test was chosen
+LONGEST_END_S = 30  # from the last test to the end, with the coverage table between
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many tests ended how; `skipped` are those that were to run and did not, each with its reason."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """The closing line of a run."""
+        return f"{self.passed} passed, {self.failed} failed, {len(self.skipped)} skipped"
+
+    def plus(self, other: Count) -> Count:
+        """Return the count of two runs."""
+        return Count(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+
+class Suite:
+    """The pytest gate. It streams, and keeps the count for the closing line."""
+
+    def __init__(self, *, strict: bool, args: Sequence[str]) -> None:
+        self.strict = strict
+        self.args = list(args)
+        self.count: Count | None = None
+
+    def check(self) -> str | None:
+        """Run pytest and return what is wrong: a failed test, too little coverage, when `strict` a skipped test.
+
+        A run of everything is two: with coverage, then without it the tests marked `untraced`, which measure time.
+        A run with words of the caller is one without coverage: a part of the tests covers a part of the code.
+        """
+        if self.args:
+            faults = [self._run(["--no-cov", *self.args])]
+        else:
+            faults = [
+                self._run(["--cov", "--cov-report=term", "-m", "not untraced"]),
+                self._run(["--no-cov", "-m", "untraced", "-q"], may_be_empty=True),
+            ]
+        if self.strict and self.count and self.count.skipped:
+            faults.append("\n".join(["With --all no test may be skipped:", *self.count.skipped]))
+        return "\n".join(fault for fault in faults if fault) or None
+
+    def _run(self, words: Sequence[str], *, may_be_empty: bool = False) -> str | None:
+        """Run pytest once and add to the count; returns what went wrong."""
+        with tempfile.TemporaryDirectory(prefix="meshlight-junit-") as folder:
+            report = Path(folder) / "report.xml"
+            fault = _watched(
+                python("-m", "pytest", f"--junitxml={report}", *words), report, may_be_empty=may_be_empty
+            )
+            if report.is_file():
+                self.count = (self.count or Count()).plus(counted(report.read_text(encoding="utf-8")))
+        return fault
+
+
+def counted(junit: str) -> Count:
+    """Read pytest's JUnit report. An expected failure (xfail) counts as a pass: it ran, and as was said."""
+    passed, failed, skipped = 0, 0, list[str]()
+    for case in ET.fromstring(junit).iter("testcase"):  # noqa: S314 - our own pytest wrote it
+        skip = case.find("skipped")
+        if case.find("failure") is not None or case.find("error") is not None:
+            failed += 1
+        elif skip is not None and skip.get("type") != "pytest.xfail":
+            skipped.append(f"  {case.get('classname')}::{case.get('name')}: {skip.get('message')}")
+        else:
+            passed += 1
+    return Count(passed, failed, tuple(skipped))
+
+
+def _watched(command: Sequence[str], report: Path, *, may_be_empty: bool) -> str | None:
+    """Run pytest, streaming; returns what went wrong, if anything did.
+
+    One that is over (its report is there) and does not end, because a test left a thread behind, is ended here: it
+    would hang for ever, in CI too.
+    """
+    with subprocess.Popen(command, cwd=ROOT, env=dev_venv.environment(VENV)) as process:
+        left_s = LONGEST_RUN_S
+        while left_s > 0:
+            try:
+                code = process.wait(timeout=1.0)
+            except subprocess.TimeoutExpired:
+                left_s = min(left_s - 1, LONGEST_END_S) if report.is_file() else left_s - 1
+            else:
+                is_ok = code == 0 or (may_be_empty and code == NOTHING_TO_RUN)
+                return None if is_ok else f"pytest ended with exit code {code}; its words are above."
+        process.kill()
+    if report.is_file():
+        return f"pytest was over and did not end within {LONGEST_END_S} s: a test left a thread or process running."
+    return f"pytest took more than {LONGEST_RUN_S // 60} minutes and was ended."

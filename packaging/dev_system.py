@@ -1,0 +1,106 @@
+"""Programs of the system that the tests need: installed where we may, named where we may not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dev_venv import tail, tool
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program: the names it may have on PATH, whole paths it may have besides, and who provides it."""
+
+    names: tuple[str, ...]
+    apt: tuple[str, ...]
+    brew: str
+    use: str
+    paths: tuple[str, ...] = ()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether one of its names is on PATH or one of its paths exists."""
+        return any(tool(name) for name in self.names) or any(Path(path).exists() for path in self.paths)
+
+
+CHROMIUM = Program(
+    names=("chromium", "chromium-browser", "google-chrome", "chrome"),
+    paths=(
+        "/Applications/Google Chrome.app",
+        "/Applications/Chromium.app",
+        r"C:\Program Files\Google\Chrome\Application\chrome.exe",
+    ),
+    apt=("chromium",),
+    brew="--cask chromium",
+    use="the tests of the page",
+)
+NODE = Program(names=("node",), apt=("nodejs",), brew="node", use="the page's own unit tests")
+NPM = Program(names=("npm", "npm.cmd"), apt=("npm",), brew="node", use="the type check of the page")
+NGINX = Program(
+    names=("nginx",),
+    paths=("/usr/sbin/nginx",),
+    apt=("nginx-light",),
+    brew="nginx",
+    use="the bench: what we are compared to",
+)
+WRK = Program(names=("wrk",), apt=("wrk",), brew="wrk", use="the bench: the load")
+
+
+def provide(wanted: Sequence[Program]) -> list[str]:
+    """Install what is missing where that is possible without asking; say the rest.
+
+    Returns one sentence for each program that is still missing, with the command that would bring it.
+    """
+    missing = [program for program in wanted if not program.is_here]
+    if not missing:
+        return []
+    packages = [package for program in missing for package in program.apt]
+    root = _apt_as_root()
+    words = ""
+    if root is not None:
+        print(f"Installing {', '.join(packages)} with apt …")
+        words = _apt(root, packages)
+    left = [program for program in missing if not program.is_here]
+    if left and words:
+        print(f"apt could not install it:\n{words}", file=sys.stderr)
+    return [
+        f"{program.names[0]} is missing, needed for {program.use}: {_advice(program)}" for program in left
+    ]
+
+
+def _apt_as_root() -> list[str] | None:
+    """Return what to put before apt-get to run it as root unasked; None where that can't be done."""
+    if sys.platform != "linux" or tool("apt-get") is None:
+        return None
+    if os.geteuid() == 0:
+        return []
+    if (
+        tool("sudo")
+        and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0
+    ):
+        return ["sudo", "-n"]
+    return None
+
+
+def _apt(root: Sequence[str], packages: Sequence[str]) -> str:
+    """Refresh apt's lists once and install; return apt's last words if it failed, else nothing."""
+    said = ""
+    for words in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+        command = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            said = tail(done.stdout + done.stderr, 10)  # a failed update may still leave a usable older list
+    return said
+
+
+def _advice(program: Program) -> str:
+    if sys.platform == "darwin":
+        return f"brew install {program.brew}"
+    if sys.platform == "win32":
+        return f"install {program.names[0]} and put it on PATH"
+    return f"sudo apt-get install {' '.join(program.apt)} (or your distribution's package of it)"

@@ -1,0 +1,100 @@
+"""The wheel: built, looked into, and tried in an environment that has nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import zipfile
+from pathlib import Path
+
+import dev_venv
+from dev_venv import CONSTRAINTS, ROOT, VENV, Failure, python, tail
+
+# What travels beside the code: folder of the repository → folder in the package.
+TRAVELLERS = {"web": "meshlight/_web", "icons": "meshlight/_icons"}
+
+
+def build() -> int:
+    """Make the wheel in dist/ and check it; 0 when it is good. Raises Failure."""
+    dev_venv.ensure(dev_tools=True)
+    print(check(ROOT / "dist"))
+    return 0
+
+
+def check(folder: Path | None = None) -> str:
+    """Build the wheel (into `folder`, else a temporary one), check what is in it and that it runs.
+
+    Returns one line saying what was found. Raises Failure naming what is wrong.
+    """
+    with tempfile.TemporaryDirectory(prefix="meshlight-wheel-") as temporary:
+        work = Path(temporary)
+        wheel = _make(work / "wheel")
+        _look_into(wheel)
+        said = _try(wheel, work / "venv")
+        size = wheel.stat().st_size / 1e6
+        if folder is not None:
+            folder.mkdir(exist_ok=True)
+            kept = folder / wheel.name
+            kept.write_bytes(wheel.read_bytes())
+            return f"{kept.relative_to(ROOT)} ({size:.1f} MB) works in a clean environment: {said}"
+        return f"{wheel.name} ({size:.1f} MB) works in a clean environment: {said}"
+
+
+def fault() -> str | None:
+    """Build and check a wheel that is thrown away; returns what is wrong, None when it is good."""
+    try:
+        check()
+    except Failure as failure:
+        return str(failure)
+    return None
+
+
+def _make(folder: Path) -> Path:
+    # Without isolation: the builder is among the pinned dev tools already.
+    command = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(
+        python(*command),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=dev_venv.environment(VENV),
+    )
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        raise Failure(f"the wheel was not built:\n{tail(done.stdout + done.stderr)}")
+    return wheels[0]
+
+
+def _look_into(wheel: Path) -> None:
+    """Compare the wheel's list of files with the folders it must carry."""
+    with zipfile.ZipFile(wheel) as archive:
+        inside = set(archive.namelist())
+    for here, there in TRAVELLERS.items():
+        files = [file for file in (ROOT / here).rglob("*") if file.is_file() and file.suffix != ".pyc"]
+        if not files:
+            raise Failure(f"{here}/ is empty, and the wheel must carry it as {there}/.")
+        lost = [file for file in files if f"{there}/{file.relative_to(ROOT / here).as_posix()}" not in inside]
+        if lost:
+            raise Failure(f"{wheel.name} lacks {len(lost)} files of {here}/, the first is {lost[0].name}.")
+    code = {
+        file.relative_to(ROOT / "agent").as_posix() for file in (ROOT / "agent" / "meshlight").rglob("*.py")
+    }
+    if code - inside:
+        raise Failure(f"{wheel.name} lacks {min(code - inside)}.")
+
+
+def _try(wheel: Path, venv: Path) -> str:
+    """Install the wheel in a new environment and ask it for its version; returns what it said."""
+    dev_venv.make(venv)
+    dev_venv.install(venv, [str(wheel)], constraints=CONSTRAINTS)
+    command = [str(dev_venv.python_of(venv).parent / "meshlight"), "version"]
+    with tempfile.TemporaryDirectory(prefix="meshlight-home-") as home:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=home, timeout=60,
+            env=dev_venv.environment(venv, {"MESHLIGHT_HOME": home}),
+        )  # fmt: skip
+    if done.returncode != 0:
+        raise Failure(
+            f"`meshlight version` of the installed wheel failed:\n{tail(done.stdout + done.stderr)}"
+        )
+    return done.stdout.strip()

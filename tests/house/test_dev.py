@@ -1,0 +1,78 @@
+"""dev.py as a person meets it, where it can be met without installing anything."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dev_engines
+from dev_system import Program, provide
+from dev_venv import ROOT, Failure, environment
+
+DEV = ROOT / "packaging" / "dev.py"
+
+
+def _dev(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(DEV), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        env={**os.environ, **variables},
+    )
+
+
+def test_an_old_python_can_read_the_file_that_tells_it_to_go() -> None:
+    ast.parse(DEV.read_text(encoding="utf-8"), feature_version=(3, 6))
+
+
+def test_help_names_every_command() -> None:
+    said = _dev("--help").stdout
+    assert all(word in said for word in ("run", "test", "build", "engines", "bench", "lock"))
+
+
+def test_a_gate_that_does_not_exist_is_told_in_a_line_and_not_by_a_traceback() -> None:
+    done = _dev("test", "--only", "nonsense")
+    assert done.returncode == 1
+    assert "no gate is called nonsense" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_engine_that_is_named_and_not_there_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MESHLIGHT_LLAMA_SERVER", str(tmp_path / "nowhere"))
+    with pytest.raises(Failure, match="there is no such file"):
+        dev_engines.find_llama_server()
+
+
+def test_an_engine_that_is_named_is_taken_before_any_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    named = tmp_path / "mine"
+    named.touch()
+    monkeypatch.setenv("MESHLIGHT_LLAMA_SERVER", str(named))
+    assert dev_engines.find_llama_server() == named
+
+
+def test_programs_that_are_here_are_not_asked_for() -> None:
+    here = Program(
+        names=("no-such-name",), paths=(sys.executable,), apt=("no-such-package",), brew="x", use="y"
+    )
+    assert provide([here]) == []
+
+
+def test_children_get_the_environment_and_nothing_of_another_python(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    given = environment(tmp_path, {"EXTRA": "1"})
+    assert "PYTHONPATH" not in given
+    assert given["PATH"].startswith(str(tmp_path))
+    assert given["EXTRA"] == "1"
