@@ -1,6 +1,7 @@
 """Builds every part of the service and joins them: the one place that knows them all."""
 
 import asyncio
+import gc
 import hashlib
 import secrets as tokens
 import socket
@@ -37,6 +38,11 @@ from meshlight.store.config import ConfigFile
 from meshlight.store.key import LocalKey
 from meshlight.store.watch import ConfigWatch
 
+COLLECT_AFTER = 20_000
+"""New objects between two looks of the collector; a request leaves no rings behind, so there is little to find."""
+PROBES_REST_S = 30.0
+"""How long a connection for probes may rest: longer than the tick, so that most find it warm."""
+
 
 class Service:
     """The whole service on one bound socket; made and run inside the event loop."""
@@ -59,7 +65,7 @@ class Service:
         self._hub = EventHub()
         self._traffic = Traffic()
         self._registry = Registry(clock)
-        self._links = Links(self._keeper.secret, self._upstream)
+        self._links = Links(self._keeper.secret, self._upstream, self._probes)
         self._prober = Prober(
             self._registry, self._links, clock, later, lambda i: self._traffic.load.get(i, 0) > 0
         )
@@ -116,6 +122,7 @@ class Service:
         def start() -> None:
             ready()
             self._watch.start()
+            _settle_memory()
 
         try:
             await serve(
@@ -130,6 +137,9 @@ class Service:
 
     async def _end_streams(self) -> None:
         self._hub.close()
+
+    def _probes(self, address: Address) -> Upstream:
+        return Upstream(address, own=self._own, idle_expiry_s=PROBES_REST_S)
 
     def _upstream(self, address: Address) -> Upstream:
         return Upstream(address, own=self._own)
@@ -168,3 +178,10 @@ class Service:
             uptime_s=round(self._clock() - self._started, 1),
             requests=self._traffic.router.requests(),
         )
+
+
+def _settle_memory() -> None:
+    """Tell the collector that what was made at the start stays: or it would walk through all of it, again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 10, 10)

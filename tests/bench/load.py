@@ -57,8 +57,8 @@ def wrk(subject: Subject, connections: int, seconds: float, body: str, folder: P
     errors += sum(int(number) for number in sockets.groups()) if sockets else 0
     return Sample(
         float(_found(r"Requests/sec:\s+([\d.]+)", said)),
-        _time(r"50%\s+(\S+)", said),
-        _time(r"99%\s+(\S+)", said),
+        _time(r"(?m)^ +50%\s+(\S+)", said),
+        _time(r"(?m)^ +99%\s+(\S+)", said),
         spent.cpu_s * 1e6 / max(count, 1),
         errors,
     )

@@ -123,12 +123,22 @@ def test_the_latency_shown_is_the_median_of_the_last_five() -> None:
         (after(*[Failed(REFUSED)] * 40), "company", 60.0),
     ],
 )
-def test_the_next_probe_comes_when_it_can_tell_something_new(health: Health, ring: Ring, delay_s: float) -> None:
+def test_the_next_probe_comes_when_it_can_tell_something_new(
+    health: Health, ring: Ring, delay_s: float
+) -> None:
     assert probe_delay_s(health, ring, 100.0) == delay_s
 
 
 FACTS = st.sampled_from(
-    [Answered(0.01), Answered(), Failed(REFUSED), Loading(LOADING), Served(), Unreached(REFUSED), Broke(ERROR)]
+    [
+        Answered(0.01),
+        Answered(),
+        Failed(REFUSED),
+        Loading(LOADING),
+        Served(),
+        Unreached(REFUSED),
+        Broke(ERROR),
+    ]
 )
 
 

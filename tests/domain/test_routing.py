@@ -105,7 +105,9 @@ def test_a_model_that_only_a_cloud_serves_goes_there() -> None:
 
 def test_a_bound_is_never_crossed() -> None:
     routing = Routing(rules=(Rule(model="m*", bound="lan", spill="cloud"),))
-    snapshot = mesh(node("cloud", "m", ring="cloud"), node("lan", "m", ring="lan", state="unhealthy"), routing=routing)
+    snapshot = mesh(
+        node("cloud", "m", ring="cloud"), node("lan", "m", ring="lan", state="unhealthy"), routing=routing
+    )
     ranking = rank(snapshot, "m", {}, 0.0)
     assert order(ranking) == ["lan"]
     assert "never goes beyond lan" in ranking.verdicts[-1].why
@@ -135,7 +137,9 @@ def test_a_preference_goes_before_the_policy() -> None:
         ("nobody/plain", "nobody/plain", ()),
     ],
 )
-def test_a_name_is_an_alias_a_model_or_a_backends_model(name: str, model: str, backends: tuple[str, ...]) -> None:
+def test_a_name_is_an_alias_a_model_or_a_backends_model(
+    name: str, model: str, backends: tuple[str, ...]
+) -> None:
     routing = Routing(aliases={"short": "plain", "direct": "direct"})
     snapshot = mesh(node("a", "org/model:7b@q4"), node("b", "plain", "100%"), routing=routing)
     assert resolve(snapshot, name) == (model, backends)

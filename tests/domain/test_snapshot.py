@@ -10,7 +10,9 @@ from meshlight.domain.snapshot import Node, index, light
 
 def node(name: str, state: State, *models: str, enabled: bool = True) -> Node:
     return Node(
-        backend=Backend(id=name, name=name, kind="vllm", ring="machine", url=f"http://{name}", enabled=enabled),
+        backend=Backend(
+            id=name, name=name, kind="vllm", ring="machine", url=f"http://{name}", enabled=enabled
+        ),
         health=Health(state=state, reason=Reason("refused", "refused, is it running?")),
         models=models,
     )
@@ -36,7 +38,13 @@ def node(name: str, state: State, *models: str, enabled: bool = True) -> Node:
     ],
 )
 def test_the_light_says_how_the_mesh_is(states: str, colour: str) -> None:
-    words: dict[str, State] = {"h": "healthy", "w": "warming", "u": "unhealthy", "?": "unknown", "o": "unhealthy"}
+    words: dict[str, State] = {
+        "h": "healthy",
+        "w": "warming",
+        "u": "unhealthy",
+        "?": "unknown",
+        "o": "unhealthy",
+    }
     nodes = {str(i): node(str(i), words[s], enabled=s != "o") for i, s in enumerate(states)}
     assert light(nodes)[0] == colour
 

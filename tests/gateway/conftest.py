@@ -1,4 +1,5 @@
 import pytest
+
 from security.wire import LOOPS
 
 

@@ -14,7 +14,10 @@ FORM = b'multipart/form-data; boundary="----x"'
 
 
 def form(*parts: tuple[bytes, bytes]) -> bytes:
-    pieces = [b"------x\r\nContent-Disposition: form-data; " + head + b"\r\n\r\n" + body + b"\r\n" for head, body in parts]
+    pieces = [
+        b"------x\r\nContent-Disposition: form-data; " + head + b"\r\n\r\n" + body + b"\r\n"
+        for head, body in parts
+    ]
     return b"".join(pieces) + b"------x--\r\n"
 
 
@@ -67,7 +70,8 @@ def test_a_key_written_with_escapes_and_a_repeated_key_are_found_too() -> None:
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
 
@@ -81,7 +85,7 @@ def test_any_json_body_keeps_everything_else(fields: dict[str, object], model: s
 
 
 def test_the_model_of_a_form_is_found_among_binary_parts() -> None:
-    audio = b"RIFF\x00\xff\r\n\r\nname=\"model\"\r\n"
+    audio = b'RIFF\x00\xff\r\n\r\nname="model"\r\n'
     body = form((b'name="file"; filename="model"', audio), (b'name="model"', b"whisper"), (b'name="n"', b"1"))
     assert read_head(body, FORM).model == "whisper"
     assert with_model(body, FORM, "large") == body.replace(b"\r\n\r\nwhisper\r\n", b"\r\n\r\nlarge\r\n")

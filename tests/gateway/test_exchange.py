@@ -1,15 +1,16 @@
 """How answers look on the wire, whole or broken."""
 
 import asyncio
+import socket
 import threading
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from security.wire import LOOPS, PATIENCE_S, Echo, Gateway, Reply, read_all, running
 
 from meshlight.gateway.asgi import Receive, Scope, Send
+from meshlight.gateway.leave import LEAVE
 from meshlight.gateway.limits import Limits
+from security.wire import LOOPS, PATIENCE_S, Echo, Reply, read_all, running
 
 CLOSE = b"%s / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 Headers = list[tuple[bytes, bytes]]
@@ -101,7 +102,11 @@ def test_a_header_with_a_line_end_in_it_never_leaves(header: tuple[bytes, bytes]
 
 
 def test_permissions_for_other_sites_never_leave(loop_name: str) -> None:
-    open_to_all = [(b"Access-Control-Allow-Origin", b"*"), (b"x-kept", b"1"), (b"access-control-max-age", b"9")]
+    open_to_all = [
+        (b"Access-Control-Allow-Origin", b"*"),
+        (b"x-kept", b"1"),
+        (b"access-control-max-age", b"9"),
+    ]
     reply = asked(answering(b"x", headers=open_to_all), loop_name)
 
     assert reply.header("x-kept") == "1"
@@ -129,7 +134,9 @@ def breaking(*, started: bool, sent: bool, fault: bool, length: bytes | None = N
 
 
 @pytest.mark.parametrize(("started", "fault"), [(False, True), (False, False), (True, True)])
-def test_a_fault_before_anything_was_sent_is_a_500_with_an_id(started: bool, fault: bool, loop_name: str) -> None:
+def test_a_fault_before_anything_was_sent_is_a_500_with_an_id(
+    started: bool, fault: bool, loop_name: str
+) -> None:
     reply = asked(breaking(started=started, sent=False, fault=fault, length=b"3"), loop_name)
 
     assert reply.status == 500
@@ -139,7 +146,9 @@ def test_a_fault_before_anything_was_sent_is_a_500_with_an_id(started: bool, fau
 
 @pytest.mark.parametrize("fault", [True, False])
 @pytest.mark.parametrize("length", [None, b"9"])
-def test_an_answer_that_breaks_off_is_seen_to_be_cut_off(length: bytes | None, fault: bool, loop_name: str) -> None:
+def test_an_answer_that_breaks_off_is_seen_to_be_cut_off(
+    length: bytes | None, fault: bool, loop_name: str
+) -> None:
     reply = asked(breaking(started=True, sent=True, fault=fault, length=length), loop_name)
 
     assert b"abc" in reply.body
@@ -157,7 +166,9 @@ def test_an_answer_cut_off_on_purpose_is_not_called_a_fault(
 
 
 @pytest.mark.parametrize("body", [b"abcd", b"ab"])
-def test_a_body_of_another_length_than_announced_is_not_passed_off_as_whole(body: bytes, loop_name: str) -> None:
+def test_a_body_of_another_length_than_announced_is_not_passed_off_as_whole(
+    body: bytes, loop_name: str
+) -> None:
     reply = asked(answering(body, headers=[(b"content-length", b"3")]), loop_name)
 
     assert reply.status == 500 or len(reply.body) < 3
@@ -179,7 +190,7 @@ def test_messages_out_of_order_are_a_fault(messages: list[dict[str, Any]], loop_
     assert asked(app, loop_name).status in {0, 500}
 
 
-def exchange(gateway: Gateway, sock: Any, raw: bytes) -> Reply:
+def exchange(sock: socket.socket, raw: bytes) -> Reply:
     sock.sendall(raw)
     return Reply(sock.recv(65536))
 
@@ -190,12 +201,14 @@ def test_a_connection_serves_many_requests(loop_name: str) -> None:
         for place in range(50):
             body = b"x" * place
             raw = b"POST /%d HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (place, place)
-            assert exchange(gateway, sock, raw + body).json()["size"] == place
+            assert exchange(sock, raw + body).json()["size"] == place
 
 
 def test_requests_sent_ahead_in_pieces_are_answered_in_order(loop_name: str) -> None:
     echo = Echo()
-    raw = b"".join(b"POST /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc" % place for place in range(30))
+    raw = b"".join(
+        b"POST /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc" % place for place in range(30)
+    )
     with running(echo, LOOPS[loop_name], guarded=False) as gateway, gateway.connect() as sock:
         for start in range(0, len(raw), 70):
             sock.sendall(raw[start : start + 70])
@@ -208,7 +221,7 @@ def test_a_client_that_waits_for_leave_to_send_gets_it(loop_name: str) -> None:
     with running(Echo(), LOOPS[loop_name], guarded=False) as gateway, gateway.connect() as sock:
         sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
         assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        assert exchange(gateway, sock, b"abc").json()["size"] == 3
+        assert exchange(sock, b"abc").json()["size"] == 3
 
 
 def test_a_client_whose_body_is_not_wanted_is_not_asked_for_it(loop_name: str) -> None:
@@ -223,13 +236,15 @@ def test_an_offered_upgrade_is_passed_over_and_the_body_is_read(upgrade: bytes, 
     """Java's HTTP client offers h2c with each first request."""
     echo = Echo()
     with running(echo, LOOPS[loop_name], guarded=False) as gateway, gateway.connect() as sock:
-        offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\nHTTP2-Settings: AAEAAEAA\r\n" % upgrade
+        offer = (
+            b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\nHTTP2-Settings: AAEAAEAA\r\n" % upgrade
+        )
         head = b"POST /v1/x?a=b HTTP/1.1\r\nHost: x\r\nX-Kept: 1\r\n" + offer + b"Content-Length: 6\r\n\r\n"
         sock.sendall(head + b"abc")
-        said = exchange(gateway, sock, b"def").json()
+        said = exchange(sock, b"def").json()
         assert (said["path"], said["query"], said["size"]) == ("/v1/x", "a=b", 6)
         assert said["headers"] == [["host", "x"], ["x-kept", "1"], ["content-length", "6"]]
-        assert exchange(gateway, sock, head + b"GET /he").json()["size"] == 6
+        assert exchange(sock, head + b"GET /he").json()["size"] == 6
 
 
 def test_a_slow_application_does_not_read_more_than_it_takes(loop_name: str) -> None:
@@ -248,21 +263,19 @@ def test_a_slow_application_does_not_read_more_than_it_takes(loop_name: str) -> 
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body"})
 
-    limits = Limits(body_idle_s=0.1)
+    # The client waits longer than the limit for bodies: it must not run while the application reads nothing.
+    limits = Limits(body_idle_s=0.3)
+    body = b"x" * 30_000_000
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
     with running(app, LOOPS[loop_name], guarded=False, limits=limits) as gateway, gateway.connect() as sock:
-        size = 30_000_000
-        sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size)
-        assert held.wait(PATIENCE_S)
-        sock.settimeout(0.4)  # longer than the limit for bodies: it must not run while the application reads nothing
-        with pytest.raises(TimeoutError):
-            sock.sendall(b"x" * size)
-        assert sizes == []
-        gateway.loop.call_soon_threadsafe(taken.set)
-        sock.settimeout(PATIENCE_S)
-
-
-def waiting_for(app: Callable[..., Awaitable[None]]) -> Any:
-    return app
+        sock.settimeout(0.7)
+        try:
+            with pytest.raises(TimeoutError):
+                sock.sendall(head + body)
+            assert held.is_set()
+            assert sizes == []
+        finally:
+            gateway.loop.call_soon_threadsafe(taken.set)
 
 
 def test_a_writer_waits_for_a_slow_reader(loop_name: str) -> None:
@@ -271,7 +284,7 @@ def test_a_writer_waits_for_a_slow_reader(loop_name: str) -> None:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        scope["extensions"]["meshlight.leave"].add(gone.set)
+        scope["extensions"][LEAVE].add(gone.set)
         while not gone.is_set():
             await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
             sent.append(1)
@@ -283,3 +296,71 @@ def test_a_writer_waits_for_a_slow_reader(loop_name: str) -> None:
             assert not gone.wait(0.2)
             assert len(sent) < 500
         assert gone.wait(PATIENCE_S)
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+
+
+class Reader:
+    """Reads its request to the end, or to the point where the client is gone; may start its answer before."""
+
+    def __init__(self, *, starts: bool) -> None:
+        self.starts = starts
+        self.reading = threading.Event()
+        self.left = threading.Event()
+        self.ends: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["extensions"][LEAVE].add(self.left.set)
+        if self.starts:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        message = await receive()
+        self.reading.set()
+        while message.get("more_body"):
+            message = await receive()
+        self.ends.append(message["type"])
+        if not self.starts:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_body_that_turns_to_garbage_is_not_taken_for_whole(starts: bool, loop_name: str) -> None:
+    reader = Reader(starts=starts)
+    with running(reader, LOOPS[loop_name], guarded=False) as gateway, gateway.connect() as sock:
+        sock.sendall(CHUNKED)
+        assert reader.reading.wait(PATIENCE_S)
+        sock.sendall(b"garbage\r\n")
+        reply = Reply(read_all(sock))
+        assert reader.left.wait(PATIENCE_S)
+    assert reply.status == (200 if starts else 400)
+    assert reply.count == 1
+    assert not reply.raw.endswith(b"0\r\n\r\n")
+    assert reader.ends == ["http.disconnect"]
+
+
+def test_a_request_sent_ahead_that_turns_to_garbage_takes_no_answer_from_the_one_before(
+    loop_name: str,
+) -> None:
+    echo = Echo()
+    with running(echo, LOOPS[loop_name], guarded=False) as gateway:
+        reply = gateway.ask(b"GET /good HTTP/1.1\r\nHost: x\r\n\r\n" + CHUNKED + b"garbage\r\n")
+    assert (reply.status, reply.count) == (200, 1)
+    assert [seen["path"] for seen in echo.asked] == ["/good"]
+
+
+def test_an_old_client_sees_that_its_answer_is_cut_off(loop_name: str) -> None:
+    app = breaking(started=True, sent=True, fault=False)
+    with running(app, LOOPS[loop_name], guarded=False) as gateway, gateway.connect() as sock:
+        sock.sendall(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
+        assert ends_with_reset(sock)
+
+
+def ends_with_reset(sock: socket.socket) -> bool:
+    try:
+        while sock.recv(65536):
+            pass
+    except ConnectionResetError:
+        return True
+    return False

@@ -57,7 +57,11 @@ class Clock:
 
 
 def backend(name: str, **fields: object) -> Backend:
-    given = {"kind": "llamacpp", "ring": "machine", "url": f"http://127.0.0.1:{sum(name.encode()) + 1024}"} | fields
+    given = {
+        "kind": "llamacpp",
+        "ring": "machine",
+        "url": f"http://127.0.0.1:{sum(name.encode()) + 1024}",
+    } | fields
     return Backend(id=name, name=name, **given)  # type: ignore[arg-type]
 
 

@@ -101,7 +101,10 @@ def add_up(view: dict[str, Any], events: list[tuple[int, str, dict[str, Any]]]) 
 
 
 ACTS = st.lists(
-    st.tuples(st.sampled_from(["put", "remove", "up", "down", "start", "ok", "fail", "time"]), st.sampled_from("abc")),
+    st.tuples(
+        st.sampled_from(["put", "remove", "up", "down", "start", "ok", "fail", "time"]),
+        st.sampled_from("abc"),
+    ),
     max_size=40,
 )
 

@@ -1,6 +1,7 @@
 """Where a backend is: its URL taken apart once, and the addresses that may never be spoken to."""
 
 import re
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Literal, NoReturn
 from urllib.parse import urlsplit
@@ -67,6 +68,7 @@ class Address(Struct, frozen=True):
         return self.base + path
 
 
+@lru_cache(4096)
 def parse_address(url: str) -> Address:
     """Read a backend's URL; raise BadAddress with the reason when it can't be one."""
     if len(url) > URL_MAX:

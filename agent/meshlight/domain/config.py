@@ -5,6 +5,8 @@ from msgspec import Struct, field
 from meshlight.domain.backend import Backend
 from meshlight.domain.rules import Routing
 
+HOST = "127.0.0.1"
+"""The only address the service ever listens at by itself."""
 DEFAULT_PORT = 6374
 """M-E-S-H on a phone."""
 

@@ -18,6 +18,7 @@ from meshlight.gateway.asgi import ASGIApp
 from meshlight.gateway.control import BackendsController, MeshController
 from meshlight.gateway.errors import HANDLERS
 from meshlight.gateway.events import Events
+from meshlight.gateway.front import Front
 from meshlight.gateway.guard import Guard
 from meshlight.gateway.inference import Inference
 from meshlight.gateway.metrics import CONTENT_TYPE, Metrics
@@ -112,7 +113,6 @@ def build_app(faces: Faces) -> ASGIApp:
         MeshController,
         BackendsController,
         SettingsController,
-        _mount("/v1", faces.inference),
         _mount("/mesh/events", faces.events),
         # By name and not as a mount: a mount at / would take every other mount's requests.
         asgi(sorted(faces.page.paths), copy_scope=False)(faces.page),
@@ -126,7 +126,7 @@ def build_app(faces: Faces) -> ASGIApp:
         debug=False,
     )
     return Guard(
-        app,  # type: ignore[arg-type]
+        Front(app, faces.inference),  # type: ignore[arg-type]
         port=faces.port,
         is_key=faces.is_key,
         sessions=faces.sessions,

@@ -72,9 +72,15 @@ def answer_fault(request: AnyRequest, error: Exception) -> Response[bytes]:
     return _response(unexpected(error, request.scope["path"]))
 
 
+def answer_depth(request: AnyRequest, error: Exception) -> Response[bytes]:  # noqa: ARG001 - Litestar's signature
+    """Answer JSON that is nested deeper than it can be decoded: Litestar lets the decoder's error through."""
+    return _response(answer(BadRequest("The body is nested too deeply."), request.scope["path"]))
+
+
 HANDLERS: dict[int | type[Exception], Handler] = {
     MeshlightError: answer_own,
     HTTPException: answer_litestar,
+    RecursionError: answer_depth,
     Exception: answer_fault,
 }
 """For `Litestar(exception_handlers=...)`."""
@@ -87,7 +93,7 @@ def _bad_request(error: HTTPException) -> BadRequest:
     key, said = first.get("key"), first.get("message")
     if not isinstance(said, str):
         return BadRequest(_sentence(error.detail))
-    if not isinstance(key, str):
+    if not isinstance(key, str) or key == "data":  # Litestar's name for the body as a whole
         return BadRequest(_sentence(said))
     return BadRequest(f"{key}: {_sentence(said)}", param=key)
 

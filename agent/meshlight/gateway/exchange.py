@@ -1,7 +1,6 @@
 """One request and its answer: the ASGI side of a connection."""
 
 import asyncio
-import logging
 import re
 from http import HTTPStatus
 from typing import Protocol
@@ -10,8 +9,6 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 
 from meshlight.gateway.answer import unexpected
 from meshlight.gateway.asgi import ASGIApp, Message, Scope
-
-log = logging.getLogger(__name__)
 
 _BAD_NAME = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\"]')
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")

@@ -73,15 +73,16 @@ async def read_body(receive: Receive, limit: int = BODY_LIMIT) -> bytes:
 
 async def read_inbound(face: str, target: str, headers: Headers, receive: Receive) -> Inbound:
     """Read and decode one request; BadRequest when it can't be routed."""
-    encoding = header(headers, b"content-encoding")
+    seen = dict(headers)
+    encoding = seen.get(b"content-encoding", b"")
     if encoding and encoding.lower() != b"identity":
         raise BadRequest(
             f"A request body in content-encoding {encoding[:40].decode('latin-1')!r} can't be read here.",
             "Send it unencoded.",
         )
     body = await read_body(receive)
-    content_type = header(headers, b"content-type")
-    via = header(headers, b"x-meshlight-via").decode("latin-1")
+    content_type = seen.get(b"content-type", b"")
+    via = seen.get(b"x-meshlight-via", b"").decode("latin-1")
     return Inbound(
         face=face,
         target=target,
@@ -89,5 +90,5 @@ async def read_inbound(face: str, target: str, headers: Headers, receive: Receiv
         content_type=content_type,
         body=body,
         head=read_head(body, content_type),
-        visited=tuple(node.strip() for node in via.split(",") if node.strip())[:16],
+        visited=tuple(node.strip() for node in via.split(",") if node.strip())[:16] if via else (),
     )

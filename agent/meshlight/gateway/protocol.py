@@ -1,8 +1,11 @@
 """One connection of a client: HTTP/1.1 read strictly, with a limit on everything a stranger can make us wait for."""
 
 import asyncio
-import logging
+import socket
+import struct
+import sys
 from collections import deque
+from contextlib import suppress
 from enum import Enum, auto
 from typing import Any
 from urllib.parse import unquote
@@ -24,12 +27,12 @@ from meshlight.gateway.upgrade import without_upgrade
 
 AHEAD_BYTES = 65_536
 """How much may be read ahead of a request that is still being answered."""
-PIPELINED = 16
+PIPELINED = 64
 """How many requests may wait behind the one that is being answered."""
 FRAMING_RATIO = 8
 """Bytes on the wire per byte of body that chunked framing may cost (one-byte chunks cost six)."""
-
-log = logging.getLogger(__name__)
+RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+"""SO_LINGER on, for no time at all: closing then resets the connection."""
 
 
 class GatewayState(ServerState):
@@ -72,7 +75,7 @@ class GuardedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.parser = httptools.HttpRequestParser(self)
+        self.parser = httptools.HttpRequestParser(self)  # uvicorn's reads on after `Connection: close`
         self.limits = server_state.limits
         self.guarded_app: ASGIApp = config.loaded_app
         self.leave = Leave()
@@ -279,6 +282,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Go on with what comes after a complete answer."""
         self.server_state.total_requests += 1
         self._running = None
+        if self._newest is exchange:
+            self._newest = None  # an idle connection keeps no request
         self.leave.clear()
         if self.transport.is_closing():
             return
@@ -300,7 +305,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if exchange.scope["http_version"] == "1.1" or exchange.is_silent:
             self.transport.close()
         else:
-            self.transport.abort()  # an old client takes a quiet end for a whole answer
+            # An old client takes a quiet end for a whole answer, so this one ends with a reset.
+            with suppress(OSError):
+                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self.transport.abort()
 
     def _start(self, exchange: Exchange) -> None:
         self._running = exchange
@@ -330,12 +338,13 @@ class GuardedProtocol(HttpToolsProtocol):
             broken = unfinished.pop()
             if broken is self._running:
                 self._running = None
-                if broken.is_silent:
+                was_silent = broken.is_silent
+                broken.depart()
+                self.leave.fire()
+                if was_silent:
                     self._say(answer)
                 else:
                     self.transport.close()
-                broken.depart()
-                self.leave.fire()
                 return
             self._waiting.popleft()
         if unfinished:
@@ -352,7 +361,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _linger(self) -> None:
         """End our side, and drop what still comes: closing at once would reset, and the client lose the answer."""
         self._is_deaf = True
-        if self.transport.can_write_eof():
+        with suppress(OSError):  # gone already: connection_lost follows
             self.transport.write_eof()
         self.flow.resume_reading()
         self._deadline.due_in(self.limits.linger_s)

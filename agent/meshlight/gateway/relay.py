@@ -8,6 +8,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from itertools import count
 
 from meshlight.backends.upstream import Headers
 from meshlight.domain.budget import EXTRA_ATTEMPTS, RetryBudget
@@ -17,7 +18,7 @@ from meshlight.domain.reason import Reason
 from meshlight.domain.routing import Verdict, rank
 from meshlight.gateway.attempt import Miss, open_route
 from meshlight.gateway.headers import to_client
-from meshlight.gateway.inbound import HOPS, Inbound, header
+from meshlight.gateway.inbound import HOPS, Inbound
 from meshlight.gateway.interrupt import Interrupt
 from meshlight.gateway.last_word import final_error, final_refusal, no_route
 from meshlight.gateway.leave import Leave
@@ -33,6 +34,10 @@ log = logging.getLogger(__name__)
 
 _STAYS = frozenset({"failing-requests", "rate-limited"})
 """Reasons for which a request under way stays where it is: they speak of other requests."""
+
+_RUN = secrets.token_hex(4).encode()
+_numbers = count(1)
+"""A request's id is this run's name and its number in it."""
 
 
 class Relay:
@@ -217,6 +222,6 @@ class Relay:
 def _extra(headers: Headers, backend_id: str, attempts: int) -> list[tuple[bytes, bytes]]:
     """Return the headers that Meshlight adds to a backend's answer."""
     extra = [(b"x-meshlight-backend", backend_id.encode()), (b"x-meshlight-attempts", b"%d" % attempts)]
-    if not header(headers, b"x-request-id"):
-        extra.append((b"x-request-id", b"req_" + secrets.token_hex(8).encode()))
+    if b"x-request-id" not in dict(headers):
+        extra.append((b"x-request-id", b"req_%s_%d" % (_RUN, next(_numbers))))
     return extra

@@ -20,16 +20,23 @@ class SecretSource(Protocol):
 class Link:
     """The live means of talking to one backend, made anew when its address changes."""
 
-    __slots__ = ("address", "auth", "backend", "kind", "secret", "upstream")
+    __slots__ = ("address", "auth", "backend", "kind", "probes", "secret", "upstream")
 
-    def __init__(self, backend: Backend, upstream: Upstream) -> None:
+    def __init__(self, backend: Backend, upstream: Upstream, probes: Upstream) -> None:
         self.backend = backend
         self.kind: BackendKind = kind_of(backend.kind)
         self.address: Address = upstream.address
         self.upstream = upstream
+        self.probes = probes
+        """A connection of its own for probes: it may rest longer, since a probe can be sent twice."""
         self.secret: str | None = None
         self.auth: Headers = ()
         """The headers that carry the secret, ready for the relay; empty until the first probe read it."""
+
+    def close(self) -> None:
+        """Close the connections; requests that run on them end first."""
+        self.upstream.close()
+        self.probes.close()
 
     def know(self, secret: str | None) -> None:
         """Use this secret from now on."""
@@ -41,9 +48,15 @@ class Link:
 class Links:
     """All links by backend id."""
 
-    def __init__(self, secrets: SecretSource, upstream_for: Callable[[Address], Upstream]) -> None:
+    def __init__(
+        self,
+        secrets: SecretSource,
+        upstream_for: Callable[[Address], Upstream],
+        probes_for: Callable[[Address], Upstream],
+    ) -> None:
         self._secrets = secrets
         self._upstream_for = upstream_for
+        self._probes_for = probes_for
         self._links: dict[str, Link] = {}
 
     @property
@@ -54,13 +67,16 @@ class Links:
     def put(self, backend: Backend) -> Link:
         """Return the link of a backend, made anew if its address or kind is another than before."""
         old = self._links.get(backend.id)
+        if old is not None and old.backend is backend:
+            return old
         address = parse_address(backend.url)
         if old is not None and old.address == address and old.backend.kind == backend.kind:
             old.backend = backend
             return old
         if old is not None:
-            old.upstream.close()
-        link = self._links[backend.id] = Link(backend, self._upstream_for(address))
+            old.close()
+        link = Link(backend, self._upstream_for(address), self._probes_for(address))
+        self._links[backend.id] = link
         return link
 
     def get(self, backend_id: str) -> Link | None:
@@ -71,7 +87,7 @@ class Links:
         """Close a link; requests that run on it end first."""
         link = self._links.pop(backend_id, None)
         if link is not None:
-            link.upstream.close()
+            link.close()
 
     async def read_secret(self, link: Link) -> str | None:
         """Read a backend's secret and hand it to its link; SecretError when it can't be read."""

@@ -1,0 +1,92 @@
+"""Errors as they leave the gateway."""
+
+import json
+
+import pytest
+
+from meshlight.domain.errors import (
+    Boundary,
+    EveryRouteDown,
+    FirstByteTooLate,
+    KeyRefused,
+    MeshlightError,
+    NoSuchModel,
+)
+from meshlight.gateway.answer import Answer, answer, plain, unexpected
+
+
+def header(made: Answer, name: bytes) -> bytes | None:
+    return dict(made.headers).get(name)
+
+
+def test_an_error_says_what_failed_and_what_to_do() -> None:
+    made = answer(NoSuchModel("No backend serves 'x'.", "Try 'y'."))
+    error = json.loads(made.body)["error"]
+
+    assert made.status == 404
+    assert header(made, b"content-length") == b"%d" % len(made.body)
+    assert error["message"] == "No backend serves 'x'. Try 'y'."
+    assert error["code"] == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "said", "retry"),
+    [
+        (0.2, b"1", b"true"),
+        (5, b"5", b"true"),
+        (5.1, b"6", b"true"),
+        (61, b"61", b"false"),
+        (None, None, b"false"),
+    ],
+)
+def test_clients_come_back_when_it_may_help(wait_s: float | None, said: bytes | None, retry: bytes) -> None:
+    made = answer(EveryRouteDown("Down.", retry_after_s=wait_s))
+
+    assert made.status == 503
+    assert header(made, b"retry-after") == said
+    assert header(made, b"x-should-retry") == retry
+
+
+def test_clients_do_not_repeat_what_was_tried_on_every_route() -> None:
+    assert header(answer(FirstByteTooLate("Late.")), b"x-should-retry") == b"false"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (KeyRefused("No."), "authentication_error"),
+        (Boundary("No."), "permission_error"),
+        (NoSuchModel("No."), "not_found_error"),
+        (EveryRouteDown("No."), "overloaded_error"),
+        (MeshlightError("No."), "api_error"),
+    ],
+)
+def test_anthropic_clients_get_their_own_shape(error: MeshlightError, kind: str) -> None:
+    said = json.loads(answer(error, "/v1/messages").body)
+
+    assert said == {"type": "error", "error": {"type": kind, "message": "No."}}
+    assert "type" not in json.loads(answer(error, "/v1/messagesx").body)
+
+
+def test_a_fault_of_our_own_tells_the_client_an_id_and_the_log_where(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(KeyError) as caught:
+        dict[str, str]()["a prompt"]
+    made = unexpected(caught.value)
+
+    number = json.loads(made.body)["error"]["hint"].split()[3]
+    assert made.status == 500
+    assert number in caplog.text
+    assert "test_answer.py" in caplog.text
+    assert "KeyError" in caplog.text
+    assert b"KeyError" not in made.body
+    assert "a prompt" not in caplog.text.replace('dict[str, str]()["a prompt"]', "")
+
+
+def test_an_answer_of_the_server_itself_ends_the_connection() -> None:
+    head, _, body = plain(431, "headers_too_large", "Too large.").raw().partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    assert head.endswith(b"connection: close")
+    assert json.loads(body)["error"]["message"] == "Too large."

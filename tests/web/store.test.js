@@ -1,0 +1,51 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { apply, fromSnapshot, toSnapshot } from "../../web/app/store.js";
+import { snapshot, view } from "./meshes.js";
+
+const DOWN = { state: "unhealthy", reason: "refused", text: "Connection refused.", fix: "Start it.", since_s: 0 };
+const one = view();
+const two = view({ id: "b", name: "b", models: ["m2", "m3"] });
+const before = snapshot([one, two]);
+
+test("a snapshot goes in and comes out the same", () => {
+  assert.deepEqual(toSnapshot(fromSnapshot(/** @type {any} */ (before))), before);
+});
+
+test("a health event makes of the old snapshot the next one, its light included", () => {
+  const got = apply(fromSnapshot(/** @type {any} */ (before)), "health", { seq: 2, backends: [{ id: "b", enabled: true, health: DOWN, latency_ms: null }] });
+  const want = snapshot([one, { ...two, health: DOWN, latency_ms: null }], { seq: 2, light: "amber", light_reason: "1 of 2 down: b: Connection refused." });
+  assert.deepEqual(toSnapshot(got), want);
+});
+
+test("a backend that is switched off takes its models out of the list", () => {
+  const got = apply(fromSnapshot(/** @type {any} */ (before)), "health", { seq: 2, backends: [{ id: "b", enabled: false, health: two.health, latency_ms: 5 }] });
+  assert.deepEqual(toSnapshot(got), snapshot([one, { ...two, enabled: false }], { seq: 2, light_reason: "The backend is healthy." }));
+});
+
+test("a topology event adds, changes and removes whole backends", () => {
+  const three = view({ id: "c", name: "c", models: ["m1", "m9"] });
+  const got = apply(fromSnapshot(/** @type {any} */ (before)), "topology", { seq: 2, backends: [three, { ...one, name: "renamed" }], removed: ["b"] });
+  assert.deepEqual(toSnapshot(got), snapshot([{ ...one, name: "renamed" }, three], { seq: 2 }));
+});
+
+test("traffic counts on the backend, the model and the router", () => {
+  const requests = { total: 3, successful: 1, failed: 1, in_flight: 1 };
+  const got = toSnapshot(apply(fromSnapshot(/** @type {any} */ (before)), "traffic", { seq: 2, routes: [{ backend: "a", model: "m1", started: 3, ok: 1, failed: 1, in_flight: 1 }], router: requests }));
+  assert.deepEqual(got.router.requests, requests);
+  assert.equal(got.backends[0].in_flight, 1);
+  assert.deepEqual([got.backends[0].requests.total, got.backends[0].requests.successful, got.backends[0].requests.failed], [3, 1, 1]);
+  assert.equal(got.models.find((m) => m.id === "m1")?.requests?.total, 3);
+  assert.equal(got.models.find((m) => m.id === "m3")?.requests, null);
+});
+
+test("an event that is already in the state changes nothing", () => {
+  const state = fromSnapshot(/** @type {any} */ ({ ...before, seq: 7 }));
+  assert.equal(apply(state, "topology", { seq: 7, backends: [], removed: ["a"] }), state);
+});
+
+test("the old state stays as it was", () => {
+  const state = fromSnapshot(/** @type {any} */ (before));
+  apply(state, "topology", { seq: 2, backends: [], removed: ["a", "b"] });
+  assert.deepEqual(toSnapshot(state), before);
+});

@@ -1,0 +1,41 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { ago, brief, clean, clock, host, middle, ms } from "../../web/app/text.js";
+
+const letters = (/** @type {string} */ text) => [...text].length;
+
+test("a long name keeps its beginning and its end", () => {
+  const short = middle("mlx-community/Qwen3-4B-Instruct-2507-4bit", 20, letters);
+  assert.equal(letters(short), 20);
+  assert.match(short, /^mlx-commun.*…/);
+  assert.match(short, /2507-4bit$|07-4bit$/);
+});
+
+test("a name that fits is left alone", () => assert.equal(middle("phi-4", 5, letters), "phi-4"));
+
+test("a name of thousands of characters is shortened at once", () => {
+  const start = performance.now();
+  assert.ok(letters(middle("x".repeat(300_000), 30, letters)) <= 30);
+  assert.ok(performance.now() - start < 200);
+});
+
+test("an emoji is never cut in two", () => {
+  for (let room = 2; room < 12; room += 1) assert.ok(!/[\ud800-\udbff](?![\udc00-\udfff])/.test(middle("👩‍👩‍👧‍👦🦙🦙🦙🦙🦙🦙🦙🦙🦙🦙", room, letters)));
+});
+
+test("marks that turn the reading direction don't reach the page", () => {
+  assert.equal(clean("safe\u202egpj.exe\u2066\u0000"), "safegpj.exe");
+  assert.equal(clean("\u200f\u200b"), "(no name)");
+});
+
+test("numbers read as people say them", () => {
+  assert.deepEqual([ms(null), ms(0.4), ms(11.6), ms(1234), ms(12_345)], ["–", "<1 ms", "12 ms", "1.2 s", "12 s"]);
+  assert.deepEqual([ago(5), ago(61), ago(8100), ago(200_000)], ["5 s", "1 min", "2 h 15 min", "2 d 7 h"]);
+  assert.deepEqual([clock(0), clock(65), clock(3600)], ["0:00", "1:05", "60:00"]);
+  assert.deepEqual([brief(47_950), brief(1_247_950)], ["47,950", "1.2M"]);
+});
+
+test("an address is shown without what everybody knows", () => {
+  assert.equal(host("http://127.0.0.1:11434/v1"), "127.0.0.1:11434");
+  assert.equal(host("not a url"), "not a url");
+});

@@ -1,0 +1,84 @@
+/** Pan and zoom as arithmetic: `screen = world · k + (x, y)`. */
+/** @import { Camera, Rect } from "./types.js" */
+
+
+export const K_MAX = 3;
+
+/**
+ * Show the whole world, centred.
+ * @param {{w:number, h:number, fit:number}} world
+ * @param {{w:number, h:number}} view
+ * @returns {Camera}
+ */
+export function fit(world, view) {
+  const k = Math.min(view.w / world.w, view.h / world.h, 1);
+  return { k, x: (view.w - world.w * k) / 2, y: (view.h - world.h * k) / 2 };
+}
+
+/**
+ * Zoom so that the point under the pointer stays where it is.
+ * @param {Camera} camera
+ * @param {number} factor
+ * @param {number} px
+ * @param {number} py
+ * @param {number} least the smallest scale allowed
+ * @returns {Camera}
+ */
+export function zoom(camera, factor, px, py, least) {
+  const k = Math.max(least, Math.min(K_MAX, camera.k * factor));
+  const f = k / camera.k;
+  return { k, x: px - (px - camera.x) * f, y: py - (py - camera.y) * f };
+}
+
+/**
+ * Keep at least a part of the world in view.
+ * @param {Camera} camera
+ * @param {{w:number, h:number}} world
+ * @param {{w:number, h:number}} view
+ * @returns {Camera}
+ */
+export function tether({ k, x, y }, world, view) {
+  const keep = 120;
+  return {
+    k,
+    x: Math.min(view.w - keep, Math.max(keep - world.w * k, x)),
+    y: Math.min(view.h - keep, Math.max(keep - world.h * k, y)),
+  };
+}
+
+/**
+ * Show a part of the world as large as it goes, at most at scale `most`.
+ * @param {Rect} rect
+ * @param {{w:number, h:number}} view
+ * @param {number} most
+ * @param {number} [margin]
+ * @returns {Camera}
+ */
+export function frame(rect, view, most, margin = 28) {
+  const k = Math.min((view.w - 2 * margin) / rect.w, (view.h - 2 * margin) / rect.h, most);
+  return { k, x: view.w / 2 - (rect.x + rect.w / 2) * k, y: view.h / 2 - (rect.y + rect.h / 2) * k };
+}
+
+/**
+ * Move as little as needed to bring a part of the world into view; where it is too large, its left top wins.
+ * @param {Camera} camera
+ * @param {Rect} rect
+ * @param {{w:number, h:number}} view
+ * @param {number} [margin]
+ * @returns {Camera}
+ */
+export function reveal(camera, rect, view, margin = 16) {
+  const shift = (/** @type {number} */ at, /** @type {number} */ size, /** @type {number} */ room) => {
+    if (at < margin || size > room - 2 * margin) return margin - at;
+    return at + size > room - margin ? room - margin - at - size : 0;
+  };
+  const { k } = camera;
+  const dx = shift(rect.x * k + camera.x, rect.w * k, view.w);
+  const dy = shift(rect.y * k + camera.y, rect.h * k, view.h);
+  const inX = rect.x * k + camera.x >= margin - 1 && (rect.x + rect.w) * k + camera.x <= view.w - margin + 1;
+  const inY = rect.y * k + camera.y >= margin - 1 && (rect.y + rect.h) * k + camera.y <= view.h - margin + 1;
+  return { k, x: camera.x + (inX ? 0 : dx), y: camera.y + (inY ? 0 : dy) };
+}
+
+/** @param {Camera} a @param {Camera} b */
+export const same = (a, b) => Math.abs(a.k - b.k) < 1e-4 && Math.abs(a.x - b.x) < 0.5 && Math.abs(a.y - b.y) < 0.5;

@@ -1,0 +1,215 @@
+/**
+ * The cards: real buttons, for what is in view and large enough to read. Elements are kept and only touched when what
+ * they say has changed. There are never more than BUDGET elements here, whatever the size of the mesh.
+ *
+ * @typedef {{el:HTMLButtonElement, sig:string}} Card
+ * @typedef {{name:string, status:string, uptime:string, requests:Requests}} Hub
+ */
+import { h } from "./dom.js";
+import { inView, strength } from "./edges.js";
+import { kindLabel } from "./kinds.js";
+import { fitted } from "./measure.js";
+import { LOOKS } from "./states.js";
+import { brief, clean, many, ms } from "./text.js";
+/** @import { Scene } from "./edges.js" */
+/** @import { Box, Chip, Layout, Rect, Requests, Shown } from "./types.js" */
+
+export const BUDGET = 590;
+const CHIPS_MOST = 400;
+
+/**
+ * How much is told at a scale: `near` names everything, `mid` names the backends, `far` shows colours only.
+ * @param {Layout} layout
+ * @param {number} k
+ * @returns {"near"|"mid"|"far"}
+ */
+export function levelOf(layout, k) {
+  const [box] = layout.boxes;
+  if (!box || k * 11.5 >= (layout.style === "wide" ? 7.5 : 8.4)) return "near";
+  return box.h * k >= 10.5 && box.w * k >= 64 ? "mid" : "far";
+}
+
+export class Cards {
+  /** @param {HTMLElement} world */
+  constructor(world) {
+    this.world = world;
+    this.last = /** @type {Element|null} */ (null);
+    /** @type {Map<string, Card>} */
+    this.made = new Map();
+    /** The one card in the tab order; arrows move it. */
+    this.stop = "r";
+  }
+
+  /**
+   * Which boxes and chips become elements.
+   * @param {Scene} scene
+   * @returns {Set<string>}
+   */
+  choose(scene) {
+    const keys = new Set(["u", "r"]);
+    const { layout, level } = scene;
+    const visible = layout.boxes.filter((box) => inView(scene, box.cell));
+    let cost = 12;
+    const rich = level === "near" ? 4 : 1;
+    for (const box of visible) {
+      if (cost + rich > BUDGET) break;
+      keys.add(box.key);
+      cost += rich;
+    }
+    if (level === "near") {
+      const chips = visible.flatMap((box) => box.chips.filter((chip) => inView(scene, chip)));
+      if (chips.length <= CHIPS_MOST) {
+        for (const chip of chips) {
+          if (cost >= BUDGET) break;
+          keys.add(chip.key);
+          cost += 1;
+        }
+      }
+    }
+    for (const key of [this.stop, ...(document.activeElement instanceof HTMLElement ? [document.activeElement.dataset.key ?? ""] : [])]) {
+      if (layout.byKey.has(key)) keys.add(key);
+    }
+    // Those out of view stay reachable for assistive technology, as one bare element each.
+    for (const box of layout.boxes) {
+      if (cost >= BUDGET) break;
+      if (!keys.has(box.key)) cost += 1;
+      keys.add(box.key);
+    }
+    return keys;
+  }
+
+  /**
+   * @param {Scene} scene
+   * @param {Hub} hub
+   * @param {string|null} selected
+   */
+  sync(scene, hub, selected) {
+    const { cards: keys, layout, camera: { k } } = scene;
+    for (const [key, card] of this.made) {
+      if (keys.has(key)) continue;
+      card.el.remove();
+      this.made.delete(key);
+    }
+    if (!keys.has(this.stop)) this.stop = "r";
+    this.last = null;
+    const size = 1 / Math.max(k, 0.01);
+    const userText = hub.requests.in_flight ? `${hub.requests.in_flight} in flight` : "localhost";
+    // Accessible names begin with what is to be read on the card, so that it can be called by voice.
+    this.put("u", scene, selected, k.toFixed(3), `You ${userText}, user, entry point`, (el) => {
+      setCard(el, "card hub user", icon("user"), b("You"), small(userText));
+    });
+    const r = hub.requests;
+    const says = [`${hub.status} · ${hub.uptime}`, `${brief(r.successful)} ok`, `${brief(r.failed)} failed`];
+    this.put("r", scene, selected, k.toFixed(3), `Router ${says.join(" ")}, ${hub.name}, ${many(r.total, "request")}, ${r.in_flight} in flight`, (el) => {
+      const lines = says.map(small);
+      lines[2].classList.toggle("fail", r.failed > 0);
+      setCard(el, "card hub router", icon("router"), b("Router"), ...lines);
+    });
+    for (const box of layout.boxes) {
+      const shown = scene.shown.get(box.id);
+      if (!shown) continue;
+      if (keys.has(box.key)) this.putBackend(box, shown, scene, selected, size);
+      for (const chip of box.chips) if (keys.has(chip.key)) this.putModel(chip, shown, scene, selected);
+    }
+  }
+
+  /** @param {Box} box @param {Shown} shown @param {Scene} scene @param {string|null} selected @param {number} size */
+  putBackend(box, shown, scene, selected, size) {
+    const { level, layout } = scene;
+    const bare = level === "far" || !inView(scene, box);
+    const words = LOOKS[shown.look];
+    const word = shown.gone ? "gone" : words.word;
+    const sub = layout.style === "wide" ? `${word} · ${many(shown.models.length, "model")}`
+      : `${word}${shown.look === "healthy" ? ` · ${ms(shown.latency)}` : ""} · ${many(shown.models.length, "model")}`;
+    const label = `Backend ${shown.name} ${sub}, ${kindLabel(shown.kind)}, ${shown.latency === null ? "no latency" : ms(shown.latency)}`;
+    const zoomed = level === "mid" ? size.toFixed(2) : "";
+    this.put(box.key, scene, selected, `${bare}${level}${zoomed}${label}`, label, (el) => {
+      el.dataset.look = shown.look;
+      const gone = shown.gone ? " gone" : "";
+      if (bare) return setCard(el, `card backend bare${gone}`);
+      if (level === "mid") {
+        const px = Math.max(10.5, Math.min(15, (box.h / size) * 0.42));
+        const room = box.w / size - 16;
+        el.style.fontSize = `${px * size}px`;
+        el.style.paddingLeft = `${5 * size}px`;
+        el.style.borderLeftWidth = `${3 * size}px`;
+        return setCard(el, `card backend mid${gone}`, room > 34 ? fitted(shown.name, room, `600 ${px.toFixed(1)}px`) : "");
+      }
+      el.style.fontSize = el.style.paddingLeft = el.style.borderLeftWidth = "";
+      const tight = box.h < 34;
+      const tall = box.h > 56;
+      const font = tight ? "600 11px" : box.h < 40 ? "600 12px" : tall ? "600 21px" : "600 13px";
+      const room = box.w - (tight ? 58 : box.h < 40 ? 70 : tall ? 110 : 80);
+      return setCard(el, `card backend${tight ? " tight" : box.h < 40 ? " dense" : tall ? " tall" : ""}${gone}`, icon(shown.kind), b(fitted(shown.name, room, font)), small(sub));
+    });
+  }
+
+  /** @param {Chip} chip @param {Shown} shown @param {Scene} scene @param {string|null} selected */
+  putModel(chip, shown, scene, selected) {
+    const name = clean(chip.model);
+    const word = shown.gone ? "gone" : LOOKS[shown.look].word;
+    this.put(chip.key, scene, selected, `${shown.look}${shown.gone}${chip.h}`, `Model ${name} on ${shown.name}, ${word}`, (el) => {
+      const px = chip.h < 17 ? 10.5 : chip.h < 20 ? 11.5 : chip.h < 23 ? 12 : 12.5;
+      el.dataset.look = shown.look;
+      setCard(el, `card chip${shown.gone ? " gone" : ""}`, fitted(name, chip.w - 23, `500 ${px}px`));
+      el.style.fontSize = `${px}px`;
+    });
+  }
+
+  /**
+   * @param {string} key
+   * @param {Scene} scene
+   * @param {string|null} selected
+   * @param {string} sig what the card says: nothing is touched while it stays the same
+   * @param {string} label
+   * @param {(el:HTMLButtonElement)=>void} fill
+   */
+  put(key, scene, selected, sig, label, fill) {
+    const rect = key === "u" ? scene.hubs.user : key === "r" ? scene.hubs.router : /** @type {Rect} */ (scene.layout.byKey.get(key));
+    let card = this.made.get(key);
+    if (!card) {
+      card = { el: h("button", { type: "button", "data-key": key }), sig: "" };
+      this.made.set(key, card);
+    }
+    const { el } = card;
+    const dim = strength(scene, key) < 1;
+    const all = `${sig}|${rect.x},${rect.y},${rect.w},${rect.h}|${dim}|${key === selected}|${key === this.stop}|${label}`;
+    if (card.sig !== all) {
+      card.sig = all;
+      fill(el);
+      const hub = key === "u" || key === "r";
+      const scale = hub ? scene.hubs.scale : 1;
+      el.style.transform = `translate(${rect.x}px,${rect.y}px)${hub ? ` scale(${scale})` : ""}`;
+      el.style.width = `${rect.w / scale}px`;
+      el.style.height = `${rect.h / scale}px`;
+      el.setAttribute("aria-label", label);
+      el.tabIndex = key === this.stop ? 0 : -1;
+      el.classList.toggle("dim", dim);
+      el.classList.toggle("chosen", key === selected);
+      if (key === selected) el.setAttribute("aria-current", "true");
+      else el.removeAttribute("aria-current");
+    }
+    const next = this.last ? this.last.nextElementSibling : this.world.firstElementChild;
+    if (next !== el) this.world.insertBefore(el, next);
+    this.last = el;
+  }
+
+  /** Make a card the stop of the tab order; false when it does not exist yet. @param {string} key @param {boolean} focus */
+  goTo(key, focus) {
+    this.stop = key;
+    const card = this.made.get(key);
+    if (focus) card?.el.focus({ preventScroll: true });
+    return card !== undefined;
+  }
+}
+
+const icon = (/** @type {string} */ name) => h("i", { class: `icon i-${name}` });
+const b = (/** @type {string} */ text) => h("b", { text });
+const small = (/** @type {string} */ text) => h("small", { text });
+
+/** @param {HTMLElement} el @param {string} classes @param {...(Node|string)} children */
+function setCard(el, classes, ...children) {
+  el.className = classes;
+  // Spaces between the pieces: without them the words of a card run together for those who hear it.
+  el.replaceChildren(...children.flatMap((child, i) => (i ? [" ", child] : [child])));
+}

@@ -1,0 +1,31 @@
+/**
+ * The colours that canvases draw with. They live in code: a canvas can't wait for a stylesheet (WebKit may run a
+ * module before it is applied). The five looks lie at least 12 apart in OKLab (0–100) for deuteranopes and protanopes;
+ * tests/web/colours.test.js measures it. styles/tokens.css repeats them for cards and badges; a test compares both.
+ *
+ * @typedef {Record<Look, string>} Looks
+ * @typedef {{looks:Looks, page:string, lane:string, laneLine:string, line:string, ink:string, muted:string,
+ *   accent:string, tile:number}} Palette  `tile`: how opaque a quiet far-away model is
+ */
+/** @import { Look } from "./types.js" */
+
+/** @type {Record<"dark"|"light"|"contrast"|"forced", Palette>} */
+export const PALETTES = {
+  dark: {
+    looks: { healthy: "#3ae3c0", warming: "#ffd94a", unhealthy: "#e64022", unknown: "#d2ae44", disabled: "#5f7086" },
+    page: "#0c1118", lane: "#10161f", laneLine: "#1b2431", line: "#2a3646", ink: "#e9eef6", muted: "#8d9ab0", accent: "#7aa2ff", tile: 0.42,
+  },
+  light: {
+    looks: { healthy: "#0a766f", warming: "#cf8d12", unhealthy: "#78110a", unknown: "#8d5500", disabled: "#8391a8" },
+    page: "#f5f7fb", lane: "#fbfcfe", laneLine: "#e2e8f1", line: "#ccd5e3", ink: "#131a26", muted: "#55627a", accent: "#2f5fd0", tile: 0.5,
+  },
+  contrast: {
+    looks: { healthy: "#3ae3c0", warming: "#ffd94a", unhealthy: "#e64022", unknown: "#d2ae44", disabled: "#66778d" },
+    page: "#000000", lane: "#000000", laneLine: "#8a97ab", line: "#8a97ab", ink: "#ffffff", muted: "#d5dce8", accent: "#9dbbff", tile: 0.75,
+  },
+  // Windows' own colours: shape, dash and word tell the looks apart here.
+  forced: {
+    looks: { healthy: "CanvasText", warming: "CanvasText", unhealthy: "CanvasText", unknown: "CanvasText", disabled: "GrayText" },
+    page: "Canvas", lane: "Canvas", laneLine: "GrayText", line: "GrayText", ink: "CanvasText", muted: "CanvasText", accent: "Highlight", tile: 0.6,
+  },
+};

@@ -1,0 +1,65 @@
+/** Small words for building elements. Text is always set as text: no name can become markup. */
+/** @import { Look } from "./types.js" */
+
+/**
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {Record<string, any>} [props] `class`, `on…` listeners, `text`, attributes; null and false leave one out
+ * @param {...(Node|string|null|undefined|false)} children
+ * @returns {HTMLElementTagNameMap[T]}
+ */
+export function h(tag, props = {}, ...children) {
+  const el = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) el.addEventListener(name.slice(2), value);
+    else if (name === "text") el.textContent = value;
+    else if (name === "value") /** @type {any} */ (el).value = value;
+    else el.setAttribute(name, value === true ? "" : value);
+  }
+  for (const child of children) if (child) el.append(child);
+  return el;
+}
+
+/**
+ * @param {string} id
+ * @returns {any} the element of index.html with this id
+ */
+export const $ = (id) => document.getElementById(id);
+
+/** An icon of styles/icons.css. @param {string} name */
+export const icon = (name) => h("i", { class: `icon i-${name}`, "aria-hidden": "true" });
+
+/**
+ * @param {string} iconName
+ * @param {string} label what it does, for those who don't see the icon
+ * @param {()=>void} press
+ * @param {Record<string, any>} [props]
+ */
+export const iconButton = (iconName, label, press, props = {}) =>
+  h("button", { type: "button", class: "tool", "aria-label": label, title: label, onclick: press, ...props }, icon(iconName));
+
+/** A badge: glyph and word in the colour of a look. @param {Look} look @param {{word:string, glyph:string}} words */
+export const badge = (look, words) =>
+  h("span", { class: "badge", "data-look": look }, h("span", { class: "glyph", "aria-hidden": "true", text: words.glyph }), words.word);
+
+/**
+ * Copy a text and say so on the button for a moment.
+ * @param {string} text
+ * @param {HTMLElement} button
+ */
+export async function copy(text, button) {
+  const label = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Clipboards are closed to plain-http pages of other hosts and to some windows: the old way still works there.
+    const area = h("textarea", { class: "offscreen", value: text });
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  button.textContent = "Copied";
+  setTimeout(() => (button.textContent = label), 1500);
+}

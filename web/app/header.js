@@ -1,0 +1,94 @@
+/** The header: the light, the counts, the search, and the buttons. */
+import { $, iconButton } from "./dom.js";
+import { addBackend } from "./dialog.js";
+import { drawFilters, filtering } from "./filters.js";
+import { showHelp } from "./help.js";
+import { count, many } from "./text.js";
+/** @import { App } from "./main.js" */
+
+const THEMES = /** @type {const} */ (["system", "dark", "light", "contrast"]);
+let place = -1;
+
+/** Join the header's elements to what they do. @param {App} app */
+export function joinHeader(app) {
+  const find = $("find");
+  find.value = app.query;
+  find.addEventListener("input", () => ((place = -1), app.find(find.value)));
+  find.addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => {
+    if (e.key === "Enter" && app.found?.keys.size) {
+      const keys = [...app.found.keys];
+      place = (place + (e.shiftKey ? keys.length - 1 : 1)) % keys.length;
+      app.select(keys[place], true);
+      find.focus();
+    }
+    if (e.key !== "Escape") return;
+    e.stopPropagation();
+    find.value = "";
+    app.find("");
+    find.blur();
+  });
+  $("unhealthy").addEventListener("click", () => app.toggleUnhealthy());
+  $("refresh").addEventListener("click", () => void app.refresh());
+  $("add").addEventListener("click", addBackend);
+  const menu = $("filters");
+  $("filter").addEventListener("click", () => {
+    menu.hidden = !menu.hidden;
+    if (!menu.hidden) drawFilters(app);
+    $("filter").setAttribute("aria-expanded", String(!menu.hidden));
+    if (!menu.hidden) menu.querySelector("input")?.focus();
+  });
+  document.addEventListener("pointerdown", (e) => {
+    if (!menu.hidden && e.target instanceof Element && !e.target.closest("#filters, #filter")) closeFilters();
+  });
+  const theme = iconButton("theme", "", () => app.set({ theme: THEMES[(THEMES.indexOf(app.settings.theme) + 1) % THEMES.length] }), { id: "theme" });
+  $("tools").append(
+    iconButton("table", "Table view (t)", () => app.set({ view: app.settings.view === "map" ? "table" : "map" }), { id: "view" }),
+    theme, iconButton("help", "Help (?)", showHelp));
+  const { stage } = app;
+  $("zoom").append(
+    iconButton("plus", "Zoom in (+)", () => stage.zoom(1.35)), iconButton("minus", "Zoom out (−)", () => stage.zoom(1 / 1.35)),
+    iconButton("fit", "Show everything (f)", () => stage.fit()), iconButton("tidy", "Tidy: lay out anew", () => ((stage.laidOut = ""), (stage.auto = true), stage.draw())));
+}
+
+export function closeFilters() {
+  $("filters").hidden = true;
+  $("filter").setAttribute("aria-expanded", "false");
+}
+
+/** @param {HTMLElement} el @param {string} text */
+const say = (el, text) => void (el.textContent !== text && (el.textContent = text));
+
+/** @param {App} app */
+export function drawHeader(app) {
+  const { mesh } = app;
+  if (!mesh) return;
+  const all = [...mesh.backends.values()];
+  const on = all.filter((b) => b.enabled);
+  const well = on.filter((b) => b.health.state === "healthy").length;
+  const bad = on.filter((b) => b.health.state === "unhealthy").length;
+  $("light").dataset.light = app.line === "live" ? mesh.light : "grey";
+  $("light").title = mesh.light_reason;
+  say($("well"), `${count(well)}/${count(on.length)}`);
+  say($("models"), count(mesh.models.size));
+  const only = $("unhealthy");
+  only.hidden = !bad && !filtering(app.filters);
+  say(only, bad ? `◆ ${count(bad)} unhealthy` : "Show everything");
+  only.setAttribute("aria-pressed", String(filtering(app.filters)));
+  $("filter").classList.toggle("on", filtering(app.filters));
+  const { found } = app;
+  say($("hits"), found ? `${many(found.backends, "backend")}, ${many(found.models, "model")}` : "");
+  const r = mesh.refresh;
+  const checking = r !== null && r.done < r.total;
+  say($("refresh").querySelector("span"), checking ? `Checking ${r.done}/${r.total}` : "Refresh");
+  $("refresh").style.setProperty("--part", checking ? String(r.done / Math.max(1, r.total)) : "0");
+  $("refresh").setAttribute("aria-busy", String(checking));
+  const pill = $("line");
+  pill.hidden = app.line === "live";
+  say(pill, app.line === "stale" ? "No news for 12 s" : "Connection lost, trying again");
+  const { theme, view } = app.settings;
+  const label = `Theme: ${theme === "contrast" ? "high contrast" : theme}`;
+  $("theme").setAttribute("aria-label", label);
+  $("theme").title = label;
+  $("view").setAttribute("aria-pressed", String(view === "table"));
+  document.title = bad ? `${bad} down · Meshlight` : "Meshlight";
+}

@@ -1,0 +1,133 @@
+/**
+ * What was: for each backend one look and one latency every 5 s over the last hour, and its last state changes.
+ * Rings of fixed size, so that a page left open for a week weighs what it weighed after its first hour.
+ *
+ * @typedef {{looks:Uint8Array, latencies:Float32Array}} Track
+ * @typedef {{at:number, from:string, to:string, reason:string, text:string}} Change  `at`: milliseconds of the page's clock
+ */
+import { LOOK_ORDER } from "./states.js";
+/** @import { Incident, Look } from "./types.js" */
+
+export const STEP_MS = 5000;
+export const STEPS = 720;
+const CHANGES = 20;
+
+/** Codes in a track: 0 = not there, else the place in LOOK_ORDER + 1. @type {(look:Look)=>number} */
+const codeOf = (look) => LOOK_ORDER.indexOf(look) + 1;
+
+export class History {
+  /** @param {number} now milliseconds */
+  constructor(now) {
+    /** @type {Map<string, Track>} */
+    this.tracks = new Map();
+    /** @type {Map<string, Change[]>} */
+    this.changes = new Map();
+    this.step = Math.floor(now / STEP_MS);
+    /** The oldest step that was really seen. */
+    this.first = this.step;
+    /** Whether the service told what was before this page opened. */
+    this.seeded = false;
+  }
+
+  /**
+   * Note the present of every backend; steps that were slept through stay empty.
+   * @param {Iterable<{id:string, look:Look, latency:number|null}>} present
+   * @param {number} now
+   */
+  note(present, now) {
+    const step = Math.floor(now / STEP_MS);
+    for (let s = Math.max(this.step, step - STEPS) + 1; s <= step; s += 1) {
+      for (const track of this.tracks.values()) track.looks[s % STEPS] = 0;
+    }
+    this.step = Math.max(this.step, step);
+    this.first = Math.max(this.first, this.step - STEPS + 1);
+    for (const { id, look, latency } of present) {
+      const track = this.track(id);
+      track.looks[step % STEPS] = codeOf(look);
+      track.latencies[step % STEPS] = latency ?? NaN;
+    }
+  }
+
+  /** @param {string} id @returns {Track} */
+  track(id) {
+    let track = this.tracks.get(id);
+    if (!track) {
+      track = { looks: new Uint8Array(STEPS), latencies: new Float32Array(STEPS).fill(NaN) };
+      this.tracks.set(id, track);
+    }
+    return track;
+  }
+
+  /**
+   * @param {Incident} incident
+   * @param {number} at
+   */
+  changed(incident, at) {
+    const list = this.changes.get(incident.backend) ?? [];
+    list.unshift({ at, from: incident.from, to: incident.to, reason: incident.reason, text: incident.text });
+    this.changes.set(incident.backend, list.slice(0, CHANGES));
+  }
+
+  /**
+   * One backend at a past step; null when it was not there, or nobody looked.
+   * @param {string} id
+   * @param {number} step
+   */
+  at(id, step) {
+    const track = this.tracks.get(id);
+    const code = track && step > this.step - STEPS && step <= this.step ? track.looks[step % STEPS] : 0;
+    if (!track || !code) return null;
+    const latency = track.latencies[step % STEPS];
+    return { look: LOOK_ORDER[code - 1], latency: Number.isNaN(latency) ? null : latency };
+  }
+
+  /**
+   * How many backends were in each look at a step, in LOOK_ORDER.
+   * @param {number} step
+   */
+  census(step) {
+    const counts = [0, 0, 0, 0, 0];
+    if (step <= this.step - STEPS || step > this.step) return counts;
+    for (const track of this.tracks.values()) {
+      const code = track.looks[step % STEPS];
+      if (code) counts[code - 1] += 1;
+    }
+    return counts;
+  }
+
+  /**
+   * Latencies of the last `steps` steps, oldest first; NaN where nothing is known.
+   * @param {string} id
+   * @param {number} steps
+   */
+  latencies(id, steps) {
+    const out = [];
+    for (let s = this.step - steps + 1; s <= this.step; s += 1) out.push(this.at(id, s)?.latency ?? NaN);
+    return out;
+  }
+
+  /**
+   * Take over what the service remembers: `{"step_s": 5, "backends": {id: {"states": […], "latency_ms": […]}},
+   * "incidents": [{"backend","from","to","reason","text","ago_s"}]}`, newest last; other steps are spread over ours.
+   * @param {any} told
+   * @param {number} now
+   */
+  seed(told, now) {
+    const ratio = Math.max(1, Math.round(((told.step_s ?? 5) * 1000) / STEP_MS));
+    for (const [id, past] of Object.entries(told.backends ?? {})) {
+      const track = this.track(id);
+      past.states.forEach((/** @type {any} */ look, /** @type {number} */ i) => {
+        const end = this.step - (past.states.length - 1 - i) * ratio;
+        for (let s = end - ratio + 1; s <= end; s += 1) {
+          if (s <= this.step - STEPS || !look || track.looks[s % STEPS]) continue;
+          track.looks[s % STEPS] = codeOf(look);
+          track.latencies[s % STEPS] = past.latency_ms?.[i] ?? NaN;
+          this.first = Math.min(this.first, s);
+        }
+      });
+    }
+    for (const incident of [...(told.incidents ?? [])].reverse()) this.changed(incident, now - incident.ago_s * 1000);
+    for (const list of this.changes.values()) list.sort((a, b) => b.at - a.at);
+    this.seeded = this.tracks.size > 0;
+  }
+}

@@ -1,0 +1,114 @@
+/** The panel of a backend: health with reason and fix, numbers, the last ten minutes, the last changes, and its switches. */
+import { backendPath, call } from "./api.js";
+import { badge, copy, h } from "./dom.js";
+import { editBackend, removeBackend } from "./dialog.js";
+import { kindLabel } from "./kinds.js";
+import { busy, facts } from "./panel.js";
+import { plot } from "./plot.js";
+import { LOOKS, RINGS } from "./states.js";
+import { ago, clean, count, many, ms } from "./text.js";
+/** @import { App } from "./main.js" */
+/** @import { Sheet } from "./panel.js" */
+/** @import { BackendView, Look } from "./types.js" */
+
+const PLOT_STEPS = 120;
+
+/**
+ * @param {App} app
+ * @param {string} id
+ * @returns {Sheet}
+ */
+export function backendSheet(app, id) {
+  const backend = () => app.mesh?.backends.get(id);
+  const list = facts(["Type", "Address", "Ring", "Enabled", "Latency", "Models", "In flight", "Requests", "First byte", "Tokens", "Last error", "Found"]);
+  const state = h("div", { class: "state" });
+  const why = h("div", { class: "why" });
+  const canvas = h("canvas", { class: "plot", role: "img", "aria-label": "Latency over the last ten minutes" });
+  const changes = h("ol", { class: "changes" });
+  const models = h("div", { class: "links models" });
+  const says = h("p", { class: "says", role: "status" });
+  let stateSig = "";
+  let modelSig = "";
+  let changeSig = "";
+
+  const check = h("button", { type: "button", class: "primary", onclick: () => busy(check, says, async () => {
+    const r = await call("POST", backendPath(id, "check"));
+    return r.ok ? `Answers in ${ms(r.latency_ms)}, ${many(r.models?.length ?? r.models ?? 0, "model")}.` : `${r.health.text} ${r.health.fix}`;
+  }) }, "Check now");
+  const power = h("button", { type: "button", onclick: () => busy(power, says, async () => {
+    const on = backend()?.enabled;
+    await call("POST", backendPath(id, on ? "disable" : "enable"));
+    return on ? "Disabled: no request goes there." : "Enabled.";
+  }) }, "Disable");
+  const link = h("button", { type: "button", onclick: () => copy(backend()?.url ?? "", link) }, "Copy URL");
+  const edit = h("button", { type: "button", onclick: () => { const b = backend(); if (b) editBackend(b); } }, "Edit …");
+  const remove = h("button", { type: "button", class: "danger", onclick: () => { const b = backend(); if (b) removeBackend(b, () => app.select(null)); } }, "Remove …");
+
+  /** @param {BackendView} b */
+  const tellModels = (b) => {
+    const sig = b.models.join("\n");
+    if (sig === modelSig) return;
+    modelSig = sig;
+    models.replaceChildren(...b.models.slice(0, 80).map((model) =>
+      h("button", { type: "button", class: "link", onclick: () => app.select(`m:${id}\n${model}`, true) }, h("span", { class: "what", text: clean(model) }))),
+    ...(b.models.length > 80 ? [h("p", { class: "quiet", text: `and ${count(b.models.length - 80)} more` })] : []));
+  };
+  const tellChanges = () => {
+    const seen = app.history.changes.get(id) ?? [];
+    const sig = `${seen.length}${seen[0]?.at}${Math.floor(Date.now() / 30_000)}`;
+    if (sig === changeSig) return;
+    changeSig = sig;
+    changes.replaceChildren(...seen.map((c) => h("li", { "data-look": c.to },
+      h("span", { class: "glyph", "aria-hidden": "true", text: LOOKS[/** @type {Look} */ (c.to)]?.glyph ?? "" }),
+      h("span", {}, h("b", { text: c.to }), ` ${ago((Date.now() - c.at) / 1000)} ago`, h("small", { text: c.text })))),
+    ...(seen.length ? [] : [h("li", { class: "quiet", text: app.history.seeded ? "None in the last hour." : "None since this page was opened." })]));
+  };
+
+  const shown = app.shown.get(id);
+  return {
+    title: shown?.name ?? id, kind: "Backend",
+    body: [state, why, h("div", { class: "row" }, check, power, link, edit, remove), says, list.el,
+      h("h3", { text: "Latency, last 10 minutes" }), canvas, h("h3", { text: "Models" }), models, h("h3", { text: "Last state changes" }), changes],
+    update() {
+      const b = backend();
+      const s = app.shown.get(id);
+      for (const button of [check, power, link, edit, remove]) button.hidden = !b;
+      if (!b || !s) {
+        state.replaceChildren(h("p", { class: "quiet", text: b ? "Filtered out, or not there at that moment." : "This backend is gone from the mesh." }));
+        stateSig = "";
+        return;
+      }
+      const past = app.past !== null;
+      const sig = `${s.look}${past}${b.health.text}${b.health.fix}`;
+      if (sig !== stateSig) {
+        stateSig = sig;
+        const calm = s.look === "healthy" || past;
+        state.replaceChildren(badge(s.look, LOOKS[s.look]), h("span", { class: "quiet since" }));
+        why.hidden = calm;
+        why.dataset.look = s.look;
+        why.replaceChildren(h("p", { text: s.look === "disabled" ? "Switched off: no request goes there." : b.health.text }),
+          ...(b.health.fix && s.look !== "disabled" ? [h("p", { class: "fix", text: b.health.fix })] : []));
+        power.textContent = b.enabled ? "Disable" : "Enable";
+      }
+      const since = state.querySelector(".since");
+      if (since) since.textContent = past ? `${ago(app.pastAge())} ago` : `for ${ago(app.sinceOf(b))}`;
+      const r = b.requests;
+      const last = (app.history.changes.get(id) ?? []).find((c) => c.to === "unhealthy");
+      list.set("Type", kindLabel(b.kind));
+      list.set("Address", b.url);
+      list.set("Ring", RINGS[b.ring]);
+      list.set("Enabled", b.enabled ? "yes" : "no");
+      list.set("Latency", ms(s.latency));
+      list.set("Models", count(b.models.length));
+      list.set("In flight", count(b.in_flight));
+      list.set("Requests", `${count(r.total)} · ${count(r.successful)} ok · ${count(r.failed)} failed`);
+      list.set("First byte", r.first_byte_ms === null ? "" : ms(r.first_byte_ms));
+      list.set("Tokens", r.tokens_in + r.tokens_out ? `${count(r.tokens_in)} in · ${count(r.tokens_out)} out` : "");
+      list.set("Last error", b.health.state === "unhealthy" ? b.health.text : last ? `${last.text} (${ago((Date.now() - last.at) / 1000)} ago)` : "none seen");
+      list.set("Found", b.source === "found" ? "by itself, on this machine" : "added by you");
+      plot(canvas, app.history.latencies(id, PLOT_STEPS), app.theme);
+      tellModels(b);
+      tellChanges();
+    },
+  };
+}

@@ -1,0 +1,80 @@
+/** The panels of the two hubs: the user with everything downstream, the router with its numbers. */
+import { copy, h } from "./dom.js";
+import { facts } from "./panel.js";
+import { LOOKS } from "./states.js";
+import { ago, clean, count, many, ms } from "./text.js";
+/** @import { App } from "./main.js" */
+/** @import { Sheet } from "./panel.js" */
+/** @import { Shown } from "./types.js" */
+
+/** @param {App} app @returns {Sheet} */
+export function userSheet(app) {
+  const list = facts(["In flight", "Requests", "Base URL"]);
+  const links = h("div", { class: "links" });
+  let sig = "";
+  const copyUrl = h("button", { type: "button", onclick: () => copy(`${location.origin}/v1`, copyUrl) }, "Copy base URL");
+  return {
+    title: "You", kind: "Entry point",
+    body: [
+      h("p", { text: "Every app on this machine that speaks to one OpenAI-shaped address reaches all of this." }),
+      list.el, h("div", { class: "row" }, copyUrl), h("h3", { text: "Connections" }), links,
+    ],
+    update() {
+      const mesh = app.mesh;
+      if (!mesh) return;
+      list.set("In flight", count(mesh.router.requests.in_flight));
+      list.set("Requests", count(mesh.router.requests.total));
+      list.set("Base URL", `${location.origin}/v1`);
+      const now = [...app.shown.values()].map((b) => `${b.id}${b.look}${b.latency}`).join();
+      if (now === sig) return;
+      sig = now;
+      links.replaceChildren(...[...app.shown.values()].slice(0, 60).map((b) => linkTo(app, b)),
+        ...(app.shown.size > 60 ? [h("p", { class: "quiet", text: `and ${count(app.shown.size - 60)} more: the table (t) lists all` })] : []));
+    },
+  };
+}
+
+/**
+ * A line that leads to a backend's panel.
+ * @param {App} app
+ * @param {Shown} b
+ * @param {string} [more]
+ */
+export function linkTo(app, b, more = "") {
+  return h("button", { type: "button", class: "link", "data-look": b.look, onclick: () => app.select(`b:${b.id}`, true) },
+    h("span", { class: "glyph", "aria-hidden": "true", text: LOOKS[b.look].glyph }),
+    h("span", { class: "what", text: b.name }),
+    h("span", { class: "quiet", text: more || (b.look === "healthy" ? ms(b.latency) : LOOKS[b.look].word) }));
+}
+
+/** @param {App} app @returns {Sheet} */
+export function routerSheet(app) {
+  const list = facts(["Status", "Uptime", "Requests", "Successful", "Failed", "In flight", "Backends", "Models", "Name", "Version", "Node id"]);
+  const reason = h("p", { class: "lead" });
+  const notices = h("ul", { class: "notices" });
+  return {
+    title: "Router", kind: "This Meshlight",
+    body: [reason, notices, list.el],
+    update() {
+      const mesh = app.mesh;
+      if (!mesh) return;
+      const { router } = mesh;
+      const r = router.requests;
+      const share = (/** @type {number} */ n) => (r.total ? ` · ${((100 * n) / r.total).toFixed(1)} %` : "");
+      if (reason.textContent !== mesh.light_reason) reason.textContent = mesh.light_reason;
+      const healthy = [...mesh.backends.values()].filter((b) => b.enabled && b.health.state === "healthy").length;
+      list.set("Status", router.status);
+      list.set("Uptime", ago(app.uptime()));
+      list.set("Requests", count(r.total));
+      list.set("Successful", count(r.successful) + share(r.successful));
+      list.set("Failed", count(r.failed) + share(r.failed));
+      list.set("In flight", count(r.in_flight));
+      list.set("Backends", `${many(mesh.backends.size, "backend")}, ${healthy} healthy`);
+      list.set("Models", count(mesh.models.size));
+      list.set("Name", clean(router.name));
+      list.set("Version", router.version);
+      list.set("Node id", router.node_id);
+      if (notices.childElementCount !== mesh.notices.length) notices.replaceChildren(...mesh.notices.map((text) => h("li", { text })));
+    },
+  };
+}

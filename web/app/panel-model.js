@@ -1,0 +1,83 @@
+/** The panel of a model: where it lives, why a request for it goes where it goes, and a request ready to copy. */
+import { call } from "./api.js";
+import { badge, copy, h } from "./dom.js";
+import { linkTo } from "./panel-hubs.js";
+import { busy, facts } from "./panel.js";
+import { backendOf, modelOf } from "./picture.js";
+import { LOOKS } from "./states.js";
+import { clean, count, ms } from "./text.js";
+/** @import { App } from "./main.js" */
+/** @import { Sheet } from "./panel.js" */
+
+/**
+ * @param {App} app
+ * @param {string} key
+ * @returns {Sheet}
+ */
+export function modelSheet(app, key) {
+  const id = backendOf(key);
+  const model = modelOf(key);
+  const list = facts(["Model id", "Belongs to", "Requests", "First byte", "Tokens", "Here now"]);
+  const state = h("div", { class: "state" });
+  const home = h("div", { class: "links" });
+  const others = h("div", { class: "links" });
+  const route = h("ol", { class: "route" });
+  const says = h("p", { class: "says", role: "status" });
+  let sig = "";
+
+  const copyRequest = h("button", { type: "button", class: "primary", onclick: () => copy(request(model), copyRequest) }, "Copy a ready request");
+  const copyId = h("button", { type: "button", onclick: () => copy(model, copyId) }, "Copy id");
+  const test = h("button", { type: "button", onclick: () => busy(test, says, async () => {
+    const [run] = (await call("POST", "/mesh/test", { model, count: 1 })).runs;
+    const name = app.shown.get(run.backend)?.name ?? run.backend;
+    return run.ok ? `${name} answered: first token after ${ms(run.first_token_ms)}, ${Math.round(run.tokens_per_s ?? 0)} tokens/s.` : String(run.error);
+  }) }, "Send a test");
+
+  const explain = async () => {
+    try {
+      const told = await call("GET", `/mesh/route?model=${encodeURIComponent(model)}`);
+      route.replaceChildren(...told.routes.map((/** @type {any} */ r) =>
+        h("li", { class: r.backend === told.answers ? "first" : "" },
+          h("b", { text: clean(r.name) }), r.backend === told.answers ? h("span", { class: "pick", text: "answers" }) : null, h("small", { text: r.why }))));
+      policy.textContent = `Policy: ${told.policy}`;
+    } catch (error) {
+      route.replaceChildren(h("li", { class: "quiet", text: error instanceof Error ? error.message : "The route is not known." }));
+    }
+  };
+  const policy = h("p", { class: "quiet" });
+  void explain();
+
+  return {
+    title: clean(model), kind: "Model",
+    body: [state, h("div", { class: "row" }, copyRequest, copyId, test), says, list.el,
+      h("h3", { text: "Belongs to" }), home, h("h3", { text: "Also served by" }), others,
+      h("h3", { text: "Which backend answers" }), policy, route],
+    update() {
+      const view = app.mesh?.models.get(model);
+      const here = app.shown.get(id);
+      const work = view?.requests;
+      list.set("Model id", model);
+      list.set("Belongs to", here?.name ?? id);
+      list.set("Requests", work ? `${count(work.total)} · ${count(work.successful)} ok · ${count(work.failed)} failed` : "none yet");
+      list.set("First byte", work?.first_byte_ms ? ms(work.first_byte_ms) : "");
+      list.set("Tokens", work && work.tokens_in + work.tokens_out ? `${count(work.tokens_in)} in · ${count(work.tokens_out)} out` : "");
+      list.set("Here now", app.mesh?.busy.get(key) ? `${app.mesh.busy.get(key)} in flight` : "");
+      const ids = app.servers.get(model) ?? [];
+      const now = ids.map((b) => `${b}${app.shown.get(b)?.look}${app.shown.get(b)?.latency}`).join();
+      if (now === sig) return;
+      const first = sig === "";
+      sig = now;
+      state.replaceChildren(...(here ? [badge(here.look, LOOKS[here.look])] : []));
+      home.replaceChildren(...(here ? [linkTo(app, here)] : []));
+      const rest = ids.filter((b) => b !== id).map((b) => app.shown.get(b)).filter((b) => b !== undefined);
+      others.replaceChildren(...(rest.length ? rest.slice(0, 60).map((b) => linkTo(app, b)) : [h("p", { class: "quiet", text: "No other backend: if this one is down, so is the model." })]));
+      if (!first) void explain();
+    },
+  };
+}
+
+/** A request that works as it is, in a terminal of this machine. @param {string} model */
+const request = (model) => `curl ${location.origin}/v1/chat/completions \\
+  -H "Authorization: Bearer $(meshlight key)" \\
+  -H "Content-Type: application/json" \\
+  -d '${JSON.stringify({ model, messages: [{ role: "user", content: "Say hello." }] }).replaceAll("'", "'\\''")}'`;

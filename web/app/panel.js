@@ -1,0 +1,109 @@
+/**
+ * The details panel on the right: one builder per node type. A builder makes the elements once and hands back
+ * `update`, so that what changes every 5 s never takes away focus, scroll or selection of text.
+ *
+ * @typedef {{title:string, kind:string, body:Node[], update:()=>void}} Sheet
+ */
+import { $, h, iconButton } from "./dom.js";
+import { backendSheet } from "./panel-backend.js";
+import { modelSheet } from "./panel-model.js";
+import { routerSheet, userSheet } from "./panel-hubs.js";
+import { paths } from "./picture.js";
+import { many } from "./text.js";
+/** @import { App } from "./main.js" */
+
+export class Panel {
+  /** @param {App} app */
+  constructor(app) {
+    this.app = app;
+    this.root = $("panel");
+    /** @type {string|null} */
+    this.key = null;
+    /** @type {Sheet|null} */
+    this.sheet = null;
+    this.root.addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => {
+      if (e.key !== "Escape") return;
+      e.stopPropagation();
+      app.select(null);
+    });
+  }
+
+  get open() {
+    return this.key !== null;
+  }
+
+  /** @param {string} key @param {boolean} focus */
+  show(key, focus) {
+    if (key !== this.key) {
+      this.key = key;
+      const sheet = key === "u" ? userSheet(this.app) : key === "r" ? routerSheet(this.app)
+        : key.startsWith("b:") ? backendSheet(this.app, key.slice(2)) : modelSheet(this.app, key);
+      this.sheet = sheet;
+      this.count = h("p", { class: "quiet paths" });
+      const title = h("h2", { tabindex: "-1", id: "panel-title", text: sheet.title });
+      this.root.replaceChildren(
+        h("header", {}, h("div", {}, h("p", { class: "eyebrow", text: sheet.kind }), title), iconButton("close", "Close the panel", () => this.app.select(null))),
+        h("div", { class: "body" }, ...sheet.body, this.count),
+      );
+      this.root.hidden = false;
+      document.body.classList.add("with-panel");
+      this.root.scrollTop = 0;
+    }
+    this.update();
+    if (focus) $("panel-title").focus({ preventScroll: true });
+  }
+
+  hide() {
+    if (!this.open) return;
+    this.key = this.sheet = null;
+    this.root.hidden = true;
+    document.body.classList.remove("with-panel");
+    this.root.replaceChildren();
+  }
+
+  update() {
+    if (!this.sheet || !this.key || !this.app.mesh) return;
+    this.sheet.update();
+    if (this.count) this.count.textContent = many(paths(this.key, this.app.shown, this.app.servers), "connected path");
+  }
+}
+
+/**
+ * A list of facts whose values can be set by name; an empty value hides its line.
+ * @param {string[]} names
+ */
+export function facts(names) {
+  const el = h("dl", { class: "facts" });
+  /** @type {Map<string, HTMLElement>} */
+  const rows = new Map();
+  for (const name of names) {
+    const value = h("dd");
+    const row = h("div", {}, h("dt", { text: name }), value);
+    rows.set(name, value);
+    el.append(row);
+  }
+  return {
+    el,
+    /** @param {string} name @param {string} text */
+    set(name, text) {
+      const value = /** @type {HTMLElement} */ (rows.get(name));
+      if (value.textContent !== text) value.textContent = text;
+      if (value.parentElement) value.parentElement.hidden = !text;
+    },
+  };
+}
+
+/** A press that works on the service: the button waits, and `says` tells how it went. @param {HTMLButtonElement} button @param {HTMLElement} says @param {()=>Promise<string>} work */
+export async function busy(button, says, work) {
+  button.disabled = true;
+  says.className = "says";
+  says.textContent = "…";
+  try {
+    says.textContent = await work();
+  } catch (error) {
+    says.className = "says error";
+    says.textContent = error instanceof Error ? `${error.message} ${"hint" in error ? error.hint : ""}`.trim() : String(error);
+  } finally {
+    button.disabled = false;
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * The way of each edge: one cubic curve, then straight pieces in the gutters. Drawn by edges.js, walked by particles.js.
+ *
+ * @typedef {{curve:number[], line:number[]}} Path  curve: x0 y0 cx1 cy1 cx2 cy2 x1 y1; line: further points x y x y …
+ */
+/** @import { Box, Chip, Rect } from "./types.js" */
+
+/** @param {number} x0 @param {number} y0 @param {number} x1 @param {number} y1 @param {number} [bend] */
+function curve(x0, y0, x1, y1, bend = 0.5) {
+  const dx = (x1 - x0) * bend;
+  return [x0, y0, x0 + dx, y0, x1 - dx, y1, x1, y1];
+}
+
+/** @param {Rect} user @param {Rect} router @returns {Path} */
+export const hubPath = (user, router) =>
+  ({ curve: curve(user.x + user.w, user.y + user.h / 2, router.x, router.y + router.h / 2), line: [] });
+
+/**
+ * From the router to a backend's card.
+ * @param {Rect} router
+ * @param {Box} box
+ * @param {number} laneX where the lane begins
+ * @returns {Path}
+ */
+export function trunk(router, box, laneX) {
+  const x0 = router.x + router.w;
+  const y0 = router.y + router.h / 2;
+  if (box.rail === null) {
+    // It turns early and comes in level, so that the latency beside the card stands clear of its neighbours' edges.
+    const [dx, y1] = [box.x - x0, box.y + box.h / 2];
+    return { curve: [x0, y0, x0 + dx * 0.42, y0, x0 + dx * 0.16, y1, box.x, y1], line: [] };
+  }
+  const drop = box.x + 8;
+  return { curve: curve(x0, y0, laneX, box.rail, 0.55), line: [drop, box.rail, drop, box.y] };
+}
+
+/**
+ * From a backend's card to one of its models.
+ * @param {Box} box
+ * @param {Chip} chip
+ * @returns {Path}
+ */
+export function branch(box, chip) {
+  const up = [chip.x + 9, chip.rail, chip.x + 9, chip.y + chip.h];
+  if (box.rail === null) {
+    const start = box.chips[0].x - 2;
+    return { curve: curve(box.x + box.w, box.y + box.h / 2, start, chip.rail), line: up };
+  }
+  const x = box.x + 5;
+  const y = box.y + box.h;
+  return { curve: [x, y, x, y, x, chip.rail, x, chip.rail], line: up };
+}
+
+/**
+ * A path as points, evenly enough spaced to walk along.
+ * @param {Path} path
+ * @param {number} [steps] points on the curve
+ * @returns {number[]}
+ */
+export function points({ curve: c, line }, steps = 20) {
+  const out = [];
+  for (let i = 0; i <= steps; i += 1) {
+    const t = i / steps;
+    const u = 1 - t;
+    const [a, b, d, e] = [u * u * u, 3 * u * u * t, 3 * u * t * t, t * t * t];
+    out.push(a * c[0] + b * c[2] + d * c[4] + e * c[6], a * c[1] + b * c[3] + d * c[5] + e * c[7]);
+  }
+  out.push(...line);
+  return out;
+}

@@ -1,0 +1,62 @@
+/** What flows on each route: requests a second over the last 5 s, and which edges glow. */
+
+const WINDOW_MS = 5000;
+const GLOW_MS = 1400;
+
+export class Rates {
+  constructor() {
+    /** @type {Map<string, {at:number, started:number}[]>} */
+    this.seen = new Map();
+    /** @type {Map<string, number>} */
+    this.last = new Map();
+  }
+
+  /**
+   * @param {string} key
+   * @param {number} started
+   * @param {number} now milliseconds
+   */
+  note(key, started, now) {
+    this.last.set(key, now);
+    if (!started) return;
+    const list = this.seen.get(key) ?? [];
+    list.push({ at: now, started });
+    while (list.length && list[0].at < now - WINDOW_MS) list.shift();
+    this.seen.set(key, list);
+  }
+
+  /**
+   * Requests a second on a route.
+   * @param {string} key
+   * @param {number} now
+   */
+  rate(key, now) {
+    let sum = 0;
+    for (const { at, started } of this.seen.get(key) ?? []) if (at >= now - WINDOW_MS) sum += started;
+    return sum / (WINDOW_MS / 1000);
+  }
+
+  /**
+   * The routes that glow now: something is in flight, or just was. Forgets what is over.
+   * @param {Map<string, number>} busy
+   * @param {number} now
+   */
+  glowing(busy, now) {
+    const keys = new Set(busy.keys());
+    for (const [key, at] of this.last) {
+      if (at > now - GLOW_MS) keys.add(key);
+      else if (at < now - WINDOW_MS) {
+        this.last.delete(key);
+        this.seen.delete(key);
+      }
+    }
+    return keys;
+  }
+
+  /** When the next glow ends, or null. @param {number} now */
+  nextEnd(now) {
+    let end = Infinity;
+    for (const at of this.last.values()) if (at + GLOW_MS > now) end = Math.min(end, at + GLOW_MS);
+    return end === Infinity ? null : end;
+  }
+}

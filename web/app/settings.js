@@ -1,0 +1,48 @@
+/**
+ * What is remembered between visits: in localStorage, or in the URL's hash where there is none (private windows).
+ *
+ * @typedef {{theme:"system"|"dark"|"light"|"contrast", legend:boolean, view:"map"|"table"}} Settings
+ */
+import { readHash, writeHash } from "./hash.js";
+
+const NAME = "meshlight";
+
+/** @returns {Settings} */
+export function recall() {
+  const hash = readHash();
+  /** @type {any} */
+  let kept = {};
+  try {
+    kept = JSON.parse(localStorage.getItem(NAME) ?? "{}");
+  } catch {
+    // No storage here, or not ours: the defaults do.
+  }
+  const theme = hash.theme ?? kept.theme;
+  return {
+    theme: theme === "dark" || theme === "light" || theme === "contrast" ? theme : "system",
+    legend: kept.legend ?? hash.legend !== "off",
+    view: (hash.view ?? kept.view) === "table" ? "table" : "map",
+  };
+}
+
+/** @param {Settings} settings */
+export function remember(settings) {
+  try {
+    localStorage.setItem(NAME, JSON.stringify(settings));
+  } catch {
+    writeHash({ theme: settings.theme === "system" ? null : settings.theme, legend: settings.legend ? null : "off" });
+  }
+}
+
+/**
+ * The palette that a setting means on this system.
+ * @param {Settings["theme"]} theme
+ * @returns {"dark"|"light"|"contrast"|"forced"}
+ */
+export function paletteName(theme) {
+  const is = (/** @type {string} */ query) => matchMedia(query).matches;
+  if (is("(forced-colors: active)")) return "forced";
+  if (theme !== "system") return theme;
+  if (is("(prefers-contrast: more)")) return "contrast";
+  return is("(prefers-color-scheme: light)") ? "light" : "dark";
+}

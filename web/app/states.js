@@ -1,0 +1,32 @@
+/** What each look is called and how it is told apart without colour: a glyph, a dash, an end shape. */
+/** @import { Look, Ring, State } from "./types.js" */
+
+/** @type {Record<Look, {word:string, glyph:string, dash:number[], rank:number}>} */
+export const LOOKS = {
+  healthy: { word: "healthy", glyph: "✓", dash: [], rank: 3 },
+  warming: { word: "warming", glyph: "◐", dash: [9, 3, 2, 3], rank: 1 },
+  unhealthy: { word: "unhealthy", glyph: "✕", dash: [6, 4], rank: 0 },
+  unknown: { word: "unknown", glyph: "?", dash: [3, 4], rank: 2 },
+  disabled: { word: "disabled", glyph: "–", dash: [1, 4], rank: 4 },
+};
+
+/** @type {Look[]} */
+export const LOOK_ORDER = ["unhealthy", "warming", "unknown", "healthy", "disabled"];
+
+/** The rings in the order a prompt would travel, with the words of the lane heads. */
+export const RINGS = /** @type {const} */ ({
+  machine: "This machine",
+  lan: "LAN peers",
+  company: "Company",
+  cloud: "Cloud",
+});
+
+/** @type {Ring[]} */
+export const RING_ORDER = ["machine", "lan", "company", "cloud"];
+
+/**
+ * The look of a backend.
+ * @param {{enabled:boolean, health:{state:State}}} backend
+ * @returns {Look}
+ */
+export const lookOf = (backend) => (backend.enabled ? backend.health.state : "disabled");

@@ -1,0 +1,140 @@
+/**
+ * The same data as a real table, sortable, for eyes and for screen readers. Only the rows in view exist as elements;
+ * aria-rowcount and aria-rowindex tell how many there are.
+ *
+ * @typedef {{name:string, text:(row:any)=>string, sort:(row:any)=>number|string, numeric?:boolean}} Column
+ */
+import { $, h } from "./dom.js";
+import { kindLabel } from "./kinds.js";
+import { LOOKS, RINGS, RING_ORDER } from "./states.js";
+import { clean, count, host, ms } from "./text.js";
+/** @import { App } from "./main.js" */
+/** @import { Look, Ring } from "./types.js" */
+
+const ROW = 34;
+
+/** @type {Column[]} */
+const BACKENDS = [
+  { name: "Backend", text: (r) => r.shown.name, sort: (r) => r.shown.name.toLowerCase() },
+  { name: "State", text: (r) => `${LOOKS[/** @type {Look} */ (r.shown.look)].glyph} ${r.shown.gone ? "gone" : r.shown.look}`, sort: (r) => LOOKS[/** @type {Look} */ (r.shown.look)].rank },
+  { name: "Kind", text: (r) => kindLabel(r.shown.kind), sort: (r) => kindLabel(r.shown.kind) },
+  { name: "Ring", text: (r) => RINGS[/** @type {Ring} */ (r.shown.ring)], sort: (r) => RING_ORDER.indexOf(r.shown.ring) },
+  { name: "Latency", text: (r) => ms(r.shown.latency), sort: (r) => r.shown.latency ?? Infinity, numeric: true },
+  { name: "Models", text: (r) => count(r.shown.models.length), sort: (r) => r.shown.models.length, numeric: true },
+  { name: "In flight", text: (r) => count(r.shown.busy), sort: (r) => r.shown.busy, numeric: true },
+  { name: "Requests", text: (r) => count(r.view?.requests.total ?? 0), sort: (r) => r.view?.requests.total ?? 0, numeric: true },
+  { name: "Failed", text: (r) => count(r.view?.requests.failed ?? 0), sort: (r) => r.view?.requests.failed ?? 0, numeric: true },
+  { name: "Address", text: (r) => host(r.view?.url ?? ""), sort: (r) => host(r.view?.url ?? "") },
+];
+
+/** @type {Column[]} */
+const MODELS = [
+  { name: "Model", text: (r) => clean(r.id), sort: (r) => r.id.toLowerCase() },
+  { name: "Healthy routes", text: (r) => `${r.healthy} of ${r.on.length}`, sort: (r) => r.healthy, numeric: true },
+  { name: "Served by", text: (r) => r.on.map((/** @type {any} */ b) => b.name).join(", "), sort: (r) => r.on.length },
+  { name: "Best latency", text: (r) => ms(r.best), sort: (r) => r.best ?? Infinity, numeric: true },
+  { name: "Requests", text: (r) => count(r.work?.total ?? 0), sort: (r) => r.work?.total ?? 0, numeric: true },
+  { name: "Failed", text: (r) => count(r.work?.failed ?? 0), sort: (r) => r.work?.failed ?? 0, numeric: true },
+];
+
+export class Table {
+  /** @param {App} app */
+  constructor(app) {
+    this.app = app;
+    /** @type {"backends"|"models"} */
+    this.what = "backends";
+    this.by = 1;
+    this.down = false;
+    /** @type {any[]} */
+    this.rows = [];
+    this.sig = "";
+    this.head = h("tr");
+    this.body = h("tbody");
+    this.box = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of the mesh", onscroll: () => this.paint() });
+    this.table = h("table", {}, h("thead", {}, this.head), this.body);
+    this.box.append(this.table);
+    this.tabs = h("div", { class: "tabs", role: "group", "aria-label": "What the table lists" },
+      ...["backends", "models"].map((w) => h("button", { type: "button", "data-what": w, onclick: () => this.turn(/** @type {any} */ (w)) }, w === "backends" ? "Backends" : "Models")));
+    $("table").replaceChildren(this.tabs, this.box);
+    this.turn("backends");
+  }
+
+  get columns() {
+    return this.what === "backends" ? BACKENDS : MODELS;
+  }
+
+  /** @param {"backends"|"models"} what */
+  turn(what) {
+    this.what = what;
+    this.by = what === "backends" ? 1 : 0;
+    this.down = false;
+    for (const tab of this.tabs.children) tab.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (tab).dataset.what === what));
+    this.table.setAttribute("aria-label", what === "backends" ? "Backends" : "Models");
+    this.table.className = what;
+    this.head.replaceChildren(...this.columns.map((column, i) => h("th", { scope: "col", class: column.numeric ? "num" : "" },
+      h("button", { type: "button", onclick: () => this.sortBy(i) }, column.name))));
+    this.box.scrollTop = 0;
+    this.update();
+  }
+
+  /** @param {number} i */
+  sortBy(i) {
+    this.down = this.by === i && !this.down;
+    this.by = i;
+    this.update();
+  }
+
+  /** Take the present rows; called after every change while the table is shown. */
+  update() {
+    const { app } = this;
+    if (!app.mesh || $("table").hidden) return;
+    const found = app.found;
+    if (this.what === "backends") {
+      this.rows = [...app.shown.values()].filter((s) => !found || found.keys.has(`b:${s.id}`) || s.models.some((m) => found.keys.has(`m:${s.id}\n${m}`)))
+        .map((shown) => ({ key: `b:${shown.id}`, shown, view: app.mesh?.backends.get(shown.id) }));
+    } else {
+      this.rows = [...app.servers].filter(([id, on]) => !found || on.some((b) => found.keys.has(`m:${b}\n${id}`) || found.keys.has(`b:${b}`))).map(([id, ids]) => {
+        const on = ids.map((b) => app.shown.get(b)).filter((b) => b !== undefined);
+        const well = on.filter((b) => b.look === "healthy");
+        const best = well.reduce((/** @type {number|null} */ l, b) => (b.latency !== null && (l === null || b.latency < l) ? b.latency : l), null);
+        return { key: `m:${well[0]?.id ?? on[0]?.id}\n${id}`, id, on, healthy: well.length, best, work: app.mesh?.models.get(id)?.requests };
+      });
+    }
+    const { sort } = this.columns[this.by];
+    const sign = this.down ? -1 : 1;
+    this.rows.sort((a, b) => {
+      const [x, y] = [sort(a), sort(b)];
+      return sign * (x < y ? -1 : x > y ? 1 : 0);
+    });
+    this.head.querySelectorAll("th").forEach((th, i) => {
+      if (i === this.by) th.setAttribute("aria-sort", this.down ? "descending" : "ascending");
+      else th.removeAttribute("aria-sort");
+    });
+    this.table.setAttribute("aria-rowcount", String(this.rows.length + 1));
+    this.sig = "";
+    this.paint();
+  }
+
+  paint() {
+    const tall = this.box.clientHeight || 500;
+    const from = Math.max(0, Math.floor(this.box.scrollTop / ROW) - 4);
+    const rows = this.rows.slice(from, from + Math.ceil(tall / ROW) + 8);
+    const { columns, app } = this;
+    const lines = rows.map((row) => columns.map((c) => c.text(row)));
+    const sig = JSON.stringify([from, lines, app.selected, this.rows.length]);
+    if (sig === this.sig) return;
+    this.sig = sig;
+    const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.row : undefined;
+    const spacer = (/** @type {number} */ n) => {
+      const tr = h("tr", { class: "spacer", "aria-hidden": "true" }, h("td", { colspan: columns.length }));
+      tr.style.height = `${n * ROW}px`;
+      return tr;
+    };
+    this.body.replaceChildren(spacer(from), ...rows.map((row, i) => h("tr", { "aria-rowindex": from + i + 2, class: row.key === app.selected ? "chosen" : "" },
+      ...columns.map((c, j) => j === 0
+        ? h("td", {}, h("button", { type: "button", class: "link", "data-row": row.key, onclick: () => app.select(row.key, true) }, lines[i][0]))
+        : h("td", { class: c.numeric ? "num" : "", "data-look": c.name === "State" ? row.shown.look : null, text: lines[i][j] })))),
+    spacer(Math.max(0, this.rows.length - from - rows.length)));
+    if (focused) /** @type {HTMLElement|null} */ (this.body.querySelector(`[data-row="${CSS.escape(focused)}"]`))?.focus();
+  }
+}

@@ -1,0 +1,93 @@
+/** Words and numbers for people. Names come from strangers: they are only ever set as text, never as markup. */
+
+/** Marks that turn the reading direction or hide: shown names go without them, so that no name can rewrite its neighbours. */
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
+
+/**
+ * A stranger's name made safe to stand in a line of ours.
+ * @param {string} name
+ */
+export const clean = (name) => name.replace(HIDDEN, "").trim() || "(no name)";
+
+const pieces = typeof Intl.Segmenter === "function" ? new Intl.Segmenter(undefined, { granularity: "grapheme" }) : null;
+
+/**
+ * Shorten a name in its middle, so that both telling parts stay: the family in front, size and quantisation at the end.
+ * @param {string} name
+ * @param {number} room in the unit of `measure`
+ * @param {(text:string)=>number} measure
+ * @returns {string}
+ */
+export function middle(name, room, measure) {
+  if (name.length < 200 && measure(name) <= room) return name;
+  const head = name.slice(0, 120);
+  const tail = name.length > 240 ? name.slice(-120) : name.slice(120);
+  const parts = pieces ? [...pieces.segment(head + tail)].map((p) => p.segment) : [...(head + tail)];
+  let low = 0;
+  let high = parts.length - 1;
+  const cut = (/** @type {number} */ keep) => {
+    const back = Math.floor(keep * 0.45);
+    return `${parts.slice(0, keep - back).join("")}…${back ? parts.slice(-back).join("") : ""}`;
+  };
+  while (low < high) {
+    const keep = Math.ceil((low + high) / 2);
+    if (measure(cut(keep)) <= room) low = keep;
+    else high = keep - 1;
+  }
+  return cut(low);
+}
+
+/**
+ * Host and port of a URL, as short as it can be said.
+ * @param {string} url
+ */
+export function host(url) {
+  try {
+    return new URL(url).host || url;
+  } catch {
+    return url;
+  }
+}
+
+/** @param {number|null|undefined} value milliseconds */
+export function ms(value) {
+  if (value === null || value === undefined) return "–";
+  if (value >= 9950) return `${Math.round(value / 1000)} s`;
+  if (value >= 1000) return `${(value / 1000).toFixed(1)} s`;
+  return value > 0 && value < 1 ? "<1 ms" : `${Math.round(value)} ms`;
+}
+
+const NUMBER = new Intl.NumberFormat("en");
+
+/** @param {number} value */
+export const count = (value) => NUMBER.format(value);
+
+const BRIEF = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+
+/** A count that stays short: 47,950 but 1.2M. @param {number} value */
+export const brief = (value) => (value < 100_000 ? count(value) : BRIEF.format(value));
+
+/**
+ * "1 model", "3 models".
+ * @param {number} value
+ * @param {string} noun
+ */
+export const many = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+
+/** @param {number} seconds */
+export function ago(seconds) {
+  const s = Math.max(0, Math.round(seconds));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+}
+
+/**
+ * "12:05" for minutes and seconds before now.
+ * @param {number} seconds
+ */
+export function clock(seconds) {
+  const s = Math.max(0, Math.round(seconds));
+  return `${Math.floor(s / 60)}:${String(s % 60).padStart(2, "0")}`;
+}

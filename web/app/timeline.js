@@ -1,0 +1,91 @@
+/** Time travel: a strip of the last hour's health, a slider over it, and pause, step, live. */
+import { $, h, icon } from "./dom.js";
+import { STEPS, STEP_MS } from "./history.js";
+import { PALETTES } from "./colours.js";
+import { LOOK_ORDER } from "./states.js";
+import { clock } from "./text.js";
+/** @import { App } from "./main.js" */
+
+export class Timeline {
+  /** @param {App} app */
+  constructor(app) {
+    this.app = app;
+    this.strip = h("canvas", { class: "strip", "aria-hidden": "true" });
+    this.slider = h("input", { type: "range", min: String(1 - STEPS), max: "0", value: "0", step: "1", "aria-label": "Moment of the last hour",
+      oninput: () => this.to(Number(this.slider.value)) });
+    this.pause = this.button("pause", "Hold this moment", () => (app.past === null ? this.to(0, true) : app.travel(null)));
+    this.label = h("output", { class: "when" });
+    this.back = h("button", { type: "button", class: "now", onclick: () => app.travel(null) }, "Back to live");
+    $("timeline").replaceChildren(
+      this.button("back", "One step back (5 s)", () => this.to(Number(this.slider.value) - 1)), this.pause,
+      this.button("forward", "One step forward (5 s)", () => this.to(Number(this.slider.value) + 1)),
+      h("div", { class: "track" }, this.strip, this.slider), this.label, this.back);
+    this.drawn = "";
+  }
+
+  /** @param {string} name @param {string} label @param {()=>void} press */
+  button(name, label, press) {
+    return h("button", { type: "button", class: "tool small", "aria-label": label, title: label, onclick: press }, icon(name));
+  }
+
+  /** @param {number} offset in steps, 0 for the newest @param {boolean} [hold] stay at the newest instead of going live */
+  to(offset, hold = false) {
+    const { history } = this.app;
+    const at = Math.max(history.first, Math.min(history.step, history.step + offset));
+    if (offset >= 0 && !hold) this.app.travel(null);
+    else this.app.travel(at);
+  }
+
+  update() {
+    const { history, past, theme } = this.app;
+    const age = past === null ? 0 : history.step - past;
+    this.slider.value = String(-age);
+    const text = past === null ? "live now" : `−${clock((age * STEP_MS) / 1000)}`;
+    this.slider.setAttribute("aria-valuetext", past === null ? "live" : `${clock((age * STEP_MS) / 1000)} minutes ago`);
+    if (this.label.textContent !== text) this.label.textContent = text;
+    this.back.hidden = past === null;
+    this.pause.setAttribute("aria-pressed", String(past !== null));
+    const span = history.step - history.first + 1;
+    this.slider.title = history.seeded || span >= STEPS ? "The last hour, in steps of 5 s" : `Known since this page was opened, ${clock((span * STEP_MS) / 1000)} min ago`;
+    const sig = `${history.step}${theme}${this.strip.clientWidth}${history.first}`;
+    if (sig !== this.drawn) this.draw(sig);
+  }
+
+  /** @param {string} sig */
+  draw(sig) {
+    this.drawn = sig;
+    const { history, theme } = this.app;
+    const palette = PALETTES[theme];
+    const dpr = Math.min(2, window.devicePixelRatio || 1);
+    const [w, tall] = [this.strip.clientWidth, 14];
+    if (!w) return;
+    this.strip.width = w * dpr;
+    this.strip.height = tall * dpr;
+    const pen = this.strip.getContext("2d");
+    if (!pen) return;
+    pen.scale(dpr, dpr);
+    pen.globalAlpha = 0.5;
+    pen.fillStyle = palette.line;
+    pen.fillRect(0, tall - 1, w, 1);
+    const columns = Math.min(w, STEPS);
+    for (let c = 0; c < columns; c += 1) {
+      // Each column shows the worst of its steps, so that a short outage is not averaged away.
+      let worst = [0, 0, 0, 0, 0];
+      const [a, b] = [Math.floor((c * STEPS) / columns), Math.floor(((c + 1) * STEPS) / columns)];
+      for (let i = a; i < Math.max(b, a + 1); i += 1) {
+        const census = history.census(history.step - STEPS + 1 + i);
+        if (census.some(Boolean) && census[0] >= worst[0]) worst = census;
+      }
+      const all = worst.reduce((x, y) => x + y, 0);
+      if (!all) continue;
+      let y = 0;
+      LOOK_ORDER.forEach((look, i) => {
+        const part = (worst[i] / all) * tall;
+        pen.fillStyle = palette.looks[look];
+        pen.globalAlpha = look === "healthy" ? 0.45 : 1;
+        if (worst[i]) pen.fillRect((c * w) / columns, y, Math.ceil(w / columns), Math.max(part, 2));
+        y += part;
+      });
+    }
+  }
+}
