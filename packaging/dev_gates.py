@@ -58,7 +58,8 @@ def bench(args: Sequence[str]) -> int:
     missing = dev_system.provide([dev_system.NGINX, dev_system.WRK])
     if missing:
         raise Failure("\n".join(missing))
-    return dev_venv.become(VENV, [str(script), *args])
+    os.chdir(script.parents[1])  # `-m` looks for the package where it is started
+    return dev_venv.become(VENV, ["-m", "bench.run", *args])
 
 
 def chosen(gates: Sequence[Gate], only: Sequence[str]) -> list[Gate]:
@@ -141,6 +142,8 @@ def _provide(names: Iterable[str], *, strict: bool) -> None:
         wanted.append(dev_system.NPM)
     if has_browser_tests:
         wanted.append(dev_system.CHROMIUM)
+    if "pytest" in names and sys.platform == "linux":
+        wanted.extend(dev_system.TRAY)
     missing = dev_system.provide(wanted)
     if dev_system.NPM in wanted and dev_system.NPM.is_here:
         dev_npm.ensure()

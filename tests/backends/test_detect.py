@@ -36,11 +36,11 @@ OLLAMA = {
     "/v1/models": answer(models("library")),
 }
 VLLM = {"/v1/models": answer(models("vllm"), Server="uvicorn"), "/version": answer({"version": "0.11.0"})}
-_PYTHON = {"Server": "BaseHTTP/0.6 Python/3.11.7"}
+_PYTHON = "BaseHTTP/0.6 Python/3.11.7"
 MLX = {
-    "/v1/models": answer(models(), http="1.0", **_PYTHON),
-    "/health": answer({"status": "ok"}, http="1.0", **_PYTHON),
-    "*": answer(b"Not Found", 404, http="1.0", **_PYTHON),
+    "/v1/models": answer(models(), http="1.0", Server=_PYTHON),
+    "/health": answer({"status": "ok"}, http="1.0", Server=_PYTHON),
+    "*": answer(b"Not Found", 404, http="1.0", Server=_PYTHON),
 }
 LM_STUDIO = {
     "/v1/models": answer(models("organization_owner"), X_Powered_By="Express"),
@@ -153,7 +153,7 @@ async def test_a_hanging_port_delays_no_other_and_costs_a_second_and_a_half_at_m
             await stack.enter_async_context(scripted({"/v1/models": NOT_FOUND, "*": HANG})) for _ in range(3)
         ]
         server = await stack.enter_async_context(scripted(LLAMACPP))
-        ports = {each.port: USUAL[0] for each in (*hanging, *slow, server)}
+        ports: dict[int, Sequence[Kind]] = {each.port: USUAL[0] for each in (*hanging, *slow, server)}
         start = monotonic()
         (found,) = await detector(ports).scan()
         assert found.url == server.url

@@ -10,10 +10,11 @@ from typing import cast
 
 import msgspec
 import uvloop
-from gauge import Used, used
 from msgspec import Struct
-from subjects import LOAD_CORE, Subject
-from upstream import DELTA
+
+from bench.gauge import Used, used
+from bench.subjects import LOAD_CORE, Subject
+from bench.upstream import DELTA
 
 SMALL = '{"model": "m", "messages": [{"role": "user", "content": "Say hello, and keep it short, please."}]}'
 STREAM = '{"model": "m", "stream": true, "messages": [{"role": "user", "content": "Say hello."}]}'
@@ -81,8 +82,9 @@ def paced(subject: Subject, streams: int, chunks: int) -> Paced:
     """Open that many streams and read them to their ends; run in a process of its own, on the load's core."""
     before = used(*subject.pids) if subject.pids else None
     wish = msgspec.json.encode([subject.port, streams, chunks, subject.headers]).decode()
-    command = ["taskset", "-c", str(LOAD_CORE), sys.executable, __file__, wish]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    command = ["taskset", "-c", str(LOAD_CORE), sys.executable, "-m", "bench.load", wish]
+    tests = Path(__file__).parents[1]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tests).stdout
     spent = used(*subject.pids).since(before) if before else Used(0.0, 0, 0)
     arrived = int(said)
     return Paced(arrived, streams * chunks, spent.cpu_s * 1e6 / max(arrived, 1), spent.rss)
@@ -105,7 +107,7 @@ class Reader(asyncio.Protocol):
         if data.endswith(b"0\r\n\r\n"):
             self._transport.close()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         if not self.done.done():
             self.done.set_result(None)
 

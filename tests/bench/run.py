@@ -12,10 +12,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from load import SMALL, STREAM, Paced, Sample, idle, paced, wrk
 from rich.console import Console
 from rich.table import Table
-from subjects import Subject, litellm, meshlight, nginx, upstream
+
+from bench.load import SMALL, STREAM, Paced, Sample, idle, paced, wrk
+from bench.subjects import Subject, litellm, meshlight, nginx, upstream
 
 CONNECTIONS = (1, 16, 64)
 console = Console()
@@ -57,7 +58,7 @@ def whole_answers(subjects: Sequence[Subject], body: str, title: str, arguments:
         console.print(table)
         if "LiteLLM" in result:
             ratio = result["meshlight"].rate / result["LiteLLM"].rate
-            console.print(f"  Meshlight serves {ratio:.0f} × LiteLLM's requests/s.")
+            console.print(f"  Meshlight serves {ratio:.0f} times LiteLLM's requests/s.")
 
 
 def paced_streams(subjects: Sequence[Subject], arguments: argparse.Namespace) -> None:
@@ -105,7 +106,8 @@ def at_rest(arguments: argparse.Namespace) -> None:
             ports = [stack.enter_context(upstream(folder)) for _ in range(min(count, 5))]
             targets = [ports[n % len(ports)] for n in range(count)] if count <= 5 else many(stack, folder, count)
             subject = stack.enter_context(meshlight(folder, targets))
-            spent = idle(subject, 6.0) and idle(subject, arguments.rest)
+            idle(subject, 6.0)  # the start settles first
+            spent = idle(subject, arguments.rest)
             table.add_row(
                 str(count),
                 f"{spent.cpu_s * 100:.2f}",
@@ -122,7 +124,7 @@ def many(stack: ExitStack, folder: Path, count: int) -> list[int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
-    parser.add_argument("--peers", action="store_true", help="also run LiteLLM's proxy (installs it into its own venv)")
+    parser.add_argument("--peers", action="store_true", help="also LiteLLM's proxy, in a venv of its own")
     parser.add_argument("--quick", action="store_true", help="one short round of everything")
     parser.add_argument("--only", choices=("json", "stream", "paced", "models", "rest"), help="one part alone")
     arguments = parser.parse_args()

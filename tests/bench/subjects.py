@@ -141,7 +141,7 @@ def litellm(folder: Path, target: int) -> Iterator[Subject]:
         "litellm_settings:\n  telemetry: false\n"
     )
     port = free_port()
-    command = [str(program), "--config", str(config), "--port", str(port), "--host", "127.0.0.1", "--num_workers", "1"]
+    command = [str(program), "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
     with running(command, GATEWAY_CORE, folder / "litellm.log", LITELLM_LOCAL_MODEL_COST_MAP="True") as process:
         wait_until_it_answers(port, "/v1/models", {}, 120.0)
         yield Subject("LiteLLM", port, (process.pid,))

@@ -1,5 +1,7 @@
 """Health follows from facts: it never flaps on a single lost packet, and always says why."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,4 +161,4 @@ def test_health_never_flaps(results: list[bool]) -> None:
         old, health = health, observe(health, Answered() if good else Failed(REFUSED), place, "machine")
         if old.state != health.state:
             changes.append(place)
-    assert all(later - earlier >= 2 for earlier, later in zip(changes, changes[1:], strict=False))
+    assert all(later - earlier >= 2 for earlier, later in pairwise(changes))
