@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import httpx
 
 from meshlight.backends.address import parse_address, ring_of
-from meshlight.demo.engine import Engine
+from meshlight.domain.backend import Kind
 from meshlight.domain.config import HOST
 from meshlight.gateway.listen import bind
 from meshlight.keeper import Keeper
@@ -23,20 +23,42 @@ WAIT_S = 10.0
 IN_ORDER = 'routing.policy = "priority"'
 
 
+class Server(Protocol):
+    """What a node needs to know of a backend: most are demo engines."""
+
+    name: str
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def url(self) -> str: ...
+
+
 class Node:
     """`async with Node(tmp_path, [engine]) as node:` is a running service with these backends, all checked once.
 
     `http` is a client with the local key; `url` is where it listens. Engines are backends under their names; with
-    `IN_ORDER` as `extra`, requests try them in the order given.
+    `IN_ORDER` as `extra`, requests try them in the order given. A home that has a configuration already keeps it,
+    as after a restart. With `discovery`, engines are looked for on `ports`.
     """
 
     def __init__(
-        self, home: Path, engines: Sequence[Engine] = (), extra: str = "", *, discovery: bool = False
+        self,
+        home: Path,
+        engines: Sequence[Server] = (),
+        extra: str = "",
+        *,
+        discovery: bool = False,
+        ports: Sequence[int] = (),
+        ping_s: float = 15.0,
     ) -> None:
         self._places = Places.under(config_dir=home, state_dir=home, log_dir=home)
         self._engines = engines
         self._extra = extra
         self._discovery = discovery
+        self._ports: dict[int, tuple[Kind, ...]] = dict.fromkeys(ports, ())
+        self._ping_s = ping_s
         self._stop = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self.service: Service
@@ -58,14 +80,16 @@ class Node:
             f'url = "{engine.url}"\npriority = {place}\n'
             for place, engine in enumerate(self._engines)
         ]
-        self._places.config_file.write_text(self._extra + "\n" + "\n".join(entries), encoding="utf-8")
+        if not self._places.config_file.exists():
+            self._places.config_file.write_text(self._extra + "\n" + "\n".join(entries), encoding="utf-8")
         file = ConfigFile(self._places.config_file, lambda url: ring_of(parse_address(url)))
         config, fault = file.load_or_last_good()
         key = LocalKey.open(self._places.key_file, {})
         self.key = key.reveal()
         secrets = Secrets(file=self._places.secrets_file, insecure=True, environ={})
         keeper = Keeper(file, secrets, config, fault, allows_discovery=self._discovery)
-        self.service = Service(keeper, file, key, bind(HOST, 0))
+        sock = bind(HOST, 0)
+        self.service = Service(keeper, file, key, sock, ports=self._ports, ping_s=self._ping_s)
         ready = asyncio.Event()
         self._running = asyncio.create_task(self.service.run(self._stop, ready.set))
         await asyncio.wait_for(ready.wait(), WAIT_S)
@@ -89,7 +113,7 @@ class Node:
     async def refresh(self) -> None:
         """Have every backend checked, and wait until it is."""
         answer = await self.http.post("/mesh/refresh?wait=true")
-        assert answer.status_code == 202, answer.text
+        assert answer.is_success, answer.text
 
     async def chat(self, model: str = "llama-3.2-3b", **fields: Any) -> httpx.Response:
         """Ask a short question."""

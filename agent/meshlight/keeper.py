@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 
-from msgspec import UnsetType
 from msgspec.structs import replace
 
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config
-from meshlight.domain.errors import ConfigError, MeshlightError
+from meshlight.domain.errors import ConfigError, SecretError
 from meshlight.gateway.settings import SettingsPatch
 from meshlight.store.config import ConfigFile
 from meshlight.store.secrets import Secrets
@@ -32,11 +32,14 @@ class Keeper:
         self._file = file
         self._secrets = secrets
         self._config = config
+        self._with_secret = _with_secret(config)
         self._error = error
         self._notices: dict[str, str] = {}
         self._allows_discovery = allows_discovery
         self.follow: Callable[[Config], None] = lambda _: None
-        """Called with each new configuration; main sets it once the mesh is built."""
+        """Called with each new configuration; the service sets it once the mesh is built."""
+        self.tell: Callable[[], None] = lambda: None
+        """Called when the name or the notices are others than before."""
 
     @property
     def config(self) -> Config:
@@ -47,6 +50,11 @@ class Keeper:
     def config_file(self) -> str:
         """The path of the configuration file."""
         return str(self._file.path)
+
+    @property
+    def name(self) -> str:
+        """How this node calls itself: what the user said, or else the host's name."""
+        return self._config.name or socket.gethostname()
 
     @property
     def looks_for_engines(self) -> bool:
@@ -60,27 +68,37 @@ class Keeper:
 
     def notice(self, topic: str, text: str) -> None:
         """Show a sentence to the user from now on; an empty one takes it back."""
+        if text == self._notices.get(topic, ""):
+            return
         if text:
             self._notices[topic] = text
         else:
-            self._notices.pop(topic, None)
+            del self._notices[topic]
+        self.tell()
 
     def reload(self, result: Config | ConfigError) -> None:
         """Follow a file that was changed by hand; a broken one leaves all as it is, and is told."""
         if isinstance(result, ConfigError):
-            self._error = result
             log.warning("%s", _broken(result))
-            return
-        self._error = None
-        self._take(result)
+            self._error = result
+            self.tell()
+        else:
+            self._take(result)
 
     async def secret(self, backend_id: str) -> str | None:
         """Return a backend's secret; SecretError when it can't be read."""
-        kept = any(backend.has_secret for backend in self._config.backends if backend.id == backend_id)
-        if not kept and not self._secrets.in_environment(backend_id):
+        if backend_id not in self._with_secret and not self._secrets.in_environment(backend_id):
             return None
         found = await self._secrets.get(backend_id)
         return None if found is None else found.reveal()
+
+    def when_unlocked(self, then: Callable[[], None]) -> None:
+        """Have `then` called when a keyring that was locked is open again."""
+        self._secrets.on_unlocked = then
+
+    def retry_secrets(self) -> None:
+        """Ask the keyring anew at the next need."""
+        self._secrets.retry()
 
     async def put_backend(self, backend: Backend) -> None:
         """Write a backend down."""
@@ -88,42 +106,58 @@ class Keeper:
 
     async def remove_backend(self, backend_id: str) -> None:
         """Strike a backend out, and forget its secrets."""
+        has_secret = backend_id in self._with_secret
         await self._edit(lambda: self._file.remove_backend(backend_id))
-        try:
-            await self._secrets.remove_all(backend_id)
-        except MeshlightError as error:
-            log.warning("The secrets of %s could not be removed: %s", backend_id, error.title)
+        if has_secret:
+            try:
+                await self._secrets.remove_all(backend_id)
+            except SecretError as error:
+                log.warning("The secrets of %s could not be removed: %s", backend_id, error.title)
 
     async def put_secret(self, backend_id: str, secret: str) -> None:
         """Keep a backend's secret."""
         await self._secrets.set(backend_id, secret)
 
+    async def remove_secret(self, backend_id: str) -> None:
+        """Forget a backend's secret."""
+        await self._secrets.remove(backend_id)
+
     async def ignore(self, url: str) -> None:
         """Never list a found engine at this URL again."""
-        old = self._config.discovery
-        if url not in old.ignored:
-            await self._edit(lambda: self._file.set_discovery(replace(old, ignored=(*old.ignored, url))))
+
+        def ignoring(old: Config) -> Config:
+            ignored = tuple(dict.fromkeys((*old.discovery.ignored, url)))
+            return replace(old, discovery=replace(old.discovery, ignored=ignored))
+
+        await self._edit(lambda: self._file.change(ignoring))
 
     async def set(self, patch: SettingsPatch) -> None:
-        """Write changed settings down and follow them."""
-        if not isinstance(patch.routing, UnsetType):
-            routing = patch.routing
-            await self._edit(lambda: self._file.set_routing(routing))
-        if not isinstance(patch.discovery, UnsetType):
-            discovery = patch.discovery
-            await self._edit(lambda: self._file.set_discovery(discovery))
-        if not isinstance(patch.require_key, UnsetType):
-            require_key = patch.require_key
-            await self._edit(lambda: self._file.set_value("require_key", require_key))
+        """Write changed settings down and follow them: all of them, or where one can't be, none."""
+        await self._edit(lambda: self._file.change(patch.on))
+
+    def close(self) -> None:
+        """Wipe the secrets from memory."""
+        self._secrets.close()
 
     async def _edit(self, change: Callable[[], Config]) -> None:
-        self._take(await asyncio.to_thread(change))
+        await asyncio.to_thread(change)
+        # Of two edits at once the later one may be told of first, so not what this one gave is taken.
+        self._take(self._file.last_good)
 
     def _take(self, config: Config) -> None:
+        was_told = (self.name, self._error)
+        self._error = None
         if config != self._config:
             self._config = config
+            self._with_secret = _with_secret(config)
             self.follow(config)
+        if was_told != (self.name, None):
+            self.tell()
+
+
+def _with_secret(config: Config) -> frozenset[str]:
+    return frozenset(backend.id for backend in config.backends if backend.has_secret)
 
 
 def _broken(error: ConfigError) -> str:
-    return f"The configuration can't be read, so the last good one is in force: {error.title} {error.hint}".strip()
+    return f"The configuration can't be read: {error.title} {error.hint}".strip()

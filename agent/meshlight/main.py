@@ -7,8 +7,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -71,6 +72,8 @@ def _serve_alone(options: ServeOptions, places: Places) -> int:
 
     file = ConfigFile(places.config_file, lambda url: ring_of(parse_address(url)))
     config, fault = file.load_or_last_good()
+    if fault is not None:
+        _say(f"{file.path}: {fault.title} {fault.hint}".strip())
     sock = bind(HOST, config.port if options.port is None else options.port)
     raise_file_limit()
     key = LocalKey.open(places.key_file)
@@ -167,9 +170,12 @@ def _stop_with_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> N
     if os.environ.get("MESHLIGHT_PARENT") != "stdin":
         return
 
-    def watch(stdin: BinaryIO) -> None:
-        while stdin.read(4096):
-            pass
-        loop.call_soon_threadsafe(stop.set)
+    def watch(stdin: int) -> None:
+        # Not by sys.stdin: a thread that waits in it when the interpreter ends brings that down with an abort.
+        with suppress(OSError):
+            while os.read(stdin, 4096):
+                pass
+        with suppress(RuntimeError):  # the loop may have ended meanwhile
+            loop.call_soon_threadsafe(stop.set)
 
-    threading.Thread(target=watch, args=(sys.stdin.buffer,), name="parent", daemon=True).start()
+    threading.Thread(target=watch, args=(sys.stdin.fileno(),), name="parent", daemon=True).start()

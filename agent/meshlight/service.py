@@ -6,17 +6,18 @@ import hashlib
 import secrets as tokens
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from meshlight import __version__
 from meshlight.backends.address import Address
 from meshlight.backends.detect import Detector
 from meshlight.backends.upstream import Upstream
+from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.config import HOST, Config
 from meshlight.domain.view import RouterView
 from meshlight.gateway.app import Faces, Identity, build_app
 from meshlight.gateway.catalog import Catalog
-from meshlight.gateway.events import Events
+from meshlight.gateway.events import PING_S, Events
 from meshlight.gateway.inference import Inference
 from meshlight.gateway.metrics import Metrics
 from meshlight.gateway.page import Page, web_folder
@@ -27,13 +28,15 @@ from meshlight.gateway.trial import Trial
 from meshlight.keeper import Keeper
 from meshlight.mesh.discovery import Discovery
 from meshlight.mesh.feed import Feed
+from meshlight.mesh.history import History
 from meshlight.mesh.hub import EventHub
 from meshlight.mesh.links import Links
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.refresh import Refresher
-from meshlight.mesh.registry import Change, Registry
+from meshlight.mesh.registry import Registry
 from meshlight.mesh.roster import Roster
 from meshlight.mesh.traffic import Traffic
+from meshlight.mesh.upkeep import Upkeep
 from meshlight.store.config import ConfigFile
 from meshlight.store.key import LocalKey
 from meshlight.store.watch import ConfigWatch
@@ -45,9 +48,21 @@ PROBES_REST_S = 30.0
 
 
 class Service:
-    """The whole service on one bound socket; made and run inside the event loop."""
+    """The whole service on one bound socket; made and run inside the event loop.
 
-    def __init__(self, keeper: Keeper, file: ConfigFile, key: LocalKey, sock: socket.socket) -> None:
+    Engines are looked for on `ports` (the usual ones if None); the event streams ping every `ping_s` seconds.
+    """
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        file: ConfigFile,
+        key: LocalKey,
+        sock: socket.socket,
+        *,
+        ports: Mapping[int, Sequence[Kind]] | None = None,
+        ping_s: float = PING_S,
+    ) -> None:
         clock = time.monotonic
         later = asyncio.get_running_loop().call_later
         self._sock = sock
@@ -62,17 +77,18 @@ class Service:
 
         self._keeper = keeper
         self._sessions = Sessions(clock)
-        self._hub = EventHub()
+        # Later than every number of an earlier start, so that no reader of that one is taken for one of this.
+        self._hub = EventHub(first=int(time.time() * 1000))
         self._traffic = Traffic()
         self._registry = Registry(clock)
-        self._links = Links(self._keeper.secret, self._upstream, self._probes)
+        self._links = Links(self._keeper, self._upstream, self._probes)
         self._prober = Prober(
             self._registry, self._links, clock, later, lambda i: self._traffic.load.get(i, 0) > 0
         )
         self._roster = Roster(self._registry, self._links, self._prober, self._keeper, self._upstream)
         self._discovery = Discovery(
             self._registry,
-            Detector(self._upstream, clock=clock),
+            Detector(self._upstream, ports, clock=clock),
             clock,
             later,
             lambda: self._keeper.config.discovery.ignored,
@@ -80,17 +96,22 @@ class Service:
         self._feed = Feed(
             self._registry, self._traffic, self._hub, clock, later, self._router_view, self._keeper.notices
         )
+        history = History(self._registry, clock)
         self._refresher = Refresher(self._registry, self._prober, self._feed, self._discovery.look)
-        self._registry.listen(self._attend)
+        upkeep = Upkeep(self._registry, self._links, self._prober, self._traffic)
+        keeper.when_unlocked(upkeep.try_secrets)
+        self._events = Events(self._hub, ping_s)
         self._catalog = Catalog(self._registry, int(time.time()))
         relay = Relay(self._registry, self._links, self._prober, self._traffic, clock, self._node_id)
         self._watch = ConfigWatch(file, later, self._keeper.reload)
         self._keeper.follow = self._follow
+        self._keeper.tell = self._hub.restart
+        self._keeper.notice("key", " ".join(key.notices))
         self._follow(keeper.config)
         self._app = build_app(
             Faces(
                 inference=Inference(relay, self._catalog),
-                events=Events(self._hub),
+                events=self._events,
                 page=Page(web_folder(), self._sessions),
                 metrics=Metrics(self._feed.view),
                 sessions=self._sessions,
@@ -101,6 +122,7 @@ class Service:
                 require_key=lambda: self._keeper.config.require_key,
                 knowledge={
                     "feed": self._feed,
+                    "history": history,
                     "registry": self._registry,
                     "traffic": self._traffic,
                     "prober": self._prober,
@@ -126,7 +148,7 @@ class Service:
 
         try:
             await serve(
-                self._app, [self._sock], stop=stop, ready=start, ending=self._end_streams, lifespan="off"
+                self._app, [self._sock], stop=stop, ready=start, ending=self._events.close, lifespan="off"
             )
         finally:
             self._watch.stop()
@@ -134,9 +156,7 @@ class Service:
             await self._refresher.close()
             await self._prober.close()
             self._links.close()
-
-    async def _end_streams(self) -> None:
-        self._hub.close()
+            self._keeper.close()
 
     def _probes(self, address: Address) -> Upstream:
         return Upstream(address, own=self._own, idle_expiry_s=PROBES_REST_S)
@@ -146,33 +166,18 @@ class Service:
 
     def _follow(self, config: Config) -> None:
         """Bring everything to what the configuration says now."""
-        self._roster.follow(config)
+        unknown = self._roster.follow(config)
+        self._keeper.notice("kinds", _left_out(unknown))
         self._catalog.forget()
         if self._keeper.looks_for_engines:
             self._discovery.start()
         else:
             self._discovery.stop()
 
-    def _attend(self, change: Change) -> None:
-        """Keep links, probes and counts in step with the list of backends."""
-        for backend_id in change.removed:
-            self._prober.unwatch(backend_id)
-            self._links.remove(backend_id)
-            self._traffic.forget(backend_id)
-        for backend_id in change.shape:
-            backend = self._registry.node(backend_id).backend
-            old = self._links.get(backend_id)
-            if self._links.put(backend) is not old:
-                self._prober.unwatch(backend_id)
-            if backend.enabled:
-                self._prober.watch(backend_id)
-            else:
-                self._prober.unwatch(backend_id)
-
     def _router_view(self) -> RouterView:
         return RouterView(
             node_id=self._node_id,
-            name=self._keeper.config.name or socket.gethostname(),
+            name=self._keeper.name,
             version=__version__,
             status="running",
             uptime_s=round(self._clock() - self._started, 1),
@@ -180,8 +185,15 @@ class Service:
         )
 
 
+def _left_out(backends: Sequence[Backend]) -> str:
+    if not backends:
+        return ""
+    said = ", ".join(f"{backend.name} ({backend.kind})" for backend in backends)
+    return f"Backends of a kind that this version can't speak to yet are left out: {said}."
+
+
 def _settle_memory() -> None:
-    """Tell the collector that what was made at the start stays: or it would walk through all of it, again and again."""
+    """Tell the collector that what was made at the start stays, or it would walk through it again and again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 10, 10)

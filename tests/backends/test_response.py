@@ -35,6 +35,17 @@ async def test_a_waiting_reader_is_woken_once_for_all_pieces() -> None:
     assert response.unread == 0
 
 
+async def test_a_waiting_reader_is_not_ended_by_bytes_that_are_framing_alone() -> None:
+    response = Tap().response
+    reading = asyncio.create_task(response.read())
+    await asyncio.sleep(0)
+    response.wake()  # the length of a chunk came, the chunk did not
+    await asyncio.sleep(0)
+    response.feed(b"a")
+    response.wake()
+    assert await reading == b"a"
+
+
 async def test_a_waiting_reader_gets_the_clean_end() -> None:
     response = Tap().response
     reading = asyncio.create_task(response.read())

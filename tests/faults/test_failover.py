@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from node import IN_ORDER, Node
 
 from meshlight.demo.engine import Engine
+from node import IN_ORDER, Node
 
 FAULTS: list[tuple[str, dict[str, Any]]] = [
     ("refuse", {}),
@@ -21,6 +21,8 @@ FAULTS: list[tuple[str, dict[str, Any]]] = [
     ("status", {"status": 429, "retry_after_s": 30}),
     ("status", {"status": 401}),
     ("status", {"status": 404}),
+    ("status", {"status": 501}),
+    ("html", {}),
     ("loading", {}),
 ]
 

@@ -1,6 +1,7 @@
 """A request body passes byte for byte, except for the value of `model`."""
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -33,7 +34,9 @@ def test_model_and_stream_are_read_and_the_rest_is_left_alone() -> None:
         (b"[]", "not the JSON"),
         (b'{"model": 7}', "not the JSON"),
         (b'{"model": "m"', "not the JSON"),
-        (b'{"model": "m", "stream": "yes"}', "not the JSON"),
+        (b'\xef\xbb\xbf{"model": "m"}', "not the JSON"),
+        (b'["\\ud83d"]', "not the JSON"),
+        (b'{"model": 7, "x": "\\ud83d"}', "not the JSON"),
         (b"\xff\xfe", "not the JSON"),
         (b'{"x": ' + b"[" * 200_000 + b"]" * 200_000 + b', "model": "m"}', "nested too deeply"),
         (b"{}", "names no model"),
@@ -44,6 +47,33 @@ def test_model_and_stream_are_read_and_the_rest_is_left_alone() -> None:
 def test_a_body_that_cannot_be_routed_is_refused_with_the_reason(body: bytes, said: str) -> None:
     with pytest.raises(BadRequest, match=said):
         read_head(body, JSON)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model": "m", "x": "half an emoji \\ud83d"}',
+        b'{"model": "m", "\\ud83d": 1}',
+        b'{"model": "m", "temperature": NaN}',
+        b'{"model": "m", "stream": "yes", "store": 1}',
+        b'{"model": "m", "x": "\xff"}',
+    ],
+)
+def test_what_is_odd_but_can_be_routed_is_the_backends_affair(body: bytes) -> None:
+    head = read_head(body, JSON)
+    assert (head.model, head.stream, head.store) == ("m", False, False)
+    assert with_model(body, JSON, "n") == body.replace(b'"m"', b'"n"')
+
+
+@pytest.mark.parametrize("filler", [b"x" * 3_000_000, b'\\n\\"[' * 600_000])
+def test_a_long_text_costs_no_more_memory_than_it_has(filler: bytes) -> None:
+    body = b'{"messages": ["' + filler + b'"], "model": "m"}'
+    tracemalloc.start()
+    try:
+        assert with_model(body, JSON, "n") == body[:-4] + b'"n"}'
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(body)
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
@@ -71,11 +101,12 @@ def test_a_key_written_with_escapes_and_a_repeated_key_are_found_too() -> None:
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
+    max_leaves=12,
 )
 
 
-@given(st.dictionaries(st.text(), VALUES), st.text(min_size=1), st.booleans())
+@given(st.dictionaries(st.text(max_size=9), VALUES, max_size=5), st.text(min_size=1), st.booleans())
 def test_any_json_body_keeps_everything_else(fields: dict[str, object], model: str, ascii_only: bool) -> None:
     text = json.dumps(fields | {"model": "old"}, ensure_ascii=ascii_only)
     body = text.encode("utf-8", "surrogatepass" if ascii_only else "replace")

@@ -1,6 +1,6 @@
 """Credentials and hop-by-hop headers end at the gateway, in both directions."""
 
-from meshlight.gateway.headers import to_backend, to_client
+from meshlight.gateway.headers import is_page, request_id, to_backend, to_client
 
 
 def test_the_callers_credentials_never_reach_a_backend() -> None:
@@ -50,3 +50,15 @@ def test_a_backend_can_neither_set_a_cookie_nor_open_this_origin() -> None:
         (b"x-content-type-options", b"nosniff"),
         (b"x-meshlight-backend", b"a"),
     ]
+
+
+def test_each_request_has_an_id_of_its_own() -> None:
+    ids = {request_id()[1] for _ in range(100)}
+    assert len(ids) == 100
+    assert all(made.startswith(b"req_") for made in ids)
+
+
+def test_a_web_page_says_that_it_is_one() -> None:
+    assert is_page([(b"x", b"text/html"), (b"content-type", b"TEXT/html;charset=utf-8")])
+    assert not is_page([(b"x", b"text/html"), (b"content-type", b"application/json")])
+    assert not is_page([])

@@ -24,6 +24,11 @@ def test_usage_before_a_megabyte_of_vectors_is_found() -> None:
     assert read(b'{"usage":{"prompt_tokens":7},"data":[' + b"0.1," * 250_000 + b"1]}") == (7, 0)
 
 
+def test_usage_at_the_head_is_found_when_it_comes_byte_by_byte() -> None:
+    head = b'{"usage":{"prompt_tokens":7},"data":['
+    assert read(*[bytes((byte,)) for byte in head], b"0.1," * 250_000, b"1]}") == (7, 0)
+
+
 def test_the_last_usage_of_a_stream_counts() -> None:
     first = b'data: {"usage":{"prompt_tokens":7,"completion_tokens":1}}\n\n'
     last = b'data: {"usage":{"prompt_tokens":7,"completion_tokens":9}}\n\ndata: [DONE]\n\n'

@@ -1,9 +1,8 @@
 """Events are numbered; whoever misses one gets the whole picture instead."""
 
 from mesh.stage import Stage, backend, read
-
 from meshlight.domain.health import Answered
-from meshlight.mesh.hub import BEHIND
+from meshlight.mesh.hub import BEHIND, KEPT_BYTES
 
 
 async def test_a_new_reader_starts_with_a_snapshot_and_goes_on_with_the_next_number() -> None:
@@ -43,7 +42,7 @@ async def test_events_that_nobody_heard_are_a_gap() -> None:
     stage.registry.put(backend("b"))
     [(_, name, data)] = await read(stage.hub.subscribe(seq))
     assert name == "snapshot"
-    assert len(data["backends"]) == 2  # type: ignore[arg-type]
+    assert len(data["backends"]) == 2
 
 
 async def test_a_number_from_the_future_gets_a_snapshot() -> None:
@@ -69,3 +68,57 @@ async def test_the_end_of_the_service_ends_every_stream() -> None:
     stage.hub.close()
     assert await reader.next() is None
     assert await stage.hub.subscribe(None).next() is None
+
+
+async def test_what_making_a_snapshot_brings_out_does_not_follow_it_again() -> None:
+    stage = Stage()
+    stage.registry.put(backend("a"))
+    reader = stage.hub.subscribe(None)
+    other = stage.hub.subscribe(None)
+    await read(other)
+    stage.traffic.reserve("a", "m").close("ok")
+    [(seq, _, data)] = await read(reader)
+    assert data["backends"][0]["requests"]["successful"] == 1
+    assert [name for _, name, _ in await read(other)] == ["traffic"]
+    stage.registry.put(backend("b"))
+    assert [number for number, _, _ in await read(reader)] == [seq + 1]
+
+
+async def test_what_no_event_tells_of_gives_everybody_a_new_snapshot() -> None:
+    stage = Stage()
+    reader, away = stage.hub.subscribe(None), stage.hub.subscribe(None)
+    await read(reader)
+    [(last, _, _)] = await read(away)
+    stage.hub.unsubscribe(away)
+    stage.registry.put(backend("a"))
+    stage.hub.restart()
+    [(seq, name, _)] = await read(reader)
+    assert (seq, name) == (last + 2, "snapshot")
+    assert [name for _, name, _ in await read(stage.hub.subscribe(last))] == ["snapshot"]
+    stage.registry.put(backend("b"))
+    assert [number for number, _, _ in await read(reader)] == [seq + 1]
+
+
+async def test_large_events_are_counted_by_their_bytes() -> None:
+    stage = Stage()
+    slow, awake = stage.hub.subscribe(None), stage.hub.subscribe(None)
+    await read(slow)
+    await read(awake)
+    stage.registry.put(backend("a"))
+    last = stage.hub.seq
+    for number in range(60):
+        stage.registry.apply("a", Answered(), tuple(f"{number}-{n:05}" for n in range(10_000)))
+        await read(awake)
+    assert stage.hub._kept_size <= KEPT_BYTES
+    assert [name for _, name, _ in await read(slow)] == ["snapshot"], (
+        "fewer than it may be behind, but larger"
+    )
+    assert [name for _, name, _ in await read(stage.hub.subscribe(last))] == ["snapshot"]
+
+
+async def test_the_numbers_of_another_start_are_not_those_of_this() -> None:
+    stage = Stage()
+    stage.hub.seq = 5_000
+    await read(stage.hub.subscribe(None))
+    stage.registry.put(backend("a"))
+    assert [name for _, name, _ in await read(stage.hub.subscribe(3))] == ["snapshot"]

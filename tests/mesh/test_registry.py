@@ -1,8 +1,8 @@
 """The registry is the single owner: facts in, immutable snapshots out."""
 
 import pytest
-from mesh.stage import Clock, backend
 
+from mesh.stage import Clock, backend
 from meshlight.domain.errors import NotFound
 from meshlight.domain.health import Answered, Failed, Unreached
 from meshlight.domain.reason import Reason
@@ -85,3 +85,17 @@ def test_switching_off_takes_its_models_out_and_on_again_checks_anew() -> None:
 def test_an_unknown_id_is_named() -> None:
     with pytest.raises(NotFound, match="'ghost'"):
         Registry(Clock()).node("ghost")
+
+
+def test_what_was_believed_is_forgotten_without_an_alarm_and_the_next_fact_decides() -> None:
+    registry = Registry(Clock())
+    registry.put(backend("a"))
+    registry.apply("a", Answered(), ("m",))
+    registry.apply("a", Unreached(DOWN))
+    changes = heard(registry)
+    registry.renew("a")
+    assert registry.node("a").health.state == "unknown"
+    assert registry.snapshot.routes == {"m": ("a",)}
+    assert [(c.shape, c.incident) for c in changes] == [(("a",), None)]
+    registry.apply("a", Answered())
+    assert registry.node("a").health.reason.code == "ok"

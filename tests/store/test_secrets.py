@@ -219,6 +219,36 @@ async def test_a_locked_keyring_is_left_alone_for_longer_each_time(secrets_with:
     assert asked == [1, 2, 2, 3]
 
 
+async def test_several_that_ask_a_locked_keyring_at_once_put_up_one_dialog(secrets_with: Made) -> None:
+    keyring = FailingKeyring(KeyringLocked())
+    secrets = secrets_with(keyring)
+    for times in (1, 2):
+        asked = [secrets.get(name) for name in ("one", "two", "three")]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert [getattr(error, "state", "") for error in found] == ["locked"] * 3
+        assert keyring.asked == times
+        secrets.retry()  # the user wants to know now
+
+
+async def test_an_unlocked_keyring_is_used_again_and_told_of_though_it_was_to_be_left_alone(
+    secrets_with: Made, clock: Clock
+) -> None:
+    keyring = FailingKeyring(KeyringLocked())
+    is_locked = True
+    secrets = secrets_with(keyring, is_locked=lambda _: is_locked, look_s=0.005)
+    unlocked = asyncio.Event()
+    secrets.on_unlocked = unlocked.set
+    with pytest.raises(SecretError):
+        await secrets.get("box")
+    is_locked = False
+    await asyncio.wait_for(unlocked.wait(), 5)
+    assert keyring.asked == 1
+    with pytest.raises(SecretError):
+        await secrets.get("box")
+    assert keyring.asked == 2
+    assert clock.now == 1000.0  # by no lapse of time
+
+
 async def test_an_error_that_is_remembered_names_the_backend_that_asks(secrets_with: Made) -> None:
     secrets = secrets_with(FailingKeyring(KeyringLocked("")))
     for backend_id in ("one", "two"):

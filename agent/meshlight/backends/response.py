@@ -1,7 +1,7 @@
 """A streaming answer: what has come, who waits for more, and how it ended."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -9,6 +9,8 @@ from msgspec import Struct
 from meshlight.domain.errors import UpstreamError
 
 Headers = Sequence[tuple[bytes, bytes]]
+Push = Callable[[bytes], bool]
+"""Takes a piece of a body and says whether it did; what it does not take is read."""
 
 HIGH_WATER = 256 * 1024
 """Bytes that may lie unread before the server is made to wait."""
@@ -53,6 +55,7 @@ class Response:
     __slots__ = (
         "_error",
         "_pieces",
+        "_push",
         "_source",
         "_waiter",
         "first_byte_at",
@@ -87,6 +90,7 @@ class Response:
         self._source: Source | None = source
         self._pieces: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None
+        self._push: Push | None = None
         self._error: UpstreamError | None = None
 
     @property
@@ -94,15 +98,18 @@ class Response:
         """Whether the body has come to its clean end, so that the next `read()` gives all that is left."""
         return self._source is None and self._error is None
 
-    async def read(self) -> bytes:
+    async def read(self, push: Push | None = None) -> bytes:
         """Return the body bytes that have come since the last call; `b""` at the clean end.
 
         Waits only when nothing has come. Raises ConnectionLost or BadReply once everything before the break
         was read. A cancelled read closes the connection.
+
+        With `push`, the pieces that come while this waits are handed to it as they come, which spares a turn of
+        the event loop for each; this returns with the first piece that `push` does not take, or with the last.
         """
         pieces = self._pieces
-        if not pieces and self._source is not None:
-            await self._more(self._source)
+        while not pieces and self._source is not None:  # what came may have been framing alone
+            await self._more(self._source, push)
         if not pieces:
             if self._error is not None:
                 raise self._error
@@ -123,10 +130,11 @@ class Response:
             self._pieces.clear()
             self._source.abort()
 
-    async def _more(self, source: Source) -> None:
+    async def _more(self, source: Source, push: Push | None) -> None:
         if self._waiter is not None:
             raise RuntimeError("another read() is waiting already")
         waiter = self._waiter = source.loop.create_future()
+        self._push = push
         try:
             await waiter
         except asyncio.CancelledError:
@@ -145,8 +153,18 @@ class Response:
     def wake(self) -> None:
         """Let a waiting reader go on."""
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if waiter is None or waiter.done():
+            return
+        pieces = self._pieces
+        if self._push is not None and self._source is not None and pieces:
+            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            if self._push(data):
+                pieces.clear()
+                if self.unread > HIGH_WATER:
+                    self._source.resume()
+                self.unread = 0
+                return
+        waiter.set_result(None)
 
     def end(self) -> None:
         """Note the clean end; from here on the connection is no business of this answer."""

@@ -61,14 +61,15 @@ class Upstream:
         body: bytes = b"",
         *,
         fresh: bool = False,
+        resend: bool = True,
         connect_timeout_s: float | None = None,
     ) -> Response:
         """Send a request and return its answer once the final head has come.
 
         `headers` may not hold `host`, `content-length`, `transfer-encoding` or `connection`: those are made
         here. When a connection from the pool dies before any byte of the answer, the request is sent once more
-        on a new one; `fresh` forbids both. The caller reads the answer to its end or aborts it. Cancelling
-        closes the connection. Raises BadRequest, ConnectFailed, ConnectionLost or BadReply.
+        on a new one; `fresh` forbids both, `resend=False` the second. The caller reads the answer to its end or
+        aborts it. Cancelling closes the connection. Raises BadRequest, ConnectFailed, ConnectionLost or BadReply.
         """
         head = self._head(method, target, headers, body)
         connection = None if fresh else self._pool.take(monotonic())
@@ -82,7 +83,7 @@ class Upstream:
                 connection.abandon(waiter)
                 raise
             except ConnectionLost as lost:
-                if lost.got_bytes or not lost.reused:
+                if lost.got_bytes or not lost.reused or not resend:
                     raise
             connection = None  # it was closing already: once more, on a new one
 

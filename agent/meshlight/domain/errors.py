@@ -12,7 +12,8 @@ MeshlightError
 │   ├── Conflict               409  it is there already
 │   ├── TooLarge               413  the body is over the limit
 │   ├── WrongType              415  the body is not of the media type asked for
-│   └── CheckFailed            422  a backend was tried before saving, and did not answer as it should
+│   ├── CheckFailed            422  a backend was tried before saving, and did not answer as it should
+│   └── TooMany                429  there are as many of them as there may be
 ├── RouteError                 no backend could answer
 │   ├── LoopFound              508  the request went round in a circle between nodes
 │   ├── EveryRouteDown         503  each route was tried or is known to be down
@@ -24,8 +25,8 @@ MeshlightError
 │   ├── ReplyTooLate                nothing came in time
 │   ├── BadReply                    it does not speak HTTP as it should
 │   └── ReplyTooLarge               more came than this caller reads
-├── ConfigError                the configuration file can't be used (line, what is wrong)
-├── SecretError                a secret can't be read or kept (state, three fixes)
+├── ConfigError                409  the configuration file can't be used (line, what is wrong)
+├── SecretError                409  a secret can't be read or kept (state, three fixes)
 └── ServiceError               the service can't start or can't be reached
 
 Each has `code` (for programs), `title` (a sentence for people), `hint` (what to do next) and `status`.
@@ -135,15 +136,30 @@ class CheckFailed(RequestError):
     status = 422
 
 
+class TooMany(RequestError):
+    """There are as many of them as there may be: one has to go before another can come."""
+
+    code = "too_many"
+    status = 429
+
+
 class RouteError(MeshlightError):
     """No backend could answer; `retry_after_s` is when asking again may help, `attempts` how many were made."""
 
     def __init__(
-        self, title: str, hint: str = "", retry_after_s: float | None = None, attempts: int = 0
+        self,
+        title: str,
+        hint: str = "",
+        retry_after_s: float | None = None,
+        attempts: int = 0,
+        *,
+        is_warming: bool = False,
     ) -> None:
         super().__init__(title, hint)
         self.retry_after_s = retry_after_s
         self.attempts = attempts
+        self.is_warming = is_warming
+        """Whether a route is loading its model, so that asking again helps though each was tried."""
 
 
 class EveryRouteDown(RouteError):
@@ -218,6 +234,8 @@ class ConfigError(MeshlightError):
     """The configuration file can't be used; `line` (from 1) says where, when it is known."""
 
     code = "config"
+    type = "invalid_request_error"
+    status = 409
 
     def __init__(self, title: str, hint: str = "", line: int | None = None) -> None:
         super().__init__(title, hint)
@@ -231,6 +249,8 @@ class SecretError(MeshlightError):
     """A secret can't be read or kept."""
 
     code = "secret"
+    type = "invalid_request_error"
+    status = 409
 
     def __init__(self, state: SecretState, title: str, hint: str = "") -> None:
         super().__init__(title, hint)

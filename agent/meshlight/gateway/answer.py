@@ -71,8 +71,9 @@ def answer(error: MeshlightError, path: str = "") -> Answer:
         extra.append((b"retry-after", b"%d" % max(1, math.ceil(retry_after_s))))
     if isinstance(error, KeyRefused):
         extra.append((b"www-authenticate", b"Bearer"))
-    may_retry = retry_after_s is not None and retry_after_s <= RETRY_WITHIN_S
     # Without this header the clients retry every 409 and 5xx by themselves, after we have tried each route.
+    is_spent = isinstance(error, RouteError) and error.attempts > 0 and not error.is_warming
+    may_retry = retry_after_s is not None and retry_after_s <= RETRY_WITHIN_S and not is_spent
     extra.append((b"x-should-retry", b"true" if may_retry else b"false"))
     if path == "/v1/messages" or path.startswith("/v1/messages/"):
         inner = {

@@ -1,26 +1,25 @@
 """The gateway as one ASGI application: the guard before everything, Litestar with the faces behind it."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-import msgspec
 from litestar import Litestar, MediaType, Response, asgi, get, post
 from litestar.datastructures import CacheControlHeader
 from litestar.di import Provide
-from litestar.handlers import ASGIRouteHandler, BaseRouteHandler
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import JSONBody
 from msgspec import Struct
 
 from meshlight.domain.errors import KeyRefused
 from meshlight.gateway.asgi import ASGIApp
 from meshlight.gateway.control import BackendsController, MeshController
+from meshlight.gateway.description import describe, problems
 from meshlight.gateway.errors import HANDLERS
 from meshlight.gateway.events import Events
 from meshlight.gateway.front import Front
 from meshlight.gateway.guard import Guard
 from meshlight.gateway.inference import Inference
+from meshlight.gateway.json_request import JsonRequest
 from meshlight.gateway.metrics import CONTENT_TYPE, Metrics
 from meshlight.gateway.page import Page
 from meshlight.gateway.session import Sessions, set_cookies
@@ -67,17 +66,36 @@ class Faces(Struct, frozen=True, kw_only=True):
 def build_app(faces: Faces) -> ASGIApp:
     """Join the faces into one application."""
 
-    @get("/healthz", summary="Is it alive, and which one is it", tags=["service"], security=[{}])
+    @get(
+        "/healthz",
+        summary="Is it alive, and which one is it",
+        tags=["service"],
+        security=[{}],
+        responses=problems(),
+    )
     async def healthz() -> Identity:
         """Say that the service lives; needs no key."""
         return faces.identity
 
-    @get("/metrics", summary="Prometheus metrics", tags=["service"], media_type=MediaType.TEXT)
+    @get(
+        "/metrics",
+        summary="Prometheus metrics",
+        tags=["service"],
+        media_type=MediaType.TEXT,
+        responses=problems(),
+    )
     async def metrics() -> Response[bytes]:
         """Return the service's numbers in Prometheus' text format."""
         return Response(faces.metrics.text(), media_type=CONTENT_TYPE)
 
-    @post("/mesh/session", status_code=204, summary="Sign the page in", tags=["page"], security=[{}])
+    @post(
+        "/mesh/session",
+        status_code=204,
+        summary="Sign the page in",
+        tags=["page"],
+        security=[{}],
+        responses=problems(has_body=True),
+    )
     async def sign_in(data: JSONBody[SignIn]) -> Response[None]:
         """Swap the local key for the page's cookie."""
         if not faces.is_key(data.key.encode()):
@@ -89,7 +107,9 @@ def build_app(faces: Faces) -> ASGIApp:
         response.headers["set-cookie"] = set_cookies(token)[0]
         return response
 
-    @post("/mesh/session/code", status_code=200, summary="A one-time link", tags=["page"])
+    @post(
+        "/mesh/session/code", status_code=200, summary="A one-time link", tags=["page"], responses=problems()
+    )
     async def code() -> Link:
         """Make a link that opens the page once, within a minute."""
         return Link(f"{faces.url}/?code={faces.sessions.code()}")
@@ -99,10 +119,11 @@ def build_app(faces: Faces) -> ASGIApp:
         summary="This description",
         tags=["service"],
         cache_control=CacheControlHeader(no_cache=True),
+        responses=problems(),
     )
-    async def schema() -> Response[bytes]:
+    async def schema() -> Response[dict[str, Any]]:
         """Return the OpenAPI description of `/mesh`."""
-        return Response(msgspec.json.encode(app.openapi_schema.to_schema()), media_type="application/json")
+        return Response(description(), media_type=MediaType.JSON)
 
     handlers: list[Any] = [
         healthz,
@@ -113,7 +134,7 @@ def build_app(faces: Faces) -> ASGIApp:
         MeshController,
         BackendsController,
         SettingsController,
-        _mount("/mesh/events", faces.events),
+        asgi("/mesh/events", copy_scope=False)(faces.events),
         # By name and not as a mount: a mount at / would take every other mount's requests.
         asgi(sorted(faces.page.paths), copy_scope=False)(faces.page),
     ]
@@ -121,10 +142,16 @@ def build_app(faces: Faces) -> ASGIApp:
         handlers,
         dependencies={name: _known(thing) for name, thing in faces.knowledge.items()},
         exception_handlers=HANDLERS,
-        openapi_config=_description(faces.identity.version),
+        openapi_config=None,
+        request_class=JsonRequest,
         logging_config=None,
         debug=False,
     )
+
+    @cache
+    def description() -> Any:
+        return describe(app, faces.identity.version)  # 30 ms that only who asks shall pay
+
     return Guard(
         Front(app, faces.inference),  # type: ignore[arg-type]
         port=faces.port,
@@ -135,24 +162,5 @@ def build_app(faces: Faces) -> ASGIApp:
     )
 
 
-def _mount(path: str, app: ASGIApp) -> ASGIRouteHandler | BaseRouteHandler:
-    return asgi(path, is_mount=True, copy_scope=False)(app)
-
-
 def _known(thing: object) -> Provide:
     return Provide(lambda: thing, sync_to_thread=False)
-
-
-def _description(version: str) -> OpenAPIConfig:
-    key = SecurityScheme(
-        type="http", scheme="bearer", description="The local key: `meshlight key` prints it."
-    )
-    return OpenAPIConfig(
-        title="Meshlight",
-        version=version,
-        description="State and control of the mesh. Inference is at /v1, in OpenAI's own shape.",
-        components=Components(security_schemes={"key": key}),
-        security=[{"key": []}],
-        render_plugins=(),
-        path="/mesh/schema-of-litestar",
-    )

@@ -1,9 +1,9 @@
 """One attempt at one route, up to the first body byte: that byte commits the answer, a failed status does not."""
 
 import asyncio
-from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from meshlight.backends import reasons
 from meshlight.backends.quote import said
@@ -16,11 +16,14 @@ from meshlight.domain.reason import Reason
 from meshlight.gateway.headers import to_backend
 from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.interrupt import Cause, Interrupt
-from meshlight.gateway.refusal import GOES_ELSEWHERE, read_refusal
+from meshlight.gateway.patience import Patience
+from meshlight.gateway.refusal import is_refusal, read_refusal
 from meshlight.mesh.links import Link
 
-SUSPECT_S = 1.0
-"""A request that has waited this long for a byte has its backend probed at once."""
+_NOT_ITS_FAULT = frozenset({501, 505, 508})
+"""Failing statuses that speak of what was asked, not of the backend: `501` is llama.cpp's word for "not with this
+model"."""
+_WORDLESS = frozenset({b"content-type", b"retry-after", b"retry-after-ms"})
 
 
 class Miss(Struct, frozen=True, kw_only=True):
@@ -28,10 +31,15 @@ class Miss(Struct, frozen=True, kw_only=True):
 
     backend: Backend
     reason: Reason
-    was_sent: bool
+    """For the client that asked: it may quote what the backend said of this very request."""
+    was_sent: bool = False
     """Whether the request had gone out, so that it may have cost or done something."""
+    was_answered: bool = False
+    """Whether the backend refused it in so many words, so that it has not cost anything."""
     fact: Fact | None = None
+    """For everybody: it quotes nothing of a request."""
     refusal: Reply | None = None
+    """The failing answer, whole."""
     cause: Cause | None = None
 
 
@@ -43,29 +51,14 @@ class Opened(Struct, frozen=True):
 
 
 async def open_route(
-    inbound: Inbound,
-    model: str,
-    link: Link,
-    node_id: str,
-    interrupt: Interrupt,
-    suspect: Callable[[], None],
+    inbound: Inbound, model: str, link: Link, node_id: str, interrupt: Interrupt, patience: Patience
 ) -> Opened | Miss:
     """Send the request on one route and wait for the first body byte.
 
-    `suspect` is called when it takes longer than a second. A wait ended by the interrupt for the backend's sake
-    (it fell, the first byte came too late) is a Miss; any other cancellation goes on to the caller.
+    A wait ended by the interrupt for the backend's sake (it fell, the first byte came too late) is a Miss; any
+    other cancellation goes on to the caller.
     """
     backend = link.backend
-    loop = asyncio.get_running_loop()
-    timer: asyncio.TimerHandle
-
-    def doubt() -> None:
-        nonlocal timer
-        suspect()
-        timer = loop.call_later(backend.first_byte_s - patience_s, interrupt.fire, "first-byte")
-
-    patience_s = min(SUSPECT_S, backend.first_byte_s)
-    timer = loop.call_later(patience_s, doubt)
     response: Response | None = None
     try:
         headers = to_backend(inbound.headers, link.auth)
@@ -78,9 +71,10 @@ async def open_route(
             headers,
             inbound.body_for(model),
             fresh=inbound.is_dear,
+            resend=not backend.is_metered,
         )
-        if response.status in GOES_ELSEWHERE:
-            return _refused(link, await read_refusal(response))
+        if is_refusal(response):
+            return _refused(link, *await read_refusal(response))
         return Opened(response, await response.read())
     except UpstreamError as error:
         return _failed(link, error)
@@ -89,10 +83,10 @@ async def open_route(
             response.abort()
         if interrupt.cause in {"fell", "first-byte"} and (cause := interrupt.settle()) is not None:
             interrupt.again()
-            return _interrupted(link, cause)
+            return _interrupted(backend, cause)
         raise
     finally:
-        timer.cancel()
+        patience.end()
 
 
 def _failed(link: Link, error: UpstreamError) -> Miss:
@@ -106,19 +100,40 @@ def _failed(link: Link, error: UpstreamError) -> Miss:
     )
 
 
-def _refused(link: Link, refusal: Reply) -> Miss:
-    """Say what a failing status means: of the backend as a whole, or (404 and the like) of this request only."""
-    backend, status = link.backend, refusal.status
+def _refused(link: Link, refusal: Reply, is_whole: bool) -> Miss:
+    """Say what a failing answer means: of the backend as a whole, or (404 and the like) of this request only."""
+    status = refusal.status
     fact: Fact | None = None
-    if status in {401, 403, 429} or status >= 500:
-        reason = reasons.status_reason(refusal, backend, link.kind.label, link.secret)
-        fact = _status_fact(refusal, reason)
+    if status < 300:
+        reason = reasons.no_list_reason(refusal, link.backend, link.kind.label, link.secret)
+        fact = Broke(reason)
+    elif status < 400 or status in {401, 403, 429} or (status >= 500 and status not in _NOT_ITS_FAULT):
+        reason = _reason(link, refusal)
+        quiet = reason if reason.code == "loading" else _reason(link, _without_words(refusal))
+        fact = _fact(refusal, quiet)
     else:
         reason = Reason(f"status-{status}", f"It answered {status}.{said(refusal, link.secret)}")
-    return Miss(backend=backend, reason=reason, was_sent=True, fact=fact, refusal=refusal)
+    return Miss(
+        backend=link.backend,
+        reason=reason,
+        was_sent=True,
+        was_answered=True,
+        fact=fact,
+        refusal=refusal if is_whole else None,
+    )
 
 
-def _status_fact(refusal: Reply, reason: Reason) -> Fact:
+def _without_words(refusal: Reply) -> Reply:
+    """Return a failing answer without what may quote the request that it failed."""
+    headers = tuple(pair for pair in refusal.headers if pair[0] in _WORDLESS)
+    return replace(refusal, headers=headers, body=b"")
+
+
+def _reason(link: Link, refusal: Reply) -> Reason:
+    return reasons.status_reason(refusal, link.backend, link.kind.label, link.secret)
+
+
+def _fact(refusal: Reply, reason: Reason) -> Fact:
     match reason.code:
         case "unauthorized" | "forbidden":
             return Refused(reason)
@@ -129,8 +144,7 @@ def _status_fact(refusal: Reply, reason: Reason) -> Fact:
     return Broke(reason)
 
 
-def _interrupted(link: Link, cause: Cause) -> Miss:
-    backend = link.backend
+def _interrupted(backend: Backend, cause: Cause) -> Miss:
     if cause == "fell":
         reason = Reason(
             "hung", f"{backend.name} stopped answering while the request waited for its first byte."
@@ -138,7 +152,7 @@ def _interrupted(link: Link, cause: Cause) -> Miss:
     else:
         reason = Reason(
             "first-byte-too-late",
-            f"{backend.name} sent nothing within {backend.first_byte_s:.0f} s.",
+            f"{backend.name} sent nothing within {backend.first_byte_s:g} s.",
             "Raise first_byte_s for this backend if it loads large models.",
         )
     return Miss(backend=backend, reason=reason, was_sent=True, cause=cause)

@@ -1,14 +1,20 @@
 """Reads what routing needs out of a request body, and changes the `model` value in it, and nothing else."""
 
+import json
 import re
 from email.message import Message
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from meshlight.domain.errors import BadRequest
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]', re.DOTALL)
+# Possessive throughout: a string of 50 MB must not leave a way back for each of its letters.
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TOP = re.compile(_STRING + rb"|[{}\[\]:,]", re.DOTALL)
+_DEEP = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+[{}\[\]]", re.DOTALL)
+"""Where nothing matters but how deep it is: strings and numbers are leapt over."""
 _NAME = re.compile(rb'[;\s]name="?model"?\s*(?:;|$)', re.IGNORECASE)
 
 
@@ -16,8 +22,8 @@ class _Head(Struct):
     """The few fields of a JSON body that matter here; the rest is not even decoded."""
 
     model: str | UnsetType | None = UNSET
-    stream: bool | None = None
-    store: bool | None = None
+    stream: Any = None
+    store: Any = None
 
 
 class Head(Struct, frozen=True):
@@ -38,10 +44,29 @@ def read_head(body: bytes, content_type: bytes) -> Head:
         return Head(_model(body[start:end].decode("utf-8", "replace")))
     try:
         head = _decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        what = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise BadRequest(f"The body is not the JSON object it should be: {what}.", param=None) from None
-    return Head(_model(head.model), bool(head.stream), bool(head.store))
+    except msgspec.ValidationError as error:
+        raise _no_object(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        head = _lenient(body, str(error))
+    except RecursionError:
+        raise _no_object("nested too deeply") from None
+    return Head(_model(head.model), head.stream is True, head.store is True)
+
+
+def _lenient(body: bytes, said: str) -> _Head:
+    """Read what msgspec won't, such as half an emoji's escape: whether that will do is the backend's affair."""
+    try:
+        found = json.loads(body.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        raise _no_object(said) from None
+    model = found.get("model") if isinstance(found, dict) else 0
+    if model is not None and not isinstance(model, str):
+        raise _no_object(said)
+    return _Head(model, found.get("stream"), found.get("store"))
+
+
+def _no_object(what: str) -> BadRequest:
+    return BadRequest(f"The body is not the JSON object it should be: {what}.")
 
 
 def _model(value: str | UnsetType | None) -> str:
@@ -69,31 +94,30 @@ def with_model(body: bytes, content_type: bytes, model: str) -> bytes:
 def _json_models(body: bytes) -> list[tuple[int, int]]:
     """Return the spans of the values of every top-level `model` key (a repeated key is replaced throughout)."""
     spans: list[tuple[int, int]] = []
-    depth = 0
+    depth = place = 0
     key = b""
     wants_value = False
-    for token in _TOKEN.finditer(body):
-        text = token[0]
-        if text in b"{[":
+    while token := _TOP.search(body, place) if depth == 1 else _DEEP.match(body, place):
+        place = token.end()
+        last = body[place - 1 : place]
+        if last in b"{[":
             depth += 1
-        elif text in b"}]":
+        elif last in b"}]":
             depth -= 1
-        elif depth != 1:
-            continue
-        elif text == b":":
+        elif last == b":":
             wants_value = _is_model(key)
-        elif text == b",":
+        elif last == b",":
             wants_value = False
         elif wants_value:
             spans.append(token.span())
             wants_value = False
         else:
-            key = text
+            key = token[0]
     return spans
 
 
 def _is_model(key: bytes) -> bool:
-    return key == b'"model"' or (b"\\" in key and msgspec.json.decode(key) == "model")
+    return key == b'"model"' or (b"\\" in key and json.loads(key.decode("utf-8", "replace")) == "model")
 
 
 def _multipart_model(body: bytes, content_type: bytes) -> tuple[int, int]:

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from meshlight.domain.errors import NoSuchModel
-from meshlight.domain.near import near
+from meshlight.domain.routing import resolve
 from meshlight.domain.snapshot import Snapshot
+from meshlight.gateway.last_word import no_such_model
 from meshlight.mesh.registry import Change, Registry
 
 
@@ -45,33 +45,31 @@ class Catalog:
         """Return the whole list as JSON. Models whose routes are all down stay: they come back."""
         if self._bytes is None:
             snapshot = self._registry.snapshot
-            cards = [self._card(snapshot, model, ids) for model, ids in snapshot.routes.items()]
-            for alias, target in snapshot.routing.aliases.items():
-                if alias not in snapshot.routes and target in snapshot.routes:
-                    cards.append(self._card(snapshot, alias, snapshot.routes[target], target))
-            self._bytes = msgspec.json.encode(ModelList(data=tuple(cards)))
+            names = dict.fromkeys((*snapshot.routes, *snapshot.routing.aliases))
+            cards = (self._card(snapshot, name) for name in names)
+            self._bytes = msgspec.json.encode(ModelList(data=tuple(card for card in cards if card)))
         return self._bytes
 
     def one(self, name: str) -> bytes:
-        """Return one model as JSON; NoSuchModel when nobody serves it."""
+        """Return one model as JSON, by any name that a request may use; NoSuchModel when nobody serves it."""
         snapshot = self._registry.snapshot
-        target = snapshot.routing.aliases.get(name)
-        ids = snapshot.routes.get(target or name)
-        if ids is None:
-            close = near(name, snapshot.routes)
-            hint = f"Did you mean {' or '.join(close)}?" if close else "GET /v1/models lists those there are."
-            raise NoSuchModel(f"No backend serves the model {name[:200]!r}.", hint)
-        return msgspec.json.encode(self._card(snapshot, name, ids, target))
+        card = self._card(snapshot, name)
+        if card is None:
+            raise no_such_model(snapshot, name)
+        return msgspec.json.encode(card)
 
     def forget(self) -> None:
         """Build the list anew at the next question (the aliases changed)."""
         self._bytes = None
 
-    def _card(
-        self, snapshot: Snapshot, model: str, ids: tuple[str, ...], alias_of: str | None = None
-    ) -> ModelCard:
+    def _card(self, snapshot: Snapshot, name: str) -> ModelCard | None:
+        _, backends = resolve(snapshot, name)
+        ids = tuple(i for i in backends if snapshot.nodes[i].backend.enabled)
+        if not ids:
+            return None
+        place = Place(ids, snapshot.routing.aliases.get(name))
         owner = snapshot.nodes[ids[0]].backend.kind
-        return ModelCard(id=model, created=self._created, owned_by=owner, meshlight=Place(ids, alias_of))
+        return ModelCard(id=name, created=self._created, owned_by=owner, meshlight=place)
 
     def _on_change(self, change: Change) -> None:
         if change.shape or change.removed:

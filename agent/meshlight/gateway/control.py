@@ -2,16 +2,19 @@
 
 from typing import Annotated
 
-from litestar import Controller, delete, get, patch, post
+from litestar import Controller, Response, delete, get, patch, post
 from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
 from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter
 from msgspec import Struct
 
 from meshlight.domain.health import Answered, Loading
 from meshlight.domain.view import BackendView, HealthView, SnapshotView
+from meshlight.gateway.description import problems
 from meshlight.gateway.explain import Explanation, explain
-from meshlight.gateway.trial import Trial, TrialReport, TrialRequest
+from meshlight.gateway.trial import ANY_MODEL, Trial, TrialReport, TrialRequest
 from meshlight.mesh.feed import Feed
+from meshlight.mesh.history import History, Past
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.refresh import Progress, Refresher
 from meshlight.mesh.registry import Registry
@@ -19,6 +22,7 @@ from meshlight.mesh.roster import Draft, Patch, Roster
 from meshlight.mesh.traffic import Traffic
 
 FeedHere = NamedDependency[Feed]
+HistoryHere = NamedDependency[History]
 ProberHere = NamedDependency[Prober]
 RefresherHere = NamedDependency[Refresher]
 RegistryHere = NamedDependency[Registry]
@@ -56,18 +60,31 @@ class MeshController(Controller):
     path = "/mesh"
     tags = ["mesh"]  # noqa: RUF012 Litestar's own form
 
-    @get("/snapshot", summary="The whole mesh")
+    @get("/snapshot", summary="The whole mesh", responses=problems())
     async def snapshot(self, feed: FeedHere) -> SnapshotView:
         """Return the state of the whole mesh; events with a higher `seq` add up to the next one."""
         return feed.view()
 
-    @post("/refresh", status_code=202, summary="Check every backend now")
-    async def refresh(self, refresher: RefresherHere, wait: FromQuery[bool] = False) -> Progress:
+    @get("/history", summary="The last hour", responses=problems())
+    async def history(self, history: HistoryHere) -> Past:
+        """Return each backend's state and latency over the last hour in steps of 5 s, and its last incidents."""
+        return history.past()
+
+    @post(
+        "/refresh",
+        status_code=202,
+        summary="Check every backend now",
+        responses=problems()
+        | {200: ResponseSpec(Progress, generate_examples=False, description="It is over.")},
+    )
+    async def refresh(self, refresher: RefresherHere, wait: FromQuery[bool] = False) -> Response[Progress]:
         """Start a check of every enabled backend, or join the one that runs; `wait` answers when it is over."""
         progress = refresher.start()
-        return await refresher.wait() if wait else progress
+        if wait:
+            return Response(await refresher.wait(), status_code=200)
+        return Response(progress, status_code=202)
 
-    @get("/route", summary="Who would answer")
+    @get("/route", summary="Who would answer", responses=problems(404, 503))
     async def route(
         self,
         registry: RegistryHere,
@@ -77,8 +94,13 @@ class MeshController(Controller):
         """Return which backend would answer for a model now, the ranked list, and why not the others."""
         return explain(registry, traffic, model)
 
-    @post("/test", status_code=200, summary="Send a few real requests")
-    async def test(self, trial: TrialHere, data: JSONBody[TrialRequest]) -> TrialReport:
+    @post(
+        "/test",
+        status_code=200,
+        summary="Send a few real requests",
+        responses=problems(404, has_body=True),
+    )
+    async def test(self, trial: TrialHere, data: JSONBody[TrialRequest] = ANY_MODEL) -> TrialReport:
         """Send a few small requests through the gateway: who answers, how fast."""
         return await trial.run(data)
 
@@ -89,23 +111,27 @@ class BackendsController(Controller):
     path = "/mesh/backends"
     tags = ["backends"]  # noqa: RUF012 Litestar's own form
 
-    @get("/", summary="Every backend")
+    @get("/", summary="Every backend", responses=problems())
     async def all(self, feed: FeedHere) -> BackendList:
         """Return every backend, configured or found."""
         return BackendList(feed.view().backends)
 
-    @post("/", summary="Add a backend")
+    @post("/", summary="Add a backend", responses=problems(409, 422, has_body=True))
     async def add(self, roster: RosterHere, feed: FeedHere, data: JSONBody[Draft]) -> BackendView:
         """Connect to a backend and, if it answers as it should, keep it. Its key goes to the keyring."""
         backend = await roster.add(data)
         return feed.backend(backend.id)
 
-    @get("/{backend_id:str}", summary="One backend")
+    @get("/{backend_id:str}", summary="One backend", responses=problems(404))
     async def one(self, feed: FeedHere, backend_id: BackendId) -> BackendView:
         """Return one backend."""
         return feed.backend(backend_id)
 
-    @patch("/{backend_id:str}", summary="Change a backend")
+    @patch(
+        "/{backend_id:str}",
+        summary="Change a backend",
+        responses=problems(404, 409, 422, has_body=True),
+    )
     async def change(
         self,
         roster: RosterHere,
@@ -117,17 +143,22 @@ class BackendsController(Controller):
         backend = await roster.change(backend_id, data)
         return feed.backend(backend.id)
 
-    @delete("/{backend_id:str}", summary="Remove a backend")
+    @delete("/{backend_id:str}", summary="Remove a backend", responses=problems(404, 409))
     async def remove(self, roster: RosterHere, backend_id: BackendId) -> None:
         """Remove a backend and its secrets; a found engine is not listed by itself again."""
         await roster.remove(backend_id)
 
-    @post("/{backend_id:str}/check", status_code=200, summary="Check one backend now")
+    @post(
+        "/{backend_id:str}/check",
+        status_code=200,
+        summary="Check one backend now",
+        responses=problems(404),
+    )
     async def check(self, prober: ProberHere, feed: FeedHere, backend_id: BackendId) -> CheckReport:
         """Probe one backend now and tell what was seen."""
         feed.backend(backend_id)
-        fact = (await prober.check(backend_id)).fact
-        view = feed.backend(backend_id)
+        probe = await prober.check(backend_id)
+        fact, view = probe.fact, feed.backend(backend_id)
         reason = None if isinstance(fact, Answered) else fact.reason
         return CheckReport(
             ok=isinstance(fact, Answered | Loading),
@@ -135,15 +166,25 @@ class BackendsController(Controller):
             fix=reason.fix if reason else "",
             health=view.health,
             latency_ms=view.latency_ms,
-            models=view.models,
+            models=view.models if probe.models is None else probe.models,
         )
 
-    @post("/{backend_id:str}/enable", status_code=200, summary="Switch a backend on")
+    @post(
+        "/{backend_id:str}/enable",
+        status_code=200,
+        summary="Switch a backend on",
+        responses=problems(404, 409),
+    )
     async def enable(self, roster: RosterHere, feed: FeedHere, backend_id: BackendId) -> BackendView:
         """Switch a backend on."""
         return feed.backend((await roster.switch(backend_id, enabled=True)).id)
 
-    @post("/{backend_id:str}/disable", status_code=200, summary="Switch a backend off")
+    @post(
+        "/{backend_id:str}/disable",
+        status_code=200,
+        summary="Switch a backend off",
+        responses=problems(404, 409),
+    )
     async def disable(self, roster: RosterHere, feed: FeedHere, backend_id: BackendId) -> BackendView:
         """Switch a backend off; it stays listed, and off after a restart."""
         return feed.backend((await roster.switch(backend_id, enabled=False)).id)

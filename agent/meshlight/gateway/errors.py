@@ -1,5 +1,6 @@
 """Litestar's exception handlers: whatever is raised in a handler leaves in the one envelope."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,10 +21,12 @@ from meshlight.domain.errors import (
     WrongType,
 )
 from meshlight.gateway.answer import Answer, answer, unexpected
+from meshlight.gateway.mistakes import misfit
 
 AnyRequest = Request[Any, Any, Any]
 Handler = Callable[[AnyRequest, Exception], Response[bytes]]
 
+_MISSING = re.compile(r"Missing required query parameter '(\w+)'")
 _BY_STATUS: Mapping[int, type[RequestError]] = {
     400: BadRequest,
     401: KeyRefused,
@@ -43,6 +46,9 @@ def translate(error: HTTPException, path: str) -> MeshlightError:
         return NotFound(f"There is nothing at {path[:200]}.", "GET /mesh/schema lists what there is.")
     if error.status_code == 400:
         return _bad_request(error)
+    if error.status_code == 405:
+        allowed = ", ".join(sorted(_allowed(error) - {"OPTIONS"}))
+        return MethodNotAllowed(f"{path[:200]} takes {allowed}.", f"Use {allowed}.")
     kind = _BY_STATUS.get(error.status_code)
     if kind is not None:
         return kind(_sentence(error.detail))
@@ -61,9 +67,8 @@ def answer_litestar(request: AnyRequest, error: Exception) -> Response[bytes]:
     if not isinstance(error, HTTPException) or error.status_code >= 500:
         return answer_fault(request, error)
     response = _response(answer(translate(error, request.scope["path"]), request.scope["path"]))
-    for name, value in (error.headers or {}).items():
-        if name.lower() == "allow":
-            response.headers["allow"] = value
+    if allowed := _allowed(error):
+        response.headers["allow"] = ", ".join(sorted(allowed))
     return response
 
 
@@ -91,11 +96,19 @@ def _bad_request(error: HTTPException) -> BadRequest:
     details = error.extra if isinstance(error.extra, list) else []
     first = details[0] if details and isinstance(details[0], dict) else {}
     key, said = first.get("key"), first.get("message")
+    if missing := _MISSING.match(error.detail):
+        return BadRequest(f"The query parameter {missing[1]} is missing.", "", missing[1])
     if not isinstance(said, str):
         return BadRequest(_sentence(error.detail))
     if not isinstance(key, str) or key == "data":  # Litestar's name for the body as a whole
         return BadRequest(_sentence(said))
-    return BadRequest(f"{key}: {_sentence(said)}", param=key)
+    return BadRequest(misfit(key, said), param=key)
+
+
+def _allowed(error: HTTPException) -> set[str]:
+    """Return the methods that are answered where another one was tried."""
+    said = next((value for name, value in (error.headers or {}).items() if name.lower() == "allow"), "")
+    return {method.strip() for method in said.split(",") if method.strip()}
 
 
 def _sentence(text: str) -> str:

@@ -1,8 +1,9 @@
 """`/mesh/events`: the numbered events as server-sent events (WHATWG HTML, section 9.2)."""
 
 import asyncio
+from typing import cast
 
-from meshlight.domain.errors import BadRequest, MeshlightError, MethodNotAllowed
+from meshlight.domain.errors import MeshlightError, MethodNotAllowed, TooMany
 from meshlight.gateway.answer import answer
 from meshlight.gateway.asgi import Receive, Scope, Send
 from meshlight.gateway.inbound import header
@@ -11,6 +12,8 @@ from meshlight.mesh.hub import EventHub, Subscription
 
 PING_S = 15.0
 READERS_MAX = 64
+END_S = 0.5
+"""How long a reader may take to read the end of its stream."""
 _HEADERS = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
@@ -21,10 +24,11 @@ _HEADERS = [
 class Events:
     """Sends each reader a snapshot, then every event; a comment every 15 s shows that the line is alive."""
 
-    def __init__(self, hub: EventHub, ping_s: float = PING_S) -> None:
+    def __init__(self, hub: EventHub, ping_s: float = PING_S, readers_max: int = READERS_MAX) -> None:
         self._hub = hub
         self._ping_s = ping_s
-        self._readers = 0
+        self._readers_max = readers_max
+        self._readers: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 ASGI's form
         """Serve one reader until it leaves or the service ends."""
@@ -34,24 +38,38 @@ class Events:
             await answer(error).send(send)
             return
         subscription = self._hub.subscribe(last)
-        self._readers += 1
+        reader = cast("asyncio.Task[None]", asyncio.current_task())
+        self._readers.add(reader)
         leave = scope["extensions"][LEAVE]
         leave.add(subscription.end)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             while (frames := await self._next(subscription)) is not None:
+                # Waits where the reader takes nothing; the hub does not: what comes meanwhile is counted, not kept.
                 await send({"type": "http.response.body", "body": frames, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         finally:
             leave.discard(subscription.end)
             self._hub.unsubscribe(subscription)
-            self._readers -= 1
+            self._readers.discard(reader)
+
+    async def close(self) -> None:
+        """End every stream, and cut off who does not read."""
+        self._hub.close()
+        if self._readers:
+            _, stuck = await asyncio.wait(self._readers, timeout=END_S)
+            for reader in stuck:
+                reader.cancel()
+            await asyncio.gather(*stuck, return_exceptions=True)
 
     def _admit(self, scope: Scope) -> int | None:
         if scope["method"] != "GET":
-            raise MethodNotAllowed(f"/mesh/events takes GET, not {scope['method']}.")
-        if self._readers >= READERS_MAX:
-            raise BadRequest(f"{READERS_MAX} readers follow the events already.", "Close a window first.")
+            raise MethodNotAllowed(f"/mesh/events takes GET, not {scope['method']}.", "Use GET.")
+        if len(self._readers) >= self._readers_max:
+            raise TooMany(
+                f"{self._readers_max} readers follow the events already.",
+                "Close a window or program that does.",
+            )
         last = header(scope["headers"], b"last-event-id").strip()
         return int(last) if last.isdigit() and len(last) < 18 else None
 

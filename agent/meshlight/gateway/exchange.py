@@ -10,6 +10,8 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from meshlight.gateway.answer import unexpected
 from meshlight.gateway.asgi import ASGIApp, Message, Scope
 
+OFFER = "meshlight.offer"
+"""The key in `scope["extensions"]` under which a request finds its exchange's `offer`."""
 _BAD_NAME = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\"]')
 _BAD_HEAD = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _GOOD_NAMES_KEPT = 1_024
@@ -165,6 +167,13 @@ class Exchange:
             self._send_head(message)
         else:
             raise RuntimeError(f"{message['type']} can't be sent now.")
+
+    def offer(self, body: bytes) -> bool:
+        """Send a piece of the body at once, and return whether there was room; with none it is `send`'s."""
+        if self._connection.flow.write_paused or self.disconnected or self.is_complete or not self.is_started:
+            return False
+        self._send_body(body, more=True)
+        return True
 
     def _send_head(self, message: Message) -> None:
         """Make the head; it is written with the first piece of the body, or in this turn of the loop."""

@@ -3,12 +3,12 @@
 from msgspec import Struct
 
 from meshlight.domain.backend import Ring
-from meshlight.domain.errors import NoSuchModel
 from meshlight.domain.health import State
-from meshlight.domain.routing import Tier, rank
+from meshlight.domain.routing import Ranking, Tier, Verdict, rank
 from meshlight.domain.rules import Policy
+from meshlight.domain.snapshot import Snapshot
 from meshlight.domain.view import latency_ms
-from meshlight.gateway.last_word import no_route
+from meshlight.gateway.last_word import no_such_model
 from meshlight.mesh.registry import Registry
 from meshlight.mesh.traffic import Traffic
 
@@ -38,12 +38,16 @@ class Explanation(Struct, frozen=True, kw_only=True):
 
 
 def explain(registry: Registry, traffic: Traffic, model: str) -> Explanation:
-    """Explain the routes of a model; NoSuchModel when nobody serves it."""
+    """Explain the routes of a model, those that are switched off too.
+
+    Raises NoSuchModel when nobody has it, EveryRouteDown when no backend has told its models yet.
+    """
     snapshot = registry.snapshot
-    ranking = rank(snapshot, model, traffic.load, registry.now())
-    if not ranking.verdicts:
-        error = no_route(snapshot, ranking)
-        raise error if isinstance(error, NoSuchModel) else NoSuchModel(error.title, error.hint)
+    # The next request's turn, as the relay will count it.
+    ranking = rank(snapshot, model, traffic.load, registry.now(), traffic.router.total + 1)
+    verdicts = (*ranking.verdicts, *_switched_off(snapshot, ranking))
+    if not verdicts:
+        raise no_such_model(snapshot, model)
     candidates = ranking.candidates
     nodes = snapshot.nodes
     return Explanation(
@@ -63,6 +67,16 @@ def explain(registry: Registry, traffic: Traffic, model: str) -> Explanation:
                 latency_ms=latency_ms(nodes[v.backend].health),
                 in_flight=traffic.load.get(v.backend, 0),
             )
-            for v in ranking.verdicts
+            for v in verdicts
         ),
     )
+
+
+def _switched_off(snapshot: Snapshot, ranking: Ranking) -> list[Verdict]:
+    """Return the routes that routing does not even look at."""
+    known = {verdict.backend for verdict in ranking.verdicts}
+    return [
+        Verdict(backend=node.backend.id, model=ranking.model, tier="excluded", why="Switched off.")
+        for node in snapshot.nodes.values()
+        if not node.backend.enabled and ranking.model in node.models and node.backend.id not in known
+    ]

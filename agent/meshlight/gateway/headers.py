@@ -4,7 +4,9 @@ Hop-by-hop headers end here (RFC 9110, section 7.6.1), the caller's credentials 
 backend, and nothing a backend sends can set a cookie or open this origin to other sites.
 """
 
+import secrets
 from collections.abc import Iterable
+from itertools import count
 
 from meshlight.backends.upstream import Headers
 
@@ -22,17 +24,29 @@ _RESPONSE_DROPPED = _HOP_BY_HOP | frozenset(
     b"x-content-type-options www-authenticate refresh link".split()
 )
 _RESPONSE_DROPPED_PREFIXES = (b"access-control-", b"x-meshlight-", b"cross-origin-")
+_RUN = secrets.token_hex(4).encode()
+_numbers = count(1)
+"""A request's id is this run's name and its number in it."""
 _IDENTITY = (b"accept-encoding", b"identity")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
 def _named(headers: Headers) -> frozenset[bytes]:
     """Return the headers that `Connection` declares to be hop-by-hop."""
-    named = frozenset[bytes]()
-    for name, value in headers:
-        if name == b"connection":
-            named |= frozenset(token.strip().lower() for token in value.split(b","))
-    return named
+    if b"connection" not in dict(headers):
+        return frozenset()
+    values = [value for name, value in headers if name == b"connection"]
+    return frozenset(token.strip().lower() for value in values for token in value.split(b","))
+
+
+def is_page(headers: Headers) -> bool:
+    """Whether an answer says that it is a web page, which no answer of an API is."""
+    return any(name == b"content-type" and value[:9].lower() == b"text/html" for name, value in headers)
+
+
+def request_id() -> tuple[bytes, bytes]:
+    """Return a header with a new id."""
+    return b"x-request-id", b"req_%s_%d" % (_RUN, next(_numbers))
 
 
 def to_backend(headers: Headers, auth: Headers) -> list[tuple[bytes, bytes]]:

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from meshlight.backends.kind import Face
 from meshlight.backends.upstream import Headers
 from meshlight.domain.errors import BadRequest, TooLarge
 from meshlight.gateway.asgi import Receive
@@ -22,7 +23,7 @@ class ClientLeft(Exception):
 class Inbound(Struct, frozen=True, kw_only=True):
     """A request to be routed; `target` is the path with its query, as it stood on the wire."""
 
-    face: str
+    face: Face
     """The path below `/v1/`, such as `chat/completions`."""
     target: str
     headers: Headers
@@ -71,7 +72,7 @@ async def read_body(receive: Receive, limit: int = BODY_LIMIT) -> bytes:
         message = await receive()
 
 
-async def read_inbound(face: str, target: str, headers: Headers, receive: Receive) -> Inbound:
+async def read_inbound(face: Face, target: str, headers: Headers, receive: Receive) -> Inbound:
     """Read and decode one request; BadRequest when it can't be routed."""
     seen = dict(headers)
     encoding = seen.get(b"content-encoding", b"")

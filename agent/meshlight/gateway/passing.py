@@ -1,16 +1,21 @@
 """Passes a backend's answer on to the client, from its first body byte to its end, unbuffered and untouched."""
 
 import asyncio
-from collections.abc import Callable
+import re
 
 import msgspec
 
 from meshlight.backends.upstream import Headers, Response
 from meshlight.domain.errors import UpstreamError
+from meshlight.gateway.attempt import Opened
 from meshlight.gateway.headers import to_client
 from meshlight.gateway.interrupt import Interrupt
 from meshlight.gateway.sink import Sink
 from meshlight.gateway.usage import UsageTap
+
+_NAMELESS = frozenset({"chat/completions", "completions"})
+"""The faces whose streams have events without a name."""
+_NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d{1,9})')
 
 
 class CutOff(Exception):
@@ -21,74 +26,117 @@ class CutOff(Exception):
         self.why = why
 
 
+class _Silence:
+    """Fires `idle` when the backend is silent for too long; the time that the client takes to read is not counted.
+
+    Noting a byte costs an assignment: the one timer looks when it fires, and waits on.
+    """
+
+    __slots__ = ("_interrupt", "_limit_s", "_loop", "_timer", "since")
+
+    def __init__(self, limit_s: float, interrupt: Interrupt) -> None:
+        self.since: float | None = None
+        """Since when the backend is waited for; None while it is not."""
+        self._limit_s = limit_s
+        self._interrupt = interrupt
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(limit_s, self._look)
+
+    def begin(self) -> None:
+        self.since = self._loop.time()
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        silent_s = 0.0 if self.since is None else self._loop.time() - self.since
+        if silent_s >= self._limit_s:
+            self._interrupt.fire("idle")
+        else:
+            self._timer = self._loop.call_later(self._limit_s - silent_s, self._look)
+
+
 async def pass_on(
-    response: Response,
-    first: bytes,
-    sink: Sink,
-    extra: Headers,
-    tap: UsageTap,
-    interrupt: Interrupt,
-    idle_s: float,
-    clock: Callable[[], float],
-) -> None:
+    opened: Opened, face: str, sink: Sink, extra: Headers, interrupt: Interrupt, idle_s: float
+) -> UsageTap:
     """Pass an answer on; CutOff when the backend breaks off or is silent for `idle_s` seconds.
 
-    The bytes go on as they were read. The time that the client takes to read them is not the backend's silence.
+    The bytes go on as they were read. Returns what heard them pass.
     """
-    loop = asyncio.get_running_loop()
-    silent_since: float | None = None
-    timer: asyncio.TimerHandle
-
-    def look() -> None:
-        nonlocal timer
-        silent_s = 0.0 if silent_since is None else clock() - silent_since
-        if silent_s >= idle_s:
-            interrupt.fire("idle")
-        else:
-            timer = loop.call_later(idle_s - silent_s, look)
-
-    timer = loop.call_later(idle_s, look)
-    tail = first
+    response, piece = opened.response, opened.first
+    tap = UsageTap()
     try:
         await sink.start(response.status, to_client(response.headers, extra))
-        piece = first
-        while piece:
-            tap.feed(piece)
-            await sink.write(piece)
-            tail = piece
-            silent_since = clock()
-            piece = await response.read()
-            silent_since = None
-        await sink.end()
+        if not response.is_whole:
+            piece = await _pour(response, piece, sink, tap, interrupt, idle_s)
+        tap.feed(piece)
+        await sink.end(piece)
     except UpstreamError as error:
-        await _break_off(response, sink, tail, error.title)
+        await _break_off(response, face, sink, tap, error.title)
         raise CutOff(error.title) from None
     except asyncio.CancelledError:
         if interrupt.cause != "idle" or interrupt.settle() is None:
-            response.abort()
             raise
-        why = f"The backend sent nothing for {idle_s:.0f} s."
-        await _break_off(response, sink, tail, why)
+        why = f"The backend sent nothing for {idle_s:g} s."
+        await _break_off(response, face, sink, tap, why)
         raise CutOff(why) from None
     finally:
-        timer.cancel()
+        response.abort()
+    return tap
 
 
-async def _break_off(response: Response, sink: Sink, tail: bytes, why: str) -> None:
+async def _pour(
+    response: Response, piece: bytes, sink: Sink, tap: UsageTap, interrupt: Interrupt, idle_s: float
+) -> bytes:
+    """Pass on all but the last piece, and return that."""
+    silence = _Silence(idle_s, interrupt)
+
+    def push(data: bytes) -> bool:
+        if not sink.offer(data):
+            return False
+        tap.feed(data)
+        silence.begin()
+        return True
+
+    try:
+        while piece:
+            tap.feed(piece)
+            await sink.write(piece)
+            silence.begin()
+            piece = await response.read(push)
+            silence.since = None
+            if response.is_whole:
+                break
+    finally:
+        silence.end()
+    return piece
+
+
+async def _break_off(response: Response, face: str, sink: Sink, tap: UsageTap, why: str) -> None:
     """End a broken answer so that the client sees it is broken: an error event in a stream, a cut elsewhere."""
     response.abort()
-    types = [value.lower() for name, value in response.headers if name == b"content-type"]
-    has_length = any(name == b"content-length" for name, _ in response.headers)
-    if has_length or not any(value.startswith(b"text/event-stream") for value in types):
+    headers = dict(response.headers)
+    tail = tap.tail()
+    if (
+        not headers.get(b"content-type", b"").lower().startswith(b"text/event-stream")
+        or b"content-length" in headers
+        or headers.get(b"content-encoding", b"identity") != b"identity"
+        # Half a line can't be taken back: what would follow it is no event, and what it would become no JSON.
+        or (tail and not tail.endswith(b"\n"))
+    ):
         sink.abort()
         return
-    # The break may lie inside an event: end that one first, or the error would be glued to it.
-    gap = b"" if tail.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n"
-    error = {
-        "message": f"The answer broke off: {why}",
-        "type": "api_error",
-        "code": "backend_broke",
-        "param": None,
-    }
-    await sink.write(gap + b"data: " + msgspec.json.encode({"error": error}) + b"\n\n")
-    await sink.end()
+    gap = b"" if tail.endswith((b"\n\n", b"\r\n\r\n")) else b"\n"
+    await sink.end(gap + _error_event(face, tail, why))
+
+
+def _error_event(face: str, tail: bytes, why: str) -> bytes:
+    """Make the event by which the clients of a face learn that an answer broke off."""
+    said = {"message": f"The answer broke off: {why}", "code": "backend_broke", "param": None}
+    error = {**said, "type": "api_error"}
+    if face in _NAMELESS:
+        return b"data: " + msgspec.json.encode({"error": error}) + b"\n\n"
+    numbers = _NUMBER.findall(tail)
+    number = int(numbers[-1]) + 1 if numbers else 0
+    event = {"type": "error", "error": error, **said, "sequence_number": number}
+    return b"event: error\ndata: " + msgspec.json.encode(event) + b"\n\n"

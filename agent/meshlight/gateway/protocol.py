@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 from meshlight.gateway.answer import Answer, plain
 from meshlight.gateway.asgi import ASGIApp
 from meshlight.gateway.deadline import Deadline
-from meshlight.gateway.exchange import Exchange
+from meshlight.gateway.exchange import OFFER, Exchange
 from meshlight.gateway.leave import LEAVE, Leave
 from meshlight.gateway.limits import Limits
 from meshlight.gateway.upgrade import without_upgrade
@@ -79,7 +79,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self.limits = server_state.limits
         self.guarded_app: ASGIApp = config.loaded_app
         self.leave = Leave()
-        self._extensions = {LEAVE: self.leave}
         self._running: Exchange | None = None
         self._waiting: deque[Exchange] = deque()
         self._newest: Exchange | None = None
@@ -142,7 +141,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Close as soon as the running request is answered; the server is stopping."""
         last = next(iter(self._waiting), self._running)
-        if last is None:
+        if self.transport.is_closing() and self.flow.write_paused:
+            self.transport.abort()  # given up already, and closing waits for a client that reads nothing
+        elif last is None:
             self.transport.close()
         else:
             last.keep_alive = False
@@ -246,7 +247,6 @@ class GuardedProtocol(HttpToolsProtocol):
             "query_string": query,
             "headers": self.headers,
             "state": self.app_state.copy(),
-            "extensions": self._extensions,  # type: ignore[typeddict-item]
         }
         exchange = Exchange(
             self.scope,  # type: ignore[arg-type]
@@ -254,6 +254,8 @@ class GuardedProtocol(HttpToolsProtocol):
             keep_alive=version == "1.1" and self.parser.should_keep_alive(),
             expects_continue=self.expect_100_continue,
         )
+        extensions: Any = {LEAVE: self.leave, OFFER: exchange.offer}
+        self.scope["extensions"] = extensions
         self._newest = exchange
         if self._running is None:
             self._start(exchange)

@@ -2,33 +2,64 @@
 
 import asyncio
 
-from meshlight.backends.upstream import Reply, Response
+from meshlight.backends.upstream import Headers, Reply, Response
 from meshlight.domain.errors import UpstreamError
+from meshlight.gateway.headers import is_page
 
-LIMIT = 64 * 1024
-"""Bytes of an error body that are kept."""
+LIMIT = 1024 * 1024
+"""Bytes of a failing answer that are kept."""
 PATIENCE_S = 2.0
-GOES_ELSEWHERE = frozenset({401, 403, 404, 408, 421, 425, 429, 500, 501, 502, 503, 504, 507, 508, 529})
+RETRY_AFTER_S = 5
+"""When asking again may help: one probe period."""
+_GOES_ELSEWHERE = frozenset(
+    {401, 403, 404, 405, 408, 421, 425, 429, 500, 501, 502, 503, 504, 505, 507, 508, 529}
+)
 """Statuses that say something of the backend, not of the request: another backend may do better."""
+_TIMES = frozenset({b"retry-after", b"retry-after-ms"})
 
 
-async def read_refusal(response: Response) -> Reply:
-    """Read the body of a failing answer, as far as it comes quickly and fits."""
+def is_refusal(response: Response) -> bool:
+    """Whether an answer is none that the client should have while another backend may give a better one.
+
+    A redirect never reaches it: it would take the prompt to where nobody sent it. Nor does a web page.
+    """
+    status = response.status
+    if status == 200:
+        return is_page(response.headers)
+    return status in _GOES_ELSEWHERE or 300 <= status < 400
+
+
+async def read_refusal(response: Response) -> tuple[Reply, bool]:
+    """Read a failing answer as far as it comes quickly and fits, and say whether that is all of it."""
     pieces: list[bytes] = []
     size = 0
-    whole = False
+    is_whole = False
     try:
         async with asyncio.timeout(PATIENCE_S):
-            while size < LIMIT and not whole:
+            while size <= LIMIT and not is_whole:
                 piece = await response.read()
-                whole = not piece
+                is_whole = not piece
                 pieces.append(piece)
                 size += len(piece)
     except (TimeoutError, UpstreamError):
         pass
-    if not whole:
-        response.abort()
-    body = b"".join(pieces)[:LIMIT]
+    response.abort()
+    body = b"".join(pieces)
     kept = [pair for pair in response.headers if pair[0] != b"content-length"]
     headers = (*kept, (b"content-length", b"%d" % len(body)))
-    return Reply(response.status, headers, body, elapsed_s=0.0, reused=response.reused)
+    return Reply(response.status, headers, body, elapsed_s=0.0, reused=response.reused), is_whole
+
+
+def last_headers(refusal: Reply, *, is_loading: bool) -> Headers:
+    """Return the headers of a failing answer that is the last word: whether asking again helps, is ours to say.
+
+    Each route has been tried by now, so the client's own retries would only repeat that, unless a model is being
+    loaded. How long to wait after a 429 only the backend knows.
+    """
+    if refusal.status == 429:
+        return refusal.headers
+    kept = [pair for pair in refusal.headers if pair[0] != b"x-should-retry"]
+    kept.append((b"x-should-retry", b"true" if is_loading else b"false"))
+    if is_loading and not any(name in _TIMES for name, _ in kept):
+        kept.append((b"retry-after", b"%d" % RETRY_AFTER_S))
+    return kept

@@ -6,25 +6,26 @@ when the request was sent and brought nothing unless that could cost or do somet
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable
-from itertools import count
 
 from meshlight.backends.upstream import Headers
+from meshlight.domain.backend import Backend
 from meshlight.domain.budget import EXTRA_ATTEMPTS, RetryBudget
 from meshlight.domain.errors import LoopFound
 from meshlight.domain.health import Broke, Served
 from meshlight.domain.reason import Reason
-from meshlight.domain.routing import Verdict, rank
+from meshlight.domain.routing import Ranking, Verdict, rank
+from meshlight.gateway.able import able
 from meshlight.gateway.attempt import Miss, open_route
-from meshlight.gateway.headers import to_client
+from meshlight.gateway.headers import request_id, to_client
 from meshlight.gateway.inbound import HOPS, Inbound
 from meshlight.gateway.interrupt import Interrupt
 from meshlight.gateway.last_word import final_error, final_refusal, no_route
 from meshlight.gateway.leave import Leave
 from meshlight.gateway.passing import CutOff, pass_on
+from meshlight.gateway.patience import Patience
+from meshlight.gateway.refusal import last_headers
 from meshlight.gateway.sink import Sink
-from meshlight.gateway.usage import UsageTap
 from meshlight.mesh.links import Links
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Change, Registry
@@ -34,10 +35,8 @@ log = logging.getLogger(__name__)
 
 _STAYS = frozenset({"failing-requests", "rate-limited"})
 """Reasons for which a request under way stays where it is: they speak of other requests."""
-
-_RUN = secrets.token_hex(4).encode()
-_numbers = count(1)
-"""A request's id is this run's name and its number in it."""
+_ANSWERS = frozenset({"failing-requests", "loading"})
+"""Reasons of a backend that is down and yet answers: better than none, once those that are up have failed."""
 
 
 class Relay:
@@ -61,12 +60,13 @@ class Relay:
         self._budget = RetryBudget()
         self._turn = 0
         self._waiting: dict[str, set[Interrupt]] = {}
+        """The requests that wait for a first byte and may leave, by backend."""
         registry.listen(self._on_change)
 
     async def run(self, inbound: Inbound, sink: Sink, leave: Leave) -> None:
         """Answer one request through `sink`.
 
-        Raises NoSuchModel or a RouteError when nothing was sent to the client yet and nothing will be.
+        Raises NoSuchModel, NotFound or a RouteError when nothing was sent to the client yet and nothing will be.
         """
         if self._node_id in inbound.visited or len(inbound.visited) > HOPS:
             raise LoopFound(
@@ -88,96 +88,102 @@ class Relay:
             leave.discard(interrupt.left)
             self._traffic.end(outcome)
 
+    def suspect(self, backend: Backend) -> None:
+        """Have a backend probed soon."""
+        self._prober.hurry(backend.id)
+
+    def is_lost(self, backend: Backend) -> bool:
+        """Whether a request that waits on this backend waits in vain."""
+        node = self._registry.snapshot.nodes.get(backend.id)
+        if node is None or node.health.state != "unhealthy" or node.health.good:
+            return False
+        return node.health.reason.code not in _STAYS
+
     async def _walk(self, inbound: Inbound, sink: Sink, interrupt: Interrupt) -> Outcome:
-        misses: list[Miss] = []
         self._turn += 1
-        while (verdict := self._next(inbound, misses)) is not None:
+        misses: list[Miss] = []
+        verdict: Verdict | None = self._first(inbound)
+        while verdict is not None:
             result = await self._try(verdict, inbound, sink, interrupt, len(misses) + 1)
             if not isinstance(result, Miss):
                 return result
             misses.append(result)
             self._learn(result)
-            if not self._may_go_on(inbound, misses, was_trusted=verdict.tier == "ready"):
-                break
+            verdict = self._next(inbound, misses, verdict)
         refusal = final_refusal(misses)
         if refusal is None:
             raise final_error(inbound.head.model, misses)
-        last = misses[-1].backend.id
-        await sink.start(
-            refusal.status, to_client(refusal.headers, _extra(refusal.headers, last, len(misses)))
-        )
-        await sink.write(refusal.body)
-        await sink.end()
+        last = misses[-1]
+        headers = last_headers(refusal, is_loading=last.reason.code == "loading")
+        await sink.start(refusal.status, to_client(headers, _extra(headers, last.backend.id, len(misses))))
+        await sink.end(refusal.body)
         return "failed"
 
-    def _next(self, inbound: Inbound, misses: list[Miss]) -> Verdict | None:
-        """Return the next route to try: judged anew each time, for the mesh may have changed meanwhile."""
+    def _rank(self, inbound: Inbound) -> Ranking:
+        return rank(
+            self._registry.snapshot, inbound.head.model, self._traffic.load, self._clock(), self._turn
+        )
+
+    def _first(self, inbound: Inbound) -> Verdict:
         snapshot = self._registry.snapshot
-        ranking = rank(snapshot, inbound.head.model, self._traffic.load, self._clock(), self._turn)
-        if not misses:
-            if not ranking.candidates:
-                raise no_route(snapshot, ranking)
-            return ranking.candidates[0]
-        tried = {miss.backend.id for miss in misses}
-        fresh = (v for v in ranking.verdicts if v.tier in {"ready", "untried"} and v.backend not in tried)
-        return next(fresh, None)
+        known = self._rank(inbound)
+        ranking = able(known, inbound.face, snapshot.nodes)
+        candidates = ranking.candidates
+        if not candidates:
+            raise no_route(snapshot, ranking, lacks_face=bool(known.candidates))
+        return candidates[0]
+
+    def _next(self, inbound: Inbound, misses: list[Miss], tried: Verdict) -> Verdict | None:
+        """Return the route to try after the last miss: judged anew, for the mesh may have changed meanwhile."""
+        last = misses[-1]
+        if len(misses) > EXTRA_ATTEMPTS or tried.tier == "last-resort":
+            return None
+        if last.was_sent and (inbound.is_dear or (last.backend.is_metered and not last.was_answered)):
+            return None
+        known = {miss.backend.id for miss in misses}
+        verdicts = able(self._rank(inbound), inbound.face, self._registry.snapshot.nodes).verdicts
+        following = next((v for v in verdicts if v.backend not in known and self._is_worth_it(v)), None)
+        is_free = len(misses) == 1 and tried.tier == "ready"
+        return following if following is None or is_free or self._budget.take(self._clock()) else None
+
+    def _is_worth_it(self, verdict: Verdict) -> bool:
+        if verdict.tier == "last-resort":
+            return self._registry.node(verdict.backend).health.reason.code in _ANSWERS
+        return verdict.tier != "excluded"
 
     async def _try(
         self, verdict: Verdict, inbound: Inbound, sink: Sink, interrupt: Interrupt, number: int
     ) -> Outcome | Miss:
-        backend_id = verdict.backend
-        link = self._links.get(backend_id)
-        if link is None:
-            backend = self._registry.node(backend_id).backend
-            return Miss(
-                backend=backend, reason=Reason("gone", f"{backend.name} was removed."), was_sent=False
-            )
-        started = self._clock()
-        ticket = self._traffic.reserve(backend_id, verdict.model)
-        outcome: Outcome = "failed"
+        link = self._links.put(self._registry.node(verdict.backend).backend)
+        backend = link.backend
         # What can't be sent twice stays where it is, even when the backend's probes fail meanwhile.
-        waiting = (
-            None
-            if inbound.is_dear or link.backend.is_metered
-            else self._waiting.setdefault(backend_id, set())
-        )
+        can_leave = not (inbound.is_dear or backend.is_metered)
+        waiting = self._waiting.setdefault(backend.id, set())
+        started = self._clock()
+        ticket = self._traffic.reserve(backend.id, verdict.model)
+        outcome: Outcome = "failed"
         try:
-            if waiting is not None:
+            patience = Patience(backend, interrupt, self, asyncio.get_running_loop(), can_leave=can_leave)
+            if can_leave:
                 waiting.add(interrupt)
             try:
-                opened = await open_route(
-                    inbound,
-                    verdict.model,
-                    link,
-                    self._node_id,
-                    interrupt,
-                    lambda: self._prober.hurry(backend_id),
-                )
+                opened = await open_route(inbound, verdict.model, link, self._node_id, interrupt, patience)
             finally:
-                if waiting is not None:
-                    waiting.discard(interrupt)
+                waiting.discard(interrupt)
             if isinstance(opened, Miss):
                 return opened
             ticket.first_byte(self._clock() - started)
-            response, tap = opened.response, UsageTap()
-            await pass_on(
-                response,
-                opened.first,
-                sink,
-                _extra(response.headers, backend_id, number),
-                tap,
-                interrupt,
-                link.backend.idle_s,
-                self._clock,
-            )
+            response = opened.response
+            extra = _extra(response.headers, backend.id, number)
+            tap = await pass_on(opened, inbound.face, sink, extra, interrupt, backend.idle_s)
             outcome = "ok" if response.status < 400 else "failed"
-            self._credit(backend_id)
+            self._credit(backend.id)
             if (counts := tap.read()) is not None:
                 ticket.tokens(*counts)
         except CutOff as cut:
-            log.info("%s broke off: %s", backend_id, cut.why)
-            self._registry.apply(backend_id, Broke(Reason("connection-lost", cut.why)))
-            self._prober.hurry(backend_id)
+            log.info("%s broke off: %s", backend.id, cut.why)
+            self._registry.apply(backend.id, Broke(Reason("connection-lost", cut.why)))
+            self.suspect(backend)
         except asyncio.CancelledError:
             outcome = "cancelled"
             raise
@@ -185,21 +191,12 @@ class Relay:
             ticket.close(outcome)
         return outcome
 
-    def _may_go_on(self, inbound: Inbound, misses: list[Miss], *, was_trusted: bool) -> bool:
-        """Whether another route may be tried after the last miss."""
-        last = misses[-1]
-        if len(misses) > EXTRA_ATTEMPTS:
-            return False
-        if last.was_sent and (inbound.is_dear or (last.backend.is_metered and last.refusal is None)):
-            return False
-        return (len(misses) == 1 and was_trusted) or self._budget.take(self._clock())
-
     def _learn(self, miss: Miss) -> None:
         """Traffic is evidence: hold a miss against its backend, and have it probed at once."""
         log.info("attempt on %s failed: %s", miss.backend.id, miss.reason.code)
         if miss.fact is not None:
             self._registry.apply(miss.backend.id, miss.fact)
-        self._prober.hurry(miss.backend.id)
+        self.suspect(miss.backend)
 
     def _credit(self, backend_id: str) -> None:
         node = self._registry.snapshot.nodes.get(backend_id)
@@ -210,11 +207,12 @@ class Relay:
 
     def _on_change(self, change: Change) -> None:
         """A backend fell: what waits on it for a first byte moves on."""
+        for backend_id in change.removed:
+            self._waiting.pop(backend_id, None)
         if change.incident is None or change.incident[2] != "unhealthy":
             return
         backend_id = change.incident[0]
-        node = self._registry.snapshot.nodes.get(backend_id)
-        if node is not None and node.health.reason.code not in _STAYS:
+        if self.is_lost(self._registry.node(backend_id).backend):
             for interrupt in tuple(self._waiting.get(backend_id, ())):
                 interrupt.fire("fell")
 
@@ -223,5 +221,5 @@ def _extra(headers: Headers, backend_id: str, attempts: int) -> list[tuple[bytes
     """Return the headers that Meshlight adds to a backend's answer."""
     extra = [(b"x-meshlight-backend", backend_id.encode()), (b"x-meshlight-attempts", b"%d" % attempts)]
     if b"x-request-id" not in dict(headers):
-        extra.append((b"x-request-id", b"req_%s_%d" % (_RUN, next(_numbers))))
+        extra.append(request_id())
     return extra

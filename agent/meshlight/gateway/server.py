@@ -147,7 +147,7 @@ async def serve(
     limits: Limits = DEFAULT_LIMITS,
     lifespan: Literal["auto", "on", "off"] = "auto",
 ) -> None:
-    """Serve `app` until `stop` is set; `ready` is called once connections are taken."""
+    """Serve `app` until `stop` is set; `ready` is called once connections are taken, and ends it if it fails."""
     server = GatewayServer(app, limits=limits, ending=ending, lifespan=lifespan)
     serving = asyncio.create_task(server.serve(sockets))
     watching = asyncio.create_task(_watch(server, stop, ready))
@@ -155,11 +155,16 @@ async def serve(
         await serving
     finally:
         watching.cancel()
+        [outcome] = await asyncio.gather(watching, return_exceptions=True)
+    if isinstance(outcome, Exception):
+        raise outcome
 
 
 async def _watch(server: GatewayServer, stop: asyncio.Event, ready: Callable[[], object] | None) -> None:
     await server.ready.wait()
-    if ready is not None:
-        ready()
-    await stop.wait()
-    server.stop()
+    try:
+        if ready is not None:
+            ready()
+        await stop.wait()
+    finally:
+        server.stop()

@@ -1,14 +1,18 @@
 """`/mesh/settings`: what the user may set while the service runs."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Annotated, Protocol
 
 from litestar import Controller, get, patch
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import asdict, replace
 
+from meshlight.backends.address import parse_address
 from meshlight.domain.config import Config, DiscoverySettings
-from meshlight.domain.rules import Routing
+from meshlight.domain.rules import Policy, Routing, Rule
+from meshlight.gateway.description import problems
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -22,16 +26,44 @@ class Settings(Struct, frozen=True, kw_only=True):
     notices: tuple[str, ...]
 
 
-class SettingsPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change; an unset field stays as it is."""
+class RoutingPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change of the routing; aliases and rules are replaced as a whole."""
 
-    routing: Routing | UnsetType = UNSET
-    discovery: DiscoverySettings | UnsetType = UNSET
+    policy: Policy | UnsetType = UNSET
+    aliases: Mapping[str, str] | UnsetType = UNSET
+    rules: tuple[Rule, ...] | UnsetType = UNSET
+
+
+class DiscoveryPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change of the search for engines; the ignored URLs are replaced as a whole."""
+
+    enabled: bool | UnsetType = UNSET
+    ignored: tuple[str, ...] | UnsetType = UNSET
+
+
+class SettingsPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change; an unset field stays as it is, and an empty name is the host's."""
+
+    name: Annotated[str, Meta(max_length=80)] | UnsetType = UNSET
+    routing: RoutingPatch | UnsetType = UNSET
+    discovery: DiscoveryPatch | UnsetType = UNSET
     require_key: bool | UnsetType = UNSET
+
+    def on(self, old: Config) -> Config:
+        """Return the configuration with these changes; BadAddress for a URL that is none."""
+        fields = _given(self)
+        if isinstance(self.routing, RoutingPatch):
+            fields["routing"] = replace(old.routing, **_given(self.routing))
+        if isinstance(self.discovery, DiscoveryPatch):
+            if isinstance(self.discovery.ignored, tuple):
+                for url in self.discovery.ignored:
+                    parse_address(url)
+            fields["discovery"] = replace(old.discovery, **_given(self.discovery))
+        return replace(old, **fields)
 
 
 class SettingsKeeper(Protocol):
-    """Who holds the settings: main joins it to the configuration file."""
+    """Who holds the settings: the service joins it to the configuration file."""
 
     @property
     def config(self) -> Config:
@@ -40,6 +72,10 @@ class SettingsKeeper(Protocol):
     @property
     def config_file(self) -> str:
         """The path of the file, for people."""
+
+    @property
+    def name(self) -> str:
+        """How this node calls itself."""
 
     def notices(self) -> tuple[str, ...]:
         """What is wrong with the service itself."""
@@ -57,22 +93,26 @@ class SettingsController(Controller):
     path = "/mesh/settings"
     tags = ["settings"]  # noqa: RUF012 Litestar's own form
 
-    @get("/", summary="The settings in force")
+    @get("/", summary="The settings in force", responses=problems())
     async def read(self, keeper: KeeperHere) -> Settings:
         """Return the settings in force."""
         return _shown(keeper)
 
-    @patch("/", summary="Change settings")
+    @patch("/", summary="Change settings", responses=problems(409, has_body=True))
     async def change(self, keeper: KeeperHere, data: JSONBody[SettingsPatch]) -> Settings:
         """Change settings; the file keeps its comments, and running streams go on."""
         await keeper.set(data)
         return _shown(keeper)
 
 
+def _given(patch: Struct) -> dict[str, object]:
+    return {key: value for key, value in asdict(patch).items() if value is not UNSET}
+
+
 def _shown(keeper: SettingsKeeper) -> Settings:
     config = keeper.config
     return Settings(
-        name=config.name,
+        name=keeper.name,
         routing=config.routing,
         discovery=config.discovery,
         require_key=config.require_key,

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from meshlight.backends.upstream import Headers
-from meshlight.domain.errors import BadRequest, MeshlightError, NotFound
+from meshlight.domain.errors import MeshlightError, NotFound
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.bodies import Head
 from meshlight.gateway.inbound import Inbound
@@ -30,8 +31,11 @@ _CONTENT_TYPE = b"application/json"
 class TrialRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which model to try (the first one that can chat, if none is named), and how often (1 to 5)."""
 
-    model: str | None = None
-    count: int = 1
+    model: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
+    count: Annotated[int, Meta(ge=1, le=RUNS_MAX)] = 1
+
+
+ANY_MODEL = TrialRequest()
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -87,12 +91,18 @@ class _Ear:
         self.status, self.headers = status, headers
 
     async def write(self, data: bytes) -> None:
+        self.offer(data)
+
+    def offer(self, data: bytes) -> bool:
         self.pieces.append(self._clock())
         self.tap.feed(data)
         if len(self.body) < ANSWER_LIMIT:
             self.body += data
+        return True
 
-    async def end(self) -> None:
+    async def end(self, last: bytes = b"") -> None:
+        if last:
+            self.offer(last)
         self.is_whole = True
 
     def abort(self) -> None:
@@ -109,8 +119,6 @@ class Trial:
 
     async def run(self, wish: TrialRequest) -> TrialReport:
         """Send the requests; NotFound when there is no model to try."""
-        if not 1 <= wish.count <= RUNS_MAX:
-            raise BadRequest(f"count is {wish.count}; it must be 1 to {RUNS_MAX}.", "", "count")
         model = wish.model or _chat_model(self._registry.snapshot)
         return TrialReport(model=model, runs=tuple([await self._once(model) for _ in range(wish.count)]))
 

@@ -25,22 +25,27 @@ class UsageTap:
 
     def feed(self, data: bytes) -> None:
         """See a piece of the body."""
-        if not self._head:
-            self._head = data[:_HEAD]
+        if len(self._head) < _HEAD:
+            self._head += data[: _HEAD - len(self._head)]
         self._tail.append(data)
         self._size += len(data)
         while self._size - len(self._tail[0]) >= _TAIL:
             self._size -= len(self._tail.popleft())
 
+    def tail(self) -> bytes:
+        """Return the last bytes that have passed."""
+        return b"".join(self._tail)[-_TAIL:]
+
     def read(self) -> tuple[int, int] | None:
         """Return (prompt tokens, completion tokens), or None when the answer did not say."""
-        return _read(b"".join(self._tail)[-_TAIL:]) or _read(self._head)
+        return _read(self.tail()) or _read(self._head)
 
 
 def _read(text: bytes) -> tuple[int, int] | None:
+    end = len(text)
     found = None
-    for found in _USAGE.finditer(text):  # noqa: B007 the last one counts: streams may repeat it
-        pass
+    while found is None and (end := text.rfind(b'"usage"', 0, end)) != -1:  # the last one counts
+        found = _USAGE.match(text, end)
     if found is None:
         return None
     rest = text[found.end() : found.end() + 1_024]

@@ -4,11 +4,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 
-from meshlight.backends.address import parse_address
+from meshlight.backends.address import ring_of
 from meshlight.backends.detect import Detector
 from meshlight.backends.kind import Found
 from meshlight.domain.backend import Backend
 from meshlight.domain.snapshot import Node
+from meshlight.mesh.place import place_of
 from meshlight.mesh.prober import Later, Timer
 from meshlight.mesh.registry import Registry
 
@@ -20,7 +21,10 @@ GONE_S = 600.0
 
 
 class Discovery:
-    """Looks at the usual ports every few seconds; a stranger on one of them is left alone by the detector."""
+    """Looks at the usual ports every few seconds; a stranger on one of them is left alone by the detector.
+
+    `ignored` gives the URLs that are switched off for good: their ports are not even asked.
+    """
 
     def __init__(
         self,
@@ -46,20 +50,17 @@ class Discovery:
             self._go()
 
     def stop(self) -> None:
-        """Look no more; what was found stays until it is gone."""
+        """Look no more; what was found stays listed."""
         self._on = False
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
 
-    def look(self) -> "asyncio.Future[None]":
-        """Look once more, now, at strangers too; done at once when looking is switched off."""
-        if not self._on:
-            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            done.set_result(None)
-            return done
-        return asyncio.ensure_future(self._round(force=True))
+    async def look(self) -> None:
+        """Look once more, now, at strangers too; nothing when looking is switched off."""
+        if self._on:
+            await self._round(force=True)
 
     def _go(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._tick())
@@ -68,14 +69,13 @@ class Discovery:
         try:
             await self._round(force=False)
         finally:
-            if self._on:
+            if self._on and self._task is asyncio.current_task():  # and not one that a restart has replaced
                 self._timer = self._later(PERIOD_S, self._go)
 
     async def _round(self, *, force: bool) -> None:
         self._drop_gone()
-        nodes = self._registry.snapshot.nodes.values()
-        listed = [node.backend.url for node in nodes if node.backend.ring == "machine"]
-        known = {parse_address(url).port for url in (*listed, *self._ignored())}
+        places = map(place_of, (*self._urls(), *self._ignored()))
+        known = {place.port for place in places if place is not None and ring_of(place) == "machine"}
         for found in await self._detector.scan(known, force=force):
             self._take(found)
 
@@ -94,18 +94,28 @@ class Discovery:
         return health.reason.code == "refused" and self._clock() - health.since > GONE_S
 
     def _take(self, found: Found) -> None:
-        address = parse_address(found.url)
-        if not self._on or found.url in self._ignored():
-            return
-        nodes = self._registry.snapshot.nodes
-        if any(parse_address(node.backend.url) == address for node in nodes.values()):
-            return
-        backend_id = f"{found.kind}-{address.port}"
-        if backend_id in nodes:
+        """List a found engine, if nothing has changed meanwhile that forbids it."""
+        place = place_of(found.url)
+        taken = map(place_of, (*self._ignored(), *self._urls()))
+        if not self._on or place is None or place in taken:
             return
         log.info("found %s at %s", found.name, found.url)
         self._registry.put(
             Backend(
-                id=backend_id, name=found.name, kind=found.kind, ring="machine", url=found.url, source="found"
+                id=self._free_id(f"{found.kind}-{place.port}"),
+                name=found.name,
+                kind=found.kind,
+                ring="machine",
+                url=found.url,
+                source="found",
             )
         )
+
+    def _urls(self) -> list[str]:
+        return [node.backend.url for node in self._registry.snapshot.nodes.values()]
+
+    def _free_id(self, wanted: str) -> str:
+        """Return an id that no backend has: `llamacpp-8080`, or else with `-local` behind it."""
+        while wanted in self._registry.snapshot.nodes:
+            wanted += "-local"
+        return wanted

@@ -11,28 +11,41 @@ from meshlight.domain.view import SnapshotView
 
 KEPT = 1024
 """Events kept for a subscriber that comes back."""
+KEPT_BYTES = 4 << 20
 BEHIND = 256
 """Frames a slow reader may be behind before it gets a whole snapshot instead."""
+BEHIND_BYTES = 1 << 20
 
 
 class Subscription:
-    """One reader of the events; a reader that falls behind loses its backlog and gets a snapshot."""
+    """One reader of the events; a reader that falls behind loses its backlog and gets a snapshot.
+
+    Every reader's next event is the one whose number follows the last it got: nothing is told twice.
+    """
 
     def __init__(self, snapshot: Callable[[], bytes], backlog: list[bytes] | None) -> None:
         self._snapshot = snapshot
-        self._frames: deque[bytes] = deque(backlog or ())
+        self._frames: list[bytes] = backlog or []
+        self._size = sum(map(len, self._frames))
         self._needs_snapshot = backlog is None
         self._ended = False
         self._waiter: asyncio.Future[None] | None = None
 
     def offer(self, frame: bytes) -> None:
         """Queue a frame."""
-        if not self._needs_snapshot:
-            if len(self._frames) >= BEHIND:
-                self._frames.clear()
-                self._needs_snapshot = True
-            else:
-                self._frames.append(frame)
+        if self._needs_snapshot:
+            return
+        if len(self._frames) >= BEHIND or self._size + len(frame) > BEHIND_BYTES:
+            self.restart()
+            return
+        self._frames.append(frame)
+        self._size += len(frame)
+        self._wake()
+
+    def restart(self) -> None:
+        """Go on from a snapshot; what waits is in it."""
+        self._frames, self._size = [], 0
+        self._needs_snapshot = True
         self._wake()
 
     def end(self) -> None:
@@ -46,12 +59,13 @@ class Subscription:
             if self._ended:
                 return None
             if self._needs_snapshot:
+                # Making it may publish what was gathered: that is in it, and must not follow again.
+                snapshot = self._snapshot()
                 self._needs_snapshot = False
-                return self._snapshot()
+                return snapshot
             if self._frames:
-                joined = b"".join(self._frames)
-                self._frames.clear()
-                return joined
+                frames, self._frames, self._size = self._frames, [], 0
+                return b"".join(frames)
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
@@ -67,14 +81,16 @@ class EventHub:
     """The numbered stream of events.
 
     `snapshot` gives the whole picture as of `seq`. With nobody listening an event is only a number: whoever
-    comes back later finds a gap and gets a snapshot.
+    comes back later finds a gap and gets a snapshot. Numbers begin behind `first`, which has to differ from start
+    to start of the service: a reader that comes back after one must not be taken for one that missed little.
     """
 
-    def __init__(self) -> None:
-        self.seq = 0
+    def __init__(self, first: int = 0) -> None:
+        self.seq = first
         self.snapshot: Callable[[], SnapshotView] | None = None
         self._encoder = msgspec.json.Encoder()
-        self._kept: deque[tuple[int, bytes]] = deque(maxlen=KEPT)
+        self._kept: deque[tuple[int, bytes]] = deque()
+        self._kept_size = 0
         self._subscriptions: set[Subscription] = set()
         self._ended = False
 
@@ -87,13 +103,20 @@ class EventHub:
         """Give an event the next number and hand it on; it is not even made when nobody listens."""
         self.seq += 1
         if not self._subscriptions:
-            self._kept.clear()
+            self._forget()
             return
         event = make(self.seq)
         frame = self._frame(self.seq, EVENT_NAMES[type(event)], self._encoder.encode(event))
-        self._kept.append((self.seq, frame))
+        self._keep(frame)
         for subscription in self._subscriptions:
             subscription.offer(frame)
+
+    def restart(self) -> None:
+        """Give every reader a new snapshot, for what no event tells of has changed."""
+        self.seq += 1
+        self._forget()
+        for subscription in self._subscriptions:
+            subscription.restart()
 
     def subscribe(self, last_seq: int | None) -> Subscription:
         """Start reading after event `last_seq`; with None or after a gap, from a snapshot."""
@@ -117,6 +140,16 @@ class EventHub:
         self._ended = True
         for subscription in self._subscriptions:
             subscription.end()
+
+    def _keep(self, frame: bytes) -> None:
+        self._kept.append((self.seq, frame))
+        self._kept_size += len(frame)
+        while len(self._kept) > KEPT or self._kept_size > KEPT_BYTES:
+            self._kept_size -= len(self._kept.popleft()[1])
+
+    def _forget(self) -> None:
+        self._kept.clear()
+        self._kept_size = 0
 
     def _snapshot_frame(self) -> bytes:
         if self.snapshot is None:

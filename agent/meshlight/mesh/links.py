@@ -1,6 +1,6 @@
 """What it takes to talk to one backend: its upstream client, its kind, its credentials."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from meshlight.backends.address import Address, parse_address
@@ -11,10 +11,13 @@ from meshlight.domain.backend import Backend
 
 
 class SecretSource(Protocol):
-    """Where a backend's secret comes from; may raise SecretError, never blocks the loop."""
+    """Where the secrets of backends come from; never blocks the loop."""
 
-    async def __call__(self, backend_id: str) -> str | None:
-        """Return the secret of a backend, or None when it has none."""
+    async def secret(self, backend_id: str) -> str | None:
+        """Return the secret of a backend, or None when it has none; SecretError when it can't be read."""
+
+    def retry_secrets(self) -> None:
+        """Ask the keyring anew at the next need, even if it failed a moment ago: the user wants to know now."""
 
 
 class Link:
@@ -59,11 +62,6 @@ class Links:
         self._probes_for = probes_for
         self._links: dict[str, Link] = {}
 
-    @property
-    def all(self) -> Mapping[str, Link]:
-        """Every link, by backend id."""
-        return self._links
-
     def put(self, backend: Backend) -> Link:
         """Return the link of a backend, made anew if its address or kind is another than before."""
         old = self._links.get(backend.id)
@@ -73,9 +71,10 @@ class Links:
         if old is not None and old.address == address and old.backend.kind == backend.kind:
             old.backend = backend
             return old
+        link = Link(backend, self._upstream_for(address), self._probes_for(address))
         if old is not None:
             old.close()
-        link = Link(backend, self._upstream_for(address), self._probes_for(address))
+            link.know(old.secret)
         self._links[backend.id] = link
         return link
 
@@ -91,9 +90,13 @@ class Links:
 
     async def read_secret(self, link: Link) -> str | None:
         """Read a backend's secret and hand it to its link; SecretError when it can't be read."""
-        secret = await self._secrets(link.backend.id)
+        secret = await self._secrets.secret(link.backend.id)
         link.know(secret)
         return secret
+
+    def retry_secrets(self) -> None:
+        """Ask the keyring anew at the next need."""
+        self._secrets.retry_secrets()
 
     def close(self) -> None:
         """Close every link."""

@@ -4,22 +4,27 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from math import floor
 from typing import Protocol
 
 from meshlight.backends.kind import Probe
 from meshlight.domain.errors import SecretError
 from meshlight.domain.health import PERIOD_S, Failed, probe_delay_s
 from meshlight.domain.reason import Reason
+from meshlight.domain.snapshot import Node
 from meshlight.mesh.links import Link, Links
 from meshlight.mesh.registry import Registry
 
 log = logging.getLogger(__name__)
 
-SLOT_S = 0.5
-"""Probes are due on this grid: a few at a time cost a sleeping machine far less than one by one."""
+SLOTS = 10
+"""Each backend's tick has a place of its own in the period, on a grid: a few probes at a time wake a sleeping
+machine far less often than one by one, and all at once would be felt."""
+JITTER = 0.1
+"""A backend that is asked seldom is asked up to this much later, and never earlier than it wishes."""
 HURRY_GAP_S = 1.0
 """Traffic asks for early probes of a suspect backend no more often than this."""
+_UNHURRIED = frozenset({"rate-limited", "unauthorized", "forbidden"})
+"""Reasons that are certain, and that asking again at once would only make worse."""
 
 
 class Timer(Protocol):
@@ -37,12 +42,15 @@ class Later(Protocol):
 
 
 class _Watch:
-    """One backend's schedule."""
+    """One backend's schedule; instants are seconds of the prober's clock."""
 
-    __slots__ = ("busy_since", "probed_at", "task", "timer")
+    __slots__ = ("busy_since", "due", "phase", "probed_at", "task", "timer")
 
-    def __init__(self) -> None:
+    def __init__(self, phase: float) -> None:
+        self.phase = phase
+        """Where in the period its tick lies."""
         self.timer: Timer | None = None
+        self.due = float("inf")
         self.task: asyncio.Task[Probe] | None = None
         self.probed_at = float("-inf")
         self.busy_since: float | None = None
@@ -51,8 +59,8 @@ class _Watch:
 class Prober:
     """Probes backends and gives what it saw to the registry.
 
-    A probe's own time limit is its kind's. Healthy backends are probed every 5 s, spread over the period by
-    jitter; a suspect one at once.
+    A probe's own time limit is its kind's. A new or suspect backend is probed at once, a healthy one every 5 s;
+    `spread` (0 to 1) says where in the period.
     """
 
     def __init__(
@@ -75,8 +83,9 @@ class Prober:
     def watch(self, backend_id: str) -> None:
         """Probe this backend now and from now on."""
         if backend_id not in self._watches:
-            self._watches[backend_id] = _Watch()
-            self._start(backend_id)
+            watch = _Watch(int(self._spread() * SLOTS) * PERIOD_S / SLOTS)
+            self._watches[backend_id] = watch
+            self._start(backend_id, watch)
 
     def unwatch(self, backend_id: str) -> None:
         """Leave this backend alone; a running probe is ended."""
@@ -89,19 +98,38 @@ class Prober:
             watch.task.cancel()
 
     def hurry(self, backend_id: str) -> None:
-        """Probe soon, because traffic gave cause; not more than once a second."""
+        """Probe soon, because traffic gave cause; not more than once a second, and not where it would be a bother."""
         watch = self._watches.get(backend_id)
-        if watch is not None and watch.task is None and self._clock() - watch.probed_at >= HURRY_GAP_S:
-            self._start(backend_id)
+        node = self._registry.snapshot.nodes.get(backend_id)
+        if watch is None or watch.task is not None or node is None:
+            return
+        if node.health.reason.code in _UNHURRIED or node.backend.is_metered:
+            return
+        due = watch.probed_at + HURRY_GAP_S
+        if due <= self._clock():
+            self._start(backend_id, watch)
+        elif due < watch.due:
+            self._arm(backend_id, watch, due)
 
-    async def check(self, backend_id: str) -> Probe:
-        """Probe now and return what was seen; joins a probe that runs already."""
-        watch = self._watches.get(backend_id)
-        if watch is None:
-            link = self._links.get(backend_id) or self._links.put(self._registry.node(backend_id).backend)
-            return await self._probe(link)
-        task = watch.task or self._start(backend_id)
-        return await asyncio.shield(task)
+    async def check(self, backend_id: str, *, anew: bool = False) -> Probe:
+        """Probe now, because somebody wants to know, and return what was seen; joins a probe that runs already.
+
+        `anew` ends that one instead: it may know an old key. Raises NotFound.
+        """
+        self._links.retry_secrets()
+        if anew and backend_id in self._watches:
+            self.unwatch(backend_id)
+            self.watch(backend_id)
+        while True:
+            backend = self._registry.node(backend_id).backend
+            watch = self._watches.get(backend_id)
+            if watch is None:  # switched off: only who asks gets to know
+                return await self._probe(self._links.put(backend))
+            task = watch.task or self._start(backend_id, watch)
+            await asyncio.wait((task,))
+            if not task.cancelled():
+                return task.result()
+            # Its address was changed meanwhile, or it was removed.
 
     async def close(self) -> None:
         """Stop watching; returns when the last probe has ended."""
@@ -110,12 +138,12 @@ class Prober:
             self.unwatch(backend_id)
         await asyncio.gather(*running, return_exceptions=True)
 
-    def _start(self, backend_id: str) -> asyncio.Task[Probe]:
-        watch = self._watches[backend_id]
+    def _start(self, backend_id: str, watch: _Watch) -> asyncio.Task[Probe]:
         if watch.timer is not None:
             watch.timer.cancel()
             watch.timer = None
         watch.probed_at = self._clock()
+        watch.due = float("inf")
         watch.task = asyncio.get_running_loop().create_task(self._run(backend_id, watch))
         return watch.task
 
@@ -152,13 +180,24 @@ class Prober:
         if node is None or not node.backend.enabled:
             self._watches.pop(backend_id, None)
             return
-        delay = probe_delay_s(node.health, node.backend.ring, self._clock())
-        if delay >= PERIOD_S:
-            now = self._clock()
-            due = now + delay * (1 - 0.1 * self._spread())
-            delay = floor(due / SLOT_S) * SLOT_S - now
-        watch.timer = self._later(delay, lambda: self._due(backend_id, watch))
+        self._arm(backend_id, watch, self._due_at(node, watch))
 
-    def _due(self, backend_id: str, watch: _Watch) -> None:
+    def _due_at(self, node: Node, watch: _Watch) -> float:
+        now = self._clock()
+        delay = probe_delay_s(node.health, node.backend.ring, now)
+        if delay < PERIOD_S:
+            return now + delay
+        if delay > PERIOD_S or node.health.reason.code == "rate-limited":
+            return now + delay * (1 + JITTER * self._spread())
+        wait = (watch.phase - now) % PERIOD_S
+        return now + (wait if wait >= PERIOD_S / SLOTS else wait + PERIOD_S)
+
+    def _arm(self, backend_id: str, watch: _Watch, due: float) -> None:
+        if watch.timer is not None:
+            watch.timer.cancel()
+        watch.due = due
+        watch.timer = self._later(due - self._clock(), lambda: self._fall_due(backend_id, watch))
+
+    def _fall_due(self, backend_id: str, watch: _Watch) -> None:
         if self._watches.get(backend_id) is watch and watch.task is None:
-            self._start(backend_id)
+            self._start(backend_id, watch)

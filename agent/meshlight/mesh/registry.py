@@ -74,6 +74,11 @@ class Registry:
             node = replace(old, backend=backend)
         self._publish({**self._snapshot.nodes, backend.id: node}, Change(shape=(backend.id,)))
 
+    def renew(self, backend_id: str) -> None:
+        """Forget what was believed of a backend: the next fact decides, as at first."""
+        node = replace(self.node(backend_id), health=Health(since=self._clock()))
+        self._publish({**self._snapshot.nodes, backend_id: node}, Change(shape=(backend_id,)))
+
     def remove(self, backend_id: str) -> None:
         """Forget a backend; unknown ids are none's loss."""
         if backend_id in self._snapshot.nodes:

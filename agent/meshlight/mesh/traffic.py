@@ -119,6 +119,8 @@ class Traffic:
         self._routes: dict[tuple[str, str], _Window] = {}
         self._fresh: set[tuple[str, str]] = set()
         self._router_moved = False
+        self._leaving: set[str] = set()
+        """Backends that are gone while requests still run on them."""
 
     def start(self) -> None:
         """A client's request came in."""
@@ -132,6 +134,7 @@ class Traffic:
 
     def reserve(self, backend: str, model: str) -> Ticket:
         """Take a place on a backend for one attempt, before anything is awaited."""
+        self._leaving.discard(backend)
         self.load[backend] = self.load.get(backend, 0) + 1
         self._tally(self._backends, backend).start()
         self._tally(self._models, model).start()
@@ -162,15 +165,20 @@ class Traffic:
             window.ok += 1
         elif outcome == "failed":
             window.failed += 1
+        if ticket.backend in self._leaving:
+            self.forget(ticket.backend)
 
     def forget(self, backend: str) -> None:
-        """Drop the counts of a backend that is gone and has nothing in flight."""
-        if not self.load.get(backend):
-            self._backends.pop(backend, None)
-            self.load.pop(backend, None)
-            for route in [route for route in self._routes if route[0] == backend]:
-                del self._routes[route]
-                self._fresh.discard(route)
+        """Drop the counts of a backend that is gone, once nothing is in flight there."""
+        if self.load.get(backend):
+            self._leaving.add(backend)
+            return
+        self._leaving.discard(backend)
+        self._backends.pop(backend, None)
+        self.load.pop(backend, None)
+        for route in [route for route in self._routes if route[0] == backend]:
+            del self._routes[route]
+            self._fresh.discard(route)
 
     def by_backend(self) -> Mapping[str, Work]:
         """Counts per backend id."""

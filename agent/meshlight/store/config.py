@@ -120,6 +120,23 @@ class ConfigFile:
             lambda old: replace(old, discovery=discovery),
         )
 
+    def change(self, wanted: Callable[[Config], Config]) -> Config:
+        """Change any settings but the backends in one edit, so that either all of them hold or none.
+
+        `wanted` makes the new configuration of what the file says now. Raises BadRequest for a wrong value.
+        """
+
+        def rewrite(text: str, old: Config) -> str:
+            new = wanted(old)
+            text = changes.set_routing(text, old.routing, new.routing)
+            text = changes.set_discovery(text, old.discovery, new.discovery)
+            for key in ("port", "name", "require_key"):
+                value = getattr(new, key)
+                text = text if getattr(old, key) == value else set_value(text, (key,), value)
+            return text
+
+        return self._edit(rewrite, wanted)
+
     def set_value(self, key: Literal["port", "name", "require_key"], value: int | str | bool) -> Config:
         """Change one setting that stands at the top of the file; raises BadRequest for a wrong value."""
         return self._edit(

@@ -184,12 +184,11 @@ class _Reader:
                 self._refuse_twin(index, "url", urls[where])
 
     def _ring(self, index: int, entry: BackendEntry) -> Ring:
-        if entry.ring is not None:
-            return entry.ring
         try:
-            return self._ring_for(entry.url)
+            told = self._ring_for(entry.url)  # asked in any case: it refuses what can't be a backend's URL
         except MeshlightError as error:
             self._refuse(("backends", index, "url"), f"can't be used: {error.title}", error.hint)
+        return entry.ring or told
 
     def _refuse_twin(self, index: int, key: str, twin: int) -> NoReturn:
         first: Place = ("backends", twin, key)

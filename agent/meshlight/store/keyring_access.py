@@ -1,5 +1,6 @@
 """The system's keyring: which one is used, which are refused, and what its failures mean."""
 
+from contextlib import closing
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -61,6 +62,20 @@ def usable(backend: KeyringBackend) -> KeyringBackend:
     if home in _REFUSED:
         raise SecretError(*_REFUSED[home], _INSTALL)
     return backend
+
+
+def is_locked(backend: KeyringBackend) -> bool | None:
+    """Whether the keyring is locked, asked without putting up a dialog; None where that can't be asked.
+
+    Cheap (two milliseconds), but it goes over D-Bus: for the worker thread. Raises what D-Bus raises.
+    """
+    if _home(backend) != "keyring.backends.SecretService":
+        return None
+    import secretstorage  # noqa: PLC0415 - it came with the keyring that is in use
+
+    path = getattr(backend, "preferred_collection", secretstorage.collection.DEFAULT_COLLECTION)
+    with closing(secretstorage.dbus_init()) as bus:
+        return bool(secretstorage.Collection(bus, path).is_locked())
 
 
 def explained(error: Exception) -> SecretError:

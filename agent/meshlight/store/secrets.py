@@ -13,9 +13,11 @@ from meshlight.store.keyring_access import (
     KeyringBackend,
     SecretFact,
     explained,
+    is_locked,
     system_keyring,
     usable,
 )
+from meshlight.store.lock_watch import LOOK_S, LockWatch
 from meshlight.store.plain_secrets import PlainSecrets
 from meshlight.store.secret import Secret
 from meshlight.store.secret_variables import checked, secret_of_environment, variable
@@ -37,10 +39,11 @@ class Secrets:
     the plain `file` takes the keyring's place; it is never fallen back to. The keyring is asked in a thread of
     its own, for at most `limit_s` seconds. After a failure it is left alone for a minute and then ever longer, so
     that a dialog which the user has closed does not come back with each probe; `set`, `remove` and `retry` ask at
-    once. All methods are for the event loop's thread.
+    once. While it is locked, its lock is looked at every two seconds, which needs no dialog, and `on_unlocked` is
+    called when it is open again. All methods are for the event loop's thread.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - tests name the few that they need
         self,
         *,
         file: Path,
@@ -50,6 +53,8 @@ class Secrets:
         limit_s: float = 5.0,
         longest: int = LONGEST,
         clock: Callable[[], float] = time.monotonic,
+        is_locked: Callable[[KeyringBackend], bool | None] = is_locked,
+        look_s: float = LOOK_S,
     ) -> None:
         self._environ = environ
         self._given: KeyringBackend | None = PlainSecrets(file) if insecure else keyring
@@ -61,6 +66,12 @@ class Secrets:
         self._failure: SecretError | None = None
         self._paused_until = 0.0
         self._pause_s = _FIRST_PAUSE_S
+        self._failures = 0
+        self._failed: Exception | None = None
+        """How often reading failed, and how the last time: written by the thread that asks the keyring."""
+        self._watch = LockWatch(self._worker, lambda: is_locked(self._open()), self._is_open_again, look_s)
+        self.on_unlocked: Callable[[], None] = lambda: None
+        """Called when a keyring that was locked answers again."""
 
     async def get(self, backend_id: str, field: str = "api_key") -> Secret | None:
         """Return the secret, or None if there is none; raises SecretError (locked, no-keyring, refused)."""
@@ -74,8 +85,18 @@ class Secrets:
         if self._failure is not None and self._clock() < self._paused_until:
             raise _for(self._failure, backend_id, field)
 
+        failures = self._failures
+
         def read(keyring: KeyringBackend) -> str | None:
-            return keyring.get_password(SERVICE, user)
+            if self._failed is not None and self._failures != failures:
+                raise explained(
+                    self._failed
+                )  # of several that ask at once, the first puts up the only dialog
+            try:
+                return keyring.get_password(SERVICE, user)
+            except Exception as error:
+                self._failures, self._failed = self._failures + 1, error
+                raise
 
         try:
             value = await self._ask(read, lambda value: self._remember(user, value))
@@ -162,6 +183,7 @@ class Secrets:
         """Overwrite what is in memory, and let the thread end."""
         for user in list(self._cache):
             self._forget(user)
+        self._watch.end()
         self._worker.close()
 
     async def _ask(self, call: Callable[[KeyringBackend], T], then: Callable[[T], None]) -> T:
@@ -185,6 +207,12 @@ class Secrets:
         if self._clock() >= self._paused_until:
             self._paused_until = self._clock() + self._pause_s
             self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+        if error.state == "locked":
+            self._watch.begin()
+
+    def _is_open_again(self) -> None:
+        self.retry()
+        self.on_unlocked()
 
     def _open(self) -> KeyringBackend:
         """Find the keyring; called in the thread, because looking for one may take its time."""

@@ -1,0 +1,102 @@
+"""What is wrong with a JSON body or a parameter, in words that say where, and what would be right."""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import inspect
+
+from meshlight.domain.errors import BadRequest
+from meshlight.domain.near import near
+
+LONGEST = 300
+"""Characters of a message that are shown: it may quote what came."""
+
+_PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `\$\.?(?P<place>.*)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`$", re.DOTALL)
+_WRONG_TYPE = re.compile(r"Expected `([^`]+)`, got `([^`]+)`$")
+_LIMIT = re.compile(r"Expected `\w+`(?: of length)? (>=|<=|>|<) (-?[\d.e+]+)$")
+_LIMITS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+
+
+def malformed(error: Exception) -> BadRequest:
+    """Say that a body is no JSON at all."""
+    text = str(error) if isinstance(error, msgspec.DecodeError) else "it is not in UTF-8"
+    said = text.removeprefix("JSON is malformed: ").replace("Input data was truncated", "it ends too early")
+    return BadRequest(f"The body is not JSON: {said[:LONGEST]}.", "Send one JSON object.")
+
+
+def mistake(error: msgspec.ValidationError, shape: type) -> BadRequest:
+    """Say what does not fit `shape`, the struct that the body was decoded as."""
+    match = _PLACE.match(str(error))
+    problem, place = (match["problem"], match["place"] or "") if match else (str(error), "")
+    if unknown := _UNKNOWN.match(problem):
+        return _unknown_field(unknown[1], place, _fields_at(shape, place))
+    if missing := _MISSING.match(problem):
+        where = _join(place, missing[1])
+        return BadRequest(f"{where} is missing.", _choices_hint(shape, where), where)
+    return BadRequest(misfit(place or "The body", problem), _choices_hint(shape, place), place or None)
+
+
+def misfit(name: str, problem: str) -> str:
+    """Say as a sentence what msgspec says of the value called `name`."""
+    if wrong := _WRONG_TYPE.match(problem):
+        wanted = " or ".join(_TYPES.get(word, word) for word in wrong[1].split(" | "))
+        return f"{name} must be {wanted}, not {_TYPES.get(wrong[2], wrong[2])}."
+    if limit := _LIMIT.match(problem):
+        counted = " characters long" if "of length" in problem else ""
+        return f"{name} must be {_LIMITS[limit[1]]} {limit[2].removesuffix('.0')}{counted}."
+    return f"{name}: {problem[:LONGEST]}."
+
+
+def _unknown_field(name: str, place: str, known: Sequence[str]) -> BadRequest:
+    shown = name[:LONGEST]
+    close = near(name, known)
+    hint = f"Did you mean {' or '.join(close)}?" if close else f"Known: {', '.join(known)}."
+    return BadRequest(f"{_join(place, shown)} is not known here.", hint, _join(place, shown))
+
+
+def _join(place: str, name: str) -> str:
+    return f"{place}.{name}" if place else name
+
+
+def _choices_hint(shape: type, place: str) -> str:
+    """List the words that may stand there, if only certain ones may."""
+    kinds = _types_at(shape, place)
+    words = [str(value) for kind in kinds if isinstance(kind, inspect.LiteralType) for value in kind.values]
+    return f"Use one of {', '.join(words)}." if words else ""
+
+
+def _fields_at(shape: type, place: str) -> list[str]:
+    kinds = _types_at(shape, place)
+    return [
+        field.encode_name for kind in kinds if isinstance(kind, inspect.StructType) for field in kind.fields
+    ]
+
+
+def _types_at(shape: type, place: str) -> list[inspect.Type]:
+    """Return what may stand at a place such as `routing.rules[0].bound`."""
+    kinds = _flat(inspect.type_info(shape))
+    for step in filter(None, re.sub(r"\[[^\]]*\]", ".[]", place).split(".")):
+        following: list[inspect.Type] = []
+        for kind in kinds:
+            if isinstance(kind, inspect.StructType):
+                following += [field.type for field in kind.fields if field.encode_name == step]
+            elif isinstance(kind, inspect.VarTupleType) and step == "[]":
+                following.append(kind.item_type)
+        kinds = [flat for kind in following for flat in _flat(kind)]
+    return kinds
+
+
+def _flat(kind: inspect.Type) -> list[inspect.Type]:
+    return list(kind.types) if isinstance(kind, inspect.UnionType) else [kind]

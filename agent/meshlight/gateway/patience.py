@@ -1,0 +1,79 @@
+"""How long a request waits for its first byte: long on a backend that lives, briefly on one that does not."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from meshlight.domain.backend import Backend
+from meshlight.gateway.interrupt import Interrupt
+
+SUSPECT_S = 1.0
+"""A request that has waited this long has its backend probed at once."""
+AGAIN_S = 2.0
+"""And then as often, so that a backend that hangs is found out within ten seconds wherever it is."""
+GIVE_UP_S = 4.0
+"""After this long a backend that was down already has failed one more probe, made for this very request."""
+_SLACK_S = 0.005
+"""A timer may fire early by so much."""
+
+
+class Watcher(Protocol):
+    """Who knows how the backend is."""
+
+    def suspect(self, backend: Backend) -> None:
+        """Have it probed: a request waits on it."""
+
+    def is_lost(self, backend: Backend) -> bool:
+        """Whether its probes fail now."""
+
+
+class Timer(Protocol):
+    """What `call_later` returns."""
+
+    def cancel(self) -> object:
+        """Call it off."""
+
+
+class Loop(Protocol):
+    """The event loop, as far as it keeps time."""
+
+    def time(self) -> float:
+        """Seconds of a monotonic clock."""
+
+    def call_later(self, delay: float, callback: Callable[[], None], /) -> Timer:
+        """Call `callback` in `delay` seconds."""
+
+
+class Patience:
+    """The timer of one wait; `end` it whatever comes.
+
+    It fires `first-byte` at the backend's own limit, and `fell` where the request may leave (`can_leave`) and the
+    backend was down at the start and still is. A backend that falls meanwhile is the registry's to tell.
+    """
+
+    __slots__ = ("_backend", "_can_leave", "_interrupt", "_loop", "_since", "_timer", "_watcher")
+
+    def __init__(
+        self, backend: Backend, interrupt: Interrupt, watcher: Watcher, loop: Loop, *, can_leave: bool
+    ) -> None:
+        self._backend = backend
+        self._interrupt = interrupt
+        self._watcher = watcher
+        self._can_leave = can_leave
+        self._loop = loop
+        self._since = loop.time()
+        self._timer = loop.call_later(min(SUSPECT_S, backend.first_byte_s), self._look)
+
+    def end(self) -> None:
+        """The wait is over."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        waited_s = self._loop.time() - self._since
+        limit_s = self._backend.first_byte_s
+        if waited_s + _SLACK_S >= limit_s:
+            self._interrupt.fire("first-byte")
+        elif self._can_leave and waited_s >= GIVE_UP_S and self._watcher.is_lost(self._backend):
+            self._interrupt.fire("fell")
+        else:
+            self._watcher.suspect(self._backend)
+            self._timer = self._loop.call_later(min(AGAIN_S, limit_s - waited_s), self._look)

@@ -1,0 +1,138 @@
+"""A relay with everything it needs and nothing else, on a clock that stands still."""
+
+import asyncio
+from typing import Any, Protocol
+
+import msgspec
+
+from mesh.stage import Clock
+from meshlight.backends.address import Address
+from meshlight.backends.kind import Face
+from meshlight.backends.resolver import Resolver
+from meshlight.backends.upstream import Headers, Upstream
+from meshlight.domain.backend import Backend, Kind
+from meshlight.domain.health import Answered
+from meshlight.domain.rules import Routing
+from meshlight.gateway.bodies import Head
+from meshlight.gateway.inbound import Inbound
+from meshlight.gateway.leave import Leave
+from meshlight.gateway.relay import Relay
+from meshlight.mesh.links import Links
+from meshlight.mesh.prober import Prober
+from meshlight.mesh.registry import Registry
+from meshlight.mesh.traffic import Traffic
+
+JSON = b"application/json"
+
+
+class Server(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def url(self) -> str: ...
+
+
+class NoSecrets:
+    """A shelf without secrets."""
+
+    async def secret(self, backend_id: str) -> str | None:  # noqa: ARG002 - a SecretSource
+        return None
+
+    def retry_secrets(self) -> None:
+        pass
+
+
+class QuietProber(Prober):
+    """Notes which backends it was told to hurry to, and does not."""
+
+    hurried: list[str]
+
+    def hurry(self, backend_id: str) -> None:
+        self.hurried.append(backend_id)
+
+
+class Heard:
+    """A sink that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        self.is_whole = self.is_cut = False
+        self.started = asyncio.Event()
+
+    async def start(self, status: int, headers: Headers) -> None:
+        self.status = status
+        self.headers = {name.decode(): value.decode("latin-1") for name, value in headers}
+        self.started.set()
+
+    async def write(self, data: bytes) -> None:
+        self.body += data
+
+    def offer(self, data: bytes) -> bool:  # noqa: ARG002 - a Sink
+        return False
+
+    async def end(self, last: bytes = b"") -> None:
+        self.body += last
+        self.is_whole = True
+
+    def abort(self) -> None:
+        self.is_cut = True
+
+    @property
+    def who(self) -> str:
+        return self.headers["x-meshlight-backend"]
+
+
+class Rig:
+    """The relay with its registry; backends are as healthy as the test says."""
+
+    def __init__(self, routing: Routing | None = None, resolver: Resolver | None = None) -> None:
+        self.clock = Clock()
+        self.registry = Registry(self.clock)
+        self.resolver = resolver
+        self.links = Links(NoSecrets(), self._upstream, self._upstream)
+        self.prober = QuietProber(
+            self.registry, self.links, self.clock, self.clock.later, lambda _: False, lambda: 0.0
+        )
+        self.prober.hurried = []
+        self.traffic = Traffic()
+        self.relay = Relay(self.registry, self.links, self.prober, self.traffic, self.clock, "this-node")
+        self.registry.route_by(routing or Routing(policy="priority"))
+
+    def add(self, server: Server, *models: str, **fields: Any) -> None:
+        """Put a backend into the mesh, healthy, after those that are there."""
+        place = len(self.registry.snapshot.nodes)
+        given = {"kind": server.kind, "ring": "machine", "url": server.url, "priority": place} | fields
+        self.registry.put(Backend(id=server.name, name=server.name, **given))
+        self.registry.apply(server.name, Answered(0.01), models or ("m",))
+
+    async def ask(
+        self, face: Face = "chat/completions", model: str = "m", leave: Leave | None = None, **fields: Any
+    ) -> Heard:
+        """Send one request through; raises what the relay raises."""
+        body = msgspec.json.encode({"model": model, "messages": [{"role": "user", "content": "hi"}]} | fields)
+        heard = Heard()
+        await self.relay.run(self.inbound(face, model, body, **fields), heard, leave or Leave())
+        return heard
+
+    def inbound(self, face: Face, model: str, body: bytes, **fields: Any) -> Inbound:
+        return Inbound(
+            face=face,
+            target=f"/v1/{face}",
+            headers=((b"content-type", JSON),),
+            content_type=JSON,
+            body=body,
+            head=Head(model, store=fields.get("store", False)),
+        )
+
+    def state(self, name: str) -> tuple[str, str]:
+        health = self.registry.node(name).health
+        return health.state, health.reason.code
+
+    def _upstream(self, address: Address) -> Upstream:
+        return Upstream(address, connect_timeout_s=0.2, resolver=self.resolver)

@@ -1,0 +1,214 @@
+"""`/mesh` as a program uses it: over real HTTP, on a whole node."""
+
+from pathlib import Path
+
+from keyring.errors import KeyringLocked
+
+from gateway.asking import error_of
+from meshlight.demo.engine import Engine
+from meshlight.store.secrets import Secrets
+from node import Node
+from store.shelf import FailingKeyring
+
+# The state.
+
+
+async def test_the_snapshot_shows_the_whole_mesh(node: Node, engine: Engine) -> None:
+    seen = (await node.http.get("/mesh/snapshot")).json()
+    assert seen["router"]["status"] == "running"
+    assert seen["router"]["name"], "a node without a name of its own has the host's"
+    assert (seen["light"], seen["light_reason"]) == ("green", "The backend is healthy.")
+    [backend] = seen["backends"]
+    assert (backend["id"], backend["kind"], backend["ring"], backend["url"]) == (
+        "study",
+        "llamacpp",
+        "machine",
+        engine.url,
+    )
+    assert backend["health"]["state"] == "healthy"
+    assert seen["models"] == [{"id": "llama-3.2-3b", "backends": ["study"], "requests": None}]
+    assert seen["notices"] == []
+
+
+async def test_what_went_through_is_counted_in_the_snapshot(node: Node) -> None:
+    await node.chat()
+    await node.chat("nobody-has-this")
+    seen = (await node.http.get("/mesh/snapshot")).json()
+    total = seen["router"]["requests"]
+    assert (total["total"], total["successful"], total["in_flight"]) == (2, 1, 0)
+    work = seen["backends"][0]["requests"]
+    assert (work["total"], work["successful"]) == (1, 1)
+    assert work["first_byte_ms"] > 0
+    assert work["tokens_out"] > 0
+
+
+async def test_a_refresh_answers_at_once_or_when_it_is_over(node: Node, engine: Engine) -> None:
+    before = engine.journal.total
+    begun = await node.http.post("/mesh/refresh")
+    assert begun.status_code == 202
+    assert begun.json()["total"] == 1
+    over = await node.http.post("/mesh/refresh?wait=true")
+    assert over.status_code == 200
+    assert (over.json()["done"], over.json()["total"]) == (1, 1)
+    assert engine.journal.total > before
+
+
+# The list.
+
+
+async def test_a_backend_is_added_shown_changed_and_removed(node: Node) -> None:
+    async with Engine("vllm", models=["qwen"]) as other:
+        body = {"kind": "vllm", "url": other.url + "/v1/", "name": "Big box", "priority": 3}
+        added = await node.http.post("/mesh/backends", json=body)
+        assert added.status_code == 201, added.text
+        assert (added.json()["id"], added.json()["url"]) == ("big-box", other.url)
+        await node.until("big-box", "healthy")
+        assert (await node.chat("qwen")).headers["x-meshlight-backend"] == "big-box"
+        listed = (await node.http.get("/mesh/backends")).json()["backends"]
+        assert [backend["id"] for backend in listed] == ["study", "big-box"]
+
+        changed = await node.http.patch("/mesh/backends/big-box", json={"name": "Attic", "ring": "lan"})
+        assert (changed.json()["name"], changed.json()["ring"]) == ("Attic", "lan")
+        text = node.config_file.read_text()
+        assert 'name = "Attic"' in text
+        assert "# mine, keep it" in text
+
+        removed = await node.http.delete("/mesh/backends/big-box")
+        assert (removed.status_code, removed.content) == (204, b"")
+        assert (await node.chat("qwen")).status_code == 404
+        assert "Attic" not in node.config_file.read_text()
+        await error_of(node, "GET", "/mesh/backends/big-box", 404)
+
+
+async def test_one_that_does_not_answer_is_refused_with_cause_and_fix_and_can_be_kept_all_the_same(
+    node: Node, engine: Engine
+) -> None:
+    async with Engine("ollama") as down:
+        await down.fault("refuse")
+        body = {"kind": "ollama", "url": down.url, "name": "down"}
+        error = await error_of(node, "POST", "/mesh/backends", 422, json=body)
+        assert error["code"] == "check_failed"
+        assert "Connection refused" in error["message"]
+        assert "ollama serve" in error["hint"]
+        await error_of(node, "GET", "/mesh/backends/down", 404)
+        kept = await node.http.post("/mesh/backends", json=body | {"save_anyway": True})
+        assert kept.status_code == 201
+        assert (await node.until("down", "unhealthy"))["health"]["fix"]
+    again = await error_of(node, "POST", "/mesh/backends", 409, json={"kind": "llamacpp", "url": engine.url})
+    assert "'study'" in again["hint"]
+
+
+async def test_a_key_goes_to_the_backend_and_never_comes_back(node: Node, tmp_path: Path) -> None:
+    async with Engine("vllm", key="sk-right", models=["qwen"]) as locked:
+        body = {"kind": "vllm", "url": locked.url, "name": "locked", "api_key": "sk-wrong"}
+        error = await error_of(node, "POST", "/mesh/backends", 422, json=body)
+        assert "401" in error["message"]
+        added = await node.http.post("/mesh/backends", json=body | {"save_anyway": True})
+        assert added.status_code == 201
+        assert (await node.until("locked", "unhealthy"))["health"]["reason"] == "unauthorized"
+        changed = await node.http.patch("/mesh/backends/locked", json={"api_key": "sk-right"})
+        assert changed.json()["health"]["state"] == "healthy", "at once, and not in a minute"
+        assert (await node.chat("qwen")).status_code == 200
+        everything = [
+            added.text,
+            changed.text,
+            (await node.http.get("/mesh/snapshot")).text,
+            (await node.http.get("/mesh/settings")).text,
+            node.config_file.read_text(),
+        ]
+        assert not [text for text in everything if "sk-right" in text or "sk-wrong" in text]
+        assert "sk-right" in (tmp_path / "secrets.json").read_text()
+        await node.http.delete("/mesh/backends/locked")
+        assert "sk-right" not in (tmp_path / "secrets.json").read_text()
+
+
+async def test_a_check_tells_what_it_saw_and_what_is_believed(node: Node, engine: Engine) -> None:
+    good = (await node.http.post("/mesh/backends/study/check")).json()
+    assert (good["ok"], good["text"], good["models"]) == (True, "Answers as it should.", ["llama-3.2-3b"])
+    await engine.fault("refuse")
+    bad = (await node.http.post("/mesh/backends/study/check")).json()
+    assert bad["ok"] is False
+    assert "Connection refused" in bad["text"]
+    assert bad["fix"]
+    assert bad["health"]["state"] == "healthy", "one failure is not believed yet"
+
+
+async def test_one_that_is_switched_off_can_still_be_checked(node: Node, engine: Engine) -> None:
+    await node.http.post("/mesh/backends/study/disable")
+    engine.models = ("new",)
+    seen = (await node.http.post("/mesh/backends/study/check")).json()
+    assert (seen["ok"], seen["models"]) == (True, ["new"])
+
+
+async def test_off_and_on_last_and_the_file_keeps_the_users_words(node: Node, engine: Engine) -> None:
+    off = (await node.http.post("/mesh/backends/study/disable")).json()
+    assert off["enabled"] is False
+    assert (await node.chat()).status_code in {404, 503}
+    text = node.config_file.read_text()
+    assert "enabled = false" in text
+    assert text.startswith("# mine, keep it\n")
+    seen = engine.journal.total
+    await node.refresh()
+    assert engine.journal.total == seen
+    on = (await node.http.post("/mesh/backends/study/enable")).json()
+    assert on["enabled"] is True
+    await node.until("study", "healthy")
+    assert (await node.chat()).status_code == 200
+
+
+async def test_a_found_engine_that_is_switched_off_is_off_after_a_restart_too(tmp_path: Path) -> None:
+    async with Engine("llamacpp") as engine:
+        name = f"llamacpp-{engine.port}"
+        async with Node(tmp_path, discovery=True, ports=[engine.port]) as node:
+            await node.until(name, "healthy")
+            assert (await node.backend(name))["source"] == "found"
+            await node.http.post(f"/mesh/backends/{name}/disable")
+        seen = engine.journal.total
+        async with Node(tmp_path, discovery=True, ports=[engine.port]) as node:
+            [backend] = (await node.http.get("/mesh/backends")).json()["backends"]
+            assert (backend["id"], backend["enabled"]) == (name, False)
+            assert engine.journal.total == seen
+            on = (await node.http.post(f"/mesh/backends/{name}/enable")).json()
+            assert on["enabled"] is True
+            await node.until(name, "healthy")
+
+
+async def test_a_found_engine_that_is_removed_stays_away_until_it_is_added_by_hand(tmp_path: Path) -> None:
+    async with Engine("llamacpp") as engine:
+        name = f"llamacpp-{engine.port}"
+        async with Node(tmp_path, discovery=True, ports=[engine.port]) as node:
+            await node.until(name, "healthy")
+            await node.http.delete(f"/mesh/backends/{name}")
+            await node.refresh()
+            assert (await node.http.get("/mesh/backends")).json()["backends"] == []
+        async with Node(tmp_path, discovery=True, ports=[engine.port]) as node:
+            assert (await node.http.get("/mesh/backends")).json()["backends"] == []
+            settings = (await node.http.get("/mesh/settings")).json()
+            assert settings["discovery"] == {"enabled": True, "ignored": [engine.url]}
+            added = await node.http.post("/mesh/backends", json={"kind": "llamacpp", "url": engine.url})
+            assert added.status_code == 201
+
+
+async def test_a_locked_keyring_is_told_with_its_fix_and_unlocking_it_is_enough(
+    node: Node, tmp_path: Path
+) -> None:
+    keyring = FailingKeyring(KeyringLocked("locked"))
+    node.service._keeper._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=keyring)
+    async with Engine("vllm", key="sk-right") as locked:
+        body = {"kind": "vllm", "url": locked.url, "name": "locked", "api_key": "sk-right"}
+        error = await error_of(node, "POST", "/mesh/backends", 409, json=body)
+        assert error["code"] == "secret"
+        assert "MESHLIGHT_SECRET_LOCKED" in error["hint"]
+        await error_of(node, "GET", "/mesh/backends/locked", 404)
+
+        keyring.error = None
+        assert (await node.http.post("/mesh/backends", json=body)).status_code == 201
+        # As after a restart: nothing is remembered, and the keyring is locked.
+        keyring.error = KeyringLocked("locked")
+        node.service._keeper._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=keyring)
+        seen = (await node.http.post("/mesh/backends/locked/check")).json()
+        assert seen["ok"] is False
+        assert "locked" in seen["text"].lower()
+        assert "MESHLIGHT_SECRET_LOCKED" in seen["fix"]
+        keyring.error = None
+        assert (await node.http.post("/mesh/backends/locked/check")).json()["ok"] is True

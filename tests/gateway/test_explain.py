@@ -1,0 +1,59 @@
+"""Who would answer for a model now, in which order, and why not the others."""
+
+from pathlib import Path
+
+from gateway.asking import error_of
+from meshlight.demo.engine import Engine
+from node import IN_ORDER, Node
+
+
+async def test_the_route_is_explained(tmp_path: Path) -> None:
+    async with (
+        Engine("llamacpp", "near") as near,
+        Engine("vllm", "broken") as broken,
+        Engine("ollama", "off") as off,
+        Node(tmp_path, [near, broken, off], IN_ORDER) as node,
+    ):
+        await broken.fault("refuse")
+        await node.refresh()
+        await node.refresh()
+        await node.http.post("/mesh/backends/off/disable")
+        told = (await node.http.get("/mesh/route?model=llama-3.2-3b")).json()
+        assert (told["asked"], told["model"], told["policy"]) == ("llama-3.2-3b", "llama-3.2-3b", "priority")
+        assert told["answers"] == "near"
+        assert [(r["backend"], r["tier"]) for r in told["routes"]] == [
+            ("near", "ready"),
+            ("broken", "last-resort"),
+            ("off", "excluded"),
+        ]
+        assert "Connection refused" in told["routes"][1]["why"]
+        assert told["routes"][2]["why"] == "Switched off."
+        assert told["routes"][0]["latency_ms"] > 0
+
+
+async def test_a_model_that_only_a_switched_off_backend_has_is_explained_too(node: Node) -> None:
+    await node.http.post("/mesh/backends/study/disable")
+    told = (await node.http.get("/mesh/route?model=llama-3.2-3b")).json()
+    assert told["answers"] is None
+    assert [r["why"] for r in told["routes"]] == ["Switched off."]
+
+
+async def test_who_would_answer_is_who_answers_when_routes_take_turns(tmp_path: Path) -> None:
+    async with (
+        Engine("llamacpp", "a") as a,
+        Engine("vllm", "b") as b,
+        Engine("ollama", "c") as c,
+        Node(tmp_path, [a, b, c], 'routing.policy = "round-robin"') as node,
+    ):
+        said, answered = [], []
+        for _ in range(5):
+            said.append((await node.http.get("/mesh/route?model=llama-3.2-3b")).json()["answers"])
+            answered.append((await node.chat()).headers["x-meshlight-backend"])
+        assert said == answered
+        assert set(said) == {"a", "b", "c"}
+
+
+async def test_a_model_that_nobody_has_is_told_with_names_that_are_near(node: Node) -> None:
+    error = await error_of(node, "GET", "/mesh/route?model=lama-3.2-3b", 404)
+    assert error["code"] == "model_not_found"
+    assert "llama-3.2-3b" in error["hint"]

@@ -1,0 +1,92 @@
+"""The face of inference by itself: what it takes, what it keeps to itself, and what a fault of ours looks like."""
+
+import logging
+
+import pytest
+
+from gateway.rig import Rig
+from meshlight.gateway.asgi import Message, Scope
+from meshlight.gateway.catalog import Catalog
+from meshlight.gateway.exchange import OFFER
+from meshlight.gateway.inbound import Inbound
+from meshlight.gateway.inference import Inference
+from meshlight.gateway.leave import LEAVE, Leave
+from meshlight.gateway.relay import Relay
+from meshlight.gateway.sink import Sink
+
+CANARY = "canary-prompt-31c7"
+BODY = b'{"model": "m", "x": "canary-prompt-31c7"}'
+
+
+class Stub(Relay):
+    """A relay that notes what it is asked, or breaks."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.asked: list[Inbound] = []
+
+    async def run(self, inbound: Inbound, sink: Sink, leave: Leave) -> None:  # noqa: ARG002 - the relay's own
+        self.asked.append(inbound)
+        if self.error is not None:
+            raise self.error
+        await sink.start(200, [])
+        await sink.end(b"ok")
+
+
+async def ask(relay: Relay, path: str, query: bytes = b"", method: str = "POST") -> tuple[int, bytes]:
+    sent: list[Message] = []
+    scope: Scope = {
+        "type": "http",
+        "method": method,
+        "raw_path": path.encode(),
+        "query_string": query,
+        "headers": [(b"content-type", b"application/json")],
+        "extensions": {LEAVE: Leave(), OFFER: lambda _: False},
+    }
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": BODY, "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await Inference(relay, Catalog(Rig().registry, 7))(scope, receive, send)
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+@pytest.mark.parametrize(
+    ("query", "passed"),
+    [
+        (b"", "/v1/completions"),
+        (b"a=1&b", "/v1/completions?a=1&b"),
+        (b"key=sk", "/v1/completions"),
+        (b"a=%20&KEY=sk&api-key=sk&api_key=sk&b=2", "/v1/completions?a=%20&b=2"),
+        (b"k%65y=sk&access%5Ftoken=sk&token=sk", "/v1/completions"),
+        (b"monkey=1&api-version=2", "/v1/completions?monkey=1&api-version=2"),
+    ],
+)
+async def test_keys_in_the_query_stay_here_and_the_rest_passes_as_it_is(query: bytes, passed: str) -> None:
+    relay = Stub()
+    assert await ask(relay, "/v1/completions", query) == (200, b"ok")
+    assert relay.asked[0].target == passed
+
+
+@pytest.mark.parametrize("path", ["/v1/", "/v1/x", "/v1/chat%2Fcompletions", "/v1/chat/completions/"])
+async def test_other_paths_are_not_relayed(path: str) -> None:
+    relay = Stub()
+    status, body = await ask(relay, path)
+    assert (status, b"chat/completions" in body) == (404, True)
+    assert not relay.asked
+
+
+async def test_a_fault_of_our_own_is_told_without_what_it_was_about(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    status, body = await ask(Stub(RuntimeError(f"can't relay {CANARY}")), "/v1/chat/completions")
+    assert (status, b"internal_error" in body) == (500, True)
+    assert "RuntimeError" in caplog.text
+    assert CANARY not in caplog.text + body.decode()
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "PUT"])
+async def test_models_are_only_read(method: str) -> None:
+    assert (await ask(Stub(), "/v1/models/m", method=method))[0] == 405

@@ -1,0 +1,77 @@
+"""A wait that is ended from outside knows why, and the end of the task itself is never mistaken for it."""
+
+import asyncio
+
+import pytest
+
+from meshlight.gateway.interrupt import Cause, Interrupt
+
+
+async def wait(interrupt: Interrupt) -> Cause | None:
+    try:
+        await asyncio.get_running_loop().create_future()
+    except asyncio.CancelledError:
+        cause = interrupt.settle()
+        if cause is None:
+            raise
+        return cause
+    return None
+
+
+async def test_the_first_cause_counts() -> None:
+    interrupt = Interrupt()
+    loop = asyncio.get_running_loop()
+    loop.call_soon(interrupt.fire, "fell")
+    loop.call_soon(interrupt.fire, "idle")
+    assert await wait(interrupt) == "fell"
+
+
+async def test_it_can_be_used_again() -> None:
+    interrupt = Interrupt()
+    loop = asyncio.get_running_loop()
+    loop.call_soon(interrupt.fire, "fell")
+    assert await wait(interrupt) == "fell"
+    interrupt.again()
+    loop.call_soon(interrupt.fire, "first-byte")
+    assert await wait(interrupt) == "first-byte"
+
+
+async def test_a_departure_that_came_second_ends_the_next_wait() -> None:
+    interrupt = Interrupt()
+    loop = asyncio.get_running_loop()
+    loop.call_soon(interrupt.fire, "fell")
+    loop.call_soon(interrupt.left)
+    assert await wait(interrupt) == "fell"
+    interrupt.again()
+    assert await wait(interrupt) == "left"
+
+
+async def test_the_end_of_the_task_goes_on() -> None:
+    made: list[Interrupt] = []
+
+    async def work() -> None:
+        made.append(Interrupt())
+        await wait(made[0])
+
+    for also in (False, True):
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0)
+        if also:
+            made[-1].fire("fell")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_a_time_limit_inside_the_wait_is_not_confused_with_it() -> None:
+    interrupt = Interrupt()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(interrupt.left)
+    assert await wait(interrupt) == "left"
+
+
+def test_outside_of_a_task_there_is_nothing_to_interrupt() -> None:
+    with pytest.raises(RuntimeError):
+        Interrupt()

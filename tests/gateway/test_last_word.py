@@ -1,0 +1,110 @@
+"""What is said at the end: which routes there were, what is wrong with each, and whether asking again helps."""
+
+import pytest
+
+from mesh.stage import backend
+from meshlight.backends.response import Reply
+from meshlight.domain.errors import (
+    BackendBroke,
+    EveryRouteDown,
+    FirstByteTooLate,
+    NoSuchModel,
+    NotFound,
+    RouteError,
+)
+from meshlight.domain.health import Health, State
+from meshlight.domain.reason import OK, Reason
+from meshlight.domain.routing import rank
+from meshlight.domain.rules import Routing, Rule
+from meshlight.domain.snapshot import Node, Snapshot, index
+from meshlight.gateway.attempt import Miss
+from meshlight.gateway.interrupt import Cause
+from meshlight.gateway.last_word import SHOWN, final_error, final_refusal, no_route, no_such_model
+
+
+def miss(name: str, code: str = "refused", *, cause: Cause | None = None, status: int = 0) -> Miss:
+    refusal = Reply(status, (), b"", 0.0, reused=False) if status else None
+    return Miss(
+        backend=backend(name), reason=Reason(code, f"{code}!", "Mend it."), cause=cause, refusal=refusal
+    )
+
+
+def mesh(*nodes: Node, **routing: object) -> Snapshot:
+    by_id = {node.backend.id: node for node in nodes}
+    return Snapshot(nodes=by_id, routes=index(by_id), routing=Routing(**routing))  # type: ignore[arg-type]
+
+
+def node(name: str, *models: str, reason: Reason = OK, **fields: object) -> Node:
+    state: State = "healthy" if reason is OK else "unhealthy"
+    return Node(backend=backend(name, **fields), health=Health(state=state, reason=reason), models=models)
+
+
+@pytest.mark.parametrize(
+    ("last", "kind"),
+    [
+        (miss("b"), EveryRouteDown),
+        (miss("b", "hung", cause="fell"), EveryRouteDown),
+        (miss("b", "unauthorized", status=401), EveryRouteDown),
+        (miss("b", "first-byte-too-late", cause="first-byte"), FirstByteTooLate),
+        (miss("b", "bad-reply"), BackendBroke),
+        (miss("b", "connection-lost"), BackendBroke),
+        (miss("b", "not-an-api", status=200), BackendBroke),
+        (miss("b", "redirected", status=307), BackendBroke),
+    ],
+)
+def test_the_last_miss_gives_the_error_and_every_miss_its_reason(last: Miss, kind: type[RouteError]) -> None:
+    error = final_error("m", [miss("a"), last])
+    assert type(error) is kind
+    assert "a: refused!; b: " in error.title
+    assert (error.attempts, error.hint, error.is_warming) == (2, "Mend it.", False)
+
+
+def test_a_route_that_is_loading_makes_asking_again_worth_it() -> None:
+    assert final_error("m", [miss("a", "loading", status=503), miss("b")]).is_warming
+
+
+@pytest.mark.parametrize("status", [404, 408, 429, 500, 503])
+def test_a_backends_own_answer_is_the_last_word(status: int) -> None:
+    said = final_refusal([miss("a"), miss("b", "x", status=status)])
+    assert said is not None
+    assert said.status == status
+
+
+@pytest.mark.parametrize("status", [0, 200, 307, 401, 403])
+def test_what_is_not_for_the_client_is_not(status: int) -> None:
+    assert final_refusal([miss("a", status=500), miss("b", status=status)]) is None
+
+
+def test_excluded_routes_are_named_with_their_reasons() -> None:
+    bound = Rule(model="m", bound="machine")
+    snapshot = mesh(node("a", "m", ring="lan"), node("b", "m", enabled=False), rules=(bound,))
+    error = no_route(snapshot, rank(snapshot, "m", {}, 0.0))
+    assert isinstance(error, EveryRouteDown)
+    assert "a: The rule for 'm' never goes beyond machine." in error.title
+    assert isinstance(no_route(snapshot, rank(snapshot, "m", {}, 0.0), lacks_face=True), NotFound)
+
+
+def test_an_unknown_model_brings_near_names_and_aliases() -> None:
+    snapshot = mesh(node("a", "qwen3-8b", "llama-3.2-3b"), aliases={"coder": "qwen3-8b"})
+    error = no_such_model(snapshot, "Qwen3:8b")
+    assert isinstance(error, NoSuchModel)
+    assert "Did you mean qwen3-8b?" in error.hint
+    assert "coder" in no_such_model(snapshot, "codr").hint
+    assert no_such_model(snapshot, "zzz").hint == "GET /v1/models lists those there are."
+
+
+def test_who_could_not_be_asked_is_named() -> None:
+    down = Reason("refused", "Connection refused.", "Start it.")
+    error = no_such_model(mesh(node("a", "m"), node("b", reason=down)), "zzz")
+    assert isinstance(error, NoSuchModel)
+    assert error.hint.endswith("so it may be there: b: Connection refused.")
+    error = no_such_model(mesh(node("b", reason=down)), "zzz")
+    assert isinstance(error, EveryRouteDown)
+    assert (error.hint, error.attempts) == ("Start it.", 0)
+    assert isinstance(no_such_model(mesh(node("b")), "zzz"), NoSuchModel)  # it was asked, and has none
+
+
+def test_a_crowd_is_not_listed_whole() -> None:
+    down = Reason("refused", "Refused.")
+    crowd = mesh(*[node(f"n{number}", reason=down) for number in range(50)])
+    assert no_such_model(crowd, "m").title.count("Refused.") == SHOWN

@@ -1,0 +1,100 @@
+"""How long a request waits for its first byte, told by the looks that its timer takes."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from mesh.stage import Alarm, Clock, backend
+from meshlight.domain.backend import Backend
+from meshlight.gateway.interrupt import Cause, Interrupt
+from meshlight.gateway.patience import Patience
+
+
+class Eye:
+    """A watcher that notes when it is asked to look."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.lost = False
+        self.looks: list[float] = []
+        self._clock = clock
+        self._start = clock()
+
+    def suspect(self, backend: Backend) -> None:  # noqa: ARG002 - a Watcher
+        self.looks.append(self._clock() - self._start)
+
+    def is_lost(self, backend: Backend) -> bool:  # noqa: ARG002 - a Watcher
+        return self.lost
+
+
+class Loop(Clock):
+    """The stage's clock as an event loop keeps time."""
+
+    def time(self) -> float:
+        return self()
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Alarm:
+        return self.later(delay, callback)
+
+
+class Wait:
+    """One wait, and how it ended."""
+
+    def __init__(self, *, first_byte_s: float = 300.0, can_leave: bool = True) -> None:
+        self.loop = Loop()
+        self.eye = Eye(self.loop)
+        self.interrupt = Interrupt()
+        self.patience = Patience(
+            backend("a", first_byte_s=first_byte_s),
+            self.interrupt,
+            self.eye,
+            self.loop,
+            can_leave=can_leave,
+        )
+
+    async def after(self, seconds: float) -> Cause | None:
+        """Let time pass, and return what has ended the wait by then."""
+        self.loop.pass_time(seconds)
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            return self.interrupt.settle()
+        return None
+
+
+async def test_a_live_backend_is_waited_for_and_looked_at_every_other_second() -> None:
+    wait = Wait()
+    assert await wait.after(10) is None
+    assert wait.eye.looks == [1, 3, 5, 7, 9]
+    wait.patience.end()
+    assert not wait.loop.armed
+
+
+async def test_a_backend_that_was_down_gets_one_more_probe_and_is_left() -> None:
+    wait = Wait()
+    wait.eye.lost = True
+    assert await wait.after(4.9) is None
+    assert await wait.after(0.2) == "fell"
+    assert wait.eye.looks == [1, 3]
+
+
+async def test_one_that_came_back_meanwhile_is_waited_for() -> None:
+    wait = Wait()
+    wait.eye.lost = True
+    assert await wait.after(4) is None
+    wait.eye.lost = False
+    assert await wait.after(200) is None
+
+
+async def test_what_may_not_leave_stays_with_a_lost_backend() -> None:
+    wait = Wait(can_leave=False)
+    wait.eye.lost = True
+    assert await wait.after(299) is None
+    assert await wait.after(1) == "first-byte"
+
+
+@pytest.mark.parametrize("limit_s", [0.5, 1.0, 2.0, 6.0, 120.0])
+async def test_the_backends_own_limit_ends_every_wait(limit_s: float) -> None:
+    wait = Wait(first_byte_s=limit_s)
+    assert await wait.after(limit_s - 0.1) is None
+    assert await wait.after(0.11) == "first-byte"

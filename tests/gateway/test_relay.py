@@ -1,0 +1,249 @@
+"""The relay on a clock that stands still: which routes it walks, how often, and what it learns on the way."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gateway.rig import Heard, Rig
+from meshlight.backends.resolver import Resolver
+from meshlight.demo.engine import Engine
+from meshlight.demo.pace import Gate
+from meshlight.domain.backend import Kind
+from meshlight.domain.errors import BackendBroke, EveryRouteDown, FirstByteTooLate, LoopFound, NoSuchModel
+from meshlight.domain.health import Answered, Failed
+from meshlight.domain.reason import Reason
+from meshlight.domain.rules import Routing
+from meshlight.gateway.leave import Leave
+
+SILENT = Reason("timed-out", "It did not answer in time.")
+NO_SERVER = "http://127.0.0.1:9"
+
+
+class Place(Struct):
+    """An address where nothing as good as an engine is."""
+
+    name: str
+    url: str
+    kind: Kind = "llamacpp"
+
+
+@contextmanager
+def deaf_port() -> Iterator[str]:
+    """Listen, take no connection, and have the queue full: who connects hears nothing at all."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        callers = [socket.socket() for _ in range(4)]
+        for caller in callers:
+            caller.setblocking(False)
+            caller.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        for caller in callers:
+            caller.close()
+
+
+def nowhere(host: str) -> list[str]:
+    raise socket.gaierror(socket.EAI_NONAME, f"{host} is not known")
+
+
+async def test_a_name_that_leads_nowhere_is_no_obstacle() -> None:
+    rig = Rig(resolver=Resolver(nowhere))
+    async with Engine("vllm", "good", ["m"]) as engine:
+        rig.add(Place("gone", "http://no-such-host.example:8080"))
+        rig.add(engine)
+        assert (await rig.ask()).who == "good"
+        assert rig.state("gone") == ("unhealthy", "name-not-found")
+        assert rig.prober.hurried == ["gone"]
+
+
+async def test_a_machine_that_does_not_answer_the_connect_is_no_obstacle() -> None:
+    rig = Rig()
+    with deaf_port() as url:
+        async with Engine("vllm", "good", ["m"]) as engine:
+            rig.add(Place("off", url))
+            rig.add(engine)
+            assert (await rig.ask()).who == "good"
+            assert rig.state("off") == ("unhealthy", "timed-out")
+
+
+async def test_one_request_makes_three_attempts_at_most() -> None:
+    rig = Rig()
+    for number in range(6):
+        rig.add(Place(f"p{number}", NO_SERVER))
+    with pytest.raises(EveryRouteDown) as caught:
+        await rig.ask()
+    assert caught.value.attempts == 3
+    assert [name for name in caught.value.title.split() if name.startswith("p")] == ["p0:", "p1:", "p2:"]
+
+
+async def test_the_first_failover_from_a_trusted_backend_costs_nothing_and_the_rest_has_a_budget() -> None:
+    """Two of three backends answer 500 for ever, and are believed in again each time."""
+    rig = Rig()
+    async with (
+        Engine("llamacpp", "a", ["m"]) as a,
+        Engine("llamacpp", "b", ["m"]) as b,
+        Engine("llamacpp", "c", ["m"]) as c,
+    ):
+        for engine in (a, b, c):
+            rig.add(engine)
+        await a.fault("status", status=500, scope="inference")
+        await b.fault("status", status=500, scope="inference")
+        statuses = []
+        for _ in range(40):
+            heard = await rig.ask()
+            statuses.append(heard.status)
+            for name in ("a", "b"):
+                rig.registry.renew(name)
+                rig.registry.apply(name, Answered(0.01))
+        # Each request had its free failover to b; the second one to c is a retry out of the budget.
+        assert len(b.calls()) == 40
+        assert len(c.calls()) == statuses.count(200) == 8  # a fifth of 40, of which 3 at once
+        assert statuses[:3] == [200] * 3
+        assert statuses[3:12] == [500] * 9
+        rig.clock.pass_time(20)
+        assert [(await rig.ask()).status for _ in range(3)] == [200] * 3  # a new window
+
+
+async def test_a_request_without_another_route_takes_nothing_out_of_the_budget() -> None:
+    rig = Rig()
+    async with (
+        Engine("llamacpp", "a", ["alone", "m"]) as a,
+        Engine("llamacpp", "b", ["m"]) as b,
+        Engine("llamacpp", "c", ["m"]) as c,
+    ):
+        rig.add(a, "alone", "m")
+        rig.add(b)
+        rig.add(c)
+        await a.fault("status", status=500, scope="inference")
+        await b.fault("status", status=500, scope="inference")
+        for _ in range(10):
+            assert (await rig.ask(model="alone")).status == 500
+        rig.registry.renew("a")
+        rig.registry.apply("a", Answered(0.01))
+        assert (await rig.ask()).who == "c"
+
+
+async def test_each_attempt_is_ranked_anew() -> None:
+    """What became known while the first attempt ran counts for the second."""
+    rig = Rig()
+    gate = Gate()
+    async with (
+        Engine("llamacpp", "a", ["m"]) as a,
+        Engine("llamacpp", "b", ["m"]) as b,
+        Engine("llamacpp", "c", ["m"], first_token_s=1, pace=gate) as c,
+    ):
+        for engine in (a, b, c):
+            rig.add(engine)
+        await a.fault("hang-headers", scope="inference")
+        asking = asyncio.create_task(rig.ask())
+        await a.seen(1, "/v1/chat")
+        rig.registry.apply("b", Failed(SILENT))
+        rig.registry.apply("b", Failed(SILENT))
+        rig.registry.apply("a", Failed(SILENT))
+        rig.registry.apply("a", Failed(SILENT))
+        await c.seen(1, "/v1/chat")
+        assert rig.traffic.load == {"a": 0, "c": 1}
+        gate.open()
+        assert (await asking).who == "c"
+        assert not b.calls()
+        assert rig.traffic.load == {"a": 0, "c": 0}
+
+
+async def test_round_robin_takes_turns() -> None:
+    rig = Rig(Routing(policy="round-robin"))
+    async with Engine("llamacpp", "a", ["m"]) as a, Engine("llamacpp", "b", ["m"]) as b:
+        rig.add(a)
+        rig.add(b)
+        assert [(await rig.ask()).who for _ in range(6)] in (["a", "b"] * 3, ["b", "a"] * 3)
+
+
+async def test_the_kind_of_error_tells_what_happened_last() -> None:
+    rig = Rig()
+    async with Engine("llamacpp", "a", ["m"]) as engine:
+        rig.add(engine, first_byte_s=0.1)
+        await engine.fault("hang-headers", scope="inference")
+        with pytest.raises(FirstByteTooLate):
+            await rig.ask()
+        await engine.fault("garbage", scope="inference")
+        with pytest.raises(BackendBroke):
+            await rig.ask()
+        await engine.fault("refuse")
+        with pytest.raises(EveryRouteDown, match=r"is llama\.cpp running"):
+            await rig.ask()
+        with pytest.raises(NoSuchModel):
+            await rig.ask(model="n")
+    counts = rig.traffic.router.requests()
+    assert (counts.total, counts.failed, counts.in_flight) == (4, 4, 0)
+
+
+async def test_the_clients_departure_during_a_failing_attempt_ends_the_walk() -> None:
+    rig = Rig()
+    async with Engine("llamacpp", "a", ["m"]) as a, Engine("llamacpp", "b", ["m"]) as b:
+        rig.add(a)
+        rig.add(b)
+        await a.fault("hang-headers", scope="inference")
+        leave = Leave()
+        asking = asyncio.create_task(rig.ask(leave=leave))
+        await a.seen(1, "/v1/chat")
+        # Both in one turn of the loop: the backend falls, and the client goes.
+        rig.registry.apply("a", Failed(SILENT))
+        rig.registry.apply("a", Failed(SILENT))
+        leave.fire()
+        heard = await asking
+        await a.left(1, "/v1/chat")
+        assert (heard.status, heard.is_whole) == (0, False)
+        assert not b.calls()
+        assert rig.traffic.router.requests().cancelled == 1
+
+
+async def test_a_client_that_left_before_it_began_is_not_served() -> None:
+    rig = Rig()
+    async with Engine("llamacpp", "a", ["m"]) as engine:
+        rig.add(engine)
+        leave = Leave()
+        leave.fire()
+        assert (await rig.ask(leave=leave)).status == 0
+        assert rig.traffic.router.requests().cancelled == 1
+        assert (await rig.ask()).status == 200
+
+
+async def test_a_client_may_leave_while_its_backend_is_still_being_reached() -> None:
+    rig = Rig()
+    with deaf_port() as url:
+        rig.add(Place("off", url))
+        leave = Leave()
+        asking = asyncio.create_task(rig.ask(leave=leave))
+        await asyncio.sleep(0)
+        leave.fire()
+        assert (await asking).status == 0
+    assert rig.traffic.load == {"off": 0}
+    assert rig.state("off") == ("healthy", "ok")
+
+
+async def test_the_end_of_the_service_ends_a_request_and_is_no_departure() -> None:
+    rig = Rig()
+    async with Engine("llamacpp", "a", ["m"]) as engine:
+        rig.add(engine)
+        await engine.fault("hang-headers", scope="inference")
+        asking = asyncio.create_task(rig.ask())
+        await engine.seen(1, "/v1/chat")
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await engine.left(1, "/v1/chat")
+        assert rig.traffic.load == {"a": 0}
+
+
+async def test_a_circle_is_refused_before_anything_is_counted() -> None:
+    rig = Rig()
+    plain = rig.inbound("chat/completions", "m", b"{}")
+    for visited in (("this-node",), ("x", "y", "z")):
+        inbound = replace(plain, visited=visited)
+        with pytest.raises(LoopFound, match=" → ".join(visited)):
+            await rig.relay.run(inbound, Heard(), Leave())
+    assert rig.traffic.router.requests().total == 0

@@ -1,0 +1,247 @@
+"""Engines of this machine appear by themselves, by what they answer; what the user does not want stays away."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Self
+
+from backends.scripted import ScriptedServer, answering
+from mesh.room import Purse, settle
+from mesh.stage import Stage, backend
+from meshlight.backends.detect import Detector
+from meshlight.backends.upstream import Upstream
+from meshlight.demo.engine import Engine
+from meshlight.domain.backend import Kind
+from meshlight.domain.health import Answered, Failed
+from meshlight.domain.reason import Reason
+from meshlight.mesh.discovery import GONE_S, PERIOD_S, Discovery
+from meshlight.mesh.links import Links
+from meshlight.mesh.prober import Prober
+from meshlight.mesh.registry import Change
+from meshlight.mesh.upkeep import Upkeep
+
+REFUSED = Failed(Reason("refused", "Connection refused."))
+PAGE = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>"
+USUAL: Sequence[Kind] = ("llamacpp", "mlx")
+
+
+class Search(Stage):
+    """Looks at the ports of these engines, as if they were the usual ones."""
+
+    def __init__(self, *ports: int) -> None:
+        super().__init__()
+        self.ignored: list[str] = []
+        self.links = Links(Purse(), Upstream, Upstream)
+        self.prober = Prober(self.registry, self.links, self.clock, self.clock.later, lambda _: False)
+        Upkeep(self.registry, self.links, self.prober, self.traffic)
+        detector = Detector(Upstream, dict.fromkeys(ports, USUAL), clock=self.clock)
+        self.discovery = Discovery(
+            self.registry, detector, self.clock, self.clock.later, lambda: self.ignored
+        )
+        self.changed = asyncio.Event()
+        self.registry.listen(self._on_change)
+
+    async def __aenter__(self) -> Self:
+        self.discovery.start()
+        await self.tick()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.discovery.stop()
+        await self.prober.close()
+        self.links.close()
+
+    async def tick(self) -> None:
+        """Wait until the look that runs is over."""
+        running = self.discovery._task
+        assert running is not None
+        await asyncio.wait((running,))
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self.registry.snapshot.nodes)
+
+    async def until(self, backend_id: str, state: str) -> None:
+        async with asyncio.timeout(5):
+            while True:
+                node = self.registry.snapshot.nodes.get(backend_id)
+                if node is not None and node.health.state == state:
+                    return
+                await self.changed.wait()
+                self.changed.clear()
+
+    def _on_change(self, change: Change) -> None:
+        del change
+        self.changed.set()
+
+
+async def test_an_engine_that_runs_is_listed_by_itself_and_probed() -> None:
+    async with Engine("llamacpp") as engine, Search(engine.port) as search:
+        name = f"llamacpp-{engine.port}"
+        await search.until(name, "healthy")
+        node = search.registry.node(name)
+        assert (node.backend.kind, node.backend.ring, node.backend.source) == ("llamacpp", "machine", "found")
+        assert node.backend.url == engine.url
+        assert node.models == engine.models
+
+
+async def test_an_engine_that_is_started_later_is_found_at_the_next_look() -> None:
+    async with Engine("ollama") as engine:
+        await engine.fault("refuse")
+        async with Search(engine.port) as search:
+            assert search.ids == []
+            await engine.clear()
+            search.clock.pass_time(PERIOD_S)
+            await search.until(f"ollama-{engine.port}", "healthy")
+
+
+async def test_the_port_proves_nothing() -> None:
+    async with (
+        ScriptedServer(answering(PAGE)) as page,
+        Engine("vllm") as engine,
+        Search(page.port, engine.port) as search,
+    ):
+        assert search.ids == [f"vllm-{engine.port}"], "whatever usually listens on that port"
+
+
+async def test_a_stranger_is_left_alone_until_the_user_wishes() -> None:
+    async with ScriptedServer(answering(PAGE)) as page, Search(page.port) as search:
+        first = len(page.requests)
+        assert 0 < first <= 6
+        for _ in range(5):
+            search.clock.pass_time(PERIOD_S)
+            await search.tick()
+        assert len(page.requests) == first
+        await search.discovery.look()
+        assert len(page.requests) > first
+
+
+async def test_another_engine_on_the_port_takes_the_place_of_the_found_one() -> None:
+    async with Engine("llamacpp") as old, Search(old.port) as search:
+        await search.until(f"llamacpp-{old.port}", "healthy")
+        await old.stop()
+        async with Engine("vllm", port=old.port):
+            for _ in range(2):
+                await search.prober.check(f"llamacpp-{old.port}")
+            assert search.registry.node(f"llamacpp-{old.port}").health.reason.code == "not-this-kind"
+            await search.discovery.look()
+            assert search.ids == [f"vllm-{old.port}"]
+
+
+async def test_what_is_ignored_is_not_listed_and_its_port_not_even_asked() -> None:
+    async with Engine("llamacpp") as engine:
+        search = Search(engine.port)
+        search.ignored = [f"http://localhost:{engine.port}/"]
+        async with search:
+            await search.discovery.look()
+            assert search.ids == []
+            assert engine.requests == []
+            assert engine.journal.connections == 0
+
+
+async def test_ignored_urls_that_are_none_do_no_harm() -> None:
+    async with Engine("llamacpp") as engine:
+        search = Search(engine.port)
+        search.ignored = ["junk", "http://", "ftp://x"]
+        async with search:
+            assert search.ids == [f"llamacpp-{engine.port}"]
+
+
+async def test_one_that_is_ignored_while_it_is_being_asked_is_not_listed() -> None:
+    async with Engine("llamacpp") as engine:
+        search = Search(engine.port)
+        search.discovery.start()
+        look = asyncio.create_task(search.discovery.look())
+        await engine.seen(1)
+        search.ignored = [engine.url]
+        await look
+        assert search.ids == []
+        search.discovery.stop()
+
+
+async def test_a_configured_backend_is_not_found_a_second_time() -> None:
+    async with Engine("llamacpp") as engine:
+        search = Search(engine.port)
+        search.registry.put(backend("mine", url=f"http://localhost:{engine.port}", enabled=False))
+        async with search:
+            assert search.ids == ["mine"]
+            assert engine.requests == [], "and one that is switched off is not asked"
+
+
+async def test_a_name_on_another_machine_with_the_same_port_hides_nothing() -> None:
+    async with Engine("llamacpp") as engine:
+        search = Search(engine.port)
+        search.registry.put(backend("other", url=f"http://10.0.0.9:{engine.port}", ring="lan", enabled=False))
+        async with search:
+            assert search.ids == ["other", f"llamacpp-{engine.port}"]
+
+
+async def test_an_id_that_is_taken_hides_nothing() -> None:
+    async with Engine("llamacpp") as engine:
+        search = Search(engine.port)
+        taken = f"llamacpp-{engine.port}"
+        search.registry.put(backend(taken, url="http://10.0.0.9:1", ring="lan", enabled=False))
+        async with search:
+            assert search.ids == [taken, f"{taken}-local"]
+
+
+async def test_one_that_is_gone_for_ten_minutes_leaves_the_list() -> None:
+    async with Search() as search:
+        for name in ("found", "back", "mine"):
+            source = "config" if name == "mine" else "found"
+            search.registry.put(backend(name, source=source))
+            search.prober.unwatch(name)
+            search.registry.apply(name, REFUSED)
+        search.clock.now += GONE_S
+        await search.discovery.look()
+        assert search.ids == ["found", "back", "mine"]
+        search.registry.apply("back", Answered())
+        search.registry.apply("back", Answered())
+        search.clock.now += 1
+        await search.discovery.look()
+        assert search.ids == ["back", "mine"]
+
+
+async def test_one_that_only_times_out_stays() -> None:
+    async with Search() as search:
+        search.registry.put(backend("found", source="found"))
+        search.prober.unwatch("found")
+        search.registry.apply("found", Failed(Reason("timed-out", "It did not answer.")))
+        search.clock.now += GONE_S * 2
+        await search.discovery.look()
+        assert search.ids == ["found"]
+
+
+async def test_with_the_search_off_nobody_is_asked_and_what_was_found_stays() -> None:
+    async with Engine("llamacpp") as engine, Search(engine.port) as search:
+        search.discovery.stop()
+        seen = engine.journal.total
+        search.registry.remove(f"llamacpp-{engine.port}")
+        await search.discovery.look()
+        assert search.ids == []
+        await engine.idle()
+        assert engine.journal.total <= seen + 1, "no more than the probe that was under way"
+
+
+async def test_off_and_on_again_leaves_one_rhythm() -> None:
+    search = Search()
+    search.discovery.start()
+    search.discovery.stop()
+    search.discovery.start()
+    search.discovery.start()
+    await search.tick()
+    await settle()
+    assert search.clock.armed == [PERIOD_S]
+    search.discovery.stop()
+    assert search.clock.armed == []
+
+
+async def test_a_round_that_breaks_is_not_the_last() -> None:
+    search = Search()
+    search.ignored = [None]  # type: ignore[list-item]
+    search.discovery.start()
+    await search.tick()
+    search.ignored = []
+    search.clock.pass_time(PERIOD_S)
+    await search.tick()
+    assert search.clock.armed == [PERIOD_S]
+    search.discovery.stop()

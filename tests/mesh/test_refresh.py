@@ -1,0 +1,188 @@
+"""A refresh checks every backend once; whoever asks for one while it runs joins it."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from time import monotonic
+
+from mesh.room import REFUSED, Purse, Room, models, settle
+from mesh.stage import Stage, backend, read
+from meshlight.backends.upstream import Upstream
+from meshlight.demo.engine import Engine
+from meshlight.mesh.hub import Subscription
+from meshlight.mesh.links import Links
+from meshlight.mesh.prober import Prober
+from meshlight.mesh.refresh import Refresher
+from meshlight.mesh.registry import Registry
+from meshlight.mesh.upkeep import Upkeep
+
+
+class Ward(Room):
+    """A room with a refresher; `look` waits until `seen` is set, then puts what it is to find."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = asyncio.Event()
+        self.seen.set()
+        self.finds: list[str] = []
+        self.looks = 0
+        self.refresher = Refresher(self.registry, self.prober, self.feed, self.look)
+
+    async def look(self) -> None:
+        self.looks += 1
+        await self.seen.wait()
+        for name in self.finds:
+            self.put(backend(name), models(name))
+
+
+async def told(reader: Subscription) -> list[tuple[int, int]]:
+    """What the events that wait say of the progress."""
+    return [(data["done"], data["total"]) for _, name, data in await read(reader) if name == "refresh"]
+
+
+async def test_every_enabled_backend_is_checked_once_and_each_step_is_told() -> None:
+    ward = Ward()
+    up = ward.put(backend("up"), models("m"))
+    down = ward.put(backend("down"), REFUSED)
+    off = ward.put(backend("off", enabled=False), models("m"))
+    await settle()
+    ward.seen.clear()
+    down.says = None
+    reader = ward.hub.subscribe(None)
+    await read(reader)
+    ward.refresher.start()
+    await settle()
+    assert await told(reader) == [(0, 2), (1, 2)]
+    ward.seen.set()
+    down.release(REFUSED)
+    await ward.refresher.wait()
+    assert await told(reader) == [(2, 2)]
+    assert (len(up.asked), len(down.asked), len(off.asked)) == (2, 2, 0)
+    assert ward.looks == 1
+
+
+async def test_who_asks_meanwhile_joins() -> None:
+    ward = Ward()
+    wire = ward.put(backend("a"), models("m"))
+    await settle()
+    wire.says = None
+    first = ward.refresher.start()
+    await settle()
+    assert ward.refresher.start() == first
+    waiting = [asyncio.create_task(ward.refresher.wait()) for _ in range(3)]
+    await settle()
+    wire.release(models("m"))
+    assert {(await wait).id for wait in waiting} == {first.id}
+    assert (len(wire.asked), ward.looks) == (2, 1)
+    following = ward.refresher.start()
+    assert following.id != first.id
+    await ward.refresher.wait()
+
+
+async def test_an_engine_that_is_found_meanwhile_is_checked_too() -> None:
+    ward = Ward()
+    ward.put(backend("a"), models("m"))
+    await settle()
+    ward.finds = ["new"]
+    ward.seen.clear()
+    reader = ward.hub.subscribe(None)
+    await read(reader)
+    ward.refresher.start()
+    await settle()
+    assert await told(reader) == [(0, 1)], "with all checked it is not over while the look goes on"
+    ward.seen.set()
+    over = await ward.refresher.wait()
+    assert (over.done, over.total) == (2, 2)
+    assert ward.state("new") == ("healthy", "ok")
+    assert await told(reader) == [(1, 2), (2, 2)]
+
+
+async def test_with_no_backend_at_all_it_is_over_when_the_look_is() -> None:
+    ward = Ward()
+    ward.seen.clear()
+    ward.refresher.start()
+    waiting = asyncio.create_task(ward.refresher.wait())
+    await settle()
+    assert not waiting.done()
+    ward.seen.set()
+    assert (await waiting).total == 0
+
+
+async def test_one_that_is_removed_meanwhile_holds_nothing_up() -> None:
+    ward = Ward()
+    ward.put(backend("a"), models("m"))
+    gone = ward.put(backend("gone"), models("m"))
+    await settle()
+    gone.says = None
+    ward.refresher.start()
+    await settle()
+    ward.registry.remove("gone")
+    over = await ward.refresher.wait()
+    assert (over.done, over.total) == (2, 2)
+    assert gone.given_up == 1
+
+
+async def test_one_that_is_switched_off_meanwhile_holds_nothing_up() -> None:
+    ward = Ward()
+    wire = ward.put(backend("a"), models("m"))
+    await settle()
+    wire.says = None
+    ward.refresher.start()
+    await settle()
+    wire.says = models("m")
+    ward.registry.put(backend("a", enabled=False))
+    assert (await ward.refresher.wait()).done == 1
+
+
+async def test_a_kind_with_a_fault_of_its_own_does_not_end_the_refresh() -> None:
+    ward = Ward()
+    broken = ward.put(backend("broken"), models("m"))
+    ward.put(backend("a"), models("m"))
+    await settle()
+    broken.says = ZeroDivisionError("a fault of the kind's own")
+    ward.refresher.start()
+    assert (await ward.refresher.wait()).done == 2
+
+
+async def test_the_end_of_the_service_ends_it_and_lets_go_who_waits() -> None:
+    ward = Ward()
+    wire = ward.put(backend("a"), None)
+    ward.seen.clear()
+    ward.refresher.start()
+    waiting = asyncio.create_task(ward.refresher.wait())
+    await settle()
+    await ward.refresher.close()
+    assert (await waiting).done == 0
+    await ward.prober.close()
+    await settle()
+    assert wire.given_up == 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_fifty_backends_of_which_ten_hang_are_checked_within_two_and_a_half_seconds() -> None:
+    async with AsyncExitStack() as stack:
+        engines = [
+            await stack.enter_async_context(Engine("llamacpp", f"e{n}", control_port=None)) for n in range(50)
+        ]
+        for engine in engines[:10]:
+            await engine.fault("hang-headers")
+        stage = Stage()
+        registry = Registry(monotonic)
+        links = Links(Purse(), Upstream, Upstream)
+        later = asyncio.get_running_loop().call_later
+        prober = Prober(registry, links, monotonic, later, lambda _: False)
+        Upkeep(registry, links, prober, stage.traffic)
+        refresher = Refresher(registry, prober, stage.feed, Ward().look)
+        for engine in engines:
+            registry.put(backend(engine.name, url=engine.url))
+        began = monotonic()
+        refresher.start()
+        over = await refresher.wait()
+        took_s = monotonic() - began
+        assert over.done == 50
+        states = {name: node.health.state for name, node in registry.snapshot.nodes.items()}
+        assert [name for name, state in states.items() if state != "healthy"] == [f"e{n}" for n in range(10)]
+        assert took_s < 2.5
+        since = [registry.node(f"e{n}").health.since - began for n in range(10, 50)]
+        assert max(since) < 1.5, "those that answer do not wait for those that hang"
+        await prober.close()
+        links.close()

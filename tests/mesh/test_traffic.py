@@ -1,0 +1,125 @@
+"""What goes through is counted once, where it went, and a place that was taken is always given back."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshlight.domain.events import RouteTraffic
+from meshlight.domain.view import Requests, Work
+from meshlight.mesh.traffic import FIRST_BYTES_KEPT, Outcome, Ticket, Traffic
+
+OUTCOMES: tuple[Outcome, ...] = ("ok", "failed", "cancelled")
+
+
+def test_a_reserved_place_counts_at_once_so_that_a_burst_spreads() -> None:
+    traffic = Traffic()
+    first = traffic.reserve("a", "m")
+    traffic.reserve("a", "m")
+    assert traffic.load == {"a": 2}
+    first.close("ok")
+    assert traffic.load == {"a": 1}
+
+
+def test_a_place_is_given_back_once() -> None:
+    traffic = Traffic()
+    ticket = traffic.reserve("a", "m")
+    ticket.close("cancelled")
+    ticket.close("failed")
+    assert traffic.load == {"a": 0}
+    assert traffic.by_backend()["a"] == Work(total=1, cancelled=1)
+
+
+def test_a_request_that_took_two_attempts_is_one_request_and_two_attempts() -> None:
+    traffic = Traffic()
+    traffic.start()
+    traffic.reserve("a", "m").close("failed")
+    traffic.reserve("b", "m").close("ok")
+    traffic.end("ok")
+    assert traffic.router.requests() == Requests(total=1, successful=1)
+    assert traffic.by_backend() == {"a": Work(total=1, failed=1), "b": Work(total=1, successful=1)}
+    assert traffic.by_model() == {"m": Work(total=2, failed=1, successful=1)}
+
+
+def test_times_and_tokens_are_those_that_the_answers_told() -> None:
+    traffic = Traffic()
+    for number in range(FIRST_BYTES_KEPT + 10):
+        ticket = traffic.reserve("a", "m")
+        ticket.first_byte(9.0 if number < 10 else 0.250)
+        ticket.tokens(10, 5)
+        ticket.close("ok")
+    work = traffic.by_backend()["a"]
+    assert work.first_byte_ms == 250.0, "of the last answers, not of those long ago"
+    assert (work.tokens_in, work.tokens_out) == (300, 150)
+    assert traffic.by_model()["m"].first_byte_ms == 250.0
+
+
+def test_each_look_tells_only_what_happened_since_the_last() -> None:
+    traffic = Traffic()
+    assert traffic.drain() is None
+    ticket = traffic.reserve("a", "m")
+    assert traffic.drain() == (RouteTraffic(backend="a", model="m", started=1, in_flight=1),)
+    assert traffic.drain() is None
+    ticket.close("failed")
+    assert traffic.drain() == (RouteTraffic(backend="a", model="m", failed=1),)
+
+
+def test_one_call_arms_the_next_look() -> None:
+    calls: list[int] = []
+    traffic = Traffic(lambda: calls.append(1))
+    traffic.start()
+    traffic.reserve("a", "m").close("ok")
+    traffic.end("ok")
+    assert calls == [1]
+    traffic.drain()
+    traffic.start()
+    assert calls == [1, 1]
+
+
+def test_a_backend_that_is_gone_is_forgotten() -> None:
+    traffic = Traffic()
+    traffic.reserve("a", "m").close("ok")
+    traffic.forget("a")
+    assert traffic.by_backend() == {}
+    assert traffic.load == {}
+    assert traffic.drain() == ()
+
+
+def test_one_that_is_gone_with_requests_on_it_is_forgotten_with_the_last_of_them() -> None:
+    traffic = Traffic()
+    first, last = traffic.reserve("a", "m"), traffic.reserve("a", "m")
+    traffic.forget("a")
+    first.close("ok")
+    assert traffic.load == {"a": 1}
+    last.close("ok")
+    assert traffic.by_backend() == {}
+    assert traffic.load == {}
+
+
+def test_one_that_comes_back_meanwhile_is_counted_on() -> None:
+    traffic = Traffic()
+    old = traffic.reserve("a", "m")
+    traffic.forget("a")
+    new = traffic.reserve("a", "m")
+    old.close("ok")
+    new.close("ok")
+    assert traffic.by_backend()["a"].total == 2
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("mn"), st.sampled_from(OUTCOMES))))
+def test_when_all_is_over_nothing_is_in_flight_and_the_counts_add_up(
+    acts: list[tuple[str, str, Outcome]],
+) -> None:
+    traffic = Traffic()
+    tickets: list[tuple[Ticket, Outcome]] = []
+    for backend, model, outcome in acts:
+        traffic.start()
+        tickets.append((traffic.reserve(backend, model), outcome))
+    for ticket, outcome in reversed(tickets):
+        ticket.close(outcome)
+        traffic.end(outcome)
+    assert set(traffic.load.values()) <= {0}
+    total = traffic.router.requests()
+    assert total.total == total.successful + total.failed + total.cancelled == len(acts)
+    for works in (traffic.by_backend(), traffic.by_model()):
+        assert sum(work.total for work in works.values()) == len(acts)
+        assert sum(work.failed for work in works.values()) == total.failed
+        assert all(work.in_flight == 0 for work in works.values())
