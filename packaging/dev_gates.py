@@ -142,6 +142,8 @@ def _provide(names: Iterable[str], *, strict: bool) -> None:
         wanted.append(dev_system.NPM)
     if has_browser_tests:
         wanted.append(dev_system.CHROMIUM)
+        if sys.platform == "linux":
+            wanted.append(dev_system.WEBDRIVER)
     if "pytest" in names and sys.platform == "linux":
         wanted.extend(dev_system.TRAY)
     missing = dev_system.provide(wanted)

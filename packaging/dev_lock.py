@@ -21,6 +21,8 @@ MARKERS = {
     "uvloop": "sys_platform != 'win32'",
     "secretstorage": "sys_platform == 'linux'",
     "jeepney": "sys_platform == 'linux'",
+    "dbus-fast": "sys_platform == 'linux'",
+    "python-xlib": "sys_platform == 'linux'",
 }
 HEAD = """\
 # Made by `python3 packaging/dev.py lock`: the exact versions that {what}.

@@ -39,6 +39,12 @@ CHROMIUM = Program(
     brew="--cask chromium",
     use="the tests of the page",
 )
+WEBDRIVER = Program(
+    names=("WebKitWebDriver",),
+    apt=("webkit2gtk-driver",),
+    brew="safari",
+    use="the test of the page in the window's engine",
+)
 NODE = Program(names=("node",), apt=("nodejs",), brew="node", use="the page's own unit tests")
 NPM = Program(names=("npm", "npm.cmd"), apt=("npm",), brew="node", use="the type check of the page")
 NGINX = Program(
@@ -49,6 +55,39 @@ NGINX = Program(
     use="the bench: what we are compared to",
 )
 WRK = Program(names=("wrk",), apt=("wrk",), brew="wrk", use="the bench: the load")
+DBUS = Program(names=("dbus-daemon",), apt=("dbus-daemon",), brew="dbus", use="the tests of the tray")
+XVFB = Program(
+    names=("Xvfb",), apt=("xvfb",), brew="--cask xquartz", use="the tests of the tray and the window"
+)
+XCLIP = Program(names=("xclip",), apt=("xclip",), brew="xclip", use="the test of the clipboard")
+INDICATOR = Program(
+    names=("AyatanaAppIndicator3",),
+    paths=tuple(
+        f"/usr/{folder}/girepository-1.0/AyatanaAppIndicator3-0.1.typelib"
+        for folder in ("lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu", "lib64", "lib")
+    ),
+    apt=("python3-gi", "gir1.2-gtk-3.0", "gir1.2-ayatanaappindicator3-0.1"),
+    brew="pygobject3",
+    use="the test of pystray's own way to the tray",
+)
+WEBKIT = Program(
+    names=("WebKit2-4.1.typelib",),
+    paths=tuple(
+        f"/usr/{folder}/girepository-1.0/WebKit2-4.1.typelib"
+        for folder in ("lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu", "lib64", "lib")
+    ),
+    apt=("python3-gi", "gir1.2-gtk-3.0", "gir1.2-webkit2-4.1"),
+    brew="pygobject3",
+    use="the test of the window",
+)
+KEYRING = Program(
+    names=("gnome-keyring-daemon",),
+    apt=("gnome-keyring",),
+    brew="gnome-keyring",
+    use="the tests of the keyring",
+)
+TRAY = (DBUS, XVFB, XCLIP, INDICATOR, WEBKIT, KEYRING)
+"""What plays a Linux desktop: its panel, its windows, its keyring."""
 
 
 def provide(wanted: Sequence[Program]) -> list[str]:

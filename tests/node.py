@@ -40,7 +40,7 @@ class Node:
 
     `http` is a client with the local key; `url` is where it listens. Engines are backends under their names; with
     `IN_ORDER` as `extra`, requests try them in the order given. A home that has a configuration already keeps it,
-    as after a restart. With `discovery`, engines are looked for on `ports`.
+    as after a restart; with `port`, it listens where it did. With `discovery`, engines are looked for on `ports`.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Node:
         discovery: bool = False,
         ports: Sequence[int] = (),
         ping_s: float = 15.0,
+        port: int = 0,
     ) -> None:
         self._places = Places.under(config_dir=home, state_dir=home, log_dir=home)
         self._engines = engines
@@ -59,6 +60,7 @@ class Node:
         self._discovery = discovery
         self._ports: dict[int, tuple[Kind, ...]] = dict.fromkeys(ports, ())
         self._ping_s = ping_s
+        self._port = port
         self._stop = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self.service: Service
@@ -88,7 +90,7 @@ class Node:
         self.key = key.reveal()
         secrets = Secrets(file=self._places.secrets_file, insecure=True, environ={})
         keeper = Keeper(file, secrets, config, fault, allows_discovery=self._discovery)
-        sock = bind(HOST, 0)
+        sock = bind(HOST, self._port)
         self.service = Service(keeper, file, key, sock, ports=self._ports, ping_s=self._ping_s)
         ready = asyncio.Event()
         self._running = asyncio.create_task(self.service.run(self._stop, ready.set))

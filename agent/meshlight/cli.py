@@ -32,6 +32,7 @@ class Word(Struct, frozen=True):
 
 SECTIONS: Final[dict[str, dict[str, Word]]] = {
     "Run": {
+        "tray": Word("tray:tray", "Show the icon in the tray; what Meshlight does without a word."),
         "serve": Word("serve:serve", "Run the service in this terminal."),
         "demo": Word("demo:demo", "Try everything on little engines that play real ones."),
     },
@@ -41,10 +42,12 @@ SECTIONS: Final[dict[str, dict[str, Word]]] = {
         "models": Word("look:models", "Every model that can be reached, and who serves it."),
         "route": Word("look:route", "Which backend would answer for a model, and why."),
         "test": Word("look:test", "Send a few small real requests; show who answered, how fast."),
-        "open": Word("access:open_", "Open the mesh page in the browser."),
+        "open": Word("access:open_", "Open the mesh, in a window or in the browser."),
+        "window": Word("window:window", "Show the mesh in a window of its own."),
     },
     "Change": {
         "backends": Word("backends:backends", "List, add, remove, check and switch backends."),
+        "secrets": Word("secrets:secrets", "Keep, list and remove the API keys of backends."),
     },
     "Use from apps": {
         "env": Word("access:env", "Print the variables that point apps to Meshlight."),
@@ -106,19 +109,19 @@ class Words(click.Group):
 @click.group(
     cls=Words,
     invoke_without_command=True,
-    epilog="Begin with `meshlight serve`, then `meshlight status`; each word has its own --help.",
+    epilog="Begin with `meshlight`, then `meshlight status`; each word has its own --help.",
 )
 @click.version_option(__version__, prog_name="meshlight", message="%(prog)s %(version)s")
 @click.pass_context
 def words(ctx: click.Context) -> None:
     """Every language model you can reach, behind one local OpenAI-compatible address.
 
-    Without a word, Meshlight runs in this terminal, as with `serve`.
+    Without a word, Meshlight shows its icon in the tray; where there is none, it runs in this terminal.
     """
     if ctx.invoked_subcommand is None:
-        serve = words.get_command(ctx, "serve")
-        if serve is not None:
-            ctx.invoke(serve)
+        tray = words.get_command(ctx, "tray")
+        if tray is not None:
+            ctx.invoke(tray)
 
 
 @words.command(epilog="\b\nExample:\n  meshlight version")

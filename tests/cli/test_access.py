@@ -81,6 +81,6 @@ def test_with_a_screen_the_browser_gets_the_link(
     monkeypatch.setenv("BROWSER", f"{browser} %s")
     link = f"{api.url}/?code=once"
     api.says("POST", "/mesh/session/code", {"url": link})
-    said = type_words("open")
+    said = type_words("open", "--browser")
     assert (tmp_path / "opened").read_text() == link
     assert link not in said.out

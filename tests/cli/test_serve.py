@@ -23,7 +23,7 @@ def started(home: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "MESHLIGHT_HOME": str(home)},
+        env={**os.environ, "MESHLIGHT_HOME": str(home), "DISPLAY": "", "WAYLAND_DISPLAY": ""},
     )
     assert process.stderr is not None
     try:
@@ -39,9 +39,13 @@ def three_lines(process: subprocess.Popen[str]) -> list[str]:
     return [process.stderr.readline() for _ in range(3)]
 
 
-def test_without_a_word_the_service_runs_and_gives_the_link_until_ctrl_c(tmp_path: Path) -> None:
+def test_without_a_word_and_without_a_tray_the_service_runs_and_gives_the_link_until_ctrl_c(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "config.toml").write_text(f"port = {free_port()}\n[discovery]\nenabled = false\n")
     with started(tmp_path) as service:
+        assert service.stderr is not None
+        assert "no tray icon" in service.stderr.readline()
         said = three_lines(service)
         assert "/?code=" in said[1]
         assert "Ctrl-C" in said[2]
@@ -49,6 +53,10 @@ def test_without_a_word_the_service_runs_and_gives_the_link_until_ctrl_c(tmp_pat
             _, err = second.communicate(timeout=20)
             assert second.returncode == 3
             assert "running already" in err
+        with started(tmp_path) as third:
+            _, err = third.communicate(timeout=20)
+            assert third.returncode == 0
+            assert "Meshlight runs already; this link opens it" in err
         service.send_signal(signal.SIGINT)
         assert service.wait(timeout=20) == 0
 

@@ -10,9 +10,11 @@ import pytest
 from meshlight.cli import SECTIONS, WORDS, words
 
 Type = Callable[..., Any]
-EVERY_WORD = [(name,) for name in WORDS] + [
-    ("backends", name) for name in ("list", "show", "add", "remove", "check", "enable", "disable")
-]
+EVERY_WORD = (
+    [(name,) for name in WORDS]
+    + [("backends", name) for name in ("list", "show", "add", "remove", "check", "enable", "disable")]
+    + [("secrets", name) for name in ("list", "set", "remove")]
+)
 
 
 def test_the_help_shows_every_word_in_its_section_with_a_line_that_fits(type_words: Type) -> None:

@@ -48,6 +48,7 @@ test("a missing number makes it ask for the whole picture", async () => {
 
 test("silence for 12 s is said, and news takes it back", () => {
   const w = world();
+  w.reply = () => new Promise(() => {});
   w.send("snapshot", { seq: 4 });
   w.pass(11_000);
   assert.deepEqual(w.lines, []);
@@ -55,6 +56,30 @@ test("silence for 12 s is said, and news takes it back", () => {
   assert.deepEqual(w.lines, ["stale"]);
   w.send("health", { seq: 5 });
   assert.deepEqual(w.lines, ["stale", "live"]);
+});
+
+test("a mesh in which nothing happens is asked after, and is not called stale", async () => {
+  const w = world();
+  w.reply = async () => ({ seq: 4 });
+  w.send("snapshot", { seq: 4 });
+  for (let i = 0; i < 40; i += 1) {
+    w.pass(1000);
+    await new Promise(setImmediate);
+  }
+  assert.ok(w.asked >= 3 && w.asked <= 6, String(w.asked));
+  assert.deepEqual(w.lines, []);
+  assert.equal(w.streams.length, 1);
+});
+
+test("a stream that lost its news is opened anew", async () => {
+  const w = world();
+  w.send("snapshot", { seq: 4 });
+  for (let i = 0; i < 10; i += 1) {
+    w.pass(1000);
+    await new Promise(setImmediate);
+  }
+  assert.equal(w.streams.length, 2);
+  assert.deepEqual(w.heard.at(-1), ["snapshot", 50]);
 });
 
 test("a refused stream is opened again, later each time", async () => {

@@ -9,7 +9,7 @@ const SIZES = [[0, 0], [1, 1], [2, 0], [10, 60], [24, 200], [100, 2000], [500, 1
 const VIEWS = [{ w: 900, h: 520 }, { w: 1280, h: 710 }, { w: 1920, h: 990 }, { w: 420, h: 700 }];
 const cases = SIZES.flatMap(([b, m]) => VIEWS.map((v) => ({ b, m, v, layout: layOut(mesh(b, m), v) })));
 
-/** @param {import("../../web/app/types.js").Rect} a @param {import("../../web/app/types.js").Rect} b */
+/** @param {Rect} a @param {Rect} b */
 const overlap = (a, b) => a.x < b.x + b.w - 0.01 && b.x < a.x + a.w - 0.01 && a.y < b.y + b.h - 0.01 && b.y < a.y + a.h - 0.01;
 
 test("the same mesh in the same window is laid out the same", () => {

@@ -50,3 +50,7 @@ export function snapshot(backends, over = {}) {
     light: "green", light_reason: "All 2 backends are healthy.", backends, models: [...models].map(([id, on]) => ({ id, backends: on, requests: null })), notices: [], ...over,
   };
 }
+
+/** The snapshot that a state of the page stands for: the inverse of `fromSnapshot`. @param {any} mesh */
+export const toSnapshot = ({ seq, router, light, light_reason, backends, models, notices }) =>
+  ({ seq, router, light, light_reason, backends: [...backends.values()], models: [...models.values()], notices });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { apply, fromSnapshot, toSnapshot } from "../../web/app/store.js";
-import { snapshot, view } from "./meshes.js";
+import { apply, fromSnapshot } from "../../web/app/store.js";
+import { snapshot, toSnapshot, view } from "./meshes.js";
 
 const DOWN = { state: "unhealthy", reason: "refused", text: "Connection refused.", fix: "Start it.", since_s: 0 };
 const one = view();
@@ -37,6 +37,15 @@ test("traffic counts on the backend, the model and the router", () => {
   assert.deepEqual([got.backends[0].requests.total, got.backends[0].requests.successful, got.backends[0].requests.failed], [3, 1, 1]);
   assert.equal(got.models.find((m) => m.id === "m1")?.requests?.total, 3);
   assert.equal(got.models.find((m) => m.id === "m3")?.requests, null);
+});
+
+test("a request that its client gave up is no longer in flight", () => {
+  const route = { backend: "a", model: "m1", started: 0, ok: 0, failed: 0 };
+  let mesh = fromSnapshot(/** @type {any} */ (before));
+  for (const [seq, started, in_flight] of [[2, 2, 2], [3, 0, 0], [4, 1, 0], [5, 1, 1]]) {
+    mesh = apply(mesh, "traffic", { seq, routes: [{ ...route, started, in_flight }], router: mesh.router.requests });
+    assert.equal(mesh.backends.get("a")?.in_flight, in_flight);
+  }
 });
 
 test("an event that is already in the state changes nothing", () => {

@@ -24,7 +24,7 @@ export async function call(method, path, body) {
   let reply;
   try {
     reply = await fetch(path, {
-      method, credentials: "same-origin", cache: "no-store",
+      method, credentials: "same-origin", cache: "no-store", signal: method === "GET" ? AbortSignal.timeout(10_000) : null,
       headers: body === undefined ? {} : { "content-type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
     });

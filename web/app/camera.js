@@ -1,6 +1,4 @@
 /** Pan and zoom as arithmetic: `screen = world · k + (x, y)`. */
-/** @import { Camera, Rect } from "./types.js" */
-
 
 export const K_MAX = 3;
 
@@ -8,7 +6,6 @@ export const K_MAX = 3;
  * Show the whole world, centred.
  * @param {{w:number, h:number, fit:number}} world
  * @param {{w:number, h:number}} view
- * @returns {Camera}
  */
 export function fit(world, view) {
   const k = Math.min(view.w / world.w, view.h / world.h, 1);
@@ -22,7 +19,6 @@ export function fit(world, view) {
  * @param {number} px
  * @param {number} py
  * @param {number} least the smallest scale allowed
- * @returns {Camera}
  */
 export function zoom(camera, factor, px, py, least) {
   const k = Math.max(least, Math.min(K_MAX, camera.k * factor));
@@ -35,7 +31,6 @@ export function zoom(camera, factor, px, py, least) {
  * @param {Camera} camera
  * @param {{w:number, h:number}} world
  * @param {{w:number, h:number}} view
- * @returns {Camera}
  */
 export function tether({ k, x, y }, world, view) {
   const keep = 120;
@@ -52,7 +47,6 @@ export function tether({ k, x, y }, world, view) {
  * @param {{w:number, h:number}} view
  * @param {number} most
  * @param {number} [margin]
- * @returns {Camera}
  */
 export function frame(rect, view, most, margin = 28) {
   const k = Math.min((view.w - 2 * margin) / rect.w, (view.h - 2 * margin) / rect.h, most);
@@ -65,7 +59,6 @@ export function frame(rect, view, most, margin = 28) {
  * @param {Rect} rect
  * @param {{w:number, h:number}} view
  * @param {number} [margin]
- * @returns {Camera}
  */
 export function reveal(camera, rect, view, margin = 16) {
   const shift = (/** @type {number} */ at, /** @type {number} */ size, /** @type {number} */ room) => {

@@ -1,9 +1,6 @@
 /**
  * The cards: real buttons, for what is in view and large enough to read. Elements are kept and only touched when what
  * they say has changed. There are never more than BUDGET elements here, whatever the size of the mesh.
- *
- * @typedef {{el:HTMLButtonElement, sig:string}} Card
- * @typedef {{name:string, status:string, uptime:string, requests:Requests}} Hub
  */
 import { h } from "./dom.js";
 import { inView, strength } from "./edges.js";
@@ -11,8 +8,6 @@ import { kindLabel } from "./kinds.js";
 import { fitted } from "./measure.js";
 import { LOOKS } from "./states.js";
 import { brief, clean, many, ms } from "./text.js";
-/** @import { Scene } from "./edges.js" */
-/** @import { Box, Chip, Layout, Rect, Requests, Shown } from "./types.js" */
 
 export const BUDGET = 590;
 const CHIPS_MOST = 400;
@@ -40,11 +35,7 @@ export class Cards {
     this.stop = "r";
   }
 
-  /**
-   * Which boxes and chips become elements.
-   * @param {Scene} scene
-   * @returns {Set<string>}
-   */
+  /** Which boxes and chips become elements. @param {Scene} scene @returns {Set<string>} */
   choose(scene) {
     const keys = new Set(["u", "r"]);
     const { layout, level } = scene;
@@ -78,11 +69,7 @@ export class Cards {
     return keys;
   }
 
-  /**
-   * @param {Scene} scene
-   * @param {Hub} hub
-   * @param {string|null} selected
-   */
+  /** @param {Scene} scene @param {Hub} hub @param {string|null} selected */
   sync(scene, hub, selected) {
     const { cards: keys, layout, camera: { k } } = scene;
     for (const [key, card] of this.made) {
@@ -121,26 +108,24 @@ export class Cards {
     const word = shown.gone ? "gone" : words.word;
     const sub = layout.style === "wide" ? `${word} · ${many(shown.models.length, "model")}`
       : `${word}${shown.look === "healthy" ? ` · ${ms(shown.latency)}` : ""} · ${many(shown.models.length, "model")}`;
-    const label = `Backend ${shown.name} ${sub}, ${kindLabel(shown.kind)}, ${shown.latency === null ? "no latency" : ms(shown.latency)}`;
+    const tight = box.h < 34;
+    const dense = box.h < 40;
+    const tall = box.h > 56;
+    const px = level === "mid" ? Math.max(10.5, Math.min(15, (box.h / size) * 0.42)) : tight ? 11 : dense ? 12 : tall ? 21 : 13;
+    const room = level === "mid" ? box.w / size - 16 : box.w - (tight ? 58 : dense ? 70 : tall ? 110 : 80);
+    const name = bare || room <= 34 ? "" : fitted(shown.name, room, `600 ${px.toFixed(1)}px`);
+    const label = `Backend ${name || shown.name} ${sub}${inFull(name, shown.name)}, ${kindLabel(shown.kind)}, ${shown.latency === null ? "no latency" : ms(shown.latency)}`;
     const zoomed = level === "mid" ? size.toFixed(2) : "";
     this.put(box.key, scene, selected, `${bare}${level}${zoomed}${label}`, label, (el) => {
       el.dataset.look = shown.look;
       const gone = shown.gone ? " gone" : "";
       if (bare) return setCard(el, `card backend bare${gone}`);
-      if (level === "mid") {
-        const px = Math.max(10.5, Math.min(15, (box.h / size) * 0.42));
-        const room = box.w / size - 16;
-        el.style.fontSize = `${px * size}px`;
-        el.style.paddingLeft = `${5 * size}px`;
-        el.style.borderLeftWidth = `${3 * size}px`;
-        return setCard(el, `card backend mid${gone}`, room > 34 ? fitted(shown.name, room, `600 ${px.toFixed(1)}px`) : "");
-      }
-      el.style.fontSize = el.style.paddingLeft = el.style.borderLeftWidth = "";
-      const tight = box.h < 34;
-      const tall = box.h > 56;
-      const font = tight ? "600 11px" : box.h < 40 ? "600 12px" : tall ? "600 21px" : "600 13px";
-      const room = box.w - (tight ? 58 : box.h < 40 ? 70 : tall ? 110 : 80);
-      return setCard(el, `card backend${tight ? " tight" : box.h < 40 ? " dense" : tall ? " tall" : ""}${gone}`, icon(shown.kind), b(fitted(shown.name, room, font)), small(sub));
+      const mid = level === "mid";
+      el.style.fontSize = mid ? `${px * size}px` : "";
+      el.style.paddingLeft = mid ? `${5 * size}px` : "";
+      el.style.borderLeftWidth = mid ? `${3 * size}px` : "";
+      if (mid) return setCard(el, `card backend mid${gone}`, name);
+      setCard(el, `card backend${tight ? " tight" : dense ? " dense" : tall ? " tall" : ""}${gone}`, icon(shown.kind), b(name), small(sub));
     });
   }
 
@@ -148,10 +133,11 @@ export class Cards {
   putModel(chip, shown, scene, selected) {
     const name = clean(chip.model);
     const word = shown.gone ? "gone" : LOOKS[shown.look].word;
-    this.put(chip.key, scene, selected, `${shown.look}${shown.gone}${chip.h}`, `Model ${name} on ${shown.name}, ${word}`, (el) => {
-      const px = chip.h < 17 ? 10.5 : chip.h < 20 ? 11.5 : chip.h < 23 ? 12 : 12.5;
+    const px = chip.h < 17 ? 10.5 : chip.h < 20 ? 11.5 : chip.h < 23 ? 12 : 12.5;
+    const text = fitted(name, chip.w - 23, `500 ${px}px`);
+    this.put(chip.key, scene, selected, `${shown.look}${shown.gone}${chip.h}`, `Model ${text} on ${shown.name}, ${word}${inFull(text, name)}`, (el) => {
       el.dataset.look = shown.look;
-      setCard(el, `card chip${shown.gone ? " gone" : ""}`, fitted(name, chip.w - 23, `500 ${px}px`));
+      setCard(el, `card chip${shown.gone ? " gone" : ""}`, text);
       el.style.fontSize = `${px}px`;
     });
   }
@@ -203,6 +189,8 @@ export class Cards {
   }
 }
 
+/** What a shortened name says in full. @param {string} short @param {string} name */
+const inFull = (short, name) => (!short || short === name ? "" : `, in full ${name}`);
 const icon = (/** @type {string} */ name) => h("i", { class: `icon i-${name}` });
 const b = (/** @type {string} */ text) => h("b", { text });
 const small = (/** @type {string} */ text) => h("small", { text });

@@ -2,12 +2,7 @@
  * The colours that canvases draw with. They live in code: a canvas can't wait for a stylesheet (WebKit may run a
  * module before it is applied). The five looks lie at least 12 apart in OKLab (0–100) for deuteranopes and protanopes;
  * tests/web/colours.test.js measures it. styles/tokens.css repeats them for cards and badges; a test compares both.
- *
- * @typedef {Record<Look, string>} Looks
- * @typedef {{looks:Looks, page:string, lane:string, laneLine:string, line:string, ink:string, muted:string,
- *   accent:string, tile:number}} Palette  `tile`: how opaque a quiet far-away model is
  */
-/** @import { Look } from "./types.js" */
 
 /** @type {Record<"dark"|"light"|"contrast"|"forced", Palette>} */
 export const PALETTES = {

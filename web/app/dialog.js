@@ -4,8 +4,6 @@ import { $, h } from "./dom.js";
 import { COMMON, KINDS } from "./kinds.js";
 import { RINGS, RING_ORDER } from "./states.js";
 import { clean } from "./text.js";
-/** @import { Field } from "./kinds.js" */
-/** @import { BackendView } from "./types.js" */
 
 /** Open the dialog for a new backend. */
 export const addBackend = () => form(null);
@@ -99,11 +97,7 @@ function form(old) {
 const labelled = (label, input, hint) =>
   h("div", { class: "field" }, h("label", { for: input.id, text: label }), input, hint ? h("small", { id: input.id.replace("f-", "h-"), text: hint }) : "");
 
-/**
- * What was typed; for an edit only what differs.
- * @param {HTMLFormElement} form_
- * @param {any} old
- */
+/** What was typed; for an edit only what differs. @param {HTMLFormElement} form_ @param {any} old */
 function collect(form_, old) {
   /** @type {Record<string, any>} */
   const data = {};
@@ -115,10 +109,7 @@ function collect(form_, old) {
   return data;
 }
 
-/**
- * @param {BackendView} backend
- * @param {()=>void} removed
- */
+/** @param {BackendView} backend @param {()=>void} removed */
 export function removeBackend(backend, removed) {
   const error = h("p", { class: "error", role: "alert" });
   const yes = h("button", { type: "button", class: "danger", onclick: async () => {

@@ -1,5 +1,4 @@
 /** Small words for building elements. Text is always set as text: no name can become markup. */
-/** @import { Look } from "./types.js" */
 
 /**
  * @template {keyof HTMLElementTagNameMap} T
@@ -21,10 +20,7 @@ export function h(tag, props = {}, ...children) {
   return el;
 }
 
-/**
- * @param {string} id
- * @returns {any} the element of index.html with this id
- */
+/** @param {string} id @returns {any} the element of index.html with this id */
 export const $ = (id) => document.getElementById(id);
 
 /** An icon of styles/icons.css. @param {string} name */
@@ -43,11 +39,7 @@ export const iconButton = (iconName, label, press, props = {}) =>
 export const badge = (look, words) =>
   h("span", { class: "badge", "data-look": look }, h("span", { class: "glyph", "aria-hidden": "true", text: words.glyph }), words.word);
 
-/**
- * Copy a text and say so on the button for a moment.
- * @param {string} text
- * @param {HTMLElement} button
- */
+/** Copy a text and say so on the button for a moment. @param {string} text @param {HTMLElement} button */
 export async function copy(text, button) {
   const label = button.textContent;
   try {

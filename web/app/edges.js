@@ -1,27 +1,18 @@
-/**
- * The lower canvas: lanes, edges, latency labels, and whatever is too small or too much for a card of its own.
- *
- * @typedef {{layout:Layout, camera:Camera, view:{w:number, h:number}, dpr:number,
- *   palette:Palette, level:"near"|"mid"|"far", shown:Map<string, Shown>,
- *   hubs:{user:Rect, router:Rect, scale:number}, lit:Set<string>|null, found:Set<string>|null, hot:Set<string>, hotBoxes:Set<string>,
- *   cards:Set<string>, still:boolean, rate:(backend:string)=>number}} Scene  `cards`: keys that are elements, not to be drawn here
- */
+/** The lower canvas: lanes, edges, latency labels, and whatever is too small or too much for a card of its own. */
+import { along, diamond } from "./canvas.js";
 import { branch, hubPath, points, trunk } from "./paths.js";
 import { FONT } from "./measure.js";
 import { LOOKS } from "./states.js";
 import { ms } from "./text.js";
 import { drawFar, drawTiles } from "./tiles.js";
-/** @import { Palette } from "./colours.js" */
-/** @import { Path } from "./paths.js" */
-/** @import { Box, Camera, Chip, Layout, Look, Rect, Shown } from "./types.js" */
 
 /** How much of a node's colour is left when something else is chosen or searched. */
 export const DIM = 0.14;
 
 /** @param {Scene} scene @param {string} key */
-export const strength = ({ lit, found }, key) => (lit && !lit.has(key)) || (found && !lit && !found.has(key)) ? DIM : 1;
+export const strength = ({ lit, found }, key) => (lit && !lit.has(key)) || (found && !lit && key.length > 1 && !found.has(key)) ? DIM : 1;
 
-/** @param {CanvasRenderingContext2D} pen @param {Scene} scene */
+/** @param {Pen} pen @param {Scene} scene */
 export function drawEdges(pen, scene) {
   const { camera, dpr, view, layout } = scene;
   pen.setTransform(1, 0, 0, 1, 0, 0);
@@ -44,7 +35,7 @@ export function inView({ camera: { k, x, y }, view }, rect) {
   return rect.x * k + x < view.w + 20 && (rect.x + rect.w) * k + x > -20 && rect.y * k + y < view.h + 20 && (rect.y + rect.h) * k + y > -20;
 }
 
-/** @param {CanvasRenderingContext2D} pen @param {Scene} scene @param {Rect} lane */
+/** @param {Pen} pen @param {Scene} scene @param {Rect} lane */
 function drawLane(pen, { palette, camera }, lane) {
   pen.beginPath();
   pen.roundRect(lane.x, lane.y, lane.w, lane.h, 10 / Math.max(camera.k, 0.5));
@@ -55,11 +46,7 @@ function drawLane(pen, { palette, camera }, lane) {
   pen.stroke();
 }
 
-/**
- * @param {CanvasRenderingContext2D} pen
- * @param {Path} path
- * @param {boolean} [straight] leave the curve out
- */
+/** @param {Pen} pen @param {Path} path @param {boolean} [straight] leave the curve out */
 function trace(pen, { curve: c, line }, straight = false) {
   pen.moveTo(c[straight ? 6 : 0], c[straight ? 7 : 1]);
   if (!straight) pen.bezierCurveTo(c[2], c[3], c[4], c[5], c[6], c[7]);
@@ -68,7 +55,7 @@ function trace(pen, { curve: c, line }, straight = false) {
 
 /**
  * One edge: dashed by look, with a wide translucent stroke below when it glows.
- * @param {CanvasRenderingContext2D} pen @param {Scene} scene @param {()=>void} shape
+ * @param {Pen} pen @param {Scene} scene @param {()=>void} shape
  * @param {{look:Look, alpha:number, width:number, glow:boolean}} style
  */
 function stroke(pen, { palette, camera: { k } }, shape, { look, alpha, width, glow }) {
@@ -93,7 +80,7 @@ function stroke(pen, { palette, camera: { k } }, shape, { look, alpha, width, gl
   pen.globalAlpha = 1;
 }
 
-/** @param {CanvasRenderingContext2D} pen @param {Scene} scene */
+/** @param {Pen} pen @param {Scene} scene */
 function drawHub(pen, scene) {
   const { user, router } = scene.hubs;
   const busy = scene.hot.size > 0;
@@ -101,7 +88,7 @@ function drawHub(pen, scene) {
   stroke(pen, scene, () => trace(pen, path), { look: "healthy", alpha: busy || scene.lit ? 1 : 0.6, width: busy ? 2.2 : 1.5, glow: busy || scene.lit !== null });
 }
 
-/** @param {CanvasRenderingContext2D} pen @param {Scene} scene */
+/** @param {Pen} pen @param {Scene} scene */
 function drawTrunks(pen, scene) {
   const { layout, hubs } = scene;
   const laneX = new Map(layout.lanes.map((lane) => [lane.ring, lane.x]));
@@ -135,7 +122,7 @@ function drawTrunks(pen, scene) {
 
 /**
  * In the stacked style the quiet edges of one row share a neutral line.
- * @param {CanvasRenderingContext2D} pen @param {Scene} scene @param {(box:Box)=>Path} path
+ * @param {Pen} pen @param {Scene} scene @param {(box:Box)=>Path} path
  */
 function drawBuses(pen, scene, path) {
   const rows = new Map();
@@ -152,7 +139,7 @@ function drawBuses(pen, scene, path) {
   pen.globalAlpha = 1;
 }
 
-/** The end of an edge at its card: an arrow, a cross, a diamond, a ring or a bar. @param {CanvasRenderingContext2D} pen @param {Scene} scene @param {Box} box @param {Look} look @param {number} alpha */
+/** The end of an edge at its card: an arrow, a cross, a diamond, a ring or a bar. @param {Pen} pen @param {Scene} scene @param {Box} box @param {Look} look @param {number} alpha */
 function drawEnd(pen, { palette, camera: { k } }, box, look, alpha) {
   const s = Math.max(1, 0.7 / k);
   const [x, y] = [box.x - 6.5 * s, box.y + box.h / 2];
@@ -161,34 +148,27 @@ function drawEnd(pen, { palette, camera: { k } }, box, look, alpha) {
   pen.lineWidth = 1.6 * s;
   pen.beginPath();
   if (look === "healthy") {
-    pen.moveTo(x - 2 * s, y - 4 * s);
-    pen.lineTo(x + 4 * s, y);
-    pen.lineTo(x - 2 * s, y + 4 * s);
+    along(pen, [x - 2 * s, y - 4 * s, x + 4 * s, y, x - 2 * s, y + 4 * s]);
     pen.fill();
   } else if (look === "unhealthy") {
-    for (const d of [-1, 1]) {
-      pen.moveTo(x - 3.5 * s, y - 3.5 * s * d);
-      pen.lineTo(x + 3.5 * s, y + 3.5 * s * d);
-    }
+    for (const d of [-3.5 * s, 3.5 * s]) along(pen, [x - 3.5 * s, y - d, x + 3.5 * s, y + d]);
     pen.stroke();
   } else if (look === "disabled") {
-    pen.moveTo(x, y - 5 * s);
-    pen.lineTo(x, y + 5 * s);
+    along(pen, [x, y - 5 * s, x, y + 5 * s]);
     pen.stroke();
+  } else if (look === "warming") {
+    diamond(pen, x, y, 4.2 * s);
+    pen.fill();
   } else {
-    const r = look === "warming" ? 4.2 * s : 3.4 * s;
-    if (look === "warming") pen.moveTo(x, y - r), pen.lineTo(x + r, y), pen.lineTo(x, y + r), pen.lineTo(x - r, y), pen.closePath(), pen.fill();
-    else {
-      pen.arc(x, y, r, 0, 7);
-      pen.fillStyle = palette.lane;
-      pen.fill();
-      pen.stroke();
-    }
+    pen.arc(x, y, 3.4 * s, 0, 7);
+    pen.fillStyle = palette.lane;
+    pen.fill();
+    pen.stroke();
   }
   pen.globalAlpha = 1;
 }
 
-/** @param {CanvasRenderingContext2D} pen @param {Scene} scene @param {Box} box */
+/** @param {Pen} pen @param {Scene} scene @param {Box} box */
 function drawBranches(pen, scene, box) {
   const shown = scene.shown.get(box.id);
   if (!shown || !box.chips.length || scene.camera.k * 22 < 9) return;
@@ -214,13 +194,13 @@ function drawBranches(pen, scene, box) {
   }
 }
 
-/** Latency beside the card's end of the edge; the cause where there is no latency. @param {CanvasRenderingContext2D} pen @param {Scene} scene @param {Box} box */
+/** Latency beside the card's end of the edge; the cause where there is no latency. @param {Pen} pen @param {Scene} scene @param {Box} box */
 function drawLabel(pen, scene, box) {
   const { camera: { k, x, y }, palette } = scene;
   const shown = scene.shown.get(box.id);
   if (!shown || k < 0.6 || shown.gone) return;
   const rate = scene.still ? scene.rate(box.id) : 0;
-  const says = { healthy: ms(shown.latency), warming: "warming", unhealthy: shown.reason.replaceAll("-", " "), unknown: "", disabled: "off" }[shown.look];
+  const says = { healthy: ms(shown.latency), warming: "warming", unhealthy: shown.reason.replaceAll("-", " ") || "unhealthy", unknown: "", disabled: "off" }[shown.look];
   const text = rate > 0 ? `${says} · ${rate.toFixed(1)}/s` : says;
   if (!text || text === "–") return;
   pen.font = `600 ${Math.max(10.5, 11 * Math.min(k, 1.4))}px ${FONT}`;
@@ -239,7 +219,7 @@ function drawLabel(pen, scene, box) {
   pen.globalAlpha = 1;
 }
 
-/** Where nothing may move, chevrons on a busy edge say which way it flows. @param {CanvasRenderingContext2D} pen @param {Scene} scene @param {Path} path @param {Look} look */
+/** Where nothing may move, chevrons on a busy edge say which way it flows. @param {Pen} pen @param {Scene} scene @param {Path} path @param {Look} look */
 function drawChevrons(pen, { palette, camera: { k } }, path, look) {
   const p = points(path, 12);
   const s = Math.max(1, 0.8 / k) * 4.5;
@@ -249,10 +229,7 @@ function drawChevrons(pen, { palette, camera: { k } }, path, look) {
   for (const i of [4, 6, 8]) {
     const [x, y] = [p[2 * i], p[2 * i + 1]];
     const a = Math.atan2(p[2 * i + 3] - y, p[2 * i + 2] - x);
-    for (const side of [2.5, -2.5]) {
-      pen.moveTo(x, y);
-      pen.lineTo(x + Math.cos(a + side) * s, y + Math.sin(a + side) * s);
-    }
+    for (const side of [2.5, -2.5]) along(pen, [x, y, x + Math.cos(a + side) * s, y + Math.sin(a + side) * s]);
   }
   pen.stroke();
 }

@@ -3,7 +3,7 @@ import { $, h } from "./dom.js";
 import { KINDS } from "./kinds.js";
 
 /**
- * @param {"none"|"loading"|"filtered"|"past"|"ready"} why
+ * @param {"none"|"filtered"|"past"|"ready"} why
  * @param {{add:()=>void, refresh:()=>void, clear:()=>void, live:()=>void}} act
  */
 export function showEmpty(why, act) {
@@ -17,7 +17,6 @@ export function showEmpty(why, act) {
 /** @param {string} why @param {{add:()=>void, refresh:()=>void, clear:()=>void, live:()=>void}} act */
 function content(why, act) {
   const button = (/** @type {string} */ text, /** @type {()=>void} */ press, style = "") => h("button", { type: "button", class: style, onclick: press, text });
-  if (why === "loading") return [h("p", { class: "quiet", text: "Looking at the mesh …" })];
   if (why === "filtered") return [h("h2", { text: "Nothing passes the filters" }), h("p", { text: "Every backend is filtered out at the moment." }), button("Show everything", act.clear, "primary")];
   if (why === "past") return [h("h2", { text: "Nothing is known of that moment" }), h("p", { text: "The page was not open yet, or slept." }), button("Back to live", act.live, "primary")];
   if (why !== "none") return [];

@@ -1,13 +1,10 @@
 /**
  * The live line to the service: opens the event stream, notices gaps, silence and sleep, and mends itself.
  * Time, fetching and EventSource come from outside, so that tests need neither a network nor to wait.
- *
- * @typedef {{snapshot:()=>Promise<any>, open:()=>EventSource, now:()=>number,
- *   later:(run:()=>void, ms:number)=>number, never:(timer:number)=>void, random:()=>number}} World
- * @typedef {{event:(name:string, data:any)=>void, line:(line:"live"|"stale"|"lost")=>void, locked:()=>void}} Listener
  */
 
 export const STALE_MS = 12_000;
+const QUIET_MS = 8_000;
 const CHECK_MS = 1000;
 const NAMES = ["snapshot", "health", "topology", "traffic", "refresh", "incident"];
 
@@ -64,11 +61,19 @@ export class Feed {
     source.addEventListener("error", () => source === this.source && this.failed());
   }
 
-  /** @param {string} name @param {any} data */
-  take(name, data) {
+  hear() {
     this.heard = this.world.now();
     this.tries = 0;
     this.say("live");
+  }
+
+  silent() {
+    return this.world.now() - this.heard;
+  }
+
+  /** @param {string} name @param {any} data */
+  take(name, data) {
+    this.hear();
     if (name === "snapshot") this.seq = data.seq;
     else if (data.seq <= this.seq) return;
     else if (this.seq < 0 || data.seq > this.seq + 1) return void this.ask();
@@ -76,12 +81,16 @@ export class Feed {
     this.listener.event(name, data);
   }
 
-  /** Fetch a whole snapshot after a gap; events that come meanwhile are in it, or make the next gap. */
+  /** Fetch a whole snapshot after a gap or in silence; events that come meanwhile are in it, or make the next gap. */
   async ask() {
     if (this.asking) return;
     this.asking = true;
     try {
       const snapshot = await this.world.snapshot();
+      // Older news than the stream brought meanwhile is none; newer news says that the stream is dead.
+      if (snapshot.seq < this.seq) return;
+      if (snapshot.seq > this.seq && this.silent() > QUIET_MS) this.connect();
+      this.hear();
       this.seq = snapshot.seq;
       this.listener.event("snapshot", snapshot);
     } catch (error) {
@@ -95,7 +104,7 @@ export class Feed {
   failed() {
     if (this.source?.readyState !== 2) return;
     this.again();
-    if (this.world.now() - this.heard > STALE_MS) this.say("lost");
+    if (this.silent() > STALE_MS) this.say("lost");
     void this.ask();
   }
 
@@ -118,7 +127,9 @@ export class Feed {
       const now = this.world.now();
       const slept = now - this.checked > CHECK_MS * 5;
       this.checked = now;
-      const silent = now - this.heard;
+      const silent = this.silent();
+      // A mesh in which nothing happens sends nothing: whether it is that, the service is asked.
+      if (silent > QUIET_MS) void this.ask();
       if (silent > STALE_MS) this.say(this.source?.readyState === 1 ? "stale" : "lost");
       if (slept || (silent > STALE_MS + 5000 && this.source && Math.round(silent / CHECK_MS) % 12 === 6)) this.connect();
       if (this.running) this.watch();

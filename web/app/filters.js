@@ -1,19 +1,25 @@
 /** The filter menu: which rings, kinds and states are shown. Unticking hides; “only unhealthy” is one press in the header. */
 import { $, h } from "./dom.js";
 import { kindLabel } from "./kinds.js";
+import { noFilters } from "./picture.js";
 import { LOOKS, LOOK_ORDER, RINGS, RING_ORDER, lookOf } from "./states.js";
-/** @import { App } from "./main.js" */
-/** @import { Filters } from "./picture.js" */
 
 /** The filters that leave only the unhealthy. @returns {Filters} */
 export const onlyUnhealthy = () => ({ rings: [], kinds: [], looks: LOOK_ORDER.filter((look) => look !== "unhealthy") });
 
-/** @param {Filters} filters */
-export const filtering = (filters) => filters.rings.length + filters.kinds.length + filters.looks.length > 0;
+/** As text for the address: ring names, kinds and states that are left out; null for none. @param {Filters} filters */
+export const pack = ({ rings, kinds, looks }) => (filtering({ rings, kinds, looks }) ? [rings, kinds, looks].map((l) => l.join(".")).join("~") : null);
 
-/**
- * @param {App} app
- */
+/** @param {string} [text] @returns {Filters} */
+export function unpack(text = "") {
+  const [rings, kinds = [], looks = []] = text.split("~").map((l) => l.split(".").filter(Boolean));
+  return { rings, kinds, looks };
+}
+
+/** @param {Filters} filters */
+export const filtering = ({ rings, kinds, looks }) => rings.length + kinds.length + looks.length > 0;
+
+/** @param {App} app */
 export function drawFilters(app) {
   const { filters, mesh } = app;
   const all = [...(mesh?.backends.values() ?? [])];
@@ -23,13 +29,12 @@ export function drawFilters(app) {
     h("input", { type: "checkbox", checked: !filters[group].includes(value), onchange: (/** @type {Event} */ e) => {
       const on = /** @type {HTMLInputElement} */ (e.target).checked;
       app.filter({ ...filters, [group]: on ? filters[group].filter((v) => v !== value) : [...filters[group], value] });
-      drawFilters(app);
     } }), text, h("span", { class: "quiet", text: String(n) }));
   const focused = document.activeElement instanceof HTMLInputElement ? [...$("filters").querySelectorAll("input")].indexOf(document.activeElement) : -1;
   $("filters").replaceChildren(
     h("fieldset", {}, h("legend", { text: "Ring" }), ...RING_ORDER.map((r) => tick("rings", r, RINGS[r], all.filter((b) => b.ring === r).length))),
     h("fieldset", {}, h("legend", { text: "State" }), ...LOOK_ORDER.map((l) => tick("looks", l, `${LOOKS[l].glyph} ${LOOKS[l].word}`, all.filter((b) => lookOf(b) === l).length))),
     h("fieldset", {}, h("legend", { text: "Kind" }), ...kinds.map((k) => tick("kinds", k, kindLabel(k), all.filter((b) => b.kind === k).length))),
-    h("button", { type: "button", disabled: !filtering(filters), onclick: () => (app.filter({ rings: [], kinds: [], looks: [] }), drawFilters(app)) }, "Show everything"));
+    h("button", { type: "button", disabled: !filtering(filters), onclick: () => app.filter(noFilters()) }, "Show everything"));
   if (focused >= 0) /** @type {HTMLElement|undefined} */ ($("filters").querySelectorAll("input")[focused])?.focus();
 }

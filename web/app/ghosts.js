@@ -1,11 +1,6 @@
 /** A backend that went away stays as a ghost for a minute, so that nobody wonders where it was. */
-/** @import { BackendView } from "./types.js" */
 
 export const GHOST_MS = 60_000;
-
-/**
- * @typedef {{backend:BackendView, place:number, until:number}} Ghost
- */
 
 export class Ghosts {
   constructor() {
@@ -28,10 +23,7 @@ export class Ghosts {
     for (const id of after.keys()) this.gone.delete(id);
   }
 
-  /**
-   * Drop the ghosts whose minute is over; true when one was dropped.
-   * @param {number} now
-   */
+  /** Drop the ghosts whose minute is over; true when one was dropped. @param {number} now */
   fade(now) {
     const before = this.gone.size;
     for (const [id, ghost] of this.gone) if (ghost.until <= now) this.gone.delete(id);

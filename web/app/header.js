@@ -4,9 +4,10 @@ import { addBackend } from "./dialog.js";
 import { drawFilters, filtering } from "./filters.js";
 import { showHelp } from "./help.js";
 import { count, many } from "./text.js";
-/** @import { App } from "./main.js" */
 
 const THEMES = /** @type {const} */ (["system", "dark", "light", "contrast"]);
+/** What the light's colours mean. @type {Record<string, string>} */
+const WORDS = { green: "healthy", amber: "degraded", red: "down", grey: "waiting", unsure: "unsure" };
 let place = -1;
 
 /** Join the header's elements to what they do. @param {App} app */
@@ -66,8 +67,10 @@ export function drawHeader(app) {
   const on = all.filter((b) => b.enabled);
   const well = on.filter((b) => b.health.state === "healthy").length;
   const bad = on.filter((b) => b.health.state === "unhealthy").length;
-  $("light").dataset.light = app.line === "live" ? mesh.light : "grey";
-  $("light").title = mesh.light_reason;
+  const light = app.line === "live" ? mesh.light : "unsure";
+  $("light").dataset.light = light;
+  $("word").title = mesh.light_reason;
+  say($("word"), WORDS[light]);
   say($("well"), `${count(well)}/${count(on.length)}`);
   say($("models"), count(mesh.models.size));
   const only = $("unhealthy");

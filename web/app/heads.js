@@ -2,7 +2,6 @@
 import { h } from "./dom.js";
 import { RINGS } from "./states.js";
 import { count, many } from "./text.js";
-/** @import { Camera, Layout, Shown } from "./types.js" */
 
 export class Heads {
   /** @param {HTMLElement} layer */

@@ -1,12 +1,8 @@
 /**
  * What was: for each backend one look and one latency every 5 s over the last hour, and its last state changes.
  * Rings of fixed size, so that a page left open for a week weighs what it weighed after its first hour.
- *
- * @typedef {{looks:Uint8Array, latencies:Float32Array}} Track
- * @typedef {{at:number, from:string, to:string, reason:string, text:string}} Change  `at`: milliseconds of the page's clock
  */
 import { LOOK_ORDER } from "./states.js";
-/** @import { Incident, Look } from "./types.js" */
 
 export const STEP_MS = 5000;
 export const STEPS = 720;
@@ -58,10 +54,7 @@ export class History {
     return track;
   }
 
-  /**
-   * @param {Incident} incident
-   * @param {number} at
-   */
+  /** @param {Incident} incident @param {number} at */
   changed(incident, at) {
     const list = this.changes.get(incident.backend) ?? [];
     list.unshift({ at, from: incident.from, to: incident.to, reason: incident.reason, text: incident.text });
@@ -81,10 +74,7 @@ export class History {
     return { look: LOOK_ORDER[code - 1], latency: Number.isNaN(latency) ? null : latency };
   }
 
-  /**
-   * How many backends were in each look at a step, in LOOK_ORDER.
-   * @param {number} step
-   */
+  /** How many backends were in each look at a step, in LOOK_ORDER. @param {number} step */
   census(step) {
     const counts = [0, 0, 0, 0, 0];
     if (step <= this.step - STEPS || step > this.step) return counts;
@@ -107,27 +97,24 @@ export class History {
   }
 
   /**
-   * Take over what the service remembers: `{"step_s": 5, "backends": {id: {"states": […], "latency_ms": […]}},
-   * "incidents": [{"backend","from","to","reason","text","ago_s"}]}`, newest last; other steps are spread over ours.
+   * Take over what the service remembers where nothing was seen: `{"backends": {id: {"states": […], "latency_ms": […]}},
+   * "incidents": [{"backend","from","to","reason","text","ago_s"}]}`, a step every 5 s, newest last.
    * @param {any} told
    * @param {number} now
    */
   seed(told, now) {
-    const ratio = Math.max(1, Math.round(((told.step_s ?? 5) * 1000) / STEP_MS));
-    for (const [id, past] of Object.entries(told.backends ?? {})) {
+    for (const [id, { states, latency_ms }] of Object.entries(told.backends)) {
       const track = this.track(id);
-      past.states.forEach((/** @type {any} */ look, /** @type {number} */ i) => {
-        const end = this.step - (past.states.length - 1 - i) * ratio;
-        for (let s = end - ratio + 1; s <= end; s += 1) {
-          if (s <= this.step - STEPS || !look || track.looks[s % STEPS]) continue;
-          track.looks[s % STEPS] = codeOf(look);
-          track.latencies[s % STEPS] = past.latency_ms?.[i] ?? NaN;
-          this.first = Math.min(this.first, s);
-        }
-      });
+      for (let i = 0; i < states.length; i += 1) {
+        const step = this.step - states.length + 1 + i;
+        if (step <= this.step - STEPS || !states[i] || track.looks[step % STEPS]) continue;
+        track.looks[step % STEPS] = codeOf(states[i]);
+        track.latencies[step % STEPS] = latency_ms[i] ?? NaN;
+        this.first = Math.min(this.first, step);
+      }
     }
-    for (const incident of [...(told.incidents ?? [])].reverse()) this.changed(incident, now - incident.ago_s * 1000);
-    for (const list of this.changes.values()) list.sort((a, b) => b.at - a.at);
+    this.changes.clear();
+    for (const incident of told.incidents) this.changed(incident, now - incident.ago_s * 1000);
     this.seeded = this.tracks.size > 0;
   }
 }

@@ -1,10 +1,6 @@
 /** Router and user stay legible at every scale: they shrink and grow less than the world around them. */
-/** @import { Layout, Rect } from "./types.js" */
 
-/**
- * @param {Layout} layout
- * @param {number} k
- */
+/** @param {Layout} layout @param {number} k */
 export function hubsAt(layout, k) {
   const onScreen = Math.min(1.2, Math.max(0.86, k * layout.hub));
   const scale = onScreen / k;

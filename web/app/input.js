@@ -1,17 +1,12 @@
 /** Pointer and wheel on the stage: drag pans, wheel and pinch zoom at the pointer, a double click asks for a lane. */
 
 /**
- * @typedef {{pan:(dx:number, dy:number)=>void, zoom:(factor:number, x:number, y:number)=>void,
- *   dive:(x:number, y:number)=>void, clear:()=>void}} Moves
  */
 
 /** How far a press may wander and still be a click. */
 const SLACK = 4;
 
-/**
- * @param {HTMLElement} stage
- * @param {Moves} moves
- */
+/** @param {HTMLElement} stage @param {Moves} moves */
 export function listen(stage, moves) {
   /** @type {Map<number, {x:number, y:number}>} */
   const down = new Map();

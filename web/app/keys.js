@@ -4,7 +4,6 @@ import { addBackend } from "./dialog.js";
 import { closeFilters } from "./header.js";
 import { showHelp } from "./help.js";
 import { walk } from "./walk.js";
-/** @import { App } from "./main.js" */
 
 /** @param {App} app */
 export function joinKeys(app) {
@@ -50,6 +49,7 @@ export function joinKeys(app) {
     const act = keys[e.key];
     if (!act) return;
     e.preventDefault();
+    app.tooltip.show(null);
     act();
   });
 }

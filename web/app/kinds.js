@@ -1,12 +1,7 @@
 /**
  * The kinds of backend: their names, and the fields the dialog asks for. A later kind is one more line here
  * (and one icon in styles/icons.css); the dialog, the filters and the panel read this table.
- *
- * @typedef {{name:string, label:string, type:"text"|"url"|"password"|"number", hint?:string, required?:boolean,
- *   placeholder?:string, more?:boolean}} Field
- * @typedef {{label:string, about:string, ring:Ring, port?:number, addable:boolean, fields:Field[]}} Kind
  */
-/** @import { Ring } from "./types.js" */
 
 /** @type {(placeholder:string)=>Field} */
 const address = (placeholder) => ({ name: "url", label: "Address", type: "url", required: true, placeholder });

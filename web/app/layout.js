@@ -5,31 +5,19 @@
  * Two styles. `wide`: one backend a line, its models to its right (few backends; scale 1, every name readable).
  * `stacked`: models below their backend, many such cells a row (many backends; the picture is larger than the window).
  * Edges run in gutters that no card enters: a line under each row of models, and above each row of cells.
- *
- * @typedef {{id:string, ring:Ring, models:string[]}} Placed
- * @typedef {{ring:Ring, members:Placed[]}} Group
- * @typedef {{s:Sizes, packs:Packing[], unit:number, h:number, left:number}} Plan
  */
 import { chips, finish, pack, spanOf } from "./packing.js";
 import { CHIP_GAP, CHIP_PAD, EDGE, SIZES, ems } from "./sizes.js";
 import { stacked } from "./stacked.js";
 import { RING_ORDER } from "./states.js";
-/** @import { Packing } from "./packing.js" */
-/** @import { Sizes } from "./sizes.js" */
-/** @import { Layout, Rect, Ring } from "./types.js" */
 
-const LANE_FOOT = 3;
 const UNIT_MIN = 112;
 const UNIT_MAX = 164;
 const FLOW_MAX = 186;
 /** Below this scale a line-by-line picture gives way to cells. */
 const WIDE_MIN = 0.8;
 
-/**
- * @param {Placed[]} placed
- * @param {{w:number, h:number}} view the free room on screen
- * @returns {Layout}
- */
+/** @param {Placed[]} placed @param {{w:number, h:number}} view the free room on screen */
 export function layOut(placed, view) {
   const groups = RING_ORDER.map((ring) => ({ ring, members: placed.filter((p) => p.ring === ring) }))
     .filter((group) => group.members.length);
@@ -50,6 +38,8 @@ function wide(groups, view) {
     const left = EDGE + s.user.w + s.step + s.router.w + s.fan;
     const room = view.w - left - s.card.w - s.reach - EDGE;
     if (room < UNIT_MIN) continue;
+    /** @type {Plan|null} */
+    let cutting = null;
     for (let cols = 1; cols <= 8; cols += 1) {
       const unit = Math.min(UNIT_MAX, (room + CHIP_GAP) / cols - CHIP_GAP);
       // Where columns grow too narrow, the tight sizes set names one after the other, each as wide as it is.
@@ -57,9 +47,11 @@ function wide(groups, view) {
       if (flow && !s.dense) break;
       const plan = flow ? planOf(groups, s, room + CHIP_GAP, 1 - CHIP_GAP, left) : planOf(groups, s, cols, unit, left);
       if (!best || plan.h < best.h - 1) best = plan;
-      if (plan.h <= view.h) return placeWide(groups, view, plan);
+      if (plan.h <= view.h && !plan.cut) return placeWide(groups, view, plan);
+      if (plan.h <= view.h) cutting ??= plan;
       if (flow) break;
     }
+    if (cutting) return placeWide(groups, view, cutting);
   }
   return best && view.h / best.h >= WIDE_MIN ? placeWide(groups, view, best) : null;
 }
@@ -69,16 +61,12 @@ function planOf(groups, s, cols, unit, left) {
   const span = (/** @type {string} */ model) => (unit < 1 ? Math.min(FLOW_MAX, Math.ceil(ems(model) * s.chip.font) + CHIP_PAD + 3) + CHIP_GAP : spanOf(model, unit, s.chip.font));
   const packs = groups.flatMap((g) => g.members.map((m) => pack(m.models, Math.floor(cols), span)));
   const h = packs.reduce((sum, p) => sum + Math.max(s.card.h, p.rows * s.chip.pitch) + s.gap, 0) +
-    groups.length * (s.head + s.laneGap + LANE_FOOT - s.gap) + EDGE / 2;
-  return { s, packs, unit, h, left };
+    groups.length * (s.head + s.laneGap) + EDGE / 2;
+  const cut = unit > 1 && groups.some((g) => g.members.some((m) => m.models.some((model) => span(model) > cols)));
+  return { s, packs, unit, h, left, cut };
 }
 
-/**
- * @param {Group[]} groups
- * @param {{w:number, h:number}} view
- * @param {Plan} plan
- * @returns {Layout}
- */
+/** @param {Group[]} groups @param {{w:number, h:number}} view @param {Plan} plan */
 function placeWide(groups, view, { s, packs, unit, h, left }) {
   const fit = Math.min(1, view.h / h);
   const w = view.w / fit;
@@ -88,8 +76,9 @@ function placeWide(groups, view, { s, packs, unit, h, left }) {
   const more = Math.min(22, spare / Math.max(1, cells - groups.length));
   const widest = Math.max(0, ...packs.flatMap((p) => p.models.map((m) => (m.col + m.span) * (unit + CHIP_GAP))));
   const slack = Math.max(0, w - (left + s.card.w + s.reach + widest + EDGE));
-  const cardX = left + Math.min(slack * 0.45, 130);
-  const chipX = cardX + s.card.w + s.reach + Math.min(slack * 0.15, 40);
+  const cardX = left + Math.min(slack * 0.4, 130);
+  const cardW = s.card.w + Math.min(slack * 0.2, 64);
+  const chipX = cardX + cardW + s.reach + Math.min(slack * 0.15, 40);
   let y = EDGE / 4 + (spare - more * (cells - groups.length)) / 2 + s.laneGap / 2;
   /** @type {Layout["lanes"]} */
   const lanes = [];
@@ -105,13 +94,13 @@ function placeWide(groups, view, { s, packs, unit, h, left }) {
       const chipY = y + (cellH - p.rows * s.chip.pitch) / 2;
       boxes.push({
         key: `b:${member.id}`, id: member.id, ring: group.ring, rail: null,
-        x: cardX, y: y + (cellH - s.card.h) / 2, w: s.card.w, h: s.card.h,
+        x: cardX, y: y + (cellH - s.card.h) / 2, w: cardW, h: s.card.h,
         cell: { x: cardX, y, w: chipX + widest - CHIP_GAP - cardX, h: cellH },
         chips: chips(member.id, p, unit, s, chipX, chipY),
       });
       y += cellH + s.gap + more;
     }
-    y += LANE_FOOT - s.gap - more;
+    y -= more;
     lanes.push({ ring: group.ring, x: cardX - 10, y: top, w: w - EDGE / 2 - cardX + 10, h: y - top, backends: group.members.map((m) => m.id) });
     y += s.laneGap;
   }

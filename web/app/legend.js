@@ -1,14 +1,10 @@
 /** The legend: how each look is drawn, in the very strokes of the map. */
+import { along, diamond, penOf } from "./canvas.js";
 import { $, h, iconButton } from "./dom.js";
 import { PALETTES } from "./colours.js";
 import { LOOKS } from "./states.js";
-/** @import { Look } from "./types.js" */
 
-/**
- * @param {keyof typeof PALETTES} theme
- * @param {boolean} open
- * @param {()=>void} toggle
- */
+/** @param {Theme} theme @param {boolean} open @param {()=>void} toggle */
 export function drawLegend(theme, open, toggle) {
   const palette = PALETTES[theme];
   const items = /** @type {Look[]} */ (["healthy", "warming", "unhealthy", "unknown", "disabled"]).map((look) =>
@@ -17,29 +13,24 @@ export function drawLegend(theme, open, toggle) {
       pen.setLineDash(LOOKS[look].dash);
       pen.lineWidth = 2;
       pen.beginPath();
-      pen.moveTo(1, 6);
-      pen.lineTo(25, 6);
+      along(pen, [1, 6, 25, 6]);
       pen.stroke();
     }));
-  const mark = (/** @type {string} */ text, /** @type {string} */ colour, /** @type {boolean} */ diamond) => item(text, (pen) => {
-    pen.fillStyle = colour;
+  const mark = (/** @type {string} */ text, /** @type {Look} */ look) => item(text, (pen) => {
+    pen.fillStyle = palette.looks[look];
     pen.beginPath();
-    if (diamond) for (const [x, y] of [[13, 1], [18, 6], [13, 11], [8, 6]]) pen.lineTo(x, y);
+    if (look === "unhealthy") diamond(pen, 13, 6, 5);
     else pen.arc(13, 6, 3.4, 0, 7);
     pen.fill();
   });
   $("legend").replaceChildren(
     iconButton("legend", open ? "Hide the legend" : "Show the legend", toggle, { class: "tool small", "aria-expanded": String(open) }),
-    ...(open ? [h("ul", {}, ...items, mark("request", palette.looks.healthy, false), mark("failed request", palette.looks.unhealthy, true))] : []));
+    ...(open ? [h("ul", {}, ...items, mark("request", "healthy"), mark("failed request", "unhealthy"))] : []));
 }
 
-/** @param {string} text @param {(pen:CanvasRenderingContext2D)=>void} draw */
+/** @param {string} text @param {(pen:Pen)=>void} draw */
 function item(text, draw) {
-  const canvas = h("canvas", { width: 52, height: 24, "aria-hidden": "true" });
-  const pen = canvas.getContext("2d");
-  if (pen) {
-    pen.scale(2, 2);
-    draw(pen);
-  }
+  const canvas = h("canvas", { "aria-hidden": "true" });
+  draw(penOf(canvas, 26, 12));
   return h("li", {}, canvas, text);
 }

@@ -1,327 +1,59 @@
-/** The composition: makes every part, joins them, and holds what the page shows at the moment. */
+/** The page's life: it wakes, asks for the first picture, holds the live line, and rests while nobody looks. */
 import { call, onLocked } from "./api.js";
+import { App } from "./app.js";
 import { $ } from "./dom.js";
-import { drawFilters, filtering, onlyUnhealthy } from "./filters.js";
-import { drawHeader, joinHeader } from "./header.js";
-import { drawLegend } from "./legend.js";
+import { WISHES, dress } from "./dress.js";
 import { Feed } from "./feed.js";
-import { Ghosts } from "./ghosts.js";
-import { readHash, writeHash } from "./hash.js";
-import { History, STEP_MS } from "./history.js";
+import { readHash } from "./hash.js";
+import { joinHeader } from "./header.js";
 import { joinKeys } from "./keys.js";
-import { lookOf } from "./states.js";
-import { Minimap } from "./minimap.js";
-import { Panel } from "./panel.js";
 import { askForKey } from "./session.js";
-import { backendOf, lit, noFilters, search, shown } from "./picture.js";
-import { Rates } from "./rates.js";
-import { paletteName, recall, remember } from "./settings.js";
-import { showEmpty } from "./empty.js";
-import { Stage } from "./stage.js";
-import { Table } from "./table.js";
-import { Timeline } from "./timeline.js";
-import { Tooltip } from "./tooltip.js";
-import { ago, clean } from "./text.js";
-import { addBackend } from "./dialog.js";
-import { apply, fromSnapshot } from "./store.js";
-import { tell } from "./live.js";
-/** @import { Filters } from "./picture.js" */
-/** @import { Settings } from "./settings.js" */
-/** @import { Mesh } from "./store.js" */
-/** @import { BackendView, RouteTraffic, Shown } from "./types.js" */
+import { backendOf } from "./picture.js";
 
-/** What every part of the page may look at and ask for. */
-export class App {
-  constructor() {
-    /** @type {Mesh|null} */
-    this.mesh = null;
-    /** The backends of the picture. @type {Map<string, Shown>} */
-    this.shown = new Map();
-    /** Model id → backends of the picture. @type {Map<string, string[]>} */
-    this.servers = new Map();
-    this.ghosts = new Ghosts();
-    this.history = new History(Date.now());
-    this.rates = new Rates();
-    this.filters = noFilters();
-    /** @type {ReturnType<typeof search>} */
-    this.found = null;
-    this.query = "";
-    /** @type {string|null} */
-    this.selected = null;
-    /** The past step that is shown; null is now. @type {number|null} */
-    this.past = null;
-    this.settings = recall();
-    this.theme = paletteName(this.settings.theme);
-    /** @type {"live"|"stale"|"lost"} */
-    this.line = "live";
-    /** When each health was told: ages count on from there. @type {WeakMap<object, number>} */
-    this.told = new WeakMap();
-    this.begun = Date.now();
-    this.shape = { of: -1, text: "", version: 0 };
-    this.serving = "";
-    this.glowTimer = 0;
-    this.autoBefore = true;
-    this.stage = new Stage(
-      { root: $("stage"), edges: $("edges"), particles: $("particles"), world: $("world"), heads: $("heads") },
-      { rate: (id) => this.rateOf(id), moved: () => this.moved(), cleared: () => this.select(null) });
-    this.minimap = new Minimap(this.stage);
-    this.panel = new Panel(this);
-    this.tooltip = new Tooltip(this);
-    this.table = new Table(this);
-    this.timeline = new Timeline(this);
-    this.feed = new Feed({
-      snapshot: () => call("GET", "/mesh/snapshot"), open: () => new EventSource("/mesh/events"), now: () => Date.now(),
-      later: (run, ms) => window.setTimeout(run, ms), never: (timer) => clearTimeout(timer), random: Math.random,
-    }, { event: (name, data) => this.event(name, data), line: (line) => this.lineIs(line), locked: () => onLocked.locked() });
-  }
+const app = new App();
+const feed = new Feed({
+  snapshot: () => call("GET", "/mesh/snapshot"), open: () => new EventSource("/mesh/events"), now: () => Date.now(),
+  later: (run, ms) => window.setTimeout(run, ms), never: (timer) => clearTimeout(timer), random: Math.random,
+}, { event: (name, data) => app.event(name, data), line: (line) => (app.lineIs(line), line === "live" && void remember()), locked: () => onLocked.locked() });
 
-  /** One event of the stream, or a whole snapshot. @param {string} name @param {any} data */
-  event(name, data) {
-    const now = Date.now();
-    const before = this.mesh;
-    this.mesh = before ? apply(before, name, data) : fromSnapshot(data);
-    if (name === "snapshot") this.begun = now - data.router.uptime_s * 1000;
-    for (const b of this.mesh.backends.values()) if (!this.told.has(b.health)) this.told.set(b.health, now);
-    if (before && (name === "topology" || name === "snapshot")) {
-      this.ghosts.compare(before.backends, this.mesh.backends, now);
-      if (this.ghosts.gone.size) setTimeout(() => this.ghosts.fade(Date.now()) && this.update(), 60_100);
-    }
-    if (name === "incident") {
-      this.history.changed(data, now);
-      tell(`${clean(this.mesh.backends.get(data.backend)?.name ?? data.backend)} is ${data.to}. ${data.to === "healthy" ? "" : data.text}`);
-    }
-    if (name === "traffic") this.traffic(data.routes);
-    this.note(now);
-    this.update();
-    document.body.dataset.seq = String(this.mesh.seq);
-  }
+/** Hidden: nothing runs. */
+const rest = () => (feed.pause(), app.rest());
+const wake = () => (feed.start(), void remember());
 
-  /** @param {number} now */
-  note(now) {
-    this.history.note([...(this.mesh?.backends.values() ?? [])].map((b) => ({ id: b.id, look: lookOf(b), latency: b.latency_ms })), now);
+/** The first picture, then the live line and what the service remembers. */
+async function begin() {
+  try {
+    app.event("snapshot", await call("GET", "/mesh/snapshot"));
+  } catch {
+    // Locked: the form is there. Unreachable: the feed goes on trying and says so.
   }
-
-  /** @param {RouteTraffic[]} routes */
-  traffic(routes) {
-    const now = performance.now();
-    for (const route of routes) {
-      this.rates.note(`m:${route.backend}\n${route.model}`, route.started, now);
-      if (this.past === null && this.settings.view === "map") this.stage.fly(route, 250);
-    }
-    clearTimeout(this.glowTimer);
-    const end = this.rates.nextEnd(now);
-    if (end !== null) this.glowTimer = window.setTimeout(() => this.update(), end - now + 20);
-  }
-
-  /** Work out what is to be seen and hand it to every part. */
-  update() {
-    const { mesh, stage } = this;
-    if (!mesh) return;
-    const past = this.past === null ? null : (/** @type {string} */ id) => this.history.at(id, /** @type {number} */ (this.past));
-    const all = this.ghosts.among([...mesh.backends.values()]);
-    this.shown = new Map(shown(all, this.filters, past).map((b) => [b.id, b]));
-    if (this.shape.of !== mesh.topology + this.ghosts.gone.size / 1e4) {
-      const text = all.map(({ backend: b }) => `${b.id}\n${b.ring}\n${b.models.join("\n")}`).join("\n\n");
-      this.shape = { of: mesh.topology + this.ghosts.gone.size / 1e4, text, version: this.shape.version + Number(text !== this.shape.text) };
-    }
-    const topology = `${this.shape.version}|${[...this.shown.keys()].join("\n")}`;
-    if (topology !== this.serving) {
-      this.serving = topology;
-      this.servers = new Map();
-      for (const b of this.shown.values()) for (const model of b.models) this.servers.get(model)?.push(b.id) ?? this.servers.set(model, [b.id]);
-    }
-    this.found = search(this.query, [...this.shown.values()], (id) => mesh.backends.get(id)?.url ?? "");
-    const r = mesh.router;
-    stage.show({
-      backends: this.shown, topology, selected: this.selected, found: this.found?.keys ?? null,
-      lit: lit(this.selected, this.shown, this.servers), hot: past ? new Set() : this.rates.glowing(mesh.busy, performance.now()),
-      hub: { name: clean(r.name), status: r.status, uptime: ago(this.uptime()), requests: r.requests },
-    });
-    showEmpty(this.shown.size ? "ready" : past ? "past" : filtering(this.filters) && mesh.backends.size ? "filtered" : "none",
-      { add: addBackend, refresh: () => void this.refresh(), clear: () => this.filter(noFilters()), live: () => this.travel(null) });
-    drawHeader(this);
-    this.panel.update();
-    this.table.update();
-    this.timeline.update();
-  }
-
-  moved() {
-    this.minimap.update();
-    if (this.tooltip.key) this.tooltip.show(this.tooltip.key);
-  }
-
-  /**
-   * Choose a node, or nothing.
-   * @param {string|null} key
-   * @param {boolean} [travel] bring it into view and near enough to read
-   */
-  select(key, travel = false) {
-    const before = this.selected;
-    if (key === before) return key ? this.panel.show(key, true) : undefined;
-    if (!before) this.autoBefore = this.stage.auto;
-    this.selected = key;
-    writeHash({ sel: key });
-    this.tooltip.show(null);
-    if (key) this.panel.show(key, true);
-    else this.panel.hide();
-    this.measure();
-    this.update();
-    if (key) {
-      this.stage.cards.goTo(key, false);
-      // After the next frame, when the layout for the narrower stage stands.
-      requestAnimationFrame(() => requestAnimationFrame(() => this.stage.reveal(key, travel)));
-    } else if (before) {
-      if (this.autoBefore) this.stage.fit();
-      requestAnimationFrame(() => this.settings.view === "map" && this.stage.cards.goTo(before, true));
-    }
-  }
-
-  /** Take the stage's present size; a narrower stage beside the panel is laid out anew where every name stays readable. */
-  measure() {
-    const el = $("stage");
-    this.stage.resize(el.clientWidth, el.clientHeight, this.stage.suits(el.clientWidth, el.clientHeight) || !this.panel.open);
-  }
-
-  /** @param {Filters} filters */
-  filter(filters) {
-    this.filters = filters;
-    const pack = [filters.rings, filters.kinds, filters.looks].map((l) => l.join(".")).join("~");
-    writeHash({ hide: pack === "~~" ? null : pack });
-    this.stage.auto = true;
-    this.update();
-  }
-
-  toggleUnhealthy() {
-    this.filter(filtering(this.filters) ? noFilters() : onlyUnhealthy());
-    drawFilters(this);
-  }
-
-  /** @param {string} query */
-  find(query) {
-    this.query = query;
-    writeHash({ q: query || null });
-    this.update();
-  }
-
-  /** Show a past step of the history, or with null the present. @param {number|null} step */
-  travel(step) {
-    this.past = step;
-    document.body.classList.toggle("past", step !== null);
-    if (step !== null) this.stage.particles.clear();
-    this.update();
-  }
-
-  /** Change a setting and remember it. @param {Partial<Settings>} change */
-  set(change) {
-    Object.assign(this.settings, change);
-    remember(this.settings);
-    this.dress();
-    this.update();
-  }
-
-  /** Put theme, view and legend on. */
-  dress() {
-    const { settings } = this;
-    this.theme = paletteName(settings.theme);
-    document.documentElement.dataset.theme = this.theme;
-    this.stage.still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (this.stage.still) this.stage.particles.clear();
-    this.stage.paint(this.theme);
-    drawLegend(this.theme, settings.legend, () => this.set({ legend: !this.settings.legend }));
-    const table = settings.view === "table";
-    $("stage").hidden = table;
-    $("table").hidden = !table;
-    writeHash({ view: table ? "table" : null });
-    if (table) this.stage.particles.clear();
-    else this.measure();
-  }
-
-  /** Ask for a check of every backend; the progress comes back as events. */
-  async refresh() {
-    try {
-      await call("POST", "/mesh/refresh");
-    } catch (error) {
-      tell(error instanceof Error ? error.message : String(error));
-    }
-  }
-
-  /** @param {"live"|"stale"|"lost"} line */
-  lineIs(line) {
-    this.line = line;
-    document.body.classList.toggle("stale", line !== "live");
-    drawHeader(this);
-  }
-
-  /** Seconds since the service started. */
-  uptime() {
-    return (Date.now() - this.begun) / 1000;
-  }
-
-  /** Seconds for which a backend has been in its state. @param {BackendView} b */
-  sinceOf(b) {
-    return b.health.since_s + (Date.now() - (this.told.get(b.health) ?? Date.now())) / 1000;
-  }
-
-  /** How long ago the moment shown is, in seconds. */
-  pastAge() {
-    return this.past === null ? 0 : ((this.history.step - this.past) * STEP_MS) / 1000;
-  }
-
-  /** @param {string} id requests a second of one backend */
-  rateOf(id) {
-    const now = performance.now();
-    let sum = 0;
-    for (const key of this.rates.seen.keys()) if (backendOf(key) === id) sum += this.rates.rate(key, now);
-    return sum;
-  }
-
-  start() {
-    onLocked.locked = () => {
-      this.feed.pause();
-      askForKey(() => this.feed.start());
-    };
-    const hash = readHash();
-    const [rings, kinds, looks] = (hash.hide ?? "~~").split("~").map((l) => l.split(".").filter(Boolean));
-    this.filters = { rings: rings ?? [], kinds: kinds ?? [], looks: looks ?? [] };
-    this.query = hash.q ?? "";
-    joinHeader(this);
-    joinKeys(this);
-    this.dress();
-    showEmpty("loading", { add: addBackend, refresh: () => {}, clear: () => {}, live: () => {} });
-    new ResizeObserver(() => this.measure()).observe($("stage"));
-    for (const query of ["(prefers-color-scheme: light)", "(prefers-contrast: more)", "(forced-colors: active)", "(prefers-reduced-motion: reduce)"]) {
-      matchMedia(query).addEventListener("change", () => (this.dress(), this.update()));
-    }
-    const awake = () => (document.hidden ? this.rest() : this.feed.start());
-    document.addEventListener("visibilitychange", awake);
-    // A window that can't tell when it is hidden (WebView2) is told from outside.
-    window.addEventListener("meshlight-rest", () => this.rest());
-    window.addEventListener("meshlight-wake", () => this.feed.start());
-    window.addEventListener("online", () => this.feed.connect());
-    void this.begin(hash.sel);
-  }
-
-  /** The first picture, then the live line and what the service remembers. @param {string|undefined} chosen */
-  async begin(chosen) {
-    try {
-      this.event("snapshot", await call("GET", "/mesh/snapshot"));
-      if (chosen && (chosen.length === 1 || this.shown.has(backendOf(chosen)))) this.select(chosen, true);
-    } catch {
-      // Locked: the form is there. Unreachable: the feed goes on trying and says so.
-    }
-    if ($("session").hidden && !document.hidden) this.feed.start();
-    const past = await fetch("/mesh/history", { credentials: "same-origin" }).catch(() => null);
-    if (!past?.ok) return;
-    this.history.seed(await past.json(), Date.now());
-    this.update();
-  }
-
-  /** Hidden: nothing runs. */
-  rest() {
-    this.feed.pause();
-    this.stage.particles.clear();
-    clearTimeout(this.glowTimer);
-  }
+  const { sel } = readHash();
+  if (sel && (sel.length === 1 || app.shown.has(backendOf(sel)))) app.select(sel, true);
+  if (!$("session").hidden) return;
+  if (!document.hidden) feed.start();
+  await remember();
 }
 
-new App().start();
+/** Fill the time before this page was opened with what the service remembers. */
+async function remember() {
+  const past = await call("GET", "/mesh/history").catch(() => null);
+  if (!past) return;
+  app.history.seed(past, Date.now());
+  app.update();
+}
+
+onLocked.locked = () => {
+  feed.pause();
+  askForKey(() => void begin());
+};
+joinHeader(app);
+joinKeys(app);
+dress(app);
+new ResizeObserver(() => app.measure()).observe($("stage"));
+for (const wish of WISHES) matchMedia(wish).addEventListener("change", () => (dress(app), app.update()));
+document.addEventListener("visibilitychange", () => (document.hidden ? rest() : wake()));
+// A window that can't tell when it is hidden (WebView2) is told from outside.
+window.addEventListener("meshlight-rest", rest);
+window.addEventListener("meshlight-wake", wake);
+window.addEventListener("online", () => feed.connect());
+void begin();

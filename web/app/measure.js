@@ -3,15 +3,12 @@ import { middle } from "./text.js";
 
 export const FONT = 'Inter, system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", Ubuntu, Cantarell, sans-serif';
 
-/** @type {CanvasRenderingContext2D|null} */
+/** @type {Pen|null} */
 let pen = null;
 /** @type {Map<string, string>} */
 const known = new Map();
 
-/**
- * @param {string} text
- * @param {string} font a CSS font without the family, such as `600 12px`
- */
+/** @param {string} text @param {string} font a CSS font without the family, such as `600 12px` */
 export function widthOf(text, font) {
   pen ??= document.createElement("canvas").getContext("2d");
   if (!pen) return text.length * 7;

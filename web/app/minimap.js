@@ -1,6 +1,6 @@
 /** The small map in the corner, when not everything is in view: where the window is, and a press to go elsewhere. */
 import { $ } from "./dom.js";
-/** @import { Stage } from "./stage.js" */
+import { penOf } from "./canvas.js";
 
 const W = 168;
 const H = 104;
@@ -33,21 +33,12 @@ export class Minimap {
     this.el.hidden = whole || !layout.boxes.length;
     if (this.el.hidden) return;
     const s = this.scale();
-    const dpr = Math.min(2, window.devicePixelRatio || 1);
-    const [w, h] = [Math.round(layout.w * s), Math.round(layout.h * s)];
-    this.el.width = w * dpr;
-    this.el.height = h * dpr;
-    this.el.style.width = `${w}px`;
-    this.el.style.height = `${h}px`;
-    const pen = this.el.getContext("2d");
-    if (!pen) return;
-    pen.setTransform(dpr * s, 0, 0, dpr * s, 0, 0);
+    const pen = penOf(this.el, Math.round(layout.w * s), Math.round(layout.h * s));
+    pen.scale(s, s);
     pen.fillStyle = palette.page;
     pen.fillRect(0, 0, layout.w, layout.h);
-    for (const r of [layout.user, layout.router]) {
-      pen.fillStyle = palette.accent;
-      pen.fillRect(r.x, r.y, r.w, r.h);
-    }
+    pen.fillStyle = palette.accent;
+    for (const r of [layout.user, layout.router]) pen.fillRect(r.x, r.y, r.w, r.h);
     for (const box of layout.boxes) {
       const look = picture?.backends.get(box.id)?.look ?? "unknown";
       pen.fillStyle = palette.looks[look];

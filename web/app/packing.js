@@ -1,12 +1,6 @@
-/**
- * What both styles of layout share: packing names into columns, placing model cards, and the two hubs.
- *
- * @typedef {{models:{model:string, col:number, row:number, span:number}[], rows:number, cols:number}} Packing
- */
+/** What both styles of layout share: packing names into columns, placing model cards, and the two hubs. */
 import { CHIP_GAP, CHIP_PAD, ems } from "./sizes.js";
 import { routeKey } from "./store.js";
-/** @import { Sizes } from "./sizes.js" */
-/** @import { Layout, Rect } from "./types.js" */
 
 /**
  * How many columns a name takes.
@@ -22,7 +16,6 @@ export const spanOf = (model, unit, font) =>
  * @param {string[]} models
  * @param {number} cols
  * @param {(model:string)=>number} span
- * @returns {Packing}
  */
 export function pack(models, cols, span) {
   let col = 0;
@@ -68,7 +61,6 @@ export function chips(id, p, unit, s, x, y) {
  * @param {number} x
  * @param {number} hub how many times larger than life the hubs are drawn in the world
  * @param {number} more extra room between user and router
- * @returns {Layout}
  */
 export function finish(style, s, world, lanes, boxes, x, hub, more) {
   const middle = lanes.length ? (lanes[0].y + lanes[lanes.length - 1].y + lanes[lanes.length - 1].h) / 2 : world.h / 2;

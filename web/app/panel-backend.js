@@ -7,17 +7,10 @@ import { busy, facts } from "./panel.js";
 import { plot } from "./plot.js";
 import { LOOKS, RINGS } from "./states.js";
 import { ago, clean, count, many, ms } from "./text.js";
-/** @import { App } from "./main.js" */
-/** @import { Sheet } from "./panel.js" */
-/** @import { BackendView, Look } from "./types.js" */
 
 const PLOT_STEPS = 120;
 
-/**
- * @param {App} app
- * @param {string} id
- * @returns {Sheet}
- */
+/** @param {App} app @param {string} id @returns {Sheet} */
 export function backendSheet(app, id) {
   const backend = () => app.mesh?.backends.get(id);
   const list = facts(["Type", "Address", "Ring", "Enabled", "Latency", "Models", "In flight", "Requests", "First byte", "Tokens", "Last error", "Found"]);
@@ -33,7 +26,7 @@ export function backendSheet(app, id) {
 
   const check = h("button", { type: "button", class: "primary", onclick: () => busy(check, says, async () => {
     const r = await call("POST", backendPath(id, "check"));
-    return r.ok ? `Answers in ${ms(r.latency_ms)}, ${many(r.models?.length ?? r.models ?? 0, "model")}.` : `${r.health.text} ${r.health.fix}`;
+    return r.ok ? `Answers in ${ms(r.latency_ms)}, ${many(r.models?.length ?? r.models ?? 0, "model")}.` : r.health.text === backend()?.health.text ? "Checked just now: no change." : `${r.health.text} ${r.health.fix}`;
   }) }, "Check now");
   const power = h("button", { type: "button", onclick: () => busy(power, says, async () => {
     const on = backend()?.enabled;

@@ -3,9 +3,6 @@ import { copy, h } from "./dom.js";
 import { facts } from "./panel.js";
 import { LOOKS } from "./states.js";
 import { ago, clean, count, many, ms } from "./text.js";
-/** @import { App } from "./main.js" */
-/** @import { Sheet } from "./panel.js" */
-/** @import { Shown } from "./types.js" */
 
 /** @param {App} app @returns {Sheet} */
 export function userSheet(app) {
@@ -34,12 +31,7 @@ export function userSheet(app) {
   };
 }
 
-/**
- * A line that leads to a backend's panel.
- * @param {App} app
- * @param {Shown} b
- * @param {string} [more]
- */
+/** A line that leads to a backend's panel. @param {App} app @param {Shown} b @param {string} [more] */
 export function linkTo(app, b, more = "") {
   return h("button", { type: "button", class: "link", "data-look": b.look, onclick: () => app.select(`b:${b.id}`, true) },
     h("span", { class: "glyph", "aria-hidden": "true", text: LOOKS[b.look].glyph }),

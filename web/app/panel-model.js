@@ -6,14 +6,8 @@ import { busy, facts } from "./panel.js";
 import { backendOf, modelOf } from "./picture.js";
 import { LOOKS } from "./states.js";
 import { clean, count, ms } from "./text.js";
-/** @import { App } from "./main.js" */
-/** @import { Sheet } from "./panel.js" */
 
-/**
- * @param {App} app
- * @param {string} key
- * @returns {Sheet}
- */
+/** @param {App} app @param {string} key @returns {Sheet} */
 export function modelSheet(app, key) {
   const id = backendOf(key);
   const model = modelOf(key);

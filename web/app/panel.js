@@ -1,8 +1,6 @@
 /**
  * The details panel on the right: one builder per node type. A builder makes the elements once and hands back
  * `update`, so that what changes every 5 s never takes away focus, scroll or selection of text.
- *
- * @typedef {{title:string, kind:string, body:Node[], update:()=>void}} Sheet
  */
 import { $, h, iconButton } from "./dom.js";
 import { backendSheet } from "./panel-backend.js";
@@ -10,7 +8,6 @@ import { modelSheet } from "./panel-model.js";
 import { routerSheet, userSheet } from "./panel-hubs.js";
 import { paths } from "./picture.js";
 import { many } from "./text.js";
-/** @import { App } from "./main.js" */
 
 export class Panel {
   /** @param {App} app */
@@ -68,10 +65,7 @@ export class Panel {
   }
 }
 
-/**
- * A list of facts whose values can be set by name; an empty value hides its line.
- * @param {string[]} names
- */
+/** A list of facts whose values can be set by name; an empty value hides its line. @param {string[]} names */
 export function facts(names) {
   const el = h("dl", { class: "facts" });
   /** @type {Map<string, HTMLElement>} */

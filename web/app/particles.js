@@ -2,21 +2,17 @@
  * Requests on their way: one particle for each real request, a smaller one for its answer, a diamond for a failure.
  * The loop runs only while something flies, at most 30 frames a second; a governor thins frames out when drawing is dear.
  *
- * @typedef {{way:Float32Array, born:number, life:number, back:boolean, failed:boolean}} Particle
  * `way`: x, y, length so far; three numbers a point
  */
-/** @import { Palette } from "./colours.js" */
-/** @import { Camera } from "./types.js" */
+
+import { diamond, penOf } from "./canvas.js";
 
 const FRAME_MS = 1000 / 30;
 const MOST = 260;
 const REACH = 10;
 
 export class Particles {
-  /**
-   * @param {HTMLCanvasElement} canvas
-   * @param {()=>Camera} camera
-   */
+  /** @param {HTMLCanvasElement} canvas @param {()=>Camera} camera */
   constructor(canvas, camera) {
     this.canvas = canvas;
     this.camera = camera;
@@ -30,18 +26,15 @@ export class Particles {
     this.frames = 0;
     /** @type {Record<string, HTMLCanvasElement>} */
     this.stamps = {};
-    this.dpr = 1;
     /** @type {number[]} */
     this.dirty = [];
   }
 
-  /** @param {Palette} palette @param {number} dpr */
-  paint(palette, dpr) {
-    this.dpr = dpr;
+  /** @param {Palette} palette */
+  paint({ looks, ink }) {
     this.stamps = {
-      there: stamp(palette.looks.healthy, palette.ink, dpr, false, 2.6),
-      back: stamp(palette.looks.healthy, palette.looks.healthy, dpr, false, 1.9),
-      failed: stamp(palette.looks.unhealthy, palette.looks.unhealthy, dpr, true, 4.2),
+      there: stamp(looks.healthy, ink, 2.6), back: stamp(looks.healthy, looks.healthy, 1.9),
+      failed: stamp(looks.unhealthy, looks.unhealthy, 4.2, true),
     };
   }
 
@@ -84,7 +77,7 @@ export class Particles {
     const pen = this.canvas.getContext("2d");
     if (!pen) return;
     if (this.dirty.length > 240) pen.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    else for (let i = 0; i < this.dirty.length; i += 2) pen.clearRect(this.dirty[i], this.dirty[i + 1], 2 * REACH * this.dpr, 2 * REACH * this.dpr);
+    else for (let i = 0; i < this.dirty.length; i += 2) pen.clearRect(this.dirty[i], this.dirty[i + 1], 2 * REACH, 2 * REACH);
     this.dirty.length = 0;
   }
 
@@ -95,7 +88,6 @@ export class Particles {
     if (!pen) return;
     this.wipe();
     const { k, x, y } = this.camera();
-    const { dpr } = this;
     let alive = 0;
     for (const p of this.flying) {
       const age = (now - p.born) / p.life;
@@ -104,10 +96,10 @@ export class Particles {
       if (age < 0) continue;
       const eased = age * age * (3 - 2 * age) * 0.35 + age * 0.65;
       const at = spot(p.way, p.back ? 1 - eased : eased);
-      const px = Math.round((at[0] * k + x - REACH) * dpr);
-      const py = Math.round((at[1] * k + y - REACH) * dpr);
+      const px = Math.round(at[0] * k + x - REACH);
+      const py = Math.round(at[1] * k + y - REACH);
       if (px < -40 || py < -40 || px > this.canvas.width || py > this.canvas.height) continue;
-      pen.drawImage(p.failed ? this.stamps.failed : p.back ? this.stamps.back : this.stamps.there, px, py);
+      pen.drawImage(p.failed ? this.stamps.failed : p.back ? this.stamps.back : this.stamps.there, px, py, 2 * REACH, 2 * REACH);
       this.dirty.push(px, py);
     }
     this.flying.length = alive;
@@ -115,10 +107,7 @@ export class Particles {
   }
 }
 
-/**
- * Points with the length so far, from several paths joined end to end.
- * @param {number[]} points x y x y …
- */
+/** Points with the length so far, from several paths joined end to end. @param {number[]} points x y x y … */
 export function way(points) {
   const out = new Float32Array((points.length / 2) * 3);
   let length = 0;
@@ -151,37 +140,25 @@ export function spot(way_, part) {
   return [way_[a] + (way_[b] - way_[a]) * f, way_[a + 1] + (way_[b + 1] - way_[a + 1]) * f];
 }
 
-/**
- * How long a particle flies: slower for slower backends.
- * @param {number|null} latency milliseconds
- */
+/** How long a particle flies: slower for slower backends. @param {number|null} latency milliseconds */
 export const lifeOf = (latency) => 650 + Math.min(1900, 34 * Math.sqrt(Math.max(0, latency ?? 50)));
 
-/** A dot or diamond with a soft halo, drawn once. @param {string} colour @param {string} core @param {number} dpr @param {boolean} diamond @param {number} r */
-function stamp(colour, core, dpr, diamond, r) {
+/** A dot or diamond with a soft halo, drawn once. @param {string} colour @param {string} core @param {number} r @param {boolean} [failed] */
+function stamp(colour, core, r, failed) {
   const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = Math.ceil(2 * REACH * dpr);
-  const pen = canvas.getContext("2d");
-  if (!pen) return canvas;
-  pen.scale(dpr, dpr);
-  pen.translate(REACH, REACH);
+  const pen = penOf(canvas, 2 * REACH, 2 * REACH);
   pen.fillStyle = colour;
   for (const [alpha, size] of [[0.1, 3.3], [0.16, 2.3], [0.5, 1.45]]) {
     pen.globalAlpha = alpha;
     pen.beginPath();
-    pen.arc(0, 0, Math.min(REACH - 1, r * size), 0, 7);
+    pen.arc(REACH, REACH, Math.min(REACH - 1, r * size), 0, 7);
     pen.fill();
   }
   pen.globalAlpha = 1;
   pen.fillStyle = core;
   pen.beginPath();
-  if (diamond) {
-    pen.moveTo(0, -r - 1);
-    pen.lineTo(r + 1, 0);
-    pen.lineTo(0, r + 1);
-    pen.lineTo(-r - 1, 0);
-    pen.closePath();
-  } else pen.arc(0, 0, r, 0, 7);
+  if (failed) diamond(pen, REACH, REACH, r + 1);
+  else pen.arc(REACH, REACH, r, 0, 7);
   pen.fill();
   return canvas;
 }

@@ -1,9 +1,4 @@
-/**
- * The way of each edge: one cubic curve, then straight pieces in the gutters. Drawn by edges.js, walked by particles.js.
- *
- * @typedef {{curve:number[], line:number[]}} Path  curve: x0 y0 cx1 cy1 cx2 cy2 x1 y1; line: further points x y x y …
- */
-/** @import { Box, Chip, Rect } from "./types.js" */
+/** The way of each edge: one cubic curve, then straight pieces in the gutters. Drawn by edges.js, walked by particles.js. */
 
 /** @param {number} x0 @param {number} y0 @param {number} x1 @param {number} y1 @param {number} [bend] */
 function curve(x0, y0, x1, y1, bend = 0.5) {
@@ -20,7 +15,6 @@ export const hubPath = (user, router) =>
  * @param {Rect} router
  * @param {Box} box
  * @param {number} laneX where the lane begins
- * @returns {Path}
  */
 export function trunk(router, box, laneX) {
   const x0 = router.x + router.w;
@@ -34,12 +28,7 @@ export function trunk(router, box, laneX) {
   return { curve: curve(x0, y0, laneX, box.rail, 0.55), line: [drop, box.rail, drop, box.y] };
 }
 
-/**
- * From a backend's card to one of its models.
- * @param {Box} box
- * @param {Chip} chip
- * @returns {Path}
- */
+/** From a backend's card to one of its models. @param {Box} box @param {Chip} chip */
 export function branch(box, chip) {
   const up = [chip.x + 9, chip.rail, chip.x + 9, chip.y + chip.h];
   if (box.rail === null) {

@@ -1,14 +1,11 @@
 /**
  * What is to be seen: the live state, the ghosts, a past moment and the filters together; and what a choice or a
  * search lights up in it. Pure.
- *
- * @typedef {{rings:string[], kinds:string[], looks:string[]}} Filters  what is *left out*; empty lists show everything
  */
 import { kindLabel } from "./kinds.js";
 import { lookOf, RINGS } from "./states.js";
 import { routeKey } from "./store.js";
 import { clean, host } from "./text.js";
-/** @import { BackendView, Look, Shown } from "./types.js" */
 
 /** @returns {Filters} */
 export const noFilters = () => ({ rings: [], kinds: [], looks: [] });
@@ -18,7 +15,6 @@ export const noFilters = () => ({ rings: [], kinds: [], looks: [] });
  * @param {{backend:BackendView, gone:boolean}[]} all
  * @param {Filters} filters
  * @param {((id:string)=>{look:Look, latency:number|null}|null)|null} past a past moment, or null for now
- * @returns {Shown[]}
  */
 export function shown(all, filters, past) {
   const out = [];
@@ -31,7 +27,7 @@ export function shown(all, filters, past) {
       id: backend.id, name: clean(backend.name), kind: backend.kind, ring: backend.ring, look,
       latency: then ? then.latency : backend.latency_ms, models: backend.models,
       busy: past ? 0 : backend.in_flight, gone: gone && !past,
-      reason: backend.health.reason, text: backend.health.text,
+      reason: past ? "" : backend.health.reason, text: backend.health.text,
     });
   }
   return out;
@@ -42,7 +38,6 @@ export function shown(all, filters, past) {
  * @param {string|null} key
  * @param {Map<string, Shown>} backends
  * @param {Map<string, string[]>} servers model id → backends of the picture
- * @returns {Set<string>|null}
  */
 export function lit(key, backends, servers) {
   if (!key || key === "u" || key === "r") return null;

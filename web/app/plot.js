@@ -1,22 +1,18 @@
 /** The small latency plot: ten minutes, gaps where nothing was known, the scale said in words. */
 import { PALETTES } from "./colours.js";
+import { along, penOf } from "./canvas.js";
 import { FONT } from "./measure.js";
 import { ms } from "./text.js";
 
 /**
  * @param {HTMLCanvasElement} canvas
  * @param {number[]} values milliseconds, oldest first; NaN for unknown
- * @param {keyof typeof PALETTES} theme
+ * @param {Theme} theme
  */
 export function plot(canvas, values, theme) {
   const palette = PALETTES[theme];
-  const dpr = Math.min(2, window.devicePixelRatio || 1);
-  const [w, h] = [canvas.clientWidth || 280, 84];
-  canvas.width = w * dpr;
-  canvas.height = h * dpr;
-  const pen = canvas.getContext("2d");
-  if (!pen) return;
-  pen.scale(dpr, dpr);
+  const [w, h] = [canvas.parentElement?.clientWidth ? canvas.parentElement.clientWidth - 36 : 280, 84];
+  const pen = penOf(canvas, w, h);
   const known = values.filter((v) => !Number.isNaN(v));
   const top = Math.max(1, ...known) * 1.15;
   const [left, right, low, high] = [2, w - 46, h - 16, 8];
@@ -28,8 +24,7 @@ export function plot(canvas, values, theme) {
   pen.textBaseline = "middle";
   for (const v of known.length ? [0, Math.max(...known)] : [0]) {
     pen.beginPath();
-    pen.moveTo(left, y(v));
-    pen.lineTo(right, y(v));
+    along(pen, [left, y(v), right, y(v)]);
     pen.stroke();
     pen.fillText(ms(v), right + 6, y(v));
   }

@@ -11,11 +11,7 @@ export class Rates {
     this.last = new Map();
   }
 
-  /**
-   * @param {string} key
-   * @param {number} started
-   * @param {number} now milliseconds
-   */
+  /** @param {string} key @param {number} started @param {number} now milliseconds */
   note(key, started, now) {
     this.last.set(key, now);
     if (!started) return;
@@ -25,15 +21,18 @@ export class Rates {
     this.seen.set(key, list);
   }
 
-  /**
-   * Requests a second on a route.
-   * @param {string} key
-   * @param {number} now
-   */
+  /** Requests a second on a route. @param {string} key @param {number} now */
   rate(key, now) {
     let sum = 0;
     for (const { at, started } of this.seen.get(key) ?? []) if (at >= now - WINDOW_MS) sum += started;
     return sum / (WINDOW_MS / 1000);
+  }
+
+  /** Requests a second on all routes whose keys begin so. @param {string} prefix @param {number} now */
+  under(prefix, now) {
+    let sum = 0;
+    for (const key of this.seen.keys()) if (key.startsWith(prefix)) sum += this.rate(key, now);
+    return sum;
   }
 
   /**
@@ -42,7 +41,7 @@ export class Rates {
    * @param {number} now
    */
   glowing(busy, now) {
-    const keys = new Set(busy.keys());
+    const keys = new Set([...busy].flatMap(([key, n]) => (n > 0 ? key : [])));
     for (const [key, at] of this.last) {
       if (at > now - GLOW_MS) keys.add(key);
       else if (at < now - WINDOW_MS) {

@@ -19,6 +19,7 @@ export function askForKey(opened) {
         root.hidden = true;
         $("app").inert = false;
         root.replaceChildren();
+        history.replaceState(null, "", location.pathname + location.hash);
         opened();
       } catch (problem) {
         error.textContent = problem instanceof ApiError && problem.status === 401
@@ -37,6 +38,7 @@ export function askForKey(opened) {
     h("pre", { text: "meshlight open" }),
     h("p", {}, "in a terminal, or to choose “Open” in the tray: both let you in without a question. Or paste the key that ", h("code", { text: "meshlight key" }), " prints:"),
     form));
+  if (location.search === "?signin=refused") error.textContent = "This link was used already, or is older than a minute. “meshlight open” makes a new one.";
   root.hidden = false;
   $("app").inert = true;
   input.focus();

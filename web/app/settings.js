@@ -1,8 +1,4 @@
-/**
- * What is remembered between visits: in localStorage, or in the URL's hash where there is none (private windows).
- *
- * @typedef {{theme:"system"|"dark"|"light"|"contrast", legend:boolean, view:"map"|"table"}} Settings
- */
+/** What is remembered between visits: in localStorage, or in the URL's hash where there is none (private windows). */
 import { readHash, writeHash } from "./hash.js";
 
 const NAME = "meshlight";

@@ -1,9 +1,6 @@
 /**
  * The sizes that layouts are made of, in world pixels: roomy to tight. Text is never set below 10 px.
  * Widths of names are estimated by letter classes, so that a layout is the same in every browser and in tests.
- *
- * @typedef {{card:{w:number, h:number}, chip:{h:number, pitch:number, font:number}, head:number, gap:number, laneGap:number,
- *   user:{w:number, h:number}, router:{w:number, h:number}, step:number, fan:number, reach:number, dense:boolean}} Sizes
  */
 
 /** @type {Sizes[]} */
@@ -17,12 +14,12 @@ export const SIZES = [
     user: { w: 92, h: 54 }, router: { w: 158, h: 74 }, step: 32, fan: 150, reach: 38,
   },
   {
-    card: { w: 176, h: 36 }, chip: { h: 18, pitch: 22, font: 11.5 }, head: 20, gap: 6, laneGap: 8, dense: true,
+    card: { w: 184, h: 36 }, chip: { h: 18, pitch: 22, font: 11.5 }, head: 20, gap: 6, laneGap: 8, dense: true,
     user: { w: 86, h: 52 }, router: { w: 152, h: 72 }, step: 26, fan: 128, reach: 32,
   },
   {
-    card: { w: 146, h: 31 }, chip: { h: 15, pitch: 17, font: 10.5 }, head: 15, gap: 2, laneGap: 3, dense: true,
-    user: { w: 72, h: 48 }, router: { w: 110, h: 82 }, step: 10, fan: 80, reach: 18,
+    card: { w: 150, h: 31 }, chip: { h: 15, pitch: 17, font: 10.5 }, head: 15, gap: 2, laneGap: 3, dense: true,
+    user: { w: 70, h: 48 }, router: { w: 116, h: 82 }, step: 10, fan: 76, reach: 18,
   },
 ];
 
@@ -39,10 +36,7 @@ const measured = new Map();
 /** Widths of letters in a usual sans serif, a little on the safe side. @type {[RegExp, number][]} */
 const CLASSES = [[/[ijl.,:;'|!]/, 0.29], [/[frt()[\]\-/ ]/, 0.43], [/[mw]/, 0.87], [/[MW@%]/, 0.95], [/[A-Z_]/, 0.7], [/[0-9]/, 0.64]];
 
-/**
- * About how wide a text is set, in units of the font size.
- * @param {string} text
- */
+/** About how wide a text is set, in units of the font size. @param {string} text */
 export function ems(text) {
   let sum = measured.get(text);
   if (sum !== undefined) return sum;

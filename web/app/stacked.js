@@ -1,16 +1,9 @@
 /**
  * The style for many backends: cells that hold a card above and its models below. All cells are equally high, each as
  * wide as its models need, so that rows pack without holes; how high is chosen so that the picture is as large as it goes.
- *
- * @typedef {{fit:number, score:number, rows:number, named:boolean, lines:Cell[][][]}} Plan  lines: lane → row → cells
- * @typedef {{member:Placed, pack:Packing, w:number}} Cell
- * @typedef {{hub:number, gutter:number, gapX:number, cardH:number, head:number, laneGap:number, left:number, laneW:number}} Scale
  */
 import { chips, finish, pack, spanOf } from "./packing.js";
 import { CHIP_GAP, EDGE, SIZES } from "./sizes.js";
-/** @import { Group, Placed } from "./layout.js" */
-/** @import { Packing } from "./packing.js" */
-/** @import { Box, Lane, Layout } from "./types.js" */
 
 const S = SIZES[2];
 const UNIT = 118;
@@ -20,17 +13,13 @@ const ROWS = [2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 18, 22, 28, 36];
 const NAME_H = 12.5;
 const NAME_W = 84;
 
-/**
- * @param {Group[]} groups
- * @param {{w:number, h:number}} view
- * @returns {Layout}
- */
+/** @param {Group[]} groups @param {{w:number, h:number}} view */
 export function stacked(groups, view) {
   /** @type {Map<string, number>} */
   const spans = new Map();
   for (const g of groups) for (const m of g.members) for (const model of m.models) if (!spans.has(model)) spans.set(model, spanOf(model, UNIT, S.chip.font));
   const span = (/** @type {string} */ model) => /** @type {number} */ (spans.get(model));
-  /** @type {Plan|null} */
+  /** @type {StackPlan|null} */
   let best = null;
   for (const rows of ROWS) {
     const lanes = groups.map((g) => g.members.map((member) => cellOf(member, rows, span)));
@@ -42,7 +31,7 @@ export function stacked(groups, view) {
       if (!best || score > best.score) best = { ...found, score, rows, named };
     }
   }
-  return place(groups, view, /** @type {Plan} */ (best));
+  return place(groups, view, /** @type {StackPlan} */ (best));
 }
 
 /** @param {number[]} values */
@@ -117,12 +106,7 @@ function height(lines, rows, scale) {
   return h;
 }
 
-/**
- * @param {Group[]} groups
- * @param {{w:number, h:number}} view
- * @param {Plan} plan
- * @returns {Layout}
- */
+/** @param {Group[]} groups @param {{w:number, h:number}} view @param {StackPlan} plan */
 function place(groups, view, { fit, lines, rows, named }) {
   const scale = scaleAt(fit, named, view);
   const { hub, left, gutter, gapX } = scale;

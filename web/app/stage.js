@@ -1,11 +1,9 @@
 /**
  * The map: holds the layout and the camera, and brings canvases and cards up to date, at most once a frame and only
  * when something changed. It knows nothing of the network; main.js gives it what to show and hears what was chosen.
- *
- * @typedef {{backends:Map<string, Shown>, hub:Hub, lit:Set<string>|null, found:Set<string>|null,
- *   selected:string|null, hot:Set<string>, topology:string}} Picture
  */
 import { Cards, levelOf } from "./cards.js";
+import { dpr, penOf } from "./canvas.js";
 import { fit, frame, reveal, same, tether, zoom } from "./camera.js";
 import { backendOf } from "./picture.js";
 import { branch, hubPath, points, trunk } from "./paths.js";
@@ -16,9 +14,6 @@ import { layOut } from "./layout.js";
 import { listen } from "./input.js";
 import { Particles, lifeOf, way } from "./particles.js";
 import { PALETTES } from "./colours.js";
-/** @import { Hub } from "./cards.js" */
-/** @import { Scene } from "./edges.js" */
-/** @import { Box, Camera, Chip, Layout, RouteTraffic, Shown } from "./types.js" */
 
 const GLIDE_MS = 240;
 
@@ -40,7 +35,7 @@ export class Stage {
     this.layout = layOut([], { w: 1000, h: 600 });
     /** @type {Picture|null} */
     this.picture = null;
-    this.laidOut = "";
+    this.laidOut = this.drawn = "";
     this.frame = 0;
     this.glide = 0;
     /** @type {Map<string, Float32Array>} */
@@ -60,15 +55,12 @@ export class Stage {
     return fit(this.layout, this.view).k * 0.7;
   }
 
-  /** @param {keyof typeof PALETTES} name */
+  /** @param {Theme} name */
   paint(name) {
     this.palette = PALETTES[name];
-    this.particles.paint(this.palette, this.dpr());
+    this.particles.paint(this.palette);
+    this.drawn = "";
     this.draw();
-  }
-
-  dpr() {
-    return Math.min(2, window.devicePixelRatio || 1);
   }
 
   /**
@@ -78,13 +70,9 @@ export class Stage {
   resize(w, h, again) {
     if (w === this.view.w && h === this.view.h) return;
     this.view = { w, h };
-    for (const canvas of [this.parts.edges, this.parts.particles]) {
-      canvas.width = Math.round(w * this.dpr());
-      canvas.height = Math.round(h * this.dpr());
-      canvas.style.width = `${w}px`;
-      canvas.style.height = `${h}px`;
-    }
-    this.particles.paint(this.palette, this.dpr());
+    penOf(this.parts.edges, w, h);
+    penOf(this.parts.particles, w, h);
+    this.particles.paint(this.palette);
     if (again) this.laidOut = "";
     this.draw();
   }
@@ -119,7 +107,7 @@ export class Stage {
     const { layout, camera, view } = this;
     /** @type {Scene} */
     const scene = {
-      layout, camera, view, dpr: this.dpr(), palette: this.palette, level: levelOf(layout, camera.k), shown: picture.backends,
+      layout, camera, view, dpr: dpr(), palette: this.palette, level: levelOf(layout, camera.k), shown: picture.backends,
       hubs: hubsAt(layout, camera.k), lit: picture.lit, found: picture.found, hot: picture.hot, hotBoxes: new Set(), cards: new Set(),
       still: this.still, rate: this.hooks.rate,
     };
@@ -128,8 +116,11 @@ export class Stage {
     this.parts.world.style.transform = `translate(${camera.x}px,${camera.y}px) scale(${camera.k})`;
     this.cards.sync(scene, picture.hub, picture.selected);
     this.heads.sync(layout, camera, picture.backends, view);
+    // Counters tick many times a second; the lower canvas is drawn anew only when it would look different.
+    const drawn = [picture.sig, camera.x, camera.y, camera.k, view.w, view.h, this.laidOut].join();
     const pen = this.parts.edges.getContext("2d");
-    if (pen) drawEdges(pen, scene);
+    if (pen && drawn !== this.drawn) drawEdges(pen, scene);
+    this.drawn = drawn;
     this.hooks.moved();
   }
 

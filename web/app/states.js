@@ -1,5 +1,4 @@
 /** What each look is called and how it is told apart without colour: a glyph, a dash, an end shape. */
-/** @import { Look, Ring, State } from "./types.js" */
 
 /** @type {Record<Look, {word:string, glyph:string, dash:number[], rank:number}>} */
 export const LOOKS = {
@@ -24,9 +23,5 @@ export const RINGS = /** @type {const} */ ({
 /** @type {Ring[]} */
 export const RING_ORDER = ["machine", "lan", "company", "cloud"];
 
-/**
- * The look of a backend.
- * @param {{enabled:boolean, health:{state:State}}} backend
- * @returns {Look}
- */
+/** The look of a backend. @param {{enabled:boolean, health:{state:State}}} backend @returns {Look} */
 export const lookOf = (backend) => (backend.enabled ? backend.health.state : "disabled");

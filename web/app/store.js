@@ -1,12 +1,7 @@
 /**
  * The live state, as pure functions: a snapshot plus each event gives the next state.
  * A backend may be replaced, never changed in place, so that "same object" means "nothing new to draw".
- *
- * @typedef {{seq:number, router:RouterView, light:string, light_reason:string, notices:string[],
- *   backends:Map<string, BackendView>, models:Map<string, ModelView>,
- *   busy:Map<string, number>, refresh:{id:string, done:number, total:number}|null, topology:number}} Mesh
  */
-/** @import { BackendView, HealthChange, ModelView, Requests, RouteTraffic, RouterView, Snapshot, Work } from "./types.js" */
 
 /**
  * The key of a route in `busy` and of a model's card under one backend.
@@ -37,21 +32,6 @@ export function fromSnapshot(view, before = null) {
 }
 
 /**
- * The snapshot that this state stands for (the inverse of `fromSnapshot`).
- * @param {Mesh} mesh
- * @returns {Snapshot}
- */
-export const toSnapshot = (mesh) => /** @type {any} */ ({
-  seq: mesh.seq,
-  router: mesh.router,
-  light: mesh.light,
-  light_reason: mesh.light_reason,
-  backends: [...mesh.backends.values()],
-  models: [...mesh.models.values()],
-  notices: mesh.notices,
-});
-
-/**
  * Apply one event. An event that is already in the state (its number is not newer) changes nothing.
  * @param {Mesh} mesh
  * @param {string} name
@@ -69,10 +49,7 @@ export function apply(mesh, name, event) {
   return next;
 }
 
-/**
- * @param {Mesh} mesh
- * @param {HealthChange[]} changes
- */
+/** @param {Mesh} mesh @param {HealthChange[]} changes */
 function withHealth(mesh, changes) {
   const backends = new Map(mesh.backends);
   let switched = false;
@@ -85,11 +62,7 @@ function withHealth(mesh, changes) {
   return lit({ ...mesh, backends, models: switched ? indexModels(backends, mesh.models) : mesh.models });
 }
 
-/**
- * @param {Mesh} mesh
- * @param {BackendView[]} came
- * @param {string[]} removed
- */
+/** @param {Mesh} mesh @param {BackendView[]} came @param {string[]} removed */
 function withTopology(mesh, came, removed) {
   const backends = new Map(mesh.backends);
   for (const id of removed) backends.delete(id);
@@ -97,43 +70,36 @@ function withTopology(mesh, came, removed) {
   return lit({ ...mesh, backends, models: indexModels(backends, mesh.models), topology: mesh.topology + 1 });
 }
 
-/**
- * @param {Mesh} mesh
- * @param {RouteTraffic[]} routes
- * @param {Requests} requests
- */
+/** @param {Mesh} mesh @param {RouteTraffic[]} routes @param {Requests} requests */
 function withTraffic(mesh, routes, requests) {
   const backends = new Map(mesh.backends);
   const models = new Map(mesh.models);
   const busy = new Map(mesh.busy);
   for (const route of routes) {
     const key = routeKey(route.backend, route.model);
-    if (route.in_flight > 0) busy.set(key, route.in_flight);
-    else busy.delete(key);
+    // Not `started - ok - failed`: some are given up by their clients.
+    const more = route.in_flight - (busy.get(key) ?? Math.max(0, route.in_flight - route.started + route.ok + route.failed));
+    busy.set(key, route.in_flight);
     const backend = backends.get(route.backend);
     if (backend) {
-      const work = counted(backend.requests, route);
+      const work = counted(backend.requests, route, more);
       backends.set(route.backend, { ...backend, in_flight: work.in_flight, requests: work });
     }
     const model = models.get(route.model);
-    if (model) models.set(route.model, { ...model, requests: counted(model.requests, route) });
+    if (model) models.set(route.model, { ...model, requests: counted(model.requests, route, more) });
   }
   return { ...mesh, backends, models, busy, router: { ...mesh.router, requests } };
 }
 
-/**
- * @param {Work|null} work
- * @param {RouteTraffic} route
- * @returns {Work}
- */
-function counted(work, route) {
+/** @param {Work|null} work @param {RouteTraffic} route @param {number} more in flight @returns {Work} */
+function counted(work, route, more) {
   const old = work ?? { total: 0, successful: 0, failed: 0, in_flight: 0, first_byte_ms: null, tokens_in: 0, tokens_out: 0 };
   return {
     ...old,
     total: old.total + route.started,
     successful: old.successful + route.ok,
     failed: old.failed + route.failed,
-    in_flight: Math.max(0, old.in_flight + route.started - route.ok - route.failed),
+    in_flight: Math.max(0, old.in_flight + more),
   };
 }
 

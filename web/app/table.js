@@ -1,15 +1,11 @@
 /**
  * The same data as a real table, sortable, for eyes and for screen readers. Only the rows in view exist as elements;
  * aria-rowcount and aria-rowindex tell how many there are.
- *
- * @typedef {{name:string, text:(row:any)=>string, sort:(row:any)=>number|string, numeric?:boolean}} Column
  */
 import { $, h } from "./dom.js";
 import { kindLabel } from "./kinds.js";
 import { LOOKS, RINGS, RING_ORDER } from "./states.js";
 import { clean, count, host, ms } from "./text.js";
-/** @import { App } from "./main.js" */
-/** @import { Look, Ring } from "./types.js" */
 
 const ROW = 34;
 

@@ -3,10 +3,7 @@
 /** Marks that turn the reading direction or hide: shown names go without them, so that no name can rewrite its neighbours. */
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
 
-/**
- * A stranger's name made safe to stand in a line of ours.
- * @param {string} name
- */
+/** A stranger's name made safe to stand in a line of ours. @param {string} name */
 export const clean = (name) => name.replace(HIDDEN, "").trim() || "(no name)";
 
 const pieces = typeof Intl.Segmenter === "function" ? new Intl.Segmenter(undefined, { granularity: "grapheme" }) : null;
@@ -16,7 +13,6 @@ const pieces = typeof Intl.Segmenter === "function" ? new Intl.Segmenter(undefin
  * @param {string} name
  * @param {number} room in the unit of `measure`
  * @param {(text:string)=>number} measure
- * @returns {string}
  */
 export function middle(name, room, measure) {
   if (name.length < 200 && measure(name) <= room) return name;
@@ -37,10 +33,7 @@ export function middle(name, room, measure) {
   return cut(low);
 }
 
-/**
- * Host and port of a URL, as short as it can be said.
- * @param {string} url
- */
+/** Host and port of a URL, as short as it can be said. @param {string} url */
 export function host(url) {
   try {
     return new URL(url).host || url;
@@ -67,11 +60,7 @@ const BRIEF = new Intl.NumberFormat("en", { notation: "compact", maximumFraction
 /** A count that stays short: 47,950 but 1.2M. @param {number} value */
 export const brief = (value) => (value < 100_000 ? count(value) : BRIEF.format(value));
 
-/**
- * "1 model", "3 models".
- * @param {number} value
- * @param {string} noun
- */
+/** "1 model", "3 models". @param {number} value @param {string} noun */
 export const many = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 
 /** @param {number} seconds */
@@ -83,10 +72,7 @@ export function ago(seconds) {
   return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
 }
 
-/**
- * "12:05" for minutes and seconds before now.
- * @param {number} seconds
- */
+/** "12:05" for minutes and seconds before now. @param {number} seconds */
 export function clock(seconds) {
   const s = Math.max(0, Math.round(seconds));
   return `${Math.floor(s / 60)}:${String(s % 60).padStart(2, "0")}`;

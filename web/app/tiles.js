@@ -1,15 +1,13 @@
 /** Far away: models as small tiles, backends as bars, and no unhealthy one ever too small to be seen. */
+import { diamond } from "./canvas.js";
 import { strength } from "./edges.js";
-/** @import { Scene } from "./edges.js" */
-/** @import { Box } from "./types.js" */
-
 
 /** The smallest mark of an unhealthy backend, in screen pixels. */
 const MARK = 5;
 
 /**
  * Draw the models that are no cards at this scale, all of one colour in one go.
- * @param {CanvasRenderingContext2D} pen
+ * @param {Pen} pen
  * @param {Scene} scene
  * @param {Box[]} boxes
  */
@@ -39,11 +37,7 @@ export function drawTiles(pen, scene, boxes) {
   pen.globalAlpha = 1;
 }
 
-/**
- * @param {CanvasRenderingContext2D} pen
- * @param {Scene} scene
- * @param {Box[]} boxes
- */
+/** @param {Pen} pen @param {Scene} scene @param {Box[]} boxes */
 export function drawFar(pen, scene, boxes) {
   const { palette, camera: { k } } = scene;
   const bad = [];
@@ -60,11 +54,7 @@ export function drawFar(pen, scene, boxes) {
     const [x, y] = [box.x + box.w / 2, box.y + box.h / 2];
     pen.globalAlpha = strength(scene, box.key);
     pen.beginPath();
-    pen.moveTo(x, y - r);
-    pen.lineTo(x + r, y);
-    pen.lineTo(x, y + r);
-    pen.lineTo(x - r, y);
-    pen.closePath();
+    diamond(pen, x, y, r);
     pen.fillStyle = palette.looks.unhealthy;
     pen.fill();
     pen.strokeStyle = palette.ink;

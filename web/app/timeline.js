@@ -1,10 +1,12 @@
 /** Time travel: a strip of the last hour's health, a slider over it, and pause, step, live. */
-import { $, h, icon } from "./dom.js";
+import { penOf } from "./canvas.js";
+import { $, h, iconButton } from "./dom.js";
 import { STEPS, STEP_MS } from "./history.js";
 import { PALETTES } from "./colours.js";
 import { LOOK_ORDER } from "./states.js";
 import { clock } from "./text.js";
-/** @import { App } from "./main.js" */
+
+const SMALL = { class: "tool small" };
 
 export class Timeline {
   /** @param {App} app */
@@ -13,19 +15,14 @@ export class Timeline {
     this.strip = h("canvas", { class: "strip", "aria-hidden": "true" });
     this.slider = h("input", { type: "range", min: String(1 - STEPS), max: "0", value: "0", step: "1", "aria-label": "Moment of the last hour",
       oninput: () => this.to(Number(this.slider.value)) });
-    this.pause = this.button("pause", "Hold this moment", () => (app.past === null ? this.to(0, true) : app.travel(null)));
+    this.pause = iconButton("pause", "Hold this moment", () => (app.past === null ? this.to(0, true) : app.travel(null)), SMALL);
     this.label = h("output", { class: "when" });
     this.back = h("button", { type: "button", class: "now", onclick: () => app.travel(null) }, "Back to live");
     $("timeline").replaceChildren(
-      this.button("back", "One step back (5 s)", () => this.to(Number(this.slider.value) - 1)), this.pause,
-      this.button("forward", "One step forward (5 s)", () => this.to(Number(this.slider.value) + 1)),
+      iconButton("back", "One step back (5 s)", () => this.to(Number(this.slider.value) - 1), SMALL), this.pause,
+      iconButton("forward", "One step forward (5 s)", () => this.to(Number(this.slider.value) + 1), SMALL),
       h("div", { class: "track" }, this.strip, this.slider), this.label, this.back);
     this.drawn = "";
-  }
-
-  /** @param {string} name @param {string} label @param {()=>void} press */
-  button(name, label, press) {
-    return h("button", { type: "button", class: "tool small", "aria-label": label, title: label, onclick: press }, icon(name));
   }
 
   /** @param {number} offset in steps, 0 for the newest @param {boolean} [hold] stay at the newest instead of going live */
@@ -47,7 +44,7 @@ export class Timeline {
     this.pause.setAttribute("aria-pressed", String(past !== null));
     const span = history.step - history.first + 1;
     this.slider.title = history.seeded || span >= STEPS ? "The last hour, in steps of 5 s" : `Known since this page was opened, ${clock((span * STEP_MS) / 1000)} min ago`;
-    const sig = `${history.step}${theme}${this.strip.clientWidth}${history.first}`;
+    const sig = `${history.step}${theme}${this.slider.clientWidth}${history.first}`;
     if (sig !== this.drawn) this.draw(sig);
   }
 
@@ -56,14 +53,9 @@ export class Timeline {
     this.drawn = sig;
     const { history, theme } = this.app;
     const palette = PALETTES[theme];
-    const dpr = Math.min(2, window.devicePixelRatio || 1);
-    const [w, tall] = [this.strip.clientWidth, 14];
+    const [w, tall] = [this.slider.clientWidth, 14];
     if (!w) return;
-    this.strip.width = w * dpr;
-    this.strip.height = tall * dpr;
-    const pen = this.strip.getContext("2d");
-    if (!pen) return;
-    pen.scale(dpr, dpr);
+    const pen = penOf(this.strip, w, tall);
     pen.globalAlpha = 0.5;
     pen.fillStyle = palette.line;
     pen.fillRect(0, tall - 1, w, 1);

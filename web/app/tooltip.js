@@ -4,7 +4,6 @@ import { kindLabel } from "./kinds.js";
 import { LOOKS, RINGS } from "./states.js";
 import { backendOf, modelOf } from "./picture.js";
 import { ago, clean, count, host, many, ms } from "./text.js";
-/** @import { App } from "./main.js" */
 
 const REST_MS = 300;
 

@@ -1,12 +1,10 @@
 /** Where an arrow key leads: along the topology sideways, among equals up and down. */
-/** @import { Box, Layout, Rect } from "./types.js" */
 
 /**
  * @param {Layout} layout
  * @param {string} key
  * @param {"ArrowLeft"|"ArrowRight"|"ArrowUp"|"ArrowDown"|"Home"|"End"} arrow
  * @param {string|null} last the backend last stood on, for the step from the router back to it
- * @returns {string|null}
  */
 export function walk(layout, key, arrow, last = null) {
   const { boxes } = layout;
@@ -43,12 +41,7 @@ export function walk(layout, key, arrow, last = null) {
   return nearest(next.chips.filter((c) => c.y === edge), here).key;
 }
 
-/**
- * @template {Rect & {key:string}} T
- * @param {T[]} list
- * @param {Rect} to
- * @returns {T}
- */
+/** @template {Rect & {key:string}} T @param {T[]} list @param {Rect} to @returns {T} */
 function nearest(list, to) {
   const far = (/** @type {T} */ r) => Math.hypot(r.x + r.w / 2 - to.x - to.w / 2, r.y + r.h / 2 - to.y - to.h / 2);
   return list.reduce((best, r) => (far(r) < far(best) ? r : best));

@@ -103,7 +103,8 @@ class Door:
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol by its number: without it asyncio leaves Nagle's algorithm on, which holds tokens back.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if sys.platform != "win32":
             # On Windows the option would let two servers share a port; elsewhere it only skips TIME_WAIT.

@@ -49,6 +49,7 @@ _ERRORS: Final[Mapping[str, type[MeshlightError]]] = {
         errors.Conflict,
         errors.TooLarge,
         errors.WrongType,
+        errors.TooMany,
         errors.CheckFailed,
         errors.EveryRouteDown,
         errors.FirstByteTooLate,
@@ -111,6 +112,10 @@ class LocalService:
         """Switch a backend on or off."""
         return self._ask("POST", f"{_backend(id_)}/{'enable' if on else 'disable'}", BackendView)
 
+    def pause(self, *, on: bool) -> None:
+        """Let requests through no more (`on`), or again; the backends are watched all the same."""
+        self._send("PATCH", "/mesh/settings", {"paused": on})
+
     def route(self, model: str) -> RouteReply:
         """Ask which backend would answer a request for `model` now, and why not the others."""
         return self._ask("GET", f"/mesh/route?model={quote(model, safe='')}", RouteReply)
@@ -141,6 +146,10 @@ class LocalService:
                     on_progress(event.done, event.total)
             over = asked.result()
             on_progress(over.total, over.total)
+
+    def refresh_now(self) -> None:
+        """Do as `refresh`, for those who follow `events` anyway and see the progress there."""
+        self._ask("POST", "/mesh/refresh?wait=true", Refreshed, wait_s=REFRESH_S)
 
     def events(self) -> Iterator[News]:
         """Yield the whole mesh, then each change as it happens, until the service ends (ServiceError)."""

@@ -1,13 +1,17 @@
-"""Words that give other programs, and the browser, the way in: key, env, open."""
+"""Words that give other programs, and people, the way in: key, env, open."""
 
 import os
+import subprocess
 import sys
-import webbrowser
 from typing import Literal, get_args
 
 import click
 
+from meshlight.desktop.bell import ring
 from meshlight.desktop.door import read_runtime
+from meshlight.desktop.opener import has_screen
+from meshlight.desktop.program import apart, program
+from meshlight.desktop.window_keeper import BELL
 from meshlight.domain.config import DEFAULT_PORT, HOST
 from meshlight.domain.errors import ServiceError
 from meshlight.store.key import LocalKey
@@ -62,17 +66,9 @@ def env(shell: Shell | None) -> None:
     except ServiceError as error:
         url = f"http://{HOST}:{DEFAULT_PORT}"
         click.echo(f"{error.title} {error.hint}", err=True)
-    shell = shell or _usual_shell()
-    local_key = _local_key()
+    shell = shell or usual_shell()
     click.echo(f"# Use it with: {_USE[shell]}")
-    for name, value in (
-        ("OPENAI_BASE_URL", f"{url}/v1"),
-        ("OPENAI_API_KEY", local_key),
-        ("ANTHROPIC_BASE_URL", url),
-        ("ANTHROPIC_AUTH_TOKEN", local_key),
-        ("OLLAMA_HOST", url),
-    ):
-        click.echo(_LINES[shell].format(name=name, value=value))
+    click.echo(environment(url, _local_key(), shell))
 
 
 @click.command(
@@ -80,36 +76,58 @@ def env(shell: Shell | None) -> None:
     epilog="""\b
 Examples:
   meshlight open
+  meshlight open --browser
   meshlight open --print""",
 )
+@click.option("--browser", is_flag=True, help="Open it in the browser instead of a window.")
 @click.option("--print", "only_print", is_flag=True, help="Print the link instead of opening it.")
-def open_(*, only_print: bool) -> None:
-    """Open the mesh page in the browser.
+def open_(*, browser: bool, only_print: bool) -> None:
+    """Open the mesh, in a window or in the browser.
 
-    The link works once, within a minute; the browser then stays logged in.
+    Where this machine can show no window of its own, the page opens in the browser. The link works once, within a
+    minute; the browser then stays logged in.
     """
-    with service() as mesh:
-        link = mesh.one_time_link()
-    if not only_print and _has_screen() and webbrowser.open(link):
-        click.echo("The mesh page opens in your browser. If it doesn't: meshlight open --print")
+    if only_print:
+        with service() as mesh:
+            click.echo(mesh.one_time_link())
         return
-    if not only_print:
-        click.echo("No browser to open here. Open this link within a minute:", err=True)
-    click.echo(link)
+    if browser or not has_screen():
+        from meshlight.words.window import open_in_browser  # noqa: PLC0415 -- not for `key` and `env`
+
+        open_in_browser(Places.here())
+        return
+    with service():  # says what is wrong here, where somebody reads it
+        pass
+    if ring(Places.here().state_dir, BELL):
+        click.echo("The mesh window comes to the front.")
+        return
+    nothing = subprocess.DEVNULL
+    subprocess.Popen(  # noqa: S603 -- our own program, no shell
+        program("window"), stdin=nothing, stdout=nothing, stderr=nothing, **apart()
+    )
+    click.echo("The mesh window opens. If it doesn't: meshlight open --browser")
 
 
-def _local_key() -> str:
-    return LocalKey.open(Places.here().key_file).reveal()
+def environment(url: str, local_key: str, shell: Shell) -> str:
+    """Return the lines that point apps to the service at `url`, in the words of a shell."""
+    return "\n".join(
+        _LINES[shell].format(name=name, value=value)
+        for name, value in (
+            ("OPENAI_BASE_URL", f"{url}/v1"),
+            ("OPENAI_API_KEY", local_key),
+            ("ANTHROPIC_BASE_URL", url),
+            ("ANTHROPIC_AUTH_TOKEN", local_key),
+            ("OLLAMA_HOST", url),
+        )
+    )
 
 
-def _usual_shell() -> Shell:
+def usual_shell() -> Shell:
+    """Return the shell that this user seems to use."""
     if sys.platform == "win32":
         return "powershell"
     return "fish" if os.environ.get("SHELL", "").endswith("fish") else "sh"
 
 
-def _has_screen() -> bool:
-    """Whether a browser would be a window: without a display it could be one that takes the terminal."""
-    if sys.platform in {"win32", "darwin"}:
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+def _local_key() -> str:
+    return LocalKey.open(Places.here().key_file).reveal()

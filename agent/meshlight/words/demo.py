@@ -19,6 +19,7 @@ from meshlight.demo.fault import FAULT_KINDS
 from meshlight.demo.town import Town
 from meshlight.desktop.client import LocalService
 from meshlight.desktop.paper import Paper, new_console
+from meshlight.desktop.program import program
 from meshlight.desktop.table import Column, lay_out
 from meshlight.desktop.text import cut, wrap
 from meshlight.domain.errors import ServiceError
@@ -88,7 +89,7 @@ async def _run(port: int, *, open_page: bool) -> int:
                 told.cancel()
             finally:
                 code = await _stop(process)
-    if not stopped.is_set():
+    if not stopped.is_set() and code != 0:  # 0 is the Quit of the icon's menu
         raise ServiceError(f"The demo's service ended by itself (exit code {code}).", "Its message is above.")
     click.echo("The demo has ended.")
     return 0
@@ -110,12 +111,13 @@ def config(port: int, engines: Iterable[Engine]) -> str:
 
 
 async def _start(environ: dict[str, str]) -> Process:
-    """Start the service as a child that ends when our end of its standard input closes, even if we are killed."""
-    program = [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "meshlight"]
+    """Start tray and service (the service alone where there is no tray), which end when their standard input closes.
+
+    That is so even if we are killed.
+    """
     # In a session of its own, the terminal's Ctrl-C reaches us alone, and we end the child in good order.
     return await asyncio.create_subprocess_exec(
-        *program,
-        *("serve", "--quiet", "--no-discovery", "--log-level", "warning"),
+        *program("tray", "--quiet", "--no-discovery"),
         stdin=PIPE,
         env=environ,
         start_new_session=sys.platform != "win32",
@@ -184,7 +186,7 @@ def _welcome(console: Console, home: Path, link: str, engines: tuple[Engine, ...
             for line in wrap(", ".join(kind for kind in FAULT_KINDS if kind != "refuse"), width - 2)
         ),
         "",
-        "Ctrl-C ends the demo and leaves nothing behind.",
+        "Ctrl-C ends the demo, as does Quit in the icon's menu, and leaves nothing behind.",
     ]
     for line in lines:
         click.echo(line)  # whole, so that links and commands can be copied

@@ -1,0 +1,147 @@
+"""The menu on the session bus: com.canonical.dbusmenu, which the desktop draws and clicks for us."""
+
+from typing import Annotated, Any, Final
+
+from dbus_fast import DBusError, PropertyAccess, Variant
+from dbus_fast.annotations import DBusBool, DBusInt32, DBusSignature, DBusStr, DBusUInt32, DBusVariant
+from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
+
+from meshlight.desktop.face import OnAction
+from meshlight.desktop.menu import Item
+from meshlight.desktop.menu_tree import Line, MenuTree, Properties, Value
+
+PATH: Final = "/MenuBar"
+VERSION: Final = 3
+_CLICKED: Final = "clicked"
+_SIGNATURES: Final[dict[type[Value], str]] = {str: "s", bool: "b", int: "i"}
+
+Layout = list[Any]
+"""A line with its children: `(ia{sv}av)`, as a list of number, properties, and variants of the same."""
+Numbers = Annotated[list[int], DBusSignature("ai")]
+Names = Annotated[list[str], DBusSignature("as")]
+Events = Annotated[list[tuple[int, str, Variant, int]], DBusSignature("a(isvu)")]
+Updated = list[tuple[int, dict[str, Variant]]]
+
+
+class DBusMenu(ServiceInterface):
+    """Serves one menu; clicks are told to `on_action`."""
+
+    def __init__(self, on_action: OnAction) -> None:
+        super().__init__("com.canonical.dbusmenu")
+        self._tree = MenuTree()
+        self._on_action = on_action
+
+    def replace(self, items: tuple[Item, ...]) -> None:
+        """Show another menu, and tell the desktop what that changes, if anything."""
+        change = self._tree.replace(items)
+        if change.updated or change.removed:
+            self._items_updated(
+                [[number, _variants(values)] for number, values in change.updated.items()],
+                [[number, names] for number, names in change.removed.items()],
+            )
+        if change.is_layout:
+            self._layout_updated()
+
+    @dbus_method(name="GetLayout")
+    def get_layout(
+        self, parent: DBusInt32, depth: DBusInt32, names: Names
+    ) -> Annotated[tuple[int, Layout], DBusSignature("u(ia{sv}av)")]:
+        """Return a line and what is under it, `depth` levels deep (-1: all)."""
+        return self._tree.revision, self._layout(parent, depth, names)
+
+    @dbus_method(name="GetGroupProperties")
+    def get_group_properties(
+        self, numbers: Numbers, names: Names
+    ) -> Annotated[list[Layout], DBusSignature("a(ia{sv})")]:
+        """Return the properties of these lines; of all when none is named."""
+        lines = self._tree.lines
+        asked = numbers or list(lines)
+        return [[n, _variants(lines[n].properties, names)] for n in asked if n in lines]
+
+    @dbus_method(name="GetProperty")
+    def get_property(self, number: DBusInt32, name: DBusStr) -> DBusVariant:
+        """Return one property of one line."""
+        values = _variants(self._line(number).properties)
+        if name not in values:
+            raise _invalid(f"line {number} has no property {name}")
+        return values[name]
+
+    @dbus_method(name="Event")
+    def event(self, number: DBusInt32, what: DBusStr, _data: DBusVariant, _at: DBusUInt32) -> None:
+        """Take note of a click; being hovered over, opened and closed means nothing to us."""
+        line = self._line(number)
+        if what == _CLICKED and line.action is not None:
+            self._on_action(line.action)
+
+    @dbus_method(name="EventGroup")
+    def event_group(self, events: Events) -> Numbers:
+        """Take several events; return the numbers that don't exist."""
+        unknown = []
+        for number, what, *_ in events:
+            line = self._tree.lines.get(number)
+            if line is None:
+                unknown.append(number)
+            elif what == _CLICKED and line.action is not None:
+                self._on_action(line.action)
+        return unknown
+
+    @dbus_method(name="AboutToShow")
+    def about_to_show(self, _number: DBusInt32) -> DBusBool:
+        """Say that what the desktop knows of the menu is up to date: every change was told at once."""
+        return False
+
+    @dbus_method(name="AboutToShowGroup")
+    def about_to_show_group(
+        self, numbers: Numbers
+    ) -> Annotated[tuple[list[int], list[int]], DBusSignature("aiai")]:
+        """Say the same of several lines; return those to update (none) and those that don't exist."""
+        return [], [number for number in numbers if number not in self._tree.lines]
+
+    @dbus_property(access=PropertyAccess.READ, name="Version")
+    def version(self) -> DBusUInt32:
+        """Return the version of the protocol."""
+        return VERSION
+
+    @dbus_property(access=PropertyAccess.READ, name="TextDirection")
+    def text_direction(self) -> DBusStr:
+        """Return the direction of our own words."""
+        return "ltr"
+
+    @dbus_property(access=PropertyAccess.READ, name="Status")
+    def status(self) -> DBusStr:
+        """Return `normal`; the other word would ask the desktop to open the menu by itself."""
+        return "normal"
+
+    @dbus_property(access=PropertyAccess.READ, name="IconThemePath")
+    def icon_theme_path(self) -> Names:
+        """Return no folder: the menu has no pictures."""
+        return []
+
+    @dbus_signal(name="ItemsPropertiesUpdated")
+    def _items_updated(
+        self, updated: list[Layout], removed: list[Layout]
+    ) -> Annotated[tuple[list[Layout], list[Layout]], DBusSignature("a(ia{sv})a(ias)")]:
+        return updated, removed
+
+    @dbus_signal(name="LayoutUpdated")
+    def _layout_updated(self) -> Annotated[tuple[int, int], DBusSignature("ui")]:
+        return self._tree.revision, 0
+
+    def _layout(self, number: int, depth: int, names: list[str]) -> Layout:
+        line = self._line(number)
+        children = [self._layout(child, depth - 1, names) for child in line.children] if depth else []
+        return [number, _variants(line.properties, names), [Variant("(ia{sv}av)", c) for c in children]]
+
+    def _line(self, number: int) -> Line:
+        try:
+            return self._tree.lines[number]
+        except KeyError:
+            raise _invalid(f"the menu has no line {number}") from None
+
+
+def _variants(values: Properties, names: list[str] | None = None) -> dict[str, Variant]:
+    return {n: Variant(_SIGNATURES[type(v)], v) for n, v in values.items() if not names or n in names}
+
+
+def _invalid(said: str) -> DBusError:
+    return DBusError("org.freedesktop.DBus.Error.InvalidArgs", said)

@@ -1,0 +1,51 @@
+"""GTK's Python modules belong to the distribution: a virtual environment made from its Python may borrow them."""
+
+import sys
+import sysconfig
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+MODULES: Final = frozenset({"gi", "cairo"})
+"""Nothing else of the distribution's comes with them, so that no library of ours is replaced by an older one."""
+_VERSION = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+FOLDERS: Final = tuple(
+    Path(folder)
+    for folder in (
+        "/usr/lib/python3/dist-packages",
+        f"/usr/lib64/{_VERSION}/site-packages",
+        f"/usr/lib/{_VERSION}/site-packages",
+    )
+)
+
+
+class Lender:
+    """An importer that finds `MODULES` in one folder, asked after all others."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find a module, as `importlib` asks."""
+        return (
+            PathFinder.find_spec(name, [self._folder], target) if path is None and name in MODULES else None
+        )
+
+
+def borrow_gtk(folders: Sequence[Path] = FOLDERS) -> bool:
+    """Make `import gi` work where the distribution has it for this very Python; whether it does."""
+    if find_spec("gi") is not None:
+        return True
+    if sys.platform != "linux":
+        return False
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    for folder in folders:
+        if (folder / "gi" / f"_gi{suffix}").is_file():
+            sys.meta_path.append(Lender(folder))
+            return True
+    return False

@@ -1,0 +1,39 @@
+"""pystray's icon for the macOS menu bar, mended: sharp on Retina, no Dock tile, touched on the main thread only."""
+
+import io
+from collections.abc import Callable
+from typing import Any, Final
+
+PIXELS: Final = 44
+"""The menu bar is 22 points high, and a Retina display has two pixels in a point."""
+_ACCESSORY: Final = 1
+"""NSApplicationActivationPolicyAccessory: a program that lives in the menu bar alone."""
+
+
+def mended(icon_class: type[Any]) -> type[Any]:
+    """Return pystray's icon class with a picture that keeps all its pixels (pystray shrinks it to points)."""
+    import AppKit  # noqa: PLC0415 -- exists on macOS alone
+    import Foundation  # noqa: PLC0415
+
+    AppKit.NSApplication.sharedApplication().setActivationPolicy_(_ACCESSORY)
+
+    class Icon(icon_class):  # type: ignore[misc]  # pystray has no types
+        """An icon of PIXELS that is shown at the height of the bar."""
+
+        def _assert_image(self) -> None:
+            file = io.BytesIO()
+            self._icon.save(file, "png")
+            image = AppKit.NSImage.alloc().initWithData_(Foundation.NSData(file.getvalue()))
+            side = self._status_bar.thickness()
+            image.setSize_((side, side))
+            self._icon_image = image
+            self._status_item.button().setImage_(image)
+
+    return Icon
+
+
+def on_main_thread(task: Callable[[], None]) -> None:
+    """Have the main thread do it: AppKit may crash when another one touches what is on the screen."""
+    from PyObjCTools import AppHelper  # noqa: PLC0415 -- exists on macOS alone
+
+    AppHelper.callAfter(task)

@@ -1,0 +1,308 @@
+"""Keeps the service running: attaches to one that runs, or starts one as a child, and again when it dies."""
+
+import queue
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from os import environ as os_environ
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from msgspec import Struct
+
+from meshlight.desktop.backoff import Backoff, Deaths, delay_s, died
+from meshlight.desktop.child import Child
+from meshlight.desktop.client import LocalService
+from meshlight.desktop.door import read_runtime
+from meshlight.desktop.standing import Standing
+from meshlight.domain.errors import ServiceError
+from meshlight.domain.runtime import Runtime
+
+ALREADY_RUNNING: Final = 3
+"""The exit code of a service that found another one holding the lock."""
+START_S: Final = 20.0
+LOOK_S: Final = 0.05
+"""Between two looks for the runtime file of a service that starts."""
+REST_S: Final = 2.0
+"""Between two looks for a service of somebody else's, while ours is at rest."""
+TAKEN_S: Final = 20.0
+"""Between two tries while somebody else has the port."""
+HUNG_S: Final = 15.0
+"""A child that lives and answers nothing for so long hangs, and is started again. One that was told to end by
+somebody else takes 10 s at most for the requests that run."""
+_TAKEN: Final = re.compile(r"^Port (\d+) is taken|^Meshlight is already running at \S+:(\d+)\b")
+"""What the service says as its last words when its port is not to be had."""
+
+Wish = Literal["restart", "stop", "look"]
+
+
+class Ended(Struct, frozen=True):
+    """A child has ended."""
+
+    child: Child
+
+
+class Supervisor:
+    """One thread that owns the child and tells each change by `on_change`, called from that thread.
+
+    `words` is the command line of the service; `more_words` are added for one run, as after `use_port`.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        runtime_file: Path,
+        on_change: Callable[[Standing], None],
+        *,
+        environ: Mapping[str, str] = os_environ,
+        rule: Backoff | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._words = tuple(words)
+        self._runtime_file = runtime_file
+        self._on_change = on_change
+        self._environ = environ
+        self._rule = rule or Backoff()
+        self._clock = clock
+        self._chance = chance
+        self._inbox: queue.SimpleQueue[Wish | Ended] = queue.SimpleQueue()
+        self._more_words: tuple[str, ...] = ()
+        self._deaths = Deaths()
+        self._stopping = False
+        self._gone = ""
+        """The instance that is known to have ended, though its runtime file may be there still."""
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    def start(self) -> Self:
+        """Begin."""
+        self._thread.start()
+        return self
+
+    def look(self) -> None:
+        """See whether the service is still there: somebody's connection to it broke."""
+        self._inbox.put("look")
+
+    def restart(self) -> None:
+        """Start the service now, because the user says so: one at rest, or once more one that runs as our child."""
+        self._inbox.put("restart")
+
+    def use_port(self, port: int) -> None:
+        """Start the service at another port, for as long as this supervisor lives."""
+        self._more_words = ("--port", str(port))
+        self._inbox.put("restart")
+
+    def stop(self) -> None:
+        """End a child of ours in good order, and return once it has ended; a service of others is left alone."""
+        self._inbox.put("stop")
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            runtime = self._find()
+            if runtime is not None:
+                self._attend(runtime)
+            else:
+                self._have_one()
+
+    def _find(self) -> Runtime | None:
+        """Return a service that runs and has proved to be the one of the runtime file."""
+        try:
+            if read_runtime(self._runtime_file).instance == self._gone:
+                return None
+            with LocalService.connect(self._runtime_file) as service:
+                return service.runtime
+        except ServiceError:
+            return None
+
+    def _attend(self, runtime: Runtime) -> None:
+        """Watch a service that somebody else started, until it is gone; it is never ended by us."""
+        self._tell_running(runtime, is_ours=False)
+        while True:
+            wish = self._wait(None)
+            if self._stopping:
+                return
+            if wish != "look":
+                continue
+            now = self._find()
+            if now is None:
+                break
+            self._tell_running(now, is_ours=False)
+        self._gone = runtime.instance
+        if self._stale() == runtime.instance:  # it had no time to remove its file
+            self._mourn(0.0, "The service that was started elsewhere has died.")
+            return
+        # Who started it has stopped it, and may want it so (or a unit of systemd that we must not race with).
+        self._rest(
+            Standing(
+                state="stopped",
+                text="The service was stopped where it was started.",
+                fix="Start it there again, or press Restart to have it started here.",
+                is_ours=False,
+            )
+        )
+
+    def _have_one(self) -> None:
+        """Start a child and watch it until it ends."""
+        again = self._deaths.in_a_row > 0
+        self._on_change(
+            Standing(state="restarting", text="The service ended and is being started again.")
+            if again
+            else Standing(state="starting", text="The service is starting.")
+        )
+        born = self._clock()
+        self._gone = self._stale()
+        try:
+            child = Child(
+                [*self._words, *self._more_words], lambda c: self._inbox.put(Ended(c)), self._environ
+            )
+        except OSError as error:
+            self._mourn(0.0, f"The service can't be started: {error}.")
+            return
+        try:
+            wished = self._await_ready(child) and self._watch(child)
+        finally:
+            if child.is_alive:
+                child.end()
+        if self._stopping or wished:
+            return
+        self._after_end(child, self._clock() - born)
+
+    def _await_ready(self, child: Child) -> bool:
+        """Wait until the child answers; False when it ended or took too long."""
+        until = self._clock() + START_S
+        while self._clock() < until:
+            runtime = self._find()
+            if runtime is not None:
+                self._tell_running(runtime, is_ours=True)
+                return True
+            news = self._wait(LOOK_S)
+            if self._stopping or (isinstance(news, Ended) and news.child is child):
+                return False
+        return False
+
+    def _watch(self, child: Child) -> bool:
+        """Watch a child that answers until it ends; True when the user asked for a new start."""
+        while True:
+            news = self._wait(None)
+            if self._stopping:
+                return False
+            if news == "restart":
+                return True
+            if isinstance(news, Ended) and news.child is child:
+                return False
+            if news == "look":
+                self._look_at(child)
+
+    def _look_at(self, child: Child) -> None:
+        """Tell that the child still answers, or end it if it lives and doesn't."""
+        until = self._clock() + HUNG_S
+        while child.is_alive and self._clock() < until:
+            runtime = self._find()
+            if runtime is not None:
+                self._tell_running(runtime, is_ours=True)
+                return
+            news = self._wait(LOOK_S * 10)
+            if news == "restart" or isinstance(news, Ended) or self._stopping:
+                if news is not None:
+                    self._inbox.put(news)
+                return
+        child.kill()
+
+    def _after_end(self, child: Child, lived_s: float) -> None:
+        """Decide what follows from the end of a child that nobody wished for."""
+        if child.code == ALREADY_RUNNING:
+            self._await_other(lived_s, child.last_line)
+            return
+        taken = _TAKEN.match(child.last_line)
+        if taken is None:
+            self._mourn(lived_s, child.last_line or _how(child.code))
+            return
+        port = int(taken[1] or taken[2])
+        title, _, fix = child.last_line.partition(". ")
+        self._rest(
+            Standing(state="port-taken", text=f"{title.rstrip('.')}.", fix=fix, port=port), again_in_s=TAKEN_S
+        )
+
+    def _await_other(self, lived_s: float, why: str) -> None:
+        """Wait for the service of somebody else, whose start was faster and who may not answer yet."""
+        self._gone = ""
+        until = self._clock() + START_S / 4
+        while self._clock() < until and not self._stopping:
+            if self._find() is not None:
+                return
+            self._wait(LOOK_S * 4)
+        self._mourn(lived_s, why)
+
+    def _stale(self) -> str:
+        """Return the instance in a runtime file that nobody answers for, so that it isn't asked again and again."""
+        try:
+            return read_runtime(self._runtime_file).instance
+        except ServiceError:
+            return ""
+
+    def _mourn(self, lived_s: float, why: str) -> None:
+        """Count a death; wait for the next start, or give up until the user says otherwise."""
+        self._deaths = died(self._deaths, self._clock(), lived_s, self._rule)
+        wait_s = delay_s(self._deaths, self._chance(), self._rule)
+        if wait_s is not None:
+            self._on_change(
+                Standing(state="restarting", text=f"The service ended and is started again. {why}".strip())
+            )
+            self._pause(wait_s)
+            return
+        self._rest(
+            Standing(
+                state="given-up",
+                text=f"Service stopped: it ended {len(self._deaths.at)} times in a short while. {why}".strip(),
+                fix="Look at its log, then press Restart.",
+            )
+        )
+        self._deaths = Deaths()
+
+    def _rest(self, standing: Standing, again_in_s: float | None = None) -> None:
+        """Stay as it is until the user says otherwise, somebody starts a service, or the time is over."""
+        self._on_change(standing)
+        until = None if again_in_s is None else self._clock() + again_in_s
+        while until is None or self._clock() < until:
+            if self._wait(REST_S) == "restart" or self._stopping or self._find() is not None:
+                return
+
+    def _pause(self, wait_s: float) -> None:
+        until = self._clock() + wait_s
+        while (left_s := until - self._clock()) > 0 and not self._stopping:
+            if self._wait(left_s) == "restart":
+                return
+
+    def _wait(self, limit_s: float | None) -> Wish | Ended | None:
+        """Return the next wish or end; None when none came in time."""
+        try:
+            news = self._inbox.get(timeout=limit_s)
+        except queue.Empty:
+            return None
+        if news == "stop":
+            self._stopping = True
+        if news == "restart":
+            self._deaths = Deaths()
+        return news
+
+    def _tell_running(self, runtime: Runtime, *, is_ours: bool) -> None:
+        self._on_change(
+            Standing(
+                state="running",
+                text=f"The service runs at {runtime.url}.",
+                url=runtime.url,
+                instance=runtime.instance,
+                is_ours=is_ours,
+            )
+        )
+
+
+def _how(code: int | None) -> str:
+    """Say how a process ended that said nothing."""
+    if code is None:
+        return ""
+    return f"It was ended by signal {-code}." if code < 0 else f"It ended with exit code {code}."

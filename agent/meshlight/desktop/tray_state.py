@@ -1,0 +1,39 @@
+"""What the tray knows besides the mesh itself: the service it watches over, and its own switches."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Service = Literal["starting", "running", "down", "stopped"]
+"""`down` is being started again by itself; `stopped` waits for the user's Restart."""
+
+
+class Refresh(Struct, frozen=True, kw_only=True):
+    """A refresh that runs, or, for the few seconds in which its end is shown, one that is over."""
+
+    done: int = 0
+    total: int = 0
+    is_over: bool = False
+    error: str = ""
+    """Why it came to nothing; empty when it went well."""
+
+
+class TrayState(Struct, frozen=True, kw_only=True):
+    """All that the menu and the tooltip show, and no snapshot holds."""
+
+    service: Service = "starting"
+    said: str = ""
+    """One line about a service that is not running: why, and what happens next."""
+    url: str = ""
+    """Address of the running service, such as `http://127.0.0.1:6374`; empty when it is not known."""
+    free_port: int | None = None
+    """A port that is free, where the service's own is taken by another program."""
+    owns_service: bool = True
+    """Whether Quit ends the service too; not when the tray found it running."""
+    refresh: Refresh | None = None
+    starts_at_login: bool | None = None
+    """None where starting at login can't be switched."""
+    notifies: bool | None = None
+    """None where there are no notifications."""
+    snoozed_until: str = ""
+    """The time of day until which notifications are silent, such as `14:05`; empty when they are not."""

@@ -1,0 +1,96 @@
+"""Opens the window, which is a process of its own, or brings the open one to the front."""
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from meshlight.desktop.bell import ring
+from meshlight.desktop.program import HOLDS_STDIN, apart, environment
+
+BELL = "window"
+START_S = 10.0
+LOOK_S = 0.1
+CLOSE_S = 3.0
+
+
+class WindowKeeper:
+    """Starts at most one window; whoever else has opened one is rung for instead.
+
+    `words` is the command line of the window; the name of a node is added as `--node ID`.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        state_dir: Path,
+        on_failure: Callable[[str], None] = lambda _: None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._words = tuple(words)
+        self._state_dir = state_dir
+        self._on_failure = on_failure
+        self._environ = environ
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def open(self, node: str = "") -> None:
+        """Show the window with this node chosen; returns at once."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            # Alive, but it may not listen yet: a second one would only tell it the same, later.
+            threading.Thread(target=self._ring, args=(process, node), name="window", daemon=True).start()
+        elif not ring(self._state_dir, BELL, node):
+            self._start(node)
+
+    def close(self) -> None:
+        """Close the window that was opened here."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        if process.stdin is not None:
+            with suppress(OSError):
+                process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(CLOSE_S)
+            return
+        process.kill()
+        process.wait()
+
+    def _start(self, node: str) -> None:
+        command = [*self._words, *(["--node", node] if node else [])]
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=environment(HOLDS_STDIN, self._environ),
+                **apart(),
+            )
+        except OSError as error:
+            self._on_failure(f"The window can't be opened: {error}.")
+            return
+        threading.Thread(target=self._watch, args=(self._process,), name="window", daemon=True).start()
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        said = b""
+        if process.stderr is not None:
+            with suppress(OSError, ValueError), process.stderr as stderr:
+                for line in stderr:
+                    said = line.strip() or said
+        code = process.wait()
+        if process.stdin is not None:
+            with suppress(OSError):
+                process.stdin.close()
+        if code > 0:
+            self._on_failure(said.decode("utf-8", "replace")[:400] or "The window ended by itself.")
+
+    def _ring(self, process: subprocess.Popen[bytes], node: str) -> None:
+        for _ in range(int(START_S / LOOK_S)):
+            if ring(self._state_dir, BELL, node):
+                return
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LOOK_S)
+                return

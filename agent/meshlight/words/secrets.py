@@ -1,0 +1,195 @@
+"""Words for the API keys of backends: list, keep, remove. No key is ever shown, or taken from the command line."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import click
+
+from meshlight.backends.address import parse_address, ring_of
+from meshlight.desktop.client import LocalService
+from meshlight.desktop.paper import Paper, new_console
+from meshlight.desktop.table import Column, lay_out
+from meshlight.desktop.text import clean
+from meshlight.domain.backend import Backend
+from meshlight.domain.errors import BadRequest, NotFound, ServiceError
+from meshlight.store.config import ConfigFile
+from meshlight.store.places import Places
+from meshlight.store.secret_variables import variable
+from meshlight.store.secrets import Secrets
+from meshlight.words.entry import print_json
+
+T = TypeVar("T")
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  meshlight secrets list
+  pass show studio | meshlight secrets set studio
+
+Keys are kept in the system's keyring, never in the configuration file."""
+)
+def secrets() -> None:
+    """Keep, list and remove the API keys of backends."""
+
+
+@secrets.command(
+    name="list",
+    epilog="""\b
+Example:
+  meshlight secrets list""",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def list_(*, as_json: bool) -> None:
+    """Which backends have a key, and how it stands with each; the keys themselves are never shown."""
+
+    async def look(kept: Secrets) -> list[dict[str, str]]:
+        found = []
+        for backend in _backends():
+            given = kept.in_environment(backend.id)
+            if backend.has_secret or given:
+                fact = await kept.look(backend.id)
+                place = "environment" if given else "keyring"
+                found.append(
+                    {
+                        "backend": backend.id,
+                        "name": backend.name,
+                        "state": fact.state,
+                        "place": place,
+                        "fix": fact.fix,
+                    }
+                )
+        return found
+
+    rows = _with_secrets(look)
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        click.echo("No backend has a key. Give one with: meshlight secrets set BACKEND")
+    else:
+        columns = (
+            Column(title="BACKEND"),
+            Column(title="STATE"),
+            Column(title="FROM"),
+            Column(title="VARIABLE", drop=1),
+        )
+        lines = [[clean(r["name"]), r["state"], r["place"], variable(r["backend"], "api_key")] for r in rows]
+        console = new_console()
+        console.print(*lay_out(columns, lines, Paper.of(console).width), sep="\n")
+        for row in rows:
+            if row["fix"]:
+                click.echo(f"{clean(row['name'])}: {row['fix']}")
+
+
+@secrets.command(
+    name="set",
+    epilog="""\b
+Examples:
+  meshlight secrets set studio                  asks for the key
+  pass show studio | meshlight secrets set studio""",
+)
+@click.argument("backend")
+def set_(*, backend: str) -> None:
+    """Keep the API key of BACKEND (its name or id): asked for, or read from standard input.
+
+    It is never taken from the command line, where other users of this machine could read it.
+    """
+    chosen = _pick(backend)
+    value = _ask(chosen)
+    service = _service()
+    if service is not None:
+        with service:  # so that it is used at once, and the configuration is written in one place
+            service.change(chosen.id, {"api_key": value})
+    else:
+        _with_secrets(lambda kept: kept.set(chosen.id, value))
+        _mark(chosen, has_secret=True)
+    click.echo(f"The key of {clean(chosen.name)} is kept.")
+
+
+@secrets.command(
+    name="remove",
+    epilog="""\b
+Example:
+  meshlight secrets remove studio""",
+)
+@click.argument("backend")
+def remove(*, backend: str) -> None:
+    """Forget the API key of BACKEND (its name or id)."""
+    chosen = _pick(backend)
+    service = _service()
+    if service is not None:
+        with service:
+            service.change(chosen.id, {"api_key": ""})
+    else:
+        _with_secrets(lambda kept: kept.remove(chosen.id))
+        _mark(chosen, has_secret=False)
+    click.echo(f"The key of {clean(chosen.name)} is forgotten.")
+
+
+def _ask(backend: Backend) -> str:
+    """Return the key, typed without an echo or read from a pipe."""
+    if sys.stdin.isatty():
+        value = click.prompt(
+            f"API key of {clean(backend.name)}", hide_input=True, default="", show_default=False
+        )
+    else:
+        value = sys.stdin.read()
+    if not str(value).strip():
+        raise BadRequest("No key was given.", "Type it, or send it on standard input.")
+    return str(value).strip()
+
+
+def _file() -> ConfigFile:
+    return ConfigFile(Places.here().config_file, lambda url: ring_of(parse_address(url)))
+
+
+def _backends() -> tuple[Backend, ...]:
+    """Return the backends of the configuration: those that were only found have no keys."""
+    config, _ = _file().load_or_last_good()
+    return config.backends
+
+
+def _pick(named: str) -> Backend:
+    """Return the backend of this id or name; NotFound when there is none, or more than one."""
+    backends = _backends()
+    found = [b for b in backends if b.id == named] or [
+        b for b in backends if b.name.casefold() == named.casefold()
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(b.id for b in found)
+        raise NotFound(f"{len(found)} backends are called {named!r}.", f"Name one by its id: {ids}.")
+    hint = "See their names with: meshlight backends list"
+    raise NotFound(f"No backend of the configuration is called {named!r}.", hint)
+
+
+def _service() -> LocalService | None:
+    try:
+        return LocalService.connect(Places.here().runtime_file)
+    except ServiceError:
+        return None
+
+
+def _mark(backend: Backend, *, has_secret: bool) -> None:
+    """Write down whether there is a key to look for."""
+    from msgspec.structs import replace  # noqa: PLC0415 -- only where no service does it
+
+    if backend.has_secret != has_secret:
+        _file().put_backend(replace(backend, has_secret=has_secret))
+
+
+def _with_secrets(work: Callable[[Secrets], Coroutine[Any, Any, T]]) -> T:
+    """Do something with the secrets that are kept, in an event loop of its own."""
+
+    async def run() -> T:
+        places = Places.here()
+        kept = Secrets(file=places.secrets_file, insecure=places.secrets_file.exists())
+        try:
+            return await work(kept)
+        finally:
+            kept.close()
+
+    return asyncio.run(run())

@@ -1,0 +1,51 @@
+"""A program that shows a tray by pystray: `shown_by_pystray.py WAY`.
+
+It shows the state that each line of its stdin names, says each click on its stdout, and ends on `stop` or a signal.
+"""
+
+import signal
+import sys
+import threading
+from types import FrameType
+
+from desktop.samples import town
+from meshlight.desktop.distro import borrow_gtk
+from meshlight.desktop.menu import menu
+from meshlight.desktop.pystray_tray import PystrayTray
+from meshlight.desktop.toolkit import Way, load
+from meshlight.desktop.tooltip import tooltip
+from meshlight.desktop.tray_state import TrayState
+from meshlight.domain.snapshot import Light
+
+LIGHTS: dict[str, Light] = {"green": "green", "amber": "amber", "red": "red", "grey": "grey"}
+RUNNING = TrayState(service="running", url="http://127.0.0.1:6374", starts_at_login=True, notifies=True)
+
+
+def show(way: Way) -> str:
+    face = PystrayTray(lambda action: print(action.verb, action.backend, flush=True), way, load(way))
+    face.set_icon("grey")
+    face.set_tooltip(tooltip(town(), RUNNING))
+    face.set_menu(menu(town(), RUNNING))
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        print(signal.Signals(number).name, flush=True)
+        face.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave)
+
+    def obey() -> None:
+        for line in sys.stdin:
+            if line.strip() == "stop":
+                face.stop()
+            else:
+                face.set_icon(LIGHTS[line.strip()])
+
+    threading.Thread(target=obey, daemon=True).start()
+    return face.run(lambda: print("ready", flush=True))
+
+
+if __name__ == "__main__":
+    borrow_gtk()
+    ways: dict[str, Way] = {"appindicator": "appindicator", "gtk": "gtk", "xorg": "xorg"}
+    print("ended", show(ways[sys.argv[1]]), flush=True)

@@ -1,0 +1,63 @@
+"""For everybody: no serious finding of axe in any theme, every backend in the tree, stillness where it is wished."""
+
+import json
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from meshlight.domain.events import RouteTraffic
+from web.sample import mesh
+from web.stand import Stand
+from web.visit import AXE, PAINTED, STILL, card, caught_up, opened
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="axe-core is not here: packaging/dev.py test installs it")
+@pytest.mark.parametrize("looks", [
+    {"color_scheme": "dark"}, {"color_scheme": "light"}, {"contrast": "more"}, {"forced_colors": "active"},
+], ids=["dark", "light", "contrast", "forced"])  # fmt: skip
+async def test_axe_finds_nothing_serious_and_the_tree_holds_every_backend(
+    browser: Browser, looks: dict[str, str]
+) -> None:
+    stand = Stand(mesh(10, 60))
+    async with opened(browser, stand, looks=looks) as page:
+        await page.evaluate(AXE.read_text())
+        for act in ("", "click", "t", "a"):
+            if act == "click":
+                await card(page, "peer-4").click()
+                await expect(page.locator("#panel .why")).to_be_visible()
+            elif act:
+                await page.keyboard.press("Escape")
+                await page.keyboard.press(act)
+            found = await page.evaluate(
+                "axe.run(document, {resultTypes: ['violations']}).then((r) => r.violations)"
+            )
+            serious = [
+                (
+                    f["id"],
+                    [n["target"] + [n["any"][0]["message"] if n["any"] else ""] for n in f["nodes"]][:4],
+                )
+                for f in found
+                if f["impact"] in {"serious", "critical"}
+            ]
+            assert not serious, (act, json.dumps(serious, indent=1))
+        await page.keyboard.press("Escape")
+        await expect(page.locator("#dialog")).to_be_hidden()
+        await page.keyboard.press("t")
+        await expect(card(page, "peer-4")).to_be_visible()
+        tree = await page.locator("#world").aria_snapshot()
+        for view in stand.views.values():
+            assert view.name in tree
+            assert f" · {len(view.models)} models" in tree
+
+
+async def test_with_reduced_motion_two_pictures_are_the_same_bytes(browser: Browser) -> None:
+    stand = Stand(mesh(10, 60), tick_s=600)
+    async with opened(browser, stand, looks={"reduced_motion": "reduce"}) as page:
+        model = stand.views["ollama-1"].models[0]
+        stand.flow(RouteTraffic(backend="ollama-1", model=model, started=1, in_flight=1))
+        await caught_up(page, stand)
+        await page.evaluate(STILL)
+        assert await page.screenshot() == await page.screenshot()
+        assert not await page.evaluate(f"({PAINTED})()")

@@ -1,0 +1,248 @@
+"""The page with the real service behind it, and demo engines behind that."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from meshlight.demo.engine import Engine
+from node import IN_ORDER, Node
+from web.visit import PAINTED, card, visit
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+SOON = 10_000
+"""Milliseconds within which the page must show what happened in the mesh."""
+
+
+@asynccontextmanager
+async def town(home: Path) -> AsyncIterator[tuple[Node, Engine, Engine]]:
+    """Run a service with two engines that share a model; requests try them in order."""
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(Engine("llamacpp", "desk", ["llama-3.2-3b", "qwen3-8b"]))
+        second = await stack.enter_async_context(Engine("ollama", "kitchen", ["llama-3.2-3b"]))
+        yield await stack.enter_async_context(Node(home, [first, second], IN_ORDER)), first, second
+
+
+@asynccontextmanager
+async def inside(browser: Browser, node: Node, **how: Any) -> AsyncIterator[Page]:
+    """Open the page by a one-time link."""
+    async with visit(browser, node.service.link(), **how) as page:
+        yield page
+
+
+async def test_a_one_time_link_opens_the_page_signed_in_and_leaves_no_code_in_the_address(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with town(tmp_path) as (node, _, _), inside(browser, node) as page:
+        await expect(page.locator(".backend")).to_have_count(2)
+        await expect(page.locator("#word")).to_have_text("healthy")
+        assert "code" not in page.url
+        await page.reload()
+        await expect(card(page, "kitchen")).to_contain_text("healthy · 1 model")
+
+
+async def test_a_used_link_is_told_and_the_key_opens_the_page_instead(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with town(tmp_path) as (node, _, _):
+        link = node.service.link()
+        async with visit(browser, link):
+            pass
+        async with visit(browser, link, cards=False, complaints=True) as page:
+            await expect(page.locator("#key-error")).to_contain_text("used already")
+            await expect(page.locator("#session pre")).to_have_text("meshlight open")
+            await page.locator("#key").fill("not-it")
+            await page.keyboard.press("Enter")
+            await expect(page.locator("#key-error")).to_contain_text("not the key of this service")
+            await page.locator("#key").fill(node.key)
+            await page.keyboard.press("Enter")
+            await expect(page.locator(".backend")).to_have_count(2)
+            await expect(page.locator("#session")).to_be_hidden()
+
+
+async def test_an_engine_that_stops_turns_red_within_ten_seconds_with_reason_and_fix(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with town(tmp_path) as (node, _, second), inside(browser, node) as page:
+        await second.fault("refuse")
+        await expect(card(page, "kitchen")).to_have_attribute("data-look", "unhealthy", timeout=SOON)
+        await expect(page.locator("#unhealthy")).to_contain_text("1 unhealthy")
+        await card(page, "kitchen").click()
+        await expect(page.locator("#panel .why p").first).to_contain_text("Connection refused at 127.0.0.1")
+        await expect(page.locator("#panel .fix")).to_contain_text("Ollama")
+        await expect(page.locator("#panel .changes")).to_contain_text("unhealthy")
+        await second.clear()
+        await page.get_by_role("button", name="Check now").click()
+        await expect(card(page, "kitchen")).to_have_attribute("data-look", "healthy", timeout=SOON)
+        await expect(page.locator("#panel .why")).to_be_hidden()
+
+
+async def test_a_request_flies_across_and_is_counted(browser: Browser, tmp_path: Path) -> None:
+    async with town(tmp_path) as (node, first, _), inside(browser, node) as page:
+        flown = asyncio.create_task(page.wait_for_function(PAINTED))
+        assert (await node.chat()).is_success
+        await flown
+        await expect(page.locator('[data-key="r"]')).to_contain_text("1 ok")
+        await first.fault("status", status=500, scope="inference")
+        assert (await node.chat()).is_success, "the second engine answers for the first"
+        await page.locator('[data-key="r"]').click()
+        await expect(page.locator("#panel .facts")).to_contain_text("2 · 100.0 %")
+        await card(page, "desk").click()
+        await expect(page.locator("#panel .facts")).to_contain_text("2 · 1 ok · 1 failed")
+
+
+async def test_refresh_shows_its_progress(browser: Browser, tmp_path: Path) -> None:
+    async with town(tmp_path) as (node, _, second), inside(browser, node) as page:
+        await second.fault("hang-headers", scope="probe")
+        await page.locator("#refresh").click()
+        await expect(page.locator("#refresh")).to_contain_text("Checking 1/2")
+        await expect(page.locator("#refresh")).to_contain_text("Refresh", timeout=SOON)
+
+
+async def test_a_backend_is_added_after_it_answered_then_renamed_switched_off_and_removed(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with Engine("vllm", models=["mistral-small-24b"]) as third, town(tmp_path) as (node, _, _):
+        await third.fault("refuse")
+        async with inside(browser, node, complaints=True) as page:
+            await page.keyboard.press("a")
+            await page.locator("#f-kind").select_option("vllm")
+            await page.locator("#f-url").fill(third.url)
+            await page.locator("#f-name").fill("attic")
+            await page.keyboard.press("Enter")
+            await expect(page.locator(".trouble b")).to_contain_text("Connection refused at 127.0.0.1")
+            await expect(page.locator(".trouble p")).to_contain_text("vLLM")
+            await third.clear()
+            await page.keyboard.press("Enter")
+            await expect(page.locator("#dialog")).to_be_hidden(timeout=SOON)
+            attic = page.locator(".backend", has_text="attic")
+            await expect(attic).to_have_attribute("data-look", "healthy", timeout=SOON)
+            await attic.click()
+            await page.get_by_role("button", name="Edit").click()
+            await page.locator("#f-name").fill("cellar")
+            await page.keyboard.press("Enter")
+            cellar = page.locator(".backend", has_text="cellar")
+            await expect(page.locator("#panel h2")).to_have_text("cellar", timeout=SOON)
+            await page.get_by_role("button", name="Disable").click()
+            await expect(cellar).to_have_attribute("data-look", "disabled")
+            assert (await node.chat("mistral-small-24b")).status_code in {404, 503}
+            await page.get_by_role("button", name="Enable").click()
+            await expect(cellar).to_have_attribute("data-look", "healthy", timeout=SOON)
+            await page.get_by_role("button", name="Remove").click()
+            await page.locator("#dialog button.danger").click()
+            await expect(cellar).to_contain_text("gone")
+            assert len((await node.http.get("/mesh/backends")).json()["backends"]) == 2
+
+
+async def test_a_model_tells_its_route_and_answers_a_test(browser: Browser, tmp_path: Path) -> None:
+    async with town(tmp_path) as (node, _, _), inside(browser, node) as page:
+        await page.locator(".chip", has_text="llama-3.2-3b").first.click()
+        await expect(page.locator("#panel .route li").first).to_contain_text("desk")
+        await expect(page.locator("#panel .paths")).to_have_text("2 connected paths")
+        await page.get_by_role("button", name="Send a test").click()
+        await expect(page.locator("#panel .says")).to_contain_text("desk answered: first token after")
+
+
+async def test_the_last_hour_is_known_though_the_page_was_closed(browser: Browser, tmp_path: Path) -> None:
+    async with town(tmp_path) as (node, _, second):
+        await second.fault("refuse")
+        await node.until("kitchen", "unhealthy")
+        await second.clear()
+        await node.until("kitchen", "healthy")
+        async with inside(browser, node) as page:
+            await card(page, "kitchen").click()
+            await expect(page.locator("#panel .changes li")).to_have_count(3)
+            await expect(page.locator("#panel .changes li").nth(1)).to_contain_text("unhealthy")
+            await page.keyboard.press("Escape")
+            before = page.get_by_role("button", name="One step back")
+            for _ in range(8):
+                await before.click()
+                if await card(page, "kitchen").get_attribute("data-look") == "unhealthy":
+                    break
+            await expect(card(page, "kitchen")).to_have_attribute("data-look", "unhealthy")
+            await expect(page.locator("#timeline .now")).to_be_visible()
+            await page.keyboard.press("Escape")
+            await expect(card(page, "kitchen")).to_have_attribute("data-look", "healthy")
+
+
+async def test_after_a_restart_of_the_service_the_page_asks_for_the_key_and_goes_on(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with Engine("ollama", "kitchen") as engine:
+        node = Node(tmp_path, [engine])
+        await node.__aenter__()
+        async with inside(browser, node, complaints=True, clock=True) as page:
+            await expect(card(page, "kitchen")).to_be_visible()
+            port = urlsplit(node.url).port or 0
+            await node.__aexit__(None, None, None)
+            await page.clock.run_for(30_000)
+            await expect(page.locator("#line")).to_contain_text("Connection lost")
+            async with Node(tmp_path, [engine], port=port) as again:
+                await page.clock.run_for(20_000)
+                await expect(page.locator("#session")).to_be_visible(timeout=SOON)
+                await page.locator("#key").fill(again.key)
+                await page.keyboard.press("Enter")
+                await expect(page.locator("#line")).to_be_hidden(timeout=SOON)
+                await engine.fault("refuse")
+                await expect(card(page, "kitchen")).to_have_attribute("data-look", "unhealthy", timeout=SOON)
+
+
+async def test_all_of_it_works_by_keyboard_alone(browser: Browser, tmp_path: Path) -> None:
+    async with (
+        Engine("vllm", models=["mistral-small-24b"]) as third,
+        town(tmp_path) as (node, _, second),
+        inside(browser, node) as page,
+    ):
+        press, write = page.keyboard.press, page.keyboard.type
+
+        async def to(name: str) -> None:
+            """Press Tab until a button of this name has the focus."""
+            for _ in range(40):
+                await press("Tab")
+                if await page.evaluate("document.activeElement.textContent.trim()") == name:
+                    return
+            pytest.fail(f"Tab never came to {name}")
+
+        await second.fault("refuse")
+        await expect(page.locator("#unhealthy")).to_be_visible(timeout=SOON)
+        await press("/")
+        await write("kitchen")
+        await press("Enter")
+        await expect(page.locator("#panel h2")).to_have_text("kitchen")
+        await press("Escape")
+        await press("Escape")
+        await page.locator('[data-key="r"]').focus()
+        for arrow in ("ArrowRight", "ArrowDown"):
+            await press(arrow)
+        await expect(card(page, "kitchen")).to_be_focused()
+        await press("Enter")
+        await expect(page.locator("#panel h2")).to_be_focused()
+        await expect(page.locator("#panel .why")).to_contain_text("Connection refused")
+        await second.clear()
+        await to("Check now")
+        await press("Enter")
+        await expect(card(page, "kitchen")).to_have_attribute("data-look", "healthy", timeout=SOON)
+        await press("Escape")
+        await expect(card(page, "kitchen")).to_be_focused()
+        await press("a")
+        await write(third.url)
+        await press("Enter")
+        await expect(page.locator(".trouble")).to_be_visible(timeout=SOON)
+        await press("Shift+Tab")
+        await write("v")
+        await press("Enter")
+        await expect(page.locator(".chip", has_text="mistral-small-24b")).to_be_visible(timeout=SOON)
+        await press("t")
+        await expect(page.locator("#table")).to_be_visible()
+        await press("t")
+        await press("r")
+        await press("?")
+        await expect(page.locator("#dialog")).to_contain_text("Reading the mesh")
+        await press("Escape")
+        await expect(page.locator("#dialog")).to_be_hidden()
