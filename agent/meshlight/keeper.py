@@ -39,7 +39,7 @@ class Keeper:
         self.follow: Callable[[Config], None] = lambda _: None
         """Called with each new configuration; the service sets it once the mesh is built."""
         self.tell: Callable[[], None] = lambda: None
-        """Called when the name or the notices are others than before."""
+        """Called when the name, the pause or the notices are others than before."""
 
     @property
     def config(self) -> Config:
@@ -145,13 +145,13 @@ class Keeper:
         self._take(self._file.last_good)
 
     def _take(self, config: Config) -> None:
-        was_told = (self.name, self._error)
+        was_told = (self.name, self._config.paused, self._error)
         self._error = None
         if config != self._config:
             self._config = config
             self._with_secret = _with_secret(config)
             self.follow(config)
-        if was_told != (self.name, None):
+        if was_told != (self.name, config.paused, None):
             self.tell()
 
 

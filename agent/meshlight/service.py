@@ -102,7 +102,15 @@ class Service:
         keeper.when_unlocked(upkeep.try_secrets)
         self._events = Events(self._hub, ping_s)
         self._catalog = Catalog(self._registry, int(time.time()))
-        relay = Relay(self._registry, self._links, self._prober, self._traffic, clock, self._node_id)
+        relay = Relay(
+            self._registry,
+            self._links,
+            self._prober,
+            self._traffic,
+            clock,
+            self._node_id,
+            is_paused=lambda: self._keeper.config.paused,
+        )
         self._watch = ConfigWatch(file, later, self._keeper.reload)
         self._keeper.follow = self._follow
         self._keeper.tell = self._hub.restart
@@ -179,7 +187,7 @@ class Service:
             node_id=self._node_id,
             name=self._keeper.name,
             version=__version__,
-            status="running",
+            status="paused" if self._keeper.config.paused else "running",
             uptime_s=round(self._clock() - self._started, 1),
             requests=self._traffic.router.requests(),
         )

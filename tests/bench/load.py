@@ -47,9 +47,20 @@ def wrk(subject: Subject, connections: int, seconds: float, body: str, folder: P
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
     script.write_text("\n".join(['wrk.method = "POST"', f"wrk.body = '{body}'", *lines]))
     url = f"http://127.0.0.1:{subject.port}/v1/chat/completions"
-    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency"]
+    command = [
+        "taskset",
+        "-c",
+        str(LOAD_CORE),
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds:g}s",
+        "--latency",
+    ]
     before = used(*subject.pids) if subject.pids else None
-    said = subprocess.run([*command, "-s", str(script), url], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [*command, "-s", str(script), url], capture_output=True, text=True, check=True
+    ).stdout
     spent = used(*subject.pids).since(before) if before else Used(0.0, 0, 0)
     count = int(_found(r"(\d+) requests in", said))
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
@@ -114,7 +125,11 @@ class Reader(asyncio.Protocol):
 
 async def read_streams(port: int, streams: int, chunks: int, headers: dict[str, str]) -> int:
     body = f'{{"model": "m", "stream": true, "paced": 1, "count": {chunks}, "messages": []}}'
-    lines = ["POST /v1/chat/completions HTTP/1.1", f"host: 127.0.0.1:{port}", "content-type: application/json"]
+    lines = [
+        "POST /v1/chat/completions HTTP/1.1",
+        f"host: 127.0.0.1:{port}",
+        "content-type: application/json",
+    ]
     lines += [f"content-length: {len(body)}", *(f"{name}: {value}" for name, value in headers.items())]
     request = ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
     loop = asyncio.get_running_loop()

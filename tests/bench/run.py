@@ -43,7 +43,15 @@ def whole_answers(subjects: Sequence[Subject], body: str, title: str, arguments:
         result = {name: middle(samples) for name, samples in runs.items()}
         direct, base = result["direct"], result["nginx"]
         table = Table(title=f"{title}, {connections} connections", title_justify="left")
-        for column in ("", "requests/s", "CPU µs/request", "CPU ÷ nginx", "added p50 µs", "added p99 µs", "errors"):
+        for column in (
+            "",
+            "requests/s",
+            "CPU µs/request",
+            "CPU ÷ nginx",
+            "added p50 µs",
+            "added p99 µs",
+            "errors",
+        ):
             table.add_column(column, justify="right")
         for name, sample in result.items():
             table.add_row(
@@ -75,7 +83,9 @@ def paced_streams(subjects: Sequence[Subject], arguments: argparse.Namespace) ->
     for name, results in runs.items():
         cpu_us = median(run.cpu_us for run in results)
         lost = sum(run.due - run.arrived for run in results)
-        table.add_row(name, str(lost), f"{cpu_us:.0f}", f"{cpu_us / base:.2f}", f"{results[-1].rss / 2**20:.0f}")
+        table.add_row(
+            name, str(lost), f"{cpu_us:.0f}", f"{cpu_us / base:.2f}", f"{results[-1].rss / 2**20:.0f}"
+        )
     console.print(table)
 
 
@@ -85,14 +95,18 @@ def many_models(arguments: argparse.Namespace) -> None:
     costs: dict[int, list[float]] = {10: [], 10_000: []}
     with ExitStack() as stack:
         subjects = {
-            models: stack.enter_context(meshlight(folder, [stack.enter_context(upstream(folder, models))], models))
+            models: stack.enter_context(
+                meshlight(folder, [stack.enter_context(upstream(folder, models))], models)
+            )
             for models in costs
         }
         for _ in range(arguments.rounds):
             for models, subject in subjects.items():
                 costs[models].append(wrk(subject, 16, arguments.seconds, SMALL, folder).cpu_us)
     few, many = (median(cost) for cost in costs.values())
-    console.print(f"CPU per request with 10,000 models ÷ with 10: {many / few:.2f} ({few:.0f} → {many:.0f} µs)")
+    console.print(
+        f"CPU per request with 10,000 models ÷ with 10: {many / few:.2f} ({few:.0f} → {many:.0f} µs)"
+    )
 
 
 def at_rest(arguments: argparse.Namespace) -> None:
@@ -104,7 +118,9 @@ def at_rest(arguments: argparse.Namespace) -> None:
     for count in (5, 100):
         with ExitStack() as stack:
             ports = [stack.enter_context(upstream(folder)) for _ in range(min(count, 5))]
-            targets = [ports[n % len(ports)] for n in range(count)] if count <= 5 else many(stack, folder, count)
+            targets = (
+                [ports[n % len(ports)] for n in range(count)] if count <= 5 else many(stack, folder, count)
+            )
             subject = stack.enter_context(meshlight(folder, targets))
             idle(subject, 6.0)  # the start settles first
             spent = idle(subject, arguments.rest)
@@ -126,12 +142,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
     parser.add_argument("--peers", action="store_true", help="also LiteLLM's proxy, in a venv of its own")
     parser.add_argument("--quick", action="store_true", help="one short round of everything")
-    parser.add_argument("--only", choices=("json", "stream", "paced", "models", "rest"), help="one part alone")
+    parser.add_argument(
+        "--only", choices=("json", "stream", "paced", "models", "rest"), help="one part alone"
+    )
     arguments = parser.parse_args()
     for program in ("nginx", "wrk", "taskset"):
         if not (shutil.which(program) or Path(f"/usr/sbin/{program}").exists()):
             raise SystemExit(f"{program} is missing: apt-get install nginx-light wrk util-linux")
-    arguments.rounds, arguments.seconds, arguments.rest = (1, 2.0, 10.0) if arguments.quick else (3, 5.0, 30.0)
+    arguments.rounds, arguments.seconds, arguments.rest = (
+        (1, 2.0, 10.0) if arguments.quick else (3, 5.0, 30.0)
+    )
     arguments.streams, arguments.chunks = (200, 20) if arguments.quick else (1000, 50)
     with tempfile.TemporaryDirectory(prefix="meshlight-bench-") as folder, ExitStack() as stack:
         arguments.folder = Path(folder)

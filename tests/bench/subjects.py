@@ -57,7 +57,9 @@ def wait_until_it_answers(port: int, path: str, headers: dict[str, str], within_
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], core: int, log: Path, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: Sequence[str], core: int, log: Path, **environ: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program on one core; end it by its pid."""
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -142,6 +144,8 @@ def litellm(folder: Path, target: int) -> Iterator[Subject]:
     )
     port = free_port()
     command = [str(program), "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
-    with running(command, GATEWAY_CORE, folder / "litellm.log", LITELLM_LOCAL_MODEL_COST_MAP="True") as process:
+    with running(
+        command, GATEWAY_CORE, folder / "litellm.log", LITELLM_LOCAL_MODEL_COST_MAP="True"
+    ) as process:
         wait_until_it_answers(port, "/v1/models", {}, 120.0)
         yield Subject("LiteLLM", port, (process.pid,))

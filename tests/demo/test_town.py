@@ -7,13 +7,16 @@ from meshlight.demo.fault import FAULT_KINDS
 from meshlight.demo.town import Town
 
 
-async def test_five_kinds_answer_and_one_fails_on_purpose(http: httpx.AsyncClient) -> None:
+async def test_five_kinds_answer_and_one_fails_its_requests(http: httpx.AsyncClient) -> None:
     async with Town(base_port=0) as town:
         assert len({engine.kind for engine in town.engines}) == 5
         statuses = [(await http.get(engine.url + "/v1/models")).status_code for engine in town.engines]
-        assert statuses == [200, 200, 200, 200, 500]
+        assert statuses == [200] * 5
+        chat = {"model": "qwen3-8b", "messages": [{"role": "user", "content": "hi"}]}
+        ask = f"{town.broken.url}/v1/chat/completions"
+        assert (await http.post(ask, json=chat)).status_code == 500
         await http.delete(f"{town.broken.control_url}/fault")
-        assert (await http.get(town.broken.url + "/v1/models")).status_code == 200
+        assert (await http.post(ask, json=chat)).status_code == 200
 
 
 async def test_each_has_a_model_that_another_has_too() -> None:
@@ -38,7 +41,7 @@ async def test_it_says_where_everything_is_and_how_to_break_it() -> None:
         assert engine.url in text
         assert f"{engine.control_url}/fault" in text
     assert "no model is running" in text
-    assert "fails on purpose" in text
+    assert "fails inference: status 500" in text
     assert all(kind in text for kind in FAULT_KINDS)
 
 

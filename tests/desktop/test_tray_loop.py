@@ -110,6 +110,7 @@ def desktop(tmp_path: Path) -> Desktop:
 def shown(api: LocalApi, desktop: Desktop) -> Iterator[Hand]:
     """The tray attached to a service that a test speaks for."""
     api.says("GET", "/mesh/snapshot", mesh(backend("box"), backend("gpu")))
+    api.says("GET", "/mesh/settings", {"paused": False})
     api.send(mesh(backend("box"), backend("gpu")))
     running = desktop.show(api.runtime_file, FAILING)
     running.hand.until(lambda hand: hand.light == "green")
@@ -188,6 +189,22 @@ def test_address_key_and_environment_are_copied(api: LocalApi, desktop: Desktop,
 
 def _has_more(things: list[str], than: int) -> bool:
     return len(things) > than
+
+
+def test_routing_is_paused_where_the_service_knows_of_it(api: LocalApi, shown: Hand) -> None:
+    api.says("PATCH", "/mesh/settings", {})
+    shown.until(lambda hand: hand.says("Pause routing"))
+    shown.press("pause")
+    wait_until(lambda: ("PATCH", {"paused": True}) in [(asked.method, asked.body) for asked in api.asked])
+
+
+def test_a_service_that_does_not_know_of_pausing_is_not_asked_to(api: LocalApi, desktop: Desktop) -> None:
+    api.says("GET", "/mesh/settings", {"require_key": True})
+    running = desktop.show(api.runtime_file, FAILING)
+    running.hand.until(lambda hand: hand.says("Copy API address"))
+    wait_until(lambda: any(asked.path == "/mesh/settings" for asked in api.asked))
+    running.end()
+    assert not running.hand.says("Pause routing")
 
 
 def test_what_can_not_be_copied_or_read_is_told(desktop: Desktop, shown: Hand) -> None:

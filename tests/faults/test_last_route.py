@@ -23,8 +23,8 @@ async def health(node: Node, name: str) -> tuple[str, str]:
 
 async def test_three_failures_eject_and_the_last_route_is_tried_all_the_same(tmp_path: Path) -> None:
     async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
-        await engine.fault("status", status=500, scope="inference")
-        assert [(await node.chat()).status_code for _ in range(4)] == [500] * 4
+        await engine.fault("status", status=502, scope="inference")
+        assert [(await node.chat()).status_code for _ in range(4)] == [502] * 4
         assert await health(node, "a") == ("unhealthy", "failing-requests")
         assert len(engine.calls()) == 4
         await engine.clear()
@@ -142,3 +142,16 @@ async def test_a_good_answer_between_two_bad_ones_clears_the_record(tmp_path: Pa
             await engine.fault("status", status=500, scope="inference", count=2)
             assert [(await node.chat()).status_code for _ in range(3)] == [500, 500, 200]
         assert await health(node, "a") == ("healthy", "ok")
+
+
+async def test_a_request_that_no_backend_can_take_is_held_against_none(tmp_path: Path) -> None:
+    """llama-server answers 500 to a picture when its model has no eyes: that is the request's fault."""
+    async with (
+        Engine("llamacpp", "a") as one,
+        Engine("llamacpp", "b") as other,
+        Node(tmp_path, [one, other], IN_ORDER) as node,
+    ):
+        for engine in (one, other):
+            await engine.fault("status", status=500, scope="inference")
+        assert [(await node.chat()).status_code for _ in range(4)] == [500] * 4
+        assert [await health(node, name) for name in "ab"] == [("healthy", "ok")] * 2

@@ -212,3 +212,19 @@ async def test_a_locked_keyring_is_told_with_its_fix_and_unlocking_it_is_enough(
         assert "MESHLIGHT_SECRET_LOCKED" in seen["fix"]
         keyring.error = None
         assert (await node.http.post("/mesh/backends/locked/check")).json()["ok"] is True
+
+
+async def test_paused_routing_turns_requests_away_in_words_and_survives_in_the_file(tmp_path: Path) -> None:
+    async with Engine("vllm", "a") as engine, Node(tmp_path, [engine]) as node:
+        shown = (await node.http.patch("/mesh/settings", json={"paused": True})).json()
+        assert shown["paused"] is True
+        assert "paused = true" in node.config_file.read_text()
+        answer = await node.chat()
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "paused")
+        assert answer.headers["retry-after"] == "30"
+        snapshot = (await node.http.get("/mesh/snapshot")).json()
+        assert (snapshot["router"]["status"], snapshot["light"]) == ("paused", "grey")
+        assert snapshot["light_reason"] == "Routing is paused."
+        await node.http.patch("/mesh/settings", json={"paused": False})
+        assert (await node.chat()).status_code == 200
+        assert engine.calls()

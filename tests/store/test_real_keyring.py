@@ -1,5 +1,7 @@
 import asyncio
+import gc
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,17 @@ from store.keyrings import HERE, GnomeKeyring
 
 pytestmark = [
     pytest.mark.skipif(not HERE, reason="needs gnome-keyring and dbus-daemon"),
-    # keyring leaves its connection to the collector when the keyring is locked
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def swept() -> Iterator[None]:
+    """Collect here what the keyring library leaves open when it finds a lock, and not in some later test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture

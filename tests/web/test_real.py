@@ -117,7 +117,7 @@ async def test_a_backend_is_added_after_it_answered_then_renamed_switched_off_an
             await page.locator("#f-name").fill("attic")
             await page.keyboard.press("Enter")
             await expect(page.locator(".trouble b")).to_contain_text("Connection refused at 127.0.0.1")
-            await expect(page.locator(".trouble p")).to_contain_text("vLLM")
+            await expect(page.locator(".trouble p")).to_contain_text("Start it")
             await third.clear()
             await page.keyboard.press("Enter")
             await expect(page.locator("#dialog")).to_be_hidden(timeout=SOON)
@@ -197,7 +197,7 @@ async def test_all_of_it_works_by_keyboard_alone(browser: Browser, tmp_path: Pat
     async with (
         Engine("vllm", models=["mistral-small-24b"]) as third,
         town(tmp_path) as (node, _, second),
-        inside(browser, node) as page,
+        inside(browser, node, complaints=True) as page,
     ):
         press, write = page.keyboard.press, page.keyboard.type
 
@@ -236,7 +236,9 @@ async def test_all_of_it_works_by_keyboard_alone(browser: Browser, tmp_path: Pat
         await expect(page.locator(".trouble")).to_be_visible(timeout=SOON)
         await press("Shift+Tab")
         await write("v")
+        await press("Tab")
         await press("Enter")
+        await expect(page.locator("#dialog")).to_be_hidden(timeout=SOON)
         await expect(page.locator(".chip", has_text="mistral-small-24b")).to_be_visible(timeout=SOON)
         await press("t")
         await expect(page.locator("#table")).to_be_visible()

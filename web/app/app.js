@@ -132,7 +132,7 @@ export class App {
     stage.show({
       sig: [looks, this.selected, this.query, [...hot].sort(), stage.still && hot.size ? Date.now() : 0].join("|"),
       backends: this.shown, topology, selected: this.selected, found: this.found?.keys ?? null,
-      lit: lit(this.selected, this.shown, this.servers), hot,
+      lit: lit(this.selected, this.shown, this.servers), waysOf: (key) => lit(key, this.shown, this.servers), hot,
       hub: { name: clean(r.name), status: r.status, uptime: ago(this.uptime()), requests: r.requests },
     });
     showEmpty(this.shown.size ? "ready" : past ? "past" : filtering(this.filters) && mesh.backends.size ? "filtered" : "none",

@@ -6,6 +6,7 @@ import { h } from "./dom.js";
 import { inView, strength } from "./edges.js";
 import { kindLabel } from "./kinds.js";
 import { fitted } from "./measure.js";
+import { CARD_PAD_EMS, namePx } from "./sizes.js";
 import { LOOKS } from "./states.js";
 import { brief, clean, many, ms } from "./text.js";
 
@@ -80,16 +81,14 @@ export class Cards {
     if (!keys.has(this.stop)) this.stop = "r";
     this.last = null;
     const size = 1 / Math.max(k, 0.01);
-    const userText = hub.requests.in_flight ? `${hub.requests.in_flight} in flight` : "localhost";
-    // Accessible names begin with what is to be read on the card, so that it can be called by voice.
-    this.put("u", scene, selected, k.toFixed(3), `You ${userText}, user, entry point`, (el) => {
-      setCard(el, "card hub user", icon("user"), b("You"), small(userText));
-    });
     const r = hub.requests;
-    const says = [`${hub.status} · ${hub.uptime}`, `${brief(r.successful)} ok`, `${brief(r.failed)} failed`];
-    this.put("r", scene, selected, k.toFixed(3), `Router ${says.join(" ")}, ${hub.name}, ${many(r.total, "request")}, ${r.in_flight} in flight`, (el) => {
+    // Accessible names begin with what is to be read on the card, so that it can be called by voice.
+    const user = many([...scene.shown.values()].filter((s) => s.look !== "disabled").length, "connection");
+    this.put("u", scene, selected, k.toFixed(3), `You ${user}, user, entry point`, (el) => setCard(el, "card hub user", icon("user"), b("You"), small(user)));
+    const says = [hub.status, hub.uptime, `${brief(r.total)} requests`, `${brief(r.in_flight)} in flight`, `${brief(r.successful)} ok`, `${brief(r.failed)} failed`];
+    this.put("r", scene, selected, k.toFixed(3), `Router ${says.join(" ")}, ${hub.name}`, (el) => {
       const lines = says.map(small);
-      lines[2].classList.toggle("fail", r.failed > 0);
+      lines[5].classList.toggle("fail", r.failed > 0);
       setCard(el, "card hub router", icon("router"), b("Router"), ...lines);
     });
     for (const box of layout.boxes) {
@@ -108,24 +107,19 @@ export class Cards {
     const word = shown.gone ? "gone" : words.word;
     const sub = layout.style === "wide" ? `${word} · ${many(shown.models.length, "model")}`
       : `${word}${shown.look === "healthy" ? ` · ${ms(shown.latency)}` : ""} · ${many(shown.models.length, "model")}`;
-    const tight = box.h < 34;
-    const dense = box.h < 40;
-    const tall = box.h > 56;
-    const px = level === "mid" ? Math.max(10.5, Math.min(15, (box.h / size) * 0.42)) : tight ? 11 : dense ? 12 : tall ? 21 : 13;
-    const room = level === "mid" ? box.w / size - 16 : box.w - (tight ? 58 : dense ? 70 : tall ? 110 : 80);
+    const mid = level === "mid";
+    const px = mid ? Math.max(10.5, Math.min(15, (box.h / size) * 0.42)) : namePx(box.h);
+    const room = mid ? box.w / size - 16 : box.w - CARD_PAD_EMS * px;
     const name = bare || room <= 34 ? "" : fitted(shown.name, room, `600 ${px.toFixed(1)}px`);
     const label = `Backend ${name || shown.name} ${sub}${inFull(name, shown.name)}, ${kindLabel(shown.kind)}, ${shown.latency === null ? "no latency" : ms(shown.latency)}`;
-    const zoomed = level === "mid" ? size.toFixed(2) : "";
+    const zoomed = mid ? size.toFixed(2) : "";
     this.put(box.key, scene, selected, `${bare}${level}${zoomed}${label}`, label, (el) => {
       el.dataset.look = shown.look;
       const gone = shown.gone ? " gone" : "";
       if (bare) return setCard(el, `card backend bare${gone}`);
-      const mid = level === "mid";
-      el.style.fontSize = mid ? `${px * size}px` : "";
-      el.style.paddingLeft = mid ? `${5 * size}px` : "";
-      el.style.borderLeftWidth = mid ? `${3 * size}px` : "";
+      el.style.fontSize = `${mid ? px * size : px}px`;
       if (mid) return setCard(el, `card backend mid${gone}`, name);
-      setCard(el, `card backend${tight ? " tight" : dense ? " dense" : tall ? " tall" : ""}${gone}`, icon(shown.kind), b(name), small(sub));
+      setCard(el, `card backend${gone}`, icon(shown.kind), b(name), small(sub));
     });
   }
 

@@ -54,6 +54,7 @@ function form(old) {
     fields.replaceChildren(...kind.fields.map(row));
     for (const input of fields.querySelectorAll("input")) if (typed.get(input.name)) input.value = typed.get(input.name) ?? "";
     if (!ringChosen) ring.value = kind.ring;
+    trouble.hidden = true;
   };
   more.append(labelled("Ring", ring, "How far a prompt travels when it goes there."), ...COMMON.map(row));
 

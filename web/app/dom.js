@@ -23,6 +23,9 @@ export function h(tag, props = {}, ...children) {
 /** @param {string} id @returns {any} the element of index.html with this id */
 export const $ = (id) => document.getElementById(id);
 
+/** Change a text only when it differs, so that nothing is spoken or selected anew. @param {HTMLElement} el @param {string} text */
+export const say = (el, text) => void (el.textContent !== text && (el.textContent = text));
+
 /** An icon of styles/icons.css. @param {string} name */
 export const icon = (name) => h("i", { class: `icon i-${name}`, "aria-hidden": "true" });
 

@@ -172,17 +172,10 @@ function drawEnd(pen, { palette, camera: { k } }, box, look, alpha) {
 function drawBranches(pen, scene, box) {
   const shown = scene.shown.get(box.id);
   if (!shown || !box.chips.length || scene.camera.k * 22 < 9) return;
-  /** @type {Map<number, Chip>} */
-  const rows = new Map();
-  for (const chip of box.chips) rows.set(chip.rail, chip);
   const dim = strength(scene, box.key);
-  const style = { look: shown.look, alpha: (shown.gone ? 0.2 : 0.38) * dim, width: 1.1, glow: false };
+  const style = { look: shown.look, alpha: (shown.gone ? 0.2 : 0.5) * dim, width: 1.1, glow: false };
   stroke(pen, scene, () => {
-    for (const chip of rows.values()) trace(pen, branch(box, chip));
-    for (const chip of box.chips) {
-      pen.moveTo(chip.x + 9, chip.rail);
-      pen.lineTo(chip.x + 9, chip.y + chip.h);
-    }
+    for (const chip of box.chips) trace(pen, branch(box, chip));
   }, style);
   for (const chip of box.chips) {
     const hot = scene.hot.has(chip.key);

@@ -1,5 +1,5 @@
 /** The header: the light, the counts, the search, and the buttons. */
-import { $, iconButton } from "./dom.js";
+import { $, iconButton, say } from "./dom.js";
 import { addBackend } from "./dialog.js";
 import { drawFilters, filtering } from "./filters.js";
 import { showHelp } from "./help.js";
@@ -29,6 +29,7 @@ export function joinHeader(app) {
     find.blur();
   });
   $("unhealthy").addEventListener("click", () => app.toggleUnhealthy());
+  $("notices").addEventListener("click", () => app.select("r"));
   $("refresh").addEventListener("click", () => void app.refresh());
   $("add").addEventListener("click", addBackend);
   const menu = $("filters");
@@ -56,9 +57,6 @@ export function closeFilters() {
   $("filter").setAttribute("aria-expanded", "false");
 }
 
-/** @param {HTMLElement} el @param {string} text */
-const say = (el, text) => void (el.textContent !== text && (el.textContent = text));
-
 /** @param {App} app */
 export function drawHeader(app) {
   const { mesh } = app;
@@ -77,6 +75,9 @@ export function drawHeader(app) {
   only.hidden = !bad && !filtering(app.filters);
   say(only, bad ? `◆ ${count(bad)} unhealthy` : "Show everything");
   only.setAttribute("aria-pressed", String(filtering(app.filters)));
+  $("notices").hidden = !mesh.notices.length;
+  say($("notices"), many(mesh.notices.length, "notice"));
+  $("notices").title = mesh.notices.join(" ");
   $("filter").classList.toggle("on", filtering(app.filters));
   const { found } = app;
   say($("hits"), found ? `${many(found.backends, "backend")}, ${many(found.models, "model")}` : "");

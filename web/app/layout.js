@@ -7,13 +7,14 @@
  * Edges run in gutters that no card enters: a line under each row of models, and above each row of cells.
  */
 import { chips, finish, pack, spanOf } from "./packing.js";
-import { CHIP_GAP, CHIP_PAD, EDGE, SIZES, ems } from "./sizes.js";
+import { CARD_PAD_EMS, CHIP_GAP, CHIP_PAD, EDGE, SIZES, ems, namePx } from "./sizes.js";
 import { stacked } from "./stacked.js";
 import { RING_ORDER } from "./states.js";
 
 const UNIT_MIN = 112;
 const UNIT_MAX = 164;
-const FLOW_MAX = 186;
+/** The widest model card where names are set one after the other: as long as they are, or shortened. */
+const [FLOW_MAX, FLOW_MIN] = [280, 186];
 /** Below this scale a line-by-line picture gives way to cells. */
 const WIDE_MIN = 0.8;
 
@@ -34,40 +35,51 @@ function wide(groups, view) {
   if (count * 34 > view.h * 1.15) return null;
   /** @type {Plan|null} */
   let best = null;
+  /** The roomiest that fits with some names shortened. @type {Plan|null} */
+  let cutting = null;
   for (const s of SIZES) {
     const left = EDGE + s.user.w + s.step + s.router.w + s.fan;
-    const room = view.w - left - s.card.w - s.reach - EDGE;
+    const free = view.w - left - s.reach - EDGE;
+    const card = Math.max(s.card.w, Math.min(widestName(groups, s), s.card.w * 1.4, free - UNIT_MIN));
+    const room = free - card;
     if (room < UNIT_MIN) continue;
-    /** @type {Plan|null} */
-    let cutting = null;
     for (let cols = 1; cols <= 8; cols += 1) {
       const unit = Math.min(UNIT_MAX, (room + CHIP_GAP) / cols - CHIP_GAP);
       // Where columns grow too narrow, the tight sizes set names one after the other, each as wide as it is.
       const flow = unit < UNIT_MIN;
       if (flow && !s.dense) break;
-      const plan = flow ? planOf(groups, s, room + CHIP_GAP, 1 - CHIP_GAP, left) : planOf(groups, s, cols, unit, left);
-      if (!best || plan.h < best.h - 1) best = plan;
-      if (plan.h <= view.h && !plan.cut) return placeWide(groups, view, plan);
-      if (plan.h <= view.h) cutting ??= plan;
+      for (const most of flow ? [FLOW_MAX, FLOW_MIN] : [Infinity]) {
+        const plan = planOf(groups, s, flow ? room + CHIP_GAP : cols, flow ? 1 - CHIP_GAP : unit, left, card, most);
+        if (!best || plan.h < best.h - 1) best = plan;
+        if (plan.h <= view.h && !plan.cut) return placeWide(groups, view, plan);
+        if (plan.h <= view.h) cutting ??= plan;
+      }
       if (flow) break;
     }
-    if (cutting) return placeWide(groups, view, cutting);
   }
+  if (cutting) return placeWide(groups, view, cutting);
   return best && view.h / best.h >= WIDE_MIN ? placeWide(groups, view, best) : null;
 }
 
-/** @param {Group[]} groups @param {Sizes} s @param {number} cols @param {number} unit @param {number} left @returns {Plan} */
-function planOf(groups, s, cols, unit, left) {
-  const span = (/** @type {string} */ model) => (unit < 1 ? Math.min(FLOW_MAX, Math.ceil(ems(model) * s.chip.font) + CHIP_PAD + 3) + CHIP_GAP : spanOf(model, unit, s.chip.font));
+/** How wide a card must be for the longest name of a backend. @param {Group[]} groups @param {Sizes} s */
+function widestName(groups, s) {
+  const px = namePx(s.card.h);
+  return Math.max(...groups.flatMap((g) => g.members.map((m) => (ems(m.name) + CARD_PAD_EMS) * px)));
+}
+
+/** @param {Group[]} groups @param {Sizes} s @param {number} cols @param {number} unit @param {number} left @param {number} card @param {number} most @returns {Plan} */
+function planOf(groups, s, cols, unit, left, card, most) {
+  const wanted = (/** @type {string} */ model) => (unit < 1 ? Math.ceil(ems(model) * s.chip.font) + CHIP_PAD + 3 + CHIP_GAP : spanOf(model, unit, s.chip.font));
+  const span = (/** @type {string} */ model) => (unit < 1 ? Math.min(most, wanted(model)) : wanted(model));
   const packs = groups.flatMap((g) => g.members.map((m) => pack(m.models, Math.floor(cols), span)));
   const h = packs.reduce((sum, p) => sum + Math.max(s.card.h, p.rows * s.chip.pitch) + s.gap, 0) +
     groups.length * (s.head + s.laneGap) + EDGE / 2;
-  const cut = unit > 1 && groups.some((g) => g.members.some((m) => m.models.some((model) => span(model) > cols)));
-  return { s, packs, unit, h, left, cut };
+  const cut = groups.some((g) => g.members.some((m) => m.models.some((model) => wanted(model) > Math.min(cols, most))));
+  return { s, packs, unit, h, left, card, cut };
 }
 
 /** @param {Group[]} groups @param {{w:number, h:number}} view @param {Plan} plan */
-function placeWide(groups, view, { s, packs, unit, h, left }) {
+function placeWide(groups, view, { s, packs, unit, h, left, card }) {
   const fit = Math.min(1, view.h / h);
   const w = view.w / fit;
   const world = Math.max(view.h / fit, h);
@@ -75,9 +87,9 @@ function placeWide(groups, view, { s, packs, unit, h, left }) {
   const spare = Math.max(0, world - h);
   const more = Math.min(22, spare / Math.max(1, cells - groups.length));
   const widest = Math.max(0, ...packs.flatMap((p) => p.models.map((m) => (m.col + m.span) * (unit + CHIP_GAP))));
-  const slack = Math.max(0, w - (left + s.card.w + s.reach + widest + EDGE));
+  const slack = Math.max(0, w - (left + card + s.reach + widest + EDGE));
   const cardX = left + Math.min(slack * 0.4, 130);
-  const cardW = s.card.w + Math.min(slack * 0.2, 64);
+  const cardW = card + Math.min(slack * 0.2, 64);
   const chipX = cardX + cardW + s.reach + Math.min(slack * 0.15, 40);
   let y = EDGE / 4 + (spare - more * (cells - groups.length)) / 2 + s.laneGap / 2;
   /** @type {Layout["lanes"]} */

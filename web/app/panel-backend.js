@@ -57,9 +57,8 @@ export function backendSheet(app, id) {
     ...(seen.length ? [] : [h("li", { class: "quiet", text: app.history.seeded ? "None in the last hour." : "None since this page was opened." })]));
   };
 
-  const shown = app.shown.get(id);
   return {
-    title: shown?.name ?? id, kind: "Backend",
+    title: () => app.shown.get(id)?.name ?? id, kind: "Backend",
     body: [state, why, h("div", { class: "row" }, check, power, link, edit, remove), says, list.el,
       h("h3", { text: "Latency, last 10 minutes" }), canvas, h("h3", { text: "Models" }), models, h("h3", { text: "Last state changes" }), changes],
     update() {

@@ -1,25 +1,29 @@
 /** The panels of the two hubs: the user with everything downstream, the router with its numbers. */
 import { copy, h } from "./dom.js";
 import { facts } from "./panel.js";
+import { paths } from "./picture.js";
 import { LOOKS } from "./states.js";
 import { ago, clean, count, many, ms } from "./text.js";
 
 /** @param {App} app @returns {Sheet} */
 export function userSheet(app) {
-  const list = facts(["In flight", "Requests", "Base URL"]);
+  const list = facts(["Connections", "Models", "In flight", "Requests", "Base URL"]);
   const links = h("div", { class: "links" });
   let sig = "";
   const copyUrl = h("button", { type: "button", onclick: () => copy(`${location.origin}/v1`, copyUrl) }, "Copy base URL");
   return {
-    title: "You", kind: "Entry point",
+    title: () => "You", kind: "Entry point",
     body: [
       h("p", { text: "Every app on this machine that speaks to one OpenAI-shaped address reaches all of this." }),
-      list.el, h("div", { class: "row" }, copyUrl), h("h3", { text: "Connections" }), links,
+      list.el, h("div", { class: "row" }, copyUrl), h("h3", { text: "Connections downstream" }), links,
     ],
     update() {
       const mesh = app.mesh;
       if (!mesh) return;
-      list.set("In flight", count(mesh.router.requests.in_flight));
+      const on = [...app.shown.values()].filter((b) => b.look !== "disabled");
+      list.set("Connections", `${many(on.length, "backend")} downstream, ${count(on.filter((b) => b.look === "healthy").length)} healthy`);
+      list.set("Models", `${count(app.servers.size)} on ${many(paths("u", app.shown, app.servers), "route")}`);
+      list.set("In flight", many(mesh.router.requests.in_flight, "request"));
       list.set("Requests", count(mesh.router.requests.total));
       list.set("Base URL", `${location.origin}/v1`);
       const now = [...app.shown.values()].map((b) => `${b.id}${b.look}${b.latency}`).join();
@@ -45,7 +49,7 @@ export function routerSheet(app) {
   const reason = h("p", { class: "lead" });
   const notices = h("ul", { class: "notices" });
   return {
-    title: "Router", kind: "This Meshlight",
+    title: () => "Router", kind: "This Meshlight",
     body: [reason, notices, list.el],
     update() {
       const mesh = app.mesh;

@@ -42,7 +42,7 @@ export function modelSheet(app, key) {
   void explain();
 
   return {
-    title: clean(model), kind: "Model",
+    title: () => clean(model), kind: "Model",
     body: [state, h("div", { class: "row" }, copyRequest, copyId, test), says, list.el,
       h("h3", { text: "Belongs to" }), home, h("h3", { text: "Also served by" }), others,
       h("h3", { text: "Which backend answers" }), policy, route],

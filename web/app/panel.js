@@ -2,7 +2,7 @@
  * The details panel on the right: one builder per node type. A builder makes the elements once and hands back
  * `update`, so that what changes every 5 s never takes away focus, scroll or selection of text.
  */
-import { $, h, iconButton } from "./dom.js";
+import { $, h, iconButton, say } from "./dom.js";
 import { backendSheet } from "./panel-backend.js";
 import { modelSheet } from "./panel-model.js";
 import { routerSheet, userSheet } from "./panel-hubs.js";
@@ -37,9 +37,8 @@ export class Panel {
         : key.startsWith("b:") ? backendSheet(this.app, key.slice(2)) : modelSheet(this.app, key);
       this.sheet = sheet;
       this.count = h("p", { class: "quiet paths" });
-      const title = h("h2", { tabindex: "-1", id: "panel-title", text: sheet.title });
       this.root.replaceChildren(
-        h("header", {}, h("div", {}, h("p", { class: "eyebrow", text: sheet.kind }), title), iconButton("close", "Close the panel", () => this.app.select(null))),
+        h("header", {}, h("div", {}, h("p", { class: "eyebrow", text: sheet.kind }), h("h2", { tabindex: "-1", id: "panel-title" })), iconButton("close", "Close the panel", () => this.app.select(null))),
         h("div", { class: "body" }, ...sheet.body, this.count),
       );
       this.root.hidden = false;
@@ -60,6 +59,7 @@ export class Panel {
 
   update() {
     if (!this.sheet || !this.key || !this.app.mesh) return;
+    say($("panel-title"), this.sheet.title());
     this.sheet.update();
     if (this.count) this.count.textContent = many(paths(this.key, this.app.shown, this.app.servers), "connected path");
   }
@@ -81,7 +81,7 @@ export function facts(names) {
     /** @param {string} name @param {string} text */
     set(name, text) {
       const value = /** @type {HTMLElement} */ (rows.get(name));
-      if (value.textContent !== text) value.textContent = text;
+      say(value, text);
       if (value.parentElement) value.parentElement.hidden = !text;
     },
   };

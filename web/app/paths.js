@@ -1,5 +1,7 @@
 /** The way of each edge: one cubic curve, then straight pieces in the gutters. Drawn by edges.js, walked by particles.js. */
 
+import { CHIP_GAP } from "./sizes.js";
+
 /** @param {number} x0 @param {number} y0 @param {number} x1 @param {number} y1 @param {number} [bend] */
 function curve(x0, y0, x1, y1, bend = 0.5) {
   const dx = (x1 - x0) * bend;
@@ -28,16 +30,20 @@ export function trunk(router, box, laneX) {
   return { curve: curve(x0, y0, laneX, box.rail, 0.55), line: [drop, box.rail, drop, box.y] };
 }
 
-/** From a backend's card to one of its models. @param {Box} box @param {Chip} chip */
+/**
+ * From a backend's card to one of its models: straight to the first of a row, along the row's rail to the others, up
+ * beside each into its left side.
+ * @param {Box} box @param {Chip} chip
+ */
 export function branch(box, chip) {
-  const up = [chip.x + 9, chip.rail, chip.x + 9, chip.y + chip.h];
-  if (box.rail === null) {
-    const start = box.chips[0].x - 2;
-    return { curve: curve(box.x + box.w, box.y + box.h / 2, start, chip.rail), line: up };
-  }
-  const x = box.x + 5;
-  const y = box.y + box.h;
-  return { curve: [x, y, x, y, x, chip.rail, x, chip.rail], line: up };
+  const isFirst = chip.x === box.chips[0].x;
+  const middle = chip.y + chip.h / 2;
+  const lane = chip.x - CHIP_GAP / 2;
+  const line = isFirst ? [chip.x, middle] : [lane, chip.rail, lane, middle, chip.x, middle];
+  const to = isFirst ? middle : chip.rail;
+  if (box.rail === null) return { curve: curve(box.x + box.w, box.y + box.h / 2, box.chips[0].x - 6, to), line };
+  const [x, y] = [box.x + 5, box.y + box.h];
+  return { curve: [x, y, x, y, x, to, x, to], line };
 }
 
 /**

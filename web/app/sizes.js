@@ -7,19 +7,19 @@
 export const SIZES = [
   {
     card: { w: 206, h: 48 }, chip: { h: 24, pitch: 30, font: 12.5 }, head: 26, gap: 12, laneGap: 16, dense: false,
-    user: { w: 98, h: 54 }, router: { w: 168, h: 74 }, step: 40, fan: 168, reach: 44,
+    user: { w: 104, h: 54 }, router: { w: 176, h: 84 }, step: 40, fan: 168, reach: 44,
   },
   {
     card: { w: 190, h: 44 }, chip: { h: 20, pitch: 25, font: 12 }, head: 22, gap: 8, laneGap: 10, dense: false,
-    user: { w: 92, h: 54 }, router: { w: 158, h: 74 }, step: 32, fan: 150, reach: 38,
+    user: { w: 100, h: 54 }, router: { w: 170, h: 84 }, step: 32, fan: 150, reach: 38,
   },
   {
     card: { w: 184, h: 36 }, chip: { h: 18, pitch: 22, font: 11.5 }, head: 20, gap: 6, laneGap: 8, dense: true,
-    user: { w: 86, h: 52 }, router: { w: 152, h: 72 }, step: 26, fan: 128, reach: 32,
+    user: { w: 98, h: 52 }, router: { w: 160, h: 96 }, step: 26, fan: 128, reach: 32,
   },
   {
-    card: { w: 150, h: 31 }, chip: { h: 15, pitch: 17, font: 10.5 }, head: 15, gap: 2, laneGap: 3, dense: true,
-    user: { w: 70, h: 48 }, router: { w: 116, h: 82 }, step: 10, fan: 76, reach: 18,
+    card: { w: 150, h: 31 }, chip: { h: 15, pitch: 17, font: 10.5 }, head: 17, gap: 2, laneGap: 3, dense: true,
+    user: { w: 72, h: 60 }, router: { w: 116, h: 108 }, step: 10, fan: 72, reach: 18,
   },
 ];
 
@@ -27,8 +27,12 @@ export const SIZES = [
 export const EDGE = 14;
 
 /** Room between two model cards in a row, and what a card needs beside its text. */
-export const CHIP_GAP = 6;
+export const CHIP_GAP = 8;
 export const CHIP_PAD = 24;
+
+/** The size of a name on a backend's card of a height, and the room that stands beside it for icon and mark. @param {number} h */
+export const namePx = (h) => (h > 56 ? 21 : h >= 40 ? 13 : h >= 34 ? 12 : 11);
+export const CARD_PAD_EMS = 5.4;
 
 /** @type {Map<string, number>} */
 const measured = new Map();

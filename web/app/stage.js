@@ -192,12 +192,32 @@ export class Stage {
     if (!same(to, this.camera)) this.glideTo(to, false);
   }
 
-  /** The middle of a node on screen, in the stage. @param {string} key */
-  screenOf(key) {
-    const rect = this.rectOf(key);
-    if (!rect) return null;
-    const { k, x, y } = this.camera;
-    return { x: rect.x * k + x, y: rect.y * k + y, w: rect.w * k, h: rect.h * k };
+  /**
+   * Where beside a node a sheet of this size hides least: nothing of the node's own way and of the chosen one, if that
+   * can be, and few others.
+   * @param {string} key @param {number} w @param {number} h
+   */
+  freeSpot(key, w, h) {
+    const { layout, camera: { k, x, y }, picture, view } = this;
+    const onScreen = (/** @type {Rect} */ r) => ({ x: r.x * k + x, y: r.y * k + y, w: r.w * k, h: r.h * k });
+    const at = onScreen(this.rectOf(key) ?? layout.router);
+    const own = picture?.waysOf(key);
+    const cards = ["u", "r", ...layout.byKey.keys()].map((id) => ({
+      ...onScreen(/** @type {Rect} */ (this.rectOf(id))), dear: id === key || own?.has(id) || picture?.lit?.has(id) ? 30 : 1,
+    }));
+    const [before, router] = [at.x - w - 14, cards[1]];
+    const spots = [[before, at.y + 14], [before, at.y + at.h - h - 14], [before, router.y + router.h + 14], [before, router.y - h - 14],
+      [at.x, at.y + at.h + 8], [at.x, at.y - h - 8], [at.x + at.w + 12, at.y]];
+    const costs = spots.map(([sx, sy], i) => {
+      const spot = { x: Math.round(Math.max(8, Math.min(view.w - w - 8, sx))), y: Math.round(Math.max(4, Math.min(view.h - h - 4, sy))) };
+      let cost = 40 * i;
+      for (const c of cards) {
+        const [dx, dy] = [Math.min(spot.x + w, c.x + c.w) - Math.max(spot.x, c.x), Math.min(spot.y + h, c.y + c.h) - Math.max(spot.y, c.y)];
+        if (dx > 0 && dy > 0) cost += dx * dy * c.dear;
+      }
+      return { ...spot, cost };
+    });
+    return costs.reduce((best, spot) => (spot.cost < best.cost ? spot : best));
   }
 
   /**

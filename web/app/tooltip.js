@@ -46,13 +46,8 @@ export class Tooltip {
     this.el.hidden = !content;
     if (!content || !key) return;
     this.el.replaceChildren(...content);
-    const at = this.app.stage.screenOf(key);
-    if (!at) return;
-    const stage = $("stage").getBoundingClientRect();
-    const box = this.el.getBoundingClientRect();
-    const below = at.y + at.h + 8 + box.height < stage.height;
-    const x = Math.max(8, Math.min(stage.width - box.width - 8, at.x + Math.min(at.w, 260) / 2 - box.width / 2));
-    this.el.style.transform = `translate(${Math.round(x)}px,${Math.round(below ? at.y + at.h + 8 : Math.max(4, at.y - box.height - 8))}px)`;
+    const { x, y } = this.app.stage.freeSpot(key, this.el.offsetWidth, this.el.offsetHeight);
+    this.el.style.transform = `translate(${x}px,${y}px)`;
   }
 
   /** @param {string} key @returns {Node[]|null} */

@@ -81,16 +81,16 @@ type Field = {name:string, label:string, type:"text"|"url"|"password"|"number", 
 type Kind = {label:string, about:string, ring:Ring, port?:number, addable:boolean, fields:Field[]};
 
 // layout.js
-type Placed = {id:string, ring:Ring, models:string[]};
+type Placed = {id:string, name:string, ring:Ring, models:string[]};
 type Group = {ring:Ring, members:Placed[]};
 /** `cut`: whether a name is too long for its columns */
-type Plan = {s:Sizes, packs:Packing[], unit:number, h:number, left:number, cut:boolean};
+type Plan = {s:Sizes, packs:Packing[], unit:number, h:number, left:number, card:number, cut:boolean};
 
 // packing.js
 type Packing = {models:{model:string, col:number, row:number, span:number}[], rows:number, cols:number};
 
 // panel.js
-type Sheet = {title:string, kind:string, body:Node[], update:()=>void};
+type Sheet = {title:()=>string, kind:string, body:Node[], update:()=>void};
 
 // particles.js
 type Particle = {way:Float32Array, born:number, life:number, back:boolean, failed:boolean};
@@ -116,7 +116,7 @@ type Cell = {member:Placed, pack:Packing, w:number};
 type Scale = {hub:number, gutter:number, gapX:number, cardH:number, head:number, laneGap:number, left:number, laneW:number};
 
 // stage.js
-type Picture = {backends:Map<string, Shown>, hub:Hub, lit:Set<string>|null, found:Set<string>|null, selected:string|null, hot:Set<string>, topology:string, sig:string};
+type Picture = {waysOf:(key:string)=>Set<string>|null, backends:Map<string, Shown>, hub:Hub, lit:Set<string>|null, found:Set<string>|null, selected:string|null, hot:Set<string>, topology:string, sig:string};
 
 // store.js
 type Mesh = {seq:number, router:RouterView, light:string, light_reason:string, notices:string[], backends:Map<string, BackendView>, models:Map<string, ModelView>, busy:Map<string, number>, refresh:{id:string, done:number, total:number}|null, topology:number};

@@ -22,8 +22,12 @@ from meshlight.domain.errors import (
 
 PORT_LIMIT_S = 1.5
 STRANGER_PAUSE_S = 60.0
+SILENT_PAUSE_S = 10.0
+"""An engine at the height of its work may answer nobody new; one look in three is no burden to whatever it is."""
 
-Outcome = Found | Literal["nobody", "stranger", "starting"]
+Outcome = Found | Literal["nobody", "stranger", "silent", "starting"]
+
+_PAUSES: dict[Outcome, float] = {"stranger": STRANGER_PAUSE_S, "silent": SILENT_PAUSE_S}
 
 
 def usual_ports(kinds: Mapping[Kind, BackendKind] = KINDS) -> dict[int, tuple[Kind, ...]]:
@@ -56,24 +60,21 @@ class Detector:
         self._kinds = kinds
         self._clock = clock
         self._limit_s = limit_s
-        self._asked: dict[int, float] = {}
-        """When the stranger on a port was last asked (monotonic seconds)."""
+        self._due: dict[int, float] = {}
+        """When the stranger on a port may be asked again (monotonic seconds)."""
 
     async def scan(self, known: Collection[int] = (), *, force: bool = False) -> list[Found]:
         """Look once at every port but the `known` ones; `force` asks the strangers again too."""
         now = self._clock()
         due = [
-            port
-            for port in self._ports
-            if port not in known
-            and (force or now - self._asked.get(port, -STRANGER_PAUSE_S) >= STRANGER_PAUSE_S)
+            port for port in self._ports if port not in known and (force or now >= self._due.get(port, now))
         ]
         outcomes = await asyncio.gather(*(self._look(port) for port in due))
         for port, outcome in zip(due, outcomes, strict=True):
-            if outcome == "stranger":
-                self._asked[port] = now
+            if outcome in _PAUSES:
+                self._due[port] = now + _PAUSES[outcome]
             else:
-                self._asked.pop(port, None)
+                self._due.pop(port, None)
         return [outcome for outcome in outcomes if isinstance(outcome, Found)]
 
     async def _look(self, port: int) -> Outcome:
@@ -85,7 +86,7 @@ class Detector:
                     if outcome != "nobody":
                         return outcome
         except TimeoutError:
-            return "stranger"
+            return "silent"
         return "nobody"
 
     def _order(self, port: int) -> list[BackendKind]:
@@ -110,7 +111,7 @@ class Detector:
             # A container's port closes on everybody while the engine inside is not yet up.
             return "stranger" if once.has_heard else "starting"
         except ReplyTooLate:
-            return "stranger"
+            return "stranger" if once.has_heard else "silent"
         finally:
             upstream.close()
         return "stranger"

@@ -12,12 +12,14 @@ class Pool:
     before that keeps the race rare in which a request meets a closing connection.
     """
 
-    __slots__ = ("_expiry_s", "_is_closed", "_resting", "open")
+    __slots__ = ("_crowding", "_expiry_s", "_is_closed", "_resting", "open")
 
     def __init__(self, expiry_s: float) -> None:
         self.open = 0
         """How many connections are open, resting or not."""
         self._expiry_s = expiry_s
+        self._crowding: set[Connection] = set()
+        """New connections whose first answer is late."""
         self._is_closed = False
         self._resting: deque[Connection] = deque()  # oldest first
 
@@ -43,13 +45,22 @@ class Pool:
         self._is_closed = True
         self._drop_all()
 
+    def crowd(self, connection: Connection) -> None:
+        """Let nothing rest until `ease`: the connection may wait for a place that a resting one holds."""
+        self._crowding.add(connection)
+        self._drop_all()
+
+    def ease(self, connection: Connection) -> None:
+        """The connection's first answer has come, or is not waited for any more."""
+        self._crowding.discard(connection)
+
     def opened(self, connection: Connection) -> None:  # noqa: ARG002  # the Keeper's words
         """Count a connection."""
         self.open += 1
 
     def rested(self, connection: Connection) -> None:
         """Keep a connection for the next request."""
-        if self._is_closed:
+        if self._is_closed or self._crowding:
             connection.close()
             return
         resting = self._resting

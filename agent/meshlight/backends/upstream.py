@@ -5,6 +5,7 @@ import ssl
 from time import monotonic
 
 from meshlight.backends.address import Address
+from meshlight.backends.connection import Connection
 from meshlight.backends.dialer import Dialer
 from meshlight.backends.pool import Pool
 from meshlight.backends.resolver import Resolver
@@ -15,6 +16,8 @@ __all__ = ["Headers", "Reply", "Response", "Upstream"]
 
 CONNECT_SHARE = 0.9
 """The part of a fetch's time that may go into connecting, so that "no connection" and "no answer" differ."""
+CROWDED_S = 0.1
+"""A new connection on which no answer has begun after this long may be waiting for one that rests to close."""
 _LINES_KEPT = 256
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _IDENTITY = (b"accept-encoding", b"identity")
@@ -78,7 +81,7 @@ class Upstream:
                 connection = await self._dialer.dial(connect_timeout_s or self._connect_timeout_s)
             waiter = connection.begin(head, body, bodiless=method == "HEAD")
             try:
-                return await waiter
+                return await waiter if connection.is_reused else await self._first_answer(connection, waiter)
             except asyncio.CancelledError:
                 connection.abandon(waiter)
                 raise
@@ -86,6 +89,19 @@ class Upstream:
                 if lost.got_bytes or not lost.reused or not resend:
                     raise
             connection = None  # it was closing already: once more, on a new one
+
+    async def _first_answer(self, connection: Connection, waiter: asyncio.Future[Response]) -> Response:
+        """Await the first answer on a new connection; while it is late, no other connection rests.
+
+        Small servers serve a connection by a thread for as long as it rests (llama-server has slots + 2 threads and
+        rests 5 s): a new connection is accepted, and then waits behind our own resting ones.
+        """
+        late = connection.loop.call_later(CROWDED_S, self._pool.crowd, connection)
+        try:
+            return await waiter
+        finally:
+            late.cancel()
+            self._pool.ease(connection)
 
     async def fetch(
         self,

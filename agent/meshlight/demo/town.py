@@ -1,4 +1,4 @@
-"""The set of engines that `meshlight demo` runs: five kinds, shared models, one that fails on purpose."""
+"""The set of engines that `meshlight demo` runs: five kinds, shared models, one that fails its requests."""
 
 import asyncio
 from types import TracebackType
@@ -46,11 +46,11 @@ class Town:
         )
         self.vllm = engine(2, "vllm", "Demo vLLM", (120, 0.15), "qwen3-8b", "mistral-small-24b")
         self.mlx = engine(3, "mlx", "Demo MLX", (50, 0.2), "mlx-community/Qwen3-4B-4bit", "llama-3.2-3b")
-        self.broken = engine(4, "lmstudio", "Demo LM Studio (broken)", (60, 0.2), "qwen3-8b", "gemma3:4b")
+        self.broken = engine(4, "lmstudio", "Demo LM Studio (flaky)", (60, 0.2), "qwen3-8b", "gemma3:4b")
 
     @property
     def engines(self) -> tuple[Engine, ...]:
-        """All five, the broken one last."""
+        """All five, the one that fails requests last."""
         return self.llamacpp, self.ollama, self.vllm, self.mlx, self.broken
 
     async def __aenter__(self) -> Self:
@@ -63,14 +63,15 @@ class Town:
         await self.stop()
 
     async def start(self) -> None:
-        """Start all engines and break the broken one; raises OSError if the machine gives no port."""
+        """Start all engines and make the last one fail its requests; raises OSError if the machine gives no port."""
         try:
             for engine in self.engines:
                 await engine.start(anywhere=True)
         except OSError:
             await self.stop()
             raise
-        await self.broken.fault("status", status=500)
+        # Only what it is asked to do fails: at first all is green, then a request shows how the mesh copes.
+        await self.broken.fault("status", status=500, scope="inference")
 
     async def stop(self) -> None:
         """Stop all engines."""
@@ -82,7 +83,7 @@ class Town:
         lines = ["Demo engines (no model is running, all they say is scripted):", ""]
         for engine in self.engines:
             fault = engine.switch.fault
-            state = f"   fails on purpose: {fault.kind} {fault.status}" if fault is not None else ""
+            state = f"   fails {fault.scope}: {fault.kind} {fault.status}" if fault is not None else ""
             lines.append(f"  {engine.name:<24} {engine.url:<24} {', '.join(engine.models)}{state}")
         lines += ["", "Fault switches:", ""]
         lines += [f"  {engine.name:<24} {engine.control_url}/fault" for engine in self.engines]

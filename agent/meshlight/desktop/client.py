@@ -116,6 +116,10 @@ class LocalService:
         """Let requests through no more (`on`), or again; the backends are watched all the same."""
         self._send("PATCH", "/mesh/settings", {"paused": on})
 
+    def can_pause(self) -> bool:
+        """Whether this service knows of pausing (`pause`)."""
+        return "paused" in self._ask("GET", "/mesh/settings", dict[str, object])
+
     def route(self, model: str) -> RouteReply:
         """Ask which backend would answer a request for `model` now, and why not the others."""
         return self._ask("GET", f"/mesh/route?model={quote(model, safe='')}", RouteReply)

@@ -88,7 +88,7 @@ def menu(view: SnapshotView | None, state: TrayState) -> tuple[Item, ...]:
         _item("copy-key", "Copy API key", Action("copy-key") if state.url else None),
         _item("copy-environment", "Copy as environment", Action("copy-environment") if state.url else None),
         _separator(3),
-        _pause(known),
+        *([_pause(known)] if state.can_pause else []),
         *_switches(state),
         _item("log", "Show log", Action("log")),
         _about(state),

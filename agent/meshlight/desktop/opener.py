@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import webbrowser
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def open_file(path: Path) -> bool:
         return True
     opener = "open" if sys.platform == "darwin" else "xdg-open"
     try:
-        subprocess.Popen(  # noqa: S603 - a fixed program, no shell
+        process = subprocess.Popen(  # noqa: S603 - a fixed program, no shell
             [opener, str(path)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -27,6 +28,8 @@ def open_file(path: Path) -> bool:
         )
     except OSError:
         return False
+    # Some openers stay for as long as the viewer is open; whoever has ended must be taken leave of.
+    threading.Thread(target=process.wait, name="viewer", daemon=True).start()
     return True
 
 

@@ -58,7 +58,14 @@ class Refreshed(Struct, frozen=True):
     error: str = ""
 
 
-News = Ready | Rung | Action | Standing | Seen | Progress | Lost | Refreshed
+class Learned(Struct, frozen=True):
+    """What the service of this instance can do besides the usual."""
+
+    instance: str
+    can_pause: bool
+
+
+News = Ready | Rung | Action | Standing | Seen | Progress | Lost | Learned | Refreshed
 
 
 class Desk(Struct, frozen=True, kw_only=True):
@@ -103,7 +110,9 @@ class Tray:
         self._face = make_face(self._inbox.put)
         self._supervisor = supervisor(self._inbox.put)
         self._state = TrayState(
-            starts_at_login=None if autostart is None else autostart.is_on, notifies=self._kept.notifications
+            can_pause=False,
+            starts_at_login=None if autostart is None else autostart.is_on,
+            notifies=self._kept.notifications,
         )
         self._view: SnapshotView | None = None
         self._instance = ""
@@ -160,18 +169,20 @@ class Tray:
 
     def _take(self, news: News) -> None:
         """Change the state by one piece of news."""
+        if isinstance(news, Seen | Lost | Learned) and news.instance != self._instance:
+            return  # of a service that is gone
         match news:
             case Standing():
                 self._stand(news)
-            case Seen(instance, view):
-                if instance == self._instance:
-                    self._view = view
+            case Seen(_, view):
+                self._view = view
             case Progress(done, total):
                 if self._state.refresh is not None and not self._state.refresh.is_over:
                     self._set(refresh=Refresh(done=done, total=total))
-            case Lost(instance):
-                if instance == self._instance:
-                    self._supervisor.look()
+            case Lost():
+                self._supervisor.look()
+            case Learned(_, can_pause):
+                self._set(can_pause=can_pause)
             case Refreshed(error):
                 self._set(refresh=Refresh(is_over=True, error=error))
                 self._shown_until = self._desk.clock() + SHOWN_S
@@ -198,11 +209,20 @@ class Tray:
             return
         if standing.instance != self._instance:
             self._view = None
+            _aside(lambda: self._learn(standing.instance))
         self._instance = standing.instance
         follow(self._desk.runtime_file, standing.instance, self._inbox.put)
         if self._wanted is not None:
             self._window.open(self._wanted)
             self._wanted = None
+
+    def _learn(self, instance: str) -> None:
+        """Ask the service what its menu may offer."""
+        try:
+            with LocalService.connect(self._desk.runtime_file) as service:
+                self._inbox.put(Learned(instance, service.can_pause()))
+        except MeshlightError:
+            return  # it has gone already, and the next one is asked again
 
     def _act(self, action: Action) -> None:
         """Do what a click asks for; whatever may take time happens in a thread of its own."""

@@ -30,6 +30,8 @@ class TrayState(Struct, frozen=True, kw_only=True):
     """A port that is free, where the service's own is taken by another program."""
     owns_service: bool = True
     """Whether Quit ends the service too; not when the tray found it running."""
+    can_pause: bool = True
+    """Whether the service that runs knows of pausing."""
     refresh: Refresh | None = None
     starts_at_login: bool | None = None
     """None where starting at login can't be switched."""

@@ -26,6 +26,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How this node calls itself; empty means the host's name."""
     require_key: bool = True
     """Whether `/v1` wants the local key; False opens it to every program on this machine."""
+    paused: bool = False
+    """Whether requests are turned away; the backends are watched all the same."""
     routing: Routing = field(default_factory=Routing)
     discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
     backends: tuple[Backend, ...] = ()

@@ -15,6 +15,7 @@ MeshlightError
 │   ├── CheckFailed            422  a backend was tried before saving, and did not answer as it should
 │   └── TooMany                429  there are as many of them as there may be
 ├── RouteError                 no backend could answer
+│   ├── Paused                 503  the user turned routing off for now
 │   ├── LoopFound              508  the request went round in a circle between nodes
 │   ├── EveryRouteDown         503  each route was tried or is known to be down
 │   ├── FirstByteTooLate       504  a backend took the request and sent nothing in time
@@ -174,6 +175,13 @@ class FirstByteTooLate(RouteError):
 
     code = "first_byte_too_late"
     status = 504
+
+
+class Paused(RouteError):
+    """The user turned routing off for now."""
+
+    code = "paused"
+    status = 503
 
 
 class LoopFound(RouteError):

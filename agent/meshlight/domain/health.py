@@ -140,10 +140,10 @@ def probe_delay_s(health: Health, ring: Ring, now: float) -> float:
     """Seconds until the next probe is due (before the prober's jitter)."""
     if health.reason.code == "rate-limited":
         return max(health.held_until - now, CHANGING_S)
-    if health.reason.code in {"unauthorized", "forbidden"}:
-        return UNAUTHORIZED_PERIOD_S
     if health.is_changing or health.state == "warming":
         return CHANGING_S
+    if health.reason.code in {"unauthorized", "forbidden"}:
+        return UNAUTHORIZED_PERIOD_S
     if ring == "cloud":
         return CLOUD_PERIOD_S
     if health.state == "unhealthy" and ring == "company":

@@ -76,6 +76,7 @@ class RouterView(Struct, frozen=True, kw_only=True):
     name: str
     version: str
     status: str
+    """`running`, or `paused` while the user has requests turned away."""
     uptime_s: float
     requests: Requests
 
@@ -162,6 +163,8 @@ def snapshot_view(
 ) -> SnapshotView:
     """Show the whole mesh at the monotonic instant `now`."""
     colour, why = light(snapshot.nodes)
+    if router.status == "paused":
+        colour, why = "grey", "Routing is paused."
     return SnapshotView(
         seq=seq,
         router=router,

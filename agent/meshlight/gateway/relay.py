@@ -11,7 +11,7 @@ from collections.abc import Callable
 from meshlight.backends.upstream import Headers
 from meshlight.domain.backend import Backend
 from meshlight.domain.budget import EXTRA_ATTEMPTS, RetryBudget
-from meshlight.domain.errors import LoopFound
+from meshlight.domain.errors import LoopFound, Paused
 from meshlight.domain.health import Broke, Served
 from meshlight.domain.reason import Reason
 from meshlight.domain.routing import Ranking, Verdict, rank
@@ -38,6 +38,9 @@ _STAYS = frozenset({"failing-requests", "rate-limited"})
 _ANSWERS = frozenset({"failing-requests", "loading"})
 """Reasons of a backend that is down and yet answers: better than none, once those that are up have failed."""
 
+PAUSED_RETRY_S = 30.0
+"""When a client may ask again while the user keeps routing paused."""
+
 
 class Relay:
     """Carries requests to backends and answers back."""
@@ -50,6 +53,7 @@ class Relay:
         traffic: Traffic,
         clock: Callable[[], float],
         node_id: str,
+        is_paused: Callable[[], bool] = lambda: False,
     ) -> None:
         self._registry = registry
         self._links = links
@@ -57,6 +61,7 @@ class Relay:
         self._traffic = traffic
         self._clock = clock
         self._node_id = node_id
+        self._is_paused = is_paused
         self._budget = RetryBudget()
         self._turn = 0
         self._waiting: dict[str, set[Interrupt]] = {}
@@ -68,11 +73,7 @@ class Relay:
 
         Raises NoSuchModel, NotFound or a RouteError when nothing was sent to the client yet and nothing will be.
         """
-        if self._node_id in inbound.visited or len(inbound.visited) > HOPS:
-            raise LoopFound(
-                f"The request came round in a circle: {' → '.join(inbound.visited)}.",
-                "Two nodes list each other as a backend: remove one of the two entries.",
-            )
+        self._admit(inbound)
         self._traffic.start()
         self._budget.note_request(self._clock())
         outcome: Outcome = "failed"
@@ -87,6 +88,17 @@ class Relay:
         finally:
             leave.discard(interrupt.left)
             self._traffic.end(outcome)
+
+    def _admit(self, inbound: Inbound) -> None:
+        if self._is_paused():
+            raise Paused(
+                "Routing is paused.", "Resume it in the tray's menu, or remove `paused` in the config.", 30.0
+            )
+        if self._node_id in inbound.visited or len(inbound.visited) > HOPS:
+            raise LoopFound(
+                f"The request came round in a circle: {' → '.join(inbound.visited)}.",
+                "Two nodes list each other as a backend: remove one of the two entries.",
+            )
 
     def suspect(self, backend: Backend) -> None:
         """Have a backend probed soon."""
@@ -106,9 +118,13 @@ class Relay:
         while verdict is not None:
             result = await self._try(verdict, inbound, sink, interrupt, len(misses) + 1)
             if not isinstance(result, Miss):
+                for miss in misses:
+                    if result == "ok" and _may_be_the_requests_fault(miss):
+                        self._learn(miss)  # another backend could do it: so it was not the request
                 return result
             misses.append(result)
-            self._learn(result)
+            if not _may_be_the_requests_fault(result):
+                self._learn(result)
             verdict = self._next(inbound, misses, verdict)
         refusal = final_refusal(misses)
         if refusal is None:
@@ -215,6 +231,15 @@ class Relay:
         if self.is_lost(self._registry.node(backend_id).backend):
             for interrupt in tuple(self._waiting.get(backend_id, ())):
                 interrupt.fire("fell")
+
+
+def _may_be_the_requests_fault(miss: Miss) -> bool:
+    """Whether a backend answered 500: engines say so too when they can't take what the client asked for.
+
+    llama-server does it for a picture sent to a model without eyes. It is held against the backend only when
+    another one then answers the same request.
+    """
+    return miss.refusal is not None and miss.refusal.status == 500
 
 
 def _extra(headers: Headers, backend_id: str, attempts: int) -> list[tuple[bytes, bytes]]:

@@ -22,6 +22,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     routing: Routing
     discovery: DiscoverySettings
     require_key: bool
+    paused: bool
+    """Whether requests are turned away."""
     config_file: str
     notices: tuple[str, ...]
 
@@ -48,6 +50,7 @@ class SettingsPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     routing: RoutingPatch | UnsetType = UNSET
     discovery: DiscoveryPatch | UnsetType = UNSET
     require_key: bool | UnsetType = UNSET
+    paused: bool | UnsetType = UNSET
 
     def on(self, old: Config) -> Config:
         """Return the configuration with these changes; BadAddress for a URL that is none."""
@@ -116,6 +119,7 @@ def _shown(keeper: SettingsKeeper) -> Settings:
         routing=config.routing,
         discovery=config.discovery,
         require_key=config.require_key,
+        paused=config.paused,
         config_file=keeper.config_file,
         notices=keeper.notices(),
     )

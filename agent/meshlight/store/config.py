@@ -130,14 +130,16 @@ class ConfigFile:
             new = wanted(old)
             text = changes.set_routing(text, old.routing, new.routing)
             text = changes.set_discovery(text, old.discovery, new.discovery)
-            for key in ("port", "name", "require_key"):
+            for key in ("port", "name", "require_key", "paused"):
                 value = getattr(new, key)
                 text = text if getattr(old, key) == value else set_value(text, (key,), value)
             return text
 
         return self._edit(rewrite, wanted)
 
-    def set_value(self, key: Literal["port", "name", "require_key"], value: int | str | bool) -> Config:
+    def set_value(
+        self, key: Literal["port", "name", "require_key", "paused"], value: int | str | bool
+    ) -> Config:
         """Change one setting that stands at the top of the file; raises BadRequest for a wrong value."""
         return self._edit(
             lambda text, old: text if getattr(old, key) == value else set_value(text, (key,), value),

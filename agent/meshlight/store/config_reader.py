@@ -46,6 +46,7 @@ class ConfigEntries(Struct, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=1, le=65_535)] = DEFAULT_PORT
     name: str = ""
     require_key: bool = True
+    paused: bool = False
     routing: Routing = field(default_factory=Routing)
     discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
     backends: tuple[BackendEntry, ...] = ()
@@ -119,6 +120,7 @@ class _Reader:
             port=entries.port,
             name=entries.name,
             require_key=entries.require_key,
+            paused=entries.paused,
             routing=entries.routing,
             discovery=entries.discovery,
             backends=self._backends(entries.backends),

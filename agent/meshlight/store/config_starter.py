@@ -7,6 +7,7 @@ STARTER = """\
 
 # port = 6374              # where the service listens, on this machine only
 # name = ""                # how this node calls itself; empty: the name of this computer
+# paused = false           # true turns requests away until it is false again
 # require_key = true       # false opens /v1 to every program on this machine
 
 # [discovery]
