@@ -1,4 +1,4 @@
-/** Speaking to the service: same origin, JSON, the session cookie; a refusal becomes an ApiError with cause and fix. */
+/** Speaks to the service; a refusal becomes an ApiError with cause and fix. */
 
 export class ApiError extends Error {
   /** @param {number} status @param {string} cause @param {string} hint @param {string} code */
@@ -10,16 +10,10 @@ export class ApiError extends Error {
   }
 }
 
-/** Called when the service says that this page has no session. @type {{locked:()=>void}} */
+/** What to do without a session. @type {{locked:()=>void}} */
 export const onLocked = { locked: () => {} };
 
-/**
- * @param {string} method
- * @param {string} path
- * @param {any} [body]
- * @returns {Promise<any>} the decoded answer
- * @throws {ApiError}
- */
+/** @param {string} method @param {string} path @param {any} [body] @returns {Promise<any>} the decoded answer @throws {ApiError} */
 export async function call(method, path, body) {
   let reply;
   try {

@@ -1,7 +1,6 @@
-/** What the page shows at the moment: the mesh, what is chosen, sought and filtered, and every part that draws it. */
+/** What the page shows: the mesh, what is chosen, sought and filtered, and every part that draws it. */
 import { call } from "./api.js";
 import { $ } from "./dom.js";
-import { addBackend } from "./dialog.js";
 import { dress } from "./dress.js";
 import { drawFilters, filtering, onlyUnhealthy, pack, unpack } from "./filters.js";
 import { drawHeader } from "./header.js";
@@ -51,7 +50,7 @@ export class App {
     /** When each health was told: ages count on from there. @type {WeakMap<object, number>} */
     this.told = new WeakMap();
     this.begun = Date.now();
-    /** Who is there, with what: only when this changes is anything laid out anew. */
+    /** Who is there, with what: a change lays out anew. */
     this.shape = { of: "", text: "" };
     this.serving = "";
     this.glowTimer = this.soon = 0;
@@ -85,7 +84,7 @@ export class App {
     }
     if (name === "traffic") this.traffic(data.routes);
     this.note(now);
-    // More of the same traffic changes counters alone: twice a second is often enough for them.
+    // More of the same traffic changes only counters: twice a second is enough.
     if (name !== "traffic" || data.routes.some((/** @type {RouteTraffic} */ r) => !this.glow.has(`m:${r.backend}\n${r.model}`))) this.update();
     else this.soon ||= window.setTimeout(() => this.update(), 500);
     document.body.dataset.seq = String(this.mesh.seq);
@@ -108,7 +107,7 @@ export class App {
     if (end !== null) this.glowTimer = window.setTimeout(() => this.update(), end - now + 20);
   }
 
-  /** Work out what is to be seen and hand it to every part. */
+  /** Hand what is to be seen to every part. */
   update() {
     const { mesh, stage } = this;
     clearTimeout(this.soon);
@@ -135,8 +134,7 @@ export class App {
       lit: lit(this.selected, this.shown, this.servers), waysOf: (key) => lit(key, this.shown, this.servers), hot,
       hub: { name: clean(r.name), status: r.status, uptime: ago(this.uptime()), requests: r.requests },
     });
-    showEmpty(this.shown.size ? "ready" : past ? "past" : filtering(this.filters) && mesh.backends.size ? "filtered" : "none",
-      { add: addBackend, refresh: () => void this.refresh(), clear: () => this.filter(noFilters()), live: () => this.travel(null) });
+    showEmpty(this, this.shown.size ? "ready" : past ? "past" : filtering(this.filters) && mesh.backends.size ? "filtered" : "none");
     drawHeader(this);
     this.panel.update();
     this.table.update();
@@ -148,11 +146,7 @@ export class App {
     if (this.tooltip.key) this.tooltip.show(this.tooltip.key);
   }
 
-  /**
-   * Choose a node, or nothing.
-   * @param {string|null} key
-   * @param {boolean} [travel] bring it into view and near enough to read
-   */
+  /** Choose a node, or nothing. @param {string|null} key @param {boolean} [travel] bring it into view and near enough to read */
   select(key, travel = false) {
     const before = this.selected;
     if (key === before) return key ? this.panel.show(key, true) : undefined;
@@ -166,7 +160,7 @@ export class App {
     this.update();
     if (key) {
       this.stage.cards.goTo(key, false);
-      // After the next frame, when the layout for the narrower stage stands.
+      // Once the narrower stage is laid out.
       requestAnimationFrame(() => requestAnimationFrame(() => this.stage.reveal(key, travel)));
     } else if (before) {
       this.stage.auto ||= this.autoBefore;
@@ -177,7 +171,7 @@ export class App {
     }
   }
 
-  /** Take the stage's present size; a narrower stage beside the panel is laid out anew where every name stays readable. */
+  /** Take the stage's size; beside the panel it is laid out anew if every name stays readable. */
   measure() {
     const el = $("stage");
     this.stage.resize(el.clientWidth, el.clientHeight, this.stage.suits(el.clientWidth, el.clientHeight) || !this.panel.open);
@@ -203,7 +197,7 @@ export class App {
     this.update();
   }
 
-  /** Show a past step of the history, or with null the present. @param {number|null} step */
+  /** Show a past step; null is now. @param {number|null} step */
   travel(step) {
     this.past = step;
     document.body.classList.toggle("past", step !== null);
@@ -219,7 +213,7 @@ export class App {
     this.update();
   }
 
-  /** Ask for a check of every backend; the progress comes back as events. */
+  /** Check every backend; progress comes as events. */
   async refresh() {
     try {
       await call("POST", "/mesh/refresh");

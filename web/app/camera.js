@@ -2,18 +2,14 @@
 
 export const K_MAX = 3;
 
-/**
- * Show the whole world, centred.
- * @param {{w:number, h:number, fit:number}} world
- * @param {{w:number, h:number}} view
- */
+/** Show the whole world, centred. @param {{w:number, h:number, fit:number}} world @param {{w:number, h:number}} view */
 export function fit(world, view) {
   const k = Math.min(view.w / world.w, view.h / world.h, 1);
   return { k, x: (view.w - world.w * k) / 2, y: (view.h - world.h * k) / 2 };
 }
 
 /**
- * Zoom so that the point under the pointer stays where it is.
+ * Zoom; the point under the pointer stays.
  * @param {Camera} camera
  * @param {number} factor
  * @param {number} px
@@ -26,12 +22,7 @@ export function zoom(camera, factor, px, py, least) {
   return { k, x: px - (px - camera.x) * f, y: py - (py - camera.y) * f };
 }
 
-/**
- * Keep at least a part of the world in view.
- * @param {Camera} camera
- * @param {{w:number, h:number}} world
- * @param {{w:number, h:number}} view
- */
+/** Keep at least a part of the world in view. @param {Camera} camera @param {{w:number, h:number}} world @param {{w:number, h:number}} view */
 export function tether({ k, x, y }, world, view) {
   const keep = 120;
   return {
@@ -41,20 +32,14 @@ export function tether({ k, x, y }, world, view) {
   };
 }
 
-/**
- * Show a part of the world as large as it goes, at most at scale `most`.
- * @param {Rect} rect
- * @param {{w:number, h:number}} view
- * @param {number} most
- * @param {number} [margin]
- */
+/** Show a part of the world, at most at scale `most`. @param {Rect} rect @param {{w:number, h:number}} view @param {number} most @param {number} [margin] */
 export function frame(rect, view, most, margin = 28) {
   const k = Math.min((view.w - 2 * margin) / rect.w, (view.h - 2 * margin) / rect.h, most);
   return { k, x: view.w / 2 - (rect.x + rect.w / 2) * k, y: view.h / 2 - (rect.y + rect.h / 2) * k };
 }
 
 /**
- * Move as little as needed to bring a part of the world into view; where it is too large, its left top wins.
+ * Move as little as needed to show a part of the world; of one too large, the left top.
  * @param {Camera} camera
  * @param {Rect} rect
  * @param {{w:number, h:number}} view

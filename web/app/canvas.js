@@ -1,12 +1,9 @@
-/** Canvases that are sharp on every screen, and the one shape that many of them draw. */
+/** Sharp canvases, and the shapes that many of them draw. */
 
-/** Device pixels a CSS pixel, as far as the eye can tell. */
+/** Device pixels a CSS pixel. */
 export const dpr = () => Math.min(2, window.devicePixelRatio || 1);
 
-/**
- * A pen that draws in CSS pixels on a wiped canvas of this size.
- * @param {HTMLCanvasElement} canvas @param {number} w @param {number} h
- */
+/** A pen that draws in CSS pixels on a wiped canvas of this size. @param {HTMLCanvasElement} canvas @param {number} w @param {number} h */
 export function penOf(canvas, w, h) {
   const ratio = dpr();
   canvas.width = Math.round(w * ratio);

@@ -1,7 +1,4 @@
-/**
- * The cards: real buttons, for what is in view and large enough to read. Elements are kept and only touched when what
- * they say has changed. There are never more than BUDGET elements here, whatever the size of the mesh.
- */
+/** The cards: real buttons for what is in view and large enough to read, touched only when what they say changes. */
 import { h } from "./dom.js";
 import { inView, strength } from "./edges.js";
 import { kindLabel } from "./kinds.js";
@@ -13,12 +10,7 @@ import { brief, clean, many, ms } from "./text.js";
 export const BUDGET = 590;
 const CHIPS_MOST = 400;
 
-/**
- * How much is told at a scale: `near` names everything, `mid` names the backends, `far` shows colours only.
- * @param {Layout} layout
- * @param {number} k
- * @returns {"near"|"mid"|"far"}
- */
+/** `near` names everything, `mid` the backends, `far` shows colours only. @param {Layout} layout @param {number} k @returns {"near"|"mid"|"far"} */
 export function levelOf(layout, k) {
   const [box] = layout.boxes;
   if (!box || k * 11.5 >= (layout.style === "wide" ? 7.5 : 8.4)) return "near";
@@ -61,7 +53,7 @@ export class Cards {
     for (const key of [this.stop, ...(document.activeElement instanceof HTMLElement ? [document.activeElement.dataset.key ?? ""] : [])]) {
       if (layout.byKey.has(key)) keys.add(key);
     }
-    // Those out of view stay reachable for assistive technology, as one bare element each.
+    // Those out of view stay in the accessibility tree, as one bare element each.
     for (const box of layout.boxes) {
       if (cost >= BUDGET) break;
       if (!keys.has(box.key)) cost += 1;
@@ -82,7 +74,7 @@ export class Cards {
     this.last = null;
     const size = 1 / Math.max(k, 0.01);
     const r = hub.requests;
-    // Accessible names begin with what is to be read on the card, so that it can be called by voice.
+    // Accessible names begin with the visible text, for control by voice.
     const user = many([...scene.shown.values()].filter((s) => s.look !== "disabled").length, "connection");
     this.put("u", scene, selected, k.toFixed(3), `You ${user}, user, entry point`, (el) => setCard(el, "card hub user", icon("user"), b("You"), small(user)));
     const says = [hub.status, hub.uptime, `${brief(r.total)} requests`, `${brief(r.in_flight)} in flight`, `${brief(r.successful)} ok`, `${brief(r.failed)} failed`];
@@ -174,7 +166,7 @@ export class Cards {
     this.last = el;
   }
 
-  /** Make a card the stop of the tab order; false when it does not exist yet. @param {string} key @param {boolean} focus */
+  /** Make a card the tab stop; false while it does not exist. @param {string} key @param {boolean} focus */
   goTo(key, focus) {
     this.stop = key;
     const card = this.made.get(key);
@@ -192,6 +184,6 @@ const small = (/** @type {string} */ text) => h("small", { text });
 /** @param {HTMLElement} el @param {string} classes @param {...(Node|string)} children */
 function setCard(el, classes, ...children) {
   el.className = classes;
-  // Spaces between the pieces: without them the words of a card run together for those who hear it.
+  // Without spaces the words run together for those who hear them.
   el.replaceChildren(...children.flatMap((child, i) => (i ? [" ", child] : [child])));
 }

@@ -1,7 +1,6 @@
 /**
- * The colours that canvases draw with. They live in code: a canvas can't wait for a stylesheet (WebKit may run a
- * module before it is applied). The five looks lie at least 12 apart in OKLab (0–100) for deuteranopes and protanopes;
- * tests/web/colours.test.js measures it. styles/tokens.css repeats them for cards and badges; a test compares both.
+ * The colours of the canvases, at least 12 apart in OKLab for deuteranopes and protanopes (tests/web/colours.test.js).
+ * A canvas can't wait for styles/tokens.css, which repeats them.
  */
 
 /** @type {Record<"dark"|"light"|"contrast"|"forced", Palette>} */
@@ -18,7 +17,7 @@ export const PALETTES = {
     looks: { healthy: "#3ae3c0", warming: "#ffd94a", unhealthy: "#e64022", unknown: "#d2ae44", disabled: "#66778d" },
     page: "#000000", lane: "#000000", laneLine: "#8a97ab", line: "#8a97ab", ink: "#ffffff", muted: "#d5dce8", accent: "#9dbbff", tile: 0.75,
   },
-  // Windows' own colours: shape, dash and word tell the looks apart here.
+  // The system's colours: shape, dash and word tell the looks apart.
   forced: {
     looks: { healthy: "CanvasText", warming: "CanvasText", unhealthy: "CanvasText", unknown: "CanvasText", disabled: "GrayText" },
     page: "Canvas", lane: "Canvas", laneLine: "GrayText", line: "GrayText", ink: "CanvasText", muted: "CanvasText", accent: "Highlight", tile: 0.6,

@@ -1,4 +1,4 @@
-/** Adding, editing and removing a backend. The service connects before it saves; when that fails, cause and fix are shown. */
+/** Adding, editing and removing a backend. The service connects before it saves. */
 import { ApiError, backendPath, call } from "./api.js";
 import { $, h } from "./dom.js";
 import { COMMON, KINDS } from "./kinds.js";

@@ -1,4 +1,4 @@
-/** Small words for building elements. Text is always set as text: no name can become markup. */
+/** Builds elements; text is always set as text. */
 
 /**
  * @template {keyof HTMLElementTagNameMap} T
@@ -23,18 +23,13 @@ export function h(tag, props = {}, ...children) {
 /** @param {string} id @returns {any} the element of index.html with this id */
 export const $ = (id) => document.getElementById(id);
 
-/** Change a text only when it differs, so that nothing is spoken or selected anew. @param {HTMLElement} el @param {string} text */
+/** Set a text if it differs, so that nothing is spoken or selected anew. @param {HTMLElement} el @param {string} text */
 export const say = (el, text) => void (el.textContent !== text && (el.textContent = text));
 
 /** An icon of styles/icons.css. @param {string} name */
 export const icon = (name) => h("i", { class: `icon i-${name}`, "aria-hidden": "true" });
 
-/**
- * @param {string} iconName
- * @param {string} label what it does, for those who don't see the icon
- * @param {()=>void} press
- * @param {Record<string, any>} [props]
- */
+/** @param {string} iconName @param {string} label what it does, for those who don't see the icon @param {()=>void} press @param {Record<string, any>} [props] */
 export const iconButton = (iconName, label, press, props = {}) =>
   h("button", { type: "button", class: "tool", "aria-label": label, title: label, onclick: press, ...props }, icon(iconName));
 
@@ -42,19 +37,15 @@ export const iconButton = (iconName, label, press, props = {}) =>
 export const badge = (look, words) =>
   h("span", { class: "badge", "data-look": look }, h("span", { class: "glyph", "aria-hidden": "true", text: words.glyph }), words.word);
 
-/** Copy a text and say so on the button for a moment. @param {string} text @param {HTMLElement} button */
-export async function copy(text, button) {
+/** Copy a text and say so on the button. The old way, since windows that are no browser close the new one. @param {string} text @param {HTMLElement} button */
+export function copy(text, button) {
+  const area = h("textarea", { class: "offscreen", value: text });
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+  button.focus();
   const label = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    // Clipboards are closed to plain-http pages of other hosts and to some windows: the old way still works there.
-    const area = h("textarea", { class: "offscreen", value: text });
-    document.body.append(area);
-    area.select();
-    document.execCommand("copy");
-    area.remove();
-  }
   button.textContent = "Copied";
   setTimeout(() => (button.textContent = label), 1500);
 }

@@ -1,10 +1,10 @@
-/** Puts theme, view and legend on the page, as the settings and the system want them. */
+/** Puts theme, view and legend on the page. */
 import { $ } from "./dom.js";
 import { writeHash } from "./hash.js";
 import { drawLegend } from "./legend.js";
 import { paletteName } from "./settings.js";
 
-/** What the system may change while the page is open. */
+/** What the system may wish anew. */
 export const WISHES = ["(prefers-color-scheme: light)", "(prefers-contrast: more)", "(forced-colors: active)", "(prefers-reduced-motion: reduce)"];
 
 /** @param {App} app */

@@ -1,4 +1,4 @@
-/** The lower canvas: lanes, edges, latency labels, and whatever is too small or too much for a card of its own. */
+/** The lower canvas: lanes, edges, labels, and what is too small or too many for cards. */
 import { along, diamond } from "./canvas.js";
 import { branch, hubPath, points, trunk } from "./paths.js";
 import { FONT } from "./measure.js";
@@ -6,7 +6,7 @@ import { LOOKS } from "./states.js";
 import { ms } from "./text.js";
 import { drawFar, drawTiles } from "./tiles.js";
 
-/** How much of a node's colour is left when something else is chosen or searched. */
+/** What is left of a node's colour when another is chosen. */
 export const DIM = 0.14;
 
 /** @param {Scene} scene @param {string} key */
@@ -54,7 +54,7 @@ function trace(pen, { curve: c, line }, straight = false) {
 }
 
 /**
- * One edge: dashed by look, with a wide translucent stroke below when it glows.
+ * One edge, dashed by look, with a wide faint stroke below when it glows.
  * @param {Pen} pen @param {Scene} scene @param {()=>void} shape
  * @param {{look:Look, alpha:number, width:number, glow:boolean}} style
  */
@@ -120,10 +120,7 @@ function drawTrunks(pen, scene) {
   }
 }
 
-/**
- * In the stacked style the quiet edges of one row share a neutral line.
- * @param {Pen} pen @param {Scene} scene @param {(box:Box)=>Path} path
- */
+/** The quiet edges of a stacked row share one neutral line. @param {Pen} pen @param {Scene} scene @param {(box:Box)=>Path} path */
 function drawBuses(pen, scene, path) {
   const rows = new Map();
   for (const box of scene.layout.boxes) rows.set(box.rail, box);
@@ -139,7 +136,7 @@ function drawBuses(pen, scene, path) {
   pen.globalAlpha = 1;
 }
 
-/** The end of an edge at its card: an arrow, a cross, a diamond, a ring or a bar. @param {Pen} pen @param {Scene} scene @param {Box} box @param {Look} look @param {number} alpha */
+/** The end of an edge: an arrow, a cross, a diamond, a ring or a bar. @param {Pen} pen @param {Scene} scene @param {Box} box @param {Look} look @param {number} alpha */
 function drawEnd(pen, { palette, camera: { k } }, box, look, alpha) {
   const s = Math.max(1, 0.7 / k);
   const [x, y] = [box.x - 6.5 * s, box.y + box.h / 2];
@@ -187,7 +184,7 @@ function drawBranches(pen, scene, box) {
   }
 }
 
-/** Latency beside the card's end of the edge; the cause where there is no latency. @param {Pen} pen @param {Scene} scene @param {Box} box */
+/** The latency, or the cause why there is none. @param {Pen} pen @param {Scene} scene @param {Box} box */
 function drawLabel(pen, scene, box) {
   const { camera: { k, x, y }, palette } = scene;
   const shown = scene.shown.get(box.id);
@@ -212,7 +209,7 @@ function drawLabel(pen, scene, box) {
   pen.globalAlpha = 1;
 }
 
-/** Where nothing may move, chevrons on a busy edge say which way it flows. @param {Pen} pen @param {Scene} scene @param {Path} path @param {Look} look */
+/** Chevrons say where a busy edge flows, when nothing may move. @param {Pen} pen @param {Scene} scene @param {Path} path @param {Look} look */
 function drawChevrons(pen, { palette, camera: { k } }, path, look) {
   const p = points(path, 12);
   const s = Math.max(1, 0.8 / k) * 4.5;

@@ -1,7 +1,4 @@
-/**
- * The live line to the service: opens the event stream, notices gaps, silence and sleep, and mends itself.
- * Time, fetching and EventSource come from outside, so that tests need neither a network nor to wait.
- */
+/** The live line: notices gaps, silence and sleep, and mends itself. Clock and network come from outside, for the tests. */
 
 export const STALE_MS = 12_000;
 const QUIET_MS = 8_000;
@@ -27,7 +24,6 @@ export class Feed {
     this.said = "live";
   }
 
-  /** Begin, or go on after `pause`. */
   start() {
     if (this.running) return;
     this.running = true;
@@ -81,13 +77,13 @@ export class Feed {
     this.listener.event(name, data);
   }
 
-  /** Fetch a whole snapshot after a gap or in silence; events that come meanwhile are in it, or make the next gap. */
+  /** Fetch a snapshot after a gap or in silence. */
   async ask() {
     if (this.asking) return;
     this.asking = true;
     try {
       const snapshot = await this.world.snapshot();
-      // Older news than the stream brought meanwhile is none; newer news says that the stream is dead.
+      // Newer news than the stream brought says that the stream is dead.
       if (snapshot.seq < this.seq) return;
       if (snapshot.seq > this.seq && this.silent() > QUIET_MS) this.connect();
       this.hear();
@@ -100,7 +96,7 @@ export class Feed {
     }
   }
 
-  /** The stream broke: the browser retries a plain break itself; a refusal (401, 5xx) is ours to look into. */
+  /** The browser mends a plain break itself; a refusal (401, 5xx) is ours to look into. */
   failed() {
     if (this.source?.readyState !== 2) return;
     this.again();
@@ -128,7 +124,7 @@ export class Feed {
       const slept = now - this.checked > CHECK_MS * 5;
       this.checked = now;
       const silent = this.silent();
-      // A mesh in which nothing happens sends nothing: whether it is that, the service is asked.
+      // A mesh in which nothing happens sends nothing: ask whether it is that.
       if (silent > QUIET_MS) void this.ask();
       if (silent > STALE_MS) this.say(this.source?.readyState === 1 ? "stale" : "lost");
       if (slept || (silent > STALE_MS + 5000 && this.source && Math.round(silent / CHECK_MS) % 12 === 6)) this.connect();

@@ -1,4 +1,4 @@
-/** The filter menu: which rings, kinds and states are shown. Unticking hides; “only unhealthy” is one press in the header. */
+/** The filter menu: which rings, kinds and states are shown. */
 import { $, h } from "./dom.js";
 import { kindLabel } from "./kinds.js";
 import { noFilters } from "./picture.js";
@@ -7,7 +7,7 @@ import { LOOKS, LOOK_ORDER, RINGS, RING_ORDER, lookOf } from "./states.js";
 /** The filters that leave only the unhealthy. @returns {Filters} */
 export const onlyUnhealthy = () => ({ rings: [], kinds: [], looks: LOOK_ORDER.filter((look) => look !== "unhealthy") });
 
-/** As text for the address: ring names, kinds and states that are left out; null for none. @param {Filters} filters */
+/** What is left out, as text for the address. @param {Filters} filters */
 export const pack = ({ rings, kinds, looks }) => (filtering({ rings, kinds, looks }) ? [rings, kinds, looks].map((l) => l.join(".")).join("~") : null);
 
 /** @param {string} [text] @returns {Filters} */

@@ -1,4 +1,4 @@
-/** The state of the page in the URL's hash, so that a view can be bookmarked and sent: `#sel=b:studio&q=qwen`. */
+/** The page's state in the URL's hash, to bookmark and send: `#sel=b:studio&q=qwen`. */
 
 /** @returns {Record<string, string>} */
 export function readHash() {
@@ -9,10 +9,7 @@ export function readHash() {
   }
 }
 
-/**
- * Change some of it; null takes a name out. The browser's history gets no new entry.
- * @param {Record<string, string|null>} changes
- */
+/** Change some of it; null takes a name out. @param {Record<string, string|null>} changes */
 export function writeHash(changes) {
   const params = new URLSearchParams(location.hash.slice(1));
   for (const [name, value] of Object.entries(changes)) {

@@ -1,7 +1,4 @@
-/**
- * What was: for each backend one look and one latency every 5 s over the last hour, and its last state changes.
- * Rings of fixed size, so that a page left open for a week weighs what it weighed after its first hour.
- */
+/** What was: look and latency of each backend every 5 s over the last hour, in rings, and its last changes of state. */
 import { LOOK_ORDER } from "./states.js";
 
 export const STEP_MS = 5000;
@@ -25,11 +22,7 @@ export class History {
     this.seeded = false;
   }
 
-  /**
-   * Note the present of every backend; steps that were slept through stay empty.
-   * @param {Iterable<{id:string, look:Look, latency:number|null}>} present
-   * @param {number} now
-   */
+  /** Note the present; steps slept through stay empty. @param {Iterable<{id:string, look:Look, latency:number|null}>} present @param {number} now */
   note(present, now) {
     const step = Math.floor(now / STEP_MS);
     for (let s = Math.max(this.step, step - STEPS) + 1; s <= step; s += 1) {
@@ -61,11 +54,7 @@ export class History {
     this.changes.set(incident.backend, list.slice(0, CHANGES));
   }
 
-  /**
-   * One backend at a past step; null when it was not there, or nobody looked.
-   * @param {string} id
-   * @param {number} step
-   */
+  /** One backend at a step; null if unknown. @param {string} id @param {number} step */
   at(id, step) {
     const track = this.tracks.get(id);
     const code = track && step > this.step - STEPS && step <= this.step ? track.looks[step % STEPS] : 0;
@@ -74,7 +63,7 @@ export class History {
     return { look: LOOK_ORDER[code - 1], latency: Number.isNaN(latency) ? null : latency };
   }
 
-  /** How many backends were in each look at a step, in LOOK_ORDER. @param {number} step */
+  /** How many were in each look at a step, by LOOK_ORDER. @param {number} step */
   census(step) {
     const counts = [0, 0, 0, 0, 0];
     if (step <= this.step - STEPS || step > this.step) return counts;
@@ -85,23 +74,14 @@ export class History {
     return counts;
   }
 
-  /**
-   * Latencies of the last `steps` steps, oldest first; NaN where nothing is known.
-   * @param {string} id
-   * @param {number} steps
-   */
+  /** The last latencies, oldest first; NaN for unknown. @param {string} id @param {number} steps */
   latencies(id, steps) {
     const out = [];
     for (let s = this.step - steps + 1; s <= this.step; s += 1) out.push(this.at(id, s)?.latency ?? NaN);
     return out;
   }
 
-  /**
-   * Take over what the service remembers where nothing was seen: `{"backends": {id: {"states": […], "latency_ms": […]}},
-   * "incidents": [{"backend","from","to","reason","text","ago_s"}]}`, a step every 5 s, newest last.
-   * @param {any} told
-   * @param {number} now
-   */
+  /** Fill what was not seen with what `/mesh/history` told. @param {any} told @param {number} now */
   seed(told, now) {
     for (const [id, { states, latency_ms }] of Object.entries(told.backends)) {
       const track = this.track(id);

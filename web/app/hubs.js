@@ -1,4 +1,4 @@
-/** Router and user stay legible at every scale: they shrink and grow less than the world around them. */
+/** Router and user shrink and grow less than the world, to stay legible. */
 
 /** @param {Layout} layout @param {number} k */
 export function hubsAt(layout, k) {

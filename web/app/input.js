@@ -1,4 +1,4 @@
-/** Pointer and wheel on the stage: drag pans, wheel and pinch zoom at the pointer, a double click asks for a lane. */
+/** Drag pans, wheel and pinch zoom at the pointer, a double click asks for a lane. */
 
 /**
  */
@@ -66,7 +66,7 @@ export function listen(stage, moves) {
   stage.addEventListener("pointerup", up);
   stage.addEventListener("pointercancel", up);
 
-  // A drag that began on a card is no click on it; a click beside all cards lets the choice go.
+  // A drag from a card is no click on it; a click beside all cards lets the choice go.
   stage.addEventListener("click", (e) => {
     if (dragged) {
       e.stopPropagation();

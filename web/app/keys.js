@@ -1,4 +1,4 @@
-/** The keyboard: one letter for each thing, arrows to walk the mesh, Esc to let go. */
+/** The keyboard: letters to act, arrows to walk, Esc to let go. */
 import { $ } from "./dom.js";
 import { addBackend } from "./dialog.js";
 import { closeFilters } from "./header.js";
@@ -28,7 +28,7 @@ export function joinKeys(app) {
     if (!to) return;
     stage.reveal(to, true);
     stage.draw();
-    // A card out of view only exists after the next frame.
+    // A card out of view exists after the next frame.
     if (!stage.cards.goTo(to, true)) requestAnimationFrame(() => stage.cards.goTo(to, true));
   });
   /** @type {Record<string, ()=>void>} */

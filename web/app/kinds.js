@@ -1,7 +1,4 @@
-/**
- * The kinds of backend: their names, and the fields the dialog asks for. A later kind is one more line here
- * (and one icon in styles/icons.css); the dialog, the filters and the panel read this table.
- */
+/** The kinds of backend and the fields that the dialog asks for. A later kind is a line here and an icon in styles/icons.css. */
 
 /** @type {(placeholder:string)=>Field} */
 const address = (placeholder) => ({ name: "url", label: "Address", type: "url", required: true, placeholder });

@@ -1,10 +1,7 @@
 /**
- * Where everything stands: a pure function of who is there and how large the window is. State, latency and traffic
- * play no part, so a tick moves nothing.
- *
- * Two styles. `wide`: one backend a line, its models to its right (few backends; scale 1, every name readable).
- * `stacked`: models below their backend, many such cells a row (many backends; the picture is larger than the window).
- * Edges run in gutters that no card enters: a line under each row of models, and above each row of cells.
+ * Where everything stands: a pure function of who is there and how large the window is, so a tick moves nothing.
+ * `wide`: one backend a line, its models to its right, every name readable. `stacked`: models below their backend,
+ * many such cells a row. Edges run in gutters that no card enters: below each row of models, above each row of cells.
  */
 import { chips, finish, pack, spanOf } from "./packing.js";
 import { CARD_PAD_EMS, CHIP_GAP, CHIP_PAD, EDGE, SIZES, ems, namePx } from "./sizes.js";
@@ -13,9 +10,9 @@ import { RING_ORDER } from "./states.js";
 
 const UNIT_MIN = 112;
 const UNIT_MAX = 164;
-/** The widest model card where names are set one after the other: as long as they are, or shortened. */
+/** The widest model card where names follow each other: in full, or shortened. */
 const [FLOW_MAX, FLOW_MIN] = [280, 186];
-/** Below this scale a line-by-line picture gives way to cells. */
+/** Below this scale lines give way to cells. */
 const WIDE_MIN = 0.8;
 
 /** @param {Placed[]} placed @param {{w:number, h:number}} view the free room on screen */
@@ -25,11 +22,7 @@ export function layOut(placed, view) {
   return wide(groups, view) ?? stacked(groups, view);
 }
 
-/**
- * @param {Group[]} groups
- * @param {{w:number, h:number}} view
- * @returns {Layout|null} null when it would be too small to read
- */
+/** @param {Group[]} groups @param {{w:number, h:number}} view @returns {Layout|null} null when it would be too small to read */
 function wide(groups, view) {
   const count = groups.reduce((n, g) => n + g.members.length, 0);
   if (count * 34 > view.h * 1.15) return null;
@@ -45,7 +38,7 @@ function wide(groups, view) {
     if (room < UNIT_MIN) continue;
     for (let cols = 1; cols <= 8; cols += 1) {
       const unit = Math.min(UNIT_MAX, (room + CHIP_GAP) / cols - CHIP_GAP);
-      // Where columns grow too narrow, the tight sizes set names one after the other, each as wide as it is.
+      // Where columns grow too narrow, names follow each other, each as wide as it is.
       const flow = unit < UNIT_MIN;
       if (flow && !s.dense) break;
       for (const most of flow ? [FLOW_MAX, FLOW_MIN] : [Infinity]) {
@@ -61,7 +54,7 @@ function wide(groups, view) {
   return best && view.h / best.h >= WIDE_MIN ? placeWide(groups, view, best) : null;
 }
 
-/** How wide a card must be for the longest name of a backend. @param {Group[]} groups @param {Sizes} s */
+/** The card's width for the longest name. @param {Group[]} groups @param {Sizes} s */
 function widestName(groups, s) {
   const px = namePx(s.card.h);
   return Math.max(...groups.flatMap((g) => g.members.map((m) => (ems(m.name) + CARD_PAD_EMS) * px)));

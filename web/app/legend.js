@@ -1,4 +1,4 @@
-/** The legend: how each look is drawn, in the very strokes of the map. */
+/** The legend, in the strokes of the map. */
 import { along, diamond, penOf } from "./canvas.js";
 import { $, h, iconButton } from "./dom.js";
 import { PALETTES } from "./colours.js";

@@ -1,4 +1,4 @@
-/** The polite voice: tells changes of state to screen readers, at most once in 3 s, the rest summed up. */
+/** Tells changes of state to screen readers, at most once in 3 s. */
 import { $ } from "./dom.js";
 
 const PAUSE_MS = 3000;

@@ -1,4 +1,4 @@
-/** The page's life: it wakes, asks for the first picture, holds the live line, and rests while nobody looks. */
+/** The page's life: it wakes, holds the live line, and rests while nobody looks. */
 import { call, onLocked } from "./api.js";
 import { App } from "./app.js";
 import { $ } from "./dom.js";
@@ -20,12 +20,11 @@ const feed = new Feed({
 const rest = () => (feed.pause(), app.rest());
 const wake = () => (feed.start(), void remember());
 
-/** The first picture, then the live line and what the service remembers. */
 async function begin() {
   try {
     app.event("snapshot", await call("GET", "/mesh/snapshot"));
   } catch {
-    // Locked: the form is there. Unreachable: the feed goes on trying and says so.
+    // Locked: the form is there. Unreachable: the feed goes on trying.
   }
   const { sel } = readHash();
   if (sel && (sel.length === 1 || app.shown.has(backendOf(sel)))) app.select(sel, true);
@@ -34,7 +33,7 @@ async function begin() {
   await remember();
 }
 
-/** Fill the time before this page was opened with what the service remembers. */
+/** Fill what was not seen with what the service remembers. */
 async function remember() {
   const past = await call("GET", "/mesh/history").catch(() => null);
   if (!past) return;
@@ -52,7 +51,7 @@ dress(app);
 new ResizeObserver(() => app.measure()).observe($("stage"));
 for (const wish of WISHES) matchMedia(wish).addEventListener("change", () => (dress(app), app.update()));
 document.addEventListener("visibilitychange", () => (document.hidden ? rest() : wake()));
-// A window that can't tell when it is hidden (WebView2) is told from outside.
+// WebView2 can't tell when it is hidden: its window does.
 window.addEventListener("meshlight-rest", rest);
 window.addEventListener("meshlight-wake", wake);
 window.addEventListener("online", () => feed.connect());

@@ -1,4 +1,4 @@
-/** How wide a text really is, with the page's font; names are shortened by this and the answers are kept. */
+/** How wide a text is in the page's font, and names shortened by it. */
 import { middle } from "./text.js";
 
 export const FONT = 'Inter, system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", Ubuntu, Cantarell, sans-serif';
@@ -16,12 +16,7 @@ export function widthOf(text, font) {
   return pen.measureText(text).width;
 }
 
-/**
- * A name shortened in its middle to the room it has.
- * @param {string} name
- * @param {number} room pixels
- * @param {string} font
- */
+/** A name, shortened in its middle if it must be. @param {string} name @param {number} room pixels @param {string} font */
 export function fitted(name, room, font) {
   const key = `${Math.round(room)} ${font} ${name}`;
   let out = known.get(key);

@@ -1,4 +1,4 @@
-/** The small map in the corner, when not everything is in view: where the window is, and a press to go elsewhere. */
+/** The small map in the corner, when not everything is in view. */
 import { $ } from "./dom.js";
 import { penOf } from "./canvas.js";
 

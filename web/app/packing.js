@@ -1,22 +1,12 @@
-/** What both styles of layout share: packing names into columns, placing model cards, and the two hubs. */
+/** What both styles of layout share. */
 import { CHIP_GAP, CHIP_PAD, ems } from "./sizes.js";
 import { routeKey } from "./store.js";
 
-/**
- * How many columns a name takes.
- * @param {string} model
- * @param {number} unit the width of one column
- * @param {number} font
- */
+/** How many columns a name takes. @param {string} model @param {number} unit the width of one column @param {number} font */
 export const spanOf = (model, unit, font) =>
   Math.min(3, Math.max(1, Math.ceil((ems(model) * font + CHIP_PAD + CHIP_GAP) / (unit + CHIP_GAP))));
 
-/**
- * Put names into columns; a long name takes two or three of them.
- * @param {string[]} models
- * @param {number} cols
- * @param {(model:string)=>number} span
- */
+/** @param {string[]} models @param {number} cols @param {(model:string)=>number} span */
 export function pack(models, cols, span) {
   let col = 0;
   let row = 0;
@@ -32,14 +22,7 @@ export function pack(models, cols, span) {
   return { models: out, rows: models.length ? row + 1 : 0, cols: widest };
 }
 
-/**
- * @param {string} id
- * @param {Packing} p
- * @param {number} unit
- * @param {Sizes} s
- * @param {number} x
- * @param {number} y
- */
+/** @param {string} id @param {Packing} p @param {number} unit @param {Sizes} s @param {number} x @param {number} y */
 export function chips(id, p, unit, s, x, y) {
   return p.models.map(({ model, col, row, span }) => {
     const top = y + row * s.chip.pitch;

@@ -1,4 +1,4 @@
-/** The panel of a backend: health with reason and fix, numbers, the last ten minutes, the last changes, and its switches. */
+/** The panel of a backend: health with reason and fix, numbers, the last minutes and changes, switches. */
 import { backendPath, call } from "./api.js";
 import { badge, copy, h } from "./dom.js";
 import { editBackend, removeBackend } from "./dialog.js";

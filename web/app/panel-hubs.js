@@ -1,4 +1,4 @@
-/** The panels of the two hubs: the user with everything downstream, the router with its numbers. */
+/** The panels of user and router. */
 import { copy, h } from "./dom.js";
 import { facts } from "./panel.js";
 import { paths } from "./picture.js";

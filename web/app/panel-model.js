@@ -1,4 +1,4 @@
-/** The panel of a model: where it lives, why a request for it goes where it goes, and a request ready to copy. */
+/** The panel of a model: where it lives, who answers and why, a request to copy. */
 import { call } from "./api.js";
 import { badge, copy, h } from "./dom.js";
 import { linkTo } from "./panel-hubs.js";
@@ -70,7 +70,7 @@ export function modelSheet(app, key) {
   };
 }
 
-/** A request that works as it is, in a terminal of this machine. @param {string} model */
+/** Works as it is, in a terminal of this machine. @param {string} model */
 const request = (model) => `curl ${location.origin}/v1/chat/completions \\
   -H "Authorization: Bearer $(meshlight key)" \\
   -H "Content-Type: application/json" \\

@@ -1,7 +1,4 @@
-/**
- * The details panel on the right: one builder per node type. A builder makes the elements once and hands back
- * `update`, so that what changes every 5 s never takes away focus, scroll or selection of text.
- */
+/** The details panel. A builder makes its elements once; its `update` never takes away focus, scroll or selection. */
 import { $, h, iconButton, say } from "./dom.js";
 import { backendSheet } from "./panel-backend.js";
 import { modelSheet } from "./panel-model.js";
@@ -65,7 +62,7 @@ export class Panel {
   }
 }
 
-/** A list of facts whose values can be set by name; an empty value hides its line. @param {string[]} names */
+/** A list of facts; an empty value hides its line. @param {string[]} names */
 export function facts(names) {
   const el = h("dl", { class: "facts" });
   /** @type {Map<string, HTMLElement>} */
@@ -87,7 +84,7 @@ export function facts(names) {
   };
 }
 
-/** A press that works on the service: the button waits, and `says` tells how it went. @param {HTMLButtonElement} button @param {HTMLElement} says @param {()=>Promise<string>} work */
+/** The button waits while the service works; `says` tells how it went. @param {HTMLButtonElement} button @param {HTMLElement} says @param {()=>Promise<string>} work */
 export async function busy(button, says, work) {
   button.disabled = true;
   says.className = "says";

@@ -1,8 +1,6 @@
 /**
- * Requests on their way: one particle for each real request, a smaller one for its answer, a diamond for a failure.
- * The loop runs only while something flies, at most 30 frames a second; a governor thins frames out when drawing is dear.
- *
- * `way`: x, y, length so far; three numbers a point
+ * One particle for each real request, a smaller one for its answer, a diamond for a failure. The loop runs while
+ * something flies, at most 30 frames a second. A `way` is x, y, length so far for each point.
  */
 
 import { diamond, penOf } from "./canvas.js";
@@ -26,8 +24,6 @@ export class Particles {
     this.frames = 0;
     /** @type {Record<string, HTMLCanvasElement>} */
     this.stamps = {};
-    /** @type {number[]} */
-    this.dirty = [];
   }
 
   /** @param {Palette} palette */
@@ -38,17 +34,14 @@ export class Particles {
     };
   }
 
-  /**
-   * @param {Float32Array} way
-   * @param {{back:boolean, failed:boolean, delay:number, life:number, now:number}} flight milliseconds
-   */
+  /** @param {Float32Array} way @param {{back:boolean, failed:boolean, delay:number, life:number, now:number}} flight milliseconds */
   fly(way, { back, failed, delay, life, now }) {
     if (this.flying.length >= MOST) this.flying.shift();
     this.flying.push({ way, born: now + delay, life, back, failed });
     if (!this.frame) this.frame = requestAnimationFrame((t) => this.tick(t));
   }
 
-  /** Land everything at once: the picture was laid out anew, or shows the past. */
+  /** Land everything at once. */
   clear() {
     this.flying = [];
     cancelAnimationFrame(this.frame);
@@ -74,11 +67,7 @@ export class Particles {
   }
 
   wipe() {
-    const pen = this.canvas.getContext("2d");
-    if (!pen) return;
-    if (this.dirty.length > 240) pen.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    else for (let i = 0; i < this.dirty.length; i += 2) pen.clearRect(this.dirty[i], this.dirty[i + 1], 2 * REACH, 2 * REACH);
-    this.dirty.length = 0;
+    this.canvas.getContext("2d")?.clearRect(0, 0, this.canvas.width, this.canvas.height);
   }
 
   /** @param {number} now */
@@ -100,14 +89,13 @@ export class Particles {
       const py = Math.round(at[1] * k + y - REACH);
       if (px < -40 || py < -40 || px > this.canvas.width || py > this.canvas.height) continue;
       pen.drawImage(p.failed ? this.stamps.failed : p.back ? this.stamps.back : this.stamps.there, px, py, 2 * REACH, 2 * REACH);
-      this.dirty.push(px, py);
     }
     this.flying.length = alive;
     if (!alive) this.wipe();
   }
 }
 
-/** Points with the length so far, from several paths joined end to end. @param {number[]} points x y x y … */
+/** @param {number[]} points x y x y … */
 export function way(points) {
   const out = new Float32Array((points.length / 2) * 3);
   let length = 0;
@@ -118,12 +106,7 @@ export function way(points) {
   return out;
 }
 
-/**
- * Where a particle is after a part (0…1) of its way.
- * @param {Float32Array} way_
- * @param {number} part
- * @returns {[number, number]}
- */
+/** Where it is after a part (0…1) of its way. @param {Float32Array} way_ @param {number} part @returns {[number, number]} */
 export function spot(way_, part) {
   const last = way_.length - 3;
   const want = way_[last + 2] * part;

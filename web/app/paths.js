@@ -1,4 +1,4 @@
-/** The way of each edge: one cubic curve, then straight pieces in the gutters. Drawn by edges.js, walked by particles.js. */
+/** The way of each edge: a cubic curve, then straight pieces in the gutters. */
 
 import { CHIP_GAP } from "./sizes.js";
 
@@ -12,17 +12,12 @@ function curve(x0, y0, x1, y1, bend = 0.5) {
 export const hubPath = (user, router) =>
   ({ curve: curve(user.x + user.w, user.y + user.h / 2, router.x, router.y + router.h / 2), line: [] });
 
-/**
- * From the router to a backend's card.
- * @param {Rect} router
- * @param {Box} box
- * @param {number} laneX where the lane begins
- */
+/** From the router to a backend's card. @param {Rect} router @param {Box} box @param {number} laneX where the lane begins */
 export function trunk(router, box, laneX) {
   const x0 = router.x + router.w;
   const y0 = router.y + router.h / 2;
   if (box.rail === null) {
-    // It turns early and comes in level, so that the latency beside the card stands clear of its neighbours' edges.
+    // It comes in level, so that the latency stands clear of other edges.
     const [dx, y1] = [box.x - x0, box.y + box.h / 2];
     return { curve: [x0, y0, x0 + dx * 0.42, y0, x0 + dx * 0.16, y1, box.x, y1], line: [] };
   }
@@ -30,11 +25,7 @@ export function trunk(router, box, laneX) {
   return { curve: curve(x0, y0, laneX, box.rail, 0.55), line: [drop, box.rail, drop, box.y] };
 }
 
-/**
- * From a backend's card to one of its models: straight to the first of a row, along the row's rail to the others, up
- * beside each into its left side.
- * @param {Box} box @param {Chip} chip
- */
+/** From a backend to a model: straight to the first of a row, along the rail and up to the others. @param {Box} box @param {Chip} chip */
 export function branch(box, chip) {
   const isFirst = chip.x === box.chips[0].x;
   const middle = chip.y + chip.h / 2;
@@ -46,12 +37,7 @@ export function branch(box, chip) {
   return { curve: [x, y, x, y, x, to, x, to], line };
 }
 
-/**
- * A path as points, evenly enough spaced to walk along.
- * @param {Path} path
- * @param {number} [steps] points on the curve
- * @returns {number[]}
- */
+/** A path as points to walk along. @param {Path} path @param {number} [steps] points on the curve @returns {number[]} */
 export function points({ curve: c, line }, steps = 20) {
   const out = [];
   for (let i = 0; i <= steps; i += 1) {

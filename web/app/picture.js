@@ -1,7 +1,4 @@
-/**
- * What is to be seen: the live state, the ghosts, a past moment and the filters together; and what a choice or a
- * search lights up in it. Pure.
- */
+/** What is to be seen of live state, ghosts, past and filters, and what a choice or search lights up in it. Pure. */
 import { kindLabel } from "./kinds.js";
 import { lookOf, RINGS } from "./states.js";
 import { routeKey } from "./store.js";
@@ -34,7 +31,7 @@ export function shown(all, filters, past) {
 }
 
 /**
- * The keys that one choice lights up; null means everything (router and user are joined to all).
+ * The keys that a choice lights up; null means all.
  * @param {string|null} key
  * @param {Map<string, Shown>} backends
  * @param {Map<string, string[]>} servers model id → backends of the picture
@@ -54,15 +51,10 @@ export function lit(key, backends, servers) {
 
 /** @param {string} key */
 export const modelOf = (key) => key.slice(key.indexOf("\n") + 1);
-/** The backend that a backend's or model's key names. @param {string} key */
+/** @param {string} key */
 export const backendOf = (key) => (key.startsWith("m:") ? key.slice(2, key.indexOf("\n")) : key.slice(2));
 
-/**
- * How many ways lead through a node, User → … → Model.
- * @param {string} key
- * @param {Map<string, Shown>} backends
- * @param {Map<string, string[]>} servers
- */
+/** How many ways lead through a node. @param {string} key @param {Map<string, Shown>} backends @param {Map<string, string[]>} servers */
 export function paths(key, backends, servers) {
   if (key.startsWith("b:")) return backends.get(key.slice(2))?.models.length ?? 0;
   if (key.startsWith("m:")) return servers.get(modelOf(key))?.length ?? 0;
@@ -72,7 +64,7 @@ export function paths(key, backends, servers) {
 }
 
 /**
- * Which nodes a search finds: by name, kind, address, ring, state or model id; every word must be there.
+ * Which nodes hold every word: in name, kind, address, ring, state or model id.
  * @param {string} query
  * @param {Shown[]} list
  * @param {(id:string)=>string} urlOf

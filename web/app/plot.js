@@ -1,14 +1,10 @@
-/** The small latency plot: ten minutes, gaps where nothing was known, the scale said in words. */
+/** The latency plot, with gaps where nothing was known. */
 import { PALETTES } from "./colours.js";
 import { along, penOf } from "./canvas.js";
 import { FONT } from "./measure.js";
 import { ms } from "./text.js";
 
-/**
- * @param {HTMLCanvasElement} canvas
- * @param {number[]} values milliseconds, oldest first; NaN for unknown
- * @param {Theme} theme
- */
+/** @param {HTMLCanvasElement} canvas @param {number[]} values milliseconds, oldest first; NaN for unknown @param {Theme} theme */
 export function plot(canvas, values, theme) {
   const palette = PALETTES[theme];
   const [w, h] = [canvas.parentElement?.clientWidth ? canvas.parentElement.clientWidth - 36 : 280, 84];

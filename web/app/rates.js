@@ -1,4 +1,4 @@
-/** What flows on each route: requests a second over the last 5 s, and which edges glow. */
+/** Requests a second on each route, and which edges glow. */
 
 const WINDOW_MS = 5000;
 const GLOW_MS = 1400;
@@ -21,25 +21,21 @@ export class Rates {
     this.seen.set(key, list);
   }
 
-  /** Requests a second on a route. @param {string} key @param {number} now */
+  /** @param {string} key @param {number} now */
   rate(key, now) {
     let sum = 0;
     for (const { at, started } of this.seen.get(key) ?? []) if (at >= now - WINDOW_MS) sum += started;
     return sum / (WINDOW_MS / 1000);
   }
 
-  /** Requests a second on all routes whose keys begin so. @param {string} prefix @param {number} now */
+  /** All routes whose keys begin so. @param {string} prefix @param {number} now */
   under(prefix, now) {
     let sum = 0;
     for (const key of this.seen.keys()) if (key.startsWith(prefix)) sum += this.rate(key, now);
     return sum;
   }
 
-  /**
-   * The routes that glow now: something is in flight, or just was. Forgets what is over.
-   * @param {Map<string, number>} busy
-   * @param {number} now
-   */
+  /** Where something is in flight, or just was. Forgets what is over. @param {Map<string, number>} busy @param {number} now */
   glowing(busy, now) {
     const keys = new Set([...busy].flatMap(([key, n]) => (n > 0 ? key : [])));
     for (const [key, at] of this.last) {

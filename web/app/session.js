@@ -1,4 +1,4 @@
-/** The page for those who come without a session: it asks for the key, and names the easier way. */
+/** The page without a session: it asks for the key, and names the easier way. */
 import { ApiError, call } from "./api.js";
 import { $, h } from "./dom.js";
 

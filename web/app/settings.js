@@ -1,4 +1,4 @@
-/** What is remembered between visits: in localStorage, or in the URL's hash where there is none (private windows). */
+/** What is remembered: in localStorage, or in the URL's hash where there is none (private windows). */
 import { readHash, writeHash } from "./hash.js";
 
 const NAME = "meshlight";
@@ -11,7 +11,7 @@ export function recall() {
   try {
     kept = JSON.parse(localStorage.getItem(NAME) ?? "{}");
   } catch {
-    // No storage here, or not ours: the defaults do.
+    // No storage here: the defaults do.
   }
   const theme = hash.theme ?? kept.theme;
   return {
@@ -26,15 +26,11 @@ export function remember(settings) {
   try {
     localStorage.setItem(NAME, JSON.stringify(settings));
   } catch {
-    writeHash({ theme: settings.theme === "system" ? null : settings.theme, legend: settings.legend ? null : "off" });
+    // No storage here: it lasts as long as the page.
   }
 }
 
-/**
- * The palette that a setting means on this system.
- * @param {Settings["theme"]} theme
- * @returns {"dark"|"light"|"contrast"|"forced"}
- */
+/** @param {Settings["theme"]} theme @returns {"dark"|"light"|"contrast"|"forced"} */
 export function paletteName(theme) {
   const is = (/** @type {string} */ query) => matchMedia(query).matches;
   if (is("(forced-colors: active)")) return "forced";

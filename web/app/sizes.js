@@ -1,7 +1,4 @@
-/**
- * The sizes that layouts are made of, in world pixels: roomy to tight. Text is never set below 10 px.
- * Widths of names are estimated by letter classes, so that a layout is the same in every browser and in tests.
- */
+/** The sizes of layouts in world pixels, roomy to tight; widths of names by letters, the same in every browser. */
 
 /** @type {Sizes[]} */
 export const SIZES = [
@@ -19,28 +16,27 @@ export const SIZES = [
   },
   {
     card: { w: 150, h: 31 }, chip: { h: 15, pitch: 17, font: 10.5 }, head: 17, gap: 2, laneGap: 3, dense: true,
-    user: { w: 72, h: 60 }, router: { w: 116, h: 108 }, step: 10, fan: 72, reach: 18,
+    user: { w: 76, h: 60 }, router: { w: 116, h: 108 }, step: 10, fan: 68, reach: 18,
   },
 ];
 
-/** The margin of the whole picture. */
 export const EDGE = 14;
 
-/** Room between two model cards in a row, and what a card needs beside its text. */
+/** Room between two model cards, and beside a card's text. */
 export const CHIP_GAP = 8;
 export const CHIP_PAD = 24;
 
-/** The size of a name on a backend's card of a height, and the room that stands beside it for icon and mark. @param {number} h */
+/** The size of a name on a card of this height, and the room beside it. @param {number} h */
 export const namePx = (h) => (h > 56 ? 21 : h >= 40 ? 13 : h >= 34 ? 12 : 11);
 export const CARD_PAD_EMS = 5.4;
 
 /** @type {Map<string, number>} */
 const measured = new Map();
 
-/** Widths of letters in a usual sans serif, a little on the safe side. @type {[RegExp, number][]} */
+/** Widths of letters, on the safe side. @type {[RegExp, number][]} */
 const CLASSES = [[/[ijl.,:;'|!]/, 0.29], [/[frt()[\]\-/ ]/, 0.43], [/[mw]/, 0.87], [/[MW@%]/, 0.95], [/[A-Z_]/, 0.7], [/[0-9]/, 0.64]];
 
-/** About how wide a text is set, in units of the font size. @param {string} text */
+/** About how wide a text is, in font sizes. @param {string} text */
 export function ems(text) {
   let sum = measured.get(text);
   if (sum !== undefined) return sum;

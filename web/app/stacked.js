@@ -1,7 +1,4 @@
-/**
- * The style for many backends: cells that hold a card above and its models below. All cells are equally high, each as
- * wide as its models need, so that rows pack without holes; how high is chosen so that the picture is as large as it goes.
- */
+/** Many backends: cells of one height, each as wide as its models need; the height that makes the picture largest. */
 import { chips, finish, pack, spanOf } from "./packing.js";
 import { CHIP_GAP, EDGE, SIZES } from "./sizes.js";
 
@@ -9,7 +6,7 @@ const S = SIZES[2];
 const UNIT = 118;
 const INDENT = 12;
 const ROWS = [2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 18, 22, 28, 36];
-/** On screen: a card that can hold a name, and how wide it should be on average. */
+/** On screen: a card that holds a name. */
 const NAME_H = 12.5;
 const NAME_W = 84;
 
@@ -26,7 +23,7 @@ export function stacked(groups, view) {
     const mean = average(lanes.flat().map((cell) => cell.w));
     for (const named of [true, false]) {
       const found = largest(lanes, rows, named, view);
-      // A picture with readable names may be a good deal smaller and is still the better one.
+      // With readable names, even a smaller picture is better.
       const score = found.fit * (named ? Math.min(1.5, (1.5 * mean * found.fit) / NAME_W) : 0.8);
       if (!best || score > best.score) best = { ...found, score, rows, named };
     }
@@ -46,7 +43,7 @@ function cellOf(member, rows, span) {
   return { member, pack: packed, w: INDENT + Math.max(1, packed.cols) * (UNIT + CHIP_GAP) - CHIP_GAP };
 }
 
-/** The sizes that hold one measure on screen, in world pixels at a fit. @param {number} fit @param {boolean} named @param {{w:number, h:number}} view @returns {Scale} */
+/** In world pixels, what has one size on screen. @param {number} fit @param {boolean} named @param {{w:number, h:number}} view @returns {Scale} */
 function scaleAt(fit, named, view) {
   const hub = 1 / Math.min(1, fit);
   const left = (EDGE + S.user.w + 18 + S.router.w + 50) * hub;
@@ -93,7 +90,7 @@ function wrap(lane, { laneW, gapX }) {
 /** @param {number} rows @param {Scale} scale */
 const rowHeight = (rows, scale) => scale.cardH + 6 + rows * S.chip.pitch + 4;
 
-/** The highest cell of a row, in rows of models. @param {Cell[]} row */
+/** @param {Cell[]} row */
 const tallest = (row) => Math.max(1, ...row.map((cell) => cell.pack.rows));
 
 /** @param {Cell[][][]} lines @param {number} rows @param {Scale} scale */

@@ -1,7 +1,4 @@
-/**
- * The map: holds the layout and the camera, and brings canvases and cards up to date, at most once a frame and only
- * when something changed. It knows nothing of the network; main.js gives it what to show and hears what was chosen.
- */
+/** The map: layout and camera; brings canvases and cards up to date at most once a frame, when something changed. */
 import { Cards, levelOf } from "./cards.js";
 import { dpr, penOf } from "./canvas.js";
 import { fit, frame, reveal, same, tether, zoom } from "./camera.js";
@@ -27,7 +24,7 @@ export class Stage {
     this.hooks = hooks;
     this.view = { w: 0, h: 0 };
     this.camera = { x: 0, y: 0, k: 1 };
-    /** Whether the camera shows the whole picture by itself; the first pan or zoom ends that. */
+    /** Whether the camera shows all by itself; a pan or zoom ends that. */
     this.auto = true;
     this.still = false;
     this.palette = PALETTES.dark;
@@ -63,10 +60,7 @@ export class Stage {
     this.draw();
   }
 
-  /**
-   * Take a new size; `again` lays the picture out for it.
-   * @param {number} w @param {number} h @param {boolean} again
-   */
+  /** Take a new size; `again` lays the picture out for it. @param {number} w @param {number} h @param {boolean} again */
   resize(w, h, again) {
     if (w === this.view.w && h === this.view.h) return;
     this.view = { w, h };
@@ -77,7 +71,7 @@ export class Stage {
     this.draw();
   }
 
-  /** Whether a stage of this size would still show the mesh line by line, every name readable. @param {number} w @param {number} h */
+  /** Whether a stage of this size keeps every name readable. @param {number} w @param {number} h */
   suits(w, h) {
     return this.layout.style === "wide" && layOut([...(this.picture?.backends.values() ?? [])], { w, h }).style === "wide";
   }
@@ -88,7 +82,6 @@ export class Stage {
     this.draw();
   }
 
-  /** Ask for one frame; many asks are one. */
   draw() {
     if (!this.frame && this.view.w) this.frame = requestAnimationFrame(() => this.render());
   }
@@ -116,7 +109,7 @@ export class Stage {
     this.parts.world.style.transform = `translate(${camera.x}px,${camera.y}px) scale(${camera.k})`;
     this.cards.sync(scene, picture.hub, picture.selected);
     this.heads.sync(layout, camera, picture.backends, view);
-    // Counters tick many times a second; the lower canvas is drawn anew only when it would look different.
+    // Drawn anew only when it would look different: counters tick often.
     const drawn = [picture.sig, camera.x, camera.y, camera.k, view.w, view.h, this.laidOut].join();
     const pen = this.parts.edges.getContext("2d");
     if (pen && drawn !== this.drawn) drawEdges(pen, scene);
@@ -130,7 +123,7 @@ export class Stage {
     const zoomed = camera.k !== this.camera.k;
     this.camera = tether(camera, this.layout, this.view);
     this.auto = auto;
-    // In the stacked style the hubs change their size in the world with the scale, and the ways with them.
+    // Stacked hubs change their size in the world with the scale.
     if (zoomed && this.layout.hub !== 1) this.ways.clear();
     this.draw();
   }
@@ -177,14 +170,14 @@ export class Stage {
     return key === "u" ? hubs.user : key === "r" ? hubs.router : this.layout.byKey.get(key) ?? null;
   }
 
-  /** Bring a node into view, and near enough to read when asked. @param {string} key @param {boolean} [close] */
+  /** Bring a node into view, or near enough to read. @param {string} key @param {boolean} [close] */
   reveal(key, close = false) {
     const rect = this.rectOf(key);
     if (!rect) return;
     const box = this.layout.byKey.get(`b:${key.length > 1 ? backendOf(key) : ""}`);
     const whole = box && "cell" in box ? box.cell : rect;
     let near = close && key.length > 1 && levelOf(this.layout, this.camera.k) !== "near" ? frame(whole, this.view, 1.1, 60) : this.camera;
-    // A cell that is only a little too wide is worth stepping back for.
+    // Step back for a cell that is a little too wide.
     const back = Math.max(0.78, (this.view.w - 34) / (whole.w * near.k));
     if (back < 1 && whole.w * near.k * back <= this.view.w - 32) near = zoom(near, back, 0, this.view.h / 2, 0.01);
     const fits = whole.w * near.k < this.view.w - 32 && whole.h * near.k < this.view.h - 32;
@@ -192,11 +185,7 @@ export class Stage {
     if (!same(to, this.camera)) this.glideTo(to, false);
   }
 
-  /**
-   * Where beside a node a sheet of this size hides least: nothing of the node's own way and of the chosen one, if that
-   * can be, and few others.
-   * @param {string} key @param {number} w @param {number} h
-   */
+  /** Where beside a node a sheet of this size hides least, above all of the node's way and the chosen one. @param {string} key @param {number} w @param {number} h */
   freeSpot(key, w, h) {
     const { layout, camera: { k, x, y }, picture, view } = this;
     const onScreen = (/** @type {Rect} */ r) => ({ x: r.x * k + x, y: r.y * k + y, w: r.w * k, h: r.h * k });
@@ -220,11 +209,7 @@ export class Stage {
     return costs.reduce((best, spot) => (spot.cost < best.cost ? spot : best));
   }
 
-  /**
-   * Let the particles of one route fly.
-   * @param {RouteTraffic} route
-   * @param {number} windowMs over which they are spread
-   */
+  /** Let the particles of one route fly. @param {RouteTraffic} route @param {number} windowMs over which they are spread */
   fly(route, windowMs) {
     if (this.still || !this.view.w) return;
     const way_ = this.wayOf(route.backend, route.model);

@@ -1,4 +1,4 @@
-/** What each look is called and how it is told apart without colour: a glyph, a dash, an end shape. */
+/** What each look is called, and its glyph and dash. */
 
 /** @type {Record<Look, {word:string, glyph:string, dash:number[], rank:number}>} */
 export const LOOKS = {
@@ -12,7 +12,7 @@ export const LOOKS = {
 /** @type {Look[]} */
 export const LOOK_ORDER = ["unhealthy", "warming", "unknown", "healthy", "disabled"];
 
-/** The rings in the order a prompt would travel, with the words of the lane heads. */
+/** The rings, from near to far. */
 export const RINGS = /** @type {const} */ ({
   machine: "This machine",
   lan: "LAN peers",

@@ -1,21 +1,9 @@
-/**
- * The live state, as pure functions: a snapshot plus each event gives the next state.
- * A backend may be replaced, never changed in place, so that "same object" means "nothing new to draw".
- */
+/** The live state, as pure functions: a snapshot and each event give the next one; nothing is changed in place. */
 
-/**
- * The key of a route in `busy` and of a model's card under one backend.
- * @param {string} backend
- * @param {string} model
- */
+/** The key of a route in `busy` and of a model's card under one backend. @param {string} backend @param {string} model */
 export const routeKey = (backend, model) => `m:${backend}\n${model}`;
 
-/**
- * Begin anew from a whole snapshot.
- * @param {Snapshot} view
- * @param {Mesh|null} [before] what was shown until now; keeps the refresh progress
- * @returns {Mesh}
- */
+/** Begin anew from a whole snapshot. @param {Snapshot} view @param {Mesh|null} [before] what was shown until now; keeps the refresh progress @returns {Mesh} */
 export function fromSnapshot(view, before = null) {
   return {
     seq: view.seq,
@@ -31,13 +19,7 @@ export function fromSnapshot(view, before = null) {
   };
 }
 
-/**
- * Apply one event. An event that is already in the state (its number is not newer) changes nothing.
- * @param {Mesh} mesh
- * @param {string} name
- * @param {any} event
- * @returns {Mesh}
- */
+/** Apply one event; one that is not newer changes nothing. @param {Mesh} mesh @param {string} name @param {any} event @returns {Mesh} */
 export function apply(mesh, name, event) {
   if (name === "snapshot") return fromSnapshot(event, mesh);
   if (event.seq <= mesh.seq) return mesh;
@@ -77,7 +59,7 @@ function withTraffic(mesh, routes, requests) {
   const busy = new Map(mesh.busy);
   for (const route of routes) {
     const key = routeKey(route.backend, route.model);
-    // Not `started - ok - failed`: some are given up by their clients.
+    // Some are given up: neither ok nor failed.
     const more = route.in_flight - (busy.get(key) ?? Math.max(0, route.in_flight - route.started + route.ok + route.failed));
     busy.set(key, route.in_flight);
     const backend = backends.get(route.backend);
@@ -103,11 +85,7 @@ function counted(work, route, more) {
   };
 }
 
-/**
- * The models of the enabled backends, in order of appearance: the same rule as the service's.
- * @param {Map<string, BackendView>} backends
- * @param {Map<string, ModelView>} before
- */
+/** The models of the enabled backends, by the service's rule. @param {Map<string, BackendView>} backends @param {Map<string, ModelView>} before */
 function indexModels(backends, before) {
   /** @type {Map<string, ModelView>} */
   const models = new Map();
@@ -122,11 +100,7 @@ function indexModels(backends, before) {
   return models;
 }
 
-/**
- * The colour of the whole mesh and its reason in words: the same rule as the service's.
- * @param {Mesh} mesh
- * @returns {Mesh}
- */
+/** The mesh's light and its reason, by the service's rule. @param {Mesh} mesh @returns {Mesh} */
 function lit(mesh) {
   const all = [...mesh.backends.values()];
   const enabled = all.filter((b) => b.enabled);

@@ -1,7 +1,4 @@
-/**
- * The same data as a real table, sortable, for eyes and for screen readers. Only the rows in view exist as elements;
- * aria-rowcount and aria-rowindex tell how many there are.
- */
+/** The same data as a real sortable table. Only the rows in view exist as elements. */
 import { $, h } from "./dom.js";
 import { kindLabel } from "./kinds.js";
 import { LOOKS, RINGS, RING_ORDER } from "./states.js";
@@ -80,7 +77,6 @@ export class Table {
     this.update();
   }
 
-  /** Take the present rows; called after every change while the table is shown. */
   update() {
     const { app } = this;
     if (!app.mesh || $("table").hidden) return;

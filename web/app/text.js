@@ -1,15 +1,15 @@
-/** Words and numbers for people. Names come from strangers: they are only ever set as text, never as markup. */
+/** Words and numbers for people. */
 
-/** Marks that turn the reading direction or hide: shown names go without them, so that no name can rewrite its neighbours. */
+/** Marks that hide or turn the reading direction: no name may rewrite its neighbours. */
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
 
-/** A stranger's name made safe to stand in a line of ours. @param {string} name */
+/** A stranger's name made safe for a line of ours. @param {string} name */
 export const clean = (name) => name.replace(HIDDEN, "").trim() || "(no name)";
 
 const pieces = typeof Intl.Segmenter === "function" ? new Intl.Segmenter(undefined, { granularity: "grapheme" }) : null;
 
 /**
- * Shorten a name in its middle, so that both telling parts stay: the family in front, size and quantisation at the end.
+ * Shorten a name in its middle: family in front and size at the end stay.
  * @param {string} name
  * @param {number} room in the unit of `measure`
  * @param {(text:string)=>number} measure
@@ -33,7 +33,7 @@ export function middle(name, room, measure) {
   return cut(low);
 }
 
-/** Host and port of a URL, as short as it can be said. @param {string} url */
+/** @param {string} url */
 export function host(url) {
   try {
     return new URL(url).host || url;

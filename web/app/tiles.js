@@ -1,16 +1,10 @@
-/** Far away: models as small tiles, backends as bars, and no unhealthy one ever too small to be seen. */
+/** Far away: models as tiles, backends as bars, no unhealthy one too small to be seen. */
 import { diamond } from "./canvas.js";
 import { strength } from "./edges.js";
 
-/** The smallest mark of an unhealthy backend, in screen pixels. */
 const MARK = 5;
 
-/**
- * Draw the models that are no cards at this scale, all of one colour in one go.
- * @param {Pen} pen
- * @param {Scene} scene
- * @param {Box[]} boxes
- */
+/** The models that are no cards, all of one colour in one go. @param {Pen} pen @param {Scene} scene @param {Box[]} boxes */
 export function drawTiles(pen, scene, boxes) {
   /** @type {Map<string, {fill:string, alpha:number, path:Path2D}>} */
   const heaps = new Map();

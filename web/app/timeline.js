@@ -1,4 +1,4 @@
-/** Time travel: a strip of the last hour's health, a slider over it, and pause, step, live. */
+/** Time travel over the last hour: strip, slider, pause, step, live. */
 import { penOf } from "./canvas.js";
 import { $, h, iconButton } from "./dom.js";
 import { STEPS, STEP_MS } from "./history.js";
@@ -61,7 +61,7 @@ export class Timeline {
     pen.fillRect(0, tall - 1, w, 1);
     const columns = Math.min(w, STEPS);
     for (let c = 0; c < columns; c += 1) {
-      // Each column shows the worst of its steps, so that a short outage is not averaged away.
+      // Each column shows the worst of its steps.
       let worst = [0, 0, 0, 0, 0];
       const [a, b] = [Math.floor((c * STEPS) / columns), Math.floor(((c + 1) * STEPS) / columns)];
       for (let i = a; i < Math.max(b, a + 1); i += 1) {

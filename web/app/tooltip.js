@@ -1,4 +1,4 @@
-/** The tooltip: what a card has no room for, after 300 ms of rest or at once on keyboard focus. */
+/** What a card has no room for, after 300 ms of rest or at once on focus. */
 import { $, badge, h } from "./dom.js";
 import { kindLabel } from "./kinds.js";
 import { LOOKS, RINGS } from "./states.js";
@@ -17,7 +17,7 @@ export class Tooltip {
     /** @type {string|null} */
     this.key = null;
     const world = $("world");
-    // After a press things may slide under a pointer that rests: that is no wish for a tooltip.
+    // After a press things slide under a resting pointer: no wish for a tooltip.
     let [px, py] = [-99, -99];
     world.addEventListener("pointermove", (/** @type {PointerEvent} */ e) => {
       if (Math.hypot(e.clientX - px, e.clientY - py) < 6) return;

@@ -1,4 +1,4 @@
-/** Where an arrow key leads: along the topology sideways, among equals up and down. */
+/** Where an arrow key leads: sideways along the topology, up and down among equals. */
 
 /**
  * @param {Layout} layout
