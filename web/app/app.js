@@ -1,18 +1,17 @@
 /** What the page shows: the mesh, what is chosen, sought and filtered, and every part that draws it. */
 import { call } from "./api.js";
-import { $ } from "./dom.js";
+import { $, tell } from "./dom.js";
 import { dress } from "./dress.js";
 import { drawFilters, filtering, onlyUnhealthy, pack, unpack } from "./filters.js";
 import { drawHeader } from "./header.js";
 import { Ghosts } from "./ghosts.js";
-import { readHash, writeHash } from "./hash.js";
 import { History, STEP_MS } from "./history.js";
 import { lookOf } from "./states.js";
 import { Minimap } from "./minimap.js";
 import { Panel } from "./panel.js";
 import { lit, noFilters, search, shown } from "./picture.js";
 import { Rates } from "./rates.js";
-import { paletteName, recall, remember } from "./settings.js";
+import { paletteName, readHash, recall, remember, writeHash } from "./settings.js";
 import { showEmpty } from "./empty.js";
 import { Stage } from "./stage.js";
 import { Table } from "./table.js";
@@ -20,7 +19,6 @@ import { Timeline } from "./timeline.js";
 import { Tooltip } from "./tooltip.js";
 import { ago, clean } from "./text.js";
 import { apply, fromSnapshot } from "./store.js";
-import { tell } from "./live.js";
 
 /** What every part of the page may look at and ask for. */
 export class App {

@@ -2,10 +2,9 @@
 import { h } from "./dom.js";
 import { inView, strength } from "./edges.js";
 import { kindLabel } from "./kinds.js";
-import { fitted } from "./measure.js";
 import { CARD_PAD_EMS, namePx } from "./sizes.js";
 import { LOOKS } from "./states.js";
-import { brief, clean, many, ms } from "./text.js";
+import { brief, clean, fitted, many, ms } from "./text.js";
 
 export const BUDGET = 590;
 const CHIPS_MOST = 400;
@@ -140,7 +139,7 @@ export class Cards {
     const rect = key === "u" ? scene.hubs.user : key === "r" ? scene.hubs.router : /** @type {Rect} */ (scene.layout.byKey.get(key));
     let card = this.made.get(key);
     if (!card) {
-      card = { el: h("button", { type: "button", "data-key": key }), sig: "" };
+      card = { el: h("button", { "data-key": key }), sig: "" };
       this.made.set(key, card);
     }
     const { el } = card;

@@ -79,7 +79,7 @@ function form(old) {
   const explain = (/** @type {unknown} */ error) => {
     const e = error instanceof ApiError ? error : new ApiError(0, String(error), "", "");
     const save = e.status === 422 && e.code === "check_failed"
-      ? h("button", { type: "button", onclick: () => ((anyway = true), void send()) }, "Save anyway") : null;
+      ? h("button", { onclick: () => ((anyway = true), void send()) }, "Save anyway") : null;
     trouble.replaceChildren(h("b", { text: e.message }), e.hint ? h("p", { text: e.hint }) : "", save ?? "");
     trouble.hidden = false;
   };
@@ -88,7 +88,7 @@ function form(old) {
     h("h2", { text: old ? `Edit ${clean(old.name)}` : "Add a backend" }),
     h("p", { class: "quiet", text: "Meshlight connects first and saves only what answers." }),
     labelled("Kind", pick), fields, labelled("Name", name), more, trouble,
-    h("div", { class: "row end" }, h("button", { type: "button", onclick: close }, "Cancel"), submit));
+    h("div", { class: "row end" }, h("button", { onclick: close }, "Cancel"), submit));
   draw();
   open([node], old ? "Edit a backend" : "Add a backend");
   (/** @type {HTMLElement|null} */ (fields.querySelector("input")) ?? name).focus();
@@ -113,7 +113,7 @@ function collect(form_, old) {
 /** @param {BackendView} backend @param {()=>void} removed */
 export function removeBackend(backend, removed) {
   const error = h("p", { class: "error", role: "alert" });
-  const yes = h("button", { type: "button", class: "danger", onclick: async () => {
+  const yes = h("button", { class: "danger", onclick: async () => {
     try {
       await call("DELETE", backendPath(backend.id));
       close();
@@ -122,7 +122,7 @@ export function removeBackend(backend, removed) {
       error.textContent = problem instanceof Error ? problem.message : String(problem);
     }
   } }, "Remove");
-  const no = h("button", { type: "button", onclick: close }, "Keep it");
+  const no = h("button", { onclick: close }, "Keep it");
   open([h("h2", { text: `Remove ${clean(backend.name)}?` }),
     h("p", { text: backend.source === "found"
       ? "It was found by itself; Meshlight will ignore it from now on. The server itself keeps running."

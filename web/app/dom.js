@@ -1,5 +1,4 @@
 /** Builds elements; text is always set as text. */
-
 /**
  * @template {keyof HTMLElementTagNameMap} T
  * @param {T} tag
@@ -9,6 +8,7 @@
  */
 export function h(tag, props = {}, ...children) {
   const el = document.createElement(tag);
+  if (tag === "button") el.setAttribute("type", "button");
   for (const [name, value] of Object.entries(props)) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) el.addEventListener(name.slice(2), value);
@@ -26,12 +26,15 @@ export const $ = (id) => document.getElementById(id);
 /** Set a text if it differs, so that nothing is spoken or selected anew. @param {HTMLElement} el @param {string} text */
 export const say = (el, text) => void (el.textContent !== text && (el.textContent = text));
 
+/** The key of the card that an event happened on. @param {Event} event */
+export const keyOf = ({ target }) => (target instanceof Element ? /** @type {HTMLElement|null} */ (target.closest("[data-key]"))?.dataset.key : undefined) ?? null;
+
 /** An icon of styles/icons.css. @param {string} name */
 export const icon = (name) => h("i", { class: `icon i-${name}`, "aria-hidden": "true" });
 
 /** @param {string} iconName @param {string} label what it does, for those who don't see the icon @param {()=>void} press @param {Record<string, any>} [props] */
 export const iconButton = (iconName, label, press, props = {}) =>
-  h("button", { type: "button", class: "tool", "aria-label": label, title: label, onclick: press, ...props }, icon(iconName));
+  h("button", { class: "tool", "aria-label": label, title: label, onclick: press, ...props }, icon(iconName));
 
 /** A badge: glyph and word in the colour of a look. @param {Look} look @param {{word:string, glyph:string}} words */
 export const badge = (look, words) =>
@@ -48,4 +51,24 @@ export function copy(text, button) {
   const label = button.textContent;
   button.textContent = "Copied";
   setTimeout(() => (button.textContent = label), 1500);
+}
+
+const PAUSE_MS = 3000;
+/** @type {string[]} */
+let waiting = [];
+let timer = 0;
+let last = -PAUSE_MS;
+
+/** @param {string} text */
+export function tell(text) {
+  waiting.push(text);
+  if (timer) return;
+  timer = window.setTimeout(() => {
+    timer = 0;
+    last = performance.now();
+    const said = waiting.slice(-4).join(" ");
+    const more = waiting.length - 4;
+    waiting = [];
+    $("live").textContent = more > 0 ? `${said} And ${more} more changes.` : said;
+  }, Math.max(60, last + PAUSE_MS - performance.now()));
 }

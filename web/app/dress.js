@@ -1,8 +1,7 @@
 /** Puts theme, view and legend on the page. */
 import { $ } from "./dom.js";
-import { writeHash } from "./hash.js";
 import { drawLegend } from "./legend.js";
-import { paletteName } from "./settings.js";
+import { paletteName, writeHash } from "./settings.js";
 
 /** What the system may wish anew. */
 export const WISHES = ["(prefers-color-scheme: light)", "(prefers-contrast: more)", "(forced-colors: active)", "(prefers-reduced-motion: reduce)"];

@@ -1,9 +1,8 @@
 /** The lower canvas: lanes, edges, labels, and what is too small or too many for cards. */
 import { along, diamond } from "./canvas.js";
 import { branch, hubPath, points, trunk } from "./paths.js";
-import { FONT } from "./measure.js";
 import { LOOKS } from "./states.js";
-import { ms } from "./text.js";
+import { FONT, ms } from "./text.js";
 import { drawFar, drawTiles } from "./tiles.js";
 
 /** What is left of a node's colour when another is chosen. */

@@ -15,7 +15,7 @@ export function showEmpty(app, why) {
 
 /** @param {App} app @param {string} why */
 function content(app, why) {
-  const button = (/** @type {string} */ text, /** @type {()=>void} */ press, style = "primary") => h("button", { type: "button", class: style, onclick: press, text });
+  const button = (/** @type {string} */ text, /** @type {()=>void} */ press, style = "primary") => h("button", { class: style, onclick: press, text });
   if (why === "filtered") return [h("h2", { text: "Nothing passes the filters" }), h("p", { text: "Every backend is filtered out at the moment." }), button("Show everything", () => app.filter(noFilters()))];
   if (why === "past") return [h("h2", { text: "Nothing is known of that moment" }), h("p", { text: "No backend was there." }), button("Back to live", () => app.travel(null))];
   if (why === "ready") return [];

@@ -2,7 +2,7 @@
 import { $, iconButton, say } from "./dom.js";
 import { addBackend } from "./dialog.js";
 import { drawFilters, filtering } from "./filters.js";
-import { showHelp } from "./help.js";
+import { showHelp } from "./legend.js";
 import { count, many } from "./text.js";
 
 const THEMES = /** @type {const} */ (["system", "dark", "light", "contrast"]);

@@ -1,8 +1,8 @@
 /** The keyboard: letters to act, arrows to walk, Esc to let go. */
-import { $ } from "./dom.js";
+import { $, keyOf } from "./dom.js";
 import { addBackend } from "./dialog.js";
 import { closeFilters } from "./header.js";
-import { showHelp } from "./help.js";
+import { showHelp } from "./legend.js";
 import { walk } from "./walk.js";
 
 /** @param {App} app */
@@ -11,17 +11,17 @@ export function joinKeys(app) {
   /** @type {string|null} */
   let last = null;
   $("world").addEventListener("click", (/** @type {Event} */ e) => {
-    const card = e.target instanceof Element ? /** @type {HTMLElement|null} */ (e.target.closest("[data-key]")) : null;
-    if (card?.dataset.key) app.select(card.dataset.key);
+    const key = keyOf(e);
+    if (key) app.select(key);
   });
   $("world").addEventListener("focusin", (/** @type {Event} */ e) => {
-    const key = e.target instanceof HTMLElement ? e.target.dataset.key : undefined;
+    const key = keyOf(e);
     if (!key) return;
     if (key.startsWith("b:")) last = key;
     stage.cards.goTo(key, false);
   });
   $("world").addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => {
-    const key = e.target instanceof HTMLElement ? e.target.dataset.key : undefined;
+    const key = keyOf(e);
     if (!key || e.altKey || e.ctrlKey || e.metaKey || !/^(Arrow|Home|End)/.test(e.key)) return;
     e.preventDefault();
     const to = walk(stage.layout, key, /** @type {any} */ (e.key), last);

@@ -4,7 +4,7 @@ import { App } from "./app.js";
 import { $ } from "./dom.js";
 import { WISHES, dress } from "./dress.js";
 import { Feed } from "./feed.js";
-import { readHash } from "./hash.js";
+import { readHash } from "./settings.js";
 import { joinHeader } from "./header.js";
 import { joinKeys } from "./keys.js";
 import { askForKey } from "./session.js";

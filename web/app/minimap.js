@@ -2,8 +2,8 @@
 import { $ } from "./dom.js";
 import { penOf } from "./canvas.js";
 
-const W = 168;
-const H = 104;
+const W = 140;
+const H = 88;
 
 export class Minimap {
   /** @param {Stage} stage */
@@ -23,8 +23,7 @@ export class Minimap {
   }
 
   scale() {
-    const small = this.stage.view.w < 700 ? 0.7 : 1;
-    return Math.min(W / this.stage.layout.w, H / this.stage.layout.h) * small;
+    return Math.min(W / this.stage.layout.w, H / this.stage.layout.h);
   }
 
   update() {

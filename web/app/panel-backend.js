@@ -13,7 +13,7 @@ const PLOT_STEPS = 120;
 /** @param {App} app @param {string} id @returns {Sheet} */
 export function backendSheet(app, id) {
   const backend = () => app.mesh?.backends.get(id);
-  const list = facts(["Type", "Address", "Ring", "Enabled", "Latency", "Models", "In flight", "Requests", "First byte", "Tokens", "Last error", "Found"]);
+  const list = facts();
   const state = h("div", { class: "state" });
   const why = h("div", { class: "why" });
   const canvas = h("canvas", { class: "plot", role: "img", "aria-label": "Latency over the last ten minutes" });
@@ -24,18 +24,18 @@ export function backendSheet(app, id) {
   let modelSig = "";
   let changeSig = "";
 
-  const check = h("button", { type: "button", class: "primary", onclick: () => busy(check, says, async () => {
+  const check = h("button", { class: "primary", onclick: () => busy(check, says, async () => {
     const r = await call("POST", backendPath(id, "check"));
     return r.ok ? `Answers in ${ms(r.latency_ms)}, ${many(r.models?.length ?? r.models ?? 0, "model")}.` : r.health.text === backend()?.health.text ? "Checked just now: no change." : `${r.health.text} ${r.health.fix}`;
   }) }, "Check now");
-  const power = h("button", { type: "button", onclick: () => busy(power, says, async () => {
+  const power = h("button", { onclick: () => busy(power, says, async () => {
     const on = backend()?.enabled;
     await call("POST", backendPath(id, on ? "disable" : "enable"));
     return on ? "Disabled: no request goes there." : "Enabled.";
   }) }, "Disable");
-  const link = h("button", { type: "button", onclick: () => copy(backend()?.url ?? "", link) }, "Copy URL");
-  const edit = h("button", { type: "button", onclick: () => { const b = backend(); if (b) editBackend(b); } }, "Edit …");
-  const remove = h("button", { type: "button", class: "danger", onclick: () => { const b = backend(); if (b) removeBackend(b, () => app.select(null)); } }, "Remove …");
+  const link = h("button", { onclick: () => copy(backend()?.url ?? "", link) }, "Copy URL");
+  const edit = h("button", { onclick: () => { const b = backend(); if (b) editBackend(b); } }, "Edit …");
+  const remove = h("button", { class: "danger", onclick: () => { const b = backend(); if (b) removeBackend(b, () => app.select(null)); } }, "Remove …");
 
   /** @param {BackendView} b */
   const tellModels = (b) => {
@@ -43,7 +43,7 @@ export function backendSheet(app, id) {
     if (sig === modelSig) return;
     modelSig = sig;
     models.replaceChildren(...b.models.slice(0, 80).map((model) =>
-      h("button", { type: "button", class: "link", onclick: () => app.select(`m:${id}\n${model}`, true) }, h("span", { class: "what", text: clean(model) }))),
+      h("button", { class: "link", onclick: () => app.select(`m:${id}\n${model}`, true) }, h("span", { class: "what", text: clean(model) }))),
     ...(b.models.length > 80 ? [h("p", { class: "quiet", text: `and ${count(b.models.length - 80)} more` })] : []));
   };
   const tellChanges = () => {

@@ -7,10 +7,10 @@ import { ago, clean, count, many, ms } from "./text.js";
 
 /** @param {App} app @returns {Sheet} */
 export function userSheet(app) {
-  const list = facts(["Connections", "Models", "In flight", "Requests", "Base URL"]);
+  const list = facts();
   const links = h("div", { class: "links" });
   let sig = "";
-  const copyUrl = h("button", { type: "button", onclick: () => copy(`${location.origin}/v1`, copyUrl) }, "Copy base URL");
+  const copyUrl = h("button", { onclick: () => copy(`${location.origin}/v1`, copyUrl) }, "Copy base URL");
   return {
     title: () => "You", kind: "Entry point",
     body: [
@@ -37,7 +37,7 @@ export function userSheet(app) {
 
 /** A line that leads to a backend's panel. @param {App} app @param {Shown} b @param {string} [more] */
 export function linkTo(app, b, more = "") {
-  return h("button", { type: "button", class: "link", "data-look": b.look, onclick: () => app.select(`b:${b.id}`, true) },
+  return h("button", { class: "link", "data-look": b.look, onclick: () => app.select(`b:${b.id}`, true) },
     h("span", { class: "glyph", "aria-hidden": "true", text: LOOKS[b.look].glyph }),
     h("span", { class: "what", text: b.name }),
     h("span", { class: "quiet", text: more || (b.look === "healthy" ? ms(b.latency) : LOOKS[b.look].word) }));
@@ -45,7 +45,7 @@ export function linkTo(app, b, more = "") {
 
 /** @param {App} app @returns {Sheet} */
 export function routerSheet(app) {
-  const list = facts(["Status", "Uptime", "Requests", "Successful", "Failed", "In flight", "Backends", "Models", "Name", "Version", "Node id"]);
+  const list = facts();
   const reason = h("p", { class: "lead" });
   const notices = h("ul", { class: "notices" });
   return {

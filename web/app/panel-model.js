@@ -11,7 +11,7 @@ import { clean, count, ms } from "./text.js";
 export function modelSheet(app, key) {
   const id = backendOf(key);
   const model = modelOf(key);
-  const list = facts(["Model id", "Belongs to", "Requests", "First byte", "Tokens", "Here now"]);
+  const list = facts();
   const state = h("div", { class: "state" });
   const home = h("div", { class: "links" });
   const others = h("div", { class: "links" });
@@ -19,9 +19,9 @@ export function modelSheet(app, key) {
   const says = h("p", { class: "says", role: "status" });
   let sig = "";
 
-  const copyRequest = h("button", { type: "button", class: "primary", onclick: () => copy(request(model), copyRequest) }, "Copy a ready request");
-  const copyId = h("button", { type: "button", onclick: () => copy(model, copyId) }, "Copy id");
-  const test = h("button", { type: "button", onclick: () => busy(test, says, async () => {
+  const copyRequest = h("button", { class: "primary", onclick: () => copy(request(model), copyRequest) }, "Copy a ready request");
+  const copyId = h("button", { onclick: () => copy(model, copyId) }, "Copy id");
+  const test = h("button", { onclick: () => busy(test, says, async () => {
     const [run] = (await call("POST", "/mesh/test", { model, count: 1 })).runs;
     const name = app.shown.get(run.backend)?.name ?? run.backend;
     return run.ok ? `${name} answered: first token after ${ms(run.first_token_ms)}, ${Math.round(run.tokens_per_s ?? 0)} tokens/s.` : String(run.error);

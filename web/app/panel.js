@@ -62,26 +62,22 @@ export class Panel {
   }
 }
 
-/** A list of facts; an empty value hides its line. @param {string[]} names */
-export function facts(names) {
+/** A list of facts, in the order in which they are first told; an empty value hides its line. */
+export function facts() {
   const el = h("dl", { class: "facts" });
   /** @type {Map<string, HTMLElement>} */
-  const rows = new Map();
-  for (const name of names) {
-    const value = h("dd");
-    const row = h("div", {}, h("dt", { text: name }), value);
-    rows.set(name, value);
-    el.append(row);
-  }
-  return {
-    el,
-    /** @param {string} name @param {string} text */
-    set(name, text) {
-      const value = /** @type {HTMLElement} */ (rows.get(name));
-      say(value, text);
-      if (value.parentElement) value.parentElement.hidden = !text;
-    },
+  const values = new Map();
+  /** @param {string} name @param {string} text */
+  const set = (name, text) => {
+    let value = values.get(name);
+    if (!value) {
+      values.set(name, (value = h("dd")));
+      el.append(h("div", {}, h("dt", { text: name }), value));
+    }
+    say(value, text);
+    /** @type {HTMLElement} */ (value.parentElement).hidden = !text;
   };
+  return { el, set };
 }
 
 /** The button waits while the service works; `says` tells how it went. @param {HTMLButtonElement} button @param {HTMLElement} says @param {()=>Promise<string>} work */

@@ -1,8 +1,7 @@
 /** The latency plot, with gaps where nothing was known. */
 import { PALETTES } from "./colours.js";
 import { along, penOf } from "./canvas.js";
-import { FONT } from "./measure.js";
-import { ms } from "./text.js";
+import { FONT, ms } from "./text.js";
 
 /** @param {HTMLCanvasElement} canvas @param {number[]} values milliseconds, oldest first; NaN for unknown @param {Theme} theme */
 export function plot(canvas, values, theme) {

@@ -1,11 +1,8 @@
-/** What is remembered: in localStorage, or in the URL's hash where there is none (private windows). */
-import { readHash, writeHash } from "./hash.js";
-
+/** What is remembered between visits. */
 const NAME = "meshlight";
 
 /** @returns {Settings} */
 export function recall() {
-  const hash = readHash();
   /** @type {any} */
   let kept = {};
   try {
@@ -13,11 +10,11 @@ export function recall() {
   } catch {
     // No storage here: the defaults do.
   }
-  const theme = hash.theme ?? kept.theme;
+  const { theme } = kept;
   return {
     theme: theme === "dark" || theme === "light" || theme === "contrast" ? theme : "system",
-    legend: kept.legend ?? hash.legend !== "off",
-    view: (hash.view ?? kept.view) === "table" ? "table" : "map",
+    legend: kept.legend ?? true,
+    view: (readHash().view ?? kept.view) === "table" ? "table" : "map",
   };
 }
 
@@ -30,11 +27,32 @@ export function remember(settings) {
   }
 }
 
-/** @param {Settings["theme"]} theme @returns {"dark"|"light"|"contrast"|"forced"} */
+/** @param {Settings["theme"]} theme @returns {Theme} */
 export function paletteName(theme) {
   const is = (/** @type {string} */ query) => matchMedia(query).matches;
   if (is("(forced-colors: active)")) return "forced";
   if (theme !== "system") return theme;
   if (is("(prefers-contrast: more)")) return "contrast";
   return is("(prefers-color-scheme: light)") ? "light" : "dark";
+}
+
+/** @returns {Record<string, string>} */
+export function readHash() {
+  try {
+    return Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  } catch {
+    return {};
+  }
+}
+
+/** Change some of it; null takes a name out. @param {Record<string, string|null>} changes */
+export function writeHash(changes) {
+  const params = new URLSearchParams(location.hash.slice(1));
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null || value === "") params.delete(name);
+    else params.set(name, value);
+  }
+  const hash = params.toString();
+  if (hash === location.hash.slice(1)) return;
+  history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
 }

@@ -1,12 +1,11 @@
 /** The map: layout and camera; brings canvases and cards up to date at most once a frame, when something changed. */
 import { Cards, levelOf } from "./cards.js";
 import { dpr, penOf } from "./canvas.js";
-import { fit, frame, reveal, same, tether, zoom } from "./camera.js";
+import { fit, frame, hubsAt, reveal, same, tether, zoom } from "./camera.js";
 import { backendOf } from "./picture.js";
 import { branch, hubPath, points, trunk } from "./paths.js";
 import { drawEdges } from "./edges.js";
 import { Heads } from "./heads.js";
-import { hubsAt } from "./hubs.js";
 import { layOut } from "./layout.js";
 import { listen } from "./input.js";
 import { Particles, lifeOf, way } from "./particles.js";

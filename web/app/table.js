@@ -47,7 +47,7 @@ export class Table {
     this.table = h("table", {}, h("thead", {}, this.head), this.body);
     this.box.append(this.table);
     this.tabs = h("div", { class: "tabs", role: "group", "aria-label": "What the table lists" },
-      ...["backends", "models"].map((w) => h("button", { type: "button", "data-what": w, onclick: () => this.turn(/** @type {any} */ (w)) }, w === "backends" ? "Backends" : "Models")));
+      ...["backends", "models"].map((w) => h("button", { "data-what": w, onclick: () => this.turn(/** @type {any} */ (w)) }, w === "backends" ? "Backends" : "Models")));
     $("table").replaceChildren(this.tabs, this.box);
     this.turn("backends");
   }
@@ -65,7 +65,7 @@ export class Table {
     this.table.setAttribute("aria-label", what === "backends" ? "Backends" : "Models");
     this.table.className = what;
     this.head.replaceChildren(...this.columns.map((column, i) => h("th", { scope: "col", class: column.numeric ? "num" : "" },
-      h("button", { type: "button", onclick: () => this.sortBy(i) }, column.name))));
+      h("button", { onclick: () => this.sortBy(i) }, column.name))));
     this.box.scrollTop = 0;
     this.update();
   }
@@ -124,7 +124,7 @@ export class Table {
     };
     this.body.replaceChildren(spacer(from), ...rows.map((row, i) => h("tr", { "aria-rowindex": from + i + 2, class: row.key === app.selected ? "chosen" : "" },
       ...columns.map((c, j) => j === 0
-        ? h("td", {}, h("button", { type: "button", class: "link", "data-row": row.key, onclick: () => app.select(row.key, true) }, lines[i][0]))
+        ? h("td", {}, h("button", { class: "link", "data-row": row.key, onclick: () => app.select(row.key, true) }, lines[i][0]))
         : h("td", { class: c.numeric ? "num" : "", "data-look": c.name === "State" ? row.shown.look : null, text: lines[i][j] })))),
     spacer(Math.max(0, this.rows.length - from - rows.length)));
     if (focused) /** @type {HTMLElement|null} */ (this.body.querySelector(`[data-row="${CSS.escape(focused)}"]`))?.focus();

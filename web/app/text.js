@@ -1,5 +1,4 @@
 /** Words and numbers for people. */
-
 /** Marks that hide or turn the reading direction: no name may rewrite its neighbours. */
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
 
@@ -72,8 +71,29 @@ export function ago(seconds) {
   return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
 }
 
-/** "12:05" for minutes and seconds before now. @param {number} seconds */
-export function clock(seconds) {
-  const s = Math.max(0, Math.round(seconds));
-  return `${Math.floor(s / 60)}:${String(s % 60).padStart(2, "0")}`;
+export const FONT = 'Inter, system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", Ubuntu, Cantarell, sans-serif';
+
+/** @type {Pen|null} */
+let pen = null;
+/** @type {Map<string, string>} */
+const known = new Map();
+
+/** @param {string} text @param {string} font a CSS font without the family, such as `600 12px` */
+export function widthOf(text, font) {
+  pen ??= document.createElement("canvas").getContext("2d");
+  if (!pen) return text.length * 7;
+  pen.font = `${font} ${FONT}`;
+  return pen.measureText(text).width;
+}
+
+/** A name, shortened in its middle if it must be. @param {string} name @param {number} room pixels @param {string} font */
+export function fitted(name, room, font) {
+  const key = `${Math.round(room)} ${font} ${name}`;
+  let out = known.get(key);
+  if (out === undefined) {
+    if (known.size > 6000) known.clear();
+    out = middle(name, room, (text) => widthOf(text, font));
+    known.set(key, out);
+  }
+  return out;
 }

@@ -4,7 +4,7 @@ import { $, h, iconButton } from "./dom.js";
 import { STEPS, STEP_MS } from "./history.js";
 import { PALETTES } from "./colours.js";
 import { LOOK_ORDER } from "./states.js";
-import { clock } from "./text.js";
+import { ago } from "./text.js";
 
 const SMALL = { class: "tool small" };
 
@@ -17,7 +17,7 @@ export class Timeline {
       oninput: () => this.to(Number(this.slider.value)) });
     this.pause = iconButton("pause", "Hold this moment", () => (app.past === null ? this.to(0, true) : app.travel(null)), SMALL);
     this.label = h("output", { class: "when" });
-    this.back = h("button", { type: "button", class: "now", onclick: () => app.travel(null) }, "Back to live");
+    this.back = h("button", { class: "now", onclick: () => app.travel(null) }, "Back to live");
     $("timeline").replaceChildren(
       iconButton("back", "One step back (5 s)", () => this.to(Number(this.slider.value) - 1), SMALL), this.pause,
       iconButton("forward", "One step forward (5 s)", () => this.to(Number(this.slider.value) + 1), SMALL),
@@ -34,16 +34,16 @@ export class Timeline {
   }
 
   update() {
-    const { history, past, theme } = this.app;
+    const { app, app: { history, past, theme } } = this;
     const age = past === null ? 0 : history.step - past;
     this.slider.value = String(-age);
-    const text = past === null ? "live now" : `−${clock((age * STEP_MS) / 1000)}`;
-    this.slider.setAttribute("aria-valuetext", past === null ? "live" : `${clock((age * STEP_MS) / 1000)} minutes ago`);
+    const text = past === null ? "live now" : `${ago(app.pastAge())} ago`;
+    this.slider.setAttribute("aria-valuetext", text);
     if (this.label.textContent !== text) this.label.textContent = text;
     this.back.hidden = past === null;
     this.pause.setAttribute("aria-pressed", String(past !== null));
     const span = history.step - history.first + 1;
-    this.slider.title = history.seeded || span >= STEPS ? "The last hour, in steps of 5 s" : `Known since this page was opened, ${clock((span * STEP_MS) / 1000)} min ago`;
+    this.slider.title = history.seeded || span >= STEPS ? "The last hour, in steps of 5 s" : `Known for ${ago((span * STEP_MS) / 1000)}`;
     const sig = `${history.step}${theme}${this.slider.clientWidth}${history.first}`;
     if (sig !== this.drawn) this.draw(sig);
   }

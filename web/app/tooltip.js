@@ -1,5 +1,5 @@
 /** What a card has no room for, after 300 ms of rest or at once on focus. */
-import { $, badge, h } from "./dom.js";
+import { $, badge, h, keyOf } from "./dom.js";
 import { kindLabel } from "./kinds.js";
 import { LOOKS, RINGS } from "./states.js";
 import { backendOf, modelOf } from "./picture.js";
@@ -21,13 +21,13 @@ export class Tooltip {
     let [px, py] = [-99, -99];
     world.addEventListener("pointermove", (/** @type {PointerEvent} */ e) => {
       if (Math.hypot(e.clientX - px, e.clientY - py) < 6) return;
-      if (this.muted) this.want(keyAt(e.target), REST_MS);
+      if (this.muted) this.want(keyOf(e), REST_MS);
       this.muted = false;
     });
     world.addEventListener("pointerdown", (/** @type {PointerEvent} */ e) => ([px, py, this.muted] = [e.clientX, e.clientY, true]));
-    world.addEventListener("pointerover", (/** @type {PointerEvent} */ e) => !this.muted && e.pointerType !== "touch" && this.want(keyAt(e.target), REST_MS));
+    world.addEventListener("pointerover", (/** @type {PointerEvent} */ e) => !this.muted && e.pointerType !== "touch" && this.want(keyOf(e), REST_MS));
     world.addEventListener("pointerout", () => this.want(null, 60));
-    world.addEventListener("focusin", (/** @type {FocusEvent} */ e) => e.target instanceof Element && e.target.matches(":focus-visible") && this.want(keyAt(e.target), 0));
+    world.addEventListener("focusin", (/** @type {FocusEvent} */ e) => e.target instanceof Element && e.target.matches(":focus-visible") && this.want(keyOf(e), 0));
     world.addEventListener("focusout", () => this.want(null, 0));
     world.addEventListener("pointerdown", () => this.want(null, 0));
   }
@@ -82,6 +82,3 @@ export class Tooltip {
     ];
   }
 }
-
-/** @param {EventTarget|null} target */
-const keyAt = (target) => (target instanceof Element ? /** @type {HTMLElement|null} */ (target.closest("[data-key]"))?.dataset.key ?? null : null);

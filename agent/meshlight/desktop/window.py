@@ -19,7 +19,7 @@ from meshlight.desktop.door import read_runtime
 from meshlight.desktop.opener import open_link
 from meshlight.desktop.small_file import SmallFile
 from meshlight.desktop.window_keeper import BELL
-from meshlight.domain.errors import ServiceError
+from meshlight.domain.errors import NoWindow, ServiceError
 
 if TYPE_CHECKING:
     import webview
@@ -32,10 +32,6 @@ DARK: Final = "#0e1217"
 """Before the first paint; near the page's own dark ground."""
 REST: Final = "window.dispatchEvent(new Event('meshlight-rest'))"
 WAKE: Final = "window.dispatchEvent(new Event('meshlight-wake'))"
-
-
-class NoWindow(ServiceError):
-    """This machine has nothing to show a window with."""
 
 
 class Place(Struct, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ MeshlightError
 ├── ConfigError                409  the configuration file can't be used (line, what is wrong)
 ├── SecretError                409  a secret can't be read or kept (state, three fixes)
 └── ServiceError               the service can't start or can't be reached
+    └── NoWindow               this machine has nothing to show a window with
 
 Each has `code` (for programs), `title` (a sentence for people), `hint` (what to do next) and `status`.
 """
@@ -269,6 +270,10 @@ class ServiceError(MeshlightError):
     """The service can't start or can't be reached."""
 
     code = "service"
+
+
+class NoWindow(ServiceError):
+    """This machine has nothing to show a window with."""
 
 
 class ErrorBody(Struct, frozen=True, kw_only=True, omit_defaults=False):

@@ -10,9 +10,9 @@ from meshlight.desktop.client import LocalService
 from meshlight.desktop.opener import open_link
 from meshlight.desktop.parent import end_with_parent
 from meshlight.desktop.small_file import SmallFile
-from meshlight.desktop.window import MeshWindow, NoWindow, Place, with_node
+from meshlight.desktop.window import MeshWindow, Place, with_node
 from meshlight.desktop.window_keeper import BELL
-from meshlight.domain.errors import ServiceError
+from meshlight.domain.errors import NoWindow, ServiceError
 from meshlight.store.lock import AlreadyRunning, start_alone
 from meshlight.store.places import Places
 
