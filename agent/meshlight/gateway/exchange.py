@@ -14,9 +14,10 @@ OFFER = "meshlight.offer"
 """The key in `scope["extensions"]` under which a request finds its exchange's `offer`."""
 _BAD_NAME = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\"]')
 _BAD_HEAD = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_GOOD_NAMES_KEPT = 1_024
-_good_names: set[bytes] = set()
-"""Header names that were looked at and are fit to be sent, in lower case: nearly always the same few."""
+_NAMES_KEPT = 1_024
+_names: dict[bytes, bytes] = {}
+"""Header names that were looked at → as they are sent, empty for those that never leave. Nearly always the
+same few."""
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
@@ -184,18 +185,15 @@ class Exchange:
         chunked = False
         keep_alive = self.keep_alive and not self.more_body
         for name, value in message.get("headers", ()):
-            lower = name.lower()
-            if lower not in _good_names:
-                _look_at(lower)
-            if lower == b"content-length":
-                length = int(value)
-            elif lower == b"connection":
+            lower = _names.get(name)
+            if lower is None:
+                lower = _look_at(name)
+            if lower:
+                lines.append(b"%b: %b\r\n" % (lower, value))
+                if lower == b"content-length":
+                    length = int(value)
+            elif name.lower() == b"connection":
                 keep_alive = keep_alive and b"close" not in value.lower()
-                continue
-            # This address opens to no foreign page: whatever an application says, these never leave.
-            elif lower == b"transfer-encoding" or lower.startswith(b"access-control-"):
-                continue
-            lines.append(b"%b: %b\r\n" % (lower, value))
         if self.scope["method"] == "HEAD" or status in _BODILESS:
             left = 0
         elif length is None:
@@ -249,9 +247,14 @@ class Exchange:
             self._connection.ended(self)
 
 
-def _look_at(name: bytes) -> None:
-    """Remember a header name that is fit to be sent, or raise."""
+def _look_at(name: bytes) -> bytes:
+    """Return a header name as it is sent, empty if it never leaves; raise if it is unfit."""
+    lower = name.lower()
     if not name or _BAD_NAME.search(name):
         raise RuntimeError(_UNFIT)
-    if len(_good_names) < _GOOD_NAMES_KEPT:
-        _good_names.add(name)
+    # This address opens to no foreign page, and the framing is ours, whatever an application says.
+    if lower in {b"connection", b"transfer-encoding"} or lower.startswith(b"access-control-"):
+        lower = b""
+    if len(_names) < _NAMES_KEPT:
+        _names[name] = lower
+    return lower

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from meshlight.backends.kind import Face
 from meshlight.backends.upstream import Headers
 from meshlight.domain.backend import Backend
 from meshlight.domain.budget import EXTRA_ATTEMPTS, RetryBudget
@@ -15,6 +16,7 @@ from meshlight.domain.errors import LoopFound, Paused
 from meshlight.domain.health import Broke, Served
 from meshlight.domain.reason import Reason
 from meshlight.domain.routing import Ranking, Verdict, rank
+from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.able import able
 from meshlight.gateway.attempt import Miss, open_route
 from meshlight.gateway.headers import request_id, to_client
@@ -38,6 +40,7 @@ _STAYS = frozenset({"failing-requests", "rate-limited"})
 _ANSWERS = frozenset({"failing-requests", "loading"})
 """Reasons of a backend that is down and yet answers: better than none, once those that are up have failed."""
 
+SOLE_KEPT = 256
 PAUSED_RETRY_S = 30.0
 """When a client may ask again while the user keeps routing paused."""
 
@@ -64,6 +67,8 @@ class Relay:
         self._is_paused = is_paused
         self._budget = RetryBudget()
         self._turn = 0
+        self._sole: dict[tuple[str, Face], tuple[Snapshot, Verdict]] = {}
+        """Models with one healthy route: nothing but a new snapshot can change what is said of them."""
         self._waiting: dict[str, set[Interrupt]] = {}
         """The requests that wait for a first byte and may leave, by backend."""
         registry.listen(self._on_change)
@@ -142,11 +147,19 @@ class Relay:
 
     def _first(self, inbound: Inbound) -> Verdict:
         snapshot = self._registry.snapshot
+        asked = (inbound.head.model, inbound.face)
+        sole = self._sole.get(asked)
+        if sole is not None and sole[0] is snapshot:
+            return sole[1]
         known = self._rank(inbound)
         ranking = able(known, inbound.face, snapshot.nodes)
         candidates = ranking.candidates
         if not candidates:
             raise no_route(snapshot, ranking, lacks_face=bool(known.candidates))
+        if len(ranking.verdicts) == 1 and candidates[0].tier == "ready":
+            if len(self._sole) >= SOLE_KEPT:
+                self._sole.clear()
+            self._sole[asked] = (snapshot, candidates[0])
         return candidates[0]
 
     def _next(self, inbound: Inbound, misses: list[Miss], tried: Verdict) -> Verdict | None:

@@ -83,27 +83,53 @@ class _Window:
 class Ticket:
     """One attempt on one route: a place reserved on a backend, given back by `close`."""
 
-    __slots__ = ("_closed", "_traffic", "backend", "model")
+    __slots__ = ("_by_backend", "_by_model", "_closed", "_traffic", "_window", "backend", "model")
 
-    def __init__(self, traffic: "Traffic", backend: str, model: str) -> None:
-        self._traffic = traffic
-        self._closed = False
+    def __init__(
+        self,
+        traffic: "Traffic",
+        backend: str,
+        model: str,
+        by_backend: Tally,
+        by_model: Tally,
+        window: _Window,
+    ) -> None:
         self.backend = backend
         self.model = model
+        self._traffic = traffic
+        self._by_backend = by_backend
+        self._by_model = by_model
+        self._window = window
+        self._closed = False
+        by_backend.start()
+        by_model.start()
+        window.started += 1
+        window.in_flight += 1
 
     def first_byte(self, seconds: float) -> None:
         """Note how long the first body byte took."""
-        self._traffic.note_first_byte(self, seconds)
+        self._by_backend.first_bytes.append(seconds)
+        self._by_model.first_bytes.append(seconds)
 
     def tokens(self, prompt: int, completion: int) -> None:
         """Note what the answer's `usage` said."""
-        self._traffic.note_tokens(self, prompt, completion)
+        for tally in (self._by_backend, self._by_model):
+            tally.tokens_in += prompt
+            tally.tokens_out += completion
 
     def close(self, outcome: Outcome) -> None:
         """Give the place back; closing twice counts once."""
-        if not self._closed:
-            self._closed = True
-            self._traffic.note_end(self, outcome)
+        if self._closed:
+            return
+        self._closed = True
+        self._by_backend.end(outcome)
+        self._by_model.end(outcome)
+        self._window.in_flight -= 1
+        if outcome == "ok":
+            self._window.ok += 1
+        elif outcome == "failed":
+            self._window.failed += 1
+        self._traffic.give_back(self.backend, self.model)
 
 
 class Traffic:
@@ -136,37 +162,16 @@ class Traffic:
         """Take a place on a backend for one attempt, before anything is awaited."""
         self._leaving.discard(backend)
         self.load[backend] = self.load.get(backend, 0) + 1
-        self._tally(self._backends, backend).start()
-        self._tally(self._models, model).start()
-        window = self._window(backend, model)
-        window.started += 1
-        window.in_flight += 1
-        return Ticket(self, backend, model)
+        by_backend, by_model = self._tally(self._backends, backend), self._tally(self._models, model)
+        return Ticket(self, backend, model, by_backend, by_model, self._window(backend, model))
 
-    def note_first_byte(self, ticket: Ticket, seconds: float) -> None:
-        """See Ticket.first_byte."""
-        self._tally(self._backends, ticket.backend).first_bytes.append(seconds)
-        self._tally(self._models, ticket.model).first_bytes.append(seconds)
-
-    def note_tokens(self, ticket: Ticket, prompt: int, completion: int) -> None:
-        """See Ticket.tokens."""
-        for tally in (self._tally(self._backends, ticket.backend), self._tally(self._models, ticket.model)):
-            tally.tokens_in += prompt
-            tally.tokens_out += completion
-
-    def note_end(self, ticket: Ticket, outcome: Outcome) -> None:
-        """See Ticket.close."""
-        self.load[ticket.backend] -= 1
-        self._tally(self._backends, ticket.backend).end(outcome)
-        self._tally(self._models, ticket.model).end(outcome)
-        window = self._window(ticket.backend, ticket.model)
-        window.in_flight -= 1
-        if outcome == "ok":
-            window.ok += 1
-        elif outcome == "failed":
-            window.failed += 1
-        if ticket.backend in self._leaving:
-            self.forget(ticket.backend)
+    def give_back(self, backend: str, model: str) -> None:
+        """One place on a backend is free again; for the ticket that held it."""
+        self.load[backend] -= 1
+        self._fresh.add((backend, model))
+        self._stir()
+        if backend in self._leaving:
+            self.forget(backend)
 
     def forget(self, backend: str) -> None:
         """Drop the counts of a backend that is gone, once nothing is in flight there."""
