@@ -1,6 +1,7 @@
 """A real gateway server in a thread, and raw sockets to trouble it with."""
 
 import asyncio
+import contextlib
 import json
 import select
 import socket
@@ -218,7 +219,8 @@ def running(
         yield made[0]
     finally:
         if thread.is_alive():
-            made[0].loop.call_soon_threadsafe(made[0].server.stop)
+            with contextlib.suppress(RuntimeError):  # the test may have stopped it, and its loop be gone
+                made[0].loop.call_soon_threadsafe(made[0].server.stop)
         thread.join(PATIENCE_S)
         assert not thread.is_alive(), "the server did not stop"
     if faults:
