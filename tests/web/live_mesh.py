@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -40,6 +41,8 @@ class LiveMesh:
         self.seq = 1
         self.requests = Requests(total=48_211, successful=47_950, failed=261)
         self.listeners: set[asyncio.Queue[bytes]] = set()
+        self.past: list[tuple[float, IncidentEvent]] = []
+        """The changes of state, each with its instant of the monotonic clock."""
         self.dice = random.Random(11)  # noqa: S311 - for looks, not for secrets
 
     def snapshot(self) -> SnapshotView:
@@ -76,6 +79,12 @@ class LiveMesh:
         for queue in self.listeners:
             queue.put_nowait(frame)
 
+    def history(self) -> dict[str, object]:
+        """Return what the service would remember: here, the changes of state alone."""
+        now = time.monotonic()
+        told = [{**msgspec.to_builtins(event), "ago_s": now - at} for at, event in self.past]
+        return {"step_s": 5, "backends": {}, "incidents": told}
+
     def become(self, ident: str, state: State) -> None:
         """Let one backend change its state, and tell it as the service does."""
         old = self.views[ident]
@@ -84,16 +93,20 @@ class LiveMesh:
         )
         self.views[ident] = new
         self.tell(new)
-        self.publish(
-            lambda seq: IncidentEvent(
-                seq=seq,
-                backend=ident,
-                from_=old.health.state,
-                to=state,
-                reason=new.health.reason,
-                text=new.health.text,
-            )
+        self.publish(lambda seq: self._incident(seq, old, new))
+
+    def _incident(self, seq: int, old: BackendView, new: BackendView) -> IncidentEvent:
+        reason = new.health
+        event = IncidentEvent(
+            seq=seq,
+            backend=new.id,
+            from_=old.health.state,
+            to=reason.state,
+            reason=reason.reason,
+            text=reason.text,
         )
+        self.past.append((time.monotonic(), event))
+        return event
 
     def tell(self, *views: BackendView) -> None:
         """Send the health of these backends."""

@@ -192,7 +192,7 @@ class Stand(LiveMesh):
                 )
                 return 200, self.views[view.id]
         if parts == ["history"]:
-            return 200, {"step_s": 5, "backends": {}, "incidents": []}
+            return 200, self.history()
         return 404, {"error": {"message": "No such thing.", "code": "not_found", "hint": ""}}
 
     async def _events(self, writer: asyncio.StreamWriter) -> None:

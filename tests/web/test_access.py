@@ -44,7 +44,7 @@ async def test_axe_finds_nothing_serious_and_the_tree_holds_every_backend(
             assert not serious, (act, json.dumps(serious, indent=1))
         await page.keyboard.press("Escape")
         await expect(page.locator("#dialog")).to_be_hidden()
-        await page.keyboard.press("t")
+        await page.get_by_role("button", name="Table view (t)").click()
         await expect(card(page, "peer-4")).to_be_visible()
         tree = await page.locator("#world").aria_snapshot()
         for view in stand.views.values():

@@ -33,6 +33,20 @@ RED = """([x, y]) => {
 }"""
 """Whether something red is painted near a point."""
 
+CLIPPED = """() => [...document.querySelectorAll(".hub, .backend:not(.bare), .chip, .top > *")]
+  .filter((e) => e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1)
+  .map((e) => e.textContent)"""
+"""The words of cards and header that do not fit where they stand."""
+COVERED = """(part) => {
+  const tip = document.getElementById("tooltip").getBoundingClientRect();
+  const cards = [...document.querySelectorAll(".card")].filter((e) => e.dataset.key.includes(part));
+  return cards.filter((e) => {
+    const r = e.getBoundingClientRect();
+    return r.left < tip.right && tip.left < r.right && r.top < tip.bottom && tip.top < r.bottom;
+  }).length;
+}"""
+"""How many cards whose keys hold `part` lie under the tooltip."""
+
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
@@ -49,6 +63,7 @@ async def test_every_backend_and_model_is_there_at_once_and_nothing_is_cut_in_a_
                 .every((r) => r.left >= 0 && r.right <= innerWidth && r.top >= 0 && r.bottom <= innerHeight)"""
             )
             assert sides
+            assert await page.evaluate(CLIPPED) == []
 
 
 async def test_a_request_flies_as_a_particle_and_an_idle_page_draws_no_frame(browser: Browser) -> None:
@@ -162,5 +177,20 @@ async def test_a_tooltip_tells_more_after_a_rest(browser: Browser) -> None:
     async with opened(browser, Stand(mesh(10, 60))) as page:
         await card(page, "peer-4").hover()
         await expect(page.locator("#tooltip")).to_contain_text("Connection refused at 10.0.0.4:8080.")
+        assert await page.evaluate(COVERED, "peer-4") == 0, "its own way stays in sight"
         await page.mouse.move(5, 300)
         await expect(page.locator("#tooltip")).to_be_hidden()
+
+
+async def test_a_double_click_dives_into_a_lane_and_out_again_and_the_small_map_shows_where(
+    browser: Browser,
+) -> None:
+    async with opened(browser, Stand(mesh(10, 60))) as page:
+        await expect(page.locator("#minimap")).to_be_hidden()
+        await page.mouse.dblclick(1270, 340)
+        await expect(page.locator("#minimap")).to_be_visible()
+        await page.wait_for_function(
+            "() => document.querySelector('[data-key=\"b:peer-3\"]').getBoundingClientRect().width > 220"
+        )
+        await page.keyboard.press("0")
+        await expect(page.locator("#minimap")).to_be_hidden()

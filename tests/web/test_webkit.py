@@ -152,8 +152,11 @@ async def test_the_window_s_engine_paints_the_mesh_and_lets_requests_fly(driver:
         seen = await driver.run(LOOK)
         assert seen == [10, 60, True]
         model = stand.views["ollama-1"].models[0]
-        stand.flow(RouteTraffic(backend="ollama-1", model=model, started=3, in_flight=3))
-        flown, faults = await driver.run(WATCH)
+        watch = asyncio.create_task(driver.run(WATCH))
+        while not watch.done():  # a request now and then, however slowly the driver looks
+            stand.flow(RouteTraffic(backend="ollama-1", model=model, started=1, in_flight=1))
+            await asyncio.wait({watch}, timeout=0.4)
+        flown, faults = watch.result()
         assert flown
         assert faults == []
     finally:

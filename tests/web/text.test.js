@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { ago, brief, clean, clock, host, middle, ms } from "../../web/app/text.js";
+import { ago, brief, clean, host, middle, ms } from "../../web/app/text.js";
 
 const letters = (/** @type {string} */ text) => [...text].length;
 
@@ -31,7 +31,6 @@ test("marks that turn the reading direction don't reach the page", () => {
 test("numbers read as people say them", () => {
   assert.deepEqual([ms(null), ms(0.4), ms(11.6), ms(1234), ms(12_345)], ["–", "<1 ms", "12 ms", "1.2 s", "12 s"]);
   assert.deepEqual([ago(5), ago(61), ago(8100), ago(200_000)], ["5 s", "1 min", "2 h 15 min", "2 d 7 h"]);
-  assert.deepEqual([clock(0), clock(65), clock(3600)], ["0:00", "1:05", "60:00"]);
   assert.deepEqual([brief(47_950), brief(1_247_950)], ["47,950", "1.2M"]);
 });
 

@@ -1,7 +1,6 @@
 /** What the page shows: the mesh, what is chosen, sought and filtered, and every part that draws it. */
 import { call } from "./api.js";
 import { $, tell } from "./dom.js";
-import { dress } from "./dress.js";
 import { drawFilters, filtering, onlyUnhealthy, pack, unpack } from "./filters.js";
 import { drawHeader } from "./header.js";
 import { Ghosts } from "./ghosts.js";
@@ -11,7 +10,7 @@ import { Minimap } from "./minimap.js";
 import { Panel } from "./panel.js";
 import { lit, noFilters, search, shown } from "./picture.js";
 import { Rates } from "./rates.js";
-import { paletteName, readHash, recall, remember, writeHash } from "./settings.js";
+import { dress, paletteName, readHash, recall, remember, writeHash } from "./settings.js";
 import { showEmpty } from "./empty.js";
 import { Stage } from "./stage.js";
 import { Table } from "./table.js";

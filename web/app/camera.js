@@ -1,4 +1,5 @@
 /** Pan and zoom as arithmetic: `screen = world · k + (x, y)`. */
+
 export const K_MAX = 3;
 
 /** Show the whole world, centred. @param {{w:number, h:number, fit:number}} world @param {{w:number, h:number}} view */

@@ -3,7 +3,6 @@ import { h } from "./dom.js";
 import { inView, strength } from "./edges.js";
 import { kindLabel } from "./kinds.js";
 import { CARD_PAD_EMS, namePx } from "./sizes.js";
-import { LOOKS } from "./states.js";
 import { brief, clean, fitted, many, ms } from "./text.js";
 
 export const BUDGET = 590;
@@ -20,6 +19,8 @@ export class Cards {
   /** @param {HTMLElement} world */
   constructor(world) {
     this.world = world;
+    this.scene = /** @type {Scene} */ (/** @type {unknown} */ (null));
+    this.selected = /** @type {string|null} */ (null);
     this.last = /** @type {Element|null} */ (null);
     /** @type {Map<string, Card>} */
     this.made = new Map();
@@ -64,6 +65,8 @@ export class Cards {
   /** @param {Scene} scene @param {Hub} hub @param {string|null} selected */
   sync(scene, hub, selected) {
     const { cards: keys, layout, camera: { k } } = scene;
+    this.scene = scene;
+    this.selected = selected;
     for (const [key, card] of this.made) {
       if (keys.has(key)) continue;
       card.el.remove();
@@ -75,9 +78,9 @@ export class Cards {
     const r = hub.requests;
     // Accessible names begin with the visible text, for control by voice.
     const user = many([...scene.shown.values()].filter((s) => s.look !== "disabled").length, "connection");
-    this.put("u", scene, selected, k.toFixed(3), `You ${user}, user, entry point`, (el) => setCard(el, "card hub user", icon("user"), b("You"), small(user)));
+    this.put("u", k.toFixed(3), `You ${user}, user, entry point`, (el) => setCard(el, "card hub user", icon("user"), b("You"), small(user)));
     const says = [hub.status, hub.uptime, `${brief(r.total)} requests`, `${brief(r.in_flight)} in flight`, `${brief(r.successful)} ok`, `${brief(r.failed)} failed`];
-    this.put("r", scene, selected, k.toFixed(3), `Router ${says.join(" ")}, ${hub.name}`, (el) => {
+    this.put("r", k.toFixed(3), `Router ${says.join(" ")}, ${hub.name}`, (el) => {
       const lines = says.map(small);
       lines[5].classList.toggle("fail", r.failed > 0);
       setCard(el, "card hub router", icon("router"), b("Router"), ...lines);
@@ -85,17 +88,16 @@ export class Cards {
     for (const box of layout.boxes) {
       const shown = scene.shown.get(box.id);
       if (!shown) continue;
-      if (keys.has(box.key)) this.putBackend(box, shown, scene, selected, size);
-      for (const chip of box.chips) if (keys.has(chip.key)) this.putModel(chip, shown, scene, selected);
+      if (keys.has(box.key)) this.putBackend(box, shown, size);
+      for (const chip of box.chips) if (keys.has(chip.key)) this.putModel(chip, shown);
     }
   }
 
-  /** @param {Box} box @param {Shown} shown @param {Scene} scene @param {string|null} selected @param {number} size */
-  putBackend(box, shown, scene, selected, size) {
-    const { level, layout } = scene;
-    const bare = level === "far" || !inView(scene, box);
-    const words = LOOKS[shown.look];
-    const word = shown.gone ? "gone" : words.word;
+  /** @param {Box} box @param {Shown} shown @param {number} size */
+  putBackend(box, shown, size) {
+    const { level, layout } = this.scene;
+    const bare = level === "far" || !inView(this.scene, box);
+    const word = shown.gone ? "gone" : shown.look;
     const sub = layout.style === "wide" ? `${word} · ${many(shown.models.length, "model")}`
       : `${word}${shown.look === "healthy" ? ` · ${ms(shown.latency)}` : ""} · ${many(shown.models.length, "model")}`;
     const mid = level === "mid";
@@ -104,7 +106,7 @@ export class Cards {
     const name = bare || room <= 34 ? "" : fitted(shown.name, room, `600 ${px.toFixed(1)}px`);
     const label = `Backend ${name || shown.name} ${sub}${inFull(name, shown.name)}, ${kindLabel(shown.kind)}, ${shown.latency === null ? "no latency" : ms(shown.latency)}`;
     const zoomed = mid ? size.toFixed(2) : "";
-    this.put(box.key, scene, selected, `${bare}${level}${zoomed}${label}`, label, (el) => {
+    this.put(box.key, `${bare}${level}${zoomed}${label}`, label, (el) => {
       el.dataset.look = shown.look;
       const gone = shown.gone ? " gone" : "";
       if (bare) return setCard(el, `card backend bare${gone}`);
@@ -114,13 +116,13 @@ export class Cards {
     });
   }
 
-  /** @param {Chip} chip @param {Shown} shown @param {Scene} scene @param {string|null} selected */
-  putModel(chip, shown, scene, selected) {
+  /** @param {Chip} chip @param {Shown} shown */
+  putModel(chip, shown) {
     const name = clean(chip.model);
-    const word = shown.gone ? "gone" : LOOKS[shown.look].word;
+    const word = shown.gone ? "gone" : shown.look;
     const px = chip.h < 17 ? 10.5 : chip.h < 20 ? 11.5 : chip.h < 23 ? 12 : 12.5;
     const text = fitted(name, chip.w - 23, `500 ${px}px`);
-    this.put(chip.key, scene, selected, `${shown.look}${shown.gone}${chip.h}`, `Model ${text} on ${shown.name}, ${word}${inFull(text, name)}`, (el) => {
+    this.put(chip.key, `${shown.look}${shown.gone}${chip.h}`, `Model ${text} on ${shown.name}, ${word}${inFull(text, name)}`, (el) => {
       el.dataset.look = shown.look;
       setCard(el, `card chip${shown.gone ? " gone" : ""}`, text);
       el.style.fontSize = `${px}px`;
@@ -129,13 +131,12 @@ export class Cards {
 
   /**
    * @param {string} key
-   * @param {Scene} scene
-   * @param {string|null} selected
    * @param {string} sig what the card says: nothing is touched while it stays the same
    * @param {string} label
    * @param {(el:HTMLButtonElement)=>void} fill
    */
-  put(key, scene, selected, sig, label, fill) {
+  put(key, sig, label, fill) {
+    const { scene, selected } = this;
     const rect = key === "u" ? scene.hubs.user : key === "r" ? scene.hubs.router : /** @type {Rect} */ (scene.layout.byKey.get(key));
     let card = this.made.get(key);
     if (!card) {

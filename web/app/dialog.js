@@ -26,7 +26,7 @@ function form(old) {
   const kinds = Object.entries(KINDS).filter(([name, kind]) => kind.addable || name === old?.kind);
   const fields = h("div", { class: "fields" });
   const more = h("details", {}, h("summary", { text: "More" }));
-  const trouble = h("div", { class: "trouble", role: "alert", hidden: true });
+  const trouble = h("div", { class: "trouble", "data-look": "unhealthy", role: "alert", hidden: true });
   const submit = h("button", { type: "submit", class: "primary" }, old ? "Connect and save" : "Connect and add");
   let anyway = false;
   let ringChosen = Boolean(old);

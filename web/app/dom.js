@@ -1,4 +1,6 @@
-/** Builds elements; text is always set as text. */
+/** Builds elements and speaks through them; text is always set as text. */
+import { LOOKS } from "./states.js";
+
 /**
  * @template {keyof HTMLElementTagNameMap} T
  * @param {T} tag
@@ -36,9 +38,11 @@ export const icon = (name) => h("i", { class: `icon i-${name}`, "aria-hidden": "
 export const iconButton = (iconName, label, press, props = {}) =>
   h("button", { class: "tool", "aria-label": label, title: label, onclick: press, ...props }, icon(iconName));
 
-/** A badge: glyph and word in the colour of a look. @param {Look} look @param {{word:string, glyph:string}} words */
-export const badge = (look, words) =>
-  h("span", { class: "badge", "data-look": look }, h("span", { class: "glyph", "aria-hidden": "true", text: words.glyph }), words.word);
+/** The glyph of a look, for the eye. @param {Look} look */
+export const glyph = (look) => h("span", { class: "glyph", "aria-hidden": "true", text: LOOKS[look]?.glyph });
+
+/** @param {Look} look */
+export const badge = (look) => h("span", { class: "badge", "data-look": look }, glyph(look), look);
 
 /** Copy a text and say so on the button. The old way, since windows that are no browser close the new one. @param {string} text @param {HTMLElement} button */
 export function copy(text, button) {

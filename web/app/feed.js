@@ -59,7 +59,6 @@ export class Feed {
 
   hear() {
     this.heard = this.world.now();
-    this.tries = 0;
     this.say("live");
   }
 
@@ -70,6 +69,7 @@ export class Feed {
   /** @param {string} name @param {any} data */
   take(name, data) {
     this.hear();
+    this.tries = 0;
     if (name === "snapshot") this.seq = data.seq;
     else if (data.seq <= this.seq) return;
     else if (this.seq < 0 || data.seq > this.seq + 1) return void this.ask();

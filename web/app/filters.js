@@ -33,7 +33,7 @@ export function drawFilters(app) {
   const focused = document.activeElement instanceof HTMLInputElement ? [...$("filters").querySelectorAll("input")].indexOf(document.activeElement) : -1;
   $("filters").replaceChildren(
     h("fieldset", {}, h("legend", { text: "Ring" }), ...RING_ORDER.map((r) => tick("rings", r, RINGS[r], all.filter((b) => b.ring === r).length))),
-    h("fieldset", {}, h("legend", { text: "State" }), ...LOOK_ORDER.map((l) => tick("looks", l, `${LOOKS[l].glyph} ${LOOKS[l].word}`, all.filter((b) => lookOf(b) === l).length))),
+    h("fieldset", {}, h("legend", { text: "State" }), ...LOOK_ORDER.map((l) => tick("looks", l, `${LOOKS[l].glyph} ${l}`, all.filter((b) => lookOf(b) === l).length))),
     h("fieldset", {}, h("legend", { text: "Kind" }), ...kinds.map((k) => tick("kinds", k, kindLabel(k), all.filter((b) => b.kind === k).length))),
     h("button", { disabled: !filtering(filters), onclick: () => app.filter(noFilters()) }, "Show everything"));
   if (focused >= 0) /** @type {HTMLElement|undefined} */ ($("filters").querySelectorAll("input")[focused])?.focus();

@@ -2,7 +2,6 @@
 import { $, iconButton, say } from "./dom.js";
 import { addBackend } from "./dialog.js";
 import { drawFilters, filtering } from "./filters.js";
-import { showHelp } from "./legend.js";
 import { count, many } from "./text.js";
 
 const THEMES = /** @type {const} */ (["system", "dark", "light", "contrast"]);
@@ -45,7 +44,7 @@ export function joinHeader(app) {
   const theme = iconButton("theme", "", () => app.set({ theme: THEMES[(THEMES.indexOf(app.settings.theme) + 1) % THEMES.length] }), { id: "theme" });
   $("tools").append(
     iconButton("table", "Table view (t)", () => app.set({ view: app.settings.view === "map" ? "table" : "map" }), { id: "view" }),
-    theme, iconButton("help", "Help (?)", showHelp));
+    theme, iconButton("help", "Help (?)", () => $("help").showModal()));
   const { stage } = app;
   $("zoom").append(
     iconButton("plus", "Zoom in (+)", () => stage.zoom(1.35)), iconButton("minus", "Zoom out (−)", () => stage.zoom(1 / 1.35)),

@@ -50,7 +50,7 @@ export class History {
   /** @param {Incident} incident @param {number} at */
   changed(incident, at) {
     const list = this.changes.get(incident.backend) ?? [];
-    list.unshift({ at, from: incident.from, to: incident.to, reason: incident.reason, text: incident.text });
+    list.unshift({ ...incident, at });
     this.changes.set(incident.backend, list.slice(0, CHANGES));
   }
 
@@ -93,8 +93,10 @@ export class History {
         this.first = Math.min(this.first, step);
       }
     }
+    const later = [...this.changes.values()].flat().filter((c) => c.at > now);
     this.changes.clear();
     for (const incident of told.incidents) this.changed(incident, now - incident.ago_s * 1000);
+    for (const change of later.reverse()) this.changed(change, change.at);
     this.seeded = this.tracks.size > 0;
   }
 }

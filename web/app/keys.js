@@ -2,7 +2,6 @@
 import { $, keyOf } from "./dom.js";
 import { addBackend } from "./dialog.js";
 import { closeFilters } from "./header.js";
-import { showHelp } from "./legend.js";
 import { walk } from "./walk.js";
 
 /** @param {App} app */
@@ -35,7 +34,7 @@ export function joinKeys(app) {
   const keys = {
     "+": () => stage.zoom(1.35), "=": () => stage.zoom(1.35), "-": () => stage.zoom(1 / 1.35), 0: () => stage.fit(), f: () => stage.fit(),
     "/": () => $("find").select(), t: () => app.set({ view: app.settings.view === "map" ? "table" : "map" }), r: () => void app.refresh(),
-    a: addBackend, "?": showHelp,
+    a: addBackend, "?": () => $("help").showModal(),
     Escape: () => {
       if (!$("filters").hidden) return closeFilters(), $("filter").focus();
       if (app.selected) return app.select(null);
@@ -43,7 +42,7 @@ export function joinKeys(app) {
     },
   };
   document.addEventListener("keydown", (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || $("dialog").open || !$("session").hidden) return;
+    if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || document.querySelector("dialog[open]") || !$("session").hidden) return;
     const typing = e.target instanceof Element && e.target.matches("input:not([type=checkbox], [type=range]), select, textarea");
     if (typing && e.key !== "Escape") return;
     const act = keys[e.key];

@@ -3,8 +3,7 @@
  * `wide`: one backend a line, its models to its right, every name readable. `stacked`: models below their backend,
  * many such cells a row. Edges run in gutters that no card enters: below each row of models, above each row of cells.
  */
-import { chips, finish, pack, spanOf } from "./packing.js";
-import { CARD_PAD_EMS, CHIP_GAP, CHIP_PAD, EDGE, SIZES, ems, namePx } from "./sizes.js";
+import { CARD_PAD_EMS, CHIP_GAP, CHIP_PAD, EDGE, SIZES, chips, ems, finish, namePx, pack, spanOf } from "./sizes.js";
 import { stacked } from "./stacked.js";
 import { RING_ORDER } from "./states.js";
 
@@ -40,7 +39,7 @@ function wide(groups, view) {
       const unit = Math.min(UNIT_MAX, (room + CHIP_GAP) / cols - CHIP_GAP);
       // Where columns grow too narrow, names follow each other, each as wide as it is.
       const flow = unit < UNIT_MIN;
-      if (flow && !s.dense) break;
+      if (flow && s.chip.h > 18) break;
       for (const most of flow ? [FLOW_MAX, FLOW_MIN] : [Infinity]) {
         const plan = planOf(groups, s, flow ? room + CHIP_GAP : cols, flow ? 1 - CHIP_GAP : unit, left, card, most);
         if (!best || plan.h < best.h - 1) best = plan;

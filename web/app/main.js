@@ -2,9 +2,8 @@
 import { call, onLocked } from "./api.js";
 import { App } from "./app.js";
 import { $ } from "./dom.js";
-import { WISHES, dress } from "./dress.js";
 import { Feed } from "./feed.js";
-import { readHash } from "./settings.js";
+import { WISHES, dress, readHash } from "./settings.js";
 import { joinHeader } from "./header.js";
 import { joinKeys } from "./keys.js";
 import { askForKey } from "./session.js";
@@ -35,9 +34,10 @@ async function begin() {
 
 /** Fill what was not seen with what the service remembers. */
 async function remember() {
+  const asked = Date.now();
   const past = await call("GET", "/mesh/history").catch(() => null);
   if (!past) return;
-  app.history.seed(past, Date.now());
+  app.history.seed(past, asked);
   app.update();
 }
 

@@ -1,12 +1,12 @@
 /** The panel of a backend: health with reason and fix, numbers, the last minutes and changes, switches. */
 import { backendPath, call } from "./api.js";
-import { badge, copy, h } from "./dom.js";
+import { badge, copy, glyph, h } from "./dom.js";
 import { editBackend, removeBackend } from "./dialog.js";
 import { kindLabel } from "./kinds.js";
 import { busy, facts } from "./panel.js";
 import { plot } from "./plot.js";
-import { LOOKS, RINGS } from "./states.js";
-import { ago, clean, count, many, ms } from "./text.js";
+import { RINGS } from "./states.js";
+import { ago, clean, count, many, ms, tally } from "./text.js";
 
 const PLOT_STEPS = 120;
 
@@ -52,7 +52,7 @@ export function backendSheet(app, id) {
     if (sig === changeSig) return;
     changeSig = sig;
     changes.replaceChildren(...seen.map((c) => h("li", { "data-look": c.to },
-      h("span", { class: "glyph", "aria-hidden": "true", text: LOOKS[/** @type {Look} */ (c.to)]?.glyph ?? "" }),
+      glyph(/** @type {Look} */ (c.to)),
       h("span", {}, h("b", { text: c.to }), ` ${ago((Date.now() - c.at) / 1000)} ago`, h("small", { text: c.text })))),
     ...(seen.length ? [] : [h("li", { class: "quiet", text: app.history.seeded ? "None in the last hour." : "None since this page was opened." })]));
   };
@@ -75,7 +75,7 @@ export function backendSheet(app, id) {
       if (sig !== stateSig) {
         stateSig = sig;
         const calm = s.look === "healthy" || past;
-        state.replaceChildren(badge(s.look, LOOKS[s.look]), h("span", { class: "quiet since" }));
+        state.replaceChildren(badge(s.look), h("span", { class: "quiet since" }));
         why.hidden = calm;
         why.dataset.look = s.look;
         why.replaceChildren(h("p", { text: s.look === "disabled" ? "Switched off: no request goes there." : b.health.text }),
@@ -93,7 +93,7 @@ export function backendSheet(app, id) {
       list.set("Latency", ms(s.latency));
       list.set("Models", count(b.models.length));
       list.set("In flight", count(b.in_flight));
-      list.set("Requests", `${count(r.total)} · ${count(r.successful)} ok · ${count(r.failed)} failed`);
+      list.set("Requests", tally(r));
       list.set("First byte", r.first_byte_ms === null ? "" : ms(r.first_byte_ms));
       list.set("Tokens", r.tokens_in + r.tokens_out ? `${count(r.tokens_in)} in · ${count(r.tokens_out)} out` : "");
       list.set("Last error", b.health.state === "unhealthy" ? b.health.text : last ? `${last.text} (${ago((Date.now() - last.at) / 1000)} ago)` : "none seen");

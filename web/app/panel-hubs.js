@@ -1,8 +1,7 @@
 /** The panels of user and router. */
-import { copy, h } from "./dom.js";
+import { copy, glyph, h } from "./dom.js";
 import { facts } from "./panel.js";
 import { paths } from "./picture.js";
-import { LOOKS } from "./states.js";
 import { ago, clean, count, many, ms } from "./text.js";
 
 /** @param {App} app @returns {Sheet} */
@@ -38,16 +37,16 @@ export function userSheet(app) {
 /** A line that leads to a backend's panel. @param {App} app @param {Shown} b @param {string} [more] */
 export function linkTo(app, b, more = "") {
   return h("button", { class: "link", "data-look": b.look, onclick: () => app.select(`b:${b.id}`, true) },
-    h("span", { class: "glyph", "aria-hidden": "true", text: LOOKS[b.look].glyph }),
+    glyph(b.look),
     h("span", { class: "what", text: b.name }),
-    h("span", { class: "quiet", text: more || (b.look === "healthy" ? ms(b.latency) : LOOKS[b.look].word) }));
+    h("span", { class: "quiet", text: more || (b.look === "healthy" ? ms(b.latency) : b.look) }));
 }
 
 /** @param {App} app @returns {Sheet} */
 export function routerSheet(app) {
   const list = facts();
   const reason = h("p", { class: "lead" });
-  const notices = h("ul", { class: "notices" });
+  const notices = h("ul", { class: "notices", "data-look": "warming" });
   return {
     title: () => "Router", kind: "This Meshlight",
     body: [reason, notices, list.el],

@@ -4,8 +4,7 @@ import { badge, copy, h } from "./dom.js";
 import { linkTo } from "./panel-hubs.js";
 import { busy, facts } from "./panel.js";
 import { backendOf, modelOf } from "./picture.js";
-import { LOOKS } from "./states.js";
-import { clean, count, ms } from "./text.js";
+import { clean, count, ms, tally } from "./text.js";
 
 /** @param {App} app @param {string} key @returns {Sheet} */
 export function modelSheet(app, key) {
@@ -52,7 +51,7 @@ export function modelSheet(app, key) {
       const work = view?.requests;
       list.set("Model id", model);
       list.set("Belongs to", here?.name ?? id);
-      list.set("Requests", work ? `${count(work.total)} · ${count(work.successful)} ok · ${count(work.failed)} failed` : "none yet");
+      list.set("Requests", work ? tally(work) : "none yet");
       list.set("First byte", work?.first_byte_ms ? ms(work.first_byte_ms) : "");
       list.set("Tokens", work && work.tokens_in + work.tokens_out ? `${count(work.tokens_in)} in · ${count(work.tokens_out)} out` : "");
       list.set("Here now", app.mesh?.busy.get(key) ? `${app.mesh.busy.get(key)} in flight` : "");
@@ -61,7 +60,7 @@ export function modelSheet(app, key) {
       if (now === sig) return;
       const first = sig === "";
       sig = now;
-      state.replaceChildren(...(here ? [badge(here.look, LOOKS[here.look])] : []));
+      state.replaceChildren(...(here ? [badge(here.look)] : []));
       home.replaceChildren(...(here ? [linkTo(app, here)] : []));
       const rest = ids.filter((b) => b !== id).map((b) => app.shown.get(b)).filter((b) => b !== undefined);
       others.replaceChildren(...(rest.length ? rest.slice(0, 60).map((b) => linkTo(app, b)) : [h("p", { class: "quiet", text: "No other backend: if this one is down, so is the model." })]));

@@ -21,7 +21,6 @@ export class Particles {
     /** Milliseconds between frames; the governor lengthens it. */
     this.pace = FRAME_MS;
     this.cost = 0;
-    this.frames = 0;
     /** @type {Record<string, HTMLCanvasElement>} */
     this.stamps = {};
   }
@@ -72,7 +71,6 @@ export class Particles {
 
   /** @param {number} now */
   draw(now) {
-    this.frames += 1;
     const pen = this.canvas.getContext("2d");
     if (!pen) return;
     this.wipe();

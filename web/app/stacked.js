@@ -1,6 +1,5 @@
 /** Many backends: cells of one height, each as wide as its models need; the height that makes the picture largest. */
-import { chips, finish, pack, spanOf } from "./packing.js";
-import { CHIP_GAP, EDGE, SIZES } from "./sizes.js";
+import { CHIP_GAP, EDGE, SIZES, chips, finish, pack, spanOf } from "./sizes.js";
 
 const S = SIZES[2];
 const UNIT = 118;

@@ -1,12 +1,12 @@
-/** What each look is called, and its glyph and dash. */
+/** How each look is told apart without colour; its name is its word. */
 
-/** @type {Record<Look, {word:string, glyph:string, dash:number[], rank:number}>} */
+/** @type {Record<Look, {glyph:string, dash:number[]}>} */
 export const LOOKS = {
-  healthy: { word: "healthy", glyph: "✓", dash: [], rank: 3 },
-  warming: { word: "warming", glyph: "◐", dash: [9, 3, 2, 3], rank: 1 },
-  unhealthy: { word: "unhealthy", glyph: "✕", dash: [6, 4], rank: 0 },
-  unknown: { word: "unknown", glyph: "?", dash: [3, 4], rank: 2 },
-  disabled: { word: "disabled", glyph: "–", dash: [1, 4], rank: 4 },
+  healthy: { glyph: "✓", dash: [] },
+  warming: { glyph: "◐", dash: [9, 3, 2, 3] },
+  unhealthy: { glyph: "✕", dash: [6, 4] },
+  unknown: { glyph: "?", dash: [3, 4] },
+  disabled: { glyph: "–", dash: [1, 4] },
 };
 
 /** @type {Look[]} */

@@ -1,7 +1,7 @@
 /** The same data as a real sortable table. Only the rows in view exist as elements. */
 import { $, h } from "./dom.js";
 import { kindLabel } from "./kinds.js";
-import { LOOKS, RINGS, RING_ORDER } from "./states.js";
+import { LOOKS, LOOK_ORDER, RINGS, RING_ORDER } from "./states.js";
 import { clean, count, host, ms } from "./text.js";
 
 const ROW = 34;
@@ -9,7 +9,7 @@ const ROW = 34;
 /** @type {Column[]} */
 const BACKENDS = [
   { name: "Backend", text: (r) => r.shown.name, sort: (r) => r.shown.name.toLowerCase() },
-  { name: "State", text: (r) => `${LOOKS[/** @type {Look} */ (r.shown.look)].glyph} ${r.shown.gone ? "gone" : r.shown.look}`, sort: (r) => LOOKS[/** @type {Look} */ (r.shown.look)].rank },
+  { name: "State", text: (r) => `${LOOKS[/** @type {Look} */ (r.shown.look)].glyph} ${r.shown.gone ? "gone" : r.shown.look}`, sort: (r) => LOOK_ORDER.indexOf(r.shown.look) },
   { name: "Kind", text: (r) => kindLabel(r.shown.kind), sort: (r) => kindLabel(r.shown.kind) },
   { name: "Ring", text: (r) => RINGS[/** @type {Ring} */ (r.shown.ring)], sort: (r) => RING_ORDER.indexOf(r.shown.ring) },
   { name: "Latency", text: (r) => ms(r.shown.latency), sort: (r) => r.shown.latency ?? Infinity, numeric: true },
@@ -25,7 +25,7 @@ const MODELS = [
   { name: "Model", text: (r) => clean(r.id), sort: (r) => r.id.toLowerCase() },
   { name: "Healthy routes", text: (r) => `${r.healthy} of ${r.on.length}`, sort: (r) => r.healthy, numeric: true },
   { name: "Served by", text: (r) => r.on.map((/** @type {any} */ b) => b.name).join(", "), sort: (r) => r.on.length },
-  { name: "Best latency", text: (r) => ms(r.best), sort: (r) => r.best ?? Infinity, numeric: true },
+  { name: "Best latency", text: (r) => ms(Number.isFinite(r.best) ? r.best : null), sort: (r) => r.best, numeric: true },
   { name: "Requests", text: (r) => count(r.work?.total ?? 0), sort: (r) => r.work?.total ?? 0, numeric: true },
   { name: "Failed", text: (r) => count(r.work?.failed ?? 0), sort: (r) => r.work?.failed ?? 0, numeric: true },
 ];
@@ -88,7 +88,7 @@ export class Table {
       this.rows = [...app.servers].filter(([id, on]) => !found || on.some((b) => found.keys.has(`m:${b}\n${id}`) || found.keys.has(`b:${b}`))).map(([id, ids]) => {
         const on = ids.map((b) => app.shown.get(b)).filter((b) => b !== undefined);
         const well = on.filter((b) => b.look === "healthy");
-        const best = well.reduce((/** @type {number|null} */ l, b) => (b.latency !== null && (l === null || b.latency < l) ? b.latency : l), null);
+        const best = Math.min(...well.map((b) => b.latency ?? Infinity));
         return { key: `m:${well[0]?.id ?? on[0]?.id}\n${id}`, id, on, healthy: well.length, best, work: app.mesh?.models.get(id)?.requests };
       });
     }

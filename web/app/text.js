@@ -1,11 +1,12 @@
-/** Words and numbers for people. */
+/** Words and numbers for people, and how wide they are. */
+
 /** Marks that hide or turn the reading direction: no name may rewrite its neighbours. */
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
 
 /** A stranger's name made safe for a line of ours. @param {string} name */
 export const clean = (name) => name.replace(HIDDEN, "").trim() || "(no name)";
 
-const pieces = typeof Intl.Segmenter === "function" ? new Intl.Segmenter(undefined, { granularity: "grapheme" }) : null;
+const pieces = new Intl.Segmenter(undefined, { granularity: "grapheme" });
 
 /**
  * Shorten a name in its middle: family in front and size at the end stay.
@@ -15,9 +16,7 @@ const pieces = typeof Intl.Segmenter === "function" ? new Intl.Segmenter(undefin
  */
 export function middle(name, room, measure) {
   if (name.length < 200 && measure(name) <= room) return name;
-  const head = name.slice(0, 120);
-  const tail = name.length > 240 ? name.slice(-120) : name.slice(120);
-  const parts = pieces ? [...pieces.segment(head + tail)].map((p) => p.segment) : [...(head + tail)];
+  const parts = [...pieces.segment(name.length > 240 ? name.slice(0, 120) + name.slice(-120) : name)].map((p) => p.segment);
   let low = 0;
   let high = parts.length - 1;
   const cut = (/** @type {number} */ keep) => {
@@ -59,6 +58,9 @@ const BRIEF = new Intl.NumberFormat("en", { notation: "compact", maximumFraction
 /** A count that stays short: 47,950 but 1.2M. @param {number} value */
 export const brief = (value) => (value < 100_000 ? count(value) : BRIEF.format(value));
 
+/** @param {Requests} requests */
+export const tally = ({ total, successful, failed }) => `${count(total)} · ${count(successful)} ok · ${count(failed)} failed`;
+
 /** "1 model", "3 models". @param {number} value @param {string} noun */
 export const many = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 
@@ -71,7 +73,7 @@ export function ago(seconds) {
   return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
 }
 
-export const FONT = 'Inter, system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", Ubuntu, Cantarell, sans-serif';
+export const FONT = "Inter, system-ui, sans-serif";
 
 /** @type {Pen|null} */
 let pen = null;

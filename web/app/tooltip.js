@@ -1,9 +1,9 @@
 /** What a card has no room for, after 300 ms of rest or at once on focus. */
 import { $, badge, h, keyOf } from "./dom.js";
 import { kindLabel } from "./kinds.js";
-import { LOOKS, RINGS } from "./states.js";
+import { RINGS } from "./states.js";
 import { backendOf, modelOf } from "./picture.js";
-import { ago, clean, count, host, many, ms } from "./text.js";
+import { ago, clean, host, many, ms, tally } from "./text.js";
 
 const REST_MS = 300;
 
@@ -58,14 +58,14 @@ export class Tooltip {
     if (key === "u") return [h("b", { text: "You and your apps" }), line(`${many(mesh.router.requests.in_flight, "request")} in flight`), line(`${location.origin}/v1`, "quiet")];
     if (key === "r") {
       const r = mesh.router.requests;
-      return [h("b", { text: `Router ${clean(mesh.router.name)}` }), line(`${mesh.router.status} · up ${ago(this.app.uptime())} · version ${mesh.router.version}`), line(`${count(r.total)} requests · ${count(r.successful)} ok · ${count(r.failed)} failed · ${r.in_flight} in flight`)];
+      return [h("b", { text: `Router ${clean(mesh.router.name)}` }), line(`${mesh.router.status} · up ${ago(this.app.uptime())} · version ${mesh.router.version}`), line(`requests: ${tally(r)} · ${r.in_flight} in flight`)];
     }
     const now = shown.get(backendOf(key));
     if (!now) return null;
     const backend = mesh.backends.get(now.id);
     if (key.startsWith("b:")) {
       return [
-        h("b", { text: now.name }), badge(now.look, LOOKS[now.look]),
+        h("b", { text: now.name }), badge(now.look),
         line(`${kindLabel(now.kind)} · ${RINGS[now.ring]} · ${host(backend?.url ?? "")}`, "quiet"),
         line(`${ms(now.latency)} · ${many(now.models.length, "model")} · ${backend?.in_flight ?? 0} in flight`),
         ...(now.look === "healthy" || now.look === "disabled" ? [] : [line(now.text), line(backend?.health.fix ?? "", "fix")]),
@@ -76,7 +76,7 @@ export class Tooltip {
     const others = (this.app.servers.get(model)?.length ?? 1) - 1;
     const rate = this.app.rates.rate(key, performance.now());
     return [
-      h("b", { text: clean(model) }), badge(now.look, LOOKS[now.look]), line(`on ${now.name}`, "quiet"),
+      h("b", { text: clean(model) }), badge(now.look), line(`on ${now.name}`, "quiet"),
       line(others > 0 ? `and on ${many(others, "other backend")}` : "on no other backend"),
       ...(rate > 0 ? [line(`${rate.toFixed(1)} requests a second`)] : []),
     ];

@@ -42,7 +42,7 @@ type Box = Rect & { key: string; id: string; ring: Ring; rail: number | null; ce
 type Lane = Rect & { ring: Ring; backends: string[] };
 /** `fit` is the scale at which the world fills the window, `hub` how much larger than life the hubs are drawn in it. */
 type Layout = {
-  style: "wide" | "stacked"; dense: boolean; w: number; h: number; fit: number; hub: number; user: Rect; router: Rect;
+  style: "wide" | "stacked"; w: number; h: number; fit: number; hub: number; user: Rect; router: Rect;
   lanes: Lane[]; boxes: Box[]; byKey: Map<string, Box | Chip>;
 };
 /** screen = world · k + (x, y) */
@@ -71,7 +71,7 @@ type Ghost = {backend:BackendView, place:number, until:number};
 // history.js
 type Track = {looks:Uint8Array, latencies:Float32Array};
 /** `at`: milliseconds of the page's clock */
-type Change = {at:number, from:string, to:string, reason:string, text:string};
+type Change = Incident & {at:number};
 
 // input.js
 type Moves = {pan:(dx:number, dy:number)=>void, zoom:(factor:number, x:number, y:number)=>void, dive:(x:number, y:number)=>void, clear:()=>void};
@@ -86,7 +86,7 @@ type Group = {ring:Ring, members:Placed[]};
 /** `cut`: whether a name is too long for its columns */
 type Plan = {s:Sizes, packs:Packing[], unit:number, h:number, left:number, card:number, cut:boolean};
 
-// packing.js
+// sizes.js
 type Packing = {models:{model:string, col:number, row:number, span:number}[], rows:number, cols:number};
 
 // panel.js
@@ -107,7 +107,7 @@ type Filters = {rings:string[], kinds:string[], looks:string[]};
 type Settings = {theme:"system"|"dark"|"light"|"contrast", legend:boolean, view:"map"|"table"};
 
 // sizes.js
-type Sizes = {card:{w:number, h:number}, chip:{h:number, pitch:number, font:number}, head:number, gap:number, laneGap:number, user:{w:number, h:number}, router:{w:number, h:number}, step:number, fan:number, reach:number, dense:boolean};
+type Sizes = {card:{w:number, h:number}, chip:{h:number, pitch:number, font:number}, head:number, gap:number, laneGap:number, user:{w:number, h:number}, router:{w:number, h:number}, step:number, fan:number, reach:number};
 
 // stacked.js
 /** lines: lane → row → cells */
