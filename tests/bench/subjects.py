@@ -17,6 +17,11 @@ from msgspec import Struct
 HERE = Path(__file__).parent
 GATEWAY_CORE = 0
 LOAD_CORE = 1
+LITELLM_LOCAL = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    # It refuses to start without a master key; on loopback, for a benchmark, it needs none.
+    "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+}
 
 
 class Subject(Struct, frozen=True):
