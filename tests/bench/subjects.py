@@ -19,9 +19,10 @@ GATEWAY_CORE = 0
 LOAD_CORE = 1
 LITELLM_LOCAL = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    # It refuses to start without a master key; on loopback, for a benchmark, it needs none.
+    # The key below is of no worth and says so; it would refuse to start with it.
     "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
 }
+LITELLM_KEY = "sk-benchmark-key-of-no-worth"
 
 
 class Subject(Struct, frozen=True):
@@ -145,12 +146,12 @@ def litellm(folder: Path, target: int) -> Iterator[Subject]:
     config.write_text(
         "model_list:\n  - model_name: m\n    litellm_params:\n      model: openai/m\n"
         f"      api_base: http://127.0.0.1:{target}/v1\n      api_key: none\n"
+        f"general_settings:\n  master_key: {LITELLM_KEY}\n"
         "litellm_settings:\n  telemetry: false\n"
     )
+    headers = {"authorization": f"Bearer {LITELLM_KEY}"}
     port = free_port()
     command = [str(program), "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
-    with running(
-        command, GATEWAY_CORE, folder / "litellm.log", LITELLM_LOCAL_MODEL_COST_MAP="True"
-    ) as process:
-        wait_until_it_answers(port, "/v1/models", {}, 120.0)
-        yield Subject("LiteLLM", port, (process.pid,))
+    with running(command, GATEWAY_CORE, folder / "litellm.log", **LITELLM_LOCAL) as process:
+        wait_until_it_answers(port, "/v1/models", headers, 120.0)
+        yield Subject("LiteLLM", port, (process.pid,), headers)
