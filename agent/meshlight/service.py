@@ -5,11 +5,14 @@ import gc
 import hashlib
 import secrets as tokens
 import socket
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from meshlight import __version__
 from meshlight.backends.address import Address
+from meshlight.backends.authorities import context_for
 from meshlight.backends.detect import Detector
 from meshlight.backends.upstream import Upstream
 from meshlight.domain.backend import Backend, Kind
@@ -20,6 +23,7 @@ from meshlight.gateway.catalog import Catalog
 from meshlight.gateway.events import PING_S, Events
 from meshlight.gateway.inference import Inference
 from meshlight.gateway.metrics import Metrics
+from meshlight.gateway.ollama import Ollama
 from meshlight.gateway.page import Page, web_folder
 from meshlight.gateway.relay import Relay
 from meshlight.gateway.server import serve
@@ -85,7 +89,7 @@ class Service:
         self._prober = Prober(
             self._registry, self._links, clock, later, lambda i: self._traffic.load.get(i, 0) > 0
         )
-        self._roster = Roster(self._registry, self._links, self._prober, self._keeper, self._upstream)
+        self._roster = Roster(self._registry, self._links, self._prober, self._keeper)
         self._discovery = Discovery(
             self._registry,
             Detector(self._upstream, ports, clock=clock),
@@ -101,7 +105,8 @@ class Service:
         upkeep = Upkeep(self._registry, self._links, self._prober, self._traffic)
         keeper.when_unlocked(upkeep.try_secrets)
         self._events = Events(self._hub, ping_s)
-        self._catalog = Catalog(self._registry, int(time.time()))
+        started = int(time.time())
+        self._catalog = Catalog(self._registry, started)
         relay = Relay(
             self._registry,
             self._links,
@@ -118,7 +123,7 @@ class Service:
         self._follow(keeper.config)
         self._app = build_app(
             Faces(
-                inference=Inference(relay, self._catalog),
+                inference=Inference(relay, self._catalog, Ollama(self._registry, started, __version__)),
                 events=self._events,
                 page=Page(web_folder(), self._sessions),
                 metrics=Metrics(self._feed.view),
@@ -166,11 +171,11 @@ class Service:
             self._links.close()
             self._keeper.close()
 
-    def _probes(self, address: Address) -> Upstream:
-        return Upstream(address, own=self._own, idle_expiry_s=PROBES_REST_S)
+    def _probes(self, address: Address, backend: Backend | None = None) -> Upstream:
+        return Upstream(address, own=self._own, idle_expiry_s=PROBES_REST_S, tls=_authorities(backend))
 
-    def _upstream(self, address: Address) -> Upstream:
-        return Upstream(address, own=self._own)
+    def _upstream(self, address: Address, backend: Backend | None = None) -> Upstream:
+        return Upstream(address, own=self._own, tls=_authorities(backend))
 
     def _follow(self, config: Config) -> None:
         """Bring everything to what the configuration says now."""
@@ -191,6 +196,11 @@ class Service:
             uptime_s=round(self._clock() - self._started, 1),
             requests=self._traffic.router.requests(),
         )
+
+
+def _authorities(backend: Backend | None) -> Callable[[], ssl.SSLContext] | None:
+    """Return what a certificate is checked against; a file that can't be read is told when it is needed."""
+    return partial(context_for, backend.ca_file) if backend is not None and backend.ca_file else None
 
 
 def _left_out(backends: Sequence[Backend]) -> str:

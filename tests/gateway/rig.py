@@ -134,5 +134,5 @@ class Rig:
         health = self.registry.node(name).health
         return health.state, health.reason.code
 
-    def _upstream(self, address: Address) -> Upstream:
+    def _upstream(self, address: Address, backend: Backend | None = None) -> Upstream:  # noqa: ARG002
         return Upstream(address, connect_timeout_s=0.2, resolver=self.resolver)

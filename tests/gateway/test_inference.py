@@ -10,6 +10,7 @@ from meshlight.gateway.catalog import Catalog
 from meshlight.gateway.exchange import OFFER
 from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.inference import Inference
+from meshlight.gateway.ollama import Ollama
 from meshlight.gateway.leave import LEAVE, Leave
 from meshlight.gateway.relay import Relay
 from meshlight.gateway.sink import Sink
@@ -50,7 +51,8 @@ async def ask(relay: Relay, path: str, query: bytes = b"", method: str = "POST")
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await Inference(relay, Catalog(Rig().registry, 7))(scope, receive, send)
+    registry = Rig().registry
+    await Inference(relay, Catalog(registry, 7), Ollama(registry, 7, "1.0"))(scope, receive, send)
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
 

@@ -18,6 +18,9 @@ from meshlight.mesh.upkeep import Upkeep
 REFUSED = ConnectFailed("refused", "Connection refused.")
 LOADING = b'{"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}'
 
+DETAILS = frozenset({"/props", "/slots", "/version", "/api/ps", "/api/version"})
+"""What engines are asked beside the probe: here nobody answers it, and it is not counted."""
+
 
 def reply(body: object, status: int = 200, **headers: str) -> Reply:
     """An answer of llama.cpp's."""
@@ -29,6 +32,11 @@ def reply(body: object, status: int = 200, **headers: str) -> Reply:
 def models(*names: str) -> Reply:
     """A list of models."""
     return reply({"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
+
+
+def opened(address: Address, backend: Backend | None = None, /) -> Upstream:  # noqa: ARG001 - an Opens
+    """A real client."""
+    return Upstream(address)
 
 
 Answer = Reply | Exception | None
@@ -50,7 +58,9 @@ class Wire:
         self._waiting: list[asyncio.Future[None]] = []
 
     async def fetch(self, method: str, path: str, *, headers: Headers = (), **_: Any) -> Reply:
-        del method, path
+        del method
+        if path in DETAILS:
+            return reply(b"", 404)
         self.asked.append(self._clock())
         self.keys.append(dict(headers).get(b"authorization", b""))
         while self.says is None:
@@ -113,7 +123,7 @@ class Room(Stage):
         address = parse_address(url)
         return self.wires.setdefault(address.url, Wire(address, self.clock))
 
-    def upstream(self, address: Address) -> Upstream:
+    def upstream(self, address: Address, backend: Backend | None = None, /) -> Upstream:  # noqa: ARG002 - an Opens
         return cast("Upstream", self.wire(address.url))
 
     def put(self, backend: Backend, says: Answer) -> Wire:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from backends.scripted import ScriptedServer, answering
-from mesh.room import Purse, settle
+from mesh.room import Purse, opened, settle
 from mesh.stage import Stage, backend
 from meshlight.backends.detect import Detector
 from meshlight.backends.upstream import Upstream
@@ -30,7 +30,7 @@ class Search(Stage):
     def __init__(self, *ports: int) -> None:
         super().__init__()
         self.ignored: list[str] = []
-        self.links = Links(Purse(), Upstream, Upstream)
+        self.links = Links(Purse(), opened, opened)
         self.prober = Prober(self.registry, self.links, self.clock, self.clock.later, lambda _: False)
         Upkeep(self.registry, self.links, self.prober, self.traffic)
         detector = Detector(Upstream, dict.fromkeys(ports, USUAL), clock=self.clock)

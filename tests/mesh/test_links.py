@@ -32,17 +32,19 @@ async def test_the_key_is_read_once_more_at_each_probe_and_kept_while_the_addres
     room = Room()
     room.purse.kept["a"] = "sk-1"
     link = room.links.put(backend("a", url="http://127.0.0.1:7001"))
-    assert not link.auth
+    assert not link.auth("chat/completions")
     assert await room.links.read_secret(link) == "sk-1"
-    assert link.auth == ((b"authorization", b"Bearer sk-1"),)
+    assert link.auth("chat/completions") == ((b"authorization", b"Bearer sk-1"),)
     moved = room.links.put(backend("a", url="http://127.0.0.1:7002"))
-    assert moved.auth == link.auth, "no request goes without the key until the first probe"
+    assert moved.auth("chat/completions") == link.auth("chat/completions"), (
+        "no request goes without the key until the first probe"
+    )
     room.purse.kept["a"] = "sk-2"
     await room.links.read_secret(moved)
-    assert moved.auth == ((b"authorization", b"Bearer sk-2"),)
+    assert moved.auth("chat/completions") == ((b"authorization", b"Bearer sk-2"),)
     del room.purse.kept["a"]
     await room.links.read_secret(moved)
-    assert not moved.auth
+    assert not moved.auth("chat/completions")
 
 
 async def test_what_is_removed_is_closed() -> None:

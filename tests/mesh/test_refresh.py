@@ -4,9 +4,8 @@ import asyncio
 from contextlib import AsyncExitStack
 from time import monotonic
 
-from mesh.room import REFUSED, Purse, Room, models, settle
+from mesh.room import REFUSED, Purse, Room, models, opened, settle
 from mesh.stage import Stage, backend, read
-from meshlight.backends.upstream import Upstream
 from meshlight.demo.engine import Engine
 from meshlight.mesh.hub import Subscription
 from meshlight.mesh.links import Links
@@ -167,7 +166,7 @@ async def test_fifty_backends_of_which_ten_hang_are_checked_within_two_and_a_hal
             await engine.fault("hang-headers")
         stage = Stage()
         registry = Registry(monotonic)
-        links = Links(Purse(), Upstream, Upstream)
+        links = Links(Purse(), opened, opened)
         later = asyncio.get_running_loop().call_later
         prober = Prober(registry, links, monotonic, later, lambda _: False)
         Upkeep(registry, links, prober, stage.traffic)

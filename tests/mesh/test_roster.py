@@ -1,17 +1,22 @@
 """The user's list of backends: tried before it is kept, told why not, and kept as the file has it."""
 
 import asyncio
+from typing import cast
 
 import pytest
 
 from mesh.room import REFUSED, Room, models, reply, settle
 from mesh.stage import backend
-from meshlight.domain.backend import Backend
+from meshlight.backends.kind import BackendKind, Field
+from meshlight.backends.kinds import KINDS
+from meshlight.backends.openai_compatible import OpenAICompatible
+from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.config import Config, DiscoverySettings
 from meshlight.domain.errors import BadAddress, BadRequest, CheckFailed, ConfigError, Conflict, NotFound
 from meshlight.domain.rules import Routing
+from meshlight.mesh.draft import Draft, Patch
 from meshlight.mesh.registry import Change
-from meshlight.mesh.roster import Draft, Patch, Roster
+from meshlight.mesh.roster import Roster
 
 HERE = "http://127.0.0.1:7001"
 THERE = "http://127.0.0.1:7002"
@@ -63,7 +68,7 @@ class Household(Room):
     def __init__(self, most: int = 1_000) -> None:
         super().__init__()
         self.shelf = Shelf(self)
-        self.roster = Roster(self.registry, self.links, self.prober, self.shelf, self.upstream, most)
+        self.roster = Roster(self.registry, self.links, self.prober, self.shelf, most)
         self.changes: list[Change] = []
         self.registry.listen(self.changes.append)
 
@@ -74,6 +79,37 @@ class Household(Room):
     @property
     def ids(self) -> list[str]:
         return list(self.registry.snapshot.nodes)
+
+
+class Cloud(OpenAICompatible):
+    """A kind with a place and an account, played by the wires of the room."""
+
+    label = "Cloud"
+    group = "cloud"
+    default_url = "https://api.example.com"
+    default_ring = "cloud"
+
+    def __init__(self, *more: Field) -> None:
+        self._fields = (
+            Field(name="url", label="Address"),
+            Field(
+                name="api_key", label="API key", required=True, is_secret=True, hint="It makes one for you."
+            ),
+            *more,
+        )
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        return self._fields
+
+
+@pytest.fixture
+def clouds(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    cloud = Cloud()
+    table = cast("dict[Kind, BackendKind]", KINDS)
+    monkeypatch.setitem(table, "openai", cloud)
+    monkeypatch.setitem(table, "cluster", Cloud(Field(name="access_key", label="Access key", required=True)))
+    return cloud
 
 
 def draft(url: str = HERE, **fields: object) -> Draft:
@@ -125,6 +161,34 @@ async def test_its_key_is_tried_before_it_is_kept() -> None:
     assert "sk-right" not in repr(added)
 
 
+async def test_what_the_try_saw_is_known_at_once() -> None:
+    house = Household()
+    house.wire(HERE).says = models("m1", "m2")
+    added = await house.roster.add(draft())
+    node = house.registry.node(added.id)
+    assert (node.health.state, node.models) == ("healthy", ("m1", "m2"))
+
+
+async def test_one_that_is_added_switched_off_is_not_asked() -> None:
+    house = Household()
+    house.wire(HERE).says = REFUSED
+    added = await house.roster.add(draft(enabled=False))
+    await settle()
+    assert (house.ids, house.wire(HERE).asked) == ([added.id], [])
+
+
+async def test_a_failed_try_says_what_suits_one_that_is_not_listed_and_names_the_field() -> None:
+    house = Household()
+    house.wire(HERE).says = REFUSED
+    with pytest.raises(CheckFailed) as down:
+        await house.roster.add(draft())
+    assert (down.value.hint, down.value.param) == ("Start it (`llama-server -m MODEL.gguf`).", "url")
+    house.wire(HERE).says = reply(b"{}", 401)
+    with pytest.raises(CheckFailed) as locked:
+        await house.roster.add(draft())
+    assert (locked.value.hint, locked.value.param) == ("Give its API key.", "api_key")
+
+
 async def test_where_the_file_can_t_be_written_the_key_is_not_left_behind() -> None:
     house = Household()
     house.shelf.broken = ConfigError("line 3: nonsense.")
@@ -140,6 +204,52 @@ async def test_the_same_server_is_listed_once_however_its_url_is_spelt(url: str)
     with pytest.raises(Conflict, match=r"is at http://127\.0\.0\.1:7001 already") as conflict:
         await house.roster.add(draft(url))
     assert "'llamacpp-7001'" in conflict.value.hint
+
+
+async def test_a_kind_that_has_a_place_needs_no_url_and_is_named_after_itself(clouds: Cloud) -> None:
+    house = Household()
+    first = await house.roster.add(Draft(kind="openai", api_key="sk-1"))
+    second = await house.roster.add(Draft(kind="openai", api_key="sk-2"))
+    assert (first.url, first.ring) == (clouds.default_url, "cloud")
+    assert [(b.id, b.name) for b in (first, second)] == [("cloud", "Cloud"), ("cloud-2", "Cloud 2")]
+
+
+@pytest.mark.usefixtures("clouds")
+async def test_what_its_kind_needs_is_asked_for_by_name_when_it_is_added_and_when_it_is_changed() -> None:
+    house = Household()
+    with pytest.raises(BadRequest, match="Cloud needs its API key") as bad:
+        await house.roster.add(Draft(kind="openai"))
+    assert (bad.value.param, bad.value.hint) == ("api_key", "It makes one for you.")
+    await house.roster.add(Draft(kind="openai", name="a", api_key="sk-1"))
+    with pytest.raises(BadRequest, match="needs its API key"):
+        await house.roster.change("a", Patch(api_key=""))
+
+
+@pytest.mark.usefixtures("clouds")
+async def test_one_address_is_listed_once_for_each_account() -> None:
+    house = Household()
+    await house.roster.add(Draft(kind="openai", name="a", api_key="sk-1"))
+    with pytest.raises(Conflict):
+        await house.roster.add(Draft(kind="openai", name="b", api_key="sk-1"))
+    await house.roster.add(Draft(kind="openai", name="c", api_key="sk-2"))
+    with pytest.raises(Conflict, match="a is at"):
+        await house.roster.change("c", Patch(api_key="sk-1"))
+    assert house.purse.kept == {"a": "sk-1", "c": "sk-2"}
+
+
+async def test_an_account_of_a_cluster_is_told_by_its_access_key(clouds: Cloud) -> None:
+    house = Household()
+    url = clouds.default_url
+    first = Draft(kind="cluster", name="a", url=url, access_key=" AKIA1 ", api_key="s1", ca_file="/c/a.pem")
+    added = await house.roster.add(first)
+    assert (added.access_key, added.ca_file, added.follow_clock) == ("AKIA1", "/c/a.pem", True)
+    await house.roster.add(Draft(kind="cluster", name="b", url=url, access_key="AKIA2", api_key="s1"))
+    with pytest.raises(Conflict):
+        await house.roster.add(Draft(kind="cluster", name="c", url=url, access_key="AKIA2", api_key="s2"))
+    changed = await house.roster.change("b", Patch(access_key="AKIA3", follow_clock=False, ca_file=""))
+    assert (changed.access_key, changed.follow_clock) == ("AKIA3", False)
+    with pytest.raises(Conflict):
+        await house.roster.change("b", Patch(access_key="AKIA1"))
 
 
 async def test_of_two_who_add_the_same_at_once_one_is_told() -> None:
@@ -176,6 +286,10 @@ async def test_a_backend_without_a_name_is_called_after_its_kind_and_place() -> 
         ({"kind": "peer"}, "kind"),
         ({"url": "ftp://h"}, "url"),
         ({"url": "http://user:pw@h"}, "url"),
+        ({"url": None}, "url"),
+        ({"access_key": "AKIA1"}, "access_key"),
+        ({"ca_file": "ours.pem"}, "ca_file"),
+        ({"ca_file": "/ou\nrs.pem"}, "ca_file"),
     ],
 )
 async def test_what_can_t_be_names_its_field(wrong: dict[str, object], param: str) -> None:

@@ -1,10 +1,12 @@
 """Where a backend is: its URL taken apart once, and the addresses that may never be spoken to."""
 
 import re
+import sys
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network, ip_address
+from posixpath import normpath
 from typing import Literal, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from msgspec import Struct
 
@@ -15,12 +17,17 @@ Scheme = Literal["http", "https"]
 IPAddress = IPv4Address | IPv6Address
 
 URL_MAX = 2048
+SOCKET_MAX = 100
+"""Bytes in the path of a Unix socket: `sun_path` holds 108 on Linux and 104 on macOS, the last one a NUL."""
+UNIX = "unix://"
 _SCHEMES: dict[str, Scheme] = {"http": "http", "https": "https"}
 _DEFAULT_PORTS: dict[Scheme, int] = {"http": 80, "https": 443}
 _HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _PATH = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=:@%-]*")
 _CLOSED = re.compile(r"/(v\d[^/]*|openai)$")
 """A base that ends so holds the version already: `/chat/completions` follows, not `/v1/chat/completions`."""
+_BETA = re.compile(r"/v1beta(/openai)?$")
+"""A base that ends so holds the version of Gemini's own paths already."""
 _METADATA = frozenset({"fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"})
 """Metadata services of clouds outside the link-local range: AWS (v6), Alibaba, Azure, Oracle."""
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -38,20 +45,26 @@ class Address(Struct, frozen=True):
     port: int
     base: str = ""
     """The path that goes before every request's, without a trailing slash and without a trailing `/v1`."""
+    socket: str = ""
+    """The path of the Unix socket that takes the place of host and port; empty for TCP."""
 
     @property
     def authority(self) -> str:
         """`host:port` as the Host header wants it: the default port is left out."""
+        if self.socket:
+            return self.host
         return self._bracketed if self.port == _DEFAULT_PORTS[self.scheme] else self.place
 
     @property
     def place(self) -> str:
-        """`host:port` for people: always with the port."""
-        return f"{self._bracketed}:{self.port}"
+        """`host:port` for people, always with the port; of a socket, its path."""
+        return self.socket or f"{self._bracketed}:{self.port}"
 
     @property
     def url(self) -> str:
         """The URL that `parse_address` reads back to the same address."""
+        if self.socket:
+            return UNIX + quote(self.socket)
         return f"{self.scheme}://{self.authority}{self.base}"
 
     @property
@@ -61,11 +74,15 @@ class Address(Struct, frozen=True):
     def target(self, path: str) -> str:
         """Return the request target of an API path such as `/v1/chat/completions`.
 
-        A base that already ends in a version (`/api/paas/v4`) or in `/openai` takes the place of the `/v1`.
+        A base that already ends in a version (`/api/paas/v4`) or in `/openai` takes the place of the `/v1`, and
+        a `/v1beta` is never there twice.
         """
-        if path.startswith("/v1/") and _CLOSED.search(self.base):
+        base = self.base
+        if path.startswith("/v1/") and _CLOSED.search(base):
             path = path[len("/v1") :]
-        return self.base + path
+        elif path.startswith("/v1beta/"):
+            base = _BETA.sub("", base)
+        return base + path
 
 
 @lru_cache(4096)
@@ -77,6 +94,8 @@ def parse_address(url: str) -> Address:
         _refuse(repr(url), "holds spaces or control characters")
     if "?" in url or "#" in url:
         _refuse(url, "holds a query or a fragment", "Leave out everything from ? or # on.")
+    if url[: len(UNIX)].lower() == UNIX:
+        return Address("http", "localhost", 0, socket=socket_path(url))
     scheme = _scheme(url)
     try:
         parts = urlsplit(url)
@@ -92,6 +111,25 @@ def parse_address(url: str) -> Address:
     if not _PATH.fullmatch(base):
         _refuse(url, "has letters in its path that must be %-escaped")
     return Address(scheme, _host(url, host), port or _DEFAULT_PORTS[scheme], _base(base))
+
+
+def socket_path(url: str, platform: str = sys.platform) -> str:
+    """Return the path of the socket that a `unix:///…` URL names; `platform` is this machine's.
+
+    Raises BadAddress.
+    """
+    if platform == "win32":
+        _refuse(
+            url, "is a Unix socket, which Windows does not offer here", "Use its http:// address instead."
+        )
+    path = unquote(url[len(UNIX) :])
+    if not path.startswith("/") or path.startswith("//"):
+        _refuse(url, "names no absolute path", "Write three slashes: unix:///run/router.sock.")
+    if not path.isprintable() or normpath(path) != path or path == "/":
+        _refuse(url, "is no plain path of a socket", "Leave out . and .., doubled and trailing slashes.")
+    if len(path.encode()) > SOCKET_MAX:
+        _refuse(url, f"has a path of more than {SOCKET_MAX} bytes, which no socket can have")
+    return path
 
 
 def forbid(ip: str) -> str | None:
@@ -122,6 +160,8 @@ def plain_ip(ip: str) -> str:
 
 def ring_of(address: Address) -> Ring:
     """Tell from the host alone how far a prompt travels; `company` is for the user to say."""
+    if address.socket:
+        return "machine"
     host = address.host.rstrip(".")
     try:
         ip = _inner(ip_address(host))
@@ -148,6 +188,8 @@ def _scheme(url: str) -> Scheme:
     known = _SCHEMES.get(scheme.lower()) if found else None
     if known is None:
         hint = "No other protocol is spoken." if found else f"Write http://{url}, perhaps?"
+        if url.startswith("unix:/"):
+            hint = f"Write {UNIX}{url[len('unix:') :]}."
         _refuse(url, "does not begin with http:// or https://", hint)
     return known
 

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import cache
 from ipaddress import ip_address
 
@@ -59,7 +59,7 @@ class Dialer:
         *,
         own: Collection[tuple[str, int]],
         resolver: Resolver,
-        tls: ssl.SSLContext | None,
+        tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None,
     ) -> None:
         self._address = address
         self._keeper = keeper
@@ -74,6 +74,8 @@ class Dialer:
         leaves enough for the second.
         """
         loop = asyncio.get_running_loop()
+        if self._address.socket:
+            return await self._knock(loop, timeout_s)
         deadline = loop.time() + timeout_s
         ips = await self._resolve(timeout_s)
         failed: ConnectFailed | None = None
@@ -109,7 +111,7 @@ class Dialer:
     async def _try(self, loop: asyncio.AbstractEventLoop, ip: str, limit_s: float) -> Connection:
         address = self._address
         self._check(ip)
-        tls = (self._tls or tls_context()) if address.scheme == "https" else None
+        tls = self._context() if address.scheme == "https" else None
         where = address.place if ip == address.host else f"{address.place} ({ip})"
         try:
             async with asyncio.timeout(limit_s):
@@ -128,6 +130,28 @@ class Dialer:
             raise ConnectFailed("refused", f"Connection refused at {where}.")
         return connection
 
+    async def _knock(self, loop: asyncio.AbstractEventLoop, limit_s: float) -> Connection:
+        """Connect to a Unix socket."""
+        path = self._address.socket
+        try:
+            async with asyncio.timeout(limit_s):
+                _, connection = await loop.create_unix_connection(
+                    lambda: Connection(self._keeper, path, loop), path
+                )
+        except FileNotFoundError as error:
+            raise ConnectFailed("refused", f"There is no socket at {path}.") from error
+        except PermissionError as error:
+            raise ConnectFailed("unreachable", f"This user may not use the socket {path}.") from error
+        except OSError as error:  # among them TimeoutError
+            raise explain(error, path, is_tls=False, limit_s=limit_s) from error
+        return connection
+
+    def _context(self) -> ssl.SSLContext:
+        """Return what the certificate is checked against; ConnectFailed when the user's own can't be read."""
+        if self._tls is None:
+            return tls_context()
+        return self._tls if isinstance(self._tls, ssl.SSLContext) else self._tls()
+
     def _check(self, ip: str) -> None:
         """Refuse what may not be spoken to; asked for each address on each connect, as names may move."""
         address = self._address
@@ -140,7 +164,7 @@ class Dialer:
 
 
 def explain(error: OSError, where: str, *, is_tls: bool, limit_s: float) -> ConnectFailed:
-    """Say in plain words why the connection to `where` ("host:port") could not be made."""
+    """Say in plain words why the connection to `where` ("host:port", or a socket's path) could not be made."""
     match error:
         case TimeoutError():
             return ConnectFailed("timeout", f"No connection to {where} within {limit_s:.2g} s.")

@@ -1,8 +1,9 @@
 """What the kinds have in common: one `GET` for the list of models is the probe, a bearer token is the key."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
-from meshlight.backends.kind import FACES, Asks, Face, Found, Probe
+from meshlight.backends.kind import FACES, Asks, Channel, Face, Field, Found, Group, Means, Probe
 from meshlight.backends.listing import BODY_LIMIT, Listing, read_models
 from meshlight.backends.reasons import no_list_reason, not_this_kind, reason, status_fact
 from meshlight.backends.response import Headers, Reply
@@ -26,38 +27,58 @@ class Engine:
 
     kind: ClassVar[Kind]
     label: ClassVar[str]
+    about: ClassVar[str] = ""
+    group: ClassVar[Group] = "engine"
+    default_url: ClassVar[str] = ""
     start: ClassVar[str]
     usual_ports: ClassVar[tuple[int, ...]] = ()
     patience_s: ClassVar[float] = 0.0
     default_ring: ClassVar[Ring | None] = None
     faces: ClassVar[frozenset[Face]] = frozenset(FACES)
     list_path: ClassVar[str] = MODELS
+    key_hint: ClassVar[str] = "Only if the server asks for one."
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Its address, and a key that few engines want."""
+        port = self.usual_ports[0] if self.usual_ports else 8000
+        return (
+            Field(name="url", label="Address", required=True, placeholder=f"http://127.0.0.1:{port}"),
+            Field(name="api_key", label="API key", is_secret=True, hint=self.key_hint),
+        )
 
     async def probe(self, upstream: Asks, backend: Backend, secret: str | None) -> Probe:
         """Ask for the models; whatever goes wrong becomes the fact."""
         try:
-            reply = await upstream.fetch(
-                "GET", self.list_path, headers=self.authorize(secret), timeout_s=PROBE_S, limit=BODY_LIMIT
-            )
+            reply = await self.ask_list(upstream, secret)
         except UpstreamError as error:
             return self.missed(error, backend)
         return self.judge(reply, backend, secret)
 
+    async def ask_list(self, upstream: Asks, secret: str | None) -> Reply:
+        """Ask for the models.
+
+        Raises the UpstreamErrors.
+        """
+        return await upstream.fetch(
+            "GET", self.list_path, headers=self.authorize(secret), timeout_s=PROBE_S, limit=BODY_LIMIT
+        )
+
     def missed(self, error: UpstreamError, backend: Backend) -> Probe:
         """Judge a probe that got no answer."""
         why = reason(error, backend, self.label, self.start)
-        return Probe(Failed(why), is_busy=isinstance(error, ReplyTooLate))
+        return Probe(fact=Failed(why), is_busy=isinstance(error, ReplyTooLate))
 
     def judge(self, reply: Reply, backend: Backend, secret: str | None) -> Probe:
         """Judge the answer to the question for models."""
         if reply.status != 200:
-            return Probe(status_fact(reply, backend, self.label, secret))
+            return Probe(fact=status_fact(reply, backend, self.label, secret))
         listing = self.read(reply.body)
         if listing is None:
-            return Probe(Failed(no_list_reason(reply, backend, self.label, secret)))
+            return Probe(fact=Failed(no_list_reason(reply, backend, self.label, secret)))
         if not self.is_mine(reply, listing):
-            return Probe(Failed(not_this_kind(backend, self.label)))
-        return Probe(Answered(reply.elapsed_s), listing.models)
+            return Probe(fact=Failed(not_this_kind(backend, self.label)))
+        return Probe(fact=Answered(reply.elapsed_s), models=listing.models)
 
     def read(self, body: bytes) -> Listing | None:
         """Read the list in this kind's shape."""
@@ -67,7 +88,7 @@ class Engine:
         """Whether a good list may be this kind's; False only where another engine's mark is certain."""
         return True
 
-    def authorize(self, secret: str | None) -> Headers:
+    def authorize(self, secret: str | None, face: Face | None = None) -> Headers:  # noqa: ARG002 — some kinds differ
         """Carry the secret as a bearer token; what has line breaks in it is no key and is not sent."""
         token = (secret or "").strip()
         if not token or not token.isprintable():
@@ -77,6 +98,22 @@ class Engine:
     def speaks(self, face: Face) -> bool:
         """Whether this kind has such a path at all."""
         return face in self.faces
+
+    def defaults(self, face: Face) -> Headers:  # noqa: ARG002 — for kinds that want some
+        """Demand no header of its own."""
+        return ()
+
+    def path(self, face: Face, path: str) -> str:  # noqa: ARG002 — for kinds that moved it
+        """Have every face where it is here."""
+        return path
+
+    def open(self, means: Means) -> Channel | None:  # noqa: ARG002 — for kinds with something to keep
+        """Keep nothing."""
+        return None
+
+    def headers_say(self, headers: Headers) -> Mapping[str, str] | None:  # noqa: ARG002 — for kinds with limits
+        """Read nothing in an answer's headers."""
+        return None
 
     def found(self, upstream: Asks, models: tuple[str, ...]) -> Found:
         """Name what was recognised by its label and port, as in `llama.cpp :8080`."""

@@ -1,22 +1,23 @@
 """What every kind of backend can do; the kinds themselves are in the modules that `kinds` lists."""
 
+from collections.abc import Callable, Mapping
 from typing import Literal, Protocol, get_args
 
 from msgspec import Struct
 
 from meshlight.backends.address import Address
 from meshlight.backends.response import Headers, Reply
+from meshlight.backends.upstream import Upstream
 from meshlight.domain.backend import Backend, Kind, Ring
 from meshlight.domain.health import ProbeFact
+from meshlight.domain.model import ModelDetail
 
-Face = Literal[
+OpenAIFace = Literal[
     "chat/completions",
     "completions",
     "embeddings",
     "responses",
     "rerank",
-    "messages",
-    "messages/count_tokens",
     "images/generations",
     "images/edits",
     "images/variations",
@@ -24,19 +25,69 @@ Face = Literal[
     "audio/transcriptions",
     "audio/translations",
 ]
-"""A path below `/v1` to which an inference request may be posted."""
+AnthropicFace = Literal["messages", "messages/count_tokens"]
+OllamaFace = Literal["api/chat", "api/generate", "api/embed", "api/embeddings"]
+GeminiFace = Literal[
+    "gemini/generateContent",
+    "gemini/streamGenerateContent",
+    "gemini/countTokens",
+    "gemini/embedContent",
+    "gemini/batchEmbedContents",
+]
+Face = OpenAIFace | AnthropicFace | OllamaFace | GeminiFace
+"""One operation of one protocol: an inference request is posted to a face."""
 
-FACES: tuple[Face, ...] = get_args(Face)
+OPENAI_FACES: tuple[Face, ...] = get_args(OpenAIFace)
+"""Each is the path below `/v1` to which it is posted."""
+ANTHROPIC_FACES: tuple[Face, ...] = get_args(AnthropicFace)
+"""These too are paths below `/v1`."""
+OLLAMA_FACES: tuple[Face, ...] = get_args(OllamaFace)
+"""Each is the path to which it is posted."""
+GEMINI_FACES: tuple[Face, ...] = get_args(GeminiFace)
+"""Posted to `/v1beta/models/MODEL:` with the word after the slash."""
+FACES: tuple[Face, ...] = (*OPENAI_FACES, *ANTHROPIC_FACES)
+"""The faces below `/v1`."""
 
 
-class Probe(Struct, frozen=True):
-    """What one health check brought: a fact, and the models where they became known."""
+def path_of(face: Face) -> str:
+    """Return where a face lives, for people."""
+    if face.startswith("gemini/"):
+        return f"/v1beta/models/MODEL:{face.removeprefix('gemini/')}"
+    return f"/{face}" if face.startswith("api/") else f"/v1/{face}"
+
+
+Group = Literal["engine", "router", "cluster", "cloud", "peer"]
+
+
+class Field(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a person fills in to add a backend; `name` is the field of the request that adds it."""
+
+    name: str
+    label: str
+    required: bool = False
+    is_secret: bool = False
+    """Never shown, kept in the keyring."""
+    hint: str = ""
+    placeholder: str = ""
+    default: str = ""
+
+
+class Probe(Struct, frozen=True, kw_only=True):
+    """What one health check brought: a fact, and what became known on the way; None is "not learned now"."""
 
     fact: ProbeFact
     models: tuple[str, ...] | None = None
-    """The ids served now, in the backend's own order; None when this probe did not learn them."""
+    """The ids served now, in the backend's own order."""
     is_busy: bool = False
     """Whether it took the connection and stayed silent: within `patience_s` that is busy, not down."""
+    details: Mapping[str, ModelDetail] | None = None
+    """What the backend tells of its models, by id."""
+    about: Mapping[str, str] | None = None
+    """Labelled lines about the backend for people, in order: `{"Version": "b6500"}`."""
+    warnings: tuple[str, ...] | None = None
+    """Sentences about a backend that works, and yet should be looked at."""
+    names: Mapping[str, str] | None = None
+    """Further names of its routes (`backend/NAME`), and the id that each serves, or "" while unknown."""
 
 
 class Found(Struct, frozen=True):
@@ -71,6 +122,58 @@ class Asks(Protocol):
         """
 
 
+def _nothing() -> None:
+    """Do nothing: nobody probes."""
+
+
+class Means(Struct, frozen=True):
+    """What a channel lives by."""
+
+    backend: Backend
+    probes: Asks
+    upstream_for: Callable[[Address], Upstream]
+    clock: Callable[[], float]
+    """Monotonic seconds."""
+    wall: Callable[[], float]
+    """Unix seconds, by this machine's clock."""
+    hurry: Callable[[], None] = _nothing
+    """Asks for a probe soon: something has changed there."""
+
+
+class Way(Struct, frozen=True):
+    """Where the requests for one model go: which server, with which credentials, by which name."""
+
+    upstream: Upstream
+    auth: Headers
+    model: str
+    """What that server calls the model."""
+
+    def __repr__(self) -> str:
+        return f"Way({self.upstream.address.url}, ***, {self.model!r})"
+
+
+class Channel(Protocol):
+    """What some kinds keep for one backend: tokens, clocks, where each of its models really is.
+
+    One is made with each link, and closed with it.
+    """
+
+    async def probe(self, backend: Backend, secret: str | None) -> Probe:
+        """Check the health once, in place of the kind's own `probe`."""
+
+    async def way(self, model: str, secret: str | None) -> Way | None:
+        """Return the way to a model, or None for the backend's own address with the kind's own credentials.
+
+        Raises WayClosed, or the UpstreamErrors of what had to be asked on the way.
+        """
+
+    def renew(self, model: str, status: int, body: bytes) -> bool:
+        """Say whether a new `way` may do better after this refusal; asked once for a request."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
 class BackendKind(Protocol):
     """How to speak to one kind of backend.
 
@@ -84,6 +187,22 @@ class BackendKind(Protocol):
     @property
     def label(self) -> str:
         """The name for people."""
+
+    @property
+    def about(self) -> str:
+        """What it is, in a few words."""
+
+    @property
+    def group(self) -> Group:
+        """Among which others people look for it."""
+
+    @property
+    def default_url(self) -> str:
+        """Where it is when nobody says so; empty when somebody must."""
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """What a person fills in to add one."""
 
     @property
     def start(self) -> str:
@@ -110,8 +229,20 @@ class BackendKind(Protocol):
     async def probe(self, upstream: Asks, backend: Backend, secret: str | None) -> Probe:
         """Check the health once; whatever goes wrong on the way becomes the fact, with cause and fix."""
 
-    def authorize(self, secret: str | None) -> Headers:
-        """Return the headers that carry the secret upstream."""
+    def authorize(self, secret: str | None, face: Face | None = None) -> Headers:
+        """Return the headers that carry the secret upstream; without a face, those of a probe."""
+
+    def defaults(self, face: Face) -> Headers:
+        """Return the headers that a request must have, and gets where its client sent none of that name."""
 
     def speaks(self, face: Face) -> bool:
         """Whether requests to this face can be sent there at all; what the model can do is its own affair."""
+
+    def path(self, face: Face, path: str) -> str:
+        """Return where a face lives there, given the path to which it is posted here."""
+
+    def open(self, means: Means) -> Channel | None:
+        """Return what has to be kept for one backend; None when nothing has to."""
+
+    def headers_say(self, headers: Headers) -> Mapping[str, str] | None:
+        """Return what the headers of an answer tell about the backend (labelled lines, as in `Probe.about`)."""

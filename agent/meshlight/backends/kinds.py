@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 
+from meshlight.backends.anthropic import Anthropic
+from meshlight.backends.cluster import Cluster
+from meshlight.backends.continuum import Continuum
+from meshlight.backends.gemini import Gemini
 from meshlight.backends.kind import BackendKind
 from meshlight.backends.llamacpp import LlamaCpp
 from meshlight.backends.lmstudio import LmStudio
 from meshlight.backends.mlx import Mlx
 from meshlight.backends.ollama import Ollama
+from meshlight.backends.openai import OpenAI
 from meshlight.backends.openai_compatible import OpenAICompatible
 from meshlight.backends.vllm import Vllm
 from meshlight.domain.backend import Kind
@@ -18,6 +23,11 @@ _ALL: tuple[BackendKind, ...] = (
     Vllm(),
     Mlx(),
     LmStudio(),
+    Continuum(),
+    Cluster(),
+    OpenAI(),
+    Anthropic(),
+    Gemini(),
     OpenAICompatible(),  # last: what it recognises, a kind above may know better
 )
 

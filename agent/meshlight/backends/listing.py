@@ -18,6 +18,8 @@ _COMMAS_MAX = 500_000
 """Beyond this many commas a body is a bomb of empty items: 8 MB of it would unfold to hundreds."""
 
 _T = TypeVar("_T")
+Facts = dict[str, Any]
+"""What a server says of something, any of it: nothing in it is believed."""
 
 
 class Listing(Struct, frozen=True):
@@ -54,6 +56,7 @@ _list = msgspec.json.Decoder(_List | list[Raw])
 _item = msgspec.json.Decoder(_Item)
 _tags = msgspec.json.Decoder(_Tags)
 _tag = msgspec.json.Decoder(_Tag)
+_any: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def read_models(body: bytes) -> Listing | None:
@@ -84,6 +87,24 @@ def read_tags(body: bytes) -> Listing | None:
         return None
     tags = (_decode(_tag, raw) for raw in (found.models or [])[:MODELS_MAX])
     return Listing(_ids(tag.name or tag.model for tag in tags if tag is not None))
+
+
+def read_items(body: bytes, key: str = "data") -> dict[str, Facts]:
+    """Read all that the items of a list say, by id; empty when it is no such list.
+
+    The list is under `key`, or is the whole body. An item's id is its `id`, `name` or `model`.
+    """
+    found = _decode(_any, body) if body.count(b",") <= _COMMAS_MAX else None
+    raws = found.get(key) if isinstance(found, dict) else found
+    if not isinstance(raws, list):
+        return {}
+    items: dict[str, Facts] = {}
+    for item in raws[:MODELS_MAX]:
+        names = (item.get(word) for word in ("id", "name", "model")) if isinstance(item, dict) else ()
+        name = next((name for name in names if isinstance(name, str) and name), "")
+        if _is_id(name):
+            items.setdefault(name, item)
+    return items
 
 
 def _decode(decoder: msgspec.json.Decoder[_T], body: bytes | Raw) -> _T | None:

@@ -1,7 +1,9 @@
 """llama.cpp's `llama-server`, with one model or as a router of many."""
 
+from meshlight.backends.detail_channel import DetailChannel
+from meshlight.backends.details_llamacpp import LlamaCppTeller
 from meshlight.backends.engine import MODELS, Engine, ask
-from meshlight.backends.kind import Asks, Face, Found
+from meshlight.backends.kind import Asks, Channel, Face, Found, Means
 from meshlight.backends.listing import Listing, read_models
 from meshlight.backends.response import Reply
 from meshlight.backends.retry_after import header
@@ -40,6 +42,10 @@ class LlamaCpp(Engine):
         if not _signs(reply) and (listing is None or _OWNER not in listing.owners):
             return None
         return self.found(upstream, listing.models if listing else ())
+
+    def open(self, means: Means) -> Channel:
+        """Keep what it tells of itself and its models."""
+        return DetailChannel(self, LlamaCppTeller(), means)
 
     def is_mine(self, reply: Reply, listing: Listing) -> bool:
         """A list with models that bears neither mark is another engine's."""

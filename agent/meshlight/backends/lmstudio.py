@@ -1,7 +1,9 @@
 """LM Studio's local server."""
 
+from meshlight.backends.detail_channel import DetailChannel
+from meshlight.backends.details_lmstudio import LmStudioTeller
 from meshlight.backends.engine import MODELS, Engine, ask
-from meshlight.backends.kind import Asks, Face, Found
+from meshlight.backends.kind import Asks, Channel, Face, Found, Means
 from meshlight.backends.listing import Listing, read_models
 from meshlight.backends.quote import message
 from meshlight.backends.response import Reply
@@ -39,6 +41,10 @@ class LmStudio(Engine):
         if native.status != 200 or read_models(native.body) is None:
             return None
         return self.found(upstream, listing.models)
+
+    def open(self, means: Means) -> Channel:
+        """Keep what it tells of itself and its models."""
+        return DetailChannel(self, LmStudioTeller(), means)
 
     def is_mine(self, reply: Reply, listing: Listing) -> bool:
         """Whether the answer bears no other engine's mark; its own has changed over time."""

@@ -2,6 +2,7 @@
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from meshlight.backends.engine import MODELS, PROBE_S, Engine, ask
 from meshlight.backends.kind import Asks, Face, Found, Probe
@@ -53,16 +54,16 @@ class Mlx(Engine):
         try:
             health = await upstream.fetch("GET", _HEALTH, headers=headers, timeout_s=PROBE_S)
             if health.status == 503 and _health(health) is not None:
-                return Probe(Failed(_dead(backend)))
+                return Probe(fact=Failed(_dead(backend)))
             left_s = max(PROBE_S - health.elapsed_s, 0.1)
             reply = await upstream.fetch("GET", MODELS, headers=headers, timeout_s=left_s, limit=BODY_LIMIT)
         except UpstreamError as error:
             return self.missed(error, backend)
         if reply.status == 200 and not reply.body:
-            return Probe(Failed(_no_cache(backend)))
+            return Probe(fact=Failed(_no_cache(backend)))
         probe = self.judge(reply, backend, secret)
         is_good = isinstance(probe.fact, Answered) and _health(health) is not None
-        return Probe(Answered(health.elapsed_s), probe.models) if is_good else probe
+        return replace(probe, fact=Answered(health.elapsed_s)) if is_good else probe
 
     def is_mine(self, reply: Reply, listing: Listing) -> bool:  # noqa: ARG002 — the list alone tells
         """A list whose items name an owner is another engine's."""

@@ -1,7 +1,9 @@
 """Ollama."""
 
+from meshlight.backends.detail_channel import DetailChannel
+from meshlight.backends.details_ollama import OllamaTeller
 from meshlight.backends.engine import Engine, ask
-from meshlight.backends.kind import Asks, Face, Found
+from meshlight.backends.kind import Asks, Channel, Face, Found, Means
 from meshlight.backends.listing import Listing, read_tags
 from meshlight.backends.version import version_of
 
@@ -40,6 +42,10 @@ class Ollama(Engine):
         reply = await ask(upstream, _TAGS)
         listing = read_tags(reply.body) if reply.status == 200 else None
         return self.found(upstream, listing.models if listing else ())
+
+    def open(self, means: Means) -> Channel:
+        """Keep what it tells of itself and its models."""
+        return DetailChannel(self, OllamaTeller(), means)
 
     def read(self, body: bytes) -> Listing | None:
         """Read `/api/tags`."""

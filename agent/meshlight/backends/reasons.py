@@ -6,9 +6,10 @@ What a server said is quoted only as `quote` lets it through.
 import re
 
 from meshlight.backends.address import parse_address
+from meshlight.backends.cloud_reasons import QUOTA_S, cloud_reason, wait_s
 from meshlight.backends.quote import clean, is_html, said
 from meshlight.backends.response import Reply
-from meshlight.backends.retry_after import header, retry_after_s
+from meshlight.backends.retry_after import header
 from meshlight.domain.backend import Backend
 from meshlight.domain.errors import (
     BadAddress,
@@ -24,8 +25,9 @@ from meshlight.domain.reason import Reason
 
 _VERSION_IN_PATH = re.compile(r"^(.*?/v\d+[a-z0-9]*)/")
 _ENGINES = frozenset({"llamacpp", "ollama", "vllm", "mlx", "lmstudio"})
-_AUTHORITY = "Install its authority on this machine (or point SSL_CERT_FILE to it)."
+_AUTHORITY = "Give the PEM file of its authority as this backend's CA file, or install it on this machine."
 _TLS_FIXES = {
+    "the ca file": "Check the path of the CA file, or leave it out to trust the system's authorities.",
     "does not speak tls": "Write http:// instead of https:// in the URL, or check the port.",
     "expired": "Renew it on the server; if it is new, this machine's clock is wrong.",
     "not valid yet": "Set this machine's clock right, or the server's.",
@@ -36,7 +38,9 @@ _TLS_FIXES = {
 }
 """What the upstream says went wrong in a handshake → what to do about it."""
 _TLS_FIX = "Check the URL and the server's certificate."
+_OR_REMOVE = ", or remove this backend"
 _OTHER = "Remove this backend: what is there now is found by itself, or can be added as what it is."
+_SET = "`meshlight backends set "
 _LOG = "Look at its log."
 
 
@@ -84,6 +88,11 @@ def reason(error: UpstreamError, backend: Backend, label: str, start: str = "") 
 
 def status_reason(reply: Reply, backend: Backend, label: str, secret: str | None = None) -> Reason:
     """Say what an answer other than 200 means."""
+    own = account_reason(reply, backend, label, secret)
+    return own if own is not None else _status_reason(reply, backend, label, secret)
+
+
+def _status_reason(reply: Reply, backend: Backend, label: str, secret: str | None) -> Reason:
     at, status = where(backend), reply.status
     who = _who(backend, label)
     told = said(reply, secret)
@@ -119,14 +128,22 @@ def status_reason(reply: Reply, backend: Backend, label: str, secret: str | None
     )
 
 
+def account_reason(reply: Reply, backend: Backend, label: str, secret: str | None = None) -> Reason | None:
+    """Say what a failing answer tells of the whole account at a cloud, whatever was asked; it quotes nothing."""
+    has_secret = backend.has_secret or bool(secret)
+    return cloud_reason(reply, backend, label, where(backend), has_secret=has_secret)
+
+
 def status_fact(reply: Reply, backend: Backend, label: str, secret: str | None = None) -> ProbeFact:
     """Turn an answer other than 200 into what it says of the backend's health."""
     why = status_reason(reply, backend, label, secret)
     match why.code:
-        case "unauthorized" | "forbidden":
+        case "unauthorized" | "forbidden" | "region":
             return Refused(why)
         case "rate-limited":
-            return Limited(why, retry_after_s(reply.headers))
+            return Limited(why, wait_s(reply))
+        case "quota":
+            return Limited(why, QUOTA_S)
         case "loading":
             return Loading(why)
     return Failed(why)
@@ -149,6 +166,20 @@ def no_list_reason(reply: Reply, backend: Backend, label: str, secret: str | Non
 def not_this_kind(backend: Backend, label: str) -> Reason:
     """Say that something else answers where an engine of this kind was."""
     return Reason("not-this-kind", f"Something else than {label} answers at {where(backend)}.", _OTHER)
+
+
+def for_new(why: Reason) -> Reason:
+    """Return a reason as it is told of a backend that is not listed yet, and can't be changed or removed."""
+    fix = why.fix.replace(_OR_REMOVE, "")
+    if fix == _OTHER:
+        fix = "Check the port, or choose the kind of what is there."
+    elif _SET in fix:
+        fix = (
+            "Give its API key."
+            if " wants " in why.text
+            else "Copy the key once more, from its first letter to its last."
+        )
+    return Reason(why.code, why.text, fix)
 
 
 def is_loading(reply: Reply) -> bool:
@@ -176,8 +207,9 @@ def _connect_reason(error: ConnectFailed, at: str, who: str, start: str) -> Reas
     text = clean(error.title)
     match error.cause:
         case "refused":
-            text = f"Connection refused at {at} — is {who} running?"
-            return Reason("refused", text, f"{start}, or remove this backend.")
+            said_at = text.rstrip(".") if at.startswith("/") else f"Connection refused at {at}"
+            text = f"{said_at} — is {who} running?"
+            return Reason("refused", text, f"{start}{_OR_REMOVE}.")
         case "name":
             fix = "Check the spelling in the URL, and the network or VPN that knows the name."
             return Reason("name-not-found", text, fix)
@@ -185,7 +217,10 @@ def _connect_reason(error: ConnectFailed, at: str, who: str, start: str) -> Reas
             fix = "Check that the machine is on, and that no firewall lies in between."
             return Reason("timed-out", text, fix)
         case "unreachable":
-            return Reason("unreachable", text, "Check the network or VPN, and the address.")
+            fix = "Check the network or VPN, and the address."
+            if at.startswith("/"):
+                fix = f"Check the path, and have {who} let this user read and write the socket."
+            return Reason("unreachable", text, fix)
         case "forbidden":
             fix = "Use a server's own address; link-local, metadata and Meshlight's own are refused."
             return Reason("forbidden-address", text, fix)
@@ -195,12 +230,12 @@ def _connect_reason(error: ConnectFailed, at: str, who: str, start: str) -> Reas
 
 
 def _unauthorized(backend: Backend, at: str, who: str, *, has_secret: bool) -> Reason:
-    add = f"`meshlight backends add {backend.kind} {clean(backend.url)} --key`"
+    set_key = f"{_SET}{clean(backend.id)} --key`"
     if has_secret:
         text = f"{_upper(who)} at {at} refuses the API key (401)."
-        return Reason("unauthorized", text, f"Remove it, and add it again with the right key: {add}.")
+        return Reason("unauthorized", text, f"Give the right one: {set_key}.")
     text = f"{_upper(who)} at {at} wants an API key (401)."
-    return Reason("unauthorized", text, f"Remove it, and add it again with its API key: {add}.")
+    return Reason("unauthorized", text, f"Give it: {set_key}.")
 
 
 def _missing_reason(reply: Reply, backend: Backend, at: str, who: str) -> Reason:

@@ -23,14 +23,15 @@ def retry_after_s(headers: Headers) -> float | None:
         text = header(headers, name)
         if text.replace(".", "", 1).isascii() and text.replace(".", "", 1).isdigit():
             return min(float(text) * unit_s, LONGEST_S)
-    until = _date(header(headers, b"retry-after"))
+    until = read_date(header(headers, b"retry-after"))
     if until is None:
         return None
-    now = _date(header(headers, b"date")) or datetime.now(UTC)
+    now = read_date(header(headers, b"date")) or datetime.now(UTC)
     return min(max((until - now).total_seconds(), 0.0), LONGEST_S)
 
 
-def _date(text: str) -> datetime | None:
+def read_date(text: str) -> datetime | None:
+    """Return the instant of a header's date (RFC 9110, section 5.6.7); None when it is none."""
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):

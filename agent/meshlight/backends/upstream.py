@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from time import monotonic
 
 from meshlight.backends.address import Address
@@ -38,7 +39,7 @@ class Upstream:
         connect_timeout_s: float = 5.0,
         idle_expiry_s: float = 2.0,
         resolver: Resolver | None = None,
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         self.address = address
         self._connect_timeout_s = connect_timeout_s

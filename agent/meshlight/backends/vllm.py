@@ -1,7 +1,9 @@
 """vLLM's OpenAI server."""
 
+from meshlight.backends.detail_channel import DetailChannel
+from meshlight.backends.details_vllm import VllmTeller
 from meshlight.backends.engine import MODELS, Engine, ask
-from meshlight.backends.kind import Asks, Face, Found
+from meshlight.backends.kind import Asks, Channel, Face, Found, Means
 from meshlight.backends.listing import Listing, read_models
 from meshlight.backends.quote import message
 from meshlight.backends.response import Reply
@@ -44,6 +46,10 @@ class Vllm(Engine):
         if version_of(await ask(upstream, "/version")) is None:
             return None
         return self.found(upstream, listing.models if listing else ())
+
+    def open(self, means: Means) -> Channel:
+        """Keep what it tells of itself and its models."""
+        return DetailChannel(self, VllmTeller(), means)
 
     def is_mine(self, reply: Reply, listing: Listing) -> bool:  # noqa: ARG002 — the list alone tells
         """A list with models of which none is vLLM's is another engine's."""

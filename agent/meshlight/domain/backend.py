@@ -24,6 +24,8 @@ Source = Literal["config", "found"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 RINGS: tuple[Ring, ...] = get_args(Ring)
 RING_ORDER: dict[Ring, int] = {ring: place for place, ring in enumerate(RINGS)}
+ACCOUNT_KINDS: frozenset[Kind] = frozenset({"cluster", "openai", "anthropic", "gemini"})
+"""Kinds of which many accounts share one address: it may be listed once for each account."""
 
 
 class Backend(Struct, frozen=True, kw_only=True):
@@ -44,6 +46,12 @@ class Backend(Struct, frozen=True, kw_only=True):
     """How long a stream may pause between two bytes."""
     has_secret: bool = False
     """Whether a secret is kept for this backend; the secret itself is never part of this struct."""
+    access_key: str = ""
+    """The public half of a cluster's pair of keys: it names the account and proves nothing."""
+    ca_file: str = ""
+    """Path of a PEM file with the authorities that its certificate is checked against; empty for the system's."""
+    follow_clock: bool = True
+    """Whether requests are signed by a cluster's clock when this machine's is off."""
 
     @property
     def is_remote(self) -> bool:

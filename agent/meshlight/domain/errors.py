@@ -3,7 +3,8 @@
 MeshlightError
 ├── RequestError               the caller can mend it
 │   ├── BadRequest             400  the body or a parameter is wrong
-│   │   └── BadAddress         400  a URL that can't be a backend's
+│   │   ├── BadAddress         400  a URL that can't be a backend's
+│   │   └── Untranslatable     400  a field that the backend's protocol has no word for
 │   ├── KeyRefused             401  the local key is missing or wrong
 │   ├── Boundary               403  asked from where nobody may ask: foreign Host, Origin or site
 │   ├── NotFound               404  no such thing
@@ -25,9 +26,12 @@ MeshlightError
 │   ├── ConnectionLost              the connection ended before the answer did
 │   ├── ReplyTooLate                nothing came in time
 │   ├── BadReply                    it does not speak HTTP as it should
-│   └── ReplyTooLarge               more came than this caller reads
+│   ├── WayClosed                   the way to this model of the backend is known to be closed
+│   ├── ReplyTooLarge               more came than this caller reads
+│   └── Untranslated                it is no answer that the caller's protocol could carry
 ├── ConfigError                409  the configuration file can't be used (line, what is wrong)
 ├── SecretError                409  a secret can't be read or kept (state, three fixes)
+├── PairingError               409  two machines were not paired (cause)
 └── ServiceError               the service can't start or can't be reached
     └── NoWindow               this machine has nothing to show a window with
 
@@ -37,6 +41,8 @@ Each has `code` (for programs), `title` (a sentence for people), `hint` (what to
 from typing import ClassVar, Literal
 
 from msgspec import Struct
+
+from meshlight.domain.reason import Reason
 
 
 class MeshlightError(Exception):
@@ -53,25 +59,31 @@ class MeshlightError(Exception):
 
 
 class RequestError(MeshlightError):
-    """The caller can mend it."""
+    """The caller can mend it; `param` names what is wrong in the request, where one thing can be named."""
 
     code = "invalid_request"
     type = "invalid_request_error"
     status = 400
-
-
-class BadRequest(RequestError):
-    """The body or a parameter is wrong; `param` names which, where one can be named."""
 
     def __init__(self, title: str, hint: str = "", param: str | None = None) -> None:
         super().__init__(title, hint)
         self.param = param
 
 
+class BadRequest(RequestError):
+    """The body or a parameter is wrong."""
+
+
 class BadAddress(BadRequest):
     """A URL that can't be a backend's address."""
 
     code = "bad_address"
+
+
+class Untranslatable(BadRequest):
+    """The caller's protocol can say it and the backend's can't; `param` names the field."""
+
+    code = "untranslatable"
 
 
 class KeyRefused(RequestError):
@@ -231,12 +243,26 @@ class ReplyTooLate(UpstreamError):
     """Nothing came in time."""
 
 
+class WayClosed(UpstreamError):
+    """There is no way to this model of the backend now; nothing was sent, so the request may go elsewhere."""
+
+    def __init__(self, why: Reason) -> None:
+        super().__init__(why.text, why.fix)
+        self.why = why
+
+
 class BadReply(UpstreamError):
     """It does not speak HTTP as it should."""
 
 
 class ReplyTooLarge(UpstreamError):
     """More came than this caller reads."""
+
+
+class Untranslated(UpstreamError):
+    """It is no answer that the caller's protocol could carry: an error inside it, half of one, or none."""
+
+    code = "untranslated"
 
 
 class ConfigError(MeshlightError):
@@ -264,6 +290,18 @@ class SecretError(MeshlightError):
     def __init__(self, state: SecretState, title: str, hint: str = "") -> None:
         super().__init__(title, hint)
         self.state = state
+
+
+class PairingError(MeshlightError):
+    """Two machines were not paired; `cause` is a word of `domain/pairing.py`."""
+
+    code = "pairing"
+    type = "invalid_request_error"
+    status = 409
+
+    def __init__(self, cause: str, title: str, hint: str = "") -> None:
+        super().__init__(title, hint)
+        self.cause = cause
 
 
 class ServiceError(MeshlightError):
@@ -295,7 +333,7 @@ class Envelope(Struct, frozen=True):
 def envelope(error: MeshlightError) -> Envelope:
     """Put an error into the one shape in which all errors leave the gateway."""
     message = f"{error.title} {error.hint}".strip() if error.hint else error.title
-    param = error.param if isinstance(error, BadRequest) else None
+    param = error.param if isinstance(error, RequestError) else None
     return Envelope(
         ErrorBody(message=message, type=error.type, code=error.code, param=param, hint=error.hint)
     )

@@ -59,7 +59,7 @@ def resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
     for cut in (place for place, letter in enumerate(name) if letter == "/"):
         prefix, model = name[:cut], name[cut + 1 :]
         for node in snapshot.nodes.values():
-            if prefix in {node.backend.id, node.backend.name} and model in node.models:
+            if prefix in {node.backend.id, node.backend.name} and node.serves(model):
                 return model, (node.backend.id,)
     return name, ()
 

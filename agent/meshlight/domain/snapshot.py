@@ -7,6 +7,7 @@ from msgspec import Struct, field
 
 from meshlight.domain.backend import Backend
 from meshlight.domain.health import Health
+from meshlight.domain.model import ModelDetail
 from meshlight.domain.rules import Routing
 
 Light = Literal["green", "amber", "red", "grey"]
@@ -18,6 +19,18 @@ class Node(Struct, frozen=True, kw_only=True):
     backend: Backend
     health: Health = field(default_factory=Health)
     models: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Further names that requests may use as `backend/NAME`, and the model id behind each ("" while unknown)."""
+    details: Mapping[str, ModelDetail] = field(default_factory=dict)
+    """What the backend tells of its models, by id."""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """Labelled lines about the backend, for people."""
+    warnings: tuple[str, ...] = ()
+    """What should be looked at though it works."""
+
+    def serves(self, name: str) -> bool:
+        """Whether a request may name this here: a model's id, or another name of a route."""
+        return name in self.models or name in self.names
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):

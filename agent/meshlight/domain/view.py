@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from meshlight.domain.backend import Backend, Kind, Ring, Source
 from meshlight.domain.health import Health, State
+from meshlight.domain.model import ModelDetail
 from meshlight.domain.snapshot import Light, Node, Snapshot, light
 
 
@@ -59,6 +60,16 @@ class BackendView(Struct, frozen=True, kw_only=True):
     models: tuple[str, ...]
     in_flight: int
     requests: Work
+    access_key: str = ""
+    ca_file: str = ""
+    details: Mapping[str, ModelDetail] = field(default_factory=dict)
+    """What the backend tells of its models, by id; a model it tells nothing of is not in it."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Further names of its routes, to be asked for as `backend/NAME`, and the model id behind each."""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """Labelled lines about the backend for people, such as its version."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about what should be looked at though it works."""
 
 
 class ModelView(Struct, frozen=True, kw_only=True):
@@ -101,6 +112,8 @@ class HealthChange(Struct, frozen=True, kw_only=True):
     enabled: bool
     health: HealthView
     latency_ms: float | None
+    about: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 _IDLE = Work()
@@ -139,6 +152,12 @@ def backend_view(node: Node, work: Work | None, now: float) -> BackendView:
         models=node.models,
         in_flight=done.in_flight,
         requests=done,
+        access_key=backend.access_key,
+        ca_file=backend.ca_file,
+        details=node.details,
+        names=node.names,
+        about=node.about,
+        warnings=node.warnings,
     )
 
 
@@ -149,6 +168,8 @@ def health_change(node: Node, now: float) -> HealthChange:
         enabled=node.backend.enabled,
         health=health_view(node.health, now),
         latency_ms=latency_ms(node.health),
+        about=node.about,
+        warnings=node.warnings,
     )
 
 

@@ -2,9 +2,11 @@
 
 import logging
 import math
+import re
 import secrets
 import traceback
 from http import HTTPStatus
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +20,7 @@ from meshlight.domain.errors import (
     envelope,
 )
 from meshlight.gateway.asgi import Send
+from meshlight.gateway.translation.messages_error import error_type
 
 RETRY_WITHIN_S = 60.0
 """Clients of OpenAI's and Anthropic's make honour a `Retry-After` up to this; a longer wait is not theirs."""
@@ -25,15 +28,19 @@ RETRY_WITHIN_S = 60.0
 log = logging.getLogger(__name__)
 
 _encode = msgspec.json.Encoder().encode
-_ANTHROPIC_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    503: "overloaded_error",
+_GEMINI_STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    413: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
 }
+_GEMINI_VERB = re.compile(r":(?:generate|streamGenerate|embed|batchEmbed)Content(?:s)?$|:countTokens$")
+
+Protocol = Literal["openai", "anthropic", "ollama", "gemini"]
 
 
 class Answer(Struct, frozen=True):
@@ -63,7 +70,7 @@ class Answer(Struct, frozen=True):
 def answer(error: MeshlightError, path: str = "") -> Answer:
     """Answer with an error in the shape that the clients of `path` understand.
 
-    That is OpenAI's envelope everywhere but under `/v1/messages`, where Anthropic's clients look.
+    That is OpenAI's envelope everywhere but where the clients of Anthropic, Ollama and Gemini ask.
     """
     extra: list[tuple[bytes, bytes]] = []
     retry_after_s = error.retry_after_s if isinstance(error, RouteError) else None
@@ -75,13 +82,30 @@ def answer(error: MeshlightError, path: str = "") -> Answer:
     is_spent = isinstance(error, RouteError) and error.attempts > 0 and not error.is_warming
     may_retry = retry_after_s is not None and retry_after_s <= RETRY_WITHIN_S and not is_spent
     extra.append((b"x-should-retry", b"true" if may_retry else b"false"))
+    message = envelope(error).error.message
+    body: object
+    match protocol_of(path):
+        case "anthropic":
+            body = {"type": "error", "error": {"type": error_type(error.status), "message": message}}
+        case "ollama":
+            body = {"error": message}
+        case "gemini":
+            status = _GEMINI_STATUSES.get(error.status, "INTERNAL")
+            body = {"error": {"code": error.status, "message": message, "status": status}}
+        case _:
+            body = envelope(error)
+    return _answer(error.status, _encode(body), extra)
+
+
+def protocol_of(path: str) -> Protocol:
+    """Return whose clients ask at a path."""
     if path == "/v1/messages" or path.startswith("/v1/messages/"):
-        inner = {
-            "type": _ANTHROPIC_TYPES.get(error.status, "api_error"),
-            "message": envelope(error).error.message,
-        }
-        return _answer(error.status, _encode({"type": "error", "error": inner}), extra)
-    return _answer(error.status, _encode(envelope(error)), extra)
+        return "anthropic"
+    if path.startswith("/api/"):
+        return "ollama"
+    if path.startswith("/v1beta/") or (path.startswith("/v1/models/") and _GEMINI_VERB.search(path)):
+        return "gemini"
+    return "openai"
 
 
 def plain(status: int, code: str, text: str) -> Answer:

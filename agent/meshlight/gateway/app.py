@@ -20,8 +20,10 @@ from meshlight.gateway.front import Front
 from meshlight.gateway.guard import Guard
 from meshlight.gateway.inference import Inference
 from meshlight.gateway.json_request import JsonRequest
+from meshlight.gateway.kinds_view import KindsController
 from meshlight.gateway.metrics import CONTENT_TYPE, Metrics
 from meshlight.gateway.page import Page
+from meshlight.gateway.qr import QrController
 from meshlight.gateway.session import Sessions, set_cookies
 from meshlight.gateway.settings import SettingsController
 
@@ -133,6 +135,8 @@ def build_app(faces: Faces) -> ASGIApp:
         schema,
         MeshController,
         BackendsController,
+        KindsController,
+        QrController,
         SettingsController,
         asgi("/mesh/events", copy_scope=False)(faces.events),
         # By name and not as a mount: a mount at / would take every other mount's requests.

@@ -6,23 +6,29 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.backends import reasons
+from meshlight.backends.cloud_reasons import QUOTA_S, wait_s
+from meshlight.backends.kind import Way
 from meshlight.backends.quote import said
-from meshlight.backends.retry_after import retry_after_s
 from meshlight.backends.upstream import Reply, Response
 from meshlight.domain.backend import Backend
-from meshlight.domain.errors import ConnectFailed, UpstreamError
+from meshlight.domain.errors import ConnectFailed, Untranslatable, Untranslated, UpstreamError, WayClosed
 from meshlight.domain.health import Broke, Fact, Limited, Loading, Refused, Unreached
 from meshlight.domain.reason import Reason
-from meshlight.gateway.headers import to_backend
 from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.interrupt import Cause, Interrupt
+from meshlight.gateway.parcel import pack
 from meshlight.gateway.patience import Patience
 from meshlight.gateway.refusal import is_refusal, read_refusal
+from meshlight.gateway.translated_response import TranslatedResponse
+from meshlight.gateway.translation.back import Back
+from meshlight.gateway.translation.table import is_translatable
 from meshlight.mesh.links import Link
 
 _NOT_ITS_FAULT = frozenset({501, 505, 508})
 """Failing statuses that speak of what was asked, not of the backend: `501` is llama.cpp's word for "not with this
 model"."""
+_NO_SUCH_PATH = frozenset({404, 405, 501})
+_OF_BODY = frozenset({b"content-type", b"content-length", b"content-encoding"})
 _WORDLESS = frozenset({b"content-type", b"retry-after", b"retry-after-ms"})
 
 
@@ -41,13 +47,17 @@ class Miss(Struct, frozen=True, kw_only=True):
     refusal: Reply | None = None
     """The failing answer, whole."""
     cause: Cause | None = None
+    error: Untranslatable | None = None
+    """What of the request this backend's protocol has no word for."""
 
 
 class Opened(Struct, frozen=True):
     """An answer whose first body byte has come (or that is whole and empty)."""
 
-    response: Response
+    response: Response | TranslatedResponse
     first: bytes
+    back: Back | None = None
+    """What has translated it, where it was."""
 
 
 async def open_route(
@@ -56,31 +66,19 @@ async def open_route(
     """Send the request on one route and wait for the first body byte.
 
     A wait ended by the interrupt for the backend's sake (it fell, the first byte came too late) is a Miss; any
-    other cancellation goes on to the caller.
+    other cancellation goes on to the caller. Raises BadRequest when the body can't be read.
     """
     backend = link.backend
-    response: Response | None = None
+    trip = _Trip(inbound, model, link, node_id)
     try:
-        headers = to_backend(inbound.headers, link.auth)
-        if not backend.is_metered:
-            visited = ",".join((*inbound.visited, node_id))
-            headers.append((b"x-meshlight-via", visited.encode("latin-1", "replace")))
-        response = await link.upstream.send(
-            "POST",
-            link.address.target(inbound.target),
-            headers,
-            inbound.body_for(model),
-            fresh=inbound.is_dear,
-            resend=not backend.is_metered,
-        )
-        if is_refusal(response):
-            return _refused(link, *await read_refusal(response))
-        return Opened(response, await response.read())
+        return await trip.run()
+    except Untranslatable as error:
+        return Miss(backend=backend, reason=Reason("untranslatable", error.title, error.hint), error=error)
     except UpstreamError as error:
-        return _failed(link, error)
+        return _failed(link, error) if trip.way is None else _closed(backend, error)
     except asyncio.CancelledError:
-        if response is not None:
-            response.abort()
+        if trip.response is not None:
+            trip.response.abort()
         if interrupt.cause in {"fell", "first-byte"} and (cause := interrupt.settle()) is not None:
             interrupt.again()
             return _interrupted(backend, cause)
@@ -89,8 +87,79 @@ async def open_route(
         patience.end()
 
 
+class _Trip:
+    """One request on its way to one backend, and what came back."""
+
+    __slots__ = (
+        "_inbound",
+        "_is_renewed",
+        "_is_translated",
+        "_link",
+        "_model",
+        "_node_id",
+        "response",
+        "way",
+    )
+
+    def __init__(self, inbound: Inbound, model: str, link: Link, node_id: str) -> None:
+        self._inbound = inbound
+        self._model = model
+        self._link = link
+        self._node_id = node_id
+        self._is_translated = not link.speaks(inbound.face)
+        self._is_renewed = False
+        self.way: Way | None = None
+        self.response: Response | None = None
+
+    async def run(self) -> Opened | Miss:
+        """Send it, and once more where the backend's refusal was about the form and not the request."""
+        link, inbound = self._link, self._inbound
+        while True:
+            if link.channel is not None:
+                self.way = await link.channel.way(self._model, link.secret)
+            parcel = pack(inbound, self._model, link, self.way, self._node_id, translated=self._is_translated)
+            self.response = response = await parcel.upstream.send(
+                "POST",
+                parcel.target,
+                parcel.headers,
+                parcel.body,
+                fresh=inbound.is_dear,
+                resend=not link.backend.is_metered,
+            )
+            if not is_refusal(response):
+                return await self._open(response, parcel.back)
+            refusal, is_whole = await read_refusal(response)
+            if not self._does_better(refusal):
+                return _refused(link, refusal, is_whole, parcel.back, has_way=self.way is not None)
+
+    async def _open(self, response: Response, back: Back | None) -> Opened:
+        if back is None:
+            return Opened(response, await response.read())
+        if response.status < 400 and self._link.kind.speaks(self._inbound.face):
+            self._link.lacks.add(self._inbound.face)
+        answer = TranslatedResponse(response, back)
+        return Opened(answer, await answer.read(), back)
+
+    def _does_better(self, refusal: Reply) -> bool:
+        """Prepare another try at the same backend, if there is a promising one."""
+        channel = self._link.channel
+        if channel is not None and not self._is_renewed:
+            self._is_renewed = channel.renew(self._model, refusal.status, refusal.body)
+            if self._is_renewed:
+                return True
+        if self._is_translated or refusal.status not in _NO_SUCH_PATH:
+            return False
+        self._is_translated = is_translatable(self._inbound.face)  # an older version may lack the path
+        return self._is_translated
+
+
 def _failed(link: Link, error: UpstreamError) -> Miss:
-    reason = reasons.reason(error, link.backend, link.kind.label, link.kind.start)
+    if isinstance(error, WayClosed):
+        return _closed(link.backend, error)
+    if isinstance(error, Untranslated):
+        reason = Reason("bad-reply", f"{link.backend.name}: {error.title}", error.hint)
+    else:
+        reason = reasons.reason(error, link.backend, link.kind.label, link.kind.start)
     unreached = isinstance(error, ConnectFailed)
     return Miss(
         backend=link.backend,
@@ -100,17 +169,33 @@ def _failed(link: Link, error: UpstreamError) -> Miss:
     )
 
 
-def _refused(link: Link, refusal: Reply, is_whole: bool) -> Miss:
+def _closed(backend: Backend, error: UpstreamError) -> Miss:
+    """Say that the way to this one model is closed, which says nothing of the backend as a whole."""
+    if isinstance(error, WayClosed):
+        return Miss(backend=backend, reason=error.why)
+    is_sent = not isinstance(error, ConnectFailed)
+    code = "connection-lost" if is_sent else "unreachable"
+    return Miss(backend=backend, reason=Reason(code, error.title, error.hint), was_sent=is_sent)
+
+
+def _refused(link: Link, refusal: Reply, is_whole: bool, back: Back | None, *, has_way: bool) -> Miss:
     """Say what a failing answer means: of the backend as a whole, or (404 and the like) of this request only."""
     status = refusal.status
     fact: Fact | None = None
+    own = reasons.account_reason(refusal, link.backend, link.kind.label, link.secret)
     if status < 300:
         reason = reasons.no_list_reason(refusal, link.backend, link.kind.label, link.secret)
         fact = Broke(reason)
-    elif status < 400 or status in {401, 403, 429} or (status >= 500 and status not in _NOT_ITS_FAULT):
-        reason = _reason(link, refusal)
-        quiet = reason if reason.code == "loading" else _reason(link, _without_words(refusal))
-        fact = _fact(refusal, quiet)
+    elif (
+        own is not None
+        or status < 400
+        or status in {401, 403, 429}
+        or (status >= 500 and status not in _NOT_ITS_FAULT)
+    ):
+        reason = own or _reason(link, refusal)
+        is_quiet = own is not None or reason.code == "loading"
+        quiet = reason if is_quiet else _reason(link, _without_words(refusal))
+        fact = None if has_way else _fact(refusal, quiet)
     else:
         reason = Reason(f"status-{status}", f"It answered {status}.{said(refusal, link.secret)}")
     return Miss(
@@ -119,8 +204,18 @@ def _refused(link: Link, refusal: Reply, is_whole: bool) -> Miss:
         was_sent=True,
         was_answered=True,
         fact=fact,
-        refusal=refusal if is_whole else None,
+        refusal=_told(refusal, back) if is_whole else None,
     )
+
+
+def _told(refusal: Reply, back: Back | None) -> Reply:
+    """Return a failing answer in the caller's protocol."""
+    if back is None or refusal.status < 400:
+        return refusal
+    body = back.error(refusal.status, refusal.body)
+    kept = [pair for pair in refusal.headers if pair[0] not in _OF_BODY]
+    headers = (*kept, (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
+    return replace(refusal, headers=headers, body=body)
 
 
 def _without_words(refusal: Reply) -> Reply:
@@ -135,10 +230,12 @@ def _reason(link: Link, refusal: Reply) -> Reason:
 
 def _fact(refusal: Reply, reason: Reason) -> Fact:
     match reason.code:
-        case "unauthorized" | "forbidden":
+        case "unauthorized" | "forbidden" | "region":
             return Refused(reason)
         case "rate-limited":
-            return Limited(reason, retry_after_s(refusal.headers))
+            return Limited(reason, wait_s(refusal))
+        case "quota":
+            return Limited(reason, QUOTA_S)
         case "loading":
             return Loading(reason)
     return Broke(reason)

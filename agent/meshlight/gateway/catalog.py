@@ -5,6 +5,7 @@ import msgspec
 from meshlight.domain.routing import resolve
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.last_word import no_such_model
+from meshlight.gateway.model_lists import anthropic_model, anthropic_models, gemini_model, gemini_models
 from meshlight.mesh.registry import Change, Registry
 
 
@@ -41,11 +42,33 @@ class Catalog:
         self._bytes: bytes | None = None
         registry.listen(self._on_change)
 
+    def answer(self, name: str, protocol: str) -> bytes:
+        """Return the whole list, or one model if `name` names it, in the shape of a protocol.
+
+        Raises NoSuchModel when nobody serves it.
+        """
+        snapshot = self._registry.snapshot
+        match protocol:
+            case "anthropic" if name:
+                return anthropic_model(snapshot, name, self._created)
+            case "anthropic":
+                return anthropic_models(snapshot, self._created)
+            case "gemini":
+                return gemini_model(snapshot, name) if name else gemini_models(snapshot)
+            case _:
+                return self.one(name) if name else self.all()
+
     def all(self) -> bytes:
         """Return the whole list as JSON. Models whose routes are all down stay: they come back."""
         if self._bytes is None:
             snapshot = self._registry.snapshot
-            names = dict.fromkeys((*snapshot.routes, *snapshot.routing.aliases))
+            further = (
+                f"{node.backend.name}/{name}"
+                for node in snapshot.nodes.values()
+                if node.backend.enabled
+                for name in node.names
+            )
+            names = dict.fromkeys((*snapshot.routes, *snapshot.routing.aliases, *further))
             cards = (self._card(snapshot, name) for name in names)
             self._bytes = msgspec.json.encode(ModelList(data=tuple(card for card in cards if card)))
         return self._bytes

@@ -13,12 +13,13 @@ from meshlight.domain.view import BackendView, HealthView, SnapshotView
 from meshlight.gateway.description import problems
 from meshlight.gateway.explain import Explanation, explain
 from meshlight.gateway.trial import ANY_MODEL, Trial, TrialReport, TrialRequest
+from meshlight.mesh.draft import Draft, Patch
 from meshlight.mesh.feed import Feed
 from meshlight.mesh.history import History, Past
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.refresh import Progress, Refresher
 from meshlight.mesh.registry import Registry
-from meshlight.mesh.roster import Draft, Patch, Roster
+from meshlight.mesh.roster import Roster
 from meshlight.mesh.traffic import Traffic
 
 FeedHere = NamedDependency[Feed]

@@ -68,6 +68,11 @@ def to_backend(headers: Headers, auth: Headers) -> list[tuple[bytes, bytes]]:
     return kept
 
 
+def bare(content_type: bytes, auth: Headers) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a request that goes on without any of its client's."""
+    return [(b"content-type", content_type or b"application/json"), _IDENTITY, *auth]
+
+
 def to_client(headers: Headers, extra: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return a backend's headers as they go to the client, with `extra` added."""
     named = _named(headers)

@@ -1,15 +1,22 @@
 """One inference request as it came in: what routing needs decoded, the rest kept as bytes."""
 
+from collections.abc import Callable
+from urllib.parse import quote
+
 from msgspec import Struct
+from msgspec.structs import replace
 
 from meshlight.backends.kind import Face
 from meshlight.backends.upstream import Headers
 from meshlight.domain.errors import BadRequest, TooLarge
+from meshlight.domain.sharing import Terms
 from meshlight.gateway.asgi import Receive
 from meshlight.gateway.bodies import Head, read_head, with_model
 
 BODY_LIMIT = 64 * 1024 * 1024
 """Bytes of one request body on `/v1`."""
+GUEST = "meshlight.guest"
+"""The extension of a request's scope that holds the peer who asks, on the LAN listener."""
 HOPS = 2
 """Nodes a request may pass through."""
 
@@ -32,6 +39,10 @@ class Inbound(Struct, frozen=True, kw_only=True):
     head: Head
     visited: tuple[str, ...] = ()
     """Ids of the nodes that this request has passed through."""
+    guest: Terms | None = None
+    """On whose behalf a peer asks, and what it may use; None for this machine's own requests."""
+    named: str | None = None
+    """The model as the body calls it, where that is not `head.model`; "" when the path names it."""
 
     @property
     def is_dear(self) -> bool:
@@ -40,7 +51,15 @@ class Inbound(Struct, frozen=True, kw_only=True):
 
     def body_for(self, model: str) -> bytes:
         """Return the body with `model` as its model; the very same bytes where it is so already."""
-        return self.body if model == self.head.model else with_model(self.body, self.content_type, model)
+        named = self.head.model if self.named is None else self.named
+        return self.body if model == named or not named else with_model(self.body, self.content_type, model)
+
+    def target_for(self, model: str) -> str:
+        """Return the target with `model` as its model, where it is the path that names it."""
+        if self.named != "" or model == self.head.model:
+            return self.target
+        front, _, rest = self.target.partition("/models/")
+        return f"{front}/models/{quote(model, safe='')}:{rest.partition(':')[2]}"
 
 
 def header(headers: Headers, name: bytes) -> bytes:
@@ -72,8 +91,20 @@ async def read_body(receive: Receive, limit: int = BODY_LIMIT) -> bytes:
         message = await receive()
 
 
-async def read_inbound(face: Face, target: str, headers: Headers, receive: Receive) -> Inbound:
-    """Read and decode one request; BadRequest when it can't be routed."""
+async def read_inbound(
+    face: Face,
+    target: str,
+    headers: Headers,
+    receive: Receive,
+    *,
+    model: str | None = None,
+    known_as: Callable[[str], str] | None = None,
+    guest: Terms | None = None,
+) -> Inbound:
+    """Read and decode one request; BadRequest when it can't be routed.
+
+    `model` is what a path named; `known_as` gives the id that a model is known by to what a body called it.
+    """
     seen = dict(headers)
     encoding = seen.get(b"content-encoding", b"")
     if encoding and encoding.lower() != b"identity":
@@ -84,12 +115,21 @@ async def read_inbound(face: Face, target: str, headers: Headers, receive: Recei
     body = await read_body(receive)
     content_type = seen.get(b"content-type", b"")
     via = seen.get(b"x-meshlight-via", b"").decode("latin-1")
+    named: str | None = None
+    if model is not None:
+        head, named = Head(model), ""
+    else:
+        head = read_head(body, content_type)
+        if known_as is not None and (known := known_as(head.model)) != head.model:
+            head, named = replace(head, model=known), head.model
     return Inbound(
         face=face,
         target=target,
         headers=headers,
         content_type=content_type,
         body=body,
-        head=read_head(body, content_type),
+        head=head,
+        guest=guest,
+        named=named,
         visited=tuple(node.strip() for node in via.split(",") if node.strip())[:16] if via else (),
     )

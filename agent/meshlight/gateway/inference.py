@@ -1,32 +1,38 @@
-"""`/v1`: the ASGI app that Litestar mounts for inference; no framework stands in its way."""
+"""The inference faces as one ASGI app, in every protocol in which prompts come in; no framework stands in its way.
+
+`/v1` is OpenAI's and Anthropic's, `/api` is Ollama's, `/v1beta` is Gemini's. Gemini's clients ask below `/v1` too.
+"""
 
 from urllib.parse import unquote, unquote_plus
 
 from msgspec.structs import replace
 
-from meshlight.backends.kind import FACES, Face
+from meshlight.backends.kind import FACES, GEMINI_FACES, Face
 from meshlight.domain.errors import MeshlightError, MethodNotAllowed, NotFound, RouteError
-from meshlight.gateway.answer import answer, unexpected
+from meshlight.gateway.answer import answer, protocol_of, unexpected
 from meshlight.gateway.asgi import Receive, Scope, Send
 from meshlight.gateway.catalog import Catalog
 from meshlight.gateway.exchange import OFFER
 from meshlight.gateway.headers import request_id
-from meshlight.gateway.inbound import ClientLeft, read_inbound
+from meshlight.gateway.inbound import GUEST, ClientLeft, Inbound, read_inbound
 from meshlight.gateway.leave import LEAVE
+from meshlight.gateway.ollama import Ollama
 from meshlight.gateway.relay import Relay
 from meshlight.gateway.sink import AsgiSink
 
-_FACES: dict[str, Face] = {face: face for face in FACES if not face.startswith("messages")}
+_FACES: dict[str, Face] = {face: face for face in FACES}
+_VERBS: dict[str, Face] = {face.removeprefix("gemini/"): face for face in GEMINI_FACES}
 _KEYS = frozenset({"key", "api_key", "api-key", "apikey", "access_token", "token"})
 """Query parameters in which some clients send their key: ours is no backend's business."""
 
 
 class Inference:
-    """Answers `/v1/models` from the catalog and relays everything else."""
+    """Answers lists of models from the catalog, and relays everything else."""
 
-    def __init__(self, relay: Relay, catalog: Catalog) -> None:
+    def __init__(self, relay: Relay, catalog: Catalog, ollama: Ollama) -> None:
         self._relay = relay
         self._catalog = catalog
+        self._ollama = ollama
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -45,37 +51,73 @@ class Inference:
             await unexpected(error, target).send(send)
 
     async def _answer(self, target: str, scope: Scope, receive: Receive, send: Send) -> None:
-        method: str = scope["method"]
-        path = target.removeprefix("/v1/")
-        if path == "models" or path.startswith("models/"):
-            await self._models(path, method, send)
-            return
-        face = _FACES.get(path)
-        if face is None:
+        face = _FACES.get(target[4:]) if target.startswith("/v1/") else None
+        if face is not None:
+            _expect("POST", scope, target)
+            inbound = await read_inbound(
+                face, _whole(target, scope), scope["headers"], receive, guest=scope["extensions"].get(GUEST)
+            )
+            await self._run(inbound, scope, send)
+        elif target.startswith("/api/"):
+            found = await self._ollama.answer(target, scope, receive)
+            if isinstance(found, Inbound):
+                await self._run(found, scope, send)
+            else:
+                await _send_json(found, send)
+        else:
+            await self._models(target, scope, receive, send)
+
+    async def _models(self, target: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what begins with `/v1/models` or `/v1beta/models`: lists, and Gemini's verbs."""
+        path = target.partition("/")[2].partition("/")[2]
+        if path != "models" and not path.startswith("models/"):
             known = ", ".join(sorted(_FACES))
             raise NotFound(f"There is no {target[:200]} here.", f"Inference is at /v1/ + {known}.")
-        if method != "POST":
-            raise MethodNotAllowed(f"{target} takes POST, not {method}.")
-        query = _without_keys(scope["query_string"].decode("latin-1"))
-        if query:
-            target = f"{target}?{query}"
-        inbound = await read_inbound(face, target, scope["headers"], receive)
+        name = unquote(path[len("models/") :])
+        if protocol_of(target) == "gemini" and (verb := name.rpartition(":")[2]) in _VERBS:
+            _expect("POST", scope, target)
+            model = name[: -len(verb) - 1]
+            guest = scope["extensions"].get(GUEST)
+            inbound = await read_inbound(
+                _VERBS[verb], _whole(target, scope), scope["headers"], receive, model=model, guest=guest
+            )
+            await self._run(inbound, scope, send)
+            return
+        _expect("GET", scope, target)
+        if GUEST in scope["extensions"]:
+            raise NotFound("Peers are told of models by /peer/catalog.")
+        await _send_json(self._catalog.answer(name, _asks(target, scope)), send)
+
+    async def _run(self, inbound: Inbound, scope: Scope, send: Send) -> None:
         extensions = scope["extensions"]
         await self._relay.run(inbound, AsgiSink(send, extensions[OFFER]), extensions[LEAVE])
 
-    async def _models(self, path: str, method: str, send: Send) -> None:
-        if method != "GET":
-            raise MethodNotAllowed(f"/v1/{path[:200]} takes GET, not {method}.")
-        name = unquote(path[len("models/") :])
-        body = self._catalog.one(name) if name else self._catalog.all()
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+
+def _asks(target: str, scope: Scope) -> str:
+    """Return in whose shape a list is wanted: the clients of three protocols ask for it at one path."""
+    if target.startswith("/v1beta/"):
+        return "gemini"
+    names = {name for name, _ in scope["headers"]}
+    if b"anthropic-version" in names:
+        return "anthropic"
+    return "gemini" if b"x-goog-api-key" in names else "openai"
 
 
-def _without_keys(query: str) -> str:
-    """Return the query as it stands, but for the parameters that carry a key."""
+def _expect(method: str, scope: Scope, target: str) -> None:
+    if scope["method"] != method:
+        raise MethodNotAllowed(f"{target[:200]} takes {method}, not {scope['method']}.")
+
+
+def _whole(target: str, scope: Scope) -> str:
+    """Return the path with its query as it stands, but for the parameters that carry a key."""
+    query = scope["query_string"].decode("latin-1")
     if not query:
-        return query
+        return target
     kept = [pair for pair in query.split("&") if unquote_plus(pair.partition("=")[0]).lower() not in _KEYS]
-    return "&".join(kept)
+    return f"{target}?{'&'.join(kept)}" if kept else target
+
+
+async def _send_json(body: bytes, send: Send) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -73,9 +73,11 @@ def final_refusal(misses: Sequence[Miss]) -> Reply | None:
     return None if last is None or last.status < 400 or last.status in _NOT_FOR_CLIENTS else last
 
 
-def final_error(model: str, misses: Sequence[Miss]) -> RouteError:
+def final_error(model: str, misses: Sequence[Miss]) -> MeshlightError:
     """Return the error for a request whose every attempt failed."""
     last = misses[-1]
+    if last.error is not None and all(miss.error is not None for miss in misses):
+        return last.error
     said = _joined(f"{miss.backend.name}: {miss.reason.text}" for miss in misses)
     fix = next(
         (miss.reason.fix for miss in misses if miss.reason.fix), "`meshlight status` shows every route."

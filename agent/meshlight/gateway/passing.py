@@ -11,10 +11,13 @@ from meshlight.gateway.attempt import Opened
 from meshlight.gateway.headers import to_client
 from meshlight.gateway.interrupt import Interrupt
 from meshlight.gateway.sink import Sink
+from meshlight.gateway.translated_response import TranslatedResponse
 from meshlight.gateway.usage import UsageTap
 
 _NAMELESS = frozenset({"chat/completions", "completions"})
 """The faces whose streams have events without a name."""
+_SSE, _LINES = b"text/event-stream", b"application/x-ndjson"
+_WORDS = "The answer broke off: {}"
 _NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d{1,9})')
 
 
@@ -72,13 +75,13 @@ async def pass_on(
         tap.feed(piece)
         await sink.end(piece)
     except UpstreamError as error:
-        await _break_off(response, face, sink, tap, error.title)
+        await _break_off(opened, face, sink, tap, error.title)
         raise CutOff(error.title) from None
     except asyncio.CancelledError:
         if interrupt.cause != "idle" or interrupt.settle() is None:
             raise
         why = f"The backend sent nothing for {idle_s:g} s."
-        await _break_off(response, face, sink, tap, why)
+        await _break_off(opened, face, sink, tap, why)
         raise CutOff(why) from None
     finally:
         response.abort()
@@ -86,7 +89,12 @@ async def pass_on(
 
 
 async def _pour(
-    response: Response, piece: bytes, sink: Sink, tap: UsageTap, interrupt: Interrupt, idle_s: float
+    response: Response | TranslatedResponse,
+    piece: bytes,
+    sink: Sink,
+    tap: UsageTap,
+    interrupt: Interrupt,
+    idle_s: float,
 ) -> bytes:
     """Pass on all but the last piece, and return that."""
     silence = _Silence(idle_s, interrupt)
@@ -112,13 +120,22 @@ async def _pour(
     return piece
 
 
-async def _break_off(response: Response, face: str, sink: Sink, tap: UsageTap, why: str) -> None:
+async def _break_off(opened: Opened, face: str, sink: Sink, tap: UsageTap, why: str) -> None:
     """End a broken answer so that the client sees it is broken: an error event in a stream, a cut elsewhere."""
+    response = opened.response
     response.abort()
+    if opened.back is not None:  # what it has sent are whole events
+        event = opened.back.broken(why)
+        if event is None:
+            sink.abort()
+        else:
+            await sink.end(event)
+        return
     headers = dict(response.headers)
+    media = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     tail = tap.tail()
     if (
-        not headers.get(b"content-type", b"").lower().startswith(b"text/event-stream")
+        media not in {_SSE, _LINES}
         or b"content-length" in headers
         or headers.get(b"content-encoding", b"identity") != b"identity"
         # Half a line can't be taken back: what would follow it is no event, and what it would become no JSON.
@@ -126,13 +143,19 @@ async def _break_off(response: Response, face: str, sink: Sink, tap: UsageTap, w
     ):
         sink.abort()
         return
+    if media == _LINES:
+        await sink.end(msgspec.json.encode({"error": _WORDS.format(why)}) + b"\n")
+        return
     gap = b"" if tail.endswith((b"\n\n", b"\r\n\r\n")) else b"\n"
     await sink.end(gap + _error_event(face, tail, why))
 
 
 def _error_event(face: str, tail: bytes, why: str) -> bytes:
     """Make the event by which the clients of a face learn that an answer broke off."""
-    said = {"message": f"The answer broke off: {why}", "code": "backend_broke", "param": None}
+    if face.startswith("gemini/"):
+        status = {"code": 502, "message": _WORDS.format(why), "status": "UNAVAILABLE"}
+        return b"data: " + msgspec.json.encode({"error": status}) + b"\n\n"
+    said = {"message": _WORDS.format(why), "code": "backend_broke", "param": None}
     error = {**said, "type": "api_error"}
     if face in _NAMELESS:
         return b"data: " + msgspec.json.encode({"error": error}) + b"\n\n"

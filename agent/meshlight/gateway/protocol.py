@@ -363,6 +363,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def _linger(self) -> None:
         """End our side, and drop what still comes: closing at once would reset, and the client lose the answer."""
         self._is_deaf = True
+        if not self.transport.can_write_eof():  # TLS has no half-closed connections
+            self.transport.close()
+            return
         with suppress(OSError):  # gone already: connection_lost follows
             self.transport.write_eof()
         self.flow.resume_reading()

@@ -12,10 +12,11 @@ from meshlight.backends.kind import Face
 from meshlight.backends.upstream import Headers
 from meshlight.domain.backend import Backend
 from meshlight.domain.budget import EXTRA_ATTEMPTS, RetryBudget
-from meshlight.domain.errors import LoopFound, Paused
+from meshlight.domain.errors import LoopFound, NoSuchModel, Paused
 from meshlight.domain.health import Broke, Served
 from meshlight.domain.reason import Reason
 from meshlight.domain.routing import Ranking, Verdict, rank
+from meshlight.domain.sharing import for_guest
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.able import able
 from meshlight.gateway.attempt import Miss, open_route
@@ -136,27 +137,33 @@ class Relay:
             raise final_error(inbound.head.model, misses)
         last = misses[-1]
         headers = last_headers(refusal, is_loading=last.reason.code == "loading")
-        await sink.start(refusal.status, to_client(headers, _extra(headers, last.backend.id, len(misses))))
+        await sink.start(
+            refusal.status, to_client(headers, _extra(headers, last.backend.id, len(misses), inbound.face))
+        )
         await sink.end(refusal.body)
         return "failed"
 
     def _rank(self, inbound: Inbound) -> Ranking:
-        return rank(
-            self._registry.snapshot, inbound.head.model, self._traffic.load, self._clock(), self._turn
-        )
+        snapshot = self._registry.snapshot
+        known = rank(snapshot, inbound.head.model, self._traffic.load, self._clock(), self._turn)
+        return known if inbound.guest is None else for_guest(known, inbound.guest, snapshot.nodes)
 
     def _first(self, inbound: Inbound) -> Verdict:
         snapshot = self._registry.snapshot
         asked = (inbound.head.model, inbound.face)
         sole = self._sole.get(asked)
-        if sole is not None and sole[0] is snapshot:
+        if sole is not None and sole[0] is snapshot and inbound.guest is None:
             return sole[1]
         known = self._rank(inbound)
         ranking = able(known, inbound.face, snapshot.nodes)
         candidates = ranking.candidates
+        if not ranking.verdicts and inbound.guest is not None:
+            raise NoSuchModel(
+                "No model of that name is shared with you.", "GET /peer/catalog lists those that are."
+            )
         if not candidates:
             raise no_route(snapshot, ranking, lacks_face=bool(known.candidates))
-        if len(ranking.verdicts) == 1 and candidates[0].tier == "ready":
+        if len(ranking.verdicts) == 1 and candidates[0].tier == "ready" and inbound.guest is None:
             if len(self._sole) >= SOLE_KEPT:
                 self._sole.clear()
             self._sole[asked] = (snapshot, candidates[0])
@@ -203,7 +210,9 @@ class Relay:
                 return opened
             ticket.first_byte(self._clock() - started)
             response = opened.response
-            extra = _extra(response.headers, backend.id, number)
+            if backend.is_metered and (said := link.kind.headers_say(response.headers)):
+                self._registry.note(backend.id, said)
+            extra = _extra(response.headers, backend.id, number, inbound.face)
             tap = await pass_on(opened, inbound.face, sink, extra, interrupt, backend.idle_s)
             outcome = "ok" if response.status < 400 else "failed"
             self._credit(backend.id)
@@ -255,9 +264,13 @@ def _may_be_the_requests_fault(miss: Miss) -> bool:
     return miss.refusal is not None and miss.refusal.status == 500
 
 
-def _extra(headers: Headers, backend_id: str, attempts: int) -> list[tuple[bytes, bytes]]:
+def _extra(headers: Headers, backend_id: str, attempts: int, face: Face) -> list[tuple[bytes, bytes]]:
     """Return the headers that Meshlight adds to a backend's answer."""
     extra = [(b"x-meshlight-backend", backend_id.encode()), (b"x-meshlight-attempts", b"%d" % attempts)]
-    if b"x-request-id" not in dict(headers):
+    given = dict(headers)
+    known = given.get(b"x-request-id")
+    if known is None:
         extra.append(request_id())
+    if face.startswith("messages") and b"request-id" not in given:  # what Anthropic's clients call it
+        extra.append((b"request-id", known or extra[-1][1]))
     return extra

@@ -5,9 +5,12 @@ from collections import deque
 
 _HEAD = 2_048
 _TAIL = 8_192
-_USAGE = re.compile(rb'"usage"\s*:\s*\{')
-_PROMPT = re.compile(rb'"(?:prompt|input)_tokens"\s*:\s*(\d{1,12})')
-_COMPLETION = re.compile(rb'"(?:completion|output)_tokens"\s*:\s*(\d{1,12})')
+_USAGE = re.compile(rb'"(?:usage|usageMetadata)"\s*:\s*\{')
+_PROMPT = re.compile(rb'"(?:prompt_tokens|input_tokens|promptTokenCount|prompt_eval_count)"\s*:\s*(\d{1,12})')
+_COMPLETION = re.compile(
+    rb'"(?:completion_tokens|output_tokens|candidatesTokenCount|eval_count)"\s*:\s*(\d{1,12})'
+)
+_COUNTS = rb'"prompt_eval_count"'
 
 
 class UsageTap:
@@ -44,11 +47,12 @@ class UsageTap:
 def _read(text: bytes) -> tuple[int, int] | None:
     end = len(text)
     found = None
-    while found is None and (end := text.rfind(b'"usage"', 0, end)) != -1:  # the last one counts
+    while found is None and (end := text.rfind(b'"usage', 0, end)) != -1:  # the last one counts
         found = _USAGE.match(text, end)
-    if found is None:
+    start = text.rfind(_COUNTS) if found is None else found.end()  # Ollama's stand beside the answer
+    if start == -1:
         return None
-    rest = text[found.end() : found.end() + 1_024]
+    rest = text[start : start + 1_024]
     prompt, completion = _PROMPT.search(rest), _COMPLETION.search(rest)
     if prompt is None and completion is None:
         return None

@@ -1,10 +1,11 @@
 """What it takes to talk to one backend: its upstream client, its kind, its credentials."""
 
 from collections.abc import Callable
+from time import monotonic, time
 from typing import Protocol
 
 from meshlight.backends.address import Address, parse_address
-from meshlight.backends.kind import BackendKind
+from meshlight.backends.kind import BackendKind, Channel, Face, Means, Probe
 from meshlight.backends.kinds import kind_of
 from meshlight.backends.upstream import Headers, Upstream
 from meshlight.domain.backend import Backend
@@ -20,10 +21,17 @@ class SecretSource(Protocol):
         """Ask the keyring anew at the next need, even if it failed a moment ago: the user wants to know now."""
 
 
+class Opens(Protocol):
+    """Makes upstream clients."""
+
+    def __call__(self, address: Address, backend: Backend | None = None, /) -> Upstream:
+        """Return a client for an address; the backend says what the certificate is checked against."""
+
+
 class Link:
     """The live means of talking to one backend, made anew when its address changes."""
 
-    __slots__ = ("address", "auth", "backend", "kind", "probes", "secret", "upstream")
+    __slots__ = ("_auths", "address", "backend", "channel", "kind", "lacks", "probes", "secret", "upstream")
 
     def __init__(self, backend: Backend, upstream: Upstream, probes: Upstream) -> None:
         self.backend = backend
@@ -32,12 +40,29 @@ class Link:
         self.upstream = upstream
         self.probes = probes
         """A connection of its own for probes: it may rest longer, since a probe can be sent twice."""
+        self.channel: Channel | None = None
+        """What its kind keeps for it, if it keeps anything."""
         self.secret: str | None = None
-        self.auth: Headers = ()
-        """The headers that carry the secret, ready for the relay; empty until the first probe read it."""
+        """Known once the first probe has read it."""
+        self.lacks: set[Face] = set()
+        """Faces that its kind has and this one turned out not to have: an old version."""
+        self._auths: dict[Face, Headers] = {}
+
+    def auth(self, face: Face) -> Headers:
+        """Return the headers that carry the secret to a face."""
+        found = self._auths.get(face)
+        if found is None:
+            found = self._auths[face] = tuple(self.kind.authorize(self.secret, face))
+        return found
+
+    def speaks(self, face: Face) -> bool:
+        """Whether a request to this face can be sent as it is."""
+        return face not in self.lacks and self.kind.speaks(face)
 
     def close(self) -> None:
         """Close the connections; requests that run on them end first."""
+        if self.channel is not None:
+            self.channel.close()
         self.upstream.close()
         self.probes.close()
 
@@ -45,38 +70,67 @@ class Link:
         """Use this secret from now on."""
         if secret != self.secret:
             self.secret = secret
-            self.auth = tuple(self.kind.authorize(secret))
+            self._auths.clear()
 
 
 class Links:
-    """All links by backend id."""
+    """All links by backend id.
+
+    `clock` is monotonic seconds, `wall` Unix seconds.
+    """
 
     def __init__(
         self,
         secrets: SecretSource,
-        upstream_for: Callable[[Address], Upstream],
-        probes_for: Callable[[Address], Upstream],
+        upstream_for: Opens,
+        probes_for: Opens,
+        clock: Callable[[], float] = monotonic,
+        wall: Callable[[], float] = time,
     ) -> None:
         self._secrets = secrets
         self._upstream_for = upstream_for
         self._probes_for = probes_for
+        self._clock = clock
+        self._wall = wall
         self._links: dict[str, Link] = {}
+        self.hurry: Callable[[str], None] = lambda _: None
+        """Called with the id of a backend that should be probed soon; the prober sets it."""
 
     def put(self, backend: Backend) -> Link:
-        """Return the link of a backend, made anew if its address or kind is another than before."""
+        """Return the link of a backend, made anew if it leads elsewhere, or as somebody else, than before."""
         old = self._links.get(backend.id)
         if old is not None and old.backend is backend:
             return old
-        address = parse_address(backend.url)
-        if old is not None and old.address == address and old.backend.kind == backend.kind:
+        if old is not None and _way(old.backend) == _way(backend):
             old.backend = backend
             return old
-        link = Link(backend, self._upstream_for(address), self._probes_for(address))
+        link = self.make(backend)
         if old is not None:
             old.close()
-            link.know(old.secret)
+            if old.backend.kind == backend.kind:
+                link.know(old.secret)
         self._links[backend.id] = link
         return link
+
+    def make(self, backend: Backend) -> Link:
+        """Return a link that nobody else gets: for a backend that is tried before it is kept."""
+        address = parse_address(backend.url)
+        link = Link(backend, self._upstream_for(address, backend), self._probes_for(address, backend))
+
+        def upstream_for(address: Address) -> Upstream:
+            return self._upstream_for(address, backend)
+
+        means = Means(
+            backend, link.probes, upstream_for, self._clock, self._wall, lambda: self.hurry(backend.id)
+        )
+        link.channel = link.kind.open(means)
+        return link
+
+    async def probe(self, link: Link, secret: str | None) -> Probe:
+        """Check a backend's health once."""
+        if link.channel is not None:
+            return await link.channel.probe(link.backend, secret)
+        return await link.kind.probe(link.probes, link.backend, secret)
 
     def get(self, backend_id: str) -> Link | None:
         """Return a backend's link, if there is one."""
@@ -102,3 +156,14 @@ class Links:
         """Close every link."""
         for backend_id in tuple(self._links):
             self.remove(backend_id)
+
+
+def _way(backend: Backend) -> tuple[object, ...]:
+    """Return what a link is made of."""
+    return (
+        parse_address(backend.url),
+        backend.kind,
+        backend.ca_file,
+        backend.access_key,
+        backend.follow_clock,
+    )

@@ -12,4 +12,5 @@ def place_of(url: str) -> Address | None:
         address = parse_address(url)
     except BadAddress:
         return None
-    return replace(address, host="127.0.0.1") if address.host == "localhost" else address
+    is_named = address.host == "localhost" and not address.socket
+    return replace(address, host="127.0.0.1") if is_named else address

@@ -79,6 +79,7 @@ class Prober:
         self._is_busy = is_busy
         self._spread = spread
         self._watches: dict[str, _Watch] = {}
+        links.hurry = self.hurry
 
     def watch(self, backend_id: str) -> None:
         """Probe this backend now and from now on."""
@@ -152,7 +153,7 @@ class Prober:
             link = self._links.put(self._registry.node(backend_id).backend)
             probe = await self._probe(link)
             if not self._is_patient(link, watch, probe):
-                self._registry.apply(backend_id, probe.fact, probe.models)
+                self._registry.learn(backend_id, probe)
         finally:
             watch.task = None
             if self._watches.get(backend_id) is watch:
@@ -163,8 +164,8 @@ class Prober:
         try:
             secret = await self._links.read_secret(link)
         except SecretError as error:
-            return Probe(Failed(Reason(f"secret-{error.state}", error.title, error.hint)))
-        return await link.kind.probe(link.probes, link.backend, secret)
+            return Probe(fact=Failed(Reason(f"secret-{error.state}", error.title, error.hint)))
+        return await self._links.probe(link, secret)
 
     def _is_patient(self, link: Link, watch: _Watch, probe: Probe) -> bool:
         """Whether a silent engine is only busy: some answer no probe while they serve a request."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
+from meshlight.backends.kind import Probe
 from meshlight.domain.backend import Backend
 from meshlight.domain.errors import NotFound
 from meshlight.domain.health import Fact, Health, State, observe
@@ -25,6 +26,11 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 Listener = Callable[[Change], None]
+
+_LEARNT = ("models", "names", "details", "about", "warnings")
+"""What a probe may learn besides its fact, as the node calls it too."""
+_TOLD = frozenset({"about", "warnings"})
+"""What goes with the health in events: it changes often, and the rest is large."""
 
 
 class Registry:
@@ -63,7 +69,7 @@ class Registry:
     def put(self, backend: Backend) -> None:
         """Add a backend, or change its settings; its health is kept unless its address or kind is another."""
         old = self._snapshot.nodes.get(backend.id)
-        if old is None or (old.backend.url, old.backend.kind) != (backend.url, backend.kind):
+        if old is None or _wire(old.backend) != _wire(backend):
             node = Node(backend=backend, health=Health(since=self._clock()))
         elif old.backend == backend:
             return
@@ -91,21 +97,36 @@ class Registry:
 
     def apply(self, backend_id: str, fact: Fact, models: tuple[str, ...] | None = None) -> None:
         """Take one fact about a backend; a fact about one that is gone or switched off is dropped."""
+        self._take(backend_id, fact, {} if models is None else {"models": models})
+
+    def learn(self, backend_id: str, probe: Probe) -> None:
+        """Take what a probe saw: its fact, and what became known on the way."""
+        known = {key: value for key in _LEARNT if (value := getattr(probe, key)) is not None}
+        self._take(backend_id, probe.fact, known)
+
+    def note(self, backend_id: str, about: Mapping[str, str]) -> None:
+        """Take labelled lines about a backend that came with an answer; others stay."""
+        old = self._snapshot.nodes.get(backend_id)
+        if old is not None and any(old.about.get(label) != line for label, line in about.items()):
+            node = replace(old, about={**old.about, **about})
+            self._publish({**self._snapshot.nodes, backend_id: node}, Change(health=(backend_id,)))
+
+    def _take(self, backend_id: str, fact: Fact, known: Mapping[str, object]) -> None:
         old = self._snapshot.nodes.get(backend_id)
         if old is None or not old.backend.enabled:
             return
         health = observe(old.health, fact, self._clock(), old.backend.ring)
-        reshaped = models is not None and models != old.models
-        if health == old.health and not reshaped:
+        changed = {key for key, value in known.items() if value != getattr(old, key)}
+        if health == old.health and not changed:
             return
-        node = replace(old, health=health, models=models if models is not None else old.models)
-        shown = _shown(health) != _shown(old.health)
+        node = replace(old, health=health, **known)
+        shown = _shown(health) != _shown(old.health) or bool(changed & _TOLD)
         moved = health.state != old.health.state
         self._publish(
             {**self._snapshot.nodes, backend_id: node},
             Change(
                 health=(backend_id,) if shown else (),
-                shape=(backend_id,) if reshaped else (),
+                shape=(backend_id,) if changed - _TOLD else (),
                 incident=(backend_id, old.health.state, health.state) if moved else None,
             ),
         )
@@ -117,6 +138,11 @@ class Registry:
         if change.health or reshaped or change.incident:
             for listener in self._listeners:
                 listener(change)
+
+
+def _wire(backend: Backend) -> tuple[str, ...]:
+    """Return what decides to whom one speaks."""
+    return backend.url, backend.kind, backend.access_key
 
 
 def _shown(health: Health) -> tuple[object, ...]:

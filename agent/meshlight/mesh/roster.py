@@ -2,33 +2,32 @@
 
 import asyncio
 import re
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Annotated, Protocol
+from typing import Protocol
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UnsetType
 from msgspec.structs import replace
 
-from meshlight.backends.address import URL_MAX, Address, parse_address, ring_of
+from meshlight.backends.address import Address, parse_address, ring_of
+from meshlight.backends.kind import BackendKind, Probe
 from meshlight.backends.kinds import KINDS, kind_of
-from meshlight.backends.upstream import Upstream
-from meshlight.domain.backend import Backend, Kind, Ring
+from meshlight.backends.reasons import for_new
+from meshlight.domain.backend import ACCOUNT_KINDS, Backend, Kind, Ring
 from meshlight.domain.config import Config
-from meshlight.domain.errors import BadRequest, CheckFailed, Conflict, MeshlightError, SecretError
+from meshlight.domain.errors import CheckFailed, Conflict, MeshlightError, SecretError
 from meshlight.domain.health import Answered, Loading
+from meshlight.mesh.draft import NAME_MAX, NAMED_IN_DRAFT, Draft, Patch, check_field, checked_name, completed
 from meshlight.mesh.links import Links
 from meshlight.mesh.place import place_of
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Registry
 
 MAX_BACKENDS = 1_000
-NAME_MAX = 80
 
-Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
-Url = Annotated[str, Meta(min_length=1, max_length=URL_MAX)]
-ApiKey = Annotated[str, Meta(max_length=16_384)]
-Priority = Annotated[int, Meta(ge=-1_000_000, le=1_000_000)]
-Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+_OF_THE_WIRE = ("url", "access_key", "ca_file", "follow_clock")
+"""What decides to whom, and as whom, one speaks; so does the secret."""
+_CULPRITS = {"unauthorized": "api_key", "forbidden": "api_key"}
+"""The reason of a failed try → the field that is likely wrong; else it is the address."""
 
 
 class Shelf(Protocol):
@@ -50,35 +49,6 @@ class Shelf(Protocol):
         """Never list a found engine at this URL again."""
 
 
-class Draft(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A backend as somebody wants to add it; `save_anyway` saves it even if it does not answer now."""
-
-    kind: Kind
-    url: Url
-    name: Name | None = None
-    api_key: ApiKey | None = None
-    ring: Ring | None = None
-    enabled: bool = True
-    save_anyway: bool = False
-    priority: Priority = 0
-    first_byte_s: Seconds = 300.0
-    idle_s: Seconds = 300.0
-
-
-class Patch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What somebody wants to change of a backend; an unset field stays as it is, an empty key is none."""
-
-    name: Name | UnsetType = UNSET
-    url: Url | UnsetType = UNSET
-    api_key: ApiKey | UnsetType = UNSET
-    ring: Ring | UnsetType = UNSET
-    enabled: bool | UnsetType = UNSET
-    priority: Priority | UnsetType = UNSET
-    first_byte_s: Seconds | UnsetType = UNSET
-    idle_s: Seconds | UnsetType = UNSET
-    save_anyway: bool = False
-
-
 class Roster:
     """Changes the list and everything that hangs on it: registry, links, prober, shelf."""
 
@@ -88,29 +58,25 @@ class Roster:
         links: Links,
         prober: Prober,
         shelf: Shelf,
-        upstream_for: Callable[[Address], Upstream],
         most: int = MAX_BACKENDS,
     ) -> None:
         self._registry = registry
         self._links = links
         self._prober = prober
         self._shelf = shelf
-        self._upstream_for = upstream_for
         self._most = most
         self._lock = asyncio.Lock()
 
     async def add(self, draft: Draft) -> Backend:
         """Try a backend, then add it.
 
-        Raises BadRequest, Conflict (the URL is listed already) or CheckFailed (it did not answer as it should).
+        Raises BadRequest, Conflict (it is listed already) or CheckFailed (it did not answer as it should).
         """
-        if draft.kind not in KINDS:
-            known = f"Use one of {', '.join(KINDS)}."
-            raise BadRequest(f"Backends of kind {draft.kind!r} can't be added yet.", known, "kind")
-        address = parse_address(draft.url)
-        key = _key(draft.api_key or "")
-        name = _name(draft.name or f"{kind_of(draft.kind).label} {address.authority}"[:NAME_MAX])
-        self._refuse_duplicate(address, None)
+        kind = kind_of(draft.kind)
+        said = completed(draft, kind)
+        key = said.pop("api_key")
+        address = parse_address(said["url"])
+        name = checked_name(draft.name or self._free_name(kind, address))
         backend = Backend(
             id=self._free_id(name),
             name=name,
@@ -122,11 +88,14 @@ class Roster:
             first_byte_s=draft.first_byte_s,
             idle_s=draft.idle_s,
             has_secret=bool(key),
+            access_key=said["access_key"],
+            ca_file=said["ca_file"],
+            follow_clock=draft.follow_clock,
         )
-        if not draft.save_anyway:
-            await self._try(backend, key)
+        await self._refuse_twin(backend, key, is_new=True)
+        probe = await self._try(backend, key) if draft.enabled and not draft.save_anyway else None
         async with self._lock:
-            self._refuse_duplicate(address, None)
+            await self._refuse_twin(backend, key, is_new=True)
             backend = replace(backend, id=self._free_id(name))
             if key:
                 await self._shelf.put_secret(backend.id, key)
@@ -138,18 +107,24 @@ class Roster:
                         await self._shelf.remove_secret(backend.id)
                 raise
             self._registry.put(backend)
+            if probe is not None:
+                self._registry.learn(backend.id, probe)
         return backend
 
     async def change(self, backend_id: str, patch: Patch) -> Backend:
         """Change a backend; a new address or key is tried first. A found backend becomes a configured one."""
         async with self._lock:
             old = self._registry.node(backend_id).backend
-            new = self._patched(old, patch)
-            touches_wire = new.url != old.url or not isinstance(patch.api_key, UnsetType)
+            new = _patched(old, patch)
+            has_new_key = isinstance(patch.api_key, str)
+            touches_wire = has_new_key or any(getattr(new, key) != getattr(old, key) for key in _OF_THE_WIRE)
+            key = await self._key_for(old, patch) if touches_wire else ""
+            if touches_wire:
+                await self._refuse_twin(new, key, is_new=False)
             if touches_wire and new.enabled and not patch.save_anyway:
-                await self._try(new, await self._key_for(old, patch))
-            if isinstance(patch.api_key, str):
-                await self._keep_key(old, patch.api_key)
+                await self._try(new, key)
+            if has_new_key:
+                await self._keep_key(old, key)
             await self._shelf.put_backend(new)
             self._registry.put(new)
             if touches_wire:
@@ -192,57 +167,68 @@ class Roster:
         self._registry.route_by(config.routing)
         return unknown
 
-    async def _try(self, backend: Backend, key: str) -> None:
-        upstream = self._upstream_for(parse_address(backend.url))
+    async def _try(self, backend: Backend, key: str) -> Probe:
+        """Ask a backend as it will be asked once it is listed; CheckFailed with cause, fix and field."""
+        link = self._links.make(backend)
+        link.know(key)
         try:
-            probe = await kind_of(backend.kind).probe(upstream, backend, key)
+            probe = await self._links.probe(link, key)
         finally:
-            upstream.close()
+            link.close()
         if not isinstance(probe.fact, Answered | Loading):
-            reason = probe.fact.reason
-            raise CheckFailed(reason.text, reason.fix)
+            why = for_new(probe.fact.reason)
+            raise CheckFailed(why.text, why.fix, _CULPRITS.get(why.code, "url"))
+        return probe
 
     async def _key_for(self, old: Backend, patch: Patch) -> str:
         """Return the key that a changed backend will have."""
         if isinstance(patch.api_key, str):
-            return _key(patch.api_key)
-        return await self._links.read_secret(self._links.put(old)) or ""
+            return patch.api_key.strip()
+        return await self._key_of(old)
+
+    async def _key_of(self, backend: Backend) -> str:
+        return await self._links.read_secret(self._links.put(backend)) or ""
 
     async def _keep_key(self, backend: Backend, key: str) -> None:
-        if _key(key):
-            await self._shelf.put_secret(backend.id, _key(key))
+        if key:
+            await self._shelf.put_secret(backend.id, key)
         elif backend.has_secret:
             await self._shelf.remove_secret(backend.id)
 
-    def _patched(self, old: Backend, patch: Patch) -> Backend:
-        fields = {
-            key: value
-            for key in ("ring", "enabled", "priority", "first_byte_s", "idle_s")
-            if not isinstance(value := getattr(patch, key), UnsetType)
-        }
-        if isinstance(patch.name, str):
-            fields["name"] = _name(patch.name)
-        if isinstance(patch.url, str):
-            address = parse_address(patch.url)
-            self._refuse_duplicate(address, old.id)
-            fields["url"] = address.url
-            if old.ring == _ring(old.kind, parse_address(old.url)):
-                # It followed from the old address, and how far a prompt travels must follow from the new one.
-                fields.setdefault("ring", _ring(old.kind, address))
-        if isinstance(patch.api_key, str):
-            fields["has_secret"] = bool(_key(patch.api_key))
-        return replace(old, source="config", **fields)
-
-    def _refuse_duplicate(self, address: Address, but: str | None) -> None:
-        nodes = self._registry.snapshot.nodes.values()
-        if but is None and len(nodes) >= self._most:
+    async def _refuse_twin(self, backend: Backend, key: str, *, is_new: bool) -> None:
+        """Raise Conflict if another backend is the same server or, where accounts share one, the same account."""
+        nodes = self._registry.snapshot.nodes
+        if is_new and len(nodes) >= self._most:
             raise Conflict(f"There are {self._most} backends already.", "Remove one first.")
-        for node in nodes:
-            if node.backend.id != but and place_of(node.backend.url) == place_of(address.url):
-                raise Conflict(
-                    f"{node.backend.name} is at {node.backend.url} already.",
-                    f"Change that one instead (id {node.backend.id!r}).",
-                )
+        place = place_of(backend.url)
+        for node in tuple(nodes.values()):
+            other = node.backend
+            if (not is_new and other.id == backend.id) or place_of(other.url) != place:
+                continue
+            if {other.kind, backend.kind} <= ACCOUNT_KINDS and not await self._is_account(
+                other, backend, key
+            ):
+                continue
+            raise Conflict(
+                f"{other.name} is at {other.url} already.",
+                f"Change that one instead (id {other.id!r}).",
+                "url",
+            )
+
+    async def _is_account(self, other: Backend, backend: Backend, key: str) -> bool:
+        """Whether a listed backend speaks as the same account; one whose key can't be read now may be another."""
+        if other.access_key or backend.access_key:
+            return other.access_key == backend.access_key
+        with suppress(SecretError):
+            return await self._key_of(other) == key
+        return False
+
+    def _free_name(self, kind: BackendKind, address: Address) -> str:
+        """Return a name for a backend that nobody named: its kind, and where it is unless that is well known."""
+        is_usual = bool(kind.default_url) and address == parse_address(kind.default_url)
+        name = kind.label if is_usual else f"{kind.label} {address.authority}"[:NAME_MAX]
+        taken = {node.backend.name for node in self._registry.snapshot.nodes.values()}
+        return next(i for n in range(1, len(taken) + 2) if (i := _counted(name, n)) not in taken)
 
     def _free_id(self, name: str) -> str:
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:40].strip("-") or "backend"
@@ -263,21 +249,31 @@ def _may_be_found(address: Address) -> bool:
     return address.port in usual and ring_of(address) == "machine"
 
 
-def _name(text: str) -> str:
-    name = text.strip()
-    if not name or not name.isprintable():
-        raise BadRequest(
-            "The name has no printable characters, or others too.", "Choose another name.", "name"
-        )
-    return name
+def _patched(old: Backend, patch: Patch) -> Backend:
+    """Return the backend as it is wished to be; raises BadRequest."""
+    kind = kind_of(old.kind)
+    fields = {
+        key: value
+        for key in ("ring", "enabled", "priority", "first_byte_s", "idle_s", "follow_clock")
+        if not isinstance(value := getattr(patch, key), UnsetType)
+    }
+    for key in NAMED_IN_DRAFT:
+        if isinstance(value := getattr(patch, key), str):
+            check_field(key, value.strip(), kind)
+            if key in {"access_key", "ca_file"}:
+                fields[key] = value.strip()
+    if isinstance(patch.name, str):
+        fields["name"] = checked_name(patch.name)
+    if isinstance(patch.url, str):
+        address = parse_address(patch.url.strip())
+        fields["url"] = address.url
+        if old.ring == _ring(old.kind, parse_address(old.url)):
+            # It followed from the old address, and how far a prompt travels must follow from the new one.
+            fields.setdefault("ring", _ring(old.kind, address))
+    if isinstance(patch.api_key, str):
+        fields["has_secret"] = bool(patch.api_key.strip())
+    return replace(old, source="config", **fields)
 
 
-def _key(text: str) -> str:
-    key = text.strip()
-    if not key.isprintable():
-        raise BadRequest(
-            "The API key has a line break or another control character in it.",
-            "Copy it once more.",
-            "api_key",
-        )
-    return key
+def _counted(name: str, number: int) -> str:
+    return name if number == 1 else f"{name[: NAME_MAX - 4]} {number}"

@@ -1,0 +1,73 @@
+"""Anthropic."""
+
+from urllib.parse import quote
+
+from msgspec import Raw, Struct
+
+from meshlight.backends.cloud import Cloud, Page, is_cursor, read_envelope, token_of
+from meshlight.backends.kind import ANTHROPIC_FACES, Face
+from meshlight.backends.listing import Facts, read_items
+from meshlight.backends.model_facts import facts, tokens
+from meshlight.backends.response import Headers
+from meshlight.domain.model import ModelDetail
+
+VERSION = (b"anthropic-version", b"2023-06-01")
+"""For those who name none: the version that takes the most (2026-10-21 refuses `temperature`, `top_p`, `top_k`)."""
+_LIST = "/v1/models?limit=1000"
+_CAPABILITIES = {"image_input": "vision", "thinking": "thinking"}
+"""What its list calls a capability → our word for it."""
+
+
+class _Envelope(Struct):
+    data: Raw
+    has_more: bool = False
+    last_id: str | None = None
+
+
+class Anthropic(Cloud):
+    """Its own API has its own key header; its OpenAI-compatible endpoint wants a bearer token.
+
+    Sources: platform.claude.com/docs/en/api/overview, …/versioning, …/models-list, …/openai-sdk.
+    """
+
+    kind = "anthropic"
+    label = "Anthropic"
+    about = "Claude by Anthropic's own API, with a key of your account"
+    default_url = "https://api.anthropic.com"
+    key_placeholder = "sk-ant-…"
+    list_path = _LIST
+    faces = frozenset[Face]({"chat/completions", *ANTHROPIC_FACES})
+
+    def authorize(self, secret: str | None, face: Face | None = None) -> Headers:
+        """Carry the key as each of its two APIs wants it; a probe brings the version along."""
+        if face is not None and face not in ANTHROPIC_FACES:
+            return super().authorize(secret, face)
+        token = token_of(secret)
+        key: Headers = ((b"x-api-key", token),) if token else ()
+        return (*key, VERSION) if face is None else key
+
+    def defaults(self, face: Face) -> Headers:
+        """Every native request names a version of the API; clients for Anthropic do so themselves."""
+        return (VERSION,) if face in ANTHROPIC_FACES else ()
+
+    def read_page(self, body: bytes) -> Page | None:
+        """Read a page of the list; retired models are in it, but can't be asked any more."""
+        envelope = read_envelope(body, _Envelope)
+        if envelope is None:
+            return None
+        items = {id_: item for id_, item in read_items(body).items() if item.get("lifecycle") != "retired"}
+        path = f"{_LIST}&after_id={quote(envelope.last_id or '', safe='')}"
+        return Page(
+            tuple(items),
+            {id_: _detail(item) for id_, item in items.items()},
+            path if envelope.has_more and is_cursor(envelope.last_id) else "",
+        )
+
+
+def _detail(item: Facts) -> ModelDetail:
+    """Return what the list tells of a model; every model in it takes messages, which is to chat."""
+    told = facts(item, "capabilities")
+    can = tuple(word for name, word in _CAPABILITIES.items() if facts(told, name).get("supported") is True)
+    return ModelDetail(
+        context=tokens(item.get("max_input_tokens")), capabilities=("chat", *can) if told else ()
+    )

@@ -1,0 +1,299 @@
+"""What is kept for one cluster: its clock, its quota, the tokens and models of its services."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+
+from meshlight.backends.address import ring_of
+from meshlight.backends.cluster_clock import NOTICED_S, ClusterClock
+from meshlight.backends.cluster_manager import Hello, Manager, read_token
+from meshlight.backends.cluster_models import ServiceModels, is_token_refusal
+from meshlight.backends.cluster_quota import INTERVAL_MIN_S, Quota, limited_wait_s, read_quota
+from meshlight.backends.cluster_reasons import (
+    failing,
+    keys_reason,
+    missed_reason,
+    no_list_reason,
+    refusal_fact,
+    stranger_reason,
+    token_reason,
+    trouble_of,
+)
+from meshlight.backends.cluster_services import Service, read_services
+from meshlight.backends.cluster_tokens import Tokens
+from meshlight.backends.kind import Means, Probe, Way
+from meshlight.backends.quote import clean, is_html
+from meshlight.backends.response import Reply
+from meshlight.backends.retry_after import retry_after_s
+from meshlight.domain.backend import Backend
+from meshlight.domain.errors import ConnectFailed, ReplyTooLate, UpstreamError, WayClosed
+from meshlight.domain.health import Answered, Failed, Limited, ProbeFact, Refused
+from meshlight.domain.reason import Reason
+
+FIRST_LOOK_S = 1.0
+"""How long a probe waits for the models of services that were never seen: a list that grows later is no harm."""
+SECOND_S = 3.0
+"""How long the manager may take to say that it is there, when a signed request has failed."""
+FIRST_PROBE_S = 8.0
+"""How long a request waits for the first probe, which may have three questions to ask."""
+TROUBLES_SHOWN = 8
+
+
+class ClusterChannel:
+    """Checks a cluster by one signed request, and knows the ways to its services.
+
+    The first probe also signs in. A probe that is not due yet, by the cluster's quota, answers by what is known.
+    """
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._address = means.probes.address
+        self._backend = means.backend
+        self._keys: tuple[str, str] | None = None
+        self._why: Reason | None = None
+        """Why the last probe was not answered as it should be."""
+        self._is_probed = asyncio.Event()
+        """Whether a probe has ended since the keys are what they are."""
+        self._begin("", "")
+
+    async def probe(self, backend: Backend, secret: str | None) -> Probe:
+        """Check the health once; whatever goes wrong on the way becomes the fact."""
+        self._backend = backend
+        try:
+            probe = await self._probe(secret)
+        finally:
+            self._is_probed.set()
+        self._why = None if isinstance(probe.fact, Answered) else probe.fact.reason
+        return probe
+
+    async def way(self, model: str, secret: str | None) -> Way:  # noqa: ARG002 — the probe has brought the keys
+        """Return the way to a model or, by its name, to a service; raises WayClosed.
+
+        Before the first probe has ended nothing is known here, though the list of models may be: the backend was
+        tried before it was kept, or the link is a new one.
+        """
+        if not self._is_probed.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_PROBE_S):
+                    await self._is_probed.wait()
+        if self._why is not None and not self._models.knows(model):
+            raise WayClosed(self._why)
+        return await self._models.way(model)
+
+    def renew(self, model: str, status: int, body: bytes) -> bool:
+        """Say whether it was the token that was refused; the next `way` has a new one then."""
+        if not is_token_refusal(status, body):
+            return False
+        self._models.refused(model)
+        return True
+
+    def close(self) -> None:
+        """End what runs in the background, and let the connections to the services go."""
+        self._models.close()
+        self._tokens.close()
+
+    async def _probe(self, secret: str | None) -> Probe:
+        why = keys_reason(self._backend.access_key, secret)
+        if why is not None:
+            return Probe(fact=Refused(why))
+        self._know(self._backend.access_key, secret or "")
+        now = self._means.clock()
+        if self._limited is not None and now < self._due:
+            return Probe(fact=Limited(self._limited.reason, self._due - now))
+        if now < self._due:
+            self._models.follow(self._services)
+            return self._seen(Answered())
+        try:
+            fact = await self._check()
+        except UpstreamError as error:
+            fact = await self._missed(error)
+        if not isinstance(fact, Answered):
+            return Probe(fact=fact)
+        await self._models.first(FIRST_LOOK_S)
+        return self._seen(fact)
+
+    # what is kept
+
+    def _know(self, access_key: str, secret: str) -> None:
+        """Begin anew with other keys: they are somebody else."""
+        keys = (access_key, secret.strip())
+        if keys != self._keys:
+            if self._keys is not None:
+                self.close()
+            self._keys = keys
+            self._begin(*keys)
+
+    def _begin(self, access_key: str, secret: str) -> None:
+        means = self._means
+        self._clock = ClusterClock(means.wall, follows=self._backend.follow_clock)
+        self._manager = Manager(means.probes, self._clock, access_key, secret)
+        self._tokens = Tokens(self._issue, means.clock, self._clock.unix)
+        self._models = ServiceModels(self._address, self._tokens, means.upstream_for, means.clock)
+        self._services: tuple[Service, ...] = ()
+        self._hello: Hello | None = None
+        self._is_signed_in = False
+        self._quota: Quota | None = None
+        self._due = float("-inf")
+        self._limited: Limited | None = None
+        self._refusals = 0
+        self._why = None
+        self._is_probed.clear()
+
+    async def _issue(self, service_id: str) -> str | Reason:
+        """Ask for a token; return the reason when there is none."""
+        name = next((s.name for s in self._services if s.id == service_id), service_id)
+        try:
+            reply = await self._signed(partial(self._manager.issue, service_id))
+        except UpstreamError as error:
+            why = missed_reason(error, self._backend)
+            return Reason(why.code, f"There is no token for the service {name}: {why.text}", why.fix)
+        if reply.status not in {200, 201}:
+            return token_reason(reply, name, self._backend, self._clock)
+        token = read_token(reply.body)
+        text = f"The manager answers without a token for the service {name}."
+        return token or Reason("no-token", text, "Ask the cluster's administrator to look at its log.")
+
+    # how a check goes
+
+    async def _check(self) -> ProbeFact:
+        if self._hello is None:
+            fact = await self._greet()
+            if fact is not None:
+                return fact
+        if not self._is_signed_in:
+            reply = await self._signed(self._manager.check)
+            if reply.status != 200:
+                return await self._refused(reply)
+            self._is_signed_in = True
+        return await self._judge(await self._signed(self._manager.services))
+
+    async def _greet(self) -> ProbeFact | None:
+        """Learn version and time; return the fact when it is no manager that answers."""
+        reply, hello = await self._manager.greet()
+        if hello is None:
+            is_web_ui = is_html(reply) and await self._manager.is_web_ui()
+            why = stranger_reason(reply, self._backend, is_web_ui=is_web_ui)
+            return self._stay_away(why, reply) if why.code == "rate-limited" else Failed(why)
+        self._hello = hello
+        return None
+
+    async def _signed(self, ask: Callable[[], Awaitable[Reply]]) -> Reply:
+        """Ask, and once more by the cluster's time and version of now if that is what it minds."""
+        reply = await ask()
+        if trouble_of(reply) != "other" and await self._greet() is None:
+            reply = await ask()
+        return reply
+
+    async def _judge(self, reply: Reply) -> ProbeFact:
+        """Judge the answer to the question for services."""
+        if reply.status != 200:
+            return await self._refused(reply)
+        services = read_services(reply.body)
+        if services is None:
+            return Failed(no_list_reason(reply, self._backend))
+        self._services = services
+        self._limited, self._refusals = None, 0
+        self._quota = read_quota(reply.headers)
+        interval_s = self._quota.interval_s if self._quota is not None else INTERVAL_MIN_S
+        # At the usual pace the prober decides: it asks faster while something changes.
+        self._due = self._means.clock() + interval_s if interval_s > INTERVAL_MIN_S else float("-inf")
+        self._models.follow(services)
+        return Answered(reply.elapsed_s)
+
+    async def _refused(self, reply: Reply) -> ProbeFact:
+        """Judge a refusal of a signed request; of an inner failure the unsigned greeting tells more."""
+        if reply.status in {401, 403}:
+            self._is_signed_in = False
+        fact = refusal_fact(reply, self._backend, self._clock, 0.0)
+        if isinstance(fact, Limited):
+            return self._stay_away(fact.reason, reply)
+        if reply.status >= 500:
+            return await self._second_opinion(fact)
+        return fact
+
+    async def _missed(self, error: UpstreamError) -> ProbeFact:
+        """Judge a request that got no answer."""
+        fact = Failed(missed_reason(error, self._backend))
+        if isinstance(error, ConnectFailed) or self._hello is None:
+            return fact
+        how = "it does not answer in time" if isinstance(error, ReplyTooLate) else "it breaks off"
+        return await self._second_opinion(fact, Failed(failing(self._backend, how)))
+
+    async def _second_opinion(self, fact: ProbeFact, if_up: ProbeFact | None = None) -> ProbeFact:
+        """Ask the unsigned greeting: a manager whose database is down still answers that one."""
+        try:
+            reply, hello = await self._manager.greet(SECOND_S)
+        except UpstreamError as error:
+            return Failed(missed_reason(error, self._backend))
+        if hello is None:
+            return Failed(stranger_reason(reply, self._backend, is_web_ui=False))
+        self._hello = hello
+        return if_up or fact
+
+    def _stay_away(self, why: Reason, reply: Reply) -> Limited:
+        """Ask nothing for a while, longer each time; the manager itself does not say for how long."""
+        self._refusals += 1
+        wait_s = limited_wait_s(self._refusals, retry_after_s(reply.headers))
+        self._due = self._means.clock() + wait_s
+        self._limited = Limited(why, wait_s)
+        return self._limited
+
+    # what is shown
+
+    def _seen(self, fact: ProbeFact) -> Probe:
+        models = self._models
+        return Probe(
+            fact=fact,
+            models=models.models,
+            names=models.names,
+            about=self._about(),
+            warnings=self._warnings(),
+        )
+
+    def _about(self) -> dict[str, str]:
+        up = sum(service.is_up for service in self._services)
+        about = {
+            "Manager": self._hello.manager
+            if self._hello and self._hello.manager
+            else "of an unknown version",
+            "API version": self._manager.version,
+            "Access key": clean(self._backend.access_key, 40),
+            "Services": f"{len(self._services)}, {up} with an active route",
+            "Latency": "of the manager's API, not of a model",
+        }
+        if self._quota is not None:
+            about["Requests left"] = str(self._quota)
+        if abs(self._clock.offset_s) > NOTICED_S:
+            about["Clock"] = f"this computer's is {self._clock.difference()}"
+        troubles = list(self._models.troubles.items())
+        for name, trouble in troubles[:TROUBLES_SHOWN]:
+            about[f"Service {clean(name, 60)}"] = clean(trouble)
+        if len(troubles) > TROUBLES_SHOWN:
+            about["Further services"] = f"{len(troubles) - TROUBLES_SHOWN} more can't be used"
+        return about
+
+    def _warnings(self) -> tuple[str, ...]:
+        found: list[str] = []
+        if self._address.scheme == "http" and ring_of(self._address) != "machine":
+            found.append(
+                "Plain http to another host: who can listen on the way sees tokens, prompts and answers, and can "
+                "change them. Use the https:// address."
+            )
+        if self._clock.is_far_off:
+            found.append(
+                f"This computer's clock is {self._clock.difference()}. "
+                + (
+                    "Requests are dated by the cluster's clock; set this one."
+                    if self._clock.follows
+                    else "Set it."
+                )
+            )
+        if not any(service.is_up for service in self._services):
+            found.append("Signed in, but no model service has an active route: start one in Backend.AI.")
+        if plain := self._models.plain:
+            names = clean(", ".join(plain), 120)
+            found.append(
+                f"The manager is asked by https, but these services are reached by plain http: {names}."
+            )
+        return tuple(found)

@@ -1,0 +1,252 @@
+"""What the services of a cluster really serve: each is asked for its models now and then, beside the probes."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from meshlight.backends.address import Address
+from meshlight.backends.cluster_services import Service, place_of_service
+from meshlight.backends.cluster_tokens import Tokens
+from meshlight.backends.kind import Way
+from meshlight.backends.listing import read_models
+from meshlight.backends.quote import is_html
+from meshlight.backends.response import Headers, Reply
+from meshlight.backends.upstream import Upstream
+from meshlight.domain.errors import UpstreamError, WayClosed
+from meshlight.domain.reason import Reason
+
+LOOK_EVERY_S = 60.0
+LOOK_AGAIN_S = 10.0
+"""After one that brought nothing: a container that has just begun is still loading."""
+LOOK_S = 5.0
+LOOKS_AT_ONCE = 4
+LIST_LIMIT = 1 << 20
+_NOT_OPENAI = "not OpenAI-compatible"
+_ACCEPT = (b"accept", b"application/json, text/event-stream")
+"""The app proxy answers its refusals as JSON only where JSON is named first."""
+
+
+class _Desk:
+    """One service that can be used, and what is known of it; instants are seconds of the channel's clock."""
+
+    __slots__ = ("due", "ids", "service", "task", "trouble", "upstream")
+
+    def __init__(self, service: Service, upstream: Upstream | None, trouble: str = "") -> None:
+        self.service = service
+        self.upstream = upstream
+        """None where its address can't be used."""
+        self.ids: tuple[str, ...] | None = None
+        """None until it was asked with success."""
+        self.trouble = trouble
+        self.due = float("-inf")
+        self.task: asyncio.Task[None] | None = None
+
+
+class ServiceModels:
+    """Knows the ids behind each service, and the way to each.
+
+    Looks run in the background, at most four at once; what they find is there for the next probe.
+    """
+
+    def __init__(
+        self,
+        manager: Address,
+        tokens: Tokens,
+        upstream_for: Callable[[Address], Upstream],
+        clock: Callable[[], float],
+    ) -> None:
+        self._manager = manager
+        self._tokens = tokens
+        self._upstream_for = upstream_for
+        self._clock = clock
+        self._desks: dict[str, _Desk] = {}
+        self._found: dict[str, _Desk | None] = {}
+        """What `_find` has found since anything changed."""
+        self._slots = asyncio.Semaphore(LOOKS_AT_ONCE)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The ids that are served, in the order of the services."""
+        return tuple(dict.fromkeys(model for desk in self._desks.values() for model in desk.ids or ()))
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The services that may be asked for by their names, and the id behind each ("" while unknown)."""
+        models, names = set(self.models), dict[str, str]()
+        for desk in self._desks.values():
+            name = desk.service.name
+            if desk.upstream is not None and desk.ids != () and name not in models:
+                names.setdefault(name, desk.ids[0] if desk.ids else "")
+        return names
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """Why some services can't be used, by their names."""
+        return {desk.service.name: desk.trouble for desk in self._desks.values() if desk.trouble}
+
+    @property
+    def plain(self) -> tuple[str, ...]:
+        """The services that are reached without TLS though the manager is reached by it."""
+        if self._manager.scheme != "https":
+            return ()
+        return tuple(
+            desk.service.name
+            for desk in self._desks.values()
+            if desk.upstream is not None and desk.upstream.address.scheme == "http"
+        )
+
+    def follow(self, services: Iterable[Service]) -> None:
+        """Bring the desks to what the manager lists now, and look at those that are due."""
+        now, old = self._clock(), self._desks
+        self._desks = {s.id: self._desk(s, old.get(s.id)) for s in services if s.is_up}
+        self._found.clear()
+        kept = set(self._desks.values())
+        for desk in old.values():
+            if desk not in kept:
+                _leave(desk)
+        self._tokens.keep(set(self._desks))
+        for desk in kept:
+            if desk.upstream is not None and now >= desk.due:
+                self._look(desk)
+
+    async def first(self, within_s: float) -> None:
+        """Wait for the looks at services that nobody has seen yet, but no longer than that."""
+        tasks = [
+            d.task for d in self._desks.values() if d.task is not None and d.ids is None and not d.trouble
+        ]
+        if tasks:
+            await asyncio.wait(tasks, timeout=within_s)
+
+    def knows(self, model: str) -> bool:
+        """Whether a service is known for this id or name."""
+        return self._find(model) is not None
+
+    async def way(self, model: str) -> Way:
+        """Return the way to a model's id, or to a service by its name; raises WayClosed."""
+        desk = self._find(model)
+        if desk is None:
+            raise WayClosed(
+                Reason(
+                    "no-service",
+                    f"No service of the cluster with an active route serves {model} now.",
+                    "Start it in Backend.AI, or choose another model.",
+                )
+            )
+        if desk.ids is None:
+            await asyncio.wait((self._look(desk),))
+        if not desk.ids or desk.upstream is None:
+            text = desk.trouble or "it was changed meanwhile"
+            raise WayClosed(
+                Reason(
+                    "service-unusable",
+                    f"The service {desk.service.name} can't be used: {text}",
+                    "Look at it in Backend.AI.",
+                )
+            )
+        return Way(desk.upstream, await self._auth(desk.service), model if model in desk.ids else desk.ids[0])
+
+    def refused(self, model: str) -> None:
+        """Forget the token of the service that has refused it."""
+        desk = self._find(model)
+        if desk is not None:
+            self._tokens.refused(desk.service.id)
+
+    def close(self) -> None:
+        """End the looks and let the connections go."""
+        for desk in self._desks.values():
+            _leave(desk)
+        self._desks = {}
+        self._found.clear()
+
+    def _desk(self, service: Service, old: _Desk | None) -> _Desk:
+        if old is not None and old.service == service:
+            return old
+        if old is not None and (old.service.endpoint, old.service.is_public) == (
+            service.endpoint,
+            service.is_public,
+        ):
+            old.service, old.due = service, float("-inf")
+            return old
+        place = place_of_service(service.endpoint, self._manager)
+        if isinstance(place, str):
+            return _Desk(service, None, place)
+        return _Desk(service, self._upstream_for(place))
+
+    def _find(self, model: str) -> _Desk | None:
+        """Return the service of a model: the one of that name if it serves it too, else the first that does."""
+        if model not in self._found:
+            desks = [desk for desk in self._desks.values() if desk.upstream is not None]
+            serving = [desk for desk in desks if model in (desk.ids or ())]
+            named = [desk for desk in desks if desk.service.name == model]
+            both = [desk for desk in serving if desk in named]
+            self._found[model] = next(iter((*both, *serving, *named)), None)
+        return self._found[model]
+
+    async def _auth(self, service: Service) -> Headers:
+        if service.is_public:
+            return (_ACCEPT,)
+        token = await self._tokens.get(service.id)
+        return ((b"authorization", b"BackendAI " + token.encode("ascii")), _ACCEPT)
+
+    def _look(self, desk: _Desk) -> asyncio.Task[None]:
+        if desk.task is None:
+            desk.task = asyncio.get_running_loop().create_task(self._look_at(desk))
+            desk.task.add_done_callback(lambda _: setattr(desk, "task", None))
+        return desk.task
+
+    async def _look_at(self, desk: _Desk) -> None:
+        desk.due = float("inf")
+        wait_s = LOOK_AGAIN_S
+        try:
+            async with self._slots:
+                reply = await self._list(desk)
+            wait_s = _learn(desk, reply)
+        except WayClosed as error:
+            desk.trouble = error.why.text
+        except UpstreamError as error:
+            desk.trouble = error.title
+        finally:
+            self._found.clear()
+            desk.due = self._clock() + wait_s
+
+    async def _list(self, desk: _Desk) -> Reply:
+        """Ask a service for its models, with a new token if it refuses the old one."""
+        upstream = desk.upstream
+        if upstream is None:
+            raise WayClosed(Reason("service-unusable", desk.trouble))
+        reply = await self._ask(desk, upstream)
+        if is_token_refusal(reply.status, reply.body):
+            self._tokens.refused(desk.service.id)
+            reply = await self._ask(desk, upstream)
+        return reply
+
+    async def _ask(self, desk: _Desk, upstream: Upstream) -> Reply:
+        auth = await self._auth(desk.service)
+        return await upstream.fetch("GET", "/v1/models", headers=auth, timeout_s=LOOK_S, limit=LIST_LIMIT)
+
+
+def is_token_refusal(status: int, body: bytes) -> bool:
+    """Whether it is the app proxy that refuses a token: E20006 (none) to E20009 (of another service)."""
+    return status == 401 and b"E2000" in body[: 1 << 16]
+
+
+def _learn(desk: _Desk, reply: Reply) -> float:
+    """Take in what a service answers for its models; return the seconds until it is asked again."""
+    listing = read_models(reply.body) if reply.status == 200 else None
+    if listing is not None:
+        desk.ids, desk.trouble = listing.models, "" if listing.models else "it lists no model"
+        return LOOK_EVERY_S
+    if reply.status in {200, 404, 405} or (is_html(reply) and reply.status < 400):
+        desk.ids, desk.trouble = (), _NOT_OPENAI
+        return LOOK_EVERY_S
+    if is_token_refusal(reply.status, reply.body):
+        desk.trouble = "its app proxy refuses a new token"
+        return LOOK_EVERY_S
+    desk.trouble = f"it answers {reply.status} when asked for its models"
+    return LOOK_AGAIN_S
+
+
+def _leave(desk: _Desk) -> None:
+    if desk.task is not None:
+        desk.task.cancel()
+    if desk.upstream is not None:
+        desk.upstream.close()

@@ -1,0 +1,77 @@
+"""Google's Gemini API (not Vertex AI, whose keys and addresses are others)."""
+
+from urllib.parse import quote
+
+from msgspec import Raw, Struct
+
+from meshlight.backends.cloud import Cloud, Page, is_cursor, read_envelope, token_of
+from meshlight.backends.kind import GEMINI_FACES, Face
+from meshlight.backends.listing import Facts, read_items
+from meshlight.backends.model_facts import tokens, translated, words
+from meshlight.backends.response import Headers
+from meshlight.domain.model import ModelDetail
+
+_LIST = "/v1beta/models?pageSize=1000"
+_OPENAI = "/v1beta/openai"
+_PREFIX = "models/"
+_METHODS = {"generateContent": ("chat",), "embedContent": ("embeddings",), "predict": ("image",)}
+"""Its methods that some face reaches → our word for what they do; others are live audio, video and old ones."""
+
+
+class _Envelope(Struct, rename="camel"):
+    models: Raw
+    next_page_token: str | None = None
+
+
+class Gemini(Cloud):
+    """Its own API takes the key in a header of its own; its OpenAI-compatible one is below another path.
+
+    The key is never sent in a query string, where logs would keep it.
+    Sources: ai.google.dev/api/models, ai.google.dev/gemini-api/docs/openai, ai.google.dev/gemini-api/docs/api-key.
+    """
+
+    kind = "gemini"
+    label = "Gemini"
+    about = "Google's Gemini by its own API, with a key from AI Studio"
+    default_url = "https://generativelanguage.googleapis.com"
+    key_placeholder = "AIza…"
+    list_path = _LIST
+    faces = frozenset[Face]({"chat/completions", "embeddings", "images/generations", *GEMINI_FACES})
+
+    def authorize(self, secret: str | None, face: Face | None = None) -> Headers:
+        """Carry the key as each of its two APIs wants it."""
+        if face is not None and face not in GEMINI_FACES:
+            return super().authorize(secret, face)
+        token = token_of(secret)
+        return ((b"x-goog-api-key", token),) if token else ()
+
+    def path(self, face: Face, path: str) -> str:
+        """Return where its OpenAI-compatible faces are; its own stay where they are."""
+        return path if face in GEMINI_FACES else _OPENAI + path.removeprefix("/v1")
+
+    def read_page(self, body: bytes) -> Page | None:
+        """Read a page of the list; what no face can ask (video, live audio) is left out."""
+        envelope = read_envelope(body, _Envelope)
+        if envelope is None:
+            return None
+        details = {
+            name.removeprefix(_PREFIX): _detail(item)
+            for name, item in read_items(body, "models").items()
+            if _can_be_asked(item)
+        }
+        token = envelope.next_page_token
+        path = f"{_LIST}&pageToken={quote(token or '', safe='')}"
+        return Page(tuple(details), details, path if is_cursor(token) else "")
+
+
+def _can_be_asked(item: Facts) -> bool:
+    methods = item.get("supportedGenerationMethods")
+    return not isinstance(methods, list) or any(method in _METHODS for method in words(methods))
+
+
+def _detail(item: Facts) -> ModelDetail:
+    can = translated(words(item.get("supportedGenerationMethods")), _METHODS)
+    return ModelDetail(
+        context=tokens(item.get("inputTokenLimit")),
+        capabilities=(*can, "thinking") if item.get("thinking") is True else can,
+    )

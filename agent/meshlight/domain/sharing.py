@@ -1,0 +1,91 @@
+"""What a peer may use of this node: decided here, by kind, ring and model, and nowhere else."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from meshlight.domain.backend import Backend, Ring
+from meshlight.domain.health import State
+from meshlight.domain.model import ModelDetail
+from meshlight.domain.routing import Ranking
+from meshlight.domain.snapshot import Node, Snapshot
+
+
+class Terms(Protocol):
+    """What was agreed on with a peer."""
+
+    @property
+    def share_rings(self) -> tuple[Ring, ...]:
+        """Rings whose backends it may use."""
+
+    @property
+    def share_models(self) -> tuple[str, ...] | None:
+        """The only models it may use; None for all of those rings."""
+
+
+class SharedBackend(Struct, frozen=True, kw_only=True):
+    """One backend as a peer gets to see it: no address, no key, no reason that quotes either."""
+
+    name: str
+    kind: str
+    ring: Ring
+    state: State
+    models: tuple[str, ...]
+    details: Mapping[str, ModelDetail] = {}
+
+
+class SharedCatalog(Struct, frozen=True, kw_only=True):
+    """What a node gives to one peer (`GET /peer/catalog`); `hash` changes when anything in it does."""
+
+    v: int = 1
+    node_id: str
+    name: str
+    hash: str = ""
+    paused: bool = False
+    sees_you: bool | None = None
+    """Whether this node reaches the peer that asks; None while it has not tried."""
+    backends: tuple[SharedBackend, ...] = ()
+
+
+def may_use(terms: Terms, backend: Backend, model: str) -> bool:
+    """Whether a peer may have a model of a backend.
+
+    What is itself a peer's is never passed on: a mesh of three lists each model once for each place where it is.
+    """
+    if not backend.enabled or backend.kind == "peer" or backend.ring not in terms.share_rings:
+        return False
+    return terms.share_models is None or model in terms.share_models
+
+
+def shared(
+    snapshot: Snapshot, terms: Terms, node_id: str, name: str, *, sees_you: bool | None
+) -> SharedCatalog:
+    """Return what a peer gets to see under its terms."""
+    backends = tuple(found for node in snapshot.nodes.values() if (found := _shared(node, terms)) is not None)
+    catalog = SharedCatalog(node_id=node_id, name=name, sees_you=sees_you, backends=backends)
+    return replace(catalog, hash=hashlib.sha256(msgspec.json.encode(catalog)).hexdigest()[:8])
+
+
+def for_guest(ranking: Ranking, terms: Terms, nodes: Mapping[str, Node]) -> Ranking:
+    """Return the ranking with only the routes that the peer may use: it is not told of any other."""
+    allowed = tuple(v for v in ranking.verdicts if may_use(terms, nodes[v.backend].backend, v.model))
+    return replace(ranking, verdicts=allowed)
+
+
+def _shared(node: Node, terms: Terms) -> SharedBackend | None:
+    models = tuple(model for model in node.models if may_use(terms, node.backend, model))
+    if not models:
+        return None
+    backend = node.backend
+    return SharedBackend(
+        name=backend.name,
+        kind=backend.kind,
+        ring=backend.ring,
+        state=node.health.state,
+        models=models,
+        details={model: detail for model, detail in node.details.items() if model in models},
+    )

@@ -1,0 +1,57 @@
+"""`GET /mesh/kinds`: which kinds of backend can be added, and what each of them asks for."""
+
+from litestar import Controller, get
+from msgspec import Struct
+
+from meshlight.backends.kind import BackendKind, Field, Group
+from meshlight.backends.kinds import KINDS
+from meshlight.domain.backend import Kind, Ring
+from meshlight.gateway.description import problems
+
+
+class KindView(Struct, frozen=True, kw_only=True):
+    """One kind as people choose it; `fields` are those of the request that adds one."""
+
+    kind: Kind
+    label: str
+    about: str
+    group: Group
+    ring: Ring | None
+    """The ring it always lies in; null when its address decides."""
+    port: int | None
+    """Where it usually listens on this machine."""
+    default_url: str
+    """Where it is when nobody says so; empty when somebody must."""
+    fields: tuple[Field, ...]
+
+
+class KindList(Struct, frozen=True):
+    """Every kind."""
+
+    kinds: tuple[KindView, ...]
+
+
+class KindsController(Controller):
+    """The kinds of backend."""
+
+    path = "/mesh/kinds"
+    tags = ["backends"]  # noqa: RUF012 Litestar's own form
+
+    @get("/", summary="Kinds of backend", responses=problems())
+    async def all(self) -> KindList:
+        """Return the kinds of backend that can be added, with the fields that each asks for."""
+        return KindList(tuple(map(kind_view, KINDS.values())))
+
+
+def kind_view(kind: BackendKind) -> KindView:
+    """Show one kind."""
+    return KindView(
+        kind=kind.kind,
+        label=kind.label,
+        about=kind.about,
+        group=kind.group,
+        ring=kind.default_ring,
+        port=kind.usual_ports[0] if kind.usual_ports else None,
+        default_url=kind.default_url,
+        fields=kind.fields,
+    )

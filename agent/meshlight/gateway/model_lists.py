@@ -1,0 +1,65 @@
+"""The mesh's models in the shapes of Anthropic's and Gemini's lists."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from meshlight.backends.kind import Face
+from meshlight.backends.kinds import KINDS
+from meshlight.domain.routing import resolve
+from meshlight.domain.snapshot import Snapshot
+from meshlight.gateway.last_word import no_such_model
+
+_GENERATE: Face = "gemini/generateContent"
+
+
+def anthropic_models(snapshot: Snapshot, created: int) -> bytes:
+    """Return every model as `GET /v1/models` of Anthropic's API lists them; `created` in Unix seconds."""
+    names = list(dict.fromkeys((*snapshot.routes, *snapshot.routing.aliases)))
+    page = {
+        "data": [_anthropic(name, created) for name in names],
+        "has_more": False,
+        "first_id": names[0] if names else None,
+        "last_id": names[-1] if names else None,
+    }
+    return msgspec.json.encode(page)
+
+
+def anthropic_model(snapshot: Snapshot, name: str, created: int) -> bytes:
+    """Return one model in Anthropic's shape; raises NoSuchModel."""
+    if not resolve(snapshot, name)[1]:
+        raise no_such_model(snapshot, name)
+    return msgspec.json.encode(_anthropic(name, created))
+
+
+def gemini_models(snapshot: Snapshot) -> bytes:
+    """Return the models that can be asked in Gemini's own protocol, as its API lists them."""
+    return msgspec.json.encode(
+        {"models": [_gemini(snapshot, name) for name in snapshot.routes if _speaks_gemini(snapshot, name)]}
+    )
+
+
+def gemini_model(snapshot: Snapshot, name: str) -> bytes:
+    """Return one model in Gemini's shape; raises NoSuchModel when no Gemini backend serves it."""
+    model, _ = resolve(snapshot, name)
+    if not _speaks_gemini(snapshot, name):
+        raise no_such_model(snapshot, name)
+    return msgspec.json.encode(_gemini(snapshot, model))
+
+
+def _anthropic(name: str, created: int) -> dict[str, str]:
+    moment = datetime.fromtimestamp(created, UTC).isoformat().replace("+00:00", "Z")
+    return {"type": "model", "id": name, "display_name": name, "created_at": moment}
+
+
+def _speaks_gemini(snapshot: Snapshot, name: str) -> bool:
+    nodes = (snapshot.nodes[backend].backend for backend in resolve(snapshot, name)[1])
+    return any(backend.enabled and KINDS[backend.kind].speaks(_GENERATE) for backend in nodes)
+
+
+def _gemini(snapshot: Snapshot, model: str) -> dict[str, object]:
+    shown: dict[str, object] = {"name": f"models/{model}", "displayName": model}
+    shown["supportedGenerationMethods"] = ["generateContent", "countTokens"]
+    details = (snapshot.nodes[backend].details.get(model) for backend in snapshot.routes.get(model, ()))
+    context = next((detail.context for detail in details if detail and detail.context), None)
+    return shown if context is None else {**shown, "inputTokenLimit": context}

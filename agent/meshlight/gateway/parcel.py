@@ -1,0 +1,54 @@
+"""What one attempt sends, and where: the request as this backend takes it, translated if it must be."""
+
+from msgspec import Struct
+
+from meshlight.backends.kind import Way
+from meshlight.backends.upstream import Headers, Upstream
+from meshlight.gateway.headers import bare, to_backend
+from meshlight.gateway.inbound import Inbound
+from meshlight.gateway.translation.back import Back
+from meshlight.gateway.translation.table import translate
+from meshlight.mesh.links import Link
+
+_JSON = b"application/json"
+
+
+class Parcel(Struct, frozen=True):
+    """A request ready to be sent; `back` brings the answer home where it was translated."""
+
+    upstream: Upstream
+    target: str
+    headers: Headers
+    body: bytes
+    back: Back | None = None
+
+
+def pack(
+    inbound: Inbound, model: str, link: Link, way: Way | None, node_id: str, *, translated: bool
+) -> Parcel:
+    """Make one attempt's request for the route's `model`.
+
+    Raises Untranslatable when this backend's protocol has no word for something in it.
+    """
+    kind, face, back = link.kind, inbound.face, None
+    upstream = link.upstream
+    if way is not None:
+        upstream, model = way.upstream, way.model
+    if translated:
+        made = translate(face, inbound.body, model, extensions=kind.group != "cloud")
+        face, body, back = made.face, made.body, made.back
+        path = f"/v1/{face}"
+    else:
+        path, body = inbound.target_for(model), inbound.body_for(model)
+    auth = link.auth(face) if way is None else way.auth
+    if translated or way is not None:
+        headers = bare(_JSON if translated else inbound.content_type, auth)
+    else:
+        headers = to_backend(inbound.headers, auth)
+    if defaults := kind.defaults(face):
+        present = {name for name, _ in headers}
+        headers.extend(pair for pair in defaults if pair[0] not in present)
+    if kind.group != "cluster" and not link.backend.is_metered:
+        visited = ",".join((*inbound.visited, node_id))
+        headers.append((b"x-meshlight-via", visited.encode("latin-1", "replace")))
+    return Parcel(upstream, upstream.address.target(kind.path(face, path)), headers, body, back)

@@ -1,0 +1,118 @@
+"""`/mesh/peers`: pairing, sharing, and who is around. Thin: the neighbourhood knows."""
+
+from typing import Annotated, Protocol
+
+from litestar import Controller, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, PathParameter, SkipValidation
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from meshlight.domain.backend import Ring
+from meshlight.domain.peer_view import PeersView
+from meshlight.gateway.description import problems
+
+PeerId = Annotated[str, PathParameter(description="The peer's node id.", min_length=1, max_length=64)]
+
+
+class PairRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whom to ask: somebody seen (by id), or a host with the port of its pairing door."""
+
+    id: Annotated[str, Meta(max_length=64)] | None = None
+    host: Annotated[str, Meta(max_length=253)] | None = None
+    port: Annotated[int, Meta(ge=1, le=65_535)] | None = None
+
+
+class Terms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a peer may use here; an unset field stays as it is. `share_models: null` is "all of those rings"."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=80)] | UnsetType = UNSET
+    share_rings: tuple[Ring, ...] | UnsetType = UNSET
+    share_models: tuple[Annotated[str, Meta(max_length=512)], ...] | None | UnsetType = UNSET
+    max_in_flight: Annotated[int, Meta(ge=1, le=1_000)] | UnsetType = UNSET
+    paused: bool | UnsetType = UNSET
+
+
+class Seen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether this machine shows itself, and looks for others; an unset field stays as it is."""
+
+    visible: bool | UnsetType = UNSET
+    browse: bool | UnsetType = UNSET
+
+
+class Neighbours(Protocol):
+    """Who knows about other Meshlights."""
+
+    def view(self) -> PeersView:
+        """Return everything."""
+
+    async def set_seen(self, *, visible: bool | None, browse: bool | None) -> None:
+        """Show this machine or hide it; look for others or don't."""
+
+    async def ask(self, peer_id: str | None, host: str | None, port: int | None) -> None:
+        """Ask somebody to pair."""
+
+    async def confirm(self) -> None:
+        """Say that the digits are the same on both machines."""
+
+    async def refuse(self) -> None:
+        """Say that they are not, or that nobody wants this."""
+
+    async def set_terms(self, peer_id: str, terms: Terms) -> None:
+        """Change what a peer may use."""
+
+    async def unpair(self, peer_id: str) -> None:
+        """End a pairing, on both sides where the other one can be reached."""
+
+
+NeighboursHere = NamedDependency[SkipValidation[Neighbours]]
+
+
+class PeersController(Controller):
+    """Other Meshlights."""
+
+    path = "/mesh/peers"
+    tags = ["peers"]  # noqa: RUF012 Litestar's own form
+
+    @get("/", summary="Peers, and who is seen", responses=problems())
+    async def all(self, neighbours: NeighboursHere) -> PeersView:
+        """Return who is paired, who is seen on the network, and the pairing under way."""
+        return neighbours.view()
+
+    @patch("/", summary="Be seen, look around", responses=problems(409, has_body=True))
+    async def seen(self, neighbours: NeighboursHere, data: JSONBody[Seen]) -> PeersView:
+        """Let others see this machine and ask it to pair, or not; look for others, or not."""
+        await neighbours.set_seen(
+            visible=None if isinstance(data.visible, UnsetType) else data.visible,
+            browse=None if isinstance(data.browse, UnsetType) else data.browse,
+        )
+        return neighbours.view()
+
+    @post("/pairing", status_code=202, summary="Ask to pair", responses=problems(404, 409, 422, has_body=True))
+    async def ask(self, neighbours: NeighboursHere, data: JSONBody[PairRequest]) -> PeersView:
+        """Ask another Meshlight to pair; answers once both machines show the same digits."""
+        await neighbours.ask(data.id, data.host, data.port)
+        return neighbours.view()
+
+    @post("/pairing/confirm", status_code=200, summary="The digits are the same", responses=problems(404, 409))
+    async def confirm(self, neighbours: NeighboursHere) -> PeersView:
+        """Confirm the pairing under way; it is done when the other side has, too."""
+        await neighbours.confirm()
+        return neighbours.view()
+
+    @post("/pairing/refuse", status_code=200, summary="The digits differ", responses=problems(404, 409))
+    async def refuse(self, neighbours: NeighboursHere) -> PeersView:
+        """End the pairing under way for both."""
+        await neighbours.refuse()
+        return neighbours.view()
+
+    @patch("/{peer_id:str}", summary="Change what a peer may use", responses=problems(404, 409, has_body=True))
+    async def terms(self, neighbours: NeighboursHere, peer_id: PeerId, data: JSONBody[Terms]) -> PeersView:
+        """Change what a peer may use here; it sees the change at once."""
+        await neighbours.set_terms(peer_id, data)
+        return neighbours.view()
+
+    @delete("/{peer_id:str}", status_code=200, summary="Unpair", responses=problems(404, 409))
+    async def unpair(self, neighbours: NeighboursHere, peer_id: PeerId) -> PeersView:
+        """End a pairing: neither sees the other's models any more."""
+        await neighbours.unpair(peer_id)
+        return neighbours.view()

@@ -1,0 +1,54 @@
+"""A backend's answer as the caller's protocol has it: read like any other answer, translated as it comes."""
+
+from meshlight.backends.response import Push
+from meshlight.backends.upstream import Headers, Response
+from meshlight.gateway.refusal import LIMIT
+from meshlight.gateway.translation.back import Back
+
+_CHANGED = frozenset({b"content-type", b"content-length", b"content-encoding"})
+
+
+class TranslatedResponse:
+    """Has the face of a Response. A failing answer is gathered whole, for its message to be found."""
+
+    __slots__ = ("_back", "_inner", "headers", "is_whole", "reused", "status")
+
+    def __init__(self, inner: Response, back: Back) -> None:
+        self._inner = inner
+        self._back = back
+        self.status = inner.status
+        self.reused = inner.reused
+        self.is_whole = False
+        """Whether the last piece has been read."""
+        said = next((value for name, value in inner.headers if name == b"content-type"), b"")
+        made = back.content_type if inner.status < 400 else b"application/json"
+        kept = [pair for pair in inner.headers if pair[0] not in _CHANGED]
+        self.headers: Headers = (*kept, (b"content-type", made))
+        if inner.status < 400:
+            back.begin(said)
+
+    async def read(self, push: Push | None = None) -> bytes:  # noqa: ARG002 — each piece must be translated
+        """Return the next translated bytes, `b""` at the end; raises the UpstreamErrors, Untranslated too."""
+        if self.is_whole:
+            return b""
+        if self.status >= 400:
+            return await self._error()
+        while piece := await self._inner.read():
+            if made := self._back.feed(piece):
+                return made
+        self.is_whole = True
+        return self._back.end()
+
+    def abort(self) -> None:
+        """Close the connection if the answer still holds one."""
+        self._inner.abort()
+
+    async def _error(self) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        while size <= LIMIT and (piece := await self._inner.read()):
+            pieces.append(piece)
+            size += len(piece)
+        self._inner.abort()
+        self.is_whole = True
+        return self._back.error(self.status, b"".join(pieces))

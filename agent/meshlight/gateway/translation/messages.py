@@ -1,0 +1,71 @@
+"""Anthropic's Messages API by way of chat completions, for backends that speak nothing else.
+
+What becomes of a request, after the API references of both sides, llama.cpp's and vLLM's own translations, and what
+Claude Code is known to send:
+
+- `system` and system messages before the first turn become one system message, blocks as paragraphs of it. Claude
+  Code's block `x-anthropic-billing-header: …` is no part of a prompt. A system message inside the conversation
+  (beta mid-conversation-system) becomes a marked part of the user's turn, as most chat templates take none there;
+  with `clear_at: next_user_message` it goes only until the next user turn.
+- Turns keep their order; neighbours of one role become one message. Texts are joined as paragraphs. Results of tools
+  come before the user's text, as `tool` messages; their images follow in the user's message, the only one that may
+  hold them; `is_error` becomes the word "Error:". Documents of text and search results become text.
+- `thinking` blocks go on as `reasoning_content`; `redacted_thinking` only Anthropic can read, so it stays behind.
+- `tools` become functions with their schemas as they stand; `defer_loading` is only about when Anthropic shows
+  them: all are shown. Tools that Anthropic runs or defines (web search, bash, …) are refused.
+- `thinking` is a wish that an engine may not be able to meet: `enabled` and `disabled` become
+  `chat_template_kwargs.enable_thinking`, which llama.cpp, vLLM, SGLang and newer mlx_lm hand to the chat template;
+  `budget_tokens` becomes llama.cpp's `thinking_budget_tokens`; `adaptive` and `between_tools` leave it to the model.
+  `display: omitted` is met. `output_config.effort` becomes `reasoning_effort`, at most "high".
+- `stop_sequences`, `temperature`, `top_p`, `top_k`, `tool_choice`, `metadata.user_id` and a JSON schema as format
+  have counterparts. An assistant's turn at the end is handed on; whether it is continued is the engine's affair.
+- Passed over, because they change nothing of what the answer says: `cache_control`, `citations` on texts,
+  `signature`, `betas`, `service_tier`, `speed`, `diagnostics`, `fallbacks`, `fallback_credit_token`,
+  `billing_policy`, `user_profile_id`, `workspace_id`, `task_budget`, `input_examples`, `eager_input_streaming`,
+  `caller`, `toolset_name`; and `context_management` and `compaction`, which would let Anthropic's service drop
+  parts of a long conversation: here all of it is sent.
+- Anything else is refused by name, and so are `container`, `mcp_servers`, `thread` and `inference_geo`.
+
+With `extensions=False`, for OpenAI's own service, which refuses fields it does not know: `thinking` blocks and the
+wish to think stay behind, `top_k` is refused, a `user_id` of more than 64 characters is left out, and the limit is
+called `max_completion_tokens`.
+
+And of an answer: reasoning becomes a `thinking` block with an empty signature; a call whose arguments are no JSON
+object is a broken answer, unless the limit cut it off, when a stream passes it as it is and a whole message leaves
+it out; `content_filter` becomes `refusal`; `stop_sequence` is the reason only where the engine names the sequence
+(vLLM, SGLang), otherwise it is `end_turn`; the count of cached tokens moves out of `input_tokens`.
+"""
+
+from msgspec.json import Encoder
+
+from meshlight.gateway.translation.back import Translated
+from meshlight.gateway.translation.messages_assembly import Ask
+from meshlight.gateway.translation.messages_back import CountBack, MessagesBack
+from meshlight.gateway.translation.messages_request import chat_request, limit_name, read_request, sampling
+
+_encode = Encoder().encode
+
+
+def translate_messages(body: bytes, model: str, *, extensions: bool = True) -> Translated:
+    """Translate a body of `messages`; `model` is the route's, the answer names the one in the body.
+
+    `extensions` says that the backend takes fields which are not OpenAI's. Raises Untranslatable and BadRequest.
+    """
+    request = read_request(body)
+    chat = chat_request(request, model, extensions=extensions) | sampling(request, extensions=extensions)
+    ask = Ask(
+        request.model,
+        is_stream=request.stream is True,
+        stop_sequences=request.stop_sequences or (),
+        hides_thinking=request.thinking is not None and request.thinking.display == "omitted",
+    )
+    return Translated("chat/completions", _encode(chat), MessagesBack(ask))
+
+
+def translate_count(body: bytes, model: str, *, extensions: bool = True) -> Translated:
+    """Translate a body of `messages/count_tokens`: the backend reads the prompt and answers with one token.
+
+    Raises Untranslatable and BadRequest.
+    """
+    chat = chat_request(read_request(body), model, extensions=extensions)
+    return Translated("chat/completions", _encode(chat | {limit_name(extensions=extensions): 1}), CountBack())

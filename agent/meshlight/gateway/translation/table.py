@@ -1,0 +1,47 @@
+"""Which faces can be reached by way of another one, where a backend does not have them itself."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from meshlight.backends.kind import BackendKind, Face
+from meshlight.gateway.translation.back import Translated
+from meshlight.gateway.translation.messages import translate_count, translate_messages
+
+
+class Translate(Protocol):
+    """Translates one face's requests."""
+
+    def __call__(self, body: bytes, model: str, *, extensions: bool) -> Translated:
+        """Translate a body for the route's model; `extensions` allows fields that are not OpenAI's own.
+
+        Raises Untranslatable or BadRequest.
+        """
+
+
+_TABLE: Mapping[Face, tuple[Face, Translate]] = {
+    "messages": ("chat/completions", translate_messages),
+    "messages/count_tokens": ("chat/completions", translate_count),
+}
+_COSTS = frozenset[Face]({"messages/count_tokens"})
+"""Counting by way of an answer of one token is free on one's own machines only."""
+
+
+def is_reachable(face: Face, kind: BackendKind) -> bool:
+    """Whether a request to `face` can go to a backend of this kind: as it is, or translated."""
+    if kind.speaks(face):
+        return True
+    entry = _TABLE.get(face)
+    return entry is not None and kind.speaks(entry[0]) and not (face in _COSTS and kind.group == "cloud")
+
+
+def is_translatable(face: Face) -> bool:
+    """Whether a backend without this face may be reached by another."""
+    return face in _TABLE
+
+
+def translate(face: Face, body: bytes, model: str, *, extensions: bool) -> Translated:
+    """Translate a request; `extensions` allows fields that are not OpenAI's own.
+
+    Raises Untranslatable or BadRequest.
+    """
+    return _TABLE[face][1](body, model, extensions=extensions)

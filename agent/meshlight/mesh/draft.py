@@ -1,0 +1,117 @@
+"""A backend as somebody wants to add or change it, and what is wrong with that wish by itself."""
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from meshlight.backends.address import URL_MAX
+from meshlight.backends.kind import BackendKind
+from meshlight.domain.backend import Kind, Ring
+from meshlight.domain.errors import BadRequest
+
+NAME_MAX = 80
+ACCESS_KEY_MAX = 256
+NAMED_IN_DRAFT = ("url", "api_key", "access_key", "ca_file")
+"""The fields of text that a kind may ask for."""
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
+Url = Annotated[str, Meta(min_length=1, max_length=URL_MAX)]
+ApiKey = Annotated[str, Meta(max_length=16_384)]
+AccessKey = Annotated[str, Meta(max_length=ACCESS_KEY_MAX)]
+File = Annotated[str, Meta(max_length=4_096)]
+Priority = Annotated[int, Meta(ge=-1_000_000, le=1_000_000)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+
+
+class Draft(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A backend as somebody wants to add it.
+
+    Without a URL it is where its kind usually is. `save_anyway` keeps it even if it does not answer now; one that
+    is added switched off is not asked at all.
+    """
+
+    kind: Kind
+    url: Url | None = None
+    name: Name | None = None
+    api_key: ApiKey | None = None
+    access_key: AccessKey = ""
+    ca_file: File = ""
+    follow_clock: bool = True
+    ring: Ring | None = None
+    enabled: bool = True
+    save_anyway: bool = False
+    priority: Priority = 0
+    first_byte_s: Seconds = 300.0
+    idle_s: Seconds = 300.0
+
+
+class Patch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What somebody wants to change of a backend; an unset field stays as it is, an empty key is none."""
+
+    name: Name | UnsetType = UNSET
+    url: Url | UnsetType = UNSET
+    api_key: ApiKey | UnsetType = UNSET
+    access_key: AccessKey | UnsetType = UNSET
+    ca_file: File | UnsetType = UNSET
+    follow_clock: bool | UnsetType = UNSET
+    ring: Ring | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+    first_byte_s: Seconds | UnsetType = UNSET
+    idle_s: Seconds | UnsetType = UNSET
+    save_anyway: bool = False
+
+
+def completed(draft: Draft, kind: BackendKind) -> dict[str, str]:
+    """Return the text of each field that a kind may ask for, with the kind's own defaults where nothing was said.
+
+    Raises BadRequest, which names the field, for one that is missing or can't be.
+    """
+    said = {name: (getattr(draft, name) or "").strip() for name in NAMED_IN_DRAFT}
+    said |= {f.name: f.default for f in kind.fields if f.default and said.get(f.name) == ""}
+    said["url"] = said["url"] or kind.default_url
+    for name, text in said.items():
+        check_field(name, text, kind)
+    return said
+
+
+def check_field(name: str, text: str, kind: BackendKind) -> None:
+    """Raise BadRequest if a field of this kind can't have this text."""
+    field = next((field for field in kind.fields if field.name == name), None)
+    if not text:
+        if name == "url" or (field is not None and field.required):
+            label = field.label if field is not None else "address"
+            hint = f"Give it as {name!r}." if field is None or not field.hint else field.hint
+            raise BadRequest(f"{kind.label} needs its {_lower(label)}.", hint, name)
+        return
+    if name == "access_key" and field is None:
+        raise BadRequest(f"{kind.label} has no access key.", "Leave it out.", name)
+    if not text.isprintable():
+        label = field.label if field is not None else name
+        raise BadRequest(
+            f"The {_lower(label)} has a line break or another control character in it.",
+            "Copy it once more.",
+            name,
+        )
+    if name == "ca_file" and not Path(text).is_absolute():
+        raise BadRequest(
+            "The file of the authority is not given by its whole path.",
+            "Begin with the folder at the root, as in /etc/ssl/our-ca.pem.",
+            name,
+        )
+
+
+def checked_name(text: str) -> str:
+    """Return a name without the blanks around it; BadRequest for one that nobody could read."""
+    name = text.strip()
+    if not name or not name.isprintable():
+        raise BadRequest(
+            "The name has no printable characters, or others too.", "Choose another name.", "name"
+        )
+    return name
+
+
+def _lower(label: str) -> str:
+    """Return a label for the middle of a sentence: "API key" stays, "Access key" does not."""
+    return label if label[:2].isupper() else label[:1].lower() + label[1:]

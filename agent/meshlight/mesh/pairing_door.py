@@ -1,0 +1,194 @@
+"""The door at which others ask to be paired: open only while the user lets this machine be seen."""
+
+import asyncio
+import logging
+import secrets
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+
+from meshlight.domain.pairing import (
+    LIMIT_S,
+    NONCE_BYTES,
+    Ending,
+    Transcript,
+    Tries,
+    clean_name,
+    keeps,
+)
+from meshlight.mesh.certificate import read_certificate
+from meshlight.mesh.pairing import Here, Pairing, There, url_of
+from meshlight.mesh.pairing_frames import FRAME_LIMIT, READ_S, VERSION, Ended, Hello, Offer, Reveal, Wire
+from meshlight.mesh.tls import door_context
+
+CONNECTIONS_MAX = 8
+_PAUSE_S = 1.0
+"""How long to wait when the system has no more connections to give."""
+
+log = logging.getLogger(__name__)
+
+
+class PairingDoor:
+    """Takes one pairing at a time, and hands it to `on_request` when there are digits to compare.
+
+    Whoever says nothing for `hello_s` seconds is cut, and earlier if others come: the eldest first.
+    """
+
+    def __init__(self, here: Here, on_request: Callable[[Pairing], None], *, hello_s: float = READ_S) -> None:
+        self._here = here
+        self._on_request = on_request
+        self._hello_s = hello_s
+        self._tries = Tries()
+        self._is_taken = False
+        self._pairing: Pairing | None = None
+        self._sockets: tuple[socket.socket, ...] = ()
+        self._accepting: list[asyncio.Task[None]] = []
+        self._meeting: set[asyncio.Task[None]] = set()
+        self._unheard: dict[asyncio.Task[None], None] = {}
+        """Those who have not said who they are yet, the eldest first."""
+
+    @property
+    def pairing(self) -> Pairing | None:
+        """The pairing under way, if there are digits to compare."""
+        return self._pairing
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether nobody is taken now because too many tries have failed."""
+        return self._tries.is_shut(self._here.clock())
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Open the door on sockets that listen and do not block; they are closed with it."""
+        tls = door_context(self._here.identity)
+        self._sockets = (*self._sockets, *sockets)
+        self._accepting += [asyncio.create_task(self._accept(sock, tls)) for sock in sockets]
+
+    async def close(self) -> None:
+        """Close the door, and end a pairing under way for both. What has failed is remembered for `start`."""
+        if self._pairing is not None:
+            self._pairing.stop("closed")
+        tasks = [*self._accepting, *self._meeting]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for sock in self._sockets:
+            sock.close()
+        self._accepting, self._sockets = [], ()
+
+    async def _accept(self, sock: socket.socket, tls: ssl.SSLContext) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(sock)
+            except OSError as error:
+                log.warning("The pairing door can't take a connection: %s.", error.strerror or error)
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            if len(self._meeting) >= CONNECTIONS_MAX:
+                if not self._unheard:
+                    connection.close()
+                    continue
+                eldest = next(iter(self._unheard))
+                self._forget(eldest)
+                eldest.cancel()
+            task = asyncio.create_task(self._meet(connection, tls))
+            self._meeting.add(task)
+            self._unheard[task] = None
+            task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._meeting.discard(task)
+        self._unheard.pop(task, None)
+
+    async def _meet(self, connection: socket.socket, tls: ssl.SSLContext) -> None:
+        """Hear somebody out; nothing it does is an error of ours."""
+        try:
+            async with asyncio.timeout(self._hello_s):
+                wire, host = await _opened(connection, tls, self._hello_s)
+        except (OSError, TimeoutError):
+            connection.close()
+            return
+        except BaseException:
+            connection.close()
+            raise
+        ending: Ending | None = None
+        try:
+            hello = await wire.expect(Hello, self._hello_s)
+            self._unheard.pop(asyncio.current_task(), None)  # type: ignore[arg-type]  # this is one
+            ending = await self._pair(hello, wire, host)
+        except Ended as error:
+            ending = error.ending
+        except BaseException:
+            wire.abort()
+            raise
+        wire.close(ending)
+
+    async def _pair(self, hello: Hello, wire: Wire, host: str) -> Ending | None:
+        """Do the asked side's part; returns how it ended, None for well. Raises Ended before the digits."""
+        there = self._checked(hello, host)
+        self._is_taken = True
+        ending: Ending | None = None
+        try:
+            transcript, ends_at = await self._exchange(hello, wire)
+            self._pairing = Pairing(self._here, there, wire, transcript, "asked", ends_at)
+            self._on_request(self._pairing)
+            await self._pairing.over()
+            ending = self._pairing.ending
+        except Ended as error:
+            ending = error.ending if error.ending in {"commitment", "garbage"} else "lost"
+            raise
+        finally:
+            if self._pairing is not None:
+                self._pairing.stop("closed")
+            self._is_taken, self._pairing = False, None
+            if ending is not None:
+                self._tries = self._tries.after(ending, self._here.clock())
+        return None  # the pairing has told the other side itself
+
+    def _checked(self, hello: Hello, host: str) -> There:
+        """Return who asks; raises Ended for one who can't be taken."""
+        if hello.v != VERSION:
+            raise Ended("version")
+        if self.is_shut:
+            raise Ended("shut")
+        if self._is_taken:
+            raise Ended("busy")
+        try:
+            certificate = read_certificate(hello.certificate)
+        except ValueError:
+            raise Ended("certificate") from None
+        if certificate.node_id == self._here.identity.node_id:
+            raise Ended("own-key")
+        return There(name=clean_name(hello.name), certificate=certificate, url=url_of(host, hello.port))
+
+    async def _exchange(self, hello: Hello, wire: Wire) -> tuple[Transcript, float]:
+        """Return what both sides have seen, and when the time is up."""
+        here, nonce = self._here, secrets.token_bytes(NONCE_BYTES)
+        ends_at = here.clock() + LIMIT_S
+        own = here.identity.certificate_der
+        wire.send(Offer(name=clean_name(here.name), certificate=own, nonce=nonce, port=here.port))
+        reveal = await wire.expect(Reveal, self._hello_s)
+        if not keeps(hello.commitment, reveal.nonce, hello.certificate):
+            raise Ended("commitment")
+        transcript = Transcript(
+            asking_certificate=hello.certificate,
+            asked_certificate=own,
+            asking_nonce=reveal.nonce,
+            asked_nonce=nonce,
+        )
+        return transcript, ends_at
+
+
+async def _opened(connection: socket.socket, tls: ssl.SSLContext, limit_s: float) -> tuple[Wire, str]:
+    """Do the TLS handshake of a connection; returns also the address of the other side. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=FRAME_LIMIT, loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    transport, _ = await loop.connect_accepted_socket(
+        lambda: protocol, connection, ssl=tls, ssl_handshake_timeout=limit_s, ssl_shutdown_timeout=limit_s
+    )
+    peername = transport.get_extra_info("peername")
+    if peername is None:
+        transport.abort()
+        raise OSError("It has gone.")
+    return Wire(reader, asyncio.StreamWriter(transport, protocol, reader, loop)), peername[0]

@@ -1,0 +1,269 @@
+"""Who announces itself on the local network: a list of proposals, none of which is trusted or connected to."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from meshlight.domain.peer import Sighting
+from meshlight.mesh.aerial import Aerial
+from meshlight.mesh.air import Air, open_air
+from meshlight.mesh.announcing import Announcer
+from meshlight.mesh.interfaces import Interface, find_interfaces
+from meshlight.mesh.prober import Later, Timer
+from meshlight.mesh.seen import Seen
+from meshlight.mesh.txt import Announcement, Heard, Raw, read
+
+BATCH_S = 0.25
+DOUBT_S = 8.0
+"""After a change of network, whoever was not heard again within this time is gone."""
+BROWSE_AGAIN_S = 300.0
+"""An announcement may have been lost while a cable was out: so often all are asked anew."""
+MISSED_S = 60.0
+"""The same, when some were ignored for want of room and there is room now."""
+LOOK_GAP_S = 10.0
+MOST_PENDING = 256
+"""Instance names of one batch; more of them at once are no honest network's."""
+MOST_ASKED = 16
+"""Questions to single instances under way at once."""
+
+
+class Sightings:
+    """Browses and announces by multicast DNS while either is wanted; without both, no socket is open.
+
+    `entries`, `ignored`, `twin` and `problem` are for people; `on_change` is called when any of them has changed, at
+    most four times a second. An entry goes when it says goodbye, or within about two minutes when it falls silent.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        later: Later,
+        *,
+        own_id: str = "",
+        is_known: Callable[[str], bool] = lambda _: False,
+        wall: Callable[[], float] = time.time,
+        find: Callable[[], tuple[Interface, ...]] = find_interfaces,
+        open_air: Callable[[Sequence[Interface]], Awaitable[Air | str]] = open_air,
+        on_loopback: bool = False,
+    ) -> None:
+        self.own_id = own_id
+        """The node id that is left out of the list; `announce` sets it too."""
+        self.on_change: Callable[[], None] = lambda: None
+        self.twin = ""
+        """A sentence when another machine announces this one's id; else empty."""
+        self._clock = clock
+        self._later = later
+        self._on_loopback = on_loopback
+        self._seen = Seen(clock, is_known)
+        self._announcer = Announcer(clock, later)
+        self._announcer.changed = self._note
+        self._aerial = Aerial(clock, wall, later, find, open_air)
+        self._aerial.opened = self._on_open
+        self._aerial.kept = self._on_kept
+        self._aerial.closing = self._on_closing
+        self._aerial.changed = self._on_problem
+        self._is_on = False
+        self._browses = False
+        self._opened_at = self._browsed_at = float("-inf")
+        self._has_doubts = False
+        self._has_missed = False
+        self._has_news = False
+        self._twin_instance = ""
+        self._pending: dict[str, bool] = {}
+        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._batch: Timer | None = None
+
+    @property
+    def entries(self) -> Mapping[str, Sighting]:
+        """Who is seen, by id, at most 64."""
+        return self._seen.entries
+
+    @property
+    def ignored(self) -> int:
+        """How many announcements were not taken: odd ones, and those that had no room."""
+        return self._seen.ignored
+
+    @property
+    def problem(self) -> str:
+        """Why others can't be seen or can't see this machine, and what to do; empty while all is well."""
+        return self._aerial.problem or self._announcer.problem
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether others can see this machine at this moment."""
+        return self._aerial.air is not None and bool(self._aerial.air.own)
+
+    async def start(self, *, browse: bool = True) -> None:
+        """Look around from now on, and be seen when asked to; with `browse` off only the latter."""
+        self._is_on = True
+        self._browses = browse
+        self._want()
+
+    async def stop(self) -> None:
+        """Say goodbye and leave the network; what was seen is forgotten."""
+        self._is_on = False
+        await self._aerial.close()
+        if self._batch is not None:
+            self._batch.cancel()
+            self._batch = None
+        self._forget()
+
+    async def browse(self, is_wanted: bool) -> None:
+        """Look around, or no more: the list is then empty."""
+        if is_wanted != self._browses:
+            self._browses = is_wanted
+            self._want()
+            if not is_wanted:
+                self._forget()
+            if self._aerial.air is not None:
+                await self._browse(self._aerial.air)
+
+    def announce(self, told: Announcement | None) -> None:
+        """Be seen as this from now on, or with None no more; may be called as often as it changes."""
+        if told is not None:
+            self.own_id = told.id
+        self._announcer.say(told)
+        self._want()
+
+    def look(self) -> None:
+        """Ask anew who is there, because somebody wants to know; not more than every ten seconds."""
+        if self._clock() - self._browsed_at >= LOOK_GAP_S:
+            self._browsed_at = float("-inf")
+            self._aerial.hurry()
+
+    def _want(self) -> None:
+        self._aerial.want(self._is_on and (self._browses or self._announcer.wanted is not None))
+
+    async def _on_open(self, air: Air) -> None:
+        self._opened_at = self._clock()
+        self._has_doubts = True
+        self._announcer.use(air)
+        await self._browse(air)
+
+    async def _on_kept(self, air: Air) -> None:
+        now = self._clock()
+        is_settled = now - self._opened_at >= DOUBT_S
+        if self._has_doubts and is_settled:
+            self._has_doubts = False
+            self._note(self._seen.drop_unseen_since(self._opened_at))
+        for instance in self._seen.instances:
+            raw = air.known(instance)
+            if raw is not None:
+                self._take(air, raw)
+            elif is_settled and len(self._asking) < MOST_ASKED:
+                self._ask(air, instance)
+        can_take_more = self._has_missed and not self._seen.is_full
+        if now - self._browsed_at >= (MISSED_S if can_take_more else BROWSE_AGAIN_S):
+            await self._browse(air)
+
+    async def _on_closing(self) -> None:
+        for task in self._asking.values():
+            task.cancel()
+        self._asking.clear()
+        self._pending.clear()
+        await self._announcer.leave()
+
+    def _on_problem(self) -> None:
+        if self._aerial.problem:
+            self._forget()
+        self._note()
+
+    def _forget(self) -> None:
+        self._twin_instance = self.twin = ""
+        self._note(self._seen.clear())
+
+    async def _browse(self, air: Air) -> None:
+        self._browsed_at = self._clock()
+        self._has_missed = False
+        await air.browse(self._hear if self._browses else None)
+
+    # What is heard is put by for a moment, so that a thousand announcements are one piece of work.
+
+    def _hear(self, instance: str, is_gone: bool) -> None:
+        if len(self._pending) < MOST_PENDING or instance in self._pending:
+            self._pending[instance] = is_gone
+        else:
+            self._miss()
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._batch is None and self._is_on:
+            self._batch = self._later(BATCH_S, self._flush)
+
+    def _note(self, has_changed: bool = True) -> None:
+        if has_changed:
+            self._has_news = True
+            self._arm()
+
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, {}
+        air = self._aerial.air
+        if air is not None and self._browses:
+            for instance, is_gone in pending.items():
+                if is_gone:
+                    self._lose(instance)
+                elif (raw := air.known(instance)) is not None:
+                    self._take(air, raw)
+                else:
+                    self._ask(air, instance)
+        self._batch = None
+        has_news, self._has_news = self._has_news, False
+        if has_news:
+            self.on_change()
+
+    def _take(self, air: Air, raw: Raw) -> None:
+        if raw.instance == air.own:
+            return
+        heard = read(raw, on_loopback=self._on_loopback)
+        if heard is None:
+            self._lose(raw.instance)
+            self._seen.ignore()
+            self._note()
+        elif heard.id == self.own_id:
+            self._meet_twin(heard)
+        else:
+            ignored = self._seen.ignored
+            self._note(self._seen.take(heard))
+            if self._seen.ignored > ignored:
+                self._has_missed = True
+                self._note()
+
+    def _miss(self) -> None:
+        self._has_missed = True
+        self._seen.ignore()
+        self._note()
+
+    def _ask(self, air: Air, instance: str) -> None:
+        if instance in self._asking or instance == air.own:
+            return
+        if len(self._asking) >= MOST_ASKED:
+            self._miss()
+            return
+        self._asking[instance] = asyncio.get_running_loop().create_task(self._answer(air, instance))
+
+    async def _answer(self, air: Air, instance: str) -> None:
+        raw = await air.ask(instance)
+        if self._asking.get(instance) is asyncio.current_task():
+            del self._asking[instance]
+        if air is self._aerial.air and self._browses:
+            if raw is None:
+                self._lose(instance)
+            else:
+                self._take(air, raw)
+
+    def _lose(self, instance: str) -> None:
+        self._note(self._seen.drop(instance))
+        if instance == self._twin_instance:
+            self._twin_instance = self.twin = ""
+            self._note()
+
+    def _meet_twin(self, heard: Heard) -> None:
+        """Tell of another machine with this one's id; what this one said itself (before a crash) is none."""
+        self._note(self._seen.drop(heard.instance))
+        if self._aerial.addresses.isdisjoint(heard.addresses) and not self.twin:
+            self._twin_instance = heard.instance
+            self.twin = (
+                f"Another machine, at {heard.addresses[0]}, announces the identity of this one: its settings may "
+                "be a copy of these. Delete the identity on one of the two, so that others can tell them apart."
+            )
+            self._note()

@@ -1,0 +1,96 @@
+"""A link from anybody: it fills in a dialog, or is refused with a word."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshlight.backends.kind import Field
+from meshlight.backends.kinds import KINDS
+from meshlight.backends.openai_compatible import OpenAICompatible
+from meshlight.domain.errors import BadRequest
+from meshlight.gateway.deep_link import LONGEST, parse_deep_link
+
+GOOD = "meshlight://add?kind=ollama&url=http%3A%2F%2Fgpu.lan%3A11434&name=Big%20box"
+
+
+def test_a_good_link_says_what_the_dialog_is_filled_in_with() -> None:
+    link = parse_deep_link(GOOD)
+    assert (link.kind, link.url, link.name, link.access_key) == (
+        "ollama",
+        "http://gpu.lan:11434",
+        "Big box",
+        "",
+    )
+    assert link.fragment == "add?kind=ollama&url=http%3A%2F%2Fgpu.lan%3A11434&name=Big%20box"
+    assert link.text == GOOD
+    assert parse_deep_link("meshlight://add/?kind=ollama&url=http://gpu.lan:11434/v1/").url == link.url
+
+
+class WithPlace(OpenAICompatible):
+    default_url = "https://api.example.com"
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        return (*super().fields, Field(name="access_key", label="Access key"))
+
+
+def test_a_kind_that_has_a_place_and_accounts_may_be_named_alone_or_with_its_account(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(KINDS, "cluster", WithPlace())
+    assert parse_deep_link("meshlight://add?kind=cluster").url == "https://api.example.com"
+    assert parse_deep_link("meshlight://add?kind=cluster&access_key=AKIA1").access_key == "AKIA1"
+    with pytest.raises(BadRequest, match="longer than 256"):
+        parse_deep_link(f"meshlight://add?kind=cluster&access_key={'A' * 257}")
+
+
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [
+        ("http://add?kind=ollama&url=http://x", "begin with meshlight://add?"),
+        ("meshlight://remove?kind=ollama&url=http://x", "begin with meshlight://add?"),
+        ("meshlight://add@evil?kind=ollama&url=http://x", "begin with meshlight://add?"),
+        ("meshlight://add:80?kind=ollama&url=http://x", "begin with meshlight://add?"),
+        ("meshlight://add/more?kind=ollama&url=http://x", "begin with meshlight://add?"),
+        (f"{GOOD}#x", "begin with meshlight://add?"),
+        ("meshlight:add?kind=ollama&url=http://x", "begin with meshlight://add?"),
+        ("meshlight://[?kind=ollama", "can't be read"),
+        ("meshlight://add", "does not say which kind"),
+        ("meshlight://add?kind", "can't be read"),
+        ("meshlight://add?kind=%FF", "can't be read"),
+        ("meshlight://add?url=http://x", "does not say which kind"),
+        ("meshlight://add?kind=nonsense&url=http://x", "no kind 'nonsense'"),
+        ("meshlight://add?kind=ollama", "Ollama needs its address"),
+        ("meshlight://add?kind=ollama&url=file:///etc/passwd", "does not begin with http"),
+        ("meshlight://add?kind=ollama&url=http://u:pw@x", "holds a user name or password"),
+        ("meshlight://add?kind=ollama&url=http://x&url=http://y", "'url' twice"),
+        ("meshlight://add?kind=ollama&url=http://x&enabled=false", "'enabled' which no link may"),
+        ("meshlight://add?kind=ollama&url=http://x&access_key=A", "has no access key"),
+        ("meshlight://add?kind=ollama&url=http://x&name=%E2%80%AEevil", "no printable characters, or others"),
+        ("meshlight://add?kind=ollama&url=http://x&name=a%0Ab", "no printable characters, or others"),
+        ("meshlight://add?kind=ollama&url=http://x name", "holds a blank"),
+        ("meshlight://add?kind=ollama&url=http://é", "must be %-escaped"),
+        (GOOD + "x" * LONGEST, f"longer than {LONGEST}"),
+    ],
+)
+def test_another_link_is_refused_with_what_is_wrong_and_what_would_be_right(link: str, said: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        parse_deep_link(link)
+    assert said in refused.value.title
+    assert "pw@" not in refused.value.title
+
+
+@pytest.mark.parametrize("name", ["api_key", "API-KEY", "secret", "token", "password", "secret_key"])
+def test_a_secret_in_a_link_is_refused_and_not_repeated(name: str) -> None:
+    with pytest.raises(BadRequest, match="carries a secret") as refused:
+        parse_deep_link(f"{GOOD}&{name}=sk-12345")
+    assert "sk-12345" not in refused.value.title + refused.value.hint
+
+
+@given(st.text(max_size=80) | st.text(max_size=60).map("meshlight://add?".__add__))
+def test_whatever_comes_is_a_link_or_a_bad_request(text: str) -> None:
+    with suppress(BadRequest):
+        link = parse_deep_link(text)
+        assert parse_deep_link(link.text) == link

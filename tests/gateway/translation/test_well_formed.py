@@ -1,0 +1,33 @@
+r"""Half a character in a stranger's JSON becomes a replacement sign and stops nobody."""
+
+import msgspec
+import pytest
+
+from meshlight.gateway.translation.well_formed import decode
+
+TEXT = msgspec.json.Decoder(str)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (rb'"\ud83d cut"', "\ufffd cut"),
+        (rb'"\ude00 rest"', "\ufffd rest"),
+        (rb'"\ud83d\ud83d\ude00"', "\ufffd\U0001f600"),
+        (rb'"\ud83d\ude00"', "\U0001f600"),
+        (rb'"\\ud83d\n\ud83d"', "\\ud83d\n\ufffd"),
+        (b'"\xf0\x9f"', "\ufffd"),
+        ('"plain ü"'.encode(), "plain ü"),
+    ],
+)
+def test_halves_are_replaced_and_the_rest_stays(data: bytes, text: str) -> None:
+    assert decode(data, TEXT) == text
+
+
+def test_what_is_no_json_stays_an_error() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode(b'"open', TEXT)
+    with pytest.raises(msgspec.DecodeError):
+        decode(b'"open \xff', TEXT)
+    with pytest.raises(msgspec.ValidationError):
+        decode(b"5", TEXT)
