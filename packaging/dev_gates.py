@@ -145,7 +145,7 @@ def _provide(names: Iterable[str], *, strict: bool) -> None:
         if sys.platform == "linux":
             wanted.append(dev_system.WEBDRIVER)
     if "pytest" in names and sys.platform == "linux":
-        wanted.extend(dev_system.TRAY)
+        wanted.extend((*dev_system.TRAY, dev_system.IPROUTE))
     missing = dev_system.provide(wanted)
     if dev_system.NPM in wanted and dev_system.NPM.is_here:
         dev_npm.ensure()

@@ -86,6 +86,13 @@ KEYRING = Program(
     brew="gnome-keyring",
     use="the tests of the keyring",
 )
+IPROUTE = Program(
+    names=("ip",),
+    paths=("/usr/sbin/ip", "/sbin/ip"),
+    apt=("iproute2",),
+    brew="iproute2mac",
+    use="the tests of several machines on a network",
+)
 TRAY = (DBUS, XVFB, XCLIP, INDICATOR, WEBKIT, KEYRING)
 """What plays a Linux desktop: its panel, its windows, its keyring."""
 

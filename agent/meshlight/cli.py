@@ -46,7 +46,8 @@ SECTIONS: Final[dict[str, dict[str, Word]]] = {
         "window": Word("window:window", "Show the mesh in a window of its own."),
     },
     "Change": {
-        "backends": Word("backends:backends", "List, add, remove, check and switch backends."),
+        "backends": Word("backends:backends", "List, add, change, remove, check and switch backends."),
+        "link": Word("link:link", "Open the dialog for a new backend from a link."),
         "secrets": Word("secrets:secrets", "Keep, list and remove the API keys of backends."),
     },
     "Use from apps": {

@@ -131,6 +131,10 @@ class Keeper:
 
         await self._edit(lambda: self._file.change(ignoring))
 
+    async def change(self, wanted: Callable[[Config], Config]) -> None:
+        """Write changed settings down and follow them; `wanted` makes the new ones of what the file says."""
+        await self._edit(lambda: self._file.change(wanted))
+
     async def set(self, patch: SettingsPatch) -> None:
         """Write changed settings down and follow them: all of them, or where one can't be, none."""
         await self._edit(lambda: self._file.change(patch.on))

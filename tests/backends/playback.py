@@ -39,6 +39,7 @@ class Scripted:
         self.answers = dict(answers)
         self.asked: list[str] = []
         self.heads: list[str] = []
+        self.bodies: list[bytes] = []
         self.port = 0
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -54,6 +55,8 @@ class Scripted:
                 path = head.split(" ")[1]
                 self.asked.append(path)
                 self.heads.append(head)
+                length = head.lower().partition("content-length: ")[2].partition("\r")[0]
+                self.bodies.append(await reader.readexactly(int(length or 0)))
                 reply = self.answers.get(path, self.answers.get("*", NOT_FOUND))
                 if reply == HANG:
                     await reader.read()

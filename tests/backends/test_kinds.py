@@ -1,7 +1,7 @@
 import pytest
 
 from meshlight.backends.detect import usual_ports
-from meshlight.backends.kind import FACES
+from meshlight.backends.kind import FACES, GEMINI_FACES, OLLAMA_FACES
 from meshlight.backends.kinds import KINDS, kind_of
 from meshlight.domain.errors import BadRequest
 
@@ -22,12 +22,12 @@ def test_an_unknown_kind_names_the_known_ones() -> None:
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.kind)
 def test_each_kind_has_words_for_people_and_speaks_chat(kind) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     assert kind.label
-    assert kind.start.startswith("Start")
+    assert kind.start.startswith(("Start", "Check"))
     assert kind.patience_s >= 0
-    assert kind.default_ring is None
+    assert kind.default_ring is None or kind.group != "engine"
     assert kind.speaks("chat/completions")
-    assert kind.speaks("completions")
-    assert set(kind.faces) <= set(FACES)
+    assert kind.speaks("completions") or kind.group == "cloud"
+    assert set(kind.faces) <= {*FACES, *OLLAMA_FACES, *GEMINI_FACES}
 
 
 def test_what_recognises_anything_comes_last() -> None:

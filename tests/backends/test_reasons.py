@@ -7,7 +7,7 @@ import pytest
 
 from backends.playback import PAGE, answer, backend, probe, probe_answer, scripted
 from meshlight.backends.kinds import KINDS
-from meshlight.backends.reasons import reason
+from meshlight.backends.reasons import for_new, not_this_kind, reason
 from meshlight.domain.errors import BadReply, ConnectFailed, UpstreamError
 from meshlight.domain.health import Failed, Limited, Loading, Refused
 from meshlight.domain.reason import Reason
@@ -130,12 +130,22 @@ async def test_a_key_is_wanted_or_the_given_one_is_refused() -> None:
     assert isinstance(with_key.fact, Refused)
     assert without.fact.reason.code == with_key.fact.reason.code == "unauthorized"
     assert "wants an API key" in without.fact.reason.text
-    assert (
-        "add it again with its API key: `meshlight backends add llamacpp http://127"
-        in without.fact.reason.fix
-    )
+    assert without.fact.reason.fix.startswith("Give it: `meshlight backends set ")
+    assert for_new(without.fact.reason).fix == "Give its API key."
     assert "refuses the API key" in with_key.fact.reason.text
+    assert for_new(with_key.fact.reason).fix.startswith("Copy the key once more")
     assert "sk-1234" not in str(with_key)
+
+
+def test_what_is_not_listed_yet_is_never_said_to_be_removed() -> None:
+    refused = Reason("refused", "Connection refused.", "Start it, or remove this backend.")
+    assert for_new(refused).fix == "Start it."
+    other = for_new(not_this_kind(backend(KINDS["vllm"], "http://127.0.0.1:1"), "vLLM"))
+    given = Reason(
+        "unauthorized", "It refuses.", "Give one from x.example: `meshlight backends set x --key`."
+    )
+    assert for_new(given).fix == "Give one from x.example."
+    assert other.fix == "Check the port, or choose the kind of what is there."
 
 
 async def test_the_key_is_good_but_may_not() -> None:

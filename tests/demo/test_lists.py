@@ -30,7 +30,7 @@ async def test_the_openai_list_has_the_models_and_their_owner(dialect: Dialect, 
 
 
 async def test_llamacpp_shows_what_the_real_one_shows(http: httpx.AsyncClient) -> None:
-    async with Engine("llamacpp", models=MODELS) as engine:
+    async with Engine("llamacpp", models=MODELS[:1]) as engine:
         health = await http.get(engine.url + "/health")
         models = (await http.get(engine.url + "/v1/models")).json()
         props = (await http.get(engine.url + "/props")).json()
@@ -41,7 +41,22 @@ async def test_llamacpp_shows_what_the_real_one_shows(http: httpx.AsyncClient) -
     assert models["data"][0]["meta"]["n_ctx"] == 8192
     assert models["models"][0]["name"] == "llama-3.2-3b"
     assert props["total_slots"] == 4
+    assert props["is_sleeping"] is False
     assert "llamacpp:requests_processing 0" in metrics.text
+
+
+async def test_llamacpp_with_several_models_is_a_router_that_loads_what_is_asked_for(
+    http: httpx.AsyncClient,
+) -> None:
+    async with Engine("llamacpp", models=MODELS) as engine:
+        before = (await http.get(engine.url + "/v1/models")).json()
+        await http.post(engine.url + "/v1/embeddings", json={"model": MODELS[1], "input": "x"})
+        after = (await http.get(engine.url + "/v1/models")).json()
+        props = (await http.get(engine.url + "/props")).json()
+    assert [model["status"]["value"] for model in before["data"]] == ["loaded", "unloaded"]
+    assert ["meta" in model for model in before["data"]] == [True, False]
+    assert [model["status"]["value"] for model in after["data"]] == ["loaded", "loaded"]
+    assert (props["role"], props["default_generation_settings"]["n_ctx"]) == ("router", 0)
 
 
 async def test_a_slot_of_llamacpp_is_busy_while_it_answers(http: httpx.AsyncClient) -> None:
@@ -76,6 +91,7 @@ async def test_lmstudio_says_which_models_are_loaded(http: httpx.AsyncClient) ->
     assert [model["state"] for model in before] == ["loaded", "not-loaded"]
     assert [model["state"] for model in after] == ["loaded", "loaded"]
     assert [model["type"] for model in after] == ["llm", "embeddings"]
+    assert [model.get("loaded_context_length") for model in before] == [8192, None]
 
 
 async def test_an_engine_without_models_still_answers(http: httpx.AsyncClient) -> None:

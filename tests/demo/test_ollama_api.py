@@ -40,6 +40,16 @@ async def test_all_models_are_on_disk_and_those_that_answered_are_in_memory(
     assert [model["name"] for model in after] == list(MODELS)
 
 
+async def test_looking_at_a_model_tells_what_it_can_do_and_loads_nothing(
+    engine: Engine, http: httpx.AsyncClient
+) -> None:
+    shown = (await http.post(engine.url + "/api/show", json={"model": "gemma3:4b"})).json()
+    assert shown["capabilities"] == ["completion", "vision"]
+    assert shown["details"]["parameter_size"] == "4.0B"
+    running = (await http.get(engine.url + "/api/ps")).json()["models"]
+    assert [model["name"] for model in running] == ["llama3.2:latest"]
+
+
 @pytest.mark.parametrize(("path", "ask"), [("chat", {"messages": HELLO}), ("generate", {"prompt": "hello"})])
 async def test_an_answer_streams_as_json_lines_unless_told_not_to(
     engine: Engine, http: httpx.AsyncClient, path: str, ask: Json
@@ -83,7 +93,7 @@ async def test_a_model_can_be_looked_at_and_a_missing_one_is_said_to_be(
     engine: Engine, http: httpx.AsyncClient
 ) -> None:
     shown = await http.post(engine.url + "/api/show", json={"model": "gemma3:4b"})
-    assert shown.json()["details"]["family"] == "llama"
+    assert shown.json()["details"]["family"] == "gemma"
     missing = await http.post(engine.url + "/api/chat", json={"model": "nope", "messages": HELLO})
     assert missing.status_code == 404
     assert missing.json() == {"error": "model 'nope' not found"}

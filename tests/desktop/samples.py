@@ -1,7 +1,10 @@
 """A small mesh as the service would show it, for the tests of what people get to see."""
 
+from typing import Any
+
 from meshlight.domain.backend import Kind, Ring
 from meshlight.domain.health import State
+from meshlight.domain.model import ModelDetail
 from meshlight.domain.snapshot import Light
 from meshlight.domain.view import (
     BackendView,
@@ -37,6 +40,7 @@ def backend(
     models: tuple[str, ...] = ("qwen3:4b",),
     work: Work | None = None,
     text: str | None = None,
+    **told: Any,
 ) -> BackendView:
     code, said, fix = REASONS[state]
     return BackendView(
@@ -52,6 +56,7 @@ def backend(
         models=models,
         in_flight=0,
         requests=work or Work(),
+        **told,
     )
 
 
@@ -123,7 +128,14 @@ def hostile() -> SnapshotView:
     nasty = "\x1b[31mred\x1b[0m \x1b]0;title\x07[bold]bold[/bold] \u202egnp.exe\u2066 z\u200bw \x9b2J\r\nnext"
     return mesh(
         backend(
-            "bad", name=nasty, models=(nasty, "\u202eabc", "e" + "\u0301" * 60), state="unhealthy", text=nasty
+            "bad",
+            name=nasty,
+            models=(nasty, "\u202eabc", "e" + "\u0301" * 60),
+            state="unhealthy",
+            text=nasty,
+            details={nasty: ModelDetail(context=1, quantization=nasty, parameters=nasty)},
+            about={nasty: nasty},
+            warnings=(nasty,),
         ),
         light="red",
         reason=nasty,

@@ -77,6 +77,9 @@ def test_a_link_to_a_node_is_written_as_the_page_writes_it() -> None:
         with_node("http://127.0.0.1:1/?code=x", "gpu box") == "http://127.0.0.1:1/?code=x#sel=b%3Agpu%20box"
     )
     assert with_node("http://127.0.0.1:1/?code=x", "") == "http://127.0.0.1:1/?code=x"
+    assert (
+        with_node("http://127.0.0.1:1/?code=x", "add?kind=mlx") == "http://127.0.0.1:1/?code=x#add?kind=mlx"
+    )
 
 
 def test_the_page_listens_for_what_the_window_tells_it() -> None:

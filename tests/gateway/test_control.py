@@ -98,6 +98,40 @@ async def test_one_that_does_not_answer_is_refused_with_cause_and_fix_and_can_be
     assert "'study'" in again["hint"]
 
 
+async def test_what_the_try_saw_is_in_the_answer(node: Node) -> None:
+    async with Engine("vllm", models=["qwen"]) as other:
+        added = await node.http.post("/mesh/backends", json={"kind": "vllm", "url": other.url})
+        assert (added.json()["health"]["state"], added.json()["models"]) == ("healthy", ["qwen"])
+        assert added.json()["latency_ms"] > 0
+        seen = await node.http.post(f"/mesh/backends/{added.json()['id']}/check")
+        assert seen.json()["models"] == ["qwen"]
+
+
+async def test_what_is_wrong_names_its_field(node: Node) -> None:
+    async with Engine("vllm", key="sk-right") as locked:
+        for body, status, param in (
+            ({"kind": "ollama"}, 400, "url"),
+            ({"kind": "ollama", "url": "http://x", "access_key": "a"}, 400, "access_key"),
+            ({"kind": "openai"}, 400, "api_key"),
+            ({"kind": "nonsense", "url": "http://x"}, 400, "kind"),
+            ({"kind": "vllm", "url": locked.url}, 422, "api_key"),
+        ):
+            error = await error_of(node, "POST", "/mesh/backends", status, json=body)
+            assert error["param"] == param
+            assert error["hint"]
+    async with Engine("vllm") as down:
+        await down.fault("refuse")
+        error = await error_of(node, "POST", "/mesh/backends", 422, json={"kind": "vllm", "url": down.url})
+        assert (error["param"], "remove" in error["hint"]) == ("url", False)
+
+
+async def test_one_that_is_added_switched_off_is_kept_without_being_asked(node: Node) -> None:
+    async with Engine("vllm") as other:
+        body = {"kind": "vllm", "url": other.url, "name": "later", "enabled": False}
+        assert (await node.http.post("/mesh/backends", json=body)).json()["enabled"] is False
+        assert other.journal.total == 0
+
+
 async def test_a_key_goes_to_the_backend_and_never_comes_back(node: Node, tmp_path: Path) -> None:
     async with Engine("vllm", key="sk-right", models=["qwen"]) as locked:
         body = {"kind": "vllm", "url": locked.url, "name": "locked", "api_key": "sk-wrong"}
@@ -203,6 +237,8 @@ async def test_a_locked_keyring_is_told_with_its_fix_and_unlocking_it_is_enough(
 
         keyring.error = None
         assert (await node.http.post("/mesh/backends", json=body)).status_code == 201
+        # The probe that began with the adding knows the key: a check joins it, and returns when it has ended.
+        assert (await node.http.post("/mesh/backends/locked/check")).json()["ok"] is True
         # As after a restart: nothing is remembered, and the keyring is locked.
         keyring.error = KeyringLocked("locked")
         node.service._keeper._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=keyring)

@@ -32,6 +32,8 @@ OPERATIONS = [
     ("GET", "/mesh/route"),
     ("POST", "/mesh/test"),
     ("GET", "/mesh/backends"),
+    ("GET", "/mesh/kinds"),
+    ("GET", "/mesh/qr"),
     ("POST", "/mesh/backends"),
     ("GET", "/mesh/backends/{backend_id}"),
     ("PATCH", "/mesh/backends/{backend_id}"),

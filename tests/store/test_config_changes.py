@@ -29,6 +29,9 @@ backends = st.builds(
     first_byte_s=seconds,
     idle_s=seconds,
     has_secret=st.booleans(),
+    access_key=st.sampled_from(["", "AKIA1", 'a"b']),
+    ca_file=st.sampled_from(["", "/etc/ssl/ours.pem", r"C:\ca.pem"]),
+    follow_clock=st.booleans(),
 )
 rules = st.builds(
     Rule,
@@ -48,6 +51,7 @@ discoveries = st.builds(
     DiscoverySettings, enabled=st.booleans(), ignored=st.lists(words, max_size=3, unique=True).map(tuple)
 )
 
+CLOUD = Backend(id="a", name="a", kind="openai", ring="cloud", url="https://api.example.com", has_secret=True)
 TEXT = """\
 # Tom's
 
@@ -153,6 +157,18 @@ def test_the_url_of_another_backend_is_a_conflict() -> None:
     with pytest.raises(Conflict) as caught:
         put_backend(TEXT, config, replace(config.backends[1], url="http://BOX:8000/v1"), ring_for)
     assert "as 'box'" in caught.value.title
+
+
+def test_two_accounts_of_one_address_are_two_backends() -> None:
+    text = put_backend("", Config(), CLOUD, ring_for)
+    text = put_backend(text, read_config(text, ring_for), replace(CLOUD, id="b", name="b"), ring_for)
+    cluster = replace(CLOUD, id="c", name="c", kind="cluster", access_key="AKIA1")
+    text = put_backend(text, read_config(text, ring_for), cluster, ring_for)
+    config = read_config(text, ring_for)
+    assert [backend.id for backend in config.backends] == ["a", "b", "c"]
+    assert config.backends[2] == cluster
+    with pytest.raises(Conflict, match="as 'c'"):
+        put_backend(text, config, replace(cluster, id="d"), ring_for)
 
 
 def test_a_url_that_is_none_is_a_bad_request() -> None:

@@ -7,6 +7,7 @@ from meshlight.domain.rules import Routing, Rule
 from meshlight.store.config_reader import read_config
 from store.shelf import ring_for
 
+CLUSTER = '[[backends]]\nkind = "cluster"\nurl = "https://box"\naccess_key = "AKIA1"\n'
 ONE = '[[backends]]\nkind = "vllm"\nurl = "http://box:8000"\n'
 
 
@@ -18,6 +19,23 @@ def test_an_empty_file_means_the_defaults() -> None:
 def test_a_backend_needs_a_kind_and_a_url_and_nothing_else() -> None:
     [backend] = read_config(ONE, ring_for).backends
     assert backend == Backend(id="box", name="box", kind="vllm", ring="lan", url="http://box:8000")
+
+
+def test_what_a_cluster_needs_is_read() -> None:
+    text = CLUSTER + 'ca_file = "/etc/ssl/ours.pem"\nfollow_clock = false'
+    [backend] = read_config(text, ring_for).backends
+    assert (backend.access_key, backend.ca_file, backend.follow_clock) == (
+        "AKIA1",
+        "/etc/ssl/ours.pem",
+        False,
+    )
+
+
+def test_one_address_may_be_listed_for_each_of_its_accounts() -> None:
+    text = (
+        CLUSTER + CLUSTER.replace("AKIA1", "AKIA2") + '[[backends]]\nkind = "openai"\nurl = "https://x"\n' * 2
+    )
+    assert [backend.id for backend in read_config(text, ring_for).backends] == ["box", "box-2", "x", "x-2"]
 
 
 def test_everything_that_can_be_set_is_read() -> None:
@@ -117,6 +135,8 @@ def test_everything_that_can_be_set_is_read() -> None:
         (ONE + "id = 'GPU box'", 4, "line 4: backends[0].id must be of small letters, digits and dashes"),
         (ONE + "name = ' '", 4, "line 4: backends[0].name is empty; leave it out"),
         (ONE + ONE, 6, "line 6: backends[1].url is the same as backends[0].url in line 3."),
+        (CLUSTER + CLUSTER, 7, "line 7: backends[1].url is the same as backends[0].url in line 3."),
+        (ONE + 'ca_file = "a\\nb"', 4, "line 4: backends[0].ca_file has a control character in it."),
         (
             ONE + "id = 'a'\n" + ONE.replace("8000", "1") + "id = 'a'",
             8,

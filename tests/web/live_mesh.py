@@ -111,7 +111,15 @@ class LiveMesh:
     def tell(self, *views: BackendView) -> None:
         """Send the health of these backends."""
         changes = tuple(
-            HealthChange(id=v.id, enabled=v.enabled, health=v.health, latency_ms=v.latency_ms) for v in views
+            HealthChange(
+                id=v.id,
+                enabled=v.enabled,
+                health=v.health,
+                latency_ms=v.latency_ms,
+                about=v.about,
+                warnings=v.warnings,
+            )
+            for v in views
         )
         self.publish(lambda seq: HealthEvent(seq=seq, backends=changes))
 

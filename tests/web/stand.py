@@ -12,14 +12,18 @@ import contextlib
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 from msgspec.structs import replace
 
 from meshlight.domain.view import BackendView, Work
+from meshlight.gateway.kinds_view import KindList
+from meshlight.gateway.qr import MEDIA_TYPE, svg
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from web.kinds import KINDS_HERE, culprit_of
 from web.live_mesh import LiveMesh
 from web.sample import health, mesh
 
@@ -43,6 +47,8 @@ class Stand(LiveMesh):
         self.is_dumb = False
         """When set, /mesh answers nothing: requests wait."""
         self.port = 0
+        self.asked: list[tuple[str, str, Any]] = []
+        """What was asked under /mesh: method, path, body."""
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._open: set[asyncio.Task[Any]] = set()
@@ -111,10 +117,13 @@ class Stand(LiveMesh):
             self._answer(
                 writer, 401, b'{"error":{"message":"No key.","code":"no_key","hint":""}}', "application/json"
             )
+        elif path == "/mesh/qr":
+            self._answer(writer, 200, svg(parse_qs(target)["/mesh/qr?text"][0]), MEDIA_TYPE)
         elif path.startswith("/mesh"):
             if self.is_dumb:
                 await asyncio.Event().wait()
             status, data = await self._mesh(method, path, body)
+            self.asked.append((method, path, msgspec.json.decode(body) if body else None))
             self._answer(writer, status, msgspec.json.encode(data), "application/json")
         else:
             file = (WEB / (path.lstrip("/") or "index.html")).resolve()
@@ -129,8 +138,9 @@ class Stand(LiveMesh):
 
     async def _mesh(self, method: str, path: str, body: bytes) -> tuple[int, object]:  # noqa: PLR0911 - one line an endpoint
         parts = path.split("/")[2:]
-        if parts == ["snapshot"]:
-            return 200, self.snapshot()
+        plain = {"snapshot": self.snapshot, "kinds": lambda: KindList(KINDS_HERE), "history": self.history}
+        if method == "GET" and (tell := plain.get("/".join(parts))):
+            return 200, tell()
         if parts == ["refresh"]:
             self._tasks.append(asyncio.create_task(self.refresh()))
             return 202, {"id": "r1", "total": len(self.views)}
@@ -142,23 +152,17 @@ class Stand(LiveMesh):
             return 200, {"policy": "local-first", "answers": routes[0]["backend"], "routes": routes}
         if parts == ["backends"] and method == "POST":
             sent = msgspec.json.decode(body)
-            if "refuse" in sent["url"] and not sent.get("save_anyway"):
-                return 422, {
-                    "error": {
-                        "message": "Connection refused at refuse:1. Is Ollama running?",
-                        "code": "check_failed",
-                        "hint": "Is Ollama running?",
-                    }
-                }
+            if not sent.get("save_anyway") and (culprit := culprit_of(sent)):
+                return 422, {"error": culprit}
             view = BackendView(
                 id="new-1",
                 name=sent.get("name") or "new one",
                 kind=sent["kind"],
                 ring=sent.get("ring", "machine"),
-                url=sent["url"],
-                enabled=True,
+                url=sent.get("url", "https://api.example.com"),
+                enabled=sent.get("enabled", True),
                 source="config",
-                health=health("healthy", sent["url"]),
+                health=health("healthy", sent.get("url", "")),
                 latency_ms=3.0,
                 models=("tiny-1b",),
                 in_flight=0,
@@ -191,8 +195,6 @@ class Stand(LiveMesh):
                     )
                 )
                 return 200, self.views[view.id]
-        if parts == ["history"]:
-            return 200, self.history()
         return 404, {"error": {"message": "No such thing.", "code": "not_found", "hint": ""}}
 
     async def _events(self, writer: asyncio.StreamWriter) -> None:

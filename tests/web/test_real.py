@@ -110,6 +110,19 @@ async def test_a_request_flies_across_and_is_counted(browser: Browser, tmp_path:
         await expect(page.locator("#panel .facts")).to_contain_text("2 · 1 ok · 1 failed")
 
 
+async def test_a_link_passes_the_sign_in_to_the_dialog_and_is_shared_as_a_picture(
+    browser: Browser, tmp_path: Path
+) -> None:
+    link = "#add?kind=ollama&url=http%3A%2F%2Fgpu.lan%3A11434&name=Big%20box"
+    async with town(tmp_path) as (node, _, _), visit(browser, node.service.link() + link) as page:
+        await expect(page.locator("#f-url")).to_have_value("http://gpu.lan:11434")
+        await expect(page.locator("#f-name")).to_have_value("Big box")
+        await page.get_by_role("button", name="Share").click()
+        await page.wait_for_function("() => document.querySelector('.qr')?.naturalWidth > 0")
+        assert "code" not in page.url
+        assert len((await node.http.get("/mesh/backends")).json()["backends"]) == 2, "nothing was added"
+
+
 async def test_refresh_shows_its_progress(browser: Browser, tmp_path: Path) -> None:
     async with town(tmp_path) as (node, _, second), inside(browser, node) as page:
         await second.fault("hang-headers", scope="probe")

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { ago, brief, clean, host, middle, ms } from "../../web/app/text.js";
+import { ago, brief, clean, detail, host, middle, ms } from "../../web/app/text.js";
 
 const letters = (/** @type {string} */ text) => [...text].length;
 
@@ -37,4 +37,13 @@ test("numbers read as people say them", () => {
 test("an address is shown without what everybody knows", () => {
   assert.equal(host("http://127.0.0.1:11434/v1"), "127.0.0.1:11434");
   assert.equal(host("not a url"), "not a url");
+});
+
+test("what an engine tells of a model is one line, without what goes without saying", () => {
+  const all = { context: 8192, parameters: "8B", quantization: "Q4_K_M", loaded: true, capabilities: ["chat", "completion", "vision"] };
+  assert.equal(detail(all), "8k context · 8B · Q4_K_M · loaded · vision");
+  assert.equal(detail({ loaded: false }), "not loaded");
+  assert.equal(detail({ context: 200_000 }), "200k context");
+  assert.equal(detail({ context: 512 }), "512 context");
+  for (const none of [undefined, {}, { capabilities: ["chat"] }]) assert.equal(detail(none), "");
 });

@@ -1,16 +1,20 @@
-/** Speaks to the service; a refusal becomes an ApiError with cause and fix. */
+/** Calls to the service; a refusal is an ApiError. */
 
 export class ApiError extends Error {
-  /** @param {number} status @param {string} cause @param {string} hint @param {string} code */
-  constructor(status, cause, hint, code) {
+  /** @param {number} status @param {string} cause @param {string} hint @param {string} code @param {string} [param] */
+  constructor(status, cause, hint, code, param) {
     super(cause);
     this.status = status;
     this.hint = hint;
     this.code = code;
+    this.param = param;
   }
 }
 
-/** What to do without a session. @type {{locked:()=>void}} */
+/** What went wrong, and the fix if there is one. @param {unknown} error */
+export const said = (error) => (error instanceof ApiError ? `${error.message} ${error.hint}`.trim() : String(error));
+
+/** @type {{locked:()=>void}} */
 export const onLocked = { locked: () => {} };
 
 /** @param {string} method @param {string} path @param {any} [body] @returns {Promise<any>} the decoded answer @throws {ApiError} */
@@ -39,8 +43,8 @@ export async function call(method, path, body) {
   let cause = error.message ?? `The service answered ${reply.status}.`;
   // The envelope's message ends with the hint, for clients that show only one of them.
   if (hint && cause.endsWith(hint)) cause = cause.slice(0, -hint.length).trim();
-  throw new ApiError(reply.status, cause, hint, error.code ?? "");
+  throw new ApiError(reply.status, cause, hint, error.code ?? "", error.param ?? "");
 }
 
-/** The path of one backend. @param {string} id @param {string} [verb] */
+/** @param {string} id @param {string} [verb] */
 export const backendPath = (id, verb = "") => `/mesh/backends/${encodeURIComponent(id)}${verb && `/${verb}`}`;

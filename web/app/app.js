@@ -1,5 +1,5 @@
-/** What the page shows: the mesh, what is chosen, sought and filtered, and every part that draws it. */
-import { call } from "./api.js";
+/** The page's state, and every part that draws it. */
+import { call, said } from "./api.js";
 import { $, tell } from "./dom.js";
 import { drawFilters, filtering, onlyUnhealthy, pack, unpack } from "./filters.js";
 import { drawHeader } from "./header.js";
@@ -19,14 +19,13 @@ import { Tooltip } from "./tooltip.js";
 import { ago, clean } from "./text.js";
 import { apply, fromSnapshot } from "./store.js";
 
-/** What every part of the page may look at and ask for. */
 export class App {
   constructor() {
     /** @type {Mesh|null} */
     this.mesh = null;
-    /** The backends of the picture. @type {Map<string, Shown>} */
+    /** @type {Map<string, Shown>} */
     this.shown = new Map();
-    /** Model id → backends of the picture. @type {Map<string, string[]>} */
+    /** By model. @type {Map<string, string[]>} */
     this.servers = new Map();
     this.ghosts = new Ghosts();
     this.history = new History(Date.now());
@@ -38,20 +37,19 @@ export class App {
     this.query = hash.q ?? "";
     /** @type {string|null} */
     this.selected = null;
-    /** The past step that is shown; null is now. @type {number|null} */
+    /** A past step; null is now. @type {number|null} */
     this.past = null;
     this.settings = recall();
     this.theme = paletteName(this.settings.theme);
     /** @type {"live"|"stale"|"lost"} */
     this.line = "live";
-    /** When each health was told: ages count on from there. @type {WeakMap<object, number>} */
+    /** When each health came. @type {WeakMap<object, number>} */
     this.told = new WeakMap();
     this.begun = Date.now();
-    /** Who is there, with what: a change lays out anew. */
     this.shape = { of: "", text: "" };
     this.serving = "";
     this.glowTimer = this.soon = 0;
-    /** The routes that glow. @type {Set<string>} */
+    /** @type {Set<string>} */
     this.glow = new Set();
     this.autoBefore = true;
     this.stage = new Stage(
@@ -64,7 +62,7 @@ export class App {
     this.timeline = new Timeline(this);
   }
 
-  /** One event of the stream, or a whole snapshot. @param {string} name @param {any} data */
+  /** @param {string} name @param {any} data */
   event(name, data) {
     const now = Date.now();
     const before = this.mesh;
@@ -104,7 +102,6 @@ export class App {
     if (end !== null) this.glowTimer = window.setTimeout(() => this.update(), end - now + 20);
   }
 
-  /** Hand what is to be seen to every part. */
   update() {
     const { mesh, stage } = this;
     clearTimeout(this.soon);
@@ -143,7 +140,7 @@ export class App {
     if (this.tooltip.key) this.tooltip.show(this.tooltip.key);
   }
 
-  /** Choose a node, or nothing. @param {string|null} key @param {boolean} [travel] bring it into view and near enough to read */
+  /** @param {string|null} key @param {boolean} [travel] */
   select(key, travel = false) {
     const before = this.selected;
     if (key === before) return key ? this.panel.show(key, true) : undefined;
@@ -194,7 +191,7 @@ export class App {
     this.update();
   }
 
-  /** Show a past step; null is now. @param {number|null} step */
+  /** @param {number|null} step */
   travel(step) {
     this.past = step;
     document.body.classList.toggle("past", step !== null);
@@ -202,7 +199,7 @@ export class App {
     this.update();
   }
 
-  /** Change a setting and remember it. @param {Partial<Settings>} change */
+  /** @param {Partial<Settings>} change */
   set(change) {
     Object.assign(this.settings, change);
     remember(this.settings);
@@ -210,12 +207,11 @@ export class App {
     this.update();
   }
 
-  /** Check every backend; progress comes as events. */
   async refresh() {
     try {
       await call("POST", "/mesh/refresh");
     } catch (error) {
-      tell(error instanceof Error ? error.message : String(error));
+      tell(said(error));
     }
   }
 
@@ -226,22 +222,19 @@ export class App {
     drawHeader(this);
   }
 
-  /** Seconds since the service started. */
   uptime() {
     return (Date.now() - this.begun) / 1000;
   }
 
-  /** Seconds for which a backend has been in its state. @param {BackendView} b */
+  /** @param {BackendView} b */
   sinceOf(b) {
     return b.health.since_s + (Date.now() - (this.told.get(b.health) ?? Date.now())) / 1000;
   }
 
-  /** How long ago the moment shown is, in seconds. */
   pastAge() {
     return this.past === null ? 0 : ((this.history.step - this.past) * STEP_MS) / 1000;
   }
 
-  /** Stop what the page does by itself. */
   rest() {
     this.stage.particles.clear();
     clearTimeout(this.glowTimer);

@@ -1,28 +1,21 @@
-/** Pan and zoom as arithmetic: `screen = world · k + (x, y)`. */
+/** `screen = world · k + (x, y)` */
 
 export const K_MAX = 3;
 
-/** Show the whole world, centred. @param {{w:number, h:number, fit:number}} world @param {{w:number, h:number}} view */
+/** @param {{w:number, h:number, fit:number}} world @param {Size} view */
 export function fit(world, view) {
   const k = Math.min(view.w / world.w, view.h / world.h, 1);
   return { k, x: (view.w - world.w * k) / 2, y: (view.h - world.h * k) / 2 };
 }
 
-/**
- * Zoom; the point under the pointer stays.
- * @param {Camera} camera
- * @param {number} factor
- * @param {number} px
- * @param {number} py
- * @param {number} least the smallest scale allowed
- */
+/** @param {Camera} camera @param {number} factor @param {number} px @param {number} py @param {number} least */
 export function zoom(camera, factor, px, py, least) {
   const k = Math.max(least, Math.min(K_MAX, camera.k * factor));
   const f = k / camera.k;
   return { k, x: px - (px - camera.x) * f, y: py - (py - camera.y) * f };
 }
 
-/** Keep at least a part of the world in view. @param {Camera} camera @param {{w:number, h:number}} world @param {{w:number, h:number}} view */
+/** @param {Camera} camera @param {Size} world @param {Size} view */
 export function tether({ k, x, y }, world, view) {
   const keep = 120;
   return {
@@ -32,7 +25,7 @@ export function tether({ k, x, y }, world, view) {
   };
 }
 
-/** Show a part of the world, at most at scale `most`. @param {Rect} rect @param {{w:number, h:number}} view @param {number} most @param {number} [margin] */
+/** @param {Rect} rect @param {Size} view @param {number} most @param {number} [margin] */
 export function frame(rect, view, most, margin = 28) {
   const k = Math.min((view.w - 2 * margin) / rect.w, (view.h - 2 * margin) / rect.h, most);
   return { k, x: view.w / 2 - (rect.x + rect.w / 2) * k, y: view.h / 2 - (rect.y + rect.h / 2) * k };
@@ -42,7 +35,7 @@ export function frame(rect, view, most, margin = 28) {
  * Move as little as needed to show a part of the world; of one too large, the left top.
  * @param {Camera} camera
  * @param {Rect} rect
- * @param {{w:number, h:number}} view
+ * @param {Size} view
  * @param {number} [margin]
  */
 export function reveal(camera, rect, view, margin = 16) {

@@ -1,9 +1,8 @@
-/** Sharp canvases, and the shapes that many of them draw. */
+/** Sharp canvases and common shapes. */
 
-/** Device pixels a CSS pixel. */
 export const dpr = () => Math.min(2, window.devicePixelRatio || 1);
 
-/** A pen that draws in CSS pixels on a wiped canvas of this size. @param {HTMLCanvasElement} canvas @param {number} w @param {number} h */
+/** A wiped canvas in CSS pixels. @param {HTMLCanvasElement} canvas @param {number} w @param {number} h */
 export function penOf(canvas, w, h) {
   const ratio = dpr();
   canvas.width = Math.round(w * ratio);
@@ -22,7 +21,7 @@ export function diamond(pen, x, y, r) {
   pen.closePath();
 }
 
-/** One line from point to point. @param {Pen} pen @param {number[]} points x y x y … */
+/** @param {Pen} pen @param {number[]} points */
 export function along(pen, points) {
   pen.moveTo(points[0], points[1]);
   for (let i = 2; i < points.length; i += 2) pen.lineTo(points[i], points[i + 1]);

@@ -1,4 +1,4 @@
-/** The cards: real buttons for what is in view and large enough to read, touched only when what they say changes. */
+/** Real buttons for what is in view and can be read. */
 import { h } from "./dom.js";
 import { inView, strength } from "./edges.js";
 import { kindLabel } from "./kinds.js";
@@ -24,11 +24,11 @@ export class Cards {
     this.last = /** @type {Element|null} */ (null);
     /** @type {Map<string, Card>} */
     this.made = new Map();
-    /** The one card in the tab order; arrows move it. */
+    /** The card in the tab order. */
     this.stop = "r";
   }
 
-  /** Which boxes and chips become elements. @param {Scene} scene @returns {Set<string>} */
+  /** @param {Scene} scene @returns {Set<string>} */
   choose(scene) {
     const keys = new Set(["u", "r"]);
     const { layout, level } = scene;
@@ -129,12 +129,7 @@ export class Cards {
     });
   }
 
-  /**
-   * @param {string} key
-   * @param {string} sig what the card says: nothing is touched while it stays the same
-   * @param {string} label
-   * @param {(el:HTMLButtonElement)=>void} fill
-   */
+  /** @param {string} key @param {string} sig @param {string} label @param {(el:HTMLButtonElement)=>void} fill */
   put(key, sig, label, fill) {
     const { scene, selected } = this;
     const rect = key === "u" ? scene.hubs.user : key === "r" ? scene.hubs.router : /** @type {Rect} */ (scene.layout.byKey.get(key));
@@ -166,7 +161,7 @@ export class Cards {
     this.last = el;
   }
 
-  /** Make a card the tab stop; false while it does not exist. @param {string} key @param {boolean} focus */
+  /** @param {string} key @param {boolean} focus */
   goTo(key, focus) {
     this.stop = key;
     const card = this.made.get(key);
@@ -175,7 +170,7 @@ export class Cards {
   }
 }
 
-/** What a shortened name says in full. @param {string} short @param {string} name */
+/** @param {string} short @param {string} name */
 const inFull = (short, name) => (!short || short === name ? "" : `, in full ${name}`);
 const icon = (/** @type {string} */ name) => h("i", { class: `icon i-${name}` });
 const b = (/** @type {string} */ text) => h("b", { text });

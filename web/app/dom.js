@@ -1,13 +1,7 @@
-/** Builds elements and speaks through them; text is always set as text. */
+/** Elements and what they say; text is always set as text. */
 import { LOOKS } from "./states.js";
 
-/**
- * @template {keyof HTMLElementTagNameMap} T
- * @param {T} tag
- * @param {Record<string, any>} [props] `class`, `on…` listeners, `text`, attributes; null and false leave one out
- * @param {...(Node|string|null|undefined|false)} children
- * @returns {HTMLElementTagNameMap[T]}
- */
+/** @template {keyof HTMLElementTagNameMap} T @param {T} tag @param {Record<string, any>} [props] @param {...(Node|string|null|undefined|false)} children @returns {HTMLElementTagNameMap[T]} */
 export function h(tag, props = {}, ...children) {
   const el = document.createElement(tag);
   if (tag === "button") el.setAttribute("type", "button");
@@ -22,32 +16,32 @@ export function h(tag, props = {}, ...children) {
   return el;
 }
 
-/** @param {string} id @returns {any} the element of index.html with this id */
+/** @param {string} id @returns {any} the */
 export const $ = (id) => document.getElementById(id);
 
-/** Set a text if it differs, so that nothing is spoken or selected anew. @param {HTMLElement} el @param {string} text */
+/** So that nothing is spoken or selected anew. @param {HTMLElement} el @param {string} text */
 export const say = (el, text) => void (el.textContent !== text && (el.textContent = text));
 
-/** The key of the card that an event happened on. @param {Event} event */
+/** @param {Event} event */
 export const keyOf = ({ target }) => (target instanceof Element ? /** @type {HTMLElement|null} */ (target.closest("[data-key]"))?.dataset.key : undefined) ?? null;
 
-/** An icon of styles/icons.css. @param {string} name */
+/** @param {string} name */
 export const icon = (name) => h("i", { class: `icon i-${name}`, "aria-hidden": "true" });
 
-/** @param {string} iconName @param {string} label what it does, for those who don't see the icon @param {()=>void} press @param {Record<string, any>} [props] */
+/** @param {string} iconName @param {string} label @param {()=>void} press @param {Record<string, any>} [props] */
 export const iconButton = (iconName, label, press, props = {}) =>
   h("button", { class: "tool", "aria-label": label, title: label, onclick: press, ...props }, icon(iconName));
 
-/** The glyph of a look, for the eye. @param {Look} look */
+/** @param {Look} look */
 export const glyph = (look) => h("span", { class: "glyph", "aria-hidden": "true", text: LOOKS[look]?.glyph });
 
 /** @param {Look} look */
 export const badge = (look) => h("span", { class: "badge", "data-look": look }, glyph(look), look);
 
-/** Copy a text and say so on the button. The old way, since windows that are no browser close the new one. @param {string} text @param {HTMLElement} button */
+/** The old way: windows that are no browser close the new one. @param {string} text @param {HTMLElement} button */
 export function copy(text, button) {
   const area = h("textarea", { class: "offscreen", value: text });
-  document.body.append(area);
+  (button.closest("dialog") ?? document.body).append(area);
   area.select();
   document.execCommand("copy");
   area.remove();

@@ -1,11 +1,10 @@
-/** The lower canvas: lanes, edges, labels, and what is too small or too many for cards. */
+/** The lower canvas: lanes, edges, labels. */
 import { along, diamond } from "./canvas.js";
 import { branch, hubPath, points, trunk } from "./paths.js";
 import { LOOKS } from "./states.js";
 import { FONT, ms } from "./text.js";
 import { drawFar, drawTiles } from "./tiles.js";
 
-/** What is left of a node's colour when another is chosen. */
 export const DIM = 0.14;
 
 /** @param {Scene} scene @param {string} key */
@@ -45,18 +44,14 @@ function drawLane(pen, { palette, camera }, lane) {
   pen.stroke();
 }
 
-/** @param {Pen} pen @param {Path} path @param {boolean} [straight] leave the curve out */
+/** @param {Pen} pen @param {Path} path @param {boolean} [straight] */
 function trace(pen, { curve: c, line }, straight = false) {
   pen.moveTo(c[straight ? 6 : 0], c[straight ? 7 : 1]);
   if (!straight) pen.bezierCurveTo(c[2], c[3], c[4], c[5], c[6], c[7]);
   for (let i = 0; i < line.length; i += 2) pen.lineTo(line[i], line[i + 1]);
 }
 
-/**
- * One edge, dashed by look, with a wide faint stroke below when it glows.
- * @param {Pen} pen @param {Scene} scene @param {()=>void} shape
- * @param {{look:Look, alpha:number, width:number, glow:boolean}} style
- */
+/** @param {Pen} pen @param {Scene} scene @param {()=>void} shape @param {{look:Look, alpha:number, width:number, glow:boolean}} style */
 function stroke(pen, { palette, camera: { k } }, shape, { look, alpha, width, glow }) {
   const thin = Math.max(k, 0.55) / k;
   pen.strokeStyle = palette.looks[look];
@@ -119,7 +114,7 @@ function drawTrunks(pen, scene) {
   }
 }
 
-/** The quiet edges of a stacked row share one neutral line. @param {Pen} pen @param {Scene} scene @param {(box:Box)=>Path} path */
+/** @param {Pen} pen @param {Scene} scene @param {(box:Box)=>Path} path */
 function drawBuses(pen, scene, path) {
   const rows = new Map();
   for (const box of scene.layout.boxes) rows.set(box.rail, box);
@@ -135,7 +130,7 @@ function drawBuses(pen, scene, path) {
   pen.globalAlpha = 1;
 }
 
-/** The end of an edge: an arrow, a cross, a diamond, a ring or a bar. @param {Pen} pen @param {Scene} scene @param {Box} box @param {Look} look @param {number} alpha */
+/** @param {Pen} pen @param {Scene} scene @param {Box} box @param {Look} look @param {number} alpha */
 function drawEnd(pen, { palette, camera: { k } }, box, look, alpha) {
   const s = Math.max(1, 0.7 / k);
   const [x, y] = [box.x - 6.5 * s, box.y + box.h / 2];
@@ -183,7 +178,7 @@ function drawBranches(pen, scene, box) {
   }
 }
 
-/** The latency, or the cause why there is none. @param {Pen} pen @param {Scene} scene @param {Box} box */
+/** @param {Pen} pen @param {Scene} scene @param {Box} box */
 function drawLabel(pen, scene, box) {
   const { camera: { k, x, y }, palette } = scene;
   const shown = scene.shown.get(box.id);
@@ -208,7 +203,7 @@ function drawLabel(pen, scene, box) {
   pen.globalAlpha = 1;
 }
 
-/** Chevrons say where a busy edge flows, when nothing may move. @param {Pen} pen @param {Scene} scene @param {Path} path @param {Look} look */
+/** @param {Pen} pen @param {Scene} scene @param {Path} path @param {Look} look */
 function drawChevrons(pen, { palette, camera: { k } }, path, look) {
   const p = points(path, 12);
   const s = Math.max(1, 0.8 / k) * 4.5;

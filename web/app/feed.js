@@ -1,4 +1,4 @@
-/** The live line: notices gaps, silence and sleep, and mends itself. Clock and network come from outside, for the tests. */
+/** The live line mends itself; clock and network come from outside, for tests. */
 
 export const STALE_MS = 12_000;
 const QUIET_MS = 8_000;
@@ -32,7 +32,6 @@ export class Feed {
     this.watch();
   }
 
-  /** Stop everything: no stream, no timer. What was shown stays. */
   pause() {
     this.running = false;
     this.world.never(this.timer);
@@ -77,7 +76,6 @@ export class Feed {
     this.listener.event(name, data);
   }
 
-  /** Fetch a snapshot after a gap or in silence. */
   async ask() {
     if (this.asking) return;
     this.asking = true;
@@ -96,7 +94,7 @@ export class Feed {
     }
   }
 
-  /** The browser mends a plain break itself; a refusal (401, 5xx) is ours to look into. */
+  /** A plain break the browser mends itself. */
   failed() {
     if (this.source?.readyState !== 2) return;
     this.again();

@@ -1,13 +1,13 @@
-/** The filter menu: which rings, kinds and states are shown. */
+/** The filter menu. */
 import { $, h } from "./dom.js";
 import { kindLabel } from "./kinds.js";
 import { noFilters } from "./picture.js";
 import { LOOKS, LOOK_ORDER, RINGS, RING_ORDER, lookOf } from "./states.js";
 
-/** The filters that leave only the unhealthy. @returns {Filters} */
+/** @returns {Filters} */
 export const onlyUnhealthy = () => ({ rings: [], kinds: [], looks: LOOK_ORDER.filter((look) => look !== "unhealthy") });
 
-/** What is left out, as text for the address. @param {Filters} filters */
+/** @param {Filters} filters */
 export const pack = ({ rings, kinds, looks }) => (filtering({ rings, kinds, looks }) ? [rings, kinds, looks].map((l) => l.join(".")).join("~") : null);
 
 /** @param {string} [text] @returns {Filters} */

@@ -1,4 +1,4 @@
-/** A backend that went away stays as a ghost for a minute. */
+/** Who left stays a ghost for a minute. */
 
 export const GHOST_MS = 60_000;
 
@@ -8,7 +8,7 @@ export class Ghosts {
     this.gone = new Map();
   }
 
-  /** Remember who left; who came back is no ghost. @param {Map<string, BackendView>} before @param {Map<string, BackendView>} after @param {number} now milliseconds */
+  /** @param {Map<string, BackendView>} before @param {Map<string, BackendView>} after @param {number} now */
   compare(before, after, now) {
     let place = 0;
     for (const [id, backend] of before) {
@@ -18,14 +18,14 @@ export class Ghosts {
     for (const id of after.keys()) this.gone.delete(id);
   }
 
-  /** Drop ghosts whose minute is over; true if there was one. @param {number} now */
+  /** @param {number} now */
   fade(now) {
     const before = this.gone.size;
     for (const [id, ghost] of this.gone) if (ghost.until <= now) this.gone.delete(id);
     return this.gone.size < before;
   }
 
-  /** The living with the ghosts at their old places. @param {BackendView[]} living @returns {{backend:BackendView, gone:boolean}[]} */
+  /** At their old places. @param {BackendView[]} living @returns {{backend:BackendView, gone:boolean}[]} */
   among(living) {
     const all = living.map((backend) => ({ backend, gone: false }));
     for (const ghost of [...this.gone.values()].sort((a, b) => a.place - b.place)) {

@@ -1,15 +1,15 @@
-/** The header: the light, the counts, the search, and the buttons. */
+/** The header. */
 import { $, iconButton, say } from "./dom.js";
 import { addBackend } from "./dialog.js";
 import { drawFilters, filtering } from "./filters.js";
 import { count, many } from "./text.js";
 
 const THEMES = /** @type {const} */ (["system", "dark", "light", "contrast"]);
-/** What the light's colours mean. @type {Record<string, string>} */
+/** @type {Record<string, string>} */
 const WORDS = { green: "healthy", amber: "degraded", red: "down", grey: "waiting", unsure: "unsure" };
 let place = -1;
 
-/** Join the header's elements to what they do. @param {App} app */
+/** @param {App} app */
 export function joinHeader(app) {
   const find = $("find");
   find.value = app.query;

@@ -1,4 +1,4 @@
-/** The head lines of the lanes: “LAN peers · 4 · 31 models · 1 unhealthy”. */
+/** “LAN peers · 4 · 31 models · 1 unhealthy” */
 import { h } from "./dom.js";
 import { RINGS } from "./states.js";
 import { count, many } from "./text.js";
@@ -11,7 +11,7 @@ export class Heads {
     this.made = new Map();
   }
 
-  /** @param {Layout} layout @param {Camera} camera @param {Map<string, Shown>} shown @param {{w:number, h:number}} view */
+  /** @param {Layout} layout @param {Camera} camera @param {Map<string, Shown>} shown @param {Size} view */
   sync(layout, camera, shown, view) {
     for (const [ring, { el }] of this.made) if (!layout.lanes.some((l) => l.ring === ring)) el.remove(), this.made.delete(ring);
     for (const lane of layout.lanes) {

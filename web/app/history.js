@@ -1,28 +1,27 @@
-/** What was: look and latency of each backend every 5 s over the last hour, in rings, and its last changes of state. */
+/** The last hour: look and latency of each backend every 5 s, in rings. */
 import { LOOK_ORDER } from "./states.js";
 
 export const STEP_MS = 5000;
 export const STEPS = 720;
 const CHANGES = 20;
 
-/** Codes in a track: 0 = not there, else the place in LOOK_ORDER + 1. @type {(look:Look)=>number} */
+/** 0 = not there. @type {(look:Look)=>number} */
 const codeOf = (look) => LOOK_ORDER.indexOf(look) + 1;
 
 export class History {
-  /** @param {number} now milliseconds */
+  /** @param {number} now */
   constructor(now) {
     /** @type {Map<string, Track>} */
     this.tracks = new Map();
     /** @type {Map<string, Change[]>} */
     this.changes = new Map();
     this.step = Math.floor(now / STEP_MS);
-    /** The oldest step that was really seen. */
+    /** The oldest step seen. */
     this.first = this.step;
-    /** Whether the service told what was before this page opened. */
     this.seeded = false;
   }
 
-  /** Note the present; steps slept through stay empty. @param {Iterable<{id:string, look:Look, latency:number|null}>} present @param {number} now */
+  /** Steps slept through stay empty. @param {Iterable<{id:string, look:Look, latency:number|null}>} present @param {number} now */
   note(present, now) {
     const step = Math.floor(now / STEP_MS);
     for (let s = Math.max(this.step, step - STEPS) + 1; s <= step; s += 1) {
@@ -54,7 +53,7 @@ export class History {
     this.changes.set(incident.backend, list.slice(0, CHANGES));
   }
 
-  /** One backend at a step; null if unknown. @param {string} id @param {number} step */
+  /** @param {string} id @param {number} step */
   at(id, step) {
     const track = this.tracks.get(id);
     const code = track && step > this.step - STEPS && step <= this.step ? track.looks[step % STEPS] : 0;
@@ -63,7 +62,7 @@ export class History {
     return { look: LOOK_ORDER[code - 1], latency: Number.isNaN(latency) ? null : latency };
   }
 
-  /** How many were in each look at a step, by LOOK_ORDER. @param {number} step */
+  /** @param {number} step */
   census(step) {
     const counts = [0, 0, 0, 0, 0];
     if (step <= this.step - STEPS || step > this.step) return counts;
@@ -74,14 +73,14 @@ export class History {
     return counts;
   }
 
-  /** The last latencies, oldest first; NaN for unknown. @param {string} id @param {number} steps */
+  /** Oldest first; NaN for unknown. @param {string} id @param {number} steps */
   latencies(id, steps) {
     const out = [];
     for (let s = this.step - steps + 1; s <= this.step; s += 1) out.push(this.at(id, s)?.latency ?? NaN);
     return out;
   }
 
-  /** Fill what was not seen with what `/mesh/history` told. @param {any} told @param {number} now */
+  /** @param {any} told @param {number} now */
   seed(told, now) {
     for (const [id, { states, latency_ms }] of Object.entries(told.backends)) {
       const track = this.track(id);

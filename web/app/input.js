@@ -1,9 +1,5 @@
-/** Drag pans, wheel and pinch zoom at the pointer, a double click asks for a lane. */
+/** Drag pans, wheel and pinch zoom, a double click dives. */
 
-/**
- */
-
-/** How far a press may wander and still be a click. */
 const SLACK = 4;
 
 /** @param {HTMLElement} stage @param {Moves} moves */

@@ -1,4 +1,4 @@
-/** The keyboard: letters to act, arrows to walk, Esc to let go. */
+/** The keyboard. */
 import { $, keyOf } from "./dom.js";
 import { addBackend } from "./dialog.js";
 import { closeFilters } from "./header.js";

@@ -1,41 +1,37 @@
-/** The kinds of backend and the fields that the dialog asks for. A later kind is a line here and an icon in styles/icons.css. */
+/** The kinds of backend and what each asks for, as the service tells them; their icons are in styles/icons.css. */
+import { call } from "./api.js";
 
-/** @type {(placeholder:string)=>Field} */
-const address = (placeholder) => ({ name: "url", label: "Address", type: "url", required: true, placeholder });
-/** @type {Field} */
-const key = { name: "api_key", label: "API key", type: "password", hint: "Only if the server asks for one. Kept in the keyring, never shown again." };
+/** @type {Map<string, Kind>} */
+export const KINDS = new Map();
+
+/** Asked once: a service of another version comes with another page. */
+export async function learnKinds() {
+  if (KINDS.size) return;
+  for (const kind of (await call("GET", "/mesh/kinds")).kinds) KINDS.set(kind.kind, kind);
+}
+
+/** @param {string} kind */
+export const kindLabel = (kind) => KINDS.get(kind)?.label ?? kind;
+
+/** @type {[string, (kind:Kind)=>unknown][]} */
+const GROUPS = [
+  ["This machine", (k) => k.group === "engine" && k.port],
+  ["Router", (k) => k.group === "router"],
+  ["Cluster", (k) => k.group === "cluster"],
+  ["Cloud", (k) => k.group === "cloud"],
+  ["Other", (k) => k.group === "engine" && !k.port],
+];
+
+/** The kinds that the dialog offers; peers are paired instead. */
+export const grouped = () => GROUPS.map(([title, isIn]) => ({ title, kinds: [...KINDS.values()].filter(isIn) })).filter((g) => g.kinds.length);
+
+/** Whether a link can lead another Meshlight there. @param {string} [kind] */
+export const isShared = (kind = "") => (KINDS.get(kind)?.group ?? "peer") !== "peer";
 
 /** Fields that every kind has, below “More”. @type {Field[]} */
 export const COMMON = [
-  { name: "priority", label: "Priority", type: "number", hint: "Smaller is tried earlier under the “priority” policy.", more: true },
-  { name: "first_byte_s", label: "First byte within (s)", type: "number", hint: "A cold model load may take minutes.", more: true },
-  { name: "idle_s", label: "Stream may pause (s)", type: "number", more: true },
+  { name: "ca_file", label: "Certificate authority", placeholder: "/etc/ssl/our-ca.pem", hint: "PEM file on this machine, where https:// is signed by an authority of your own." },
+  { name: "priority", label: "Priority", number: true, hint: "Smaller is tried earlier under the “priority” policy." },
+  { name: "first_byte_s", label: "First byte within (s)", number: true, hint: "A cold model load may take minutes." },
+  { name: "idle_s", label: "Stream may pause (s)", number: true },
 ];
-
-/** @type {(label:string, about:string, port:number)=>Kind} */
-const engine = (label, about, port) =>
-  ({ label, about, ring: "machine", port, addable: true, fields: [address(`http://127.0.0.1:${port}`), key] });
-/** @type {(label:string, ring:Ring)=>Kind} */
-const later = (label, ring) => ({ label, about: "", ring, addable: false, fields: [] });
-
-/** @type {Record<string, Kind>} */
-export const KINDS = {
-  llamacpp: engine("llama.cpp", "llama-server", 8080),
-  ollama: engine("Ollama", "ollama serve", 11434),
-  vllm: engine("vLLM", "vllm serve", 8000),
-  mlx: engine("MLX", "mlx_lm.server", 8080),
-  lmstudio: engine("LM Studio", "its local server", 1234),
-  "openai-compatible": {
-    label: "OpenAI-compatible", about: "any server with /v1", ring: "lan", addable: true,
-    fields: [address("http://host:8000"), key],
-  },
-  peer: later("Meshlight peer", "lan"),
-  continuum: later("Continuum Router", "company"),
-  cluster: later("Cluster", "company"),
-  openai: later("OpenAI", "cloud"),
-  anthropic: later("Anthropic", "cloud"),
-  gemini: later("Gemini", "cloud"),
-};
-
-/** @param {string} kind */
-export const kindLabel = (kind) => KINDS[kind]?.label ?? kind;

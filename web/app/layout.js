@@ -9,25 +9,23 @@ import { RING_ORDER } from "./states.js";
 
 const UNIT_MIN = 112;
 const UNIT_MAX = 164;
-/** The widest model card where names follow each other: in full, or shortened. */
 const [FLOW_MAX, FLOW_MIN] = [280, 186];
-/** Below this scale lines give way to cells. */
 const WIDE_MIN = 0.8;
 
-/** @param {Placed[]} placed @param {{w:number, h:number}} view the free room on screen */
+/** @param {Placed[]} placed @param {Size} view the free room on screen */
 export function layOut(placed, view) {
   const groups = RING_ORDER.map((ring) => ({ ring, members: placed.filter((p) => p.ring === ring) }))
     .filter((group) => group.members.length);
   return wide(groups, view) ?? stacked(groups, view);
 }
 
-/** @param {Group[]} groups @param {{w:number, h:number}} view @returns {Layout|null} null when it would be too small to read */
+/** @param {Group[]} groups @param {Size} view @returns {Layout|null} null when it would be too small to read */
 function wide(groups, view) {
   const count = groups.reduce((n, g) => n + g.members.length, 0);
   if (count * 34 > view.h * 1.15) return null;
   /** @type {Plan|null} */
   let best = null;
-  /** The roomiest that fits with some names shortened. @type {Plan|null} */
+  /** With some names shortened. @type {Plan|null} */
   let cutting = null;
   for (const s of SIZES) {
     const left = EDGE + s.user.w + s.step + s.router.w + s.fan;
@@ -53,7 +51,7 @@ function wide(groups, view) {
   return best && view.h / best.h >= WIDE_MIN ? placeWide(groups, view, best) : null;
 }
 
-/** The card's width for the longest name. @param {Group[]} groups @param {Sizes} s */
+/** @param {Group[]} groups @param {Sizes} s */
 function widestName(groups, s) {
   const px = namePx(s.card.h);
   return Math.max(...groups.flatMap((g) => g.members.map((m) => (ems(m.name) + CARD_PAD_EMS) * px)));
@@ -70,7 +68,7 @@ function planOf(groups, s, cols, unit, left, card, most) {
   return { s, packs, unit, h, left, card, cut };
 }
 
-/** @param {Group[]} groups @param {{w:number, h:number}} view @param {Plan} plan */
+/** @param {Group[]} groups @param {Size} view @param {Plan} plan */
 function placeWide(groups, view, { s, packs, unit, h, left, card }) {
   const fit = Math.min(1, view.h / h);
   const w = view.w / fit;

@@ -1,4 +1,4 @@
-/** The legend, in the strokes of the map. */
+/** The legend, drawn as the map is. */
 import { along, diamond, penOf } from "./canvas.js";
 import { $, h, iconButton } from "./dom.js";
 import { PALETTES } from "./colours.js";

@@ -1,40 +1,51 @@
-/** The page's life: it wakes, holds the live line, and rests while nobody looks. */
+/** The page wakes, and rests while nobody looks. */
 import { call, onLocked } from "./api.js";
 import { App } from "./app.js";
 import { $ } from "./dom.js";
 import { Feed } from "./feed.js";
-import { WISHES, dress, readHash } from "./settings.js";
+import { addFromLink } from "./dialog.js";
+import { learnKinds } from "./kinds.js";
+import { WISHES, dress, readHash, takeLink } from "./settings.js";
 import { joinHeader } from "./header.js";
 import { joinKeys } from "./keys.js";
 import { askForKey } from "./session.js";
 import { backendOf } from "./picture.js";
 
+let link = takeLink();
 const app = new App();
 const feed = new Feed({
   snapshot: () => call("GET", "/mesh/snapshot"), open: () => new EventSource("/mesh/events"), now: () => Date.now(),
   later: (run, ms) => window.setTimeout(run, ms), never: (timer) => clearTimeout(timer), random: Math.random,
 }, { event: (name, data) => app.event(name, data), line: (line) => (app.lineIs(line), line === "live" && void remember()), locked: () => onLocked.locked() });
 
-/** Hidden: nothing runs. */
 const rest = () => (feed.pause(), app.rest());
 const wake = () => (feed.start(), void remember());
 
 async function begin() {
   try {
-    app.event("snapshot", await call("GET", "/mesh/snapshot"));
+    const [view] = await Promise.all([call("GET", "/mesh/snapshot"), learnKinds()]);
+    app.event("snapshot", view);
   } catch {
     // Locked: the form is there. Unreachable: the feed goes on trying.
   }
   const { sel } = readHash();
   if (sel && (sel.length === 1 || app.shown.has(backendOf(sel)))) app.select(sel, true);
   if (!$("session").hidden) return;
+  offer();
   if (!document.hidden) feed.start();
   await remember();
+}
+
+/** Open the dialog that a deep link asked for; only a person adds. */
+function offer() {
+  if (link) addFromLink(link);
+  link = null;
 }
 
 /** Fill what was not seen with what the service remembers. */
 async function remember() {
   const asked = Date.now();
+  void learnKinds().catch(() => {});
   const past = await call("GET", "/mesh/history").catch(() => null);
   if (!past) return;
   app.history.seed(past, asked);
@@ -54,5 +65,6 @@ document.addEventListener("visibilitychange", () => (document.hidden ? rest() : 
 // WebView2 can't tell when it is hidden: its window does.
 window.addEventListener("meshlight-rest", rest);
 window.addEventListener("meshlight-wake", wake);
+window.addEventListener("hashchange", () => ((link = takeLink()), offer()));
 window.addEventListener("online", () => feed.connect());
 void begin();

@@ -1,4 +1,4 @@
-/** The small map in the corner, when not everything is in view. */
+/** The small map in the corner. */
 import { $ } from "./dom.js";
 import { penOf } from "./canvas.js";
 

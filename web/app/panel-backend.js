@@ -1,12 +1,12 @@
-/** The panel of a backend: health with reason and fix, numbers, the last minutes and changes, switches. */
+/** The panel of a backend. */
 import { backendPath, call } from "./api.js";
 import { badge, copy, glyph, h } from "./dom.js";
-import { editBackend, removeBackend } from "./dialog.js";
-import { kindLabel } from "./kinds.js";
+import { editBackend, removeBackend, shareBackend } from "./dialog.js";
+import { isShared, kindLabel } from "./kinds.js";
 import { busy, facts } from "./panel.js";
 import { plot } from "./plot.js";
 import { RINGS } from "./states.js";
-import { ago, clean, count, many, ms, tally } from "./text.js";
+import { ago, clean, count, detail, many, ms, tally } from "./text.js";
 
 const PLOT_STEPS = 120;
 
@@ -23,6 +23,8 @@ export function backendSheet(app, id) {
   let stateSig = "";
   let modelSig = "";
   let changeSig = "";
+  /** @type {string[]} */
+  let told = [];
 
   const check = h("button", { class: "primary", onclick: () => busy(check, says, async () => {
     const r = await call("POST", backendPath(id, "check"));
@@ -34,16 +36,17 @@ export function backendSheet(app, id) {
     return on ? "Disabled: no request goes there." : "Enabled.";
   }) }, "Disable");
   const link = h("button", { onclick: () => copy(backend()?.url ?? "", link) }, "Copy URL");
+  const share = h("button", { onclick: () => { const b = backend(); if (b) shareBackend(b); } }, "Share …");
   const edit = h("button", { onclick: () => { const b = backend(); if (b) editBackend(b); } }, "Edit …");
   const remove = h("button", { class: "danger", onclick: () => { const b = backend(); if (b) removeBackend(b, () => app.select(null)); } }, "Remove …");
 
   /** @param {BackendView} b */
   const tellModels = (b) => {
-    const sig = b.models.join("\n");
+    const sig = JSON.stringify([b.models, b.details]);
     if (sig === modelSig) return;
     modelSig = sig;
     models.replaceChildren(...b.models.slice(0, 80).map((model) =>
-      h("button", { class: "link", onclick: () => app.select(`m:${id}\n${model}`, true) }, h("span", { class: "what", text: clean(model) }))),
+      h("button", { class: "link", onclick: () => app.select(`m:${id}\n${model}`, true) }, h("span", { class: "what", text: clean(model) }), detail(b.details?.[model]) && h("small", { class: "quiet", text: detail(b.details[model]) }))),
     ...(b.models.length > 80 ? [h("p", { class: "quiet", text: `and ${count(b.models.length - 80)} more` })] : []));
   };
   const tellChanges = () => {
@@ -59,12 +62,13 @@ export function backendSheet(app, id) {
 
   return {
     title: () => app.shown.get(id)?.name ?? id, kind: "Backend",
-    body: [state, why, h("div", { class: "row" }, check, power, link, edit, remove), says, list.el,
+    body: [state, why, h("div", { class: "row" }, check, power, link, share, edit, remove), says, list.el,
       h("h3", { text: "Latency, last 10 minutes" }), canvas, h("h3", { text: "Models" }), models, h("h3", { text: "Last state changes" }), changes],
     update() {
       const b = backend();
       const s = app.shown.get(id);
-      for (const button of [check, power, link, edit, remove]) button.hidden = !b;
+      for (const button of [check, power, link, share, edit, remove]) button.hidden = !b;
+      share.hidden ||= !isShared(b?.kind);
       if (!b || !s) {
         state.replaceChildren(h("p", { class: "quiet", text: b ? "Filtered out, or not there at that moment." : "This backend is gone from the mesh." }));
         stateSig = "";
@@ -97,6 +101,11 @@ export function backendSheet(app, id) {
       list.set("First byte", r.first_byte_ms === null ? "" : ms(r.first_byte_ms));
       list.set("Tokens", r.tokens_in + r.tokens_out ? `${count(r.tokens_in)} in · ${count(r.tokens_out)} out` : "");
       list.set("Last error", b.health.state === "unhealthy" ? b.health.text : last ? `${last.text} (${ago((Date.now() - last.at) / 1000)} ago)` : "none seen");
+      const about = b.about ?? {};
+      for (const label of told) if (!(label in about)) list.set(label, "");
+      told = Object.keys(about);
+      for (const label of told) list.set(label, about[label]);
+      list.set("Warning", b.warnings?.join(" ") ?? "");
       list.set("Found", b.source === "found" ? "by itself, on this machine" : "added by you");
       plot(canvas, app.history.latencies(id, PLOT_STEPS), app.theme);
       tellModels(b);

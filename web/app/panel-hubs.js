@@ -34,7 +34,7 @@ export function userSheet(app) {
   };
 }
 
-/** A line that leads to a backend's panel. @param {App} app @param {Shown} b @param {string} [more] */
+/** @param {App} app @param {Shown} b @param {string} [more] */
 export function linkTo(app, b, more = "") {
   return h("button", { class: "link", "data-look": b.look, onclick: () => app.select(`b:${b.id}`, true) },
     glyph(b.look),

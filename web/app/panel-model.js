@@ -1,10 +1,10 @@
-/** The panel of a model: where it lives, who answers and why, a request to copy. */
-import { call } from "./api.js";
+/** The panel of a model. */
+import { call, said } from "./api.js";
 import { badge, copy, h } from "./dom.js";
 import { linkTo } from "./panel-hubs.js";
 import { busy, facts } from "./panel.js";
 import { backendOf, modelOf } from "./picture.js";
-import { clean, count, ms, tally } from "./text.js";
+import { clean, count, detail, ms, tally } from "./text.js";
 
 /** @param {App} app @param {string} key @returns {Sheet} */
 export function modelSheet(app, key) {
@@ -34,7 +34,7 @@ export function modelSheet(app, key) {
           h("b", { text: clean(r.name) }), r.backend === told.answers ? h("span", { class: "pick", text: "answers" }) : null, h("small", { text: r.why }))));
       policy.textContent = `Policy: ${told.policy}`;
     } catch (error) {
-      route.replaceChildren(h("li", { class: "quiet", text: error instanceof Error ? error.message : "The route is not known." }));
+      route.replaceChildren(h("li", { class: "quiet", text: said(error) }));
     }
   };
   const policy = h("p", { class: "quiet" });
@@ -50,6 +50,7 @@ export function modelSheet(app, key) {
       const here = app.shown.get(id);
       const work = view?.requests;
       list.set("Model id", model);
+      list.set("Details", detail(app.mesh?.backends.get(id)?.details?.[model]));
       list.set("Belongs to", here?.name ?? id);
       list.set("Requests", work ? tally(work) : "none yet");
       list.set("First byte", work?.first_byte_ms ? ms(work.first_byte_ms) : "");
@@ -69,7 +70,7 @@ export function modelSheet(app, key) {
   };
 }
 
-/** Works as it is, in a terminal of this machine. @param {string} model */
+/** @param {string} model */
 const request = (model) => `curl ${location.origin}/v1/chat/completions \\
   -H "Authorization: Bearer $(meshlight key)" \\
   -H "Content-Type: application/json" \\

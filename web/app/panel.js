@@ -1,4 +1,5 @@
-/** The details panel. A builder makes its elements once; its `update` never takes away focus, scroll or selection. */
+/** The details. A builder makes elements once; `update` takes away no focus, scroll or selection. */
+import { said } from "./api.js";
 import { $, h, iconButton, say } from "./dom.js";
 import { backendSheet } from "./panel-backend.js";
 import { modelSheet } from "./panel-model.js";
@@ -62,7 +63,7 @@ export class Panel {
   }
 }
 
-/** A list of facts, in the order in which they are first told; an empty value hides its line. */
+/** An empty value hides its line. */
 export function facts() {
   const el = h("dl", { class: "facts" });
   /** @type {Map<string, HTMLElement>} */
@@ -80,7 +81,7 @@ export function facts() {
   return { el, set };
 }
 
-/** The button waits while the service works; `says` tells how it went. @param {HTMLButtonElement} button @param {HTMLElement} says @param {()=>Promise<string>} work */
+/** @param {HTMLButtonElement} button @param {HTMLElement} says @param {()=>Promise<string>} work */
 export async function busy(button, says, work) {
   button.disabled = true;
   says.className = "says";
@@ -89,7 +90,7 @@ export async function busy(button, says, work) {
     says.textContent = await work();
   } catch (error) {
     says.className = "says error";
-    says.textContent = error instanceof Error ? `${error.message} ${"hint" in error ? error.hint : ""}`.trim() : String(error);
+    says.textContent = said(error);
   } finally {
     button.disabled = false;
   }

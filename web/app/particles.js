@@ -18,7 +18,7 @@ export class Particles {
     this.flying = [];
     this.frame = 0;
     this.drawn = 0;
-    /** Milliseconds between frames; the governor lengthens it. */
+    /** The governor lengthens it. */
     this.pace = FRAME_MS;
     this.cost = 0;
     /** @type {Record<string, HTMLCanvasElement>} */
@@ -40,7 +40,6 @@ export class Particles {
     if (!this.frame) this.frame = requestAnimationFrame((t) => this.tick(t));
   }
 
-  /** Land everything at once. */
   clear() {
     this.flying = [];
     cancelAnimationFrame(this.frame);
@@ -104,7 +103,7 @@ export function way(points) {
   return out;
 }
 
-/** Where it is after a part (0…1) of its way. @param {Float32Array} way_ @param {number} part @returns {[number, number]} */
+/** @param {Float32Array} way_ @param {number} part @returns {[number, number]} */
 export function spot(way_, part) {
   const last = way_.length - 3;
   const want = way_[last + 2] * part;
@@ -121,10 +120,10 @@ export function spot(way_, part) {
   return [way_[a] + (way_[b] - way_[a]) * f, way_[a + 1] + (way_[b + 1] - way_[a + 1]) * f];
 }
 
-/** How long a particle flies: slower for slower backends. @param {number|null} latency milliseconds */
+/** @param {number|null} latency */
 export const lifeOf = (latency) => 650 + Math.min(1900, 34 * Math.sqrt(Math.max(0, latency ?? 50)));
 
-/** A dot or diamond with a soft halo, drawn once. @param {string} colour @param {string} core @param {number} r @param {boolean} [failed] */
+/** @param {string} colour @param {string} core @param {number} r @param {boolean} [failed] */
 function stamp(colour, core, r, failed) {
   const canvas = document.createElement("canvas");
   const pen = penOf(canvas, 2 * REACH, 2 * REACH);

@@ -1,4 +1,4 @@
-/** The way of each edge: a cubic curve, then straight pieces in the gutters. */
+/** Each edge: a cubic curve, then straight pieces in the gutters. */
 
 import { CHIP_GAP } from "./sizes.js";
 
@@ -12,7 +12,7 @@ function curve(x0, y0, x1, y1, bend = 0.5) {
 export const hubPath = (user, router) =>
   ({ curve: curve(user.x + user.w, user.y + user.h / 2, router.x, router.y + router.h / 2), line: [] });
 
-/** From the router to a backend's card. @param {Rect} router @param {Box} box @param {number} laneX where the lane begins */
+/** @param {Rect} router @param {Box} box @param {number} laneX */
 export function trunk(router, box, laneX) {
   const x0 = router.x + router.w;
   const y0 = router.y + router.h / 2;
@@ -25,7 +25,7 @@ export function trunk(router, box, laneX) {
   return { curve: curve(x0, y0, laneX, box.rail, 0.55), line: [drop, box.rail, drop, box.y] };
 }
 
-/** From a backend to a model: straight to the first of a row, along the rail and up to the others. @param {Box} box @param {Chip} chip */
+/** @param {Box} box @param {Chip} chip */
 export function branch(box, chip) {
   const isFirst = chip.x === box.chips[0].x;
   const middle = chip.y + chip.h / 2;
@@ -37,7 +37,7 @@ export function branch(box, chip) {
   return { curve: [x, y, x, y, x, to, x, to], line };
 }
 
-/** A path as points to walk along. @param {Path} path @param {number} [steps] points on the curve @returns {number[]} */
+/** @param {Path} path @param {number} [steps] @returns {number[]} */
 export function points({ curve: c, line }, steps = 20) {
   const out = [];
   for (let i = 0; i <= steps; i += 1) {

@@ -1,4 +1,4 @@
-/** What is to be seen of live state, ghosts, past and filters, and what a choice or search lights up in it. Pure. */
+/** What is shown and lit. Pure. */
 import { kindLabel } from "./kinds.js";
 import { lookOf, RINGS } from "./states.js";
 import { routeKey } from "./store.js";
@@ -7,12 +7,7 @@ import { clean, host } from "./text.js";
 /** @returns {Filters} */
 export const noFilters = () => ({ rings: [], kinds: [], looks: [] });
 
-/**
- * The backends of the picture, in order.
- * @param {{backend:BackendView, gone:boolean}[]} all
- * @param {Filters} filters
- * @param {((id:string)=>{look:Look, latency:number|null}|null)|null} past a past moment, or null for now
- */
+/** @param {{backend:BackendView, gone:boolean}[]} all @param {Filters} filters @param {((id:string)=>{look:Look, latency:number|null}|null)|null} past */
 export function shown(all, filters, past) {
   const out = [];
   for (const { backend, gone } of all) {
@@ -30,12 +25,7 @@ export function shown(all, filters, past) {
   return out;
 }
 
-/**
- * The keys that a choice lights up; null means all.
- * @param {string|null} key
- * @param {Map<string, Shown>} backends
- * @param {Map<string, string[]>} servers model id → backends of the picture
- */
+/** @param {string|null} key @param {Map<string, Shown>} backends @param {Map<string, string[]>} servers */
 export function lit(key, backends, servers) {
   if (!key || key === "u" || key === "r") return null;
   const keys = new Set([key, "u", "r"]);
@@ -54,7 +44,7 @@ export const modelOf = (key) => key.slice(key.indexOf("\n") + 1);
 /** @param {string} key */
 export const backendOf = (key) => (key.startsWith("m:") ? key.slice(2, key.indexOf("\n")) : key.slice(2));
 
-/** How many ways lead through a node. @param {string} key @param {Map<string, Shown>} backends @param {Map<string, string[]>} servers */
+/** @param {string} key @param {Map<string, Shown>} backends @param {Map<string, string[]>} servers */
 export function paths(key, backends, servers) {
   if (key.startsWith("b:")) return backends.get(key.slice(2))?.models.length ?? 0;
   if (key.startsWith("m:")) return servers.get(modelOf(key))?.length ?? 0;

@@ -1,4 +1,4 @@
-/** The latency plot, with gaps where nothing was known. */
+/** The latency plot, with gaps where nothing is known. */
 import { PALETTES } from "./colours.js";
 import { along, penOf } from "./canvas.js";
 import { FONT, ms } from "./text.js";

@@ -1,4 +1,4 @@
-/** Requests a second on each route, and which edges glow. */
+/** Requests a second, and which edges glow. */
 
 const WINDOW_MS = 5000;
 const GLOW_MS = 1400;
@@ -11,7 +11,7 @@ export class Rates {
     this.last = new Map();
   }
 
-  /** @param {string} key @param {number} started @param {number} now milliseconds */
+  /** @param {string} key @param {number} started @param {number} now */
   note(key, started, now) {
     this.last.set(key, now);
     if (!started) return;
@@ -28,14 +28,14 @@ export class Rates {
     return sum / (WINDOW_MS / 1000);
   }
 
-  /** All routes whose keys begin so. @param {string} prefix @param {number} now */
+  /** @param {string} prefix @param {number} now */
   under(prefix, now) {
     let sum = 0;
     for (const key of this.seen.keys()) if (key.startsWith(prefix)) sum += this.rate(key, now);
     return sum;
   }
 
-  /** Where something is in flight, or just was. Forgets what is over. @param {Map<string, number>} busy @param {number} now */
+  /** Forgets what is over. @param {Map<string, number>} busy @param {number} now */
   glowing(busy, now) {
     const keys = new Set([...busy].flatMap(([key, n]) => (n > 0 ? key : [])));
     for (const [key, at] of this.last) {
@@ -48,7 +48,7 @@ export class Rates {
     return keys;
   }
 
-  /** When the next glow ends, or null. @param {number} now */
+  /** @param {number} now */
   nextEnd(now) {
     let end = Infinity;
     for (const at of this.last.values()) if (at + GLOW_MS > now) end = Math.min(end, at + GLOW_MS);

@@ -1,4 +1,4 @@
-/** What is remembered between visits and in the address, and putting it on the page. */
+/** What is remembered, and putting it on the page. */
 import { $ } from "./dom.js";
 import { drawLegend } from "./legend.js";
 
@@ -48,7 +48,15 @@ export function readHash() {
   }
 }
 
-/** Change some of it; null takes a name out. @param {Record<string, string|null>} changes */
+/** What a deep link left in the address, taken out of it. @returns {Link|null} */
+export function takeLink() {
+  if (!location.hash.startsWith("#add?")) return null;
+  const { kind, url, name, access_key } = Object.fromEntries(new URLSearchParams(location.hash.slice(5)));
+  history.replaceState(null, "", location.pathname + location.search);
+  return { kind, url, name, access_key };
+}
+
+/** Null takes a name out. @param {Record<string, string|null>} changes */
 export function writeHash(changes) {
   const params = new URLSearchParams(location.hash.slice(1));
   for (const [name, value] of Object.entries(changes)) {
@@ -60,7 +68,6 @@ export function writeHash(changes) {
   history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
 }
 
-/** What the system may wish anew. */
 export const WISHES = ["(prefers-color-scheme: light)", "(prefers-contrast: more)", "(forced-colors: active)", "(prefers-reduced-motion: reduce)"];
 
 /** @param {App} app */

@@ -1,4 +1,4 @@
-/** The sizes of layouts in world pixels, roomy to tight; widths of names by letters, the same in every browser. */
+/** Sizes in world pixels, roomy to tight; widths by letters, the same in every browser. */
 import { routeKey } from "./store.js";
 
 /** @type {Sizes[]} */
@@ -23,11 +23,10 @@ export const SIZES = [
 
 export const EDGE = 14;
 
-/** Room between two model cards, and beside a card's text. */
 export const CHIP_GAP = 8;
 export const CHIP_PAD = 24;
 
-/** The size of a name on a card of this height, and the room beside it. @param {number} h */
+/** @param {number} h */
 export const namePx = (h) => (h > 56 ? 21 : h >= 40 ? 13 : h >= 34 ? 12 : 11);
 export const CARD_PAD_EMS = 5.4;
 
@@ -37,7 +36,7 @@ const measured = new Map();
 /** Widths of letters, on the safe side. @type {[RegExp, number][]} */
 const CLASSES = [[/[ijl.,:;'|!]/, 0.29], [/[frt()[\]\-/ ]/, 0.43], [/[mw]/, 0.87], [/[MW@%]/, 0.95], [/[A-Z_]/, 0.7], [/[0-9]/, 0.64]];
 
-/** About how wide a text is, in font sizes. @param {string} text */
+/** In font sizes. @param {string} text */
 export function ems(text) {
   let sum = measured.get(text);
   if (sum !== undefined) return sum;
@@ -51,7 +50,7 @@ export function ems(text) {
   return sum;
 }
 
-/** How many columns a name takes. @param {string} model @param {number} unit the width of one column @param {number} font */
+/** @param {string} model @param {number} unit @param {number} font */
 export const spanOf = (model, unit, font) =>
   Math.min(3, Math.max(1, Math.ceil((ems(model) * font + CHIP_PAD + CHIP_GAP) / (unit + CHIP_GAP))));
 
@@ -83,17 +82,7 @@ export function chips(id, p, unit, s, x, y) {
   });
 }
 
-/**
- * Add the two hubs and the index.
- * @param {"wide"|"stacked"} style
- * @param {Sizes} s
- * @param {{w:number, h:number, fit:number}} world
- * @param {Layout["lanes"]} lanes
- * @param {Layout["boxes"]} boxes
- * @param {number} x
- * @param {number} hub how many times larger than life the hubs are drawn in the world
- * @param {number} more extra room between user and router
- */
+/** @param {"wide"|"stacked"} style @param {Sizes} s @param {{w:number, h:number, fit:number}} world @param {Layout["lanes"]} lanes @param {Layout["boxes"]} boxes @param {number} x @param {number} hub @param {number} more */
 export function finish(style, s, world, lanes, boxes, x, hub, more) {
   const middle = lanes.length ? (lanes[0].y + lanes[lanes.length - 1].y + lanes[lanes.length - 1].h) / 2 : world.h / 2;
   const userW = s.user.w * hub;

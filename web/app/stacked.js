@@ -1,15 +1,15 @@
-/** Many backends: cells of one height, each as wide as its models need; the height that makes the picture largest. */
+/** Many backends: cells of one height; the height that makes the picture largest. */
 import { CHIP_GAP, EDGE, SIZES, chips, finish, pack, spanOf } from "./sizes.js";
 
 const S = SIZES[2];
 const UNIT = 118;
 const INDENT = 12;
 const ROWS = [2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 18, 22, 28, 36];
-/** On screen: a card that holds a name. */
+/** On screen. */
 const NAME_H = 12.5;
 const NAME_W = 84;
 
-/** @param {Group[]} groups @param {{w:number, h:number}} view */
+/** @param {Group[]} groups @param {Size} view */
 export function stacked(groups, view) {
   /** @type {Map<string, number>} */
   const spans = new Map();
@@ -42,7 +42,7 @@ function cellOf(member, rows, span) {
   return { member, pack: packed, w: INDENT + Math.max(1, packed.cols) * (UNIT + CHIP_GAP) - CHIP_GAP };
 }
 
-/** In world pixels, what has one size on screen. @param {number} fit @param {boolean} named @param {{w:number, h:number}} view @returns {Scale} */
+/** @param {number} fit @param {boolean} named @param {Size} view @returns {Scale} */
 function scaleAt(fit, named, view) {
   const hub = 1 / Math.min(1, fit);
   const left = (EDGE + S.user.w + 18 + S.router.w + 50) * hub;
@@ -52,7 +52,7 @@ function scaleAt(fit, named, view) {
   };
 }
 
-/** @param {Cell[][]} lanes @param {number} rows @param {boolean} named @param {{w:number, h:number}} view */
+/** @param {Cell[][]} lanes @param {number} rows @param {boolean} named @param {Size} view */
 function largest(lanes, rows, named, view) {
   let [low, high] = [0.01, 1];
   let lines = /** @type {Cell[][][]} */ ([]);
@@ -70,7 +70,7 @@ function largest(lanes, rows, named, view) {
   return { fit: low, lines: lines.length ? lines : lanes.map((lane) => wrap(lane, scaleAt(low, named, view))) };
 }
 
-/** Break a lane into rows. @param {Cell[]} lane @param {Scale} scale */
+/** @param {Cell[]} lane @param {Scale} scale */
 function wrap(lane, { laneW, gapX }) {
   /** @type {Cell[][]} */
   const rows = [];
@@ -102,7 +102,7 @@ function height(lines, rows, scale) {
   return h;
 }
 
-/** @param {Group[]} groups @param {{w:number, h:number}} view @param {StackPlan} plan */
+/** @param {Group[]} groups @param {Size} view @param {StackPlan} plan */
 function place(groups, view, { fit, lines, rows, named }) {
   const scale = scaleAt(fit, named, view);
   const { hub, left, gutter, gapX } = scale;

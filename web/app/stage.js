@@ -1,4 +1,4 @@
-/** The map: layout and camera; brings canvases and cards up to date at most once a frame, when something changed. */
+/** The map, brought up to date at most once a frame. */
 import { Cards, levelOf } from "./cards.js";
 import { dpr, penOf } from "./canvas.js";
 import { fit, frame, hubsAt, reveal, same, tether, zoom } from "./camera.js";
@@ -23,7 +23,7 @@ export class Stage {
     this.hooks = hooks;
     this.view = { w: 0, h: 0 };
     this.camera = { x: 0, y: 0, k: 1 };
-    /** Whether the camera shows all by itself; a pan or zoom ends that. */
+    /** A pan or zoom ends it. */
     this.auto = true;
     this.still = false;
     this.palette = PALETTES.dark;
@@ -59,7 +59,7 @@ export class Stage {
     this.draw();
   }
 
-  /** Take a new size; `again` lays the picture out for it. @param {number} w @param {number} h @param {boolean} again */
+  /** @param {number} w @param {number} h @param {boolean} again */
   resize(w, h, again) {
     if (w === this.view.w && h === this.view.h) return;
     this.view = { w, h };
@@ -70,7 +70,7 @@ export class Stage {
     this.draw();
   }
 
-  /** Whether a stage of this size keeps every name readable. @param {number} w @param {number} h */
+  /** Every name readable? @param {number} w @param {number} h */
   suits(w, h) {
     return this.layout.style === "wide" && layOut([...(this.picture?.backends.values() ?? [])], { w, h }).style === "wide";
   }
@@ -148,12 +148,12 @@ export class Stage {
     this.glideTo(fit(this.layout, this.view), true);
   }
 
-  /** Zoom about the middle. @param {number} factor */
+  /** @param {number} factor */
   zoom(factor) {
     this.glideTo(zoom(this.camera, factor, this.view.w / 2, this.view.h / 2, this.least()));
   }
 
-  /** Zoom to the lane at a screen point, or back out. @param {number} x @param {number} y */
+  /** @param {number} x @param {number} y */
   dive(x, y) {
     const wx = (x - this.camera.x) / this.camera.k;
     const wy = (y - this.camera.y) / this.camera.k;
@@ -163,13 +163,13 @@ export class Stage {
     else this.fit();
   }
 
-  /** Where a node is in the world. @param {string} key */
+  /** @param {string} key */
   rectOf(key) {
     const hubs = hubsAt(this.layout, this.camera.k);
     return key === "u" ? hubs.user : key === "r" ? hubs.router : this.layout.byKey.get(key) ?? null;
   }
 
-  /** Bring a node into view, or near enough to read. @param {string} key @param {boolean} [close] */
+  /** @param {string} key @param {boolean} [close] */
   reveal(key, close = false) {
     const rect = this.rectOf(key);
     if (!rect) return;
@@ -184,7 +184,7 @@ export class Stage {
     if (!same(to, this.camera)) this.glideTo(to, false);
   }
 
-  /** Where beside a node a sheet of this size hides least, above all of the node's way and the chosen one. @param {string} key @param {number} w @param {number} h */
+  /** Where a sheet hides least. @param {string} key @param {number} w @param {number} h */
   freeSpot(key, w, h) {
     const { layout, camera: { k, x, y }, picture, view } = this;
     const onScreen = (/** @type {Rect} */ r) => ({ x: r.x * k + x, y: r.y * k + y, w: r.w * k, h: r.h * k });
@@ -208,7 +208,7 @@ export class Stage {
     return costs.reduce((best, spot) => (spot.cost < best.cost ? spot : best));
   }
 
-  /** Let the particles of one route fly. @param {RouteTraffic} route @param {number} windowMs over which they are spread */
+  /** @param {RouteTraffic} route @param {number} windowMs over which they are spread */
   fly(route, windowMs) {
     if (this.still || !this.view.w) return;
     const way_ = this.wayOf(route.backend, route.model);

@@ -1,4 +1,4 @@
-/** How each look is told apart without colour; its name is its word. */
+/** Looks apart from colour. */
 
 /** @type {Record<Look, {glyph:string, dash:number[]}>} */
 export const LOOKS = {
@@ -12,7 +12,6 @@ export const LOOKS = {
 /** @type {Look[]} */
 export const LOOK_ORDER = ["unhealthy", "warming", "unknown", "healthy", "disabled"];
 
-/** The rings, from near to far. */
 export const RINGS = /** @type {const} */ ({
   machine: "This machine",
   lan: "LAN peers",
@@ -23,5 +22,5 @@ export const RINGS = /** @type {const} */ ({
 /** @type {Ring[]} */
 export const RING_ORDER = ["machine", "lan", "company", "cloud"];
 
-/** The look of a backend. @param {{enabled:boolean, health:{state:State}}} backend @returns {Look} */
+/** @param {{enabled:boolean, health:{state:State}}} backend @returns {Look} */
 export const lookOf = (backend) => (backend.enabled ? backend.health.state : "disabled");

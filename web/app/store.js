@@ -1,9 +1,9 @@
-/** The live state, as pure functions: a snapshot and each event give the next one; nothing is changed in place. */
+/** A snapshot and each event give the next state; nothing is changed in place. */
 
-/** The key of a route in `busy` and of a model's card under one backend. @param {string} backend @param {string} model */
+/** @param {string} backend @param {string} model */
 export const routeKey = (backend, model) => `m:${backend}\n${model}`;
 
-/** Begin anew from a whole snapshot. @param {Snapshot} view @param {Mesh|null} [before] what was shown until now; keeps the refresh progress @returns {Mesh} */
+/** @param {Snapshot} view @param {Mesh|null} [before] what was shown until now; keeps the refresh progress @returns {Mesh} */
 export function fromSnapshot(view, before = null) {
   return {
     seq: view.seq,
@@ -19,7 +19,7 @@ export function fromSnapshot(view, before = null) {
   };
 }
 
-/** Apply one event; one that is not newer changes nothing. @param {Mesh} mesh @param {string} name @param {any} event @returns {Mesh} */
+/** An event that is not newer changes nothing. @param {Mesh} mesh @param {string} name @param {any} event @returns {Mesh} */
 export function apply(mesh, name, event) {
   if (name === "snapshot") return fromSnapshot(event, mesh);
   if (event.seq <= mesh.seq) return mesh;
@@ -39,7 +39,7 @@ function withHealth(mesh, changes) {
     const old = backends.get(change.id);
     if (!old) continue;
     switched ||= old.enabled !== change.enabled;
-    backends.set(change.id, { ...old, enabled: change.enabled, health: change.health, latency_ms: change.latency_ms });
+    backends.set(change.id, { ...old, ...change });
   }
   return lit({ ...mesh, backends, models: switched ? indexModels(backends, mesh.models) : mesh.models });
 }
@@ -85,7 +85,7 @@ function counted(work, route, more) {
   };
 }
 
-/** The models of the enabled backends, by the service's rule. @param {Map<string, BackendView>} backends @param {Map<string, ModelView>} before */
+/** By the service's rule. @param {Map<string, BackendView>} backends @param {Map<string, ModelView>} before */
 function indexModels(backends, before) {
   /** @type {Map<string, ModelView>} */
   const models = new Map();
@@ -100,7 +100,7 @@ function indexModels(backends, before) {
   return models;
 }
 
-/** The mesh's light and its reason, by the service's rule. @param {Mesh} mesh @returns {Mesh} */
+/** By the service's rule. @param {Mesh} mesh @returns {Mesh} */
 function lit(mesh) {
   const all = [...mesh.backends.values()];
   const enabled = all.filter((b) => b.enabled);

@@ -1,4 +1,4 @@
-/** The same data as a real sortable table. Only the rows in view exist as elements. */
+/** A sortable table; only the rows in view are elements. */
 import { $, h } from "./dom.js";
 import { kindLabel } from "./kinds.js";
 import { LOOKS, LOOK_ORDER, RINGS, RING_ORDER } from "./states.js";

@@ -1,19 +1,14 @@
-/** Words and numbers for people, and how wide they are. */
+/** Words and numbers for people. */
 
 /** Marks that hide or turn the reading direction: no name may rewrite its neighbours. */
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
 
-/** A stranger's name made safe for a line of ours. @param {string} name */
+/** @param {string} name */
 export const clean = (name) => name.replace(HIDDEN, "").trim() || "(no name)";
 
 const pieces = new Intl.Segmenter(undefined, { granularity: "grapheme" });
 
-/**
- * Shorten a name in its middle: family in front and size at the end stay.
- * @param {string} name
- * @param {number} room in the unit of `measure`
- * @param {(text:string)=>number} measure
- */
+/** @param {string} name @param {number} room @param {(text:string)=>number} measure */
 export function middle(name, room, measure) {
   if (name.length < 200 && measure(name) <= room) return name;
   const parts = [...pieces.segment(name.length > 240 ? name.slice(0, 120) + name.slice(-120) : name)].map((p) => p.segment);
@@ -40,7 +35,7 @@ export function host(url) {
   }
 }
 
-/** @param {number|null|undefined} value milliseconds */
+/** @param {number|null|undefined} value */
 export function ms(value) {
   if (value === null || value === undefined) return "–";
   if (value >= 9950) return `${Math.round(value / 1000)} s`;
@@ -55,14 +50,22 @@ export const count = (value) => NUMBER.format(value);
 
 const BRIEF = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
-/** A count that stays short: 47,950 but 1.2M. @param {number} value */
+/** @param {number} value */
 export const brief = (value) => (value < 100_000 ? count(value) : BRIEF.format(value));
 
 /** @param {Requests} requests */
 export const tally = ({ total, successful, failed }) => `${count(total)} · ${count(successful)} ok · ${count(failed)} failed`;
 
-/** "1 model", "3 models". @param {number} value @param {string} noun */
+/** @param {number} value @param {string} noun */
 export const many = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+
+/** What an engine tells of a model, without what goes without saying. @param {Detail} [told] */
+export function detail({ context, parameters, quantization, loaded, capabilities = [] } = {}) {
+  const unit = context && context % 1024 ? 1000 : 1024;
+  const room = context && `${context < 1000 ? context : `${Math.round(context / unit)}k`} context`;
+  return [room, parameters, quantization, loaded === undefined ? "" : loaded ? "loaded" : "not loaded",
+    ...capabilities.filter((c) => c !== "chat" && c !== "completion")].filter(Boolean).join(" · ");
+}
 
 /** @param {number} seconds */
 export function ago(seconds) {
@@ -88,7 +91,7 @@ export function widthOf(text, font) {
   return pen.measureText(text).width;
 }
 
-/** A name, shortened in its middle if it must be. @param {string} name @param {number} room pixels @param {string} font */
+/** @param {string} name @param {number} room pixels @param {string} font */
 export function fitted(name, room, font) {
   const key = `${Math.round(room)} ${font} ${name}`;
   let out = known.get(key);

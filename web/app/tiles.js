@@ -1,10 +1,10 @@
-/** Far away: models as tiles, backends as bars, no unhealthy one too small to be seen. */
+/** Far away: tiles and bars, no unhealthy one too small to see. */
 import { diamond } from "./canvas.js";
 import { strength } from "./edges.js";
 
 const MARK = 5;
 
-/** The models that are no cards, all of one colour in one go. @param {Pen} pen @param {Scene} scene @param {Box[]} boxes */
+/** @param {Pen} pen @param {Scene} scene @param {Box[]} boxes */
 export function drawTiles(pen, scene, boxes) {
   /** @type {Map<string, {fill:string, alpha:number, path:Path2D}>} */
   const heaps = new Map();

@@ -1,4 +1,4 @@
-/** Time travel over the last hour: strip, slider, pause, step, live. */
+/** Time travel over the last hour. */
 import { penOf } from "./canvas.js";
 import { $, h, iconButton } from "./dom.js";
 import { STEPS, STEP_MS } from "./history.js";
@@ -25,7 +25,7 @@ export class Timeline {
     this.drawn = "";
   }
 
-  /** @param {number} offset in steps, 0 for the newest @param {boolean} [hold] stay at the newest instead of going live */
+  /** @param {number} offset @param {boolean} [hold] */
   to(offset, hold = false) {
     const { history } = this.app;
     const at = Math.max(history.first, Math.min(history.step, history.step + offset));

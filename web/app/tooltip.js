@@ -1,4 +1,4 @@
-/** What a card has no room for, after 300 ms of rest or at once on focus. */
+/** What a card has no room for, after 300 ms of rest. */
 import { $, badge, h, keyOf } from "./dom.js";
 import { kindLabel } from "./kinds.js";
 import { RINGS } from "./states.js";

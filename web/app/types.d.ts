@@ -16,7 +16,8 @@ type Work = Requests & { first_byte_ms: number | null; tokens_in: number; tokens
 type HealthView = { state: State; reason: string; text: string; fix: string; since_s: number };
 type BackendView = {
   id: string; name: string; kind: string; ring: Ring; url: string; enabled: boolean; source: string;
-  health: HealthView; latency_ms: number | null; models: string[]; in_flight: number; requests: Work;
+  health: HealthView; latency_ms: number | null; models: string[]; in_flight: number; requests: Work; access_key: string; ca_file: string;
+  details: Record<string, Detail>; about: Record<string, string>; warnings: string[];
 };
 type ModelView = { id: string; backends: string[]; requests: Work | null };
 type RouterView = { node_id: string; name: string; version: string; status: string; uptime_s: number; requests: Requests };
@@ -24,7 +25,8 @@ type Snapshot = {
   seq: number; router: RouterView; light: "green" | "amber" | "red" | "grey"; light_reason: string;
   backends: BackendView[]; models: ModelView[]; notices: string[];
 };
-type HealthChange = { id: string; enabled: boolean; health: HealthView; latency_ms: number | null };
+type Detail = { context?: number; loaded?: boolean; quantization?: string; parameters?: string; capabilities?: string[] };
+type HealthChange = { id: string; enabled: boolean; health: HealthView; latency_ms: number | null; about: Record<string, string>; warnings: string[] };
 type RouteTraffic = { backend: string; model: string; started: number; ok: number; failed: number; in_flight: number };
 type Incident = { seq: number; backend: string; from: State; to: State; reason: string; text: string };
 
@@ -34,6 +36,7 @@ type Shown = {
   busy: number; gone: boolean; reason: string; text: string;
 };
 
+type Size = { w: number; h: number };
 type Rect = { x: number; y: number; w: number; h: number };
 /** A model under one backend; `rail` is the y of its row's line. */
 type Chip = Rect & { key: string; backend: string; model: string; rail: number };
@@ -59,7 +62,7 @@ type Palette = {looks:Looks, page:string, lane:string, laneLine:string, line:str
 
 // edges.js
 /** `cards`: keys that are elements, not to be drawn here */
-type Scene = {layout:Layout, camera:Camera, view:{w:number, h:number}, dpr:number, palette:Palette, level:"near"|"mid"|"far", shown:Map<string, Shown>, hubs:{user:Rect, router:Rect, scale:number}, lit:Set<string>|null, found:Set<string>|null, hot:Set<string>, hotBoxes:Set<string>, cards:Set<string>, still:boolean, rate:(backend:string)=>number};
+type Scene = {layout:Layout, camera:Camera, view:Size, dpr:number, palette:Palette, level:"near"|"mid"|"far", shown:Map<string, Shown>, hubs:{user:Rect, router:Rect, scale:number}, lit:Set<string>|null, found:Set<string>|null, hot:Set<string>, hotBoxes:Set<string>, cards:Set<string>, still:boolean, rate:(backend:string)=>number};
 
 // feed.js
 type World = {snapshot:()=>Promise<any>, open:()=>EventSource, now:()=>number, later:(run:()=>void, ms:number)=>number, never:(timer:number)=>void, random:()=>number};
@@ -77,8 +80,11 @@ type Change = Incident & {at:number};
 type Moves = {pan:(dx:number, dy:number)=>void, zoom:(factor:number, x:number, y:number)=>void, dive:(x:number, y:number)=>void, clear:()=>void};
 
 // kinds.js
-type Field = {name:string, label:string, type:"text"|"url"|"password"|"number", hint?:string, required?:boolean, placeholder?:string, more?:boolean};
-type Kind = {label:string, about:string, ring:Ring, port?:number, addable:boolean, fields:Field[]};
+/** as `/mesh/kinds` has it; `number` is ours */
+type Field = {name:string, label:string, required?:boolean, is_secret?:boolean, hint?:string, placeholder?:string, default?:string, number?:boolean};
+type Kind = {kind:string, label:string, about:string, group:"engine"|"router"|"cluster"|"cloud"|"peer", ring:Ring|null, port:number|null, default_url:string, fields:Field[]};
+/** what `meshlight://add?…` may say */
+type Link = {kind:string, url?:string, name?:string, access_key?:string};
 
 // layout.js
 type Placed = {id:string, name:string, ring:Ring, models:string[]};
@@ -107,7 +113,7 @@ type Filters = {rings:string[], kinds:string[], looks:string[]};
 type Settings = {theme:"system"|"dark"|"light"|"contrast", legend:boolean, view:"map"|"table"};
 
 // sizes.js
-type Sizes = {card:{w:number, h:number}, chip:{h:number, pitch:number, font:number}, head:number, gap:number, laneGap:number, user:{w:number, h:number}, router:{w:number, h:number}, step:number, fan:number, reach:number};
+type Sizes = {card:Size, chip:{h:number, pitch:number, font:number}, head:number, gap:number, laneGap:number, user:Size, router:Size, step:number, fan:number, reach:number};
 
 // stacked.js
 /** lines: lane → row → cells */

@@ -1,11 +1,6 @@
-/** Where an arrow key leads: sideways along the topology, up and down among equals. */
+/** Sideways along the topology, up and down among equals. */
 
-/**
- * @param {Layout} layout
- * @param {string} key
- * @param {"ArrowLeft"|"ArrowRight"|"ArrowUp"|"ArrowDown"|"Home"|"End"} arrow
- * @param {string|null} last the backend last stood on, for the step from the router back to it
- */
+/** @param {Layout} layout @param {string} key @param {"ArrowLeft"|"ArrowRight"|"ArrowUp"|"ArrowDown"|"Home"|"End"} arrow @param {string|null} last */
 export function walk(layout, key, arrow, last = null) {
   const { boxes } = layout;
   if (arrow === "Home") return "u";

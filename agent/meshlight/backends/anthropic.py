@@ -20,7 +20,7 @@ _CAPABILITIES = {"image_input": "vision", "thinking": "thinking"}
 
 class _Envelope(Struct):
     data: Raw
-    has_more: bool = False
+    has_more: bool | None = False
     last_id: str | None = None
 
 

@@ -19,26 +19,26 @@ from meshlight.domain.reason import Reason
 
 KEYS: dict[Kind, str] = {
     "openai": "platform.openai.com/api-keys",
-    "anthropic": "console.anthropic.com/settings/keys",
+    "anthropic": "platform.claude.com/settings/keys",
     "gemini": "aistudio.google.com/apikey",
 }
 """Where a person makes a key."""
 _BILLING: dict[Kind, str] = {
     "openai": "platform.openai.com/settings/organization/billing",
-    "anthropic": "console.anthropic.com/settings/billing",
+    "anthropic": "platform.claude.com/settings/billing",
     "gemini": "aistudio.google.com/usage",
 }
 _STATUS: dict[Kind, str] = {
     "openai": "status.openai.com",
-    "anthropic": "status.anthropic.com",
+    "anthropic": "status.claude.com",
     "gemini": "aistudio.google.com/status",
 }
 _REGIONS: dict[Kind, str] = {
     "openai": "platform.openai.com/docs/supported-countries",
-    "anthropic": "anthropic.com/supported-countries",
+    "anthropic": "platform.claude.com/docs/en/api/supported-regions",
     "gemini": "ai.google.dev/gemini-api/docs/available-regions",
 }
-QUOTA_S = 600.0
+QUOTA_S = 120.0
 """How long a used-up quota keeps requests away: somebody may pay any moment, and asking once more is free."""
 _BODY_MAX = 1 << 16
 _DETAILS_MAX = 64
@@ -50,8 +50,14 @@ _NO_MONEY = frozenset(
         "billing_not_active",
         "billing_error",
         "enforced_spend_limit_reached",
+        "contract_spend_limit_reached",
     }
 )
+_OF_ANOTHER = frozenset(
+    {"linked_organization_billing_unavailable", "linked_organization_spend_limit_reached"}
+)
+"""It is the money of the user whom this one request names that ran out, not the account's."""
+_ON_HOLD = "organization_on_hold"
 _NO_MONEY_WORDS = ("your credit balance is too low", "you have reached your specified")
 _WRONG_REGION = frozenset({"unsupported_country_region_territory"})
 _WRONG_REGION_WORDS = (
@@ -81,6 +87,8 @@ def cloud_reason(reply: Reply, backend: Backend, label: str, at: str, *, has_sec
     if marks & _WRONG_REGION or words.startswith(_WRONG_REGION_WORDS):
         text = f"{who} does not serve the country that this machine's address is in ({status})."
         return Reason("region", text, f"See {_REGIONS[kind]}, and whether a VPN or proxy lies in between.")
+    if marks & _OF_ANOTHER:
+        return None
     if status == 402 or marks & _NO_MONEY or words.startswith(_NO_MONEY_WORDS):
         text = f"The quota or credit of this account is used up, says {who} ({status}): waiting won't help."
         return Reason("quota", text, f"Look at {_BILLING[kind]}.")
@@ -98,6 +106,9 @@ def cloud_reason(reply: Reply, backend: Backend, label: str, at: str, *, has_sec
 
 def _permission(marks: frozenset[str], words: str, kind: Kind, who: str) -> Reason | None:
     """Say what a good key may not do."""
+    if _ON_HOLD in marks:
+        text = f"The account is switched off by the provider, says {who}."
+        return Reason("forbidden", text, "Write to the provider's support.")
     if marks & _SERVICE_OFF:
         fix = f"Switch the API on in the project, or make a key at {KEYS[kind]}."
         return Reason("forbidden", f"The API is switched off for this key's project, says {who}.", fix)

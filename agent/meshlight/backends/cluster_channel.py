@@ -5,8 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
-from meshlight.backends.address import ring_of
-from meshlight.backends.cluster_clock import NOTICED_S, ClusterClock
+from meshlight.backends.cluster_clock import ClusterClock
 from meshlight.backends.cluster_manager import Hello, Manager, read_token
 from meshlight.backends.cluster_models import ServiceModels, is_token_refusal
 from meshlight.backends.cluster_quota import INTERVAL_MIN_S, Quota, limited_wait_s, read_quota
@@ -21,13 +20,14 @@ from meshlight.backends.cluster_reasons import (
     trouble_of,
 )
 from meshlight.backends.cluster_services import Service, read_services
+from meshlight.backends.cluster_shown import Shown, about, warnings
 from meshlight.backends.cluster_tokens import Tokens
 from meshlight.backends.kind import Means, Probe, Way
-from meshlight.backends.quote import clean, is_html
+from meshlight.backends.quote import is_html
 from meshlight.backends.response import Reply
 from meshlight.backends.retry_after import retry_after_s
 from meshlight.domain.backend import Backend
-from meshlight.domain.errors import ConnectFailed, ReplyTooLate, UpstreamError, WayClosed
+from meshlight.domain.errors import ConnectionLost, ReplyTooLate, UpstreamError, WayClosed
 from meshlight.domain.health import Answered, Failed, Limited, ProbeFact, Refused
 from meshlight.domain.reason import Reason
 
@@ -37,7 +37,6 @@ SECOND_S = 3.0
 """How long the manager may take to say that it is there, when a signed request has failed."""
 FIRST_PROBE_S = 8.0
 """How long a request waits for the first probe, which may have three questions to ask."""
-TROUBLES_SHOWN = 8
 
 
 class ClusterChannel:
@@ -46,8 +45,9 @@ class ClusterChannel:
     The first probe also signs in. A probe that is not due yet, by the cluster's quota, answers by what is known.
     """
 
-    def __init__(self, means: Means) -> None:
+    def __init__(self, means: Means, first_look_s: float = FIRST_LOOK_S) -> None:
         self._means = means
+        self._first_look_s = first_look_s
         self._address = means.probes.address
         self._backend = means.backend
         self._keys: tuple[str, str] | None = None
@@ -110,7 +110,7 @@ class ClusterChannel:
             fact = await self._missed(error)
         if not isinstance(fact, Answered):
             return Probe(fact=fact)
-        await self._models.first(FIRST_LOOK_S)
+        await self._models.first(self._first_look_s)
         return self._seen(fact)
 
     # what is kept
@@ -215,10 +215,17 @@ class ClusterChannel:
     async def _missed(self, error: UpstreamError) -> ProbeFact:
         """Judge a request that got no answer."""
         fact = Failed(missed_reason(error, self._backend))
-        if isinstance(error, ConnectFailed) or self._hello is None:
+        if self._hello is None:
             return fact
-        how = "it does not answer in time" if isinstance(error, ReplyTooLate) else "it breaks off"
-        return await self._second_opinion(fact, Failed(failing(self._backend, how)))
+        if isinstance(error, ReplyTooLate):
+            return await self._second_opinion(
+                fact, Failed(failing(self._backend, "it does not answer in time"))
+            )
+        if isinstance(error, ConnectionLost):
+            return await self._second_opinion(
+                fact, Failed(failing(self._backend, "it breaks off its answer"))
+            )
+        return fact
 
     async def _second_opinion(self, fact: ProbeFact, if_up: ProbeFact | None = None) -> ProbeFact:
         """Ask the unsigned greeting: a manager whose database is down still answers that one."""
@@ -239,61 +246,23 @@ class ClusterChannel:
         self._limited = Limited(why, wait_s)
         return self._limited
 
-    # what is shown
-
     def _seen(self, fact: ProbeFact) -> Probe:
+        """Return a good probe with all that is known."""
         models = self._models
+        shown = Shown(
+            address=self._address,
+            access_key=self._backend.access_key,
+            hello=self._hello or Hello(self._manager.version),
+            version=self._manager.version,
+            services=self._services,
+            quota=self._quota,
+            troubles=models.troubles,
+            plain=models.plain,
+        )
         return Probe(
             fact=fact,
             models=models.models,
             names=models.names,
-            about=self._about(),
-            warnings=self._warnings(),
+            about=about(shown, self._clock),
+            warnings=warnings(shown, self._clock),
         )
-
-    def _about(self) -> dict[str, str]:
-        up = sum(service.is_up for service in self._services)
-        about = {
-            "Manager": self._hello.manager
-            if self._hello and self._hello.manager
-            else "of an unknown version",
-            "API version": self._manager.version,
-            "Access key": clean(self._backend.access_key, 40),
-            "Services": f"{len(self._services)}, {up} with an active route",
-            "Latency": "of the manager's API, not of a model",
-        }
-        if self._quota is not None:
-            about["Requests left"] = str(self._quota)
-        if abs(self._clock.offset_s) > NOTICED_S:
-            about["Clock"] = f"this computer's is {self._clock.difference()}"
-        troubles = list(self._models.troubles.items())
-        for name, trouble in troubles[:TROUBLES_SHOWN]:
-            about[f"Service {clean(name, 60)}"] = clean(trouble)
-        if len(troubles) > TROUBLES_SHOWN:
-            about["Further services"] = f"{len(troubles) - TROUBLES_SHOWN} more can't be used"
-        return about
-
-    def _warnings(self) -> tuple[str, ...]:
-        found: list[str] = []
-        if self._address.scheme == "http" and ring_of(self._address) != "machine":
-            found.append(
-                "Plain http to another host: who can listen on the way sees tokens, prompts and answers, and can "
-                "change them. Use the https:// address."
-            )
-        if self._clock.is_far_off:
-            found.append(
-                f"This computer's clock is {self._clock.difference()}. "
-                + (
-                    "Requests are dated by the cluster's clock; set this one."
-                    if self._clock.follows
-                    else "Set it."
-                )
-            )
-        if not any(service.is_up for service in self._services):
-            found.append("Signed in, but no model service has an active route: start one in Backend.AI.")
-        if plain := self._models.plain:
-            names = clean(", ".join(plain), 120)
-            found.append(
-                f"The manager is asked by https, but these services are reached by plain http: {names}."
-            )
-        return tuple(found)

@@ -196,6 +196,12 @@ def _unauthorized(reply: Reply, backend: Backend, told: str) -> Reason:
 def _bad_request(reply: Reply, backend: Backend, clock: ClusterClock) -> Reason:
     at, status = where(backend), reply.status
     match trouble_of(reply):
+        case "clock" if clock.follows and not clock.is_far_off:
+            return Reason(
+                "clock-off",
+                f"{at} refuses the date of what is signed here, though its answers bear the same time.",
+                f"{_ADMIN} to look at the clocks of the manager and of the proxy before it.",
+            )
         case "clock":
             return Reason(
                 "clock-off",

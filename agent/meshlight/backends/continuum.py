@@ -81,11 +81,6 @@ class Continuum(Engine):
                 is_secret=True,
                 hint="One of its `api_keys`; with an admin's, the health of its own backends is shown too.",
             ),
-            Field(
-                name="ca_file",
-                label="CA file",
-                hint="PEM file of the authority that signed its certificate; only for https://.",
-            ),
         )
 
     async def recognise(self, upstream: Asks) -> Found | None:  # noqa: ARG002 — nothing is asked

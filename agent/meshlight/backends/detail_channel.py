@@ -114,8 +114,9 @@ class DetailChannel:
                 reply.body if len(reply.body) <= REPLY_LIMIT else b"",
                 self._was_used,
             )
-            self._models, self._was_used = probe.models, False
+            self._was_used = False
             self._told = await self._teller.tell(ask, listed)
+            self._models = probe.models
             self._due = self._clock() if self._told.again else self._clock() + EVERY_S
         if self._told is None:
             return probe

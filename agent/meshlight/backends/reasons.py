@@ -41,6 +41,11 @@ _TLS_FIX = "Check the URL and the server's certificate."
 _OR_REMOVE = ", or remove this backend"
 _OTHER = "Remove this backend: what is there now is found by itself, or can be added as what it is."
 _SET = "`meshlight backends set "
+_FOR_NEW = {
+    "Give it": "Give its API key.",
+    "Give the right one": "Copy the key once more, from its first letter to its last.",
+}
+"""What stands before the word that sets a key → what to do where there is nothing to set it on yet."""
 _LOG = "Look at its log."
 
 
@@ -171,14 +176,11 @@ def not_this_kind(backend: Backend, label: str) -> Reason:
 def for_new(why: Reason) -> Reason:
     """Return a reason as it is told of a backend that is not listed yet, and can't be changed or removed."""
     fix = why.fix.replace(_OR_REMOVE, "")
+    do, has_word, _ = fix.partition(f": {_SET}")
     if fix == _OTHER:
         fix = "Check the port, or choose the kind of what is there."
-    elif _SET in fix:
-        fix = (
-            "Give its API key."
-            if " wants " in why.text
-            else "Copy the key once more, from its first letter to its last."
-        )
+    elif has_word:
+        fix = _FOR_NEW.get(do, f"{do}.")
     return Reason(why.code, why.text, fix)
 
 

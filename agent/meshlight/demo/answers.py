@@ -63,7 +63,8 @@ async def _work(facts: Facts, seen: Seen, work: Answer) -> Reply:
     model = _served(facts, asked)
     if model is None:
         return _no_model(facts, seen, str(asked))
-    facts.loaded.add(model)
+    if work is not ollama_api.show:  # looking at a model loads none
+        facts.loaded.add(model)
     ask = Ask(facts=facts, seen=seen, model=model, body=body)
     try:
         return await work(ask)

@@ -55,6 +55,14 @@ async def spoil(fault: Fault, wire: Connection) -> bool:
     return True
 
 
+def phrase(status: int) -> str:
+    """Return the words of a status; some clouds have numbers of their own (529)."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Status"
+
+
 def instead(fault: Fault) -> Reply | None:
     """Return the reply that a fault puts in the place of the true one, if it does."""
     match fault.kind:
@@ -65,7 +73,7 @@ def instead(fault: Fault) -> Reply | None:
         case "status":
             wait = fault.retry_after_s
             headers = () if wait is None else (("retry-after", str(wait)),)
-            message = f"demo fault: {HTTPStatus(fault.status).phrase}"
+            message = f"demo fault: {phrase(fault.status)}"
             body = b'{"error":{"message":"%b","type":"demo_fault","code":%d}}' % (
                 message.encode(),
                 fault.status,
@@ -173,7 +181,7 @@ def _frame(reply: Reply, seen: Seen, manner: Manner, fault: Fault | None) -> Fra
 
 
 def _head(reply: Reply, manner: Manner, frame: Frame, fault: Fault | None) -> bytes:
-    lines = [f"HTTP/{manner.http} {reply.status} {HTTPStatus(reply.status).phrase}"]
+    lines = [f"HTTP/{manner.http} {reply.status} {phrase(reply.status)}"]
     headers = [*manner.headers, MARK, *reply.headers]
     if reply.content_type:
         headers.append(("content-type", reply.content_type))

@@ -57,7 +57,7 @@ class Door:
             wanted = self._keeper.getsockname()[1]
         try:
             listener = _bind(self.host, wanted)
-            self._server = await asyncio.get_running_loop().create_server(self._welcome, sock=listener)
+            self._server = await asyncio.get_running_loop().create_server(self.connection, sock=listener)
         except OSError:
             self._let_port_go()
             raise
@@ -92,7 +92,8 @@ class Door:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._let_port_go()
 
-    def _welcome(self) -> Connection:
+    def connection(self) -> Connection:
+        """Return what serves one more guest, through whichever door it came."""
         return Connection(self._serve, self._journal, self.guests, self._idle_s)
 
     def _let_port_go(self) -> None:

@@ -15,6 +15,7 @@ from meshlight.demo.fault import Fault, FaultKind, FaultSwitch
 from meshlight.demo.journal import Journal, Seen
 from meshlight.demo.manner import Dialect, Facts
 from meshlight.demo.pace import Pace, Speech
+from meshlight.demo.reply import Reply
 from meshlight.domain.backend import Kind
 
 DEFAULT_MODELS = ("llama-3.2-3b",)
@@ -219,6 +220,10 @@ class Engine:
             within_s,
         )
 
+    async def answer(self, seen: Seen) -> Reply:
+        """Answer a request that no fault spoils."""
+        return await answer(self.facts, seen, self.key)
+
     @property
     def _refuses(self) -> bool:
         return self.switch.fault is not None and self.switch.fault.kind == "refuse"
@@ -232,5 +237,5 @@ class Engine:
                 return
         reply = instead(fault) if fault is not None else None
         if reply is None:
-            reply = await answer(facts, seen, self.key)
+            reply = await self.answer(seen)
         await deliver(reply, seen, wire, facts.manner, fault=fault, pace=facts.speech.pace)

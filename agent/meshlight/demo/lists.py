@@ -5,9 +5,11 @@ from typing import Any
 
 from meshlight.demo.manner import Facts
 from meshlight.demo.reply import Reply, json_reply, text_reply
+from meshlight.demo.traits import traits
 
 SLOTS = 4
 CONTEXT_TOKENS = 8192
+BUILD = "b11434-demo"
 VLLM_VERSION = "0.11.0"
 
 
@@ -22,7 +24,11 @@ def health_ok(facts: Facts) -> Reply:  # noqa: ARG001  # an entry in the table o
 
 
 def llamacpp_models(facts: Facts) -> Reply:
-    """List the models as llama-server does: its own list and OpenAI's in one."""
+    """List the models as llama-server does: its own list and OpenAI's in one; as a router, with their states."""
+    if _is_router(facts):
+        return json_reply(
+            {"data": [_llamacpp_routed(facts, model) for model in facts.models], "object": "list"}
+        )
     return json_reply(
         {
             "models": [_llamacpp_own(model) for model in facts.models],
@@ -34,6 +40,18 @@ def llamacpp_models(facts: Facts) -> Reply:
 
 def llamacpp_props(facts: Facts) -> Reply:
     """Tell llama-server's properties, the few that matter of many."""
+    if _is_router(facts):
+        return json_reply(
+            {
+                "role": "router",
+                "max_instances": SLOTS,
+                "models_autoload": True,
+                "model_alias": "llama-server",
+                "model_path": "none",
+                "default_generation_settings": {"params": None, "n_ctx": 0},
+                "build_info": BUILD,
+            }
+        )
     first = facts.models[0] if facts.models else ""
     return json_reply(
         {
@@ -47,7 +65,9 @@ def llamacpp_props(facts: Facts) -> Reply:
             "endpoint_props": False,
             "endpoint_metrics": True,
             "chat_template": "",
-            "build_info": "b0-demo",
+            "chat_template_caps": {"supports_tools": True, "supports_system_role": True},
+            "build_info": BUILD,
+            "is_sleeping": False,
         }
     )
 
@@ -119,20 +139,7 @@ def lmstudio_own_models(facts: Facts) -> Reply:
     return json_reply(
         {
             "object": "list",
-            "data": [
-                {
-                    "id": model,
-                    "object": "model",
-                    "type": "embeddings" if "embed" in model else "llm",
-                    "publisher": "demo",
-                    "arch": "llama",
-                    "compatibility_type": "gguf",
-                    "quantization": "Q4_K_M",
-                    "state": "loaded" if model in facts.loaded else "not-loaded",
-                    "max_context_length": CONTEXT_TOKENS,
-                }
-                for model in facts.models
-            ],
+            "data": [_lmstudio_entry(facts, model) for model in facts.models],
         }
     )
 
@@ -186,8 +193,41 @@ def _llamacpp_entry(facts: Facts, model: str) -> dict[str, Any]:
             "n_ctx": CONTEXT_TOKENS,
             "n_ctx_train": 131_072,
             "n_embd": 3072,
-            "n_params": 3_212_749_888,
-            "size": 2_012_012_800,
+            "n_params": traits(model).parameters,
+            "size": traits(model).size,
             "ftype": "Q4_K - Medium",
         },
     }
+
+
+def _llamacpp_routed(facts: Facts, model: str) -> dict[str, Any]:
+    entry = _llamacpp_entry(facts, model) | {"aliases": [], "source": "models_dir", "can_remove": False}
+    if model not in facts.loaded:
+        del entry["meta"]
+    status = "loaded" if model in facts.loaded else "unloaded"
+    args = ["/opt/llama-server", "--alias", model, "--model", f"models/{model}.gguf"]
+    preset = f"[{model}]\nmodel = models/{model}.gguf\n"
+    return entry | {"status": {"value": status, "args": args, "preset": preset}}
+
+
+def _is_router(facts: Facts) -> bool:
+    """A llama-server with several models is a router of one server for each."""
+    return len(facts.models) > 1
+
+
+def _lmstudio_entry(facts: Facts, model: str) -> dict[str, Any]:
+    like = traits(model)
+    entry: dict[str, Any] = {
+        "id": model,
+        "object": "model",
+        "type": "embeddings" if like.embeds else "vlm" if like.sees else "llm",
+        "publisher": "demo",
+        "arch": "llama",
+        "compatibility_type": "gguf",
+        "quantization": "Q4_K_M",
+        "state": "loaded" if model in facts.loaded else "not-loaded",
+        "max_context_length": 131_072,
+    }
+    if "tools" in like.capabilities:
+        entry["capabilities"] = ["tool_use"]
+    return entry | ({"loaded_context_length": CONTEXT_TOKENS} if model in facts.loaded else {})

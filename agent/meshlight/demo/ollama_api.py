@@ -10,12 +10,13 @@ from meshlight.demo.manner import Ask, BadAsk, Facts
 from meshlight.demo.reply import NDJSON, Reply, json_line, json_reply, text_reply
 from meshlight.demo.tokens import Script, count_tokens, prompt_of, script
 from meshlight.demo.tools import Call, call_for
+from meshlight.demo.traits import ollama_details, traits
 from meshlight.demo.vectors import inputs, vector_of
 
 VERSION = "0.12.6"
 NANOSECONDS = 1_000_000_000
 LOADED_FOR_S = 300
-SIZE = 2_019_393_189
+CONTEXT_TOKENS = 4096
 
 
 def root(facts: Facts) -> Reply:  # noqa: ARG001  # an entry in the table of paths
@@ -36,9 +37,9 @@ def tags(facts: Facts) -> Reply:
 def running(facts: Facts) -> Reply:
     """Answer `GET /api/ps`: the models in memory."""
     until = _time(time.time() + LOADED_FOR_S)
-    memory = {"expires_at": until, "size_vram": SIZE, "context_length": 4096}
+    memory = {"expires_at": until, "context_length": CONTEXT_TOKENS}
     loaded = [model for model in facts.models if model in facts.loaded]
-    return json_reply({"models": [_entry(facts, model) | memory for model in loaded]})
+    return json_reply({"models": [_entry(facts, m) | memory | {"size_vram": traits(m).size} for m in loaded]})
 
 
 async def show(ask: Ask) -> Reply:
@@ -48,9 +49,9 @@ async def show(ask: Ask) -> Reply:
             "modelfile": f"# demo\nFROM {ask.model}",
             "parameters": "",
             "template": "{{ .Prompt }}",
-            "details": _details(),
+            "details": ollama_details(ask.model),
             "model_info": {"general.architecture": "llama", "llama.context_length": 8192},
-            "capabilities": ["completion", "tools"],
+            "capabilities": traits(ask.model).capabilities,
             "modified_at": _time(ask.facts.created),
         }
     )
@@ -140,20 +141,9 @@ def _entry(facts: Facts, model: str) -> dict[str, Any]:
         "name": model,
         "model": model,
         "modified_at": _time(facts.created),
-        "size": SIZE,
+        "size": traits(model).size,
         "digest": sha256(model.encode()).hexdigest(),
-        "details": _details(),
-    }
-
-
-def _details() -> dict[str, Any]:
-    return {
-        "parent_model": "",
-        "format": "gguf",
-        "family": "llama",
-        "families": ["llama"],
-        "parameter_size": "3.2B",
-        "quantization_level": "Q4_K_M",
+        "details": ollama_details(model),
     }
 
 

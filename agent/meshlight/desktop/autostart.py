@@ -53,7 +53,7 @@ class DesktopEntry:
             "Version=1.0",
             "Name=Meshlight",
             "Comment=Every language model you can reach, behind one local address",
-            f"Exec={' '.join(map(_quoted, self._command))}",
+            f"Exec={' '.join(map(quoted, self._command))}",
             "Icon=meshlight",
             "Terminal=false",
             "StartupNotify=false",
@@ -170,7 +170,7 @@ if sys.platform == "win32":
                 return
 
 
-def _quoted(word: str) -> str:
+def quoted(word: str) -> str:
     """Quote a word as the Desktop Entry Specification wants it in `Exec`."""
     for sign in ("\\", '"', "`", "$"):
         word = word.replace(sign, f"\\{sign}")

@@ -5,6 +5,13 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from meshlight.desktop.details import (
+    contexts_said,
+    detail_said,
+    details_of,
+    quantizations_said,
+    states_said,
+)
 from meshlight.desktop.paper import BAD, GOOD, STATES, WARN, Paper, Sign, sign_of
 from meshlight.desktop.replies import RouteReply, TestRun, Trial
 from meshlight.desktop.screens import note, requests_said
@@ -17,6 +24,10 @@ from meshlight.domain.view import BackendView, ModelView, SnapshotView
 MODELS_SHOWN = 40
 """A backend's models listed one by one, before the rest becomes a number."""
 
+LABEL_MAX = 24
+_ALWAYS = 2
+"""The first columns of the list of models, which are there even when they are empty."""
+
 _TIERS: dict[Tier, str] = {
     "ready": "ready",
     "untried": "untried",
@@ -26,15 +37,28 @@ _TIERS: dict[Tier, str] = {
 
 
 def model_lines(view: SnapshotView, paper: Paper) -> list[Text]:
-    """Show each model with the backends that serve it and the nearest ring that does."""
+    """Show each model with its details, the backends that serve it, and the nearest ring that does.
+
+    A column in which nobody tells anything is left out.
+    """
     backends = {b.id: b for b in view.backends}
     columns = (
         Column(title="MODEL", least=20),
         Column(title="RING", drop=1),
-        Column(title="BACKENDS", least=20, fit=cut),
+        Column(title="CONTEXT", right=True, drop=2),
+        Column(title="QUANT", drop=4, fit=cut, least=6),
+        Column(title="STATE", drop=3),
+        Column(title="BACKENDS", least=16, fit=cut),
     )
-    rows = [[m.id, *_servers(m, backends, paper)] for m in sorted(view.models, key=lambda m: m.id)]
-    return lay_out(columns, rows, paper.width)
+    rows: list[list[Cell]] = []
+    for model in sorted(view.models, key=lambda m: m.id):
+        told = details_of(model, backends).values()
+        ring, servers = _servers(model, backends, paper)
+        rows.append(
+            [model.id, ring, contexts_said(told), quantizations_said(told), states_said(told), servers]
+        )
+    kept = [place for place in range(len(columns)) if place < _ALWAYS or any(row[place] for row in rows)]
+    return lay_out([columns[i] for i in kept], [[row[i] for i in kept] for row in rows], paper.width)
 
 
 def backend_listing(backends: Sequence[BackendView], paper: Paper) -> list[Text]:
@@ -142,6 +166,7 @@ def backend_screen(backend: BackendView, paper: Paper) -> RenderableType:
         ("requests", Text(requests_said(work))),
         ("first byte", Text(milliseconds(work.first_byte_ms))),
         ("tokens", Text(f"{work.tokens_in:,} in, {work.tokens_out:,} out")),
+        *((cut(clean(label).lower(), LABEL_MAX), Text(clean(said))) for label, said in backend.about.items()),
         ("models", Text(str(len(backend.models)))),
     ]
     widest = max(len(title) for title, _ in lines)
@@ -150,9 +175,14 @@ def backend_screen(backend: BackendView, paper: Paper) -> RenderableType:
         if said.plain:
             parts.append(Text(title.ljust(widest + 2), "bright_black").append_text(said))
     blank = " " * (widest + 2)
-    parts += [Text(blank + clean(model)) for model in backend.models[:MODELS_SHOWN]]
+    for model in backend.models[:MODELS_SHOWN]:
+        detail = backend.details.get(model)
+        told = Text(f"  {detail_said(detail)}", "bright_black") if detail is not None else Text()
+        parts.append(Text(blank + clean(model)).append_text(told))
     if len(backend.models) > MODELS_SHOWN:
         parts.append(Text(f"{blank}and {len(backend.models) - MODELS_SHOWN} more: meshlight models"))
+    for warning in backend.warnings:
+        parts += note(WARN, warning, "", paper)
     return Group(*parts)
 
 

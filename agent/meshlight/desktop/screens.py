@@ -41,12 +41,12 @@ def status_screen(view: SnapshotView, url: str, paper: Paper) -> RenderableType:
         ]
         return Group(*parts)
     parts += backend_lines(view.backends, paper)
-    ill = [b for b in view.backends if b.enabled and b.health.state != "healthy"]
-    if ill:
-        parts.append("")
-    for backend in ill:
-        parts += illness(backend, paper)
-    return Group(*parts)
+    shown = [b for b in view.backends if b.enabled]
+    told = [line for b in shown if b.health.state != "healthy" for line in illness(b, paper)]
+    told += [
+        line for b in shown for said in b.warnings for line in note(WARN, f"{b.name}: {said}", "", paper)
+    ]
+    return Group(*parts, "", *told) if told else Group(*parts)
 
 
 def backend_lines(backends: Iterable[BackendView], paper: Paper) -> list[Text]:

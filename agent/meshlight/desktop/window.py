@@ -28,6 +28,8 @@ TITLE: Final = "Meshlight"
 LEAST: Final = (480, 360)
 LOOK_S: Final = 1.0
 """Between two looks for a new start of the service, whose page wants a new code."""
+ADD: Final = "add?"
+"""Begins what fills in the page's dialog for a new backend; no backend's id has such a letter."""
 DARK: Final = "#0e1217"
 """Before the first paint; near the page's own dark ground."""
 REST: Final = "window.dispatchEvent(new Event('meshlight-rest'))"
@@ -93,7 +95,9 @@ def prepare(environ: MutableMapping[str, str] = os.environ, dri: Path = Path("/d
 
 
 def with_node(link: str, node: str) -> str:
-    """Return the link with a backend chosen on the page, as the page itself writes it."""
+    """Return the link with a backend chosen on the page, or with what the page is to open (`add?…`)."""
+    if node.startswith(ADD):
+        return f"{link}#{node}"
     return f"{link}#sel={quote(f'b:{node}', safe='')}" if node else link
 
 

@@ -50,6 +50,8 @@ class Backend(Struct, frozen=True, kw_only=True):
     """The public half of a cluster's pair of keys: it names the account and proves nothing."""
     ca_file: str = ""
     """Path of a PEM file with the authorities that its certificate is checked against; empty for the system's."""
+    node_id: str = ""
+    """Of a peer: the id that its key has to have."""
     follow_clock: bool = True
     """Whether requests are signed by a cluster's clock when this machine's is off."""
 

@@ -1,8 +1,11 @@
 """What the user may set; the file it is read from is the store's business."""
 
-from msgspec import Struct, field
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
 
 from meshlight.domain.backend import Backend
+from meshlight.domain.peer import DOOR_PORT, LAN_PORT, Peer
 from meshlight.domain.rules import Routing
 
 HOST = "127.0.0.1"
@@ -18,6 +21,21 @@ class DiscoverySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ignored: tuple[str, ...] = ()
 
 
+class LanSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How this node meets others on the local network."""
+
+    visible: bool = False
+    """Whether others can see this machine, and ask it to pair."""
+    browse: bool = True
+    """Whether it looks for others."""
+    listen: bool = False
+    """Whether peers may ask at all; the first pairing switches it on."""
+    port: Annotated[int, Meta(ge=1, le=65_535)] = LAN_PORT
+    """Where peers ask (TLS, only with a paired key)."""
+    door: Annotated[int, Meta(ge=1, le=65_535)] = DOOR_PORT
+    """Where others ask to pair, while this machine is visible."""
+
+
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration, valid by construction; secrets are never in it."""
 
@@ -30,4 +48,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether requests are turned away; the backends are watched all the same."""
     routing: Routing = field(default_factory=Routing)
     discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
+    lan: LanSettings = field(default_factory=LanSettings)
     backends: tuple[Backend, ...] = ()
+    peers: tuple[Peer, ...] = ()
+    """Whom this node is paired with, and what each may use here."""

@@ -8,9 +8,10 @@ from typing import Literal
 from msgspec import Struct
 
 from meshlight.domain.health import State
+from meshlight.domain.peer_view import PeersView
 from meshlight.domain.view import BackendView, HealthChange, Requests
 
-EventName = Literal["snapshot", "health", "topology", "traffic", "refresh", "incident"]
+EventName = Literal["snapshot", "health", "topology", "traffic", "refresh", "incident", "peers"]
 
 
 class HealthEvent(Struct, frozen=True, kw_only=True):
@@ -67,11 +68,19 @@ class IncidentEvent(Struct, frozen=True, kw_only=True, rename={"from_": "from"})
     text: str
 
 
-Event = HealthEvent | TopologyEvent | TrafficEvent | RefreshEvent | IncidentEvent
+class PeersEvent(Struct, frozen=True, kw_only=True):
+    """Who is paired or seen, or how a pairing stands, has changed: here is all of it."""
+
+    seq: int
+    peers: PeersView
+
+
+Event = PeersEvent | HealthEvent | TopologyEvent | TrafficEvent | RefreshEvent | IncidentEvent
 EVENT_NAMES: dict[type[Event], EventName] = {
     HealthEvent: "health",
     TopologyEvent: "topology",
     TrafficEvent: "traffic",
     RefreshEvent: "refresh",
     IncidentEvent: "incident",
+    PeersEvent: "peers",
 }

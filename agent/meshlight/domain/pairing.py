@@ -94,7 +94,7 @@ _WORDS: dict[Ending, tuple[str, str]] = {
         "It is this machine, or its settings were copied: delete the key of one of the two.",
     ),
 }
-_INNOCENT: frozenset[Ending] = frozenset({"late", "closed"})
+_INNOCENT: frozenset[Ending] = frozenset({"late", "closed", "busy"})
 """Endings that the asked side decides on by itself: see `Tries`."""
 
 
@@ -211,7 +211,8 @@ class Tries(Struct, frozen=True):
 
     To be told of each end after the asked side has shown its nonce, also of a connection that broke off: whoever
     is in between knows the digits by then, and would otherwise go on asking until they are the wanted ones. A
-    minute that passed does not count, because nobody can have many of those.
+    minute that passed does not count, because nobody can have many of those; nor does being turned away because
+    the person here is busy, as no digits would have been the right ones then.
     """
 
     failed_at: tuple[float, ...] = ()

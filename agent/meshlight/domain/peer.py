@@ -10,6 +10,8 @@ from meshlight.domain.backend import Ring
 
 LAN_PORT = 6375
 """Where a node listens for its peers, unless it says otherwise."""
+DOOR_PORT = 6376
+"""Where it can be asked to pair, unless it says otherwise."""
 _NODE_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -26,7 +28,7 @@ class Peer(Struct, frozen=True, kw_only=True):
     """The only models it may use; None for all of those rings."""
     max_in_flight: int = 4
     paused: bool = False
-    paired_at: float
+    paired_at: float = 0.0
     """Unix seconds, for lists only."""
 
 

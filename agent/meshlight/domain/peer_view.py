@@ -1,10 +1,13 @@
 """The other Meshlights as apps see them at `/mesh/peers`: who is paired, who is seen, who asks to be paired."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
 
-from meshlight.domain.backend import Ring
+from meshlight.domain.backend import Backend, Ring
+from meshlight.domain.peer import Peer, Sighting
+from meshlight.domain.sharing import SharedCatalog
 
 PairingState = Literal["waiting", "comparing", "confirmed", "paired", "over"]
 
@@ -85,3 +88,39 @@ class PeersView(Struct, frozen=True, kw_only=True):
 def short_id(node_id: str) -> str:
     """Return the part of a node id that people can compare: `3fa9 41c0`."""
     return f"{node_id[:4]} {node_id[4:8]}" if len(node_id) >= 8 else node_id
+
+
+def peer_view(peer: Peer, backend: Backend | None, catalog: SharedCatalog, running: int) -> PeerView:
+    """Show a peer, as `backend` of which it is used here, and to which `catalog` is shown."""
+    models = (model for shared in catalog.backends for model in shared.models)
+    return PeerView(
+        id=peer.id,
+        short=short_id(peer.id),
+        name=peer.name,
+        url=peer.url if backend is None else backend.url,
+        backend=None if backend is None else backend.id,
+        share_rings=peer.share_rings,
+        share_models=peer.share_models,
+        max_in_flight=peer.max_in_flight,
+        paused=peer.paused,
+        in_flight=running,
+        sees_models=tuple(dict.fromkeys(models)),
+    )
+
+
+def sighting_view(seen: Sighting, peers: Mapping[str, Peer]) -> SightingView:
+    """Show somebody who is seen; `peers` are those paired with, by node id."""
+    is_paired = seen.id in peers
+    return SightingView(
+        id=seen.id,
+        short=short_id(seen.id) if seen.service == "meshlight" else "",
+        name=seen.name,
+        host=seen.host,
+        addresses=seen.addresses,
+        service=seen.service,
+        backends=seen.backends,
+        models=seen.models,
+        is_paired=is_paired,
+        can_pair=bool(seen.door) and not is_paired,
+        conflict=seen.conflict,
+    )

@@ -62,11 +62,11 @@ def may_use(terms: Terms, backend: Backend, model: str) -> bool:
 
 
 def shared(
-    snapshot: Snapshot, terms: Terms, node_id: str, name: str, *, sees_you: bool | None
+    snapshot: Snapshot, terms: Terms, node_id: str, name: str, *, sees_you: bool | None, paused: bool
 ) -> SharedCatalog:
     """Return what a peer gets to see under its terms."""
     backends = tuple(found for node in snapshot.nodes.values() if (found := _shared(node, terms)) is not None)
-    catalog = SharedCatalog(node_id=node_id, name=name, sees_you=sees_you, backends=backends)
+    catalog = SharedCatalog(node_id=node_id, name=name, paused=paused, sees_you=sees_you, backends=backends)
     return replace(catalog, hash=hashlib.sha256(msgspec.json.encode(catalog)).hexdigest()[:8])
 
 

@@ -18,7 +18,7 @@ from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.interrupt import Cause, Interrupt
 from meshlight.gateway.parcel import pack
 from meshlight.gateway.patience import Patience
-from meshlight.gateway.refusal import is_refusal, read_refusal
+from meshlight.gateway.refusal import is_refusal, read_refusal, whole_refusal
 from meshlight.gateway.translated_response import TranslatedResponse
 from meshlight.gateway.translation.back import Back
 from meshlight.gateway.translation.table import is_translatable
@@ -28,6 +28,8 @@ _NOT_ITS_FAULT = frozenset({501, 505, 508})
 """Failing statuses that speak of what was asked, not of the backend: `501` is llama.cpp's word for "not with this
 model"."""
 _NO_SUCH_PATH = frozenset({404, 405, 501})
+_OF_ACCOUNT = frozenset({400, 402})
+"""Statuses that speak of the request, and at some clouds of a wrong key or of money."""
 _OF_BODY = frozenset({b"content-type", b"content-length", b"content-encoding"})
 _WORDLESS = frozenset({b"content-type", b"retry-after", b"retry-after-ms"})
 
@@ -132,9 +134,14 @@ class _Trip:
             if not self._does_better(refusal):
                 return _refused(link, refusal, is_whole, parcel.back, has_way=self.way is not None)
 
-    async def _open(self, response: Response, back: Back | None) -> Opened:
+    async def _open(self, response: Response, back: Back | None) -> Opened | Miss:
         if back is None:
-            return Opened(response, await response.read())
+            first = await response.read()
+            if response.status in _OF_ACCOUNT and response.is_whole:
+                refusal = whole_refusal(response, first)
+                if _account_reason(self._link, refusal) is not None:
+                    return _refused(self._link, refusal, True, None, has_way=self.way is not None)
+            return Opened(response, first)
         if response.status < 400 and self._link.kind.speaks(self._inbound.face):
             self._link.lacks.add(self._inbound.face)
         answer = TranslatedResponse(response, back)
@@ -182,7 +189,7 @@ def _refused(link: Link, refusal: Reply, is_whole: bool, back: Back | None, *, h
     """Say what a failing answer means: of the backend as a whole, or (404 and the like) of this request only."""
     status = refusal.status
     fact: Fact | None = None
-    own = reasons.account_reason(refusal, link.backend, link.kind.label, link.secret)
+    own = _account_reason(link, refusal)
     if status < 300:
         reason = reasons.no_list_reason(refusal, link.backend, link.kind.label, link.secret)
         fact = Broke(reason)
@@ -222,6 +229,10 @@ def _without_words(refusal: Reply) -> Reply:
     """Return a failing answer without what may quote the request that it failed."""
     headers = tuple(pair for pair in refusal.headers if pair[0] in _WORDLESS)
     return replace(refusal, headers=headers, body=b"")
+
+
+def _account_reason(link: Link, refusal: Reply) -> Reason | None:
+    return reasons.account_reason(refusal, link.backend, link.kind.label, link.secret)
 
 
 def _reason(link: Link, refusal: Reply) -> Reason:

@@ -85,12 +85,19 @@ class _LanGateway(GatewayServer):
                 connection.transport.abort()
 
 
+def everywhere(port: int) -> list[socket.socket]:
+    """Listen on a port of every address, without IPv6 where there is none; ServiceError when it can't be had."""
+    sockets = [bind(EVERYWHERE[0], port)]
+    with suppress(ServiceError, OSError):
+        sockets.append(bind(EVERYWHERE[1], int(sockets[0].getsockname()[1])))
+    return sockets
+
+
 class LanServer:
     """Opens and closes the LAN listener while the service runs."""
 
-    def __init__(self, app: ASGIApp, who: Who, ending: Hook, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, app: ASGIApp, ending: Hook, limits: Limits = DEFAULT_LIMITS) -> None:
         self._app = app
-        self._who = who
         self._ending = ending
         self._limits = limits
         self._gateway: _LanGateway | None = None
@@ -98,16 +105,13 @@ class LanServer:
         self.port = 0
         """Where it listens now; 0 while it does not."""
 
-    async def open(self, tls: ssl.SSLContext, port: int, hosts: tuple[str, ...] = EVERYWHERE) -> None:
-        """Listen on `port`; ServiceError when it can't be had. Without IPv6 it listens without it."""
+    async def open(self, tls: ssl.SSLContext, who: Who, port: int) -> None:
+        """Listen on `port`, if it does not listen already; ServiceError when it can't be had."""
         if self._gateway is not None:
             return
-        sockets = [bind(hosts[0], port)]
+        sockets = everywhere(port)
         self.port = int(sockets[0].getsockname()[1])
-        for host in hosts[1:]:
-            with suppress(ServiceError, OSError):
-                sockets.append(bind(host, self.port))
-        self._gateway = _LanGateway(self._app, tls, self._who, self._ending, self._limits)
+        self._gateway = _LanGateway(self._app, tls, who, self._ending, self._limits)
         self._serving = asyncio.create_task(self._gateway.serve(sockets))
         await self._gateway.ready.wait()
         log.info("Peers may ask on port %d.", self.port)

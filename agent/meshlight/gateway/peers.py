@@ -1,11 +1,13 @@
 """`/mesh/peers`: pairing, sharing, and who is around. Thin: the neighbourhood knows."""
 
+from collections.abc import Mapping
 from typing import Annotated, Protocol
 
 from litestar import Controller, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, SkipValidation
 from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import asdict
 
 from meshlight.domain.backend import Ring
 from meshlight.domain.peer_view import PeersView
@@ -57,7 +59,7 @@ class Neighbours(Protocol):
     async def refuse(self) -> None:
         """Say that they are not, or that nobody wants this."""
 
-    async def set_terms(self, peer_id: str, terms: Terms) -> None:
+    async def set_terms(self, peer_id: str, changed: Mapping[str, object]) -> None:
         """Change what a peer may use."""
 
     async def unpair(self, peer_id: str) -> None:
@@ -87,13 +89,17 @@ class PeersController(Controller):
         )
         return neighbours.view()
 
-    @post("/pairing", status_code=202, summary="Ask to pair", responses=problems(404, 409, 422, has_body=True))
+    @post(
+        "/pairing", status_code=202, summary="Ask to pair", responses=problems(404, 409, 422, has_body=True)
+    )
     async def ask(self, neighbours: NeighboursHere, data: JSONBody[PairRequest]) -> PeersView:
         """Ask another Meshlight to pair; answers once both machines show the same digits."""
         await neighbours.ask(data.id, data.host, data.port)
         return neighbours.view()
 
-    @post("/pairing/confirm", status_code=200, summary="The digits are the same", responses=problems(404, 409))
+    @post(
+        "/pairing/confirm", status_code=200, summary="The digits are the same", responses=problems(404, 409)
+    )
     async def confirm(self, neighbours: NeighboursHere) -> PeersView:
         """Confirm the pairing under way; it is done when the other side has, too."""
         await neighbours.confirm()
@@ -105,10 +111,13 @@ class PeersController(Controller):
         await neighbours.refuse()
         return neighbours.view()
 
-    @patch("/{peer_id:str}", summary="Change what a peer may use", responses=problems(404, 409, has_body=True))
+    @patch(
+        "/{peer_id:str}", summary="Change what a peer may use", responses=problems(404, 409, has_body=True)
+    )
     async def terms(self, neighbours: NeighboursHere, peer_id: PeerId, data: JSONBody[Terms]) -> PeersView:
         """Change what a peer may use here; it sees the change at once."""
-        await neighbours.set_terms(peer_id, data)
+        changed = {key: value for key, value in asdict(data).items() if value is not UNSET}
+        await neighbours.set_terms(peer_id, changed)
         return neighbours.view()
 
     @delete("/{peer_id:str}", status_code=200, summary="Unpair", responses=problems(404, 409))

@@ -44,10 +44,14 @@ async def read_refusal(response: Response) -> tuple[Reply, bool]:
     except (TimeoutError, UpstreamError):
         pass
     response.abort()
-    body = b"".join(pieces)
+    return whole_refusal(response, b"".join(pieces)), is_whole
+
+
+def whole_refusal(response: Response, body: bytes) -> Reply:
+    """Return a failing answer with the body that was read of it."""
     kept = [pair for pair in response.headers if pair[0] != b"content-length"]
     headers = (*kept, (b"content-length", b"%d" % len(body)))
-    return Reply(response.status, headers, body, elapsed_s=0.0, reused=response.reused), is_whole
+    return Reply(response.status, headers, body, elapsed_s=0.0, reused=response.reused)
 
 
 def last_headers(refusal: Reply, *, is_loading: bool) -> Headers:

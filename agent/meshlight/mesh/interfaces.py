@@ -8,7 +8,7 @@ import ifaddr
 from msgspec import Struct
 
 _INNER = re.compile(
-    r"(docker|podman|cni|virbr|lxcbr|lxdbr|vmnet|vboxnet)[0-9]+|br-[0-9a-f]{12}|(veth|cali|flannel|vnet|tap).*"
+    r"(docker|podman|cni|virbr|lxcbr|lxdbr|vmnet|vboxnet)[0-9]+|br-[0-9a-f]{12}|(veth|cali|flannel|vnet).*"
 )
 """Networks of containers and virtual machines inside this one. They have the same addresses on every machine, so
 announcing these would make two machines look like one; and they come and go all the time."""
@@ -27,8 +27,8 @@ class Interface(Struct, frozen=True, order=True):
 def find_interfaces() -> tuple[Interface, ...]:
     """Return the interfaces in a fixed order; blocks for about a millisecond.
 
-    Those of containers and virtual machines are left out. One that has nothing but a link-local IPv6 address is left out: it leads to no network of its own (the host's
-    end of a cable into a container, whatever its name). Raises OSError.
+    Those of containers and virtual machines are left out, and so is one that has nothing but a link-local IPv6
+    address: it leads to no network of its own (the host's end of a cable into a container). Raises OSError.
     """
     found = []
     for adapter in ifaddr.get_adapters():

@@ -253,7 +253,9 @@ async def _exchange(
         raise Ended("own-key")
     own, nonce = here.identity.certificate_der, secrets.token_bytes(NONCE_BYTES)
     promised = commitment(nonce, own)
-    wire.send(Hello(v=VERSION, name=clean_name(here.name), certificate=own, commitment=promised, port=here.port))
+    wire.send(
+        Hello(v=VERSION, name=clean_name(here.name), certificate=own, commitment=promised, port=here.port)
+    )
     offer = await wire.expect(Offer)
     if offer.certificate != shown.der:
         raise Ended("signature")

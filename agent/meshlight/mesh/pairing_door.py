@@ -67,10 +67,9 @@ class PairingDoor:
         """Close the door, and end a pairing under way for both. What has failed is remembered for `start`."""
         if self._pairing is not None:
             self._pairing.stop("closed")
-        tasks = [*self._accepting, *self._meeting]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # One after the other, so that whoever came last is in the hands of its task.
+        await _end(self._accepting)
+        await _end(tuple(self._meeting))
         for sock in self._sockets:
             sock.close()
         self._accepting, self._sockets = [], ()
@@ -95,6 +94,7 @@ class PairingDoor:
             self._meeting.add(task)
             self._unheard[task] = None
             task.add_done_callback(self._forget)
+            await asyncio.sleep(0)  # it has to begin before it may be cut, or its connection stays open
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._meeting.discard(task)
@@ -106,11 +106,7 @@ class PairingDoor:
             async with asyncio.timeout(self._hello_s):
                 wire, host = await _opened(connection, tls, self._hello_s)
         except (OSError, TimeoutError):
-            connection.close()
             return
-        except BaseException:
-            connection.close()
-            raise
         ending: Ending | None = None
         try:
             hello = await wire.expect(Hello, self._hello_s)
@@ -179,8 +175,18 @@ class PairingDoor:
         return transcript, ends_at
 
 
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def _opened(connection: socket.socket, tls: ssl.SSLContext, limit_s: float) -> tuple[Wire, str]:
-    """Do the TLS handshake of a connection; returns also the address of the other side. Raises OSError."""
+    """Do the TLS handshake of a connection; returns also the address of the other side. Raises OSError.
+
+    The connection is the loop's from here on: closed here too, its number could be another one's by the time that
+    the loop lets go of it.
+    """
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=FRAME_LIMIT, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)

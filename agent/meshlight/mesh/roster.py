@@ -14,8 +14,9 @@ from meshlight.backends.kinds import KINDS, kind_of
 from meshlight.backends.reasons import for_new
 from meshlight.domain.backend import ACCOUNT_KINDS, Backend, Kind, Ring
 from meshlight.domain.config import Config
-from meshlight.domain.errors import CheckFailed, Conflict, MeshlightError, SecretError
+from meshlight.domain.errors import BadRequest, CheckFailed, Conflict, MeshlightError, SecretError
 from meshlight.domain.health import Answered, Loading
+from meshlight.domain.reason import Reason
 from meshlight.mesh.draft import NAME_MAX, NAMED_IN_DRAFT, Draft, Patch, check_field, checked_name, completed
 from meshlight.mesh.links import Links
 from meshlight.mesh.place import place_of
@@ -26,8 +27,26 @@ MAX_BACKENDS = 1_000
 
 _OF_THE_WIRE = ("url", "access_key", "ca_file", "follow_clock")
 """What decides to whom, and as whom, one speaks; so does the secret."""
-_CULPRITS = {"unauthorized": "api_key", "forbidden": "api_key"}
-"""The reason of a failed try → the field that is likely wrong; else it is the address."""
+_OF_KEY = frozenset({"unauthorized", "forbidden"})
+_OF_PLACE = frozenset(
+    {
+        "refused",
+        "name-not-found",
+        "timed-out",
+        "unreachable",
+        "forbidden-address",
+        "connection-lost",
+        "tls",
+        "bad-reply",
+        "reply-too-large",
+        "not-an-api",
+        "not-this-kind",
+        "redirected",
+        "v1-doubled",
+        "v1-missing",
+    }
+)
+"""The reasons of a failed try for which the key, or else the address, is likely wrong."""
 
 
 class Shelf(Protocol):
@@ -73,6 +92,8 @@ class Roster:
         Raises BadRequest, Conflict (it is listed already) or CheckFailed (it did not answer as it should).
         """
         kind = kind_of(draft.kind)
+        if kind.group == "peer":
+            raise BadRequest(f"A {kind.label} is paired, not added.", "Pair with it instead.", "kind")
         said = completed(draft, kind)
         key = said.pop("api_key")
         address = parse_address(said["url"])
@@ -177,7 +198,7 @@ class Roster:
             link.close()
         if not isinstance(probe.fact, Answered | Loading):
             why = for_new(probe.fact.reason)
-            raise CheckFailed(why.text, why.fix, _CULPRITS.get(why.code, "url"))
+            raise CheckFailed(why.text, why.fix, _culprit(why))
         return probe
 
     async def _key_for(self, old: Backend, patch: Patch) -> str:
@@ -226,7 +247,7 @@ class Roster:
     def _free_name(self, kind: BackendKind, address: Address) -> str:
         """Return a name for a backend that nobody named: its kind, and where it is unless that is well known."""
         is_usual = bool(kind.default_url) and address == parse_address(kind.default_url)
-        name = kind.label if is_usual else f"{kind.label} {address.authority}"[:NAME_MAX]
+        name = kind.label if is_usual else f"{kind.label} {address.socket or address.authority}"[:NAME_MAX]
         taken = {node.backend.name for node in self._registry.snapshot.nodes.values()}
         return next(i for n in range(1, len(taken) + 2) if (i := _counted(name, n)) not in taken)
 
@@ -240,7 +261,10 @@ class Roster:
 
 def _ring(kind: Kind, address: Address) -> Ring:
     """Return the ring that nobody has to say."""
-    return kind_of(kind).default_ring or ring_of(address)
+    known = kind_of(kind)
+    ring = known.default_ring or ring_of(address)
+    # Who runs a router of their own far away reaches the company's by it, not a cloud's.
+    return "company" if ring == "cloud" and known.group == "router" else ring
 
 
 def _may_be_found(address: Address) -> bool:
@@ -273,6 +297,15 @@ def _patched(old: Backend, patch: Patch) -> Backend:
     if isinstance(patch.api_key, str):
         fields["has_secret"] = bool(patch.api_key.strip())
     return replace(old, source="config", **fields)
+
+
+def _culprit(why: Reason) -> str | None:
+    """Return the field that is likely wrong; None where it is none of them, as with a clock or a quota."""
+    if why.code in _OF_KEY:
+        return "access_key" if why.text.startswith("The access key") else "api_key"
+    if why.code == "tls" and "CA file" in why.text + why.fix:
+        return "ca_file"
+    return "url" if why.code in _OF_PLACE else None
 
 
 def _counted(name: str, number: int) -> str:

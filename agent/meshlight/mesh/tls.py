@@ -4,6 +4,7 @@ Nothing else vouches for a peer: no authority, no name. A pinned certificate is 
 `read_certificate`), so a peer can't make another one.
 """
 
+import logging
 import os
 import secrets
 import ssl
@@ -15,6 +16,8 @@ from typing import Protocol
 from meshlight.mesh.certificate import Certificate, read_certificate
 
 _ALPN = ["http/1.1"]
+
+log = logging.getLogger(__name__)
 
 
 class KeyHolder(Protocol):
@@ -54,11 +57,15 @@ class ServerTls:
         self.pin(pinned)
 
     def pin(self, pinned: Iterable[bytes]) -> None:
-        """Take the peers with those certificates (PEM) from now on; ValueError for one that is no node's."""
-        pems = tuple(pinned)
-        context = server_context(self._identity, pems)
-        self._ids = frozenset(_read(pem).node_id for pem in pems)
-        self._current = context
+        """Take the peers with those certificates (PEM) from now on; one that is no node's is left out."""
+        good = {}
+        for pem in pinned:
+            try:
+                good[_read(pem).node_id] = pem
+            except ValueError as error:
+                log.warning("A peer is not let in: %s Unpair it, and pair it anew.", error)
+        self._current = server_context(self._identity, good.values())
+        self._ids = frozenset(good)
 
     def who(self, session: ssl.SSLObject) -> str | None:
         """Return the id of the peer behind a connection; None if it is nobody who is pinned now."""
@@ -141,6 +148,7 @@ def _pin(context: ssl.SSLContext, pinned: Iterable[bytes]) -> None:
 
 
 def _read(pem: bytes) -> Certificate:
+    """Read a pinned certificate; ValueError if it is no node's."""
     return read_certificate(ssl.PEM_cert_to_DER_cert(pem.decode("ascii")))
 
 

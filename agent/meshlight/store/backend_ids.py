@@ -3,14 +3,18 @@
 import re
 import unicodedata
 from collections.abc import Sequence
-from urllib.parse import urlsplit
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
+
+from meshlight.domain.backend import ACCOUNT_KINDS, Kind
 
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _LONGEST_SLUG = 48
 _LONGEST_URL = 2048
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_UNIX = "unix"
 
 
 class Naming(Struct, frozen=True):
@@ -52,15 +56,27 @@ def name_backends(namings: Sequence[Naming]) -> list[tuple[str, str]]:
 
 
 def host_of(url: str) -> str:
-    """Return the host of a URL that `url_fault` finds nothing wrong with."""
-    return urlsplit(url).hostname or ""
+    """Return the host of a URL that `url_fault` finds nothing wrong with; of a socket, its name without ending."""
+    parts = urlsplit(url)
+    if parts.scheme == _UNIX:
+        return PurePosixPath(unquote(parts.path)).stem
+    return parts.hostname or ""
 
 
 def url_identity(url: str) -> tuple[str, str, int, str]:
     """Return what two spellings of one backend's URL have in common: `HTTP://Box/v1/` is `http://box:80`."""
     parts = urlsplit(url)
+    if parts.scheme == _UNIX:
+        return _UNIX, "", 0, unquote(parts.path)
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
     return parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, 0), path
+
+
+def account_identity(kind: Kind, url: str, access_key: str) -> tuple[object, ...] | None:
+    """Return what no two backends may share; None for an account that only its secret tells from another."""
+    if kind not in ACCOUNT_KINDS:
+        return url_identity(url)
+    return (*url_identity(url), access_key) if access_key else None
 
 
 def url_fault(url: str) -> str | None:
@@ -74,11 +90,12 @@ def url_fault(url: str) -> str | None:
         host, port = parts.hostname, parts.port
     except ValueError:
         return "is not a URL (host or port can't be read)"
-    if parts.scheme not in _DEFAULT_PORTS:
-        return "must begin with http:// or https://"
+    is_socket = parts.scheme == _UNIX and not parts.netloc and parts.path.startswith("/")
+    if not is_socket and parts.scheme not in _DEFAULT_PORTS:
+        return "must begin with http://, https:// or unix:///"
     if "@" in parts.netloc:
         return "has a user name or a password in it; secrets don't belong in this file"
-    if not host or port == 0:
+    if not is_socket and (not host or port == 0):
         return "names no host" if not host else "has the port 0"
     if parts.query or parts.fragment or url.endswith(("?", "#")):
         return "must end before the ? or #"

@@ -130,6 +130,8 @@ class ConfigFile:
             new = wanted(old)
             text = changes.set_routing(text, old.routing, new.routing)
             text = changes.set_discovery(text, old.discovery, new.discovery)
+            text = changes.set_lan(text, old.lan, new.lan)
+            text = changes.set_peers(text, old.peers, new.peers)
             for key in ("port", "name", "require_key", "paused"):
                 value = getattr(new, key)
                 text = text if getattr(old, key) == value else set_value(text, (key,), value)

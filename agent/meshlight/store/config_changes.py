@@ -10,23 +10,25 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from meshlight.domain.backend import Backend
-from meshlight.domain.config import Config, DiscoverySettings
+from meshlight.domain.config import Config, DiscoverySettings, LanSettings
 from meshlight.domain.errors import BadRequest, Conflict, NotFound
+from meshlight.domain.peer import Peer
 from meshlight.domain.rules import Routing, Rule
-from meshlight.store.backend_ids import host_of, slug, url_fault, url_identity
+from meshlight.store.backend_ids import account_identity, host_of, slug, url_fault
 from meshlight.store.config_edit import insert_entry, insert_lines, remove_entry, remove_value, set_value
 from meshlight.store.config_reader import RingFor, parse
 from meshlight.store.config_text import Place
 
 _BACKENDS: Place = ("backends",)
 _RULES: Place = ("routing", "rules")
+_PEERS: Place = ("peers",)
 
 
 def put_backend(text: str, config: Config, backend: Backend, ring_for: RingFor) -> str:
     """Add a backend, or change the one of the same id; raises Conflict, BadRequest."""
     if fault := url_fault(backend.url):
         raise BadRequest(f"The URL {fault}.", "Write it as http://host:port.", param="url")
-    twin = next((b for b in config.backends if b.id != backend.id and _same_url(b, backend)), None)
+    twin = next((b for b in config.backends if b.id != backend.id and _is_twin(b, backend)), None)
     if twin is not None:
         raise Conflict(
             f"{backend.url} is in the configuration already, as {twin.id!r}.",
@@ -73,8 +75,53 @@ def set_discovery(text: str, old: DiscoverySettings, new: DiscoverySettings) -> 
     return text
 
 
-def _same_url(one: Backend, other: Backend) -> bool:
-    return url_identity(one.url) == url_identity(other.url)
+def set_lan(text: str, old: LanSettings, new: LanSettings) -> str:
+    """Write how this node meets others; only what differs from `old`, which is what the text says now."""
+    for key in new.__struct_fields__:
+        if getattr(new, key) != getattr(old, key):
+            text = set_value(text, ("lan", key), getattr(new, key))
+    return text
+
+
+def set_peers(text: str, old: Sequence[Peer], new: Sequence[Peer]) -> str:
+    """Write whom this node is paired with: who is gone goes with the comments on them, who is new comes last."""
+    wanted = {peer.id: peer for peer in new}
+    for index in reversed(range(len(old))):
+        if old[index].id not in wanted:
+            text = remove_entry(text, _PEERS, index)[0]
+    kept = [peer.id for peer in old if peer.id in wanted]
+    for peer_id in [peer_id for peer_id in wanted if peer_id not in kept]:
+        text = insert_entry(text, _PEERS, len(kept), {"id": peer_id, "name": wanted[peer_id].name, "url": ""})
+        kept.append(peer_id)
+    for index, peer_id in enumerate(kept):
+        said, defaults = _peer_values(wanted[peer_id])
+        text = _write_entry(text, (*_PEERS, index), _entries(text, _PEERS)[index], said, defaults)
+    return text
+
+
+def _peer_values(peer: Peer) -> tuple[dict[str, object], dict[str, object]]:
+    wanted: dict[str, object] = {
+        "name": peer.name,
+        "url": peer.url,
+        "share_rings": list(peer.share_rings),
+        "share_models": None if peer.share_models is None else list(peer.share_models),
+        "max_in_flight": peer.max_in_flight,
+        "paused": peer.paused,
+        "paired_at": peer.paired_at,
+    }
+    defaults: dict[str, object] = {
+        "share_rings": ["machine"],
+        "share_models": None,
+        "max_in_flight": 4,
+        "paused": False,
+        "paired_at": 0.0,
+    }
+    return wanted, defaults
+
+
+def _is_twin(one: Backend, other: Backend) -> bool:
+    mark = account_identity(one.kind, one.url, one.access_key)
+    return mark is not None and mark == account_identity(other.kind, other.url, other.access_key)
 
 
 def _pin_ids(text: str, config: Config, ring_for: RingFor) -> str:
@@ -105,6 +152,10 @@ def _backend_values(backend: Backend, ring_for: RingFor) -> tuple[dict[str, obje
         "first_byte_s": _short(backend.first_byte_s),
         "idle_s": _short(backend.idle_s),
         "has_secret": backend.has_secret,
+        "access_key": backend.access_key,
+        "ca_file": backend.ca_file,
+        "follow_clock": backend.follow_clock,
+        "node_id": backend.node_id,
     }
     defaults: dict[str, object] = {
         "name": backend.id,
@@ -114,6 +165,10 @@ def _backend_values(backend: Backend, ring_for: RingFor) -> tuple[dict[str, obje
         "first_byte_s": 300,
         "idle_s": 300,
         "has_secret": False,
+        "access_key": "",
+        "ca_file": "",
+        "follow_clock": True,
+        "node_id": "",
     }
     return wanted, defaults
 

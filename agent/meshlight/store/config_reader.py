@@ -9,11 +9,12 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from meshlight.domain.backend import Backend, Kind, Ring
-from meshlight.domain.config import DEFAULT_PORT, Config, DiscoverySettings
+from meshlight.domain.config import DEFAULT_PORT, Config, DiscoverySettings, LanSettings
 from meshlight.domain.errors import ConfigError, MeshlightError
 from meshlight.domain.near import near
+from meshlight.domain.peer import Peer, is_node_id
 from meshlight.domain.rules import Routing, Rule
-from meshlight.store.backend_ids import ID_PATTERN, Naming, name_backends, url_fault, url_identity
+from meshlight.store.backend_ids import ID_PATTERN, Naming, account_identity, name_backends, url_fault
 from meshlight.store.config_faults import describe, is_secret_word, show
 from meshlight.store.config_text import Place, layout
 
@@ -38,6 +39,10 @@ class BackendEntry(Struct, frozen=True, kw_only=True):
     first_byte_s: Seconds = 300.0
     idle_s: Seconds = 300.0
     has_secret: bool = False
+    access_key: Annotated[str, Meta(max_length=256)] = ""
+    ca_file: Annotated[str, Meta(max_length=4096)] = ""
+    follow_clock: bool = True
+    node_id: str = ""
 
 
 class ConfigEntries(Struct, frozen=True, kw_only=True):
@@ -49,21 +54,27 @@ class ConfigEntries(Struct, frozen=True, kw_only=True):
     paused: bool = False
     routing: Routing = field(default_factory=Routing)
     discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
+    lan: LanSettings = field(default_factory=LanSettings)
     backends: tuple[BackendEntry, ...] = ()
+    peers: tuple[Peer, ...] = ()
 
 
 _TABLES: Mapping[str, type[Struct]] = {
     "routing": Routing,
     "rules": Rule,
     "discovery": DiscoverySettings,
+    "lan": LanSettings,
     "backends": BackendEntry,
+    "peers": Peer,
 }
 _HOMES: Mapping[str, type[Struct]] = {
     "at the top of the file, above the first [table]": ConfigEntries,
     "under [routing]": Routing,
     "under [[routing.rules]]": Rule,
     "under [discovery]": DiscoverySettings,
+    "under [lan]": LanSettings,
     "under [[backends]]": BackendEntry,
+    "under [[peers]]": Peer,
 }
 
 _COMMON = frozenset({"name", "model", "enabled"})
@@ -123,6 +134,8 @@ class _Reader:
             paused=entries.paused,
             routing=entries.routing,
             discovery=entries.discovery,
+            lan=entries.lan,
+            peers=self._peers(entries.peers),
             backends=self._backends(entries.backends),
         )
 
@@ -145,6 +158,16 @@ class _Reader:
                     if isinstance(each, Mapping):
                         self._check_keys(each, inner, (*here, index))
 
+    def _peers(self, peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
+        known: set[str] = set()
+        for index, peer in enumerate(peers):
+            if not is_node_id(peer.id):
+                self._refuse(("peers", index, "id"), "must be a node id: 64 hex digits")
+            if peer.id in known:
+                self._refuse(("peers", index, "id"), "is there twice")
+            known.add(peer.id)
+        return peers
+
     def _backends(self, entries: tuple[BackendEntry, ...]) -> tuple[Backend, ...]:
         for index, entry in enumerate(entries):
             self._check_entry(index, entry)
@@ -162,6 +185,10 @@ class _Reader:
                 first_byte_s=entry.first_byte_s,
                 idle_s=entry.idle_s,
                 has_secret=entry.has_secret,
+                access_key=entry.access_key,
+                ca_file=entry.ca_file,
+                follow_clock=entry.follow_clock,
+                node_id=entry.node_id,
             )
             for index, (entry, (id_, name)) in enumerate(zip(entries, names, strict=True))
         )
@@ -174,6 +201,9 @@ class _Reader:
             self._refuse((*place, "id"), "must be of small letters, digits and dashes, at most 64 of them")
         if entry.name is not None and (fault := _name_fault(entry.name) or _empty_fault(entry.name)):
             self._refuse((*place, "name"), fault)
+        for key, value in (("access_key", entry.access_key), ("ca_file", entry.ca_file)):
+            if not value.isprintable():
+                self._refuse((*place, key), "has a control character in it")
 
     def _check_unique(self, entries: tuple[BackendEntry, ...]) -> None:
         ids: dict[str, int] = {}
@@ -181,8 +211,8 @@ class _Reader:
         for index, entry in enumerate(entries):
             if entry.id is not None and ids.setdefault(entry.id, index) != index:
                 self._refuse_twin(index, "id", ids[entry.id])
-            where = url_identity(entry.url)
-            if urls.setdefault(where, index) != index:
+            where = account_identity(entry.kind, entry.url, entry.access_key)
+            if where is not None and urls.setdefault(where, index) != index:
                 self._refuse_twin(index, "url", urls[where])
 
     def _ring(self, index: int, entry: BackendEntry) -> Ring:

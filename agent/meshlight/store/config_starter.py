@@ -14,6 +14,12 @@ STARTER = """\
 # enabled = true           # look for local engines (llama.cpp, Ollama, vLLM, MLX, LM Studio)
 # ignored = []             # URLs of found engines that are switched off for good
 
+# [lan]                    # other Meshlights on this network
+# visible = false          # let others see this machine, and ask it to pair
+# browse = true            # look for others
+# port = 6375              # where peers ask, over TLS; nobody else gets an answer there
+# door = 6376              # where others ask to pair, while this machine is visible
+
 # [routing]
 # policy = "local-first"   # or "priority", "round-robin", "least-busy", "fastest"
 
@@ -37,4 +43,7 @@ STARTER = """\
 # priority = 0             # smaller is tried earlier under the "priority" policy
 # first_byte_s = 300       # how long to wait for the first byte of an answer, in seconds
 # idle_s = 300             # how long a stream may pause, in seconds
+# access_key = ""          # the public half of a cluster's pair of keys; its secret half is in the keyring
+# ca_file = ""             # PEM file of the authority that signed the certificate of an https:// URL
+# follow_clock = true      # sign by a cluster's clock when this machine's is off
 """

@@ -7,6 +7,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from meshlight.desktop.client import LocalService
+from meshlight.desktop.details import model_listing
 from meshlight.desktop.listings import model_lines, route_screen, trial_screen
 from meshlight.desktop.paper import Paper, new_console
 from meshlight.desktop.screens import status_screen
@@ -68,18 +69,20 @@ def refresh(ctx: click.Context, *, as_json: bool) -> None:
     epilog="""\b
 Examples:
   meshlight models
-  meshlight models --json | jq -r '.[].id'"""
+  meshlight models --json | jq -r '.[].id'
+  meshlight models --json | jq '.[] | {id, details}'"""
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the models as JSON.")
 def models(*, as_json: bool) -> None:
-    """Every model that can be reached, and who serves it.
+    """Every model that can be reached, what is known of it, and who serves it.
 
-    A model that several backends serve is listed once; the ring is the nearest of them.
+    A model that several backends serve is listed once; the ring is the nearest of them. Context (in tokens),
+    quantisation, and whether it is in memory now are shown where an engine tells them.
     """
     with service() as mesh:
         view = mesh.snapshot()
     if as_json:
-        print_json(view.models)
+        print_json(model_listing(view))
         return
 
     if not view.models:

@@ -1,0 +1,106 @@
+"""Real little servers that play the clouds: their own shapes, keys, limits, pages and errors.
+
+They stand in for OpenAI, Anthropic and Gemini by the providers' documentation; no model is running.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal
+from uuid import uuid4
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from meshlight.demo import cloud_anthropic, cloud_gemini
+from meshlight.demo.cloud_trouble import Trouble, trouble
+from meshlight.demo.engine import Engine
+from meshlight.demo.journal import Seen
+from meshlight.demo.manner import Facts
+from meshlight.demo.reply import Reply
+from meshlight.domain.backend import Kind
+
+Provider = Literal["openai", "anthropic", "gemini"]
+KEY = "demo-key-of-nobody"
+LIMIT = 500
+
+
+class Manners(Struct, frozen=True):
+    """What tells one cloud from another."""
+
+    label: str
+    models: tuple[str, ...]
+    answer: Callable[[Facts, Seen, str], Awaitable[Reply]] | None = None
+    """None: the dialect that all others imitate."""
+    limits: Callable[[int, int], tuple[tuple[str, str], ...]] = lambda _left, _limit: ()
+    """The headers that tell what is left of how many requests."""
+
+
+def _openai_limits(left: int, limit: int) -> tuple[tuple[str, str], ...]:
+    return (
+        ("x-ratelimit-limit-requests", str(limit)),
+        ("x-ratelimit-remaining-requests", str(left)),
+        ("x-ratelimit-reset-requests", "12s"),
+    )
+
+
+_CLOUDS: Mapping[Provider, Manners] = {
+    "openai": Manners("OpenAI", ("gpt-5-mini", "text-embedding-3-small"), None, _openai_limits),
+    "anthropic": Manners(
+        "Anthropic", ("claude-sonnet-4-6", "claude-haiku-4-5"), cloud_anthropic.answer, cloud_anthropic.limits
+    ),
+    "gemini": Manners("Gemini", ("gemini-3-flash", "gemini-embedding-001"), cloud_gemini.answer),
+}
+
+
+class Cloud(Engine):
+    """Plays one cloud on a loopback port; `async with Cloud("anthropic") as cloud:` is all it takes.
+
+    It answers to `key` alone, in the header in which the provider wants it. `trouble` makes it refuse as the
+    provider does; the faults of engines work too.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        name: str = "",
+        models: Sequence[str] = (),
+        *,
+        key: str = KEY,
+        limit: int = LIMIT,
+        **same: Any,
+    ) -> None:
+        manners = _CLOUDS[provider]
+        super().__init__("openai", name or f"demo {manners.label}", models or manners.models, key=key, **same)
+        self.facts.manner = replace(self.facts.manner, label=manners.label, headers=())
+        self.provider: Provider = provider
+        self.trouble: Trouble | None = None
+        self._manners = manners
+        self._key = key
+        self._limit = limit
+        self._left = limit
+
+    @property
+    def kind(self) -> Kind:
+        """What the mesh takes it for."""
+        return self.provider
+
+    @property
+    def label(self) -> str:
+        """The name of the cloud that it plays."""
+        return self._manners.label
+
+    def revoke(self) -> None:
+        """Take its key back, as a person does in the provider's console: no key opens it any more."""
+        self.key = self._key = uuid4().hex
+
+    async def answer(self, seen: Seen) -> Reply:
+        """Answer a request that no fault spoils."""
+        if self.trouble is not None and (reply := trouble(self.provider, self.trouble, seen)) is not None:
+            return reply
+        if self._manners.answer is None:
+            reply = await super().answer(seen)
+        else:
+            reply = await self._manners.answer(self.facts, seen, self._key)
+        if seen.method == "POST" and reply.status == 200:
+            self._left = max(self._left - 1, 0)
+            reply = replace(reply, headers=(*reply.headers, *self._manners.limits(self._left, self._limit)))
+        return reply

@@ -1,0 +1,109 @@
+"""One model service of the demo cluster: an engine behind the app proxy, which wants a token."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from meshlight.demo.answers import answer
+from meshlight.demo.cluster_mint import Mint
+from meshlight.demo.cluster_problems import proxy_refusal
+from meshlight.demo.connection import Connection
+from meshlight.demo.delivery import deliver
+from meshlight.demo.dialects import MANNERS
+from meshlight.demo.door import Door
+from meshlight.demo.journal import Journal, Seen
+from meshlight.demo.manner import Facts
+from meshlight.demo.pace import Pace, Speech
+from meshlight.demo.reply import text_reply
+
+MODELS = ("llama-3.3-70b",)
+
+
+class ClusterService:
+    """Answers as a vLLM behind an app proxy does, on a port of its own.
+
+    Some of what it is may be changed while it runs: `routes`, `is_public`, `models`, `hangs`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        models: Sequence[str] = MODELS,
+        *,
+        routes: int = 1,
+        is_public: bool = False,
+        is_openai: bool = True,
+        port: int = 0,
+        speech: Speech | None = None,
+        keep: int | None = None,
+    ) -> None:
+        self.name = name
+        self.id = str(uuid5(NAMESPACE_URL, f"demo:{name}"))
+        self.routes = routes
+        self.is_public = is_public
+        self.is_openai = is_openai
+        """Whether it answers below `/v1` at all; other services may be anything."""
+        self.hangs = False
+        self.endpoint: str | None = None
+        """What the manager says of its address, where that shall not be the true one."""
+        self.mint = Mint(self.id)
+        self.journal = Journal(keep)
+        self.clock: Callable[[], float] | None = None
+        """The cluster's time, set by the cluster."""
+        self._facts = Facts(MANNERS["vllm"], name, tuple(models), speech or Speech(), self.journal)
+        self._door = Door("127.0.0.1", self._serve, self.journal)
+        self._door.port = port
+
+    @property
+    def url(self) -> str:
+        """Where the app proxy has it."""
+        return f"http://{self._door.authority}"
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The ids that it serves."""
+        return self._facts.models
+
+    @models.setter
+    def models(self, ids: Sequence[str]) -> None:
+        self._facts.models = tuple(ids)
+
+    @property
+    def pace(self) -> Pace:
+        """How time passes between its tokens."""
+        return self._facts.speech.pace
+
+    async def start(self, *, anywhere: bool = False) -> None:
+        """Listen; raises OSError."""
+        await self._door.open(anywhere=anywhere)
+
+    async def stop(self) -> None:
+        """Stop, and end every connection."""
+        await self._door.close()
+
+    def entry(self) -> dict[str, Any]:
+        """Return what the manager lists of it."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "replicas": max(self.routes, 1),
+            "desired_session_count": max(self.routes, 1),
+            "active_route_count": self.routes,
+            "service_endpoint": self.endpoint if self.endpoint is not None else f"{self.url}/",
+            "is_public": self.is_public,
+        }
+
+    async def _serve(self, seen: Seen, wire: Connection) -> None:
+        if self.hangs:
+            await asyncio.get_running_loop().create_future()
+        flaw = None
+        if not self.is_public and self.clock is not None:
+            flaw = self.mint.flaw(seen.header("authorization"), self.clock())
+        if flaw is not None:
+            reply = proxy_refusal(flaw, seen)
+        elif self.is_openai:
+            reply = await answer(self._facts, seen, None)
+        else:
+            reply = text_reply("<!doctype html><title>Jupyter</title>", 200, "text/html; charset=utf-8")
+        await deliver(reply, seen, wire, self._facts.manner, pace=self.pace)

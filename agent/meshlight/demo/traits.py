@@ -1,0 +1,67 @@
+"""What a model of the demo is like, by its name: `gemma3:4b` is of 4 billion parameters and sees pictures."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+_SIZE = re.compile(r"(?<![\w.])(\d{1,4}(?:\.\d)?)b(?![a-z])", re.IGNORECASE)
+_BILLION = 1_000_000_000
+_BYTES_PER_PARAMETER = 0.62
+"""In `Q4_K_M`, tables and all."""
+_USUAL = 3.2
+_EMBEDDING = 0.137
+_SIGHTED = ("gemma3", "vl", "llava")
+
+
+class Traits(Struct, frozen=True):
+    """Size, and what it can do."""
+
+    billions: float
+    embeds: bool
+    sees: bool
+
+    @property
+    def parameters(self) -> int:
+        """How many there are."""
+        return round(self.billions * _BILLION)
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return round(self.parameters * _BYTES_PER_PARAMETER)
+
+    @property
+    def said(self) -> str:
+        """The size in Ollama's words: `3.2B`, `137M`."""
+        return f"{self.billions:.1f}B" if self.billions >= 1 else f"{self.billions * 1000:.0f}M"
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """In Ollama's words."""
+        if self.embeds:
+            return ("embedding",)
+        return ("completion", "vision") if self.sees else ("completion", "tools")
+
+
+def traits(model: str) -> Traits:
+    """Return what a model of this name is like."""
+    embeds = "embed" in model
+    found = _SIZE.search(model)
+    billions = float(found[1]) if found else _EMBEDDING if embeds else _USUAL
+    return Traits(billions, embeds, any(mark in model.lower() for mark in _SIGHTED))
+
+
+def ollama_details(model: str) -> Mapping[str, Any]:
+    """Return the `details` of a model as Ollama gives them."""
+    family = re.match(r"[a-z]*", model.rpartition("/")[2].lower())
+    name = family[0] if family and family[0] else "llama"
+    return {
+        "parent_model": "",
+        "format": "gguf",
+        "family": name,
+        "families": [name],
+        "parameter_size": traits(model).said,
+        "quantization_level": "F16" if traits(model).embeds else "Q4_K_M",
+    }

@@ -1,0 +1,75 @@
+"""Calls of tools, gathered from their pieces: Ollama's clients get each whole, with its arguments as an object."""
+
+import hashlib
+
+import msgspec
+from msgspec import Raw
+
+from meshlight.domain.errors import Untranslated
+from meshlight.gateway.translation.chat_shape import ToolCall as CallPiece
+from meshlight.gateway.translation.messages_call import Call
+from meshlight.gateway.translation.ollama_lines import CallFunction, ToolCall
+from meshlight.gateway.translation.well_formed import decode
+
+CALLS_MAX = 1_000
+_fields = msgspec.json.Decoder(dict[str, Raw])
+_encode = msgspec.json.Encoder().encode
+
+
+class Calls:
+    """The calls of one answer; `seed` makes their ids differ from those of other answers."""
+
+    __slots__ = ("_calls", "_seed")
+
+    def __init__(self, seed: str) -> None:
+        self._calls: list[Call] = []
+        self._seed = seed
+
+    def add(self, piece: CallPiece, *, is_whole: bool) -> None:
+        """Take a piece, or a whole call; raises Untranslated when they are too many or too large."""
+        call = None if is_whole else self._find(piece)
+        if call is None:
+            if len(self._calls) >= CALLS_MAX:
+                raise Untranslated(f"It called more than {CALLS_MAX} tools at once.")
+            call = Call(piece.index, self._own_id())
+            self._calls.append(call)
+        call.add(piece)
+
+    def whole(self, *, is_cut: bool) -> tuple[ToolCall, ...]:
+        """Return the calls; where the limit cut the answer off, without those that are not whole.
+
+        Raises Untranslated for half a call.
+        """
+        kept = [call for call in self._calls if call.is_whole()] if is_cut else self._calls
+        for call in kept:
+            call.check()
+        return tuple(
+            ToolCall(call.id, CallFunction(index, call.name, _arguments(call.text())))
+            for index, call in enumerate(kept)
+        )
+
+    def _find(self, piece: CallPiece) -> Call | None:
+        """Return the call that a piece goes on with; None when it begins one.
+
+        Some servers number no calls, or call each one 0: then an id of its own makes it another.
+        """
+        for call in reversed(self._calls):
+            if piece.index is None or call.index == piece.index:
+                name = piece.function.name if piece.function is not None else None
+                is_other = bool(piece.id and call.given_id and piece.id != call.given_id)
+                starts_anew = piece.index is None and not piece.id and call.name and name
+                return None if is_other or starts_anew else call
+        return None
+
+    def _own_id(self) -> str:
+        """Return an id of nine letters and digits: Mistral's models take no others."""
+        digest = hashlib.blake2b(f"{self._seed}/{len(self._calls)}".encode("utf-8", "replace"), digest_size=5)
+        return digest.hexdigest()[:9]
+
+
+def _arguments(text: str) -> Raw:
+    """Return a JSON object in one line; its numbers stay as they are."""
+    if not text.strip():
+        return Raw(b"{}")
+    fields = decode(text.encode("utf-8", "replace"), _fields)
+    return Raw(msgspec.json.format(_encode(fields), indent=-1))

@@ -1,0 +1,100 @@
+"""Ollama's chat by way of chat completions, for backends that do not speak Ollama's API.
+
+What becomes of a request, after Ollama's `docs/api.md`, `docs/openapi.yaml` and `api/types.go`:
+
+- `messages` keep their order and roles. Pictures become data URLs of the type that their first bytes show, in
+  messages of the user only. Arguments of calls become text. Calls without an id get one; a result goes to the call
+  with its `tool_call_id`, or to the first open one of its `tool_name`, or to the first open one. `thinking` goes on
+  as `reasoning_content`.
+- `tools` go on as they stand. `format` becomes a `response_format`. `logprobs` go on and come back.
+- `think` is a wish that an engine may not be able to meet: it becomes `chat_template_kwargs.enable_thinking`, and a
+  level `reasoning_effort`, at most "high". What a model thinks although it was told not to is left out.
+- `options`: `temperature`, `top_p`, `seed`, `stop`, `presence_penalty`, `frequency_penalty` and `num_predict` have
+  counterparts (a `num_predict` that is not positive means "no limit" to both sides). `top_k`, `min_p`, `typical_p`,
+  `repeat_penalty` and `repeat_last_n` go on under the names that llama.cpp and vLLM know.
+- Passed over: options about how Ollama loads a model (`num_ctx`, `num_gpu`, `num_thread`, `num_batch`, `num_keep`,
+  `use_mmap`, …) and `keep_alive`. They are wishes about an engine that runs as it was started. Nothing is lost
+  unheard by that: a prompt that is too long for the context is refused by the engine, in its own words. So too
+  `truncate` and `shift`, which would let Ollama drop parts of a long conversation, and options that Ollama itself no
+  longer reads (`mirostat…`, `penalize_newline`, `tfs_z`, …).
+- Anything else is refused by name, and so is `_debug_render_only`.
+- A stream comes unless `stream` is false. No messages at all mean "load the model": that is answered at once. To
+  unload one (`keep_alive` 0) can't be asked of another engine, so it is refused.
+
+With `extensions=False`, for services that refuse fields which are not OpenAI's own: `thinking` and the wish to think
+(but not its level) stay behind, `top_k` and its like are refused unless their value means "off", and the limit is
+called `max_completion_tokens`.
+
+And of an answer: each chunk becomes a line, calls of tools come whole before the last one. `done_reason` is `stop`,
+`length`, or `content_filter`. Tokens are counted by the backend. `total_duration` is measured here, `eval_duration`
+too, from the first piece to the last, unless llama.cpp tells it; what is not known is left out.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from meshlight.domain.errors import BadRequest
+from meshlight.gateway.translation.back import Translated
+from meshlight.gateway.translation.messages_request import limit_name
+from meshlight.gateway.translation.ollama_back import OllamaBack
+from meshlight.gateway.translation.ollama_clock import SYSTEM, Clock
+from meshlight.gateway.translation.ollama_history import chat_messages
+from meshlight.gateway.translation.ollama_immediate import Immediate, loaded
+from meshlight.gateway.translation.ollama_lines import Ask
+from meshlight.gateway.translation.ollama_request import (
+    answer_format,
+    chances,
+    is_unload,
+    read,
+    refuse_unload,
+    sampling,
+    streaming,
+    thinking,
+    untranslatable,
+)
+from meshlight.gateway.translation.ollama_shape import ChatRequest
+
+_decoder = msgspec.json.Decoder(ChatRequest)
+_encode = msgspec.json.Encoder().encode
+
+
+def translate_chat(
+    body: bytes, model: str, *, extensions: bool = True, clock: Clock = SYSTEM
+) -> Translated | Immediate:
+    """Translate a body of `/api/chat`; `model` is the route's, the answer names the one in the body.
+
+    `extensions` says that the backend takes fields which are not OpenAI's. Raises Untranslatable and BadRequest.
+    """
+    request = read(body, _decoder, ChatRequest)
+    if request.debug_render_only:
+        raise untranslatable("_debug_render_only")
+    ask = Ask(
+        request.model,
+        face="chat",
+        is_stream=request.stream is not False,
+        hides_thinking=request.think is False,
+    )
+    if not request.messages:
+        if is_unload(request.keep_alive):
+            raise refuse_unload()
+        return loaded(ask, clock)
+    chat: dict[str, Any] = {
+        "model": model,
+        "messages": chat_messages(request.messages, extensions=extensions),
+    }
+    if request.tools:
+        chat["tools"] = [_tool(tool, f"tools[{number}]") for number, tool in enumerate(request.tools)]
+    chat |= answer_format(request.format)
+    chat |= thinking(request.think, extensions=extensions)
+    chat |= chances(request)
+    chat |= sampling(request.options, limit=limit_name(extensions=extensions), extensions=extensions)
+    chat |= streaming(request)
+    return Translated("chat/completions", _encode(chat), OllamaBack(ask, clock))
+
+
+def _tool(tool: dict[str, Raw], place: str) -> dict[str, Any]:
+    if not bytes(tool.get("function", b"")).startswith(b"{"):
+        raise BadRequest(f"{place}.function must be an object.", "", f"{place}.function")
+    return {"type": "function"} | tool

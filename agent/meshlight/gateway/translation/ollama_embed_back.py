@@ -1,0 +1,102 @@
+"""The way back from OpenAI's embeddings to Ollama's two ways of giving them."""
+
+import base64
+import binascii
+import sys
+from array import array
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from meshlight.domain.errors import Untranslated
+from meshlight.gateway.translation.ollama_assembly import count
+from meshlight.gateway.translation.ollama_clock import Clock, nanoseconds
+from meshlight.gateway.translation.ollama_error import error_body
+from meshlight.gateway.translation.ollama_reader import WHOLE_MAX, no_answer, told_error
+from meshlight.gateway.translation.openai_error import error_message
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Vector(Struct, frozen=True):
+    embedding: list[float] | str
+    index: int | None = None
+
+
+class _Vectors(Struct, frozen=True):
+    data: list[_Vector] | None = None
+    usage: Any = None
+    error: Any = None
+
+
+_decoder = msgspec.json.Decoder(_Vectors)
+
+
+class EmbedBack:
+    """Translates one answer; `model` is the name that the caller asked for, None for the older way of one text."""
+
+    __slots__ = ("_clock", "_count", "_model", "_started", "_whole")
+
+    content_type = b"application/json"
+
+    def __init__(self, model: str | None, count: int, clock: Clock) -> None:
+        self._model = model
+        self._count = count
+        """How many texts were asked about."""
+        self._clock = clock
+        self._started = clock.steady()
+        self._whole = bytearray()
+
+    def begin(self, content_type: bytes) -> None:
+        """Need not know: it is JSON or nothing."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Keep the piece; raises Untranslated when there are too many."""
+        self._whole += data
+        if len(self._whole) > WHOLE_MAX:
+            raise Untranslated(f"It sent an answer of more than {WHOLE_MAX >> 20} MiB.")
+        return b""
+
+    def end(self) -> bytes:
+        """Return the embeddings in the order of their texts; raises Untranslated when some are missing."""
+        data = bytes(self._whole)
+        try:
+            found = _decoder.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise no_answer(error) from None
+        if found.error:
+            raise told_error(data)
+        listed = found.data or []
+        if len(listed) != self._count:
+            raise Untranslated(f"It sent {len(listed)} embeddings for {self._count} texts.")
+        if all(vector.index is not None for vector in listed):
+            listed.sort(key=lambda vector: vector.index or 0)
+        vectors = [_numbers(vector.embedding) for vector in listed]
+        if self._model is None:
+            return _encode({"embedding": vectors[0]})
+        told: dict[str, Any] = {"model": self._model, "embeddings": vectors}
+        told["total_duration"] = nanoseconds(self._clock.steady() - self._started)
+        if tokens := count(found.usage, "prompt_tokens"):
+            told["prompt_eval_count"] = tokens
+        return _encode(told)
+
+    def broken(self, why: str) -> None:
+        """Return None: half a JSON object can't be mended."""
+
+    def error(self, status: int, body: bytes) -> bytes:
+        """Return Ollama's error object with the backend's own message."""
+        return error_body(error_message(body, status))
+
+
+def _numbers(found: list[float] | str) -> list[float]:
+    """Return the numbers; some servers send base64 of 32-bit floats whatever they were asked for."""
+    if isinstance(found, list):
+        return found
+    try:
+        numbers = array("f", base64.b64decode(found, validate=True))
+    except (binascii.Error, ValueError):
+        raise Untranslated("It sent an embedding that is neither numbers nor base64.") from None
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tolist()

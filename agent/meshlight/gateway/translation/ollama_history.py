@@ -1,0 +1,120 @@
+"""The messages of Ollama's chat as the messages of chat completions."""
+
+import binascii
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from meshlight.backends.quote import clean
+from meshlight.domain.errors import BadRequest
+from meshlight.gateway.translation.ollama_request import untranslatable
+from meshlight.gateway.translation.ollama_shape import CalledTool, Message
+
+_ROLES = ("system", "user", "assistant", "tool")
+_SNIFFED = 64
+"""Characters of base64 in which a picture shows what it is."""
+
+
+def chat_messages(messages: Sequence[Message], *, extensions: bool) -> list[dict[str, Any]]:
+    """Return the conversation; raises Untranslatable and BadRequest."""
+    history = History(extensions=extensions)
+    for number, message in enumerate(messages):
+        history.add(message, f"messages[{number}]")
+    return history.messages
+
+
+def picture_parts(text: str, images: Iterable[str], place: str) -> list[dict[str, Any]]:
+    """Return a text with its pictures as content parts; raises BadRequest."""
+    parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
+    for number, image in enumerate(images):
+        data = "".join(image.split())
+        url = f"data:{_media_type(data, f'{place}[{number}]')};base64,{data}"
+        parts.append({"type": "image_url", "image_url": {"url": url}})
+    return parts
+
+
+class History:
+    """Collects the messages, and remembers which calls of tools wait for their results."""
+
+    def __init__(self, *, extensions: bool) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self._extensions = extensions
+        self._count = 0
+        """Calls and results that were given an id of ours."""
+        self._waiting: list[tuple[str, str]] = []
+        """Id and name of each call that has no result yet."""
+
+    def add(self, message: Message, place: str) -> None:
+        """Take the next message; `place` is its name for people. Raises Untranslatable and BadRequest."""
+        role = message.role.lower()
+        if role not in _ROLES:
+            raise BadRequest(
+                f"{place}.role {clean(message.role, 40)!r} is not known.",
+                f"Use one of {', '.join(_ROLES)}.",
+                f"{place}.role",
+            )
+        if message.images and role != "user":
+            raise untranslatable(f"{place}.images", f"OpenAI's API has no pictures in a message of {role}.")
+        text = message.content or ""
+        made: dict[str, Any] = {"role": role, "content": text}
+        if message.images:
+            made["content"] = picture_parts(text, message.images, f"{place}.images")
+        if role == "assistant":
+            if message.thinking and self._extensions:
+                made["reasoning_content"] = message.thinking
+            if message.tool_calls:
+                made["content"] = text or None
+                made["tool_calls"] = self._calls(message.tool_calls, place)
+        elif role == "tool":
+            made["tool_call_id"] = self._answered(message)
+        elif message.name:
+            made["name"] = message.name
+        self.messages.append(made)
+
+    def _calls(self, calls: Sequence[CalledTool], place: str) -> list[dict[str, Any]]:
+        made: list[dict[str, Any]] = []
+        self._waiting.clear()
+        for number, call in enumerate(calls):
+            arguments = bytes(call.function.arguments).strip()
+            if arguments in {b"", b"null"}:
+                arguments = b"{}"
+            if not arguments.startswith(b"{"):
+                where = f"{place}.tool_calls[{number}].function.arguments"
+                raise BadRequest(f"{where} must be an object.", "", where)
+            given = call.id or self._own_id()
+            self._waiting.append((given, call.function.name))
+            function = {"name": call.function.name, "arguments": arguments.decode("utf-8", "replace")}
+            made.append({"id": given, "type": "function", "function": function})
+        return made
+
+    def _answered(self, message: Message) -> str:
+        """Return the id of the call that a result belongs to: by id, by the tool's name, or the oldest."""
+        name = message.tool_name or message.name
+        if message.tool_call_id:
+            self._waiting = [call for call in self._waiting if call[0] != message.tool_call_id]
+            return message.tool_call_id
+        if not self._waiting:
+            return self._own_id()
+        found = next((call for call in self._waiting if call[1] == name), self._waiting[0])
+        self._waiting.remove(found)
+        return found[0]
+
+    def _own_id(self) -> str:
+        """Return an id of nine letters and digits: Mistral's models take no others."""
+        self._count += 1
+        return f"call{self._count:05d}"
+
+
+def _media_type(image: str, place: str) -> str:
+    try:
+        start = binascii.a2b_base64(image[:_SNIFFED], strict_mode=True)
+    except (binascii.Error, ValueError):
+        raise BadRequest(f"{place} is not base64.", "Send the picture's bytes in base64.", place) from None
+    if start.startswith(b"\x89PNG"):
+        return "image/png"
+    if start.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if start.startswith(b"GIF8"):
+        return "image/gif"
+    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
+        return "image/webp"
+    raise BadRequest(f"{place} is neither PNG, JPEG, GIF nor WebP.", "Convert the picture first.", place)

@@ -1,0 +1,147 @@
+"""Requests of Ollama's API, as far as OpenAI's can carry them.
+
+Fields are those of `api/types.go`. What is not listed here is refused by name, so that nothing is left out unheard;
+what is `Passed` is listed and has no counterpart.
+"""
+
+from typing import Any
+
+from msgspec import Raw, Struct, field
+
+Passed = Any
+"""A wish about the engine itself: read, and passed over."""
+Verbatim = Raw
+"""JSON that is carried over as it stands, digit for digit; empty when it did not come."""
+Number = int | float | None
+
+
+class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What has no other fields than these."""
+
+
+class Options(_Strict, frozen=True, kw_only=True):
+    """The options of a Modelfile; those that are `Passed` concern how Ollama loads a model, or mean nothing now."""
+
+    temperature: Number = None
+    top_p: Number = None
+    seed: Number = None
+    stop: str | tuple[str, ...] | None = None
+    num_predict: Number = None
+    presence_penalty: Number = None
+    frequency_penalty: Number = None
+    top_k: Number = None
+    min_p: Number = None
+    typical_p: Number = None
+    repeat_penalty: Number = None
+    repeat_last_n: Number = None
+    num_ctx: Passed = None
+    num_keep: Passed = None
+    num_batch: Passed = None
+    num_gpu: Passed = None
+    num_gqa: Passed = None
+    num_thread: Passed = None
+    main_gpu: Passed = None
+    low_vram: Passed = None
+    numa: Passed = None
+    use_mmap: Passed = None
+    use_mlock: Passed = None
+    f16_kv: Passed = None
+    logits_all: Passed = None
+    vocab_only: Passed = None
+    embedding_only: Passed = None
+    rope_frequency_base: Passed = None
+    rope_frequency_scale: Passed = None
+    mirostat: Passed = None
+    mirostat_eta: Passed = None
+    mirostat_tau: Passed = None
+    penalize_newline: Passed = None
+    tfs_z: Passed = None
+
+
+class CalledFunction(_Strict, frozen=True, kw_only=True):
+    """Which function was called; the arguments are an object."""
+
+    name: str
+    arguments: Verbatim = Raw()
+    index: Passed = None
+    description: Passed = None
+
+
+class CalledTool(_Strict, frozen=True, kw_only=True):
+    """A call of a tool in an earlier turn; older clients send no id."""
+
+    function: CalledFunction
+    id: str | None = None
+    type: Passed = None
+
+
+class Message(_Strict, frozen=True, kw_only=True):
+    """One message of a conversation."""
+
+    role: str
+    content: str | None = None
+    thinking: str | None = None
+    images: tuple[str, ...] | None = None
+    """In base64."""
+    tool_calls: tuple[CalledTool, ...] | None = None
+    tool_name: str | None = None
+    name: str | None = None
+    """What older clients call `tool_name`."""
+    tool_call_id: str | None = None
+
+
+class _Request(_Strict, frozen=True, kw_only=True):
+    """What all have."""
+
+    model: str
+    options: Options | None = None
+    keep_alive: int | float | str | None = None
+    truncate: Passed = None
+
+
+class _Asking(_Request, frozen=True, kw_only=True):
+    """What both ways of asking for text have."""
+
+    stream: bool | None = None
+    """A stream unless it says no."""
+    format: Verbatim = Raw()
+    think: bool | str | None = None
+    shift: Passed = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    debug_render_only: bool | None = field(name="_debug_render_only", default=None)
+
+
+class ChatRequest(_Asking, frozen=True, kw_only=True):
+    """A body of `/api/chat`."""
+
+    messages: tuple[Message, ...] | None = None
+    tools: tuple[dict[str, Verbatim], ...] | None = None
+
+
+class GenerateRequest(_Asking, frozen=True, kw_only=True):
+    """A body of `/api/generate`."""
+
+    prompt: str | None = None
+    suffix: str | None = None
+    system: str | None = None
+    template: str | None = None
+    images: tuple[str, ...] | None = None
+    raw: bool | None = None
+    context: tuple[int, ...] | None = None
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+
+
+class EmbedRequest(_Request, frozen=True, kw_only=True):
+    """A body of `/api/embed`."""
+
+    input: str | tuple[str, ...] | None = None
+    dimensions: int | None = None
+
+
+class EmbeddingsRequest(_Request, frozen=True, kw_only=True):
+    """A body of `/api/embeddings`, the older way of one text."""
+
+    prompt: str | None = None

@@ -1,0 +1,111 @@
+"""The pairing under way, whoever asked for it, and how the last one ended."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from meshlight.domain.errors import Conflict, NotFound, PairingError
+from meshlight.domain.peer_view import PairingView
+from meshlight.mesh.pairing import Here, Paired, Pairing, ask
+
+log = logging.getLogger(__name__)
+
+
+class Meeting:
+    """At most one pairing at a time; `welcome` keeps the peer that it ends with."""
+
+    def __init__(self, welcome: Callable[[Paired], Awaitable[None]]) -> None:
+        self._welcome = welcome
+        self._pairing: Pairing | None = None
+        self._asking = ""
+        self._ended: PairingView | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.on_change: Callable[[], None] = lambda: None
+
+    async def ask(self, here: Here, tries: Sequence[tuple[str, int]], expected_id: str | None) -> None:
+        """Ask at each address until one answers. Raises PairingError, or Conflict while a pairing is under way."""
+        if self._pairing is not None or self._asking:
+            raise Conflict("A pairing is under way already.", "Confirm or refuse that one first.")
+        self._asking, self._ended = tries[0][0], None
+        self.on_change()
+        try:
+            self._take(await _first(here, tries, expected_id))
+        finally:
+            self._asking = ""
+            self.on_change()
+
+    def asked(self, pairing: Pairing) -> None:
+        """Take a request that came to the door."""
+        if self._pairing is not None:
+            pairing.stop("busy")
+        else:
+            self._take(pairing)
+
+    async def confirm(self) -> None:
+        """Say that the digits are the same on both machines; raises NotFound or PairingError."""
+        await self._current().confirm()
+
+    async def refuse(self) -> None:
+        """Say that they differ, or that nobody wants this; raises NotFound."""
+        await self._current().refuse()
+
+    def view(self) -> PairingView | None:
+        """Return how the pairing stands, or how the last one ended."""
+        if self._pairing is not None:
+            return _shown(self._pairing)
+        if self._asking:
+            return PairingView(
+                role="asking", state="waiting", name=self._asking, id="", digits="", why="", left_s=0.0
+            )
+        return self._ended
+
+    async def close(self) -> None:
+        """End a pairing under way, for both."""
+        if self._pairing is not None:
+            self._pairing.stop("closed")
+        if self._task is not None:
+            await asyncio.wait((self._task,))
+
+    def _current(self) -> Pairing:
+        if self._pairing is None:
+            raise NotFound("No pairing is under way.", "Ask another Meshlight to pair first.")
+        return self._pairing
+
+    def _take(self, pairing: Pairing) -> None:
+        self._pairing, self._ended = pairing, None
+        pairing.on_change = self.on_change
+        self._task = asyncio.get_running_loop().create_task(self._see_through(pairing))
+        self.on_change()
+
+    async def _see_through(self, pairing: Pairing) -> None:
+        try:
+            await self._welcome(await pairing.end())
+        except PairingError as error:
+            log.info("A pairing ended: %s", error.title)
+        finally:
+            self._pairing, self._ended = None, _shown(pairing)
+            self.on_change()
+
+
+async def _first(here: Here, tries: Sequence[tuple[str, int]], expected_id: str | None) -> Pairing:
+    failed: PairingError | None = None
+    for host, port in tries:
+        try:
+            return await ask(here, host, port, expected_id)
+        except PairingError as error:
+            failed = failed or error
+            if error.cause != "unreachable":
+                raise
+    raise failed or NotFound("It has no address.")
+
+
+def _shown(pairing: Pairing) -> PairingView:
+    return PairingView(
+        role=pairing.role,
+        state=pairing.state,
+        name=pairing.other_name,
+        id=pairing.other_id,
+        digits=pairing.digits,
+        why=pairing.why,
+        left_s=round(pairing.left_s, 1),
+    )

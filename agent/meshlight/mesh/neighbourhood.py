@@ -1,0 +1,384 @@
+"""Other Meshlights: who is seen, who is paired, what each may use; and whether this machine shows itself."""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from msgspec.structs import replace
+
+from meshlight.backends.address import parse_address
+from meshlight.backends.upstream import Upstream
+from meshlight.domain.backend import Backend
+from meshlight.domain.config import Config, LanSettings
+from meshlight.domain.errors import (
+    BadRequest,
+    MeshlightError,
+    NotFound,
+    SecretError,
+    ServiceError,
+    UpstreamError,
+)
+from meshlight.domain.peer import Peer, Sighting
+from meshlight.domain.peer_view import PeersView, peer_view, short_id, sighting_view
+from meshlight.domain.sharing import SharedCatalog, shared
+from meshlight.mesh.ledger import Ledger, Listener
+from meshlight.mesh.meeting import Meeting
+from meshlight.mesh.pairing import Here, Paired
+from meshlight.mesh.pairing_door import PairingDoor
+from meshlight.mesh.prober import Later
+from meshlight.mesh.registry import Change, Registry
+from meshlight.mesh.sightings import Sightings
+from meshlight.mesh.tls import KeyHolder
+from meshlight.mesh.trust import Trust
+from meshlight.mesh.txt import Announcement, catalog_of
+
+GOODBYE_S = 3.0
+"""How long the other side of an ended pairing is tried to be told."""
+
+log = logging.getLogger(__name__)
+
+
+class Neighbourhood:
+    """Follows the configuration: opens and closes the listener, the door and the announcement.
+
+    `running` counts a peer's requests here, `bind` returns listening sockets for a port on every address,
+    `on_change` is called when anything in `view` or in a peer's `catalog` may have changed.
+    """
+
+    def __init__(  # noqa: PLR0913 - it joins many parts, each given by name
+        self,
+        *,
+        registry: Registry,
+        ledger: Ledger,
+        trust: Trust,
+        sightings: Sightings,
+        listener: Listener,
+        running: Callable[[str], int],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        later: Later,
+        bind: Callable[[int], Sequence[socket.socket]],
+    ) -> None:
+        self._registry = registry
+        self._ledger = ledger
+        self._trust = trust
+        self._sightings = sightings
+        self._listener = listener
+        self._running = running
+        self._clock = clock
+        self._wall = wall
+        self._later = later
+        self._bind = bind
+        self._meeting = Meeting(self._welcome)
+        self._meeting.on_change = self._changed
+        self._door: PairingDoor | None = None
+        self._problem = ""
+        self._is_on = False
+        self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.on_change: Callable[[], None] = lambda: None
+        sightings.on_change = self._on_sightings
+        registry.listen(self._on_registry)
+
+    # Life.
+
+    def start(self) -> None:
+        """Begin to follow the configuration."""
+        self._is_on = True
+        self.follow()
+
+    def follow(self) -> None:
+        """Bring listener, door and announcement to what the configuration says now."""
+        if self._is_on:
+            self._spawn(self._settle())
+
+    async def close(self) -> None:
+        """Say goodbye to the network, and stop listening."""
+        self._is_on = False
+        await self._meeting.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._door is not None:
+            await self._door.close()
+        await self._sightings.stop()
+        await self._listener.close()
+
+    async def _settle(self) -> None:
+        async with self._lock:
+            config = self._ledger.config
+            lan, problem = config.lan, ""
+            try:
+                await self._sightings.start(browse=lan.browse)
+                await self._sightings.browse(lan.browse)
+                await self._settle_listener(lan, config.peers)
+                await self._settle_door(lan)
+            except (SecretError, ServiceError) as error:
+                problem = f"{error.title} {error.hint}".strip()
+            if problem != self._problem:
+                self._problem = problem
+                self._ledger.notice("peers", problem)
+        self._changed()
+
+    async def _settle_listener(self, lan: LanSettings, peers: Sequence[Peer]) -> None:
+        identity = await self._trust.find() if lan.listen or lan.visible or peers else None
+        if identity is None:
+            await self._listener.close()
+            return
+        self._sightings.own_id = identity.node_id
+        await self._trust.believe([peer.id for peer in peers])
+        if lan.listen or peers:
+            tls = self._trust.server(identity)
+            await self._listener.open(tls.context, tls.who, lan.port)
+
+    async def _settle_door(self, lan: LanSettings) -> None:
+        if not lan.visible:
+            self._sightings.announce(None)
+            if self._door is not None:
+                door, self._door = self._door, None
+                await door.close()
+            return
+        if self._door is None:
+            door = PairingDoor(self._here(await self._trust.open()), self._meeting.asked)
+            await door.start(self._bind(lan.door))
+            self._door = door
+        self._announce()
+
+    # What apps ask.
+
+    def view(self) -> PeersView:
+        """Return everything about other Meshlights."""
+        config, node_id = self._ledger.config, self._trust.node_id
+        return PeersView(
+            node_id=node_id,
+            short=short_id(node_id),
+            name=self._ledger.name,
+            visible=config.lan.visible,
+            browse=config.lan.browse,
+            port=self._listener.port,
+            door=config.lan.door if self._door is not None else 0,
+            problem=self._problem or self._sightings.twin or self._sightings.problem,
+            peers=tuple(
+                peer_view(peer, self._backend_of(peer.id), self.catalog(peer), self._running(peer.id))
+                for peer in config.peers
+            ),
+            seen=tuple(sighting_view(seen, self.peers()) for seen in self._sightings.entries.values()),
+            pairing=self._meeting.view(),
+        )
+
+    def peers(self) -> Mapping[str, Peer]:
+        """Return who is paired, by node id."""
+        return {peer.id: peer for peer in self._ledger.config.peers}
+
+    def catalog(self, peer: Peer) -> SharedCatalog:
+        """Return what a peer gets to see now."""
+        backend = self._backend_of(peer.id)
+        state = None if backend is None else self._registry.node(backend.id).health.state
+        sees = None if state in {None, "unknown", "warming"} else state == "healthy"
+        name, node_id = self._ledger.name, self._trust.node_id
+        return shared(self._registry.snapshot, peer, node_id, name, sees_you=sees, paused=peer.paused)
+
+    def catalog_hash(self, peer_id: str) -> str | None:
+        """Return the hash of what a peer gets to see now; None for who is no peer."""
+        peer = self.peers().get(peer_id)
+        return None if peer is None else self.catalog(peer).hash
+
+    async def set_seen(self, *, visible: bool | None, browse: bool | None) -> None:
+        """Show this machine or hide it; look for others or don't. Raises SecretError or ServiceError."""
+        if visible:
+            await self._trust.open()
+
+        def seen(old: Config) -> Config:
+            lan = old.lan if visible is None else replace(old.lan, visible=visible)
+            return replace(old, lan=lan if browse is None else replace(lan, browse=browse))
+
+        await self._ledger.change(seen)
+        await self._settle()
+        if visible and self._problem:
+            raise ServiceError(self._problem)
+
+    async def ask(self, peer_id: str | None, host: str | None, port: int | None) -> None:
+        """Ask somebody to pair: one who is seen, or whoever is at a host; then `peer_id` is whom to expect there.
+
+        Raises PairingError, NotFound, Conflict or SecretError.
+        """
+        tries, expected = self._targets(peer_id, host, port)
+        await self._meeting.ask(self._here(await self._trust.open()), tries, expected)
+
+    async def confirm(self) -> None:
+        """Say that the digits are the same on both machines; raises NotFound or PairingError."""
+        await self._meeting.confirm()
+
+    async def refuse(self) -> None:
+        """Say that they differ, or that nobody wants this; raises NotFound."""
+        await self._meeting.refuse()
+
+    async def set_terms(self, peer_id: str, changed: Mapping[str, Any]) -> None:
+        """Change what a peer may use; raises NotFound."""
+        self._peer(peer_id)
+
+        def terms(old: Config) -> Config:
+            peers = tuple(replace(p, **changed) if p.id == peer_id else p for p in old.peers)
+            return replace(old, peers=peers)
+
+        await self._ledger.change(terms)
+        self._changed()
+
+    async def unpair(self, peer_id: str) -> None:
+        """End a pairing here; there at once if it can be reached, or else when it next asks. Raises NotFound."""
+        peer = self._peer(peer_id)
+        backend = self._backend_of(peer_id)
+        if backend is not None:
+            with suppress(UpstreamError):
+                await _say_goodbye(backend, self._trust.client(peer_id))
+        await self._forget(peer)
+
+    def unpaired(self, peer_id: str) -> None:
+        """Hear from a peer that it has ended the pairing."""
+        peer = self.peers().get(peer_id)
+        if peer is not None:
+            self._ledger.notice("unpaired", f"{peer.name} has ended the pairing with this machine.")
+            self._spawn(self._forget(peer))
+
+    # How peers come and go.
+
+    def _targets(
+        self, peer_id: str | None, host: str | None, port: int | None
+    ) -> tuple[list[tuple[str, int]], str | None]:
+        if host is not None:
+            return [(host, port or self._ledger.config.lan.door)], peer_id
+        if peer_id is None:
+            raise BadRequest("Nobody is named to be paired with.", "Give an id, or a host.", "id")
+        sighting = self._sightings.entries.get(peer_id)
+        if sighting is None:
+            raise NotFound("Nobody with that id is seen on the network now.", "Give its address instead.")
+        if not sighting.door or not sighting.addresses:
+            raise BadRequest(f"{sighting.name} can't be paired with.", "Add it by hand, by its URL.", "id")
+        return [(address, sighting.door) for address in sighting.addresses], None
+
+    async def _welcome(self, paired: Paired) -> None:
+        """Keep a new peer: it may use what its terms say, and its models are used here."""
+        peer = paired.peer
+        await self._trust.keep(peer.id, paired.certificate_pem)
+        old = self.peers().get(peer.id)
+        kept = peer if old is None else replace(old, name=peer.name, url=peer.url)
+
+        def joined(config: Config) -> Config:
+            others = tuple(p for p in config.peers if p.id != kept.id)
+            return replace(config, peers=(*others, kept), lan=replace(config.lan, listen=True))
+
+        await self._ledger.change(joined)
+        self._ledger.notice("unpaired", "")
+        await self._settle()
+        backend = self._backend_of(kept.id) or Backend(
+            id=f"peer-{kept.id[:8]}", name=kept.name, kind="peer", ring="lan", url=kept.url, node_id=kept.id
+        )
+        await self._ledger.put_backend(replace(backend, url=kept.url))
+        self._registry.renew(backend.id)
+
+    async def _forget(self, peer: Peer) -> None:
+        backend = self._backend_of(peer.id)
+        if backend is not None:
+            with suppress(NotFound):
+                await self._ledger.remove_backend(backend.id)
+
+        def without(old: Config) -> Config:
+            return replace(old, peers=tuple(p for p in old.peers if p.id != peer.id))
+
+        await self._ledger.change(without)
+        await self._trust.drop(peer.id)
+        await self._settle()
+        self._listener.cut(peer.id)
+
+    # What happens around.
+
+    def _on_sightings(self) -> None:
+        for peer_id in self.peers():
+            sighting, backend = self._sightings.entries.get(peer_id), self._backend_of(peer_id)
+            if sighting is not None and backend is not None:
+                self._spawn(self._move(backend, sighting))
+        self._changed()
+
+    async def _move(self, backend: Backend, sighting: Sighting) -> None:
+        """Follow a peer to its new address; that it is the same one is proven in the handshake."""
+        if self._registry.node(backend.id).health.state == "healthy" or not sighting.addresses:
+            return
+        if parse_address(backend.url).host in sighting.addresses:
+            return
+        host = sighting.addresses[0]
+        url = f"https://[{host}]:{sighting.port}" if ":" in host else f"https://{host}:{sighting.port}"
+        await self._ledger.put_backend(replace(backend, url=url))
+
+    def _on_registry(self, change: Change) -> None:
+        if not self._is_on:
+            return
+        if change.shape or change.removed:
+            self._announce()
+        if change.incident is not None:
+            node = self._registry.node(change.incident[0])
+            if node.backend.kind == "peer" and node.health.reason.code == "unpaired":
+                self.unpaired(node.backend.node_id)
+
+    def _announce(self) -> None:
+        if self._door is None or self._trust.identity is None:
+            return
+        lan, nodes = self._ledger.config.lan, self._registry.snapshot.nodes.values()
+        own = [node for node in nodes if node.backend.enabled and node.backend.kind != "peer"]
+        models = {model for node in own for model in node.models}
+        told = Announcement(
+            id=self._trust.node_id,
+            name=self._ledger.name,
+            port=lan.port,
+            door=lan.door,
+            backends=len(own),
+            models=len(models),
+            catalog=catalog_of(models),
+        )
+        self._sightings.announce(told)
+
+    # Small things.
+
+    def _changed(self) -> None:
+        self.on_change()
+
+    def _here(self, identity: KeyHolder) -> Here:
+        return Here(
+            identity=identity,
+            name=self._ledger.name,
+            port=self._ledger.config.lan.port,
+            clock=self._clock,
+            later=self._later,
+            wall=self._wall,
+        )
+
+    def _peer(self, peer_id: str) -> Peer:
+        peer = self.peers().get(peer_id)
+        if peer is None:
+            raise NotFound("No peer has that id.", "`meshlight peers` shows them.")
+        return peer
+
+    def _backend_of(self, peer_id: str) -> Backend | None:
+        backends = (node.backend for node in self._registry.snapshot.nodes.values())
+        return next((b for b in backends if b.kind == "peer" and b.node_id == peer_id), None)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("Peers: %s", error if isinstance(error, MeshlightError) else type(error).__name__)
+
+
+async def _say_goodbye(backend: Backend, tls: ssl.SSLContext) -> None:
+    upstream = Upstream(parse_address(backend.url), tls=tls)
+    try:
+        await upstream.fetch("POST", "/peer/unpair", timeout_s=GOODBYE_S)
+    finally:
+        upstream.close()

@@ -1,0 +1,187 @@
+"""Who this node is: a key that lives in the keyring, and the certificate that follows from it.
+
+The same key always gives the same certificate, byte for byte: fixed dates, a serial number from the key, and
+signatures without chance (RFC 6979). So only the key has to be kept, and a node that has lost everything else is
+still the one that its peers have pinned.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from msgspec import Struct
+
+from meshlight.domain.errors import SecretError
+from meshlight.domain.peer import node_id
+from meshlight.store.secret import Secret
+from meshlight.store.secret_variables import variable
+from meshlight.store.secrets import Secrets
+
+OWNER = "node_identity"
+"""Under which the key is kept; no backend can have this id, because of the underscore."""
+_SINCE = datetime(1970, 1, 1, tzinfo=UTC)
+"""A machine that has lost the time is still known by its key."""
+_FOR_EVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""RFC 5280, section 4.1.2.5: for a certificate without a well-defined end."""
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """The key of this node and its certificate. Shown or logged, the key is `***`; it is never encoded."""
+
+    certificate_pem: bytes
+    certificate_der: bytes
+    node_id: str
+    key: Secret
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the signature of the key (ECDSA with SHA-256, in DER)."""
+        return _key_of(self.key).sign(data, _ecdsa())
+
+    def sealed_key(self, password: bytes) -> bytes:
+        """Return the key in PEM, encrypted with a password."""
+        sealed = BestAvailableEncryption(password)
+        return _key_of(self.key).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, sealed)
+
+
+class Identities:
+    """Finds the identity of this node, or makes it at first need; however many ask at once, it is made once."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self._lock = asyncio.Lock()
+        self._known: Identity | None = None
+
+    @property
+    def known(self) -> Identity | None:
+        """The identity, if it was found or made already."""
+        return self._known
+
+    async def find(self) -> Identity | None:
+        """Return the identity if there is one; raises SecretError when that can't be found out."""
+        async with self._lock:
+            return await self._find()
+
+    async def open(self) -> Identity:
+        """Return the identity, made now if there is none; raises SecretError when it can't be read or kept."""
+        async with self._lock:
+            return await self._find() or await self._make()
+
+    async def _find(self) -> Identity | None:
+        if self._known is None:
+            kept = await self._secrets.get(OWNER)
+            self._known = None if kept is None else identity_of(kept)
+        return self._known
+
+    async def _make(self) -> Identity:
+        key = new_key()
+        await self._secrets.set(OWNER, key)
+        self._known = identity_of(key)
+        return self._known
+
+
+async def open_identity(secrets: Secrets) -> Identity:
+    """Return the identity of this node, made now if there is none; SecretError when it can't be read or kept.
+
+    For one caller at a time; `Identities` is for several.
+    """
+    return await Identities(secrets).open()
+
+
+def node_id_of(certificate: bytes) -> str:
+    """Return the id of the node whose certificate (DER) this is; ValueError if it is none."""
+    try:
+        return node_id(_spki(x509.load_der_x509_certificate(certificate).public_key()))
+    except UnsupportedAlgorithm as error:
+        raise ValueError("The certificate is not one of Meshlight's.") from error
+
+
+def new_key() -> Secret:
+    """Make a P-256 key, as it is kept: PKCS #8 in base64, on one line (184 characters)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return Secret(
+        base64.b64encode(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())).decode()
+    )
+
+
+def identity_of(key: Secret) -> Identity:
+    """Return the identity that follows from a key; SecretError if it is damaged."""
+    certificate = _certificate(_key_of(key))
+    der = certificate.public_bytes(Encoding.DER)
+    return Identity(
+        certificate_pem=certificate.public_bytes(Encoding.PEM),
+        certificate_der=der,
+        node_id=node_id_of(der),
+        key=key,
+    )
+
+
+def _certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    """Make the certificate. It is no authority: what its key signs is no certificate for anybody."""
+    public = key.public_key()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "meshlight")])
+    mark = x509.SubjectKeyIdentifier.from_public_key(public)
+    serial = int.from_bytes(hashlib.sha256(_spki(public)).digest()[:16], "big") | 1
+    return (
+        x509.CertificateBuilder(name, name, public, serial, _SINCE, _FOR_EVER)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_SIGNS_HANDSHAKES, critical=True)
+        .add_extension(_BOTH_SIDES, critical=False)
+        .add_extension(mark, critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier(mark.digest, None, None), critical=False)
+        .sign(key, hashes.SHA256(), ecdsa_deterministic=True)
+    )
+
+
+_SIGNS_HANDSHAKES = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+_BOTH_SIDES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+
+
+def _key_of(secret: Secret) -> ec.EllipticCurvePrivateKey:
+    """Read the key; an error quotes nothing of it."""
+    try:
+        key = load_der_private_key(base64.b64decode(secret.reveal(), validate=True), None)
+    except (ValueError, TypeError, binascii.Error):
+        key = None
+    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
+        return key
+    raise SecretError(
+        "refused",
+        "The key of this machine, by which its peers know it, is damaged.",
+        f"Give it anew as the value of {variable(OWNER, 'api_key')} (a P-256 key as PKCS #8 in base64, on one line); "
+        "or remove it from the keyring, and pair anew.",
+    )
+
+
+def _spki(public: object) -> bytes:
+    if not isinstance(public, ec.EllipticCurvePublicKey):
+        raise ValueError("The certificate is not one of Meshlight's.")  # noqa: TRY004 - of this type, it is none
+    return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _ecdsa() -> ec.ECDSA:
+    return ec.ECDSA(hashes.SHA256())

@@ -1,0 +1,64 @@
+"""The certificates of the peers that this node is paired with, one public file each."""
+
+import logging
+import ssl
+from pathlib import Path
+
+from meshlight.domain.peer import is_node_id
+from meshlight.store.files import flush_folder, read_capped, write_atomic
+from meshlight.store.identity import node_id_of
+
+LIMIT = 16_384
+"""Bytes; a certificate of ours has about 900."""
+
+log = logging.getLogger(__name__)
+
+
+class PinnedPeers:
+    """The folder `peers` of the state folder: `<node id>.pem` for each peer. All methods block for a moment."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._folder = state_dir / "peers"
+
+    def put(self, node_id: str, pem: bytes) -> None:
+        """Keep a certificate; ValueError if it is not that of the id, OSError if it can't be written."""
+        owner, clean = _read(pem)
+        if owner != node_id:
+            raise ValueError("The certificate is not that of the peer.")
+        write_atomic(self._path(node_id), clean, 0o644)
+
+    def remove(self, node_id: str) -> bool:
+        """Forget a certificate and return whether there was one; OSError if it can't be removed."""
+        try:
+            self._path(node_id).unlink()
+        except FileNotFoundError:
+            return False
+        flush_folder(self._folder)
+        return True
+
+    def all(self) -> dict[str, bytes]:
+        """Return the certificates (PEM) by node id; a file that does not hold what its name says is left out."""
+        found = {}
+        for path in sorted(self._folder.glob("*.pem")):
+            try:
+                owner, pem = _read(read_capped(path, LIMIT))
+            except (OSError, ValueError):
+                owner, pem = "", b""
+            if owner == path.stem:
+                found[owner] = pem
+            else:
+                log.warning("%s is not the certificate of the peer that its name says; pair it anew.", path)
+        return found
+
+    def _path(self, node_id: str) -> Path:
+        if not is_node_id(node_id):
+            raise ValueError("That is no node id.")
+        return self._folder / f"{node_id}.pem"
+
+
+def _read(pem: bytes) -> tuple[str, bytes]:
+    """Return whose certificate it is, and nothing but it in PEM; ValueError if it is none, or more than one."""
+    if pem.count(b"-----BEGIN") != 1:
+        raise ValueError("It has to be one certificate.")
+    der = ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))
+    return node_id_of(der), ssl.DER_cert_to_PEM_cert(der).encode()

@@ -1,0 +1,217 @@
+"""The words that add a backend, change one, and show which kinds there are."""
+
+import sys
+from pathlib import Path
+
+import click
+from msgspec import to_builtins
+from msgspec.structs import replace
+from rich.console import Console
+
+from meshlight.backends.kinds import KINDS, kind_of
+from meshlight.desktop.paper import Paper, new_console, sign_of
+from meshlight.desktop.screens import note
+from meshlight.desktop.table import Column, lay_out
+from meshlight.desktop.text import count, width
+from meshlight.domain.backend import RINGS
+from meshlight.domain.errors import BadRequest, CheckFailed
+from meshlight.domain.view import BackendView
+from meshlight.words.asking import ask, read_key
+from meshlight.words.entry import pick, print_json, service
+
+_SECONDS = click.FloatRange(min=0, max=86_400, min_open=True)
+_FILE = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
+
+
+@click.command(
+    epilog=f"""KIND is one of: {", ".join(KINDS)}. `meshlight backends kinds` says what each is and needs.
+
+\b
+Examples:
+  meshlight backends add ollama http://127.0.0.1:11434
+  meshlight backends add vllm http://192.168.1.20:8000 --name "Big box"
+  meshlight backends add openai-compatible https://llm.example.com --key
+  pass show k | meshlight backends add vllm http://gpu.lan:8000 --key-stdin
+
+In a terminal, what its kind needs and you did not give is asked for; with KIND alone, everything is."""
+)
+@click.argument("kind", type=click.Choice(tuple(KINDS)), metavar="KIND")
+@click.argument("url", required=False)
+@click.option("--name", help="What to call it.  [its kind and host]")
+@click.option("--ring", type=click.Choice(RINGS), help="How far away it is.  [told from its address]")
+@click.option("--key", "ask_key", is_flag=True, help="Ask for its key, without showing it.")
+@click.option("--key-stdin", is_flag=True, help="Read its key from standard input.")
+@click.option("--access-key", help="The public half of a cluster's pair of keys; --key is the secret half.")
+@click.option("--ca-file", type=_FILE, help="PEM file of the authority that signed its certificate.")
+@click.option("--no-follow-clock", is_flag=True, help="Don't sign by the cluster's clock when ours is off.")
+@click.option("--save-anyway", is_flag=True, help="Keep it even if it doesn't answer now.")
+@click.option("--disabled", is_flag=True, help="Add it switched off, without asking it.")
+def add(  # noqa: PLR0913 -- an option each
+    kind: str,
+    url: str | None,
+    *,
+    name: str | None,
+    ring: str | None,
+    ask_key: bool,
+    key_stdin: bool,
+    access_key: str | None,
+    ca_file: Path | None,
+    no_follow_clock: bool,
+    save_anyway: bool,
+    disabled: bool,
+) -> None:
+    """Add the backend of KIND at URL, after trying whether it answers.
+
+    A key goes into the keyring of this machine; it is never an argument, since arguments can be seen by every
+    program.
+    """
+    said = _said(url=url, access_key=access_key, ca_file=None if ca_file is None else str(ca_file))
+    wish: dict[str, object] = {"kind": kind, **_said(name=name, ring=ring)}
+    wish |= {"follow_clock": False} if no_follow_clock else {}
+    wish |= {"save_anyway": True} if save_anyway else {}
+    wish |= {"enabled": False} if disabled else {}
+    with service() as mesh:
+        secret = read_key(ask=ask_key, from_stdin=key_stdin)
+        given = said if secret is None else said | {"api_key": secret}
+        wish |= ask(kind_of(kind), given, may_ask=sys.stdin.isatty() and not key_stdin)
+        try:
+            added = mesh.add(wish)
+        except CheckFailed as error:
+            more = "--key asks for it. " if error.hint == "Give its API key." else ""
+            raise CheckFailed(
+                error.title, f"{error.hint} {more}To add it all the same: --save-anyway.".strip()
+            ) from error
+        if added.enabled and added.health.state == "unknown":
+            seen = mesh.check(added.id)
+            added = replace(added, health=seen.health, models=seen.models, latency_ms=seen.latency_ms)
+    tell(new_console(), added, "Added")
+
+
+@click.command(
+    name="set",
+    epilog="""\b
+Examples:
+  meshlight backends set "Big box" --key
+  meshlight backends set big-box --url http://192.168.1.21:8000
+  meshlight backends set ollama --name "Study" --priority 1 --first-byte 120""",
+)
+@click.argument("name")
+@click.option("--name", "new_name", help="What to call it from now on.")
+@click.option("--url", help="Where it is now.")
+@click.option("--key", "ask_key", is_flag=True, help="Ask for its new key, without showing it.")
+@click.option("--key-stdin", is_flag=True, help="Read its new key from standard input.")
+@click.option("--no-key", is_flag=True, help="Forget its key.")
+@click.option("--access-key", help="The public half of a cluster's pair of keys.")
+@click.option("--ca-file", type=_FILE, help="PEM file of the authority that signed its certificate.")
+@click.option(
+    "--follow-clock/--no-follow-clock",
+    default=None,
+    help="Whether to sign by a cluster's clock when this machine's is off.",
+)
+@click.option("--ring", type=click.Choice(RINGS), help="How far away it is.")
+@click.option("--priority", type=click.IntRange(-1_000_000, 1_000_000), help="Smaller is tried earlier.")
+@click.option("--first-byte", type=_SECONDS, metavar="SECONDS", help="How long an answer may take to begin.")
+@click.option("--idle", type=_SECONDS, metavar="SECONDS", help="How long a stream may pause.")
+@click.option("--save-anyway", is_flag=True, help="Keep the change even if it doesn't answer now.")
+def set_(  # noqa: PLR0913 -- an option each
+    name: str,
+    *,
+    new_name: str | None,
+    url: str | None,
+    ask_key: bool,
+    key_stdin: bool,
+    no_key: bool,
+    access_key: str | None,
+    ca_file: Path | None,
+    follow_clock: bool | None,
+    ring: str | None,
+    priority: int | None,
+    first_byte: float | None,
+    idle: float | None,
+    save_anyway: bool,
+) -> None:
+    """Change the backend NAME; a new address or key is tried before it is kept."""
+    if no_key and (ask_key or key_stdin):
+        raise BadRequest("--no-key doesn't go with a new key.", "Give one of them.")
+    wish = _said(
+        name=new_name,
+        url=url,
+        access_key=access_key,
+        ca_file=None if ca_file is None else str(ca_file),
+        follow_clock=follow_clock,
+        ring=ring,
+        priority=priority,
+        first_byte_s=first_byte,
+        idle_s=idle,
+    )
+    wish |= {"api_key": ""} if no_key else {}
+    if not (wish or ask_key or key_stdin):
+        raise BadRequest("Nothing to change was named.", "meshlight backends set --help lists what can be.")
+    wish |= {"save_anyway": True} if save_anyway else {}
+    with service() as mesh:
+        backend = pick(mesh.backends(), name)
+        secret = read_key(ask=ask_key, from_stdin=key_stdin)
+        wish |= {} if secret is None else {"api_key": secret}
+        try:
+            changed = mesh.change(backend.id, wish)
+        except CheckFailed as error:
+            more = "To keep the change all the same: --save-anyway."
+            raise CheckFailed(error.title, f"{error.hint} {more}".strip()) from error
+    tell(new_console(), changed, "Changed")
+
+
+@click.command(epilog="""\b\nExamples:\n  meshlight backends kinds\n  meshlight backends kinds --json""")
+@click.option("--json", "as_json", is_flag=True, help="Print the kinds as JSON.")
+def kinds(*, as_json: bool) -> None:
+    """Which kinds of backend can be added, and what each needs."""
+    if as_json:
+        print_json(
+            [
+                {
+                    name: to_builtins(getattr(kind, name))
+                    for name in ("kind", "label", "about", "group", "fields")
+                }
+                for kind in KINDS.values()
+            ]
+        )
+        return
+    rows = []
+    for kind in KINDS.values():
+        needs = [field.label for field in kind.fields if field.required]
+        rows.append([kind.kind, kind.label, ", ".join(needs) or "nothing", kind.about])
+    columns = (
+        Column(title="KIND"),
+        Column(title="WHAT IT IS"),
+        Column(title="NEEDS"),
+        Column(title="MORE", least=24, drop=1, fit=_cut),
+    )
+    console = new_console()
+    console.print(*lay_out(columns, rows, Paper.of(console).width), sep="\n")
+
+
+def tell(console: Console, backend: BackendView, done: str) -> None:
+    """Say what was done to a backend, and how it is."""
+    paper = Paper.of(console)
+    if not backend.enabled:
+        console.print(*note(sign_of(backend), f"{done}: {backend.name}.", "", paper), sep="\n")
+    elif backend.health.state in {"healthy", "unknown"}:
+        said = f"{done}: {backend.name} ({backend.health.state}, {models_of(backend.models)})."
+        console.print(*note(sign_of(backend), said, "", paper), sep="\n")
+    else:
+        said = f"{done}: {backend.name} ({backend.health.state}): {backend.health.text}"
+        console.print(*note(sign_of(backend), said, backend.health.fix, paper), sep="\n")
+
+
+def models_of(names: tuple[str, ...]) -> str:
+    """Say how many models there are."""
+    return count(len(names), "model")
+
+
+def _cut(text: str, cells: int) -> str:
+    """Shorten a sentence at its end."""
+    return text if width(text) <= cells else f"{text[: cells - 1].rstrip()}…"
+
+
+def _said(**given: object) -> dict[str, object]:
+    """Return what was given at all."""
+    return {name: value for name, value in given.items() if value is not None}

@@ -1,0 +1,77 @@
+"""The word that follows a `meshlight://` link; the desktop calls it, and a person may."""
+
+import subprocess
+
+import click
+
+from meshlight.desktop.bell import ring
+from meshlight.desktop.link_handler import link_handler_here
+from meshlight.desktop.opener import has_screen
+from meshlight.desktop.program import apart, program
+from meshlight.desktop.window import with_node
+from meshlight.desktop.window_keeper import BELL
+from meshlight.domain.errors import BadRequest, MeshlightError
+from meshlight.gateway.deep_link import parse_deep_link
+from meshlight.store.places import Places
+from meshlight.words.entry import service
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  meshlight link 'meshlight://add?kind=ollama&url=http://gpu.lan:11434'
+  meshlight link --register
+
+A link says kind, url, name and access_key, and never a secret. Put it in quotes: & means something to a shell."""
+)
+@click.argument("url", required=False, metavar="[URL]")
+@click.option("--browser", is_flag=True, help="Open it in the browser instead of a window.")
+@click.option("--print", "only_print", is_flag=True, help="Print the page's link instead of opening it.")
+@click.option("--register", is_flag=True, help="Let this desktop open meshlight:// links with Meshlight.")
+@click.option("--unregister", is_flag=True, help="Take that back.")
+def link(*, url: str | None, browser: bool, only_print: bool, register: bool, unregister: bool) -> None:
+    """Open the dialog for a new backend, filled in from a meshlight:// link.
+
+    Nothing is added until you have looked at it and said so.
+    """
+    if register or unregister:
+        if url is not None or (register and unregister):
+            raise BadRequest("--register and --unregister go with nothing else.", "Give one of them alone.")
+        _switch(on=register)
+        return
+    if url is None:
+        raise BadRequest(
+            "No link was given.",
+            "Write: meshlight link 'meshlight://add?kind=ollama&url=http://gpu.lan:11434'",
+        )
+    fragment = parse_deep_link(url).fragment
+    if only_print:
+        with service() as mesh:
+            click.echo(with_node(mesh.one_time_link(), fragment))
+        return
+    if browser or not has_screen():
+        from meshlight.words.window import open_in_browser  # noqa: PLC0415 -- not where there is a window
+
+        open_in_browser(Places.here(), fragment)
+        return
+    with service():  # says what is wrong here, where somebody reads it
+        pass
+    if not ring(Places.here().state_dir, BELL, fragment):
+        nothing = subprocess.DEVNULL
+        subprocess.Popen(  # noqa: S603 -- our own program, no shell; the link is one word of it
+            program("window", f"--node={fragment}"), stdin=nothing, stdout=nothing, stderr=nothing, **apart()
+        )
+    click.echo("The dialog opens in the mesh window. If it doesn't: the same with --browser")
+
+
+def _switch(*, on: bool) -> None:
+    handler = link_handler_here(program("link", "--"))
+    if handler is None:
+        raise BadRequest(
+            "Links can't be registered on this system yet.", "Follow one with: meshlight link 'meshlight://…'"
+        )
+    try:
+        handler.switch(on=on)
+    except OSError as error:
+        raise MeshlightError(f"{error}.", "Make the folder writable for you.") from error
+    click.echo("meshlight:// links open with Meshlight." if on else "meshlight:// links open no more.")

@@ -1,0 +1,150 @@
+"""A cluster's channel at a demo cluster, on clocks that stand still until told."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from meshlight.backends.address import parse_address
+from meshlight.backends.authorities import context_for
+from meshlight.backends.cluster_channel import ClusterChannel
+from meshlight.backends.kind import Means, Probe
+from meshlight.backends.response import Reply
+from meshlight.backends.upstream import Upstream
+from meshlight.demo.cluster import ACCESS_KEY, SECRET_KEY, Cluster
+from meshlight.domain.backend import Backend
+from meshlight.domain.health import Answered, Failed, Limited, Refused
+from meshlight.domain.reason import Reason
+
+START = 1_790_000_000.0
+
+
+class Hurried:
+    """A client that waits for some paths no longer than it is told here."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.address = upstream.address
+        self.ask_s: dict[str, float] = {}
+        self._upstream = upstream
+
+    async def fetch(self, method: str, path: str, **rest: Any) -> Reply:
+        if path in self.ask_s:
+            rest["timeout_s"] = self.ask_s[path]
+        return await self._upstream.fetch(method, path, **rest)
+
+
+class Rig:
+    """One channel, and the demo cluster that it leads to."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        url: str = "",
+        *,
+        access_key: str = ACCESS_KEY,
+        ca_file: str = "",
+        first_look_s: float = 30.0,
+        is_own: bool = False,
+        **fields: object,
+    ) -> None:
+        self.cluster = cluster
+        self.secret: str | None = SECRET_KEY
+        self.now = 0.0
+        self.ahead_s = 0.0
+        """How far the cluster's clock is ahead of this machine's."""
+        self.slept_s = 0.0
+        """How long this machine has slept: its monotonic clock stood still meanwhile."""
+        cluster.clock = lambda: START + self.now + self.slept_s + self.ahead_s
+        self.backend = Backend(
+            id="c",
+            name="Campus",
+            kind="cluster",
+            ring="company",
+            url=url or cluster.url,
+            access_key=access_key,
+            ca_file=ca_file,
+            **fields,  # type: ignore[arg-type]
+        )
+        tls = (lambda: context_for(ca_file)) if ca_file else None
+        address = parse_address(self.backend.url)
+        own = frozenset({(address.host, address.port)} if is_own else ())
+        self.probes = Upstream(address, own=own, idle_expiry_s=30.0, tls=tls)
+        self.asks = Hurried(self.probes)
+        self._upstreams: list[Upstream] = [self.probes]
+        means = Means(
+            self.backend,
+            self.asks,
+            self._upstream_for,
+            lambda: self.now,
+            lambda: START + self.now + self.slept_s,
+        )
+        self.channel = ClusterChannel(means, first_look_s)
+
+    async def probe(self) -> Probe:
+        return await self.channel.probe(self.backend, self.secret)
+
+    async def healthy(self) -> Probe:
+        probe = await self.probe()
+        assert isinstance(probe.fact, Answered), probe.fact
+        return probe
+
+    async def why(self) -> Reason:
+        """The reason why a probe is not answered as it should be."""
+        probe = await self.probe()
+        assert isinstance(probe.fact, Failed | Refused | Limited), probe.fact
+        return probe.fact.reason
+
+    async def token(self, model: str) -> str:
+        """The Authorization header of the way to a model; empty without one."""
+        way = await self.channel.way(model, self.secret)
+        return dict(way.auth).get(b"authorization", b"").decode()
+
+    async def chat(self, model: str) -> Reply:
+        """Ask a model as the gateway does: once more on a new way if that may help."""
+        reply = await self._chat(model)
+        if reply.status == 401 and self.channel.renew(model, reply.status, reply.body):
+            reply = await self._chat(model)
+        return reply
+
+    async def settle(self, *services: str) -> None:
+        """Wait until nothing runs in the background of the channel, or only of these services."""
+        desks = self.channel._models._desks.values()
+        looks = [
+            desk.task
+            for desk in desks
+            if desk.task is not None and (not services or desk.service.name in services)
+        ]
+        tasks = [*looks, *(() if services else self.channel._tokens._flights.values())]
+        if tasks:
+            async with asyncio.timeout(30.0):
+                await asyncio.wait(tasks)
+
+    def close(self) -> None:
+        self.channel.close()
+        for upstream in self._upstreams:
+            upstream.close()
+
+    async def _chat(self, model: str) -> Reply:
+        way = await self.channel.way(model, self.secret)
+        body = {"model": way.model, "messages": [{"role": "user", "content": "hello"}]}
+        headers = [(b"content-type", b"application/json"), *way.auth]
+        return await way.upstream.fetch(
+            "POST", "/v1/chat/completions", headers=headers, body=json.dumps(body).encode(), timeout_s=5.0
+        )
+
+    def _upstream_for(self, address: object) -> Upstream:
+        upstream = Upstream(address)  # type: ignore[arg-type]
+        self._upstreams.append(upstream)
+        return upstream
+
+
+@asynccontextmanager
+async def rig(cluster: Cluster | None = None, url: str = "", **fields: object) -> AsyncIterator[Rig]:
+    """Start a demo cluster and open a channel to it."""
+    async with cluster or Cluster() as running:
+        made = Rig(running, url.replace("CLUSTER", running.url), **fields)  # type: ignore[arg-type]
+        try:
+            yield made
+        finally:
+            made.close()

@@ -1,0 +1,224 @@
+"""Adding and watching a cluster: what a person sees of it."""
+
+import pytest
+
+from backends.cluster_rig import rig
+from meshlight.backends.address import parse_address
+from meshlight.backends.cluster import Cluster as ClusterKind
+from meshlight.backends.cluster_clock import ClusterClock
+from meshlight.backends.cluster_manager import Hello
+from meshlight.backends.cluster_services import Service
+from meshlight.backends.cluster_shown import Shown, warnings
+from meshlight.backends.upstream import Upstream
+from meshlight.demo.cluster import ACCESS_KEY, SECRET_KEY, Cluster
+from meshlight.demo.cluster_service import ClusterService
+from meshlight.domain.backend import Backend
+from meshlight.domain.health import Answered, Limited
+
+
+def test_a_person_fills_in_the_endpoint_and_both_keys() -> None:
+    kind = ClusterKind()
+    assert (kind.label, kind.group, kind.default_ring) == ("Backend.AI Cluster", "cluster", "company")
+    fields = {field.name: field for field in kind.fields}
+    assert [name for name, field in fields.items() if field.required] == ["url", "access_key", "api_key"]
+    assert [name for name, field in fields.items() if field.is_secret] == ["api_key"]
+    assert fields["api_key"].label == "Secret key"
+
+
+def test_the_secret_key_is_carried_by_no_header() -> None:
+    assert ClusterKind().authorize(SECRET_KEY) == ()
+
+
+async def test_the_first_probe_says_hello_signs_in_and_lists_the_services() -> None:
+    async with rig() as r:
+        probe = await r.healthy()
+        asked = [seen.target for seen in r.cluster.journal.entries]
+    assert asked[:3] == ["/", "/auth?echo=meshlight", "/services"]
+    assert probe.models == ("llama-3.3-70b",)
+    assert probe.names == {"llama-chat": "llama-3.3-70b"}
+    assert probe.warnings == ()
+
+
+async def test_every_later_probe_is_one_signed_request_on_the_same_connection() -> None:
+    async with rig() as r:
+        await r.healthy()
+        before = len(r.cluster.journal.entries)
+        r.now += 5
+        fact = (await r.healthy()).fact
+        later = list(r.cluster.journal.entries)[before:]
+        assert [seen.target for seen in later] == ["/services"]
+        assert r.cluster.journal.connections == 1
+    assert isinstance(fact, Answered)
+    assert fact.latency_s is not None
+
+
+async def test_the_panel_shows_versions_services_and_what_is_left_of_the_quota() -> None:
+    services = [ClusterService("a"), ClusterService("b", routes=0)]
+    async with rig(Cluster(services, limit=500)) as r:
+        about = (await r.healthy()).about
+    assert about is not None
+    assert about["Manager"] == "26.9.6"
+    assert about["API version"] == "v9.20250722"
+    assert about["Services"] == "2, 1 with an active route"
+    assert about["Requests left"] == "498 of 500 in 15 min"
+    assert "manager's API" in about["Latency"]
+    assert "Clock" not in about
+
+
+async def test_an_old_manager_is_spoken_to_in_its_own_version() -> None:
+    async with rig(Cluster(legacy=True)) as r:
+        about = (await r.healthy()).about
+        versions = {seen.header("x-backendai-version") for seen in r.cluster.calls("/services")}
+    assert versions == {"v7.20230615"}
+    assert about is not None
+    assert about["Manager"] == "23.09.10"
+
+
+async def test_a_manager_that_was_replaced_by_an_older_one_is_greeted_anew() -> None:
+    async with rig() as r:
+        await r.healthy()
+        old = Cluster(r.cluster.services, legacy=True)
+        r.cluster.legacy, r.cluster._gate = True, old._gate
+        old._gate._clock = r.cluster._now
+        about = (await r.healthy()).about
+    assert about is not None
+    assert about["API version"] == "v7.20230615"
+
+
+async def test_a_cluster_below_a_path_is_signed_with_that_path() -> None:
+    async with rig(Cluster(base="/backend")) as r:
+        probe = await r.healthy()
+        targets = {seen.target for seen in r.cluster.journal.entries}
+    assert probe.models == ("llama-3.3-70b",)
+    assert {"/backend/", "/backend/services"} <= targets
+
+
+async def test_a_path_that_would_not_be_sent_as_it_is_signed_is_told() -> None:
+    async with rig(url="CLUSTER/a/../b") as r:
+        why = await r.why()
+        assert not r.cluster.journal.entries
+    assert "/a/../b" in why.text
+
+
+async def test_a_cluster_without_a_running_service_is_healthy_and_says_what_is_missing() -> None:
+    async with rig(Cluster([ClusterService("idle", routes=0)])) as r:
+        probe = await r.healthy()
+    assert probe.models == ()
+    assert probe.warnings is not None
+    assert "no model service has an active route" in probe.warnings[0]
+
+
+async def test_a_clock_that_is_hours_off_is_corrected_and_told() -> None:
+    async with rig() as r:
+        r.ahead_s = 3 * 3600
+        probe = await r.healthy()
+        assert await r.token("llama-3.3-70b")
+    assert probe.about is not None
+    assert probe.about["Clock"] == "this computer's is 3 h behind the cluster's"
+    assert probe.warnings is not None
+    assert "clock is 3 h behind" in probe.warnings[0]
+
+
+async def test_a_clock_that_is_set_while_we_run_costs_one_more_request_and_no_failure() -> None:
+    async with rig() as r:
+        await r.healthy()
+        r.ahead_s = -40 * 60
+        probe = await r.healthy()
+    assert probe.about is not None
+    assert probe.about["Clock"] == "this computer's is 40 min ahead of the cluster's"
+
+
+async def test_seconds_of_difference_are_shown_and_not_warned_of() -> None:
+    async with rig() as r:
+        r.ahead_s = 20
+        probe = await r.healthy()
+        signed = r.cluster.calls("/services")[0].header("date")
+    assert signed is not None
+    assert signed.startswith("2026-09-21T14:13:20")
+    assert probe.about is not None
+    assert probe.about["Clock"].endswith("s behind the cluster's")
+    assert probe.warnings == ()
+
+
+async def test_a_small_quota_makes_the_probes_rare() -> None:
+    async with rig(Cluster(limit=500)) as r:
+        await r.healthy()
+        for _ in range(3):
+            r.now += 5
+            assert (await r.healthy()).fact == Answered()
+        assert len(r.cluster.calls("/services")) == 2  # the list, and the token of the one service
+        r.now += 5
+        await r.healthy()
+        assert len([seen for seen in r.cluster.journal.entries if seen.target == "/services"]) == 2
+
+
+async def test_after_429_nothing_is_asked_for_a_minute_and_then_for_two() -> None:
+    async with rig(Cluster([], limit=2)) as r:
+        await r.healthy()
+        r.now += 600
+        assert (await r.probe()).fact == Answered()  # 2 in 15 min leave nothing for checks
+        r.now += 3000
+        r.cluster.limit = 0
+        fact = (await r.probe()).fact
+        assert isinstance(fact, Limited)
+        assert (fact.reason.code, fact.retry_after_s) == ("rate-limited", 60.0)
+        asked = len(r.cluster.journal.entries)
+        r.now += 45
+        fact = (await r.probe()).fact
+        assert isinstance(fact, Limited)
+        assert (fact.retry_after_s, len(r.cluster.journal.entries)) == (15.0, asked)
+        r.now += 15
+        fact = (await r.probe()).fact
+        assert isinstance(fact, Limited)
+        assert fact.retry_after_s == 120.0
+        r.now += 120
+        r.cluster.limit = 10_000
+        await r.healthy()
+
+
+async def test_a_new_secret_key_signs_in_anew() -> None:
+    async with rig() as r:
+        await r.healthy()
+        r.cluster.keys[ACCESS_KEY] = "the new secret"
+        assert "secret key is wrong" in (await r.why()).text
+        r.secret = "the new secret"
+        await r.healthy()
+        assert len(r.cluster.calls("/auth")) == 2
+
+
+async def test_a_kind_checks_once_without_a_channel() -> None:
+    cluster = Cluster()
+    async with cluster:
+        backend = Backend(
+            id="c", name="c", kind="cluster", ring="company", url=cluster.url, access_key=ACCESS_KEY
+        )
+        upstream = Upstream(parse_address(cluster.url))
+        probe = await ClusterKind().probe(upstream, backend, SECRET_KEY)
+        assert await ClusterKind().recognise(upstream) is None
+        upstream.close()
+    assert probe.models == ("llama-3.3-70b",)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_warned_of"),
+    [
+        ("http://manager.example:8081", True),
+        ("http://10.0.0.5:8081", True),
+        ("https://manager.example", False),
+        ("http://127.0.0.1:8081", False),
+        ("http://localhost:8081", False),
+    ],
+)
+def test_plain_http_to_another_host_is_warned_of(url: str, is_warned_of: bool) -> None:
+    shown = Shown(
+        address=parse_address(url),
+        access_key="AKIA",
+        hello=Hello("v9.20250722", "26.9.6"),
+        version="v9.20250722",
+        services=(Service(id="s", name="s", endpoint="http://x/", routes=1),),
+        quota=None,
+        troubles={},
+        plain=(),
+    )
+    said = warnings(shown, ClusterClock(lambda: 0.0, follows=True))
+    assert [text.startswith("Plain http to another host") for text in said] == [True] * is_warned_of

@@ -1,0 +1,190 @@
+"""Which models a cluster serves, and the way to each."""
+
+import asyncio
+
+import pytest
+
+from backends.cluster_rig import rig
+from meshlight.backends.cluster_models import LOOK_AGAIN_S, LOOK_EVERY_S
+from meshlight.demo.cluster import Cluster
+from meshlight.demo.cluster_service import ClusterService
+from meshlight.domain.errors import WayClosed
+
+TWO = ("qwen3-32b", "qwen3-32b-lora")
+
+
+async def test_the_ids_that_the_services_serve_are_the_models_and_their_names_lead_to_them_too() -> None:
+    services = [ClusterService("chat", TWO), ClusterService("embed", ("bge-m3",), is_public=True)]
+    async with rig(Cluster(services)) as r:
+        probe = await r.healthy()
+        by_id, by_name = await r.chat("qwen3-32b-lora"), await r.chat("chat")
+        assert [service.journal.entries[-1].json()["model"] for service in services[:1]] == ["qwen3-32b"]
+    assert probe.models == (*TWO, "bge-m3")
+    assert probe.names == {"chat": "qwen3-32b", "embed": "bge-m3"}
+    assert (by_id.status, by_name.status) == (200, 200)
+
+
+async def test_a_public_service_is_used_without_a_token_and_others_with_one_in_the_old_scheme() -> None:
+    services = [ClusterService("open", ("a",), is_public=True), ClusterService("closed", ("b",))]
+    async with rig(Cluster(services)) as r:
+        await r.healthy()
+        assert await r.token("a") == ""
+        assert (await r.token("b")).startswith("BackendAI ey")
+        assert r.cluster.tokens_issued == 1
+        way = await r.channel.way("b", r.secret)
+    assert dict(way.auth)[b"accept"] == b"application/json, text/event-stream"
+
+
+async def test_two_services_of_one_model_are_told_apart_by_their_names() -> None:
+    services = [ClusterService("first", ("m",)), ClusterService("second", ("m",))]
+    async with rig(Cluster(services)) as r:
+        assert (await r.healthy()).models == ("m",)
+        for name, used in (("m", 0), ("first", 0), ("second", 1)):
+            await r.chat(name)
+            assert services[used].journal.entries[-1].method == "POST"
+            assert services[1 - used].journal.entries[-1].target != (
+                "/v1/chat/completions" if used == 0 else ""
+            )
+
+
+async def test_a_service_named_as_a_model_is_no_further_name() -> None:
+    services = [ClusterService("m", ("other",)), ClusterService("s", ("m",))]
+    async with rig(Cluster(services)) as r:
+        probe = await r.healthy()
+        way = await r.channel.way("m", r.secret)
+        assert way.upstream.address.url == services[1].url
+    assert probe.names == {"s": "m"}
+
+
+async def test_what_is_not_openai_compatible_is_told_and_not_routed() -> None:
+    async with rig(Cluster([ClusterService("jupyter", is_openai=False), ClusterService("chat")])) as r:
+        probe = await r.healthy()
+        with pytest.raises(WayClosed, match="not OpenAI-compatible"):
+            await r.channel.way("jupyter", r.secret)
+    assert probe.models == ("llama-3.3-70b",)
+    assert probe.names == {"chat": "llama-3.3-70b"}
+    assert probe.about is not None
+    assert probe.about["Service jupyter"] == "not OpenAI-compatible"
+
+
+async def test_a_service_without_an_active_route_is_not_asked() -> None:
+    service = ClusterService("idle", routes=0)
+    async with rig(Cluster([service])) as r:
+        assert (await r.healthy()).models == ()
+        with pytest.raises(WayClosed, match="No service of the cluster with an active route serves idle"):
+            await r.channel.way("idle", r.secret)
+        assert (service.journal.total, r.cluster.tokens_issued) == (0, 0)
+
+
+async def test_a_slow_service_holds_no_probe_up_and_what_it_serves_comes_with_a_later_one() -> None:
+    slow = ClusterService("slow", ("late",))
+    slow.hangs = True
+    async with rig(Cluster([slow, ClusterService("quick", ("early",))]), first_look_s=0.0) as r:
+        assert (await r.healthy()).models == ()
+        await r.settle("quick")
+        probe = await r.healthy()
+        assert probe.models == ("early",)
+        assert probe.names == {"slow": "", "quick": "early"}
+        assert (await r.healthy()).models == ("early",)
+        slow.hangs = False
+        await slow.stop()
+        await slow.start()
+        await r.settle()
+        r.now += LOOK_AGAIN_S
+        await r.healthy()
+        await r.settle()
+        assert (await r.healthy()).models == ("late", "early")
+
+
+async def test_a_service_is_asked_again_after_a_minute_and_at_once_when_its_routes_change() -> None:
+    service = ClusterService("chat", ("a",))
+    async with rig(Cluster([service])) as r:
+        await r.healthy()
+        service.models = ("b",)
+        r.now += LOOK_EVERY_S - 1
+        assert (await r.healthy()).models == ("a",)
+        assert service.journal.total == 1
+        r.now += 1
+        await r.healthy()
+        await r.settle()
+        assert (await r.healthy()).models == ("b",)
+        service.models, service.routes = ("c",), 2
+        await r.healthy()
+        await r.settle()
+        assert (await r.healthy()).models == ("c",)
+        assert service.journal.total == 3
+
+
+async def test_a_service_that_is_gone_takes_its_models_along_and_one_that_came_brings_them() -> None:
+    async with rig() as r:
+        await r.healthy()
+        r.cluster.services[0].routes = 0
+        assert (await r.healthy()).models == ()
+        await r.cluster.add(ClusterService("new", ("m",)))
+        assert (await r.healthy()).models == ("m",)
+
+
+async def test_a_service_is_asked_when_its_name_is_used_before_anybody_knows_what_it_serves() -> None:
+    async with rig(first_look_s=0.0) as r:
+        assert (await r.healthy()).names == {"llama-chat": ""}
+        way = await r.channel.way("llama-chat", r.secret)
+    assert way.model == "llama-3.3-70b"
+
+
+async def test_a_service_that_fails_keeps_the_models_it_had_and_says_what_is_wrong() -> None:
+    service = ClusterService("chat", ("m",), is_public=True)
+    async with rig(Cluster([service])) as r:
+        await r.healthy()
+        await service.stop()
+        r.now += LOOK_EVERY_S
+        await r.healthy()
+        await r.settle()
+        probe = await r.healthy()
+    assert probe.models == ("m",)
+    assert probe.about is not None
+    assert "Connection refused" in probe.about["Service chat"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "said"),
+    [
+        ("ftp://x/", "does not begin with"),
+        ("https://user:pw@app.example/", "user name or password"),
+        ("http://169.254.169.254/", "link-local"),
+    ],
+)
+async def test_an_address_that_may_not_be_asked_is_not_asked(endpoint: str, said: str) -> None:
+    service = ClusterService("odd")
+    service.endpoint = endpoint
+    async with rig(Cluster([service])) as r:
+        await r.healthy()
+        probe = await r.healthy()
+        with pytest.raises(WayClosed):
+            await r.channel.way("odd", r.secret)
+    assert probe.models == ()
+    assert probe.about is not None
+    assert said in probe.about["Service odd"]
+    assert "pw" not in probe.about["Service odd"]
+
+
+async def test_a_request_that_comes_before_the_first_probe_waits_for_it() -> None:
+    async with rig() as r:
+        early = asyncio.ensure_future(r.channel.way("llama-chat", None))
+        await r.healthy()
+        assert (await early).model == "llama-3.3-70b"
+
+
+async def test_a_request_to_a_cluster_that_never_answered_is_told_why() -> None:
+    async with rig() as r:
+        r.secret = "wrong"
+        await r.why()
+        with pytest.raises(WayClosed, match="secret key is wrong"):
+            await r.channel.way("llama-3.3-70b", r.secret)
+
+
+async def test_models_stay_in_reach_while_only_the_manager_fails() -> None:
+    async with rig() as r:
+        await r.healthy()
+        r.cluster.fault = "failing"
+        await r.why()
+        assert (await r.chat("llama-3.3-70b")).status == 200

@@ -1,0 +1,114 @@
+"""What a kind asks for, and which accounts are two backends: told by field, before anything is kept."""
+
+from typing import cast
+
+import pytest
+
+from mesh.household import Household, draft
+from meshlight.backends.kind import BackendKind, Field
+from meshlight.backends.kinds import KINDS
+from meshlight.backends.openai_compatible import OpenAICompatible
+from meshlight.domain.backend import Kind
+from meshlight.domain.errors import BadRequest, Conflict
+from meshlight.mesh.draft import Draft, Patch
+
+
+class Cloud(OpenAICompatible):
+    """A kind with a place and an account, played by the wires of the room."""
+
+    label = "Cloud"
+    group = "cloud"
+    default_url = "https://api.example.com"
+    default_ring = "cloud"
+
+    def __init__(self, *more: Field) -> None:
+        self._fields = (
+            Field(name="url", label="Address"),
+            Field(
+                name="api_key", label="API key", required=True, is_secret=True, hint="It makes one for you."
+            ),
+            *more,
+        )
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        return self._fields
+
+
+@pytest.fixture
+def clouds(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    cloud = Cloud()
+    table = cast("dict[Kind, BackendKind]", KINDS)
+    monkeypatch.setitem(table, "openai", cloud)
+    monkeypatch.setitem(table, "cluster", Cloud(Field(name="access_key", label="Access key", required=True)))
+    return cloud
+
+
+async def test_a_kind_that_has_a_place_needs_no_url_and_is_named_after_itself(clouds: Cloud) -> None:
+    house = Household()
+    first = await house.roster.add(Draft(kind="openai", api_key="sk-1"))
+    second = await house.roster.add(Draft(kind="openai", api_key="sk-2"))
+    assert (first.url, first.ring) == (clouds.default_url, "cloud")
+    assert [(b.id, b.name) for b in (first, second)] == [("cloud", "Cloud"), ("cloud-2", "Cloud 2")]
+
+
+@pytest.mark.usefixtures("clouds")
+async def test_what_its_kind_needs_is_asked_for_by_name_when_it_is_added_and_when_it_is_changed() -> None:
+    house = Household()
+    with pytest.raises(BadRequest, match="Cloud needs its API key") as bad:
+        await house.roster.add(Draft(kind="openai"))
+    assert (bad.value.param, bad.value.hint) == ("api_key", "It makes one for you.")
+    await house.roster.add(Draft(kind="openai", name="a", api_key="sk-1"))
+    with pytest.raises(BadRequest, match="needs its API key"):
+        await house.roster.change("a", Patch(api_key=""))
+
+
+@pytest.mark.usefixtures("clouds")
+async def test_one_address_is_listed_once_for_each_account() -> None:
+    house = Household()
+    await house.roster.add(Draft(kind="openai", name="a", api_key="sk-1"))
+    with pytest.raises(Conflict):
+        await house.roster.add(Draft(kind="openai", name="b", api_key="sk-1"))
+    await house.roster.add(Draft(kind="openai", name="c", api_key="sk-2"))
+    with pytest.raises(Conflict, match="a is at"):
+        await house.roster.change("c", Patch(api_key="sk-1"))
+    assert house.purse.kept == {"a": "sk-1", "c": "sk-2"}
+
+
+async def test_an_account_of_a_cluster_is_told_by_its_access_key(clouds: Cloud) -> None:
+    house = Household()
+    url = clouds.default_url
+    first = Draft(kind="cluster", name="a", url=url, access_key=" AKIA1 ", api_key="s1", ca_file="/c/a.pem")
+    added = await house.roster.add(first)
+    assert (added.access_key, added.ca_file, added.follow_clock) == ("AKIA1", "/c/a.pem", True)
+    await house.roster.add(Draft(kind="cluster", name="b", url=url, access_key="AKIA2", api_key="s1"))
+    with pytest.raises(Conflict):
+        await house.roster.add(Draft(kind="cluster", name="c", url=url, access_key="AKIA2", api_key="s2"))
+    changed = await house.roster.change("b", Patch(access_key="AKIA3", follow_clock=False, ca_file=""))
+    assert (changed.access_key, changed.follow_clock) == ("AKIA3", False)
+    with pytest.raises(Conflict):
+        await house.roster.change("b", Patch(access_key="AKIA1"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "param"),
+    [
+        ({"name": " \t "}, "name"),
+        ({"name": "a\nb"}, "name"),
+        ({"api_key": "sk\r\nx: y"}, "api_key"),
+        ({"kind": "peer"}, "kind"),
+        ({"url": "ftp://h"}, "url"),
+        ({"url": "http://user:pw@h"}, "url"),
+        ({"url": None}, "url"),
+        ({"access_key": "AKIA1"}, "access_key"),
+        ({"ca_file": "ours.pem"}, "ca_file"),
+        ({"ca_file": "/ou\nrs.pem"}, "ca_file"),
+    ],
+)
+async def test_what_can_t_be_names_its_field(wrong: dict[str, object], param: str) -> None:
+    house = Household()
+    with pytest.raises(BadRequest) as bad:
+        await house.roster.add(draft(**wrong))  # type: ignore[arg-type]
+    assert bad.value.param == param
+    assert "pw" not in bad.value.title
+    assert house.ids == []

@@ -1,0 +1,5 @@
+"""Tests of several machines on one network."""
+
+import pytest
+
+pytest.register_assert_rewrite("peers.watching")  # so that a broken expectation shows its values

@@ -1,0 +1,59 @@
+"""A watcher on each machine, and what it sees."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from meshlight.domain.peer import Sighting
+from meshlight.mesh.txt import Announcement
+from peers.netns import Machine
+
+TESTS = Path(__file__).parents[1]
+
+
+class View(msgspec.Struct):
+    """What a watcher sees."""
+
+    entries: dict[str, Sighting] = {}
+    ignored: int = 0
+    problem: str = ""
+    twin: str = ""
+    announced: bool = False
+
+
+class Watcher:
+    """A process that looks around on a machine; see watcher.py."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.view = View()
+
+    @classmethod
+    async def on(cls, machine: Machine) -> Watcher:
+        return cls(await machine.run([sys.executable, "-m", "peers.watcher"], {"PYTHONPATH": str(TESTS)}))
+
+    def announce(self, told: Announcement | None) -> None:
+        """Have it be seen as this; None: no more."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(msgspec.json.encode(told) + b"\n")
+
+    async def until(self, is_so: Callable[[View], object], within_s: float) -> float:
+        """Wait until it sees this; returns the seconds it took."""
+        assert self.process.stdout is not None
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(within_s):
+                while not is_so(self.view):
+                    line = await self.process.stdout.readline()
+                    assert line, "the watcher ended"
+                    self.view = msgspec.json.decode(line, type=View)
+        except TimeoutError:
+            pytest.fail(f"not within {within_s} s; it sees {self.view}")
+        return time.monotonic() - started

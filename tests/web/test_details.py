@@ -1,0 +1,49 @@
+"""The panels show what engines tell of themselves and their models."""
+
+import pytest
+from msgspec.structs import replace
+from playwright.async_api import Browser, expect
+
+from meshlight.domain.model import ModelDetail
+from web.sample import mesh
+from web.stand import Stand
+from web.visit import card, opened
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+WARNING = "big-cloud runs in Ollama's cloud: what is sent to such a model leaves that machine."
+
+
+async def test_version_warnings_and_details_of_models_are_in_the_panels(browser: Browser) -> None:
+    views = mesh(10, 60)
+    place = next(i for i, v in enumerate(views) if v.id == "ollama-1")
+    first = views[place].models[0]
+    detail = ModelDetail(context=8192, quantization="Q4_K_M", loaded=True, capabilities=("chat", "vision"))
+    views[place] = replace(
+        views[place],
+        details={first: detail},
+        about={"Version": "0.12.6", "<b>Odd</b>": "<img src=x>"},
+        warnings=(WARNING,),
+    )
+    stand = Stand(views)
+    async with opened(browser, stand) as page:
+        await card(page, "ollama-1").click()
+        facts = page.locator("#panel .facts")
+        await expect(facts).to_contain_text("Version0.12.6")
+        await expect(facts).to_contain_text("<b>Odd</b><img src=x>")
+        await expect(facts).to_contain_text(WARNING)
+        line = page.locator("#panel .models small")
+        await expect(line).to_have_text("8k context · Q4_K_M · loaded · vision")
+
+        stand.views["ollama-1"] = replace(
+            stand.views["ollama-1"], about={"Version": "0.13.0"}, warnings=(), details={}
+        )
+        stand.tell(stand.views["ollama-1"])
+        await expect(facts).to_contain_text("Version0.13.0")
+        await expect(facts.get_by_text("<img src=x>")).to_be_hidden()
+        await expect(facts.get_by_text(WARNING)).to_be_hidden()
+
+        await page.locator("#panel .models button").first.click()
+        await expect(page.locator("#panel .facts")).to_contain_text(
+            "Details8k context · Q4_K_M · loaded · vision"
+        )
