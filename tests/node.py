@@ -13,9 +13,12 @@ from meshlight.domain.backend import Kind
 from meshlight.domain.config import HOST
 from meshlight.gateway.listen import bind
 from meshlight.keeper import Keeper
+from meshlight.mesh.trust import Trust
 from meshlight.service import Service
 from meshlight.store.config import ConfigFile
+from meshlight.store.identity import Identities
 from meshlight.store.key import LocalKey
+from meshlight.store.pinned import PinnedPeers
 from meshlight.store.places import Places
 from meshlight.store.secrets import Secrets
 
@@ -91,7 +94,8 @@ class Node:
         secrets = Secrets(file=self._places.secrets_file, insecure=True, environ={})
         keeper = Keeper(file, secrets, config, fault, allows_discovery=self._discovery)
         sock = bind(HOST, self._port)
-        self.service = Service(keeper, file, key, sock, ports=self._ports, ping_s=self._ping_s)
+        trust = Trust(Identities(secrets), PinnedPeers(self._places.state_dir))
+        self.service = Service(keeper, file, key, sock, trust, ports=self._ports, ping_s=self._ping_s)
         ready = asyncio.Event()
         self._running = asyncio.create_task(self.service.run(self._stop, ready.set))
         await asyncio.wait_for(ready.wait(), WAIT_S)

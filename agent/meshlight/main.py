@@ -78,7 +78,10 @@ def _serve_alone(options: ServeOptions, places: Places) -> int:
     raise_file_limit()
     key = LocalKey.open(places.key_file)
     from meshlight.keeper import Keeper  # noqa: PLC0415 the port is bound: the heavy part may come now
+    from meshlight.mesh.trust import Trust  # noqa: PLC0415 the same
     from meshlight.service import Service  # noqa: PLC0415 the same
+    from meshlight.store.identity import Identities  # noqa: PLC0415 the same
+    from meshlight.store.pinned import PinnedPeers  # noqa: PLC0415 the same
     from meshlight.store.secrets import Secrets  # noqa: PLC0415 the same
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -86,7 +89,8 @@ def _serve_alone(options: ServeOptions, places: Places) -> int:
         async def live() -> None:
             secrets = Secrets(file=places.secrets_file, insecure=options.insecure_storage)
             keeper = Keeper(file, secrets, config, fault, allows_discovery=options.discovery)
-            service = Service(keeper, file, key, sock)
+            trust = Trust(Identities(secrets), PinnedPeers(places.state_dir))
+            service = Service(keeper, file, key, sock, trust)
             await _live(service, options, places)
 
         runner.run(live())

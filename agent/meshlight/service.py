@@ -17,11 +17,16 @@ from meshlight.backends.detect import Detector
 from meshlight.backends.upstream import Upstream
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.config import HOST, Config
+from meshlight.domain.events import PeersEvent
 from meshlight.domain.view import RouterView
 from meshlight.gateway.app import Faces, Identity, build_app
 from meshlight.gateway.catalog import Catalog
+from meshlight.gateway.catalog_feed import CatalogFeed
 from meshlight.gateway.events import PING_S, Events
+from meshlight.gateway.guests import Guests
 from meshlight.gateway.inference import Inference
+from meshlight.gateway.lan import Lan
+from meshlight.gateway.lan_server import LanServer, everywhere
 from meshlight.gateway.metrics import Metrics
 from meshlight.gateway.ollama import Ollama
 from meshlight.gateway.page import Page, web_folder
@@ -35,11 +40,14 @@ from meshlight.mesh.feed import Feed
 from meshlight.mesh.history import History
 from meshlight.mesh.hub import EventHub
 from meshlight.mesh.links import Links
-from meshlight.mesh.prober import Prober
+from meshlight.mesh.neighbourhood import Neighbourhood
+from meshlight.mesh.prober import Later, Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
 from meshlight.mesh.roster import Roster
+from meshlight.mesh.sightings import Sightings
 from meshlight.mesh.traffic import Traffic
+from meshlight.mesh.trust import Trust
 from meshlight.mesh.upkeep import Upkeep
 from meshlight.store.config import ConfigFile
 from meshlight.store.key import LocalKey
@@ -63,6 +71,7 @@ class Service:
         file: ConfigFile,
         key: LocalKey,
         sock: socket.socket,
+        trust: Trust,
         *,
         ports: Mapping[int, Sequence[Kind]] | None = None,
         ping_s: float = PING_S,
@@ -105,6 +114,7 @@ class Service:
         upkeep = Upkeep(self._registry, self._links, self._prober, self._traffic)
         keeper.when_unlocked(upkeep.try_secrets)
         self._events = Events(self._hub, ping_s)
+        self._trust = trust
         started = int(time.time())
         self._catalog = Catalog(self._registry, started)
         relay = Relay(
@@ -116,6 +126,8 @@ class Service:
             self._node_id,
             is_paused=lambda: self._keeper.config.paused,
         )
+        inference = Inference(relay, self._catalog, Ollama(self._registry, started, __version__))
+        self._neighbours = self._meet(inference, clock, later, ping_s)
         self._watch = ConfigWatch(file, later, self._keeper.reload)
         self._keeper.follow = self._follow
         self._keeper.tell = self._hub.restart
@@ -123,7 +135,7 @@ class Service:
         self._follow(keeper.config)
         self._app = build_app(
             Faces(
-                inference=Inference(relay, self._catalog, Ollama(self._registry, started, __version__)),
+                inference=inference,
                 events=self._events,
                 page=Page(web_folder(), self._sessions),
                 metrics=Metrics(self._feed.view),
@@ -143,6 +155,7 @@ class Service:
                     "roster": self._roster,
                     "trial": Trial(relay, self._registry, clock),
                     "keeper": self._keeper,
+                    "neighbours": self._neighbours,
                 },
             )
         )
@@ -157,6 +170,7 @@ class Service:
         def start() -> None:
             ready()
             self._watch.start()
+            self._neighbours.start()
             _settle_memory()
 
         try:
@@ -166,22 +180,58 @@ class Service:
         finally:
             self._watch.stop()
             self._discovery.stop()
+            await self._neighbours.close()
             await self._refresher.close()
             await self._prober.close()
             self._links.close()
             self._keeper.close()
 
     def _probes(self, address: Address, backend: Backend | None = None) -> Upstream:
-        return Upstream(address, own=self._own, idle_expiry_s=PROBES_REST_S, tls=_authorities(backend))
+        return Upstream(address, own=self._own, idle_expiry_s=PROBES_REST_S, tls=self._tls(backend))
 
     def _upstream(self, address: Address, backend: Backend | None = None) -> Upstream:
-        return Upstream(address, own=self._own, tls=_authorities(backend))
+        return Upstream(address, own=self._own, tls=self._tls(backend))
+
+    def _tls(self, backend: Backend | None) -> Callable[[], ssl.SSLContext] | None:
+        """Return what a certificate is checked against; what is wrong with that is told when it is needed."""
+        if backend is not None and backend.kind == "peer":
+            return partial(self._trust.client, backend.node_id)
+        return partial(context_for, backend.ca_file) if backend is not None and backend.ca_file else None
+
+    def _meet(
+        self, inference: Inference, clock: Callable[[], float], later: Later, ping_s: float
+    ) -> Neighbourhood:
+        """Make what deals with other Meshlights, and what they may ask here."""
+        guests = Guests(lambda: {peer.id: peer for peer in self._keeper.config.peers})
+        listener = LanServer()
+        neighbours = Neighbourhood(
+            registry=self._registry,
+            ledger=self._keeper,
+            trust=self._trust,
+            sightings=Sightings(clock, later, is_known=lambda peer_id: peer_id in guests.peers, wall=time.time),
+            listener=listener,
+            running=guests.running,
+            clock=clock,
+            wall=time.time,
+            later=later,
+            bind=everywhere,
+        )
+        feed = CatalogFeed(self._registry, neighbours.catalog_hash, ping_s)
+        listener.serves(Lan(guests, neighbours.catalog, feed, inference, neighbours.unpaired), feed.close)
+
+        def changed() -> None:
+            feed.ring()
+            self._hub.publish(lambda seq: PeersEvent(seq=seq, peers=neighbours.view()))
+
+        neighbours.on_change = changed
+        return neighbours
 
     def _follow(self, config: Config) -> None:
         """Bring everything to what the configuration says now."""
         unknown = self._roster.follow(config)
         self._keeper.notice("kinds", _left_out(unknown))
         self._catalog.forget()
+        self._neighbours.follow()
         if self._keeper.looks_for_engines:
             self._discovery.start()
         else:
@@ -196,11 +246,6 @@ class Service:
             uptime_s=round(self._clock() - self._started, 1),
             requests=self._traffic.router.requests(),
         )
-
-
-def _authorities(backend: Backend | None) -> Callable[[], ssl.SSLContext] | None:
-    """Return what a certificate is checked against; a file that can't be read is told when it is needed."""
-    return partial(context_for, backend.ca_file) if backend is not None and backend.ca_file else None
 
 
 def _left_out(backends: Sequence[Backend]) -> str:

@@ -13,6 +13,7 @@ from meshlight.backends.mlx import Mlx
 from meshlight.backends.ollama import Ollama
 from meshlight.backends.openai import OpenAI
 from meshlight.backends.openai_compatible import OpenAICompatible
+from meshlight.backends.peer import PeerKind
 from meshlight.backends.vllm import Vllm
 from meshlight.domain.backend import Kind
 from meshlight.domain.errors import BadRequest
@@ -28,6 +29,7 @@ _ALL: tuple[BackendKind, ...] = (
     OpenAI(),
     Anthropic(),
     Gemini(),
+    PeerKind(),
     OpenAICompatible(),  # last: what it recognises, a kind above may know better
 )
 

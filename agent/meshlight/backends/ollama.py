@@ -3,7 +3,7 @@
 from meshlight.backends.detail_channel import DetailChannel
 from meshlight.backends.details_ollama import OllamaTeller
 from meshlight.backends.engine import Engine, ask
-from meshlight.backends.kind import Asks, Channel, Face, Found, Means
+from meshlight.backends.kind import OLLAMA_FACES, Asks, Channel, Face, Found, Means
 from meshlight.backends.listing import Listing, read_tags
 from meshlight.backends.version import version_of
 
@@ -29,6 +29,7 @@ class Ollama(Engine):
             "images/generations",
             "audio/speech",
             "audio/transcriptions",
+            *OLLAMA_FACES,
         }
     )
 

@@ -23,6 +23,7 @@ from meshlight.gateway.json_request import JsonRequest
 from meshlight.gateway.kinds_view import KindsController
 from meshlight.gateway.metrics import CONTENT_TYPE, Metrics
 from meshlight.gateway.page import Page
+from meshlight.gateway.peers import PeersController
 from meshlight.gateway.qr import QrController
 from meshlight.gateway.session import Sessions, set_cookies
 from meshlight.gateway.settings import SettingsController
@@ -138,6 +139,7 @@ def build_app(faces: Faces) -> ASGIApp:
         KindsController,
         QrController,
         SettingsController,
+        PeersController,
         asgi("/mesh/events", copy_scope=False)(faces.events),
         # By name and not as a mount: a mount at / would take every other mount's requests.
         asgi(sorted(faces.page.paths), copy_scope=False)(faces.page),

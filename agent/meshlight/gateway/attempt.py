@@ -19,8 +19,9 @@ from meshlight.gateway.interrupt import Cause, Interrupt
 from meshlight.gateway.parcel import pack
 from meshlight.gateway.patience import Patience
 from meshlight.gateway.refusal import is_refusal, read_refusal, whole_refusal
-from meshlight.gateway.translated_response import TranslatedResponse
+from meshlight.gateway.translated_response import ImmediateResponse, TranslatedResponse
 from meshlight.gateway.translation.back import Back
+from meshlight.gateway.translation.ollama_immediate import Immediate
 from meshlight.gateway.translation.table import is_translatable
 from meshlight.mesh.links import Link
 
@@ -56,7 +57,7 @@ class Miss(Struct, frozen=True, kw_only=True):
 class Opened(Struct, frozen=True):
     """An answer whose first body byte has come (or that is whole and empty)."""
 
-    response: Response | TranslatedResponse
+    response: Response | TranslatedResponse | ImmediateResponse
     first: bytes
     back: Back | None = None
     """What has translated it, where it was."""
@@ -120,6 +121,8 @@ class _Trip:
             if link.channel is not None:
                 self.way = await link.channel.way(self._model, link.secret)
             parcel = pack(inbound, self._model, link, self.way, self._node_id, translated=self._is_translated)
+            if isinstance(parcel, Immediate):
+                return Opened(ImmediateResponse(parcel.content_type, len(parcel.body)), parcel.body)
             self.response = response = await parcel.upstream.send(
                 "POST",
                 parcel.target,

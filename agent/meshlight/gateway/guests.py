@@ -12,12 +12,17 @@ class Guests:
     """Looks a peer up by the id of its key, and admits its requests; `peers` gives those paired with now."""
 
     def __init__(self, peers: Callable[[], Mapping[str, Peer]]) -> None:
-        self._peers = peers
+        self._find = peers
         self._running: dict[str, int] = {}
+
+    @property
+    def peers(self) -> Mapping[str, Peer]:
+        """Those paired with now, by node id."""
+        return self._find()
 
     def known(self, peer_id: str) -> Peer:
         """Return the peer with this key; Boundary when there is none (any more)."""
-        peer = self._peers().get(peer_id)
+        peer = self.peers.get(peer_id)
         if peer is None:
             raise Boundary("This machine is not paired with yours.", "Pair them anew: meshlight pair.")
         return peer

@@ -1,30 +1,100 @@
 """Ollama's own API: its clients see the whole mesh, whatever the models run on."""
 
+import msgspec
+from msgspec import Struct
+
 from meshlight.backends.kind import OLLAMA_FACES, Face
-from meshlight.domain.errors import MethodNotAllowed, NotFound
+from meshlight.domain.errors import BadRequest, MethodNotAllowed, NoSuchModel, NotFound
+from meshlight.domain.routing import resolve
+from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.asgi import Receive, Scope
-from meshlight.gateway.inbound import Inbound, read_inbound
+from meshlight.gateway.inbound import GUEST, Inbound, read_body, read_inbound
+from meshlight.gateway.last_word import no_such_model
+from meshlight.gateway.ollama_lists import REFUSED, resolve_tag, running, show, tags, version
 from meshlight.mesh.registry import Registry
 
+SHOW_LIMIT = 64 * 1024
 _FACES: dict[str, Face] = {f"/{face}": face for face in OLLAMA_FACES}
+_LISTS = frozenset({"/api/tags", "/api/ps", "/api/version"})
+
+
+class _Show(Struct):
+    model: str = ""
+    name: str = ""
 
 
 class Ollama:
-    """Answers what is below `/api/`: lists by itself, the rest as a request to be relayed."""
+    """Answers what is below `/api/`: lists by itself, the rest as a request to be relayed.
 
-    def __init__(self, registry: Registry, started: int, version: str) -> None:
+    `started` is the start of the service in Unix seconds, for no list tells when a model was changed.
+    """
+
+    def __init__(self, registry: Registry, started: int, own_version: str) -> None:
         self._registry = registry
         self._started = started
-        self._version = version
+        self._version = own_version
 
     async def answer(self, target: str, scope: Scope, receive: Receive) -> Inbound | bytes:
         """Return the body of a small answer, or the request that has to be relayed.
 
-        Raises NotFound, MethodNotAllowed or BadRequest.
+        Raises NotFound, NoSuchModel, MethodNotAllowed or BadRequest.
         """
+        snapshot = self._registry.snapshot
+        guest = scope["extensions"].get(GUEST)
         face = _FACES.get(target)
-        if face is None:
-            raise NotFound(f"There is no {target[:200]} here.", "Use /api/chat, /api/generate or /api/tags.")
-        if scope["method"] != "POST":
-            raise MethodNotAllowed(f"{target[:200]} takes POST, not {scope['method']}.")
-        return await read_inbound(face, target, scope["headers"], receive)
+        if face is not None:
+            _expect("POST", scope, target)
+            inbound = await read_inbound(
+                face,
+                target,
+                scope["headers"],
+                receive,
+                known_as=lambda name: resolve_tag(snapshot, name),
+                guest=guest,
+            )
+            if guest is None and not resolve(snapshot, inbound.head.model)[1]:
+                raise _missing(snapshot, inbound.head.model)
+            return inbound
+        if guest is not None:
+            raise NotFound("Peers are told of models by /peer/catalog.")
+        if target in _LISTS:
+            _expect("GET", scope, target)
+            return self._list(target, snapshot)
+        if target == "/api/show":
+            _expect("POST", scope, target)
+            return show(snapshot, _name(await read_body(receive, SHOW_LIMIT)), self._started)
+        word = target.removeprefix("/api/").partition("/")[0]
+        if word in REFUSED:
+            raise NotFound(REFUSED[word])
+        raise NotFound(
+            f"There is no {target[:200]} here.", "Use /api/chat, /api/generate, /api/tags or /api/show."
+        )
+
+    def _list(self, target: str, snapshot: Snapshot) -> bytes:
+        if target == "/api/tags":
+            return tags(snapshot, self._started)
+        return running(snapshot) if target == "/api/ps" else version(self._version)
+
+
+def _missing(snapshot: Snapshot, name: str) -> Exception:
+    """Say it in the words by which Ollama's clients know it."""
+    found = no_such_model(snapshot, name)
+    if isinstance(found, NoSuchModel):
+        return NoSuchModel(f"model '{name[:200]}' not found", found.hint)
+    return found
+
+
+def _name(body: bytes) -> str:
+    try:
+        asked = msgspec.json.decode(body, type=_Show)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest("The body is not the JSON object it should be.", 'Send {"model": NAME}.') from error
+    name = asked.model or asked.name
+    if not name:
+        raise BadRequest("The request names no model.", 'Send {"model": NAME}.', "model")
+    return name
+
+
+def _expect(method: str, scope: Scope, target: str) -> None:
+    if scope["method"] != method:
+        raise MethodNotAllowed(f"{target[:200]} takes {method}, not {scope['method']}.")

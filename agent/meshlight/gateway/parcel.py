@@ -7,6 +7,7 @@ from meshlight.backends.upstream import Headers, Upstream
 from meshlight.gateway.headers import bare, to_backend
 from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.translation.back import Back
+from meshlight.gateway.translation.ollama_immediate import Immediate
 from meshlight.gateway.translation.table import translate
 from meshlight.mesh.links import Link
 
@@ -25,8 +26,8 @@ class Parcel(Struct, frozen=True):
 
 def pack(
     inbound: Inbound, model: str, link: Link, way: Way | None, node_id: str, *, translated: bool
-) -> Parcel:
-    """Make one attempt's request for the route's `model`.
+) -> Parcel | Immediate:
+    """Make one attempt's request for the route's `model`, or its answer where nobody need be asked.
 
     Raises Untranslatable when this backend's protocol has no word for something in it.
     """
@@ -36,6 +37,8 @@ def pack(
         upstream, model = way.upstream, way.model
     if translated:
         made = translate(face, inbound.body, model, extensions=kind.group != "cloud")
+        if isinstance(made, Immediate):
+            return made
         face, body, back = made.face, made.body, made.back
         path = f"/v1/{face}"
     else:

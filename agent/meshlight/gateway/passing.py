@@ -11,7 +11,7 @@ from meshlight.gateway.attempt import Opened
 from meshlight.gateway.headers import to_client
 from meshlight.gateway.interrupt import Interrupt
 from meshlight.gateway.sink import Sink
-from meshlight.gateway.translated_response import TranslatedResponse
+from meshlight.gateway.translated_response import ImmediateResponse, TranslatedResponse
 from meshlight.gateway.usage import UsageTap
 
 _NAMELESS = frozenset({"chat/completions", "completions"})
@@ -89,7 +89,7 @@ async def pass_on(
 
 
 async def _pour(
-    response: Response | TranslatedResponse,
+    response: Response | TranslatedResponse | ImmediateResponse,
     piece: bytes,
     sink: Sink,
     tap: UsageTap,

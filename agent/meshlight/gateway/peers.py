@@ -29,7 +29,7 @@ class Terms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: Annotated[str, Meta(min_length=1, max_length=80)] | UnsetType = UNSET
     share_rings: tuple[Ring, ...] | UnsetType = UNSET
-    share_models: tuple[Annotated[str, Meta(max_length=512)], ...] | None | UnsetType = UNSET
+    share_models: tuple[Annotated[str, Meta(max_length=512)], ...] | UnsetType | None = UNSET
     max_in_flight: Annotated[int, Meta(ge=1, le=1_000)] | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
 

@@ -8,6 +8,25 @@ from meshlight.gateway.translation.back import Back
 _CHANGED = frozenset({b"content-type", b"content-length", b"content-encoding"})
 
 
+class ImmediateResponse:
+    """Has the face of a Response that came whole; nobody was asked for it."""
+
+    __slots__ = ("headers", "is_whole", "reused", "status")
+
+    def __init__(self, content_type: bytes, size: int) -> None:
+        self.status = 200
+        self.reused = False
+        self.is_whole = True
+        self.headers: Headers = ((b"content-type", content_type), (b"content-length", b"%d" % size))
+
+    async def read(self, push: Push | None = None) -> bytes:  # noqa: ARG002 - a Response's
+        """Return nothing more."""
+        return b""
+
+    def abort(self) -> None:
+        """Hold nothing."""
+
+
 class TranslatedResponse:
     """Has the face of a Response. A failing answer is gathered whole, for its message to be found."""
 

@@ -6,12 +6,16 @@ from typing import Protocol
 from meshlight.backends.kind import BackendKind, Face
 from meshlight.gateway.translation.back import Translated
 from meshlight.gateway.translation.messages import translate_count, translate_messages
+from meshlight.gateway.translation.ollama_chat import translate_chat
+from meshlight.gateway.translation.ollama_embed import translate_embed, translate_embeddings
+from meshlight.gateway.translation.ollama_generate import translate_generate
+from meshlight.gateway.translation.ollama_immediate import Immediate
 
 
 class Translate(Protocol):
     """Translates one face's requests."""
 
-    def __call__(self, body: bytes, model: str, *, extensions: bool) -> Translated:
+    def __call__(self, body: bytes, model: str, *, extensions: bool) -> Translated | Immediate:
         """Translate a body for the route's model; `extensions` allows fields that are not OpenAI's own.
 
         Raises Untranslatable or BadRequest.
@@ -21,6 +25,10 @@ class Translate(Protocol):
 _TABLE: Mapping[Face, tuple[Face, Translate]] = {
     "messages": ("chat/completions", translate_messages),
     "messages/count_tokens": ("chat/completions", translate_count),
+    "api/chat": ("chat/completions", translate_chat),
+    "api/generate": ("chat/completions", translate_generate),
+    "api/embed": ("embeddings", translate_embed),
+    "api/embeddings": ("embeddings", translate_embeddings),
 }
 _COSTS = frozenset[Face]({"messages/count_tokens"})
 """Counting by way of an answer of one token is free on one's own machines only."""
@@ -39,7 +47,7 @@ def is_translatable(face: Face) -> bool:
     return face in _TABLE
 
 
-def translate(face: Face, body: bytes, model: str, *, extensions: bool) -> Translated:
+def translate(face: Face, body: bytes, model: str, *, extensions: bool) -> Translated | Immediate:
     """Translate a request; `extensions` allows fields that are not OpenAI's own.
 
     Raises Untranslatable or BadRequest.
