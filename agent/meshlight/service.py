@@ -208,9 +208,12 @@ class Service:
             registry=self._registry,
             ledger=self._keeper,
             trust=self._trust,
-            sightings=Sightings(clock, later, is_known=lambda peer_id: peer_id in guests.peers, wall=time.time),
+            sightings=Sightings(
+                clock, later, is_known=lambda peer_id: peer_id in guests.peers, wall=time.time
+            ),
             listener=listener,
             running=guests.running,
+            hurry=self._prober.hurry,
             clock=clock,
             wall=time.time,
             later=later,

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 from meshlight.desktop.face import OnAction
-from meshlight.desktop.menu import Action, Item, Verb
+from meshlight.desktop.item import Action, Item, Verb
 from meshlight.domain.snapshot import Light
 
 WAIT_S = 20.0

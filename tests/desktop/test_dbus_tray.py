@@ -14,7 +14,8 @@ from desktop.panel import MENU, Icon, Panel
 from desktop.samples import backend, hostile, mesh, town
 from desktop.session import SessionBus
 from meshlight.desktop.icon import PAINTS
-from meshlight.desktop.menu import Action, menu
+from meshlight.desktop.item import Action
+from meshlight.desktop.menu import menu
 from meshlight.desktop.tooltip import light_of, tooltip
 from meshlight.desktop.tray_state import Refresh, TrayState
 from meshlight.domain.snapshot import Light

@@ -10,7 +10,7 @@ from desktop.panel import Panel
 from desktop.session import SessionBus
 from meshlight.desktop.face import TrayFace
 from meshlight.desktop.faces import NoTray, choose
-from meshlight.desktop.menu import Action
+from meshlight.desktop.item import Action
 
 needs_bus = pytest.mark.skipif(
     sys.platform != "linux" or which("dbus-daemon") is None, reason="needs a session bus"

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from desktop.samples import backend, hostile, mesh, town
-from meshlight.desktop.menu import Action, Item, latency, menu
+from meshlight.desktop.item import Action, Item
+from meshlight.desktop.menu import latency, menu
 from meshlight.desktop.text import clean, width
 from meshlight.desktop.tray_state import Refresh, TrayState
 

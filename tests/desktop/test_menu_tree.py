@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.desktop.menu import Action, Item
+from meshlight.desktop.item import Action, Item
 from meshlight.desktop.menu_tree import ROOT, MenuTree
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from desktop.samples import backend, mesh, town
 from meshlight.desktop.icon import icon
-from meshlight.desktop.menu import Action, menu
+from meshlight.desktop.item import Action
+from meshlight.desktop.menu import menu
 from meshlight.desktop.pystray_tray import PystrayTray
 from meshlight.desktop.toolkit import Toolkit, Way, load
 from meshlight.desktop.tray_state import TrayState

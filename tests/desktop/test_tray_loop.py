@@ -14,6 +14,7 @@ from desktop.local_api import LocalApi
 from desktop.samples import backend, mesh
 from meshlight.desktop.autostart import DesktopEntry
 from meshlight.desktop.backoff import Backoff
+from meshlight.desktop.desk import Desk
 from meshlight.desktop.face import OnAction
 from meshlight.desktop.notify import Note
 from meshlight.desktop.preferences import Preferences
@@ -21,7 +22,7 @@ from meshlight.desktop.program import program
 from meshlight.desktop.small_file import SmallFile
 from meshlight.desktop.standing import Standing
 from meshlight.desktop.supervisor import Supervisor
-from meshlight.desktop.tray import Desk, Tray
+from meshlight.desktop.tray import Tray
 from meshlight.desktop.window_keeper import WindowKeeper
 from meshlight.domain.errors import SecretError
 from meshlight.domain.events import HealthEvent, RefreshEvent

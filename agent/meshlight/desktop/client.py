@@ -23,7 +23,8 @@ from meshlight.desktop.replies import (
 )
 from meshlight.domain import errors
 from meshlight.domain.errors import MeshlightError, RequestError, ServiceError
-from meshlight.domain.events import RefreshEvent
+from meshlight.domain.events import PeersEvent, RefreshEvent
+from meshlight.domain.peer_view import PeersView
 from meshlight.domain.runtime import Runtime
 from meshlight.domain.view import BackendView, SnapshotView
 
@@ -35,6 +36,8 @@ TRIAL_S: Final = 900.0
 """A trial may meet a model that is loaded for minutes before its first token."""
 SILENCE_S: Final = 40.0
 """The feed pings every 15 s: silence of this length means that the service hangs."""
+PAIRING_S: Final = 60.0
+"""Another machine is asked at each of its addresses, some seconds at most at each."""
 
 _ERRORS: Final[Mapping[str, type[MeshlightError]]] = {
     kind.code: kind
@@ -161,6 +164,46 @@ class LocalService:
             yield from feed
         raise ServiceError(f"The service at {self.runtime.url} has stopped.", START_HINT)
 
+    def peers(self) -> PeersView:
+        """Return everything about other Meshlights."""
+        return self._ask("GET", "/mesh/peers", PeersView)
+
+    def set_seen(self, *, visible: bool | None = None, browse: bool | None = None) -> PeersView:
+        """Show this machine to others or hide it; look for others or don't; None leaves it as it is."""
+        wish = {"visible": visible, "browse": browse}
+        given = {name: on for name, on in wish.items() if on is not None}
+        return self._ask("PATCH", "/mesh/peers", PeersView, given)
+
+    def ask_to_pair(self, wish: Mapping[str, object]) -> PeersView:
+        """Ask somebody who is seen (`id`), or whoever is at a `host` and `port`; there are digits then."""
+        return self._ask("POST", "/mesh/peers/pairing", PeersView, wish, wait_s=PAIRING_S)
+
+    def confirm_pairing(self) -> PeersView:
+        """Say that the digits are the same on both machines."""
+        return self._ask("POST", "/mesh/peers/pairing/confirm", PeersView)
+
+    def refuse_pairing(self) -> PeersView:
+        """End the pairing under way."""
+        return self._ask("POST", "/mesh/peers/pairing/refuse", PeersView)
+
+    def set_terms(self, peer_id: str, terms: Mapping[str, object]) -> PeersView:
+        """Change what a peer may use here."""
+        return self._ask("PATCH", _peer(peer_id), PeersView, terms)
+
+    def unpair(self, peer_id: str) -> PeersView:
+        """End a pairing."""
+        return self._ask("DELETE", _peer(peer_id), PeersView)
+
+    def follow_peers(self) -> Iterator[PeersView]:
+        """Yield how it stands with other Meshlights now, and whenever that changes."""
+        with self._feed() as feed:
+            next(feed, None)  # what is subscribed to before the question can't miss the answer's next change
+            yield self.peers()
+            for news in feed:
+                if isinstance(news, PeersEvent):
+                    yield news.peers
+        raise ServiceError(f"The service at {self.runtime.url} has stopped.", START_HINT)
+
     @contextmanager
     def _feed(self) -> Iterator[Feed]:
         timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
@@ -213,6 +256,10 @@ def _error(answer: httpx.Response) -> MeshlightError:
         return RequestError(f"The service answered {answer.status_code} to {answer.request.url.path}.")
     kind = _ERRORS.get(said.code, RequestError)
     return kind(said.message.removesuffix(said.hint).rstrip(), said.hint)
+
+
+def _peer(id_: str) -> str:
+    return f"/mesh/peers/{quote(id_, safe='')}"
 
 
 def _backend(id_: str) -> str:

@@ -7,7 +7,7 @@ from dbus_fast.annotations import DBusBool, DBusInt32, DBusSignature, DBusStr, D
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
 
 from meshlight.desktop.face import OnAction
-from meshlight.desktop.menu import Item
+from meshlight.desktop.item import Item
 from meshlight.desktop.menu_tree import Line, MenuTree, Properties, Value
 
 PATH: Final = "/MenuBar"

@@ -18,7 +18,7 @@ from dbus_fast.aio import MessageBus
 from meshlight.desktop import dbus_menu, session_bus, status_item
 from meshlight.desktop.dbus_menu import DBusMenu
 from meshlight.desktop.face import OnAction
-from meshlight.desktop.menu import Item
+from meshlight.desktop.item import Item
 from meshlight.desktop.session_bus import ANSWER_S, WATCHER, WATCHER_PATH, ask
 from meshlight.desktop.status_item import StatusItem
 from meshlight.domain.snapshot import Light

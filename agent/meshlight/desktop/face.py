@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from meshlight.desktop.menu import Action, Item
+from meshlight.desktop.item import Action, Item
 from meshlight.domain.snapshot import Light
 
 TITLE = "Meshlight"

@@ -12,6 +12,7 @@ from meshlight.domain.events import (
     Event,
     HealthEvent,
     IncidentEvent,
+    PeersEvent,
     RefreshEvent,
     TopologyEvent,
     TrafficEvent,
@@ -28,6 +29,7 @@ _SHAPES: dict[str, type[News]] = {
     "traffic": TrafficEvent,
     "refresh": RefreshEvent,
     "incident": IncidentEvent,
+    "peers": PeersEvent,
 }
 
 

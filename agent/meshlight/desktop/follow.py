@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -10,8 +11,9 @@ from msgspec.structs import replace
 
 from meshlight.desktop.client import LocalService
 from meshlight.desktop.feed import News
-from meshlight.domain.errors import MeshlightError
-from meshlight.domain.events import HealthEvent, RefreshEvent, TrafficEvent
+from meshlight.domain.errors import MeshlightError, RequestError
+from meshlight.domain.events import HealthEvent, PeersEvent, RefreshEvent, TrafficEvent
+from meshlight.domain.peer_view import PeersView
 from meshlight.domain.view import SnapshotView
 
 AGAIN_S = 1.0
@@ -22,6 +24,13 @@ class Seen(Struct, frozen=True):
 
     instance: str
     view: SnapshotView
+
+
+class Around(Struct, frozen=True):
+    """Other Meshlights, as the service of this instance tells of them."""
+
+    instance: str
+    peers: PeersView
 
 
 class Progress(Struct, frozen=True):
@@ -37,14 +46,17 @@ class Lost(Struct, frozen=True):
     instance: str
 
 
-def follow(runtime_file: Path, instance: str, tell: Callable[[Seen | Progress | Lost], None]) -> None:
+Told = Seen | Around | Progress | Lost
+
+
+def follow(runtime_file: Path, instance: str, tell: Callable[[Told], None]) -> None:
     """Start to follow the service in a thread of its own, which ends when the service does.
 
     Everything is told from that thread, `Lost` as the last thing.
     """
     seen = threading.Event()
 
-    def saw(news: Seen | Progress | Lost) -> None:
+    def saw(news: Told) -> None:
         seen.set()
         tell(news)
 
@@ -63,18 +75,28 @@ def follow(runtime_file: Path, instance: str, tell: Callable[[Seen | Progress | 
     threading.Thread(target=run, name="feed", daemon=True).start()
 
 
-def _follow(service: LocalService, tell: Callable[[Seen | Progress | Lost], None]) -> None:
+def _follow(service: LocalService, tell: Callable[[Told], None]) -> None:
     view: SnapshotView | None = None
+    instance = service.runtime.instance
     for news in service.events():
         if isinstance(news, RefreshEvent):
             tell(Progress(news.done, news.total))
+        elif isinstance(news, PeersEvent):
+            tell(Around(instance, news.peers))
         elif not isinstance(news, TrafficEvent):
             # What was asked for last may know of this event already: it is older then.
             if view is not None and not isinstance(news, SnapshotView) and news.seq <= view.seq:
                 continue
+            if view is None:
+                _look_around(service, tell)
             before, view = view, _after(view, news) or service.snapshot()
             if view != before:
-                tell(Seen(service.runtime.instance, view))
+                tell(Seen(instance, view))
+
+
+def _look_around(service: LocalService, tell: Callable[[Told], None]) -> None:
+    with suppress(RequestError):  # of a service that knows nothing of other Meshlights
+        tell(Around(service.runtime.instance, service.peers()))
 
 
 def _after(view: SnapshotView | None, news: News) -> SnapshotView | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from meshlight.desktop.menu import Action, Item
+from meshlight.desktop.item import Action, Item
 
 ROOT = 0
 Value = str | int | bool

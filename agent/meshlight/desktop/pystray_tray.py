@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from meshlight.desktop.face import TITLE, OnAction
 from meshlight.desktop.icon import icon
-from meshlight.desktop.menu import Item
+from meshlight.desktop.item import Item
 from meshlight.desktop.toolkit import Toolkit, Way, give_back_ctrl_c, release_setup, steady
 from meshlight.desktop.tooltip import fit
 from meshlight.domain.snapshot import Light

@@ -10,7 +10,7 @@ from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus
 from meshlight.desktop import dbus_menu
 from meshlight.desktop.face import TITLE, OnAction
 from meshlight.desktop.icon import SIZES, argb, icon
-from meshlight.desktop.menu import OPEN, Action
+from meshlight.desktop.item import OPEN, Action
 from meshlight.domain.snapshot import Light
 
 PATH: Final = "/StatusNotifierItem"

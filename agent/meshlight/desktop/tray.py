@@ -2,9 +2,7 @@
 
 import queue
 import threading
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
@@ -12,9 +10,11 @@ from msgspec.structs import replace
 
 from meshlight.desktop.autostart import Autostart
 from meshlight.desktop.client import LocalService
+from meshlight.desktop.desk import Desk
 from meshlight.desktop.face import OnAction, TrayFace
 from meshlight.desktop.follow import Lost, Progress, Seen, follow
-from meshlight.desktop.menu import Action, menu
+from meshlight.desktop.item import Action
+from meshlight.desktop.menu import menu
 from meshlight.desktop.notify import Bulletin, Mark, Note, marks_of
 from meshlight.desktop.preferences import Preferences
 from meshlight.desktop.small_file import SmallFile
@@ -66,27 +66,6 @@ class Learned(Struct, frozen=True):
 
 
 News = Ready | Rung | Action | Standing | Seen | Progress | Lost | Learned | Refreshed
-
-
-class Desk(Struct, frozen=True, kw_only=True):
-    """What the tray needs of the rest of the machine, each as a function of its own."""
-
-    runtime_file: Path
-    copy: Callable[[str], bool]
-    """Put a text into the clipboard; whether that went well."""
-    key: Callable[[], str]
-    """The local key; raises MeshlightError."""
-    environment: Callable[[str], str]
-    """The variables for apps, given the service's address; raises MeshlightError."""
-    free_port: Callable[[int], int]
-    """A port that is free, near a given one."""
-    keep_port: Callable[[int], None]
-    """Write the service's port into the configuration; raises MeshlightError."""
-    show_log: Callable[[], bool]
-    notify: Callable[[Note], bool]
-    time_in: Callable[[float], str]
-    """The time of day in so many seconds, for people."""
-    clock: Callable[[], float] = time.monotonic
 
 
 class Tray:

@@ -18,7 +18,7 @@ from meshlight.desktop.distro import borrow_gtk
 from meshlight.desktop.door import read_runtime
 from meshlight.desktop.opener import open_link
 from meshlight.desktop.small_file import SmallFile
-from meshlight.desktop.window_keeper import BELL
+from meshlight.desktop.window_keeper import BELL, PEERS
 from meshlight.domain.errors import NoWindow, ServiceError
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ LOOK_S: Final = 1.0
 """Between two looks for a new start of the service, whose page wants a new code."""
 ADD: Final = "add?"
 """Begins what fills in the page's dialog for a new backend; no backend's id has such a letter."""
+PAIR: Final = "pair?"
+"""Begins what fills in its dialog for another Meshlight."""
 DARK: Final = "#0e1217"
 """Before the first paint; near the page's own dark ground."""
 REST: Final = "window.dispatchEvent(new Event('meshlight-rest'))"
@@ -95,9 +97,11 @@ def prepare(environ: MutableMapping[str, str] = os.environ, dri: Path = Path("/d
 
 
 def with_node(link: str, node: str) -> str:
-    """Return the link with a backend chosen on the page, or with what the page is to open (`add?…`)."""
-    if node.startswith(ADD):
+    """Return the link with a backend chosen on the page, or with what it is to open (`add?…`, `pair?…`, `peers?`)."""
+    if node.startswith((ADD, PAIR)):
         return f"{link}#{node}"
+    if node == PEERS:
+        return f"{link}#peers"
     return f"{link}#sel={quote(f'b:{node}', safe='')}" if node else link
 
 

@@ -11,6 +11,8 @@ from meshlight.desktop.bell import ring
 from meshlight.desktop.program import HOLDS_STDIN, apart, environment
 
 BELL = "window"
+PEERS = "peers?"
+"""In place of a node: have the page show other Meshlights; no backend's id has such a letter."""
 START_S = 10.0
 LOOK_S = 0.1
 CLOSE_S = 3.0

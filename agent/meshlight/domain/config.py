@@ -32,6 +32,8 @@ class LanSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Whether peers may ask at all; the first pairing switches it on."""
     port: Annotated[int, Meta(ge=1, le=65_535)] = LAN_PORT
     """Where peers ask (TLS, only with a paired key)."""
+    farewells: tuple[str, ...] = ()
+    """Node ids of former peers that have not heard yet that the pairing is over: they are told when they next ask."""
     door: Annotated[int, Meta(ge=1, le=65_535)] = DOOR_PORT
     """Where others ask to pair, while this machine is visible."""
 

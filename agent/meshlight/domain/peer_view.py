@@ -78,6 +78,8 @@ class PeersView(Struct, frozen=True, kw_only=True):
     """Where peers may ask; 0 while it does not listen."""
     door: int
     """Where it can be asked to pair; 0 while it can't."""
+    addresses: tuple[str, ...] = ()
+    """This machine's addresses on the networks where it looks or is seen, IPv4 first; empty while it does neither."""
     problem: str
     """What keeps it from seeing or being seen, with the fix; empty if nothing does."""
     peers: tuple[PeerView, ...]

@@ -41,7 +41,13 @@ class Lan:
         """Answer one request of a peer."""
         path: str = scope["path"]
         try:
-            peer = self._guests.known(scope["state"]["peer"])
+            peer_id = scope["state"]["peer"]
+            if path == "/peer/unpair":  # also from who was told that it is no peer any more
+                _expect("POST", scope)
+                self._on_unpair(peer_id)
+                await _send(send, 204)
+                return
+            peer = self._guests.known(peer_id)
             if path.startswith(("/v1/", "/api/", "/v1beta/")):
                 await self._infer(peer, scope, receive, send)
             elif path == "/peer/catalog":
@@ -50,10 +56,6 @@ class Lan:
             elif path == "/peer/events":
                 _expect("GET", scope)
                 await self._feed.follow(peer, scope, send)
-            elif path == "/peer/unpair":
-                _expect("POST", scope)
-                self._on_unpair(peer.id)
-                await _send(send, 204)
             else:
                 raise NotFound(f"There is no {path[:200]} here.", f"Peers ask {', '.join(_PATHS)} or /v1/*.")
         except TooMany as error:

@@ -3,15 +3,12 @@
 import asyncio
 import logging
 import socket
-import ssl
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from msgspec.structs import replace
 
 from meshlight.backends.address import parse_address
-from meshlight.backends.upstream import Upstream
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config, LanSettings
 from meshlight.domain.errors import (
@@ -20,7 +17,6 @@ from meshlight.domain.errors import (
     NotFound,
     SecretError,
     ServiceError,
-    UpstreamError,
 )
 from meshlight.domain.peer import Peer, Sighting
 from meshlight.domain.peer_view import PeersView, peer_view, short_id, sighting_view
@@ -29,6 +25,7 @@ from meshlight.mesh.ledger import Ledger, Listener
 from meshlight.mesh.meeting import Meeting
 from meshlight.mesh.pairing import Here, Paired
 from meshlight.mesh.pairing_door import PairingDoor
+from meshlight.mesh.parting import Parting
 from meshlight.mesh.prober import Later
 from meshlight.mesh.registry import Change, Registry
 from meshlight.mesh.sightings import Sightings
@@ -36,16 +33,13 @@ from meshlight.mesh.tls import KeyHolder
 from meshlight.mesh.trust import Trust
 from meshlight.mesh.txt import Announcement, catalog_of
 
-GOODBYE_S = 3.0
-"""How long the other side of an ended pairing is tried to be told."""
-
 log = logging.getLogger(__name__)
 
 
 class Neighbourhood:
     """Follows the configuration: opens and closes the listener, the door and the announcement.
 
-    `running` counts a peer's requests here, `bind` returns listening sockets for a port on every address,
+    `running` counts a peer's requests here, `hurry` has a backend probed soon, `bind` returns listening sockets for a port on every address,
     `on_change` is called when anything in `view` or in a peer's `catalog` may have changed.
     """
 
@@ -58,6 +52,7 @@ class Neighbourhood:
         sightings: Sightings,
         listener: Listener,
         running: Callable[[str], int],
+        hurry: Callable[[str], None],
         clock: Callable[[], float],
         wall: Callable[[], float],
         later: Later,
@@ -69,15 +64,19 @@ class Neighbourhood:
         self._sightings = sightings
         self._listener = listener
         self._running = running
+        self._hurry = hurry
         self._clock = clock
         self._wall = wall
         self._later = later
         self._bind = bind
         self._meeting = Meeting(self._welcome)
+        self._parting = Parting(ledger, trust, listener, self._backend_of, self._settle)
         self._meeting.on_change = self._changed
         self._door: PairingDoor | None = None
         self._problem = ""
-        self._is_on = False
+        self._is_on = self._is_closed = False
+        self._can_ask = False
+        """Whether the keys were read, without which no peer can be asked."""
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self.on_change: Callable[[], None] = lambda: None
@@ -98,7 +97,7 @@ class Neighbourhood:
 
     async def close(self) -> None:
         """Say goodbye to the network, and stop listening."""
-        self._is_on = False
+        self._is_on, self._is_closed = False, True
         await self._meeting.close()
         for task in tuple(self._tasks):
             task.cancel()
@@ -130,10 +129,19 @@ class Neighbourhood:
             await self._listener.close()
             return
         self._sightings.own_id = identity.node_id
-        await self._trust.believe([peer.id for peer in peers])
+        await self._trust.believe((*(peer.id for peer in peers), *lan.farewells))
+        if not self._can_ask:
+            self._can_ask = True
+            self._ask_anew(peers)
         if lan.listen or peers:
             tls = self._trust.server(identity)
             await self._listener.open(tls.context, tls.who, lan.port)
+
+    def _ask_anew(self, peers: Sequence[Peer]) -> None:
+        for peer in peers:
+            if (backend := self._backend_of(peer.id)) is not None:
+                self._registry.renew(backend.id)
+                self._hurry(backend.id)
 
     async def _settle_door(self, lan: LanSettings) -> None:
         if not lan.visible:
@@ -161,6 +169,7 @@ class Neighbourhood:
             browse=config.lan.browse,
             port=self._listener.port,
             door=config.lan.door if self._door is not None else 0,
+            addresses=self._sightings.addresses,
             problem=self._problem or self._sightings.twin or self._sightings.problem,
             peers=tuple(
                 peer_view(peer, self._backend_of(peer.id), self.catalog(peer), self._running(peer.id))
@@ -230,19 +239,11 @@ class Neighbourhood:
 
     async def unpair(self, peer_id: str) -> None:
         """End a pairing here; there at once if it can be reached, or else when it next asks. Raises NotFound."""
-        peer = self._peer(peer_id)
-        backend = self._backend_of(peer_id)
-        if backend is not None:
-            with suppress(UpstreamError):
-                await _say_goodbye(backend, self._trust.client(peer_id))
-        await self._forget(peer)
+        await self._parting.unpair(self._peer(peer_id))
 
     def unpaired(self, peer_id: str) -> None:
-        """Hear from a peer that it has ended the pairing."""
-        peer = self.peers().get(peer_id)
-        if peer is not None:
-            self._ledger.notice("unpaired", f"{peer.name} has ended the pairing with this machine.")
-            self._spawn(self._forget(peer))
+        """Hear from a peer that the pairing is over, or from a former one that it knows now."""
+        self._spawn(self._parting.heard(peer_id))
 
     # How peers come and go.
 
@@ -269,7 +270,9 @@ class Neighbourhood:
 
         def joined(config: Config) -> Config:
             others = tuple(p for p in config.peers if p.id != kept.id)
-            return replace(config, peers=(*others, kept), lan=replace(config.lan, listen=True))
+            farewells = tuple(i for i in config.lan.farewells if i != kept.id)
+            lan = replace(config.lan, listen=True, farewells=farewells)
+            return replace(config, peers=(*others, kept), lan=lan)
 
         await self._ledger.change(joined)
         self._ledger.notice("unpaired", "")
@@ -279,20 +282,6 @@ class Neighbourhood:
         )
         await self._ledger.put_backend(replace(backend, url=kept.url))
         self._registry.renew(backend.id)
-
-    async def _forget(self, peer: Peer) -> None:
-        backend = self._backend_of(peer.id)
-        if backend is not None:
-            with suppress(NotFound):
-                await self._ledger.remove_backend(backend.id)
-
-        def without(old: Config) -> Config:
-            return replace(old, peers=tuple(p for p in old.peers if p.id != peer.id))
-
-        await self._ledger.change(without)
-        await self._trust.drop(peer.id)
-        await self._settle()
-        self._listener.cut(peer.id)
 
     # What happens around.
 
@@ -314,14 +303,14 @@ class Neighbourhood:
         await self._ledger.put_backend(replace(backend, url=url))
 
     def _on_registry(self, change: Change) -> None:
-        if not self._is_on:
+        if self._is_closed:
             return
         if change.shape or change.removed:
             self._announce()
-        if change.incident is not None:
-            node = self._registry.node(change.incident[0])
+        for backend_id in change.health:
+            node = self._registry.node(backend_id)
             if node.backend.kind == "peer" and node.health.reason.code == "unpaired":
-                self.unpaired(node.backend.node_id)
+                self._spawn(self._parting.told(node.backend.node_id))
 
     def _announce(self) -> None:
         if self._door is None or self._trust.identity is None:
@@ -374,11 +363,3 @@ class Neighbourhood:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("Peers: %s", error if isinstance(error, MeshlightError) else type(error).__name__)
-
-
-async def _say_goodbye(backend: Backend, tls: ssl.SSLContext) -> None:
-    upstream = Upstream(parse_address(backend.url), tls=tls)
-    try:
-        await upstream.fetch("POST", "/peer/unpair", timeout_s=GOODBYE_S)
-    finally:
-        upstream.close()

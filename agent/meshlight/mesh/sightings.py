@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from ipaddress import ip_address
 
 from meshlight.domain.peer import Sighting
 from meshlight.mesh.aerial import Aerial
@@ -87,6 +88,13 @@ class Sightings:
     def problem(self) -> str:
         """Why others can't be seen or can't see this machine, and what to do; empty while all is well."""
         return self._aerial.problem or self._announcer.problem
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where others reach this machine on the networks in use: IPv4 first, none that needs a zone."""
+        found = [ip_address(text) for text in self._aerial.addresses]
+        usable = [one for one in found if one.version == 4 or not one.is_link_local]
+        return tuple(str(one) for one in sorted(usable, key=lambda one: (one.version, int(one))))
 
     @property
     def is_announced(self) -> bool:

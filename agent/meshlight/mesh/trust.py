@@ -41,6 +41,7 @@ class Trust:
         self._pinned: dict[str, bytes] = {}
         self._server: ServerTls | None = None
         self._clients: dict[str, ssl.SSLContext] = {}
+        self._has_read = False
         self.identity: KeyHolder | None = None
         """Who this node is; None until it was asked for, or where there is no key yet."""
 
@@ -72,6 +73,7 @@ class Trust:
         kept = await asyncio.to_thread(self._pins.all)
         self._pinned = {node_id: kept[node_id] for node_id in node_ids if node_id in kept}
         self._clients.clear()
+        self._has_read = True
         if self._server is not None:
             self._server.pin(self._pinned.values())
 
@@ -84,6 +86,8 @@ class Trust:
     def client(self, node_id: str) -> ssl.SSLContext:
         """Return the TLS for asking a peer; ConnectFailed when this node can't."""
         pinned = self._pinned.get(node_id)
+        if not self._has_read:
+            raise ConnectFailed("unreachable", "The key of this machine is still being read.")
         if self.identity is None or pinned is None:
             raise ConnectFailed("tls", "This machine has no certificate of that peer: pair it anew.")
         found = self._clients.get(node_id)

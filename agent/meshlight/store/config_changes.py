@@ -78,8 +78,9 @@ def set_discovery(text: str, old: DiscoverySettings, new: DiscoverySettings) -> 
 def set_lan(text: str, old: LanSettings, new: LanSettings) -> str:
     """Write how this node meets others; only what differs from `old`, which is what the text says now."""
     for key in new.__struct_fields__:
-        if getattr(new, key) != getattr(old, key):
-            text = set_value(text, ("lan", key), getattr(new, key))
+        value = getattr(new, key)
+        if value != getattr(old, key):
+            text = set_value(text, ("lan", key), list(value) if isinstance(value, tuple) else value)
     return text
 
 

@@ -15,6 +15,7 @@ from meshlight.desktop.autostart import autostart_here
 from meshlight.desktop.bell import Bell, ring
 from meshlight.desktop.client import LocalService
 from meshlight.desktop.clipboard import copy
+from meshlight.desktop.desk import Desk
 from meshlight.desktop.face import OnAction, TrayFace
 from meshlight.desktop.notice import send
 from meshlight.desktop.opener import open_file
@@ -24,7 +25,7 @@ from meshlight.desktop.program import program
 from meshlight.desktop.small_file import SmallFile
 from meshlight.desktop.standing import Standing
 from meshlight.desktop.supervisor import Supervisor
-from meshlight.desktop.tray import Desk, Tray
+from meshlight.desktop.tray import Tray
 from meshlight.desktop.window_keeper import WindowKeeper
 from meshlight.domain.errors import ServiceError
 from meshlight.store.key import LocalKey
