@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 
 import httpx
 
-from meshlight.backends.address import parse_address, ring_of
+from meshlight.backends.kinds import ring_for
 from meshlight.domain.backend import Kind
 from meshlight.domain.config import HOST
 from meshlight.gateway.listen import bind
@@ -16,7 +16,7 @@ from meshlight.keeper import Keeper
 from meshlight.mesh.trust import Trust
 from meshlight.service import Service
 from meshlight.store.config import ConfigFile
-from meshlight.store.identity import Identities
+from meshlight.store.identities import Identities
 from meshlight.store.key import LocalKey
 from meshlight.store.pinned import PinnedPeers
 from meshlight.store.places import Places
@@ -87,7 +87,7 @@ class Node:
         ]
         if not self._places.config_file.exists():
             self._places.config_file.write_text(self._extra + "\n" + "\n".join(entries), encoding="utf-8")
-        file = ConfigFile(self._places.config_file, lambda url: ring_of(parse_address(url)))
+        file = ConfigFile(self._places.config_file, ring_for)
         config, fault = file.load_or_last_good()
         key = LocalKey.open(self._places.key_file, {})
         self.key = key.reveal()

@@ -47,8 +47,13 @@ SECTIONS: Final[dict[str, dict[str, Word]]] = {
     },
     "Change": {
         "backends": Word("backends:backends", "List, add, change, remove, check and switch backends."),
-        "link": Word("link:link", "Open the dialog for a new backend from a link."),
+        "link": Word("link:link", "Open the dialog that a meshlight:// link fills in."),
         "secrets": Word("secrets:secrets", "Keep, list and remove the API keys of backends."),
+    },
+    "Other machines": {
+        "peers": Word("peers:peers", "Other Meshlights: who is paired, who is seen, what each may use."),
+        "pair": Word("pairing:pair", "Pair this machine with another Meshlight."),
+        "unpair": Word("pairing:unpair", "End a pairing."),
     },
     "Use from apps": {
         "env": Word("access:env", "Print the variables that point apps to Meshlight."),

@@ -67,10 +67,10 @@ def serve(options: ServeOptions) -> int:
 
 
 def _serve_alone(options: ServeOptions, places: Places) -> int:
-    from meshlight.backends.address import parse_address, ring_of  # noqa: PLC0415 not before the lock is ours
+    from meshlight.backends.kinds import ring_for  # noqa: PLC0415 not before the lock is ours
     from meshlight.store.config import ConfigFile  # noqa: PLC0415 the same
 
-    file = ConfigFile(places.config_file, lambda url: ring_of(parse_address(url)))
+    file = ConfigFile(places.config_file, ring_for)
     config, fault = file.load_or_last_good()
     if fault is not None:
         _say(f"{file.path}: {fault.title} {fault.hint}".strip())
@@ -80,7 +80,7 @@ def _serve_alone(options: ServeOptions, places: Places) -> int:
     from meshlight.keeper import Keeper  # noqa: PLC0415 the port is bound: the heavy part may come now
     from meshlight.mesh.trust import Trust  # noqa: PLC0415 the same
     from meshlight.service import Service  # noqa: PLC0415 the same
-    from meshlight.store.identity import Identities  # noqa: PLC0415 the same
+    from meshlight.store.identities import Identities  # noqa: PLC0415 the same
     from meshlight.store.pinned import PinnedPeers  # noqa: PLC0415 the same
     from meshlight.store.secrets import Secrets  # noqa: PLC0415 the same
 

@@ -231,8 +231,7 @@ class Service:
 
     def _follow(self, config: Config) -> None:
         """Bring everything to what the configuration says now."""
-        unknown = self._roster.follow(config)
-        self._keeper.notice("kinds", _left_out(unknown))
+        self._roster.follow(config)
         self._catalog.forget()
         self._neighbours.follow()
         if self._keeper.looks_for_engines:
@@ -249,13 +248,6 @@ class Service:
             uptime_s=round(self._clock() - self._started, 1),
             requests=self._traffic.router.requests(),
         )
-
-
-def _left_out(backends: Sequence[Backend]) -> str:
-    if not backends:
-        return ""
-    said = ", ".join(f"{backend.name} ({backend.kind})" for backend in backends)
-    return f"Backends of a kind that this version can't speak to yet are left out: {said}."
 
 
 def _settle_memory() -> None:

@@ -2,14 +2,45 @@ import pytest
 
 from meshlight.backends.detect import usual_ports
 from meshlight.backends.kind import FACES, GEMINI_FACES, OLLAMA_FACES
-from meshlight.backends.kinds import KINDS, kind_of
-from meshlight.domain.errors import BadRequest
+from meshlight.backends.kinds import KINDS, kind_of, ring_for
+from meshlight.domain.backend import KINDS as WORDS
+from meshlight.domain.backend import Kind, Ring
+from meshlight.domain.errors import BadAddress, BadRequest
 
 
 def test_each_kind_is_found_by_its_word() -> None:
     for word, kind in KINDS.items():
         assert kind_of(word) is kind
         assert kind.kind == word
+
+
+def test_every_kind_that_a_configuration_may_name_is_spoken() -> None:
+    assert set(KINDS) == set(WORDS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "ring"),
+    [
+        ("openai", "https://api.openai.com", "cloud"),
+        ("anthropic", "http://127.0.0.1:9", "cloud"),
+        ("gemini", "http://10.0.0.7", "cloud"),
+        ("continuum", "https://llm.example.com", "company"),
+        ("continuum", "http://127.0.0.1:9998", "machine"),
+        ("continuum", "http://10.0.0.7", "lan"),
+        ("cluster", "https://cluster.example.com", "company"),
+        ("cluster", "http://127.0.0.1:8081", "company"),
+        ("peer", "https://192.168.1.7:6376", "lan"),
+        ("vllm", "http://127.0.0.1:8000", "machine"),
+        ("vllm", "https://llm.example.com", "cloud"),
+    ],
+)
+def test_how_far_a_prompt_travels_follows_from_kind_and_place(kind: Kind, url: str, ring: Ring) -> None:
+    assert ring_for(kind, url) == ring
+
+
+def test_a_url_that_can_be_no_backends_has_no_ring() -> None:
+    with pytest.raises(BadAddress):
+        ring_for("openai", "http://300.1.1.1")
 
 
 def test_an_unknown_kind_names_the_known_ones() -> None:

@@ -14,7 +14,7 @@ import pytest
 from backends.playback import answer, backend
 from backends.scripted import on_each_loop
 from meshlight.backends.address import Address, parse_address, ring_of, socket_path
-from meshlight.backends.kinds import KINDS
+from meshlight.backends.kinds import KINDS, ring_for
 from meshlight.backends.upstream import Upstream
 from meshlight.domain.errors import BadAddress, ConnectFailed
 from meshlight.domain.health import Answered, Failed
@@ -197,5 +197,5 @@ def test_the_configuration_takes_it_and_names_it_after_its_file() -> None:
     assert host_of("unix:///run/router.sock") == "router"
     assert name_backends([Naming("unix:///run/router.sock")]) == [("router", "router")]
     text = '[[backends]]\nkind = "continuum"\nurl = "unix:///run/router.sock"\n'
-    (found,) = read_config(text, lambda url: ring_of(parse_address(url))).backends
+    (found,) = read_config(text, ring_for).backends
     assert (found.id, found.ring, found.url) == ("router", "machine", "unix:///run/router.sock")

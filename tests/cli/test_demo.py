@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from meshlight.demo.town import Town
 from meshlight.desktop.client import LocalService
-from meshlight.domain.backend import Ring
+from meshlight.domain.backend import Kind, Ring
 from meshlight.store.config import ConfigFile
 from meshlight.words.demo import config
 from meshlight.words.port import free_port
@@ -103,7 +103,7 @@ def test_a_port_that_is_taken_is_said(type_words: Type) -> None:
 
 
 async def test_the_demos_configuration_is_one_that_the_service_takes(tmp_path: Path) -> None:
-    def machine(_url: str) -> Ring:
+    def machine(_kind: Kind, _url: str) -> Ring:
         return "machine"
 
     async with Town(0) as town:

@@ -14,9 +14,9 @@ from node import Node
         ("backends", {"kind": "vllm", "url": "http://h", "ring": "x"}, "ring", "x", RINGS),
         ("backends", {"kind": "vllm", "url": "http://h", "nmae": "x"}, "nmae", "not known", ["name"]),
         ("backends", {"kind": "vllm", "url": "http://h", "zzz": "x"}, "zzz", "not known", ["api_key"]),
-        ("backends", {"kind": "vllm"}, "url", "missing", []),
+        ("backends", {"kind": "vllm"}, "url", "needs its address", []),
         ("backends", {"url": "http://h"}, "kind", "missing", KINDS),
-        ("backends", {"kind": "vllm", "url": 7}, "url", "must be text, not a whole number", []),
+        ("backends", {"kind": "vllm", "url": 7}, "url", "must be text or null, not a whole number", []),
         ("backends", {"kind": "vllm", "url": "h:1"}, "url", "http://", []),
         ("backends", {"kind": "vllm", "url": "http://h", "enabled": "true"}, "enabled", "true or false", []),
         ("backends", {"kind": "vllm", "url": "http://h", "idle_s": 0}, "idle_s", "more than 0", []),
@@ -107,8 +107,8 @@ async def test_where_nothing_is_the_description_is_pointed_to(node: Node, path: 
     assert "/mesh/schema" in (await error_of(node, "GET", path, 404))["hint"]
 
 
-async def test_a_kind_that_can_t_be_spoken_to_yet_is_told_so(node: Node) -> None:
-    body = {"kind": "anthropic", "url": "https://api.example.com"}
+async def test_a_kind_that_is_paired_and_not_added_is_told_so(node: Node) -> None:
+    body = {"kind": "peer", "url": "https://192.168.1.7:6376"}
     error = await error_of(node, "POST", "/mesh/backends", 400, json=body)
     assert error["param"] == "kind"
-    assert "openai-compatible" in error["hint"]
+    assert "Pair" in error["hint"]

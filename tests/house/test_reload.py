@@ -153,15 +153,13 @@ async def test_a_deleted_file_keeps_all_and_a_change_writes_it_anew(tmp_path: Pa
         assert '"study"' in text
 
 
-async def test_what_can_t_be_spoken_to_yet_is_left_out_and_told(tmp_path: Path) -> None:
-    cloud = '[[backends]]\nname = "Cloud"\nkind = "gemini"\nurl = "https://api.example.com"\n'
-    async with Node(tmp_path, extra=cloud) as node:
+async def test_an_entry_of_a_few_words_lies_where_its_kind_does(tmp_path: Path) -> None:
+    far = {"gemini": "cloud", "cluster": "company", "continuum": "company", "vllm": "cloud"}
+    text = "".join(f'[[backends]]\nkind = "{kind}"\nurl = "https://{kind}.invalid"\n' for kind in far)
+    async with Node(tmp_path, extra=text) as node:
         shown = (await node.http.get("/mesh/snapshot")).json()
-        assert shown["backends"] == []
-        [notice] = shown["notices"]
-        assert "Cloud (gemini)" in notice
-        await node.http.patch("/mesh/settings", json={"name": "Lab"})
-        assert "gemini" in node.config_file.read_text(), "and stays in the file"
+        assert {b["kind"]: b["ring"] for b in shown["backends"]} == far
+        assert shown["notices"] == []
 
 
 async def test_a_key_file_that_others_could_read_is_told(tmp_path: Path) -> None:

@@ -272,10 +272,11 @@ def test_a_configuration_that_never_was_good_starts_on_the_defaults(tmp_path: Pa
 
 
 def test_a_kind_of_a_later_version_does_not_keep_it_from_starting(tmp_path: Path) -> None:
-    text = '[[backends]]\nname = "Cloud"\nkind = "anthropic"\nurl = "https://api.example.com"\n'
-    (tmp_path / "config.toml").write_text(text)
+    (tmp_path / "config.toml").write_text('[[backends]]\nkind = "oracle"\nurl = "https://api.example.com"\n')
     with serving(tmp_path) as service, service.client() as http_:
-        assert "Cloud" in http_.get("/mesh/snapshot").json()["notices"][0]
+        [notice] = http_.get("/mesh/snapshot").json()["notices"]
+        assert "line 2" in notice
+        assert "oracle" in notice
 
 
 def test_what_a_killed_service_leaves_is_not_trusted_and_is_replaced(tmp_path: Path) -> None:

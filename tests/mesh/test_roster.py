@@ -1,16 +1,13 @@
 """The user's list of backends: tried before it is kept, told why not, and kept as the file has it."""
 
 import asyncio
-from typing import cast
 
 import pytest
 
 from mesh.household import HERE, THERE, Household, draft
 from mesh.room import REFUSED, models, reply, settle
 from mesh.stage import backend
-from meshlight.backends.kind import BackendKind
-from meshlight.backends.kinds import KINDS
-from meshlight.domain.backend import Backend, Kind
+from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config, DiscoverySettings
 from meshlight.domain.errors import BadAddress, CheckFailed, ConfigError, Conflict, NotFound
 from meshlight.domain.rules import Routing
@@ -278,7 +275,7 @@ async def test_the_file_is_followed_and_following_it_twice_changes_nothing() -> 
     assert house.ids == ["a", "b"]
     assert house.registry.snapshot.routing.aliases == {"best": "m"}
     house.changes.clear()
-    assert house.roster.follow(config) == ()
+    house.roster.follow(config)
     assert house.changes == []
     house.roster.follow(Config(backends=(backend("b", url=THERE),)))
     assert house.ids == ["b"]
@@ -292,16 +289,6 @@ async def test_following_keeps_what_was_found_unless_the_file_has_it_or_ignores_
     ignored = DiscoverySettings(ignored=("http://localhost:7003/v1",))
     house.roster.follow(Config(backends=(backend("mine", url="http://localhost:7001/"),), discovery=ignored))
     assert house.ids == ["vllm-7002", "mine"]
-
-
-async def test_kinds_that_can_t_be_spoken_to_yet_are_left_out_and_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delitem(cast("dict[Kind, BackendKind]", KINDS), "anthropic")
-    house = Household()
-    peer = backend("desk", kind="peer", ring="lan", url="https://desk.example.com")
-    assert house.roster.follow(Config(backends=(peer, backend("a")))) == (peer,)
-    assert house.ids == ["a"]
 
 
 async def test_changing_one_that_is_not_there_is_not_found() -> None:

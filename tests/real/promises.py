@@ -139,7 +139,7 @@ async def leaving_an_endless_stream_frees_its_slot(subject: Subject, engine: Eng
         assert await _busy_slots(engine) == 1
         left = time.monotonic()
         await stream.close()
-        await _slots_become(engine, 0)
+        await slots_become(engine, 0)
         assert time.monotonic() - left < SLOT_IS_FREE_WITHIN_S
 
 
@@ -257,7 +257,7 @@ async def _busy_slots(engine: Engine) -> int:
         return await _busy(client, engine)
 
 
-async def _slots_become(engine: Engine, busy: int, timeout_s: float = 10.0) -> None:
+async def slots_become(engine: Engine, busy: int, timeout_s: float = 10.0) -> None:
     """Return as soon as llama-server works on `busy` requests; each look is an awaited round trip to it."""
     async with asyncio.timeout(timeout_s), httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
         while await _busy(client, engine) != busy:

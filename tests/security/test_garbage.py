@@ -48,6 +48,9 @@ class Wire:
     def is_closing(self) -> bool:
         return self.is_over
 
+    def can_write_eof(self) -> bool:
+        return True
+
     def pause_reading(self) -> None:
         self.is_paused = True
 

@@ -5,13 +5,15 @@ from urllib.parse import urlsplit
 
 from keyring.backends import chainer, fail, null
 
-from meshlight.domain.backend import Ring
+from meshlight.domain.backend import Kind, Ring
 from meshlight.store.keyring_access import KeyringBackend
 
 CANARY = "sk-canary-0123456789"
 
 
-def ring_for(url: str) -> Ring:
+def ring_for(kind: Kind, url: str) -> Ring:
+    if kind == "openai":
+        return "cloud"
     host = urlsplit(url).hostname or ""
     if host in {"localhost", "127.0.0.1"}:
         return "machine"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from meshlight.domain.backend import Backend, Ring
+from meshlight.domain.backend import Backend, Kind, Ring
 from meshlight.domain.config import Config, DiscoverySettings
 from meshlight.domain.errors import BadRequest, ConfigError, Conflict, NotFound
 from meshlight.domain.rules import Routing
@@ -182,7 +182,7 @@ def test_a_change_that_a_layout_does_not_allow_is_refused_and_not_half_done(
 ) -> None:
     # The rule for rings answers differently each time, so that no text can ever say what is wanted.
     rings: list[Ring] = ["lan", "cloud"] * 50
-    file = ConfigFile(path, lambda _: rings.pop())
+    file = ConfigFile(path, lambda *_: rings.pop())
     by_hand(path, BY_HAND)
     with pytest.raises(ConfigError, match="can't be made"):
         file.set_value("name", "desk")
@@ -193,10 +193,10 @@ def test_an_edit_begins_again_when_somebody_saves_in_between(path: Path) -> None
     by_hand(path, BY_HAND)
     saves = ["# theirs\n" + BY_HAND]
 
-    def saving_ring(url: str) -> Ring:
+    def saving_ring(kind: Kind, url: str) -> Ring:
         if saves:
             by_hand(path, saves.pop())
-        return ring_for(url)
+        return ring_for(kind, url)
 
     ConfigFile(path, saving_ring).set_value("name", "desk")
     text = path.read_text()
@@ -208,9 +208,9 @@ def test_a_file_that_never_comes_to_rest_is_not_edited(path: Path) -> None:
     by_hand(path, BY_HAND)
     turns = iter(range(1000))
 
-    def restless(url: str) -> Ring:
+    def restless(kind: Kind, url: str) -> Ring:
         by_hand(path, BY_HAND + f"# {next(turns)}\n")
-        return ring_for(url)
+        return ring_for(kind, url)
 
     with pytest.raises(ConfigError, match="keeps changing"):
         ConfigFile(path, restless).set_value("name", "desk")

@@ -1,6 +1,6 @@
 import pytest
 
-from meshlight.domain.backend import Backend, Ring
+from meshlight.domain.backend import Backend, Kind, Ring
 from meshlight.domain.config import Config, DiscoverySettings
 from meshlight.domain.errors import BadAddress, ConfigError
 from meshlight.domain.rules import Routing, Rule
@@ -19,6 +19,13 @@ def test_an_empty_file_means_the_defaults() -> None:
 def test_a_backend_needs_a_kind_and_a_url_and_nothing_else() -> None:
     [backend] = read_config(ONE, ring_for).backends
     assert backend == Backend(id="box", name="box", kind="vllm", ring="lan", url="http://box:8000")
+
+
+def test_the_ring_that_nobody_wrote_down_follows_from_kind_and_place() -> None:
+    entry = '[[backends]]\nkind = "{}"\nurl = "http://127.0.0.1:8000"\n'
+    assert read_config(entry.format("vllm"), ring_for).backends[0].ring == "machine"
+    assert read_config(entry.format("openai"), ring_for).backends[0].ring == "cloud"
+    assert read_config(entry.format("openai") + 'ring = "lan"', ring_for).backends[0].ring == "lan"
 
 
 def test_what_a_cluster_needs_is_read() -> None:
@@ -166,7 +173,7 @@ def test_a_secret_in_the_file_is_refused_with_the_fix_and_never_repeated(text: s
 
 
 def test_a_url_that_cannot_be_a_backends_is_refused_in_the_words_of_who_knows() -> None:
-    def picky(url: str) -> Ring:
+    def picky(_kind: Kind, url: str) -> Ring:
         raise BadAddress(f"{url} is a metadata address.", "Name another host.")
 
     with pytest.raises(ConfigError) as caught:

@@ -23,7 +23,8 @@ from keyring.errors import KeyringLocked
 
 from meshlight.domain.errors import SecretError
 from meshlight.store.backend_ids import ID_PATTERN
-from meshlight.store.identity import OWNER, Identities, identity_of, new_key, node_id_of, open_identity
+from meshlight.store.identities import OWNER, Identities
+from meshlight.store.identity import identity_of, new_key, node_id_of
 from meshlight.store.keyring_access import KeyringBackend
 from meshlight.store.secret import Secret
 from meshlight.store.secrets import Secrets
@@ -60,16 +61,16 @@ def secrets_with(tmp_path: Path, environ: dict[str, str]) -> Iterator[Made]:
 
 async def test_a_node_is_the_same_after_a_restart_certificate_and_all(secrets_with: Made) -> None:
     keyring = MemoryKeyring()
-    first = await open_identity(secrets_with(keyring))
-    second = await open_identity(secrets_with(keyring))
+    first = await Identities(secrets_with(keyring)).open()
+    second = await Identities(secrets_with(keyring)).open()
     assert second.node_id == first.node_id
     assert second.certificate_pem == first.certificate_pem
     assert second.certificate_der == first.certificate_der
 
 
 async def test_two_nodes_are_not_the_same(secrets_with: Made) -> None:
-    first = await open_identity(secrets_with(MemoryKeyring()))
-    second = await open_identity(secrets_with(MemoryKeyring()))
+    first = await Identities(secrets_with(MemoryKeyring())).open()
+    second = await Identities(secrets_with(MemoryKeyring())).open()
     assert first.node_id != second.node_id
 
 
@@ -111,7 +112,7 @@ def test_what_is_no_certificate_has_no_node_id(der: bytes) -> None:
 
 
 async def test_a_signature_is_that_of_the_key(secrets_with: Made) -> None:
-    identity = await open_identity(secrets_with(MemoryKeyring()))
+    identity = await Identities(secrets_with(MemoryKeyring())).open()
     public = x509.load_der_x509_certificate(identity.certificate_der).public_key()
     assert isinstance(public, ec.EllipticCurvePublicKey)
     public.verify(identity.sign(b"text"), b"text", ec.ECDSA(hashes.SHA256()))
@@ -130,7 +131,7 @@ async def test_the_key_does_not_give_itself_away(
 ) -> None:
     caplog.set_level("DEBUG")
     keyring = MemoryKeyring()
-    identity = await open_identity(secrets_with(keyring))
+    identity = await Identities(secrets_with(keyring)).open()
     (text,) = keyring.kept.values()
     assert text not in f"{identity!r} {identity} {caplog.text}"
     with pytest.raises(TypeError):
@@ -141,7 +142,7 @@ async def test_the_key_does_not_give_itself_away(
 
 async def test_the_key_fits_into_every_keyring_and_no_backend_can_take_its_place(secrets_with: Made) -> None:
     keyring = MemoryKeyring()
-    await open_identity(secrets_with(keyring))
+    await Identities(secrets_with(keyring)).open()
     assert [len(text) for text in keyring.kept.values()] == [184]  # Windows takes 1280
     assert list(keyring.kept) == [("meshlight", f"{OWNER}/api_key")]
     assert not ID_PATTERN.fullmatch(OWNER)
@@ -167,7 +168,7 @@ async def test_looking_for_an_identity_makes_none(secrets_with: Made) -> None:
 async def test_the_environment_may_give_the_key(secrets_with: Made, environ: dict[str, str]) -> None:
     environ["MESHLIGHT_SECRET_NODE_IDENTITY"] = KNOWN
     keyring = MemoryKeyring()
-    identity = await open_identity(secrets_with(keyring))
+    identity = await Identities(secrets_with(keyring)).open()
     assert identity.node_id == identity_of(Secret(KNOWN)).node_id
     assert keyring.asked == 0
 
@@ -203,7 +204,7 @@ async def test_a_damaged_key_is_told_with_the_fix_and_not_replaced(secrets_with:
     keyring = MemoryKeyring()
     keyring.kept["meshlight", f"{OWNER}/api_key"] = text
     with pytest.raises(SecretError) as caught:
-        await open_identity(secrets_with(keyring))
+        await Identities(secrets_with(keyring)).open()
     assert "damaged" in caught.value.title
     assert "MESHLIGHT_SECRET_NODE_IDENTITY" in caught.value.hint
     assert text not in f"{caught.value.title} {caught.value.hint}"

@@ -13,12 +13,14 @@ from meshlight.domain.events import (
     Event,
     HealthEvent,
     IncidentEvent,
+    PeersEvent,
     RefreshEvent,
     RouteTraffic,
     TopologyEvent,
     TrafficEvent,
 )
 from meshlight.domain.health import State
+from meshlight.domain.peer_view import PeersView
 from meshlight.domain.view import (
     BackendView,
     HealthChange,
@@ -33,12 +35,28 @@ Route = tuple[str, str]
 """Backend and model."""
 
 
+NOBODY = PeersView(
+    node_id="",
+    short="",
+    name="desk",
+    visible=False,
+    browse=True,
+    port=0,
+    door=0,
+    problem="",
+    peers=(),
+    seen=(),
+    pairing=None,
+)
+
+
 class LiveMesh:
     """The views, what happened to them, and who listens."""
 
     def __init__(self, views: list[BackendView]) -> None:
         self.views = {v.id: v for v in views}
         self.seq = 1
+        self.peers = NOBODY
         self.requests = Requests(total=48_211, successful=47_950, failed=261)
         self.listeners: set[asyncio.Queue[bytes]] = set()
         self.past: list[tuple[float, IncidentEvent]] = []
@@ -127,6 +145,11 @@ class LiveMesh:
         """Add or change a backend."""
         self.views[view.id] = view
         self.publish(lambda seq: TopologyEvent(seq=seq, backends=(view,)))
+
+    def meet(self, **changed: object) -> None:
+        """Change what is known of other Meshlights."""
+        self.peers = replace(self.peers, **changed)
+        self.publish(lambda seq: PeersEvent(seq=seq, peers=self.peers))
 
     def remove(self, ident: str) -> None:
         """Take a backend away."""

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -25,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from web.kinds import KINDS_HERE, culprit_of
 from web.live_mesh import LiveMesh
+from web.neighbours import peers_answer
 from web.sample import health, mesh
 
 WEB = Path(__file__).parents[2] / "web"
@@ -138,9 +140,16 @@ class Stand(LiveMesh):
 
     async def _mesh(self, method: str, path: str, body: bytes) -> tuple[int, object]:  # noqa: PLR0911 - one line an endpoint
         parts = path.split("/")[2:]
-        plain = {"snapshot": self.snapshot, "kinds": lambda: KindList(KINDS_HERE), "history": self.history}
+        plain: dict[str, Callable[[], object]] = {
+            "snapshot": self.snapshot,
+            "kinds": lambda: KindList(KINDS_HERE),
+            "history": self.history,
+            "peers": lambda: self.peers,
+        }
         if method == "GET" and (tell := plain.get("/".join(parts))):
             return 200, tell()
+        if parts[0] == "peers":
+            return peers_answer(self, method, parts[1:], msgspec.json.decode(body) if body else {})
         if parts == ["refresh"]:
             self._tasks.append(asyncio.create_task(self.refresh()))
             return 202, {"id": "r1", "total": len(self.views)}

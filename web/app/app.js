@@ -8,6 +8,7 @@ import { History, STEP_MS } from "./history.js";
 import { lookOf } from "./states.js";
 import { Minimap } from "./minimap.js";
 import { Panel } from "./panel.js";
+import { drawPeers, learnPeers, peersAre } from "./peers.js";
 import { lit, noFilters, search, shown } from "./picture.js";
 import { Rates } from "./rates.js";
 import { dress, paletteName, readHash, recall, remember, writeHash } from "./settings.js";
@@ -68,6 +69,8 @@ export class App {
     const before = this.mesh;
     this.mesh = before ? apply(before, name, data) : fromSnapshot(data);
     if (name === "snapshot") this.begun = now - data.router.uptime_s * 1000;
+    if (name === "peers") peersAre(data.peers);
+    else if (name === "snapshot" && before?.seq !== data.seq) void learnPeers();
     for (const b of this.mesh.backends.values()) if (!this.told.has(b.health)) this.told.set(b.health, now);
     if (before && (name === "topology" || name === "snapshot")) {
       this.ghosts.compare(before.backends, this.mesh.backends, now);
@@ -133,6 +136,7 @@ export class App {
     this.panel.update();
     this.table.update();
     this.timeline.update();
+    drawPeers();
   }
 
   moved() {

@@ -1,5 +1,5 @@
 /** Real buttons for what is in view and can be read. */
-import { h } from "./dom.js";
+import { h, icon } from "./dom.js";
 import { inView, strength } from "./edges.js";
 import { kindLabel } from "./kinds.js";
 import { CARD_PAD_EMS, namePx } from "./sizes.js";
@@ -172,7 +172,6 @@ export class Cards {
 
 /** @param {string} short @param {string} name */
 const inFull = (short, name) => (!short || short === name ? "" : `, in full ${name}`);
-const icon = (/** @type {string} */ name) => h("i", { class: `icon i-${name}` });
 const b = (/** @type {string} */ text) => h("b", { text });
 const small = (/** @type {string} */ text) => h("small", { text });
 

@@ -9,24 +9,24 @@ import { clean, host } from "./text.js";
 export const addBackend = () => void form(null);
 /** @param {BackendView} backend */
 export const editBackend = (backend) => void form(backend);
-/** Fill in the dialog from a deep link, which may be anybody's. @param {Link} link */
-export const addFromLink = (link) => void (KINDS.has(link.kind) && form(null, link));
+/** Fill in the dialog from what may be anybody's. @param {Link} link @param {string} [from] */
+export const addFromLink = (link, from = "From a link") => void (KINDS.has(link.kind) && form(null, link, from));
 /** @param {BackendView} backend */
 export const shareBackend = (backend) => void open([h("h2", { text: `Share ${clean(backend.name)}` }), ...sharing(backend),
   h("div", { class: "row end" }, h("button", { onclick: close }, "Close"))], "Share a backend");
 
 /** @param {Node[]} content @param {string} label */
-function open(content, label) {
+export function open(content, label) {
   const dialog = $("dialog");
   dialog.setAttribute("aria-label", label);
   dialog.replaceChildren(...content);
   if (!dialog.open) dialog.showModal();
 }
 
-const close = () => $("dialog").close();
+export const close = () => $("dialog").close();
 
-/** @param {BackendView|null} old @param {Link} [link] */
-function form(old, link) {
+/** @param {BackendView|null} old @param {Link} [link] @param {string} [from] */
+function form(old, link, from) {
   /** @type {Record<string, any>} */
   const before = old ?? link ?? {};
   const verb = old ? "Connect and save" : "Connect and add";
@@ -122,7 +122,7 @@ function form(old, link) {
 
   const node = h("form", { onsubmit: (/** @type {Event} */ e) => (e.preventDefault(), void send()) },
     h("h2", { text: old ? `Edit ${clean(old.name)}` : "Add a backend" }), says,
-    link ? h("p", { class: "trouble", "data-look": "warming", text: "From a link: check the address before you connect." }) : null,
+    link ? h("p", { class: "trouble", "data-look": "warming", text: `${from}: check the address before you connect.` }) : null,
     h("div", { class: "field" }, h("label", { for: "f-kind", text: "Kind" }), pick, about), fields,
     labelled("Name", h("input", { id: "f-name", name: "name", maxlength: "80", value: clean(before.name?.slice(0, 80) ?? " ").replace("(no name)", ""), placeholder: "chosen for you when empty" })),
     h("details", {}, h("summary", { text: "More" }), labelled("Ring", ring, "How far a prompt travels when it goes there."), own),

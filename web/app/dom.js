@@ -25,8 +25,8 @@ export const say = (el, text) => void (el.textContent !== text && (el.textConten
 /** @param {Event} event */
 export const keyOf = ({ target }) => (target instanceof Element ? /** @type {HTMLElement|null} */ (target.closest("[data-key]"))?.dataset.key : undefined) ?? null;
 
-/** @param {string} name */
-export const icon = (name) => h("i", { class: `icon i-${name}`, "aria-hidden": "true" });
+/** A drawing of index.html, in the colour of the text beside it. @param {string} name */
+export const icon = (name) => ($("icons").content.querySelector(`.i-${name}`) ?? h("i")).cloneNode(true);
 
 /** @param {string} iconName @param {string} label @param {()=>void} press @param {Record<string, any>} [props] */
 export const iconButton = (iconName, label, press, props = {}) =>

@@ -3,7 +3,7 @@
 export const STALE_MS = 12_000;
 const QUIET_MS = 8_000;
 const CHECK_MS = 1000;
-const NAMES = ["snapshot", "health", "topology", "traffic", "refresh", "incident"];
+const NAMES = ["snapshot", "health", "topology", "traffic", "refresh", "incident", "peers"];
 
 export class Feed {
   /** @param {World} world @param {Listener} listener */

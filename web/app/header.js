@@ -1,5 +1,5 @@
 /** The header. */
-import { $, iconButton, say } from "./dom.js";
+import { $, icon, iconButton, say } from "./dom.js";
 import { addBackend } from "./dialog.js";
 import { drawFilters, filtering } from "./filters.js";
 import { count, many } from "./text.js";
@@ -11,6 +11,7 @@ let place = -1;
 
 /** @param {App} app */
 export function joinHeader(app) {
+  for (const place of document.querySelectorAll("[data-icon]")) place.replaceWith(icon(/** @type {HTMLElement} */ (place).dataset.icon ?? ""));
   const find = $("find");
   find.value = app.query;
   find.addEventListener("input", () => ((place = -1), app.find(find.value)));

@@ -2,6 +2,7 @@
 import { $, keyOf } from "./dom.js";
 import { addBackend } from "./dialog.js";
 import { closeFilters } from "./header.js";
+import { showPeers } from "./peers.js";
 import { walk } from "./walk.js";
 
 /** @param {App} app */
@@ -34,7 +35,7 @@ export function joinKeys(app) {
   const keys = {
     "+": () => stage.zoom(1.35), "=": () => stage.zoom(1.35), "-": () => stage.zoom(1 / 1.35), 0: () => stage.fit(), f: () => stage.fit(),
     "/": () => $("find").select(), t: () => app.set({ view: app.settings.view === "map" ? "table" : "map" }), r: () => void app.refresh(),
-    a: addBackend, "?": () => $("help").showModal(),
+    a: addBackend, p: () => showPeers(), "?": () => $("help").showModal(),
     Escape: () => {
       if (!$("filters").hidden) return closeFilters(), $("filter").focus();
       if (app.selected) return app.select(null);

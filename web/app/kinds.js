@@ -1,4 +1,4 @@
-/** The kinds of backend and what each asks for, as the service tells them; their icons are in styles/icons.css. */
+/** The kinds of backend and what each asks for, as the service tells them; their icons are in index.html. */
 import { call } from "./api.js";
 
 /** @type {Map<string, Kind>} */

@@ -9,6 +9,7 @@ import { WISHES, dress, readHash, takeLink } from "./settings.js";
 import { joinHeader } from "./header.js";
 import { joinKeys } from "./keys.js";
 import { askForKey } from "./session.js";
+import { joinPeers, showPeers } from "./peers.js";
 import { backendOf } from "./picture.js";
 
 let link = takeLink();
@@ -38,7 +39,8 @@ async function begin() {
 
 /** Open the dialog that a deep link asked for; only a person adds. */
 function offer() {
-  if (link) addFromLink(link);
+  if (link?.host) showPeers(undefined, link);
+  else if (link) addFromLink(link);
   link = null;
 }
 
@@ -58,6 +60,7 @@ onLocked.locked = () => {
 };
 joinHeader(app);
 joinKeys(app);
+joinPeers(app);
 dress(app);
 new ResizeObserver(() => app.measure()).observe($("stage"));
 for (const wish of WISHES) matchMedia(wish).addEventListener("change", () => (dress(app), app.update()));

@@ -4,6 +4,7 @@ import { badge, copy, glyph, h } from "./dom.js";
 import { editBackend, removeBackend, shareBackend } from "./dialog.js";
 import { isShared, kindLabel } from "./kinds.js";
 import { busy, facts } from "./panel.js";
+import { peerOf, showPeers } from "./peers.js";
 import { plot } from "./plot.js";
 import { RINGS } from "./states.js";
 import { ago, clean, count, detail, many, ms, tally } from "./text.js";
@@ -37,6 +38,7 @@ export function backendSheet(app, id) {
   }) }, "Disable");
   const link = h("button", { onclick: () => copy(backend()?.url ?? "", link) }, "Copy URL");
   const share = h("button", { onclick: () => { const b = backend(); if (b) shareBackend(b); } }, "Share …");
+  const terms = h("button", { onclick: () => showPeers(peerOf(id)?.id) }, "Sharing …");
   const edit = h("button", { onclick: () => { const b = backend(); if (b) editBackend(b); } }, "Edit …");
   const remove = h("button", { class: "danger", onclick: () => { const b = backend(); if (b) removeBackend(b, () => app.select(null)); } }, "Remove …");
 
@@ -62,12 +64,14 @@ export function backendSheet(app, id) {
 
   return {
     title: () => app.shown.get(id)?.name ?? id, kind: "Backend",
-    body: [state, why, h("div", { class: "row" }, check, power, link, share, edit, remove), says, list.el,
+    body: [state, why, h("div", { class: "row" }, check, power, link, share, terms, edit, remove), says, list.el,
       h("h3", { text: "Latency, last 10 minutes" }), canvas, h("h3", { text: "Models" }), models, h("h3", { text: "Last state changes" }), changes],
     update() {
       const b = backend();
       const s = app.shown.get(id);
       for (const button of [check, power, link, share, edit, remove]) button.hidden = !b;
+      const peer = b && peerOf(id);
+      terms.hidden = !peer;
       share.hidden ||= !isShared(b?.kind);
       if (!b || !s) {
         state.replaceChildren(h("p", { class: "quiet", text: b ? "Filtered out, or not there at that moment." : "This backend is gone from the mesh." }));
@@ -92,6 +96,7 @@ export function backendSheet(app, id) {
       const last = (app.history.changes.get(id) ?? []).find((c) => c.to === "unhealthy");
       list.set("Type", kindLabel(b.kind));
       list.set("Address", b.url);
+      list.set("Node", peer?.short ?? "");
       list.set("Ring", RINGS[b.ring]);
       list.set("Enabled", b.enabled ? "yes" : "no");
       list.set("Latency", ms(s.latency));

@@ -50,10 +50,11 @@ export function readHash() {
 
 /** What a deep link left in the address, taken out of it. @returns {Link|null} */
 export function takeLink() {
-  if (!location.hash.startsWith("#add?")) return null;
-  const { kind, url, name, access_key } = Object.fromEntries(new URLSearchParams(location.hash.slice(5)));
+  const text = /^#(?:add|pair)\?(.*)/.exec(location.hash)?.[1];
+  if (text === undefined) return null;
+  const { kind, url, name, access_key, host, port, id } = Object.fromEntries(new URLSearchParams(text));
   history.replaceState(null, "", location.pathname + location.search);
-  return { kind, url, name, access_key };
+  return { kind, url, name, access_key, host, port, id };
 }
 
 /** Null takes a name out. @param {Record<string, string|null>} changes */

@@ -7,11 +7,15 @@ const HERE = /^https?:\/\/(localhost|127\.|\[::1\])/i;
 export function sharing({ kind, url = "", name, access_key }) {
   if (HERE.test(url)) return [h("p", { text: "This address leads to this machine only. Share the one by which other machines reach it, such as http://192.168.1.20:8000." })];
   const said = Object.entries({ kind, url, name, access_key }).flatMap(([key, value]) => (value ? [[key, value]] : []));
-  const link = `meshlight://add?${new URLSearchParams(said)}`;
+  return [h("p", { text: "Another Meshlight opens this link with its dialog filled in. The key is not in it." }), ...linked(`meshlight://add?${new URLSearchParams(said)}`)];
+}
+
+/** A link to show and to copy. @param {string} link */
+export function linked(link) {
   const button = h("button", { onclick: () => copy(link, button) }, "Copy link");
   const code = h("img", {
     class: "qr", src: `/mesh/qr?text=${encodeURIComponent(link)}`, alt: "QR code of the link below",
     onerror: () => code.replaceWith(h("p", { text: "No QR code can be made of this link." })),
   });
-  return [h("p", { text: "Another Meshlight opens this link with its dialog filled in. The key is not in it." }), code, h("p", { class: "link-text", text: link }), button];
+  return [code, h("p", { class: "link-text", text: link }), button];
 }

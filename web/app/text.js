@@ -35,6 +35,13 @@ export function host(url) {
   }
 }
 
+/** What a person typed for an address, with or without a port. @param {string} text @returns {{host:string, port?:number}} */
+export function hostPort(text) {
+  const [, v6, name, port] = /^(?:\[(.+)\]|([^:]+))(?::(\d+))?$/.exec(text.trim()) ?? [];
+  const found = v6 ?? name ?? text.trim();
+  return port ? { host: found, port: Number(port) } : { host: found };
+}
+
 /** @param {number|null|undefined} value */
 export function ms(value) {
   if (value === null || value === undefined) return "–";

@@ -83,8 +83,24 @@ type Moves = {pan:(dx:number, dy:number)=>void, zoom:(factor:number, x:number, y
 /** as `/mesh/kinds` has it; `number` is ours */
 type Field = {name:string, label:string, required?:boolean, is_secret?:boolean, hint?:string, placeholder?:string, default?:string, number?:boolean};
 type Kind = {kind:string, label:string, about:string, group:"engine"|"router"|"cluster"|"cloud"|"peer", ring:Ring|null, port:number|null, default_url:string, fields:Field[]};
-/** what `meshlight://add?…` may say */
-type Link = {kind:string, url?:string, name?:string, access_key?:string};
+/** what `meshlight://add?…` and `meshlight://pair?…` may say */
+type Link = {kind:string, url?:string, name?:string, access_key?:string, host?:string, port?:string, id?:string};
+
+// peers.js, as `/mesh/peers` has it
+type PeerView = {
+  id: string; short: string; name: string; url: string; backend: string | null; share_rings: Ring[]; share_models: string[] | null;
+  max_in_flight: number; paused: boolean; in_flight: number; sees_models: string[];
+};
+type SightingView = {
+  id: string; short: string; name: string; host: string; addresses: string[]; port: number; service: "meshlight" | "bago";
+  backends: number; models: number; is_paired: boolean; can_pair: boolean; conflict: string;
+};
+type PairingView = { role: "asking" | "asked"; state: "waiting" | "comparing" | "confirmed" | "paired" | "over"; name: string; id: string; digits: string; why: string; left_s: number };
+type PeersView = {
+  node_id: string; short: string; name: string; visible: boolean; browse: boolean; port: number; door: number; addresses: string[];
+  problem: string; peers: PeerView[]; seen: SightingView[]; pairing: PairingView | null;
+};
+type Row<T> = {el:HTMLElement, tell:(item:T)=>void};
 
 // layout.js
 type Placed = {id:string, name:string, ring:Ring, models:string[]};

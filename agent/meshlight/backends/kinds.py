@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from meshlight.backends.address import parse_address, ring_of
 from meshlight.backends.anthropic import Anthropic
 from meshlight.backends.cluster import Cluster
 from meshlight.backends.continuum import Continuum
@@ -15,7 +16,7 @@ from meshlight.backends.openai import OpenAI
 from meshlight.backends.openai_compatible import OpenAICompatible
 from meshlight.backends.peer import PeerKind
 from meshlight.backends.vllm import Vllm
-from meshlight.domain.backend import Kind
+from meshlight.domain.backend import Kind, Ring
 from meshlight.domain.errors import BadRequest
 
 _ALL: tuple[BackendKind, ...] = (
@@ -48,3 +49,16 @@ def kind_of(kind: str) -> BackendKind:
     raise BadRequest(
         f"There is no kind {kind!r} of backend.", f"Use one of {', '.join(KINDS)}.", param="kind"
     )
+
+
+def ring_for(kind: Kind, url: str) -> Ring:
+    """Return the ring that nobody has to say, by kind and place.
+
+    Raises BadAddress for a URL that can't be a backend's.
+    """
+    known = kind_of(kind)
+    ring = ring_of(parse_address(url))
+    if known.default_ring is not None:
+        return known.default_ring
+    # Who runs a router of their own far away reaches the company's by it, not a cloud's.
+    return "company" if ring == "cloud" and known.group == "router" else ring

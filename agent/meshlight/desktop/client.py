@@ -202,6 +202,8 @@ class LocalService:
             for news in feed:
                 if isinstance(news, PeersEvent):
                     yield news.peers
+                elif isinstance(news, SnapshotView):
+                    yield self.peers()  # after a gap, in which there may have been news
         raise ServiceError(f"The service at {self.runtime.url} has stopped.", START_HINT)
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from meshlight import __version__
 from meshlight.desktop.item import LINE_CELLS, OPEN, STATES, Action, Item, line, separator
+from meshlight.desktop.peers_menu import peers_menu, request_line
 from meshlight.desktop.text import clean, count, cut
 from meshlight.desktop.tooltip import PAUSED, brief, light_of, name, tooltip
 from meshlight.desktop.tray_state import Refresh, TrayState
@@ -20,12 +21,14 @@ def menu(view: SnapshotView | None, state: TrayState) -> tuple[Item, ...]:
     is_up = state.service in {"starting", "running"}
     known = view if state.service == "running" else None
     return (
+        *request_line(state.peers),
         _status(known, state),
         *_mend(state),
         Item(key="open", text="Open mesh", action=OPEN if is_up else None, is_default=True),
         separator(1),
         _refresh(known, state.refresh),
         _backends(known),
+        *peers_menu(state.peers, known),
         separator(2),
         line("copy-address", "Copy API address", Action("copy-address") if state.url else None),
         line("copy-key", "Copy API key", Action("copy-key") if state.url else None),

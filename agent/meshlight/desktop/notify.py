@@ -1,6 +1,6 @@
 """What is worth a notification: pure, and never in a hurry. Sending it is `notice.py`'s business."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -35,6 +35,8 @@ class Note(Struct, frozen=True):
 
     title: str
     body: str
+    on_click: Callable[[], None] | None = None
+    """What a click on it does, on the thread that shows it."""
 
 
 class Bulletin:

@@ -12,10 +12,11 @@ from meshlight.desktop.autostart import Autostart
 from meshlight.desktop.client import LocalService
 from meshlight.desktop.desk import Desk
 from meshlight.desktop.face import OnAction, TrayFace
-from meshlight.desktop.follow import Lost, Progress, Seen, follow
+from meshlight.desktop.follow import Around, Lost, Progress, Seen, Told, follow
 from meshlight.desktop.item import Action
 from meshlight.desktop.menu import menu
 from meshlight.desktop.notify import Bulletin, Mark, Note, marks_of
+from meshlight.desktop.peers_menu import SHOW, request, request_note
 from meshlight.desktop.preferences import Preferences
 from meshlight.desktop.small_file import SmallFile
 from meshlight.desktop.standing import ServiceState, Standing
@@ -24,6 +25,7 @@ from meshlight.desktop.tooltip import light_of, tooltip
 from meshlight.desktop.tray_state import Refresh, Service, TrayState
 from meshlight.desktop.window_keeper import WindowKeeper
 from meshlight.domain.errors import MeshlightError
+from meshlight.domain.peer_view import PeersView
 from meshlight.domain.view import SnapshotView
 
 FACE_S: Final = 1.0
@@ -65,7 +67,7 @@ class Learned(Struct, frozen=True):
     can_pause: bool
 
 
-News = Ready | Rung | Action | Standing | Seen | Progress | Lost | Learned | Refreshed
+News = Ready | Rung | Action | Standing | Told | Learned | Refreshed
 
 
 class Tray:
@@ -147,14 +149,16 @@ class Tray:
             return None
 
     def _take(self, news: News) -> None:
-        """Change the state by one piece of news."""
-        if isinstance(news, Seen | Lost | Learned) and news.instance != self._instance:
+        """Change the state by one piece of news; `Ready` only wakes."""
+        if isinstance(news, Seen | Around | Lost | Learned) and news.instance != self._instance:
             return  # of a service that is gone
         match news:
             case Standing():
                 self._stand(news)
             case Seen(_, view):
                 self._view = view
+            case Around(_, peers):
+                self._look_around(peers)
             case Progress(done, total):
                 if self._state.refresh is not None and not self._state.refresh.is_over:
                     self._set(refresh=Refresh(done=done, total=total))
@@ -169,8 +173,6 @@ class Tray:
                 self._open(node)
             case Action():
                 self._act(news)
-            case Ready():
-                pass
 
     def _stand(self, standing: Standing) -> None:
         """Follow the service that runs now, or show why none does."""
@@ -184,7 +186,7 @@ class Tray:
         )
         if not is_running:
             self._view, self._instance = None, ""
-            self._set(refresh=None)
+            self._set(refresh=None, peers=None)
             return
         if standing.instance != self._instance:
             self._view = None
@@ -210,7 +212,7 @@ class Tray:
                 self._open(action.backend)
             case "refresh":
                 self._refresh()
-            case "check" | "enable" | "disable" | "pause" | "resume":
+            case "check" | "enable" | "disable" | "pause" | "resume" | "show-here" | "hide-here":
                 _aside(lambda: self._ask(action))
             case "copy-address" | "copy-key" | "copy-environment":
                 url = self._state.url
@@ -232,6 +234,15 @@ class Tray:
                 self._move()
             case "quit":
                 pass  # taken before
+
+    def _look_around(self, peers: PeersView) -> None:
+        """Take in who is around, and tell of one who asks to be paired: once, and at once, as it waits a minute."""
+        before, asked = request(self._state.peers), request(peers)
+        self._set(peers=peers)
+        is_new = asked is not None and (before is None or before.digits != asked.digits)
+        if asked is not None and is_new and not self._is_silent:
+            note = replace(request_note(asked), on_click=lambda: self._inbox.put(SHOW))
+            _aside(lambda: self._desk.notify(note))
 
     def _move(self) -> None:
         """Have the service listen at the port that was offered, from now on."""
@@ -277,6 +288,8 @@ class Tray:
                     service.check(action.backend)
                 elif action.verb in {"enable", "disable"}:
                     service.switch(action.backend, on=action.verb == "enable")
+                elif action.verb in {"show-here", "hide-here"}:
+                    service.set_seen(visible=action.verb == "show-here")
                 else:
                     service.pause(on=action.verb == "pause")
         except MeshlightError as error:
@@ -324,10 +337,13 @@ class Tray:
             self._set(snoozed_until="")
         if self._state.service != "starting":
             self._bulletin.see(marks_of(self._view, service=self._service_mark()), now)
-        is_silent = not self._kept.notifications or self._snoozed_until is not None
-        note = self._bulletin.take(now, silent=is_silent)
+        note = self._bulletin.take(now, silent=self._is_silent)
         if note is not None:
             _aside(lambda: self._desk.notify(note))
+
+    @property
+    def _is_silent(self) -> bool:
+        return not self._kept.notifications or self._snoozed_until is not None
 
     def _service_mark(self) -> Mark:
         state = self._state

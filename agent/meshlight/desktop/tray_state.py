@@ -4,6 +4,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from meshlight.domain.peer_view import PeersView
+
 Service = Literal["starting", "running", "down", "stopped"]
 """`down` is being started again by itself; `stopped` waits for the user's Restart."""
 
@@ -33,6 +35,8 @@ class TrayState(Struct, frozen=True, kw_only=True):
     can_pause: bool = True
     """Whether the service that runs knows of pausing."""
     refresh: Refresh | None = None
+    peers: PeersView | None = None
+    """Other Meshlights; None while the service is away, or knows nothing of them."""
     starts_at_login: bool | None = None
     """None where starting at login can't be switched."""
     notifies: bool | None = None

@@ -40,6 +40,8 @@ class SightingView(Struct, frozen=True, kw_only=True):
     name: str
     host: str
     addresses: tuple[str, ...]
+    port: int
+    """Where it serves; 0 if it does not say."""
     service: Literal["meshlight", "bago"]
     backends: int
     models: int
@@ -119,6 +121,7 @@ def sighting_view(seen: Sighting, peers: Mapping[str, Peer]) -> SightingView:
         name=seen.name,
         host=seen.host,
         addresses=seen.addresses,
+        port=seen.port,
         service=seen.service,
         backends=seen.backends,
         models=seen.models,

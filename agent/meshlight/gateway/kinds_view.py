@@ -39,7 +39,7 @@ class KindsController(Controller):
 
     @get("/", summary="Kinds of backend", responses=problems())
     async def all(self) -> KindList:
-        """Return the kinds of backend that can be added, with the fields that each asks for."""
+        """Return the kinds of backend, with the fields that each asks for; a peer asks for none: it is paired."""
         return KindList(tuple(map(kind_view, KINDS.values())))
 
 

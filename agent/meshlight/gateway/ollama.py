@@ -62,7 +62,10 @@ class Ollama:
             return self._list(target, snapshot)
         if target == "/api/show":
             _expect("POST", scope, target)
-            return show(snapshot, _name(await read_body(receive, SHOW_LIMIT)), self._started)
+            name = resolve_tag(snapshot, _name(await read_body(receive, SHOW_LIMIT)))
+            if not resolve(snapshot, name)[1]:
+                raise _missing(snapshot, name)
+            return show(snapshot, name, self._started)
         word = target.removeprefix("/api/").partition("/")[0]
         if word in REFUSED:
             raise NotFound(REFUSED[word])
@@ -80,7 +83,7 @@ def _missing(snapshot: Snapshot, name: str) -> Exception:
     """Say it in the words by which Ollama's clients know it."""
     found = no_such_model(snapshot, name)
     if isinstance(found, NoSuchModel):
-        return NoSuchModel(f"model '{name[:200]}' not found", found.hint)
+        return NoSuchModel(f"model '{name[:200]}' not found.", found.hint)
     return found
 
 

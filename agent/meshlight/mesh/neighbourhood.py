@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 class Neighbourhood:
     """Follows the configuration: opens and closes the listener, the door and the announcement.
 
-    `running` counts a peer's requests here, `hurry` has a backend probed soon, `bind` returns listening sockets for a port on every address,
-    `on_change` is called when anything in `view` or in a peer's `catalog` may have changed.
+    `running` counts a peer's requests here, `hurry` has a backend probed soon, `bind` returns listening sockets for a
+    port on every address, `on_change` is called when anything in `view` or in a peer's `catalog` may have changed.
     """
 
     def __init__(  # noqa: PLR0913 - it joins many parts, each given by name

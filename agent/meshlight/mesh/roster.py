@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from meshlight.backends.address import Address, parse_address, ring_of
 from meshlight.backends.kind import BackendKind, Probe
-from meshlight.backends.kinds import KINDS, kind_of
+from meshlight.backends.kinds import KINDS, kind_of, ring_for
 from meshlight.backends.reasons import for_new
-from meshlight.domain.backend import ACCOUNT_KINDS, Backend, Kind, Ring
+from meshlight.domain.backend import ACCOUNT_KINDS, Backend
 from meshlight.domain.config import Config
 from meshlight.domain.errors import BadRequest, CheckFailed, Conflict, MeshlightError, SecretError
 from meshlight.domain.health import Answered, Loading
@@ -102,7 +102,7 @@ class Roster:
             id=self._free_id(name),
             name=name,
             kind=draft.kind,
-            ring=draft.ring or _ring(draft.kind, address),
+            ring=draft.ring or ring_for(draft.kind, address.url),
             url=address.url,
             enabled=draft.enabled,
             priority=draft.priority,
@@ -169,13 +169,9 @@ class Roster:
                 await self._shelf.remove_backend(backend_id)
             self._registry.remove(backend_id)
 
-    def follow(self, config: Config) -> tuple[Backend, ...]:
-        """Bring the mesh to what the configuration says now; found engines stay unless they are ignored.
-
-        Returns the backends of kinds that can't be spoken to yet: they are left out.
-        """
-        unknown = tuple(backend for backend in config.backends if backend.kind not in KINDS)
-        wanted = {backend.id: backend for backend in config.backends if backend.kind in KINDS}
+    def follow(self, config: Config) -> None:
+        """Bring the mesh to what the configuration says now; found engines stay unless they are ignored."""
+        wanted = {backend.id: backend for backend in config.backends}
         taken = {place_of(backend.url) for backend in wanted.values()}
         taken |= {place_of(url) for url in config.discovery.ignored}
         for node in tuple(self._registry.snapshot.nodes.values()):
@@ -186,7 +182,6 @@ class Roster:
         for backend in wanted.values():
             self._registry.put(backend)
         self._registry.route_by(config.routing)
-        return unknown
 
     async def _try(self, backend: Backend, key: str) -> Probe:
         """Ask a backend as it will be asked once it is listed; CheckFailed with cause, fix and field."""
@@ -259,14 +254,6 @@ class Roster:
         return next(i for n in range(2, len(taken) + 2) if (i := f"{slug}-{n}") not in taken)
 
 
-def _ring(kind: Kind, address: Address) -> Ring:
-    """Return the ring that nobody has to say."""
-    known = kind_of(kind)
-    ring = known.default_ring or ring_of(address)
-    # Who runs a router of their own far away reaches the company's by it, not a cloud's.
-    return "company" if ring == "cloud" and known.group == "router" else ring
-
-
 def _may_be_found(address: Address) -> bool:
     """Whether discovery would look there."""
     usual = {port for kind in KINDS.values() for port in kind.usual_ports}
@@ -291,9 +278,9 @@ def _patched(old: Backend, patch: Patch) -> Backend:
     if isinstance(patch.url, str):
         address = parse_address(patch.url.strip())
         fields["url"] = address.url
-        if old.ring == _ring(old.kind, parse_address(old.url)):
+        if old.ring == ring_for(old.kind, old.url):
             # It followed from the old address, and how far a prompt travels must follow from the new one.
-            fields.setdefault("ring", _ring(old.kind, address))
+            fields.setdefault("ring", ring_for(old.kind, address.url))
     if isinstance(patch.api_key, str):
         fields["has_secret"] = bool(patch.api_key.strip())
     return replace(old, source="config", **fields)

@@ -160,7 +160,7 @@ def _backend_values(backend: Backend, ring_for: RingFor) -> tuple[dict[str, obje
     }
     defaults: dict[str, object] = {
         "name": backend.id,
-        "ring": ring_for(backend.url),
+        "ring": ring_for(backend.kind, backend.url),
         "enabled": True,
         "priority": 0,
         "first_byte_s": 300,

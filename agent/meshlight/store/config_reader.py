@@ -18,8 +18,8 @@ from meshlight.store.backend_ids import ID_PATTERN, Naming, account_identity, na
 from meshlight.store.config_faults import describe, is_secret_word, show
 from meshlight.store.config_text import Place, layout
 
-RingFor = Callable[[str], Ring]
-"""Says how far a URL is; may raise a MeshlightError for a URL that can't be a backend's."""
+RingFor = Callable[[Kind, str], Ring]
+"""Says how far a kind of backend at a URL is; may raise a MeshlightError for a URL that can't be a backend's."""
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 _LONGEST_NAME = 100
@@ -217,7 +217,7 @@ class _Reader:
 
     def _ring(self, index: int, entry: BackendEntry) -> Ring:
         try:
-            told = self._ring_for(entry.url)  # asked in any case: it refuses what can't be a backend's URL
+            told = self._ring_for(entry.kind, entry.url)  # asked in any case: it refuses what can't be a backend's URL
         except MeshlightError as error:
             self._refuse(("backends", index, "url"), f"can't be used: {error.title}", error.hint)
         return entry.ring or told

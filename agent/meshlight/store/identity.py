@@ -5,7 +5,6 @@ signatures without chance (RFC 6979). So only the key has to be kept, and a node
 still the one that its peers have pinned.
 """
 
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -28,12 +27,10 @@ from msgspec import Struct
 
 from meshlight.domain.errors import SecretError
 from meshlight.domain.peer import node_id
+from meshlight.store.identities import OWNER
 from meshlight.store.secret import Secret
 from meshlight.store.secret_variables import variable
-from meshlight.store.secrets import Secrets
 
-OWNER = "node_identity"
-"""Under which the key is kept; no backend can have this id, because of the underscore."""
 _SINCE = datetime(1970, 1, 1, tzinfo=UTC)
 """A machine that has lost the time is still known by its key."""
 _FOR_EVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -56,50 +53,6 @@ class Identity(Struct, frozen=True, kw_only=True):
         """Return the key in PEM, encrypted with a password."""
         sealed = BestAvailableEncryption(password)
         return _key_of(self.key).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, sealed)
-
-
-class Identities:
-    """Finds the identity of this node, or makes it at first need; however many ask at once, it is made once."""
-
-    def __init__(self, secrets: Secrets) -> None:
-        self._secrets = secrets
-        self._lock = asyncio.Lock()
-        self._known: Identity | None = None
-
-    @property
-    def known(self) -> Identity | None:
-        """The identity, if it was found or made already."""
-        return self._known
-
-    async def find(self) -> Identity | None:
-        """Return the identity if there is one; raises SecretError when that can't be found out."""
-        async with self._lock:
-            return await self._find()
-
-    async def open(self) -> Identity:
-        """Return the identity, made now if there is none; raises SecretError when it can't be read or kept."""
-        async with self._lock:
-            return await self._find() or await self._make()
-
-    async def _find(self) -> Identity | None:
-        if self._known is None:
-            kept = await self._secrets.get(OWNER)
-            self._known = None if kept is None else identity_of(kept)
-        return self._known
-
-    async def _make(self) -> Identity:
-        key = new_key()
-        await self._secrets.set(OWNER, key)
-        self._known = identity_of(key)
-        return self._known
-
-
-async def open_identity(secrets: Secrets) -> Identity:
-    """Return the identity of this node, made now if there is none; SecretError when it can't be read or kept.
-
-    For one caller at a time; `Identities` is for several.
-    """
-    return await Identities(secrets).open()
 
 
 def node_id_of(certificate: bytes) -> str:

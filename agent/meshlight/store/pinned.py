@@ -6,7 +6,6 @@ from pathlib import Path
 
 from meshlight.domain.peer import is_node_id
 from meshlight.store.files import flush_folder, read_capped, write_atomic
-from meshlight.store.identity import node_id_of
 
 LIMIT = 16_384
 """Bytes; a certificate of ours has about 900."""
@@ -60,5 +59,7 @@ def _read(pem: bytes) -> tuple[str, bytes]:
     """Return whose certificate it is, and nothing but it in PEM; ValueError if it is none, or more than one."""
     if pem.count(b"-----BEGIN") != 1:
         raise ValueError("It has to be one certificate.")
+    from meshlight.store.identity import node_id_of  # noqa: PLC0415 - only who has peers pays for it
+
     der = ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))
     return node_id_of(der), ssl.DER_cert_to_PEM_cert(der).encode()

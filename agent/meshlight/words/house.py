@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from meshlight import __version__
-from meshlight.backends.address import parse_address, ring_of
+from meshlight.backends.kinds import ring_for
 from meshlight.desktop.client import LocalService
 from meshlight.desktop.door import read_runtime
 from meshlight.domain.config import Config
@@ -118,4 +118,4 @@ def _read(file: Path) -> Config:
         text = file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"it can't be read ({error}).", "Make it a readable text file in UTF-8.") from error
-    return read_config(text, lambda url: ring_of(parse_address(url)))
+    return read_config(text, ring_for)

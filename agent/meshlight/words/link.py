@@ -22,7 +22,8 @@ Examples:
   meshlight link 'meshlight://add?kind=ollama&url=http://gpu.lan:11434'
   meshlight link --register
 
-A link says kind, url, name and access_key, and never a secret. Put it in quotes: & means something to a shell."""
+A link that adds says kind, url, name and access_key; one that pairs (`meshlight pair --link` makes it) host, port, id
+and name; and never a secret. Put it in quotes: & means something to a shell."""
 )
 @click.argument("url", required=False, metavar="[URL]")
 @click.option("--browser", is_flag=True, help="Open it in the browser instead of a window.")
@@ -30,9 +31,9 @@ A link says kind, url, name and access_key, and never a secret. Put it in quotes
 @click.option("--register", is_flag=True, help="Let this desktop open meshlight:// links with Meshlight.")
 @click.option("--unregister", is_flag=True, help="Take that back.")
 def link(*, url: str | None, browser: bool, only_print: bool, register: bool, unregister: bool) -> None:
-    """Open the dialog for a new backend, filled in from a meshlight:// link.
+    """Open the dialog that a meshlight:// link fills in: for a new backend, or for pairing another Meshlight.
 
-    Nothing is added until you have looked at it and said so.
+    Nothing is added or paired until you have looked at it and said so.
     """
     if register or unregister:
         if url is not None or (register and unregister):

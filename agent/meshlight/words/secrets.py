@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from meshlight.backends.address import parse_address, ring_of
+from meshlight.backends.kinds import ring_for
 from meshlight.desktop.client import LocalService
 from meshlight.desktop.paper import Paper, new_console
 from meshlight.desktop.table import Column, lay_out
@@ -142,7 +142,7 @@ def _ask(backend: Backend) -> str:
 
 
 def _file() -> ConfigFile:
-    return ConfigFile(Places.here().config_file, lambda url: ring_of(parse_address(url)))
+    return ConfigFile(Places.here().config_file, ring_for)
 
 
 def _backends() -> tuple[Backend, ...]:

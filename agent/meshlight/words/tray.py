@@ -178,10 +178,10 @@ def _free_near(port: int) -> int:
 
 def _keep_port(places: Places, port: int) -> None:
     # Loaded here: nobody's port is taken on most days, and the tray should stay small.
-    from meshlight.backends.address import parse_address, ring_of  # noqa: PLC0415
+    from meshlight.backends.kinds import ring_for  # noqa: PLC0415
     from meshlight.store.config import ConfigFile  # noqa: PLC0415
 
-    ConfigFile(places.config_file, lambda url: ring_of(parse_address(url))).set_value("port", port)
+    ConfigFile(places.config_file, ring_for).set_value("port", port)
 
 
 def _wake_first(places: Places) -> int:

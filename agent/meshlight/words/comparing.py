@@ -1,0 +1,188 @@
+"""A pairing from its digits to its end, as a person at a terminal goes through it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import click
+from msgspec import Struct
+
+from meshlight.desktop.client import LocalService
+from meshlight.desktop.digits import large
+from meshlight.desktop.paper import BAD, GOOD, Paper, new_console
+from meshlight.desktop.peers_menu import digits_said
+from meshlight.desktop.peers_screen import terms_said
+from meshlight.desktop.screens import note
+from meshlight.desktop.text import clean, count, duration
+from meshlight.domain.errors import MeshlightError, ServiceError
+from meshlight.domain.peer_view import PairingView, PeersView, PeerView
+
+PAIRED, NOT_PAIRED, UNANSWERED = 0, 1, 3
+KEPT_TRIES, KEPT_PAUSE_S = 100, 0.1
+"""When both have confirmed, the new peer is written down: for so long that is waited for."""
+
+
+class Answer(Struct, frozen=True):
+    """How it is said that the digits are the same: by the digits themselves, or by a person who is asked."""
+
+    digits: str | None
+    may_ask: bool
+
+    def says_yes(self, shown: str) -> bool | None:
+        """Whether these are the digits; None when nobody can say."""
+        if self.digits is not None:
+            return "".join(sign for sign in self.digits if sign.isalnum()) == shown
+        return (
+            click.confirm("Are these the same digits on both machines?", default=False)
+            if self.may_ask
+            else None
+        )
+
+
+class Comparison:
+    """Goes on with the pairing under way; `news` tells how it stands."""
+
+    def __init__(self, mesh: LocalService, news: Iterator[PeersView], answer: Answer) -> None:
+        self._mesh = mesh
+        self._news = news
+        self._answer = answer
+        self._console = new_console()
+
+    def see_through(self, view: PeersView) -> int:
+        """Show the digits, ask, and wait for the other side; return the exit code."""
+        pairing = view.pairing
+        if pairing is None or not pairing.digits:
+            view = self.wait("Waiting for the other machine", lambda v: v.pairing and v.pairing.digits)
+            pairing = view.pairing
+        if pairing is None:
+            raise ServiceError("The service has ended the pairing without a word.", "Ask anew.")
+        with self.refusing_on_ctrl_c():
+            self._show(pairing)
+            if pairing.state == "comparing":
+                code = self._confirm(pairing)
+                if code is not None:
+                    return code
+            elif self._answer.digits is not None and not self._answer.says_yes(pairing.digits):
+                return self._refuse()
+            return self._end(pairing)
+
+    def wait(self, said: str, holds: Callable[[PeersView], object]) -> PeersView:
+        """Wait, for people to see, until it stands so; ServiceError when the service ends."""
+        if not self._console.is_terminal:
+            self._console.print(f"{said}…")
+            return next(view for view in self._news if holds(view))
+        with self._console.status(f"{said}…"):
+            return next(view for view in self._news if holds(view))
+
+    @contextmanager
+    def refusing_on_ctrl_c(self) -> Iterator[None]:
+        """Let Ctrl-C end the pairing for both, in good order."""
+        try:
+            yield
+        except (KeyboardInterrupt, click.Abort):
+            with hush():
+                self._mesh.refuse_pairing()
+            click.echo("\nEnded. Nobody is paired by it.")
+            click.get_current_context().exit(NOT_PAIRED)
+
+    def _show(self, pairing: PairingView) -> None:
+        name = clean(pairing.name)
+        if pairing.state != "comparing":
+            # By a link, or because it was said in another window.
+            click.echo(f"This side is sure of {name}. There, somebody has to confirm these digits:")
+        elif pairing.role == "asked":
+            click.echo(f"{name} asks to be paired. Compare these digits with those that it shows:")
+        else:
+            click.echo(f"{name} shows six digits now. Compare them with these:")
+        paper = Paper.of(self._console)
+        digits = digits_said(pairing.digits)
+        self._console.print("", *large(pairing.digits, paper), f"\n  {digits}\n", sep="\n")
+
+    def _confirm(self, pairing: PairingView) -> int | None:
+        """Take the word of the person here; None to go on, else the exit code."""
+        if self._answer.digits is None and self._answer.may_ask and pairing.left_s:
+            click.echo(f"Both have to say so within {duration(pairing.left_s)}.")
+        is_same = self._answer.says_yes(pairing.digits)
+        if is_same is None:
+            click.echo(f"If they are the same there: meshlight pair --yes-digits {clean(pairing.digits)}")
+            click.echo("If not: meshlight pair --refuse")
+            return UNANSWERED
+        if not is_same:
+            return self._refuse()
+        try:
+            self._mesh.confirm_pairing()
+        except ServiceError:
+            raise
+        except MeshlightError:
+            ended = self._mesh.peers().pairing
+            if ended is None or ended.digits != pairing.digits or not ended.why:
+                raise
+            return self._over(ended)
+        return None
+
+    def _refuse(self) -> int:
+        with hush():
+            self._mesh.refuse_pairing()
+        said = "Refused: nobody is paired."
+        fix = "If the digits differed, somebody may be in between: try again over a network that you trust."
+        self._console.print(*note(BAD, said, fix, Paper.of(self._console)), sep="\n")
+        return NOT_PAIRED
+
+    def _end(self, pairing: PairingView) -> int:
+        """Wait for the other side, and say what has become of it."""
+
+        def is_over(view: PeersView) -> bool:
+            now = view.pairing
+            return now is not None and now.digits == pairing.digits and now.state in {"paired", "over"}
+
+        view = self._mesh.peers()
+        if not is_over(view):
+            view = self.wait(f"Waiting until it is confirmed on {clean(pairing.name)} too", is_over)
+        ended = view.pairing
+        if ended is None or ended.state != "paired":
+            return self._over(ended or pairing)
+        self._tell_paired(ended)
+        return PAIRED
+
+    def _over(self, ended: PairingView) -> int:
+        self._console.print(
+            *note(BAD, ended.why or "The pairing has ended.", "", Paper.of(self._console)), sep="\n"
+        )
+        return NOT_PAIRED
+
+    def _tell_paired(self, pairing: PairingView) -> None:
+        paper = Paper.of(self._console)
+        name = clean(pairing.name)
+        self._console.print(*note(GOOD, f"Paired with {name}.", "", paper), sep="\n")
+        peer = self._kept(pairing.id)
+        if peer is None:
+            click.echo("See how it is with: meshlight peers")
+            return
+        click.echo("Its models are used here as those of any backend: meshlight models")
+        seen = count(len(peer.sees_models), "model")
+        limit = count(peer.max_in_flight, "request")
+        click.echo(f"It may use {terms_said(peer)} ({seen} now), {limit} at once.")
+        click.echo(f"Change that with: meshlight peers share {peer.id[:8]}")
+
+    def _kept(self, peer_id: str) -> PeerView | None:
+        """Return the new peer once it is written down; None when that takes too long."""
+        pause = threading.Event()
+        for _ in range(KEPT_TRIES):
+            found = next((peer for peer in self._mesh.peers().peers if peer.id == peer_id), None)
+            if found is not None and found.backend is not None:
+                return found
+            pause.wait(KEPT_PAUSE_S)
+        return None
+
+
+def under_way(view: PeersView) -> PairingView | None:
+    """Return the pairing that has not ended."""
+    pairing = view.pairing
+    return None if pairing is None or pairing.state in {"paired", "over"} else pairing
+
+
+@contextmanager
+def hush() -> Iterator[None]:
+    """Let what is tidied up on the way out fail without a word."""
+    with suppress(MeshlightError):
+        yield

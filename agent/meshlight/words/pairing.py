@@ -1,0 +1,247 @@
+"""The words that pair two machines, and end a pairing."""
+
+import sys
+
+import click
+from msgspec import Struct
+
+from meshlight.desktop.client import LocalService
+from meshlight.desktop.paper import WARN, Paper, new_console
+from meshlight.desktop.peers_menu import request
+from meshlight.desktop.peers_screen import here_lines, seen_hints, seen_lines
+from meshlight.desktop.screens import note
+from meshlight.desktop.text import clean
+from meshlight.domain.errors import BadRequest, Conflict
+from meshlight.domain.peer_view import PeersView, SightingView
+from meshlight.gateway.deep_link import PairLink, parse_deep_link, parse_host
+from meshlight.words.comparing import Answer, Comparison, hush, under_way
+from meshlight.words.entry import service
+from meshlight.words.own_link import print_link
+from meshlight.words.whom import matches, only, peer_named
+
+_PORTS = range(1, 65_536)
+
+
+class Wish(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whom to ask, as the local API takes it."""
+
+    id: str = ""
+    host: str = ""
+    port: int = 0
+
+    def as_body(self) -> dict[str, object]:
+        """Return what was named."""
+        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name))}
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  meshlight pair                       choose among those who are seen
+  meshlight pair Bo
+  meshlight pair 192.168.1.20
+  meshlight pair --accept              on the machine that is to be asked
+  meshlight pair --link                a link and QR code for the other machine
+  meshlight pair 'meshlight://pair?host=192.168.1.20&port=6376&id=…'
+
+Both machines show six digits; a person at each compares and confirms them within a minute.
+
+In a script: `meshlight pair NAME` prints the digits and ends with 3; then `meshlight pair --yes-digits 123456`.
+
+Exit code: 0 paired, 1 not paired, 3 waits to be confirmed, 4 the service isn't running."""
+)
+@click.argument("who", nargs=-1, metavar="[NAME|HOST[:PORT]|LINK]")
+@click.option("--accept", is_flag=True, help="Wait until another machine asks this one.")
+@click.option(
+    "--visible", is_flag=True, help="With --accept: let this machine be seen meanwhile, without asking."
+)
+@click.option(
+    "--yes-digits", metavar="DIGITS", help="Confirm if these are the digits, refuse if they aren't."
+)
+@click.option("--refuse", is_flag=True, help="Refuse the pairing that is under way.")
+@click.option("--link", is_flag=True, help="Print a link by which another machine pairs with this one.")
+@click.pass_context
+def pair(
+    ctx: click.Context,
+    who: tuple[str, ...],
+    *,
+    accept: bool,
+    visible: bool,
+    yes_digits: str | None,
+    refuse: bool,
+    link: bool,
+) -> None:
+    """Pair this machine with another Meshlight, so that each can use the other's models.
+
+    Without a name it shows who is seen on this network; or goes on with a pairing that is under way, such as one
+    that another machine has asked for.
+    """
+    named = " ".join(who)
+    if accept + refuse + link > 1 or (named and (accept or refuse)) or (visible and not accept):
+        raise BadRequest("These options don't go together.", "meshlight pair --help shows what does.")
+    answer = Answer(yes_digits, may_ask=sys.stdin.isatty())
+    with service() as mesh:
+        if link:
+            print_link(mesh.peers(), named)
+            return
+        if refuse:
+            mesh.refuse_pairing()
+            click.echo("Refused. Nobody is paired by it.")
+            return
+        code = _accept(mesh, answer, visible=visible) if accept else _pair(mesh, named, answer)
+    ctx.exit(code)
+
+
+@click.command(epilog="""\b\nExamples:\n  meshlight unpair Bo\n  meshlight unpair --yes 3fa941c0""")
+@click.argument("who", nargs=-1, metavar="NAME", required=True)
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def unpair(who: tuple[str, ...], *, yes: bool) -> None:
+    """End the pairing with NAME: neither machine sees the other's models any more.
+
+    The other machine is told at once, or when it next asks.
+    """
+    with service() as mesh:
+        peer = peer_named(mesh.peers().peers, " ".join(who))
+        name = clean(peer.name)
+        if not yes and sys.stdin.isatty():
+            click.confirm(f"End the pairing with {name} ({peer.short})?", abort=True)
+        mesh.unpair(peer.id)
+    click.echo(f"Unpaired: {name} and this machine see nothing of each other any more.")
+
+
+def _pair(mesh: LocalService, named: str, answer: Answer) -> int:
+    news = mesh.follow_peers()
+    view = next(news)
+    if not named:
+        if under_way(view) is not None:
+            return Comparison(mesh, news, answer).see_through(view)
+        if answer.digits is not None:
+            raise BadRequest(
+                "No pairing is under way, so there is nothing to confirm.", "Name whom to pair with."
+            )
+        wish = _choose(view, answer)
+        if wish is None:
+            return 0
+    else:
+        wish = _wish(view, named)
+    comparison = Comparison(mesh, news, answer)
+    with comparison.refusing_on_ctrl_c():
+        try:
+            asked = mesh.ask_to_pair(wish.as_body())
+        except Conflict as error:
+            raise Conflict(
+                error.title, "To go on with it: meshlight pair. To end it: meshlight pair --refuse"
+            ) from error
+        return comparison.see_through(asked)
+
+
+def _accept(mesh: LocalService, answer: Answer, *, visible: bool) -> int:
+    """Wait until another machine asks, seen for that long only if it was hidden before."""
+    news = mesh.follow_peers()
+    view = next(news)
+    was_hidden = not view.visible
+    if was_hidden:
+        if not visible and not answer.may_ask:
+            raise BadRequest(
+                "This machine is hidden, so nobody can ask it.",
+                "--visible shows it meanwhile; for good: meshlight peers visible on",
+            )
+        question = "This machine is hidden. Let it be seen on this network until it is paired?"
+        if not visible and not click.confirm(question, default=True):
+            click.echo("It stays hidden, so nobody can ask it.")
+            return 1
+        view = mesh.set_seen(visible=True)
+    comparison = Comparison(mesh, news, answer)
+    try:
+        with comparison.refusing_on_ctrl_c():
+            if request(view) is None:
+                _tell_waiting(view)
+                view = comparison.wait("Waiting until another machine asks (Ctrl-C ends it)", request)
+            return comparison.see_through(view)
+    finally:
+        if was_hidden:
+            with hush():
+                mesh.set_seen(visible=False)
+
+
+def _tell_waiting(view: PeersView) -> None:
+    console = new_console()
+    paper = Paper.of(console)
+    console.print(here_lines(view, paper)[0])
+    if view.problem:
+        console.print(*note(WARN, view.problem, "", paper), sep="\n")
+    click.echo(f"On the other machine: meshlight pair {clean(view.name)}")
+    if view.addresses:
+        host = view.addresses[0]
+        at = f"[{host}]:{view.door}" if ":" in host else f"{host}:{view.door}"
+        click.echo(f"If it doesn't see this one there: meshlight pair {at}")
+
+
+def _choose(view: PeersView, answer: Answer) -> Wish | None:
+    """Show who is seen and ask which is meant; None when nobody is."""
+    console = new_console()
+    paper = Paper.of(console)
+    seen = [one for one in view.seen if one.can_pair]
+    if seen:
+        console.print(*seen_lines(seen, paper, numbered=answer.may_ask), sep="\n")
+    if not seen or not answer.may_ask:
+        console.print(*seen_hints(view, seen, paper), sep="\n")
+        click.echo("One that isn't seen is paired by its address: meshlight pair HOST")
+        return None
+    typed: str = click.prompt(
+        "Pair with which (number, name or address; empty for none)", default="", show_default=False
+    )
+    typed = typed.strip()
+    if not typed:
+        return None
+    if typed.isdecimal() and 1 <= int(typed) <= len(seen):
+        return Wish(id=seen[int(typed) - 1].id)
+    return _wish(view, typed)
+
+
+def _wish(view: PeersView, named: str) -> Wish:
+    """Return whom a person means: a link, somebody who is seen, or an address."""
+    if named.lower().startswith("meshlight:"):
+        link = parse_deep_link(named)
+        if not isinstance(link, PairLink):
+            raise BadRequest(
+                "This link adds a backend; it pairs nothing.", "Follow it with: meshlight link '…'"
+            )
+        return Wish(id=link.id, host=link.host, port=link.port)
+    known = matches([one for one in view.seen if one.service == "meshlight"], named)
+    if known:
+        return _seen(only(known, named))
+    paired = matches(view.peers, named)
+    if paired:
+        raise Conflict(
+            f"{clean(only(paired, named).name)} is paired already.", "meshlight peers shows how it is."
+        )
+    return _address(named)
+
+
+def _seen(one: SightingView) -> Wish:
+    name = clean(one.name)
+    if one.is_paired:
+        raise Conflict(f"{name} is paired already.", "meshlight peers shows how it is.")
+    if not one.can_pair:
+        raise BadRequest(f"{name} can't be paired with now.", "On that machine: meshlight pair --accept")
+    if one.conflict:
+        console = new_console(stderr=True)
+        console.print(*note(WARN, one.conflict, "", Paper.of(console)), sep="\n")
+    return Wish(id=one.id)
+
+
+def _address(named: str) -> Wish:
+    """Read `HOST`, `HOST:PORT`, `[V6]:PORT` or a bare IPv6 address."""
+    text, port = named.strip(), ""
+    if parse_host(text) is None:
+        text, _, port = text.rpartition(":")
+    host = parse_host(text)
+    if host is None or (port and not (port.isdecimal() and int(port) in _PORTS)):
+        raise BadRequest(
+            f"Nobody called {clean(named)!r} is seen, and it is no address.",
+            "`meshlight peers` shows who is seen; an address looks like 192.168.1.20 or box.lan:6376.",
+        )
+    if host.isalpha():
+        click.echo(f"Nobody called {clean(named)!r} is seen; it is tried as an address.", err=True)
+    return Wish(host=host, port=int(port) if port else 0)

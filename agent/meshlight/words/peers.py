@@ -1,0 +1,156 @@
+"""The words about other Meshlights: who is paired, who is seen, and what each may use."""
+
+from typing import Literal, get_args
+
+import click
+from rich.text import Text
+
+from meshlight.desktop.paper import GOOD, WARN, Paper, new_console
+from meshlight.desktop.peers_screen import here_lines, peers_screen, seen_hints, terms_said
+from meshlight.desktop.screens import note
+from meshlight.desktop.text import clean, count
+from meshlight.domain.backend import RINGS, Ring
+from meshlight.domain.errors import BadRequest
+from meshlight.domain.peer_view import PeerView
+from meshlight.words.entry import print_json, service
+from meshlight.words.whom import peer_named
+
+Switch = Literal["on", "off"]
+_SWITCH = click.Choice(get_args(Switch))
+ALL = "all"
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  meshlight peers
+  meshlight peers --json | jq -r '.peers[] | .name + " " + .url'
+  meshlight peers visible on
+  meshlight peers share "Bo's desk" --at-once 2
+  meshlight pair""",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.pass_context
+def peers(ctx: click.Context, *, as_json: bool) -> None:
+    """Other Meshlights: who is paired, who is seen, what each may use.
+
+    A paired machine's models are used like those of any backend, and it may use those here that you share with it.
+    What comes from one peer is never passed on to another.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    with service() as mesh:
+        view = mesh.peers()
+        backends = () if as_json else mesh.backends()
+    if as_json:
+        print_json(view)
+        return
+    console = new_console()
+    console.print(peers_screen(view, backends, Paper.of(console)))
+
+
+@peers.command(epilog="""\b\nExamples:\n  meshlight peers visible on\n  meshlight peers visible off""")
+@click.argument("switch", type=_SWITCH, metavar="on|off")
+def visible(switch: Switch) -> None:
+    """Show this machine to others on this network, or hide it.
+
+    They can then ask it to pair, and see its name, its id and how many models it has. Peers that are paired go on either way.
+    """
+    with service() as mesh:
+        view = mesh.set_seen(visible=switch == "on")
+    console = new_console()
+    paper = Paper.of(console)
+    console.print(*here_lines(view, paper), sep="\n")
+    if view.visible:
+        console.print(Text("Pair from another machine with: meshlight pair", "bright_black"))
+    if view.problem:
+        console.print(*note(WARN, view.problem, "", paper), sep="\n")
+
+
+@peers.command(epilog="""\b\nExamples:\n  meshlight peers browse on\n  meshlight peers browse off""")
+@click.argument("switch", type=_SWITCH, metavar="on|off")
+def browse(switch: Switch) -> None:
+    """Look for other machines on this network, or not."""
+    with service() as mesh:
+        view = mesh.set_seen(browse=switch == "on")
+    console = new_console()
+    paper = Paper.of(console)
+    if view.browse:
+        said = "Looking for others on this network. See them in some seconds with: meshlight peers"
+        console.print(*note(GOOD, said, "", paper), sep="\n")
+    else:
+        console.print(*seen_hints(view, (), paper), sep="\n")
+
+
+@peers.command(
+    epilog="""\b
+Examples:
+  meshlight peers share Bo                             says what it may use
+  meshlight peers share Bo --rings machine,lan --at-once 2
+  meshlight peers share Bo --models qwen3:4b,gemma3:4b
+  meshlight peers share Bo --models all
+  meshlight peers share Bo --pause
+
+NAME is a peer's name or id, or the beginning of its id."""
+)
+@click.argument("name")
+@click.option(
+    "--rings", metavar="RING,…", help=f"How far from here the models may be that it uses: {', '.join(RINGS)}."
+)
+@click.option("--models", metavar="MODEL,…|all", help="Only these models of those rings, or all of them.")
+@click.option(
+    "--at-once", type=click.IntRange(1, 1_000), metavar="N", help="Requests of it that may run at once."
+)
+@click.option("--pause/--resume", "paused", default=None, help="Let it use nothing for now, or again.")
+def share(
+    name: str, *, rings: str | None, models: str | None, at_once: int | None, paused: bool | None
+) -> None:
+    """Say what a peer may use here, or change it.
+
+    The peer sees the change at once.
+    """
+    terms: dict[str, object] = {}
+    if rings is not None:
+        terms["share_rings"] = _rings(rings)
+    if models is not None:
+        terms["share_models"] = None if models.strip().casefold() == ALL else _words(models, "--models")
+    if at_once is not None:
+        terms["max_in_flight"] = at_once
+    if paused is not None:
+        terms["paused"] = paused
+    with service() as mesh:
+        peer = peer_named(mesh.peers().peers, name)
+        if terms:
+            changed = mesh.set_terms(peer.id, terms)
+            peer = next((one for one in changed.peers if one.id == peer.id), peer)
+    tell_terms(peer)
+
+
+def tell_terms(peer: PeerView) -> None:
+    """Say what a peer may use here, and what it gets to see of it now."""
+    console = new_console()
+    paper = Paper.of(console)
+    limit = count(peer.max_in_flight, "request")
+    said = f"{clean(peer.name)} may use {terms_said(peer)}, {limit} at once."
+    if peer.paused:
+        said = f"{clean(peer.name)} is paused: it may use nothing for now. Let it again with --resume."
+    seen = len(peer.sees_models)
+    is_well = peer.paused or bool(seen)
+    sees = "" if peer.paused else f" It sees {count(seen, 'model') if seen else 'no model'} here now."
+    console.print(*note(GOOD if is_well else WARN, said + sees, "", paper), sep="\n")
+
+
+def _rings(said: str) -> list[Ring]:
+    found = _words(said, "--rings")
+    wrong = [word for word in found if word not in RINGS]
+    if wrong:
+        raise BadRequest(f"There is no ring {clean(wrong[0])!r}.", f"Rings are: {', '.join(RINGS)}.")
+    return [ring for ring in RINGS if ring in found]
+
+
+def _words(said: str, option: str) -> list[str]:
+    found = [word.strip() for word in said.split(",") if word.strip()]
+    if not found:
+        raise BadRequest(f"{option} names nothing.", "To let it use nothing for now: --pause")
+    return list(dict.fromkeys(found))
