@@ -1,8 +1,10 @@
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from meshlight.demo.town import Town
 from meshlight.desktop.client import LocalService
 from meshlight.domain.backend import Kind, Ring
 from meshlight.store.config import ConfigFile
-from meshlight.words.demo import config
+from meshlight.words.demo import config, secrets
 from meshlight.words.port import free_port
 
 Type = Callable[..., Any]
@@ -107,10 +109,31 @@ async def test_the_demos_configuration_is_one_that_the_service_takes(tmp_path: P
         return "machine"
 
     async with Town(0) as town:
-        (tmp_path / "config.toml").write_text(config(7000, town.engines))
+        (tmp_path / "config.toml").write_text(config(7000, town.houses))
         read = ConfigFile(tmp_path / "config.toml", machine).load()
         assert read.port == 7000
         assert read.discovery.enabled is False
-        assert [(b.name, b.kind, b.url) for b in read.backends] == [
-            (e.name, e.kind, e.url) for e in town.engines
+        assert read.lan.browse is read.lan.visible is False
+        assert [(b.id, b.name, b.kind, b.url, b.ring, b.access_key) for b in read.backends] == [
+            (h.id, h.name, h.kind, h.url, h.ring, h.access_key) for h in town.houses
         ]
+        text = (tmp_path / "config.toml").read_text()
+        assert len(secrets(town.houses)) == 4
+        assert not any(secret in text for secret in secrets(town.houses).values())
+
+
+def test_the_demo_has_everything_from_near_to_far_and_all_of_it_is_healthy(
+    running: Running, type_words: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("Demo Backend.AI", "Demo Continuum", "Demo OpenAI", "Demo Anthropic"):
+        assert name in running.said
+    monkeypatch.setenv("MESHLIGHT_HOME", str(running.home))
+    assert type_words("refresh").code == 0
+    backends = json.loads(type_words("status", "--json").out)["backends"]
+    assert {b["health"]["state"] for b in backends} == {"healthy"}
+    assert Counter(b["ring"] for b in backends) == {"machine": 5, "company": 2, "cloud": 3}
+    assert all(b["name"].startswith("Demo ") for b in backends)
+    for model in ("llama-3.3-70b", "gpt-5-mini", "claude-sonnet-4-6", "gemini-3-flash"):
+        trial = type_words("test", model, "--count", "1")
+        assert trial.code == 0
+        assert "demo" in trial.lines[-1].lower()

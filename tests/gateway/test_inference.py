@@ -10,8 +10,8 @@ from meshlight.gateway.catalog import Catalog
 from meshlight.gateway.exchange import OFFER
 from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.inference import Inference
-from meshlight.gateway.ollama import Ollama
 from meshlight.gateway.leave import LEAVE, Leave
+from meshlight.gateway.ollama import Ollama
 from meshlight.gateway.relay import Relay
 from meshlight.gateway.sink import Sink
 

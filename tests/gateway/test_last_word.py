@@ -81,7 +81,7 @@ def test_excluded_routes_are_named_with_their_reasons() -> None:
     error = no_route(snapshot, rank(snapshot, "m", {}, 0.0))
     assert isinstance(error, EveryRouteDown)
     assert "a: The rule for 'm' never goes beyond machine." in error.title
-    assert isinstance(no_route(snapshot, rank(snapshot, "m", {}, 0.0), lacks_face=True), NotFound)
+    assert isinstance(no_route(snapshot, rank(snapshot, "m", {}, 0.0), lacks="rerank"), NotFound)
 
 
 def test_an_unknown_model_brings_near_names_and_aliases() -> None:

@@ -99,3 +99,21 @@ def test_what_was_believed_is_forgotten_without_an_alarm_and_the_next_fact_decid
     assert [(c.shape, c.incident) for c in changes] == [(("a",), None)]
     registry.apply("a", Answered())
     assert registry.node("a").health.reason.code == "ok"
+
+
+def test_what_answers_tell_about_a_cloud_is_taken_once_a_second_for_each() -> None:
+    clock = Clock()
+    registry = Registry(clock)
+    for name in ("a", "b"):
+        registry.put(backend(name, kind="openai", ring="cloud"))
+    changes = heard(registry)
+    registry.note("a", {"Requests left": "499 of 500", "Tokens left": "9"})
+    snapshot = registry.snapshot
+    registry.note("a", {"Requests left": "498 of 500"})
+    assert registry.snapshot is snapshot, "what was worked out from it still holds"
+    registry.note("b", {"Requests left": "7 of 10"})
+    clock.pass_time(1.0)
+    registry.note("a", {"Requests left": "350 of 500"})
+    registry.note("ghost", {"Requests left": "1"})
+    assert [change.health for change in changes] == [("a",), ("b",), ("a",)]
+    assert registry.snapshot.nodes["a"].about == {"Requests left": "350 of 500", "Tokens left": "9"}

@@ -72,13 +72,11 @@ class Home:
             listed = "\n".join(_entry(engine) for engine in engines)
             head = f'name = "{self.name}"\n[routing]\npolicy = "least-busy"\n[lan]\n{lan}\n'
             file.write_text(head + listed, encoding="utf-8")
-        for engine in engines:
-            if engine.cloud is not None:
-                (self.machine.home / "environ").write_text(KEY, encoding="ascii")
         env = {f"MESHLIGHT_SECRET_{e.name.upper()}": KEY for e in engines if e.cloud is not None}
         self.began = time.monotonic()
         self.process = await self.machine.serve("--insecure-storage", "--no-discovery", env=env)
         self.http = self.machine.api()
+        await self.until(lambda state: state.peers["node_id"])  # made as soon as it is seen
         self.id = (await self.state()).peers["node_id"]
 
     async def kill(self) -> None:

@@ -88,8 +88,9 @@ class Machine:
 
     async def serve(self, *words: str, env: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
         """Start `meshlight serve` and wait until it listens; then `api` asks it."""
+        earlier = self.said().count("listens at")
         process = await self.run(["meshlight", "serve", *words], env)
-        await self.until_said("listens at")
+        await self.until_said("listens at", times=earlier + 1)
         return process
 
     def api(self) -> httpx.AsyncClient:
@@ -101,11 +102,11 @@ class Machine:
         """Return what its programs said on stderr so far."""
         return "".join(self._lines)
 
-    async def until_said(self, words: str, within_s: float = 20.0) -> None:
-        """Wait until one of its programs has said this on stderr."""
+    async def until_said(self, words: str, within_s: float = 20.0, *, times: int = 1) -> None:
+        """Wait until its programs have said this on stderr, so many times in all."""
         try:
             async with asyncio.timeout(within_s):
-                while words not in self.said():
+                while self.said().count(words) < times:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:

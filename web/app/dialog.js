@@ -1,9 +1,8 @@
 /** Adding, editing and removing a backend. The service connects before it saves. */
 import { ApiError, backendPath, call, said } from "./api.js";
-import { $, h } from "./dom.js";
-import { COMMON, KINDS, grouped } from "./kinds.js";
+import { $, fill, h, made } from "./dom.js";
+import { KINDS, grouped } from "./kinds.js";
 import { sharing } from "./share.js";
-import { RINGS, RING_ORDER } from "./states.js";
 import { clean, host } from "./text.js";
 
 export const addBackend = () => void form(null);
@@ -30,24 +29,28 @@ function form(old, link, from) {
   /** @type {Record<string, any>} */
   const before = old ?? link ?? {};
   const verb = old ? "Connect and save" : "Connect and add";
-  const fields = h("div");
-  const own = h("div");
-  const shared = h("div");
-  const says = h("p", { class: "quiet", role: "status" });
-  const trouble = h("div", { class: "trouble", "data-look": "unhealthy", role: "alert", id: "trouble", hidden: true });
-  const submit = h("button", { type: "submit", class: "primary" }, verb);
-  const end = h("div", { class: "row end" }, h("button", { onclick: () => share() }, "Share …"), h("button", { onclick: close }, "Cancel"), submit);
+  const node = made("backend-form");
+  const [says, note, fields, own, shared, trouble, end] = ["[role]", ".trouble", ".fields", ".own", ".shared", "#trouble", ".end"].map((where) => node.querySelector(where));
+  const [share, cancel, submit] = end.children;
+  const [pick, ring] = node.querySelectorAll("select");
+  open([node], old ? "Edit a backend" : "Add a backend");
+  fill(node, { h2: old ? `Edit ${clean(old.name)}` : "Add a backend", ".primary": verb });
+  if (link) note.textContent = `${from}: check the address before you connect.`;
+  else note.remove();
 
   const option = (/** @type {Kind} */ k) => h("option", { value: k.kind, selected: k.kind === (before.kind ?? "ollama") }, k.label);
   const known = KINDS.get(before.kind ?? "");
   const groups = grouped();
-  const pick = h("select", { id: "f-kind", name: "kind", disabled: Boolean(old), "aria-describedby": "h-kind", onchange: () => draw() },
-    ...(old && !groups.some((g) => known && g.kinds.includes(known)) ? [h("option", { value: old.kind, selected: true }, known?.label ?? old.kind)] : []),
+  pick.append(...(old && !groups.some((g) => known && g.kinds.includes(known)) ? [h("option", { value: old.kind, selected: true }, known?.label ?? old.kind)] : []),
     ...groups.map((g) => h("optgroup", { label: g.title }, ...g.kinds.map(option))));
-  const ring = h("select", { id: "f-ring", name: "ring" },
-    old ? null : h("option", { value: "" }, "Told from the address"),
-    ...RING_ORDER.map((r) => h("option", { value: r, selected: r === old?.ring }, RINGS[r])));
-  const about = h("small", { id: "h-kind" });
+  pick.disabled = Boolean(old);
+  if (old) {
+    ring.options[0].remove();
+    ring.value = old.ring;
+  }
+  $("f-name").value = clean(before.name?.slice(0, 80) ?? " ").replace("(no name)", "");
+  const common = [...own.children];
+  for (const input of inputs(own)) input.value = String(before[input.name] ?? "");
 
   /** @param {Field} field */
   const row = (field) => {
@@ -56,34 +59,35 @@ function form(old, link, from) {
     const ticks = field.default === "true" || field.default === "false";
     const usual = name === "url" ? KINDS.get(pick.value)?.default_url : ticks ? "" : field.default;
     const input = h("input", {
-      id: `f-${name}`, name, type: ticks ? "checkbox" : is_secret ? "password" : field.number ? "number" : "text",
+      id: `f-${name}`, name, type: ticks ? "checkbox" : is_secret ? "password" : "text",
       required: field.required && !usual && !ticks && !(old && is_secret), checked: ticks && (kept ?? field.default === "true"),
-      inputmode: name === "url" ? "url" : null, spellcheck: "false", autocomplete: is_secret ? "new-password" : "off", step: field.number ? "any" : null,
+      inputmode: name === "url" ? "url" : null, spellcheck: "false", autocomplete: is_secret ? "new-password" : "off",
       placeholder: old && is_secret ? "unchanged" : usual || field.placeholder || null, "aria-describedby": hint ? `h-${name}` : null,
     });
     if (kept !== undefined && !ticks && !is_secret) input.value = String(kept);
-    return labelled(field.label, input, hint);
+    return h("div", { class: "field" }, h("label", { for: input.id, text: field.label }), input, hint && h("small", { id: `h-${name}`, text: hint }));
   };
   const draw = () => {
     const kind = KINDS.get(pick.value);
-    const typed = inputs(node).map((i) => [i.name, i.value]);
+    const typed = inputs(fields).map((i) => [i.name, i.value]);
     const names = kind?.fields.map((f) => f.name) ?? [];
     fields.replaceChildren(...(kind?.fields ?? []).map(row));
-    own.replaceChildren(...COMMON.filter((f) => !names.includes(f.name)).map(row));
+    own.replaceChildren(...common.filter((one) => !names.includes(one.querySelector("input").name)));
     for (const [name, value] of typed) {
       const input = $(`f-${name}`);
-      if (value && input?.type !== "checkbox" && input?.tagName === "INPUT") input.value = value;
+      if (value && input && input.type !== "checkbox") input.value = value;
     }
-    about.textContent = kind?.about ?? "";
-    says.textContent = "Meshlight connects first and saves only what answers.";
+    fill(node, { "#h-kind": kind?.about ?? "", "[role]": "Meshlight connects first and saves only what answers." });
     trouble.hidden = true;
     shared.replaceChildren();
   };
-  const share = () => {
+  pick.addEventListener("change", draw);
+  cancel.addEventListener("click", close);
+  share.addEventListener("click", () => {
     const { url = KINDS.get(pick.value)?.default_url, name, access_key } = collect(node, null);
     if (url) shared.replaceChildren(...sharing({ kind: pick.value, url, name, access_key }));
     else node.reportValidity();
-  };
+  });
 
   /** @param {Record<string, unknown>} [more] */
   const send = async (more) => {
@@ -120,24 +124,13 @@ function form(old, link, from) {
     } else end.before(trouble);
   };
 
-  const node = h("form", { onsubmit: (/** @type {Event} */ e) => (e.preventDefault(), void send()) },
-    h("h2", { text: old ? `Edit ${clean(old.name)}` : "Add a backend" }), says,
-    link ? h("p", { class: "trouble", "data-look": "warming", text: `${from}: check the address before you connect.` }) : null,
-    h("div", { class: "field" }, h("label", { for: "f-kind", text: "Kind" }), pick, about), fields,
-    labelled("Name", h("input", { id: "f-name", name: "name", maxlength: "80", value: clean(before.name?.slice(0, 80) ?? " ").replace("(no name)", ""), placeholder: "chosen for you when empty" })),
-    h("details", {}, h("summary", { text: "More" }), labelled("Ring", ring, "How far a prompt travels when it goes there."), own),
-    shared, trouble, end);
-  open([node], old ? "Edit a backend" : "Add a backend");
+  node.addEventListener("submit", (/** @type {Event} */ e) => (e.preventDefault(), void send()));
   draw();
   node.querySelector("input")?.focus();
 }
 
 /** @param {HTMLElement} form_ */
 const inputs = (form_) => [...form_.querySelectorAll(/** @type {"input"} */ ("input, select"))];
-
-/** @param {string} label @param {HTMLElement} input @param {string} [hint] */
-const labelled = (label, input, hint) =>
-  h("div", { class: "field" }, h("label", { for: input.id, text: label }), input, hint ? h("small", { id: input.id.replace("f-", "h-"), text: hint }) : null);
 
 /** What was typed; for an edit only what differs. @param {HTMLFormElement} form_ @param {any} old */
 function collect(form_, old) {
@@ -156,21 +149,20 @@ function collect(form_, old) {
 
 /** @param {BackendView} backend @param {()=>void} removed */
 export function removeBackend(backend, removed) {
-  const error = h("p", { class: "error", role: "alert" });
-  const yes = h("button", { class: "danger", onclick: async () => {
+  const node = made("backend-remove");
+  const [no, yes] = node.querySelectorAll("button");
+  yes.addEventListener("click", async () => {
     try {
       await call("DELETE", backendPath(backend.id));
       close();
       removed();
     } catch (problem) {
-      error.textContent = said(problem);
+      fill(node, { ".error": said(problem) });
     }
-  } }, "Remove");
-  const no = h("button", { onclick: close }, "Keep it");
-  open([h("h2", { text: `Remove ${clean(backend.name)}?` }),
-    h("p", { text: backend.source === "found"
-      ? "It was found by itself; Meshlight will ignore it from now on. The server itself keeps running."
-      : "Meshlight forgets its address and its key. The server itself keeps running." }),
-    error, h("div", { class: "row end" }, no, yes)], "Remove a backend");
+  });
+  no.addEventListener("click", close);
+  open([node], "Remove a backend");
+  fill(node, { h2: `Remove ${clean(backend.name)}?` });
+  node.querySelectorAll("p")[backend.source === "found" ? 0 : 1].remove();
   no.focus();
 }

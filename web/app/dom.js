@@ -19,8 +19,14 @@ export function h(tag, props = {}, ...children) {
 /** @param {string} id @returns {any} the */
 export const $ = (id) => document.getElementById(id);
 
+/** @param {string} id of a template @returns {any} its element, made anew */
+export const made = (id) => $(id).content.firstElementChild.cloneNode(true);
+
 /** So that nothing is spoken or selected anew. @param {HTMLElement} el @param {string} text */
 export const say = (el, text) => void (el.textContent !== text && (el.textContent = text));
+
+/** @param {any} root @param {Record<string, string>} texts by selector */
+export const fill = (root, texts) => Object.entries(texts).forEach(([where, text]) => say(root.querySelector(where), text));
 
 /** @param {Event} event */
 export const keyOf = ({ target }) => (target instanceof Element ? /** @type {HTMLElement|null} */ (target.closest("[data-key]"))?.dataset.key : undefined) ?? null;

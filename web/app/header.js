@@ -1,7 +1,8 @@
 /** The header. */
-import { $, icon, iconButton, say } from "./dom.js";
+import { $, icon, say } from "./dom.js";
 import { addBackend } from "./dialog.js";
 import { drawFilters, filtering } from "./filters.js";
+import { showPeers } from "./peers.js";
 import { count, many } from "./text.js";
 
 const THEMES = /** @type {const} */ (["system", "dark", "light", "contrast"]);
@@ -28,10 +29,6 @@ export function joinHeader(app) {
     app.find("");
     find.blur();
   });
-  $("unhealthy").addEventListener("click", () => app.toggleUnhealthy());
-  $("notices").addEventListener("click", () => app.select("r"));
-  $("refresh").addEventListener("click", () => void app.refresh());
-  $("add").addEventListener("click", addBackend);
   const menu = $("filters");
   $("filter").addEventListener("click", () => {
     menu.hidden = !menu.hidden;
@@ -42,14 +39,16 @@ export function joinHeader(app) {
   document.addEventListener("pointerdown", (e) => {
     if (!menu.hidden && e.target instanceof Element && !e.target.closest("#filters, #filter")) closeFilters();
   });
-  const theme = iconButton("theme", "", () => app.set({ theme: THEMES[(THEMES.indexOf(app.settings.theme) + 1) % THEMES.length] }), { id: "theme" });
-  $("tools").append(
-    iconButton("table", "Table view (t)", () => app.set({ view: app.settings.view === "map" ? "table" : "map" }), { id: "view" }),
-    theme, iconButton("help", "Help (?)", () => $("help").showModal()));
   const { stage } = app;
-  $("zoom").append(
-    iconButton("plus", "Zoom in (+)", () => stage.zoom(1.35)), iconButton("minus", "Zoom out (−)", () => stage.zoom(1 / 1.35)),
-    iconButton("fit", "Show everything (f)", () => stage.fit()), iconButton("tidy", "Tidy: lay out anew", () => ((stage.laidOut = ""), (stage.auto = true), stage.draw())));
+  /** @type {Record<string, ()=>void>} */
+  const presses = {
+    unhealthy: () => app.toggleUnhealthy(), notices: () => app.select("r"), refresh: () => void app.refresh(), add: addBackend, peers: () => showPeers(),
+    view: () => app.set({ view: app.settings.view === "map" ? "table" : "map" }), reading: () => $("help").showModal(),
+    theme: () => app.set({ theme: THEMES[(THEMES.indexOf(app.settings.theme) + 1) % THEMES.length] }),
+  };
+  for (const [id, press] of Object.entries(presses)) $(id).addEventListener("click", press);
+  const zooms = [() => stage.zoom(1.35), () => stage.zoom(1 / 1.35), () => stage.fit(), () => ((stage.laidOut = ""), (stage.auto = true), stage.draw())];
+  zooms.forEach((zoom, i) => $("zoom").children[i].addEventListener("click", zoom));
 }
 
 export function closeFilters() {

@@ -27,11 +27,3 @@ export const grouped = () => GROUPS.map(([title, isIn]) => ({ title, kinds: [...
 
 /** Whether a link can lead another Meshlight there. @param {string} [kind] */
 export const isShared = (kind = "") => (KINDS.get(kind)?.group ?? "peer") !== "peer";
-
-/** Fields that every kind has, below “More”. @type {Field[]} */
-export const COMMON = [
-  { name: "ca_file", label: "Certificate authority", placeholder: "/etc/ssl/our-ca.pem", hint: "PEM file on this machine, where https:// is signed by an authority of your own." },
-  { name: "priority", label: "Priority", number: true, hint: "Smaller is tried earlier under the “priority” policy." },
-  { name: "first_byte_s", label: "First byte within (s)", number: true, hint: "A cold model load may take minutes." },
-  { name: "idle_s", label: "Stream may pause (s)", number: true },
-];

@@ -1,36 +1,24 @@
-/** The pairing under way, in a dialog above any other. What nobody here began opens it only where no form is filled in. */
+/** The pairing under way, above any other dialog. One that was begun elsewhere opens it, but for where somebody types. */
 import { call, said } from "./api.js";
-import { $, say } from "./dom.js";
+import { $, fill } from "./dom.js";
 import { clean } from "./text.js";
 
 /** @type {PairingView|null} */
 let now = null;
 let until = 0;
 let timer = 0;
-/** The digits that were shown by themselves. */
+/** The digits that were shown. */
 let shown = "";
-/** Whether this page has asked, and still waits for the answer. */
+/** Whether this page waits for the answer to its own wish. */
 let asking = false;
-let isMine = false;
-/** @type {(id:string)=>void} */
-let onTerms = () => {};
-
-/** Title, sentence, and what the first button says. @type {Record<PairingView["state"], (name:string, why:string)=>string[]>} */
-const WORDS = {
-  waiting: (name) => [`Asking ${name} …`, "It has a minute to answer.", "Close"],
-  comparing: (name) => [`Pair with ${name}?`, "The same digits on both screens?", "No"],
-  confirmed: (name) => [`Pair with ${name}?`, `Confirmed here. Waiting until ${name} has confirmed the same digits.`, "Cancel"],
-  paired: (name) => [`Paired with ${name}`, "It may use this machine’s engines, and you may use its own.", "What it may use …"],
-  over: (name, why) => [`Not paired with ${name}`, why, "Close"],
-};
 
 const goesOn = () => now?.state === "comparing" || now?.state === "confirmed";
-const fills = () => $("dialog").querySelector(":scope > form")?.checkVisibility() || document.activeElement?.matches("input:not([type=checkbox], [type=range]), select");
+const types = () => $("dialog").querySelector(":scope > form")?.checkVisibility() || document.activeElement?.matches("input:not([type=checkbox], [type=range]), select");
 
 /** @param {PairingView|null} pairing */
 export function pairingIs(pairing) {
-  // What the service says before there are digits is less than this page knows.
-  if ((asking && !pairing?.digits) || (!pairing && now?.state === "over")) return;
+  // While there are no digits the page knows more; and how its own try failed is told here alone.
+  if (pairing ? asking && !pairing.digits : asking || now?.state === "over") return;
   now = pairing;
   until = performance.now() + (pairing?.left_s ?? 0) * 1000;
   draw();
@@ -38,19 +26,21 @@ export function pairingIs(pairing) {
 
 /** @param {Record<string, unknown>} whom @param {string} name */
 export async function pair(whom, name) {
-  if (!goesOn()) {
-    isMine = asking = true;
-    now = { role: "asking", state: "waiting", name, id: "", digits: "", why: "", left_s: 0 };
-    void call("POST", "/mesh/peers/pairing", whom).catch((error) => {
-      asking = false;
-      pairingIs({ role: "asking", state: "over", name, id: "", digits: "", why: said(error), left_s: 0 });
-    }).finally(() => (asking = false));
-  }
+  const mine = { role: "asking", name, id: "", digits: "", why: "", left_s: 0 };
+  if (goesOn()) return show();
+  asking = true;
+  now = /** @type {PairingView} */ ({ ...mine, state: "waiting" });
   show();
+  try {
+    await call("POST", "/mesh/peers/pairing", whom);
+  } catch (error) {
+    now = /** @type {PairingView} */ ({ ...mine, state: "over", why: said(error) });
+    draw();
+  }
+  asking = false;
 }
 
 function show() {
-  shown = now?.digits ?? "";
   if (!$("pairing").open) $("pairing").showModal();
   draw();
 }
@@ -59,50 +49,36 @@ function draw() {
   clearTimeout(timer);
   const [dialog, bar] = ["pairing", "asked"].map($);
   if (!now) dialog.close();
-  if (goesOn() && now && !dialog.open && now.digits !== shown && (isMine || now.role === "asked") && !fills()) return show();
+  else if (goesOn() && !dialog.open && now.digits !== shown && (asking || now.role === "asked") && !types()) return show();
   bar.hidden = dialog.open || !goesOn();
   if (!now) return;
-  const name = clean(now.name);
-  if (!bar.hidden) {
-    const place = document.querySelector("dialog[open]") ?? document.body;
-    if (bar.parentElement !== place) place.append(bar);
-    say(bar.firstElementChild, now.role === "asked" ? `${name} asks to be paired` : `Pairing with ${name}`);
-  }
-  const [title, words, first] = WORDS[now.state](name, now.why);
-  const [digits, text, left] = dialog.querySelectorAll("p");
-  const [no, yes] = dialog.querySelectorAll("button");
-  say($("pairing-title"), title);
-  digits.hidden = left.hidden = !goesOn();
-  digits.children[0].textContent = now.digits.slice(0, 3);
-  digits.children[1].textContent = now.digits.slice(3);
-  say(text, words);
-  say(no, first);
-  say(yes, now.state === "paired" ? "Done" : "Yes, the same");
-  yes.hidden = now.state !== "comparing" && now.state !== "paired";
-  left.textContent = `${Math.max(0, Math.ceil((until - performance.now()) / 1000))} s left`;
+  const { state, digits, why } = now;
+  if (dialog.open) shown = digits;
+  const place = document.querySelector("dialog[open]") ?? document.body;
+  if (!bar.hidden && bar.parentElement !== place) place.append(bar);
+  for (const part of dialog.querySelectorAll("[data-for]")) part.hidden = !part.dataset.for.includes(state);
+  for (const root of [dialog, bar]) fill(root, { ".who": clean(now.name) });
+  fill(dialog, {
+    ".digits :first-child": digits.slice(0, 3), ".digits :last-child": digits.slice(3), "[role] :last-child": why,
+    output: String(Math.max(0, Math.ceil((until - performance.now()) / 1000))),
+  });
   if (goesOn()) timer = window.setTimeout(draw, 1000);
 }
 
-/** @param {"confirm"|"refuse"} word */
-async function answer(word) {
-  try {
-    await call("POST", `/mesh/peers/pairing/${word}`);
-  } catch (error) {
-    if (now && word === "confirm") pairingIs({ ...now, state: "over", why: said(error) });
-  }
-}
-
-/** @param {(id:string)=>void} terms opens what a peer may use */
+/** @param {(id?:string)=>void} terms shows what a peer may use */
 export function joinPairing(terms) {
-  onTerms = terms;
   const dialog = $("pairing");
-  const [no, yes] = dialog.querySelectorAll("button");
-  no.addEventListener("click", () => {
-    dialog.close();
-    if (goesOn()) void answer("refuse");
-    else if (now?.state === "paired") onTerms(now.id);
+  dialog.addEventListener("click", async (/** @type {any} */ { target: { dataset: { act } } }) => {
+    if (!act) return;
+    if (act !== "confirm") dialog.close();
+    if (act === "terms") return terms(now?.id);
+    if (act === "close") return;
+    try {
+      await call("POST", `/mesh/peers/pairing/${act}`);
+    } catch (error) {
+      if (now) pairingIs({ ...now, state: "over", why: said(error) });
+    }
   });
-  yes.addEventListener("click", () => (goesOn() ? void answer("confirm") : dialog.close()));
   $("asked").querySelector("button").addEventListener("click", show);
   for (const closing of [dialog, $("dialog")]) closing.addEventListener("close", draw);
 }

@@ -1,6 +1,6 @@
 /** The panel of a backend. */
 import { backendPath, call } from "./api.js";
-import { badge, copy, glyph, h } from "./dom.js";
+import { badge, copy, glyph, h, made } from "./dom.js";
 import { editBackend, removeBackend, shareBackend } from "./dialog.js";
 import { isShared, kindLabel } from "./kinds.js";
 import { busy, facts } from "./panel.js";
@@ -14,33 +14,32 @@ const PLOT_STEPS = 120;
 /** @param {App} app @param {string} id @returns {Sheet} */
 export function backendSheet(app, id) {
   const backend = () => app.mesh?.backends.get(id);
-  const list = facts();
-  const state = h("div", { class: "state" });
-  const why = h("div", { class: "why" });
-  const canvas = h("canvas", { class: "plot", role: "img", "aria-label": "Latency over the last ten minutes" });
-  const changes = h("ol", { class: "changes" });
-  const models = h("div", { class: "links models" });
-  const says = h("p", { class: "says", role: "status" });
+  const root = made("backend-sheet");
+  const [state, why, says, canvas, models, changes] = [".state", ".why", ".says", "canvas", ".models", ".changes"].map((where) => root.querySelector(where));
+  const list = facts(root.querySelector("dl"));
+  const buttons = root.querySelectorAll("button");
+  const [check, power, link, share, terms, edit, remove] = buttons;
   let stateSig = "";
   let modelSig = "";
   let changeSig = "";
   /** @type {string[]} */
   let told = [];
 
-  const check = h("button", { class: "primary", onclick: () => busy(check, says, async () => {
+  check.onclick = () => busy(check, says, async () => {
     const r = await call("POST", backendPath(id, "check"));
     return r.ok ? `Answers in ${ms(r.latency_ms)}, ${many(r.models?.length ?? r.models ?? 0, "model")}.` : r.health.text === backend()?.health.text ? "Checked just now: no change." : `${r.health.text} ${r.health.fix}`;
-  }) }, "Check now");
-  const power = h("button", { onclick: () => busy(power, says, async () => {
+  });
+  power.onclick = () => busy(power, says, async () => {
     const on = backend()?.enabled;
     await call("POST", backendPath(id, on ? "disable" : "enable"));
     return on ? "Disabled: no request goes there." : "Enabled.";
-  }) }, "Disable");
-  const link = h("button", { onclick: () => copy(backend()?.url ?? "", link) }, "Copy URL");
-  const share = h("button", { onclick: () => { const b = backend(); if (b) shareBackend(b); } }, "Share …");
-  const terms = h("button", { onclick: () => showPeers(peerOf(id)?.id) }, "Sharing …");
-  const edit = h("button", { onclick: () => { const b = backend(); if (b) editBackend(b); } }, "Edit …");
-  const remove = h("button", { class: "danger", onclick: () => { const b = backend(); if (b) removeBackend(b, () => app.select(null)); } }, "Remove …");
+  });
+  const act = (/** @type {HTMLElement} */ button, /** @type {(b:BackendView)=>void} */ run) => (button.onclick = () => { const b = backend(); if (b) run(b); });
+  act(link, (b) => copy(b.url, link));
+  act(share, shareBackend);
+  act(terms, () => showPeers(peerOf(id)?.id));
+  act(edit, editBackend);
+  act(remove, (b) => removeBackend(b, () => app.select(null)));
 
   /** @param {BackendView} b */
   const tellModels = (b) => {
@@ -64,12 +63,11 @@ export function backendSheet(app, id) {
 
   return {
     title: () => app.shown.get(id)?.name ?? id, kind: "Backend",
-    body: [state, why, h("div", { class: "row" }, check, power, link, share, terms, edit, remove), says, list.el,
-      h("h3", { text: "Latency, last 10 minutes" }), canvas, h("h3", { text: "Models" }), models, h("h3", { text: "Last state changes" }), changes],
+    body: [...root.children],
     update() {
       const b = backend();
       const s = app.shown.get(id);
-      for (const button of [check, power, link, share, edit, remove]) button.hidden = !b;
+      for (const button of buttons) button.hidden = !b;
       const peer = b && peerOf(id);
       terms.hidden = !peer;
       share.hidden ||= !isShared(b?.kind);

@@ -1,6 +1,6 @@
 /** The panel of a model. */
 import { call, said } from "./api.js";
-import { badge, copy, h } from "./dom.js";
+import { badge, copy, h, made } from "./dom.js";
 import { linkTo } from "./panel-hubs.js";
 import { busy, facts } from "./panel.js";
 import { backendOf, modelOf } from "./picture.js";
@@ -10,21 +10,19 @@ import { clean, count, detail, ms, tally } from "./text.js";
 export function modelSheet(app, key) {
   const id = backendOf(key);
   const model = modelOf(key);
-  const list = facts();
-  const state = h("div", { class: "state" });
-  const home = h("div", { class: "links" });
-  const others = h("div", { class: "links" });
-  const route = h("ol", { class: "route" });
-  const says = h("p", { class: "says", role: "status" });
+  const root = made("model-sheet");
+  const [state, home, others, policy, route, says] = [".state", ".home", ".others", ".quiet", ".route", ".says"].map((where) => root.querySelector(where));
+  const list = facts(root.querySelector("dl"));
+  const [copyRequest, copyId, test] = root.querySelectorAll("button");
   let sig = "";
 
-  const copyRequest = h("button", { class: "primary", onclick: () => copy(request(model), copyRequest) }, "Copy a ready request");
-  const copyId = h("button", { onclick: () => copy(model, copyId) }, "Copy id");
-  const test = h("button", { onclick: () => busy(test, says, async () => {
+  copyRequest.onclick = () => copy(request(model), copyRequest);
+  copyId.onclick = () => copy(model, copyId);
+  test.onclick = () => busy(test, says, async () => {
     const [run] = (await call("POST", "/mesh/test", { model, count: 1 })).runs;
     const name = app.shown.get(run.backend)?.name ?? run.backend;
     return run.ok ? `${name} answered: first token after ${ms(run.first_token_ms)}, ${Math.round(run.tokens_per_s ?? 0)} tokens/s.` : String(run.error);
-  }) }, "Send a test");
+  });
 
   const explain = async () => {
     try {
@@ -37,14 +35,11 @@ export function modelSheet(app, key) {
       route.replaceChildren(h("li", { class: "quiet", text: said(error) }));
     }
   };
-  const policy = h("p", { class: "quiet" });
   void explain();
 
   return {
     title: () => clean(model), kind: "Model",
-    body: [state, h("div", { class: "row" }, copyRequest, copyId, test), says, list.el,
-      h("h3", { text: "Belongs to" }), home, h("h3", { text: "Also served by" }), others,
-      h("h3", { text: "Which backend answers" }), policy, route],
+    body: [...root.children],
     update() {
       const view = app.mesh?.models.get(model);
       const here = app.shown.get(id);

@@ -64,8 +64,7 @@ export class Panel {
 }
 
 /** An empty value hides its line. */
-export function facts() {
-  const el = h("dl", { class: "facts" });
+export function facts(el = h("dl", { class: "facts" })) {
   /** @type {Map<string, HTMLElement>} */
   const values = new Map();
   /** @param {string} name @param {string} text */

@@ -10,14 +10,14 @@ const ROW = 34;
 const BACKENDS = [
   { name: "Backend", text: (r) => r.shown.name, sort: (r) => r.shown.name.toLowerCase() },
   { name: "State", text: (r) => `${LOOKS[/** @type {Look} */ (r.shown.look)].glyph} ${r.shown.gone ? "gone" : r.shown.look}`, sort: (r) => LOOK_ORDER.indexOf(r.shown.look) },
-  { name: "Kind", text: (r) => kindLabel(r.shown.kind), sort: (r) => kindLabel(r.shown.kind) },
+  { name: "Kind", sort: (r) => kindLabel(r.shown.kind) },
   { name: "Ring", text: (r) => RINGS[/** @type {Ring} */ (r.shown.ring)], sort: (r) => RING_ORDER.indexOf(r.shown.ring) },
   { name: "Latency", text: (r) => ms(r.shown.latency), sort: (r) => r.shown.latency ?? Infinity, numeric: true },
-  { name: "Models", text: (r) => count(r.shown.models.length), sort: (r) => r.shown.models.length, numeric: true },
-  { name: "In flight", text: (r) => count(r.shown.busy), sort: (r) => r.shown.busy, numeric: true },
-  { name: "Requests", text: (r) => count(r.view?.requests.total ?? 0), sort: (r) => r.view?.requests.total ?? 0, numeric: true },
-  { name: "Failed", text: (r) => count(r.view?.requests.failed ?? 0), sort: (r) => r.view?.requests.failed ?? 0, numeric: true },
-  { name: "Address", text: (r) => host(r.view?.url ?? ""), sort: (r) => host(r.view?.url ?? "") },
+  { name: "Models", sort: (r) => r.shown.models.length, numeric: true },
+  { name: "In flight", sort: (r) => r.shown.busy, numeric: true },
+  { name: "Requests", sort: (r) => r.work?.total ?? 0, numeric: true },
+  { name: "Failed", sort: (r) => r.work?.failed ?? 0, numeric: true },
+  { name: "Address", sort: (r) => host(r.url) },
 ];
 
 /** @type {Column[]} */
@@ -26,8 +26,7 @@ const MODELS = [
   { name: "Healthy routes", text: (r) => `${r.healthy} of ${r.on.length}`, sort: (r) => r.healthy, numeric: true },
   { name: "Served by", text: (r) => r.on.map((/** @type {any} */ b) => b.name).join(", "), sort: (r) => r.on.length },
   { name: "Best latency", text: (r) => ms(Number.isFinite(r.best) ? r.best : null), sort: (r) => r.best, numeric: true },
-  { name: "Requests", text: (r) => count(r.work?.total ?? 0), sort: (r) => r.work?.total ?? 0, numeric: true },
-  { name: "Failed", text: (r) => count(r.work?.failed ?? 0), sort: (r) => r.work?.failed ?? 0, numeric: true },
+  ...BACKENDS.slice(7, 9),
 ];
 
 export class Table {
@@ -83,7 +82,10 @@ export class Table {
     const found = app.found;
     if (this.what === "backends") {
       this.rows = [...app.shown.values()].filter((s) => !found || found.keys.has(`b:${s.id}`) || s.models.some((m) => found.keys.has(`m:${s.id}\n${m}`)))
-        .map((shown) => ({ key: `b:${shown.id}`, shown, view: app.mesh?.backends.get(shown.id) }));
+        .map((shown) => {
+          const view = app.mesh?.backends.get(shown.id);
+          return { key: `b:${shown.id}`, shown, work: view?.requests, url: view?.url ?? "" };
+        });
     } else {
       this.rows = [...app.servers].filter(([id, on]) => !found || on.some((b) => found.keys.has(`m:${b}\n${id}`) || found.keys.has(`b:${b}`))).map(([id, ids]) => {
         const on = ids.map((b) => app.shown.get(b)).filter((b) => b !== undefined);
@@ -112,7 +114,7 @@ export class Table {
     const from = Math.max(0, Math.floor(this.box.scrollTop / ROW) - 4);
     const rows = this.rows.slice(from, from + Math.ceil(tall / ROW) + 8);
     const { columns, app } = this;
-    const lines = rows.map((row) => columns.map((c) => c.text(row)));
+    const lines = rows.map((row) => columns.map((c) => c.text?.(row) ?? (c.numeric ? count(Number(c.sort(row))) : String(c.sort(row)))));
     const sig = JSON.stringify([from, lines, app.selected, this.rows.length]);
     if (sig === this.sig) return;
     this.sig = sig;

@@ -1,27 +1,28 @@
 /** Time travel over the last hour. */
 import { penOf } from "./canvas.js";
-import { $, h, iconButton } from "./dom.js";
+import { $, say } from "./dom.js";
 import { STEPS, STEP_MS } from "./history.js";
 import { PALETTES } from "./colours.js";
 import { LOOK_ORDER } from "./states.js";
 import { ago } from "./text.js";
 
-const SMALL = { class: "tool small" };
-
 export class Timeline {
   /** @param {App} app */
   constructor(app) {
     this.app = app;
-    this.strip = h("canvas", { class: "strip", "aria-hidden": "true" });
-    this.slider = h("input", { type: "range", min: String(1 - STEPS), max: "0", value: "0", step: "1", "aria-label": "Moment of the last hour",
-      oninput: () => this.to(Number(this.slider.value)) });
-    this.pause = iconButton("pause", "Hold this moment", () => (app.past === null ? this.to(0, true) : app.travel(null)), SMALL);
-    this.label = h("output", { class: "when" });
-    this.back = h("button", { class: "now", onclick: () => app.travel(null) }, "Back to live");
-    $("timeline").replaceChildren(
-      iconButton("back", "One step back (5 s)", () => this.to(Number(this.slider.value) - 1), SMALL), this.pause,
-      iconButton("forward", "One step forward (5 s)", () => this.to(Number(this.slider.value) + 1), SMALL),
-      h("div", { class: "track" }, this.strip, this.slider), this.label, this.back);
+    const root = $("timeline");
+    this.strip = root.querySelector("canvas");
+    this.slider = root.querySelector("input");
+    this.label = root.querySelector("output");
+    const [earlier, pause, later, back] = root.querySelectorAll("button");
+    this.pause = pause;
+    this.back = back;
+    const step = (/** @type {number} */ by) => () => this.to(Number(this.slider.value) + by);
+    this.slider.addEventListener("input", step(0));
+    earlier.addEventListener("click", step(-1));
+    later.addEventListener("click", step(1));
+    pause.addEventListener("click", () => (app.past === null ? this.to(0, true) : app.travel(null)));
+    back.addEventListener("click", () => app.travel(null));
     this.drawn = "";
   }
 
@@ -39,7 +40,7 @@ export class Timeline {
     this.slider.value = String(-age);
     const text = past === null ? "live now" : `${ago(app.pastAge())} ago`;
     this.slider.setAttribute("aria-valuetext", text);
-    if (this.label.textContent !== text) this.label.textContent = text;
+    say(this.label, text);
     this.back.hidden = past === null;
     this.pause.setAttribute("aria-pressed", String(past !== null));
     const span = history.step - history.first + 1;

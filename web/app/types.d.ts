@@ -80,8 +80,8 @@ type Change = Incident & {at:number};
 type Moves = {pan:(dx:number, dy:number)=>void, zoom:(factor:number, x:number, y:number)=>void, dive:(x:number, y:number)=>void, clear:()=>void};
 
 // kinds.js
-/** as `/mesh/kinds` has it; `number` is ours */
-type Field = {name:string, label:string, required?:boolean, is_secret?:boolean, hint?:string, placeholder?:string, default?:string, number?:boolean};
+/** as `/mesh/kinds` has it */
+type Field = {name:string, label:string, required?:boolean, is_secret?:boolean, hint?:string, placeholder?:string, default?:string};
 type Kind = {kind:string, label:string, about:string, group:"engine"|"router"|"cluster"|"cloud"|"peer", ring:Ring|null, port:number|null, default_url:string, fields:Field[]};
 /** what `meshlight://add?…` and `meshlight://pair?…` may say */
 type Link = {kind:string, url?:string, name?:string, access_key?:string, host?:string, port?:string, id?:string};
@@ -144,4 +144,5 @@ type Picture = {waysOf:(key:string)=>Set<string>|null, backends:Map<string, Show
 type Mesh = {seq:number, router:RouterView, light:string, light_reason:string, notices:string[], backends:Map<string, BackendView>, models:Map<string, ModelView>, busy:Map<string, number>, refresh:{id:string, done:number, total:number}|null, topology:number};
 
 // table.js
-type Column = {name:string, text:(row:any)=>string, sort:(row:any)=>number|string, numeric?:boolean};
+/** without a text, what it is sorted by is shown */
+type Column = {name:string, text?:(row:any)=>string, sort:(row:any)=>number|string, numeric?:boolean};

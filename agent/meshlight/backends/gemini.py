@@ -46,8 +46,14 @@ class Gemini(Cloud):
         return ((b"x-goog-api-key", token),) if token else ()
 
     def path(self, face: Face, path: str) -> str:
-        """Return where its OpenAI-compatible faces are; its own stay where they are."""
-        return path if face in GEMINI_FACES else _OPENAI + path.removeprefix("/v1")
+        """Return where a face is.
+
+        Its own are below `/v1beta`: google-genai asks below `/v1` wherever it is given an address, and there Gemini
+        refuses system instructions, tools and thinking.
+        """
+        if face not in GEMINI_FACES:
+            return _OPENAI + path.removeprefix("/v1")
+        return f"/v1beta/{path.removeprefix('/v1/')}" if path.startswith("/v1/") else path
 
     def read_page(self, body: bytes) -> Page | None:
         """Read a page of the list; what no face can ask (video, live audio) is left out."""

@@ -1,10 +1,13 @@
 """Another Meshlight that was paired with: its models are used as if they were here."""
 
 import asyncio
+import re
+import ssl
 from contextlib import suppress
 from typing import ClassVar
 
 import msgspec
+from msgspec.structs import replace
 
 from meshlight.backends.engine import PROBE_S, Engine
 from meshlight.backends.kind import (
@@ -22,12 +25,14 @@ from meshlight.backends.kind import (
     Probe,
     Way,
 )
-from meshlight.backends.listing import BODY_LIMIT, MODELS_MAX
+from meshlight.backends.listing import BODY_LIMIT, ID_MAX, MODELS_MAX
+from meshlight.backends.model_facts import WORD_MAX, tokens, word
+from meshlight.backends.quote import clean
 from meshlight.backends.reasons import reason, status_fact, where
 from meshlight.backends.response import Headers
 from meshlight.backends.upstream import Upstream
 from meshlight.domain.backend import Backend, Ring
-from meshlight.domain.errors import ConnectFailed, UpstreamError
+from meshlight.domain.errors import ConnectFailed, ConnectionLost, UpstreamError
 from meshlight.domain.health import Answered, Failed, Refused
 from meshlight.domain.model import ModelDetail
 from meshlight.domain.reason import Reason
@@ -37,6 +42,17 @@ CATALOG = "/peer/catalog"
 EVENTS = "/peer/events"
 QUIET_S = 45.0
 """Three pings of the other side: a stream that was silent for longer is dead."""
+
+BACKENDS_MAX = 200
+"""Backends of a catalog that are looked at."""
+LINES_MAX = 20
+"""Of which so many are named to people."""
+_COMMAS_MAX = 500_000
+"""More of them make a catalog that is a bomb of empty items."""
+_HASH = re.compile(r"[0-9a-zA-Z]{1,64}")
+_EVENT = re.compile(rb'event: catalog\r?\ndata: \{"hash": ?"([0-9a-zA-Z]{1,64})"')
+_EVENT_MAX = 4096
+"""Bytes of the stream that are kept to read an event that comes in pieces."""
 
 _catalog = msgspec.json.Decoder(SharedCatalog)
 
@@ -82,40 +98,44 @@ class PeerKind(Engine):
 class PeerChannel:
     """What is known of one peer: the last catalog, and the stream of its changes."""
 
+    leads = False
+
     def __init__(self, kind: PeerKind, means: Means) -> None:
         self._kind = kind
         self._means = means
         self._events: Upstream | None = None
         self._listening: asyncio.Task[None] | None = None
-        self._tag = b""
+        self._hash = b""
         self._last: SharedCatalog | None = None
+        self._shown: tuple[str, Probe] | None = None
+        """What the last catalog came to, and the name of the backend in its sentences."""
         self._is_closed = False
 
     async def probe(self, backend: Backend, secret: str | None) -> Probe:
         """Ask for the catalog; an unchanged one costs a few bytes."""
         del secret
-        headers = ((b"if-none-match", self._tag),) if self._tag else ()
+        headers = ((b"if-none-match", b'"%s"' % self._hash),) if self._hash else ()
         try:
             reply = await self._means.probes.fetch(
                 "GET", CATALOG, headers=headers, timeout_s=PROBE_S, limit=BODY_LIMIT
             )
         except UpstreamError as error:
             why = _why(error, backend)
-            return Probe(fact=Refused(why) if why.code == "identity-changed" else Failed(why))
+            return Probe(fact=Refused(why) if why.code in _CERTAIN else Failed(why))
         if reply.status == 403:
             return Probe(fact=Refused(_unpaired(backend)))
-        if reply.status == 304 and self._last is not None:
-            catalog = self._last
-        elif reply.status != 200:
-            return Probe(fact=status_fact(reply, backend, self._kind.label))
-        else:
-            try:
-                catalog = _catalog.decode(reply.body)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if reply.status == 200:
+            catalog = _read(reply.body)
+            if catalog is None:
                 return Probe(fact=Failed(_no_catalog(backend)))
-            self._last, self._tag = catalog, b'"%s"' % catalog.hash.encode("ascii", "ignore")[:16]
+            self._last, self._shown = catalog, None
+            self._hash = catalog.hash.encode() if _HASH.fullmatch(catalog.hash) else b""
+        elif reply.status != 304 or self._last is None:
+            return Probe(fact=status_fact(reply, backend, self._kind.label))
         self._listen()
-        return _seen(catalog, backend, reply.elapsed_s)
+        if self._shown is None or self._shown[0] != backend.name:
+            self._shown = backend.name, _seen(self._last, backend)
+        return replace(self._shown[1], fact=Answered(reply.elapsed_s))
 
     async def way(self, model: str, secret: str | None) -> Way | None:
         """Go to the peer itself."""
@@ -151,25 +171,52 @@ class PeerChannel:
             try:
                 if response.status != 200:
                     return
+                heard = b""
                 while True:
                     async with asyncio.timeout(QUIET_S):
                         piece = await response.read()
                     if not piece:
                         break
-                    if b"event: catalog" in piece and self._tag.strip(b'"') not in piece:
-                        means.hurry()
+                    heard = (heard + piece)[-_EVENT_MAX:]
+                    *_, last = None, *_EVENT.finditer(heard)
+                    if last is not None:
+                        heard = heard[last.end() :]
+                        if last[1] != self._hash:
+                            means.hurry()
             finally:
                 response.abort()
         means.hurry()
 
 
+_CERTAIN = frozenset({"identity-changed", "no-certificate"})
+"""What no second try would change."""
+
+
 def _why(error: UpstreamError, backend: Backend) -> Reason:
+    flaw = error.__cause__
     if isinstance(error, ConnectFailed) and error.cause == "tls":
+        if flaw is None:  # it is this node that could not begin
+            return Reason("no-certificate", error.title, "Unpair it, and pair it again.")
+        if isinstance(flaw, ConnectionError):
+            return Reason("connection-lost", clean(error.title), "It may be restarting. Look at its log.")
+        if not isinstance(flaw, ssl.SSLCertVerificationError):
+            return Reason(
+                "other-server",
+                f"What answers at {where(backend)} is no Meshlight: {clean(error.title)}",
+                "Another program may have its port, or another machine its address. Nothing was sent.",
+            )
         return Reason(
             "identity-changed",
             f"{where(backend)} does not answer with the key of {backend.name} that you compared.",
             "If it was set up anew, unpair it and pair it again. If not, somebody may be posing as it: "
             "nothing was sent.",
+        )
+    if isinstance(error, ConnectionLost) and not error.got_bytes:
+        return Reason(
+            "connection-lost",
+            f"{where(backend)} closed the connection without an answer.",
+            f"{backend.name} may be restarting, or it knows this machine no longer: look at its peers, and pair "
+            "anew if this one is not among them.",
         )
     return reason(error, backend, "Meshlight", "Start Meshlight there")
 
@@ -190,17 +237,26 @@ def _no_catalog(backend: Backend) -> Reason:
     )
 
 
-def _seen(catalog: SharedCatalog, backend: Backend, elapsed_s: float) -> Probe:
+def _read(body: bytes) -> SharedCatalog | None:
+    """Read a catalog; None when it is none."""
+    if body.count(b",") > _COMMAS_MAX:
+        return None
+    try:
+        return _catalog.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _seen(catalog: SharedCatalog, backend: Backend) -> Probe:
     """Make of a catalog what a probe tells; what a stranger may have written into it is capped and cleaned."""
-    backends = [shown for shared in catalog.backends[:200] if (shown := _clean(shared)).models]
+    backends = [shown for shared in catalog.backends[:BACKENDS_MAX] if (shown := _clean(shared)).models]
     up = [] if catalog.paused else [shared for shared in backends if shared.state != "unhealthy"]
-    models = dict.fromkeys(model for shared in up for model in shared.models)
+    models = tuple(dict.fromkeys(model for shared in up for model in shared.models))[:MODELS_MAX]
     details: dict[str, ModelDetail] = {}
-    about: dict[str, str] = {}
-    for shared in backends:
-        for model in shared.models:
-            details.setdefault(model, shared.details.get(model, ModelDetail()))
-        about[shared.name] = f"{shared.kind}, {shared.state}, {_count(len(shared.models))}"
+    for shared in up:
+        for model, detail in shared.details.items():
+            details.setdefault(model, detail)
+    known = frozenset(models)
     warnings = []
     if catalog.sees_you is False:
         warnings.append(
@@ -212,20 +268,41 @@ def _seen(catalog: SharedCatalog, backend: Backend, elapsed_s: float) -> Probe:
     if not backends:
         warnings.append(f"{backend.name} shares no model with you now.")
     return Probe(
-        fact=Answered(elapsed_s),
-        models=tuple(models)[:MODELS_MAX],
-        details={model: detail for model, detail in details.items() if detail != ModelDetail()},
-        about=about,
+        fact=Answered(0.0),
+        models=models,
+        details={model: detail for model, detail in details.items() if model in known},
+        about={shared.name: _line(shared) for shared in backends[:LINES_MAX]},
         warnings=tuple(warnings),
     )
 
 
 def _clean(shared: SharedBackend) -> SharedBackend:
-    models = tuple(m for m in shared.models[:MODELS_MAX] if 0 < len(m) <= 512 and m.isprintable())
-    name = "".join(letter for letter in shared.name[:80] if letter.isprintable()) or "?"
-    kind = shared.kind if shared.kind.isascii() and len(shared.kind) <= 20 else "?"
-    return msgspec.structs.replace(shared, name=name, kind=kind, models=models)
+    """Leave of a backend what is fit to be shown."""
+    models = tuple(model for model in shared.models[:MODELS_MAX] if _is_id(model))
+    known = frozenset(models)
+    details = {
+        model: fit
+        for model, detail in shared.details.items()
+        if model in known and (fit := _fit(detail)) != ModelDetail()
+    }
+    name, kind = clean(shared.name, 80) or "?", word(shared.kind) or "?"
+    return replace(shared, name=name, kind=kind, models=models, details=details)
 
 
-def _count(number: int) -> str:
-    return "1 model" if number == 1 else f"{number} models"
+def _fit(detail: ModelDetail) -> ModelDetail:
+    return ModelDetail(
+        context=tokens(detail.context),
+        loaded=detail.loaded,
+        quantization=word(detail.quantization),
+        parameters=word(detail.parameters),
+        capabilities=tuple(known for said in detail.capabilities[:WORD_MAX] if (known := word(said))),
+    )
+
+
+def _is_id(name: str) -> bool:
+    return 0 < len(name) <= ID_MAX and name.isprintable() and not name.isspace()
+
+
+def _line(shared: SharedBackend) -> str:
+    number = len(shared.models)
+    return f"{shared.kind}, {shared.state}, {'1 model' if number == 1 else f'{number} models'}"

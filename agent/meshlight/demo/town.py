@@ -1,29 +1,56 @@
-"""The set of engines that `meshlight demo` runs: five kinds, shared models, one that fails its requests."""
+"""All that `meshlight demo` runs: engines of this machine, a cluster and a router of a company, three clouds."""
 
 import asyncio
+import re
 from types import TracebackType
 from typing import Self
 
+from msgspec import Struct
+
+from meshlight.demo.cloud import KEY, Cloud, Provider
+from meshlight.demo.cluster import ACCESS_KEY, SECRET_KEY, Cluster
+from meshlight.demo.cluster_service import ClusterService
+from meshlight.demo.continuum import Continuum
 from meshlight.demo.engine import Engine
 from meshlight.demo.fault import FAULT_KINDS
 from meshlight.demo.manner import Dialect
-from meshlight.demo.pace import Pace
+from meshlight.demo.pace import Pace, Speech
+from meshlight.domain.backend import Kind, Ring
 
 BASE_PORT = 16_481
 """The first engine's port; far from those where real engines live."""
 CONTROL_OFFSET = 20
 """How far above an engine's port its fault switch is."""
 KEEP = 200
-"""Requests each engine remembers: a demo may run for days."""
+"""Requests each server remembers: a demo may run for days."""
+
+
+class House(Struct, frozen=True, kw_only=True):
+    """One backend of the town as somebody adds it."""
+
+    id: str
+    name: str
+    kind: Kind
+    url: str
+    ring: Ring
+    models: tuple[str, ...]
+    access_key: str = ""
+    secret: str = ""
+    """Opens nothing but the demo."""
+    switch: str = ""
+    """Where its fault switch is, if it has one."""
 
 
 class Town:
-    """Five engines on loopback; a port that is taken is replaced by a free one.
+    """Five engines, a cluster, a router and three clouds on loopback; a port that is taken is replaced by a free one.
 
     `base_port=0` takes free ports for all. `async with Town() as town:` runs it.
     """
 
     def __init__(self, base_port: int = BASE_PORT, pace: Pace = asyncio.sleep) -> None:
+        def port(place: int) -> int:
+            return base_port and base_port + place
+
         def engine(
             place: int, dialect: Dialect, name: str, tempo: tuple[float, float], *models: str
         ) -> Engine:
@@ -32,13 +59,30 @@ class Town:
                 dialect,
                 name,
                 models,
-                base_port and base_port + place,
-                control_port=base_port and base_port + CONTROL_OFFSET + place,
+                port(place),
+                control_port=port(CONTROL_OFFSET + place),
                 speed=speed,
                 first_token_s=first_token_s,
                 pace=pace,
                 keep=KEEP,
             )
+
+        def cloud(place: int, provider: Provider, name: str, speed: float, *models: str) -> Cloud:
+            return Cloud(
+                provider,
+                name,
+                models,
+                port=port(place),
+                control_port=port(CONTROL_OFFSET + place),
+                speed=speed,
+                first_token_s=0.4,
+                pace=pace,
+                keep=KEEP,
+            )
+
+        def service(place: int, name: str, speed: float, model: str) -> ClusterService:
+            speech = Speech(speed=speed, first_token_s=0.25, pace=pace)
+            return ClusterService(name, (model,), port=port(place), speech=speech, keep=KEEP)
 
         self.llamacpp = engine(0, "llamacpp", "Demo llama.cpp", (90, 0.08), "llama-3.2-3b", "qwen3-8b")
         self.ollama = engine(
@@ -48,9 +92,55 @@ class Town:
         self.mlx = engine(3, "mlx", "Demo MLX", (50, 0.2), "mlx-community/Qwen3-4B-4bit", "llama-3.2-3b")
         self.broken = engine(4, "lmstudio", "Demo LM Studio (flaky)", (60, 0.2), "qwen3-8b", "gemma3:4b")
 
+        self.continuum = Continuum(
+            "Demo Continuum",
+            ("qwen3-32b", "llama-3.3-70b"),
+            port=port(5),
+            control_port=port(CONTROL_OFFSET + 5),
+            speed=80,
+            first_token_s=0.25,
+            pace=pace,
+            keep=KEEP,
+        )
+        self.openai = cloud(6, "openai", "Demo OpenAI", 100, "gpt-5-mini", "text-embedding-3-small")
+        self.anthropic = cloud(7, "anthropic", "Demo Anthropic", 75, "claude-sonnet-4-6", "claude-haiku-4-5")
+        self.gemini = cloud(8, "gemini", "Demo Gemini", 140, "gemini-3-flash", "gemini-embedding-001")
+        self.cluster = Cluster(
+            [
+                service(10, "demo-llama-chat", 60, "llama-3.3-70b"),
+                service(11, "demo-qwen-chat", 85, "qwen3-32b"),
+            ],
+            "Demo Backend.AI",
+            port(9),
+            keep=KEEP,
+        )
+
+    @property
+    def clouds(self) -> tuple[Cloud, ...]:
+        """All three."""
+        return self.openai, self.anthropic, self.gemini
+
+    @property
+    def houses(self) -> tuple[House, ...]:
+        """Every backend, from near to far; only while the town runs."""
+        near = tuple(_house(engine, "machine") for engine in self.engines)
+        models = (model for service in self.cluster.services for model in service.models)
+        cluster = House(
+            id=_id(self.cluster.name),
+            name=self.cluster.name,
+            kind="cluster",
+            url=self.cluster.url,
+            ring="company",
+            models=tuple(models),
+            access_key=ACCESS_KEY,
+            secret=SECRET_KEY,
+        )
+        far = tuple(_house(cloud, "cloud", KEY) for cloud in self.clouds)
+        return *near, cluster, _house(self.continuum, "company"), *far
+
     @property
     def engines(self) -> tuple[Engine, ...]:
-        """All five, the one that fails requests last."""
+        """The five of this machine, the one that fails requests last."""
         return self.llamacpp, self.ollama, self.vllm, self.mlx, self.broken
 
     async def __aenter__(self) -> Self:
@@ -63,10 +153,10 @@ class Town:
         await self.stop()
 
     async def start(self) -> None:
-        """Start all engines and make the last one fail its requests; raises OSError if the machine gives no port."""
+        """Start all, and make the last engine fail its requests; raises OSError if the machine gives no port."""
         try:
-            for engine in self.engines:
-                await engine.start(anywhere=True)
+            for server in self._servers:
+                await server.start(anywhere=True)
         except OSError:
             await self.stop()
             raise
@@ -74,19 +164,26 @@ class Town:
         await self.broken.fault("status", status=500, scope="inference")
 
     async def stop(self) -> None:
-        """Stop all engines."""
-        for engine in self.engines:
-            await engine.stop()
+        """Stop all."""
+        for server in self._servers:
+            await server.stop()
 
     def describe(self) -> str:
-        """Say in lines where each engine is and how to break and mend it."""
-        lines = ["Demo engines (no model is running, all they say is scripted):", ""]
-        for engine in self.engines:
-            fault = engine.switch.fault
+        """Say in lines where each backend is, what opens it, and how to break and mend it."""
+        failing = {engine.name: engine.switch.fault for engine in self.engines}
+        lines = ["Demo backends (no model is running, all they say is scripted):", ""]
+        for house in self.houses:
+            fault = failing.get(house.name)
             state = f"   fails {fault.scope}: {fault.kind} {fault.status}" if fault is not None else ""
-            lines.append(f"  {engine.name:<24} {engine.url:<24} {', '.join(engine.models)}{state}")
+            lines.append(f"  {house.name:<24} {house.url:<24} {', '.join(house.models)}{state}")
+        lines += ["", "Keys:", ""]
+        lines += [
+            f"  {house.name:<24} {' '.join(filter(None, (house.access_key, house.secret)))}"
+            for house in self.houses
+            if house.secret
+        ]
         lines += ["", "Fault switches:", ""]
-        lines += [f"  {engine.name:<24} {engine.control_url}/fault" for engine in self.engines]
+        lines += [f"  {house.name:<24} {house.switch}" for house in self.houses if house.switch]
         lines += [
             "",
             'Break one:  curl -X POST -d \'{"kind": "refuse"}\' ' + f"{self.llamacpp.control_url}/fault",
@@ -94,3 +191,24 @@ class Town:
             f"Kinds:      {', '.join(FAULT_KINDS)}",
         ]
         return "\n".join(lines)
+
+    @property
+    def _servers(self) -> tuple[Engine | Cluster, ...]:
+        return *self.engines, self.cluster, self.continuum, *self.clouds
+
+
+def _house(engine: Engine, ring: Ring, secret: str = "") -> House:
+    return House(
+        id=_id(engine.name),
+        name=engine.name,
+        kind=engine.kind,
+        url=engine.url,
+        ring=ring,
+        models=engine.models,
+        secret=secret,
+        switch=f"{engine.control_url}/fault",
+    )
+
+
+def _id(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

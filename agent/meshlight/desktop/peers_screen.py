@@ -27,7 +27,7 @@ _PEERS = (
     Column(title="NAME", least=12),
     Column(title="ID"),
     Column(title="MODELS", least=14, fit=cut),
-    Column(title="MAY USE HERE", least=22, fit=cut),
+    Column(title="MAY USE HERE", least=27, fit=cut),
     Column(title="NOW", drop=1),
 )
 _SEEN = (
@@ -108,9 +108,15 @@ def seen_hints(view: PeersView, others: Sequence[SightingView], paper: Paper) ->
         lines += _quiet("Pair with one: meshlight pair NAME", paper)
     else:
         lines += _quiet("Nobody else to pair with. On the other machine: meshlight pair --accept", paper)
-    if any(one.service == "bago" for one in others):
-        said = "A Backend.AI GO node is not paired with but added by its address: meshlight backends kinds"
+    other = next((one for one in others if one.service == "bago" and one.addresses), None)
+    if other is not None:
+        host = other.addresses[0]
+        url = f"http://[{host}]:{other.port}" if ":" in host else f"http://{host}:{other.port}"
+        said = (
+            f"{clean(other.name)} is a Backend.AI GO node, which is not paired with but added by its address:"
+        )
         lines += _quiet(said, paper)
+        lines.append(Text(f"  meshlight backends add openai-compatible {clean(url)}"))
     return lines
 
 

@@ -4,12 +4,12 @@
 ones in order; `/mesh/route` shows them all. Nothing is hidden: a route that is left out says why.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from msgspec import Struct
 
-from meshlight.domain.backend import RING_ORDER
+from meshlight.domain.backend import RING_ORDER, Backend
 from meshlight.domain.rules import Policy, Rule
 from meshlight.domain.snapshot import Node, Snapshot
 
@@ -64,16 +64,26 @@ def resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
     return name, ()
 
 
-def rank(snapshot: Snapshot, name: str, load: Mapping[str, int], now: float, turn: int = 0) -> Ranking:
+def rank(
+    snapshot: Snapshot,
+    name: str,
+    load: Mapping[str, int],
+    now: float,
+    turn: int = 0,
+    may_use: Callable[[Backend, str], bool] | None = None,
+) -> Ranking:
     """Judge every route of the model that `name` stands for.
 
     `load` gives the requests in flight per backend id, `now` is the registry's monotonic clock in seconds,
-    `turn` counts requests and moves the start of `round-robin`.
+    `turn` counts requests and moves the start of `round-robin`. Where not everything is for whoever asks, `may_use`
+    says what of a backend and a model is: nothing else is judged or shown, as if it were not there.
     """
     model, backends = resolve(snapshot, name)
     policy = snapshot.routing.policy
     rule = snapshot.routing.rule(model)
     nodes = [snapshot.nodes[backend] for backend in backends]
+    if may_use is not None:
+        nodes = [node for node in nodes if may_use(node.backend, model)]
     nearest = min(
         (RING_ORDER[n.backend.ring] for n in nodes if n.backend.enabled and not _outside(n, rule)), default=0
     )

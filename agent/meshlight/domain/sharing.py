@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from meshlight.domain.backend import Backend, Ring
 from meshlight.domain.health import State
 from meshlight.domain.model import ModelDetail
-from meshlight.domain.routing import Ranking
 from meshlight.domain.snapshot import Node, Snapshot
 
 
@@ -56,9 +55,7 @@ def may_use(terms: Terms, backend: Backend, model: str) -> bool:
 
     What is itself a peer's is never passed on: a mesh of three lists each model once for each place where it is.
     """
-    if not backend.enabled or backend.kind == "peer" or backend.ring not in terms.share_rings:
-        return False
-    return terms.share_models is None or model in terms.share_models
+    return _is_open(terms, backend) and (terms.share_models is None or model in terms.share_models)
 
 
 def shared(
@@ -70,22 +67,24 @@ def shared(
     return replace(catalog, hash=hashlib.sha256(msgspec.json.encode(catalog)).hexdigest()[:8])
 
 
-def for_guest(ranking: Ranking, terms: Terms, nodes: Mapping[str, Node]) -> Ranking:
-    """Return the ranking with only the routes that the peer may use: it is not told of any other."""
-    allowed = tuple(v for v in ranking.verdicts if may_use(terms, nodes[v.backend].backend, v.model))
-    return replace(ranking, verdicts=allowed)
+def _is_open(terms: Terms, backend: Backend) -> bool:
+    return backend.enabled and backend.kind != "peer" and backend.ring in terms.share_rings
 
 
 def _shared(node: Node, terms: Terms) -> SharedBackend | None:
-    models = tuple(model for model in node.models if may_use(terms, node.backend, model))
+    backend = node.backend
+    if not _is_open(terms, backend):
+        return None
+    wanted = None if terms.share_models is None else frozenset(terms.share_models)
+    models = tuple(model for model in node.models if wanted is None or model in wanted)
     if not models:
         return None
-    backend = node.backend
+    given = frozenset(models)
     return SharedBackend(
         name=backend.name,
         kind=backend.kind,
         ring=backend.ring,
         state=node.health.state,
         models=models,
-        details={model: detail for model, detail in node.details.items() if model in models},
+        details={model: detail for model, detail in node.details.items() if model in given},
     )

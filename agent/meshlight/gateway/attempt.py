@@ -118,7 +118,7 @@ class _Trip:
         """Send it, and once more where the backend's refusal was about the form and not the request."""
         link, inbound = self._link, self._inbound
         while True:
-            if link.channel is not None:
+            if link.channel is not None and link.channel.leads:
                 self.way = await link.channel.way(self._model, link.secret)
             parcel = pack(inbound, self._model, link, self.way, self._node_id, translated=self._is_translated)
             if isinstance(parcel, Immediate):
@@ -132,6 +132,8 @@ class _Trip:
                 resend=not link.backend.is_metered,
             )
             if not is_refusal(response):
+                if response.status == 200 and parcel.back is None:
+                    return Opened(response, await response.read())
                 return await self._open(response, parcel.back)
             refusal, is_whole = await read_refusal(response)
             if not self._does_better(refusal):

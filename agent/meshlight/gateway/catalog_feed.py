@@ -74,7 +74,7 @@ class CatalogFeed:
             bell.set()
 
     async def close(self) -> None:
-        """End every stream."""
+        """End every stream; those that come later are served again, as after the listener was opened anew."""
         self._is_over = True
         self.ring()
         if self._readers:
@@ -82,6 +82,7 @@ class CatalogFeed:
             for reader in stuck:
                 reader.cancel()
             await asyncio.gather(*stuck, return_exceptions=True)
+        self._is_over = False
 
     async def _wait(self, bell: asyncio.Event, gone: asyncio.Event, peer_id: str, told: str) -> None:
         """Return when there is something to tell, or when it is time for a ping."""

@@ -24,6 +24,11 @@ _RESPONSE_DROPPED = _HOP_BY_HOP | frozenset(
     b"x-content-type-options www-authenticate refresh link".split()
 )
 _RESPONSE_DROPPED_PREFIXES = (b"access-control-", b"x-meshlight-", b"cross-origin-")
+_FOR_GUESTS = frozenset(
+    b"content-type content-length content-encoding content-disposition retry-after retry-after-ms x-should-retry "
+    b"x-request-id request-id".split()
+)
+"""What a peer gets of a backend's headers: others may tell of its owner's account, or where it is."""
 _RUN = secrets.token_hex(4).encode()
 _numbers = count(1)
 """A request's id is this run's name and its number in it."""
@@ -86,3 +91,8 @@ def to_client(headers: Headers, extra: Iterable[tuple[bytes, bytes]]) -> list[tu
     kept.append(_NOSNIFF)
     kept.extend(extra)
     return kept
+
+
+def to_guest(headers: Headers, extra: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return a backend's headers as they go to a peer, with `extra` added."""
+    return to_client([pair for pair in headers if pair[0] in _FOR_GUESTS], extra)

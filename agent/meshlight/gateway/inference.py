@@ -43,7 +43,7 @@ class Inference:
             return
         except MeshlightError as error:
             made = answer(error, target)
-            if isinstance(error, RouteError):
+            if isinstance(error, RouteError) and GUEST not in scope["extensions"]:
                 attempts = (b"x-meshlight-attempts", b"%d" % error.attempts)
                 made = replace(made, headers=(*made.headers, attempts, request_id()))
             await made.send(send)
@@ -53,11 +53,12 @@ class Inference:
     async def _answer(self, target: str, scope: Scope, receive: Receive, send: Send) -> None:
         face = _FACES.get(target[4:]) if target.startswith("/v1/") else None
         if face is not None:
-            _expect("POST", scope, target)
-            inbound = await read_inbound(
-                face, _whole(target, scope), scope["headers"], receive, guest=scope["extensions"].get(GUEST)
-            )
-            await self._run(inbound, scope, send)
+            if scope["method"] != "POST":
+                _expect("POST", scope, target)
+            extensions = scope["extensions"]
+            whole = _whole(target, scope) if scope["query_string"] else target
+            inbound = await read_inbound(face, whole, scope["headers"], receive, guest=extensions.get(GUEST))
+            await self._relay.run(inbound, AsgiSink(send, extensions[OFFER]), extensions[LEAVE])
         elif target.startswith("/api/"):
             found = await self._ollama.answer(target, scope, receive)
             if isinstance(found, Inbound):

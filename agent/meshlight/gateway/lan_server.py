@@ -12,12 +12,11 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from meshlight.domain.errors import ServiceError
 from meshlight.gateway.asgi import ASGIApp
 from meshlight.gateway.limits import DEFAULT_LIMITS, Limits
-from meshlight.gateway.listen import BACKLOG, bind
+from meshlight.gateway.listen import bind
 from meshlight.gateway.protocol import GuardedProtocol
 from meshlight.gateway.server import GatewayServer, Hook
+from meshlight.gateway.tls_gate import TlsGate
 
-HANDSHAKE_S = 5.0
-"""How long a stranger may take for its handshake."""
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - peers are on other machines; who asks is proven in the handshake
 
 Who = Callable[[ssl.SSLObject], str | None]
@@ -56,22 +55,19 @@ class _LanGateway(GatewayServer):
         super().__init__(app, limits=limits, ending=ending, lifespan="off")
         self._tls = tls
         self._who = who
+        self._gates: list[TlsGate] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Take connections."""
-        loop = asyncio.get_running_loop()
-        for sock in sockets or ():
-            listener = await loop.create_server(
-                self._connect,
-                sock=sock,
-                backlog=BACKLOG,
-                ssl=self._tls,
-                ssl_handshake_timeout=HANDSHAKE_S,
-                ssl_shutdown_timeout=1.0,
-            )
-            self._listeners.append(listener)
+        self._gates += [TlsGate(sock, self._tls, self._connect) for sock in sockets or ()]
         self.started = True
         self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, end the streams, let running requests end, close the rest."""
+        for gate in self._gates:
+            await gate.close()
+        await super().shutdown(sockets)
 
     def _connect(self) -> GuardedProtocol:
         protocol = _LanProtocol(self.config, self.server_state, {})
@@ -101,6 +97,7 @@ class LanServer:
         self._offer: tuple[ASGIApp, Hook] | None = None
         self._gateway: _LanGateway | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._wished = 0
         self.port = 0
         """Where it listens now; 0 while it does not."""
 
@@ -109,10 +106,13 @@ class LanServer:
         self._offer = app, ending
 
     async def open(self, tls: ssl.SSLContext, who: Who, port: int) -> None:
-        """Listen on `port`, if it does not listen already; ServiceError when it can't be had."""
+        """Listen on `port`, if it does not listen there already; ServiceError when it can't be had."""
+        if self._gateway is not None and port != self._wished:
+            await self.close()
         if self._gateway is not None or self._offer is None:
             return
         app, ending = self._offer
+        self._wished = port
         sockets = everywhere(port)
         self.port = int(sockets[0].getsockname()[1])
         self._gateway = _LanGateway(app, tls, who, ending, self._limits)

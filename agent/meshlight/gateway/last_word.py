@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from meshlight.backends.kind import GEMINI_FACES, Face
 from meshlight.backends.upstream import Reply
 from meshlight.domain.errors import (
     BackendBroke,
@@ -20,23 +21,26 @@ from meshlight.gateway.refusal import RETRY_AFTER_S
 
 SHOWN = 8
 """Routes named in one message."""
+AT_CHAT = "Ask for it at /v1/chat/completions; GET /v1beta/models lists those that Gemini's API reaches."
+"""What to do with a model that is not Gemini's."""
+_ELSEWHERE = "Use a model of an engine that has it; GET /v1/models lists them all."
 _NOT_FOR_CLIENTS = frozenset({401, 403})
 """Refusals that are about our own key, not the client's."""
 _BROKEN = frozenset({"bad-reply", "connection-lost", "not-an-api", "redirected"})
 
 
-def no_route(snapshot: Snapshot, ranking: Ranking, *, lacks_face: bool = False) -> MeshlightError:
+def no_route(snapshot: Snapshot, ranking: Ranking, *, lacks: Face | None = None) -> MeshlightError:
     """Return the error for a model that nobody serves, or none of whose routes may be used.
 
-    `lacks_face` says that there are routes, but to backends without the path that was asked for.
+    `lacks` is the face that was asked for, where there are routes, but to backends without it.
     """
     if not ranking.verdicts:
         return no_such_model(snapshot, ranking.asked)
     nodes = snapshot.nodes
     said = _joined(f"{nodes[v.backend].backend.name}: {v.why}" for v in ranking.verdicts)
     title = f"No route to {ranking.model[:200]!r} may be used: {said}"
-    if lacks_face:
-        return NotFound(title, "Use a model of an engine that has it; GET /v1/models lists them all.")
+    if lacks is not None:
+        return NotFound(title, AT_CHAT if lacks in GEMINI_FACES else _ELSEWHERE)
     return EveryRouteDown(title, "Switch a backend on, or change the rule.")
 
 

@@ -6,9 +6,10 @@ import msgspec
 
 from meshlight.backends.kind import Face
 from meshlight.backends.kinds import KINDS
+from meshlight.domain.errors import NotFound
 from meshlight.domain.routing import resolve
 from meshlight.domain.snapshot import Snapshot
-from meshlight.gateway.last_word import no_such_model
+from meshlight.gateway.last_word import AT_CHAT, no_such_model
 
 _GENERATE: Face = "gemini/generateContent"
 
@@ -40,10 +41,15 @@ def gemini_models(snapshot: Snapshot) -> bytes:
 
 
 def gemini_model(snapshot: Snapshot, name: str) -> bytes:
-    """Return one model in Gemini's shape; raises NoSuchModel when no Gemini backend serves it."""
-    model, _ = resolve(snapshot, name)
-    if not _speaks_gemini(snapshot, name):
+    """Return one model in Gemini's shape.
+
+    Raises NoSuchModel when nobody serves it, and NotFound when no Gemini backend does.
+    """
+    model, backends = resolve(snapshot, name)
+    if not backends:
         raise no_such_model(snapshot, name)
+    if not _speaks_gemini(snapshot, name):
+        raise NotFound(f"{name[:200]!r} is no model of Gemini's.", AT_CHAT)
     return msgspec.json.encode(_gemini(snapshot, model))
 
 

@@ -43,15 +43,18 @@ def pack(
         path = f"/v1/{face}"
     else:
         path, body = inbound.target_for(model), inbound.body_for(model)
-    auth = link.auth(face) if way is None else way.auth
+    lane = link.lane(face)
+    auth = lane.auth if way is None else way.auth
     if translated or way is not None:
         headers = bare(_JSON if translated else inbound.content_type, auth)
     else:
         headers = to_backend(inbound.headers, auth)
-    if defaults := kind.defaults(face):
+    if lane.defaults:
         present = {name for name, _ in headers}
-        headers.extend(pair for pair in defaults if pair[0] not in present)
+        headers.extend(pair for pair in lane.defaults if pair[0] not in present)
     if kind.group != "cluster" and not link.backend.is_metered:
-        visited = ",".join((*inbound.visited, node_id))
+        visited = ",".join((*inbound.visited, node_id)) if inbound.visited else node_id
         headers.append((b"x-meshlight-via", visited.encode("latin-1", "replace")))
-    return Parcel(upstream, upstream.address.target(kind.path(face, path)), headers, body, back)
+    if lane.moves:
+        path = kind.path(face, path)
+    return Parcel(upstream, upstream.address.target(path), headers, body, back)

@@ -8,7 +8,8 @@ import msgspec
 from meshlight.backends.upstream import Headers, Response
 from meshlight.domain.errors import UpstreamError
 from meshlight.gateway.attempt import Opened
-from meshlight.gateway.headers import to_client
+from meshlight.gateway.guest_word import BROKEN_OFF
+from meshlight.gateway.headers import to_client, to_guest
 from meshlight.gateway.interrupt import Interrupt
 from meshlight.gateway.sink import Sink
 from meshlight.gateway.translated_response import ImmediateResponse, TranslatedResponse
@@ -60,22 +61,30 @@ class _Silence:
 
 
 async def pass_on(
-    opened: Opened, face: str, sink: Sink, extra: Headers, interrupt: Interrupt, idle_s: float
+    opened: Opened,
+    face: str,
+    sink: Sink,
+    extra: Headers,
+    interrupt: Interrupt,
+    idle_s: float,
+    *,
+    is_guest: bool = False,
 ) -> UsageTap:
     """Pass an answer on; CutOff when the backend breaks off or is silent for `idle_s` seconds.
 
-    The bytes go on as they were read. Returns what heard them pass.
+    The bytes go on as they were read; a guest gets to see nothing else of the backend. Returns what heard them pass.
     """
     response, piece = opened.response, opened.first
     tap = UsageTap()
     try:
-        await sink.start(response.status, to_client(response.headers, extra))
+        headers = (to_guest if is_guest else to_client)(response.headers, extra)
+        await sink.start(response.status, headers)
         if not response.is_whole:
             piece = await _pour(response, piece, sink, tap, interrupt, idle_s)
         tap.feed(piece)
         await sink.end(piece)
     except UpstreamError as error:
-        await _break_off(opened, face, sink, tap, error.title)
+        await _break_off(opened, face, sink, tap, BROKEN_OFF if is_guest else error.title)
         raise CutOff(error.title) from None
     except asyncio.CancelledError:
         if interrupt.cause != "idle" or interrupt.settle() is None:

@@ -7,19 +7,21 @@ when the request was sent and brought nothing unless that could cost or do somet
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from meshlight.backends.kind import Face
 from meshlight.backends.upstream import Headers
 from meshlight.domain.backend import Backend
 from meshlight.domain.budget import EXTRA_ATTEMPTS, RetryBudget
-from meshlight.domain.errors import LoopFound, NoSuchModel, Paused
+from meshlight.domain.errors import LoopFound, Paused
 from meshlight.domain.health import Broke, Served
 from meshlight.domain.reason import Reason
 from meshlight.domain.routing import Ranking, Verdict, rank
-from meshlight.domain.sharing import for_guest
+from meshlight.domain.sharing import may_use
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.able import able
 from meshlight.gateway.attempt import Miss, open_route
+from meshlight.gateway.guest_word import final_guest_error, for_guest, no_guest_route, nothing_shared
 from meshlight.gateway.headers import request_id, to_client
 from meshlight.gateway.inbound import HOPS, Inbound
 from meshlight.gateway.interrupt import Interrupt
@@ -97,6 +99,8 @@ class Relay:
 
     def _admit(self, inbound: Inbound) -> None:
         if self._is_paused():
+            if inbound.guest is not None:
+                raise Paused("The owner of that machine has paused its routing.", "", PAUSED_RETRY_S)
             raise Paused(
                 "Routing is paused.", "Resume it in the tray's menu, or remove `paused` in the config.", 30.0
             )
@@ -133,20 +137,24 @@ class Relay:
                 self._learn(result)
             verdict = self._next(inbound, misses, verdict)
         refusal = final_refusal(misses)
+        is_guest = inbound.guest is not None
         if refusal is None:
-            raise final_error(inbound.head.model, misses)
+            word = final_guest_error if is_guest else final_error
+            raise word(inbound.head.model, misses)
+        if is_guest:
+            refusal = for_guest(refusal)
         last = misses[-1]
         headers = last_headers(refusal, is_loading=last.reason.code == "loading")
         await sink.start(
-            refusal.status, to_client(headers, _extra(headers, last.backend.id, len(misses), inbound.face))
+            refusal.status, to_client(headers, _extra(headers, last.backend.id, len(misses), inbound))
         )
         await sink.end(refusal.body)
         return "failed"
 
     def _rank(self, inbound: Inbound) -> Ranking:
         snapshot = self._registry.snapshot
-        known = rank(snapshot, inbound.head.model, self._traffic.load, self._clock(), self._turn)
-        return known if inbound.guest is None else for_guest(known, inbound.guest, snapshot.nodes)
+        terms = None if inbound.guest is None else partial(may_use, inbound.guest)
+        return rank(snapshot, inbound.head.model, self._traffic.load, self._clock(), self._turn, terms)
 
     def _first(self, inbound: Inbound) -> Verdict:
         snapshot = self._registry.snapshot
@@ -158,11 +166,11 @@ class Relay:
         ranking = able(known, inbound.face, snapshot.nodes)
         candidates = ranking.candidates
         if not ranking.verdicts and inbound.guest is not None:
-            raise NoSuchModel(
-                "No model of that name is shared with you.", "GET /peer/catalog lists those that are."
-            )
+            raise nothing_shared()
+        if not candidates and inbound.guest is not None:
+            raise no_guest_route(ranking.model, lacks_face=bool(known.candidates))
         if not candidates:
-            raise no_route(snapshot, ranking, lacks_face=bool(known.candidates))
+            raise no_route(snapshot, ranking, lacks=inbound.face if known.candidates else None)
         if len(ranking.verdicts) == 1 and candidates[0].tier == "ready" and inbound.guest is None:
             if len(self._sole) >= SOLE_KEPT:
                 self._sole.clear()
@@ -212,8 +220,11 @@ class Relay:
             response = opened.response
             if backend.is_metered and (said := link.kind.headers_say(response.headers)):
                 self._registry.note(backend.id, said)
-            extra = _extra(response.headers, backend.id, number, inbound.face)
-            tap = await pass_on(opened, inbound.face, sink, extra, interrupt, backend.idle_s)
+            extra = _extra(response.headers, backend.id, number, inbound)
+            is_guest = inbound.guest is not None
+            tap = await pass_on(
+                opened, inbound.face, sink, extra, interrupt, backend.idle_s, is_guest=is_guest
+            )
             outcome = "ok" if response.status < 400 else "failed"
             self._credit(backend.id)
             if (counts := tap.read()) is not None:
@@ -264,13 +275,15 @@ def _may_be_the_requests_fault(miss: Miss) -> bool:
     return miss.refusal is not None and miss.refusal.status == 500
 
 
-def _extra(headers: Headers, backend_id: str, attempts: int, face: Face) -> list[tuple[bytes, bytes]]:
-    """Return the headers that Meshlight adds to a backend's answer."""
-    extra = [(b"x-meshlight-backend", backend_id.encode()), (b"x-meshlight-attempts", b"%d" % attempts)]
+def _extra(headers: Headers, backend_id: str, attempts: int, inbound: Inbound) -> list[tuple[bytes, bytes]]:
+    """Return the headers that Meshlight adds to a backend's answer; which backend it was is none of a guest's."""
+    extra: list[tuple[bytes, bytes]] = []
+    if inbound.guest is None:
+        extra += [(b"x-meshlight-backend", backend_id.encode()), (b"x-meshlight-attempts", b"%d" % attempts)]
     given = dict(headers)
     known = given.get(b"x-request-id")
     if known is None:
         extra.append(request_id())
-    if face.startswith("messages") and b"request-id" not in given:  # what Anthropic's clients call it
+    if inbound.face.startswith("messages") and b"request-id" not in given:  # what Anthropic's clients call it
         extra.append((b"request-id", known or extra[-1][1]))
     return extra

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from time import monotonic, time
 from typing import Protocol
 
+from msgspec import Struct
+
 from meshlight.backends.address import Address, parse_address
 from meshlight.backends.kind import BackendKind, Channel, Face, Means, Probe
 from meshlight.backends.kinds import kind_of
@@ -28,10 +30,23 @@ class Opens(Protocol):
         """Return a client for an address; the backend says what the certificate is checked against."""
 
 
+class Lane(Struct, frozen=True):
+    """What every request to one face of one backend has in common, worked out once."""
+
+    auth: Headers
+    """The headers that carry the secret."""
+    defaults: Headers
+    """The headers that it gets where its client sent none of that name."""
+    moves: bool
+    """Whether the face lives elsewhere there."""
+    speaks: bool
+    """Whether the kind has this face at all."""
+
+
 class Link:
     """The live means of talking to one backend, made anew when its address changes."""
 
-    __slots__ = ("_auths", "address", "backend", "channel", "kind", "lacks", "probes", "secret", "upstream")
+    __slots__ = ("_lanes", "address", "backend", "channel", "kind", "lacks", "probes", "secret", "upstream")
 
     def __init__(self, backend: Backend, upstream: Upstream, probes: Upstream) -> None:
         self.backend = backend
@@ -46,18 +61,28 @@ class Link:
         """Known once the first probe has read it."""
         self.lacks: set[Face] = set()
         """Faces that its kind has and this one turned out not to have: an old version."""
-        self._auths: dict[Face, Headers] = {}
+        self._lanes: dict[Face, Lane] = {}
+
+    def lane(self, face: Face) -> Lane:
+        """Return what every request to a face has in common."""
+        found = self._lanes.get(face)
+        if found is None:
+            kind, probe = self.kind, "/v1/x"
+            found = self._lanes[face] = Lane(
+                auth=tuple(kind.authorize(self.secret, face)),
+                defaults=tuple(kind.defaults(face)),
+                moves=kind.path(face, probe) != probe,
+                speaks=kind.speaks(face),
+            )
+        return found
 
     def auth(self, face: Face) -> Headers:
         """Return the headers that carry the secret to a face."""
-        found = self._auths.get(face)
-        if found is None:
-            found = self._auths[face] = tuple(self.kind.authorize(self.secret, face))
-        return found
+        return self.lane(face).auth
 
     def speaks(self, face: Face) -> bool:
         """Whether a request to this face can be sent as it is."""
-        return face not in self.lacks and self.kind.speaks(face)
+        return face not in self.lacks and self.lane(face).speaks
 
     def close(self) -> None:
         """Close the connections; requests that run on them end first."""
@@ -70,7 +95,7 @@ class Link:
         """Use this secret from now on."""
         if secret != self.secret:
             self.secret = secret
-            self._auths.clear()
+            self._lanes.clear()
 
 
 class Links:

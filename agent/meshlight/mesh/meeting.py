@@ -4,8 +4,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from meshlight.domain.errors import Conflict, NotFound, PairingError
-from meshlight.domain.peer_view import PairingView
+from meshlight.domain.errors import Conflict, MeshlightError, NotFound, PairingError
+from meshlight.domain.peer_view import PairingState, PairingView
 from meshlight.mesh.pairing import Here, Paired, Pairing, ask
 
 log = logging.getLogger(__name__)
@@ -20,6 +20,7 @@ class Meeting:
         self._asking = ""
         self._ended: PairingView | None = None
         self._task: asyncio.Task[None] | None = None
+        self._is_closed = False
         self.on_change: Callable[[], None] = lambda: None
 
     async def ask(self, here: Here, tries: Sequence[tuple[str, int]], expected_id: str | None) -> None:
@@ -29,15 +30,19 @@ class Meeting:
         self._asking, self._ended = tries[0][0], None
         self.on_change()
         try:
-            self._take(await _first(here, tries, expected_id))
+            pairing = await _first(here, tries, expected_id)
+            if self._is_closed:
+                pairing.stop("closed")
+            else:
+                self._take(pairing)
         finally:
             self._asking = ""
             self.on_change()
 
     def asked(self, pairing: Pairing) -> None:
-        """Take a request that came to the door."""
-        if self._pairing is not None:
-            pairing.stop("busy")
+        """Take a request that came to the door, unless another pairing is under way."""
+        if self._pairing is not None or self._asking or self._is_closed:
+            pairing.stop("closed" if self._is_closed else "busy")
         else:
             self._take(pairing)
 
@@ -60,7 +65,8 @@ class Meeting:
         return self._ended
 
     async def close(self) -> None:
-        """End a pairing under way, for both."""
+        """End a pairing under way, for both; there will be no other."""
+        self._is_closed = True
         if self._pairing is not None:
             self._pairing.stop("closed")
         if self._task is not None:
@@ -78,12 +84,18 @@ class Meeting:
         self.on_change()
 
     async def _see_through(self, pairing: Pairing) -> None:
+        ended: PairingView | None = None
         try:
-            await self._welcome(await pairing.end())
+            paired = await pairing.end()
+            try:
+                await self._welcome(paired)
+            except (MeshlightError, OSError, ValueError) as error:
+                ended = _shown(pairing, "over", _not_kept(error))
+                log.error("A peer could not be kept: %s", type(error).__name__)
         except PairingError as error:
             log.info("A pairing ended: %s", error.title)
         finally:
-            self._pairing, self._ended = None, _shown(pairing)
+            self._pairing, self._ended = None, ended or _shown(pairing)
             self.on_change()
 
 
@@ -99,13 +111,21 @@ async def _first(here: Here, tries: Sequence[tuple[str, int]], expected_id: str 
     raise failed or NotFound("It has no address.")
 
 
-def _shown(pairing: Pairing) -> PairingView:
+def _not_kept(error: Exception) -> str:
+    """Say why a peer that was paired with could not be kept."""
+    why = f"{error.title} {error.hint}".strip() if isinstance(error, MeshlightError) else ""
+    if isinstance(error, OSError):
+        why = f"{error.strerror or type(error).__name__}."
+    return f"The other machine has paired, but it could not be written down here: {why} Pair them anew."
+
+
+def _shown(pairing: Pairing, state: PairingState | None = None, why: str = "") -> PairingView:
     return PairingView(
         role=pairing.role,
-        state=pairing.state,
+        state=state or pairing.state,
         name=pairing.other_name,
         id=pairing.other_id,
         digits=pairing.digits,
-        why=pairing.why,
+        why=why or pairing.why,
         left_s=round(pairing.left_s, 1),
     )

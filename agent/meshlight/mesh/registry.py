@@ -29,6 +29,8 @@ Listener = Callable[[Change], None]
 
 _LEARNT = ("models", "names", "details", "about", "warnings")
 """What a probe may learn besides its fact, as the node calls it too."""
+NOTES_APART_S = 1.0
+"""Every answer of a cloud brings lines about it, and each new snapshot has its price: so many pass unread."""
 _TOLD = frozenset({"about", "warnings"})
 """What goes with the health in events: it changes often, and the rest is large."""
 
@@ -43,6 +45,8 @@ class Registry:
         self._clock = clock
         self._snapshot = Snapshot()
         self._listeners: list[Listener] = []
+        self._noted: dict[str, float] = {}
+        """When lines about a backend were taken last."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -87,6 +91,7 @@ class Registry:
 
     def remove(self, backend_id: str) -> None:
         """Forget a backend; unknown ids are none's loss."""
+        self._noted.pop(backend_id, None)
         if backend_id in self._snapshot.nodes:
             rest = {key: node for key, node in self._snapshot.nodes.items() if key != backend_id}
             self._publish(rest, Change(removed=(backend_id,)))
@@ -105,9 +110,16 @@ class Registry:
         self._take(backend_id, probe.fact, known)
 
     def note(self, backend_id: str, about: Mapping[str, str]) -> None:
-        """Take labelled lines about a backend that came with an answer; others stay."""
+        """Take labelled lines about a backend that came with an answer; others stay.
+
+        It is done at most once a second for a backend: what comes in between is dropped.
+        """
         old = self._snapshot.nodes.get(backend_id)
-        if old is not None and any(old.about.get(label) != line for label, line in about.items()):
+        now = self._clock()
+        if old is None or now - self._noted.get(backend_id, float("-inf")) < NOTES_APART_S:
+            return
+        if any(old.about.get(label) != line for label, line in about.items()):
+            self._noted[backend_id] = now
             node = replace(old, about={**old.about, **about})
             self._publish({**self._snapshot.nodes, backend_id: node}, Change(health=(backend_id,)))
 
@@ -119,7 +131,7 @@ class Registry:
         changed = {key for key, value in known.items() if value != getattr(old, key)}
         if health == old.health and not changed:
             return
-        node = replace(old, health=health, **known)
+        node = replace(old, health=health, **{key: known[key] for key in changed})
         shown = _shown(health) != _shown(old.health) or bool(changed & _TOLD)
         moved = health.state != old.health.state
         self._publish(

@@ -92,5 +92,8 @@ class Trust:
             raise ConnectFailed("tls", "This machine has no certificate of that peer: pair it anew.")
         found = self._clients.get(node_id)
         if found is None:
-            found = self._clients[node_id] = client_context(self.identity, pinned)
+            try:
+                found = self._clients[node_id] = client_context(self.identity, pinned)
+            except ValueError as error:
+                raise ConnectFailed("tls", f"The certificate of that peer can't be used: {error}") from None
         return found

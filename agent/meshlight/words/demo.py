@@ -1,4 +1,4 @@
-"""The word that shows everything without any model: demo engines, and a service of their own."""
+"""The word that shows everything without any model: demo backends, and a service of their own."""
 
 import asyncio
 import os
@@ -14,9 +14,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from meshlight.demo.engine import Engine
 from meshlight.demo.fault import FAULT_KINDS
-from meshlight.demo.town import Town
+from meshlight.demo.town import House, Town
 from meshlight.desktop.client import LocalService
 from meshlight.desktop.paper import Paper, new_console
 from meshlight.desktop.program import program
@@ -25,6 +24,7 @@ from meshlight.desktop.text import cut, wrap
 from meshlight.domain.errors import ServiceError
 from meshlight.store.files import write_atomic
 from meshlight.store.places import Places
+from meshlight.store.secret_variables import variable
 from meshlight.words.port import free_port, is_free
 
 DEMO_PORT = 6375
@@ -51,11 +51,12 @@ Ctrl-C ends everything and leaves nothing behind."""
 @click.option("--open", "open_page", is_flag=True, help="Open the mesh page in the browser.")
 @click.pass_context
 def demo(ctx: click.Context, *, port: int | None, open_page: bool) -> None:
-    """Try everything on little engines that play real ones.
+    """Try everything on little servers that play real ones.
 
-    Starts demo engines that speak as llama.cpp, Ollama, vLLM, MLX and LM Studio do, and a service that knows only
-    them. No model runs: all that they say is scripted, and labelled demo. One of them fails on purpose, and each
-    can be broken and mended. Your own settings, keys and backends are not touched.
+    Starts demo engines that speak as llama.cpp, Ollama, vLLM, MLX and LM Studio do, a demo Backend.AI cluster, a demo
+    Continuum Router and three demo clouds, all on this machine, and a service that knows only them. No model runs:
+    all that they say is scripted, and labelled demo. One of them fails on purpose, and nearly all can be broken and
+    mended. Your own settings, keys and backends are not touched, and nothing goes out to the network.
     """
     if port is not None and not is_free(port):
         raise ServiceError(f"Port {port} is taken.", "Without --port, the demo takes a free one.")
@@ -75,14 +76,15 @@ async def _run(port: int, *, open_page: bool) -> int:
         environ = {**os.environ, "MESHLIGHT_HOME": folder, "MESHLIGHT_PARENT": "stdin"}
         places = Places.here(environ)
         async with Town() as town:
-            write_atomic(places.config_file, config(port, town.engines).encode())
-            process = await _start(environ)
+            houses = town.houses
+            write_atomic(places.config_file, config(port, houses).encode())
+            process = await _start(environ | secrets(houses))
             try:
                 ended = asyncio.create_task(process.wait())
                 told = asyncio.create_task(stopped.wait())
                 link = await _link(places.runtime_file, process, told)
                 if link is not None:
-                    _welcome(new_console(), home, link, town.engines)
+                    _welcome(new_console(), home, link, town)
                     if open_page:
                         webbrowser.open(link)
                     await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
@@ -95,19 +97,21 @@ async def _run(port: int, *, open_page: bool) -> int:
     return 0
 
 
-def config(port: int, engines: Iterable[Engine]) -> str:
-    """Return the configuration of a service that knows these engines and looks for no others."""
+def config(port: int, houses: Iterable[House]) -> str:
+    """Return the configuration of a service that knows these backends and looks for no others."""
     lines = [f"port = {port}", 'name = "Demo"', "", "[discovery]", "enabled = false"]
-    for engine in engines:
-        lines += [
-            "",
-            "[[backends]]",
-            f'name = "{engine.name}"',
-            f'kind = "{engine.kind}"',
-            f'url = "{engine.url}"',
-            'ring = "machine"',
-        ]
+    lines += ["", "[lan]", "browse = false"]
+    for house in houses:
+        lines += ["", "[[backends]]"]
+        for key in ("id", "name", "kind", "url", "ring", "access_key"):
+            if value := getattr(house, key):
+                lines.append(f'{key} = "{value}"')
     return "\n".join(lines) + "\n"
+
+
+def secrets(houses: Iterable[House]) -> dict[str, str]:
+    """Return the environment that holds the keys of these backends: no keyring is asked."""
+    return {variable(house.id, "api_key"): house.secret for house in houses if house.secret}
 
 
 async def _start(environ: dict[str, str]) -> Process:
@@ -156,18 +160,18 @@ def _ask_link(runtime_file: Path) -> str:
         return service.one_time_link()
 
 
-def _welcome(console: Console, home: Path, link: str, engines: tuple[Engine, ...]) -> None:
+def _welcome(console: Console, home: Path, link: str, town: Town) -> None:
     """Say what runs, how to look at it, and how to break it."""
     columns = (
-        Column(title="ENGINE", least=16),
+        Column(title="BACKEND", least=16),
         Column(title="ADDRESS"),
         Column(title="FAULT SWITCH"),
         Column(title="MODELS", least=10, drop=1, fit=cut),
     )
-    rows = [[e.name, e.url, f"{e.control_url}/fault", ", ".join(e.models)] for e in engines]
+    rows = [[h.name, h.url, h.switch or "none", ", ".join(h.models)] for h in town.houses]
     width = Paper.of(console).width
-    broken = next((e for e in engines if e.switch.fault is not None), engines[0])
-    click.echo("Demo engines are running. No model is behind them: all they say is scripted.")
+    whole, broken = town.llamacpp, town.broken
+    click.echo("Demo backends are running. No model is behind them: all they say is scripted.")
     console.print("", *lay_out(columns, rows, width), sep="\n")
     lines = [
         "",
@@ -176,9 +180,9 @@ def _welcome(console: Console, home: Path, link: str, engines: tuple[Engine, ...
         "Look at it from another terminal:",
         _shell_line(home),
         "  meshlight status",
-        f"  meshlight test {engines[0].models[0]}",
-        f"Break {engines[0].name}, and mend {broken.name}:",
-        f'  curl -d \'{{"kind": "refuse"}}\' {engines[0].control_url}/fault',
+        f"  meshlight test {whole.models[0]}",
+        f"Break {whole.name}, and mend {broken.name}:",
+        f'  curl -d \'{{"kind": "refuse"}}\' {whole.control_url}/fault',
         f"  curl -X DELETE {broken.control_url}/fault",
         "Other kinds of faults:",
         *(

@@ -41,7 +41,7 @@ Examples:
   meshlight pair Bo
   meshlight pair 192.168.1.20
   meshlight pair --accept              on the machine that is to be asked
-  meshlight pair --link                a link and QR code for the other machine
+  meshlight pair --link                a link and QR code for the other one
   meshlight pair 'meshlight://pair?host=192.168.1.20&port=6376&id=…'
 
 Both machines show six digits; a person at each compares and confirms them within a minute.
@@ -96,7 +96,7 @@ def pair(
 @click.argument("who", nargs=-1, metavar="NAME", required=True)
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def unpair(who: tuple[str, ...], *, yes: bool) -> None:
-    """End the pairing with NAME: neither machine sees the other's models any more.
+    """End a pairing: neither machine sees the other's models any more.
 
     The other machine is told at once, or when it next asks.
     """

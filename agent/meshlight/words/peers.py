@@ -55,7 +55,8 @@ def peers(ctx: click.Context, *, as_json: bool) -> None:
 def visible(switch: Switch) -> None:
     """Show this machine to others on this network, or hide it.
 
-    They can then ask it to pair, and see its name, its id and how many models it has. Peers that are paired go on either way.
+    They can then ask it to pair, and see its name, its id and how many models it has. Peers that are paired go on
+    either way.
     """
     with service() as mesh:
         view = mesh.set_seen(visible=switch == "on")

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.translation.messages_talk import EVENTS, JSON, Json, ask, back, chunk, completion, stream, told
 from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation import messages_back, messages_call, messages_writer
+from meshlight.gateway.translation import answer_events, messages_call, messages_writer
 from meshlight.gateway.translation.back import Back
 from meshlight.gateway.translation.messages import translate_count
 
@@ -107,7 +107,7 @@ def test_a_message_is_told_only_when_it_is_whole() -> None:
 
 
 def test_answers_without_measure_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messages_back, "WHOLE_MAX", 50)
+    monkeypatch.setattr(answer_events, "WHOLE_MAX", 50)
     monkeypatch.setattr(messages_call, "ARGUMENTS_MAX", 50)
     monkeypatch.setattr(messages_writer, "HELD_MAX", 50)
     for way in (back(), counter()):

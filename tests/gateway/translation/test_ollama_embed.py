@@ -9,7 +9,7 @@ import pytest
 from gateway.translation.messages_talk import JSON, Json, told
 from gateway.translation.ollama_talk import STILL, answered, sent, ticking
 from meshlight.domain.errors import BadRequest, Untranslatable, Untranslated
-from meshlight.gateway.translation import ollama_embed_back
+from meshlight.gateway.translation import answer_events
 from meshlight.gateway.translation.back import Back
 from meshlight.gateway.translation.ollama_embed import translate_embed, translate_embeddings
 
@@ -87,7 +87,7 @@ def test_what_is_no_embedding_is_a_fault(data: bytes) -> None:
 
 
 def test_there_is_a_limit_to_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ollama_embed_back, "WHOLE_MAX", 10)
+    monkeypatch.setattr(answer_events, "WHOLE_MAX", 10)
     with pytest.raises(Untranslated, match="more than"):
         embed_back("a").feed(b" " * 11)
 

@@ -4,23 +4,16 @@ from collections.abc import Iterable
 
 import msgspec
 
-from meshlight.backends.quote import clean
 from meshlight.domain.errors import Untranslated
+from meshlight.gateway.translation.answer_events import AnswerEvents, WholeBody, read, told_error
 from meshlight.gateway.translation.chat_shape import Chunk
 from meshlight.gateway.translation.messages_assembly import Ask, Assembly
 from meshlight.gateway.translation.messages_error import error_body, error_event, error_type
 from meshlight.gateway.translation.messages_writer import EventWriter, MessageWriter
 from meshlight.gateway.translation.openai_error import error_message
-from meshlight.gateway.translation.sse import Event, SseParser
-from meshlight.gateway.translation.well_formed import decode
-
-WHOLE_MAX = 64 << 20
-"""Bytes of an answer that comes in one piece."""
+from meshlight.gateway.translation.sse import Event
 
 _decoder = msgspec.json.Decoder(Chunk)
-_TITLE_MAX = 300
-_SNIFFED = 64
-_EVENT = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
 
 
 class MessagesBack:
@@ -28,12 +21,10 @@ class MessagesBack:
 
     __slots__ = (
         "_assembly",
+        "_events",
         "_fault",
         "_fault_type",
         "_is_stream",
-        "_may_be_events",
-        "_parser",
-        "_whole",
         "_writer",
     )
 
@@ -41,10 +32,7 @@ class MessagesBack:
         self._is_stream = ask.is_stream
         self._writer = EventWriter() if ask.is_stream else MessageWriter()
         self._assembly = Assembly(ask, self._writer)
-        self._parser: SseParser | None = None
-        self._whole = bytearray()
-        """An answer in one piece, or the first bytes of one that has not shown yet what it is."""
-        self._may_be_events = True
+        self._events = AnswerEvents(comments=True)
         self._fault: Untranslated | None = None
         self._fault_type = "api_error"
 
@@ -55,25 +43,13 @@ class MessagesBack:
 
     def begin(self, content_type: bytes) -> None:
         """Learn whether events come; where the server does not say, the first byte will."""
-        kind = content_type.lower()
-        if b"event-stream" in kind:
-            self._parser = SseParser(comments=True)
-        self._may_be_events = b"json" not in kind
+        self._events.begin(content_type)
 
     def feed(self, data: bytes) -> bytes:
         """Return the events that `data` completes; raises Untranslated once they are returned."""
         self._raise_fault()
-        if self._parser is None:
-            self._whole += data
-            if len(self._whole) > WHOLE_MAX:
-                raise Untranslated(f"It sent an answer of more than {WHOLE_MAX >> 20} MiB.")
-            if not (self._may_be_events and _is_event(self._whole)):
-                return b""
-            self._parser = SseParser(comments=True)
-            data = bytes(self._whole)
-            self._whole.clear()
         try:
-            self._take(self._parser.feed(data))
+            self._take(self._events.feed(data))
         except Untranslated as fault:
             self._fault = fault
         out = self._writer.take()
@@ -84,10 +60,7 @@ class MessagesBack:
     def end(self) -> bytes:
         """Return the rest; raises Untranslated when the answer is not whole."""
         self._raise_fault()
-        if self._parser is None:
-            self._take((Event(bytes(self._whole)),) if self._whole.strip() else ())
-        else:
-            self._take(self._parser.end())
+        self._take(self._events.end())
         if not self._assembly.is_finished:
             self._assembly.finish()
         return self._writer.take()
@@ -123,10 +96,7 @@ class MessagesBack:
                 self._chunk(event.data)
 
     def _chunk(self, data: bytes) -> None:
-        try:
-            chunk = decode(data, _decoder)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Untranslated(f"It sent something that is no answer: {_said(error)}") from None
+        chunk = read(data, _decoder)
         if chunk.error or chunk.object == "error":
             raise self._told(data, chunk.error)
         self._assembly.take(chunk, data)
@@ -136,9 +106,7 @@ class MessagesBack:
         code = error.get("code") if isinstance(error, dict) else None
         if isinstance(code, int) and 400 <= code <= 599:
             self._fault_type = error_type(code)
-        return Untranslated(
-            f"It sent an error in place of an answer: {clean(error_message(data), _TITLE_MAX)}"
-        )
+        return told_error(data)
 
 
 class CountBack:
@@ -149,28 +117,22 @@ class CountBack:
     content_type = b"application/json"
 
     def __init__(self) -> None:
-        self._whole = bytearray()
+        self._whole = WholeBody()
 
     def begin(self, content_type: bytes) -> None:
         """Need not know: it is JSON or nothing."""
 
     def feed(self, data: bytes) -> bytes:
         """Keep the piece; raises Untranslated when there are too many."""
-        self._whole += data
-        if len(self._whole) > WHOLE_MAX:
-            raise Untranslated(f"It sent an answer of more than {WHOLE_MAX >> 20} MiB.")
+        self._whole.add(data)
         return b""
 
     def end(self) -> bytes:
         """Return `{"input_tokens": …}`; raises Untranslated when the backend did not count."""
-        data = bytes(self._whole)
-        try:
-            chunk = decode(data, _decoder)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Untranslated(f"It sent something that is no answer: {_said(error)}") from None
+        data = bytes(self._whole.data)
+        chunk = read(data, _decoder)
         if chunk.error:
-            said = clean(error_message(data), _TITLE_MAX)
-            raise Untranslated(f"It sent an error in place of an answer: {said}")
+            raise told_error(data)
         count = chunk.usage.get("prompt_tokens") if isinstance(chunk.usage, dict) else None
         if not isinstance(count, int) or count < 0:
             raise Untranslated("It does not say how many tokens the prompt has.")
@@ -182,14 +144,3 @@ class CountBack:
     def error(self, status: int, body: bytes) -> bytes:
         """Return Anthropic's error object with the backend's own message."""
         return error_body(error_type(status), error_message(body, status))
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, msgspec.ValidationError):
-        return clean(f"{error}.", _TITLE_MAX)
-    return "it is nested too deeply." if isinstance(error, RecursionError) else "it is not JSON."
-
-
-def _is_event(start: bytearray) -> bool:
-    """Whether an answer that does not say what it is begins as events do."""
-    return bytes(start[:_SNIFFED]).lstrip(b"\xef\xbb\xbf\r\n").startswith(_EVENT)

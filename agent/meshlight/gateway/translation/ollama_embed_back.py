@@ -10,10 +10,10 @@ import msgspec
 from msgspec import Struct
 
 from meshlight.domain.errors import Untranslated
+from meshlight.gateway.translation.answer_events import WholeBody, read, told_error
 from meshlight.gateway.translation.ollama_assembly import count
 from meshlight.gateway.translation.ollama_clock import Clock, nanoseconds
 from meshlight.gateway.translation.ollama_error import error_body
-from meshlight.gateway.translation.ollama_reader import WHOLE_MAX, no_answer, told_error
 from meshlight.gateway.translation.openai_error import error_message
 
 _encode = msgspec.json.Encoder().encode
@@ -46,25 +46,20 @@ class EmbedBack:
         """How many texts were asked about."""
         self._clock = clock
         self._started = clock.steady()
-        self._whole = bytearray()
+        self._whole = WholeBody()
 
     def begin(self, content_type: bytes) -> None:
         """Need not know: it is JSON or nothing."""
 
     def feed(self, data: bytes) -> bytes:
         """Keep the piece; raises Untranslated when there are too many."""
-        self._whole += data
-        if len(self._whole) > WHOLE_MAX:
-            raise Untranslated(f"It sent an answer of more than {WHOLE_MAX >> 20} MiB.")
+        self._whole.add(data)
         return b""
 
     def end(self) -> bytes:
         """Return the embeddings in the order of their texts; raises Untranslated when some are missing."""
-        data = bytes(self._whole)
-        try:
-            found = _decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise no_answer(error) from None
+        data = bytes(self._whole.data)
+        found = read(data, _decoder)
         if found.error:
             raise told_error(data)
         listed = found.data or []

@@ -1,0 +1,64 @@
+"""Every kind of backend, real or played, with what a person types to add it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, get_args
+
+from msgspec import Struct
+
+from clients.rig import added
+from meshlight.demo.cloud import KEY, Cloud, Provider
+from meshlight.demo.cluster import ACCESS_KEY, SECRET_KEY, Cluster
+from meshlight.demo.cluster_service import ClusterService
+from meshlight.demo.continuum import Continuum
+from meshlight.demo.engine import Engine
+from meshlight.demo.manner import Dialect
+from node import Node
+
+KNOWN_WITHIN_S = 20.0
+DIALECTS: Mapping[str, Dialect] = {
+    "ollama": "ollama",
+    "vllm": "vllm",
+    "lmstudio": "lmstudio",
+    "openai-compatible": "openai",
+}
+"""Kinds of engines that are played → what the stand-in is to play."""
+
+
+class Played(Struct, frozen=True):
+    """A server that runs: where, what is typed beside the address, and a model of it that can chat."""
+
+    url: str
+    model: str
+    fields: Mapping[str, Any] = {}
+    server: Engine | Cluster | None = None
+
+
+@asynccontextmanager
+async def playing(kind: str) -> AsyncIterator[Played]:
+    """Run the stand-in of a kind, which wants a key wherever such a server may want one."""
+    if kind == "cluster":
+        keys = {"access_key": ACCESS_KEY, "api_key": SECRET_KEY}
+        async with Cluster([ClusterService("chat", ("qwen3-32b",))]) as cluster:
+            yield Played(cluster.url, "qwen3-32b", keys, cluster)
+        return
+    server: Engine
+    if kind in get_args(Provider):
+        server = Cloud(next(provider for provider in get_args(Provider) if provider == kind), speed=2_000)
+    elif kind == "continuum":
+        server = Continuum(key=KEY, speed=2_000)
+    else:
+        server = Engine(DIALECTS[kind], models=("gemma3:4b",), key=KEY, speed=2_000)
+    async with server:
+        yield Played(server.url, server.models[0], {"api_key": KEY}, server)
+
+
+async def joined(node: Node, kind: str, played: Played) -> dict[str, Any]:
+    """Add a server, and return it as the node shows it once its models are known."""
+    shown = await added(node, kind, played.url, **played.fields)
+    async with asyncio.timeout(KNOWN_WITHIN_S):
+        while not shown["models"]:
+            await node.refresh()
+            shown = await node.backend(kind)
+    return shown

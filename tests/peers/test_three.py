@@ -1,0 +1,270 @@
+"""Three machines, all paired with each other: what each sees and gets, and what happens when one is in trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from peers.engines import Engines, Wanted
+from peers.home import HELLO, Home
+from peers.netns import Lan
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+LAN_PORT = 6375
+CROWD = 100
+
+
+class Town:
+    """Anna, Bo and Cleo, each with a model of her own and one that Bo and Cleo both have; Bo has a cloud, too."""
+
+    def __init__(self, lan: Lan) -> None:
+        self.anna, self.bo, self.cleo = (Home(machine) for machine in lan)
+        self.engines: dict[str, Engines] = {}
+
+    async def start(self) -> None:
+        for home in self.homes:
+            own = Wanted(name=f"{home.name}-own", models=(f"model-of-{home.name}",))
+            wanted = [own]
+            if home is not self.anna:
+                slow = Wanted(name=f"{home.name}-slow", models=("shared",), speed=15, length=30)
+                wanted.append(slow)
+            if home is self.bo:
+                wanted.append(Wanted(name="cloud", models=("cloud-model",), cloud="openai"))
+            self.engines[home.name] = await Engines.on(home.machine, *wanted)
+        await asyncio.gather(*(home.start(self.engines[home.name].wanted) for home in self.homes))
+        for one, other in ((self.anna, self.bo), (self.anna, self.cleo), (self.bo, self.cleo)):
+            await one.pair(other)
+        await self.settled()
+
+    @property
+    def homes(self) -> tuple[Home, Home, Home]:
+        return self.anna, self.bo, self.cleo
+
+    async def settled(self) -> None:
+        """Wait until everybody sees the two others well."""
+        for home in self.homes:
+            others = [other.name for other in self.homes if other is not home]
+            await home.until(
+                lambda state, others=others: all(  # type: ignore[misc]
+                    (found := state.backend(name)) and found["health"]["state"] == "healthy" for name in others
+                ),
+                within_s=25,
+            )
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def town() -> AsyncIterator[Town]:
+    async with Lan(["anna", "bo", "cleo"]) as lan:
+        found = Town(lan)
+        await found.start()
+        yield found
+        for home in found.homes:
+            await home.http.aclose()
+
+
+async def test_each_model_is_listed_once_for_each_place_where_it_is(town: Town) -> None:
+    state = await town.anna.state()
+    places = {b["name"]: sorted(b["models"]) for b in state.mesh["backends"]}
+    assert places == {
+        "anna-own": ["model-of-anna"],
+        "bo": ["model-of-bo", "shared"],
+        "cleo": ["model-of-cleo", "shared"],
+    }
+
+
+async def test_a_request_takes_one_hop_and_no_circle(town: Town) -> None:
+    answer = await town.anna.chat("model-of-cleo")
+    assert answer.status_code == 200, answer.text
+    (call,) = await town.engines["cleo"].calls()
+    assert len(call.via.split(",")) == 2, "Anna's node and Cleo's"
+    nodes = call.via.split(",")
+    for home, via in ((town.anna, nodes[0]), (town.cleo, nodes[1]), (town.cleo, call.via)):
+        answer = await home.http.post(
+            "/v1/chat/completions",
+            json={"model": "model-of-cleo", "messages": HELLO},
+            headers={"x-meshlight-via": via},
+        )
+        assert answer.status_code == 508, answer.text
+    assert len(await town.engines["cleo"].calls()) == 1
+
+
+async def test_a_model_that_comes_or_goes_there_is_known_here_at_once(town: Town) -> None:
+    gaps = []
+    for models in (("model-of-bo", "fresh"), ("model-of-bo",)):
+        await town.engines["bo"].serve(*models)
+        is_fresh = "fresh" in models
+        elsewhere = asyncio.create_task(town.anna.until(lambda s, f=is_fresh: ("fresh" in s.models) == f))  # type: ignore[misc]
+        await town.bo.until(lambda s, f=is_fresh: ("fresh" in s.models) == f)  # type: ignore[misc]
+        known = time.monotonic()
+        await elsewhere
+        gaps.append(time.monotonic() - known)
+        assert (await town.anna.chat("fresh")).status_code == (200 if is_fresh else 404)
+    print(f"\nknown there, then here after {[round(gap, 2) for gap in gaps]} s")
+    assert max(gaps) < 2
+
+
+async def test_only_what_is_shared_is_there_for_others(town: Town) -> None:
+    anna, bo = town.anna, town.bo
+    for state in (await anna.state(), await town.cleo.state()):
+        assert "cloud-model" not in state.models
+    assert (await anna.chat("cloud-model")).status_code == 404
+    await bo.until(lambda state: "cloud-model" in state.models)
+    await bo.change("PATCH", f"/peers/{anna.id}", share_rings=["machine", "cloud"])
+    await anna.until(lambda state: "cloud-model" in state.models, 2)
+    answer = await anna.chat("cloud-model")
+    assert answer.status_code == 200, answer.text
+    assert "cloud-model" not in (await town.cleo.state()).models
+    assert (await town.cleo.chat("cloud-model")).status_code == 404
+    await bo.change("PATCH", f"/peers/{anna.id}", share_rings=["machine"], share_models=["shared"])
+    await anna.until(lambda state: {"cloud-model", "model-of-bo"}.isdisjoint(state.models), 2)
+    assert (await anna.chat("model-of-bo")).status_code == 404
+    assert (await anna.chat("shared")).status_code == 200
+    await bo.change("PATCH", f"/peers/{anna.id}", share_models=None)
+    await anna.until(lambda state: "model-of-bo" in state.models, 2)
+
+
+async def test_a_peer_has_no_more_requests_at_once_than_it_may(town: Town) -> None:
+    anna, bo = town.anna, town.bo
+    await bo.change("PATCH", f"/peers/{anna.id}", max_in_flight=1)
+    async with anna.http.stream("POST", "/v1/chat/completions", json=_slow("bo/shared")) as running:
+        assert running.status_code == 200
+        await bo.until(lambda state: (state.peer(anna.id) or {}).get("in_flight") == 1)
+        refused = await anna.chat("bo/shared")
+        assert refused.status_code == 429, refused.text
+        assert "no more are taken at once" in refused.text
+    await bo.change("PATCH", f"/peers/{anna.id}", max_in_flight=CROWD)
+    await town.settled()
+    assert (await anna.chat("model-of-bo")).status_code == 200
+
+
+async def test_a_peer_whose_owner_pauses_it_is_told_so_and_others_are_not(town: Town) -> None:
+    anna, bo = town.anna, town.bo
+    await bo.change("PATCH", f"/peers/{anna.id}", paused=True)
+    await anna.until(lambda state: "model-of-bo" not in state.models, 2)
+    shown = (await anna.state()).backend("bo")
+    assert shown is not None
+    assert any("paused" in warning for warning in shown["warnings"])
+    assert (await town.cleo.chat("model-of-bo")).status_code == 200
+    await bo.change("PATCH", f"/peers/{anna.id}", paused=False)
+    await anna.until(lambda state: "model-of-bo" in state.models, 2)
+
+
+async def test_a_peer_that_is_renamed_is_the_same_peer_under_its_new_name(town: Town) -> None:
+    await town.bo.change("PATCH", "/settings", name="Bo's Büro")
+    await town.anna.until(lambda state: (state.peer(town.bo.id) or {}).get("name") == "Bo's Büro")
+    await town.anna.until(lambda state: (state.saw(town.bo.id) or {}).get("name") == "Bo's Büro")
+    assert (await town.anna.chat("model-of-bo")).status_code == 200
+    await town.bo.change("PATCH", "/settings", name="bo")
+    await town.settled()
+
+
+async def test_who_is_reached_but_does_not_reach_back_is_warned_of(town: Town) -> None:
+    anna, bo = town.anna, town.bo
+    rule = ("to", anna.machine.address, "ipproto", "tcp", "dport", str(LAN_PORT), "blackhole")
+    rule6 = ("to", anna.machine.address6, *rule[2:])
+    bo.machine.ip("rule", "add", *rule)
+    bo.machine.ip("-6", "rule", "add", *rule6)
+    # Connections that are open already would outlive a firewall's new rule.
+    await anna.kill()
+    await anna.start()
+    took = await anna.until(lambda state: _warns(state.backend("bo"), "can't reach this machine"), 40)
+    assert (await anna.chat("model-of-bo")).status_code == 200
+    bo.machine.ip("rule", "del", *rule)
+    bo.machine.ip("-6", "rule", "del", *rule6)
+    await town.settled()
+    healed = await anna.until(lambda state: not _warns(state.backend("bo"), "can't reach"), 20)
+    print(f"\nwarned of one-way reach after {took:.1f} s, no more after {healed:.1f} s")
+
+
+async def test_a_cable_that_is_out_is_noticed_and_heals(town: Town) -> None:
+    anna, bo = town.anna, town.bo
+    await bo.machine.link(up=False)
+    took = await anna.until(lambda state: _is_down(state.backend("bo")), 20)
+    reason = (await anna.state()).backend("bo")
+    assert reason is not None
+    assert reason["health"]["text"]
+    assert (await anna.chat("shared")).status_code == 200, "Cleo answers"
+    await bo.machine.link(up=True)
+    began = time.monotonic()
+    await town.settled()
+    print(f"\ncable out: down after {took:.1f} s ({reason['health']['text']}); "
+          f"back {time.monotonic() - began:.1f} s after it was in again")
+
+
+async def test_a_peer_that_gets_another_address_is_followed(town: Town) -> None:
+    await town.bo.machine.readdress(77)
+    began = time.monotonic()
+    for home in (town.anna, town.cleo):
+        await home.until(
+            lambda state: "77" in (found := state.backend("bo"))["url"] and not _is_down(found), 30  # type: ignore[index]
+        )
+    print(f"\nfollowed to another address after {time.monotonic() - began:.1f} s")
+    assert (await town.anna.chat("model-of-bo")).status_code == 200
+
+
+async def test_when_one_of_two_dies_in_the_middle_of_a_hundred_streams_nothing_hangs(town: Town) -> None:
+    anna, bo, cleo = town.homes
+    await cleo.change("PATCH", f"/peers/{anna.id}", max_in_flight=CROWD)
+    await town.settled()
+    begun = asyncio.Semaphore(0)
+    async with asyncio.TaskGroup() as group:
+        streams = [group.create_task(_follow(anna, begun)) for _ in range(CROWD // 2)]
+        for _ in range(CROWD // 2):
+            await begun.acquire()
+        late = [group.create_task(_follow(anna, begun)) for _ in range(CROWD // 2)]
+        await bo.kill()
+    took = await anna.until(lambda state: _is_down(state.backend("bo")), 10)
+    endings = Counter(task.result() for task in (*streams, *late))
+    print(f"\n{dict(endings)}; seen as down {took:.1f} s later")
+    of_bo, of_cleo = f"peer-{bo.id[:8]}", f"peer-{cleo.id[:8]}"
+    assert set(endings) == {(of_bo, "error"), (of_cleo, "done")}
+    assert endings[of_bo, "error"] >= 10
+    shown = (await anna.state()).backend("bo")
+    assert shown is not None
+    assert shown["health"]["text"]
+    assert (await anna.chat("shared")).headers["x-meshlight-backend"] == of_cleo
+
+
+async def test_a_peer_that_starts_again_is_back_without_a_word(town: Town) -> None:
+    began = time.monotonic()
+    await town.bo.start()
+    await town.settled()
+    print(f"\nback {time.monotonic() - began:.1f} s after its start")
+    assert (await town.anna.chat("model-of-bo")).status_code == 200
+    assert (await town.bo.chat("model-of-anna")).status_code == 200
+
+
+def _slow(model: str) -> dict[str, object]:
+    return {"model": model, "stream": True, "messages": HELLO}
+
+
+def _is_down(backend: dict[str, object] | None) -> bool:
+    return backend is not None and backend["health"]["state"] == "unhealthy"  # type: ignore[index]
+
+
+def _warns(backend: dict[str, object] | None, words: str) -> bool:
+    return backend is not None and any(words in warning for warning in backend["warnings"])  # type: ignore[attr-defined]
+
+
+async def _follow(home: Home, begun: asyncio.Semaphore) -> tuple[str, str]:
+    """Read one stream to its end; returns whose it was, and how it ended."""
+    async with home.http.stream("POST", "/v1/chat/completions", json=_slow("shared"), timeout=30) as answer:
+        if answer.status_code != 200:
+            return str(answer.status_code), (await answer.aread()).decode()
+        whose = answer.headers["x-meshlight-backend"]
+        last = ""
+        try:
+            async for line in answer.aiter_lines():
+                if line:
+                    if not last:
+                        begun.release()
+                    last = line
+        except httpx.HTTPError as error:
+            return whose, type(error).__name__
+    return whose, "done" if last == "data: [DONE]" else "error" if '"error"' in last else last
