@@ -54,13 +54,16 @@ def node(name: str, *models: str, reason: Reason = OK, **fields: object) -> Node
 )
 def test_the_last_miss_gives_the_error_and_every_miss_its_reason(last: Miss, kind: type[RouteError]) -> None:
     error = final_error("m", [miss("a"), last])
+    assert isinstance(error, RouteError)
     assert type(error) is kind
     assert "a: refused!; b: " in error.title
     assert (error.attempts, error.hint, error.is_warming) == (2, "Mend it.", False)
 
 
 def test_a_route_that_is_loading_makes_asking_again_worth_it() -> None:
-    assert final_error("m", [miss("a", "loading", status=503), miss("b")]).is_warming
+    error = final_error("m", [miss("a", "loading", status=503), miss("b")])
+    assert isinstance(error, RouteError)
+    assert error.is_warming
 
 
 @pytest.mark.parametrize("status", [404, 408, 429, 500, 503])

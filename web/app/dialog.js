@@ -81,8 +81,8 @@ function form(old, link, from) {
     trouble.hidden = true;
     shared.replaceChildren();
   };
-  pick.addEventListener("change", draw);
-  cancel.addEventListener("click", close);
+  pick.onchange = draw;
+  cancel.onclick = close;
   share.addEventListener("click", () => {
     const { url = KINDS.get(pick.value)?.default_url, name, access_key } = collect(node, null);
     if (url) shared.replaceChildren(...sharing({ kind: pick.value, url, name, access_key }));
@@ -124,7 +124,7 @@ function form(old, link, from) {
     } else end.before(trouble);
   };
 
-  node.addEventListener("submit", (/** @type {Event} */ e) => (e.preventDefault(), void send()));
+  node.onsubmit = (/** @type {Event} */ e) => (e.preventDefault(), void send());
   draw();
   node.querySelector("input")?.focus();
 }
@@ -160,7 +160,7 @@ export function removeBackend(backend, removed) {
       fill(node, { ".error": said(problem) });
     }
   });
-  no.addEventListener("click", close);
+  no.onclick = close;
   open([node], "Remove a backend");
   fill(node, { h2: `Remove ${clean(backend.name)}?` });
   node.querySelectorAll("p")[backend.source === "found" ? 0 : 1].remove();

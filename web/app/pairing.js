@@ -79,6 +79,6 @@ export function joinPairing(terms) {
       if (now) pairingIs({ ...now, state: "over", why: said(error) });
     }
   });
-  $("asked").querySelector("button").addEventListener("click", show);
+  $("asked").querySelector("button").onclick = show;
   for (const closing of [dialog, $("dialog")]) closing.addEventListener("close", draw);
 }

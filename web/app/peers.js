@@ -61,7 +61,7 @@ export function showPeers(peer, link) {
   open([page], "Peers");
   const address = $("p-address");
   let id = link?.id;
-  page.querySelector(".end button").addEventListener("click", close);
+  page.querySelector(".end button").onclick = close;
   for (const { name, id: at } of [$("p-visible"), $("p-browse")]) $(at).addEventListener("change", () => change("", { [name]: $(at).checked }));
   address.addEventListener("input", () => (id = undefined));
   address.form.addEventListener("submit", (/** @type {Event} */ e) => {
@@ -111,7 +111,7 @@ function list(at, items, make) {
 function seenRow(seen) {
   const el = made("seen-row");
   const [ask_, add] = el.querySelectorAll("button");
-  ask_.addEventListener("click", () => pair({ id: seen.id }, seen.name));
+  ask_.onclick = () => pair({ id: seen.id }, seen.name);
   add.addEventListener("click", () => {
     const at = seen.addresses.find((a) => !a.includes(":")) ?? `[${seen.addresses[0]}]`;
     addFromLink({ kind: "openai-compatible", url: `http://${at}:${seen.port}`, name: seen.name }, "Announced on this network");
@@ -152,9 +152,9 @@ function pairedRow(peer) {
     close();
     app.select(`b:${peer.backend}`, true);
   });
-  unpair.addEventListener("click", () => ((sure.hidden = false), keep.focus()));
-  keep.addEventListener("click", () => ((sure.hidden = true), unpair.focus()));
-  really.addEventListener("click", () => change(`/${peer.id}`));
+  unpair.onclick = () => ((sure.hidden = false), keep.focus());
+  keep.onclick = () => ((sure.hidden = true), unpair.focus());
+  really.onclick = () => change(`/${peer.id}`);
 
   return {
     el,

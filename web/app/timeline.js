@@ -21,8 +21,8 @@ export class Timeline {
     this.slider.addEventListener("input", step(0));
     earlier.addEventListener("click", step(-1));
     later.addEventListener("click", step(1));
-    pause.addEventListener("click", () => (app.past === null ? this.to(0, true) : app.travel(null)));
-    back.addEventListener("click", () => app.travel(null));
+    pause.onclick = () => (app.past === null ? this.to(0, true) : app.travel(null));
+    back.onclick = () => app.travel(null);
     this.drawn = "";
   }
 
