@@ -59,7 +59,8 @@ class Node:
     ) -> None:
         self._places = Places.under(config_dir=home, state_dir=home, log_dir=home)
         self._engines = engines
-        self._extra = extra
+        # A node of a test looks for no others on the machine's own network, unless it is about that.
+        self._extra = extra if "[lan]" in extra or "lan." in extra else f"{extra}\n[lan]\nbrowse = false\n"
         self._discovery = discovery
         self._ports: dict[int, tuple[Kind, ...]] = dict.fromkeys(ports, ())
         self._ping_s = ping_s

@@ -34,7 +34,7 @@ SECTIONS: Final[dict[str, dict[str, Word]]] = {
     "Run": {
         "tray": Word("tray:tray", "Show the icon in the tray; what Meshlight does without a word."),
         "serve": Word("serve:serve", "Run the service in this terminal."),
-        "demo": Word("demo:demo", "Try everything on little engines that play real ones."),
+        "demo": Word("demo:demo", "Try everything on little servers that play real ones."),
     },
     "Look": {
         "status": Word("look:status", "How the mesh is doing, on one screen."),

@@ -173,14 +173,19 @@ class Service:
             self._neighbours.start()
             _settle_memory()
 
+        leaving: list[asyncio.Task[None]] = []
+
+        async def end() -> None:
+            # What peers have running here ends while the users' own does, and takes no time of its own.
+            leaving.append(asyncio.create_task(self._neighbours.close()))
+            await self._events.close()
+
         try:
-            await serve(
-                self._app, [self._sock], stop=stop, ready=start, ending=self._events.close, lifespan="off"
-            )
+            await serve(self._app, [self._sock], stop=stop, ready=start, ending=end, lifespan="off")
         finally:
             self._watch.stop()
             self._discovery.stop()
-            await self._neighbours.close()
+            await (leaving[0] if leaving else self._neighbours.close())
             await self._refresher.close()
             await self._prober.close()
             self._links.close()

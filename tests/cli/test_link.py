@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -25,13 +26,14 @@ def test_the_page_opens_with_the_link_in_its_fragment_and_nothing_is_added(
 
 @pytest.mark.usefixtures("api")
 def test_an_open_window_gets_the_link(type_words: Type, monkeypatch: pytest.MonkeyPatch) -> None:
-    rung: list[str] = []
+    rung: Queue[str] = Queue()
     places = Places.here()
     places.prepare()
     monkeypatch.setenv("DISPLAY", ":nowhere")
-    with Bell(places.state_dir, BELL, rung.append):
+    with Bell(places.state_dir, BELL, rung.put):
         said = type_words("link", LINK)
-    assert (said.code, rung) == (0, [FRAGMENT])
+        assert rung.get(timeout=5) == FRAGMENT
+    assert (said.code, rung.empty()) == (0, True)
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,20 @@ from meshlight.backends.kind import Field
 from meshlight.backends.kinds import KINDS
 from meshlight.backends.openai_compatible import OpenAICompatible
 from meshlight.domain.errors import BadRequest
-from meshlight.gateway.deep_link import LONGEST, parse_deep_link
+from meshlight.gateway.deep_link import LONGEST, DeepLink, parse_deep_link
 
 GOOD = "meshlight://add?kind=ollama&url=http%3A%2F%2Fgpu.lan%3A11434&name=Big%20box"
 
 
+def read_added(text: str) -> DeepLink:
+    """What a link says that adds a backend."""
+    link = parse_deep_link(text)
+    assert isinstance(link, DeepLink)
+    return link
+
+
 def test_a_good_link_says_what_the_dialog_is_filled_in_with() -> None:
-    link = parse_deep_link(GOOD)
+    link = read_added(GOOD)
     assert (link.kind, link.url, link.name, link.access_key) == (
         "ollama",
         "http://gpu.lan:11434",
@@ -25,7 +32,7 @@ def test_a_good_link_says_what_the_dialog_is_filled_in_with() -> None:
     )
     assert link.fragment == "add?kind=ollama&url=http%3A%2F%2Fgpu.lan%3A11434&name=Big%20box"
     assert link.text == GOOD
-    assert parse_deep_link("meshlight://add/?kind=ollama&url=http://gpu.lan:11434/v1/").url == link.url
+    assert read_added("meshlight://add/?kind=ollama&url=http://gpu.lan:11434/v1/").url == link.url
 
 
 class WithPlace(OpenAICompatible):
@@ -40,8 +47,8 @@ def test_a_kind_that_has_a_place_and_accounts_may_be_named_alone_or_with_its_acc
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(KINDS, "cluster", WithPlace())
-    assert parse_deep_link("meshlight://add?kind=cluster").url == "https://api.example.com"
-    assert parse_deep_link("meshlight://add?kind=cluster&access_key=AKIA1").access_key == "AKIA1"
+    assert read_added("meshlight://add?kind=cluster").url == "https://api.example.com"
+    assert read_added("meshlight://add?kind=cluster&access_key=AKIA1").access_key == "AKIA1"
     with pytest.raises(BadRequest, match="longer than 256"):
         parse_deep_link(f"meshlight://add?kind=cluster&access_key={'A' * 257}")
 

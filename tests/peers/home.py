@@ -16,6 +16,7 @@ from peers.engines import Wanted
 from peers.netns import Machine
 
 PATIENCE_S = 15.0
+STOP_S = 5.0
 HELLO = [{"role": "user", "content": "hi"}]
 
 
@@ -89,7 +90,8 @@ class Home:
         """End it as the user does."""
         await self.http.aclose()
         self.process.terminate()
-        assert await self.process.wait() == 0
+        async with asyncio.timeout(STOP_S):
+            assert await self.process.wait() == 0, self.machine.said()
 
     async def state(self) -> State:
         peers, mesh = [(await self.http.get(path)).json() for path in ("/mesh/peers", "/mesh/snapshot")]

@@ -70,7 +70,9 @@ def namespaced_client(
 ) -> httpx.AsyncClient:
     """Return a client whose connections leave from a namespace."""
     transport = httpx.AsyncHTTPTransport(verify=tls or True, trust_env=False)
-    transport._pool = httpcore.AsyncConnectionPool(ssl_context=tls, network_backend=_Backend(namespace))
+    transport._pool = httpcore.AsyncConnectionPool(
+        ssl_context=tls, max_connections=None, network_backend=_Backend(namespace)
+    )
     return httpx.AsyncClient(base_url=base_url, headers=headers, transport=transport, timeout=timeout_s)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -37,8 +38,7 @@ async def homes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple
         await a.start()
         await b.start([engine])
         yield a, b
-        await a.http.aclose()
-        await b.http.aclose()
+        await asyncio.gather(a.stop(), b.stop())
 
 
 async def test_two_machines_see_each_other_pair_and_answer_for_each_other(

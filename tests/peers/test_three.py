@@ -64,8 +64,7 @@ async def town() -> AsyncIterator[Town]:
         found = Town(lan)
         await found.start()
         yield found
-        for home in found.homes:
-            await home.http.aclose()
+        await asyncio.gather(*(home.stop() for home in found.homes))
 
 
 async def test_each_model_is_listed_once_for_each_place_where_it_is(town: Town) -> None:
@@ -100,6 +99,7 @@ async def test_a_model_that_comes_or_goes_there_is_known_here_at_once(town: Town
         await town.engines["bo"].serve(*models)
         is_fresh = "fresh" in models
         elsewhere = asyncio.create_task(town.anna.until(lambda s, f=is_fresh: ("fresh" in s.models) == f))  # type: ignore[misc]
+        await town.bo.change("POST", "/refresh")
         await town.bo.until(lambda s, f=is_fresh: ("fresh" in s.models) == f)  # type: ignore[misc]
         known = time.monotonic()
         await elsewhere
@@ -198,11 +198,12 @@ async def test_a_cable_that_is_out_is_noticed_and_heals(town: Town) -> None:
 
 
 async def test_a_peer_that_gets_another_address_is_followed(town: Town) -> None:
-    await town.bo.machine.readdress(77)
+    bo = town.bo
+    await bo.machine.readdress(77)
     began = time.monotonic()
     for home in (town.anna, town.cleo):
         await home.until(
-            lambda state: "77" in (found := state.backend("bo"))["url"] and not _is_down(found), 30  # type: ignore[index]
+            lambda state: bo.machine.address in (found := state.backend("bo"))["url"] and not _is_down(found), 30  # type: ignore[index]
         )
     print(f"\nfollowed to another address after {time.monotonic() - began:.1f} s")
     assert (await town.anna.chat("model-of-bo")).status_code == 200
@@ -234,7 +235,11 @@ async def test_when_one_of_two_dies_in_the_middle_of_a_hundred_streams_nothing_h
 async def test_a_peer_that_starts_again_is_back_without_a_word(town: Town) -> None:
     began = time.monotonic()
     await town.bo.start()
+    up = time.monotonic() - began
+    await town.anna.until(lambda state: not _is_down(state.backend("bo")), 25)
+    here = time.monotonic() - began
     await town.settled()
+    print(f"\nstarted after {up:.1f} s, back at Anna after {here:.1f} s")
     print(f"\nback {time.monotonic() - began:.1f} s after its start")
     assert (await town.anna.chat("model-of-bo")).status_code == 200
     assert (await town.bo.chat("model-of-anna")).status_code == 200

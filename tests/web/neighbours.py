@@ -11,7 +11,7 @@ from web.live_mesh import NOBODY, LiveMesh
 ME = "ab12cd34" + "0" * 56
 BO = "3fa941c0" + "1" * 56
 CLEO = "77e0b1d2" + "2" * 56
-WARM = "You <b>are</b>\u202e"
+NASTY = "You <b>are</b>\u202e"
 """A name that means no good."""
 
 
@@ -97,7 +97,7 @@ def peers_answer(mesh: LiveMesh, method: str, parts: list[str], sent: dict[str, 
             pairing=replace(now.pairing, **({"state": "confirmed"} if parts[1] == "confirm" else over))
         )
     elif not parts:
-        mesh.meet(**sent)
+        mesh.meet(**{"door": 6376 if sent.get("visible", now.visible) else 0, **sent})
     elif method == "DELETE":
         mesh.meet(peers=tuple(p for p in now.peers if p.id != parts[0]))
     else:

@@ -81,6 +81,9 @@ function form(old, link, from) {
     trouble.hidden = true;
     shared.replaceChildren();
   };
+  const [anyway, off] = trouble.querySelectorAll("button");
+  anyway.onclick = () => send({ save_anyway: true });
+  off.onclick = () => send({ save_anyway: true, enabled: false });
   pick.onchange = draw;
   cancel.onclick = close;
   share.addEventListener("click", () => {
@@ -109,10 +112,9 @@ function form(old, link, from) {
   };
   /** Beside the field that is wrong, where one is named. @param {ApiError} e */
   const explain = (e) => {
-    const again = (/** @type {string} */ text, /** @type {Record<string, unknown>} */ more) => h("button", { onclick: () => void send(more) }, text);
     says.textContent = "Nothing was saved.";
-    trouble.replaceChildren(h("b", { text: e.message }), e.hint ? h("p", { text: e.hint }) : "",
-      ...(e.code === "check_failed" ? [h("div", { class: "row" }, again("Save anyway", { save_anyway: true }), again("Save switched off", { save_anyway: true, enabled: false }))] : []));
+    fill(trouble, { b: e.message, p: e.hint });
+    trouble.lastElementChild.hidden = e.code !== "check_failed";
     trouble.hidden = false;
     const input = /** @type {HTMLInputElement|null} */ (e.param ? node.querySelector(`#f-${CSS.escape(e.param)}`) : null);
     if (input) {

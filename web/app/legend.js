@@ -7,7 +7,7 @@ import { LOOKS } from "./states.js";
 /** @param {Theme} theme @param {boolean} open @param {()=>void} toggle */
 export function drawLegend(theme, open, toggle) {
   const palette = PALETTES[theme];
-  const items = /** @type {Look[]} */ (["healthy", "warming", "unhealthy", "unknown", "disabled"]).map((look) =>
+  const items = /** @type {Look[]} */ (Object.keys(LOOKS)).map((look) =>
     item(`${LOOKS[look].glyph} ${look}`, (pen) => {
       pen.strokeStyle = palette.looks[look];
       pen.setLineDash(LOOKS[look].dash);

@@ -1,21 +1,19 @@
 /** The panels of user and router. */
-import { copy, glyph, h } from "./dom.js";
+import { copy, glyph, h, made } from "./dom.js";
 import { facts } from "./panel.js";
 import { paths } from "./picture.js";
 import { ago, clean, count, many, ms } from "./text.js";
 
 /** @param {App} app @returns {Sheet} */
 export function userSheet(app) {
-  const list = facts();
-  const links = h("div", { class: "links" });
+  const root = made("user-sheet");
+  const list = facts(root.querySelector("dl"));
+  const links = root.lastElementChild;
+  const copyUrl = root.querySelector("button");
+  copyUrl.onclick = () => copy(`${location.origin}/v1`, copyUrl);
   let sig = "";
-  const copyUrl = h("button", { onclick: () => copy(`${location.origin}/v1`, copyUrl) }, "Copy base URL");
   return {
-    title: () => "You", kind: "Entry point",
-    body: [
-      h("p", { text: "Every app on this machine that speaks to one OpenAI-shaped address reaches all of this." }),
-      list.el, h("div", { class: "row" }, copyUrl), h("h3", { text: "Connections downstream" }), links,
-    ],
+    title: () => "You", kind: "Entry point", body: [...root.children],
     update() {
       const mesh = app.mesh;
       if (!mesh) return;

@@ -88,7 +88,7 @@ export function drawPeers() {
   const link = door && host && id ? `meshlight://pair?${new URLSearchParams({ host, port: String(door), id })}` : "";
   const box = $("p-link");
   box.hidden = !link;
-  if (link && box.dataset.link !== link) box.lastElementChild.replaceChildren(...linked((box.dataset.link = link)));
+  if (link && box.dataset.link !== link) box.lastElementChild.replaceChildren(linked((box.dataset.link = link)));
   list("p-paired", my.peers, pairedRow);
   list("p-seen", my.seen, seenRow);
 }

@@ -53,13 +53,7 @@ export function paths(key, backends, servers) {
   return sum;
 }
 
-/**
- * Which nodes hold every word: in name, kind, address, ring, state or model id.
- * @param {string} query
- * @param {Shown[]} list
- * @param {(id:string)=>string} urlOf
- * @returns {{keys:Set<string>, backends:number, models:number}|null} null without a query
- */
+/** Which nodes hold every word; null without one. @param {string} query @param {Shown[]} list @param {(id:string)=>string} urlOf */
 export function search(query, list, urlOf) {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
   if (!words.length) return null;

@@ -40,14 +40,14 @@ export class Table {
     /** @type {any[]} */
     this.rows = [];
     this.sig = "";
-    this.head = h("tr");
-    this.body = h("tbody");
-    this.box = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of the mesh", onscroll: () => this.paint() });
-    this.table = h("table", {}, h("thead", {}, this.head), this.body);
-    this.box.append(this.table);
-    this.tabs = h("div", { class: "tabs", role: "group", "aria-label": "What the table lists" },
-      ...["backends", "models"].map((w) => h("button", { "data-what": w, onclick: () => this.turn(/** @type {any} */ (w)) }, w === "backends" ? "Backends" : "Models")));
-    $("table").replaceChildren(this.tabs, this.box);
+    const [tabs, box] = $("table").children;
+    this.tabs = tabs;
+    this.box = box;
+    this.table = box.firstChild;
+    this.head = box.querySelector("tr");
+    this.body = box.querySelector("tbody");
+    box.onscroll = () => this.paint();
+    for (const tab of tabs.children) tab.onclick = () => this.turn(tab.value);
     this.turn("backends");
   }
 
@@ -60,7 +60,7 @@ export class Table {
     this.what = what;
     this.by = what === "backends" ? 1 : 0;
     this.down = false;
-    for (const tab of this.tabs.children) tab.setAttribute("aria-pressed", String(/** @type {HTMLElement} */ (tab).dataset.what === what));
+    for (const tab of this.tabs.children) tab.setAttribute("aria-pressed", String(tab.value === what));
     this.table.setAttribute("aria-label", what === "backends" ? "Backends" : "Models");
     this.table.className = what;
     this.head.replaceChildren(...this.columns.map((column, i) => h("th", { scope: "col", class: column.numeric ? "num" : "" },
@@ -100,7 +100,7 @@ export class Table {
       const [x, y] = [sort(a), sort(b)];
       return sign * (x < y ? -1 : x > y ? 1 : 0);
     });
-    this.head.querySelectorAll("th").forEach((th, i) => {
+    this.head.querySelectorAll("th").forEach((/** @type {HTMLElement} */ th, /** @type {number} */ i) => {
       if (i === this.by) th.setAttribute("aria-sort", this.down ? "descending" : "ascending");
       else th.removeAttribute("aria-sort");
     });
@@ -129,6 +129,6 @@ export class Table {
         ? h("td", {}, h("button", { class: "link", "data-row": row.key, onclick: () => app.select(row.key, true) }, lines[i][0]))
         : h("td", { class: c.numeric ? "num" : "", "data-look": c.name === "State" ? row.shown.look : null, text: lines[i][j] })))),
     spacer(Math.max(0, this.rows.length - from - rows.length)));
-    if (focused) /** @type {HTMLElement|null} */ (this.body.querySelector(`[data-row="${CSS.escape(focused)}"]`))?.focus();
+    if (focused) this.body.querySelector(`[data-row="${CSS.escape(focused)}"]`)?.focus();
   }
 }

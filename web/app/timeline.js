@@ -19,8 +19,8 @@ export class Timeline {
     this.back = back;
     const step = (/** @type {number} */ by) => () => this.to(Number(this.slider.value) + by);
     this.slider.addEventListener("input", step(0));
-    earlier.addEventListener("click", step(-1));
-    later.addEventListener("click", step(1));
+    earlier.onclick = step(-1);
+    later.onclick = step(1);
     pause.onclick = () => (app.past === null ? this.to(0, true) : app.travel(null));
     back.onclick = () => app.travel(null);
     this.drawn = "";

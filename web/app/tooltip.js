@@ -24,12 +24,14 @@ export class Tooltip {
       if (this.muted) this.want(keyOf(e), REST_MS);
       this.muted = false;
     });
-    world.addEventListener("pointerdown", (/** @type {PointerEvent} */ e) => ([px, py, this.muted] = [e.clientX, e.clientY, true]));
+    world.addEventListener("pointerdown", (/** @type {PointerEvent} */ e) => {
+      [px, py, this.muted] = [e.clientX, e.clientY, true];
+      this.want(null, 0);
+    });
     world.addEventListener("pointerover", (/** @type {PointerEvent} */ e) => !this.muted && e.pointerType !== "touch" && this.want(keyOf(e), REST_MS));
     world.addEventListener("pointerout", () => this.want(null, 60));
     world.addEventListener("focusin", (/** @type {FocusEvent} */ e) => e.target instanceof Element && e.target.matches(":focus-visible") && this.want(keyOf(e), 0));
     world.addEventListener("focusout", () => this.want(null, 0));
-    world.addEventListener("pointerdown", () => this.want(null, 0));
   }
 
   /** @param {string|null} key @param {number} after */

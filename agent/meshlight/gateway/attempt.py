@@ -18,7 +18,7 @@ from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.interrupt import Cause, Interrupt
 from meshlight.gateway.parcel import pack
 from meshlight.gateway.patience import Patience
-from meshlight.gateway.refusal import is_refusal, read_refusal, whole_refusal
+from meshlight.gateway.refusal import is_refusal, read_refusal, says_no_such_path, whole_refusal
 from meshlight.gateway.translated_response import ImmediateResponse, TranslatedResponse
 from meshlight.gateway.translation.back import Back
 from meshlight.gateway.translation.ollama_immediate import Immediate
@@ -133,7 +133,12 @@ class _Trip:
             )
             if not is_refusal(response):
                 if response.status == 200 and parcel.back is None:
-                    return Opened(response, await response.read())
+                    first = await response.read()
+                    if not (is_translatable(inbound.face) and says_no_such_path(first)):
+                        return Opened(response, first)
+                    response.abort()
+                    self._is_translated = True
+                    continue
                 return await self._open(response, parcel.back)
             refusal, is_whole = await read_refusal(response)
             if not self._does_better(refusal):

@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 
-from meshlight.domain.errors import MeshlightError, MethodNotAllowed, NotFound, TooMany
+from meshlight.domain.errors import MeshlightError, MethodNotAllowed, NotFound, TooLarge, TooMany
 from meshlight.domain.peer import Peer
 from meshlight.domain.sharing import SharedCatalog
 from meshlight.gateway.answer import answer
 from meshlight.gateway.asgi import ASGIApp, Receive, Scope, Send
 from meshlight.gateway.catalog_feed import CatalogFeed
 from meshlight.gateway.guests import Guests
-from meshlight.gateway.inbound import GUEST, header
+from meshlight.gateway.inbound import BODY_LIMIT, GUEST, header
 
 _PATHS = ("/peer/catalog", "/peer/events", "/peer/unpair")
 
@@ -65,6 +65,11 @@ class Lan:
             await answer(error, path).send(send)
 
     async def _infer(self, peer: Peer, scope: Scope, receive: Receive, send: Send) -> None:
+        announced = header(scope["headers"], b"content-length")
+        if announced and int(announced) > BODY_LIMIT:
+            raise TooLarge(
+                f"The request body is over {BODY_LIMIT >> 20} MB.", "Send less, or split the request."
+            )
         self._guests.enter(peer)
         try:
             scope["extensions"][GUEST] = peer

@@ -83,9 +83,9 @@ class _LanGateway(GatewayServer):
 
 def everywhere(port: int) -> list[socket.socket]:
     """Listen on a port of every address, without IPv6 where there is none; ServiceError when it can't be had."""
-    sockets = [bind(EVERYWHERE[0], port)]
+    sockets = [bind(EVERYWHERE[0], port, is_lan=True)]
     with suppress(ServiceError, OSError):
-        sockets.append(bind(EVERYWHERE[1], int(sockets[0].getsockname()[1])))
+        sockets.append(bind(EVERYWHERE[1], int(sockets[0].getsockname()[1]), is_lan=True))
     return sockets
 
 

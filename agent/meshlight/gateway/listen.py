@@ -23,10 +23,11 @@ class Listener(Struct, frozen=True):
     version: str = ""
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, *, is_lan: bool = False) -> socket.socket:
     """Bind and listen; port 0 takes a free one.
 
-    Raises `ServiceError` when the address can't be had, and says who has it where that can be found out.
+    Raises `ServiceError` when the address can't be had, and says who has it where that can be found out; with
+    `is_lan`, for a port of the peers, nobody is asked, as this is done while the service runs.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol by its number: without it asyncio leaves Nagle's algorithm on, which holds tokens back.
@@ -45,7 +46,7 @@ def bind(host: str, port: int) -> socket.socket:
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        raise _cannot(host, port, error) from error
+        raise (_cannot_on_lan(port, error) if is_lan else _cannot(host, port, error)) from error
     return sock
 
 
@@ -103,3 +104,16 @@ def _cannot(host: str, port: int, error: OSError) -> ServiceError:
     if error.errno == errno.EADDRNOTAVAIL:
         return ServiceError(f"This machine has no address {host}.", "Listen on 127.0.0.1.")
     return ServiceError(f"Can't listen at {at}: {error.strerror or type(error).__name__}.")
+
+
+def _cannot_on_lan(port: int, error: OSError) -> ServiceError:
+    fix = "set another `port` or `door` under `[lan]` in the configuration."
+    if error.errno == errno.EADDRINUSE:
+        return ServiceError(
+            f"Port {port}, at which peers find this machine, is taken by another program.",
+            f"Stop that program, or {fix}",
+        )
+    return ServiceError(
+        f"Can't listen for peers at port {port}: {error.strerror or type(error).__name__}.",
+        fix.capitalize() if error.errno in {errno.EACCES, errno.EPERM} else "",
+    )

@@ -15,6 +15,8 @@ _GOES_ELSEWHERE = frozenset(
     {401, 403, 404, 405, 408, 421, 425, 429, 500, 501, 502, 503, 504, 505, 507, 508, 529}
 )
 """Statuses that say something of the backend, not of the request: another backend may do better."""
+_UNKNOWN_PATH = b'{"error":"Unexpected endpoint or method.'
+_UNKNOWN_PATH_WITHIN = 64
 _TIMES = frozenset({b"retry-after", b"retry-after-ms"})
 
 
@@ -27,6 +29,11 @@ def is_refusal(response: Response) -> bool:
     if status == 200:
         return is_page(response.headers)
     return status in _GOES_ELSEWHERE or 300 <= status < 400
+
+
+def says_no_such_path(first: bytes) -> bool:
+    """Whether the body of a 200 begins as that of LM Studio where it has no such path."""
+    return _UNKNOWN_PATH in first[:_UNKNOWN_PATH_WITHIN]
 
 
 async def read_refusal(response: Response) -> tuple[Reply, bool]:

@@ -91,7 +91,7 @@ class Meeting:
                 await self._welcome(paired)
             except (MeshlightError, OSError, ValueError) as error:
                 ended = _shown(pairing, "over", _not_kept(error))
-                log.error("A peer could not be kept: %s", type(error).__name__)
+                log.warning("A peer could not be kept: %s", type(error).__name__)
         except PairingError as error:
             log.info("A pairing ended: %s", error.title)
         finally:

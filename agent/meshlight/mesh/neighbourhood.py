@@ -13,6 +13,7 @@ from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config, LanSettings
 from meshlight.domain.errors import (
     BadRequest,
+    Conflict,
     MeshlightError,
     NotFound,
     SecretError,
@@ -20,18 +21,23 @@ from meshlight.domain.errors import (
 )
 from meshlight.domain.peer import Peer, Sighting
 from meshlight.domain.peer_view import PeersView, peer_view, short_id, sighting_view
-from meshlight.domain.sharing import SharedCatalog, shared
+from meshlight.domain.sharing import SharedCatalog
+from meshlight.mesh.census import census
 from meshlight.mesh.ledger import Ledger, Listener
 from meshlight.mesh.meeting import Meeting
+from meshlight.mesh.offers import Offers
 from meshlight.mesh.pairing import Here, Paired
 from meshlight.mesh.pairing_door import PairingDoor
 from meshlight.mesh.parting import Parting
-from meshlight.mesh.prober import Later
+from meshlight.mesh.prober import Later, Timer
+from meshlight.mesh.pursuit import Pursuit
 from meshlight.mesh.registry import Change, Registry
 from meshlight.mesh.sightings import Sightings
 from meshlight.mesh.tls import KeyHolder
 from meshlight.mesh.trust import Trust
-from meshlight.mesh.txt import Announcement, catalog_of
+
+RETRY_S = 30.0
+"""When a port that was taken is tried again."""
 
 log = logging.getLogger(__name__)
 
@@ -71,13 +77,17 @@ class Neighbourhood:
         self._bind = bind
         self._meeting = Meeting(self._welcome)
         self._parting = Parting(ledger, trust, listener, self._backend_of, self._settle)
+        self._pursuit = Pursuit(trust, self._lost, ledger.put_backend, self._spawn, later)
         self._meeting.on_change = self._changed
+        self._offers = Offers()
         self._door: PairingDoor | None = None
+        self._door_port = 0
         self._problem = ""
         self._is_on = self._is_closed = False
         self._can_ask = False
         """Whether the keys were read, without which no peer can be asked."""
         self._lock = asyncio.Lock()
+        self._retry: Timer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.on_change: Callable[[], None] = lambda: None
         sightings.on_change = self._on_sightings
@@ -98,6 +108,8 @@ class Neighbourhood:
     async def close(self) -> None:
         """Say goodbye to the network, and stop listening."""
         self._is_on, self._is_closed = False, True
+        if self._retry is not None:
+            self._retry.cancel()
         await self._meeting.close()
         for task in tuple(self._tasks):
             task.cancel()
@@ -110,32 +122,53 @@ class Neighbourhood:
     async def _settle(self) -> None:
         async with self._lock:
             config = self._ledger.config
-            lan, problem = config.lan, ""
-            try:
-                await self._sightings.start(browse=lan.browse)
-                await self._sightings.browse(lan.browse)
-                await self._settle_listener(lan, config.peers)
-                await self._settle_door(lan)
-            except (SecretError, ServiceError) as error:
-                problem = f"{error.title} {error.hint}".strip()
+            lan, problems = config.lan, list[str]()
+            self._offers.forget(set(self.peers()))
+            # One after the other, and whatever ails one leaves the others alone.
+            for step in (self._settle_sightings, self._settle_listener, self._settle_door):
+                try:
+                    await step(lan)
+                except (SecretError, ServiceError) as error:
+                    problems.append(f"{error.title} {error.hint}".strip())
+                except OSError as error:
+                    problems.append(f"Peers: {error.strerror or type(error).__name__}.")
+            problem = " ".join(dict.fromkeys(problems))
             if problem != self._problem:
                 self._problem = problem
                 self._ledger.notice("peers", problem)
+            if self._retry is not None:
+                self._retry.cancel()
+            self._retry = self._later(RETRY_S, self.follow) if problem and self._is_on else None
         self._changed()
 
-    async def _settle_listener(self, lan: LanSettings, peers: Sequence[Peer]) -> None:
-        identity = await self._trust.find() if lan.listen or lan.visible or peers else None
+    async def _settle_sightings(self, lan: LanSettings) -> None:
+        if not self._is_closed:
+            await self._sightings.start(browse=lan.browse)
+            await self._sightings.browse(lan.browse)
+
+    async def _settle_listener(self, lan: LanSettings) -> None:
+        peers = self._ledger.config.peers
+        needs_key = lan.listen or lan.visible or peers
+        identity = await self._trust.find() if needs_key else None
         if identity is None:
             await self._listener.close()
+            if peers:
+                raise SecretError(
+                    "missing",
+                    "The key by which the peers know this machine is gone from its keyring.",
+                    "Unpair them, and pair them anew.",
+                )
             return
         self._sightings.own_id = identity.node_id
         await self._trust.believe((*(peer.id for peer in peers), *lan.farewells))
         if not self._can_ask:
             self._can_ask = True
             self._ask_anew(peers)
-        if lan.listen or peers:
+        if lan.listen and (peers or lan.farewells) and not self._is_closed:
             tls = self._trust.server(identity)
             await self._listener.open(tls.context, tls.who, lan.port)
+        else:
+            await self._listener.close()
 
     def _ask_anew(self, peers: Sequence[Peer]) -> None:
         for peer in peers:
@@ -146,14 +179,15 @@ class Neighbourhood:
     async def _settle_door(self, lan: LanSettings) -> None:
         if not lan.visible:
             self._sightings.announce(None)
-            if self._door is not None:
-                door, self._door = self._door, None
-                await door.close()
+        if self._door is not None and (not lan.visible or lan.door != self._door_port):
+            door, self._door = self._door, None
+            await door.close()
+        if not lan.visible or self._is_closed:
             return
         if self._door is None:
             door = PairingDoor(self._here(await self._trust.open()), self._meeting.asked)
             await door.start(self._bind(lan.door))
-            self._door = door
+            self._door, self._door_port = door, lan.door
         self._announce()
 
     # What apps ask.
@@ -168,7 +202,7 @@ class Neighbourhood:
             visible=config.lan.visible,
             browse=config.lan.browse,
             port=self._listener.port,
-            door=config.lan.door if self._door is not None else 0,
+            door=self._door_port if self._door is not None else 0,
             addresses=self._sightings.addresses,
             problem=self._problem or self._sightings.twin or self._sightings.problem,
             peers=tuple(
@@ -189,7 +223,7 @@ class Neighbourhood:
         state = None if backend is None else self._registry.node(backend.id).health.state
         sees = None if state in {None, "unknown", "warming"} else state == "healthy"
         name, node_id = self._ledger.name, self._trust.node_id
-        return shared(self._registry.snapshot, peer, node_id, name, sees_you=sees, paused=peer.paused)
+        return self._offers.catalog(self._registry.snapshot, peer, node_id, name, sees_you=sees)
 
     def catalog_hash(self, peer_id: str) -> str | None:
         """Return the hash of what a peer gets to see now; None for who is no peer."""
@@ -197,7 +231,7 @@ class Neighbourhood:
         return None if peer is None else self.catalog(peer).hash
 
     async def set_seen(self, *, visible: bool | None, browse: bool | None) -> None:
-        """Show this machine or hide it; look for others or don't. Raises SecretError or ServiceError."""
+        """Show this machine or hide it; look for others or don't. Raises SecretError or Conflict."""
         if visible:
             await self._trust.open()
 
@@ -207,8 +241,8 @@ class Neighbourhood:
 
         await self._ledger.change(seen)
         await self._settle()
-        if visible and self._problem:
-            raise ServiceError(self._problem)
+        if visible and self._door is None and self._problem:
+            raise Conflict(self._problem)
 
     async def ask(self, peer_id: str | None, host: str | None, port: int | None) -> None:
         """Ask somebody to pair: one who is seen, or whoever is at a host; then `peer_id` is whom to expect there.
@@ -287,20 +321,21 @@ class Neighbourhood:
 
     def _on_sightings(self) -> None:
         for peer_id in self.peers():
-            sighting, backend = self._sightings.entries.get(peer_id), self._backend_of(peer_id)
-            if sighting is not None and backend is not None:
-                self._spawn(self._move(backend, sighting))
+            self._pursuit.look(peer_id)
         self._changed()
 
-    async def _move(self, backend: Backend, sighting: Sighting) -> None:
-        """Follow a peer to its new address; that it is the same one is proven in the handshake."""
-        if self._registry.node(backend.id).health.state == "healthy" or not sighting.addresses:
-            return
-        if parse_address(backend.url).host in sighting.addresses:
-            return
-        host = sighting.addresses[0]
-        url = f"https://[{host}]:{sighting.port}" if ":" in host else f"https://{host}:{sighting.port}"
-        await self._ledger.put_backend(replace(backend, url=url))
+    def _lost(self, peer_id: str) -> tuple[Backend, Sighting] | None:
+        """Return a peer that is down and seen elsewhere; one that should be is checked first."""
+        sighting, backend = self._sightings.entries.get(peer_id), self._backend_of(peer_id)
+        if self._is_closed or sighting is None or backend is None or not sighting.addresses:
+            return None
+        address = parse_address(backend.url)
+        if address.host in sighting.addresses and address.port == sighting.port:
+            return None
+        if self._registry.node(backend.id).health.state == "healthy":
+            self._hurry(backend.id)
+            return None
+        return backend, sighting
 
     def _on_registry(self, change: Change) -> None:
         if self._is_closed:
@@ -308,26 +343,19 @@ class Neighbourhood:
         if change.shape or change.removed:
             self._announce()
         for backend_id in change.health:
-            node = self._registry.node(backend_id)
-            if node.backend.kind == "peer" and node.health.reason.code == "unpaired":
+            node = self._registry.snapshot.nodes.get(backend_id)
+            if node is None or node.backend.kind != "peer" or node.health.state == "healthy":
+                continue
+            if node.health.reason.code == "unpaired":
                 self._spawn(self._parting.told(node.backend.node_id))
+            else:
+                self._pursuit.look(node.backend.node_id)
 
     def _announce(self) -> None:
         if self._door is None or self._trust.identity is None:
             return
-        lan, nodes = self._ledger.config.lan, self._registry.snapshot.nodes.values()
-        own = [node for node in nodes if node.backend.enabled and node.backend.kind != "peer"]
-        models = {model for node in own for model in node.models}
-        told = Announcement(
-            id=self._trust.node_id,
-            name=self._ledger.name,
-            port=lan.port,
-            door=lan.door,
-            backends=len(own),
-            models=len(models),
-            catalog=catalog_of(models),
-        )
-        self._sightings.announce(told)
+        lan, name = self._ledger.config.lan, self._ledger.name
+        self._sightings.announce(census(self._registry.snapshot, self._trust.node_id, name, lan))
 
     # Small things.
 
@@ -355,6 +383,9 @@ class Neighbourhood:
         return next((b for b in backends if b.kind == "peer" and b.node_id == peer_id), None)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._is_closed:
+            work.close()
+            return
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)

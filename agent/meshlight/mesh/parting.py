@@ -70,15 +70,17 @@ class Parting:
                 await self._ledger.remove_backend(backend.id)
 
         def without(old: Config) -> Config:
-            waiting = () if knows else (*old.lan.farewells, peer.id)[-FAREWELLS_MAX:]
+            others = (i for i in old.lan.farewells if i != peer.id)
+            waiting = () if knows else (*others, peer.id)[-FAREWELLS_MAX:]
             lan = old.lan if knows else replace(old.lan, farewells=waiting)
             return replace(old, lan=lan, peers=tuple(p for p in old.peers if p.id != peer.id))
 
         await self._ledger.change(without)
         if knows:
             await self._trust.drop(peer.id)
+        self._listener.cut(peer.id)  # what runs for it ends now: closing would wait for it
         await self._settle()
-        self._listener.cut(peer.id)
+        self._listener.cut(peer.id)  # and whatever came before it was believed no more
 
     async def _end_farewell(self, peer_id: str) -> None:
         def told(old: Config) -> Config:

@@ -217,7 +217,8 @@ class _Reader:
 
     def _ring(self, index: int, entry: BackendEntry) -> Ring:
         try:
-            told = self._ring_for(entry.kind, entry.url)  # asked in any case: it refuses what can't be a backend's URL
+            # Asked in any case: it refuses what can't be a backend's URL.
+            told = self._ring_for(entry.kind, entry.url)
         except MeshlightError as error:
             self._refuse(("backends", index, "url"), f"can't be used: {error.title}", error.hint)
         return entry.ring or told

@@ -8,15 +8,12 @@ import msgspec
 
 from meshlight.domain.errors import Untranslated
 from meshlight.gateway.translation.chat_shape import Chunk, Said, ToolCall
+from meshlight.gateway.translation.ending import CUT, REFUSED, check_ending
 from meshlight.gateway.translation.messages_call import Call
 from meshlight.gateway.translation.messages_writer import Head, Kind, Usage, Writer
 
 _ID_MAX = 64
 _NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9_-]+")
-_CUT = frozenset({"length", "max_tokens"})
-_REFUSED = frozenset({"content_filter", "refusal", "safety"})
-_FAILED = frozenset({"error", "abort", "insufficient_system_resource"})
-"""OpenRouter's, vLLM's and DeepSeek's words for an answer that was given up."""
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -89,13 +86,8 @@ class Assembly:
 
     def finish(self) -> None:
         """End the message; raises Untranslated when the answer is not whole."""
-        if not self._message_id:
-            raise Untranslated("It sent no answer.")
-        if not self._reason:
-            raise Untranslated("Its answer ends in the middle: it does not say why it stopped.")
-        if self._reason in _FAILED:
-            raise Untranslated(f"It gave the answer up in the middle ({self._reason}).")
-        is_cut = self._reason in _CUT
+        check_ending(self._reason, has_begun=bool(self._message_id))
+        is_cut = self._reason in CUT
         for call in self._calls:
             if not is_cut:
                 call.check()
@@ -199,9 +191,9 @@ class Assembly:
         return self._count - 1
 
     def _stop_reason(self) -> str:
-        if self._is_refused or self._reason in _REFUSED:
+        if self._is_refused or self._reason in REFUSED:
             return "refusal"
-        if self._reason in _CUT:
+        if self._reason in CUT:
             return "max_tokens"
         if self._calls:
             return "tool_use"

@@ -5,14 +5,11 @@ from typing import Any
 
 from meshlight.domain.errors import Untranslated
 from meshlight.gateway.translation.chat_shape import Said
+from meshlight.gateway.translation.ending import CUT, REFUSED, check_ending
 from meshlight.gateway.translation.ollama_calls import Calls
 from meshlight.gateway.translation.ollama_lines import Ask, End, Piece
 from meshlight.gateway.translation.ollama_reader import TextChoice, TextChunk
 
-_CUT = frozenset({"length", "max_tokens"})
-_REFUSED = frozenset({"content_filter", "refusal", "safety"})
-_FAILED = frozenset({"error", "abort", "insufficient_system_resource"})
-"""OpenRouter's, vLLM's and DeepSeek's words for an answer that was given up."""
 _LONGEST_MS = 1e9
 
 
@@ -48,14 +45,9 @@ class Assembly:
 
     def finish(self) -> tuple[Piece, End]:
         """Return the calls, and how it ended; raises Untranslated when the answer is not whole."""
-        if not self.has_begun:
-            raise Untranslated("It sent no answer.")
-        if not self._reason:
-            raise Untranslated("Its answer ends in the middle: it does not say why it stopped.")
-        if self._reason in _FAILED:
-            raise Untranslated(f"It gave the answer up in the middle ({self._reason}).")
-        is_cut = self._reason in _CUT
-        reason = "length" if is_cut else "content_filter" if self._reason in _REFUSED else "stop"
+        check_ending(self._reason, has_begun=self.has_begun)
+        is_cut = self._reason in CUT
+        reason = "length" if is_cut else "content_filter" if self._reason in REFUSED else "stop"
         end = End(
             reason,
             prompt_eval_count=count(self._usage, "prompt_tokens"),

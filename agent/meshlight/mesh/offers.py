@@ -1,0 +1,39 @@
+"""The catalogs that peers get to see, made anew only when something in them may have changed."""
+
+from collections.abc import Sequence
+
+from meshlight.domain.peer import Peer
+from meshlight.domain.sharing import SharedCatalog, shared
+from meshlight.domain.snapshot import Snapshot
+
+
+class Offers:
+    """Keeps each peer's last catalog: one of 10,000 models costs milliseconds, and every change asks for all."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Sequence[object], Sequence[object], SharedCatalog]] = {}
+
+    def catalog(
+        self, snapshot: Snapshot, peer: Peer, node_id: str, name: str, *, sees_you: bool | None
+    ) -> SharedCatalog:
+        """Return what a peer gets to see of this snapshot."""
+        terms = (peer, node_id, name, sees_you)
+        # The registry gives what has not changed as the very same objects: no list need be compared.
+        parts: list[object] = []
+        for node in snapshot.nodes.values():
+            parts += (node.backend, node.models, node.details, node.health.state)
+        kept = self._made.get(peer.id)
+        if kept is not None and kept[0] == terms and _are_same(kept[1], parts):
+            return kept[2]
+        catalog = shared(snapshot, peer, node_id, name, sees_you=sees_you, paused=peer.paused)
+        self._made[peer.id] = terms, parts, catalog
+        return catalog
+
+    def forget(self, peer_ids: set[str]) -> None:
+        """Forget all peers but these."""
+        for gone in self._made.keys() - peer_ids:
+            del self._made[gone]
+
+
+def _are_same(old: Sequence[object], new: Sequence[object]) -> bool:
+    return len(old) == len(new) and all(map(lambda one, other: one is other, old, new))

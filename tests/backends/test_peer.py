@@ -1,0 +1,443 @@
+"""A peer as a backend: its catalog is a stranger's text, its key the compared one, its word of a change counts."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from backends.scripted import Peer, ScriptedServer
+from backends.scripted import answering as _answering
+from mesh.nodes import node
+from meshlight.backends.address import Address
+from meshlight.backends.kind import Means, Probe
+from meshlight.backends.peer import EVENTS, PeerChannel, PeerKind
+from meshlight.backends.upstream import Upstream
+from meshlight.domain.backend import Backend
+from meshlight.domain.errors import ConnectFailed
+from meshlight.domain.health import Answered, Failed, Refused
+from meshlight.domain.model import ModelDetail
+from meshlight.mesh.tls import client_context, server_context
+
+ANNA, BEN, MALLORY = node(), node(), node()
+SHARED: dict[str, Any] = {
+    "name": "study",
+    "kind": "ollama",
+    "ring": "machine",
+    "state": "healthy",
+    "models": ["m"],
+}
+CATALOG: dict[str, Any] = {
+    "v": 1,
+    "node_id": BEN.node_id,
+    "name": "Ben",
+    "hash": "aaaa1111",
+    "backends": [SHARED],
+}
+STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def answer(body: object, status: int = 200, *headers: str) -> bytes:
+    content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    lines = [f"HTTP/1.1 {status} X", f"content-length: {len(content)}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + content
+
+
+def catalog(**fields: Any) -> bytes:
+    return answer(CATALOG | fields)
+
+
+def event(told: str) -> bytes:
+    data = b'event: catalog\ndata: {"hash":"%s"}\n\n' % told.encode()
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+class Side:
+    """A channel at a scripted Ben, and how often it asked to be probed."""
+
+    def __init__(
+        self, server: ScriptedServer, tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
+    ) -> None:
+        address = Address("http" if tls is None else "https", "127.0.0.1", server.port)
+        self.backend = Backend(
+            id="peer-ben", name="Ben", kind="peer", ring="lan", url=address.url, node_id=BEN.node_id
+        )
+        self.hurries = 0
+        self.hurried = asyncio.Event()
+        self.probes = Upstream(address, tls=tls)
+        self._opened: list[Upstream] = []
+
+        def opened(to: Address) -> Upstream:
+            self._opened.append(Upstream(to, tls=tls))
+            return self._opened[-1]
+
+        self.means = Means(self.backend, self.probes, opened, lambda: 0.0, lambda: 0.0, self._hurry)
+        self.channel: PeerChannel = PeerKind().open(self.means)  # type: ignore[assignment]
+
+    async def probe(self) -> Probe:
+        return await self.channel.probe(self.backend, None)
+
+    def _hurry(self) -> None:
+        self.hurries += 1
+        self.hurried.set()
+
+
+def ben(
+    *catalogs: bytes, stream: Callable[[Peer], Awaitable[None]] | None = None
+) -> Callable[[Peer], Awaitable[None]]:
+    """Answer each question for the catalog with the next of `catalogs`, and play `stream` on the events."""
+    left = list(catalogs)
+
+    async def script(peer: Peer) -> None:
+        while True:
+            request = await peer.request()
+            if EVENTS in request.line:
+                await (stream or Peer.until_gone)(peer)
+                return
+            await peer.send(left.pop(0) if len(left) > 1 else left[0])
+
+    return script
+
+
+@asynccontextmanager
+async def asking(
+    script: Callable[[Peer], Awaitable[None]],
+    *,
+    server_tls: ssl.SSLContext | None = None,
+    client_tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
+) -> AsyncIterator[tuple[Side, ScriptedServer]]:
+    async with ScriptedServer(script, server_tls) as server:
+        side = Side(server, client_tls)
+        try:
+            yield side, server
+        finally:
+            side.channel.close()
+            side.probes.close()
+
+
+async def seen(**fields: Any) -> Probe:
+    """What a probe makes of such a catalog."""
+    async with asking(ben(catalog(**fields))) as (side, _):
+        return await side.probe()
+
+
+async def test_the_models_of_a_peer_are_listed_with_what_it_tells_of_them() -> None:
+    probe = await seen(backends=[SHARED | {"details": {"m": {"context": 4096, "quantization": "Q4_K_M"}}}])
+
+    assert isinstance(probe.fact, Answered)
+    assert probe.models == ("m",)
+    assert probe.details == {"m": ModelDetail(context=4096, quantization="Q4_K_M")}
+    assert probe.about == {"study": "ollama, healthy, 1 model"}
+    assert probe.warnings == ()
+
+
+async def test_an_unchanged_catalog_is_not_sent_again_and_means_the_same() -> None:
+    async with asking(ben(catalog(), answer(b"", 304))) as (side, server):
+        first, second = await side.probe(), await side.probe()
+
+        asked = [request for request in server.requests if "/peer/catalog" in request.line]
+        assert [request.headers.get("if-none-match") for request in asked] == [None, '"aaaa1111"']
+        assert isinstance(second.fact, Answered)
+        assert (second.models, second.about) == (first.models, first.about)
+
+
+async def test_a_304_to_who_has_no_catalog_is_no_answer() -> None:
+    async with asking(ben(answer(b"", 304))) as (side, _):
+        assert isinstance((await side.probe()).fact, Failed)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"\xff\xfe{}",
+        b"[" * 100_000,
+        b"{" + b'"v":1,' * 3 + b"}",
+        b'{"node_id":"x","name":"y","backends":[' + b"{}," * 500_001 + b"{}]}",
+        msgspec.json.encode(CATALOG | {"backends": [SHARED | {"state": "splendid"}]}),
+        msgspec.json.encode(CATALOG | {"backends": [SHARED | {"models": [7]}]}),
+    ],
+)
+async def test_what_is_no_catalog_is_told_so_and_changes_nothing(body: bytes) -> None:
+    async with asking(ben(answer(body))) as (side, _):
+        probe = await side.probe()
+
+    assert isinstance(probe.fact, Failed)
+    assert probe.fact.reason.code == "bad-reply"
+    assert "no catalog" in probe.fact.reason.text
+    assert probe.models is None
+
+
+async def test_a_catalog_of_a_later_version_with_more_in_it_is_read_as_far_as_it_is_known() -> None:
+    assert (await seen(v=2, colour="blue", backends=[SHARED | {"mood": "fine"}])).models == ("m",)
+
+
+async def test_names_that_would_spoil_a_terminal_or_a_page_are_cleaned_or_left_out() -> None:
+    evil = "\x1b[31m\u202eevil\r\nx"
+    backend = SHARED | {
+        "name": evil * 50,
+        "kind": "o\x1b[2J",
+        "models": ["good", evil, "", " ", "x" * 513, "good"],
+        "details": {
+            "good": {"context": -5, "quantization": evil * 99, "parameters": "\x00", "capabilities": [evil]},
+            "never listed": {"context": 5},
+        },
+    }
+    probe = await seen(name=evil, backends=[backend])
+
+    assert probe.models == ("good",)
+    assert probe.details is not None
+    assert probe.about is not None
+    assert set(probe.details) == {"good"}
+    detail = probe.details["good"]
+    assert detail.context is None
+    shown = [
+        *probe.about,
+        *probe.about.values(),
+        detail.quantization,
+        detail.parameters,
+        *detail.capabilities,
+    ]
+    assert all(text.isprintable() and len(text) <= 120 for text in shown)
+
+
+async def test_a_catalog_without_bounds_is_cut_to_what_can_be_used() -> None:
+    probe = await seen(
+        backends=[SHARED | {"name": f"b{n}", "models": [f"{n}-{m}" for m in range(60)]} for n in range(300)]
+    )
+
+    assert probe.models is not None
+    assert probe.about is not None
+    assert len(probe.models) == 10_000
+    assert len(probe.about) <= 20
+
+
+async def test_a_hash_that_is_none_is_not_sent_back() -> None:
+    async with asking(ben(catalog(hash='a"\r\nx-evil: 1'))) as (side, server):
+        await side.probe()
+        await side.probe()
+
+        assert all("if-none-match" not in request.headers for request in server.requests)
+        assert all(b"evil" not in request.raw_head for request in server.requests)
+
+
+async def test_a_paused_peer_answers_and_has_no_models_for_now() -> None:
+    probe = await seen(paused=True)
+
+    assert isinstance(probe.fact, Answered)
+    assert probe.models == ()
+    assert probe.warnings == ("Its owner has paused sharing on Ben.",)
+
+
+async def test_models_of_a_backend_that_is_down_there_are_not_offered_here() -> None:
+    probe = await seen(backends=[SHARED, SHARED | {"name": "attic", "state": "unhealthy", "models": ["n"]}])
+
+    assert probe.models == ("m",)
+    assert probe.about == {"study": "ollama, healthy, 1 model", "attic": "ollama, unhealthy, 1 model"}
+
+
+async def test_a_peer_that_shares_nothing_or_can_not_reach_us_says_so() -> None:
+    probe = await seen(backends=[], sees_you=False)
+
+    assert [text.split(":")[0] for text in probe.warnings or ()] == [
+        "Ben can't reach this machine",
+        "Ben shares no model with you now.",
+    ]
+
+
+async def test_who_was_unpaired_there_is_told_once_and_for_all() -> None:
+    async with asking(ben(answer({"error": {}}, 403))) as (side, _):
+        probe = await side.probe()
+
+    assert isinstance(probe.fact, Refused)
+    assert probe.fact.reason.code == "unpaired"
+    assert "meshlight pair" in probe.fact.reason.fix
+
+
+async def test_over_tls_the_compared_key_is_taken() -> None:
+    tls = server_context(BEN, [ANNA.certificate_pem])
+    async with asking(
+        ben(catalog()), server_tls=tls, client_tls=client_context(ANNA, BEN.certificate_pem)
+    ) as (side, server):
+        assert isinstance((await side.probe()).fact, Answered)
+        assert server.requests[0].line == "GET /peer/catalog HTTP/1.1"
+
+
+async def test_another_key_is_told_as_such_and_gets_not_a_byte() -> None:
+    tls = server_context(MALLORY, [ANNA.certificate_pem])
+    async with asking(
+        ben(catalog()), server_tls=tls, client_tls=client_context(ANNA, BEN.certificate_pem)
+    ) as (side, server):
+        probe = await side.probe()
+
+        assert isinstance(probe.fact, Refused)
+        assert probe.fact.reason.code == "identity-changed"
+        assert "posing as it" in probe.fact.reason.fix
+        assert server.requests == []
+
+
+async def test_a_server_that_does_not_know_our_key_is_told_as_one_that_hangs_up() -> None:
+    tls = server_context(BEN, [MALLORY.certificate_pem])
+    async with asking(
+        ben(catalog()), server_tls=tls, client_tls=client_context(ANNA, BEN.certificate_pem)
+    ) as (side, _):
+        probe = await side.probe()
+
+    assert isinstance(probe.fact, Failed)
+    assert probe.fact.reason.code == "connection-lost"
+    assert "pair" in probe.fact.reason.fix
+
+
+async def test_a_server_without_tls_is_told_as_another_program() -> None:
+    async def talk(peer: Peer) -> None:
+        await peer.reader.read(5)
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with asking(talk, client_tls=client_context(ANNA, BEN.certificate_pem)) as (side, _):
+        probe = await side.probe()
+
+    assert isinstance(probe.fact, Failed)
+    assert probe.fact.reason.code == "other-server"
+
+
+async def test_a_peer_that_restarts_in_the_handshake_is_not_taken_for_an_impostor() -> None:
+    async def hang_up(peer: Peer) -> None:
+        await peer.reader.read(5)
+        peer.reset()
+
+    async with asking(hang_up, client_tls=client_context(ANNA, BEN.certificate_pem)) as (side, _):
+        probe = await side.probe()
+
+    assert isinstance(probe.fact, Failed)
+    assert probe.fact.reason.code == "connection-lost"
+
+
+async def test_a_peer_whose_certificate_is_lost_here_is_no_impostor_either() -> None:
+    def lost() -> ssl.SSLContext:
+        raise ConnectFailed("tls", "This machine has no certificate of that peer: pair it anew.")
+
+    async with asking(ben(catalog()), client_tls=lost) as (side, _):
+        probe = await side.probe()
+
+    assert isinstance(probe.fact, Refused)
+    assert probe.fact.reason.code == "no-certificate"
+    assert "no certificate" in probe.fact.reason.text
+
+
+async def test_an_event_with_another_hash_has_the_peer_probed() -> None:
+    async def tell(peer: Peer) -> None:
+        await peer.send(STREAM, event("aaaa1111"), event("bbbb2222"))
+        await peer.until_gone()
+
+    async with asking(ben(catalog(), stream=tell)) as (side, _):
+        await side.probe()
+        await asyncio.wait_for(side.hurried.wait(), 5)
+        assert side.hurries == 1
+
+
+async def test_an_event_that_comes_in_pieces_or_with_others_is_heard_all_the_same() -> None:
+    async def tell(peer: Peer) -> None:
+        whole = event("aaaa1111") + event("bbbb2222")
+        await peer.send(STREAM)
+        for place in range(len(whole)):
+            await peer.send(whole[place : place + 1])
+            await asyncio.sleep(0)
+        await peer.until_gone()
+
+    async with asking(ben(catalog(), stream=tell)) as (side, _):
+        await side.probe()
+        await asyncio.wait_for(side.hurried.wait(), 5)
+
+
+async def test_two_events_in_one_piece_mean_the_last_one() -> None:
+    async def tell(peer: Peer) -> None:
+        await peer.send(STREAM + event("aaaa1111") + event("bbbb2222"))
+        await peer.until_gone()
+
+    async with asking(ben(catalog(), stream=tell)) as (side, _):
+        await side.probe()
+        await asyncio.wait_for(side.hurried.wait(), 5)
+
+
+async def test_the_known_hash_and_pings_have_nobody_probed() -> None:
+    told = asyncio.Event()
+
+    async def tell(peer: Peer) -> None:
+        await peer.send(STREAM, event("aaaa1111"), b"8\r\n: ping\n\n\r\n")
+        told.set()
+        await peer.until_gone()
+
+    async with asking(ben(catalog(), stream=tell)) as (side, _):
+        await side.probe()
+        await told.wait()
+        await side.probe()
+        assert side.hurries == 0
+
+
+async def test_a_stream_that_ends_has_the_peer_probed_and_the_probe_begins_another() -> None:
+    streams = 0
+    again = asyncio.Event()
+
+    async def tell(peer: Peer) -> None:
+        nonlocal streams
+        streams += 1
+        if streams == 2:
+            again.set()
+            await peer.until_gone()
+            return
+        await peer.send(STREAM, event("aaaa1111"), b"0\r\n\r\n")
+
+    async with asking(ben(catalog(), stream=tell)) as (side, _):
+        await side.probe()
+        await asyncio.wait_for(side.hurried.wait(), 5)
+        await asyncio.sleep(0)
+        await side.probe()
+        await asyncio.wait_for(again.wait(), 5)
+
+
+async def test_a_refused_stream_leaves_the_catalog_alone() -> None:
+    async def refuse(peer: Peer) -> None:
+        await peer.send(answer({}, 429))
+
+    async with asking(ben(catalog(), stream=refuse)) as (side, _):
+        assert isinstance((await side.probe()).fact, Answered)
+
+
+async def test_close_leaves_no_task_and_no_connection() -> None:
+    before = asyncio.all_tasks()
+    asked = asyncio.Event()
+
+    async def listen(peer: Peer) -> None:
+        asked.set()
+        await peer.until_gone()
+
+    async with asking(ben(catalog(), stream=listen)) as (side, server):
+        await side.probe()
+        await asyncio.wait_for(asked.wait(), 5)
+        side.channel.close()
+        side.probes.close()
+        await asyncio.wait_for(server.peers[1].gone.wait(), 5)
+        await side.probe()  # as one that was under way: it begins no stream any more
+        assert len(server.peers) <= 3
+    left = [task for task in asyncio.all_tasks() - before if not task.done()]
+    assert left == []
+
+
+async def test_requests_go_to_the_peer_itself_and_no_other_way_is_better() -> None:
+    async with asking(_answering(catalog())) as (side, _):
+        assert await side.channel.way("m", None) is None
+        assert side.channel.renew("m", 401, b"") is False
+
+
+def test_the_kind_sends_no_key_and_is_found_by_nobody() -> None:
+    kind = PeerKind()
+
+    assert kind.authorize("sk-secret") == ()
+    assert kind.fields == ()
+    assert kind.speaks("gemini/generateContent")
+    assert kind.speaks("api/chat")

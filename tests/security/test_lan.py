@@ -1,0 +1,289 @@
+"""The LAN listener: nobody gets in without a paired key, and who does gets what is shared and not a word more."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from meshlight.demo.engine import Engine
+from meshlight.gateway.inbound import BODY_LIMIT
+from meshlight.mesh.tls import asking_context, client_context
+from security.guesthouse import MALLORY, House, house, read_all, settled
+from security.test_smuggling import REFUSED, REFUSED_WHOLE
+
+CANARY = "canary-c0ffee"
+"""In the names of everything that is not shared."""
+PEER_PATHS = ("/peer/catalog", "/peer/events")
+NOT_SHARED = [
+    f"{CANARY}-here",
+    f"{CANARY}-only:latest",
+    f"{CANARY}-only",
+    f"{CANARY}-alias",
+    f"study/{CANARY}-here",
+    f"{CANARY}-attic/shared",
+    f"{CANARY}-attic/{CANARY}-only:latest",
+    "study/nothing",
+    "nothing",
+    "",
+    "../shared",
+]
+NOT_FOR_PEERS = [
+    "/",
+    "/healthz",
+    "/metrics",
+    "/mesh",
+    "/mesh/snapshot",
+    "/mesh/events",
+    "/mesh/backends",
+    "/mesh/peers",
+    "/mesh/settings",
+    "/mesh/schema",
+    "/mesh/session",
+    "/%6desh/snapshot",
+    "/v1/../mesh/snapshot",
+    "/peer/../mesh/snapshot",
+    "/v1/models",
+    "/v1/models/shared",
+    "/v1/%6dodels",
+    "/v1beta/models",
+    "/v1beta/models/shared",
+    "/api/tags",
+    "/api/ps",
+    "/api/version",
+    "/api/show",
+    "/api/pull",
+    "/peer",
+    "/peer/",
+    "/peer/catalog/",
+    "/app/main.js",
+]
+
+
+@pytest.fixture
+async def open_house(tmp_path: Path) -> AsyncIterator[House]:
+    """Anna may use `shared`, of two models, on one of two backends; an alias leads to each."""
+    async with (
+        Engine("llamacpp", "study", models=("shared", f"{CANARY}-here")) as study,
+        Engine("ollama", f"{CANARY}-attic", models=(f"{CANARY}-only:latest", "shared")) as attic,
+    ):
+        routing = f'[routing]\npolicy = "priority"\n[routing.aliases]\n{CANARY}-alias = "{CANARY}-here"\nfast = "shared"\n'
+        async with house(tmp_path, [study, attic], 'share_models = ["shared"]', routing) as found:
+            backend = (await found.node.http.get(f"/mesh/backends/{CANARY}-attic")).json()
+            moved = await found.node.http.patch(f"/mesh/backends/{backend['id']}", json={"ring": "company"})
+            assert moved.status_code == 200, moved.text
+            await found.node.refresh()
+            yield found
+
+
+def leaks(house: House, said: bytes) -> bool:
+    """Whether an answer holds anything of this node that is not shared, or its key."""
+    return CANARY.encode() in said or house.node.key.encode() in said or b"127.0.0.1" in said
+
+
+def tls12() -> ssl.SSLContext:
+    context = asking_context()
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+async def test_only_a_paired_key_gets_in(open_house: House) -> None:
+    strangers = {
+        "another key": client_context(MALLORY, open_house.certificate_pem),
+        "no certificate": asking_context(),
+        "TLS 1.2": tls12(),
+    }
+    for who, tls in strangers.items():
+        try:
+            answer = await open_house.send(b"GET /peer/catalog HTTP/1.1\r\nhost: x\r\n\r\n", tls)
+        except OSError:
+            continue
+        assert answer.raw == b"", who
+    assert (await open_house.ask("GET", "/peer/catalog")).status == 200
+
+
+async def test_plain_http_is_no_language_here(open_house: House) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", open_house.port)
+    writer.write(b"GET /peer/catalog HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b"HTTP" not in await read_all(reader)
+    writer.close()
+
+
+async def test_what_is_not_for_peers_is_not_there_with_the_local_key_neither(
+    open_house: House,
+) -> None:
+    key = f"authorization: Bearer {open_house.node.key}"
+    for path in NOT_FOR_PEERS:
+        for method, headers in (("GET", ()), ("POST", ()), ("DELETE", (key,)), ("GET", (key,))):
+            answer = await open_house.ask(method, path, None, *headers)
+            assert answer.status in {404, 405}, (method, path, answer.raw)
+            assert not leaks(open_house, answer.raw), answer.raw
+            assert "set-cookie" not in answer.headers
+
+
+async def test_the_host_header_does_not_matter_for_the_key_is_the_proof(open_house: House) -> None:
+    for host in ("evil.example", "127.0.0.1:6374", "localhost", "[::1]", "a" * 300):
+        assert (await open_house.ask("GET", "/peer/catalog", host=host)).status == 200
+
+
+async def test_the_catalog_holds_what_is_shared_and_nothing_else(open_house: House) -> None:
+    answer = await open_house.ask("GET", "/peer/catalog")
+
+    [backend] = answer.json()["backends"]
+    assert (backend["name"], backend["models"]) == ("study", ["shared"])
+    assert not leaks(open_house, answer.raw)
+    assert open_house.node.key.encode() not in answer.raw
+
+
+async def test_a_shared_model_is_answered_and_the_answer_does_not_say_by_whom(open_house: House) -> None:
+    answer = await open_house.chat("shared")
+
+    assert answer.status == 200
+    assert answer.json()["object"] == "chat.completion"
+    assert not {name for name in answer.headers if name.startswith(("x-meshlight", "server", "x-ratelimit"))}
+    assert not leaks(open_house, answer.raw)
+
+
+async def test_a_model_that_is_not_shared_is_not_there_whatever_it_is_called(open_house: House) -> None:
+    nothing = (await open_house.chat("nothing at all")).body
+    hi = [{"role": "user", "content": "hi"}]
+    for model in NOT_SHARED:
+        asked = {
+            "/v1/messages": {"model": model, "max_tokens": 9, "messages": hi},
+            "/api/chat": {"model": model, "messages": hi},
+            "/v1/embeddings": {"model": model, "input": "hi"},
+        }
+        for path, body in asked.items():
+            answer = await open_house.ask("POST", path, body)
+            assert answer.status in ({404} if model else {400, 404}), answer.raw
+            assert b"study" not in answer.body
+            assert not leaks(open_house, answer.raw), answer.raw
+        if model:
+            assert (await open_house.chat(model)).body == nothing  # it can't be told from one that is nowhere
+
+
+async def test_a_shared_model_by_the_name_of_its_backend_or_an_alias_is_that_model(open_house: House) -> None:
+    assert (await open_house.chat("study/shared")).status == 200
+    assert (await open_house.chat("fast")).status == 200
+
+
+async def test_why_a_backend_is_down_is_told_without_its_name_or_address(tmp_path: Path) -> None:
+    async with Engine("llamacpp", f"{CANARY}-engine", models=("m",)) as engine:
+        async with house(tmp_path, [engine]) as found:
+            engine_port = engine.url.rpartition(":")[2].encode()
+            await engine.stop()
+            for path in ("/v1/chat/completions", "/v1/messages", "/api/chat", "/v1/embeddings"):
+                body = {
+                    "model": "m",
+                    "max_tokens": 5,
+                    "input": "x",
+                    "messages": [{"role": "user", "content": "hi"}],
+                }
+                answer = await found.ask("POST", path, body)
+                assert answer.status in {502, 503}, answer.raw
+                assert b"The other machine gets no answer from 'm'" in answer.body
+                assert not leaks(found, answer.raw)
+                assert engine_port not in answer.body
+            local = await found.node.chat("m")
+            assert CANARY in local.text  # the people here are told
+
+
+async def test_a_paused_peer_is_told_so_by_its_catalog_and_by_every_request(tmp_path: Path) -> None:
+    async with Engine("llamacpp", "study", models=("m",)) as engine:
+        async with house(tmp_path, [engine], "paused = true") as found:
+            assert (await found.ask("GET", "/peer/catalog")).json()["paused"] is True
+            answer = await found.chat("m")
+            assert answer.status == 503
+            assert b"paused" in answer.body
+            assert "retry-after" in answer.headers
+
+
+async def test_a_request_that_went_round_in_a_circle_ends_here(open_house: House) -> None:
+    router = (await open_house.node.http.get("/mesh/snapshot")).json()["router"]
+    for via in (router["node_id"], f"a,{router['node_id']}", "a,b,c", "a,,, ,b,c" + ",d" * 1000):
+        answer = await open_house.chat("shared", f"x-meshlight-via: {via}")
+        assert answer.status == 508
+        assert not leaks(open_house, answer.raw)
+
+
+async def test_too_large_a_head_or_body_is_refused_before_it_is_read(open_house: House) -> None:
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+    long = await open_house.send(head + b"x-a: " + b"a" * 70_000 + b"\r\n\r\n")
+    assert long.status in {0, 431}
+    target = await open_house.send(b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert target.status in {0, 414}
+    announced = b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % (BODY_LIMIT + 1)
+    assert (await open_house.send(head + announced + b"{}")).status == 413
+    assert (await open_house.ask("GET", "/peer/catalog")).status == 200
+
+
+async def test_requests_of_unclear_length_are_refused_and_what_follows_is_not_answered(
+    open_house: House,
+) -> None:
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
+    for name, raw in REFUSED.items():
+        answer = await open_house.send(head + raw + b"GET /peer/catalog HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer.status in {400, 501}, name
+        assert answer.raw.count(b"HTTP/1.1 ") == 1, name
+
+
+async def test_what_is_not_a_plain_request_is_refused(open_house: House) -> None:
+    for name, raw in REFUSED_WHOLE.items():
+        answer = await open_house.send(raw % 1 if b"%d" in raw else raw)
+        if name != "TLS":  # which is only half a line here
+            assert (answer.status, answer.raw.count(b"HTTP/1.1 ")) == (400, 1), name
+
+
+async def test_three_hundred_strangers_who_say_nothing_keep_no_peer_out(open_house: House) -> None:
+    silent = [await asyncio.open_connection("127.0.0.1", open_house.port) for _ in range(300)]
+    try:
+        for _ in range(3):
+            assert (await open_house.ask("GET", "/peer/catalog")).status == 200
+        # The eldest of them had to go.
+        async with asyncio.timeout(10):
+            assert await read_all(silent[0][0]) == b""
+    finally:
+        for _, writer in silent:
+            writer.transport.abort()
+
+
+async def test_a_peer_uses_no_more_at_once_than_its_terms_say(tmp_path: Path) -> None:
+    async with Engine("llamacpp", "study", models=("m",), first_token_s=30.0) as engine:
+        async with house(tmp_path, [engine], "max_in_flight = 1") as found:
+            reader, writer = await found.connect()
+            body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
+            head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            writer.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+            async with asyncio.timeout(10):
+                while (await settled(found.node))["peers"][0]["in_flight"] == 0:
+                    pass
+            refused = await found.chat("m")
+            assert refused.status == 429
+            assert refused.headers["retry-after"] == "1"
+            assert refused.headers["content-type"] == "application/json"
+            writer.transport.abort()
+            async with asyncio.timeout(10):
+                while (await settled(found.node))["peers"][0]["in_flight"]:
+                    pass
+            del reader
+
+
+async def test_unpairing_cuts_what_the_peer_has_open_and_lets_it_ask_nothing_more(open_house: House) -> None:
+    reader, writer = await open_house.connect()
+    writer.write(b"GET /peer/events HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert b"event: catalog" in await reader.readuntil(b'"}')
+    peer = (await settled(open_house.node))["peers"][0]["id"]
+
+    async with asyncio.timeout(10):
+        gone = await open_house.node.http.delete(f"/mesh/peers/{peer}")
+        assert gone.json()["peers"] == []
+        await read_all(reader)
+    writer.close()
+    # It was not told yet, so it may still hear that it is no peer any more, and nothing else.
+    for path in (*PEER_PATHS, "/v1/models", "/mesh/snapshot"):
+        answer = await open_house.ask("GET", path)
+        assert answer.status == 403, answer.raw
+    assert (await open_house.chat("shared")).status == 403
+    assert (await open_house.ask("POST", "/peer/unpair")).status == 204

@@ -1,0 +1,71 @@
+"""Two real services on one machine, paired by two people who look at their pages."""
+
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from meshlight.demo.engine import Engine
+from node import Node
+from web.visit import card, visit
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+SOON = 15_000
+"""Milliseconds within which a page must show what happened on the other side."""
+
+
+def lan() -> tuple[str, int]:
+    """Return the configuration of a node that can be seen, and where its pairing door is."""
+    with ExitStack() as stack:
+        free = [stack.enter_context(socket.create_server(("", 0))).getsockname()[1] for _ in range(2)]
+    return f"[lan]\nvisible = true\nbrowse = false\nport = {free[0]}\ndoor = {free[1]}\n", free[1]
+
+
+async def test_two_people_compare_digits_and_each_sees_the_others_models_until_one_unpairs(
+    browser: Browser, tmp_path: Path
+) -> None:
+    (extra_a, _), (extra_b, door_b) = lan(), lan()
+    names = ('name = "anna"\n', 'name = "bo"\n')
+    async with (
+        Engine("llamacpp", "desk", ["llama-3.2-3b"]) as desk,
+        Engine("ollama", "kitchen", ["qwen3-8b"]) as kitchen,
+        Node(tmp_path / "a", [desk], names[0] + extra_a) as a,
+        Node(tmp_path / "b", [kitchen], names[1] + extra_b) as b,
+        visit(browser, a.service.link()) as anna,
+        visit(browser, b.service.link()) as bo,
+    ):
+        await anna.get_by_role("button", name="Peers", exact=True).click()
+        await anna.locator("#p-address").fill(f"127.0.0.1:{door_b}")
+        await anna.keyboard.press("Enter")
+        asking = anna.get_by_role("dialog", name="Pair with bo")
+        asked = bo.get_by_role("dialog", name="Pair with anna")
+        await expect(asking).to_be_visible(timeout=SOON)
+        await expect(asked).to_be_visible(timeout=SOON)
+        digits = await asking.locator(".digits b").all_text_contents()
+        assert len("".join(digits)) == 6
+        await expect(asked.locator(".digits b")).to_have_text(digits)
+        await anna.get_by_role("button", name="Yes, the same").click()
+        await expect(asking.get_by_text("Confirmed here.")).to_be_visible(timeout=SOON)
+        await bo.get_by_role("button", name="Yes, the same").click()
+        for page, other in ((anna, "bo"), (bo, "anna")):
+            await expect(page.get_by_role("dialog", name=f"Paired with {other}")).to_be_visible(timeout=SOON)
+
+        await anna.get_by_role("button", name="Done").click()
+        await anna.locator("#dialog .end button").click()
+        backend = (await a.http.get("/mesh/peers")).json()["peers"][0]["backend"]
+        await expect(card(anna, backend)).to_contain_text("healthy · 1 model", timeout=SOON)
+        assert (await a.chat("qwen3-8b")).is_success
+
+        await bo.get_by_role("button", name="What it may use").click()
+        await expect(bo.get_by_text("It sees 1 model: qwen3-8b.")).to_be_visible(timeout=SOON)
+        await bo.get_by_role("checkbox", name="this machine’s engines").uncheck()
+        await expect(bo.get_by_text("It sees 0 models.")).to_be_visible(timeout=SOON)
+        await expect(card(anna, backend)).to_contain_text("0 models", timeout=SOON)
+
+        await bo.get_by_role("button", name="Unpair …").click()
+        await bo.get_by_role("button", name="Unpair", exact=True).click()
+        await expect(bo.get_by_text("Nobody yet.")).to_be_visible(timeout=SOON)
+        await expect(card(anna, backend)).to_have_class("card backend gone", timeout=SOON)
