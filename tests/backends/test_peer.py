@@ -1,127 +1,18 @@
-"""A peer as a backend: its catalog is a stranger's text, its key the compared one, its word of a change counts."""
+"""A peer as a backend: its catalog is a stranger's text, its key must be the compared one."""
 
-import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
 
 import msgspec
 import pytest
 
-from backends.scripted import Peer, ScriptedServer
+from backends.peer_rig import ANNA, BEN, CATALOG, MALLORY, SHARED, answer, asking, ben, catalog, seen
+from backends.scripted import Peer
 from backends.scripted import answering as _answering
-from mesh.nodes import node
-from meshlight.backends.address import Address
-from meshlight.backends.kind import Means, Probe
-from meshlight.backends.peer import EVENTS, PeerChannel, PeerKind
-from meshlight.backends.upstream import Upstream
-from meshlight.domain.backend import Backend
+from meshlight.backends.peer import PeerKind
 from meshlight.domain.errors import ConnectFailed
 from meshlight.domain.health import Answered, Failed, Refused
 from meshlight.domain.model import ModelDetail
 from meshlight.mesh.tls import client_context, server_context
-
-ANNA, BEN, MALLORY = node(), node(), node()
-SHARED: dict[str, Any] = {
-    "name": "study",
-    "kind": "ollama",
-    "ring": "machine",
-    "state": "healthy",
-    "models": ["m"],
-}
-CATALOG: dict[str, Any] = {
-    "v": 1,
-    "node_id": BEN.node_id,
-    "name": "Ben",
-    "hash": "aaaa1111",
-    "backends": [SHARED],
-}
-STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-
-
-def answer(body: object, status: int = 200, *headers: str) -> bytes:
-    content = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    lines = [f"HTTP/1.1 {status} X", f"content-length: {len(content)}", *headers]
-    return "\r\n".join([*lines, "", ""]).encode() + content
-
-
-def catalog(**fields: Any) -> bytes:
-    return answer(CATALOG | fields)
-
-
-def event(told: str) -> bytes:
-    data = b'event: catalog\ndata: {"hash":"%s"}\n\n' % told.encode()
-    return b"%x\r\n%s\r\n" % (len(data), data)
-
-
-class Side:
-    """A channel at a scripted Ben, and how often it asked to be probed."""
-
-    def __init__(
-        self, server: ScriptedServer, tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
-    ) -> None:
-        address = Address("http" if tls is None else "https", "127.0.0.1", server.port)
-        self.backend = Backend(
-            id="peer-ben", name="Ben", kind="peer", ring="lan", url=address.url, node_id=BEN.node_id
-        )
-        self.hurries = 0
-        self.hurried = asyncio.Event()
-        self.probes = Upstream(address, tls=tls)
-        self._opened: list[Upstream] = []
-
-        def opened(to: Address) -> Upstream:
-            self._opened.append(Upstream(to, tls=tls))
-            return self._opened[-1]
-
-        self.means = Means(self.backend, self.probes, opened, lambda: 0.0, lambda: 0.0, self._hurry)
-        self.channel: PeerChannel = PeerKind().open(self.means)  # type: ignore[assignment]
-
-    async def probe(self) -> Probe:
-        return await self.channel.probe(self.backend, None)
-
-    def _hurry(self) -> None:
-        self.hurries += 1
-        self.hurried.set()
-
-
-def ben(
-    *catalogs: bytes, stream: Callable[[Peer], Awaitable[None]] | None = None
-) -> Callable[[Peer], Awaitable[None]]:
-    """Answer each question for the catalog with the next of `catalogs`, and play `stream` on the events."""
-    left = list(catalogs)
-
-    async def script(peer: Peer) -> None:
-        while True:
-            request = await peer.request()
-            if EVENTS in request.line:
-                await (stream or Peer.until_gone)(peer)
-                return
-            await peer.send(left.pop(0) if len(left) > 1 else left[0])
-
-    return script
-
-
-@asynccontextmanager
-async def asking(
-    script: Callable[[Peer], Awaitable[None]],
-    *,
-    server_tls: ssl.SSLContext | None = None,
-    client_tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
-) -> AsyncIterator[tuple[Side, ScriptedServer]]:
-    async with ScriptedServer(script, server_tls) as server:
-        side = Side(server, client_tls)
-        try:
-            yield side, server
-        finally:
-            side.channel.close()
-            side.probes.close()
-
-
-async def seen(**fields: Any) -> Probe:
-    """What a probe makes of such a catalog."""
-    async with asking(ben(catalog(**fields))) as (side, _):
-        return await side.probe()
 
 
 async def test_the_models_of_a_peer_are_listed_with_what_it_tells_of_them() -> None:
@@ -327,105 +218,6 @@ async def test_a_peer_whose_certificate_is_lost_here_is_no_impostor_either() -> 
     assert isinstance(probe.fact, Refused)
     assert probe.fact.reason.code == "no-certificate"
     assert "no certificate" in probe.fact.reason.text
-
-
-async def test_an_event_with_another_hash_has_the_peer_probed() -> None:
-    async def tell(peer: Peer) -> None:
-        await peer.send(STREAM, event("aaaa1111"), event("bbbb2222"))
-        await peer.until_gone()
-
-    async with asking(ben(catalog(), stream=tell)) as (side, _):
-        await side.probe()
-        await asyncio.wait_for(side.hurried.wait(), 5)
-        assert side.hurries == 1
-
-
-async def test_an_event_that_comes_in_pieces_or_with_others_is_heard_all_the_same() -> None:
-    async def tell(peer: Peer) -> None:
-        whole = event("aaaa1111") + event("bbbb2222")
-        await peer.send(STREAM)
-        for place in range(len(whole)):
-            await peer.send(whole[place : place + 1])
-            await asyncio.sleep(0)
-        await peer.until_gone()
-
-    async with asking(ben(catalog(), stream=tell)) as (side, _):
-        await side.probe()
-        await asyncio.wait_for(side.hurried.wait(), 5)
-
-
-async def test_two_events_in_one_piece_mean_the_last_one() -> None:
-    async def tell(peer: Peer) -> None:
-        await peer.send(STREAM + event("aaaa1111") + event("bbbb2222"))
-        await peer.until_gone()
-
-    async with asking(ben(catalog(), stream=tell)) as (side, _):
-        await side.probe()
-        await asyncio.wait_for(side.hurried.wait(), 5)
-
-
-async def test_the_known_hash_and_pings_have_nobody_probed() -> None:
-    told = asyncio.Event()
-
-    async def tell(peer: Peer) -> None:
-        await peer.send(STREAM, event("aaaa1111"), b"8\r\n: ping\n\n\r\n")
-        told.set()
-        await peer.until_gone()
-
-    async with asking(ben(catalog(), stream=tell)) as (side, _):
-        await side.probe()
-        await told.wait()
-        await side.probe()
-        assert side.hurries == 0
-
-
-async def test_a_stream_that_ends_has_the_peer_probed_and_the_probe_begins_another() -> None:
-    streams = 0
-    again = asyncio.Event()
-
-    async def tell(peer: Peer) -> None:
-        nonlocal streams
-        streams += 1
-        if streams == 2:
-            again.set()
-            await peer.until_gone()
-            return
-        await peer.send(STREAM, event("aaaa1111"), b"0\r\n\r\n")
-
-    async with asking(ben(catalog(), stream=tell)) as (side, _):
-        await side.probe()
-        await asyncio.wait_for(side.hurried.wait(), 5)
-        await asyncio.sleep(0)
-        await side.probe()
-        await asyncio.wait_for(again.wait(), 5)
-
-
-async def test_a_refused_stream_leaves_the_catalog_alone() -> None:
-    async def refuse(peer: Peer) -> None:
-        await peer.send(answer({}, 429))
-
-    async with asking(ben(catalog(), stream=refuse)) as (side, _):
-        assert isinstance((await side.probe()).fact, Answered)
-
-
-async def test_close_leaves_no_task_and_no_connection() -> None:
-    before = asyncio.all_tasks()
-    asked = asyncio.Event()
-
-    async def listen(peer: Peer) -> None:
-        asked.set()
-        await peer.until_gone()
-
-    async with asking(ben(catalog(), stream=listen)) as (side, server):
-        await side.probe()
-        await asyncio.wait_for(asked.wait(), 5)
-        side.channel.close()
-        side.probes.close()
-        await asyncio.wait_for(server.peers[1].gone.wait(), 5)
-        await side.probe()  # as one that was under way: it begins no stream any more
-        assert len(server.peers) <= 3
-    left = [task for task in asyncio.all_tasks() - before if not task.done()]
-    assert left == []
 
 
 async def test_requests_go_to_the_peer_itself_and_no_other_way_is_better() -> None:

@@ -239,11 +239,13 @@ def test_what_can_t_be_meant_is_said_and_nobody_is_asked(
 def test_one_that_is_paired_or_can_t_be_is_said_to_be(api: LocalApi, type_words: Type) -> None:
     seen = (sighting("Bo", BO, is_paired=True, can_pair=False), sighting(can_pair=False))
     api.says("GET", "/mesh/peers", around(peers=(peer("Old", "9" * 64),), seen=seen))
-    for _ in range(3):
+    for name, said in (
+        ("Bo", "Bo is paired already."),
+        ("old", "Old is paired already."),
+        ("Eva", "Eva can't be paired with now."),
+    ):
         api.send(mesh())
-    assert "Bo is paired already." in type_words("pair", "Bo").err
-    assert "Old is paired already." in type_words("pair", "old").err
-    assert "Eva can't be paired with now." in type_words("pair", "Eva").err
+        assert said in type_words("pair", name).err
 
 
 def test_a_pairing_under_way_is_not_disturbed(town: LocalApi, type_words: Type) -> None:

@@ -65,9 +65,13 @@ TOOLS = [
         "cache_control": _CACHED,
     },
 ]
-SYSTEM = [
+SYSTEM: list[dict[str, Any]] = [
     {"type": "text", "text": BILLING},
-    {"type": "text", "text": "You are Claude Code, Anthropic's official CLI for Claude.", "cache_control": _CACHED},
+    {
+        "type": "text",
+        "text": "You are Claude Code, Anthropic's official CLI for Claude.",
+        "cache_control": _CACHED,
+    },
     {
         "type": "text",
         "text": "You are an interactive agent that helps users with software engineering tasks.",
@@ -122,7 +126,9 @@ def title(model: str) -> dict[str, Any]:
     }
     return {
         "model": model,
-        "messages": [{"role": "user", "content": [{"type": "text", "text": "What is the weather in Seoul?"}]}],
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "What is the weather in Seoul?"}]}
+        ],
         "system": [{"type": "text", "text": BILLING}, {"type": "text", "text": "Name this conversation."}],
         "tools": [],
         "metadata": {"user_id": "{}"},

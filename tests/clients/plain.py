@@ -8,14 +8,15 @@ from typing import Self
 from real.engines import Engine
 
 _FOREIGN = re.compile(rb"[A-Z]+ (?:/v1/messages|/api/)")
-_NOT_FOUND = b'HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 22\r\n\r\n{"detail":"Not Found"}'
+_HEAD = b"HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 22\r\n\r\n"
+_NOT_FOUND = _HEAD + b'{"detail":"Not Found"}'
 _PIECE = 1 << 16
 
 
 class Plain:
-    """Passes one request per connection on to `engine`, byte for byte, but for what is not OpenAI's: 404, as FastAPI.
+    """Passes one request per connection on to `engine`, byte for byte, and answers 404 to what is not OpenAI's.
 
-    `paths` holds the request lines that it passed on.
+    `lines` holds the request lines that it passed on.
     """
 
     def __init__(self, engine: Engine) -> None:

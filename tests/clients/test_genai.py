@@ -13,6 +13,7 @@ from meshlight.demo.engine import Engine
 from node import Node
 
 MODEL, VECTORS = "gemini-3-flash", "gemini-embedding-001"
+TEXTS: list[types.ContentUnion] = ["a", "b"]
 VERSIONS = ["v1beta", None]
 """None is the client's own choice, which is `v1` as soon as it is given an address."""
 
@@ -62,7 +63,7 @@ async def test_a_question_is_answered_whole_and_in_pieces(
 async def test_tokens_are_counted_and_vectors_made(node: Node, cloud: Cloud, version: str | None) -> None:
     async with asking(node, version) as client:
         counted = await client.models.count_tokens(model=MODEL, contents="hello")
-        made = await client.models.embed_content(model=VECTORS, contents=["a", "b"])
+        made = await client.models.embed_content(model=VECTORS, contents=TEXTS)
     assert counted.total_tokens
     assert made.embeddings is not None
     assert [bool(vector.values) for vector in made.embeddings] == [True, True]
@@ -70,9 +71,7 @@ async def test_tokens_are_counted_and_vectors_made(node: Node, cloud: Cloud, ver
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_its_list_has_the_models_that_it_can_ask(
-    node: Node, cloud: Cloud, version: str | None
-) -> None:
+async def test_its_list_has_the_models_that_it_can_ask(node: Node, cloud: Cloud, version: str | None) -> None:
     async with Engine("vllm", models=("qwen3-8b",)) as engine, asking(node, version) as client:
         await added(node, "vllm", engine.url)
         listed = [model.name async for model in await client.models.list()]

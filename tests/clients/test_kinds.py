@@ -41,7 +41,7 @@ ASK = [{"role": "user", "content": "hello"}]
 def locked_llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A real llama-server that wants a key."""
     model_file = write_gguf(tmp_path_factory.mktemp("locked") / "tiny-a.gguf", "tiny-a")
-    with running_llama(model_file, "tiny-a", key=KEY) as engine:
+    with running_llama(model_file, "tiny-a", key=KEY, threads=1) as engine:
         yield engine
 
 
@@ -68,7 +68,7 @@ def test_no_kind_is_left_out() -> None:
 
 @pytest.mark.parametrize("kind", EVERY)
 async def test_it_is_added_by_its_address_and_key_and_then_healthy_with_its_models(
-    node: Node, kind: str, played: Played
+    kind: str, played: Played, node: Node
 ) -> None:
     shown = await joined(node, kind, played)
     snapshot = (await node.http.get("/mesh/snapshot")).json()
@@ -84,7 +84,7 @@ async def test_it_is_added_by_its_address_and_key_and_then_healthy_with_its_mode
 
 @pytest.mark.parametrize("kind", EVERY)
 async def test_it_answers_in_the_protocols_of_openai_anthropic_and_ollama(
-    node: Node, kind: str, played: Played
+    kind: str, played: Played, node: Node
 ) -> None:
     await joined(node, kind, played)
     body = {"model": played.model, "messages": ASK, "stream": True}
@@ -105,7 +105,7 @@ async def test_it_answers_in_the_protocols_of_openai_anthropic_and_ollama(
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in {"mlx", "peer"}])
 async def test_a_wrong_key_is_refused_in_words_and_nothing_is_saved(
-    node: Node, kind: str, played: Played
+    kind: str, played: Played, node: Node
 ) -> None:
     refused = await add(node, kind, played.url, **{**played.fields, "api_key": "not-the-key"})
     error = refused.json()["error"]

@@ -40,7 +40,9 @@ def client_of(node: Node, key: str = "") -> AsyncClient:
     return AsyncClient(host=node.url, headers=headers, trust_env=False)
 
 
-async def test_models_are_listed_shown_and_known_with_and_without_a_tag(client: AsyncClient, way: Way) -> None:
+async def test_models_are_listed_shown_and_known_with_and_without_a_tag(
+    client: AsyncClient, way: Way
+) -> None:
     listed = await client.list()
     assert [model.model for model in listed.models] == [MODEL]
     for name in (MODEL, f"{MODEL}:latest"):

@@ -32,7 +32,9 @@ async def test_every_call_goes_to_its_own_path(node: Node) -> None:
     ]
 
 
-@pytest.mark.parametrize(("name", "known"), [(OTHER, OTHER), ("llama-3.2", OTHER), (f"ollama/{NAMED}", NAMED)])
+@pytest.mark.parametrize(
+    ("name", "known"), [(OTHER, OTHER), ("llama-3.2", OTHER), (f"ollama/{NAMED}", NAMED)]
+)
 async def test_nothing_but_the_name_of_the_model_is_changed_on_the_way(
     node: Node, name: str, known: str
 ) -> None:

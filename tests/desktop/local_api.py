@@ -1,9 +1,10 @@
 """A local API that says what a test tells it to: a real server on a real port, with nothing behind it."""
 
 import contextlib
-import queue
+import select
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +38,9 @@ class LocalApi:
         self.answers: dict[tuple[str, str], list[tuple[int, object]]] = {}
         self.asked: list[Asked] = []
         self.instance = INSTANCE
-        self.events: queue.Queue[bytes | None] = queue.Queue()
+        self._frames: deque[bytes | None] = deque()
+        self._changed = threading.Condition()
+        self._is_over = False
         api = self
 
         class Handler(_Handler):
@@ -55,7 +58,9 @@ class LocalApi:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.events.put(None)
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -90,13 +95,27 @@ class LocalApi:
     def send(self, event: Event | SnapshotView) -> None:
         """Send an event to whoever listens."""
         name = "snapshot" if isinstance(event, SnapshotView) else EVENT_NAMES[type(event)]
-        self.events.put(
-            f"id: {event.seq}\nevent: {name}\ndata: {msgspec.json.encode(event).decode()}\n\n".encode()
-        )
+        self._put(f"id: {event.seq}\nevent: {name}\ndata: {msgspec.json.encode(event).decode()}\n\n".encode())
 
     def end_events(self) -> None:
         """End the stream of events, as a service does that stops."""
-        self.events.put(None)
+        self._put(None)
+
+    def frames(self, has_gone: Callable[[], bool]) -> Iterator[bytes]:
+        """Yield what is sent, to one who listens until it `has_gone`: what comes then waits for the next."""
+        while True:
+            with self._changed:
+                self._changed.notify_all()  # who has gone leaves now
+                self._changed.wait_for(lambda: self._frames or self._is_over or has_gone())
+                frame = None if self._is_over or has_gone() else self._frames.popleft()
+            if frame is None:
+                return
+            yield frame
+
+    def _put(self, frame: bytes | None) -> None:
+        with self._changed:
+            self._frames.append(frame)
+            self._changed.notify_all()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -146,9 +165,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         with contextlib.suppress(OSError):
             self.wfile.write(b": welcome\n\n")
-            for frame in self._frames():
+            for frame in self.local_api.frames(self._has_gone):
                 self.wfile.write(frame)
 
-    def _frames(self) -> Iterator[bytes]:
-        while (frame := self.local_api.events.get()) is not None:
-            yield frame
+    def _has_gone(self) -> bool:
+        """Whether the client has hung up: it sends nothing, so all there is to read is the end."""
+        return bool(select.select([self.connection], [], [], 0)[0])

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pytest
 from dbus_fast.aio import MessageBus
 from dbus_fast.annotations import DBusDict, DBusInt32, DBusSignature, DBusStr, DBusUInt32
-from dbus_fast.service import ServiceInterface, dbus_method
+from dbus_fast.service import ServiceInterface, dbus_method, dbus_signal
 
 from desktop.session import SessionBus
 from meshlight.desktop.notice import _command, send
@@ -42,7 +42,15 @@ class Daemon(ServiceInterface):
 
     @dbus_method(name="GetCapabilities")
     def capabilities(self) -> Annotated[list[str], DBusSignature("as")]:
-        return ["body", "body-markup"]
+        return ["body", "body-markup", "actions"]
+
+    @dbus_signal(name="ActionInvoked")
+    def invoked(self, note: int, action: str) -> Annotated[list[Any], DBusSignature("us")]:
+        return [note, action]
+
+    @dbus_signal(name="NotificationClosed")
+    def closed(self, note: int, why: int) -> Annotated[list[Any], DBusSignature("uu")]:
+        return [note, why]
 
     @dbus_method(name="GetServerInformation")
     def information(self) -> Annotated[Any, DBusSignature("ssss")]:
@@ -62,6 +70,33 @@ async def test_a_note_is_shown_by_the_desktop_and_its_text_is_not_taken_for_mark
         shown = await asyncio.wait_for(daemon.shown.get(), 20)
         assert shown == ("Meshlight", "box is down", "&lt;b&gt;refused&lt;/b&gt; &amp; more")
         assert await asyncio.wait_for(process.wait(), 20) == 0
+        connection.disconnect()
+
+
+@pytest.mark.parametrize(("is_clicked", "said"), [(True, b"clicked\n"), (False, b"")])
+async def test_a_click_on_a_note_does_what_it_is_for_and_closing_it_does_not(
+    tmp_path: Path, is_clicked: bool, said: bytes
+) -> None:
+    with SessionBus(tmp_path) as bus:
+        daemon = Daemon()
+        connection = await MessageBus(bus.address).connect()
+        connection.export("/org/freedesktop/Notifications", daemon)
+        await connection.request_name(NAME)
+        code = f"{SEND} send(Note('Bo asks', '1', lambda: print('clicked')))"
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            code,
+            env={"DBUS_SESSION_BUS_ADDRESS": bus.address, "PATH": ""},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        await asyncio.wait_for(daemon.shown.get(), 20)
+        if is_clicked:
+            daemon.invoked(1, "default")
+        else:
+            daemon.closed(1, 2)
+        out, _ = await asyncio.wait_for(process.communicate(), 20)
+        assert out == said
         connection.disconnect()
 
 

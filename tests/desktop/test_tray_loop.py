@@ -11,6 +11,7 @@ import pytest
 from desktop.hand import Hand
 from desktop.homes import Home, wait_until
 from desktop.local_api import LocalApi
+from desktop.neighbours import BO, around, pairing
 from desktop.samples import backend, mesh
 from meshlight.desktop.autostart import DesktopEntry
 from meshlight.desktop.backoff import Backoff
@@ -25,7 +26,7 @@ from meshlight.desktop.supervisor import Supervisor
 from meshlight.desktop.tray import Tray
 from meshlight.desktop.window_keeper import WindowKeeper
 from meshlight.domain.errors import SecretError
-from meshlight.domain.events import HealthEvent, RefreshEvent
+from meshlight.domain.events import HealthEvent, PeersEvent, RefreshEvent
 from meshlight.domain.view import HealthChange
 
 AT_ONCE = Backoff(first_s=0.02, longest_s=0.05)
@@ -298,3 +299,44 @@ def test_a_killed_service_is_red_and_then_well_again_and_quit_ends_it(desktop: D
     running.hand.until(lambda hand: "No backend" in hand.tooltip)
     running.end()
     assert not home.runtime_file.exists()
+
+
+def test_one_who_asks_to_be_paired_is_told_at_once_and_once_and_a_click_opens_the_answer(
+    api: LocalApi, shown: Hand, desktop: Desktop
+) -> None:
+    asked = pairing(role="asked", name="Bo", id=BO)
+    api.send(PeersEvent(seq=8, peers=around(visible=True, pairing=asked)))
+    shown.until(lambda hand: hand.says("! Bo asks to be paired: 123 456"))
+    wait_until(lambda: bool(desktop.notes))
+    later = around(visible=True, pairing=pairing(role="asked", name="Bo", id=BO, left_s=40.0))
+    api.send(PeersEvent(seq=9, peers=later))
+    api.send(PeersEvent(seq=10, peers=around()))
+    shown.until(lambda hand: not hand.says("! Bo"))
+    [note] = desktop.notes
+    assert note.title == "Bo asks to be paired: 123 456"
+    assert note.on_click is not None
+    note.on_click()
+    wait_until(desktop.windows.exists)
+    wait_until(lambda: desktop.windows.read_text() == "--node peers?;")
+
+
+def test_who_wants_no_notifications_sees_the_request_in_the_menu_alone(
+    api: LocalApi, shown: Hand, desktop: Desktop
+) -> None:
+    api.send(PeersEvent(seq=8, peers=around()))
+    shown.until(lambda hand: hand.says("Peers"))
+    shown.press("notify-off")
+    shown.until(lambda hand: any(item.key == "notify" and not item.checked for item in hand.items))
+    api.send(PeersEvent(seq=9, peers=around(pairing=pairing(role="asked"))))
+    shown.until(lambda hand: hand.says("! Eva asks to be paired"))
+    assert desktop.notes == []
+
+
+def test_the_machine_is_shown_and_hidden_from_the_menu(api: LocalApi, shown: Hand) -> None:
+    api.says("PATCH", "/mesh/peers", around(visible=True))
+    api.send(PeersEvent(seq=8, peers=around()))
+    shown.until(lambda hand: hand.says("Peers"))
+    shown.press("show-here")
+    wait_until(lambda: api.asked[-1].body == {"visible": True})
+    api.send(PeersEvent(seq=9, peers=around(visible=True)))
+    shown.until(lambda hand: "hide-here" in str(hand.items))

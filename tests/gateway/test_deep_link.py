@@ -10,7 +10,7 @@ from meshlight.backends.kind import Field
 from meshlight.backends.kinds import KINDS
 from meshlight.backends.openai_compatible import OpenAICompatible
 from meshlight.domain.errors import BadRequest
-from meshlight.gateway.deep_link import LONGEST, DeepLink, parse_deep_link
+from meshlight.gateway.deep_link import LONGEST, DeepLink, PairLink, parse_deep_link, parse_host
 
 GOOD = "meshlight://add?kind=ollama&url=http%3A%2F%2Fgpu.lan%3A11434&name=Big%20box"
 
@@ -101,3 +101,70 @@ def test_whatever_comes_is_a_link_or_a_bad_request(text: str) -> None:
     with suppress(BadRequest):
         link = parse_deep_link(text)
         assert parse_deep_link(link.text) == link
+
+
+ID = "3fa941c0" * 8
+PAIR = f"meshlight://pair?host=192.168.1.20&port=6376&id={ID}&name=Bo%27s%20desk"
+
+
+def test_a_link_that_pairs_says_where_and_whose_key() -> None:
+    link = parse_deep_link(PAIR)
+    assert link == PairLink(host="192.168.1.20", port=6376, id=ID, name="Bo's desk")
+    assert link.text == PAIR
+    assert parse_deep_link(f"meshlight://pair/?id={ID}&port=1&host=%5Bfd00::5%5D") == PairLink(
+        host="fd00::5", port=1, id=ID
+    )
+
+
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [
+        (f"meshlight://pair?port=6376&id={ID}", "names no host"),
+        (f"meshlight://pair?host=&port=6376&id={ID}", "names no host"),
+        (f"meshlight://pair?host=a/b&port=6376&id={ID}", "names no host"),
+        (f"meshlight://pair?host=a%0Ab&port=6376&id={ID}", "names no host"),
+        (f"meshlight://pair?host=u@x&port=6376&id={ID}", "names no host"),
+        (f"meshlight://pair?host=x:1&port=6376&id={ID}", "names no host"),
+        (f"meshlight://pair?host=0.0.0.0&port=6376&id={ID}", "names no host"),
+        (f"meshlight://pair?host=224.0.0.1&port=6376&id={ID}", "names no host"),
+        (f"meshlight://pair?host=fe80::1%25eth0&port=6376&id={ID}", "names no host"),
+        (f"meshlight://pair?host=127.1&port=6376&id={ID}", "names no host"),
+        (f"meshlight://pair?host=x&id={ID}", "names no port"),
+        (f"meshlight://pair?host=x&port=0&id={ID}", "names no port"),
+        (f"meshlight://pair?host=x&port=65536&id={ID}", "names no port"),
+        (f"meshlight://pair?host=x&port=%2B1&id={ID}", "names no port"),
+        ("meshlight://pair?host=x&port=1", "names no id"),
+        (f"meshlight://pair?host=x&port=1&id={ID[:-1]}", "names no id"),
+        (f"meshlight://pair?host=x&port=1&id={ID.upper()}", "names no id"),
+        (f"{PAIR}&url=http://x", "'url' which no link may"),
+        (f"{PAIR}&host=y", "'host' twice"),
+        (f"{PAIR}&token=x", "carries a secret"),
+        (f"meshlight://pair?host=x&port=1&id={ID}&name=%E2%80%AEevil", "no printable characters, or others"),
+        (f"meshlight://pair@x?host=x&port=1&id={ID}", "begin with meshlight://add? or meshlight://pair?"),
+    ],
+)
+def test_another_link_that_pairs_is_refused_with_what_is_wrong(link: str, said: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        parse_deep_link(link)
+    assert said in refused.value.title
+
+
+@given(st.text(max_size=60).map(f"meshlight://pair?port=1&id={ID}&host=".__add__))
+def test_whatever_the_host_is_it_is_one_or_refused(text: str) -> None:
+    with suppress(BadRequest):
+        link = parse_deep_link(text)
+        assert parse_deep_link(link.text) == link
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("GPU-box.Lan", "gpu-box.lan"),
+        ("[::1]", "::1"),
+        ("FD00:0::5", "fd00::5"),
+        ("a" * 64, None),
+        ("-x", None),
+    ],
+)
+def test_a_host_is_written_in_one_way(text: str, host: str | None) -> None:
+    assert parse_host(text) == host

@@ -69,13 +69,30 @@ def free_port() -> int:
 
 @contextmanager
 def running_llama(
-    model_file: Path, model: str, *, port: int | None = None, key: str | None = None, slots: int = 4
+    model_file: Path,
+    model: str,
+    *,
+    port: int | None = None,
+    key: str | None = None,
+    slots: int = 4,
+    threads: int = 2,
 ) -> Iterator[Engine]:
     """Run llama-server with one model of the name `model`, ready to answer; it ends with the block.
 
     `slots` is how many requests it works on at once. With --context-shift an endless answer is truly endless.
     """
-    words = ["-m", str(model_file), "--alias", model, "-c", str(2048 * slots), "-np", str(slots), "-t", "2"]
+    words = [
+        "-m",
+        str(model_file),
+        "--alias",
+        model,
+        "-c",
+        str(2048 * slots),
+        "-np",
+        str(slots),
+        "-t",
+        str(threads),
+    ]
     words += ["--jinja", "--embeddings", "--pooling", "mean", "--metrics", "--no-webui", "--context-shift"]
     words += ["--api-key", key] if key else []
     command = [str(llama_server()), *words]

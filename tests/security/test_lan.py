@@ -11,6 +11,7 @@ import pytest
 from meshlight.demo.engine import Engine
 from meshlight.gateway.inbound import BODY_LIMIT
 from meshlight.mesh.tls import asking_context, client_context
+from node import IN_ORDER
 from security.guesthouse import MALLORY, House, house, read_all, settled
 from security.test_smuggling import REFUSED, REFUSED_WHOLE
 
@@ -69,8 +70,10 @@ async def open_house(tmp_path: Path) -> AsyncIterator[House]:
         Engine("llamacpp", "study", models=("shared", f"{CANARY}-here")) as study,
         Engine("ollama", f"{CANARY}-attic", models=(f"{CANARY}-only:latest", "shared")) as attic,
     ):
-        routing = f'[routing]\npolicy = "priority"\n[routing.aliases]\n{CANARY}-alias = "{CANARY}-here"\nfast = "shared"\n'
-        async with house(tmp_path, [study, attic], 'share_models = ["shared"]', routing) as found:
+        aliases = f'[routing.aliases]\n{CANARY}-alias = "{CANARY}-here"\nfast = "shared"\n'
+        async with house(
+            tmp_path, [study, attic], 'share_models = ["shared"]', f"{IN_ORDER}\n{aliases}"
+        ) as found:
             backend = (await found.node.http.get(f"/mesh/backends/{CANARY}-attic")).json()
             moved = await found.node.http.patch(f"/mesh/backends/{backend['id']}", json={"ring": "company"})
             assert moved.status_code == 200, moved.text
@@ -170,34 +173,39 @@ async def test_a_shared_model_by_the_name_of_its_backend_or_an_alias_is_that_mod
 
 
 async def test_why_a_backend_is_down_is_told_without_its_name_or_address(tmp_path: Path) -> None:
-    async with Engine("llamacpp", f"{CANARY}-engine", models=("m",)) as engine:
-        async with house(tmp_path, [engine]) as found:
-            engine_port = engine.url.rpartition(":")[2].encode()
-            await engine.stop()
-            for path in ("/v1/chat/completions", "/v1/messages", "/api/chat", "/v1/embeddings"):
-                body = {
-                    "model": "m",
-                    "max_tokens": 5,
-                    "input": "x",
-                    "messages": [{"role": "user", "content": "hi"}],
-                }
-                answer = await found.ask("POST", path, body)
-                assert answer.status in {502, 503}, answer.raw
-                assert b"The other machine gets no answer from 'm'" in answer.body
-                assert not leaks(found, answer.raw)
-                assert engine_port not in answer.body
-            local = await found.node.chat("m")
-            assert CANARY in local.text  # the people here are told
+    async with (
+        Engine("llamacpp", f"{CANARY}-engine", models=("m",)) as engine,
+        house(tmp_path, [engine]) as found,
+    ):
+        engine_port = engine.url.rpartition(":")[2].encode()
+        await engine.stop()
+        hi = [{"role": "user", "content": "hi"}]
+        bodies: dict[str, dict[str, object]] = {
+            "/v1/chat/completions": {"messages": hi},
+            "/v1/messages": {"max_tokens": 5, "messages": hi},
+            "/api/chat": {"messages": hi},
+            "/v1/embeddings": {"input": "x"},
+        }
+        for path, body in bodies.items():
+            answer = await found.ask("POST", path, {"model": "m", **body})
+            assert answer.status in {502, 503}, answer.raw
+            assert b"The other machine gets no answer from 'm'" in answer.body
+            assert not leaks(found, answer.raw)
+            assert engine_port not in answer.body
+        local = await found.node.chat("m")
+        assert CANARY in local.text  # the people here are told
 
 
 async def test_a_paused_peer_is_told_so_by_its_catalog_and_by_every_request(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "study", models=("m",)) as engine:
-        async with house(tmp_path, [engine], "paused = true") as found:
-            assert (await found.ask("GET", "/peer/catalog")).json()["paused"] is True
-            answer = await found.chat("m")
-            assert answer.status == 503
-            assert b"paused" in answer.body
-            assert "retry-after" in answer.headers
+    async with (
+        Engine("llamacpp", "study", models=("m",)) as engine,
+        house(tmp_path, [engine], "paused = true") as found,
+    ):
+        assert (await found.ask("GET", "/peer/catalog")).json()["paused"] is True
+        answer = await found.chat("m")
+        assert answer.status == 503
+        assert b"paused" in answer.body
+        assert "retry-after" in answer.headers
 
 
 async def test_a_request_that_went_round_in_a_circle_ends_here(open_house: House) -> None:
@@ -250,24 +258,26 @@ async def test_three_hundred_strangers_who_say_nothing_keep_no_peer_out(open_hou
 
 
 async def test_a_peer_uses_no_more_at_once_than_its_terms_say(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "study", models=("m",), first_token_s=30.0) as engine:
-        async with house(tmp_path, [engine], "max_in_flight = 1") as found:
-            reader, writer = await found.connect()
-            body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
-            head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-            writer.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
-            async with asyncio.timeout(10):
-                while (await settled(found.node))["peers"][0]["in_flight"] == 0:
-                    pass
-            refused = await found.chat("m")
-            assert refused.status == 429
-            assert refused.headers["retry-after"] == "1"
-            assert refused.headers["content-type"] == "application/json"
-            writer.transport.abort()
-            async with asyncio.timeout(10):
-                while (await settled(found.node))["peers"][0]["in_flight"]:
-                    pass
-            del reader
+    async with (
+        Engine("llamacpp", "study", models=("m",), first_token_s=30.0) as engine,
+        house(tmp_path, [engine], "max_in_flight = 1") as found,
+    ):
+        reader, writer = await found.connect()
+        body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        writer.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+        async with asyncio.timeout(10):
+            while (await settled(found.node))["peers"][0]["in_flight"] == 0:
+                pass
+        refused = await found.chat("m")
+        assert refused.status == 429
+        assert refused.headers["retry-after"] == "1"
+        assert refused.headers["content-type"] == "application/json"
+        writer.transport.abort()
+        async with asyncio.timeout(10):
+            while (await settled(found.node))["peers"][0]["in_flight"]:
+                pass
+        del reader
 
 
 async def test_unpairing_cuts_what_the_peer_has_open_and_lets_it_ask_nothing_more(open_house: House) -> None:

@@ -93,16 +93,12 @@ def peers_answer(mesh: LiveMesh, method: str, parts: list[str], sent: dict[str, 
         mesh.meet(pairing=pairing(role="asking"))
     elif parts[:1] == ["pairing"] and now.pairing:
         over = {"state": "over", "why": "The pairing with bo-desk was refused here."}
-        mesh.meet(
-            pairing=replace(now.pairing, **({"state": "confirmed"} if parts[1] == "confirm" else over))
-        )
+        mesh.meet(pairing=replace(now.pairing, **({"state": "confirmed"} if parts[1] == "confirm" else over)))
     elif not parts:
         mesh.meet(**{"door": 6376 if sent.get("visible", now.visible) else 0, **sent})
     elif method == "DELETE":
         mesh.meet(peers=tuple(p for p in now.peers if p.id != parts[0]))
     else:
-        changed = tuple(
-            convert(asdict(p) | sent, PeerView) if p.id == parts[0] else p for p in now.peers
-        )
+        changed = tuple(convert(asdict(p) | sent, PeerView) if p.id == parts[0] else p for p in now.peers)
         mesh.meet(peers=changed)
     return 200, mesh.peers

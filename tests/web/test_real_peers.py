@@ -61,7 +61,7 @@ async def test_two_people_compare_digits_and_each_sees_the_others_models_until_o
 
         await bo.get_by_role("button", name="What it may use").click()
         await expect(bo.get_by_text("It sees 1 model: qwen3-8b.")).to_be_visible(timeout=SOON)
-        await bo.get_by_role("checkbox", name="this machine’s engines").uncheck()
+        await bo.get_by_role("checkbox", name="this machine").uncheck()
         await expect(bo.get_by_text("It sees 0 models.")).to_be_visible(timeout=SOON)
         await expect(card(anna, backend)).to_contain_text("0 models", timeout=SOON)
 

@@ -64,7 +64,8 @@ export function listen(stage, moves) {
 
   // A drag from a card is no click on it; a click beside all cards lets the choice go.
   stage.addEventListener("click", (e) => {
-    if (dragged) {
+    // A press of a key clicks without a pointer.
+    if (dragged && e.detail) {
       e.stopPropagation();
       e.preventDefault();
     } else if (!(e.target instanceof Element && e.target.closest("button"))) moves.clear();

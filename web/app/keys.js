@@ -1,8 +1,6 @@
-/** The keyboard. */
+/** The keyboard. Which key presses which button is said in index.html. */
 import { $, keyOf } from "./dom.js";
-import { addBackend } from "./dialog.js";
 import { closeFilters } from "./header.js";
-import { showPeers } from "./peers.js";
 import { walk } from "./walk.js";
 
 /** @param {App} app */
@@ -31,25 +29,20 @@ export function joinKeys(app) {
     // A card out of view exists after the next frame.
     if (!stage.cards.goTo(to, true)) requestAnimationFrame(() => stage.cards.goTo(to, true));
   });
-  /** @type {Record<string, ()=>void>} */
-  const keys = {
-    "+": () => stage.zoom(1.35), "=": () => stage.zoom(1.35), "-": () => stage.zoom(1 / 1.35), 0: () => stage.fit(), f: () => stage.fit(),
-    "/": () => $("find").select(), t: () => app.set({ view: app.settings.view === "map" ? "table" : "map" }), r: () => void app.refresh(),
-    a: addBackend, p: () => showPeers(), "?": () => $("help").showModal(),
-    Escape: () => {
-      if (!$("filters").hidden) return closeFilters(), $("filter").focus();
-      if (app.selected) return app.select(null);
-      if (app.past !== null) app.travel(null);
-    },
-  };
   document.addEventListener("keydown", (e) => {
     if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || document.querySelector("dialog[open]") || !$("session").hidden) return;
     const typing = e.target instanceof Element && e.target.matches("input:not([type=checkbox], [type=range]), select, textarea");
     if (typing && e.key !== "Escape") return;
-    const act = keys[e.key];
-    if (!act) return;
+    const wanted = $("app").querySelector(`[aria-keyshortcuts~="${CSS.escape(e.key)}"]`);
+    if (!wanted && e.key !== "Escape") return;
     e.preventDefault();
     app.tooltip.show(null);
-    act();
+    if (wanted === $("find")) wanted.select();
+    else if (wanted) wanted.click();
+    else if (!$("filters").hidden) {
+      closeFilters();
+      $("filter").focus();
+    } else if (app.selected) app.select(null);
+    else if (app.past !== null) app.travel(null);
   });
 }

@@ -56,8 +56,10 @@ function draw() {
   if (dialog.open) shown = digits;
   const place = document.querySelector("dialog[open]") ?? document.body;
   if (!bar.hidden && bar.parentElement !== place) place.append(bar);
-  for (const part of dialog.querySelectorAll("[data-for]")) part.hidden = !part.dataset.for.includes(state);
-  for (const root of [dialog, bar]) fill(root, { ".who": clean(now.name) });
+  for (const [root, word] of [[bar, now.role], [dialog, state]]) {
+    for (const part of root.querySelectorAll("[data-for]")) part.hidden = !part.dataset.for.includes(word);
+    fill(root, { ".who": clean(now.name) });
+  }
   fill(dialog, {
     ".digits :first-child": digits.slice(0, 3), ".digits :last-child": digits.slice(3), "[role] :last-child": why,
     output: String(Math.max(0, Math.ceil((until - performance.now()) / 1000))),
@@ -73,6 +75,7 @@ export function joinPairing(terms) {
     if (act !== "confirm") dialog.close();
     if (act === "terms") return terms(now?.id);
     if (act === "close") return;
+    if (act === "refuse" && now) now = { ...now, state: "over" };
     try {
       await call("POST", `/mesh/peers/pairing/${act}`);
     } catch (error) {

@@ -1,6 +1,6 @@
 /** The panel of a model. */
 import { call, said } from "./api.js";
-import { badge, copy, h, made } from "./dom.js";
+import { $, badge, copy, h, made } from "./dom.js";
 import { linkTo } from "./panel-hubs.js";
 import { busy, facts } from "./panel.js";
 import { backendOf, modelOf } from "./picture.js";
@@ -66,7 +66,7 @@ export function modelSheet(app, key) {
 }
 
 /** @param {string} model */
-const request = (model) => `curl ${location.origin}/v1/chat/completions \\
-  -H "Authorization: Bearer $(meshlight key)" \\
-  -H "Content-Type: application/json" \\
-  -d '${JSON.stringify({ model, messages: [{ role: "user", content: "Say hello." }] }).replaceAll("'", "'\\''")}'`;
+const request = (model) => {
+  const body = JSON.stringify({ model, messages: [{ role: "user", content: "Say hello." }] }).replaceAll("'", "'\\''");
+  return $("request").content.textContent.replace("ORIGIN", location.origin).replace("BODY", () => body);
+};

@@ -136,7 +136,7 @@ function seenRow(seen) {
 /** @param {PeerView} peer @returns {Row<PeerView>} */
 function pairedRow(peer) {
   const el = made("peer-row");
-  const [models, most, paused] = ["models", "max_in_flight", "paused"].map((name) => el.querySelector(`[name=${name}]`));
+  const [models, most, paused] = ["[name=models]", "[name=max_in_flight]", "[name=paused]"].map((where) => el.querySelector(where));
   const [chosen, why, sure, rings] = [".chosen", ".why", ".trouble", "fieldset"].map((where) => el.querySelector(where));
   const [details, unpair, keep, really] = el.querySelectorAll("button");
   const ticks = (/** @type {Element} */ group) => [...group.querySelectorAll("input")];

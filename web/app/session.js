@@ -19,14 +19,13 @@ export function askForKey(opened) {
       history.replaceState(null, "", location.pathname + location.hash);
       opened();
     } catch (problem) {
-      error.textContent = problem instanceof ApiError && problem.status === 401
-        ? "This is not the key of this service. “meshlight key” prints it." : said(problem);
+      error.textContent = problem instanceof ApiError && problem.status === 401 ? error.dataset.wrong : said(problem);
       input.select();
     } finally {
       button.disabled = false;
     }
   };
-  if (location.search === "?signin=refused") error.textContent = "This link was used already, or is older than a minute. “meshlight open” makes a new one.";
+  if (location.search === "?signin=refused") error.textContent = error.dataset.used;
   root.hidden = false;
   $("app").inert = true;
   input.focus();

@@ -10,6 +10,7 @@ from meshlight.backends.response import Headers, Reply
 from meshlight.domain.backend import Backend, Kind, Ring
 from meshlight.domain.errors import ReplyTooLate, UpstreamError
 from meshlight.domain.health import Answered, Failed
+from meshlight.domain.reason import Reason
 
 PROBE_S = 2.0
 RECOGNISE_S = 1.0
@@ -66,8 +67,7 @@ class Engine:
 
     def missed(self, error: UpstreamError, backend: Backend) -> Probe:
         """Judge a probe that got no answer."""
-        why = reason(error, backend, self.label, self.start)
-        return Probe(fact=Failed(why), is_busy=isinstance(error, ReplyTooLate))
+        return Probe(fact=Failed(self.why(error, backend)), is_busy=isinstance(error, ReplyTooLate))
 
     def judge(self, reply: Reply, backend: Backend, secret: str | None) -> Probe:
         """Judge the answer to the question for models."""
@@ -110,6 +110,10 @@ class Engine:
     def open(self, means: Means) -> Channel | None:  # noqa: ARG002 — for kinds with something to keep
         """Keep nothing."""
         return None
+
+    def why(self, error: UpstreamError, backend: Backend) -> Reason:
+        """Say what failed between here and there."""
+        return reason(error, backend, self.label, self.start)
 
     def headers_say(self, headers: Headers) -> Mapping[str, str] | None:  # noqa: ARG002 — for kinds with limits
         """Read nothing in an answer's headers."""

@@ -9,8 +9,10 @@ from meshlight.backends.address import Address
 from meshlight.backends.response import Headers, Reply
 from meshlight.backends.upstream import Upstream
 from meshlight.domain.backend import Backend, Kind, Ring
+from meshlight.domain.errors import UpstreamError
 from meshlight.domain.health import ProbeFact
 from meshlight.domain.model import ModelDetail
+from meshlight.domain.reason import Reason
 
 OpenAIFace = Literal[
     "chat/completions",
@@ -247,6 +249,9 @@ class BackendKind(Protocol):
 
     def open(self, means: Means) -> Channel | None:
         """Return what has to be kept for one backend; None when nothing has to."""
+
+    def why(self, error: UpstreamError, backend: Backend) -> Reason:
+        """Say why a backend gave no answer."""
 
     def headers_say(self, headers: Headers) -> Mapping[str, str] | None:
         """Return what the headers of an answer tell about the backend (labelled lines, as in `Probe.about`)."""

@@ -90,6 +90,10 @@ class PeerKind(Engine):
         """Whether the other node can pass this on; Gemini's protocol it can only where a Gemini backend is."""
         return face in self.faces or face in GEMINI_FACES
 
+    def why(self, error: UpstreamError, backend: Backend) -> Reason:
+        """Tell a stranger in its place from a peer that is down."""
+        return _why(error, backend)
+
     def open(self, means: Means) -> Channel:
         """Keep the catalog, and a stream that tells at once when it changes."""
         return PeerChannel(self, means)
@@ -120,7 +124,7 @@ class PeerChannel:
                 "GET", CATALOG, headers=headers, timeout_s=PROBE_S, limit=BODY_LIMIT
             )
         except UpstreamError as error:
-            why = _why(error, backend)
+            why = self._kind.why(error, backend)
             return Probe(fact=Refused(why) if why.code in _CERTAIN else Failed(why))
         if reply.status == 403:
             return Probe(fact=Refused(_unpaired(backend)))

@@ -176,7 +176,7 @@ def _failed(link: Link, error: UpstreamError) -> Miss:
     if isinstance(error, Untranslated):
         reason = Reason("bad-reply", f"{link.backend.name}: {error.title}", error.hint)
     else:
-        reason = reasons.reason(error, link.backend, link.kind.label, link.kind.start)
+        reason = link.kind.why(error, link.backend)
     unreached = isinstance(error, ConnectFailed)
     return Miss(
         backend=link.backend,

@@ -25,7 +25,7 @@ class Meeting:
 
     async def ask(self, here: Here, tries: Sequence[tuple[str, int]], expected_id: str | None) -> None:
         """Ask at each address until one answers. Raises PairingError, or Conflict while a pairing is under way."""
-        if self._pairing is not None or self._asking:
+        if self._is_under_way:
             raise Conflict("A pairing is under way already.", "Confirm or refuse that one first.")
         self._asking, self._ended = tries[0][0], None
         self.on_change()
@@ -41,7 +41,7 @@ class Meeting:
 
     def asked(self, pairing: Pairing) -> None:
         """Take a request that came to the door, unless another pairing is under way."""
-        if self._pairing is not None or self._asking or self._is_closed:
+        if self._is_under_way or self._is_closed:
             pairing.stop("closed" if self._is_closed else "busy")
         else:
             self._take(pairing)
@@ -72,6 +72,10 @@ class Meeting:
         if self._task is not None:
             await asyncio.wait((self._task,))
 
+    @property
+    def _is_under_way(self) -> bool:
+        return bool(self._asking) or (self._pairing is not None and self._pairing.state != "over")
+
     def _current(self) -> Pairing:
         if self._pairing is None:
             raise NotFound("No pairing is under way.", "Ask another Meshlight to pair first.")
@@ -95,8 +99,9 @@ class Meeting:
         except PairingError as error:
             log.info("A pairing ended: %s", error.title)
         finally:
-            self._pairing, self._ended = None, ended or _shown(pairing)
-            self.on_change()
+            if self._pairing is pairing:
+                self._pairing, self._ended = None, ended or _shown(pairing)
+                self.on_change()
 
 
 async def _first(here: Here, tries: Sequence[tuple[str, int]], expected_id: str | None) -> Pairing:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -22,15 +23,15 @@ class _Job(Generic[T]):
         self.call = call
         self.future: Future[T] = Future()
 
-    def run(self) -> None:
+    def make(self) -> Callable[[], None]:
+        """Make the call, and return what tells of its result."""
         if not self.future.set_running_or_notify_cancel():
-            return  # nobody waits any more, and it has not begun
+            return lambda: None  # nobody waits any more, and it has not begun
         try:
             result = self.call()
         except BaseException as error:  # noqa: BLE001 - it is handed to the waiter as it is
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(result)
+            return partial(self.future.set_exception, error)
+        return partial(self.future.set_result, result)
 
 
 class Worker:
@@ -95,8 +96,9 @@ class Worker:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             self._begun = time.monotonic()
-            job.run()
-            self._begun = None
+            tell = job.make()
+            self._begun = None  # first: who is told may come with the next call at once
+            tell()
 
     def _is_stuck(self) -> bool:
         return self._begun is not None and time.monotonic() - self._begun >= self._limit_s

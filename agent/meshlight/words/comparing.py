@@ -27,6 +27,8 @@ class Answer(Struct, frozen=True):
 
     digits: str | None
     may_ask: bool
+    waits: bool = False
+    """Whether to wait for an answer that is given elsewhere, when none can be had here."""
 
     def says_yes(self, shown: str) -> bool | None:
         """Whether these are the digits; None when nobody can say."""
@@ -68,7 +70,7 @@ class Comparison:
 
     def wait(self, said: str, holds: Callable[[PeersView], object]) -> PeersView:
         """Wait, for people to see, until it stands so; ServiceError when the service ends."""
-        if not self._console.is_terminal:
+        if not self._console.is_terminal or self._console.is_dumb_terminal:
             self._console.print(f"{said}…")
             return next(view for view in self._news if holds(view))
         with self._console.status(f"{said}…"):
@@ -106,7 +108,7 @@ class Comparison:
         if is_same is None:
             click.echo(f"If they are the same there: meshlight pair --yes-digits {clean(pairing.digits)}")
             click.echo("If not: meshlight pair --refuse")
-            return UNANSWERED
+            return None if self._answer.waits else UNANSWERED
         if not is_same:
             return self._refuse()
         try:

@@ -79,7 +79,7 @@ def pair(
     named = " ".join(who)
     if accept + refuse + link > 1 or (named and (accept or refuse)) or (visible and not accept):
         raise BadRequest("These options don't go together.", "meshlight pair --help shows what does.")
-    answer = Answer(yes_digits, may_ask=sys.stdin.isatty())
+    answer = Answer(yes_digits, may_ask=sys.stdin.isatty(), waits=accept)
     with service() as mesh:
         if link:
             print_link(mesh.peers(), named)

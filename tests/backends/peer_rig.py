@@ -1,0 +1,118 @@
+"""A peer played by a script, with a channel that asks it."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from backends.scripted import Peer, ScriptedServer
+from mesh.nodes import node
+from meshlight.backends.address import Address
+from meshlight.backends.kind import Means, Probe
+from meshlight.backends.peer import EVENTS, PeerChannel, PeerKind
+from meshlight.backends.upstream import Upstream
+from meshlight.domain.backend import Backend
+
+ANNA, BEN, MALLORY = node(), node(), node()
+SHARED: dict[str, Any] = {
+    "name": "study",
+    "kind": "ollama",
+    "ring": "machine",
+    "state": "healthy",
+    "models": ["m"],
+}
+CATALOG: dict[str, Any] = {
+    "v": 1,
+    "node_id": BEN.node_id,
+    "name": "Ben",
+    "hash": "aaaa1111",
+    "backends": [SHARED],
+}
+STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def answer(body: object, status: int = 200, *headers: str) -> bytes:
+    content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    lines = [f"HTTP/1.1 {status} X", f"content-length: {len(content)}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + content
+
+
+def catalog(**fields: Any) -> bytes:
+    return answer(CATALOG | fields)
+
+
+def event(told: str) -> bytes:
+    data = b'event: catalog\ndata: {"hash":"%s"}\n\n' % told.encode()
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+class Side:
+    """A channel at a scripted Ben, and how often it asked to be probed."""
+
+    def __init__(
+        self, server: ScriptedServer, tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
+    ) -> None:
+        address = Address("http" if tls is None else "https", "127.0.0.1", server.port)
+        self.backend = Backend(
+            id="peer-ben", name="Ben", kind="peer", ring="lan", url=address.url, node_id=BEN.node_id
+        )
+        self.hurries = 0
+        self.hurried = asyncio.Event()
+        self.probes = Upstream(address, tls=tls)
+        self._opened: list[Upstream] = []
+
+        def opened(to: Address) -> Upstream:
+            self._opened.append(Upstream(to, tls=tls))
+            return self._opened[-1]
+
+        self.means = Means(self.backend, self.probes, opened, lambda: 0.0, lambda: 0.0, self._hurry)
+        self.channel: PeerChannel = PeerKind().open(self.means)  # type: ignore[assignment]
+
+    async def probe(self) -> Probe:
+        return await self.channel.probe(self.backend, None)
+
+    def _hurry(self) -> None:
+        self.hurries += 1
+        self.hurried.set()
+
+
+def ben(
+    *catalogs: bytes, stream: Callable[[Peer], Awaitable[None]] | None = None
+) -> Callable[[Peer], Awaitable[None]]:
+    """Answer each question for the catalog with the next of `catalogs`, and play `stream` on the events."""
+    left = list(catalogs)
+
+    async def script(peer: Peer) -> None:
+        while True:
+            request = await peer.request()
+            if EVENTS in request.line:
+                await (stream or Peer.until_gone)(peer)
+                return
+            await peer.send(left.pop(0) if len(left) > 1 else left[0])
+
+    return script
+
+
+@asynccontextmanager
+async def asking(
+    script: Callable[[Peer], Awaitable[None]],
+    *,
+    server_tls: ssl.SSLContext | None = None,
+    client_tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
+) -> AsyncIterator[tuple[Side, ScriptedServer]]:
+    async with ScriptedServer(script, server_tls) as server:
+        side = Side(server, client_tls)
+        try:
+            yield side, server
+        finally:
+            side.channel.close()
+            side.probes.close()
+
+
+async def seen(**fields: Any) -> Probe:
+    """What a probe makes of such a catalog."""
+    async with asking(ben(catalog(**fields))) as (side, _):
+        return await side.probe()

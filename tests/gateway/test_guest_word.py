@@ -1,0 +1,104 @@
+"""What a peer is told of a failure: why, and no backend's name, address or key."""
+
+import pytest
+from msgspec.structs import replace
+
+from gateway.rig import Rig
+from meshlight.backends.upstream import Reply
+from meshlight.domain.backend import Backend
+from meshlight.domain.errors import BackendBroke, EveryRouteDown, FirstByteTooLate, NotFound, Untranslatable
+from meshlight.domain.peer import Peer
+from meshlight.domain.reason import Reason
+from meshlight.gateway.attempt import Miss
+from meshlight.gateway.guest_word import final_guest_error, for_guest, no_guest_route, nothing_shared
+from meshlight.gateway.headers import to_guest
+from meshlight.gateway.interrupt import Cause
+from meshlight.gateway.leave import Leave
+
+SECRET = "attic 10.1.2.3:8080 sk-canary"
+BACKEND = Backend(id="attic", name="attic", kind="llamacpp", ring="machine", url="http://10.1.2.3:8080")
+
+
+def miss(code: str, cause: Cause | None = None, error: Untranslatable | None = None) -> Miss:
+    return Miss(backend=BACKEND, reason=Reason(code, SECRET, SECRET), cause=cause, error=error)
+
+
+@pytest.mark.parametrize(
+    "code", ["refused", "loading", "rate-limited", "unauthorized", "hung", "anything-new"]
+)
+def test_no_word_of_the_owners_reasons_is_passed_on(code: str) -> None:
+    error = final_guest_error("m", [miss("refused"), miss(code)])
+
+    assert isinstance(error, EveryRouteDown)
+    assert "'m'" in error.title
+    assert not any(word in error.title + error.hint for word in SECRET.split())
+    assert error.is_warming == (code == "loading")
+
+
+def test_the_status_is_that_of_what_happened() -> None:
+    assert isinstance(final_guest_error("m", [miss("first-byte-too-late", "first-byte")]), FirstByteTooLate)
+    assert isinstance(final_guest_error("m", [miss("connection-lost")]), BackendBroke)
+    said = Untranslatable("`top_k` has no counterpart.", "Leave it out.", "top_k")
+    assert final_guest_error("m", [miss("untranslatable", error=said)]) is said
+    assert isinstance(no_guest_route("m", lacks_face=True), NotFound)
+    assert isinstance(no_guest_route("m", lacks_face=False), EveryRouteDown)
+    assert nothing_shared().status == 404
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b'{"error":"connect http://10.1.2.3:8080/v1 failed"}', b'{"error":"connect (an address) failed"}'),
+        (b'{"error":"dial tcp 10.1.2.3:8080: refused"}', b'{"error":"dial tcp (an address): refused"}'),
+        (b'{"error":"at [fd00::1]:8080 and localhost:99"}', b'{"error":"at (an address) and (an address)"}'),
+        (
+            b'{"error":"llama.cpp b6500 knows no 1.2.3 of this"}',
+            b'{"error":"llama.cpp b6500 knows no 1.2.3 of this"}',
+        ),
+    ],
+)
+def test_a_backends_own_failing_answer_goes_on_without_addresses(said: bytes, told: bytes) -> None:
+    headers = (
+        (b"content-type", b"application/json"),
+        (b"openai-organization", b"mine"),
+        (b"content-length", b"9"),
+    )
+    reply = for_guest(Reply(500, headers, said, elapsed_s=0.0, reused=False))
+
+    assert reply.body == told
+    assert dict(reply.headers) == {
+        b"content-type": b"application/json",
+        b"content-length": b"%d" % len(told),
+    }
+
+
+def test_headers_that_tell_of_the_owners_account_stay_here() -> None:
+    headers = [
+        (b"content-type", b"text/event-stream"),
+        (b"x-request-id", b"r1"),
+        (b"openai-organization", b"mine"),
+        (b"x-ratelimit-remaining-requests", b"5"),
+        (b"via", b"1.1 10.1.2.3"),
+    ]
+    assert [name for name, _ in to_guest(headers, [])] == [
+        b"content-type",
+        b"x-request-id",
+        b"x-content-type-options",
+    ]
+
+
+async def test_the_short_cut_for_models_with_one_route_is_not_for_guests() -> None:
+    rig = Rig()
+
+    class Nobody:
+        name, kind, url = "attic", "llamacpp", "http://127.0.0.1:9"
+
+    rig.add(Nobody(), "m")  # type: ignore[arg-type]
+    with pytest.raises(EveryRouteDown, match="attic"):
+        await rig.ask()
+    rig.registry.put(BACKEND)
+    inbound = rig.inbound("chat/completions", "m", b'{"model":"m"}')
+    guest = Peer(id="a", name="Anna", url="", share_rings=())
+    with pytest.raises(NotFound) as caught:
+        await rig.relay.run(replace(inbound, guest=guest), None, Leave())  # type: ignore[arg-type]
+    assert caught.value.title == nothing_shared().title

@@ -1,0 +1,174 @@
+"""Peers in the API: two whole nodes pair, share, change terms and part."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.asking import error_of
+from meshlight.demo.engine import Engine
+from meshlight.gateway.listen import bind
+from node import Node
+from security.guesthouse import free_port, settled
+
+
+def lan(name: str, **fields: int) -> str:
+    ports = {"port": free_port(), "door": free_port()} | fields
+    return f'name = "{name}"\n[lan]\nbrowse = false\nport = {ports["port"]}\ndoor = {ports["door"]}\n'
+
+
+async def peers(node: Node) -> dict[str, Any]:
+    view: dict[str, Any] = (await node.http.get("/mesh/peers")).json()
+    return view
+
+
+async def until(node: Node, is_so: Any) -> dict[str, Any]:
+    """Wait, by the event stream, until something is so of what apps see of the peers."""
+    async with asyncio.timeout(15), node.http.stream("GET", "/mesh/events", timeout=15) as events:
+        if is_so(view := await peers(node)):
+            return view
+        async for _ in events.aiter_lines():
+            if is_so(view := await peers(node)):
+                return view
+    raise AssertionError("the stream ended")
+
+
+@asynccontextmanager
+async def couple(home: Path, *engines: Engine) -> AsyncIterator[tuple[Node, Node]]:
+    """Anna without engines, and Ben with them, who lets himself be seen."""
+    async with Node(home / "a", [], lan("Anna")) as anna, Node(home / "b", engines, lan("Ben")) as ben:
+        view = (await ben.http.patch("/mesh/peers", json={"visible": True})).json()
+        assert view["door"]
+        yield anna, ben
+
+
+async def pair(anna: Node, ben: Node) -> str:
+    """Pair them, and return Ben's id."""
+    door = (await peers(ben))["door"]
+    asked = await anna.http.post("/mesh/peers/pairing", json={"host": "127.0.0.1", "port": door})
+    assert asked.status_code == 202, asked.text
+    there = await until(ben, lambda view: view["pairing"])
+    assert asked.json()["pairing"]["digits"] == there["pairing"]["digits"]
+    for node in (anna, ben):
+        assert (await node.http.post("/mesh/peers/pairing/confirm")).status_code == 200
+    await until(ben, lambda view: view["peers"])
+    return str((await until(anna, lambda view: view["peers"]))["peers"][0]["id"])
+
+
+async def sees(node: Node, model: str, *, is_there: bool = True) -> None:
+    async with asyncio.timeout(15), node.http.stream("GET", "/mesh/events", timeout=15) as events:
+        async for _ in events.aiter_lines():
+            listed = [card["id"] for card in (await node.http.get("/v1/models")).json()["data"]]
+            if (model in listed) is is_there:
+                return
+
+
+async def test_a_paired_peers_model_answers_here_and_terms_change_what_it_may_use(tmp_path: Path) -> None:
+    async with (
+        Engine("llamacpp", "study", models=("alpha", "beta")) as engine,
+        couple(tmp_path, engine) as (anna, ben),
+    ):
+        await pair(anna, ben)
+        await sees(anna, "beta")
+        assert (await anna.chat("beta")).status_code == 200
+        there = (await peers(ben))["peers"][0]
+        assert there["sees_models"] == ["alpha", "beta"]
+
+        changed = await ben.http.patch(f"/mesh/peers/{there['id']}", json={"share_models": ["alpha"]})
+        assert changed.json()["peers"][0]["sees_models"] == ["alpha"]
+        await sees(anna, "beta", is_there=False)
+        assert (await anna.chat("beta")).status_code == 404
+
+        await ben.http.patch(f"/mesh/peers/{there['id']}", json={"share_models": None, "paused": True})
+        await sees(anna, "alpha", is_there=False)
+        view = await peers(ben)
+        assert (view["peers"][0]["paused"], view["peers"][0]["share_models"]) == (True, None)
+
+
+async def test_unpairing_ends_it_on_both_sides_and_closes_the_listener(tmp_path: Path) -> None:
+    async with couple(tmp_path) as (anna, ben):
+        other = await pair(anna, ben)
+        assert (await peers(anna))["port"]
+        gone = await anna.http.delete(f"/mesh/peers/{other}")
+        assert gone.json()["peers"] == []
+        assert (await until(ben, lambda view: not view["peers"]))["port"] == 0
+        assert (await settled(anna))["port"] == 0
+        assert (await ben.http.get("/mesh/snapshot")).json()["backends"] == []
+        await error_of(anna, "DELETE", f"/mesh/peers/{other}", 404)
+
+
+async def test_both_may_unpair_at_once_and_pair_again(tmp_path: Path) -> None:
+    async with couple(tmp_path) as (anna, ben):
+        other = await pair(anna, ben)
+        mine = (await peers(ben))["peers"][0]["id"]
+        answers = await asyncio.gather(
+            anna.http.delete(f"/mesh/peers/{other}"),
+            anna.http.delete(f"/mesh/peers/{other}"),
+            ben.http.delete(f"/mesh/peers/{mine}"),
+        )
+        assert {answer.status_code for answer in answers} <= {200, 404}
+        await until(anna, lambda view: not view["peers"])
+        await until(ben, lambda view: not view["peers"])
+        assert await pair(anna, ben) == other
+
+
+async def test_a_no_is_told_on_the_other_side(tmp_path: Path) -> None:
+    async with couple(tmp_path) as (anna, ben):
+        door = (await peers(ben))["door"]
+        await anna.http.post("/mesh/peers/pairing", json={"host": "127.0.0.1", "port": door})
+        await until(ben, lambda view: view["pairing"])
+        await ben.http.post("/mesh/peers/pairing/refuse")
+        view = await until(anna, lambda view: view["pairing"]["state"] == "over")
+        assert "refused on Ben" in view["pairing"]["why"]
+
+
+async def test_a_taken_port_is_told_with_its_fix_and_everything_else_goes_on(tmp_path: Path) -> None:
+    with bind("0.0.0.0", 0) as other:
+        taken = other.getsockname()[1]
+        async with (
+            Engine("llamacpp", "study") as engine,
+            Node(tmp_path, [engine], lan("Anna", door=taken)) as node,
+        ):
+            error = await error_of(node, "PATCH", "/mesh/peers", 409, json={"visible": True})
+            assert f"Port {taken}" in error["message"]
+            assert "[lan]" in error["message"]
+            view = await peers(node)
+            assert (view["door"], view["visible"]) == (0, True)
+            assert f"Port {taken}" in view["problem"]
+            snapshot = (await node.http.get("/mesh/snapshot")).json()
+            assert any(f"Port {taken}" in notice for notice in snapshot["notices"])
+            assert (await node.chat()).status_code == 200
+
+            other.close()
+            view = (await node.http.patch("/mesh/peers", json={"visible": True})).json()
+            assert (view["door"], view["problem"]) == (taken, "")
+            assert (await node.http.get("/mesh/snapshot")).json()["notices"] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/mesh/peers/pairing", {}, 400),
+        ("POST", "/mesh/peers/pairing", {"id": "a" * 64}, 404),
+        ("POST", "/mesh/peers/pairing", {"host": "x" * 300}, 400),
+        ("POST", "/mesh/peers/pairing", {"host": "127.0.0.1", "port": 0}, 400),
+        ("POST", "/mesh/peers/pairing", {"host": "127.0.0.1", "port": 1}, 409),
+        ("POST", "/mesh/peers/pairing", {"host": "a b\r\nc", "port": 1}, 409),
+        ("POST", "/mesh/peers/pairing/confirm", None, 404),
+        ("POST", "/mesh/peers/pairing/refuse", None, 404),
+        ("PATCH", "/mesh/peers/" + "a" * 64, {"paused": True}, 404),
+        ("PATCH", "/mesh/peers/" + "a" * 64, {"max_in_flight": 0}, 400),
+        ("PATCH", "/mesh/peers/" + "a" * 64, {"share_rings": ["moon"]}, 400),
+        ("PATCH", "/mesh/peers/" + "a" * 64, {"id": "b" * 64}, 400),
+        ("PATCH", "/mesh/peers", {"listen": True}, 400),
+        ("DELETE", "/mesh/peers/" + "a" * 64, None, 404),
+    ],
+)
+async def test_what_can_not_be_is_refused_in_words(
+    node: Node, method: str, path: str, body: object, status: int
+) -> None:
+    error = await error_of(node, method, path, status, json=body)
+    assert error["message"].isprintable()
