@@ -46,7 +46,7 @@ def wrk(subject: Subject, connections: int, seconds: float, body: str, folder: P
     headers = {"content-type": "application/json", **subject.headers}
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
     script.write_text("\n".join(['wrk.method = "POST"', f"wrk.body = '{body}'", *lines]))
-    url = f"http://127.0.0.1:{subject.port}/v1/chat/completions"
+    url = f"{subject.scheme}://127.0.0.1:{subject.port}/v1/chat/completions"
     command = [
         "taskset",
         "-c",

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.load import SMALL, STREAM, Paced, Sample, idle, paced, wrk
+from bench.neighbours import neighbours
 from bench.subjects import Subject, litellm, meshlight, nginx, upstream
 
 CONNECTIONS = (1, 16, 64)
@@ -109,6 +110,38 @@ def many_models(arguments: argparse.Namespace) -> None:
     )
 
 
+def one_hop(arguments: argparse.Namespace) -> None:
+    """The way over a peer, beside the plain way over TLS: both end at the same upstream."""
+    folder: Path = arguments.folder
+    with ExitStack() as stack:
+        port = stack.enter_context(upstream(folder))
+        subjects = [
+            stack.enter_context(nginx(folder, port, tls=True)),
+            *stack.enter_context(neighbours(folder, port)),
+        ]
+        table = Table(title="One hop over a peer", title_justify="left")
+        for column in ("", "connections", "requests/s", "p50 µs", "÷ TLS", "CPU µs/request", "errors"):
+            table.add_column(column, justify="right")
+        for connections in CONNECTIONS:
+            runs: dict[str, list[Sample]] = {subject.name: [] for subject in subjects}
+            for _ in range(arguments.rounds):
+                for subject in subjects:
+                    runs[subject.name].append(wrk(subject, connections, arguments.seconds, SMALL, folder))
+            base = middle(runs["nginx"]).p50_us
+            for name, samples in runs.items():
+                sample = middle(samples)
+                table.add_row(
+                    "TLS (nginx)" if name == "nginx" else name,
+                    str(connections),
+                    f"{sample.rate:,.0f}",
+                    f"{sample.p50_us:.0f}",
+                    f"{sample.p50_us / base:.2f}",
+                    f"{sample.cpu_us:.0f}",
+                    str(sample.errors),
+                )
+        console.print(table)
+
+
 def at_rest(arguments: argparse.Namespace) -> None:
     """What the service uses while nobody asks: with 5 backends, and with 100 that are probed every 5 s."""
     folder: Path = arguments.folder
@@ -143,7 +176,7 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="also LiteLLM's proxy, in a venv of its own")
     parser.add_argument("--quick", action="store_true", help="one short round of everything")
     parser.add_argument(
-        "--only", choices=("json", "stream", "paced", "models", "rest"), help="one part alone"
+        "--only", choices=("json", "stream", "paced", "models", "rest", "peers"), help="one part alone"
     )
     arguments = parser.parse_args()
     for program in ("nginx", "wrk", "taskset"):
@@ -171,6 +204,8 @@ def main() -> None:
             if arguments.only in {None, "paced"}:
                 paced_streams(subjects, arguments)
         stack.pop_all().close()
+        if arguments.only in {None, "peers"}:
+            one_hop(arguments)
         if arguments.only in {None, "models"}:
             many_models(arguments)
         if arguments.only in {None, "rest"}:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -34,6 +35,7 @@ class Subject(Struct, frozen=True):
     headers: dict[str, str] = {}
     started_s: float = 0.0
     """From the process's start to its first answer."""
+    scheme: str = "http"
 
 
 def free_port() -> int:
@@ -43,12 +45,17 @@ def free_port() -> int:
         return port
 
 
-def wait_until_it_answers(port: int, path: str, headers: dict[str, str], within_s: float = 60.0) -> None:
+def wait_until_it_answers(
+    port: int, path: str, headers: dict[str, str], within_s: float = 60.0, *, tls: bool = False
+) -> None:
     """Ask until the answer is 200."""
     until = time.monotonic() + within_s
     said = "nothing"
     while time.monotonic() < until:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        if tls:
+            anybody = ssl._create_unverified_context()  # noqa: S323 - it was made a moment ago, for this
+            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=2, context=anybody)
         try:
             connection.request("GET", path, headers=headers)
             said = str(connection.getresponse().status)
@@ -91,10 +98,21 @@ def upstream(folder: Path, models: int = 1) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, target: int) -> Iterator[Subject]:
+def nginx(folder: Path, target: int, *, tls: bool = False) -> Iterator[Subject]:
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     port = free_port()
     config = folder / "nginx.conf"
+    listen = f"{port} ssl" if tls else f"{port}"
+    certificate = ""
+    if tls:
+        key, shown = folder / "nginx.key", folder / "nginx.pem"
+        words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=bench"
+        subprocess.run(
+            ["openssl", *words.split(), "-keyout", str(key), "-out", str(shown)],
+            check=True,
+            capture_output=True,
+        )
+        certificate = f"ssl_certificate {shown}; ssl_certificate_key {key}; ssl_protocols TLSv1.3;"
     config.write_text(f"""
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.err; user root;
 events {{ worker_connections 8192; }}
@@ -102,13 +120,15 @@ http {{
   access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
   uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; keepalive_requests 1000000;
   upstream u {{ server 127.0.0.1:{target}; keepalive 128; keepalive_requests 1000000; }}
-  server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ proxy_pass http://u; proxy_http_version 1.1;
+  server {{ listen 127.0.0.1:{listen} backlog=4096; {certificate}
+    location / {{ proxy_pass http://u; proxy_http_version 1.1;
     proxy_set_header Connection ""; proxy_buffering off; proxy_read_timeout 300s; }} }}
 }}""")
     with running([program, "-c", str(config)], GATEWAY_CORE, folder / "nginx.log") as process:
-        wait_until_it_answers(port, "/v1/models", {})
+        wait_until_it_answers(port, "/v1/models", {}, tls=tls)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        yield Subject("nginx", port, tuple(int(pid) for pid in children))
+        pids = tuple(int(pid) for pid in children)
+        yield Subject("nginx", port, pids, scheme="https" if tls else "http")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import pytest
 
 from meshlight.backends.response import Headers, Reply, Response
 from meshlight.domain.errors import ConnectionLost
-from meshlight.gateway.refusal import LIMIT, is_refusal, last_headers, read_refusal
+from meshlight.gateway.refusal import LIMIT, is_refusal, last_headers, read_refusal, says_no_such_path
 
 
 class Line:
@@ -99,3 +99,10 @@ def test_while_a_model_loads_asking_again_helps() -> None:
 def test_how_long_to_wait_after_too_many_requests_the_backend_knows() -> None:
     theirs = reply(429, (b"x-should-retry", b"true"), (b"retry-after", b"7"))
     assert last_headers(theirs, is_loading=False) == theirs.headers
+
+
+def test_lm_studio_says_with_a_200_that_it_has_no_such_path() -> None:
+    assert says_no_such_path(b'{"error":"Unexpected endpoint or method. (POST /v1/messages)"}')
+    assert not says_no_such_path(
+        b'{"id":"msg_1","content":[{"type":"text","text":"Unexpected endpoint or method."}]}'
+    )

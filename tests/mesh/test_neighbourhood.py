@@ -167,11 +167,11 @@ async def test_it_listens_only_while_there_is_somebody_to_listen_to() -> None:
         assert found.listener.port == 7000
         await found.neighbours.unpair(PEER.id)
         await found.rest()
-        assert found.book.config.lan.farewells == (PEER.id,)
+        assert list(found.book.config.lan.farewells) == [PEER.id]
         assert found.listener.port == 7000  # Anna could not be told, and is told when she asks
         found.neighbours.unpaired(PEER.id)
         await found.rest()
-        assert found.book.config.lan.farewells == ()
+        assert not found.book.config.lan.farewells
         assert (found.listener.port, found.pins.kept) == (0, {})
 
 

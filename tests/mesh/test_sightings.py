@@ -6,6 +6,7 @@ import asyncio
 
 from mesh.ether import OFFICE, Ether, node_id, raw, told
 from meshlight.domain.peer import Sighting
+from meshlight.mesh.interfaces import Interface
 from meshlight.mesh.txt import BAGO, Raw, instance_of
 
 ME = told(999, name="me")
@@ -292,3 +293,12 @@ async def test_at_the_end_it_says_goodbye_and_forgets() -> None:
     assert ether.air.closed == "goodbye"
     assert not ether.sightings.entries
     assert not ether.clock.armed
+
+
+async def test_the_own_addresses_are_those_that_others_can_use_ipv4_first() -> None:
+    ether = Ether()
+    assert not ether.sightings.addresses
+    ether.interfaces = (Interface("wlan0", 2, ("192.168.1.5", "10.0.0.9"), ("fd00::5", "fe80::1")),)
+    await ether.sightings.start()
+    await ether.live(0.25)
+    assert ether.sightings.addresses == ("10.0.0.9", "192.168.1.5", "fd00::5")

@@ -1,4 +1,4 @@
-"""A person's Meshlight on a machine of the tests' network: `meshlight serve`, asked by its own address as an app does."""
+"""A person's Meshlight on a machine of the tests' network: `meshlight serve`, asked as an app does."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ class Home:
         self.began = time.monotonic()
         self.process = await self.machine.serve("--insecure-storage", "--no-discovery", env=env)
         self.http = self.machine.api()
-        await self.until(lambda state: state.peers["node_id"])  # made as soon as it is seen
+        if "visible = true" in lan:
+            await self.until(lambda state: state.peers["node_id"])  # made when it is to be seen
         self.id = (await self.state()).peers["node_id"]
 
     async def kill(self) -> None:
@@ -120,12 +121,17 @@ class Home:
         found: dict[str, Any] = answer.json()
         return found
 
-    async def pair(self, other: Home) -> float:
-        """Pair with somebody who is seen, as two people do; returns when both had confirmed (monotonic)."""
-        await self.until(lambda state: state.saw(other.id))
-        await self.change("POST", "/peers/pairing", id=other.id)
+    async def pair(self, other: Home, **whom: Any) -> float:
+        """Pair as two people do, with somebody who is seen, or whose address is given as `host` and `port`.
+
+        Returns when both had confirmed (monotonic seconds).
+        """
+        if not whom:
+            await self.until(lambda state: state.saw(other.id))
+        await self.change("POST", "/peers/pairing", **(whom or {"id": other.id}))
         await other.until(lambda state: state.pairing.get("state") == "comparing")
         here, there = (await self.state()).pairing, (await other.state()).pairing
+        self.id, other.id = there["id"], here["id"]
         assert here["digits"] == there["digits"]
         assert len(here["digits"]) == 6
         assert (here["name"], there["name"]) == (other.name, self.name)

@@ -77,7 +77,7 @@ class Machine:
         """
         words = [sys.executable, "-m", "meshlight", *argv[1:]] if argv[0] == "meshlight" else list(argv)
         process = await asyncio.create_subprocess_exec(
-            *("ip", "netns", "exec", self.namespace, *words),
+            *(*self._entering(), *words),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -85,6 +85,10 @@ class Machine:
         )
         self._running[process] = asyncio.create_task(self._listen(process))
         return process
+
+    def _entering(self) -> Sequence[str]:
+        """Return the words that make what follows them run here."""
+        return "ip", "netns", "exec", self.namespace
 
     async def serve(self, *words: str, env: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
         """Start `meshlight serve` and wait until it listens; then `api` asks it."""

@@ -46,7 +46,7 @@ class Recorder:
     async def __aenter__(self) -> Self:
         self._socket = self._machine.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(("0.0.0.0", self._port))  # noqa: S104 - in a network of its own
+        self._socket.bind(("0.0.0.0", self._port))
         self._socket.listen()
         self._listening = asyncio.create_task(self._listen())
         return self

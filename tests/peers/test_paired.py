@@ -1,4 +1,4 @@
-"""Two people on one network pair their machines, and each uses the models of the other: real engine, real services."""
+"""Two people on one network pair their machines, and use each other's models: real engine, real services."""
 
 from __future__ import annotations
 

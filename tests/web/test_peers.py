@@ -158,6 +158,11 @@ async def test_a_request_waits_in_a_bar_while_a_form_is_filled_in(browser: Brows
         await page.keyboard.press("Escape")
         await expect(page.locator("#dialog")).to_be_hidden()
         await expect(bar).to_be_visible()
+        await page.keyboard.press("a")
+        await page.locator("#dialog #asked").wait_for()
+        await page.keyboard.press("Escape")
+        await page.keyboard.press("p")
+        await expect(page.locator("#dialog").get_by_role("button", name="Show")).to_be_visible()
         town.meet(pairing=pairing("over", why="Too late."))
         await expect(bar).to_have_count(0)
 
@@ -253,6 +258,12 @@ async def test_a_link_fills_in_the_address_pairs_nothing_by_itself_and_brings_it
         await expect(page.get_by_role("dialog", name="Pair with")).to_be_visible()
         whom = {"host": "192.168.1.20", "port": 7000, "id": BO}
         assert sent(town, "POST") == [("/pairing", whom)]
+
+
+async def test_the_tray_opens_the_peers_by_the_address_alone(browser: Browser) -> None:
+    async with opened(browser, stand(), at="#peers") as page:
+        await expect(page.get_by_role("dialog", name="Peers")).to_be_visible()
+        assert "#" not in page.url
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not here: packaging/dev.py test installs it")

@@ -1,4 +1,4 @@
-/** The kinds of backend and what each asks for, as the service tells them; their icons are in index.html. */
+/** The kinds of backend and what each asks for, as the service tells them. */
 import { call } from "./api.js";
 
 /** @type {Map<string, Kind>} */

@@ -5,7 +5,7 @@ import { $ } from "./dom.js";
 import { Feed } from "./feed.js";
 import { addFromLink } from "./dialog.js";
 import { learnKinds } from "./kinds.js";
-import { WISHES, dress, readHash, takeLink } from "./settings.js";
+import { WISHES, dress, readHash, takeLink, writeHash } from "./settings.js";
 import { joinHeader } from "./header.js";
 import { joinKeys } from "./keys.js";
 import { askForKey } from "./session.js";
@@ -41,6 +41,7 @@ async function begin() {
 function offer() {
   if (link?.host) showPeers(undefined, link);
   else if (link) addFromLink(link);
+  else if ("peers" in readHash()) (writeHash({ peers: null }), showPeers());
   link = null;
 }
 

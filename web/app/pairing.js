@@ -1,4 +1,4 @@
-/** The pairing under way, above any other dialog. One that was begun elsewhere opens it, but for where somebody types. */
+/** The pairing under way. What others begin opens it by itself, but where somebody types. */
 import { call, said } from "./api.js";
 import { $, fill } from "./dom.js";
 import { clean } from "./text.js";
@@ -9,15 +9,17 @@ let until = 0;
 let timer = 0;
 /** The digits that were shown. */
 let shown = "";
-/** Whether this page waits for the answer to its own wish. */
+/** Whether this page waits for an answer. */
 let asking = false;
+/** A dialog with new content drops it. @type {any} */
+let bar;
 
 const goesOn = () => now?.state === "comparing" || now?.state === "confirmed";
 const types = () => $("dialog").querySelector(":scope > form")?.checkVisibility() || document.activeElement?.matches("input:not([type=checkbox], [type=range]), select");
 
 /** @param {PairingView|null} pairing */
 export function pairingIs(pairing) {
-  // While there are no digits the page knows more; and how its own try failed is told here alone.
+  // Without digits the page knows more, and how its own try failed.
   if (pairing ? asking && !pairing.digits : asking || now?.state === "over") return;
   now = pairing;
   until = performance.now() + (pairing?.left_s ?? 0) * 1000;
@@ -47,7 +49,7 @@ function show() {
 
 function draw() {
   clearTimeout(timer);
-  const [dialog, bar] = ["pairing", "asked"].map($);
+  const dialog = $("pairing");
   if (!now) dialog.close();
   else if (goesOn() && !dialog.open && now.digits !== shown && (asking || now.role === "asked") && !types()) return show();
   bar.hidden = dialog.open || !goesOn();
@@ -55,7 +57,7 @@ function draw() {
   const { state, digits, why } = now;
   if (dialog.open) shown = digits;
   const place = document.querySelector("dialog[open]") ?? document.body;
-  if (!bar.hidden && bar.parentElement !== place) place.append(bar);
+  if (!bar.hidden && bar.parentNode !== place) place.append(bar);
   for (const [root, word] of [[bar, now.role], [dialog, state]]) {
     for (const part of root.querySelectorAll("[data-for]")) part.hidden = !part.dataset.for.includes(word);
     fill(root, { ".who": clean(now.name) });
@@ -82,6 +84,7 @@ export function joinPairing(terms) {
       if (now) pairingIs({ ...now, state: "over", why: said(error) });
     }
   });
-  $("asked").querySelector("button").onclick = show;
+  bar = $("asked");
+  bar.querySelector("button").onclick = show;
   for (const closing of [dialog, $("dialog")]) closing.addEventListener("close", draw);
 }

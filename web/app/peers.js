@@ -9,11 +9,10 @@ import { clean, hostPort, many } from "./text.js";
 
 /** @type {PeersView|null} */
 let view = null;
-/** How many views have come. */
 let told = 0;
 /** @type {App} */
 let app;
-/** The lines of both lists, which stay while what they tell changes. @type {Map<string, Row<any>>} */
+/** The lines of both lists. @type {Map<string, Row<any>>} */
 let rows = new Map();
 
 /** @param {App} app_ */

@@ -10,7 +10,7 @@ export function sharing({ kind, url = "", name, access_key }) {
   return [made("shared-there"), linked(`meshlight://add?${new URLSearchParams(said)}`)];
 }
 
-/** A link to show and to copy. @param {string} link @returns {Node} */
+/** @param {string} link @returns {Node} */
 export function linked(link) {
   const el = made("linked");
   const [code, none] = el.children;

@@ -16,7 +16,8 @@ _GENERATE: Face = "gemini/generateContent"
 
 def anthropic_models(snapshot: Snapshot, created: int) -> bytes:
     """Return every model as `GET /v1/models` of Anthropic's API lists them; `created` in Unix seconds."""
-    names = list(dict.fromkeys((*snapshot.routes, *snapshot.routing.aliases)))
+    named = dict.fromkeys((*snapshot.routes, *snapshot.routing.aliases))
+    names = [name for name in named if resolve(snapshot, name)[1]]
     page = {
         "data": [_anthropic(name, created) for name in names],
         "has_more": False,

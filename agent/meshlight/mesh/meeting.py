@@ -57,7 +57,8 @@ class Meeting:
     def view(self) -> PairingView | None:
         """Return how the pairing stands, or how the last one ended."""
         if self._pairing is not None:
-            return _shown(self._pairing)
+            # It is paired when the peer is kept, and not before.
+            return _shown(self._pairing, "confirmed" if self._pairing.state == "paired" else None)
         if self._asking:
             return PairingView(
                 role="asking", state="waiting", name=self._asking, id="", digits="", why="", left_s=0.0

@@ -1,0 +1,75 @@
+"""What a peer may ask on the LAN listener, at a whole node."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from meshlight.demo.engine import Engine
+from security.guesthouse import ANNA, House, house, settled
+
+
+@pytest.fixture
+async def open_house(tmp_path: Path) -> AsyncIterator[House]:
+    async with Engine("llamacpp", "study", models=("m",)) as engine, house(tmp_path, [engine]) as found:
+        yield found
+
+
+async def test_the_catalog_is_not_sent_twice_to_who_has_it(open_house: House) -> None:
+    first = await open_house.ask("GET", "/peer/catalog")
+    tag = first.headers["etag"]
+    again = await open_house.ask("GET", "/peer/catalog", None, f"if-none-match: {tag}")
+    other = await open_house.ask("GET", "/peer/catalog", None, 'if-none-match: "older"')
+
+    assert first.headers["content-type"] == "application/json"
+    assert tag == f'"{first.json()["hash"]}"'
+    assert (again.status, again.body, again.headers["etag"]) == (304, b"", tag)
+    assert (other.status, other.body) == (200, first.body)
+
+
+async def test_each_path_takes_its_own_method(open_house: House) -> None:
+    for method, path in (("POST", "/peer/catalog"), ("HEAD", "/peer/events"), ("GET", "/peer/unpair")):
+        answer = await open_house.ask(method, path)
+        assert answer.status == 405
+        assert (await open_house.ask("GET", "/peer/catalog")).status == 200
+
+
+async def test_every_protocol_of_the_mesh_is_spoken_to_peers(open_house: House) -> None:
+    hi = [{"role": "user", "content": "hi"}]
+    for path, body in (
+        ("/v1/chat/completions", {"model": "m", "messages": hi}),
+        ("/v1/messages", {"model": "m", "max_tokens": 5, "messages": hi}),
+        ("/api/chat", {"model": "m", "messages": hi, "stream": False}),
+        ("/v1/responses", {"model": "m", "input": "hi"}),
+    ):
+        answer = await open_house.ask("POST", path, body)
+        assert answer.status == 200, answer.raw
+
+
+async def test_a_streamed_answer_comes_as_it_is_made(open_house: House) -> None:
+    answer = await open_house.chat("m", stream=True)
+
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.raw.count(b"data: ") > 3
+    assert b"data: [DONE]" in answer.raw
+
+
+async def test_a_peer_may_end_the_pairing_and_is_nobody_afterwards(open_house: House) -> None:
+    assert (await open_house.ask("POST", "/peer/unpair")).status == 204
+    view = await settled(open_house.node)
+    while view["peers"]:
+        view = await settled(open_house.node)
+    with pytest.raises(OSError, match=r"."):
+        await open_house.connect()
+    assert ANNA.node_id not in str(view)
+    notices = (await open_house.node.http.get("/mesh/snapshot")).json()["notices"]
+    assert notices == ["Anna has ended the pairing with this machine."]
+
+
+async def test_one_prompt_after_the_other_is_never_too_many(tmp_path: Path) -> None:
+    async with (
+        Engine("llamacpp", "study", models=("m",)) as engine,
+        house(tmp_path, [engine], "max_in_flight = 1") as found,
+    ):
+        for _ in range(3):
+            assert (await found.chat("m")).status == 200

@@ -1,0 +1,85 @@
+"""The lists of models as Anthropic's and Gemini's clients read them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from meshlight.domain.backend import Backend, Kind
+from meshlight.domain.errors import NoSuchModel, NotFound
+from meshlight.domain.health import Health
+from meshlight.domain.model import ModelDetail
+from meshlight.domain.rules import Routing
+from meshlight.domain.snapshot import Node, Snapshot, index
+from meshlight.gateway.model_lists import anthropic_model, anthropic_models, gemini_model, gemini_models
+
+STARTED = 1_700_000_000
+
+
+def node(name: str, kind: Kind, *models: str, **fields: Any) -> Node:
+    backend = Backend(id=name, name=name, kind=kind, ring="machine", url=f"http://{name}", **fields)
+    details = {model: ModelDetail(context=8192) for model in models[:1]}
+    return Node(backend=backend, health=Health(state="healthy"), models=models, details=details)
+
+
+def mesh(*nodes: Node, **aliases: str) -> Snapshot:
+    by_id = {found.backend.id: found for found in nodes}
+    return Snapshot(nodes=by_id, routes=index(by_id), routing=Routing(aliases=aliases))
+
+
+MESH = mesh(
+    node("study", "llamacpp", "llama"),
+    node("sky", "gemini", "flash", "pro"),
+    node("off", "ollama", "hidden", enabled=False),
+    fast="llama",
+    nowhere="gone",
+)
+
+
+def test_anthropics_clients_see_every_model_and_alias_that_leads_somewhere() -> None:
+    page = json.loads(anthropic_models(MESH, STARTED))
+
+    assert [item["id"] for item in page["data"]] == ["llama", "flash", "pro", "fast"]
+    assert page["data"][0] == {
+        "type": "model",
+        "id": "llama",
+        "display_name": "llama",
+        "created_at": "2023-11-14T22:13:20Z",
+    }
+    assert (page["first_id"], page["last_id"], page["has_more"]) == ("llama", "fast", False)
+    one = json.loads(anthropic_model(MESH, "fast", STARTED))
+    assert (one["id"], one["type"]) == ("fast", "model")
+
+
+def test_an_empty_mesh_is_an_empty_page() -> None:
+    page = json.loads(anthropic_models(mesh(), STARTED))
+
+    assert page == {"data": [], "has_more": False, "first_id": None, "last_id": None}
+    assert json.loads(gemini_models(mesh())) == {"models": []}
+
+
+def test_geminis_clients_see_what_can_be_asked_in_their_protocol() -> None:
+    flash, pro = json.loads(gemini_models(MESH))["models"]
+
+    assert flash == {
+        "name": "models/flash",
+        "displayName": "flash",
+        "supportedGenerationMethods": ["generateContent", "countTokens"],
+        "inputTokenLimit": 8192,
+    }
+    assert "inputTokenLimit" not in pro
+    assert json.loads(gemini_model(MESH, "flash")) == flash
+
+
+@pytest.mark.parametrize("name", ["nothing", "nowhere", "hidden", ""])
+def test_a_model_that_is_nowhere_is_not_found_in_either_list(name: str) -> None:
+    with pytest.raises(NoSuchModel):
+        anthropic_model(MESH, name, STARTED)
+    with pytest.raises(NoSuchModel):
+        gemini_model(MESH, name)
+
+
+def test_a_model_that_is_none_of_geminis_says_where_to_ask_for_it() -> None:
+    with pytest.raises(NotFound, match="llama") as caught:
+        gemini_model(MESH, "llama")
+    assert "/v1/chat/completions" in caught.value.hint
