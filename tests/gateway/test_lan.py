@@ -1,10 +1,13 @@
 """What a peer may ask on the LAN listener, at a whole node."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from backends.scripted import Peer as Scripted
+from backends.scripted import ScriptedServer
 from meshlight.demo.engine import Engine
 from security.guesthouse import ANNA, House, house, settled
 
@@ -73,3 +76,29 @@ async def test_one_prompt_after_the_other_is_never_too_many(tmp_path: Path) -> N
     ):
         for _ in range(3):
             assert (await found.chat("m")).status == 200
+
+
+async def test_a_backend_that_quotes_the_owners_key_does_not_quote_it_to_a_peer(tmp_path: Path) -> None:
+    key = "sk-canary-owner-4c1e"
+
+    async def quoting(peer: Scripted) -> None:
+        while True:
+            request = await peer.request()
+            is_list = "GET" in request.line
+            said = f"upstream http://10.9.8.7:1 got {request.headers.get('authorization')}"
+            models = {"data": [{"id": "m", "object": "model"}], "object": "list"}
+            body = json.dumps(models if is_list else {"error": {"message": said}})
+            status = 200 if is_list else 500
+            await peer.send(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+
+    async with ScriptedServer(quoting) as server, house(tmp_path) as found:
+        given = {"kind": "openai-compatible", "url": server.address.url, "name": "attic", "api_key": key}
+        added = await found.node.http.post("/mesh/backends", json=given)
+        assert added.status_code == 201, added.text
+        answer = await found.chat("m")
+
+        assert server.requests[-1].headers["authorization"] == f"Bearer {key}"
+        assert answer.status == 500
+        assert b"***" in answer.body
+        assert key.encode() not in answer.raw
+        assert b"10.9.8.7" not in answer.raw

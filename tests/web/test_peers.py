@@ -161,6 +161,7 @@ async def test_a_request_waits_in_a_bar_while_a_form_is_filled_in(browser: Brows
         await page.keyboard.press("a")
         await page.locator("#dialog #asked").wait_for()
         await page.keyboard.press("Escape")
+        await expect(page.locator("#dialog")).to_be_hidden()
         await page.keyboard.press("p")
         await expect(page.locator("#dialog").get_by_role("button", name="Show")).to_be_visible()
         town.meet(pairing=pairing("over", why="Too late."))

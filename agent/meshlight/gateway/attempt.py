@@ -221,12 +221,15 @@ def _refused(link: Link, refusal: Reply, is_whole: bool, back: Back | None, *, h
         was_sent=True,
         was_answered=True,
         fact=fact,
-        refusal=_told(refusal, back) if is_whole else None,
+        refusal=_told(refusal, back, link.secret) if is_whole else None,
     )
 
 
-def _told(refusal: Reply, back: Back | None) -> Reply:
-    """Return a failing answer in the caller's protocol."""
+def _told(refusal: Reply, back: Back | None, secret: str | None) -> Reply:
+    """Return a failing answer in the caller's protocol, and without our key if it quotes that."""
+    key = (secret or "").strip().encode()
+    if key and key in refusal.body:
+        refusal = whole_refusal(refusal, refusal.body.replace(key, b"***"))
     if back is None or refusal.status < 400:
         return refusal
     body = back.error(refusal.status, refusal.body)

@@ -54,7 +54,7 @@ async def read_refusal(response: Response) -> tuple[Reply, bool]:
     return whole_refusal(response, b"".join(pieces)), is_whole
 
 
-def whole_refusal(response: Response, body: bytes) -> Reply:
+def whole_refusal(response: Response | Reply, body: bytes) -> Reply:
     """Return a failing answer with the body that was read of it."""
     kept = [pair for pair in response.headers if pair[0] != b"content-length"]
     headers = (*kept, (b"content-length", b"%d" % len(body)))
