@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
 
 from mesh.ether import node_id
 from meshlight.mesh.txt import Announcement
@@ -48,7 +53,7 @@ async def test_machines_see_each_other_and_see_each_other_leave() -> None:
         assert await b.process.wait() == 0
 
 
-async def test_a_cable_that_was_out_is_survived_by_both_sides() -> None:
+async def cable_out() -> None:
     async with Lan(["a", "b"]) as lan:
         a, b = [await Watcher.on(machine) for machine in lan]
         a.announce(told(A))
@@ -77,7 +82,7 @@ async def test_a_machine_that_gets_another_address_is_the_same_entry() -> None:
         assert a.process.returncode is None
 
 
-async def test_a_network_that_comes_and_goes_is_followed_and_its_want_is_told_in_one_sentence_each() -> None:
+async def network_gone() -> None:
     async with Lan(["a", "b"]) as lan:
         lan["a"].ip("link", "set", "eth0", "down")
         lan["a"].ip("addr", "flush", "dev", "eth0")
@@ -129,7 +134,7 @@ async def test_two_machines_of_one_identity_are_marked_and_each_is_told() -> Non
         await a.until(lambda view: not view.twin, GONE_S)
 
 
-async def test_one_that_ended_without_a_word_goes_when_its_records_are_too_old() -> None:
+async def silent_end() -> None:
     async with Lan(["a", "stranger"]) as lan:
         a = await Watcher.on(lan["a"])
         a.announce(told(A))
@@ -170,6 +175,36 @@ async def test_another_program_that_holds_the_port_for_itself_is_told_with_a_way
             a = await Watcher.on(lan["a"])
             await a.until(lambda view: "Another program holds port 5353" in view.problem, FOUND_S)
             assert a.process.returncode is None
+
+
+Waiting = dict[Callable[[], Coroutine[Any, Any, None]], asyncio.Task[None]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def waiting() -> AsyncIterator[Waiting]:
+    """Three that do little but wait: so they wait together, each on a network of its own."""
+    tasks = {story: asyncio.create_task(story()) for story in (cable_out, silent_end, network_gone)}
+    yield tasks
+    for task in tasks.values():
+        task.cancel()
+    await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_cable_that_was_out_is_survived_by_both_sides(waiting: Waiting) -> None:
+    await waiting[cable_out]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_one_that_ended_without_a_word_goes_when_its_records_are_too_old(waiting: Waiting) -> None:
+    await waiting[silent_end]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_network_that_comes_and_goes_is_followed_and_its_want_is_told_in_one_sentence_each(
+    waiting: Waiting,
+) -> None:
+    await waiting[network_gone]
 
 
 def _use(watcher: Watcher) -> tuple[int, float]:
