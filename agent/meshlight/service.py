@@ -84,8 +84,9 @@ class Service:
         self._port: int = sock.getsockname()[1]
         self.url = f"http://{HOST}:{self._port}"
         self.instance = tokens.token_hex(16)
-        # Stable across restarts, and tells nothing of the key it comes from.
-        self._node_id = hashlib.sha256(b"meshlight node " + key.reveal().encode()).hexdigest()[:16]
+        # Stable across restarts, tells nothing of the key it comes from, and is another's with the same key.
+        marks = (key.reveal(), socket.gethostname(), keeper.config_file)
+        self._node_id = hashlib.sha256("\0".join(("meshlight node", *marks)).encode()).hexdigest()[:16]
         self._own = frozenset({("127.0.0.1", self._port), ("::1", self._port)})
 
         self._keeper = keeper

@@ -204,3 +204,8 @@ def at_a_terminal(home: Path, words: list[str], talk: list[tuple[str, str]]) -> 
             os.close(ours)
             running.wait(20)
     return screen
+
+
+def test_a_peer_is_not_among_what_can_be_added(type_words: Type) -> None:
+    assert "peer" not in type_words("backends", "kinds").out
+    assert "peer" not in type_words("backends", "add", "--help").out

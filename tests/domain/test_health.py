@@ -101,6 +101,13 @@ def test_three_failed_requests_in_a_row_eject_for_longer_each_time() -> None:
     assert again.held_until - 5 * 40.0 == 60.0
 
 
+def test_one_that_is_seen_to_be_down_is_back_as_soon_as_it_is_seen_to_be_up() -> None:
+    ejected = after(Answered(), Broke(ERROR), Broke(ERROR), Broke(ERROR))
+    dead = after(Failed(REFUSED), start=ejected)
+    assert dead.state == "unhealthy"
+    assert after(Answered(), Answered(), start=dead).state == "healthy"
+
+
 def test_a_served_request_forgives_earlier_failures() -> None:
     health = after(Answered(), Broke(ERROR), Broke(ERROR), Served(), Broke(ERROR), Broke(ERROR))
     assert health.state == "healthy"

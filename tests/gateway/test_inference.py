@@ -92,3 +92,15 @@ async def test_a_fault_of_our_own_is_told_without_what_it_was_about(caplog: pyte
 @pytest.mark.parametrize("method", ["POST", "DELETE", "PUT"])
 async def test_models_are_only_read(method: str) -> None:
     assert (await ask(Stub(), "/v1/models/m", method=method))[0] == 405
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1beta/models", "/api/tags", "/api/version", "/api/ps"])
+async def test_lists_may_be_asked_for_by_head(path: str) -> None:
+    assert (await ask(Stub(), path, method="HEAD"))[0] == 200
+
+
+async def test_a_tag_is_no_verb_of_geminis() -> None:
+    relay = Stub()
+    assert (await ask(relay, "/v1/models/llama3:8b", method="GET"))[0] == 404
+    assert (await ask(relay, "/v1beta/models/a%2Fb:8b:generateContent"))[0] == 200
+    assert [(asked.face, asked.head.model) for asked in relay.asked] == [("gemini/generateContent", "a/b:8b")]

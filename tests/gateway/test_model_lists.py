@@ -83,3 +83,9 @@ def test_a_model_that_is_none_of_geminis_says_where_to_ask_for_it() -> None:
     with pytest.raises(NotFound, match="llama") as caught:
         gemini_model(MESH, "llama")
     assert "/v1/chat/completions" in caught.value.hint
+
+
+def test_the_models_of_a_peer_are_not_said_to_be_geminis() -> None:
+    found = mesh(node("sky", "gemini", "flash"), node("cellar", "peer", "flash", "llama"))
+    listed = json.loads(gemini_models(found))["models"]
+    assert [model["displayName"] for model in listed] == ["flash"]

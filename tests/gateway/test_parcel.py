@@ -112,3 +112,9 @@ def test_what_can_not_be_said_in_the_backends_protocol_is_named() -> None:
     body = b'{"model":"m","prompt":"hi","context":[1,2]}'
     with pytest.raises(Untranslatable, match="context"):
         packed(inbound("api/generate", body), link("llamacpp"), translated=True)
+
+
+def test_a_cloud_behind_a_proxy_in_the_house_is_told_nothing_of_the_mesh_and_still_costs_money() -> None:
+    cloud = link("openai", secret="sk-own")
+    assert b"x-meshlight-via" not in named(packed(inbound(), cloud))
+    assert cloud.backend.is_metered

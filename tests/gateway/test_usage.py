@@ -54,3 +54,19 @@ def test_where_the_stream_is_cut_changes_nothing(cuts: list[int]) -> None:
         at += cut
     pieces.append(whole[at:])
     assert read(*[piece for piece in pieces if piece]) == (12, 34)
+
+
+def test_an_anthropic_stream_counts_its_prompt_at_the_start_and_the_answer_at_the_end() -> None:
+    start = (
+        b'event: message_start\ndata: {"type":"message_start","message":{"content":[],'
+        b'"usage":{"input_tokens":25,"cache_read_input_tokens":9,"output_tokens":1}}}\n\n'
+    )
+    delta = b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"hi"}}\n\n'
+    end = b'data: {"type":"message_delta","delta":{},"usage":{"output_tokens":15}}\n\n'
+    assert read(start, delta, end) == (25, 15)
+    assert read(start, *[delta] * 1_000, end) == (25, 15)
+
+
+def test_ollamas_counts_are_found_even_where_it_remembers_the_prompt() -> None:
+    assert read(b'{"done":true,"prompt_eval_count":7,"eval_count":3,"eval_duration":9}\n') == (7, 3)
+    assert read(b'{"done":true,"eval_count":3,"eval_duration":9}\n') == (0, 3)

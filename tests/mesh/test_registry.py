@@ -3,6 +3,7 @@
 import pytest
 
 from mesh.stage import Clock, backend
+from meshlight.backends.kind import Probe
 from meshlight.domain.errors import NotFound
 from meshlight.domain.health import Answered, Failed, Unreached
 from meshlight.domain.reason import Reason
@@ -117,3 +118,14 @@ def test_what_answers_tell_about_a_cloud_is_taken_once_a_second_for_each() -> No
     registry.note("ghost", {"Requests left": "1"})
     assert [change.health for change in changes] == [("a",), ("b",), ("a",)]
     assert registry.snapshot.nodes["a"].about == {"Requests left": "350 of 500", "Tokens left": "9"}
+
+
+def test_what_was_to_be_looked_at_goes_when_the_backend_is_down() -> None:
+    registry = Registry(Clock())
+    registry.put(backend("a"))
+    registry.learn("a", Probe(fact=Answered(), models=("m",), about={"Version": "1"}, warnings=("Look.",)))
+    changes = heard(registry)
+    registry.learn("a", Probe(fact=Unreached(DOWN)))
+    node = registry.snapshot.nodes["a"]
+    assert (node.warnings, node.about, node.models) == ((), {"Version": "1"}, ("m",))
+    assert [change.health for change in changes] == [("a",)]

@@ -45,8 +45,6 @@ class ClusterChannel:
     The first probe also signs in. A probe that is not due yet, by the cluster's quota, answers by what is known.
     """
 
-    leads = True
-
     def __init__(self, means: Means, first_look_s: float = FIRST_LOOK_S) -> None:
         self._means = means
         self._first_look_s = first_look_s

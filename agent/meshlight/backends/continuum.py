@@ -110,8 +110,6 @@ class Continuum(Engine):
 class _Lookout:
     """Probes a router, and now and then asks it for the health of its own backends."""
 
-    leads = False
-
     def __init__(self, kind: Continuum, probes: Asks, clock: Callable[[], float]) -> None:
         self._kind = kind
         self._probes = probes

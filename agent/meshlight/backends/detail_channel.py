@@ -84,8 +84,6 @@ class DetailChannel:
     fact is never touched by it; a question that is not answered in time is simply not answered.
     """
 
-    leads = False
-
     def __init__(self, engine: Engine, teller: Teller, means: Means) -> None:
         self._engine = engine
         self._teller = teller

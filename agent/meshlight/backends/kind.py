@@ -163,10 +163,6 @@ class Channel(Protocol):
     async def probe(self, backend: Backend, secret: str | None) -> Probe:
         """Check the health once, in place of the kind's own `probe`."""
 
-    @property
-    def leads(self) -> bool:
-        """Whether `way` has to be asked for each request: its models are elsewhere than the backend's address."""
-
     async def way(self, model: str, secret: str | None) -> Way | None:
         """Return the way to a model, or None for the backend's own address with the kind's own credentials.
 

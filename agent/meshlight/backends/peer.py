@@ -102,8 +102,6 @@ class PeerKind(Engine):
 class PeerChannel:
     """What is known of one peer: the last catalog, and the stream of its changes."""
 
-    leads = False
-
     def __init__(self, kind: PeerKind, means: Means) -> None:
         self._kind = kind
         self._means = means

@@ -26,6 +26,8 @@ RINGS: tuple[Ring, ...] = get_args(Ring)
 RING_ORDER: dict[Ring, int] = {ring: place for place, ring in enumerate(RINGS)}
 ACCOUNT_KINDS: frozenset[Kind] = frozenset({"cluster", "openai", "anthropic", "gemini"})
 """Kinds of which many accounts share one address: it may be listed once for each account."""
+_PAID_KINDS: frozenset[Kind] = ACCOUNT_KINDS - {"cluster"}
+"""Clouds, whose prices hold behind a proxy in any ring too."""
 
 
 class Backend(Struct, frozen=True, kw_only=True):
@@ -63,4 +65,4 @@ class Backend(Struct, frozen=True, kw_only=True):
     @property
     def is_metered(self) -> bool:
         """Whether sending a request twice may cost money twice."""
-        return self.ring == "cloud"
+        return self.ring == "cloud" or self.kind in _PAID_KINDS

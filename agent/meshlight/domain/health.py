@@ -181,7 +181,8 @@ def _failed(old: Health, reason: Reason, now: float, ring: Ring) -> Health:
     if old.state == "healthy" and bad < limit:
         return replace(old, bad=bad)
     # What probes see for themselves, they also see the end of: a pause for failed requests has no more to say.
-    return _become(old, "unhealthy", reason, now, good=0, bad=bad, held_until=0.0)
+    held_until = 0.0 if old.ejections else old.held_until
+    return _become(old, "unhealthy", reason, now, good=0, bad=bad, held_until=held_until)
 
 
 def _served(old: Health, now: float) -> Health:

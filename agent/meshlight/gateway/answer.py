@@ -90,7 +90,8 @@ def answer(error: MeshlightError, path: str = "") -> Answer:
         case "ollama":
             body = {"error": message}
         case "gemini":
-            status = _GEMINI_STATUSES.get(error.status, "INTERNAL")
+            other = "INTERNAL" if error.status >= 500 else "INVALID_ARGUMENT"
+            status = _GEMINI_STATUSES.get(error.status, other)
             body = {"error": {"code": error.status, "message": message, "status": status}}
         case _:
             body = envelope(error)

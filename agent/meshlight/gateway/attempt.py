@@ -29,6 +29,8 @@ _NOT_ITS_FAULT = frozenset({501, 505, 508})
 """Failing statuses that speak of what was asked, not of the backend: `501` is llama.cpp's word for "not with this
 model"."""
 _NO_SUCH_PATH = frozenset({404, 405, 501})
+_COMPLETE = frozenset({"cloud", "peer"})
+"""Groups whose 404 speaks of the model, for none of them is too old to have the paths of its kind."""
 _OF_ACCOUNT = frozenset({400, 402})
 """Statuses that speak of the request, and at some clouds of a wrong key or of money."""
 _OF_BODY = frozenset({b"content-type", b"content-length", b"content-encoding"})
@@ -73,21 +75,23 @@ async def open_route(
     """
     backend = link.backend
     trip = _Trip(inbound, model, link, node_id)
+    opened: Opened | Miss | None = None
     try:
-        return await trip.run()
+        opened = await trip.run()
     except Untranslatable as error:
         return Miss(backend=backend, reason=Reason("untranslatable", error.title, error.hint), error=error)
     except UpstreamError as error:
         return _failed(link, error) if trip.way is None else _closed(backend, error)
     except asyncio.CancelledError:
-        if trip.response is not None:
-            trip.response.abort()
         if interrupt.cause in {"fell", "first-byte"} and (cause := interrupt.settle()) is not None:
             interrupt.again()
-            return _interrupted(backend, cause)
+            return _interrupted(backend, cause, was_sent=trip.is_sent)
         raise
     finally:
         patience.end()
+        if trip.response is not None and not isinstance(opened, Opened):
+            trip.response.abort()
+    return opened
 
 
 class _Trip:
@@ -100,6 +104,7 @@ class _Trip:
         "_link",
         "_model",
         "_node_id",
+        "is_sent",
         "response",
         "way",
     )
@@ -109,8 +114,9 @@ class _Trip:
         self._model = model
         self._link = link
         self._node_id = node_id
-        self._is_translated = not link.speaks(inbound.face)
+        self._is_translated = not link.speaks(inbound.face, model)
         self._is_renewed = False
+        self.is_sent = False
         self.way: Way | None = None
         self.response: Response | None = None
 
@@ -118,11 +124,12 @@ class _Trip:
         """Send it, and once more where the backend's refusal was about the form and not the request."""
         link, inbound = self._link, self._inbound
         while True:
-            if link.channel is not None and link.channel.leads:
+            if link.channel is not None:
                 self.way = await link.channel.way(self._model, link.secret)
             parcel = pack(inbound, self._model, link, self.way, self._node_id, translated=self._is_translated)
             if isinstance(parcel, Immediate):
                 return Opened(ImmediateResponse(parcel.content_type, len(parcel.body)), parcel.body)
+            self.is_sent = True
             self.response = response = await parcel.upstream.send(
                 "POST",
                 parcel.target,
@@ -145,16 +152,18 @@ class _Trip:
                 return _refused(link, refusal, is_whole, parcel.back, has_way=self.way is not None)
 
     async def _open(self, response: Response, back: Back | None) -> Opened | Miss:
-        if back is None:
+        first = b""
+        if back is None or response.status in _OF_ACCOUNT:
             first = await response.read()
             if response.status in _OF_ACCOUNT and response.is_whole:
                 refusal = whole_refusal(response, first)
                 if _account_reason(self._link, refusal) is not None:
-                    return _refused(self._link, refusal, True, None, has_way=self.way is not None)
+                    return _refused(self._link, refusal, True, back, has_way=self.way is not None)
+        if back is None:
             return Opened(response, first)
         if response.status < 400 and self._link.kind.speaks(self._inbound.face):
-            self._link.lacks.add(self._inbound.face)
-        answer = TranslatedResponse(response, back)
+            self._link.learn_lack(self._inbound.face, self._model)
+        answer = TranslatedResponse(response, back, first)
         return Opened(answer, await answer.read(), back)
 
     def _does_better(self, refusal: Reply) -> bool:
@@ -164,7 +173,7 @@ class _Trip:
             self._is_renewed = channel.renew(self._model, refusal.status, refusal.body)
             if self._is_renewed:
                 return True
-        if self._is_translated or refusal.status not in _NO_SUCH_PATH:
+        if self._is_translated or refusal.status not in _NO_SUCH_PATH or self._link.kind.group in _COMPLETE:
             return False
         self._is_translated = is_translatable(self._inbound.face)  # an older version may lack the path
         return self._is_translated
@@ -265,7 +274,7 @@ def _fact(refusal: Reply, reason: Reason) -> Fact:
     return Broke(reason)
 
 
-def _interrupted(backend: Backend, cause: Cause) -> Miss:
+def _interrupted(backend: Backend, cause: Cause, *, was_sent: bool) -> Miss:
     if cause == "fell":
         reason = Reason(
             "hung", f"{backend.name} stopped answering while the request waited for its first byte."
@@ -276,4 +285,4 @@ def _interrupted(backend: Backend, cause: Cause) -> Miss:
             f"{backend.name} sent nothing within {backend.first_byte_s:g} s.",
             "Raise first_byte_s for this backend if it loads large models.",
         )
-    return Miss(backend=backend, reason=reason, was_sent=True, cause=cause)
+    return Miss(backend=backend, reason=reason, was_sent=was_sent, cause=cause)

@@ -58,8 +58,9 @@ class Inbound(Struct, frozen=True, kw_only=True):
         """Return the target with `model` as its model, where it is the path that names it."""
         if self.named != "" or model == self.head.model:
             return self.target
-        front, _, rest = self.target.partition("/models/")
-        return f"{front}/models/{quote(model, safe='')}:{rest.partition(':')[2]}"
+        path, mark, query = self.target.partition("?")
+        front, verb = path.partition("/models/")[0], self.face.removeprefix("gemini/")
+        return f"{front}/models/{quote(model, safe='')}:{verb}{mark}{query}"
 
 
 def header(headers: Headers, name: bytes) -> bytes:

@@ -60,8 +60,10 @@ def _anthropic(name: str, created: int) -> dict[str, str]:
 
 
 def _speaks_gemini(snapshot: Snapshot, name: str) -> bool:
+    """Tell by the kinds that serve it; a peer passes Gemini's protocol on, but does not tell for which models."""
     nodes = (snapshot.nodes[backend].backend for backend in resolve(snapshot, name)[1])
-    return any(backend.enabled and KINDS[backend.kind].speaks(_GENERATE) for backend in nodes)
+    kinds = (KINDS[backend.kind] for backend in nodes if backend.enabled)
+    return any(kind.group != "peer" and kind.speaks(_GENERATE) for kind in kinds)
 
 
 def _gemini(snapshot: Snapshot, model: str) -> dict[str, object]:

@@ -52,7 +52,7 @@ def pack(
     if lane.defaults:
         present = {name for name, _ in headers}
         headers.extend(pair for pair in lane.defaults if pair[0] not in present)
-    if kind.group != "cluster" and not link.backend.is_metered:
+    if kind.group not in {"cluster", "cloud"} and not link.backend.is_metered:
         visited = ",".join((*inbound.visited, node_id)) if inbound.visited else node_id
         headers.append((b"x-meshlight-via", visited.encode("latin-1", "replace")))
     if lane.moves:

@@ -115,6 +115,8 @@ async def _pour(
         silence.begin()
         return True
 
+    if isinstance(response, TranslatedResponse):
+        response.heard = silence.begin
     try:
         while piece:
             tap.feed(piece)

@@ -1,11 +1,17 @@
 """A backend's answer as the caller's protocol has it: read like any other answer, translated as it comes."""
 
+from collections.abc import Callable
+
 from meshlight.backends.response import Push
 from meshlight.backends.upstream import Headers, Response
 from meshlight.gateway.refusal import LIMIT
 from meshlight.gateway.translation.back import Back
 
 _CHANGED = frozenset({b"content-type", b"content-length", b"content-encoding"})
+
+
+def _nothing() -> None:
+    """Do nothing: nobody listens."""
 
 
 class ImmediateResponse:
@@ -30,10 +36,14 @@ class ImmediateResponse:
 class TranslatedResponse:
     """Has the face of a Response. A failing answer is gathered whole, for its message to be found."""
 
-    __slots__ = ("_back", "_inner", "headers", "is_whole", "reused", "status")
+    __slots__ = ("_back", "_first", "_inner", "headers", "heard", "is_whole", "reused", "status")
 
-    def __init__(self, inner: Response, back: Back) -> None:
+    def __init__(self, inner: Response, back: Back, first: bytes = b"") -> None:
+        """`first` is what was read of a failing answer already."""
         self._inner = inner
+        self._first = first
+        self.heard: Callable[[], None] = _nothing
+        """Called for each piece that came, also for those of which nothing is left to pass on."""
         self._back = back
         self.status = inner.status
         self.reused = inner.reused
@@ -53,6 +63,7 @@ class TranslatedResponse:
         if self.status >= 400:
             return await self._error()
         while piece := await self._inner.read():
+            self.heard()
             if made := self._back.feed(piece):
                 return made
         self.is_whole = True
@@ -63,8 +74,8 @@ class TranslatedResponse:
         self._inner.abort()
 
     async def _error(self) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
+        pieces = [self._first]
+        size = len(self._first)
         while size <= LIMIT and (piece := await self._inner.read()):
             pieces.append(piece)
             size += len(piece)

@@ -10,7 +10,8 @@ _PROMPT = re.compile(rb'"(?:prompt_tokens|input_tokens|promptTokenCount|prompt_e
 _COMPLETION = re.compile(
     rb'"(?:completion_tokens|output_tokens|candidatesTokenCount|eval_count)"\s*:\s*(\d{1,12})'
 )
-_COUNTS = rb'"prompt_eval_count"'
+_NEAR = 1_024
+"""How far behind its beginning the counts of a `usage` stand."""
 
 
 class UsageTap:
@@ -41,19 +42,30 @@ class UsageTap:
 
     def read(self) -> tuple[int, int] | None:
         """Return (prompt tokens, completion tokens), or None when the answer did not say."""
-        return _read(self.tail()) or _read(self._head)
+        prompt, completion = _read(self.tail())
+        if prompt is None and completion is None:
+            prompt, completion = _read(self._head)
+        elif prompt is None and (begun := _USAGE.search(self._head)):
+            # Anthropic's streams count the prompt when they begin, and at their end often the answer alone.
+            prompt = _number(_PROMPT.search(self._head, begun.end(), begun.end() + _NEAR))
+        return None if prompt is None and completion is None else (prompt or 0, completion or 0)
 
 
-def _read(text: bytes) -> tuple[int, int] | None:
+def _read(text: bytes) -> tuple[int | None, int | None]:
     end = len(text)
     found = None
     while found is None and (end := text.rfind(b'"usage', 0, end)) != -1:  # the last one counts
         found = _USAGE.match(text, end)
-    start = text.rfind(_COUNTS) if found is None else found.end()  # Ollama's stand beside the answer
+    if found is not None:
+        start = found.end()
+    else:  # Ollama's stand beside the answer; a prompt that it remembers it does not count
+        start = text.rfind(b'"prompt_eval_count"')
+        start = text.rfind(b'"eval_count"') if start == -1 else start
     if start == -1:
-        return None
-    rest = text[start : start + 1_024]
-    prompt, completion = _PROMPT.search(rest), _COMPLETION.search(rest)
-    if prompt is None and completion is None:
-        return None
-    return int(prompt[1]) if prompt else 0, int(completion[1]) if completion else 0
+        return None, None
+    rest = text[start : start + _NEAR]
+    return _number(_PROMPT.search(rest)), _number(_COMPLETION.search(rest))
+
+
+def _number(found: re.Match[bytes] | None) -> int | None:
+    return int(found[1]) if found else None

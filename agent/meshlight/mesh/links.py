@@ -11,6 +11,10 @@ from meshlight.backends.kind import BackendKind, Channel, Face, Means, Probe
 from meshlight.backends.kinds import kind_of
 from meshlight.backends.upstream import Headers, Upstream
 from meshlight.domain.backend import Backend
+from meshlight.domain.health import Answered
+
+LACKS_MAX = 1_000
+"""Faces of models that are remembered as missing."""
 
 
 class SecretSource(Protocol):
@@ -59,8 +63,8 @@ class Link:
         """What its kind keeps for it, if it keeps anything."""
         self.secret: str | None = None
         """Known once the first probe has read it."""
-        self.lacks: set[Face] = set()
-        """Faces that its kind has and this one turned out not to have: an old version."""
+        self.lacks: set[tuple[Face, str]] = set()
+        """Faces that its kind has and this one turned out not to have for a model: an old version serves it."""
         self._lanes: dict[Face, Lane] = {}
 
     def lane(self, face: Face) -> Lane:
@@ -80,9 +84,15 @@ class Link:
         """Return the headers that carry the secret to a face."""
         return self.lane(face).auth
 
-    def speaks(self, face: Face) -> bool:
+    def speaks(self, face: Face, model: str) -> bool:
         """Whether a request to this face can be sent as it is."""
-        return face not in self.lacks and self.lane(face).speaks
+        return self.lane(face).speaks and not (self.lacks and (face, model) in self.lacks)
+
+    def learn_lack(self, face: Face, model: str) -> None:
+        """Know from now on that a face is not there for a model."""
+        if len(self.lacks) >= LACKS_MAX:
+            self.lacks.clear()
+        self.lacks.add((face, model))
 
     def close(self) -> None:
         """Close the connections; requests that run on them end first."""
@@ -154,8 +164,12 @@ class Links:
     async def probe(self, link: Link, secret: str | None) -> Probe:
         """Check a backend's health once."""
         if link.channel is not None:
-            return await link.channel.probe(link.backend, secret)
-        return await link.kind.probe(link.probes, link.backend, secret)
+            probe = await link.channel.probe(link.backend, secret)
+        else:
+            probe = await link.kind.probe(link.probes, link.backend, secret)
+        if not isinstance(probe.fact, Answered):
+            link.lacks.clear()  # it may come back as a newer version
+        return probe
 
     def get(self, backend_id: str) -> Link | None:
         """Return a backend's link, if there is one."""
@@ -191,4 +205,5 @@ def _way(backend: Backend) -> tuple[object, ...]:
         backend.ca_file,
         backend.access_key,
         backend.follow_clock,
+        backend.node_id,
     )

@@ -128,6 +128,8 @@ class Registry:
         if old is None or not old.backend.enabled:
             return
         health = observe(old.health, fact, self._clock(), old.backend.ring)
+        if health.state == "unhealthy" and "warnings" not in known:
+            known = {**known, "warnings": ()}  # they are about a backend that works
         changed = {key for key, value in known.items() if value != getattr(old, key)}
         if health == old.health and not changed:
             return

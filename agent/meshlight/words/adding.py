@@ -22,9 +22,12 @@ from meshlight.words.entry import pick, print_json, service
 _SECONDS = click.FloatRange(min=0, max=86_400, min_open=True)
 _FILE = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
 
+_ADDED = {name: kind for name, kind in KINDS.items() if kind.group != "peer"}
+"""A peer is paired, not added: the service says so to whoever tries."""
+
 
 @click.command(
-    epilog=f"""KIND is one of: {", ".join(KINDS)}. `meshlight backends kinds` says what each is and needs.
+    epilog=f"""KIND is one of: {", ".join(_ADDED)}. `meshlight backends kinds` says what each is and needs.
 
 \b
 Examples:
@@ -171,12 +174,12 @@ def kinds(*, as_json: bool) -> None:
                     name: to_builtins(getattr(kind, name))
                     for name in ("kind", "label", "about", "group", "fields")
                 }
-                for kind in KINDS.values()
+                for kind in _ADDED.values()
             ]
         )
         return
     rows = []
-    for kind in KINDS.values():
+    for kind in _ADDED.values():
         needs = [field.label for field in kind.fields if field.required]
         rows.append([kind.kind, kind.label, ", ".join(needs) or "nothing", kind.about])
     columns = (
