@@ -31,6 +31,7 @@ def test_the_variables_point_apps_to_the_running_service(api: LocalApi, type_wor
         f"export ANTHROPIC_BASE_URL='{api.url}'",
         f"export ANTHROPIC_AUTH_TOKEN='{KEY}'",
         f"export OLLAMA_HOST='{api.url}'",
+        f"export OLLAMA_API_KEY='{KEY}'",
     ]
     assert said.err == ""
 

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.errors import NoSuchModel, NotFound
@@ -89,3 +90,10 @@ def test_the_models_of_a_peer_are_not_said_to_be_geminis() -> None:
     found = mesh(node("sky", "gemini", "flash"), node("cellar", "peer", "flash", "llama"))
     listed = json.loads(gemini_models(found))["models"]
     assert [model["displayName"] for model in listed] == ["flash"]
+
+
+def test_a_model_that_only_embeds_is_not_offered_for_generating() -> None:
+    details = {"vectors": ModelDetail(capabilities=("embeddings",))}
+    cloud = replace(node("sky", "gemini", "vectors"), details=details)
+    listed = json.loads(gemini_models(mesh(cloud)))["models"]
+    assert listed[0]["supportedGenerationMethods"] == ["embedContent"]

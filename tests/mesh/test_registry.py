@@ -5,7 +5,7 @@ import pytest
 from mesh.stage import Clock, backend
 from meshlight.backends.kind import Probe
 from meshlight.domain.errors import NotFound
-from meshlight.domain.health import Answered, Failed, Unreached
+from meshlight.domain.health import Answered, Failed, Refused, Unreached
 from meshlight.domain.reason import Reason
 from meshlight.mesh.registry import Change, Registry
 
@@ -125,7 +125,7 @@ def test_what_was_to_be_looked_at_goes_when_the_backend_is_down() -> None:
     registry.put(backend("a"))
     registry.learn("a", Probe(fact=Answered(), models=("m",), about={"Version": "1"}, warnings=("Look.",)))
     changes = heard(registry)
-    registry.learn("a", Probe(fact=Unreached(DOWN)))
+    registry.learn("a", Probe(fact=Refused(DOWN)))
     node = registry.snapshot.nodes["a"]
     assert (node.warnings, node.about, node.models) == ((), {"Version": "1"}, ("m",))
     assert [change.health for change in changes] == [("a",)]

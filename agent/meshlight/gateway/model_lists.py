@@ -68,7 +68,12 @@ def _speaks_gemini(snapshot: Snapshot, name: str) -> bool:
 
 def _gemini(snapshot: Snapshot, model: str) -> dict[str, object]:
     shown: dict[str, object] = {"name": f"models/{model}", "displayName": model}
-    shown["supportedGenerationMethods"] = ["generateContent", "countTokens"]
-    details = (snapshot.nodes[backend].details.get(model) for backend in snapshot.routes.get(model, ()))
-    context = next((detail.context for detail in details if detail and detail.context), None)
+    told = (snapshot.nodes[backend].details.get(model) for backend in snapshot.routes.get(model, ()))
+    details = [detail for detail in told if detail is not None]
+    can = {word for detail in details for word in detail.capabilities}
+    only_embeds = "embeddings" in can and "chat" not in can
+    shown["supportedGenerationMethods"] = (
+        ["embedContent"] if only_embeds else ["generateContent", "countTokens"]
+    )
+    context = next((detail.context for detail in details if detail.context), None)
     return shown if context is None else {**shown, "inputTokenLimit": context}

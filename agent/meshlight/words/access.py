@@ -118,6 +118,7 @@ def environment(url: str, local_key: str, shell: Shell) -> str:
             ("ANTHROPIC_BASE_URL", url),
             ("ANTHROPIC_AUTH_TOKEN", local_key),
             ("OLLAMA_HOST", url),
+            ("OLLAMA_API_KEY", local_key),
         )
     )
 
