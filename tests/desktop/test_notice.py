@@ -93,7 +93,8 @@ async def test_a_click_on_a_note_does_what_it_is_for_and_closing_it_does_not(
         await asyncio.wait_for(daemon.shown.get(), 20)
         end = asyncio.ensure_future(process.communicate())
         async with asyncio.timeout(20):
-            while not end.done():  # no person is as quick as this: the first may come before the note's own number
+            # No person is as quick as this: the first may come before the note's own number.
+            while not end.done():
                 if is_clicked:
                     daemon.invoked(1, "default")
                 else:
