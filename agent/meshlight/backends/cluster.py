@@ -55,6 +55,12 @@ class Cluster(Engine):
                 label="CA file",
                 hint="Path of a PEM file, if your company has a certificate authority of its own.",
             ),
+            Field(
+                name="follow_clock",
+                label="Follow its clock",
+                default="true",
+                hint="Sign by the cluster's clock when this machine's is off.",
+            ),
         )
 
     async def recognise(self, upstream: Asks) -> Found | None:  # noqa: ARG002 — it is added by hand

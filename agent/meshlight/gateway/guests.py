@@ -6,6 +6,7 @@ from meshlight.domain.errors import Boundary, Paused, TooMany
 from meshlight.domain.peer import Peer
 
 PAUSED_RETRY_S = 30.0
+"""When a client may ask again while somebody keeps something paused."""
 
 
 class Guests:

@@ -22,6 +22,7 @@ from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.able import able
 from meshlight.gateway.attempt import Miss, open_route
 from meshlight.gateway.guest_word import final_guest_error, for_guest, no_guest_route, nothing_shared
+from meshlight.gateway.guests import PAUSED_RETRY_S
 from meshlight.gateway.headers import request_id, to_client
 from meshlight.gateway.inbound import HOPS, Inbound
 from meshlight.gateway.interrupt import Interrupt
@@ -44,8 +45,6 @@ _ANSWERS = frozenset({"failing-requests", "loading"})
 """Reasons of a backend that is down and yet answers: better than none, once those that are up have failed."""
 
 SOLE_KEPT = 256
-PAUSED_RETRY_S = 30.0
-"""When a client may ask again while the user keeps routing paused."""
 
 
 class Relay:
@@ -102,7 +101,9 @@ class Relay:
             if inbound.guest is not None:
                 raise Paused("The owner of that machine has paused its routing.", "", PAUSED_RETRY_S)
             raise Paused(
-                "Routing is paused.", "Resume it in the tray's menu, or remove `paused` in the config.", 30.0
+                "Routing is paused.",
+                "Resume it in the tray's menu, or remove `paused` in the config.",
+                PAUSED_RETRY_S,
             )
         if self._node_id in inbound.visited or len(inbound.visited) > HOPS:
             raise LoopFound(

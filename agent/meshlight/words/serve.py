@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from meshlight.words.service_options import service_options
+
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -16,18 +18,7 @@ Examples:
 
 Ctrl-C ends it after the requests that run are answered (10 s at most)."""
 )
-@click.option("--port", type=click.IntRange(0, 65535), help="Port on 127.0.0.1; 0 takes any free one. [6374]")
-@click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Configuration file, instead of the usual one.",
-)
-@click.option(
-    "--insecure-storage",
-    is_flag=True,
-    help="Keep backends' keys in a plain file (mode 0600) where there is no keyring.",
-)
-@click.option("--no-discovery", is_flag=True, help="Don't look for engines on this machine.")
+@service_options
 @click.option(
     "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="How much to log."
 )

@@ -33,6 +33,7 @@ from meshlight.store.lock import AlreadyRunning, start_alone
 from meshlight.store.places import Places
 from meshlight.words.access import environment, usual_shell
 from meshlight.words.port import free_port, is_free
+from meshlight.words.service_options import service_options
 
 BELL = "tray"
 LOGIN_S = 30
@@ -58,18 +59,7 @@ Examples:
 
 A second one opens the window of the first. Quit is in the icon's menu."""
 )
-@click.option("--port", type=click.IntRange(0, 65535), help="Port on 127.0.0.1; 0 takes any free one. [6374]")
-@click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Configuration file, instead of the usual one.",
-)
-@click.option(
-    "--insecure-storage",
-    is_flag=True,
-    help="Keep backends' keys in a plain file (mode 0600) where there is no keyring.",
-)
-@click.option("--no-discovery", is_flag=True, help="Don't look for engines on this machine.")
+@service_options
 @click.option("--patience", default=0.0, metavar="SECONDS", help="Wait so long for the desktop's panel. [0]")
 @click.option("--quiet", is_flag=True, help="Where there is no tray, print no link and no welcome.")
 @click.pass_context

@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import anthropic
 import pytest
 
-from gateway.translation.messages_talk import JSON, chunk, completion, stream
-from meshlight.domain.errors import Untranslated
+from gateway.translation.backstage import stage
+from gateway.translation.messages_talk import chunk, completion, stream
+from meshlight.gateway.translation.back import Translated
 from meshlight.gateway.translation.messages import translate_count, translate_messages
 
 TOOL = {"name": "add", "input_schema": {"type": "object"}}
@@ -20,47 +19,17 @@ Serve = Callable[..., Any]
 """Returns a client; it is not typed here, for what the tests send are plain dicts."""
 
 
+def translated(path: str, body: bytes) -> Translated:
+    return (translate_count if path.endswith("/count_tokens") else translate_messages)(body, "tiny")
+
+
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """A server that translates, with an engine behind it that always says the same."""
-    servers: list[ThreadingHTTPServer] = []
-
-    def start(data: bytes, content_type: bytes = JSON, status: int = 200) -> Any:
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                translate = translate_count if self.path.endswith("/count_tokens") else translate_messages
-                way = translate(body, "tiny").back
-                way.begin(content_type)
-                self.send_response(status)
-                self.send_header(
-                    "content-type", way.content_type.decode() if status == 200 else "application/json"
-                )
-                self.end_headers()
-                if status != 200:
-                    self.wfile.write(way.error(status, data))
-                    return
-                try:
-                    for place in range(0, len(data), 7):
-                        self.wfile.write(way.feed(data[place : place + 7]))
-                    self.wfile.write(way.end())
-                except Untranslated as fault:
-                    self.wfile.write(way.broken(fault.title) or b"")
-
-            def log_message(self, *args: object) -> None:
-                """Say nothing."""
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        return anthropic.Anthropic(
-            api_key="k", base_url=f"http://127.0.0.1:{server.server_port}", max_retries=0
+    """A client of a server that translates, with an engine behind it that always says the same."""
+    with stage(translated) as start:
+        yield lambda *said, **more: anthropic.Anthropic(
+            api_key="k", base_url=start(*said, **more), max_retries=0
         )
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 def test_it_reads_a_message(serve: Serve) -> None:

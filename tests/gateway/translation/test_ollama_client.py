@@ -1,20 +1,17 @@
 """Ollama's own client works on servers that speak OpenAI's API only."""
 
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import ollama
 import pytest
 
-from gateway.translation.messages_talk import EVENTS, JSON, chunk, completion, stream
+from gateway.translation.backstage import stage
+from gateway.translation.messages_talk import EVENTS, chunk, completion, stream
 from gateway.translation.test_ollama_embed import vectors
-from meshlight.domain.errors import Untranslated
 from meshlight.gateway.translation.ollama_chat import translate_chat
 from meshlight.gateway.translation.ollama_embed import translate_embed, translate_embeddings
 from meshlight.gateway.translation.ollama_generate import translate_generate
-from meshlight.gateway.translation.ollama_immediate import Immediate
 
 CALL = {"index": 0, "id": "call_1", "function": {"name": "add", "arguments": '{"a": 1}'}}
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5}
@@ -29,46 +26,9 @@ FACES: dict[str, Callable[..., Any]] = {
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., ollama.Client]]:
-    """A server that translates, with an engine behind it that always says the same."""
-    servers: list[ThreadingHTTPServer] = []
-
-    def start(data: bytes, content_type: bytes = JSON, status: int = 200) -> ollama.Client:
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                made = FACES[self.path](body, "tiny")
-                self.send_response(status)
-                if isinstance(made, Immediate):
-                    self.send_header("content-type", made.content_type.decode())
-                    self.end_headers()
-                    self.wfile.write(made.body)
-                    return
-                way = made.back
-                way.begin(content_type)
-                self.send_header("content-type", way.content_type.decode())
-                self.end_headers()
-                if status != 200:
-                    self.wfile.write(way.error(status, data))
-                    return
-                try:
-                    for place in range(0, len(data), 7):
-                        self.wfile.write(way.feed(data[place : place + 7]))
-                    self.wfile.write(way.end())
-                except Untranslated as fault:
-                    self.wfile.write(way.broken(fault.title) or b"")
-
-            def log_message(self, *args: object) -> None:
-                """Say nothing."""
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        return ollama.Client(f"http://127.0.0.1:{server.server_port}", trust_env=False)
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    """A client of a server that translates, with an engine behind it that always says the same."""
+    with stage(lambda path, body: FACES[path](body, "tiny")) as start:
+        yield lambda *said, **more: ollama.Client(start(*said, **more), trust_env=False)
 
 
 Serve = Callable[..., ollama.Client]

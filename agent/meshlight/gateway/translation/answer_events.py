@@ -34,6 +34,25 @@ class WholeBody:
             raise Untranslated(f"It sent an answer of more than {WHOLE_MAX >> 20} MiB.")
 
 
+class WholeBack:
+    """The first half of a way back for an answer that is one JSON object: it is gathered until its end."""
+
+    __slots__ = ("_whole",)
+
+    content_type = b"application/json"
+
+    def __init__(self) -> None:
+        self._whole = WholeBody()
+
+    def begin(self, content_type: bytes) -> None:
+        """Need not know: it is JSON or nothing."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Keep the piece; raises Untranslated when there are too many."""
+        self._whole.add(data)
+        return b""
+
+
 class AnswerEvents:
     """Takes the pieces of a body and gives what they complete; with `comments`, signs of life too."""
 

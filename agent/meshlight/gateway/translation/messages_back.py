@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.answer_events import AnswerEvents, WholeBody, read, told_error
+from meshlight.gateway.translation.answer_events import AnswerEvents, WholeBack, read, told_error
 from meshlight.gateway.translation.chat_shape import Chunk
 from meshlight.gateway.translation.messages_assembly import Ask, Assembly
 from meshlight.gateway.translation.messages_error import error_body, error_event, error_type
@@ -109,23 +109,10 @@ class MessagesBack:
         return told_error(data)
 
 
-class CountBack:
+class CountBack(WholeBack):
     """Translates an answer of one token into the number of tokens of its prompt."""
 
-    __slots__ = ("_whole",)
-
-    content_type = b"application/json"
-
-    def __init__(self) -> None:
-        self._whole = WholeBody()
-
-    def begin(self, content_type: bytes) -> None:
-        """Need not know: it is JSON or nothing."""
-
-    def feed(self, data: bytes) -> bytes:
-        """Keep the piece; raises Untranslated when there are too many."""
-        self._whole.add(data)
-        return b""
+    __slots__ = ()
 
     def end(self) -> bytes:
         """Return `{"input_tokens": …}`; raises Untranslated when the backend did not count."""

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.answer_events import WholeBody, read, told_error
+from meshlight.gateway.translation.answer_events import WholeBack, read, told_error
 from meshlight.gateway.translation.ollama_assembly import count
 from meshlight.gateway.translation.ollama_clock import Clock, nanoseconds
 from meshlight.gateway.translation.ollama_error import error_body
@@ -33,28 +33,18 @@ class _Vectors(Struct, frozen=True):
 _decoder = msgspec.json.Decoder(_Vectors)
 
 
-class EmbedBack:
+class EmbedBack(WholeBack):
     """Translates one answer; `model` is the name that the caller asked for, None for the older way of one text."""
 
-    __slots__ = ("_clock", "_count", "_model", "_started", "_whole")
-
-    content_type = b"application/json"
+    __slots__ = ("_clock", "_count", "_model", "_started")
 
     def __init__(self, model: str | None, count: int, clock: Clock) -> None:
+        super().__init__()
         self._model = model
         self._count = count
         """How many texts were asked about."""
         self._clock = clock
         self._started = clock.steady()
-        self._whole = WholeBody()
-
-    def begin(self, content_type: bytes) -> None:
-        """Need not know: it is JSON or nothing."""
-
-    def feed(self, data: bytes) -> bytes:
-        """Keep the piece; raises Untranslated when there are too many."""
-        self._whole.add(data)
-        return b""
 
     def end(self) -> bytes:
         """Return the embeddings in the order of their texts; raises Untranslated when some are missing."""

@@ -1,0 +1,33 @@
+"""The options that every word has which runs the service."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Word = TypeVar("Word", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "--port", type=click.IntRange(0, 65535), help="Port on 127.0.0.1; 0 takes any free one. [6374]"
+    ),
+    click.option(
+        "--config",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Configuration file, instead of the usual one.",
+    ),
+    click.option(
+        "--insecure-storage",
+        is_flag=True,
+        help="Keep backends' keys in a plain file (mode 0600) where there is no keyring.",
+    ),
+    click.option("--no-discovery", is_flag=True, help="Don't look for engines on this machine."),
+)
+
+
+def service_options(word: Word) -> Word:
+    """Give a word --port, --config, --insecure-storage and --no-discovery, in this order."""
+    for option in reversed(_OPTIONS):
+        word = option(word)
+    return word
