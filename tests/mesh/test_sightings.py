@@ -269,6 +269,21 @@ async def test_with_browsing_off_nobody_is_listed_and_no_socket_is_open() -> Non
     assert not ether.clock.armed
 
 
+async def test_starting_again_with_another_wish_to_browse_follows_it_while_this_machine_is_seen() -> None:
+    ether = Ether()
+    ether.sightings.announce(ME)
+    ether.there[instance_of(told(1))] = raw(told(1), "192.168.1.20")
+    await ether.sightings.start(browse=False)
+    await ether.live(1)
+    await ether.sightings.start(browse=True)
+    await ether.live(1)
+    assert set(ether.sightings.entries) == {node_id(1)}
+    await ether.sightings.start(browse=False)
+    await ether.live(1)
+    assert not ether.sightings.entries
+    assert ether.sightings.is_announced
+
+
 async def test_a_user_who_wants_to_know_has_all_asked_again_but_not_ten_times_a_second() -> None:
     ether = await looking()
     await ether.live(11)

@@ -144,7 +144,6 @@ class Neighbourhood:
     async def _settle_sightings(self, lan: LanSettings) -> None:
         if not self._is_closed:
             await self._sightings.start(browse=lan.browse)
-            await self._sightings.browse(lan.browse)
 
     async def _settle_listener(self, lan: LanSettings) -> None:
         peers = self._ledger.config.peers

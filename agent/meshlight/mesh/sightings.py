@@ -102,9 +102,12 @@ class Sightings:
         return self._aerial.air is not None and bool(self._aerial.air.own)
 
     async def start(self, *, browse: bool = True) -> None:
-        """Look around from now on, and be seen when asked to; with `browse` off only the latter."""
+        """Look around from now on, and be seen when asked to; with `browse` off only the latter.
+
+        Called again, it only follows `browse`.
+        """
         self._is_on = True
-        self._browses = browse
+        await self.browse(browse)
         self._want()
 
     async def stop(self) -> None:
