@@ -142,12 +142,6 @@ def open_key_warnings(backend: Backend, *, has_key: bool) -> tuple[str, ...]:
     return (f"The API key goes to {place} unencrypted: anybody on the way can read it. Use https://.",)
 
 
-def token_of(secret: str | None) -> bytes:
-    """Return a key as it goes into a header; empty for none, and for what has line breaks in it and is none."""
-    token = (secret or "").strip()
-    return token.encode() if token.isprintable() else b""
-
-
 def _is_here(address: Address) -> bool:
     try:
         return bool(address.socket) or ip_address(address.host).is_loopback

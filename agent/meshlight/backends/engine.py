@@ -90,10 +90,8 @@ class Engine:
 
     def authorize(self, secret: str | None, face: Face | None = None) -> Headers:  # noqa: ARG002 — some kinds differ
         """Carry the secret as a bearer token; what has line breaks in it is no key and is not sent."""
-        token = (secret or "").strip()
-        if not token or not token.isprintable():
-            return ()
-        return ((b"authorization", b"Bearer " + token.encode()),)
+        token = token_of(secret)
+        return ((b"authorization", b"Bearer " + token),) if token else ()
 
     def speaks(self, face: Face) -> bool:
         """Whether this kind has such a path at all."""
@@ -131,3 +129,9 @@ async def ask(upstream: Asks, path: str) -> Reply:
     Raises the UpstreamErrors.
     """
     return await upstream.fetch("GET", path, timeout_s=RECOGNISE_S, limit=BODY_LIMIT)
+
+
+def token_of(secret: str | None) -> bytes:
+    """Return a key as it goes into a header; empty for none, and for what has line breaks in it and is none."""
+    token = (secret or "").strip()
+    return token.encode() if token.isprintable() else b""

@@ -4,7 +4,8 @@ from urllib.parse import quote
 
 from msgspec import Raw, Struct
 
-from meshlight.backends.cloud import Cloud, Page, is_cursor, read_envelope, token_of
+from meshlight.backends.cloud import Cloud, Page, is_cursor, read_envelope
+from meshlight.backends.engine import token_of
 from meshlight.backends.kind import GEMINI_FACES, Face
 from meshlight.backends.listing import Facts, read_items
 from meshlight.backends.model_facts import tokens, translated, words

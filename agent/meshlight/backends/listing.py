@@ -102,7 +102,7 @@ def read_items(body: bytes, key: str = "data") -> dict[str, Facts]:
     for item in raws[:MODELS_MAX]:
         names = (item.get(word) for word in ("id", "name", "model")) if isinstance(item, dict) else ()
         name = next((name for name in names if isinstance(name, str) and name), "")
-        if _is_id(name):
+        if is_id(name):
             items.setdefault(name, item)
     return items
 
@@ -116,8 +116,9 @@ def _decode(decoder: msgspec.json.Decoder[_T], body: bytes | Raw) -> _T | None:
 
 def _ids(claimed: Iterable[str]) -> tuple[str, ...]:
     """Keep the ids that can be shown and sent, each once."""
-    return tuple(dict.fromkeys(name for name in claimed if _is_id(name)))
+    return tuple(dict.fromkeys(name for name in claimed if is_id(name)))
 
 
-def _is_id(name: str) -> bool:
+def is_id(name: str) -> bool:
+    """Whether a stranger's text can be the id of a model."""
     return 0 < len(name) <= ID_MAX and name.isprintable() and not name.isspace()

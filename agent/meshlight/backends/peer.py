@@ -25,7 +25,7 @@ from meshlight.backends.kind import (
     Probe,
     Way,
 )
-from meshlight.backends.listing import BODY_LIMIT, ID_MAX, MODELS_MAX
+from meshlight.backends.listing import BODY_LIMIT, MODELS_MAX, is_id
 from meshlight.backends.model_facts import WORD_MAX, tokens, word
 from meshlight.backends.quote import clean
 from meshlight.backends.reasons import reason, status_fact, where
@@ -280,7 +280,7 @@ def _seen(catalog: SharedCatalog, backend: Backend) -> Probe:
 
 def _clean(shared: SharedBackend) -> SharedBackend:
     """Leave of a backend what is fit to be shown."""
-    models = tuple(model for model in shared.models[:MODELS_MAX] if _is_id(model))
+    models = tuple(model for model in shared.models[:MODELS_MAX] if is_id(model))
     known = frozenset(models)
     details = {
         model: fit
@@ -299,10 +299,6 @@ def _fit(detail: ModelDetail) -> ModelDetail:
         parameters=word(detail.parameters),
         capabilities=tuple(known for said in detail.capabilities[:WORD_MAX] if (known := word(said))),
     )
-
-
-def _is_id(name: str) -> bool:
-    return 0 < len(name) <= ID_MAX and name.isprintable() and not name.isspace()
 
 
 def _line(shared: SharedBackend) -> str:

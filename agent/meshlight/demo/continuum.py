@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from meshlight.demo.answers import answer as answer_as_openai
 from meshlight.demo.cloud_anthropic import answer_openly
 from meshlight.demo.cloud_trouble import anthropic_error
-from meshlight.demo.connection import Connection
 from meshlight.demo.engine import Engine
 from meshlight.demo.journal import Seen
 from meshlight.demo.reply import Reply, json_reply
@@ -76,7 +75,7 @@ class Continuum(Engine):
         await super().start(anywhere=anywhere)
         if self._socket is not None:
             loop = asyncio.get_running_loop()
-            self._listener = await loop.create_unix_server(self._welcome, str(self._socket))
+            self._listener = await loop.create_unix_server(self._door.connection, str(self._socket))
 
     async def stop(self) -> None:
         """Stop, and take the socket away."""
@@ -100,9 +99,6 @@ class Continuum(Engine):
         if self.key is not None and not _has(seen, self.key):
             return anthropic_error(401, "authentication_error", "Unauthorized")
         return await answer_openly(self.facts, replace(seen, target=seen.target.removeprefix(_ANTHROPIC)))
-
-    def _welcome(self) -> Connection:
-        return self._door.connection()
 
     def _admin(self, seen: Seen) -> Reply:
         if self.admin_key is not None and not _has(seen, self.admin_key):

@@ -12,7 +12,7 @@ from meshlight.backends.kinds import KINDS, kind_of
 from meshlight.desktop.paper import Paper, new_console, sign_of
 from meshlight.desktop.screens import note
 from meshlight.desktop.table import Column, lay_out
-from meshlight.desktop.text import count, width
+from meshlight.desktop.text import count, cut
 from meshlight.domain.backend import RINGS
 from meshlight.domain.errors import BadRequest, CheckFailed
 from meshlight.domain.view import BackendView
@@ -186,7 +186,7 @@ def kinds(*, as_json: bool) -> None:
         Column(title="KIND"),
         Column(title="WHAT IT IS"),
         Column(title="NEEDS"),
-        Column(title="MORE", least=24, drop=1, fit=_cut),
+        Column(title="MORE", least=24, drop=1, fit=cut),
     )
     console = new_console()
     console.print(*lay_out(columns, rows, Paper.of(console).width), sep="\n")
@@ -208,11 +208,6 @@ def tell(console: Console, backend: BackendView, done: str) -> None:
 def models_of(names: tuple[str, ...]) -> str:
     """Say how many models there are."""
     return count(len(names), "model")
-
-
-def _cut(text: str, cells: int) -> str:
-    """Shorten a sentence at its end."""
-    return text if width(text) <= cells else f"{text[: cells - 1].rstrip()}…"
 
 
 def _said(**given: object) -> dict[str, object]:
