@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +59,28 @@ def test_the_rings_and_models_of_the_terms_are_the_only_ones() -> None:
     }
     assert names(offer(peer(share_rings=()), *nodes)) == {}
     assert names(offer(peer(share_models=()), *nodes)) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "ring"),
+    [("openai", "cloud"), ("anthropic", "cloud"), ("gemini", "cloud"), ("cluster", "company")],
+)
+def test_an_account_elsewhere_is_lent_only_where_that_is_ticked_whatever_ring_it_was_put_into(
+    kind: str, ring: Ring
+) -> None:
+    account = node("mine", "machine", kind=kind)
+
+    assert names(offer(peer(), account)) == {}
+    assert not may_use(peer(), account.backend, "m")
+    assert names(offer(peer(share_rings=("machine", "lan")), account)) == {}
+    assert names(offer(peer(share_rings=(ring,)), account)) == {"mine": ("m",)}
+
+
+def test_a_cluster_that_was_put_into_the_cloud_is_lent_only_with_the_clouds() -> None:
+    far = node("far", "cloud", kind="cluster")
+
+    assert names(offer(peer(share_rings=("company",)), far)) == {}
+    assert names(offer(peer(share_rings=("cloud",)), far)) == {"far": ("m",)}
 
 
 def test_what_is_another_peers_is_never_passed_on() -> None:

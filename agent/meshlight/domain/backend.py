@@ -1,5 +1,6 @@
 """What the configuration says of one backend."""
 
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 from msgspec import Struct
@@ -26,8 +27,13 @@ RINGS: tuple[Ring, ...] = get_args(Ring)
 RING_ORDER: dict[Ring, int] = {ring: place for place, ring in enumerate(RINGS)}
 ACCOUNT_KINDS: frozenset[Kind] = frozenset({"cluster", "openai", "anthropic", "gemini"})
 """Kinds of which many accounts share one address: it may be listed once for each account."""
-_PAID_KINDS: frozenset[Kind] = ACCOUNT_KINDS - {"cluster"}
-"""Clouds, whose prices hold behind a proxy in any ring too."""
+_HOME_RINGS: Mapping[Kind, Ring] = {
+    "cluster": "company",
+    "openai": "cloud",
+    "anthropic": "cloud",
+    "gemini": "cloud",
+}
+"""Where the account of a kind is, whatever ring its address (a proxy's, perhaps) lies in."""
 
 
 class Backend(Struct, frozen=True, kw_only=True):
@@ -65,4 +71,10 @@ class Backend(Struct, frozen=True, kw_only=True):
     @property
     def is_metered(self) -> bool:
         """Whether sending a request twice may cost money twice."""
-        return self.ring == "cloud" or self.kind in _PAID_KINDS
+        return self.ring == "cloud" or _HOME_RINGS.get(self.kind) == "cloud"
+
+    @property
+    def reach(self) -> Ring:
+        """How far a prompt really travels: its ring, or that of its kind's account where that is farther."""
+        home = _HOME_RINGS.get(self.kind, self.ring)
+        return max(self.ring, home, key=lambda ring: RING_ORDER[ring])

@@ -53,7 +53,8 @@ class SharedCatalog(Struct, frozen=True, kw_only=True):
 def may_use(terms: Terms, backend: Backend, model: str) -> bool:
     """Whether a peer may have a model of a backend.
 
-    What is itself a peer's is never passed on: a mesh of three lists each model once for each place where it is.
+    What is itself a peer's is never passed on: a mesh of three lists each model once for each place where it is. An
+    account at a cloud or a cluster counts as what it is, whichever ring its user has put it into.
     """
     return _is_open(terms, backend) and (terms.share_models is None or model in terms.share_models)
 
@@ -68,7 +69,7 @@ def shared(
 
 
 def _is_open(terms: Terms, backend: Backend) -> bool:
-    return backend.enabled and backend.kind != "peer" and backend.ring in terms.share_rings
+    return backend.enabled and backend.kind != "peer" and backend.reach in terms.share_rings
 
 
 def _shared(node: Node, terms: Terms) -> SharedBackend | None:
