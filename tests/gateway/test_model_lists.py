@@ -6,13 +6,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from meshlight.backends.kind import Probe
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.errors import NoSuchModel, NotFound
-from meshlight.domain.health import Health
+from meshlight.domain.health import Answered, Health
 from meshlight.domain.model import ModelDetail
 from meshlight.domain.rules import Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
+from meshlight.gateway.catalog import Catalog
 from meshlight.gateway.model_lists import anthropic_model, anthropic_models, gemini_model, gemini_models
+from meshlight.gateway.ollama_lists import tags
+from meshlight.mesh.registry import Registry
 
 STARTED = 1_700_000_000
 
@@ -50,6 +54,29 @@ def test_anthropics_clients_see_every_model_and_alias_that_leads_somewhere() -> 
     assert (page["first_id"], page["last_id"], page["has_more"]) == ("llama", "fast", False)
     one = json.loads(anthropic_model(MESH, "fast", STARTED))
     assert (one["id"], one["type"]) == ("fast", "model")
+
+
+def test_every_list_shows_the_same_names_those_of_a_clusters_services_too() -> None:
+    campus = replace(node("campus", "cluster", "qwen"), names={"chat": "qwen"})
+    snapshot = mesh(campus, fast="qwen", by_service="campus/chat", nowhere="gone")
+    registry = Registry(lambda: 0.0)
+    registry.put(campus.backend)
+    registry.learn("campus", Probe(fact=Answered(), models=campus.models, names=campus.names))
+    registry.route_by(snapshot.routing)
+
+    expected = ["qwen", "fast", "by_service", "campus/chat"]
+    assert [item["id"] for item in json.loads(anthropic_models(snapshot, STARTED))["data"]] == expected
+    assert [item["name"] for item in json.loads(tags(snapshot, STARTED))["models"]] == expected
+    assert [item["id"] for item in json.loads(Catalog(registry, STARTED).all())["data"]] == expected
+    assert json.loads(anthropic_model(snapshot, "campus/chat", STARTED))["id"] == "campus/chat"
+
+
+def test_an_alias_of_a_gemini_model_is_listed_as_it_can_be_asked_for() -> None:
+    snapshot = mesh(node("sky", "gemini", "flash"), quick="flash")
+    listed = [item["name"] for item in json.loads(gemini_models(snapshot))["models"]]
+
+    assert listed == ["models/flash", "models/quick"]
+    assert json.loads(gemini_model(snapshot, "quick"))["name"] == "models/quick"
 
 
 def test_an_empty_mesh_is_an_empty_page() -> None:

@@ -64,6 +64,23 @@ def resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
     return name, ()
 
 
+def listed(snapshot: Snapshot) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return every name that lists of models show, with what `resolve` says of it, enabled backends only.
+
+    That is the models' ids, the aliases, and `backend/NAME` of the further names; a name that leads nowhere is left
+    out.
+    """
+    nodes = snapshot.nodes
+    further = (f"{n.backend.name}/{name}" for n in nodes.values() if n.backend.enabled for name in n.names)
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for name in dict.fromkeys((*snapshot.routes, *snapshot.routing.aliases, *further)):
+        model, backends = resolve(snapshot, name)
+        enabled = tuple(backend for backend in backends if nodes[backend].backend.enabled)
+        if enabled:
+            found[name] = (model, enabled)
+    return found
+
+
 def rank(
     snapshot: Snapshot,
     name: str,

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from meshlight.domain.routing import resolve
+from meshlight.domain.routing import listed, resolve
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.last_word import no_such_model
 from meshlight.gateway.model_lists import anthropic_model, anthropic_models, gemini_model, gemini_models
@@ -62,34 +62,23 @@ class Catalog:
         """Return the whole list as JSON. Models whose routes are all down stay: they come back."""
         if self._bytes is None:
             snapshot = self._registry.snapshot
-            further = (
-                f"{node.backend.name}/{name}"
-                for node in snapshot.nodes.values()
-                if node.backend.enabled
-                for name in node.names
-            )
-            names = dict.fromkeys((*snapshot.routes, *snapshot.routing.aliases, *further))
-            cards = (self._card(snapshot, name) for name in names)
-            self._bytes = msgspec.json.encode(ModelList(data=tuple(card for card in cards if card)))
+            cards = [self._card(snapshot, name, ids) for name, (_, ids) in listed(snapshot).items()]
+            self._bytes = msgspec.json.encode(ModelList(data=tuple(cards)))
         return self._bytes
 
     def one(self, name: str) -> bytes:
         """Return one model as JSON, by any name that a request may use; NoSuchModel when nobody serves it."""
         snapshot = self._registry.snapshot
-        card = self._card(snapshot, name)
-        if card is None:
+        ids = tuple(i for i in resolve(snapshot, name)[1] if snapshot.nodes[i].backend.enabled)
+        if not ids:
             raise no_such_model(snapshot, name)
-        return msgspec.json.encode(card)
+        return msgspec.json.encode(self._card(snapshot, name, ids))
 
     def forget(self) -> None:
         """Build the list anew at the next question (the aliases changed)."""
         self._bytes = None
 
-    def _card(self, snapshot: Snapshot, name: str) -> ModelCard | None:
-        _, backends = resolve(snapshot, name)
-        ids = tuple(i for i in backends if snapshot.nodes[i].backend.enabled)
-        if not ids:
-            return None
+    def _card(self, snapshot: Snapshot, name: str, ids: tuple[str, ...]) -> ModelCard:
         place = Place(ids, snapshot.routing.aliases.get(name))
         owner = snapshot.nodes[ids[0]].backend.kind
         return ModelCard(id=name, created=self._created, owned_by=owner, meshlight=place)

@@ -1,23 +1,21 @@
 """The mesh's models in the shapes of Anthropic's and Gemini's lists."""
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from meshlight.backends.kind import Face
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.errors import NotFound
-from meshlight.domain.routing import resolve
+from meshlight.domain.routing import listed, resolve
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.last_word import AT_CHAT, no_such_model
+from meshlight.gateway.translation.ollama_clock import moment
 
 _GENERATE: Face = "gemini/generateContent"
 
 
 def anthropic_models(snapshot: Snapshot, created: int) -> bytes:
     """Return every model as `GET /v1/models` of Anthropic's API lists them; `created` in Unix seconds."""
-    named = dict.fromkeys((*snapshot.routes, *snapshot.routing.aliases))
-    names = [name for name in named if resolve(snapshot, name)[1]]
+    names = list(listed(snapshot))
     page = {
         "data": [_anthropic(name, created) for name in names],
         "has_more": False,
@@ -36,9 +34,9 @@ def anthropic_model(snapshot: Snapshot, name: str, created: int) -> bytes:
 
 def gemini_models(snapshot: Snapshot) -> bytes:
     """Return the models that can be asked in Gemini's own protocol, as its API lists them."""
-    return msgspec.json.encode(
-        {"models": [_gemini(snapshot, name) for name in snapshot.routes if _speaks_gemini(snapshot, name)]}
-    )
+    found = listed(snapshot).items()
+    shown = [_gemini(snapshot, name, model) for name, (model, ids) in found if _speaks_gemini(snapshot, ids)]
+    return msgspec.json.encode({"models": shown})
 
 
 def gemini_model(snapshot: Snapshot, name: str) -> bytes:
@@ -49,25 +47,24 @@ def gemini_model(snapshot: Snapshot, name: str) -> bytes:
     model, backends = resolve(snapshot, name)
     if not backends:
         raise no_such_model(snapshot, name)
-    if not _speaks_gemini(snapshot, name):
+    if not _speaks_gemini(snapshot, backends):
         raise NotFound(f"{name[:200]!r} is no model of Gemini's.", AT_CHAT)
-    return msgspec.json.encode(_gemini(snapshot, model))
+    return msgspec.json.encode(_gemini(snapshot, name, model))
 
 
 def _anthropic(name: str, created: int) -> dict[str, str]:
-    moment = datetime.fromtimestamp(created, UTC).isoformat().replace("+00:00", "Z")
-    return {"type": "model", "id": name, "display_name": name, "created_at": moment}
+    return {"type": "model", "id": name, "display_name": name, "created_at": moment(created)}
 
 
-def _speaks_gemini(snapshot: Snapshot, name: str) -> bool:
+def _speaks_gemini(snapshot: Snapshot, backends: tuple[str, ...]) -> bool:
     """Tell by the kinds that serve it; a peer passes Gemini's protocol on, but does not tell for which models."""
-    nodes = (snapshot.nodes[backend].backend for backend in resolve(snapshot, name)[1])
+    nodes = (snapshot.nodes[backend].backend for backend in backends)
     kinds = (KINDS[backend.kind] for backend in nodes if backend.enabled)
     return any(kind.group != "peer" and kind.speaks(_GENERATE) for kind in kinds)
 
 
-def _gemini(snapshot: Snapshot, model: str) -> dict[str, object]:
-    shown: dict[str, object] = {"name": f"models/{model}", "displayName": model}
+def _gemini(snapshot: Snapshot, name: str, model: str) -> dict[str, object]:
+    shown: dict[str, object] = {"name": f"models/{name}", "displayName": name}
     told = (snapshot.nodes[backend].details.get(model) for backend in snapshot.routes.get(model, ()))
     details = [detail for detail in told if detail is not None]
     can = {word for detail in details for word in detail.capabilities}

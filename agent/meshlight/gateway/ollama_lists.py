@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from meshlight.domain.model import ModelDetail
-from meshlight.domain.routing import resolve
+from meshlight.domain.routing import listed, resolve
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.last_word import no_such_model
 from meshlight.gateway.translation.ollama_clock import moment
@@ -51,23 +51,19 @@ _UNKNOWN = "unknown"
 
 def tags(snapshot: Snapshot, started: int) -> bytes:
     """Return every model as `GET /api/tags` lists them; `started` in Unix seconds stands for when they changed."""
-    names = dict.fromkeys((*snapshot.routes, *snapshot.routing.aliases))
-    listed = []
-    for name in names:
-        model, backends = resolve(snapshot, name)
-        if not backends:
-            continue
+    entries = []
+    for name, (model, backends) in listed(snapshot).items():
         detail = _detail(snapshot, model, backends)
         entry = _entry(name, model, detail) | {"modified_at": moment(started)}
         if detail.capabilities:
             entry["capabilities"] = _capabilities(detail)
-        listed.append(entry)
-    return msgspec.json.encode({"models": listed})
+        entries.append(entry)
+    return msgspec.json.encode({"models": entries})
 
 
 def running(snapshot: Snapshot) -> bytes:
     """Return the models that a backend says to have in memory, as `GET /api/ps` lists them."""
-    listed = []
+    entries = []
     for model, backends in snapshot.routes.items():
         details = list(_details(snapshot, model, backends))
         if not any(detail.loaded for detail in details):
@@ -76,8 +72,8 @@ def running(snapshot: Snapshot) -> bytes:
         entry = _entry(model, model, detail)
         if detail.context:
             entry["context_length"] = detail.context
-        listed.append(entry)
-    return msgspec.json.encode({"models": listed})
+        entries.append(entry)
+    return msgspec.json.encode({"models": entries})
 
 
 def show(snapshot: Snapshot, name: str, started: int) -> bytes:
