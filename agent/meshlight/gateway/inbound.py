@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from meshlight.backends.kind import Face
 from meshlight.backends.upstream import Headers
-from meshlight.domain.errors import BadRequest, TooLarge
+from meshlight.domain.errors import BadRequest, MethodNotAllowed, TooLarge
 from meshlight.domain.sharing import Terms
-from meshlight.gateway.asgi import Receive
+from meshlight.gateway.asgi import Receive, Scope
 from meshlight.gateway.bodies import Head, read_head, with_model
 
 BODY_LIMIT = 64 * 1024 * 1024
@@ -18,7 +18,7 @@ BODY_LIMIT = 64 * 1024 * 1024
 GUEST = "meshlight.guest"
 """The extension of a request's scope that holds the peer who asks, on the LAN listener."""
 HOPS = 2
-"""Nodes a request may pass through."""
+"""How often a request may go on from one node to the next."""
 
 _DEAR = ("images/", "audio/")
 
@@ -66,6 +66,13 @@ class Inbound(Struct, frozen=True, kw_only=True):
 def header(headers: Headers, name: bytes) -> bytes:
     """Return the first value of a header, or nothing."""
     return next((value for key, value in headers if key == name), b"")
+
+
+def expect(method: str, scope: Scope, target: str) -> None:
+    """Raise MethodNotAllowed for another method; a HEAD counts as a GET, for the connection leaves the body out."""
+    asked = "GET" if scope["method"] == "HEAD" else scope["method"]
+    if asked != method:
+        raise MethodNotAllowed(f"{target[:200]} takes {method}, not {scope['method']}.")
 
 
 async def read_body(receive: Receive, limit: int = BODY_LIMIT) -> bytes:

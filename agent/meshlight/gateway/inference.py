@@ -8,13 +8,13 @@ from urllib.parse import unquote, unquote_plus
 from msgspec.structs import replace
 
 from meshlight.backends.kind import FACES, GEMINI_FACES, Face
-from meshlight.domain.errors import MeshlightError, MethodNotAllowed, NotFound, RouteError
+from meshlight.domain.errors import MeshlightError, NotFound, RouteError
 from meshlight.gateway.answer import answer, protocol_of, unexpected
 from meshlight.gateway.asgi import Receive, Scope, Send
 from meshlight.gateway.catalog import Catalog
 from meshlight.gateway.exchange import OFFER
 from meshlight.gateway.headers import request_id
-from meshlight.gateway.inbound import GUEST, ClientLeft, Inbound, read_inbound
+from meshlight.gateway.inbound import GUEST, ClientLeft, Inbound, expect, read_inbound
 from meshlight.gateway.leave import LEAVE
 from meshlight.gateway.ollama import Ollama
 from meshlight.gateway.relay import Relay
@@ -54,7 +54,7 @@ class Inference:
         face = _FACES.get(target[4:]) if target.startswith("/v1/") else None
         if face is not None:
             if scope["method"] != "POST":
-                _expect("POST", scope, target)
+                expect("POST", scope, target)
             extensions = scope["extensions"]
             whole = _whole(target, scope) if scope["query_string"] else target
             inbound = await read_inbound(face, whole, scope["headers"], receive, guest=extensions.get(GUEST))
@@ -76,7 +76,7 @@ class Inference:
             raise NotFound(f"There is no {target[:200]} here.", f"Inference is at /v1/ + {known}.")
         name = unquote(path[len("models/") :])
         if protocol_of(target) == "gemini" and (verb := name.rpartition(":")[2]) in _VERBS:
-            _expect("POST", scope, target)
+            expect("POST", scope, target)
             model = name[: -len(verb) - 1]
             guest = scope["extensions"].get(GUEST)
             inbound = await read_inbound(
@@ -84,7 +84,7 @@ class Inference:
             )
             await self._run(inbound, scope, send)
             return
-        _expect("GET", scope, target)
+        expect("GET", scope, target)
         if GUEST in scope["extensions"]:
             raise NotFound("Peers are told of models by /peer/catalog.")
         await _send_json(self._catalog.answer(name, _asks(target, scope)), send)
@@ -102,12 +102,6 @@ def _asks(target: str, scope: Scope) -> str:
     if b"anthropic-version" in names:
         return "anthropic"
     return "gemini" if b"x-goog-api-key" in names else "openai"
-
-
-def _expect(method: str, scope: Scope, target: str) -> None:
-    asked = "GET" if scope["method"] == "HEAD" else scope["method"]  # the connection leaves the body out
-    if asked != method:
-        raise MethodNotAllowed(f"{target[:200]} takes {method}, not {scope['method']}.")
 
 
 def _whole(target: str, scope: Scope) -> str:

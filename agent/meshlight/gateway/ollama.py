@@ -4,11 +4,11 @@ import msgspec
 from msgspec import Struct
 
 from meshlight.backends.kind import OLLAMA_FACES, Face
-from meshlight.domain.errors import BadRequest, MethodNotAllowed, NoSuchModel, NotFound
+from meshlight.domain.errors import BadRequest, NoSuchModel, NotFound
 from meshlight.domain.routing import resolve
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.asgi import Receive, Scope
-from meshlight.gateway.inbound import GUEST, Inbound, read_body, read_inbound
+from meshlight.gateway.inbound import GUEST, Inbound, expect, read_body, read_inbound
 from meshlight.gateway.last_word import no_such_model
 from meshlight.gateway.ollama_lists import REFUSED, resolve_tag, running, show, tags, version
 from meshlight.mesh.registry import Registry
@@ -43,7 +43,7 @@ class Ollama:
         guest = scope["extensions"].get(GUEST)
         face = _FACES.get(target)
         if face is not None:
-            _expect("POST", scope, target)
+            expect("POST", scope, target)
             inbound = await read_inbound(
                 face,
                 target,
@@ -58,10 +58,10 @@ class Ollama:
         if guest is not None:
             raise NotFound("Peers are told of models by /peer/catalog.")
         if target in _LISTS:
-            _expect("GET", scope, target)
+            expect("GET", scope, target)
             return self._list(target, snapshot)
         if target == "/api/show":
-            _expect("POST", scope, target)
+            expect("POST", scope, target)
             name = resolve_tag(snapshot, _name(await read_body(receive, SHOW_LIMIT)))
             if not resolve(snapshot, name)[1]:
                 raise _missing(snapshot, name)
@@ -96,9 +96,3 @@ def _name(body: bytes) -> str:
     if not name:
         raise BadRequest("The request names no model.", 'Send {"model": NAME}.', "model")
     return name
-
-
-def _expect(method: str, scope: Scope, target: str) -> None:
-    asked = "GET" if scope["method"] == "HEAD" else scope["method"]  # the connection leaves the body out
-    if asked != method:
-        raise MethodNotAllowed(f"{target[:200]} takes {method}, not {scope['method']}.")

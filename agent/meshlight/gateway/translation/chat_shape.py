@@ -57,3 +57,9 @@ class Chunk(Struct, frozen=True):
     error: Any = None
     object: str | None = None
     """"error" in the mid-stream errors of older vLLM, whose message stands beside it."""
+
+
+def count(found: Any, name: str) -> int:
+    """Read a number of tokens; what is no number counts as not known, for counting must never break an answer."""
+    value = found.get(name) if isinstance(found, dict) else None
+    return max(0, value) if isinstance(value, int) else 0

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.chat_shape import Chunk, Said, ToolCall
+from meshlight.gateway.translation.chat_shape import Chunk, Said, ToolCall, count
 from meshlight.gateway.translation.ending import CUT, REFUSED, check_ending
-from meshlight.gateway.translation.messages_call import Call
+from meshlight.gateway.translation.messages_call import Call, find_call
 from meshlight.gateway.translation.messages_writer import Head, Kind, Usage, Writer
 
 _ID_MAX = 64
@@ -118,7 +118,7 @@ class Assembly:
             self._is_refused = True
             self._add("text", said.refusal)
         for piece in said.tool_calls or ():
-            self._call(piece, None if is_whole else self._find(piece))
+            self._call(piece, None if is_whole else find_call(self._calls, piece))
 
     def _say_part(self, part: Any) -> None:
         kind = part.get("type") if isinstance(part, dict) else None
@@ -162,18 +162,6 @@ class Assembly:
                 raise Untranslated(f"It went on with a call of the tool {call.shown} after its end.")
             self._writer.add_arguments(call.block, waiting)
 
-    def _find(self, piece: ToolCall) -> Call | None:
-        """Return the call that a piece goes on with; None when it begins one.
-
-        Some servers number no calls, or call each one 0: then an id of its own makes it another.
-        """
-        for call in reversed(self._calls):
-            if piece.index is None or call.index == piece.index:
-                is_other = bool(piece.id and call.given_id and piece.id != call.given_id)
-                starts_anew = piece.index is None and not piece.id and call.name and _name(piece)
-                return None if is_other or starts_anew else call
-        return None
-
     def _close_block(self) -> None:
         if self._kind is not None:
             self._writer.close(self._block)
@@ -200,10 +188,6 @@ class Assembly:
         return "end_turn" if self._matched is None else "stop_sequence"
 
 
-def _name(piece: ToolCall) -> str | None:
-    return piece.function.name if piece.function is not None else None
-
-
 def _message_id(given: str | None, data: bytes) -> str:
     """Return an id of Anthropic's form, made of the upstream's; of the data itself where that gives none."""
     own = _NOT_OF_AN_ID.sub("", (given or "").removeprefix("chatcmpl-"))[:_ID_MAX]
@@ -213,18 +197,13 @@ def _message_id(given: str | None, data: bytes) -> str:
 def _usage(found: dict[str, Any]) -> Usage:
     """Read the counts; what is no number counts as nothing, for counting must never break an answer."""
     details = found.get("prompt_tokens_details")
-    cached = _number(details, "cached_tokens")
-    prompt = _number(found, "prompt_tokens")
+    cached = count(details, "cached_tokens")
+    prompt = count(found, "prompt_tokens")
     return Usage(
         input_tokens=max(0, prompt - cached),
         cache_read_input_tokens=cached,
-        output_tokens=_number(found, "completion_tokens"),
+        output_tokens=count(found, "completion_tokens"),
     )
-
-
-def _number(found: Any, name: str) -> int:
-    value = found.get(name) if isinstance(found, dict) else None
-    return max(0, value) if isinstance(value, int) else 0
 
 
 def _without_output(usage: Usage) -> Usage:

@@ -1,5 +1,7 @@
 """One call of a tool while its pieces come."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from meshlight.backends.quote import clean
@@ -79,3 +81,17 @@ class Call:
     def shown(self) -> str:
         """The name for people."""
         return clean(self.name, 100)
+
+
+def find_call(calls: Sequence[Call], piece: ToolCall) -> Call | None:
+    """Return the call that a piece goes on with; None when it begins one.
+
+    Some servers number no calls, or call each one 0: then an id of its own makes it another.
+    """
+    name = piece.function.name if piece.function is not None else None
+    for call in reversed(calls):
+        if piece.index is None or call.index == piece.index:
+            is_other = bool(piece.id and call.given_id and piece.id != call.given_id)
+            starts_anew = piece.index is None and not piece.id and call.name and name
+            return None if is_other or starts_anew else call
+    return None

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.chat_shape import Said
+from meshlight.gateway.translation.chat_shape import Said, count
 from meshlight.gateway.translation.ending import CUT, REFUSED, check_ending
 from meshlight.gateway.translation.ollama_calls import Calls
 from meshlight.gateway.translation.ollama_lines import Ask, End, Piece
@@ -70,12 +70,6 @@ class Assembly:
             thinking="" if self._ask.hides_thinking else "".join(thoughts),
             logprobs=tuple(_chances(choice.logprobs, inner=False)),
         )
-
-
-def count(found: Any, name: str) -> int:
-    """Read a number of tokens; what is no number counts as not known, for counting must never break an answer."""
-    value = found.get(name) if isinstance(found, dict) else None
-    return max(0, value) if isinstance(value, int) else 0
 
 
 def _say(said: Said, texts: list[str], thoughts: list[str]) -> None:

@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from meshlight.domain.errors import Untranslated
 from meshlight.gateway.translation.chat_shape import ToolCall as CallPiece
-from meshlight.gateway.translation.messages_call import Call
+from meshlight.gateway.translation.messages_call import Call, find_call
 from meshlight.gateway.translation.ollama_lines import CallFunction, ToolCall
 from meshlight.gateway.translation.well_formed import decode
 
@@ -27,7 +27,7 @@ class Calls:
 
     def add(self, piece: CallPiece, *, is_whole: bool) -> None:
         """Take a piece, or a whole call; raises Untranslated when they are too many or too large."""
-        call = None if is_whole else self._find(piece)
+        call = None if is_whole else find_call(self._calls, piece)
         if call is None:
             if len(self._calls) >= CALLS_MAX:
                 raise Untranslated(f"It called more than {CALLS_MAX} tools at once.")
@@ -47,19 +47,6 @@ class Calls:
             ToolCall(call.id, CallFunction(index, call.name, _arguments(call.text())))
             for index, call in enumerate(kept)
         )
-
-    def _find(self, piece: CallPiece) -> Call | None:
-        """Return the call that a piece goes on with; None when it begins one.
-
-        Some servers number no calls, or call each one 0: then an id of its own makes it another.
-        """
-        for call in reversed(self._calls):
-            if piece.index is None or call.index == piece.index:
-                name = piece.function.name if piece.function is not None else None
-                is_other = bool(piece.id and call.given_id and piece.id != call.given_id)
-                starts_anew = piece.index is None and not piece.id and call.name and name
-                return None if is_other or starts_anew else call
-        return None
 
     def _own_id(self) -> str:
         """Return an id of nine letters and digits: Mistral's models take no others."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from meshlight.domain.errors import Untranslated
 from meshlight.gateway.translation.answer_events import WholeBack, read, told_error
-from meshlight.gateway.translation.ollama_assembly import count
+from meshlight.gateway.translation.chat_shape import count
 from meshlight.gateway.translation.ollama_clock import Clock, nanoseconds
 from meshlight.gateway.translation.ollama_error import error_body
 from meshlight.gateway.translation.openai_error import error_message
