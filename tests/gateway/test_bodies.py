@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.domain.errors import BadRequest
-from meshlight.gateway.bodies import read_head, with_model
+from meshlight.backends.kind import Face
+from meshlight.domain.errors import BadRequest, WrongType
+from meshlight.gateway.bodies import read_head, sent_type, with_model
 
 JSON = b"application/json"
 FORM = b'multipart/form-data; boundary="----x"'
@@ -94,9 +95,8 @@ def test_only_the_top_level_value_changes(text: str) -> None:
     assert new[:at] + '"OLD"' + new[at + len(json.dumps('org/"new":7b')) :] == text
 
 
-def test_a_key_written_with_escapes_and_a_repeated_key_are_found_too() -> None:
+def test_a_key_written_with_escapes_is_found_too() -> None:
     assert json.loads(with_model(b'{"mod\\u0065l": "a"}', JSON, "b")) == {"model": "b"}
-    assert with_model(b'{"model":"a","model":"c"}', JSON, "b") == b'{"model":"b","model":"b"}'
 
 
 VALUES = st.recursive(
@@ -126,7 +126,7 @@ def test_the_model_of_a_form_is_found_among_binary_parts() -> None:
     ("body", "content_type", "said"),
     [
         (form((b'name="file"', b"x")), FORM, "names no model"),
-        (b"------x\r\n", FORM, "names no model"),
+        (b"------x\r\n", FORM, "its end is missing"),
         (form((b'name="model"', b"")), FORM, "names no model"),
         (form((b'name="model"', b"m")), b"multipart/form-data", "boundary"),
     ],
@@ -134,3 +134,121 @@ def test_the_model_of_a_form_is_found_among_binary_parts() -> None:
 def test_a_form_that_cannot_be_routed_is_refused(body: bytes, content_type: bytes, said: str) -> None:
     with pytest.raises(BadRequest, match=said):
         read_head(body, content_type)
+
+
+TWO_READINGS = [
+    b'{"model":"small","model":"big"}',
+    b'{"model":"small","model":"small"}',
+    b'{"model":"small","Model":"big"}',
+    b'{"MODEL":"big","model":"small"}',
+    b'{"model":"small","mod\\u0065l":"big"}',
+    b'{"model":"small","\\u004dodel":"big"}',
+    b'{"model":"small","model\\u0000x":"big"}',
+    b'{"model":"small","mo\\u200bdel":"big"}',
+    b'{"model":"small","_model":"big"}',
+    b'{"model":"small","mo-del":"big"}',
+    b'{"model":"small"," model ":"big"}',
+    '{"model":"small","\uff4dodel":"big"}'.encode(),
+    b'{"Model":"big"}',
+    b'{"model":"small","mod\xffel":"big"}',
+    b'{"model":"small","x":NaN,"Model":"big"}',
+    b'{"model":"small","x":"\\ud83d","model":"big"}',
+    b'{"model":"small","x":[{"a":[1,{"b":2}]}],"Model":{"a":1}}',
+    b'{"model":"small","store":true,"store":false}',
+    b'{"model":"small","Store":true}',
+    '{"model":"small","\u017ftream":true}'.encode(),
+    '{"model":"small","\ufb05ore":true}'.encode(),
+    b'{"model":"small","stream":true,"str\\u0065am":false}',
+]
+
+
+@pytest.mark.parametrize("body", TWO_READINGS)
+@pytest.mark.parametrize("is_guest", [False, True])
+def test_a_body_that_two_readers_read_differently_is_refused(body: bytes, is_guest: bool) -> None:
+    with pytest.raises(BadRequest, match=r"more than once|some servers read") as caught:
+        read_head(body, JSON, is_guest=is_guest)
+    assert caught.value.param in {"model", "store", "stream"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"m","messages":[{"model":"a","model":"b","Model":"c"}]}',
+        b'{"model":"m","tools":[{"function":{"parameters":{"properties":{"Model":{}}}}}]}',
+        b'{"model":"m","metadata":{"Model":"x"},"models_dir":"/","remodel":1,"model2":1,"":0}',
+        b'{"model":"m","user":"\\"Model\\": \\"x\\", \\"model\\"","x":1,"x":2}',
+    ],
+)
+def test_what_is_no_other_model_is_nobodys_business(body: bytes) -> None:
+    assert read_head(body, JSON).model == "m"
+    assert with_model(body, JSON, "n") == body.replace(b'{"model":"m"', b'{"model":"n"', 1)
+
+
+@pytest.mark.parametrize(
+    "key", ["models", "fallbacks", "Fallback_Models", "api_base", "base-url", "draft_model"]
+)
+def test_a_peer_names_one_model_and_no_other_place_to_run_it(key: str) -> None:
+    body = json.dumps({"model": "small", key: ["big"]}).encode()
+    assert read_head(body, JSON).model == "small"
+    with pytest.raises(BadRequest, match="not taken from a peer"):
+        read_head(body, JSON, is_guest=True)
+
+
+@pytest.mark.parametrize("model", ["x" * 641, "/" * 100_000])
+def test_a_name_that_is_no_models_is_refused_before_anybody_looks_for_it(model: str) -> None:
+    with pytest.raises(BadRequest, match="letters"):
+        read_head(json.dumps({"model": model}).encode(), JSON)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{" + b",".join(b'"%d":0' % n for n in range(1_001)) + b',"model":"m"}',
+        b"{" + b'"":0,' * 2_000_000 + b'"model":"m"}',
+    ],
+)
+def test_a_body_of_nothing_but_keys_is_refused_and_costs_little(body: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadRequest, match="over 1000 fields"):
+            read_head(body, JSON)
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_body_of_a_million_things_that_is_no_strict_json_is_not_read_by_slower_means() -> None:
+    with pytest.raises(BadRequest, match="not the JSON"):
+        read_head(b'{"model":"m","x":[' + b"[],{}," * 500_000 + b"NaN]}", JSON)
+
+
+@pytest.mark.parametrize(
+    "face", ["chat/completions", "messages", "api/chat", "gemini/generateContent", "audio/speech"]
+)
+def test_a_form_is_taken_where_forms_are_sent_and_nowhere_else(face: Face) -> None:
+    with pytest.raises(WrongType, match="form"):
+        sent_type(FORM, face)
+    with pytest.raises(WrongType):
+        sent_type(b"Multipart/Mixed; boundary=x", "audio/transcriptions")
+    assert sent_type(FORM, "audio/transcriptions") == FORM
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        JSON,
+        b"application/json; charset=utf-16",
+        b"application/x-www-form-urlencoded",
+        b"text/plain",
+        b"x",
+    ],
+)
+def test_what_was_read_as_json_is_sent_on_as_json(said: bytes) -> None:
+    assert sent_type(said, "chat/completions") == JSON
+    assert sent_type(said, "audio/transcriptions") == JSON
+
+
+def test_json_that_is_called_a_form_is_no_form() -> None:
+    with pytest.raises(BadRequest, match="does not begin with its boundary"):
+        read_head(b'{"model":"m"}', FORM)

@@ -34,7 +34,9 @@ class Stub(Relay):
         await sink.end(b"ok")
 
 
-async def ask(relay: Relay, path: str, query: bytes = b"", method: str = "POST") -> tuple[int, bytes]:
+async def ask(
+    relay: Relay, path: str, query: bytes = b"", method: str = "POST", body: bytes = BODY
+) -> tuple[int, bytes]:
     sent: list[Message] = []
     scope: Scope = {
         "type": "http",
@@ -46,7 +48,7 @@ async def ask(relay: Relay, path: str, query: bytes = b"", method: str = "POST")
     }
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": BODY, "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: Message) -> None:
         sent.append(message)
@@ -102,5 +104,5 @@ async def test_lists_may_be_asked_for_by_head(path: str) -> None:
 async def test_a_tag_is_no_verb_of_geminis() -> None:
     relay = Stub()
     assert (await ask(relay, "/v1/models/llama3:8b", method="GET"))[0] == 404
-    assert (await ask(relay, "/v1beta/models/a%2Fb:8b:generateContent"))[0] == 200
+    assert (await ask(relay, "/v1beta/models/a%2Fb:8b:generateContent", body=b"{}"))[0] == 200
     assert [(asked.face, asked.head.model) for asked in relay.asked] == [("gemini/generateContent", "a/b:8b")]

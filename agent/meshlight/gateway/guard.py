@@ -14,6 +14,7 @@ from meshlight.domain.errors import (
 )
 from meshlight.gateway.answer import answer
 from meshlight.gateway.asgi import ASGIApp, Message, Receive, Scope, Send
+from meshlight.gateway.path_spelling import respell
 from meshlight.gateway.session import Sessions, read_cookie
 
 INFERENCE_BYTES = 64 * 1024 * 1024
@@ -66,6 +67,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, or answer it with what is wrong."""
         if scope["type"] == "http":
+            respell(scope)
             try:
                 limit = self._judge(scope)
             except MeshlightError as error:

@@ -8,10 +8,12 @@ from msgspec.structs import replace
 
 from meshlight.backends.kind import Face
 from meshlight.backends.upstream import Headers
-from meshlight.domain.errors import BadRequest, MethodNotAllowed, TooLarge
+from meshlight.domain.errors import MethodNotAllowed
 from meshlight.domain.sharing import Terms
 from meshlight.gateway.asgi import Receive, Scope
-from meshlight.gateway.bodies import Head, read_head, with_model
+from meshlight.gateway.bodies import Head, checked_model, read_head, sent_type, with_model
+from meshlight.gateway.content_coding import coding_of, too_large, unpacked
+from meshlight.gateway.gemini_body import check_models, with_models
 
 BODY_LIMIT = 64 * 1024 * 1024
 """Bytes of one request body on `/v1`."""
@@ -28,7 +30,10 @@ class ClientLeft(Exception):
 
 
 class Inbound(Struct, frozen=True, kw_only=True):
-    """A request to be routed; `target` is the path with its query, as it stood on the wire."""
+    """A request to be routed; `target` is the path with its query, `body` is unpacked.
+
+    What goes on to a backend is what stands here: `content_type` says how the body was read.
+    """
 
     face: Face
     """The path below `/v1/`, such as `chat/completions`."""
@@ -51,8 +56,10 @@ class Inbound(Struct, frozen=True, kw_only=True):
 
     def body_for(self, model: str) -> bytes:
         """Return the body with `model` as its model; the very same bytes where it is so already."""
+        if self.named == "":
+            return self.body if model == self.head.model else with_models(self.body, model)
         named = self.head.model if self.named is None else self.named
-        return self.body if model == named or not named else with_model(self.body, self.content_type, model)
+        return self.body if model == named else with_model(self.body, self.content_type, model)
 
     def target_for(self, model: str) -> str:
         """Return the target with `model` as its model, where it is the path that names it."""
@@ -90,9 +97,7 @@ async def read_body(receive: Receive, limit: int = BODY_LIMIT) -> bytes:
         piece = message.get("body", b"")
         size += len(piece)
         if size > limit:
-            raise TooLarge(
-                f"The request body is over {limit // (1024 * 1024)} MB.", "Send less, or split the request."
-            )
+            raise too_large(limit)
         pieces.append(piece)
         if not message.get("more_body", False):
             return b"".join(pieces)
@@ -109,25 +114,25 @@ async def read_inbound(
     known_as: Callable[[str], str] | None = None,
     guest: Terms | None = None,
 ) -> Inbound:
-    """Read and decode one request; BadRequest when it can't be routed.
+    """Read and decode one request.
 
-    `model` is what a path named; `known_as` gives the id that a model is known by to what a body called it.
+    `model` is what a path named; `known_as` gives the id that a model is known by to what a body called it. Raises
+    BadRequest when it can't be routed, or when not every reader would find the same model in it; WrongType for a
+    content type or encoding that is not taken, TooLarge.
     """
     seen = dict(headers)
-    encoding = seen.get(b"content-encoding", b"")
-    if encoding and encoding.lower() != b"identity":
-        raise BadRequest(
-            f"A request body in content-encoding {encoding[:40].decode('latin-1')!r} can't be read here.",
-            "Send it unencoded.",
-        )
+    coding = coding_of(headers) if b"content-encoding" in seen else ""
+    content_type = sent_type(seen.get(b"content-type", b""), face)
     body = await read_body(receive)
-    content_type = seen.get(b"content-type", b"")
+    if coding:
+        body = await unpacked(body, coding, BODY_LIMIT)
     via = seen.get(b"x-meshlight-via", b"").decode("latin-1")
     named: str | None = None
     if model is not None:
-        head, named = Head(model), ""
+        head, named = Head(checked_model(model)), ""
+        check_models(body, model)
     else:
-        head = read_head(body, content_type)
+        head = read_head(body, content_type, is_guest=guest is not None)
         if known_as is not None and (known := known_as(head.model)) != head.model:
             head, named = replace(head, model=known), head.model
     return Inbound(

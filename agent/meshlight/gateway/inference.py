@@ -15,6 +15,7 @@ from meshlight.gateway.catalog import Catalog
 from meshlight.gateway.exchange import OFFER
 from meshlight.gateway.headers import request_id
 from meshlight.gateway.inbound import GUEST, ClientLeft, Inbound, expect, read_inbound
+from meshlight.gateway.json_body import fold
 from meshlight.gateway.leave import LEAVE
 from meshlight.gateway.ollama import Ollama
 from meshlight.gateway.relay import Relay
@@ -24,6 +25,8 @@ _FACES: dict[str, Face] = {face: face for face in FACES}
 _VERBS: dict[str, Face] = {face.removeprefix("gemini/"): face for face in GEMINI_FACES}
 _KEYS = frozenset({"key", "api_key", "api-key", "apikey", "access_token", "token"})
 """Query parameters in which some clients send their key: ours is no backend's business."""
+_GEMINI_STREAM = "alt=sse"
+"""The one parameter that a peer's request keeps: it is a stream's form."""
 
 
 class Inference:
@@ -105,12 +108,23 @@ def _asks(target: str, scope: Scope) -> str:
 
 
 def _whole(target: str, scope: Scope) -> str:
-    """Return the path with its query as it stands, but for the parameters that carry a key."""
+    """Return the path with its query as it stands, but for the parameters that carry a key or name a model.
+
+    What a peer says there would be said in the owner's name: nothing of it goes on.
+    """
     query = scope["query_string"].decode("latin-1")
     if not query:
         return target
-    kept = [pair for pair in query.split("&") if unquote_plus(pair.partition("=")[0]).lower() not in _KEYS]
+    pairs = query.split("&")
+    if GUEST in scope["extensions"]:
+        is_gemini = protocol_of(target) == "gemini"
+        return f"{target}?{_GEMINI_STREAM}" if is_gemini and _GEMINI_STREAM in pairs else target
+    kept = [pair for pair in pairs if not _is_ours(unquote_plus(pair.partition("=")[0]))]
     return f"{target}?{'&'.join(kept)}" if kept else target
+
+
+def _is_ours(name: str) -> bool:
+    return name.lower() in _KEYS or fold(name) == "model"
 
 
 async def _send_json(body: bytes, send: Send) -> None:

@@ -8,14 +8,16 @@ from typing import Any
 
 import msgspec
 
-from meshlight.domain.errors import MeshlightError, MethodNotAllowed, NotFound, TooLarge, TooMany
+from meshlight.domain.errors import MeshlightError, MethodNotAllowed, NotFound, TooMany
 from meshlight.domain.peer import Peer
 from meshlight.domain.sharing import SharedCatalog
 from meshlight.gateway.answer import answer
 from meshlight.gateway.asgi import ASGIApp, Receive, Scope, Send
 from meshlight.gateway.catalog_feed import CatalogFeed
+from meshlight.gateway.content_coding import too_large
 from meshlight.gateway.guests import Guests
 from meshlight.gateway.inbound import BODY_LIMIT, GUEST, header
+from meshlight.gateway.path_spelling import respell
 
 _PATHS = ("/peer/catalog", "/peer/events", "/peer/unpair")
 
@@ -39,6 +41,7 @@ class Lan:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of a peer."""
+        respell(scope)
         path: str = scope["path"]
         try:
             peer_id = scope["state"]["peer"]
@@ -67,9 +70,7 @@ class Lan:
     async def _infer(self, peer: Peer, scope: Scope, receive: Receive, send: Send) -> None:
         announced = header(scope["headers"], b"content-length")
         if announced and int(announced) > BODY_LIMIT:
-            raise TooLarge(
-                f"The request body is over {BODY_LIMIT >> 20} MB.", "Send less, or split the request."
-            )
+            raise too_large(BODY_LIMIT)
         self._guests.enter(peer)
         try:
             scope["extensions"][GUEST] = peer

@@ -1,0 +1,95 @@
+"""Unpacks a request body that came compressed (RFC 9110, section 8.4), never further than a body may be long."""
+
+import asyncio
+import zlib
+from collections.abc import Iterator
+
+from meshlight.backends.upstream import Headers
+from meshlight.domain.errors import BadRequest, TooLarge, WrongType
+
+_PIECE = 262_144
+"""Bytes of a body that are unpacked in one turn of the event loop."""
+_ZSTD_STEP = 256
+"""Bytes of zstd that are unpacked in one go: each four of them may stand for 128 kB."""
+_ZSTD_WINDOW = 1 << 23
+"""The largest window that a sender may count on (RFC 9659)."""
+_TAKEN = "Send it as it is, or in gzip or zstd."
+
+
+def coding_of(headers: Headers) -> str:
+    """Return in what a body is packed, "" for nothing; WrongType for what can't be unpacked here."""
+    named = b",".join(value for name, value in headers if name == b"content-encoding")
+    codings = [
+        coding for word in named.split(b",") if (coding := word.strip().lower()) not in {b"", b"identity"}
+    ]
+    if not codings:
+        return ""
+    if len(codings) == 1 and codings[0] in {b"gzip", b"x-gzip"}:
+        return "gzip"
+    if codings == [b"zstd"]:
+        return "zstd"
+    raise WrongType(
+        f"A request body in content-encoding {named[:40].decode('latin-1')!r} can't be read here.", _TAKEN
+    )
+
+
+async def unpacked(body: bytes, coding: str, limit: int) -> bytes:
+    """Return the body as it was before it was packed; others get their turn meanwhile.
+
+    Raises BadRequest when it is broken, TooLarge over `limit` bytes.
+    """
+    pieces: list[bytes] = []
+    size = done = 0
+    for piece in _gunzip(body) if coding == "gzip" else _unzstd(body):
+        size += len(piece)
+        if size > limit:
+            raise too_large(limit)
+        pieces.append(piece)
+        if size - done >= _PIECE:
+            done = size
+            await asyncio.sleep(0)
+    return b"".join(pieces)
+
+
+def too_large(limit: int) -> TooLarge:
+    """Return the error for a body over the limit."""
+    return TooLarge(f"The request body is over {limit >> 20} MB.", "Send less, or split the request.")
+
+
+def _gunzip(body: bytes) -> Iterator[bytes]:
+    unpacker = zlib.decompressobj(wbits=31)
+    rest = body
+    try:
+        while not unpacker.eof:
+            piece = unpacker.decompress(rest, _PIECE)
+            rest = unpacker.unconsumed_tail
+            if not piece and not rest and not unpacker.eof:
+                raise _broken("gzip")
+            yield piece
+    except zlib.error:
+        raise _broken("gzip") from None
+    if unpacker.unused_data:
+        raise _broken("gzip")
+
+
+def _unzstd(body: bytes) -> Iterator[bytes]:
+    try:
+        import zstandard  # noqa: PLC0415 - few clients pack their requests, and it costs every start 5 ms
+    except ImportError:
+        raise WrongType("A request body in zstd can't be read here: zstandard is not installed.") from None
+    unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
+    try:
+        for place in range(0, len(body), _ZSTD_STEP):
+            if unpacker.eof:
+                raise _broken("zstd")
+            yield unpacker.decompress(body[place : place + _ZSTD_STEP])
+    except zstandard.ZstdError:
+        raise _broken("zstd") from None
+    if not unpacker.eof or unpacker.unused_data:
+        raise _broken("zstd")
+
+
+def _broken(coding: str) -> BadRequest:
+    return BadRequest(
+        f"The request body is not whole in {coding}.", "Look at what packs it, or send it as it is."
+    )
