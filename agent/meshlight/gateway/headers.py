@@ -1,9 +1,17 @@
 """Which headers pass through, in either direction.
 
-Hop-by-hop headers end here (RFC 9110, section 7.6.1), the caller's credentials and browser headers never reach a
-backend, and nothing a backend sends can set a cookie or open this origin to other sites.
+Towards a backend goes what is known to be part of a request to a model, and nothing else: a list of what to leave
+out is never complete, for every proxy has a header of its own by which it tells who asks (`Remote-User`,
+`X-Forwarded-*`), and each cloud one that names an account. Of this machine's own programs that is what the clients of
+the APIs send: how to answer, versions and betas, ids by which requests are traced, kept apart or not done twice,
+whatever bears the name of an API's maker, and no word that reads like a credential. A peer's prompt needs its type
+and the version of the protocol; anything more would be said in the owner's name.
+
+Hop-by-hop headers end here (RFC 9110, section 7.6.1), and nothing a backend sends can set a cookie or open this
+origin to other sites.
 """
 
+import re
 import secrets
 from collections.abc import Iterable
 from itertools import count
@@ -14,11 +22,33 @@ _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
     b"transfer-encoding upgrade".split()
 )
-_REQUEST_DROPPED = _HOP_BY_HOP | frozenset(
-    b"host content-length expect authorization x-api-key x-goog-api-key api-key cookie origin referer "
-    b"accept-encoding forwarded x-real-ip dnt".split()
+_PASSED = frozenset(
+    b"accept accept-language user-agent prefer priority idempotency-key x-idempotency-key traceparent tracestate "
+    b"baggage x-request-id x-client-request-id x-correlation-id x-trace-id x-b3-traceid x-b3-spanid x-b3-sampled b3 "
+    b"session-id session_id x-session-id x-session-affinity conversation_id conversation-id x-conversation-id "
+    b"thread-id thread_id x-thread-id x-interaction-id x-title http-referer x-app originator version x-initiator "
+    b"x-goog-api-client x-server-timeout x-request-timeout x-timeout x-priority x-data-parallel-rank x-grok-conv-id "
+    b"x-grok-session-id x-wait-for-model x-use-cache x-ds-stream x-dashscope-sse x-no-buffering".split()
 )
-_REQUEST_DROPPED_PREFIXES = (b"sec-", b"x-forwarded-", b"x-meshlight-", b"proxy-", b"cf-")
+_PASSED_PREFIXES = (
+    b"openai-",
+    b"x-openai-",
+    b"anthropic-",
+    b"x-anthropic-",
+    b"x-stainless-",
+    b"x-claude-",
+    b"x-codex-",
+    b"x-openrouter-",
+    b"x-litellm-",
+    b"x-portkey-",
+    b"x-vllm-",
+    b"x-ollama-",
+)
+_CREDENTIAL = re.compile(rb"api-?key|auth|token|secret|cookie|password")
+_PASSED_FOR_GUESTS = frozenset({b"accept", b"anthropic-version", b"anthropic-beta"})
+_NAMES_KEPT = 1_024
+_passes: dict[bytes, bool] = {}
+"""Names of headers that were looked at: nearly always the same few."""
 _RESPONSE_DROPPED = _HOP_BY_HOP | frozenset(
     b"set-cookie set-cookie2 server alt-svc strict-transport-security clear-site-data content-security-policy "
     b"x-content-type-options www-authenticate refresh link".split()
@@ -54,23 +84,38 @@ def request_id() -> tuple[bytes, bytes]:
     return b"x-request-id", b"req_%s_%d" % (_RUN, next(_numbers))
 
 
-def to_backend(headers: Headers, auth: Headers) -> list[tuple[bytes, bytes]]:
+def to_backend(
+    headers: Headers, auth: Headers, content_type: bytes = b"", *, is_guest: bool = False
+) -> list[tuple[bytes, bytes]]:
     """Return the client's headers as they go to a backend, with the backend's own credentials.
 
-    Names must be lower-case, as ASGI gives them. The answer is asked for unencoded, so that its `usage` can be
-    read; `host` and `content-length` are the upstream client's business.
+    Names must be lower-case, as ASGI gives them; `content_type` is the one under which the body was read. The answer
+    is asked for unencoded, so that its `usage` can be read; `host` and `content-length` are the upstream client's
+    business.
     """
     named = _named(headers)
-    kept = [
-        pair
-        for pair in headers
-        if pair[0] not in _REQUEST_DROPPED
-        and pair[0] not in named
-        and not pair[0].startswith(_REQUEST_DROPPED_PREFIXES)
-    ]
+    kept = [(b"content-type", content_type or b"application/json")]
+    if is_guest:
+        kept += [pair for pair in headers if pair[0] in _PASSED_FOR_GUESTS and pair[0] not in named]
+    else:
+        for pair in headers:
+            passes = _passes.get(pair[0])
+            if passes is None:
+                passes = _look_at(pair[0])
+            if passes and pair[0] not in named:
+                kept.append(pair)
     kept.append(_IDENTITY)
     kept.extend(auth)
     return kept
+
+
+def _look_at(name: bytes) -> bool:
+    """Return whether a header of this machine's own programs goes on to a backend, and keep that in mind."""
+    if len(_passes) >= _NAMES_KEPT:
+        _passes.clear()
+    passes = name in _PASSED or (name.startswith(_PASSED_PREFIXES) and not _CREDENTIAL.search(name))
+    _passes[name] = passes
+    return passes
 
 
 def bare(content_type: bytes, auth: Headers) -> list[tuple[bytes, bytes]]:

@@ -48,7 +48,7 @@ def pack(
     if translated or way is not None:
         headers = bare(_JSON if translated else inbound.content_type, auth)
     else:
-        headers = to_backend(inbound.headers, auth)
+        headers = to_backend(inbound.headers, auth, inbound.content_type, is_guest=inbound.guest is not None)
     if lane.defaults:
         present = {name for name, _ in headers}
         headers.extend(pair for pair in lane.defaults if pair[0] not in present)
