@@ -124,7 +124,11 @@ def check_spelling(
     """
     if not usual.issuperset(names):
         for name in names:
-            meant = None if name in usual else deciding.get(fold(name))
+            if name in usual:
+                continue
+            meant = deciding.get(fold(name)) or deciding.get(
+                fold(name.partition("\0")[0])
+            )  # C's strings end there
             if meant is not None and meant != name:
                 raise BadRequest(
                     f"The body has a field {name[:40]!r}, which some servers read as {meant!r} and others do not.",
@@ -143,7 +147,6 @@ def twice(name: str) -> BadRequest:
 
 def fold(name: str) -> str:
     """Return a name as the laxest reader takes it: without case, and without what is no letter or digit."""
-    name = name.partition("\0")[0]
     if name.isascii():
         name = name.lower()
         return name if name.isalnum() else "".join(filter(str.isalnum, name))
