@@ -14,7 +14,7 @@ from meshlight.domain.model import ModelDetail
 from meshlight.domain.peer import Peer
 from meshlight.domain.reason import Reason
 from meshlight.domain.routing import rank
-from meshlight.domain.sharing import SharedCatalog, may_use, shared
+from meshlight.domain.sharing import SharedCatalog, may_use, own_id, shared
 from meshlight.domain.snapshot import Node, Snapshot, index
 
 CANARY = "canary-77e1"
@@ -47,15 +47,15 @@ def names(catalog: SharedCatalog) -> dict[str, tuple[str, ...]]:
 
 
 def test_a_new_peer_gets_what_is_on_this_machine_and_nothing_beyond() -> None:
-    assert names(offer(peer(), node("here"), node("next", "lan"), node("far", "cloud"))) == {"here": ("m",)}
+    assert names(offer(peer(), node("here"), node("next", "lan"), node("far", "cloud"))) == {"ollama": ("m",)}
 
 
 def test_the_rings_and_models_of_the_terms_are_the_only_ones() -> None:
     nodes = node("here", "machine", "m", "secret"), node("next", "lan", "m", "n")
 
     assert names(offer(peer(share_rings=("machine", "lan"), share_models=("m",)), *nodes)) == {
-        "here": ("m",),
-        "next": ("m",),
+        "ollama": ("m",),
+        "ollama 2": ("m",),
     }
     assert names(offer(peer(share_rings=()), *nodes)) == {}
     assert names(offer(peer(share_models=()), *nodes)) == {}
@@ -73,14 +73,14 @@ def test_an_account_elsewhere_is_lent_only_where_that_is_ticked_whatever_ring_it
     assert names(offer(peer(), account)) == {}
     assert not may_use(peer(), account.backend, "m")
     assert names(offer(peer(share_rings=("machine", "lan")), account)) == {}
-    assert names(offer(peer(share_rings=(ring,)), account)) == {"mine": ("m",)}
+    assert names(offer(peer(share_rings=(ring,)), account)) == {kind: ("m",)}
 
 
 def test_a_cluster_that_was_put_into_the_cloud_is_lent_only_with_the_clouds() -> None:
     far = node("far", "cloud", kind="cluster")
 
     assert names(offer(peer(share_rings=("company",)), far)) == {}
-    assert names(offer(peer(share_rings=("cloud",)), far)) == {"far": ("m",)}
+    assert names(offer(peer(share_rings=("cloud",)), far)) == {"cluster": ("m",)}
 
 
 def test_what_is_another_peers_is_never_passed_on() -> None:
@@ -167,11 +167,52 @@ def test_what_is_listed_is_what_may_be_used_and_the_other_way_round(
         node(f"n{place}", ring, *(models or ["m"]), enabled=enabled)
         for place, (ring, models, enabled) in enumerate(places)
     ]
-    listed = {(shown.name, model) for shown in offer(terms, *nodes).backends for model in shown.models}
-    usable = {
-        (found.backend.name, model)
+    listed = sorted((shown.ring, model) for shown in offer(terms, *nodes).backends for model in shown.models)
+    usable = sorted(
+        (found.backend.ring, model)
         for found in nodes
         for model in found.models
         if may_use(terms, found.backend, model)
-    }
+    )
     assert listed == usable
+
+
+PATHS = [
+    (f"/home/{CANARY}/models/small.gguf", "small.gguf"),
+    (f"/srv/{CANARY}/small/", "small"),
+    (f"C:\\Users\\{CANARY}\\small.gguf", "small.gguf"),
+    (f"~/{CANARY}/small", "small"),
+    (f"./{CANARY}/small", "small"),
+    (f"..\\{CANARY}\\small", "small"),
+    (f"\\\\{CANARY}\\share\\small", "small"),
+    (f"file:///{CANARY}/small", "small"),
+    ("/", "model"),
+]
+
+
+@pytest.mark.parametrize(("model", "told"), PATHS)
+def test_a_model_that_is_called_by_its_files_path_is_told_by_its_last_part_and_found_by_it(
+    model: str, told: str
+) -> None:
+    here = msgspec.structs.replace(node("here", "machine", model), details={model: ModelDetail(context=9)})
+    [backend] = offer(peer(), here).backends
+
+    assert (backend.models, list(backend.details)) == ((told,), [told])
+    assert CANARY not in msgspec.json.encode(offer(peer(), here)).decode()
+    assert own_id(snapshot(here), peer(), told) == model
+    assert own_id(snapshot(here), peer(share_models=("other",)), told) == told
+
+
+def test_an_id_with_slashes_is_no_path_and_stays_as_it_is() -> None:
+    for model in ("org/small", "hf.co/org/small:Q4", "models/small", "small"):
+        [backend] = offer(peer(), node("here", "machine", model)).backends
+        assert backend.models == (model,)
+
+
+def test_what_a_backend_is_called_here_is_not_told_but_what_it_is() -> None:
+    nodes = [node(f"{CANARY} at attic.example:{port}") for port in (1, 2)]
+    catalog = shared(
+        snapshot(*nodes), peer(), "b" * 64, "Ben", sees_you=None, paused=False, labels={"ollama": "Ollama"}
+    )
+    assert [backend.name for backend in catalog.backends] == ["Ollama", "Ollama 2"]
+    assert CANARY not in msgspec.json.encode(catalog).decode()

@@ -99,6 +99,6 @@ async def test_a_backend_that_quotes_the_owners_key_does_not_quote_it_to_a_peer(
 
         assert server.requests[-1].headers["authorization"] == f"Bearer {key}"
         assert answer.status == 500
-        assert b"***" in answer.body
+        assert b"something failed there" in answer.body
         assert key.encode() not in answer.raw
         assert b"10.9.8.7" not in answer.raw

@@ -135,7 +135,8 @@ async def test_the_catalog_holds_what_is_shared_and_nothing_else(open_house: Hou
     answer = await open_house.ask("GET", "/peer/catalog")
 
     [backend] = answer.json()["backends"]
-    assert (backend["name"], backend["models"]) == ("study", ["shared"])
+    assert (backend["name"], backend["models"]) == ("llama.cpp", ["shared"])
+    assert b"study" not in answer.raw
     assert not leaks(open_house, answer.raw)
     assert open_house.node.key.encode() not in answer.raw
 

@@ -193,7 +193,9 @@ def form_models(body: bytes, content_type: bytes) -> set[object]:
             found.add(str(part.get_payload()))
     for part in re.split(rb"\r?\n?--" + MARK, body):  # as those do who end a line with a line feed
         head, _, value = part.replace(b"\r\n", b"\n").lstrip(b"\n").partition(b"\n\n")
-        if re.search(rb"(?<![a-z])name\s*\*?\d*\*?=\s*(?:utf-8'')?\"?\s*model\W", head + b"\n", re.IGNORECASE):
+        if re.search(
+            rb"(?<![a-z])name\s*\*?\d*\*?=\s*(?:utf-8'')?\"?\s*model\W", head + b"\n", re.IGNORECASE
+        ):
             found.add(value.decode("utf-8", "replace"))
     return found
 

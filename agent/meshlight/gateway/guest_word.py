@@ -6,8 +6,10 @@ Reasons as the people here see them name backends and quote addresses; a guest g
 import re
 from collections.abc import Sequence
 
+import msgspec
 from msgspec.structs import replace
 
+from meshlight.backends.kind import Face, path_of
 from meshlight.backends.upstream import Reply
 from meshlight.domain.errors import (
     BackendBroke,
@@ -18,8 +20,10 @@ from meshlight.domain.errors import (
     NotFound,
     RouteError,
 )
+from meshlight.gateway.answer import protocol_of
 from meshlight.gateway.attempt import Miss
 from meshlight.gateway.refusal import RETRY_AFTER_S
+from meshlight.gateway.translation.messages_error import error_body, error_type
 
 BROKEN_OFF = "The way to the model broke off."
 _WORDS = {
@@ -34,14 +38,36 @@ _WORDS = {
 }
 """Code of a reason → what may be said of it; all others are "it can't be reached"."""
 _BROKEN = frozenset({"bad-reply", "connection-lost", "not-an-api", "redirected"})
-_PLACES = re.compile(
-    rb"""[a-z][a-z0-9+.-]*://[^\s"'<>\\]+"""  # a URL
-    rb"""|(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?(?![\w.]\d)"""  # an IPv4 address, perhaps with its port
-    rb"""|\[[0-9a-f:.%]*:[0-9a-f:.%]*\](?::\d{1,5})?"""  # an IPv6 address as URLs have it
-    rb"""|\blocalhost(?::\d{1,5})?""",
-    re.IGNORECASE,
+_CAUSES = (
+    (
+        "context_length_exceeded",
+        "prompt is too long for the model's context",
+        rb"context_length_exceeded|exceed_context_size|context (?:length|size|window)|prompt is too long",
+    ),
+    ("content_filter", "a content filter refused it", rb"content_filter|content_policy|flagged|moderation"),
+    ("no_images", "the model takes no pictures", rb"(?:image|vision|mmproj)[^.]{0,80}support|no vision"),
+    (
+        "no_tools",
+        "the model takes no tools",
+        rb"(?:tools?|function)[^.]{0,80}support|support (?:tools|function)",
+    ),
 )
-_SAID = frozenset({b"content-type", b"retry-after", b"retry-after-ms"})
+"""What a refusal is about, by words in it: a client can mend its request by that. The rest stays here, since servers
+quote paths, hosts and accounts in their errors."""
+_FOUND = tuple((code, words, re.compile(marks, re.IGNORECASE)) for code, words, marks in _CAUSES)
+_LOOKED_AT = 4_096
+"""Bytes of a refusal in which those words are looked for."""
+_BY_STATUS = {
+    404: "it does not know the model or this kind of request",
+    405: "it does not take this kind of request",
+    408: "it took too long",
+    413: "the request is too large for it",
+    415: "it does not take this type of body",
+    429: "too much is asked of it at once",
+    501: "it does not take this kind of request",
+}
+_OF_REQUEST = frozenset({400, 403, 413, 422})
+_SAID = frozenset({b"retry-after", b"retry-after-ms"})
 
 
 def nothing_shared() -> NoSuchModel:
@@ -77,8 +103,35 @@ def final_guest_error(model: str, misses: Sequence[Miss]) -> MeshlightError:
     )
 
 
-def for_guest(refusal: Reply) -> Reply:
-    """Return a backend's failing answer without the addresses that it quotes, and with none of its headers."""
-    body = _PLACES.sub(b"(an address)", refusal.body)
+def for_guest(refusal: Reply, face: Face) -> Reply:
+    """Return a backend's failing answer in our own words, in the shape that the clients of `face` understand.
+
+    Its status stays, and when to ask again; nothing that the backend wrote does.
+    """
+    status = refusal.status
+    start = refusal.body[:_LOOKED_AT]
+    code, why = f"status_{status}", _BY_STATUS.get(status, "it takes it for wrong")
+    if status >= 500:
+        code, why = f"status_{status}", _BY_STATUS.get(status, "something failed there")
+    elif status in _OF_REQUEST:
+        code, why = next(((code, words) for code, words, marks in _FOUND if marks.search(start)), (code, why))
+    body = _body(status, code, f"The model's server answered {status}: {why}.", face)
     kept = [pair for pair in refusal.headers if pair[0] in _SAID]
-    return replace(refusal, headers=(*kept, (b"content-length", b"%d" % len(body))), body=body)
+    headers = (*kept, (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
+    return replace(refusal, headers=headers, body=body)
+
+
+def _body(status: int, code: str, message: str, face: Face) -> bytes:
+    made: object
+    match protocol_of(path_of(face).replace("MODEL", "m")):
+        case "anthropic":
+            return error_body(error_type(status), message)
+        case "ollama":
+            made = {"error": message}
+        case "gemini":
+            word = "INTERNAL" if status >= 500 else "INVALID_ARGUMENT"
+            made = {"error": {"code": status, "message": message, "status": word}}
+        case _:
+            kind = "api_error" if status >= 500 else "invalid_request_error"
+            made = {"error": {"message": message, "type": kind, "code": code, "param": None}}
+    return msgspec.json.encode(made)

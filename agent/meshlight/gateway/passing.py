@@ -8,9 +8,10 @@ import msgspec
 from meshlight.backends.upstream import Headers, Response
 from meshlight.domain.errors import UpstreamError
 from meshlight.gateway.attempt import Opened
-from meshlight.gateway.guest_word import BROKEN_OFF
+from meshlight.gateway.guest_word import BROKEN_OFF, for_guest
 from meshlight.gateway.headers import to_client, to_guest
 from meshlight.gateway.interrupt import Interrupt
+from meshlight.gateway.refusal import whole_refusal
 from meshlight.gateway.sink import Sink
 from meshlight.gateway.translated_response import ImmediateResponse, TranslatedResponse
 from meshlight.gateway.usage import UsageTap
@@ -77,6 +78,11 @@ async def pass_on(
     response, piece = opened.response, opened.first
     tap = UsageTap()
     try:
+        if is_guest and response.status >= 400:
+            told = for_guest(whole_refusal(response, piece), face)
+            await sink.start(told.status, to_guest(told.headers, extra))
+            await sink.end(told.body)
+            return tap
         headers = (to_guest if is_guest else to_client)(response.headers, extra)
         await sink.start(response.status, headers)
         if not response.is_whole:

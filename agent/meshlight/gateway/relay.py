@@ -17,7 +17,7 @@ from meshlight.domain.errors import LoopFound, Paused
 from meshlight.domain.health import Broke, Served
 from meshlight.domain.reason import Reason
 from meshlight.domain.routing import Ranking, Verdict, rank
-from meshlight.domain.sharing import may_use
+from meshlight.domain.sharing import may_use, own_id
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.able import able
 from meshlight.gateway.attempt import Miss, open_route
@@ -143,7 +143,7 @@ class Relay:
             word = final_guest_error if is_guest else final_error
             raise word(inbound.head.model, misses)
         if is_guest:
-            refusal = for_guest(refusal)
+            refusal = for_guest(refusal, inbound.face)
         last = misses[-1]
         headers = last_headers(refusal, is_loading=last.reason.code == "loading")
         await sink.start(
@@ -154,8 +154,10 @@ class Relay:
 
     def _rank(self, inbound: Inbound) -> Ranking:
         snapshot = self._registry.snapshot
-        terms = None if inbound.guest is None else partial(may_use, inbound.guest)
-        return rank(snapshot, inbound.head.model, self._traffic.load, self._clock(), self._turn, terms)
+        name, terms = inbound.head.model, None
+        if inbound.guest is not None:
+            name, terms = own_id(snapshot, inbound.guest, name), partial(may_use, inbound.guest)
+        return rank(snapshot, name, self._traffic.load, self._clock(), self._turn, terms)
 
     def _first(self, inbound: Inbound) -> Verdict:
         snapshot = self._registry.snapshot
@@ -169,7 +171,7 @@ class Relay:
         if not ranking.verdicts and inbound.guest is not None:
             raise nothing_shared()
         if not candidates and inbound.guest is not None:
-            raise no_guest_route(ranking.model, lacks_face=bool(known.candidates))
+            raise no_guest_route(inbound.head.model, lacks_face=bool(known.candidates))
         if not candidates:
             raise no_route(snapshot, ranking, lacks=inbound.face if known.candidates else None)
         if len(ranking.verdicts) == 1 and candidates[0].tier == "ready" and inbound.guest is None:

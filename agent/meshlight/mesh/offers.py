@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+from meshlight.backends.kinds import KINDS
 from meshlight.domain.peer import Peer
 from meshlight.domain.sharing import SharedCatalog, shared
 from meshlight.domain.snapshot import Snapshot
+
+_LABELS = {name: kind.label for name, kind in KINDS.items()}
 
 
 class Offers:
@@ -25,7 +28,7 @@ class Offers:
         kept = self._made.get(peer.id)
         if kept is not None and kept[0] == terms and _are_same(kept[1], parts):
             return kept[2]
-        catalog = shared(snapshot, peer, node_id, name, sees_you=sees_you, paused=peer.paused)
+        catalog = shared(snapshot, peer, node_id, name, sees_you=sees_you, paused=peer.paused, labels=_LABELS)
         self._made[peer.id] = terms, parts, catalog
         return catalog
 
