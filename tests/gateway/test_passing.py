@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from gateway.rig import Heard
+from meshlight.backends.kind import Face
 from meshlight.backends.response import Response
 from meshlight.domain.errors import BadReply, ConnectionLost
 from meshlight.gateway.attempt import Opened
@@ -66,7 +67,7 @@ class Stream:
         self.response.wake()
 
 
-async def passing(stream: Stream, sink: Heard, face: str = "chat/completions", idle_s: float = 60.0) -> None:
+async def passing(stream: Stream, sink: Heard, face: Face = "chat/completions", idle_s: float = 60.0) -> None:
     await pass_on(Opened(stream.response, EVENT), face, sink, [], Interrupt(), idle_s)
 
 
@@ -132,7 +133,7 @@ async def test_a_break_is_told_with_its_cause(error: ConnectionLost | BadReply) 
 
 
 @pytest.mark.parametrize("face", ["responses", "images/generations", "audio/transcriptions", "messages"])
-async def test_where_events_have_names_the_error_has_one(face: str) -> None:
+async def test_where_events_have_names_the_error_has_one(face: Face) -> None:
     stream, sink = Stream(SSE), Pieces()
     stream.response.fail(BadReply("Odd."))
     with pytest.raises(CutOff):

@@ -5,13 +5,13 @@ import re
 
 import msgspec
 
-from meshlight.backends.upstream import Headers, Response
+from meshlight.backends.kind import Face
+from meshlight.backends.upstream import Headers, Reply, Response
 from meshlight.domain.errors import UpstreamError
 from meshlight.gateway.attempt import Opened
 from meshlight.gateway.guest_word import BROKEN_OFF, for_guest
 from meshlight.gateway.headers import to_client, to_guest
 from meshlight.gateway.interrupt import Interrupt
-from meshlight.gateway.refusal import whole_refusal
 from meshlight.gateway.sink import Sink
 from meshlight.gateway.translated_response import ImmediateResponse, TranslatedResponse
 from meshlight.gateway.usage import UsageTap
@@ -63,7 +63,7 @@ class _Silence:
 
 async def pass_on(
     opened: Opened,
-    face: str,
+    face: Face,
     sink: Sink,
     extra: Headers,
     interrupt: Interrupt,
@@ -79,7 +79,9 @@ async def pass_on(
     tap = UsageTap()
     try:
         if is_guest and response.status >= 400:
-            told = for_guest(whole_refusal(response, piece), face)
+            told = for_guest(
+                Reply(response.status, response.headers, piece, elapsed_s=0.0, reused=False), face
+            )
             await sink.start(told.status, to_guest(told.headers, extra))
             await sink.end(told.body)
             return tap

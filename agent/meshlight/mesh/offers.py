@@ -7,7 +7,7 @@ from meshlight.domain.peer import Peer
 from meshlight.domain.sharing import SharedCatalog, shared
 from meshlight.domain.snapshot import Snapshot
 
-_LABELS = {name: kind.label for name, kind in KINDS.items()}
+_LABELS: dict[str, str] = {name: kind.label for name, kind in KINDS.items()}
 
 
 class Offers:
