@@ -186,7 +186,6 @@ PATHS = [
     (f"..\\{CANARY}\\small", "small"),
     (f"\\\\{CANARY}\\share\\small", "small"),
     (f"file:///{CANARY}/small", "small"),
-    ("/", "model"),
 ]
 
 

@@ -151,3 +151,22 @@ async def test_another_spelling_wants_the_key_and_no_cookie_too(both: Both, targ
 async def test_no_spelling_leads_a_peer_to_what_is_not_inference(both: Both, target: str) -> None:
     answer = await both.found.ask("GET", target)
     assert answer.status == 404
+
+
+async def test_a_model_named_by_its_files_path_is_asked_for_by_its_last_part(tmp_path: Path) -> None:
+    path = "/home/anna/models/small.gguf"
+    async with (
+        Engine("vllm", "attic", models=(path,), keep=100) as engine,
+        house(tmp_path, [engine]) as found,
+    ):
+        catalog = await found.ask("GET", "/peer/catalog")
+        assert catalog.json()["backends"][0]["models"] == ["small.gguf"]
+        assert b"anna" not in catalog.raw
+        assert b"attic" not in catalog.raw
+        assert (await found.chat("small.gguf")).status == 200
+        assert engine.calls()[-1].json()["model"] == path
+        assert (await found.ask("POST", "/api/chat", {"model": "small.gguf", "messages": HI})).status == 200
+        await engine.stop()
+        refused = await found.chat("small.gguf")
+        assert refused.status in {502, 503}
+        assert b"anna" not in refused.raw

@@ -82,7 +82,7 @@ def own_id(snapshot: Snapshot, terms: Terms, name: str) -> str:
         (
             model
             for model, backends in snapshot.routes.items()
-            if model != name
+            if name in model
             and told_id(model) == name
             and any(may_use(terms, nodes[backend].backend, model) for backend in backends)
         ),
