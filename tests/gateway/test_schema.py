@@ -52,6 +52,7 @@ OPERATIONS = [
     ("DELETE", "/mesh/peers/{peer_id}"),
     ("POST", "/mesh/session"),
     ("POST", "/mesh/session/code"),
+    ("POST", "/mesh/session/file"),
     ("GET", "/mesh/schema"),
 ]
 ENDLESS = ("GET", "/mesh/events")

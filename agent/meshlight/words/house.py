@@ -55,14 +55,10 @@ def folder(places: Places) -> list[Finding]:
         wrong(f"Other users of this machine may read {path}.", f"chmod 600 '{path}', then make a new key.")
         for path in open_ones
     ]
-    mode = stat.S_IMODE(places.state_dir.stat().st_mode)
-    if mode & 0o022:
-        found.append(
-            wrong(
-                f"Other users of this machine may change files in {places.state_dir} (mode {mode:o}).",
-                f"chmod 700 '{places.state_dir}'",
-            )
-        )
+    try:
+        places.check()
+    except ServiceError as error:
+        found.append(wrong(error.title, error.hint))
     return found or [fine(f"What is kept in {places.state_dir} is for your eyes only.")]
 
 
