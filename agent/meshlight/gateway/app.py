@@ -32,7 +32,7 @@ from meshlight.gateway.session import Sessions, set_cookies
 from meshlight.gateway.settings import SettingsController
 
 Challenge = Annotated[
-    str,
+    str | None,
     QueryParameter(
         description="32 random bytes in small hex digits.",
         min_length=64,
@@ -112,7 +112,7 @@ def build_app(faces: Faces) -> ASGIApp:
         security=[{}],
         responses=problems(),
     )
-    async def healthz(challenge: Challenge | None = None) -> Identity:
+    async def healthz(challenge: Challenge = None) -> Identity:
         """Say that the service lives; needs no key.
 
         With a challenge of 64 hex digits it proves by the local key that it is the service of the runtime file,
