@@ -30,6 +30,11 @@ async def town(home: Path) -> AsyncIterator[tuple[Node, Engine, Engine]]:
         yield await stack.enter_async_context(Node(home, [first, second], IN_ORDER)), first, second
 
 
+def mode_of(file: Path) -> int | None:
+    """Return who may do what with a file; None when it is gone."""
+    return stat.S_IMODE(file.stat().st_mode) if file.exists() else None
+
+
 async def checked(node: Node, state: str) -> None:
     """Have everything checked until the kitchen is in this state, instead of waiting for the next probe."""
     async with asyncio.timeout(10):
@@ -67,14 +72,14 @@ async def test_a_file_opens_the_page_signed_in_with_what_it_is_to_show_and_is_go
     async with town(tmp_path) as (node, _, _):
         made = await node.http.post("/mesh/session/file", json={"fragment": "sel=b%3Akitchen"})
         file = Path(made.json()["path"])
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert mode_of(file) == 0o600
         async with visit(browser, file.as_uri()) as page:
             await expect(page.locator(".backend")).to_have_count(2)
             await expect(page.locator("#panel")).to_contain_text("kitchen")
             assert page.url == f"{node.url}/#sel=b%3Akitchen"
             await page.reload()
             await expect(card(page, "kitchen")).to_contain_text("healthy · 1 model")
-        assert not file.exists()
+        assert mode_of(file) is None
 
 
 async def test_the_page_asked_for_at_localhost_is_that_of_the_address_its_session_belongs_to(
