@@ -96,7 +96,16 @@ class Node:
         keeper = Keeper(file, secrets, config, fault, allows_discovery=self._discovery)
         sock = bind(HOST, self._port)
         trust = Trust(Identities(secrets), PinnedPeers(self._places.state_dir))
-        self.service = Service(keeper, file, key, sock, trust, ports=self._ports, ping_s=self._ping_s)
+        self.service = Service(
+            keeper,
+            file,
+            key,
+            sock,
+            trust,
+            state_dir=self._places.state_dir,
+            ports=self._ports,
+            ping_s=self._ping_s,
+        )
         ready = asyncio.Event()
         self._running = asyncio.create_task(self.service.run(self._stop, ready.set))
         await asyncio.wait_for(ready.wait(), WAIT_S)

@@ -18,6 +18,7 @@ from msgspec import Struct
 from meshlight import __version__
 from meshlight.desktop.text import clean
 from meshlight.domain.errors import MeshlightError, ServiceError
+from meshlight.domain.private_variables import take_private
 
 NOT_RUNNING = 4
 FAILED = 1
@@ -138,6 +139,7 @@ def version() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the words of the command line."""
+    take_private()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal or pipe that can't show a letter shows "?" instead of a stack trace.

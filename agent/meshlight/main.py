@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from meshlight import __version__
-from meshlight.domain.config import HOST
 from meshlight.domain.errors import MeshlightError
 from meshlight.domain.runtime import Runtime
-from meshlight.gateway.listen import bind, raise_file_limit
+from meshlight.gateway.listen import bind_loopbacks, raise_file_limit
 from meshlight.store.key import LocalKey
 from meshlight.store.lock import AlreadyRunning, start_alone
 from meshlight.store.places import Places
@@ -74,7 +73,9 @@ def _serve_alone(options: ServeOptions, places: Places) -> int:
     config, fault = file.load_or_last_good()
     if fault is not None:
         _say(f"{file.path}: {fault.title} {fault.hint}".strip())
-    sock = bind(HOST, config.port if options.port is None else options.port)
+    loopbacks = bind_loopbacks(config.port if options.port is None else options.port)
+    if loopbacks.problem:
+        log.warning("%s", loopbacks.problem)
     raise_file_limit()
     key = LocalKey.open(places.key_file)
     from meshlight.keeper import Keeper  # noqa: PLC0415 the port is bound: the heavy part may come now
@@ -90,7 +91,16 @@ def _serve_alone(options: ServeOptions, places: Places) -> int:
             secrets = Secrets(file=places.secrets_file, insecure=options.insecure_storage)
             keeper = Keeper(file, secrets, config, fault, allows_discovery=options.discovery)
             trust = Trust(Identities(secrets), PinnedPeers(places.state_dir))
-            service = Service(keeper, file, key, sock, trust)
+            keeper.notice("ipv6", loopbacks.problem)
+            service = Service(
+                keeper,
+                file,
+                key,
+                loopbacks.sockets[0],
+                trust,
+                also=loopbacks.sockets[1:],
+                state_dir=places.state_dir,
+            )
             await _live(service, options, places)
 
         runner.run(live())

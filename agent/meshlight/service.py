@@ -2,13 +2,13 @@
 
 import asyncio
 import gc
-import hashlib
 import secrets as tokens
 import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from meshlight import __version__
 from meshlight.backends.address import Address
@@ -16,7 +16,7 @@ from meshlight.backends.authorities import context_for
 from meshlight.backends.detect import Detector
 from meshlight.backends.upstream import Upstream
 from meshlight.domain.backend import Backend, Kind
-from meshlight.domain.config import HOST, Config
+from meshlight.domain.config import HOST, HOST_V6, Config
 from meshlight.domain.events import PeersEvent
 from meshlight.domain.view import RouterView
 from meshlight.gateway.app import Faces, Identity, build_app
@@ -51,6 +51,8 @@ from meshlight.mesh.trust import Trust
 from meshlight.mesh.upkeep import Upkeep
 from meshlight.store.config import ConfigFile
 from meshlight.store.key import LocalKey
+from meshlight.store.node_mark import node_mark
+from meshlight.store.open_files import OpenFiles
 from meshlight.store.watch import ConfigWatch
 
 COLLECT_AFTER = 20_000
@@ -60,12 +62,13 @@ PROBES_REST_S = 30.0
 
 
 class Service:
-    """The whole service on one bound socket; made and run inside the event loop.
+    """The whole service on bound sockets; made and run inside the event loop.
 
-    Engines are looked for on `ports` (the usual ones if None); the event streams ping every `ping_s` seconds.
+    `sock` is that of 127.0.0.1, `also` are others of the same port. What lasts is kept in `state_dir`. Engines are
+    looked for on `ports` (the usual ones if None); the event streams ping every `ping_s` seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it joins many parts, most given by name
         self,
         keeper: Keeper,
         file: ConfigFile,
@@ -73,24 +76,25 @@ class Service:
         sock: socket.socket,
         trust: Trust,
         *,
+        state_dir: Path,
+        also: Sequence[socket.socket] = (),
         ports: Mapping[int, Sequence[Kind]] | None = None,
         ping_s: float = PING_S,
     ) -> None:
         clock = time.monotonic
         later = asyncio.get_running_loop().call_later
-        self._sock = sock
+        self._sockets = [sock, *also]
         self._started = clock()
         self._clock = clock
         self._port: int = sock.getsockname()[1]
         self.url = f"http://{HOST}:{self._port}"
         self.instance = tokens.token_hex(16)
-        # Stable across restarts, tells nothing of the key it comes from, and is another's with the same key.
-        marks = (key.reveal(), socket.gethostname(), keeper.config_file)
-        self._node_id = hashlib.sha256("\0".join(("meshlight node", *marks)).encode()).hexdigest()[:16]
-        self._own = frozenset({("127.0.0.1", self._port), ("::1", self._port)})
+        self._node_id = node_mark(state_dir)
+        self._own = frozenset({(HOST, self._port), (HOST_V6, self._port)})
 
         self._keeper = keeper
         self._sessions = Sessions(clock)
+        self._open_files = OpenFiles(state_dir / "open", later)
         # Later than every number of an earlier start, so that no reader of that one is taken for one of this.
         self._hub = EventHub(first=int(time.time() * 1000))
         self._traffic = Traffic()
@@ -138,14 +142,18 @@ class Service:
             Faces(
                 inference=inference,
                 events=self._events,
-                page=Page(web_folder(), self._sessions),
+                page=Page(web_folder(), self._sessions, self._open_files.used),
                 metrics=Metrics(self._feed.view),
                 sessions=self._sessions,
-                identity=Identity(instance=self.instance, version=__version__),
+                identity=Identity(version=__version__),
                 url=self.url,
                 port=self._port,
                 is_key=key.matches,
+                prove=partial(key.prove, self.instance),
                 require_key=lambda: self._keeper.config.require_key,
+                allowed_hosts=lambda: self._keeper.config.allowed_hosts,
+                allowed_origins=lambda: self._keeper.config.allowed_origins,
+                write_link=self._open_files.write,
                 knowledge={
                     "feed": self._feed,
                     "history": history,
@@ -169,6 +177,7 @@ class Service:
         """Serve until `stop` is set; `ready` is called once connections are taken."""
 
         def start() -> None:
+            self._open_files.start()
             ready()
             self._watch.start()
             self._neighbours.start()
@@ -182,7 +191,7 @@ class Service:
             await self._events.close()
 
         try:
-            await serve(self._app, [self._sock], stop=stop, ready=start, ending=end, lifespan="off")
+            await serve(self._app, self._sockets, stop=stop, ready=start, ending=end, lifespan="off")
         finally:
             self._watch.stop()
             self._discovery.stop()
@@ -191,6 +200,7 @@ class Service:
             await self._prober.close()
             self._links.close()
             self._keeper.close()
+            self._open_files.close()
 
     def _probes(self, address: Address, backend: Backend | None = None) -> Upstream:
         return Upstream(address, own=self._own, idle_expiry_s=PROBES_REST_S, tls=self._tls(backend))

@@ -72,7 +72,7 @@ def test_without_a_screen_the_link_is_printed_instead(api: LocalApi, type_words:
     assert "No browser to open here" in said.err
 
 
-def test_with_a_screen_the_browser_gets_the_link(
+def test_with_a_screen_the_browser_gets_a_file_and_no_code(
     api: LocalApi, type_words: Type, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     browser = tmp_path / "browser"
@@ -80,8 +80,9 @@ def test_with_a_screen_the_browser_gets_the_link(
     browser.chmod(0o700)
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setenv("BROWSER", f"{browser} %s")
-    link = f"{api.url}/?code=once"
-    api.says("POST", "/mesh/session/code", {"url": link})
+    page = tmp_path / "page.html"
+    api.says("POST", "/mesh/session/file", {"path": str(page)})
     said = type_words("open", "--browser")
-    assert (tmp_path / "opened").read_text() == link
-    assert link not in said.out
+    assert (tmp_path / "opened").read_text() == page.as_uri()
+    assert said.out.startswith("The mesh page opens in your browser.")
+    assert "code" not in said.out + said.err

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from desktop.local_api import LocalApi
 from desktop.samples import town
@@ -105,7 +106,7 @@ def test_a_key_that_others_may_read_is_wrong(tmp_path: Path, type_words: Type) -
 @pytest.mark.usefixtures("port")
 def test_a_folder_that_others_may_write_is_wrong(tmp_path: Path, type_words: Type) -> None:
     tmp_path.chmod(0o777)
-    assert "may change files in" in type_words("doctor").out
+    assert "Other users may write in the folder" in " ".join(type_words("doctor").out.split())
 
 
 def test_the_findings_come_as_json_too(port: int, type_words: Type) -> None:
@@ -122,3 +123,14 @@ def test_with_a_broken_configuration_the_last_good_one_still_names_the_port(
     assert said.code == 1
     assert "can't be read" in said.out
     assert f"✓ Port {port} is free." in said.lines
+
+
+def test_a_port_of_ipv6_in_strange_hands_is_worth_a_look(port: int, type_words: Type) -> None:
+    with socket.create_server(("::1", port), family=socket.AF_INET6):
+        said = type_words("doctor")
+    assert f"Port {port} of [::1] is taken" in " ".join(said.out.split())
+
+
+def test_what_the_service_says_of_itself_is_worth_a_look(api: LocalApi, type_words: Type) -> None:
+    api.says("GET", "/mesh/snapshot", replace(town(), notices=("Port 1 of [::1] is taken.",)))
+    assert "Port 1 of [::1] is taken." in type_words("doctor").out

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from meshlight.domain.events import EVENT_NAMES, Event
+from meshlight.domain.proof import prove
 from meshlight.domain.runtime import Runtime
 from meshlight.domain.view import SnapshotView
 
@@ -38,6 +39,10 @@ class LocalApi:
         self.answers: dict[tuple[str, str], list[tuple[int, object]]] = {}
         self.asked: list[Asked] = []
         self.instance = INSTANCE
+        self.key = KEY
+        self.proofs = 0
+        self.hangs_up = False
+        """Whether it ends each connection with its answer, as a service does that stops."""
         self._frames: deque[bytes | None] = deque()
         self._changed = threading.Condition()
         self._is_over = False
@@ -131,9 +136,15 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(length)
         body = msgspec.json.decode(raw) if raw else None
         headers = {name.lower(): value for name, value in self.headers.items()}
-        api.asked.append(Asked(self.command, self.path, headers, body))
-        if self.path == "/healthz":
-            self._answer(200, {"status": "ok", "instance": api.instance, "version": "0.1.0"})
+        path, _, challenge = self.path.partition("?challenge=")
+        if challenge:
+            proof = prove(api.key, challenge, api.instance)
+            api.proofs += 1
+            self._answer(200, {"status": "ok", "version": "0.1.0", "proof": proof})
+            return
+        api.asked.append(Asked(self.command, path, headers, body))
+        if path == "/healthz":
+            self._answer(200, {"status": "ok", "version": "0.1.0"})
         elif headers.get("authorization") != f"Bearer {KEY}":
             self._answer(401, {"error": {"message": "No key.", "code": "invalid_api_key"}})
         elif self.path == "/mesh/events":
@@ -154,6 +165,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(raw)))
+        if self.local_api.hangs_up:
+            self.send_header("connection", "close")
         self.end_headers()
         self.wfile.write(raw)
 

@@ -1,15 +1,58 @@
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import msgspec
 import pytest
 
-from desktop.local_api import KEY, LocalApi
+from desktop.local_api import INSTANCE, KEY, LocalApi
 from desktop.samples import mesh
 from meshlight.desktop.client import LocalService
 from meshlight.domain.errors import ServiceError
 from meshlight.domain.runtime import Runtime
+
+
+class Impostor:
+    """Whoever listens at the port of a service that has ended; gives everybody the same answer."""
+
+    def __init__(self, home: Path, answer: bytes, port: int = 0) -> None:
+        self.heard: list[bytes] = []
+        self._answer = answer
+        self._server = socket.create_server(("127.0.0.1", port))
+        url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
+        (home / "local.key").write_text(KEY)
+        runtime = Runtime(
+            url=url, pid=1, instance=INSTANCE, key_file=str(home / "local.key"), version="0.1.0"
+        )
+        (home / "runtime.json").write_bytes(msgspec.json.encode(runtime))
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._server.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                guest, _ = self._server.accept()
+            except OSError:
+                return
+            with guest, suppress(OSError):
+                self.heard.append(guest.recv(65_536))
+                guest.sendall(self._answer)
+                guest.shutdown(socket.SHUT_WR)
+                while more := guest.recv(65_536):
+                    self.heard[-1] += more
 
 
 def test_without_a_runtime_file_one_learns_how_to_start_the_service(tmp_path: Path) -> None:
@@ -35,8 +78,52 @@ def test_a_stranger_on_the_port_never_gets_the_key(api: LocalApi) -> None:
     api.instance = "somebody else"
     with pytest.raises(ServiceError, match="Another program answers"):
         LocalService.connect(api.runtime_file)
-    assert [one.path for one in api.asked] == ["/healthz"]
-    assert all(KEY not in str(one.headers) for one in api.asked)
+    assert (api.proofs, api.asked) == (1, [])
+
+
+def test_a_program_that_knows_the_instance_but_not_the_key_never_gets_it(api: LocalApi) -> None:
+    api.key = "what a stranger guesses"
+    with pytest.raises(ServiceError, match="Another program answers"):
+        LocalService.connect(api.runtime_file)
+    assert (api.proofs, api.asked) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{"proof":"\xff"}',
+        b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"proof":""}HTTP/1.1 200 OK\r\n',
+        b"HTTP/1.1 200 OK\r\n" + b"X: " + b"a" * 20_000,
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_a_server_that_proves_nothing_is_another_program(tmp_path: Path, answer: bytes) -> None:
+    with (
+        Impostor(tmp_path, answer) as impostor,
+        pytest.raises(ServiceError, match="Another program answers at http"),
+    ):
+        LocalService.connect(tmp_path / "runtime.json")
+    assert all(KEY.encode() not in heard for heard in impostor.heard)
+
+
+def test_whoever_takes_the_port_over_while_a_client_lives_never_gets_the_key(tmp_path: Path) -> None:
+    with LocalApi(tmp_path) as api:
+        api.says("GET", "/mesh/snapshot", mesh())
+        service = LocalService.connect(api.runtime_file)
+        api.hangs_up = True
+        assert service.snapshot() == mesh()
+    answer = b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"proof":""}'
+    with service, Impostor(tmp_path, answer, api.port) as impostor:
+        for ask in (service.snapshot, service.one_time_link, service.peers):
+            with pytest.raises(ServiceError, match="Another program answers"):
+                ask()
+        with pytest.raises(ServiceError, match="Another program answers"):
+            next(service.events())
+    assert len(impostor.heard) == 4
+    assert all(KEY.encode() not in heard for heard in impostor.heard)
 
 
 def test_a_key_that_cannot_be_read_is_said(api: LocalApi) -> None:

@@ -6,7 +6,14 @@ import pytest
 
 from desktop.homes import wait_until
 from meshlight.desktop.opener import has_screen, open_file
-from meshlight.desktop.program import environment, program
+from meshlight.desktop.program import (
+    HAS_KEY,
+    environment,
+    hear_key,
+    program,
+    service_environment,
+    start_apart,
+)
 
 
 def test_a_folder_of_our_name_where_meshlight_is_started_is_not_taken_for_ours(tmp_path: Path) -> None:
@@ -23,6 +30,68 @@ def test_a_frozen_program_is_started_as_itself(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_child_does_not_take_our_parent_for_its_own() -> None:
     assert environment({"A": "1"}, {"MESHLIGHT_PARENT": "stdin", "B": "2"}) == {"A": "1", "B": "2"}
+
+
+SECRETS = {
+    "MESHLIGHT_KEY": "ml-0123456789abcdef",
+    "MESHLIGHT_SECRET_BOX": "sk-1",
+    "MESHLIGHT_SECRET_BOX_FILE": "/x",
+}
+
+
+def test_a_child_inherits_no_secret_but_the_service_gets_them_all() -> None:
+    environ = SECRETS | {"PATH": "/bin", "MESHLIGHT_HOME": "/home"}
+    assert environment({}, environ) == {"PATH": "/bin", "MESHLIGHT_HOME": "/home"}
+    assert service_environment({"A": "1"}, environ) == environ | {"A": "1"}
+
+
+def test_secrets_are_taken_out_of_the_environment_and_kept_for_ourselves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = """
+import os, subprocess, sys
+from meshlight.domain.private_variables import OWN_VARIABLES, take_private
+from meshlight.desktop.program import service_environment
+from meshlight.store.key import LocalKey
+from pathlib import Path
+take_private()
+left = subprocess.run([sys.executable, "-c", "import os; print(*os.environ)"], capture_output=True, text=True)
+assert "MESHLIGHT_KEY" not in left.stdout and "MESHLIGHT_SECRET" not in left.stdout, left.stdout
+assert LocalKey.open(Path("/nowhere")).reveal() == OWN_VARIABLES["MESHLIGHT_KEY"] == "ml-0123456789abcdef"
+assert service_environment({})["MESHLIGHT_SECRET_BOX"] == "sk-1"
+"""
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script of the shell")
+def test_a_window_hears_the_key_from_who_starts_it_and_not_from_its_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESHLIGHT_KEY", SECRETS["MESHLIGHT_KEY"])
+    heard = tmp_path / "heard"
+    script = """
+import os, sys
+from pathlib import Path
+from meshlight.desktop.program import hear_key
+from meshlight.domain.private_variables import OWN_VARIABLES
+was = os.environ.get("MESHLIGHT_KEY")
+hear_key()
+told = f"{was} {OWN_VARIABLES['MESHLIGHT_KEY']} {os.environ.get('MESHLIGHT_KEY_IS_TOLD')}"
+Path(sys.argv[1] + ".new").write_text(told)
+Path(sys.argv[1] + ".new").rename(sys.argv[1])
+"""
+    start_apart([sys.executable, "-c", script, str(heard)])
+    wait_until(heard.exists)
+    assert heard.read_text() == f"None {SECRETS['MESHLIGHT_KEY']} None"
+
+
+def test_who_is_told_no_key_reads_nothing() -> None:
+    environ = {"A": "1"}
+    hear_key(environ, -1)
+    assert environ == {"A": "1"}
+    assert not HAS_KEY.items() <= environ.items()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="xdg-open is Linux's")

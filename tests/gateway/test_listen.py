@@ -10,7 +10,7 @@ import pytest
 
 from meshlight.domain.errors import ServiceError
 from meshlight.gateway.asgi import Receive, Scope, Send
-from meshlight.gateway.listen import Listener, bind, raise_file_limit, who_listens
+from meshlight.gateway.listen import Listener, bind, bind_loopbacks, raise_file_limit, who_listens
 from security.wire import running
 
 
@@ -72,12 +72,12 @@ def test_a_port_of_another_program_is_not_taken_for_ours(raw: bytes) -> None:
 
 def test_a_running_meshlight_is_recognised() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
-        body = b'{"status":"ok","instance":"abc","version":"1"}'
+        body = b'{"status":"ok","service":"meshlight","version":"1"}'
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": body})
 
     with running(app) as gateway:
-        assert who_listens("127.0.0.1", gateway.port) == Listener("abc", "1")
+        assert who_listens("127.0.0.1", gateway.port) == Listener("meshlight", "1")
         with pytest.raises(ServiceError, match=f"already running at 127.0.0.1:{gateway.port}"):
             bind("127.0.0.1", gateway.port)
 
@@ -113,3 +113,30 @@ def test_the_file_limit_is_raised_to_what_the_system_allows() -> None:
         assert raise_file_limit() == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_both_loopback_addresses_answer_at_one_port() -> None:
+    found = bind_loopbacks(0)
+    first, second = found.sockets
+    with first, second:
+        assert first.getsockname()[:2] == ("127.0.0.1", second.getsockname()[1])
+        assert second.getsockname()[0] == "::1"
+        assert second.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+        assert found.problem == ""
+
+
+def test_where_another_program_has_the_port_of_ipv6_it_goes_on_and_says_so() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as squatter:
+        port = squatter.getsockname()[1]
+        found = bind_loopbacks(port)
+        [only] = found.sockets
+        only.close()
+    assert f"Port {port} of [::1] is taken by another program" in found.problem
+    assert f"http://127.0.0.1:{port}" in found.problem
+
+
+def test_where_another_program_has_the_port_of_ipv4_it_can_not_start() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        port = squatter.getsockname()[1]
+        with pytest.raises(ServiceError, match=f"Port {port} is taken by another program"):
+            bind_loopbacks(port)

@@ -52,6 +52,7 @@ OPERATIONS = [
     ("DELETE", "/mesh/peers/{peer_id}"),
     ("POST", "/mesh/session"),
     ("POST", "/mesh/session/code"),
+    ("POST", "/mesh/session/file"),
     ("GET", "/mesh/schema"),
 ]
 ENDLESS = ("GET", "/mesh/events")
@@ -168,6 +169,7 @@ async def test_the_description_says_what_a_body_may_not_hold_and_where_none_is_n
         "Terms",
         "TrialRequest",
         "SignIn",
+        "FileWish",
     }
     assert {name for name, part in parts.items() if part.get("additionalProperties") is False} == closed
     assert schema["paths"]["/mesh/test"]["post"]["requestBody"]["required"] is False

@@ -170,3 +170,24 @@ async def test_a_key_file_that_others_could_read_is_told(tmp_path: Path) -> None
         [notice] = (await node.http.get("/mesh/snapshot")).json()["notices"]
         assert "could read the key file" in notice
         assert node.key not in notice
+
+
+async def test_hosts_and_origins_are_allowed_and_refused_again_while_it_runs(tmp_path: Path) -> None:
+    async with Node(tmp_path) as node:
+        before = node.config_file.read_text()
+        host, origin = {"host": "mesh.example"}, {"origin": "http://localhost:3000"}
+
+        async def ask() -> list[tuple[int, str | None]]:
+            replies = [await node.http.get("/v1/models", headers=named) for named in (host, origin)]
+            return [(r.status_code, r.headers.get("access-control-allow-origin")) for r in replies]
+
+        assert await ask() == [(403, None), (403, None)]
+        allowed = 'allowed_hosts = ["mesh.example"]\nallowed_origins = ["http://localhost:3000"]\n'
+        for text, wanted in (
+            (allowed + before, [(200, None), (200, "http://localhost:3000")]),
+            (before, [(403, None), (403, None)]),
+        ):
+            node.config_file.write_text(text)
+            async with asyncio.timeout(10):
+                while await ask() != wanted:
+                    pass

@@ -114,7 +114,7 @@ def test_the_runtime_file_leads_to_the_service_that_wrote_it_and_goes_with_it(tm
         runtime = service.runtime
         assert (runtime["url"], runtime["pid"]) == (service.url, service.popen.pid)
         alive = httpx.get(f"{service.url}/healthz", trust_env=False).json()
-        assert (alive["status"], alive["instance"]) == ("ok", runtime["instance"])
+        assert (alive["status"], alive["service"], "instance" in alive) == ("ok", "meshlight", False)
         assert http_.get("/mesh/snapshot").status_code == 200
         assert stat.S_IMODE((tmp_path / "local.key").stat().st_mode) == 0o600
         assert service.stop() == 0
@@ -131,7 +131,7 @@ def test_the_runtime_file_comes_only_when_the_port_answers(tmp_path: Path) -> No
         parts = urlsplit(str(service.runtime["url"]))
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
         connection.request("GET", "/healthz")
-        assert json.loads(connection.getresponse().read())["instance"] == service.runtime["instance"]
+        assert json.loads(connection.getresponse().read())["service"] == "meshlight"
         connection.close()
 
 

@@ -10,16 +10,19 @@ import pytest
 from msgspec.structs import replace
 
 from mesh.nodes import node
+from mesh.pairs import side
 from mesh.room import settle
 from mesh.stage import Stage, backend
 from mesh.test_trust import Chest, Pins
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config, LanSettings
-from meshlight.domain.errors import BadRequest, Conflict, NotFound, SecretError, ServiceError
+from meshlight.domain.errors import BadRequest, Conflict, NotFound, PairingError, SecretError, ServiceError
 from meshlight.domain.health import Refused
+from meshlight.domain.pairing import TRIES
 from meshlight.domain.peer import Peer, Sighting
 from meshlight.domain.reason import Reason
 from meshlight.mesh.neighbourhood import RETRY_S, Neighbourhood
+from meshlight.mesh.pairing import ask
 from meshlight.mesh.sightings import Sightings
 from meshlight.mesh.trust import Trust
 
@@ -126,6 +129,7 @@ class Street(Stage):
     def _bind(self, port: int) -> list[socket.socket]:
         self.doors.append(port)
         sock = socket.create_server(("127.0.0.1", 0))
+        self.door_at: tuple[str, int] = sock.getsockname()
         sock.setblocking(False)
         return [sock]
 
@@ -173,6 +177,21 @@ async def test_it_listens_only_while_there_is_somebody_to_listen_to() -> None:
         await found.rest()
         assert not found.book.config.lan.farewells
         assert (found.listener.port, found.pins.kept) == (0, {})
+
+
+async def test_tries_that_failed_are_remembered_while_nobody_sees_this_machine() -> None:
+    async with street() as found:
+        for _ in range(TRIES):
+            await found.lan(visible=True)
+            host, port = found.door_at
+            asking = await ask(side(ANNA, "Anna", found.clock), host, port)
+            await asking.refuse()
+            with pytest.raises(PairingError, match="refused here"):
+                await asking.end()
+            await found.lan(visible=False)
+        await found.lan(visible=True)
+        with pytest.raises(PairingError, match="too many have failed"):
+            await ask(side(ANNA, "Anna", found.clock), *found.door_at)
 
 
 async def test_two_partings_at_once_are_one() -> None:

@@ -170,6 +170,8 @@ def running(
     free: frozenset[str] = frozenset({"/"}),
     ending: Callable[[], Any] | None = None,
     sessions: Sessions | None = None,
+    allowed_hosts: list[str] | None = None,
+    allowed_origins: list[str] | None = None,
 ) -> Iterator[Gateway]:
     """Run a server on a free port while the block runs."""
     sock = bind("127.0.0.1", 0)
@@ -185,6 +187,8 @@ def running(
             sessions=kept,
             require_key=lambda: settings["require_key"],
             free=free,
+            allowed_hosts=lambda: allowed_hosts or (),
+            allowed_origins=lambda: allowed_origins or (),
         )
     ready = threading.Event()
     made: list[Gateway] = []

@@ -184,3 +184,30 @@ def test_a_url_that_cannot_be_a_backends_is_refused_in_the_words_of_who_knows() 
     assert caught.value.hint == "Name another host."
     with pytest.raises(ConfigError):
         read_config(ONE + 'ring = "lan"', picky)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('allowed_hosts = ["mesh.example", "http://mesh.example"]', "is a URL"),
+        ('allowed_hosts = ["*"]', "would let in every name"),
+        ('allowed_hosts = ["a b"]', "is not the name of a host"),
+        ('allowed_hosts = "mesh.example"', "allowed_hosts"),
+        ("allowed_hosts = [1]", "allowed_hosts"),
+        ('allowed_origins = ["https://app.example/path"]', "is not an origin"),
+        ('allowed_origins = ["null"]', "is the origin of every local file"),
+        ('allowed_origins = ["*"]', "would let in every site"),
+    ],
+)
+def test_a_host_or_an_origin_that_can_t_be_allowed_is_named_with_its_line(line: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(f'name = "Study"\n{line}\n', ring_for)
+    assert caught.value.title.startswith("line 2: allowed_")
+    assert said in caught.value.title
+
+
+def test_hosts_and_origins_that_are_allowed_are_read() -> None:
+    text = 'allowed_hosts = ["mesh.example", "*.lan"]\nallowed_origins = ["http://localhost:3000"]\n'
+    config = read_config(text, ring_for)
+    assert config.allowed_hosts == ("mesh.example", "*.lan")
+    assert config.allowed_origins == ("http://localhost:3000",)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from meshlight.domain.errors import ServiceError
 from meshlight.store.places import Places
 
 
@@ -55,3 +56,43 @@ def test_another_configuration_file_leaves_the_state_where_it_is(tmp_path: Path)
     other = places.with_config_file(Path("mine.toml"))
     assert other.config_file == Path.cwd() / "mine.toml"
     assert other.key_file == places.key_file
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes say nothing there")
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702, 0o1777])
+def test_a_home_that_others_may_write_is_refused_with_the_mend(tmp_path: Path, mode: int) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(mode)
+    places = Places.here({"MESHLIGHT_HOME": str(home)})
+    for judge in (places.prepare, places.check):
+        with pytest.raises(ServiceError, match=rf"{home} \(mode {mode:04o}\)") as caught:
+            judge()
+        assert f"chmod go-w '{home}'" in caught.value.hint
+    assert list(home.iterdir()) == []
+    home.chmod(0o755)
+    places.prepare()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes say nothing there")
+def test_a_home_in_a_folder_whose_entries_others_may_exchange_is_refused(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    places = Places.here({"MESHLIGHT_HOME": str(shared / "mine")})
+    with pytest.raises(ServiceError, match=f"{shared} "):
+        places.prepare()
+    shared.chmod(0o1777)
+    places.prepare()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes say nothing there")
+@pytest.mark.parametrize("folder", ["config", "state", "log"])
+def test_each_of_the_three_folders_is_judged(tmp_path: Path, folder: str) -> None:
+    places = Places.under(
+        config_dir=tmp_path / "config", state_dir=tmp_path / "state", log_dir=tmp_path / "log"
+    )
+    places.prepare()
+    (tmp_path / folder).chmod(0o777)
+    with pytest.raises(ServiceError, match=f"{tmp_path / folder} "):
+        places.prepare()

@@ -1,6 +1,7 @@
 """The page with the real service behind it, and demo engines behind that."""
 
 import asyncio
+import stat
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,11 @@ async def town(home: Path) -> AsyncIterator[tuple[Node, Engine, Engine]]:
         first = await stack.enter_async_context(Engine("llamacpp", "desk", ["llama-3.2-3b", "qwen3-8b"]))
         second = await stack.enter_async_context(Engine("ollama", "kitchen", ["llama-3.2-3b"]))
         yield await stack.enter_async_context(Node(home, [first, second], IN_ORDER)), first, second
+
+
+def mode_of(file: Path) -> int | None:
+    """Return who may do what with a file; None when it is gone."""
+    return stat.S_IMODE(file.stat().st_mode) if file.exists() else None
 
 
 async def checked(node: Node, state: str) -> None:
@@ -58,6 +64,32 @@ async def test_a_one_time_link_opens_the_page_signed_in_and_leaves_no_code_in_th
         assert "code" not in page.url
         await page.reload()
         await expect(card(page, "kitchen")).to_contain_text("healthy · 1 model")
+
+
+async def test_a_file_opens_the_page_signed_in_with_what_it_is_to_show_and_is_gone_then(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with town(tmp_path) as (node, _, _):
+        made = await node.http.post("/mesh/session/file", json={"fragment": "sel=b%3Akitchen"})
+        file = Path(made.json()["path"])
+        assert mode_of(file) == 0o600
+        async with visit(browser, file.as_uri()) as page:
+            await expect(page.locator(".backend")).to_have_count(2)
+            await expect(page.locator("#panel")).to_contain_text("kitchen")
+            assert page.url == f"{node.url}/#sel=b%3Akitchen"
+            await page.reload()
+            await expect(card(page, "kitchen")).to_contain_text("healthy · 1 model")
+        assert mode_of(file) is None
+
+
+async def test_the_page_asked_for_at_localhost_is_that_of_the_address_its_session_belongs_to(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with town(tmp_path) as (node, _, _):
+        link = node.service.link().replace("127.0.0.1", "localhost")
+        async with visit(browser, link) as page:
+            await expect(page.locator(".backend")).to_have_count(2)
+            assert page.url.startswith(f"{node.url}/")
 
 
 async def test_a_used_link_is_told_and_the_key_opens_the_page_instead(

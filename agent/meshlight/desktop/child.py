@@ -1,6 +1,5 @@
 """The service as a child: started with a pipe that it watches, its last words kept, ended in good order."""
 
-import os
 import subprocess
 import threading
 from collections import deque
@@ -8,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import IO
 
-from meshlight.desktop.program import HOLDS_STDIN, apart, environment
+from meshlight.desktop.program import HOLDS_STDIN, apart, service_environment
+from meshlight.domain.private_variables import OWN_VARIABLES
 
 KEPT_LINES = 20
 LONGEST_LINE = 400
@@ -28,7 +28,7 @@ class Child:
         self,
         command: Sequence[str],
         on_end: Callable[["Child"], None],
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] = OWN_VARIABLES,
     ) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
             command,
@@ -38,7 +38,7 @@ class Child:
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=environment(HOLDS_STDIN, environ),
+            env=service_environment(HOLDS_STDIN, environ),
             **apart(),
         )
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)

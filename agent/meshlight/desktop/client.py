@@ -19,6 +19,7 @@ from meshlight.desktop.replies import (
     Refreshed,
     RouteReply,
     SessionCode,
+    SessionFile,
     Trial,
 )
 from meshlight.domain import errors
@@ -135,6 +136,14 @@ class LocalService:
     def one_time_link(self) -> str:
         """Return a link that opens the page once, within a minute, without asking for the key."""
         return self._ask("POST", "/mesh/session/code", SessionCode).url
+
+    def link_file(self, fragment: str = "", snap: str = "") -> str:
+        """Return the path of a file that opens the page once, within a minute, in a browser that is given it.
+
+        `fragment` is what the page is to show, `snap` the name of the snap that the browser is, if it is one.
+        """
+        wish = {"fragment": fragment, "snap": snap}
+        return self._ask("POST", "/mesh/session/file", SessionFile, wish).path
 
     def refresh(self, on_progress: Callable[[int, int], None]) -> None:
         """Have every backend probed and new engines looked for, now; return when that is over.

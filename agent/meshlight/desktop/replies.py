@@ -10,10 +10,9 @@ from meshlight.domain.view import BackendView, HealthView
 
 
 class Alive(Struct, frozen=True):
-    """`GET /healthz`: which start of the service is talking."""
+    """`GET /healthz?challenge=…`: the proof that it holds the local key."""
 
-    instance: str
-    version: str = ""
+    proof: str
 
 
 class BackendList(Struct, frozen=True):
@@ -93,6 +92,12 @@ class SessionCode(Struct, frozen=True):
     """`POST /mesh/session/code`: a link that opens the page once, within a minute."""
 
     url: str
+
+
+class SessionFile(Struct, frozen=True):
+    """`POST /mesh/session/file`: a file that opens the page once, within a minute."""
+
+    path: str
 
 
 class Failure(Struct, frozen=True):

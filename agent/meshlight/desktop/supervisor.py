@@ -6,7 +6,6 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from os import environ as os_environ
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -18,6 +17,7 @@ from meshlight.desktop.client import LocalService
 from meshlight.desktop.door import read_runtime
 from meshlight.desktop.standing import Standing
 from meshlight.domain.errors import ServiceError
+from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.domain.runtime import Runtime
 
 ALREADY_RUNNING: Final = 3
@@ -56,7 +56,7 @@ class Supervisor:
         runtime_file: Path,
         on_change: Callable[[Standing], None],
         *,
-        environ: Mapping[str, str] = os_environ,
+        environ: Mapping[str, str] = OWN_VARIABLES,
         rule: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,

@@ -98,11 +98,17 @@ def prepare(environ: MutableMapping[str, str] = os.environ, dri: Path = Path("/d
 
 def with_node(link: str, node: str) -> str:
     """Return the link with a backend chosen on the page, or with what it is to open (`add?…`, `pair?…`, `peers?`)."""
+    fragment = fragment_for(node)
+    return f"{link}#{fragment}" if fragment else link
+
+
+def fragment_for(node: str) -> str:
+    """Return what in the page's address chooses a backend, or what is to open."""
     if node.startswith((ADD, PAIR)):
-        return f"{link}#{node}"
+        return node
     if node == PEERS:
-        return f"{link}#peers"
-    return f"{link}#sel={quote(f'b:{node}', safe='')}" if node else link
+        return "peers"
+    return f"sel={quote(f'b:{node}', safe='')}" if node else ""
 
 
 class MeshWindow:

@@ -1,6 +1,5 @@
 """Opens the window, which is a process of its own, or brings the open one to the front."""
 
-import os
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from meshlight.desktop.bell import ring
-from meshlight.desktop.program import HOLDS_STDIN, apart, environment
+from meshlight.desktop.program import HAS_KEY, HOLDS_STDIN, apart, environment, tell_key
+from meshlight.domain.private_variables import KEY, OWN_VARIABLES
 
 BELL = "window"
 PEERS = "peers?"
@@ -29,7 +29,7 @@ class WindowKeeper:
         words: Sequence[str],
         state_dir: Path,
         on_failure: Callable[[str], None] = lambda _: None,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] = OWN_VARIABLES,
     ) -> None:
         self._words = tuple(words)
         self._state_dir = state_dir
@@ -62,18 +62,22 @@ class WindowKeeper:
 
     def _start(self, node: str) -> None:
         command = [*self._words, *(["--node", node] if node else [])]
+        key = self._environ.get(KEY, "")
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env=environment(HOLDS_STDIN, self._environ),
+                env=environment(HOLDS_STDIN | HAS_KEY if key else HOLDS_STDIN, self._environ),
                 **apart(),
             )
         except OSError as error:
             self._on_failure(f"The window can't be opened: {error}.")
             return
+        if key and self._process.stdin is not None:
+            with suppress(OSError):
+                tell_key(self._process.stdin, key)
         threading.Thread(target=self._watch, args=(self._process,), name="window", daemon=True).start()
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:

@@ -9,7 +9,9 @@ from meshlight.domain.peer import DOOR_PORT, LAN_PORT, Peer
 from meshlight.domain.rules import Routing
 
 HOST = "127.0.0.1"
-"""The only address the service ever listens at by itself."""
+"""The address that the service listens at, and has to have."""
+HOST_V6 = "::1"
+"""The same in IPv6, which `localhost` may mean to a program; it is listened at where it can be had."""
 DEFAULT_PORT = 6374
 """M-E-S-H on a phone."""
 
@@ -48,6 +50,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether `/v1` wants the local key; False opens it to every program on this machine."""
     paused: bool = False
     """Whether requests are turned away; the backends are watched all the same."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Other names by which this service is asked, with the local key only."""
+    allowed_origins: tuple[str, ...] = ()
+    """Other sites whose pages may ask for inference, with the local key only."""
     routing: Routing = field(default_factory=Routing)
     discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
     lan: LanSettings = field(default_factory=LanSettings)

@@ -9,6 +9,6 @@ class Runtime(Struct, frozen=True, kw_only=True):
     url: str
     pid: int
     instance: str
-    """A random id of this start; `/healthz` tells the same, or the port belongs to somebody else."""
+    """A random id of this start, part of its proof at `/healthz`; nobody else is told."""
     key_file: str
     version: str

@@ -2,22 +2,25 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 from litestar import Litestar, MediaType, Response, asgi, get, post
 from litestar.datastructures import CacheControlHeader
 from litestar.di import Provide
-from litestar.params import JSONBody
-from msgspec import Struct
+from litestar.params import JSONBody, QueryParameter
+from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import replace
 
-from meshlight.domain.errors import KeyRefused
+from meshlight.domain.errors import BadRequest, KeyRefused, MeshlightError
+from meshlight.domain.proof import is_challenge
 from meshlight.gateway.asgi import ASGIApp
 from meshlight.gateway.control import BackendsController, MeshController
 from meshlight.gateway.description import describe, problems
 from meshlight.gateway.errors import HANDLERS
 from meshlight.gateway.events import Events
 from meshlight.gateway.front import Front
-from meshlight.gateway.guard import Guard
+from meshlight.gateway.guard import ENTER, Guard
 from meshlight.gateway.inference import Inference
 from meshlight.gateway.json_request import JsonRequest
 from meshlight.gateway.kinds_view import KindsController
@@ -28,13 +31,27 @@ from meshlight.gateway.qr import QrController
 from meshlight.gateway.session import Sessions, set_cookies
 from meshlight.gateway.settings import SettingsController
 
+Challenge = Annotated[
+    str | None,
+    QueryParameter(
+        description="32 random bytes in small hex digits.",
+        min_length=64,
+        max_length=64,
+        pattern="^[0-9a-f]+$",
+    ),
+]
+Fragment = Annotated[str, Meta(max_length=4096, pattern=r"^[\x21-\x7e]*$")]
+Snap = Annotated[str, Meta(max_length=41, pattern=r"^[a-z0-9-]*$")]
+
 
 class Identity(Struct, frozen=True, kw_only=True):
-    """Which service this is; `instance` is new at each start and stands in the runtime file too."""
+    """Which service this is: what anybody on this machine may know, and so without the id of this start."""
 
     status: str = "ok"
-    instance: str
+    service: str = "meshlight"
     version: str
+    proof: str | UnsetType = UNSET
+    """The answer to a challenge, which only a holder of the local key can give."""
 
 
 class SignIn(Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,6 +66,19 @@ class Link(Struct, frozen=True):
     url: str
 
 
+class FileWish(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the page is to show, as the fragment of its address, and the snap that the browser is, if it is one."""
+
+    fragment: Fragment = ""
+    snap: Snap = ""
+
+
+class LinkFile(Struct, frozen=True):
+    """A file that opens the page once when a browser is given its path; it works for a minute."""
+
+    path: str
+
+
 class Faces(Struct, frozen=True, kw_only=True):
     """Everything that answers, made by main."""
 
@@ -61,7 +91,13 @@ class Faces(Struct, frozen=True, kw_only=True):
     url: str
     port: int
     is_key: Callable[[bytes], bool]
+    prove: Callable[[str], str]
+    """Answers a challenge by the local key."""
     require_key: Callable[[], bool]
+    allowed_hosts: Callable[[], tuple[str, ...]]
+    allowed_origins: Callable[[], tuple[str, ...]]
+    write_link: Callable[[str, str, str], Path]
+    """Writes the file that posts a code (the second) to an address (the first), for a browser (the third)."""
     knowledge: dict[str, object]
     """What the control handlers ask, by the name of their parameter: feed, registry, prober, roster …"""
 
@@ -76,9 +112,17 @@ def build_app(faces: Faces) -> ASGIApp:
         security=[{}],
         responses=problems(),
     )
-    async def healthz() -> Identity:
-        """Say that the service lives; needs no key."""
-        return faces.identity
+    async def healthz(challenge: Challenge = None) -> Identity:
+        """Say that the service lives; needs no key.
+
+        With a challenge of 64 hex digits it proves by the local key that it is the service of the runtime file,
+        before a client shows the key: HMAC-SHA256(key, "meshlight|" challenge "|" instance).
+        """
+        if challenge is None:
+            return faces.identity
+        if not is_challenge(challenge):
+            raise BadRequest("The challenge is not 64 hex digits.", "Send 32 random bytes.", "challenge")
+        return replace(faces.identity, proof=faces.prove(challenge))
 
     @get(
         "/metrics",
@@ -117,6 +161,27 @@ def build_app(faces: Faces) -> ASGIApp:
         """Make a link that opens the page once, within a minute."""
         return Link(f"{faces.url}/?code={faces.sessions.code()}")
 
+    @post(
+        "/mesh/session/file",
+        status_code=200,
+        summary="A file that opens the page",
+        tags=["page"],
+        responses=problems(has_body=True),
+    )
+    async def file(data: JSONBody[FileWish]) -> LinkFile:
+        """Write a file that opens the page once, within a minute: a browser gets its path, and no code.
+
+        Other users of this machine can read each program's command line, and what a browser opens stands there.
+        """
+        action = f"{faces.url}{ENTER}" + (f"#{data.fragment}" if data.fragment else "")
+        try:
+            return LinkFile(str(faces.write_link(action, faces.sessions.code(), data.snap)))
+        except OSError as error:
+            raise MeshlightError(
+                f"The file that opens the page can't be written: {error.strerror or type(error).__name__}.",
+                "Free some space, or take a link: meshlight open --print",
+            ) from error
+
     @get(
         "/mesh/schema",
         summary="This description",
@@ -133,6 +198,7 @@ def build_app(faces: Faces) -> ASGIApp:
         metrics,
         sign_in,
         code,
+        file,
         schema,
         MeshController,
         BackendsController,
@@ -142,7 +208,7 @@ def build_app(faces: Faces) -> ASGIApp:
         PeersController,
         asgi("/mesh/events", copy_scope=False)(faces.events),
         # By name and not as a mount: a mount at / would take every other mount's requests.
-        asgi(sorted(faces.page.paths), copy_scope=False)(faces.page),
+        asgi([*sorted(faces.page.paths), ENTER], copy_scope=False)(faces.page),
     ]
     app = Litestar(
         handlers,
@@ -165,6 +231,8 @@ def build_app(faces: Faces) -> ASGIApp:
         sessions=faces.sessions,
         require_key=faces.require_key,
         free=faces.page.paths,
+        allowed_hosts=faces.allowed_hosts,
+        allowed_origins=faces.allowed_origins,
     )
 
 

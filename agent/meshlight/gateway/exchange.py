@@ -23,6 +23,8 @@ _STATUS_LINES = {
 }
 _JOINED_BYTES = 65_536
 """Up to here one copy is cheaper than one more system call."""
+SHARED = "meshlight.shared"
+"""Names the headers, in the start of an answer, by which the guard lets a page of another origin read it."""
 _BODILESS = frozenset({204, 304})
 _UNFIT = "A response header holds a character that no header may hold."
 
@@ -194,6 +196,8 @@ class Exchange:
                     length = int(value)
             elif name.lower() == b"connection":
                 keep_alive = keep_alive and b"close" not in value.lower()
+        # Of the guard alone: an application's own words on who may read an answer never leave.
+        lines += [b"%b: %b\r\n" % header for header in message.get(SHARED, ())]
         if self.scope["method"] == "HEAD" or status in _BODILESS:
             left = 0
         elif length is None:

@@ -1,8 +1,9 @@
 """The guard: stands before everything and decides who may ask, by Host, Origin, key and size."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
+from meshlight.domain.allowed import is_allowed_host
 from meshlight.domain.errors import (
     BadRequest,
     Boundary,
@@ -14,6 +15,7 @@ from meshlight.domain.errors import (
 )
 from meshlight.gateway.answer import answer
 from meshlight.gateway.asgi import ASGIApp, Message, Receive, Scope, Send
+from meshlight.gateway.cors import answer_preflight, is_preflight, naming, shared_origin
 from meshlight.gateway.path_spelling import respell
 from meshlight.gateway.session import Sessions, read_cookie
 
@@ -22,7 +24,10 @@ CONTROL_BYTES = 64 * 1024
 ALWAYS_OPEN = frozenset({"/healthz"})
 SIGN_IN = "/mesh/session"
 """A POST here brings the key in its body, so the handler checks it."""
+ENTER = "/mesh/session/enter"
+"""A POST here brings a one-time code in a form, from a file that a browser was given to open."""
 
+_BY_BODY = frozenset({SIGN_IN, ENTER})
 _INFERENCE = frozenset({"v1", "api", "v1beta"})
 _READ = frozenset({"GET", "HEAD"})
 _WATCHED = frozenset(
@@ -30,6 +35,7 @@ _WATCHED = frozenset(
     b"content-type content-length transfer-encoding".split()
 )
 _OWN_SITE = frozenset({b"same-origin", b"none"})
+_FORM = b"application/x-www-form-urlencoded"
 _KEY_HINT = "`meshlight key` prints it; send it as `Authorization: Bearer KEY`."
 
 Seen = Mapping[bytes, bytes]
@@ -39,7 +45,8 @@ class Guard:
     """ASGI middleware. What it lets through is asked by a program or page of this machine that may ask it.
 
     `is_key` compares a key in constant time, `require_key` tells the live setting, `free` holds the paths of
-    the page's own files, which anybody on this machine may read.
+    the page's own files, which anybody on this machine may read. `allowed_hosts` and `allowed_origins` tell the
+    live settings: other names of this service, and other sites whose pages may ask for inference, both with the key.
     """
 
     def __init__(
@@ -51,12 +58,16 @@ class Guard:
         sessions: Sessions,
         require_key: Callable[[], bool],
         free: frozenset[str] = frozenset(),
+        allowed_hosts: Callable[[], Collection[str]] = tuple,
+        allowed_origins: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._app = app
         self._is_key = is_key
         self._sessions = sessions
         self._require_key = require_key
         self._free = free | ALWAYS_OPEN
+        self._allowed_hosts = allowed_hosts
+        self._allowed_origins = allowed_origins
         names = (b"127.0.0.1", b"localhost", b"[::1]")
         ends = (b":%d" % port, b"") if port == 80 else (b":%d" % port,)
         self._hosts = frozenset(name + end for name in names for end in ends)
@@ -68,8 +79,17 @@ class Guard:
         """Let the request through, or answer it with what is wrong."""
         if scope["type"] == "http":
             respell(scope)
+            origin = b""
+            if (allowed := self._allowed_origins()) and _is_inference(scope["path"]):
+                origin = shared_origin(scope, allowed)
+                if origin:
+                    send = naming(origin, send)
             try:
-                limit = self._judge(scope)
+                if origin and is_preflight(scope):
+                    self._check_host(dict(scope["headers"]))
+                    await answer_preflight(scope, send)
+                    return
+                limit = self._judge(scope, origin)
             except MeshlightError as error:
                 await answer(error, scope["path"]).send(send)
                 return
@@ -82,7 +102,7 @@ class Guard:
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    def _judge(self, scope: Scope) -> int:
+    def _judge(self, scope: Scope, shared: bytes = b"") -> int:
         """Raise what is wrong; return the limit to count to where the body's size is not known, else 0."""
         seen: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
@@ -91,15 +111,25 @@ class Guard:
                     raise BadRequest(f"The header {name.decode()} came twice.")
                 seen[name] = value
         method, path = scope["method"], scope["path"]
-        self._check_site(seen, method, path)
+        wants_key = self._check_host(seen)
+        if shared:
+            wants_key = True
+        else:
+            self._check_site(seen, method, path)
         if method == "OPTIONS":
             raise MethodNotAllowed(
                 "OPTIONS is not answered here.", "No other site's page may ask, so none is asked."
             )
         if ".." in path and "/../" in path + "/":
             raise BadRequest("The path has a `..` in it.")
-        is_inference = path[1:].partition("/")[0] in _INFERENCE
+        is_inference = _is_inference(path)
+        if wants_key and not self._has_key(seen):
+            raise _refused_key(seen)
         self._check_key(seen, method, path, is_inference=is_inference)
+        return self._check_body(seen, path, is_inference=is_inference)
+
+    def _check_body(self, seen: Seen, path: str, *, is_inference: bool) -> int:
+        """Refuse a body that is too large or of the wrong kind; return what `_judge` does."""
         size = seen.get(b"content-length")
         if size is None and b"transfer-encoding" not in seen:
             return 0
@@ -111,30 +141,42 @@ class Guard:
             limit = 0
             if not length:
                 return 0
-        if (
-            not is_inference
-            and seen.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json"
-        ):
-            raise WrongType("The body is not announced as JSON.", "Send `Content-Type: application/json`.")
+        if not is_inference:
+            kind = seen.get(b"content-type", b"").partition(b";")[0].strip().lower()
+            if kind != (_FORM if path == ENTER else b"application/json"):
+                raise WrongType(
+                    "The body is not announced as JSON.", "Send `Content-Type: application/json`."
+                )
         return limit
 
-    def _check_site(self, seen: Seen, method: str, path: str) -> None:
-        """Refuse what comes from, or by way of, a page that is not ours, and every name that is not ours."""
+    def _check_host(self, seen: Seen) -> bool:
+        """Refuse every name that is not ours; return whether it is one that is answered only to the key."""
         host = seen.get(b"host")
         if host is None:
             raise BadRequest("The request names no Host.")
-        if host not in self._hosts and not self._is_loopback(host):
+        if host in self._hosts or self._is_loopback(host):
+            return False
+        if not is_allowed_host(host, self._allowed_hosts()):
             raise Boundary(
                 f"The Host {host[:100].decode('latin-1')!r} is not an address of this service.",
-                "Use http://127.0.0.1 with its port.",
+                "Use http://127.0.0.1 with its port, or name it in `allowed_hosts` in the configuration.",
             )
+        return True
+
+    def _check_site(self, seen: Seen, method: str, path: str) -> None:
+        """Refuse what comes from, or by way of, a page that is not ours."""
         origin = seen.get(b"origin")
-        if origin is not None and origin not in self._origins:
-            raise Boundary("A page of another origin may not ask here.", "Ask from a program, with the key.")
+        # A page from a file has no origin. The code that it brings is the proof, as the key is elsewhere.
+        is_file = origin == b"null" and path == ENTER and method == "POST"
+        if origin is not None and origin not in self._origins and not is_file:
+            raise Boundary(
+                "A page of another origin may not ask here.",
+                "Ask from a program, with the key, or name it in `allowed_origins` in the configuration.",
+            )
         if seen.get(b"sec-fetch-site", b"none") not in _OWN_SITE and not (
             # A link that somebody follows: it only opens the page.
-            path == "/"
-            and method == "GET"
+            # Or the file that a browser was given to open, which posts its code.
+            ((path == "/" and method == "GET") or (path == ENTER and method == "POST"))
             and seen.get(b"sec-fetch-mode") == b"navigate"
             and seen.get(b"sec-fetch-dest") == b"document"
         ):
@@ -154,13 +196,12 @@ class Guard:
             return
         if (is_inference or path == "/metrics") and not self._require_key():
             return
-        if self._has_key(seen) or (path == SIGN_IN and method == "POST"):
+        if self._has_key(seen) or (method == "POST" and path in _BY_BODY):
             return
         cookie = seen.get(b"cookie")
         token = None if is_inference or cookie is None else read_cookie(cookie)
         if token is None:
-            given = any(name in seen for name in (b"authorization", b"x-api-key", b"x-goog-api-key"))
-            raise KeyRefused("The local key is wrong." if given else "The local key is missing.", _KEY_HINT)
+            raise _refused_key(seen)
         if not self._sessions.accepts(token):
             raise KeyRefused(
                 "The page's session has ended.", "Sign in with the local key: `meshlight key` prints it."
@@ -203,6 +244,15 @@ class Guard:
             if is_started:
                 raise
             await answer(error, scope["path"]).send(send)
+
+
+def _is_inference(path: str) -> bool:
+    return path[1:].partition("/")[0] in _INFERENCE
+
+
+def _refused_key(seen: Seen) -> KeyRefused:
+    given = any(name in seen for name in (b"authorization", b"x-api-key", b"x-goog-api-key"))
+    return KeyRefused("The local key is wrong." if given else "The local key is missing.", _KEY_HINT)
 
 
 def _too_large(limit: int) -> TooLarge:

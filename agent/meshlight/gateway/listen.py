@@ -4,22 +4,29 @@ import errno
 import http.client
 import socket
 import sys
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
+from meshlight.domain.config import HOST, HOST_V6
 from meshlight.domain.errors import ServiceError
 
 BACKLOG = 2048
+PORT_TRIES = 16
+"""Ports that are tried until one is free on both loopback addresses."""
 HEALTH_TIMEOUT_S = 0.5
 WITHOUT_LIMIT = 65_536
 """How many files to ask for where the hard limit is "no limit", which no system accepts as a number."""
 
 
-class Listener(Struct, frozen=True):
-    """What a port's owner says of itself at `/healthz`; only the instance id of the runtime file proves it."""
+_NO_IPV6 = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ENOPROTOOPT})
 
-    instance: str
+
+class Listener(Struct, frozen=True):
+    """What a port's owner says of itself at `/healthz`; only its answer to a challenge proves it."""
+
+    service: Literal["meshlight"]
     version: str = ""
 
 
@@ -29,6 +36,14 @@ def bind(host: str, port: int, *, is_lan: bool = False) -> socket.socket:
     Raises `ServiceError` when the address can't be had, and says who has it where that can be found out; with
     `is_lan`, for a port of the peers, nobody is asked, as this is done while the service runs.
     """
+    try:
+        return _listening(host, port)
+    except OSError as error:
+        raise (_cannot_on_lan(port, error) if is_lan else _cannot(host, port, error)) from error
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens and does not block; raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol by its number: without it asyncio leaves Nagle's algorithm on, which holds tokens back.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -44,10 +59,50 @@ def bind(host: str, port: int, *, is_lan: bool = False) -> socket.socket:
         # Two sockets may be bound to one port as long as none listens, so only this tells.
         sock.listen(BACKLOG)
         sock.setblocking(False)
-    except OSError as error:
+    except BaseException:
         sock.close()
-        raise (_cannot_on_lan(port, error) if is_lan else _cannot(host, port, error)) from error
+        raise
     return sock
+
+
+def _without_v6(port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {port} of [{HOST_V6}] is taken by another program, which programs that ask for `localhost` may "
+            f"reach instead of Meshlight. Give them http://{HOST}:{port}, or stop that program and start Meshlight "
+            "again."
+        )
+    return f"Meshlight listens at {HOST}:{port} alone: [{HOST_V6}] refuses ({error.strerror or 'no reason'})."
+
+
+class Loopbacks(Struct, frozen=True):
+    """The sockets of this service, that of 127.0.0.1 first; `problem` tells why there is none of ::1."""
+
+    sockets: tuple[socket.socket, ...]
+    problem: str = ""
+
+
+def bind_loopbacks(port: int) -> Loopbacks:
+    """Bind and listen on both loopback addresses, so that `localhost` is this service whatever it resolves to.
+
+    Raises `ServiceError` when 127.0.0.1 can't be had. Without ::1 the service goes on: a machine without IPv6 has
+    none, and where another program has it, `problem` says so.
+    """
+    first = bind(HOST, port)
+    for tries_left in reversed(range(PORT_TRIES if port == 0 else 1)):
+        free: int = first.getsockname()[1]
+        try:
+            return Loopbacks((first, _listening(HOST_V6, free)))
+        except OSError as error:
+            if error.errno in _NO_IPV6:
+                return Loopbacks((first,))
+            if not tries_left:
+                return Loopbacks((first,), _without_v6(free, error))
+        # A free port was asked for, and this one is free in one of the two alone.
+        other = bind(HOST, 0)
+        first.close()
+        first = other
+    raise AssertionError("It has returned.")
 
 
 def who_listens(host: str, port: int) -> Listener | None:

@@ -1,18 +1,24 @@
 """The page: serves the files of `web/`, and swaps the one-time code in its address for the session's cookie."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs
 
 from msgspec import Struct
 
-from meshlight.domain.errors import MethodNotAllowed, NotFound, ServiceError
+from meshlight.domain.config import HOST
+from meshlight.domain.errors import BadRequest, MethodNotAllowed, NotFound, ServiceError
 from meshlight.gateway.answer import answer
 from meshlight.gateway.asgi import Receive, Scope, Send
+from meshlight.gateway.guard import ENTER
 from meshlight.gateway.session import Sessions, set_cookies
 
 REFUSED = "/?signin=refused"
 """Where a used, old or wrong code leads: the page says so and asks for the key."""
+
+FORM_BYTES = 1024
+"""A form that brings a code is far smaller."""
 
 _TYPES = {
     ".css": b"text/css; charset=utf-8",
@@ -49,23 +55,33 @@ class Sheet(Struct, frozen=True):
 class Page:
     """An ASGI application for the files of one folder, known by name from the start: no path leads anywhere else.
 
-    Files are read again when they change, so that editing one and reloading the page is all it takes.
+    Files are read again when they change, so that editing one and reloading the page is all it takes. `used` is
+    told of each code that a browser brings.
     """
 
-    def __init__(self, folder: Path, sessions: Sessions) -> None:
+    def __init__(
+        self, folder: Path, sessions: Sessions, used: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._sessions = sessions
+        self._used = used
         self._files = _files(folder)
         self._sheets: dict[str, Sheet] = {}
         self.paths = frozenset(self._files)
         """The paths that are answered; they need no key."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path, method = scope["path"], scope["method"]
+        if path == ENTER and method == "POST":
+            await self._enter(receive, send)
+            return
         if method not in {"GET", "HEAD"}:
             await answer(MethodNotAllowed(f"{method} is not answered at {path[:200]}.", "Use GET.")).send(
                 send
             )
+            return
+        if path == "/" and (elsewhere := _elsewhere(scope)):
+            await _lead(elsewhere, send)
             return
         if path == "/" and method == "GET" and scope["query_string"]:
             codes = parse_qs(scope["query_string"].decode("latin-1")).get("code")
@@ -89,8 +105,24 @@ class Page:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else sheet.body})
 
+    async def _enter(self, receive: Receive, send: Send) -> None:
+        """Take a code that came as a form, from the file that a browser was given to open."""
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > FORM_BYTES:
+                await answer(BadRequest("This is not the form that opens the page.")).send(send)
+                return
+        codes = parse_qs(body.decode("latin-1")).get("code")
+        await self._sign_in(codes[0] if codes else "", send)
+
     async def _sign_in(self, code: str, send: Send) -> None:
         """Lead on to the page without the code in its address, with the cookie if the code was good."""
+        self._used(code)
         token = self._sessions.exchange(code)
         headers = [
             (b"location", REFUSED.encode()),
@@ -120,6 +152,32 @@ class Page:
         except OSError:
             return None
         return sheet
+
+
+def _elsewhere(scope: Scope) -> str:
+    """Return where the page is when it was asked for by another name of this machine, else nothing.
+
+    The session's cookie belongs to the name. `localhost` may be ::1 to a browser, and when this service has ended,
+    another program there would be sent it.
+    """
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"").lower()
+    for name in (b"localhost", b"[::1]"):
+        if host == name or host.startswith(name + b":"):
+            query = scope["query_string"].decode("latin-1")
+            port = host[len(name) :].decode("ascii")
+            return f"http://{HOST}{port}/" + (f"?{query}" if query else "")
+    return ""
+
+
+async def _lead(where: str, send: Send) -> None:
+    headers = [
+        (b"location", where.encode("latin-1")),
+        (b"content-length", b"0"),
+        (b"cache-control", b"no-store"),
+        *_SAFETY,
+    ]
+    await send({"type": "http.response.start", "status": 307, "headers": headers})
+    await send({"type": "http.response.body"})
 
 
 def web_folder() -> Path:

@@ -19,6 +19,7 @@ from meshlight.domain.errors import (
     SecretError,
     ServiceError,
 )
+from meshlight.domain.pairing import Tries
 from meshlight.domain.peer import Peer, Sighting
 from meshlight.domain.peer_view import PeersView, peer_view, short_id, sighting_view
 from meshlight.domain.sharing import SharedCatalog
@@ -82,6 +83,8 @@ class Neighbourhood:
         self._offers = Offers()
         self._door: PairingDoor | None = None
         self._door_port = 0
+        self._tries = Tries()
+        """What failed at the door, also while it is closed: closing it wins nobody new tries."""
         self._problem = ""
         self._is_on = self._is_closed = False
         self._can_ask = False
@@ -181,10 +184,11 @@ class Neighbourhood:
         if self._door is not None and (not lan.visible or lan.door != self._door_port):
             door, self._door = self._door, None
             await door.close()
+            self._tries = door.tries
         if not lan.visible or self._is_closed:
             return
         if self._door is None:
-            door = PairingDoor(self._here(await self._trust.open()), self._meeting.asked)
+            door = PairingDoor(self._here(await self._trust.open()), self._meeting.asked, tries=self._tries)
             await door.start(self._bind(lan.door))
             self._door, self._door_port = door, lan.door
         self._announce()

@@ -31,14 +31,22 @@ log = logging.getLogger(__name__)
 class PairingDoor:
     """Takes one pairing at a time, and hands it to `on_request` when there are digits to compare.
 
-    Whoever says nothing for `hello_s` seconds is cut, and earlier if others come: the eldest first.
+    Whoever says nothing for `hello_s` seconds is cut, and earlier if others come: the eldest first. `tries` are
+    those that failed at the door before this one.
     """
 
-    def __init__(self, here: Here, on_request: Callable[[Pairing], None], *, hello_s: float = READ_S) -> None:
+    def __init__(
+        self,
+        here: Here,
+        on_request: Callable[[Pairing], None],
+        *,
+        hello_s: float = READ_S,
+        tries: Tries | None = None,
+    ) -> None:
         self._here = here
         self._on_request = on_request
         self._hello_s = hello_s
-        self._tries = Tries()
+        self._tries = tries or Tries()
         self._is_taken = False
         self._pairing: Pairing | None = None
         self._sockets: tuple[socket.socket, ...] = ()
@@ -51,6 +59,11 @@ class PairingDoor:
     def pairing(self) -> Pairing | None:
         """The pairing under way, if there are digits to compare."""
         return self._pairing
+
+    @property
+    def tries(self) -> Tries:
+        """What has failed so far."""
+        return self._tries
 
     @property
     def is_shut(self) -> bool:

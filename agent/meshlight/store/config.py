@@ -132,9 +132,10 @@ class ConfigFile:
             text = changes.set_discovery(text, old.discovery, new.discovery)
             text = changes.set_lan(text, old.lan, new.lan)
             text = changes.set_peers(text, old.peers, new.peers)
-            for key in ("port", "name", "require_key", "paused"):
+            for key in ("port", "name", "require_key", "paused", "allowed_hosts", "allowed_origins"):
                 value = getattr(new, key)
-                text = text if getattr(old, key) == value else set_value(text, (key,), value)
+                plain = list(value) if isinstance(value, tuple) else value
+                text = text if getattr(old, key) == value else set_value(text, (key,), plain)
             return text
 
         return self._edit(rewrite, wanted)

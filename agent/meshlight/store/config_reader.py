@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import msgspec
 from msgspec import Meta, Struct, field
 
+from meshlight.domain.allowed import host_fault, origin_fault
 from meshlight.domain.backend import Backend, Kind, Ring
 from meshlight.domain.config import DEFAULT_PORT, Config, DiscoverySettings, LanSettings
 from meshlight.domain.errors import ConfigError, MeshlightError
@@ -52,6 +53,8 @@ class ConfigEntries(Struct, frozen=True, kw_only=True):
     name: str = ""
     require_key: bool = True
     paused: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
     routing: Routing = field(default_factory=Routing)
     discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
     lan: LanSettings = field(default_factory=LanSettings)
@@ -132,6 +135,8 @@ class _Reader:
             name=entries.name,
             require_key=entries.require_key,
             paused=entries.paused,
+            allowed_hosts=self._allowed("allowed_hosts", entries.allowed_hosts, host_fault),
+            allowed_origins=self._allowed("allowed_origins", entries.allowed_origins, origin_fault),
             routing=entries.routing,
             discovery=entries.discovery,
             lan=entries.lan,
@@ -157,6 +162,14 @@ class _Reader:
                 for index, each in enumerate(value):
                     if isinstance(each, Mapping):
                         self._check_keys(each, inner, (*here, index))
+
+    def _allowed(
+        self, key: str, names: tuple[str, ...], fault_of: Callable[[str], str | None]
+    ) -> tuple[str, ...]:
+        for index, name in enumerate(names):
+            if fault := fault_of(name):
+                self._refuse((key, index), f"({name[:60]!r}) {fault}")
+        return names
 
     def _peers(self, peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
         known: set[str] = set()

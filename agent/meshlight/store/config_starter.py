@@ -9,6 +9,9 @@ STARTER = """\
 # name = ""                # how this node calls itself; empty: the name of this computer
 # paused = false           # true turns requests away until it is false again
 # require_key = true       # false opens /v1 to every program on this machine
+# allowed_hosts = []       # other names this service is asked by, as "mesh.example"; always with the local key
+#                          # (host.docker.internal and its like need no entry)
+# allowed_origins = []     # other sites whose pages may ask for models, as "http://localhost:3000"; with the key
 
 # [discovery]
 # enabled = true           # look for local engines (llama.cpp, Ollama, vLLM, MLX, LM Studio)

@@ -6,15 +6,21 @@ the new one, never a part. What a killed writer leaves is a temporary file, and 
 
 import errno
 import os
+import re
 import secrets
 import stat
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from meshlight.domain.errors import ServiceError
+
 DEFAULT_LIMIT = 1 << 20
 """The most bytes read of a file of ours; none of them comes near."""
 PRIVATE_FOLDER = 0o700
+_USERS = Path("/proc/self/uid_map")
+_EVERY_USER = re.compile(r"0 +0 +4294967295")
+_NOBODY = 65_534
 _TEMPORARY = ".meshlight-tmp"
 _WINDOWS_TRIES = 20
 _WINDOWS_PAUSE_S = 0.025
@@ -25,6 +31,49 @@ def make_folder(folder: Path) -> None:
     """Make `folder` and those above it, each for this user alone; an existing folder stays as it is."""
     for missing in reversed([place for place in (folder, *folder.parents) if not place.exists()]):
         missing.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+
+
+def refuse_shared(folder: Path) -> None:
+    """Refuse a folder in which other users could put or exchange files; raises ServiceError with the mend.
+
+    One that is not there yet is judged by those above it: none of them may let everybody rename what is in it.
+    """
+    if os.name == "nt":
+        return  # the user's profile folder is private there, and modes say nothing
+    # As it is named and as it is: either may lead to it by a folder that others may exchange.
+    for place in dict.fromkeys((folder, *folder.resolve().parents, *folder.absolute().parents)):
+        try:
+            found = place.stat()
+        except OSError:
+            continue
+        if found.st_uid not in _trusted(place == folder) and (
+            place == folder or not found.st_mode & stat.S_ISVTX
+        ):
+            raise ServiceError(
+                f"The folder {place} belongs to another user (uid {found.st_uid}), who could exchange what "
+                "Meshlight keeps there.",
+                "Run Meshlight as that user, or set MESHLIGHT_HOME to a folder of your own.",
+            )
+        is_open = found.st_mode & (0o022 if place == folder else 0o002)
+        if is_open and (place == folder or not found.st_mode & stat.S_ISVTX):
+            raise ServiceError(
+                f"Other users may write in the folder {place} (mode {stat.S_IMODE(found.st_mode):04o}), and so "
+                "exchange what Meshlight keeps there.",
+                f"Take that from them: chmod go-w '{place}'; or set MESHLIGHT_HOME to a folder of your own.",
+            )
+
+
+def _trusted(is_own: bool) -> set[int]:
+    """Return whose folders are none of a stranger's: ours and root's.
+
+    In a sandbox with users of its own the system's folders seem to be nobody's.
+    """
+    trusted = {os.geteuid(), 0}
+    if not is_own:
+        with suppress(OSError):
+            if not _EVERY_USER.fullmatch(_USERS.read_text("ascii").strip()):
+                trusted.add(_NOBODY)
+    return trusted
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import NoReturn, SupportsIndex
 
 from meshlight.domain.errors import SecretError
+from meshlight.domain.private_variables import OWN_VARIABLES
+from meshlight.domain.proof import prove
 from meshlight.store.files import flush_folder, read_capped, write_beside
 from meshlight.store.secret import HIDDEN, Secret
 
@@ -31,7 +33,7 @@ class LocalKey:
         """What the user should know, such as a file that others could read."""
 
     @classmethod
-    def open(cls, path: Path, environ: Mapping[str, str] = os.environ) -> "LocalKey":
+    def open(cls, path: Path, environ: Mapping[str, str] = OWN_VARIABLES) -> "LocalKey":
         """Return the key of `MESHLIGHT_KEY`, of the file `MESHLIGHT_KEY_FILE` names, or of `path`.
 
         Where `path` is not there it is made; of two processes that do so at once, both get the same key.
@@ -85,6 +87,10 @@ class LocalKey:
             return False
         shown = candidate.encode(errors="surrogatepass") if isinstance(candidate, str) else candidate
         return hmac.compare_digest(sha256(shown).digest(), self._digest)
+
+    def prove(self, instance: str, challenge: str) -> str:
+        """Answer a client's challenge as the service of this start."""
+        return prove(self._secret.reveal(), challenge, instance)
 
     def __repr__(self) -> str:
         return HIDDEN

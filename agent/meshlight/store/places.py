@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from platformdirs import PlatformDirs
 
-from meshlight.store.files import make_folder, sweep
+from meshlight.store.files import make_folder, refuse_shared, sweep
 
 
 class Places(Struct, frozen=True, kw_only=True):
@@ -60,7 +60,19 @@ class Places(Struct, frozen=True, kw_only=True):
         return replace(self, config_file=path.expanduser().absolute())
 
     def prepare(self) -> None:
-        """Make the folders (0700) and sweep what a killed writer left; raises OSError where that can't be."""
-        for folder in {self.config_file.parent, self.state_dir, self.log_file.parent}:
+        """Make the folders (0700) and sweep what a killed writer left; raises OSError where that can't be.
+
+        Raises ServiceError for a folder in which others could exchange what is kept there.
+        """
+        for folder in self._folders():
+            refuse_shared(folder)
             make_folder(folder)
             sweep(folder)
+
+    def check(self) -> None:
+        """Refuse folders in which others could exchange what is kept there; raises ServiceError."""
+        for folder in self._folders():
+            refuse_shared(folder)
+
+    def _folders(self) -> tuple[Path, ...]:
+        return tuple(dict.fromkeys((self.config_file.parent, self.state_dir, self.log_file.parent)))

@@ -22,7 +22,7 @@ class RuntimeFile:
     def read(self) -> Runtime | None:
         """Return what the last service wrote, or None where there is nothing usable.
 
-        A service that was killed leaves its file: whoever reads it compares the instance at `/healthz`.
+        A service that was killed leaves its file: whoever reads it has `/healthz` prove itself.
         """
         try:
             return msgspec.json.decode(read_capped(self.path), type=Runtime)

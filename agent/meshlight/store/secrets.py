@@ -1,6 +1,5 @@
 """The secrets of backends: where they are kept, and how to get at them without ever waiting long."""
 
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from meshlight.domain.errors import SecretError
+from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.store.keyring_access import (
     SERVICE,
     KeyringBackend,
@@ -48,7 +48,7 @@ class Secrets:
         *,
         file: Path,
         insecure: bool = False,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] = OWN_VARIABLES,
         keyring: KeyringBackend | None = None,
         limit_s: float = 5.0,
         longest: int = LONGEST,

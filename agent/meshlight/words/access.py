@@ -1,7 +1,6 @@
 """Words that give other programs, and people, the way in: key, env, open."""
 
 import os
-import subprocess
 import sys
 from typing import Literal, get_args
 
@@ -10,7 +9,7 @@ import click
 from meshlight.desktop.bell import ring
 from meshlight.desktop.door import read_runtime
 from meshlight.desktop.opener import has_screen
-from meshlight.desktop.program import apart, program
+from meshlight.desktop.program import program, start_apart
 from meshlight.desktop.window_keeper import BELL
 from meshlight.domain.config import DEFAULT_PORT, HOST
 from meshlight.domain.errors import ServiceError
@@ -101,10 +100,7 @@ def open_(*, browser: bool, only_print: bool) -> None:
     if ring(Places.here().state_dir, BELL):
         click.echo("The mesh window comes to the front.")
         return
-    nothing = subprocess.DEVNULL
-    subprocess.Popen(  # noqa: S603 -- our own program, no shell
-        program("window"), stdin=nothing, stdout=nothing, stderr=nothing, **apart()
-    )
+    start_apart(program("window"))
     click.echo("The mesh window opens. If it doesn't: meshlight open --browser")
 
 
@@ -131,4 +127,6 @@ def usual_shell() -> Shell:
 
 
 def _local_key() -> str:
-    return LocalKey.open(Places.here().key_file).reveal()
+    places = Places.here()
+    places.check()
+    return LocalKey.open(places.key_file).reveal()

@@ -1,11 +1,9 @@
 """The word that shows everything without any model: demo backends, and a service of their own."""
 
 import asyncio
-import os
 import signal
 import sys
 import tempfile
-import webbrowser
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,11 +15,13 @@ from rich.console import Console
 from meshlight.demo.fault import FAULT_KINDS
 from meshlight.demo.town import House, Town
 from meshlight.desktop.client import LocalService
+from meshlight.desktop.opener import open_page
 from meshlight.desktop.paper import Paper, new_console
-from meshlight.desktop.program import program
+from meshlight.desktop.program import HOLDS_STDIN, environment, program
 from meshlight.desktop.table import Column, lay_out
 from meshlight.desktop.text import cut, wrap
 from meshlight.domain.errors import ServiceError
+from meshlight.domain.private_variables import KEY, OWN_VARIABLES
 from meshlight.store.files import write_atomic
 from meshlight.store.places import Places
 from meshlight.store.secret_variables import variable
@@ -73,7 +73,7 @@ async def _run(port: int, *, open_page: bool) -> int:
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     with tempfile.TemporaryDirectory(prefix="meshlight-demo-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
-        environ = {**os.environ, "MESHLIGHT_HOME": folder, "MESHLIGHT_PARENT": "stdin"}
+        environ = environment({"MESHLIGHT_HOME": folder, **HOLDS_STDIN}) | own_key()
         places = Places.here(environ)
         async with Town() as town:
             houses = town.houses
@@ -86,7 +86,7 @@ async def _run(port: int, *, open_page: bool) -> int:
                 if link is not None:
                     _welcome(new_console(), home, link, town)
                     if open_page:
-                        webbrowser.open(link)
+                        await asyncio.to_thread(_open_page, places.runtime_file)
                     await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
                 told.cancel()
             finally:
@@ -112,6 +112,12 @@ def config(port: int, houses: Iterable[House]) -> str:
 def secrets(houses: Iterable[House]) -> dict[str, str]:
     """Return the environment that holds the keys of these backends: no keyring is asked."""
     return {variable(house.id, "api_key"): house.secret for house in houses if house.secret}
+
+
+def own_key() -> dict[str, str]:
+    """Return the local key of our own variables, if they give one: the demo's service takes the same."""
+    key = OWN_VARIABLES.get(KEY, "")
+    return {KEY: key} if key else {}
 
 
 async def _start(environ: dict[str, str]) -> Process:
@@ -158,6 +164,11 @@ async def _link(runtime_file: Path, process: Process, told: "asyncio.Task[bool]"
 def _ask_link(runtime_file: Path) -> str:
     with LocalService.connect(runtime_file) as service:
         return service.one_time_link()
+
+
+def _open_page(runtime_file: Path) -> None:
+    with LocalService.connect(runtime_file) as service:
+        open_page(service)
 
 
 def _welcome(console: Console, home: Path, link: str, town: Town) -> None:

@@ -15,7 +15,9 @@ from meshlight.store.places import Places
 
 def service() -> LocalService:
     """Return the running service of this user; raises ServiceError when it isn't running."""
-    return LocalService.connect(Places.here().runtime_file)
+    places = Places.here()
+    places.check()
+    return LocalService.connect(places.runtime_file)
 
 
 def pick(backends: Sequence[BackendView], named: str) -> BackendView:

@@ -11,7 +11,7 @@ from meshlight import __version__
 from meshlight.backends.kinds import ring_for
 from meshlight.desktop.client import LocalService
 from meshlight.desktop.door import read_runtime
-from meshlight.domain.config import Config
+from meshlight.domain.config import HOST, HOST_V6, Config
 from meshlight.domain.errors import ConfigError, ServiceError
 from meshlight.domain.view import SnapshotView
 from meshlight.store.config_reader import read_config
@@ -55,14 +55,10 @@ def folder(places: Places) -> list[Finding]:
         wrong(f"Other users of this machine may read {path}.", f"chmod 600 '{path}', then make a new key.")
         for path in open_ones
     ]
-    mode = stat.S_IMODE(places.state_dir.stat().st_mode)
-    if mode & 0o022:
-        found.append(
-            wrong(
-                f"Other users of this machine may change files in {places.state_dir} (mode {mode:o}).",
-                f"chmod 700 '{places.state_dir}'",
-            )
-        )
+    try:
+        places.check()
+    except ServiceError as error:
+        found.append(wrong(error.title, error.hint))
     return found or [fine(f"What is kept in {places.state_dir} is for your eyes only.")]
 
 
@@ -77,9 +73,14 @@ def service(places: Places, port: int) -> Service:
                     f"The service at {runtime.url} is version {runtime.version}, this program is {__version__}.",
                     "Restart the service.",
                 )
-            return Service((said,), mesh.snapshot())
+            view = mesh.snapshot()
+            notices = (
+                look(notice, "The service says so; `meshlight status` shows it too.")
+                for notice in view.notices
+            )
+            return Service((said, *notices), view)
     except ServiceError as error:
-        return Service((_not_running(places, error), _port(port)))
+        return Service((_not_running(places, error), _port(port), *_port_v6(port)))
 
 
 def _not_running(places: Places, error: ServiceError) -> Finding:
@@ -105,6 +106,17 @@ def _port(port: int) -> Finding:
     find = f"See which with: {how_to_find(port)}. " if who is None else ""
     return wrong(
         said, f"{find}Stop it, or start Meshlight on another port: meshlight serve --port {port + 1}"
+    )
+
+
+def _port_v6(port: int) -> tuple[Finding, ...]:
+    if is_free(port, HOST_V6):
+        return ()
+    return (
+        look(
+            f"Port {port} of [{HOST_V6}] is taken, which programs that ask for `localhost` may reach instead.",
+            f"See by what with: {how_to_find(port)}. Stop it, or give programs http://{HOST}:{port}",
+        ),
     )
 
 

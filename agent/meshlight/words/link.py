@@ -1,13 +1,11 @@
 """The word that follows a `meshlight://` link; the desktop calls it, and a person may."""
 
-import subprocess
-
 import click
 
 from meshlight.desktop.bell import ring
 from meshlight.desktop.link_handler import link_handler_here
 from meshlight.desktop.opener import has_screen
-from meshlight.desktop.program import apart, program
+from meshlight.desktop.program import program, start_apart
 from meshlight.desktop.window import with_node
 from meshlight.desktop.window_keeper import BELL
 from meshlight.domain.errors import BadRequest, MeshlightError
@@ -58,10 +56,7 @@ def link(*, url: str | None, browser: bool, only_print: bool, register: bool, un
     with service():  # says what is wrong here, where somebody reads it
         pass
     if not ring(Places.here().state_dir, BELL, fragment):
-        nothing = subprocess.DEVNULL
-        subprocess.Popen(  # noqa: S603 -- our own program, no shell; the link is one word of it
-            program("window", f"--node={fragment}"), stdin=nothing, stdout=nothing, stderr=nothing, **apart()
-        )
+        start_apart(program("window", f"--node={fragment}"))
     click.echo("The dialog opens in the mesh window. If it doesn't: the same with --browser")
 
 

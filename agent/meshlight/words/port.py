@@ -1,10 +1,13 @@
 """Who has a port of this machine."""
 
+import errno
 import socket
 import sys
 from pathlib import Path
 
 from msgspec import Struct
+
+from meshlight.domain.config import HOST
 
 _LISTENING = "0A"
 """The kernel's number for a listening socket in /proc/net/tcp."""
@@ -23,16 +26,20 @@ class Holder(Struct, frozen=True):
     name: str
 
 
-def is_free(port: int) -> bool:
-    """Whether a service could listen on this port of 127.0.0.1 now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+def is_free(port: int, host: str = HOST) -> bool:
+    """Whether a service could listen on this port of a loopback address now; so it is where there is no IPv6."""
+    try:
+        probe = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    except OSError:
+        return True
+    with probe:
         if sys.platform != "win32":  # there it would let two programs share the port
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
             probe.listen(1)
-        except OSError:
-            return False
+        except OSError as error:
+            return ":" in host and error.errno != errno.EADDRINUSE
     return True
 
 

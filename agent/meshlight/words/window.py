@@ -7,10 +7,11 @@ import click
 
 from meshlight.desktop.bell import ring
 from meshlight.desktop.client import LocalService
-from meshlight.desktop.opener import open_link
+from meshlight.desktop.opener import open_page
 from meshlight.desktop.parent import end_with_parent
+from meshlight.desktop.program import hear_key
 from meshlight.desktop.small_file import SmallFile
-from meshlight.desktop.window import MeshWindow, Place, with_node
+from meshlight.desktop.window import MeshWindow, Place, fragment_for, with_node
 from meshlight.desktop.window_keeper import BELL
 from meshlight.domain.errors import NoWindow, ServiceError
 from meshlight.store.lock import AlreadyRunning, start_alone
@@ -35,7 +36,9 @@ def window(*, node: str) -> None:
 
     Where this machine has nothing to show a window with, the page opens in the browser.
     """
+    hear_key()
     places = Places.here()
+    places.check()
     lock = start_alone(places.state_dir / "window.lock")
     if isinstance(lock, AlreadyRunning):
         _raise_other(places, node)
@@ -57,13 +60,14 @@ def window(*, node: str) -> None:
 
 def open_in_browser(places: Places, node: str = "", why: ServiceError | None = None) -> None:
     """Open the page in the browser, or print its link where there is none."""
+    places.check()
     with LocalService.connect(places.runtime_file) as service:
+        if why is not None:
+            click.echo(f"{why.title} {why.hint}", err=True)
+        if open_page(service, fragment_for(node)):
+            click.echo("The mesh page opens in your browser. If it doesn't: meshlight open --print")
+            return
         link = with_node(service.one_time_link(), node)
-    if why is not None:
-        click.echo(f"{why.title} {why.hint}", err=True)
-    if open_link(link):
-        click.echo("The mesh page opens in your browser. If it doesn't: meshlight open --print")
-        return
     click.echo("No browser to open here. Open this link within a minute:", err=True)
     click.echo(link)
 

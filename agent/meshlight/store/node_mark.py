@@ -1,0 +1,29 @@
+"""The id by which this node knows its own requests again: random, kept, and another's on another machine."""
+
+import hashlib
+import re
+import secrets
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from meshlight.store.files import read_capped, write_atomic
+
+_SEED = re.compile(r"[0-9a-f]{32}")
+
+
+def node_mark(state_dir: Path, host: str | None = None) -> str:
+    """Return this node's id (16 hex digits), made at the first start; raises OSError where it can't be kept.
+
+    A home that was copied to another machine keeps its seed, and two nodes with one id would take each other's
+    requests for their own: so the host's name is part of it.
+    """
+    path = state_dir / "node.id"
+    seed = ""
+    with suppress(OSError, UnicodeDecodeError):
+        seed = read_capped(path, 4096).decode("ascii").strip()
+    if not _SEED.fullmatch(seed):
+        seed = secrets.token_hex(16)
+        write_atomic(path, f"{seed}\n".encode())
+    marks = ("meshlight node", seed, socket.gethostname() if host is None else host)
+    return hashlib.sha256("\0".join(marks).encode()).hexdigest()[:16]
