@@ -9,8 +9,9 @@ from msgspec import UnsetType
 from msgspec.structs import replace
 
 from meshlight.backends.address import Address, parse_address, ring_of
+from meshlight.backends.detect import usual_ports
 from meshlight.backends.kind import BackendKind, Probe
-from meshlight.backends.kinds import KINDS, kind_of, ring_for
+from meshlight.backends.kinds import kind_of, ring_for
 from meshlight.backends.reasons import for_new
 from meshlight.domain.backend import ACCOUNT_KINDS, Backend
 from meshlight.domain.config import Config
@@ -256,8 +257,7 @@ class Roster:
 
 def _may_be_found(address: Address) -> bool:
     """Whether discovery would look there."""
-    usual = {port for kind in KINDS.values() for port in kind.usual_ports}
-    return address.port in usual and ring_of(address) == "machine"
+    return address.port in usual_ports() and ring_of(address) == "machine"
 
 
 def _patched(old: Backend, patch: Patch) -> Backend:
