@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from meshlight.domain.errors import (
     BadRequest,
@@ -12,6 +13,7 @@ from meshlight.domain.errors import (
     TooLarge,
     WrongType,
 )
+from meshlight.gateway.admission import CONNECTION
 from meshlight.gateway.answer import answer
 from meshlight.gateway.asgi import ASGIApp, Message, Receive, Scope, Send
 from meshlight.gateway.session import Sessions, read_cookie
@@ -30,6 +32,8 @@ _WATCHED = frozenset(
 )
 _OWN_SITE = frozenset({b"same-origin", b"none"})
 _KEY_HINT = "`meshlight key` prints it; send it as `Authorization: Bearer KEY`."
+
+_NONE: Mapping[str, Any] = {}
 
 Seen = Mapping[bytes, bytes]
 
@@ -97,7 +101,8 @@ class Guard:
         if ".." in path and "/../" in path + "/":
             raise BadRequest("The path has a `..` in it.")
         is_inference = path[1:].partition("/")[0] in _INFERENCE
-        self._check_key(seen, method, path, is_inference=is_inference)
+        if self._check_key(seen, method, path, is_inference=is_inference):
+            _keep_place(scope)
         size = seen.get(b"content-length")
         if size is None and b"transfer-encoding" not in seen:
             return 0
@@ -145,15 +150,18 @@ class Guard:
             return False
         return lower[:3] != b"127" or all(int(part) < 256 for part in lower.partition(b":")[0].split(b"."))
 
-    def _check_key(self, seen: Seen, method: str, path: str, *, is_inference: bool) -> None:
+    def _check_key(self, seen: Seen, method: str, path: str, *, is_inference: bool) -> bool:
+        """Raise if the key is needed and not there; return whether it was shown, or the session that it began."""
         if path in self._free:
             if method not in _READ:
                 raise MethodNotAllowed(f"{method} is not answered at {path}.", "Use GET.")
-            return
+            return False
         if (is_inference or path == "/metrics") and not self._require_key():
-            return
-        if self._has_key(seen) or (path == SIGN_IN and method == "POST"):
-            return
+            return False
+        if self._has_key(seen):
+            return True
+        if path == SIGN_IN and method == "POST":
+            return False
         cookie = seen.get(b"cookie")
         token = None if is_inference or cookie is None else read_cookie(cookie)
         if token is None:
@@ -166,6 +174,7 @@ class Guard:
         if method not in _READ and b"origin" not in seen and seen.get(b"sec-fetch-site") != b"same-origin":
             # A browser says where an unsafe request comes from; what does not say it shall use the key.
             raise Boundary("A change by session must come from the page itself.", "Use the key instead.")
+        return True
 
     def _has_key(self, seen: Seen) -> bool:
         bearer = seen.get(b"authorization")
@@ -201,6 +210,12 @@ class Guard:
             if is_started:
                 raise
             await answer(error, scope["path"]).send(send)
+
+
+def _keep_place(scope: Scope) -> None:
+    connection = scope.get("extensions", _NONE).get(CONNECTION)
+    if connection is not None and not connection.has_key:
+        connection.show_key()
 
 
 def _too_large(limit: int) -> TooLarge:
