@@ -9,6 +9,7 @@ from meshlight.backends.kind import Probe
 from meshlight.domain.backend import Backend
 from meshlight.domain.errors import NotFound
 from meshlight.domain.health import Fact, Health, State, observe
+from meshlight.domain.precedence import offered
 from meshlight.domain.rules import Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
 
@@ -96,9 +97,15 @@ class Registry:
             rest = {key: node for key, node in self._snapshot.nodes.items() if key != backend_id}
             self._publish(rest, Change(removed=(backend_id,)))
 
-    def route_by(self, routing: Routing) -> None:
-        """Follow other routing wishes from now on."""
-        self._snapshot = replace(self._snapshot, routing=routing)
+    def route_by(self, routing: Routing, uses: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        """Follow other routing wishes from now on; `uses` says what is used from which peer (see `Snapshot`)."""
+        before = offered(self._snapshot)
+        self._snapshot = replace(self._snapshot, routing=routing, uses=uses or {})
+        after = offered(self._snapshot)
+        if before != after:
+            pairs = ({(m, i) for m, ids in each.items() for i in ids} for each in (before, after))
+            moved = {backend_id for _, backend_id in set.symmetric_difference(*pairs)}
+            self._tell(Change(shape=tuple(sorted(moved))))
 
     def apply(self, backend_id: str, fact: Fact, models: tuple[str, ...] | None = None) -> None:
         """Take one fact about a backend; a fact about one that is gone or switched off is dropped."""
@@ -150,8 +157,11 @@ class Registry:
         routes = index(nodes) if reshaped else self._snapshot.routes
         self._snapshot = replace(self._snapshot, nodes=nodes, routes=routes)
         if change.health or reshaped or change.incident:
-            for listener in self._listeners:
-                listener(change)
+            self._tell(change)
+
+    def _tell(self, change: Change) -> None:
+        for listener in self._listeners:
+            listener(change)
 
 
 def _wire(backend: Backend) -> tuple[str, ...]:

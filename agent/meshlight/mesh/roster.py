@@ -184,7 +184,8 @@ class Roster:
                 self._registry.remove(backend.id)
         for backend in wanted.values():
             self._registry.put(backend)
-        self._registry.route_by(config.routing)
+        uses = {peer.id: peer.use for peer in config.peers if peer.use is not None}
+        self._registry.route_by(config.routing, uses)
 
     async def _try(self, backend: Backend, key: str) -> Probe:
         """Ask a backend as it will be asked once it is listed; CheckFailed with cause, fix and field."""
