@@ -10,6 +10,7 @@ from meshlight.domain.backend import Backend
 from meshlight.domain.errors import NotFound
 from meshlight.domain.health import Fact, Health, State, observe
 from meshlight.domain.precedence import offered
+from meshlight.domain.reason import NOT_CHECKED, Reason
 from meshlight.domain.rules import Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
 
@@ -71,11 +72,14 @@ class Registry:
             )
         return node
 
-    def put(self, backend: Backend) -> None:
-        """Add a backend, or change its settings; its health is kept unless its address or kind is another."""
+    def put(self, backend: Backend, reason: Reason = NOT_CHECKED) -> None:
+        """Add a backend, or change its settings; its health is kept unless its address or kind is another.
+
+        `reason` says why nothing is known of a new one.
+        """
         old = self._snapshot.nodes.get(backend.id)
         if old is None or _wire(old.backend) != _wire(backend):
-            node = Node(backend=backend, health=Health(since=self._clock()))
+            node = Node(backend=backend, health=Health(since=self._clock(), reason=reason))
         elif old.backend == backend:
             return
         elif backend.enabled and not old.backend.enabled:
