@@ -17,6 +17,7 @@ from meshlight.domain.snapshot import Node, Snapshot
 Tier = Literal["ready", "untried", "last-resort", "excluded"]
 _TIER_ORDER: dict[Tier, int] = {"ready": 0, "untried": 1, "last-resort": 2, "excluded": 3}
 _NEVER = float("inf")
+_NONE: Mapping[str, str] = {}
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -76,7 +77,8 @@ def listed(snapshot: Snapshot) -> dict[str, tuple[str, tuple[str, ...]]]:
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
     for name in dict.fromkeys((*snapshot.routes, *snapshot.routing.aliases, *further)):
         model, backends = resolve(snapshot, name)
-        aside = _set_aside(snapshot, name, model, [nodes[backend] for backend in backends])
+        rule = snapshot.routing.rule(model)
+        aside = _set_aside(snapshot, name, model, [nodes[backend] for backend in backends], rule)
         enabled = tuple(b for b in backends if nodes[b].backend.enabled and b not in aside)
         if enabled:
             found[name] = (model, enabled)
@@ -103,7 +105,7 @@ def rank(
     nodes = [snapshot.nodes[backend] for backend in backends]
     if may_use is not None:
         nodes = [node for node in nodes if may_use(node.backend, model)]
-    aside = _set_aside(snapshot, name, model, nodes)
+    aside = _set_aside(snapshot, name, model, nodes, rule)
     nearest = min(
         (
             RING_ORDER[n.backend.ring]
@@ -127,13 +129,17 @@ def rank(
     return Ranking(asked=name, model=model, policy=policy, verdicts=verdicts)
 
 
-def _set_aside(snapshot: Snapshot, name: str, model: str, nodes: Sequence[Node]) -> Mapping[str, str]:
+def _set_aside(
+    snapshot: Snapshot, name: str, model: str, nodes: Sequence[Node], rule: Rule
+) -> Mapping[str, str]:
     """Return which of these are not used, and why; one that is addressed as `backend/model` always is."""
     if len(nodes) == 1:
-        backend, asked = nodes[0].backend, snapshot.routing.aliases.get(name, name)
-        if not backend.is_offer or asked in {f"{backend.id}/{model}", f"{backend.name}/{model}"}:
-            return {}
-    return set_aside(model, nodes, snapshot.routing.rule(model), snapshot.uses)
+        backend = nodes[0].backend
+        if not (snapshot.uses and backend.is_offer):
+            return _NONE
+        if snapshot.routing.aliases.get(name, name) in {f"{backend.id}/{model}", f"{backend.name}/{model}"}:
+            return _NONE
+    return set_aside(model, nodes, rule, snapshot.uses)
 
 
 def _judge(node: Node, rule: Rule, nearest: int, now: float, aside: Mapping[str, str]) -> tuple[Tier, str]:
