@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from meshlight.demo.engine import Engine
 from node import Node
@@ -18,6 +19,7 @@ async def test_a_found_engine_that_lists_the_account_s_model_gets_no_prompt_unti
         found = f"llamacpp-{fake.port}"
         added = {"kind": "openai-compatible", "url": account.url, "name": "account", "ring": "cloud"}
         assert (await node.http.post("/mesh/backends", json=added)).status_code == 201
+        snapshot: dict[str, Any] = {}
         async with asyncio.timeout(15), node.http.stream("GET", "/mesh/events", timeout=15) as events:
             async for _ in events.aiter_lines():
                 snapshot = (await node.http.get("/mesh/snapshot")).json()
