@@ -85,11 +85,11 @@ class Keeper:
         else:
             self._take(result)
 
-    async def secret(self, backend_id: str) -> str | None:
-        """Return a backend's secret; SecretError when it can't be read."""
+    async def secret(self, backend_id: str, origin: str) -> str | None:
+        """Return a backend's secret; SecretError when it can't be read, or was given for another origin."""
         if backend_id not in self._with_secret and not self._secrets.in_environment(backend_id):
             return None
-        found = await self._secrets.get(backend_id)
+        found = await self._secrets.get(backend_id, origin=origin)
         return None if found is None else found.reveal()
 
     def when_unlocked(self, then: Callable[[], None]) -> None:
@@ -114,9 +114,9 @@ class Keeper:
             except SecretError as error:
                 log.warning("The secrets of %s could not be removed: %s", backend_id, error.title)
 
-    async def put_secret(self, backend_id: str, secret: str) -> None:
-        """Keep a backend's secret."""
-        await self._secrets.set(backend_id, secret)
+    async def put_secret(self, backend_id: str, secret: str, origin: str) -> None:
+        """Keep a backend's secret, for this origin alone."""
+        await self._secrets.set(backend_id, secret, origin=origin)
 
     async def remove_secret(self, backend_id: str) -> None:
         """Forget a backend's secret."""

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from backends.playback import BREAK, HANG, NOT_FOUND, PAGE, Scripted, answer, probe, scripted
-from meshlight.backends.detect import PORT_LIMIT_S, STRANGER_PAUSE_S, Detector
+from meshlight.backends.detect import PORT_LIMIT_S, STRANGER_PAUSE_S, Detector, usual_ports
 from meshlight.backends.kinds import KINDS
 from meshlight.backends.upstream import Upstream
 from meshlight.demo.engine import Engine
@@ -49,14 +49,21 @@ LM_STUDIO = {
 }
 OTHER = {"/v1/models": answer(models("sglang"))}
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
-USUAL: tuple[tuple[Kind, ...], ...] = (("llamacpp", "mlx"), ("ollama",), ("vllm", "mlx"), ("lmstudio",))
+USUAL: tuple[tuple[Kind, ...], ...] = (
+    ("llamacpp", "mlx"),
+    ("ollama",),
+    ("vllm", "mlx"),
+    ("lmstudio",),
+    (),
+    ("openai-compatible",),
+)
 
 
 def detector(ports: dict[int, Sequence[Kind]], clock: Callable[[], float] = monotonic) -> Detector:
     return Detector(Upstream, ports, clock=clock)
 
 
-@pytest.mark.parametrize("usual", USUAL, ids=lambda kinds: kinds[0])
+@pytest.mark.parametrize("usual", USUAL, ids=lambda kinds: kinds[0] if kinds else "none")
 @pytest.mark.parametrize(
     ("answers", "kind"),
     [
@@ -79,7 +86,7 @@ async def test_an_engine_is_recognised_on_whatever_usual_port_it_listens(
         assert len(server.asked) == len(set(server.asked)) <= 5
 
 
-@pytest.mark.parametrize("usual", USUAL, ids=lambda kinds: kinds[0])
+@pytest.mark.parametrize("usual", USUAL, ids=lambda kinds: kinds[0] if kinds else "none")
 @pytest.mark.parametrize("stranger", [{"*": PAGE}, {}, {"*": answer({"hello": 1})}, {"*": answer(b"", 302)}])
 async def test_a_foreign_web_server_gets_three_requests_at_most(
     stranger: dict[str, bytes], usual: tuple[Kind, ...]
@@ -88,6 +95,38 @@ async def test_a_foreign_web_server_gets_three_requests_at_most(
         assert await detector({server.port: usual}).scan() == []
         assert 1 <= len(server.asked) <= 3
         assert all(head.startswith("GET ") for head in server.heads)
+
+
+@pytest.mark.parametrize(
+    ("answers", "name"),
+    [
+        ({"/v1/models": answer(models("sglang"))}, "SGLang"),
+        (
+            {"/v1/models": answer(models("lemonade")), "/api/v0/models": answer(models("lemonade"))},
+            "Lemonade",
+        ),
+        ({"/v1/models": answer(models("koboldcpp", "koboldcpp/m"))}, "KoboldCpp"),
+        ({"/v1/models": answer(models("humanity"))}, "GPT4All"),
+        ({"/v1/models": answer(models()), "/": answer(b"<title>LocalAI API - 1</title>")}, "LocalAI"),
+        ({"/v1/models": answer(models("user")), "/": answer(b"<TITLE>Jan API</TITLE>")}, "Jan"),
+        ({"/v1/models": answer(models("user")), "/": answer(b"<title>My shop</title>")}, "OpenAI-compatible"),
+        ({"/v1/models": answer(models("Your bank")), "/": answer(b"", 500)}, "OpenAI-compatible"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_a_server_of_openais_api_bears_the_name_that_it_says_if_it_is_one_that_is_known(
+    answers: dict[str, bytes], name: str
+) -> None:
+    async with scripted(answers) as server:
+        (found,) = await detector({server.port: ()}).scan()
+        assert (found.kind, found.name) == ("openai-compatible", f"{name} :{server.port}")
+
+
+def test_every_usual_port_of_a_known_engine_is_looked_at_and_none_of_our_own() -> None:
+    ports = usual_ports()
+    usual = {9931, 8080, 13305, 1337, 30000, 5001, 5000, 4891, 8000, 1234, 11434}
+    assert usual <= ports.keys()
+    assert ports.keys().isdisjoint({6374, 6375, 6376})
 
 
 async def test_a_stranger_is_left_alone_for_a_minute_unless_the_user_wishes() -> None:

@@ -68,7 +68,9 @@ def test_what_recognises_anything_comes_last() -> None:
 def test_the_usual_ports_are_those_the_engines_name_as_their_defaults() -> None:
     assert usual_ports() == {
         8080: ("llamacpp", "mlx"),
+        9931: ("llamacpp",),
         11434: ("ollama",),
         8000: ("vllm", "mlx"),
         1234: ("lmstudio",),
+        **dict.fromkeys((1337, 4891, 5000, 5001, 13305, 30000), ()),
     }

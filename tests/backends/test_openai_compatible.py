@@ -50,6 +50,6 @@ async def test_in_a_search_only_an_unmistakable_list_counts(reply: bytes, is_fou
         assert (found is not None) is is_found
 
 
-def test_it_may_speak_everything_and_is_never_looked_for() -> None:
+def test_it_may_speak_everything_and_has_no_port_of_its_own() -> None:
     assert all(ANY.speaks(face) for face in FACES)
     assert ANY.usual_ports == ()

@@ -13,7 +13,7 @@ def test_each_backend_that_is_on_is_judged_as_the_service_sees_it() -> None:
 def test_a_mesh_without_backends_says_where_engines_are_looked_for() -> None:
     [found] = as_seen(mesh())
     assert found.level == "look"
-    assert "(1234, 8000, 8080, 11434)" in found.said
+    assert "(1234, 1337, 4891, 5000, 5001, 8000, 8080, 9931, 11434, 13305, 30000)" in found.said
 
 
 @pytest.mark.usefixtures("type_words")

@@ -187,14 +187,24 @@ def test_a_yes_from_a_pipe_counts_for_nothing(town: LocalApi, type_words: Type) 
     assert sent(town) == [("pairing", {"id": EVA})]
 
 
-def test_a_link_proves_the_other_so_only_the_other_is_asked(town: LocalApi, type_words: Type) -> None:
+def test_a_link_names_the_other_and_the_digits_are_compared_all_the_same(
+    town: LocalApi, type_words: Type
+) -> None:
+    said = type_words("pair", LINK, given="y\n")
+    assert said.code == 3
+    assert sent(town) == [("pairing", {"id": EVA, "host": "192.168.1.7", "port": 6376})]
+    assert "Eva shows six digits now. Compare them with these:" in said.lines
+
+
+def test_what_was_confirmed_in_another_window_waits_for_the_other_side(
+    town: LocalApi, type_words: Type
+) -> None:
     town.says("POST", "/mesh/peers/pairing", around(pairing=pairing("confirmed")))
     how = paired()
     town.says("GET", "/mesh/peers", around(), how)
     said = type_words("pair", LINK)
     assert said.code == 0
-    assert sent(town) == [("pairing", {"id": EVA, "host": "192.168.1.7", "port": 6376})]
-    assert "This side is sure of Eva. There, somebody has to confirm these digits:" in said.lines
+    assert "This side has confirmed Eva. There, somebody has to confirm these digits:" in said.lines
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,15 @@ def test_what_a_peer_may_use_is_changed_and_said(town: LocalApi, type_words: Typ
     assert town.asked[-1].body == {"share_models": None}
 
 
+def test_what_is_used_from_a_peer_is_chosen(town: LocalApi, type_words: Type) -> None:
+    town.says("PATCH", f"/mesh/peers/{BO}", around(peers=(peer(use=("qwen3*", "gemma3:4b")),)))
+    said = type_words("peers", "share", "bo", "--use", "qwen3*, gemma3:4b")
+    assert town.asked[-1].body == {"use": ["qwen3*", "gemma3:4b"]}
+    assert "Used from it: qwen3*, gemma3:4b." in " ".join(said.out.split())
+    type_words("peers", "share", "bo", "--use", "all")
+    assert town.asked[-1].body == {"use": None}
+
+
 def test_without_a_change_it_is_only_said(town: LocalApi, type_words: Type) -> None:
     said = type_words("peers", "share", "77aa 0011")
     assert said.out.startswith("✓ Bo may use every model of this machine, 4 requests at once.")

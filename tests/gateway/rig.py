@@ -39,7 +39,7 @@ class Server(Protocol):
 class NoSecrets:
     """A shelf without secrets."""
 
-    async def secret(self, backend_id: str) -> str | None:  # noqa: ARG002 - a SecretSource
+    async def secret(self, backend_id: str, origin: str) -> str | None:  # noqa: ARG002 - a SecretSource
         return None
 
     def retry_secrets(self) -> None:

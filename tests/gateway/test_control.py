@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+import pytest
 from keyring.errors import KeyringLocked
 
+from backends.playback import PAGE, scripted
 from gateway.asking import error_of
+from meshlight.backends.kinds import ring_for
 from meshlight.demo.engine import Engine
+from meshlight.store.config_reader import read_config
 from meshlight.store.secrets import Secrets
 from node import Node
-from store.shelf import FailingKeyring
+from store.shelf import FailingKeyring, MemoryKeyring
 
 # The state.
 
@@ -221,6 +225,41 @@ async def test_a_found_engine_that_is_removed_stays_away_until_it_is_added_by_ha
             assert settings["discovery"] == {"enabled": True, "ignored": [engine.url]}
             added = await node.http.post("/mesh/backends", json={"kind": "llamacpp", "url": engine.url})
             assert added.status_code == 201
+
+
+@pytest.mark.parametrize("insists", [False, True])
+async def test_who_changes_a_backend_s_address_does_not_get_its_key(
+    node: Node, tmp_path: Path, *, insists: bool
+) -> None:
+    keyring = MemoryKeyring()
+    node.service._keeper._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=keyring)
+    async with Engine("vllm", key="sk-right") as here, scripted({"*": PAGE}) as there:
+        body = {"kind": "vllm", "url": here.url, "name": "cloud", "api_key": "sk-right"}
+        assert (await node.http.post("/mesh/backends", json=body)).status_code == 201
+        moved = {"url": there.url, "save_anyway": insists}
+        error = await error_of(node, "PATCH", "/mesh/backends/cloud", 400, json=moved)
+        assert error["param"] == "api_key"
+        assert f"was given for {here.url}" in error["message"]
+        assert there.heads == []
+        moved |= {"api_key": "sk-new", "save_anyway": True}
+        assert (await node.http.patch("/mesh/backends/cloud", json=moved)).status_code == 200
+        assert there.heads
+        assert not [head for head in there.heads if "sk-right" in head]
+
+
+async def test_a_url_that_is_changed_in_the_file_by_hand_is_asked_without_the_key(
+    node: Node, tmp_path: Path
+) -> None:
+    node.service._keeper._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=MemoryKeyring())
+    async with Engine("vllm", key="sk-right") as here, scripted({"*": PAGE}) as there:
+        body = {"kind": "vllm", "url": here.url, "name": "cloud", "api_key": "sk-right"}
+        assert (await node.http.post("/mesh/backends", json=body)).status_code == 201
+        text = node.config_file.read_text().replace(here.url, there.url)
+        node.service._keeper.reload(read_config(text, ring_for))
+        seen = (await node.http.post("/mesh/backends/cloud/check")).json()
+        assert seen["health"]["reason"] == "secret-other-address"
+        assert "meshlight secrets set cloud" in seen["fix"]
+        assert not [head for head in there.heads if "sk-right" in head]
 
 
 async def test_a_locked_keyring_is_told_with_its_fix_and_unlocking_it_is_enough(

@@ -88,6 +88,48 @@ async def test_a_paired_peers_model_answers_here_and_terms_change_what_it_may_us
         assert (view["peers"][0]["paused"], view["peers"][0]["share_models"]) == (True, None)
 
 
+async def test_a_peer_takes_over_no_model_of_a_backend_that_was_added_until_it_is_chosen(
+    tmp_path: Path,
+) -> None:
+    async with (
+        Engine("llamacpp", "bens", models=("shared", "alpha", "beta")) as bens,
+        Engine("vllm", "own", models=("shared",)) as own,
+        couple(tmp_path, bens) as (anna, ben),
+    ):
+        added = {"kind": "vllm", "url": own.url, "name": "own", "ring": "company"}
+        assert (await anna.http.post("/mesh/backends", json=added)).status_code == 201
+        other = await pair(anna, ben)
+        await sees(anna, "beta")
+        backend = f"peer-{other[:8]}"
+
+        async def answers(model: str) -> str:
+            return (await anna.chat(model)).headers["x-meshlight-backend"]
+
+        assert await answers("shared") == "own"
+        assert await answers("alpha") == backend
+        assert await answers(f"{backend}/shared") == backend
+        assert (await anna.http.get("/mesh/snapshot")).json()["offered"] == {"shared": [backend]}
+        route = (await anna.http.get("/mesh/route", params={"model": "shared"})).json()
+        assert route["answers"] == "own"
+        [aside] = [one for one in route["routes"] if one["backend"] == backend]
+        assert aside["tier"] == "excluded"
+        assert f'`also = ["{backend}"]`' in aside["why"]
+        cards = (await anna.http.get("/v1/models")).json()["data"]
+        [card] = [one for one in cards if one["id"] == "shared"]
+        assert card["meshlight"]["backends"] == ["own"]
+
+        view = await anna.http.patch(f"/mesh/peers/{other}", json={"use": ["shared", "alp*"]})
+        assert view.json()["peers"][0]["use"] == ["shared", "alp*"]
+        assert await answers("shared") == backend
+        assert await answers("alpha") == backend
+        assert (await anna.chat("beta")).status_code == 503
+        assert (await anna.http.get("/mesh/snapshot")).json()["offered"] == {"beta": [backend]}
+        await sees(anna, "beta", is_there=False)
+
+        await anna.http.patch(f"/mesh/peers/{other}", json={"use": None})
+        assert await answers("shared") == "own"
+
+
 async def test_unpairing_ends_it_on_both_sides_and_closes_the_listener(tmp_path: Path) -> None:
     async with couple(tmp_path) as (anna, ben):
         other = await pair(anna, ben)

@@ -33,8 +33,9 @@ class Shelf:
         self._room.purse.kept.pop(backend_id, None)
         self._follow()
 
-    async def put_secret(self, backend_id: str, secret: str) -> None:
+    async def put_secret(self, backend_id: str, secret: str, origin: str) -> None:
         self._room.purse.kept[backend_id] = secret
+        self._room.purse.origins[backend_id] = origin
 
     async def remove_secret(self, backend_id: str) -> None:
         del self._room.purse.kept[backend_id]

@@ -92,12 +92,15 @@ class Purse:
 
     def __init__(self) -> None:
         self.kept: dict[str, str] = {}
+        self.origins: dict[str, str] = {}
         self.locked: SecretError | None = None
         self.retries = 0
 
-    async def secret(self, backend_id: str) -> str | None:
+    async def secret(self, backend_id: str, origin: str) -> str | None:
         if self.locked is not None:
             raise self.locked
+        if self.origins.get(backend_id, origin) != origin:
+            raise SecretError("other-address", "The key was given for another address.", "Give it again.")
         return self.kept.get(backend_id)
 
     def retry_secrets(self) -> None:

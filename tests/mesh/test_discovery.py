@@ -2,12 +2,16 @@
 
 import asyncio
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Self
+
+from msgspec.structs import replace
 
 from backends.scripted import ScriptedServer, answering
 from mesh.room import Purse, opened, settle
 from mesh.stage import Stage, backend
 from meshlight.backends.detect import Detector
+from meshlight.backends.socket_owner import Listener, Listeners
 from meshlight.backends.upstream import Upstream
 from meshlight.demo.engine import Engine
 from meshlight.domain.backend import Kind
@@ -34,8 +38,14 @@ class Search(Stage):
         self.prober = Prober(self.registry, self.links, self.clock, self.clock.later, lambda _: False)
         Upkeep(self.registry, self.links, self.prober, self.traffic)
         detector = Detector(Upstream, dict.fromkeys(ports, USUAL), clock=self.clock)
+        self.listeners = Listeners()
         self.discovery = Discovery(
-            self.registry, detector, self.clock, self.clock.later, lambda: self.ignored
+            self.registry,
+            detector,
+            self.clock,
+            self.clock.later,
+            lambda: self.ignored,
+            lambda: self.listeners,
         )
         self.changed = asyncio.Event()
         self.registry.listen(self._on_change)
@@ -245,3 +255,55 @@ async def test_a_round_that_breaks_is_not_the_last() -> None:
     await search.tick()
     assert search.clock.armed == [PERIOD_S]
     search.discovery.stop()
+
+
+def owned(port: int, uid: int) -> Listeners:
+    return Listeners((Listener(ip_address("127.0.0.1"), port, uid),))
+
+
+STRANGER = 4_000_000_000 - 6
+"""A uid that is neither this user's nor a service's."""
+
+
+async def test_an_engine_of_another_user_is_found_and_not_used_until_it_is_switched_on() -> None:
+    async with Engine("ollama") as engine:
+        search = Search(engine.port)
+        search.listeners = owned(engine.port, STRANGER)
+        async with search:
+            [node] = search.registry.snapshot.nodes.values()
+            assert (node.backend.enabled, node.backend.source) == (False, "found")
+            assert node.health.reason.code == "other-user"
+            assert f"(uid {STRANGER})" in node.health.reason.text
+            assert node.backend.id in node.health.reason.fix
+            assert search.registry.snapshot.routes == {}
+            search.registry.put(replace(node.backend, enabled=True, source="config"))
+            await search.until(node.backend.id, "healthy")
+            await search.discovery.look()
+            assert search.registry.node(node.backend.id).backend.enabled
+
+
+async def test_a_port_that_goes_to_another_user_is_used_no_more_and_used_again_when_it_comes_back() -> None:
+    async with Engine("llamacpp") as engine, Search(engine.port) as search:
+        name = f"llamacpp-{engine.port}"
+        await search.until(name, "healthy")
+        search.listeners = owned(engine.port, STRANGER)
+        await search.discovery.look()
+        assert not search.registry.node(name).backend.enabled
+        assert search.registry.snapshot.routes == {}
+        for uid in (STRANGER, 0):
+            search.listeners = owned(engine.port, uid)
+            await search.discovery.look()
+            assert search.ids == [name]
+            assert search.registry.node(name).backend.enabled is (uid == 0)
+
+
+async def test_an_engine_of_another_user_that_is_gone_leaves_the_list() -> None:
+    async with Engine("llamacpp") as engine:
+        search = Search(engine.port)
+        search.listeners = owned(engine.port, STRANGER)
+        async with search:
+            assert search.ids == [f"llamacpp-{engine.port}"]
+            await engine.stop()
+            search.listeners = Listeners()
+            await search.discovery.look()
+            assert search.ids == []

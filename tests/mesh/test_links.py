@@ -1,5 +1,7 @@
 """Each backend has its own connections and its own key."""
 
+import pytest
+
 from mesh.room import Room, models
 from mesh.stage import backend
 
@@ -28,14 +30,14 @@ def test_another_kind_at_the_same_address_is_another_link() -> None:
     assert room.links.put(backend("a", kind="vllm")) is not old
 
 
-async def test_the_key_is_read_once_more_at_each_probe_and_kept_while_the_address_changes() -> None:
+async def test_the_key_is_read_once_more_at_each_probe_and_kept_while_the_path_changes() -> None:
     room = Room()
     room.purse.kept["a"] = "sk-1"
     link = room.links.put(backend("a", url="http://127.0.0.1:7001"))
     assert not link.auth("chat/completions")
     assert await room.links.read_secret(link) == "sk-1"
     assert link.auth("chat/completions") == ((b"authorization", b"Bearer sk-1"),)
-    moved = room.links.put(backend("a", url="http://127.0.0.1:7002"))
+    moved = room.links.put(backend("a", url="http://127.0.0.1:7001/team"))
     assert moved.auth("chat/completions") == link.auth("chat/completions"), (
         "no request goes without the key until the first probe"
     )
@@ -45,6 +47,14 @@ async def test_the_key_is_read_once_more_at_each_probe_and_kept_while_the_addres
     del room.purse.kept["a"]
     await room.links.read_secret(moved)
     assert not moved.auth("chat/completions")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:7002", "https://127.0.0.1:7001", "http://box.lan:7001"])
+async def test_no_request_takes_the_key_along_to_another_host(url: str) -> None:
+    room = Room()
+    room.purse.kept["a"] = "sk-1"
+    await room.links.read_secret(room.links.put(backend("a", url="http://127.0.0.1:7001")))
+    assert not room.links.put(backend("a", url=url)).auth("chat/completions")
 
 
 async def test_what_is_removed_is_closed() -> None:

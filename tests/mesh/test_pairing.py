@@ -172,16 +172,24 @@ async def test_a_closed_connection_ends_it() -> None:
         assert await why_not(pairing) == "lost"
 
 
-async def test_a_link_names_the_key_so_only_the_asked_person_confirms() -> None:
+async def test_who_follows_a_link_still_compares_the_digits() -> None:
     clock = Clock()
     async with ben(clock) as asked:
         anna = await ask(side(ANNA, "Anna", clock), "127.0.0.1", asked.port, BEN.node_id)
         his = await asked.requests.get()
-        assert anna.state == "confirmed"
+        assert (anna.state, his.state) == ("comparing", "comparing")
         assert anna.digits == his.digits
-        assert his.state == "comparing"
-        await his.confirm()
+        await asyncio.gather(anna.confirm(), his.confirm())
         await asyncio.gather(anna.end(), his.end())
+
+
+async def test_a_link_of_a_stranger_who_confirms_at_once_pairs_nobody() -> None:
+    clock = Clock()
+    async with ben(clock) as asked:
+        anna = await ask(side(ANNA, "Anna", clock), "127.0.0.1", asked.port, BEN.node_id)
+        await (await asked.requests.get()).confirm()
+        clock.pass_time(60)
+        assert await why_not(anna) == "late"
 
 
 async def test_a_door_without_the_key_of_the_link_is_told_nothing() -> None:

@@ -3,13 +3,14 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from mesh.household import HERE, THERE, Household, draft
 from mesh.room import REFUSED, models, reply, settle
 from mesh.stage import backend
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config, DiscoverySettings
-from meshlight.domain.errors import BadAddress, CheckFailed, ConfigError, Conflict, NotFound
+from meshlight.domain.errors import BadAddress, BadRequest, CheckFailed, ConfigError, Conflict, NotFound
 from meshlight.domain.rules import Routing
 from meshlight.mesh.draft import Patch
 
@@ -204,11 +205,49 @@ async def test_an_empty_key_takes_the_kept_one_away() -> None:
     await house.roster.change("a", Patch(api_key=""))
 
 
-async def test_a_new_url_is_tried_with_the_kept_key_even_of_one_that_was_never_probed() -> None:
+async def test_another_path_is_tried_with_the_kept_key_even_of_one_that_was_never_probed() -> None:
     house = Household()
     await house.roster.add(draft(name="a", api_key="sk-1", enabled=False, save_anyway=True))
-    await house.roster.change("a", Patch(url=THERE, enabled=True))
-    assert house.wire(THERE).keys[0] == b"Bearer sk-1"
+    await house.roster.change("a", Patch(url=HERE + "/team", enabled=True))
+    assert house.wire(HERE + "/team").keys[0] == b"Bearer sk-1"
+
+
+@pytest.mark.parametrize(
+    "url", [THERE, "http://localhost:7001", "https://127.0.0.1:7001", "http://127.0.0.2:7001"]
+)
+@pytest.mark.parametrize("insists", [False, True])
+async def test_the_kept_key_does_not_go_along_to_another_host(url: str, insists: bool) -> None:
+    house = Household()
+    await house.roster.add(draft(name="a", api_key="sk-1"))
+    with pytest.raises(BadRequest, match="so it is not sent to") as refused:
+        await house.roster.change("a", Patch(url=url, save_anyway=insists))
+    assert refused.value.param == "api_key"
+    await settle()
+    assert house.registry.node("a").backend.url == HERE
+    assert house.wires.keys() == {HERE}
+
+
+async def test_with_its_key_anew_or_none_a_backend_may_move() -> None:
+    house = Household()
+    await house.roster.add(draft(name="a", api_key="sk-1"))
+    await house.roster.change("a", Patch(url=THERE, api_key="sk-2"))
+    assert set(house.wire(THERE).keys) == {b"Bearer sk-2"}
+    await house.roster.change("a", Patch(url=HERE, api_key=""))
+    assert house.wire(HERE).keys[-1] == b""
+
+
+async def test_a_url_that_is_changed_in_the_file_does_not_take_the_key_along() -> None:
+    house = Household()
+    added = await house.roster.add(draft(name="a", api_key="sk-1"))
+    await settle()
+    house.roster.follow(Config(backends=(replace(added, url=THERE),)))
+    await settle()
+    assert house.state("a") == ("unhealthy", "secret-other-address")
+    link = house.links.get("a")
+    assert link is not None
+    assert link.address.origin == THERE
+    assert link.secret is None
+    assert b"Bearer sk-1" not in house.wire(THERE).keys
 
 
 async def test_one_that_is_switched_off_is_changed_without_being_asked() -> None:

@@ -1,5 +1,7 @@
 """Nothing a stranger sends is read without an end."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from meshlight.gateway.guard import CONTROL_BYTES, INFERENCE_BYTES
@@ -139,17 +141,64 @@ def test_one_byte_chunks_are_no_flood(gateway: Gateway, echo: Echo) -> None:
     assert echo.asked[0]["size"] == 50_000
 
 
-def test_more_connections_than_allowed_get_a_503_and_the_others_go_on(loop_name: str) -> None:
-    with running(Echo(), LOOPS[loop_name], limits=Limits(connections=3)) as gateway:
-        ask = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\n".encode()
-        held = [gateway.connect() for _ in range(3)]
+def head(gateway: Gateway, path: str = "/healthz", *, key: bool = False) -> bytes:
+    line = f"X-Api-Key: {KEY.decode()}\r\n" if key else ""
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\n{line}\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    "manner", ["silent", "slow head", "answered", "refused", "reads nothing", "one more request"]
+)
+def test_strangers_that_hold_every_connection_do_not_lock_the_owner_out(loop_name: str, manner: str) -> None:
+    with running(Echo(), LOOPS[loop_name], limits=Limits(connections=8)) as gateway, ExitStack() as held:
+        owner = held.enter_context(gateway.connect())
+        owner.sendall(head(gateway, "/v1/x", key=True))
+        assert owner.recv(65536).startswith(b"HTTP/1.1 200 ")
+        for _ in range(40):
+            stranger = held.enter_context(gateway.connect())
+            if manner == "slow head":
+                stranger.sendall(head(gateway)[:20])
+            elif manner == "refused":
+                stranger.sendall(head(gateway, "/v1/x"))
+                assert stranger.recv(65536).startswith(b"HTTP/1.1 401 ")
+            elif manner == "reads nothing":
+                stranger.sendall(head(gateway) * 30)
+            elif manner != "silent":
+                stranger.sendall(head(gateway))
+                assert stranger.recv(65536).startswith(b"HTTP/1.1 200 ")
+                if manner == "one more request":
+                    stranger.sendall(head(gateway)[:1])
+        for _ in range(3):
+            new = held.enter_context(gateway.connect())
+            new.sendall(head(gateway, "/v1/x", key=True))
+            assert new.recv(65536).startswith(b"HTTP/1.1 200 ")
+        owner.sendall(head(gateway, "/v1/x", key=True))
+        assert owner.recv(65536).startswith(b"HTTP/1.1 200 "), "its connection was never in anybody's way"
+
+
+def test_the_stranger_that_rests_longest_makes_room(loop_name: str) -> None:
+    with running(Echo(), LOOPS[loop_name], limits=Limits(connections=3)) as gateway, ExitStack() as held:
+        first, second, third = (held.enter_context(gateway.connect()) for _ in range(3))
+        for sock in (first, second, third, first):
+            sock.sendall(head(gateway))
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+        fourth = held.enter_context(gateway.connect())
+        fourth.sendall(head(gateway))
+        assert fourth.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert read_all(second) == b""
+        for sock in (first, third):
+            sock.sendall(head(gateway))
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_where_everybody_has_the_key_more_connections_than_allowed_get_a_503(loop_name: str) -> None:
+    with running(Echo(), LOOPS[loop_name], limits=Limits(connections=3)) as gateway, ExitStack() as stack:
+        held = [stack.enter_context(gateway.connect()) for _ in range(3)]
         for sock in held:
-            sock.sendall(ask + b"\r\n")
+            sock.sendall(head(gateway, "/v1/x", key=True))
             assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
         with gateway.connect() as extra:
             assert read_all(extra).startswith(b"HTTP/1.1 503 ")
-        held[0].sendall(ask + b"Connection: close\r\n\r\n")
+        held[0].sendall(head(gateway, "/v1/x", key=True)[:-2] + b"Connection: close\r\n\r\n")
         assert read_all(held[0]).startswith(b"HTTP/1.1 200 ")
         assert gateway.request("GET", "/healthz").status == 200
-        for sock in held:
-            sock.close()

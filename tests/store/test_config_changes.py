@@ -38,6 +38,7 @@ rules = st.builds(
     model=st.sampled_from(["a*", "b", "c-?", "*"]),
     pin=names,
     prefer=names,
+    also=names,
     bound=st.none() | st.sampled_from(RINGS),
     spill=st.sampled_from(RINGS),
 )

@@ -61,6 +61,7 @@ def test_everything_that_can_be_set_is_read() -> None:
         model = "llama-*"
         pin = ["box"]
         prefer = ["box", "other"]
+        also = ["peer-3fa941c0"]
         bound = "lan"
         spill = "cloud"
         [[backends]]
@@ -83,7 +84,16 @@ def test_everything_that_can_be_set_is_read() -> None:
         routing=Routing(
             policy="fastest",
             aliases={"gpt-4": "box/qwen"},
-            rules=(Rule(model="llama-*", pin=("box",), prefer=("box", "other"), bound="lan", spill="cloud"),),
+            rules=(
+                Rule(
+                    model="llama-*",
+                    pin=("box",),
+                    prefer=("box", "other"),
+                    also=("peer-3fa941c0",),
+                    bound="lan",
+                    spill="cloud",
+                ),
+            ),
         ),
         backends=(
             Backend(

@@ -344,3 +344,55 @@ async def test_a_secret_is_found_in_no_log_and_no_error(
                 seen += [*traceback.format_exception(error), repr(error)]
     assert seen
     assert CANARY not in "".join(seen) + caplog.text
+
+
+HERE, THERE = "https://api.example:443", "https://other.example:443"
+
+
+async def test_a_key_that_was_given_for_one_address_is_not_told_for_another(secrets_with: Made) -> None:
+    keyring = MemoryKeyring()
+    secrets = secrets_with(keyring)
+    await secrets.set("box", CANARY, origin=HERE)
+    for asked in (secrets, secrets_with(keyring)):
+        found = await asked.get("box", origin=HERE)
+        assert found is not None
+        assert found.reveal() == CANARY
+        with pytest.raises(SecretError, match="was given for https:") as refused:
+            await asked.get("box", origin=THERE)
+        assert refused.value.state == "other-address"
+        assert CANARY not in f"{refused.value.title} {refused.value.hint}"
+
+
+async def test_a_key_of_an_older_version_is_for_the_address_for_which_it_is_first_asked(
+    secrets_with: Made,
+) -> None:
+    keyring = MemoryKeyring()
+    keyring.kept["meshlight", "box/api_key"] = CANARY
+    first = await secrets_with(keyring).get("box", origin=HERE)
+    assert first is not None
+    assert first.reveal() == CANARY
+    with pytest.raises(SecretError, match="so it is not sent to https://other"):
+        await secrets_with(keyring).get("box", origin=THERE)
+
+
+async def test_where_an_older_key_can_t_be_written_anew_it_is_for_one_address_all_the_same(
+    secrets_with: Made,
+) -> None:
+    keyring = ForgetfulKeyring()
+    keyring.kept["meshlight", "box/api_key"] = CANARY
+    secrets = secrets_with(keyring)
+    assert await secrets.get("box", origin=HERE) is not None
+    with pytest.raises(SecretError, match="so it is not sent to"):
+        await secrets.get("box", origin=THERE)
+
+
+async def test_a_key_of_the_environment_stays_with_its_address_until_it_is_another_key(
+    secrets_with: Made, environ: dict[str, str]
+) -> None:
+    environ["MESHLIGHT_SECRET_BOX"] = CANARY
+    secrets = secrets_with(MemoryKeyring())
+    assert await secrets.get("box", origin=HERE) is not None
+    with pytest.raises(SecretError, match="so it is not sent to"):
+        await secrets.get("box", origin=THERE)
+    environ["MESHLIGHT_SECRET_BOX"] = "sk-new"
+    assert await secrets.get("box", origin=THERE) is not None

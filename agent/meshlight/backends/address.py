@@ -68,6 +68,11 @@ class Address(Struct, frozen=True):
         return f"{self.scheme}://{self.authority}{self.base}"
 
     @property
+    def origin(self) -> str:
+        """Scheme, host and port: what a secret is given for, whatever the path."""
+        return UNIX + quote(self.socket) if self.socket else f"{self.scheme}://{self.place}"
+
+    @property
     def _bracketed(self) -> str:
         return f"[{self.host}]" if ":" in self.host else self.host
 

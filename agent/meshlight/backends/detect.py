@@ -25,6 +25,11 @@ STRANGER_PAUSE_S = 60.0
 SILENT_PAUSE_S = 10.0
 """An engine at the height of its work may answer nobody new; one look in three is no burden to whatever it is."""
 
+COMMON_PORTS = (1337, 4891, 5000, 5001, 13305, 30000)
+"""Where servers of OpenAI's API that are no kind of their own listen by default: Jan, GPT4All,
+text-generation-webui, KoboldCpp, Lemonade, SGLang. LocalAI's 8080 is llama.cpp's as well."""
+_GENERIC: Kind = "openai-compatible"
+
 Outcome = Found | Literal["nobody", "stranger", "silent", "starting"]
 
 _PAUSES: dict[Outcome, float] = {"stranger": STRANGER_PAUSE_S, "silent": SILENT_PAUSE_S}
@@ -36,7 +41,7 @@ def usual_ports(kinds: Mapping[Kind, BackendKind] = KINDS) -> dict[int, tuple[Ki
     for kind in kinds.values():
         for port in kind.usual_ports:
             ports[port] = (*ports.get(port, ()), kind.kind)
-    return ports
+    return ports | {port: () for port in COMMON_PORTS if port not in ports}
 
 
 class Detector:
@@ -90,9 +95,10 @@ class Detector:
         return "nobody"
 
     def _order(self, port: int) -> list[BackendKind]:
-        """The kinds that usually listen there first, then the others."""
+        """The kinds that usually listen there first, then the others, and last the one that any of them is too."""
         usual = self._ports[port]
-        return [self._kinds[kind] for kind in (*usual, *(k for k in self._kinds if k not in usual))]
+        order = sorted(self._kinds, key=lambda kind: (kind == _GENERIC, kind not in usual))
+        return [self._kinds[kind] for kind in order]
 
     async def _meet(self, address: Address, kinds: Sequence[BackendKind]) -> Outcome:
         upstream = self._upstream_for(address)

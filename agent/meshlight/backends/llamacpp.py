@@ -21,7 +21,7 @@ class LlamaCpp(Engine):
     kind = "llamacpp"
     label = "llama.cpp"
     start = "Start it (`llama-server -m MODEL.gguf`)"
-    usual_ports = (8080,)
+    usual_ports = (8080, 9931)
     faces = frozenset[Face](
         {
             "chat/completions",

@@ -10,7 +10,7 @@ from meshlight.backends.response import Reply
 from meshlight.backends.retry_after import header
 
 _NATIVE = "/api/v0/models"
-_OTHER_OWNERS = frozenset({"llamacpp", "vllm", "library"})
+_OTHER_OWNERS = frozenset({"llamacpp", "vllm", "library", "lemonade", "koboldcpp", "sglang", "humanity"})
 _OTHER_SERVERS = ("llama.cpp", "basehttp/", "uvicorn")
 
 

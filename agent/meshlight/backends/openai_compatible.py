@@ -1,8 +1,30 @@
 """Any server that speaks OpenAI's API: SGLang, LocalAI, TabbyAPI, a company's own."""
 
+import re
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
 from meshlight.backends.engine import MODELS, Engine, ask
 from meshlight.backends.kind import Asks, Found
-from meshlight.backends.listing import read_models
+from meshlight.backends.listing import Listing, read_models
+from meshlight.domain.errors import UpstreamError
+
+_NAMES: Mapping[str, str] = {
+    "sglang": "SGLang",
+    "lemonade": "Lemonade",
+    "koboldcpp": "KoboldCpp",
+    "localai": "LocalAI",
+    "humanity": "GPT4All",
+    "gpt4all": "GPT4All",
+    "jan": "Jan",
+    "tabbyapi": "TabbyAPI",
+}
+"""What such a server calls itself, as the owner of its models or in its page's title, and its name. Only these: an
+owner may be anybody's word, and a name in the list of backends is believed."""
+_TITLE = re.compile(rb"<title[^>]{0,200}>([^<]{1,200})<", re.IGNORECASE)
+_TITLE_WITHIN = 4_096
+"""Bytes of the front page that are searched for its title."""
 
 
 class OpenAICompatible(Engine):
@@ -16,7 +38,24 @@ class OpenAICompatible(Engine):
     start = "Start the server"
 
     async def recognise(self, upstream: Asks) -> Found | None:
-        """One GET; on a port where engines live, an unmistakable list of models is enough."""
+        """One GET; on a port where engines live, an unmistakable list of models is enough. One more for its name."""
         reply = await ask(upstream, MODELS)
         listing = read_models(reply.body) if reply.status == 200 else None
-        return self.found(upstream, listing.models) if listing and listing.is_openai else None
+        if listing is None or not listing.is_openai:
+            return None
+        found = self.found(upstream, listing.models)
+        name = await _name(upstream, listing)
+        return replace(found, name=f"{name} :{upstream.address.port}") if name else found
+
+
+async def _name(upstream: Asks, listing: Listing) -> str:
+    """Return what the server says it is; empty when it says nothing that is known."""
+    told = [owner.lower() for owner in sorted(listing.owners)]
+    if not any(word in _NAMES for word in told):
+        try:
+            front = await ask(upstream, "/")
+        except UpstreamError:
+            return ""
+        title = _TITLE.search(front.body[:_TITLE_WITHIN])
+        told = re.findall(r"[a-z0-9]+", title[1].decode("latin-1").lower()) if title else []
+    return next((_NAMES[word] for word in told if word in _NAMES), "")

@@ -64,6 +64,11 @@ class Backend(Struct, frozen=True, kw_only=True):
     """Whether requests are signed by a cluster's clock when this machine's is off."""
 
     @property
+    def is_offer(self) -> bool:
+        """Whether somebody else said that it is there, and what it has: a found engine, a peer."""
+        return self.source == "found" or self.kind == "peer"
+
+    @property
     def is_remote(self) -> bool:
         """Whether a probe crosses a network that may drop a packet without meaning it."""
         return self.ring != "machine"

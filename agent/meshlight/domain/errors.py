@@ -277,7 +277,7 @@ class ConfigError(MeshlightError):
         self.line = line
 
 
-SecretState = Literal["missing", "locked", "no-keyring", "refused"]
+SecretState = Literal["missing", "locked", "no-keyring", "refused", "other-address"]
 
 
 class SecretError(MeshlightError):

@@ -3,6 +3,7 @@
 Never a prompt, a key or a body. Fields may be added, not renamed.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
@@ -27,6 +28,8 @@ class TopologyEvent(Struct, frozen=True, kw_only=True):
     seq: int
     backends: tuple[BackendView, ...]
     removed: tuple[str, ...] = ()
+    offered: Mapping[str, tuple[str, ...]] = {}
+    """All that is offered and not used now, as in the snapshot."""
 
 
 class RouteTraffic(Struct, frozen=True, kw_only=True):

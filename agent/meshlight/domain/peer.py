@@ -26,6 +26,8 @@ class Peer(Struct, frozen=True, kw_only=True):
     share_rings: tuple[Ring, ...] = ("machine",)
     share_models: tuple[str, ...] | None = None
     """The only models it may use; None for all of those rings."""
+    use: tuple[str, ...] | None = None
+    """The only models (globs) that are used from it here, whoever else has them; None for all that take none over."""
     max_in_flight: int = 4
     paused: bool = False
     paired_at: float = 0.0

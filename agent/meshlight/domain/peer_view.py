@@ -30,6 +30,8 @@ class PeerView(Struct, frozen=True, kw_only=True):
     """Requests of this peer that run here now."""
     sees_models: tuple[str, ...]
     """What it gets to see under these terms now."""
+    use: tuple[str, ...] | None = None
+    """The only models (globs) that are used from it here; None for all that take none over."""
 
 
 class SightingView(Struct, frozen=True, kw_only=True):
@@ -109,6 +111,7 @@ def peer_view(peer: Peer, backend: Backend | None, catalog: SharedCatalog, runni
         paused=peer.paused,
         in_flight=running,
         sees_models=tuple(dict.fromkeys(models)),
+        use=peer.use,
     )
 
 

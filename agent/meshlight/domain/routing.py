@@ -4,18 +4,20 @@
 ones in order; `/mesh/route` shows them all. Nothing is hidden: a route that is left out says why.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
 from meshlight.domain.backend import RING_ORDER, Backend
+from meshlight.domain.precedence import set_aside
 from meshlight.domain.rules import Policy, Rule
 from meshlight.domain.snapshot import Node, Snapshot
 
 Tier = Literal["ready", "untried", "last-resort", "excluded"]
 _TIER_ORDER: dict[Tier, int] = {"ready": 0, "untried": 1, "last-resort": 2, "excluded": 3}
 _NEVER = float("inf")
+_NONE: Mapping[str, str] = {}
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -75,7 +77,9 @@ def listed(snapshot: Snapshot) -> dict[str, tuple[str, tuple[str, ...]]]:
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
     for name in dict.fromkeys((*snapshot.routes, *snapshot.routing.aliases, *further)):
         model, backends = resolve(snapshot, name)
-        enabled = tuple(backend for backend in backends if nodes[backend].backend.enabled)
+        rule = snapshot.routing.rule(model)
+        aside = _set_aside(snapshot, name, model, [nodes[backend] for backend in backends], rule)
+        enabled = tuple(b for b in backends if nodes[b].backend.enabled and b not in aside)
         if enabled:
             found[name] = (model, enabled)
     return found
@@ -101,10 +105,16 @@ def rank(
     nodes = [snapshot.nodes[backend] for backend in backends]
     if may_use is not None:
         nodes = [node for node in nodes if may_use(node.backend, model)]
+    aside = _set_aside(snapshot, name, model, nodes, rule)
     nearest = min(
-        (RING_ORDER[n.backend.ring] for n in nodes if n.backend.enabled and not _outside(n, rule)), default=0
+        (
+            RING_ORDER[n.backend.ring]
+            for n in nodes
+            if n.backend.enabled and not rule.keeps_out(n.backend) and n.backend.id not in aside
+        ),
+        default=0,
     )
-    judged = [(node, *_judge(node, rule, nearest, now)) for node in nodes]
+    judged = [(node, *_judge(node, rule, nearest, now, aside)) for node in nodes]
     if len(judged) > 1:
         order = _Order(policy, rule, load, turn, len(judged))
         judged = [
@@ -119,26 +129,23 @@ def rank(
     return Ranking(asked=name, model=model, policy=policy, verdicts=verdicts)
 
 
-def _outside(node: Node, rule: Rule) -> bool:
-    """Whether the rule keeps this backend out altogether."""
-    backend = node.backend
-    pinned_out = bool(rule.pin) and backend.id not in rule.pin and backend.name not in rule.pin
-    return pinned_out or rule.bounds(backend.ring)
+def _set_aside(
+    snapshot: Snapshot, name: str, model: str, nodes: Sequence[Node], rule: Rule
+) -> Mapping[str, str]:
+    """Return which of these are not used, and why; one that is addressed as `backend/model` always is."""
+    if len(nodes) == 1:
+        backend = nodes[0].backend
+        if not (snapshot.uses and backend.is_offer):
+            return _NONE
+        if snapshot.routing.aliases.get(name, name) in {f"{backend.id}/{model}", f"{backend.name}/{model}"}:
+            return _NONE
+    return set_aside(model, nodes, rule, snapshot.uses)
 
 
-def _judge(node: Node, rule: Rule, nearest: int, now: float) -> tuple[Tier, str]:
-    backend, health = node.backend, node.health
-    ring = RING_ORDER[backend.ring]
-    if not backend.enabled:
-        return "excluded", "Switched off."
-    if rule.bounds(backend.ring):
-        return "excluded", f"The rule for {rule.model!r} never goes beyond {rule.bound}."
-    if _outside(node, rule):
-        return "excluded", f"The rule for {rule.model!r} is pinned to {', '.join(rule.pin)}."
-    if ring > nearest and ring > RING_ORDER[rule.spill]:
-        return "excluded", (
-            f"A nearer ring serves this model, and no rule lets it spill over to the {backend.ring}."
-        )
+def _judge(node: Node, rule: Rule, nearest: int, now: float, aside: Mapping[str, str]) -> tuple[Tier, str]:
+    health = node.health
+    if why := _excluded(node.backend, rule, nearest, aside):
+        return "excluded", why
     if health.state == "healthy":
         return "ready", "Healthy."
     if health.state == "unknown":
@@ -146,6 +153,22 @@ def _judge(node: Node, rule: Rule, nearest: int, now: float) -> tuple[Tier, str]
     if health.reason.code == "failing-requests" and now >= health.held_until:
         return "untried", "Its pause after failed requests is over."
     return "last-resort", f"{health.state}: {health.reason.text}"
+
+
+def _excluded(backend: Backend, rule: Rule, nearest: int, aside: Mapping[str, str]) -> str:
+    """Return why a backend may not be used, whatever its health; empty when it may."""
+    ring = RING_ORDER[backend.ring]
+    if not backend.enabled:
+        return "Switched off."
+    if rule.bounds(backend.ring):
+        return f"The rule for {rule.model!r} never goes beyond {rule.bound}."
+    if rule.keeps_out(backend):
+        return f"The rule for {rule.model!r} is pinned to {', '.join(rule.pin)}."
+    if backend.id in aside:
+        return aside[backend.id]
+    if ring > nearest and ring > RING_ORDER[rule.spill]:
+        return f"A nearer ring serves this model, and no rule lets it spill over to the {backend.ring}."
+    return ""
 
 
 class _Order(Struct, frozen=True):

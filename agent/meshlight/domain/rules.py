@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from meshlight.domain.backend import RING_ORDER, Ring
+from meshlight.domain.backend import RING_ORDER, Backend, Ring
 
 Policy = Literal["local-first", "priority", "round-robin", "least-busy", "fastest"]
 
@@ -19,6 +19,9 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Only these backends (id or name)."""
     prefer: tuple[str, ...] = ()
     """These backends first, in this order."""
+    also: tuple[str, ...] = ()
+    """Found engines and peers (id or name, `*` for all) that are used too where a backend that the user has added has
+    the model."""
     bound: Ring | None = None
     """Never beyond this ring, whatever happens."""
     spill: Ring = "company"
@@ -28,6 +31,17 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def bounds(self, ring: Ring) -> bool:
         """Whether `ring` lies beyond this rule's bound."""
         return self.bound is not None and RING_ORDER[ring] > RING_ORDER[self.bound]
+
+    def keeps_out(self, backend: Backend) -> bool:
+        """Whether this rule keeps a backend out altogether."""
+        pinned_out = bool(self.pin) and backend.id not in self.pin and backend.name not in self.pin
+        return pinned_out or self.bounds(backend.ring)
+
+    def allows(self, backend: Backend) -> bool:
+        """Whether this rule names a found engine or a peer. `pin` and `prefer` count by id: a peer chose its name."""
+        return backend.id in (*self.pin, *self.prefer) or not {backend.id, backend.name, "*"}.isdisjoint(
+            self.also
+        )
 
 
 class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

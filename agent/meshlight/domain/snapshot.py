@@ -39,6 +39,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     nodes: Mapping[str, Node] = field(default_factory=dict)
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     routing: Routing = field(default_factory=Routing)
+    uses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The models (globs) that are used from a peer, by node id, where that was said."""
 
 
 def index(nodes: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:

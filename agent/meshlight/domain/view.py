@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from meshlight.domain.backend import Backend, Kind, Ring, Source
 from meshlight.domain.health import Health, State
 from meshlight.domain.model import ModelDetail
+from meshlight.domain.precedence import offered
 from meshlight.domain.snapshot import Light, Node, Snapshot, light
 
 
@@ -101,6 +102,9 @@ class SnapshotView(Struct, frozen=True, kw_only=True):
     light_reason: str
     backends: tuple[BackendView, ...]
     models: tuple[ModelView, ...]
+    offered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Models that a backend of the user's has, and the ids of the found engines and peers that offer them too and are
+    not used; `/mesh/route` says why, and how to use them."""
     notices: tuple[str, ...] = field(default_factory=tuple)
     """What the user should know of the service itself, such as a configuration file that can't be read."""
 
@@ -196,5 +200,6 @@ def snapshot_view(
             ModelView(id=model, backends=ids, requests=by_model.get(model))
             for model, ids in snapshot.routes.items()
         ),
+        offered=offered(snapshot),
         notices=notices,
     )

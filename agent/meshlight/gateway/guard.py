@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from meshlight.domain.allowed import is_allowed_host
 from meshlight.domain.errors import (
@@ -13,6 +14,7 @@ from meshlight.domain.errors import (
     TooLarge,
     WrongType,
 )
+from meshlight.gateway.admission import CONNECTION
 from meshlight.gateway.answer import answer
 from meshlight.gateway.asgi import ASGIApp, Message, Receive, Scope, Send
 from meshlight.gateway.cors import answer_preflight, is_preflight, naming, shared_origin
@@ -37,6 +39,8 @@ _WATCHED = frozenset(
 _OWN_SITE = frozenset({b"same-origin", b"none"})
 _FORM = b"application/x-www-form-urlencoded"
 _KEY_HINT = "`meshlight key` prints it; send it as `Authorization: Bearer KEY`."
+
+_NONE: Mapping[str, Any] = {}
 
 Seen = Mapping[bytes, bytes]
 
@@ -125,7 +129,8 @@ class Guard:
         is_inference = _is_inference(path)
         if wants_key and not self._has_key(seen):
             raise _refused_key(seen)
-        self._check_key(seen, method, path, is_inference=is_inference)
+        if self._check_key(seen, method, path, is_inference=is_inference):
+            _keep_place(scope)
         return self._check_body(seen, path, is_inference=is_inference)
 
     def _check_body(self, seen: Seen, path: str, *, is_inference: bool) -> int:
@@ -189,15 +194,18 @@ class Guard:
             return False
         return lower[:3] != b"127" or all(int(part) < 256 for part in lower.partition(b":")[0].split(b"."))
 
-    def _check_key(self, seen: Seen, method: str, path: str, *, is_inference: bool) -> None:
+    def _check_key(self, seen: Seen, method: str, path: str, *, is_inference: bool) -> bool:
+        """Raise if the key is needed and not there; return whether it was shown, or the session that it began."""
         if path in self._free:
             if method not in _READ:
                 raise MethodNotAllowed(f"{method} is not answered at {path}.", "Use GET.")
-            return
+            return False
         if (is_inference or path == "/metrics") and not self._require_key():
-            return
-        if self._has_key(seen) or (method == "POST" and path in _BY_BODY):
-            return
+            return False
+        if self._has_key(seen):
+            return True
+        if method == "POST" and path in _BY_BODY:
+            return False
         cookie = seen.get(b"cookie")
         token = None if is_inference or cookie is None else read_cookie(cookie)
         if token is None:
@@ -209,6 +217,7 @@ class Guard:
         if method not in _READ and b"origin" not in seen and seen.get(b"sec-fetch-site") != b"same-origin":
             # A browser says where an unsafe request comes from; what does not say it shall use the key.
             raise Boundary("A change by session must come from the page itself.", "Use the key instead.")
+        return True
 
     def _has_key(self, seen: Seen) -> bool:
         bearer = seen.get(b"authorization")
@@ -253,6 +262,12 @@ def _is_inference(path: str) -> bool:
 def _refused_key(seen: Seen) -> KeyRefused:
     given = any(name in seen for name in (b"authorization", b"x-api-key", b"x-goog-api-key"))
     return KeyRefused("The local key is wrong." if given else "The local key is missing.", _KEY_HINT)
+
+
+def _keep_place(scope: Scope) -> None:
+    connection = scope.get("extensions", _NONE).get(CONNECTION)
+    if connection is not None and not connection.has_key:
+        connection.show_key()
 
 
 def _too_large(limit: int) -> TooLarge:

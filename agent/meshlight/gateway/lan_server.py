@@ -29,6 +29,7 @@ class _LanProtocol(GuardedProtocol):
     """A connection that knows which peer it belongs to."""
 
     who: Who
+    has_key = True  # a paired one: any other is cut
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection of a peer; any other is cut before a byte of it is read."""

@@ -20,5 +20,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     url_bytes: int = 16_384
     connections: int = 4096
 
+    @property
+    def strangers(self) -> int:
+        """How many connections may be open that have not shown the key: the rest is kept for those that have."""
+        return self.connections - self.connections // 8
+
 
 DEFAULT_LIMITS = Limits()

@@ -30,6 +30,8 @@ class Terms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1, max_length=80)] | UnsetType = UNSET
     share_rings: tuple[Ring, ...] | UnsetType = UNSET
     share_models: tuple[Annotated[str, Meta(max_length=512)], ...] | UnsetType | None = UNSET
+    use: tuple[Annotated[str, Meta(max_length=512)], ...] | UnsetType | None = UNSET
+    """The only models (globs) that are used from it here; null is all that take over none of this machine's own."""
     max_in_flight: Annotated[int, Meta(ge=1, le=1_000)] | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
 

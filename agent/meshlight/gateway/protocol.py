@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
+from meshlight.gateway.admission import CONNECTION, Admission
 from meshlight.gateway.answer import Answer, plain
 from meshlight.gateway.asgi import ASGIApp
 from meshlight.gateway.deadline import Deadline
@@ -41,6 +42,7 @@ class GatewayState(ServerState):
     def __init__(self, limits: Limits) -> None:
         super().__init__()
         self.limits = limits
+        self.admission = Admission(limits)
         self.surplus: set[GuardedProtocol] = set()
         """Connections over the cap that still read their refusal."""
         self.emptied = asyncio.Event()
@@ -66,6 +68,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """
 
     server_state: GatewayState
+    has_key = False
 
     def __init__(
         self,
@@ -89,10 +92,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._has_encoding = False
         self._method = ""
         self._refusal: Answer | None = None
-        self._begun = 0
-        self._head_size = 0
-        self._wire_size = 0
-        self._body_size = 0
+        self._begun = self._head_size = self._wire_size = self._body_size = 0
         self._deadline = Deadline(self.loop, self._too_late)
 
     # The transport's calls.
@@ -101,7 +101,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Take a connection, or say at once that there are too many."""
         self.transport = transport
         self.flow = FlowControl(transport)
-        if len(self.connections) >= self.limits.connections:
+        if not self.server_state.admission.admit(self, len(self.connections)):
             self.server_state.surplus.add(self)
             self._say(plain(503, "too_many_connections", "Too many connections are open. Close some."))
             return
@@ -124,6 +124,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.parser = None  # type: ignore[assignment]  # it holds us, and we hold it
         self.connections.discard(self)
         self.server_state.surplus.discard(self)
+        self.server_state.admission.forget(self)
         if not self.connections:
             self.server_state.emptied.set()
 
@@ -147,6 +148,16 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.close()
         else:
             last.keep_alive = False
+
+    def show_key(self) -> None:
+        """Keep the place from now on."""
+        self.has_key = True
+        self.server_state.admission.forget(self)
+
+    def evict(self) -> None:
+        """Make room for another connection, at once."""
+        self.connections.discard(self)
+        self.transport.abort()
 
     # The parser and its calls.
 
@@ -254,7 +265,7 @@ class GuardedProtocol(HttpToolsProtocol):
             keep_alive=version == "1.1" and self.parser.should_keep_alive(),
             expects_continue=self.expect_100_continue,
         )
-        extensions: Any = {LEAVE: self.leave, OFFER: exchange.offer}
+        extensions: Any = {LEAVE: self.leave, OFFER: exchange.offer, CONNECTION: self}
         self.scope["extensions"] = extensions
         self._newest = exchange
         if self._running is None:
@@ -284,6 +295,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Go on with what comes after a complete answer."""
         self.server_state.total_requests += 1
         self._running = None
+        if not self.has_key:
+            self.server_state.admission.rests(self)
         if self._newest is exchange:
             self._newest = None  # an idle connection keeps no request
         self.leave.clear()
@@ -314,6 +327,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _start(self, exchange: Exchange) -> None:
         self._running = exchange
+        if not self.has_key:
+            self.server_state.admission.works(self)
         task = self.loop.create_task(exchange.run(self.guarded_app))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)

@@ -4,10 +4,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 
+from msgspec.structs import replace
+
 from meshlight.backends.address import ring_of
 from meshlight.backends.detect import Detector
 from meshlight.backends.kind import Found
+from meshlight.backends.socket_owner import TELLS_OWNERS, Listeners, is_trusted, read_listeners
 from meshlight.domain.backend import Backend
+from meshlight.domain.reason import Reason
 from meshlight.domain.snapshot import Node
 from meshlight.mesh.place import place_of
 from meshlight.mesh.prober import Later, Timer
@@ -16,6 +20,8 @@ from meshlight.mesh.registry import Registry
 log = logging.getLogger(__name__)
 
 PERIOD_S = 4.0
+OTHER_USER = "other-user"
+"""The reason of a found engine that is not used because of whose it is."""
 GONE_S = 600.0
 """A found engine that refused all connections for this long was stopped on purpose: it leaves the list."""
 
@@ -23,7 +29,8 @@ GONE_S = 600.0
 class Discovery:
     """Looks at the usual ports every few seconds; a stranger on one of them is left alone by the detector.
 
-    `ignored` gives the URLs that are switched off for good: their ports are not even asked.
+    `ignored` gives the URLs that are switched off for good: their ports are not even asked. `listeners` reads whose
+    server is at which port; one of another user of this machine is listed switched off, with the reason.
     """
 
     def __init__(
@@ -33,12 +40,14 @@ class Discovery:
         clock: Callable[[], float],
         later: Later,
         ignored: Callable[[], Collection[str]],
+        listeners: Callable[[], Listeners] = read_listeners,
     ) -> None:
         self._registry = registry
         self._detector = detector
         self._clock = clock
         self._later = later
         self._ignored = ignored
+        self._listeners = listeners
         self._timer: Timer | None = None
         self._task: asyncio.Task[None] | None = None
         self._on = False
@@ -46,6 +55,10 @@ class Discovery:
     def start(self) -> None:
         """Look now and from now on."""
         if not self._on:
+            if not TELLS_OWNERS:
+                log.info(
+                    "This system does not tell whose an engine is: those of its other users are used too."
+                )
             self._on = True
             self._go()
 
@@ -74,10 +87,30 @@ class Discovery:
 
     async def _round(self, *, force: bool) -> None:
         self._drop_gone()
+        await self._look_at_owners()
         places = map(place_of, (*self._urls(), *self._ignored()))
         known = {place.port for place in places if place is not None and ring_of(place) == "machine"}
-        for found in await self._detector.scan(known, force=force):
-            self._take(found)
+        if found := await self._detector.scan(known, force=force):
+            listeners = await asyncio.to_thread(self._listeners)
+            for engine in found:
+                self._take(engine, listeners)
+
+    async def _look_at_owners(self) -> None:
+        """Follow found engines whose port went to another user, or came back from one."""
+        if not any(node.backend.source == "found" for node in self._registry.snapshot.nodes.values()):
+            return
+        listeners = await asyncio.to_thread(self._listeners)
+        for node in tuple(self._registry.snapshot.nodes.values()):
+            backend, place = node.backend, place_of(node.backend.url)
+            if backend.source != "found" or place is None:
+                continue
+            owner = listeners.owner_at(place)
+            if backend.enabled and not is_trusted(owner):
+                log.warning("%s runs as another user of this machine now", backend.name)
+                self._registry.remove(backend.id)
+                self._put(backend, owner)
+            elif node.health.reason.code == OTHER_USER and is_trusted(owner):
+                self._registry.remove(backend.id)  # if anybody is there still, it is found anew
 
     def _drop_gone(self) -> None:
         for node in tuple(self._registry.snapshot.nodes.values()):
@@ -93,23 +126,34 @@ class Discovery:
             return True
         return health.reason.code == "refused" and self._clock() - health.since > GONE_S
 
-    def _take(self, found: Found) -> None:
+    def _take(self, found: Found, listeners: Listeners) -> None:
         """List a found engine, if nothing has changed meanwhile that forbids it."""
         place = place_of(found.url)
         taken = map(place_of, (*self._ignored(), *self._urls()))
         if not self._on or place is None or place in taken:
             return
         log.info("found %s at %s", found.name, found.url)
-        self._registry.put(
-            Backend(
-                id=self._free_id(f"{found.kind}-{place.port}"),
-                name=found.name,
-                kind=found.kind,
-                ring="machine",
-                url=found.url,
-                source="found",
-            )
+        backend = Backend(
+            id=self._free_id(f"{found.kind}-{place.port}"),
+            name=found.name,
+            kind=found.kind,
+            ring="machine",
+            url=found.url,
+            source="found",
         )
+        self._put(backend, listeners.owner_at(place))
+
+    def _put(self, backend: Backend, owner: int | None) -> None:
+        """List a found engine; one of another user is not used."""
+        if is_trusted(owner):
+            self._registry.put(backend)
+            return
+        why = Reason(
+            OTHER_USER,
+            f"It runs as another user of this machine (uid {owner}), so no prompt is sent to it.",
+            f"If you trust that user, switch it on: `meshlight backends enable {backend.id}`.",
+        )
+        self._registry.put(replace(backend, enabled=False), why)
 
     def _urls(self) -> list[str]:
         return [node.backend.url for node in self._registry.snapshot.nodes.values()]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from meshlight.domain.events import HealthEvent, IncidentEvent, RefreshEvent, TopologyEvent, TrafficEvent
+from meshlight.domain.precedence import offered
 from meshlight.domain.view import (
     BackendView,
     RouterView,
@@ -88,11 +89,14 @@ class Feed:
             )
 
     def _topology(self, seq: int, change: Change) -> TopologyEvent:
-        nodes = self._registry.snapshot.nodes
+        snapshot = self._registry.snapshot
+        nodes = snapshot.nodes
         counts = self._traffic.by_backend()
         now = self._clock()
         views = (backend_view(nodes[key], counts.get(key), now) for key in change.shape if key in nodes)
-        return TopologyEvent(seq=seq, backends=tuple(views), removed=change.removed)
+        return TopologyEvent(
+            seq=seq, backends=tuple(views), removed=change.removed, offered=offered(snapshot)
+        )
 
     def _flush_health(self) -> None:
         stale, self._stale = self._stale, {}

@@ -11,6 +11,7 @@ from meshlight.backends.kind import BackendKind, Channel, Face, Means, Probe
 from meshlight.backends.kinds import kind_of
 from meshlight.backends.upstream import Headers, Upstream
 from meshlight.domain.backend import Backend
+from meshlight.domain.errors import SecretError
 from meshlight.domain.health import Answered
 
 LACKS_MAX = 1_000
@@ -20,8 +21,11 @@ LACKS_MAX = 1_000
 class SecretSource(Protocol):
     """Where the secrets of backends come from; never blocks the loop."""
 
-    async def secret(self, backend_id: str) -> str | None:
-        """Return the secret of a backend, or None when it has none; SecretError when it can't be read."""
+    async def secret(self, backend_id: str, origin: str) -> str | None:
+        """Return the secret of a backend, or None when it has none.
+
+        Raises SecretError when it can't be read, or was given for another origin (see `Address.origin`).
+        """
 
     def retry_secrets(self) -> None:
         """Ask the keyring anew at the next need, even if it failed a moment ago: the user wants to know now."""
@@ -142,7 +146,7 @@ class Links:
         link = self.make(backend)
         if old is not None:
             old.close()
-            if old.backend.kind == backend.kind:
+            if old.backend.kind == backend.kind and old.address.origin == link.address.origin:
                 link.know(old.secret)
         self._links[backend.id] = link
         return link
@@ -182,8 +186,13 @@ class Links:
             link.close()
 
     async def read_secret(self, link: Link) -> str | None:
-        """Read a backend's secret and hand it to its link; SecretError when it can't be read."""
-        secret = await self._secrets.secret(link.backend.id)
+        """Read a backend's secret and hand it to its link; SecretError when it can't be read, or isn't for there."""
+        try:
+            secret = await self._secrets.secret(link.backend.id, link.address.origin)
+        except SecretError as error:
+            if error.state == "other-address":
+                link.know(None)
+            raise
         link.know(secret)
         return secret
 

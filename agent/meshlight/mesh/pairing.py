@@ -212,8 +212,8 @@ class Pairing:
 async def ask(here: Here, host: str, port: int, expected_id: str | None = None) -> Pairing:
     """Ask at the door of another node, and return once both sides show the same digits.
 
-    `expected_id` is the node id out of a link: a door with any other key is told nothing, and as the link stands
-    for the comparison on this side, this side has confirmed at once. Raises PairingError.
+    `expected_id` is the node id out of a link: a door with any other key is told nothing. It stands for no
+    comparison, as a link may come from anybody, with the id of whoever made it. Raises PairingError.
     """
     ends_at = here.clock() + LIMIT_S
     name = clean_name(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
@@ -233,10 +233,7 @@ async def ask(here: Here, host: str, port: int, expected_id: str | None = None) 
     except BaseException:
         wire.abort()
         raise
-    pairing = Pairing(here, there, wire, transcript, "asking", ends_at)
-    if expected_id is not None:
-        await pairing.confirm()
-    return pairing
+    return Pairing(here, there, wire, transcript, "asking", ends_at)
 
 
 async def _exchange(

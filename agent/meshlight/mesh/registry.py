@@ -9,6 +9,8 @@ from meshlight.backends.kind import Probe
 from meshlight.domain.backend import Backend
 from meshlight.domain.errors import NotFound
 from meshlight.domain.health import Fact, Health, State, observe
+from meshlight.domain.precedence import offered
+from meshlight.domain.reason import NOT_CHECKED, Reason
 from meshlight.domain.rules import Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
 
@@ -70,11 +72,14 @@ class Registry:
             )
         return node
 
-    def put(self, backend: Backend) -> None:
-        """Add a backend, or change its settings; its health is kept unless its address or kind is another."""
+    def put(self, backend: Backend, reason: Reason = NOT_CHECKED) -> None:
+        """Add a backend, or change its settings; its health is kept unless its address or kind is another.
+
+        `reason` says why nothing is known of a new one.
+        """
         old = self._snapshot.nodes.get(backend.id)
         if old is None or _wire(old.backend) != _wire(backend):
-            node = Node(backend=backend, health=Health(since=self._clock()))
+            node = Node(backend=backend, health=Health(since=self._clock(), reason=reason))
         elif old.backend == backend:
             return
         elif backend.enabled and not old.backend.enabled:
@@ -96,9 +101,15 @@ class Registry:
             rest = {key: node for key, node in self._snapshot.nodes.items() if key != backend_id}
             self._publish(rest, Change(removed=(backend_id,)))
 
-    def route_by(self, routing: Routing) -> None:
-        """Follow other routing wishes from now on."""
-        self._snapshot = replace(self._snapshot, routing=routing)
+    def route_by(self, routing: Routing, uses: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        """Follow other routing wishes from now on; `uses` says what is used from which peer (see `Snapshot`)."""
+        before = offered(self._snapshot)
+        self._snapshot = replace(self._snapshot, routing=routing, uses=uses or {})
+        after = offered(self._snapshot)
+        if before != after:
+            pairs = ({(m, i) for m, ids in each.items() for i in ids} for each in (before, after))
+            moved = {backend_id for _, backend_id in set.symmetric_difference(*pairs)}
+            self._tell(Change(shape=tuple(sorted(moved))))
 
     def apply(self, backend_id: str, fact: Fact, models: tuple[str, ...] | None = None) -> None:
         """Take one fact about a backend; a fact about one that is gone or switched off is dropped."""
@@ -150,8 +161,11 @@ class Registry:
         routes = index(nodes) if reshaped else self._snapshot.routes
         self._snapshot = replace(self._snapshot, nodes=nodes, routes=routes)
         if change.health or reshaped or change.incident:
-            for listener in self._listeners:
-                listener(change)
+            self._tell(change)
+
+    def _tell(self, change: Change) -> None:
+        for listener in self._listeners:
+            listener(change)
 
 
 def _wire(backend: Backend) -> tuple[str, ...]:

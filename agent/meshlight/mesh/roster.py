@@ -9,8 +9,9 @@ from msgspec import UnsetType
 from msgspec.structs import replace
 
 from meshlight.backends.address import Address, parse_address, ring_of
+from meshlight.backends.detect import usual_ports
 from meshlight.backends.kind import BackendKind, Probe
-from meshlight.backends.kinds import KINDS, kind_of, ring_for
+from meshlight.backends.kinds import kind_of, ring_for
 from meshlight.backends.reasons import for_new
 from meshlight.domain.backend import ACCOUNT_KINDS, Backend
 from meshlight.domain.config import Config
@@ -58,8 +59,8 @@ class Shelf(Protocol):
     async def remove_backend(self, backend_id: str) -> None:
         """Strike a backend out; its secrets go with it."""
 
-    async def put_secret(self, backend_id: str, secret: str) -> None:
-        """Keep a backend's secret in the keyring; SecretError when that can't be done."""
+    async def put_secret(self, backend_id: str, secret: str, origin: str) -> None:
+        """Keep a backend's secret in the keyring, for this origin alone; SecretError when that can't be done."""
 
     async def remove_secret(self, backend_id: str) -> None:
         """Forget a backend's secret; SecretError when that can't be done."""
@@ -119,7 +120,7 @@ class Roster:
             await self._refuse_twin(backend, key, is_new=True)
             backend = replace(backend, id=self._free_id(name))
             if key:
-                await self._shelf.put_secret(backend.id, key)
+                await self._shelf.put_secret(backend.id, key, address.origin)
             try:
                 await self._shelf.put_backend(backend)
             except MeshlightError:
@@ -138,6 +139,8 @@ class Roster:
             old = self._registry.node(backend_id).backend
             new = _patched(old, patch)
             has_new_key = isinstance(patch.api_key, str)
+            if not has_new_key:
+                await self._refuse_taking_key_along(old, new)
             touches_wire = has_new_key or any(getattr(new, key) != getattr(old, key) for key in _OF_THE_WIRE)
             key = await self._key_for(old, patch) if touches_wire else ""
             if touches_wire:
@@ -145,7 +148,7 @@ class Roster:
             if touches_wire and new.enabled and not patch.save_anyway:
                 await self._try(new, key)
             if has_new_key:
-                await self._keep_key(old, key)
+                await self._keep_key(old, key, parse_address(new.url).origin)
             await self._shelf.put_backend(new)
             self._registry.put(new)
             if touches_wire:
@@ -181,7 +184,8 @@ class Roster:
                 self._registry.remove(backend.id)
         for backend in wanted.values():
             self._registry.put(backend)
-        self._registry.route_by(config.routing)
+        uses = {peer.id: peer.use for peer in config.peers if peer.use is not None}
+        self._registry.route_by(config.routing, uses)
 
     async def _try(self, backend: Backend, key: str) -> Probe:
         """Ask a backend as it will be asked once it is listed; CheckFailed with cause, fix and field."""
@@ -205,9 +209,19 @@ class Roster:
     async def _key_of(self, backend: Backend) -> str:
         return await self._links.read_secret(self._links.put(backend)) or ""
 
-    async def _keep_key(self, backend: Backend, key: str) -> None:
+    async def _refuse_taking_key_along(self, old: Backend, new: Backend) -> None:
+        """Raise BadRequest if a kept key would be sent to another host than the one that it was given for."""
+        before, after = parse_address(old.url).origin, parse_address(new.url).origin
+        if before != after and (old.has_secret or await self._key_of(old)):
+            raise BadRequest(
+                f"The key of {old.name} was given for {before}, so it is not sent to {after}.",
+                "Give the key for the new address in the same change, or an empty one if it needs none.",
+                "api_key",
+            )
+
+    async def _keep_key(self, backend: Backend, key: str, origin: str) -> None:
         if key:
-            await self._shelf.put_secret(backend.id, key)
+            await self._shelf.put_secret(backend.id, key, origin)
         elif backend.has_secret:
             await self._shelf.remove_secret(backend.id)
 
@@ -256,8 +270,7 @@ class Roster:
 
 def _may_be_found(address: Address) -> bool:
     """Whether discovery would look there."""
-    usual = {port for kind in KINDS.values() for port in kind.usual_ports}
-    return address.port in usual and ring_of(address) == "machine"
+    return address.port in usual_ports() and ring_of(address) == "machine"
 
 
 def _patched(old: Backend, patch: Patch) -> Backend:

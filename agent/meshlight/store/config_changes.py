@@ -106,6 +106,7 @@ def _peer_values(peer: Peer) -> tuple[dict[str, object], dict[str, object]]:
         "url": peer.url,
         "share_rings": list(peer.share_rings),
         "share_models": None if peer.share_models is None else list(peer.share_models),
+        "use": None if peer.use is None else list(peer.use),
         "max_in_flight": peer.max_in_flight,
         "paused": peer.paused,
         "paired_at": peer.paired_at,
@@ -113,6 +114,7 @@ def _peer_values(peer: Peer) -> tuple[dict[str, object], dict[str, object]]:
     defaults: dict[str, object] = {
         "share_rings": ["machine"],
         "share_models": None,
+        "use": None,
         "max_in_flight": 4,
         "paused": False,
         "paired_at": 0.0,
@@ -201,10 +203,11 @@ def _set_rules(text: str, old: Sequence[Rule], new: Sequence[Rule]) -> str:
             "model": rule.model,
             "pin": list(rule.pin),
             "prefer": list(rule.prefer),
+            "also": list(rule.also),
             "bound": rule.bound,
             "spill": rule.spill,
         }
-        defaults: dict[str, object] = {"pin": [], "prefer": [], "bound": None, "spill": "company"}
+        defaults: dict[str, object] = {"pin": [], "prefer": [], "also": [], "bound": None, "spill": "company"}
         text = _write_entry(text, (*_RULES, index), _entries(text, _RULES)[index], wanted, defaults)
     return text
 

@@ -1,8 +1,10 @@
 """The secrets of backends: where they are kept, and how to get at them without ever waiting long."""
 
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +30,8 @@ FIELDS = ("api_key",)
 """All that a backend may keep secret; a new one is a word more here, so that `remove_all` knows it too."""
 LONGEST = 1280 if sys.platform == "win32" else 1 << 16
 """In characters: the credential store of Windows takes no more."""
+_BETWEEN = "\n"
+"""Between a secret and the origin that it is for: no secret has a line break."""
 _MISSING_FOR_S = 60.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 60.0, 3600.0
 
@@ -41,6 +45,10 @@ class Secrets:
     that a dialog which the user has closed does not come back with each probe; `set`, `remove` and `retry` ask at
     once. While it is locked, its lock is looked at every two seconds, which needs no dialog, and `on_unlocked` is
     called when it is open again. All methods are for the event loop's thread.
+
+    A secret is given for one origin (scheme, host, port of its backend) and kept with it, on a line of its own
+    behind it: whoever changes the address alone, in the file perhaps, gets SecretError (other-address). One that was
+    kept without is for the origin for which it is first asked, as is one of the environment until the service ends.
     """
 
     def __init__(  # noqa: PLR0913 - tests name the few that they need
@@ -67,19 +75,42 @@ class Secrets:
         self._paused_until = 0.0
         self._pause_s = _FIRST_PAUSE_S
         self._failures = 0
+        self._origins: dict[str, tuple[bytes, str]] = {}
+        """For which origin a secret without one was first asked: its digest and that, by user name."""
         self._failed: Exception | None = None
         """How often reading failed, and how the last time: written by the thread that asks the keyring."""
         self._watch = LockWatch(self._worker, lambda: is_locked(self._open()), self._is_open_again, look_s)
         self.on_unlocked: Callable[[], None] = lambda: None
         """Called when a keyring that was locked answers again."""
 
-    async def get(self, backend_id: str, field: str = "api_key") -> Secret | None:
-        """Return the secret, or None if there is none; raises SecretError (locked, no-keyring, refused)."""
+    async def get(self, backend_id: str, field: str = "api_key", *, origin: str = "") -> Secret | None:
+        """Return the secret, or None if there is none; with an `origin`, only if it was given for that.
+
+        Raises SecretError (locked, no-keyring, refused, other-address).
+        """
         if found := secret_of_environment(self._environ, backend_id, field):
+            self._check_origin(backend_id, variable(backend_id, field), found.reveal(), origin)
             return found
+        kept = await self._read(backend_id, field)
+        if kept is None:
+            return None
+        text, _, given_for = kept.partition(_BETWEEN)
+        if not given_for and origin:
+            user = _user(backend_id, field)
+            is_first = user not in self._origins
+            self._check_origin(backend_id, user, text, origin)
+            if is_first:
+                with suppress(SecretError):  # tried again at the next start; meanwhile it is known here
+                    await self.set(backend_id, text, field, origin=origin)
+        elif origin and given_for != origin:
+            raise _elsewhere(backend_id, given_for, origin)
+        return Secret(text)
+
+    async def _read(self, backend_id: str, field: str) -> str | None:
+        """Return what is kept as it is kept: the secret, and behind it perhaps its origin."""
         user = _user(backend_id, field)
         if user in self._cache:
-            return self._cache[user].copy()
+            return self._cache[user].reveal()
         if self._clock() < self._missing_until.get(user, 0.0):
             return None
         if self._failure is not None and self._clock() < self._paused_until:
@@ -103,7 +134,17 @@ class Secrets:
         except SecretError as error:
             self._pause(error)
             raise _for(error, backend_id, field) from None
-        return Secret(value) if value else None
+        return value or None
+
+    def _check_origin(self, backend_id: str, whose: str, text: str, origin: str) -> None:
+        """Raise SecretError if this same secret was asked for another origin before."""
+        if not origin:
+            return
+        digest = hashlib.sha256(text.encode()).digest()
+        known, given_for = self._origins.get(whose, (digest, origin))
+        if known == digest and given_for != origin:
+            raise _elsewhere(backend_id, given_for, origin)
+        self._origins[whose] = (digest, origin)
 
     async def need(self, backend_id: str, field: str = "api_key") -> Secret:
         """Return the secret; raises SecretError (missing) with the ways to give it if there is none."""
@@ -123,14 +164,17 @@ class Secrets:
             return SecretFact(error.state, error.title, error.hint)
         return SecretFact("present", f"The secret of backend {backend_id!r} is kept.")
 
-    async def set(self, backend_id: str, value: str | Secret, field: str = "api_key") -> None:
-        """Keep the secret; raises SecretError, and then what was kept before may be kept still.
+    async def set(
+        self, backend_id: str, value: str | Secret, field: str = "api_key", *, origin: str = ""
+    ) -> None:
+        """Keep the secret, for an `origin` alone; raises SecretError, and what was kept before may be kept still.
 
         A call that took too long is still carried out when the user answers the dialog.
         """
         user = _user(backend_id, field)
         text = checked((value.reveal() if isinstance(value, Secret) else value).strip(), "this request")
-        if not text or len(text) > self._longest:
+        kept = f"{text}{_BETWEEN}{origin}" if origin else text
+        if not text or len(kept) > self._longest:
             raise SecretError(
                 "refused",
                 f"A secret of {len(text)} characters can't be kept here.",
@@ -138,13 +182,13 @@ class Secrets:
             )
 
         def write(keyring: KeyringBackend) -> None:
-            keyring.set_password(SERVICE, user, text)
-            if keyring.get_password(SERVICE, user) != text:
+            keyring.set_password(SERVICE, user, kept)
+            if keyring.get_password(SERVICE, user) != kept:
                 raise SecretError("refused", "The keyring has not kept the secret.", "Use another keyring")
 
         self._forget(user)
         try:
-            await self._ask(write, lambda _: self._remember(user, text))
+            await self._ask(write, lambda _: self._remember(user, kept))
         except SecretError as error:
             raise _for(error, backend_id, field) from None
 
@@ -242,6 +286,15 @@ def _fixes(first: str, backend_id: str, field: str) -> str:
     return (
         f"{first}; or set {name}, or {name}_FILE to the path of a file with it; "
         "or start the service with --insecure-storage, which keeps secrets in a plain file."
+    )
+
+
+def _elsewhere(backend_id: str, given_for: str, origin: str) -> SecretError:
+    return SecretError(
+        "other-address",
+        f"The key of backend {backend_id!r} was given for {given_for}, so it is not sent to {origin}.",
+        f"Give it again for the new address: `meshlight secrets set {backend_id}` (one from the environment: "
+        "set its variable anew and restart); or change the address back.",
     )
 
 

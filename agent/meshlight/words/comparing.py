@@ -90,8 +90,8 @@ class Comparison:
     def _show(self, pairing: PairingView) -> None:
         name = clean(pairing.name)
         if pairing.state != "comparing":
-            # By a link, or because it was said in another window.
-            click.echo(f"This side is sure of {name}. There, somebody has to confirm these digits:")
+            # It was said in another window.
+            click.echo(f"This side has confirmed {name}. There, somebody has to confirm these digits:")
         elif pairing.role == "asked":
             click.echo(f"{name} asks to be paired. Compare these digits with those that it shows:")
         else:

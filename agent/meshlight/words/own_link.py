@@ -34,7 +34,7 @@ def print_link(view: PeersView, host: str) -> None:
     click.echo(
         "On the other machine: meshlight pair 'LINK', or open it there, or read the picture with a camera."
     )
-    click.echo("It tells whose key to expect, so only this machine asks whether the digits are the same.")
+    click.echo("It tells whose key to expect; both machines show six digits to compare all the same.")
     if len(links) > 1:
         others = ", ".join(hosts[1:])
         click.echo(

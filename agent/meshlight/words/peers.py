@@ -91,6 +91,7 @@ Examples:
   meshlight peers share Bo --rings machine,lan --at-once 2
   meshlight peers share Bo --models qwen3:4b,gemma3:4b
   meshlight peers share Bo --models all
+  meshlight peers share Bo --use 'qwen3*'              what is used from it here
   meshlight peers share Bo --pause
 
 NAME is a peer's name or id, or the beginning of its id."""
@@ -101,11 +102,22 @@ NAME is a peer's name or id, or the beginning of its id."""
 )
 @click.option("--models", metavar="MODEL,…|all", help="Only these models of those rings, or all of them.")
 @click.option(
+    "--use",
+    metavar="MODEL,…|all",
+    help="Only these models (globs) of its are used here, or all but your own.",
+)
+@click.option(
     "--at-once", type=click.IntRange(1, 1_000), metavar="N", help="Requests of it that may run at once."
 )
 @click.option("--pause/--resume", "paused", default=None, help="Let it use nothing for now, or again.")
 def share(
-    name: str, *, rings: str | None, models: str | None, at_once: int | None, paused: bool | None
+    name: str,
+    *,
+    rings: str | None,
+    models: str | None,
+    use: str | None,
+    at_once: int | None,
+    paused: bool | None,
 ) -> None:
     """Say what a peer may use here, or change it.
 
@@ -116,6 +128,8 @@ def share(
         terms["share_rings"] = _rings(rings)
     if models is not None:
         terms["share_models"] = None if models.strip().casefold() == ALL else _words(models, "--models")
+    if use is not None:
+        terms["use"] = None if use.strip().casefold() == ALL else _words(use, "--use")
     if at_once is not None:
         terms["max_in_flight"] = at_once
     if paused is not None:
@@ -136,6 +150,8 @@ def tell_terms(peer: PeerView) -> None:
     said = f"{clean(peer.name)} may use {terms_said(peer)}, {limit} at once."
     if peer.paused:
         said = f"{clean(peer.name)} is paused: it may use nothing for now. Let it again with --resume."
+    if peer.use is not None:
+        said += f" Used from it: {', '.join(clean(model) for model in peer.use) or 'nothing'}."
     seen = len(peer.sees_models)
     is_well = peer.paused or bool(seen)
     sees = "" if peer.paused else f" It sees {count(seen, 'model') if seen else 'no model'} here now."

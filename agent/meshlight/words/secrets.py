@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from meshlight.backends.address import parse_address
 from meshlight.backends.kinds import ring_for
 from meshlight.desktop.client import LocalService
 from meshlight.desktop.paper import Paper, new_console
@@ -103,7 +104,8 @@ def set_(*, backend: str) -> None:
         with service:  # so that it is used at once, and the configuration is written in one place
             service.change(chosen.id, {"api_key": value})
     else:
-        _with_secrets(lambda kept: kept.set(chosen.id, value))
+        origin = parse_address(chosen.url).origin
+        _with_secrets(lambda kept: kept.set(chosen.id, value, origin=origin))
         _mark(chosen, has_secret=True)
     click.echo(f"The key of {clean(chosen.name)} is kept.")
 

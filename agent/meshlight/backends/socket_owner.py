@@ -1,0 +1,95 @@
+"""Whose server listens at a port of this machine, where the system tells: other users of it are strangers too."""
+
+import os
+import re
+import sys
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+from msgspec import Struct
+
+from meshlight.backends.address import Address
+
+PROC_NET = Path("/proc/net")
+TELLS_OWNERS = sys.platform == "linux"
+"""Whether this system tells whose a listening socket is without special rights."""
+_LISTENING = "0A"
+"""TCP_LISTEN, as the fourth column of the kernel's tables has it (proc_net_tcp.rst)."""
+_AT = re.compile(r"(?:[0-9A-F]{8}|[0-9A-F]{32}):[0-9A-F]{4}")
+_EVERYWHERE = (IPv4Address(0), IPv6Address(0))
+_SERVICES_BELOW = 1000
+"""Accounts below are the system's and its services', by the convention of all distributions (`login.defs`)."""
+_DYNAMIC = range(61_184, 65_520)
+"""Where systemd takes the accounts of services with `DynamicUser=` from ("Users, Groups, UIDs and GIDs on systemd
+Systems"); no person has one of them."""
+
+IPAddress = IPv4Address | IPv6Address
+
+
+class Listener(Struct, frozen=True):
+    """A socket on which somebody listens."""
+
+    ip: IPAddress
+    port: int
+    owner: int
+    """The user id of the account to which it belongs."""
+
+
+class Listeners(Struct, frozen=True):
+    """All listening TCP sockets of this machine at one moment; none where the system does not tell."""
+
+    all: tuple[Listener, ...] = ()
+
+    def owner_at(self, address: Address) -> int | None:
+        """Return whose server a connection to a loopback address reaches; of several, one that is not trusted.
+
+        None where nobody listens in sight: the system does not tell, or it is a container behind a redirection,
+        which only the system's own account can set up.
+        """
+        asked = ip_address("127.0.0.1" if address.host == "localhost" else address.host)
+        here = [one for one in self.all if one.port == address.port]
+        # The kernel takes the socket of the very address before one of every address.
+        for ip in (asked, *(every for every in _EVERYWHERE if every.version >= asked.version)):
+            owners = [one.owner for one in here if one.ip == ip]
+            if owners:
+                return next((owner for owner in owners if not is_trusted(owner)), owners[0])
+        return None
+
+
+def is_trusted(owner: int | None) -> bool:
+    """Whether an account may have prompts: this user's, root's, a service's; and where the system can't tell."""
+    return owner is None or owner < _SERVICES_BELOW or owner in _DYNAMIC or owner == _own_uid()
+
+
+def read_listeners(tables: Path = PROC_NET) -> Listeners:
+    """Read who listens now. For a thread: on a server with many connections the kernel takes its time."""
+    found: list[Listener] = []
+    for name in ("tcp", "tcp6") if TELLS_OWNERS else ():
+        try:
+            with (tables / name).open(encoding="ascii", errors="replace") as lines:
+                found += [one for line in lines if (one := _listener(line)) is not None]
+        except OSError:
+            continue
+    return Listeners(tuple(found))
+
+
+def _listener(line: str) -> Listener | None:
+    words = line.split(maxsplit=8)
+    if len(words) < 8 or words[3] != _LISTENING or not _AT.fullmatch(words[1]) or not words[7].isdecimal():
+        return None
+    at, _, port = words[1].partition(":")
+    return Listener(_ip(at), int(port, 16), int(words[7]))
+
+
+def _ip(text: str) -> IPAddress:
+    """Read an address as the tables have it: words of 32 bits in the machine's own order."""
+    words = (int(text[at : at + 8], 16) for at in range(0, len(text), 8))
+    packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
+    if len(packed) == 4:
+        return IPv4Address(packed)
+    address = IPv6Address(packed)
+    return address.ipv4_mapped or address
+
+
+def _own_uid() -> int:
+    return -1 if sys.platform == "win32" else os.geteuid()
