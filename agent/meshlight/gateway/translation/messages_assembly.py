@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.chat_shape import Chunk, Said, ToolCall, count
+from meshlight.gateway.translation.chat_shape import Chunk, Said, ToolCall, count, ending_of, name_of, number
 from meshlight.gateway.translation.ending import CUT, REFUSED, check_ending
 from meshlight.gateway.translation.messages_call import Call, find_call
 from meshlight.gateway.translation.messages_writer import Head, Kind, Usage, Writer
@@ -72,21 +72,24 @@ class Assembly:
             head = Head(self._message_id, self._ask.model, _without_output(self._usage))
             self._writer.start(head)
         for choice in chunk.choices or ():
-            if choice.index:
+            if number(choice.index):
                 continue
             if choice.delta is not None:
                 self._say(choice.delta)
             elif choice.message is not None:
                 self._say(choice.message, is_whole=True)
-            if choice.finish_reason:
-                self._reason = choice.finish_reason.lower()
+            if reason := ending_of(choice):
+                self._reason = reason
                 for matched in (choice.stop_reason, choice.matched_stop):
                     if isinstance(matched, str) and matched in self._ask.stop_sequences:
                         self._matched = matched
 
-    def finish(self) -> None:
-        """End the message; raises Untranslated when the answer is not whole."""
-        check_ending(self._reason, has_begun=bool(self._message_id))
+    def finish(self, *, is_told: bool) -> None:
+        """End the message; raises Untranslated when the answer is not whole.
+
+        `is_told` says that the backend told its end in another way than by a reason.
+        """
+        check_ending(self._reason, has_begun=bool(self._message_id), is_told=is_told)
         is_cut = self._reason in CUT
         for call in self._calls:
             if not is_cut:
@@ -94,8 +97,7 @@ class Assembly:
         self._close_block()
         for call in self._calls:
             if call.is_open:
-                call.is_open = False
-                self._writer.close(call.block, is_whole=call.is_whole())
+                self._close_call(call, is_whole=call.is_whole())
         self._writer.finish(self._stop_reason(), self._matched, self._usage)
         self.is_finished = True
 
@@ -145,9 +147,9 @@ class Assembly:
 
     def _call(self, piece: ToolCall, call: Call | None) -> None:
         if call is None:
-            call = Call(piece.index, f"toolu_{self._message_id[4:]}_{len(self._calls)}")
+            call = Call(number(piece.index), f"toolu_{self._message_id[4:]}_{len(self._calls)}")
             self._calls.append(call)
-        waiting = call.add(piece)
+        call.add(piece)
         if call.block < 0:
             if not call.name:
                 return  # it can't begin without its name
@@ -156,11 +158,10 @@ class Assembly:
             call.block = self._next()
             call.is_open = True
             self._writer.open_call(call.block, call.id, call.name)
-            waiting = call.text()
-        if waiting:
+        if news := call.news():
             if not call.is_open:
                 raise Untranslated(f"It went on with a call of the tool {call.shown} after its end.")
-            self._writer.add_arguments(call.block, waiting)
+            self._writer.add_arguments(call.block, news)
 
     def _close_block(self) -> None:
         if self._kind is not None:
@@ -171,8 +172,13 @@ class Assembly:
         """Close the calls that are complete; one that isn't may still go on between others."""
         for call in self._calls:
             if call.is_open and call.text().strip() and call.is_whole():
-                call.is_open = False
-                self._writer.close(call.block)
+                self._close_call(call)
+
+    def _close_call(self, call: Call, *, is_whole: bool = True) -> None:
+        if rest := call.news(is_last=True):
+            self._writer.add_arguments(call.block, rest)
+        call.is_open = False
+        self._writer.close(call.block, is_whole=is_whole)
 
     def _next(self) -> int:
         self._count += 1
@@ -188,9 +194,9 @@ class Assembly:
         return "end_turn" if self._matched is None else "stop_sequence"
 
 
-def _message_id(given: str | None, data: bytes) -> str:
+def _message_id(given: Any, data: bytes) -> str:
     """Return an id of Anthropic's form, made of the upstream's; of the data itself where that gives none."""
-    own = _NOT_OF_AN_ID.sub("", (given or "").removeprefix("chatcmpl-"))[:_ID_MAX]
+    own = _NOT_OF_AN_ID.sub("", name_of(given).removeprefix("chatcmpl-"))[:_ID_MAX]
     return f"msg_{own or hashlib.blake2b(data, digest_size=12).hexdigest()}"
 
 

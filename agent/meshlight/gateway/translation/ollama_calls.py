@@ -7,6 +7,7 @@ from msgspec import Raw
 
 from meshlight.domain.errors import Untranslated
 from meshlight.gateway.translation.chat_shape import ToolCall as CallPiece
+from meshlight.gateway.translation.chat_shape import number
 from meshlight.gateway.translation.messages_call import Call, find_call
 from meshlight.gateway.translation.ollama_lines import CallFunction, ToolCall
 from meshlight.gateway.translation.well_formed import decode
@@ -31,7 +32,7 @@ class Calls:
         if call is None:
             if len(self._calls) >= CALLS_MAX:
                 raise Untranslated(f"It called more than {CALLS_MAX} tools at once.")
-            call = Call(piece.index, self._own_id())
+            call = Call(number(piece.index), self._own_id())
             self._calls.append(call)
         call.add(piece)
 
