@@ -8,6 +8,7 @@ from meshlight.gateway.headers import bare, to_backend
 from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.translation.back import Back
 from meshlight.gateway.translation.ollama_immediate import Immediate
+from meshlight.gateway.translation.passed_history import for_passing
 from meshlight.gateway.translation.table import translate
 from meshlight.mesh.links import Link
 
@@ -36,13 +37,13 @@ def pack(
     if way is not None:
         upstream, model = way.upstream, way.model
     if translated:
-        made = translate(face, inbound.body, model, extensions=kind.group != "cloud")
+        made = translate(face, inbound.body, model, kind)
         if isinstance(made, Immediate):
             return made
         face, body, back = made.face, made.body, made.back
         path = f"/v1/{face}"
     else:
-        path, body = inbound.target_for(model), inbound.body_for(model)
+        path, body = inbound.target_for(model), for_passing(face, inbound.body_for(model), kind.kind)
     lane = link.lane(face)
     auth = lane.auth if way is None else way.auth
     if translated or way is not None:

@@ -9,6 +9,7 @@ import msgspec
 from meshlight.domain.errors import Untranslated
 from meshlight.gateway.translation.chat_shape import Chunk, Said, ToolCall, count, ending_of, name_of, number
 from meshlight.gateway.translation.ending import CUT, REFUSED, check_ending
+from meshlight.gateway.translation.keepsake import Collected, call_id, signature
 from meshlight.gateway.translation.messages_call import Call, find_call
 from meshlight.gateway.translation.messages_writer import Head, Kind, Usage, Writer
 
@@ -35,6 +36,7 @@ class Assembly:
         "_calls",
         "_count",
         "_is_refused",
+        "_kept",
         "_kind",
         "_matched",
         "_message_id",
@@ -55,6 +57,7 @@ class Assembly:
         self._count = 0
         """Blocks that have begun."""
         self._calls: list[Call] = []
+        self._kept = Collected()
         self._reason = ""
         self._matched: str | None = None
         self._is_refused = False
@@ -98,6 +101,8 @@ class Assembly:
         for call in self._calls:
             if call.is_open:
                 self._close_call(call, is_whole=call.is_whole())
+        if self._calls and (extras := self._kept.take()):
+            self._writer.redacted(self._next(), signature(extras))
         self._writer.finish(self._stop_reason(), self._matched, self._usage)
         self.is_finished = True
 
@@ -107,6 +112,7 @@ class Assembly:
             self._writer.ping()
 
     def _say(self, said: Said, *, is_whole: bool = False) -> None:
+        self._kept.hear(said)
         thought: Any = said.reasoning_content or said.reasoning
         if isinstance(thought, str) and thought:
             self._add("thinking", thought)
@@ -147,7 +153,7 @@ class Assembly:
 
     def _call(self, piece: ToolCall, call: Call | None) -> None:
         if call is None:
-            call = Call(number(piece.index), f"toolu_{self._message_id[4:]}_{len(self._calls)}")
+            call = Call(number(piece.index), f"toolu_{self._message_id[4:28]}_{len(self._calls)}")
             self._calls.append(call)
         call.add(piece)
         if call.block < 0:
@@ -157,7 +163,7 @@ class Assembly:
             self._close_whole_calls()
             call.block = self._next()
             call.is_open = True
-            self._writer.open_call(call.block, call.id, call.name)
+            self._writer.open_call(call.block, call_id(call.id, call.extra, self._kept.take()), call.name)
         if news := call.news():
             if not call.is_open:
                 raise Untranslated(f"It went on with a call of the tool {call.shown} after its end.")
@@ -165,6 +171,8 @@ class Assembly:
 
     def _close_block(self) -> None:
         if self._kind is not None:
+            if self._kind == "thinking":
+                self._writer.sign(self._block, signature(self._kept.take()))
             self._writer.close(self._block)
             self._kind = None
 

@@ -9,6 +9,7 @@ from msgspec import Raw
 from meshlight.backends.quote import clean
 from meshlight.domain.errors import BadRequest, Untranslatable
 from meshlight.gateway.mistakes import LONGEST, malformed, mistake
+from meshlight.gateway.translation.calls_sent import Asked
 from meshlight.gateway.translation.messages_history import ELSEWHERE, History
 from meshlight.gateway.translation.messages_shape import REFUSED, MessagesRequest, Thinking, ToolChoice
 from meshlight.gateway.translation.well_formed import decode
@@ -45,12 +46,12 @@ def read_request(body: bytes) -> MessagesRequest:
     return request
 
 
-def chat_request(request: MessagesRequest, model: str, *, extensions: bool) -> dict[str, Any]:
+def chat_request(request: MessagesRequest, model: str, asked: Asked) -> dict[str, Any]:
     """Return the fields that both faces share: messages, tools, format and thinking.
 
     Raises Untranslatable and BadRequest.
     """
-    chat: dict[str, Any] = {"model": model, "messages": _messages(request, extensions=extensions)}
+    chat: dict[str, Any] = {"model": model, "messages": _messages(request, asked)}
     if request.tools:
         chat["tools"] = [_tool(tool, f"tools[{number}]") for number, tool in enumerate(request.tools)]
     if request.tool_choice is not None:
@@ -62,7 +63,7 @@ def chat_request(request: MessagesRequest, model: str, *, extensions: bool) -> d
         chat["response_format"] = {"type": "json_schema", "json_schema": named}
     if config is not None and config.effort is not None:
         chat["reasoning_effort"] = _EFFORT.get(config.effort, config.effort)
-    if request.thinking is not None and extensions:
+    if request.thinking is not None and asked.extensions:
         chat |= _thinking(request.thinking)
     return chat
 
@@ -116,12 +117,12 @@ def _misfit(error: msgspec.ValidationError) -> BadRequest:
     return mistake(error, MessagesRequest)
 
 
-def _messages(request: MessagesRequest, *, extensions: bool) -> list[dict[str, Any]]:
+def _messages(request: MessagesRequest, asked: Asked) -> list[dict[str, Any]]:
     turns = request.messages
     if not turns:
         raise BadRequest("messages is empty.", "Send at least one message.", "messages")
     last_user = max((number for number, turn in enumerate(turns) if turn.role == "user"), default=-1)
-    history = History(extensions=extensions)
+    history = History(asked)
     history.add_system(request.system)
     for number, turn in enumerate(turns):
         history.add(turn, f"messages[{number}]", is_last_word=number >= last_user)

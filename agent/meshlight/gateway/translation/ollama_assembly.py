@@ -66,6 +66,7 @@ class Assembly:
         thoughts: list[str] = []
         if said is not None:
             _say(said, texts, thoughts)
+            self._calls.kept.hear(said)
             for call in said.tool_calls or ():
                 self._calls.add(call, is_whole=choice.delta is None)
         return Piece(

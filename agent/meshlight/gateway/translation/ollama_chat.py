@@ -3,9 +3,10 @@
 What becomes of a request, after Ollama's `docs/api.md`, `docs/openapi.yaml` and `api/types.go`:
 
 - `messages` keep their order and roles. Pictures become data URLs of the type that their first bytes show, in
-  messages of the user only. Arguments of calls become text. Calls without an id get one; a result goes to the call
-  with its `tool_call_id`, or to the first open one of its `tool_name`, or to the first open one. `thinking` goes on
-  as `reasoning_content`.
+  messages of the user only: those of a tool's result or of others go into the user's message that follows.
+  Arguments of calls become text. Calls without an id get one; a result goes to the call with its `tool_call_id`, or
+  to the first open one of its `tool_name`, or to the first open one. `thinking` goes on as `reasoning_content`. What
+  a backend wants back with a call is in the id that it gave it (`keepsake`).
 - `tools` go on as they stand. `format` becomes a `response_format`. `logprobs` go on and come back.
 - `think` is a wish that an engine may not be able to meet: it becomes `chat_template_kwargs.enable_thinking`, and a
   level `reasoning_effort`, at most "high". What a model thinks although it was told not to is left out.
@@ -17,7 +18,7 @@ What becomes of a request, after Ollama's `docs/api.md`, `docs/openapi.yaml` and
   unheard by that: a prompt that is too long for the context is refused by the engine, in its own words. So too
   `truncate` and `shift`, which would let Ollama drop parts of a long conversation, and options that Ollama itself no
   longer reads (`mirostat…`, `penalize_newline`, `tfs_z`, …).
-- Anything else is refused by name, and so is `_debug_render_only`.
+- What Ollama does not know either is not heard; `_debug_render_only` is refused.
 - A stream comes unless `stream` is false. No messages at all mean "load the model": that is answered at once. To
   unload one (`keep_alive` 0) can't be asked of another engine, so it is refused.
 
@@ -37,6 +38,7 @@ from msgspec import Raw
 
 from meshlight.domain.errors import BadRequest
 from meshlight.gateway.translation.back import Translated
+from meshlight.gateway.translation.calls_sent import Asked
 from meshlight.gateway.translation.messages_request import limit_name
 from meshlight.gateway.translation.ollama_back import OllamaBack
 from meshlight.gateway.translation.ollama_clock import SYSTEM, Clock
@@ -61,11 +63,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def translate_chat(
-    body: bytes, model: str, *, extensions: bool = True, clock: Clock = SYSTEM
+    body: bytes, model: str, *, extensions: bool = True, signs: bool = False, clock: Clock = SYSTEM
 ) -> Translated | Immediate:
     """Translate a body of `/api/chat`; `model` is the route's, the answer names the one in the body.
 
-    `extensions` says that the backend takes fields which are not OpenAI's. Raises Untranslatable and BadRequest.
+    `extensions` says that the backend takes fields which are not OpenAI's, `signs` that it is Gemini, which signs
+    thoughts and wants to see that again. Raises Untranslatable and BadRequest.
     """
     request = read(body, _decoder, ChatRequest)
     if request.debug_render_only:
@@ -82,7 +85,7 @@ def translate_chat(
         return loaded(ask, clock)
     chat: dict[str, Any] = {
         "model": model,
-        "messages": chat_messages(request.messages, extensions=extensions),
+        "messages": chat_messages(request.messages, Asked(extensions, signs)),
     }
     if request.tools:
         chat["tools"] = [_tool(tool, f"tools[{number}]") for number, tool in enumerate(request.tools)]

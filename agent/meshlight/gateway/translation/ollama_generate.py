@@ -39,7 +39,12 @@ _REFUSED_WHEN_RAW = ("images", "think", "logprobs")
 
 
 def translate_generate(
-    body: bytes, model: str, *, extensions: bool = True, clock: Clock = SYSTEM
+    body: bytes,
+    model: str,
+    *,
+    extensions: bool = True,
+    signs: bool = False,  # noqa: ARG001 — one of the translations, which are called alike
+    clock: Clock = SYSTEM,
 ) -> Translated | Immediate:
     """Translate a body of `/api/generate`; `model` is the route's, the answer names the one in the body.
 

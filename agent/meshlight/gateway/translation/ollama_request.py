@@ -16,9 +16,6 @@ from meshlight.gateway.translation.well_formed import decode
 T = TypeVar("T")
 
 ELSEWHERE = "Leave it out, or use a model of a backend that is Ollama itself."
-_UNKNOWN = re.compile(
-    r"Object contains unknown field `(?P<name>.*?)`(?: - at `\$\.?(?P<place>.*)`)?$", re.DOTALL
-)
 _CARRIED = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 _OWN: dict[str, tuple[tuple[str, ...], float]] = {
     "top_k": (("top_k",), 0),
@@ -32,13 +29,10 @@ _NOTHING = frozenset({b"", b"null", b'""'})
 
 
 def read(body: bytes, decoder: msgspec.json.Decoder[T], shape: type[T]) -> T:
-    """Read a body as `shape`; raises Untranslatable for a field that is not known, and BadRequest."""
+    """Read a body as `shape`; raises BadRequest."""
     try:
         return decode(body, decoder)
     except msgspec.ValidationError as error:
-        if unknown := _UNKNOWN.match(str(error)):
-            name, place = unknown["name"], unknown["place"]
-            raise untranslatable(f"{place}.{name}" if place else name) from None
         raise mistake(error, shape) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed(error) from None
