@@ -219,9 +219,12 @@ class Relay:
                 return opened
             ticket.first_byte(self._clock() - started)
             response = opened.response
-            if backend.is_metered and (said := link.kind.headers_say(response.headers)):
-                self._registry.note(backend.id, said)
+            said = link.kind.headers_say(response.headers) if backend.is_metered else None
+            if said or opened.learnt:
+                self._registry.note(backend.id, {**(said or {}), **(opened.learnt or {})})
             extra = _extra(response.headers, backend.id, number, inbound)
+            if opened.dropped:
+                extra.append((b"x-meshlight-dropped", ", ".join(opened.dropped).encode()))
             is_guest = inbound.guest is not None
             tap = await pass_on(
                 opened, inbound.face, sink, extra, interrupt, backend.idle_s, is_guest=is_guest

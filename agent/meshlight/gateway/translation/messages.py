@@ -25,11 +25,13 @@ Claude Code is known to send:
   `billing_policy`, `user_profile_id`, `workspace_id`, `task_budget`, `input_examples`, `eager_input_streaming`,
   `caller`, `toolset_name`; and `context_management` and `compaction`, which would let Anthropic's service drop
   parts of a long conversation: here all of it is sent.
-- Anything else is refused by name, and so are `container`, `mcp_servers`, `thread` and `inference_geo`.
+- `container`, `mcp_servers`, `thread` and `inference_geo` are refused by name, and so is a block of a type that
+  nobody here knows: without them the answer would be another. A field that nobody here knows is left out, and named
+  in the answer's header `x-meshlight-dropped`.
 
 With `extensions=False`, for OpenAI's own service, which refuses fields it does not know: `thinking` blocks and the
-wish to think stay behind, `top_k` is refused, a `user_id` of more than 64 characters is left out, and the limit is
-called `max_completion_tokens`.
+wish to think stay behind, so does `top_k`, which the header names, a `user_id` of more than 64 characters is left
+out, and the limit is called `max_completion_tokens`. What a server turns out not to take is left out too (`declined`).
 
 And of an answer: reasoning becomes a `thinking` block that nobody has signed; a call whose arguments are no JSON
 object is a broken answer, unless the limit cut it off, when a stream passes it as it is and a whole message leaves
@@ -44,6 +46,7 @@ from meshlight.gateway.translation.calls_sent import Asked
 from meshlight.gateway.translation.messages_assembly import Ask
 from meshlight.gateway.translation.messages_back import CountBack, MessagesBack
 from meshlight.gateway.translation.messages_request import chat_request, limit_name, read_request, sampling
+from meshlight.gateway.translation.pruned import Dropped
 
 _encode = Encoder().encode
 
@@ -56,15 +59,18 @@ def translate_messages(
     `extensions` says that the backend takes fields which are not OpenAI's, `signs` that it is Gemini, which signs
     thoughts and wants to see that again. Raises Untranslatable and BadRequest.
     """
-    request = read_request(body)
-    chat = chat_request(request, model, Asked(extensions, signs)) | sampling(request, extensions=extensions)
+    dropped = Dropped()
+    request = read_request(body, dropped)
+    chat = chat_request(request, model, Asked(extensions, signs), dropped) | sampling(
+        request, dropped, extensions=extensions
+    )
     ask = Ask(
         request.model,
         is_stream=request.stream is True,
         stop_sequences=request.stop_sequences or (),
         hides_thinking=request.thinking is not None and request.thinking.display == "omitted",
     )
-    return Translated("chat/completions", _encode(chat), MessagesBack(ask))
+    return Translated("chat/completions", _encode(chat), MessagesBack(ask), dropped.names())
 
 
 def translate_count(body: bytes, model: str, *, extensions: bool = True, signs: bool = False) -> Translated:
@@ -72,5 +78,7 @@ def translate_count(body: bytes, model: str, *, extensions: bool = True, signs: 
 
     Raises Untranslatable and BadRequest.
     """
-    chat = chat_request(read_request(body), model, Asked(extensions, signs))
-    return Translated("chat/completions", _encode(chat | {limit_name(extensions=extensions): 1}), CountBack())
+    dropped = Dropped()
+    chat = chat_request(read_request(body, dropped), model, Asked(extensions, signs), dropped)
+    chat[limit_name(extensions=extensions)] = 1
+    return Translated("chat/completions", _encode(chat), CountBack(), dropped.names())

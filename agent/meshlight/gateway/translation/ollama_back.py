@@ -100,12 +100,12 @@ class OllamaBack:
         return out
 
     def _take(self, chunks: Iterable[TextChunk | None]) -> None:
+        if self._is_finished:
+            return
         for chunk in chunks:
-            if self._is_finished:
-                return
             if chunk is None:
                 self._finish(is_told=True)
-                continue
+                return
             for piece in self._assembly.take(chunk):
                 self._tell(piece)
 

@@ -23,8 +23,8 @@ What becomes of a request, after Ollama's `docs/api.md`, `docs/openapi.yaml` and
   unload one (`keep_alive` 0) can't be asked of another engine, so it is refused.
 
 With `extensions=False`, for services that refuse fields which are not OpenAI's own: `thinking` and the wish to think
-(but not its level) stay behind, `top_k` and its like are refused unless their value means "off", and the limit is
-called `max_completion_tokens`.
+(but not its level) stay behind, `top_k` and its like too, named in the answer's header unless their value means
+"off", and the limit is called `max_completion_tokens`.
 
 And of an answer: each chunk becomes a line, calls of tools come whole before the last one. `done_reason` is `stop`,
 `length`, or `content_filter`. Tokens are counted by the backend. `total_duration` is measured here, `eval_duration`
@@ -57,6 +57,7 @@ from meshlight.gateway.translation.ollama_request import (
     untranslatable,
 )
 from meshlight.gateway.translation.ollama_shape import ChatRequest
+from meshlight.gateway.translation.pruned import Dropped
 
 _decoder = msgspec.json.Decoder(ChatRequest)
 _encode = msgspec.json.Encoder().encode
@@ -83,6 +84,7 @@ def translate_chat(
         if is_unload(request.keep_alive):
             raise refuse_unload()
         return loaded(ask, clock)
+    dropped = Dropped()
     chat: dict[str, Any] = {
         "model": model,
         "messages": chat_messages(request.messages, Asked(extensions, signs)),
@@ -92,9 +94,9 @@ def translate_chat(
     chat |= answer_format(request.format)
     chat |= thinking(request.think, extensions=extensions)
     chat |= chances(request)
-    chat |= sampling(request.options, limit=limit_name(extensions=extensions), extensions=extensions)
+    chat |= sampling(request.options, dropped, limit=limit_name(extensions=extensions), extensions=extensions)
     chat |= streaming(request)
-    return Translated("chat/completions", _encode(chat), OllamaBack(ask, clock))
+    return Translated("chat/completions", _encode(chat), OllamaBack(ask, clock), dropped.names())
 
 
 def _tool(tool: dict[str, Raw], place: str) -> dict[str, Any]:

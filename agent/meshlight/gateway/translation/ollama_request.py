@@ -11,6 +11,7 @@ from meshlight.backends.quote import clean
 from meshlight.domain.errors import BadRequest, Untranslatable
 from meshlight.gateway.mistakes import LONGEST, malformed, mistake
 from meshlight.gateway.translation.ollama_shape import ChatRequest, GenerateRequest, Options
+from meshlight.gateway.translation.pruned import Dropped
 from meshlight.gateway.translation.well_formed import decode
 
 T = TypeVar("T")
@@ -47,10 +48,10 @@ def untranslatable(param: str, why: str = "") -> Untranslatable:
     return Untranslatable(f"{title} {why}".rstrip(), ELSEWHERE, param)
 
 
-def sampling(options: Options | None, *, limit: str, extensions: bool) -> dict[str, Any]:
+def sampling(options: Options | None, dropped: Dropped, *, limit: str, extensions: bool) -> dict[str, Any]:
     """Return what the options are called elsewhere; `limit` is the name of the bound of the answer.
 
-    Raises Untranslatable.
+    Those that OpenAI's own API has not are dropped where there are no `extensions`. Raises BadRequest.
     """
     if options is None:
         return {}
@@ -65,10 +66,12 @@ def sampling(options: Options | None, *, limit: str, extensions: bool) -> dict[s
         asked[limit] = _whole("num_predict", options.num_predict)
     for name, (names, off) in _OWN.items():
         value = getattr(options, name)
-        if value is None or (value == off and not extensions):
+        if value is None:
             continue
         if not extensions:
-            raise untranslatable(f"options.{name}")
+            if value != off:
+                dropped.add(f"options.{name}")
+            continue
         told = _whole(name, value) if name == "top_k" else value
         asked |= dict.fromkeys(names, told)
     if options.repeat_last_n is not None and extensions:
