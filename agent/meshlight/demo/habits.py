@@ -117,17 +117,17 @@ def _mistral(body: dict[str, Any]) -> Reply | None:
         return json_reply({"detail": [said | {"loc": place, "input": body} for place in places]}, 422)
     for given in _ids(body):
         if _MISTRAL_ID.fullmatch(given) is None:
-            message = f"Tool call id was {given} but must be a-z, A-Z, 0-9, with a length of 9."
-            error = {"object": "error", "message": message, "type": "invalid_request_error", "code": "3280"}
+            told = f"Tool call id was {given} but must be a-z, A-Z, 0-9, with a length of 9."
+            error = {"object": "error", "message": told, "type": "invalid_request_error", "code": "3280"}
             return json_reply(error, 400)
     return None
 
 
 def _azure(body: dict[str, Any]) -> Reply | None:
     if "max_tokens" in body:
-        said = "Unsupported parameter: 'max_tokens' is not supported with this model."
+        told = "Unsupported parameter: 'max_tokens' is not supported with this model."
         return _openai_error(
-            f"{said} Use 'max_completion_tokens' instead.", "max_tokens", "unsupported_parameter"
+            f"{told} Use 'max_completion_tokens' instead.", "max_tokens", "unsupported_parameter"
         )
     if unknown := sorted(body.keys() - _OPENAI):
         return _openai_error(f"Unrecognized request arguments supplied: {', '.join(unknown)}")

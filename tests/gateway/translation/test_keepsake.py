@@ -146,7 +146,7 @@ def test_a_history_without_signatures_gets_the_documented_stand_in(extra: Any) -
     assert second.get("extra_content") == extra
     plain = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
     body = json.dumps({"model": "m", "messages": [ASK, plain]}).encode()
-    asked = json.loads(translate_chat(body, "m", extensions=False, signs=True).body)  # type: ignore[union-attr]
+    asked = json.loads(translate_chat(body, "m", extensions=False, signs=True).body)
     assert asked["messages"][1]["tool_calls"][0]["extra_content"]["google"]["thought_signature"] == STAND_IN
 
 

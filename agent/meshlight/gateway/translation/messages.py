@@ -31,7 +31,8 @@ Claude Code is known to send:
 
 With `extensions=False`, for OpenAI's own service, which refuses fields it does not know: `thinking` blocks and the
 wish to think stay behind, so does `top_k`, which the header names, a `user_id` of more than 64 characters is left
-out, and the limit is called `max_completion_tokens`. What a server turns out not to take is left out too (`declined`).
+out, and the limit is called `max_completion_tokens`. What a server turns out not to take stays behind too
+(`declined`).
 
 And of an answer: reasoning becomes a `thinking` block that nobody has signed; a call whose arguments are no JSON
 object is a broken answer, unless the limit cut it off, when a stream passes it as it is and a whole message leaves
