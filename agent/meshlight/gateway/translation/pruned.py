@@ -7,12 +7,12 @@ the shape refuses it.
 """
 
 import re
-from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec import Raw, inspect
+from msgspec import Raw, Struct
 
 from meshlight.gateway.translation.well_formed import decode
 
@@ -45,59 +45,77 @@ class Dropped:
         return tuple(self._names)
 
 
-def pruned(body: bytes, shape: type, dropped: Dropped) -> bytes:
+def pruned(body: bytes, shape: type[Struct], dropped: Dropped) -> bytes:
     """Return a JSON body without the fields that `shape` does not have; raises msgspec.DecodeError and the like."""
-    return bytes(_value(Raw(body), _described(shape), "", dropped))
+    return bytes(_value(Raw(body), shape, "", dropped))
 
 
-@cache
-def _described(shape: type) -> inspect.Type:
-    return inspect.type_info(shape)
-
-
-def _value(value: Raw, described: inspect.Type, place: str, dropped: Dropped) -> Raw:
+def _value(value: Raw, hint: Any, place: str, dropped: Dropped) -> Raw:
+    """Return a value that is to be a `hint`, freed of what that does not have; what fits is not looked into."""
+    if _fits(value, hint):
+        return value
     start = bytes(memoryview(value)[:_SNIFFED]).lstrip()[:1]
+    choices = _choices(hint)
     if start == b"{":
-        structs = [one for one in _alternatives(described) if isinstance(one, inspect.StructType)]
-        return _object(value, structs, place, dropped) if structs else value
+        return _object(
+            value,
+            [one for one in choices if isinstance(one, type) and issubclass(one, Struct)],
+            place,
+            dropped,
+        )
     if start == b"[":
-        for one in _alternatives(described):
-            if isinstance(one, inspect.VarTupleType) and _has_structs(one.item_type):
-                items = [_value(item, one.item_type, f"{place}[]", dropped) for item in decode(value, _items)]
-                return Raw(_encode(items))
+        for one in choices:
+            if get_origin(one) is tuple:
+                items = decode(value, _items)
+                return Raw(_encode([_value(item, get_args(one)[0], f"{place}[]", dropped) for item in items]))
     return value
 
 
-def _object(value: Raw, structs: list[inspect.StructType], place: str, dropped: Dropped) -> Raw:
+def _object(value: Raw, shapes: list[type[Struct]], place: str, dropped: Dropped) -> Raw:
     found: dict[str, Raw] = decode(value, _fields)
-    struct = next((one for one in structs if _is_meant(one, found)), None)
-    if struct is None:
+    shape = next((one for one in shapes if _is_meant(one, found)), None)
+    if shape is None:
         return value
-    known = {field.encode_name: field.type for field in struct.fields}
-    kept: dict[str, Any] = {}
+    hints, tag_field = _hints(shape), shape.__struct_config__.tag_field
+    kept: dict[str, Raw] = {}
     for name, inner in found.items():
         where = f"{place}.{name}" if place else name
-        if name in known:
-            kept[name] = _value(inner, known[name], where, dropped)
-        elif name == struct.tag_field:
+        if name in hints:
+            kept[name] = _value(inner, hints[name], where, dropped)
+        elif name == tag_field:
             kept[name] = inner
         else:
             dropped.add(where)
     return Raw(_encode(kept))
 
 
-def _is_meant(struct: inspect.StructType, found: dict[str, Raw]) -> bool:
-    if struct.tag_field is None:
+def _is_meant(shape: type[Struct], found: dict[str, Raw]) -> bool:
+    config = shape.__struct_config__
+    if config.tag_field is None:
         return True
-    return bytes(found.get(struct.tag_field, Raw())).strip() == _encode(struct.tag)
+    return bytes(found.get(config.tag_field, Raw())).strip() == _encode(config.tag)
 
 
-def _alternatives(described: inspect.Type) -> Iterator[inspect.Type]:
-    if isinstance(described, inspect.UnionType):
-        yield from described.types
-    else:
-        yield described
+def _fits(value: Raw, hint: Any) -> bool:
+    try:
+        decode(value, _decoder(hint))
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
-def _has_structs(described: inspect.Type) -> bool:
-    return any(isinstance(one, inspect.StructType) for one in _alternatives(described))
+@cache
+def _decoder(hint: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(hint)
+
+
+@cache
+def _hints(shape: type[Struct]) -> dict[str, Any]:
+    """Return the types of a shape's fields, by their names in JSON."""
+    hints = get_type_hints(shape)
+    named = zip(shape.__struct_fields__, shape.__struct_encode_fields__, strict=True)
+    return {encoded: hints[name] for name, encoded in named}
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
