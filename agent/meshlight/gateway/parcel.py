@@ -7,7 +7,9 @@ from meshlight.backends.upstream import Headers, Upstream
 from meshlight.gateway.headers import bare, to_backend
 from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.translation.back import Back
+from meshlight.gateway.translation.declined import left_out
 from meshlight.gateway.translation.ollama_immediate import Immediate
+from meshlight.gateway.translation.passed_history import for_passing
 from meshlight.gateway.translation.table import translate
 from meshlight.mesh.links import Link
 
@@ -22,27 +24,41 @@ class Parcel(Struct, frozen=True):
     headers: Headers
     body: bytes
     back: Back | None = None
+    dropped: tuple[str, ...] = ()
+    """What the client sent and the backend does not get."""
 
 
 def pack(
-    inbound: Inbound, model: str, link: Link, way: Way | None, node_id: str, *, translated: bool
+    inbound: Inbound,
+    model: str,
+    link: Link,
+    way: Way | None,
+    node_id: str,
+    *,
+    translated: bool,
+    without: frozenset[str] = frozenset(),
 ) -> Parcel | Immediate:
     """Make one attempt's request for the route's `model`, or its answer where nobody need be asked.
 
+    `without` are the fields that a translation has to leave out, for this backend has declined them.
     Raises Untranslatable when this backend's protocol has no word for something in it.
     """
     kind, face, back = link.kind, inbound.face, None
+    dropped: tuple[str, ...] = ()
     upstream = link.upstream
     if way is not None:
         upstream, model = way.upstream, way.model
     if translated:
-        made = translate(face, inbound.body, model, extensions=kind.group != "cloud")
+        made = translate(face, inbound.body, model, kind)
         if isinstance(made, Immediate):
             return made
-        face, body, back = made.face, made.body, made.back
+        face, body, back, dropped = made.face, made.body, made.back, made.dropped
+        if without:
+            body, gone = left_out(body, without)
+            dropped = (*dropped, *gone)
         path = f"/v1/{face}"
     else:
-        path, body = inbound.target_for(model), inbound.body_for(model)
+        path, body = inbound.target_for(model), for_passing(face, inbound.body_for(model), kind.kind)
     lane = link.lane(face)
     auth = lane.auth if way is None else way.auth
     if translated or way is not None:
@@ -57,4 +73,4 @@ def pack(
         headers.append((b"x-meshlight-via", visited.encode("latin-1", "replace")))
     if lane.moves:
         path = kind.path(face, path)
-    return Parcel(upstream, upstream.address.target(path), headers, body, back)
+    return Parcel(upstream, upstream.address.target(path), headers, body, back, dropped)

@@ -28,6 +28,7 @@ from meshlight.gateway.inbound import HOPS, Inbound
 from meshlight.gateway.interrupt import Interrupt
 from meshlight.gateway.last_word import final_error, final_refusal, no_route
 from meshlight.gateway.leave import Leave
+from meshlight.gateway.named_sink import NamedSink
 from meshlight.gateway.passing import CutOff, pass_on
 from meshlight.gateway.patience import Patience
 from meshlight.gateway.refusal import last_headers
@@ -221,10 +222,16 @@ class Relay:
                 return opened
             ticket.first_byte(self._clock() - started)
             response = opened.response
-            if backend.is_metered and (said := link.kind.headers_say(response.headers)):
-                self._registry.note(backend.id, said)
+            said = link.kind.headers_say(response.headers) if backend.is_metered else None
+            if said or opened.learnt:
+                self._registry.note(backend.id, {**(said or {}), **(opened.learnt or {})})
             extra = _extra(response.headers, backend.id, number, inbound)
+            if opened.dropped:
+                extra.append((b"x-meshlight-dropped", ", ".join(opened.dropped).encode()))
             is_guest = inbound.guest is not None
+            asked = inbound.head.model if inbound.named is None else inbound.named
+            if opened.back is None and asked and asked != verdict.model:
+                sink = NamedSink(sink, verdict.model, asked)
             tap = await pass_on(
                 opened, inbound.face, sink, extra, interrupt, backend.idle_s, is_guest=is_guest
             )

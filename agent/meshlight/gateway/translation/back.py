@@ -46,3 +46,5 @@ class Translated(Struct, frozen=True):
     face: Face
     body: bytes
     back: Back
+    dropped: tuple[str, ...] = ()
+    """The fields that were left out, though the client sent them."""

@@ -15,10 +15,11 @@ from meshlight.gateway.translation.ollama_immediate import Immediate
 class Translate(Protocol):
     """Translates one face's requests."""
 
-    def __call__(self, body: bytes, model: str, *, extensions: bool) -> Translated | Immediate:
-        """Translate a body for the route's model; `extensions` allows fields that are not OpenAI's own.
+    def __call__(self, body: bytes, model: str, *, extensions: bool, signs: bool) -> Translated | Immediate:
+        """Translate a body for the route's model.
 
-        Raises Untranslatable or BadRequest.
+        `extensions` allows fields that are not OpenAI's own; `signs` says that the backend demands its signatures of
+        thoughts back. Raises Untranslatable or BadRequest.
         """
 
 
@@ -47,9 +48,7 @@ def is_translatable(face: Face) -> bool:
     return face in _TABLE
 
 
-def translate(face: Face, body: bytes, model: str, *, extensions: bool) -> Translated | Immediate:
-    """Translate a request; `extensions` allows fields that are not OpenAI's own.
-
-    Raises Untranslatable or BadRequest.
-    """
-    return _TABLE[face][1](body, model, extensions=extensions)
+def translate(face: Face, body: bytes, model: str, kind: BackendKind) -> Translated | Immediate:
+    """Translate a request for a backend of this kind; raises Untranslatable or BadRequest."""
+    extensions, signs = kind.group != "cloud", kind.kind == "gemini"
+    return _TABLE[face][1](body, model, extensions=extensions, signs=signs)
