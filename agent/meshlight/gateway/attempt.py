@@ -16,7 +16,7 @@ from meshlight.domain.health import Broke, Fact, Limited, Loading, Refused, Unre
 from meshlight.domain.reason import Reason
 from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.interrupt import Cause, Interrupt
-from meshlight.gateway.parcel import pack
+from meshlight.gateway.parcel import Parcel, pack
 from meshlight.gateway.patience import Patience
 from meshlight.gateway.refusal import is_refusal, read_refusal, says_no_such_path, whole_refusal
 from meshlight.gateway.translated_response import ImmediateResponse, TranslatedResponse
@@ -63,6 +63,8 @@ class Opened(Struct, frozen=True):
     first: bytes
     back: Back | None = None
     """What has translated it, where it was."""
+    dropped: tuple[str, ...] = ()
+    """What of the request was left out on the way, by name."""
 
 
 async def open_route(
@@ -146,13 +148,13 @@ class _Trip:
                     response.abort()
                     self._is_translated = True
                     continue
-                return await self._open(response, parcel.back)
+                return await self._open(response, parcel)
             refusal, is_whole = await read_refusal(response)
             if not self._does_better(refusal):
                 return _refused(link, refusal, is_whole, parcel.back, has_way=self.way is not None)
 
-    async def _open(self, response: Response, back: Back | None) -> Opened | Miss:
-        first = b""
+    async def _open(self, response: Response, parcel: Parcel) -> Opened | Miss:
+        first, back = b"", parcel.back
         if back is None or response.status in _OF_ACCOUNT:
             first = await response.read()
             if response.status in _OF_ACCOUNT and response.is_whole:
@@ -164,7 +166,7 @@ class _Trip:
         if response.status < 400 and self._link.kind.speaks(self._inbound.face):
             self._link.learn_lack(self._inbound.face, self._model)
         answer = TranslatedResponse(response, back, first)
-        return Opened(answer, await answer.read(), back)
+        return Opened(answer, await answer.read(), back, parcel.dropped)
 
     def _does_better(self, refusal: Reply) -> bool:
         """Prepare another try at the same backend, if there is a promising one."""

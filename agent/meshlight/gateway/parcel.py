@@ -8,6 +8,7 @@ from meshlight.gateway.headers import bare, to_backend
 from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.translation.back import Back
 from meshlight.gateway.translation.ollama_immediate import Immediate
+from meshlight.gateway.translation.responses_native import for_native
 from meshlight.gateway.translation.table import translate
 from meshlight.mesh.links import Link
 
@@ -22,6 +23,8 @@ class Parcel(Struct, frozen=True):
     headers: Headers
     body: bytes
     back: Back | None = None
+    dropped: tuple[str, ...] = ()
+    """What of the request translation left out, by name."""
 
 
 def pack(
@@ -32,17 +35,20 @@ def pack(
     Raises Untranslatable when this backend's protocol has no word for something in it.
     """
     kind, face, back = link.kind, inbound.face, None
+    dropped: tuple[str, ...] = ()
     upstream = link.upstream
     if way is not None:
         upstream, model = way.upstream, way.model
     if translated:
-        made = translate(face, inbound.body, model, extensions=kind.group != "cloud")
+        made = translate(face, inbound.body, model, extensions=kind.group != "cloud", stored=inbound.stored)
         if isinstance(made, Immediate):
             return made
-        face, body, back = made.face, made.body, made.back
+        face, body, back, dropped = made.face, made.body, made.back, made.dropped
         path = f"/v1/{face}"
     else:
         path, body = inbound.target_for(model), inbound.body_for(model)
+        if inbound.stored is not None:
+            body = for_native(body, inbound.stored, takes_text=kind.group != "cloud")
     lane = link.lane(face)
     auth = lane.auth if way is None else way.auth
     if translated or way is not None:
@@ -57,4 +63,4 @@ def pack(
         headers.append((b"x-meshlight-via", visited.encode("latin-1", "replace")))
     if lane.moves:
         path = kind.path(face, path)
-    return Parcel(upstream, upstream.address.target(path), headers, body, back)
+    return Parcel(upstream, upstream.address.target(path), headers, body, back, dropped)

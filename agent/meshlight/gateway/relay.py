@@ -23,7 +23,7 @@ from meshlight.gateway.able import able
 from meshlight.gateway.attempt import Miss, open_route
 from meshlight.gateway.guest_word import final_guest_error, for_guest, no_guest_route, nothing_shared
 from meshlight.gateway.guests import PAUSED_RETRY_S
-from meshlight.gateway.headers import request_id, to_client
+from meshlight.gateway.headers import dropped, request_id, to_client
 from meshlight.gateway.inbound import HOPS, Inbound
 from meshlight.gateway.interrupt import Interrupt
 from meshlight.gateway.last_word import final_error, final_refusal, no_route
@@ -222,6 +222,8 @@ class Relay:
             if backend.is_metered and (said := link.kind.headers_say(response.headers)):
                 self._registry.note(backend.id, said)
             extra = _extra(response.headers, backend.id, number, inbound)
+            if opened.dropped:
+                extra.append(dropped(opened.dropped))
             is_guest = inbound.guest is not None
             tap = await pass_on(
                 opened, inbound.face, sink, extra, interrupt, backend.idle_s, is_guest=is_guest

@@ -46,3 +46,5 @@ class Translated(Struct, frozen=True):
     face: Face
     body: bytes
     back: Back
+    dropped: tuple[str, ...] = ()
+    """What of the request was left out because its meaning does not change by that, by name."""

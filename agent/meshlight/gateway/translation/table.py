@@ -10,6 +10,8 @@ from meshlight.gateway.translation.ollama_chat import translate_chat
 from meshlight.gateway.translation.ollama_embed import translate_embed, translate_embeddings
 from meshlight.gateway.translation.ollama_generate import translate_generate
 from meshlight.gateway.translation.ollama_immediate import Immediate
+from meshlight.gateway.translation.responses_api import translate_responses
+from meshlight.gateway.translation.responses_memory import StoredResponses
 
 
 class Translate(Protocol):
@@ -25,6 +27,7 @@ class Translate(Protocol):
 _TABLE: Mapping[Face, tuple[Face, Translate]] = {
     "messages": ("chat/completions", translate_messages),
     "messages/count_tokens": ("chat/completions", translate_count),
+    "responses": ("chat/completions", translate_responses),
     "api/chat": ("chat/completions", translate_chat),
     "api/generate": ("chat/completions", translate_generate),
     "api/embed": ("embeddings", translate_embed),
@@ -47,9 +50,13 @@ def is_translatable(face: Face) -> bool:
     return face in _TABLE
 
 
-def translate(face: Face, body: bytes, model: str, *, extensions: bool) -> Translated | Immediate:
-    """Translate a request; `extensions` allows fields that are not OpenAI's own.
+def translate(
+    face: Face, body: bytes, model: str, *, extensions: bool, stored: StoredResponses | None = None
+) -> Translated | Immediate:
+    """Translate a request; `extensions` allows fields that are not OpenAI's own, `stored` are the caller's responses.
 
     Raises Untranslatable or BadRequest.
     """
+    if face == "responses":
+        return translate_responses(body, model, extensions=extensions, stored=stored)
     return _TABLE[face][1](body, model, extensions=extensions)
