@@ -1,6 +1,5 @@
 """OpenAI's own client asks for responses, of engines that have chat completions only and of one that has both."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,16 +10,16 @@ import pytest
 from openai import AsyncOpenAI
 
 from clients.rig import added
+from clients.scripted import CHAT, chats
 from clients.subjects import Way, llama_behind
 from clients.test_openai import client_of
-from faults.raw import Asked, RawBackend, Say, chunked, says, whole
+from faults.raw import RawBackend, chunked, whole
 from meshlight.demo.engine import Engine as DemoEngine
 from meshlight.demo.pace import Gate
 from node import IN_ORDER, Node
 from real.engines import Engine
 from real.tiny_gguf import answer_of
 
-CHAT = "/v1/chat/completions"
 MODEL = "llama-3.2-3b"
 WEATHER: Any = {
     "type": "function",
@@ -32,16 +31,6 @@ RED = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8Dwn4EIAAAvAAH/"
     "e+1MzgAAAABJRU5ErkJggg=="
 )
-
-
-def chats(*pieces: bytes) -> Say:
-    """Answer chat completions with these pieces, and 404 to everything else."""
-    lost, found = says(whole(b"{}", status=b"404 Not Found")), says(*pieces)
-
-    async def say(writer: asyncio.StreamWriter, asked: Asked) -> None:
-        await (found if asked.target == CHAT else lost)(writer, asked)
-
-    return say
 
 
 @pytest.fixture
