@@ -1,36 +1,23 @@
 """OpenAI's Codex itself, at a model whose server has chat completions only.
 
-It speaks nothing but the Responses API. It comes from npm (packaging/package.json names the version), and runs
-without its own sandbox: what the scripted model has it do is one `echo`.
+It speaks nothing but the Responses API. It runs without its own sandbox: what the scripted
+model has it do is one `echo`.
 """
 
-import asyncio
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from clients.agents import run_agent
 from clients.rig import added
 from clients.scripted import Delta, call, questions, scripted
 from node import Node
 
-PACKAGE = Path(__file__).parents[2] / "packaging/node_modules/@openai/codex/bin/codex.js"
-RUN_S = 60.0
 MODEL = "tiny-script"
-NOWHERE = "http://127.0.0.1:9"
-"""A proxy that is not there: nothing of a run leaves this machine."""
 
 
 async def codex(node: Node, home: Path, prompt: str) -> list[dict[str, Any]]:
     """Run `codex exec` against the node, and return the events that it tells of."""
-    program = shutil.which("node")
-    if program is None or not PACKAGE.is_file():
-        pytest.skip("codex or node is not here: packaging/dev.py test installs them")
-    work = home / "work"
-    work.mkdir()
     provider = {
         "name": '"Meshlight"',
         "base_url": f'"{node.url}/v1"',
@@ -44,31 +31,11 @@ async def codex(node: Node, home: Path, prompt: str) -> list[dict[str, Any]]:
         "check_for_update_on_startup=false",
         'history.persistence="none"',
     ]
-    words = [word for setting in settings for word in ("-c", setting)]
     flags = ["--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "--json", "-m", MODEL]
-    process = await asyncio.create_subprocess_exec(
-        *(program, str(PACKAGE), "exec", *flags, *words, prompt),
-        cwd=work,
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(home),
-            "CODEX_HOME": str(home),
-            "MESHLIGHT_KEY": node.key,
-            "HTTPS_PROXY": NOWHERE,
-            "HTTP_PROXY": NOWHERE,
-            "NO_PROXY": "127.0.0.1",
-        },
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+    words = ["exec", *flags, *(word for setting in settings for word in ("-c", setting)), prompt]
+    out = await run_agent(
+        "@openai/codex/bin/codex.js", words, home, CODEX_HOME=str(home), MESHLIGHT_KEY=node.key
     )
-    try:
-        out, said = await asyncio.wait_for(process.communicate(), RUN_S)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, (out + said).decode()
     return [json.loads(line) for line in out.splitlines()]
 
 
@@ -84,11 +51,9 @@ def model(body: dict[str, Any]) -> list[Delta]:
 async def test_it_runs_a_command_that_the_model_asks_for_and_tells_its_answer(
     node: Node, tmp_path: Path
 ) -> None:
-    home = tmp_path / "codex"
-    home.mkdir()
     async with scripted("a", MODEL, model) as backend:
         await added(node, "openai-compatible", backend.url)
-        told = await codex(node, home, "count")
+        told = await codex(node, tmp_path / "codex", "count")
         asked = questions(backend)
     items = [event["item"] for event in told if event["type"] == "item.completed"]
     ran = next(item for item in items if item["type"] == "command_execution")
