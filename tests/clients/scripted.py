@@ -64,7 +64,9 @@ def _pieces(deltas: list[Delta], *, is_stream: bool) -> list[bytes]:
         choices = [{"index": 0, "message": message, "finish_reason": finish}]
         body = json.dumps({"id": "chatcmpl-1", "choices": choices, "usage": usage}).encode()
         return [whole(body, b"content-type: application/json")]
-    chunks = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    chunks: list[Json] = [
+        {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas
+    ]
     chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
     chunks.append({"choices": [], "usage": usage})
     events = [b"data: %b\n\n" % json.dumps({"id": "chatcmpl-1", **chunk}).encode() for chunk in chunks]

@@ -289,3 +289,59 @@ async def test_thoughts_of_a_model_are_read_and_come_back_to_it(tmp_path: Path) 
         await client.responses.create(model="m", input=asked, store=False)
         turns = json.loads(raw.posts[-1].body)["messages"]
     assert turns[1] == {"role": "assistant", "content": "yes", "reasoning_content": "Hm."}
+
+
+@pytest.mark.parametrize("status", [400, 422])
+async def test_what_an_engine_s_own_responses_do_not_read_is_translated_each_time(
+    node: Node, client: AsyncOpenAI, status: int
+) -> None:
+    async with DemoEngine("vllm") as engine:
+        await added(node, "vllm", engine.url)
+        await engine.fault("status", status=status, paths=("/v1/responses",), count=2)
+        for _ in range(3):
+            assert (await client.responses.create(model=MODEL, input="hi", store=True)).output_text
+        posts = [seen.path for seen in engine.journal.entries if seen.method == "POST"]
+        shown = await node.backend("vllm")
+    assert posts == ["/v1/responses", CHAT, "/v1/responses", CHAT, "/v1/responses"]
+    assert shown["health"]["state"] == "healthy"
+
+
+async def test_what_neither_of_its_protocols_takes_is_refused_in_the_engine_s_words(
+    node: Node, client: AsyncOpenAI
+) -> None:
+    async with DemoEngine("vllm") as engine:
+        await added(node, "vllm", engine.url)
+        await engine.fault("status", status=400, paths=("/v1/responses", CHAT))
+        with pytest.raises(openai.BadRequestError) as refused:
+            await client.responses.create(model=MODEL, input="hi")
+        shown = await node.backend("vllm")
+    assert refused.value.response.headers["x-meshlight-backend"] == "vllm"
+    assert shown["health"]["state"] == "healthy"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "of-another"},
+        {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+        {"type": "custom_tool_call", "call_id": "c", "name": "patch", "input": "x"},
+    ],
+)
+async def test_a_real_llama_server_answers_what_codex_has_in_its_history(
+    node: Node, client: AsyncOpenAI, llama: Engine, item: Any
+) -> None:
+    async with llama_behind(node, llama, "native"):
+        said: Any = {
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "ok"}],
+        }
+        turns: list[Any] = [
+            {"role": "user", "content": "hi"},
+            item,
+            said,
+            {"role": "user", "content": "and?"},
+        ]
+        response = await ask(client, streamed=True, model="tiny-a", input=turns, store=False)
+    assert response.output_text == answer_of("tiny-a")

@@ -29,6 +29,8 @@ _NOT_ITS_FAULT = frozenset({501, 505, 508})
 """Failing statuses that speak of what was asked, not of the backend: `501` is llama.cpp's word for "not with this
 model"."""
 _NO_SUCH_PATH = frozenset({404, 405, 501})
+_MISREAD = frozenset({400, 422})
+"""Statuses by which engines refuse what their own `/v1/responses` does not read, such as a custom tool."""
 _COMPLETE = frozenset({"cloud", "peer"})
 """Groups whose 404 speaks of the model, for none of them is too old to have the paths of its kind."""
 _OF_ACCOUNT = frozenset({400, 402})
@@ -101,6 +103,7 @@ class _Trip:
 
     __slots__ = (
         "_inbound",
+        "_is_misread",
         "_is_renewed",
         "_is_translated",
         "_link",
@@ -117,6 +120,8 @@ class _Trip:
         self._link = link
         self._node_id = node_id
         self._is_translated = not link.speaks(inbound.face, model)
+        self._is_misread = False
+        """Whether it is translated because the backend refused its own protocol: that speaks of this request only."""
         self._is_renewed = False
         self.is_sent = False
         self.way: Way | None = None
@@ -148,10 +153,23 @@ class _Trip:
                     response.abort()
                     self._is_translated = True
                     continue
+                if response.status in _MISREAD and self._may_be_misread:
+                    response.abort()
+                    self._is_translated = self._is_misread = True
+                    continue
                 return await self._open(response, parcel)
             refusal, is_whole = await read_refusal(response)
             if not self._does_better(refusal):
                 return _refused(link, refusal, is_whole, parcel.back, has_way=self.way is not None)
+
+    @property
+    def _may_be_misread(self) -> bool:
+        """Whether a refusal may be about a part of the Responses API that an engine has not got, and we can carry."""
+        return (
+            self._inbound.face == "responses"
+            and not self._is_translated
+            and self._link.kind.group not in _COMPLETE
+        )
 
     async def _open(self, response: Response, parcel: Parcel) -> Opened | Miss:
         first, back = b"", parcel.back
@@ -163,7 +181,7 @@ class _Trip:
                     return _refused(self._link, refusal, True, back, has_way=self.way is not None)
         if back is None:
             return Opened(response, first)
-        if response.status < 400 and self._link.kind.speaks(self._inbound.face):
+        if response.status < 400 and not self._is_misread and self._link.kind.speaks(self._inbound.face):
             self._link.learn_lack(self._inbound.face, self._model)
         answer = TranslatedResponse(response, back, first)
         return Opened(answer, await answer.read(), back, parcel.dropped)

@@ -14,6 +14,8 @@ from meshlight.gateway.translation.responses_history import seal
 from meshlight.gateway.translation.responses_tools import Tools, custom_input, shell_action
 from meshlight.gateway.translation.responses_writer import Writer
 
+ITEMS_MAX = 1_000
+"""Items of one response; more is a server gone wrong."""
 REASONING = "rs_mesh_"
 """Begins the ids of the thoughts that are told here."""
 _PARTS = {"output_text": "response.output_text", "refusal": "response.refusal"}
@@ -137,7 +139,7 @@ class StreamBuilder:
             "error": error,
             "incomplete_details": incomplete_details,
             **self._ask.echo,
-            "output": list(self._output),
+            "output": self._output,
             "usage": None if status == "in_progress" or self._usage is None else _usage(self._usage),
         }
 
@@ -176,8 +178,10 @@ class StreamBuilder:
     def _begin(self, item: dict[str, Any]) -> int:
         """Add an item and tell of it; returns its index."""
         index = len(self._output)
+        if index >= ITEMS_MAX:
+            raise Untranslated(f"It sent an answer of more than {ITEMS_MAX} parts.")
         self._output.append(item)
-        self._writer.event("response.output_item.added", output_index=index, item=dict(item))
+        self._writer.event("response.output_item.added", output_index=index, item=item)
         return index
 
     def _next_id(self, prefix: str) -> str:
@@ -244,11 +248,11 @@ class StreamBuilder:
             case "refusal":
                 self._writer.event("response.refusal.done", **place, refusal=text)
                 self._writer.event("response.content_part.done", **place, part=part)
-                open_item.item["content"] = [*open_item.item["content"], part]
+                open_item.item["content"].append(part)
             case _:
                 self._writer.event("response.output_text.done", **place, text=text, logprobs=[])
                 self._writer.event("response.content_part.done", **place, part=part)
-                open_item.item["content"] = [*open_item.item["content"], part]
+                open_item.item["content"].append(part)
         open_item.part = ""
         if open_item.item["type"] == "reasoning" and self._ask.seals:
             open_item.item["encrypted_content"] = seal(text)
@@ -261,11 +265,14 @@ class StreamBuilder:
         self._close_part(found)
         if found.item["type"] == "message":
             found.item["status"] = status
-        self._writer.event("response.output_item.done", output_index=found.index, item=dict(found.item))
+        self._writer.event("response.output_item.done", output_index=found.index, item=found.item)
 
     def _call(self, piece: ToolCall, call: Call | None) -> None:
         if call is None:
+            if len(self._calls) >= ITEMS_MAX:
+                raise Untranslated(f"It called more than {ITEMS_MAX} tools.")
             call = Call(piece.index, f"call_{self._ask.number}_{len(self._calls)}")
+            self._close_whole_calls()
             self._calls.append(call)
         waiting = call.add(piece)
         self._hold(len(waiting))
@@ -273,7 +280,6 @@ class StreamBuilder:
             if not call.name:
                 return  # it can't begin without its name
             self._close_text()
-            self._close_whole_calls()
             call.is_open = True
             call.block = self._begin(self._call_item(call))
             waiting = call.text()
@@ -320,13 +326,13 @@ class StreamBuilder:
             case _:
                 item["action"] = shell_action(text)
         item["status"] = "completed" if call.is_whole() else "incomplete"
-        self._writer.event("response.output_item.done", output_index=call.block, item=dict(item))
+        self._writer.event("response.output_item.done", output_index=call.block, item=item)
 
     def _close_whole_calls(self) -> None:
-        """Close the calls that are complete; one that isn't may still go on between others."""
-        for call in self._calls:
-            if call.is_open and call.text().strip() and call.is_whole():
-                self._close_call(call)
+        """Close the last call if it is complete, for another item begins; others end with the answer."""
+        call = self._calls[-1] if self._calls else None
+        if call is not None and call.is_open and call.text().strip() and call.is_whole():
+            self._close_call(call)
 
 
 def _part(kind: str, text: str) -> dict[str, Any]:
