@@ -345,3 +345,47 @@ async def test_a_real_llama_server_answers_what_codex_has_in_its_history(
         ]
         response = await ask(client, streamed=True, model="tiny-a", input=turns, store=False)
     assert response.output_text == answer_of("tiny-a")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("way", ["native", "translated"])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_real_llama_server_goes_on_by_the_id_of_the_response_before(
+    node: Node, client: AsyncOpenAI, llama: Engine, way: Way, streamed: bool
+) -> None:
+    async with llama_behind(node, llama, way):
+        first = await ask(client, streamed=streamed, model="tiny-a", input="weather?", tools=[WEATHER])
+        call = next(item for item in first.output if item.type == "function_call")
+        result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "21 degrees"}
+        second = await ask(
+            client, streamed=streamed, model="tiny-a", input=[result], previous_response_id=first.id
+        )
+        assert second.output_text == answer_of("tiny-a")
+        third = await ask(
+            client, streamed=streamed, model="tiny-a", input="thanks", previous_response_id=second.id
+        )
+        assert third.output_text == answer_of("tiny-a")
+        assert third.usage.input_tokens > second.usage.input_tokens
+        assert (await client.responses.retrieve(second.id)).output_text == second.output_text
+
+
+async def test_a_conversation_moves_on_to_another_engine(node: Node, client: AsyncOpenAI) -> None:
+    async with DemoEngine("vllm", models=["large"]) as vllm, DemoEngine("mlx", models=["small"]) as mlx:
+        await added(node, "vllm", vllm.url)
+        await added(node, "mlx", mlx.url)
+        first = await ask(client, streamed=True, model="large", input="one")
+        await client.responses.create(model="small", input="two", previous_response_id=first.id)
+        turns = sent(mlx)["messages"]
+    assert [(turn["role"], turn["content"]) for turn in turns] == [
+        ("user", "one"),
+        ("assistant", first.output_text),
+        ("user", "two"),
+    ]
+
+
+async def test_what_is_not_to_be_stored_is_kept_nowhere(node: Node, client: AsyncOpenAI) -> None:
+    async with DemoEngine("vllm") as engine:
+        await added(node, "vllm", engine.url)
+        response = await client.responses.create(model=MODEL, input="hi", store=False)
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.retrieve(response.id)

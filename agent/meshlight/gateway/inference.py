@@ -89,8 +89,7 @@ class Inference:
             if (found := shelf.response(response_id)) is not None:
                 return found
         raise NotFound(
-            f"Response with id {response_id[:100]!r} not found: only those are kept here that were translated, the "
-            "latest in memory.",
+            f"Response with id {response_id[:100]!r} not found: the latest of engines are kept, in memory.",
             "Ask the backend that made it.",
         )
 

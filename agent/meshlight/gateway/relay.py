@@ -30,8 +30,10 @@ from meshlight.gateway.last_word import final_error, final_refusal, no_route
 from meshlight.gateway.leave import Leave
 from meshlight.gateway.passing import CutOff, pass_on
 from meshlight.gateway.patience import Patience
+from meshlight.gateway.recording_sink import RecordingSink
 from meshlight.gateway.refusal import last_headers
 from meshlight.gateway.sink import Sink
+from meshlight.gateway.translation.responses_native import asked_to_keep
 from meshlight.mesh.links import Links
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Change, Registry
@@ -224,6 +226,9 @@ class Relay:
             extra = _extra(response.headers, backend.id, number, inbound)
             if opened.dropped:
                 extra.append(dropped(opened.dropped))
+            if inbound.stored is not None and opened.back is None and link.kind.group == "engine":
+                asked = asked_to_keep(inbound.body, inbound.stored) if response.status == 200 else None
+                sink = sink if asked is None else RecordingSink(sink, asked)
             is_guest = inbound.guest is not None
             tap = await pass_on(
                 opened, inbound.face, sink, extra, interrupt, backend.idle_s, is_guest=is_guest

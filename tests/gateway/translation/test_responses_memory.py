@@ -11,7 +11,7 @@ from meshlight.domain.errors import PreviousResponseUnknown
 from meshlight.domain.peer import Peer
 from meshlight.gateway.translation.responses_api import translate_responses
 from meshlight.gateway.translation.responses_memory import GUESTS_MAX, ResponseMemory, StoredResponses
-from meshlight.gateway.translation.responses_native import for_native
+from meshlight.gateway.translation.responses_native import asked_to_keep, final_response, for_native
 
 
 def peer(name: str) -> Peer:
@@ -142,3 +142,63 @@ def test_what_came_from_here_can_be_sent_back_as_it_is() -> None:
     kept = json.loads(shelf.response(first) or b"")
     turns = messages(user("one"), *kept["output"], user("two"))
     assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
+
+
+FINAL = b'{"id":"r1","object":"response","status":"completed","output":[]}'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        FINAL,
+        b'event: response.completed\ndata: {"type":"response.completed","response":%b}\n\n' % FINAL,
+        b'data: {"type":"response.created","response":{}}\r\n\r\n'
+        b'data: {"type":"response.completed","response":%b}\r\n\r\ndata: [DONE]\r\n\r\n' % FINAL,
+    ],
+)
+def test_the_response_at_the_end_of_a_backend_s_own_answer_is_found(answer: bytes) -> None:
+    assert final_response(answer) == ("r1", FINAL)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"{}",
+        b"[" * 5_000,
+        b"{" + b'"a":{' * 5_000,
+        FINAL.replace(b"completed", b"failed"),
+        FINAL.replace(b"[]", b"7"),
+        b'data: {"type":"response.created","response":%b}\n\n' % FINAL,
+        b'data: {"type":"response.completed","response":7}\n\n',
+        b'data: {"response.completed"\n\n',
+    ],
+)
+def test_an_answer_without_an_end_brings_no_response(answer: bytes) -> None:
+    assert final_response(answer) is None
+
+
+def test_what_is_asked_not_to_be_stored_or_has_a_past_elsewhere_is_not_kept() -> None:
+    shelf = StoredResponses()
+    assert asked_to_keep(ask(store=False), shelf) is None
+    assert asked_to_keep(ask(previous_response_id="elsewhere"), shelf) is None
+    assert asked_to_keep(b"{", shelf) is None
+    assert asked_to_keep(ask(input=7), shelf) is None
+    kept = asked_to_keep(ask(), shelf)
+    assert kept is not None
+    kept.keep("r1", FINAL)
+    assert asked_to_keep(ask(previous_response_id="r1"), shelf) is not None
+
+
+def test_what_an_engine_has_thought_goes_to_no_cloud() -> None:
+    shelf = StoredResponses()
+    thought = (
+        b'{"type":"reasoning","id":"rs_1","summary":[],"content":[{"type":"reasoning_text","text":"Hm."}]}'
+    )
+    shelf.keep("r1", None, (), b'{"id":"r1","output":[%b]}' % thought)
+    body = ask(previous_response_id="r1")
+    assert [item["type"] for item in json.loads(for_native(body, shelf, takes_text=False))["input"]] == [
+        "message"
+    ]
+    told = json.loads(for_native(body, shelf, takes_text=True))["input"]
+    assert told[0]["content"] == [{"type": "reasoning_text", "text": "Hm."}]

@@ -35,7 +35,7 @@ from msgspec import Raw
 from msgspec.json import Encoder
 
 from meshlight.gateway.translation.back import Translated
-from meshlight.gateway.translation.responses_memory import StoredResponses
+from meshlight.gateway.translation.responses_memory import PREFIX, StoredResponses
 from meshlight.gateway.translation.responses_request import (
     ENCRYPTED,
     chat_request,
@@ -73,7 +73,7 @@ def translate_responses(
     number = number or secrets.token_hex(16)
     keep: Callable[[bytes], None] | None = None
     if request.store is not False and stored is not None:
-        items, response_id = input_items(request), f"resp_mesh_{number}"
+        items, response_id = input_items(request), f"{PREFIX}{number}"
 
         def keep(response: bytes) -> None:
             shelf.keep(response_id, previous, items, response)

@@ -11,6 +11,7 @@ from meshlight.gateway.translation.ending import CUT, REFUSED, check_ending
 from meshlight.gateway.translation.messages_call import Call, find_call
 from meshlight.gateway.translation.messages_writer import HELD_MAX
 from meshlight.gateway.translation.responses_history import seal
+from meshlight.gateway.translation.responses_memory import PREFIX
 from meshlight.gateway.translation.responses_tools import Tools, custom_input, shell_action
 from meshlight.gateway.translation.responses_writer import Writer
 
@@ -41,7 +42,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def response_id(self) -> str:
         """The id of the response."""
-        return f"resp_mesh_{self.number}"
+        return f"{PREFIX}{self.number}"
 
 
 class _TextItem:
