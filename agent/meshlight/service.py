@@ -127,7 +127,7 @@ class Service:
             self._node_id,
             is_paused=lambda: self._keeper.config.paused,
         )
-        inference = Inference(relay, self._catalog, Ollama(self._registry, started, __version__))
+        inference = Inference(relay, self._catalog, Ollama(self._registry, started, __version__, self._links))
         self._neighbours = self._meet(inference, clock, later, ping_s)
         self._watch = ConfigWatch(file, later, self._keeper.reload)
         self._keeper.follow = self._follow

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from ollama import ListResponse, ProcessResponse, ShowResponse
 
-from meshlight.domain.backend import Backend
+from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.errors import NoSuchModel
 from meshlight.domain.model import ModelDetail
 from meshlight.domain.rules import Routing
@@ -23,10 +23,12 @@ LLAMA = ModelDetail(
 )
 
 
-def node(backend: str, models: dict[str, ModelDetail | None], *, enabled: bool = True) -> Node:
+def node(
+    backend: str, models: dict[str, ModelDetail | None], kind: Kind = "llamacpp", *, enabled: bool = True
+) -> Node:
     details = {model: detail for model, detail in models.items() if detail is not None}
     made = Backend(
-        id=backend, kind="llamacpp", name=backend, url="http://127.0.0.1:1", ring="machine", enabled=enabled
+        id=backend, kind=kind, name=backend, url="http://127.0.0.1:1", ring="machine", enabled=enabled
     )
     return Node(backend=made, models=tuple(models), details=details)
 
@@ -88,9 +90,33 @@ def test_a_model_is_shown_with_the_smallest_context_that_it_may_meet(mesh: Snaps
     }
     assert found["capabilities"] == ["completion", "tools"]
     assert json.loads(show(mesh, "a/llama3", STARTED))["model_info"]["unknown.context_length"] == 8192
-    assert json.loads(show(mesh, "mystery", STARTED))["capabilities"] == []
+    assert json.loads(show(mesh, "mystery", STARTED))["capabilities"] == ["completion", "tools"]
     with pytest.raises(NoSuchModel):
         show(mesh, "hidden", STARTED)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "shown"),
+    [
+        ("vllm", None, ["completion", "tools"]),
+        ("mlx", (), ["completion", "tools"]),
+        ("openai-compatible", (), ["completion", "tools"]),
+        ("anthropic", ("chat", "vision"), ["completion", "vision", "tools"]),
+        ("gemini", ("chat",), ["completion", "tools"]),
+        ("gemini", ("embeddings",), ["embedding"]),
+        ("llamacpp", ("completion", "tools"), ["completion", "tools"]),
+        ("llamacpp", ("completion",), ["completion"]),
+        ("lmstudio", ("embeddings",), ["embedding"]),
+        ("ollama", ("completion", "vision"), ["completion", "vision"]),
+        ("vllm", ("rerank",), []),
+    ],
+)
+def test_a_model_calls_tools_unless_somebody_who_knows_says_no(
+    kind: Kind, told: tuple[str, ...] | None, shown: list[str]
+) -> None:
+    nodes = {"a": node("a", {"m": None if told is None else ModelDetail(capabilities=told)}, kind)}
+    seen = Snapshot(nodes=nodes, routes=index(nodes))
+    assert json.loads(show(seen, "m", STARTED))["capabilities"] == shown
 
 
 def test_ollamas_own_client_reads_them(mesh: Snapshot) -> None:

@@ -63,3 +63,11 @@ def test_the_end_closes_all() -> None:
     room.links.close()
     assert all(wire.is_closed for wire in room.wires.values())
     assert room.links.get("a") is None
+
+
+def test_what_a_backend_does_not_take_is_told_as_a_line_about_it() -> None:
+    link = Room().links.put(backend("a"))
+    assert link.notes() == {}
+    link.learn_declined("m", frozenset({"top_k"}))
+    link.learn_declined("n", frozenset({"top_k", "min_p"}))
+    assert link.notes() == {"Does not take": "min_p, top_k"}

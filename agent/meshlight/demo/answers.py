@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from meshlight.demo import media, ollama_api, openai_text, responses, vectors
+from meshlight.demo.habits import refused
 from meshlight.demo.journal import Seen
 from meshlight.demo.manner import Ask, BadAsk, Facts, decode_body
 from meshlight.demo.reply import Reply, json_reply, text_reply
@@ -65,6 +66,8 @@ async def _work(facts: Facts, seen: Seen, work: Answer) -> Reply:
         return _no_model(facts, seen, str(asked))
     if work is not ollama_api.show:  # looking at a model loads none
         facts.loaded.add(model)
+    if seen.path == "/v1/chat/completions" and (reply := refused(facts.habit, body)) is not None:
+        return reply
     ask = Ask(facts=facts, seen=seen, model=model, body=body)
     try:
         return await work(ask)

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 from meshlight.demo.answers import answer as answer_as_openai
 from meshlight.demo.cloud_trouble import anthropic_error
+from meshlight.demo.habits import refused
 from meshlight.demo.journal import Seen
 from meshlight.demo.manner import Ask, BadAsk, Facts, decode_body, new_id
 from meshlight.demo.reply import Reply, event_stream, json_reply, named_event
@@ -39,7 +40,8 @@ async def answer_openly(facts: Facts, seen: Seen) -> Reply:
             case "GET", "/v1/models":
                 return _models(facts, seen)
             case "POST", "/v1/messages":
-                return await _messages(_ask(facts, seen))
+                ask = _ask(facts, seen)
+                return refused(facts.habit, ask.body) or await _messages(ask)
             case "POST", "/v1/messages/count_tokens":
                 return json_reply({"input_tokens": count_tokens(_prompt(_ask(facts, seen).body))})
     except BadAsk as error:

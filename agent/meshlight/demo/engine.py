@@ -12,6 +12,7 @@ from meshlight.demo.delivery import deliver, instead, spoil
 from meshlight.demo.dialects import MANNERS
 from meshlight.demo.door import Door
 from meshlight.demo.fault import Fault, FaultKind, FaultSwitch
+from meshlight.demo.habits import Habit
 from meshlight.demo.journal import Journal, Seen
 from meshlight.demo.manner import Dialect, Facts
 from meshlight.demo.pace import Pace, Speech
@@ -25,6 +26,7 @@ WAIT_S = 5.0
 class Engine:
     """Plays one engine on a loopback port; `async with Engine("vllm") as engine:` is all it takes.
 
+    `habit` makes it refuse what a strict provider refuses, or answer as carelessly as a small server does.
     `journal.entries` holds the requests it has seen. Every wait (`seen`, `left`, …) raises TimeoutError after
     `within_s` seconds, with the numbers it has instead.
     """
@@ -45,6 +47,7 @@ class Engine:
         pace: Pace = asyncio.sleep,
         idle_s: float | None = None,
         keep: int | None = None,
+        habit: Habit | None = None,
     ) -> None:
         manner = MANNERS[dialect]
         speech = Speech(speed=speed, first_token_s=first_token_s, length=length, pace=pace)
@@ -53,7 +56,7 @@ class Engine:
         self.key = key
         self.switch = FaultSwitch()
         self.journal = Journal(keep)
-        self.facts = Facts(manner, self.name, tuple(models), speech, self.journal)
+        self.facts = Facts(manner, self.name, tuple(models), speech, self.journal, habit)
         idle = manner.idle_s if idle_s is None else idle_s
         self._door = Door(host, self._serve, self.journal, idle)
         self._door.port = port

@@ -8,6 +8,7 @@ from uuid import uuid4
 import msgspec
 from msgspec import Struct, field
 
+from meshlight.demo.habits import Habit
 from meshlight.demo.journal import Journal, Seen
 from meshlight.demo.pace import Speech
 from meshlight.demo.reply import Reply
@@ -62,8 +63,14 @@ class Manner(Struct, frozen=True, kw_only=True):
 class Facts:
     """What one engine is, as far as its answers show it."""
 
-    def __init__(
-        self, manner: Manner, name: str, models: tuple[str, ...], speech: Speech, journal: Journal
+    def __init__(  # what one engine is
+        self,
+        manner: Manner,
+        name: str,
+        models: tuple[str, ...],
+        speech: Speech,
+        journal: Journal,
+        habit: Habit | None = None,
     ) -> None:
         self.manner = manner
         self.name = name
@@ -72,6 +79,8 @@ class Facts:
         """The models in memory; an answer by another one loads it."""
         self.speech = speech
         self.journal = journal
+        self.habit = habit
+        """How strictly it reads and how carelessly it writes; None: as a good-natured engine."""
         self.created = int(time.time())
 
     def who(self, model: str) -> tuple[str, str, str]:

@@ -4,6 +4,8 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from meshlight.demo import sloppy
+from meshlight.demo.habits import THOUGHT_SIGNATURE
 from meshlight.demo.manner import Ask, BadAsk, new_id
 from meshlight.demo.reply import DONE, Reply, data_event, event_stream, json_reply
 from meshlight.demo.tokens import Script, prompt_of, script
@@ -24,14 +26,17 @@ async def chat(ask: Ask) -> Reply:
     call = call_for(ask.body, prompt)
     if ask.is_stream:
         shape = said_by | {"object": "chat.completion.chunk"} | ask.facts.manner.extra
-        return event_stream(_chat_stream(ask, said, call, shape))
+        stream = sloppy.chat_stream if ask.facts.habit == "sloppy" else _chat_stream
+        return event_stream(stream(ask, said, call, shape))
     message: dict[str, Any] = {"role": "assistant", "content": await _say_whole(ask, said, call)}
     if call is not None:
         function = {"name": call.name, "arguments": call.text}
-        message["tool_calls"] = [{"id": call.id, "type": "function", "function": function}]
+        made = {"id": call.id, "type": "function", "function": function}
+        message["tool_calls"] = [made | _extra(ask, call)]
     choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if call else said.finish}
     whole = {"object": "chat.completion", "choices": [choice], "usage": usage(said)}
-    return json_reply(said_by | whole | ask.facts.manner.extra)
+    answer = said_by | whole | ask.facts.manner.extra
+    return json_reply(sloppy.whole(answer) if ask.facts.habit == "sloppy" else answer)
 
 
 async def completion(ask: Ask) -> Reply:
@@ -88,7 +93,7 @@ async def _chat_stream(
     if manner.comment:
         yield manner.comment
     lead = b"" if manner.first_delta is None else _chunk(shape, manner.first_delta)
-    deltas = ({"content": word} for word in said) if call is None else _call_deltas(call)
+    deltas = ({"content": word} for word in said) if call is None else _call_deltas(call, _extra(ask, call))
     for index, delta in enumerate(deltas):
         await ask.facts.speech.beat(index)
         piece = _chunk(shape, manner.delta | delta)
@@ -126,8 +131,16 @@ def _text_choice(text: str, finish: str | None) -> dict[str, Any]:
     return {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
 
 
-def _call_deltas(call: Call) -> list[dict[str, Any]]:
-    head = {"index": 0, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
+def _extra(ask: Ask, call: Call) -> dict[str, Any]:
+    """Return what Gemini gives with a call and wants back."""
+    if ask.facts.habit != "gemini":
+        return {}
+    return {"extra_content": {"google": {"thought_signature": f"{THOUGHT_SIGNATURE}{call.id}"}}}
+
+
+def _call_deltas(call: Call, extra: dict[str, Any]) -> list[dict[str, Any]]:
+    function = {"name": call.name, "arguments": ""}
+    head = {"index": 0, "id": call.id, "type": "function", "function": function} | extra
     text = call.text
     pieces = [text[start : start + ARGUMENTS_PIECE] for start in range(0, len(text), ARGUMENTS_PIECE)]
     rest = [{"index": 0, "function": {"arguments": piece}} for piece in pieces]

@@ -1,6 +1,7 @@
 """One attempt at one route, up to the first body byte: that byte commits the answer, a failed status does not."""
 
 import asyncio
+from collections.abc import Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from meshlight.gateway.patience import Patience
 from meshlight.gateway.refusal import is_refusal, read_refusal, says_no_such_path, whole_refusal
 from meshlight.gateway.translated_response import ImmediateResponse, TranslatedResponse
 from meshlight.gateway.translation.back import Back
+from meshlight.gateway.translation.declined import EXTENSIONS, named
 from meshlight.gateway.translation.ollama_immediate import Immediate
 from meshlight.gateway.translation.table import is_translatable
 from meshlight.mesh.links import Link
@@ -29,13 +31,18 @@ _NOT_ITS_FAULT = frozenset({501, 505, 508})
 """Failing statuses that speak of what was asked, not of the backend: `501` is llama.cpp's word for "not with this
 model"."""
 _NO_SUCH_PATH = frozenset({404, 405, 501})
-_MISREAD = frozenset({400, 422})
-"""Statuses by which engines refuse what their own `/v1/responses` does not read, such as a custom tool."""
+_OF_FORM = frozenset({400, 422})
+"""Statuses that may say that a field is not taken."""
+_FORM_MAX = 64 * 1024
+"""Bytes of a refusal in which a field is looked for."""
+_FORM_TRIES = 4
+"""How often one request is sent again without a field that was declined."""
 _COMPLETE = frozenset({"cloud", "peer"})
 """Groups whose 404 speaks of the model, for none of them is too old to have the paths of its kind."""
 _OF_ACCOUNT = frozenset({400, 402})
 """Statuses that speak of the request, and at some clouds of a wrong key or of money."""
 _OF_BODY = frozenset({b"content-type", b"content-length", b"content-encoding"})
+_NOTHING = frozenset[str]()
 _WORDLESS = frozenset({b"content-type", b"retry-after", b"retry-after-ms"})
 
 
@@ -66,7 +73,9 @@ class Opened(Struct, frozen=True):
     back: Back | None = None
     """What has translated it, where it was."""
     dropped: tuple[str, ...] = ()
-    """What of the request was left out on the way, by name."""
+    """What the client sent and the backend did not get."""
+    learnt: Mapping[str, str] | None = None
+    """Labelled lines about the backend that this attempt brought."""
 
 
 async def open_route(
@@ -109,6 +118,8 @@ class _Trip:
         "_link",
         "_model",
         "_node_id",
+        "_tries",
+        "_without",
         "is_sent",
         "response",
         "way",
@@ -123,6 +134,8 @@ class _Trip:
         self._is_misread = False
         """Whether it is translated because the backend refused its own protocol: that speaks of this request only."""
         self._is_renewed = False
+        self._without = link.declines.get(model, _NOTHING)
+        self._tries = 0
         self.is_sent = False
         self.way: Way | None = None
         self.response: Response | None = None
@@ -133,7 +146,15 @@ class _Trip:
         while True:
             if link.channel is not None:
                 self.way = await link.channel.way(self._model, link.secret)
-            parcel = pack(inbound, self._model, link, self.way, self._node_id, translated=self._is_translated)
+            parcel = pack(
+                inbound,
+                self._model,
+                link,
+                self.way,
+                self._node_id,
+                translated=self._is_translated,
+                without=self._without,
+            )
             if isinstance(parcel, Immediate):
                 return Opened(ImmediateResponse(parcel.content_type, len(parcel.body)), parcel.body)
             self.is_sent = True
@@ -153,11 +174,15 @@ class _Trip:
                     response.abort()
                     self._is_translated = True
                     continue
-                if response.status in _MISREAD and self._may_be_misread:
+                if response.status in _OF_FORM and self._may_be_misread:
                     response.abort()
                     self._is_translated = self._is_misread = True
                     continue
-                return await self._open(response, parcel)
+                opened = await self._open(response, parcel)
+                if opened is None:
+                    response.abort()
+                    continue
+                return opened
             refusal, is_whole = await read_refusal(response)
             if not self._does_better(refusal):
                 return _refused(link, refusal, is_whole, parcel.back, has_way=self.way is not None)
@@ -171,7 +196,8 @@ class _Trip:
             and self._link.kind.group not in _COMPLETE
         )
 
-    async def _open(self, response: Response, parcel: Parcel) -> Opened | Miss:
+    async def _open(self, response: Response, parcel: Parcel) -> Opened | Miss | None:
+        """Return what came; None when the same backend shall be asked once more."""
         first, back = b"", parcel.back
         if back is None or response.status in _OF_ACCOUNT:
             first = await response.read()
@@ -181,10 +207,31 @@ class _Trip:
                     return _refused(self._link, refusal, True, back, has_way=self.way is not None)
         if back is None:
             return Opened(response, first)
+        if response.status in _OF_FORM:
+            while len(first) <= _FORM_MAX and (piece := await response.read()):
+                first += piece
+            if self._does_without(whole_refusal(response, first), parcel.body):
+                return None
         if response.status < 400 and not self._is_misread and self._link.kind.speaks(self._inbound.face):
             self._link.learn_lack(self._inbound.face, self._model)
         answer = TranslatedResponse(response, back, first)
-        return Opened(answer, await answer.read(), back, parcel.dropped)
+        return Opened(answer, await answer.read(), back, parcel.dropped, self._learn(response.status))
+
+    def _does_without(self, refusal: Reply, body: bytes) -> bool:
+        """Leave out what a refusal of a translated request declines; False where it is about something else."""
+        declined = named(refusal, body) - self._without
+        if not declined or self._tries >= _FORM_TRIES:
+            return False
+        self._tries += 1
+        self._without |= declined if self._tries == 1 else declined | EXTENSIONS
+        return True
+
+    def _learn(self, status: int) -> Mapping[str, str] | None:
+        """Remember what had to be left out for the request to be taken."""
+        if self._tries == 0 or status >= 400:
+            return None
+        self._link.learn_declined(self._model, self._without)
+        return self._link.notes()
 
     def _does_better(self, refusal: Reply) -> bool:
         """Prepare another try at the same backend, if there is a promising one."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from meshlight.domain.backend import Kind
 from meshlight.domain.model import ModelDetail
 from meshlight.domain.routing import listed, resolve
 from meshlight.domain.snapshot import Snapshot
@@ -45,6 +46,8 @@ _WORDS = {
     "speech": "speech",
 }
 """Ollama's words for what a model can do; it has none for the others."""
+_TELL_OF_TOOLS = frozenset[Kind]({"llamacpp", "lmstudio", "ollama"})
+"""Kinds that say of a model whether it calls tools: of what they tell without tools, it does not."""
 _UNKNOWN = "unknown"
 """The architecture, which no backend tells; the context's length can't be told without one."""
 
@@ -56,7 +59,7 @@ def tags(snapshot: Snapshot, started: int) -> bytes:
         detail = _detail(snapshot, model, backends)
         entry = _entry(name, model, detail) | {"modified_at": moment(started)}
         if detail.capabilities:
-            entry["capabilities"] = _capabilities(detail)
+            entry["capabilities"] = _capabilities(snapshot, backends, detail)
         entries.append(entry)
     return msgspec.json.encode({"models": entries})
 
@@ -89,7 +92,7 @@ def show(snapshot: Snapshot, name: str, started: int) -> bytes:
         {
             "details": _about(detail),
             "model_info": info,
-            "capabilities": _capabilities(detail),
+            "capabilities": _capabilities(snapshot, backends, detail),
             "modified_at": moment(started),
         }
     )
@@ -133,9 +136,19 @@ def _about(detail: ModelDetail) -> dict[str, Any]:
     }
 
 
-def _capabilities(detail: ModelDetail) -> list[str]:
-    """Return what it can do; nothing where nobody says, which Ollama's clients take for "not known"."""
-    return list(dict.fromkeys(_WORDS[word] for word in detail.capabilities if word in _WORDS))
+def _capabilities(snapshot: Snapshot, backends: tuple[str, ...], detail: ModelDetail) -> list[str]:
+    """Return what it can do; where nobody says, that it chats and calls tools.
+
+    Clients read an empty list as "can do nothing", and leave such a model out of their menus. Most backends have no
+    word for tools, so that their silence says nothing of them.
+    """
+    can = list(dict.fromkeys(_WORDS[word] for word in detail.capabilities if word in _WORDS))
+    if not detail.capabilities:
+        return ["completion", "tools"]
+    tells = any(snapshot.nodes[backend].backend.kind in _TELL_OF_TOOLS for backend in backends)
+    if "completion" in can and "tools" not in can and not tells:
+        can.append("tools")
+    return can
 
 
 def _details(snapshot: Snapshot, model: str, backends: tuple[str, ...]) -> Iterator[ModelDetail]:

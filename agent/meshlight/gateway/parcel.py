@@ -7,7 +7,9 @@ from meshlight.backends.upstream import Headers, Upstream
 from meshlight.gateway.headers import bare, to_backend
 from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.translation.back import Back
+from meshlight.gateway.translation.declined import left_out
 from meshlight.gateway.translation.ollama_immediate import Immediate
+from meshlight.gateway.translation.passed_history import for_passing
 from meshlight.gateway.translation.responses_native import for_native
 from meshlight.gateway.translation.table import translate
 from meshlight.mesh.links import Link
@@ -24,14 +26,22 @@ class Parcel(Struct, frozen=True):
     body: bytes
     back: Back | None = None
     dropped: tuple[str, ...] = ()
-    """What of the request translation left out, by name."""
+    """What the client sent and the backend does not get."""
 
 
 def pack(
-    inbound: Inbound, model: str, link: Link, way: Way | None, node_id: str, *, translated: bool
+    inbound: Inbound,
+    model: str,
+    link: Link,
+    way: Way | None,
+    node_id: str,
+    *,
+    translated: bool,
+    without: frozenset[str] = frozenset(),
 ) -> Parcel | Immediate:
     """Make one attempt's request for the route's `model`, or its answer where nobody need be asked.
 
+    `without` are the fields that a translation has to leave out, for this backend has declined them.
     Raises Untranslatable when this backend's protocol has no word for something in it.
     """
     kind, face, back = link.kind, inbound.face, None
@@ -40,13 +50,16 @@ def pack(
     if way is not None:
         upstream, model = way.upstream, way.model
     if translated:
-        made = translate(face, inbound.body, model, extensions=kind.group != "cloud", stored=inbound.stored)
+        made = translate(face, inbound.body, model, kind, inbound.stored)
         if isinstance(made, Immediate):
             return made
         face, body, back, dropped = made.face, made.body, made.back, made.dropped
+        if without:
+            body, gone = left_out(body, without)
+            dropped = (*dropped, *gone)
         path = f"/v1/{face}"
     else:
-        path, body = inbound.target_for(model), inbound.body_for(model)
+        path, body = inbound.target_for(model), for_passing(face, inbound.body_for(model), kind.kind)
         if inbound.stored is not None:
             body = for_native(body, inbound.stored, takes_text=kind.group != "cloud")
     lane = link.lane(face)

@@ -221,8 +221,9 @@ class Relay:
                 return opened
             ticket.first_byte(self._clock() - started)
             response = opened.response
-            if backend.is_metered and (said := link.kind.headers_say(response.headers)):
-                self._registry.note(backend.id, said)
+            said = link.kind.headers_say(response.headers) if backend.is_metered else None
+            if said or opened.learnt:
+                self._registry.note(backend.id, {**(said or {}), **(opened.learnt or {})})
             extra = _extra(response.headers, backend.id, number, inbound)
             if opened.dropped:
                 extra.append(dropped(opened.dropped))

@@ -5,6 +5,7 @@ from time import monotonic, time
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from meshlight.backends.address import Address, parse_address
 from meshlight.backends.kind import BackendKind, Channel, Face, Means, Probe
@@ -50,7 +51,18 @@ class Lane(Struct, frozen=True):
 class Link:
     """The live means of talking to one backend, made anew when its address changes."""
 
-    __slots__ = ("_lanes", "address", "backend", "channel", "kind", "lacks", "probes", "secret", "upstream")
+    __slots__ = (
+        "_lanes",
+        "address",
+        "backend",
+        "channel",
+        "declines",
+        "kind",
+        "lacks",
+        "probes",
+        "secret",
+        "upstream",
+    )
 
     def __init__(self, backend: Backend, upstream: Upstream, probes: Upstream) -> None:
         self.backend = backend
@@ -65,6 +77,8 @@ class Link:
         """Known once the first probe has read it."""
         self.lacks: set[tuple[Face, str]] = set()
         """Faces that its kind has and this one turned out not to have for a model: an old version serves it."""
+        self.declines: dict[str, frozenset[str]] = {}
+        """Fields that it turned out not to take for a model, where a translation had written them."""
         self._lanes: dict[Face, Lane] = {}
 
     def lane(self, face: Face) -> Lane:
@@ -93,6 +107,17 @@ class Link:
         if len(self.lacks) >= LACKS_MAX:
             self.lacks.clear()
         self.lacks.add((face, model))
+
+    def learn_declined(self, model: str, fields: frozenset[str]) -> None:
+        """Know from now on which fields are not taken for a model."""
+        if len(self.declines) >= LACKS_MAX:
+            self.declines.clear()
+        self.declines[model] = fields
+
+    def notes(self) -> dict[str, str]:
+        """Return what was learnt about it on the way, as labelled lines for people."""
+        fields = sorted({name for names in self.declines.values() for name in names})
+        return {"Does not take": ", ".join(fields)} if fields else {}
 
     def close(self) -> None:
         """Close the connections; requests that run on them end first."""
@@ -169,6 +194,9 @@ class Links:
             probe = await link.kind.probe(link.probes, link.backend, secret)
         if not isinstance(probe.fact, Answered):
             link.lacks.clear()  # it may come back as a newer version
+            link.declines.clear()
+        elif link.declines and probe.about is not None:
+            probe = replace(probe, about={**probe.about, **link.notes()})
         return probe
 
     def get(self, backend_id: str) -> Link | None:

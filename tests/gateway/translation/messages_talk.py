@@ -42,7 +42,7 @@ def chunk(delta: Json | None = None, finish: str | None = None, **fields: Any) -
     return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "choices": [choice]} | fields
 
 
-def call(index: int | None = 0, arguments: object = "", **fields: Any) -> Json:
+def call(index: int | str | None = 0, arguments: object = "", **fields: Any) -> Json:
     """Return what a chunk adds to a call of a tool."""
     function = {"arguments": arguments} | ({"name": fields.pop("name")} if "name" in fields else {})
     numbered = {} if index is None else {"index": index}

@@ -8,6 +8,7 @@ from gateway.translation.messages_talk import EVENTS, JSON, Json, ask, back, chu
 from meshlight.domain.errors import Untranslated
 from meshlight.gateway.translation import answer_events, messages_call, messages_writer
 from meshlight.gateway.translation.back import Back
+from meshlight.gateway.translation.keepsake import SIGNATURE
 from meshlight.gateway.translation.messages import translate_count
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
@@ -52,7 +53,7 @@ def test_thoughts_words_and_calls_are_blocks() -> None:
     }
     found = whole(message, "tool_calls")
     assert found["content"] == [
-        {"type": "thinking", "thinking": "Hm.", "signature": ""},
+        {"type": "thinking", "thinking": "Hm.", "signature": SIGNATURE},
         {"type": "text", "text": "I add."},
         {"type": "tool_use", "id": "a", "name": "f", "input": {"n": 1.5}},
         {"type": "tool_use", "id": "a", "name": "f", "input": {}},
@@ -75,7 +76,6 @@ def test_half_a_call_that_the_limit_cut_off_is_left_out() -> None:
         (b"<html></html>", "not JSON"),
         (b"{}", "no answer"),
         (b'{"choices":[]}', "no answer"),
-        (b'{"choices":[{"message":{"content":"a"}}]}', "why it stopped"),
         (b'{"error":{"message":"no memory"}}', "no memory"),
         (b'{"error":"no memory"}', "no memory"),
         (b'{"usage":' + b"[" * 100_000, "nested"),

@@ -196,7 +196,6 @@ def test_openais_own_service_gets_nothing_that_it_refuses() -> None:
         ),
         ({"type": "image", "source": {"type": "file", "file_id": "f"}}, "messages[1].content[0].source.type"),
         ({"type": "server_tool_use", "id": "s"}, "messages[1].content[0].type"),
-        (text("a", sparkle=1), "messages[1].content[0].sparkle"),
         (
             {"type": "document", "source": {"type": "text", "data": ""}, "citations": {"enabled": True}},
             "messages[1].content[0].citations",

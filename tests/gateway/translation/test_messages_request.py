@@ -151,15 +151,11 @@ def test_what_claude_code_sends_along_is_no_obstacle() -> None:
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"sparkle": 1}, "sparkle"),
         ({"container": "c"}, "container"),
         ({"mcp_servers": [{"url": "u"}]}, "mcp_servers"),
         ({"inference_geo": "eu"}, "inference_geo"),
-        ({"metadata": {"user_id": "u", "mood": "m"}}, "metadata.mood"),
-        ({"output_config": {"tone": "soft"}}, "output_config.tone"),
         ({"tools": [TOOL, {"type": "web_search_20250305", "name": "web_search"}]}, "tools[1].type"),
         ({"tools": [{"type": "bash_20250124", "name": "bash"}]}, "tools[0].type"),
-        ({"tools": [TOOL | {"sparkle": 1}]}, "tools[0].sparkle"),
         ({"tools": [TOOL | {"allowed_callers": ["code_execution_20250825"]}]}, "tools[0].allowed_callers"),
     ],
 )
@@ -170,6 +166,61 @@ def test_what_has_no_counterpart_is_refused_by_name(fields: Json, param: str) ->
     assert error.code == "untranslatable"
     assert error.param == param
     assert param in error.title
+
+
+TEXT = {"type": "text", "text": "Hi"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "plain", "named"),
+    [
+        ({"brand_new": 1}, {}, ("brand_new",)),
+        ({"brand_new": {"a": [1.50]}, "temperature": 0.10}, {"temperature": 0.1}, ("brand_new",)),
+        ({"metadata": {"user_id": "u", "mood": "m"}}, {"metadata": {"user_id": "u"}}, ("metadata.mood",)),
+        (
+            {"output_config": {"tone": "soft", "effort": "low"}},
+            {"output_config": {"effort": "low"}},
+            ("output_config.tone",),
+        ),
+        (
+            {"thinking": {"type": "disabled", "deep": True}},
+            {"thinking": {"type": "disabled"}},
+            ("thinking.deep",),
+        ),
+        ({"tools": [TOOL | {"sparkle": 1}, TOOL]}, {"tools": [TOOL, TOOL]}, ("tools[].sparkle",)),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": [TEXT | {"sparkle": 1}, TEXT | {"sparkle": 2}], "id": "m"}
+                ]
+            },
+            {"messages": [{"role": "user", "content": [TEXT, TEXT]}]},
+            ("messages[].content[].sparkle", "messages[].id"),
+        ),
+        ({"x: y\r\nset-cookie: a": 1, "\u00e4" * 999: 2}, {}, ("x??y??set-cookie??a", "?" * 80)),
+        ({f"new_{n}": n for n in range(99)}, {}, tuple(f"new_{n}" for n in range(20))),
+    ],
+)
+def test_a_field_that_nobody_knows_is_left_out_and_named(
+    fields: Json, plain: Json, named: tuple[str, ...]
+) -> None:
+    made, wanted = translate_messages(ask(**fields), "tiny"), translate_messages(ask(**plain), "tiny")
+    assert json.loads(made.body) == json.loads(wanted.body)
+    assert (made.dropped, wanted.dropped) == (named, ())
+    assert translate_count(ask(**fields), "tiny").dropped == named
+
+
+@pytest.mark.parametrize("fields", [{"brand_new": 1}, {"metadata": {"mood": 1}}])
+def test_beside_a_new_field_a_block_that_nobody_knows_is_still_refused(fields: Json) -> None:
+    turn = {"role": "user", "content": [TEXT, {"type": "hologram", "data": "x", "sparkle": 1}]}
+    error = refusal(ask(messages=[turn], **fields))
+    assert isinstance(error, Untranslatable)
+    assert error.param == "messages[0].content[1].type"
+
+
+def test_what_is_carried_over_keeps_its_digits_beside_a_new_field() -> None:
+    body = ask(brand_new=1).replace(b'"max_tokens": 100', b'"max_tokens": 100, "top_p": 0.90')
+    assert b'"top_p":0.90' in translate_messages(body, "tiny").body
 
 
 def test_a_refused_tool_is_named() -> None:
@@ -204,7 +255,8 @@ def test_openais_own_service_is_asked_in_its_own_words() -> None:
         "messages": [{"role": "user", "content": "Hi"}],
         "max_completion_tokens": 100,
     }
-    assert refusal(ask(top_k=5), extensions=False).param == "top_k"
+    made = translate_messages(ask(top_k=5), "gpt", extensions=False)
+    assert (b"top_k" in made.body, made.dropped) == (False, ("top_k",))
 
 
 def test_counting_asks_for_one_token() -> None:

@@ -19,6 +19,7 @@ from gateway.translation.messages_talk import (
 )
 from meshlight.domain.errors import Untranslated
 from meshlight.gateway.translation.back import Back
+from meshlight.gateway.translation.keepsake import SIGNATURE
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
 TAIL = {"id": "chatcmpl-1", "choices": [], "usage": USAGE}
@@ -101,7 +102,7 @@ def test_thoughts_words_and_calls_are_blocks_of_their_own(name: str) -> None:
         chunk({}, "tool_calls"),
     )
     assert blocks(found) == [
-        {"type": "thinking", "thinking": "Hm.", "signature": ""},
+        {"type": "thinking", "thinking": "Hm.", "signature": SIGNATURE},
         {"type": "text", "text": "I add."},
         {"type": "tool_use", "id": "call_a", "name": "add", "input": {"a": 1}},
         {"type": "tool_use", "id": "call_b", "name": "mul", "input": {}},
@@ -178,8 +179,8 @@ def test_thoughts_that_the_caller_does_not_want_are_not_told() -> None:
         chunk({}, "stop"),
         thinking={"type": "adaptive", "display": "omitted"},
     )
-    assert blocks(found)[0] == {"type": "thinking", "thinking": "", "signature": ""}
-    assert types(found)[1:4] == ["start", "ping", "stop"]
+    assert blocks(found)[0] == {"type": "thinking", "thinking": "", "signature": SIGNATURE}
+    assert types(found)[1:5] == ["start", "ping", "delta", "stop"]
 
 
 @pytest.mark.parametrize(
@@ -242,9 +243,8 @@ def test_a_stream_may_end_without_its_mark() -> None:
     assert found[-2]["usage"]["output_tokens"] == 5
 
 
-@pytest.mark.parametrize("done", [True, False])
-def test_a_stream_that_does_not_say_why_it_stopped_is_broken(done: bool) -> None:
-    found = events(told(asked(), stream(chunk({"content": "a"}), done=done)))
+def test_a_stream_that_does_not_say_why_it_stopped_nor_that_it_is_done_is_broken() -> None:
+    found = events(told(asked(), stream(chunk({"content": "a"}), done=False)))
     assert types(found) == ["message_start", "start", "delta", "error"]
     assert fault(found)["type"] == "api_error"
 

@@ -67,10 +67,20 @@ def test_every_option_of_ollamas_own_client_is_known() -> None:
     assert set(Options.model_fields) <= set(Read.__struct_fields__)
 
 
-def test_an_option_that_nobody_knows_is_refused_by_name() -> None:
-    with pytest.raises(Untranslatable, match=r"options\.num_wings") as caught:
-        chat(options={"num_wings": 2})
-    assert caught.value.param == "options.num_wings"
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"options": {"num_wings": 2, "keep_alive": "5m", "max_tokens": 7}},
+        {"user": "me", "metadata": {"a": [1]}},
+        {"messages": [{"role": "user", "content": "Hi", "id": "m1", "annotations": []}]},
+    ],
+    ids=["options", "top", "messages"],
+)
+def test_what_ollama_does_not_know_either_is_not_heard(fields: dict[str, Any]) -> None:
+    assert chat(**fields) == chat()
+
+
+def test_what_would_change_the_answer_is_refused_by_name() -> None:
     with pytest.raises(Untranslatable, match="_debug_render_only"):
         chat(_debug_render_only=True)
 
@@ -89,8 +99,8 @@ def test_a_service_that_knows_openais_fields_only_gets_no_others() -> None:
         "stream_options",
     }
     assert found["messages"][1] == {"role": "assistant", "content": "!"}
-    with pytest.raises(Untranslatable, match=r"options\.top_k"):
-        chat(extensions=False, options={"top_k": 40})
+    made = sent(translate_chat(chat_body(options={"top_k": 40, "min_p": 0}), "gpt", extensions=False))
+    assert (b"top_k" in made.body, made.dropped) == (False, ("options.top_k",))
 
 
 @pytest.mark.parametrize(
@@ -142,9 +152,21 @@ def test_what_is_no_picture_is_refused(image: str, why: str) -> None:
         chat(messages=[{"role": "user", "content": "?", "images": [image]}])
 
 
-def test_a_picture_in_a_message_of_the_system_is_refused() -> None:
-    with pytest.raises(Untranslatable, match=r"messages\[0\].images"):
-        chat(messages=[{"role": "system", "images": [PNG]}])
+@pytest.mark.parametrize(
+    ("role", "whence"),
+    [("tool", "the result of tool call x"), ("system", "the system"), ("assistant", "the assistant")],
+)
+def test_a_picture_in_another_message_goes_into_the_users(role: str, whence: str) -> None:
+    ask = {"role": "user", "content": "?"}
+    call = {"role": "assistant", "tool_calls": [{"id": "x", "function": {"name": "f", "arguments": {}}}]}
+    shown = {"role": role, "content": "Seen.", "images": [PNG]}
+    url = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
+    said = [{"type": "text", "text": f"From {whence}:"}, url]
+    first = [ask, call, shown]
+    *others, last = chat(messages=[*first, {"role": "tool", "content": "More."}, ask])["messages"]
+    assert [message["role"] for message in others] == ["user", "assistant", role, "tool"]
+    assert (others[2]["content"], last["content"]) == ("Seen.", [*said, {"type": "text", "text": "?"}])
+    assert chat(messages=first)["messages"][-1] == {"role": "user", "content": said}
 
 
 def test_results_find_their_calls_by_id_by_name_or_by_order() -> None:

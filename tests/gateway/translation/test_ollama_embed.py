@@ -3,12 +3,13 @@
 import base64
 import json
 import struct
+from typing import Any
 
 import pytest
 
 from gateway.translation.messages_talk import JSON, Json, told
 from gateway.translation.ollama_talk import STILL, answered, sent, ticking
-from meshlight.domain.errors import BadRequest, Untranslatable, Untranslated
+from meshlight.domain.errors import BadRequest, Untranslated
 from meshlight.gateway.translation import answer_events
 from meshlight.gateway.translation.back import Back
 from meshlight.gateway.translation.ollama_embed import translate_embed, translate_embeddings
@@ -95,5 +96,12 @@ def test_there_is_a_limit_to_what_is_held(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_is_wrong_is_named() -> None:
     with pytest.raises(BadRequest, match="input"):
         translate_embed(body(input=3), "tiny")
-    with pytest.raises(Untranslatable, match=r"options\.wings"):
-        translate_embeddings(body(prompt="a", options={"wings": 2}), "tiny")
+
+
+@pytest.mark.parametrize(
+    "fields", [{"encoding_format": "base64"}, {"user": "me"}, {"options": {"wings": 2, "keep_alive": 0}}]
+)
+def test_what_ollama_does_not_know_either_is_not_heard(fields: dict[str, Any]) -> None:
+    plain = sent(translate_embed(body(input="a"), "tiny"))
+    assert sent(translate_embed(body(input="a", **fields), "tiny")).body == plain.body
+    assert sent(translate_embeddings(body(prompt="a", **fields), "tiny")).body == plain.body

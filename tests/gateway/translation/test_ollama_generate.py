@@ -63,7 +63,6 @@ def test_a_suffix_becomes_a_completion_with_a_suffix() -> None:
         {"raw": True, "think": True},
         {"raw": True, "logprobs": True},
         {"suffix": "}", "system": "Be short."},
-        {"wings": 2},
     ],
 )
 def test_what_has_no_counterpart_is_refused_by_name(fields: dict[str, Any]) -> None:

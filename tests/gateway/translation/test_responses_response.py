@@ -5,8 +5,9 @@ import json
 import pytest
 
 from gateway.translation.messages_talk import JSON, Json, call, chunk, completion, events, stream, told
-from gateway.translation.responses_talk import NOW, back, output, types
+from gateway.translation.responses_talk import NOW, ask, back, messages, output, types, user
 from meshlight.domain.errors import Untranslated
+from meshlight.gateway.translation.responses_api import translate_responses
 
 USAGE = {
     "prompt_tokens": 12,
@@ -113,8 +114,6 @@ def test_thoughts_that_the_client_keeps_for_us_come_back_as_what_they_were() -> 
         {"content": "A", "reasoning": "Hm."}, include=["reasoning.encrypted_content"], store=False
     )
     item = response["output"][0] | {"content": None}
-    from gateway.translation.responses_talk import messages, user  # noqa: PLC0415
-
     turns = messages(user("?"), item, response["output"][1], user("So?"))
     assert turns[1]["reasoning_content"] == "Hm."
 
@@ -263,3 +262,25 @@ def test_signs_of_life_are_comments() -> None:
 def test_a_failing_answer_has_the_shape_of_openai(body: bytes, error: Json) -> None:
     made = json.loads(back().error(404, body))
     assert made == {"error": {"param": None, "code": None} | error}
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_the_signature_of_a_call_comes_back_to_the_backend_that_gave_it(is_stream: bool) -> None:
+    signed = {"extra_content": {"google": {"thought_signature": "c2lnbmVk"}}}
+    made = call(0, "{}", id="c1", name="f", **signed)
+    if is_stream:
+        found = output(streamed(chunk(made), chunk({}, "tool_calls"), tools=TOOLS))
+    else:
+        found = whole(made, "tool_calls", tools=TOOLS)["output"]
+    result = {"type": "function_call_output", "call_id": found[0]["call_id"], "output": "3"}
+    turns = messages(user("?"), found[0], result, user("So?"))
+    assert turns[1]["tool_calls"][0] | signed == turns[1]["tool_calls"][0]
+    assert turns[1]["tool_calls"][0]["id"] == turns[2]["tool_call_id"] == "c1"
+
+
+def test_a_call_without_a_signature_gets_the_stand_in_that_gemini_documents() -> None:
+    called = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+    body = ask(input=[user("?"), called, {"type": "function_call_output", "call_id": "c1", "output": "3"}])
+    turns = json.loads(translate_responses(body, "gemini", extensions=False, signs=True).body)["messages"]
+    signature = turns[1]["tool_calls"][0]["extra_content"]["google"]["thought_signature"]
+    assert signature == "skip_thought_signature_validator"

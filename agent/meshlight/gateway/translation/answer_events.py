@@ -72,6 +72,11 @@ class AnswerEvents:
             self._parser = SseParser(comments=self._comments)
         self._may_be_events = b"json" not in kind
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the answer is one JSON object and no stream of events."""
+        return self._parser is None
+
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that `data` completes; raises Untranslated."""
         if self._parser is None:

@@ -47,4 +47,4 @@ class Translated(Struct, frozen=True):
     body: bytes
     back: Back
     dropped: tuple[str, ...] = ()
-    """What of the request was left out because its meaning does not change by that, by name."""
+    """The fields that were left out, though the client sent them."""

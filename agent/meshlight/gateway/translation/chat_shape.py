@@ -1,11 +1,14 @@
 """An answer of chat completions, whole or in chunks, as far as it is read; what else is in it is skipped.
 
-Servers differ in what they leave out or call null, so nearly everything may be missing.
+Servers differ in what they leave out or call null, so nearly everything may be missing; and what only tells things
+apart (ids, indices) may be a number or text.
 """
 
 from typing import Any
 
 from msgspec import Raw, Struct
+
+_DIGITS_MAX = 9
 
 
 class Function(Struct, frozen=True, gc=False):
@@ -18,9 +21,11 @@ class Function(Struct, frozen=True, gc=False):
 class ToolCall(Struct, frozen=True):
     """A tool call, or a piece of one."""
 
-    index: int | None = None
-    id: str | None = None
+    index: Any = None
+    id: Any = None
     function: Function | None = None
+    extra_content: Any = None
+    """What the server wants back with the call in the next turn; Gemini's signature of the thoughts before it."""
 
 
 class Said(Struct, frozen=True):
@@ -33,15 +38,19 @@ class Said(Struct, frozen=True):
     """The same under the name that newer vLLM, mlx_lm and OpenRouter give it."""
     refusal: str | None = None
     tool_calls: tuple[ToolCall, ...] | None = None
+    reasoning_details: Any = None
+    """OpenRouter: the thoughts in the form in which it wants them back."""
+    extra_content: Any = None
+    """As with a call of a tool, of the message as a whole."""
 
 
 class Choice(Struct, frozen=True):
     """One of the answers; only the first is ever asked for."""
 
-    index: int | None = 0
+    index: Any = 0
     delta: Said | None = None
     message: Said | None = None
-    finish_reason: str | None = None
+    finish_reason: Any = None
     stop_reason: Any = None
     """vLLM: the stop sequence that ended it, or the id of a token."""
     matched_stop: Any = None
@@ -51,12 +60,31 @@ class Choice(Struct, frozen=True):
 class Chunk(Struct, frozen=True):
     """A chunk, or a whole answer."""
 
-    id: str | None = None
+    id: Any = None
     choices: tuple[Choice, ...] | None = None
     usage: Any = None
     error: Any = None
-    object: str | None = None
+    object: Any = None
     """"error" in the mid-stream errors of older vLLM, whose message stands beside it."""
+
+
+def number(found: Any) -> int | None:
+    """Read an index, which some servers write as text; None for what is none."""
+    if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) <= _DIGITS_MAX:
+        return int(found)
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def name_of(found: Any) -> str:
+    """Read an id, which some servers write as a number; empty where there is none."""
+    if isinstance(found, str):
+        return found
+    return str(found) if isinstance(found, int) and not isinstance(found, bool) else ""
+
+
+def ending_of(choice: Choice) -> str:
+    """Read why an answer ended; empty while it does not say."""
+    return choice.finish_reason.lower() if isinstance(choice.finish_reason, str) else ""
 
 
 def count(found: Any, name: str) -> int:

@@ -11,6 +11,7 @@ Claude Code is known to send:
   come before the user's text, as `tool` messages; their images follow in the user's message, the only one that may
   hold them; `is_error` becomes the word "Error:". Documents of text and search results become text.
 - `thinking` blocks go on as `reasoning_content`; `redacted_thinking` only Anthropic can read, so it stays behind.
+  What a backend wants back with its thoughts and calls is in the ids and signatures that it gave (`keepsake`).
 - `tools` become functions with their schemas as they stand; `defer_loading` is only about when Anthropic shows
   them: all are shown. Tools that Anthropic runs or defines (web search, bash, …) are refused.
 - `thinking` is a wish that an engine may not be able to meet: `enabled` and `disabled` become
@@ -24,13 +25,16 @@ Claude Code is known to send:
   `billing_policy`, `user_profile_id`, `workspace_id`, `task_budget`, `input_examples`, `eager_input_streaming`,
   `caller`, `toolset_name`; and `context_management` and `compaction`, which would let Anthropic's service drop
   parts of a long conversation: here all of it is sent.
-- Anything else is refused by name, and so are `container`, `mcp_servers`, `thread` and `inference_geo`.
+- `container`, `mcp_servers`, `thread` and `inference_geo` are refused by name, and so is a block of a type that
+  nobody here knows: without them the answer would be another. A field that nobody here knows is left out, and named
+  in the answer's header `x-meshlight-dropped`.
 
 With `extensions=False`, for OpenAI's own service, which refuses fields it does not know: `thinking` blocks and the
-wish to think stay behind, `top_k` is refused, a `user_id` of more than 64 characters is left out, and the limit is
-called `max_completion_tokens`.
+wish to think stay behind, so does `top_k`, which the header names, a `user_id` of more than 64 characters is left
+out, and the limit is called `max_completion_tokens`. What a server turns out not to take stays behind too
+(`declined`).
 
-And of an answer: reasoning becomes a `thinking` block with an empty signature; a call whose arguments are no JSON
+And of an answer: reasoning becomes a `thinking` block that nobody has signed; a call whose arguments are no JSON
 object is a broken answer, unless the limit cut it off, when a stream passes it as it is and a whole message leaves
 it out; `content_filter` becomes `refusal`; `stop_sequence` is the reason only where the engine names the sequence
 (vLLM, SGLang), otherwise it is `end_turn`; the count of cached tokens moves out of `input_tokens`.
@@ -39,33 +43,43 @@ it out; `content_filter` becomes `refusal`; `stop_sequence` is the reason only w
 from msgspec.json import Encoder
 
 from meshlight.gateway.translation.back import Translated
+from meshlight.gateway.translation.calls_sent import Asked
 from meshlight.gateway.translation.messages_assembly import Ask
 from meshlight.gateway.translation.messages_back import CountBack, MessagesBack
 from meshlight.gateway.translation.messages_request import chat_request, limit_name, read_request, sampling
+from meshlight.gateway.translation.pruned import Dropped
 
 _encode = Encoder().encode
 
 
-def translate_messages(body: bytes, model: str, *, extensions: bool = True) -> Translated:
+def translate_messages(
+    body: bytes, model: str, *, extensions: bool = True, signs: bool = False
+) -> Translated:
     """Translate a body of `messages`; `model` is the route's, the answer names the one in the body.
 
-    `extensions` says that the backend takes fields which are not OpenAI's. Raises Untranslatable and BadRequest.
+    `extensions` says that the backend takes fields which are not OpenAI's, `signs` that it is Gemini, which signs
+    thoughts and wants to see that again. Raises Untranslatable and BadRequest.
     """
-    request = read_request(body)
-    chat = chat_request(request, model, extensions=extensions) | sampling(request, extensions=extensions)
+    dropped = Dropped()
+    request = read_request(body, dropped)
+    chat = chat_request(request, model, Asked(extensions, signs), dropped) | sampling(
+        request, dropped, extensions=extensions
+    )
     ask = Ask(
         request.model,
         is_stream=request.stream is True,
         stop_sequences=request.stop_sequences or (),
         hides_thinking=request.thinking is not None and request.thinking.display == "omitted",
     )
-    return Translated("chat/completions", _encode(chat), MessagesBack(ask))
+    return Translated("chat/completions", _encode(chat), MessagesBack(ask), dropped.names())
 
 
-def translate_count(body: bytes, model: str, *, extensions: bool = True) -> Translated:
+def translate_count(body: bytes, model: str, *, extensions: bool = True, signs: bool = False) -> Translated:
     """Translate a body of `messages/count_tokens`: the backend reads the prompt and answers with one token.
 
     Raises Untranslatable and BadRequest.
     """
-    chat = chat_request(read_request(body), model, extensions=extensions)
-    return Translated("chat/completions", _encode(chat | {limit_name(extensions=extensions): 1}), CountBack())
+    dropped = Dropped()
+    chat = chat_request(read_request(body, dropped), model, Asked(extensions, signs), dropped)
+    chat[limit_name(extensions=extensions)] = 1
+    return Translated("chat/completions", _encode(chat), CountBack(), dropped.names())

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.chat_shape import Chunk, Said, ToolCall, count
+from meshlight.gateway.translation.chat_shape import Chunk, Said, ToolCall, count, ending_of, name_of, number
 from meshlight.gateway.translation.ending import CUT, REFUSED, check_ending
+from meshlight.gateway.translation.keepsake import Collected, call_id, signature
 from meshlight.gateway.translation.messages_call import Call, find_call
 from meshlight.gateway.translation.messages_writer import Head, Kind, Usage, Writer
 
@@ -35,6 +36,7 @@ class Assembly:
         "_calls",
         "_count",
         "_is_refused",
+        "_kept",
         "_kind",
         "_matched",
         "_message_id",
@@ -55,6 +57,7 @@ class Assembly:
         self._count = 0
         """Blocks that have begun."""
         self._calls: list[Call] = []
+        self._kept = Collected()
         self._reason = ""
         self._matched: str | None = None
         self._is_refused = False
@@ -72,21 +75,24 @@ class Assembly:
             head = Head(self._message_id, self._ask.model, _without_output(self._usage))
             self._writer.start(head)
         for choice in chunk.choices or ():
-            if choice.index:
+            if number(choice.index):
                 continue
             if choice.delta is not None:
                 self._say(choice.delta)
             elif choice.message is not None:
                 self._say(choice.message, is_whole=True)
-            if choice.finish_reason:
-                self._reason = choice.finish_reason.lower()
+            if reason := ending_of(choice):
+                self._reason = reason
                 for matched in (choice.stop_reason, choice.matched_stop):
                     if isinstance(matched, str) and matched in self._ask.stop_sequences:
                         self._matched = matched
 
-    def finish(self) -> None:
-        """End the message; raises Untranslated when the answer is not whole."""
-        check_ending(self._reason, has_begun=bool(self._message_id))
+    def finish(self, *, is_told: bool) -> None:
+        """End the message; raises Untranslated when the answer is not whole.
+
+        `is_told` says that the backend told its end in another way than by a reason.
+        """
+        check_ending(self._reason, has_begun=bool(self._message_id), is_told=is_told)
         is_cut = self._reason in CUT
         for call in self._calls:
             if not is_cut:
@@ -94,8 +100,9 @@ class Assembly:
         self._close_block()
         for call in self._calls:
             if call.is_open:
-                call.is_open = False
-                self._writer.close(call.block, is_whole=call.is_whole())
+                self._close_call(call, is_whole=call.is_whole())
+        if self._calls and (extras := self._kept.take()):
+            self._writer.redacted(self._next(), signature(extras))
         self._writer.finish(self._stop_reason(), self._matched, self._usage)
         self.is_finished = True
 
@@ -105,6 +112,7 @@ class Assembly:
             self._writer.ping()
 
     def _say(self, said: Said, *, is_whole: bool = False) -> None:
+        self._kept.hear(said)
         thought: Any = said.reasoning_content or said.reasoning
         if isinstance(thought, str) and thought:
             self._add("thinking", thought)
@@ -145,9 +153,9 @@ class Assembly:
 
     def _call(self, piece: ToolCall, call: Call | None) -> None:
         if call is None:
-            call = Call(piece.index, f"toolu_{self._message_id[4:]}_{len(self._calls)}")
+            call = Call(number(piece.index), f"toolu_{self._message_id[4:28]}_{len(self._calls)}")
             self._calls.append(call)
-        waiting = call.add(piece)
+        call.add(piece)
         if call.block < 0:
             if not call.name:
                 return  # it can't begin without its name
@@ -155,15 +163,16 @@ class Assembly:
             self._close_whole_calls()
             call.block = self._next()
             call.is_open = True
-            self._writer.open_call(call.block, call.id, call.name)
-            waiting = call.text()
-        if waiting:
+            self._writer.open_call(call.block, call_id(call.id, call.extra, self._kept.take()), call.name)
+        if news := call.news():
             if not call.is_open:
                 raise Untranslated(f"It went on with a call of the tool {call.shown} after its end.")
-            self._writer.add_arguments(call.block, waiting)
+            self._writer.add_arguments(call.block, news)
 
     def _close_block(self) -> None:
         if self._kind is not None:
+            if self._kind == "thinking":
+                self._writer.sign(self._block, signature(self._kept.take()))
             self._writer.close(self._block)
             self._kind = None
 
@@ -171,8 +180,13 @@ class Assembly:
         """Close the calls that are complete; one that isn't may still go on between others."""
         for call in self._calls:
             if call.is_open and call.text().strip() and call.is_whole():
-                call.is_open = False
-                self._writer.close(call.block)
+                self._close_call(call)
+
+    def _close_call(self, call: Call, *, is_whole: bool = True) -> None:
+        if rest := call.news(is_last=True):
+            self._writer.add_arguments(call.block, rest)
+        call.is_open = False
+        self._writer.close(call.block, is_whole=is_whole)
 
     def _next(self) -> int:
         self._count += 1
@@ -188,9 +202,9 @@ class Assembly:
         return "end_turn" if self._matched is None else "stop_sequence"
 
 
-def _message_id(given: str | None, data: bytes) -> str:
+def _message_id(given: Any, data: bytes) -> str:
     """Return an id of Anthropic's form, made of the upstream's; of the data itself where that gives none."""
-    own = _NOT_OF_AN_ID.sub("", (given or "").removeprefix("chatcmpl-"))[:_ID_MAX]
+    own = _NOT_OF_AN_ID.sub("", name_of(given).removeprefix("chatcmpl-"))[:_ID_MAX]
     return f"msg_{own or hashlib.blake2b(data, digest_size=12).hexdigest()}"
 
 

@@ -62,7 +62,7 @@ class MessagesBack:
         self._raise_fault()
         self._take(self._events.end())
         if not self._assembly.is_finished:
-            self._assembly.finish()
+            self._assembly.finish(is_told=self._events.is_whole)
         return self._writer.take()
 
     def broken(self, why: str) -> bytes | None:
@@ -88,8 +88,8 @@ class MessagesBack:
                 return
             if event.is_comment:
                 self._assembly.ping()
-            elif event.data == b"[DONE]":
-                self._assembly.finish()
+            elif event.data.strip() == b"[DONE]":
+                self._assembly.finish(is_told=True)
             elif event.name == b"error":
                 raise self._told(event.data, None)
             elif event.data.strip():

@@ -6,6 +6,8 @@ from typing import Any
 from msgspec import Raw
 
 from meshlight.domain.errors import BadRequest, Untranslatable
+from meshlight.gateway.translation.calls_sent import Asked, call_sent, message_extras, result_id
+from meshlight.gateway.translation.keepsake import Collected, kept_in_signature
 from meshlight.gateway.translation.messages_shape import (
     Base64Source,
     Block,
@@ -36,14 +38,15 @@ Part = str | dict[str, Any]
 class History:
     """Collects the messages; neighbours of one role become one message, as Anthropic's API has it."""
 
-    def __init__(self, *, extensions: bool) -> None:
-        self._extensions = extensions
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
         self._messages: list[dict[str, Any]] = []
         self._system: list[str] = []
         self._user: list[Part] = []
         self._said: list[str] = []
         self._thought: list[str] = []
         self._calls: list[dict[str, Any]] = []
+        self._kept = Collected()
 
     def messages(self) -> list[dict[str, Any]]:
         """Return all that was added."""
@@ -121,9 +124,10 @@ class History:
         text = _PARAGRAPH.join(part for part in parts if isinstance(part, str) and part)
         if block.is_error and not text.lstrip("<").lower().startswith(("error", "tool_use_error")):
             text = f"Error: {text}" if text else "Error"
-        self._messages.append({"role": "tool", "tool_call_id": block.tool_use_id, "content": text})
+        answered = result_id(block.tool_use_id, self._asked)
+        self._messages.append({"role": "tool", "tool_call_id": answered, "content": text})
         images = [part for part in parts if not isinstance(part, str)]
-        return [f"From the result of tool call {block.tool_use_id}:", *images] if images else []
+        return [f"From the result of tool call {answered}:", *images] if images else []
 
     def _add_assistant(self, blocks: Sequence[Block], place: str) -> None:
         self._flush_user()
@@ -135,10 +139,17 @@ class History:
             elif isinstance(block, ThinkingBlock):
                 if block.thinking:
                     self._thought.append(block.thinking)
+                self._kept.add(kept_in_signature(block.signature))
+            elif isinstance(block, RedactedBlock):
+                self._kept.add(kept_in_signature(block.data))
             elif isinstance(block, ToolUseBlock):
-                called = {"name": block.name, "arguments": _object(block.input, f"{where}.input")}
-                self._calls.append({"id": block.id, "type": "function", "function": called})
-            elif not isinstance(block, RedactedBlock | FallbackBlock):
+                arguments = _object(block.input, f"{where}.input")
+                self._calls.append(
+                    call_sent(
+                        block.id, block.name, arguments, self._asked, self._kept, is_first=not self._calls
+                    )
+                )
+            elif not isinstance(block, FallbackBlock):
                 raise _foreign(block, where)
 
     @property
@@ -162,15 +173,17 @@ class History:
 
     def _flush_assistant(self) -> None:
         if not self._has_assistant:
+            self._kept.take()  # it belongs to nothing
             return
         text = _PARAGRAPH.join(self._said)
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if self._calls:
             # Chat templates of engines print a null as a word; OpenAI takes nothing else there.
-            message["content"] = text or ("" if self._extensions else None)
+            message["content"] = text or ("" if self._asked.extensions else None)
             message["tool_calls"] = self._calls
-        if self._thought and self._extensions:
+        if self._thought and self._asked.extensions:
             message["reasoning_content"] = _PARAGRAPH.join(self._thought)
+        message |= message_extras(self._kept, self._asked)
         if message["content"] or len(message) > 2:
             self._messages.append(message)
         self._said, self._thought, self._calls = [], [], []

@@ -9,8 +9,10 @@ from msgspec import Raw
 from meshlight.backends.quote import clean
 from meshlight.domain.errors import BadRequest, Untranslatable
 from meshlight.gateway.mistakes import LONGEST, malformed, mistake
+from meshlight.gateway.translation.calls_sent import Asked
 from meshlight.gateway.translation.messages_history import ELSEWHERE, History
 from meshlight.gateway.translation.messages_shape import REFUSED, MessagesRequest, Thinking, ToolChoice
+from meshlight.gateway.translation.pruned import Dropped, pruned
 from meshlight.gateway.translation.well_formed import decode
 
 _EFFORT = {"xhigh": "high", "max": "high"}
@@ -21,18 +23,19 @@ _PASSED = frozenset(
 )
 _USER_MAX = 64
 """Characters that OpenAI takes as `user`."""
-_UNKNOWN = re.compile(
-    r"Object contains unknown field `(?P<name>.*?)`(?: - at `\$\.?(?P<place>.*)`)?$", re.DOTALL
-)
+_UNKNOWN = "Object contains unknown field"
 _BLOCK = re.compile(r"Invalid value '(?P<word>.*)' - at `\$\.?(?P<place>.*\.type)`$", re.DOTALL)
 
 _decoder = msgspec.json.Decoder(MessagesRequest)
 
 
-def read_request(body: bytes) -> MessagesRequest:
-    """Read a body of `messages` or `messages/count_tokens`; raises Untranslatable and BadRequest."""
+def read_request(body: bytes, dropped: Dropped) -> MessagesRequest:
+    """Read a body of `messages` or `messages/count_tokens`; what nobody here knows is dropped.
+
+    Raises Untranslatable and BadRequest.
+    """
     try:
-        request = decode(body, _decoder)
+        request = _read(body, dropped)
     except msgspec.ValidationError as error:
         raise _misfit(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -45,14 +48,25 @@ def read_request(body: bytes) -> MessagesRequest:
     return request
 
 
-def chat_request(request: MessagesRequest, model: str, *, extensions: bool) -> dict[str, Any]:
+def _read(body: bytes, dropped: Dropped) -> MessagesRequest:
+    try:
+        return decode(body, _decoder)
+    except msgspec.ValidationError as error:
+        if not str(error).startswith(_UNKNOWN):
+            raise
+    return decode(pruned(body, MessagesRequest, dropped), _decoder)
+
+
+def chat_request(request: MessagesRequest, model: str, asked: Asked, dropped: Dropped) -> dict[str, Any]:
     """Return the fields that both faces share: messages, tools, format and thinking.
 
     Raises Untranslatable and BadRequest.
     """
-    chat: dict[str, Any] = {"model": model, "messages": _messages(request, extensions=extensions)}
+    chat: dict[str, Any] = {"model": model, "messages": _messages(request, asked)}
     if request.tools:
-        chat["tools"] = [_tool(tool, f"tools[{number}]") for number, tool in enumerate(request.tools)]
+        chat["tools"] = [
+            _tool(tool, f"tools[{number}]", dropped) for number, tool in enumerate(request.tools)
+        ]
     if request.tool_choice is not None:
         chat |= _tool_choice(request.tool_choice, has_tools=bool(request.tools))
     config = request.output_config
@@ -62,13 +76,13 @@ def chat_request(request: MessagesRequest, model: str, *, extensions: bool) -> d
         chat["response_format"] = {"type": "json_schema", "json_schema": named}
     if config is not None and config.effort is not None:
         chat["reasoning_effort"] = _EFFORT.get(config.effort, config.effort)
-    if request.thinking is not None and extensions:
+    if request.thinking is not None and asked.extensions:
         chat |= _thinking(request.thinking)
     return chat
 
 
-def sampling(request: MessagesRequest, *, extensions: bool) -> dict[str, Any]:
-    """Return the fields that say how the answer is drawn and sent; raises Untranslatable and BadRequest."""
+def sampling(request: MessagesRequest, dropped: Dropped, *, extensions: bool) -> dict[str, Any]:
+    """Return the fields that say how the answer is drawn and sent; raises BadRequest."""
     if request.max_tokens is None:
         raise BadRequest("max_tokens is missing.", "Say how long the answer may become.", "max_tokens")
     chat: dict[str, Any] = {limit_name(extensions=extensions): request.max_tokens}
@@ -77,7 +91,8 @@ def sampling(request: MessagesRequest, *, extensions: bool) -> dict[str, Any]:
         if bytes(value).strip() in {b"", b"null"}:
             continue
         if name == "top_k" and not extensions:
-            raise untranslatable(name)
+            dropped.add(name)
+            continue
         chat[name] = value
     if request.stop_sequences:
         chat["stop"] = request.stop_sequences
@@ -108,32 +123,29 @@ def untranslatable(param: str, what: str = "") -> Untranslatable:
 
 def _misfit(error: msgspec.ValidationError) -> BadRequest:
     text = str(error)
-    if unknown := _UNKNOWN.match(text):
-        name, place = unknown["name"], unknown["place"]
-        return untranslatable(f"{place}.{name}" if place else name)
     if block := _BLOCK.match(text):
         return untranslatable(block["place"], block["word"])
     return mistake(error, MessagesRequest)
 
 
-def _messages(request: MessagesRequest, *, extensions: bool) -> list[dict[str, Any]]:
+def _messages(request: MessagesRequest, asked: Asked) -> list[dict[str, Any]]:
     turns = request.messages
     if not turns:
         raise BadRequest("messages is empty.", "Send at least one message.", "messages")
     last_user = max((number for number, turn in enumerate(turns) if turn.role == "user"), default=-1)
-    history = History(extensions=extensions)
+    history = History(asked)
     history.add_system(request.system)
     for number, turn in enumerate(turns):
         history.add(turn, f"messages[{number}]", is_last_word=number >= last_user)
     return history.messages()
 
 
-def _tool(tool: dict[str, Raw], place: str) -> dict[str, Any]:
+def _tool(tool: dict[str, Raw], place: str, dropped: Dropped) -> dict[str, Any]:
     kind = bytes(tool.get("type", b"null"))
     if kind not in {b"null", b'"custom"'}:
         raise untranslatable(f"{place}.type", str(kind, "utf-8", "replace").strip('"'))
     for name in tool.keys() - _CARRIED - _PASSED:
-        raise untranslatable(f"{place}.{name}")
+        dropped.add(f"tools[].{name}")
     callers = bytes(tool.get("allowed_callers", b"null"))
     if callers != b"null" and b'"direct"' not in callers:
         raise untranslatable(f"{place}.allowed_callers")

@@ -1,7 +1,7 @@
 """A request of Anthropic's Messages API, as far as chat completions can carry it.
 
-Fields and blocks are those of the API reference (`POST /v1/messages`, with its betas). What is not listed here is
-refused by name, so that nothing is left out unheard; what is `Passed` is listed and has no counterpart.
+Fields and blocks are those of the API reference (`POST /v1/messages`, with its betas). A block that is not listed
+here is refused by name, a field is left out and told of; what is `Passed` is listed and has no counterpart.
 """
 
 from typing import Any, Literal

@@ -54,6 +54,12 @@ class Writer(Protocol):
     def add_arguments(self, index: int, piece: str) -> None:
         """The JSON text of a call's input grows."""
 
+    def sign(self, index: int, signature: str) -> None:
+        """The thoughts get what stands for their signature, as the last of them."""
+
+    def redacted(self, index: int, data: str) -> None:
+        """A whole block comes that only we can read."""
+
     def close(self, index: int, *, is_whole: bool = True) -> None:
         """The block ends; a call that was cut off is not whole."""
 
@@ -80,7 +86,7 @@ class EventWriter:
         self._write(b"message_start", b'{"type":"message_start","message":%s}' % _encode(head))
 
     def open(self, index: int, kind: Kind) -> None:
-        """Write `content_block_start`; a thinking block's signature is empty, for nobody here can sign."""
+        """Write `content_block_start`; the signature of thoughts comes when they end."""
         block = b'"text","text":""' if kind == "text" else b'"thinking","thinking":"","signature":""'
         self._open(index, b'{"type":%s}' % block)
 
@@ -98,6 +104,15 @@ class EventWriter:
     def add_arguments(self, index: int, piece: str) -> None:
         """Write an `input_json_delta`."""
         self._delta(index, b'"input_json_delta","partial_json":%s' % _encode(piece))
+
+    def sign(self, index: int, signature: str) -> None:
+        """Write a `signature_delta`."""
+        self._delta(index, b'"signature_delta","signature":%s' % _encode(signature))
+
+    def redacted(self, index: int, data: str) -> None:
+        """Write a block of `redacted_thinking`."""
+        self._open(index, _encode({"type": "redacted_thinking", "data": data}))
+        self.close(index)
 
     def close(self, index: int, *, is_whole: bool = True) -> None:  # noqa: ARG002 - the stop reason tells it
         """Write `content_block_stop`."""
@@ -168,6 +183,14 @@ class MessageWriter:
     def add_arguments(self, index: int, piece: str) -> None:
         """Keep a piece of the arguments."""
         self.add(index, "text", piece)
+
+    def sign(self, index: int, signature: str) -> None:
+        """Keep the signature."""
+        self._blocks[index]["signature"] = signature
+
+    def redacted(self, index: int, data: str) -> None:
+        """Keep a whole block."""
+        self._blocks[index] = {"type": "redacted_thinking", "data": data}
 
     def close(self, index: int, *, is_whole: bool = True) -> None:
         """End a block; half a call has no `input` that could be told, so it is left out."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.chat_shape import Said, count
+from meshlight.gateway.translation.chat_shape import Said, count, ending_of, number
 from meshlight.gateway.translation.ending import CUT, REFUSED, check_ending
 from meshlight.gateway.translation.ollama_calls import Calls
 from meshlight.gateway.translation.ollama_lines import Ask, End, Piece
@@ -34,18 +34,21 @@ class Assembly:
         if isinstance(chunk.timings, dict):
             self._timings = chunk.timings
         for choice in chunk.choices or ():
-            if choice.index:
+            if number(choice.index):
                 continue
             self.has_begun = True
             piece = self._piece(choice)
             if piece != Piece():
                 yield piece
-            if choice.finish_reason:
-                self._reason = choice.finish_reason.lower()
+            if reason := ending_of(choice):
+                self._reason = reason
 
-    def finish(self) -> tuple[Piece, End]:
-        """Return the calls, and how it ended; raises Untranslated when the answer is not whole."""
-        check_ending(self._reason, has_begun=self.has_begun)
+    def finish(self, *, is_told: bool) -> tuple[Piece, End]:
+        """Return the calls, and how it ended; raises Untranslated when the answer is not whole.
+
+        `is_told` says that the backend told its end in another way than by a reason.
+        """
+        check_ending(self._reason, has_begun=self.has_begun, is_told=is_told)
         is_cut = self._reason in CUT
         reason = "length" if is_cut else "content_filter" if self._reason in REFUSED else "stop"
         end = End(
@@ -63,6 +66,7 @@ class Assembly:
         thoughts: list[str] = []
         if said is not None:
             _say(said, texts, thoughts)
+            self._calls.kept.hear(said)
             for call in said.tool_calls or ():
                 self._calls.add(call, is_whole=choice.delta is None)
         return Piece(

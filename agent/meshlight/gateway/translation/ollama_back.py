@@ -76,7 +76,7 @@ class OllamaBack:
         self._raise_fault()
         self._take(self._reader.end())
         if not self._is_finished:
-            self._finish()
+            self._finish(is_told=self._reader.is_whole)
         return self._taken()
 
     def broken(self, why: str) -> bytes | None:
@@ -100,12 +100,12 @@ class OllamaBack:
         return out
 
     def _take(self, chunks: Iterable[TextChunk | None]) -> None:
+        if self._is_finished:
+            return
         for chunk in chunks:
-            if self._is_finished:
-                return
             if chunk is None:
-                self._finish()
-                continue
+                self._finish(is_told=True)
+                return
             for piece in self._assembly.take(chunk):
                 self._tell(piece)
 
@@ -121,8 +121,8 @@ class OllamaBack:
         if self._held_size > HELD_MAX:
             raise Untranslated(f"It sent an answer of more than {HELD_MAX >> 20} million characters.")
 
-    def _finish(self) -> None:
-        last, end = self._assembly.finish()
+    def _finish(self, *, is_told: bool) -> None:
+        last, end = self._assembly.finish(is_told=is_told)
         end = replace(
             end,
             total_duration=nanoseconds(self._clock.steady() - self._started),

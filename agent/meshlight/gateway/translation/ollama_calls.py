@@ -7,6 +7,8 @@ from msgspec import Raw
 
 from meshlight.domain.errors import Untranslated
 from meshlight.gateway.translation.chat_shape import ToolCall as CallPiece
+from meshlight.gateway.translation.chat_shape import number
+from meshlight.gateway.translation.keepsake import Collected, Extras, call_id
 from meshlight.gateway.translation.messages_call import Call, find_call
 from meshlight.gateway.translation.ollama_lines import CallFunction, ToolCall
 from meshlight.gateway.translation.well_formed import decode
@@ -19,11 +21,13 @@ _encode = msgspec.json.Encoder().encode
 class Calls:
     """The calls of one answer; `seed` makes their ids differ from those of other answers."""
 
-    __slots__ = ("_calls", "_seed")
+    __slots__ = ("_calls", "_seed", "kept")
 
     def __init__(self, seed: str) -> None:
         self._calls: list[Call] = []
         self._seed = seed
+        self.kept = Collected()
+        """What belongs to the message as a whole: the first call takes it along."""
 
     def add(self, piece: CallPiece, *, is_whole: bool) -> None:
         """Take a piece, or a whole call; raises Untranslated when they are too many or too large."""
@@ -31,7 +35,7 @@ class Calls:
         if call is None:
             if len(self._calls) >= CALLS_MAX:
                 raise Untranslated(f"It called more than {CALLS_MAX} tools at once.")
-            call = Call(piece.index, self._own_id())
+            call = Call(number(piece.index), self._own_id())
             self._calls.append(call)
         call.add(piece)
 
@@ -43,8 +47,12 @@ class Calls:
         kept = [call for call in self._calls if call.is_whole()] if is_cut else self._calls
         for call in kept:
             call.check()
+        extras = self.kept.take()
         return tuple(
-            ToolCall(call.id, CallFunction(index, call.name, _arguments(call.text())))
+            ToolCall(
+                _told_id(call, Extras() if index else extras),
+                CallFunction(index, call.name, _arguments(call.text())),
+            )
             for index, call in enumerate(kept)
         )
 
@@ -52,6 +60,10 @@ class Calls:
         """Return an id of nine letters and digits: Mistral's models take no others."""
         digest = hashlib.blake2b(f"{self._seed}/{len(self._calls)}".encode("utf-8", "replace"), digest_size=5)
         return digest.hexdigest()[:9]
+
+
+def _told_id(call: Call, extras: Extras) -> str:
+    return call_id(call.id, call.extra, extras)
 
 
 def _arguments(text: str) -> Raw:

@@ -3,9 +3,10 @@
 What becomes of a request, after Ollama's `docs/api.md`, `docs/openapi.yaml` and `api/types.go`:
 
 - `messages` keep their order and roles. Pictures become data URLs of the type that their first bytes show, in
-  messages of the user only. Arguments of calls become text. Calls without an id get one; a result goes to the call
-  with its `tool_call_id`, or to the first open one of its `tool_name`, or to the first open one. `thinking` goes on
-  as `reasoning_content`.
+  messages of the user only: those of a tool's result or of others go into the user's message that follows.
+  Arguments of calls become text. Calls without an id get one; a result goes to the call with its `tool_call_id`, or
+  to the first open one of its `tool_name`, or to the first open one. `thinking` goes on as `reasoning_content`. What
+  a backend wants back with a call is in the id that it gave it (`keepsake`).
 - `tools` go on as they stand. `format` becomes a `response_format`. `logprobs` go on and come back.
 - `think` is a wish that an engine may not be able to meet: it becomes `chat_template_kwargs.enable_thinking`, and a
   level `reasoning_effort`, at most "high". What a model thinks although it was told not to is left out.
@@ -17,13 +18,13 @@ What becomes of a request, after Ollama's `docs/api.md`, `docs/openapi.yaml` and
   unheard by that: a prompt that is too long for the context is refused by the engine, in its own words. So too
   `truncate` and `shift`, which would let Ollama drop parts of a long conversation, and options that Ollama itself no
   longer reads (`mirostat…`, `penalize_newline`, `tfs_z`, …).
-- Anything else is refused by name, and so is `_debug_render_only`.
+- What Ollama does not know either is not heard; `_debug_render_only` is refused.
 - A stream comes unless `stream` is false. No messages at all mean "load the model": that is answered at once. To
   unload one (`keep_alive` 0) can't be asked of another engine, so it is refused.
 
 With `extensions=False`, for services that refuse fields which are not OpenAI's own: `thinking` and the wish to think
-(but not its level) stay behind, `top_k` and its like are refused unless their value means "off", and the limit is
-called `max_completion_tokens`.
+(but not its level) stay behind, `top_k` and its like too, named in the answer's header unless their value means
+"off", and the limit is called `max_completion_tokens`.
 
 And of an answer: each chunk becomes a line, calls of tools come whole before the last one. `done_reason` is `stop`,
 `length`, or `content_filter`. Tokens are counted by the backend. `total_duration` is measured here, `eval_duration`
@@ -37,6 +38,7 @@ from msgspec import Raw
 
 from meshlight.domain.errors import BadRequest
 from meshlight.gateway.translation.back import Translated
+from meshlight.gateway.translation.calls_sent import Asked
 from meshlight.gateway.translation.messages_request import limit_name
 from meshlight.gateway.translation.ollama_back import OllamaBack
 from meshlight.gateway.translation.ollama_clock import SYSTEM, Clock
@@ -55,17 +57,19 @@ from meshlight.gateway.translation.ollama_request import (
     untranslatable,
 )
 from meshlight.gateway.translation.ollama_shape import ChatRequest
+from meshlight.gateway.translation.pruned import Dropped
 
 _decoder = msgspec.json.Decoder(ChatRequest)
 _encode = msgspec.json.Encoder().encode
 
 
 def translate_chat(
-    body: bytes, model: str, *, extensions: bool = True, clock: Clock = SYSTEM
+    body: bytes, model: str, *, extensions: bool = True, signs: bool = False, clock: Clock = SYSTEM
 ) -> Translated | Immediate:
     """Translate a body of `/api/chat`; `model` is the route's, the answer names the one in the body.
 
-    `extensions` says that the backend takes fields which are not OpenAI's. Raises Untranslatable and BadRequest.
+    `extensions` says that the backend takes fields which are not OpenAI's, `signs` that it is Gemini, which signs
+    thoughts and wants to see that again. Raises Untranslatable and BadRequest.
     """
     request = read(body, _decoder, ChatRequest)
     if request.debug_render_only:
@@ -80,18 +84,19 @@ def translate_chat(
         if is_unload(request.keep_alive):
             raise refuse_unload()
         return loaded(ask, clock)
+    dropped = Dropped()
     chat: dict[str, Any] = {
         "model": model,
-        "messages": chat_messages(request.messages, extensions=extensions),
+        "messages": chat_messages(request.messages, Asked(extensions, signs)),
     }
     if request.tools:
         chat["tools"] = [_tool(tool, f"tools[{number}]") for number, tool in enumerate(request.tools)]
     chat |= answer_format(request.format)
     chat |= thinking(request.think, extensions=extensions)
     chat |= chances(request)
-    chat |= sampling(request.options, limit=limit_name(extensions=extensions), extensions=extensions)
+    chat |= sampling(request.options, dropped, limit=limit_name(extensions=extensions), extensions=extensions)
     chat |= streaming(request)
-    return Translated("chat/completions", _encode(chat), OllamaBack(ask, clock))
+    return Translated("chat/completions", _encode(chat), OllamaBack(ask, clock), dropped.names())
 
 
 def _tool(tool: dict[str, Raw], place: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ def translate_embed(
     model: str,
     *,
     extensions: bool = True,  # noqa: ARG001 — one of the translations, which are called alike
+    signs: bool = False,  # noqa: ARG001 — the same
     clock: Clock = SYSTEM,
 ) -> Translated | Immediate:
     """Translate a body of `/api/embed`; raises Untranslatable and BadRequest."""
@@ -44,6 +45,7 @@ def translate_embeddings(
     model: str,
     *,
     extensions: bool = True,  # noqa: ARG001 — one of the translations, which are called alike
+    signs: bool = False,  # noqa: ARG001 — the same
     clock: Clock = SYSTEM,
 ) -> Translated | Immediate:
     """Translate a body of `/api/embeddings`, the older way of one text; raises Untranslatable and BadRequest."""

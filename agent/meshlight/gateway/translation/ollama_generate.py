@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from meshlight.backends.kind import Face
 from meshlight.domain.errors import BadRequest
 from meshlight.gateway.translation.back import Translated
 from meshlight.gateway.translation.messages_request import limit_name
@@ -30,16 +31,24 @@ from meshlight.gateway.translation.ollama_request import (
     untranslatable,
 )
 from meshlight.gateway.translation.ollama_shape import GenerateRequest
+from meshlight.gateway.translation.pruned import Dropped
 
 _decoder = msgspec.json.Decoder(GenerateRequest)
 _encode = msgspec.json.Encoder().encode
+_CHAT: Face = "chat/completions"
+_COMPLETIONS: Face = "completions"
 _REFUSED = ("template", "context", "debug_render_only", "width", "height", "steps")
 _REFUSED_WHEN_RAW = ("images", "think", "logprobs")
 """Completions have no pictures, no thoughts, and chances of another form."""
 
 
 def translate_generate(
-    body: bytes, model: str, *, extensions: bool = True, clock: Clock = SYSTEM
+    body: bytes,
+    model: str,
+    *,
+    extensions: bool = True,
+    signs: bool = False,  # noqa: ARG001 — one of the translations, which are called alike
+    clock: Clock = SYSTEM,
 ) -> Translated | Immediate:
     """Translate a body of `/api/generate`; `model` is the route's, the answer names the one in the body.
 
@@ -57,13 +66,13 @@ def translate_generate(
         if is_unload(request.keep_alive):
             raise refuse_unload()
         return loaded(ask, clock)
-    back = OllamaBack(ask, clock)
-    if request.raw or request.suffix:
-        return Translated("completions", _encode(_raw(request, model, extensions=extensions)), back)
-    return Translated("chat/completions", _encode(_chat(request, model, extensions=extensions)), back)
+    dropped = Dropped()
+    make, to = (_raw, _COMPLETIONS) if request.raw or request.suffix else (_chat, _CHAT)
+    asked = make(request, model, dropped, extensions=extensions)
+    return Translated(to, _encode(asked), OllamaBack(ask, clock), dropped.names())
 
 
-def _chat(request: GenerateRequest, model: str, *, extensions: bool) -> dict[str, Any]:
+def _chat(request: GenerateRequest, model: str, dropped: Dropped, *, extensions: bool) -> dict[str, Any]:
     prompt = request.prompt or ""
     content = picture_parts(prompt, request.images, "images") if request.images else prompt
     messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
@@ -73,11 +82,11 @@ def _chat(request: GenerateRequest, model: str, *, extensions: bool) -> dict[str
     chat |= answer_format(request.format)
     chat |= thinking(request.think, extensions=extensions)
     chat |= chances(request)
-    chat |= sampling(request.options, limit=limit_name(extensions=extensions), extensions=extensions)
+    chat |= sampling(request.options, dropped, limit=limit_name(extensions=extensions), extensions=extensions)
     return chat | streaming(request)
 
 
-def _raw(request: GenerateRequest, model: str, *, extensions: bool) -> dict[str, Any]:
+def _raw(request: GenerateRequest, model: str, dropped: Dropped, *, extensions: bool) -> dict[str, Any]:
     if request.system:
         if request.raw:
             raise BadRequest("system has no place in a raw prompt.", "Write it into the prompt.", "system")
@@ -90,7 +99,7 @@ def _raw(request: GenerateRequest, model: str, *, extensions: bool) -> dict[str,
     if request.suffix:
         asked["suffix"] = request.suffix
     asked |= form
-    asked |= sampling(request.options, limit="max_tokens", extensions=extensions)
+    asked |= sampling(request.options, dropped, limit="max_tokens", extensions=extensions)
     return asked | streaming(request)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from meshlight.backends.quote import clean
 from meshlight.domain.errors import BadRequest
-from meshlight.gateway.translation.ollama_request import untranslatable
+from meshlight.gateway.translation.calls_sent import Asked, call_sent, message_extras, result_id
+from meshlight.gateway.translation.keepsake import Collected
 from meshlight.gateway.translation.ollama_shape import CalledTool, Message
 
 _ROLES = ("system", "user", "assistant", "tool")
@@ -14,12 +15,12 @@ _SNIFFED = 64
 """Characters of base64 in which a picture shows what it is."""
 
 
-def chat_messages(messages: Sequence[Message], *, extensions: bool) -> list[dict[str, Any]]:
+def chat_messages(messages: Sequence[Message], asked: Asked) -> list[dict[str, Any]]:
     """Return the conversation; raises Untranslatable and BadRequest."""
-    history = History(extensions=extensions)
+    history = History(asked)
     for number, message in enumerate(messages):
         history.add(message, f"messages[{number}]")
-    return history.messages
+    return history.finish()
 
 
 def picture_parts(text: str, images: Iterable[str], place: str) -> list[dict[str, Any]]:
@@ -35,9 +36,11 @@ def picture_parts(text: str, images: Iterable[str], place: str) -> list[dict[str
 class History:
     """Collects the messages, and remembers which calls of tools wait for their results."""
 
-    def __init__(self, *, extensions: bool) -> None:
-        self.messages: list[dict[str, Any]] = []
-        self._extensions = extensions
+    def __init__(self, asked: Asked) -> None:
+        self._messages: list[dict[str, Any]] = []
+        self._asked = asked
+        self._pictures: list[dict[str, Any]] = []
+        """Pictures that only a message of the user may hold, until there is one."""
         self._count = 0
         """Calls and results that were given an id of ours."""
         self._waiting: list[tuple[str, str]] = []
@@ -52,25 +55,43 @@ class History:
                 f"Use one of {', '.join(_ROLES)}.",
                 f"{place}.role",
             )
-        if message.images and role != "user":
-            raise untranslatable(f"{place}.images", f"OpenAI's API has no pictures in a message of {role}.")
         text = message.content or ""
         made: dict[str, Any] = {"role": role, "content": text}
-        if message.images:
-            made["content"] = picture_parts(text, message.images, f"{place}.images")
+        shown = picture_parts("", message.images or (), f"{place}.images")
+        if role == "user" and (shown or self._pictures):
+            made["content"] = [*self._pictures, *([{"type": "text", "text": text}] if text else ()), *shown]
+            self._pictures = []
+        elif role != "tool":
+            self._show()
         if role == "assistant":
-            if message.thinking and self._extensions:
+            if message.thinking and self._asked.extensions:
                 made["reasoning_content"] = message.thinking
             if message.tool_calls:
                 made["content"] = text or None
-                made["tool_calls"] = self._calls(message.tool_calls, place)
+                kept = Collected()
+                made["tool_calls"] = self._calls(message.tool_calls, place, kept)
+                made |= message_extras(kept, self._asked)
         elif role == "tool":
             made["tool_call_id"] = self._answered(message)
         elif message.name:
             made["name"] = message.name
-        self.messages.append(made)
+        self._messages.append(made)
+        if shown and role != "user":
+            whence = f"the result of tool call {made['tool_call_id']}" if role == "tool" else f"the {role}"
+            self._pictures += [{"type": "text", "text": f"From {whence}:"}, *shown]
 
-    def _calls(self, calls: Sequence[CalledTool], place: str) -> list[dict[str, Any]]:
+    def finish(self) -> list[dict[str, Any]]:
+        """Return all messages."""
+        self._show()
+        return self._messages
+
+    def _show(self) -> None:
+        """Add a message of the user with the pictures that wait for one."""
+        if self._pictures:
+            self._messages.append({"role": "user", "content": self._pictures})
+            self._pictures = []
+
+    def _calls(self, calls: Sequence[CalledTool], place: str, kept: Collected) -> list[dict[str, Any]]:
         made: list[dict[str, Any]] = []
         self._waiting.clear()
         for number, call in enumerate(calls):
@@ -82,8 +103,8 @@ class History:
                 raise BadRequest(f"{where} must be an object.", "", where)
             given = call.id or self._own_id()
             self._waiting.append((given, call.function.name))
-            function = {"name": call.function.name, "arguments": arguments.decode("utf-8", "replace")}
-            made.append({"id": given, "type": "function", "function": function})
+            text = arguments.decode("utf-8", "replace")
+            made.append(call_sent(given, call.function.name, text, self._asked, kept, is_first=number == 0))
         return made
 
     def _answered(self, message: Message) -> str:
@@ -91,12 +112,12 @@ class History:
         name = message.tool_name or message.name
         if message.tool_call_id:
             self._waiting = [call for call in self._waiting if call[0] != message.tool_call_id]
-            return message.tool_call_id
+            return result_id(message.tool_call_id, self._asked)
         if not self._waiting:
             return self._own_id()
         found = next((call for call in self._waiting if call[1] == name), self._waiting[0])
         self._waiting.remove(found)
-        return found[0]
+        return result_id(found[0], self._asked)
 
     def _own_id(self) -> str:
         """Return an id of nine letters and digits: Mistral's models take no others."""

@@ -41,6 +41,11 @@ class Reader:
         """Learn whether events come; where the server does not say, the first byte will."""
         self._events.begin(content_type)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the answer is one JSON object."""
+        return self._events.is_whole
+
     def feed(self, data: bytes) -> Iterator[TextChunk | None]:
         """Give the chunks that `data` completes; raises Untranslated after those that came before the fault."""
         yield from map(_chunk, _useful(self._events.feed(data)))
@@ -55,7 +60,7 @@ def _useful(events: list[Event]) -> Iterator[Event]:
 
 
 def _chunk(event: Event) -> TextChunk | None:
-    if event.data == b"[DONE]":
+    if event.data.strip() == b"[DONE]":
         return None
     if event.name == b"error":
         raise told_error(event.data)

@@ -11,14 +11,12 @@ from meshlight.backends.quote import clean
 from meshlight.domain.errors import BadRequest, Untranslatable
 from meshlight.gateway.mistakes import LONGEST, malformed, mistake
 from meshlight.gateway.translation.ollama_shape import ChatRequest, GenerateRequest, Options
+from meshlight.gateway.translation.pruned import Dropped
 from meshlight.gateway.translation.well_formed import decode
 
 T = TypeVar("T")
 
 ELSEWHERE = "Leave it out, or use a model of a backend that is Ollama itself."
-_UNKNOWN = re.compile(
-    r"Object contains unknown field `(?P<name>.*?)`(?: - at `\$\.?(?P<place>.*)`)?$", re.DOTALL
-)
 _CARRIED = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 _OWN: dict[str, tuple[tuple[str, ...], float]] = {
     "top_k": (("top_k",), 0),
@@ -32,13 +30,10 @@ _NOTHING = frozenset({b"", b"null", b'""'})
 
 
 def read(body: bytes, decoder: msgspec.json.Decoder[T], shape: type[T]) -> T:
-    """Read a body as `shape`; raises Untranslatable for a field that is not known, and BadRequest."""
+    """Read a body as `shape`; raises BadRequest."""
     try:
         return decode(body, decoder)
     except msgspec.ValidationError as error:
-        if unknown := _UNKNOWN.match(str(error)):
-            name, place = unknown["name"], unknown["place"]
-            raise untranslatable(f"{place}.{name}" if place else name) from None
         raise mistake(error, shape) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed(error) from None
@@ -53,10 +48,10 @@ def untranslatable(param: str, why: str = "") -> Untranslatable:
     return Untranslatable(f"{title} {why}".rstrip(), ELSEWHERE, param)
 
 
-def sampling(options: Options | None, *, limit: str, extensions: bool) -> dict[str, Any]:
+def sampling(options: Options | None, dropped: Dropped, *, limit: str, extensions: bool) -> dict[str, Any]:
     """Return what the options are called elsewhere; `limit` is the name of the bound of the answer.
 
-    Raises Untranslatable.
+    Those that OpenAI's own API has not are dropped where there are no `extensions`. Raises BadRequest.
     """
     if options is None:
         return {}
@@ -71,10 +66,12 @@ def sampling(options: Options | None, *, limit: str, extensions: bool) -> dict[s
         asked[limit] = _whole("num_predict", options.num_predict)
     for name, (names, off) in _OWN.items():
         value = getattr(options, name)
-        if value is None or (value == off and not extensions):
+        if value is None:
             continue
         if not extensions:
-            raise untranslatable(f"options.{name}")
+            if value != off:
+                dropped.add(f"options.{name}")
+            continue
         told = _whole(name, value) if name == "top_k" else value
         asked |= dict.fromkeys(names, told)
     if options.repeat_last_n is not None and extensions:

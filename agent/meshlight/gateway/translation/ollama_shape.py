@@ -1,7 +1,7 @@
 """Requests of Ollama's API, as far as OpenAI's can carry them.
 
-Fields are those of `api/types.go`. What is not listed here is refused by name, so that nothing is left out unheard;
-what is `Passed` is listed and has no counterpart.
+Fields are those of `api/types.go`. What is not listed here is not heard, as Ollama itself does it: its clients send
+more than it knows. What is `Passed` is listed and has no counterpart.
 """
 
 from typing import Any
@@ -15,11 +15,7 @@ Verbatim = Raw
 Number = int | float | None
 
 
-class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What has no other fields than these."""
-
-
-class Options(_Strict, frozen=True, kw_only=True):
+class Options(Struct, frozen=True, kw_only=True):
     """The options of a Modelfile; those that are `Passed` concern how Ollama loads a model, or mean nothing now."""
 
     temperature: Number = None
@@ -58,7 +54,7 @@ class Options(_Strict, frozen=True, kw_only=True):
     tfs_z: Passed = None
 
 
-class CalledFunction(_Strict, frozen=True, kw_only=True):
+class CalledFunction(Struct, frozen=True, kw_only=True):
     """Which function was called; the arguments are an object."""
 
     name: str
@@ -67,7 +63,7 @@ class CalledFunction(_Strict, frozen=True, kw_only=True):
     description: Passed = None
 
 
-class CalledTool(_Strict, frozen=True, kw_only=True):
+class CalledTool(Struct, frozen=True, kw_only=True):
     """A call of a tool in an earlier turn; older clients send no id."""
 
     function: CalledFunction
@@ -75,7 +71,7 @@ class CalledTool(_Strict, frozen=True, kw_only=True):
     type: Passed = None
 
 
-class Message(_Strict, frozen=True, kw_only=True):
+class Message(Struct, frozen=True, kw_only=True):
     """One message of a conversation."""
 
     role: str
@@ -90,7 +86,7 @@ class Message(_Strict, frozen=True, kw_only=True):
     tool_call_id: str | None = None
 
 
-class _Request(_Strict, frozen=True, kw_only=True):
+class _Request(Struct, frozen=True, kw_only=True):
     """What all have."""
 
     model: str

@@ -35,6 +35,7 @@ from msgspec import Raw
 from msgspec.json import Encoder
 
 from meshlight.gateway.translation.back import Translated
+from meshlight.gateway.translation.calls_sent import Asked
 from meshlight.gateway.translation.responses_memory import PREFIX, StoredResponses
 from meshlight.gateway.translation.responses_request import (
     ENCRYPTED,
@@ -54,13 +55,15 @@ def translate_responses(
     model: str,
     *,
     extensions: bool = True,
+    signs: bool = False,
     stored: StoredResponses | None = None,
     clock: Callable[[], float] = time.time,
     number: str = "",
 ) -> Translated:
     """Translate a body of `responses`; `model` is the route's, the answer names the one in the body.
 
-    `extensions` says that the backend takes fields which are not OpenAI's; `stored` are the caller's responses,
+    `extensions` says that the backend takes fields which are not OpenAI's, `signs` that it demands its signatures of
+    thoughts back; `stored` are the caller's responses,
     `clock` gives Unix seconds, and `number` makes the ids (random where it is empty). Raises Untranslatable (and
     PreviousResponseUnknown) and BadRequest.
     """
@@ -68,7 +71,7 @@ def translate_responses(
     shelf = stored if stored is not None else StoredResponses()
     previous = request.previous_response_id
     history: tuple[Raw, ...] = shelf.history(previous) if previous else ()
-    chat = chat_request(request, history, model, unknown, extensions=extensions)
+    chat = chat_request(request, history, model, unknown, Asked(extensions=extensions, signs=signs))
     reasoning = request.reasoning
     number = number or secrets.token_hex(16)
     keep: Callable[[bytes], None] | None = None

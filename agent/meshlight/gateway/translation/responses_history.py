@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from meshlight.domain.errors import BadRequest, Untranslatable
+from meshlight.gateway.translation.calls_sent import Asked, call_sent, message_extras, result_id
+from meshlight.gateway.translation.keepsake import Collected
 from meshlight.gateway.translation.responses_schema import Item, Part
 from meshlight.gateway.translation.responses_tools import (
     ELSEWHERE,
@@ -61,8 +63,9 @@ def thoughts_of(item: Item) -> str:
 class Conversation:
     """Collects the messages; neighbours of one role become one message, as many chat templates demand."""
 
-    def __init__(self, *, extensions: bool) -> None:
-        self._extensions = extensions
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._kept = Collected()
         self._messages: list[dict[str, Any]] = []
         self._system: list[str] = []
         self._user: list[Piece] = []
@@ -145,9 +148,11 @@ class Conversation:
 
     def _call(self, item: Item, place: str, name: str, arguments: str | None = None) -> None:
         self._flush_user()
-        function = {"name": name, "arguments": arguments or item.arguments or "{}"}
         call_id = _needed(item.call_id or item.id, place, "call_id")
-        self._calls.append({"id": call_id, "type": "function", "function": function})
+        arguments = arguments or item.arguments or "{}"
+        is_first = not self._calls
+        call = call_sent(call_id, name, arguments, self._asked, self._kept, is_first=is_first)
+        self._calls.append(call)
 
     def _result(self, item: Item, place: str) -> None:
         """Add the answer of a tool; its images follow in the user's message, the only one that may hold them."""
@@ -156,7 +161,7 @@ class Conversation:
         parts = (Part(text=output),) if isinstance(output, str) else output or ()
         pieces = _pieces(parts, f"{place}.output")
         text = _PARAGRAPH.join(piece for piece in pieces if isinstance(piece, str) and piece)
-        call_id = _needed(item.call_id or item.id, place, "call_id")
+        call_id = result_id(_needed(item.call_id or item.id, place, "call_id"), self._asked)
         self._messages.append({"role": "tool", "tool_call_id": call_id, "content": text})
         images = [piece for piece in pieces if not isinstance(piece, str)]
         if images:
@@ -188,10 +193,11 @@ class Conversation:
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if self._calls:
             # Chat templates of engines print a null as a word; OpenAI takes nothing else there.
-            message["content"] = text or ("" if self._extensions else None)
+            message["content"] = text or ("" if self._asked.extensions else None)
             message["tool_calls"] = self._calls
-        if self._thought and self._extensions:
+        if self._thought and self._asked.extensions:
             message["reasoning_content"] = _PARAGRAPH.join(self._thought)
+        message |= message_extras(self._kept, self._asked)
         if message["content"] or len(message) > 2:
             self._messages.append(message)
         self._said, self._thought, self._calls = [], [], []

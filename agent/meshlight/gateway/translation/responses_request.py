@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 from meshlight.backends.quote import clean
 from meshlight.domain.errors import BadRequest
 from meshlight.gateway.mistakes import malformed, mistake
+from meshlight.gateway.translation.calls_sent import Asked
 from meshlight.gateway.translation.messages_request import limit_name
 from meshlight.gateway.translation.responses_history import KNOWN, LEFT_OUT, Conversation
 from meshlight.gateway.translation.responses_schema import REFUSED, Item, ItemType, ResponsesRequest, Text
@@ -71,17 +72,18 @@ def input_items(request: ResponsesRequest) -> tuple[Raw, ...]:
 
 
 def chat_request(
-    request: ResponsesRequest, history: Sequence[Raw], model: str, unknown: Sequence[str], *, extensions: bool
+    request: ResponsesRequest, history: Sequence[Raw], model: str, unknown: Sequence[str], asked: Asked
 ) -> Chat:
     """Return the request for a model; `history` are the items of the responses that it goes on from.
 
     Raises Untranslatable and BadRequest.
     """
+    extensions = asked.extensions
     dropped = list(unknown)
     tools = Tools(dropped)
     tools.add(request.tools or ())
     choice = tools.choose(request.tool_choice)
-    messages = _messages(request, history, dropped, extensions=extensions)
+    messages = _messages(request, history, dropped, asked)
     chat: dict[str, Any] = {"model": model, "messages": messages}
     if tools.functions:
         chat["tools"] = tools.functions
@@ -111,9 +113,9 @@ def chat_request(
 
 
 def _messages(
-    request: ResponsesRequest, history: Sequence[Raw], dropped: list[str], *, extensions: bool
+    request: ResponsesRequest, history: Sequence[Raw], dropped: list[str], asked: Asked
 ) -> list[dict[str, Any]]:
-    conversation = Conversation(extensions=extensions)
+    conversation = Conversation(asked)
     conversation.add_instructions(request.instructions)
     for item in _read(history, ""):
         conversation.add(item, "previous_response_id")

@@ -58,7 +58,7 @@ class ResponsesBack:
         self._raise_fault()
         self._take(self._events.end())
         if not self._builder.is_finished:
-            self._builder.finish()
+            self._builder.finish(is_told=self._events.is_whole)
         return self._writer.take()
 
     def broken(self, why: str) -> bytes | None:
@@ -91,8 +91,8 @@ class ResponsesBack:
                 return
             if event.is_comment:
                 self._builder.ping()
-            elif event.data == b"[DONE]":
-                self._builder.finish()
+            elif event.data.strip() == b"[DONE]":
+                self._builder.finish(is_told=True)
             elif event.name == b"error":
                 raise self._told(event.data)
             elif event.data.strip():

@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.chat_shape import Chunk, Said, ToolCall, count
+from meshlight.gateway.translation.chat_shape import Chunk, Said, ToolCall, count, ending_of, number
 from meshlight.gateway.translation.ending import CUT, REFUSED, check_ending
+from meshlight.gateway.translation.keepsake import Collected, call_id
 from meshlight.gateway.translation.messages_call import Call, find_call
 from meshlight.gateway.translation.messages_writer import HELD_MAX
 from meshlight.gateway.translation.responses_history import seal
@@ -68,6 +69,7 @@ class StreamBuilder:
         self._output: list[dict[str, Any]] = []
         self._open: _TextItem | None = None
         self._calls: list[Call] = []
+        self._kept = Collected()
         self._usage: dict[str, Any] | None = None
         self._reason = ""
         self._size = 0
@@ -84,18 +86,21 @@ class StreamBuilder:
             self._writer.event("response.created", response=shown)
             self._writer.event("response.in_progress", response=shown)
         for choice in chunk.choices or ():
-            if choice.index:
+            if number(choice.index):
                 continue
             if choice.delta is not None:
                 self._say(choice.delta)
             elif choice.message is not None:
                 self._say(choice.message, is_whole=True)
-            if choice.finish_reason:
-                self._reason = choice.finish_reason.lower()
+            if reason := ending_of(choice):
+                self._reason = reason
 
-    def finish(self) -> None:
-        """End the response; raises Untranslated when the answer is not whole."""
-        check_ending(self._reason, has_begun=self.has_begun)
+    def finish(self, *, is_told: bool) -> None:
+        """End the response; raises Untranslated when the answer is not whole.
+
+        `is_told` says that the backend told its end in another way than by a reason.
+        """
+        check_ending(self._reason, has_begun=self.has_begun, is_told=is_told)
         why = None
         if self._reason in CUT:
             why = "max_output_tokens"
@@ -145,6 +150,7 @@ class StreamBuilder:
         }
 
     def _say(self, said: Said, *, is_whole: bool = False) -> None:
+        self._kept.hear(said)
         thought: Any = said.reasoning_content or said.reasoning
         if isinstance(thought, str) and thought:
             self._think(thought)
@@ -272,27 +278,32 @@ class StreamBuilder:
         if call is None:
             if len(self._calls) >= ITEMS_MAX:
                 raise Untranslated(f"It called more than {ITEMS_MAX} tools.")
-            call = Call(piece.index, f"call_{self._ask.number}_{len(self._calls)}")
+            call = Call(number(piece.index), f"call_{self._ask.number}_{len(self._calls)}")
             self._close_whole_calls()
             self._calls.append(call)
-        waiting = call.add(piece)
-        self._hold(len(waiting))
+        call.add(piece)
+        if piece.function is not None:
+            self._hold(len(bytes(piece.function.arguments)))
         if call.block < 0:
             if not call.name:
                 return  # it can't begin without its name
             self._close_text()
             call.is_open = True
             call.block = self._begin(self._call_item(call))
-            waiting = call.text()
-        if waiting:
+        if news := call.news():
             if not call.is_open:
                 raise Untranslated(f"It went on with a call of the tool {call.shown} after its end.")
-            if self._ask.tools.called(call.name).type == "function":
-                self._delta("response.function_call_arguments.delta", call, delta=waiting)
+            self._tell(call, news)
+
+    def _tell(self, call: Call, arguments: str) -> None:
+        """Tell more of the arguments of a function; those of other tools are told when they are whole."""
+        if arguments and self._output[call.block]["type"] == "function_call":
+            self._delta("response.function_call_arguments.delta", call, delta=arguments)
 
     def _call_item(self, call: Call) -> dict[str, Any]:
         named = self._ask.tools.called(call.name)
-        item: dict[str, Any] = {"type": f"{named.type}_call", "status": "in_progress", "call_id": call.id}
+        item: dict[str, Any] = {"type": f"{named.type}_call", "status": "in_progress"}
+        item["call_id"] = call_id(call.id, call.extra, self._kept.take())
         match named.type:
             case "function":
                 item |= {"id": self._next_id("fc_mesh_"), "name": named.name, "arguments": ""}
@@ -312,6 +323,7 @@ class StreamBuilder:
         """End a call; one that the limit cut off is told as it is, and called incomplete."""
         call.is_open = False
         item = self._output[call.block]
+        self._tell(call, call.news(is_last=True))
         text = call.text()
         match item["type"]:
             case "function_call":

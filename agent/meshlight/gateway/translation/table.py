@@ -17,10 +17,11 @@ from meshlight.gateway.translation.responses_memory import StoredResponses
 class Translate(Protocol):
     """Translates one face's requests."""
 
-    def __call__(self, body: bytes, model: str, *, extensions: bool) -> Translated | Immediate:
-        """Translate a body for the route's model; `extensions` allows fields that are not OpenAI's own.
+    def __call__(self, body: bytes, model: str, *, extensions: bool, signs: bool) -> Translated | Immediate:
+        """Translate a body for the route's model.
 
-        Raises Untranslatable or BadRequest.
+        `extensions` allows fields that are not OpenAI's own; `signs` says that the backend demands its signatures of
+        thoughts back. Raises Untranslatable or BadRequest.
         """
 
 
@@ -51,12 +52,13 @@ def is_translatable(face: Face) -> bool:
 
 
 def translate(
-    face: Face, body: bytes, model: str, *, extensions: bool, stored: StoredResponses | None = None
+    face: Face, body: bytes, model: str, kind: BackendKind, stored: StoredResponses | None = None
 ) -> Translated | Immediate:
-    """Translate a request; `extensions` allows fields that are not OpenAI's own, `stored` are the caller's responses.
+    """Translate a request for a backend of this kind; `stored` are the caller's responses.
 
     Raises Untranslatable or BadRequest.
     """
+    extensions, signs = kind.group != "cloud", kind.kind == "gemini"
     if face == "responses":
-        return translate_responses(body, model, extensions=extensions, stored=stored)
-    return _TABLE[face][1](body, model, extensions=extensions)
+        return translate_responses(body, model, extensions=extensions, signs=signs, stored=stored)
+    return _TABLE[face][1](body, model, extensions=extensions, signs=signs)

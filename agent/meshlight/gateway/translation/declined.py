@@ -1,0 +1,163 @@
+"""What a server does not take of a translated request is learnt from its refusal, and left out from then on.
+
+Whether a server knows a field can't be told by its kind: some refuse every field that is not OpenAI's (Groq with 400,
+Mistral with 422), some have renamed the limit, some models take no temperature. Its refusal names the field. What is
+left out is only what a translation writes or carries over as a wish; what decides the sense of the answer (messages,
+tools, formats, stop sequences) stays, and so does all of a request that is passed on as it came.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from meshlight.backends.response import Reply
+
+EXTENSIONS = frozenset(
+    {
+        "chat_template_kwargs",
+        "thinking_budget_tokens",
+        "top_k",
+        "min_p",
+        "typical_p",
+        "repeat_penalty",
+        "repetition_penalty",
+        "repeat_last_n",
+        "reasoning_content",
+        "reasoning_details",
+        "extra_content",
+    }
+)
+"""What is not OpenAI's: a server that refuses two of them takes none."""
+_WISHES = frozenset(
+    {
+        "reasoning_effort",
+        "stream_options",
+        "parallel_tool_calls",
+        "user",
+        "temperature",
+        "top_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "seed",
+        "encoding_format",
+        "strict",
+        "name",
+    }
+)
+_RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+IDS = "tool_call_id"
+"""Stands for the form of the ids of calls: Mistral takes nine letters and digits and nothing else."""
+_OURS = EXTENSIONS | _WISHES | _RENAMED.keys()
+_INNER = frozenset({"reasoning_content", "reasoning_details", "extra_content", "strict", "name"})
+"""Fields inside messages, calls and tools."""
+_PLAIN = frozenset({"user", "name", "seed", "strict", "temperature"})
+"""Names that are words too: they count only where they are marked as names."""
+_REFUSES = re.compile(
+    r"unsupported|not supported|n't supported|not support|unknown|unrecogni[sz]ed|unexpected"
+    r"|extra[_ ](?:input|field|forbid)|not permitted|not allowed"
+    r"|forbidden|cannot find|can't find|no such|additional propert|invalid (?:argument|param|field|input)"
+    r"|not (?:a )?(?:valid|recogni)",
+    re.IGNORECASE,
+)
+_OF_IDS = re.compile(
+    r"tool[ _]call[ _]?id\b.{0,200}(?:length|a-z|pattern|must|long)|tool_calls\W+\d+\W+id\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_READ_MAX = 1 << 16
+_TEXT_MAX = 4_000
+_DEPTH_MAX = 8
+_QUOTES = frozenset({"input", "ctx", "body", "url", "failed_generation"})
+"""Where a refusal repeats the request, whose words are no names."""
+
+_fields = msgspec.json.Decoder(dict[str, Raw])
+_any = msgspec.json.Decoder()
+_encode = msgspec.json.Encoder().encode
+
+
+def named(refusal: Reply, body: bytes) -> frozenset[str]:
+    """Return which fields of ours in `body` a refusal says not to take; nothing where it is about something else."""
+    text, exact = _words(refusal.body)
+    if b'"tool_calls"' in body and _OF_IDS.search(text):
+        return frozenset({IDS})
+    if not _REFUSES.search(text):
+        return frozenset()
+    here = {name for name in _OURS if b'"%s"' % name.encode() in body}
+    return frozenset(name for name in here if name in exact or _is_said(name, text))
+
+
+def left_out(body: bytes, declined: frozenset[str]) -> tuple[bytes, tuple[str, ...]]:
+    """Return a translated body without what is declined, and what that was."""
+    fields: dict[str, Any] = dict(_fields.decode(body))
+    gone = {name for name in declined if name not in _RENAMED and fields.pop(name, None) is not None}
+    for old, new in _RENAMED.items():
+        if old in declined and old in fields and new not in declined:
+            fields[new] = fields.pop(old)
+    inner = declined & _INNER
+    for place in ("messages", "tools"):
+        if place in fields and (inner or IDS in declined):
+            fields[place] = _inside(_any.decode(fields[place]), inner, gone, has_ids=IDS in declined)
+    return _encode(fields), tuple(sorted(gone))
+
+
+def _inside(items: Any, inner: frozenset[str], gone: set[str], *, has_ids: bool) -> Any:
+    for item in items:
+        function = item.get("function")
+        for holder in (
+            item,
+            *item.get("tool_calls", ()),
+            *((function,) if isinstance(function, dict) else ()),
+        ):
+            for name in inner:
+                # A tool's name is what it is, and no note on a message.
+                if name in holder and not (name == "name" and holder is not item):
+                    del holder[name]
+                    gone.add(name)
+        if has_ids:
+            for call in item.get("tool_calls", ()):
+                call["id"] = _short(call["id"])
+            if IDS in item:
+                item[IDS] = _short(item[IDS])
+    return items
+
+
+def _short(given: str) -> str:
+    if len(given) == 9 and given.isascii() and given.isalnum():
+        return given
+    return hashlib.blake2b(given.encode("utf-8", "replace"), digest_size=5).hexdigest()[:9]
+
+
+def _is_said(name: str, text: str) -> bool:
+    if name in _PLAIN:
+        return re.search(rf"['\"`.]{name}['\"`]", text) is not None
+    return re.search(rf"(?<![A-Za-z0-9_]){name}(?![A-Za-z0-9_])", text) is not None
+
+
+def _words(body: bytes) -> tuple[str, frozenset[str]]:
+    """Return what a refusal says in words, and what it marks as the names of fields."""
+    try:
+        found: Any = _any.decode(body) if len(body) <= _READ_MAX else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = None
+    if not isinstance(found, dict | list):
+        return body[:_TEXT_MAX].decode("utf-8", "replace"), frozenset()
+    exact: set[str] = set()
+    return " ".join(_texts(found, exact, 0))[:_TEXT_MAX], frozenset(exact)
+
+
+def _texts(found: Any, exact: set[str], depth: int) -> Iterator[str]:
+    if isinstance(found, str):
+        yield found[:_TEXT_MAX]
+    elif depth < _DEPTH_MAX and isinstance(found, dict):
+        for name, value in found.items():
+            if name in {"loc", "param"}:
+                steps = value if isinstance(value, list) else [value]
+                exact.update(step.rpartition(".")[2] for step in steps if isinstance(step, str))
+            elif name not in _QUOTES:
+                yield from _texts(value, exact, depth + 1)
+    elif depth < _DEPTH_MAX and isinstance(found, list):
+        for value in found[:50]:
+            yield from _texts(value, exact, depth + 1)

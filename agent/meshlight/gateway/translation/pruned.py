@@ -1,0 +1,121 @@
+"""A request freed of the fields that nobody here knows, so that a newer client is not stopped by them.
+
+Only what a shape describes is looked into. What a new field means can't be known; but clients send new ones as hints
+long before they depend on them, and the provider's own older servers ignore them too. What is left out is named in
+the answer's header. A block of a type that is not known stays: to leave it out would change what is said, so that
+the shape refuses it.
+"""
+
+import re
+from functools import cache
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Raw, Struct
+
+from meshlight.gateway.translation.well_formed import decode
+
+NAMES_MAX = 20
+"""Names that are told; the others are left out like them."""
+_NAME_MAX = 80
+_SNIFFED = 64
+"""Bytes in which a value shows what it is, after its blanks."""
+_UNFIT = re.compile(r"[^A-Za-z0-9_.\[\]-]")
+_fields = msgspec.json.Decoder(dict[str, Raw])
+_items = msgspec.json.Decoder(list[Raw])
+_encode = msgspec.json.Encoder().encode
+
+
+class Dropped:
+    """Gathers the names of what was left out, each once."""
+
+    __slots__ = ("_names",)
+
+    def __init__(self) -> None:
+        self._names: dict[str, None] = {}
+
+    def add(self, name: str) -> None:
+        """Take a name as it came from a stranger."""
+        if len(self._names) < NAMES_MAX:
+            self._names[_UNFIT.sub("?", name[:_NAME_MAX])] = None
+
+    def names(self) -> tuple[str, ...]:
+        """Return them, fit for a header."""
+        return tuple(self._names)
+
+
+def pruned(body: bytes, shape: type[Struct], dropped: Dropped) -> bytes:
+    """Return a JSON body without the fields that `shape` does not have; raises msgspec.DecodeError and the like."""
+    return bytes(_value(Raw(body), shape, "", dropped))
+
+
+def _value(value: Raw, hint: Any, place: str, dropped: Dropped) -> Raw:
+    """Return a value that is to be a `hint`, freed of what that does not have; what fits is not looked into."""
+    if _fits(value, hint):
+        return value
+    start = bytes(memoryview(value)[:_SNIFFED]).lstrip()[:1]
+    choices = _choices(hint)
+    if start == b"{":
+        return _object(
+            value,
+            [one for one in choices if isinstance(one, type) and issubclass(one, Struct)],
+            place,
+            dropped,
+        )
+    if start == b"[":
+        for one in choices:
+            if get_origin(one) is tuple:
+                items = decode(value, _items)
+                return Raw(_encode([_value(item, get_args(one)[0], f"{place}[]", dropped) for item in items]))
+    return value
+
+
+def _object(value: Raw, shapes: list[type[Struct]], place: str, dropped: Dropped) -> Raw:
+    found: dict[str, Raw] = decode(value, _fields)
+    shape = next((one for one in shapes if _is_meant(one, found)), None)
+    if shape is None:
+        return value
+    hints, tag_field = _hints(shape), shape.__struct_config__.tag_field
+    kept: dict[str, Raw] = {}
+    for name, inner in found.items():
+        where = f"{place}.{name}" if place else name
+        if name in hints:
+            kept[name] = _value(inner, hints[name], where, dropped)
+        elif name == tag_field:
+            kept[name] = inner
+        else:
+            dropped.add(where)
+    return Raw(_encode(kept))
+
+
+def _is_meant(shape: type[Struct], found: dict[str, Raw]) -> bool:
+    config = shape.__struct_config__
+    if config.tag_field is None:
+        return True
+    return bytes(found.get(config.tag_field, Raw())).strip() == _encode(config.tag)
+
+
+def _fits(value: Raw, hint: Any) -> bool:
+    try:
+        decode(value, _decoder(hint))
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+@cache
+def _decoder(hint: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(hint)
+
+
+@cache
+def _hints(shape: type[Struct]) -> dict[str, Any]:
+    """Return the types of a shape's fields, by their names in JSON."""
+    hints = get_type_hints(shape)
+    named = zip(shape.__struct_fields__, shape.__struct_encode_fields__, strict=True)
+    return {encoded: hints[name] for name, encoded in named}
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)

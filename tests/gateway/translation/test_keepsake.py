@@ -1,0 +1,187 @@
+"""What a backend wants back comes back to it, through clients whose protocol has no field for it."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from gateway.translation.messages_talk import (
+    EVENTS,
+    JSON,
+    Json,
+    back,
+    blocks,
+    call,
+    chat,
+    chunk,
+    completion,
+    events,
+    stream,
+    told,
+)
+from gateway.translation.ollama_talk import back as ollama_back
+from gateway.translation.ollama_talk import chat as ollama_chat
+from gateway.translation.ollama_talk import told_lines
+from meshlight.gateway.translation.calls_sent import STAND_IN
+from meshlight.gateway.translation.keepsake import KEPT_MAX, SIGNATURE, joined
+from meshlight.gateway.translation.messages import translate_messages
+from meshlight.gateway.translation.ollama_chat import translate_chat
+
+SIGNED = {"google": {"thought_signature": "EpwCCpkC" + "Ab+/" * 300 + "=="}}
+OTHERS = [SIGNED, {"any": {"thing": [1, None, "ü"]}}, {"cursor": "x"}]
+ASK = {"role": "user", "content": "Hi"}
+TOOL = {"name": "f", "input_schema": {"type": "object"}}
+DETAILS = [
+    {"type": "reasoning.text", "text": "First", "index": 0, "format": "anthropic-claude-v1"},
+    {"type": "reasoning.text", "text": ", then.", "signature": "c2ln", "index": 0},
+    {"type": "reasoning.encrypted", "data": "gAAA", "id": "rs_1", "index": 1},
+]
+WHOLE = [
+    {
+        "type": "reasoning.text",
+        "text": "First, then.",
+        "index": 0,
+        "format": "anthropic-claude-v1",
+        "signature": "c2ln",
+    },
+    {"type": "reasoning.encrypted", "data": "gAAA", "id": "rs_1", "index": 1},
+]
+
+
+def anthropic_turn(data: bytes, *, is_stream: bool) -> list[Json]:
+    """Return the content of the answer, as a client puts it together."""
+    if is_stream:
+        return blocks(events(told(back(stream=True), data)))
+    content: list[Json] = json.loads(told(back(), data, content_type=JSON))["content"]
+    return content
+
+
+def anthropic_next(content: list[Json], *, signs: bool = False, extensions: bool = True) -> list[Json]:
+    """Return the messages that the backend gets after that answer, with the results of its calls."""
+    results = [
+        {"type": "tool_result", "tool_use_id": b["id"], "content": "1"}
+        for b in content
+        if b["type"] == "tool_use"
+    ]
+    turns = [ASK, {"role": "assistant", "content": content}, {"role": "user", "content": results or "Go on"}]
+    body = json.dumps({"model": "m", "max_tokens": 9, "messages": turns}).encode()
+    made: list[Json] = json.loads(translate_messages(body, "m", signs=signs, extensions=extensions).body)[
+        "messages"
+    ]
+    return made
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+@pytest.mark.parametrize("extra", OTHERS, ids=["gemini", "anything", "flat"])
+def test_a_call_keeps_what_its_backend_wants_back_at_anthropics_clients(extra: Json, is_stream: bool) -> None:
+    piece = call(0, "{}", id="call_1", name="f", extra_content=extra)
+    data = stream(chunk(piece), chunk({}, "tool_calls")) if is_stream else completion(piece, "tool_calls")
+    (block,) = anthropic_turn(data, is_stream=is_stream)
+    assert re.fullmatch(r"[a-zA-Z0-9_-]+", block["id"])
+    asked, result = anthropic_next([block])[1:]
+    (sent,) = asked["tool_calls"]
+    assert (sent["id"], sent["extra_content"]) == ("call_1", extra)
+    assert result["tool_call_id"] == "call_1"
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+@pytest.mark.parametrize("extra", OTHERS, ids=["gemini", "anything", "flat"])
+def test_a_call_keeps_what_its_backend_wants_back_at_ollamas_clients(extra: Json, is_stream: bool) -> None:
+    piece = call(0, "{}", id="call_1", name="f", extra_content=extra)
+    if is_stream:
+        said = told_lines(ollama_back(), stream(chunk(piece), chunk({}, "tool_calls")))[0]["message"]
+    else:
+        said = json.loads(
+            told(ollama_back(stream=False), completion(piece, "tool_calls"), content_type=JSON)
+        )["message"]
+    made = ollama_chat(messages=[ASK, said, {"role": "tool", "content": "1", "tool_name": "f"}])["messages"]
+    assert made[1]["tool_calls"][0]["extra_content"] == extra
+    assert made[1]["tool_calls"][0]["id"] == made[2]["tool_call_id"] == "call_1"
+    by_id = {"role": "tool", "content": "1", "tool_call_id": said["tool_calls"][0]["id"]}
+    assert ollama_chat(messages=[ASK, said, by_id])["messages"] == made
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+def test_the_details_of_reasoning_come_back_whole(is_stream: bool) -> None:
+    made = call(0, "{}", id="c", name="f")
+    if is_stream:
+        thoughts = [chunk({"reasoning": d.get("text"), "reasoning_details": [d]}) for d in DETAILS]
+        data = stream(*thoughts, chunk(made), chunk({}, "tool_calls"))
+    else:
+        data = completion({"reasoning": "First, then.", "reasoning_details": DETAILS} | made, "tool_calls")
+    content = anthropic_turn(data, is_stream=is_stream)
+    assert [block["type"] for block in content] == ["thinking", "tool_use"]
+    asked = anthropic_next(content)[1]
+    assert asked["reasoning_details"] == WHOLE
+    way = ollama_back() if is_stream else ollama_back(stream=False)
+    lines = [
+        json.loads(line) for line in told(way, data, content_type=EVENTS if is_stream else JSON).splitlines()
+    ]
+    said = next(line["message"] for line in lines if "tool_calls" in line["message"])
+    assert ollama_chat(messages=[ASK, said])["messages"][1]["reasoning_details"] == WHOLE
+
+
+@pytest.mark.parametrize("place", ["before", "with", "after"])
+def test_details_without_words_come_back_too(place: str) -> None:
+    secret = {"reasoning_details": [DETAILS[2]]}
+    made = call(0, "{}", id="c", name="f")
+    pieces = {"before": [secret, made], "with": [secret | made], "after": [made, secret]}[place]
+    data = stream(*(chunk(piece) for piece in pieces), chunk({}, "tool_calls"))
+    content = anthropic_turn(data, is_stream=True)
+    assert anthropic_next(content)[1]["reasoning_details"] == [DETAILS[2]]
+
+
+def test_an_answer_in_words_has_no_blocks_that_its_client_does_not_know() -> None:
+    data = stream(chunk({"content": "Yes.", "extra_content": SIGNED}), chunk({}, "stop"))
+    assert anthropic_turn(data, is_stream=True) == [{"type": "text", "text": "Yes."}]
+
+
+@pytest.mark.parametrize("extra", [None, {"google": {}}, {"other": 1}])
+def test_a_history_without_signatures_gets_the_documented_stand_in(extra: Any) -> None:
+    pieces = [call(n, "{}", id=f"c{n}", name="f", extra_content=extra) for n in range(2)]
+    content = anthropic_turn(stream(*map(chunk, pieces), chunk({}, "tool_calls")), is_stream=True)
+    first, second = anthropic_next(content, signs=True, extensions=False)[1]["tool_calls"]
+    assert first["extra_content"]["google"]["thought_signature"] == STAND_IN
+    assert second.get("extra_content") == extra
+    plain = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
+    body = json.dumps({"model": "m", "messages": [ASK, plain]}).encode()
+    asked = json.loads(translate_chat(body, "m", extensions=False, signs=True).body)
+    assert asked["messages"][1]["tool_calls"][0]["extra_content"]["google"]["thought_signature"] == STAND_IN
+
+
+def test_a_service_that_knows_openais_fields_only_gets_nothing_of_it() -> None:
+    piece = call(0, "{}", id="c" * 60, name="f", extra_content=SIGNED) | {"reasoning_details": DETAILS}
+    content = anthropic_turn(stream(chunk(piece), chunk({}, "tool_calls")), is_stream=True)
+    _, asked, result = anthropic_next(content, extensions=False)
+    assert asked.keys() == {"role", "content", "tool_calls"}
+    assert asked["tool_calls"][0].keys() == {"id", "type", "function"}
+    assert asked["tool_calls"][0]["id"] == result["tool_call_id"]
+    assert len(result["tool_call_id"]) <= 40
+
+
+def test_what_is_too_large_to_be_kept_is_left_and_the_call_is_not() -> None:
+    piece = call(0, "{}", id="c", name="f", extra_content={"x": "y" * KEPT_MAX})
+    (block,) = anthropic_turn(stream(chunk(piece), chunk({}, "tool_calls")), is_stream=True)
+    assert block["id"] == "c"
+
+
+@pytest.mark.parametrize("told", ["toolu_meshlight_", "toolu_meshlight_AAAA", "toolu_meshlight_!", "x" * 50])
+def test_an_id_that_is_none_of_ours_is_an_id(told: str) -> None:
+    block = {"type": "tool_use", "id": told, "name": "f", "input": {}}
+    assert anthropic_next([block])[1]["tool_calls"][0]["id"] == told
+
+
+def test_a_signature_of_ours_says_nothing_to_the_backend() -> None:
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": SIGNATURE}
+    turn = {"role": "assistant", "content": [thought, {"type": "text", "text": "Yes."}]}
+    assert chat(messages=[ASK, turn])["messages"][1] == {
+        "role": "assistant",
+        "content": "Yes.",
+        "reasoning_content": "Hm.",
+    }
+
+
+def test_pieces_without_an_index_are_details_of_their_own() -> None:
+    details = [{"type": "reasoning.text", "text": "a"}, {"type": "reasoning.text", "text": "b"}]
+    assert list(joined(details)) == details
