@@ -16,6 +16,7 @@ from clients.test_openai import client_of
 from faults.raw import RawBackend, chunked, whole
 from meshlight.demo.engine import Engine as DemoEngine
 from meshlight.demo.pace import Gate
+from meshlight.gateway.translation.keepsake import Extras, call_id
 from node import IN_ORDER, Node
 from real.engines import Engine
 from real.tiny_gguf import answer_of
@@ -389,3 +390,18 @@ async def test_what_is_not_to_be_stored_is_kept_nowhere(node: Node, client: Asyn
         response = await client.responses.create(model=MODEL, input="hi", store=False)
         with pytest.raises(openai.NotFoundError):
             await client.responses.retrieve(response.id)
+
+
+async def test_an_engine_with_the_path_knows_calls_by_the_ids_that_were_given(
+    node: Node, client: AsyncOpenAI
+) -> None:
+    told = call_id("call_1", {"google": {"thought_signature": "x"}}, Extras())
+    turns: list[Any] = [
+        {"type": "function_call", "call_id": told, "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": told, "output": "3"},
+    ]
+    async with DemoEngine("vllm") as engine:
+        await added(node, "vllm", engine.url)
+        await client.responses.create(model=MODEL, input=turns)
+        body = json.loads([seen for seen in engine.journal.entries if seen.method == "POST"][-1].body)
+    assert [item["call_id"] for item in body["input"]] == ["call_1", "call_1"]

@@ -8,6 +8,7 @@ from meshlight.gateway.headers import bare, to_backend
 from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.translation.back import Back
 from meshlight.gateway.translation.declined import left_out
+from meshlight.gateway.translation.keepsake import with_own_ids
 from meshlight.gateway.translation.ollama_immediate import Immediate
 from meshlight.gateway.translation.passed_history import for_passing
 from meshlight.gateway.translation.responses_native import for_native
@@ -61,7 +62,7 @@ def pack(
     else:
         path, body = inbound.target_for(model), for_passing(face, inbound.body_for(model), kind.kind)
         if inbound.stored is not None:
-            body = for_native(body, inbound.stored, takes_text=kind.group != "cloud")
+            body = with_own_ids(for_native(body, inbound.stored, takes_text=kind.group != "cloud"))
     lane = link.lane(face)
     auth = lane.auth if way is None else way.auth
     if translated or way is not None:
