@@ -46,7 +46,7 @@ async def test_nothing_but_the_name_of_the_model_is_changed_on_the_way(
         assert answer.headers["content-type"] == "application/x-ndjson"
         (seen,) = engine.calls("/api/chat")
     assert seen.body == (text % json.dumps(known)).encode()
-    assert json.loads(answer.text.splitlines()[0])["model"] == known
+    assert json.loads(answer.text.splitlines()[0])["model"] == name
 
 
 async def test_it_can_be_asked_to_unload_a_model(node: Node) -> None:

@@ -60,7 +60,7 @@ async def test_ollamas_client_has_a_tool_called_and_tells_its_result(node: Node,
     messages: list[Any] = [*ASK]
     async with client_of(node) as client:
         first = await client.chat(model, messages, tools=tools, think=True, options=options)
-        (call,) = first.message.tool_calls or ()
+        (call,) = list(first.message.tool_calls or ())
         assert call.function.arguments == {"city": "Seoul"}
         messages += [first.message, {"role": "tool", "content": "21 degrees", "tool_name": "get_weather"}]
         pieces = [

@@ -28,6 +28,7 @@ from meshlight.gateway.inbound import HOPS, Inbound
 from meshlight.gateway.interrupt import Interrupt
 from meshlight.gateway.last_word import final_error, final_refusal, no_route
 from meshlight.gateway.leave import Leave
+from meshlight.gateway.named_sink import NamedSink
 from meshlight.gateway.passing import CutOff, pass_on
 from meshlight.gateway.patience import Patience
 from meshlight.gateway.recording_sink import RecordingSink
@@ -231,6 +232,9 @@ class Relay:
                 asked = asked_to_keep(inbound.body, inbound.stored) if response.status == 200 else None
                 sink = sink if asked is None else RecordingSink(sink, asked)
             is_guest = inbound.guest is not None
+            asked = inbound.head.model if inbound.named is None else inbound.named
+            if opened.back is None and asked and asked != verdict.model:
+                sink = NamedSink(sink, verdict.model, asked)
             tap = await pass_on(
                 opened, inbound.face, sink, extra, interrupt, backend.idle_s, is_guest=is_guest
             )
