@@ -229,8 +229,8 @@ class Relay:
             if opened.dropped:
                 extra.append(dropped(opened.dropped))
             if inbound.stored is not None and opened.back is None and link.kind.group == "engine":
-                asked = asked_to_keep(inbound.body, inbound.stored) if response.status == 200 else None
-                sink = sink if asked is None else RecordingSink(sink, asked)
+                kept = asked_to_keep(inbound.body, inbound.stored) if response.status == 200 else None
+                sink = sink if kept is None else RecordingSink(sink, kept)
             is_guest = inbound.guest is not None
             asked = inbound.head.model if inbound.named is None else inbound.named
             if opened.back is None and asked and asked != verdict.model:
