@@ -136,7 +136,7 @@ def _provide(names: Iterable[str], *, strict: bool) -> None:
     names = set(names)
     has_browser_tests = "pytest" in names and _has_browser_tests()
     wanted = []
-    if names & {"tsc", "node"}:
+    if names & {"tsc", "node"} or has_browser_tests:
         wanted.append(dev_system.NODE)
     if "tsc" in names or has_browser_tests:
         wanted.append(dev_system.NPM)

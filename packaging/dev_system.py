@@ -45,7 +45,9 @@ WEBDRIVER = Program(
     brew="safari",
     use="the test of the page in the window's engine",
 )
-NODE = Program(names=("node",), apt=("nodejs",), brew="node", use="the page's own unit tests")
+NODE = Program(
+    names=("node",), apt=("nodejs",), brew="node", use="the page's own unit tests, and the agents that are tried"
+)
 NPM = Program(names=("npm", "npm.cmd"), apt=("npm",), brew="node", use="the type check of the page")
 NGINX = Program(
     names=("nginx",),

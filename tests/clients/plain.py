@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's API and nothing else: a real engine, with its other protocols taken away."""
+"""A server that speaks chat completions and little else: a real engine, with its other protocols taken away."""
 
 import asyncio
 import re
@@ -7,14 +7,14 @@ from typing import Self
 
 from real.engines import Engine
 
-_FOREIGN = re.compile(rb"[A-Z]+ (?:/v1/messages|/api/)")
+_FOREIGN = re.compile(rb"[A-Z]+ (?:/v1/messages|/v1/responses|/api/)")
 _HEAD = b"HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 22\r\n\r\n"
 _NOT_FOUND = _HEAD + b'{"detail":"Not Found"}'
 _PIECE = 1 << 16
 
 
 class Plain:
-    """Passes one request per connection on to `engine`, byte for byte, and answers 404 to what is not OpenAI's.
+    """Passes one request per connection on to `engine`, byte for byte, and answers 404 to other protocols.
 
     `lines` holds the request lines that it passed on.
     """

@@ -5,10 +5,11 @@ import logging
 import pytest
 
 from gateway.rig import Rig
+from meshlight.domain.peer import Peer
 from meshlight.gateway.asgi import Message, Scope
 from meshlight.gateway.catalog import Catalog
 from meshlight.gateway.exchange import OFFER
-from meshlight.gateway.inbound import Inbound
+from meshlight.gateway.inbound import GUEST, Inbound
 from meshlight.gateway.inference import Inference
 from meshlight.gateway.leave import LEAVE, Leave
 from meshlight.gateway.ollama import Ollama
@@ -34,8 +35,20 @@ class Stub(Relay):
         await sink.end(b"ok")
 
 
+def inference_of(relay: Relay) -> Inference:
+    registry = Rig().registry
+    return Inference(relay, Catalog(registry, 7), Ollama(registry, 7, "1.0"))
+
+
 async def ask(
-    relay: Relay, path: str, query: bytes = b"", method: str = "POST", body: bytes = BODY
+    relay: Relay,
+    path: str,
+    query: bytes = b"",
+    method: str = "POST",
+    *,
+    inference: Inference | None = None,
+    guest: Peer | None = None,
+    body: bytes = BODY,
 ) -> tuple[int, bytes]:
     sent: list[Message] = []
     scope: Scope = {
@@ -53,8 +66,9 @@ async def ask(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    registry = Rig().registry
-    await Inference(relay, Catalog(registry, 7), Ollama(registry, 7, "1.0"))(scope, receive, send)
+    if guest is not None:
+        scope["extensions"][GUEST] = guest
+    await (inference or inference_of(relay))(scope, receive, send)
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
 
@@ -106,3 +120,32 @@ async def test_a_tag_is_no_verb_of_geminis() -> None:
     assert (await ask(relay, "/v1/models/llama3:8b", method="GET"))[0] == 404
     assert (await ask(relay, "/v1beta/models/a%2Fb:8b:generateContent", body=b"{}"))[0] == 200
     assert [(asked.face, asked.head.model) for asked in relay.asked] == [("gemini/generateContent", "a/b:8b")]
+
+
+async def test_a_guest_reaches_no_response_but_its_own() -> None:
+    relay = Stub()
+    inference = inference_of(relay)
+    guests = [None, Peer(id="a", name="a", url=""), Peer(id="b", name="b", url="")]
+    for guest in guests:
+        await ask(relay, "/v1/responses", inference=inference, guest=guest)
+        shelf = relay.asked[-1].stored
+        assert shelf is not None
+        shelf.keep(f"resp_mesh_{guest and guest.id}", None, (), b'{"output":[]}')
+    for guest in guests:
+        own = f"/v1/responses/resp_mesh_{guest and guest.id}"
+        for other in guests:
+            found, _ = await ask(relay, own, method="GET", inference=inference, guest=other)
+            assert found == (200 if other is guest else 404)
+            if other is not guest:
+                gone, _ = await ask(relay, own, method="DELETE", inference=inference, guest=other)
+                assert gone == 404
+        gone, told = await ask(relay, own, method="DELETE", inference=inference, guest=guest)
+        assert (gone, b'"deleted":true' in told) == (200, True)
+        assert (await ask(relay, own, method="GET", inference=inference, guest=guest))[0] == 404
+    assert (await ask(relay, "/v1/responses/x", method="PUT", inference=inference))[0] == 405
+
+
+async def test_other_requests_carry_no_responses() -> None:
+    relay = Stub()
+    await ask(relay, "/v1/chat/completions")
+    assert relay.asked[0].stored is None

@@ -5,6 +5,7 @@ MeshlightError
 │   ├── BadRequest             400  the body or a parameter is wrong
 │   │   ├── BadAddress         400  a URL that can't be a backend's
 │   │   └── Untranslatable     400  a field that the backend's protocol has no word for
+│   │       └── PreviousResponseUnknown  400  it goes on from a response that is not kept
 │   ├── KeyRefused             401  the local key is missing or wrong
 │   ├── Boundary               403  asked from where nobody may ask: foreign Host, Origin or site
 │   ├── NotFound               404  no such thing
@@ -84,6 +85,12 @@ class Untranslatable(BadRequest):
     """The caller's protocol can say it and the backend's can't; `param` names the field."""
 
     code = "untranslatable"
+
+
+class PreviousResponseUnknown(Untranslatable):
+    """The request goes on from a response that is not kept here (any more); another backend may have it."""
+
+    code = "previous_response_not_found"
 
 
 class KeyRefused(RequestError):

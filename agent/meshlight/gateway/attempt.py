@@ -112,6 +112,7 @@ class _Trip:
 
     __slots__ = (
         "_inbound",
+        "_is_misread",
         "_is_renewed",
         "_is_translated",
         "_link",
@@ -130,6 +131,8 @@ class _Trip:
         self._link = link
         self._node_id = node_id
         self._is_translated = not link.speaks(inbound.face, model)
+        self._is_misread = False
+        """Whether it is translated because the backend refused its own protocol: that speaks of this request only."""
         self._is_renewed = False
         self._without = link.declines.get(model, _NOTHING)
         self._tries = 0
@@ -171,6 +174,10 @@ class _Trip:
                     response.abort()
                     self._is_translated = True
                     continue
+                if response.status in _OF_FORM and self._may_be_misread:
+                    response.abort()
+                    self._is_translated = self._is_misread = True
+                    continue
                 opened = await self._open(response, parcel)
                 if opened is None:
                     response.abort()
@@ -179,6 +186,15 @@ class _Trip:
             refusal, is_whole = await read_refusal(response)
             if not self._does_better(refusal):
                 return _refused(link, refusal, is_whole, parcel.back, has_way=self.way is not None)
+
+    @property
+    def _may_be_misread(self) -> bool:
+        """Whether a refusal may be about a part of the Responses API that an engine has not got, and we can carry."""
+        return (
+            self._inbound.face == "responses"
+            and not self._is_translated
+            and self._link.kind.group not in _COMPLETE
+        )
 
     async def _open(self, response: Response, parcel: Parcel) -> Opened | Miss | None:
         """Return what came; None when the same backend shall be asked once more."""
@@ -196,7 +212,7 @@ class _Trip:
                 first += piece
             if self._does_without(whole_refusal(response, first), parcel.body):
                 return None
-        if response.status < 400 and self._link.kind.speaks(self._inbound.face):
+        if response.status < 400 and not self._is_misread and self._link.kind.speaks(self._inbound.face):
             self._link.learn_lack(self._inbound.face, self._model)
         answer = TranslatedResponse(response, back, first)
         return Opened(answer, await answer.read(), back, parcel.dropped, self._learn(response.status))

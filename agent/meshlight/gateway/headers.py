@@ -13,7 +13,7 @@ origin to other sites.
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import count
 
 from meshlight.backends.upstream import Headers
@@ -63,6 +63,9 @@ _RUN = secrets.token_hex(4).encode()
 _numbers = count(1)
 """A request's id is this run's name and its number in it."""
 _IDENTITY = (b"accept-encoding", b"identity")
+_NOT_OF_A_NAME = re.compile(r"[^A-Za-z0-9_.()\[\]\- ]")
+_NAMES_MAX, _NAME_MAX = 20, 100
+"""Names in `x-meshlight-dropped`, and characters of each."""
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
@@ -82,6 +85,13 @@ def is_page(headers: Headers) -> bool:
 def request_id() -> tuple[bytes, bytes]:
     """Return a header with a new id."""
     return b"x-request-id", b"req_%s_%d" % (_RUN, next(_numbers))
+
+
+def dropped(names: Sequence[str]) -> tuple[bytes, bytes]:
+    """Return the header that says what of a request was left out; the names are the client's own words."""
+    shown = [_NOT_OF_A_NAME.sub("?", name[:_NAME_MAX]) for name in names[:_NAMES_MAX]]
+    more = [f"and {len(names) - _NAMES_MAX} more"] if len(names) > _NAMES_MAX else []
+    return b"x-meshlight-dropped", ", ".join([*shown, *more]).encode("ascii")
 
 
 def to_backend(

@@ -14,6 +14,7 @@ from meshlight.gateway.asgi import Receive, Scope
 from meshlight.gateway.bodies import Head, checked_model, read_head, sent_type, with_model
 from meshlight.gateway.content_coding import coding_of, too_large, unpacked
 from meshlight.gateway.gemini_body import check_models, with_models
+from meshlight.gateway.translation.responses_memory import StoredResponses
 
 BODY_LIMIT = 64 * 1024 * 1024
 """Bytes of one request body on `/v1`."""
@@ -48,6 +49,8 @@ class Inbound(Struct, frozen=True, kw_only=True):
     """On whose behalf a peer asks, and what it may use; None for this machine's own requests."""
     named: str | None = None
     """The model as the body calls it, where that is not `head.model`; "" when the path names it."""
+    stored: StoredResponses | None = None
+    """The responses that the caller may go on from, where it asks for another one."""
 
     @property
     def is_dear(self) -> bool:

@@ -5,6 +5,7 @@
 
 from urllib.parse import unquote, unquote_plus
 
+import msgspec
 from msgspec.structs import replace
 
 from meshlight.backends.kind import FACES, GEMINI_FACES, Face
@@ -20,9 +21,11 @@ from meshlight.gateway.leave import LEAVE
 from meshlight.gateway.ollama import Ollama
 from meshlight.gateway.relay import Relay
 from meshlight.gateway.sink import AsgiSink
+from meshlight.gateway.translation.responses_memory import ResponseMemory
 
 _FACES: dict[str, Face] = {face: face for face in FACES}
 _VERBS: dict[str, Face] = {face.removeprefix("gemini/"): face for face in GEMINI_FACES}
+_STORED = "/v1/responses/"
 _KEYS = frozenset({"key", "api_key", "api-key", "apikey", "access_token", "token"})
 """Query parameters in which some clients send their key: ours is no backend's business."""
 _GEMINI_STREAM = "alt=sse"
@@ -36,6 +39,7 @@ class Inference:
         self._relay = relay
         self._catalog = catalog
         self._ollama = ollama
+        self._responses = ResponseMemory()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -60,7 +64,10 @@ class Inference:
                 expect("POST", scope, target)
             extensions = scope["extensions"]
             whole = _whole(target, scope) if scope["query_string"] else target
-            inbound = await read_inbound(face, whole, scope["headers"], receive, guest=extensions.get(GUEST))
+            guest = extensions.get(GUEST)
+            inbound = await read_inbound(face, whole, scope["headers"], receive, guest=guest)
+            if face == "responses":
+                inbound = replace(inbound, stored=self._responses.of(guest))
             await self._relay.run(inbound, AsgiSink(send, extensions[OFFER]), extensions[LEAVE])
         elif target.startswith("/api/"):
             found = await self._ollama.answer(target, scope, receive)
@@ -68,8 +75,26 @@ class Inference:
                 await self._run(found, scope, send)
             else:
                 await _send_json(found, send)
+        elif target.startswith(_STORED):
+            await _send_json(self._stored(target, scope), send)
         else:
             await self._models(target, scope, receive, send)
+
+    def _stored(self, target: str, scope: Scope) -> bytes:
+        """Answer for one kept response: what it is, or that it is kept no more."""
+        response_id = unquote(target[len(_STORED) :])
+        shelf = self._responses.of(scope["extensions"].get(GUEST))
+        if scope["method"] == "DELETE":
+            if shelf.forget(response_id):
+                return msgspec.json.encode({"id": response_id, "object": "response", "deleted": True})
+        else:
+            expect("GET", scope, target)
+            if (found := shelf.response(response_id)) is not None:
+                return found
+        raise NotFound(
+            f"Response with id {response_id[:100]!r} not found: the latest of engines are kept, in memory.",
+            "Ask the backend that made it.",
+        )
 
     async def _models(self, target: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what begins with `/v1/models` or `/v1beta/models`: lists, and Gemini's verbs."""

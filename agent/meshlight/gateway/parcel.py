@@ -8,8 +8,10 @@ from meshlight.gateway.headers import bare, to_backend
 from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.translation.back import Back
 from meshlight.gateway.translation.declined import left_out
+from meshlight.gateway.translation.keepsake import with_own_ids
 from meshlight.gateway.translation.ollama_immediate import Immediate
 from meshlight.gateway.translation.passed_history import for_passing
+from meshlight.gateway.translation.responses_native import for_native
 from meshlight.gateway.translation.table import translate
 from meshlight.mesh.links import Link
 
@@ -49,7 +51,7 @@ def pack(
     if way is not None:
         upstream, model = way.upstream, way.model
     if translated:
-        made = translate(face, inbound.body, model, kind)
+        made = translate(face, inbound.body, model, kind, inbound.stored)
         if isinstance(made, Immediate):
             return made
         face, body, back, dropped = made.face, made.body, made.back, made.dropped
@@ -59,6 +61,8 @@ def pack(
         path = f"/v1/{face}"
     else:
         path, body = inbound.target_for(model), for_passing(face, inbound.body_for(model), kind.kind)
+        if inbound.stored is not None:
+            body = with_own_ids(for_native(body, inbound.stored, takes_text=kind.group != "cloud"))
     lane = link.lane(face)
     auth = lane.auth if way is None else way.auth
     if translated or way is not None:

@@ -23,7 +23,7 @@ from meshlight.gateway.able import able
 from meshlight.gateway.attempt import Miss, open_route
 from meshlight.gateway.guest_word import final_guest_error, for_guest, no_guest_route, nothing_shared
 from meshlight.gateway.guests import PAUSED_RETRY_S
-from meshlight.gateway.headers import request_id, to_client
+from meshlight.gateway.headers import dropped, request_id, to_client
 from meshlight.gateway.inbound import HOPS, Inbound
 from meshlight.gateway.interrupt import Interrupt
 from meshlight.gateway.last_word import final_error, final_refusal, no_route
@@ -31,8 +31,10 @@ from meshlight.gateway.leave import Leave
 from meshlight.gateway.named_sink import NamedSink
 from meshlight.gateway.passing import CutOff, pass_on
 from meshlight.gateway.patience import Patience
+from meshlight.gateway.recording_sink import RecordingSink
 from meshlight.gateway.refusal import last_headers
 from meshlight.gateway.sink import Sink
+from meshlight.gateway.translation.responses_native import asked_to_keep
 from meshlight.mesh.links import Links
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Change, Registry
@@ -227,7 +229,10 @@ class Relay:
                 self._registry.note(backend.id, {**(said or {}), **(opened.learnt or {})})
             extra = _extra(response.headers, backend.id, number, inbound)
             if opened.dropped:
-                extra.append((b"x-meshlight-dropped", ", ".join(opened.dropped).encode()))
+                extra.append(dropped(opened.dropped))
+            if inbound.stored is not None and opened.back is None and link.kind.group == "engine":
+                kept = asked_to_keep(inbound.body, inbound.stored) if response.status == 200 else None
+                sink = sink if kept is None else RecordingSink(sink, kept)
             is_guest = inbound.guest is not None
             asked = inbound.head.model if inbound.named is None else inbound.named
             if opened.back is None and asked and asked != verdict.model:

@@ -10,6 +10,8 @@ from meshlight.gateway.translation.ollama_chat import translate_chat
 from meshlight.gateway.translation.ollama_embed import translate_embed, translate_embeddings
 from meshlight.gateway.translation.ollama_generate import translate_generate
 from meshlight.gateway.translation.ollama_immediate import Immediate
+from meshlight.gateway.translation.responses_api import translate_responses
+from meshlight.gateway.translation.responses_memory import StoredResponses
 
 
 class Translate(Protocol):
@@ -26,6 +28,7 @@ class Translate(Protocol):
 _TABLE: Mapping[Face, tuple[Face, Translate]] = {
     "messages": ("chat/completions", translate_messages),
     "messages/count_tokens": ("chat/completions", translate_count),
+    "responses": ("chat/completions", translate_responses),
     "api/chat": ("chat/completions", translate_chat),
     "api/generate": ("chat/completions", translate_generate),
     "api/embed": ("embeddings", translate_embed),
@@ -48,7 +51,14 @@ def is_translatable(face: Face) -> bool:
     return face in _TABLE
 
 
-def translate(face: Face, body: bytes, model: str, kind: BackendKind) -> Translated | Immediate:
-    """Translate a request for a backend of this kind; raises Untranslatable or BadRequest."""
+def translate(
+    face: Face, body: bytes, model: str, kind: BackendKind, stored: StoredResponses | None = None
+) -> Translated | Immediate:
+    """Translate a request for a backend of this kind; `stored` are the caller's responses.
+
+    Raises Untranslatable or BadRequest.
+    """
     extensions, signs = kind.group != "cloud", kind.kind == "gemini"
+    if face == "responses":
+        return translate_responses(body, model, extensions=extensions, signs=signs, stored=stored)
     return _TABLE[face][1](body, model, extensions=extensions, signs=signs)

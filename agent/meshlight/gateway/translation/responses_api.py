@@ -1,0 +1,130 @@
+"""OpenAI's Responses API by way of chat completions, for backends that have no `/v1/responses`.
+
+What becomes of a request, after OpenAI's reference of both and what the Codex CLI is known to send:
+
+- `instructions` and system or developer messages before the first turn become one system message; one inside the
+  conversation becomes a marked part of the user's turn, as most chat templates take none there.
+- Items keep their order: thoughts, text and calls of one turn become one assistant message, results of tools become
+  `tool` messages; their pictures follow in the user's message, the only one that may hold them.
+- `reasoning` items go on as `reasoning_content`: from `encrypted_content` where it was made here (plain text in a
+  wrapping, for no answer here is a secret from its own client), else from their content or summary; what another
+  service has encrypted stays behind.
+- Function tools stay; `custom` tools, `local_shell` and namespaces become functions and their calls come back as what
+  they stand for (`responses_tools`). Tools that OpenAI runs are refused, but for those that agents offer with every
+  request (web search, image generation, tool search): they are left out, and so is what they did in earlier turns.
+- `text.format`, `tool_choice`, `parallel_tool_calls`, `temperature`, `top_p`, `max_output_tokens`, `user` and
+  `reasoning.effort` have counterparts.
+- `previous_response_id` puts what a kept response was asked and answered before the input; as at OpenAI, it is
+  kept unless `store` is false, and `instructions` do not go on from one to the next.
+- Passed over, because they change nothing of what the answer says: `metadata` (comes back), `client_metadata`,
+  `prompt_cache_*`, `safety_identifier`, `stream_options`, and `include` for tools that there are none of.
+- Left out and named in the answer's `x-meshlight-dropped`: `truncation` other than "disabled", `service_tier`,
+  `text.verbosity` and every field that is not known here.
+- Refused by name: `background`, `conversation`, `moderation`, `prompt`, `top_logprobs`, files, items of other types.
+
+And of an answer: reasoning becomes a `reasoning` item, its text in `summary` where the client asked for a summary,
+else in `content`; `length` and `content_filter` make the response incomplete; a fault in mid-stream fails it.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Raw
+from msgspec.json import Encoder
+
+from meshlight.gateway.translation.back import Translated
+from meshlight.gateway.translation.calls_sent import Asked
+from meshlight.gateway.translation.responses_memory import PREFIX, StoredResponses
+from meshlight.gateway.translation.responses_request import (
+    ENCRYPTED,
+    chat_request,
+    input_items,
+    read_request,
+)
+from meshlight.gateway.translation.responses_response import ResponsesBack
+from meshlight.gateway.translation.responses_schema import ResponsesRequest
+from meshlight.gateway.translation.responses_stream_builder import Ask
+
+_encode = Encoder().encode
+
+
+def translate_responses(
+    body: bytes,
+    model: str,
+    *,
+    extensions: bool = True,
+    signs: bool = False,
+    stored: StoredResponses | None = None,
+    clock: Callable[[], float] = time.time,
+    number: str = "",
+) -> Translated:
+    """Translate a body of `responses`; `model` is the route's, the answer names the one in the body.
+
+    `extensions` says that the backend takes fields which are not OpenAI's, `signs` that it demands its signatures of
+    thoughts back; `stored` are the caller's responses,
+    `clock` gives Unix seconds, and `number` makes the ids (random where it is empty). Raises Untranslatable (and
+    PreviousResponseUnknown) and BadRequest.
+    """
+    request, unknown = read_request(body)
+    shelf = stored if stored is not None else StoredResponses()
+    previous = request.previous_response_id
+    history: tuple[Raw, ...] = shelf.history(previous) if previous else ()
+    chat = chat_request(request, history, model, unknown, Asked(extensions=extensions, signs=signs))
+    reasoning = request.reasoning
+    number = number or secrets.token_hex(16)
+    keep: Callable[[bytes], None] | None = None
+    if request.store is not False and stored is not None:
+        items, response_id = input_items(request), f"{PREFIX}{number}"
+
+        def keep(response: bytes) -> None:
+            shelf.keep(response_id, previous, items, response)
+
+    ask = Ask(
+        number=number,
+        created_at=int(clock()),
+        echo=_echo(request),
+        tools=chat.tools,
+        is_stream=request.stream is True,
+        with_summary=reasoning is not None and bool(reasoning.summary or reasoning.generate_summary),
+        seals=ENCRYPTED in (request.include or ()),
+        keep=keep,
+    )
+    return Translated("chat/completions", _encode(chat.body), ResponsesBack(ask, clock), chat.dropped)
+
+
+def _echo(request: ResponsesRequest) -> dict[str, Any]:
+    """Return what a response says of its request, with the defaults of the API's where that said nothing."""
+    reasoning, text = request.reasoning, request.text
+    form: Any = {"type": "text"}
+    if text is not None and text.format is not None:
+        given = text.format
+        form = {"type": given.type}
+        if given.type == "json_schema":
+            form |= {"name": given.name, "schema": given.schema, "strict": given.strict}
+            form |= {"description": given.description} if given.description else {}
+    return {
+        "instructions": request.instructions,
+        "max_output_tokens": request.max_output_tokens,
+        "metadata": _or(request.metadata, {}),
+        "model": request.model,
+        "parallel_tool_calls": request.parallel_tool_calls is not False,
+        "previous_response_id": request.previous_response_id or None,
+        "reasoning": {
+            "effort": reasoning.effort if reasoning is not None else None,
+            "summary": (reasoning.summary or reasoning.generate_summary) if reasoning is not None else None,
+        },
+        "service_tier": "default",
+        "store": request.store is not False,
+        "temperature": _or(request.temperature, 1.0),
+        "text": {"format": form},
+        "tool_choice": request.tool_choice or "auto",
+        "tools": request.tools or (),
+        "top_p": _or(request.top_p, 1.0),
+        "truncation": "disabled",
+    }
+
+
+def _or(value: Raw, default: Any) -> Any:
+    return value if bytes(value).strip() not in {b"", b"null"} else default

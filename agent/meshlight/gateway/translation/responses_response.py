@@ -1,0 +1,124 @@
+"""The way back from chat completions to OpenAI's Responses API."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from meshlight.domain.errors import Untranslated
+from meshlight.gateway.translation.answer_events import AnswerEvents, read, told_error
+from meshlight.gateway.translation.chat_shape import Chunk
+from meshlight.gateway.translation.openai_error import error_message
+from meshlight.gateway.translation.responses_stream_builder import Ask, StreamBuilder
+from meshlight.gateway.translation.responses_writer import EventWriter, ObjectWriter
+from meshlight.gateway.translation.sse import Event
+
+BROKEN = "server_error"
+_WORD = re.compile(r"[a-z][a-z_]{0,60}\Z")
+_decoder = msgspec.json.Decoder(Chunk)
+
+
+class ResponsesBack:
+    """Translates one answer; whether it comes as a stream or whole is the backend's choice, not the request's."""
+
+    __slots__ = ("_builder", "_events", "_fault", "_fault_code", "_is_stream", "_writer")
+
+    def __init__(self, ask: Ask, clock: Callable[[], float]) -> None:
+        self._is_stream = ask.is_stream
+        self._writer = EventWriter() if ask.is_stream else ObjectWriter()
+        self._builder = StreamBuilder(ask, self._writer, clock)
+        self._events = AnswerEvents(comments=True)
+        self._fault: Untranslated | None = None
+        self._fault_code = BROKEN
+
+    @property
+    def content_type(self) -> bytes:
+        """Return the media type that was asked for."""
+        return b"text/event-stream; charset=utf-8" if self._is_stream else b"application/json"
+
+    def begin(self, content_type: bytes) -> None:
+        """Learn whether events come; where the server does not say, the first byte will."""
+        self._events.begin(content_type)
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the events that `data` completes; raises Untranslated once they are returned."""
+        self._raise_fault()
+        try:
+            self._take(self._events.feed(data))
+        except Untranslated as fault:
+            self._fault = fault
+        out = self._writer.take()
+        if not out:
+            self._raise_fault()
+        return out
+
+    def end(self) -> bytes:
+        """Return the rest; raises Untranslated when the answer is not whole."""
+        self._raise_fault()
+        self._take(self._events.end())
+        if not self._builder.is_finished:
+            self._builder.finish(is_told=self._events.is_whole)
+        return self._writer.take()
+
+    def broken(self, why: str) -> bytes | None:
+        """Return `response.failed`; nothing where the answer is complete; None where it is one JSON object."""
+        if not self._is_stream:
+            return None
+        if not self._builder.is_finished:
+            self._builder.fail(self._fault_code, why)
+        return self._writer.take()
+
+    def error(self, status: int, body: bytes) -> bytes:
+        """Return OpenAI's error object with the backend's own message, and its type and code where it has them."""
+        own = _own_error(body)
+        kind = "invalid_request_error" if 400 <= status < 500 else "api_error"
+        said = {
+            "message": error_message(body, status),
+            "type": _word(own.get("type")) or kind,
+            "param": own["param"][:200] if isinstance(own.get("param"), str) else None,
+            "code": _word(own.get("code")),
+        }
+        return msgspec.json.encode({"error": said})
+
+    def _raise_fault(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+
+    def _take(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if self._builder.is_finished:
+                return
+            if event.is_comment:
+                self._builder.ping()
+            elif event.data.strip() == b"[DONE]":
+                self._builder.finish(is_told=True)
+            elif event.name == b"error":
+                raise self._told(event.data)
+            elif event.data.strip():
+                self._chunk(event.data)
+
+    def _chunk(self, data: bytes) -> None:
+        chunk = read(data, _decoder)
+        if chunk.error or chunk.object == "error":
+            raise self._told(data)
+        self._builder.take(chunk)
+
+    def _told(self, data: bytes) -> Untranslated:
+        """Return the fault that the backend itself tells of."""
+        code = _own_error(data).get("code")
+        self._fault_code = "rate_limit_exceeded" if code == 429 else _word(code) or BROKEN
+        return told_error(data)
+
+
+def _own_error(body: bytes) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    error = found.get("error") if isinstance(found, dict) else None
+    return error if isinstance(error, dict) else {}
+
+
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) and _WORD.match(value) else None

@@ -1,0 +1,368 @@
+"""An answer of chat completions, chunk by chunk, told as the items of a response."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from meshlight.domain.errors import Untranslated
+from meshlight.gateway.translation.chat_shape import Chunk, Said, ToolCall, count, ending_of, number
+from meshlight.gateway.translation.ending import CUT, REFUSED, check_ending
+from meshlight.gateway.translation.keepsake import Collected, call_id
+from meshlight.gateway.translation.messages_call import Call, find_call
+from meshlight.gateway.translation.messages_writer import HELD_MAX
+from meshlight.gateway.translation.responses_history import seal
+from meshlight.gateway.translation.responses_memory import PREFIX
+from meshlight.gateway.translation.responses_tools import Tools, custom_input, shell_action
+from meshlight.gateway.translation.responses_writer import Writer
+
+ITEMS_MAX = 1_000
+"""Items of one response; more is a server gone wrong."""
+REASONING = "rs_mesh_"
+"""Begins the ids of the thoughts that are told here."""
+_PARTS = {"output_text": "response.output_text", "refusal": "response.refusal"}
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the request matters for its answer."""
+
+    number: str
+    """Makes the ids of this response and its items its own."""
+    created_at: int
+    echo: dict[str, Any]
+    """What a response repeats of its request."""
+    tools: Tools
+    is_stream: bool = False
+    with_summary: bool = False
+    """Whether the client asked for a summary of the thoughts, which is where it will look for them."""
+    seals: bool = False
+    """Whether it asked for thoughts that it can send back without our keeping them."""
+    keep: Callable[[bytes], None] | None = None
+    """Takes the finished response, where it is to be kept."""
+
+    @property
+    def response_id(self) -> str:
+        """The id of the response."""
+        return f"{PREFIX}{self.number}"
+
+
+class _TextItem:
+    """A message, or thoughts, while its pieces come."""
+
+    __slots__ = ("index", "item", "part", "pieces")
+
+    def __init__(self, index: int, item: dict[str, Any]) -> None:
+        self.index = index
+        self.item = item
+        self.part = ""
+        """The type of its open part."""
+        self.pieces: list[str] = []
+
+
+class StreamBuilder:
+    """Writes items in the order in which they begin; `finish` is the end of the response."""
+
+    def __init__(self, ask: Ask, writer: Writer, clock: Callable[[], float]) -> None:
+        self._ask = ask
+        self._writer = writer
+        self._clock = clock
+        self._output: list[dict[str, Any]] = []
+        self._open: _TextItem | None = None
+        self._calls: list[Call] = []
+        self._kept = Collected()
+        self._usage: dict[str, Any] | None = None
+        self._reason = ""
+        self._size = 0
+        self.has_begun = False
+        self.is_finished = False
+
+    def take(self, chunk: Chunk) -> None:
+        """Tell what a chunk adds; raises Untranslated."""
+        if isinstance(chunk.usage, dict):
+            self._usage = chunk.usage
+        if not self.has_begun and chunk.choices:
+            self.has_begun = True
+            shown = self._response("in_progress")
+            self._writer.event("response.created", response=shown)
+            self._writer.event("response.in_progress", response=shown)
+        for choice in chunk.choices or ():
+            if number(choice.index):
+                continue
+            if choice.delta is not None:
+                self._say(choice.delta)
+            elif choice.message is not None:
+                self._say(choice.message, is_whole=True)
+            if reason := ending_of(choice):
+                self._reason = reason
+
+    def finish(self, *, is_told: bool) -> None:
+        """End the response; raises Untranslated when the answer is not whole.
+
+        `is_told` says that the backend told its end in another way than by a reason.
+        """
+        check_ending(self._reason, has_begun=self.has_begun, is_told=is_told)
+        why = None
+        if self._reason in CUT:
+            why = "max_output_tokens"
+        elif self._reason in REFUSED:
+            why = "content_filter"
+        if why is None:
+            for call in self._calls:
+                call.check()
+        self._close_text("completed" if why is None else "incomplete")
+        for call in self._calls:
+            if call.is_open:
+                self._close_call(call)
+        self.is_finished = True
+        status = "completed" if why is None else "incomplete"
+        response = self._response(status, incomplete_details=None if why is None else {"reason": why})
+        self._writer.event(f"response.{status}", response=response)
+        if self._ask.keep is not None:
+            self._ask.keep(msgspec.json.encode(response))
+
+    def fail(self, code: str, message: str) -> None:
+        """End the response in the middle; what was told of it stands."""
+        self.is_finished = True
+        response = self._response("failed", error={"code": code, "message": message})
+        self._writer.event("response.failed", response=response)
+
+    def ping(self) -> None:
+        """Tell that the backend lives, once there is a response."""
+        if self.has_begun and not self.is_finished:
+            self._writer.ping()
+
+    def _response(
+        self, status: str, *, error: dict[str, str] | None = None, incomplete_details: Any = None
+    ) -> dict[str, Any]:
+        """Return the response as far as it is known; the counts come last, where those who count look for them."""
+        return {
+            "id": self._ask.response_id,
+            "object": "response",
+            "created_at": self._ask.created_at,
+            "status": status,
+            "background": False,
+            "completed_at": int(self._clock()) if status == "completed" else None,
+            "error": error,
+            "incomplete_details": incomplete_details,
+            **self._ask.echo,
+            "output": self._output,
+            "usage": None if status == "in_progress" or self._usage is None else _usage(self._usage),
+        }
+
+    def _say(self, said: Said, *, is_whole: bool = False) -> None:
+        self._kept.hear(said)
+        thought: Any = said.reasoning_content or said.reasoning
+        if isinstance(thought, str) and thought:
+            self._think(thought)
+        if isinstance(said.content, str):
+            if said.content:
+                self._speak("output_text", said.content)
+        elif said.content:
+            for part in said.content:
+                self._say_part(part)
+        if said.refusal:
+            self._speak("refusal", said.refusal)
+        for piece in said.tool_calls or ():
+            self._call(piece, None if is_whole else find_call(self._calls, piece))
+
+    def _say_part(self, part: Any) -> None:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind == "text" and isinstance(part.get("text"), str):
+            if part["text"]:
+                self._speak("output_text", part["text"])
+        elif kind == "thinking" and isinstance(part.get("thinking"), list | tuple):
+            for inner in part["thinking"]:
+                if isinstance(inner, dict) and isinstance(inner.get("text"), str) and inner["text"]:
+                    self._think(inner["text"])
+        else:
+            raise Untranslated("It sent a content part that is neither text nor thoughts.")
+
+    def _hold(self, size: int) -> None:
+        self._size += size
+        if self._size > HELD_MAX:
+            raise Untranslated(f"It sent an answer of more than {HELD_MAX >> 20} million characters.")
+
+    def _begin(self, item: dict[str, Any]) -> int:
+        """Add an item and tell of it; returns its index."""
+        index = len(self._output)
+        if index >= ITEMS_MAX:
+            raise Untranslated(f"It sent an answer of more than {ITEMS_MAX} parts.")
+        self._output.append(item)
+        self._writer.event("response.output_item.added", output_index=index, item=item)
+        return index
+
+    def _next_id(self, prefix: str) -> str:
+        return f"{prefix}{self._ask.number}_{len(self._output)}"
+
+    def _text_item(self, kind: str) -> _TextItem:
+        found = self._open
+        if found is not None and found.item["type"] == kind:
+            return found
+        self._close_text()
+        self._close_whole_calls()
+        if kind == "reasoning":
+            item: dict[str, Any] = {"id": self._next_id(REASONING), "type": kind, "summary": []}
+        else:
+            item = {"id": self._next_id("msg_mesh_"), "type": kind, "status": "in_progress"}
+            item |= {"role": "assistant", "content": []}
+        self._open = found = _TextItem(self._begin(item), item)
+        return found
+
+    def _think(self, piece: str) -> None:
+        self._hold(len(piece))
+        thoughts = self._text_item("reasoning")
+        if not thoughts.part:
+            thoughts.part = "summary_text" if self._ask.with_summary else "reasoning_text"
+            name = "reasoning_summary_part" if self._ask.with_summary else "content_part"
+            part = {"type": thoughts.part, "text": ""}
+            self._writer.event(f"response.{name}.added", **self._place(thoughts), part=part)
+        thoughts.pieces.append(piece)
+        kind = "reasoning_summary_text" if self._ask.with_summary else "reasoning_text"
+        self._writer.event(f"response.{kind}.delta", **self._place(thoughts), delta=piece)
+
+    def _speak(self, part: str, piece: str) -> None:
+        self._hold(len(piece))
+        message = self._text_item("message")
+        if message.part != part:
+            self._close_part(message)
+            message.part = part
+            self._writer.event("response.content_part.added", **self._place(message), part=_part(part, ""))
+        message.pieces.append(piece)
+        logprobs: dict[str, Any] = {"logprobs": []} if part == "output_text" else {}
+        self._writer.event(f"{_PARTS[part]}.delta", **self._place(message), delta=piece, **logprobs)
+
+    def _place(self, open_item: _TextItem) -> dict[str, Any]:
+        item = open_item.item
+        place: dict[str, Any] = {"item_id": item["id"], "output_index": open_item.index}
+        if open_item.part == "summary_text":
+            return place | {"summary_index": 0}
+        return place | {"content_index": len(item.get("content", ()))}
+
+    def _close_part(self, open_item: _TextItem) -> None:
+        if not open_item.part:
+            return
+        text = "".join(open_item.pieces)
+        place, part = self._place(open_item), _part(open_item.part, text)
+        match open_item.part:
+            case "summary_text":
+                self._writer.event("response.reasoning_summary_text.done", **place, text=text)
+                self._writer.event("response.reasoning_summary_part.done", **place, part=part)
+                open_item.item["summary"] = [part]
+            case "reasoning_text":
+                self._writer.event("response.reasoning_text.done", **place, text=text)
+                self._writer.event("response.content_part.done", **place, part=part)
+                open_item.item["content"] = [part]
+            case "refusal":
+                self._writer.event("response.refusal.done", **place, refusal=text)
+                self._writer.event("response.content_part.done", **place, part=part)
+                open_item.item["content"].append(part)
+            case _:
+                self._writer.event("response.output_text.done", **place, text=text, logprobs=[])
+                self._writer.event("response.content_part.done", **place, part=part)
+                open_item.item["content"].append(part)
+        open_item.part = ""
+        if open_item.item["type"] == "reasoning" and self._ask.seals:
+            open_item.item["encrypted_content"] = seal(text)
+        open_item.pieces = []
+
+    def _close_text(self, status: str = "completed") -> None:
+        found, self._open = self._open, None
+        if found is None:
+            return
+        self._close_part(found)
+        if found.item["type"] == "message":
+            found.item["status"] = status
+        self._writer.event("response.output_item.done", output_index=found.index, item=found.item)
+
+    def _call(self, piece: ToolCall, call: Call | None) -> None:
+        if call is None:
+            if len(self._calls) >= ITEMS_MAX:
+                raise Untranslated(f"It called more than {ITEMS_MAX} tools.")
+            call = Call(number(piece.index), f"call_{self._ask.number}_{len(self._calls)}")
+            self._close_whole_calls()
+            self._calls.append(call)
+        call.add(piece)
+        if piece.function is not None:
+            self._hold(len(bytes(piece.function.arguments)))
+        if call.block < 0:
+            if not call.name:
+                return  # it can't begin without its name
+            self._close_text()
+            call.is_open = True
+            call.block = self._begin(self._call_item(call))
+        if news := call.news():
+            if not call.is_open:
+                raise Untranslated(f"It went on with a call of the tool {call.shown} after its end.")
+            self._tell(call, news)
+
+    def _tell(self, call: Call, arguments: str) -> None:
+        """Tell more of the arguments of a function; those of other tools are told when they are whole."""
+        if arguments and self._output[call.block]["type"] == "function_call":
+            self._delta("response.function_call_arguments.delta", call, delta=arguments)
+
+    def _call_item(self, call: Call) -> dict[str, Any]:
+        named = self._ask.tools.called(call.name)
+        item: dict[str, Any] = {"type": f"{named.type}_call", "status": "in_progress"}
+        item["call_id"] = call_id(call.id, call.extra, self._kept.take())
+        match named.type:
+            case "function":
+                item |= {"id": self._next_id("fc_mesh_"), "name": named.name, "arguments": ""}
+            case "custom":
+                item["type"] = "custom_tool_call"
+                item |= {"id": self._next_id("ctc_mesh_"), "name": named.name, "input": ""}
+            case "local_shell":
+                item |= {"id": self._next_id("lsh_mesh_"), "action": shell_action("")}
+        if named.namespace:
+            item["namespace"] = named.namespace
+        return item
+
+    def _delta(self, kind: str, call: Call, **fields: Any) -> None:
+        self._writer.event(kind, item_id=self._output[call.block]["id"], output_index=call.block, **fields)
+
+    def _close_call(self, call: Call) -> None:
+        """End a call; one that the limit cut off is told as it is, and called incomplete."""
+        call.is_open = False
+        item = self._output[call.block]
+        self._tell(call, call.news(is_last=True))
+        text = call.text()
+        match item["type"]:
+            case "function_call":
+                if not text.strip():
+                    text += "{}"
+                    self._delta("response.function_call_arguments.delta", call, delta="{}")
+                item["arguments"] = text
+                self._delta("response.function_call_arguments.done", call, name=item["name"], arguments=text)
+            case "custom_tool_call":
+                item["input"] = text = custom_input(text)
+                self._delta("response.custom_tool_call_input.delta", call, delta=text)
+                self._delta("response.custom_tool_call_input.done", call, input=text)
+            case _:
+                item["action"] = shell_action(text)
+        item["status"] = "completed" if call.is_whole() else "incomplete"
+        self._writer.event("response.output_item.done", output_index=call.block, item=item)
+
+    def _close_whole_calls(self) -> None:
+        """Close the last call if it is complete, for another item begins; others end with the answer."""
+        call = self._calls[-1] if self._calls else None
+        if call is not None and call.is_open and call.text().strip() and call.is_whole():
+            self._close_call(call)
+
+
+def _part(kind: str, text: str) -> dict[str, Any]:
+    if kind == "output_text":
+        return {"type": kind, "text": text, "annotations": [], "logprobs": []}
+    return {"type": kind, "refusal" if kind == "refusal" else "text": text}
+
+
+def _usage(found: dict[str, Any]) -> dict[str, Any]:
+    """Read the counts; what is no number counts as nothing, for counting must never break an answer."""
+    prompt, answer = count(found, "prompt_tokens"), count(found, "completion_tokens")
+    cached = count(found.get("prompt_tokens_details"), "cached_tokens")
+    thought = count(found.get("completion_tokens_details"), "reasoning_tokens")
+    return {
+        "input_tokens": prompt,
+        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
+        "output_tokens": answer,
+        "output_tokens_details": {"reasoning_tokens": thought},
+        "total_tokens": prompt + answer,
+    }

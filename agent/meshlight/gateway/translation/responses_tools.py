@@ -1,0 +1,233 @@
+"""The tools of a Responses request as functions of chat completions, and their calls on the way back.
+
+Three sorts are no functions and yet run at the client, so each becomes one: a `custom` tool takes text, so its
+function has one parameter, `input`; `local_shell` is described as the function that models know by that name; the
+tools of a `namespace` bear its name in front of their own.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Raw, Struct
+
+from meshlight.backends.quote import clean
+from meshlight.domain.errors import BadRequest, Untranslatable
+from meshlight.gateway.mistakes import LONGEST, mistake
+from meshlight.gateway.translation.responses_schema import Action, Tool, ToolChoice
+
+ELSEWHERE = "Leave it out, or use a model of a backend that has /v1/responses itself."
+LOCAL_SHELL = "local_shell"
+_OPTIONAL = ("web_search", "image_generation", "tool_search")
+"""Hosted tools that agents offer by themselves with every request: what the model may use, it can do without."""
+_BETWEEN = "__"
+_FIELDS = frozenset(Tool.__struct_fields__)
+_INPUT = {
+    "type": "object",
+    "properties": {"input": {"type": "string", "description": "The whole input of the tool, as text."}},
+    "required": ["input"],
+    "additionalProperties": False,
+}
+_SHELL = {
+    "type": "object",
+    "properties": {
+        "command": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "The program and its words.",
+        },
+        "working_directory": {"type": "string"},
+        "timeout_ms": {"type": "number"},
+    },
+    "required": ["command"],
+    "additionalProperties": False,
+}
+_decoder = msgspec.json.Decoder(Tool)
+_keys = msgspec.json.Decoder(dict[str, Raw])
+_object = msgspec.json.Decoder(dict[str, Any])
+
+
+class Named(Struct, frozen=True):
+    """What a function stands for."""
+
+    type: Literal["function", "custom", "local_shell"]
+    name: str
+    namespace: str | None = None
+
+
+class Tools:
+    """The functions that a request offers; `dropped` collects what is left out, by name."""
+
+    def __init__(self, dropped: list[str]) -> None:
+        self._dropped = dropped
+        self._named: dict[str, Named] = {}
+        self.functions: list[dict[str, Any]] = []
+        """As chat completions has them."""
+
+    def add(self, tools: Sequence[Raw], place: str = "tools") -> None:
+        """Add tools; raises Untranslatable and BadRequest."""
+        for number, raw in enumerate(tools):
+            where = f"{place}[{number}]"
+            self._add(_read(raw, where, self._dropped), where)
+
+    def called(self, function: str) -> Named:
+        """Return what a call of this function is a call of; a function that nobody offered stands for itself."""
+        return self._named.get(function) or Named("function", function)
+
+    def choose(self, choice: str | ToolChoice | None) -> dict[str, Any]:
+        """Return `tool_choice`, and leave only the tools that are allowed; raises Untranslatable."""
+        if choice is None:
+            return {}
+        if isinstance(choice, str):
+            if choice not in {"auto", "none", "required"}:
+                raise untranslatable("tool_choice", choice)
+            return self._word(choice)
+        if choice.type == "allowed_tools":
+            allowed = {self._wanted(one, "tool_choice.tools") for one in choice.tools}
+            self.functions = [f for f in self.functions if f["function"]["name"] in allowed]
+            return self._word("required" if choice.mode == "required" else "auto")
+        return {
+            "tool_choice": {"type": "function", "function": {"name": self._wanted(choice, "tool_choice")}}
+        }
+
+    def _word(self, word: str) -> dict[str, Any]:
+        if not self.functions:
+            if word == "required":
+                raise untranslatable("tool_choice", "required, without a tool that can be called here")
+            return {}  # without tools the other words only upset some servers
+        return {"tool_choice": word}
+
+    def _wanted(self, choice: ToolChoice, place: str) -> str:
+        if choice.type not in {"function", "custom", LOCAL_SHELL}:
+            raise untranslatable(f"{place}.type", choice.type)
+        return function_name(choice.name or choice.type, choice.namespace)
+
+    def _add(self, tool: Tool, place: str, namespace: Tool | None = None) -> None:
+        match tool.type:
+            case "function":
+                parameters: Any = tool.parameters
+                if bytes(parameters).strip() in {b"", b"null"}:
+                    parameters = {"type": "object", "properties": {}}
+                self._offer(tool, namespace, "function", parameters, tool.description)
+            case "custom":
+                self._offer(tool, namespace, "custom", _INPUT, _with_grammar(tool))
+            case "local_shell":
+                self._offer(tool, namespace, "local_shell", _SHELL, "Runs a command in the user's shell.")
+            case "namespace" if namespace is None:
+                for number, raw in enumerate(tool.tools):
+                    where = f"{place}.tools[{number}]"
+                    self._add(_read(raw, where, self._dropped), where, tool)
+            case kind if kind.startswith(_OPTIONAL):
+                self._dropped.append(f"{place} ({kind})")
+            case kind:
+                raise Untranslatable(
+                    f"The tool {clean(kind)!r} ({place}) runs at OpenAI; the backend of this model has only tools "
+                    "that the client runs itself.",
+                    ELSEWHERE,
+                    f"{place}.type",
+                )
+
+    def _offer(
+        self,
+        tool: Tool,
+        namespace: Tool | None,
+        kind: Literal["function", "custom", "local_shell"],
+        parameters: Any,
+        description: str | None,
+    ) -> None:
+        named = Named(kind, tool.name or tool.type, namespace.name if namespace is not None else None)
+        name = function_name(named.name, named.namespace)
+        if namespace is not None and namespace.description and name not in self._named:
+            description = f"{namespace.description}\n\n{description or ''}".rstrip()
+        self._named[name] = named
+        function: dict[str, Any] = {"name": name}
+        if description:
+            function["description"] = description
+        function["parameters"] = parameters
+        if tool.strict:
+            function["strict"] = True
+        self.functions.append({"type": "function", "function": function})
+
+
+def function_name(name: str, namespace: str | None) -> str:
+    """Return the name of the function that stands for a tool."""
+    return f"{namespace}{_BETWEEN}{name}" if namespace else name
+
+
+def custom_arguments(text: str) -> str:
+    """Return the input of a custom tool as arguments of its function."""
+    return msgspec.json.encode({"input": text}).decode()
+
+
+def custom_input(arguments: str) -> str:
+    """Return the text that a custom tool is called with; arguments of another form are themselves the text."""
+    try:
+        found = _object.decode(arguments)
+    except (msgspec.DecodeError, RecursionError):
+        return arguments
+    text = found.get("input")
+    return text if isinstance(text, str) and len(found) == 1 else arguments
+
+
+def shell_arguments(action: Action | None) -> str:
+    """Return what a shell ran as arguments of its function."""
+    ran: dict[str, Any] = {"command": action.command if action is not None else []}
+    if action is not None and action.working_directory is not None:
+        ran["working_directory"] = action.working_directory
+    if action is not None and action.timeout_ms is not None:
+        ran["timeout_ms"] = action.timeout_ms
+    return msgspec.json.encode(ran).decode()
+
+
+def shell_action(arguments: str) -> dict[str, Any]:
+    """Return the action that the arguments of a shell's call ask for."""
+    try:
+        found = _object.decode(arguments)
+    except (msgspec.DecodeError, RecursionError):
+        found = {}
+    command = found.get("command")
+    if isinstance(command, str):
+        command = ["bash", "-lc", command]
+    words = [str(word) for word in command] if isinstance(command, list) else []
+    folder, limit = found.get("working_directory"), found.get("timeout_ms")
+    return {
+        "type": "exec",
+        "command": words,
+        "env": {},
+        "timeout_ms": int(limit) if isinstance(limit, int | float) else None,
+        "working_directory": folder if isinstance(folder, str) else None,
+    }
+
+
+def untranslatable(param: str, what: str = "") -> Untranslatable:
+    """Return the error for a field that has no counterpart; `what` says which value of it."""
+    param = clean(param, LONGEST)
+    said = f"{param} ({clean(what)})" if what else param
+    return Untranslatable(
+        f"{said} can't be carried over to chat completions, which is all that this model's backend speaks.",
+        ELSEWHERE,
+        param,
+    )
+
+
+def _read(raw: Raw, place: str, dropped: list[str]) -> Tool:
+    try:
+        tool = _decoder.decode(raw)
+        unknown: Iterable[str] = _keys.decode(raw).keys() - _FIELDS
+    except msgspec.ValidationError as error:
+        found = mistake(error, Tool)
+        raise BadRequest(f"{place}: {found.title}", found.hint, place) from None
+    if tool.type in {"function", "custom"}:
+        if not tool.name:
+            raise BadRequest(f"{place}.name is missing.", "Name the tool.", f"{place}.name")
+        dropped.extend(f"{place}.{name}" for name in sorted(unknown))
+    return tool
+
+
+def _with_grammar(tool: Tool) -> str | None:
+    form = tool.format or {}
+    definition = form.get("definition")
+    if form.get("type") != "grammar" or not isinstance(definition, str):
+        return tool.description
+    said = f"The input must keep to this {form.get('syntax', '')} grammar:\n{definition}"
+    return f"{tool.description}\n\n{said}" if tool.description else said
