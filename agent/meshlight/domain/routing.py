@@ -12,6 +12,7 @@ from msgspec import Struct
 from meshlight.domain.backend import RING_ORDER, Backend
 from meshlight.domain.rules import Policy, Rule
 from meshlight.domain.snapshot import Node, Snapshot
+from meshlight.domain.tags import other_tag
 
 Tier = Literal["ready", "untried", "last-resort", "excluded"]
 _TIER_ORDER: dict[Tier, int] = {"ready": 0, "untried": 1, "last-resort": 2, "excluded": 3}
@@ -49,9 +50,19 @@ class Ranking(Struct, frozen=True, kw_only=True):
 def resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
     """Return the model id that `name` stands for, and the ids of the backends that serve it (perhaps none).
 
-    In order: an alias, a model id, `backend/model` with the backend's id or name. Model ids may themselves
-    contain `/ : @ %`, so an exact id goes before the split.
+    In order: an alias, a model id, `backend/model` with the backend's id or name; and then the same for the name
+    without `:latest`, or with it. Model ids may themselves contain `/ : @ %`, so an exact id goes before the split.
     """
+    found = _resolve(snapshot, name)
+    if not found[1]:
+        for written in (other_tag(name), other_tag(found[0])):  # the name, and what an alias stands for
+            tagged = _resolve(snapshot, written)
+            if tagged[1]:
+                return tagged
+    return found
+
+
+def _resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
     name = snapshot.routing.aliases.get(name, name)
     backends = snapshot.routes.get(name)
     if backends is not None:

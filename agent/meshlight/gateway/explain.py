@@ -7,6 +7,7 @@ from meshlight.domain.health import State
 from meshlight.domain.routing import Ranking, Tier, Verdict, rank
 from meshlight.domain.rules import Policy
 from meshlight.domain.snapshot import Snapshot
+from meshlight.domain.tags import other_tag
 from meshlight.domain.view import latency_ms
 from meshlight.gateway.last_word import no_such_model
 from meshlight.mesh.registry import Registry
@@ -75,8 +76,9 @@ def explain(registry: Registry, traffic: Traffic, model: str) -> Explanation:
 def _switched_off(snapshot: Snapshot, ranking: Ranking) -> list[Verdict]:
     """Return the routes that routing does not even look at."""
     known = {verdict.backend for verdict in ranking.verdicts}
+    names = {ranking.model, other_tag(ranking.model)}
     return [
         Verdict(backend=node.backend.id, model=ranking.model, tier="excluded", why="Switched off.")
         for node in snapshot.nodes.values()
-        if not node.backend.enabled and ranking.model in node.models and node.backend.id not in known
+        if not node.backend.enabled and names.intersection(node.models) and node.backend.id not in known
     ]

@@ -1,10 +1,8 @@
 """One inference request as it came in: what routing needs decoded, the rest kept as bytes."""
 
-from collections.abc import Callable
 from urllib.parse import quote
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from meshlight.backends.kind import Face
 from meshlight.backends.upstream import Headers
@@ -106,12 +104,11 @@ async def read_inbound(
     receive: Receive,
     *,
     model: str | None = None,
-    known_as: Callable[[str], str] | None = None,
     guest: Terms | None = None,
 ) -> Inbound:
     """Read and decode one request; BadRequest when it can't be routed.
 
-    `model` is what a path named; `known_as` gives the id that a model is known by to what a body called it.
+    `model` is what a path named.
     """
     seen = dict(headers)
     encoding = seen.get(b"content-encoding", b"")
@@ -128,8 +125,6 @@ async def read_inbound(
         head, named = Head(model), ""
     else:
         head = read_head(body, content_type)
-        if known_as is not None and (known := known_as(head.model)) != head.model:
-            head, named = replace(head, model=known), head.model
     return Inbound(
         face=face,
         target=target,

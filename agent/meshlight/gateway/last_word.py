@@ -16,6 +16,7 @@ from meshlight.domain.errors import (
 from meshlight.domain.near import near
 from meshlight.domain.routing import Ranking
 from meshlight.domain.snapshot import Node, Snapshot
+from meshlight.domain.tags import other_tag
 from meshlight.gateway.attempt import Miss
 from meshlight.gateway.refusal import RETRY_AFTER_S
 
@@ -53,7 +54,8 @@ def no_such_model(snapshot: Snapshot, name: str) -> MeshlightError:
         fix = next((node.health.reason.fix for node in silent if node.health.reason.fix), "")
         return EveryRouteDown(f"No backend has named its models yet: {said}", fix, RETRY_AFTER_S)
     title = f"No backend serves the model {name[:200]!r}."
-    off = [n.backend.name for n in nodes if not n.backend.enabled and name in n.models]
+    names = {name, other_tag(name)}
+    off = [n.backend.name for n in nodes if not n.backend.enabled and names.intersection(n.models)]
     close = near(name, (*snapshot.routes, *snapshot.routing.aliases))
     if off:
         hint = f"{', '.join(off[:SHOWN])} has it, but is switched off: switch it on to use it."

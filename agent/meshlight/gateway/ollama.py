@@ -10,7 +10,7 @@ from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.asgi import Receive, Scope
 from meshlight.gateway.inbound import GUEST, Inbound, expect, read_body, read_inbound
 from meshlight.gateway.last_word import no_such_model
-from meshlight.gateway.ollama_lists import REFUSED, resolve_tag, running, show, tags, version
+from meshlight.gateway.ollama_lists import REFUSED, running, show, tags, version
 from meshlight.mesh.registry import Registry
 
 SHOW_LIMIT = 64 * 1024
@@ -44,14 +44,7 @@ class Ollama:
         face = _FACES.get(target)
         if face is not None:
             expect("POST", scope, target)
-            inbound = await read_inbound(
-                face,
-                target,
-                scope["headers"],
-                receive,
-                known_as=lambda name: resolve_tag(snapshot, name),
-                guest=guest,
-            )
+            inbound = await read_inbound(face, target, scope["headers"], receive, guest=guest)
             if guest is None and not resolve(snapshot, inbound.head.model)[1]:
                 raise _missing(snapshot, inbound.head.model)
             return inbound
@@ -62,7 +55,7 @@ class Ollama:
             return self._list(target, snapshot)
         if target == "/api/show":
             expect("POST", scope, target)
-            name = resolve_tag(snapshot, _name(await read_body(receive, SHOW_LIMIT)))
+            name = _name(await read_body(receive, SHOW_LIMIT))
             if not resolve(snapshot, name)[1]:
                 raise _missing(snapshot, name)
             return show(snapshot, name, self._started)
