@@ -14,11 +14,18 @@ from meshlight.domain.backend import Backend
 from meshlight.domain.errors import ConnectFailed, Untranslatable, Untranslated, UpstreamError, WayClosed
 from meshlight.domain.health import Broke, Fact, Limited, Loading, Refused, Unreached
 from meshlight.domain.reason import Reason
+from meshlight.gateway.first_event import is_clear, read_error
 from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.interrupt import Cause, Interrupt
 from meshlight.gateway.parcel import pack
 from meshlight.gateway.patience import Patience
-from meshlight.gateway.refusal import is_refusal, read_refusal, says_no_such_path, whole_refusal
+from meshlight.gateway.refusal import (
+    is_refusal,
+    read_refusal,
+    says_no_such_path,
+    speaks_of_backend,
+    whole_refusal,
+)
 from meshlight.gateway.translated_response import ImmediateResponse, TranslatedResponse
 from meshlight.gateway.translation.back import Back
 from meshlight.gateway.translation.ollama_immediate import Immediate
@@ -138,22 +145,33 @@ class _Trip:
                 fresh=inbound.is_dear,
                 resend=not link.backend.is_metered,
             )
-            if not is_refusal(response):
-                if response.status == 200 and parcel.back is None:
-                    first = await response.read()
+            if is_refusal(response):
+                refusal, is_whole = await read_refusal(response)
+            elif response.status == 200:
+                first, error, is_whole = await response.read(), None, True
+                if not is_clear(first):
+                    first, error = await read_error(response, first)
+                if error is None or not self._goes_elsewhere(error):
+                    if parcel.back is not None:
+                        return await self._open(response, parcel.back, first)
                     if not (is_translatable(inbound.face) and says_no_such_path(first)):
                         return Opened(response, first)
                     response.abort()
                     self._is_translated = True
                     continue
+                response.abort()
+                refusal = error
+            else:
                 return await self._open(response, parcel.back)
-            refusal, is_whole = await read_refusal(response)
             if not self._does_better(refusal):
                 return _refused(link, refusal, is_whole, parcel.back, has_way=self.way is not None)
 
-    async def _open(self, response: Response, back: Back | None) -> Opened | Miss:
-        first = b""
-        if back is None or response.status in _OF_ACCOUNT:
+    def _goes_elsewhere(self, error: Reply) -> bool:
+        """Whether an error told in a stream speaks of the backend, as the status would."""
+        return speaks_of_backend(error.status) or _account_reason(self._link, error) is not None
+
+    async def _open(self, response: Response, back: Back | None, first: bytes = b"") -> Opened | Miss:
+        if not first and (back is None or response.status in _OF_ACCOUNT):
             first = await response.read()
             if response.status in _OF_ACCOUNT and response.is_whole:
                 refusal = whole_refusal(response, first)
