@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from meshlight.domain.backend import Ring
 from meshlight.domain.health import State
-from meshlight.domain.routing import Ranking, Tier, Verdict, rank
+from meshlight.domain.routing import Ranking, Tier, Verdict, load_key, rank
 from meshlight.domain.rules import Policy
 from meshlight.domain.snapshot import Snapshot
 from meshlight.domain.tags import other_tag
@@ -26,6 +26,8 @@ class RouteView(Struct, frozen=True, kw_only=True):
     why: str
     latency_ms: float | None
     in_flight: int
+    place: str = ""
+    """The place behind the backend (a service of a cluster); empty where it is one itself."""
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
@@ -66,7 +68,8 @@ def explain(registry: Registry, traffic: Traffic, model: str) -> Explanation:
                 tier=v.tier,
                 why=v.why,
                 latency_ms=latency_ms(nodes[v.backend].health),
-                in_flight=traffic.load.get(v.backend, 0),
+                in_flight=traffic.load.get(load_key(v.backend, v.place), 0),
+                place=v.place,
             )
             for v in verdicts
         ),

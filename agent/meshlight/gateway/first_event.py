@@ -109,7 +109,8 @@ def _find(head: bytes) -> tuple[int, bytes] | None:
 
 def _event(start: bytes) -> tuple[bytes, bytes]:
     """Return name and data of the first event of a stream; comments before it are passed over."""
-    name, data = b"", []
+    name = b""
+    data: list[bytes] = []
     for line in start[: 2 * PEEK].splitlines():
         if not line and (name or data):
             break

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from msgspec.structs import replace
+
 from meshlight.backends.kind import GEMINI_FACES, Face
 from meshlight.backends.upstream import Reply
 from meshlight.domain.errors import (
@@ -75,8 +77,14 @@ def final_refusal(misses: Sequence[Miss]) -> Reply | None:
 
     A backend that refuses *our* key says nothing about the client's: that is told as a route that is down.
     """
-    last = misses[-1].refusal
-    return None if last is None or last.status < 400 or last.status in _NOT_FOR_CLIENTS else last
+    miss = misses[-1]
+    last = miss.refusal
+    if last is None or last.status < 400:
+        return None
+    if last.status in _NOT_FOR_CLIENTS and not miss.is_final:
+        return None
+    # What 401 means to a client is that its own key is wrong.
+    return replace(last, status=403) if last.status == 401 else last
 
 
 def final_error(model: str, misses: Sequence[Miss]) -> MeshlightError:
