@@ -188,6 +188,31 @@ async def test_nor_does_a_path_without_translation_cost_the_others_their_backend
         assert await health(node) == ("healthy", "ok")
 
 
+@pytest.mark.parametrize("path", ["rerank", "responses", "audio/speech", "images/generations"])
+async def test_not_even_when_such_a_path_is_the_first_that_is_asked_for(tmp_path: Path, path: str) -> None:
+    async with Gate(b'{"error":"Invalid API key"}') as gate, Node(tmp_path, [gate]) as node:
+        fields = {"query": "a", "documents": ["b"], "input": "a", "prompt": "a", "voice": "v"}
+        await node.http.post(f"/v1/{path}", json={"model": "m", **fields})
+        assert await health(node) == ("healthy", "ok")
+        assert (await node.chat("m")).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+@pytest.mark.parametrize(
+    "message", [FLAGGED[0], NO_ACCESS, "Your API key does not have permission to use the resource"]
+)
+async def test_a_cloud_keeps_its_health_when_it_refuses_one_request(
+    tmp_path: Path, kind: Any, message: str
+) -> None:
+    first, second = RawBackend("a", say=says(error(message, 403))), RawBackend("b")
+    first.kind = second.kind = kind
+    async with first, second, Node(tmp_path, [first, second], IN_ORDER) as node:
+        answer = await node.chat("m")
+        assert (answer.status_code, answer.json()["error"]["message"]) == (403, message)
+        assert not second.posts
+        assert await health(node) == ("healthy", "ok")
+
+
 DEAR: list[tuple[str, dict[str, Any]]] = [
     ("images/generations", {"prompt": "a boat"}),
     ("audio/speech", {"input": "hello", "voice": "demo"}),

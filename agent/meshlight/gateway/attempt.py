@@ -153,6 +153,11 @@ class _Trip:
         """What is asked for."""
         return self._inbound.face
 
+    @property
+    def is_at_chat(self) -> bool:
+        """Whether it goes to a path that every server of models has."""
+        return self._is_translated or self.face in {"chat/completions", "completions"}
+
     async def run(self) -> Opened | Miss:
         """Send it, and once more where the backend's refusal was about the form and not the request."""
         link, inbound = self.link, self._inbound
@@ -299,9 +304,9 @@ def _forbidden(trip: "_Trip", refusal: Reply) -> tuple[Reason, Fact | None, Subj
         return reason, Limited(no_access(trip.model, reasons.where(link.backend)), NO_ACCESS_S), refused
     if refused == "request":
         return reason, None, refused
-    if refusal.status == 401 and link.is_proven and link.kind.group not in _COMPLETE:
-        # The same key has served: it may be the path, and a probe can tell.
-        reason = path_refused(path_of(trip.face), reasons.where(link.backend))
+    if refusal.status == 401 and link.kind.group not in _COMPLETE and (link.is_proven or not trip.is_at_chat):
+        # The same key has served, or nobody knows if that path is there at all: a probe can tell.
+        reason = path_refused(path_of(trip.face), reasons.where(link.backend), is_proven=link.is_proven)
         return reason, Broke(reason), "unclear"
     return reason, Refused(quiet) if refused == "key" else Broke(quiet), refused
 

@@ -81,13 +81,12 @@ def no_access(model: str, where: str) -> Reason:
     )
 
 
-def path_refused(path: str, where: str) -> Reason:
-    """Return the reason for a 401 where the same key has served other requests."""
-    return Reason(
-        "path-refused",
-        f"{where} refuses {path} (401), though it takes the key elsewhere: it may lack that path.",
-        "Use another backend for such requests.",
-    )
+def path_refused(path: str, where: str, *, is_proven: bool) -> Reason:
+    """Return the reason for a 401 that may mean the path; `is_proven` where the same key has served others."""
+    text = f"{where} refuses {path} (401), though it takes the key elsewhere: it may lack that path."
+    if not is_proven:
+        text = f"{where} refuses {path} (401): it may lack that path, or not take the API key."
+    return Reason("path-refused", text, "Use another backend for such requests, or check the key.")
 
 
 def _words(reply: Reply) -> str:
