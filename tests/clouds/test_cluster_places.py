@@ -59,6 +59,13 @@ async def test_two_services_of_one_model_share_the_load(tmp_path: Path) -> None:
         assert (len(first.calls()), len(second.calls())) == (4, 4)
 
 
+async def test_a_route_names_its_service(tmp_path: Path) -> None:
+    async with campus(tmp_path, *two()) as (node, _):
+        found = (await node.http.get("/mesh/route?model=m")).json()
+        assert {route["name"] for route in found["routes"]} == {"campus/first", "campus/second"}
+        assert {route["backend"] for route in found["routes"]} == {found["answers"]} == {"campus"}
+
+
 async def test_the_one_with_fewer_requests_under_way_gets_the_next(tmp_path: Path) -> None:
     gate = Gate()
     slow = ClusterService("first", ("m",), speech=Speech(first_token_s=1, pace=gate))

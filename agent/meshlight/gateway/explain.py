@@ -61,7 +61,7 @@ def explain(registry: Registry, traffic: Traffic, model: str) -> Explanation:
         routes=tuple(
             RouteView(
                 backend=v.backend,
-                name=nodes[v.backend].backend.name,
+                name=load_key(nodes[v.backend].backend.name, v.place),
                 model=v.model,
                 ring=nodes[v.backend].backend.ring,
                 state=nodes[v.backend].health.state,
