@@ -129,6 +129,8 @@ def observe_part(old: Health, fact: Fact, now: float, ring: Ring) -> Health:
             return replace(old, bad=0) if is_well else Health(state="healthy", reason=OK, since=now)
         case Answered() | Served():
             return old
+        case Failed():
+            return observe(old, fact, now, "machine")  # looks are few: two bad ones are enough
         case _:
             return observe(old, fact, now, ring)
 
