@@ -21,7 +21,7 @@ LOOK_EVERY_S = 60.0
 LOOK_AGAIN_S = 10.0
 """After one that brought nothing: a container that has just begun is still loading."""
 LOOK_S = 5.0
-CAUSE_S = 1.5
+CAUSE_S = 1.9
 """How long a look may take that a waiting or failed request gave cause to."""
 CAUSE_GAP_S = 1.0
 """Requests cause looks at one service no more often than this."""
