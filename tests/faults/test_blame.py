@@ -18,6 +18,7 @@ FLAGGED = [
     "Blocked by the guardrail `pii`",
     "The request was rejected by the content filter: it quotes an invalid api key",
     "this prompt is not for us",
+    "Your organization's policy blocked this prompt",
 ]
 OF_MODEL = [
     NO_ACCESS,

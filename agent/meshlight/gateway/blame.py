@@ -18,8 +18,8 @@ NO_ACCESS_S = 60.0
 """For how long a model that this account may not use is looked for elsewhere first."""
 
 _CODES = re.compile(
-    rb"""["'](?:invalid_api_key|API_KEY_INVALID|authentication_error|invalid_token|token_expired|expired_token"""
-    rb"""|key_expired|account_deactivated|account_disabled|unpaired)["']"""
+    rb'"(?:invalid_api_key|API_KEY_INVALID|authentication_error|invalid_token|token_expired|expired_token'
+    rb'|key_expired|account_deactivated|account_disabled|boundary)"'
 )
 """Codes of an error that leave no doubt that it is the key or the account."""
 _KEY = (
@@ -42,7 +42,8 @@ _OF_MODEL = re.compile(
     r"\b(?:access|permission)"
 )
 _OF_PROMPT = re.compile(
-    r"\b(?:flagged|moderation|content[ _-]?(?:policy|filter)|usage polic|safety|guardrails?|prohibited content)"
+    r"\b(?:flagged|moderation|polic(?:y|ies)|content[ _-]?filter|safety|guardrails?|prohibited content)"
+    r"|\b(?:prompt|input|content|message)\b.{0,40}\b(?:blocked|rejected|refused|violat)"
 )
 _OF_PATH = re.compile(r"\b(?:route|path|endpoint|url)s?\b")
 _WORDLESS = re.compile(r"\b(?:forbidden|denied|unauthori[sz]ed)\b")
@@ -50,9 +51,14 @@ _WORDLESS_MAX = 4
 """So many words with one of those say no more than the status does."""
 
 
+_RAW = 400
+"""Bytes of an error without a message in which words are looked for."""
+
+
 def subject(reply: Reply) -> Subject:
     """Say what an answer with 401 or 403 refuses."""
-    words = _words(reply)
+    said = _words(reply)
+    words = said or _raw(reply)
     if _OF_PROMPT.search(words):
         return "request"
     if _OF_MODEL.search(words):
@@ -62,7 +68,7 @@ def subject(reply: Reply) -> Subject:
     if _WORDLESS.search(words) and len(words.split()) <= _WORDLESS_MAX:
         return "unclear"
     # A 403 that says why has understood who asks; one without a word may be any proxy's.
-    return "request" if reply.status == 403 and words else "unclear"
+    return "request" if reply.status == 403 and said else "unclear"
 
 
 def may_mean_path(reply: Reply) -> bool:
@@ -92,3 +98,8 @@ def path_refused(path: str, where: str, *, is_proven: bool) -> Reason:
 def _words(reply: Reply) -> str:
     """Return what an error says, in small letters."""
     return "" if is_html(reply) else clean(message(reply)).lower()
+
+
+def _raw(reply: Reply) -> str:
+    """Return the beginning of an error that has its words where nobody looks for them."""
+    return "" if is_html(reply) else clean(reply.body[:_RAW].decode("utf-8", "replace"), _RAW).lower()
