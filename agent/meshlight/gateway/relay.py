@@ -231,6 +231,8 @@ class Relay:
                 opened = await open_route(inbound, verdict, link, self._node_id, interrupt, patience)
             finally:
                 waiting.discard(interrupt)
+                if place and not waiting:  # services come and go
+                    self._waiting.pop((backend.id, place), None)
             if isinstance(opened, Miss):
                 return replace(opened, place=place) if place else opened
             ticket.first_byte(self._clock() - started)
