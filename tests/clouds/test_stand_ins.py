@@ -154,3 +154,18 @@ async def test_a_key_that_is_revoked_is_told_at_the_next_request(node: Node) -> 
         health = (await node.backend("gemini"))["health"]
         assert (health["state"], health["reason"]) == ("unhealthy", "unauthorized")
         assert "aistudio.google.com/apikey" in health["fix"]
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "gemini"])
+async def test_what_an_account_may_not_do_is_told_to_who_asked_and_condemns_nobody(
+    node: Node, provider: Provider
+) -> None:
+    async with Cloud(provider) as cloud:
+        await add(node, provider, cloud.url)
+        cloud.trouble = "no-permission"
+        refused = await node.chat(cloud.models[0])
+        assert refused.status_code == 403
+        assert "permission" in refused.text
+        assert (await node.backend(provider))["health"]["state"] == "healthy"
+        cloud.trouble = None
+        assert (await node.chat(cloud.models[1])).status_code == 200

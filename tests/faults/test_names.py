@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from faults.raw import RawBackend, chat
+from meshlight.demo.engine import Engine
 from node import IN_ORDER, Node
 
 ODD = [
@@ -135,3 +136,48 @@ async def test_a_model_that_came_or_went_is_in_the_list_or_not(two: Any) -> None
     assert "only-b" not in ids
     assert "far" not in ids  # its alias leads nowhere now
     assert (await node.http.post("/v1/chat/completions", json=chat("new"))).status_code == 200
+
+
+TAGGED = "nomic-embed-text:latest"
+FACES = [
+    ("/v1/embeddings", {"input": "a"}),
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": "hi"}]}),
+    ("/v1/messages", {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}),
+    ("/v1/completions", {"prompt": "a"}),
+    ("/api/embed", {"input": "a"}),
+]
+
+
+@pytest.mark.parametrize(("path", "fields"), FACES)
+@pytest.mark.parametrize("name", ["nomic-embed-text", TAGGED, "hen/nomic-embed-text", "finder"])
+async def test_a_model_of_ollama_is_found_without_its_latest_wherever_it_is_asked_for(
+    tmp_path: Path, path: str, fields: dict[str, Any], name: str
+) -> None:
+    config = '[routing.aliases]\nfinder = "nomic-embed-text"\n'
+    async with Engine("ollama", "hen", [TAGGED]) as engine, Node(tmp_path, [engine], config) as node:
+        answer = await node.http.post(path, json={"model": name, **fields})
+        assert answer.status_code == 200, answer.text
+        assert json.loads(engine.calls("/")[-1].body)["model"] == TAGGED
+        for headers in ({}, {"anthropic-version": "2023-06-01"}):
+            assert (await node.http.get(f"/v1/models/{name}", headers=headers)).status_code == 200
+
+
+async def test_a_model_without_a_tag_is_found_with_latest(tmp_path: Path) -> None:
+    async with RawBackend("a", ["plain", "sized:8b"]) as backend, Node(tmp_path, [backend]) as node:
+        assert (await node.chat("plain:latest")).status_code == 200
+        assert asked(backend) == "plain"
+        for wrong in ("sized", "sized:latest", "plain:8b"):
+            assert (await node.chat(wrong)).status_code == 404, wrong
+
+
+@pytest.mark.parametrize("wish", ["nomic-embed-text", TAGGED, "nomic-*", "*-text"])
+async def test_a_rule_holds_for_a_model_with_and_without_latest(tmp_path: Path, wish: str) -> None:
+    rule = f'{IN_ORDER}\n[[routing.rules]]\nmodel = "{wish}"\npin = ["b"]\n'
+    async with (
+        Engine("ollama", "a", [TAGGED]) as first,
+        Engine("ollama", "b", [TAGGED]) as second,
+        Node(tmp_path, [first, second], rule) as node,
+    ):
+        for name in ("nomic-embed-text", TAGGED):
+            answer = await node.http.post("/v1/embeddings", json={"model": name, "input": "a"})
+            assert answer.headers["x-meshlight-backend"] == "b"

@@ -51,7 +51,7 @@ class QuietProber(Prober):
 
     hurried: list[str]
 
-    def hurry(self, backend_id: str) -> None:
+    def hurry(self, backend_id: str, *, for_key: bool = False) -> None:  # noqa: ARG002 - a Prober
         self.hurried.append(backend_id)
 
 

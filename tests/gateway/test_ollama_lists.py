@@ -9,9 +9,10 @@ from ollama import ListResponse, ProcessResponse, ShowResponse
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.errors import NoSuchModel
 from meshlight.domain.model import ModelDetail
+from meshlight.domain.routing import resolve
 from meshlight.domain.rules import Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
-from meshlight.gateway.ollama_lists import REFUSED, resolve_tag, running, show, tags, version
+from meshlight.gateway.ollama_lists import REFUSED, running, show, tags, version
 
 STARTED = 1_700_000_000
 LLAMA = ModelDetail(
@@ -134,8 +135,8 @@ def test_ollamas_own_client_reads_them(mesh: Snapshot) -> None:
     [
         ("llama3", "llama3"),
         ("llama3:latest", "llama3"),
-        ("a/llama3:latest", "a/llama3"),
-        ("fast:latest", "fast"),
+        ("a/llama3:latest", "llama3"),
+        ("fast:latest", "llama3"),
         ("bge", "bge:latest"),
         ("bge:latest", "bge:latest"),
         ("nobody:latest", "nobody:latest"),
@@ -143,7 +144,8 @@ def test_ollamas_own_client_reads_them(mesh: Snapshot) -> None:
     ],
 )
 def test_a_tag_is_added_or_left_out_to_find_a_model(mesh: Snapshot, name: str, meant: str) -> None:
-    assert resolve_tag(mesh, name) == meant
+    model, backends = resolve(mesh, name)
+    assert (model, bool(backends)) == (meant, meant in mesh.routes)
 
 
 def test_an_empty_mesh_has_empty_lists() -> None:

@@ -247,3 +247,31 @@ async def test_a_circle_is_refused_before_anything_is_counted() -> None:
         with pytest.raises(LoopFound, match=" → ".join(visited)):
             await rig.relay.run(inbound, Heard(), Leave())
     assert rig.traffic.router.requests().total == 0
+
+
+@pytest.mark.parametrize("status", [503, 502, 429])
+async def test_a_model_that_fails_at_a_peer_costs_its_other_models_nothing(status: int) -> None:
+    rig = Rig()
+    async with Engine("vllm", "peer", ["m", "n"]) as peer, Engine("vllm", "own", ["m", "n"]) as own:
+        rig.add(peer, "m", "n", kind="peer")
+        rig.add(own, "m", "n")
+        await peer.fault("status", status=status)
+        assert [(await rig.ask()).who for _ in range(4)] == ["own"] * 4
+        assert len(peer.calls()) == (1 if status == 429 else 3)
+        assert rig.state("peer") == ("healthy", "ok")
+        await peer.clear()
+        assert (await rig.ask(model="n")).who == "peer"
+        assert (await rig.ask()).who == "own"
+        rig.clock.pass_time(60)
+        rig.registry.remove("own")
+        assert (await rig.ask()).who == "peer"
+        assert not rig.registry.node("peer").parts
+
+
+async def test_a_peer_that_can_not_be_reached_is_down_for_every_model() -> None:
+    rig = Rig()
+    async with Engine("vllm", "own", ["m", "n"]) as own:
+        rig.add(Place("peer", NO_SERVER), "m", "n", kind="peer")
+        rig.add(own, "m", "n")
+        assert (await rig.ask()).who == "own"
+        assert rig.state("peer")[0] == "unhealthy"

@@ -153,6 +153,24 @@ async def test_a_cloud_is_not_asked_more_often_however_much_traffic_there_is() -
     assert gaps(wire.asked) == [60.0]
 
 
+async def test_a_cloud_is_asked_at_once_but_seldom_whether_it_was_the_key_that_it_refused() -> None:
+    room = Room()
+    wire = room.put(backend("a", ring="cloud", url="https://api.example.com"), models("m"))
+    await room.live(20)
+    wire.says = reply(b"{}", 401)
+    room.prober.hurry("a", for_key=True)
+    await settle()
+    assert room.state("a") == ("unhealthy", "unauthorized")
+    assert len(wire.asked) == 2
+    wire.says = models("m")
+    await room.live(130)
+    before = len(wire.asked)
+    for _ in range(20):
+        room.prober.hurry("a", for_key=True)
+        await room.live(0.5)
+    assert len(wire.asked) <= before + 1
+
+
 async def test_a_hurried_probe_finds_what_traffic_met() -> None:
     room = Room()
     wire = room.put(backend("a"), models("m"))

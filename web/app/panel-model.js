@@ -27,9 +27,9 @@ export function modelSheet(app, key) {
   const explain = async () => {
     try {
       const told = await call("GET", `/mesh/route?model=${encodeURIComponent(model)}`);
-      route.replaceChildren(...told.routes.map((/** @type {any} */ r) =>
-        h("li", { class: r.backend === told.answers ? "first" : "" },
-          h("b", { text: clean(r.name) }), r.backend === told.answers ? h("span", { class: "pick", text: "answers" }) : null, h("small", { text: r.why }))));
+      route.replaceChildren(...told.routes.map((/** @type {any} */ r, /** @type {number} */ i) =>
+        h("li", { class: i === 0 && told.answers ? "first" : "" },
+          h("b", { text: clean(r.name) }), i === 0 && told.answers ? h("span", { class: "pick", text: "answers" }) : null, h("small", { text: r.why }))));
       policy.textContent = `Policy: ${told.policy}`;
     } catch (error) {
       route.replaceChildren(h("li", { class: "quiet", text: said(error) }));

@@ -15,8 +15,10 @@ from meshlight.backends.cluster_reasons import (
     missed_reason,
     no_list_reason,
     refusal_fact,
+    service_refused,
     stranger_reason,
     token_reason,
+    token_refused,
     trouble_of,
 )
 from meshlight.backends.cluster_services import Service, read_services
@@ -73,13 +75,17 @@ class ClusterChannel:
         Before the first probe has ended nothing is known here, though the list of models may be: the backend was
         tried before it was kept, or the link is a new one.
         """
+        return await self.way_to("", model)
+
+    async def way_to(self, place: str, model: str) -> Way:
+        """Return the way to a model at one service, the one of the place; raises WayClosed."""
         if not self._is_probed.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_PROBE_S):
                     await self._is_probed.wait()
         if self._why is not None and not self._models.knows(model):
             raise WayClosed(self._why)
-        return await self._models.way(model)
+        return await self._models.way(model, place)
 
     def renew(self, model: str, status: int, body: bytes) -> bool:
         """Say whether it was the token that was refused; the next `way` has a new one then."""
@@ -87,6 +93,23 @@ class ClusterChannel:
             return False
         self._models.refused(model)
         return True
+
+    def renew_at(self, place: str, status: int, body: bytes) -> bool:
+        """Say whether it was a service's token that was refused; the next way has a new one then."""
+        if not is_token_refusal(status, body):
+            return False
+        self._models.refused("", place)
+        return True
+
+    def look(self, place: str) -> None:
+        """Look at a service soon, because traffic gave cause."""
+        self._models.look(place)
+
+    def refusal_reason(self, place: str, refusal: Reply) -> Reason:
+        """Say why a service refuses a request, with a new token too."""
+        if is_token_refusal(refusal.status, refusal.body):
+            return token_refused(place)
+        return service_refused(place, refusal.status)
 
     def close(self) -> None:
         """End what runs in the background, and let the connections to the services go."""
@@ -129,7 +152,7 @@ class ClusterChannel:
         self._clock = ClusterClock(means.wall, follows=self._backend.follow_clock)
         self._manager = Manager(means.probes, self._clock, access_key, secret)
         self._tokens = Tokens(self._issue, means.clock, self._clock.unix)
-        self._models = ServiceModels(self._address, self._tokens, means.upstream_for, means.clock)
+        self._models = ServiceModels(self._address, self._tokens, means.upstream_for, means.clock, means.tell)
         self._services: tuple[Service, ...] = ()
         self._hello: Hello | None = None
         self._is_signed_in = False
@@ -263,6 +286,7 @@ class ClusterChannel:
             fact=fact,
             models=models.models,
             names=models.names,
+            places=models.places,
             about=about(shown, self._clock),
             warnings=warnings(shown, self._clock),
         )

@@ -1,9 +1,11 @@
 """What the services of a cluster really serve: each is asked for its models now and then, beside the probes."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from meshlight.backends.address import Address
+from meshlight.backends.cluster_reasons import token_refused
 from meshlight.backends.cluster_services import Service, place_of_service
 from meshlight.backends.cluster_tokens import Tokens
 from meshlight.backends.kind import Way
@@ -12,12 +14,17 @@ from meshlight.backends.quote import is_html
 from meshlight.backends.response import Headers, Reply
 from meshlight.backends.upstream import Upstream
 from meshlight.domain.errors import UpstreamError, WayClosed
+from meshlight.domain.health import Answered, Fact, Failed, Refused
 from meshlight.domain.reason import Reason
 
 LOOK_EVERY_S = 60.0
 LOOK_AGAIN_S = 10.0
 """After one that brought nothing: a container that has just begun is still loading."""
 LOOK_S = 5.0
+CAUSE_S = 1.9
+"""How long a look may take that a waiting or failed request gave cause to."""
+CAUSE_GAP_S = 1.0
+"""Requests cause looks at one service no more often than this."""
 LOOKS_AT_ONCE = 4
 LIST_LIMIT = 1 << 20
 _NOT_OPENAI = "not OpenAI-compatible"
@@ -28,16 +35,20 @@ _ACCEPT = (b"accept", b"application/json, text/event-stream")
 class _Desk:
     """One service that can be used, and what is known of it; instants are seconds of the channel's clock."""
 
-    __slots__ = ("due", "ids", "service", "task", "trouble", "upstream")
+    __slots__ = ("due", "ids", "looked_at", "place", "refusal", "service", "task", "trouble", "upstream")
 
     def __init__(self, service: Service, upstream: Upstream | None, trouble: str = "") -> None:
         self.service = service
+        self.place = service.name
+        """What it is called as a place behind the cluster: its name, told apart where two have the same."""
         self.upstream = upstream
         """None where its address can't be used."""
         self.ids: tuple[str, ...] | None = None
         """None until it was asked with success."""
         self.trouble = trouble
-        self.due = float("-inf")
+        self.refusal: Reason | None = None
+        """Why it can't be used, where its token was refused when it was looked at last."""
+        self.due = self.looked_at = float("-inf")
         self.task: asyncio.Task[None] | None = None
 
 
@@ -53,7 +64,10 @@ class ServiceModels:
         tokens: Tokens,
         upstream_for: Callable[[Address], Upstream],
         clock: Callable[[], float],
+        tell: Callable[[str, Fact], None],
     ) -> None:
+        """`tell` hears what each look says of its service, by the name of its place."""
+        self._tell = tell
         self._manager = manager
         self._tokens = tokens
         self._upstream_for = upstream_for
@@ -79,6 +93,24 @@ class ServiceModels:
         return names
 
     @property
+    def places(self) -> dict[str, tuple[str, ...]]:
+        """The services that serve each id or name, each a place of its own: the one of that name first."""
+        found: dict[str, list[_Desk]] = {}
+        for desk in self._desks.values():
+            if desk.upstream is not None and desk.ids != ():
+                for model in desk.ids or ():
+                    found.setdefault(model, []).append(desk)
+        for desk in self._desks.values():
+            if desk.upstream is not None and desk.ids != ():
+                named = found.setdefault(desk.service.name, [])
+                if all(desk.service.name not in (other.ids or ()) for other in named) and desk not in named:
+                    named.append(desk)
+        return {
+            model: tuple(d.place for d in sorted(desks, key=lambda d: d.service.name != model))
+            for model, desks in found.items()
+        }
+
+    @property
     def troubles(self) -> dict[str, str]:
         """Why some services can't be used, by their names."""
         return {desk.service.name: desk.trouble for desk in self._desks.values() if desk.trouble}
@@ -99,6 +131,10 @@ class ServiceModels:
         now, old = self._clock(), self._desks
         self._desks = {s.id: self._desk(s, old.get(s.id)) for s in services if s.is_up}
         self._found.clear()
+        names = Counter(desk.service.name for desk in self._desks.values())
+        for desk in self._desks.values():
+            name = desk.service.name
+            desk.place = name if names[name] == 1 else f"{name} ({desk.service.id})"
         kept = set(self._desks.values())
         for desk in old.values():
             if desk not in kept:
@@ -120,9 +156,9 @@ class ServiceModels:
         """Whether a service is known for this id or name."""
         return self._find(model) is not None
 
-    async def way(self, model: str) -> Way:
-        """Return the way to a model's id, or to a service by its name; raises WayClosed."""
-        desk = self._find(model)
+    async def way(self, model: str, place: str = "") -> Way:
+        """Return the way to a model's id, or to a service by its name, at one place if given; raises WayClosed."""
+        desk = self._at(place) if place else self._find(model)
         if desk is None:
             raise WayClosed(
                 Reason(
@@ -136,7 +172,8 @@ class ServiceModels:
         if not desk.ids or desk.upstream is None:
             text = desk.trouble or "it was changed meanwhile"
             raise WayClosed(
-                Reason(
+                desk.refusal
+                or Reason(
                     "service-unusable",
                     f"The service {desk.service.name} can't be used: {text}",
                     "Look at it in Backend.AI.",
@@ -144,11 +181,17 @@ class ServiceModels:
             )
         return Way(desk.upstream, await self._auth(desk.service), model if model in desk.ids else desk.ids[0])
 
-    def refused(self, model: str) -> None:
+    def refused(self, model: str, place: str = "") -> None:
         """Forget the token of the service that has refused it."""
-        desk = self._find(model)
+        desk = self._at(place) if place else self._find(model)
         if desk is not None:
             self._tokens.refused(desk.service.id)
+
+    def look(self, place: str) -> None:
+        """Look at a service soon, because a request waits there or has failed."""
+        desk = self._at(place)
+        if desk is not None and desk.upstream is not None and self._clock() - desk.looked_at >= CAUSE_GAP_S:
+            self._look(desk, CAUSE_S)
 
     def close(self) -> None:
         """End the looks and let the connections go."""
@@ -181,47 +224,61 @@ class ServiceModels:
             self._found[model] = next(iter((*both, *serving, *named)), None)
         return self._found[model]
 
+    def _at(self, place: str) -> _Desk | None:
+        return next((desk for desk in self._desks.values() if desk.place == place), None)
+
     async def _auth(self, service: Service) -> Headers:
         if service.is_public:
             return (_ACCEPT,)
         token = await self._tokens.get(service.id)
         return ((b"authorization", b"BackendAI " + token.encode("ascii")), _ACCEPT)
 
-    def _look(self, desk: _Desk) -> asyncio.Task[None]:
+    def _look(self, desk: _Desk, cause_s: float | None = None) -> asyncio.Task[None]:
         if desk.task is None:
-            desk.task = asyncio.get_running_loop().create_task(self._look_at(desk))
+            desk.looked_at = self._clock()
+            desk.task = asyncio.get_running_loop().create_task(self._look_at(desk, cause_s))
             desk.task.add_done_callback(lambda _: setattr(desk, "task", None))
         return desk.task
 
-    async def _look_at(self, desk: _Desk) -> None:
+    async def _look_at(self, desk: _Desk, cause_s: float | None) -> None:
+        """Look at a service; with a cause it may take `cause_s` seconds, and waits for no other look."""
         desk.due = float("inf")
         wait_s = LOOK_AGAIN_S
+        fact: Fact | None = None
         try:
-            async with self._slots:
-                reply = await self._list(desk)
+            if cause_s is None:
+                async with self._slots:
+                    reply = await self._list(desk, LOOK_S)
+            else:
+                reply = await self._list(desk, cause_s)
             wait_s = _learn(desk, reply)
-        except WayClosed as error:
+            fact = _fact(desk, reply)
+            desk.refusal = fact.reason if isinstance(fact, Refused) else None
+        except WayClosed as error:  # the manager has no token for it, which says nothing of the service
             desk.trouble = error.why.text
         except UpstreamError as error:
             desk.trouble = error.title
+            fact = Failed(Reason("service-unreachable", f"The service {desk.service.name}: {error.title}"))
         finally:
             self._found.clear()
             desk.due = self._clock() + wait_s
+        if fact is not None:
+            self._tell(desk.place, fact)
 
-    async def _list(self, desk: _Desk) -> Reply:
+    async def _list(self, desk: _Desk, within_s: float) -> Reply:
         """Ask a service for its models, with a new token if it refuses the old one."""
         upstream = desk.upstream
         if upstream is None:
             raise WayClosed(Reason("service-unusable", desk.trouble))
-        reply = await self._ask(desk, upstream)
+        reply = await self._ask(desk, upstream, within_s)
         if is_token_refusal(reply.status, reply.body):
             self._tokens.refused(desk.service.id)
-            reply = await self._ask(desk, upstream)
+            reply = await self._ask(desk, upstream, within_s)
         return reply
 
-    async def _ask(self, desk: _Desk, upstream: Upstream) -> Reply:
+    async def _ask(self, desk: _Desk, upstream: Upstream, within_s: float) -> Reply:
         auth = await self._auth(desk.service)
-        return await upstream.fetch("GET", "/v1/models", headers=auth, timeout_s=LOOK_S, limit=LIST_LIMIT)
+        return await upstream.fetch("GET", "/v1/models", headers=auth, timeout_s=within_s, limit=LIST_LIMIT)
 
 
 def is_token_refusal(status: int, body: bytes) -> bool:
@@ -243,6 +300,15 @@ def _learn(desk: _Desk, reply: Reply) -> float:
         return LOOK_EVERY_S
     desk.trouble = f"it answers {reply.status} when asked for its models"
     return LOOK_AGAIN_S
+
+
+def _fact(desk: _Desk, reply: Reply) -> Fact:
+    """Say what the answer to a look tells of the service's health."""
+    if not desk.trouble or desk.ids == ():
+        return Answered()
+    if is_token_refusal(reply.status, reply.body):
+        return Refused(token_refused(desk.service.name))
+    return Failed(Reason("service-failing", f"The service {desk.service.name}: {desk.trouble}."))
 
 
 def _leave(desk: _Desk) -> None:

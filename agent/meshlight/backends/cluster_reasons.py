@@ -254,3 +254,23 @@ def _msg(reply: Reply) -> str:
 def _quoted(reply: Reply) -> str:
     text = clean(_msg(reply))
     return f"It says: {text}" if text else ""
+
+
+def token_refused(service: str) -> Reason:
+    """Say that the app proxy takes no token for a service, not even a new one: no key of the user's is wrong."""
+    return Reason(
+        "token-refused",
+        f"Service token refused: the cluster's app proxy takes no token for the service {clean(service)}, "
+        "not even a new one.",
+        "Ask the cluster's administrator to look at the app proxy: its secret or clock may differ from the "
+        "manager's.",
+    )
+
+
+def service_refused(service: str, status: int) -> Reason:
+    """Say that what runs in a service's container refuses requests that the app proxy lets through."""
+    return Reason(
+        "service-refused",
+        f"The service {clean(service)} itself refuses requests ({status}), though its token was taken.",
+        "Its container may want a key of its own: start the model server in it without one.",
+    )

@@ -1,7 +1,7 @@
 """What every kind of backend can do; the kinds themselves are in the modules that `kinds` lists."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 from msgspec import Struct
 
@@ -10,7 +10,7 @@ from meshlight.backends.response import Headers, Reply
 from meshlight.backends.upstream import Upstream
 from meshlight.domain.backend import Backend, Kind, Ring
 from meshlight.domain.errors import UpstreamError
-from meshlight.domain.health import ProbeFact
+from meshlight.domain.health import Fact, ProbeFact
 from meshlight.domain.model import ModelDetail
 from meshlight.domain.reason import Reason
 
@@ -90,6 +90,8 @@ class Probe(Struct, frozen=True, kw_only=True):
     """Sentences about a backend that works, and yet should be looked at."""
     names: Mapping[str, str] | None = None
     """Further names of its routes (`backend/NAME`), and the id that each serves, or "" while unknown."""
+    places: Mapping[str, tuple[str, ...]] | None = None
+    """The places behind it that serve a model or a further name: each is a route of its own."""
 
 
 class Found(Struct, frozen=True):
@@ -128,6 +130,10 @@ def _nothing() -> None:
     """Do nothing: nobody probes."""
 
 
+def _untold(place: str, fact: Fact) -> None:
+    """Tell nobody."""
+
+
 class Means(Struct, frozen=True):
     """What a channel lives by."""
 
@@ -140,6 +146,8 @@ class Means(Struct, frozen=True):
     """Unix seconds, by this machine's clock."""
     hurry: Callable[[], None] = _nothing
     """Asks for a probe soon: something has changed there."""
+    tell: Callable[[str, Fact], None] = _untold
+    """Tells what was seen of one place behind the backend."""
 
 
 class Way(Struct, frozen=True):
@@ -174,6 +182,23 @@ class Channel(Protocol):
 
     def close(self) -> None:
         """Let go of everything."""
+
+
+@runtime_checkable
+class Places(Protocol):
+    """What a channel has besides where the backend is several places, each with a health of its own."""
+
+    async def way_to(self, place: str, model: str) -> Way:
+        """Return the way to a model at one place; raises as `Channel.way` does."""
+
+    def renew_at(self, place: str, status: int, body: bytes) -> bool:
+        """Say whether a new way to a place may do better after this refusal; asked once for a request."""
+
+    def look(self, place: str) -> None:
+        """Look at a place soon, because traffic gave cause."""
+
+    def refusal_reason(self, place: str, refusal: Reply) -> Reason:
+        """Say why a place refuses a request by 401 or 403, when a new way does no better."""
 
 
 class BackendKind(Protocol):

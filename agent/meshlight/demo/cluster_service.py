@@ -9,9 +9,10 @@ from meshlight.demo.answers import answer
 from meshlight.demo.cluster_mint import Mint
 from meshlight.demo.cluster_problems import proxy_refusal
 from meshlight.demo.connection import Connection
-from meshlight.demo.delivery import deliver
+from meshlight.demo.delivery import deliver, instead, spoil
 from meshlight.demo.dialects import MANNERS
 from meshlight.demo.door import Door
+from meshlight.demo.fault import Fault, FaultKind, FaultSwitch
 from meshlight.demo.journal import Journal, Seen
 from meshlight.demo.manner import Facts
 from meshlight.demo.pace import Pace, Speech
@@ -23,7 +24,8 @@ MODELS = ("llama-3.3-70b",)
 class ClusterService:
     """Answers as a vLLM behind an app proxy does, on a port of its own.
 
-    Some of what it is may be changed while it runs: `routes`, `is_public`, `models`, `hangs`.
+    Some of what it is may be changed while it runs: `routes`, `is_public`, `models`, `hangs`. `fault` makes it fail
+    as an engine may; the token is looked at before that.
     """
 
     def __init__(
@@ -45,6 +47,9 @@ class ClusterService:
         self.is_openai = is_openai
         """Whether it answers below `/v1` at all; other services may be anything."""
         self.hangs = False
+        self.refuses_tokens = False
+        """Whether the app proxy takes no token for it, not even a new one."""
+        self.switch = FaultSwitch()
         self.endpoint: str | None = None
         """What the manager says of its address, where that shall not be the true one."""
         self.mint = Mint(self.id)
@@ -74,6 +79,18 @@ class ClusterService:
         """How time passes between its tokens."""
         return self._facts.speech.pace
 
+    def fault(self, kind: FaultKind, **details: Any) -> None:
+        """Switch a fault on, in the place of any other; `details` are the fields of `Fault`."""
+        self.switch.turn_on(Fault(kind=kind, **details))
+
+    def clear(self) -> None:
+        """Switch the fault off."""
+        self.switch.turn_off()
+
+    def calls(self, path: str = "/v1/") -> list[Seen]:
+        """Return the POST requests that it was sent, without the looks at its models."""
+        return [seen for seen in self.journal.entries if seen.method == "POST" and seen.path.startswith(path)]
+
     async def start(self, *, anywhere: bool = False) -> None:
         """Listen; raises OSError."""
         await self._door.open(anywhere=anywhere)
@@ -97,11 +114,19 @@ class ClusterService:
     async def _serve(self, seen: Seen, wire: Connection) -> None:
         if self.hangs:
             await asyncio.get_running_loop().create_future()
-        flaw = None
-        if not self.is_public and self.clock is not None:
+        flaw: str | None = None
+        if self.refuses_tokens:
+            flaw = "E20008"
+        elif not self.is_public and self.clock is not None:
             flaw = self.mint.flaw(seen.header("authorization"), self.clock())
         if flaw is not None:
             reply = proxy_refusal(flaw, seen)
+        elif (fault := self.switch.take(seen.path)) is not None:
+            if await spoil(fault, wire):
+                return
+            reply = instead(fault) or await answer(self._facts, seen, None)
+            await deliver(reply, seen, wire, self._facts.manner, fault=fault, pace=self.pace)
+            return
         elif self.is_openai:
             reply = await answer(self._facts, seen, None)
         else:

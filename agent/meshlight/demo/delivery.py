@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from http import HTTPStatus
 
+import msgspec
 from msgspec import Struct
 
 from meshlight.demo.connection import Connection
@@ -73,14 +74,17 @@ def instead(fault: Fault) -> Reply | None:
         case "status":
             wait = fault.retry_after_s
             headers = () if wait is None else (("retry-after", str(wait)),)
-            message = f"demo fault: {phrase(fault.status)}"
-            body = b'{"error":{"message":"%b","type":"demo_fault","code":%d}}' % (
-                message.encode(),
-                fault.status,
-            )
-            return Reply(status=fault.status, headers=headers, body=body)
+            return Reply(status=fault.status, headers=headers, body=_error(fault))
+        case "error-event":
+            event = b"event: error\ndata: %b\n\n" % _error(fault)
+            return Reply(body=event, content_type="text/event-stream")
         case _:
             return None
+
+
+def _error(fault: Fault) -> bytes:
+    message = fault.message or f"demo fault: {phrase(fault.status)}"
+    return msgspec.json.encode({"error": {"message": message, "type": "demo_fault", "code": fault.status}})
 
 
 async def deliver(

@@ -15,6 +15,7 @@ FaultKind = Literal[
     "garbage",  # bytes that are no HTTP, then FIN
     "html",  # 200 with a web page
     "status",  # the status of `status`, with `retry_after_s` where one is given
+    "error-event",  # 200, and an error as the first event of a stream, with `status` as its code
     "loading",  # 503 in llama.cpp's shape
     "slow",  # one byte at a time, `delay_s` apart
     "trickle",  # one byte at a time, without delay
@@ -60,6 +61,8 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     delay_s: float = 0.05
     """Seconds between two bytes of `slow`."""
     status: int = 500
+    message: str = ""
+    """What `status` and `error-event` say; empty for words of the demo's own."""
     retry_after_s: int | None = None
     size: int = 128 * 1024
     """Bytes by which `big-head` grows the head."""

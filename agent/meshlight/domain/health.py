@@ -107,9 +107,32 @@ class Health(Struct, frozen=True, kw_only=True):
         return median(self.latencies) if self.latencies else None
 
     @property
+    def is_spotless(self) -> bool:
+        """Whether nothing at all is held against it."""
+        return self.state == "healthy" and not (self.bad or self.failures or self.ejections)
+
+    @property
     def is_changing(self) -> bool:
         """Whether one more probe may change the state."""
         return (self.state == "healthy" and self.bad > 0) or (self.state == "unhealthy" and self.good > 0)
+
+
+def observe_part(old: Health, fact: Fact, now: float, ring: Ring) -> Health:
+    """Return the health of a part of a backend (a place behind it, a model) after one more fact.
+
+    Nobody watches a part as the whole is watched: one good look or answer is enough to trust it again.
+    """
+    match fact:
+        case Answered() | Served() if now >= old.held_until:
+            is_well = old.state == "healthy" and isinstance(fact, Answered)
+            # That it lists its models says nothing of the requests that it fails.
+            return replace(old, bad=0) if is_well else Health(state="healthy", reason=OK, since=now)
+        case Answered() | Served():
+            return old
+        case Failed():
+            return observe(old, fact, now, "machine")  # looks are few: two bad ones are enough
+        case _:
+            return observe(old, fact, now, ring)
 
 
 def observe(old: Health, fact: Fact, now: float, ring: Ring) -> Health:

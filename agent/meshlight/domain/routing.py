@@ -13,20 +13,30 @@ from meshlight.domain.backend import RING_ORDER, Backend
 from meshlight.domain.precedence import set_aside
 from meshlight.domain.rules import Policy, Rule
 from meshlight.domain.snapshot import Node, Snapshot
+from meshlight.domain.tags import other_tag
 
 Tier = Literal["ready", "untried", "last-resort", "excluded"]
 _TIER_ORDER: dict[Tier, int] = {"ready": 0, "untried": 1, "last-resort": 2, "excluded": 3}
 _NEVER = float("inf")
 _NONE: Mapping[str, str] = {}
+_ITSELF = ("",)
+"""The one place of a backend that has no others."""
+
+
+def load_key(backend: str, place: str) -> str:
+    """Return under which key the load of a route is counted."""
+    return f"{backend}/{place}" if place else backend
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """What routing thinks of one (backend, model) pair: its tier and the reason in words."""
+    """What routing thinks of one route, that is a backend, a place behind it, a model: its tier, and why."""
 
     backend: str
     model: str
     tier: Tier
     why: str
+    place: str = ""
+    """The place behind the backend; empty where it is one itself."""
 
 
 class Ranking(Struct, frozen=True, kw_only=True):
@@ -51,9 +61,19 @@ class Ranking(Struct, frozen=True, kw_only=True):
 def resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
     """Return the model id that `name` stands for, and the ids of the backends that serve it (perhaps none).
 
-    In order: an alias, a model id, `backend/model` with the backend's id or name. Model ids may themselves
-    contain `/ : @ %`, so an exact id goes before the split.
+    In order: an alias, a model id, `backend/model` with the backend's id or name; and then the same for the name
+    without `:latest`, or with it. Model ids may themselves contain `/ : @ %`, so an exact id goes before the split.
     """
+    found = _resolve(snapshot, name)
+    if not found[1]:
+        for written in (other_tag(name), other_tag(found[0])):  # the name, and what an alias stands for
+            tagged = _resolve(snapshot, written)
+            if tagged[1]:
+                return tagged
+    return found
+
+
+def _resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
     name = snapshot.routing.aliases.get(name, name)
     backends = snapshot.routes.get(name)
     if backends is not None:
@@ -114,17 +134,22 @@ def rank(
         ),
         default=0,
     )
-    judged = [(node, *_judge(node, rule, nearest, now, aside)) for node in nodes]
+    judged = [
+        (node, place, *_judge(node, place, model, rule, nearest, now, aside))
+        for node in nodes
+        for place in node.places.get(model, _ITSELF)
+    ]
     if len(judged) > 1:
         order = _Order(policy, rule, load, turn, len(judged))
         judged = [
             entry
             for _, entry in sorted(
-                enumerate(judged), key=lambda e: (_TIER_ORDER[e[1][1]], *order.key(e[1][0], e[0]))
+                enumerate(judged), key=lambda e: (_TIER_ORDER[e[1][2]], *order.key(e[1][0], e[1][1], e[0]))
             )
         ]
     verdicts = tuple(
-        Verdict(backend=node.backend.id, model=model, tier=tier, why=why) for node, tier, why in judged
+        Verdict(backend=node.backend.id, model=model, tier=tier, why=why, place=place)
+        for node, place, tier, why in judged
     )
     return Ranking(asked=name, model=model, policy=policy, verdicts=verdicts)
 
@@ -142,12 +167,26 @@ def _set_aside(
     return set_aside(model, nodes, rule, snapshot.uses)
 
 
-def _judge(node: Node, rule: Rule, nearest: int, now: float, aside: Mapping[str, str]) -> tuple[Tier, str]:
-    health = node.health
+def _judge(
+    node: Node, place: str, model: str, rule: Rule, nearest: int, now: float, aside: Mapping[str, str]
+) -> tuple[Tier, str]:
     if why := _excluded(node.backend, rule, nearest, aside):
         return "excluded", why
+    return _judge_health(node, place, model, now)
+
+
+def _judge_health(node: Node, place: str, model: str, now: float) -> tuple[Tier, str]:
+    """Judge a route that may be used by what is believed of the backend, and of the part that would answer."""
+    health = node.health
+    part = node.parts.get(place or model) if node.parts else None
+    if part is not None and part.state != "healthy":
+        if part.held_until and now >= part.held_until:
+            return "untried", "Its pause is over."
+        return "last-resort", f"{place or model}: {part.reason.text}"
     if health.state == "healthy":
         return "ready", "Healthy."
+    if place and health.state == "unhealthy":
+        return "untried", f"What is asked for its health is another: {health.reason.text}"
     if health.state == "unknown":
         return "untried", health.reason.text
     if health.reason.code == "failing-requests" and now >= health.held_until:
@@ -180,9 +219,9 @@ class _Order(Struct, frozen=True):
     turn: int
     count: int
 
-    def key(self, node: Node, place: int) -> tuple[float, ...]:
+    def key(self, node: Node, within: str, place: int) -> tuple[float, ...]:
         backend = node.backend
-        busy = float(self.load.get(backend.id, 0))
+        busy = float(self.load.get(load_key(backend.id, within), 0))
         latency = _NEVER if node.health.latency_s is None else node.health.latency_s
         ring = float(RING_ORDER[backend.ring])
         prefer = self.rule.prefer
@@ -190,14 +229,16 @@ class _Order(Struct, frozen=True):
             (float(i) for i, wish in enumerate(prefer) if wish in {backend.id, backend.name}),
             float(len(prefer)),
         )
+        # Places of one backend have no order among themselves: those that are as busy take turns.
+        turn = float((place - self.turn) % self.count) if within else 0.0
         match self.policy:
             case "priority":
-                return (wished, float(backend.priority), ring, busy, latency)
+                return (wished, float(backend.priority), ring, busy, latency, turn)
             case "round-robin":
                 return (wished, float((place - self.turn) % self.count))
             case "least-busy":
-                return (wished, busy, ring, latency)
+                return (wished, busy, ring, latency, turn)
             case "fastest":
-                return (wished, latency, busy)
+                return (wished, latency, busy, turn)
             case "local-first":
-                return (wished, ring, busy, latency)
+                return (wished, ring, busy, latency, turn)

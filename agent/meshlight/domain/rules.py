@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from meshlight.domain.backend import RING_ORDER, Backend, Ring
+from meshlight.domain.tags import LATEST, is_same, other_tag
 
 Policy = Literal["local-first", "priority", "round-robin", "least-busy", "fastest"]
 
@@ -54,7 +55,16 @@ class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def rule(self, model: str) -> Rule:
         """Return the first rule that matches `model`, or the rule that wishes nothing."""
-        return next((rule for rule in self.rules if fnmatchcase(model, rule.model)), _NO_WISH)
+        return next((rule for rule in self.rules if _means(rule.model, model)), _NO_WISH)
 
 
 _NO_WISH = Rule(model="*")
+
+
+def _means(pattern: str, model: str) -> bool:
+    """Whether a rule's pattern means a model, with or without the tag `:latest` on either side."""
+    return (
+        fnmatchcase(model, pattern)
+        or is_same(pattern, model)
+        or (model.endswith(LATEST) and fnmatchcase(other_tag(model), pattern))
+    )

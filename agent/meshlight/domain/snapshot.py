@@ -21,6 +21,10 @@ class Node(Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     """Further names that requests may use as `backend/NAME`, and the model id behind each ("" while unknown)."""
+    places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The places behind it that serve a model or a further name; a model that is not in it is served by itself."""
+    parts: Mapping[str, Health] = field(default_factory=dict)
+    """What is believed of single places and models of it; those not in it are as well as the whole."""
     details: Mapping[str, ModelDetail] = field(default_factory=dict)
     """What the backend tells of its models, by id."""
     about: Mapping[str, str] = field(default_factory=dict)

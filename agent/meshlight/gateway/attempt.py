@@ -8,18 +8,27 @@ from msgspec.structs import replace
 
 from meshlight.backends import reasons
 from meshlight.backends.cloud_reasons import QUOTA_S, wait_s
-from meshlight.backends.kind import Way
+from meshlight.backends.kind import Face, Way, path_of
 from meshlight.backends.quote import said
 from meshlight.backends.upstream import Reply, Response
 from meshlight.domain.backend import Backend
 from meshlight.domain.errors import ConnectFailed, Untranslatable, Untranslated, UpstreamError, WayClosed
 from meshlight.domain.health import Broke, Fact, Limited, Loading, Refused, Unreached
 from meshlight.domain.reason import Reason
+from meshlight.domain.routing import Verdict
+from meshlight.gateway.blame import NO_ACCESS_S, Subject, may_mean_path, no_access, path_refused, subject
+from meshlight.gateway.first_event import is_clear, read_error
 from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.interrupt import Cause, Interrupt
 from meshlight.gateway.parcel import Parcel, pack
 from meshlight.gateway.patience import Patience
-from meshlight.gateway.refusal import is_refusal, read_refusal, says_no_such_path, whole_refusal
+from meshlight.gateway.refusal import (
+    is_refusal,
+    read_refusal,
+    says_no_such_path,
+    speaks_of_backend,
+    whole_refusal,
+)
 from meshlight.gateway.translated_response import ImmediateResponse, TranslatedResponse
 from meshlight.gateway.translation.back import Back
 from meshlight.gateway.translation.declined import EXTENSIONS, named
@@ -30,6 +39,8 @@ from meshlight.mesh.links import Link
 _NOT_ITS_FAULT = frozenset({501, 505, 508})
 """Failing statuses that speak of what was asked, not of the backend: `501` is llama.cpp's word for "not with this
 model"."""
+_NOT_COMPUTED = frozenset({501, 503, 505, 529})
+"""Failing statuses by which a server turns a request away before it has done anything for it."""
 _NO_SUCH_PATH = frozenset({404, 405, 501})
 _OF_FORM = frozenset({400, 422})
 """Statuses that may say that a field is not taken."""
@@ -55,11 +66,21 @@ class Miss(Struct, frozen=True, kw_only=True):
     was_sent: bool = False
     """Whether the request had gone out, so that it may have cost or done something."""
     was_answered: bool = False
-    """Whether the backend refused it in so many words, so that it has not cost anything."""
+    """Whether the backend refused it in so many words, so that it has not been charged."""
+    was_free: bool = False
+    """Whether it was refused before anything was computed or done."""
+    is_final: bool = False
+    """Whether the refusal speaks of this request, whoever is asked: its client gets it, and no other is tried."""
+    wants_probe: bool = False
+    """Whether only a probe can say if it is the key that was refused."""
     fact: Fact | None = None
     """For everybody: it quotes nothing of a request."""
+    part: str = ""
+    """What of the backend the fact speaks of: a place behind it, or a model; empty for the backend as a whole."""
     refusal: Reply | None = None
     """The failing answer, whole."""
+    place: str = ""
+    """The place behind the backend that was tried; empty where it is one itself."""
     cause: Cause | None = None
     error: Untranslatable | None = None
     """What of the request this backend's protocol has no word for."""
@@ -79,7 +100,12 @@ class Opened(Struct, frozen=True):
 
 
 async def open_route(
-    inbound: Inbound, model: str, link: Link, node_id: str, interrupt: Interrupt, patience: Patience
+    inbound: Inbound,
+    verdict: Verdict,
+    link: Link,
+    node_id: str,
+    interrupt: Interrupt,
+    patience: Patience,
 ) -> Opened | Miss:
     """Send the request on one route and wait for the first body byte.
 
@@ -87,18 +113,18 @@ async def open_route(
     other cancellation goes on to the caller. Raises BadRequest when the body can't be read.
     """
     backend = link.backend
-    trip = _Trip(inbound, model, link, node_id)
+    trip = _Trip(inbound, verdict, link, node_id)
     opened: Opened | Miss | None = None
     try:
         opened = await trip.run()
     except Untranslatable as error:
         return Miss(backend=backend, reason=Reason("untranslatable", error.title, error.hint), error=error)
     except UpstreamError as error:
-        return _failed(link, error) if trip.way is None else _closed(backend, error)
+        return _failed(trip, error)
     except asyncio.CancelledError:
         if interrupt.cause in {"fell", "first-byte"} and (cause := interrupt.settle()) is not None:
             interrupt.again()
-            return _interrupted(backend, cause, was_sent=trip.is_sent)
+            return _interrupted(backend, cause, verdict.place, was_sent=trip.is_sent)
         raise
     finally:
         patience.end()
@@ -115,40 +141,54 @@ class _Trip:
         "_is_misread",
         "_is_renewed",
         "_is_translated",
-        "_link",
-        "_model",
         "_node_id",
         "_tries",
         "_without",
         "is_sent",
+        "link",
+        "model",
+        "place",
         "response",
         "way",
     )
 
-    def __init__(self, inbound: Inbound, model: str, link: Link, node_id: str) -> None:
+    def __init__(self, inbound: Inbound, verdict: Verdict, link: Link, node_id: str) -> None:
         self._inbound = inbound
-        self._model = model
-        self._link = link
+        self.model = verdict.model
+        self.place = verdict.place
+        self.link = link
         self._node_id = node_id
-        self._is_translated = not link.speaks(inbound.face, model)
+        self._is_translated = not link.speaks(inbound.face, verdict.model)
         self._is_misread = False
         """Whether it is translated because the backend refused its own protocol: that speaks of this request only."""
         self._is_renewed = False
-        self._without = link.declines.get(model, _NOTHING)
+        self._without = link.declines.get(verdict.model, _NOTHING)
         self._tries = 0
         self.is_sent = False
         self.way: Way | None = None
         self.response: Response | None = None
 
+    @property
+    def face(self) -> Face:
+        """What is asked for."""
+        return self._inbound.face
+
+    @property
+    def is_at_chat(self) -> bool:
+        """Whether it goes to a path that every server of models has."""
+        return self._is_translated or self.face in {"chat/completions", "completions"}
+
     async def run(self) -> Opened | Miss:
         """Send it, and once more where the backend's refusal was about the form and not the request."""
-        link, inbound = self._link, self._inbound
+        link, inbound = self.link, self._inbound
         while True:
-            if link.channel is not None:
-                self.way = await link.channel.way(self._model, link.secret)
+            if self.place and link.places is not None:
+                self.way = await link.places.way_to(self.place, self.model)
+            elif link.channel is not None:
+                self.way = await link.channel.way(self.model, link.secret)
             parcel = pack(
                 inbound,
-                self._model,
+                self.model,
                 link,
                 self.way,
                 self._node_id,
@@ -166,26 +206,34 @@ class _Trip:
                 fresh=inbound.is_dear,
                 resend=not link.backend.is_metered,
             )
-            if not is_refusal(response):
-                if response.status == 200 and parcel.back is None:
-                    first = await response.read()
+            if is_refusal(response):
+                refusal, is_whole = await read_refusal(response)
+            elif response.status == 200:
+                first, error, is_whole = await response.read(), None, True
+                if not is_clear(first):
+                    first, error = await read_error(response, first)
+                if error is None or not self._goes_elsewhere(error):
+                    if parcel.back is not None:
+                        return await self._translated(response, parcel.back, parcel, first)
                     if not (is_translatable(inbound.face) and says_no_such_path(first)):
                         return Opened(response, first)
                     response.abort()
                     self._is_translated = True
                     continue
-                if response.status in _OF_FORM and self._may_be_misread:
-                    response.abort()
-                    self._is_translated = self._is_misread = True
-                    continue
+                response.abort()
+                refusal = error
+            elif response.status in _OF_FORM and self._may_be_misread:
+                response.abort()
+                self._is_translated = self._is_misread = True
+                continue
+            else:
                 opened = await self._open(response, parcel)
                 if opened is None:
                     response.abort()
                     continue
                 return opened
-            refusal, is_whole = await read_refusal(response)
             if not self._does_better(refusal):
-                return _refused(link, refusal, is_whole, parcel.back, has_way=self.way is not None)
+                return _refused(self, refusal, is_whole, parcel.back)
 
     @property
     def _may_be_misread(self) -> bool:
@@ -193,8 +241,12 @@ class _Trip:
         return (
             self._inbound.face == "responses"
             and not self._is_translated
-            and self._link.kind.group not in _COMPLETE
+            and self.link.kind.group not in _COMPLETE
         )
+
+    def _goes_elsewhere(self, error: Reply) -> bool:
+        """Whether an error told in a stream speaks of the backend, as the status would."""
+        return speaks_of_backend(error.status) or _account_reason(self.link, error) is not None
 
     async def _open(self, response: Response, parcel: Parcel) -> Opened | Miss | None:
         """Return what came; None when the same backend shall be asked once more."""
@@ -203,8 +255,8 @@ class _Trip:
             first = await response.read()
             if response.status in _OF_ACCOUNT and response.is_whole:
                 refusal = whole_refusal(response, first)
-                if _account_reason(self._link, refusal) is not None:
-                    return _refused(self._link, refusal, True, back, has_way=self.way is not None)
+                if _account_reason(self.link, refusal) is not None:
+                    return _refused(self, refusal, True, back)
         if back is None:
             return Opened(response, first)
         if response.status in _OF_FORM:
@@ -212,8 +264,11 @@ class _Trip:
                 first += piece
             if self._does_without(whole_refusal(response, first), parcel.body):
                 return None
-        if response.status < 400 and not self._is_misread and self._link.kind.speaks(self._inbound.face):
-            self._link.learn_lack(self._inbound.face, self._model)
+        return await self._translated(response, back, parcel, first)
+
+    async def _translated(self, response: Response, back: Back, parcel: Parcel, first: bytes) -> Opened:
+        if response.status < 400 and not self._is_misread and self.link.kind.speaks(self._inbound.face):
+            self.link.learn_lack(self._inbound.face, self.model)
         answer = TranslatedResponse(response, back, first)
         return Opened(answer, await answer.read(), back, parcel.dropped, self._learn(response.status))
 
@@ -230,65 +285,67 @@ class _Trip:
         """Remember what had to be left out for the request to be taken."""
         if self._tries == 0 or status >= 400:
             return None
-        self._link.learn_declined(self._model, self._without)
-        return self._link.notes()
+        self.link.learn_declined(self.model, self._without)
+        return self.link.notes()
 
     def _does_better(self, refusal: Reply) -> bool:
         """Prepare another try at the same backend, if there is a promising one."""
-        channel = self._link.channel
+        channel, places = self.link.channel, self.link.places
         if channel is not None and not self._is_renewed:
-            self._is_renewed = channel.renew(self._model, refusal.status, refusal.body)
+            if self.place and places is not None:
+                self._is_renewed = places.renew_at(self.place, refusal.status, refusal.body)
+            else:
+                self._is_renewed = channel.renew(self.model, refusal.status, refusal.body)
             if self._is_renewed:
                 return True
-        if self._is_translated or refusal.status not in _NO_SUCH_PATH or self._link.kind.group in _COMPLETE:
+        if self._is_translated or self.link.kind.group in _COMPLETE:
+            return False
+        if refusal.status not in _NO_SUCH_PATH and not may_mean_path(refusal):
             return False
         self._is_translated = is_translatable(self._inbound.face)  # an older version may lack the path
         return self._is_translated
 
 
-def _failed(link: Link, error: UpstreamError) -> Miss:
+def _failed(trip: "_Trip", error: UpstreamError) -> Miss:
+    link = trip.link
     if isinstance(error, WayClosed):
-        return _closed(link.backend, error)
+        return Miss(backend=link.backend, reason=error.why)
     if isinstance(error, Untranslated):
         reason = Reason("bad-reply", f"{link.backend.name}: {error.title}", error.hint)
+    elif trip.way is not None:  # not the backend's own address: its kind has no words for it
+        code = "unreachable" if isinstance(error, ConnectFailed) else "connection-lost"
+        reason = Reason(code, error.title, error.hint)
     else:
         reason = link.kind.why(error, link.backend)
     unreached = isinstance(error, ConnectFailed)
+    fact = Unreached(reason) if unreached else Broke(reason)
     return Miss(
         backend=link.backend,
         reason=reason,
         was_sent=not unreached,
-        fact=Unreached(reason) if unreached else Broke(reason),
+        fact=None if trip.way is not None and not trip.place else fact,
+        part=trip.place,
     )
 
 
-def _closed(backend: Backend, error: UpstreamError) -> Miss:
-    """Say that the way to this one model is closed, which says nothing of the backend as a whole."""
-    if isinstance(error, WayClosed):
-        return Miss(backend=backend, reason=error.why)
-    is_sent = not isinstance(error, ConnectFailed)
-    code = "connection-lost" if is_sent else "unreachable"
-    return Miss(backend=backend, reason=Reason(code, error.title, error.hint), was_sent=is_sent)
-
-
-def _refused(link: Link, refusal: Reply, is_whole: bool, back: Back | None, *, has_way: bool) -> Miss:
-    """Say what a failing answer means: of the backend as a whole, or (404 and the like) of this request only."""
-    status = refusal.status
+def _refused(trip: "_Trip", refusal: Reply, is_whole: bool, back: Back | None) -> Miss:
+    """Say what a failing answer means: of the backend or a part of it, or (404 and the like) of this request."""
+    link, status = trip.link, refusal.status
     fact: Fact | None = None
+    part, is_final, wants_probe = trip.place, False, False
     own = _account_reason(link, refusal)
     if status < 300:
         reason = reasons.no_list_reason(refusal, link.backend, link.kind.label, link.secret)
         fact = Broke(reason)
-    elif (
-        own is not None
-        or status < 400
-        or status in {401, 403, 429}
-        or (status >= 500 and status not in _NOT_ITS_FAULT)
-    ):
+    elif status in {401, 403} and own is None:
+        reason, fact, refused = _forbidden(trip, refusal)
+        is_final, wants_probe = refused in {"request", "model"}, refused == "unclear"
+        part = part or ("" if refused == "key" else trip.model)
+    elif own is not None or status < 400 or status == 429 or (status >= 500 and status not in _NOT_ITS_FAULT):
         reason = own or _reason(link, refusal)
         is_quiet = own is not None or reason.code == "loading"
-        quiet = reason if is_quiet else _reason(link, _without_words(refusal))
-        fact = None if has_way else _fact(refusal, quiet)
+        fact = _fact(refusal, reason if is_quiet else _reason(link, _without_words(refusal)))
+        part = part or (trip.model if link.kind.group == "peer" else "")
     else:
         reason = Reason(f"status-{status}", f"It answered {status}.{said(refusal, link.secret)}")
     return Miss(
@@ -296,9 +353,33 @@ def _refused(link: Link, refusal: Reply, is_whole: bool, back: Back | None, *, h
         reason=reason,
         was_sent=True,
         was_answered=True,
-        fact=fact,
+        was_free=300 <= status < 500 or status in _NOT_COMPUTED,
+        is_final=is_final,
+        wants_probe=wants_probe,
+        # Of a service behind another address nothing follows for the backend itself.
+        fact=None if trip.way is not None and not part else fact,
+        part=part,
         refusal=_told(refusal, back, link.secret) if is_whole else None,
     )
+
+
+def _forbidden(trip: "_Trip", refusal: Reply) -> tuple[Reason, Fact | None, Subject]:
+    """Judge a 401 or 403: why it was, what it says of the backend or its part, and what it refuses."""
+    link, refused = trip.link, subject(refusal)
+    if trip.place and link.places is not None and refused in {"key", "unclear"}:
+        why = link.places.refusal_reason(trip.place, refusal)
+        return why, Refused(why), "key"
+    reason = _reason(link, refusal)
+    quiet = _reason(link, _without_words(refusal))
+    if refused == "model":
+        return reason, Limited(no_access(trip.model, reasons.where(link.backend)), NO_ACCESS_S), refused
+    if refused == "request":
+        return reason, None, refused
+    if refusal.status == 401 and link.kind.group not in _COMPLETE and (link.is_proven or not trip.is_at_chat):
+        # The same key has served, or nobody knows if that path is there at all: a probe can tell.
+        reason = path_refused(path_of(trip.face), reasons.where(link.backend), is_proven=link.is_proven)
+        return reason, Broke(reason), "unclear"
+    return reason, Refused(quiet) if refused == "key" else Broke(quiet), refused
 
 
 def _told(refusal: Reply, back: Back | None, secret: str | None) -> Reply:
@@ -341,15 +422,14 @@ def _fact(refusal: Reply, reason: Reason) -> Fact:
     return Broke(reason)
 
 
-def _interrupted(backend: Backend, cause: Cause, *, was_sent: bool) -> Miss:
+def _interrupted(backend: Backend, cause: Cause, place: str, *, was_sent: bool) -> Miss:
+    who = f"{backend.name}/{place}" if place else backend.name
     if cause == "fell":
-        reason = Reason(
-            "hung", f"{backend.name} stopped answering while the request waited for its first byte."
-        )
+        reason = Reason("hung", f"{who} stopped answering while the request waited for its first byte.")
     else:
         reason = Reason(
             "first-byte-too-late",
-            f"{backend.name} sent nothing within {backend.first_byte_s:g} s.",
+            f"{who} sent nothing within {backend.first_byte_s:g} s.",
             "Raise first_byte_s for this backend if it loads large models.",
         )
     return Miss(backend=backend, reason=reason, was_sent=was_sent, cause=cause)

@@ -4,9 +4,10 @@ from msgspec import Struct
 
 from meshlight.domain.backend import Ring
 from meshlight.domain.health import State
-from meshlight.domain.routing import Ranking, Tier, Verdict, rank
+from meshlight.domain.routing import Ranking, Tier, Verdict, load_key, rank
 from meshlight.domain.rules import Policy
 from meshlight.domain.snapshot import Snapshot
+from meshlight.domain.tags import other_tag
 from meshlight.domain.view import latency_ms
 from meshlight.gateway.last_word import no_such_model
 from meshlight.mesh.registry import Registry
@@ -25,6 +26,8 @@ class RouteView(Struct, frozen=True, kw_only=True):
     why: str
     latency_ms: float | None
     in_flight: int
+    place: str = ""
+    """The place behind the backend (a service of a cluster); empty where it is one itself."""
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
@@ -58,14 +61,15 @@ def explain(registry: Registry, traffic: Traffic, model: str) -> Explanation:
         routes=tuple(
             RouteView(
                 backend=v.backend,
-                name=nodes[v.backend].backend.name,
+                name=load_key(nodes[v.backend].backend.name, v.place),
                 model=v.model,
                 ring=nodes[v.backend].backend.ring,
                 state=nodes[v.backend].health.state,
                 tier=v.tier,
                 why=v.why,
                 latency_ms=latency_ms(nodes[v.backend].health),
-                in_flight=traffic.load.get(v.backend, 0),
+                in_flight=traffic.load.get(load_key(v.backend, v.place), 0),
+                place=v.place,
             )
             for v in verdicts
         ),
@@ -75,8 +79,9 @@ def explain(registry: Registry, traffic: Traffic, model: str) -> Explanation:
 def _switched_off(snapshot: Snapshot, ranking: Ranking) -> list[Verdict]:
     """Return the routes that routing does not even look at."""
     known = {verdict.backend for verdict in ranking.verdicts}
+    names = {ranking.model, other_tag(ranking.model)}
     return [
         Verdict(backend=node.backend.id, model=ranking.model, tier="excluded", why="Switched off.")
         for node in snapshot.nodes.values()
-        if not node.backend.enabled and ranking.model in node.models and node.backend.id not in known
+        if not node.backend.enabled and names.intersection(node.models) and node.backend.id not in known
     ]

@@ -1,10 +1,8 @@
 """One inference request as it came in: what routing needs decoded, the rest kept as bytes."""
 
-from collections.abc import Callable
 from urllib.parse import quote
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from meshlight.backends.kind import Face
 from meshlight.backends.upstream import Headers
@@ -114,14 +112,12 @@ async def read_inbound(
     receive: Receive,
     *,
     model: str | None = None,
-    known_as: Callable[[str], str] | None = None,
     guest: Terms | None = None,
 ) -> Inbound:
     """Read and decode one request.
 
-    `model` is what a path named; `known_as` gives the id that a model is known by to what a body called it. Raises
-    BadRequest when it can't be routed, or when not every reader would find the same model in it; WrongType for a
-    content type or encoding that is not taken, TooLarge.
+    `model` is what a path named. Raises BadRequest when it can't be routed, or when not every reader would find the
+    same model in it; WrongType for a content type or encoding that is not taken, TooLarge.
     """
     seen = dict(headers)
     coding = coding_of(headers) if b"content-encoding" in seen else ""
@@ -136,8 +132,6 @@ async def read_inbound(
         check_models(body, model)
     else:
         head = read_head(body, content_type, is_guest=guest is not None)
-        if known_as is not None and (known := known_as(head.model)) != head.model:
-            head, named = replace(head, model=known), head.model
     return Inbound(
         face=face,
         target=target,

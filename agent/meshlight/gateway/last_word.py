@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from msgspec.structs import replace
+
 from meshlight.backends.kind import GEMINI_FACES, Face
 from meshlight.backends.upstream import Reply
 from meshlight.domain.errors import (
@@ -16,6 +18,7 @@ from meshlight.domain.errors import (
 from meshlight.domain.near import near
 from meshlight.domain.routing import Ranking
 from meshlight.domain.snapshot import Node, Snapshot
+from meshlight.domain.tags import other_tag
 from meshlight.gateway.attempt import Miss
 from meshlight.gateway.refusal import RETRY_AFTER_S
 
@@ -53,7 +56,8 @@ def no_such_model(snapshot: Snapshot, name: str) -> MeshlightError:
         fix = next((node.health.reason.fix for node in silent if node.health.reason.fix), "")
         return EveryRouteDown(f"No backend has named its models yet: {said}", fix, RETRY_AFTER_S)
     title = f"No backend serves the model {name[:200]!r}."
-    off = [n.backend.name for n in nodes if not n.backend.enabled and name in n.models]
+    names = {name, other_tag(name)}
+    off = [n.backend.name for n in nodes if not n.backend.enabled and names.intersection(n.models)]
     close = near(name, (*snapshot.routes, *snapshot.routing.aliases))
     if off:
         hint = f"{', '.join(off[:SHOWN])} has it, but is switched off: switch it on to use it."
@@ -73,8 +77,14 @@ def final_refusal(misses: Sequence[Miss]) -> Reply | None:
 
     A backend that refuses *our* key says nothing about the client's: that is told as a route that is down.
     """
-    last = misses[-1].refusal
-    return None if last is None or last.status < 400 or last.status in _NOT_FOR_CLIENTS else last
+    miss = misses[-1]
+    last = miss.refusal
+    if last is None or last.status < 400:
+        return None
+    if last.status in _NOT_FOR_CLIENTS and not miss.is_final:
+        return None
+    # What 401 means to a client is that its own key is wrong.
+    return replace(last, status=403) if last.status == 401 else last
 
 
 def final_error(model: str, misses: Sequence[Miss]) -> MeshlightError:

@@ -10,7 +10,7 @@ from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.asgi import Receive, Scope
 from meshlight.gateway.inbound import GUEST, Inbound, expect, read_body, read_inbound
 from meshlight.gateway.last_word import no_such_model
-from meshlight.gateway.ollama_lists import REFUSED, resolve_tag, running, show, tags, version
+from meshlight.gateway.ollama_lists import REFUSED, running, show, tags, version
 from meshlight.mesh.links import Links
 from meshlight.mesh.registry import Registry
 
@@ -52,14 +52,7 @@ class Ollama:
         face = _FACES.get(target)
         if face is not None:
             expect("POST", scope, target)
-            inbound = await read_inbound(
-                face,
-                target,
-                scope["headers"],
-                receive,
-                known_as=lambda name: resolve_tag(snapshot, name),
-                guest=guest,
-            )
+            inbound = await read_inbound(face, target, scope["headers"], receive, guest=guest)
             if guest is None and not resolve(snapshot, inbound.head.model)[1]:
                 raise _missing(snapshot, inbound.head.model)
             return inbound
@@ -71,7 +64,7 @@ class Ollama:
         if target == "/api/show":
             expect("POST", scope, target)
             body = await read_body(receive, SHOW_LIMIT)
-            name = resolve_tag(snapshot, _name(body))
+            name = _name(body)
             if not resolve(snapshot, name)[1]:
                 raise _missing(snapshot, name)
             return await self._shown_there(snapshot, name, body) or show(snapshot, name, self._started)

@@ -103,18 +103,6 @@ def version(own: str) -> bytes:
     return msgspec.json.encode({"version": API_LEVEL, "meshlight": own})
 
 
-def resolve_tag(snapshot: Snapshot, name: str) -> str:
-    """Return the name that a request of Ollama's API means: as it is, without `:latest`, or with it.
-
-    Ollama's clients write a tag where there is none, and leave it out where it is `latest`. A name that nobody
-    serves either way comes back as it is.
-    """
-    suffix = ":latest"
-    other = name.removesuffix(suffix) if name.endswith(suffix) else f"{name}{suffix}"
-    is_known = bool(resolve(snapshot, name)[1]) or not resolve(snapshot, other)[1]
-    return name if is_known else other
-
-
 def _entry(name: str, model: str, detail: ModelDetail) -> dict[str, Any]:
     return {
         "name": name,

@@ -31,6 +31,11 @@ def is_refusal(response: Response) -> bool:
     return status in _GOES_ELSEWHERE or 300 <= status < 400
 
 
+def speaks_of_backend(status: int) -> bool:
+    """Whether a failing status says something of the backend, so that another may do better."""
+    return status in _GOES_ELSEWHERE
+
+
 def says_no_such_path(first: bytes) -> bool:
     """Whether the body of a 200 begins as that of LM Studio where it has no such path."""
     return _UNKNOWN_PATH in first[:_UNKNOWN_PATH_WITHIN]

@@ -9,16 +9,18 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+from msgspec.structs import replace
+
 from meshlight.backends.kind import Face
 from meshlight.backends.upstream import Headers
 from meshlight.domain.backend import Backend
 from meshlight.domain.budget import EXTRA_ATTEMPTS, RetryBudget
 from meshlight.domain.errors import LoopFound, Paused
-from meshlight.domain.health import Broke, Served
+from meshlight.domain.health import Broke, Fact, Served
 from meshlight.domain.reason import Reason
-from meshlight.domain.routing import Ranking, Verdict, rank
+from meshlight.domain.routing import Ranking, Verdict, load_key, rank
 from meshlight.domain.sharing import may_use, own_id
-from meshlight.domain.snapshot import Snapshot
+from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.gateway.able import able
 from meshlight.gateway.attempt import Miss, open_route
 from meshlight.gateway.guest_word import final_guest_error, for_guest, no_guest_route, nothing_shared
@@ -35,7 +37,7 @@ from meshlight.gateway.recording_sink import RecordingSink
 from meshlight.gateway.refusal import last_headers
 from meshlight.gateway.sink import Sink
 from meshlight.gateway.translation.responses_native import asked_to_keep
-from meshlight.mesh.links import Links
+from meshlight.mesh.links import Link, Links
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Change, Registry
 from meshlight.mesh.traffic import Outcome, Traffic
@@ -44,6 +46,8 @@ log = logging.getLogger(__name__)
 
 _STAYS = frozenset({"failing-requests", "rate-limited"})
 """Reasons for which a request under way stays where it is: they speak of other requests."""
+_STAYS_AT_PLACE = _STAYS | {"token-refused", "service-refused", "no-access"}
+"""And those of a place: what waits there for its first byte was let in."""
 _ANSWERS = frozenset({"failing-requests", "loading"})
 """Reasons of a backend that is down and yet answers: better than none, once those that are up have failed."""
 
@@ -74,8 +78,8 @@ class Relay:
         self._turn = 0
         self._sole: dict[tuple[str, Face], tuple[Snapshot, Verdict]] = {}
         """Models with one healthy route: nothing but a new snapshot can change what is said of them."""
-        self._waiting: dict[str, set[Interrupt]] = {}
-        """The requests that wait for a first byte and may leave, by backend."""
+        self._waiting: dict[tuple[str, str], set[Interrupt]] = {}
+        """The requests that wait for a first byte and may leave, by backend and place behind it."""
         registry.listen(self._on_change)
 
     async def run(self, inbound: Inbound, sink: Sink, leave: Leave) -> None:
@@ -128,9 +132,11 @@ class Relay:
     async def _walk(self, inbound: Inbound, sink: Sink, interrupt: Interrupt) -> Outcome:
         self._turn += 1
         misses: list[Miss] = []
+        tried: list[Verdict] = []
         verdict: Verdict | None = self._first(inbound)
         while verdict is not None:
-            result = await self._try(verdict, inbound, sink, interrupt, len(misses) + 1)
+            tried.append(verdict)
+            result = await self._try(verdict, inbound, sink, interrupt, len(tried))
             if not isinstance(result, Miss):
                 for miss in misses:
                     if result == "ok" and _may_be_the_requests_fault(miss):
@@ -139,7 +145,9 @@ class Relay:
             misses.append(result)
             if not _may_be_the_requests_fault(result):
                 self._learn(result)
-            verdict = self._next(inbound, misses, verdict)
+            elif result.wants_probe:
+                self._suspect_of(result)
+            verdict = self._next(inbound, misses, tried)
         refusal = final_refusal(misses)
         is_guest = inbound.guest is not None
         if refusal is None:
@@ -183,22 +191,28 @@ class Relay:
             self._sole[asked] = (snapshot, candidates[0])
         return candidates[0]
 
-    def _next(self, inbound: Inbound, misses: list[Miss], tried: Verdict) -> Verdict | None:
+    def _next(self, inbound: Inbound, misses: list[Miss], tried: list[Verdict]) -> Verdict | None:
         """Return the route to try after the last miss: judged anew, for the mesh may have changed meanwhile."""
         last = misses[-1]
-        if len(misses) > EXTRA_ATTEMPTS or tried.tier == "last-resort":
+        if len(misses) > EXTRA_ATTEMPTS or tried[-1].tier == "last-resort" or last.is_final:
             return None
-        if last.was_sent and (inbound.is_dear or (last.backend.is_metered and not last.was_answered)):
+        if last.was_sent and (
+            (inbound.is_dear and not last.was_free) or (last.backend.is_metered and not last.was_answered)
+        ):
             return None
-        known = {miss.backend.id for miss in misses}
+        known = {(verdict.backend, verdict.place) for verdict in tried}
         verdicts = able(self._rank(inbound), inbound.face, self._registry.snapshot.nodes).verdicts
-        following = next((v for v in verdicts if v.backend not in known and self._is_worth_it(v)), None)
-        is_free = len(misses) == 1 and tried.tier == "ready"
+        following = next(
+            (v for v in verdicts if (v.backend, v.place) not in known and self._is_worth_it(v)), None
+        )
+        is_free = len(misses) == 1 and tried[-1].tier == "ready"
         return following if following is None or is_free or self._budget.take(self._clock()) else None
 
     def _is_worth_it(self, verdict: Verdict) -> bool:
         if verdict.tier == "last-resort":
-            return self._registry.node(verdict.backend).health.reason.code in _ANSWERS
+            node = self._registry.node(verdict.backend)
+            health = node.parts.get(verdict.place or verdict.model, node.health)
+            return health.reason.code in _ANSWERS
         return verdict.tier != "excluded"
 
     async def _try(
@@ -208,20 +222,24 @@ class Relay:
         backend = link.backend
         # What can't be sent twice stays where it is, even when the backend's probes fail meanwhile.
         can_leave = not (inbound.is_dear or backend.is_metered)
-        waiting = self._waiting.setdefault(backend.id, set())
+        place = verdict.place
+        waiting = self._waiting.setdefault((backend.id, place), set())
         started = self._clock()
-        ticket = self._traffic.reserve(backend.id, verdict.model)
+        ticket = self._traffic.reserve(backend.id, verdict.model, place)
         outcome: Outcome = "failed"
         try:
-            patience = Patience(backend, interrupt, self, asyncio.get_running_loop(), can_leave=can_leave)
+            watcher = _PlaceWatcher(self._registry, link, place) if place else self
+            patience = Patience(backend, interrupt, watcher, asyncio.get_running_loop(), can_leave=can_leave)
             if can_leave:
                 waiting.add(interrupt)
             try:
-                opened = await open_route(inbound, verdict.model, link, self._node_id, interrupt, patience)
+                opened = await open_route(inbound, verdict, link, self._node_id, interrupt, patience)
             finally:
                 waiting.discard(interrupt)
+                if place and not waiting:  # services come and go
+                    self._waiting.pop((backend.id, place), None)
             if isinstance(opened, Miss):
-                return opened
+                return replace(opened, place=place) if place else opened
             ticket.first_byte(self._clock() - started)
             response = opened.response
             said = link.kind.headers_say(response.headers) if backend.is_metered else None
@@ -240,14 +258,17 @@ class Relay:
             tap = await pass_on(
                 opened, inbound.face, sink, extra, interrupt, backend.idle_s, is_guest=is_guest
             )
-            outcome = "ok" if response.status < 400 else "failed"
-            self._credit(backend.id)
+            if response.status < 400:
+                outcome = "ok"
+                link.is_proven = True
+            self._credit(backend.id, verdict)
             if (counts := tap.read()) is not None:
                 ticket.tokens(*counts)
         except CutOff as cut:
-            log.info("%s broke off: %s", backend.id, cut.why)
-            self._registry.apply(backend.id, Broke(Reason("connection-lost", cut.why)))
-            self.suspect(backend)
+            log.info("%s broke off: %s", load_key(backend.id, place), cut.why)
+            part = place or (verdict.model if link.kind.group == "peer" else "")
+            self._hold(backend.id, part, Broke(Reason("connection-lost", cut.why)))
+            self._look(backend, place)
         except asyncio.CancelledError:
             outcome = "cancelled"
             raise
@@ -256,29 +277,85 @@ class Relay:
         return outcome
 
     def _learn(self, miss: Miss) -> None:
-        """Traffic is evidence: hold a miss against its backend, and have it probed at once."""
+        """Traffic is evidence: hold a miss against its backend or a part of it, and have that probed at once."""
         log.info("attempt on %s failed: %s", miss.backend.id, miss.reason.code)
         if miss.fact is not None:
-            self._registry.apply(miss.backend.id, miss.fact)
-        self.suspect(miss.backend)
+            self._hold(miss.backend.id, miss.part, miss.fact)
+        if not miss.is_final:
+            self._suspect_of(miss)
 
-    def _credit(self, backend_id: str) -> None:
+    def _hold(self, backend_id: str, part: str, fact: Fact) -> None:
+        if part:
+            self._registry.apply_to(backend_id, part, fact)
+        else:
+            self._registry.apply(backend_id, fact)
+
+    def _suspect_of(self, miss: Miss) -> None:
+        if miss.wants_probe:
+            self._prober.hurry(miss.backend.id, for_key=True)
+        else:
+            self._look(miss.backend, miss.place)
+
+    def _look(self, backend: Backend, place: str) -> None:
+        """Have a backend probed soon, or what is at a place behind it: the one says nothing of the other."""
+        link = self._links.get(backend.id)
+        if place and link is not None and link.places is not None:
+            link.places.look(place)
+        else:
+            self.suspect(backend)
+
+    def _credit(self, backend_id: str, verdict: Verdict) -> None:
         node = self._registry.snapshot.nodes.get(backend_id)
-        if node is not None and (
+        if node is None:
+            return
+        if node.parts and (part := verdict.place or verdict.model) in node.parts:
+            self._registry.apply_to(backend_id, part, Served())
+        if not verdict.place and (
             node.health.failures or node.health.ejections or node.health.state == "unhealthy"
         ):
             self._registry.apply(backend_id, Served())
 
     def _on_change(self, change: Change) -> None:
-        """A backend fell: what waits on it for a first byte moves on."""
-        for backend_id in change.removed:
-            self._waiting.pop(backend_id, None)
+        """A backend fell, or a place behind one: what waits there for a first byte moves on."""
+        for key in [key for key in self._waiting if key[0] in change.removed] if change.removed else ():
+            del self._waiting[key]
+        if change.fell is not None and is_lost_part(
+            self._registry.snapshot.nodes.get(change.fell[0]), change.fell[1]
+        ):
+            self._let_go(change.fell)
         if change.incident is None or change.incident[2] != "unhealthy":
             return
         backend_id = change.incident[0]
         if self.is_lost(self._registry.node(backend_id).backend):
-            for interrupt in tuple(self._waiting.get(backend_id, ())):
-                interrupt.fire("fell")
+            self._let_go((backend_id, ""))
+
+    def _let_go(self, where: tuple[str, str]) -> None:
+        for interrupt in tuple(self._waiting.get(where, ())):
+            interrupt.fire("fell")
+
+
+class _PlaceWatcher:
+    """Knows how one place behind a backend is; what the backend's own probes say is nothing to what waits there."""
+
+    def __init__(self, registry: Registry, link: Link, place: str) -> None:
+        self._registry = registry
+        self._link = link
+        self._place = place
+
+    def suspect(self, backend: Backend) -> None:  # noqa: ARG002 - a Watcher
+        """Have it looked at."""
+        if self._link.places is not None:
+            self._link.places.look(self._place)
+
+    def is_lost(self, backend: Backend) -> bool:
+        """Whether looks at it fail now."""
+        return is_lost_part(self._registry.snapshot.nodes.get(backend.id), self._place)
+
+
+def is_lost_part(node: Node | None, place: str) -> bool:
+    """Whether a request that waits at a place behind a backend waits in vain."""
+    part = node.parts.get(place) if node is not None else None
+    return part is not None and part.state == "unhealthy" and part.reason.code not in _STAYS_AT_PLACE
 
 
 def _may_be_the_requests_fault(miss: Miss) -> bool:
@@ -287,7 +364,7 @@ def _may_be_the_requests_fault(miss: Miss) -> bool:
     llama-server does it for a picture sent to a model without eyes. It is held against the backend only when
     another one then answers the same request.
     """
-    return miss.refusal is not None and miss.refusal.status == 500
+    return miss.refusal is not None and (miss.refusal.status == 500 or miss.wants_probe)
 
 
 def _extra(headers: Headers, backend_id: str, attempts: int, inbound: Inbound) -> list[tuple[bytes, bytes]]:

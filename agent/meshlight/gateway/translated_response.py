@@ -39,7 +39,7 @@ class TranslatedResponse:
     __slots__ = ("_back", "_first", "_inner", "headers", "heard", "is_whole", "reused", "status")
 
     def __init__(self, inner: Response, back: Back, first: bytes = b"") -> None:
-        """`first` is what was read of a failing answer already."""
+        """`first` is what was read of the answer already."""
         self._inner = inner
         self._first = first
         self.heard: Callable[[], None] = _nothing
@@ -62,7 +62,8 @@ class TranslatedResponse:
             return b""
         if self.status >= 400:
             return await self._error()
-        while piece := await self._inner.read():
+        while piece := self._first or await self._inner.read():
+            self._first = b""
             self.heard()
             if made := self._back.feed(piece):
                 return made

@@ -8,12 +8,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.backends.address import Address, parse_address
-from meshlight.backends.kind import BackendKind, Channel, Face, Means, Probe
+from meshlight.backends.kind import BackendKind, Channel, Face, Means, Places, Probe
 from meshlight.backends.kinds import kind_of
 from meshlight.backends.upstream import Headers, Upstream
 from meshlight.domain.backend import Backend
 from meshlight.domain.errors import SecretError
-from meshlight.domain.health import Answered
+from meshlight.domain.health import Answered, Fact
 
 LACKS_MAX = 1_000
 """Faces of models that are remembered as missing."""
@@ -61,8 +61,10 @@ class Link:
         "backend",
         "channel",
         "declines",
+        "is_proven",
         "kind",
         "lacks",
+        "places",
         "probes",
         "secret",
         "upstream",
@@ -77,6 +79,10 @@ class Link:
         """A connection of its own for probes: it may rest longer, since a probe can be sent twice."""
         self.channel: Channel | None = None
         """What its kind keeps for it, if it keeps anything."""
+        self.places: Places | None = None
+        """The same channel, where the backend is several places."""
+        self.is_proven = False
+        """Whether a request was served with this secret."""
         self.secret: str | None = None
         """Known once the first probe has read it."""
         self.lacks: set[tuple[Face, str]] = set()
@@ -134,6 +140,7 @@ class Link:
         """Use this secret from now on."""
         if secret != self.secret:
             self.secret = secret
+            self.is_proven = False
             self._lanes.clear()
 
 
@@ -159,6 +166,8 @@ class Links:
         self._links: dict[str, Link] = {}
         self.hurry: Callable[[str], None] = lambda _: None
         """Called with the id of a backend that should be probed soon; the prober sets it."""
+        self.tell: Callable[[str, str, Fact], None] = lambda _, __, ___: None
+        """Called with a backend's id, a place behind it, and what was seen there; the prober sets it."""
 
     def put(self, backend: Backend) -> Link:
         """Return the link of a backend, made anew if it leads elsewhere, or as somebody else, than before."""
@@ -185,9 +194,16 @@ class Links:
             return self._upstream_for(address, backend)
 
         means = Means(
-            backend, link.probes, upstream_for, self._clock, self._wall, lambda: self.hurry(backend.id)
+            backend,
+            link.probes,
+            upstream_for,
+            self._clock,
+            self._wall,
+            lambda: self.hurry(backend.id),
+            lambda place, fact: self.tell(backend.id, place, fact),
         )
         link.channel = link.kind.open(means)
+        link.places = _places(link.channel)
         return link
 
     async def probe(self, link: Link, secret: str | None) -> Probe:
@@ -232,6 +248,10 @@ class Links:
         """Close every link."""
         for backend_id in tuple(self._links):
             self.remove(backend_id)
+
+
+def _places(channel: object) -> Places | None:
+    return channel if isinstance(channel, Places) else None
 
 
 def _way(backend: Backend) -> tuple[object, ...]:

@@ -23,6 +23,8 @@ JITTER = 0.1
 """A backend that is asked seldom is asked up to this much later, and never earlier than it wishes."""
 HURRY_GAP_S = 1.0
 """Traffic asks for early probes of a suspect backend no more often than this."""
+KEY_GAP_S = 10.0
+"""And of one where probes count against a quota no more often than this, and only about its key."""
 _UNHURRIED = frozenset({"rate-limited", "unauthorized", "forbidden"})
 """Reasons that are certain, and that asking again at once would only make worse."""
 
@@ -80,6 +82,7 @@ class Prober:
         self._spread = spread
         self._watches: dict[str, _Watch] = {}
         links.hurry = self.hurry
+        links.tell = registry.apply_to
 
     def watch(self, backend_id: str) -> None:
         """Probe this backend now and from now on."""
@@ -98,15 +101,19 @@ class Prober:
         if watch.task is not None:
             watch.task.cancel()
 
-    def hurry(self, backend_id: str) -> None:
-        """Probe soon, because traffic gave cause; not more than once a second, and not where it would be a bother."""
+    def hurry(self, backend_id: str, *, for_key: bool = False) -> None:
+        """Probe soon, because traffic gave cause; not more than once a second, and not where it would be a bother.
+
+        `for_key`: a request was refused in a way that only a probe can tell from a refusal of the key. That is worth
+        one where each counts, too, though seldom.
+        """
         watch = self._watches.get(backend_id)
         node = self._registry.snapshot.nodes.get(backend_id)
         if watch is None or watch.task is not None or node is None:
             return
-        if node.health.reason.code in _UNHURRIED or node.backend.is_metered:
+        if node.health.reason.code in _UNHURRIED or (node.backend.is_metered and not for_key):
             return
-        due = watch.probed_at + HURRY_GAP_S
+        due = watch.probed_at + (KEY_GAP_S if node.backend.is_metered else HURRY_GAP_S)
         if due <= self._clock():
             self._start(backend_id, watch)
         elif due < watch.due:

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from meshlight.backends.kind import Probe
 from meshlight.domain.backend import Backend
 from meshlight.domain.errors import NotFound
-from meshlight.domain.health import Fact, Health, State, observe
+from meshlight.domain.health import Fact, Health, State, observe, observe_part
 from meshlight.domain.precedence import offered
-from meshlight.domain.reason import NOT_CHECKED, Reason
+from meshlight.domain.reason import NOT_CHECKED, OK, Reason
 from meshlight.domain.rules import Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
 
@@ -25,11 +25,13 @@ class Change(Struct, frozen=True, kw_only=True):
     removed: tuple[str, ...] = ()
     incident: tuple[str, State, State] | None = None
     """The backend that changed its state, from, to."""
+    fell: tuple[str, str] | None = None
+    """A backend and a place or model of it that can't be used any more, though the whole may."""
 
 
 Listener = Callable[[Change], None]
 
-_LEARNT = ("models", "names", "details", "about", "warnings")
+_LEARNT = ("models", "names", "places", "details", "about", "warnings")
 """What a probe may learn besides its fact, as the node calls it too."""
 NOTES_APART_S = 1.0
 """Every answer of a cloud brings lines about it, and each new snapshot has its price: so many pass unread."""
@@ -84,14 +86,14 @@ class Registry:
             return
         elif backend.enabled and not old.backend.enabled:
             # What was believed before the pause is stale: the next probe decides.
-            node = replace(old, backend=backend, health=Health(since=self._clock()))
+            node = replace(old, backend=backend, health=Health(since=self._clock()), parts={})
         else:
             node = replace(old, backend=backend)
         self._publish({**self._snapshot.nodes, backend.id: node}, Change(shape=(backend.id,)))
 
     def renew(self, backend_id: str) -> None:
         """Forget what was believed of a backend: the next fact decides, as at first."""
-        node = replace(self.node(backend_id), health=Health(since=self._clock()))
+        node = replace(self.node(backend_id), health=Health(since=self._clock()), parts={})
         self._publish({**self._snapshot.nodes, backend_id: node}, Change(shape=(backend_id,)))
 
     def remove(self, backend_id: str) -> None:
@@ -114,6 +116,24 @@ class Registry:
     def apply(self, backend_id: str, fact: Fact, models: tuple[str, ...] | None = None) -> None:
         """Take one fact about a backend; a fact about one that is gone or switched off is dropped."""
         self._take(backend_id, fact, {} if models is None else {"models": models})
+
+    def apply_to(self, backend_id: str, part: str, fact: Fact) -> None:
+        """Take one fact about a place behind a backend, or a model of it, that says nothing of the whole."""
+        old = self._snapshot.nodes.get(backend_id)
+        if old is None or not old.backend.enabled:
+            return
+        known = old.parts.get(part)
+        now = self._clock()
+        before = known or Health(state="healthy", reason=OK, since=now)
+        health = observe_part(before, fact, now, old.backend.ring)
+        if health == before:
+            return
+        rest = {key: value for key, value in old.parts.items() if key != part}
+        node = replace(old, parts=rest if health.is_spotless else {**rest, part: health})
+        fell = health.state == "unhealthy" and before.state != "unhealthy"
+        self._publish(
+            {**self._snapshot.nodes, backend_id: node}, Change(fell=(backend_id, part) if fell else None)
+        )
 
     def learn(self, backend_id: str, probe: Probe) -> None:
         """Take what a probe saw: its fact, and what became known on the way."""
@@ -145,6 +165,9 @@ class Registry:
         if health == old.health and not changed:
             return
         node = replace(old, health=health, **{key: known[key] for key in changed})
+        if node.parts and "places" in changed:  # those that are gone are forgotten
+            present = {place for places in node.places.values() for place in places}
+            node = replace(node, parts={key: part for key, part in node.parts.items() if key in present})
         shown = _shown(health) != _shown(old.health) or bool(changed & _TOLD)
         moved = health.state != old.health.state
         self._publish(
@@ -160,7 +183,7 @@ class Registry:
         reshaped = bool(change.shape or change.removed)
         routes = index(nodes) if reshaped else self._snapshot.routes
         self._snapshot = replace(self._snapshot, nodes=nodes, routes=routes)
-        if change.health or reshaped or change.incident:
+        if change.health or reshaped or change.incident or change.fell:
             self._tell(change)
 
     def _tell(self, change: Change) -> None:

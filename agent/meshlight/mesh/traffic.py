@@ -6,6 +6,7 @@ from statistics import median
 from typing import Literal
 
 from meshlight.domain.events import RouteTraffic
+from meshlight.domain.routing import load_key
 from meshlight.domain.view import Requests, Work
 
 Outcome = Literal["ok", "failed", "cancelled"]
@@ -83,7 +84,7 @@ class _Window:
 class Ticket:
     """One attempt on one route: a place reserved on a backend, given back by `close`."""
 
-    __slots__ = ("_by_backend", "_by_model", "_closed", "_traffic", "_window", "backend", "model")
+    __slots__ = ("_by_backend", "_by_model", "_closed", "_traffic", "_window", "backend", "model", "place")
 
     def __init__(
         self,
@@ -93,9 +94,11 @@ class Ticket:
         by_backend: Tally,
         by_model: Tally,
         window: _Window,
+        place: str = "",
     ) -> None:
         self.backend = backend
         self.model = model
+        self.place = place
         self._traffic = traffic
         self._by_backend = by_backend
         self._by_model = by_model
@@ -129,7 +132,7 @@ class Ticket:
             self._window.ok += 1
         elif outcome == "failed":
             self._window.failed += 1
-        self._traffic.give_back(self.backend, self.model)
+        self._traffic.give_back(self.backend, self.model, self.place)
 
 
 class Traffic:
@@ -138,7 +141,7 @@ class Traffic:
     def __init__(self, on_activity: Callable[[], None] = lambda: None) -> None:
         self.router = Tally()
         self.load: dict[str, int] = {}
-        """Requests in flight per backend id."""
+        """Requests in flight per backend id, and per `load_key` of a place behind one."""
         self.on_activity = on_activity
         self._backends: dict[str, Tally] = {}
         self._models: dict[str, Tally] = {}
@@ -158,16 +161,24 @@ class Traffic:
         self.router.end(outcome)
         self._stir()
 
-    def reserve(self, backend: str, model: str) -> Ticket:
+    def reserve(self, backend: str, model: str, place: str = "") -> Ticket:
         """Take a place on a backend for one attempt, before anything is awaited."""
         self._leaving.discard(backend)
         self.load[backend] = self.load.get(backend, 0) + 1
+        if place:
+            key = load_key(backend, place)
+            self.load[key] = self.load.get(key, 0) + 1
         by_backend, by_model = self._tally(self._backends, backend), self._tally(self._models, model)
-        return Ticket(self, backend, model, by_backend, by_model, self._window(backend, model))
+        return Ticket(self, backend, model, by_backend, by_model, self._window(backend, model), place)
 
-    def give_back(self, backend: str, model: str) -> None:
+    def give_back(self, backend: str, model: str, place: str = "") -> None:
         """One place on a backend is free again; for the ticket that held it."""
         self.load[backend] -= 1
+        if place:
+            key = load_key(backend, place)
+            self.load[key] -= 1
+            if not self.load[key]:
+                del self.load[key]
         self._fresh.add((backend, model))
         self._stir()
         if backend in self._leaving:
