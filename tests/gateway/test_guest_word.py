@@ -1,5 +1,6 @@
 """What a peer is told of a failure: why, and no backend's name, address or key."""
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -10,7 +11,13 @@ from meshlight.domain.errors import BackendBroke, EveryRouteDown, FirstByteTooLa
 from meshlight.domain.peer import Peer
 from meshlight.domain.reason import Reason
 from meshlight.gateway.attempt import Miss
-from meshlight.gateway.guest_word import final_guest_error, for_guest, no_guest_route, nothing_shared
+from meshlight.gateway.guest_word import (
+    QUOTED_MAX,
+    final_guest_error,
+    for_guest,
+    no_guest_route,
+    nothing_shared,
+)
 from meshlight.gateway.headers import to_guest
 from meshlight.gateway.interrupt import Cause
 from meshlight.gateway.leave import Leave
@@ -102,3 +109,30 @@ async def test_the_short_cut_for_models_with_one_route_is_not_for_guests() -> No
     with pytest.raises(NotFound) as caught:
         await rig.relay.run(replace(inbound, guest=guest), None, Leave())  # type: ignore[arg-type]
     assert caught.value.title == nothing_shared().title
+
+
+@pytest.mark.parametrize("size", [0, QUOTED_MAX])
+@pytest.mark.parametrize("start", [b"", b"a", b"9", b"xxxxxxxxxxxxxxxxxxxxxxxx", b"a.b-c+", b"[["])
+@pytest.mark.parametrize(
+    "place", [b"http://10.0.0.1/v1", b"unix+http://h", b"[::1]:80", b"[fe80::1]", b"localhost:8"]
+)
+def test_an_address_is_found_whatever_stands_before_it_and_however_much(
+    start: bytes, place: bytes, size: int
+) -> None:
+    said = (
+        start * ((size - 100) // len(start) if size and start else 1)
+        + b" " * place.startswith((b"l", b"1"))
+        + place
+    )
+    body = for_guest(Reply(500, (), said, elapsed_s=0.0, reused=False)).body
+    assert body.endswith(b"(an address)")
+    assert place not in body
+
+
+@pytest.mark.parametrize("media", [b"text/html", b"application/json"])
+def test_a_sentence_stands_for_an_error_that_is_too_long_for_anybody(media: bytes) -> None:
+    said = b"<p>" + b"a" * QUOTED_MAX
+    reply = for_guest(Reply(500, ((b"content-type", media),), said, elapsed_s=0.0, reused=False))
+    assert "long error" in msgspec.json.decode(reply.body)["error"]["message"]
+    assert dict(reply.headers)[b"content-type"] == b"application/json"
+    assert dict(reply.headers)[b"content-length"] == b"%d" % len(reply.body)

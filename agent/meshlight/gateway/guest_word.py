@@ -6,6 +6,7 @@ Reasons as the people here see them name backends and quote addresses; a guest g
 import re
 from collections.abc import Sequence
 
+import msgspec
 from msgspec.structs import replace
 
 from meshlight.backends.upstream import Reply
@@ -34,10 +35,13 @@ _WORDS = {
 }
 """Code of a reason → what may be said of it; all others are "it can't be reached"."""
 _BROKEN = frozenset({"bad-reply", "connection-lost", "not-an-api", "redirected"})
+QUOTED_MAX = 1 << 16
+"""Bytes of a failing answer that are passed on to a guest."""
+# Every part has a bound: without one, each letter of a long word would be tried as the start of a URL.
 _PLACES = re.compile(
-    rb"""[a-z][a-z0-9+.-]*://[^\s"'<>\\]+"""  # a URL
+    rb"""[a-z][a-z0-9+.-]{0,15}+://[^\s"'<>\\]++"""  # a URL
     rb"""|(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?(?![\w.]\d)"""  # an IPv4 address, perhaps with its port
-    rb"""|\[[0-9a-f:.%]*:[0-9a-f:.%]*\](?::\d{1,5})?"""  # an IPv6 address as URLs have it
+    rb"""|\[(?=[0-9a-f.%]{0,8}:)[0-9a-f:.%]{1,80}\](?::\d{1,5})?"""  # an IPv6 address as URLs have it
     rb"""|\blocalhost(?::\d{1,5})?""",
     re.IGNORECASE,
 )
@@ -78,7 +82,20 @@ def final_guest_error(model: str, misses: Sequence[Miss]) -> MeshlightError:
 
 
 def for_guest(refusal: Reply) -> Reply:
-    """Return a backend's failing answer without the addresses that it quotes, and with none of its headers."""
-    body = _PLACES.sub(b"(an address)", refusal.body)
+    """Return a backend's failing answer without the addresses that it quotes, and with none of its headers.
+
+    One of more than QUOTED_MAX bytes is none for people: a sentence stands for it.
+    """
+    body = refusal.body
     kept = [pair for pair in refusal.headers if pair[0] in _SAID]
+    if len(body) > QUOTED_MAX:
+        words = "The model's server answered with a long error; its owner can see it there."
+        body = msgspec.json.encode(
+            {"error": {"message": words, "type": "api_error", "code": "backend_broke"}}
+        )
+        kept = [
+            *(pair for pair in kept if pair[0] != b"content-type"),
+            (b"content-type", b"application/json"),
+        ]
+    body = _PLACES.sub(b"(an address)", body)
     return replace(refusal, headers=(*kept, (b"content-length", b"%d" % len(body))), body=body)

@@ -12,6 +12,7 @@ from meshlight.domain.near import near
 LONGEST = 300
 """Characters of a message that are shown: it may quote what came."""
 
+_SAID_MAX = 1_000
 _PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `\$\.?(?P<place>.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`$", re.DOTALL)
@@ -29,6 +30,12 @@ _TYPES = {
 }
 
 
+def shown(error: msgspec.ValidationError) -> str:
+    """Return what msgspec says; of what it quotes, however long, only the start: the place stands at the end."""
+    text = str(error)
+    return text if len(text) <= 2 * _SAID_MAX else f"{text[:_SAID_MAX]}…{text[-_SAID_MAX:]}"
+
+
 def malformed(error: Exception) -> BadRequest:
     """Say that a body is no JSON at all."""
     text = str(error) if isinstance(error, msgspec.DecodeError) else "it is not in UTF-8"
@@ -38,8 +45,9 @@ def malformed(error: Exception) -> BadRequest:
 
 def mistake(error: msgspec.ValidationError, shape: type) -> BadRequest:
     """Say what does not fit `shape`, the struct that the body was decoded as."""
-    match = _PLACE.match(str(error))
-    problem, place = (match["problem"], match["place"] or "") if match else (str(error), "")
+    text = shown(error)
+    match = _PLACE.match(text)
+    problem, place = (match["problem"], match["place"] or "") if match else (text, "")
     if unknown := _UNKNOWN.match(problem):
         return _unknown_field(unknown[1], place, _fields_at(shape, place))
     if missing := _MISSING.match(problem):

@@ -9,7 +9,7 @@ from meshlight.domain.routing import resolve
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.asgi import Receive, Scope
 from meshlight.gateway.inbound import GUEST, Inbound, expect, read_body, read_inbound
-from meshlight.gateway.last_word import no_such_model
+from meshlight.gateway.last_word import check_name, no_such_model
 from meshlight.gateway.ollama_lists import REFUSED, resolve_tag, running, show, tags, version
 from meshlight.mesh.registry import Registry
 
@@ -52,6 +52,7 @@ class Ollama:
                 known_as=lambda name: resolve_tag(snapshot, name),
                 guest=guest,
             )
+            check_name(inbound.head.model)
             if guest is None and not resolve(snapshot, inbound.head.model)[1]:
                 raise _missing(snapshot, inbound.head.model)
             return inbound
@@ -62,7 +63,9 @@ class Ollama:
             return self._list(target, snapshot)
         if target == "/api/show":
             expect("POST", scope, target)
-            name = resolve_tag(snapshot, _name(await read_body(receive, SHOW_LIMIT)))
+            asked = _name(await read_body(receive, SHOW_LIMIT))
+            check_name(asked)
+            name = resolve_tag(snapshot, asked)
             if not resolve(snapshot, name)[1]:
                 raise _missing(snapshot, name)
             return show(snapshot, name, self._started)

@@ -26,7 +26,7 @@ from meshlight.gateway.guests import PAUSED_RETRY_S
 from meshlight.gateway.headers import request_id, to_client
 from meshlight.gateway.inbound import HOPS, Inbound
 from meshlight.gateway.interrupt import Interrupt
-from meshlight.gateway.last_word import final_error, final_refusal, no_route
+from meshlight.gateway.last_word import check_name, final_error, final_refusal, no_route
 from meshlight.gateway.leave import Leave
 from meshlight.gateway.passing import CutOff, pass_on
 from meshlight.gateway.patience import Patience
@@ -97,6 +97,7 @@ class Relay:
             self._traffic.end(outcome)
 
     def _admit(self, inbound: Inbound) -> None:
+        check_name(inbound.head.model)
         if self._is_paused():
             if inbound.guest is not None:
                 raise Paused("The owner of that machine has paused its routing.", "", PAUSED_RETRY_S)

@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from meshlight.backends.quote import clean
 from meshlight.domain.errors import BadRequest, Untranslatable
-from meshlight.gateway.mistakes import LONGEST, malformed, mistake
+from meshlight.gateway.mistakes import LONGEST, malformed, mistake, shown
 from meshlight.gateway.translation.messages_history import ELSEWHERE, History
 from meshlight.gateway.translation.messages_shape import REFUSED, MessagesRequest, Thinking, ToolChoice
 from meshlight.gateway.translation.well_formed import decode
@@ -107,7 +107,7 @@ def untranslatable(param: str, what: str = "") -> Untranslatable:
 
 
 def _misfit(error: msgspec.ValidationError) -> BadRequest:
-    text = str(error)
+    text = shown(error)
     if unknown := _UNKNOWN.match(text):
         name, place = unknown["name"], unknown["place"]
         return untranslatable(f"{place}.{name}" if place else name)

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from meshlight.backends.quote import clean
 from meshlight.domain.errors import BadRequest, Untranslatable
-from meshlight.gateway.mistakes import LONGEST, malformed, mistake
+from meshlight.gateway.mistakes import LONGEST, malformed, mistake, shown
 from meshlight.gateway.translation.ollama_shape import ChatRequest, GenerateRequest, Options
 from meshlight.gateway.translation.well_formed import decode
 
@@ -36,7 +36,7 @@ def read(body: bytes, decoder: msgspec.json.Decoder[T], shape: type[T]) -> T:
     try:
         return decode(body, decoder)
     except msgspec.ValidationError as error:
-        if unknown := _UNKNOWN.match(str(error)):
+        if unknown := _UNKNOWN.match(shown(error)):
             name, place = unknown["name"], unknown["place"]
             raise untranslatable(f"{place}.{name}" if place else name) from None
         raise mistake(error, shape) from None
