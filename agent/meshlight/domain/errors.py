@@ -5,6 +5,7 @@ MeshlightError
 │   ├── BadRequest             400  the body or a parameter is wrong
 │   │   ├── BadAddress         400  a URL that can't be a backend's
 │   │   └── Untranslatable     400  a field that the backend's protocol has no word for
+│   │       └── TooMuch        413  a body too large to be translated
 │   ├── KeyRefused             401  the local key is missing or wrong
 │   ├── Boundary               403  asked from where nobody may ask: foreign Host, Origin or site
 │   ├── NotFound               404  no such thing
@@ -84,6 +85,13 @@ class Untranslatable(BadRequest):
     """The caller's protocol can say it and the backend's can't; `param` names the field."""
 
     code = "untranslatable"
+
+
+class TooMuch(Untranslatable):
+    """The body is too large to be translated; a backend that takes it as it is may have it."""
+
+    code = "too_large"
+    status = 413
 
 
 class KeyRefused(RequestError):

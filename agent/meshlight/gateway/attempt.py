@@ -6,6 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.backends import reasons
+from meshlight.backends.aside import aside
 from meshlight.backends.cloud_reasons import QUOTA_S, wait_s
 from meshlight.backends.kind import Way
 from meshlight.backends.quote import said
@@ -126,7 +127,11 @@ class _Trip:
         while True:
             if link.channel is not None:
                 self.way = await link.channel.way(self._model, link.secret)
-            parcel = pack(inbound, self._model, link, self.way, self._node_id, translated=self._is_translated)
+            is_translated = self._is_translated
+            size = len(inbound.body) if is_translated else 0
+            parcel = await aside(
+                size, pack, inbound, self._model, link, self.way, self._node_id, translated=is_translated
+            )
             if isinstance(parcel, Immediate):
                 return Opened(ImmediateResponse(parcel.content_type, len(parcel.body)), parcel.body)
             self.is_sent = True

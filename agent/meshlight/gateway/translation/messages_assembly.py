@@ -9,10 +9,12 @@ import msgspec
 from meshlight.domain.errors import Untranslated
 from meshlight.gateway.translation.chat_shape import Chunk, Said, ToolCall, count
 from meshlight.gateway.translation.ending import CUT, REFUSED, check_ending
-from meshlight.gateway.translation.messages_call import Call, find_call
+from meshlight.gateway.translation.messages_call import Call, CallList, find_call
 from meshlight.gateway.translation.messages_writer import Head, Kind, Usage, Writer
 
 _ID_MAX = 64
+BLOCKS_MAX = 10_000
+"""Blocks of one message."""
 _NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -38,6 +40,7 @@ class Assembly:
         "_kind",
         "_matched",
         "_message_id",
+        "_open",
         "_reason",
         "_usage",
         "_writer",
@@ -54,7 +57,9 @@ class Assembly:
         self._block = 0
         self._count = 0
         """Blocks that have begun."""
-        self._calls: list[Call] = []
+        self._calls = CallList()
+        self._open: list[Call] = []
+        """Those whose blocks have begun and not ended."""
         self._reason = ""
         self._matched: str | None = None
         self._is_refused = False
@@ -88,14 +93,14 @@ class Assembly:
         """End the message; raises Untranslated when the answer is not whole."""
         check_ending(self._reason, has_begun=bool(self._message_id))
         is_cut = self._reason in CUT
-        for call in self._calls:
+        for call in self._calls.calls:
             if not is_cut:
                 call.check()
         self._close_block()
-        for call in self._calls:
-            if call.is_open:
-                call.is_open = False
-                self._writer.close(call.block, is_whole=call.is_whole())
+        for call in self._open:
+            call.is_open = False
+            self._writer.close(call.block, is_whole=call.is_whole())
+        self._open.clear()
         self._writer.finish(self._stop_reason(), self._matched, self._usage)
         self.is_finished = True
 
@@ -145,8 +150,7 @@ class Assembly:
 
     def _call(self, piece: ToolCall, call: Call | None) -> None:
         if call is None:
-            call = Call(piece.index, f"toolu_{self._message_id[4:]}_{len(self._calls)}")
-            self._calls.append(call)
+            call = self._calls.begin(piece.index, f"toolu_{self._message_id[4:]}_{len(self._calls.calls)}")
         waiting = call.add(piece)
         if call.block < 0:
             if not call.name:
@@ -155,6 +159,7 @@ class Assembly:
             self._close_whole_calls()
             call.block = self._next()
             call.is_open = True
+            self._open.append(call)
             self._writer.open_call(call.block, call.id, call.name)
             waiting = call.text()
         if waiting:
@@ -169,13 +174,18 @@ class Assembly:
 
     def _close_whole_calls(self) -> None:
         """Close the calls that are complete; one that isn't may still go on between others."""
-        for call in self._calls:
-            if call.is_open and call.text().strip() and call.is_whole():
+        for call in self._open:
+            if call.has_come():
                 call.is_open = False
                 self._writer.close(call.block)
+        self._open = [call for call in self._open if call.is_open]
 
     def _next(self) -> int:
         self._count += 1
+        if self._count > BLOCKS_MAX:
+            raise Untranslated(
+                f"Its answer changes more than {BLOCKS_MAX} times between texts, thoughts and calls."
+            )
         return self._count - 1
 
     def _stop_reason(self) -> str:
@@ -183,14 +193,14 @@ class Assembly:
             return "refusal"
         if self._reason in CUT:
             return "max_tokens"
-        if self._calls:
+        if self._calls.calls:
             return "tool_use"
         return "end_turn" if self._matched is None else "stop_sequence"
 
 
 def _message_id(given: str | None, data: bytes) -> str:
     """Return an id of Anthropic's form, made of the upstream's; of the data itself where that gives none."""
-    own = _NOT_OF_AN_ID.sub("", (given or "").removeprefix("chatcmpl-"))[:_ID_MAX]
+    own = _NOT_OF_AN_ID.sub("", (given or "")[: 4 * _ID_MAX].removeprefix("chatcmpl-"))[:_ID_MAX]
     return f"msg_{own or hashlib.blake2b(data, digest_size=12).hexdigest()}"
 
 

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from meshlight.backends.kind import BackendKind, Face
 from meshlight.gateway.translation.back import Translated
+from meshlight.gateway.translation.bounds import check_request
 from meshlight.gateway.translation.messages import translate_count, translate_messages
 from meshlight.gateway.translation.ollama_chat import translate_chat
 from meshlight.gateway.translation.ollama_embed import translate_embed, translate_embeddings
@@ -50,6 +51,7 @@ def is_translatable(face: Face) -> bool:
 def translate(face: Face, body: bytes, model: str, *, extensions: bool) -> Translated | Immediate:
     """Translate a request; `extensions` allows fields that are not OpenAI's own.
 
-    Raises Untranslatable or BadRequest.
+    Raises Untranslatable (TooMuch for a body of too many bytes or values) or BadRequest.
     """
+    check_request(body)
     return _TABLE[face][1](body, model, extensions=extensions)
