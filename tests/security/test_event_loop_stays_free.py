@@ -1,0 +1,470 @@
+"""Whatever a stranger sends, everybody else is served: no callback holds the event loop, no body unfolds in memory.
+
+A whole node runs in a thread of its own, its backend and its clients in others. What counts is the processor time
+that the loop's own thread spends in one callback, so that a busy machine changes nothing.
+"""
+
+import asyncio
+import gc
+import http.client
+import threading
+import time
+import tracemalloc
+from asyncio import events
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshlight.domain.backend import Kind
+from node import Node
+
+HELD_S = 0.1
+GROWS = 4
+BESIDE = 24 << 20
+"""Bytes that a body may cost whatever its size: the most values that are read of one."""
+MB = 1 << 20
+LIST = b'{"object":"list","data":[{"id":"m","object":"model","owned_by":"x"}]}'
+SPOKEN = {"/v1/chat/completions", "/v1/embeddings"}
+SSE = b"text/event-stream"
+JSON = b"application/json"
+
+
+class Hostile:
+    """A backend that speaks one protocol, and answers what the test says; its list of models is an ordinary one at
+    first.
+    """
+
+    name = "hostile"
+    kind: Kind = "openai-compatible"
+
+    def __init__(self) -> None:
+        self.status, self.media, self.body, self.list = 200, JSON, b"{}", LIST
+        self.chunks = False
+        """Whether each byte comes in a chunk of its own."""
+        hostile = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self._send(200, JSON, hostile.list)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                if self.path not in SPOKEN:
+                    self._send(404, JSON, b"{}")
+                    return
+                self._send(hostile.status, hostile.media, hostile.body)
+
+            def _send(self, status: int, media: bytes, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("content-type", media.decode())
+                if hostile.chunks:
+                    self.send_header("transfer-encoding", "chunked")
+                    self.end_headers()
+                    self.wfile.write(b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n")
+                    return
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def handle(self) -> None:
+                try:
+                    super().handle()
+                except OSError:
+                    self.close_connection = True  # it had read enough
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Longest:
+    """The longest that one callback has held a loop."""
+
+    def __init__(self) -> None:
+        self.thread = 0
+        self.held_s = 0.0
+        self.by = ""
+
+
+class Place:
+    """The running node, as its clients see it."""
+
+    def __init__(self, backend: Hostile, longest: Longest, key: str, url: str) -> None:
+        self.backend = backend
+        self.longest = longest
+        self._key = key
+        self._where = url.removeprefix("http://")
+
+    def ask(self, path: str, body: bytes | None = None, method: str = "POST") -> tuple[int, bytes]:
+        """Send one request; returns its status (0 for a broken answer) and body."""
+        connection = http.client.HTTPConnection(self._where, timeout=60)
+        headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (http.client.HTTPException, OSError):
+            return 0, b""
+        finally:
+            connection.close()
+
+    @contextmanager
+    def free(self) -> Iterator[None]:
+        """Fail when the loop was held while the block ran."""
+        self.longest.held_s = 0.0
+        yield
+        assert self.longest.held_s <= HELD_S, f"{self.longest.held_s * 1000:.0f} ms in {self.longest.by}"
+
+
+@pytest.fixture(scope="module")
+def longest() -> Iterator[Longest]:
+    found = Longest()
+    run = events.Handle._run
+
+    def timed(handle: events.Handle) -> None:
+        if threading.get_ident() != found.thread:
+            run(handle)
+            return
+        begun = time.thread_time()
+        run(handle)
+        held_s = time.thread_time() - begun
+        if held_s > found.held_s:
+            found.held_s, found.by = held_s, repr(handle)[:500]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(events.Handle, "_run", timed)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def place(longest: Longest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    backend = Hostile()
+    home: Path = tmp_path_factory.mktemp("home")
+    made: list[Place] = []
+    ready = threading.Event()
+    over: list[Any] = []
+
+    async def live() -> None:
+        stop = asyncio.Event()
+        over.append((asyncio.get_running_loop(), stop))
+        try:
+            async with Node(home, [backend]) as node:
+                made.append(Place(backend, longest, node.key, node.url))
+                longest.thread = threading.get_ident()
+                ready.set()
+                await stop.wait()
+        finally:
+            ready.set()
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            runner.run(live())
+
+    gc.collect()
+    gc.freeze()  # the tests' own objects are none of the node's
+    thread = threading.Thread(target=run)
+    thread.start()
+    ready.wait()
+    yield made[0]
+    loop, stop = over[0]
+    loop.call_soon_threadsafe(stop.set)
+    thread.join()
+    gc.unfreeze()
+    backend.close()
+
+
+FACES = [
+    "/v1/chat/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/api/chat",
+    "/api/generate",
+    "/api/embed",
+    "/api/embeddings",
+]
+TRANSLATED = FACES[3:]
+
+
+def named(name: bytes, rest: bytes = b"") -> bytes:
+    return b'{"model":"%b"%b}' % (name, rest)
+
+
+def many(item: bytes, size: int) -> bytes:
+    """Return so many bytes of a repeated item, with commas between."""
+    return b",".join([item] * (size // (len(item) + 1)))
+
+
+def keys(size: int) -> bytes:
+    return b",".join(b'"k%07d":1' % number for number in range(size // 13))
+
+
+@pytest.mark.parametrize("face", [*FACES, "/api/show"])
+@pytest.mark.parametrize("name", [b"/" * 50_000, b"a/" * 25_000, b"hostile/" * 6_000], ids=["/", "a/", "id/"])
+def test_a_model_called_by_a_name_without_end_is_refused_at_once(
+    face: str, name: bytes, place: Place
+) -> None:
+    with place.free():
+        status, body = place.ask(face, named(name))
+    assert status == 400
+    assert b"512" in body
+    assert len(body) < 1_000
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/models/" + "/" * 15_000,
+        "/mesh/route?model=" + "/" * 15_000,
+        "/v1beta/models/" + "%2F" * 5_000 + ":generateContent",
+        "/v1beta/models/" + "a/" * 7_000,
+    ],
+    ids=["a model", "a route", "Gemini's verb", "Gemini's model"],
+)
+def test_a_name_without_end_in_a_path_is_refused_at_once(path: str, place: Place) -> None:
+    with place.free():
+        status, body = place.ask(
+            path, b"{}" if "generate" in path else None, "POST" if "generate" in path else "GET"
+        )
+    assert status == 400, body[:300]
+    assert len(body) < 1_000
+
+
+LIMIT = {True: b',"max_tokens":1', False: b""}
+BODIES = {
+    "small keys": b"," + keys(3 * MB),
+    "empty lists": b',"metadata":[' + many(b"[]", 3 * MB) + b"]",
+    "tiny messages": b',"messages":[' + many(b'{"role":"user","content":""}', 3 * MB) + b"]",
+    "tiny texts": b',"input":[' + many(b'""', 3 * MB) + b'],"prompt":"a"',
+    "tiny tools": b',"messages":[],"tools":[' + many(b"{}", 3 * MB) + b"]",
+    "deep": b',"messages":' + b"[" * MB,
+    "escapes": b',"messages":[{"role":"user","content":"' + b"\\n" * (3 * MB) + b'"}]',
+    "halves": b',"messages":[{"role":"user","content":"' + b"\\ud83d" * 500_000 + b'"}]',
+    "a long name": b',"' + b" - at `$." * 100_000 + b'":1',
+    "a long word": b',"messages":[{"role":"' + b"' - at `$.type" * 70_000 + b'","content":"a"}]',
+    "one text": b',"messages":[{"role":"user","content":"' + b"a" * (3 * MB) + b'"}],"input":"a"',
+    "as many as are taken": b',"messages":[' + many(b'{"role":"user"}', 700_000) + b"]",
+}
+
+
+@pytest.mark.parametrize("shape", BODIES)
+@pytest.mark.parametrize("face", TRANSLATED)
+def test_a_body_that_has_to_be_translated_holds_nobody_up(face: str, shape: str, place: Place) -> None:
+    place.backend.status, place.backend.media, place.backend.body = 200, JSON, b"{}"
+    body = named(b"m", BODIES[shape] + LIMIT[face.startswith("/v1/")])
+    with place.free():
+        status, told = place.ask(face, body)
+    assert status in {200, 400, 413, 502}, told[:300]
+    assert len(told) < 4_000
+
+
+@pytest.mark.parametrize("shape", ["small keys", "tiny messages", "empty lists", "one text"])
+@pytest.mark.parametrize("face", FACES[:1])
+def test_a_body_that_passes_holds_nobody_up(face: str, shape: str, place: Place) -> None:
+    place.backend.status, place.backend.media, place.backend.body = 200, JSON, b"{}"
+    with place.free():
+        assert place.ask(face, named(b"m", BODIES[shape]))[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/mesh/backends", "/mesh/settings", "/mesh/peers/pairing", "/mesh/test"])
+@pytest.mark.parametrize("shape", ["small keys", "empty lists", "deep", "a long name", "a long word"])
+def test_a_body_for_control_holds_nobody_up(path: str, shape: str, place: Place) -> None:
+    with place.free():
+        status, told = place.ask(path, named(b"m", BODIES[shape][:60_000]))
+        place.ask(path, named(b"m", BODIES[shape][:60_000]), "PATCH")
+    assert 400 <= status < 500
+    assert len(told) < 4_000
+
+
+def chunk(delta: bytes, ending: bytes = b"null") -> bytes:
+    return b'{"id":"c","choices":[{"index":0,"delta":%b,"finish_reason":%b}]}' % (delta, ending)
+
+
+def event(delta: bytes) -> bytes:
+    return b"data: " + chunk(delta) + b"\n\n"
+
+
+def call(number: int, arguments: bytes = b"{}") -> bytes:
+    text = arguments.replace(b'"', b'\\"')
+    return b'{"index":%d,"id":"c%d","function":{"name":"f","arguments":"%b"}}' % (number, number, text)
+
+
+def calls(count: int) -> bytes:
+    return b'{"tool_calls":[%b]}' % b",".join(call(number) for number in range(count))
+
+
+DONE = b"data: " + chunk(b"{}", b'"stop"') + b"\n\ndata: [DONE]\n\n"
+STREAMS = {
+    "10,000 calls in one event": event(calls(10_000)) + DONE,
+    "calls, one by one": b"".join(event(b'{"tool_calls":[%b]}' % call(n)) for n in range(5_000)) + DONE,
+    "pieces of a thousand calls": event(calls(999))
+    + b"".join(
+        event(b'{"tool_calls":[{"index":%d,"function":{"arguments":" "}}]}' % (n % 999)) for n in range(9_000)
+    ),
+    "texts between pieces of a long call": event(b'{"tool_calls":[%b]}' % call(0, b'{"a":"' + b"}" * MB))
+    + (event(b'{"tool_calls":[{"index":0,"function":{"arguments":"}"}}]}') + event(b'{"content":"a"}'))
+    * 2_000,
+    "texts and thoughts in turn": (event(b'{"content":"a"}') + event(b'{"reasoning":"b"}')) * 15_000 + DONE,
+    "small events": event(b'{"content":"a"}') * 30_000 + DONE,
+    "empty events": b"data:{}\n\n" * 200_000 + DONE,
+    "comments": b":\n\n" * 400_000 + DONE,
+    "empty lines": b"\n" * (4 * MB) + DONE,
+    "lines of one event": b"data:\n" * 400_000 + b"\n" + DONE,
+    "one event of empty lists": b'data: {"usage":[' + many(b"[]", 3 * MB) + b"]}\n\n" + DONE,
+    "one event of small keys": b'data: {"error":{' + keys(3 * MB) + b"}}\n\n" + DONE,
+    "one event of parts": event(b'{"content":[' + many(b'{"type":"text","text":"a"}', 3 * MB) + b"]}") + DONE,
+    "one long text": event(b'{"content":"' + b"a\\n" * (3 * MB) + b'"}') + DONE,
+    "a long id": b'data: {"id":"' + b"-!" * (2 * MB) + b'","choices":[{"index":0,"delta":{}}]}\n\n' + DONE,
+    "halves": event(b'{"content":"' + b"\\ud83d" * 500_000 + b'"}') + DONE,
+    "more than an event": b"data: " + b"a" * (17 * MB),
+}
+"""Answers of chat completions, as streams."""
+ASKS = {
+    ("/v1/messages", True): b',"max_tokens":9,"stream":true,"messages":[{"role":"user","content":"a"}]',
+    ("/v1/messages", False): b',"max_tokens":9,"messages":[{"role":"user","content":"a"}]',
+    ("/api/chat", True): b',"messages":[{"role":"user","content":"a"}]',
+    ("/api/chat", False): b',"stream":false,"messages":[{"role":"user","content":"a"}]',
+}
+
+
+@pytest.mark.parametrize("shape", STREAMS)
+@pytest.mark.parametrize(("face", "is_stream"), ASKS)
+def test_a_stream_that_has_to_be_translated_holds_nobody_up(
+    face: str, is_stream: bool, shape: str, place: Place
+) -> None:
+    place.backend.status, place.backend.media, place.backend.body = 200, SSE, STREAMS[shape]
+    with place.free():
+        place.ask(face, named(b"m", ASKS[face, is_stream]))
+
+
+@pytest.mark.parametrize("face", ["/v1/messages", "/api/chat", "/v1/chat/completions"])
+def test_an_answer_in_chunks_of_one_byte_holds_nobody_up(face: str, place: Place) -> None:
+    place.backend.status, place.backend.media = 200, SSE
+    place.backend.body, place.backend.chunks = STREAMS["small events"][:300_000] + b"\n\n" + DONE, True
+    try:
+        with place.free():
+            status, body = place.ask(face, named(b"m", ASKS.get((face, True), b"")))
+    finally:
+        place.backend.chunks = False
+    assert status == 200
+    assert b"aa" in body or body.count(b'"a"') > 1_000
+
+
+def whole(message: bytes) -> bytes:
+    return b'{"id":"c","choices":[{"index":0,"message":%b,"finish_reason":"stop"}]}' % message
+
+
+WHOLES = {
+    "10,000 calls": whole(calls(10_000)),
+    "many choices": b'{"choices":[' + many(b'{"index":1}', 3 * MB) + b"]}",
+    "empty lists": b'{"usage":[' + many(b"[]", 3 * MB) + b"]}",
+    "chances": whole(b'{"content":"a"}')[:-3] + b',"logprobs":{"content":[' + many(b"{}", 3 * MB) + b"]}}]}",
+    "a long text": whole(b'{"content":"' + b'\\"' * (4 * MB) + b'"}'),
+    "no vectors": b'{"data":[' + many(b"{}", 3 * MB) + b"]}",
+    "a vector of small numbers": b'{"data":[{"embedding":[' + many(b"0", 12 * MB) + b'],"index":0}]}',
+    "a vector in base64": b'{"data":[{"embedding":"' + b"AAAA" * (2 * MB) + b'","index":0}]}',
+    "deep": b"[" * (2 * MB),
+}
+WHOLE_ASKS = {
+    "/v1/messages": ASKS["/v1/messages", False],
+    "/v1/messages/count_tokens": b',"messages":[{"role":"user","content":"a"}]',
+    "/api/chat": ASKS["/api/chat", False],
+    "/api/generate": b',"stream":false,"prompt":"a"',
+    "/api/embed": b',"input":"a"',
+}
+
+
+@pytest.mark.parametrize("shape", WHOLES)
+@pytest.mark.parametrize("face", WHOLE_ASKS)
+def test_a_whole_answer_that_has_to_be_translated_holds_nobody_up(
+    face: str, shape: str, place: Place
+) -> None:
+    place.backend.status, place.backend.media, place.backend.body = 200, JSON, WHOLES[shape]
+    with place.free():
+        place.ask(face, named(b"m", WHOLE_ASKS[face]))
+
+
+ERRORS = {
+    "a word": b"a" * 60_000,
+    "a long page": b"<html>" + b"[" * 900_000,
+    "a message": b'{"error":{"message":"' + b"a." * 450_000 + b'"}}',
+    "details": b'{"detail":[' + many(b'{"msg":"a","loc":["b"]}', 60_000) + b"]}",
+    "addresses": b"http://" * 100_000,
+    "empty lists": b'{"error":[' + many(b"[]", 900_000) + b"]}",
+}
+
+
+@pytest.mark.parametrize("shape", ERRORS)
+@pytest.mark.parametrize("status", [400, 403, 429, 500])
+def test_a_long_error_holds_nobody_up(status: int, shape: str, place: Place) -> None:
+    place.backend.status, place.backend.media, place.backend.body = status, JSON, ERRORS[shape]
+    with place.free():
+        place.ask("/v1/messages", named(b"m", ASKS["/v1/messages", True]))
+        place.ask("/v1/chat/completions", named(b"m"))
+        place.backend.status = 200
+        place.backend.list = LIST
+
+
+LISTS = {
+    "empty items": b'{"object":"list","data":[' + many(b"{}", 3 * MB) + b"]}",
+    "many models": b'{"object":"list","data":[%b]}'
+    % b",".join(b'{"id":"m%d","object":"model","owned_by":"x"}' % number for number in range(60_000)),
+    "long names": b'{"object":"list","data":[' + many(b'{"id":"%b"}' % (b"/" * 3_000), 3 * MB) + b"]}",
+    "small keys": b'{"object":"list","data":[{"id":"m",' + keys(3 * MB) + b"}]}",
+    "deep": b'{"data":' + b"[" * (2 * MB),
+}
+
+
+@pytest.mark.parametrize("shape", LISTS)
+def test_a_list_of_models_holds_nobody_up(shape: str, place: Place) -> None:
+    place.backend.list = LISTS[shape]
+    try:
+        with place.free():
+            assert place.ask("/mesh/refresh", b"{}")[0] < 500
+            place.ask("/v1/chat/completions", named(b"m1" * 200))
+            place.ask("/v1/models", None, "GET")
+            place.ask("/api/tags", None, "GET")
+    finally:
+        place.backend.list = LIST
+        place.ask("/mesh/refresh", b"{}")
+
+
+@pytest.mark.parametrize("shape", ["empty lists", "as many as are taken", "one text", "escapes"])
+@pytest.mark.parametrize("face", ["/v1/messages", "/api/chat"])
+def test_a_body_costs_no_more_memory_than_four_times_its_size(face: str, shape: str, place: Place) -> None:
+    place.backend.status, place.backend.media, place.backend.body = 200, JSON, b"{}"
+    body = named(b"m", BODIES[shape] + LIMIT[face.startswith("/v1/")])
+    assert grown(place, face, body) <= GROWS * len(body) + BESIDE
+
+
+@pytest.mark.parametrize("shape", ["10,000 calls", "empty lists", "chances", "a long text"])
+def test_an_answer_costs_no_more_memory_than_four_times_its_size(shape: str, place: Place) -> None:
+    place.backend.status, place.backend.media, place.backend.body = 200, JSON, WHOLES[shape]
+    for face in ("/v1/messages", "/api/chat"):
+        peak = grown(place, face, named(b"m", WHOLE_ASKS[face]))
+        assert peak <= GROWS * len(WHOLES[shape]) + BESIDE
+
+
+def grown(place: Place, face: str, body: bytes) -> int:
+    """Return how many bytes were held at most while one request was answered."""
+    tracemalloc.start()
+    try:
+        place.ask(face, body)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
