@@ -11,10 +11,11 @@ import threading
 import time
 import tracemalloc
 from asyncio import events
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -109,12 +110,18 @@ class Place:
         self._key = key
         self._where = url.removeprefix("http://")
 
-    def ask(self, path: str, body: bytes | None = None, method: str = "POST") -> tuple[int, bytes]:
+    def ask(
+        self,
+        path: str,
+        body: bytes | None = None,
+        method: str = "POST",
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> tuple[int, bytes]:
         """Send one request; returns its status (0 for a broken answer) and body."""
         connection = http.client.HTTPConnection(self._where, timeout=60)
-        headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
+        usual = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
         try:
-            connection.request(method, path, body, headers)
+            connection.request(method, path, body, {**usual, **headers})
             answer = connection.getresponse()
             return answer.status, answer.read()
         except (http.client.HTTPException, OSError):
@@ -289,6 +296,47 @@ def test_a_body_for_control_holds_nobody_up(path: str, shape: str, place: Place)
         place.ask(path, named(b"m", BODIES[shape][:60_000]), "PATCH")
     assert 400 <= status < 500
     assert len(told) < 4_000
+
+
+EDITS = {
+    "aliases": b'{"routing":{"aliases":{%b}}}' % b",".join(b'"a%d":"m"' % number for number in range(4_000)),
+    "rules": b'{"routing":{"rules":[' + many(b'{"model":"m","bound":"lan"}', 60_000) + b"]}}",
+    "other rules": b'{"routing":{"rules":[%b]}}'
+    % b",".join(b'{"model":"m%d"}' % number for number in range(3_000)),
+    "pins": b'{"routing":{"rules":[{"model":"m","pin":[' + many(b'"a"', 60_000) + b"]}]}}",
+    "addresses": b'{"discovery":{"ignored":[%b]}}'
+    % b",".join(b'"http://127.0.0.1:%d"' % number for number in range(1, 2_500)),
+    "a long alias": b'{"routing":{"aliases":{"' + b"/" * 60_000 + b'":"m"}}}',
+}
+NOTHING = b'{"routing":{"aliases":{},"rules":[]},"discovery":{"ignored":[]}}'
+
+
+@pytest.mark.parametrize("shape", EDITS)
+def test_an_edit_of_the_settings_holds_nobody_up(shape: str, place: Place) -> None:
+    with place.free():
+        status, told = place.ask("/mesh/settings", EDITS[shape], "PATCH")
+        assert status in {400, 409} or shape == "a long alias", told[:300]
+        assert b"at most 300 entries" in told or "long" in shape
+        place.ask("/v1/models", None, "GET")
+        place.ask("/v1/chat/completions", named(b"nobody"))
+        assert place.ask("/mesh/settings", NOTHING, "PATCH")[0] == 200
+
+
+HEADS = {
+    "a cookie": {"cookie": "a=b; " * 11_000},
+    "nodes on the way": {"x-meshlight-via": "a," * 28_000},
+    "names of the connection": {"connection": "a," * 28_000},
+    "a key": {"x-api-key": "a" * 60_000},
+    "a media type": {"content-type": "application/json;" + " a=b;" * 11_000},
+    "many": {f"x-{number}": "a" for number in range(6_000)},
+}
+
+
+@pytest.mark.parametrize("shape", HEADS)
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/mesh/settings"])
+def test_a_head_holds_nobody_up(path: str, shape: str, place: Place) -> None:
+    with place.free():
+        place.ask(path, named(b"m"), headers=HEADS[shape])
 
 
 def chunk(delta: bytes, ending: bytes = b"null") -> bytes:

@@ -17,7 +17,7 @@ _PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `\$\.?(?P<place>.*)`)?$", re.DOT
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`$", re.DOTALL)
 _WRONG_TYPE = re.compile(r"Expected `([^`]+)`, got `([^`]+)`$")
-_LIMIT = re.compile(r"Expected `\w+`(?: of length)? (>=|<=|>|<) (-?[\d.e+]+)$")
+_LIMIT = re.compile(r"Expected `(\w+)`(?: of length)? (>=|<=|>|<) (-?[\d.e+]+)$")
 _LIMITS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 _TYPES = {
     "int": "a whole number",
@@ -62,8 +62,10 @@ def misfit(name: str, problem: str) -> str:
         wanted = " or ".join(_TYPES.get(word, word) for word in wrong[1].split(" | "))
         return f"{name} must be {wanted}, not {_TYPES.get(wrong[2], wrong[2])}."
     if limit := _LIMIT.match(problem):
-        counted = " characters long" if "of length" in problem else ""
-        return f"{name} must be {_LIMITS[limit[1]]} {limit[2].removesuffix('.0')}{counted}."
+        counted = ""
+        if "of length" in problem:
+            counted = " characters long" if limit[1] == "str" else " entries long"
+        return f"{name} must be {_LIMITS[limit[2]]} {limit[3].removesuffix('.0')}{counted}."
     return f"{name}: {problem[:LONGEST]}."
 
 
