@@ -4,196 +4,15 @@ A whole node runs in a thread of its own, its backend and its clients in others.
 that the loop's own thread spends in one callback, so that a busy machine changes nothing.
 """
 
-import asyncio
-import gc
-import http.client
-import threading
-import time
-import tracemalloc
-from asyncio import events
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any
-
 import pytest
 
-from meshlight.domain.backend import Kind
-from node import Node
+from security.hostile import JSON, LIST, Place, grown, keys, many, named
 
-HELD_S = 0.1
 GROWS = 4
 BESIDE = 24 << 20
 """Bytes that a body may cost whatever its size: the most values that are read of one."""
 MB = 1 << 20
-LIST = b'{"object":"list","data":[{"id":"m","object":"model","owned_by":"x"}]}'
-SPOKEN = {"/v1/chat/completions", "/v1/embeddings"}
 SSE = b"text/event-stream"
-JSON = b"application/json"
-
-
-class Hostile:
-    """A backend that speaks one protocol, and answers what the test says; its list of models is an ordinary one at
-    first.
-    """
-
-    name = "hostile"
-    kind: Kind = "openai-compatible"
-
-    def __init__(self) -> None:
-        self.status, self.media, self.body, self.list = 200, JSON, b"{}", LIST
-        self.chunks = False
-        """Whether each byte comes in a chunk of its own."""
-        hostile = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                self._send(200, JSON, hostile.list)
-
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["content-length"]))
-                if self.path not in SPOKEN:
-                    self._send(404, JSON, b"{}")
-                    return
-                self._send(hostile.status, hostile.media, hostile.body)
-
-            def _send(self, status: int, media: bytes, body: bytes) -> None:
-                self.send_response(status)
-                self.send_header("content-type", media.decode())
-                if hostile.chunks:
-                    self.send_header("transfer-encoding", "chunked")
-                    self.end_headers()
-                    self.wfile.write(b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n")
-                    return
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def handle(self) -> None:
-                try:
-                    super().handle()
-                except OSError:
-                    self.close_connection = True  # it had read enough
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
-class Longest:
-    """The longest that one callback has held a loop."""
-
-    def __init__(self) -> None:
-        self.thread = 0
-        self.held_s = 0.0
-        self.by = ""
-
-
-class Place:
-    """The running node, as its clients see it."""
-
-    def __init__(self, backend: Hostile, longest: Longest, key: str, url: str) -> None:
-        self.backend = backend
-        self.longest = longest
-        self._key = key
-        self._where = url.removeprefix("http://")
-
-    def ask(
-        self,
-        path: str,
-        body: bytes | None = None,
-        method: str = "POST",
-        headers: Mapping[str, str] = MappingProxyType({}),
-    ) -> tuple[int, bytes]:
-        """Send one request; returns its status (0 for a broken answer) and body."""
-        connection = http.client.HTTPConnection(self._where, timeout=60)
-        usual = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
-        try:
-            connection.request(method, path, body, {**usual, **headers})
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        except (http.client.HTTPException, OSError):
-            return 0, b""
-        finally:
-            connection.close()
-
-    @contextmanager
-    def free(self) -> Iterator[None]:
-        """Fail when the loop was held while the block ran."""
-        self.longest.held_s = 0.0
-        yield
-        assert self.longest.held_s <= HELD_S, f"{self.longest.held_s * 1000:.0f} ms in {self.longest.by}"
-
-
-@pytest.fixture(scope="module")
-def longest() -> Iterator[Longest]:
-    found = Longest()
-    run = events.Handle._run
-
-    def timed(handle: events.Handle) -> None:
-        if threading.get_ident() != found.thread:
-            run(handle)
-            return
-        begun = time.thread_time()
-        run(handle)
-        held_s = time.thread_time() - begun
-        if held_s > found.held_s:
-            found.held_s, found.by = held_s, repr(handle)[:500]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(events.Handle, "_run", timed)
-        yield found
-
-
-@pytest.fixture(scope="module")
-def place(longest: Longest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    backend = Hostile()
-    home: Path = tmp_path_factory.mktemp("home")
-    made: list[Place] = []
-    ready = threading.Event()
-    over: list[Any] = []
-
-    async def live() -> None:
-        stop = asyncio.Event()
-        over.append((asyncio.get_running_loop(), stop))
-        try:
-            async with Node(home, [backend]) as node:
-                made.append(Place(backend, longest, node.key, node.url))
-                longest.thread = threading.get_ident()
-                ready.set()
-                await stop.wait()
-        finally:
-            ready.set()
-
-    def run() -> None:
-        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            runner.run(live())
-
-    gc.collect()
-    gc.freeze()  # the tests' own objects are none of the node's
-    thread = threading.Thread(target=run)
-    thread.start()
-    ready.wait()
-    yield made[0]
-    loop, stop = over[0]
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
-    gc.unfreeze()
-    backend.close()
-
-
 FACES = [
     "/v1/chat/completions",
     "/v1/embeddings",
@@ -206,19 +25,6 @@ FACES = [
     "/api/embeddings",
 ]
 TRANSLATED = FACES[3:]
-
-
-def named(name: bytes, rest: bytes = b"") -> bytes:
-    return b'{"model":"%b"%b}' % (name, rest)
-
-
-def many(item: bytes, size: int) -> bytes:
-    """Return so many bytes of a repeated item, with commas between."""
-    return b",".join([item] * (size // (len(item) + 1)))
-
-
-def keys(size: int) -> bytes:
-    return b",".join(b'"k%07d":1' % number for number in range(size // 13))
 
 
 @pytest.mark.parametrize("face", [*FACES, "/api/show"])
@@ -506,13 +312,3 @@ def test_an_answer_costs_no_more_memory_than_four_times_its_size(shape: str, pla
     for face in ("/v1/messages", "/api/chat"):
         peak = grown(place, face, named(b"m", WHOLE_ASKS[face]))
         assert peak <= GROWS * len(WHOLES[shape]) + BESIDE
-
-
-def grown(place: Place, face: str, body: bytes) -> int:
-    """Return how many bytes were held at most while one request was answered."""
-    tracemalloc.start()
-    try:
-        place.ask(face, body)
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
