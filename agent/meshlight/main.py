@@ -21,6 +21,7 @@ from meshlight.store.key import LocalKey
 from meshlight.store.lock import AlreadyRunning, start_alone
 from meshlight.store.places import Places
 from meshlight.store.runtime_file import RuntimeFile
+from meshlight.watchdog import Watchdog, end_with
 
 if TYPE_CHECKING:
     from meshlight.service import Service
@@ -112,7 +113,9 @@ async def _live(service: "Service", options: ServeOptions, places: Places) -> No
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_on_fault)
     _stop_on_signals(loop, stop)
-    _stop_with_parent(loop, stop)
+    _stop_with_parent(loop, stop, places.log_file)
+    watchdog = Watchdog(loop, places.log_file)
+    watchdog.start()
     runtime_file = RuntimeFile(places.runtime_file)
     runtime = Runtime(
         url=service.url,
@@ -132,6 +135,7 @@ async def _live(service: "Service", options: ServeOptions, places: Places) -> No
     try:
         await service.run(stop, ready)
     finally:
+        watchdog.stop()
         runtime_file.remove(service.instance)
 
 
@@ -179,8 +183,11 @@ def _stop_on_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> No
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
 
 
-def _stop_with_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    """End when the parent does, if it says by MESHLIGHT_PARENT that it holds our stdin open for that."""
+def _stop_with_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, log_file: Path) -> None:
+    """End when the parent does, if it says by MESHLIGHT_PARENT that it holds our stdin open for that.
+
+    The loop is asked to stop; if it hangs, the thread that watches the parent ends the process.
+    """
     if os.environ.get("MESHLIGHT_PARENT") != "stdin":
         return
 
@@ -189,7 +196,6 @@ def _stop_with_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> N
         with suppress(OSError):
             while os.read(stdin, 4096):
                 pass
-        with suppress(RuntimeError):  # the loop may have ended meanwhile
-            loop.call_soon_threadsafe(stop.set)
+        end_with(loop, stop.set, log_file)
 
     threading.Thread(target=watch, args=(sys.stdin.fileno(),), name="parent", daemon=True).start()

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from meshlight.domain.backend import RING_ORDER, RINGS, Backend, Ring
 from meshlight.domain.health import Health, State
 from meshlight.domain.reason import OK, Reason
-from meshlight.domain.routing import Ranking, rank, resolve
+from meshlight.domain.routing import NAME_MAX, Ranking, rank, resolve
 from meshlight.domain.rules import Policy, Routing, Rule
 from meshlight.domain.snapshot import Node, Snapshot, index
 
@@ -179,3 +179,16 @@ def test_whatever_the_mesh_the_order_is_total_and_the_bound_holds(
         assert bound is None or RING_ORDER[ring] <= RING_ORDER[bound]
     within = [n for n in serving if bound is None or RING_ORDER[n.backend.ring] <= RING_ORDER[bound]]
     assert bool(order(ranking)) == bool(within)
+
+
+@pytest.mark.parametrize("name", ["/" * 100_000, "a/" * 50_000, "one/" * 25_000, "one/" + "m" * NAME_MAX])
+def test_a_name_without_end_leads_nowhere(name: str) -> None:
+    assert resolve(mesh(node("one", "m", "m" * NAME_MAX)), name) == (name, ())
+
+
+def test_of_backends_whose_names_begin_alike_the_shorter_one_is_meant() -> None:
+    nodes = mesh(node("one/two", "m"), node("one", "two/m", "m"))
+    assert resolve(nodes, "one/two/m") == ("two/m", ("one",))
+    assert resolve(nodes, "ONE/m") == ("m", ("one",))
+    assert resolve(mesh(node("one/two", "m"), node("one", "m")), "one/two/m") == ("m", ("one/two",))
+    assert resolve(nodes, "one/") == ("one/", ())

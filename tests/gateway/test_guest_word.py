@@ -138,3 +138,31 @@ async def test_the_short_cut_for_models_with_one_route_is_not_for_guests() -> No
     with pytest.raises(NotFound) as caught:
         await rig.relay.run(replace(inbound, guest=guest), None, Leave())  # type: ignore[arg-type]
     assert caught.value.title == nothing_shared().title
+
+
+STARTS = [b"", b"a", b"9", b"image ", b"support tools. ", b"context_length ", b"a.b-c+", b"[["]
+
+
+@pytest.mark.parametrize("size", [0, 1 << 20])
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize(
+    "place", [b"http://10.0.0.1/v1", b"unix+http://h", b"[::1]:80", b"[fe80::1]", b"localhost:8"]
+)
+def test_no_address_is_told_whatever_stands_before_it_and_however_much(
+    start: bytes, place: bytes, size: int
+) -> None:
+    said = start * (size // len(start) if size and start else 1) + b" " + place
+    for status in (400, 500):
+        body = for_guest(Reply(status, (), said, elapsed_s=0.0, reused=False), "chat/completions").body
+        assert len(body) < 300
+        assert place not in body
+
+
+@pytest.mark.parametrize("media", [b"text/html", b"application/json"])
+def test_a_sentence_stands_for_an_error_that_is_too_long_for_anybody(media: bytes) -> None:
+    said = b"<p>" + b"a" * (1 << 20)
+    headers = ((b"content-type", media),)
+    reply = for_guest(Reply(500, headers, said, elapsed_s=0.0, reused=False), "chat/completions")
+    assert "something failed there" in msgspec.json.decode(reply.body)["error"]["message"]
+    assert dict(reply.headers)[b"content-type"] == b"application/json"
+    assert dict(reply.headers)[b"content-length"] == b"%d" % len(reply.body)

@@ -26,6 +26,7 @@ class Back:
     """Passes on what is written large, and hides the rest."""
 
     content_type = b"text/plain"
+    waiting = 0
 
     def begin(self, content_type: bytes) -> None:
         assert content_type == b"text/event-stream"

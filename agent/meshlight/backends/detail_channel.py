@@ -7,6 +7,7 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
+from meshlight.backends.aside import aside
 from meshlight.backends.engine import PROBE_S, Engine
 from meshlight.backends.kind import Asks, Means, Probe, Way
 from meshlight.backends.response import Headers
@@ -102,7 +103,7 @@ class DetailChannel:
         except UpstreamError as error:
             self._due = float("-inf")
             return self._engine.missed(error, backend)
-        probe = self._engine.judge(reply, backend, secret)
+        probe = await aside(len(reply.body), self._engine.judge, reply, backend, secret)
         if probe.models is None:
             self._due = float("-inf")
             return probe

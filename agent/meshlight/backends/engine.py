@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
+from meshlight.backends.aside import aside
 from meshlight.backends.kind import FACES, Asks, Channel, Face, Field, Found, Group, Means, Probe
 from meshlight.backends.listing import BODY_LIMIT, Listing, read_models
 from meshlight.backends.reasons import no_list_reason, not_this_kind, reason, status_fact
@@ -54,7 +55,7 @@ class Engine:
             reply = await self.ask_list(upstream, secret)
         except UpstreamError as error:
             return self.missed(error, backend)
-        return self.judge(reply, backend, secret)
+        return await aside(len(reply.body), self.judge, reply, backend, secret)
 
     async def ask_list(self, upstream: Asks, secret: str | None) -> Reply:
         """Ask for the models.

@@ -4,6 +4,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from meshlight.backends.aside import aside
 from meshlight.backends.engine import MODELS, PROBE_S, Engine, ask
 from meshlight.backends.kind import Asks, Face, Found, Probe
 from meshlight.backends.listing import BODY_LIMIT, Listing, read_models
@@ -61,7 +62,7 @@ class Mlx(Engine):
             return self.missed(error, backend)
         if reply.status == 200 and not reply.body:
             return Probe(fact=Failed(_no_cache(backend)))
-        probe = self.judge(reply, backend, secret)
+        probe = await aside(len(reply.body), self.judge, reply, backend, secret)
         is_good = isinstance(probe.fact, Answered) and _health(health) is not None
         return replace(probe, fact=Answered(health.elapsed_s)) if is_good else probe
 

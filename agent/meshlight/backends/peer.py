@@ -9,6 +9,7 @@ from typing import ClassVar
 import msgspec
 from msgspec.structs import replace
 
+from meshlight.backends.aside import aside
 from meshlight.backends.engine import PROBE_S, Engine
 from meshlight.backends.kind import (
     ANTHROPIC_FACES,
@@ -49,6 +50,8 @@ LINES_MAX = 20
 """Of which so many are named to people."""
 _COMMAS_MAX = 500_000
 """More of them make a catalog that is a bomb of empty items."""
+_HEAVY = 64
+"""How much work a model of a catalog is, in bytes that are decoded."""
 _HASH = re.compile(r"[0-9a-zA-Z]{1,64}")
 _EVENT = re.compile(rb'event: catalog\r?\ndata: \{"hash": ?"([0-9a-zA-Z]{1,64})"')
 _EVENT_MAX = 4096
@@ -127,7 +130,7 @@ class PeerChannel:
         if reply.status == 403:
             return Probe(fact=Refused(_unpaired(backend)))
         if reply.status == 200:
-            catalog = _read(reply.body)
+            catalog = await aside(len(reply.body), _read, reply.body)
             if catalog is None:
                 return Probe(fact=Failed(_no_catalog(backend)))
             self._last, self._shown = catalog, None
@@ -136,7 +139,8 @@ class PeerChannel:
             return Probe(fact=status_fact(reply, backend, self._kind.label))
         self._listen()
         if self._shown is None or self._shown[0] != backend.name:
-            self._shown = backend.name, _seen(self._last, backend)
+            models = sum(len(shared.models) for shared in self._last.backends)
+            self._shown = backend.name, await aside(_HEAVY * models, _seen, self._last, backend)
         return replace(self._shown[1], fact=Answered(reply.elapsed_s))
 
     async def way(self, model: str, secret: str | None) -> Way | None:

@@ -4,7 +4,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-ServiceState = Literal["starting", "running", "restarting", "port-taken", "stopped", "given-up"]
+ServiceState = Literal["starting", "running", "silent", "restarting", "port-taken", "stopped", "given-up"]
+"""`silent` is there and does not answer."""
 
 
 class Standing(Struct, frozen=True, kw_only=True):

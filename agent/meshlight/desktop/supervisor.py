@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, Self
 
+import httpx
 from msgspec import Struct
 
 from meshlight.desktop.backoff import Backoff, Deaths, delay_s, died
@@ -29,13 +30,62 @@ REST_S: Final = 2.0
 """Between two looks for a service of somebody else's, while ours is at rest."""
 TAKEN_S: Final = 20.0
 """Between two tries while somebody else has the port."""
-HUNG_S: Final = 15.0
+CHECK_S: Final = 5.0
+"""Between two questions to a service whether it answers: one that hangs keeps its connections, so that nothing but
+asking shows it."""
+CHECK_SILENT_S: Final = 1.0
+"""The same while it is silent."""
+SILENT_S: Final = 8.0
+"""Silence that is told."""
+HUNG_S: Final = 30.0
 """A child that lives and answers nothing for so long hangs, and is started again. One that was told to end by
 somebody else takes 10 s at most for the requests that run."""
+HUNG_AFTER_SLEEP_S: Final = 60.0
+"""The same after a sleep of the machine, which has much to do when it wakes."""
+SLEPT_S: Final = 30.0
+"""A check that was due so many seconds ago by the wall's clock was held up by a sleep."""
 _TAKEN: Final = re.compile(r"^Port (\d+) is taken|^Meshlight is already running at \S+:(\d+)\b")
 """What the service says as its last words when its port is not to be had."""
 
 Wish = Literal["restart", "stop", "look"]
+
+
+class Silence:
+    """How long a service has not answered, by a clock that may run on while the machine sleeps.
+
+    `clock` and `wall` are in seconds; the second one is the time of day.
+    """
+
+    def __init__(self, clock: Callable[[], float], wall: Callable[[], float]) -> None:
+        self._clock = clock
+        self._wall = wall
+        self._since = self._looked = clock()
+        self._looked_wall = wall()
+        self._limit_s = HUNG_S
+
+    def heard(self) -> None:
+        """Note an answer."""
+        self._since = self._looked = self._clock()
+        self._looked_wall = self._wall()
+        self._limit_s = HUNG_S
+
+    def check(self) -> None:
+        """Note that no answer came; where the machine has slept since the last look, the silence begins anew."""
+        now, wall = self._clock(), self._wall()
+        if max(now - self._looked, wall - self._looked_wall) > SLEPT_S:
+            self._since = now
+            self._limit_s = HUNG_AFTER_SLEEP_S
+        self._looked, self._looked_wall = now, wall
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it is long enough to be told."""
+        return self._looked - self._since >= SILENT_S
+
+    @property
+    def is_a_hang(self) -> bool:
+        """Whether it is so long that the service won't answer again."""
+        return self._looked - self._since >= self._limit_s
 
 
 class Ended(Struct, frozen=True):
@@ -59,6 +109,7 @@ class Supervisor:
         environ: Mapping[str, str] = OWN_VARIABLES,
         rule: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._words = tuple(words)
@@ -67,11 +118,16 @@ class Supervisor:
         self._environ = environ
         self._rule = rule or Backoff()
         self._clock = clock
+        self._wall = wall
         self._chance = chance
         self._inbox: queue.SimpleQueue[Wish | Ended] = queue.SimpleQueue()
         self._more_words: tuple[str, ...] = ()
         self._deaths = Deaths()
         self._stopping = False
+        self._why = ""
+        """Why we have ended the child."""
+        self._is_silent = False
+        """Whether the last question was heard by somebody who said nothing."""
         self._gone = ""
         """The instance that is known to have ended, though its runtime file may be there still."""
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -110,27 +166,40 @@ class Supervisor:
 
     def _find(self) -> Runtime | None:
         """Return a service that runs and has proved to be the one of the runtime file."""
+        self._is_silent = False
         try:
             if read_runtime(self._runtime_file).instance == self._gone:
                 return None
             with LocalService.connect(self._runtime_file) as service:
                 return service.runtime
-        except ServiceError:
+        except ServiceError as error:
+            self._is_silent = isinstance(error.__cause__, httpx.TimeoutException)
             return None
 
     def _attend(self, runtime: Runtime) -> None:
         """Watch a service that somebody else started, until it is gone; it is never ended by us."""
         self._tell_running(runtime, is_ours=False)
+        silence = Silence(self._clock, self._wall)
+        was_told = False
         while True:
-            wish = self._wait(None)
+            wish = self._wait(CHECK_SILENT_S if was_told else CHECK_S)
             if self._stopping:
                 return
-            if wish != "look":
+            if wish not in {"look", None}:
                 continue
             now = self._find()
-            if now is None:
+            if now is not None:
+                silence.heard()
+                if was_told or wish == "look":
+                    self._tell_running(now, is_ours=False)
+                was_told = False
+            elif not self._is_silent:
                 break
-            self._tell_running(now, is_ours=False)
+            else:
+                silence.check()
+                if silence.is_told and not was_told:
+                    was_told = True
+                    self._tell_silent(runtime, is_ours=False)
         self._gone = runtime.instance
         if self._stale() == runtime.instance:  # it had no time to remove its file
             self._mourn(0.0, "The service that was started elsewhere has died.")
@@ -185,32 +254,41 @@ class Supervisor:
         return False
 
     def _watch(self, child: Child) -> bool:
-        """Watch a child that answers until it ends; True when the user asked for a new start."""
+        """Watch a child that answers until it ends; True when the user asked for a new start.
+
+        One that lives and has not answered for too long is ended for good.
+        """
+        silence = Silence(self._clock, self._wall)
+        is_answering, was_told = True, False
         while True:
-            news = self._wait(None)
+            news = self._wait(CHECK_S if is_answering else CHECK_SILENT_S)
             if self._stopping:
                 return False
             if news == "restart":
+                if was_told:
+                    child.kill()  # it would not hear that it shall end
                 return True
-            if isinstance(news, Ended) and news.child is child:
-                return False
-            if news == "look":
-                self._look_at(child)
-
-    def _look_at(self, child: Child) -> None:
-        """Tell that the child still answers, or end it if it lives and doesn't."""
-        until = self._clock() + HUNG_S
-        while child.is_alive and self._clock() < until:
+            if isinstance(news, Ended):
+                if news.child is child:
+                    return False
+                continue
             runtime = self._find()
+            is_answering = runtime is not None
             if runtime is not None:
-                self._tell_running(runtime, is_ours=True)
-                return
-            news = self._wait(LOOK_S * 10)
-            if news == "restart" or isinstance(news, Ended) or self._stopping:
-                if news is not None:
-                    self._inbox.put(news)
-                return
-        child.kill()
+                silence.heard()
+                if was_told or news == "look":
+                    self._tell_running(runtime, is_ours=True)
+                was_told = False
+                continue
+            silence.check()
+            if silence.is_told and not was_told and child.is_alive:
+                was_told = True
+                self._tell_silent(None, is_ours=True)
+            if silence.is_a_hang:
+                child.kill()
+                child.end()
+                self._why = f"It did not answer for {HUNG_S:g} s: its log shows where it hung."
+                return False
 
     def _after_end(self, child: Child, lived_s: float) -> None:
         """Decide what follows from the end of a child that nobody wished for."""
@@ -219,7 +297,8 @@ class Supervisor:
             return
         taken = _TAKEN.match(child.last_line)
         if taken is None:
-            self._mourn(lived_s, child.last_line or _how(child.code))
+            why, self._why = self._why, ""
+            self._mourn(lived_s, why or child.last_line or _how(child.code))
             return
         port = int(taken[1] or taken[2])
         title, _, fix = child.last_line.partition(". ")
@@ -288,6 +367,16 @@ class Supervisor:
         if news == "restart":
             self._deaths = Deaths()
         return news
+
+    def _tell_silent(self, runtime: Runtime | None, *, is_ours: bool) -> None:
+        url = runtime.url if runtime is not None else ""
+        where = f" at {url}" if url else ""
+        fix = "It is ended and started again if that lasts." if is_ours else "End it where it was started."
+        self._on_change(
+            Standing(
+                state="silent", text=f"The service{where} does not answer.", fix=fix, url=url, is_ours=is_ours
+            )
+        )
 
     def _tell_running(self, runtime: Runtime, *, is_ours: bool) -> None:
         self._on_change(

@@ -38,6 +38,7 @@ _SERVICE: Final[dict[ServiceState, Service]] = {
     "starting": "starting",
     "running": "running",
     "restarting": "down",
+    "silent": "down",
     "port-taken": "stopped",
     "stopped": "stopped",
     "given-up": "stopped",

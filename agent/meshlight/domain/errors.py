@@ -5,7 +5,8 @@ MeshlightError
 │   ├── BadRequest             400  the body or a parameter is wrong
 │   │   ├── BadAddress         400  a URL that can't be a backend's
 │   │   └── Untranslatable     400  a field that the backend's protocol has no word for
-│   │       └── PreviousResponseUnknown  400  it goes on from a response that is not kept
+│   │       ├── PreviousResponseUnknown  400  it goes on from a response that is not kept
+│   │       └── TooMuch        413  a body too large to be translated
 │   ├── KeyRefused             401  the local key is missing or wrong
 │   ├── Boundary               403  asked from where nobody may ask: foreign Host, Origin or site
 │   ├── NotFound               404  no such thing
@@ -91,6 +92,13 @@ class PreviousResponseUnknown(Untranslatable):
     """The request goes on from a response that is not kept here (any more); another backend may have it."""
 
     code = "previous_response_not_found"
+
+
+class TooMuch(Untranslatable):
+    """The body is too large to be translated; a backend that takes it as it is may have it."""
+
+    code = "too_large"
+    status = 413
 
 
 class KeyRefused(RequestError):

@@ -21,6 +21,8 @@ _NEVER = float("inf")
 _NONE: Mapping[str, str] = {}
 _ITSELF = ("",)
 """The one place of a backend that has no others."""
+NAME_MAX = 512
+"""Characters of a name that a request may call a model by; no backend's ids are longer."""
 
 
 def load_key(backend: str, place: str) -> str:
@@ -62,8 +64,11 @@ def resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
     """Return the model id that `name` stands for, and the ids of the backends that serve it (perhaps none).
 
     In order: an alias, a model id, `backend/model` with the backend's id or name; and then the same for the name
-    without `:latest`, or with it. Model ids may themselves contain `/ : @ %`, so an exact id goes before the split.
+    without `:latest`, or with it. Model ids may themselves contain `/ : @ %`, so an exact id goes before the split,
+    and of several backends that of the shortest name. A name of more than NAME_MAX characters leads nowhere.
     """
+    if len(name) > NAME_MAX:
+        return name, ()
     found = _resolve(snapshot, name)
     if not found[1]:
         for written in (other_tag(name), other_tag(found[0])):  # the name, and what an alias stands for
@@ -78,12 +83,15 @@ def _resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
     backends = snapshot.routes.get(name)
     if backends is not None:
         return name, backends
-    for cut in (place for place, letter in enumerate(name) if letter == "/"):
-        prefix, model = name[:cut], name[cut + 1 :]
-        for node in snapshot.nodes.values():
-            if prefix in {node.backend.id, node.backend.name} and node.serves(model):
-                return model, (node.backend.id,)
-    return name, ()
+    found: tuple[int, str, str] | None = None
+    for node in snapshot.nodes.values() if "/" in name else ():
+        for prefix in (node.backend.id, node.backend.name):
+            cut = len(prefix)
+            if name[cut : cut + 1] != "/" or not name.startswith(prefix) or (found and found[0] <= cut):
+                continue
+            if node.serves(model := name[cut + 1 :]):
+                found = cut, model, node.backend.id
+    return (name, ()) if found is None else (found[1], (found[2],))
 
 
 def listed(snapshot: Snapshot) -> dict[str, tuple[str, tuple[str, ...]]]:

@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.backends import reasons
+from meshlight.backends.aside import aside
 from meshlight.backends.cloud_reasons import QUOTA_S, wait_s
 from meshlight.backends.kind import Face, Way, path_of
 from meshlight.backends.quote import said
@@ -20,7 +21,7 @@ from meshlight.gateway.blame import NO_ACCESS_S, Subject, may_mean_path, no_acce
 from meshlight.gateway.first_event import is_clear, read_error
 from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.interrupt import Cause, Interrupt
-from meshlight.gateway.parcel import Parcel, pack
+from meshlight.gateway.parcel import READ_FACES, Parcel, pack
 from meshlight.gateway.patience import Patience
 from meshlight.gateway.refusal import (
     is_refusal,
@@ -178,23 +179,30 @@ class _Trip:
         """Whether it goes to a path that every server of models has."""
         return self._is_translated or self.face in {"chat/completions", "completions"}
 
+    async def _packed(self) -> Parcel | Immediate:
+        """Find the way, and make the request for it; a large body is translated beside the event loop."""
+        link, inbound = self.link, self._inbound
+        if self.place and link.places is not None:
+            self.way = await link.places.way_to(self.place, self.model)
+        elif link.channel is not None:
+            self.way = await link.channel.way(self.model, link.secret)
+        return await aside(
+            len(inbound.body) if self._is_translated or inbound.face in READ_FACES else 0,
+            pack,
+            inbound,
+            self.model,
+            link,
+            self.way,
+            self._node_id,
+            translated=self._is_translated,
+            without=self._without,
+        )
+
     async def run(self) -> Opened | Miss:
         """Send it, and once more where the backend's refusal was about the form and not the request."""
         link, inbound = self.link, self._inbound
         while True:
-            if self.place and link.places is not None:
-                self.way = await link.places.way_to(self.place, self.model)
-            elif link.channel is not None:
-                self.way = await link.channel.way(self.model, link.secret)
-            parcel = pack(
-                inbound,
-                self.model,
-                link,
-                self.way,
-                self._node_id,
-                translated=self._is_translated,
-                without=self._without,
-            )
+            parcel = await self._packed()
             if isinstance(parcel, Immediate):
                 return Opened(ImmediateResponse(parcel.content_type, len(parcel.body)), parcel.body)
             self.is_sent = True

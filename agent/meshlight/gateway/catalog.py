@@ -4,7 +4,7 @@ import msgspec
 
 from meshlight.domain.routing import listed, resolve
 from meshlight.domain.snapshot import Snapshot
-from meshlight.gateway.last_word import no_such_model
+from meshlight.gateway.last_word import check_name, no_such_model
 from meshlight.gateway.model_lists import anthropic_model, anthropic_models, gemini_model, gemini_models
 from meshlight.mesh.registry import Change, Registry
 
@@ -47,6 +47,7 @@ class Catalog:
 
         Raises NoSuchModel when nobody serves it.
         """
+        check_name(name)
         snapshot = self._registry.snapshot
         match protocol:
             case "anthropic" if name:

@@ -9,7 +9,7 @@ from meshlight.domain.rules import Policy
 from meshlight.domain.snapshot import Snapshot
 from meshlight.domain.tags import other_tag
 from meshlight.domain.view import latency_ms
-from meshlight.gateway.last_word import no_such_model
+from meshlight.gateway.last_word import check_name, no_such_model
 from meshlight.mesh.registry import Registry
 from meshlight.mesh.traffic import Traffic
 
@@ -43,8 +43,10 @@ class Explanation(Struct, frozen=True, kw_only=True):
 def explain(registry: Registry, traffic: Traffic, model: str) -> Explanation:
     """Explain the routes of a model, those that are switched off too.
 
-    Raises NoSuchModel when nobody has it, EveryRouteDown when no backend has told its models yet.
+    Raises BadRequest for what is no name, NoSuchModel when nobody has it, EveryRouteDown when no backend has told
+    its models yet.
     """
+    check_name(model)
     snapshot = registry.snapshot
     # The next request's turn, as the relay will count it.
     ranking = rank(snapshot, model, traffic.load, registry.now(), traffic.router.total + 1)

@@ -12,11 +12,12 @@ from meshlight.domain.near import near
 LONGEST = 300
 """Characters of a message that are shown: it may quote what came."""
 
+_SAID_MAX = 1_000
 _PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `\$\.?(?P<place>.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`$", re.DOTALL)
 _WRONG_TYPE = re.compile(r"Expected `([^`]+)`, got `([^`]+)`$")
-_LIMIT = re.compile(r"Expected `\w+`(?: of length)? (>=|<=|>|<) (-?[\d.e+]+)$")
+_LIMIT = re.compile(r"Expected `(\w+)`(?: of length)? (>=|<=|>|<) (-?[\d.e+]+)$")
 _LIMITS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 _TYPES = {
     "int": "a whole number",
@@ -29,6 +30,12 @@ _TYPES = {
 }
 
 
+def shown(error: msgspec.ValidationError) -> str:
+    """Return what msgspec says; of what it quotes, however long, only the start: the place stands at the end."""
+    text = str(error)
+    return text if len(text) <= 2 * _SAID_MAX else f"{text[:_SAID_MAX]}…{text[-_SAID_MAX:]}"
+
+
 def malformed(error: Exception) -> BadRequest:
     """Say that a body is no JSON at all."""
     text = str(error) if isinstance(error, msgspec.DecodeError) else "it is not in UTF-8"
@@ -38,8 +45,9 @@ def malformed(error: Exception) -> BadRequest:
 
 def mistake(error: msgspec.ValidationError, shape: type) -> BadRequest:
     """Say what does not fit `shape`, the struct that the body was decoded as."""
-    match = _PLACE.match(str(error))
-    problem, place = (match["problem"], match["place"] or "") if match else (str(error), "")
+    text = shown(error)
+    match = _PLACE.match(text)
+    problem, place = (match["problem"], match["place"] or "") if match else (text, "")
     if unknown := _UNKNOWN.match(problem):
         return _unknown_field(unknown[1], place, _fields_at(shape, place))
     if missing := _MISSING.match(problem):
@@ -54,8 +62,10 @@ def misfit(name: str, problem: str) -> str:
         wanted = " or ".join(_TYPES.get(word, word) for word in wrong[1].split(" | "))
         return f"{name} must be {wanted}, not {_TYPES.get(wrong[2], wrong[2])}."
     if limit := _LIMIT.match(problem):
-        counted = " characters long" if "of length" in problem else ""
-        return f"{name} must be {_LIMITS[limit[1]]} {limit[2].removesuffix('.0')}{counted}."
+        counted = ""
+        if "of length" in problem:
+            counted = " characters long" if limit[1] == "str" else " entries long"
+        return f"{name} must be {_LIMITS[limit[2]]} {limit[3].removesuffix('.0')}{counted}."
     return f"{name}: {problem[:LONGEST]}."
 
 

@@ -9,7 +9,7 @@ from meshlight.domain.routing import resolve
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.asgi import Receive, Scope
 from meshlight.gateway.inbound import GUEST, Inbound, expect, read_body, read_inbound
-from meshlight.gateway.last_word import no_such_model
+from meshlight.gateway.last_word import check_name, no_such_model
 from meshlight.gateway.ollama_lists import REFUSED, running, show, tags, version
 from meshlight.mesh.links import Links
 from meshlight.mesh.registry import Registry
@@ -53,6 +53,7 @@ class Ollama:
         if face is not None:
             expect("POST", scope, target)
             inbound = await read_inbound(face, target, scope["headers"], receive, guest=guest)
+            check_name(inbound.head.model)
             if guest is None and not resolve(snapshot, inbound.head.model)[1]:
                 raise _missing(snapshot, inbound.head.model)
             return inbound
@@ -65,6 +66,7 @@ class Ollama:
             expect("POST", scope, target)
             body = await read_body(receive, SHOW_LIMIT)
             name = _name(body)
+            check_name(name)
             if not resolve(snapshot, name)[1]:
                 raise _missing(snapshot, name)
             return await self._shown_there(snapshot, name, body) or show(snapshot, name, self._started)

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from meshlight.backends.kind import Way
+from meshlight.backends.kind import Face, Way
 from meshlight.backends.upstream import Headers, Upstream
 from meshlight.gateway.headers import bare, to_backend
 from meshlight.gateway.inbound import Inbound
@@ -15,6 +15,8 @@ from meshlight.gateway.translation.responses_native import for_native
 from meshlight.gateway.translation.table import translate
 from meshlight.mesh.links import Link
 
+READ_FACES = frozenset[Face]({"messages", "messages/count_tokens", "api/chat", "responses"})
+"""Faces whose bodies may be read and changed even where they are passed on in their own protocol."""
 _JSON = b"application/json"
 
 

@@ -11,6 +11,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from meshlight.backends.aside import aside
 from meshlight.backends.kind import Face
 from meshlight.backends.upstream import Headers
 from meshlight.domain.backend import Backend
@@ -28,7 +29,7 @@ from meshlight.gateway.guests import PAUSED_RETRY_S
 from meshlight.gateway.headers import dropped, request_id, to_client
 from meshlight.gateway.inbound import HOPS, Inbound
 from meshlight.gateway.interrupt import Interrupt
-from meshlight.gateway.last_word import final_error, final_refusal, no_route
+from meshlight.gateway.last_word import check_name, final_error, final_refusal, no_route
 from meshlight.gateway.leave import Leave
 from meshlight.gateway.named_sink import NamedSink
 from meshlight.gateway.passing import CutOff, pass_on
@@ -104,6 +105,7 @@ class Relay:
             self._traffic.end(outcome)
 
     def _admit(self, inbound: Inbound) -> None:
+        check_name(inbound.head.model)
         if self._is_paused():
             if inbound.guest is not None:
                 raise Paused("The owner of that machine has paused its routing.", "", PAUSED_RETRY_S)
@@ -249,14 +251,18 @@ class Relay:
             if opened.dropped:
                 extra.append(dropped(opened.dropped))
             if inbound.stored is not None and opened.back is None and link.kind.group == "engine":
-                kept = asked_to_keep(inbound.body, inbound.stored) if response.status == 200 else None
-                sink = sink if kept is None else RecordingSink(sink, kept)
-            is_guest = inbound.guest is not None
+                sink = await _recording(sink, inbound) if response.status == 200 else sink
             asked = inbound.head.model if inbound.named is None else inbound.named
             if opened.back is None and asked and asked != verdict.model:
                 sink = NamedSink(sink, verdict.model, asked)
             tap = await pass_on(
-                opened, inbound.face, sink, extra, interrupt, backend.idle_s, is_guest=is_guest
+                opened,
+                inbound.face,
+                sink,
+                extra,
+                interrupt,
+                backend.idle_s,
+                is_guest=inbound.guest is not None,
             )
             if response.status < 400:
                 outcome = "ok"
@@ -265,16 +271,21 @@ class Relay:
             if (counts := tap.read()) is not None:
                 ticket.tokens(*counts)
         except CutOff as cut:
-            log.info("%s broke off: %s", load_key(backend.id, place), cut.why)
-            part = place or (verdict.model if link.kind.group == "peer" else "")
-            self._hold(backend.id, part, Broke(Reason("connection-lost", cut.why)))
-            self._look(backend, place)
+            self._broke_off(link, verdict, cut.why)
         except asyncio.CancelledError:
             outcome = "cancelled"
             raise
         finally:
             ticket.close(outcome)
         return outcome
+
+    def _broke_off(self, link: Link, verdict: Verdict, why: str) -> None:
+        """Hold it against a route that its answer ended before it was whole."""
+        backend, place = link.backend, verdict.place
+        log.info("%s broke off: %s", load_key(backend.id, place), why)
+        part = place or (verdict.model if link.kind.group == "peer" else "")
+        self._hold(backend.id, part, Broke(Reason("connection-lost", why)))
+        self._look(backend, place)
 
     def _learn(self, miss: Miss) -> None:
         """Traffic is evidence: hold a miss against its backend or a part of it, and have that probed at once."""
@@ -365,6 +376,14 @@ def _may_be_the_requests_fault(miss: Miss) -> bool:
     another one then answers the same request.
     """
     return miss.refusal is not None and (miss.refusal.status == 500 or miss.wants_probe)
+
+
+async def _recording(sink: Sink, inbound: Inbound) -> Sink:
+    """Return a sink that keeps the response that passes through it, where the request wants it kept."""
+    if inbound.stored is None:
+        return sink
+    kept = await aside(len(inbound.body), asked_to_keep, inbound.body, inbound.stored)
+    return sink if kept is None else RecordingSink(sink, kept)
 
 
 def _extra(headers: Headers, backend_id: str, attempts: int, inbound: Inbound) -> list[tuple[bytes, bytes]]:

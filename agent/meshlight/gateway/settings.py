@@ -1,6 +1,6 @@
 """`/mesh/settings`: what the user may set while the service runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Protocol
 
 from litestar import Controller, get, patch
@@ -11,8 +11,13 @@ from msgspec.structs import asdict, replace
 
 from meshlight.backends.address import parse_address
 from meshlight.domain.config import Config, DiscoverySettings
+from meshlight.domain.errors import BadRequest
 from meshlight.domain.rules import Policy, Routing, Rule
 from meshlight.gateway.description import problems
+
+LISTED_MAX = 300
+"""Aliases, rules or ignored addresses in one edit: the file is written entry by entry, each time read anew. Whoever
+has more of them writes the file."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -32,15 +37,15 @@ class RoutingPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """What to change of the routing; aliases and rules are replaced as a whole."""
 
     policy: Policy | UnsetType = UNSET
-    aliases: Mapping[str, str] | UnsetType = UNSET
-    rules: tuple[Rule, ...] | UnsetType = UNSET
+    aliases: Annotated[Mapping[str, str], Meta(max_length=LISTED_MAX)] | UnsetType = UNSET
+    rules: Annotated[tuple[Rule, ...], Meta(max_length=LISTED_MAX)] | UnsetType = UNSET
 
 
 class DiscoveryPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to change of the search for engines; the ignored URLs are replaced as a whole."""
 
     enabled: bool | UnsetType = UNSET
-    ignored: tuple[str, ...] | UnsetType = UNSET
+    ignored: Annotated[tuple[str, ...], Meta(max_length=LISTED_MAX)] | UnsetType = UNSET
 
 
 class SettingsPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,9 +58,13 @@ class SettingsPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     paused: bool | UnsetType = UNSET
 
     def on(self, old: Config) -> Config:
-        """Return the configuration with these changes; BadAddress for a URL that is none."""
+        """Return the configuration with these changes; BadAddress for a URL that is none, BadRequest for too much."""
         fields = _given(self)
         if isinstance(self.routing, RoutingPatch):
+            if isinstance(self.routing.rules, tuple):
+                for number, rule in enumerate(self.routing.rules):
+                    _check_length(f"routing.rules[{number}].pin", rule.pin)
+                    _check_length(f"routing.rules[{number}].prefer", rule.prefer)
             fields["routing"] = replace(old.routing, **_given(self.routing))
         if isinstance(self.discovery, DiscoveryPatch):
             if isinstance(self.discovery.ignored, tuple):
@@ -106,6 +115,11 @@ class SettingsController(Controller):
         """Change settings; the file keeps its comments, and running streams go on."""
         await keeper.set(data)
         return _shown(keeper)
+
+
+def _check_length(name: str, listed: Sequence[str]) -> None:
+    if len(listed) > LISTED_MAX:
+        raise BadRequest(f"{name} must be at most {LISTED_MAX} entries long.", "", name)
 
 
 def _given(patch: Struct) -> dict[str, object]:

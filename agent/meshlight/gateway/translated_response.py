@@ -1,12 +1,18 @@
 """A backend's answer as the caller's protocol has it: read like any other answer, translated as it comes."""
 
+import asyncio
 from collections.abc import Callable
 
+from meshlight.backends.aside import aside
 from meshlight.backends.response import Push
 from meshlight.backends.upstream import Headers, Response
 from meshlight.gateway.refusal import LIMIT
 from meshlight.gateway.translation.back import Back
 
+SLICE = 1 << 14
+"""Bytes of a piece that are translated before others have their turn: they may hold a thousand small events."""
+LIGHTER = 16
+"""How much less an answer weighs that is decoded already and held, than bytes that are still to be decoded."""
 _CHANGED = frozenset({b"content-type", b"content-length", b"content-encoding"})
 
 
@@ -36,12 +42,27 @@ class ImmediateResponse:
 class TranslatedResponse:
     """Has the face of a Response. A failing answer is gathered whole, for its message to be found."""
 
-    __slots__ = ("_back", "_first", "_inner", "headers", "heard", "is_whole", "reused", "status")
+    __slots__ = (
+        "_back",
+        "_first",
+        "_held",
+        "_inner",
+        "_rest",
+        "headers",
+        "heard",
+        "is_whole",
+        "reused",
+        "status",
+    )
 
     def __init__(self, inner: Response, back: Back, first: bytes = b"") -> None:
         """`first` is what was read of the answer already."""
         self._inner = inner
         self._first = first
+        self._rest = memoryview(b"")
+        """What has come and is not translated yet."""
+        self._held = 0
+        """Bytes that were taken since something was last made of them: of so many the next piece may be the end."""
         self.heard: Callable[[], None] = _nothing
         """Called for each piece that came, also for those of which nothing is left to pass on."""
         self._back = back
@@ -62,13 +83,24 @@ class TranslatedResponse:
             return b""
         if self.status >= 400:
             return await self._error()
-        while piece := self._first or await self._inner.read():
-            self._first = b""
-            self.heard()
-            if made := self._back.feed(piece):
+        while True:
+            if not self._rest:
+                piece, self._first = self._first or await self._inner.read(), b""
+                if not piece:
+                    break
+                self.heard()
+                self._rest = memoryview(piece)
+            else:
+                await asyncio.sleep(0)
+            data, self._rest = bytes(self._rest[:SLICE]), self._rest[SLICE:]
+            self._held += len(data)
+            heavy = self._back.waiting + len(data) + self._held // LIGHTER
+            made = await aside(heavy, self._back.feed, data)
+            if made:
+                self._held = 0
                 return made
         self.is_whole = True
-        return self._back.end()
+        return await aside(self._held, self._back.end)
 
     def abort(self) -> None:
         """Close the connection if the answer still holds one."""

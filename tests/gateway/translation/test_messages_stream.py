@@ -20,6 +20,8 @@ from gateway.translation.messages_talk import (
 from meshlight.domain.errors import Untranslated
 from meshlight.gateway.translation.back import Back
 from meshlight.gateway.translation.keepsake import SIGNATURE
+from meshlight.gateway.translation.messages_assembly import BLOCKS_MAX
+from meshlight.gateway.translation.messages_call import CALLS_MAX
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
 TAIL = {"id": "chatcmpl-1", "choices": [], "usage": USAGE}
@@ -346,3 +348,22 @@ def test_a_stream_without_ids_gets_one_that_is_its_own() -> None:
     assert first != second
     assert first.startswith("msg_")
     assert len(first) > 20
+
+
+def test_more_calls_than_anybody_makes_are_a_fault_and_those_before_are_told() -> None:
+    found = seen(*(chunk(call(n, "{}", id=f"c{n}", name="f")) for n in range(CALLS_MAX + 1)))
+    assert "more than 1000 tools" in fault(found)["message"]
+    assert types(found).count("start") == CALLS_MAX
+
+
+def test_an_answer_that_changes_without_end_between_texts_and_thoughts_is_a_fault() -> None:
+    turns = [chunk({"content": "a"}), chunk({"reasoning": "b"})] * BLOCKS_MAX
+    assert "changes more than" in fault(seen(*turns))["message"]
+
+
+def test_long_arguments_between_texts_are_whole_in_the_end() -> None:
+    pieces = [chunk(call(0, '{"a":"' + "b" * 10_000, id="a", name="f"))]
+    for _ in range(50):
+        pieces += [chunk(call(0, "}")), chunk({"content": "c"})]
+    found = seen(*pieces, chunk(call(0, '"}')), chunk({}, "tool_calls"))
+    assert blocks(found)[0]["input"] == {"a": "b" * 10_000 + "}" * 50}

@@ -7,7 +7,7 @@ import pytest
 from gateway.translation.messages_talk import JSON, Json, call, chunk, completion, stream, told
 from gateway.translation.ollama_talk import MADE_AT, back, lines, ticking, told_lines
 from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation import answer_events, ollama_back, ollama_calls
+from meshlight.gateway.translation import answer_events, messages_call, ollama_back
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5}
 TAIL: Json = {"choices": [], "usage": USAGE}
@@ -189,7 +189,7 @@ def test_only_the_first_of_several_answers_is_told() -> None:
 def test_there_are_limits_to_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_events, "WHOLE_MAX", 10)
     monkeypatch.setattr(ollama_back, "HELD_MAX", 10)
-    monkeypatch.setattr(ollama_calls, "CALLS_MAX", 1)
+    monkeypatch.setattr(messages_call, "CALLS_MAX", 1)
     for data in (
         b"{" * 11,
         stream(chunk({"content": "A" * 11})),

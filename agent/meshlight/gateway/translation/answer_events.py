@@ -6,6 +6,7 @@ import msgspec
 
 from meshlight.backends.quote import clean
 from meshlight.domain.errors import Untranslated
+from meshlight.gateway.translation.bounds import check_answer
 from meshlight.gateway.translation.openai_error import error_message
 from meshlight.gateway.translation.sse import Event, SseParser
 from meshlight.gateway.translation.well_formed import decode
@@ -33,6 +34,12 @@ class WholeBody:
         if len(self.data) > WHOLE_MAX:
             raise Untranslated(f"It sent an answer of more than {WHOLE_MAX >> 20} MiB.")
 
+    def take(self) -> bytes:
+        """Return all that came, and keep nothing of it."""
+        data = bytes(self.data)
+        self.data = bytearray()
+        return data
+
 
 class WholeBack:
     """The first half of a way back for an answer that is one JSON object: it is gathered until its end."""
@@ -46,6 +53,11 @@ class WholeBack:
 
     def begin(self, content_type: bytes) -> None:
         """Need not know: it is JSON or nothing."""
+
+    @property
+    def waiting(self) -> int:
+        """Return how much is kept of what has not come to its end."""
+        return len(self._whole.data)
 
     def feed(self, data: bytes) -> bytes:
         """Keep the piece; raises Untranslated when there are too many."""
@@ -77,6 +89,11 @@ class AnswerEvents:
         """Whether the answer is one JSON object and no stream of events."""
         return self._parser is None
 
+    @property
+    def waiting(self) -> int:
+        """Return how much is kept of what has not come to its end."""
+        return len(self._whole.data) if self._parser is None else self._parser.waiting
+
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that `data` completes; raises Untranslated."""
         if self._parser is None:
@@ -84,19 +101,24 @@ class AnswerEvents:
             if not (self._may_be_events and _is_event(self._whole.data)):
                 return []
             self._parser = SseParser(comments=self._comments)
-            data = bytes(self._whole.data)
-            self._whole.data.clear()
+            data = self._whole.take()
         return self._parser.feed(data)
 
     def end(self) -> list[Event]:
         """Return what the end of the body completes: a whole body is one event."""
         if self._parser is not None:
             return self._parser.end()
-        return [Event(bytes(self._whole.data))] if self._whole.data.strip() else []
+        data = self._whole.take()
+        return [Event(data)] if data and not data.isspace() else []
 
 
-def read(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    """Decode one event or a whole body; raises Untranslated in words."""
+def read(data: bytes, decoder: msgspec.json.Decoder[T], *, counted: bool = True) -> T:
+    """Decode one event or a whole body; raises Untranslated in words.
+
+    Not `counted` are the values of what is decoded only in part.
+    """
+    if counted:
+        check_answer(data)
     try:
         return decode(data, decoder)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -18,6 +18,10 @@ class Back(Protocol):
     def content_type(self) -> bytes:
         """The media type of what `feed` and `end` return; `error` always returns `application/json` text."""
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that are kept of an event, or a whole answer, that has not come to its end."""
+
     def begin(self, content_type: bytes) -> None:
         """Hear the upstream's `content-type` (empty when it named none) before the first piece of a 200 body."""
 

@@ -10,10 +10,12 @@ from meshlight.domain.errors import Untranslated
 from meshlight.gateway.translation.chat_shape import Chunk, Said, ToolCall, count, ending_of, name_of, number
 from meshlight.gateway.translation.ending import CUT, REFUSED, check_ending
 from meshlight.gateway.translation.keepsake import Collected, call_id, signature
-from meshlight.gateway.translation.messages_call import Call, find_call
+from meshlight.gateway.translation.messages_call import Call, CallList, find_call
 from meshlight.gateway.translation.messages_writer import Head, Kind, Usage, Writer
 
 _ID_MAX = 64
+BLOCKS_MAX = 10_000
+"""Blocks of one message."""
 _NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -40,6 +42,7 @@ class Assembly:
         "_kind",
         "_matched",
         "_message_id",
+        "_open",
         "_reason",
         "_usage",
         "_writer",
@@ -56,7 +59,9 @@ class Assembly:
         self._block = 0
         self._count = 0
         """Blocks that have begun."""
-        self._calls: list[Call] = []
+        self._calls = CallList()
+        self._open: list[Call] = []
+        """Those whose blocks have begun and not ended."""
         self._kept = Collected()
         self._reason = ""
         self._matched: str | None = None
@@ -94,14 +99,14 @@ class Assembly:
         """
         check_ending(self._reason, has_begun=bool(self._message_id), is_told=is_told)
         is_cut = self._reason in CUT
-        for call in self._calls:
+        for call in self._calls.calls:
             if not is_cut:
                 call.check()
         self._close_block()
-        for call in self._calls:
-            if call.is_open:
-                self._close_call(call, is_whole=call.is_whole())
-        if self._calls and (extras := self._kept.take()):
+        for call in self._open:
+            self._close_call(call, is_whole=call.is_whole())
+        self._open.clear()
+        if self._calls.calls and (extras := self._kept.take()):
             self._writer.redacted(self._next(), signature(extras))
         self._writer.finish(self._stop_reason(), self._matched, self._usage)
         self.is_finished = True
@@ -153,8 +158,8 @@ class Assembly:
 
     def _call(self, piece: ToolCall, call: Call | None) -> None:
         if call is None:
-            call = Call(number(piece.index), f"toolu_{self._message_id[4:28]}_{len(self._calls)}")
-            self._calls.append(call)
+            own_id = f"toolu_{self._message_id[4:28]}_{len(self._calls.calls)}"
+            call = self._calls.begin(number(piece.index), own_id)
         call.add(piece)
         if call.block < 0:
             if not call.name:
@@ -163,6 +168,7 @@ class Assembly:
             self._close_whole_calls()
             call.block = self._next()
             call.is_open = True
+            self._open.append(call)
             self._writer.open_call(call.block, call_id(call.id, call.extra, self._kept.take()), call.name)
         if news := call.news():
             if not call.is_open:
@@ -178,9 +184,10 @@ class Assembly:
 
     def _close_whole_calls(self) -> None:
         """Close the calls that are complete; one that isn't may still go on between others."""
-        for call in self._calls:
-            if call.is_open and call.text().strip() and call.is_whole():
+        for call in self._open:
+            if call.has_come():
                 self._close_call(call)
+        self._open = [call for call in self._open if call.is_open]
 
     def _close_call(self, call: Call, *, is_whole: bool = True) -> None:
         if rest := call.news(is_last=True):
@@ -190,6 +197,10 @@ class Assembly:
 
     def _next(self) -> int:
         self._count += 1
+        if self._count > BLOCKS_MAX:
+            raise Untranslated(
+                f"Its answer changes more than {BLOCKS_MAX} times between texts, thoughts and calls."
+            )
         return self._count - 1
 
     def _stop_reason(self) -> str:
@@ -197,14 +208,14 @@ class Assembly:
             return "refusal"
         if self._reason in CUT:
             return "max_tokens"
-        if self._calls:
+        if self._calls.calls:
             return "tool_use"
         return "end_turn" if self._matched is None else "stop_sequence"
 
 
 def _message_id(given: Any, data: bytes) -> str:
     """Return an id of Anthropic's form, made of the upstream's; of the data itself where that gives none."""
-    own = _NOT_OF_AN_ID.sub("", name_of(given).removeprefix("chatcmpl-"))[:_ID_MAX]
+    own = _NOT_OF_AN_ID.sub("", name_of(given)[: 4 * _ID_MAX].removeprefix("chatcmpl-"))[:_ID_MAX]
     return f"msg_{own or hashlib.blake2b(data, digest_size=12).hexdigest()}"
 
 

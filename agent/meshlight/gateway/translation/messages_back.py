@@ -41,6 +41,11 @@ class MessagesBack:
         """Return the media type that was asked for."""
         return b"text/event-stream; charset=utf-8" if self._is_stream else b"application/json"
 
+    @property
+    def waiting(self) -> int:
+        """Return how much is kept of what has not come to its end."""
+        return self._events.waiting
+
     def begin(self, content_type: bytes) -> None:
         """Learn whether events come; where the server does not say, the first byte will."""
         self._events.begin(content_type)
@@ -116,7 +121,7 @@ class CountBack(WholeBack):
 
     def end(self) -> bytes:
         """Return `{"input_tokens": …}`; raises Untranslated when the backend did not count."""
-        data = bytes(self._whole.data)
+        data = self._whole.take()
         chunk = read(data, _decoder)
         if chunk.error:
             raise told_error(data)

@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from meshlight.backends.quote import clean
 from meshlight.domain.errors import BadRequest, Untranslatable
-from meshlight.gateway.mistakes import LONGEST, malformed, mistake
+from meshlight.gateway.mistakes import LONGEST, malformed, mistake, shown
 from meshlight.gateway.translation.calls_sent import Asked
 from meshlight.gateway.translation.messages_history import ELSEWHERE, History
 from meshlight.gateway.translation.messages_shape import REFUSED, MessagesRequest, Thinking, ToolChoice
@@ -122,7 +122,7 @@ def untranslatable(param: str, what: str = "") -> Untranslatable:
 
 
 def _misfit(error: msgspec.ValidationError) -> BadRequest:
-    text = str(error)
+    text = shown(error)
     if block := _BLOCK.match(text):
         return untranslatable(block["place"], block["word"])
     return mistake(error, MessagesRequest)

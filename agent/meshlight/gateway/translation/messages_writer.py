@@ -9,6 +9,8 @@ from meshlight.domain.errors import Untranslated
 
 HELD_MAX = 64 << 20
 """Characters of an answer that are held; more is no answer to anyone."""
+PIECE_COST = 64
+"""What each piece costs beside its characters."""
 
 Kind = Literal["text", "thinking"]
 _encode = msgspec.json.Encoder().encode
@@ -175,7 +177,7 @@ class MessageWriter:
 
     def add(self, index: int, kind: Kind, piece: str) -> None:  # noqa: ARG002 - the block knows its kind
         """Keep a piece; raises Untranslated where they become too many."""
-        self._size += len(piece)
+        self._size += len(piece) + PIECE_COST
         if self._size > HELD_MAX:
             raise Untranslated(f"It sent an answer of more than {HELD_MAX >> 20} million characters.")
         self._pieces[index].append(piece)

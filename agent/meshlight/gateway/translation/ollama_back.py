@@ -14,6 +14,8 @@ from meshlight.gateway.translation.openai_error import error_message
 
 HELD_MAX = 64 << 20
 """Characters of an answer that are held until it is whole."""
+PIECE_COST = 128
+"""What each piece costs beside its characters, and what each token with its chances does."""
 
 
 class OllamaBack:
@@ -54,6 +56,11 @@ class OllamaBack:
     def content_type(self) -> bytes:
         """Return the media type of a stream of Ollama's, or of one object."""
         return b"application/x-ndjson" if self._ask.is_stream else b"application/json"
+
+    @property
+    def waiting(self) -> int:
+        """Return how much is kept of what has not come to its end."""
+        return self._reader.waiting
 
     def begin(self, content_type: bytes) -> None:
         """Learn whether events come."""
@@ -117,7 +124,7 @@ class OllamaBack:
             self._out.append(self._teller.line(piece))
             return
         self._held.append(piece)
-        self._held_size += len(piece.text) + len(piece.thinking) + len(piece.logprobs)
+        self._held_size += len(piece.text) + len(piece.thinking) + PIECE_COST * (1 + len(piece.logprobs))
         if self._held_size > HELD_MAX:
             raise Untranslated(f"It sent an answer of more than {HELD_MAX >> 20} million characters.")
 

@@ -5,15 +5,13 @@ import hashlib
 import msgspec
 from msgspec import Raw
 
-from meshlight.domain.errors import Untranslated
 from meshlight.gateway.translation.chat_shape import ToolCall as CallPiece
 from meshlight.gateway.translation.chat_shape import number
 from meshlight.gateway.translation.keepsake import Collected, Extras, call_id
-from meshlight.gateway.translation.messages_call import Call, find_call
+from meshlight.gateway.translation.messages_call import Call, CallList, find_call
 from meshlight.gateway.translation.ollama_lines import CallFunction, ToolCall
 from meshlight.gateway.translation.well_formed import decode
 
-CALLS_MAX = 1_000
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
 
@@ -24,7 +22,7 @@ class Calls:
     __slots__ = ("_calls", "_seed", "kept")
 
     def __init__(self, seed: str) -> None:
-        self._calls: list[Call] = []
+        self._calls = CallList()
         self._seed = seed
         self.kept = Collected()
         """What belongs to the message as a whole: the first call takes it along."""
@@ -33,10 +31,7 @@ class Calls:
         """Take a piece, or a whole call; raises Untranslated when they are too many or too large."""
         call = None if is_whole else find_call(self._calls, piece)
         if call is None:
-            if len(self._calls) >= CALLS_MAX:
-                raise Untranslated(f"It called more than {CALLS_MAX} tools at once.")
-            call = Call(number(piece.index), self._own_id())
-            self._calls.append(call)
+            call = self._calls.begin(number(piece.index), self._own_id())
         call.add(piece)
 
     def whole(self, *, is_cut: bool) -> tuple[ToolCall, ...]:
@@ -44,7 +39,7 @@ class Calls:
 
         Raises Untranslated for half a call.
         """
-        kept = [call for call in self._calls if call.is_whole()] if is_cut else self._calls
+        kept = [call for call in self._calls.calls if call.is_whole()] if is_cut else self._calls.calls
         for call in kept:
             call.check()
         extras = self.kept.take()
@@ -58,7 +53,9 @@ class Calls:
 
     def _own_id(self) -> str:
         """Return an id of nine letters and digits: Mistral's models take no others."""
-        digest = hashlib.blake2b(f"{self._seed}/{len(self._calls)}".encode("utf-8", "replace"), digest_size=5)
+        digest = hashlib.blake2b(
+            f"{self._seed}/{len(self._calls.calls)}".encode("utf-8", "replace"), digest_size=5
+        )
         return digest.hexdigest()[:9]
 
 

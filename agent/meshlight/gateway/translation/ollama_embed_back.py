@@ -7,7 +7,7 @@ from array import array
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from meshlight.domain.errors import Untranslated
 from meshlight.gateway.translation.answer_events import WholeBack, read, told_error
@@ -20,7 +20,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Vector(Struct, frozen=True):
-    embedding: list[float] | str
+    embedding: Raw
     index: int | None = None
 
 
@@ -31,6 +31,12 @@ class _Vectors(Struct, frozen=True):
 
 
 _decoder = msgspec.json.Decoder(_Vectors)
+_text = msgspec.json.Decoder(str)
+_NUMBERS = b"0123456789+-.eE, \t\r\n"
+_AT_ONCE = 4_096
+"""Numbers that are made objects of at one time."""
+_BESIDE = 1_000
+"""Objects of an answer that are no embeddings."""
 
 
 class EmbedBack(WholeBack):
@@ -48,8 +54,11 @@ class EmbedBack(WholeBack):
 
     def end(self) -> bytes:
         """Return the embeddings in the order of their texts; raises Untranslated when some are missing."""
-        data = bytes(self._whole.data)
-        found = read(data, _decoder)
+        data = self._whole.take()
+        # The numbers are not looked at, so they don't count; each vector, and little else, is an object.
+        if data.count(b"{") > self._count + _BESIDE:
+            raise Untranslated(f"It sent more than {self._count} embeddings for {self._count} texts.")
+        found = read(data, _decoder, counted=False)
         if found.error:
             raise told_error(data)
         listed = found.data or []
@@ -74,14 +83,16 @@ class EmbedBack(WholeBack):
         return error_body(error_message(body, status))
 
 
-def _numbers(found: list[float] | str) -> list[float]:
-    """Return the numbers; some servers send base64 of 32-bit floats whatever they were asked for."""
-    if isinstance(found, list):
-        return found
+def _numbers(found: Raw) -> Raw:
+    """Return the numbers as they stand; some servers send base64 of 32-bit floats whatever they were asked for."""
+    data = bytes(found).strip()
+    if data[:1] == b"[" and not data[1:-1].translate(None, _NUMBERS):
+        return Raw(data)
     try:
-        numbers = array("f", base64.b64decode(found, validate=True))
-    except (binascii.Error, ValueError):
+        numbers = array("f", base64.b64decode(_text.decode(data), validate=True))
+    except (msgspec.MsgspecError, binascii.Error, ValueError):
         raise Untranslated("It sent an embedding that is neither numbers nor base64.") from None
     if sys.byteorder == "big":
         numbers.byteswap()
-    return numbers.tolist()
+    pieces = (numbers[start : start + _AT_ONCE].tolist() for start in range(0, len(numbers), _AT_ONCE))
+    return Raw(b"[%b]" % b",".join(_encode(piece)[1:-1] for piece in pieces))

@@ -1,6 +1,7 @@
 """The messages of Ollama's chat as the messages of chat completions."""
 
 import binascii
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from meshlight.gateway.translation.keepsake import Collected
 from meshlight.gateway.translation.ollama_shape import CalledTool, Message
 
 _ROLES = ("system", "user", "assistant", "tool")
+_BLANKS = " \t\r\n"
 _SNIFFED = 64
 """Characters of base64 in which a picture shows what it is."""
 
@@ -27,7 +29,9 @@ def picture_parts(text: str, images: Iterable[str], place: str) -> list[dict[str
     """Return a text with its pictures as content parts; raises BadRequest."""
     parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
     for number, image in enumerate(images):
-        data = "".join(image.split())
+        data = image
+        for blank in _BLANKS:
+            data = data.replace(blank, "")
         url = f"data:{_media_type(data, f'{place}[{number}]')};base64,{data}"
         parts.append({"type": "image_url", "image_url": {"url": url}})
     return parts
@@ -43,8 +47,11 @@ class History:
         """Pictures that only a message of the user may hold, until there is one."""
         self._count = 0
         """Calls and results that were given an id of ours."""
-        self._waiting: list[tuple[str, str]] = []
-        """Id and name of each call that has no result yet."""
+        self._waiting: dict[str, None] = {}
+        """The ids of the calls that have no result yet."""
+        self._by_age: deque[str] = deque()
+        """All ids that have waited, oldest first; and the same by the tool's name."""
+        self._by_name: dict[str | None, deque[str]] = {}
 
     def add(self, message: Message, place: str) -> None:
         """Take the next message; `place` is its name for people. Raises Untranslatable and BadRequest."""
@@ -94,6 +101,8 @@ class History:
     def _calls(self, calls: Sequence[CalledTool], place: str, kept: Collected) -> list[dict[str, Any]]:
         made: list[dict[str, Any]] = []
         self._waiting.clear()
+        self._by_age.clear()
+        self._by_name.clear()
         for number, call in enumerate(calls):
             arguments = bytes(call.function.arguments).strip()
             if arguments in {b"", b"null"}:
@@ -102,7 +111,9 @@ class History:
                 where = f"{place}.tool_calls[{number}].function.arguments"
                 raise BadRequest(f"{where} must be an object.", "", where)
             given = call.id or self._own_id()
-            self._waiting.append((given, call.function.name))
+            self._waiting[given] = None
+            self._by_age.append(given)
+            self._by_name.setdefault(call.function.name, deque()).append(given)
             text = arguments.decode("utf-8", "replace")
             made.append(call_sent(given, call.function.name, text, self._asked, kept, is_first=number == 0))
         return made
@@ -111,13 +122,19 @@ class History:
         """Return the id of the call that a result belongs to: by id, by the tool's name, or the oldest."""
         name = message.tool_name or message.name
         if message.tool_call_id:
-            self._waiting = [call for call in self._waiting if call[0] != message.tool_call_id]
+            self._waiting.pop(message.tool_call_id, None)
             return result_id(message.tool_call_id, self._asked)
-        if not self._waiting:
-            return self._own_id()
-        found = next((call for call in self._waiting if call[1] == name), self._waiting[0])
-        self._waiting.remove(found)
-        return result_id(found[0], self._asked)
+        found = self._oldest(self._by_name.get(name)) or self._oldest(self._by_age)
+        return result_id(found, self._asked) if found else self._own_id()
+
+    def _oldest(self, ids: deque[str] | None) -> str:
+        """Return the first of them that still waits, which it does no longer; empty when none does."""
+        while ids:
+            found = ids.popleft()
+            if found in self._waiting:
+                del self._waiting[found]
+                return found
+        return ""
 
     def _own_id(self) -> str:
         """Return an id of nine letters and digits: Mistral's models take no others."""

@@ -37,6 +37,11 @@ class Reader:
     def __init__(self) -> None:
         self._events = AnswerEvents()
 
+    @property
+    def waiting(self) -> int:
+        """Return how much is kept of what has not come to its end."""
+        return self._events.waiting
+
     def begin(self, content_type: bytes) -> None:
         """Learn whether events come; where the server does not say, the first byte will."""
         self._events.begin(content_type)

@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from meshlight.backends.kind import Face
 from meshlight.domain.backend import Kind
+from meshlight.gateway.translation.bounds import VALUES_MAX, has_more_values
 from meshlight.gateway.translation.keepsake import SIGNATURE, with_own_ids
 
 _FACES = frozenset[Face]({"messages", "messages/count_tokens", "api/chat"})
@@ -32,7 +33,7 @@ def for_passing(face: Face, body: bytes, kind: Kind) -> bytes:
     if face not in _FACES:
         return body
     body = with_own_ids(body)
-    if kind != "anthropic" or b"thinking" not in body:
+    if kind != "anthropic" or b"thinking" not in body or has_more_values(body, VALUES_MAX):
         return body
     try:
         return _without_unsigned(body)

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from meshlight.domain.errors import BadRequest
+from meshlight.gateway.translation.bounds import VALUES_MAX, has_more_values
 from meshlight.gateway.translation.responses_history import thoughts_of
 from meshlight.gateway.translation.responses_memory import StoredResponses
 from meshlight.gateway.translation.responses_request import input_items
@@ -61,8 +62,10 @@ class Asked(Struct, frozen=True):
 def asked_to_keep(body: bytes, stored: StoredResponses) -> Asked | None:
     """Return what is to be kept with the answer to this body.
 
-    None where `store` is false, or the response that it goes on from is not kept here.
+    None where `store` is false, the response that it goes on from is not kept here, or it has too many values.
     """
+    if has_more_values(body, VALUES_MAX):
+        return None
     try:
         request = decode(body, _decoder)
         items = input_items(request)
@@ -98,7 +101,7 @@ def for_native(body: bytes, stored: StoredResponses, *, takes_text: bool) -> byt
 
     `takes_text` says that it takes thoughts as text.
     """
-    if _PREVIOUS not in body and _OWN_THOUGHTS not in body:
+    if (_PREVIOUS not in body and _OWN_THOUGHTS not in body) or has_more_values(body, VALUES_MAX):
         return body
     try:
         fields = decode(body, _keys)

@@ -37,6 +37,11 @@ class ResponsesBack:
         """Return the media type that was asked for."""
         return b"text/event-stream; charset=utf-8" if self._is_stream else b"application/json"
 
+    @property
+    def waiting(self) -> int:
+        """Return how much is kept of what has not come to its end."""
+        return self._events.waiting
+
     def begin(self, content_type: bytes) -> None:
         """Learn whether events come; where the server does not say, the first byte will."""
         self._events.begin(content_type)

@@ -9,7 +9,7 @@ from meshlight.domain.errors import Untranslated
 from meshlight.gateway.translation.chat_shape import Chunk, Said, ToolCall, count, ending_of, number
 from meshlight.gateway.translation.ending import CUT, REFUSED, check_ending
 from meshlight.gateway.translation.keepsake import Collected, call_id
-from meshlight.gateway.translation.messages_call import Call, find_call
+from meshlight.gateway.translation.messages_call import Call, CallList, find_call
 from meshlight.gateway.translation.messages_writer import HELD_MAX
 from meshlight.gateway.translation.responses_history import seal
 from meshlight.gateway.translation.responses_memory import PREFIX
@@ -68,7 +68,7 @@ class StreamBuilder:
         self._clock = clock
         self._output: list[dict[str, Any]] = []
         self._open: _TextItem | None = None
-        self._calls: list[Call] = []
+        self._calls = CallList()
         self._kept = Collected()
         self._usage: dict[str, Any] | None = None
         self._reason = ""
@@ -107,10 +107,10 @@ class StreamBuilder:
         elif self._reason in REFUSED:
             why = "content_filter"
         if why is None:
-            for call in self._calls:
+            for call in self._calls.calls:
                 call.check()
         self._close_text("completed" if why is None else "incomplete")
-        for call in self._calls:
+        for call in self._calls.calls:
             if call.is_open:
                 self._close_call(call)
         self.is_finished = True
@@ -276,11 +276,9 @@ class StreamBuilder:
 
     def _call(self, piece: ToolCall, call: Call | None) -> None:
         if call is None:
-            if len(self._calls) >= ITEMS_MAX:
-                raise Untranslated(f"It called more than {ITEMS_MAX} tools.")
-            call = Call(number(piece.index), f"call_{self._ask.number}_{len(self._calls)}")
             self._close_whole_calls()
-            self._calls.append(call)
+            own_id = f"call_{self._ask.number}_{len(self._calls.calls)}"
+            call = self._calls.begin(number(piece.index), own_id)
         call.add(piece)
         if piece.function is not None:
             self._hold(len(bytes(piece.function.arguments)))
@@ -343,8 +341,8 @@ class StreamBuilder:
 
     def _close_whole_calls(self) -> None:
         """Close the last call if it is complete, for another item begins; others end with the answer."""
-        call = self._calls[-1] if self._calls else None
-        if call is not None and call.is_open and call.text().strip() and call.is_whole():
+        call = self._calls.newest(None)
+        if call is not None and call.is_open and call.has_come():
             self._close_call(call)
 
 

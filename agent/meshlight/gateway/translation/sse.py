@@ -49,6 +49,11 @@ class SseParser:
         self._is_first = True
         self._fault: Untranslated | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Return how much is kept of what has not come to its end."""
+        return self._size + self._rest_size
+
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that `data` completes."""
         if self._fault is not None:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from meshlight.backends.kind import BackendKind, Face
 from meshlight.gateway.translation.back import Translated
+from meshlight.gateway.translation.bounds import check_request
 from meshlight.gateway.translation.messages import translate_count, translate_messages
 from meshlight.gateway.translation.ollama_chat import translate_chat
 from meshlight.gateway.translation.ollama_embed import translate_embed, translate_embeddings
@@ -56,8 +57,9 @@ def translate(
 ) -> Translated | Immediate:
     """Translate a request for a backend of this kind; `stored` are the caller's responses.
 
-    Raises Untranslatable or BadRequest.
+    Raises Untranslatable (TooMuch for a body of too many bytes or values) or BadRequest.
     """
+    check_request(body)
     extensions, signs = kind.group != "cloud", kind.kind == "gemini"
     if face == "responses":
         return translate_responses(body, model, extensions=extensions, signs=signs, stored=stored)

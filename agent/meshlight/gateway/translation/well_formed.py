@@ -11,10 +11,17 @@ import msgspec
 
 T = TypeVar("T")
 
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)",
+HALVES_MAX = 10_000
+"""Halves that are replaced; what holds more of them is no text that was cut."""
+MENDED_MAX = 4 << 20
+"""Bytes of JSON that are mended."""
+_SOUND = re.compile(
+    rb"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|\\(?!u[dD][89a-fA-F][0-9a-fA-F]{2}).)*+",
     re.DOTALL,
 )
+"""What holds no half, up to the next one or the end."""
+_HALF = len(rb"\ud83d")
 
 
 def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
@@ -27,7 +34,7 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     except msgspec.ValidationError:
         raise
     except (msgspec.DecodeError, UnicodeDecodeError):
-        mended = _mend(data)
+        mended = _mend(data) if len(data) <= MENDED_MAX else data
         if mended == data:
             raise
         return decoder.decode(mended)
@@ -35,10 +42,14 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
 
 def _mend(data: bytes) -> bytes:
     whole = data.decode("utf-8", "replace").encode()
-    return _ESCAPE.sub(_whole, whole) if b"\\u" in whole else whole
-
-
-def _whole(match: re.Match[bytes]) -> bytes:
-    escape = match[0]
-    is_lone = len(escape) == 6 and escape[2:3] in b"dD" and escape[3:4] not in b"01234567"
-    return b"\\ufffd" if is_lone else escape
+    if b"\\u" not in whole:
+        return whole
+    pieces: list[bytes] = []
+    place = 0
+    while (found := _SOUND.match(whole, place)) is not None and len(pieces) < 2 * HALVES_MAX:
+        pieces.append(found[0])
+        place = found.end() + _HALF
+        if place > len(whole):
+            return b"".join(pieces) + whole[found.end() :]
+        pieces.append(b"\\ufffd")
+    return data

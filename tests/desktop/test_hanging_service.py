@@ -1,0 +1,232 @@
+"""A service whose event loop hangs: nobody is served, and nothing that asks the loop to stop is heard."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from desktop.homes import Home, Standings, is_alive, wait_until
+from meshlight.desktop.backoff import Backoff
+from meshlight.desktop.program import HOLDS_STDIN
+from meshlight.desktop.supervisor import HUNG_AFTER_SLEEP_S, HUNG_S, SILENT_S, SLEPT_S, Silence, Supervisor
+from meshlight.watchdog import Watchdog, answers, end_with
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the service is made to hang by a signal")
+
+HANGS = """
+import signal, sys
+from meshlight.cli import main
+
+def hang_here(*_):
+    while True:
+        pass
+
+signal.signal(signal.SIGUSR1, hang_here)
+sys.argv[0] = "meshlight"
+main()
+"""
+"""The service, whose loop never comes back from the signal."""
+AT_ONCE = Backoff(first_s=0.0, longest_s=0.0)
+SERVE = (sys.executable, "-P", "-c", HANGS, "serve", "--quiet", "--log-level", "warning")
+
+
+class Time:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def told() -> Standings:
+    return Standings()
+
+
+@pytest.fixture
+def supervisor(home: Home, time: Time, told: Standings) -> Iterator[Supervisor]:
+    found = Supervisor(
+        SERVE, home.runtime_file, told, environ=home.environ, rule=AT_ONCE, clock=time, wall=time
+    )
+    yield found.start()
+    found.stop()
+
+
+def test_a_service_that_hangs_is_shown_as_silent_and_then_ended_for_good_and_started_again(
+    home: Home, time: Time, told: Standings, supervisor: Supervisor
+) -> None:
+    told.until("running")
+    stuck = home.runtime.pid
+    os.kill(stuck, signal.SIGUSR1)
+    time.now += SILENT_S + 1
+    supervisor.look()
+    silent = told.until("silent")
+    assert "does not answer" in silent.text
+    assert silent.fix
+    time.now += HUNG_S - SILENT_S
+    supervisor.look()
+    assert f"did not answer for {HUNG_S:g} s" in told.until("restarting").text
+    assert not is_alive(stuck)
+    told.until("running")
+    assert home.answers()
+    assert home.runtime.pid != stuck
+
+
+def test_a_service_that_was_only_busy_is_shown_as_running_again(
+    home: Home, time: Time, told: Standings, supervisor: Supervisor
+) -> None:
+    first = told.until("running")
+    os.kill(home.runtime.pid, signal.SIGSTOP)
+    time.now += SILENT_S + 1
+    supervisor.look()
+    told.until("silent")
+    os.kill(home.runtime.pid, signal.SIGCONT)
+    assert told.until("running").instance == first.instance
+
+
+def test_restart_is_heard_while_the_service_hangs(
+    home: Home, time: Time, told: Standings, supervisor: Supervisor
+) -> None:
+    told.until("running")
+    stuck = home.runtime.pid
+    os.kill(stuck, signal.SIGUSR1)
+    time.now += SILENT_S + 1
+    supervisor.look()
+    told.until("silent")
+    supervisor.restart()
+    told.until("running")
+    assert not is_alive(stuck)
+
+
+def test_a_service_of_somebody_else_that_hangs_is_told_of_and_left_alone(
+    home: Home, time: Time, told: Standings
+) -> None:
+    with subprocess.Popen(SERVE, stdin=subprocess.DEVNULL, env=home.environ) as service:
+        wait_until(home.runtime_file.exists)
+        supervisor = Supervisor(
+            SERVE, home.runtime_file, told, environ=home.environ, clock=time, wall=time
+        ).start()
+        told.until("running")
+        service.send_signal(signal.SIGUSR1)
+        time.now += SILENT_S + 1
+        supervisor.look()
+        silent = told.until("silent")
+        assert (silent.is_ours, silent.fix) == (False, "End it where it was started.")
+        assert service.poll() is None
+        supervisor.stop()
+        assert service.poll() is None
+        service.kill()
+
+
+def test_a_service_whose_loop_hangs_ends_when_its_parent_does_and_its_log_shows_where(home: Home) -> None:
+    with subprocess.Popen(
+        SERVE, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env={**home.environ, **HOLDS_STDIN}
+    ) as service:
+        wait_until(home.runtime_file.exists)
+        service.send_signal(signal.SIGUSR1)
+        assert service.stdin is not None
+        service.stdin.close()
+        assert service.wait(20) == 1
+    log = (home.folder / "meshlight.log").read_text()
+    assert "The event loop hangs" in log
+    assert "in hang_here" in log
+
+
+def hung() -> tuple[asyncio.AbstractEventLoop, threading.Event]:
+    """Return a loop that hangs in a thread of its own until the event is set."""
+    loop, hangs, goes_on = asyncio.new_event_loop(), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        goes_on.wait()
+        loop.stop()
+
+    def run() -> None:
+        loop.call_soon(hang)
+        loop.run_forever()
+        loop.close()
+
+    threading.Thread(target=run).start()
+    hangs.wait()
+    return loop, goes_on
+
+
+def test_a_loop_that_hangs_or_is_closed_does_not_answer() -> None:
+    loop, goes_on = hung()
+    assert not answers(loop, 0.01)
+    goes_on.set()
+    wait_until(loop.is_closed)
+    assert not answers(loop, 10.0)
+
+
+async def test_a_loop_that_runs_answers() -> None:
+    assert await asyncio.to_thread(answers, asyncio.get_running_loop(), 10.0)
+
+
+def test_the_process_is_ended_only_when_the_loop_does_not_answer(tmp_path: Path) -> None:
+    loop, goes_on = hung()
+    left: list[int] = []
+    end_with(loop, lambda: None, tmp_path / "log", left.append, grace_s=0.01)
+    assert left == [1]
+    assert "goes_on.wait" not in (tmp_path / "log").read_text()  # lines of the program, not what they work on
+    assert "in hang" in (tmp_path / "log").read_text()
+    goes_on.set()
+
+
+def test_where_the_loop_hangs_is_written_to_the_log_while_it_hangs(tmp_path: Path) -> None:
+    loop, goes_on = hung()
+    watchdog = Watchdog(loop, tmp_path / "log", beat_s=0.01)
+    watchdog.start()
+    log = tmp_path / "log"
+    wait_until(lambda: log.exists() and "in hang" in log.read_text())
+    goes_on.set()
+    watchdog.stop()
+    assert log.read_text().count("The event loop hangs.") == 1
+
+
+def test_silence_is_told_soon_and_counts_as_a_hang_after_half_a_minute() -> None:
+    time = Time()
+    silence = Silence(time, time)
+    seen = []
+    for _ in range(7):
+        time.now += 5
+        silence.check()
+        seen.append((silence.is_told, silence.is_a_hang))
+    assert seen == [(False, False)] + 4 * [(True, False)] + 2 * [(True, True)]
+    silence.heard()
+    assert (silence.is_told, silence.is_a_hang) == (False, False)
+
+
+@pytest.mark.parametrize(
+    "runs_on", [True, False], ids=["a clock that runs on", "a clock that stops in sleep"]
+)
+def test_a_sleep_of_the_machine_is_no_silence_and_the_service_gets_longer_after_it(runs_on: bool) -> None:
+    clock, wall = Time(), Time()
+    silence = Silence(clock, wall)
+    clock.now += 5 + SLEPT_S * runs_on
+    wall.now += 5 + SLEPT_S
+    silence.check()
+    assert not silence.is_told
+    for waited in range(5, int(HUNG_AFTER_SLEEP_S) + 5, 5):
+        clock.now += 5
+        wall.now += 5
+        silence.check()
+        assert silence.is_a_hang == (waited >= HUNG_AFTER_SLEEP_S)

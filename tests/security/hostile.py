@@ -1,0 +1,144 @@
+"""A node in a thread, its hostile backend and clients, and a look at how long its event loop was held."""
+
+import http.client
+import threading
+import tracemalloc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
+from typing import Any
+
+from meshlight.domain.backend import Kind
+
+HELD_S = 0.1
+"""Seconds of processor time that one callback may take."""
+LIST = b'{"object":"list","data":[{"id":"m","object":"model","owned_by":"x"}]}'
+SPOKEN = {"/v1/chat/completions", "/v1/embeddings"}
+JSON = b"application/json"
+
+
+class Hostile:
+    """A backend that speaks one protocol, and answers what the test says; its list of models is an ordinary one at
+    first.
+    """
+
+    name = "hostile"
+    kind: Kind = "openai-compatible"
+
+    def __init__(self) -> None:
+        self.status, self.media, self.body, self.list = 200, JSON, b"{}", LIST
+        self.chunks = False
+        """Whether each byte comes in a chunk of its own."""
+        hostile = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self._send(200, JSON, hostile.list)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                if self.path not in SPOKEN:
+                    self._send(404, JSON, b"{}")
+                    return
+                self._send(hostile.status, hostile.media, hostile.body)
+
+            def _send(self, status: int, media: bytes, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("content-type", media.decode())
+                if hostile.chunks:
+                    self.send_header("transfer-encoding", "chunked")
+                    self.end_headers()
+                    self.wfile.write(b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n")
+                    return
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def handle(self) -> None:
+                try:
+                    super().handle()
+                except OSError:
+                    self.close_connection = True  # it had read enough
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Longest:
+    """The longest that one callback has held a loop."""
+
+    def __init__(self) -> None:
+        self.thread = 0
+        self.held_s = 0.0
+        self.by = ""
+
+
+class Place:
+    """The running node, as its clients see it."""
+
+    def __init__(self, backend: Hostile, longest: Longest, key: str, url: str) -> None:
+        self.backend = backend
+        self.longest = longest
+        self._key = key
+        self._where = url.removeprefix("http://")
+
+    def ask(
+        self,
+        path: str,
+        body: bytes | None = None,
+        method: str = "POST",
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> tuple[int, bytes]:
+        """Send one request; returns its status (0 for a broken answer) and body."""
+        connection = http.client.HTTPConnection(self._where, timeout=60)
+        usual = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
+        try:
+            connection.request(method, path, body, {**usual, **headers})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (http.client.HTTPException, OSError):
+            return 0, b""
+        finally:
+            connection.close()
+
+    @contextmanager
+    def free(self) -> Iterator[None]:
+        """Fail when the loop was held while the block ran."""
+        self.longest.held_s = 0.0
+        yield
+        assert self.longest.held_s <= HELD_S, f"{self.longest.held_s * 1000:.0f} ms in {self.longest.by}"
+
+
+def named(name: bytes, rest: bytes = b"") -> bytes:
+    return b'{"model":"%b"%b}' % (name, rest)
+
+
+def many(item: bytes, size: int) -> bytes:
+    """Return so many bytes of a repeated item, with commas between."""
+    return b",".join([item] * (size // (len(item) + 1)))
+
+
+def keys(size: int) -> bytes:
+    return b",".join(b'"k%07d":1' % number for number in range(size // 13))
+
+
+def grown(place: Place, face: str, body: bytes) -> int:
+    """Return how many bytes were held at most while one request was answered."""
+    tracemalloc.start()
+    try:
+        place.ask(face, body)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
