@@ -28,14 +28,26 @@ async def test_an_unknown_model_is_404_with_the_names_that_are_near(tmp_path: Pa
         assert len(engine.calls()) == 0  # llama.cpp would have answered with whatever model it has
 
 
-@pytest.mark.parametrize("name", ["\\ud83d", "a\\u0000b", "%", "../../x", "x" * 5_000])
-async def test_any_unknown_name_is_a_clean_404(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("a\\u0000b", (404, "model_not_found")),
+        ("%", (404, "model_not_found")),
+        ("../../x", (404, "model_not_found")),
+        ("x" * 600, (404, "model_not_found")),
+        ("\\ud83d", (400, "invalid_request")),
+        ("x" * 5_000, (400, "invalid_request")),
+    ],
+)
+async def test_any_unknown_name_is_a_clean_404_and_what_is_none_a_clean_400(
+    tmp_path: Path, name: str, told: tuple[int, str]
+) -> None:
     async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         body = b'{"model": "%b", "messages": []}' % name.encode()
         answer = await node.http.post(
             "/v1/chat/completions", content=body, headers={"content-type": "application/json"}
         )
-        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+        assert (answer.status_code, answer.json()["error"]["code"]) == told
 
 
 async def test_a_model_whose_backend_is_switched_off_is_said_to_be_there(tmp_path: Path) -> None:

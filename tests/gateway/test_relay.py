@@ -254,7 +254,7 @@ async def test_a_model_that_fails_at_a_peer_costs_its_other_models_nothing(statu
     rig = Rig()
     async with Engine("vllm", "peer", ["m", "n"]) as peer, Engine("vllm", "own", ["m", "n"]) as own:
         rig.add(peer, "m", "n", kind="peer")
-        rig.add(own, "m", "n")
+        rig.add(own, "m", "n", source="found")
         await peer.fault("status", status=status)
         assert [(await rig.ask()).who for _ in range(4)] == ["own"] * 4
         assert len(peer.calls()) == (1 if status == 429 else 3)
@@ -272,6 +272,6 @@ async def test_a_peer_that_can_not_be_reached_is_down_for_every_model() -> None:
     rig = Rig()
     async with Engine("vllm", "own", ["m", "n"]) as own:
         rig.add(Place("peer", NO_SERVER), "m", "n", kind="peer")
-        rig.add(own, "m", "n")
+        rig.add(own, "m", "n", source="found")
         assert (await rig.ask()).who == "own"
         assert rig.state("peer")[0] == "unhealthy"

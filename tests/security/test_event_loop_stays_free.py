@@ -35,14 +35,14 @@ def test_a_model_called_by_a_name_without_end_is_refused_at_once(
     with place.free():
         status, body = place.ask(face, named(name))
     assert status == 400
-    assert b"512" in body
+    assert b"640" in body
     assert len(body) < 1_000
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "/v1/models/" + "/" * 15_000,
+        "/v1/models/" + "a/" * 7_000,
         "/mesh/route?model=" + "/" * 15_000,
         "/v1beta/models/" + "%2F" * 5_000 + ":generateContent",
         "/v1beta/models/" + "a/" * 7_000,
@@ -91,7 +91,8 @@ def test_a_body_that_has_to_be_translated_holds_nobody_up(face: str, shape: str,
 def test_a_body_that_passes_holds_nobody_up(face: str, shape: str, place: Place) -> None:
     place.backend.status, place.backend.media, place.backend.body = 200, JSON, b"{}"
     with place.free():
-        assert place.ask(face, named(b"m", BODIES[shape]))[0] == 200
+        status = place.ask(face, named(b"m", BODIES[shape]))[0]
+    assert status == (400 if shape == "small keys" else 200)
 
 
 @pytest.mark.parametrize("path", ["/mesh/backends", "/mesh/settings", "/mesh/peers/pairing", "/mesh/test"])

@@ -21,8 +21,8 @@ _NEVER = float("inf")
 _NONE: Mapping[str, str] = {}
 _ITSELF = ("",)
 """The one place of a backend that has no others."""
-NAME_MAX = 512
-"""Characters of a name that a request may call a model by; no backend's ids are longer."""
+NAME_MAX = 640
+"""Characters of a name that a request may call a model by, with that of a backend before it."""
 
 
 def load_key(backend: str, place: str) -> str:

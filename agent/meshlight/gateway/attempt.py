@@ -4,20 +4,26 @@ import asyncio
 from collections.abc import Mapping
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from meshlight.backends import reasons
 from meshlight.backends.aside import aside
-from meshlight.backends.cloud_reasons import QUOTA_S, wait_s
 from meshlight.backends.kind import Face, Way, path_of
 from meshlight.backends.quote import said
 from meshlight.backends.upstream import Reply, Response
 from meshlight.domain.backend import Backend
 from meshlight.domain.errors import ConnectFailed, Untranslatable, Untranslated, UpstreamError, WayClosed
-from meshlight.domain.health import Broke, Fact, Limited, Loading, Refused, Unreached
+from meshlight.domain.health import Broke, Fact, Limited, Refused, Unreached
 from meshlight.domain.reason import Reason
 from meshlight.domain.routing import Verdict
 from meshlight.gateway.blame import NO_ACCESS_S, Subject, may_mean_path, no_access, path_refused, subject
+from meshlight.gateway.failing_answer import (
+    account_reason,
+    fact_of,
+    interrupted_reason,
+    status_reason,
+    told,
+    without_words,
+)
 from meshlight.gateway.first_event import is_clear, read_error
 from meshlight.gateway.inbound import Inbound
 from meshlight.gateway.interrupt import Cause, Interrupt
@@ -53,9 +59,8 @@ _COMPLETE = frozenset({"cloud", "peer"})
 """Groups whose 404 speaks of the model, for none of them is too old to have the paths of its kind."""
 _OF_ACCOUNT = frozenset({400, 402})
 """Statuses that speak of the request, and at some clouds of a wrong key or of money."""
-_OF_BODY = frozenset({b"content-type", b"content-length", b"content-encoding"})
+
 _NOTHING = frozenset[str]()
-_WORDLESS = frozenset({b"content-type", b"retry-after", b"retry-after-ms"})
 
 
 class Miss(Struct, frozen=True, kw_only=True):
@@ -125,7 +130,8 @@ async def open_route(
     except asyncio.CancelledError:
         if interrupt.cause in {"fell", "first-byte"} and (cause := interrupt.settle()) is not None:
             interrupt.again()
-            return _interrupted(backend, cause, verdict.place, was_sent=trip.is_sent)
+            reason = interrupted_reason(backend, cause, verdict.place)
+            return Miss(backend=backend, reason=reason, was_sent=trip.is_sent, cause=cause)
         raise
     finally:
         patience.end()
@@ -254,7 +260,7 @@ class _Trip:
 
     def _goes_elsewhere(self, error: Reply) -> bool:
         """Whether an error told in a stream speaks of the backend, as the status would."""
-        return speaks_of_backend(error.status) or _account_reason(self.link, error) is not None
+        return speaks_of_backend(error.status) or account_reason(self.link, error) is not None
 
     async def _open(self, response: Response, parcel: Parcel) -> Opened | Miss | None:
         """Return what came; None when the same backend shall be asked once more."""
@@ -263,7 +269,7 @@ class _Trip:
             first = await response.read()
             if response.status in _OF_ACCOUNT and response.is_whole:
                 refusal = whole_refusal(response, first)
-                if _account_reason(self.link, refusal) is not None:
+                if account_reason(self.link, refusal) is not None:
                     return _refused(self, refusal, True, back)
         if back is None:
             return Opened(response, first)
@@ -341,7 +347,7 @@ def _refused(trip: "_Trip", refusal: Reply, is_whole: bool, back: Back | None) -
     link, status = trip.link, refusal.status
     fact: Fact | None = None
     part, is_final, wants_probe = trip.place, False, False
-    own = _account_reason(link, refusal)
+    own = account_reason(link, refusal)
     if status < 300:
         reason = reasons.no_list_reason(refusal, link.backend, link.kind.label, link.secret)
         fact = Broke(reason)
@@ -350,9 +356,9 @@ def _refused(trip: "_Trip", refusal: Reply, is_whole: bool, back: Back | None) -
         is_final, wants_probe = refused in {"request", "model"}, refused == "unclear"
         part = part or ("" if refused == "key" else trip.model)
     elif own is not None or status < 400 or status == 429 or (status >= 500 and status not in _NOT_ITS_FAULT):
-        reason = own or _reason(link, refusal)
+        reason = own or status_reason(link, refusal)
         is_quiet = own is not None or reason.code == "loading"
-        fact = _fact(refusal, reason if is_quiet else _reason(link, _without_words(refusal)))
+        fact = fact_of(refusal, reason if is_quiet else status_reason(link, without_words(refusal)))
         part = part or (trip.model if link.kind.group == "peer" else "")
     else:
         reason = Reason(f"status-{status}", f"It answered {status}.{said(refusal, link.secret)}")
@@ -367,7 +373,7 @@ def _refused(trip: "_Trip", refusal: Reply, is_whole: bool, back: Back | None) -
         # Of a service behind another address nothing follows for the backend itself.
         fact=None if trip.way is not None and not part else fact,
         part=part,
-        refusal=_told(refusal, back, link.secret) if is_whole else None,
+        refusal=told(refusal, back, link.secret) if is_whole else None,
     )
 
 
@@ -377,8 +383,8 @@ def _forbidden(trip: "_Trip", refusal: Reply) -> tuple[Reason, Fact | None, Subj
     if trip.place and link.places is not None and refused in {"key", "unclear"}:
         why = link.places.refusal_reason(trip.place, refusal)
         return why, Refused(why), "key"
-    reason = _reason(link, refusal)
-    quiet = _reason(link, _without_words(refusal))
+    reason = status_reason(link, refusal)
+    quiet = status_reason(link, without_words(refusal))
     if refused == "model":
         return reason, Limited(no_access(trip.model, reasons.where(link.backend)), NO_ACCESS_S), refused
     if refused == "request":
@@ -388,56 +394,3 @@ def _forbidden(trip: "_Trip", refusal: Reply) -> tuple[Reason, Fact | None, Subj
         reason = path_refused(path_of(trip.face), reasons.where(link.backend), is_proven=link.is_proven)
         return reason, Broke(reason), "unclear"
     return reason, Refused(quiet) if refused == "key" else Broke(quiet), refused
-
-
-def _told(refusal: Reply, back: Back | None, secret: str | None) -> Reply:
-    """Return a failing answer in the caller's protocol, and without our key if it quotes that."""
-    key = (secret or "").strip().encode()
-    if key and key in refusal.body:
-        refusal = whole_refusal(refusal, refusal.body.replace(key, b"***"))
-    if back is None or refusal.status < 400:
-        return refusal
-    body = back.error(refusal.status, refusal.body)
-    kept = [pair for pair in refusal.headers if pair[0] not in _OF_BODY]
-    headers = (*kept, (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
-    return replace(refusal, headers=headers, body=body)
-
-
-def _without_words(refusal: Reply) -> Reply:
-    """Return a failing answer without what may quote the request that it failed."""
-    headers = tuple(pair for pair in refusal.headers if pair[0] in _WORDLESS)
-    return replace(refusal, headers=headers, body=b"")
-
-
-def _account_reason(link: Link, refusal: Reply) -> Reason | None:
-    return reasons.account_reason(refusal, link.backend, link.kind.label, link.secret)
-
-
-def _reason(link: Link, refusal: Reply) -> Reason:
-    return reasons.status_reason(refusal, link.backend, link.kind.label, link.secret)
-
-
-def _fact(refusal: Reply, reason: Reason) -> Fact:
-    match reason.code:
-        case "unauthorized" | "forbidden" | "region":
-            return Refused(reason)
-        case "rate-limited":
-            return Limited(reason, wait_s(refusal))
-        case "quota":
-            return Limited(reason, QUOTA_S)
-        case "loading":
-            return Loading(reason)
-    return Broke(reason)
-
-
-def _interrupted(backend: Backend, cause: Cause, place: str, *, was_sent: bool) -> Miss:
-    who = f"{backend.name}/{place}" if place else backend.name
-    if cause == "fell":
-        reason = Reason("hung", f"{who} stopped answering while the request waited for its first byte.")
-    else:
-        reason = Reason(
-            "first-byte-too-late",
-            f"{who} sent nothing within {backend.first_byte_s:g} s.",
-            "Raise first_byte_s for this backend if it loads large models.",
-        )
-    return Miss(backend=backend, reason=reason, was_sent=was_sent, cause=cause)

@@ -5,11 +5,10 @@ from msgspec import Struct
 
 from meshlight.backends.kind import Face
 from meshlight.domain.errors import BadRequest, WrongType
+from meshlight.domain.routing import NAME_MAX
 from meshlight.gateway.form_body import is_form, model_span
 from meshlight.gateway.json_body import fold, read_fields, value_span
 
-MODEL_MAX = 640
-"""Letters of a model's name, with that of a backend before it."""
 JSON = b"application/json"
 _FORMS = frozenset[Face]({"audio/transcriptions", "audio/translations", "images/edits", "images/variations"})
 """The faces to which forms are sent."""
@@ -68,13 +67,18 @@ def checked_model(value: str | None) -> str:
         raise BadRequest(
             "The request names no model.", 'Add "model"; GET /v1/models lists those there are.', param="model"
         )
-    if len(value) > MODEL_MAX:
+    check_name(value)
+    return value
+
+
+def check_name(model: str) -> None:
+    """Raise BadRequest for what is too long to be the name of a model."""
+    if len(model) > NAME_MAX:
         raise BadRequest(
-            f"The model's name has {len(value)} letters; none has over {MODEL_MAX}.",
+            f"The model's name has {len(model)} letters; none has over {NAME_MAX}.",
             "GET /v1/models lists those there are.",
             "model",
         )
-    return value
 
 
 def with_model(body: bytes, content_type: bytes, model: str) -> bytes:

@@ -4,7 +4,8 @@ import msgspec
 
 from meshlight.domain.routing import listed, resolve
 from meshlight.domain.snapshot import Snapshot
-from meshlight.gateway.last_word import check_name, no_such_model
+from meshlight.gateway.bodies import check_name
+from meshlight.gateway.last_word import no_such_model
 from meshlight.gateway.model_lists import anthropic_model, anthropic_models, gemini_model, gemini_models
 from meshlight.mesh.registry import Change, Registry
 

@@ -9,7 +9,8 @@ from meshlight.domain.rules import Policy
 from meshlight.domain.snapshot import Snapshot
 from meshlight.domain.tags import other_tag
 from meshlight.domain.view import latency_ms
-from meshlight.gateway.last_word import check_name, no_such_model
+from meshlight.gateway.bodies import check_name
+from meshlight.gateway.last_word import no_such_model
 from meshlight.mesh.registry import Registry
 from meshlight.mesh.traffic import Traffic
 

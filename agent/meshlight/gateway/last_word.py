@@ -8,7 +8,6 @@ from meshlight.backends.kind import GEMINI_FACES, Face
 from meshlight.backends.upstream import Reply
 from meshlight.domain.errors import (
     BackendBroke,
-    BadRequest,
     EveryRouteDown,
     FirstByteTooLate,
     MeshlightError,
@@ -17,7 +16,7 @@ from meshlight.domain.errors import (
     RouteError,
 )
 from meshlight.domain.near import near
-from meshlight.domain.routing import NAME_MAX, Ranking
+from meshlight.domain.routing import Ranking
 from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.domain.tags import other_tag
 from meshlight.gateway.attempt import Miss
@@ -31,16 +30,6 @@ _ELSEWHERE = "Use a model of an engine that has it; GET /v1/models lists them al
 _NOT_FOR_CLIENTS = frozenset({401, 403})
 """Refusals that are about our own key, not the client's."""
 _BROKEN = frozenset({"bad-reply", "connection-lost", "not-an-api", "redirected"})
-
-
-def check_name(model: str) -> None:
-    """Raise BadRequest for what is too long to be the name of a model."""
-    if len(model) > NAME_MAX:
-        raise BadRequest(
-            f"The model's name has {len(model)} characters; {NAME_MAX} are the most: {model[:40]!r}…",
-            "GET /v1/models lists the models there are.",
-            "model",
-        )
 
 
 def no_route(snapshot: Snapshot, ranking: Ranking, *, lacks: Face | None = None) -> MeshlightError:

@@ -8,8 +8,9 @@ from meshlight.domain.errors import BadRequest, NoSuchModel, NotFound, UpstreamE
 from meshlight.domain.routing import resolve
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.asgi import Receive, Scope
+from meshlight.gateway.bodies import check_name
 from meshlight.gateway.inbound import GUEST, Inbound, expect, read_body, read_inbound
-from meshlight.gateway.last_word import check_name, no_such_model
+from meshlight.gateway.last_word import no_such_model
 from meshlight.gateway.ollama_lists import REFUSED, running, show, tags, version
 from meshlight.mesh.links import Links
 from meshlight.mesh.registry import Registry
@@ -53,7 +54,6 @@ class Ollama:
         if face is not None:
             expect("POST", scope, target)
             inbound = await read_inbound(face, target, scope["headers"], receive, guest=guest)
-            check_name(inbound.head.model)
             if guest is None and not resolve(snapshot, inbound.head.model)[1]:
                 raise _missing(snapshot, inbound.head.model)
             return inbound

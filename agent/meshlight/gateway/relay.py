@@ -29,7 +29,7 @@ from meshlight.gateway.guests import PAUSED_RETRY_S
 from meshlight.gateway.headers import dropped, request_id, to_client
 from meshlight.gateway.inbound import HOPS, Inbound
 from meshlight.gateway.interrupt import Interrupt
-from meshlight.gateway.last_word import check_name, final_error, final_refusal, no_route
+from meshlight.gateway.last_word import final_error, final_refusal, no_route
 from meshlight.gateway.leave import Leave
 from meshlight.gateway.named_sink import NamedSink
 from meshlight.gateway.passing import CutOff, pass_on
@@ -105,7 +105,6 @@ class Relay:
             self._traffic.end(outcome)
 
     def _admit(self, inbound: Inbound) -> None:
-        check_name(inbound.head.model)
         if self._is_paused():
             if inbound.guest is not None:
                 raise Paused("The owner of that machine has paused its routing.", "", PAUSED_RETRY_S)
