@@ -1,112 +1,92 @@
-"""Whatever goes wrong in a handler leaves in the one envelope."""
+"""Errors as they leave the gateway."""
 
 import json
 
 import pytest
-from litestar import Litestar, get, post
-from litestar.exceptions import HTTPException
-from litestar.params import FromPath, FromQuery, JSONBody
-from litestar.testing import TestClient
-from msgspec import Struct
 
-from meshlight.domain.errors import EveryRouteDown, NoSuchModel
-from meshlight.gateway.errors import HANDLERS
-
-
-class Form(Struct, forbid_unknown_fields=True):
-    url: str
-    priority: int = 0
+from meshlight.domain.errors import (
+    Boundary,
+    EveryRouteDown,
+    FirstByteTooLate,
+    KeyRefused,
+    MeshlightError,
+    NoSuchModel,
+)
+from meshlight.gateway.answer import Answer, answer, plain, unexpected
 
 
-@get("/fail/{how:str}")
-async def fail(how: FromPath[str]) -> str:
-    match how:
-        case "own":
-            raise NoSuchModel("No backend serves 'x'.", "Try 'y'.")
-        case "route":
-            raise EveryRouteDown("Down.", retry_after_s=3)
-        case "teapot":
-            raise HTTPException(status_code=418, detail="I am\n a teapot")
-        case "gone":
-            raise HTTPException(status_code=503, detail="secret words")
-        case _:
-            raise ValueError("secret words")
+def header(made: Answer, name: bytes) -> bytes | None:
+    return dict(made.headers).get(name)
 
 
-@post("/form")
-async def form(data: JSONBody[Form], wait: FromQuery[bool] = False) -> str:
-    return f"{data.url}{wait}"
+def test_an_error_says_what_failed_and_what_to_do() -> None:
+    made = answer(NoSuchModel("No backend serves 'x'.", "Try 'y'."))
+    error = json.loads(made.body)["error"]
 
-
-@pytest.fixture(scope="module")
-def client() -> TestClient[Litestar]:
-    return TestClient(
-        Litestar([fail, form], exception_handlers=HANDLERS, logging_config=None, openapi_config=None),
-        raise_server_exceptions=False,
-    )
-
-
-def test_our_own_errors_keep_their_status_and_words(client: TestClient[Litestar]) -> None:
-    got = client.get("/fail/own")
-
-    assert got.status_code == 404
-    assert got.json()["error"] == {
-        "message": "No backend serves 'x'. Try 'y'.",
-        "type": "invalid_request_error",
-        "code": "model_not_found",
-        "param": None,
-        "hint": "Try 'y'.",
-    }
-    assert client.get("/fail/route").headers["retry-after"] == "3"
-
-
-def test_a_fault_tells_nothing_but_its_id(
-    client: TestClient[Litestar], caplog: pytest.LogCaptureFixture
-) -> None:
-    for how in ("fault", "gone"):
-        got = client.get(f"/fail/{how}")
-        assert got.status_code == 500
-        assert "secret words" not in got.text
-        assert got.json()["error"]["hint"].split()[3] in caplog.text
-    assert "secret words" not in caplog.text.replace('"secret words"', "")
-
-
-def test_what_litestar_finds_wrong_is_said_in_the_same_shape(client: TestClient[Litestar]) -> None:
-    missing = client.get("/nowhere")
-    method = client.put("/form")
-    teapot = client.get("/fail/teapot")
-
-    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
-    assert "/nowhere" in missing.json()["error"]["message"]
-    assert (method.status_code, method.json()["error"]["code"]) == (405, "method_not_allowed")
-    assert "POST" in method.headers["allow"]
-    assert (teapot.status_code, teapot.json()["error"]["message"]) == (400, "I am a teapot.")
+    assert made.status == 404
+    assert header(made, b"content-length") == b"%d" % len(made.body)
+    assert error["message"] == "No backend serves 'x'. Try 'y'."
+    assert error["code"] == "model_not_found"
 
 
 @pytest.mark.parametrize(
-    ("body", "param"),
+    ("wait_s", "said", "retry"),
     [
-        ('{"url": 1}', "url"),
-        ('{"url": "x", "priority": "high"}', "priority"),
-        ("{}", None),
-        ("{", None),
-        ("[" * 100_000, None),
-        (json.dumps({"url": "x", "api_key": "secret words"}), None),
+        (0.2, b"1", b"true"),
+        (5, b"5", b"true"),
+        (5.1, b"6", b"true"),
+        (61, b"61", b"false"),
+        (None, None, b"false"),
     ],
 )
-def test_a_body_that_does_not_fit_names_the_field(
-    body: str, param: str | None, client: TestClient[Litestar]
+def test_clients_come_back_when_it_may_help(wait_s: float | None, said: bytes | None, retry: bytes) -> None:
+    made = answer(EveryRouteDown("Down.", retry_after_s=wait_s))
+
+    assert made.status == 503
+    assert header(made, b"retry-after") == said
+    assert header(made, b"x-should-retry") == retry
+
+
+def test_clients_do_not_repeat_what_was_tried_on_every_route() -> None:
+    assert header(answer(FirstByteTooLate("Late.")), b"x-should-retry") == b"false"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (KeyRefused("No."), "authentication_error"),
+        (Boundary("No."), "permission_error"),
+        (NoSuchModel("No."), "not_found_error"),
+        (EveryRouteDown("No."), "overloaded_error"),
+        (MeshlightError("No."), "api_error"),
+    ],
+)
+def test_anthropic_clients_get_their_own_shape(error: MeshlightError, kind: str) -> None:
+    said = json.loads(answer(error, "/v1/messages").body)
+
+    assert said == {"type": "error", "error": {"type": kind, "message": "No."}}
+    assert "type" not in json.loads(answer(error, "/v1/messagesx").body)
+
+
+def test_a_fault_of_our_own_tells_the_client_an_id_and_the_log_where(
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    got = client.post("/form", content=body, headers={"content-type": "application/json"})
-    error = got.json()["error"]
+    with pytest.raises(KeyError) as caught:
+        dict[str, str]()["a prompt"]
+    made = unexpected(caught.value)
 
-    assert got.status_code == 400
-    assert (error["code"], error["param"]) == ("invalid_request", param)
-    assert "secret words" not in got.text
-    assert len(error["message"]) < 600
+    number = json.loads(made.body)["error"]["hint"].split()[3]
+    assert made.status == 500
+    assert number in caplog.text
+    assert "test_answer.py" in caplog.text
+    assert "KeyError" in caplog.text
+    assert b"KeyError" not in made.body
+    assert "a prompt" not in caplog.text.replace('dict[str, str]()["a prompt"]', "")
 
 
-def test_a_parameter_that_does_not_fit_is_named(client: TestClient[Litestar]) -> None:
-    got = client.post("/form?wait=perhaps", json={"url": "x"})
+def test_an_answer_of_the_server_itself_ends_the_connection() -> None:
+    head, _, body = plain(431, "headers_too_large", "Too large.").raw().partition(b"\r\n\r\n")
 
-    assert (got.status_code, got.json()["error"]["param"]) == (400, "wait")
+    assert head.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    assert head.endswith(b"connection: close")
+    assert json.loads(body)["error"]["message"] == "Too large."

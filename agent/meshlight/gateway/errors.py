@@ -1,122 +1,139 @@
-"""Litestar's exception handlers: whatever is raised in a handler leaves in the one envelope."""
+"""An error as it leaves the gateway: status, headers and the JSON envelope, ready to be sent."""
 
+import logging
+import math
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+import secrets
+import traceback
+from http import HTTPStatus
+from typing import Literal
 
-from litestar import MediaType, Request, Response
-from litestar.exceptions import HTTPException
+import msgspec
+from msgspec import Struct
 
 from meshlight.domain.errors import (
-    BadRequest,
-    Boundary,
-    CheckFailed,
-    Conflict,
+    Envelope,
+    ErrorBody,
     KeyRefused,
     MeshlightError,
-    MethodNotAllowed,
-    NotFound,
-    RequestError,
-    TooLarge,
-    WrongType,
+    RouteError,
+    envelope,
 )
-from meshlight.gateway.answer import Answer, answer, unexpected
-from meshlight.gateway.mistakes import misfit
+from meshlight.gateway.asgi import Send
+from meshlight.gateway.translation.messages_error import error_type
 
-AnyRequest = Request[Any, Any, Any]
-Handler = Callable[[AnyRequest, Exception], Response[bytes]]
+RETRY_WITHIN_S = 60.0
+"""Clients of OpenAI's and Anthropic's make honour a `Retry-After` up to this; a longer wait is not theirs."""
 
-_MISSING = re.compile(r"Missing required query parameter '(\w+)'")
-_BY_STATUS: Mapping[int, type[RequestError]] = {
-    400: BadRequest,
-    401: KeyRefused,
-    403: Boundary,
-    404: NotFound,
-    405: MethodNotAllowed,
-    409: Conflict,
-    413: TooLarge,
-    415: WrongType,
-    422: CheckFailed,
+log = logging.getLogger(__name__)
+
+_encode = msgspec.json.Encoder().encode
+_GEMINI_STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    413: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
 }
+_GEMINI_VERB = re.compile(r":(?:generate|streamGenerate|embed|batchEmbed)Content(?:s)?$|:countTokens$")
+
+Protocol = Literal["openai", "anthropic", "ollama", "gemini"]
 
 
-def translate(error: HTTPException, path: str) -> MeshlightError:
-    """Say what Litestar found wrong in our own words; its texts for 5xx stay inside."""
-    if error.status_code == 404:
-        return NotFound(f"There is nothing at {path[:200]}.", "GET /mesh/schema lists what there is.")
-    if error.status_code == 400:
-        return _bad_request(error)
-    if error.status_code == 405:
-        allowed = ", ".join(sorted(_allowed(error) - {"OPTIONS"}))
-        return MethodNotAllowed(f"{path[:200]} takes {allowed}.", f"Use {allowed}.")
-    kind = _BY_STATUS.get(error.status_code)
-    if kind is not None:
-        return kind(_sentence(error.detail))
-    return BadRequest(_sentence(error.detail)) if error.status_code < 500 else MeshlightError("")
+class Answer(Struct, frozen=True):
+    """A whole small answer."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+    def raw(self) -> bytes:
+        """Return the answer as HTTP/1.1 bytes that also end the connection."""
+        try:
+            phrase = HTTPStatus(self.status).phrase
+        except ValueError:
+            phrase = ""
+        lines = [f"HTTP/1.1 {self.status} {phrase}".encode()]
+        lines += [b"%s: %s" % header for header in self.headers]
+        lines += [b"connection: close", b"", self.body]
+        return b"\r\n".join(lines)
+
+    async def send(self, send: Send) -> None:
+        """Give the answer to an ASGI server."""
+        await send({"type": "http.response.start", "status": self.status, "headers": list(self.headers)})
+        await send({"type": "http.response.body", "body": self.body})
 
 
-def answer_own(request: AnyRequest, error: Exception) -> Response[bytes]:
-    """Answer a `MeshlightError`."""
-    if not isinstance(error, MeshlightError):
-        return answer_fault(request, error)
-    return _response(answer(error, request.scope["path"]))
+def answer(error: MeshlightError, path: str = "") -> Answer:
+    """Answer with an error in the shape that the clients of `path` understand.
+
+    That is OpenAI's envelope everywhere but where the clients of Anthropic, Ollama and Gemini ask.
+    """
+    extra: list[tuple[bytes, bytes]] = []
+    retry_after_s = error.retry_after_s if isinstance(error, RouteError) else None
+    if retry_after_s is not None:
+        extra.append((b"retry-after", b"%d" % max(1, math.ceil(retry_after_s))))
+    if isinstance(error, KeyRefused):
+        extra.append((b"www-authenticate", b"Bearer"))
+    # Without this header the clients retry every 409 and 5xx by themselves, after we have tried each route.
+    is_spent = isinstance(error, RouteError) and error.attempts > 0 and not error.is_warming
+    may_retry = retry_after_s is not None and retry_after_s <= RETRY_WITHIN_S and not is_spent
+    extra.append((b"x-should-retry", b"true" if may_retry else b"false"))
+    message = envelope(error).error.message
+    body: object
+    match protocol_of(path):
+        case "anthropic":
+            body = {"type": "error", "error": {"type": error_type(error.status), "message": message}}
+        case "ollama":
+            body = {"error": message}
+        case "gemini":
+            other = "INTERNAL" if error.status >= 500 else "INVALID_ARGUMENT"
+            status = _GEMINI_STATUSES.get(error.status, other)
+            body = {"error": {"code": error.status, "message": message, "status": status}}
+        case _:
+            body = envelope(error)
+    return _answer(error.status, _encode(body), extra)
 
 
-def answer_litestar(request: AnyRequest, error: Exception) -> Response[bytes]:
-    """Answer what Litestar raises by itself: no such route, wrong method, a body that does not decode."""
-    if not isinstance(error, HTTPException) or error.status_code >= 500:
-        return answer_fault(request, error)
-    response = _response(answer(translate(error, request.scope["path"]), request.scope["path"]))
-    if allowed := _allowed(error):
-        response.headers["allow"] = ", ".join(sorted(allowed))
-    return response
+def protocol_of(path: str) -> Protocol:
+    """Return whose clients ask at a path."""
+    if path == "/v1/messages" or path.startswith("/v1/messages/"):
+        return "anthropic"
+    if path.startswith("/api/"):
+        return "ollama"
+    if path.startswith("/v1beta/") or (path.startswith("/v1/models/") and _GEMINI_VERB.search(path)):
+        return "gemini"
+    return "openai"
 
 
-def answer_fault(request: AnyRequest, error: Exception) -> Response[bytes]:
-    """Answer anything else: a fault of our own, 500 with an id and no details."""
-    return _response(unexpected(error, request.scope["path"]))
+def plain(status: int, code: str, text: str) -> Answer:
+    """Answer what goes wrong before there is a request: a head that can't be read, or comes too late."""
+    kind = "api_error" if status >= 500 else "invalid_request_error"
+    return _answer(status, _encode(Envelope(ErrorBody(message=text, type=kind, code=code))), [])
 
 
-def answer_depth(request: AnyRequest, error: Exception) -> Response[bytes]:  # noqa: ARG001 - Litestar's signature
-    """Answer JSON that is nested deeper than it can be decoded: Litestar lets the decoder's error through."""
-    return _response(answer(BadRequest("The body is nested too deeply."), request.scope["path"]))
+def unexpected(error: BaseException, path: str = "") -> Answer:
+    """Answer a fault of our own: the log gets an id and where it happened, the client only the id.
+
+    The text of the error stays out of both: it may quote a prompt or a key.
+    """
+    number = secrets.token_hex(4)
+    where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+    log.error("Fault %s: %s\n%s", number, type(error).__name__, where)
+    return answer(
+        MeshlightError("Something broke inside Meshlight.", f"Look for fault {number} in its log."), path
+    )
 
 
-HANDLERS: dict[int | type[Exception], Handler] = {
-    MeshlightError: answer_own,
-    HTTPException: answer_litestar,
-    RecursionError: answer_depth,
-    Exception: answer_fault,
-}
-"""For `Litestar(exception_handlers=...)`."""
-
-
-def _bad_request(error: HTTPException) -> BadRequest:
-    """Name the first thing that does not fit; the rest follows when that is mended."""
-    details = error.extra if isinstance(error.extra, list) else []
-    first = details[0] if details and isinstance(details[0], dict) else {}
-    key, said = first.get("key"), first.get("message")
-    if missing := _MISSING.match(error.detail):
-        return BadRequest(f"The query parameter {missing[1]} is missing.", "", missing[1])
-    if not isinstance(said, str):
-        return BadRequest(_sentence(error.detail))
-    if not isinstance(key, str) or key == "data":  # Litestar's name for the body as a whole
-        return BadRequest(_sentence(said))
-    return BadRequest(misfit(key, said), param=key)
-
-
-def _allowed(error: HTTPException) -> set[str]:
-    """Return the methods that are answered where another one was tried."""
-    said = next((value for name, value in (error.headers or {}).items() if name.lower() == "allow"), "")
-    return {method.strip() for method in said.split(",") if method.strip()}
-
-
-def _sentence(text: str) -> str:
-    """Return `text` as one short line that ends with a full stop."""
-    line = " ".join(text.split())[:500]
-    return line if line.endswith((".", "!", "?")) else f"{line}."
-
-
-def _response(made: Answer) -> Response[bytes]:
-    headers = {name.decode(): value.decode() for name, value in made.headers if name != b"content-type"}
-    return Response(made.body, status_code=made.status, headers=headers, media_type=MediaType.JSON)
+def _answer(status: int, body: bytes, extra: list[tuple[bytes, bytes]]) -> Answer:
+    headers = (
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        *extra,
+    )
+    return Answer(status, headers, body)

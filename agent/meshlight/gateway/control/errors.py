@@ -1,0 +1,122 @@
+"""Litestar's exception handlers: whatever is raised in a handler leaves in the one envelope."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException
+
+from meshlight.domain.errors import (
+    BadRequest,
+    Boundary,
+    CheckFailed,
+    Conflict,
+    KeyRefused,
+    MeshlightError,
+    MethodNotAllowed,
+    NotFound,
+    RequestError,
+    TooLarge,
+    WrongType,
+)
+from meshlight.gateway.answer import Answer, answer, unexpected
+from meshlight.gateway.mistakes import misfit
+
+AnyRequest = Request[Any, Any, Any]
+Handler = Callable[[AnyRequest, Exception], Response[bytes]]
+
+_MISSING = re.compile(r"Missing required query parameter '(\w+)'")
+_BY_STATUS: Mapping[int, type[RequestError]] = {
+    400: BadRequest,
+    401: KeyRefused,
+    403: Boundary,
+    404: NotFound,
+    405: MethodNotAllowed,
+    409: Conflict,
+    413: TooLarge,
+    415: WrongType,
+    422: CheckFailed,
+}
+
+
+def translate(error: HTTPException, path: str) -> MeshlightError:
+    """Say what Litestar found wrong in our own words; its texts for 5xx stay inside."""
+    if error.status_code == 404:
+        return NotFound(f"There is nothing at {path[:200]}.", "GET /mesh/schema lists what there is.")
+    if error.status_code == 400:
+        return _bad_request(error)
+    if error.status_code == 405:
+        allowed = ", ".join(sorted(_allowed(error) - {"OPTIONS"}))
+        return MethodNotAllowed(f"{path[:200]} takes {allowed}.", f"Use {allowed}.")
+    kind = _BY_STATUS.get(error.status_code)
+    if kind is not None:
+        return kind(_sentence(error.detail))
+    return BadRequest(_sentence(error.detail)) if error.status_code < 500 else MeshlightError("")
+
+
+def answer_own(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """Answer a `MeshlightError`."""
+    if not isinstance(error, MeshlightError):
+        return answer_fault(request, error)
+    return _response(answer(error, request.scope["path"]))
+
+
+def answer_litestar(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """Answer what Litestar raises by itself: no such route, wrong method, a body that does not decode."""
+    if not isinstance(error, HTTPException) or error.status_code >= 500:
+        return answer_fault(request, error)
+    response = _response(answer(translate(error, request.scope["path"]), request.scope["path"]))
+    if allowed := _allowed(error):
+        response.headers["allow"] = ", ".join(sorted(allowed))
+    return response
+
+
+def answer_fault(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """Answer anything else: a fault of our own, 500 with an id and no details."""
+    return _response(unexpected(error, request.scope["path"]))
+
+
+def answer_depth(request: AnyRequest, error: Exception) -> Response[bytes]:  # noqa: ARG001 - Litestar's signature
+    """Answer JSON that is nested deeper than it can be decoded: Litestar lets the decoder's error through."""
+    return _response(answer(BadRequest("The body is nested too deeply."), request.scope["path"]))
+
+
+HANDLERS: dict[int | type[Exception], Handler] = {
+    MeshlightError: answer_own,
+    HTTPException: answer_litestar,
+    RecursionError: answer_depth,
+    Exception: answer_fault,
+}
+"""For `Litestar(exception_handlers=...)`."""
+
+
+def _bad_request(error: HTTPException) -> BadRequest:
+    """Name the first thing that does not fit; the rest follows when that is mended."""
+    details = error.extra if isinstance(error.extra, list) else []
+    first = details[0] if details and isinstance(details[0], dict) else {}
+    key, said = first.get("key"), first.get("message")
+    if missing := _MISSING.match(error.detail):
+        return BadRequest(f"The query parameter {missing[1]} is missing.", "", missing[1])
+    if not isinstance(said, str):
+        return BadRequest(_sentence(error.detail))
+    if not isinstance(key, str) or key == "data":  # Litestar's name for the body as a whole
+        return BadRequest(_sentence(said))
+    return BadRequest(misfit(key, said), param=key)
+
+
+def _allowed(error: HTTPException) -> set[str]:
+    """Return the methods that are answered where another one was tried."""
+    said = next((value for name, value in (error.headers or {}).items() if name.lower() == "allow"), "")
+    return {method.strip() for method in said.split(",") if method.strip()}
+
+
+def _sentence(text: str) -> str:
+    """Return `text` as one short line that ends with a full stop."""
+    line = " ".join(text.split())[:500]
+    return line if line.endswith((".", "!", "?")) else f"{line}."
+
+
+def _response(made: Answer) -> Response[bytes]:
+    headers = {name.decode(): value.decode() for name, value in made.headers if name != b"content-type"}
+    return Response(made.body, status_code=made.status, headers=headers, media_type=MediaType.JSON)
