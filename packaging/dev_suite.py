@@ -15,7 +15,7 @@ import dev_venv
 from dev_venv import ROOT, VENV, python
 
 LONGEST_RUN_S = 15 * 60
-ASIDE = "tests/peers"
+ASIDE = "tests/netns"
 """These mostly wait for a network of their own, so they run beside the others, without coverage."""
 NOTHING_TO_RUN = 5  # pytest's exit code when no test was chosen
 LONGEST_END_S = 30  # from the last test to the end, with the coverage table between

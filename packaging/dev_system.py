@@ -46,7 +46,10 @@ WEBDRIVER = Program(
     use="the test of the page in the window's engine",
 )
 NODE = Program(
-    names=("node",), apt=("nodejs",), brew="node", use="the page's own unit tests, and the agents that are tried"
+    names=("node",),
+    apt=("nodejs",),
+    brew="node",
+    use="the page's own unit tests, and the agents that are tried",
 )
 NPM = Program(names=("npm", "npm.cmd"), apt=("npm",), brew="node", use="the type check of the page")
 NGINX = Program(

@@ -5,10 +5,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from meshlight.domain.api_types import RouterView
 from meshlight.domain.backend import Backend
-from meshlight.domain.view import RouterView
-from meshlight.mesh.feed import Feed
-from meshlight.mesh.hub import EventHub, Subscription
+from meshlight.mesh.event_hub import EventHub, Subscription
+from meshlight.mesh.event_publisher import EventPublisher
 from meshlight.mesh.registry import Registry
 from meshlight.mesh.traffic import Traffic
 
@@ -65,7 +65,7 @@ def backend(name: str, **fields: object) -> Backend:
     return Backend(id=name, name=name, **given)  # type: ignore[arg-type]
 
 
-class Stage:
+class FakeClock:
     """Registry, traffic, hub and feed on one clock."""
 
     def __init__(self) -> None:
@@ -73,7 +73,9 @@ class Stage:
         self.registry = Registry(self.clock)
         self.traffic = Traffic()
         self.hub = EventHub()
-        self.feed = Feed(self.registry, self.traffic, self.hub, self.clock, self.clock.later, self._router)
+        self.feed = EventPublisher(
+            self.registry, self.traffic, self.hub, self.clock, self.clock.later, self._router
+        )
 
     def _router(self) -> RouterView:
         return RouterView(

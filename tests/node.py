@@ -11,16 +11,16 @@ import httpx
 from meshlight.backends.kinds import ring_for
 from meshlight.domain.backend import Kind
 from meshlight.domain.config import HOST
-from meshlight.gateway.listen import bind
-from meshlight.keeper import Keeper
-from meshlight.mesh.trust import Trust
-from meshlight.service import Service
-from meshlight.store.config import ConfigFile
-from meshlight.store.identities import Identities
-from meshlight.store.key import LocalKey
-from meshlight.store.pinned import PinnedPeers
-from meshlight.store.places import Places
-from meshlight.store.secrets import Secrets
+from meshlight.gateway.server.listener import bind
+from meshlight.peers.trust import Trust
+from meshlight.service.settings_store import SettingsStore
+from meshlight.service.wiring import Service
+from meshlight.storage.config.file import ConfigFile
+from meshlight.storage.local_key import LocalKey
+from meshlight.storage.node_identity import NodeIdentityStore
+from meshlight.storage.paths import Paths
+from meshlight.storage.peer_certificates import PeerCertificates
+from meshlight.storage.secrets.store import Secrets
 
 WAIT_S = 10.0
 IN_ORDER = 'routing.policy = "priority"'
@@ -57,7 +57,7 @@ class Node:
         ping_s: float = 15.0,
         port: int = 0,
     ) -> None:
-        self._places = Places.under(config_dir=home, state_dir=home, log_dir=home)
+        self._places = Paths.under(config_dir=home, state_dir=home, log_dir=home)
         self._engines = engines
         # A node of a test looks for no others on the machine's own network, unless it is about that.
         self._extra = extra if "[lan]" in extra or "lan." in extra else f"{extra}\n[lan]\nbrowse = false\n"
@@ -93,9 +93,9 @@ class Node:
         key = LocalKey.open(self._places.key_file, {})
         self.key = key.reveal()
         secrets = Secrets(file=self._places.secrets_file, insecure=True, environ={})
-        keeper = Keeper(file, secrets, config, fault, allows_discovery=self._discovery)
+        keeper = SettingsStore(file, secrets, config, fault, allows_discovery=self._discovery)
         sock = bind(HOST, self._port)
-        trust = Trust(Identities(secrets), PinnedPeers(self._places.state_dir))
+        trust = Trust(NodeIdentityStore(secrets), PeerCertificates(self._places.state_dir))
         self.service = Service(
             keeper,
             file,

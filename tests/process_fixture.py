@@ -11,10 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from meshlight.desktop.program import program
-from meshlight.desktop.standing import ServiceState, Standing
-from meshlight.domain.runtime import Runtime
-from meshlight.words.port import free_port
+from meshlight.cli.ports import free_port
+from meshlight.desktop.supervisor import ServiceState, ServiceStatus
+from meshlight.desktop.system.process import program
+from meshlight.domain.config import Runtime
 
 SOON_S = 20.0
 
@@ -63,13 +63,13 @@ class Standings:
     """What a supervisor told, in order; `until` waits for a state."""
 
     def __init__(self) -> None:
-        self._told: queue.SimpleQueue[Standing] = queue.SimpleQueue()
-        self.seen: list[Standing] = []
+        self._told: queue.SimpleQueue[ServiceStatus] = queue.SimpleQueue()
+        self.seen: list[ServiceStatus] = []
 
-    def __call__(self, standing: Standing) -> None:
+    def __call__(self, standing: ServiceStatus) -> None:
         self._told.put(standing)
 
-    def until(self, *states: ServiceState, limit_s: float = SOON_S) -> Standing:
+    def until(self, *states: ServiceState, limit_s: float = SOON_S) -> ServiceStatus:
         end = time.monotonic() + limit_s
         while True:
             standing = self._told.get(timeout=max(end - time.monotonic(), 0.01))

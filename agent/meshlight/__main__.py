@@ -1,6 +1,6 @@
 """`python -m meshlight`: the same words as the `meshlight` command."""
 
-from meshlight.cli import main
+from meshlight.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Self
 import msgspec
 from msgspec import Struct
 
+from meshlight.domain.api_types import SnapshotView
+from meshlight.domain.config import Runtime
 from meshlight.domain.events import EVENT_NAMES, Event
 from meshlight.domain.proof import prove
-from meshlight.domain.runtime import Runtime
-from meshlight.domain.view import SnapshotView
 
 KEY = "local-key-of-the-tests"
 INSTANCE = "start-1"

@@ -8,11 +8,11 @@ from typing import Self
 import msgspec
 import pytest
 
-from desktop.local_api import INSTANCE, KEY, LocalApi
+from api_client.local_api import INSTANCE, KEY, LocalApi
 from desktop.samples import mesh
-from meshlight.desktop.client import LocalService
+from meshlight.api_client.client import ApiClient
+from meshlight.domain.config import Runtime
 from meshlight.domain.errors import ServiceError
-from meshlight.domain.runtime import Runtime
 
 
 class Impostor:
@@ -57,7 +57,7 @@ class Impostor:
 
 def test_without_a_runtime_file_one_learns_how_to_start_the_service(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match="isn't running") as caught:
-        LocalService.connect(tmp_path / "runtime.json")
+        ApiClient.connect(tmp_path / "runtime.json")
     assert "meshlight serve" in caught.value.hint
 
 
@@ -65,26 +65,26 @@ def test_a_runtime_file_left_over_by_a_killed_service_is_not_a_running_service(t
     with LocalApi(tmp_path) as api:
         pass
     with pytest.raises(ServiceError, match=f"nobody answers at {api.url}"):
-        LocalService.connect(api.runtime_file)
+        ApiClient.connect(api.runtime_file)
 
 
 def test_a_broken_runtime_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "runtime.json").write_text("{")
     with pytest.raises(ServiceError, match=r"runtime\.json can't be read"):
-        LocalService.connect(tmp_path / "runtime.json")
+        ApiClient.connect(tmp_path / "runtime.json")
 
 
 def test_a_stranger_on_the_port_never_gets_the_key(api: LocalApi) -> None:
     api.instance = "somebody else"
     with pytest.raises(ServiceError, match="Another program answers"):
-        LocalService.connect(api.runtime_file)
+        ApiClient.connect(api.runtime_file)
     assert (api.proofs, api.asked) == (1, [])
 
 
 def test_a_program_that_knows_the_instance_but_not_the_key_never_gets_it(api: LocalApi) -> None:
     api.key = "what a stranger guesses"
     with pytest.raises(ServiceError, match="Another program answers"):
-        LocalService.connect(api.runtime_file)
+        ApiClient.connect(api.runtime_file)
     assert (api.proofs, api.asked) == (1, [])
 
 
@@ -105,14 +105,14 @@ def test_a_server_that_proves_nothing_is_another_program(tmp_path: Path, answer:
         Impostor(tmp_path, answer) as impostor,
         pytest.raises(ServiceError, match="Another program answers at http"),
     ):
-        LocalService.connect(tmp_path / "runtime.json")
+        ApiClient.connect(tmp_path / "runtime.json")
     assert all(KEY.encode() not in heard for heard in impostor.heard)
 
 
 def test_whoever_takes_the_port_over_while_a_client_lives_never_gets_the_key(tmp_path: Path) -> None:
     with LocalApi(tmp_path) as api:
         api.says("GET", "/mesh/snapshot", mesh())
-        service = LocalService.connect(api.runtime_file)
+        service = ApiClient.connect(api.runtime_file)
         api.hangs_up = True
         assert service.snapshot() == mesh()
     answer = b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"proof":""}'
@@ -129,7 +129,7 @@ def test_whoever_takes_the_port_over_while_a_client_lives_never_gets_the_key(tmp
 def test_a_key_that_cannot_be_read_is_said(api: LocalApi) -> None:
     (api.home / "local.key").unlink()
     with pytest.raises(ServiceError, match=r"local\.key can't be read"):
-        LocalService.connect(api.runtime_file)
+        ApiClient.connect(api.runtime_file)
 
 
 def test_the_proxies_of_the_environment_are_not_asked(api: LocalApi, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def test_the_proxies_of_the_environment_are_not_asked(api: LocalApi, monkeypatch
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)
     api.says("GET", "/mesh/snapshot", mesh())
-    with LocalService.connect(api.runtime_file) as service:
+    with ApiClient.connect(api.runtime_file) as service:
         assert service.snapshot() == mesh()
 
 
@@ -145,7 +145,7 @@ def test_a_key_that_the_environment_gives_is_used(api: LocalApi, monkeypatch: py
     (api.home / "local.key").unlink()
     monkeypatch.setenv("MESHLIGHT_KEY", KEY)
     api.says("GET", "/mesh/snapshot", mesh())
-    with LocalService.connect(api.runtime_file) as service:
+    with ApiClient.connect(api.runtime_file) as service:
         assert service.snapshot() == mesh()
 
 
@@ -165,5 +165,5 @@ def test_a_server_that_speaks_no_http_is_another_program(tmp_path: Path) -> None
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(ServiceError, match="Another program answers"):
-            LocalService.connect(tmp_path / "runtime.json")
+            ApiClient.connect(tmp_path / "runtime.json")
         thread.join()

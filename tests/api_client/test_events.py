@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from desktop.samples import mesh
-from meshlight.desktop.feed import read_feed
+from meshlight.api_client.events import read_feed
 from meshlight.domain.errors import ServiceError
 from meshlight.domain.events import IncidentEvent, RefreshEvent
 

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from backends.scripted import Peer, ScriptedServer
-from mesh.nodes import node
-from meshlight.backends.address import Address
-from meshlight.backends.kind import Means, Probe
+from meshlight.backends.base import ChannelDeps, Probe
 from meshlight.backends.peer import EVENTS, PeerChannel, PeerKind
-from meshlight.backends.upstream import Upstream
 from meshlight.domain.backend import Backend
+from meshlight.http_client.address import Address
+from meshlight.http_client.client import Upstream
+from peers.node_identities import node
 
 ANNA, BEN, MALLORY = node(), node(), node()
 SHARED: dict[str, Any] = {
@@ -68,7 +68,7 @@ class Side:
             self._opened.append(Upstream(to, tls=tls))
             return self._opened[-1]
 
-        self.means = Means(self.backend, self.probes, opened, lambda: 0.0, lambda: 0.0, self._hurry)
+        self.means = ChannelDeps(self.backend, self.probes, opened, lambda: 0.0, lambda: 0.0, self._hurry)
         self.channel: PeerChannel = PeerKind().open(self.means)  # type: ignore[assignment]
 
     async def probe(self) -> Probe:

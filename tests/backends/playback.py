@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from meshlight.backends.address import parse_address
-from meshlight.backends.kind import BackendKind, Probe
-from meshlight.backends.upstream import Upstream
+from meshlight.backends.base import BackendKind, Probe
 from meshlight.domain.backend import Backend
+from meshlight.http_client.address import parse_address
+from meshlight.http_client.client import Upstream
 
 HANG = b"\0hang"
 """Take the request and never answer."""

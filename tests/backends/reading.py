@@ -3,8 +3,8 @@
 import asyncio
 import os
 
-from meshlight.backends.response import Response
-from meshlight.backends.upstream import Upstream
+from meshlight.http_client.client import Upstream
+from meshlight.http_client.response import Response
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 BIG = os.urandom(1 << 20) * 50

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from backends.playback import Scripted, backend, scripted
-from meshlight.backends.address import parse_address
-from meshlight.backends.kind import BackendKind, Channel, Means, Probe
-from meshlight.backends.upstream import Upstream
+from meshlight.backends.base import BackendKind, Channel, ChannelDeps, Probe
+from meshlight.http_client.address import parse_address
+from meshlight.http_client.client import Upstream
 
 
 class Telling:
@@ -16,7 +16,7 @@ class Telling:
         self.now = 1000.0
         self.server = server
         self.backend = backend(kind, server.url)
-        self.means = Means(self.backend, upstream, Upstream, lambda: self.now, lambda: self.now)
+        self.means = ChannelDeps(self.backend, upstream, Upstream, lambda: self.now, lambda: self.now)
         channel = kind.open(self.means)
         assert channel is not None
         self.channel: Channel = channel

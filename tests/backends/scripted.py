@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import pytest
 
-from meshlight.backends.address import Address
+from meshlight.http_client.address import Address
 
 UVLOOP: Any = import_module("uvloop") if find_spec("uvloop") else None  # not on Windows
 

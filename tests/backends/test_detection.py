@@ -10,14 +10,14 @@ from typing import get_args
 import pytest
 
 from backends.playback import BREAK, HANG, NOT_FOUND, PAGE, Scripted, answer, probe, scripted
-from meshlight.backends.detect import PORT_LIMIT_S, STRANGER_PAUSE_S, Detector, usual_ports
+from meshlight.backends.detection import PORT_LIMIT_S, STRANGER_PAUSE_S, Detector, usual_ports
 from meshlight.backends.kinds import KINDS
-from meshlight.backends.upstream import Upstream
-from meshlight.demo.engine import Engine
-from meshlight.demo.fault import FaultKind
-from meshlight.demo.manner import Dialect
 from meshlight.domain.backend import Kind
 from meshlight.domain.health import Answered, Refused
+from meshlight.http_client.client import Upstream
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.faults import FaultKind
+from meshlight.simulator.profile import Dialect
 
 
 def models(owner: str | None = None, name: str = "m") -> dict[str, object]:
@@ -239,7 +239,7 @@ async def test_a_list_too_large_or_no_http_at_all_is_a_stranger() -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_the_demo_engines_are_found_as_what_they_play_and_are_healthy(dialect: Dialect) -> None:
-    async with Engine(dialect, models=("a", "b")) as engine:
+    async with SimulatedEngine(dialect, models=("a", "b")) as engine:
         (found,) = await detector({engine.port: ("llamacpp", "mlx")}).scan()
         assert (found.kind, found.url, found.models) == (engine.kind, engine.url, ("a", "b"))
         probed = await probe(KINDS[found.kind], engine.url)
@@ -249,7 +249,7 @@ async def test_the_demo_engines_are_found_as_what_they_play_and_are_healthy(dial
 
 @pytest.mark.parametrize("dialect", ["llamacpp", "vllm"])
 async def test_a_demo_engine_that_wants_a_key_is_found_without_its_models(dialect: Dialect) -> None:
-    async with Engine(dialect, key="sk-1") as engine:
+    async with SimulatedEngine(dialect, key="sk-1") as engine:
         (found,) = await detector({engine.port: ("llamacpp",)}).scan()
         assert (found.kind, found.models) == (engine.kind, ())
         assert isinstance((await probe(KINDS[found.kind], engine.url)).fact, Refused)
@@ -258,7 +258,7 @@ async def test_a_demo_engine_that_wants_a_key_is_found_without_its_models(dialec
 
 @pytest.mark.parametrize("fault", ["refuse", "garbage", "reset-headers", "close-early", "wrong-length"])
 async def test_a_broken_engine_breaks_no_scan(fault: FaultKind) -> None:
-    async with Engine("llamacpp") as broken, Engine("ollama") as good:
+    async with SimulatedEngine("llamacpp") as broken, SimulatedEngine("ollama") as good:
         await broken.fault(fault)
         looking = detector({broken.port: ("llamacpp",), good.port: ("ollama",)})
         assert [found.url for found in await looking.scan()] == [good.url]

@@ -6,11 +6,11 @@ import socket
 import pytest
 
 from backends.playback import PAGE, answer, backend, probe, probe_answer, scripted
+from meshlight.backends.diagnostics import for_new, not_this_kind, reason
 from meshlight.backends.kinds import KINDS
-from meshlight.backends.reasons import for_new, not_this_kind, reason
-from meshlight.domain.errors import BadReply, ConnectFailed, UpstreamError
+from meshlight.domain.backend import Reason
+from meshlight.domain.errors import ConnectError, RemoteProtocolError, UpstreamError
 from meshlight.domain.health import Failed, Limited, Loading, Refused
-from meshlight.domain.reason import Reason
 
 OLLAMA, LLAMACPP, ANY = KINDS["ollama"], KINDS["llamacpp"], KINDS["openai-compatible"]
 
@@ -95,7 +95,7 @@ async def test_https_is_asked_of_a_server_that_speaks_http() -> None:
     ],
 )
 def test_each_flaw_of_a_certificate_has_its_own_fix(title: str, fix: str) -> None:
-    found = reason(ConnectFailed("tls", title), backend(ANY, "https://h:1"), ANY.label)
+    found = reason(ConnectError("tls", title), backend(ANY, "https://h:1"), ANY.label)
     assert found.code == "tls"
     assert found.text == title
     assert fix in found.fix
@@ -104,9 +104,9 @@ def test_each_flaw_of_a_certificate_has_its_own_fix(title: str, fix: str) -> Non
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (ConnectFailed("timeout", "No connection to h:1 within 2 s."), "timed-out"),
-        (ConnectFailed("unreachable", "h:1 can't be reached: no way to that network."), "unreachable"),
-        (BadReply("h:1 does not speak HTTP as it should.\r\n\x1b[2J"), "bad-reply"),
+        (ConnectError("timeout", "No connection to h:1 within 2 s."), "timed-out"),
+        (ConnectError("unreachable", "h:1 can't be reached: no way to that network."), "unreachable"),
+        (RemoteProtocolError("h:1 does not speak HTTP as it should.\r\n\x1b[2J"), "bad-reply"),
         (UpstreamError("odd"), "upstream"),
     ],
 )

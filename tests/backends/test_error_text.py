@@ -1,7 +1,7 @@
 import pytest
 
-from meshlight.backends.quote import QUOTE_MAX, clean, is_html, message, said
-from meshlight.backends.response import Reply
+from meshlight.backends.error_text import QUOTE_MAX, is_html, message_of, quoted_error, sanitize_line
+from meshlight.http_client.response import Reply
 
 
 def reply(body: bytes, kind: bytes = b"application/json") -> Reply:
@@ -9,9 +9,9 @@ def reply(body: bytes, kind: bytes = b"application/json") -> Reply:
 
 
 def test_a_strangers_text_becomes_one_short_line() -> None:
-    assert clean("a\r\n\tb\x1b[31m\u202e  c") == "a b [31m c"
-    assert len(clean("x" * 10_000)) == QUOTE_MAX
-    assert clean("é" * 10_000).endswith("…")
+    assert sanitize_line("a\r\n\tb\x1b[31m\u202e  c") == "a b [31m c"
+    assert len(sanitize_line("x" * 10_000)) == QUOTE_MAX
+    assert sanitize_line("é" * 10_000).endswith("…")
 
 
 @pytest.mark.parametrize(
@@ -30,14 +30,14 @@ def test_a_strangers_text_becomes_one_short_line() -> None:
     ],
 )
 def test_the_message_is_found_in_every_engines_shape_of_error(body: bytes, text: str) -> None:
-    found = message(reply(body))
-    assert found == text or (text == "" and len(said(reply(body), None)) <= QUOTE_MAX + 20)
+    found = message_of(reply(body))
+    assert found == text or (text == "" and len(quoted_error(reply(body), None)) <= QUOTE_MAX + 20)
 
 
 def test_a_web_page_is_never_quoted() -> None:
     page = reply(b"  <!DOCTYPE html><h1>Hi</h1>", b"text/plain")
     assert is_html(page)
-    assert message(page) == ""
+    assert message_of(page) == ""
     assert is_html(reply(b"x", b"text/html; charset=utf-8"))
     assert not is_html(reply(b"{}"))
 
@@ -45,5 +45,8 @@ def test_a_web_page_is_never_quoted() -> None:
 def test_the_secret_is_taken_out_of_what_is_quoted_even_where_the_quote_is_cut() -> None:
     secret = "sk-very-secret"
     body = b"x" * (QUOTE_MAX - 6) + b" " + secret.encode()
-    assert "sk-" not in said(reply(body), f"{secret}\n")
-    assert said(reply(b'{"error": "key sk-very-secret is wrong"}'), secret) == " It says: key *** is wrong"
+    assert "sk-" not in quoted_error(reply(body), f"{secret}\n")
+    assert (
+        quoted_error(reply(b'{"error": "key sk-very-secret is wrong"}'), secret)
+        == " It says: key *** is wrong"
+    )

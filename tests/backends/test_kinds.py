@@ -1,7 +1,7 @@
 import pytest
 
-from meshlight.backends.detect import usual_ports
-from meshlight.backends.kind import FACES, GEMINI_FACES, OLLAMA_FACES
+from meshlight.backends.base import GEMINI_OPERATIONS, OLLAMA_OPERATIONS, OPERATIONS
+from meshlight.backends.detection import usual_ports
 from meshlight.backends.kinds import KINDS, kind_of, ring_for
 from meshlight.domain.backend import KINDS as WORDS
 from meshlight.domain.backend import Kind, Ring
@@ -58,7 +58,7 @@ def test_each_kind_has_words_for_people_and_speaks_chat(kind) -> None:  # type: 
     assert kind.default_ring is None or kind.group != "engine"
     assert kind.speaks("chat/completions")
     assert kind.speaks("completions") or kind.group == "cloud"
-    assert set(kind.faces) <= {*FACES, *OLLAMA_FACES, *GEMINI_FACES}
+    assert set(kind.operations) <= {*OPERATIONS, *OLLAMA_OPERATIONS, *GEMINI_OPERATIONS}
 
 
 def test_what_recognises_anything_comes_last() -> None:

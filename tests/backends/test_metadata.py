@@ -3,11 +3,11 @@
 from types import MappingProxyType
 
 from backends.playback import BREAK, HANG, NOT_FOUND, answer
-from backends.telling import telling
-from meshlight.backends.detail_channel import REPLY_LIMIT
+from backends.recorded_backend import telling
 from meshlight.backends.kinds import KINDS
+from meshlight.backends.metadata import REPLY_LIMIT
+from meshlight.domain.backend import ModelDetail
 from meshlight.domain.health import Answered, Failed
-from meshlight.domain.model import ModelDetail
 
 VLLM = KINDS["vllm"]
 VERSION = answer({"version": "0.11.0"})

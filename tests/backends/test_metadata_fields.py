@@ -4,19 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.backends.listing import read_items
-from meshlight.backends.model_facts import (
-    bytes_said,
-    facts,
+from meshlight.backends.metadata import (
+    as_object,
+    bytes_text,
     number,
-    parameters_said,
-    quantization_said,
-    read_facts,
+    parameters_text,
+    quantization_text,
+    read_object,
     read_objects,
+    short_text,
+    short_texts,
     tokens,
-    word,
-    words,
 )
+from meshlight.backends.model_list import read_items
 
 
 @pytest.mark.parametrize("value", [0, -1, True, 1.5, "8192", None, [], 10**9 + 1])
@@ -26,13 +26,13 @@ def test_a_context_is_a_whole_number_that_can_be(value: object) -> None:
 
 
 def test_a_word_is_short_and_printable() -> None:
-    assert word("  Q4_K_M\n") == "Q4_K_M"
-    assert len(word("x" * 1000)) == 40
-    assert word("a\u202eb\x1b[31m") == "a b [31m"
-    assert word(7) == ""
-    assert words(["a", 7, "b"]) == ("a", "", "b")
-    assert words("abc") == ()
-    assert len(words(["a"] * 10_000)) == 40
+    assert short_text("  Q4_K_M\n") == "Q4_K_M"
+    assert len(short_text("x" * 1000)) == 40
+    assert short_text("a\u202eb\x1b[31m") == "a b [31m"
+    assert short_text(7) == ""
+    assert short_texts(["a", 7, "b"]) == ("a", "", "b")
+    assert short_texts("abc") == ()
+    assert len(short_texts(["a"] * 10_000)) == 40
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_word_is_short_and_printable() -> None:
     ],
 )
 def test_parameters_are_said_as_people_say_them(count: int | None, said: str) -> None:
-    assert parameters_said(count) == said
+    assert parameters_text(count) == said
 
 
 @pytest.mark.parametrize(
@@ -67,18 +67,18 @@ def test_parameters_are_said_as_people_say_them(count: int | None, said: str) ->
     ],
 )
 def test_llamacpp_s_file_types_are_called_as_the_files_are(ftype: str, said: str) -> None:
-    assert quantization_said(ftype) == said
+    assert quantization_text(ftype) == said
 
 
 def test_sizes_are_said_in_one_unit() -> None:
-    assert [bytes_said(n) for n in (12, 1_500, 2_019_393_189)] == ["12 B", "1.5 KB", "2.0 GB"]
+    assert [bytes_text(n) for n in (12, 1_500, 2_019_393_189)] == ["12 B", "1.5 KB", "2.0 GB"]
 
 
 def test_what_is_no_object_is_empty() -> None:
-    assert read_facts(None) == read_facts(b"[]") == read_facts(b"\xff") == read_facts(b"[" * 5000) == {}
+    assert read_object(None) == read_object(b"[]") == read_object(b"\xff") == read_object(b"[" * 5000) == {}
     assert read_objects(b'[1, {"a": 2}]') == [{"a": 2}]
     assert read_objects(b"{}") == []
-    assert facts({"a": {"b": 1}}, "a", "b") == {}
+    assert as_object({"a": {"b": 1}}, "a", "b") == {}
 
 
 def test_items_are_known_by_the_name_they_have() -> None:
@@ -90,13 +90,13 @@ def test_items_are_known_by_the_name_they_have() -> None:
 
 @given(st.binary(max_size=200))
 def test_no_bytes_break_a_reader(body: bytes) -> None:
-    read_facts(body)
+    read_object(body)
     read_objects(body)
     read_items(body)
 
 
 @given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text())))
 def test_no_value_breaks_a_reader(value: object) -> None:
-    assert word(value).isprintable()
+    assert short_text(value).isprintable()
     assert (number(value) or 1) > 0
-    assert all(one.isprintable() for one in words(value))
+    assert all(one.isprintable() for one in short_texts(value))

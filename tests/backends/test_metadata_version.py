@@ -1,7 +1,7 @@
 import pytest
 
-from meshlight.backends.response import Reply
-from meshlight.backends.version import version_of
+from meshlight.backends.metadata import version_of
+from meshlight.http_client.response import Reply
 
 
 @pytest.mark.parametrize(

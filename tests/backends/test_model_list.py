@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.backends.listing import ID_MAX, MODELS_MAX, Listing, read_models, read_tags
+from meshlight.backends.model_list import ID_MAX, MODELS_MAX, Listing, read_models, read_tags
 
 
 def openai(*ids: object) -> bytes:

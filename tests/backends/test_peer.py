@@ -9,10 +9,10 @@ from backends.peer_rig import ANNA, BEN, CATALOG, MALLORY, SHARED, answer, askin
 from backends.scripted import Peer
 from backends.scripted import answering as _answering
 from meshlight.backends.peer import PeerKind
-from meshlight.domain.errors import ConnectFailed
+from meshlight.domain.backend import ModelDetail
+from meshlight.domain.errors import ConnectError
 from meshlight.domain.health import Answered, Failed, Refused
-from meshlight.domain.model import ModelDetail
-from meshlight.mesh.tls import client_context, server_context
+from meshlight.peers.tls import client_context, server_context
 
 
 async def test_the_models_of_a_peer_are_listed_with_what_it_tells_of_them() -> None:
@@ -210,7 +210,7 @@ async def test_a_peer_that_restarts_in_the_handshake_is_not_taken_for_an_imposto
 
 async def test_a_peer_whose_certificate_is_lost_here_is_no_impostor_either() -> None:
     def lost() -> ssl.SSLContext:
-        raise ConnectFailed("tls", "This machine has no certificate of that peer: pair it anew.")
+        raise ConnectError("tls", "This machine has no certificate of that peer: pair it anew.")
 
     async with asking(ben(catalog()), client_tls=lost) as (side, _):
         probe = await side.probe()

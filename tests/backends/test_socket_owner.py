@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.backends.address import parse_address
 from meshlight.backends.socket_owner import Listeners, is_trusted, read_listeners
+from meshlight.http_client.address import parse_address
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")

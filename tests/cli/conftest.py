@@ -5,8 +5,8 @@ import pytest
 from click.testing import CliRunner
 from msgspec import Struct
 
-from desktop.local_api import LocalApi
-from meshlight.cli import words
+from api_client.local_api import LocalApi
+from meshlight.cli.app import commands
 
 
 class Said(Struct, frozen=True):
@@ -39,7 +39,7 @@ def type_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Type:
         monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: str, given: str | None = None) -> Said:
-        result = CliRunner().invoke(words, arguments, input=given, prog_name="meshlight")
+        result = CliRunner().invoke(commands, arguments, input=given, prog_name="meshlight")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Said(result.exit_code, result.stdout, result.stderr)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from meshlight.desktop.program import program
+from meshlight.desktop.system.process import program
 
 WAIT_S = 20.0
 

@@ -7,11 +7,11 @@ from typing import Any
 import click
 import pytest
 
-from meshlight.cli import SECTIONS, WORDS, words
+from meshlight.cli.app import COMMANDS, SECTIONS, commands
 
 Type = Callable[..., Any]
 EVERY_WORD = (
-    [(name,) for name in WORDS]
+    [(name,) for name in COMMANDS]
     + [("backends", name) for name in ("list", "show", "add", "remove", "check", "enable", "disable")]
     + [("secrets", name) for name in ("list", "set", "remove")]
 )
@@ -35,13 +35,15 @@ def test_each_word_explains_itself_with_an_example(type_words: Type, word: tuple
     assert max(map(len, said.lines)) <= 80
 
 
-@pytest.mark.parametrize("name", WORDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_words_says_what_the_word_itself_says(name: str) -> None:
-    command = words.get_command(click.Context(words), name)
+    command = commands.get_command(click.Context(commands), name)
     assert command is not None
     assert command.help is not None
     assert (
-        command.help.splitlines()[0].rstrip(".").startswith(WORDS[name].says.split(";")[0].rstrip(".")[:20])
+        command.help.splitlines()[0]
+        .rstrip(".")
+        .startswith(COMMANDS[name].says.split(";")[0].rstrip(".")[:20])
     )
 
 
@@ -92,8 +94,8 @@ def test_the_version_is_told(type_words: Type) -> None:
 
 def test_the_word_that_runs_the_service_carries_nothing_of_the_others(tmp_path: Path) -> None:
     program = (
-        "import sys, meshlight.cli as c, click;"
-        "c.words.get_command(click.Context(c.words), 'serve');"
+        "import sys, meshlight.cli.app as c, click;"
+        "c.commands.get_command(click.Context(c.commands), 'serve');"
         "print([m for m in ('rich', 'httpx', 'keyring', 'litestar', 'asyncio') if m in sys.modules])"
     )
     done = subprocess.run(

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from desktop.local_api import LocalApi
-from desktop.samples import backend, town
-from meshlight.backends.kind import Field
-from meshlight.backends.openai_compatible import OpenAICompatible
-from meshlight.desktop.program import program
+from api_client.local_api import LocalApi
+from desktop.samples import backend, scenario
+from meshlight.backends.base import Field
+from meshlight.backends.engines.openai_compatible import OpenAICompatible
+from meshlight.cli.backend_form import ask
+from meshlight.desktop.system.process import program
 from meshlight.domain.errors import BadRequest
-from meshlight.words.asking import ask
 
 Type = Callable[..., Any]
 SECRET = "sk-a-secret-of-the-test"
@@ -122,7 +122,7 @@ def test_a_refused_key_is_followed_by_the_ways_on(api: LocalApi, type_words: Typ
 
 
 def test_what_is_named_is_changed_and_nothing_else(api: LocalApi, type_words: Type) -> None:
-    api.says("GET", "/mesh/backends", {"backends": town().backends})
+    api.says("GET", "/mesh/backends", {"backends": scenario().backends})
     api.says("PATCH", "/mesh/backends/big-box", backend("big-box", name="Attic"))
     said = type_words(
         "backends", "set", "Big box", "--name", "Attic", "--url", "http://192.168.1.21:8000",
@@ -142,7 +142,7 @@ def test_what_is_named_is_changed_and_nothing_else(api: LocalApi, type_words: Ty
 def test_a_new_key_is_asked_for_and_never_shown_and_an_old_one_can_go(
     api: LocalApi, type_words: Type
 ) -> None:
-    api.says("GET", "/mesh/backends", {"backends": town().backends})
+    api.says("GET", "/mesh/backends", {"backends": scenario().backends})
     api.says("PATCH", "/mesh/backends/mlx", backend("mlx", name="MLX"))
     for option in ("--key", "--key-stdin"):
         said = type_words("backends", "set", "mlx", option, given=f"{SECRET}\n")
@@ -163,7 +163,7 @@ def test_a_new_key_is_asked_for_and_never_shown_and_an_old_one_can_go(
 def test_a_change_that_can_t_be_meant_is_not_sent(
     api: LocalApi, type_words: Type, options: list[str], said: str
 ) -> None:
-    api.says("GET", "/mesh/backends", {"backends": town().backends})
+    api.says("GET", "/mesh/backends", {"backends": scenario().backends})
     failed = type_words("backends", "set", "mlx", *options)
     assert (failed.code, failed.err.splitlines()[0]) == (1, f"Error: {said}")
     assert not [one for one in api.asked if one.method == "PATCH"]
@@ -172,7 +172,7 @@ def test_a_change_that_can_t_be_meant_is_not_sent(
 def test_a_change_that_does_not_answer_is_not_kept_and_the_way_on_is_named(
     api: LocalApi, type_words: Type
 ) -> None:
-    api.says("GET", "/mesh/backends", {"backends": town().backends})
+    api.says("GET", "/mesh/backends", {"backends": scenario().backends})
     api.fails("PATCH", "/mesh/backends/mlx", 422, "check_failed", "Connection refused at x:1.", "Start it.")
     said = type_words("backends", "set", "mlx", "--url", "http://x:1")
     assert said.err.splitlines()[1] == "Start it. To keep the change all the same: --save-anyway."

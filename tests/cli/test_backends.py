@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from desktop.local_api import LocalApi
-from desktop.samples import backend, town
+from api_client.local_api import LocalApi
+from desktop.samples import backend, scenario
 
 Type = Callable[..., Any]
 SECRET = "sk-a-secret-of-the-test"
@@ -13,7 +13,7 @@ SECRET = "sk-a-secret-of-the-test"
 
 @pytest.fixture
 def listed(api: LocalApi) -> LocalApi:
-    api.says("GET", "/mesh/backends", {"backends": town().backends})
+    api.says("GET", "/mesh/backends", {"backends": scenario().backends})
     return api
 
 
@@ -141,7 +141,7 @@ def test_one_wrong_name_among_several_removes_nothing(listed: LocalApi, type_wor
 
 
 def test_a_check_tells_for_each_backend_that_is_on_how_it_is(listed: LocalApi, type_words: Type) -> None:
-    for one in town().backends:
+    for one in scenario().backends:
         listed.says(
             "POST",
             f"/mesh/backends/{one.id}/check",

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from meshlight.demo.town import Town
-from meshlight.desktop.client import LocalService
+from meshlight.api_client.client import ApiClient
+from meshlight.cli.demo import config, secrets
+from meshlight.cli.ports import free_port
 from meshlight.domain.backend import Kind, Ring
-from meshlight.store.config import ConfigFile
-from meshlight.words.demo import config, secrets
-from meshlight.words.port import free_port
+from meshlight.simulator.scenario import Scenario
+from meshlight.storage.config.file import ConfigFile
 
 Type = Callable[..., Any]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C can't be sent to one process there")
@@ -79,9 +79,9 @@ def test_the_demo_shows_itself_answers_and_leaves_nothing_behind(
     assert "(flaky)" in status.out
     models = type_words("models").out
     assert "gemma3:4b" in models
-    trial = type_words("test", "llama-3.2-3b", "--count", "1")
-    assert trial.code == 0
-    assert "demo" in trial.lines[-1]
+    test_model = type_words("test", "llama-3.2-3b", "--count", "1")
+    assert test_model.code == 0
+    assert "demo" in test_model.lines[-1]
     running.process.send_signal(signal.SIGINT)
     out, err = running.process.communicate(timeout=30)
     assert (running.process.returncode, out.splitlines()[-1:], err) == (0, ["The demo has ended."], "")
@@ -89,7 +89,7 @@ def test_the_demo_shows_itself_answers_and_leaves_nothing_behind(
 
 
 def test_a_demo_that_is_killed_takes_its_service_with_it(running: Running) -> None:
-    with LocalService.connect(running.home / "runtime.json") as service:
+    with ApiClient.connect(running.home / "runtime.json") as service:
         events = service.events()
         next(events)
         running.process.kill()
@@ -108,18 +108,18 @@ async def test_the_demos_configuration_is_one_that_the_service_takes(tmp_path: P
     def machine(_kind: Kind, _url: str) -> Ring:
         return "machine"
 
-    async with Town(0) as town:
-        (tmp_path / "config.toml").write_text(config(7000, town.houses))
+    async with Scenario(0) as scenario:
+        (tmp_path / "config.toml").write_text(config(7000, scenario.houses))
         read = ConfigFile(tmp_path / "config.toml", machine).load()
         assert read.port == 7000
         assert read.discovery.enabled is False
         assert read.lan.browse is read.lan.visible is False
         assert [(b.id, b.name, b.kind, b.url, b.ring, b.access_key) for b in read.backends] == [
-            (h.id, h.name, h.kind, h.url, h.ring, h.access_key) for h in town.houses
+            (h.id, h.name, h.kind, h.url, h.ring, h.access_key) for h in scenario.houses
         ]
         text = (tmp_path / "config.toml").read_text()
-        assert len(secrets(town.houses)) == 4
-        assert not any(secret in text for secret in secrets(town.houses).values())
+        assert len(secrets(scenario.houses)) == 4
+        assert not any(secret in text for secret in secrets(scenario.houses).values())
 
 
 def test_the_demo_has_everything_from_near_to_far_and_all_of_it_is_healthy(
@@ -134,6 +134,6 @@ def test_the_demo_has_everything_from_near_to_far_and_all_of_it_is_healthy(
     assert Counter(b["ring"] for b in backends) == {"machine": 5, "company": 2, "cloud": 3}
     assert all(b["name"].startswith("Demo ") for b in backends)
     for model in ("llama-3.3-70b", "gpt-5-mini", "claude-sonnet-4-6", "gemini-3-flash"):
-        trial = type_words("test", model, "--count", "1")
-        assert trial.code == 0
-        assert "demo" in trial.lines[-1].lower()
+        test_model = type_words("test", model, "--count", "1")
+        assert test_model.code == 0
+        assert "demo" in test_model.lines[-1].lower()

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from desktop.local_api import LocalApi
-from desktop.samples import town
-from meshlight.words.port import free_port
+from api_client.local_api import LocalApi
+from desktop.samples import scenario
+from meshlight.cli.ports import free_port
 
 Type = Callable[..., Any]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes")
@@ -45,7 +45,7 @@ def test_on_a_fresh_machine_nothing_is_wrong_but_the_service_does_not_run(
 
 
 def test_a_healthy_service_and_its_backends_are_named(api: LocalApi, type_words: Type) -> None:
-    api.says("GET", "/mesh/snapshot", town())
+    api.says("GET", "/mesh/snapshot", scenario())
     (api.home / "local.key").chmod(0o600)
     api.runtime_file.chmod(0o600)
     said = type_words("doctor")
@@ -132,5 +132,5 @@ def test_a_port_of_ipv6_in_strange_hands_is_worth_a_look(port: int, type_words: 
 
 
 def test_what_the_service_says_of_itself_is_worth_a_look(api: LocalApi, type_words: Type) -> None:
-    api.says("GET", "/mesh/snapshot", replace(town(), notices=("Port 1 of [::1] is taken.",)))
+    api.says("GET", "/mesh/snapshot", replace(scenario(), notices=("Port 1 of [::1] is taken.",)))
     assert "Port 1 of [::1] is taken." in type_words("doctor").out

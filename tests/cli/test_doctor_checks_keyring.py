@@ -1,16 +1,16 @@
 from pathlib import Path
 
+from meshlight.cli.doctor_checks import check_keyring
 from meshlight.domain.backend import Backend
-from meshlight.store.places import Places
-from meshlight.words.vault import keyring_state
+from meshlight.storage.paths import Paths
 
 
 def test_a_backend_whose_key_is_gone_is_wrong(tmp_path: Path) -> None:
-    places = Places.here({"MESHLIGHT_HOME": str(tmp_path)})
+    places = Paths.here({"MESHLIGHT_HOME": str(tmp_path)})
     places.secrets_file.write_text("{}")
     places.secrets_file.chmod(0o600)
     keyed = Backend(id="far", name="Far", kind="vllm", ring="lan", url="http://far", has_secret=True)
-    plain, missing = keyring_state(places, [keyed])
+    plain, missing = check_keyring(places, [keyed])
     assert "plain file" in plain.said
     assert (missing.level, missing.said.startswith("The key of Far can't be had")) == ("wrong", True)
-    assert len(keyring_state(places, [])) == 1
+    assert len(check_keyring(places, [])) == 1

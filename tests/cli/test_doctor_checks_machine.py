@@ -1,6 +1,6 @@
 import pytest
 
-from meshlight.words import machine
+from meshlight.cli import doctor_checks as machine
 
 
 @pytest.mark.parametrize(
@@ -16,19 +16,19 @@ from meshlight.words import machine
 def test_a_proxy_that_would_catch_what_is_for_this_machine_is_worth_a_look(
     environ: dict[str, str], level: str
 ) -> None:
-    assert machine.proxies(environ).level == level
+    assert machine.check_proxies(environ).level == level
 
 
 def test_the_way_to_spare_this_machine_keeps_what_was_spared_before() -> None:
-    found = machine.proxies({"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": ".corp"})
+    found = machine.check_proxies({"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": ".corp"})
     assert found.fix == "export NO_PROXY=.corp,127.0.0.1,localhost"
 
 
 def test_an_old_python_a_clock_of_yesteryear_and_a_low_limit_are_seen() -> None:
-    assert machine.python((3, 10, 4)).level == "wrong"
-    assert machine.python((3, 14, 0)).level == "ok"
-    assert machine.clock(now=0.0, made=1_700_000_000.0).level == "wrong"
-    assert machine.clock(now=1_700_000_100.0, made=1_700_000_000.0).level == "ok"
-    assert machine.open_files(256).level == "look"
-    assert machine.open_files(65_536).level == "ok"
-    assert machine.open_files(None).level == "ok"
+    assert machine.check_python((3, 10, 4)).level == "wrong"
+    assert machine.check_python((3, 14, 0)).level == "ok"
+    assert machine.check_clock(now=0.0, made=1_700_000_000.0).level == "wrong"
+    assert machine.check_clock(now=1_700_000_100.0, made=1_700_000_000.0).level == "ok"
+    assert machine.check_open_files(256).level == "look"
+    assert machine.check_open_files(65_536).level == "ok"
+    assert machine.check_open_files(None).level == "ok"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from desktop.local_api import KEY, LocalApi
+from api_client.local_api import KEY, LocalApi
 
 Type = Callable[..., Any]
 

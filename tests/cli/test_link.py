@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from desktop.local_api import LocalApi
-from meshlight.desktop.bell import Bell
-from meshlight.desktop.window_keeper import BELL
-from meshlight.store.places import Places
+from api_client.local_api import LocalApi
+from meshlight.desktop.system.instance_signal import ActivationListener
+from meshlight.desktop.window.launcher import INSTANCE_SOCKET
+from meshlight.storage.paths import Paths
 
 Type = Callable[..., Any]
 LINK = "meshlight://add?kind=ollama&url=http://gpu.lan:11434&name=Big%20box"
@@ -27,10 +27,10 @@ def test_the_page_opens_with_the_link_in_its_fragment_and_nothing_is_added(
 @pytest.mark.usefixtures("api")
 def test_an_open_window_gets_the_link(type_words: Type, monkeypatch: pytest.MonkeyPatch) -> None:
     rung: Queue[str] = Queue()
-    places = Places.here()
+    places = Paths.here()
     places.prepare()
     monkeypatch.setenv("DISPLAY", ":nowhere")
-    with Bell(places.state_dir, BELL, rung.put):
+    with ActivationListener(places.state_dir, INSTANCE_SOCKET, rung.put):
         said = type_words("link", LINK)
         assert rung.get(timeout=5) == FRAGMENT
     assert (said.code, rung.empty()) == (0, True)

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from api_client.local_api import LocalApi
 from cli.terminal import Terminal
-from desktop.local_api import LocalApi
 from desktop.neighbours import BO, EVA, around, pairing, peer, sighting
 from desktop.samples import mesh
 from meshlight.domain.events import PeersEvent
-from meshlight.domain.peer_view import PairingView, PeersView
-from meshlight.gateway.deep_link import PairLink, parse_deep_link
+from meshlight.domain.peers import PairingView, PeersView
+from meshlight.gateway.control.qr import PairLink, parse_deep_link
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs pseudo-terminals")
 Type = Callable[..., Any]
@@ -22,7 +22,7 @@ LINK = f"meshlight://pair?host=192.168.1.7&port=6376&id={EVA}&name=Eva"
 
 
 @pytest.fixture
-def town(api: LocalApi) -> LocalApi:
+def scenario(api: LocalApi) -> LocalApi:
     """A service that sees Eva, and whose pairing with her goes well if it is confirmed."""
     api.says("GET", "/mesh/peers", around(seen=(sighting(),)))
     api.says("POST", "/mesh/peers/pairing", around(pairing=pairing()))
@@ -46,7 +46,7 @@ def sent(api: LocalApi) -> list[tuple[str, Any]]:
     return [(one.path.rpartition("/")[2], one.body) for one in api.asked if one.method != "GET"]
 
 
-def test_two_people_compare_large_digits_and_a_yes_pairs(town: LocalApi, tmp_path: Path) -> None:
+def test_two_people_compare_large_digits_and_a_yes_pairs(scenario: LocalApi, tmp_path: Path) -> None:
     with Terminal(tmp_path, "pair", "eva") as term:
         term.until("Are these the same digits on both machines? [y/N]")
         assert "██  ██████" in term.screen
@@ -54,14 +54,16 @@ def test_two_people_compare_large_digits_and_a_yes_pairs(town: LocalApi, tmp_pat
         assert "within 55 s" in term.screen
         term.type("y")
         assert term.end() == 0
-    assert sent(town) == [("pairing", {"id": EVA}), ("confirm", None)]
+    assert sent(scenario) == [("pairing", {"id": EVA}), ("confirm", None)]
     assert "✓ Paired with Eva." in term.screen
     assert "It may use every model of this machine (2 models now), 4 requests at once." in term.screen
     assert "meshlight peers share 1a2b3c4d" in term.screen
 
 
-def test_the_wait_for_the_other_side_is_seen_and_ends_with_its_word(town: LocalApi, tmp_path: Path) -> None:
-    town.says("POST", "/mesh/peers/pairing/confirm", around(pairing=pairing("confirmed")))
+def test_the_wait_for_the_other_side_is_seen_and_ends_with_its_word(
+    scenario: LocalApi, tmp_path: Path
+) -> None:
+    scenario.says("POST", "/mesh/peers/pairing/confirm", around(pairing=pairing("confirmed")))
     with Terminal(tmp_path, "pair", "1a2b") as term:
         term.until("[y/N]")
         term.type("y")
@@ -69,43 +71,43 @@ def test_the_wait_for_the_other_side_is_seen_and_ends_with_its_word(town: LocalA
         over = pairing(
             "over", why="The pairing was refused on Eva. If the digits differed, somebody may be in between."
         )
-        town.send(PeersEvent(seq=8, peers=around(pairing=over)))
+        scenario.send(PeersEvent(seq=8, peers=around(pairing=over)))
         assert term.end() == 1
     assert "✗ The pairing was refused on Eva." in term.screen
 
 
 @pytest.mark.parametrize("answer", ["n", "", "maybe\nn"])
-def test_anything_but_a_yes_refuses(town: LocalApi, tmp_path: Path, answer: str) -> None:
+def test_anything_but_a_yes_refuses(scenario: LocalApi, tmp_path: Path, answer: str) -> None:
     with Terminal(tmp_path, "pair", "eva") as term:
         term.until("[y/N]")
         term.type(answer)
         assert term.end() == 1
-    assert sent(town)[-1] == ("refuse", None)
+    assert sent(scenario)[-1] == ("refuse", None)
     assert "✗ Refused: nobody is paired." in term.screen
 
 
-def test_ctrl_c_refuses_for_both_and_says_so(town: LocalApi, tmp_path: Path) -> None:
+def test_ctrl_c_refuses_for_both_and_says_so(scenario: LocalApi, tmp_path: Path) -> None:
     with Terminal(tmp_path, "pair", "eva") as term:
         term.until("[y/N]")
         term.ctrl_c()
         assert term.end() == 1
-    assert sent(town)[-1] == ("refuse", None)
+    assert sent(scenario)[-1] == ("refuse", None)
     assert "Ended. Nobody is paired by it." in term.screen
     assert "Traceback" not in term.screen
 
 
-def test_a_yes_that_comes_too_late_is_told_what_has_happened(town: LocalApi, tmp_path: Path) -> None:
+def test_a_yes_that_comes_too_late_is_told_what_has_happened(scenario: LocalApi, tmp_path: Path) -> None:
     late = pairing("over", why="The pairing with Eva was not confirmed on both machines in time. Ask anew.")
     with Terminal(tmp_path, "pair", "eva") as term:
         term.until("[y/N]")
-        town.fails("POST", "/mesh/peers/pairing/confirm", 404, "not_found", "No pairing is under way.")
-        town.says("GET", "/mesh/peers", around(pairing=late))
+        scenario.fails("POST", "/mesh/peers/pairing/confirm", 404, "not_found", "No pairing is under way.")
+        scenario.says("GET", "/mesh/peers", around(pairing=late))
         term.type("y")
         assert term.end() == 1
     assert "✗ The pairing with Eva was not confirmed on both machines in time." in term.screen
 
 
-def test_without_a_name_one_is_chosen_by_its_number(town: LocalApi, tmp_path: Path) -> None:
+def test_without_a_name_one_is_chosen_by_its_number(scenario: LocalApi, tmp_path: Path) -> None:
     with Terminal(tmp_path, "pair") as term:
         term.until("Pair with which (number, name or address; empty for none)")
         assert "1  Eva   1a2b 3c4d  5 models on 2 backends  192.168.1.7" in term.screen
@@ -113,18 +115,18 @@ def test_without_a_name_one_is_chosen_by_its_number(town: LocalApi, tmp_path: Pa
         term.until("[y/N]")
         term.type("y")
         assert term.end() == 0
-    assert sent(town)[0] == ("pairing", {"id": EVA})
+    assert sent(scenario)[0] == ("pairing", {"id": EVA})
 
 
-def test_a_machine_that_asked_is_answered_by_the_same_word(town: LocalApi, tmp_path: Path) -> None:
-    town.says("GET", "/mesh/peers", around(visible=True, pairing=ASKED))
+def test_a_machine_that_asked_is_answered_by_the_same_word(scenario: LocalApi, tmp_path: Path) -> None:
+    scenario.says("GET", "/mesh/peers", around(visible=True, pairing=ASKED))
     how = replace(ASKED, state="paired")
 
     def confirmed() -> PeersView:
-        town.says("GET", "/mesh/peers", replace(paired(how), peers=(peer(),)))
+        scenario.says("GET", "/mesh/peers", replace(paired(how), peers=(peer(),)))
         return around(pairing=replace(ASKED, state="confirmed"))
 
-    town.says("POST", "/mesh/peers/pairing/confirm", confirmed)
+    scenario.says("POST", "/mesh/peers/pairing/confirm", confirmed)
     with Terminal(tmp_path, "pair") as term:
         term.until("Bo asks to be paired.")
         term.until("[y/N]")
@@ -133,75 +135,75 @@ def test_a_machine_that_asked_is_answered_by_the_same_word(town: LocalApi, tmp_p
     assert "✓ Paired with Bo." in term.screen
 
 
-def test_to_accept_it_is_seen_for_that_time_only(town: LocalApi, tmp_path: Path) -> None:
-    town.says("PATCH", "/mesh/peers", around(visible=True), around())
+def test_to_accept_it_is_seen_for_that_time_only(scenario: LocalApi, tmp_path: Path) -> None:
+    scenario.says("PATCH", "/mesh/peers", around(visible=True), around())
     with Terminal(tmp_path, "pair", "--accept") as term:
         term.until("Let it be seen on this network until it is paired? [Y/n]")
         term.type("")
         term.until("Waiting until another machine asks")
         assert "On the other machine: meshlight pair desk\n" in term.screen
         assert "If it doesn't see this one there: meshlight pair 192.168.1.5:6376" in term.screen
-        town.send(PeersEvent(seq=8, peers=around(visible=True, pairing=ASKED)))
+        scenario.send(PeersEvent(seq=8, peers=around(visible=True, pairing=ASKED)))
         term.until("[y/N]")
         term.type("n")
         assert term.end() == 1
-    assert sent(town) == [("peers", {"visible": True}), ("refuse", None), ("peers", {"visible": False})]
+    assert sent(scenario) == [("peers", {"visible": True}), ("refuse", None), ("peers", {"visible": False})]
 
 
-def test_ctrl_c_while_it_waits_hides_it_again(town: LocalApi, tmp_path: Path) -> None:
-    town.says("PATCH", "/mesh/peers", around(visible=True), around())
+def test_ctrl_c_while_it_waits_hides_it_again(scenario: LocalApi, tmp_path: Path) -> None:
+    scenario.says("PATCH", "/mesh/peers", around(visible=True), around())
     with Terminal(tmp_path, "pair", "--accept", "--visible") as term:
         term.until("Waiting until another machine asks")
         term.ctrl_c()
         assert term.end() == 1
-    assert sent(town)[-1] == ("peers", {"visible": False})
+    assert sent(scenario)[-1] == ("peers", {"visible": False})
 
 
-def test_who_does_not_want_to_be_seen_stays_hidden(town: LocalApi, tmp_path: Path) -> None:
+def test_who_does_not_want_to_be_seen_stays_hidden(scenario: LocalApi, tmp_path: Path) -> None:
     with Terminal(tmp_path, "pair", "--accept") as term:
         term.until("[Y/n]")
         term.type("n")
         assert term.end() == 1
-    assert sent(town) == []
+    assert sent(scenario) == []
 
 
-def test_a_script_is_told_the_digits_and_gives_them_back(town: LocalApi, type_words: Type) -> None:
+def test_a_script_is_told_the_digits_and_gives_them_back(scenario: LocalApi, type_words: Type) -> None:
     asked = type_words("pair", "Eva")
     assert asked.code == 3
     assert "If they are the same there: meshlight pair --yes-digits 123456" in asked.lines
-    town.says("GET", "/mesh/peers", around(pairing=pairing()))
-    town.send(mesh())
+    scenario.says("GET", "/mesh/peers", around(pairing=pairing()))
+    scenario.send(mesh())
     said = type_words("pair", "--yes-digits", "123 456")
     assert said.code == 0
-    assert sent(town) == [("pairing", {"id": EVA}), ("confirm", None)]
+    assert sent(scenario) == [("pairing", {"id": EVA}), ("confirm", None)]
 
 
-def test_other_digits_refuse(town: LocalApi, type_words: Type) -> None:
+def test_other_digits_refuse(scenario: LocalApi, type_words: Type) -> None:
     said = type_words("pair", "Eva", "--yes-digits", "123457")
     assert said.code == 1
-    assert sent(town)[-1] == ("refuse", None)
+    assert sent(scenario)[-1] == ("refuse", None)
 
 
-def test_a_yes_from_a_pipe_counts_for_nothing(town: LocalApi, type_words: Type) -> None:
+def test_a_yes_from_a_pipe_counts_for_nothing(scenario: LocalApi, type_words: Type) -> None:
     assert type_words("pair", "Eva", given="y\n").code == 3
-    assert sent(town) == [("pairing", {"id": EVA})]
+    assert sent(scenario) == [("pairing", {"id": EVA})]
 
 
 def test_a_link_names_the_other_and_the_digits_are_compared_all_the_same(
-    town: LocalApi, type_words: Type
+    scenario: LocalApi, type_words: Type
 ) -> None:
     said = type_words("pair", LINK, given="y\n")
     assert said.code == 3
-    assert sent(town) == [("pairing", {"id": EVA, "host": "192.168.1.7", "port": 6376})]
+    assert sent(scenario) == [("pairing", {"id": EVA, "host": "192.168.1.7", "port": 6376})]
     assert "Eva shows six digits now. Compare them with these:" in said.lines
 
 
 def test_what_was_confirmed_in_another_window_waits_for_the_other_side(
-    town: LocalApi, type_words: Type
+    scenario: LocalApi, type_words: Type
 ) -> None:
-    town.says("POST", "/mesh/peers/pairing", around(pairing=pairing("confirmed")))
+    scenario.says("POST", "/mesh/peers/pairing", around(pairing=pairing("confirmed")))
     how = paired()
-    town.says("GET", "/mesh/peers", around(), how)
+    scenario.says("GET", "/mesh/peers", around(), how)
     said = type_words("pair", LINK)
     assert said.code == 0
     assert "This side has confirmed Eva. There, somebody has to confirm these digits:" in said.lines
@@ -217,10 +219,10 @@ def test_what_was_confirmed_in_another_window_waits_for_the_other_side(
     ],
 )
 def test_one_that_is_not_seen_is_asked_by_its_address(
-    town: LocalApi, type_words: Type, typed: str, wish: dict[str, object]
+    scenario: LocalApi, type_words: Type, typed: str, wish: dict[str, object]
 ) -> None:
     type_words("pair", typed)
-    assert sent(town) == [("pairing", wish)]
+    assert sent(scenario) == [("pairing", wish)]
 
 
 @pytest.mark.parametrize(
@@ -238,12 +240,12 @@ def test_one_that_is_not_seen_is_asked_by_its_address(
     ],
 )
 def test_what_can_t_be_meant_is_said_and_nobody_is_asked(
-    town: LocalApi, type_words: Type, words: tuple[str, ...], said: str
+    scenario: LocalApi, type_words: Type, words: tuple[str, ...], said: str
 ) -> None:
     answer = type_words("pair", *words)
     assert answer.code == 1
     assert said in answer.err
-    assert sent(town) == []
+    assert sent(scenario) == []
 
 
 def test_one_that_is_paired_or_can_t_be_is_said_to_be(api: LocalApi, type_words: Type) -> None:
@@ -258,8 +260,8 @@ def test_one_that_is_paired_or_can_t_be_is_said_to_be(api: LocalApi, type_words:
         assert said in type_words("pair", name).err
 
 
-def test_a_pairing_under_way_is_not_disturbed(town: LocalApi, type_words: Type) -> None:
-    town.fails("POST", "/mesh/peers/pairing", 409, "conflict", "A pairing is under way already.")
+def test_a_pairing_under_way_is_not_disturbed(scenario: LocalApi, type_words: Type) -> None:
+    scenario.fails("POST", "/mesh/peers/pairing", 409, "conflict", "A pairing is under way already.")
     said = type_words("pair", "Eva")
     assert said.err.splitlines()[1] == "To go on with it: meshlight pair. To end it: meshlight pair --refuse"
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from desktop.homes import Home, wait_until
-from meshlight.demo.engine import Engine
-from meshlight.desktop.program import program
-from meshlight.words.port import free_port
+from meshlight.cli.ports import free_port
+from meshlight.desktop.system.process import program
+from meshlight.simulator.engine import SimulatedEngine
+from process_fixture import Home, wait_until
 
 WAIT_S = 30.0
 
@@ -61,7 +61,7 @@ class Desk:
 @pytest.fixture
 async def desks(tmp_path: Path) -> AsyncIterator[tuple[Desk, Desk]]:
     async with AsyncExitStack() as stack:
-        engine = await stack.enter_async_context(Engine("llamacpp", "studio", control_port=None))
+        engine = await stack.enter_async_context(SimulatedEngine("llamacpp", "studio", control_port=None))
         backend = f'[[backends]]\nname = "studio"\nkind = "llamacpp"\nurl = "{engine.url}"\nring = "machine"'
         both = Desk(tmp_path / "a", "attic"), Desk(tmp_path / "b", "cellar", backend)
         for desk in both:

@@ -4,10 +4,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from desktop.local_api import LocalApi
+from api_client.local_api import LocalApi
 from desktop.neighbours import BO, EVA, around, peer, sighting
 from desktop.samples import backend, mesh
-from meshlight.domain.peer_view import PeersView
+from meshlight.domain.peers import PeersView
 
 Type = Callable[..., Any]
 BOS = backend(
@@ -18,14 +18,14 @@ NASTY = "\x1b[31mred\x1b[0m \x1b]0;title\x07[bold]bold[/bold] \u202egnp.exe\u206
 
 
 @pytest.fixture
-def town(api: LocalApi) -> LocalApi:
+def scenario(api: LocalApi) -> LocalApi:
     view = around(visible=True, peers=(peer(),), seen=(sighting(), sighting("Bo", BO, is_paired=True)))
     api.says("GET", "/mesh/peers", view)
     api.says("GET", "/mesh/backends", {"backends": [BOS]})
     return api
 
 
-@pytest.mark.usefixtures("town")
+@pytest.mark.usefixtures("scenario")
 def test_one_screen_says_who_is_here_who_is_paired_and_who_is_seen(type_words: Type) -> None:
     said = type_words("peers")
     assert said.code == 0
@@ -78,7 +78,7 @@ def test_a_node_of_another_program_is_shown_and_said_to_be_added_by_hand(
     assert "  meshlight backends add openai-compatible http://192.168.1.7:6375" in out
 
 
-@pytest.mark.usefixtures("town")
+@pytest.mark.usefixtures("scenario")
 def test_as_json_it_is_the_view_itself(type_words: Type) -> None:
     view = msgspec.json.decode(type_words("peers", "--json").out, type=PeersView)
     assert [one.name for one in view.peers] == ["Bo"]
@@ -112,13 +112,13 @@ def test_being_seen_and_looking_are_switched(api: LocalApi, type_words: Type, wo
     assert ("Hide it with" if word == "visible" else "Looking for others") in on.out
 
 
-def test_what_a_peer_may_use_is_changed_and_said(town: LocalApi, type_words: Type) -> None:
+def test_what_a_peer_may_use_is_changed_and_said(scenario: LocalApi, type_words: Type) -> None:
     changed = peer(share_rings=("machine", "lan"), share_models=("qwen3:4b",), max_in_flight=2)
-    town.says("PATCH", f"/mesh/peers/{BO}", around(peers=(changed,)))
+    scenario.says("PATCH", f"/mesh/peers/{BO}", around(peers=(changed,)))
     said = type_words(
         "peers", "share", "bo", "--rings", "lan,machine", "--models", "qwen3:4b", "--at-once", "2", "--resume"
     )
-    assert town.asked[-1].body == {
+    assert scenario.asked[-1].body == {
         "share_rings": ["machine", "lan"],
         "share_models": ["qwen3:4b"],
         "max_in_flight": 2,
@@ -128,22 +128,22 @@ def test_what_a_peer_may_use_is_changed_and_said(town: LocalApi, type_words: Typ
         "✓ Bo may use qwen3:4b of this machine and the local network, 2 requests at once. It sees 2 models here now."
     )
     type_words("peers", "share", "Bo", "--models", "all")
-    assert town.asked[-1].body == {"share_models": None}
+    assert scenario.asked[-1].body == {"share_models": None}
 
 
-def test_what_is_used_from_a_peer_is_chosen(town: LocalApi, type_words: Type) -> None:
-    town.says("PATCH", f"/mesh/peers/{BO}", around(peers=(peer(use=("qwen3*", "gemma3:4b")),)))
+def test_what_is_used_from_a_peer_is_chosen(scenario: LocalApi, type_words: Type) -> None:
+    scenario.says("PATCH", f"/mesh/peers/{BO}", around(peers=(peer(use=("qwen3*", "gemma3:4b")),)))
     said = type_words("peers", "share", "bo", "--use", "qwen3*, gemma3:4b")
-    assert town.asked[-1].body == {"use": ["qwen3*", "gemma3:4b"]}
+    assert scenario.asked[-1].body == {"use": ["qwen3*", "gemma3:4b"]}
     assert "Used from it: qwen3*, gemma3:4b." in " ".join(said.out.split())
     type_words("peers", "share", "bo", "--use", "all")
-    assert town.asked[-1].body == {"use": None}
+    assert scenario.asked[-1].body == {"use": None}
 
 
-def test_without_a_change_it_is_only_said(town: LocalApi, type_words: Type) -> None:
+def test_without_a_change_it_is_only_said(scenario: LocalApi, type_words: Type) -> None:
     said = type_words("peers", "share", "77aa 0011")
     assert said.out.startswith("✓ Bo may use every model of this machine, 4 requests at once.")
-    assert town.asked[-1].method == "GET"
+    assert scenario.asked[-1].method == "GET"
 
 
 @pytest.mark.parametrize(
@@ -160,11 +160,13 @@ def test_without_a_change_it_is_only_said(town: LocalApi, type_words: Type) -> N
         ),
     ],
 )
-def test_what_can_t_be_meant_is_said(town: LocalApi, type_words: Type, words: list[str], said: str) -> None:
+def test_what_can_t_be_meant_is_said(
+    scenario: LocalApi, type_words: Type, words: list[str], said: str
+) -> None:
     answer = type_words("peers", *words)
     assert answer.code == 1
     assert said in answer.err
-    assert {one.method for one in town.asked} <= {"GET"}
+    assert {one.method for one in scenario.asked} <= {"GET"}
 
 
 def test_of_two_with_one_name_neither_is_chosen_and_the_ids_are_named(
@@ -181,10 +183,10 @@ def test_a_name_that_poses_as_another_s_id_takes_nobody_s_place(api: LocalApi, t
     assert "2 machines can be meant" in type_words("unpair", "77aa 0011").err
 
 
-def test_a_pairing_is_ended(town: LocalApi, type_words: Type) -> None:
-    town.says("DELETE", f"/mesh/peers/{BO}", around())
+def test_a_pairing_is_ended(scenario: LocalApi, type_words: Type) -> None:
+    scenario.says("DELETE", f"/mesh/peers/{BO}", around())
     said = type_words("unpair", "Bo")
-    assert (said.code, town.asked[-1].method) == (0, "DELETE")
+    assert (said.code, scenario.asked[-1].method) == (0, "DELETE")
     assert said.out == "Unpaired: Bo and this machine see nothing of each other any more.\n"
 
 

@@ -2,17 +2,17 @@ import os
 import socket
 import sys
 
-from meshlight.words.port import free_port, holder, how_to_find, is_free
+from meshlight.cli.ports import free_port, how_to_find, is_port_free, port_owner
 
 
 def test_a_port_is_free_or_somebody_has_it() -> None:
     port = free_port()
-    assert is_free(port)
-    assert holder(port) is None
+    assert is_port_free(port)
+    assert port_owner(port) is None
     with socket.create_server(("127.0.0.1", port)):
-        assert not is_free(port)
+        assert not is_port_free(port)
         if sys.platform == "linux":
-            found = holder(port)
+            found = port_owner(port)
             assert found is not None
             assert found.pid == os.getpid()
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from desktop.local_api import LocalApi
+from api_client.local_api import LocalApi
 from desktop.samples import backend
-from meshlight.store.plain_secrets import PlainSecrets
+from meshlight.storage.secrets.plain_file import PlainSecrets
 
 Type = Callable[..., Any]
 CONFIG = """\

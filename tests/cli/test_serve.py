@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from meshlight.words.port import free_port
+from meshlight.cli.ports import free_port
 
 Type = Callable[..., Any]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a single process can't be sent Ctrl-C there")

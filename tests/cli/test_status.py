@@ -5,19 +5,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from desktop.local_api import LocalApi
-from desktop.samples import backend, hostile, mesh, town
-from meshlight.desktop.replies import RouteLine, RouteReply, TestRun, Trial
+from api_client.local_api import LocalApi
+from desktop.samples import backend, hostile, mesh, scenario
+from meshlight.domain.api_types import ModelTestReport, ModelTestRun, RouteLine, RouteReply, SnapshotView
 from meshlight.domain.events import IncidentEvent, RefreshEvent
 from meshlight.domain.snapshot import Light
-from meshlight.domain.view import SnapshotView
 
 Type = Callable[..., Any]
 CONTROLS = [chr(n) for n in (*range(0x20), *range(0x7F, 0xA0)) if n != 0x0A] + list("\u202e\u2066\u200b")
 
 
 def test_the_status_is_one_screen_with_reason_and_fix(api: LocalApi, type_words: Type) -> None:
-    api.says("GET", "/mesh/snapshot", town())
+    api.says("GET", "/mesh/snapshot", scenario())
     said = type_words("status")
     assert said.code == 1
     assert said.lines[0].startswith("▲ Amber: 1 of 5 down: Big box")
@@ -35,7 +34,7 @@ def test_a_wide_terminal_shows_rings_and_requests_too(
     api: LocalApi, type_words: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    api.says("GET", "/mesh/snapshot", town())
+    api.says("GET", "/mesh/snapshot", scenario())
     said = type_words("status")
     assert "128, 3 failed, 1 now" in said.out
     assert "company" in said.out
@@ -50,9 +49,9 @@ def test_the_exit_code_says_the_light(api: LocalApi, type_words: Type, light: Li
 
 
 def test_status_as_json_is_the_snapshot_itself(api: LocalApi, type_words: Type) -> None:
-    api.says("GET", "/mesh/snapshot", town())
+    api.says("GET", "/mesh/snapshot", scenario())
     out = type_words("status", "--json").out
-    assert msgspec.json.decode(out, type=SnapshotView) == town()
+    assert msgspec.json.decode(out, type=SnapshotView) == scenario()
 
 
 @pytest.mark.parametrize(
@@ -179,7 +178,7 @@ def test_a_model_that_nobody_could_answer_for_is_exit_code_one(api: LocalApi, ty
 
 def test_a_trial_shows_who_answered_how_fast_and_what(api: LocalApi, type_words: Type) -> None:
     api.says("GET", "/mesh/snapshot", mesh(backend("o", name="Demo Ollama")))
-    well = TestRun(
+    well = ModelTestRun(
         ok=True,
         backend="o",
         first_token_ms=120,
@@ -188,7 +187,7 @@ def test_a_trial_shows_who_answered_how_fast_and_what(api: LocalApi, type_words:
         total_ms=710,
         text="\nHello (demo).\nMore",
     )
-    api.says("POST", "/mesh/test", Trial(model="qwen3:4b", runs=(well, well)))
+    api.says("POST", "/mesh/test", ModelTestReport(model="qwen3:4b", runs=(well, well)))
     said = type_words("test", "qwen3:4b", "--count", "2")
     assert said.code == 0
     assert api.asked[-1].body == {"count": 2, "model": "qwen3:4b"}
@@ -199,7 +198,11 @@ def test_a_trial_shows_who_answered_how_fast_and_what(api: LocalApi, type_words:
 
 def test_a_trial_that_fails_says_the_error_and_exits_one(api: LocalApi, type_words: Type) -> None:
     api.says("GET", "/mesh/snapshot", mesh())
-    api.says("POST", "/mesh/test", Trial(model="m", runs=(TestRun(ok=False, error="Every route is down."),)))
+    api.says(
+        "POST",
+        "/mesh/test",
+        ModelTestReport(model="m", runs=(ModelTestRun(ok=False, error="Every route is down."),)),
+    )
     said = type_words("test")
     assert said.code == 1
     assert api.asked[-1].body == {"count": 3}

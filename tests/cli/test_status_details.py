@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from desktop.local_api import LocalApi
+from api_client.local_api import LocalApi
 from desktop.samples import backend, mesh
-from meshlight.domain.model import ModelDetail
+from meshlight.domain.backend import ModelDetail
 
 Type = Callable[..., Any]
 WARNING = "big-cloud runs in Ollama's cloud: what is sent to such a model leaves that machine."

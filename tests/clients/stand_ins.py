@@ -8,12 +8,12 @@ from typing import Any, get_args
 from msgspec import Struct
 
 from clients.rig import added
-from meshlight.demo.cloud import KEY, Cloud, Provider
-from meshlight.demo.cluster import ACCESS_KEY, SECRET_KEY, Cluster
-from meshlight.demo.cluster_service import ClusterService
-from meshlight.demo.continuum import Continuum
-from meshlight.demo.engine import Engine
-from meshlight.demo.manner import Dialect
+from meshlight.simulator.backend_ai.manager import ACCESS_KEY, SECRET_KEY, SimulatedCluster
+from meshlight.simulator.backend_ai.service import ClusterService
+from meshlight.simulator.clouds.base import KEY, Provider, SimulatedCloud
+from meshlight.simulator.continuum import SimulatedContinuum
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.profile import Dialect
 from node import Node
 
 KNOWN_WITHIN_S = 20.0
@@ -32,7 +32,7 @@ class Played(Struct, frozen=True):
     url: str
     model: str
     fields: Mapping[str, Any] = {}
-    server: Engine | Cluster | None = None
+    server: SimulatedEngine | SimulatedCluster | None = None
 
 
 @asynccontextmanager
@@ -40,16 +40,18 @@ async def playing(kind: str) -> AsyncIterator[Played]:
     """Run the stand-in of a kind, which wants a key wherever such a server may want one."""
     if kind == "cluster":
         keys = {"access_key": ACCESS_KEY, "api_key": SECRET_KEY}
-        async with Cluster([ClusterService("chat", ("qwen3-32b",))]) as cluster:
+        async with SimulatedCluster([ClusterService("chat", ("qwen3-32b",))]) as cluster:
             yield Played(cluster.url, "qwen3-32b", keys, cluster)
         return
-    server: Engine
+    server: SimulatedEngine
     if kind in get_args(Provider):
-        server = Cloud(next(provider for provider in get_args(Provider) if provider == kind), speed=2_000)
+        server = SimulatedCloud(
+            next(provider for provider in get_args(Provider) if provider == kind), speed=2_000
+        )
     elif kind == "continuum":
-        server = Continuum(key=KEY, speed=2_000)
+        server = SimulatedContinuum(key=KEY, speed=2_000)
     else:
-        server = Engine(DIALECTS[kind], models=("gemma3:4b",), key=KEY, speed=2_000)
+        server = SimulatedEngine(DIALECTS[kind], models=("gemma3:4b",), key=KEY, speed=2_000)
     async with server:
         yield Played(server.url, server.models[0], {"api_key": KEY}, server)
 

@@ -12,8 +12,8 @@ from anthropic.types import MessageParam, ToolParam
 
 from clients.subjects import Way, llama_behind
 from node import WAIT_S, Node
+from real.client_contract import slots_become
 from real.engines import Engine
-from real.promises import slots_become
 from real.tiny_gguf import answer_of
 
 pytestmark = [pytest.mark.real, pytest.mark.parametrize("way", ["native", "translated"])]

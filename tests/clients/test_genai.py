@@ -8,8 +8,8 @@ from google.genai import Client, errors, types
 from google.genai.client import AsyncClient
 
 from clients.rig import added
-from meshlight.demo.cloud import KEY, Cloud
-from meshlight.demo.engine import Engine
+from meshlight.simulator.clouds.base import KEY, SimulatedCloud
+from meshlight.simulator.engine import SimulatedEngine
 from node import Node
 
 MODEL, VECTORS = "gemini-3-flash", "gemini-embedding-001"
@@ -19,8 +19,8 @@ VERSIONS = ["v1beta", None]
 
 
 @pytest.fixture
-async def cloud(node: Node) -> AsyncIterator[Cloud]:
-    async with Cloud("gemini") as cloud:
+async def cloud(node: Node) -> AsyncIterator[SimulatedCloud]:
+    async with SimulatedCloud("gemini") as cloud:
         await added(node, "gemini", cloud.url, api_key=KEY)
         yield cloud
 
@@ -40,7 +40,7 @@ async def asking(node: Node, version: str | None = "v1beta", key: str = "") -> A
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_question_is_answered_whole_and_in_pieces(
-    node: Node, cloud: Cloud, version: str | None
+    node: Node, cloud: SimulatedCloud, version: str | None
 ) -> None:
     config = types.GenerateContentConfig(system_instruction="Be short.", max_output_tokens=5)
     async with asking(node, version) as client:
@@ -60,7 +60,9 @@ async def test_a_question_is_answered_whole_and_in_pieces(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_tokens_are_counted_and_vectors_made(node: Node, cloud: Cloud, version: str | None) -> None:
+async def test_tokens_are_counted_and_vectors_made(
+    node: Node, cloud: SimulatedCloud, version: str | None
+) -> None:
     async with asking(node, version) as client:
         counted = await client.models.count_tokens(model=MODEL, contents="hello")
         made = await client.models.embed_content(model=VECTORS, contents=TEXTS)
@@ -71,8 +73,10 @@ async def test_tokens_are_counted_and_vectors_made(node: Node, cloud: Cloud, ver
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_its_list_has_the_models_that_it_can_ask(node: Node, cloud: Cloud, version: str | None) -> None:
-    async with Engine("vllm", models=("qwen3-8b",)) as engine, asking(node, version) as client:
+async def test_its_list_has_the_models_that_it_can_ask(
+    node: Node, cloud: SimulatedCloud, version: str | None
+) -> None:
+    async with SimulatedEngine("vllm", models=("qwen3-8b",)) as engine, asking(node, version) as client:
         await added(node, "vllm", engine.url)
         listed = [model.name async for model in await client.models.list()]
         one = await client.models.get(model=MODEL)
@@ -82,7 +86,7 @@ async def test_its_list_has_the_models_that_it_can_ask(node: Node, cloud: Cloud,
 
 @pytest.mark.usefixtures("cloud")
 async def test_a_model_that_is_not_geminis_is_asked_for_elsewhere(node: Node) -> None:
-    async with Engine("vllm", models=("qwen3-8b",)) as engine, asking(node) as client:
+    async with SimulatedEngine("vllm", models=("qwen3-8b",)) as engine, asking(node) as client:
         await added(node, "vllm", engine.url)
         for asked in (
             client.models.generate_content(model="qwen3-8b", contents="hello"),
@@ -94,7 +98,7 @@ async def test_a_model_that_is_not_geminis_is_asked_for_elsewhere(node: Node) ->
             assert (refused.value.code, refused.value.status) == (404, "NOT_FOUND")
 
 
-async def test_what_goes_wrong_is_told_in_googles_shape(node: Node, cloud: Cloud) -> None:
+async def test_what_goes_wrong_is_told_in_googles_shape(node: Node, cloud: SimulatedCloud) -> None:
     async with asking(node) as client:
         with pytest.raises(errors.ClientError, match="Did you mean gemini-3-flash") as missing:
             await client.models.generate_content(model="gemini-3-flush", contents="hello")

@@ -8,8 +8,8 @@ from anthropic import AsyncAnthropic
 
 from clients.rig import added
 from clients.test_ollama import client_of
-from meshlight.demo.engine import Engine
-from meshlight.demo.pace import Gate
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.protocols.text import StepGate
 from node import WAIT_S, Node
 
 CHAT = "/v1/chat/completions"
@@ -18,7 +18,7 @@ LIMIT_S = 0.25
 TRIES = 3
 
 
-async def late(engine: Engine, count: int, gone_at: float) -> float:
+async def late(engine: SimulatedEngine, count: int, gone_at: float) -> float:
     """Return how many seconds after its client the backend was let go."""
     left_at = (await engine.left(count, CHAT))[-1].left_at
     assert left_at is not None
@@ -28,7 +28,7 @@ async def late(engine: Engine, count: int, gone_at: float) -> float:
 async def test_anthropics_client_leaves_in_mid_stream(node: Node) -> None:
     waits = []
     async with (
-        Engine("mlx", speed=1, pace=Gate()) as engine,
+        SimulatedEngine("mlx", speed=1, pace=StepGate()) as engine,
         AsyncAnthropic(base_url=node.url, api_key=node.key, max_retries=0, timeout=WAIT_S) as client,
     ):
         await added(node, "mlx", engine.url)
@@ -50,7 +50,7 @@ async def test_anthropics_client_leaves_in_mid_stream(node: Node) -> None:
 
 async def test_ollamas_client_leaves_in_mid_stream(node: Node) -> None:
     waits = []
-    async with Engine("mlx", speed=1, pace=Gate()) as engine, client_of(node) as client:
+    async with SimulatedEngine("mlx", speed=1, pace=StepGate()) as engine, client_of(node) as client:
         await added(node, "mlx", engine.url)
         for count in range(1, TRIES + 1):
             asked = [{"role": "user", "content": "COUNT"}]

@@ -12,8 +12,8 @@ from ollama import AsyncClient
 from clients.subjects import Way, llama_behind
 from clients.test_anthropic import LEFT_WITHIN_S, PIXEL
 from node import Node
+from real.client_contract import WEATHER, slots_become
 from real.engines import Engine
-from real.promises import WEATHER, slots_become
 from real.tiny_gguf import answer_of
 
 pytestmark = [pytest.mark.real, pytest.mark.parametrize("way", ["native", "translated"])]

@@ -6,7 +6,7 @@ import pytest
 
 from clients.rig import added
 from clients.test_ollama import client_of
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import Node
 
 ASK = [{"role": "user", "content": "hello"}]
@@ -14,7 +14,7 @@ NAMED, OTHER = "gemma3:4b", "llama-3.2:latest"
 
 
 async def test_every_call_goes_to_its_own_path(node: Node) -> None:
-    async with Engine("ollama", models=(NAMED, OTHER)) as engine:
+    async with SimulatedEngine("ollama", models=(NAMED, OTHER)) as engine:
         await added(node, "ollama", engine.url)
         async with client_of(node) as client:
             chat = await client.chat(model=NAMED, messages=ASK)
@@ -39,7 +39,7 @@ async def test_nothing_but_the_name_of_the_model_is_changed_on_the_way(
     node: Node, name: str, known: str
 ) -> None:
     text = '{ "keep_alive": 1e2, "model" : %s,"messages":[{"role":"user","content":"h\\u00e9"}], "new":[1 ,2.0] }'
-    async with Engine("ollama", models=(NAMED, OTHER)) as engine:
+    async with SimulatedEngine("ollama", models=(NAMED, OTHER)) as engine:
         await added(node, "ollama", engine.url)
         answer = await node.http.post("/api/chat", content=(text % json.dumps(name)).encode())
         assert answer.status_code == 200
@@ -50,7 +50,7 @@ async def test_nothing_but_the_name_of_the_model_is_changed_on_the_way(
 
 
 async def test_it_can_be_asked_to_unload_a_model(node: Node) -> None:
-    async with Engine("ollama", models=(NAMED,)) as engine:
+    async with SimulatedEngine("ollama", models=(NAMED,)) as engine:
         await added(node, "ollama", engine.url)
         async with client_of(node) as client:
             await client.generate(model=NAMED, keep_alive=0)

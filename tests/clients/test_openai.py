@@ -8,8 +8,8 @@ from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.chat import ChatCompletionMessageParam
 
 from clients.stand_ins import Played, joined, playing
-from meshlight.demo.cloud import KEY, Cloud
-from meshlight.demo.engine import Engine
+from meshlight.simulator.clouds.base import KEY, SimulatedCloud
+from meshlight.simulator.engine import SimulatedEngine
 from node import WAIT_S, Node
 
 KINDS = ["openai", "anthropic", "gemini", "continuum", "cluster"]
@@ -103,10 +103,10 @@ async def test_a_rate_limit_is_one_and_says_when_to_come_back(
     client: AsyncOpenAI, node: Node, played: Played, kind: str
 ) -> None:
     server = played.server
-    if isinstance(server, Cloud):
+    if isinstance(server, SimulatedCloud):
         server.trouble = "rate-limit"
     else:
-        assert isinstance(server, Engine)
+        assert isinstance(server, SimulatedEngine)
         await server.fault("status", status=429, retry_after_s=7, scope="inference")
     with pytest.raises(openai.RateLimitError) as limited:
         await client.chat.completions.create(model=played.model, messages=ASK)

@@ -14,9 +14,9 @@ from clients.scripted import CHAT, chats
 from clients.subjects import Way, llama_behind
 from clients.test_openai import client_of
 from faults.raw import RawBackend, chunked, whole
-from meshlight.demo.engine import Engine as DemoEngine
-from meshlight.demo.pace import Gate
 from meshlight.gateway.translation.keepsake import Extras, call_id
+from meshlight.simulator.engine import SimulatedEngine as DemoEngine
+from meshlight.simulator.protocols.text import StepGate
 from node import IN_ORDER, Node
 from real.engines import Engine
 from real.tiny_gguf import answer_of
@@ -42,7 +42,7 @@ async def client(node: Node) -> AsyncIterator[AsyncOpenAI]:
 
 def sent(engine: DemoEngine) -> Any:
     """Return the body of the last question that an engine got."""
-    return json.loads([seen for seen in engine.journal.entries if seen.path == CHAT][-1].body)
+    return json.loads([seen for seen in engine.request_log.entries if seen.path == CHAT][-1].body)
 
 
 async def ask(client: AsyncOpenAI, *, streamed: bool, **fields: Any) -> Any:
@@ -190,7 +190,7 @@ async def test_an_engine_without_the_path_is_asked_for_it_once(node: Node, clien
         await added(node, "vllm", engine.url)
         for _ in range(2):
             assert (await client.responses.create(model=MODEL, input="hi")).output_text
-        posts = [seen.path for seen in engine.journal.entries if seen.method == "POST"]
+        posts = [seen.path for seen in engine.request_log.entries if seen.method == "POST"]
     assert posts == ["/v1/responses", CHAT, CHAT]
 
 
@@ -202,18 +202,18 @@ async def test_an_engine_with_the_path_gets_the_request_as_it_is_and_what_began_
         await added(node, "vllm", vllm.url)
         first = await client.responses.create(model="small", input="one")
         await client.responses.create(model=MODEL, input="two", previous_response_id=first.id)
-        body = json.loads([seen for seen in vllm.journal.entries if seen.method == "POST"][-1].body)
+        body = json.loads([seen for seen in vllm.request_log.entries if seen.method == "POST"][-1].body)
         assert "previous_response_id" not in body
         assert [item["role"] for item in body["input"]] == ["user", "assistant", "user"]
         await client.responses.create(model=MODEL, input="two", extra_body={"top_k": 1})
-        body = json.loads([seen for seen in vllm.journal.entries if seen.method == "POST"][-1].body)
+        body = json.loads([seen for seen in vllm.request_log.entries if seen.method == "POST"][-1].body)
     assert body == {"model": MODEL, "input": "two", "top_k": 1}
 
 
 async def test_a_client_that_leaves_lets_go_of_the_backend_and_nothing_is_kept(
     node: Node, client: AsyncOpenAI
 ) -> None:
-    async with DemoEngine("mlx", speed=1, pace=Gate()) as engine:
+    async with DemoEngine("mlx", speed=1, pace=StepGate()) as engine:
         await added(node, "mlx", engine.url)
         stream = await client.responses.create(model=MODEL, input="COUNT", stream=True)
         response_id = ""
@@ -301,7 +301,7 @@ async def test_what_an_engine_s_own_responses_do_not_read_is_translated_each_tim
         await engine.fault("status", status=status, paths=("/v1/responses",), count=2)
         for _ in range(3):
             assert (await client.responses.create(model=MODEL, input="hi", store=True)).output_text
-        posts = [seen.path for seen in engine.journal.entries if seen.method == "POST"]
+        posts = [seen.path for seen in engine.request_log.entries if seen.method == "POST"]
         shown = await node.backend("vllm")
     assert posts == ["/v1/responses", CHAT, "/v1/responses", CHAT, "/v1/responses"]
     assert shown["health"]["state"] == "healthy"
@@ -403,5 +403,5 @@ async def test_an_engine_with_the_path_knows_calls_by_the_ids_that_were_given(
     async with DemoEngine("vllm") as engine:
         await added(node, "vllm", engine.url)
         await client.responses.create(model=MODEL, input=turns)
-        body = json.loads([seen for seen in engine.journal.entries if seen.method == "POST"][-1].body)
+        body = json.loads([seen for seen in engine.request_log.entries if seen.method == "POST"][-1].body)
     assert [item["call_id"] for item in body["input"]] == ["call_1", "call_1"]

@@ -9,8 +9,8 @@ from anthropic.types import MessageParam, ToolParam
 
 from clients.rig import added
 from clients.test_ollama import client_of
-from meshlight.demo.cloud import KEY, Cloud
-from meshlight.demo.engine import Engine
+from meshlight.simulator.clouds.base import KEY, SimulatedCloud
+from meshlight.simulator.engine import SimulatedEngine
 from node import WAIT_S, Node
 
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -21,12 +21,12 @@ ASK: list[MessageParam] = [{"role": "user", "content": "The weather?"}]
 @pytest.fixture(params=["groq", "mistral", "azure", "gemini", "sloppy"])
 async def model(request: pytest.FixtureRequest, node: Node) -> AsyncIterator[str]:
     if request.param == "gemini":
-        async with Cloud("gemini", habit="gemini") as cloud:
+        async with SimulatedCloud("gemini", habit="gemini") as cloud:
             await added(node, "gemini", cloud.url, api_key=KEY)
             await node.refresh()
             yield cloud.models[0]
         return
-    async with Engine("openai", models=("tiny",), habit=request.param) as engine:
+    async with SimulatedEngine("openai", models=("tiny",), habit=request.param) as engine:
         await added(node, "openai-compatible", engine.url)
         yield "tiny"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clouds.town import AIMOCK, KEY, Mock
+from clouds.scenario import AIMOCK, KEY, Mock
 from node import WAIT_S, Node
 
 SCRIPT = Path(__file__).with_name("aimock.mjs")

@@ -19,7 +19,7 @@ class Mock:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    async def journal(self, path: str) -> list[dict[str, Any]]:
+    async def request_log(self, path: str) -> list[dict[str, Any]]:
         """Return what it received at a path, the oldest first."""
         async with httpx.AsyncClient(trust_env=False) as http:
             answer = await http.get(

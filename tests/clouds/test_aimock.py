@@ -6,7 +6,7 @@ its own. What it proves is that requests of ours are understood by a server that
 
 import pytest
 
-from clouds.town import ASK, KEY, Mock, add
+from clouds.scenario import ASK, KEY, Mock, add
 from meshlight.domain.backend import Kind
 from node import Node
 
@@ -33,7 +33,7 @@ async def test_models_are_listed_and_a_chat_is_streamed(node: Node, aimock: Mock
         lines = [line async for line in answer.aiter_lines() if line]
     assert lines[-1] == "data: [DONE]"
     assert len(lines) > 4
-    (seen,) = await aimock.journal(FACES[kind])
+    (seen,) = await aimock.request_log(FACES[kind])
     assert seen["body"]["model"] == MODELS[kind]
 
 
@@ -54,7 +54,7 @@ async def test_a_rate_limit_comes_with_its_wait(node: Node, aimock: Mock, kind: 
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "7")
     assert "Rate limit reached" in refused.json()["error"]["message"]
     assert (await node.backend(kind))["health"]["reason"] == "rate-limited"
-    assert len(await aimock.journal(FACES[kind])) == 1
+    assert len(await aimock.request_log(FACES[kind])) == 1
 
 
 async def test_a_used_up_quota_is_no_rate_limit(node: Node, aimock: Mock) -> None:
@@ -73,7 +73,7 @@ async def test_anthropics_messages_pass_as_they_are(node: Node, aimock: Mock) ->
         lines = [line async for line in answer.aiter_lines() if line]
     assert lines[0] == "event: message_start"
     assert "event: message_stop" in lines
-    (seen,) = await aimock.journal("/v1/messages")
+    (seen,) = await aimock.request_log("/v1/messages")
     assert seen["headers"]["anthropic-version"] == "2023-06-01"
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from meshlight.demo.cluster import ACCESS_KEY, SECRET_KEY, Cluster
-from meshlight.demo.cluster_service import ClusterService
-from meshlight.demo.pace import Gate, Speech
+from meshlight.simulator.backend_ai.manager import ACCESS_KEY, SECRET_KEY, SimulatedCluster
+from meshlight.simulator.backend_ai.service import ClusterService
+from meshlight.simulator.protocols.text import Speech, StepGate
 from node import WAIT_S, Node
 
 CHAT = "/v1/chat/completions"
 
 
-async def add(node: Node, cluster: Cluster) -> None:
+async def add(node: Node, cluster: SimulatedCluster) -> None:
     """Add a cluster as a person does, and wait until its models are known."""
     draft = {
         "kind": "cluster",
@@ -35,8 +35,8 @@ async def add(node: Node, cluster: Cluster) -> None:
 
 
 @asynccontextmanager
-async def campus(tmp_path: Path, *services: ClusterService) -> AsyncIterator[tuple[Node, Cluster]]:
-    async with Cluster(services) as cluster, Node(tmp_path) as node:
+async def campus(tmp_path: Path, *services: ClusterService) -> AsyncIterator[tuple[Node, SimulatedCluster]]:
+    async with SimulatedCluster(services) as cluster, Node(tmp_path) as node:
         await add(node, cluster)
         yield node, cluster
 
@@ -67,12 +67,12 @@ async def test_a_route_names_its_service(tmp_path: Path) -> None:
 
 
 async def test_the_one_with_fewer_requests_under_way_gets_the_next(tmp_path: Path) -> None:
-    gate = Gate()
+    gate = StepGate()
     slow = ClusterService("first", ("m",), speech=Speech(first_token_s=1, pace=gate))
     quick = ClusterService("second", ("m",))
     async with campus(tmp_path, slow, quick) as (node, _):
         waiting = [asyncio.create_task(node.chat("m")) for _ in range(2)]
-        await slow.journal.until(lambda: bool(slow.calls()), lambda: "nobody came", WAIT_S)
+        await slow.request_log.until(lambda: bool(slow.calls()), lambda: "nobody came", WAIT_S)
         for _ in range(4):
             assert (await node.chat("m")).status_code == 200
         assert len(slow.calls()) == 1
@@ -166,11 +166,11 @@ async def test_a_service_that_breaks_off_three_streams_is_suspect_and_the_cluste
 
 @pytest.mark.parametrize("fault", ["failing", "gone"])
 async def test_a_request_that_a_service_computes_outlives_the_manager(tmp_path: Path, fault: Any) -> None:
-    gate = Gate()
+    gate = StepGate()
     service = ClusterService("slow", ("m",), speech=Speech(first_token_s=1, pace=gate))
     async with campus(tmp_path, service) as (node, cluster):
         asking = asyncio.create_task(node.chat("m"))
-        await service.journal.until(lambda: bool(service.calls()), lambda: "nobody came", WAIT_S)
+        await service.request_log.until(lambda: bool(service.calls()), lambda: "nobody came", WAIT_S)
         if fault == "gone":
             await cluster._door.close()
         else:

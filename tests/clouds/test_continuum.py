@@ -6,16 +6,16 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from clouds.town import ASK, KEY, add
-from meshlight.demo.continuum import Behind, Continuum
+from clouds.scenario import ASK, KEY, add
+from meshlight.simulator.continuum import SimulatedContinuum, SimulatedUpstream
 from node import Node
 
-SICK = Behind(name="gpu2", url="http://10.0.0.2:8000", is_healthy=False, last_error="timed out")
-FIT = Behind(name="gpu1", url="http://10.0.0.1:8000")
+SICK = SimulatedUpstream(name="gpu2", url="http://10.0.0.2:8000", is_healthy=False, last_error="timed out")
+FIT = SimulatedUpstream(name="gpu1", url="http://10.0.0.1:8000")
 
 
 async def test_its_models_and_the_health_of_its_backends_are_shown(node: Node) -> None:
-    async with Continuum(behind=[FIT, SICK], key=KEY, admin_key=KEY) as router:
+    async with SimulatedContinuum(behind=[FIT, SICK], key=KEY, admin_key=KEY) as router:
         await add(node, "continuum", router.url)
         await node.refresh()
         shown = await node.backend("continuum")
@@ -26,7 +26,7 @@ async def test_its_models_and_the_health_of_its_backends_are_shown(node: Node) -
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
 async def test_both_protocols_reach_it_as_they_are(node: Node, path: str) -> None:
-    async with Continuum(key=KEY) as router:
+    async with SimulatedContinuum(key=KEY) as router:
         await add(node, "continuum", router.url)
         body = {"model": router.models[0], "max_tokens": 3, "messages": ASK}
         assert (await node.http.post(path, json=body)).is_success
@@ -36,7 +36,7 @@ async def test_both_protocols_reach_it_as_they_are(node: Node, path: str) -> Non
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Unix sockets for us")
 async def test_it_is_reached_through_its_socket(node: Node) -> None:
     with TemporaryDirectory() as folder:
-        async with Continuum(socket=Path(folder, "r.sock")) as router:
+        async with SimulatedContinuum(socket=Path(folder, "r.sock")) as router:
             shown = await add(node, "continuum", router.url, key="")
             assert shown["url"] == router.url
             assert (shown["ring"], shown["health"]["state"]) == ("machine", "healthy")
@@ -56,7 +56,7 @@ async def test_a_socket_that_is_not_there_is_told_by_its_path(node: Node) -> Non
 
 
 async def test_while_it_warms_up_it_is_amber(node: Node) -> None:
-    async with Continuum() as router:
+    async with SimulatedContinuum() as router:
         router.is_warming = True
         shown = await add(node, "continuum", router.url, key="")
         assert shown["health"]["state"] == "warming"
@@ -66,7 +66,7 @@ async def test_while_it_warms_up_it_is_amber(node: Node) -> None:
 
 
 async def test_an_older_one_without_anthropics_faces_is_asked_in_openais(node: Node) -> None:
-    async with Continuum() as router:
+    async with SimulatedContinuum() as router:
         await add(node, "continuum", router.url, key="")
         await router.fault("status", status=404, paths=("/anthropic/",))
         body = {"model": router.models[0], "max_tokens": 3, "messages": ASK}

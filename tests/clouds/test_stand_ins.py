@@ -3,9 +3,9 @@
 import anthropic
 import pytest
 
-from clouds.town import ASK, KEY, add
-from meshlight.demo.cloud import Cloud, Provider
-from meshlight.demo.cloud_trouble import Trouble
+from clouds.scenario import ASK, KEY, add
+from meshlight.simulator.clouds.base import Provider, SimulatedCloud
+from meshlight.simulator.clouds.errors import Trouble
 from node import Node
 
 PROVIDERS: tuple[Provider, ...] = ("openai", "anthropic", "gemini")
@@ -16,7 +16,7 @@ CHAT = "/v1/chat/completions"
 async def test_a_cloud_is_added_with_its_key_and_its_models_are_listed(
     node: Node, provider: Provider
 ) -> None:
-    async with Cloud(provider) as cloud:
+    async with SimulatedCloud(provider) as cloud:
         shown = await add(node, provider, cloud.url)
         assert (shown["health"]["state"], shown["ring"]) == ("healthy", "cloud")
         assert shown["models"] == list(cloud.models)
@@ -27,7 +27,7 @@ async def test_a_cloud_is_added_with_its_key_and_its_models_are_listed(
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_a_wrong_key_is_told_before_anything_is_saved(node: Node, provider: Provider) -> None:
-    async with Cloud(provider) as cloud:
+    async with SimulatedCloud(provider) as cloud:
         body = {"kind": provider, "url": cloud.url, "api_key": "wrong-key"}
         refused = await node.http.post("/mesh/backends", json=body)
     assert refused.status_code == 422
@@ -44,7 +44,7 @@ async def test_without_an_address_it_is_the_providers_own(node: Node) -> None:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_each_answers_openais_clients_whole_and_streamed(node: Node, provider: Provider) -> None:
-    async with Cloud(provider, speed=2_000) as cloud:
+    async with SimulatedCloud(provider, speed=2_000) as cloud:
         await add(node, provider, cloud.url)
         whole = await node.chat(cloud.models[0])
         assert whole.is_success, whole.text
@@ -60,7 +60,7 @@ async def test_each_answers_openais_clients_whole_and_streamed(node: Node, provi
 
 
 async def test_anthropics_own_client_speaks_to_anthropic_itself(node: Node) -> None:
-    async with Cloud("anthropic", speed=2_000) as cloud:
+    async with SimulatedCloud("anthropic", speed=2_000) as cloud:
         await add(node, "anthropic", cloud.url)
         async with anthropic.AsyncAnthropic(base_url=node.url, api_key=node.key, max_retries=0) as client:
             stream = client.messages.stream(model=cloud.models[0], max_tokens=9, messages=ASK)  # type: ignore[arg-type]
@@ -78,7 +78,7 @@ async def test_anthropics_own_client_speaks_to_anthropic_itself(node: Node) -> N
 
 
 async def test_a_plain_request_for_messages_gets_a_version(node: Node) -> None:
-    async with Cloud("anthropic") as cloud:
+    async with SimulatedCloud("anthropic") as cloud:
         await add(node, "anthropic", cloud.url)
         body = {"model": cloud.models[0], "max_tokens": 3, "messages": ASK}
         answer = await node.http.post("/v1/messages", json=body)
@@ -87,7 +87,7 @@ async def test_a_plain_request_for_messages_gets_a_version(node: Node) -> None:
 
 
 async def test_geminis_own_api_passes_to_gemini(node: Node) -> None:
-    async with Cloud("gemini", speed=2_000) as cloud:
+    async with SimulatedCloud("gemini", speed=2_000) as cloud:
         await add(node, "gemini", cloud.url)
         body = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
         at = f"/v1beta/models/{cloud.models[0]}"
@@ -102,7 +102,7 @@ async def test_geminis_own_api_passes_to_gemini(node: Node) -> None:
 
 
 async def test_embeddings_go_where_gemini_has_them(node: Node) -> None:
-    async with Cloud("gemini") as cloud:
+    async with SimulatedCloud("gemini") as cloud:
         await add(node, "gemini", cloud.url)
         body = {"model": "gemini-embedding-001", "input": "a"}
         assert (await node.http.post("/v1/embeddings", json=body)).is_success
@@ -111,7 +111,7 @@ async def test_embeddings_go_where_gemini_has_them(node: Node) -> None:
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
 async def test_what_is_left_of_the_limits_is_shown_after_an_answer(node: Node, provider: Provider) -> None:
-    async with Cloud(provider, limit=500) as cloud:
+    async with SimulatedCloud(provider, limit=500) as cloud:
         await add(node, provider, cloud.url)
         assert (await node.chat(cloud.models[0])).is_success
         about = (await node.backend(provider))["about"]
@@ -125,7 +125,7 @@ async def test_what_is_left_of_the_limits_is_shown_after_an_answer(node: Node, p
 async def test_trouble_reaches_the_client_as_it_is_and_the_picture_in_words(
     node: Node, provider: Provider, kind: Trouble, code: str | None
 ) -> None:
-    async with Cloud(provider) as cloud:
+    async with SimulatedCloud(provider) as cloud:
         await add(node, provider, cloud.url)
         cloud.trouble = kind
         refused = await node.chat(cloud.models[0])
@@ -139,14 +139,14 @@ async def test_trouble_reaches_the_client_as_it_is_and_the_picture_in_words(
 
 
 async def test_a_rate_limit_says_when_to_come_back(node: Node) -> None:
-    async with Cloud("openai") as cloud:
+    async with SimulatedCloud("openai") as cloud:
         await add(node, "openai", cloud.url)
         cloud.trouble = "rate-limit"
         assert (await node.chat(cloud.models[0])).headers["retry-after"] == "7"
 
 
 async def test_a_key_that_is_revoked_is_told_at_the_next_request(node: Node) -> None:
-    async with Cloud("gemini") as cloud:
+    async with SimulatedCloud("gemini") as cloud:
         await add(node, "gemini", cloud.url)
         cloud.revoke()
         refused = await node.chat(cloud.models[0])
@@ -160,7 +160,7 @@ async def test_a_key_that_is_revoked_is_told_at_the_next_request(node: Node) -> 
 async def test_what_an_account_may_not_do_is_told_to_who_asked_and_condemns_nobody(
     node: Node, provider: Provider
 ) -> None:
-    async with Cloud(provider) as cloud:
+    async with SimulatedCloud(provider) as cloud:
         await add(node, provider, cloud.url)
         cloud.trouble = "no-permission"
         refused = await node.chat(cloud.models[0])

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from desktop.local_api import LocalApi
+from api_client.local_api import LocalApi
 
 
 @pytest.fixture

@@ -3,15 +3,15 @@
 import threading
 from collections.abc import Callable
 
-from meshlight.desktop.face import OnAction
-from meshlight.desktop.item import Action, Item, Verb
+from meshlight.desktop.tray.menu_items import Action, Item, Verb
+from meshlight.desktop.tray.tray_icon import OnAction
 from meshlight.domain.snapshot import Light
 
 WAIT_S = 20.0
 
 
 class Hand:
-    """A `TrayFace` in the hand."""
+    """A `TrayIcon` in the hand."""
 
     name = "hand"
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from meshlight.domain.peer_view import PairingView, PeersView, PeerView, SightingView, short_id
+from meshlight.domain.peers import PairingView, PeersView, PeerView, SightingView, short_id
 
 HERE = "3fa941c0" + "0" * 56
 BO = "77aa0011" + "b" * 56

@@ -2,19 +2,18 @@
 
 from typing import Any
 
-from meshlight.domain.backend import Kind, Ring
-from meshlight.domain.health import State
-from meshlight.domain.model import ModelDetail
-from meshlight.domain.snapshot import Light
-from meshlight.domain.view import (
+from meshlight.domain.api_types import (
     BackendView,
     HealthView,
     ModelView,
     Requests,
     RouterView,
     SnapshotView,
-    Work,
+    Workload,
 )
+from meshlight.domain.backend import Kind, ModelDetail, Ring
+from meshlight.domain.health import State
+from meshlight.domain.snapshot import Light
 
 REASONS: dict[State, tuple[str, str, str]] = {
     "healthy": ("ok", "Answers as it should.", ""),
@@ -38,7 +37,7 @@ def backend(
     enabled: bool = True,
     latency_ms: float | None = 12.3,
     models: tuple[str, ...] = ("qwen3:4b",),
-    work: Work | None = None,
+    work: Workload | None = None,
     text: str | None = None,
     **told: Any,
 ) -> BackendView:
@@ -55,7 +54,7 @@ def backend(
         latency_ms=latency_ms,
         models=models,
         in_flight=0,
-        requests=work or Work(),
+        requests=work or Workload(),
         **told,
     )
 
@@ -89,7 +88,7 @@ def mesh(
     )
 
 
-def town() -> SnapshotView:
+def scenario() -> SnapshotView:
     """Return a mesh in which each state is to be seen."""
     return mesh(
         backend(
@@ -98,7 +97,7 @@ def town() -> SnapshotView:
             kind="llamacpp",
             latency_ms=0.84,
             models=("Qwen3-4B-Instruct-Q4_K_M.gguf",),
-            work=Work(total=128, successful=125, failed=3, in_flight=1),
+            work=Workload(total=128, successful=125, failed=3, in_flight=1),
         ),
         backend("ollama-11434", name="Ollama", models=("qwen3:4b", "llama3.2:3b", "nomic-embed-text:latest")),
         backend(

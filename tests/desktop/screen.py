@@ -9,7 +9,7 @@ from typing import Self
 from PIL import Image, ImageGrab
 from Xlib import X, display, error, protocol
 
-from desktop.homes import wait_until
+from process_fixture import wait_until
 
 WIDTH, HEIGHT = 1200, 800
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from desktop.homes import Home, Standings, is_alive, wait_until
-from meshlight.desktop.backoff import Backoff
-from meshlight.desktop.program import program
-from meshlight.desktop.supervisor import Supervisor
+from meshlight.desktop.supervisor import Backoff, Supervisor
+from meshlight.desktop.system.process import program
+from process_fixture import Home, Standings, is_alive, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by POSIX signals here")
 
@@ -165,7 +164,7 @@ def test_the_service_dies_with_a_supervisor_that_is_killed(home: Home) -> None:
         "import sys, threading\n"
         "from pathlib import Path\n"
         "from meshlight.desktop.supervisor import Supervisor\n"
-        "from meshlight.desktop.program import program\n"
+        "from meshlight.desktop.system.process import program\n"
         f"Supervisor(program(*{SERVE!r}), Path(sys.argv[1]), print).start()\n"
         "threading.Event().wait()\n"
     )

@@ -1,17 +1,17 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.desktop.backoff import Backoff, Deaths, delay_s, died
+from meshlight.desktop.supervisor import Backoff, CrashHistory, delay_s, record_crash
 
 RULE = Backoff()
 
 
 def delays(lives: list[float], chance: float) -> list[float | None]:
     """The pauses after each of these lives, each of which begins when the pause before it is over."""
-    now, deaths, said = 0.0, Deaths(), list[float | None]()
+    now, deaths, said = 0.0, CrashHistory(), list[float | None]()
     for lived in lives:
         now += lived
-        deaths = died(deaths, now, lived, RULE)
+        deaths = record_crash(deaths, now, lived, RULE)
         said.append(delay_s(deaths, chance, RULE))
         now += said[-1] or 0.0
     return said

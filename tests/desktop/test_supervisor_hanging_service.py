@@ -11,11 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from desktop.homes import Home, Standings, is_alive, wait_until
-from meshlight.desktop.backoff import Backoff
-from meshlight.desktop.program import HOLDS_STDIN
-from meshlight.desktop.supervisor import HUNG_AFTER_SLEEP_S, HUNG_S, SILENT_S, SLEPT_S, Silence, Supervisor
-from meshlight.watchdog import Watchdog, answers, end_with
+from meshlight.desktop.supervisor import (
+    HUNG_AFTER_SLEEP_S,
+    HUNG_S,
+    SILENT_S,
+    SLEPT_S,
+    Backoff,
+    Silence,
+    Supervisor,
+)
+from meshlight.desktop.system.process import HOLDS_STDIN
+from meshlight.service.watchdog import Watchdog, answers, end_with
+from process_fixture import Home, Standings, is_alive, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the service is made to hang by a signal")
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from meshlight.domain import errors
-from meshlight.domain.errors import BadRequest, MeshlightError, NoSuchModel, envelope
+from meshlight.domain.errors import BadRequest, MeshlightError, ModelNotFound, envelope
 
 
 def test_the_envelope_is_the_one_that_openai_clients_read() -> None:
@@ -29,8 +29,8 @@ def test_every_error_is_drawn_in_the_tree() -> None:
 
 
 def test_the_status_tells_what_kind_of_trouble_it_is() -> None:
-    assert NoSuchModel("x").status == 404
+    assert ModelNotFound("x").status == 404
     assert errors.EveryRouteDown("x").status == 503
     assert errors.FirstByteTooLate("x").status == 504
-    assert errors.TooLarge("x").status == 413
-    assert errors.KeyRefused("x").type == "authentication_error"
+    assert errors.PayloadTooLarge("x").status == 413
+    assert errors.Unauthorized("x").type == "authentication_error"

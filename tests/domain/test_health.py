@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.domain.backend import RINGS, Ring
+from meshlight.domain.backend import RINGS, Reason, Ring
 from meshlight.domain.health import (
     EJECT_MAX_S,
     Answered,
@@ -22,7 +22,6 @@ from meshlight.domain.health import (
     observe,
     probe_delay_s,
 )
-from meshlight.domain.reason import Reason
 
 REFUSED = Reason("refused", "Connection refused at 127.0.0.1:8080 — is llama.cpp running?", "Start it.")
 LOADING = Reason("loading", "llama.cpp is loading a model.", "Wait.")

@@ -8,17 +8,17 @@ from msgspec.structs import replace
 from meshlight.domain.pairing import (
     SHUT_S,
     TRIES_WITHIN_S,
-    Ending,
-    Standing,
+    FailedTries,
+    PairingEnding,
+    PairingProgress,
     Transcript,
-    Tries,
     clean_name,
     commitment,
     failure,
-    keeps,
-    other,
+    matches_commitment,
+    other_role,
 )
-from meshlight.domain.peer import is_node_id, node_id
+from meshlight.domain.peers import is_node_id, node_id
 
 SEEN = Transcript(
     asking_certificate=b"certificate of Anna",
@@ -28,9 +28,9 @@ SEEN = Transcript(
 )
 
 
-def standing(**fields: object) -> Standing:
+def standing(**fields: object) -> PairingProgress:
     given_fields = {"role": "asking", "ends_at": 60.0} | fields
-    return Standing(**given_fields)  # type: ignore[arg-type]
+    return PairingProgress(**given_fields)  # type: ignore[arg-type]
 
 
 COMPARING = standing().met("123456")
@@ -61,26 +61,26 @@ def test_what_moves_from_one_field_into_the_next_is_another_transcript() -> None
 
 def test_each_side_signs_a_text_of_its_own_so_a_reflected_signature_is_worth_nothing() -> None:
     assert SEEN.statement("asking") != SEEN.statement("asked")
-    assert other(other("asking")) == "asking"
+    assert other_role(other_role("asking")) == "asking"
 
 
 @given(nonce=st.binary(min_size=32, max_size=32))
 def test_a_promised_nonce_is_kept_and_no_other_is(nonce: bytes) -> None:
     promised = commitment(b"a" * 32, b"certificate")
-    assert keeps(promised, b"a" * 32, b"certificate")
-    assert keeps(promised, nonce, b"certificate") == (nonce == b"a" * 32)
-    assert not keeps(promised, b"a" * 32, b"another certificate")
+    assert matches_commitment(promised, b"a" * 32, b"certificate")
+    assert matches_commitment(promised, nonce, b"certificate") == (nonce == b"a" * 32)
+    assert not matches_commitment(promised, b"a" * 32, b"another certificate")
 
 
 def test_a_nonce_of_another_length_is_none() -> None:
-    assert not keeps(commitment(b"a" * 31, b"b"), b"a" * 31, b"b")
-    assert not keeps(commitment(b"a" * 33, b"b"), b"a" * 33, b"b")
+    assert not matches_commitment(commitment(b"a" * 31, b"b"), b"a" * 31, b"b")
+    assert not matches_commitment(commitment(b"a" * 33, b"b"), b"a" * 33, b"b")
 
 
 def test_who_knows_the_other_nonce_too_late_can_not_steer_the_digits() -> None:
     promised = commitment(SEEN.asking_nonce, SEEN.asking_certificate)
     tried = [number.to_bytes(32, "big") for number in range(1000)]
-    assert not any(keeps(promised, nonce, SEEN.asking_certificate) for nonce in tried)
+    assert not any(matches_commitment(promised, nonce, SEEN.asking_certificate) for nonce in tried)
 
 
 def test_a_pairing_is_done_when_both_have_confirmed_and_know_it() -> None:
@@ -115,7 +115,7 @@ def test_it_ends_by_itself_after_its_minute_and_not_before() -> None:
 
 
 @pytest.mark.parametrize("over", [AGREED.done_there(), COMPARING.end("refused-here")])
-def test_an_end_is_for_ever(over: Standing) -> None:
+def test_an_end_is_for_ever(over: PairingProgress) -> None:
     assert over.end("lost") == over
     assert over.at(1e9) == over
     assert over.confirm() == over
@@ -125,7 +125,7 @@ def test_an_end_is_for_ever(over: Standing) -> None:
 
 
 def test_three_failed_tries_within_ten_minutes_shut_the_door_for_ten() -> None:
-    tries = Tries().after("refused-here", 0.0).after("commitment", 1.0)
+    tries = FailedTries().after("refused-here", 0.0).after("commitment", 1.0)
     assert not tries.is_shut(1.0)
     tries = tries.after("signature", 2.0)
     assert tries.is_shut(2.0)
@@ -134,7 +134,7 @@ def test_three_failed_tries_within_ten_minutes_shut_the_door_for_ten() -> None:
 
 
 def test_tries_that_lie_further_apart_shut_nothing() -> None:
-    tries = Tries()
+    tries = FailedTries()
     for number in range(10):
         tries = tries.after("refused-there", number * TRIES_WITHIN_S / 2)
         assert not tries.is_shut(number * TRIES_WITHIN_S / 2)
@@ -143,13 +143,13 @@ def test_tries_that_lie_further_apart_shut_nothing() -> None:
 @pytest.mark.parametrize(
     "ending", ["refused-here", "refused-there", "commitment", "signature", "lost", "garbage"]
 )
-def test_whoever_has_seen_the_nonce_pays_with_a_try_however_it_ends(ending: Ending) -> None:
-    assert Tries().after(ending, 0.0).after(ending, 0.0).after(ending, 0.0).is_shut(0.0)
+def test_whoever_has_seen_the_nonce_pays_with_a_try_however_it_ends(ending: PairingEnding) -> None:
+    assert FailedTries().after(ending, 0.0).after(ending, 0.0).after(ending, 0.0).is_shut(0.0)
 
 
 @pytest.mark.parametrize("ending", ["late", "closed", "busy"])
-def test_what_the_asked_side_decides_by_itself_is_no_failed_try(ending: Ending) -> None:
-    assert Tries().after(ending, 0.0) == Tries()
+def test_what_the_asked_side_decides_by_itself_is_no_failed_try(ending: PairingEnding) -> None:
+    assert FailedTries().after(ending, 0.0) == FailedTries()
 
 
 @given(st.text(max_size=5000))
@@ -167,7 +167,7 @@ def test_a_name_keeps_its_letters_and_loses_what_could_mislead() -> None:
 
 
 def test_every_ending_says_what_happened_where_and_what_to_do() -> None:
-    endings: tuple[Ending, ...] = Ending.__args__  # type: ignore[attr-defined]
+    endings: tuple[PairingEnding, ...] = PairingEnding.__args__  # type: ignore[attr-defined]
     for ending in endings:
         error = failure(ending, "{Ben}")
         assert "{Ben}" in error.title or ending == "refused-there"

@@ -8,13 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.domain.backend import Backend, Ring
+from meshlight.domain.backend import Backend, ModelDetail, Reason, Ring
 from meshlight.domain.health import Health
-from meshlight.domain.model import ModelDetail
-from meshlight.domain.peer import Peer
-from meshlight.domain.reason import Reason
+from meshlight.domain.peers import Peer, SharedCatalog, may_use, own_id, shared
 from meshlight.domain.routing import rank
-from meshlight.domain.sharing import SharedCatalog, may_use, own_id, shared
 from meshlight.domain.snapshot import Node, Snapshot, index
 
 CANARY = "canary-77e1"
@@ -145,7 +142,7 @@ def test_a_route_that_is_shared_is_not_held_back_by_a_nearer_one_that_is_not() -
 
     ranking = rank(mesh, "m", {}, 0.0, may_use=lambda backend, model: may_use(terms, backend, model))
 
-    assert [(verdict.backend, verdict.tier) for verdict in ranking.verdicts] == [("far", "ready")]
+    assert [(score.backend, score.tier) for score in ranking.scores] == [("far", "ready")]
 
 
 RINGS: list[Ring] = ["machine", "lan", "company", "cloud"]

@@ -3,10 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from meshlight.domain.backend import Backend, Kind, Ring, Source
+from meshlight.domain.backend import OK, Backend, Kind, Reason, Ring, Source
 from meshlight.domain.health import Health, State
 from meshlight.domain.precedence import offered
-from meshlight.domain.reason import OK, Reason
 from meshlight.domain.routing import listed, rank
 from meshlight.domain.rules import Policy, Routing, Rule
 from meshlight.domain.snapshot import Node, Snapshot, index
@@ -46,7 +45,7 @@ def mesh(*nodes: Node, uses: dict[str, tuple[str, ...]] | None = None, **wishes:
 
 
 def used(snapshot: Snapshot, model: str = "m") -> list[str]:
-    return [verdict.backend for verdict in rank(snapshot, model, {}, 0.0).candidates]
+    return [score.backend for score in rank(snapshot, model, {}, 0.0).candidates]
 
 
 FOUND = node("found", "m", source="found")
@@ -69,7 +68,7 @@ def test_prompts_do_not_go_to_whoever_says_nearer(
     assert used(snapshot) == [own.backend.id]
     assert listed(snapshot)["m"] == ("m", (own.backend.id,))
     assert offered(snapshot) == {"m": (offer.backend.id,)}
-    [why] = [v.why for v in rank(snapshot, "m", {}, 0.0).verdicts if v.backend == offer.backend.id]
+    [why] = [v.why for v in rank(snapshot, "m", {}, 0.0).scores if v.backend == offer.backend.id]
     assert f"{own.backend.name}, which you have added, has it" in why
     assert f'`also = ["{offer.backend.id}"]`' in why
 
@@ -108,9 +107,9 @@ def test_a_rule_that_says_so_lets_an_offer_be_used(rule: Rule) -> None:
 
 
 def test_a_peer_that_calls_itself_as_the_account_in_a_rule_gains_nothing() -> None:
-    twin = replace(PEER, backend=replace(PEER.backend, name="OPENAI"))
+    duplicate = replace(PEER, backend=replace(PEER.backend, name="OPENAI"))
     for rule in (Rule(model="m", pin=("OPENAI",)), Rule(model="m", prefer=("OPENAI",))):
-        assert used(mesh(twin, OPENAI, rules=(rule,))) == ["openai"]
+        assert used(mesh(duplicate, OPENAI, rules=(rule,))) == ["openai"]
 
 
 @pytest.mark.parametrize("asked", ["bo/m", "BO/m", "theirs"])
@@ -129,8 +128,8 @@ def test_from_a_peer_only_what_was_chosen_is_used() -> None:
     assert used(snapshot, "gpt-5-mini") == ["openai"]
     assert used(snapshot, "gemma") == []
     assert "gemma" not in listed(snapshot)
-    [verdict] = rank(snapshot, "gemma", {}, 0.0).verdicts
-    assert "not among the models that are used from BO" in verdict.why
+    [score] = rank(snapshot, "gemma", {}, 0.0).scores
+    assert "not among the models that are used from BO" in score.why
     assert used(mesh(peer, uses={"id-of-bo": ()}), "gemma") == []
     assert used(mesh(peer, uses={"id-of-eva": ()}), "gemma") == ["bo"]
 

@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from meshlight.domain.backend import RING_ORDER, RINGS, Backend, Ring
+from meshlight.domain.backend import OK, RING_ORDER, RINGS, Backend, Reason, Ring
 from meshlight.domain.health import Health, State
-from meshlight.domain.reason import OK, Reason
 from meshlight.domain.routing import NAME_MAX, Ranking, rank, resolve
 from meshlight.domain.rules import Policy, Routing, Rule
 from meshlight.domain.snapshot import Node, Snapshot, index
@@ -44,7 +43,7 @@ def mesh(*nodes: Node, routing: Routing | None = None) -> Snapshot:
 
 
 def order(ranking: Ranking) -> list[str]:
-    return [verdict.backend for verdict in ranking.candidates]
+    return [score.backend for score in ranking.candidates]
 
 
 def test_the_nearest_ring_goes_first_then_the_least_busy_then_the_fastest() -> None:
@@ -87,14 +86,14 @@ def test_the_last_route_is_never_blacked_out() -> None:
 
 
 def test_a_switched_off_backend_serves_nothing() -> None:
-    assert rank(mesh(node("a", "m", enabled=False)), "m", {}, 0.0).verdicts == ()
+    assert rank(mesh(node("a", "m", enabled=False)), "m", {}, 0.0).scores == ()
 
 
 def test_a_cloud_is_not_used_in_place_of_a_nearer_route_unless_a_rule_says_so() -> None:
     nodes = (node("here", "m", state="unhealthy"), node("cloud", "m", ring="cloud"))
     ranking = rank(mesh(*nodes), "m", {}, 0.0)
     assert order(ranking) == ["here"]
-    assert "spill over to the cloud" in next(v.why for v in ranking.verdicts if v.backend == "cloud")
+    assert "spill over to the cloud" in next(v.why for v in ranking.scores if v.backend == "cloud")
     allowed = Routing(rules=(Rule(model="m", spill="cloud"),))
     assert order(rank(mesh(*nodes, routing=allowed), "m", {}, 0.0)) == ["cloud"]
 
@@ -110,7 +109,7 @@ def test_a_bound_is_never_crossed() -> None:
     )
     ranking = rank(snapshot, "m", {}, 0.0)
     assert order(ranking) == ["lan"]
-    assert "never goes beyond lan" in ranking.verdicts[-1].why
+    assert "never goes beyond lan" in ranking.scores[-1].why
 
 
 def test_a_pin_keeps_to_its_backends_by_id_or_name() -> None:
@@ -172,8 +171,8 @@ def test_whatever_the_mesh_the_order_is_total_and_the_bound_holds(
     snapshot = mesh(*nodes, routing=Routing(policy=policy, rules=(Rule(model="m", bound=bound),)))
     ranking = rank(snapshot, "m", {}, 0.0)
     serving = [n for n in nodes if n.backend.enabled]
-    assert sorted(v.backend for v in ranking.verdicts) == sorted(n.backend.id for n in serving)
-    assert all(v.why for v in ranking.verdicts)
+    assert sorted(v.backend for v in ranking.scores) == sorted(n.backend.id for n in serving)
+    assert all(v.why for v in ranking.scores)
     for backend_id in order(ranking):
         ring = snapshot.nodes[backend_id].backend.ring
         assert bound is None or RING_ORDER[ring] <= RING_ORDER[bound]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mesh.stage import backend
+from fake_clock import backend
+from meshlight.domain.backend import OK, Reason
 from meshlight.domain.health import (
     EJECT_S,
     FAILURES_TO_EJECT,
@@ -16,7 +17,6 @@ from meshlight.domain.health import (
     Unreached,
     observe_part,
 )
-from meshlight.domain.reason import OK, Reason
 from meshlight.domain.routing import Ranking, rank
 from meshlight.domain.rules import Policy, Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
@@ -39,11 +39,11 @@ def mesh(health: Health = UP, policy: Policy = "local-first", **parts: Health) -
 
 
 def order(found: Ranking) -> list[str]:
-    return [verdict.place for verdict in found.verdicts]
+    return [score.place for score in found.scores]
 
 
 def tiers(found: Ranking) -> dict[str, str]:
-    return {verdict.place: verdict.tier for verdict in found.verdicts}
+    return {score.place: score.tier for score in found.scores}
 
 
 @pytest.mark.parametrize("policy", ["local-first", "priority", "least-busy", "fastest", "round-robin"])
@@ -61,7 +61,7 @@ def test_the_least_busy_goes_first() -> None:
 def test_a_place_that_is_down_is_the_last_resort_and_says_why() -> None:
     found = rank(mesh(x=DOWN), "m", {}, 0.0)
     assert tiers(found) == {"y": "ready", "z": "ready", "x": "last-resort"}
-    assert found.verdicts[-1].why == "x: Nothing answers."
+    assert found.scores[-1].why == "x: Nothing answers."
 
 
 def test_what_probes_say_of_the_backend_is_not_said_of_its_places() -> None:

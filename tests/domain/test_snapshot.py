@@ -2,9 +2,8 @@
 
 import pytest
 
-from meshlight.domain.backend import Backend
+from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.health import Health, State
-from meshlight.domain.reason import Reason
 from meshlight.domain.snapshot import Node, index, light
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.desktop.text import clean, count, cut, duration, milliseconds, shorten, width
+from meshlight.domain.text import count, cut, duration, milliseconds, sanitize, shorten, width
 
 
 @pytest.mark.parametrize(
@@ -23,24 +23,24 @@ from meshlight.desktop.text import clean, count, cut, duration, milliseconds, sh
     ],
 )
 def test_a_strangers_name_is_shown_without_what_could_move_paint_or_hide(said: str, shown: str) -> None:
-    assert clean(said) == shown
+    assert sanitize(said) == shown
 
 
 def test_a_name_cannot_climb_over_its_neighbours_with_accents() -> None:
-    assert clean("e" + "\u0301" * 60) == "e\u0301\u0301"
+    assert sanitize("e" + "\u0301" * 60) == "e\u0301\u0301"
 
 
 @given(st.text())
 def test_clean_text_is_printable_whatever_it_was_and_stays_as_it_is(said: str) -> None:
-    once = clean(said)
+    once = sanitize(said)
     assert once.isprintable()
-    assert clean(once) == once
+    assert sanitize(once) == once
 
 
 @given(st.text(), st.integers(1, 30))
 def test_shortened_text_always_fits(said: str, cells: int) -> None:
-    assert width(shorten(clean(said), cells)) <= cells
-    assert width(cut(clean(said), cells)) <= cells
+    assert width(shorten(sanitize(said), cells)) <= cells
+    assert width(cut(sanitize(said), cells)) <= cells
 
 
 def test_a_long_name_keeps_both_of_its_ends() -> None:

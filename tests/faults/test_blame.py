@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from faults.raw import Asked, RawBackend, chat, chunked, says, tune, whole
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
 JSON = b"content-type: application/json"
@@ -125,8 +125,8 @@ async def test_a_refusal_without_a_reason_goes_on_and_a_probe_decides(tmp_path: 
 
 async def test_a_key_that_the_next_probe_finds_refused_is_told_as_such(tmp_path: Path) -> None:
     async with (
-        Engine("vllm", "a", ["m"]) as first,
-        Engine("vllm", "b", ["m"]) as second,
+        SimulatedEngine("vllm", "a", ["m"]) as first,
+        SimulatedEngine("vllm", "b", ["m"]) as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         await first.fault("status", status=401)
@@ -135,7 +135,7 @@ async def test_a_key_that_the_next_probe_finds_refused_is_told_as_such(tmp_path:
 
 
 async def test_alone_it_is_told_as_a_route_that_is_down_and_not_as_the_clients_key(tmp_path: Path) -> None:
-    async with Engine("vllm", "a", ["m"]) as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("vllm", "a", ["m"]) as engine, Node(tmp_path, [engine]) as node:
         await engine.fault("status", status=401, scope="inference")
         answer = await node.chat("m")
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "every_route_down")
@@ -227,8 +227,8 @@ async def test_what_was_refused_before_it_was_computed_is_answered_by_another_ho
     tmp_path: Path, path: str, fields: dict[str, Any], status: int
 ) -> None:
     async with (
-        Engine("openai", "a", ["m"]) as first,
-        Engine("openai", "b", ["m"]) as second,
+        SimulatedEngine("openai", "a", ["m"]) as first,
+        SimulatedEngine("openai", "b", ["m"]) as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         await first.fault("status", status=status, scope="inference")
@@ -238,8 +238,8 @@ async def test_what_was_refused_before_it_was_computed_is_answered_by_another_ho
 
 async def test_a_transcription_moves_on_too(tmp_path: Path) -> None:
     async with (
-        Engine("openai", "a", ["m"]) as first,
-        Engine("openai", "b", ["m"]) as second,
+        SimulatedEngine("openai", "a", ["m"]) as first,
+        SimulatedEngine("openai", "b", ["m"]) as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         await first.fault("status", status=404, scope="inference")
@@ -255,8 +255,8 @@ async def test_what_may_have_been_computed_is_not_sent_again(
     tmp_path: Path, path: str, fields: dict[str, Any], status: int
 ) -> None:
     async with (
-        Engine("openai", "a", ["m"]) as first,
-        Engine("openai", "b", ["m"]) as second,
+        SimulatedEngine("openai", "a", ["m"]) as first,
+        SimulatedEngine("openai", "b", ["m"]) as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         await first.fault("status", status=status, scope="inference")
@@ -266,7 +266,7 @@ async def test_what_may_have_been_computed_is_not_sent_again(
 
 
 async def test_a_clouds_key_is_probed_when_a_refusal_leaves_it_open(tmp_path: Path) -> None:
-    async with Engine("openai", "a", ["m"]) as first, Node(tmp_path, [first]) as node:
+    async with SimulatedEngine("openai", "a", ["m"]) as first, Node(tmp_path, [first]) as node:
         await tune(node, "a", ring="cloud")
         assert (await node.chat("m")).status_code == 200
         await first.fault("status", status=401, scope="inference")

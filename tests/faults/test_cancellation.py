@@ -7,8 +7,8 @@ from statistics import median
 import pytest
 
 from faults.raw import Caller, chat, router
-from meshlight.demo.engine import Engine
-from meshlight.demo.pace import Gate
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.protocols.text import StepGate
 from node import Node
 
 CHAT = "/v1/chat/completions"
@@ -16,7 +16,9 @@ LIMIT_S = 0.25
 TRIES = 3
 
 
-async def depart(node: Node, engine: Engine, body: dict[str, object], sees: bytes, *, rudely: bool) -> None:
+async def depart(
+    node: Node, engine: SimulatedEngine, body: dict[str, object], sees: bytes, *, rudely: bool
+) -> None:
     """Ask, wait until `sees` has come (or the backend works), hang up: the backend must see it in time.
 
     The median of a few tries, because a busy machine may stop this whole process for a while.
@@ -44,24 +46,30 @@ async def depart(node: Node, engine: Engine, body: dict[str, object], sees: byte
 async def test_a_client_that_leaves_before_the_first_byte_is_seen_upstream(
     tmp_path: Path, stream: bool, rudely: bool
 ) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         await engine.fault("hang-headers", scope="inference")
         await depart(node, engine, chat(stream=stream), b"", rudely=rudely)
 
 
 @pytest.mark.parametrize("rudely", [False, True])
 async def test_a_client_that_leaves_in_mid_stream_is_seen_upstream(tmp_path: Path, rudely: bool) -> None:
-    async with Engine("llamacpp", "a", speed=1, pace=Gate()) as engine, Node(tmp_path, [engine]) as node:
+    async with (
+        SimulatedEngine("llamacpp", "a", speed=1, pace=StepGate()) as engine,
+        Node(tmp_path, [engine]) as node,
+    ):
         await depart(node, engine, chat(said="COUNT", stream=True), b'"0"', rudely=rudely)
 
 
 async def test_a_client_that_leaves_while_a_whole_answer_is_made_is_seen_upstream(tmp_path: Path) -> None:
-    async with Engine("vllm", "a", first_token_s=1, pace=Gate()) as engine, Node(tmp_path, [engine]) as node:
+    async with (
+        SimulatedEngine("vllm", "a", first_token_s=1, pace=StepGate()) as engine,
+        Node(tmp_path, [engine]) as node,
+    ):
         await depart(node, engine, chat(), b"", rudely=False)
 
 
 async def test_a_client_that_leaves_in_the_middle_of_a_whole_answer_is_seen_upstream(tmp_path: Path) -> None:
-    async with Engine("vllm", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("vllm", "a") as engine, Node(tmp_path, [engine]) as node:
         await engine.fault("hang-body", scope="inference")
         await depart(node, engine, chat(), b"\r\n\r\n{", rudely=False)
 
@@ -69,7 +77,7 @@ async def test_a_client_that_leaves_in_the_middle_of_a_whole_answer_is_seen_upst
 async def test_a_client_that_does_not_read_holds_the_backend_back_and_its_departure_is_seen(
     tmp_path: Path,
 ) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         caller = await Caller.ask(node, chat(said="LOOP", stream=True))
         await engine.held_back()
         gone_at = caller.hang_up(rudely=True)
@@ -79,7 +87,7 @@ async def test_a_client_that_does_not_read_holds_the_backend_back_and_its_depart
 
 
 async def test_a_request_that_its_client_never_finishes_reaches_no_backend(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         caller = await Caller.connect(node)
         caller.send(node, CHAT, 1_000, b'{"model": "llama-3.2-3b", ')
         caller.hang_up()
@@ -90,8 +98,8 @@ async def test_a_request_that_its_client_never_finishes_reaches_no_backend(tmp_p
 
 async def test_a_departure_while_another_backend_is_tried_ends_that_one(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "a") as first,
-        Engine("vllm", "b") as second,
+        SimulatedEngine("llamacpp", "a") as first,
+        SimulatedEngine("vllm", "b") as second,
         Node(tmp_path, [first, second], 'routing.policy = "priority"') as node,
     ):
         await first.fault("status", status=503, scope="inference")

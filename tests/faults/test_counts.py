@@ -4,20 +4,20 @@ import asyncio
 from pathlib import Path
 
 from faults.raw import Caller, chat, router
-from meshlight.demo.engine import Engine
-from meshlight.demo.fault import FaultKind
-from meshlight.demo.pace import Gate
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.faults import FaultKind
+from meshlight.simulator.protocols.text import StepGate
 from node import Node
 
 CHAT = "/v1/chat/completions"
 
 
 async def test_thirty_requests_at_once_spread_evenly_over_three_backends(tmp_path: Path) -> None:
-    gate = Gate()
+    gate = StepGate()
     async with (
-        Engine("llamacpp", "a", first_token_s=1, pace=gate) as a,
-        Engine("llamacpp", "b", first_token_s=1, pace=gate) as b,
-        Engine("llamacpp", "c", first_token_s=1, pace=gate) as c,
+        SimulatedEngine("llamacpp", "a", first_token_s=1, pace=gate) as a,
+        SimulatedEngine("llamacpp", "b", first_token_s=1, pace=gate) as b,
+        SimulatedEngine("llamacpp", "c", first_token_s=1, pace=gate) as c,
         Node(tmp_path, [a, b, c]) as node,
     ):
         asking = [asyncio.create_task(node.chat()) for _ in range(30)]
@@ -33,7 +33,7 @@ async def test_thirty_requests_at_once_spread_evenly_over_three_backends(tmp_pat
 
 
 async def test_every_kind_of_end_is_counted_once(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "a", speed=500) as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a", speed=500) as engine, Node(tmp_path, [engine]) as node:
 
         async def ended(**changed: int) -> None:
             """Check that just these counts went up, and that nothing is left over."""
@@ -65,7 +65,7 @@ async def test_every_kind_of_end_is_counted_once(tmp_path: Path) -> None:
             await ended(failed=1)
         await engine.fault("hang-headers", scope="inference")
         caller = await Caller.ask(node, chat())
-        await engine.seen(engine.journal.count(CHAT), CHAT)
+        await engine.seen(engine.request_log.count(CHAT), CHAT)
         await asyncio.wait_for(in_flight(node, 1), 5)
         caller.hang_up(rudely=True)
         await engine.left(1, CHAT)
@@ -90,8 +90,8 @@ async def test_an_attempt_that_failed_over_is_counted_at_its_backend_and_the_req
     tmp_path: Path,
 ) -> None:
     async with (
-        Engine("llamacpp", "a") as first,
-        Engine("vllm", "b") as second,
+        SimulatedEngine("llamacpp", "a") as first,
+        SimulatedEngine("vllm", "b") as second,
         Node(tmp_path, [first, second], 'routing.policy = "priority"') as node,
     ):
         await first.fault("status", status=500, scope="inference")

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from faults.raw import RawBackend
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import Node
 
 CONFIG = 'routing.policy = "priority"'
@@ -36,7 +36,7 @@ async def test_while_backends_hang_everything_else_is_answered(tmp_path: Path) -
     async with (
         Silent("a") as hung,
         Silent("b") as hung_too,
-        Engine("vllm", "c") as good,
+        SimulatedEngine("vllm", "c") as good,
         Unwaiting(tmp_path, [hung, hung_too, good], CONFIG) as node,
     ):
         await asyncio.gather(hung.is_asked.wait(), hung_too.is_asked.wait())
@@ -60,8 +60,8 @@ async def test_while_backends_hang_everything_else_is_answered(tmp_path: Path) -
 
 async def test_a_backend_that_died_keeps_its_models_in_the_list(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "a", ["only-here"]) as dead,
-        Engine("vllm", "b") as good,
+        SimulatedEngine("llamacpp", "a", ["only-here"]) as dead,
+        SimulatedEngine("vllm", "b") as good,
         Node(tmp_path, [dead, good]) as node,
     ):
         await dead.fault("refuse")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
 FACES: list[tuple[str, dict[str, Any]]] = [
@@ -19,19 +19,19 @@ FACES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("face", "fields"), FACES)
-async def test_every_face_is_relayed(tmp_path: Path, face: str, fields: dict[str, Any]) -> None:
-    async with Engine("openai", "a") as engine, Node(tmp_path, [engine]) as node:
-        answer = await node.http.post(f"/v1/{face}", json={"model": "llama-3.2-3b", **fields})
+@pytest.mark.parametrize(("operation", "fields"), FACES)
+async def test_every_face_is_relayed(tmp_path: Path, operation: str, fields: dict[str, Any]) -> None:
+    async with SimulatedEngine("openai", "a") as engine, Node(tmp_path, [engine]) as node:
+        answer = await node.http.post(f"/v1/{operation}", json={"model": "llama-3.2-3b", **fields})
         assert answer.status_code == 200, answer.text
         assert answer.headers["x-meshlight-backend"] == "a"
-        assert [seen.path for seen in engine.calls()] == [f"/v1/{face}"]
+        assert [seen.path for seen in engine.calls()] == [f"/v1/{operation}"]
 
 
 async def test_a_backend_without_the_face_is_left_out(tmp_path: Path) -> None:
     async with (
-        Engine("mlx", "a") as without,
-        Engine("vllm", "b") as having,
+        SimulatedEngine("mlx", "a") as without,
+        SimulatedEngine("vllm", "b") as having,
         Node(tmp_path, [without, having], IN_ORDER) as node,
     ):
         answer = await node.http.post("/v1/embeddings", json={"model": "llama-3.2-3b", "input": "hi"})
@@ -45,7 +45,7 @@ async def test_a_backend_without_the_face_is_left_out(tmp_path: Path) -> None:
 
 
 async def test_a_face_that_no_backend_of_a_model_has_is_404_with_the_reason(tmp_path: Path) -> None:
-    async with Engine("mlx", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("mlx", "a") as engine, Node(tmp_path, [engine]) as node:
         answer = await node.http.post("/v1/embeddings", json={"model": "llama-3.2-3b", "input": "hi"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
         assert "a: MLX has no /v1/embeddings." in answer.json()["error"]["message"]

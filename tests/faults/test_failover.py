@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
 FAULTS: list[tuple[str, dict[str, Any]]] = [
@@ -32,8 +32,8 @@ async def test_no_client_of_a_hundred_sees_a_backend_fail(
     tmp_path: Path, kind: Any, details: dict[str, Any]
 ) -> None:
     async with (
-        Engine("llamacpp", "bad") as bad,
-        Engine("vllm", "good") as good,
+        SimulatedEngine("llamacpp", "bad") as bad,
+        SimulatedEngine("vllm", "good") as good,
         Node(tmp_path, [bad, good], IN_ORDER) as node,
     ):
         await bad.fault(kind, **(details if kind == "refuse" else details | {"scope": "inference"}))
@@ -47,8 +47,8 @@ async def test_no_client_of_a_hundred_sees_a_backend_fail(
 
 async def test_the_answer_says_who_answered_and_how_many_were_asked(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "bad") as bad,
-        Engine("vllm", "good") as good,
+        SimulatedEngine("llamacpp", "bad") as bad,
+        SimulatedEngine("vllm", "good") as good,
         Node(tmp_path, [bad, good], IN_ORDER) as node,
     ):
         await bad.fault("status", status=500, scope="inference")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from faults.raw import RawBackend, chat, chunked, says, whole
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import Node
 
 ODD_STREAM = (
@@ -73,15 +73,17 @@ async def test_a_whole_answer_arrives_byte_for_byte(tmp_path: Path, step: int) -
         assert answer.headers["content-length"] == str(len(ODD_BODY))
 
 
-@pytest.mark.parametrize("face", ["chat/completions", "completions", "embeddings", "responses", "rerank"])
-async def test_a_request_reaches_the_backend_byte_for_byte(tmp_path: Path, face: str) -> None:
+@pytest.mark.parametrize(
+    "operation", ["chat/completions", "completions", "embeddings", "responses", "rerank"]
+)
+async def test_a_request_reaches_the_backend_byte_for_byte(tmp_path: Path, operation: str) -> None:
     async with RawBackend("a") as backend, Node(tmp_path, [backend]) as node:
         headers = {"content-type": "application/json"}
-        answer = await node.http.post(f"/v1/{face}?beta=%20x&b", content=ASKED % b"m", headers=headers)
+        answer = await node.http.post(f"/v1/{operation}?beta=%20x&b", content=ASKED % b"m", headers=headers)
         assert answer.status_code == 200, answer.text
         (asked,) = backend.posts
         assert asked.body == ASKED % b"m"
-        assert asked.target == f"/v1/{face}?beta=%20x&b"
+        assert asked.target == f"/v1/{operation}?beta=%20x&b"
 
 
 @pytest.mark.parametrize("asked", ["nick", "a/m", "A Name/m"])
@@ -116,7 +118,7 @@ async def test_a_form_reaches_the_backend_byte_for_byte(tmp_path: Path) -> None:
 
 
 async def test_what_an_engine_trickles_out_is_what_it_says(tmp_path: Path) -> None:
-    async with Engine("vllm", "a", length=12) as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("vllm", "a", length=12) as engine, Node(tmp_path, [engine]) as node:
         await engine.fault("trickle", scope="inference")
         body = chat(said="COUNT", stream=True, stream_options={"include_usage": True})
         answer = await node.http.post("/v1/chat/completions", json=body)

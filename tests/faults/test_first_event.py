@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from faults.raw import Asked, RawBackend, chat, chunked, says, whole
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
 CHAT = "/v1/chat/completions"
@@ -34,7 +34,7 @@ async def test_the_next_backend_answers_where_a_stream_begins_with_an_error(
 ) -> None:
     async with (
         RawBackend("a", say=says(*pieces)) as bad,
-        Engine("vllm", "b", ["m"]) as good,
+        SimulatedEngine("vllm", "b", ["m"]) as good,
         Node(tmp_path, [bad, good], IN_ORDER) as node,
     ):
         answer = await node.chat("m", stream=True)
@@ -53,7 +53,7 @@ async def test_it_is_so_for_translated_requests(tmp_path: Path, path: str, back:
 
     async with (
         RawBackend("a", say=say) as bad,
-        Engine("vllm", "b", ["m"]) as good,
+        SimulatedEngine("vllm", "b", ["m"]) as good,
         Node(tmp_path, [bad, good], IN_ORDER) as node,
     ):
         answer = await node.http.post(
@@ -151,7 +151,7 @@ async def test_an_error_after_the_first_word_stays_where_it_stands(tmp_path: Pat
 async def test_three_of_them_send_requests_elsewhere_for_a_while(tmp_path: Path) -> None:
     async with (
         RawBackend("a", say=says(*chunked(BARE))) as bad,
-        Engine("vllm", "b", ["m"]) as good,
+        SimulatedEngine("vllm", "b", ["m"]) as good,
         Node(tmp_path, [bad, good], IN_ORDER) as node,
     ):
         for _ in range(5):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from faults.raw import Caller, chat, tune
-from meshlight.demo.engine import Engine
+from meshlight.domain.backend import Reason
 from meshlight.domain.health import Broke, Fact, Failed, Limited
-from meshlight.domain.reason import Reason
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
 CHAT = "/v1/chat/completions"
@@ -24,8 +24,8 @@ def tell(node: Node, name: str, *facts: Fact) -> None:
 
 async def test_a_request_that_waits_on_a_hung_backend_moves_on_within_ten_seconds(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "a", ["both", "only"]) as hung,
-        Engine("vllm", "b", ["both"]) as good,
+        SimulatedEngine("llamacpp", "a", ["both", "only"]) as hung,
+        SimulatedEngine("vllm", "b", ["both"]) as good,
         Node(tmp_path, [hung, good], IN_ORDER) as node,
     ):
         await hung.fault("hang-headers")
@@ -41,7 +41,7 @@ async def test_a_request_that_waits_on_a_hung_backend_moves_on_within_ten_second
 
 
 async def test_a_route_that_hangs_already_is_tried_but_not_for_long(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "a") as hung, Node(tmp_path, [hung]) as node:
+    async with SimulatedEngine("llamacpp", "a") as hung, Node(tmp_path, [hung]) as node:
         await hung.fault("hang-headers")
         tell(node, "a", Failed(SILENT), Failed(SILENT))
         started = time.monotonic()
@@ -54,8 +54,8 @@ async def test_a_route_that_hangs_already_is_tried_but_not_for_long(tmp_path: Pa
 
 async def test_what_waits_for_a_first_byte_moves_on_when_the_probes_say_so(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "a") as hung,
-        Engine("vllm", "b") as good,
+        SimulatedEngine("llamacpp", "a") as hung,
+        SimulatedEngine("vllm", "b") as good,
         Node(tmp_path, [hung, good], IN_ORDER) as node,
     ):
         await hung.fault("hang-headers", scope="inference")
@@ -73,8 +73,8 @@ async def test_an_answer_of_which_only_the_head_has_come_still_moves_on(
     tmp_path: Path, after_bytes: int | None
 ) -> None:
     async with (
-        Engine("vllm", "a") as hung,
-        Engine("vllm", "b") as good,
+        SimulatedEngine("vllm", "a") as hung,
+        SimulatedEngine("vllm", "b") as good,
         Node(tmp_path, [hung, good], IN_ORDER) as node,
     ):
         await hung.fault("hang-body", scope="inference", after_bytes=after_bytes)
@@ -93,8 +93,8 @@ async def test_an_answer_of_which_only_the_head_has_come_still_moves_on(
 
 async def test_a_request_stays_where_it_is_when_only_other_requests_failed_there(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "a") as first,
-        Engine("vllm", "b") as second,
+        SimulatedEngine("llamacpp", "a") as first,
+        SimulatedEngine("vllm", "b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         await first.fault("hang-headers", scope="inference", count=1)
@@ -108,8 +108,8 @@ async def test_a_request_stays_where_it_is_when_only_other_requests_failed_there
 
 async def test_the_first_byte_limit_is_the_backends_own(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "a") as slow,
-        Engine("vllm", "b") as good,
+        SimulatedEngine("llamacpp", "a") as slow,
+        SimulatedEngine("vllm", "b") as good,
         Node(tmp_path, [slow, good], IN_ORDER) as node,
     ):
         await tune(node, "a", first_byte_s=0.2)
@@ -124,7 +124,7 @@ async def test_the_first_byte_limit_is_the_backends_own(tmp_path: Path) -> None:
 
 
 async def test_a_stream_that_falls_silent_is_ended_by_the_idle_limit(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         await tune(node, "a", idle_s=0.2)
         await engine.fault("hang-body", scope="inference")
         answer = await node.chat(stream=True)

@@ -8,9 +8,9 @@ import pytest
 
 from faults.raw import Caller, chat
 from gateway.rig import Rig
-from meshlight.demo.engine import Engine
-from meshlight.demo.pace import Gate
 from meshlight.domain.health import Answered
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.protocols.text import StepGate
 from node import IN_ORDER, Node
 
 CHAT = "/v1/chat/completions"
@@ -22,7 +22,7 @@ async def health(node: Node, name: str) -> tuple[str, str]:
 
 
 async def test_three_failures_eject_and_the_last_route_is_tried_all_the_same(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         await engine.fault("status", status=502, scope="inference")
         assert [(await node.chat()).status_code for _ in range(4)] == [502] * 4
         assert await health(node, "a") == ("unhealthy", "failing-requests")
@@ -33,8 +33,8 @@ async def test_three_failures_eject_and_the_last_route_is_tried_all_the_same(tmp
 
 async def test_a_request_whose_good_routes_fail_tries_one_that_is_ejected_but_alive(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "a") as ejected,
-        Engine("vllm", "b") as good,
+        SimulatedEngine("llamacpp", "a") as ejected,
+        SimulatedEngine("vllm", "b") as good,
         Node(tmp_path, [ejected, good], IN_ORDER) as node,
     ):
         await ejected.fault("status", status=500, scope="inference", count=3)
@@ -48,7 +48,10 @@ async def test_a_request_whose_good_routes_fail_tries_one_that_is_ejected_but_al
 
 async def test_an_ejected_backend_is_used_again_after_its_pause() -> None:
     rig = Rig()
-    async with Engine("llamacpp", "a", ["m"]) as first, Engine("vllm", "b", ["m"]) as second:
+    async with (
+        SimulatedEngine("llamacpp", "a", ["m"]) as first,
+        SimulatedEngine("vllm", "b", ["m"]) as second,
+    ):
         rig.add(first)
         rig.add(second)
         await first.fault("status", status=502, scope="inference", count=3)
@@ -64,13 +67,13 @@ async def test_an_ejected_backend_is_used_again_after_its_pause() -> None:
 
 
 async def test_a_slow_backend_that_lives_is_not_punished(tmp_path: Path) -> None:
-    gate = Gate()
+    gate = StepGate()
     async with (
-        Engine("llamacpp", "a", first_token_s=1, pace=gate) as slow,
-        Engine("vllm", "b") as fast,
+        SimulatedEngine("llamacpp", "a", first_token_s=1, pace=gate) as slow,
+        SimulatedEngine("vllm", "b") as fast,
         Node(tmp_path, [slow, fast], IN_ORDER) as node,
     ):
-        probes = slow.journal.count("/v1/models")
+        probes = slow.request_log.count("/v1/models")
         asking = asyncio.create_task(node.chat())
         await slow.seen(probes + 1, "/v1/models")  # after a second somebody looks whether it lives
         gate.open()
@@ -84,8 +87,8 @@ async def test_the_clients_own_mistake_comes_back_word_for_word_and_is_held_agai
     tmp_path: Path, status: int
 ) -> None:
     async with (
-        Engine("llamacpp", "a") as first,
-        Engine("vllm", "b") as second,
+        SimulatedEngine("llamacpp", "a") as first,
+        SimulatedEngine("vllm", "b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         await first.fault("status", status=status, scope="inference")
@@ -103,8 +106,8 @@ async def test_what_one_backend_cannot_do_goes_elsewhere_and_is_held_against_nob
     tmp_path: Path, status: int
 ) -> None:
     async with (
-        Engine("llamacpp", "a") as first,
-        Engine("vllm", "b") as second,
+        SimulatedEngine("llamacpp", "a") as first,
+        SimulatedEngine("vllm", "b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         await first.fault("status", status=status, scope="inference")
@@ -114,7 +117,7 @@ async def test_what_one_backend_cannot_do_goes_elsewhere_and_is_held_against_nob
 
 
 async def test_a_departed_client_is_held_against_nobody(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         await engine.fault("hang-body", scope="inference")
         for count in range(1, 6):
             caller = await Caller.ask(node, chat(stream=True))
@@ -127,7 +130,7 @@ async def test_a_departed_client_is_held_against_nobody(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["reset-body", "close-body"])
 async def test_three_broken_streams_eject_as_well(tmp_path: Path, kind: Any) -> None:
-    async with Engine("llamacpp", "a", speed=500) as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a", speed=500) as engine, Node(tmp_path, [engine]) as node:
         await engine.fault(kind, scope="inference", after_bytes=1_000)
         for _ in range(3):
             caller = await Caller.ask(node, chat(stream=True))
@@ -137,7 +140,7 @@ async def test_three_broken_streams_eject_as_well(tmp_path: Path, kind: Any) -> 
 
 
 async def test_a_good_answer_between_two_bad_ones_clears_the_record(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         for _ in range(3):
             await engine.fault("status", status=500, scope="inference", count=2)
             assert [(await node.chat()).status_code for _ in range(3)] == [500, 500, 200]
@@ -147,8 +150,8 @@ async def test_a_good_answer_between_two_bad_ones_clears_the_record(tmp_path: Pa
 async def test_a_request_that_no_backend_can_take_is_held_against_none(tmp_path: Path) -> None:
     """llama-server answers 500 to a picture when its model has no eyes: that is the request's fault."""
     async with (
-        Engine("llamacpp", "a") as one,
-        Engine("llamacpp", "b") as other,
+        SimulatedEngine("llamacpp", "a") as one,
+        SimulatedEngine("llamacpp", "b") as other,
         Node(tmp_path, [one, other], IN_ORDER) as node,
     ):
         for engine in (one, other):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from faults.raw import Caller, chat
-from meshlight.demo.engine import Engine
-from meshlight.gateway.inbound import BODY_LIMIT
+from meshlight.gateway.inference.request import BODY_LIMIT
+from meshlight.simulator.engine import SimulatedEngine
 from node import Node
 
 MB = 1024 * 1024
@@ -15,7 +15,7 @@ CHAT = "/v1/chat/completions"
 
 
 async def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         caller = await Caller.connect(node)
         caller.send(node, CHAT, BODY_LIMIT + 1, b"")
         got = await caller.until(b'"too_large"')
@@ -31,7 +31,7 @@ async def test_a_chunked_body_is_refused_where_it_passes_the_limit(tmp_path: Pat
         for _ in range(80):
             yield b"x" * MB
 
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         answer = await node.http.post(CHAT, content=flood(), headers={"content-type": "application/json"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
         assert not engine.calls()
@@ -46,7 +46,7 @@ async def test_a_chunked_body_reaches_the_backend_with_its_length(tmp_path: Path
         ):
             yield piece
 
-    async with Engine("mlx", "a") as engine, Node(tmp_path, [engine]) as node:  # MLX takes no chunks
+    async with SimulatedEngine("mlx", "a") as engine, Node(tmp_path, [engine]) as node:  # MLX takes no chunks
         answer = await node.http.post(CHAT, content=pieces(), headers={"content-type": "application/json"})
         assert answer.status_code == 200, answer.text
         assert engine.calls()[0].header("content-length") == str(26 + 29 + 19)
@@ -54,7 +54,7 @@ async def test_a_chunked_body_reaches_the_backend_with_its_length(tmp_path: Path
 
 @pytest.mark.parametrize("value", ["br", "gzip, zstd", "compress", "x" * 200])
 async def test_an_encoded_body_is_refused_with_the_reason(tmp_path: Path, value: str) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         answer = await node.http.post(CHAT, json=chat(), headers={"content-encoding": value})
         assert answer.status_code == 415
         assert "gzip or zstd" in answer.json()["error"]["message"]

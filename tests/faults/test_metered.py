@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from faults.raw import tune
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
 UNANSWERED = ["reset-headers", "close-early", "garbage"]
@@ -27,8 +27,8 @@ async def test_a_metered_request_that_was_sent_and_brought_nothing_is_not_sent_a
     tmp_path: Path, kind: Any
 ) -> None:
     async with (
-        Engine("openai", "a") as first,
-        Engine("openai", "b") as second,
+        SimulatedEngine("openai", "a") as first,
+        SimulatedEngine("openai", "b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         for name in ("a", "b"):
@@ -46,8 +46,8 @@ async def test_a_metered_request_goes_on_where_it_was_not_sent_or_was_refused(
     tmp_path: Path, kind: Any, status: int
 ) -> None:
     async with (
-        Engine("openai", "a") as first,
-        Engine("openai", "b") as second,
+        SimulatedEngine("openai", "a") as first,
+        SimulatedEngine("openai", "b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         for name in ("a", "b"):
@@ -63,8 +63,8 @@ async def test_a_dear_request_is_never_sent_twice(
     tmp_path: Path, path: str, fields: dict[str, Any], kind: Any
 ) -> None:
     async with (
-        Engine("openai", "a") as first,
-        Engine("openai", "b") as second,
+        SimulatedEngine("openai", "a") as first,
+        SimulatedEngine("openai", "b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         assert (await node.chat()).status_code == 200  # its connection is kept, and not used
@@ -79,8 +79,8 @@ async def test_a_dear_request_has_a_connection_of_its_own_and_moves_on_where_the
     tmp_path: Path, path: str, fields: dict[str, Any]
 ) -> None:
     async with (
-        Engine("openai", "a") as first,
-        Engine("openai", "b") as second,
+        SimulatedEngine("openai", "a") as first,
+        SimulatedEngine("openai", "b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         await node.chat()
@@ -93,8 +93,8 @@ async def test_a_dear_request_has_a_connection_of_its_own_and_moves_on_where_the
 
 async def test_a_response_that_is_not_stored_may_be_sent_again(tmp_path: Path) -> None:
     async with (
-        Engine("openai", "a") as first,
-        Engine("openai", "b") as second,
+        SimulatedEngine("openai", "a") as first,
+        SimulatedEngine("openai", "b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         await first.fault("close-early", scope="inference")
@@ -111,8 +111,8 @@ async def test_a_response_that_is_not_stored_may_be_sent_again(tmp_path: Path) -
 )
 async def test_only_a_rule_lets_a_prompt_out_of_the_house(tmp_path: Path, rule: str, answers: str) -> None:
     async with (
-        Engine("openai", "a") as here,
-        Engine("openai", "b") as cloud,
+        SimulatedEngine("openai", "a") as here,
+        SimulatedEngine("openai", "b") as cloud,
         Node(tmp_path, [here, cloud], rule) as node,
     ):
         await tune(node, "b", ring="cloud")

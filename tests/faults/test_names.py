@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from faults.raw import RawBackend, chat
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
 ODD = [
@@ -154,7 +154,7 @@ async def test_a_model_of_ollama_is_found_without_its_latest_wherever_it_is_aske
     tmp_path: Path, path: str, fields: dict[str, Any], name: str
 ) -> None:
     config = '[routing.aliases]\nfinder = "nomic-embed-text"\n'
-    async with Engine("ollama", "hen", [TAGGED]) as engine, Node(tmp_path, [engine], config) as node:
+    async with SimulatedEngine("ollama", "hen", [TAGGED]) as engine, Node(tmp_path, [engine], config) as node:
         answer = await node.http.post(path, json={"model": name, **fields})
         assert answer.status_code == 200, answer.text
         assert json.loads(engine.calls("/")[-1].body)["model"] == TAGGED
@@ -174,8 +174,8 @@ async def test_a_model_without_a_tag_is_found_with_latest(tmp_path: Path) -> Non
 async def test_a_rule_holds_for_a_model_with_and_without_latest(tmp_path: Path, wish: str) -> None:
     rule = f'{IN_ORDER}\n[[routing.rules]]\nmodel = "{wish}"\npin = ["b"]\n'
     async with (
-        Engine("ollama", "a", [TAGGED]) as first,
-        Engine("ollama", "b", [TAGGED]) as second,
+        SimulatedEngine("ollama", "a", [TAGGED]) as first,
+        SimulatedEngine("ollama", "b", [TAGGED]) as second,
         Node(tmp_path, [first, second], rule) as node,
     ):
         for name in ("nomic-embed-text", TAGGED):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from faults.raw import Caller, chat, tune
-from meshlight.demo.engine import Engine
-from meshlight.demo.pace import Gate
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.protocols.text import StepGate
 from node import Node
 
 CHAT = "/v1/chat/completions"
@@ -58,9 +58,9 @@ async def remove_the_backend(node: Node) -> None:
 async def test_a_running_stream_goes_on_to_its_end(
     tmp_path: Path, change: Callable[[Node], Awaitable[None]]
 ) -> None:
-    gate = Gate()
+    gate = StepGate()
     async with (
-        Engine("llamacpp", "a", speed=1, pace=gate) as engine,
+        SimulatedEngine("llamacpp", "a", speed=1, pace=gate) as engine,
         Node(tmp_path, [engine], 'routing.policy = "priority"') as node,
     ):
         caller = await Caller.ask(node, chat(said="COUNT", stream=True))
@@ -85,9 +85,9 @@ async def test_a_running_stream_goes_on_to_its_end(
 async def test_a_request_that_waits_for_its_first_byte_outlives_the_removal_of_its_backend(
     tmp_path: Path,
 ) -> None:
-    gate = Gate()
+    gate = StepGate()
     async with (
-        Engine("llamacpp", "a", first_token_s=1, pace=gate) as engine,
+        SimulatedEngine("llamacpp", "a", first_token_s=1, pace=gate) as engine,
         Node(tmp_path, [engine]) as node,
     ):
         asking = asyncio.create_task(node.chat())
@@ -101,7 +101,7 @@ async def test_a_request_that_waits_for_its_first_byte_outlives_the_removal_of_i
 
 
 async def test_a_broken_file_disturbs_nothing(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         await asyncio.to_thread(node.config_file.write_text, "this is = = no TOML")
         async with asyncio.timeout(5):
             while not (await node.http.get("/mesh/settings")).json()["notices"]:

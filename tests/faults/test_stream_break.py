@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from faults.raw import RawBackend, Say, chat, chunked, router, says, tune
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
 Item = TypeVar("Item")
@@ -43,8 +43,8 @@ def numbers(stream: str) -> tuple[str, list[Any]]:
 @pytest.mark.parametrize("kind", BREAKS)
 async def test_a_stream_that_breaks_ends_with_an_error_and_without_done(tmp_path: Path, kind: Any) -> None:
     async with (
-        Engine("vllm", "a", speed=200) as first,
-        Engine("vllm", "b") as second,
+        SimulatedEngine("vllm", "a", speed=200) as first,
+        SimulatedEngine("vllm", "b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         await tune(node, "a", idle_s=0.3)
@@ -64,7 +64,7 @@ async def test_a_stream_that_breaks_ends_with_an_error_and_without_done(tmp_path
 
 @pytest.mark.parametrize("kind", BREAKS)
 async def test_the_openai_client_raises_its_own_error_for_a_broken_stream(tmp_path: Path, kind: Any) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         await tune(node, "a", idle_s=0.3)
         await engine.fault(kind, scope="inference")
         async with openai.DefaultAsyncHttpxClient(trust_env=False) as web:
@@ -77,7 +77,7 @@ async def test_the_openai_client_raises_its_own_error_for_a_broken_stream(tmp_pa
 
 
 async def test_the_clients_of_named_events_get_a_named_error(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "a", speed=200) as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a", speed=200) as engine, Node(tmp_path, [engine]) as node:
         whole = await node.http.post(
             "/v1/responses", json={"model": "llama-3.2-3b", "input": "hi", "stream": True}
         )
@@ -97,8 +97,8 @@ async def test_the_clients_of_named_events_get_a_named_error(tmp_path: Path) -> 
 @pytest.mark.parametrize("kind", [*BREAKS, "wrong-length"])
 async def test_a_whole_answer_that_breaks_is_cut_off(tmp_path: Path, kind: Any) -> None:
     async with (
-        Engine("vllm", "a") as first,
-        Engine("vllm", "b") as second,
+        SimulatedEngine("vllm", "a") as first,
+        SimulatedEngine("vllm", "b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         await tune(node, "a", idle_s=0.3)

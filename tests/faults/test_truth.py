@@ -7,13 +7,13 @@ import openai
 import pytest
 
 from faults.raw import RawBackend, chat, says, tune, whole
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
 
 async def test_an_unknown_model_is_404_with_the_names_that_are_near(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "a", ["qwen3-8b", "llama-3.2-3b"]) as engine,
+        SimulatedEngine("llamacpp", "a", ["qwen3-8b", "llama-3.2-3b"]) as engine,
         Node(tmp_path, [engine]) as node,
     ):
         answer = await node.chat("qwen3:8b")
@@ -42,7 +42,7 @@ async def test_an_unknown_model_is_404_with_the_names_that_are_near(tmp_path: Pa
 async def test_any_unknown_name_is_a_clean_404_and_what_is_none_a_clean_400(
     tmp_path: Path, name: str, told: tuple[int, str]
 ) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         body = b'{"model": "%b", "messages": []}' % name.encode()
         answer = await node.http.post(
             "/v1/chat/completions", content=body, headers={"content-type": "application/json"}
@@ -51,7 +51,7 @@ async def test_any_unknown_name_is_a_clean_404_and_what_is_none_a_clean_400(
 
 
 async def test_a_model_whose_backend_is_switched_off_is_said_to_be_there(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         await tune(node, "a", enabled=False, name="Desk")
         answer = await node.chat()
         assert answer.status_code == 404
@@ -62,7 +62,7 @@ async def test_a_model_whose_backend_is_switched_off_is_said_to_be_there(tmp_pat
 
 
 async def test_backends_that_never_answered_are_named_and_it_is_503(tmp_path: Path) -> None:
-    engine = Engine("llamacpp", "a")
+    engine = SimulatedEngine("llamacpp", "a")
     async with engine:
         await engine.fault("refuse")
         async with Node(tmp_path, [engine]) as node:
@@ -76,8 +76,8 @@ async def test_backends_that_never_answered_are_named_and_it_is_503(tmp_path: Pa
 
 async def test_every_route_down_is_503_with_each_routes_reason(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "a") as first,
-        Engine("vllm", "b") as second,
+        SimulatedEngine("llamacpp", "a") as first,
+        SimulatedEngine("vllm", "b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         await first.fault("status", status=401, scope="inference")
@@ -96,7 +96,7 @@ async def test_every_route_down_is_503_with_each_routes_reason(tmp_path: Path) -
 
 @pytest.mark.parametrize("kind", ["garbage", "big-head", "close-early", "reset-headers", "html"])
 async def test_a_backend_that_makes_no_sense_is_502(tmp_path: Path, kind: Any) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         await engine.fault(kind, scope="inference")
         answer = await node.chat()
         assert (answer.status_code, answer.json()["error"]["code"]) == (502, "backend_broke")
@@ -129,7 +129,7 @@ async def test_a_long_error_comes_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_refusal_of_our_key_is_not_told_as_one_of_the_clients(tmp_path: Path, status: int) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         await engine.fault("status", status=status, scope="inference")
         answer = await node.chat()
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "every_route_down")
@@ -149,7 +149,7 @@ async def test_a_redirect_takes_no_prompt_elsewhere(tmp_path: Path, status: byte
 
 
 async def test_the_openai_client_makes_no_second_try_of_its_own_once_we_have_tried(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         await engine.fault("status", status=500, scope="inference")
         async with openai.DefaultAsyncHttpxClient(trust_env=False) as web:
             client = openai.AsyncOpenAI(base_url=f"{node.url}/v1", api_key=node.key, http_client=web)

@@ -5,15 +5,15 @@ import socket
 from pathlib import Path
 
 from faults.raw import Caller, chat
-from meshlight.demo.engine import Engine
-from meshlight.demo.pace import Gate
-from meshlight.gateway.listen import bind
+from meshlight.gateway.server.listener import bind
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.protocols.text import StepGate
 from node import Node
 
 
 async def test_each_token_arrives_before_the_next_is_released(tmp_path: Path) -> None:
-    gate = Gate()
-    async with Engine("vllm", "a", speed=1, pace=gate) as engine, Node(tmp_path, [engine]) as node:
+    gate = StepGate()
+    async with SimulatedEngine("vllm", "a", speed=1, pace=gate) as engine, Node(tmp_path, [engine]) as node:
         caller = await Caller.ask(node, chat(said="COUNT", stream=True))
         await caller.until(b'"content":"0"')
         for number in range(1, 20):
@@ -25,8 +25,11 @@ async def test_each_token_arrives_before_the_next_is_released(tmp_path: Path) ->
 
 
 async def test_the_head_of_a_stream_comes_with_its_first_byte_and_not_before(tmp_path: Path) -> None:
-    gate = Gate()
-    async with Engine("ollama", "a", first_token_s=1, pace=gate) as engine, Node(tmp_path, [engine]) as node:
+    gate = StepGate()
+    async with (
+        SimulatedEngine("ollama", "a", first_token_s=1, pace=gate) as engine,
+        Node(tmp_path, [engine]) as node,
+    ):
         caller = await Caller.ask(node, chat(stream=True))
         await engine.seen(1, "/v1/chat")
         assert not caller.got

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
 
 async def test_while_one_backend_loads_another_answers(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "a") as loading,
-        Engine("vllm", "b") as ready,
+        SimulatedEngine("llamacpp", "a") as loading,
+        SimulatedEngine("vllm", "b") as ready,
         Node(tmp_path, [loading, ready], IN_ORDER) as node,
     ):
         await loading.fault("loading")
@@ -22,7 +22,7 @@ async def test_while_one_backend_loads_another_answers(tmp_path: Path) -> None:
 
 
 async def test_alone_its_own_answer_is_passed_on_with_when_to_ask_again(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         await engine.fault("loading")
         for _ in range(2):
             answer = await node.chat()
@@ -38,8 +38,8 @@ async def test_alone_its_own_answer_is_passed_on_with_when_to_ask_again(tmp_path
 
 async def test_when_the_others_fail_the_client_is_told_that_one_is_loading(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "a") as loading,
-        Engine("vllm", "b") as other,
+        SimulatedEngine("llamacpp", "a") as loading,
+        SimulatedEngine("vllm", "b") as other,
         Node(tmp_path, [loading, other], IN_ORDER) as node,
     ):
         await loading.fault("loading")

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 from security.wire import LOOPS
 
@@ -14,13 +14,13 @@ def loop_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def engine() -> AsyncIterator[Engine]:
-    async with Engine("llamacpp", "study") as engine:
+async def engine() -> AsyncIterator[SimulatedEngine]:
+    async with SimulatedEngine("llamacpp", "study") as engine:
         yield engine
 
 
 @pytest.fixture
-async def node(tmp_path: Path, engine: Engine) -> AsyncIterator[Node]:
+async def node(tmp_path: Path, engine: SimulatedEngine) -> AsyncIterator[Node]:
     """A whole node with one backend, `study`, and a comment of the user's in its configuration."""
     async with Node(tmp_path, [engine], "# mine, keep it\n" + IN_ORDER) as node:
         yield node

@@ -5,19 +5,18 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mesh.stage import Clock
-from meshlight.backends.address import Address
-from meshlight.backends.kind import Face
-from meshlight.backends.resolver import Resolver
-from meshlight.backends.upstream import Headers, Upstream
+from fake_clock import Clock
+from meshlight.backends.base import Operation
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.health import Answered
 from meshlight.domain.rules import Routing
-from meshlight.gateway.bodies import Head
-from meshlight.gateway.inbound import Inbound
-from meshlight.gateway.leave import Leave
-from meshlight.gateway.relay import Relay
-from meshlight.mesh.links import Links
+from meshlight.gateway.inference.relay import Relay
+from meshlight.gateway.inference.request import Head, InferenceRequest
+from meshlight.gateway.server.disconnect import DisconnectListeners
+from meshlight.http_client.address import Address
+from meshlight.http_client.client import Headers, Upstream
+from meshlight.http_client.connector import Resolver
+from meshlight.mesh.backend_connections import BackendConnections
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Registry
 from meshlight.mesh.traffic import Traffic
@@ -51,7 +50,7 @@ class QuietProber(Prober):
 
     hurried: list[str]
 
-    def hurry(self, backend_id: str, *, for_key: bool = False) -> None:  # noqa: ARG002 - a Prober
+    def probe_soon(self, backend_id: str, *, for_key: bool = False) -> None:  # noqa: ARG002 - a Prober
         self.hurried.append(backend_id)
 
 
@@ -95,7 +94,7 @@ class Rig:
         self.clock = Clock()
         self.registry = Registry(self.clock)
         self.resolver = resolver
-        self.links = Links(NoSecrets(), self._upstream, self._upstream)
+        self.links = BackendConnections(NoSecrets(), self._upstream, self._upstream)
         self.prober = QuietProber(
             self.registry, self.links, self.clock, self.clock.later, lambda _: False, lambda: 0.0
         )
@@ -112,18 +111,24 @@ class Rig:
         self.registry.apply(server.name, Answered(0.01), models or ("m",))
 
     async def ask(
-        self, face: Face = "chat/completions", model: str = "m", leave: Leave | None = None, **fields: Any
+        self,
+        operation: Operation = "chat/completions",
+        model: str = "m",
+        leave: DisconnectListeners | None = None,
+        **fields: Any,
     ) -> Heard:
         """Send one request through; raises what the relay raises."""
         body = msgspec.json.encode({"model": model, "messages": [{"role": "user", "content": "hi"}]} | fields)
         heard = Heard()
-        await self.relay.run(self.inbound(face, model, body, **fields), heard, leave or Leave())
+        await self.relay.run(
+            self.inbound(operation, model, body, **fields), heard, leave or DisconnectListeners()
+        )
         return heard
 
-    def inbound(self, face: Face, model: str, body: bytes, **fields: Any) -> Inbound:
-        return Inbound(
-            face=face,
-            target=f"/v1/{face}",
+    def inbound(self, operation: Operation, model: str, body: bytes, **fields: Any) -> InferenceRequest:
+        return InferenceRequest(
+            operation=operation,
+            target=f"/v1/{operation}",
             headers=((b"content-type", JSON),),
             content_type=JSON,
             body=body,

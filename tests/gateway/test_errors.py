@@ -5,22 +5,22 @@ import json
 import pytest
 
 from meshlight.domain.errors import (
-    Boundary,
     EveryRouteDown,
     FirstByteTooLate,
-    KeyRefused,
     MeshlightError,
-    NoSuchModel,
+    ModelNotFound,
+    OriginForbidden,
+    Unauthorized,
 )
-from meshlight.gateway.answer import Answer, answer, plain, unexpected
+from meshlight.gateway.errors import ErrorResponse, error_response, plain, unexpected
 
 
-def header(made: Answer, name: bytes) -> bytes | None:
+def header(made: ErrorResponse, name: bytes) -> bytes | None:
     return dict(made.headers).get(name)
 
 
 def test_an_error_says_what_failed_and_what_to_do() -> None:
-    made = answer(NoSuchModel("No backend serves 'x'.", "Try 'y'."))
+    made = error_response(ModelNotFound("No backend serves 'x'.", "Try 'y'."))
     error = json.loads(made.body)["error"]
 
     assert made.status == 404
@@ -40,7 +40,7 @@ def test_an_error_says_what_failed_and_what_to_do() -> None:
     ],
 )
 def test_clients_come_back_when_it_may_help(wait_s: float | None, said: bytes | None, retry: bytes) -> None:
-    made = answer(EveryRouteDown("Down.", retry_after_s=wait_s))
+    made = error_response(EveryRouteDown("Down.", retry_after_s=wait_s))
 
     assert made.status == 503
     assert header(made, b"retry-after") == said
@@ -48,24 +48,24 @@ def test_clients_come_back_when_it_may_help(wait_s: float | None, said: bytes | 
 
 
 def test_clients_do_not_repeat_what_was_tried_on_every_route() -> None:
-    assert header(answer(FirstByteTooLate("Late.")), b"x-should-retry") == b"false"
+    assert header(error_response(FirstByteTooLate("Late.")), b"x-should-retry") == b"false"
 
 
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (KeyRefused("No."), "authentication_error"),
-        (Boundary("No."), "permission_error"),
-        (NoSuchModel("No."), "not_found_error"),
+        (Unauthorized("No."), "authentication_error"),
+        (OriginForbidden("No."), "permission_error"),
+        (ModelNotFound("No."), "not_found_error"),
         (EveryRouteDown("No."), "overloaded_error"),
         (MeshlightError("No."), "api_error"),
     ],
 )
 def test_anthropic_clients_get_their_own_shape(error: MeshlightError, kind: str) -> None:
-    said = json.loads(answer(error, "/v1/messages").body)
+    said = json.loads(error_response(error, "/v1/messages").body)
 
     assert said == {"type": "error", "error": {"type": kind, "message": "No."}}
-    assert "type" not in json.loads(answer(error, "/v1/messagesx").body)
+    assert "type" not in json.loads(error_response(error, "/v1/messagesx").body)
 
 
 def test_a_fault_of_our_own_tells_the_client_an_id_and_the_log_where(
@@ -78,7 +78,7 @@ def test_a_fault_of_our_own_tells_the_client_an_id_and_the_log_where(
     number = json.loads(made.body)["error"]["hint"].split()[3]
     assert made.status == 500
     assert number in caplog.text
-    assert "test_answer.py" in caplog.text
+    assert "test_errors.py" in caplog.text
     assert "KeyError" in caplog.text
     assert b"KeyError" not in made.body
     assert "a prompt" not in caplog.text.replace('dict[str, str]()["a prompt"]', "")

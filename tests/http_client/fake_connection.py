@@ -5,9 +5,9 @@ from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from meshlight.backends.connection import Connection
-from meshlight.backends.response import Response
 from meshlight.domain.errors import UpstreamError
+from meshlight.http_client.connection import Connection
+from meshlight.http_client.response import Response
 
 
 class FakeTransport(asyncio.Transport):

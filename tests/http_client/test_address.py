@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshlight.backends.address import Address, forbid, parse_address, plain_ip, ring_of
 from meshlight.domain.errors import BadAddress, MeshlightError
+from meshlight.http_client.address import Address, forbid, parse_address, plain_ip, ring_of
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,8 @@ import pytest
 
 from backends.reading import BIG, CHUNKED, get, whole
 from backends.scripted import OK, Peer, ScriptedServer, answering, chunk, on_each_loop
-from meshlight.backends.upstream import Upstream
-from meshlight.domain.errors import (
-    BadReply,
-    BadRequest,
-    ConnectionLost,
-)
+from meshlight.domain.errors import BadRequest, ReadError, RemoteProtocolError
+from meshlight.http_client.client import Upstream
 
 # --- the request on the wire
 
@@ -144,7 +140,7 @@ async def test_an_answer_cut_short_gives_what_came_and_then_the_error(raw: bytes
     async with ScriptedServer(script) as server:
         response = await Upstream(server.address).send("GET", "/", ())
         assert (await response.read()).startswith(b"half")
-        with pytest.raises(ConnectionLost) as caught:
+        with pytest.raises(ReadError) as caught:
             await whole(response)
         assert caught.value.got_bytes
         assert f"127.0.0.1:{server.port}" in caught.value.title
@@ -157,7 +153,7 @@ async def test_a_server_that_speaks_no_http_is_told_by_its_place() -> None:
         await peer.until_gone()
 
     async with ScriptedServer(script) as server:
-        with pytest.raises(BadReply, match=f"127.0.0.1:{server.port}"):
+        with pytest.raises(RemoteProtocolError, match=f"127.0.0.1:{server.port}"):
             await Upstream(server.address).send("GET", "/", ())
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from backends.scripted import OK, Peer, ScriptedServer
-from meshlight.backends.upstream import Upstream
+from meshlight.http_client.client import Upstream
 
 WAIT_S = 3.0
 

@@ -8,15 +8,10 @@ import pytest
 from backends.certificates import client_trusting, server_context
 from backends.reading import BIG, CHUNKED, get, until_open, whole
 from backends.scripted import OK, Peer, ScriptedServer, answering, chunk, on_each_loop
-from meshlight.backends.address import Address
-from meshlight.backends.resolver import Resolver
-from meshlight.backends.upstream import Upstream
-from meshlight.domain.errors import (
-    ConnectFailed,
-    ConnectionLost,
-    ReplyTooLarge,
-    ReplyTooLate,
-)
+from meshlight.domain.errors import ConnectError, ReadError, ReadTimeout, ResponseTooLarge
+from meshlight.http_client.address import Address
+from meshlight.http_client.client import Upstream
+from meshlight.http_client.connector import Resolver
 
 
 @on_each_loop
@@ -70,7 +65,7 @@ async def test_aborting_an_answer_closes_the_connection() -> None:
         response = await Upstream(server.address).send("GET", "/", ())
         response.abort()
         await server.peers[0].gone.wait()
-        with pytest.raises(ConnectionLost):
+        with pytest.raises(ReadError):
             await response.read()
 
 
@@ -121,7 +116,7 @@ async def test_a_fetch_that_gets_no_answer_or_only_half_of_one_is_late() -> None
             await peer.until_gone()
 
         async with ScriptedServer(script) as server:
-            with pytest.raises(ReplyTooLate, match=words) as caught:
+            with pytest.raises(ReadTimeout, match=words) as caught:
                 await Upstream(server.address).fetch("GET", "/v1/models", timeout_s=0.3)
             assert f"127.0.0.1:{server.port}" in caught.value.title
             await server.peers[0].gone.wait()
@@ -131,7 +126,7 @@ async def test_a_fetch_that_gets_no_answer_or_only_half_of_one_is_late() -> None
 async def test_a_fetch_that_cannot_even_connect_in_time_says_so() -> None:
     async with ScriptedServer(Peer.until_gone) as server:
         upstream = Upstream(Address("https", "127.0.0.1", server.port))
-        with pytest.raises(ConnectFailed) as caught:
+        with pytest.raises(ConnectError) as caught:
             await upstream.fetch("GET", "/v1/models", timeout_s=0.5)
         assert caught.value.cause == "timeout"
 
@@ -150,7 +145,7 @@ async def test_a_fetch_reads_no_more_than_its_limit() -> None:
             endless.set()
 
     async with ScriptedServer(script) as server:
-        with pytest.raises(ReplyTooLarge, match="more than 50000 bytes"):
+        with pytest.raises(ResponseTooLarge, match="more than 50000 bytes"):
             await Upstream(server.address).fetch("GET", "/v1/models", limit=50000)
         await endless.wait()
 
@@ -219,7 +214,7 @@ async def test_everything_works_over_tls_too() -> None:
 async def test_a_backend_with_a_self_signed_certificate_is_not_spoken_to() -> None:
     server_tls, _ = server_context("self-signed")
     async with ScriptedServer(answering(OK), tls=server_tls) as server:
-        with pytest.raises(ConnectFailed, match="self-signed") as caught:
+        with pytest.raises(ConnectError, match="self-signed") as caught:
             await Upstream(server.address).send("GET", "/", ())
         assert caught.value.cause == "tls"
         assert not server.requests

@@ -6,10 +6,8 @@ import pytest
 
 from backends.reading import CHUNKED, get, until_open, whole
 from backends.scripted import NO_BODY, OK, Peer, ScriptedServer, answering, chunk, on_each_loop
-from meshlight.backends.upstream import Upstream
-from meshlight.domain.errors import (
-    ConnectionLost,
-)
+from meshlight.domain.errors import ReadError
+from meshlight.http_client.client import Upstream
 
 
 @on_each_loop
@@ -130,7 +128,7 @@ async def test_a_used_connection_that_dies_within_an_answer_is_not_tried_again()
     async with ScriptedServer(script) as server:  # type: ignore[arg-type]
         upstream = Upstream(server.address)
         await get(upstream)
-        with pytest.raises(ConnectionLost) as caught:
+        with pytest.raises(ReadError) as caught:
             await get(upstream)
         assert (caught.value.reused, caught.value.got_bytes) == (True, True)
         assert counted == [2]
@@ -143,7 +141,7 @@ async def test_a_new_connection_that_dies_is_not_tried_again() -> None:
 
     async with ScriptedServer(script) as server:
         upstream = Upstream(server.address)
-        with pytest.raises(ConnectionLost) as caught:
+        with pytest.raises(ReadError) as caught:
             await get(upstream)
         assert (caught.value.reused, caught.value.got_bytes) == (False, False)
         assert server.accepted == 1
@@ -160,7 +158,7 @@ async def test_the_second_try_is_the_last() -> None:
     async with ScriptedServer(script) as server:
         upstream = Upstream(server.address)
         await get(upstream)
-        with pytest.raises(ConnectionLost) as caught:
+        with pytest.raises(ReadError) as caught:
             await get(upstream)
         assert not caught.value.reused
         assert server.accepted == 2

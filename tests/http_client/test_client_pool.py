@@ -1,11 +1,11 @@
 from backends.scripted import OK
-from backends.tin_can import TinCan
-from meshlight.backends.pool import Pool
+from http_client.fake_connection import TinCan
+from meshlight.http_client.client import ConnectionPool
 
 NOW = 1000.0
 
 
-def rested(pool: Pool, at: float) -> TinCan:
+def rested(pool: ConnectionPool, at: float) -> TinCan:
     """Return a connection that has served once and has rested in `pool` since `at`."""
     can = TinCan()
     can.ask()
@@ -17,13 +17,13 @@ def rested(pool: Pool, at: float) -> TinCan:
 
 
 def test_an_empty_pool_has_nothing_to_give() -> None:
-    pool = Pool(2.0)
+    pool = ConnectionPool(2.0)
     assert pool.take(NOW) is None
     assert (pool.open, pool.resting) == (0, 0)
 
 
 def test_the_connection_that_rested_least_is_used_first() -> None:
-    pool = Pool(2.0)
+    pool = ConnectionPool(2.0)
     old, new = rested(pool, NOW - 1), rested(pool, NOW)
     assert pool.take(NOW) is new.connection
     assert pool.take(NOW) is old.connection
@@ -32,7 +32,7 @@ def test_the_connection_that_rested_least_is_used_first() -> None:
 
 
 def test_connections_that_rested_too_long_are_closed_when_one_is_wanted() -> None:
-    pool = Pool(2.0)
+    pool = ConnectionPool(2.0)
     cans = [rested(pool, NOW - 3), rested(pool, NOW - 2.5)]
     assert pool.take(NOW) is None
     assert all(can.transport.is_closed for can in cans)
@@ -40,20 +40,20 @@ def test_connections_that_rested_too_long_are_closed_when_one_is_wanted() -> Non
 
 
 def test_a_connection_that_rested_just_the_time_is_still_good() -> None:
-    pool = Pool(2.0)
+    pool = ConnectionPool(2.0)
     can = rested(pool, NOW - 2.0)
     assert pool.take(NOW) is can.connection
 
 
 def test_a_connection_that_the_server_closed_is_never_given_out() -> None:
-    pool = Pool(2.0)
+    pool = ConnectionPool(2.0)
     good, closed = rested(pool, NOW), rested(pool, NOW)
     closed.connection.eof_received()
     assert pool.take(NOW) is good.connection
 
 
 def test_a_connection_that_is_gone_is_forgotten() -> None:
-    pool = Pool(2.0)
+    pool = ConnectionPool(2.0)
     can = rested(pool, NOW)
     can.hang_up()
     pool.closed(can.connection)
@@ -61,14 +61,14 @@ def test_a_connection_that_is_gone_is_forgotten() -> None:
 
 
 def test_after_a_burst_the_surplus_is_closed_bit_by_bit() -> None:
-    pool = Pool(2.0)
+    pool = ConnectionPool(2.0)
     surplus = [rested(pool, NOW + place / 100) for place in range(3)]
     rested(pool, NOW + 2.005)
     assert [can.transport.is_closed for can in surplus] == [True, False, False]
 
 
 def test_closing_the_pool_closes_what_rests_and_what_comes_to_rest_later() -> None:
-    pool = Pool(2.0)
+    pool = ConnectionPool(2.0)
     resting = rested(pool, NOW)
     pool.close()
     late = rested(pool, NOW)

@@ -13,14 +13,14 @@ import pytest
 
 from backends.playback import answer, backend
 from backends.scripted import on_each_loop
-from meshlight.backends.address import Address, parse_address, ring_of, socket_path
 from meshlight.backends.kinds import KINDS, ring_for
-from meshlight.backends.upstream import Upstream
-from meshlight.domain.errors import BadAddress, ConnectFailed
+from meshlight.domain.errors import BadAddress, ConnectError
 from meshlight.domain.health import Answered, Failed
-from meshlight.mesh.place import place_of
-from meshlight.store.backend_ids import Naming, host_of, name_backends, url_fault, url_identity
-from meshlight.store.config_reader import read_config
+from meshlight.http_client.address import Address, parse_address, ring_of, socket_path
+from meshlight.http_client.client import Upstream
+from meshlight.mesh.backend_admin import server_key
+from meshlight.storage.config.backend_ids import Naming, host_of, name_backends, url_fault, url_identity
+from meshlight.storage.config.parser import read_config
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Unix sockets for us")
 LIST = answer({"object": "list", "data": [{"id": "m", "object": "model"}]})
@@ -79,7 +79,7 @@ async def test_a_backend_is_spoken_to_through_its_socket() -> None:
 
 @on_each_loop
 async def test_where_no_socket_is_the_path_is_named() -> None:
-    with pytest.raises(ConnectFailed, match=r"There is no socket at /nowhere/x\.sock\.") as failed:
+    with pytest.raises(ConnectError, match=r"There is no socket at /nowhere/x\.sock\.") as failed:
         await Upstream(parse_address("unix:///nowhere/x.sock")).fetch("GET", "/v1/models")
     assert failed.value.cause == "refused"
 
@@ -90,7 +90,7 @@ async def test_a_socket_that_nobody_listens_on_refuses() -> None:
         path = Path(folder, "stale.sock")  # what a crash leaves behind
         with socket.socket(socket.AF_UNIX) as once:
             once.bind(str(path))
-        with pytest.raises(ConnectFailed, match="Connection refused at /") as failed:
+        with pytest.raises(ConnectError, match="Connection refused at /") as failed:
             await Upstream(parse_address(f"unix://{path}")).fetch("GET", "/v1/models")
     assert failed.value.cause == "refused"
 
@@ -147,7 +147,7 @@ def test_its_url_is_read_and_written_back(url: str, path: str) -> None:
     assert (address.socket, address.place, address.authority) == (path, path, "localhost")
     assert address.target("/v1/models") == "/v1/models"
     assert ring_of(address) == "machine"
-    assert parse_address(address.url) == address == place_of(url)
+    assert parse_address(address.url) == address == server_key(url)
 
 
 @pytest.mark.parametrize(
@@ -183,11 +183,11 @@ def test_windows_has_none() -> None:
 
 
 def test_two_spellings_are_one_backend_and_two_sockets_are_two() -> None:
-    assert place_of("unix:///run/a.sock") != place_of("unix:///run/b.sock")
-    assert place_of("unix:///run/a.sock") != place_of("http://127.0.0.1:80")
+    assert server_key("unix:///run/a.sock") != server_key("unix:///run/b.sock")
+    assert server_key("unix:///run/a.sock") != server_key("http://127.0.0.1:80")
     assert url_identity("unix:///run/a%2Esock") == url_identity("unix:///run/a.sock")
     assert url_identity("unix:///run/a.sock") != url_identity("unix:///run/b.sock")
-    assert isinstance(place_of("unix:///run/a.sock"), Address)
+    assert isinstance(server_key("unix:///run/a.sock"), Address)
 
 
 def test_the_configuration_takes_it_and_names_it_after_its_file() -> None:

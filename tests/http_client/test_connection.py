@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.scripted import NO_BODY, OK, chunk
-from backends.tin_can import TinCan, drain, listen, step
-from meshlight.backends.connection import ONE_WRITE_MAX
-from meshlight.domain.errors import BadReply, ConnectionLost, UpstreamError
+from http_client.fake_connection import TinCan, drain, listen, step
+from meshlight.domain.errors import ReadError, RemoteProtocolError, UpstreamError
+from meshlight.http_client.connection import ONE_WRITE_MAX
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 TO_THE_END = b"HTTP/1.0 200 OK\r\n\r\n"
@@ -59,34 +59,40 @@ GOOD: dict[str, tuple[bytes, int, bytes, bool]] = {
     "garbage behind": (OK + b"\x00\x01", 200, b"ok", False),
 }
 BAD: dict[str, tuple[bytes, type[UpstreamError]]] = {
-    "nothing": (b"", ConnectionLost),
-    "half a head": (b"HTTP/1.1 200 OK\r\ncontent-le", ConnectionLost),
-    "only a 100": (b"HTTP/1.1 100 Continue\r\n\r\n", ConnectionLost),
-    "less than the length": (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nok", ConnectionLost),
-    "no last chunk": (CHUNKED + chunk(b"hi"), ConnectionLost),
-    "half a chunk": (CHUNKED + b"5\r\nhi", ConnectionLost),
-    "no end of the trailers": (CHUNKED + b"0\r\nx: y\r\n", ConnectionLost),
-    "ssh": (b"SSH-2.0-OpenSSH_9.2\r\n", BadReply),
-    "tls": (b"\x15\x03\x03\x00\x02\x02\x50", BadReply),
-    "no chunk size": (CHUNKED + b"zz\r\nhi\r\n", BadReply),
-    "too long a chunk": (CHUNKED + b"1\r\nhi\r\n", BadReply),
-    "two lengths": (b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nok", BadReply),
+    "nothing": (b"", ReadError),
+    "half a head": (b"HTTP/1.1 200 OK\r\ncontent-le", ReadError),
+    "only a 100": (b"HTTP/1.1 100 Continue\r\n\r\n", ReadError),
+    "less than the length": (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nok", ReadError),
+    "no last chunk": (CHUNKED + chunk(b"hi"), ReadError),
+    "half a chunk": (CHUNKED + b"5\r\nhi", ReadError),
+    "no end of the trailers": (CHUNKED + b"0\r\nx: y\r\n", ReadError),
+    "ssh": (b"SSH-2.0-OpenSSH_9.2\r\n", RemoteProtocolError),
+    "tls": (b"\x15\x03\x03\x00\x02\x02\x50", RemoteProtocolError),
+    "no chunk size": (CHUNKED + b"zz\r\nhi\r\n", RemoteProtocolError),
+    "too long a chunk": (CHUNKED + b"1\r\nhi\r\n", RemoteProtocolError),
+    "two lengths": (
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nok",
+        RemoteProtocolError,
+    ),
     "a length and chunks": (
         b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
-        BadReply,
+        RemoteProtocolError,
     ),
-    "a negative length": (b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n", BadReply),
+    "a negative length": (b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n", RemoteProtocolError),
     "a length beyond all numbers": (
         b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999\r\n\r\n",
-        BadReply,
+        RemoteProtocolError,
     ),
-    "another encoding": (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nxxx", BadReply),
-    "two encodings": (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", BadReply),
-    "a switch": (b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", BadReply),
-    "a bare switch": (b"HTTP/1.1 101 X\r\n\r\n", BadReply),
-    "bare line feeds": (b"HTTP/1.1 200 OK\ncontent-length: 2\n\nok", BadReply),
-    "a 103 with a body": (b"HTTP/1.1 103 X\r\ncontent-length: 2\r\n\r\nok" + OK, BadReply),
-    "a folded header": (b"HTTP/1.1 200 OK\r\na: b\r\n c\r\n\r\n", BadReply),
+    "another encoding": (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nxxx", RemoteProtocolError),
+    "two encodings": (
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        RemoteProtocolError,
+    ),
+    "a switch": (b"HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", RemoteProtocolError),
+    "a bare switch": (b"HTTP/1.1 101 X\r\n\r\n", RemoteProtocolError),
+    "bare line feeds": (b"HTTP/1.1 200 OK\ncontent-length: 2\n\nok", RemoteProtocolError),
+    "a 103 with a body": (b"HTTP/1.1 103 X\r\ncontent-length: 2\r\n\r\nok" + OK, RemoteProtocolError),
+    "a folded header": (b"HTTP/1.1 200 OK\r\na: b\r\n c\r\n\r\n", RemoteProtocolError),
 }
 
 
@@ -162,7 +168,7 @@ def test_garbage_neither_hangs_nor_raises_anything_but_the_declared_errors(
 ) -> None:
     spoilt = raw[:place] + spoil + raw[place + len(spoil) :]
     whole, split = listen([spoilt]), listen(cut(spoilt, places))
-    assert whole.error in {None, BadReply, ConnectionLost}
+    assert whole.error in {None, RemoteProtocolError, ReadError}
     whole.is_kept = split.is_kept
     assert split == whole
 
@@ -274,7 +280,7 @@ def test_a_server_that_speaks_first_is_told_from_one_that_hangs_up() -> None:
     speaks, hangs_up = TinCan(), TinCan()
     speaks.hear(b"SSH-2.0-OpenSSH_9.2\r\n")
     hangs_up.hang_up()
-    with pytest.raises(BadReply, match="before it was asked"):
+    with pytest.raises(RemoteProtocolError, match="before it was asked"):
         speaks.ask()
-    with pytest.raises(ConnectionLost, match="without an answer"):
+    with pytest.raises(ReadError, match="without an answer"):
         hangs_up.ask()

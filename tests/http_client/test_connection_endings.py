@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from backends.scripted import OK, chunk
-from backends.tin_can import Outcome, TinCan, drain, listen, step
-from meshlight.backends.connection import HEAD_MAX, HEADERS_MAX
-from meshlight.backends.response import HIGH_WATER
-from meshlight.domain.errors import BadReply, ConnectionLost
+from http_client.fake_connection import Outcome, TinCan, drain, listen, step
+from meshlight.domain.errors import ReadError, RemoteProtocolError
+from meshlight.http_client.connection import HEAD_MAX, HEADERS_MAX
+from meshlight.http_client.response import HIGH_WATER
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 TO_THE_END = b"HTTP/1.0 200 OK\r\n\r\n"
@@ -24,7 +24,7 @@ def test_what_came_before_a_break_is_read_before_the_error(body: bytes) -> None:
     if body:
         assert step(response.read()) == body
     for _ in range(2):
-        with pytest.raises(ConnectionLost, match="in the middle of an answer") as caught:
+        with pytest.raises(ReadError, match="in the middle of an answer") as caught:
             step(response.read())
         assert caught.value.got_bytes
 
@@ -36,7 +36,7 @@ def test_a_loss_tells_whether_anything_had_come_and_whether_the_connection_was_u
     first.result()
     answer = can.ask()
     can.break_off()
-    with pytest.raises(ConnectionLost, match="without an answer") as caught:
+    with pytest.raises(ReadError, match="without an answer") as caught:
         answer.result()
     assert caught.value.reused
     assert not caught.value.got_bytes
@@ -44,22 +44,22 @@ def test_a_loss_tells_whether_anything_had_come_and_whether_the_connection_was_u
     answer = fresh.ask()
     fresh.hear(b"H")
     fresh.hang_up()
-    with pytest.raises(ConnectionLost, match="head") as caught:
+    with pytest.raises(ReadError, match="head") as caught:
         answer.result()
     assert not caught.value.reused
     assert caught.value.got_bytes
 
 
 def test_a_reset_behind_a_refusal_without_a_length_ends_it() -> None:
-    for status, error in ((413, None), (200, ConnectionLost)):
+    for status, error in ((413, None), (200, ReadError)):
         can, outcome = TinCan(), Outcome()
         answer = can.ask()
         can.hear(b"HTTP/1.0 %d X\r\n\r\ntoo big" % status)
         can.break_off()
         try:
             outcome.body = b"".join(drain(answer.result()))
-        except ConnectionLost:
-            outcome.error = ConnectionLost
+        except ReadError:
+            outcome.error = ReadError
         assert outcome.error is error
 
 
@@ -94,7 +94,7 @@ def test_aborting_ends_the_connection_and_a_waiting_read() -> None:
     response = answer.result()
     response.abort()
     assert can.transport.is_closed
-    with pytest.raises(ConnectionLost, match="given up"):
+    with pytest.raises(ReadError, match="given up"):
         step(response.read())
     response.abort()
 
@@ -143,7 +143,7 @@ def test_an_answer_for_somebody_who_has_left_closes_the_connection() -> None:
 @pytest.mark.parametrize("size", [1000, 1 << 18])
 def test_a_head_without_measure_is_cut_off(raw: bytes, size: int) -> None:
     outcome = listen([raw[i : i + size] for i in range(0, len(raw), size)], is_closed_after=False)
-    assert outcome.error is BadReply
+    assert outcome.error is RemoteProtocolError
 
 
 def test_a_head_of_almost_the_limit_is_read_though_a_body_follows_at_once() -> None:

@@ -9,12 +9,11 @@ import pytest
 
 from backends.certificates import Flaw, client_trusting, server_context
 from backends.scripted import OK, Peer, ScriptedServer, answering, on_each_loop
-from meshlight.backends.address import Address
-from meshlight.backends.connection import Connection
-from meshlight.backends.dialer import Dialer, explain, heavier, tls_context
-from meshlight.backends.pool import Pool
-from meshlight.backends.resolver import Lookup, Resolver
-from meshlight.domain.errors import ConnectCause, ConnectFailed
+from meshlight.domain.errors import ConnectCause, ConnectError
+from meshlight.http_client.address import Address
+from meshlight.http_client.client import ConnectionPool
+from meshlight.http_client.connection import Connection
+from meshlight.http_client.connector import Connector, Lookup, Resolver, explain, tls_context, weightier_error
 
 
 def no_lookup(host: str) -> list[str]:
@@ -27,8 +26,8 @@ def dialer(
     *,
     own: frozenset[tuple[str, int]] = frozenset(),
     tls: ssl.SSLContext | None = None,
-) -> Dialer:
-    return Dialer(address, Pool(2.0), own=own, resolver=Resolver(lookup), tls=tls)
+) -> Connector:
+    return Connector(address, ConnectionPool(2.0), own=own, resolver=Resolver(lookup), tls=tls)
 
 
 async def ask(connection: Connection) -> int:
@@ -37,8 +36,8 @@ async def ask(connection: Connection) -> int:
     return response.status
 
 
-async def failure(dialing: Dialer, timeout_s: float = 5.0) -> ConnectFailed:
-    with pytest.raises(ConnectFailed) as caught:
+async def failure(dialing: Connector, timeout_s: float = 5.0) -> ConnectError:
+    with pytest.raises(ConnectError) as caught:
         await dialing.dial(timeout_s)
     return caught.value
 
@@ -156,13 +155,13 @@ def test_each_failure_to_connect_has_its_cause_and_its_words(error: OSError, cau
 
 def test_of_several_failures_the_one_that_tells_most_is_told() -> None:
     causes: list[ConnectCause] = ["forbidden", "unreachable", "timeout", "tls"]
-    failures = [ConnectFailed(cause, cause) for cause in causes]
+    failures = [ConnectError(cause, cause) for cause in causes]
     for lighter, weightier in pairwise(failures):
-        assert heavier(lighter, weightier) is weightier
-        assert heavier(weightier, lighter) is weightier
-    refused, again = ConnectFailed("refused", "a"), ConnectFailed("refused", "b")
-    assert heavier(refused, again) is again
-    assert heavier(refused, failures[1]) is refused
+        assert weightier_error(lighter, weightier) is weightier
+        assert weightier_error(weightier, lighter) is weightier
+    refused, again = ConnectError("refused", "a"), ConnectError("refused", "b")
+    assert weightier_error(refused, again) is again
+    assert weightier_error(refused, failures[1]) is refused
 
 
 @pytest.mark.parametrize(
@@ -189,7 +188,7 @@ async def test_an_address_is_judged_anew_on_each_connect() -> None:
         answers = [["127.0.0.1"], ["169.254.169.254"]]
         resolver = Resolver(lambda _: answers.pop(0))
         address = Address("http", "moves.test", server.port)
-        dialing = Dialer(address, Pool(2.0), own=frozenset(), resolver=resolver, tls=None)
+        dialing = Connector(address, ConnectionPool(2.0), own=frozenset(), resolver=resolver, tls=None)
         assert await ask(await dialing.dial(5)) == 200
         resolver.forget("moves.test")
         assert (await failure(dialing)).cause == "forbidden"
@@ -231,7 +230,7 @@ async def test_a_connection_to_itself_counts_as_refused() -> None:
             return await loop.create_connection(factory, ip, port, local_addr=(ip, port))  # type: ignore[call-overload]
 
     dialing = dialer(Address("http", "127.0.0.1", port))
-    with pytest.raises(ConnectFailed) as caught:
+    with pytest.raises(ConnectError) as caught:
         await dialing._try(Loop(), "127.0.0.1", 5)  # type: ignore[arg-type]
     assert caught.value.cause == "refused"
 

@@ -6,9 +6,9 @@ import pytest
 
 from backends.certificates import server_context
 from backends.scripted import OK, ScriptedServer, answering
-from meshlight.backends.authorities import SIZE_MAX, context_for
-from meshlight.backends.upstream import Upstream
-from meshlight.domain.errors import ConnectFailed
+from meshlight.domain.errors import ConnectError
+from meshlight.http_client.client import Upstream
+from meshlight.http_client.connector import SIZE_MAX, context_for
 
 
 async def fetch(server: ScriptedServer, ca_file: str) -> int:
@@ -33,7 +33,7 @@ async def test_another_authority_in_the_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "other.pem"
     file.write_bytes(other)
     async with ScriptedServer(answering(OK), tls=server_tls) as server:
-        with pytest.raises(ConnectFailed, match="authority that this machine does not know") as failed:
+        with pytest.raises(ConnectError, match="authority that this machine does not know") as failed:
             await fetch(server, str(file))
     assert failed.value.cause == "tls"
 
@@ -44,7 +44,7 @@ async def test_a_file_that_is_replaced_counts_at_the_next_connection(tmp_path: P
     file = tmp_path / "ca.pem"
     file.write_bytes(other)
     async with ScriptedServer(answering(OK), tls=server_tls) as server:
-        with pytest.raises(ConnectFailed):
+        with pytest.raises(ConnectError):
             await fetch(server, str(file))
         file.write_bytes(other + authority)
         assert await fetch(server, str(file)) == 200
@@ -70,7 +70,7 @@ def test_a_file_that_is_of_no_use_is_named(tmp_path: Path, content: bytes | None
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(ConnectFailed) as failed:
+    with pytest.raises(ConnectError) as failed:
         context_for(str(file))
     assert str(file) in failed.value.title
     assert words in failed.value.title
@@ -78,5 +78,5 @@ def test_a_file_that_is_of_no_use_is_named(tmp_path: Path, content: bytes | None
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ConnectFailed, match="is no file of certificates"):
+    with pytest.raises(ConnectError, match="is no file of certificates"):
         context_for(str(tmp_path))

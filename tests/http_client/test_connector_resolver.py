@@ -4,7 +4,7 @@ from threading import Event
 
 import pytest
 
-from meshlight.backends.resolver import KEEP_S, Resolver, system_lookup
+from meshlight.http_client.connector import KEEP_S, Resolver, system_lookup
 
 
 class Names:

@@ -1,6 +1,6 @@
 import pytest
 
-from meshlight.backends.retry_after import LONGEST_S, header, retry_after_s
+from meshlight.http_client.headers import LONGEST_S, header_value, retry_after_s
 
 DATE = (b"date", b"Tue, 24 Nov 2026 11:41:51 GMT")
 
@@ -32,5 +32,5 @@ def test_the_wait_is_what_the_server_says_within_reason(
 
 
 def test_a_header_is_found_whatever_its_case() -> None:
-    assert header([(b"Server", b" llama.cpp ")], b"server") == "llama.cpp"
-    assert header([], b"server") == ""
+    assert header_value([(b"Server", b" llama.cpp ")], b"server") == "llama.cpp"
+    assert header_value([], b"server") == ""

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from meshlight.backends.response import HIGH_WATER, Reply, Response
-from meshlight.domain.errors import BadReply, ConnectionLost
+from meshlight.domain.errors import ReadError, RemoteProtocolError
+from meshlight.http_client.response import HIGH_WATER, Reply, Response
 
 
 class Tap:
@@ -21,7 +21,7 @@ class Tap:
 
     def abort(self) -> None:
         self.asked.append("abort")
-        self.response.fail(ConnectionLost("given up", reused=False, got_bytes=True))
+        self.response.fail(ReadError("given up", reused=False, got_bytes=True))
 
 
 async def test_a_waiting_reader_is_woken_once_for_all_pieces() -> None:
@@ -60,8 +60,8 @@ async def test_a_waiting_reader_gets_the_error() -> None:
     response = Tap().response
     reading = asyncio.create_task(response.read())
     await asyncio.sleep(0)
-    response.fail(BadReply("odd"))
-    with pytest.raises(BadReply):
+    response.fail(RemoteProtocolError("odd"))
+    with pytest.raises(RemoteProtocolError):
         await reading
     assert not response.is_whole
 
@@ -71,7 +71,7 @@ async def test_a_pending_read_raises_when_another_task_aborts() -> None:
     reading = asyncio.create_task(tap.response.read())
     await asyncio.sleep(0)
     tap.response.abort()
-    with pytest.raises(ConnectionLost):
+    with pytest.raises(ReadError):
         await reading
     assert tap.asked == ["abort"]
 

@@ -1,13 +1,13 @@
 """A room with a roster, whose list lies on a shelf in memory."""
 
-from mesh.room import Room, models
-from mesh.stage import backend
+from fake_clock import backend
+from mesh.fake_backends import Room, models
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config, DiscoverySettings
 from meshlight.domain.errors import ConfigError
-from meshlight.mesh.draft import Draft
+from meshlight.mesh.backend_admin import BackendAdmin
+from meshlight.mesh.backend_form import BackendDraft
 from meshlight.mesh.registry import Change
-from meshlight.mesh.roster import Roster
 
 HERE = "http://127.0.0.1:7001"
 THERE = "http://127.0.0.1:7002"
@@ -16,7 +16,7 @@ THERE = "http://127.0.0.1:7002"
 class Shelf:
     """Keeps the list in memory, and tells what was done in which order."""
 
-    def __init__(self, room: "Household") -> None:
+    def __init__(self, room: "FakeBackendAdmin") -> None:
         self._room = room
         self.backends: dict[str, Backend] = {}
         self.ignored: list[str] = []
@@ -51,16 +51,16 @@ class Shelf:
 
     def _follow(self) -> None:
         """As the keeper does: what was written is followed before anybody goes on."""
-        self._room.roster.follow(self.config)
+        self._room.backend_admin.follow(self.config)
 
 
-class Household(Room):
+class FakeBackendAdmin(Room):
     """A room with a roster."""
 
     def __init__(self, most: int = 1_000) -> None:
         super().__init__()
-        self.shelf = Shelf(self)
-        self.roster = Roster(self.registry, self.links, self.prober, self.shelf, most)
+        self.store = Shelf(self)
+        self.backend_admin = BackendAdmin(self.registry, self.links, self.prober, self.store, most)
         self.changes: list[Change] = []
         self.registry.listen(self.changes.append)
 
@@ -73,5 +73,5 @@ class Household(Room):
         return list(self.registry.snapshot.nodes)
 
 
-def draft(url: str = HERE, **fields: object) -> Draft:
-    return Draft(**({"kind": "llamacpp", "url": url} | fields))  # type: ignore[arg-type]
+def draft(url: str = HERE, **fields: object) -> BackendDraft:
+    return BackendDraft(**({"kind": "llamacpp", "url": url} | fields))  # type: ignore[arg-type]

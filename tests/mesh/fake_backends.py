@@ -6,16 +6,15 @@ from typing import Any, cast
 
 import msgspec
 
-from mesh.stage import Stage
-from meshlight.backends.address import Address, parse_address
-from meshlight.backends.upstream import Headers, Reply, Upstream
+from fake_clock import FakeClock
 from meshlight.domain.backend import Backend
-from meshlight.domain.errors import ConnectFailed, SecretError
-from meshlight.mesh.links import Links
-from meshlight.mesh.prober import Prober
-from meshlight.mesh.upkeep import Upkeep
+from meshlight.domain.errors import ConnectError, SecretError
+from meshlight.http_client.address import Address, parse_address
+from meshlight.http_client.client import Headers, Reply, Upstream
+from meshlight.mesh.backend_connections import BackendConnections
+from meshlight.mesh.prober import BackendSync, Prober
 
-REFUSED = ConnectFailed("refused", "Connection refused.")
+REFUSED = ConnectError("refused", "Connection refused.")
 LOADING = b'{"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}'
 
 DETAILS = frozenset({"/props", "/slots", "/version", "/api/ps", "/api/version"})
@@ -107,7 +106,7 @@ class Purse:
         self.retries += 1
 
 
-class Room(Stage):
+class Room(FakeClock):
     """A stage with a prober on it; `busy` holds the backends on which requests run."""
 
     def __init__(self, spread: Callable[[], float] = lambda: 0.0) -> None:
@@ -115,11 +114,11 @@ class Room(Stage):
         self.purse = Purse()
         self.busy: set[str] = set()
         self.wires: dict[str, Wire] = {}
-        self.links = Links(self.purse, self.upstream, self.upstream)
+        self.links = BackendConnections(self.purse, self.upstream, self.upstream)
         self.prober = Prober(
             self.registry, self.links, self.clock, self.clock.later, self.busy.__contains__, spread
         )
-        Upkeep(self.registry, self.links, self.prober, self.traffic)
+        BackendSync(self.registry, self.links, self.prober, self.traffic)
 
     def wire(self, url: str) -> Wire:
         """The way to a URL."""

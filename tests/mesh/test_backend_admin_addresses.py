@@ -2,7 +2,7 @@
 
 import pytest
 
-from meshlight.mesh.place import place_of
+from meshlight.mesh.backend_admin import server_key
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from meshlight.mesh.place import place_of
     ],
 )
 def test_spellings_of_one_place(url: str) -> None:
-    assert place_of(url) == place_of("http://127.0.0.1:8080")
+    assert server_key(url) == server_key("http://127.0.0.1:8080")
 
 
 @pytest.mark.parametrize(
@@ -23,9 +23,9 @@ def test_spellings_of_one_place(url: str) -> None:
     ["https://127.0.0.1:8080", "http://127.0.0.1:8081", "http://[::1]:8080", "http://127.0.0.1:8080/api"],
 )
 def test_other_places(url: str) -> None:
-    assert place_of(url) not in {place_of("http://127.0.0.1:8080"), None}
+    assert server_key(url) not in {server_key("http://127.0.0.1:8080"), None}
 
 
 @pytest.mark.parametrize("url", ["", "junk", "ftp://h", "http://", "http://u:p@h"])
 def test_no_place_at_all(url: str) -> None:
-    assert place_of(url) is None
+    assert server_key(url) is None

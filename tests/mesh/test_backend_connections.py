@@ -2,8 +2,8 @@
 
 import pytest
 
-from mesh.room import Room, models
-from mesh.stage import backend
+from fake_clock import backend
+from mesh.fake_backends import Room, models
 
 
 def test_the_same_address_keeps_its_connections_whatever_else_changes() -> None:

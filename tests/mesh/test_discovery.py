@@ -8,35 +8,33 @@ from typing import Self
 from msgspec.structs import replace
 
 from backends.scripted import ScriptedServer, answering
-from mesh.room import Purse, opened, settle
-from mesh.stage import Stage, backend
-from meshlight.backends.detect import Detector
+from fake_clock import FakeClock, backend
+from mesh.fake_backends import Purse, opened, settle
+from meshlight.backends.detection import Detector
 from meshlight.backends.socket_owner import Listener, Listeners
-from meshlight.backends.upstream import Upstream
-from meshlight.demo.engine import Engine
-from meshlight.domain.backend import Kind
+from meshlight.domain.backend import Kind, Reason
 from meshlight.domain.health import Answered, Failed
-from meshlight.domain.reason import Reason
+from meshlight.http_client.client import Upstream
+from meshlight.mesh.backend_connections import BackendConnections
 from meshlight.mesh.discovery import GONE_S, PERIOD_S, Discovery
-from meshlight.mesh.links import Links
-from meshlight.mesh.prober import Prober
+from meshlight.mesh.prober import BackendSync, Prober
 from meshlight.mesh.registry import Change
-from meshlight.mesh.upkeep import Upkeep
+from meshlight.simulator.engine import SimulatedEngine
 
 REFUSED = Failed(Reason("refused", "Connection refused."))
 PAGE = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>"
 USUAL: Sequence[Kind] = ("llamacpp", "mlx")
 
 
-class Search(Stage):
+class Search(FakeClock):
     """Looks at the ports of these engines, as if they were the usual ones."""
 
     def __init__(self, *ports: int) -> None:
         super().__init__()
         self.ignored: list[str] = []
-        self.links = Links(Purse(), opened, opened)
+        self.links = BackendConnections(Purse(), opened, opened)
         self.prober = Prober(self.registry, self.links, self.clock, self.clock.later, lambda _: False)
-        Upkeep(self.registry, self.links, self.prober, self.traffic)
+        BackendSync(self.registry, self.links, self.prober, self.traffic)
         detector = Detector(Upstream, dict.fromkeys(ports, USUAL), clock=self.clock)
         self.listeners = Listeners()
         self.discovery = Discovery(
@@ -85,7 +83,7 @@ class Search(Stage):
 
 
 async def test_an_engine_that_runs_is_listed_by_itself_and_probed() -> None:
-    async with Engine("llamacpp") as engine, Search(engine.port) as search:
+    async with SimulatedEngine("llamacpp") as engine, Search(engine.port) as search:
         name = f"llamacpp-{engine.port}"
         await search.until(name, "healthy")
         node = search.registry.node(name)
@@ -95,7 +93,7 @@ async def test_an_engine_that_runs_is_listed_by_itself_and_probed() -> None:
 
 
 async def test_an_engine_that_is_started_later_is_found_at_the_next_look() -> None:
-    async with Engine("ollama") as engine:
+    async with SimulatedEngine("ollama") as engine:
         await engine.fault("refuse")
         async with Search(engine.port) as search:
             assert search.ids == []
@@ -107,7 +105,7 @@ async def test_an_engine_that_is_started_later_is_found_at_the_next_look() -> No
 async def test_the_port_proves_nothing() -> None:
     async with (
         ScriptedServer(answering(PAGE)) as page,
-        Engine("vllm") as engine,
+        SimulatedEngine("vllm") as engine,
         Search(page.port, engine.port) as search,
     ):
         assert search.ids == [f"vllm-{engine.port}"], "whatever usually listens on that port"
@@ -126,10 +124,10 @@ async def test_a_stranger_is_left_alone_until_the_user_wishes() -> None:
 
 
 async def test_another_engine_on_the_port_takes_the_place_of_the_found_one() -> None:
-    async with Engine("llamacpp") as old, Search(old.port) as search:
+    async with SimulatedEngine("llamacpp") as old, Search(old.port) as search:
         await search.until(f"llamacpp-{old.port}", "healthy")
         await old.stop()
-        async with Engine("vllm", port=old.port):
+        async with SimulatedEngine("vllm", port=old.port):
             for _ in range(2):
                 await search.prober.check(f"llamacpp-{old.port}")
             assert search.registry.node(f"llamacpp-{old.port}").health.reason.code == "not-this-kind"
@@ -138,18 +136,18 @@ async def test_another_engine_on_the_port_takes_the_place_of_the_found_one() -> 
 
 
 async def test_what_is_ignored_is_not_listed_and_its_port_not_even_asked() -> None:
-    async with Engine("llamacpp") as engine:
+    async with SimulatedEngine("llamacpp") as engine:
         search = Search(engine.port)
         search.ignored = [f"http://localhost:{engine.port}/"]
         async with search:
             await search.discovery.look()
             assert search.ids == []
             assert engine.requests == []
-            assert engine.journal.connections == 0
+            assert engine.request_log.connections == 0
 
 
 async def test_ignored_urls_that_are_none_do_no_harm() -> None:
-    async with Engine("llamacpp") as engine:
+    async with SimulatedEngine("llamacpp") as engine:
         search = Search(engine.port)
         search.ignored = ["junk", "http://", "ftp://x"]
         async with search:
@@ -157,7 +155,7 @@ async def test_ignored_urls_that_are_none_do_no_harm() -> None:
 
 
 async def test_one_that_is_ignored_while_it_is_being_asked_is_not_listed() -> None:
-    async with Engine("llamacpp") as engine:
+    async with SimulatedEngine("llamacpp") as engine:
         search = Search(engine.port)
         search.discovery.start()
         look = asyncio.create_task(search.discovery.look())
@@ -169,7 +167,7 @@ async def test_one_that_is_ignored_while_it_is_being_asked_is_not_listed() -> No
 
 
 async def test_a_configured_backend_is_not_found_a_second_time() -> None:
-    async with Engine("llamacpp") as engine:
+    async with SimulatedEngine("llamacpp") as engine:
         search = Search(engine.port)
         search.registry.put(backend("mine", url=f"http://localhost:{engine.port}", enabled=False))
         async with search:
@@ -178,7 +176,7 @@ async def test_a_configured_backend_is_not_found_a_second_time() -> None:
 
 
 async def test_a_name_on_another_machine_with_the_same_port_hides_nothing() -> None:
-    async with Engine("llamacpp") as engine:
+    async with SimulatedEngine("llamacpp") as engine:
         search = Search(engine.port)
         search.registry.put(backend("other", url=f"http://10.0.0.9:{engine.port}", ring="lan", enabled=False))
         async with search:
@@ -186,7 +184,7 @@ async def test_a_name_on_another_machine_with_the_same_port_hides_nothing() -> N
 
 
 async def test_an_id_that_is_taken_hides_nothing() -> None:
-    async with Engine("llamacpp") as engine:
+    async with SimulatedEngine("llamacpp") as engine:
         search = Search(engine.port)
         taken = f"llamacpp-{engine.port}"
         search.registry.put(backend(taken, url="http://10.0.0.9:1", ring="lan", enabled=False))
@@ -222,14 +220,14 @@ async def test_one_that_only_times_out_stays() -> None:
 
 
 async def test_with_the_search_off_nobody_is_asked_and_what_was_found_stays() -> None:
-    async with Engine("llamacpp") as engine, Search(engine.port) as search:
+    async with SimulatedEngine("llamacpp") as engine, Search(engine.port) as search:
         search.discovery.stop()
-        seen = engine.journal.total
+        seen = engine.request_log.total
         search.registry.remove(f"llamacpp-{engine.port}")
         await search.discovery.look()
         assert search.ids == []
         await engine.idle()
-        assert engine.journal.total <= seen + 1, "no more than the probe that was under way"
+        assert engine.request_log.total <= seen + 1, "no more than the probe that was under way"
 
 
 async def test_off_and_on_again_leaves_one_rhythm() -> None:
@@ -266,7 +264,7 @@ STRANGER = 4_000_000_000 - 6
 
 
 async def test_an_engine_of_another_user_is_found_and_not_used_until_it_is_switched_on() -> None:
-    async with Engine("ollama") as engine:
+    async with SimulatedEngine("ollama") as engine:
         search = Search(engine.port)
         search.listeners = owned(engine.port, STRANGER)
         async with search:
@@ -283,7 +281,7 @@ async def test_an_engine_of_another_user_is_found_and_not_used_until_it_is_switc
 
 
 async def test_a_port_that_goes_to_another_user_is_used_no_more_and_used_again_when_it_comes_back() -> None:
-    async with Engine("llamacpp") as engine, Search(engine.port) as search:
+    async with SimulatedEngine("llamacpp") as engine, Search(engine.port) as search:
         name = f"llamacpp-{engine.port}"
         await search.until(name, "healthy")
         search.listeners = owned(engine.port, STRANGER)
@@ -298,7 +296,7 @@ async def test_a_port_that_goes_to_another_user_is_used_no_more_and_used_again_w
 
 
 async def test_an_engine_of_another_user_that_is_gone_leaves_the_list() -> None:
-    async with Engine("llamacpp") as engine:
+    async with SimulatedEngine("llamacpp") as engine:
         search = Search(engine.port)
         search.listeners = owned(engine.port, STRANGER)
         async with search:

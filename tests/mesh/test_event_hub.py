@@ -1,12 +1,12 @@
 """Events are numbered; whoever misses one gets the whole picture instead."""
 
-from mesh.stage import Stage, backend, read
+from fake_clock import FakeClock, backend, read
 from meshlight.domain.health import Answered
-from meshlight.mesh.hub import BEHIND, KEPT_BYTES
+from meshlight.mesh.event_hub import BEHIND, KEPT_BYTES
 
 
 async def test_a_new_reader_starts_with_a_snapshot_and_goes_on_with_the_next_number() -> None:
-    stage = Stage()
+    stage = FakeClock()
     reader = stage.hub.subscribe(None)
     [(seq, name, data)] = await read(reader)
     assert (name, data["seq"], data["backends"]) == ("snapshot", seq, [])
@@ -16,7 +16,7 @@ async def test_a_new_reader_starts_with_a_snapshot_and_goes_on_with_the_next_num
 
 
 async def test_a_reader_that_comes_back_gets_what_it_missed() -> None:
-    stage = Stage()
+    stage = FakeClock()
     other = stage.hub.subscribe(None)
     await read(other)
     stage.registry.put(backend("a"))
@@ -28,7 +28,7 @@ async def test_a_reader_that_comes_back_gets_what_it_missed() -> None:
 
 
 async def test_a_reader_that_missed_nothing_gets_nothing_twice() -> None:
-    stage = Stage()
+    stage = FakeClock()
     await read(stage.hub.subscribe(None))
     again = stage.hub.subscribe(stage.hub.seq)
     stage.registry.put(backend("a"))
@@ -36,7 +36,7 @@ async def test_a_reader_that_missed_nothing_gets_nothing_twice() -> None:
 
 
 async def test_events_that_nobody_heard_are_a_gap() -> None:
-    stage = Stage()
+    stage = FakeClock()
     seq = stage.hub.seq
     stage.registry.put(backend("a"))
     stage.registry.put(backend("b"))
@@ -46,12 +46,12 @@ async def test_events_that_nobody_heard_are_a_gap() -> None:
 
 
 async def test_a_number_from_the_future_gets_a_snapshot() -> None:
-    [(_, name, _)] = await read(Stage().hub.subscribe(10**9))
+    [(_, name, _)] = await read(FakeClock().hub.subscribe(10**9))
     assert name == "snapshot"
 
 
 async def test_a_slow_reader_is_dropped_to_a_snapshot() -> None:
-    stage = Stage()
+    stage = FakeClock()
     slow = stage.hub.subscribe(None)
     await read(slow)
     for number in range(BEHIND + 5):
@@ -63,7 +63,7 @@ async def test_a_slow_reader_is_dropped_to_a_snapshot() -> None:
 
 
 async def test_the_end_of_the_service_ends_every_stream() -> None:
-    stage = Stage()
+    stage = FakeClock()
     reader = stage.hub.subscribe(None)
     stage.hub.close()
     assert await reader.next() is None
@@ -71,7 +71,7 @@ async def test_the_end_of_the_service_ends_every_stream() -> None:
 
 
 async def test_what_making_a_snapshot_brings_out_does_not_follow_it_again() -> None:
-    stage = Stage()
+    stage = FakeClock()
     stage.registry.put(backend("a"))
     reader = stage.hub.subscribe(None)
     other = stage.hub.subscribe(None)
@@ -85,7 +85,7 @@ async def test_what_making_a_snapshot_brings_out_does_not_follow_it_again() -> N
 
 
 async def test_what_no_event_tells_of_gives_everybody_a_new_snapshot() -> None:
-    stage = Stage()
+    stage = FakeClock()
     reader, away = stage.hub.subscribe(None), stage.hub.subscribe(None)
     await read(reader)
     [(last, _, _)] = await read(away)
@@ -100,7 +100,7 @@ async def test_what_no_event_tells_of_gives_everybody_a_new_snapshot() -> None:
 
 
 async def test_large_events_are_counted_by_their_bytes() -> None:
-    stage = Stage()
+    stage = FakeClock()
     slow, awake = stage.hub.subscribe(None), stage.hub.subscribe(None)
     await read(slow)
     await read(awake)
@@ -117,7 +117,7 @@ async def test_large_events_are_counted_by_their_bytes() -> None:
 
 
 async def test_the_numbers_of_another_start_are_not_those_of_this() -> None:
-    stage = Stage()
+    stage = FakeClock()
     stage.hub.seq = 5_000
     await read(stage.hub.subscribe(None))
     stage.registry.put(backend("a"))

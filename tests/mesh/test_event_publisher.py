@@ -6,15 +6,15 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.stage import Stage, backend, read
+from fake_clock import FakeClock, backend, read
+from meshlight.domain.backend import Reason
 from meshlight.domain.health import Answered, Failed, Unreached
-from meshlight.domain.reason import Reason
 
 DOWN = Reason("refused", "Connection refused at 127.0.0.1:8080 — is llama.cpp running?", "Start it.")
 
 
 async def test_a_changed_state_goes_out_at_once_with_its_reason() -> None:
-    stage = Stage()
+    stage = FakeClock()
     stage.registry.put(backend("a"))
     reader = stage.hub.subscribe(None)
     await read(reader)
@@ -32,7 +32,7 @@ async def test_a_changed_state_goes_out_at_once_with_its_reason() -> None:
 
 
 async def test_latencies_are_gathered_for_a_second() -> None:
-    stage = Stage()
+    stage = FakeClock()
     for name in "ab":
         stage.registry.put(backend(name))
         stage.registry.apply(name, Answered(0.010))
@@ -47,7 +47,7 @@ async def test_latencies_are_gathered_for_a_second() -> None:
 
 
 async def test_traffic_goes_out_every_quarter_second_and_only_when_there_is_some() -> None:
-    stage = Stage()
+    stage = FakeClock()
     stage.registry.put(backend("a"))
     reader = stage.hub.subscribe(None)
     await read(reader)
@@ -70,7 +70,7 @@ async def test_traffic_goes_out_every_quarter_second_and_only_when_there_is_some
 
 
 async def test_an_idle_mesh_wakes_nobody() -> None:
-    stage = Stage()
+    stage = FakeClock()
     stage.registry.put(backend("a"))
     stage.registry.apply("a", Answered(0.01))
     stage.clock.pass_time(1.0)
@@ -111,7 +111,7 @@ ACTS = st.lists(
 
 @given(ACTS)
 async def test_a_snapshot_and_the_events_after_it_are_the_next_snapshot(acts: list[tuple[str, str]]) -> None:
-    stage = Stage()
+    stage = FakeClock()
     reader = stage.hub.subscribe(None)
     [(_, _, before)] = await read(reader)
     open_tickets: dict[str, list[Any]] = {}

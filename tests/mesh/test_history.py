@@ -4,9 +4,9 @@ import json
 
 import msgspec
 
-from mesh.stage import Clock, backend
+from fake_clock import Clock, backend
+from meshlight.domain.backend import Reason
 from meshlight.domain.health import Answered, Unreached
-from meshlight.domain.reason import Reason
 from meshlight.mesh.history import INCIDENTS, STEPS, History
 from meshlight.mesh.registry import Registry
 

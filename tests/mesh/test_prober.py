@@ -6,13 +6,13 @@ from itertools import count, pairwise
 
 import pytest
 
-from mesh.room import LOADING, REFUSED, Room, models, reply, settle
-from mesh.stage import backend
-from meshlight.domain.errors import NotFound, ReplyTooLate, SecretError
+from fake_clock import backend
+from mesh.fake_backends import LOADING, REFUSED, Room, models, reply, settle
+from meshlight.domain.backend import Reason
+from meshlight.domain.errors import NotFound, ReadTimeout, SecretError
 from meshlight.domain.health import Answered, Unreached
-from meshlight.domain.reason import Reason
 
-LATE = ReplyTooLate("It did not answer in time.")
+LATE = ReadTimeout("It did not answer in time.")
 
 
 def gaps(instants: list[float]) -> list[float]:
@@ -121,11 +121,11 @@ async def test_traffic_hurries_a_probe_but_at_most_once_a_second() -> None:
     await room.live(2)
     before = len(wire.asked)
     for _ in range(20):
-        room.prober.hurry("a")
+        room.prober.probe_soon("a")
         await settle()
     assert len(wire.asked) == before + 1
     await room.live(0.5)
-    room.prober.hurry("a")
+    room.prober.probe_soon("a")
     await settle()
     assert len(wire.asked) == before + 1
     await room.live(0.5)
@@ -139,7 +139,7 @@ async def test_traffic_hurries_no_probe_where_the_answer_is_certain(answer: obje
     room = Room()
     wire = room.put(backend("a"), answer)  # type: ignore[arg-type]
     await room.live(10)
-    room.prober.hurry("a")
+    room.prober.probe_soon("a")
     await room.live(10)
     assert len(wire.asked) == 1
 
@@ -149,7 +149,7 @@ async def test_a_cloud_is_not_asked_more_often_however_much_traffic_there_is() -
     wire = room.put(backend("a", ring="cloud", url="https://api.example.com"), models("m"))
     for _ in range(12):
         await room.live(5)
-        room.prober.hurry("a")
+        room.prober.probe_soon("a")
     assert gaps(wire.asked) == [60.0]
 
 
@@ -158,7 +158,7 @@ async def test_a_cloud_is_asked_at_once_but_seldom_whether_it_was_the_key_that_i
     wire = room.put(backend("a", ring="cloud", url="https://api.example.com"), models("m"))
     await room.live(20)
     wire.says = reply(b"{}", 401)
-    room.prober.hurry("a", for_key=True)
+    room.prober.probe_soon("a", for_key=True)
     await settle()
     assert room.state("a") == ("unhealthy", "unauthorized")
     assert len(wire.asked) == 2
@@ -166,7 +166,7 @@ async def test_a_cloud_is_asked_at_once_but_seldom_whether_it_was_the_key_that_i
     await room.live(130)
     before = len(wire.asked)
     for _ in range(20):
-        room.prober.hurry("a", for_key=True)
+        room.prober.probe_soon("a", for_key=True)
         await room.live(0.5)
     assert len(wire.asked) <= before + 1
 
@@ -177,7 +177,7 @@ async def test_a_hurried_probe_finds_what_traffic_met() -> None:
     await room.live(2)
     wire.says = REFUSED
     room.registry.apply("a", Unreached(Reason("refused", "Connection refused.")))
-    room.prober.hurry("a")
+    room.prober.probe_soon("a")
     await settle()
     assert room.registry.node("a").health.bad == 2
 

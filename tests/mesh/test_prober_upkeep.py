@@ -1,7 +1,7 @@
 """Links, probes and counts follow the list of backends."""
 
-from mesh.room import Room, models, settle
-from mesh.stage import backend
+from fake_clock import backend
+from mesh.fake_backends import Room, models, settle
 
 
 async def test_what_comes_is_linked_and_probed_and_what_goes_is_neither() -> None:

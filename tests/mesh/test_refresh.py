@@ -4,15 +4,14 @@ import asyncio
 from contextlib import AsyncExitStack
 from time import monotonic
 
-from mesh.room import REFUSED, Purse, Room, models, opened, settle
-from mesh.stage import Stage, backend, read
-from meshlight.demo.engine import Engine
-from meshlight.mesh.hub import Subscription
-from meshlight.mesh.links import Links
-from meshlight.mesh.prober import Prober
+from fake_clock import FakeClock, backend, read
+from mesh.fake_backends import REFUSED, Purse, Room, models, opened, settle
+from meshlight.mesh.backend_connections import BackendConnections
+from meshlight.mesh.event_hub import Subscription
+from meshlight.mesh.prober import BackendSync, Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
-from meshlight.mesh.upkeep import Upkeep
+from meshlight.simulator.engine import SimulatedEngine
 
 
 class Ward(Room):
@@ -160,16 +159,17 @@ async def test_the_end_of_the_service_ends_it_and_lets_go_who_waits() -> None:
 async def test_fifty_backends_of_which_ten_hang_are_checked_within_two_and_a_half_seconds() -> None:
     async with AsyncExitStack() as stack:
         engines = [
-            await stack.enter_async_context(Engine("llamacpp", f"e{n}", control_port=None)) for n in range(50)
+            await stack.enter_async_context(SimulatedEngine("llamacpp", f"e{n}", control_port=None))
+            for n in range(50)
         ]
         for engine in engines[:10]:
             await engine.fault("hang-headers")
-        stage = Stage()
+        stage = FakeClock()
         registry = Registry(monotonic)
-        links = Links(Purse(), opened, opened)
+        links = BackendConnections(Purse(), opened, opened)
         later = asyncio.get_running_loop().call_later
         prober = Prober(registry, links, monotonic, later, lambda _: False)
-        Upkeep(registry, links, prober, stage.traffic)
+        BackendSync(registry, links, prober, stage.traffic)
         refresher = Refresher(registry, prober, stage.feed, Ward().look)
         for engine in engines:
             registry.put(backend(engine.name, url=engine.url))

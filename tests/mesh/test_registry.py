@@ -2,11 +2,11 @@
 
 import pytest
 
-from mesh.stage import Clock, backend
-from meshlight.backends.kind import Probe
+from fake_clock import Clock, backend
+from meshlight.backends.base import Probe
+from meshlight.domain.backend import Reason
 from meshlight.domain.errors import NotFound
 from meshlight.domain.health import Answered, Failed, Refused, Unreached
-from meshlight.domain.reason import Reason
 from meshlight.mesh.registry import Change, Registry
 
 DOWN = Reason("refused", "Connection refused.")

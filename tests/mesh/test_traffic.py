@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshlight.domain.api_types import Requests, Workload
 from meshlight.domain.events import RouteTraffic
-from meshlight.domain.view import Requests, Work
 from meshlight.mesh.traffic import FIRST_BYTES_KEPT, Outcome, Ticket, Traffic
 
 OUTCOMES: tuple[Outcome, ...] = ("ok", "failed", "cancelled")
@@ -25,7 +25,7 @@ def test_a_place_is_given_back_once() -> None:
     ticket.close("cancelled")
     ticket.close("failed")
     assert traffic.load == {"a": 0}
-    assert traffic.by_backend()["a"] == Work(total=1, cancelled=1)
+    assert traffic.by_backend()["a"] == Workload(total=1, cancelled=1)
 
 
 def test_a_request_that_took_two_attempts_is_one_request_and_two_attempts() -> None:
@@ -35,8 +35,8 @@ def test_a_request_that_took_two_attempts_is_one_request_and_two_attempts() -> N
     traffic.reserve("b", "m").close("ok")
     traffic.end("ok")
     assert traffic.router.requests() == Requests(total=1, successful=1)
-    assert traffic.by_backend() == {"a": Work(total=1, failed=1), "b": Work(total=1, successful=1)}
-    assert traffic.by_model() == {"m": Work(total=2, failed=1, successful=1)}
+    assert traffic.by_backend() == {"a": Workload(total=1, failed=1), "b": Workload(total=1, successful=1)}
+    assert traffic.by_model() == {"m": Workload(total=2, failed=1, successful=1)}
 
 
 def test_times_and_tokens_are_those_that_the_answers_told() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from peers.netns import Machine
+from netns.namespaces import Machine
 
 
 class Alone(Machine):

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from meshlight.demo.cloud import Cloud, Provider
-from meshlight.demo.engine import Engine
-from peers.netns import Machine
+from meshlight.simulator.clouds.base import Provider, SimulatedCloud
+from meshlight.simulator.engine import SimulatedEngine
+from netns.namespaces import Machine
 
 TESTS = Path(__file__).parents[1]
 
@@ -87,7 +87,7 @@ class Engines:
         return await self._process.stdout.readline()
 
 
-def _made(wanted: Wanted) -> Engine:
+def _made(wanted: Wanted) -> SimulatedEngine:
     same: dict[str, Any] = {
         "name": wanted.name,
         "models": wanted.models,
@@ -98,8 +98,8 @@ def _made(wanted: Wanted) -> Engine:
         "first_token_s": wanted.first_token_s,
     }
     if wanted.cloud is not None:
-        return Cloud(wanted.cloud, **same)
-    return Engine(msgspec.convert(wanted.kind, Any), **same)
+        return SimulatedCloud(wanted.cloud, **same)
+    return SimulatedEngine(msgspec.convert(wanted.kind, Any), **same)
 
 
 async def _main(wanted: list[Wanted]) -> None:

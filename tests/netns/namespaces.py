@@ -25,7 +25,7 @@ from typing import Self
 import httpx
 import pytest
 
-from peers.inside import connect, namespaced_client, socket_in
+from netns.inside import connect, namespaced_client, socket_in
 
 NETWORK = "10.77.0"
 NETWORK6 = "fd77:6d65:7368::"

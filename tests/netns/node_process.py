@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from meshlight.demo.cloud import KEY
-from peers.engines import Wanted
-from peers.netns import Machine
+from meshlight.simulator.clouds.base import KEY
+from netns.engines import Wanted
+from netns.namespaces import Machine
 
 PATIENCE_S = 15.0
 STOP_S = 5.0

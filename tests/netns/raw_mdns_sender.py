@@ -9,8 +9,8 @@ from typing import Self
 from zeroconf import ServiceInfo
 from zeroconf._protocol.outgoing import DNSOutgoing
 
-from meshlight.mesh.txt import MESHLIGHT, Announcement, instance_of, to_txt
-from peers.netns import Machine
+from meshlight.peers.mdns.records import MESHLIGHT, Announcement, instance_of, to_txt
+from netns.namespaces import Machine
 
 GROUP = ("224.0.0.251", 5353)
 _RESPONSE = 0x8400

@@ -9,19 +9,19 @@ from tempfile import NamedTemporaryFile
 from types import TracebackType
 from typing import Self
 
-from meshlight.mesh.tls import asking_context, door_context
-from meshlight.store.identity import Identity, identity_of, new_key
-from peers.netns import Machine
+from meshlight.peers.tls import pairing_client_context, pairing_server_context
+from meshlight.storage.node_key import NodeIdentity, identity_of, new_key
+from netns.namespaces import Machine
 
 
-def stranger() -> Identity:
+def stranger() -> NodeIdentity:
     """Return the identity of somebody whom nobody knows."""
     return identity_of(new_key())
 
 
-def strangers_context(identity: Identity) -> ssl.SSLContext:
+def strangers_context(identity: NodeIdentity) -> ssl.SSLContext:
     """Return the TLS of a client who believes anybody and shows a certificate that nobody knows."""
-    context = asking_context()
+    context = pairing_client_context()
     password = b"of-no-worth"
     with NamedTemporaryFile() as file:
         file.write(identity.sealed_key(password) + identity.certificate_pem)
@@ -68,7 +68,7 @@ class Recorder:
                 await self._news.wait()
 
     async def _listen(self) -> None:
-        context = door_context(stranger())
+        context = pairing_server_context(stranger())
         while True:
             connection, _ = await asyncio.get_running_loop().sock_accept(self._socket)
             task = asyncio.create_task(self._hear(connection, context))

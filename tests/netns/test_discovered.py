@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from mesh.ether import node_id
-from meshlight.mesh.txt import Announcement
-from peers.crier import Crier
-from peers.netns import Lan
-from peers.watching import Watcher
+from meshlight.peers.mdns.records import Announcement
+from netns.namespaces import Lan
+from netns.raw_mdns_sender import Crier
+from netns.watching import Watcher
+from peers.mdns.fake_mdns import node_id
 
 A, B = "a" * 64, "b" * 64
 FOUND_S = 5.0
@@ -127,11 +127,11 @@ async def test_two_machines_of_one_identity_are_marked_and_each_is_told() -> Non
         b.announce(told(A, "same"))
         await c.until(lambda view: lan["b"].address in view.entries[A].conflict, FOUND_S)
         assert c.view.entries[A].addresses[0] == lan["a"].address
-        await a.until(lambda view: lan["b"].address in view.twin, FOUND_S)
-        await b.until(lambda view: lan["a"].address in view.twin, FOUND_S)
+        await a.until(lambda view: lan["b"].address in view.duplicate, FOUND_S)
+        await b.until(lambda view: lan["a"].address in view.duplicate, FOUND_S)
         b.announce(None)
         await c.until(lambda view: not view.entries[A].conflict, GONE_S)
-        await a.until(lambda view: not view.twin, GONE_S)
+        await a.until(lambda view: not view.duplicate, GONE_S)
 
 
 async def silent_end() -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from peers.alone import Alone
-from peers.engines import Engines, Wanted
-from peers.home import HELLO, Home
+from netns.alone import Alone
+from netns.engines import Engines, Wanted
+from netns.node_process import HELLO, Home
 from real.engines import free_port
 
 MODEL = "model-of-bo"

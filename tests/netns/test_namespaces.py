@@ -8,7 +8,7 @@ import sys
 import httpx
 import pytest
 
-from peers.netns import FOLDER, Lan, Machine
+from netns.namespaces import FOLDER, Lan, Machine
 
 SERVER = """
 import http.server

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from peers.engines import Wanted
-from peers.home import HELLO, Home
-from peers.netns import Lan, Machine
+from netns.engines import Wanted
+from netns.namespaces import Lan, Machine
+from netns.node_process import HELLO, Home
 from real.engines import llama_server
 from real.tiny_gguf import write_gguf
 

@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from meshlight.mesh.tls import asking_context
-from meshlight.mesh.txt import Announcement
-from peers.crier import Crier
-from peers.engines import Engines, Wanted
-from peers.home import Home
-from peers.netns import Lan, Machine
-from peers.recorder import Recorder, stranger, strangers_context
+from meshlight.peers.mdns.records import Announcement
+from meshlight.peers.tls import pairing_client_context
+from netns.engines import Engines, Wanted
+from netns.namespaces import Lan, Machine
+from netns.node_process import Home
+from netns.raw_mdns_sender import Crier
+from netns.recorder import Recorder, stranger, strangers_context
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LAN_PORT = 6375
@@ -57,7 +57,7 @@ async def street() -> AsyncIterator[Street]:
 
 @pytest.mark.parametrize("shows", ["no certificate", "a certificate that nobody knows"])
 async def test_who_is_not_paired_gets_no_byte_of_an_answer(street: Street, shows: str) -> None:
-    tls = asking_context() if shows == "no certificate" else strangers_context(stranger())
+    tls = pairing_client_context() if shows == "no certificate" else strangers_context(stranger())
     reader, writer = await street.mallory.connect(LAN_PORT, street.bo.machine.address, tls)
     writer.write(b"GET /peer/catalog HTTP/1.1\r\nhost: bo\r\n\r\n")
     try:

@@ -11,9 +11,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from peers.engines import Engines, Wanted
-from peers.home import HELLO, Home
-from peers.netns import Lan
+from netns.engines import Engines, Wanted
+from netns.namespaces import Lan
+from netns.node_process import HELLO, Home
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LAN_PORT = 6375
@@ -60,7 +60,7 @@ class Town:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def town() -> AsyncIterator[Town]:
+async def scenario() -> AsyncIterator[Town]:
     async with Lan(["anna", "bo", "cleo"]) as lan:
         found = Town(lan)
         await found.start()
@@ -68,8 +68,8 @@ async def town() -> AsyncIterator[Town]:
         await asyncio.gather(*(home.stop() for home in found.homes))
 
 
-async def test_each_model_is_listed_once_for_each_place_where_it_is(town: Town) -> None:
-    state = await town.anna.state()
+async def test_each_model_is_listed_once_for_each_place_where_it_is(scenario: Town) -> None:
+    state = await scenario.anna.state()
     places = {b["name"]: sorted(b["models"]) for b in state.mesh["backends"]}
     assert places == {
         "anna-own": ["model-of-anna"],
@@ -78,41 +78,41 @@ async def test_each_model_is_listed_once_for_each_place_where_it_is(town: Town) 
     }
 
 
-async def test_a_request_takes_one_hop_and_no_circle(town: Town) -> None:
-    answer = await town.anna.chat("model-of-cleo")
+async def test_a_request_takes_one_hop_and_no_circle(scenario: Town) -> None:
+    answer = await scenario.anna.chat("model-of-cleo")
     assert answer.status_code == 200, answer.text
-    (call,) = await town.engines["cleo"].calls()
+    (call,) = await scenario.engines["cleo"].calls()
     assert len(call.via.split(",")) == 2, "Anna's node and Cleo's"
     nodes = call.via.split(",")
-    for home, via in ((town.anna, nodes[0]), (town.cleo, nodes[1]), (town.cleo, call.via)):
+    for home, via in ((scenario.anna, nodes[0]), (scenario.cleo, nodes[1]), (scenario.cleo, call.via)):
         answer = await home.http.post(
             "/v1/chat/completions",
             json={"model": "model-of-cleo", "messages": HELLO},
             headers={"x-meshlight-via": via},
         )
         assert answer.status_code == 508, answer.text
-    assert len(await town.engines["cleo"].calls()) == 1
+    assert len(await scenario.engines["cleo"].calls()) == 1
 
 
-async def test_a_model_that_comes_or_goes_there_is_known_here_at_once(town: Town) -> None:
+async def test_a_model_that_comes_or_goes_there_is_known_here_at_once(scenario: Town) -> None:
     gaps = []
     for models in (("model-of-bo", "fresh"), ("model-of-bo",)):
-        await town.engines["bo"].serve(*models)
+        await scenario.engines["bo"].serve(*models)
         is_fresh = "fresh" in models
-        elsewhere = asyncio.create_task(town.anna.until(lambda s, f=is_fresh: ("fresh" in s.models) == f))  # type: ignore[misc]
-        await town.bo.change("POST", "/refresh")
-        await town.bo.until(lambda s, f=is_fresh: ("fresh" in s.models) == f)  # type: ignore[misc]
+        elsewhere = asyncio.create_task(scenario.anna.until(lambda s, f=is_fresh: ("fresh" in s.models) == f))  # type: ignore[misc]
+        await scenario.bo.change("POST", "/refresh")
+        await scenario.bo.until(lambda s, f=is_fresh: ("fresh" in s.models) == f)  # type: ignore[misc]
         known = time.monotonic()
         await elsewhere
         gaps.append(time.monotonic() - known)
-        assert (await town.anna.chat("fresh")).status_code == (200 if is_fresh else 404)
+        assert (await scenario.anna.chat("fresh")).status_code == (200 if is_fresh else 404)
     print(f"\nknown there, then here after {[round(gap, 2) for gap in gaps]} s")
     assert max(gaps) < 2
 
 
-async def test_only_what_is_shared_is_there_for_others(town: Town) -> None:
-    anna, bo = town.anna, town.bo
-    for state in (await anna.state(), await town.cleo.state()):
+async def test_only_what_is_shared_is_there_for_others(scenario: Town) -> None:
+    anna, bo = scenario.anna, scenario.bo
+    for state in (await anna.state(), await scenario.cleo.state()):
         assert "cloud-model" not in state.models
     assert (await anna.chat("cloud-model")).status_code == 404
     await bo.until(lambda state: "cloud-model" in state.models)
@@ -120,8 +120,8 @@ async def test_only_what_is_shared_is_there_for_others(town: Town) -> None:
     await anna.until(lambda state: "cloud-model" in state.models, 2)
     answer = await anna.chat("cloud-model")
     assert answer.status_code == 200, answer.text
-    assert "cloud-model" not in (await town.cleo.state()).models
-    assert (await town.cleo.chat("cloud-model")).status_code == 404
+    assert "cloud-model" not in (await scenario.cleo.state()).models
+    assert (await scenario.cleo.chat("cloud-model")).status_code == 404
     await bo.change("PATCH", f"/peers/{anna.id}", share_rings=["machine"], share_models=["shared"])
     await anna.until(lambda state: {"cloud-model", "model-of-bo"}.isdisjoint(state.models), 2)
     assert (await anna.chat("model-of-bo")).status_code == 404
@@ -130,8 +130,8 @@ async def test_only_what_is_shared_is_there_for_others(town: Town) -> None:
     await anna.until(lambda state: "model-of-bo" in state.models, 2)
 
 
-async def test_a_peer_has_no_more_requests_at_once_than_it_may(town: Town) -> None:
-    anna, bo = town.anna, town.bo
+async def test_a_peer_has_no_more_requests_at_once_than_it_may(scenario: Town) -> None:
+    anna, bo = scenario.anna, scenario.bo
     await bo.change("PATCH", f"/peers/{anna.id}", max_in_flight=1)
     async with anna.http.stream("POST", "/v1/chat/completions", json=_slow("bo/shared")) as running:
         assert running.status_code == 200
@@ -140,33 +140,33 @@ async def test_a_peer_has_no_more_requests_at_once_than_it_may(town: Town) -> No
         assert refused.status_code == 429, refused.text
         assert "no more are taken at once" in refused.text
     await bo.change("PATCH", f"/peers/{anna.id}", max_in_flight=CROWD)
-    await town.settled()
+    await scenario.settled()
     assert (await anna.chat("model-of-bo")).status_code == 200
 
 
-async def test_a_peer_whose_owner_pauses_it_is_told_so_and_others_are_not(town: Town) -> None:
-    anna, bo = town.anna, town.bo
+async def test_a_peer_whose_owner_pauses_it_is_told_so_and_others_are_not(scenario: Town) -> None:
+    anna, bo = scenario.anna, scenario.bo
     await bo.change("PATCH", f"/peers/{anna.id}", paused=True)
     await anna.until(lambda state: "model-of-bo" not in state.models, 2)
     shown = (await anna.state()).backend("bo")
     assert shown is not None
     assert any("paused" in warning for warning in shown["warnings"])
-    assert (await town.cleo.chat("model-of-bo")).status_code == 200
+    assert (await scenario.cleo.chat("model-of-bo")).status_code == 200
     await bo.change("PATCH", f"/peers/{anna.id}", paused=False)
     await anna.until(lambda state: "model-of-bo" in state.models, 2)
 
 
-async def test_a_peer_that_calls_itself_otherwise_is_the_same_peer(town: Town) -> None:
-    await town.bo.change("PATCH", "/settings", name="Bo's Büro")
-    await town.anna.until(lambda state: (state.saw(town.bo.id) or {}).get("name") == "Bo's Büro")
-    state = await town.anna.state()
-    assert (state.peer(town.bo.id) or {}).get("name") == "bo", "what Anna calls him is hers to change"
-    assert (await town.anna.chat("model-of-bo")).status_code == 200
-    await town.bo.change("PATCH", "/settings", name="bo")
+async def test_a_peer_that_calls_itself_otherwise_is_the_same_peer(scenario: Town) -> None:
+    await scenario.bo.change("PATCH", "/settings", name="Bo's Büro")
+    await scenario.anna.until(lambda state: (state.saw(scenario.bo.id) or {}).get("name") == "Bo's Büro")
+    state = await scenario.anna.state()
+    assert (state.peer(scenario.bo.id) or {}).get("name") == "bo", "what Anna calls him is hers to change"
+    assert (await scenario.anna.chat("model-of-bo")).status_code == 200
+    await scenario.bo.change("PATCH", "/settings", name="bo")
 
 
-async def test_who_is_reached_but_does_not_reach_back_is_warned_of(town: Town) -> None:
-    anna, bo = town.anna, town.bo
+async def test_who_is_reached_but_does_not_reach_back_is_warned_of(scenario: Town) -> None:
+    anna, bo = scenario.anna, scenario.bo
     rule = ("to", anna.machine.address, "ipproto", "tcp", "dport", str(LAN_PORT), "blackhole")
     rule6 = ("to", anna.machine.address6, *rule[2:])
     bo.machine.ip("rule", "add", *rule)
@@ -178,13 +178,15 @@ async def test_who_is_reached_but_does_not_reach_back_is_warned_of(town: Town) -
     assert (await anna.chat("model-of-bo")).status_code == 200
     bo.machine.ip("rule", "del", *rule)
     bo.machine.ip("-6", "rule", "del", *rule6)
-    await town.settled()
+    await scenario.settled()
     healed = await anna.until(lambda state: not _warns(state.backend("bo"), "can't reach"), 20)
     print(f"\nwarned of one-way reach after {took:.1f} s, no more after {healed:.1f} s")
 
 
-async def test_a_cable_that_is_out_is_noticed_and_another_address_afterwards_is_followed(town: Town) -> None:
-    anna, bo = town.anna, town.bo
+async def test_a_cable_that_is_out_is_noticed_and_another_address_afterwards_is_followed(
+    scenario: Town,
+) -> None:
+    anna, bo = scenario.anna, scenario.bo
     await bo.machine.link(up=False)
     took = await anna.until(lambda state: _is_down(state.backend("bo")), 20)
     shown = (await anna.state()).backend("bo")
@@ -194,9 +196,9 @@ async def test_a_cable_that_is_out_is_noticed_and_another_address_afterwards_is_
     assert (await anna.chat("shared", max_tokens=1)).status_code == 200, "Cleo answers"
     await bo.machine.readdress(77)
     began = time.monotonic()
-    for home in (anna, town.cleo):
+    for home in (anna, scenario.cleo):
         await home.until(lambda state: bo.machine.address in state.backend("bo")["url"], 30)  # type: ignore[index]
-    await town.settled()
+    await scenario.settled()
     print(
         f"\ncable out: down after {took:.1f} s ({shown['health']['text']}); "
         f"followed to another address {time.monotonic() - began:.1f} s after it was in again"
@@ -204,8 +206,8 @@ async def test_a_cable_that_is_out_is_noticed_and_another_address_afterwards_is_
     assert (await anna.chat("model-of-bo")).status_code == 200
 
 
-async def test_when_one_of_two_dies_in_the_middle_of_a_hundred_streams_nothing_hangs(town: Town) -> None:
-    anna, bo, cleo = town.homes
+async def test_when_one_of_two_dies_in_the_middle_of_a_hundred_streams_nothing_hangs(scenario: Town) -> None:
+    anna, bo, cleo = scenario.homes
     for home in (bo, cleo):
         await home.change("PATCH", f"/peers/{anna.id}", max_in_flight=CROWD)
     begun = asyncio.Semaphore(0)
@@ -228,13 +230,13 @@ async def test_when_one_of_two_dies_in_the_middle_of_a_hundred_streams_nothing_h
     assert (await anna.chat("shared", max_tokens=1)).headers["x-meshlight-backend"] == of_cleo
 
 
-async def test_a_peer_that_starts_again_is_used_again_without_a_word(town: Town) -> None:
-    await town.bo.start()
+async def test_a_peer_that_starts_again_is_used_again_without_a_word(scenario: Town) -> None:
+    await scenario.bo.start()
     began = time.monotonic()
-    await town.settled()
+    await scenario.settled()
     print(f"\nback {time.monotonic() - began:.1f} s after its start")
-    assert (await town.anna.chat("model-of-bo")).status_code == 200
-    assert (await town.bo.chat("model-of-anna")).status_code == 200
+    assert (await scenario.anna.chat("model-of-bo")).status_code == 200
+    assert (await scenario.bo.chat("model-of-anna")).status_code == 200
 
 
 def _slow(model: str) -> dict[str, object]:

@@ -13,21 +13,21 @@ import sys
 import msgspec
 import uvloop
 
-from meshlight.mesh.sightings import Sightings
-from meshlight.mesh.txt import Announcement
+from meshlight.peers.mdns.browser import DiscoveredPeers
+from meshlight.peers.mdns.records import Announcement
 
 
 async def watch() -> None:
     """Look around until SIGTERM or the end of stdin."""
     loop = asyncio.get_running_loop()
-    sightings = Sightings(loop.time, loop.call_later)
+    sightings = DiscoveredPeers(loop.time, loop.call_later)
 
     def tell() -> None:
         seen = {
             "entries": sightings.entries,
             "ignored": sightings.ignored,
             "problem": sightings.problem,
-            "twin": sightings.twin,
+            "twin": sightings.duplicate,
             "announced": sightings.is_announced,
         }
         sys.stdout.buffer.write(msgspec.json.encode(seen) + b"\n")

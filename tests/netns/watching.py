@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from meshlight.domain.peer import Sighting
-from meshlight.mesh.txt import Announcement
-from peers.netns import Machine
+from meshlight.domain.peers import Sighting
+from meshlight.peers.mdns.records import Announcement
+from netns.namespaces import Machine
 
 TESTS = Path(__file__).parents[1]
 
@@ -24,7 +24,7 @@ class View(msgspec.Struct):
     entries: dict[str, Sighting] = {}
     ignored: int = 0
     problem: str = ""
-    twin: str = ""
+    duplicate: str = ""
     announced: bool = False
 
 

@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 from msgspec import Struct
 
-from meshlight.store.identity import Identity, identity_of, new_key
+from meshlight.storage.node_key import NodeIdentity, identity_of, new_key
 
 DISTANT = datetime(2100, 1, 1, tzinfo=UTC)
 
 
-def node() -> Identity:
+def node() -> NodeIdentity:
     return identity_of(new_key())
 
 
@@ -66,7 +66,7 @@ def impostor(
     )
 
 
-def as_impostor(identity: Identity) -> Impostor:
+def as_impostor(identity: NodeIdentity) -> Impostor:
     """Give a node's key into the hands of somebody who signs certificates with it."""
     private = load_der_private_key(b64decode(identity.key.reveal()), None)
     assert isinstance(private, ec.EllipticCurvePrivateKey)

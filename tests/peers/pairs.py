@@ -9,13 +9,13 @@ from typing import Any, Self
 
 import msgspec
 
-from mesh.nodes import node
-from mesh.stage import Clock
+from fake_clock import Clock
 from meshlight.domain.pairing import Role, Transcript, commitment
-from meshlight.mesh.pairing import Here, Pairing
-from meshlight.mesh.pairing_door import PairingDoor
-from meshlight.mesh.pairing_frames import VERSION, Confirmed, Hello, Offer, Reveal
-from meshlight.mesh.tls import KeyHolder, asking_context, door_context
+from meshlight.peers.pairing.messages import VERSION, Confirmed, Hello, Offer, Reveal
+from meshlight.peers.pairing.server import PairingServer
+from meshlight.peers.pairing.session import LocalPeer, PairingSession
+from meshlight.peers.tls import PrivateIdentity, pairing_client_context, pairing_server_context
+from peers.node_identities import node
 
 ANNA = node()
 BEN = node()
@@ -23,8 +23,10 @@ MALLORY = node()
 WALL = 1_700_000_000.0
 
 
-def side(identity: KeyHolder, name: str, clock: Clock, port: int = 6375) -> Here:
-    return Here(identity=identity, name=name, port=port, clock=clock, later=clock.later, wall=lambda: WALL)
+def side(identity: PrivateIdentity, name: str, clock: Clock, port: int = 6375) -> LocalPeer:
+    return LocalPeer(
+        identity=identity, name=name, port=port, clock=clock, later=clock.later, wall=lambda: WALL
+    )
 
 
 class Ben:
@@ -32,8 +34,8 @@ class Ben:
 
     def __init__(self, clock: Clock, hello_s: float = 10.0) -> None:
         self.clock = clock
-        self.requests: asyncio.Queue[Pairing] = asyncio.Queue()
-        self.door = PairingDoor(side(BEN, "Ben's PC", clock), self.requests.put_nowait, hello_s=hello_s)
+        self.requests: asyncio.Queue[PairingSession] = asyncio.Queue()
+        self.door = PairingServer(side(BEN, "Ben's PC", clock), self.requests.put_nowait, hello_s=hello_s)
         self.port = 0
 
     async def open(self) -> None:
@@ -62,7 +64,7 @@ class Caller:
     """Somebody at a door who sends what a test wants, and reads what comes."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, identity: KeyHolder
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, identity: PrivateIdentity
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -71,8 +73,8 @@ class Caller:
         self.offer: Offer | None = None
 
     @classmethod
-    async def at(cls, port: int, identity: KeyHolder = MALLORY) -> Self:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=asking_context())
+    async def at(cls, port: int, identity: PrivateIdentity = MALLORY) -> Self:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=pairing_client_context())
         return cls(reader, writer, identity)
 
     async def __aenter__(self) -> Self:
@@ -122,18 +124,20 @@ class Caller:
             asked_nonce=offer.nonce,
         )
 
-    def confirm(self, transcript: Transcript, role: Role = "asking", by: KeyHolder | None = None) -> None:
+    def confirm(
+        self, transcript: Transcript, role: Role = "asking", by: PrivateIdentity | None = None
+    ) -> None:
         self.send(Confirmed(signature=(by or self.identity).sign(transcript.statement(role))))
 
 
 @asynccontextmanager
-async def false_door(identity: KeyHolder, calls: "asyncio.Queue[Caller]") -> AsyncIterator[int]:
+async def false_door(identity: PrivateIdentity, calls: "asyncio.Queue[Caller]") -> AsyncIterator[int]:
     """A door of somebody who answers with what a test wants: its connections come into `calls`."""
 
     async def called(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         calls.put_nowait(Caller(reader, writer, identity))
 
-    server = await asyncio.start_server(called, "127.0.0.1", 0, ssl=door_context(identity))
+    server = await asyncio.start_server(called, "127.0.0.1", 0, ssl=pairing_server_context(identity))
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from mesh.nodes import node
-from mesh.stage import Clock
-from mesh.test_trust import Chest, Pins
+from fake_clock import Clock
 from meshlight.domain.backend import Backend
-from meshlight.domain.peer import Sighting
-from meshlight.mesh.pursuit import AGAIN_S, Pursuit
-from meshlight.mesh.tls import KeyHolder, server_context
-from meshlight.mesh.trust import Trust
+from meshlight.domain.peers import Sighting
+from meshlight.peers.address_update import AGAIN_S, AddressUpdate
+from meshlight.peers.tls import PrivateIdentity, server_context
+from meshlight.peers.trust import Trust
+from peers.node_identities import node
+from peers.test_trust import Chest, Pins
 
 HERE, ANNA, MALLORY = node(), node(), node()
 OLD = "https://127.0.0.1:9"
@@ -47,7 +47,7 @@ class Street:
             since=0.0,
         )
         self.trust = Trust(Chest(HERE), Pins({ANNA.node_id: ANNA.certificate_pem}))
-        self.pursuit = Pursuit(self.trust, self._lost, self._put, self._spawn, self.clock.later)
+        self.pursuit = AddressUpdate(self.trust, self._lost, self._put, self._spawn, self.clock.later)
 
     def _lost(self, peer_id: str) -> tuple[Backend, Sighting] | None:
         assert peer_id == ANNA.node_id
@@ -69,7 +69,7 @@ class Street:
 
 
 @asynccontextmanager
-async def street(answers: KeyHolder) -> AsyncIterator[Street]:
+async def street(answers: PrivateIdentity) -> AsyncIterator[Street]:
     heard: list[bytes] = []
 
     async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -2,22 +2,20 @@
 
 import msgspec
 
-from mesh.stage import Stage, backend
-from meshlight.backends.kind import Probe
+from fake_clock import FakeClock, backend
+from meshlight.backends.base import Probe
+from meshlight.domain.backend import ModelDetail, Reason
 from meshlight.domain.health import Answered, Failed
-from meshlight.domain.model import ModelDetail
-from meshlight.domain.peer import Peer
-from meshlight.domain.reason import Reason
-from meshlight.domain.sharing import SharedCatalog
-from meshlight.mesh.offers import Offers
+from meshlight.domain.peers import Peer, SharedCatalog
+from meshlight.peers.catalogs import Catalogs
 
 ANNA = Peer(id="a" * 64, name="Anna", url="")
 
 
-class Shop(Stage):
+class Shop(FakeClock):
     def __init__(self) -> None:
         super().__init__()
-        self.offers = Offers()
+        self.offers = Catalogs()
         self.registry.put(backend("study"))
         self.probe()
 

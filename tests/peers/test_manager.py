@@ -9,22 +9,21 @@ from contextlib import asynccontextmanager
 import pytest
 from msgspec.structs import replace
 
-from mesh.nodes import node
-from mesh.pairs import side
-from mesh.room import settle
-from mesh.stage import Stage, backend
-from mesh.test_trust import Chest, Pins
-from meshlight.domain.backend import Backend
+from fake_clock import FakeClock, backend
+from mesh.fake_backends import settle
+from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.config import Config, LanSettings
 from meshlight.domain.errors import BadRequest, Conflict, NotFound, PairingError, SecretError, ServiceError
 from meshlight.domain.health import Refused
 from meshlight.domain.pairing import TRIES
-from meshlight.domain.peer import Peer, Sighting
-from meshlight.domain.reason import Reason
-from meshlight.mesh.neighbourhood import RETRY_S, Neighbourhood
-from meshlight.mesh.pairing import ask
-from meshlight.mesh.sightings import Sightings
-from meshlight.mesh.trust import Trust
+from meshlight.domain.peers import Peer, Sighting
+from meshlight.peers.manager import RETRY_S, PeerManager
+from meshlight.peers.mdns.browser import DiscoveredPeers
+from meshlight.peers.pairing.session import request_pairing
+from meshlight.peers.trust import Trust
+from peers.node_identities import node
+from peers.pairs import side
+from peers.test_trust import Chest, Pins
 
 HERE, ANNA = node(), node()
 PEER = Peer(id=ANNA.node_id, name="Anna", url="https://127.0.0.1:9")
@@ -87,7 +86,7 @@ class Book:
         self.notices[topic] = text
 
 
-class Lookout(Sightings):
+class Lookout(DiscoveredPeers):
     """Sees whom a test wants it to see."""
 
     seen: Mapping[str, Sighting]
@@ -97,7 +96,7 @@ class Lookout(Sightings):
         return self.seen
 
 
-class Street(Stage):
+class Street(FakeClock):
     def __init__(self, *peers: Peer, lan: LanSettings = LISTENS, chest: Chest | None = None) -> None:
         super().__init__()
         self.chest = chest or Chest(HERE)
@@ -108,14 +107,14 @@ class Street(Stage):
         self.hurried: list[str] = []
         self.doors: list[int] = []
         self.book: Book = Book(self, Config(lan=lan, peers=peers))
-        self.neighbours = Neighbourhood(
+        self.neighbours = PeerManager(
             registry=self.registry,
-            ledger=self.book,
+            store=self.book,
             trust=Trust(self.chest, self.pins),
             sightings=self.lookout,
             listener=self.listener,
             running=lambda _: 0,
-            hurry=self.hurried.append,
+            probe_soon=self.hurried.append,
             clock=self.clock,
             wall=lambda: 0.0,
             later=self.clock.later,
@@ -171,11 +170,11 @@ async def test_it_listens_only_while_there_is_somebody_to_listen_to() -> None:
         assert found.listener.port == 7000
         await found.neighbours.unpair(PEER.id)
         await found.rest()
-        assert list(found.book.config.lan.farewells) == [PEER.id]
+        assert list(found.book.config.lan.pending_unpair_notices) == [PEER.id]
         assert found.listener.port == 7000  # Anna could not be told, and is told when she asks
         found.neighbours.unpaired(PEER.id)
         await found.rest()
-        assert not found.book.config.lan.farewells
+        assert not found.book.config.lan.pending_unpair_notices
         assert (found.listener.port, found.pins.kept) == (0, {})
 
 
@@ -184,14 +183,14 @@ async def test_tries_that_failed_are_remembered_while_nobody_sees_this_machine()
         for _ in range(TRIES):
             await found.lan(visible=True)
             host, port = found.door_at
-            asking = await ask(side(ANNA, "Anna", found.clock), host, port)
+            asking = await request_pairing(side(ANNA, "Anna", found.clock), host, port)
             await asking.refuse()
             with pytest.raises(PairingError, match="refused here"):
                 await asking.end()
             await found.lan(visible=False)
         await found.lan(visible=True)
         with pytest.raises(PairingError, match="too many have failed"):
-            await ask(side(ANNA, "Anna", found.clock), *found.door_at)
+            await request_pairing(side(ANNA, "Anna", found.clock), *found.door_at)
 
 
 async def test_two_partings_at_once_are_one() -> None:
@@ -202,7 +201,7 @@ async def test_two_partings_at_once_are_one() -> None:
         await found.rest()
 
         assert found.book.config.peers == ()
-        assert len(found.book.config.lan.farewells) <= 1
+        assert len(found.book.config.lan.pending_unpair_notices) <= 1
         assert PEER.id in found.listener.cuts
         assert found.registry.snapshot.nodes == {}
         with pytest.raises(NotFound):
@@ -225,7 +224,7 @@ async def test_a_keyring_that_is_locked_is_told_with_its_fix_and_tried_again() -
         assert found.neighbours.view().problem == "The keyring is locked. Unlock it."
         assert found.listener.port == 0
         with pytest.raises(SecretError):
-            await found.neighbours.set_seen(visible=True, browse=None)
+            await found.neighbours.set_visibility(visible=True, browse=None)
         assert not found.book.config.lan.visible
 
         chest.error = None
@@ -250,9 +249,9 @@ async def test_a_listener_without_its_port_keeps_nobody_from_being_seen_or_hidde
     await found.rest()
     assert found.book.notices["peers"] == "Port 6375 is taken by another program. Stop that program."
 
-    await found.neighbours.set_seen(visible=True, browse=None)
+    await found.neighbours.set_visibility(visible=True, browse=None)
     assert found.neighbours.view().door == 6376
-    await found.neighbours.set_seen(visible=False, browse=None)
+    await found.neighbours.set_visibility(visible=False, browse=None)
     assert found.neighbours.view().door == 0
 
     found.listener.taken = None
@@ -266,7 +265,7 @@ async def test_a_door_that_can_not_be_opened_is_told_to_who_wanted_it() -> None:
     async with street() as found:
         found.neighbours._bind = lambda _: (_ for _ in ()).throw(TAKEN)
         with pytest.raises(Conflict, match="is taken"):
-            await found.neighbours.set_seen(visible=True, browse=None)
+            await found.neighbours.set_visibility(visible=True, browse=None)
 
 
 async def test_the_door_follows_its_port() -> None:

@@ -10,15 +10,15 @@ from typing import cast
 
 import pytest
 
-from mesh.nodes import as_impostor, impostor, node
-from meshlight.mesh.tls import (
-    KeyHolder,
+from meshlight.peers.tls import (
+    PrivateIdentity,
     ServerTls,
-    asking_context,
     client_context,
+    pairing_client_context,
     peer_id,
     server_context,
 )
+from peers.node_identities import as_impostor, impostor, node
 
 HERE = node()
 FRIEND = node()
@@ -79,10 +79,10 @@ async def say_hello(port: int, tls: ssl.SSLContext, name: str = "peer") -> bytes
         writer.close()
 
 
-def any_server(identity: KeyHolder | None) -> ssl.SSLContext:
+def any_server(identity: PrivateIdentity | None) -> ssl.SSLContext:
     """Make a client that trusts everybody and shows what it likes."""
     if identity is None:
-        return asking_context()
+        return pairing_client_context()
     mine = client_context(identity, HERE.certificate_pem)
     mine.verify_mode = ssl.CERT_NONE
     return mine
@@ -97,11 +97,11 @@ async def test_two_nodes_that_have_pinned_each_other_talk() -> None:
     assert listener.sessions[0].version() == "TLSv1.3"
 
 
-def expired_friend() -> KeyHolder:
+def expired_friend() -> PrivateIdentity:
     return impostor(until=datetime(2020, 1, 1, tzinfo=UTC))
 
 
-def minted_by_friend() -> KeyHolder:
+def minted_by_friend() -> PrivateIdentity:
     return impostor(signed_by=as_impostor(FRIEND))
 
 
@@ -115,7 +115,7 @@ def minted_by_friend() -> KeyHolder:
     ],
 )
 async def test_nobody_else_gets_through_the_handshake_and_nothing_is_read(
-    who: Callable[[], KeyHolder | None],
+    who: Callable[[], PrivateIdentity | None],
 ) -> None:
     async with listening(server_context(HERE, [FRIEND.certificate_pem])) as listener:
         assert await say_hello(listener.port, any_server(who())) == b""
@@ -149,7 +149,9 @@ async def test_older_tls_is_refused() -> None:
     [lambda: STRANGER, minted_by_friend, impostor],
     ids=["another key", "signed by the peer", "no node"],
 )
-async def test_a_client_sends_nothing_to_a_server_with_another_key(server: Callable[[], KeyHolder]) -> None:
+async def test_a_client_sends_nothing_to_a_server_with_another_key(
+    server: Callable[[], PrivateIdentity],
+) -> None:
     tls = server_context(server(), [HERE.certificate_pem])
     async with listening(tls) as listener:
         with pytest.raises(ssl.SSLCertVerificationError):

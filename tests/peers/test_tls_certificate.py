@@ -3,8 +3,8 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mesh.nodes import impostor, node
-from meshlight.mesh.certificate import LARGEST, read_certificate
+from meshlight.peers.tls import LARGEST, read_certificate
+from peers.node_identities import impostor, node
 
 ANNA = node()
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from mesh.nodes import impostor, node
-from meshlight.domain.errors import ConnectFailed, SecretError
-from meshlight.mesh.tls import KeyHolder
-from meshlight.mesh.trust import Trust
-from meshlight.store.pinned import PinnedPeers
+from meshlight.domain.errors import ConnectError, SecretError
+from meshlight.peers.tls import PrivateIdentity
+from meshlight.peers.trust import Trust
+from meshlight.storage.peer_certificates import PeerCertificates
+from peers.node_identities import impostor, node
 
 HERE, ANNA, BEN = node(), node(), node()
 
@@ -16,16 +16,16 @@ HERE, ANNA, BEN = node(), node(), node()
 class Chest:
     """Where the key is, or is not."""
 
-    def __init__(self, kept: KeyHolder | None = None, error: SecretError | None = None) -> None:
+    def __init__(self, kept: PrivateIdentity | None = None, error: SecretError | None = None) -> None:
         self.kept = kept
         self.error = error
 
-    async def find(self) -> KeyHolder | None:
+    async def find(self) -> PrivateIdentity | None:
         if self.error is not None:
             raise self.error
         return self.kept
 
-    async def open(self) -> KeyHolder:
+    async def open(self) -> PrivateIdentity:
         self.kept = await self.find() or HERE
         return self.kept
 
@@ -58,7 +58,7 @@ async def ready(pins: Pins, *believed: str) -> Trust:
 
 
 def why(trust: Trust, node_id: str) -> str:
-    with pytest.raises(ConnectFailed) as caught:
+    with pytest.raises(ConnectError) as caught:
         trust.client(node_id)
     return caught.value.title
 
@@ -111,7 +111,7 @@ async def test_the_listener_follows_what_is_believed() -> None:
 
 
 async def test_peers_are_kept_and_dropped_on_the_disk(tmp_path: Path) -> None:
-    trust = Trust(Chest(HERE), PinnedPeers(tmp_path))
+    trust = Trust(Chest(HERE), PeerCertificates(tmp_path))
     await trust.find()
     await trust.keep(ANNA.node_id, ANNA.certificate_pem)
     await trust.believe([ANNA.node_id])

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.desktop.client import LocalService
-from meshlight.domain.view import BackendView, SnapshotView
+from meshlight.api_client.client import ApiClient
+from meshlight.domain.api_types import BackendView, SnapshotView
 
 STARTS_WITHIN_S = 10.0
 LOOK_EVERY_S = 0.05
@@ -37,7 +37,7 @@ class Served:
     process: subprocess.Popen[bytes]
     home: Path
     started: float
-    mesh: LocalService
+    mesh: ApiClient
 
     @property
     def url(self) -> str:
@@ -113,7 +113,7 @@ def serving(home: Path, *options: str) -> Iterator[Served]:
         )
     try:
         _wait_for_runtime_file(process, home)
-        with LocalService.connect(home / "runtime.json") as mesh:
+        with ApiClient.connect(home / "runtime.json") as mesh:
             yield Served(process, home, started, mesh)
     finally:
         process.terminate()  # and not kill: what coverage counted in it is written at its end

@@ -7,15 +7,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from meshlight.backends.address import parse_address
-from meshlight.backends.kind import Channel, Means, Probe
+from meshlight.backends.base import Channel, ChannelDeps, Probe
 from meshlight.backends.kinds import KINDS
-from meshlight.backends.upstream import Upstream
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.health import Answered
+from meshlight.http_client.address import parse_address
+from meshlight.http_client.client import Upstream
+from real.client_contract import HELLO
 from real.engines import Engine, llama_server
 from real.llama_modes import router_llama
-from real.promises import HELLO
 from real.tiny_gguf import write_gguf
 
 pytestmark = pytest.mark.real
@@ -25,7 +25,9 @@ async def look(kind: Kind, url: str, *, after_a_request: bool = False) -> Probe:
     """Probe a backend as the service does at first sight."""
     backend = Backend(id="b", name="b", kind=kind, ring="machine", url=url)
     upstream = Upstream(parse_address(url))
-    channel: Channel | None = KINDS[kind].open(Means(backend, upstream, Upstream, lambda: 0.0, lambda: 0.0))
+    channel: Channel | None = KINDS[kind].open(
+        ChannelDeps(backend, upstream, Upstream, lambda: 0.0, lambda: 0.0)
+    )
     try:
         if channel is None:
             return await KINDS[kind].probe(upstream, backend, None)

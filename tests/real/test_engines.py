@@ -5,9 +5,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from real import promises
+from real import client_contract as promises
+from real.client_contract import Promise, name_of
 from real.engines import Engine, free_port, running_llama
-from real.promises import Promise, name_of
 from real.subject import Subject
 from real.tiny_gguf import write_gguf
 

@@ -16,13 +16,13 @@ import openai
 import pytest
 from openai import OpenAI
 
-from meshlight.desktop.client import LocalService
+from meshlight.api_client.client import ApiClient
+from meshlight.cli.ports import is_port_free, port_owner
+from meshlight.domain.api_types import BackendView
 from meshlight.domain.errors import ServiceError
 from meshlight.domain.events import IncidentEvent
-from meshlight.domain.view import BackendView
-from meshlight.words.port import holder, is_free
+from real.client_contract import HELLO
 from real.engines import HOST, Engine, llama_server, running_llama, running_mlx
-from real.promises import HELLO
 from real.served import Served, serving
 from real.tiny_gguf import answer_of, write_gguf
 
@@ -72,8 +72,8 @@ class Street:
 def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
     """A llama-server on 8080, then `meshlight serve`, whose home is an empty folder."""
     llama_server()  # skips before anything is made
-    if not is_free(PORT):  # this is the test of what the project is for: it is never skipped
-        who = holder(PORT)
+    if not is_port_free(PORT):  # this is the test of what the project is for: it is never skipped
+        who = port_owner(PORT)
         name = f"{who.name} (pid {who.pid})" if who else "another program"
         pytest.fail(f"{name} has port {PORT}, where this test needs its engine: stop it while the tests run")
     folder = tmp_path_factory.mktemp("found")
@@ -123,7 +123,7 @@ def test_an_app_that_takes_what_env_prints_gets_a_streamed_answer(
 def test_the_words_that_look_say_what_is_there(street: Street) -> None:
     street.with_llama()
     word = street.served.word
-    models, route, trial, doctor, check = (
+    models, route, test_model, doctor, check = (
         word("models"),
         word("route", MODEL),
         word("test", "--json"),
@@ -135,8 +135,8 @@ def test_the_words_that_look_say_what_is_there(street: Street) -> None:
     assert route.code == 0, route.err
     assert "llama.cpp" in route.out
     assert "Healthy" in route.out
-    assert trial.code == 0, trial.err
-    runs = json.loads(trial.out)["runs"]
+    assert test_model.code == 0, test_model.err
+    runs = json.loads(test_model.out)["runs"]
     assert [(run["backend"], run["ok"], run["text"]) for run in runs] == [(LLAMA, True, answer_of(MODEL))] * 3
     assert all(0 < run["first_token_ms"] <= run["total_ms"] for run in runs), runs
     findings = [finding["said"] for finding in json.loads(doctor.out)]
@@ -226,7 +226,7 @@ def incidents(served: Served) -> Queue[tuple[str, str, str, str]]:
     reads = Event()
 
     def read() -> None:
-        with suppress(ServiceError), LocalService.connect(served.home / "runtime.json") as mesh:
+        with suppress(ServiceError), ApiClient.connect(served.home / "runtime.json") as mesh:
             for news in mesh.events():
                 reads.set()  # the first is the whole mesh: what changes after it will be told
                 if isinstance(news, IncidentEvent):

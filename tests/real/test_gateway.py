@@ -10,9 +10,9 @@ import httpx
 import openai
 import pytest
 
-from real import promises
+from real import client_contract as promises
+from real.client_contract import Promise, name_of
 from real.engines import Engine
-from real.promises import Promise, name_of
 from real.served import Served, serving
 from real.subject import Subject
 
@@ -89,14 +89,14 @@ async def test_mlx_lm_server_through_meshlight_keeps_the_promise_that(
 def test_every_byte_of_llama_server_arrives_as_it_was_sent(
     asked: str, to_llama: Subject, llama: Engine
 ) -> None:
-    face, fields = LLAMA_ASKED[asked]
-    _same_both_ways(f"{llama.url}/v1", to_llama, face, fields)
+    operation, fields = LLAMA_ASKED[asked]
+    _same_both_ways(f"{llama.url}/v1", to_llama, operation, fields)
 
 
 @pytest.mark.parametrize("asked", MLX_ASKED)
 def test_every_byte_of_mlx_lm_server_arrives_as_it_was_sent(asked: str, to_mlx: Subject, mlx: Engine) -> None:
-    face, fields = MLX_ASKED[asked]
-    _same_both_ways(f"{mlx.url}/v1", to_mlx, face, fields)
+    operation, fields = MLX_ASKED[asked]
+    _same_both_ways(f"{mlx.url}/v1", to_mlx, operation, fields)
 
 
 async def test_a_model_can_be_asked_for_by_its_name_even_if_that_is_a_path(to_mlx: Subject) -> None:
@@ -167,13 +167,13 @@ def test_tokens_are_counted_as_the_engine_counts_them(served: Served, to_llama: 
     assert after.requests.tokens_out - before.requests.tokens_out == used["completion_tokens"]
 
 
-def _same_both_ways(direct_url: str, through: Subject, face: str, fields: dict[str, Any]) -> None:
+def _same_both_ways(direct_url: str, through: Subject, operation: str, fields: dict[str, Any]) -> None:
     """Ask the same directly and through Meshlight; the answers differ in nothing that an application reads."""
     body = {"model": through.model, **fields}
     with _speaking_to(Subject(direct_url, through.model)) as client:
-        direct = client.post(face, json=body)
+        direct = client.post(operation, json=body)
     with _speaking_to(through) as client:
-        passed = client.post(face, json=body)
+        passed = client.post(operation, json=body)
     assert passed.status_code == direct.status_code
     assert CHANGES.sub(b"~", passed.content) == CHANGES.sub(b"~", direct.content)
     assert passed.headers["content-type"] == direct.headers["content-type"]

@@ -16,7 +16,7 @@ import pytest
 
 from meshlight.domain.backend import Kind
 from node import Node
-from real import promises
+from real import client_contract as promises
 from real.engines import Engine, free_port, llama_server
 from real.llama_modes import mesh_llama, router_llama, slow_llama
 from real.subject import Subject

@@ -134,11 +134,11 @@ def keys(size: int) -> bytes:
     return b",".join(b'"k%07d":1' % number for number in range(size // 13))
 
 
-def grown(place: Place, face: str, body: bytes) -> int:
+def grown(place: Place, operation: str, body: bytes) -> int:
     """Return how many bytes were held at most while one request was answered."""
     tracemalloc.start()
     try:
-        place.ask(face, body)
+        place.ask(operation, body)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

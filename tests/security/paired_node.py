@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from mesh.nodes import node
-from meshlight.mesh.tls import client_context
-from meshlight.store.identities import Identities
-from meshlight.store.pinned import PinnedPeers
-from meshlight.store.places import Places
-from meshlight.store.secrets import Secrets
+from meshlight.peers.tls import client_context
+from meshlight.storage.node_identity import NodeIdentityStore
+from meshlight.storage.paths import Paths
+from meshlight.storage.peer_certificates import PeerCertificates
+from meshlight.storage.secrets.store import Secrets
 from node import Node, Server
+from peers.node_identities import node
 
 ANNA, MALLORY = node(), node()
 PATIENCE_S = 10.0
@@ -100,15 +100,15 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def house(
+async def simulated(
     home: Path, engines: Sequence[Server] = (), terms: str = "", extra: str = "", port: int = 0
 ) -> AsyncIterator[House]:
     """Run a node whose peer is Anna; `terms` are lines of her entry in the configuration."""
-    places = Places.under(config_dir=home, state_dir=home, log_dir=home)
+    places = Paths.under(config_dir=home, state_dir=home, log_dir=home)
     places.prepare()
     secrets = Secrets(file=places.secrets_file, insecure=True, environ={})
-    identity = await Identities(secrets).open()
-    PinnedPeers(places.state_dir).put(ANNA.node_id, ANNA.certificate_pem)
+    identity = await NodeIdentityStore(secrets).open()
+    PeerCertificates(places.state_dir).put(ANNA.node_id, ANNA.certificate_pem)
     port = port or free_port()
     lan = f"[lan]\nbrowse = false\nlisten = true\nport = {port}\ndoor = {free_port()}\n"
     peer = f'[[peers]]\nid = "{ANNA.node_id}"\nname = "Anna"\nurl = "https://127.0.0.1:9"\n{terms}\n'

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from meshlight.gateway.guard import ENTER
-from meshlight.gateway.page import FORM_BYTES, Page
-from meshlight.gateway.session import Sessions
+from meshlight.gateway.access.guard import ENTER
+from meshlight.gateway.access.sessions import Sessions
+from meshlight.gateway.control.page import FORM_BYTES, Page
 from security.wire import KEY, LOOPS, Gateway, Reply, running
 
 FORM = ("Content-Type", "application/x-www-form-urlencoded")

@@ -27,13 +27,13 @@ FACES = [
 TRANSLATED = FACES[3:]
 
 
-@pytest.mark.parametrize("face", [*FACES, "/api/show"])
+@pytest.mark.parametrize("operation", [*FACES, "/api/show"])
 @pytest.mark.parametrize("name", [b"/" * 50_000, b"a/" * 25_000, b"hostile/" * 6_000], ids=["/", "a/", "id/"])
 def test_a_model_called_by_a_name_without_end_is_refused_at_once(
-    face: str, name: bytes, place: Place
+    operation: str, name: bytes, place: Place
 ) -> None:
     with place.free():
-        status, body = place.ask(face, named(name))
+        status, body = place.ask(operation, named(name))
     assert status == 400
     assert b"640" in body
     assert len(body) < 1_000
@@ -76,22 +76,22 @@ BODIES = {
 
 
 @pytest.mark.parametrize("shape", BODIES)
-@pytest.mark.parametrize("face", TRANSLATED)
-def test_a_body_that_has_to_be_translated_holds_nobody_up(face: str, shape: str, place: Place) -> None:
+@pytest.mark.parametrize("operation", TRANSLATED)
+def test_a_body_that_has_to_be_translated_holds_nobody_up(operation: str, shape: str, place: Place) -> None:
     place.backend.status, place.backend.media, place.backend.body = 200, JSON, b"{}"
-    body = named(b"m", BODIES[shape] + LIMIT[face.startswith("/v1/")])
+    body = named(b"m", BODIES[shape] + LIMIT[operation.startswith("/v1/")])
     with place.free():
-        status, told = place.ask(face, body)
+        status, told = place.ask(operation, body)
     assert status in {200, 400, 413, 502}, told[:300]
     assert len(told) < 4_000
 
 
 @pytest.mark.parametrize("shape", ["small keys", "tiny messages", "empty lists", "one text"])
-@pytest.mark.parametrize("face", FACES[:1])
-def test_a_body_that_passes_holds_nobody_up(face: str, shape: str, place: Place) -> None:
+@pytest.mark.parametrize("operation", FACES[:1])
+def test_a_body_that_passes_holds_nobody_up(operation: str, shape: str, place: Place) -> None:
     place.backend.status, place.backend.media, place.backend.body = 200, JSON, b"{}"
     with place.free():
-        status = place.ask(face, named(b"m", BODIES[shape]))[0]
+        status = place.ask(operation, named(b"m", BODIES[shape]))[0]
     assert status == (400 if shape == "small keys" else 200)
 
 
@@ -198,22 +198,22 @@ ASKS = {
 
 
 @pytest.mark.parametrize("shape", STREAMS)
-@pytest.mark.parametrize(("face", "is_stream"), ASKS)
+@pytest.mark.parametrize(("operation", "is_stream"), ASKS)
 def test_a_stream_that_has_to_be_translated_holds_nobody_up(
-    face: str, is_stream: bool, shape: str, place: Place
+    operation: str, is_stream: bool, shape: str, place: Place
 ) -> None:
     place.backend.status, place.backend.media, place.backend.body = 200, SSE, STREAMS[shape]
     with place.free():
-        place.ask(face, named(b"m", ASKS[face, is_stream]))
+        place.ask(operation, named(b"m", ASKS[operation, is_stream]))
 
 
-@pytest.mark.parametrize("face", ["/v1/messages", "/api/chat", "/v1/chat/completions"])
-def test_an_answer_in_chunks_of_one_byte_holds_nobody_up(face: str, place: Place) -> None:
+@pytest.mark.parametrize("operation", ["/v1/messages", "/api/chat", "/v1/chat/completions"])
+def test_an_answer_in_chunks_of_one_byte_holds_nobody_up(operation: str, place: Place) -> None:
     place.backend.status, place.backend.media = 200, SSE
     place.backend.body, place.backend.chunks = STREAMS["small events"][:300_000] + b"\n\n" + DONE, True
     try:
         with place.free():
-            status, body = place.ask(face, named(b"m", ASKS.get((face, True), b"")))
+            status, body = place.ask(operation, named(b"m", ASKS.get((operation, True), b"")))
     finally:
         place.backend.chunks = False
     assert status == 200
@@ -245,13 +245,13 @@ WHOLE_ASKS = {
 
 
 @pytest.mark.parametrize("shape", WHOLES)
-@pytest.mark.parametrize("face", WHOLE_ASKS)
+@pytest.mark.parametrize("operation", WHOLE_ASKS)
 def test_a_whole_answer_that_has_to_be_translated_holds_nobody_up(
-    face: str, shape: str, place: Place
+    operation: str, shape: str, place: Place
 ) -> None:
     place.backend.status, place.backend.media, place.backend.body = 200, JSON, WHOLES[shape]
     with place.free():
-        place.ask(face, named(b"m", WHOLE_ASKS[face]))
+        place.ask(operation, named(b"m", WHOLE_ASKS[operation]))
 
 
 ERRORS = {
@@ -300,16 +300,18 @@ def test_a_list_of_models_holds_nobody_up(shape: str, place: Place) -> None:
 
 
 @pytest.mark.parametrize("shape", ["empty lists", "as many as are taken", "one text", "escapes"])
-@pytest.mark.parametrize("face", ["/v1/messages", "/api/chat"])
-def test_a_body_costs_no_more_memory_than_four_times_its_size(face: str, shape: str, place: Place) -> None:
+@pytest.mark.parametrize("operation", ["/v1/messages", "/api/chat"])
+def test_a_body_costs_no_more_memory_than_four_times_its_size(
+    operation: str, shape: str, place: Place
+) -> None:
     place.backend.status, place.backend.media, place.backend.body = 200, JSON, b"{}"
-    body = named(b"m", BODIES[shape] + LIMIT[face.startswith("/v1/")])
-    assert grown(place, face, body) <= GROWS * len(body) + BESIDE
+    body = named(b"m", BODIES[shape] + LIMIT[operation.startswith("/v1/")])
+    assert grown(place, operation, body) <= GROWS * len(body) + BESIDE
 
 
 @pytest.mark.parametrize("shape", ["10,000 calls", "empty lists", "chances", "a long text"])
 def test_an_answer_costs_no_more_memory_than_four_times_its_size(shape: str, place: Place) -> None:
     place.backend.status, place.backend.media, place.backend.body = 200, JSON, WHOLES[shape]
-    for face in ("/v1/messages", "/api/chat"):
-        peak = grown(place, face, named(b"m", WHOLE_ASKS[face]))
+    for operation in ("/v1/messages", "/api/chat"):
+        peak = grown(place, operation, named(b"m", WHOLE_ASKS[operation]))
         assert peak <= GROWS * len(WHOLES[shape]) + BESIDE

@@ -8,9 +8,9 @@ import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meshlight.gateway.asgi import Receive, Scope, Send
-from meshlight.gateway.limits import DEFAULT_LIMITS
-from meshlight.gateway.protocol import GatewayState, GuardedProtocol
+from meshlight.gateway.server.asgi import Receive, Scope, Send
+from meshlight.gateway.server.client_connection import ClientConnection, GatewayState
+from meshlight.gateway.server.limits import DEFAULT_LIMITS
 
 PARTS = [
     b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -85,11 +85,11 @@ async def converse(pieces: list[bytes]) -> tuple[Seen, bytes]:
     """Feed the pieces to a connection, letting the application run between them."""
     seen, wire = Seen(), Wire()
     config = uvicorn.Config(
-        cast("Any", seen), http=GuardedProtocol, ws="none", log_config=None, interface="asgi3"
+        cast("Any", seen), http=ClientConnection, ws="none", log_config=None, interface="asgi3"
     )
     config.load()
     config.loaded_app = seen
-    protocol = GuardedProtocol(config, GatewayState(DEFAULT_LIMITS), {})
+    protocol = ClientConnection(config, GatewayState(DEFAULT_LIMITS), {})
     protocol.connection_made(cast("asyncio.Transport", wire))
     for piece in pieces:
         if wire.is_over:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from meshlight.gateway.asgi import Receive, Scope, Send
-from meshlight.gateway.guard import Guard
-from meshlight.gateway.session import Sessions
+from meshlight.gateway.access.guard import Guard
+from meshlight.gateway.access.sessions import Sessions
+from meshlight.gateway.server.asgi import Receive, Scope, Send
 from security.wire import KEY, LOOPS, Echo, Gateway, running
 
 GOOD = [

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.demo.engine import Engine
-from meshlight.gateway.inbound import BODY_LIMIT
-from meshlight.mesh.tls import asking_context, client_context
+from meshlight.gateway.inference.request import BODY_LIMIT
+from meshlight.peers.tls import client_context, pairing_client_context
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER
-from security.guesthouse import MALLORY, House, house, read_all, settled
+from security.paired_node import MALLORY, House, read_all, settled, simulated
 from security.test_smuggling import REFUSED, REFUSED_WHOLE
 
 CANARY = "canary-c0ffee"
@@ -67,11 +67,11 @@ NOT_FOR_PEERS = [
 async def open_house(tmp_path: Path) -> AsyncIterator[House]:
     """Anna may use `shared`, of two models, on one of two backends; an alias leads to each."""
     async with (
-        Engine("llamacpp", "study", models=("shared", f"{CANARY}-here")) as study,
-        Engine("ollama", f"{CANARY}-attic", models=(f"{CANARY}-only:latest", "shared")) as attic,
+        SimulatedEngine("llamacpp", "study", models=("shared", f"{CANARY}-here")) as study,
+        SimulatedEngine("ollama", f"{CANARY}-attic", models=(f"{CANARY}-only:latest", "shared")) as attic,
     ):
         aliases = f'[routing.aliases]\n{CANARY}-alias = "{CANARY}-here"\nfast = "shared"\n'
-        async with house(
+        async with simulated(
             tmp_path, [study, attic], 'share_models = ["shared"]', f"{IN_ORDER}\n{aliases}"
         ) as found:
             backend = (await found.node.http.get(f"/mesh/backends/{CANARY}-attic")).json()
@@ -81,13 +81,13 @@ async def open_house(tmp_path: Path) -> AsyncIterator[House]:
             yield found
 
 
-def leaks(house: House, said: bytes) -> bool:
+def leaks(simulated: House, said: bytes) -> bool:
     """Whether an answer holds anything of this node that is not shared, or its key."""
-    return CANARY.encode() in said or house.node.key.encode() in said or b"127.0.0.1" in said
+    return CANARY.encode() in said or simulated.node.key.encode() in said or b"127.0.0.1" in said
 
 
 def tls12() -> ssl.SSLContext:
-    context = asking_context()
+    context = pairing_client_context()
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
     return context
 
@@ -95,7 +95,7 @@ def tls12() -> ssl.SSLContext:
 async def test_only_a_paired_key_gets_in(open_house: House) -> None:
     strangers = {
         "another key": client_context(MALLORY, open_house.certificate_pem),
-        "no certificate": asking_context(),
+        "no certificate": pairing_client_context(),
         "TLS 1.2": tls12(),
     }
     for who, tls in strangers.items():
@@ -175,8 +175,8 @@ async def test_a_shared_model_by_the_name_of_its_backend_or_an_alias_is_that_mod
 
 async def test_why_a_backend_is_down_is_told_without_its_name_or_address(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", f"{CANARY}-engine", models=("m",)) as engine,
-        house(tmp_path, [engine]) as found,
+        SimulatedEngine("llamacpp", f"{CANARY}-engine", models=("m",)) as engine,
+        simulated(tmp_path, [engine]) as found,
     ):
         engine_port = engine.url.rpartition(":")[2].encode()
         await engine.stop()
@@ -199,8 +199,8 @@ async def test_why_a_backend_is_down_is_told_without_its_name_or_address(tmp_pat
 
 async def test_a_paused_peer_is_told_so_by_its_catalog_and_by_every_request(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "study", models=("m",)) as engine,
-        house(tmp_path, [engine], "paused = true") as found,
+        SimulatedEngine("llamacpp", "study", models=("m",)) as engine,
+        simulated(tmp_path, [engine], "paused = true") as found,
     ):
         assert (await found.ask("GET", "/peer/catalog")).json()["paused"] is True
         answer = await found.chat("m")
@@ -260,8 +260,8 @@ async def test_three_hundred_strangers_who_say_nothing_keep_no_peer_out(open_hou
 
 async def test_a_peer_uses_no_more_at_once_than_its_terms_say(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "study", models=("m",), first_token_s=30.0) as engine,
-        house(tmp_path, [engine], "max_in_flight = 1") as found,
+        SimulatedEngine("llamacpp", "study", models=("m",), first_token_s=30.0) as engine,
+        simulated(tmp_path, [engine], "max_in_flight = 1") as found,
     ):
         reader, writer = await found.connect()
         body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()

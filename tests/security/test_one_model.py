@@ -18,26 +18,25 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from gateway.rig import Rig
-from meshlight.backends.kind import FACES, GEMINI_FACES, OLLAMA_FACES, Face
+from meshlight.backends.base import GEMINI_OPERATIONS, OLLAMA_OPERATIONS, OPERATIONS, Operation
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.errors import BadRequest
 from meshlight.domain.health import Answered
-from meshlight.domain.peer import Peer
+from meshlight.domain.peers import Peer, may_use
 from meshlight.domain.routing import rank
 from meshlight.domain.rules import Routing, Rule
-from meshlight.domain.sharing import may_use
 from meshlight.domain.snapshot import Snapshot
-from meshlight.gateway.asgi import Message, Scope
-from meshlight.gateway.catalog import Catalog
-from meshlight.gateway.exchange import OFFER
-from meshlight.gateway.inbound import GUEST, Inbound
-from meshlight.gateway.inference import Inference
-from meshlight.gateway.leave import LEAVE, Leave
-from meshlight.gateway.ollama import Ollama
-from meshlight.gateway.parcel import Parcel, pack
-from meshlight.gateway.relay import Relay
-from meshlight.gateway.sink import Sink
+from meshlight.gateway.inference.app import Inference
+from meshlight.gateway.inference.attempt import UpstreamRequest, build_upstream_request
+from meshlight.gateway.inference.relay import Relay
+from meshlight.gateway.inference.request import GUEST, InferenceRequest
+from meshlight.gateway.inference.streaming import Sink
+from meshlight.gateway.models.ollama import Ollama
+from meshlight.gateway.models.openai import ModelCatalog
+from meshlight.gateway.server.asgi import Message, Scope
+from meshlight.gateway.server.disconnect import DISCONNECT, DisconnectListeners
+from meshlight.gateway.server.request_cycle import OFFER
 from meshlight.gateway.translation.table import is_reachable
 
 ANNA = Peer(
@@ -46,16 +45,16 @@ ANNA = Peer(
 WHERE: dict[Kind, str] = {"llamacpp": "machine", "ollama": "lan", "openai": "cloud", "gemini": "cloud"}
 MARK = b"x7MA4YWxkTrZu0gW"
 FORM = b"multipart/form-data; boundary=" + MARK
-ALL_FACES: tuple[Face, ...] = (*FACES, *OLLAMA_FACES, *GEMINI_FACES)
+ALL_FACES: tuple[Operation, ...] = (*OPERATIONS, *OLLAMA_OPERATIONS, *GEMINI_OPERATIONS)
 
 
 class Noting(Relay):
     """A relay that notes what it is asked."""
 
     def __init__(self) -> None:
-        self.asked: list[Inbound] = []
+        self.asked: list[InferenceRequest] = []
 
-    async def run(self, inbound: Inbound, sink: Sink, leave: Leave) -> None:  # noqa: ARG002 - the relay's own
+    async def run(self, inbound: InferenceRequest, sink: Sink, leave: DisconnectListeners) -> None:  # noqa: ARG002 - the relay's own
         self.asked.append(inbound)
         await sink.start(200, [])
         await sink.end(b"")
@@ -79,7 +78,7 @@ RIG = mesh()
 
 async def judged(
     path: str, body: bytes, content_type: bytes | None, guest: Peer | None, query: bytes = b""
-) -> Inbound | None:
+) -> InferenceRequest | None:
     """Return the request as the relay gets it; None when it was refused."""
     relay = Noting()
     scope: Scope = {
@@ -89,7 +88,8 @@ async def judged(
         "raw_path": path.encode(),
         "query_string": query,
         "headers": [] if content_type is None else [(b"content-type", content_type)],
-        "extensions": {LEAVE: Leave(), OFFER: lambda _: False} | ({} if guest is None else {GUEST: guest}),
+        "extensions": {DISCONNECT: DisconnectListeners(), OFFER: lambda _: False}
+        | ({} if guest is None else {GUEST: guest}),
     }
     statuses: list[int] = []
 
@@ -100,12 +100,14 @@ async def judged(
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
 
-    await Inference(relay, Catalog(RIG.registry, 7), Ollama(RIG.registry, 7, "1.0"))(scope, receive, send)
+    await Inference(relay, ModelCatalog(RIG.registry, 7), Ollama(RIG.registry, 7, "1.0"))(
+        scope, receive, send
+    )
     assert statuses[0] in {200, 400, 404, 415}
     return relay.asked[0] if relay.asked else None
 
 
-def sent(inbound: Inbound) -> Iterator[tuple[Backend, str, Parcel]]:
+def sent(inbound: InferenceRequest) -> Iterator[tuple[Backend, str, UpstreamRequest]]:
     """Give what would go to each backend that may have this request, and the model that was judged."""
     snapshot: Snapshot = RIG.registry.snapshot
     guest = inbound.guest
@@ -113,20 +115,20 @@ def sent(inbound: Inbound) -> Iterator[tuple[Backend, str, Parcel]]:
     def allowed(backend: Backend, model: str) -> bool:
         return guest is None or may_use(guest, backend, model)
 
-    for verdict in rank(snapshot, inbound.head.model, {}, 0.0, 0, allowed).candidates:
-        backend = snapshot.nodes[verdict.backend].backend
-        if not is_reachable(inbound.face, KINDS[backend.kind]):
+    for score in rank(snapshot, inbound.head.model, {}, 0.0, 0, allowed).candidates:
+        backend = snapshot.nodes[score.backend].backend
+        if not is_reachable(inbound.operation, KINDS[backend.kind]):
             continue
         link = RIG.links.put(backend)
         link.know("sk")
         try:
-            parcel = pack(
-                inbound, verdict.model, link, None, "n", translated=not link.kind.speaks(inbound.face)
+            upstream_request = build_upstream_request(
+                inbound, score.model, link, None, "n", translated=not link.kind.speaks(inbound.operation)
             )
         except BadRequest:
             continue
-        if isinstance(parcel, Parcel):
-            yield backend, verdict.model, parcel
+        if isinstance(upstream_request, UpstreamRequest):
+            yield backend, score.model, upstream_request
 
 
 class Pairs(list[tuple[str, Any]]):
@@ -162,18 +164,18 @@ def _lax(pairs: Pairs, name: str) -> list[Any]:
 READERS: tuple[Reader, ...] = (_first, _last, _go, _c, _lax)
 
 
-def models_in(parcel: Parcel, face: Face) -> set[object]:
+def models_in(upstream_request: UpstreamRequest, operation: Operation) -> set[object]:
     """Return every model that one of the readers finds in what is sent."""
-    kinds = [value for name, value in parcel.headers if name == b"content-type"]
+    kinds = [value for name, value in upstream_request.headers if name == b"content-type"]
     assert len(kinds) == 1
     if kinds[0].startswith(b"multipart/"):
-        return form_models(parcel.body, kinds[0])
+        return form_models(upstream_request.body, kinds[0])
     assert kinds == [b"application/json"]
-    top = json.loads(parcel.body.decode("utf-8", "replace"), object_pairs_hook=Pairs)
+    top = json.loads(upstream_request.body.decode("utf-8", "replace"), object_pairs_hook=Pairs)
     found: set[object] = set()
     for read in READERS:
         objects = [top]
-        if face.startswith("gemini/"):
+        if operation.startswith("gemini/"):
             for name in ("generateContentRequest", "generate_content_request"):
                 objects += [value for value in read(top, name) if isinstance(value, Pairs)]
             for requests in read(top, "requests"):
@@ -304,54 +306,56 @@ REQUESTS = (
 )
 
 
-def path_of(face: Face, model: str) -> str:
-    if face.startswith("gemini/"):
-        return f"/v1beta/models/{model}:{face.removeprefix('gemini/')}"
-    return f"/{face}" if face.startswith("api/") else f"/v1/{face}"
+def path_of(operation: Operation, model: str) -> str:
+    if operation.startswith("gemini/"):
+        return f"/v1beta/models/{model}:{operation.removeprefix('gemini/')}"
+    return f"/{operation}" if operation.startswith("api/") else f"/v1/{operation}"
 
 
 @pytest.mark.parametrize("guest", [None, ANNA], ids=["owner", "peer"])
 @settings(max_examples=400)
 @given(request=REQUESTS, named=st.sampled_from(["small", "big", "fast"]))
 def test_every_reader_finds_the_model_that_was_judged(
-    guest: Peer | None, request: tuple[Face, bytes, bytes | None], named: str
+    guest: Peer | None, request: tuple[Operation, bytes, bytes | None], named: str
 ) -> None:
-    face, body, content_type = request
-    inbound = asyncio.run(judged(path_of(face, named), body, content_type, guest, b"model=big&alt=sse"))
+    operation, body, content_type = request
+    inbound = asyncio.run(judged(path_of(operation, named), body, content_type, guest, b"model=big&alt=sse"))
     if inbound is None:
         event("refused")
         return
-    for backend, model, parcel in sent(inbound):
-        event(f"sent, {'translated' if parcel.back else 'as it is'}")
+    for backend, model, upstream_request in sent(inbound):
+        event(f"sent, {'translated' if upstream_request.back else 'as it is'}")
         assert model in {"small", "big"}
         assert guest is None or model == "small"
         assert model == "small" or backend.ring == "machine"
-        path, _, query = parcel.target.partition("?")
+        path, _, query = upstream_request.target.partition("?")
         assert "model" not in query
         assert guest is None or query in {"", "alt=sse"}
-        if face.startswith("gemini/"):
+        if operation.startswith("gemini/"):
             assert unquote(path).partition("/models/")[2].rpartition(":")[0] == model
-            assert models_in(parcel, face) <= {model}
+            assert models_in(upstream_request, operation) <= {model}
         else:
-            assert models_in(parcel, face) == {model}
+            assert models_in(upstream_request, operation) == {model}
 
 
 @pytest.mark.parametrize("guest", [None, ANNA], ids=["owner", "peer"])
-@pytest.mark.parametrize("face", ALL_FACES)
-def test_an_ordinary_request_goes_to_each_backend_that_may_have_it(face: Face, guest: Peer | None) -> None:
+@pytest.mark.parametrize("operation", ALL_FACES)
+def test_an_ordinary_request_goes_to_each_backend_that_may_have_it(
+    operation: Operation, guest: Peer | None
+) -> None:
     body = b'{"model":"fast",' + PLAIN.encode() + b"}"
-    if face.startswith("gemini/"):
+    if operation.startswith("gemini/"):
         batch = b'"requests":[{"model":"models/fast"},{}]'
         body = b'{"model":"models/fast",' + batch + b',"generate_content_request":{"model":"fast"}}'
-    if face.startswith("api/"):
+    if operation.startswith("api/"):
         body = b'{"model":"fast","messages":[{"role":"user","content":"hi"}]}'
-    inbound = asyncio.run(judged(path_of(face, "fast"), body, b"application/json", guest))
+    inbound = asyncio.run(judged(path_of(operation, "fast"), body, b"application/json", guest))
     assert inbound is not None
     going = list(sent(inbound))
-    assert going or face in {"images/variations", "gemini/countTokens"}
-    for _, model, parcel in going:
+    assert going or operation in {"images/variations", "gemini/countTokens"}
+    for _, model, upstream_request in going:
         assert model == "small"
-        assert models_in(parcel, face) == {"small"}
+        assert models_in(upstream_request, operation) == {"small"}
 
 
 @pytest.mark.parametrize(

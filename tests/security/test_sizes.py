@@ -4,8 +4,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from meshlight.gateway.guard import CONTROL_BYTES, INFERENCE_BYTES
-from meshlight.gateway.limits import Limits
+from meshlight.gateway.access.guard import CONTROL_BYTES, INFERENCE_BYTES
+from meshlight.gateway.server.limits import Limits
 from security.wire import KEY, LOOPS, Echo, Gateway, read_all, running
 
 HEADER = ("X-Api-Key", KEY.decode())
@@ -147,26 +147,26 @@ def head(gateway: Gateway, path: str = "/healthz", *, key: bool = False) -> byte
 
 
 @pytest.mark.parametrize(
-    "manner", ["silent", "slow head", "answered", "refused", "reads nothing", "one more request"]
+    "profile", ["silent", "slow head", "answered", "refused", "reads nothing", "one more request"]
 )
-def test_strangers_that_hold_every_connection_do_not_lock_the_owner_out(loop_name: str, manner: str) -> None:
+def test_strangers_that_hold_every_connection_do_not_lock_the_owner_out(loop_name: str, profile: str) -> None:
     with running(Echo(), LOOPS[loop_name], limits=Limits(connections=8)) as gateway, ExitStack() as held:
         owner = held.enter_context(gateway.connect())
         owner.sendall(head(gateway, "/v1/x", key=True))
         assert owner.recv(65536).startswith(b"HTTP/1.1 200 ")
         for _ in range(40):
             stranger = held.enter_context(gateway.connect())
-            if manner == "slow head":
+            if profile == "slow head":
                 stranger.sendall(head(gateway)[:20])
-            elif manner == "refused":
+            elif profile == "refused":
                 stranger.sendall(head(gateway, "/v1/x"))
                 assert stranger.recv(65536).startswith(b"HTTP/1.1 401 ")
-            elif manner == "reads nothing":
+            elif profile == "reads nothing":
                 stranger.sendall(head(gateway) * 30)
-            elif manner != "silent":
+            elif profile != "silent":
                 stranger.sendall(head(gateway))
                 assert stranger.recv(65536).startswith(b"HTTP/1.1 200 ")
-                if manner == "one more request":
+                if profile == "one more request":
                     stranger.sendall(head(gateway)[:1])
         for _ in range(3):
             new = held.enter_context(gateway.connect())

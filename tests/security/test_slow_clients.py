@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from meshlight.gateway.limits import Limits
+from meshlight.gateway.server.limits import Limits
 from security.wire import KEY, LOOPS, Echo, Gateway, drip, read_all, running
 
 SHORT = Limits(header_s=0.3, body_idle_s=0.3, keep_alive_s=0.3, linger_s=0.3)

@@ -16,8 +16,8 @@ from urllib.parse import unquote, urlsplit
 import httpx
 import pytest
 
-from house.test_serve import meshlight, serving
-from meshlight.words.port import free_port
+from meshlight.cli.ports import free_port
+from service.test_process import meshlight, serving
 
 NOBODY = 65_534
 KEY = "ml-key-of-the-user-whom-nobody-knows"

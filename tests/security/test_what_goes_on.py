@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from meshlight.demo.engine import Engine
-from security.guesthouse import House, house
+from meshlight.simulator.engine import SimulatedEngine
+from security.paired_node import House, simulated
 
 HI = [{"role": "user", "content": "hi"}]
 BODY = json.dumps({"model": "shared", "messages": HI}).encode()
@@ -35,7 +35,7 @@ CLIENTS = (
 class Both:
     """The same engine behind the local listener and the one for peers."""
 
-    def __init__(self, found: House, engine: Engine) -> None:
+    def __init__(self, found: House, engine: SimulatedEngine) -> None:
         self.found = found
         self.engine = engine
 
@@ -55,8 +55,8 @@ class Both:
 @pytest.fixture
 async def both(tmp_path: Path) -> AsyncIterator[Both]:
     async with (
-        Engine("llamacpp", "study", models=("shared", "hidden"), keep=100) as engine,
-        house(tmp_path, [engine], 'share_models = ["shared"]') as found,
+        SimulatedEngine("llamacpp", "study", models=("shared", "hidden"), keep=100) as engine,
+        simulated(tmp_path, [engine], 'share_models = ["shared"]') as found,
     ):
         yield Both(found, engine)
 
@@ -156,8 +156,8 @@ async def test_no_spelling_leads_a_peer_to_what_is_not_inference(both: Both, tar
 async def test_a_model_named_by_its_files_path_is_asked_for_by_its_last_part(tmp_path: Path) -> None:
     path = "/home/anna/models/small.gguf"
     async with (
-        Engine("vllm", "attic", models=(path,), keep=100) as engine,
-        house(tmp_path, [engine]) as found,
+        SimulatedEngine("vllm", "attic", models=(path,), keep=100) as engine,
+        simulated(tmp_path, [engine]) as found,
     ):
         catalog = await found.ask("GET", "/peer/catalog")
         assert catalog.json()["backends"][0]["models"] == ["small.gguf"]

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshlight.gateway.asgi import ASGIApp, Receive, Scope, Send
-from meshlight.gateway.guard import Guard
-from meshlight.gateway.limits import DEFAULT_LIMITS, Limits
-from meshlight.gateway.listen import bind
-from meshlight.gateway.server import GatewayServer
-from meshlight.gateway.session import Sessions
+from meshlight.gateway.access.guard import Guard
+from meshlight.gateway.access.sessions import Sessions
+from meshlight.gateway.server.asgi import ASGIApp, Receive, Scope, Send
+from meshlight.gateway.server.limits import DEFAULT_LIMITS, Limits
+from meshlight.gateway.server.listener import bind
+from meshlight.gateway.server.server import GatewayServer
 
 KEY = b"canary-4f1d9c-local-key"
 PATIENCE_S = 10.0

@@ -334,7 +334,7 @@ def test_a_running_answer_is_given_to_its_end(tmp_path: Path) -> None:
 
 def test_the_core_loads_no_window_no_tray_and_no_second_http_client() -> None:
     code = (
-        "import sys, meshlight.main, meshlight.service; "
+        "import sys, meshlight.service.process, meshlight.service.wiring; "
         "unwanted = {'gi', 'pystray', 'webview', 'rich', 'httpx', 'tkinter', 'PIL', 'dbus_fast'}; "
         "print(sorted(unwanted & set(sys.modules)))"
     )

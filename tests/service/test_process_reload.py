@@ -8,24 +8,24 @@ from typing import Any
 import pytest
 
 from gateway.stream import opened
-from meshlight.demo.engine import Engine
-from meshlight.demo.pace import Gate
 from meshlight.domain.config import Config
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.protocols.text import StepGate
 from node import Node
 
 
 @pytest.fixture
-async def gate() -> Gate:
-    return Gate()
+async def gate() -> StepGate:
+    return StepGate()
 
 
 @pytest.fixture
-async def engine(gate: Gate) -> AsyncIterator[Engine]:
-    async with Engine("llamacpp", "study", speed=1, pace=gate, length=3) as engine:
+async def engine(gate: StepGate) -> AsyncIterator[SimulatedEngine]:
+    async with SimulatedEngine("llamacpp", "study", speed=1, pace=gate, length=3) as engine:
         yield engine
 
 
-def entry(engine: Engine, extra: str = "") -> str:
+def entry(engine: SimulatedEngine, extra: str = "") -> str:
     return f'[[backends]]\nid = "{engine.name}"\nkind = "{engine.kind}"\nurl = "{engine.url}"\n{extra}\n'
 
 
@@ -36,10 +36,10 @@ async def settings(node: Node) -> dict[str, Any]:
 
 
 async def test_a_change_by_hand_holds_at_once_and_drops_no_running_stream(
-    tmp_path: Path, engine: Engine, gate: Gate
+    tmp_path: Path, engine: SimulatedEngine, gate: StepGate
 ) -> None:
     async with (
-        Engine("vllm", "box", models=["qwen"]) as box,
+        SimulatedEngine("vllm", "box", models=["qwen"]) as box,
         Node(tmp_path, [engine]) as node,
         opened(node) as events,
     ):
@@ -71,7 +71,7 @@ async def test_a_change_by_hand_holds_at_once_and_drops_no_running_stream(
 
 
 async def test_a_broken_file_keeps_the_last_good_one_and_names_the_line_until_it_is_mended(
-    tmp_path: Path, engine: Engine
+    tmp_path: Path, engine: SimulatedEngine
 ) -> None:
     async with Node(tmp_path, [engine]) as node, opened(node) as events:
         await events.next()
@@ -92,7 +92,9 @@ async def test_a_broken_file_keeps_the_last_good_one_and_names_the_line_until_it
         assert (await settings(node))["notices"] == []
 
 
-async def test_what_the_service_writes_itself_is_followed_once(tmp_path: Path, engine: Engine) -> None:
+async def test_what_the_service_writes_itself_is_followed_once(
+    tmp_path: Path, engine: SimulatedEngine
+) -> None:
     async with Node(tmp_path, [engine]) as node, opened(node) as events:
         await events.next()
         keeper = node.service._keeper
@@ -111,7 +113,7 @@ async def test_what_the_service_writes_itself_is_followed_once(tmp_path: Path, e
         assert [(c.name, c.backends[0].priority) for c in followed] == [("", 0), ("", 3), ("by hand", 3)]
 
 
-async def test_edits_at_the_same_time_are_all_kept(tmp_path: Path, engine: Engine) -> None:
+async def test_edits_at_the_same_time_are_all_kept(tmp_path: Path, engine: SimulatedEngine) -> None:
     async with Node(tmp_path, [engine]) as node:
         aliases = {f"a{n}": "llama-3.2-3b" for n in range(5)}
         changes = [
@@ -138,7 +140,9 @@ async def test_edits_at_the_same_time_are_all_kept(tmp_path: Path, engine: Engin
         assert node.service._keeper.config == node.service._keeper._file.load()
 
 
-async def test_a_deleted_file_keeps_all_and_a_change_writes_it_anew(tmp_path: Path, engine: Engine) -> None:
+async def test_a_deleted_file_keeps_all_and_a_change_writes_it_anew(
+    tmp_path: Path, engine: SimulatedEngine
+) -> None:
     async with Node(tmp_path, [engine], "# mine") as node, opened(node) as events:
         await events.next()
         node.config_file.unlink()

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 
 Json = dict[str, Any]
 
@@ -15,7 +15,7 @@ class OpenAIOf(Protocol):
     It is typed as Any: the package's own types are unions of all that could ever come.
     """
 
-    def __call__(self, engine: Engine, key: str = "none") -> Any: ...
+    def __call__(self, engine: SimulatedEngine, key: str = "none") -> Any: ...
 
 
 class Line:
@@ -38,4 +38,4 @@ class Line:
 class LineTo(Protocol):
     """Opens a bare connection to an engine."""
 
-    def __call__(self, engine: Engine) -> AbstractAsyncContextManager[Line]: ...
+    def __call__(self, engine: SimulatedEngine) -> AbstractAsyncContextManager[Line]: ...

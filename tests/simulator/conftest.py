@@ -9,8 +9,8 @@ import httpx
 import pytest
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-from demo.clients import Line, LineTo, OpenAIOf
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
+from simulator.clients import Line, LineTo, OpenAIOf
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 async def openai_of() -> AsyncIterator[OpenAIOf]:
     clients: list[AsyncOpenAI] = []
 
-    def of(engine: Engine, key: str = "none") -> Any:
+    def of(engine: SimulatedEngine, key: str = "none") -> Any:
         plain = DefaultAsyncHttpxClient(timeout=5.0, trust_env=False)
         client = AsyncOpenAI(base_url=f"{engine.url}/v1", api_key=key, max_retries=0, http_client=plain)
         clients.append(client)
@@ -37,7 +37,7 @@ async def openai_of() -> AsyncIterator[OpenAIOf]:
 @pytest.fixture
 def line_to() -> LineTo:
     @asynccontextmanager
-    async def line(engine: Engine) -> AsyncIterator[Line]:
+    async def line(engine: SimulatedEngine) -> AsyncIterator[Line]:
         reader, writer = await asyncio.open_connection("127.0.0.1", engine.port)
         try:
             yield Line(reader, writer)

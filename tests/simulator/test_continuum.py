@@ -7,13 +7,13 @@ from tempfile import TemporaryDirectory
 import httpx
 import pytest
 
-from meshlight.demo.continuum import Behind, Continuum
+from meshlight.simulator.continuum import SimulatedContinuum, SimulatedUpstream
 
 ASK = [{"role": "user", "content": "hello"}]
 
 
 async def test_it_lists_models_and_answers_both_protocols(http: httpx.AsyncClient) -> None:
-    async with Continuum() as router:
+    async with SimulatedContinuum() as router:
         listed = (await http.get(f"{router.url}/v1/models")).json()
         body = {"model": "qwen3-32b", "max_tokens": 3, "messages": ASK}
         chat = await http.post(f"{router.url}/v1/chat/completions", json=body)
@@ -27,7 +27,7 @@ async def test_it_lists_models_and_answers_both_protocols(http: httpx.AsyncClien
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/anthropic/v1/messages"])
 async def test_in_blocking_mode_it_wants_its_key(http: httpx.AsyncClient, path: str) -> None:
-    async with Continuum(key="k") as router:
+    async with SimulatedContinuum(key="k") as router:
         body = {"model": "qwen3-32b", "max_tokens": 3, "messages": ASK}
         assert (await http.post(router.url + path, json=body)).status_code == 401
         good = await http.post(router.url + path, json=body, headers={"authorization": "Bearer k"})
@@ -35,8 +35,10 @@ async def test_in_blocking_mode_it_wants_its_key(http: httpx.AsyncClient, path: 
 
 
 async def test_only_an_admin_sees_what_is_behind(http: httpx.AsyncClient) -> None:
-    sick = Behind(name="gpu2", url="http://10.0.0.2:8000", is_healthy=False, last_error="timed out")
-    async with Continuum(behind=[sick], admin_key="a") as router:
+    sick = SimulatedUpstream(
+        name="gpu2", url="http://10.0.0.2:8000", is_healthy=False, last_error="timed out"
+    )
+    async with SimulatedContinuum(behind=[sick], admin_key="a") as router:
         assert (await http.get(f"{router.url}/admin/backends")).status_code == 401
         seen = await http.get(f"{router.url}/admin/backends", headers={"authorization": "Bearer a"})
         assert seen.json()["backends"][0]["last_error"] == "timed out"
@@ -46,7 +48,7 @@ async def test_only_an_admin_sees_what_is_behind(http: httpx.AsyncClient) -> Non
 
 
 async def test_it_warms_up_with_503(http: httpx.AsyncClient) -> None:
-    async with Continuum() as router:
+    async with SimulatedContinuum() as router:
         router.is_warming = True
         assert (await http.get(f"{router.url}/v1/models")).status_code == 503
 
@@ -54,7 +56,7 @@ async def test_it_warms_up_with_503(http: httpx.AsyncClient) -> None:
 async def test_it_answers_over_a_socket_and_takes_it_away() -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder, "r.sock")
-        async with Continuum(socket=path) as router:
+        async with SimulatedContinuum(socket=path) as router:
             assert router.url == f"unix://{path}"
             transport = httpx.AsyncHTTPTransport(uds=str(path))
             async with httpx.AsyncClient(transport=transport) as http:

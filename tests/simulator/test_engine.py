@@ -7,9 +7,9 @@ import math
 import httpx
 import pytest
 
-from demo.clients import Json
-from meshlight.demo.engine import Engine
-from meshlight.demo.pace import Gate
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.protocols.text import StepGate
+from simulator.clients import Json
 
 CHAT = "/v1/chat/completions"
 ASK = {"model": "llama-3.2-3b", "messages": [{"role": "user", "content": "hello"}]}
@@ -17,7 +17,7 @@ STREAM = ASK | {"stream": True}
 
 
 async def test_it_tells_its_name_and_that_it_is_a_demo(http: httpx.AsyncClient) -> None:
-    async with Engine("vllm", "Rosa") as engine:
+    async with SimulatedEngine("vllm", "Rosa") as engine:
         reply = await http.post(engine.url + CHAT, json=ASK)
     text = reply.json()["choices"][0]["message"]["content"]
     assert "Rosa" in text
@@ -27,7 +27,7 @@ async def test_it_tells_its_name_and_that_it_is_a_demo(http: httpx.AsyncClient) 
 
 
 async def test_it_remembers_what_it_was_asked(http: httpx.AsyncClient) -> None:
-    async with Engine("openai") as engine:
+    async with SimulatedEngine("openai") as engine:
         await http.get(engine.url + "/v1/models?x=1", headers={"X-Probe": "yes"})
         await http.post(engine.url + CHAT, json=ASK)
         probe, call = await engine.seen(2)
@@ -44,8 +44,8 @@ async def test_it_remembers_what_it_was_asked(http: httpx.AsyncClient) -> None:
 
 
 async def test_it_sees_a_client_leave_in_the_middle_of_a_stream(http: httpx.AsyncClient) -> None:
-    gate = Gate()
-    async with Engine("vllm", speed=1, pace=gate) as engine:
+    gate = StepGate()
+    async with SimulatedEngine("vllm", speed=1, pace=gate) as engine:
         async with http.stream("POST", engine.url + CHAT, json=STREAM) as reply:
             async for _ in reply.aiter_bytes():
                 break
@@ -59,7 +59,7 @@ async def test_it_sees_a_client_leave_in_the_middle_of_a_stream(http: httpx.Asyn
 
 @pytest.mark.parametrize("body", [ASK, STREAM], ids=["whole", "stream"])
 async def test_it_sees_a_client_leave_before_the_first_byte(http: httpx.AsyncClient, body: Json) -> None:
-    async with Engine("llamacpp", first_token_s=60, pace=Gate()) as engine:
+    async with SimulatedEngine("llamacpp", first_token_s=60, pace=StepGate()) as engine:
         asked = asyncio.create_task(http.post(engine.url + CHAT, json=body))
         await engine.seen()
         asked.cancel()
@@ -69,7 +69,7 @@ async def test_it_sees_a_client_leave_before_the_first_byte(http: httpx.AsyncCli
 
 
 async def test_an_endless_answer_ends_when_nobody_listens(http: httpx.AsyncClient) -> None:
-    async with Engine("ollama") as engine:
+    async with SimulatedEngine("ollama") as engine:
         loop = STREAM | {"messages": [{"role": "user", "content": "LOOP"}]}
         async with http.stream("POST", engine.url + CHAT, json=loop) as reply:
             async for chunk in reply.aiter_bytes():
@@ -79,9 +79,9 @@ async def test_an_endless_answer_ends_when_nobody_listens(http: httpx.AsyncClien
 
 
 async def test_a_gate_lets_one_token_pass_at_a_time(http: httpx.AsyncClient) -> None:
-    gate = Gate()
+    gate = StepGate()
     async with (
-        Engine("openai", speed=1, pace=gate, length=3) as engine,
+        SimulatedEngine("openai", speed=1, pace=gate, length=3) as engine,
         http.stream("POST", engine.url + CHAT, json=STREAM) as reply,
     ):
         lines = (line async for line in reply.aiter_lines() if line)
@@ -94,7 +94,7 @@ async def test_a_gate_lets_one_token_pass_at_a_time(http: httpx.AsyncClient) -> 
 
 
 async def test_it_can_be_started_again_on_the_same_port(http: httpx.AsyncClient) -> None:
-    engine = Engine("openai")
+    engine = SimulatedEngine("openai")
     await engine.start()
     port = engine.port
     assert (await http.get(engine.url + "/v1/models")).status_code == 200
@@ -108,12 +108,12 @@ async def test_it_can_be_started_again_on_the_same_port(http: httpx.AsyncClient)
 
 
 async def test_it_says_so_when_its_port_is_taken() -> None:
-    async with Engine("openai") as first:
+    async with SimulatedEngine("openai") as first:
         with pytest.raises(OSError, match="in use"):
-            await Engine("openai", port=first.port).start()
+            await SimulatedEngine("openai", port=first.port).start()
         with pytest.raises(OSError, match="in use"):
-            await Engine("openai", control_port=first.port).start()
-        second = Engine("openai", port=first.port)
+            await SimulatedEngine("openai", control_port=first.port).start()
+        second = SimulatedEngine("openai", port=first.port)
         await second.start(anywhere=True)
         assert second.port not in {0, first.port}
         await second.stop()
@@ -121,7 +121,7 @@ async def test_it_says_so_when_its_port_is_taken() -> None:
 
 async def test_stopping_ends_what_hangs_and_leaves_nothing(http: httpx.AsyncClient) -> None:
     before = asyncio.all_tasks()
-    engine = Engine("mlx")
+    engine = SimulatedEngine("mlx")
     await engine.start()
     await engine.fault("hang-headers")
     asked = asyncio.create_task(http.get(engine.url + "/health"))
@@ -135,7 +135,7 @@ async def test_stopping_ends_what_hangs_and_leaves_nothing(http: httpx.AsyncClie
 
 
 async def test_waiting_for_what_does_not_come_says_what_came(http: httpx.AsyncClient) -> None:
-    async with Engine("openai", "Rosa") as engine:
+    async with SimulatedEngine("openai", "Rosa") as engine:
         await http.get(engine.url + "/v1/models")
         with pytest.raises(TimeoutError, match="1 of 2 requests to /v1/ came to Rosa"):
             await engine.seen(2, "/v1/", within_s=0.01)
@@ -147,25 +147,25 @@ async def test_waiting_for_what_does_not_come_says_what_came(http: httpx.AsyncCl
 
 
 async def test_it_forgets_old_requests_where_told_to_and_still_counts(http: httpx.AsyncClient) -> None:
-    async with Engine("openai", keep=2) as engine:
+    async with SimulatedEngine("openai", keep=2) as engine:
         for _ in range(5):
             await http.get(engine.url + "/v1/models")
         assert len(engine.requests) == 2
         assert len(await engine.seen(5)) == 2
-        assert engine.journal.total == 5
+        assert engine.request_log.total == 5
 
 
 async def test_an_idle_connection_is_ended_after_its_time(http: httpx.AsyncClient) -> None:
-    async with Engine("openai", idle_s=0.01) as engine:
+    async with SimulatedEngine("openai", idle_s=0.01) as engine:
         await http.get(engine.url + "/v1/models")
         await engine.connected(0)
-    async with Engine("openai", idle_s=math.inf) as engine:
+    async with SimulatedEngine("openai", idle_s=math.inf) as engine:
         await http.get(engine.url + "/v1/models")
         assert engine.connections == 1
 
 
 async def test_a_hundred_of_them_fit_in_one_loop(http: httpx.AsyncClient) -> None:
-    engines = [Engine("llamacpp", f"node {i}", control_port=None) for i in range(100)]
+    engines = [SimulatedEngine("llamacpp", f"node {i}", control_port=None) for i in range(100)]
     for engine in engines:
         await engine.start()
     replies = await asyncio.gather(*(http.get(engine.url + "/health") for engine in engines))
@@ -176,7 +176,7 @@ async def test_a_hundred_of_them_fit_in_one_loop(http: httpx.AsyncClient) -> Non
 
 async def test_it_answers_on_ipv6_too(http: httpx.AsyncClient) -> None:
     try:
-        async with Engine("openai", host="::1") as engine:
+        async with SimulatedEngine("openai", host="::1") as engine:
             assert engine.url.startswith("http://[::1]:")
             assert (await http.get(engine.url + "/v1/models")).status_code == 200
     except OSError as error:

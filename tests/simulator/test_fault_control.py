@@ -5,18 +5,18 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from meshlight.demo.engine import Engine
-from meshlight.demo.fault import FaultKind
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.faults import FaultKind
 
 
 @pytest.fixture
-async def engine() -> AsyncIterator[Engine]:
-    async with Engine("vllm", "Rosa") as engine:
+async def engine() -> AsyncIterator[SimulatedEngine]:
+    async with SimulatedEngine("vllm", "Rosa") as engine:
         yield engine
 
 
 async def test_a_fault_is_switched_on_looked_at_and_switched_off(
-    engine: Engine, http: httpx.AsyncClient
+    engine: SimulatedEngine, http: httpx.AsyncClient
 ) -> None:
     switch = engine.control_url + "/fault"
     on = await http.post(
@@ -32,7 +32,9 @@ async def test_a_fault_is_switched_on_looked_at_and_switched_off(
 
 
 @pytest.mark.parametrize("kind", ["refuse", "hang-headers", "reset-headers", "garbage"])
-async def test_no_fault_touches_the_switch(engine: Engine, http: httpx.AsyncClient, kind: FaultKind) -> None:
+async def test_no_fault_touches_the_switch(
+    engine: SimulatedEngine, http: httpx.AsyncClient, kind: FaultKind
+) -> None:
     switch = engine.control_url + "/fault"
     assert (await http.post(switch, json={"kind": kind})).status_code == 200
     assert (await http.get(switch)).json()["fault"]["kind"] == kind
@@ -44,7 +46,7 @@ async def test_no_fault_touches_the_switch(engine: Engine, http: httpx.AsyncClie
     "body", [b"", b"{}", b'{"kind":"nope"}', b'{"kind":"html","x":1}', b'{"kind":"refuse","count":1}']
 )
 async def test_a_fault_there_is_not_is_refused_with_the_reason(
-    engine: Engine, http: httpx.AsyncClient, body: bytes
+    engine: SimulatedEngine, http: httpx.AsyncClient, body: bytes
 ) -> None:
     reply = await http.post(engine.control_url + "/fault", content=body)
     assert reply.status_code == 400
@@ -52,7 +54,7 @@ async def test_a_fault_there_is_not_is_refused_with_the_reason(
 
 
 async def test_web_pages_wrong_paths_and_wrong_methods_are_refused(
-    engine: Engine, http: httpx.AsyncClient
+    engine: SimulatedEngine, http: httpx.AsyncClient
 ) -> None:
     switch = engine.control_url + "/fault"
     page = {"origin": "https://evil.example"}
@@ -63,6 +65,6 @@ async def test_web_pages_wrong_paths_and_wrong_methods_are_refused(
 
 
 async def test_an_engine_may_have_no_switch() -> None:
-    async with Engine("vllm", control_port=None) as engine:
+    async with SimulatedEngine("vllm", control_port=None) as engine:
         with pytest.raises(RuntimeError, match="without a fault switch"):
             assert engine.control_url

@@ -2,8 +2,8 @@
 
 import pytest
 
-from demo.clients import Json
-from meshlight.demo.fault import Fault, FaultSwitch
+from meshlight.simulator.faults import Fault, FaultSwitch
+from simulator.clients import Json
 
 
 def test_a_fault_meets_everything_unless_told_otherwise() -> None:

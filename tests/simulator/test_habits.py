@@ -5,10 +5,10 @@ from typing import Any
 import httpx
 import pytest
 
-from demo.clients import Json
-from meshlight.demo.cloud import KEY, Cloud
-from meshlight.demo.engine import Engine
-from meshlight.demo.habits import SIGNATURE, STAND_IN, Habit
+from meshlight.simulator.clouds.base import KEY, SimulatedCloud
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.habits import SIGNATURE, STAND_IN, Habit
+from simulator.clients import Json
 
 MODEL = "llama-3.2-3b"
 ASK = {"role": "user", "content": "The weather?"}
@@ -22,7 +22,7 @@ def chat(**fields: Any) -> Json:
 
 
 async def said(http: httpx.AsyncClient, habit: Habit | None, body: Json) -> httpx.Response:
-    async with Engine("openai", habit=habit) as engine:
+    async with SimulatedEngine("openai", habit=habit) as engine:
         return await http.post(engine.url + "/v1/chat/completions", json=body)
 
 
@@ -81,7 +81,7 @@ async def test_anthropic_takes_no_thoughts_that_it_has_not_signed(
     http: httpx.AsyncClient, block: Json
 ) -> None:
     good = {"type": "thinking", "thinking": "x", "signature": SIGNATURE}
-    async with Cloud("anthropic", habit="anthropic") as cloud:
+    async with SimulatedCloud("anthropic", habit="anthropic") as cloud:
         for content, status in (([block], 400), ([good], 200), ([], 400)):
             turns = [ASK, {"role": "assistant", "content": content}, ASK]
             body = {"model": cloud.models[0], "max_tokens": 5, "messages": turns}

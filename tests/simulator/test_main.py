@@ -1,4 +1,4 @@
-"""`python -m meshlight.demo` as a person runs it."""
+"""`python -m meshlight.simulator` as a person runs it."""
 
 import re
 import signal
@@ -9,7 +9,7 @@ import httpx
 
 
 def test_it_runs_until_it_is_stopped_and_stops_cleanly() -> None:
-    argv = [sys.executable, "-W", "error", "-m", "meshlight.demo", "--base-port", "0"]
+    argv = [sys.executable, "-W", "error", "-m", "meshlight.simulator", "--base-port", "0"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         lines = []
         assert demo.stdout is not None

@@ -5,10 +5,10 @@ from typing import get_args
 import httpx
 import pytest
 
-from demo.clients import OpenAIOf
-from meshlight.demo.engine import Engine
-from meshlight.demo.manner import Dialect
-from meshlight.demo.pace import Gate
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.profile import Dialect
+from meshlight.simulator.protocols.text import StepGate
+from simulator.clients import OpenAIOf
 
 MODELS = ("llama-3.2-3b", "nomic-embed-text")
 OWNERS = {
@@ -23,14 +23,14 @@ OWNERS = {
 
 @pytest.mark.parametrize("dialect", get_args(Dialect))
 async def test_the_openai_list_has_the_models_and_their_owner(dialect: Dialect, openai_of: OpenAIOf) -> None:
-    async with Engine(dialect, models=MODELS) as engine:
+    async with SimulatedEngine(dialect, models=MODELS) as engine:
         listed = (await openai_of(engine).models.list()).data
     assert [model.id for model in listed] == list(MODELS)
     assert {getattr(model, "owned_by", None) for model in listed} == {OWNERS[dialect]}
 
 
 async def test_llamacpp_shows_what_the_real_one_shows(http: httpx.AsyncClient) -> None:
-    async with Engine("llamacpp", models=MODELS[:1]) as engine:
+    async with SimulatedEngine("llamacpp", models=MODELS[:1]) as engine:
         health = await http.get(engine.url + "/health")
         models = (await http.get(engine.url + "/v1/models")).json()
         props = (await http.get(engine.url + "/props")).json()
@@ -48,7 +48,7 @@ async def test_llamacpp_shows_what_the_real_one_shows(http: httpx.AsyncClient) -
 async def test_llamacpp_with_several_models_is_a_router_that_loads_what_is_asked_for(
     http: httpx.AsyncClient,
 ) -> None:
-    async with Engine("llamacpp", models=MODELS) as engine:
+    async with SimulatedEngine("llamacpp", models=MODELS) as engine:
         before = (await http.get(engine.url + "/v1/models")).json()
         await http.post(engine.url + "/v1/embeddings", json={"model": MODELS[1], "input": "x"})
         after = (await http.get(engine.url + "/v1/models")).json()
@@ -60,7 +60,7 @@ async def test_llamacpp_with_several_models_is_a_router_that_loads_what_is_asked
 
 
 async def test_a_slot_of_llamacpp_is_busy_while_it_answers(http: httpx.AsyncClient) -> None:
-    async with Engine("llamacpp", first_token_s=1, pace=Gate()) as engine:
+    async with SimulatedEngine("llamacpp", first_token_s=1, pace=StepGate()) as engine:
         ask = {"model": MODELS[0], "prompt": "x", "stream": True}
         await engine.fault("hang-body", after_bytes=0, scope="inference")
         async with http.stream("POST", engine.url + "/v1/completions", json=ask):
@@ -72,7 +72,7 @@ async def test_a_slot_of_llamacpp_is_busy_while_it_answers(http: httpx.AsyncClie
 
 
 async def test_vllm_shows_what_the_real_one_shows(http: httpx.AsyncClient) -> None:
-    async with Engine("vllm", models=MODELS) as engine:
+    async with SimulatedEngine("vllm", models=MODELS) as engine:
         for path in ("/health", "/ping"):
             reply = await http.get(engine.url + path)
             assert (reply.status_code, reply.content) == (200, b"")
@@ -83,7 +83,7 @@ async def test_vllm_shows_what_the_real_one_shows(http: httpx.AsyncClient) -> No
 
 
 async def test_lmstudio_says_which_models_are_loaded(http: httpx.AsyncClient) -> None:
-    async with Engine("lmstudio", models=MODELS) as engine:
+    async with SimulatedEngine("lmstudio", models=MODELS) as engine:
         url = engine.url + "/api/v0/models"
         before = (await http.get(url)).json()["data"]
         await http.post(engine.url + "/v1/embeddings", json={"model": MODELS[1], "input": "x"})
@@ -95,7 +95,7 @@ async def test_lmstudio_says_which_models_are_loaded(http: httpx.AsyncClient) ->
 
 
 async def test_an_engine_without_models_still_answers(http: httpx.AsyncClient) -> None:
-    async with Engine("llamacpp", models=()) as first, Engine("vllm", models=()) as second:
+    async with SimulatedEngine("llamacpp", models=()) as first, SimulatedEngine("vllm", models=()) as second:
         for engine in (first, second):
             assert (await http.get(engine.url + "/v1/models")).json()["data"] == []
             assert (await http.get(engine.url + "/metrics")).status_code == 200
@@ -103,7 +103,7 @@ async def test_an_engine_without_models_still_answers(http: httpx.AsyncClient) -
 
 
 async def test_a_model_may_come_while_the_engine_runs(http: httpx.AsyncClient) -> None:
-    async with Engine("ollama", models=["gemma3:4b"]) as engine:
+    async with SimulatedEngine("ollama", models=["gemma3:4b"]) as engine:
         engine.models = (*engine.models, "qwen3:8b")
         tags = (await http.get(engine.url + "/api/tags")).json()["models"]
     assert [model["name"] for model in tags] == ["gemma3:4b", "qwen3:8b"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from meshlight.demo.traits import ollama_details, traits
+from meshlight.simulator.model_traits import ollama_details, traits
 
 
 @pytest.mark.parametrize(

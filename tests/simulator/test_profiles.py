@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from demo.clients import Json, LineTo
-from meshlight.demo.engine import Engine
-from meshlight.demo.manner import Dialect
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.profile import Dialect
+from simulator.clients import Json, LineTo
 
 ASK = {"model": "llama-3.2-3b", "messages": [{"role": "user", "content": "hello"}]}
 CHAT = "/v1/chat/completions"
@@ -25,14 +25,14 @@ CHAT = "/v1/chat/completions"
 async def test_a_wrong_path_is_answered_in_the_engines_own_way(
     http: httpx.AsyncClient, dialect: Dialect, status: int, body: Json
 ) -> None:
-    async with Engine(dialect) as engine:
+    async with SimulatedEngine(dialect) as engine:
         reply = await http.get(engine.url + "/nowhere")
         assert (reply.status_code, reply.json()) == (status, body)
         assert (await http.put(engine.url + CHAT)).status_code == status
 
 
 async def test_ollama_and_mlx_answer_a_wrong_path_in_plain_words(http: httpx.AsyncClient) -> None:
-    async with Engine("ollama") as ollama, Engine("mlx") as mlx:
+    async with SimulatedEngine("ollama") as ollama, SimulatedEngine("mlx") as mlx:
         lost = await http.get(ollama.url + "/nowhere")
         assert (lost.status_code, lost.text) == (404, "404 page not found")
         lost = await http.get(mlx.url + "/nowhere")
@@ -40,14 +40,14 @@ async def test_ollama_and_mlx_answer_a_wrong_path_in_plain_words(http: httpx.Asy
 
 
 async def test_llamacpp_ignores_a_models_name_and_says_its_own(http: httpx.AsyncClient) -> None:
-    async with Engine("llamacpp") as engine:
+    async with SimulatedEngine("llamacpp") as engine:
         reply = await http.post(engine.url + CHAT, json=ASK | {"model": "whatever"})
     assert reply.json()["model"] == "llama-3.2-3b"
 
 
 @pytest.mark.parametrize("dialect", ["ollama", "vllm", "mlx", "lmstudio", "openai"])
 async def test_the_others_know_no_model_they_do_not_serve(http: httpx.AsyncClient, dialect: Dialect) -> None:
-    async with Engine(dialect) as engine:
+    async with SimulatedEngine(dialect) as engine:
         reply = await http.post(engine.url + CHAT, json=ASK | {"model": "whatever"})
         error = reply.json()["error"]
         assert reply.status_code == 404
@@ -57,7 +57,7 @@ async def test_the_others_know_no_model_they_do_not_serve(http: httpx.AsyncClien
 async def test_llamacpp_ends_the_connection_after_a_stream_though_it_promised_to_keep_it(
     http: httpx.AsyncClient,
 ) -> None:
-    async with Engine("llamacpp") as engine:
+    async with SimulatedEngine("llamacpp") as engine:
         reply = await http.post(engine.url + CHAT, json=ASK | {"stream": True})
         assert reply.headers["transfer-encoding"] == "chunked"
         assert "keep-alive" in reply.headers
@@ -73,7 +73,7 @@ async def test_llamacpp_ends_the_connection_after_a_stream_though_it_promised_to
 async def test_mlx_speaks_http_1_0_and_says_no_lengths_but_for_answers(
     http: httpx.AsyncClient, line_to: LineTo
 ) -> None:
-    async with Engine("mlx") as engine:
+    async with SimulatedEngine("mlx") as engine:
         async with line_to(engine) as line:
             await line.send(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
             head, _, body = (await line.answer()).partition(b"\r\n\r\n")
@@ -93,7 +93,7 @@ async def test_mlx_refuses_an_upload_without_length(http: httpx.AsyncClient) -> 
         yield b'{"model":'
         yield b'"llama-3.2-3b"}'
 
-    async with Engine("mlx") as mlx, Engine("vllm") as vllm:
+    async with SimulatedEngine("mlx") as mlx, SimulatedEngine("vllm") as vllm:
         assert (await http.post(mlx.url + CHAT, content=pieces())).status_code == 411
         assert (await http.post(vllm.url + CHAT, content=pieces())).status_code == 400
         assert vllm.requests[0].body == b'{"model":"llama-3.2-3b"}'

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from keyring.backends import chainer, fail, null
 
 from meshlight.domain.backend import Kind, Ring
-from meshlight.store.keyring_access import KeyringBackend
+from meshlight.storage.secrets.keyring import KeyringBackend
 
 CANARY = "sk-canary-0123456789"
 

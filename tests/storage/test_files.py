@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.store.files import make_folder, read_capped, read_with_stat, sweep, write_atomic
+from meshlight.storage.files import make_folder, read_capped, read_with_stat, sweep, write_atomic
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
 
 WRITER = """
 import hashlib, itertools, sys
 from pathlib import Path
-from meshlight.store.files import write_atomic
+from meshlight.storage.files import write_atomic
 path = Path(sys.argv[1])
 for round in itertools.count():
     body = bytes([65 + round % 26]) * 200_000

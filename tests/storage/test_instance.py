@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from meshlight.domain.errors import ServiceError
-from meshlight.store.lock import AlreadyRunning, Started, start_alone
+from meshlight.storage.instance import AlreadyRunning, Started, start_alone
 
 HOLDER = """
 import sys
 from pathlib import Path
-from meshlight.store.lock import start_alone
+from meshlight.storage.instance import start_alone
 held = start_alone(Path(sys.argv[1]))
 print(type(held).__name__, flush=True)
 sys.stdin.read()

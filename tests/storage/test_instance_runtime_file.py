@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.domain.runtime import Runtime
-from meshlight.store.runtime_file import RuntimeFile
+from meshlight.domain.config import Runtime
+from meshlight.storage.instance import RuntimeFile
 
 RUNTIME = Runtime(url="http://127.0.0.1:6374", pid=42, instance="one", key_file="local.key", version="0.1.0")
 

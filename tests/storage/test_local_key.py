@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from meshlight.domain.errors import SecretError
-from meshlight.store.key import LocalKey, make_key
+from meshlight.storage.local_key import LocalKey, make_key
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
 
 OPENER = """
 import sys
 from pathlib import Path
-from meshlight.store.key import LocalKey
+from meshlight.storage.local_key import LocalKey
 sys.stdin.readline()
 print(LocalKey.open(Path(sys.argv[1]), {}).reveal(), flush=True)
 """

@@ -22,13 +22,13 @@ from cryptography.hazmat.primitives.serialization import (
 from keyring.errors import KeyringLocked
 
 from meshlight.domain.errors import SecretError
-from meshlight.store.backend_ids import ID_PATTERN
-from meshlight.store.identities import OWNER, Identities
-from meshlight.store.identity import identity_of, new_key, node_id_of
-from meshlight.store.keyring_access import KeyringBackend
-from meshlight.store.secret import Secret
-from meshlight.store.secrets import Secrets
-from store.shelf import FailingKeyring, ForgetfulKeyring, MemoryKeyring
+from meshlight.storage.config.backend_ids import ID_PATTERN
+from meshlight.storage.node_identity import OWNER, NodeIdentityStore
+from meshlight.storage.node_key import identity_of, new_key, node_id_of
+from meshlight.storage.secrets.keyring import KeyringBackend
+from meshlight.storage.secrets.secret import Secret
+from meshlight.storage.secrets.store import Secrets
+from storage.memory_storage import FailingKeyring, ForgetfulKeyring, MemoryKeyring
 
 Made = Callable[[KeyringBackend], Secrets]
 
@@ -61,16 +61,16 @@ def secrets_with(tmp_path: Path, environ: dict[str, str]) -> Iterator[Made]:
 
 async def test_a_node_is_the_same_after_a_restart_certificate_and_all(secrets_with: Made) -> None:
     keyring = MemoryKeyring()
-    first = await Identities(secrets_with(keyring)).open()
-    second = await Identities(secrets_with(keyring)).open()
+    first = await NodeIdentityStore(secrets_with(keyring)).open()
+    second = await NodeIdentityStore(secrets_with(keyring)).open()
     assert second.node_id == first.node_id
     assert second.certificate_pem == first.certificate_pem
     assert second.certificate_der == first.certificate_der
 
 
 async def test_two_nodes_are_not_the_same(secrets_with: Made) -> None:
-    first = await Identities(secrets_with(MemoryKeyring())).open()
-    second = await Identities(secrets_with(MemoryKeyring())).open()
+    first = await NodeIdentityStore(secrets_with(MemoryKeyring())).open()
+    second = await NodeIdentityStore(secrets_with(MemoryKeyring())).open()
     assert first.node_id != second.node_id
 
 
@@ -112,7 +112,7 @@ def test_what_is_no_certificate_has_no_node_id(der: bytes) -> None:
 
 
 async def test_a_signature_is_that_of_the_key(secrets_with: Made) -> None:
-    identity = await Identities(secrets_with(MemoryKeyring())).open()
+    identity = await NodeIdentityStore(secrets_with(MemoryKeyring())).open()
     public = x509.load_der_x509_certificate(identity.certificate_der).public_key()
     assert isinstance(public, ec.EllipticCurvePublicKey)
     public.verify(identity.sign(b"text"), b"text", ec.ECDSA(hashes.SHA256()))
@@ -131,7 +131,7 @@ async def test_the_key_does_not_give_itself_away(
 ) -> None:
     caplog.set_level("DEBUG")
     keyring = MemoryKeyring()
-    identity = await Identities(secrets_with(keyring)).open()
+    identity = await NodeIdentityStore(secrets_with(keyring)).open()
     (text,) = keyring.kept.values()
     assert text not in f"{identity!r} {identity} {caplog.text}"
     with pytest.raises(TypeError):
@@ -142,14 +142,14 @@ async def test_the_key_does_not_give_itself_away(
 
 async def test_the_key_fits_into_every_keyring_and_no_backend_can_take_its_place(secrets_with: Made) -> None:
     keyring = MemoryKeyring()
-    await Identities(secrets_with(keyring)).open()
+    await NodeIdentityStore(secrets_with(keyring)).open()
     assert [len(text) for text in keyring.kept.values()] == [184]  # Windows takes 1280
     assert list(keyring.kept) == [("meshlight", f"{OWNER}/api_key")]
     assert not ID_PATTERN.fullmatch(OWNER)
 
 
 async def test_of_many_that_ask_at_once_all_get_the_same(secrets_with: Made) -> None:
-    identities = Identities(secrets_with(MemoryKeyring()))
+    identities = NodeIdentityStore(secrets_with(MemoryKeyring()))
     found = await asyncio.gather(*(identities.open() for _ in range(5)))
     assert len({identity.node_id for identity in found}) == 1
     assert identities.known == found[0]
@@ -157,7 +157,7 @@ async def test_of_many_that_ask_at_once_all_get_the_same(secrets_with: Made) -> 
 
 async def test_looking_for_an_identity_makes_none(secrets_with: Made) -> None:
     keyring = MemoryKeyring()
-    identities = Identities(secrets_with(keyring))
+    identities = NodeIdentityStore(secrets_with(keyring))
     assert await identities.find() is None
     assert identities.known is None
     assert keyring.kept == {}
@@ -168,7 +168,7 @@ async def test_looking_for_an_identity_makes_none(secrets_with: Made) -> None:
 async def test_the_environment_may_give_the_key(secrets_with: Made, environ: dict[str, str]) -> None:
     environ["MESHLIGHT_SECRET_NODE_IDENTITY"] = KNOWN
     keyring = MemoryKeyring()
-    identity = await Identities(secrets_with(keyring)).open()
+    identity = await NodeIdentityStore(secrets_with(keyring)).open()
     assert identity.node_id == identity_of(Secret(KNOWN)).node_id
     assert keyring.asked == 0
 
@@ -176,7 +176,7 @@ async def test_the_environment_may_give_the_key(secrets_with: Made, environ: dic
 async def test_a_locked_keyring_gets_no_new_identity(secrets_with: Made) -> None:
     keyring = FailingKeyring(KeyringLocked())
     keyring.kept["meshlight", f"{OWNER}/api_key"] = KNOWN
-    identities = Identities(secrets_with(keyring))
+    identities = NodeIdentityStore(secrets_with(keyring))
     with pytest.raises(SecretError) as caught:
         await identities.open()
     assert caught.value.state == "locked"
@@ -184,7 +184,7 @@ async def test_a_locked_keyring_gets_no_new_identity(secrets_with: Made) -> None
 
 
 async def test_a_key_that_can_not_be_kept_is_not_used(secrets_with: Made) -> None:
-    identities = Identities(secrets_with(ForgetfulKeyring()))
+    identities = NodeIdentityStore(secrets_with(ForgetfulKeyring()))
     with pytest.raises(SecretError):
         await identities.open()
     assert identities.known is None
@@ -204,7 +204,7 @@ async def test_a_damaged_key_is_told_with_the_fix_and_not_replaced(secrets_with:
     keyring = MemoryKeyring()
     keyring.kept["meshlight", f"{OWNER}/api_key"] = text
     with pytest.raises(SecretError) as caught:
-        await Identities(secrets_with(keyring)).open()
+        await NodeIdentityStore(secrets_with(keyring)).open()
     assert "damaged" in caught.value.title
     assert "MESHLIGHT_SECRET_NODE_IDENTITY" in caught.value.hint
     assert text not in f"{caught.value.title} {caught.value.hint}"

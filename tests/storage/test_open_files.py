@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.store.open_files import KEPT_S, OpenFiles
+from meshlight.storage.open_files import KEPT_S, OpenFiles
 
 CODE = "the-code-that-opens-the-page"
 ACTION = "http://127.0.0.1:6374/mesh/session/enter#add?kind=ollama&url=http%3A%2F%2Fx%22"

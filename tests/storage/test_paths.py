@@ -5,39 +5,39 @@ from pathlib import Path
 import pytest
 
 from meshlight.domain.errors import ServiceError
-from meshlight.store.places import Places
+from meshlight.storage.paths import Paths
 
 
 def test_meshlight_home_puts_everything_into_one_folder(tmp_path: Path) -> None:
-    places = Places.here({"MESHLIGHT_HOME": str(tmp_path / "mesh")})
-    files = [getattr(places, name) for name in Places.__struct_fields__ if name != "state_dir"]
+    places = Paths.here({"MESHLIGHT_HOME": str(tmp_path / "mesh")})
+    files = [getattr(places, name) for name in Paths.__struct_fields__ if name != "state_dir"]
     assert {file.parent for file in files} == {places.state_dir} == {tmp_path / "mesh"}
     assert len(set(files)) == len(files)
 
 
 def test_meshlight_home_may_begin_with_a_tilde() -> None:
-    assert Places.here({"MESHLIGHT_HOME": "~/mesh"}).state_dir == Path.home() / "mesh"
+    assert Paths.here({"MESHLIGHT_HOME": "~/mesh"}).state_dir == Path.home() / "mesh"
 
 
 def test_a_relative_meshlight_home_is_meant_from_here() -> None:
-    assert Places.here({"MESHLIGHT_HOME": "mesh"}).state_dir == Path.cwd() / "mesh"
+    assert Paths.here({"MESHLIGHT_HOME": "mesh"}).state_dir == Path.cwd() / "mesh"
 
 
 @pytest.mark.parametrize("environ", [{}, {"MESHLIGHT_HOME": " "}])
 def test_without_it_the_folders_of_the_system_are_used(environ: dict[str, str]) -> None:
-    places = Places.here(environ)
+    places = Paths.here(environ)
     assert "meshlight" in str(places.config_file).lower()
     assert places.config_file.name == "config.toml"
     assert places.state_dir.is_absolute()
 
 
 def test_asking_for_the_places_makes_no_folders(tmp_path: Path) -> None:
-    Places.here({"MESHLIGHT_HOME": str(tmp_path / "mesh")})
+    Paths.here({"MESHLIGHT_HOME": str(tmp_path / "mesh")})
     assert not (tmp_path / "mesh").exists()
 
 
 def test_preparing_makes_private_folders_and_sweeps_leftovers(tmp_path: Path) -> None:
-    places = Places.under(
+    places = Paths.under(
         config_dir=tmp_path / "config", state_dir=tmp_path / "state" / "deep", log_dir=tmp_path / "logs"
     )
     places.prepare()
@@ -52,7 +52,7 @@ def test_preparing_makes_private_folders_and_sweeps_leftovers(tmp_path: Path) ->
 
 
 def test_another_configuration_file_leaves_the_state_where_it_is(tmp_path: Path) -> None:
-    places = Places.here({"MESHLIGHT_HOME": str(tmp_path)})
+    places = Paths.here({"MESHLIGHT_HOME": str(tmp_path)})
     other = places.with_config_file(Path("mine.toml"))
     assert other.config_file == Path.cwd() / "mine.toml"
     assert other.key_file == places.key_file
@@ -64,7 +64,7 @@ def test_a_home_that_others_may_write_is_refused_with_the_mend(tmp_path: Path, m
     home = tmp_path / "home"
     home.mkdir()
     home.chmod(mode)
-    places = Places.here({"MESHLIGHT_HOME": str(home)})
+    places = Paths.here({"MESHLIGHT_HOME": str(home)})
     for judge in (places.prepare, places.check):
         with pytest.raises(ServiceError, match=rf"{home} \(mode {mode:04o}\)") as caught:
             judge()
@@ -79,7 +79,7 @@ def test_a_home_in_a_folder_whose_entries_others_may_exchange_is_refused(tmp_pat
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o777)
-    places = Places.here({"MESHLIGHT_HOME": str(shared / "mine")})
+    places = Paths.here({"MESHLIGHT_HOME": str(shared / "mine")})
     with pytest.raises(ServiceError, match=f"{shared} "):
         places.prepare()
     shared.chmod(0o1777)
@@ -89,7 +89,7 @@ def test_a_home_in_a_folder_whose_entries_others_may_exchange_is_refused(tmp_pat
 @pytest.mark.skipif(os.name == "nt", reason="modes say nothing there")
 @pytest.mark.parametrize("folder", ["config", "state", "log"])
 def test_each_of_the_three_folders_is_judged(tmp_path: Path, folder: str) -> None:
-    places = Places.under(
+    places = Paths.under(
         config_dir=tmp_path / "config", state_dir=tmp_path / "state", log_dir=tmp_path / "log"
     )
     places.prepare()

@@ -6,24 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.store.identity import identity_of, new_key
-from meshlight.store.pinned import LIMIT, PinnedPeers
+from meshlight.storage.node_key import identity_of, new_key
+from meshlight.storage.peer_certificates import LIMIT, PeerCertificates
 
 ANNA = identity_of(new_key())
 BEN = identity_of(new_key())
 
 
 def test_a_pinned_peer_is_there_after_a_restart(tmp_path: Path) -> None:
-    PinnedPeers(tmp_path).put(ANNA.node_id, ANNA.certificate_pem)
-    PinnedPeers(tmp_path).put(BEN.node_id, BEN.certificate_pem)
-    assert PinnedPeers(tmp_path).all() == {
+    PeerCertificates(tmp_path).put(ANNA.node_id, ANNA.certificate_pem)
+    PeerCertificates(tmp_path).put(BEN.node_id, BEN.certificate_pem)
+    assert PeerCertificates(tmp_path).all() == {
         ANNA.node_id: ANNA.certificate_pem,
         BEN.node_id: BEN.certificate_pem,
     }
 
 
 def test_a_removed_peer_is_gone_and_removing_it_again_is_no_error(tmp_path: Path) -> None:
-    pinned = PinnedPeers(tmp_path)
+    pinned = PeerCertificates(tmp_path)
     pinned.put(ANNA.node_id, ANNA.certificate_pem)
     assert pinned.remove(ANNA.node_id)
     assert not pinned.remove(ANNA.node_id)
@@ -31,14 +31,14 @@ def test_a_removed_peer_is_gone_and_removing_it_again_is_no_error(tmp_path: Path
 
 
 def test_before_the_first_pairing_there_is_nobody(tmp_path: Path) -> None:
-    assert PinnedPeers(tmp_path / "new").all() == {}
-    assert not PinnedPeers(tmp_path / "new").remove(ANNA.node_id)
+    assert PeerCertificates(tmp_path / "new").all() == {}
+    assert not PeerCertificates(tmp_path / "new").remove(ANNA.node_id)
 
 
 def test_a_certificate_can_not_be_pinned_for_somebody_else(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not that of the peer"):
-        PinnedPeers(tmp_path).put(ANNA.node_id, BEN.certificate_pem)
-    assert PinnedPeers(tmp_path).all() == {}
+        PeerCertificates(tmp_path).put(ANNA.node_id, BEN.certificate_pem)
+    assert PeerCertificates(tmp_path).all() == {}
 
 
 @pytest.mark.parametrize("node_id", ["", "..", "../../evil", "A" * 64, "a" * 63, "a" * 64 + "/b"])
@@ -46,16 +46,16 @@ def test_no_other_file_is_touched_by_a_strange_id(tmp_path: Path, node_id: str) 
     outside = tmp_path / "evil.pem"
     outside.write_bytes(b"mine")
     with pytest.raises(ValueError, match=r"."):
-        PinnedPeers(tmp_path).put(node_id, ANNA.certificate_pem)
+        PeerCertificates(tmp_path).put(node_id, ANNA.certificate_pem)
     with pytest.raises(ValueError, match="no node id"):
-        PinnedPeers(tmp_path).remove(node_id)
+        PeerCertificates(tmp_path).remove(node_id)
     assert outside.read_bytes() == b"mine"
 
 
 def test_files_that_do_not_hold_what_their_name_says_let_nobody_in(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pinned = PinnedPeers(tmp_path)
+    pinned = PeerCertificates(tmp_path)
     pinned.put(ANNA.node_id, ANNA.certificate_pem)
     folder = tmp_path / "peers"
     (folder / f"{BEN.node_id}.pem").write_bytes(ANNA.certificate_pem)
@@ -69,7 +69,7 @@ def test_files_that_do_not_hold_what_their_name_says_let_nobody_in(
 
 
 def test_a_file_holds_one_certificate_and_nothing_else(tmp_path: Path) -> None:
-    pinned = PinnedPeers(tmp_path)
+    pinned = PeerCertificates(tmp_path)
     with pytest.raises(ValueError, match=r"."):
         pinned.put(ANNA.node_id, ANNA.certificate_pem + BEN.certificate_pem)
     pinned.put(ANNA.node_id, ANNA.certificate_pem + b"\n\n")
@@ -78,7 +78,7 @@ def test_a_file_holds_one_certificate_and_nothing_else(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
 def test_a_certificate_is_public_and_its_folder_is_not(tmp_path: Path) -> None:
-    PinnedPeers(tmp_path).put(ANNA.node_id, ANNA.certificate_pem)
+    PeerCertificates(tmp_path).put(ANNA.node_id, ANNA.certificate_pem)
     file = tmp_path / "peers" / f"{ANNA.node_id}.pem"
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700

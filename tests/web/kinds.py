@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from meshlight.backends.kind import Field
+from meshlight.backends.base import Field
 from meshlight.backends.kinds import KINDS
-from meshlight.gateway.kinds_view import KindView, kind_view
+from meshlight.gateway.control.kinds import KindView, kind_view
 
 _URL = Field(name="url", label="Address", required=True, placeholder="https://cluster.example.com")
 _PLAYED = (

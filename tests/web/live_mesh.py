@@ -8,6 +8,14 @@ from collections.abc import Callable
 import msgspec
 from msgspec.structs import replace
 
+from meshlight.domain.api_types import (
+    BackendView,
+    HealthChange,
+    ModelView,
+    Requests,
+    RouterView,
+    SnapshotView,
+)
 from meshlight.domain.events import (
     EVENT_NAMES,
     Event,
@@ -20,15 +28,7 @@ from meshlight.domain.events import (
     TrafficEvent,
 )
 from meshlight.domain.health import State
-from meshlight.domain.peer_view import PeersView
-from meshlight.domain.view import (
-    BackendView,
-    HealthChange,
-    ModelView,
-    Requests,
-    RouterView,
-    SnapshotView,
-)
+from meshlight.domain.peers import PeersView
 from web.sample import health
 
 Route = tuple[str, str]

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import convert
 from msgspec.structs import asdict, replace
 
-from meshlight.domain.peer_view import PairingView, PeersView, PeerView, SightingView, short_id
+from meshlight.domain.peers import PairingView, PeersView, PeerView, SightingView, short_id
 from web.live_mesh import NOBODY, LiveMesh
 
 ME = "ab12cd34" + "0" * 56
@@ -58,7 +58,7 @@ def pairing(state: str = "comparing", role: str = "asked", **changed: Any) -> Pa
     return convert({"role": role, "state": state, **usual, **changed}, PairingView)
 
 
-def house(**changed: Any) -> PeersView:
+def simulated(**changed: Any) -> PeersView:
     """Return a house with a peer, two who are seen, and this machine visible."""
     seen = (
         sighting(),

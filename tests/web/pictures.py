@@ -16,9 +16,9 @@ from playwright.async_api import Browser, Page, async_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from meshlight.domain.api_types import BackendView, Workload
 from meshlight.domain.backend import Kind, Ring
 from meshlight.domain.health import State
-from meshlight.domain.view import BackendView, Work
 from web.sample import FAMILIES, health
 from web.stand import Stand
 from web.visit import CHROMIUM, FLAGS, PAINTED, card, opened
@@ -38,7 +38,7 @@ HOUSE: tuple[tuple[str, Kind, Ring, int, State], ...] = (
 )
 
 
-def house(times: int = 1, models: int = 1) -> list[BackendView]:
+def simulated(times: int = 1, models: int = 1) -> list[BackendView]:
     """Return the house's backends, many times over with many times the models."""
     dice = random.Random(4)  # noqa: S311 - for looks, not for secrets
     views = []
@@ -61,7 +61,7 @@ def house(times: int = 1, models: int = 1) -> list[BackendView]:
                     f"{FAMILIES[(i * 5 + j) % 16]}{f'-v{j // 16}' * (j > 15)}" for j in range(count * models)
                 ),
                 in_flight=0,
-                requests=Work(total=4_120 + i, successful=4_104 + i, failed=16),
+                requests=Workload(total=4_120 + i, successful=4_104 + i, failed=16),
             )
         )
     return views
@@ -86,16 +86,16 @@ async def save(page: Page, name: str) -> None:
 
 async def make(browser: Browser) -> None:
     """Take all pictures."""
-    async with opened(browser, Stand(house(), rate=9)) as page:
+    async with opened(browser, Stand(simulated(), rate=9)) as page:
         await page.wait_for_timeout(6_000)
         await save(page, "mesh-dark.png")
-    async with opened(browser, Stand(house(), rate=5), looks={"color_scheme": "light"}) as page:
+    async with opened(browser, Stand(simulated(), rate=5), looks={"color_scheme": "light"}) as page:
         await page.wait_for_timeout(3_000)
         await card(page, "b5").click()
         await page.mouse.move(20, 300)
         await page.wait_for_timeout(2_000)
         await save(page, "mesh-selected-light.png")
-    big = [replace(v, models=v.models[:32]) for v in house(10, 4)]
+    big = [replace(v, models=v.models[:32]) for v in simulated(10, 4)]
     async with opened(browser, Stand(big, rate=24)) as page:
         await page.wait_for_timeout(5_000)
         await save(page, "mesh-100-dark.png")

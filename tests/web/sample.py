@@ -4,9 +4,9 @@ import random
 
 from msgspec.structs import replace
 
+from meshlight.domain.api_types import BackendView, HealthView, Workload
 from meshlight.domain.backend import Kind, Ring
 from meshlight.domain.health import State
-from meshlight.domain.view import BackendView, HealthView, Work
 
 FAMILIES = [
     "llama-3.3-70b", "qwen3-32b", "gemma-3-27b", "llama-3.2-3b", "mistral-small-24b", "nomic-embed-v2", "bge-m3",
@@ -89,7 +89,7 @@ def mesh(backends: int, models: int, seed: int = 7) -> list[BackendView]:
                 latency_ms=round(dice.uniform(4, 320), 1) if state == "healthy" else None,
                 models=tuple(many[(i * 3 + j) % len(many)] for j in range(quota[i])),
                 in_flight=0,
-                requests=Work(total=4_000 + i, successful=3_980 + i, failed=20),
+                requests=Workload(total=4_000 + i, successful=3_980 + i, failed=20),
             )
         )
     if backends == 10:

@@ -18,9 +18,9 @@ from urllib.parse import parse_qs
 import msgspec
 from msgspec.structs import replace
 
-from meshlight.domain.view import BackendView, Work
-from meshlight.gateway.kinds_view import KindList
-from meshlight.gateway.qr import MEDIA_TYPE, svg
+from meshlight.domain.api_types import BackendView, Workload
+from meshlight.gateway.control.kinds import KindList
+from meshlight.gateway.control.qr import MEDIA_TYPE, svg
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -175,7 +175,7 @@ class Stand(LiveMesh):
                 latency_ms=3.0,
                 models=("tiny-1b",),
                 in_flight=0,
-                requests=Work(),
+                requests=Workload(),
             )
             self.put(view)
             return 201, view

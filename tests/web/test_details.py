@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 from playwright.async_api import Browser, expect
 
-from meshlight.domain.model import ModelDetail
+from meshlight.domain.backend import ModelDetail
 from web.sample import mesh
 from web.stand import Stand
 from web.visit import card, opened

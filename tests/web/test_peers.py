@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
-from web.neighbours import BO, CLEO, ME, NASTY, house, pairing, peer, sighting
+from web.neighbours import BO, CLEO, ME, NASTY, pairing, peer, sighting, simulated
 from web.sample import mesh
 from web.stand import Stand
 from web.visit import AXE, STILL, card, opened
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 def stand() -> Stand:
     """Return a stand whose house has a peer, and two who are seen."""
     made = Stand(mesh(10, 60))
-    made.peers = house()
+    made.peers = simulated()
     return made
 
 
@@ -37,15 +37,15 @@ async def terms_of_bo(page: Page) -> Locator:
 
 
 async def test_the_button_shows_this_machine_and_its_switches(browser: Browser) -> None:
-    town = stand()
-    async with opened(browser, town) as page:
+    scenario = stand()
+    async with opened(browser, scenario) as page:
         await the_dialog(page)
         await expect(page.locator(".me")).to_have_text("desk ab12 cd34")
         await page.get_by_role("switch", name="Visible to others").uncheck()
         await expect(page.locator("#p-link")).to_be_hidden()
         await page.get_by_role("switch", name="Look for others").uncheck()
         await expect(page.get_by_role("switch", name="Look for others")).not_to_be_checked()
-        assert sent(town) == [("", {"visible": False}), ("", {"browse": False})]
+        assert sent(scenario) == [("", {"visible": False}), ("", {"browse": False})]
 
 
 async def test_while_visible_a_link_with_the_key_of_this_machine_is_shown_as_a_picture(
@@ -61,8 +61,8 @@ async def test_while_visible_a_link_with_the_key_of_this_machine_is_shown_as_a_p
 
 
 async def test_who_comes_and_goes_is_seen_at_once_and_names_are_only_text(browser: Browser) -> None:
-    town = stand()
-    async with opened(browser, town) as page:
+    scenario = stand()
+    async with opened(browser, scenario) as page:
         await the_dialog(page)
         rows = page.locator("#p-seen li")
         await expect(rows).to_have_count(3)
@@ -70,13 +70,13 @@ async def test_who_comes_and_goes_is_seen_at_once_and_names_are_only_text(browse
         await expect(rows.nth(1).get_by_text("paired", exact=True)).to_be_visible()
         await expect(rows.nth(1).get_by_role("button")).to_have_count(0)
         await rows.nth(0).get_by_role("button").focus()
-        twin = "Another machine announces the same id."
-        town.meet(seen=(sighting(name=NASTY, conflict=twin),))
+        duplicate = "Another machine announces the same id."
+        scenario.meet(seen=(sighting(name=NASTY, conflict=duplicate),))
         await expect(rows).to_have_count(1)
         await expect(rows.locator("b")).to_have_text("You <b>are</b>")
-        await expect(rows).to_contain_text(twin)
+        await expect(rows).to_contain_text(duplicate)
         await expect(rows.get_by_role("button", name="Pair … You <b>are</b>")).to_be_focused()
-        town.meet(seen=(), problem="Nobody can be seen: there is no network. Join one.")
+        scenario.meet(seen=(), problem="Nobody can be seen: there is no network. Join one.")
         await expect(page.locator("#dialog")).to_contain_text("A machine appears here while it is visible")
         await expect(page.locator("#p-problem")).to_contain_text("Join one.")
 
@@ -93,8 +93,8 @@ async def test_a_node_of_another_program_is_added_by_hand_with_its_address(brows
 async def test_asking_shows_the_digits_and_ends_with_a_peer_whose_terms_are_a_press_away(
     browser: Browser,
 ) -> None:
-    town = stand()
-    async with opened(browser, town) as page:
+    scenario = stand()
+    async with opened(browser, scenario) as page:
         await the_dialog(page)
         await page.get_by_role("button", name="Pair … cleo-laptop").click()
         view = page.get_by_role("dialog", name="Pair with bo-desk")
@@ -103,16 +103,16 @@ async def test_asking_shows_the_digits_and_ends_with_a_peer_whose_terms_are_a_pr
         await page.get_by_role("button", name="Yes, the same").click()
         await expect(view.get_by_text("Confirmed here.")).to_be_visible()
         await expect(page.get_by_role("button", name="Yes, the same")).to_have_count(0)
-        town.meet(pairing=pairing("paired", role="asking"))
+        scenario.meet(pairing=pairing("paired", role="asking"))
         await expect(page.get_by_role("dialog", name="Paired with bo-desk")).to_be_visible()
         await page.get_by_role("button", name="What it may use").click()
         await expect(page.get_by_role("checkbox", name="clouds")).to_be_visible()
-        assert sent(town, "POST") == [("/pairing", {"id": CLEO}), ("/pairing/confirm", None)]
+        assert sent(scenario, "POST") == [("/pairing", {"id": CLEO}), ("/pairing/confirm", None)]
 
 
 async def test_an_address_that_nobody_answers_at_is_told_with_the_fix(browser: Browser) -> None:
-    town = stand()
-    async with opened(browser, town, complaints=True) as page:
+    scenario = stand()
+    async with opened(browser, scenario, complaints=True) as page:
         await the_dialog(page)
         await page.locator("#p-address").fill("nobody")
         await page.keyboard.press("Enter")
@@ -122,14 +122,14 @@ async def test_an_address_that_nobody_answers_at_is_told_with_the_fix(browser: B
         await page.locator("#p-address").fill("[fd00::7]:7000")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("dialog", name="Pair with")).to_be_visible()
-        assert sent(town, "POST")[-1] == ("/pairing", {"host": "fd00::7", "port": 7000})
+        assert sent(scenario, "POST")[-1] == ("/pairing", {"host": "fd00::7", "port": 7000})
 
 
 async def test_a_request_opens_by_itself_counts_down_and_no_ends_it(browser: Browser) -> None:
-    town = stand()
-    async with opened(browser, town, clock=True) as page:
+    scenario = stand()
+    async with opened(browser, scenario, clock=True) as page:
         await card(page, "peer-3").click()
-        town.meet(pairing=pairing())
+        scenario.meet(pairing=pairing())
         view = page.get_by_role("dialog", name="Pair with bo-desk")
         await expect(view.get_by_text("42 s left")).to_be_visible()
         await expect(view.get_by_role("heading")).to_be_focused()
@@ -138,15 +138,15 @@ async def test_a_request_opens_by_itself_counts_down_and_no_ends_it(browser: Bro
         await page.get_by_role("button", name="No", exact=True).click()
         await expect(view).to_have_count(0)
         await expect(page.locator("#asked")).to_be_hidden()
-        assert sent(town, "POST") == [("/pairing/refuse", None)]
+        assert sent(scenario, "POST") == [("/pairing/refuse", None)]
 
 
 async def test_a_request_waits_in_a_bar_while_a_form_is_filled_in(browser: Browser) -> None:
-    town = stand()
-    async with opened(browser, town) as page:
+    scenario = stand()
+    async with opened(browser, scenario) as page:
         await page.keyboard.press("a")
         await page.locator("#f-name").fill("half typ")
-        town.meet(pairing=pairing(name=NASTY))
+        scenario.meet(pairing=pairing(name=NASTY))
         bar = page.get_by_role("alert").filter(has_text="asks to be paired")
         await expect(bar).to_contain_text("You <b>are</b> asks to be paired")
         await page.keyboard.type("ed")
@@ -164,33 +164,33 @@ async def test_a_request_waits_in_a_bar_while_a_form_is_filled_in(browser: Brows
         await expect(page.locator("#dialog")).to_be_hidden()
         await page.keyboard.press("p")
         await expect(page.locator("#dialog").get_by_role("button", name="Show")).to_be_visible()
-        town.meet(pairing=pairing("over", why="Too late."))
+        scenario.meet(pairing=pairing("over", why="Too late."))
         await expect(bar).to_have_count(0)
 
 
 async def test_once_the_form_is_shut_a_request_that_was_not_shown_opens(browser: Browser) -> None:
-    town = stand()
-    async with opened(browser, town) as page:
+    scenario = stand()
+    async with opened(browser, scenario) as page:
         await page.keyboard.press("a")
         await expect(page.locator("#f-url")).to_be_focused()
-        town.meet(pairing=pairing())
+        scenario.meet(pairing=pairing())
         await expect(page.locator("#asked")).to_be_visible()
         await page.keyboard.press("Escape")
         await expect(page.get_by_role("dialog", name="Pair with bo-desk")).to_be_visible()
 
 
 async def test_a_request_that_came_before_the_page_is_shown_when_it_opens(browser: Browser) -> None:
-    town = stand()
-    town.meet(pairing=pairing())
-    async with opened(browser, town) as page:
+    scenario = stand()
+    scenario.meet(pairing=pairing())
+    async with opened(browser, scenario) as page:
         await expect(page.get_by_role("dialog", name="Pair with bo-desk")).to_be_visible()
 
 
 async def test_what_a_peer_may_use_is_changed_with_a_press_and_clouds_come_with_a_warning(
     browser: Browser,
 ) -> None:
-    town = stand()
-    async with opened(browser, town) as page:
+    scenario = stand()
+    async with opened(browser, scenario) as page:
         bo = await terms_of_bo(page)
         await expect(bo).to_contain_text("studio-mac 3fa9 41c0✓healthy")
         await expect(bo).to_contain_text("It sees 2 models: llama-3.2-3b, qwen3-32b.")
@@ -204,36 +204,36 @@ async def test_what_a_peer_may_use_is_changed_with_a_press_and_clouds_come_with_
         await bo.get_by_label("Requests at once").fill("2")
         await bo.get_by_role("switch", name="Pause").check()
         await expect(bo.get_by_role("switch", name="Pause")).to_be_checked()
-        assert sent(town) == [
+        assert sent(scenario) == [
             (f"/{BO}", {"share_rings": ["machine", "cloud"]}),
             (f"/{BO}", {"share_models": ["llama-3.2-3b", "qwen3-32b"]}),
             (f"/{BO}", {"share_models": ["llama-3.2-3b"]}),
             (f"/{BO}", {"max_in_flight": 2}),
             (f"/{BO}", {"paused": True}),
         ]
-        town.become("peer-3", "unhealthy")
+        scenario.become("peer-3", "unhealthy")
         await expect(bo.locator(".badge")).to_have_text("✕unhealthy")
         await expect(bo).to_contain_text("Is the server running?")
 
 
 async def test_unpairing_is_asked_twice(browser: Browser) -> None:
-    town = stand()
-    async with opened(browser, town) as page:
+    scenario = stand()
+    async with opened(browser, scenario) as page:
         bo = await terms_of_bo(page)
         await bo.get_by_role("button", name="Unpair …").click()
         await expect(bo.get_by_role("button", name="Keep")).to_be_focused()
         await page.keyboard.press("Enter")
         await expect(bo.get_by_role("button", name="Unpair …")).to_be_focused()
-        assert sent(town, "DELETE") == []
+        assert sent(scenario, "DELETE") == []
         await page.keyboard.press("Enter")
         await bo.get_by_role("button", name="Unpair", exact=True).click()
         await expect(page.get_by_text("Nobody yet.")).to_be_visible()
-        assert sent(town, "DELETE") == [(f"/{BO}", None)]
+        assert sent(scenario, "DELETE") == [(f"/{BO}", None)]
 
 
 async def test_the_panel_of_a_peer_tells_its_node_and_leads_to_its_terms(browser: Browser) -> None:
-    town = stand()
-    async with opened(browser, town) as page:
+    scenario = stand()
+    async with opened(browser, scenario) as page:
         await card(page, "peer-3").click()
         await expect(page.locator("#panel .facts")).to_contain_text("Node3fa9 41c0")
         await page.get_by_role("button", name="Sharing …").click()
@@ -248,17 +248,17 @@ async def test_the_panel_of_a_peer_tells_its_node_and_leads_to_its_terms(browser
 async def test_a_link_fills_in_the_address_pairs_nothing_by_itself_and_brings_its_key(
     browser: Browser,
 ) -> None:
-    town = stand()
-    async with opened(browser, town, at=f"#pair?host=192.168.1.20&port=7000&id={BO}") as page:
+    scenario = stand()
+    async with opened(browser, scenario, at=f"#pair?host=192.168.1.20&port=7000&id={BO}") as page:
         await expect(page.locator("#p-address")).to_have_value("192.168.1.20:7000")
         await expect(page.locator("#p-address")).to_be_focused()
         await expect(page.get_by_text("From a link: pair only if you know whose it is.")).to_be_visible()
         assert "pair?" not in page.url
-        assert sent(town, "POST") == []
+        assert sent(scenario, "POST") == []
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("dialog", name="Pair with")).to_be_visible()
         whom = {"host": "192.168.1.20", "port": 7000, "id": BO}
-        assert sent(town, "POST") == [("/pairing", whom)]
+        assert sent(scenario, "POST") == [("/pairing", whom)]
 
 
 async def test_the_tray_opens_the_peers_by_the_address_alone(browser: Browser) -> None:
@@ -270,10 +270,14 @@ async def test_the_tray_opens_the_peers_by_the_address_alone(browser: Browser) -
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not here: packaging/dev.py test installs it")
 @pytest.mark.parametrize("theme", ["dark", "light"])
 async def test_dialog_and_digits_are_for_everybody(browser: Browser, theme: str) -> None:
-    town = stand()
-    town.meet(peers=(peer(share_models=("llama-3.2-3b",)),))
+    scenario = stand()
+    scenario.meet(peers=(peer(share_models=("llama-3.2-3b",)),))
     async with opened(
-        browser, town, looks={"color_scheme": theme, "reduced_motion": "reduce"}, size=(420, 800), cards=False
+        browser,
+        scenario,
+        looks={"color_scheme": theme, "reduced_motion": "reduce"},
+        size=(420, 800),
+        cards=False,
     ) as page:
         await page.evaluate(AXE.read_text())
         await page.keyboard.press("p")
@@ -283,6 +287,6 @@ async def test_dialog_and_digits_are_for_everybody(browser: Browser, theme: str)
             found = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
             serious = [f for f in found["violations"] if f["impact"] in {"serious", "critical"}]
             assert [(f["id"], [n["html"] for n in f["nodes"]]) for f in serious] == []
-            town.meet(pairing=pairing())
+            scenario.meet(pairing=pairing())
             await expect(page.get_by_role("dialog", name="Pair with")).to_be_visible()
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")

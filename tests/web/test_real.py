@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 from web.visit import PAINTED, card, visit
 
@@ -22,11 +22,13 @@ SOON = 10_000
 
 
 @asynccontextmanager
-async def town(home: Path) -> AsyncIterator[tuple[Node, Engine, Engine]]:
+async def scenario(home: Path) -> AsyncIterator[tuple[Node, SimulatedEngine, SimulatedEngine]]:
     """Run a service with two engines that share a model; requests try them in order."""
     async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(Engine("llamacpp", "desk", ["llama-3.2-3b", "qwen3-8b"]))
-        second = await stack.enter_async_context(Engine("ollama", "kitchen", ["llama-3.2-3b"]))
+        first = await stack.enter_async_context(
+            SimulatedEngine("llamacpp", "desk", ["llama-3.2-3b", "qwen3-8b"])
+        )
+        second = await stack.enter_async_context(SimulatedEngine("ollama", "kitchen", ["llama-3.2-3b"]))
         yield await stack.enter_async_context(Node(home, [first, second], IN_ORDER)), first, second
 
 
@@ -58,7 +60,7 @@ async def inside(browser: Browser, node: Node, **how: Any) -> AsyncIterator[Page
 async def test_a_one_time_link_opens_the_page_signed_in_and_leaves_no_code_in_the_address(
     browser: Browser, tmp_path: Path
 ) -> None:
-    async with town(tmp_path) as (node, _, _), inside(browser, node) as page:
+    async with scenario(tmp_path) as (node, _, _), inside(browser, node) as page:
         await expect(page.locator(".backend")).to_have_count(2)
         await expect(page.locator("#word")).to_have_text("healthy")
         assert "code" not in page.url
@@ -69,7 +71,7 @@ async def test_a_one_time_link_opens_the_page_signed_in_and_leaves_no_code_in_th
 async def test_a_file_opens_the_page_signed_in_with_what_it_is_to_show_and_is_gone_then(
     browser: Browser, tmp_path: Path
 ) -> None:
-    async with town(tmp_path) as (node, _, _):
+    async with scenario(tmp_path) as (node, _, _):
         made = await node.http.post("/mesh/session/file", json={"fragment": "sel=b%3Akitchen"})
         file = Path(made.json()["path"])
         assert mode_of(file) == 0o600
@@ -85,7 +87,7 @@ async def test_a_file_opens_the_page_signed_in_with_what_it_is_to_show_and_is_go
 async def test_the_page_asked_for_at_localhost_is_that_of_the_address_its_session_belongs_to(
     browser: Browser, tmp_path: Path
 ) -> None:
-    async with town(tmp_path) as (node, _, _):
+    async with scenario(tmp_path) as (node, _, _):
         link = node.service.link().replace("127.0.0.1", "localhost")
         async with visit(browser, link) as page:
             await expect(page.locator(".backend")).to_have_count(2)
@@ -95,7 +97,7 @@ async def test_the_page_asked_for_at_localhost_is_that_of_the_address_its_sessio
 async def test_a_used_link_is_told_and_the_key_opens_the_page_instead(
     browser: Browser, tmp_path: Path
 ) -> None:
-    async with town(tmp_path) as (node, _, _):
+    async with scenario(tmp_path) as (node, _, _):
         link = node.service.link()
         async with visit(browser, link):
             pass
@@ -114,7 +116,7 @@ async def test_a_used_link_is_told_and_the_key_opens_the_page_instead(
 async def test_an_engine_that_stops_turns_red_within_ten_seconds_with_reason_and_fix(
     browser: Browser, tmp_path: Path
 ) -> None:
-    async with town(tmp_path) as (node, _, second), inside(browser, node) as page:
+    async with scenario(tmp_path) as (node, _, second), inside(browser, node) as page:
         await second.fault("refuse")
         await expect(card(page, "kitchen")).to_have_attribute("data-look", "unhealthy", timeout=SOON)
         await expect(page.locator("#unhealthy")).to_contain_text("1 unhealthy")
@@ -129,7 +131,7 @@ async def test_an_engine_that_stops_turns_red_within_ten_seconds_with_reason_and
 
 
 async def test_a_request_flies_across_and_is_counted(browser: Browser, tmp_path: Path) -> None:
-    async with town(tmp_path) as (node, first, _), inside(browser, node) as page:
+    async with scenario(tmp_path) as (node, first, _), inside(browser, node) as page:
         flown = asyncio.create_task(page.wait_for_function(PAINTED))
         assert (await node.chat()).is_success
         await flown
@@ -146,7 +148,7 @@ async def test_a_link_passes_the_sign_in_to_the_dialog_and_is_shared_as_a_pictur
     browser: Browser, tmp_path: Path
 ) -> None:
     link = "#add?kind=ollama&url=http%3A%2F%2Fgpu.lan%3A11434&name=Big%20box"
-    async with town(tmp_path) as (node, _, _), visit(browser, node.service.link() + link) as page:
+    async with scenario(tmp_path) as (node, _, _), visit(browser, node.service.link() + link) as page:
         await expect(page.locator("#f-url")).to_have_value("http://gpu.lan:11434")
         await expect(page.locator("#f-name")).to_have_value("Big box")
         await page.get_by_role("button", name="Share").click()
@@ -156,7 +158,7 @@ async def test_a_link_passes_the_sign_in_to_the_dialog_and_is_shared_as_a_pictur
 
 
 async def test_refresh_shows_its_progress(browser: Browser, tmp_path: Path) -> None:
-    async with town(tmp_path) as (node, _, second), inside(browser, node) as page:
+    async with scenario(tmp_path) as (node, _, second), inside(browser, node) as page:
         await second.fault("hang-headers", scope="probe")
         await page.locator("#refresh").click()
         await expect(page.locator("#refresh")).to_contain_text("Checking 1/2")
@@ -166,7 +168,10 @@ async def test_refresh_shows_its_progress(browser: Browser, tmp_path: Path) -> N
 async def test_a_backend_is_added_after_it_answered_then_renamed_switched_off_and_removed(
     browser: Browser, tmp_path: Path
 ) -> None:
-    async with Engine("vllm", models=["mistral-small-24b"]) as third, town(tmp_path) as (node, _, _):
+    async with (
+        SimulatedEngine("vllm", models=["mistral-small-24b"]) as third,
+        scenario(tmp_path) as (node, _, _),
+    ):
         await third.fault("refuse")
         async with inside(browser, node, complaints=True) as page:
             await page.keyboard.press("a")
@@ -199,7 +204,7 @@ async def test_a_backend_is_added_after_it_answered_then_renamed_switched_off_an
 
 
 async def test_a_model_tells_its_route_and_answers_a_test(browser: Browser, tmp_path: Path) -> None:
-    async with town(tmp_path) as (node, _, _), inside(browser, node) as page:
+    async with scenario(tmp_path) as (node, _, _), inside(browser, node) as page:
         await page.locator(".chip", has_text="llama-3.2-3b").first.click()
         await expect(page.locator("#panel .route li").first).to_contain_text("desk")
         await expect(page.locator("#panel .paths")).to_have_text("2 connected paths")
@@ -208,7 +213,7 @@ async def test_a_model_tells_its_route_and_answers_a_test(browser: Browser, tmp_
 
 
 async def test_the_last_hour_is_known_though_the_page_was_closed(browser: Browser, tmp_path: Path) -> None:
-    async with town(tmp_path) as (node, _, second):
+    async with scenario(tmp_path) as (node, _, second):
         await second.fault("refuse")
         async with asyncio.timeout(
             15
@@ -236,7 +241,7 @@ async def test_the_last_hour_is_known_though_the_page_was_closed(browser: Browse
 async def test_after_a_restart_of_the_service_the_page_asks_for_the_key_and_goes_on(
     browser: Browser, tmp_path: Path
 ) -> None:
-    async with Engine("ollama", "kitchen") as engine:
+    async with SimulatedEngine("ollama", "kitchen") as engine:
         node = Node(tmp_path, [engine])
         await node.__aenter__()
         async with inside(browser, node, complaints=True, clock=True) as page:
@@ -258,8 +263,8 @@ async def test_after_a_restart_of_the_service_the_page_asks_for_the_key_and_goes
 
 async def test_all_of_it_works_by_keyboard_alone(browser: Browser, tmp_path: Path) -> None:
     async with (
-        Engine("vllm", models=["mistral-small-24b"]) as third,
-        town(tmp_path) as (node, _, second),
+        SimulatedEngine("vllm", models=["mistral-small-24b"]) as third,
+        scenario(tmp_path) as (node, _, second),
         inside(browser, node, complaints=True) as page,
     ):
         press, write = page.keyboard.press, page.keyboard.type

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import Node
 from web.visit import card, visit
 
@@ -30,8 +30,8 @@ async def test_two_people_compare_digits_and_each_sees_the_others_models_until_o
     (extra_a, _), (extra_b, door_b) = lan(), lan()
     names = ('name = "anna"\n', 'name = "bo"\n')
     async with (
-        Engine("llamacpp", "desk", ["llama-3.2-3b"]) as desk,
-        Engine("ollama", "kitchen", ["qwen3-8b"]) as kitchen,
+        SimulatedEngine("llamacpp", "desk", ["llama-3.2-3b"]) as desk,
+        SimulatedEngine("ollama", "kitchen", ["qwen3-8b"]) as kitchen,
         Node(tmp_path / "a", [desk], names[0] + extra_a) as a,
         Node(tmp_path / "b", [kitchen], names[1] + extra_b) as b,
         visit(browser, a.service.link()) as anna,

@@ -7,6 +7,7 @@ from typing import Self
 import httpx
 import msgspec
 
+from meshlight.domain.api_types import SnapshotView
 from meshlight.domain.errors import ServiceError
 from meshlight.domain.events import (
     Event,
@@ -17,12 +18,11 @@ from meshlight.domain.events import (
     TopologyEvent,
     TrafficEvent,
 )
-from meshlight.domain.view import SnapshotView
 
-News = SnapshotView | Event
+FeedItem = SnapshotView | Event
 """One thing that the feed says: the whole mesh (on connect and after a gap), or what changed."""
 
-_SHAPES: dict[str, type[News]] = {
+_SHAPES: dict[str, type[FeedItem]] = {
     "snapshot": SnapshotView,
     "health": HealthEvent,
     "topology": TopologyEvent,
@@ -33,7 +33,7 @@ _SHAPES: dict[str, type[News]] = {
 }
 
 
-class Feed:
+class EventFeed:
     """The events of one open connection; it ends when the service ends it, or after `stop`."""
 
     def __init__(self, answer: httpx.Response) -> None:
@@ -44,7 +44,7 @@ class Feed:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> News:
+    def __next__(self) -> FeedItem:
         try:
             return next(self._news)
         except httpx.TransportError:
@@ -62,7 +62,7 @@ class Feed:
             return  # it has ended already
 
 
-def read_feed(lines: Iterable[str]) -> Iterator[News]:
+def read_feed(lines: Iterable[str]) -> Iterator[FeedItem]:
     """Yield each event that `lines` (without their ends) hold.
 
     Events of an unknown name are passed over, as a newer service may send more than this client knows.
@@ -83,7 +83,7 @@ def read_feed(lines: Iterable[str]) -> Iterator[News]:
             data.append(value.removeprefix(" "))
 
 
-def _decode(data: str, shape: type[News], name: str) -> News:
+def _decode(data: str, shape: type[FeedItem], name: str) -> FeedItem:
     try:
         return msgspec.json.decode(data, type=shape)
     except msgspec.MsgspecError as error:

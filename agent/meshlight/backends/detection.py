@@ -5,20 +5,20 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal
 
-from meshlight.backends.address import Address
-from meshlight.backends.kind import Asks, BackendKind, Found
+from meshlight.backends.base import BackendKind, DetectedEngine, HttpClient
 from meshlight.backends.kinds import KINDS
-from meshlight.backends.response import Headers, Reply
-from meshlight.backends.upstream import Upstream
 from meshlight.domain.backend import Kind
 from meshlight.domain.errors import (
-    BadReply,
-    ConnectFailed,
-    ConnectionLost,
-    ReplyTooLarge,
-    ReplyTooLate,
+    ConnectError,
+    ReadError,
+    ReadTimeout,
+    RemoteProtocolError,
+    ResponseTooLarge,
     UpstreamError,
 )
+from meshlight.http_client.address import Address
+from meshlight.http_client.client import Upstream
+from meshlight.http_client.response import Headers, Reply
 
 PORT_LIMIT_S = 1.5
 STRANGER_PAUSE_S = 60.0
@@ -30,7 +30,7 @@ COMMON_PORTS = (1337, 4891, 5000, 5001, 13305, 30000)
 text-generation-webui, KoboldCpp, Lemonade, SGLang. LocalAI's 8080 is llama.cpp's as well."""
 _GENERIC: Kind = "openai-compatible"
 
-Outcome = Found | Literal["nobody", "stranger", "silent", "starting"]
+Outcome = DetectedEngine | Literal["nobody", "stranger", "silent", "starting"]
 
 _PAUSES: dict[Outcome, float] = {"stranger": STRANGER_PAUSE_S, "silent": SILENT_PAUSE_S}
 
@@ -68,7 +68,7 @@ class Detector:
         self._due: dict[int, float] = {}
         """When the stranger on a port may be asked again (monotonic seconds)."""
 
-    async def scan(self, known: Collection[int] = (), *, force: bool = False) -> list[Found]:
+    async def scan(self, known: Collection[int] = (), *, force: bool = False) -> list[DetectedEngine]:
         """Look once at every port but the `known` ones; `force` asks the strangers again too."""
         now = self._clock()
         due = [
@@ -80,7 +80,7 @@ class Detector:
                 self._due[port] = now + _PAUSES[outcome]
             else:
                 self._due.pop(port, None)
-        return [outcome for outcome in outcomes if isinstance(outcome, Found)]
+        return [outcome for outcome in outcomes if isinstance(outcome, DetectedEngine)]
 
     async def _look(self, port: int) -> Outcome:
         """Look at one port; at `::1` only when nobody listens at 127.0.0.1."""
@@ -107,16 +107,16 @@ class Detector:
             for kind in kinds:
                 try:
                     found = await kind.recognise(once)
-                except (BadReply, ReplyTooLarge):
+                except (RemoteProtocolError, ResponseTooLarge):
                     continue  # no answer to this kind's question, but another kind may ask a better one
                 if found is not None:
                     return found
-        except ConnectFailed:
+        except ConnectError:
             return "nobody"
-        except ConnectionLost:
+        except ReadError:
             # A container's port closes on everybody while the engine inside is not yet up.
             return "stranger" if once.has_heard else "starting"
-        except ReplyTooLate:
+        except ReadTimeout:
             return "stranger" if once.has_heard else "silent"
         finally:
             upstream.close()
@@ -126,7 +126,7 @@ class Detector:
 class _Once:
     """Asks each question once, however many kinds want to hear the answer."""
 
-    def __init__(self, upstream: Asks, address: Address) -> None:
+    def __init__(self, upstream: HttpClient, address: Address) -> None:
         self._upstream = upstream
         self.address = address
         self._answers: dict[str, Reply | UpstreamError] = {}

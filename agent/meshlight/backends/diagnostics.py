@@ -5,23 +5,22 @@ What a server said is quoted only as `quote` lets it through.
 
 import re
 
-from meshlight.backends.address import parse_address
-from meshlight.backends.cloud_reasons import QUOTA_S, cloud_reason, wait_s
-from meshlight.backends.quote import clean, is_html, said
-from meshlight.backends.response import Reply
-from meshlight.backends.retry_after import header
-from meshlight.domain.backend import Backend
+from meshlight.backends.clouds.diagnostics import QUOTA_S, cloud_reason, wait_s
+from meshlight.backends.error_text import is_html, quoted_error, sanitize_line
+from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import (
     BadAddress,
-    BadReply,
-    ConnectFailed,
-    ConnectionLost,
-    ReplyTooLarge,
-    ReplyTooLate,
+    ConnectError,
+    ReadError,
+    ReadTimeout,
+    RemoteProtocolError,
+    ResponseTooLarge,
     UpstreamError,
 )
 from meshlight.domain.health import Failed, Limited, Loading, ProbeFact, Refused
-from meshlight.domain.reason import Reason
+from meshlight.http_client.address import parse_address
+from meshlight.http_client.headers import header_value
+from meshlight.http_client.response import Reply
 
 _VERSION_IN_PATH = re.compile(r"^(.*?/v\d+[a-z0-9]*)/")
 _ENGINES = frozenset({"llamacpp", "ollama", "vllm", "mlx", "lmstudio"})
@@ -54,7 +53,7 @@ def where(backend: Backend) -> str:
     try:
         return parse_address(backend.url).place
     except BadAddress:
-        return clean(backend.url)
+        return sanitize_line(backend.url)
 
 
 def reason(error: UpstreamError, backend: Backend, label: str, start: str = "") -> Reason:
@@ -62,33 +61,33 @@ def reason(error: UpstreamError, backend: Backend, label: str, start: str = "") 
     at = where(backend)
     who = _who(backend, label)
     match error:
-        case ConnectFailed():
+        case ConnectError():
             return _connect_reason(error, at, who, start or f"Start {who}")
-        case ReplyTooLate():
+        case ReadTimeout():
             return Reason(
                 "timed-out",
                 f"{_upper(who)} at {at} took the connection but did not answer in time.",
                 f"It may be busy or hung. {_LOG} Restart it if this lasts.",
             )
-        case ConnectionLost():
+        case ReadError():
             return Reason(
                 "connection-lost",
                 f"{at} closed the connection before its answer was complete.",
                 f"{_upper(who)} may have crashed or be restarting. {_LOG}",
             )
-        case ReplyTooLarge():
+        case ResponseTooLarge():
             return Reason(
                 "reply-too-large",
                 f"{at} sends more than a list of models can be.",
                 f"Check that the URL leads to {who}.",
             )
-        case BadReply():
+        case RemoteProtocolError():
             return Reason(
                 "bad-reply",
-                clean(error.title),
+                sanitize_line(error.title),
                 "Check the port, and whether the URL should begin with https:// instead of http://.",
             )
-    return Reason("upstream", clean(error.title), f"Check {who} at {at}.")
+    return Reason("upstream", sanitize_line(error.title), f"Check {who} at {at}.")
 
 
 def status_reason(reply: Reply, backend: Backend, label: str, secret: str | None = None) -> Reason:
@@ -100,7 +99,7 @@ def status_reason(reply: Reply, backend: Backend, label: str, secret: str | None
 def _status_reason(reply: Reply, backend: Backend, label: str, secret: str | None) -> Reason:
     at, status = where(backend), reply.status
     who = _who(backend, label)
-    told = said(reply, secret)
+    told = quoted_error(reply, secret)
     if status == 401:
         return _unauthorized(backend, at, who, has_secret=backend.has_secret or bool(secret))
     if status == 403:
@@ -120,7 +119,7 @@ def _status_reason(reply: Reply, backend: Backend, label: str, secret: str | Non
             "loading", f"{_upper(who)} at {at} is loading a model.", "Wait: large models take minutes."
         )
     if 300 <= status < 400:
-        target = clean(header(reply.headers, b"location")) or "elsewhere"
+        target = sanitize_line(header_value(reply.headers, b"location")) or "elsewhere"
         return Reason(
             "redirected", f"{at} redirects to {target}.", "Use that address as the URL of this backend."
         )
@@ -163,7 +162,7 @@ def no_list_reason(reply: Reply, backend: Backend, label: str, secret: str | Non
         return not_this_kind(backend, label)
     return Reason(
         "bad-reply",
-        f"{at} answers, but not with a list of models.{said(reply, secret)}",
+        f"{at} answers, but not with a list of models.{quoted_error(reply, secret)}",
         "Check the URL: GET …/v1/models must answer with a JSON list.",
     )
 
@@ -192,7 +191,7 @@ def is_loading(reply: Reply) -> bool:
 def _base(backend: Backend) -> str:
     """Return the path below which its API is looked for."""
     try:
-        return clean(parse_address(backend.url).base)
+        return sanitize_line(parse_address(backend.url).base)
     except BadAddress:
         return ""
 
@@ -205,8 +204,8 @@ def _upper(text: str) -> str:
     return text if text == "llama.cpp" else text[:1].upper() + text[1:]
 
 
-def _connect_reason(error: ConnectFailed, at: str, who: str, start: str) -> Reason:
-    text = clean(error.title)
+def _connect_reason(error: ConnectError, at: str, who: str, start: str) -> Reason:
+    text = sanitize_line(error.title)
     match error.cause:
         case "refused":
             said_at = text.rstrip(".") if at.startswith("/") else f"Connection refused at {at}"
@@ -232,7 +231,7 @@ def _connect_reason(error: ConnectFailed, at: str, who: str, start: str) -> Reas
 
 
 def _unauthorized(backend: Backend, at: str, who: str, *, has_secret: bool) -> Reason:
-    set_key = f"{_SET}{clean(backend.id)} --key`"
+    set_key = f"{_SET}{sanitize_line(backend.id)} --key`"
     if has_secret:
         text = f"{_upper(who)} at {at} refuses the API key (401)."
         return Reason("unauthorized", text, f"Give the right one: {set_key}.")

@@ -4,14 +4,14 @@ from typing import Any
 
 import msgspec
 
-from meshlight.backends.response import Reply
-from meshlight.backends.retry_after import header
+from meshlight.http_client.headers import header_value
+from meshlight.http_client.response import Reply
 
 QUOTE_MAX = 200
 _BODY_MAX = 1 << 16
 
 
-def clean(text: str, limit: int = QUOTE_MAX) -> str:
+def sanitize_line(text: str, limit: int = QUOTE_MAX) -> str:
     """Make a stranger's text fit to be shown: one line, no control characters, at most `limit` characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
@@ -19,11 +19,11 @@ def clean(text: str, limit: int = QUOTE_MAX) -> str:
 
 def is_html(reply: Reply) -> bool:
     """Whether an answer is a page for a browser."""
-    kind = header(reply.headers, b"content-type").lower()
+    kind = header_value(reply.headers, b"content-type").lower()
     return "html" in kind or reply.body[:64].lstrip().lower().startswith((b"<!doctype", b"<html"))
 
 
-def message(reply: Reply) -> str:
+def message_of(reply: Reply) -> str:
     """Return what an answer gives as its error message, as it came; empty when it gives none."""
     if is_html(reply) or len(reply.body) > _BODY_MAX:
         return ""
@@ -37,10 +37,10 @@ def message(reply: Reply) -> str:
     return found if isinstance(found, str) else ""
 
 
-def said(reply: Reply, secret: str | None) -> str:
+def quoted_error(reply: Reply, secret: str | None) -> str:
     """Return the error message as a sentence to append, without the secret; empty when there is none."""
-    text = message(reply)
+    text = message_of(reply)
     if secret and secret.strip():
         text = text.replace(secret.strip(), "***")
-    text = clean(text)
+    text = sanitize_line(text)
     return f" It says: {text}" if text else ""

@@ -2,22 +2,22 @@
 
 from collections.abc import Mapping
 
-from meshlight.backends.address import parse_address, ring_of
-from meshlight.backends.anthropic import Anthropic
-from meshlight.backends.cluster import Cluster
-from meshlight.backends.continuum import Continuum
-from meshlight.backends.gemini import Gemini
-from meshlight.backends.kind import BackendKind
-from meshlight.backends.llamacpp import LlamaCpp
-from meshlight.backends.lmstudio import LmStudio
-from meshlight.backends.mlx import Mlx
-from meshlight.backends.ollama import Ollama
-from meshlight.backends.openai import OpenAI
-from meshlight.backends.openai_compatible import OpenAICompatible
+from meshlight.backends.backend_ai.kind import Cluster
+from meshlight.backends.base import BackendKind
+from meshlight.backends.clouds.anthropic import Anthropic
+from meshlight.backends.clouds.gemini import Gemini
+from meshlight.backends.clouds.openai import OpenAI
+from meshlight.backends.engines.continuum import Continuum
+from meshlight.backends.engines.llamacpp import LlamaCpp
+from meshlight.backends.engines.lmstudio import LmStudio
+from meshlight.backends.engines.mlx import Mlx
+from meshlight.backends.engines.ollama import Ollama
+from meshlight.backends.engines.openai_compatible import OpenAICompatible
+from meshlight.backends.engines.vllm import Vllm
 from meshlight.backends.peer import PeerKind
-from meshlight.backends.vllm import Vllm
 from meshlight.domain.backend import Kind, Ring
 from meshlight.domain.errors import BadRequest
+from meshlight.http_client.address import parse_address, ring_of
 
 _ALL: tuple[BackendKind, ...] = (
     LlamaCpp(),

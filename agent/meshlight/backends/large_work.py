@@ -15,7 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def aside(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def in_thread_if_large(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Do `work`, which takes time in proportion to `size` bytes: at once, or in a thread if they are many.
 
     Returns or raises what `work` does. When this is cancelled it waits for the thread first, so that what `work`

@@ -9,35 +9,34 @@ from typing import ClassVar
 import msgspec
 from msgspec.structs import replace
 
-from meshlight.backends.aside import aside
-from meshlight.backends.engine import PROBE_S, Engine
-from meshlight.backends.kind import (
-    ANTHROPIC_FACES,
-    GEMINI_FACES,
-    OLLAMA_FACES,
-    OPENAI_FACES,
-    Asks,
+from meshlight.backends.base import (
+    ANTHROPIC_OPERATIONS,
+    GEMINI_OPERATIONS,
+    OLLAMA_OPERATIONS,
+    OPENAI_OPERATIONS,
+    PROBE_S,
     Channel,
-    Face,
+    ChannelDeps,
+    DetectedEngine,
+    Engine,
     Field,
-    Found,
     Group,
-    Means,
+    HttpClient,
+    ModelRoute,
+    Operation,
     Probe,
-    Way,
 )
-from meshlight.backends.listing import BODY_LIMIT, MODELS_MAX, is_id
-from meshlight.backends.model_facts import WORD_MAX, tokens, word
-from meshlight.backends.quote import clean
-from meshlight.backends.reasons import reason, status_fact, where
-from meshlight.backends.response import Headers
-from meshlight.backends.upstream import Upstream
-from meshlight.domain.backend import Backend, Ring
-from meshlight.domain.errors import ConnectFailed, ConnectionLost, UpstreamError
+from meshlight.backends.diagnostics import reason, status_fact, where
+from meshlight.backends.error_text import sanitize_line
+from meshlight.backends.large_work import in_thread_if_large
+from meshlight.backends.metadata import WORD_MAX, short_text, tokens
+from meshlight.backends.model_list import BODY_LIMIT, MODELS_MAX, is_id
+from meshlight.domain.backend import Backend, ModelDetail, Reason, Ring
+from meshlight.domain.errors import ConnectError, ReadError, UpstreamError
 from meshlight.domain.health import Answered, Failed, Refused
-from meshlight.domain.model import ModelDetail
-from meshlight.domain.reason import Reason
-from meshlight.domain.sharing import SharedBackend, SharedCatalog
+from meshlight.domain.peers import SharedBackend, SharedCatalog
+from meshlight.http_client.client import Upstream
+from meshlight.http_client.response import Headers
 
 CATALOG = "/peer/catalog"
 EVENTS = "/peer/events"
@@ -72,32 +71,32 @@ class PeerKind(Engine):
     group: ClassVar[Group] = "peer"
     start = "Start Meshlight there"
     default_ring: ClassVar[Ring | None] = "lan"
-    faces = frozenset[Face]((*OPENAI_FACES, *ANTHROPIC_FACES, *OLLAMA_FACES))
+    operations = frozenset[Operation]((*OPENAI_OPERATIONS, *ANTHROPIC_OPERATIONS, *OLLAMA_OPERATIONS))
 
     @property
     def fields(self) -> tuple[Field, ...]:
         """None: a peer is added by pairing."""
         return ()
 
-    async def recognise(self, upstream: Asks) -> Found | None:
+    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:
         """Recognise nobody: peers announce themselves."""
         del upstream
         return None
 
-    def authorize(self, secret: str | None, face: Face | None = None) -> Headers:
+    def authorize(self, secret: str | None, operation: Operation | None = None) -> Headers:
         """Send no key: the TLS handshake has proven who asks."""
-        del secret, face
+        del secret, operation
         return ()
 
-    def speaks(self, face: Face) -> bool:
+    def speaks(self, operation: Operation) -> bool:
         """Whether the other node can pass this on; Gemini's protocol it can only where a Gemini backend is."""
-        return face in self.faces or face in GEMINI_FACES
+        return operation in self.operations or operation in GEMINI_OPERATIONS
 
     def why(self, error: UpstreamError, backend: Backend) -> Reason:
         """Tell a stranger in its place from a peer that is down."""
         return _why(error, backend)
 
-    def open(self, means: Means) -> Channel:
+    def open(self, means: ChannelDeps) -> Channel:
         """Keep the catalog, and a stream that tells at once when it changes."""
         return PeerChannel(self, means)
 
@@ -105,7 +104,7 @@ class PeerKind(Engine):
 class PeerChannel:
     """What is known of one peer: the last catalog, and the stream of its changes."""
 
-    def __init__(self, kind: PeerKind, means: Means) -> None:
+    def __init__(self, kind: PeerKind, means: ChannelDeps) -> None:
         self._kind = kind
         self._means = means
         self._events: Upstream | None = None
@@ -130,7 +129,7 @@ class PeerChannel:
         if reply.status == 403:
             return Probe(fact=Refused(_unpaired(backend)))
         if reply.status == 200:
-            catalog = await aside(len(reply.body), _read, reply.body)
+            catalog = await in_thread_if_large(len(reply.body), _read, reply.body)
             if catalog is None:
                 return Probe(fact=Failed(_no_catalog(backend)))
             self._last, self._shown = catalog, None
@@ -140,10 +139,10 @@ class PeerChannel:
         self._listen()
         if self._shown is None or self._shown[0] != backend.name:
             models = sum(len(shared.models) for shared in self._last.backends)
-            self._shown = backend.name, await aside(_HEAVY * models, _seen, self._last, backend)
+            self._shown = backend.name, await in_thread_if_large(_HEAVY * models, _seen, self._last, backend)
         return replace(self._shown[1], fact=Answered(reply.elapsed_s))
 
-    async def way(self, model: str, secret: str | None) -> Way | None:
+    async def way(self, model: str, secret: str | None) -> ModelRoute | None:
         """Go to the peer itself."""
         del model, secret
         return None
@@ -188,10 +187,10 @@ class PeerChannel:
                     if last is not None:
                         heard = heard[last.end() :]
                         if last[1] != self._hash:
-                            means.hurry()
+                            means.probe_soon()
             finally:
                 response.abort()
-        means.hurry()
+        means.probe_soon()
 
 
 _CERTAIN = frozenset({"identity-changed", "no-certificate"})
@@ -200,15 +199,17 @@ _CERTAIN = frozenset({"identity-changed", "no-certificate"})
 
 def _why(error: UpstreamError, backend: Backend) -> Reason:
     flaw = error.__cause__
-    if isinstance(error, ConnectFailed) and error.cause == "tls":
+    if isinstance(error, ConnectError) and error.cause == "tls":
         if flaw is None:  # it is this node that could not begin
             return Reason("no-certificate", error.title, "Unpair it, and pair it again.")
         if isinstance(flaw, ConnectionError):
-            return Reason("connection-lost", clean(error.title), "It may be restarting. Look at its log.")
+            return Reason(
+                "connection-lost", sanitize_line(error.title), "It may be restarting. Look at its log."
+            )
         if not isinstance(flaw, ssl.SSLCertVerificationError):
             return Reason(
                 "other-server",
-                f"What answers at {where(backend)} is no Meshlight: {clean(error.title)}",
+                f"What answers at {where(backend)} is no Meshlight: {sanitize_line(error.title)}",
                 "Another program may have its port, or another machine its address. Nothing was sent.",
             )
         return Reason(
@@ -217,7 +218,7 @@ def _why(error: UpstreamError, backend: Backend) -> Reason:
             "If it was set up anew, unpair it and pair it again. If not, somebody may be posing as it: "
             "nothing was sent.",
         )
-    if isinstance(error, ConnectionLost) and not error.got_bytes:
+    if isinstance(error, ReadError) and not error.got_bytes:
         return Reason(
             "connection-lost",
             f"{where(backend)} closed the connection without an answer.",
@@ -291,7 +292,7 @@ def _clean(shared: SharedBackend) -> SharedBackend:
         for model, detail in shared.details.items()
         if model in known and (fit := _fit(detail)) != ModelDetail()
     }
-    name, kind = clean(shared.name, 80) or "?", word(shared.kind) or "?"
+    name, kind = sanitize_line(shared.name, 80) or "?", short_text(shared.kind) or "?"
     return replace(shared, name=name, kind=kind, models=models, details=details)
 
 
@@ -299,9 +300,9 @@ def _fit(detail: ModelDetail) -> ModelDetail:
     return ModelDetail(
         context=tokens(detail.context),
         loaded=detail.loaded,
-        quantization=word(detail.quantization),
-        parameters=word(detail.parameters),
-        capabilities=tuple(known for said in detail.capabilities[:WORD_MAX] if (known := word(said))),
+        quantization=short_text(detail.quantization),
+        parameters=short_text(detail.parameters),
+        capabilities=tuple(known for said in detail.capabilities[:WORD_MAX] if (known := short_text(said))),
     )
 
 

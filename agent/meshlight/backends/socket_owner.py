@@ -8,10 +8,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from meshlight.backends.address import Address
+from meshlight.http_client.address import Address
 
 PROC_NET = Path("/proc/net")
-TELLS_OWNERS = sys.platform == "linux"
+HAS_SOCKET_OWNERS = sys.platform == "linux"
 """Whether this system tells whose a listening socket is without special rights."""
 _LISTENING = "0A"
 """TCP_LISTEN, as the fourth column of the kernel's tables has it (proc_net_tcp.rst)."""
@@ -64,7 +64,7 @@ def is_trusted(owner: int | None) -> bool:
 def read_listeners(tables: Path = PROC_NET) -> Listeners:
     """Read who listens now. For a thread: on a server with many connections the kernel takes its time."""
     found: list[Listener] = []
-    for name in ("tcp", "tcp6") if TELLS_OWNERS else ():
+    for name in ("tcp", "tcp6") if HAS_SOCKET_OWNERS else ():
         try:
             with (tables / name).open(encoding="ascii", errors="replace") as lines:
                 found += [one for line in lines if (one := _listener(line)) is not None]

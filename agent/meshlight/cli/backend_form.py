@@ -1,6 +1,10 @@
-"""The words that add a backend, change one, and show which kinds there are."""
+"""The words that add a backend, change one, and show which kinds there are.
+
+Asking a person at a terminal for what a kind of backend needs; a program is told what is missing instead.
+"""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -8,16 +12,16 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 from rich.console import Console
 
+from meshlight.backends.base import BackendKind, Field
 from meshlight.backends.kinds import KINDS, kind_of
-from meshlight.desktop.paper import Paper, new_console, sign_of
-from meshlight.desktop.screens import note
-from meshlight.desktop.table import Column, lay_out
-from meshlight.desktop.text import count, cut
+from meshlight.cli.output.console import TerminalStyle, glyph_of, new_console
+from meshlight.cli.output.status import note
+from meshlight.cli.output.table import Column, lay_out
+from meshlight.cli.service_client import connect_service, pick_backend, print_json
+from meshlight.domain.api_types import BackendView
 from meshlight.domain.backend import RINGS
-from meshlight.domain.errors import BadRequest, CheckFailed
-from meshlight.domain.view import BackendView
-from meshlight.words.asking import ask, read_key
-from meshlight.words.entry import pick, print_json, service
+from meshlight.domain.errors import BackendCheckFailed, BadRequest
+from meshlight.domain.text import count, cut
 
 _SECONDS = click.FloatRange(min=0, max=86_400, min_open=True)
 _FILE = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
@@ -68,26 +72,26 @@ def add(  # noqa: PLR0913 -- an option each
     A key goes into the keyring of this machine; it is never an argument, since arguments can be seen by every
     program.
     """
-    said = _said(url=url, access_key=access_key, ca_file=None if ca_file is None else str(ca_file))
-    wish: dict[str, object] = {"kind": kind, **_said(name=name, ring=ring)}
+    said = _check_text(url=url, access_key=access_key, ca_file=None if ca_file is None else str(ca_file))
+    wish: dict[str, object] = {"kind": kind, **_check_text(name=name, ring=ring)}
     wish |= {"follow_clock": False} if no_follow_clock else {}
     wish |= {"save_anyway": True} if save_anyway else {}
     wish |= {"enabled": False} if disabled else {}
-    with service() as mesh:
+    with connect_service() as mesh:
         secret = read_key(ask=ask_key, from_stdin=key_stdin)
         given = said if secret is None else said | {"api_key": secret}
         wish |= ask(kind_of(kind), given, may_ask=sys.stdin.isatty() and not key_stdin)
         try:
             added = mesh.add(wish)
-        except CheckFailed as error:
+        except BackendCheckFailed as error:
             more = "--key asks for it. " if error.hint == "Give its API key." else ""
-            raise CheckFailed(
+            raise BackendCheckFailed(
                 error.title, f"{error.hint} {more}To add it all the same: --save-anyway.".strip()
             ) from error
         if added.enabled and added.health.state == "unknown":
             seen = mesh.check(added.id)
             added = replace(added, health=seen.health, models=seen.models, latency_ms=seen.latency_ms)
-    tell(new_console(), added, "Added")
+    print_added(new_console(), added, "Added")
 
 
 @click.command(
@@ -136,7 +140,7 @@ def set_(  # noqa: PLR0913 -- an option each
     """Change the backend NAME; a new address or key is tried before it is kept."""
     if no_key and (ask_key or key_stdin):
         raise BadRequest("--no-key doesn't go with a new key.", "Give one of them.")
-    wish = _said(
+    wish = _check_text(
         name=new_name,
         url=url,
         access_key=access_key,
@@ -151,16 +155,16 @@ def set_(  # noqa: PLR0913 -- an option each
     if not (wish or ask_key or key_stdin):
         raise BadRequest("Nothing to change was named.", "meshlight backends set --help lists what can be.")
     wish |= {"save_anyway": True} if save_anyway else {}
-    with service() as mesh:
-        backend = pick(mesh.backends(), name)
+    with connect_service() as mesh:
+        backend = pick_backend(mesh.backends(), name)
         secret = read_key(ask=ask_key, from_stdin=key_stdin)
         wish |= {} if secret is None else {"api_key": secret}
         try:
             changed = mesh.change(backend.id, wish)
-        except CheckFailed as error:
+        except BackendCheckFailed as error:
             more = "To keep the change all the same: --save-anyway."
-            raise CheckFailed(error.title, f"{error.hint} {more}".strip()) from error
-    tell(new_console(), changed, "Changed")
+            raise BackendCheckFailed(error.title, f"{error.hint} {more}".strip()) from error
+    print_added(new_console(), changed, "Changed")
 
 
 @click.command(epilog="""\b\nExamples:\n  meshlight backends kinds\n  meshlight backends kinds --json""")
@@ -189,20 +193,20 @@ def kinds(*, as_json: bool) -> None:
         Column(title="MORE", least=24, drop=1, fit=cut),
     )
     console = new_console()
-    console.print(*lay_out(columns, rows, Paper.of(console).width), sep="\n")
+    console.print(*lay_out(columns, rows, TerminalStyle.of(console).width), sep="\n")
 
 
-def tell(console: Console, backend: BackendView, done: str) -> None:
+def print_added(console: Console, backend: BackendView, done: str) -> None:
     """Say what was done to a backend, and how it is."""
-    paper = Paper.of(console)
+    paper = TerminalStyle.of(console)
     if not backend.enabled:
-        console.print(*note(sign_of(backend), f"{done}: {backend.name}.", "", paper), sep="\n")
+        console.print(*note(glyph_of(backend), f"{done}: {backend.name}.", "", paper), sep="\n")
     elif backend.health.state in {"healthy", "unknown"}:
         said = f"{done}: {backend.name} ({backend.health.state}, {models_of(backend.models)})."
-        console.print(*note(sign_of(backend), said, "", paper), sep="\n")
+        console.print(*note(glyph_of(backend), said, "", paper), sep="\n")
     else:
         said = f"{done}: {backend.name} ({backend.health.state}): {backend.health.text}"
-        console.print(*note(sign_of(backend), said, backend.health.fix, paper), sep="\n")
+        console.print(*note(glyph_of(backend), said, backend.health.fix, paper), sep="\n")
 
 
 def models_of(names: tuple[str, ...]) -> str:
@@ -210,6 +214,67 @@ def models_of(names: tuple[str, ...]) -> str:
     return count(len(names), "model")
 
 
-def _said(**given: object) -> dict[str, object]:
+def _check_text(**given: object) -> dict[str, object]:
     """Return what was given at all."""
     return {name: value for name, value in given.items() if value is not None}
+
+
+_WAYS = {
+    "url": "Give its address behind the kind: meshlight backends add {kind} URL",
+    "api_key": "Pipe it in with --key-stdin, or let --key ask for it.",
+    "access_key": "Give it with --access-key.",
+    "ca_file": "Give it with --ca-file.",
+}
+"""What a kind may ask for that is text, and how it is given without being asked."""
+
+
+def ask(kind: BackendKind, given: Mapping[str, object], *, may_ask: bool) -> dict[str, object]:
+    """Return what was given and what a person then typed.
+
+    With an address given, only what the kind can't do without is asked for. Where nobody may be asked, BadRequest
+    names the option that is missing.
+    """
+    said = dict(given)
+    asks_all = "url" not in given
+    for field in kind.fields:
+        if field.name in said or field.name not in _WAYS:
+            continue
+        usual = field.default or (kind.default_url if field.name == "url" else "")
+        is_needed = field.required and not usual
+        if may_ask and (is_needed or asks_all):
+            typed = _prompt(field, usual, is_needed=is_needed)
+            said |= {field.name: typed} if typed else {}
+        elif is_needed:
+            label = field.label if field.label[:2].isupper() else field.label.lower()
+            raise BadRequest(
+                f"{kind.label} needs its {label}.", _WAYS[field.name].format(kind=kind.kind), field.name
+            )
+    return said
+
+
+def read_key(*, ask: bool, from_stdin: bool) -> str | None:
+    """Get a backend's key from where the person wants to give it; None if it has none."""
+    if ask and from_stdin:
+        raise BadRequest("--key and --key-stdin don't go together.", "Give one of them.")
+    if from_stdin:
+        secret = sys.stdin.readline().strip()
+        if not secret:
+            raise BadRequest("Standard input held no key.", "Pipe the key in as one line.")
+        return secret
+    if ask:
+        typed: str = click.prompt("Key (not shown)", hide_input=True)
+        return typed.strip()
+    return None
+
+
+def _prompt(field: Field, usual: str, *, is_needed: bool) -> str:
+    words = f"{field.label} (not shown)" if field.is_secret else field.label
+    if not is_needed and not usual:
+        words += ", empty for none"
+    if field.hint:
+        click.echo(field.hint)
+    if not usual and field.placeholder and not field.is_secret:
+        words += f" (such as {field.placeholder})"
+    default = usual or (None if is_needed else "")
+    typed: str = click.prompt(words, default=default, hide_input=field.is_secret, show_default=bool(usual))
+    return typed.strip()

@@ -4,12 +4,12 @@ import sys
 
 import click
 
-from meshlight.desktop.listings import backend_listing, backend_screen
-from meshlight.desktop.paper import BAD, GOOD, Paper, new_console
-from meshlight.desktop.screens import note
-from meshlight.desktop.text import milliseconds
-from meshlight.words.adding import add, kinds, models_of, set_, tell
-from meshlight.words.entry import pick, print_json, service
+from meshlight.cli.backend_form import add, kinds, models_of, print_added, set_
+from meshlight.cli.output.console import BAD, GOOD, TerminalStyle, new_console
+from meshlight.cli.output.reports import backend_listing, backend_report
+from meshlight.cli.output.status import note
+from meshlight.cli.service_client import connect_service, pick_backend, print_json
+from meshlight.domain.text import milliseconds
 
 
 @click.group(
@@ -40,13 +40,13 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print the backends as JSON.")
 def list_(*, as_json: bool) -> None:
     """Every backend with its id and address."""
-    with service() as mesh:
+    with connect_service() as mesh:
         found = mesh.backends()
     if as_json:
         print_json(found)
     elif found:
         console = new_console()
-        console.print(*backend_listing(found, Paper.of(console)), sep="\n")
+        console.print(*backend_listing(found, TerminalStyle.of(console)), sep="\n")
     else:
         click.echo("No backend yet. Add one with: meshlight backends add KIND URL")
 
@@ -56,13 +56,13 @@ def list_(*, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the backend as JSON.")
 def show(name: str, *, as_json: bool) -> None:
     """One backend in full: state, reason, fix, counts, models."""
-    with service() as mesh:
-        backend = pick(mesh.backends(), name)
+    with connect_service() as mesh:
+        backend = pick_backend(mesh.backends(), name)
     if as_json:
         print_json(backend)
     else:
         console = new_console()
-        console.print(backend_screen(backend, Paper.of(console)))
+        console.print(backend_report(backend, TerminalStyle.of(console)))
 
 
 @backends.command(
@@ -78,9 +78,9 @@ def remove(names: tuple[str, ...], *, yes: bool) -> None:
 
     An engine that Meshlight found by itself is not looked at again, until you add it by its address.
     """
-    with service() as mesh:
+    with connect_service() as mesh:
         found = mesh.backends()
-        chosen = [pick(found, name) for name in names]
+        chosen = [pick_backend(found, name) for name in names]
         for backend in chosen:
             if not yes and sys.stdin.isatty():
                 click.confirm(f"Remove {backend.name} ({backend.url})?", abort=True)
@@ -101,11 +101,11 @@ Exit code: 0 if all answered as they should, 1 if one did not."""
 def check(ctx: click.Context, names: tuple[str, ...]) -> None:
     """Probe backends now, all that are on or those named."""
     console = new_console()
-    paper = Paper.of(console)
+    paper = TerminalStyle.of(console)
     all_well = True
-    with service() as mesh:
+    with connect_service() as mesh:
         found = mesh.backends()
-        chosen = [pick(found, name) for name in names] or [b for b in found if b.enabled]
+        chosen = [pick_backend(found, name) for name in names] or [b for b in found if b.enabled]
         for backend in chosen:
             result = mesh.check(backend.id)
             all_well &= result.ok
@@ -136,7 +136,7 @@ def disable(names: tuple[str, ...]) -> None:
 
 def _switch(names: tuple[str, ...], *, on: bool) -> None:
     console = new_console()
-    with service() as mesh:
+    with connect_service() as mesh:
         found = mesh.backends()
-        for backend in [pick(found, name) for name in names]:
-            tell(console, mesh.switch(backend.id, on=on), "Switched on" if on else "Switched off")
+        for backend in [pick_backend(found, name) for name in names]:
+            print_added(console, mesh.switch(backend.id, on=on), "Switched on" if on else "Switched off")

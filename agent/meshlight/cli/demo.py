@@ -12,20 +12,20 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from meshlight.demo.fault import FAULT_KINDS
-from meshlight.demo.town import House, Town
-from meshlight.desktop.client import LocalService
-from meshlight.desktop.opener import open_page
-from meshlight.desktop.paper import Paper, new_console
-from meshlight.desktop.program import HOLDS_STDIN, environment, program
-from meshlight.desktop.table import Column, lay_out
-from meshlight.desktop.text import cut, wrap
+from meshlight.api_client.client import ApiClient
+from meshlight.cli.output.console import TerminalStyle, new_console
+from meshlight.cli.output.table import Column, lay_out
+from meshlight.cli.ports import free_port, is_port_free
+from meshlight.desktop.system.opener import open_page
+from meshlight.desktop.system.process import HOLDS_STDIN, environment, program
 from meshlight.domain.errors import ServiceError
 from meshlight.domain.private_variables import KEY, OWN_VARIABLES
-from meshlight.store.files import write_atomic
-from meshlight.store.places import Places
-from meshlight.store.secret_variables import variable
-from meshlight.words.port import free_port, is_free
+from meshlight.domain.text import cut, wrap
+from meshlight.simulator.faults import FAULT_KINDS
+from meshlight.simulator.scenario import Scenario, SimulatedBackend
+from meshlight.storage.files import write_atomic
+from meshlight.storage.paths import Paths
+from meshlight.storage.secrets.environment import variable
 
 DEMO_PORT = 6375
 """Beside the usual port, so that the person's own service may run at the same time."""
@@ -58,10 +58,10 @@ def demo(ctx: click.Context, *, port: int | None, open_page: bool) -> None:
     all that they say is scripted, and labelled demo. One of them fails on purpose, and nearly all can be broken and
     mended. Your own settings, keys and backends are not touched, and nothing goes out to the network.
     """
-    if port is not None and not is_free(port):
+    if port is not None and not is_port_free(port):
         raise ServiceError(f"Port {port} is taken.", "Without --port, the demo takes a free one.")
     if port is None:
-        port = DEMO_PORT if is_free(DEMO_PORT) else free_port()
+        port = DEMO_PORT if is_port_free(DEMO_PORT) else free_port()
     ctx.exit(asyncio.run(_run(port, open_page=open_page)))
 
 
@@ -74,9 +74,9 @@ async def _run(port: int, *, open_page: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="meshlight-demo-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         environ = environment({"MESHLIGHT_HOME": folder, **HOLDS_STDIN}) | own_key()
-        places = Places.here(environ)
-        async with Town() as town:
-            houses = town.houses
+        places = Paths.here(environ)
+        async with Scenario() as scenario:
+            houses = scenario.houses
             write_atomic(places.config_file, config(port, houses).encode())
             process = await _start(environ | secrets(houses))
             try:
@@ -84,7 +84,7 @@ async def _run(port: int, *, open_page: bool) -> int:
                 told = asyncio.create_task(stopped.wait())
                 link = await _link(places.runtime_file, process, told)
                 if link is not None:
-                    _welcome(new_console(), home, link, town)
+                    _print_welcome(new_console(), home, link, scenario)
                     if open_page:
                         await asyncio.to_thread(_open_page, places.runtime_file)
                     await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
@@ -97,21 +97,21 @@ async def _run(port: int, *, open_page: bool) -> int:
     return 0
 
 
-def config(port: int, houses: Iterable[House]) -> str:
+def config(port: int, houses: Iterable[SimulatedBackend]) -> str:
     """Return the configuration of a service that knows these backends and looks for no others."""
     lines = [f"port = {port}", 'name = "Demo"', "", "[discovery]", "enabled = false"]
     lines += ["", "[lan]", "browse = false"]
-    for house in houses:
+    for simulated in houses:
         lines += ["", "[[backends]]"]
         for key in ("id", "name", "kind", "url", "ring", "access_key"):
-            if value := getattr(house, key):
+            if value := getattr(simulated, key):
                 lines.append(f'{key} = "{value}"')
     return "\n".join(lines) + "\n"
 
 
-def secrets(houses: Iterable[House]) -> dict[str, str]:
+def secrets(houses: Iterable[SimulatedBackend]) -> dict[str, str]:
     """Return the environment that holds the keys of these backends: no keyring is asked."""
-    return {variable(house.id, "api_key"): house.secret for house in houses if house.secret}
+    return {variable(simulated.id, "api_key"): simulated.secret for simulated in houses if simulated.secret}
 
 
 def own_key() -> dict[str, str]:
@@ -162,16 +162,16 @@ async def _link(runtime_file: Path, process: Process, told: "asyncio.Task[bool]"
 
 
 def _ask_link(runtime_file: Path) -> str:
-    with LocalService.connect(runtime_file) as service:
+    with ApiClient.connect(runtime_file) as service:
         return service.one_time_link()
 
 
 def _open_page(runtime_file: Path) -> None:
-    with LocalService.connect(runtime_file) as service:
+    with ApiClient.connect(runtime_file) as service:
         open_page(service)
 
 
-def _welcome(console: Console, home: Path, link: str, town: Town) -> None:
+def _print_welcome(console: Console, home: Path, link: str, scenario: Scenario) -> None:
     """Say what runs, how to look at it, and how to break it."""
     columns = (
         Column(title="BACKEND", least=16),
@@ -179,9 +179,9 @@ def _welcome(console: Console, home: Path, link: str, town: Town) -> None:
         Column(title="FAULT SWITCH"),
         Column(title="MODELS", least=10, drop=1, fit=cut),
     )
-    rows = [[h.name, h.url, h.switch or "none", ", ".join(h.models)] for h in town.houses]
-    width = Paper.of(console).width
-    whole, broken = town.llamacpp, town.broken
+    rows = [[h.name, h.url, h.switch or "none", ", ".join(h.models)] for h in scenario.houses]
+    width = TerminalStyle.of(console).width
+    whole, broken = scenario.llamacpp, scenario.broken
     click.echo("Demo backends are running. No model is behind them: all they say is scripted.")
     console.print("", *lay_out(columns, rows, width), sep="\n")
     lines = [

@@ -9,15 +9,18 @@ from pathlib import Path
 import click
 
 from meshlight import __file__ as _program
-from meshlight.desktop.paper import BAD, GOOD, WARN, Paper, Sign, new_console
-from meshlight.desktop.screens import note
-from meshlight.desktop.text import count
-from meshlight.store.places import Places
-from meshlight.words import engines, house, machine, vault
-from meshlight.words.entry import print_json
-from meshlight.words.finding import Finding, Level
+from meshlight.cli import doctor_checks as engines
+from meshlight.cli import doctor_checks as machine
+from meshlight.cli import doctor_checks as simulated
+from meshlight.cli import doctor_checks as vault
+from meshlight.cli.doctor_checks import Finding, Level
+from meshlight.cli.output.console import BAD, GOOD, WARN, StatusGlyph, TerminalStyle, new_console
+from meshlight.cli.output.status import note
+from meshlight.cli.service_client import print_json
+from meshlight.domain.text import count
+from meshlight.storage.paths import Paths
 
-_SIGNS: dict[Level, Sign] = {"ok": GOOD, "look": WARN, "wrong": BAD}
+_SIGNS: dict[Level, StatusGlyph] = {"ok": GOOD, "look": WARN, "wrong": BAD}
 
 
 @click.command(
@@ -37,7 +40,7 @@ def doctor(ctx: click.Context, *, as_json: bool) -> None:
     clock, limits, and the engines of this machine. It changes nothing, and works without the service.
     """
     console = new_console()
-    paper = Paper.of(console)
+    paper = TerminalStyle.of(console)
     found: list[Finding] = []
     for finding in _findings():
         found.append(finding)
@@ -56,18 +59,20 @@ def doctor(ctx: click.Context, *, as_json: bool) -> None:
 
 def _findings() -> Iterator[Finding]:
     """Look at one thing after the other."""
-    places = Places.here()
-    yield machine.python(sys.version_info[:3])
-    said, config = house.config(places)
+    places = Paths.here()
+    yield machine.check_python(sys.version_info[:3])
+    said, config = simulated.check_config(places)
     yield said
-    yield from house.folder(places)
-    yield from vault.keyring_state(places, config.backends)
-    service = house.service(places, config.port)
+    yield from simulated.check_folder(places)
+    yield from vault.check_keyring(places, config.backends)
+    service = simulated.check_service(places, config.port)
     yield from service.findings
-    yield machine.proxies(os.environ)
-    yield machine.clock(time.time(), Path(_program).stat().st_mtime)
-    yield machine.open_files(_open_files_limit())
-    yield from engines.on_usual_ports() if service.view is None else engines.as_seen(service.view)
+    yield machine.check_proxies(os.environ)
+    yield machine.check_clock(time.time(), Path(_program).stat().st_mtime)
+    yield machine.check_open_files(_open_files_limit())
+    yield from (
+        engines.check_usual_ports() if service.view is None else engines.check_known_engines(service.view)
+    )
 
 
 def _open_files_limit() -> int | None:

@@ -6,16 +6,16 @@ from typing import Literal, get_args
 
 import click
 
-from meshlight.desktop.bell import ring
-from meshlight.desktop.door import read_runtime
-from meshlight.desktop.opener import has_screen
-from meshlight.desktop.program import program, start_apart
-from meshlight.desktop.window_keeper import BELL
+from meshlight.api_client.client import read_runtime
+from meshlight.cli.service_client import connect_service
+from meshlight.desktop.system.instance_signal import signal_instance
+from meshlight.desktop.system.opener import has_screen
+from meshlight.desktop.system.process import program, start_apart
+from meshlight.desktop.window.launcher import INSTANCE_SOCKET
 from meshlight.domain.config import DEFAULT_PORT, HOST
 from meshlight.domain.errors import ServiceError
-from meshlight.store.key import LocalKey
-from meshlight.store.places import Places
-from meshlight.words.entry import service
+from meshlight.storage.local_key import LocalKey
+from meshlight.storage.paths import Paths
 
 Shell = Literal["sh", "fish", "powershell"]
 _LINES: dict[Shell, str] = {
@@ -59,7 +59,7 @@ def env(shell: Shell | None) -> None:
 
     OpenAI's, Anthropic's and Ollama's own clients, and most apps built on them, read these variables.
     """
-    places = Places.here()
+    places = Paths.here()
     try:
         url = read_runtime(places.runtime_file).url
     except ServiceError as error:
@@ -87,17 +87,17 @@ def open_(*, browser: bool, only_print: bool) -> None:
     minute; the browser then stays logged in.
     """
     if only_print:
-        with service() as mesh:
+        with connect_service() as mesh:
             click.echo(mesh.one_time_link())
         return
     if browser or not has_screen():
-        from meshlight.words.window import open_in_browser  # noqa: PLC0415 -- not for `key` and `env`
+        from meshlight.cli.window import open_in_browser  # noqa: PLC0415 -- not for `key` and `env`
 
-        open_in_browser(Places.here())
+        open_in_browser(Paths.here())
         return
-    with service():  # says what is wrong here, where somebody reads it
+    with connect_service():  # says what is wrong here, where somebody reads it
         pass
-    if ring(Places.here().state_dir, BELL):
+    if signal_instance(Paths.here().state_dir, INSTANCE_SOCKET):
         click.echo("The mesh window comes to the front.")
         return
     start_apart(program("window"))
@@ -127,6 +127,6 @@ def usual_shell() -> Shell:
 
 
 def _local_key() -> str:
-    places = Places.here()
+    places = Paths.here()
     places.check()
     return LocalKey.open(places.key_file).reveal()

@@ -2,16 +2,16 @@
 
 import click
 
-from meshlight.desktop.bell import ring
-from meshlight.desktop.link_handler import link_handler_here
-from meshlight.desktop.opener import has_screen
-from meshlight.desktop.program import program, start_apart
-from meshlight.desktop.window import with_node
-from meshlight.desktop.window_keeper import BELL
+from meshlight.cli.service_client import connect_service
+from meshlight.desktop.system.instance_signal import signal_instance
+from meshlight.desktop.system.opener import has_screen
+from meshlight.desktop.system.process import program, start_apart
+from meshlight.desktop.system.url_handler import link_handler_here
+from meshlight.desktop.window.launcher import INSTANCE_SOCKET
+from meshlight.desktop.window.window import with_node
 from meshlight.domain.errors import BadRequest, MeshlightError
-from meshlight.gateway.deep_link import parse_deep_link
-from meshlight.store.places import Places
-from meshlight.words.entry import service
+from meshlight.gateway.control.qr import parse_deep_link
+from meshlight.storage.paths import Paths
 
 
 @click.command(
@@ -45,17 +45,17 @@ def link(*, url: str | None, browser: bool, only_print: bool, register: bool, un
         )
     fragment = parse_deep_link(url).fragment
     if only_print:
-        with service() as mesh:
+        with connect_service() as mesh:
             click.echo(with_node(mesh.one_time_link(), fragment))
         return
     if browser or not has_screen():
-        from meshlight.words.window import open_in_browser  # noqa: PLC0415 -- not where there is a window
+        from meshlight.cli.window import open_in_browser  # noqa: PLC0415 -- not where there is a window
 
-        open_in_browser(Places.here(), fragment)
+        open_in_browser(Paths.here(), fragment)
         return
-    with service():  # says what is wrong here, where somebody reads it
+    with connect_service():  # says what is wrong here, where somebody reads it
         pass
-    if not ring(Places.here().state_dir, BELL, fragment):
+    if not signal_instance(Paths.here().state_dir, INSTANCE_SOCKET, fragment):
         start_apart(program("window", f"--node={fragment}"))
     click.echo("The dialog opens in the mesh window. If it doesn't: the same with --browser")
 

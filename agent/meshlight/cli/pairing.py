@@ -1,28 +1,31 @@
-"""The words that pair two machines, and end a pairing."""
+"""The words that pair two machines, and end a pairing.
 
+The link by which another machine pairs with this one, as text and as a picture in the terminal.
+"""
+
+import io
 import sys
 
 import click
 from msgspec import Struct
 
-from meshlight.desktop.client import LocalService
-from meshlight.desktop.paper import WARN, Paper, new_console
-from meshlight.desktop.peers_menu import request
-from meshlight.desktop.peers_screen import here_lines, seen_hints, seen_lines
-from meshlight.desktop.screens import note
-from meshlight.desktop.text import clean
+from meshlight.api_client.client import ApiClient
+from meshlight.cli.output.console import WARN, TerminalStyle, new_console
+from meshlight.cli.output.peers import discovered_hints, discovered_lines, local_node_lines
+from meshlight.cli.output.status import note
+from meshlight.cli.pairing_flow import Answer, DigitComparison, ignoring_errors, under_way
+from meshlight.cli.peers import find_peer, matches, single_match
+from meshlight.cli.service_client import connect_service
+from meshlight.desktop.tray.peers_menu import request
 from meshlight.domain.errors import BadRequest, Conflict
-from meshlight.domain.peer_view import PeersView, SightingView
-from meshlight.gateway.deep_link import PairLink, parse_deep_link, parse_host
-from meshlight.words.comparing import Answer, Comparison, hush, under_way
-from meshlight.words.entry import service
-from meshlight.words.own_link import print_link
-from meshlight.words.whom import matches, only, peer_named
+from meshlight.domain.peers import PeersView, SightingView
+from meshlight.domain.text import sanitize
+from meshlight.gateway.control.qr import LONGEST, PairLink, parse_deep_link, parse_host
 
 _PORTS = range(1, 65_536)
 
 
-class Wish(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PairingTarget(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whom to ask, as the local API takes it."""
 
     id: str = ""
@@ -80,7 +83,7 @@ def pair(
     if accept + refuse + link > 1 or (named and (accept or refuse)) or (visible and not accept):
         raise BadRequest("These options don't go together.", "meshlight pair --help shows what does.")
     answer = Answer(yes_digits, may_ask=sys.stdin.isatty(), waits=accept)
-    with service() as mesh:
+    with connect_service() as mesh:
         if link:
             print_link(mesh.peers(), named)
             return
@@ -100,21 +103,21 @@ def unpair(who: tuple[str, ...], *, yes: bool) -> None:
 
     The other machine is told at once, or when it next asks.
     """
-    with service() as mesh:
-        peer = peer_named(mesh.peers().peers, " ".join(who))
-        name = clean(peer.name)
+    with connect_service() as mesh:
+        peer = find_peer(mesh.peers().peers, " ".join(who))
+        name = sanitize(peer.name)
         if not yes and sys.stdin.isatty():
             click.confirm(f"End the pairing with {name} ({peer.short})?", abort=True)
         mesh.unpair(peer.id)
     click.echo(f"Unpaired: {name} and this machine see nothing of each other any more.")
 
 
-def _pair(mesh: LocalService, named: str, answer: Answer) -> int:
+def _pair(mesh: ApiClient, named: str, answer: Answer) -> int:
     news = mesh.follow_peers()
     view = next(news)
     if not named:
         if under_way(view) is not None:
-            return Comparison(mesh, news, answer).see_through(view)
+            return DigitComparison(mesh, news, answer).see_through(view)
         if answer.digits is not None:
             raise BadRequest(
                 "No pairing is under way, so there is nothing to confirm.", "Name whom to pair with."
@@ -123,8 +126,8 @@ def _pair(mesh: LocalService, named: str, answer: Answer) -> int:
         if wish is None:
             return 0
     else:
-        wish = _wish(view, named)
-    comparison = Comparison(mesh, news, answer)
+        wish = _target(view, named)
+    comparison = DigitComparison(mesh, news, answer)
     with comparison.refusing_on_ctrl_c():
         try:
             asked = mesh.ask_to_pair(wish.as_body())
@@ -135,7 +138,7 @@ def _pair(mesh: LocalService, named: str, answer: Answer) -> int:
         return comparison.see_through(asked)
 
 
-def _accept(mesh: LocalService, answer: Answer, *, visible: bool) -> int:
+def _accept(mesh: ApiClient, answer: Answer, *, visible: bool) -> int:
     """Wait until another machine asks, seen for that long only if it was hidden before."""
     news = mesh.follow_peers()
     view = next(news)
@@ -150,42 +153,42 @@ def _accept(mesh: LocalService, answer: Answer, *, visible: bool) -> int:
         if not visible and not click.confirm(question, default=True):
             click.echo("It stays hidden, so nobody can ask it.")
             return 1
-        view = mesh.set_seen(visible=True)
-    comparison = Comparison(mesh, news, answer)
+        view = mesh.set_visibility(visible=True)
+    comparison = DigitComparison(mesh, news, answer)
     try:
         with comparison.refusing_on_ctrl_c():
             if request(view) is None:
-                _tell_waiting(view)
+                _print_waiting(view)
                 view = comparison.wait("Waiting until another machine asks (Ctrl-C ends it)", request)
             return comparison.see_through(view)
     finally:
         if was_hidden:
-            with hush():
-                mesh.set_seen(visible=False)
+            with ignoring_errors():
+                mesh.set_visibility(visible=False)
 
 
-def _tell_waiting(view: PeersView) -> None:
+def _print_waiting(view: PeersView) -> None:
     console = new_console()
-    paper = Paper.of(console)
-    console.print(here_lines(view, paper)[0])
+    paper = TerminalStyle.of(console)
+    console.print(local_node_lines(view, paper)[0])
     if view.problem:
         console.print(*note(WARN, view.problem, "", paper), sep="\n")
-    click.echo(f"On the other machine: meshlight pair {clean(view.name)}")
+    click.echo(f"On the other machine: meshlight pair {sanitize(view.name)}")
     if view.addresses:
         host = view.addresses[0]
         at = f"[{host}]:{view.door}" if ":" in host else f"{host}:{view.door}"
         click.echo(f"If it doesn't see this one there: meshlight pair {at}")
 
 
-def _choose(view: PeersView, answer: Answer) -> Wish | None:
+def _choose(view: PeersView, answer: Answer) -> PairingTarget | None:
     """Show who is seen and ask which is meant; None when nobody is."""
     console = new_console()
-    paper = Paper.of(console)
+    paper = TerminalStyle.of(console)
     seen = [one for one in view.seen if one.can_pair]
     if seen:
-        console.print(*seen_lines(seen, paper, numbered=answer.may_ask), sep="\n")
+        console.print(*discovered_lines(seen, paper, numbered=answer.may_ask), sep="\n")
     if not seen or not answer.may_ask:
-        console.print(*seen_hints(view, seen, paper), sep="\n")
+        console.print(*discovered_hints(view, seen, paper), sep="\n")
         click.echo("One that isn't seen is paired by its address: meshlight pair HOST")
         return None
     typed: str = click.prompt(
@@ -195,11 +198,11 @@ def _choose(view: PeersView, answer: Answer) -> Wish | None:
     if not typed:
         return None
     if typed.isdecimal() and 1 <= int(typed) <= len(seen):
-        return Wish(id=seen[int(typed) - 1].id)
-    return _wish(view, typed)
+        return PairingTarget(id=seen[int(typed) - 1].id)
+    return _target(view, typed)
 
 
-def _wish(view: PeersView, named: str) -> Wish:
+def _target(view: PeersView, named: str) -> PairingTarget:
     """Return whom a person means: a link, somebody who is seen, or an address."""
     if named.lower().startswith("meshlight:"):
         link = parse_deep_link(named)
@@ -207,31 +210,32 @@ def _wish(view: PeersView, named: str) -> Wish:
             raise BadRequest(
                 "This link adds a backend; it pairs nothing.", "Follow it with: meshlight link '…'"
             )
-        return Wish(id=link.id, host=link.host, port=link.port)
+        return PairingTarget(id=link.id, host=link.host, port=link.port)
     known = matches([one for one in view.seen if one.service == "meshlight"], named)
     if known:
-        return _seen(only(known, named))
+        return _discovered(single_match(known, named))
     paired = matches(view.peers, named)
     if paired:
         raise Conflict(
-            f"{clean(only(paired, named).name)} is paired already.", "meshlight peers shows how it is."
+            f"{sanitize(single_match(paired, named).name)} is paired already.",
+            "meshlight peers shows how it is.",
         )
     return _address(named)
 
 
-def _seen(one: SightingView) -> Wish:
-    name = clean(one.name)
+def _discovered(one: SightingView) -> PairingTarget:
+    name = sanitize(one.name)
     if one.is_paired:
         raise Conflict(f"{name} is paired already.", "meshlight peers shows how it is.")
     if not one.can_pair:
         raise BadRequest(f"{name} can't be paired with now.", "On that machine: meshlight pair --accept")
     if one.conflict:
         console = new_console(stderr=True)
-        console.print(*note(WARN, one.conflict, "", Paper.of(console)), sep="\n")
-    return Wish(id=one.id)
+        console.print(*note(WARN, one.conflict, "", TerminalStyle.of(console)), sep="\n")
+    return PairingTarget(id=one.id)
 
 
-def _address(named: str) -> Wish:
+def _address(named: str) -> PairingTarget:
     """Read `HOST`, `HOST:PORT`, `[V6]:PORT` or a bare IPv6 address."""
     text, port = named.strip(), ""
     if parse_host(text) is None:
@@ -239,9 +243,68 @@ def _address(named: str) -> Wish:
     host = parse_host(text)
     if host is None or (port and not (port.isdecimal() and int(port) in _PORTS)):
         raise BadRequest(
-            f"Nobody called {clean(named)!r} is seen, and it is no address.",
+            f"Nobody called {sanitize(named)!r} is seen, and it is no address.",
             "`meshlight peers` shows who is seen; an address looks like 192.168.1.20 or box.lan:6376.",
         )
     if host.isalpha():
-        click.echo(f"Nobody called {clean(named)!r} is seen; it is tried as an address.", err=True)
-    return Wish(host=host, port=int(port) if port else 0)
+        click.echo(f"Nobody called {sanitize(named)!r} is seen; it is tried as an address.", err=True)
+    return PairingTarget(host=host, port=int(port) if port else 0)
+
+
+BORDER = 2
+"""Light modules around the code; a terminal adds some of its own."""
+
+
+def print_link(view: PeersView, host: str) -> None:
+    """Print a link for each of this machine's addresses, or for the one `host` by which others reach it."""
+    if not view.visible or not view.door or not view.node_id:
+        raise BadRequest(
+            "This machine is hidden, so nobody could follow its link.",
+            f"Show it with: meshlight peers visible on. {view.problem}".strip(),
+        )
+    hosts = _hosts(view, host)
+    links = [_link(view, one) for one in hosts]
+    if not sys.stdout.isatty():
+        click.echo("\n".join(links))
+        return
+    console = new_console()
+    if not TerminalStyle.of(console).ascii_only:
+        console.print(picture(links[0]))
+    click.echo(links[0])
+    click.echo(
+        "On the other machine: meshlight pair 'LINK', or open it there, or read the picture with a camera."
+    )
+    click.echo("It tells whose key to expect; both machines show six digits to compare all the same.")
+    if len(links) > 1:
+        others = ", ".join(hosts[1:])
+        click.echo(
+            f"If that address can't be reached from there: meshlight pair --link HOST, with one of {others}"
+        )
+
+
+def picture(text: str) -> str:
+    """Draw a text as a QR code in half blocks, light on dark."""
+    import segno  # noqa: PLC0415 -- only who draws pays for it
+
+    drawn = io.StringIO()
+    segno.make(text, error="l", micro=False).terminal(drawn, border=BORDER, compact=True)
+    return drawn.getvalue().rstrip("\n")
+
+
+def _hosts(view: PeersView, host: str) -> tuple[str, ...]:
+    if not host:
+        if view.addresses:
+            return view.addresses
+        raise BadRequest(
+            "No address of this machine on a network is known.",
+            "Name one by which the other machine reaches it: meshlight pair --link HOST",
+        )
+    parsed = parse_host(host)
+    if parsed is None:
+        raise BadRequest(f"{sanitize(host)!r} is no host.", "Give a name or an IP address, without a port.")
+    return (parsed,)
+
+
+def _link(view: PeersView, host: str) -> str:
+    named = PairLink(host=host, port=view.door, id=view.node_id, name=sanitize(view.name)).text
+    return named if len(named) <= LONGEST else PairLink(host=host, port=view.door, id=view.node_id).text

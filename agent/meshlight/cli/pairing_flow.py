@@ -7,15 +7,14 @@ from contextlib import contextmanager, suppress
 import click
 from msgspec import Struct
 
-from meshlight.desktop.client import LocalService
-from meshlight.desktop.digits import large
-from meshlight.desktop.paper import BAD, GOOD, Paper, new_console
-from meshlight.desktop.peers_menu import digits_said
-from meshlight.desktop.peers_screen import terms_said
-from meshlight.desktop.screens import note
-from meshlight.desktop.text import clean, count, duration
+from meshlight.api_client.client import ApiClient
+from meshlight.cli.output.console import BAD, GOOD, TerminalStyle, new_console
+from meshlight.cli.output.peers import large_digits, terms_text
+from meshlight.cli.output.status import note
+from meshlight.desktop.tray.peers_menu import digits_text
 from meshlight.domain.errors import MeshlightError, ServiceError
-from meshlight.domain.peer_view import PairingView, PeersView, PeerView
+from meshlight.domain.peers import PairingView, PeersView, PeerView
+from meshlight.domain.text import count, duration, sanitize
 
 PAIRED, NOT_PAIRED, UNANSWERED = 0, 1, 3
 KEPT_TRIES, KEPT_PAUSE_S = 100, 0.1
@@ -41,10 +40,10 @@ class Answer(Struct, frozen=True):
         )
 
 
-class Comparison:
+class DigitComparison:
     """Goes on with the pairing under way; `news` tells how it stands."""
 
-    def __init__(self, mesh: LocalService, news: Iterator[PeersView], answer: Answer) -> None:
+    def __init__(self, mesh: ApiClient, news: Iterator[PeersView], answer: Answer) -> None:
         self._mesh = mesh
         self._news = news
         self._answer = answer
@@ -82,13 +81,13 @@ class Comparison:
         try:
             yield
         except (KeyboardInterrupt, click.Abort):
-            with hush():
+            with ignoring_errors():
                 self._mesh.refuse_pairing()
             click.echo("\nEnded. Nobody is paired by it.")
             click.get_current_context().exit(NOT_PAIRED)
 
     def _show(self, pairing: PairingView) -> None:
-        name = clean(pairing.name)
+        name = sanitize(pairing.name)
         if pairing.state != "comparing":
             # It was said in another window.
             click.echo(f"This side has confirmed {name}. There, somebody has to confirm these digits:")
@@ -96,9 +95,9 @@ class Comparison:
             click.echo(f"{name} asks to be paired. Compare these digits with those that it shows:")
         else:
             click.echo(f"{name} shows six digits now. Compare them with these:")
-        paper = Paper.of(self._console)
-        digits = digits_said(pairing.digits)
-        self._console.print("", *large(pairing.digits, paper), f"\n  {digits}\n", sep="\n")
+        paper = TerminalStyle.of(self._console)
+        digits = digits_text(pairing.digits)
+        self._console.print("", *large_digits(pairing.digits, paper), f"\n  {digits}\n", sep="\n")
 
     def _confirm(self, pairing: PairingView) -> int | None:
         """Take the word of the person here; None to go on, else the exit code."""
@@ -106,7 +105,7 @@ class Comparison:
             click.echo(f"Both have to say so within {duration(pairing.left_s)}.")
         is_same = self._answer.says_yes(pairing.digits)
         if is_same is None:
-            click.echo(f"If they are the same there: meshlight pair --yes-digits {clean(pairing.digits)}")
+            click.echo(f"If they are the same there: meshlight pair --yes-digits {sanitize(pairing.digits)}")
             click.echo("If not: meshlight pair --refuse")
             return None if self._answer.waits else UNANSWERED
         if not is_same:
@@ -123,11 +122,11 @@ class Comparison:
         return None
 
     def _refuse(self) -> int:
-        with hush():
+        with ignoring_errors():
             self._mesh.refuse_pairing()
         said = "Refused: nobody is paired."
         fix = "If the digits differed, somebody may be in between: try again over a network that you trust."
-        self._console.print(*note(BAD, said, fix, Paper.of(self._console)), sep="\n")
+        self._console.print(*note(BAD, said, fix, TerminalStyle.of(self._console)), sep="\n")
         return NOT_PAIRED
 
     def _end(self, pairing: PairingView) -> int:
@@ -139,7 +138,7 @@ class Comparison:
 
         view = self._mesh.peers()
         if not is_over(view):
-            view = self.wait(f"Waiting until it is confirmed on {clean(pairing.name)} too", is_over)
+            view = self.wait(f"Waiting until it is confirmed on {sanitize(pairing.name)} too", is_over)
         ended = view.pairing
         if ended is None or ended.state != "paired":
             return self._over(ended or pairing)
@@ -148,13 +147,13 @@ class Comparison:
 
     def _over(self, ended: PairingView) -> int:
         self._console.print(
-            *note(BAD, ended.why or "The pairing has ended.", "", Paper.of(self._console)), sep="\n"
+            *note(BAD, ended.why or "The pairing has ended.", "", TerminalStyle.of(self._console)), sep="\n"
         )
         return NOT_PAIRED
 
     def _tell_paired(self, pairing: PairingView) -> None:
-        paper = Paper.of(self._console)
-        name = clean(pairing.name)
+        paper = TerminalStyle.of(self._console)
+        name = sanitize(pairing.name)
         self._console.print(*note(GOOD, f"Paired with {name}.", "", paper), sep="\n")
         peer = self._kept(pairing.id)
         if peer is None:
@@ -163,7 +162,7 @@ class Comparison:
         click.echo("Its models are used here as those of any backend: meshlight models")
         seen = count(len(peer.sees_models), "model")
         limit = count(peer.max_in_flight, "request")
-        click.echo(f"It may use {terms_said(peer)} ({seen} now), {limit} at once.")
+        click.echo(f"It may use {terms_text(peer)} ({seen} now), {limit} at once.")
         click.echo(f"Change that with: meshlight peers share {peer.id[:8]}")
 
     def _kept(self, peer_id: str) -> PeerView | None:
@@ -184,7 +183,7 @@ def under_way(view: PeersView) -> PairingView | None:
 
 
 @contextmanager
-def hush() -> Iterator[None]:
+def ignoring_errors() -> Iterator[None]:
     """Let what is tidied up on the way out fail without a word."""
     with suppress(MeshlightError):
         yield

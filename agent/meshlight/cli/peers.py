@@ -1,19 +1,23 @@
-"""The words about other Meshlights: who is paired, who is seen, and what each may use."""
+"""The words about other Meshlights: who is paired, who is seen, and what each may use.
 
-from typing import Literal, get_args
+Another Meshlight as a person names it: by its name, its id, or the beginning of that.
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Literal, Protocol, TypeVar, get_args
 
 import click
 from rich.text import Text
 
-from meshlight.desktop.paper import GOOD, WARN, Paper, new_console
-from meshlight.desktop.peers_screen import here_lines, peers_screen, seen_hints, terms_said
-from meshlight.desktop.screens import note
-from meshlight.desktop.text import clean, count
+from meshlight.cli.output.console import GOOD, WARN, TerminalStyle, new_console
+from meshlight.cli.output.peers import discovered_hints, local_node_lines, peers_report, terms_text
+from meshlight.cli.output.status import note
+from meshlight.cli.service_client import connect_service, print_json
 from meshlight.domain.backend import RINGS, Ring
-from meshlight.domain.errors import BadRequest
-from meshlight.domain.peer_view import PeerView
-from meshlight.words.entry import print_json, service
-from meshlight.words.whom import peer_named
+from meshlight.domain.errors import BadRequest, NotFound
+from meshlight.domain.peers import PeerView
+from meshlight.domain.text import count, sanitize
 
 Switch = Literal["on", "off"]
 _SWITCH = click.Choice(get_args(Switch))
@@ -40,14 +44,14 @@ def peers(ctx: click.Context, *, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    with service() as mesh:
+    with connect_service() as mesh:
         view = mesh.peers()
         backends = () if as_json else mesh.backends()
     if as_json:
         print_json(view)
         return
     console = new_console()
-    console.print(peers_screen(view, backends, Paper.of(console)))
+    console.print(peers_report(view, backends, TerminalStyle.of(console)))
 
 
 @peers.command(epilog="""\b\nExamples:\n  meshlight peers visible on\n  meshlight peers visible off""")
@@ -58,11 +62,11 @@ def visible(switch: Switch) -> None:
     They can then ask it to pair, and see its name, its id and how many models it has. Peers that are paired go on
     either way.
     """
-    with service() as mesh:
-        view = mesh.set_seen(visible=switch == "on")
+    with connect_service() as mesh:
+        view = mesh.set_visibility(visible=switch == "on")
     console = new_console()
-    paper = Paper.of(console)
-    console.print(*here_lines(view, paper), sep="\n")
+    paper = TerminalStyle.of(console)
+    console.print(*local_node_lines(view, paper), sep="\n")
     if view.visible:
         console.print(Text("Pair from another machine with: meshlight pair", "bright_black"))
     if view.problem:
@@ -73,15 +77,15 @@ def visible(switch: Switch) -> None:
 @click.argument("switch", type=_SWITCH, metavar="on|off")
 def browse(switch: Switch) -> None:
     """Look for other machines on this network, or not."""
-    with service() as mesh:
-        view = mesh.set_seen(browse=switch == "on")
+    with connect_service() as mesh:
+        view = mesh.set_visibility(browse=switch == "on")
     console = new_console()
-    paper = Paper.of(console)
+    paper = TerminalStyle.of(console)
     if view.browse:
         said = "Looking for others on this network. See them in some seconds with: meshlight peers"
         console.print(*note(GOOD, said, "", paper), sep="\n")
     else:
-        console.print(*seen_hints(view, (), paper), sep="\n")
+        console.print(*discovered_hints(view, (), paper), sep="\n")
 
 
 @peers.command(
@@ -134,8 +138,8 @@ def share(
         terms["max_in_flight"] = at_once
     if paused is not None:
         terms["paused"] = paused
-    with service() as mesh:
-        peer = peer_named(mesh.peers().peers, name)
+    with connect_service() as mesh:
+        peer = find_peer(mesh.peers().peers, name)
         if terms:
             changed = mesh.set_terms(peer.id, terms)
             peer = next((one for one in changed.peers if one.id == peer.id), peer)
@@ -145,13 +149,13 @@ def share(
 def tell_terms(peer: PeerView) -> None:
     """Say what a peer may use here, and what it gets to see of it now."""
     console = new_console()
-    paper = Paper.of(console)
+    paper = TerminalStyle.of(console)
     limit = count(peer.max_in_flight, "request")
-    said = f"{clean(peer.name)} may use {terms_said(peer)}, {limit} at once."
+    said = f"{sanitize(peer.name)} may use {terms_text(peer)}, {limit} at once."
     if peer.paused:
-        said = f"{clean(peer.name)} is paused: it may use nothing for now. Let it again with --resume."
+        said = f"{sanitize(peer.name)} is paused: it may use nothing for now. Let it again with --resume."
     if peer.use is not None:
-        said += f" Used from it: {', '.join(clean(model) for model in peer.use) or 'nothing'}."
+        said += f" Used from it: {', '.join(sanitize(model) for model in peer.use) or 'nothing'}."
     seen = len(peer.sees_models)
     is_well = peer.paused or bool(seen)
     sees = "" if peer.paused else f" It sees {count(seen, 'model') if seen else 'no model'} here now."
@@ -162,7 +166,7 @@ def _rings(said: str) -> list[Ring]:
     found = _words(said, "--rings")
     wrong = [word for word in found if word not in RINGS]
     if wrong:
-        raise BadRequest(f"There is no ring {clean(wrong[0])!r}.", f"Rings are: {', '.join(RINGS)}.")
+        raise BadRequest(f"There is no ring {sanitize(wrong[0])!r}.", f"Rings are: {', '.join(RINGS)}.")
     return [ring for ring in RINGS if ring in found]
 
 
@@ -171,3 +175,69 @@ def _words(said: str, option: str) -> list[str]:
     if not found:
         raise BadRequest(f"{option} names nothing.", "To let it use nothing for now: --pause")
     return list(dict.fromkeys(found))
+
+
+PREFIX = 4
+"""Digits of an id that are enough to name it by; fewer are a name."""
+_HEX = frozenset("0123456789abcdef")
+
+
+class Named(Protocol):
+    """What can be named."""
+
+    @property
+    def id(self) -> str:
+        """Its node id."""
+
+    @property
+    def name(self) -> str:
+        """What it calls itself."""
+
+
+N = TypeVar("N", bound=Named)
+
+
+def matches(found: Sequence[N], said: str) -> list[N]:
+    """Return those that are meant by name or by id, case aside.
+
+    Both ways count alike: a name that looks like another machine's id must not take its place, nor an id that of a
+    name.
+    """
+    wanted = sanitize(said)
+    digits = wanted.replace(" ", "").lower()
+    is_id = len(digits) >= PREFIX and _HEX.issuperset(digits)
+    exact = [one for one in found if one.id == digits]
+    if exact:
+        return exact
+    return [
+        one
+        for one in found
+        if sanitize(one.name).casefold() == wanted.casefold() or (is_id and one.id.startswith(digits))
+    ]
+
+
+def single_match(found: Sequence[N], said: str) -> N:
+    """Return the one that is meant; BadRequest when it may be several."""
+    if len(found) > 1:
+        ids = ", ".join(one.id[: _distinct_names(found)] for one in found)
+        raise BadRequest(
+            f"{len(found)} machines can be meant by {sanitize(said)!r}.", f"Name one by its id: {ids}."
+        )
+    return found[0]
+
+
+def find_peer(peers: Sequence[N], said: str) -> N:
+    """Return the peer that is meant; NotFound, with the names near it, when there is none."""
+    found = matches(peers, said)
+    if not found:
+        if not peers:
+            raise NotFound("This machine is paired with nobody yet.", "Pair it with: meshlight pair")
+        near = get_close_matches(sanitize(said), [sanitize(one.name) for one in peers], n=3, cutoff=0.6)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "See their names with: meshlight peers"
+        raise NotFound(f"No peer is called {sanitize(said)!r}.", hint)
+    return single_match(found, said)
+
+
+def _distinct_names(found: Sequence[Named]) -> int:
+    """Return how many digits tell the ids apart, at least as many as people are shown."""
+    return next((n for n in range(8, 64) if len({one.id[:n] for one in found}) == len(found)), 64)

@@ -19,14 +19,14 @@ _FINDERS = {
 }
 
 
-class Holder(Struct, frozen=True):
+class PortOwner(Struct, frozen=True):
     """A process that listens on a port."""
 
     pid: int
     name: str
 
 
-def is_free(port: int, host: str = HOST) -> bool:
+def is_port_free(port: int, host: str = HOST) -> bool:
     """Whether a service could listen on this port of a loopback address now; so it is where there is no IPv6."""
     try:
         probe = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
@@ -50,7 +50,7 @@ def free_port() -> int:
         return port
 
 
-def holder(port: int, proc: Path = Path("/proc")) -> Holder | None:
+def port_owner(port: int, proc: Path = Path("/proc")) -> PortOwner | None:
     """Return the process that listens on `port`, where the system tells (Linux, for processes of this user)."""
     sockets = {
         f"socket:[{inode}]" for table in ("tcp", "tcp6") for inode in _inodes(proc / "net" / table, port)
@@ -60,7 +60,7 @@ def holder(port: int, proc: Path = Path("/proc")) -> Holder | None:
     for process in proc.glob("[0-9]*"):
         try:
             if any(str(link.readlink()) in sockets for link in (process / "fd").iterdir()):
-                return Holder(int(process.name), (process / "comm").read_text().strip())
+                return PortOwner(int(process.name), (process / "comm").read_text().strip())
         except OSError:
             continue  # it has ended, or is somebody else's
     return None

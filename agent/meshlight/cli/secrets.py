@@ -7,19 +7,19 @@ from typing import Any, TypeVar
 
 import click
 
-from meshlight.backends.address import parse_address
+from meshlight.api_client.client import ApiClient
 from meshlight.backends.kinds import ring_for
-from meshlight.desktop.client import LocalService
-from meshlight.desktop.paper import Paper, new_console
-from meshlight.desktop.table import Column, lay_out
-from meshlight.desktop.text import clean
+from meshlight.cli.output.console import TerminalStyle, new_console
+from meshlight.cli.output.table import Column, lay_out
+from meshlight.cli.service_client import print_json
 from meshlight.domain.backend import Backend
 from meshlight.domain.errors import BadRequest, NotFound, ServiceError
-from meshlight.store.config import ConfigFile
-from meshlight.store.places import Places
-from meshlight.store.secret_variables import variable
-from meshlight.store.secrets import Secrets
-from meshlight.words.entry import print_json
+from meshlight.domain.text import sanitize
+from meshlight.http_client.address import parse_address
+from meshlight.storage.config.file import ConfigFile
+from meshlight.storage.paths import Paths
+from meshlight.storage.secrets.environment import variable
+from meshlight.storage.secrets.store import Secrets
 
 T = TypeVar("T")
 
@@ -76,12 +76,14 @@ def list_(*, as_json: bool) -> None:
             Column(title="FROM"),
             Column(title="VARIABLE", drop=1),
         )
-        lines = [[clean(r["name"]), r["state"], r["place"], variable(r["backend"], "api_key")] for r in rows]
+        lines = [
+            [sanitize(r["name"]), r["state"], r["place"], variable(r["backend"], "api_key")] for r in rows
+        ]
         console = new_console()
-        console.print(*lay_out(columns, lines, Paper.of(console).width), sep="\n")
+        console.print(*lay_out(columns, lines, TerminalStyle.of(console).width), sep="\n")
         for row in rows:
             if row["fix"]:
-                click.echo(f"{clean(row['name'])}: {row['fix']}")
+                click.echo(f"{sanitize(row['name'])}: {row['fix']}")
 
 
 @secrets.command(
@@ -107,7 +109,7 @@ def set_(*, backend: str) -> None:
         origin = parse_address(chosen.url).origin
         _with_secrets(lambda kept: kept.set(chosen.id, value, origin=origin))
         _mark(chosen, has_secret=True)
-    click.echo(f"The key of {clean(chosen.name)} is kept.")
+    click.echo(f"The key of {sanitize(chosen.name)} is kept.")
 
 
 @secrets.command(
@@ -127,14 +129,14 @@ def remove(*, backend: str) -> None:
     else:
         _with_secrets(lambda kept: kept.remove(chosen.id))
         _mark(chosen, has_secret=False)
-    click.echo(f"The key of {clean(chosen.name)} is forgotten.")
+    click.echo(f"The key of {sanitize(chosen.name)} is forgotten.")
 
 
 def _ask(backend: Backend) -> str:
     """Return the key, typed without an echo or read from a pipe."""
     if sys.stdin.isatty():
         value = click.prompt(
-            f"API key of {clean(backend.name)}", hide_input=True, default="", show_default=False
+            f"API key of {sanitize(backend.name)}", hide_input=True, default="", show_default=False
         )
     else:
         value = sys.stdin.read()
@@ -144,7 +146,7 @@ def _ask(backend: Backend) -> str:
 
 
 def _file() -> ConfigFile:
-    return ConfigFile(Places.here().config_file, ring_for)
+    return ConfigFile(Paths.here().config_file, ring_for)
 
 
 def _backends() -> tuple[Backend, ...]:
@@ -168,9 +170,9 @@ def _pick(named: str) -> Backend:
     raise NotFound(f"No backend of the configuration is called {named!r}.", hint)
 
 
-def _service() -> LocalService | None:
+def _service() -> ApiClient | None:
     try:
-        return LocalService.connect(Places.here().runtime_file)
+        return ApiClient.connect(Paths.here().runtime_file)
     except ServiceError:
         return None
 
@@ -187,7 +189,7 @@ def _with_secrets(work: Callable[[Secrets], Coroutine[Any, Any, T]]) -> T:
     """Do something with the secrets that are kept, in an event loop of its own."""
 
     async def run() -> T:
-        places = Places.here()
+        places = Paths.here()
         kept = Secrets(file=places.secrets_file, insecure=places.secrets_file.exists())
         try:
             return await work(kept)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from meshlight.words.service_options import service_options
+from meshlight.cli.service_options import service_options
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -39,8 +39,8 @@ def serve(
     It finds the engines of this machine, watches every backend, and answers OpenAI requests at
     http://127.0.0.1:6374/v1. It prints a link that opens the mesh page once.
     """
-    from meshlight.main import ServeOptions  # noqa: PLC0415 -- `serve --help` needn't load the whole service
-    from meshlight.main import serve as run  # noqa: PLC0415 -- the same
+    from meshlight.service.process import ServeOptions  # noqa: PLC0415 -- `serve --help` needn't load the whole service
+    from meshlight.service.process import serve as run  # noqa: PLC0415 -- the same
 
     options = ServeOptions(
         port=port,

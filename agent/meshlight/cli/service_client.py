@@ -7,20 +7,20 @@ from difflib import get_close_matches
 import click
 import msgspec
 
-from meshlight.desktop.client import LocalService
+from meshlight.api_client.client import ApiClient
+from meshlight.domain.api_types import BackendView
 from meshlight.domain.errors import NotFound
-from meshlight.domain.view import BackendView
-from meshlight.store.places import Places
+from meshlight.storage.paths import Paths
 
 
-def service() -> LocalService:
+def connect_service() -> ApiClient:
     """Return the running service of this user; raises ServiceError when it isn't running."""
-    places = Places.here()
+    places = Paths.here()
     places.check()
-    return LocalService.connect(places.runtime_file)
+    return ApiClient.connect(places.runtime_file)
 
 
-def pick(backends: Sequence[BackendView], named: str) -> BackendView:
+def pick_backend(backends: Sequence[BackendView], named: str) -> BackendView:
     """Return the backend with this id or name (case aside); raise NotFound with the names near it."""
     for backend in backends:
         if backend.id == named:

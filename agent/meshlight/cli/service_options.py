@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-Word = TypeVar("Word", bound=Callable[..., Any])
+CommandFunction = TypeVar("CommandFunction", bound=Callable[..., Any])
 
 _OPTIONS = (
     click.option(
@@ -26,7 +26,7 @@ _OPTIONS = (
 )
 
 
-def service_options(word: Word) -> Word:
+def service_options(word: CommandFunction) -> CommandFunction:
     """Give a word --port, --config, --insecure-storage and --no-discovery, in this order."""
     for option in reversed(_OPTIONS):
         word = option(word)

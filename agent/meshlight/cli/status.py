@@ -6,14 +6,13 @@ import click
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from meshlight.desktop.client import LocalService
-from meshlight.desktop.details import model_listing
-from meshlight.desktop.listings import model_lines, route_screen, trial_screen
-from meshlight.desktop.paper import Paper, new_console
-from meshlight.desktop.screens import status_screen
+from meshlight.api_client.client import ApiClient
+from meshlight.cli.output.console import TerminalStyle, new_console
+from meshlight.cli.output.reports import model_lines, model_listing, route_report, test_report
+from meshlight.cli.output.status import status_report
+from meshlight.cli.service_client import connect_service, print_json
+from meshlight.domain.api_types import SnapshotView
 from meshlight.domain.snapshot import Light
-from meshlight.domain.view import SnapshotView
-from meshlight.words.entry import print_json, service
 
 EXIT_CODES: dict[Light, int] = {"green": 0, "amber": 1, "red": 2, "grey": 3}
 
@@ -36,7 +35,7 @@ def status(ctx: click.Context, *, as_json: bool, watch: bool) -> None:
     Shows the light, and each backend with its state, latency and models. For a backend that is not healthy it
     says why and how to mend it.
     """
-    with service() as mesh:
+    with connect_service() as mesh:
         view = _watch(mesh, as_json=as_json) if watch else mesh.snapshot()
         if not watch:
             _show(view, mesh.runtime.url, as_json=as_json)
@@ -54,7 +53,7 @@ The exit code is that of `meshlight status`."""
 @click.pass_context
 def refresh(ctx: click.Context, *, as_json: bool) -> None:
     """Check every backend now and look for new engines, then show the status."""
-    with service() as mesh:
+    with connect_service() as mesh:
         columns = (TextColumn("Checking backends"), BarColumn(), MofNCompleteColumn())
         console = new_console(stderr=True)
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -79,7 +78,7 @@ def models(*, as_json: bool) -> None:
     A model that several backends serve is listed once; the ring is the nearest of them. Context (in tokens),
     quantisation, and whether it is in memory now are shown where an engine tells them.
     """
-    with service() as mesh:
+    with connect_service() as mesh:
         view = mesh.snapshot()
     if as_json:
         print_json(model_listing(view))
@@ -89,7 +88,7 @@ def models(*, as_json: bool) -> None:
         click.echo("No model can be reached yet. See why with: meshlight status")
         return
     console = new_console()
-    console.print(*model_lines(view, Paper.of(console)), sep="\n")
+    console.print(*model_lines(view, TerminalStyle.of(console)), sep="\n")
 
 
 @click.command(
@@ -109,13 +108,13 @@ def route(ctx: click.Context, model: str, *, as_json: bool) -> None:
 
     MODEL is a model's id, an alias of yours, or BACKEND/MODEL for the model on one backend.
     """
-    with service() as mesh:
+    with connect_service() as mesh:
         reply = mesh.route(model)
     if as_json:
         print_json(reply)
     else:
         console = new_console()
-        console.print(route_screen(reply, Paper.of(console)))
+        console.print(route_report(reply, TerminalStyle.of(console)))
     ctx.exit(0 if reply.answers is not None else 1)
 
 
@@ -136,16 +135,16 @@ def test(ctx: click.Context, model: str | None, count: int, *, as_json: bool) ->
 
     Without MODEL, one that is ready is taken. The requests go through the same door as those of your apps.
     """
-    with service() as mesh:
+    with connect_service() as mesh:
         names = {b.id: b.name for b in mesh.snapshot().backends}
         with new_console(stderr=True).status("Waiting for the answers; a cold model may take minutes."):
-            trial = mesh.trial(model, count)
+            test_model = mesh.test_model(model, count)
     if as_json:
-        print_json(trial)
+        print_json(test_model)
     else:
         console = new_console()
-        console.print(trial_screen(trial, names, Paper.of(console)))
-    ctx.exit(0 if trial.runs and all(run.ok for run in trial.runs) else 1)
+        console.print(test_report(test_model, names, TerminalStyle.of(console)))
+    ctx.exit(0 if test_model.runs and all(run.ok for run in test_model.runs) else 1)
 
 
 def _show(view: SnapshotView, url: str, *, as_json: bool) -> None:
@@ -154,10 +153,10 @@ def _show(view: SnapshotView, url: str, *, as_json: bool) -> None:
         return
 
     console = new_console()
-    console.print(status_screen(view, url, Paper.of(console)))
+    console.print(status_report(view, url, TerminalStyle.of(console)))
 
 
-def _watch(mesh: LocalService, *, as_json: bool) -> SnapshotView:
+def _watch(mesh: ApiClient, *, as_json: bool) -> SnapshotView:
     """Show the mesh at each change until Ctrl-C; return it as it was last."""
     console = new_console()
     url = mesh.runtime.url
@@ -167,14 +166,14 @@ def _watch(mesh: LocalService, *, as_json: bool) -> SnapshotView:
         return _follow(mesh, lambda view: _show(view, url, as_json=False), only_changes=True)
     with Live(console=console, screen=True, auto_refresh=False) as live:
         view = _follow(
-            mesh, lambda view: live.update(status_screen(view, url, Paper.of(console)), refresh=True)
+            mesh, lambda view: live.update(status_report(view, url, TerminalStyle.of(console)), refresh=True)
         )
     _show(view, url, as_json=False)
     return view
 
 
 def _follow(
-    mesh: LocalService, show: Callable[[SnapshotView], None], *, only_changes: bool = False
+    mesh: ApiClient, show: Callable[[SnapshotView], None], *, only_changes: bool = False
 ) -> SnapshotView:
     """Show the mesh at each event; with `only_changes`, not for numbers such as latencies and counts."""
     view = mesh.snapshot()
@@ -184,12 +183,12 @@ def _follow(
             if news.seq <= view.seq:
                 continue  # what was shown last knew of it already
             before, view = view, news if isinstance(news, SnapshotView) else mesh.snapshot()
-            if not only_changes or _gist(view) != _gist(before):
+            if not only_changes or _summary(view) != _summary(before):
                 show(view)
     except KeyboardInterrupt:
         pass
     return view
 
 
-def _gist(view: SnapshotView) -> object:
+def _summary(view: SnapshotView) -> object:
     return view.light, view.notices, [(b.id, b.enabled, b.health.state, b.models) for b in view.backends]

@@ -11,31 +11,28 @@ from types import FrameType
 
 import click
 
-from meshlight.desktop.autostart import autostart_here
-from meshlight.desktop.bell import Bell, ring
-from meshlight.desktop.client import LocalService
-from meshlight.desktop.clipboard import copy
-from meshlight.desktop.desk import Desk
-from meshlight.desktop.face import OnAction, TrayFace
-from meshlight.desktop.notice import send
-from meshlight.desktop.opener import open_file
-from meshlight.desktop.parent import end_with_parent
-from meshlight.desktop.preferences import Preferences
-from meshlight.desktop.program import program
-from meshlight.desktop.small_file import SmallFile
-from meshlight.desktop.standing import Standing
-from meshlight.desktop.supervisor import Supervisor
-from meshlight.desktop.tray import Tray
-from meshlight.desktop.window_keeper import WindowKeeper
+from meshlight.api_client.client import ApiClient
+from meshlight.cli.env import environment, usual_shell
+from meshlight.cli.ports import free_port, is_port_free
+from meshlight.cli.service_options import service_options
+from meshlight.desktop.supervisor import ServiceStatus, Supervisor
+from meshlight.desktop.system.autostart import autostart_here
+from meshlight.desktop.system.clipboard import copy
+from meshlight.desktop.system.instance_signal import ActivationListener, signal_instance
+from meshlight.desktop.system.json_file import JsonFile
+from meshlight.desktop.system.opener import open_file
+from meshlight.desktop.system.process import end_with_parent, program
+from meshlight.desktop.tray.app import TrayApp
+from meshlight.desktop.tray.notifications import send_notification
+from meshlight.desktop.tray.state import Preferences, TrayEnvironment
+from meshlight.desktop.tray.tray_icon import OnAction, TrayIcon
+from meshlight.desktop.window.launcher import WindowLauncher
 from meshlight.domain.errors import ServiceError
-from meshlight.store.key import LocalKey
-from meshlight.store.lock import AlreadyRunning, start_alone
-from meshlight.store.places import Places
-from meshlight.words.access import environment, usual_shell
-from meshlight.words.port import free_port, is_free
-from meshlight.words.service_options import service_options
+from meshlight.storage.instance import AlreadyRunning, start_alone
+from meshlight.storage.local_key import LocalKey
+from meshlight.storage.paths import Paths
 
-BELL = "tray"
+INSTANCE_SOCKET = "tray"
 LOGIN_S = 30
 """For so long the icon waits for the panel of a desktop that has just begun."""
 RING_TRIES = 300
@@ -43,11 +40,11 @@ RING_PAUSE_S = 0.1
 """The first tray may be starting still: it is waited for as long as a start may take on a slow machine."""
 
 
-class NoFace(Exception):
+class NoTrayIcon(Exception):
     """There is no tray to show an icon in; the text says why."""
 
 
-MakeFace = Callable[[OnAction], TrayFace]
+TrayFactory = Callable[[OnAction], TrayIcon]
 """Makes the icon for this desktop; raises NoFace."""
 
 
@@ -83,15 +80,15 @@ def tray(
     words += ["--insecure-storage"] if insecure_storage else []
     words += ["--no-discovery"] if no_discovery else []
     try:
-        ctx.exit(show(Places.here(), words, lambda on_action: _face(on_action, patience)))
-    except NoFace as why:
-        if not quiet and (link := _link_of_running(Places.here())):
+        ctx.exit(show(Paths.here(), words, lambda on_action: _tray_icon(on_action, patience)))
+    except NoTrayIcon as why:
+        if not quiet and (link := _link_of_running(Paths.here())):
             click.echo(f"{why} Meshlight runs already; this link opens it once, within a minute:", err=True)
             click.echo(link)
             ctx.exit(0)
         if not quiet:
             click.echo(f"{why} Meshlight runs in this terminal instead.", err=True)
-    from meshlight.words.serve import serve  # noqa: PLC0415 -- only where there is no tray
+    from meshlight.cli.serve import serve  # noqa: PLC0415 -- only where there is no tray
 
     ctx.invoke(
         serve,
@@ -104,7 +101,7 @@ def tray(
     )
 
 
-def show(places: Places, words: Sequence[str], make_face: MakeFace) -> int:
+def show(places: Paths, words: Sequence[str], make_face: TrayFactory) -> int:
     """Show the tray until it is quit, or open the window of the one that is there; return the exit code.
 
     `words` go to the service. Raises NoFace where there is no tray, and MeshlightError.
@@ -117,26 +114,26 @@ def show(places: Places, words: Sequence[str], make_face: MakeFace) -> int:
         ) from error
     lock = start_alone(places.state_dir / "tray.lock")
     if isinstance(lock, AlreadyRunning):
-        return _wake_first(places)
+        return _activate_first(places)
     with lock:
         tray = _assemble(make_face, places, words)
         _quit_on_signals(tray.quit)
         end_with_parent(tray.quit)
-        with Bell(places.state_dir, BELL, tray.rung):
+        with ActivationListener(places.state_dir, INSTANCE_SOCKET, tray.rung):
             lost = tray.run()
     if lost:
         click.echo(lost, err=True)
     return 1 if lost else 0
 
 
-def _assemble(make_face: MakeFace, places: Places, words: Sequence[str]) -> Tray:
-    def supervisor(on_change: Callable[[Standing], None]) -> Supervisor:
+def _assemble(make_face: TrayFactory, places: Paths, words: Sequence[str]) -> TrayApp:
+    def supervisor(on_change: Callable[[ServiceStatus], None]) -> Supervisor:
         return Supervisor(program("serve", "--quiet", *words), places.runtime_file, on_change)
 
     def key() -> str:
         return LocalKey.open(places.key_file).reveal()
 
-    desk = Desk(
+    desk = TrayEnvironment(
         runtime_file=places.runtime_file,
         copy=copy,
         key=key,
@@ -144,41 +141,41 @@ def _assemble(make_face: MakeFace, places: Places, words: Sequence[str]) -> Tray
         free_port=_free_near,
         keep_port=lambda port: _keep_port(places, port),
         show_log=lambda: open_file(places.log_file),
-        notify=send,
+        notify=send_notification,
         time_in=lambda seconds: time.strftime("%H:%M", time.localtime(time.time() + seconds)),
     )
     # What starts at login knows nothing of a folder that a variable of this session names.
     at_login = (
         None if os.environ.get("MESHLIGHT_HOME") else program("tray", "--patience", str(LOGIN_S), *words)
     )
-    return Tray(
+    return TrayApp(
         make_face,
         supervisor,
-        WindowKeeper(program("window"), places.state_dir),
+        WindowLauncher(program("window"), places.state_dir),
         desk,
         None if at_login is None else autostart_here(at_login),
-        SmallFile(places.state_dir / "tray.json", Preferences),
+        JsonFile(places.state_dir / "tray.json", Preferences),
     )
 
 
 def _free_near(port: int) -> int:
     near = range(port + 1, min(port + 20, 65535))
-    return next((other for other in near if is_free(other)), 0) or free_port()
+    return next((other for other in near if is_port_free(other)), 0) or free_port()
 
 
-def _keep_port(places: Places, port: int) -> None:
+def _keep_port(places: Paths, port: int) -> None:
     # Loaded here: nobody's port is taken on most days, and the tray should stay small.
     from meshlight.backends.kinds import ring_for  # noqa: PLC0415
-    from meshlight.store.config import ConfigFile  # noqa: PLC0415
+    from meshlight.storage.config.file import ConfigFile  # noqa: PLC0415
 
     ConfigFile(places.config_file, ring_for).set_value("port", port)
 
 
-def _wake_first(places: Places) -> int:
+def _activate_first(places: Paths) -> int:
     """Have the tray that runs open its window; return the exit code."""
     pause = threading.Event()
     for _ in range(RING_TRIES):
-        if ring(places.state_dir, BELL):
+        if signal_instance(places.state_dir, INSTANCE_SOCKET):
             click.echo("Meshlight is in the tray already; its window opens.")
             return 0
         pause.wait(RING_PAUSE_S)
@@ -187,20 +184,20 @@ def _wake_first(places: Places) -> int:
     )
 
 
-def _link_of_running(places: Places) -> str:
+def _link_of_running(places: Paths) -> str:
     try:
-        with LocalService.connect(places.runtime_file) as service:
+        with ApiClient.connect(places.runtime_file) as service:
             return service.one_time_link()
     except ServiceError:
         return ""
 
 
-def _face(on_action: OnAction, patience_s: float) -> TrayFace:
-    from meshlight.desktop.faces import NoTray, choose  # noqa: PLC0415 -- only once this is the first tray
+def _tray_icon(on_action: OnAction, patience_s: float) -> TrayIcon:
+    from meshlight.desktop.tray.select import NoTrayHost, choose_tray  # noqa: PLC0415 -- only once this is the first tray
 
-    found = choose(on_action, patience_s=patience_s)
-    if isinstance(found, NoTray):
-        raise NoFace(found.reason)
+    found = choose_tray(on_action, patience_s=patience_s)
+    if isinstance(found, NoTrayHost):
+        raise NoTrayIcon(found.reason)
     return found
 
 

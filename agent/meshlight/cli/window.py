@@ -5,17 +5,16 @@ import threading
 
 import click
 
-from meshlight.desktop.bell import ring
-from meshlight.desktop.client import LocalService
-from meshlight.desktop.opener import open_page
-from meshlight.desktop.parent import end_with_parent
-from meshlight.desktop.program import hear_key
-from meshlight.desktop.small_file import SmallFile
-from meshlight.desktop.window import MeshWindow, Place, fragment_for, with_node
-from meshlight.desktop.window_keeper import BELL
+from meshlight.api_client.client import ApiClient
+from meshlight.desktop.system.instance_signal import signal_instance
+from meshlight.desktop.system.json_file import JsonFile
+from meshlight.desktop.system.opener import open_page
+from meshlight.desktop.system.process import end_with_parent, hear_key
+from meshlight.desktop.window.launcher import INSTANCE_SOCKET
+from meshlight.desktop.window.window import MeshWindow, WindowGeometry, fragment_for, with_node
 from meshlight.domain.errors import NoWindow, ServiceError
-from meshlight.store.lock import AlreadyRunning, start_alone
-from meshlight.store.places import Places
+from meshlight.storage.instance import AlreadyRunning, start_alone
+from meshlight.storage.paths import Paths
 
 RING_TRIES = 200
 RING_PAUSE_S = 0.1
@@ -37,15 +36,15 @@ def window(*, node: str) -> None:
     Where this machine has nothing to show a window with, the page opens in the browser.
     """
     hear_key()
-    places = Places.here()
+    places = Paths.here()
     places.check()
     lock = start_alone(places.state_dir / "window.lock")
     if isinstance(lock, AlreadyRunning):
-        _raise_other(places, node)
+        _activate_open_window(places, node)
         return
     with lock:
         shown = MeshWindow(
-            places.runtime_file, places.state_dir, SmallFile(places.state_dir / "window.json", Place)
+            places.runtime_file, places.state_dir, JsonFile(places.state_dir / "window.json", WindowGeometry)
         )
         end_with_parent(shown.close)
         try:
@@ -58,10 +57,10 @@ def window(*, node: str) -> None:
     leave.start()
 
 
-def open_in_browser(places: Places, node: str = "", why: ServiceError | None = None) -> None:
+def open_in_browser(places: Paths, node: str = "", why: ServiceError | None = None) -> None:
     """Open the page in the browser, or print its link where there is none."""
     places.check()
-    with LocalService.connect(places.runtime_file) as service:
+    with ApiClient.connect(places.runtime_file) as service:
         if why is not None:
             click.echo(f"{why.title} {why.hint}", err=True)
         if open_page(service, fragment_for(node)):
@@ -72,11 +71,11 @@ def open_in_browser(places: Places, node: str = "", why: ServiceError | None = N
     click.echo(link)
 
 
-def _raise_other(places: Places, node: str) -> None:
+def _activate_open_window(places: Paths, node: str) -> None:
     """Bring the window that is open to the front; it may be opening still."""
     pause = threading.Event()
     for _ in range(RING_TRIES):
-        if ring(places.state_dir, BELL, node):
+        if signal_instance(places.state_dir, INSTANCE_SOCKET, node):
             click.echo("The mesh window comes to the front.")
             return
         pause.wait(RING_PAUSE_S)

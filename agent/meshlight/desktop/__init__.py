@@ -1,1 +1,1 @@
-"""What the user sees; a client of the local API like any other."""
+"""What the user sees on the desktop: a supervisor of the service, the tray, the window; clients of the local API."""

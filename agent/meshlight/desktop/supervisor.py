@@ -1,25 +1,176 @@
-"""Keeps the service running: attaches to one that runs, or starts one as a child, and again when it dies."""
+"""Keeps the service running: attaches to one that runs, or starts one as a child, and again when it dies.
+
+The service as a child: started with a pipe that it watches, its last words kept, ended in good order.
+
+When a service that died is started again, and when that is given up.
+
+How it stands with the service, as its supervisor sees it.
+"""
 
 import queue
 import random
 import re
+import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import IO, Final, Literal, Self
 
 import httpx
 from msgspec import Struct
 
-from meshlight.desktop.backoff import Backoff, Deaths, delay_s, died
-from meshlight.desktop.child import Child
-from meshlight.desktop.client import LocalService
-from meshlight.desktop.door import read_runtime
-from meshlight.desktop.standing import Standing
+from meshlight.api_client.client import ApiClient, read_runtime
+from meshlight.desktop.system.process import HOLDS_STDIN, apart, service_environment
+from meshlight.domain.config import Runtime
 from meshlight.domain.errors import ServiceError
 from meshlight.domain.private_variables import OWN_VARIABLES
-from meshlight.domain.runtime import Runtime
+
+KEPT_LINES = 20
+LONGEST_LINE = 400
+ORDERLY_S = 12.0
+"""The service lets running requests end for 10 s."""
+FORCE_S = 3.0
+
+
+class ServiceProcess:
+    """One run of the service. `on_end` is called with this object, from a thread of its own, when it has ended.
+
+    The child holds the read end of our pipe: when we die, in whatever way, it reads the end of it and goes.
+    Raises OSError when the program can't be started.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        on_end: Callable[["ServiceProcess"], None],
+        environ: Mapping[str, str] = OWN_VARIABLES,
+    ) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=service_environment(HOLDS_STDIN, environ),
+            **apart(),
+        )
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._on_end = on_end
+        self._thread = threading.Thread(target=self._watch, name=f"child {self.pid}", daemon=True)
+        self._thread.start()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return int(self._process.pid)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.poll() is None
+
+    @property
+    def code(self) -> int | None:
+        """The exit code; negative when a signal ended it, None while it runs."""
+        return self._process.poll()
+
+    @property
+    def last_line(self) -> str:
+        """The last thing it said."""
+        return self._lines[-1] if self._lines else ""
+
+    def end(self) -> None:
+        """End it: by its closed input, by a signal if it doesn't listen, by force if it must be; waits for that."""
+        self._close_stdin()
+        for wait_s, harder in ((ORDERLY_S, self._process.terminate), (FORCE_S, self._process.kill)):
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(wait_s)
+                break
+            harder()
+        self._process.wait()
+        self._thread.join(FORCE_S)
+
+    def kill(self) -> None:
+        """End it at once: it hangs."""
+        self._process.kill()
+
+    def _watch(self) -> None:
+        stderr: IO[str] | None = self._process.stderr
+        if stderr is not None:
+            with suppress(OSError, ValueError):
+                for line in stderr:
+                    if said := line.strip():
+                        self._lines.append(said[:LONGEST_LINE])
+            stderr.close()
+        self._process.wait()
+        self._close_stdin()
+        self._on_end(self)
+
+    def _close_stdin(self) -> None:
+        if self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
+
+
+class Backoff(Struct, frozen=True, kw_only=True):
+    """The rule: 1, 2, 4 … 30 s apart, from the start again after a minute of life; at most 5 deaths in 2 minutes."""
+
+    first_s: float = 1.0
+    longest_s: float = 30.0
+    settled_s: float = 60.0
+    """A service that lived so long was well: what killed it has nothing to do with earlier deaths."""
+    deaths: int = 5
+    within_s: float = 120.0
+
+
+class CrashHistory(Struct, frozen=True):
+    """The deaths that still count: `at` on a monotonic clock, and how many came in a row without a settled life."""
+
+    at: tuple[float, ...] = ()
+    in_a_row: int = 0
+
+
+def record_crash(old: CrashHistory, now: float, lived_s: float, rule: Backoff) -> CrashHistory:
+    """Return the deaths after one more, of a service that lived `lived_s` seconds."""
+    recent = tuple(at for at in old.at if now - at <= rule.within_s)
+    return CrashHistory((*recent, now), 1 if lived_s >= rule.settled_s else old.in_a_row + 1)
+
+
+def delay_s(deaths: CrashHistory, chance: float, rule: Backoff) -> float | None:
+    """Return the seconds until the next start; None when it is given up.
+
+    `chance` (0 to 1) spreads the starts: the delay is between a half and the whole of its step.
+    """
+    if len(deaths.at) >= rule.deaths:
+        return None
+    step: float = min(rule.first_s * 2 ** min(max(deaths.in_a_row - 1, 0), 16), rule.longest_s)
+    return step * (0.5 + 0.5 * chance)
+
+
+ServiceState = Literal["starting", "running", "silent", "restarting", "port-taken", "stopped", "given-up"]
+"""`silent` is there and does not answer."""
+
+
+class ServiceStatus(Struct, frozen=True, kw_only=True):
+    """One state of the service, with what to say of it."""
+
+    state: ServiceState
+    text: str
+    fix: str = ""
+    url: str = ""
+    """Where it answers, while it runs."""
+    instance: str = ""
+    """Which start of the service that is."""
+    is_ours: bool = True
+    """Whether it is our child, and ends with us."""
+    port: int | None = None
+    """The port that somebody else has, when that is what is wrong."""
+
 
 ALREADY_RUNNING: Final = 3
 """The exit code of a service that found another one holding the lock."""
@@ -47,7 +198,7 @@ SLEPT_S: Final = 30.0
 _TAKEN: Final = re.compile(r"^Port (\d+) is taken|^Meshlight is already running at \S+:(\d+)\b")
 """What the service says as its last words when its port is not to be had."""
 
-Wish = Literal["restart", "stop", "look"]
+Request = Literal["restart", "stop", "look"]
 
 
 class Silence:
@@ -88,10 +239,10 @@ class Silence:
         return self._looked - self._since >= self._limit_s
 
 
-class Ended(Struct, frozen=True):
+class ServiceExited(Struct, frozen=True):
     """A child has ended."""
 
-    child: Child
+    child: ServiceProcess
 
 
 class Supervisor:
@@ -104,7 +255,7 @@ class Supervisor:
         self,
         words: Sequence[str],
         runtime_file: Path,
-        on_change: Callable[[Standing], None],
+        on_change: Callable[[ServiceStatus], None],
         *,
         environ: Mapping[str, str] = OWN_VARIABLES,
         rule: Backoff | None = None,
@@ -120,9 +271,9 @@ class Supervisor:
         self._clock = clock
         self._wall = wall
         self._chance = chance
-        self._inbox: queue.SimpleQueue[Wish | Ended] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Request | ServiceExited] = queue.SimpleQueue()
         self._more_words: tuple[str, ...] = ()
-        self._deaths = Deaths()
+        self._deaths = CrashHistory()
         self._stopping = False
         self._why = ""
         """Why we have ended the child."""
@@ -170,7 +321,7 @@ class Supervisor:
         try:
             if read_runtime(self._runtime_file).instance == self._gone:
                 return None
-            with LocalService.connect(self._runtime_file) as service:
+            with ApiClient.connect(self._runtime_file) as service:
                 return service.runtime
         except ServiceError as error:
             self._is_silent = isinstance(error.__cause__, httpx.TimeoutException)
@@ -206,7 +357,7 @@ class Supervisor:
             return
         # Who started it has stopped it, and may want it so (or a unit of systemd that we must not race with).
         self._rest(
-            Standing(
+            ServiceStatus(
                 state="stopped",
                 text="The service was stopped where it was started.",
                 fix="Start it there again, or press Restart to have it started here.",
@@ -218,15 +369,15 @@ class Supervisor:
         """Start a child and watch it until it ends."""
         again = self._deaths.in_a_row > 0
         self._on_change(
-            Standing(state="restarting", text="The service ended and is being started again.")
+            ServiceStatus(state="restarting", text="The service ended and is being started again.")
             if again
-            else Standing(state="starting", text="The service is starting.")
+            else ServiceStatus(state="starting", text="The service is starting.")
         )
         born = self._clock()
         self._gone = self._stale()
         try:
-            child = Child(
-                [*self._words, *self._more_words], lambda c: self._inbox.put(Ended(c)), self._environ
+            child = ServiceProcess(
+                [*self._words, *self._more_words], lambda c: self._inbox.put(ServiceExited(c)), self._environ
             )
         except OSError as error:
             self._mourn(0.0, f"The service can't be started: {error}.")
@@ -240,7 +391,7 @@ class Supervisor:
             return
         self._after_end(child, self._clock() - born)
 
-    def _await_ready(self, child: Child) -> bool:
+    def _await_ready(self, child: ServiceProcess) -> bool:
         """Wait until the child answers; False when it ended or took too long."""
         until = self._clock() + START_S
         while self._clock() < until:
@@ -249,11 +400,11 @@ class Supervisor:
                 self._tell_running(runtime, is_ours=True)
                 return True
             news = self._wait(LOOK_S)
-            if self._stopping or (isinstance(news, Ended) and news.child is child):
+            if self._stopping or (isinstance(news, ServiceExited) and news.child is child):
                 return False
         return False
 
-    def _watch(self, child: Child) -> bool:
+    def _watch(self, child: ServiceProcess) -> bool:
         """Watch a child that answers until it ends; True when the user asked for a new start.
 
         One that lives and has not answered for too long is ended for good.
@@ -268,7 +419,7 @@ class Supervisor:
                 if was_told:
                     child.kill()  # it would not hear that it shall end
                 return True
-            if isinstance(news, Ended):
+            if isinstance(news, ServiceExited):
                 if news.child is child:
                     return False
                 continue
@@ -290,7 +441,7 @@ class Supervisor:
                 self._why = f"It did not answer for {HUNG_S:g} s: its log shows where it hung."
                 return False
 
-    def _after_end(self, child: Child, lived_s: float) -> None:
+    def _after_end(self, child: ServiceProcess, lived_s: float) -> None:
         """Decide what follows from the end of a child that nobody wished for."""
         if child.code == ALREADY_RUNNING:
             self._await_other(lived_s, child.last_line)
@@ -303,7 +454,8 @@ class Supervisor:
         port = int(taken[1] or taken[2])
         title, _, fix = child.last_line.partition(". ")
         self._rest(
-            Standing(state="port-taken", text=f"{title.rstrip('.')}.", fix=fix, port=port), again_in_s=TAKEN_S
+            ServiceStatus(state="port-taken", text=f"{title.rstrip('.')}.", fix=fix, port=port),
+            again_in_s=TAKEN_S,
         )
 
     def _await_other(self, lived_s: float, why: str) -> None:
@@ -325,24 +477,26 @@ class Supervisor:
 
     def _mourn(self, lived_s: float, why: str) -> None:
         """Count a death; wait for the next start, or give up until the user says otherwise."""
-        self._deaths = died(self._deaths, self._clock(), lived_s, self._rule)
+        self._deaths = record_crash(self._deaths, self._clock(), lived_s, self._rule)
         wait_s = delay_s(self._deaths, self._chance(), self._rule)
         if wait_s is not None:
             self._on_change(
-                Standing(state="restarting", text=f"The service ended and is started again. {why}".strip())
+                ServiceStatus(
+                    state="restarting", text=f"The service ended and is started again. {why}".strip()
+                )
             )
             self._pause(wait_s)
             return
         self._rest(
-            Standing(
+            ServiceStatus(
                 state="given-up",
                 text=f"Service stopped: it ended {len(self._deaths.at)} times in a short while. {why}".strip(),
                 fix="Look at its log, then press Restart.",
             )
         )
-        self._deaths = Deaths()
+        self._deaths = CrashHistory()
 
-    def _rest(self, standing: Standing, again_in_s: float | None = None) -> None:
+    def _rest(self, standing: ServiceStatus, again_in_s: float | None = None) -> None:
         """Stay as it is until the user says otherwise, somebody starts a service, or the time is over."""
         self._on_change(standing)
         until = None if again_in_s is None else self._clock() + again_in_s
@@ -356,7 +510,7 @@ class Supervisor:
             if self._wait(left_s) == "restart":
                 return
 
-    def _wait(self, limit_s: float | None) -> Wish | Ended | None:
+    def _wait(self, limit_s: float | None) -> Request | ServiceExited | None:
         """Return the next wish or end; None when none came in time."""
         try:
             news = self._inbox.get(timeout=limit_s)
@@ -365,7 +519,7 @@ class Supervisor:
         if news == "stop":
             self._stopping = True
         if news == "restart":
-            self._deaths = Deaths()
+            self._deaths = CrashHistory()
         return news
 
     def _tell_silent(self, runtime: Runtime | None, *, is_ours: bool) -> None:
@@ -373,14 +527,14 @@ class Supervisor:
         where = f" at {url}" if url else ""
         fix = "It is ended and started again if that lasts." if is_ours else "End it where it was started."
         self._on_change(
-            Standing(
+            ServiceStatus(
                 state="silent", text=f"The service{where} does not answer.", fix=fix, url=url, is_ours=is_ours
             )
         )
 
     def _tell_running(self, runtime: Runtime, *, is_ours: bool) -> None:
         self._on_change(
-            Standing(
+            ServiceStatus(
                 state="running",
                 text=f"The service runs at {runtime.url}.",
                 url=runtime.url,

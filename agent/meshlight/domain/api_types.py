@@ -1,16 +1,19 @@
 """The snapshot as apps see it at `/mesh/snapshot`: times are ages in seconds, latencies milliseconds.
 
 Apps build on these fields: add to them, never rename or bend one.
+
+What the local API answers besides the views of the domain, as far as a client reads it.
 """
 
 from collections.abc import Mapping
 
 from msgspec import Struct, field
 
-from meshlight.domain.backend import Backend, Kind, Ring, Source
+from meshlight.domain.backend import Backend, Kind, ModelDetail, Ring, Source
 from meshlight.domain.health import Health, State
-from meshlight.domain.model import ModelDetail
 from meshlight.domain.precedence import offered
+from meshlight.domain.routing import Tier
+from meshlight.domain.rules import Policy
 from meshlight.domain.snapshot import Light, Node, Snapshot, light
 
 
@@ -25,7 +28,7 @@ class Requests(Struct, frozen=True, kw_only=True):
     in_flight: int = 0
 
 
-class Work(Requests, frozen=True, kw_only=True):
+class Workload(Requests, frozen=True, kw_only=True):
     """Counts of one backend or model, with what its answers told."""
 
     first_byte_ms: float | None = None
@@ -60,7 +63,7 @@ class BackendView(Struct, frozen=True, kw_only=True):
     latency_ms: float | None
     models: tuple[str, ...]
     in_flight: int
-    requests: Work
+    requests: Workload
     access_key: str = ""
     ca_file: str = ""
     details: Mapping[str, ModelDetail] = field(default_factory=dict)
@@ -78,7 +81,7 @@ class ModelView(Struct, frozen=True, kw_only=True):
 
     id: str
     backends: tuple[str, ...]
-    requests: Work | None = None
+    requests: Workload | None = None
 
 
 class RouterView(Struct, frozen=True, kw_only=True):
@@ -120,7 +123,7 @@ class HealthChange(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
-_IDLE = Work()
+_IDLE = Workload()
 
 
 def health_view(health: Health, now: float) -> HealthView:
@@ -139,7 +142,7 @@ def latency_ms(health: Health) -> float | None:
     return None if health.latency_s is None else round(health.latency_s * 1000, 1)
 
 
-def backend_view(node: Node, work: Work | None, now: float) -> BackendView:
+def backend_view(node: Node, work: Workload | None, now: float) -> BackendView:
     """Show one backend."""
     backend: Backend = node.backend
     done = work or _IDLE
@@ -181,8 +184,8 @@ def snapshot_view(
     snapshot: Snapshot,
     seq: int,
     router: RouterView,
-    by_backend: Mapping[str, Work],
-    by_model: Mapping[str, Work],
+    by_backend: Mapping[str, Workload],
+    by_model: Mapping[str, Workload],
     now: float,
     notices: tuple[str, ...] = (),
 ) -> SnapshotView:
@@ -203,3 +206,108 @@ def snapshot_view(
         offered=offered(snapshot),
         notices=notices,
     )
+
+
+class HealthzReply(Struct, frozen=True):
+    """`GET /healthz?challenge=…`: the proof that it holds the local key."""
+
+    proof: str
+
+
+class BackendList(Struct, frozen=True):
+    """`GET /mesh/backends`."""
+
+    backends: tuple[BackendView, ...]
+
+
+class RefreshReply(Struct, frozen=True):
+    """`POST /mesh/refresh`: the refresh, and how many of its backends have been asked."""
+
+    id: str
+    total: int
+    done: int = 0
+
+
+class CheckReport(Struct, frozen=True, kw_only=True):
+    """`POST /mesh/backends/{id}/check`: what one probe said."""
+
+    ok: bool
+    health: HealthView
+    """What is believed after it; one probe alone may not change that."""
+    text: str = ""
+    fix: str = ""
+    latency_ms: float | None = None
+    models: tuple[str, ...] = ()
+
+
+class RouteLine(Struct, frozen=True, kw_only=True):
+    """One backend's verdict in a `RouteReply`."""
+
+    backend: str
+    name: str
+    model: str
+    tier: Tier
+    why: str
+    kind: Kind | None = None
+    ring: Ring | None = None
+    state: State = "unknown"
+    latency_ms: float | None = None
+    in_flight: int = 0
+
+
+class RouteReply(Struct, frozen=True, kw_only=True):
+    """`GET /mesh/route`: the backend that would answer now (`answers`), and every verdict, best first."""
+
+    asked: str
+    model: str
+    policy: Policy
+    answers: str | None = None
+    routes: tuple[RouteLine, ...] = ()
+
+
+class ModelTestRun(Struct, frozen=True, kw_only=True):
+    """One small request of a trial; either it went well or `error` says why not."""
+
+    __test__ = False  # pytest collects classes by this name's start
+
+    ok: bool
+    backend: str | None = None
+    first_token_ms: float | None = None
+    tokens: int | None = None
+    tokens_per_s: float | None = None
+    total_ms: float | None = None
+    text: str = ""
+    error: str | None = None
+
+
+class ModelTestReport(Struct, frozen=True, kw_only=True):
+    """`POST /mesh/test`: the model that was asked, and how it went each time."""
+
+    model: str
+    runs: tuple[ModelTestRun, ...] = ()
+
+
+class SessionCode(Struct, frozen=True):
+    """`POST /mesh/session/code`: a link that opens the page once, within a minute."""
+
+    url: str
+
+
+class SessionFile(Struct, frozen=True):
+    """`POST /mesh/session/file`: a file that opens the page once, within a minute."""
+
+    path: str
+
+
+class Failure(Struct, frozen=True):
+    """The inside of an error answer."""
+
+    message: str
+    code: str = ""
+    hint: str = ""
+
+
+class FailureReply(Struct, frozen=True):
+    """An error answer: OpenAI's envelope with Meshlight's hint."""
+
+    error: Failure

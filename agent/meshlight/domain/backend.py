@@ -1,4 +1,9 @@
-"""What the configuration says of one backend."""
+"""What the configuration says of one backend.
+
+What an engine tells of one of its models, beyond the id.
+
+Why a backend is not healthy, in words for people, with the way to mend it.
+"""
 
 from collections.abc import Mapping
 from typing import Literal, get_args
@@ -83,3 +88,30 @@ class Backend(Struct, frozen=True, kw_only=True):
         """How far a prompt really travels: its ring, or that of its kind's account where that is farther."""
         home = _HOME_RINGS.get(self.kind, self.ring)
         return max(self.ring, home, key=lambda ring: RING_ORDER[ring])
+
+
+class ModelDetail(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Only what the engine itself says is here; what it does not say is left out, never guessed."""
+
+    context: int | None = None
+    """How many tokens a prompt and its answer may have together."""
+    loaded: bool | None = None
+    """Whether it lies in memory now, so that an answer need not wait for it."""
+    quantization: str = ""
+    """As the engine calls it, such as `Q4_K_M`."""
+    parameters: str = ""
+    """The size in words, such as `7B`."""
+    capabilities: tuple[str, ...] = ()
+    """Out of: chat, completion, embeddings, rerank, vision, audio, tools, thinking, image, speech, transcription."""
+
+
+class Reason(Struct, frozen=True):
+    """A code for programs, a sentence that names the cause, a sentence that names the fix."""
+
+    code: str
+    text: str
+    fix: str = ""
+
+
+OK = Reason("ok", "Answers as it should.")
+NOT_CHECKED = Reason("not-checked", "Not checked yet.", "Wait a moment, or press Refresh.")

@@ -1,11 +1,14 @@
-"""What the user may set; the file it is read from is the store's business."""
+"""What the user may set; the file it is read from is the store's business.
+
+What the service leaves for those who look for it, once its port is bound: the runtime file.
+"""
 
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
 from meshlight.domain.backend import Backend
-from meshlight.domain.peer import DOOR_PORT, LAN_PORT, Peer
+from meshlight.domain.peers import DOOR_PORT, LAN_PORT, Peer
 from meshlight.domain.rules import Routing
 
 HOST = "127.0.0.1"
@@ -34,7 +37,7 @@ class LanSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Whether peers may ask at all; the first pairing switches it on."""
     port: Annotated[int, Meta(ge=1, le=65_535)] = LAN_PORT
     """Where peers ask (TLS, only with a paired key)."""
-    farewells: tuple[str, ...] = ()
+    pending_unpair_notices: tuple[str, ...] = ()
     """Node ids of former peers that have not heard yet that the pairing is over: they are told when they next ask."""
     door: Annotated[int, Meta(ge=1, le=65_535)] = DOOR_PORT
     """Where others ask to pair, while this machine is visible."""
@@ -60,3 +63,14 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     backends: tuple[Backend, ...] = ()
     peers: tuple[Peer, ...] = ()
     """Whom this node is paired with, and what each may use here."""
+
+
+class Runtime(Struct, frozen=True, kw_only=True):
+    """Where the running service is; the key itself is in the file that `key_file` names."""
+
+    url: str
+    pid: int
+    instance: str
+    """A random id of this start, part of its proof at `/healthz`; nobody else is told."""
+    key_file: str
+    version: str

@@ -7,30 +7,30 @@ MeshlightError
 │   │   └── Untranslatable     400  a field that the backend's protocol has no word for
 │   │       ├── PreviousResponseUnknown  400  it goes on from a response that is not kept
 │   │       └── TooMuch        413  a body too large to be translated
-│   ├── KeyRefused             401  the local key is missing or wrong
-│   ├── Boundary               403  asked from where nobody may ask: foreign Host, Origin or site
+│   ├── Unauthorized           401  the local key is missing or wrong
+│   ├── OriginForbidden        403  asked from where nobody may ask: foreign Host, Origin or site
 │   ├── NotFound               404  no such thing
-│   │   └── NoSuchModel        404  no backend serves a model of that name
+│   │   └── ModelNotFound      404  no backend serves a model of that name
 │   ├── MethodNotAllowed       405  the address exists, the method does not
 │   ├── Conflict               409  it is there already
-│   ├── TooLarge               413  the body is over the limit
-│   ├── WrongType              415  the body is not of the media type asked for
-│   ├── CheckFailed            422  a backend was tried before saving, and did not answer as it should
-│   └── TooMany                429  there are as many of them as there may be
+│   ├── PayloadTooLarge        413  the body is over the limit
+│   ├── UnsupportedMediaType   415  the body is not of the media type asked for
+│   ├── BackendCheckFailed     422  a backend was tried before saving, and did not answer as it should
+│   └── TooManyRequests        429  there are as many of them as there may be
 ├── RouteError                 no backend could answer
 │   ├── Paused                 503  the user turned routing off for now
-│   ├── LoopFound              508  the request went round in a circle between nodes
+│   ├── RoutingLoop            508  the request went round in a circle between nodes
 │   ├── EveryRouteDown         503  each route was tried or is known to be down
 │   ├── FirstByteTooLate       504  a backend took the request and sent nothing in time
-│   └── BackendBroke           502  a backend answered with something that is no answer
+│   └── BackendFailed          502  a backend answered with something that is no answer
 ├── UpstreamError              what one attempt met; the relay turns it into one of the above
-│   ├── ConnectFailed               no connection: nothing was sent
-│   ├── ConnectionLost              the connection ended before the answer did
-│   ├── ReplyTooLate                nothing came in time
-│   ├── BadReply                    it does not speak HTTP as it should
-│   ├── WayClosed                   the way to this model of the backend is known to be closed
-│   ├── ReplyTooLarge               more came than this caller reads
-│   └── Untranslated                it is no answer that the caller's protocol could carry
+│   ├── ConnectError                no connection: nothing was sent
+│   ├── ReadError                   the connection ended before the answer did
+│   ├── ReadTimeout                 nothing came in time
+│   ├── RemoteProtocolError         it does not speak HTTP as it should
+│   ├── RouteUnavailable            the way to this model of the backend is known to be closed
+│   ├── ResponseTooLarge            more came than this caller reads
+│   └── TranslationFailed           it is no answer that the caller's protocol could carry
 ├── ConfigError                409  the configuration file can't be used (line, what is wrong)
 ├── SecretError                409  a secret can't be read or kept (state, three fixes)
 ├── PairingError               409  two machines were not paired (cause)
@@ -44,7 +44,7 @@ from typing import ClassVar, Literal
 
 from msgspec import Struct
 
-from meshlight.domain.reason import Reason
+from meshlight.domain.backend import Reason
 
 
 class MeshlightError(Exception):
@@ -101,7 +101,7 @@ class TooMuch(Untranslatable):
     status = 413
 
 
-class KeyRefused(RequestError):
+class Unauthorized(RequestError):
     """The local key is missing or wrong; OpenAI clients map the type to their AuthenticationError."""
 
     code = "invalid_api_key"
@@ -109,7 +109,7 @@ class KeyRefused(RequestError):
     status = 401
 
 
-class Boundary(RequestError):
+class OriginForbidden(RequestError):
     """Asked from where nobody may ask: a foreign Host, Origin or site."""
 
     code = "boundary"
@@ -124,7 +124,7 @@ class NotFound(RequestError):
     status = 404
 
 
-class NoSuchModel(NotFound):
+class ModelNotFound(NotFound):
     """No backend serves a model of that name."""
 
     code = "model_not_found"
@@ -144,28 +144,28 @@ class Conflict(RequestError):
     status = 409
 
 
-class TooLarge(RequestError):
+class PayloadTooLarge(RequestError):
     """The body is over the limit."""
 
     code = "too_large"
     status = 413
 
 
-class WrongType(RequestError):
+class UnsupportedMediaType(RequestError):
     """The body is not of the media type asked for."""
 
     code = "unsupported_media_type"
     status = 415
 
 
-class CheckFailed(RequestError):
+class BackendCheckFailed(RequestError):
     """A backend was tried before saving, and did not answer as it should."""
 
     code = "check_failed"
     status = 422
 
 
-class TooMany(RequestError):
+class TooManyRequests(RequestError):
     """There are as many of them as there may be: one has to go before another can come."""
 
     code = "too_many"
@@ -212,14 +212,14 @@ class Paused(RouteError):
     status = 503
 
 
-class LoopFound(RouteError):
+class RoutingLoop(RouteError):
     """The request went round in a circle between nodes."""
 
     code = "loop_found"
     status = 508
 
 
-class BackendBroke(RouteError):
+class BackendFailed(RouteError):
     """A backend answered with something that is no answer."""
 
     code = "backend_broke"
@@ -235,7 +235,7 @@ class UpstreamError(MeshlightError):
     code = "upstream"
 
 
-class ConnectFailed(UpstreamError):
+class ConnectError(UpstreamError):
     """No connection: nothing was sent, so the request may always go elsewhere."""
 
     def __init__(self, cause: ConnectCause, title: str) -> None:
@@ -243,7 +243,7 @@ class ConnectFailed(UpstreamError):
         self.cause = cause
 
 
-class ConnectionLost(UpstreamError):
+class ReadError(UpstreamError):
     """The connection ended before the answer did."""
 
     def __init__(self, title: str, *, reused: bool, got_bytes: bool) -> None:
@@ -254,11 +254,11 @@ class ConnectionLost(UpstreamError):
         """Whether any byte of this answer had come."""
 
 
-class ReplyTooLate(UpstreamError):
+class ReadTimeout(UpstreamError):
     """Nothing came in time."""
 
 
-class WayClosed(UpstreamError):
+class RouteUnavailable(UpstreamError):
     """There is no way to this model of the backend now; nothing was sent, so the request may go elsewhere."""
 
     def __init__(self, why: Reason) -> None:
@@ -266,15 +266,15 @@ class WayClosed(UpstreamError):
         self.why = why
 
 
-class BadReply(UpstreamError):
+class RemoteProtocolError(UpstreamError):
     """It does not speak HTTP as it should."""
 
 
-class ReplyTooLarge(UpstreamError):
+class ResponseTooLarge(UpstreamError):
     """More came than this caller reads."""
 
 
-class Untranslated(UpstreamError):
+class TranslationFailed(UpstreamError):
     """It is no answer that the caller's protocol could carry: an error inside it, half of one, or none."""
 
     code = "untranslated"

@@ -8,9 +8,9 @@ from typing import Literal
 
 from msgspec import Struct
 
+from meshlight.domain.api_types import BackendView, HealthChange, Requests
 from meshlight.domain.health import State
-from meshlight.domain.peer_view import PeersView
-from meshlight.domain.view import BackendView, HealthChange, Requests
+from meshlight.domain.peers import PeersView
 
 EventName = Literal["snapshot", "health", "topology", "traffic", "refresh", "incident", "peers"]
 

@@ -11,8 +11,7 @@ from typing import Literal, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meshlight.domain.backend import Ring
-from meshlight.domain.reason import NOT_CHECKED, OK, Reason
+from meshlight.domain.backend import NOT_CHECKED, OK, Reason, Ring
 
 State = Literal["healthy", "warming", "unhealthy", "unknown"]
 

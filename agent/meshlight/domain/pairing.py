@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.domain.errors import PairingError
-from meshlight.domain.peer_view import PairingState
+from meshlight.domain.peers import PairingState
 
 LIMIT_S = 60.0
 """How long two people have, from the first word on."""
@@ -24,7 +24,7 @@ _DIGITS = b"meshlight pairing 1"
 _SIGNED = b"meshlight pairing 1 confirmed by the "
 
 Role = Literal["asking", "asked"]
-Ending = Literal[
+PairingEnding = Literal[
     "busy",
     "shut",
     "closed",
@@ -43,7 +43,7 @@ Ending = Literal[
     "own-key",
 ]
 
-_WORDS: dict[Ending, tuple[str, str]] = {
+_WORDS: dict[PairingEnding, tuple[str, str]] = {
     "busy": ("{} is being paired with somebody else.", "Try again in a minute."),
     "shut": (
         "{} takes no requests to pair for now: too many have failed.",
@@ -94,8 +94,8 @@ _WORDS: dict[Ending, tuple[str, str]] = {
         "It is this machine, or its settings were copied: delete the key of one of the two.",
     ),
 }
-_INNOCENT: frozenset[Ending] = frozenset({"late", "closed", "busy"})
-"""Endings that the asked side decides on by itself: see `Tries`."""
+_INNOCENT: frozenset[PairingEnding] = frozenset({"late", "closed", "busy"})
+"""Endings that the asked side decides on by itself: see `FailedTries`."""
 
 
 class Transcript(Struct, frozen=True, kw_only=True):
@@ -132,12 +132,12 @@ def commitment(nonce: bytes, certificate: bytes) -> bytes:
     return hashlib.sha256(nonce + certificate).digest()
 
 
-def keeps(promised: bytes, nonce: bytes, certificate: bytes) -> bool:
+def matches_commitment(promised: bytes, nonce: bytes, certificate: bytes) -> bool:
     """Whether a nonce is the one that was promised."""
     return len(nonce) == NONCE_BYTES and compare_digest(promised, commitment(nonce, certificate))
 
 
-def other(role: Role) -> Role:
+def other_role(role: Role) -> Role:
     """Return the role of the other side."""
     return "asked" if role == "asking" else "asking"
 
@@ -148,13 +148,13 @@ def clean_name(text: str) -> str:
     return " ".join(kept.split())[:NAME_LENGTH].rstrip() or "unnamed"
 
 
-def failure(ending: Ending, name: str) -> PairingError:
+def failure(ending: PairingEnding, name: str) -> PairingError:
     """Put an ending into words; `name` is the other side's."""
     title, hint = _WORDS[ending]
     return PairingError(ending, title.format(name), hint)
 
 
-class Standing(Struct, frozen=True, kw_only=True):
+class PairingProgress(Struct, frozen=True, kw_only=True):
     """How far one side of a pairing has come. A fact that is out of turn ends it, and an end is for ever."""
 
     role: Role
@@ -165,33 +165,33 @@ class Standing(Struct, frozen=True, kw_only=True):
     is_confirmed_there: bool = False
     is_done_there: bool = False
     """Whether the other side knows that both have confirmed."""
-    ending: Ending | None = None
+    ending: PairingEnding | None = None
 
-    def met(self, digits: str) -> "Standing":
+    def met(self, digits: str) -> "PairingProgress":
         """Both nonces are known."""
         return replace(self, state="comparing", digits=digits) if self.state == "waiting" else self
 
-    def confirm(self) -> "Standing":
+    def confirm(self) -> "PairingProgress":
         """Take the word of the person here: the digits are the same. Only once there are any."""
         return replace(self, state="confirmed") if self.state == "comparing" else self
 
-    def confirmed_there(self) -> "Standing":
+    def confirmed_there(self) -> "PairingProgress":
         """Take the word of the other person; its signature was found good."""
         if self.state not in {"comparing", "confirmed"} or self.is_confirmed_there:
             return self.end("garbage")
         return replace(self, is_confirmed_there=True)
 
-    def done_there(self) -> "Standing":
+    def done_there(self) -> "PairingProgress":
         """Learn that the other side has what it needs; it can't before both have confirmed."""
         if not self.is_agreed or self.is_done_there:
             return self.end("garbage")
         return replace(self, is_done_there=True, state="paired")
 
-    def end(self, ending: Ending) -> "Standing":
+    def end(self, ending: PairingEnding) -> "PairingProgress":
         """End without a pairing."""
         return self if self.is_over else replace(self, state="over", ending=ending)
 
-    def at(self, now: float) -> "Standing":
+    def at(self, now: float) -> "PairingProgress":
         """Let time pass."""
         return self.end("late") if now >= self.ends_at else self
 
@@ -206,7 +206,7 @@ class Standing(Struct, frozen=True, kw_only=True):
         return self.state in {"paired", "over"}
 
 
-class Tries(Struct, frozen=True):
+class FailedTries(Struct, frozen=True):
     """The failed tries at a door: after three within ten minutes it stays shut for ten.
 
     To be told of each end after the asked side has shown its nonce, also of a connection that broke off: whoever
@@ -218,12 +218,12 @@ class Tries(Struct, frozen=True):
     failed_at: tuple[float, ...] = ()
     shut_until: float = float("-inf")
 
-    def after(self, ending: Ending, now: float) -> "Tries":
+    def after(self, ending: PairingEnding, now: float) -> "FailedTries":
         """Count an ending, at monotonic seconds."""
         if ending in _INNOCENT:
             return self
         recent = (*(at for at in self.failed_at if now - at < TRIES_WITHIN_S), now)
-        return Tries((), now + SHUT_S) if len(recent) >= TRIES else Tries(recent, self.shut_until)
+        return FailedTries((), now + SHUT_S) if len(recent) >= TRIES else FailedTries(recent, self.shut_until)
 
     def is_shut(self, now: float) -> bool:
         """Whether nobody may try now."""

@@ -2,6 +2,8 @@
 
 `rank` looks at every backend that serves the model and gives a verdict on each. The relay walks the usable
 ones in order; `/mesh/route` shows them all. Nothing is hidden: a route that is left out says why.
+
+How many retries a gateway may make before it adds to the trouble it sees.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +12,10 @@ from typing import Literal
 from msgspec import Struct
 
 from meshlight.domain.backend import RING_ORDER, Backend
+from meshlight.domain.model_names import other_tag
 from meshlight.domain.precedence import set_aside
 from meshlight.domain.rules import Policy, Rule
 from meshlight.domain.snapshot import Node, Snapshot
-from meshlight.domain.tags import other_tag
 
 Tier = Literal["ready", "untried", "last-resort", "excluded"]
 _TIER_ORDER: dict[Tier, int] = {"ready": 0, "untried": 1, "last-resort": 2, "excluded": 3}
@@ -30,7 +32,7 @@ def load_key(backend: str, place: str) -> str:
     return f"{backend}/{place}" if place else backend
 
 
-class Verdict(Struct, frozen=True, kw_only=True):
+class RouteScore(Struct, frozen=True, kw_only=True):
     """What routing thinks of one route, that is a backend, a place behind it, a model: its tier, and why."""
 
     backend: str
@@ -47,17 +49,17 @@ class Ranking(Struct, frozen=True, kw_only=True):
     asked: str
     model: str
     policy: Policy
-    verdicts: tuple[Verdict, ...]
+    scores: tuple[RouteScore, ...]
 
     @property
-    def candidates(self) -> tuple[Verdict, ...]:
+    def candidates(self) -> tuple[RouteScore, ...]:
         """The routes to try, in order.
 
         Routes that are down are not tried while a better one exists; with nothing better, the best of them
         is tried once, so that the last route of a model is never blacked out by a wrong belief.
         """
-        good = tuple(v for v in self.verdicts if v.tier in {"ready", "untried"})
-        return good or tuple(v for v in self.verdicts if v.tier == "last-resort")[:1]
+        good = tuple(v for v in self.scores if v.tier in {"ready", "untried"})
+        return good or tuple(v for v in self.scores if v.tier == "last-resort")[:1]
 
 
 def resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
@@ -155,11 +157,11 @@ def rank(
                 enumerate(judged), key=lambda e: (_TIER_ORDER[e[1][2]], *order.key(e[1][0], e[1][1], e[0]))
             )
         ]
-    verdicts = tuple(
-        Verdict(backend=node.backend.id, model=model, tier=tier, why=why, place=place)
+    scores = tuple(
+        RouteScore(backend=node.backend.id, model=model, tier=tier, why=why, place=place)
         for node, place, tier, why in judged
     )
-    return Ranking(asked=name, model=model, policy=policy, verdicts=verdicts)
+    return Ranking(asked=name, model=model, policy=policy, scores=scores)
 
 
 def _set_aside(
@@ -250,3 +252,50 @@ class _Order(Struct, frozen=True):
                 return (wished, latency, busy, turn)
             case "local-first":
                 return (wished, ring, busy, latency, turn)
+
+
+SHARE = 0.2
+FLOOR = 3
+WINDOW_S = 10.0
+EXTRA_ATTEMPTS = 2
+
+
+class RetryBudget:
+    """At most a fifth of the requests of the last window may be retried, and never fewer than three.
+
+    The first failover away from a backend that is not yet ejected is outside the budget (the relay does not
+    ask for it), or a quiet gateway would refuse its fourth retry before it has learnt anything.
+    Instants are seconds of a monotonic clock.
+    """
+
+    __slots__ = ("_earlier", "_requests", "_retries", "_start")
+
+    def __init__(self) -> None:
+        self._start = 0.0
+        self._requests = 0
+        self._retries = 0
+        self._earlier = (0, 0)
+
+    def note_request(self, now: float) -> None:
+        """Count a request towards the share."""
+        self._turn(now)
+        self._requests += 1
+
+    def take(self, now: float) -> bool:
+        """Take one retry out of the budget; False when it is spent."""
+        self._turn(now)
+        requests = self._requests + self._earlier[0]
+        retries = self._retries + self._earlier[1]
+        if retries >= max(FLOOR, SHARE * requests):
+            return False
+        self._retries += 1
+        return True
+
+    def _turn(self, now: float) -> None:
+        """Move on to a new half window; the last half still counts."""
+        age = now - self._start
+        if age < WINDOW_S / 2:
+            return
+        self._earlier = (self._requests, self._retries) if age < WINDOW_S else (0, 0)
+        self._requests = self._retries = 0
+        self._start = now

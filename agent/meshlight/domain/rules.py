@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from meshlight.domain.backend import RING_ORDER, Backend, Ring
-from meshlight.domain.tags import LATEST, is_same, other_tag
+from meshlight.domain.model_names import LATEST, is_same, other_tag
 
 Policy = Literal["local-first", "priority", "round-robin", "least-busy", "fastest"]
 

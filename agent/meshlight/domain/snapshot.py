@@ -5,9 +5,8 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from meshlight.domain.backend import Backend
+from meshlight.domain.backend import Backend, ModelDetail
 from meshlight.domain.health import Health
-from meshlight.domain.model import ModelDetail
 from meshlight.domain.rules import Routing
 
 Light = Literal["green", "amber", "red", "grey"]

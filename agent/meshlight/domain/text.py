@@ -1,7 +1,14 @@
-"""Making words fit to print: names come from strangers and may hold anything, at any length."""
+"""Making words fit to print: names come from strangers and may hold anything, at any length.
+
+Names that look like one that does not exist: for error messages that help.
+"""
 
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from difflib import get_close_matches
+from itertools import islice
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, screen
@@ -16,7 +23,7 @@ ELLIPSIS = "…"
 DASH = "-"
 
 
-def clean(said: str) -> str:
+def sanitize(said: str) -> str:
     """Return `said` on one line, without terminal escapes, control, bidi or invisible characters.
 
     At most two combining marks stay on one letter, so that a name can't climb over its neighbours.
@@ -117,3 +124,30 @@ def _head(said: str, cells: int) -> str:
         if taken > cells:
             return said[:place]
     return said
+
+
+COMPARED_MAX = 2_000
+"""Comparing is slow: of a long list only the first names are looked at."""
+COMPARED = 20
+"""Names that are compared letter by letter, which takes the square of their length: those with the most letters in
+common."""
+LENGTH = 100
+"""Characters of a name that are looked at."""
+SIMILAR = 0.6
+
+
+def similar_names(name: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return up to three of `names` that a person may have meant by `name`."""
+    by_lower = {known[:LENGTH].lower(): known for known in islice(names, COMPARED_MAX)}
+    meant = name[:LENGTH].lower()
+    letters = Counter(meant)
+    alike: list[tuple[float, str]] = []
+    for known in by_lower:
+        length = len(meant) + len(known)
+        if length and 2 * min(len(meant), len(known)) / length >= SIMILAR:
+            common = 2 * sum((letters & Counter(known)).values()) / length
+            if common >= SIMILAR:
+                alike.append((common, known))
+    alike.sort(key=lambda entry: -entry[0])
+    close = get_close_matches(meant, [known for _, known in alike[:COMPARED]], n=3, cutoff=SIMILAR)
+    return tuple(by_lower[match] for match in close)

@@ -1,1 +1,1 @@
-"""What others may ask: guard, relay, control, events."""
+"""The HTTP face of the node: what clients, the page, the tray and peers may ask."""

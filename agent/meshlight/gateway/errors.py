@@ -11,16 +11,9 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from meshlight.domain.errors import (
-    Envelope,
-    ErrorBody,
-    KeyRefused,
-    MeshlightError,
-    RouteError,
-    envelope,
-)
-from meshlight.gateway.asgi import Send
-from meshlight.gateway.translation.messages_error import error_type
+from meshlight.domain.errors import Envelope, ErrorBody, MeshlightError, RouteError, Unauthorized, envelope
+from meshlight.gateway.server.asgi import Send
+from meshlight.gateway.translation.anthropic.response import error_type
 
 RETRY_WITHIN_S = 60.0
 """Clients of OpenAI's and Anthropic's make honour a `Retry-After` up to this; a longer wait is not theirs."""
@@ -43,7 +36,7 @@ _GEMINI_VERB = re.compile(r":(?:generate|streamGenerate|embed|batchEmbed)Content
 Protocol = Literal["openai", "anthropic", "ollama", "gemini"]
 
 
-class Answer(Struct, frozen=True):
+class ErrorResponse(Struct, frozen=True):
     """A whole small answer."""
 
     status: int
@@ -67,7 +60,7 @@ class Answer(Struct, frozen=True):
         await send({"type": "http.response.body", "body": self.body})
 
 
-def answer(error: MeshlightError, path: str = "") -> Answer:
+def error_response(error: MeshlightError, path: str = "") -> ErrorResponse:
     """Answer with an error in the shape that the clients of `path` understand.
 
     That is OpenAI's envelope everywhere but where the clients of Anthropic, Ollama and Gemini ask.
@@ -76,7 +69,7 @@ def answer(error: MeshlightError, path: str = "") -> Answer:
     retry_after_s = error.retry_after_s if isinstance(error, RouteError) else None
     if retry_after_s is not None:
         extra.append((b"retry-after", b"%d" % max(1, math.ceil(retry_after_s))))
-    if isinstance(error, KeyRefused):
+    if isinstance(error, Unauthorized):
         extra.append((b"www-authenticate", b"Bearer"))
     # Without this header the clients retry every 409 and 5xx by themselves, after we have tried each route.
     is_spent = isinstance(error, RouteError) and error.attempts > 0 and not error.is_warming
@@ -95,7 +88,7 @@ def answer(error: MeshlightError, path: str = "") -> Answer:
             body = {"error": {"code": error.status, "message": message, "status": status}}
         case _:
             body = envelope(error)
-    return _answer(error.status, _encode(body), extra)
+    return _build(error.status, _encode(body), extra)
 
 
 def protocol_of(path: str) -> Protocol:
@@ -109,13 +102,13 @@ def protocol_of(path: str) -> Protocol:
     return "openai"
 
 
-def plain(status: int, code: str, text: str) -> Answer:
+def plain(status: int, code: str, text: str) -> ErrorResponse:
     """Answer what goes wrong before there is a request: a head that can't be read, or comes too late."""
     kind = "api_error" if status >= 500 else "invalid_request_error"
-    return _answer(status, _encode(Envelope(ErrorBody(message=text, type=kind, code=code))), [])
+    return _build(status, _encode(Envelope(ErrorBody(message=text, type=kind, code=code))), [])
 
 
-def unexpected(error: BaseException, path: str = "") -> Answer:
+def unexpected(error: BaseException, path: str = "") -> ErrorResponse:
     """Answer a fault of our own: the log gets an id and where it happened, the client only the id.
 
     The text of the error stays out of both: it may quote a prompt or a key.
@@ -123,12 +116,12 @@ def unexpected(error: BaseException, path: str = "") -> Answer:
     number = secrets.token_hex(4)
     where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
     log.error("Fault %s: %s\n%s", number, type(error).__name__, where)
-    return answer(
+    return error_response(
         MeshlightError("Something broke inside Meshlight.", f"Look for fault {number} in its log."), path
     )
 
 
-def _answer(status: int, body: bytes, extra: list[tuple[bytes, bytes]]) -> Answer:
+def _build(status: int, body: bytes, extra: list[tuple[bytes, bytes]]) -> ErrorResponse:
     headers = (
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
@@ -136,4 +129,4 @@ def _answer(status: int, body: bytes, extra: list[tuple[bytes, bytes]]) -> Answe
         (b"x-content-type-options", b"nosniff"),
         *extra,
     )
-    return Answer(status, headers, body)
+    return ErrorResponse(status, headers, body)

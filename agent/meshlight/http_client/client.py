@@ -1,17 +1,19 @@
-"""Speaking to one backend: requests out, answers in, connections kept warm between them."""
+"""Speaking to one backend: requests out, answers in, connections kept warm between them.
+
+The connections to one backend: which are open, and which rest and may be used again.
+"""
 
 import asyncio
 import ssl
+from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
-from meshlight.backends.address import Address
-from meshlight.backends.connection import Connection
-from meshlight.backends.dialer import Dialer
-from meshlight.backends.pool import Pool
-from meshlight.backends.resolver import Resolver
-from meshlight.backends.response import Headers, Reply, Response
-from meshlight.domain.errors import BadRequest, ConnectionLost, ReplyTooLarge, ReplyTooLate
+from meshlight.domain.errors import BadRequest, ReadError, ReadTimeout, ResponseTooLarge
+from meshlight.http_client.address import Address
+from meshlight.http_client.connection import Connection
+from meshlight.http_client.connector import Connector, Resolver
+from meshlight.http_client.response import Headers, Reply, Response
 
 __all__ = ["Headers", "Reply", "Response", "Upstream"]
 
@@ -43,8 +45,8 @@ class Upstream:
     ) -> None:
         self.address = address
         self._connect_timeout_s = connect_timeout_s
-        self._pool = Pool(idle_expiry_s)
-        self._dialer = Dialer(address, self._pool, own=own, resolver=resolver or Resolver(), tls=tls)
+        self._pool = ConnectionPool(idle_expiry_s)
+        self._dialer = Connector(address, self._pool, own=own, resolver=resolver or Resolver(), tls=tls)
         self._lines: dict[tuple[str, str], bytes] = {}
 
     @property
@@ -86,7 +88,7 @@ class Upstream:
             except asyncio.CancelledError:
                 connection.abandon(waiter)
                 raise
-            except ConnectionLost as lost:
+            except ReadError as lost:
                 if lost.got_bytes or not lost.reused or not resend:
                     raise
             connection = None  # it was closing already: once more, on a new one
@@ -134,13 +136,13 @@ class Upstream:
                 while piece := await response.read():
                     left -= len(piece)
                     if left < 0:
-                        raise ReplyTooLarge(
+                        raise ResponseTooLarge(
                             f"{self.address.place} answered {path} with more than {limit} bytes."
                         )
                     pieces.append(piece)
         except TimeoutError as error:
             what = "did not answer" if response is None else "did not end its answer to"
-            raise ReplyTooLate(f"{self.address.place} {what} {path} within {timeout_s:g} s.") from error
+            raise ReadTimeout(f"{self.address.place} {what} {path} within {timeout_s:g} s.") from error
         finally:
             if response is not None:
                 response.abort()
@@ -182,3 +184,77 @@ class Upstream:
             self._lines.clear()  # targets come from clients: there may be any number of them
         self._lines[method, target] = line
         return line
+
+
+class ConnectionPool:
+    """Keep-alive for one backend: last in, first out, and never a connection that rested too long.
+
+    Servers close resting connections after a time of their own (llama.cpp after 5 s); expiring them well
+    before that keeps the race rare in which a request meets a closing connection.
+    """
+
+    __slots__ = ("_crowding", "_expiry_s", "_is_closed", "_resting", "open")
+
+    def __init__(self, expiry_s: float) -> None:
+        self.open = 0
+        """How many connections are open, resting or not."""
+        self._expiry_s = expiry_s
+        self._crowding: set[Connection] = set()
+        """New connections whose first answer is late."""
+        self._is_closed = False
+        self._resting: deque[Connection] = deque()  # oldest first
+
+    @property
+    def resting(self) -> int:
+        """How many connections rest."""
+        return len(self._resting)
+
+    def take(self, now: float) -> Connection | None:
+        """Take the connection that rested least, if one is fit to serve; `now` is `time.monotonic()`."""
+        resting = self._resting
+        while resting:
+            connection = resting.pop()
+            if now - connection.idle_since > self._expiry_s:
+                resting.append(connection)
+                self._drop_all()  # the others rested even longer
+            elif connection.is_usable:
+                return connection
+        return None
+
+    def close(self) -> None:
+        """Close what rests now, and the others as their exchanges end."""
+        self._is_closed = True
+        self._drop_all()
+
+    def crowd(self, connection: Connection) -> None:
+        """Let nothing rest until `ease`: the connection may wait for a place that a resting one holds."""
+        self._crowding.add(connection)
+        self._drop_all()
+
+    def ease(self, connection: Connection) -> None:
+        """The connection's first answer has come, or is not waited for any more."""
+        self._crowding.discard(connection)
+
+    def opened(self, connection: Connection) -> None:  # noqa: ARG002  # the Keeper's words
+        """Count a connection."""
+        self.open += 1
+
+    def rested(self, connection: Connection) -> None:
+        """Keep a connection for the next request."""
+        if self._is_closed or self._crowding:
+            connection.close()
+            return
+        resting = self._resting
+        if resting and connection.idle_since - resting[0].idle_since > self._expiry_s:
+            resting.popleft().close()  # after a burst the bottom of the pile would lie there for ever
+        resting.append(connection)
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self.open -= 1
+        if connection in self._resting:
+            self._resting.remove(connection)
+
+    def _drop_all(self) -> None:
+        while self._resting:
+            self._resting.pop().close()

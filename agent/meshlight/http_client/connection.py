@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from meshlight.backends.response import HIGH_WATER, Headers, Reply, Response
-from meshlight.domain.errors import BadReply, ConnectionLost, UpstreamError
+from meshlight.domain.errors import ReadError, RemoteProtocolError, UpstreamError
+from meshlight.http_client.response import HIGH_WATER, Headers, Reply, Response
 
-__all__ = ["Connection", "Headers", "Keeper", "Reply", "Response"]
+__all__ = ["Connection", "ConnectionOwner", "Headers", "Reply", "Response"]
 
 HEAD_MAX = 64 * 1024
 """Bytes of an answer's head, and of all else that brings no body: 1xx heads, chunk extensions, trailers."""
@@ -22,7 +22,7 @@ ONE_WRITE_MAX = 64 * 1024
 """Up to here copying the body behind its head is cheaper than a second write."""
 
 
-class Keeper(Protocol):
+class ConnectionOwner(Protocol):
     """Who keeps connections: told when one opens, rests and closes."""
 
     def opened(self, connection: "Connection") -> None:
@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(self, keeper: Keeper, place: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, keeper: ConnectionOwner, place: str, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.idle_since = 0.0
         """When the last exchange ended, in seconds of `time.monotonic()`."""
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse what came, then wake whoever waits: once, however many pieces there were."""
         if not self._is_busy:  # a server that speaks unasked can't be trusted with the next answer
-            self._fail(BadReply(f"{self._place} spoke before it was asked: it is no HTTP server."))
+            self._fail(RemoteProtocolError(f"{self._place} spoke before it was asked: it is no HTTP server."))
             return
         broken = self._parse(data)
         response = self._response
@@ -195,7 +195,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Refuse a second answer to one request."""
         if self._is_complete:
-            raise BadReply("more than one answer")
+            raise RemoteProtocolError("more than one answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; trailers, which come after the head, are dropped."""
@@ -207,7 +207,7 @@ class Connection(asyncio.Protocol):
             self._framed = True
         elif name == b"transfer-encoding":
             if value.lower() != b"chunked":
-                raise BadReply("a transfer encoding that was not asked for")
+                raise RemoteProtocolError("a transfer encoding that was not asked for")
             self._framed = True
         self._headers.append((name, value))
 
@@ -216,12 +216,12 @@ class Connection(asyncio.Protocol):
         status: int = self._parser.get_status_code()
         headers = self._headers
         if len(headers) > HEADERS_MAX:
-            raise BadReply(f"more than {HEADERS_MAX} headers")
+            raise RemoteProtocolError(f"more than {HEADERS_MAX} headers")
         if self._fed > HEAD_MAX and sum(len(n) + len(v) + 4 for n, v in headers) > HEAD_MAX:
-            raise BadReply(f"a head of more than {HEAD_MAX} bytes")
+            raise RemoteProtocolError(f"a head of more than {HEAD_MAX} bytes")
         if status < 200:
             if status == 101:
-                raise BadReply("a switch to a protocol that was not asked for")
+                raise RemoteProtocolError("a switch to a protocol that was not asked for")
             self._interim = True
             self._headers = []
             self._framed = False
@@ -242,7 +242,7 @@ class Connection(asyncio.Protocol):
         """Take a piece of the body."""
         response = self._response
         if response is None or self._is_complete:
-            raise BadReply("a body where there can be none")
+            raise RemoteProtocolError("a body where there can be none")
         self._fed = 0
         response.feed(piece)
 
@@ -256,7 +256,7 @@ class Connection(asyncio.Protocol):
 
     # --- how an exchange ends
 
-    def _parse(self, data: bytes) -> BadReply | None:
+    def _parse(self, data: bytes) -> RemoteProtocolError | None:
         """Feed the parser; return what makes the answer unfit, if anything does."""
         self._fed += len(data)
         try:
@@ -265,10 +265,10 @@ class Connection(asyncio.Protocol):
             self._may_keep = False
             if self._is_complete:
                 return None  # the answer is whole; what came behind it only spoils the connection
-            cause = error.__context__ if isinstance(error.__context__, BadReply) else error
-            return BadReply(f"{self._place} does not speak HTTP as it should: {cause}.")
+            cause = error.__context__ if isinstance(error.__context__, RemoteProtocolError) else error
+            return RemoteProtocolError(f"{self._place} does not speak HTTP as it should: {cause}.")
         if self._fed > HEAD_MAX and not self._is_complete:
-            return BadReply(
+            return RemoteProtocolError(
                 f"{self._place} does not speak HTTP as it should: {self._fed} bytes without a body."
             )
         return None
@@ -299,9 +299,9 @@ class Connection(asyncio.Protocol):
         elif response is not None:
             response.fail(error)
 
-    def _lost(self, title: str) -> ConnectionLost:
+    def _lost(self, title: str) -> ReadError:
         got_bytes = self._response is not None or self._fed > 0
-        return ConnectionLost(title, reused=self.is_reused, got_bytes=got_bytes)
+        return ReadError(title, reused=self.is_reused, got_bytes=got_bytes)
 
     def _progress(self) -> str:
         if self._response is not None:

@@ -1,17 +1,101 @@
-"""From an address to an open connection, or to the plain words for why there is none."""
+"""From an address to an open connection, or to the plain words for why there is none.
+
+Host names to IP addresses, such that a dead name server or an absent machine holds up nobody else.
+
+A backend's own authorities: the PEM file that its certificate is checked against.
+"""
 
 import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import Callable, Collection
-from functools import cache
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from functools import cache, lru_cache
 from ipaddress import ip_address
+from pathlib import Path
+from stat import S_ISREG
+from threading import Thread
+from time import monotonic
 
-from meshlight.backends.address import Address, forbid, plain_ip
-from meshlight.backends.connection import Connection, Keeper
-from meshlight.backends.resolver import Resolver
-from meshlight.domain.errors import ConnectCause, ConnectFailed
+from msgspec import Struct
+
+from meshlight.domain.errors import ConnectCause, ConnectError
+from meshlight.http_client.address import Address, forbid, plain_ip
+from meshlight.http_client.connection import Connection, ConnectionOwner
+
+Lookup = Callable[[str], Sequence[str]]
+KEEP_S = 30.0
+
+
+class _Known(Struct, frozen=True):
+    ips: tuple[str, ...]
+    at: float
+
+
+def system_lookup(host: str) -> list[str]:
+    """Ask the system, which may take many seconds; the best address comes first."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class Resolver:
+    """Looks names up, each once at a time, and remembers what it found for half a minute.
+
+    The loop's own `getaddrinfo` shares a few threads among all callers (uvloop: two), and looking up the
+    `.local` name of a colleague's sleeping machine occupies one for five seconds. So each lookup has a
+    short-lived daemon thread of its own: no name waits for another, and none keeps the program from ending.
+    """
+
+    def __init__(self, lookup: Lookup = system_lookup, clock: Callable[[], float] = monotonic) -> None:
+        self._lookup = lookup
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
+        self._pending: dict[str, asyncio.Future[tuple[str, ...] | Exception]] = {}
+
+    async def resolve(self, host: str) -> tuple[str, ...]:
+        """Return the addresses of a name, best first.
+
+        Raises OSError (mostly `socket.gaierror`) or UnicodeError.
+        """
+        known = self._known.get(host)
+        if known is not None and self._clock() - known.at < KEEP_S:
+            return known.ips
+        pending = self._pending.get(host)
+        if pending is None:
+            pending = self._start(host)
+        # Shielded: who gives up waiting does not take the answer from the others.
+        found = await asyncio.shield(pending)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def forget(self, host: str) -> None:
+        """Look the name up afresh next time: nothing answered at its addresses."""
+        self._known.pop(host, None)
+
+    def _start(self, host: str) -> asyncio.Future[tuple[str, ...] | Exception]:
+        loop = asyncio.get_running_loop()
+        pending = self._pending[host] = loop.create_future()
+
+        def settle(found: tuple[str, ...] | Exception) -> None:
+            del self._pending[host]
+            if isinstance(found, tuple):
+                self._known[host] = _Known(found, self._clock())
+            pending.set_result(found)
+
+        def work() -> None:
+            found: tuple[str, ...] | Exception
+            try:
+                found = tuple(self._lookup(host))
+            except (OSError, UnicodeError) as error:
+                found = error
+            with suppress(RuntimeError):  # the loop may have ended meanwhile
+                loop.call_soon_threadsafe(settle, found)
+
+        Thread(target=work, name=f"resolve {host}", daemon=True).start()
+        return pending
+
 
 _WEIGHT: dict[ConnectCause, int] = {
     "forbidden": 0,
@@ -45,7 +129,7 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-class Dialer:
+class Connector:
     """Connects to one address; never through a proxy, and never to what `forbid` or `own` names.
 
     `own` are the (ip, port) pairs of our own listeners: a gateway that is its own backend would call itself
@@ -55,7 +139,7 @@ class Dialer:
     def __init__(
         self,
         address: Address,
-        keeper: Keeper,
+        keeper: ConnectionOwner,
         *,
         own: Collection[tuple[str, int]],
         resolver: Resolver,
@@ -78,15 +162,15 @@ class Dialer:
             return await self._knock(loop, timeout_s)
         deadline = loop.time() + timeout_s
         ips = await self._resolve(timeout_s)
-        failed: ConnectFailed | None = None
+        failed: ConnectError | None = None
         for place, ip in enumerate(ips):
             share_s = (deadline - loop.time()) / (len(ips) - place)
             try:
                 return await self._try(loop, ip, share_s)
-            except ConnectFailed as error:
-                failed = error if failed is None else heavier(failed, error)
+            except ConnectError as error:
+                failed = error if failed is None else weightier_error(failed, error)
         self._resolver.forget(self._address.host)
-        raise failed or ConnectFailed("name", f"The name {self._address.host} has no address.")
+        raise failed or ConnectError("name", f"The name {self._address.host} has no address.")
 
     async def _resolve(self, timeout_s: float) -> tuple[str, ...]:
         host = self._address.host
@@ -106,7 +190,7 @@ class Dialer:
                 said = f"The name {host} was not found."
         except (OSError, UnicodeError) as error:
             said = f"The name {host} could not be looked up: {error}."
-        raise ConnectFailed("name", said)
+        raise ConnectError("name", said)
 
     async def _try(self, loop: asyncio.AbstractEventLoop, ip: str, limit_s: float) -> Connection:
         address = self._address
@@ -127,7 +211,7 @@ class Dialer:
         if transport.get_extra_info("sockname") == transport.get_extra_info("peername"):
             # Nobody listens, and the system chose this very port for our end: the connection is to itself.
             connection.abort()
-            raise ConnectFailed("refused", f"Connection refused at {where}.")
+            raise ConnectError("refused", f"Connection refused at {where}.")
         return connection
 
     async def _knock(self, loop: asyncio.AbstractEventLoop, limit_s: float) -> Connection:
@@ -139,9 +223,9 @@ class Dialer:
                     lambda: Connection(self._keeper, path, loop), path
                 )
         except FileNotFoundError as error:
-            raise ConnectFailed("refused", f"There is no socket at {path}.") from error
+            raise ConnectError("refused", f"There is no socket at {path}.") from error
         except PermissionError as error:
-            raise ConnectFailed("unreachable", f"This user may not use the socket {path}.") from error
+            raise ConnectError("unreachable", f"This user may not use the socket {path}.") from error
         except OSError as error:  # among them TimeoutError
             raise explain(error, path, is_tls=False, limit_s=limit_s) from error
         return connection
@@ -160,27 +244,25 @@ class Dialer:
             why = "Meshlight's own address, which can't be its own backend"
         if why is not None:
             shown = address.place if ip == address.host else f"{address.place} ({ip})"
-            raise ConnectFailed("forbidden", f"{shown} is not spoken to: it is {why}.")
+            raise ConnectError("forbidden", f"{shown} is not spoken to: it is {why}.")
 
 
-def explain(error: OSError, where: str, *, is_tls: bool, limit_s: float) -> ConnectFailed:
+def explain(error: OSError, where: str, *, is_tls: bool, limit_s: float) -> ConnectError:
     """Say in plain words why the connection to `where` ("host:port", or a socket's path) could not be made."""
     match error:
         case TimeoutError():
-            return ConnectFailed("timeout", f"No connection to {where} within {limit_s:.2g} s.")
+            return ConnectError("timeout", f"No connection to {where} within {limit_s:.2g} s.")
         case ssl.SSLError():
-            return ConnectFailed("tls", f"No TLS with {where}: {_flaw(error)}.")
+            return ConnectError("tls", f"No TLS with {where}: {_flaw(error)}.")
         case ConnectionRefusedError():
-            return ConnectFailed("refused", f"Connection refused at {where}.")
+            return ConnectError("refused", f"Connection refused at {where}.")
         case ConnectionError() if is_tls:
-            return ConnectFailed(
-                "tls", f"No TLS with {where}: it closed the connection during the handshake."
-            )
+            return ConnectError("tls", f"No TLS with {where}: it closed the connection during the handshake.")
         case _:
-            return ConnectFailed("unreachable", f"{where} can't be reached: {_words(error)}.")
+            return ConnectError("unreachable", f"{where} can't be reached: {_words(error)}.")
 
 
-def heavier(old: ConnectFailed, new: ConnectFailed) -> ConnectFailed:
+def weightier_error(old: ConnectError, new: ConnectError) -> ConnectError:
     """Return the failure that tells more of two, and of equals the new one."""
     return new if _WEIGHT[new.cause] >= _WEIGHT[old.cause] else old
 
@@ -203,3 +285,35 @@ def _words(error: OSError) -> str:
     if number == errno.ENETUNREACH:
         return "no way to that network"
     return error.strerror or str(error) or type(error).__name__
+
+
+SIZE_MAX = 4 << 20
+"""The system's own bundle has a quarter of a megabyte."""
+
+
+def context_for(ca_file: str) -> ssl.SSLContext:
+    """Return a context that trusts the authorities in a PEM file, and no others.
+
+    The file is read anew when it has changed. Raises ConnectFailed (`tls`) when it can't be used.
+    """
+    try:
+        seen = Path(ca_file).stat()
+        if not S_ISREG(seen.st_mode) or seen.st_size > SIZE_MAX:
+            raise ConnectError("tls", f"The CA file {ca_file} is no file of certificates in PEM form.")
+        return _context(ca_file, seen.st_mtime_ns, seen.st_size)
+    except ssl.SSLError:
+        raise ConnectError("tls", f"The CA file {ca_file} holds no certificate in PEM form.") from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConnectError("tls", f"The CA file {ca_file} can't be read: {why}.") from None
+
+
+@lru_cache(64)
+def _context(ca_file: str, changed_ns: int, size: int) -> ssl.SSLContext:  # noqa: ARG001 — a changed file is another key
+    context = ssl.create_default_context(cafile=ca_file)
+    # What a company signs itself often lacks extensions that the strict reading of RFC 5280 wants (Python 3.13 asks
+    # for them), and the file may hold an authority in the middle of the chain, or the server's certificate itself.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.set_alpn_protocols(["http/1.1"])
+    return context

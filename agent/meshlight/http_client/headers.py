@@ -3,13 +3,13 @@
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from meshlight.backends.response import Headers
+from meshlight.http_client.response import Headers
 
 LONGEST_S = 3600.0
 """No server is believed to want more: a wrong header must not switch a backend off for good."""
 
 
-def header(headers: Headers, name: bytes) -> str:
+def header_value(headers: Headers, name: bytes) -> str:
     """Return the first header of that (lower-case) name as text, or an empty string."""
     return next((value.decode("latin-1").strip() for key, value in headers if key.lower() == name), "")
 
@@ -20,13 +20,13 @@ def retry_after_s(headers: Headers) -> float | None:
     A date is measured against the server's own `Date`, so that a wrong clock on either side does not matter.
     """
     for name, unit_s in ((b"retry-after-ms", 0.001), (b"retry-after", 1.0)):
-        text = header(headers, name)
+        text = header_value(headers, name)
         if text.replace(".", "", 1).isascii() and text.replace(".", "", 1).isdigit():
             return min(float(text) * unit_s, LONGEST_S)
-    until = read_date(header(headers, b"retry-after"))
+    until = read_date(header_value(headers, b"retry-after"))
     if until is None:
         return None
-    now = read_date(header(headers, b"date")) or datetime.now(UTC)
+    now = read_date(header_value(headers, b"date")) or datetime.now(UTC)
     return min(max((until - now).total_seconds(), 0.0), LONGEST_S)
 
 

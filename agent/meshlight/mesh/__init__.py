@@ -1,1 +1,1 @@
-"""What is alive now: registry, prober, discovery, traffic."""
+"""The live mesh: registry, prober, discovery, refresh, traffic, history and events."""

@@ -1,4 +1,7 @@
-"""The list of backends the user has: adding, changing, removing, switching on and off, and following the file."""
+"""The list of backends the user has: adding, changing, removing, switching on and off, and following the file.
+
+Which URLs lead to one server.
+"""
 
 import asyncio
 import re
@@ -8,19 +11,32 @@ from typing import Protocol
 from msgspec import UnsetType
 from msgspec.structs import replace
 
-from meshlight.backends.address import Address, parse_address, ring_of
-from meshlight.backends.detect import usual_ports
-from meshlight.backends.kind import BackendKind, Probe
+from meshlight.backends.base import BackendKind, Probe
+from meshlight.backends.detection import usual_ports
+from meshlight.backends.diagnostics import for_new
 from meshlight.backends.kinds import kind_of, ring_for
-from meshlight.backends.reasons import for_new
-from meshlight.domain.backend import ACCOUNT_KINDS, Backend
+from meshlight.domain.backend import ACCOUNT_KINDS, Backend, Reason
 from meshlight.domain.config import Config
-from meshlight.domain.errors import BadRequest, CheckFailed, Conflict, MeshlightError, SecretError
+from meshlight.domain.errors import (
+    BackendCheckFailed,
+    BadAddress,
+    BadRequest,
+    Conflict,
+    MeshlightError,
+    SecretError,
+)
 from meshlight.domain.health import Answered, Loading
-from meshlight.domain.reason import Reason
-from meshlight.mesh.draft import NAME_MAX, NAMED_IN_DRAFT, Draft, Patch, check_field, checked_name, completed
-from meshlight.mesh.links import Links
-from meshlight.mesh.place import place_of
+from meshlight.http_client.address import Address, parse_address, ring_of
+from meshlight.mesh.backend_connections import BackendConnections
+from meshlight.mesh.backend_form import (
+    NAME_MAX,
+    NAMED_IN_DRAFT,
+    BackendDraft,
+    BackendPatch,
+    check_field,
+    checked_name,
+    completed,
+)
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Registry
 
@@ -50,7 +66,7 @@ _OF_PLACE = frozenset(
 """The reasons of a failed try for which the key, or else the address, is likely wrong."""
 
 
-class Shelf(Protocol):
+class BackendStore(Protocol):
     """Where the list lasts: the configuration file and the keyring."""
 
     async def put_backend(self, backend: Backend) -> None:
@@ -69,25 +85,25 @@ class Shelf(Protocol):
         """Never list a found engine at this URL again."""
 
 
-class Roster:
+class BackendAdmin:
     """Changes the list and everything that hangs on it: registry, links, prober, shelf."""
 
     def __init__(
         self,
         registry: Registry,
-        links: Links,
+        links: BackendConnections,
         prober: Prober,
-        shelf: Shelf,
+        store: BackendStore,
         most: int = MAX_BACKENDS,
     ) -> None:
         self._registry = registry
         self._links = links
         self._prober = prober
-        self._shelf = shelf
+        self._shelf = store
         self._most = most
         self._lock = asyncio.Lock()
 
-    async def add(self, draft: Draft) -> Backend:
+    async def add(self, draft: BackendDraft) -> Backend:
         """Try a backend, then add it.
 
         Raises BadRequest, Conflict (it is listed already) or CheckFailed (it did not answer as it should).
@@ -114,10 +130,10 @@ class Roster:
             ca_file=said["ca_file"],
             follow_clock=draft.follow_clock,
         )
-        await self._refuse_twin(backend, key, is_new=True)
+        await self._refuse_duplicate(backend, key, is_new=True)
         probe = await self._try(backend, key) if draft.enabled and not draft.save_anyway else None
         async with self._lock:
-            await self._refuse_twin(backend, key, is_new=True)
+            await self._refuse_duplicate(backend, key, is_new=True)
             backend = replace(backend, id=self._free_id(name))
             if key:
                 await self._shelf.put_secret(backend.id, key, address.origin)
@@ -133,7 +149,7 @@ class Roster:
                 self._registry.learn(backend.id, probe)
         return backend
 
-    async def change(self, backend_id: str, patch: Patch) -> Backend:
+    async def change(self, backend_id: str, patch: BackendPatch) -> Backend:
         """Change a backend; a new address or key is tried first. A found backend becomes a configured one."""
         async with self._lock:
             old = self._registry.node(backend_id).backend
@@ -144,7 +160,7 @@ class Roster:
             touches_wire = has_new_key or any(getattr(new, key) != getattr(old, key) for key in _OF_THE_WIRE)
             key = await self._key_for(old, patch) if touches_wire else ""
             if touches_wire:
-                await self._refuse_twin(new, key, is_new=False)
+                await self._refuse_duplicate(new, key, is_new=False)
             if touches_wire and new.enabled and not patch.save_anyway:
                 await self._try(new, key)
             if has_new_key:
@@ -159,7 +175,7 @@ class Roster:
 
     async def switch(self, backend_id: str, *, enabled: bool) -> Backend:
         """Switch a backend on or off; off keeps it listed, and lasts."""
-        return await self.change(backend_id, Patch(enabled=enabled))
+        return await self.change(backend_id, BackendPatch(enabled=enabled))
 
     async def remove(self, backend_id: str) -> None:
         """Remove a backend with its secrets; what would be found on this machine is not listed by itself again."""
@@ -175,11 +191,11 @@ class Roster:
     def follow(self, config: Config) -> None:
         """Bring the mesh to what the configuration says now; found engines stay unless they are ignored."""
         wanted = {backend.id: backend for backend in config.backends}
-        taken = {place_of(backend.url) for backend in wanted.values()}
-        taken |= {place_of(url) for url in config.discovery.ignored}
+        taken = {server_key(backend.url) for backend in wanted.values()}
+        taken |= {server_key(url) for url in config.discovery.ignored}
         for node in tuple(self._registry.snapshot.nodes.values()):
             backend = node.backend
-            is_wanted = backend.source == "found" and place_of(backend.url) not in taken
+            is_wanted = backend.source == "found" and server_key(backend.url) not in taken
             if backend.id not in wanted and not is_wanted:
                 self._registry.remove(backend.id)
         for backend in wanted.values():
@@ -197,10 +213,10 @@ class Roster:
             link.close()
         if not isinstance(probe.fact, Answered | Loading):
             why = for_new(probe.fact.reason)
-            raise CheckFailed(why.text, why.fix, _culprit(why))
+            raise BackendCheckFailed(why.text, why.fix, _culprit(why))
         return probe
 
-    async def _key_for(self, old: Backend, patch: Patch) -> str:
+    async def _key_for(self, old: Backend, patch: BackendPatch) -> str:
         """Return the key that a changed backend will have."""
         if isinstance(patch.api_key, str):
             return patch.api_key.strip()
@@ -225,15 +241,15 @@ class Roster:
         elif backend.has_secret:
             await self._shelf.remove_secret(backend.id)
 
-    async def _refuse_twin(self, backend: Backend, key: str, *, is_new: bool) -> None:
+    async def _refuse_duplicate(self, backend: Backend, key: str, *, is_new: bool) -> None:
         """Raise Conflict if another backend is the same server or, where accounts share one, the same account."""
         nodes = self._registry.snapshot.nodes
         if is_new and len(nodes) >= self._most:
             raise Conflict(f"There are {self._most} backends already.", "Remove one first.")
-        place = place_of(backend.url)
+        place = server_key(backend.url)
         for node in tuple(nodes.values()):
             other = node.backend
-            if (not is_new and other.id == backend.id) or place_of(other.url) != place:
+            if (not is_new and other.id == backend.id) or server_key(other.url) != place:
                 continue
             if {other.kind, backend.kind} <= ACCOUNT_KINDS and not await self._is_account(
                 other, backend, key
@@ -258,7 +274,7 @@ class Roster:
         is_usual = bool(kind.default_url) and address == parse_address(kind.default_url)
         name = kind.label if is_usual else f"{kind.label} {address.socket or address.authority}"[:NAME_MAX]
         taken = {node.backend.name for node in self._registry.snapshot.nodes.values()}
-        return next(i for n in range(1, len(taken) + 2) if (i := _counted(name, n)) not in taken)
+        return next(i for n in range(1, len(taken) + 2) if (i := _numbered(name, n)) not in taken)
 
     def _free_id(self, name: str) -> str:
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:40].strip("-") or "backend"
@@ -273,7 +289,7 @@ def _may_be_found(address: Address) -> bool:
     return address.port in usual_ports() and ring_of(address) == "machine"
 
 
-def _patched(old: Backend, patch: Patch) -> Backend:
+def _patched(old: Backend, patch: BackendPatch) -> Backend:
     """Return the backend as it is wished to be; raises BadRequest."""
     kind = kind_of(old.kind)
     fields = {
@@ -308,5 +324,15 @@ def _culprit(why: Reason) -> str | None:
     return "url" if why.code in _OF_PLACE else None
 
 
-def _counted(name: str, number: int) -> str:
+def _numbered(name: str, number: int) -> str:
     return name if number == 1 else f"{name[: NAME_MAX - 4]} {number}"
+
+
+def server_key(url: str) -> Address | None:
+    """Return where a URL leads, `localhost` being 127.0.0.1; None for a URL that can't be a backend's."""
+    try:
+        address = parse_address(url)
+    except BadAddress:
+        return None
+    is_named = address.host == "localhost" and not address.socket
+    return replace(address, host="127.0.0.1") if is_named else address

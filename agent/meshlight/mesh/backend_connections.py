@@ -7,15 +7,15 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meshlight.backends.address import Address, parse_address
-from meshlight.backends.kind import BackendKind, Channel, Face, Means, Places, Probe
+from meshlight.backends.base import BackendKind, Channel, ChannelDeps, Operation, Places, Probe
 from meshlight.backends.kinds import kind_of
-from meshlight.backends.upstream import Headers, Upstream
 from meshlight.domain.backend import Backend
 from meshlight.domain.errors import SecretError
 from meshlight.domain.health import Answered, Fact
+from meshlight.http_client.address import Address, parse_address
+from meshlight.http_client.client import Headers, Upstream
 
-LACKS_MAX = 1_000
+MISSING_OPERATIONS_MAX = 1_000
 """Faces of models that are remembered as missing."""
 
 
@@ -32,14 +32,14 @@ class SecretSource(Protocol):
         """Ask the keyring anew at the next need, even if it failed a moment ago: the user wants to know now."""
 
 
-class Opens(Protocol):
+class ClientFactory(Protocol):
     """Makes upstream clients."""
 
     def __call__(self, address: Address, backend: Backend | None = None, /) -> Upstream:
         """Return a client for an address; the backend says what the certificate is checked against."""
 
 
-class Lane(Struct, frozen=True):
+class RequestTemplate(Struct, frozen=True):
     """What every request to one face of one backend has in common, worked out once."""
 
     auth: Headers
@@ -52,7 +52,7 @@ class Lane(Struct, frozen=True):
     """Whether the kind has this face at all."""
 
 
-class Link:
+class BackendConnection:
     """The live means of talking to one backend, made anew when its address changes."""
 
     __slots__ = (
@@ -85,42 +85,42 @@ class Link:
         """Whether a request was served with this secret."""
         self.secret: str | None = None
         """Known once the first probe has read it."""
-        self.lacks: set[tuple[Face, str]] = set()
+        self.lacks: set[tuple[Operation, str]] = set()
         """Faces that its kind has and this one turned out not to have for a model: an old version serves it."""
         self.declines: dict[str, frozenset[str]] = {}
         """Fields that it turned out not to take for a model, where a translation had written them."""
-        self._lanes: dict[Face, Lane] = {}
+        self._lanes: dict[Operation, RequestTemplate] = {}
 
-    def lane(self, face: Face) -> Lane:
+    def lane(self, operation: Operation) -> RequestTemplate:
         """Return what every request to a face has in common."""
-        found = self._lanes.get(face)
+        found = self._lanes.get(operation)
         if found is None:
             kind, probe = self.kind, "/v1/x"
-            found = self._lanes[face] = Lane(
-                auth=tuple(kind.authorize(self.secret, face)),
-                defaults=tuple(kind.defaults(face)),
-                moves=kind.path(face, probe) != probe,
-                speaks=kind.speaks(face),
+            found = self._lanes[operation] = RequestTemplate(
+                auth=tuple(kind.authorize(self.secret, operation)),
+                defaults=tuple(kind.defaults(operation)),
+                moves=kind.path(operation, probe) != probe,
+                speaks=kind.speaks(operation),
             )
         return found
 
-    def auth(self, face: Face) -> Headers:
+    def auth(self, operation: Operation) -> Headers:
         """Return the headers that carry the secret to a face."""
-        return self.lane(face).auth
+        return self.lane(operation).auth
 
-    def speaks(self, face: Face, model: str) -> bool:
+    def speaks(self, operation: Operation, model: str) -> bool:
         """Whether a request to this face can be sent as it is."""
-        return self.lane(face).speaks and not (self.lacks and (face, model) in self.lacks)
+        return self.lane(operation).speaks and not (self.lacks and (operation, model) in self.lacks)
 
-    def learn_lack(self, face: Face, model: str) -> None:
+    def learn_lack(self, operation: Operation, model: str) -> None:
         """Know from now on that a face is not there for a model."""
-        if len(self.lacks) >= LACKS_MAX:
+        if len(self.lacks) >= MISSING_OPERATIONS_MAX:
             self.lacks.clear()
-        self.lacks.add((face, model))
+        self.lacks.add((operation, model))
 
     def learn_declined(self, model: str, fields: frozenset[str]) -> None:
         """Know from now on which fields are not taken for a model."""
-        if len(self.declines) >= LACKS_MAX:
+        if len(self.declines) >= MISSING_OPERATIONS_MAX:
             self.declines.clear()
         self.declines[model] = fields
 
@@ -144,7 +144,7 @@ class Link:
             self._lanes.clear()
 
 
-class Links:
+class BackendConnections:
     """All links by backend id.
 
     `clock` is monotonic seconds, `wall` Unix seconds.
@@ -153,8 +153,8 @@ class Links:
     def __init__(
         self,
         secrets: SecretSource,
-        upstream_for: Opens,
-        probes_for: Opens,
+        upstream_for: ClientFactory,
+        probes_for: ClientFactory,
         clock: Callable[[], float] = monotonic,
         wall: Callable[[], float] = time,
     ) -> None:
@@ -163,18 +163,18 @@ class Links:
         self._probes_for = probes_for
         self._clock = clock
         self._wall = wall
-        self._links: dict[str, Link] = {}
-        self.hurry: Callable[[str], None] = lambda _: None
+        self._links: dict[str, BackendConnection] = {}
+        self.probe_soon: Callable[[str], None] = lambda _: None
         """Called with the id of a backend that should be probed soon; the prober sets it."""
         self.tell: Callable[[str, str, Fact], None] = lambda _, __, ___: None
         """Called with a backend's id, a place behind it, and what was seen there; the prober sets it."""
 
-    def put(self, backend: Backend) -> Link:
+    def put(self, backend: Backend) -> BackendConnection:
         """Return the link of a backend, made anew if it leads elsewhere, or as somebody else, than before."""
         old = self._links.get(backend.id)
         if old is not None and old.backend is backend:
             return old
-        if old is not None and _way(old.backend) == _way(backend):
+        if old is not None and _route(old.backend) == _route(backend):
             old.backend = backend
             return old
         link = self.make(backend)
@@ -185,28 +185,30 @@ class Links:
         self._links[backend.id] = link
         return link
 
-    def make(self, backend: Backend) -> Link:
+    def make(self, backend: Backend) -> BackendConnection:
         """Return a link that nobody else gets: for a backend that is tried before it is kept."""
         address = parse_address(backend.url)
-        link = Link(backend, self._upstream_for(address, backend), self._probes_for(address, backend))
+        link = BackendConnection(
+            backend, self._upstream_for(address, backend), self._probes_for(address, backend)
+        )
 
         def upstream_for(address: Address) -> Upstream:
             return self._upstream_for(address, backend)
 
-        means = Means(
+        means = ChannelDeps(
             backend,
             link.probes,
             upstream_for,
             self._clock,
             self._wall,
-            lambda: self.hurry(backend.id),
+            lambda: self.probe_soon(backend.id),
             lambda place, fact: self.tell(backend.id, place, fact),
         )
         link.channel = link.kind.open(means)
         link.places = _places(link.channel)
         return link
 
-    async def probe(self, link: Link, secret: str | None) -> Probe:
+    async def probe(self, link: BackendConnection, secret: str | None) -> Probe:
         """Check a backend's health once."""
         if link.channel is not None:
             probe = await link.channel.probe(link.backend, secret)
@@ -219,7 +221,7 @@ class Links:
             probe = replace(probe, about={**probe.about, **link.notes()})
         return probe
 
-    def get(self, backend_id: str) -> Link | None:
+    def get(self, backend_id: str) -> BackendConnection | None:
         """Return a backend's link, if there is one."""
         return self._links.get(backend_id)
 
@@ -229,7 +231,7 @@ class Links:
         if link is not None:
             link.close()
 
-    async def read_secret(self, link: Link) -> str | None:
+    async def read_secret(self, link: BackendConnection) -> str | None:
         """Read a backend's secret and hand it to its link; SecretError when it can't be read, or isn't for there."""
         try:
             secret = await self._secrets.secret(link.backend.id, link.address.origin)
@@ -254,7 +256,7 @@ def _places(channel: object) -> Places | None:
     return channel if isinstance(channel, Places) else None
 
 
-def _way(backend: Backend) -> tuple[object, ...]:
+def _route(backend: Backend) -> tuple[object, ...]:
     """Return what a link is made of."""
     return (
         parse_address(backend.url),

@@ -5,10 +5,10 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from meshlight.backends.address import URL_MAX
-from meshlight.backends.kind import BackendKind
+from meshlight.backends.base import BackendKind
 from meshlight.domain.backend import Kind, Ring
 from meshlight.domain.errors import BadRequest
+from meshlight.http_client.address import URL_MAX
 
 NAME_MAX = 80
 ACCESS_KEY_MAX = 256
@@ -24,7 +24,7 @@ Priority = Annotated[int, Meta(ge=-1_000_000, le=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
-class Draft(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BackendDraft(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A backend as somebody wants to add it.
 
     Without a URL it is where its kind usually is. `save_anyway` keeps it even if it does not answer now; one that
@@ -46,7 +46,7 @@ class Draft(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     idle_s: Seconds = 300.0
 
 
-class Patch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BackendPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What somebody wants to change of a backend; an unset field stays as it is, an empty key is none."""
 
     name: Name | UnsetType = UNSET
@@ -63,7 +63,7 @@ class Patch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     save_anyway: bool = False
 
 
-def completed(draft: Draft, kind: BackendKind) -> dict[str, str]:
+def completed(draft: BackendDraft, kind: BackendKind) -> dict[str, str]:
     """Return the text of each field that a kind may ask for, with the kind's own defaults where nothing was said.
 
     Raises BadRequest, which names the field, for one that is missing or can't be.

@@ -6,14 +6,13 @@ from collections.abc import Callable, Collection
 
 from msgspec.structs import replace
 
-from meshlight.backends.address import ring_of
-from meshlight.backends.detect import Detector
-from meshlight.backends.kind import Found
-from meshlight.backends.socket_owner import TELLS_OWNERS, Listeners, is_trusted, read_listeners
-from meshlight.domain.backend import Backend
-from meshlight.domain.reason import Reason
+from meshlight.backends.base import DetectedEngine
+from meshlight.backends.detection import Detector
+from meshlight.backends.socket_owner import HAS_SOCKET_OWNERS, Listeners, is_trusted, read_listeners
+from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.snapshot import Node
-from meshlight.mesh.place import place_of
+from meshlight.http_client.address import ring_of
+from meshlight.mesh.backend_admin import server_key
 from meshlight.mesh.prober import Later, Timer
 from meshlight.mesh.registry import Registry
 
@@ -55,7 +54,7 @@ class Discovery:
     def start(self) -> None:
         """Look now and from now on."""
         if not self._on:
-            if not TELLS_OWNERS:
+            if not HAS_SOCKET_OWNERS:
                 log.info(
                     "This system does not tell whose an engine is: those of its other users are used too."
                 )
@@ -88,7 +87,7 @@ class Discovery:
     async def _round(self, *, force: bool) -> None:
         self._drop_gone()
         await self._look_at_owners()
-        places = map(place_of, (*self._urls(), *self._ignored()))
+        places = map(server_key, (*self._urls(), *self._ignored()))
         known = {place.port for place in places if place is not None and ring_of(place) == "machine"}
         if found := await self._detector.scan(known, force=force):
             listeners = await asyncio.to_thread(self._listeners)
@@ -101,7 +100,7 @@ class Discovery:
             return
         listeners = await asyncio.to_thread(self._listeners)
         for node in tuple(self._registry.snapshot.nodes.values()):
-            backend, place = node.backend, place_of(node.backend.url)
+            backend, place = node.backend, server_key(node.backend.url)
             if backend.source != "found" or place is None:
                 continue
             owner = listeners.owner_at(place)
@@ -126,10 +125,10 @@ class Discovery:
             return True
         return health.reason.code == "refused" and self._clock() - health.since > GONE_S
 
-    def _take(self, found: Found, listeners: Listeners) -> None:
+    def _take(self, found: DetectedEngine, listeners: Listeners) -> None:
         """List a found engine, if nothing has changed meanwhile that forbids it."""
-        place = place_of(found.url)
-        taken = map(place_of, (*self._ignored(), *self._urls()))
+        place = server_key(found.url)
+        taken = map(server_key, (*self._ignored(), *self._urls()))
         if not self._on or place is None or place in taken:
             return
         log.info("found %s at %s", found.name, found.url)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from meshlight.domain.api_types import SnapshotView
 from meshlight.domain.events import EVENT_NAMES, Event
-from meshlight.domain.view import SnapshotView
 
 KEPT = 1024
 """Events kept for a subscriber that comes back."""

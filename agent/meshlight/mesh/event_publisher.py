@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 
-from meshlight.domain.events import HealthEvent, IncidentEvent, RefreshEvent, TopologyEvent, TrafficEvent
-from meshlight.domain.precedence import offered
-from meshlight.domain.view import (
+from meshlight.domain.api_types import (
     BackendView,
     RouterView,
     SnapshotView,
@@ -12,7 +10,9 @@ from meshlight.domain.view import (
     health_change,
     snapshot_view,
 )
-from meshlight.mesh.hub import EventHub
+from meshlight.domain.events import HealthEvent, IncidentEvent, RefreshEvent, TopologyEvent, TrafficEvent
+from meshlight.domain.precedence import offered
+from meshlight.mesh.event_hub import EventHub
 from meshlight.mesh.prober import Later
 from meshlight.mesh.registry import Change, Registry
 from meshlight.mesh.traffic import Traffic
@@ -22,7 +22,7 @@ LATENCY_S = 1.0
 """Latencies change with every probe: they are gathered for a second. A changed state goes out at once."""
 
 
-class Feed:
+class EventPublisher:
     """The one publisher of events about the mesh."""
 
     def __init__(

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from meshlight.domain.api_types import latency_ms
 from meshlight.domain.snapshot import Node
-from meshlight.domain.view import latency_ms
 from meshlight.mesh.registry import Change, Registry
 
 STEP_S = 5.0

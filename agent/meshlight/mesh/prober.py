@@ -1,4 +1,7 @@
-"""Watches the health of every backend: each on its own schedule, none waiting for another."""
+"""Watches the health of every backend: each on its own schedule, none waiting for another.
+
+Keeps links, probes and counts in step with the list of backends.
+"""
 
 import asyncio
 import logging
@@ -6,13 +9,14 @@ import random
 from collections.abc import Callable
 from typing import Protocol
 
-from meshlight.backends.kind import Probe
+from meshlight.backends.base import Probe
+from meshlight.domain.backend import Reason
 from meshlight.domain.errors import SecretError
 from meshlight.domain.health import PERIOD_S, Failed, probe_delay_s
-from meshlight.domain.reason import Reason
 from meshlight.domain.snapshot import Node
-from meshlight.mesh.links import Link, Links
-from meshlight.mesh.registry import Registry
+from meshlight.mesh.backend_connections import BackendConnection, BackendConnections
+from meshlight.mesh.registry import Change, Registry
+from meshlight.mesh.traffic import Traffic
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +25,11 @@ SLOTS = 10
 machine far less often than one by one, and all at once would be felt."""
 JITTER = 0.1
 """A backend that is asked seldom is asked up to this much later, and never earlier than it wishes."""
-HURRY_GAP_S = 1.0
+PROBE_SOON_GAP_S = 1.0
 """Traffic asks for early probes of a suspect backend no more often than this."""
 KEY_GAP_S = 10.0
 """And of one where probes count against a quota no more often than this, and only about its key."""
-_UNHURRIED = frozenset({"rate-limited", "unauthorized", "forbidden"})
+_NOT_SOON = frozenset({"rate-limited", "unauthorized", "forbidden"})
 """Reasons that are certain, and that asking again at once would only make worse."""
 
 
@@ -68,7 +72,7 @@ class Prober:
     def __init__(
         self,
         registry: Registry,
-        links: Links,
+        links: BackendConnections,
         clock: Callable[[], float],
         later: Later,
         is_busy: Callable[[str], bool],
@@ -81,7 +85,7 @@ class Prober:
         self._is_busy = is_busy
         self._spread = spread
         self._watches: dict[str, _Watch] = {}
-        links.hurry = self.hurry
+        links.probe_soon = self.probe_soon
         links.tell = registry.apply_to
 
     def watch(self, backend_id: str) -> None:
@@ -101,7 +105,7 @@ class Prober:
         if watch.task is not None:
             watch.task.cancel()
 
-    def hurry(self, backend_id: str, *, for_key: bool = False) -> None:
+    def probe_soon(self, backend_id: str, *, for_key: bool = False) -> None:
         """Probe soon, because traffic gave cause; not more than once a second, and not where it would be a bother.
 
         `for_key`: a request was refused in a way that only a probe can tell from a refusal of the key. That is worth
@@ -111,9 +115,9 @@ class Prober:
         node = self._registry.snapshot.nodes.get(backend_id)
         if watch is None or watch.task is not None or node is None:
             return
-        if node.health.reason.code in _UNHURRIED or (node.backend.is_metered and not for_key):
+        if node.health.reason.code in _NOT_SOON or (node.backend.is_metered and not for_key):
             return
-        due = watch.probed_at + (KEY_GAP_S if node.backend.is_metered else HURRY_GAP_S)
+        due = watch.probed_at + (KEY_GAP_S if node.backend.is_metered else PROBE_SOON_GAP_S)
         if due <= self._clock():
             self._start(backend_id, watch)
         elif due < watch.due:
@@ -167,14 +171,14 @@ class Prober:
                 self._schedule(backend_id, watch)
         return probe
 
-    async def _probe(self, link: Link) -> Probe:
+    async def _probe(self, link: BackendConnection) -> Probe:
         try:
             secret = await self._links.read_secret(link)
         except SecretError as error:
             return Probe(fact=Failed(Reason(f"secret-{error.state}", error.title, error.hint)))
         return await self._links.probe(link, secret)
 
-    def _is_patient(self, link: Link, watch: _Watch, probe: Probe) -> bool:
+    def _is_patient(self, link: BackendConnection, watch: _Watch, probe: Probe) -> bool:
         """Whether a silent engine is only busy: some answer no probe while they serve a request."""
         if not probe.is_busy or not self._is_busy(link.backend.id):
             watch.busy_since = None
@@ -209,3 +213,38 @@ class Prober:
     def _fall_due(self, backend_id: str, watch: _Watch) -> None:
         if self._watches.get(backend_id) is watch and watch.task is None:
             self._start(backend_id, watch)
+
+
+class BackendSync:
+    """Follows the registry: what is there and enabled has a link and is probed, what is gone has neither."""
+
+    def __init__(
+        self, registry: Registry, links: BackendConnections, prober: Prober, traffic: Traffic
+    ) -> None:
+        self._registry = registry
+        self._links = links
+        self._prober = prober
+        self._traffic = traffic
+        registry.listen(self._on_change)
+
+    def try_secrets(self) -> None:
+        """Probe at once what could not be probed for want of a secret: the keyring is open now."""
+        for backend_id, node in self._registry.snapshot.nodes.items():
+            if node.backend.enabled and node.health.reason.code.startswith("secret-"):
+                self._prober.unwatch(backend_id)
+                self._prober.watch(backend_id)
+
+    def _on_change(self, change: Change) -> None:
+        for backend_id in change.removed:
+            self._prober.unwatch(backend_id)
+            self._links.remove(backend_id)
+            self._traffic.forget(backend_id)
+        for backend_id in change.shape:
+            backend = self._registry.node(backend_id).backend
+            old = self._links.get(backend_id)
+            if self._links.put(backend) is not old:
+                self._prober.unwatch(backend_id)  # a running probe is of the old address
+            if backend.enabled:
+                self._prober.watch(backend_id)
+            else:
+                self._prober.unwatch(backend_id)

@@ -8,12 +8,12 @@ from contextlib import suppress
 from msgspec import Struct
 
 from meshlight.domain.errors import NotFound
-from meshlight.mesh.feed import Feed
+from meshlight.mesh.event_publisher import EventPublisher
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Registry
 
 
-class Progress(Struct, frozen=True):
+class RefreshProgress(Struct, frozen=True):
     """How far a refresh has come; over when done == total. The total grows when new engines are found."""
 
     id: str
@@ -25,24 +25,24 @@ class Refresher:
     """Runs refreshes, one at a time. `look` looks for new engines; what it finds is checked too."""
 
     def __init__(
-        self, registry: Registry, prober: Prober, feed: Feed, look: Callable[[], Awaitable[None]]
+        self, registry: Registry, prober: Prober, feed: EventPublisher, look: Callable[[], Awaitable[None]]
     ) -> None:
         self._registry = registry
         self._prober = prober
         self._feed = feed
         self._look = look
         self._task: asyncio.Task[None] | None = None
-        self._progress = Progress("", 0, 0)
+        self._progress = RefreshProgress("", 0, 0)
 
-    def start(self) -> Progress:
+    def start(self) -> RefreshProgress:
         """Start a refresh, or join the one that runs."""
         if self._task is None or self._task.done():
             ids = self._enabled()
-            self._progress = Progress(secrets.token_hex(4), 0, len(ids))
+            self._progress = RefreshProgress(secrets.token_hex(4), 0, len(ids))
             self._task = asyncio.get_running_loop().create_task(self._run(ids))
         return self._progress
 
-    async def wait(self) -> Progress:
+    async def wait(self) -> RefreshProgress:
         """Wait until the refresh that runs is over."""
         if self._task is not None:
             await asyncio.wait((self._task,))
@@ -90,5 +90,5 @@ class Refresher:
         await self._look()
 
     def _tell(self, done: int, total: int) -> None:
-        self._progress = Progress(self._progress.id, done, total)
+        self._progress = RefreshProgress(self._progress.id, done, total)
         self._feed.progress(self._progress.id, done, total)

@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meshlight.backends.kind import Probe
-from meshlight.domain.backend import Backend
+from meshlight.backends.base import Probe
+from meshlight.domain.backend import NOT_CHECKED, OK, Backend, Reason
 from meshlight.domain.errors import NotFound
 from meshlight.domain.health import Fact, Health, State, observe, observe_part
 from meshlight.domain.precedence import offered
-from meshlight.domain.reason import NOT_CHECKED, OK, Reason
 from meshlight.domain.rules import Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
 
@@ -31,11 +30,11 @@ class Change(Struct, frozen=True, kw_only=True):
 
 Listener = Callable[[Change], None]
 
-_LEARNT = ("models", "names", "places", "details", "about", "warnings")
+_RECORDED = ("models", "names", "places", "details", "about", "warnings")
 """What a probe may learn besides its fact, as the node calls it too."""
 NOTES_APART_S = 1.0
 """Every answer of a cloud brings lines about it, and each new snapshot has its price: so many pass unread."""
-_TOLD = frozenset({"about", "warnings"})
+_PUBLISHED = frozenset({"about", "warnings"})
 """What goes with the health in events: it changes often, and the rest is large."""
 
 
@@ -137,7 +136,7 @@ class Registry:
 
     def learn(self, backend_id: str, probe: Probe) -> None:
         """Take what a probe saw: its fact, and what became known on the way."""
-        known = {key: value for key in _LEARNT if (value := getattr(probe, key)) is not None}
+        known = {key: value for key in _RECORDED if (value := getattr(probe, key)) is not None}
         self._take(backend_id, probe.fact, known)
 
     def note(self, backend_id: str, about: Mapping[str, str]) -> None:
@@ -168,13 +167,13 @@ class Registry:
         if node.parts and "places" in changed:  # those that are gone are forgotten
             present = {place for places in node.places.values() for place in places}
             node = replace(node, parts={key: part for key, part in node.parts.items() if key in present})
-        shown = _shown(health) != _shown(old.health) or bool(changed & _TOLD)
+        shown = _shown(health) != _shown(old.health) or bool(changed & _PUBLISHED)
         moved = health.state != old.health.state
         self._publish(
             {**self._snapshot.nodes, backend_id: node},
             Change(
                 health=(backend_id,) if shown else (),
-                shape=(backend_id,) if changed - _TOLD else (),
+                shape=(backend_id,) if changed - _PUBLISHED else (),
                 incident=(backend_id, old.health.state, health.state) if moved else None,
             ),
         )

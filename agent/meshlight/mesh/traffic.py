@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Literal
 
+from meshlight.domain.api_types import Requests, Workload
 from meshlight.domain.events import RouteTraffic
 from meshlight.domain.routing import load_key
-from meshlight.domain.view import Requests, Work
 
 Outcome = Literal["ok", "failed", "cancelled"]
 
@@ -58,9 +58,9 @@ class Tally:
             in_flight=self.in_flight,
         )
 
-    def work(self) -> Work:
+    def work(self) -> Workload:
         """Return the counts with times and tokens."""
-        return Work(
+        return Workload(
             total=self.total,
             successful=self.successful,
             failed=self.failed,
@@ -72,7 +72,7 @@ class Tally:
         )
 
 
-class _Window:
+class _TrafficWindow:
     """What happened on one route since the last traffic event."""
 
     __slots__ = ("failed", "in_flight", "ok", "started")
@@ -93,7 +93,7 @@ class Ticket:
         model: str,
         by_backend: Tally,
         by_model: Tally,
-        window: _Window,
+        window: _TrafficWindow,
         place: str = "",
     ) -> None:
         self.backend = backend
@@ -145,7 +145,7 @@ class Traffic:
         self.on_activity = on_activity
         self._backends: dict[str, Tally] = {}
         self._models: dict[str, Tally] = {}
-        self._routes: dict[tuple[str, str], _Window] = {}
+        self._routes: dict[tuple[str, str], _TrafficWindow] = {}
         self._fresh: set[tuple[str, str]] = set()
         self._router_moved = False
         self._leaving: set[str] = set()
@@ -196,11 +196,11 @@ class Traffic:
             del self._routes[route]
             self._fresh.discard(route)
 
-    def by_backend(self) -> Mapping[str, Work]:
+    def by_backend(self) -> Mapping[str, Workload]:
         """Counts per backend id."""
         return {key: tally.work() for key, tally in self._backends.items()}
 
-    def by_model(self) -> Mapping[str, Work]:
+    def by_model(self) -> Mapping[str, Workload]:
         """Counts per model id, of the models that were asked for."""
         return {key: tally.work() for key, tally in self._models.items()}
 
@@ -226,11 +226,11 @@ class Traffic:
         self._router_moved = False
         return tuple(said)
 
-    def _window(self, backend: str, model: str) -> _Window:
+    def _window(self, backend: str, model: str) -> _TrafficWindow:
         key = (backend, model)
         window = self._routes.get(key)
         if window is None:
-            window = self._routes[key] = _Window()
+            window = self._routes[key] = _TrafficWindow()
         self._stir()
         self._fresh.add(key)
         return window

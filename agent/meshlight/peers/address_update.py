@@ -5,20 +5,20 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from meshlight.backends.address import parse_address
-from meshlight.backends.upstream import Upstream
 from meshlight.domain.backend import Backend
 from meshlight.domain.errors import MeshlightError
-from meshlight.domain.peer import Sighting
+from meshlight.domain.peers import Sighting
+from meshlight.http_client.address import parse_address
+from meshlight.http_client.client import Upstream
 from meshlight.mesh.prober import Later
-from meshlight.mesh.trust import Trust
+from meshlight.peers.trust import Trust
 
 AGAIN_S = 5.0
 """How long after a try in vain the next one is made, while the peer is still lost and announced elsewhere."""
 TRY_S = 2.0
 
 
-class Pursuit:
+class AddressUpdate:
     """Looks for lost peers where they announce themselves.
 
     An announcement proves nothing, and anybody can make one: a peer's address is changed only once a handshake with

@@ -1,16 +1,20 @@
-"""The catalogs that peers get to see, made anew only when something in them may have changed."""
+"""The catalogs that peers get to see, made anew only when something in them may have changed.
+
+What this node tells the whole network of itself while it lets itself be seen: numbers, and no model's name.
+"""
 
 from collections.abc import Sequence
 
 from meshlight.backends.kinds import KINDS
-from meshlight.domain.peer import Peer
-from meshlight.domain.sharing import SharedCatalog, shared
+from meshlight.domain.config import LanSettings
+from meshlight.domain.peers import Peer, SharedCatalog, shared
 from meshlight.domain.snapshot import Snapshot
+from meshlight.peers.mdns.records import Announcement, catalog_of
 
 _LABELS: dict[str, str] = {name: kind.label for name, kind in KINDS.items()}
 
 
-class Offers:
+class Catalogs:
     """Keeps each peer's last catalog: one of 10,000 models costs milliseconds, and every change asks for all."""
 
     def __init__(self) -> None:
@@ -40,3 +44,18 @@ class Offers:
 
 def _are_same(old: Sequence[object], new: Sequence[object]) -> bool:
     return len(old) == len(new) and all(map(lambda one, other: one is other, old, new))
+
+
+def announced_counts(snapshot: Snapshot, node_id: str, name: str, lan: LanSettings) -> Announcement:
+    """Count what is here; what is itself a peer's is not."""
+    own = [node for node in snapshot.nodes.values() if node.backend.enabled and node.backend.kind != "peer"]
+    models = {model for node in own for model in node.models}
+    return Announcement(
+        id=node_id,
+        name=name,
+        port=lan.port,
+        door=lan.door,
+        backends=len(own),
+        models=len(models),
+        catalog=catalog_of(models),
+    )

@@ -8,7 +8,7 @@ from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config
 
 
-class Listener(Protocol):
+class LanListener(Protocol):
     """The LAN listener, which the gateway serves."""
 
     @property
@@ -25,7 +25,7 @@ class Listener(Protocol):
         """Close every connection of a peer."""
 
 
-class Ledger(Protocol):
+class PeerStore(Protocol):
     """Where it is written down who is paired."""
 
     @property

@@ -8,34 +8,32 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from meshlight.backends.address import parse_address
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config, LanSettings
-from meshlight.domain.errors import (
-    BadRequest,
-    Conflict,
-    MeshlightError,
-    NotFound,
-    SecretError,
-    ServiceError,
+from meshlight.domain.errors import BadRequest, Conflict, MeshlightError, NotFound, SecretError, ServiceError
+from meshlight.domain.pairing import FailedTries
+from meshlight.domain.peers import (
+    Peer,
+    PeersView,
+    SharedCatalog,
+    Sighting,
+    peer_view,
+    short_id,
+    sighting_view,
 )
-from meshlight.domain.pairing import Tries
-from meshlight.domain.peer import Peer, Sighting
-from meshlight.domain.peer_view import PeersView, peer_view, short_id, sighting_view
-from meshlight.domain.sharing import SharedCatalog
-from meshlight.mesh.census import census
-from meshlight.mesh.ledger import Ledger, Listener
-from meshlight.mesh.meeting import Meeting
-from meshlight.mesh.offers import Offers
-from meshlight.mesh.pairing import Here, Paired
-from meshlight.mesh.pairing_door import PairingDoor
-from meshlight.mesh.parting import Parting
+from meshlight.http_client.address import parse_address
 from meshlight.mesh.prober import Later, Timer
-from meshlight.mesh.pursuit import Pursuit
 from meshlight.mesh.registry import Change, Registry
-from meshlight.mesh.sightings import Sightings
-from meshlight.mesh.tls import KeyHolder
-from meshlight.mesh.trust import Trust
+from meshlight.peers.address_update import AddressUpdate
+from meshlight.peers.catalogs import Catalogs, announced_counts
+from meshlight.peers.dependencies import LanListener, PeerStore
+from meshlight.peers.mdns.browser import DiscoveredPeers
+from meshlight.peers.pairing.coordinator import PairingCoordinator
+from meshlight.peers.pairing.server import PairingServer
+from meshlight.peers.pairing.session import LocalPeer, Paired
+from meshlight.peers.tls import PrivateIdentity
+from meshlight.peers.trust import Trust
+from meshlight.peers.unpairing import Unpairing
 
 RETRY_S = 30.0
 """When a port that was taken is tried again."""
@@ -43,7 +41,7 @@ RETRY_S = 30.0
 log = logging.getLogger(__name__)
 
 
-class Neighbourhood:
+class PeerManager:
     """Follows the configuration: opens and closes the listener, the door and the announcement.
 
     `running` counts a peer's requests here, `hurry` has a backend probed soon, `bind` returns listening sockets for a
@@ -54,36 +52,36 @@ class Neighbourhood:
         self,
         *,
         registry: Registry,
-        ledger: Ledger,
+        store: PeerStore,
         trust: Trust,
-        sightings: Sightings,
-        listener: Listener,
+        sightings: DiscoveredPeers,
+        listener: LanListener,
         running: Callable[[str], int],
-        hurry: Callable[[str], None],
+        probe_soon: Callable[[str], None],
         clock: Callable[[], float],
         wall: Callable[[], float],
         later: Later,
         bind: Callable[[int], Sequence[socket.socket]],
     ) -> None:
         self._registry = registry
-        self._ledger = ledger
+        self._ledger = store
         self._trust = trust
         self._sightings = sightings
         self._listener = listener
         self._running = running
-        self._hurry = hurry
+        self._hurry = probe_soon
         self._clock = clock
         self._wall = wall
         self._later = later
         self._bind = bind
-        self._meeting = Meeting(self._welcome)
-        self._parting = Parting(ledger, trust, listener, self._backend_of, self._settle)
-        self._pursuit = Pursuit(trust, self._lost, ledger.put_backend, self._spawn, later)
+        self._meeting = PairingCoordinator(self._welcome)
+        self._parting = Unpairing(store, trust, listener, self._backend_of, self._settle)
+        self._pursuit = AddressUpdate(trust, self._lost, store.put_backend, self._spawn, later)
         self._meeting.on_change = self._changed
-        self._offers = Offers()
-        self._door: PairingDoor | None = None
+        self._offers = Catalogs()
+        self._door: PairingServer | None = None
         self._door_port = 0
-        self._tries = Tries()
+        self._tries = FailedTries()
         """What failed at the door, also while it is closed: closing it wins nobody new tries."""
         self._problem = ""
         self._is_on = self._is_closed = False
@@ -162,11 +160,11 @@ class Neighbourhood:
                 )
             return
         self._sightings.own_id = identity.node_id
-        await self._trust.believe((*(peer.id for peer in peers), *lan.farewells))
+        await self._trust.believe((*(peer.id for peer in peers), *lan.pending_unpair_notices))
         if not self._can_ask:
             self._can_ask = True
             self._ask_anew(peers)
-        if lan.listen and (peers or lan.farewells) and not self._is_closed:
+        if lan.listen and (peers or lan.pending_unpair_notices) and not self._is_closed:
             tls = self._trust.server(identity)
             await self._listener.open(tls.context, tls.who, lan.port)
         else:
@@ -188,7 +186,7 @@ class Neighbourhood:
         if not lan.visible or self._is_closed:
             return
         if self._door is None:
-            door = PairingDoor(self._here(await self._trust.open()), self._meeting.asked, tries=self._tries)
+            door = PairingServer(self._here(await self._trust.open()), self._meeting.asked, tries=self._tries)
             await door.start(self._bind(lan.door))
             self._door, self._door_port = door, lan.door
         self._announce()
@@ -207,7 +205,7 @@ class Neighbourhood:
             port=self._listener.port,
             door=self._door_port if self._door is not None else 0,
             addresses=self._sightings.addresses,
-            problem=self._problem or self._sightings.twin or self._sightings.problem,
+            problem=self._problem or self._sightings.duplicate or self._sightings.problem,
             peers=tuple(
                 peer_view(peer, self._backend_of(peer.id), self.catalog(peer), self._running(peer.id))
                 for peer in config.peers
@@ -233,7 +231,7 @@ class Neighbourhood:
         peer = self.peers().get(peer_id)
         return None if peer is None else self.catalog(peer).hash
 
-    async def set_seen(self, *, visible: bool | None, browse: bool | None) -> None:
+    async def set_visibility(self, *, visible: bool | None, browse: bool | None) -> None:
         """Show this machine or hide it; look for others or don't. Raises SecretError or Conflict."""
         if visible:
             await self._trust.open()
@@ -307,8 +305,8 @@ class Neighbourhood:
 
         def joined(config: Config) -> Config:
             others = tuple(p for p in config.peers if p.id != kept.id)
-            farewells = tuple(i for i in config.lan.farewells if i != kept.id)
-            lan = replace(config.lan, listen=True, farewells=farewells)
+            pending_unpair_notices = tuple(i for i in config.lan.pending_unpair_notices if i != kept.id)
+            lan = replace(config.lan, listen=True, pending_unpair_notices=pending_unpair_notices)
             return replace(config, peers=(*others, kept), lan=lan)
 
         await self._ledger.change(joined)
@@ -358,15 +356,15 @@ class Neighbourhood:
         if self._door is None or self._trust.identity is None:
             return
         lan, name = self._ledger.config.lan, self._ledger.name
-        self._sightings.announce(census(self._registry.snapshot, self._trust.node_id, name, lan))
+        self._sightings.announce(announced_counts(self._registry.snapshot, self._trust.node_id, name, lan))
 
     # Small things.
 
     def _changed(self) -> None:
         self.on_change()
 
-    def _here(self, identity: KeyHolder) -> Here:
-        return Here(
+    def _here(self, identity: PrivateIdentity) -> LocalPeer:
+        return LocalPeer(
             identity=identity,
             name=self._ledger.name,
             port=self._ledger.config.lan.port,

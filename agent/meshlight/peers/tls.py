@@ -2,6 +2,8 @@
 
 Nothing else vouches for a peer: no authority, no name. A pinned certificate is no authority itself (see
 `read_certificate`), so a peer can't make another one.
+
+A node's certificate, read strictly: what is pinned must not be able to vouch for anybody else.
 """
 
 import logging
@@ -11,16 +13,84 @@ import ssl
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from meshlight.mesh.certificate import Certificate, read_certificate
+from msgspec import Struct
+
+from meshlight.domain.peers import node_id
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+# The library takes 8 MB and 50 ms: who has no peer shall not pay for it, so it is imported where it is used.
+
+LARGEST = 4096
+"""Bytes of DER; ours have about 430."""
+
+
+class Certificate(Struct, frozen=True, kw_only=True):
+    """A certificate that can be pinned, and the id of the node that it belongs to."""
+
+    node_id: str
+    der: bytes
+
+    @property
+    def pem(self) -> bytes:
+        """The same in PEM."""
+        return ssl.DER_cert_to_PEM_cert(self.der).encode()
+
+    def signed(self, data: bytes, signature: bytes) -> bool:
+        """Whether the owner of the certificate's key has signed the data (ECDSA with SHA-256)."""
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
+        from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
+        from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
+        try:
+            _read(self.der)[0].verify(signature, data, ec.ECDSA(hashes.SHA256()))
+        except InvalidSignature:
+            return False
+        return True
+
+
+def read_certificate(der: bytes) -> Certificate:
+    """Read a certificate of the only form that nodes have: P-256, signed by itself, no authority.
+
+    Raises ValueError for any other. An authority is refused because whatever it signs would pass as its own.
+    """
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+
+    if len(der) > LARGEST:
+        raise ValueError("The certificate is too large.")
+    try:
+        key, is_authority = _read(der)
+    except Exception as error:
+        # The parser has many errors, and a stranger would find the one that is left out here.
+        raise ValueError("The certificate is not one of a node.") from error
+    if is_authority:
+        raise ValueError("The certificate is that of an authority.")
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return Certificate(node_id=node_id(spki), der=der)
+
+
+def _read(der: bytes) -> "tuple[EllipticCurvePublicKey, bool]":
+    """Return the key of a certificate that has signed itself, and whether it says that it is an authority."""
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
+    read = x509.load_der_x509_certificate(der)
+    key = read.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ValueError("The certificate's key is not one of a node.")  # noqa: TRY004 - of this type, it is none
+    read.verify_directly_issued_by(read)
+    return key, read.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+
 
 _ALPN = ["http/1.1"]
 
 log = logging.getLogger(__name__)
 
 
-class KeyHolder(Protocol):
+class PrivateIdentity(Protocol):
     """This node's identity, as the store keeps it."""
 
     @property
@@ -49,7 +119,7 @@ class ServerTls:
     has returned goes by the new ones; those that are open stay open.
     """
 
-    def __init__(self, identity: KeyHolder, pinned: Iterable[bytes]) -> None:
+    def __init__(self, identity: PrivateIdentity, pinned: Iterable[bytes]) -> None:
         self._identity = identity
         self.context = server_context(identity, ())
         """For `create_server`; by itself it takes nobody."""
@@ -61,7 +131,7 @@ class ServerTls:
         good = {}
         for pem in pinned:
             try:
-                good[_read(pem).node_id] = pem
+                good[_read_pinned(pem).node_id] = pem
             except ValueError as error:
                 log.warning("A peer is not let in: %s Unpair it, and pair it anew.", error)
         self._current = server_context(self._identity, good.values())
@@ -78,36 +148,36 @@ class ServerTls:
         session.context = self._current
 
 
-def server_context(identity: KeyHolder, pinned: Iterable[bytes]) -> ssl.SSLContext:
+def server_context(identity: PrivateIdentity, pinned: Iterable[bytes]) -> ssl.SSLContext:
     """Make a context that takes only clients with one of the certificates (PEM); ValueError for no node's."""
     context = _context(ssl.PROTOCOL_TLS_SERVER)
     _pin(context, pinned)
-    _show(context, identity)
+    _load_certificate(context, identity)
     # A resumed session shows no certificate, and would outlive its pairing.
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
     return context
 
 
-def client_context(identity: KeyHolder, pinned: bytes) -> ssl.SSLContext:
+def client_context(identity: PrivateIdentity, pinned: bytes) -> ssl.SSLContext:
     """Make a context that talks to the one server with this certificate (PEM); ValueError for no node's."""
     context = _context(ssl.PROTOCOL_TLS_CLIENT)
     _pin(context, (pinned,))
-    _show(context, identity)
+    _load_certificate(context, identity)
     return context
 
 
-def door_context(identity: KeyHolder) -> ssl.SSLContext:
+def pairing_server_context(identity: PrivateIdentity) -> ssl.SSLContext:
     """Make the context of the pairing door: it shows who is here, and takes anybody."""
     context = _context(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_NONE
-    _show(context, identity)
+    _load_certificate(context, identity)
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
     return context
 
 
-def asking_context() -> ssl.SSLContext:
+def pairing_client_context() -> ssl.SSLContext:
     """Make the context for somebody else's pairing door: any certificate will do, to be compared by people."""
     context = _context(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_mode = ssl.CERT_NONE
@@ -119,11 +189,11 @@ def peer_id(session: ssl.SSLObject) -> str | None:
 
     TLS has proven that the other side has its key.
     """
-    certificate = shown_by(session)
+    certificate = presented_certificate(session)
     return None if certificate is None else certificate.node_id
 
 
-def shown_by(session: ssl.SSLObject) -> Certificate | None:
+def presented_certificate(session: ssl.SSLObject) -> Certificate | None:
     """Return the certificate that the other side showed; None if it is none of a node's."""
     try:
         return read_certificate(session.getpeercert(binary_form=True) or b"")
@@ -144,15 +214,15 @@ def _pin(context: ssl.SSLContext, pinned: Iterable[bytes]) -> None:
     """Make the certificates the only ones that are trusted, each for itself alone."""
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     for pem in pinned:
-        context.load_verify_locations(cadata=_read(pem).der)
+        context.load_verify_locations(cadata=_read_pinned(pem).der)
 
 
-def _read(pem: bytes) -> Certificate:
+def _read_pinned(pem: bytes) -> Certificate:
     """Read a pinned certificate; ValueError if it is no node's."""
     return read_certificate(ssl.PEM_cert_to_DER_cert(pem.decode("ascii")))
 
 
-def _show(context: ssl.SSLContext, identity: KeyHolder) -> None:
+def _load_certificate(context: ssl.SSLContext, identity: PrivateIdentity) -> None:
     """Show our own certificate.
 
     Python loads a key from a file only, so it is written, encrypted with a password that only memory knows.

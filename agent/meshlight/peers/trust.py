@@ -5,21 +5,21 @@ import ssl
 from collections.abc import Iterable
 from typing import Protocol
 
-from meshlight.domain.errors import ConnectFailed
-from meshlight.mesh.tls import KeyHolder, ServerTls, client_context
+from meshlight.domain.errors import ConnectError
+from meshlight.peers.tls import PrivateIdentity, ServerTls, client_context
 
 
-class Keys(Protocol):
+class IdentityStore(Protocol):
     """Where this node's key comes from."""
 
-    async def find(self) -> KeyHolder | None:
+    async def find(self) -> PrivateIdentity | None:
         """Return the identity if there is one; SecretError when that can't be found out."""
 
-    async def open(self) -> KeyHolder:
+    async def open(self) -> PrivateIdentity:
         """Return the identity, made now if there is none; SecretError when it can't be kept."""
 
 
-class Pins(Protocol):
+class CertificateStore(Protocol):
     """Where the certificates of the peers are; each method blocks for a moment."""
 
     def put(self, node_id: str, pem: bytes) -> None:
@@ -35,14 +35,14 @@ class Pins(Protocol):
 class Trust:
     """Knows who this node is, and whom it believes."""
 
-    def __init__(self, keys: Keys, pins: Pins) -> None:
+    def __init__(self, keys: IdentityStore, pins: CertificateStore) -> None:
         self._keys = keys
         self._pins = pins
         self._pinned: dict[str, bytes] = {}
         self._server: ServerTls | None = None
         self._clients: dict[str, ssl.SSLContext] = {}
         self._has_read = False
-        self.identity: KeyHolder | None = None
+        self.identity: PrivateIdentity | None = None
         """Who this node is; None until it was asked for, or where there is no key yet."""
 
     @property
@@ -50,12 +50,12 @@ class Trust:
         """This node's id; empty while it has no key."""
         return "" if self.identity is None else self.identity.node_id
 
-    async def find(self) -> KeyHolder | None:
+    async def find(self) -> PrivateIdentity | None:
         """Return the key if there is one; SecretError when that can't be found out."""
         self.identity = self.identity or await self._keys.find()
         return self.identity
 
-    async def open(self) -> KeyHolder:
+    async def open(self) -> PrivateIdentity:
         """Return the key, made now if there is none; SecretError when it can't be kept."""
         self.identity = self.identity or await self._keys.open()
         return self.identity
@@ -77,7 +77,7 @@ class Trust:
         if self._server is not None:
             self._server.pin(self._pinned.values())
 
-    def server(self, identity: KeyHolder) -> ServerTls:
+    def server(self, identity: PrivateIdentity) -> ServerTls:
         """Return the TLS of the listener; it follows what is believed."""
         if self._server is None:
             self._server = ServerTls(identity, self._pinned.values())
@@ -87,13 +87,13 @@ class Trust:
         """Return the TLS for asking a peer; ConnectFailed when this node can't."""
         pinned = self._pinned.get(node_id)
         if not self._has_read:
-            raise ConnectFailed("unreachable", "The key of this machine is still being read.")
+            raise ConnectError("unreachable", "The key of this machine is still being read.")
         if self.identity is None or pinned is None:
-            raise ConnectFailed("tls", "This machine has no certificate of that peer: pair it anew.")
+            raise ConnectError("tls", "This machine has no certificate of that peer: pair it anew.")
         found = self._clients.get(node_id)
         if found is None:
             try:
                 found = self._clients[node_id] = client_context(self.identity, pinned)
             except ValueError as error:
-                raise ConnectFailed("tls", f"The certificate of that peer can't be used: {error}") from None
+                raise ConnectError("tls", f"The certificate of that peer can't be used: {error}") from None
         return found

@@ -5,21 +5,21 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from meshlight.backends.address import parse_address
-from meshlight.backends.upstream import Upstream
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config
 from meshlight.domain.errors import NotFound, UpstreamError
-from meshlight.domain.peer import Peer
-from meshlight.mesh.ledger import Ledger, Listener
-from meshlight.mesh.trust import Trust
+from meshlight.domain.peers import Peer
+from meshlight.http_client.address import parse_address
+from meshlight.http_client.client import Upstream
+from meshlight.peers.dependencies import LanListener, PeerStore
+from meshlight.peers.trust import Trust
 
-FAREWELLS_MAX = 32
-GOODBYE_S = 3.0
+UNPAIR_NOTICES_MAX = 32
+NOTICE_S = 3.0
 """How long the other side is tried to be told."""
 
 
-class Parting:
+class Unpairing:
     """Strikes peers out. One that could not be told is still let in, to be told with its next question.
 
     `backend_of` gives the backend as which a peer is used, `settle` brings listener and TLS to the configuration.
@@ -27,13 +27,13 @@ class Parting:
 
     def __init__(
         self,
-        ledger: Ledger,
+        store: PeerStore,
         trust: Trust,
-        listener: Listener,
+        listener: LanListener,
         backend_of: Callable[[str], Backend | None],
         settle: Callable[[], Awaitable[None]],
     ) -> None:
-        self._ledger = ledger
+        self._ledger = store
         self._trust = trust
         self._listener = listener
         self._backend_of = backend_of
@@ -47,7 +47,7 @@ class Parting:
         """Take the word of a peer that the pairing is over, or of a former one that it knows now."""
         if (peer := self._peer(peer_id)) is not None:
             await self._follow(peer)
-        elif peer_id in self._ledger.config.lan.farewells:
+        elif peer_id in self._ledger.config.lan.pending_unpair_notices:
             await self._end_farewell(peer_id)
 
     async def told(self, peer_id: str) -> None:
@@ -70,9 +70,9 @@ class Parting:
                 await self._ledger.remove_backend(backend.id)
 
         def without(old: Config) -> Config:
-            others = (i for i in old.lan.farewells if i != peer.id)
-            waiting = () if knows else (*others, peer.id)[-FAREWELLS_MAX:]
-            lan = old.lan if knows else replace(old.lan, farewells=waiting)
+            others = (i for i in old.lan.pending_unpair_notices if i != peer.id)
+            waiting = () if knows else (*others, peer.id)[-UNPAIR_NOTICES_MAX:]
+            lan = old.lan if knows else replace(old.lan, pending_unpair_notices=waiting)
             return replace(old, lan=lan, peers=tuple(p for p in old.peers if p.id != peer.id))
 
         await self._ledger.change(without)
@@ -84,8 +84,8 @@ class Parting:
 
     async def _end_farewell(self, peer_id: str) -> None:
         def told(old: Config) -> Config:
-            farewells = tuple(i for i in old.lan.farewells if i != peer_id)
-            return replace(old, lan=replace(old.lan, farewells=farewells))
+            pending_unpair_notices = tuple(i for i in old.lan.pending_unpair_notices if i != peer_id)
+            return replace(old, lan=replace(old.lan, pending_unpair_notices=pending_unpair_notices))
 
         await self._ledger.change(told)
         await self._trust.drop(peer_id)
@@ -99,7 +99,7 @@ class Parting:
         try:
             upstream = Upstream(parse_address(backend.url), tls=self._trust.client(peer_id))
             try:
-                reply = await upstream.fetch("POST", "/peer/unpair", timeout_s=GOODBYE_S)
+                reply = await upstream.fetch("POST", "/peer/unpair", timeout_s=NOTICE_S)
             finally:
                 upstream.close()
         except UpstreamError:

@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from meshlight import __version__
+from meshlight.domain.config import Runtime
 from meshlight.domain.errors import MeshlightError
-from meshlight.domain.runtime import Runtime
-from meshlight.gateway.listen import bind_loopbacks, raise_file_limit
-from meshlight.store.key import LocalKey
-from meshlight.store.lock import AlreadyRunning, start_alone
-from meshlight.store.places import Places
-from meshlight.store.runtime_file import RuntimeFile
-from meshlight.watchdog import Watchdog, end_with
+from meshlight.gateway.server.listener import bind_loopbacks, raise_file_limit
+from meshlight.service.watchdog import Watchdog, end_with
+from meshlight.storage.instance import AlreadyRunning, RuntimeFile, start_alone
+from meshlight.storage.local_key import LocalKey
+from meshlight.storage.paths import Paths
 
 if TYPE_CHECKING:
-    from meshlight.service import Service
+    from meshlight.service.wiring import Service
 
 log = logging.getLogger("meshlight")
 
@@ -45,7 +44,7 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
 
 def serve(options: ServeOptions) -> int:
     """Run the service in this process until it is told to stop; return the exit code."""
-    places = Places.here()
+    places = Paths.here()
     if options.config is not None:
         places = places.with_config_file(options.config)
     try:
@@ -66,9 +65,9 @@ def serve(options: ServeOptions) -> int:
     return FAILED
 
 
-def _serve_alone(options: ServeOptions, places: Places) -> int:
+def _serve_alone(options: ServeOptions, places: Paths) -> int:
     from meshlight.backends.kinds import ring_for  # noqa: PLC0415 not before the lock is ours
-    from meshlight.store.config import ConfigFile  # noqa: PLC0415 the same
+    from meshlight.storage.config.file import ConfigFile  # noqa: PLC0415 the same
 
     file = ConfigFile(places.config_file, ring_for)
     config, fault = file.load_or_last_good()
@@ -79,19 +78,19 @@ def _serve_alone(options: ServeOptions, places: Places) -> int:
         log.warning("%s", loopbacks.problem)
     raise_file_limit()
     key = LocalKey.open(places.key_file)
-    from meshlight.keeper import Keeper  # noqa: PLC0415 the port is bound: the heavy part may come now
-    from meshlight.mesh.trust import Trust  # noqa: PLC0415 the same
-    from meshlight.service import Service  # noqa: PLC0415 the same
-    from meshlight.store.identities import Identities  # noqa: PLC0415 the same
-    from meshlight.store.pinned import PinnedPeers  # noqa: PLC0415 the same
-    from meshlight.store.secrets import Secrets  # noqa: PLC0415 the same
+    from meshlight.peers.trust import Trust  # noqa: PLC0415 the same
+    from meshlight.service.settings_store import SettingsStore  # noqa: PLC0415 the port is bound: the heavy part may come now
+    from meshlight.service.wiring import Service  # noqa: PLC0415 the same
+    from meshlight.storage.node_identity import NodeIdentityStore  # noqa: PLC0415 the same
+    from meshlight.storage.peer_certificates import PeerCertificates  # noqa: PLC0415 the same
+    from meshlight.storage.secrets.store import Secrets  # noqa: PLC0415 the same
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
 
         async def live() -> None:
             secrets = Secrets(file=places.secrets_file, insecure=options.insecure_storage)
-            keeper = Keeper(file, secrets, config, fault, allows_discovery=options.discovery)
-            trust = Trust(Identities(secrets), PinnedPeers(places.state_dir))
+            keeper = SettingsStore(file, secrets, config, fault, allows_discovery=options.discovery)
+            trust = Trust(NodeIdentityStore(secrets), PeerCertificates(places.state_dir))
             keeper.notice("ipv6", loopbacks.problem)
             service = Service(
                 keeper,
@@ -108,7 +107,7 @@ def _serve_alone(options: ServeOptions, places: Places) -> int:
     return 0
 
 
-async def _live(service: "Service", options: ServeOptions, places: Places) -> None:
+async def _live(service: "Service", options: ServeOptions, places: Paths) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_on_fault)

@@ -10,14 +10,14 @@ from msgspec.structs import replace
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config
 from meshlight.domain.errors import ConfigError, SecretError
-from meshlight.gateway.settings import SettingsPatch
-from meshlight.store.config import ConfigFile
-from meshlight.store.secrets import Secrets
+from meshlight.gateway.control.settings import SettingsPatch
+from meshlight.storage.config.file import ConfigFile
+from meshlight.storage.secrets.store import Secrets
 
 log = logging.getLogger(__name__)
 
 
-class Keeper:
+class SettingsStore:
     """Holds the configuration in force; writes go through here, in a thread, one after the other."""
 
     def __init__(

@@ -11,49 +11,48 @@ from functools import partial
 from pathlib import Path
 
 from meshlight import __version__
-from meshlight.backends.address import Address
-from meshlight.backends.authorities import context_for
-from meshlight.backends.detect import Detector
-from meshlight.backends.upstream import Upstream
+from meshlight.backends.detection import Detector
+from meshlight.domain.api_types import RouterView
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.config import HOST, HOST_V6, Config
 from meshlight.domain.events import PeersEvent
-from meshlight.domain.view import RouterView
-from meshlight.gateway.app import Faces, Identity, build_app
-from meshlight.gateway.catalog import Catalog
-from meshlight.gateway.catalog_feed import CatalogFeed
-from meshlight.gateway.events import PING_S, Events
-from meshlight.gateway.guests import Guests
-from meshlight.gateway.inference import Inference
-from meshlight.gateway.lan import Lan
-from meshlight.gateway.lan_server import LanServer, everywhere
-from meshlight.gateway.metrics import Metrics
-from meshlight.gateway.ollama import Ollama
-from meshlight.gateway.page import Page, web_folder
-from meshlight.gateway.relay import Relay
-from meshlight.gateway.server import serve
-from meshlight.gateway.session import Sessions
-from meshlight.gateway.trial import Trial
-from meshlight.keeper import Keeper
+from meshlight.gateway.access.sessions import Sessions
+from meshlight.gateway.control.app import GatewayParts, Identity, build_app
+from meshlight.gateway.control.events import Events
+from meshlight.gateway.control.metrics import Metrics
+from meshlight.gateway.control.page import Page, web_folder
+from meshlight.gateway.control.test_request import ModelTester
+from meshlight.gateway.inference.app import Inference
+from meshlight.gateway.inference.relay import Relay
+from meshlight.gateway.lan.app import Guests, LanApp
+from meshlight.gateway.lan.catalog_events import CatalogFeed
+from meshlight.gateway.lan.server import LanServer, everywhere
+from meshlight.gateway.models.ollama import Ollama
+from meshlight.gateway.models.openai import ModelCatalog
+from meshlight.gateway.server.limits import PING_S
+from meshlight.gateway.server.server import serve
+from meshlight.http_client.address import Address
+from meshlight.http_client.client import Upstream
+from meshlight.http_client.connector import context_for
+from meshlight.mesh.backend_admin import BackendAdmin
+from meshlight.mesh.backend_connections import BackendConnections
 from meshlight.mesh.discovery import Discovery
-from meshlight.mesh.feed import Feed
+from meshlight.mesh.event_hub import EventHub
+from meshlight.mesh.event_publisher import EventPublisher
 from meshlight.mesh.history import History
-from meshlight.mesh.hub import EventHub
-from meshlight.mesh.links import Links
-from meshlight.mesh.neighbourhood import Neighbourhood
-from meshlight.mesh.prober import Later, Prober
+from meshlight.mesh.prober import BackendSync, Later, Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
-from meshlight.mesh.roster import Roster
-from meshlight.mesh.sightings import Sightings
 from meshlight.mesh.traffic import Traffic
-from meshlight.mesh.trust import Trust
-from meshlight.mesh.upkeep import Upkeep
-from meshlight.store.config import ConfigFile
-from meshlight.store.key import LocalKey
-from meshlight.store.node_mark import node_mark
-from meshlight.store.open_files import OpenFiles
-from meshlight.store.watch import ConfigWatch
+from meshlight.peers.manager import PeerManager
+from meshlight.peers.mdns.browser import DiscoveredPeers
+from meshlight.peers.trust import Trust
+from meshlight.service.settings_store import SettingsStore
+from meshlight.storage.config.file import ConfigFile
+from meshlight.storage.config.watcher import ConfigWatch
+from meshlight.storage.local_key import LocalKey
+from meshlight.storage.node_mark import read_node_id
+from meshlight.storage.open_files import OpenFiles
 
 COLLECT_AFTER = 20_000
 """New objects between two looks of the collector; a request leaves no rings behind, so there is little to find."""
@@ -70,7 +69,7 @@ class Service:
 
     def __init__(  # noqa: PLR0913 - it joins many parts, most given by name
         self,
-        keeper: Keeper,
+        keeper: SettingsStore,
         file: ConfigFile,
         key: LocalKey,
         sock: socket.socket,
@@ -89,7 +88,7 @@ class Service:
         self._port: int = sock.getsockname()[1]
         self.url = f"http://{HOST}:{self._port}"
         self.instance = tokens.token_hex(16)
-        self._node_id = node_mark(state_dir)
+        self._node_id = read_node_id(state_dir)
         self._own = frozenset({(HOST, self._port), (HOST_V6, self._port)})
 
         self._keeper = keeper
@@ -99,11 +98,11 @@ class Service:
         self._hub = EventHub(first=int(time.time() * 1000))
         self._traffic = Traffic()
         self._registry = Registry(clock)
-        self._links = Links(self._keeper, self._upstream, self._probes)
+        self._links = BackendConnections(self._keeper, self._upstream, self._probes)
         self._prober = Prober(
             self._registry, self._links, clock, later, lambda i: self._traffic.load.get(i, 0) > 0
         )
-        self._roster = Roster(self._registry, self._links, self._prober, self._keeper)
+        self._roster = BackendAdmin(self._registry, self._links, self._prober, self._keeper)
         self._discovery = Discovery(
             self._registry,
             Detector(self._upstream, ports, clock=clock),
@@ -111,17 +110,17 @@ class Service:
             later,
             lambda: self._keeper.config.discovery.ignored,
         )
-        self._feed = Feed(
+        self._feed = EventPublisher(
             self._registry, self._traffic, self._hub, clock, later, self._router_view, self._keeper.notices
         )
         history = History(self._registry, clock)
         self._refresher = Refresher(self._registry, self._prober, self._feed, self._discovery.look)
-        upkeep = Upkeep(self._registry, self._links, self._prober, self._traffic)
+        upkeep = BackendSync(self._registry, self._links, self._prober, self._traffic)
         keeper.when_unlocked(upkeep.try_secrets)
         self._events = Events(self._hub, ping_s)
         self._trust = trust
         started = int(time.time())
-        self._catalog = Catalog(self._registry, started)
+        self._catalog = ModelCatalog(self._registry, started)
         relay = Relay(
             self._registry,
             self._links,
@@ -139,7 +138,7 @@ class Service:
         self._keeper.notice("key", " ".join(key.notices))
         self._follow(keeper.config)
         self._app = build_app(
-            Faces(
+            GatewayParts(
                 inference=inference,
                 events=self._events,
                 page=Page(web_folder(), self._sessions, self._open_files.used),
@@ -161,8 +160,8 @@ class Service:
                     "traffic": self._traffic,
                     "prober": self._prober,
                     "refresher": self._refresher,
-                    "roster": self._roster,
-                    "trial": Trial(relay, self._registry, clock),
+                    "backend_admin": self._roster,
+                    "model_tester": ModelTester(relay, self._registry, clock),
                     "keeper": self._keeper,
                     "neighbours": self._neighbours,
                 },
@@ -216,27 +215,27 @@ class Service:
 
     def _meet(
         self, inference: Inference, clock: Callable[[], float], later: Later, ping_s: float
-    ) -> Neighbourhood:
+    ) -> PeerManager:
         """Make what deals with other Meshlights, and what they may ask here."""
         guests = Guests(lambda: {peer.id: peer for peer in self._keeper.config.peers})
         listener = LanServer()
-        neighbours = Neighbourhood(
+        neighbours = PeerManager(
             registry=self._registry,
-            ledger=self._keeper,
+            store=self._keeper,
             trust=self._trust,
-            sightings=Sightings(
+            sightings=DiscoveredPeers(
                 clock, later, is_known=lambda peer_id: peer_id in guests.peers, wall=time.time
             ),
             listener=listener,
             running=guests.running,
-            hurry=self._prober.hurry,
+            probe_soon=self._prober.probe_soon,
             clock=clock,
             wall=time.time,
             later=later,
             bind=everywhere,
         )
         feed = CatalogFeed(self._registry, neighbours.catalog_hash, ping_s)
-        listener.serves(Lan(guests, neighbours.catalog, feed, inference, neighbours.unpaired), feed.close)
+        listener.serves(LanApp(guests, neighbours.catalog, feed, inference, neighbours.unpaired), feed.close)
 
         def changed() -> None:
             feed.ring()

@@ -1,4 +1,4 @@
-"""`python -m meshlight.demo`: run the demo engines until Ctrl-C or SIGTERM."""
+"""`python -m meshlight.simulator`: run the demo engines until Ctrl-C or SIGTERM."""
 
 import argparse
 import asyncio
@@ -6,7 +6,7 @@ import signal
 import sys
 from contextlib import suppress
 
-from meshlight.demo.town import BASE_PORT, Town
+from meshlight.simulator.scenario import BASE_PORT, Scenario
 
 
 async def run(base_port: int) -> None:
@@ -16,15 +16,15 @@ async def run(base_port: int) -> None:
         # Windows has no signal handlers on its loop; Ctrl-C comes as KeyboardInterrupt there.
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with Town(base_port) as town:
-        sys.stdout.write(f"{town.describe()}\n\nCtrl-C stops them.\n")
+    async with Scenario(base_port) as scenario:
+        sys.stdout.write(f"{scenario.describe()}\n\nCtrl-C stops them.\n")
         sys.stdout.flush()
         await stopped.wait()
 
 
 def main() -> None:
     """Read the command line and run."""
-    parser = argparse.ArgumentParser(prog="python -m meshlight.demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m meshlight.simulator", description=__doc__)
     parser.add_argument(
         "--base-port",
         type=int,

@@ -9,19 +9,19 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meshlight.demo.answers import answer as answer_as_openai
-from meshlight.demo.cloud_anthropic import answer_openly
-from meshlight.demo.cloud_trouble import anthropic_error
-from meshlight.demo.engine import Engine
-from meshlight.demo.journal import Seen
-from meshlight.demo.reply import Reply, json_reply
 from meshlight.domain.backend import Kind
+from meshlight.simulator.clouds.anthropic import answer_openly
+from meshlight.simulator.clouds.errors import anthropic_error
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.http.reply import Reply, json_reply
+from meshlight.simulator.request_log import LoggedRequest
+from meshlight.simulator.routes import answer as answer_as_openai
 
 _ANTHROPIC = "/anthropic"
 DEFAULT_MODELS = ("qwen3-32b", "llama-3.3-70b")
 
 
-class Behind(Struct, frozen=True, kw_only=True):
+class SimulatedUpstream(Struct, frozen=True, kw_only=True):
     """One backend of the router."""
 
     name: str
@@ -30,7 +30,7 @@ class Behind(Struct, frozen=True, kw_only=True):
     last_error: str | None = None
 
 
-class Continuum(Engine):
+class SimulatedContinuum(SimulatedEngine):
     """Plays the router on a loopback port, and on a Unix socket too where `socket` names one.
 
     With `key`, its API is in blocking mode; `/admin/…` wants `admin_key`, or nothing where there is none.
@@ -41,13 +41,13 @@ class Continuum(Engine):
         name: str = "demo Continuum Router",
         models: Sequence[str] = DEFAULT_MODELS,
         *,
-        behind: Sequence[Behind] = (),
+        behind: Sequence[SimulatedUpstream] = (),
         admin_key: str | None = None,
         socket: Path | None = None,
         **same: Any,
     ) -> None:
         super().__init__("openai", name, models, **same)
-        self.facts.manner = replace(self.facts.manner, label=self.label, headers=())
+        self.facts.profile = replace(self.facts.profile, label=self.label, headers=())
         self.behind = list(behind)
         self.admin_key = admin_key
         self.is_warming = False
@@ -85,7 +85,7 @@ class Continuum(Engine):
             self._socket.unlink(missing_ok=True)
         await super().stop()
 
-    async def answer(self, seen: Seen) -> Reply:
+    async def answer(self, seen: LoggedRequest) -> Reply:
         """Answer a request that no fault spoils."""
         if seen.path in {"/health", "/healthz"}:
             return json_reply({"status": "healthy", "service": "continuum-router"})
@@ -100,7 +100,7 @@ class Continuum(Engine):
             return anthropic_error(401, "authentication_error", "Unauthorized")
         return await answer_openly(self.facts, replace(seen, target=seen.target.removeprefix(_ANTHROPIC)))
 
-    def _admin(self, seen: Seen) -> Reply:
+    def _admin(self, seen: LoggedRequest) -> Reply:
         if self.admin_key is not None and not _has(seen, self.admin_key):
             return json_reply({"error": {"message": "Unauthorized", "type": "authentication_error"}}, 401)
         if (seen.method, seen.path) != ("GET", "/admin/backends"):
@@ -109,5 +109,5 @@ class Continuum(Engine):
         return json_reply({"backends": self.behind, "healthy_count": good, "total_count": len(self.behind)})
 
 
-def _has(seen: Seen, key: str) -> bool:
+def _has(seen: LoggedRequest, key: str) -> bool:
     return hmac.compare_digest(seen.header("authorization") or "", f"Bearer {key}")

@@ -5,25 +5,25 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from meshlight.demo.answers import answer
-from meshlight.demo.connection import Connection
-from meshlight.demo.control import Control
-from meshlight.demo.delivery import deliver, instead, spoil
-from meshlight.demo.dialects import MANNERS
-from meshlight.demo.door import Door
-from meshlight.demo.fault import Fault, FaultKind, FaultSwitch
-from meshlight.demo.habits import Habit
-from meshlight.demo.journal import Journal, Seen
-from meshlight.demo.manner import Dialect, Facts
-from meshlight.demo.pace import Pace, Speech
-from meshlight.demo.reply import Reply
 from meshlight.domain.backend import Kind
+from meshlight.simulator.fault_control import Control
+from meshlight.simulator.faults import Fault, FaultKind, FaultSwitch
+from meshlight.simulator.habits import Habit
+from meshlight.simulator.http.connection import Connection
+from meshlight.simulator.http.listener import Listener
+from meshlight.simulator.http.reply import Reply
+from meshlight.simulator.http.writer import deliver, instead, spoil
+from meshlight.simulator.profile import Dialect, EngineFacts
+from meshlight.simulator.profiles import PROFILES
+from meshlight.simulator.protocols.text import Pace, Speech
+from meshlight.simulator.request_log import LoggedRequest, RequestLog
+from meshlight.simulator.routes import answer
 
 DEFAULT_MODELS = ("llama-3.2-3b",)
 WAIT_S = 5.0
 
 
-class Engine:
+class SimulatedEngine:
     """Plays one engine on a loopback port; `async with Engine("vllm") as engine:` is all it takes.
 
     `habit` makes it refuse what a strict provider refuses, or answer as carelessly as a small server does.
@@ -49,20 +49,20 @@ class Engine:
         keep: int | None = None,
         habit: Habit | None = None,
     ) -> None:
-        manner = MANNERS[dialect]
+        profile = PROFILES[dialect]
         speech = Speech(speed=speed, first_token_s=first_token_s, length=length, pace=pace)
         self.dialect = dialect
-        self.name = name or f"demo {manner.label}"
+        self.name = name or f"demo {profile.label}"
         self.key = key
         self.switch = FaultSwitch()
-        self.journal = Journal(keep)
-        self.facts = Facts(manner, self.name, tuple(models), speech, self.journal, habit)
-        idle = manner.idle_s if idle_s is None else idle_s
-        self._door = Door(host, self._serve, self.journal, idle)
+        self.request_log = RequestLog(keep)
+        self.facts = EngineFacts(profile, self.name, tuple(models), speech, self.request_log, habit)
+        idle = profile.idle_s if idle_s is None else idle_s
+        self._door = Listener(host, self._serve, self.request_log, idle)
         self._door.port = port
-        self._control: Door | None = None
+        self._control: Listener | None = None
         if control_port is not None:
-            self._control = Door(host, Control(self).serve, Journal(keep=0))
+            self._control = Listener(host, Control(self).serve, RequestLog(keep=0))
             self._control.port = control_port
 
     async def __aenter__(self) -> Self:
@@ -126,12 +126,12 @@ class Engine:
     @property
     def kind(self) -> Kind:
         """What the mesh takes it for."""
-        return self.facts.manner.kind
+        return self.facts.profile.kind
 
     @property
     def label(self) -> str:
         """The name of the engine that it plays."""
-        return self.facts.manner.label
+        return self.facts.profile.label
 
     # what goes wrong
 
@@ -163,44 +163,54 @@ class Engine:
     # what it has seen
 
     @property
-    def requests(self) -> list[Seen]:
+    def requests(self) -> list[LoggedRequest]:
         """The requests it has seen, the oldest first."""
-        return list(self.journal.entries)
+        return list(self.request_log.entries)
 
     @property
     def in_flight(self) -> int:
         """How many requests it is answering now, those that hang included."""
-        return self.journal.in_flight
+        return self.request_log.in_flight
 
-    def calls(self, path: str = "/v1/") -> list[Seen]:
+    def calls(self, path: str = "/v1/") -> list[LoggedRequest]:
         """Return the POST requests to paths that begin with `path`: the inference, without the probes."""
-        return [seen for seen in self.journal.entries if seen.method == "POST" and seen.path.startswith(path)]
+        return [
+            seen for seen in self.request_log.entries if seen.method == "POST" and seen.path.startswith(path)
+        ]
 
-    async def seen(self, count: int = 1, path: str = "", within_s: float = WAIT_S) -> list[Seen]:
+    async def seen(self, count: int = 1, path: str = "", within_s: float = WAIT_S) -> list[LoggedRequest]:
         """Wait until `count` requests to `path…` have come in whole, and return those it still remembers."""
-        journal = self.journal
-        await journal.until(
-            lambda: journal.count(path) >= count,
-            lambda: f"{journal.count(path)} of {count} requests to {path or 'any path'} came to {self.name}",
+        request_log = self.request_log
+        await request_log.until(
+            lambda: request_log.count(path) >= count,
+            lambda: (
+                f"{request_log.count(path)} of {count} requests to {path or 'any path'} came to {self.name}"
+            ),
             within_s,
         )
-        return [seen for seen in journal.entries if seen.path.startswith(path)]
+        return [seen for seen in request_log.entries if seen.path.startswith(path)]
 
-    async def left(self, count: int = 1, path: str = "", within_s: float = WAIT_S) -> list[Seen]:
+    async def left(self, count: int = 1, path: str = "", within_s: float = WAIT_S) -> list[LoggedRequest]:
         """Wait until the clients of `count` requests have gone before the answer's end; return those."""
-        journal = self.journal
-        await journal.until(
-            lambda: journal.count_left(path) >= count,
-            lambda: f"{journal.count_left(path)} of {count} requests to {path or 'any path'} were given up",
+        request_log = self.request_log
+        await request_log.until(
+            lambda: request_log.count_left(path) >= count,
+            lambda: (
+                f"{request_log.count_left(path)} of {count} requests to {path or 'any path'} were given up"
+            ),
             within_s,
         )
-        return [seen for seen in journal.entries if seen.left_at is not None and seen.path.startswith(path)]
+        return [
+            seen for seen in request_log.entries if seen.left_at is not None and seen.path.startswith(path)
+        ]
 
     async def idle(self, within_s: float = WAIT_S) -> None:
         """Wait until it answers nothing any more."""
-        journal = self.journal
-        await journal.until(
-            lambda: journal.in_flight == 0, lambda: f"{journal.in_flight} requests still in flight", within_s
+        request_log = self.request_log
+        await request_log.until(
+            lambda: request_log.in_flight == 0,
+            lambda: f"{request_log.in_flight} requests still in flight",
+            within_s,
         )
 
     @property
@@ -210,20 +220,20 @@ class Engine:
 
     async def connected(self, count: int, within_s: float = WAIT_S) -> None:
         """Wait until exactly `count` connections are open."""
-        await self.journal.until(
+        await self.request_log.until(
             lambda: self.connections == count, lambda: f"{self.connections} connections open", within_s
         )
 
     async def held_back(self, within_s: float = WAIT_S) -> None:
         """Wait until a client reads so slowly that the engine has stopped writing to it."""
         guests = self._door.guests
-        await self.journal.until(
+        await self.request_log.until(
             lambda: any(guest.is_held_back for guest in guests),
             lambda: f"none of {len(guests)} clients holds {self.name} back",
             within_s,
         )
 
-    async def answer(self, seen: Seen) -> Reply:
+    async def answer(self, seen: LoggedRequest) -> Reply:
         """Answer a request that no fault spoils."""
         return await answer(self.facts, seen, self.key)
 
@@ -231,7 +241,7 @@ class Engine:
     def _refuses(self) -> bool:
         return self.switch.fault is not None and self.switch.fault.kind == "refuse"
 
-    async def _serve(self, seen: Seen, wire: Connection) -> None:
+    async def _serve(self, seen: LoggedRequest, wire: Connection) -> None:
         facts = self.facts
         fault = self.switch.take(seen.path)
         if fault is not None:
@@ -241,4 +251,4 @@ class Engine:
         reply = instead(fault) if fault is not None else None
         if reply is None:
             reply = await self.answer(seen)
-        await deliver(reply, seen, wire, facts.manner, fault=fault, pace=facts.speech.pace)
+        await deliver(reply, seen, wire, facts.profile, fault=fault, pace=facts.speech.pace)

@@ -7,13 +7,13 @@ from typing import Protocol
 
 import msgspec
 
-from meshlight.demo.connection import Connection
-from meshlight.demo.delivery import deliver
-from meshlight.demo.dialects import MANNERS
-from meshlight.demo.fault import Fault, FaultSwitch
-from meshlight.demo.journal import Journal, Seen
-from meshlight.demo.manner import Dialect
-from meshlight.demo.reply import Reply, json_reply
+from meshlight.simulator.faults import Fault, FaultSwitch
+from meshlight.simulator.http.connection import Connection
+from meshlight.simulator.http.reply import Reply, json_reply
+from meshlight.simulator.http.writer import deliver
+from meshlight.simulator.profile import Dialect
+from meshlight.simulator.profiles import PROFILES
+from meshlight.simulator.request_log import LoggedRequest, RequestLog
 
 
 class Breakable(Protocol):
@@ -22,7 +22,7 @@ class Breakable(Protocol):
     name: str
     dialect: Dialect
     switch: FaultSwitch
-    journal: Journal
+    request_log: RequestLog
 
     @property
     def url(self) -> str:
@@ -41,11 +41,11 @@ class Control:
     def __init__(self, engine: Breakable) -> None:
         self._engine = engine
 
-    async def serve(self, seen: Seen, wire: Connection) -> None:
+    async def serve(self, seen: LoggedRequest, wire: Connection) -> None:
         """Answer one request."""
-        await deliver(await self._answer(seen), seen, wire, MANNERS["openai"])
+        await deliver(await self._answer(seen), seen, wire, PROFILES["openai"])
 
-    async def _answer(self, seen: Seen) -> Reply:
+    async def _answer(self, seen: LoggedRequest) -> Reply:
         if seen.header("origin") is not None:
             # A web page in the user's browser has no business here.
             return json_reply({"error": "not for web pages"}, 403)
@@ -79,7 +79,7 @@ class Control:
                 "url": engine.url,
                 "fault": engine.switch.fault,
                 "hits": engine.switch.hits,
-                "requests": engine.journal.total,
-                "in_flight": engine.journal.in_flight,
+                "requests": engine.request_log.total,
+                "in_flight": engine.request_log.in_flight,
             }
         )

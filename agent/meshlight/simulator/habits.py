@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
-from meshlight.demo.cloud_trouble import anthropic_error, gemini_error
-from meshlight.demo.reply import Reply, json_reply
+from meshlight.simulator.clouds.errors import anthropic_error, gemini_error
+from meshlight.simulator.http.reply import Reply, json_reply
 
 Habit = Literal["groq", "mistral", "azure", "gemini", "anthropic", "sloppy"]
 

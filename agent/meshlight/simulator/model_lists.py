@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from meshlight.demo.manner import Facts
-from meshlight.demo.reply import Reply, json_reply, text_reply
-from meshlight.demo.traits import traits
+from meshlight.simulator.http.reply import Reply, json_reply, text_reply
+from meshlight.simulator.model_traits import traits
+from meshlight.simulator.profile import EngineFacts
 
 SLOTS = 4
 CONTEXT_TOKENS = 8192
@@ -13,17 +13,17 @@ BUILD = "b11434-demo"
 VLLM_VERSION = "0.11.0"
 
 
-def fixed(reply: Reply) -> Callable[[Facts], Reply]:
+def fixed(reply: Reply) -> Callable[[EngineFacts], Reply]:
     """Answer always the same."""
     return lambda _facts: reply
 
 
-def health_ok(facts: Facts) -> Reply:  # noqa: ARG001  # an entry in the table of paths
+def health_ok(facts: EngineFacts) -> Reply:  # noqa: ARG001  # an entry in the table of paths
     """Answer that all is well."""
     return json_reply({"status": "ok"})
 
 
-def llamacpp_models(facts: Facts) -> Reply:
+def llamacpp_models(facts: EngineFacts) -> Reply:
     """List the models as llama-server does: its own list and OpenAI's in one; as a router, with their states."""
     if _is_router(facts):
         return json_reply(
@@ -38,7 +38,7 @@ def llamacpp_models(facts: Facts) -> Reply:
     )
 
 
-def llamacpp_props(facts: Facts) -> Reply:
+def llamacpp_props(facts: EngineFacts) -> Reply:
     """Tell llama-server's properties, the few that matter of many."""
     if _is_router(facts):
         return json_reply(
@@ -72,9 +72,9 @@ def llamacpp_props(facts: Facts) -> Reply:
     )
 
 
-def llamacpp_slots(facts: Facts) -> Reply:
+def llamacpp_slots(facts: EngineFacts) -> Reply:
     """Tell which of llama-server's slots are at work; the request that asks is none of them."""
-    busy = facts.journal.in_flight - 1
+    busy = facts.request_log.in_flight - 1
     return json_reply(
         [
             {"id": slot, "n_ctx": CONTEXT_TOKENS, "speculative": False, "is_processing": slot < busy}
@@ -83,19 +83,19 @@ def llamacpp_slots(facts: Facts) -> Reply:
     )
 
 
-def llamacpp_metrics(facts: Facts) -> Reply:
+def llamacpp_metrics(facts: EngineFacts) -> Reply:
     """Give llama-server's numbers for Prometheus."""
     name = "llamacpp:requests_processing"
     lines = (f"# HELP {name} Number of requests processing", f"# TYPE {name} gauge")
-    return text_reply("\n".join((*lines, f"{name} {facts.journal.in_flight - 1}", "")))
+    return text_reply("\n".join((*lines, f"{name} {facts.request_log.in_flight - 1}", "")))
 
 
-def ollama_models(facts: Facts) -> Reply:
+def ollama_models(facts: EngineFacts) -> Reply:
     """List the models as Ollama's OpenAI face does."""
     return _plain_list(facts, owned_by="library")
 
 
-def vllm_models(facts: Facts) -> Reply:
+def vllm_models(facts: EngineFacts) -> Reply:
     """List the models as vLLM does."""
     return json_reply(
         {
@@ -115,26 +115,26 @@ def vllm_models(facts: Facts) -> Reply:
     )
 
 
-def vllm_metrics(facts: Facts) -> Reply:
+def vllm_metrics(facts: EngineFacts) -> Reply:
     """Give vLLM's numbers for Prometheus."""
     model = facts.models[0] if facts.models else ""
     name = "vllm:num_requests_running"
     lines = (f"# HELP {name} Number of requests in model execution batches.", f"# TYPE {name} gauge")
-    value = f'{name}{{engine="0",model_name="{model}"}} {float(facts.journal.in_flight - 1)}'
+    value = f'{name}{{engine="0",model_name="{model}"}} {float(facts.request_log.in_flight - 1)}'
     return text_reply("\n".join((*lines, value, "")))
 
 
-def mlx_models(facts: Facts) -> Reply:
+def mlx_models(facts: EngineFacts) -> Reply:
     """List the models as mlx_lm.server does: nobody owns them."""
     return json_reply({"object": "list", "data": [_entry(facts, model) for model in facts.models]})
 
 
-def lmstudio_models(facts: Facts) -> Reply:
+def lmstudio_models(facts: EngineFacts) -> Reply:
     """List the models as LM Studio's OpenAI face does."""
     return _plain_list(facts, owned_by="organization_owner")
 
 
-def lmstudio_own_models(facts: Facts) -> Reply:
+def lmstudio_own_models(facts: EngineFacts) -> Reply:
     """List the models as LM Studio's own API does, with what is in memory."""
     return json_reply(
         {
@@ -144,17 +144,17 @@ def lmstudio_own_models(facts: Facts) -> Reply:
     )
 
 
-def openai_models(facts: Facts) -> Reply:
+def openai_models(facts: EngineFacts) -> Reply:
     """List the models as any OpenAI-compatible server does."""
     return _plain_list(facts, owned_by="demo")
 
 
-def _plain_list(facts: Facts, owned_by: str) -> Reply:
+def _plain_list(facts: EngineFacts, owned_by: str) -> Reply:
     data = [_entry(facts, model) | {"owned_by": owned_by} for model in facts.models]
     return json_reply({"object": "list", "data": data})
 
 
-def _entry(facts: Facts, model: str) -> dict[str, Any]:
+def _entry(facts: EngineFacts, model: str) -> dict[str, Any]:
     return {"id": model, "object": "model", "created": facts.created}
 
 
@@ -181,7 +181,7 @@ def _llamacpp_own(model: str) -> dict[str, Any]:
     }
 
 
-def _llamacpp_entry(facts: Facts, model: str) -> dict[str, Any]:
+def _llamacpp_entry(facts: EngineFacts, model: str) -> dict[str, Any]:
     return _entry(facts, model) | {
         "aliases": [model],
         "tags": [],
@@ -200,7 +200,7 @@ def _llamacpp_entry(facts: Facts, model: str) -> dict[str, Any]:
     }
 
 
-def _llamacpp_routed(facts: Facts, model: str) -> dict[str, Any]:
+def _llamacpp_routed(facts: EngineFacts, model: str) -> dict[str, Any]:
     entry = _llamacpp_entry(facts, model) | {"aliases": [], "source": "models_dir", "can_remove": False}
     if model not in facts.loaded:
         del entry["meta"]
@@ -210,12 +210,12 @@ def _llamacpp_routed(facts: Facts, model: str) -> dict[str, Any]:
     return entry | {"status": {"value": status, "args": args, "preset": preset}}
 
 
-def _is_router(facts: Facts) -> bool:
+def _is_router(facts: EngineFacts) -> bool:
     """A llama-server with several models is a router of one server for each."""
     return len(facts.models) > 1
 
 
-def _lmstudio_entry(facts: Facts, model: str) -> dict[str, Any]:
+def _lmstudio_entry(facts: EngineFacts, model: str) -> dict[str, Any]:
     like = traits(model)
     entry: dict[str, Any] = {
         "id": model,

@@ -8,28 +8,28 @@ from uuid import uuid4
 import msgspec
 from msgspec import Struct, field
 
-from meshlight.demo.habits import Habit
-from meshlight.demo.journal import Journal, Seen
-from meshlight.demo.pace import Speech
-from meshlight.demo.reply import Reply
 from meshlight.domain.backend import Kind
+from meshlight.simulator.habits import Habit
+from meshlight.simulator.http.reply import Reply
+from meshlight.simulator.protocols.text import Speech
+from meshlight.simulator.request_log import LoggedRequest, RequestLog
 
 Dialect = Literal["llamacpp", "ollama", "vllm", "mlx", "lmstudio", "openai"]
 ErrorCode = Literal["bad_request", "unauthorized", "no_model", "not_found"]
 
 
-class Manner(Struct, frozen=True, kw_only=True):
+class EngineProfile(Struct, frozen=True, kw_only=True):
     """How one kind of engine behaves; an entry in the table of dialects."""
 
     label: str
     """The engine's own name."""
     kind: Kind
     """What the mesh takes it for."""
-    get: "Mapping[str, Callable[[Facts], Reply]]"
+    get: "Mapping[str, Callable[[EngineFacts], Reply]]"
     """Paths that are read: lists, health, versions."""
     error: Callable[[int, str, ErrorCode], Reply]
     """The engine's shape of an error."""
-    no_such_path: Callable[[Seen], Reply]
+    no_such_path: Callable[[LoggedRequest], Reply]
     http: str = "1.1"
     headers: tuple[tuple[str, str], ...] = ()
     """Sent with every answer."""
@@ -60,39 +60,39 @@ class Manner(Struct, frozen=True, kw_only=True):
     """An SSE comment before the first event."""
 
 
-class Facts:
+class EngineFacts:
     """What one engine is, as far as its answers show it."""
 
     def __init__(  # what one engine is
         self,
-        manner: Manner,
+        profile: EngineProfile,
         name: str,
         models: tuple[str, ...],
         speech: Speech,
-        journal: Journal,
+        request_log: RequestLog,
         habit: Habit | None = None,
     ) -> None:
-        self.manner = manner
+        self.profile = profile
         self.name = name
         self.models = models
         self.loaded = set(models[:1])
         """The models in memory; an answer by another one loads it."""
         self.speech = speech
-        self.journal = journal
+        self.request_log = request_log
         self.habit = habit
         """How strictly it reads and how carelessly it writes; None: as a good-natured engine."""
         self.created = int(time.time())
 
     def who(self, model: str) -> tuple[str, str, str]:
         """Return name, label and model, as the script wants them."""
-        return self.name, self.manner.label, model
+        return self.name, self.profile.label, model
 
 
-class Ask(Struct, frozen=True, kw_only=True):
+class EngineRequest(Struct, frozen=True, kw_only=True):
     """One inference request, decoded: the model is one that this engine serves."""
 
-    facts: Facts
-    seen: Seen
+    facts: EngineFacts
+    seen: LoggedRequest
     model: str
     body: dict[str, Any] = field(default_factory=dict)
 
@@ -111,11 +111,11 @@ class Ask(Struct, frozen=True, kw_only=True):
         if found is None or found == -1:
             return None
         if not isinstance(found, int) or isinstance(found, bool) or found < 0:
-            raise BadAsk("max_tokens must be a non-negative integer")
+            raise BadEngineRequest("max_tokens must be a non-negative integer")
         return found
 
 
-class BadAsk(Exception):
+class BadEngineRequest(Exception):
     """A request that an engine refuses as malformed; its text says why."""
 
 
@@ -129,4 +129,4 @@ def decode_body(body: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError) as error:
-        raise BadAsk(f"the request body is no JSON object: {error}") from None
+        raise BadEngineRequest(f"the request body is no JSON object: {error}") from None

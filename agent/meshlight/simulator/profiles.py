@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from meshlight.demo import lists, ollama_api
-from meshlight.demo.journal import Seen
-from meshlight.demo.manner import Dialect, ErrorCode, Manner
-from meshlight.demo.reply import Reply, json_reply, text_reply
+from meshlight.simulator import model_lists as lists
+from meshlight.simulator.http.reply import Reply, json_reply, text_reply
+from meshlight.simulator.profile import Dialect, EngineProfile, ErrorCode
+from meshlight.simulator.protocols import ollama as ollama_api
+from meshlight.simulator.request_log import LoggedRequest
 
 _TYPES: dict[ErrorCode, str] = {
     "bad_request": "invalid_request_error",
@@ -54,24 +55,24 @@ def _openai_error(status: int, message: str, code: ErrorCode) -> Reply:
     return json_reply({"error": error}, status)
 
 
-def _llamacpp_lost(seen: Seen) -> Reply:  # noqa: ARG001  # an entry in the table
+def _llamacpp_lost(seen: LoggedRequest) -> Reply:  # noqa: ARG001  # an entry in the table
     return _llamacpp_error(404, "File Not Found", "not_found")
 
 
-def _ollama_lost(seen: Seen) -> Reply:  # noqa: ARG001  # an entry in the table
+def _ollama_lost(seen: LoggedRequest) -> Reply:  # noqa: ARG001  # an entry in the table
     return text_reply("404 page not found", 404, "text/plain")
 
 
-def _detail_lost(seen: Seen) -> Reply:  # noqa: ARG001  # an entry in the table
+def _detail_lost(seen: LoggedRequest) -> Reply:  # noqa: ARG001  # an entry in the table
     return json_reply({"detail": "Not Found"}, 404)
 
 
-def _mlx_lost(seen: Seen) -> Reply:  # noqa: ARG001  # an entry in the table
+def _mlx_lost(seen: LoggedRequest) -> Reply:  # noqa: ARG001  # an entry in the table
     # It says JSON and sends none, as the real one does.
     return Reply(status=404, body=b"Not Found")
 
 
-def _lmstudio_lost(seen: Seen) -> Reply:
+def _lmstudio_lost(seen: LoggedRequest) -> Reply:
     # LM Studio answers 200 to whatever it does not know: a status alone is no fingerprint.
     return json_reply({"error": f"Unexpected endpoint or method. ({seen.method} {seen.path})"})
 
@@ -82,8 +83,8 @@ def loading() -> Reply:
     return json_reply({"error": error}, 503)
 
 
-MANNERS: Mapping[Dialect, Manner] = {
-    "llamacpp": Manner(
+PROFILES: Mapping[Dialect, EngineProfile] = {
+    "llamacpp": EngineProfile(
         label="llama.cpp",
         kind="llamacpp",
         get={
@@ -108,7 +109,7 @@ MANNERS: Mapping[Dialect, Manner] = {
         first_delta={"role": "assistant", "content": None},
         extra={"system_fingerprint": "b0-demo"},
     ),
-    "ollama": Manner(
+    "ollama": EngineProfile(
         label="Ollama",
         kind="ollama",
         get={
@@ -123,7 +124,7 @@ MANNERS: Mapping[Dialect, Manner] = {
         delta={"role": "assistant"},
         extra={"system_fingerprint": "fp_ollama"},
     ),
-    "vllm": Manner(
+    "vllm": EngineProfile(
         label="vLLM",
         kind="vllm",
         get={
@@ -140,7 +141,7 @@ MANNERS: Mapping[Dialect, Manner] = {
         open_paths=("/health", "/ping", "/version", "/metrics"),
         first_delta={"role": "assistant", "content": ""},
     ),
-    "mlx": Manner(
+    "mlx": EngineProfile(
         label="MLX",
         kind="mlx",
         get={"/health": lists.health_ok, "/v1/models": lists.mlx_models},
@@ -154,7 +155,7 @@ MANNERS: Mapping[Dialect, Manner] = {
         extra={"system_fingerprint": "0.28.3-0.29.3-demo"},
         comment=b": keepalive 0/1\n\n",
     ),
-    "lmstudio": Manner(
+    "lmstudio": EngineProfile(
         label="LM Studio",
         kind="lmstudio",
         get={"/api/v0/models": lists.lmstudio_own_models, "/v1/models": lists.lmstudio_models},
@@ -166,7 +167,7 @@ MANNERS: Mapping[Dialect, Manner] = {
         delta={"role": "assistant"},
         extra={"stats": {}},
     ),
-    "openai": Manner(
+    "openai": EngineProfile(
         label="OpenAI-compatible",
         kind="openai-compatible",
         get={"/v1/models": lists.openai_models},

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from meshlight.demo.fault import FaultKind
+from meshlight.simulator.faults import FaultKind
 
 
-class Seen(Struct, kw_only=True, eq=False):
+class LoggedRequest(Struct, kw_only=True, eq=False):
     """One request as it came in. All instants are seconds of `time.monotonic()`."""
 
     method: str
@@ -53,11 +53,11 @@ class Seen(Struct, kw_only=True, eq=False):
         return msgspec.json.decode(self.body)
 
 
-class Journal:
+class RequestLog:
     """The requests of one engine, the newest last; counts go on where `keep` lets old entries go."""
 
     def __init__(self, keep: int | None = None) -> None:
-        self.entries: deque[Seen] = deque(maxlen=keep)
+        self.entries: deque[LoggedRequest] = deque(maxlen=keep)
         self.total = 0
         self.in_flight = 0
         self.most_in_flight = 0
@@ -67,7 +67,7 @@ class Journal:
         self._left: Counter[str] = Counter()
         self._waiters: list[asyncio.Future[None]] = []
 
-    def arrived(self, seen: Seen) -> None:
+    def arrived(self, seen: LoggedRequest) -> None:
         """Note a request that has come in whole."""
         seen.at = time.monotonic()
         self.entries.append(seen)
@@ -77,7 +77,7 @@ class Journal:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         self.ring()
 
-    def ended(self, seen: Seen, *, client_left: bool) -> None:
+    def ended(self, seen: LoggedRequest, *, client_left: bool) -> None:
         """Note that a request is over."""
         seen.ended_at = time.monotonic()
         self.in_flight -= 1

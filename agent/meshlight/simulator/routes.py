@@ -4,13 +4,16 @@ import hmac
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from meshlight.demo import media, ollama_api, openai_text, responses, vectors
-from meshlight.demo.habits import refused
-from meshlight.demo.journal import Seen
-from meshlight.demo.manner import Ask, BadAsk, Facts, decode_body
-from meshlight.demo.reply import Reply, json_reply, text_reply
+from meshlight.simulator.habits import refused
+from meshlight.simulator.http.reply import Reply, json_reply, text_reply
+from meshlight.simulator.profile import BadEngineRequest, EngineFacts, EngineRequest, decode_body
+from meshlight.simulator.protocols import media, vectors
+from meshlight.simulator.protocols import ollama as ollama_api
+from meshlight.simulator.protocols import openai as openai_text
+from meshlight.simulator.protocols import openai as responses
+from meshlight.simulator.request_log import LoggedRequest
 
-Answer = Callable[[Ask], Awaitable[Reply]]
+Answer = Callable[[EngineRequest], Awaitable[Reply]]
 
 OPENAI: dict[str, Answer] = {
     "/v1/chat/completions": openai_text.chat,
@@ -34,31 +37,31 @@ OLLAMA: dict[str, Answer] = {
 }
 
 
-async def answer(facts: Facts, seen: Seen, key: str | None) -> Reply:
+async def answer(facts: EngineFacts, seen: LoggedRequest, key: str | None) -> Reply:
     """Return what the engine answers; for inference that may take as long as its pace says."""
-    manner = facts.manner
-    if key is not None and not seen.path.startswith(manner.open_paths) and not _has_key(seen, key):
-        return manner.error(401, "Incorrect API key provided.", "unauthorized")
+    profile = facts.profile
+    if key is not None and not seen.path.startswith(profile.open_paths) and not _has_key(seen, key):
+        return profile.error(401, "Incorrect API key provided.", "unauthorized")
     if seen.method in {"GET", "HEAD"}:
-        look = manner.get.get(seen.path)
-        return look(facts) if look is not None else manner.no_such_path(seen)
-    if manner.refuses_chunked and seen.header("transfer-encoding") is not None:
+        look = profile.get.get(seen.path)
+        return look(facts) if look is not None else profile.no_such_path(seen)
+    if profile.refuses_chunked and seen.header("transfer-encoding") is not None:
         return text_reply("Length Required", 411)
-    is_ollama = manner.kind == "ollama" and seen.path in OLLAMA
+    is_ollama = profile.kind == "ollama" and seen.path in OLLAMA
     work = OLLAMA[seen.path] if is_ollama else OPENAI.get(seen.path)
     if seen.method != "POST" or work is None:
-        return manner.no_such_path(seen)
+        return profile.no_such_path(seen)
     try:
         return await _work(facts, seen, work)
-    except BadAsk as error:
+    except BadEngineRequest as error:
         return (
             json_reply({"error": str(error)}, 400)
             if is_ollama
-            else manner.error(400, str(error), "bad_request")
+            else profile.error(400, str(error), "bad_request")
         )
 
 
-async def _work(facts: Facts, seen: Seen, work: Answer) -> Reply:
+async def _work(facts: EngineFacts, seen: LoggedRequest, work: Answer) -> Reply:
     body = _body(seen)
     asked = body.get("model")
     model = _served(facts, asked)
@@ -68,41 +71,41 @@ async def _work(facts: Facts, seen: Seen, work: Answer) -> Reply:
         facts.loaded.add(model)
     if seen.path == "/v1/chat/completions" and (reply := refused(facts.habit, body)) is not None:
         return reply
-    ask = Ask(facts=facts, seen=seen, model=model, body=body)
+    ask = EngineRequest(facts=facts, seen=seen, model=model, body=body)
     try:
         return await work(ask)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # A body of the wrong shape somewhere deep: real engines say 400 too, with their parser's words.
-        raise BadAsk(f"the request is malformed: {error}") from error
+        raise BadEngineRequest(f"the request is malformed: {error}") from error
 
 
-def _body(seen: Seen) -> dict[str, Any]:
+def _body(seen: LoggedRequest) -> dict[str, Any]:
     kind = seen.header("content-type") or ""
     if kind.startswith("multipart/form-data"):
         return dict(media.form(kind, seen.body))
     return decode_body(seen.body)
 
 
-def _served(facts: Facts, asked: Any) -> str | None:
+def _served(facts: EngineFacts, asked: Any) -> str | None:
     """Return the model that answers, by the id as it is listed; None where there is none."""
     if isinstance(asked, str):
         if asked in facts.models:
             return asked
         # Ollama reads a bare name as its `latest`.
-        if facts.manner.kind == "ollama" and f"{asked}:latest" in facts.models:
+        if facts.profile.kind == "ollama" and f"{asked}:latest" in facts.models:
             return f"{asked}:latest"
-    if facts.manner.no_model_status is None or (asked is None and facts.manner.kind == "mlx"):
+    if facts.profile.no_model_status is None or (asked is None and facts.profile.kind == "mlx"):
         return next(iter(facts.models), "")
     return None
 
 
-def _no_model(facts: Facts, seen: Seen, asked: str) -> Reply:
-    status = facts.manner.no_model_status or 404
+def _no_model(facts: EngineFacts, seen: LoggedRequest, asked: str) -> Reply:
+    status = facts.profile.no_model_status or 404
     if seen.path in OLLAMA:
         return json_reply({"error": f"model '{asked}' not found"}, status)
-    return facts.manner.error(status, f"The model `{asked}` does not exist.", "no_model")
+    return facts.profile.error(status, f"The model `{asked}` does not exist.", "no_model")
 
 
-def _has_key(seen: Seen, key: str) -> bool:
+def _has_key(seen: LoggedRequest, key: str) -> bool:
     given = seen.header("authorization") or ""
     return hmac.compare_digest(given.encode(), f"Bearer {key}".encode())

@@ -7,15 +7,15 @@ from typing import Self
 
 from msgspec import Struct
 
-from meshlight.demo.cloud import KEY, Cloud, Provider
-from meshlight.demo.cluster import ACCESS_KEY, SECRET_KEY, Cluster
-from meshlight.demo.cluster_service import ClusterService
-from meshlight.demo.continuum import Continuum
-from meshlight.demo.engine import Engine
-from meshlight.demo.fault import FAULT_KINDS
-from meshlight.demo.manner import Dialect
-from meshlight.demo.pace import Pace, Speech
 from meshlight.domain.backend import Kind, Ring
+from meshlight.simulator.backend_ai.manager import ACCESS_KEY, SECRET_KEY, SimulatedCluster
+from meshlight.simulator.backend_ai.service import ClusterService
+from meshlight.simulator.clouds.base import KEY, Provider, SimulatedCloud
+from meshlight.simulator.continuum import SimulatedContinuum
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.faults import FAULT_KINDS
+from meshlight.simulator.profile import Dialect
+from meshlight.simulator.protocols.text import Pace, Speech
 
 BASE_PORT = 16_481
 """The first engine's port; far from those where real engines live."""
@@ -25,7 +25,7 @@ KEEP = 200
 """Requests each server remembers: a demo may run for days."""
 
 
-class House(Struct, frozen=True, kw_only=True):
+class SimulatedBackend(Struct, frozen=True, kw_only=True):
     """One backend of the town as somebody adds it."""
 
     id: str
@@ -41,7 +41,7 @@ class House(Struct, frozen=True, kw_only=True):
     """Where its fault switch is, if it has one."""
 
 
-class Town:
+class Scenario:
     """Five engines, a cluster, a router and three clouds on loopback; a port that is taken is replaced by a free one.
 
     `base_port=0` takes free ports for all. `async with Town() as town:` runs it.
@@ -53,9 +53,9 @@ class Town:
 
         def engine(
             place: int, dialect: Dialect, name: str, tempo: tuple[float, float], *models: str
-        ) -> Engine:
+        ) -> SimulatedEngine:
             speed, first_token_s = tempo
-            return Engine(
+            return SimulatedEngine(
                 dialect,
                 name,
                 models,
@@ -67,8 +67,8 @@ class Town:
                 keep=KEEP,
             )
 
-        def cloud(place: int, provider: Provider, name: str, speed: float, *models: str) -> Cloud:
-            return Cloud(
+        def cloud(place: int, provider: Provider, name: str, speed: float, *models: str) -> SimulatedCloud:
+            return SimulatedCloud(
                 provider,
                 name,
                 models,
@@ -92,7 +92,7 @@ class Town:
         self.mlx = engine(3, "mlx", "Demo MLX", (50, 0.2), "mlx-community/Qwen3-4B-4bit", "llama-3.2-3b")
         self.broken = engine(4, "lmstudio", "Demo LM Studio (flaky)", (60, 0.2), "qwen3-8b", "gemma3:4b")
 
-        self.continuum = Continuum(
+        self.continuum = SimulatedContinuum(
             "Demo Continuum",
             ("qwen3-32b", "llama-3.3-70b"),
             port=port(5),
@@ -105,7 +105,7 @@ class Town:
         self.openai = cloud(6, "openai", "Demo OpenAI", 100, "gpt-5-mini", "text-embedding-3-small")
         self.anthropic = cloud(7, "anthropic", "Demo Anthropic", 75, "claude-sonnet-4-6", "claude-haiku-4-5")
         self.gemini = cloud(8, "gemini", "Demo Gemini", 140, "gemini-3-flash", "gemini-embedding-001")
-        self.cluster = Cluster(
+        self.cluster = SimulatedCluster(
             [
                 service(10, "demo-llama-chat", 60, "llama-3.3-70b"),
                 service(11, "demo-qwen-chat", 85, "qwen3-32b"),
@@ -116,16 +116,16 @@ class Town:
         )
 
     @property
-    def clouds(self) -> tuple[Cloud, ...]:
+    def clouds(self) -> tuple[SimulatedCloud, ...]:
         """All three."""
         return self.openai, self.anthropic, self.gemini
 
     @property
-    def houses(self) -> tuple[House, ...]:
+    def houses(self) -> tuple[SimulatedBackend, ...]:
         """Every backend, from near to far; only while the town runs."""
-        near = tuple(_house(engine, "machine") for engine in self.engines)
+        near = tuple(_describe(engine, "machine") for engine in self.engines)
         models = (model for service in self.cluster.services for model in service.models)
-        cluster = House(
+        cluster = SimulatedBackend(
             id=_id(self.cluster.name),
             name=self.cluster.name,
             kind="cluster",
@@ -135,11 +135,11 @@ class Town:
             access_key=ACCESS_KEY,
             secret=SECRET_KEY,
         )
-        far = tuple(_house(cloud, "cloud", KEY) for cloud in self.clouds)
-        return *near, cluster, _house(self.continuum, "company"), *far
+        far = tuple(_describe(cloud, "cloud", KEY) for cloud in self.clouds)
+        return *near, cluster, _describe(self.continuum, "company"), *far
 
     @property
-    def engines(self) -> tuple[Engine, ...]:
+    def engines(self) -> tuple[SimulatedEngine, ...]:
         """The five of this machine, the one that fails requests last."""
         return self.llamacpp, self.ollama, self.vllm, self.mlx, self.broken
 
@@ -172,18 +172,20 @@ class Town:
         """Say in lines where each backend is, what opens it, and how to break and mend it."""
         failing = {engine.name: engine.switch.fault for engine in self.engines}
         lines = ["Demo backends (no model is running, all they say is scripted):", ""]
-        for house in self.houses:
-            fault = failing.get(house.name)
+        for simulated in self.houses:
+            fault = failing.get(simulated.name)
             state = f"   fails {fault.scope}: {fault.kind} {fault.status}" if fault is not None else ""
-            lines.append(f"  {house.name:<24} {house.url:<24} {', '.join(house.models)}{state}")
+            lines.append(f"  {simulated.name:<24} {simulated.url:<24} {', '.join(simulated.models)}{state}")
         lines += ["", "Keys:", ""]
         lines += [
-            f"  {house.name:<24} {' '.join(filter(None, (house.access_key, house.secret)))}"
-            for house in self.houses
-            if house.secret
+            f"  {simulated.name:<24} {' '.join(filter(None, (simulated.access_key, simulated.secret)))}"
+            for simulated in self.houses
+            if simulated.secret
         ]
         lines += ["", "Fault switches:", ""]
-        lines += [f"  {house.name:<24} {house.switch}" for house in self.houses if house.switch]
+        lines += [
+            f"  {simulated.name:<24} {simulated.switch}" for simulated in self.houses if simulated.switch
+        ]
         lines += [
             "",
             'Break one:  curl -X POST -d \'{"kind": "refuse"}\' ' + f"{self.llamacpp.control_url}/fault",
@@ -193,12 +195,12 @@ class Town:
         return "\n".join(lines)
 
     @property
-    def _servers(self) -> tuple[Engine | Cluster, ...]:
+    def _servers(self) -> tuple[SimulatedEngine | SimulatedCluster, ...]:
         return *self.engines, self.cluster, self.continuum, *self.clouds
 
 
-def _house(engine: Engine, ring: Ring, secret: str = "") -> House:
-    return House(
+def _describe(engine: SimulatedEngine, ring: Ring, secret: str = "") -> SimulatedBackend:
+    return SimulatedBackend(
         id=_id(engine.name),
         name=engine.name,
         kind=engine.kind,

@@ -3,10 +3,9 @@
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from meshlight.demo.manner import Ask
-from meshlight.demo.reply import data_event
-from meshlight.demo.tokens import Script
-from meshlight.demo.tools import Call
+from meshlight.simulator.http.reply import data_event
+from meshlight.simulator.profile import EngineRequest
+from meshlight.simulator.protocols.text import Call, Script
 
 DONE = b"data: [DONE] \n\n"
 _PIECE = 12
@@ -22,7 +21,7 @@ def whole(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 async def chat_stream(
-    ask: Ask, said: Script, call: Call | None, shape: dict[str, Any]
+    ask: EngineRequest, said: Script, call: Call | None, shape: dict[str, Any]
 ) -> AsyncGenerator[bytes, None]:
     """Give a stream whose pieces never say why it ends; each piece of a call has an id of its own."""
     deltas = [{"content": word} for word in said] if call is None else _pieces(call)

@@ -1,13 +1,19 @@
-"""One service for each user: the second one to start learns that there is a first."""
+"""One service for each user: the second one to start learns that there is a first.
 
+The file that tells where the running service is.
+"""
+
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import msgspec
 from filelock import FileLock, Timeout
 
+from meshlight.domain.config import Runtime
 from meshlight.domain.errors import ServiceError
-from meshlight.store.files import make_folder
+from meshlight.storage.files import make_folder, read_capped, write_atomic
 
 
 class AlreadyRunning:
@@ -57,3 +63,33 @@ def start_alone(lock_file: Path) -> Started | AlreadyRunning:
             "Make its folder writable for you, or set MESHLIGHT_HOME to one that is.",
         ) from error
     return Started(lock, lock_file)
+
+
+class RuntimeFile:
+    """The runtime file at one path: written after the port is bound, removed when the service ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, runtime: Runtime) -> None:
+        """Tell everybody of this user where the service is; raises OSError."""
+        write_atomic(self.path, msgspec.json.encode(runtime))
+
+    def read(self) -> Runtime | None:
+        """Return what the last service wrote, or None where there is nothing usable.
+
+        A service that was killed leaves its file: whoever reads it has `/healthz` prove itself.
+        """
+        try:
+            return msgspec.json.decode(read_capped(self.path), type=Runtime)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+
+    def remove(self, instance: str) -> bool:
+        """Remove the file if it is still that of `instance`; return whether it was."""
+        found = self.read()
+        if found is None or found.instance != instance:
+            return False
+        with suppress(OSError):
+            self.path.unlink()
+        return True

@@ -12,8 +12,8 @@ from typing import NoReturn, SupportsIndex
 from meshlight.domain.errors import SecretError
 from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.domain.proof import prove
-from meshlight.store.files import flush_folder, read_capped, write_beside
-from meshlight.store.secret import HIDDEN, Secret
+from meshlight.storage.files import flush_folder, read_capped, write_beside
+from meshlight.storage.secrets.secret import HIDDEN, Secret
 
 PREFIX = "ml-"
 _RANDOM_BYTES = 32

@@ -26,10 +26,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Struct
 
 from meshlight.domain.errors import SecretError
-from meshlight.domain.peer import node_id
-from meshlight.store.identities import OWNER
-from meshlight.store.secret import Secret
-from meshlight.store.secret_variables import variable
+from meshlight.domain.peers import node_id
+from meshlight.storage.node_identity import OWNER
+from meshlight.storage.secrets.environment import variable
+from meshlight.storage.secrets.secret import Secret
 
 _SINCE = datetime(1970, 1, 1, tzinfo=UTC)
 """A machine that has lost the time is still known by its key."""
@@ -37,7 +37,7 @@ _FOR_EVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """RFC 5280, section 4.1.2.5: for a certificate without a well-defined end."""
 
 
-class Identity(Struct, frozen=True, kw_only=True):
+class NodeIdentity(Struct, frozen=True, kw_only=True):
     """The key of this node and its certificate. Shown or logged, the key is `***`; it is never encoded."""
 
     certificate_pem: bytes
@@ -71,11 +71,11 @@ def new_key() -> Secret:
     )
 
 
-def identity_of(key: Secret) -> Identity:
+def identity_of(key: Secret) -> NodeIdentity:
     """Return the identity that follows from a key; SecretError if it is damaged."""
     certificate = _certificate(_key_of(key))
     der = certificate.public_bytes(Encoding.DER)
-    return Identity(
+    return NodeIdentity(
         certificate_pem=certificate.public_bytes(Encoding.PEM),
         certificate_der=der,
         node_id=node_id_of(der),

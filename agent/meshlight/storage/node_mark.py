@@ -7,12 +7,12 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from meshlight.store.files import read_capped, write_atomic
+from meshlight.storage.files import read_capped, write_atomic
 
 _SEED = re.compile(r"[0-9a-f]{32}")
 
 
-def node_mark(state_dir: Path, host: str | None = None) -> str:
+def read_node_id(state_dir: Path, host: str | None = None) -> str:
     """Return this node's id (16 hex digits), made at the first start; raises OSError where it can't be kept.
 
     A home that was copied to another machine keeps its seed, and two nodes with one id would take each other's

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from meshlight.store.files import PRIVATE_FOLDER, make_folder
+from meshlight.storage.files import PRIVATE_FOLDER, make_folder
 
 KEPT_S = 60.0
 """As long as the code works."""

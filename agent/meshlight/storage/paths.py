@@ -8,10 +8,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 from platformdirs import PlatformDirs
 
-from meshlight.store.files import make_folder, refuse_shared, sweep
+from meshlight.storage.files import make_folder, refuse_shared, sweep
 
 
-class Places(Struct, frozen=True, kw_only=True):
+class Paths(Struct, frozen=True, kw_only=True):
     """The paths of all files that last; `MESHLIGHT_HOME` puts them into one folder."""
 
     config_file: Path
@@ -26,7 +26,7 @@ class Places(Struct, frozen=True, kw_only=True):
     """Used only with the insecure storage that the user has to ask for."""
 
     @classmethod
-    def here(cls, environ: Mapping[str, str] = os.environ) -> "Places":
+    def here(cls, environ: Mapping[str, str] = os.environ) -> "Paths":
         """Return the places of this user on this machine; nothing is made yet.
 
         `MESHLIGHT_HOME` (may begin with `~`) wins over the system's own folders for settings, state and logs.
@@ -42,7 +42,7 @@ class Places(Struct, frozen=True, kw_only=True):
         )
 
     @classmethod
-    def under(cls, *, config_dir: Path, state_dir: Path, log_dir: Path) -> "Places":
+    def under(cls, *, config_dir: Path, state_dir: Path, log_dir: Path) -> "Paths":
         """Name the files inside the three folders."""
         return cls(
             config_file=config_dir / "config.toml",
@@ -55,7 +55,7 @@ class Places(Struct, frozen=True, kw_only=True):
             secrets_file=state_dir / "secrets.json",
         )
 
-    def with_config_file(self, path: Path) -> "Places":
+    def with_config_file(self, path: Path) -> "Paths":
         """Return the same places with another configuration file, as `--config` asks."""
         return replace(self, config_file=path.expanduser().absolute())
 

@@ -4,8 +4,8 @@ import logging
 import ssl
 from pathlib import Path
 
-from meshlight.domain.peer import is_node_id
-from meshlight.store.files import flush_folder, read_capped, write_atomic
+from meshlight.domain.peers import is_node_id
+from meshlight.storage.files import flush_folder, read_capped, write_atomic
 
 LIMIT = 16_384
 """Bytes; a certificate of ours has about 900."""
@@ -13,7 +13,7 @@ LIMIT = 16_384
 log = logging.getLogger(__name__)
 
 
-class PinnedPeers:
+class PeerCertificates:
     """The folder `peers` of the state folder: `<node id>.pem` for each peer. All methods block for a moment."""
 
     def __init__(self, state_dir: Path) -> None:
@@ -59,7 +59,7 @@ def _read(pem: bytes) -> tuple[str, bytes]:
     """Return whose certificate it is, and nothing but it in PEM; ValueError if it is none, or more than one."""
     if pem.count(b"-----BEGIN") != 1:
         raise ValueError("It has to be one certificate.")
-    from meshlight.store.identity import node_id_of  # noqa: PLC0415 - only who has peers pays for it
+    from meshlight.storage.node_key import node_id_of  # noqa: PLC0415 - only who has peers pays for it
 
     der = ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))
     return node_id_of(der), ssl.DER_cert_to_PEM_cert(der).encode()

@@ -6,16 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from meshlight.backends.address import parse_address
-from meshlight.backends.authorities import context_for
-from meshlight.backends.cluster_channel import ClusterChannel
-from meshlight.backends.kind import Means, Probe
-from meshlight.backends.response import Reply
-from meshlight.backends.upstream import Upstream
-from meshlight.demo.cluster import ACCESS_KEY, SECRET_KEY, Cluster
-from meshlight.domain.backend import Backend
+from meshlight.backends.backend_ai.session import ClusterChannel
+from meshlight.backends.base import ChannelDeps, Probe
+from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.health import Answered, Failed, Limited, Refused
-from meshlight.domain.reason import Reason
+from meshlight.http_client.address import parse_address
+from meshlight.http_client.client import Upstream
+from meshlight.http_client.connector import context_for
+from meshlight.http_client.response import Reply
+from meshlight.simulator.backend_ai.manager import ACCESS_KEY, SECRET_KEY, SimulatedCluster
 
 START = 1_790_000_000.0
 
@@ -39,7 +38,7 @@ class Rig:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: SimulatedCluster,
         url: str = "",
         *,
         access_key: str = ACCESS_KEY,
@@ -72,7 +71,7 @@ class Rig:
         self.probes = Upstream(address, own=own, idle_expiry_s=30.0, tls=tls)
         self.asks = Hurried(self.probes)
         self._upstreams: list[Upstream] = [self.probes]
-        means = Means(
+        means = ChannelDeps(
             self.backend,
             self.asks,
             self._upstream_for,
@@ -140,9 +139,9 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(cluster: Cluster | None = None, url: str = "", **fields: object) -> AsyncIterator[Rig]:
+async def rig(cluster: SimulatedCluster | None = None, url: str = "", **fields: object) -> AsyncIterator[Rig]:
     """Start a demo cluster and open a channel to it."""
-    async with cluster or Cluster() as running:
+    async with cluster or SimulatedCluster() as running:
         made = Rig(running, url.replace("CLUSTER", running.url), **fields)  # type: ignore[arg-type]
         try:
             yield made

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from backends.cluster_rig import rig
+from backends.backend_ai.cluster_rig import rig
 from backends.playback import answer, scripted
-from meshlight.backends.cluster_manager import VERSION, Hello, read_hello, read_token
-from meshlight.backends.response import Reply
+from meshlight.backends.backend_ai.client import VERSION, ManagerVersion, read_token, read_version
+from meshlight.http_client.response import Reply
 
 
 def reply(body: object, status: int = 200) -> Reply:
@@ -18,16 +18,16 @@ def reply(body: object, status: int = 200) -> Reply:
     "body", [[], {}, {"version": 5}, {"version": "9"}, {"version": "v9.20250722\r\nx: y"}]
 )
 def test_what_names_no_version_is_no_manager(body: object) -> None:
-    assert read_hello(reply(body)) is None
-    assert read_hello(reply({"version": "v9.20250722"}, 404)) is None
+    assert read_version(reply(body)) is None
+    assert read_version(reply({"version": "v9.20250722"}, 404)) is None
 
 
 def test_the_manager_s_own_version_is_cut_to_what_can_be_shown() -> None:
-    hello = read_hello(reply({"version": "v9.20250722", "manager": "26.9.6\n" + "x" * 500}))
+    hello = read_version(reply({"version": "v9.20250722", "manager": "26.9.6\n" + "x" * 500}))
     assert hello is not None
     assert hello.manager.isprintable()
     assert len(hello.manager) <= 40
-    assert read_hello(reply({"version": "v7.20230615"})) == Hello("v7.20230615")
+    assert read_version(reply({"version": "v7.20230615"})) == ManagerVersion("v7.20230615")
 
 
 @pytest.mark.parametrize("token", ["", "a b", "a\r\nb", "한", "x" * 20_000, None, 5])
@@ -79,4 +79,4 @@ async def test_a_manager_at_a_forbidden_address_or_at_our_own_is_not_spoken_to()
         assert (await r.why()).code == "forbidden-address"
     async with rig(is_own=True) as r:
         assert (await r.why()).code == "forbidden-address"
-        assert not r.cluster.journal.entries
+        assert not r.cluster.request_log.entries

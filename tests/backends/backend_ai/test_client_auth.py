@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from meshlight.backends.cluster_auth import ClusterAuth
+from meshlight.backends.backend_ai.client import ClusterAuth
 
 VECTORS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("hmac_vectors.json").read_text("utf-8"))[
     "vectors"

@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from backends.backend_ai.cluster_rig import rig
 from backends.certificates import server_context
-from backends.cluster_rig import rig
 from backends.playback import HANG, PAGE, Scripted, answer, scripted
-from meshlight.backends.cluster_clock import ClusterClock
-from meshlight.backends.cluster_reasons import refusal_reason
-from meshlight.backends.response import Reply
-from meshlight.demo.cluster import Cluster
-from meshlight.demo.cluster_service import ClusterService
+from meshlight.backends.backend_ai.diagnostics import refusal_reason
+from meshlight.backends.backend_ai.limits import ClusterClock
 from meshlight.domain.backend import Backend
+from meshlight.http_client.response import Reply
+from meshlight.simulator.backend_ai.manager import SimulatedCluster
+from meshlight.simulator.backend_ai.service import ClusterService
 
 OLD_AND_NEW = pytest.mark.parametrize("legacy", [False, True], ids=["26.9.6", "23.09.10"])
 
 
 @OLD_AND_NEW
 async def test_a_wrong_secret_key(legacy: bool) -> None:
-    async with rig(Cluster(legacy=legacy)) as r:
+    async with rig(SimulatedCluster(legacy=legacy)) as r:
         r.secret = "not the secret"
         why = await r.why()
     assert why.code == "unauthorized"
@@ -34,7 +34,7 @@ async def test_a_wrong_secret_key(legacy: bool) -> None:
 
 @OLD_AND_NEW
 async def test_an_unknown_or_revoked_access_key(legacy: bool) -> None:
-    async with rig(Cluster(legacy=legacy)) as r:
+    async with rig(SimulatedCluster(legacy=legacy)) as r:
         await r.healthy()
         r.cluster.keys.clear()
         why = await r.why()
@@ -45,7 +45,7 @@ async def test_an_unknown_or_revoked_access_key(legacy: bool) -> None:
 
 @OLD_AND_NEW
 async def test_an_ip_address_that_is_not_allowed(legacy: bool) -> None:
-    async with rig(Cluster(legacy=legacy)) as r:
+    async with rig(SimulatedCluster(legacy=legacy)) as r:
         r.cluster.fault = "ip"
         why = await r.why()
     assert why.code == "forbidden"
@@ -56,7 +56,7 @@ async def test_an_ip_address_that_is_not_allowed(legacy: bool) -> None:
 
 @OLD_AND_NEW
 async def test_a_key_without_login_rights(legacy: bool) -> None:
-    async with rig(Cluster(legacy=legacy)) as r:
+    async with rig(SimulatedCluster(legacy=legacy)) as r:
         r.cluster.fault = "no-rights"
         why = await r.why()
     assert why.code == "unauthorized"
@@ -66,7 +66,7 @@ async def test_a_key_without_login_rights(legacy: bool) -> None:
 
 @OLD_AND_NEW
 async def test_an_account_without_the_permission_to_list_services(legacy: bool) -> None:
-    async with rig(Cluster(legacy=legacy)) as r:
+    async with rig(SimulatedCluster(legacy=legacy)) as r:
         r.cluster.fault = "no-permission"
         why = await r.why()
     assert why.code == "forbidden"
@@ -76,7 +76,7 @@ async def test_an_account_without_the_permission_to_list_services(legacy: bool) 
 
 @OLD_AND_NEW
 async def test_a_clock_that_may_not_be_corrected(legacy: bool) -> None:
-    async with rig(Cluster(legacy=legacy), follow_clock=False) as r:
+    async with rig(SimulatedCluster(legacy=legacy), follow_clock=False) as r:
         r.ahead_s = 17 * 60
         why = await r.why()
     assert why.code == "clock-off"
@@ -107,7 +107,7 @@ async def test_a_cluster_that_speaks_none_of_our_versions() -> None:
     async with rig() as r:
         r.cluster.fault = "new-version"
         why = await r.why()
-        asked = [seen.target for seen in r.cluster.journal.entries]
+        asked = [seen.target for seen in r.cluster.request_log.entries]
     assert why.code == "unsupported-version"
     assert "does not support the API versions" in why.text
     assert asked == ["/", "/auth?echo=meshlight", "/", "/auth?echo=meshlight"]  # renegotiated once
@@ -167,7 +167,7 @@ async def test_a_manager_whose_database_is_down() -> None:
         await r.healthy()
         r.cluster.fault = "failing"
         why = await r.why()
-        asked = [seen.target for seen in r.cluster.journal.entries][-2:]
+        asked = [seen.target for seen in r.cluster.request_log.entries][-2:]
     assert why.code == "manager-failing"
     assert "is up but failing internally" in why.text
     assert "500" in why.text
@@ -217,7 +217,7 @@ async def test_a_service_that_is_reached_without_tls_behind_a_manager_with_it_is
     ca_file = tmp_path / "ca.pem"
     ca_file.write_bytes(authority)
     service = ClusterService("plain", is_public=True)
-    async with rig(Cluster([service])) as r, tls_manager(context, [service.entry()]) as url:
+    async with rig(SimulatedCluster([service])) as r, tls_manager(context, [service.entry()]) as url:
         async with rig(url=url, ca_file=str(ca_file)) as secure:
             probe = await secure.healthy()
         assert probe.warnings == (
@@ -242,7 +242,7 @@ async def test_keys_that_can_not_be_right_are_not_even_tried(
     async with rig(access_key=access_key) as r:
         r.secret = secret
         why = await r.why()
-        assert not r.cluster.journal.entries
+        assert not r.cluster.request_log.entries
     assert why.code == "unauthorized"
     assert text in why.text
 

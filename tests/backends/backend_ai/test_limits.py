@@ -2,7 +2,7 @@
 
 import pytest
 
-from meshlight.backends.cluster_quota import Quota, limited_wait_s, read_quota
+from meshlight.backends.backend_ai.limits import Quota, limited_wait_s, read_quota
 
 
 @pytest.mark.parametrize(

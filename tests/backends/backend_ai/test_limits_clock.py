@@ -2,7 +2,7 @@
 
 import pytest
 
-from meshlight.backends.cluster_clock import ClusterClock
+from meshlight.backends.backend_ai.limits import ClusterClock
 
 
 def clock(*, follows: bool = True) -> ClusterClock:

@@ -4,21 +4,21 @@ import asyncio
 
 import pytest
 
-from backends.cluster_rig import rig
-from meshlight.backends.cluster_models import LOOK_AGAIN_S, LOOK_EVERY_S
-from meshlight.demo.cluster import Cluster
-from meshlight.demo.cluster_service import ClusterService
-from meshlight.domain.errors import WayClosed
+from backends.backend_ai.cluster_rig import rig
+from meshlight.backends.backend_ai.models import LOOK_AGAIN_S, LOOK_EVERY_S
+from meshlight.domain.errors import RouteUnavailable
+from meshlight.simulator.backend_ai.manager import SimulatedCluster
+from meshlight.simulator.backend_ai.service import ClusterService
 
 TWO = ("qwen3-32b", "qwen3-32b-lora")
 
 
 async def test_the_ids_that_the_services_serve_are_the_models_and_their_names_lead_to_them_too() -> None:
     services = [ClusterService("chat", TWO), ClusterService("embed", ("bge-m3",), is_public=True)]
-    async with rig(Cluster(services)) as r:
+    async with rig(SimulatedCluster(services)) as r:
         probe = await r.healthy()
         by_id, by_name = await r.chat("qwen3-32b-lora"), await r.chat("chat")
-        assert [service.journal.entries[-1].json()["model"] for service in services[:1]] == ["qwen3-32b"]
+        assert [service.request_log.entries[-1].json()["model"] for service in services[:1]] == ["qwen3-32b"]
     assert probe.models == (*TWO, "bge-m3")
     assert probe.names == {"chat": "qwen3-32b", "embed": "bge-m3"}
     assert (by_id.status, by_name.status) == (200, 200)
@@ -26,7 +26,7 @@ async def test_the_ids_that_the_services_serve_are_the_models_and_their_names_le
 
 async def test_a_public_service_is_used_without_a_token_and_others_with_one_in_the_old_scheme() -> None:
     services = [ClusterService("open", ("a",), is_public=True), ClusterService("closed", ("b",))]
-    async with rig(Cluster(services)) as r:
+    async with rig(SimulatedCluster(services)) as r:
         await r.healthy()
         assert await r.token("a") == ""
         assert (await r.token("b")).startswith("BackendAI ey")
@@ -37,19 +37,19 @@ async def test_a_public_service_is_used_without_a_token_and_others_with_one_in_t
 
 async def test_two_services_of_one_model_are_told_apart_by_their_names() -> None:
     services = [ClusterService("first", ("m",)), ClusterService("second", ("m",))]
-    async with rig(Cluster(services)) as r:
+    async with rig(SimulatedCluster(services)) as r:
         assert (await r.healthy()).models == ("m",)
         for name, used in (("m", 0), ("first", 0), ("second", 1)):
             await r.chat(name)
-            assert services[used].journal.entries[-1].method == "POST"
-            assert services[1 - used].journal.entries[-1].target != (
+            assert services[used].request_log.entries[-1].method == "POST"
+            assert services[1 - used].request_log.entries[-1].target != (
                 "/v1/chat/completions" if used == 0 else ""
             )
 
 
 async def test_a_service_named_as_a_model_is_no_further_name() -> None:
     services = [ClusterService("m", ("other",)), ClusterService("s", ("m",))]
-    async with rig(Cluster(services)) as r:
+    async with rig(SimulatedCluster(services)) as r:
         probe = await r.healthy()
         way = await r.channel.way("m", r.secret)
         assert way.upstream.address.url == services[1].url
@@ -57,9 +57,11 @@ async def test_a_service_named_as_a_model_is_no_further_name() -> None:
 
 
 async def test_what_is_not_openai_compatible_is_told_and_not_routed() -> None:
-    async with rig(Cluster([ClusterService("jupyter", is_openai=False), ClusterService("chat")])) as r:
+    async with rig(
+        SimulatedCluster([ClusterService("jupyter", is_openai=False), ClusterService("chat")])
+    ) as r:
         probe = await r.healthy()
-        with pytest.raises(WayClosed, match="not OpenAI-compatible"):
+        with pytest.raises(RouteUnavailable, match="not OpenAI-compatible"):
             await r.channel.way("jupyter", r.secret)
     assert probe.models == ("llama-3.3-70b",)
     assert probe.names == {"chat": "llama-3.3-70b"}
@@ -69,17 +71,19 @@ async def test_what_is_not_openai_compatible_is_told_and_not_routed() -> None:
 
 async def test_a_service_without_an_active_route_is_not_asked() -> None:
     service = ClusterService("idle", routes=0)
-    async with rig(Cluster([service])) as r:
+    async with rig(SimulatedCluster([service])) as r:
         assert (await r.healthy()).models == ()
-        with pytest.raises(WayClosed, match="No service of the cluster with an active route serves idle"):
+        with pytest.raises(
+            RouteUnavailable, match="No service of the cluster with an active route serves idle"
+        ):
             await r.channel.way("idle", r.secret)
-        assert (service.journal.total, r.cluster.tokens_issued) == (0, 0)
+        assert (service.request_log.total, r.cluster.tokens_issued) == (0, 0)
 
 
 async def test_a_slow_service_holds_no_probe_up_and_what_it_serves_comes_with_a_later_one() -> None:
     slow = ClusterService("slow", ("late",))
     slow.hangs = True
-    async with rig(Cluster([slow, ClusterService("quick", ("early",))]), first_look_s=0.0) as r:
+    async with rig(SimulatedCluster([slow, ClusterService("quick", ("early",))]), first_look_s=0.0) as r:
         assert (await r.healthy()).models == ()
         await r.settle("quick")
         probe = await r.healthy()
@@ -98,12 +102,12 @@ async def test_a_slow_service_holds_no_probe_up_and_what_it_serves_comes_with_a_
 
 async def test_a_service_is_asked_again_after_a_minute_and_at_once_when_its_routes_change() -> None:
     service = ClusterService("chat", ("a",))
-    async with rig(Cluster([service])) as r:
+    async with rig(SimulatedCluster([service])) as r:
         await r.healthy()
         service.models = ("b",)
         r.now += LOOK_EVERY_S - 1
         assert (await r.healthy()).models == ("a",)
-        assert service.journal.total == 1
+        assert service.request_log.total == 1
         r.now += 1
         await r.healthy()
         await r.settle()
@@ -112,7 +116,7 @@ async def test_a_service_is_asked_again_after_a_minute_and_at_once_when_its_rout
         await r.healthy()
         await r.settle()
         assert (await r.healthy()).models == ("c",)
-        assert service.journal.total == 3
+        assert service.request_log.total == 3
 
 
 async def test_a_service_that_is_gone_takes_its_models_along_and_one_that_came_brings_them() -> None:
@@ -133,7 +137,7 @@ async def test_a_service_is_asked_when_its_name_is_used_before_anybody_knows_wha
 
 async def test_a_service_that_fails_keeps_the_models_it_had_and_says_what_is_wrong() -> None:
     service = ClusterService("chat", ("m",), is_public=True)
-    async with rig(Cluster([service])) as r:
+    async with rig(SimulatedCluster([service])) as r:
         await r.healthy()
         await service.stop()
         r.now += LOOK_EVERY_S
@@ -156,10 +160,10 @@ async def test_a_service_that_fails_keeps_the_models_it_had_and_says_what_is_wro
 async def test_an_address_that_may_not_be_asked_is_not_asked(endpoint: str, said: str) -> None:
     service = ClusterService("odd")
     service.endpoint = endpoint
-    async with rig(Cluster([service])) as r:
+    async with rig(SimulatedCluster([service])) as r:
         await r.healthy()
         probe = await r.healthy()
-        with pytest.raises(WayClosed):
+        with pytest.raises(RouteUnavailable):
             await r.channel.way("odd", r.secret)
     assert probe.models == ()
     assert probe.about is not None
@@ -178,7 +182,7 @@ async def test_a_request_to_a_cluster_that_never_answered_is_told_why() -> None:
     async with rig() as r:
         r.secret = "wrong"
         await r.why()
-        with pytest.raises(WayClosed, match="secret key is wrong"):
+        with pytest.raises(RouteUnavailable, match="secret key is wrong"):
             await r.channel.way("llama-3.3-70b", r.secret)
 
 

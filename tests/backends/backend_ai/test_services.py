@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from meshlight.backends.address import Address, parse_address
-from meshlight.backends.cluster_services import SERVICES_MAX, place_of_service, read_services
+from meshlight.backends.backend_ai.services import SERVICES_MAX, place_of_service, read_services
+from meshlight.http_client.address import Address, parse_address
 
 ITEM = {
     "id": "4f0b7a52-2c5e-4b7f-9a3c-8f2d8c2b1a10",

@@ -2,18 +2,17 @@
 
 import pytest
 
-from backends.cluster_rig import rig
-from meshlight.backends.address import parse_address
-from meshlight.backends.cluster import Cluster as ClusterKind
-from meshlight.backends.cluster_clock import ClusterClock
-from meshlight.backends.cluster_manager import Hello
-from meshlight.backends.cluster_services import Service
-from meshlight.backends.cluster_shown import Shown, warnings
-from meshlight.backends.upstream import Upstream
-from meshlight.demo.cluster import ACCESS_KEY, SECRET_KEY, Cluster
-from meshlight.demo.cluster_service import ClusterService
+from backends.backend_ai.cluster_rig import rig
+from meshlight.backends.backend_ai.client import ManagerVersion
+from meshlight.backends.backend_ai.kind import Cluster as ClusterKind
+from meshlight.backends.backend_ai.limits import ClusterClock
+from meshlight.backends.backend_ai.services import ClusterSummary, Service, warnings
 from meshlight.domain.backend import Backend
 from meshlight.domain.health import Answered, Limited
+from meshlight.http_client.address import parse_address
+from meshlight.http_client.client import Upstream
+from meshlight.simulator.backend_ai.manager import ACCESS_KEY, SECRET_KEY, SimulatedCluster
+from meshlight.simulator.backend_ai.service import ClusterService
 
 
 def test_a_person_fills_in_the_endpoint_and_both_keys() -> None:
@@ -32,7 +31,7 @@ def test_the_secret_key_is_carried_by_no_header() -> None:
 async def test_the_first_probe_says_hello_signs_in_and_lists_the_services() -> None:
     async with rig() as r:
         probe = await r.healthy()
-        asked = [seen.target for seen in r.cluster.journal.entries]
+        asked = [seen.target for seen in r.cluster.request_log.entries]
     assert asked[:3] == ["/", "/auth?echo=meshlight", "/services"]
     assert probe.models == ("llama-3.3-70b",)
     assert probe.names == {"llama-chat": "llama-3.3-70b"}
@@ -42,19 +41,19 @@ async def test_the_first_probe_says_hello_signs_in_and_lists_the_services() -> N
 async def test_every_later_probe_is_one_signed_request_on_the_same_connection() -> None:
     async with rig() as r:
         await r.healthy()
-        before = len(r.cluster.journal.entries)
+        before = len(r.cluster.request_log.entries)
         r.now += 5
         fact = (await r.healthy()).fact
-        later = list(r.cluster.journal.entries)[before:]
+        later = list(r.cluster.request_log.entries)[before:]
         assert [seen.target for seen in later] == ["/services"]
-        assert r.cluster.journal.connections == 1
+        assert r.cluster.request_log.connections == 1
     assert isinstance(fact, Answered)
     assert fact.latency_s is not None
 
 
 async def test_the_panel_shows_versions_services_and_what_is_left_of_the_quota() -> None:
     services = [ClusterService("a"), ClusterService("b", routes=0)]
-    async with rig(Cluster(services, limit=500)) as r:
+    async with rig(SimulatedCluster(services, limit=500)) as r:
         about = (await r.healthy()).about
     assert about is not None
     assert about["Manager"] == "26.9.6"
@@ -66,7 +65,7 @@ async def test_the_panel_shows_versions_services_and_what_is_left_of_the_quota()
 
 
 async def test_an_old_manager_is_spoken_to_in_its_own_version() -> None:
-    async with rig(Cluster(legacy=True)) as r:
+    async with rig(SimulatedCluster(legacy=True)) as r:
         about = (await r.healthy()).about
         versions = {seen.header("x-backendai-version") for seen in r.cluster.calls("/services")}
     assert versions == {"v7.20230615"}
@@ -77,7 +76,7 @@ async def test_an_old_manager_is_spoken_to_in_its_own_version() -> None:
 async def test_a_manager_that_was_replaced_by_an_older_one_is_greeted_anew() -> None:
     async with rig() as r:
         await r.healthy()
-        old = Cluster(r.cluster.services, legacy=True)
+        old = SimulatedCluster(r.cluster.services, legacy=True)
         r.cluster.legacy, r.cluster._gate = True, old._gate
         old._gate._clock = r.cluster._now
         about = (await r.healthy()).about
@@ -86,9 +85,9 @@ async def test_a_manager_that_was_replaced_by_an_older_one_is_greeted_anew() -> 
 
 
 async def test_a_cluster_below_a_path_is_signed_with_that_path() -> None:
-    async with rig(Cluster(base="/backend")) as r:
+    async with rig(SimulatedCluster(base="/backend")) as r:
         probe = await r.healthy()
-        targets = {seen.target for seen in r.cluster.journal.entries}
+        targets = {seen.target for seen in r.cluster.request_log.entries}
     assert probe.models == ("llama-3.3-70b",)
     assert {"/backend/", "/backend/services"} <= targets
 
@@ -96,12 +95,12 @@ async def test_a_cluster_below_a_path_is_signed_with_that_path() -> None:
 async def test_a_path_that_would_not_be_sent_as_it_is_signed_is_told() -> None:
     async with rig(url="CLUSTER/a/../b") as r:
         why = await r.why()
-        assert not r.cluster.journal.entries
+        assert not r.cluster.request_log.entries
     assert "/a/../b" in why.text
 
 
 async def test_a_cluster_without_a_running_service_is_healthy_and_says_what_is_missing() -> None:
-    async with rig(Cluster([ClusterService("idle", routes=0)])) as r:
+    async with rig(SimulatedCluster([ClusterService("idle", routes=0)])) as r:
         probe = await r.healthy()
     assert probe.models == ()
     assert probe.warnings is not None
@@ -141,7 +140,7 @@ async def test_seconds_of_difference_are_shown_and_not_warned_of() -> None:
 
 
 async def test_a_small_quota_makes_the_probes_rare() -> None:
-    async with rig(Cluster(limit=500)) as r:
+    async with rig(SimulatedCluster(limit=500)) as r:
         await r.healthy()
         for _ in range(3):
             r.now += 5
@@ -149,11 +148,11 @@ async def test_a_small_quota_makes_the_probes_rare() -> None:
         assert len(r.cluster.calls("/services")) == 2  # the list, and the token of the one service
         r.now += 5
         await r.healthy()
-        assert len([seen for seen in r.cluster.journal.entries if seen.target == "/services"]) == 2
+        assert len([seen for seen in r.cluster.request_log.entries if seen.target == "/services"]) == 2
 
 
 async def test_after_429_nothing_is_asked_for_a_minute_and_then_for_two() -> None:
-    async with rig(Cluster([], limit=2)) as r:
+    async with rig(SimulatedCluster([], limit=2)) as r:
         await r.healthy()
         r.now += 600
         assert (await r.probe()).fact == Answered()  # 2 in 15 min leave nothing for checks
@@ -162,11 +161,11 @@ async def test_after_429_nothing_is_asked_for_a_minute_and_then_for_two() -> Non
         fact = (await r.probe()).fact
         assert isinstance(fact, Limited)
         assert (fact.reason.code, fact.retry_after_s) == ("rate-limited", 60.0)
-        asked = len(r.cluster.journal.entries)
+        asked = len(r.cluster.request_log.entries)
         r.now += 45
         fact = (await r.probe()).fact
         assert isinstance(fact, Limited)
-        assert (fact.retry_after_s, len(r.cluster.journal.entries)) == (15.0, asked)
+        assert (fact.retry_after_s, len(r.cluster.request_log.entries)) == (15.0, asked)
         r.now += 15
         fact = (await r.probe()).fact
         assert isinstance(fact, Limited)
@@ -187,7 +186,7 @@ async def test_a_new_secret_key_signs_in_anew() -> None:
 
 
 async def test_a_kind_checks_once_without_a_channel() -> None:
-    cluster = Cluster()
+    cluster = SimulatedCluster()
     async with cluster:
         backend = Backend(
             id="c", name="c", kind="cluster", ring="company", url=cluster.url, access_key=ACCESS_KEY
@@ -210,10 +209,10 @@ async def test_a_kind_checks_once_without_a_channel() -> None:
     ],
 )
 def test_plain_http_to_another_host_is_warned_of(url: str, is_warned_of: bool) -> None:
-    shown = Shown(
+    shown = ClusterSummary(
         address=parse_address(url),
         access_key="AKIA",
-        hello=Hello("v9.20250722", "26.9.6"),
+        hello=ManagerVersion("v9.20250722", "26.9.6"),
         version="v9.20250722",
         services=(Service(id="s", name="s", endpoint="http://x/", routes=1),),
         quota=None,

@@ -7,14 +7,14 @@ from typing import Any
 import httpx
 from msgspec.structs import replace
 
-from meshlight.backends.cluster_channel import ClusterChannel
-from meshlight.demo.cluster import ACCESS_KEY, SECRET_KEY, Cluster
-from meshlight.demo.cluster_service import ClusterService
-from meshlight.demo.engine import Engine
+from meshlight.backends.backend_ai.session import ClusterChannel
+from meshlight.simulator.backend_ai.manager import ACCESS_KEY, SECRET_KEY, SimulatedCluster
+from meshlight.simulator.backend_ai.service import ClusterService
+from meshlight.simulator.engine import SimulatedEngine
 from node import Node
 
 
-async def add(node: Node, cluster: Cluster, **fields: Any) -> httpx.Response:
+async def add(node: Node, cluster: SimulatedCluster, **fields: Any) -> httpx.Response:
     draft = {
         "kind": "cluster",
         "name": "campus",
@@ -34,7 +34,7 @@ async def known(node: Node) -> None:
 
 async def test_its_models_answer_by_their_ids_and_by_the_names_of_the_services(tmp_path: Path) -> None:
     services = [ClusterService("chat", ("qwen3-32b",)), ClusterService("open", ("bge-m3",), is_public=True)]
-    async with Cluster(services) as cluster, Node(tmp_path) as node:
+    async with SimulatedCluster(services) as cluster, Node(tmp_path) as node:
         added = await add(node, cluster)
         assert added.is_success, added.text
         await known(node)
@@ -42,7 +42,7 @@ async def test_its_models_answer_by_their_ids_and_by_the_names_of_the_services(t
         stream = await node.chat("qwen3-32b", stream=True)
         listed = (await node.http.get("/v1/models")).json()
         snapshot = await node.http.get("/mesh/snapshot")
-        asked = services[0].journal.entries[-1]
+        asked = services[0].request_log.entries[-1]
         kept = node.config_file.read_text(encoding="utf-8")
     assert (by_id.status_code, by_name.status_code) == (200, 200)
     assert by_id.headers["x-meshlight-backend"] == "campus"
@@ -58,7 +58,7 @@ async def test_its_models_answer_by_their_ids_and_by_the_names_of_the_services(t
 
 
 async def test_a_wrong_secret_is_refused_before_it_is_kept(tmp_path: Path) -> None:
-    async with Cluster() as cluster, Node(tmp_path) as node:
+    async with SimulatedCluster() as cluster, Node(tmp_path) as node:
         refused = await add(node, cluster, api_key="not the secret")
         cluster.fault = "web-ui"
         web_ui = await add(node, cluster)
@@ -70,7 +70,7 @@ async def test_a_wrong_secret_is_refused_before_it_is_kept(tmp_path: Path) -> No
 
 
 async def test_a_token_that_was_revoked_costs_the_client_nothing(tmp_path: Path) -> None:
-    async with Cluster() as cluster, Node(tmp_path) as node:
+    async with SimulatedCluster() as cluster, Node(tmp_path) as node:
         await add(node, cluster)
         await known(node)
         link = node.service._links.get("campus")
@@ -81,7 +81,7 @@ async def test_a_token_that_was_revoked_costs_the_client_nothing(tmp_path: Path)
         tokens._tokens = {
             key: replace(token, ends_at=1e12, renew_at=1e12) for key, token in tokens._tokens.items()
         }
-        cluster.services[0].mint.revoke()
+        cluster.services[0].issuer.revoke()
         answer = await node.chat("llama-3.3-70b")
     assert answer.status_code == 200
     assert answer.headers["x-meshlight-attempts"] == "1"
@@ -91,8 +91,8 @@ async def test_a_service_without_token_is_said_in_words_and_another_backend_take
     tmp_path: Path,
 ) -> None:
     async with (
-        Cluster() as cluster,
-        Engine("vllm", "desk", ["llama-3.3-70b"]) as engine,
+        SimulatedCluster() as cluster,
+        SimulatedEngine("vllm", "desk", ["llama-3.3-70b"]) as engine,
         Node(tmp_path) as node,
     ):
         cluster.fault = "token-500"
@@ -104,7 +104,7 @@ async def test_a_service_without_token_is_said_in_words_and_another_backend_take
         await known(node)
         desk = {"kind": "vllm", "name": "desk", "url": engine.url, "ring": "lan"}
         await node.http.post("/mesh/backends", json=desk)
-        cluster.services[0].mint.revoke()
+        cluster.services[0].issuer.revoke()
         other = await node.chat("llama-3.3-70b")
     assert alone.status_code == 503
     assert "app proxy is not reachable from its manager" in alone.text

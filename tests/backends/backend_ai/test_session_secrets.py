@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
-from backends.cluster_rig import rig
-from meshlight.demo.cluster import ACCESS_KEY, Cluster, ClusterFault
-from meshlight.domain.errors import WayClosed
+from backends.backend_ai.cluster_rig import rig
+from meshlight.domain.errors import RouteUnavailable
+from meshlight.simulator.backend_ai.manager import ACCESS_KEY, ClusterFault, SimulatedCluster
 
 CANARY = "canary-7f3a-secret-key"
 FAULTS: tuple[ClusterFault | None, ...] = (
@@ -21,7 +21,7 @@ async def test_no_secret_comes_to_light(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     seen: list[object] = []
-    async with rig(Cluster(life_s=100)) as r:
+    async with rig(SimulatedCluster(life_s=100)) as r:
         r.cluster.keys[ACCESS_KEY] = CANARY if is_known else "another"
         r.secret = CANARY
         for at_s, trouble in ((0, None), (10, fault), (200, fault)):
@@ -29,7 +29,7 @@ async def test_no_secret_comes_to_light(
             seen.append(await r.probe())
             try:
                 way = await r.channel.way("llama-chat", r.secret)
-            except WayClosed as error:
+            except RouteUnavailable as error:
                 seen += [error, error.why, error.hint]
             else:
                 seen.append(way)
@@ -37,7 +37,7 @@ async def test_no_secret_comes_to_light(
         parts = (channel, channel._manager, channel._manager._auth, channel._tokens, channel._tokens._tokens)
         told = "\n".join(map(repr, (*seen, *parts))) + caplog.text
         tokens = [token.text for token in channel._tokens._tokens.values()]
-        requests = [seen for seen in r.cluster.journal.entries if CANARY in repr(seen)]
+        requests = [seen for seen in r.cluster.request_log.entries if CANARY in repr(seen)]
     assert CANARY not in told
     assert not any(token in told for token in tokens)
     assert requests == []

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from backends.cluster_rig import rig
-from meshlight.backends.cluster_tokens import LIFE_MAX_S, RETRY_S, Tokens
-from meshlight.demo.cluster import Cluster
-from meshlight.domain.errors import WayClosed
-from meshlight.domain.reason import Reason
+from backends.backend_ai.cluster_rig import rig
+from meshlight.backends.backend_ai.tokens import LIFE_MAX_S, RETRY_S, Tokens
+from meshlight.domain.backend import Reason
+from meshlight.domain.errors import RouteUnavailable
+from meshlight.simulator.backend_ai.manager import SimulatedCluster
 
 MODEL = "llama-3.3-70b"
 
@@ -25,7 +25,7 @@ async def test_a_hundred_requests_at_once_ask_for_one_token() -> None:
 
 
 async def test_a_token_is_asked_for_a_day_and_renewed_in_the_background_at_four_fifths_of_its_life() -> None:
-    async with rig(Cluster(life_s=1000)) as r:
+    async with rig(SimulatedCluster(life_s=1000)) as r:
         await r.healthy()
         first = await r.token(MODEL)
         assert r.cluster.calls("/services/")[0].json() == {"duration": "24h"}
@@ -44,7 +44,7 @@ async def test_a_refused_token_is_renewed_once_and_the_request_goes_through() ->
     async with rig() as r:
         await r.healthy()
         r.now += 60
-        r.cluster.services[0].mint.revoke()
+        r.cluster.services[0].issuer.revoke()
         assert (await r.chat(MODEL)).status == 200
         assert r.cluster.tokens_issued == 2
 
@@ -53,7 +53,7 @@ async def test_a_hundred_refusals_at_once_ask_for_one_new_token() -> None:
     async with rig() as r:
         await r.healthy()
         r.now += 60
-        r.cluster.services[0].mint.revoke()
+        r.cluster.services[0].issuer.revoke()
         replies = await asyncio.gather(*(r.chat(MODEL) for _ in range(100)))
         assert {reply.status for reply in replies} == {200}
         assert r.cluster.tokens_issued == 2
@@ -80,7 +80,7 @@ async def test_a_refusal_by_the_model_itself_renews_nothing() -> None:
 
 
 async def test_a_token_that_has_ended_while_the_machine_slept_is_replaced() -> None:
-    async with rig(Cluster(life_s=300)) as r:
+    async with rig(SimulatedCluster(life_s=300)) as r:
         await r.healthy()
         r.now += 15
         r.slept_s = 3600
@@ -89,7 +89,7 @@ async def test_a_token_that_has_ended_while_the_machine_slept_is_replaced() -> N
 
 
 async def test_a_token_is_asked_for_by_the_cluster_s_clock_even_if_that_was_just_set() -> None:
-    async with rig(Cluster(life_s=300)) as r:
+    async with rig(SimulatedCluster(life_s=300)) as r:
         await r.healthy()
         r.now += 600
         r.ahead_s = 3600
@@ -98,10 +98,10 @@ async def test_a_token_is_asked_for_by_the_cluster_s_clock_even_if_that_was_just
 
 @pytest.mark.parametrize("legacy", [False, True])
 async def test_an_app_proxy_that_the_manager_can_not_reach_is_said_so(legacy: bool) -> None:
-    async with rig(Cluster(legacy=legacy)) as r:
+    async with rig(SimulatedCluster(legacy=legacy)) as r:
         r.cluster.fault = "token-500"
         probe = await r.healthy()
-        with pytest.raises(WayClosed, match="app proxy is not reachable from its manager") as closed:
+        with pytest.raises(RouteUnavailable, match="app proxy is not reachable from its manager") as closed:
             await r.channel.way("llama-chat", r.secret)
     assert probe.models == ()
     assert probe.about is not None
@@ -110,12 +110,12 @@ async def test_an_app_proxy_that_the_manager_can_not_reach_is_said_so(legacy: bo
 
 
 async def test_a_failed_wish_for_a_token_is_not_repeated_by_each_request() -> None:
-    async with rig(Cluster(life_s=100)) as r:
+    async with rig(SimulatedCluster(life_s=100)) as r:
         await r.healthy()
         r.now += 200
         r.cluster.fault = "token-500"
         for _ in range(10):
-            with pytest.raises(WayClosed):
+            with pytest.raises(RouteUnavailable):
                 await r.token(MODEL)
         assert r.cluster.tokens_issued == 2
         r.cluster.fault = None
@@ -124,11 +124,11 @@ async def test_a_failed_wish_for_a_token_is_not_repeated_by_each_request() -> No
 
 
 async def test_a_key_that_was_revoked_closes_the_way_in_words() -> None:
-    async with rig(Cluster(life_s=100)) as r:
+    async with rig(SimulatedCluster(life_s=100)) as r:
         await r.healthy()
         r.now += 200
         r.cluster.keys.clear()
-        with pytest.raises(WayClosed, match="is unknown at") as closed:
+        with pytest.raises(RouteUnavailable, match="is unknown at") as closed:
             await r.token(MODEL)
     assert closed.value.why.code == "unauthorized"
 
@@ -161,7 +161,7 @@ async def test_those_who_wait_when_the_cluster_is_removed_are_told() -> None:
     waiting = asyncio.ensure_future(tokens.get("s"))
     await asked.wait()
     tokens.close()
-    with pytest.raises(WayClosed, match="changed or removed"):
+    with pytest.raises(RouteUnavailable, match="changed or removed"):
         await waiting
 
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from backends.playback import answer, probe, probe_answer, scripted
-from meshlight.backends.cloud import PAGES_MAX
+from meshlight.backends.clouds.base import PAGES_MAX
 from meshlight.backends.kinds import KINDS
+from meshlight.domain.backend import ModelDetail
 from meshlight.domain.health import Answered, Fact, Failed, Limited, Refused
-from meshlight.domain.model import ModelDetail
 
 ANTHROPIC = KINDS["anthropic"]
 KEY = "sk-ant-secret"

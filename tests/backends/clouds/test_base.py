@@ -3,7 +3,7 @@
 import pytest
 
 from backends.playback import answer, backend, probe, scripted
-from meshlight.backends.cloud import open_key_warnings
+from meshlight.backends.clouds.base import open_key_warnings
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.health import Failed
 

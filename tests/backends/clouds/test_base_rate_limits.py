@@ -2,7 +2,7 @@
 
 import pytest
 
-from meshlight.backends.rate_limits import limits_say
+from meshlight.backends.clouds.base import rate_limit_lines
 
 
 def headers(**named: str) -> list[tuple[bytes, bytes]]:
@@ -18,7 +18,7 @@ def of_openai(left: str, limit: str, reset: str) -> list[tuple[bytes, bytes]]:
 
 
 def test_openais_headers_are_told_in_words() -> None:
-    told = limits_say(
+    told = rate_limit_lines(
         [
             *of_openai("498", "500", "12s"),
             *headers(
@@ -41,8 +41,8 @@ def test_anthropics_dates_are_measured_against_its_own_clock() -> None:
         anthropic_ratelimit_output_tokens_limit="16000",
         anthropic_ratelimit_output_tokens_reset="2026-05-01T12:00:40Z",
     )
-    assert limits_say(said) == {"Output tokens left": "1,000 of 16,000, back in 40 s"}
-    assert limits_say(said[1:]) == {"Output tokens left": "1,000 of 16,000"}
+    assert rate_limit_lines(said) == {"Output tokens left": "1,000 of 16,000, back in 40 s"}
+    assert rate_limit_lines(said[1:]) == {"Output tokens left": "1,000 of 16,000"}
 
 
 @pytest.mark.parametrize(
@@ -60,22 +60,22 @@ def test_anthropics_dates_are_measured_against_its_own_clock() -> None:
     ],
 )
 def test_when_it_is_whole_again_is_rounded(reset: str, words: str) -> None:
-    assert limits_say(of_openai("1", "2", reset)) == {"Requests left": f"1 of 2{words}"}
+    assert rate_limit_lines(of_openai("1", "2", reset)) == {"Requests left": f"1 of 2{words}"}
 
 
 def test_a_limit_that_is_whole_needs_no_time() -> None:
-    assert limits_say(of_openai("500", "500", "0s")) == {"Requests left": "500 of 500"}
+    assert rate_limit_lines(of_openai("500", "500", "0s")) == {"Requests left": "500 of 500"}
 
 
 @pytest.mark.parametrize("left", ["-1", "", "many", "1e9", "9" * 16, "<b>1</b>", "٣"])
 def test_what_is_no_number_is_not_shown(left: str) -> None:
-    assert limits_say(of_openai(left, "500", "1s")) is None
+    assert rate_limit_lines(of_openai(left, "500", "1s")) is None
 
 
 def test_a_limit_that_is_no_number_is_left_out() -> None:
-    assert limits_say(of_openai("3", "x", "")) == {"Requests left": "3"}
+    assert rate_limit_lines(of_openai("3", "x", "")) == {"Requests left": "3"}
 
 
 def test_an_answer_without_such_headers_says_nothing() -> None:
-    assert limits_say(headers(date="now", content_type="application/json")) is None
-    assert limits_say([(b"x-ratelimit-remaining-requests", b"\xff" * 65)]) is None
+    assert rate_limit_lines(headers(date="now", content_type="application/json")) is None
+    assert rate_limit_lines([(b"x-ratelimit-remaining-requests", b"\xff" * 65)]) is None

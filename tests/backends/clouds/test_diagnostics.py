@@ -3,11 +3,10 @@
 import pytest
 
 from backends.playback import backend
-from meshlight.backends.cloud_reasons import cloud_reason, wait_s
+from meshlight.backends.clouds.diagnostics import cloud_reason, wait_s
 from meshlight.backends.kinds import KINDS
-from meshlight.backends.response import Reply
-from meshlight.domain.backend import Kind
-from meshlight.domain.reason import Reason
+from meshlight.domain.backend import Kind, Reason
+from meshlight.http_client.response import Reply
 
 
 def reply(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> Reply:

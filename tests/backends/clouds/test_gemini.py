@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from backends.playback import answer, probe, probe_answer, scripted
-from meshlight.backends.address import parse_address
-from meshlight.backends.kind import GEMINI_FACES
+from meshlight.backends.base import GEMINI_OPERATIONS
 from meshlight.backends.kinds import KINDS
+from meshlight.domain.backend import ModelDetail
 from meshlight.domain.health import Answered, Fact, Failed, Limited, Refused
-from meshlight.domain.model import ModelDetail
+from meshlight.http_client.address import parse_address
 
 GEMINI = KINDS["gemini"]
 KEY = "AIzaSecret"
@@ -53,7 +53,7 @@ def test_its_openai_compatible_faces_are_below_a_path_of_their_own() -> None:
     assert GEMINI.path("embeddings", "/v1/embeddings") == "/v1beta/openai/embeddings"
     native = "/v1beta/models/gemini-x:generateContent"
     assert GEMINI.path("gemini/generateContent", native) == native
-    assert [face for face in GEMINI_FACES if not GEMINI.speaks(face)] == []
+    assert [operation for operation in GEMINI_OPERATIONS if not GEMINI.speaks(operation)] == []
     assert not GEMINI.speaks("responses")
 
 

@@ -3,12 +3,12 @@
 import pytest
 
 from backends.playback import answer, backend, probe, probe_answer, recognise, scripted
-from meshlight.backends.cloud_reasons import QUOTA_S
-from meshlight.backends.kind import FACES, OPENAI_FACES, Face
+from meshlight.backends.base import OPENAI_OPERATIONS, OPERATIONS, Operation
+from meshlight.backends.clouds.diagnostics import QUOTA_S
+from meshlight.backends.diagnostics import status_fact
 from meshlight.backends.kinds import KINDS
-from meshlight.backends.reasons import status_fact
-from meshlight.backends.response import Reply
 from meshlight.domain.health import Answered, Fact, Failed, Limited, Refused
+from meshlight.http_client.response import Reply
 
 OPENAI = KINDS["openai"]
 KEY = "sk-secret"
@@ -136,10 +136,10 @@ async def test_what_is_left_of_the_limits_is_shown() -> None:
     assert (await probe_answer(OPENAI, "/v1/models", LIST, KEY)).about is None
 
 
-@pytest.mark.parametrize("face", FACES)
-def test_it_speaks_openais_faces_but_rerank(face: Face) -> None:
-    assert OPENAI.speaks(face) == (face in OPENAI_FACES and face != "rerank")
-    assert OPENAI.path(face, f"/v1/{face}") == f"/v1/{face}"
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_it_speaks_openais_faces_but_rerank(operation: Operation) -> None:
+    assert OPENAI.speaks(operation) == (operation in OPENAI_OPERATIONS and operation != "rerank")
+    assert OPENAI.path(operation, f"/v1/{operation}") == f"/v1/{operation}"
 
 
 async def test_it_is_a_cloud_and_never_looked_for_on_this_machine() -> None:

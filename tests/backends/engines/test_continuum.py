@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from backends.playback import Scripted, answer, backend, probe, probe_answer, recognise, scripted
-from meshlight.backends.address import parse_address
-from meshlight.backends.continuum import ADMIN_EVERY_S, ADMIN_REFUSED_S, read_backends, told
-from meshlight.backends.kind import Channel, Means, Probe
+from meshlight.backends.base import Channel, ChannelDeps, Probe
+from meshlight.backends.engines.continuum import ADMIN_EVERY_S, ADMIN_REFUSED_S, admin_lines, read_backends
 from meshlight.backends.kinds import KINDS
-from meshlight.backends.upstream import Upstream
 from meshlight.domain.health import Answered, Failed, Loading, Refused
+from meshlight.http_client.address import parse_address
+from meshlight.http_client.client import Upstream
 
 CONTINUUM = KINDS["continuum"]
 LIST = answer({"object": "list", "data": [{"id": "m", "object": "model", "owned_by": "vllm"}]})
@@ -33,7 +33,7 @@ class Lookout:
     def __init__(self, server: Scripted, upstream: Upstream) -> None:
         self.now = 0.0
         self._backend = backend(CONTINUUM, server.url)
-        means = Means(self._backend, upstream, lambda _: upstream, lambda: self.now, lambda: 0.0)
+        means = ChannelDeps(self._backend, upstream, lambda _: upstream, lambda: self.now, lambda: 0.0)
         channel = CONTINUUM.open(means)
         assert channel is not None
         self.channel: Channel = channel
@@ -125,13 +125,13 @@ async def test_requests_go_to_the_router_itself() -> None:
 
 def test_many_sick_backends_are_counted_and_hostile_names_made_harmless() -> None:
     sick = [{"url": f"http://user:secret@gpu{n}:8000/v1", "is_healthy": False} for n in range(5)]
-    line = told(read_backends(behind(GPU1, *sick).split(b"\r\n\r\n", 1)[1]) or [])
+    line = admin_lines(read_backends(behind(GPU1, *sick).split(b"\r\n\r\n", 1)[1]) or [])
     assert line == "1 of 6 healthy (gpu0:8000, gpu1:8000, gpu2:8000, and 2 more)"
     odd = read_backends(
         b'{"backends": [{"name": "a\\u001b[31mb", "status": "down", "error": "x\\ny"}, 7, {}]}'
     )
     assert odd is not None
-    assert told(odd) == "0 of 2 healthy (a [31mb: x y, ?)"
+    assert admin_lines(odd) == "0 of 2 healthy (a [31mb: x y, ?)"
 
 
 def test_words_for_health_are_understood_too() -> None:

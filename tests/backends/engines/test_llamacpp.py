@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from backends.playback import answer, backend, probe, probe_answer, recognise, scripted
-from meshlight.backends.address import parse_address
 from meshlight.backends.kinds import KINDS
-from meshlight.backends.upstream import Upstream
 from meshlight.domain.health import Answered, Failed, Loading, Refused
+from meshlight.http_client.address import parse_address
+from meshlight.http_client.client import Upstream
 
 LLAMACPP = KINDS["llamacpp"]
 SIGNED = {"Server": "llama.cpp", "Access_Control_Allow_Origin": ""}
@@ -132,5 +132,7 @@ async def test_a_server_without_models_is_healthy_and_has_none() -> None:
 
 
 def test_it_speaks_what_its_server_has() -> None:
-    assert all(LLAMACPP.speaks(face) for face in ("chat/completions", "embeddings", "rerank", "messages"))
+    assert all(
+        LLAMACPP.speaks(operation) for operation in ("chat/completions", "embeddings", "rerank", "messages")
+    )
     assert not LLAMACPP.speaks("images/generations")

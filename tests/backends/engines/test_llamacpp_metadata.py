@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from backends.playback import HANG, answer
-from backends.telling import telling
+from backends.recorded_backend import telling
 from meshlight.backends.kinds import KINDS
+from meshlight.domain.backend import ModelDetail
 from meshlight.domain.health import Answered
-from meshlight.domain.model import ModelDetail
 
 LLAMACPP = KINDS["llamacpp"]
 META = {

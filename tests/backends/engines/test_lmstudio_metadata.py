@@ -3,10 +3,10 @@
 from typing import Any
 
 from backends.playback import answer
-from backends.telling import telling
+from backends.recorded_backend import telling
 from meshlight.backends.kinds import KINDS
+from meshlight.domain.backend import ModelDetail
 from meshlight.domain.health import Answered
-from meshlight.domain.model import ModelDetail
 
 LMSTUDIO = KINDS["lmstudio"]
 

@@ -1,7 +1,7 @@
 import pytest
 
 from backends.playback import answer, probe, recognise, scripted
-from meshlight.backends.kind import FACES
+from meshlight.backends.base import OPERATIONS
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.health import Answered
 
@@ -51,5 +51,5 @@ async def test_in_a_search_only_an_unmistakable_list_counts(reply: bytes, is_fou
 
 
 def test_it_may_speak_everything_and_has_no_port_of_its_own() -> None:
-    assert all(ANY.speaks(face) for face in FACES)
+    assert all(ANY.speaks(operation) for operation in OPERATIONS)
     assert ANY.usual_ports == ()

@@ -1,9 +1,9 @@
 """What vLLM tells of itself, by its source and documentation (no real one runs where the tests run)."""
 
 from backends.playback import answer
-from backends.telling import telling
+from backends.recorded_backend import telling
 from meshlight.backends.kinds import KINDS
-from meshlight.domain.model import ModelDetail
+from meshlight.domain.backend import ModelDetail
 
 VLLM = KINDS["vllm"]
 

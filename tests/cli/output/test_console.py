@@ -3,9 +3,9 @@ import io
 import pytest
 from rich.console import Console
 
-from desktop.samples import town
-from meshlight.desktop.paper import LIGHTS, OFF, STATES, Paper, sign_of
-from meshlight.desktop.screens import status_screen
+from desktop.samples import scenario
+from meshlight.cli.output.console import LIGHTS, OFF, STATES, TerminalStyle, glyph_of
+from meshlight.cli.output.status import status_report
 
 
 def test_no_two_states_share_shape_or_word() -> None:
@@ -15,9 +15,9 @@ def test_no_two_states_share_shape_or_word() -> None:
 
 
 def test_a_backend_that_is_off_looks_off_whatever_its_health() -> None:
-    off = town().backends[-1]
+    off = scenario().backends[-1]
     assert off.health.state == "healthy"
-    assert sign_of(off) is OFF
+    assert glyph_of(off) is OFF
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_a_backend_that_is_off_looks_off_whatever_its_health() -> None:
 def test_a_terminal_gets_the_shapes_that_it_can_show(encoding: str, starts: str) -> None:
     out = io.BytesIO()
     console = Console(file=io.TextIOWrapper(out, encoding, errors="replace", write_through=True), width=80)
-    console.print(status_screen(town(), "http://127.0.0.1:6374", Paper.of(console)))
+    console.print(status_report(scenario(), "http://127.0.0.1:6374", TerminalStyle.of(console)))
     assert out.getvalue().decode(encoding).startswith(starts)
 
 
@@ -36,6 +36,6 @@ def test_colours_are_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("TERM", "xterm")
     for file, terminal in ((piped, False), (shown, True)):
         console = Console(file=file, width=80, force_terminal=terminal)
-        console.print(status_screen(town(), "http://127.0.0.1:6374", Paper.of(console)))
+        console.print(status_report(scenario(), "http://127.0.0.1:6374", TerminalStyle.of(console)))
     assert "\x1b" not in piped.getvalue()
     assert "\x1b[31m✖ unhealthy\x1b[0m  Big box" in shown.getvalue()

@@ -3,15 +3,15 @@
 import pytest
 
 from desktop.samples import backend, mesh
-from meshlight.desktop.details import (
-    context_said,
-    contexts_said,
-    detail_said,
+from meshlight.cli.output.reports import (
+    context_text,
+    contexts_text,
+    detail_text,
     model_listing,
-    quantizations_said,
-    states_said,
+    quantizations_text,
+    states_text,
 )
-from meshlight.domain.model import ModelDetail
+from meshlight.domain.backend import ModelDetail
 
 SMALL = ModelDetail(context=4096, loaded=True, quantization="Q4_K_M")
 LARGE = ModelDetail(context=131_072, loaded=False, quantization="Q8_0")
@@ -34,7 +34,7 @@ SILENT = ModelDetail()
     ],
 )
 def test_a_context_is_said_in_thousands(tokens: int | None, said: str) -> None:
-    assert context_said(tokens) == said
+    assert context_text(tokens) == said
 
 
 def test_a_detail_is_one_line_of_what_is_known() -> None:
@@ -45,21 +45,21 @@ def test_a_detail_is_one_line_of_what_is_known() -> None:
         parameters="8B",
         capabilities=("chat", "completion", "vision", "tools"),
     )
-    assert detail_said(whole) == "8k context · 8B · Q4_K_M · loaded · vision · tools"
-    assert detail_said(ModelDetail(loaded=False)) == "not loaded"
-    assert detail_said(ModelDetail(capabilities=("chat",))) == ""
+    assert detail_text(whole) == "8k context · 8B · Q4_K_M · loaded · vision · tools"
+    assert detail_text(ModelDetail(loaded=False)) == "not loaded"
+    assert detail_text(ModelDetail(capabilities=("chat",))) == ""
 
 
 def test_several_backends_that_differ_are_told_in_one_word_each() -> None:
     several = [LARGE, SMALL, SILENT, SMALL]
-    assert contexts_said(several) == "4k-128k"
-    assert quantizations_said(several) == "Q8_0, Q4_K_M"
-    assert states_said(several) == "on some"
+    assert contexts_text(several) == "4k-128k"
+    assert quantizations_text(several) == "Q8_0, Q4_K_M"
+    assert states_text(several) == "on some"
 
 
 def test_what_nobody_tells_is_empty() -> None:
-    assert contexts_said([SILENT]) == quantizations_said([SILENT]) == states_said([SILENT]) == ""
-    assert (contexts_said([SMALL]), states_said([SMALL]), states_said([LARGE])) == (
+    assert contexts_text([SILENT]) == quantizations_text([SILENT]) == states_text([SILENT]) == ""
+    assert (contexts_text([SMALL]), states_text([SMALL]), states_text([LARGE])) == (
         "4k",
         "loaded",
         "not loaded",

@@ -1,11 +1,11 @@
 import pytest
 from rich.console import Console
 
-from desktop.samples import backend, hostile, mesh, town
-from meshlight.desktop.listings import MODELS_SHOWN, backend_screen
-from meshlight.desktop.paper import GOOD, Paper
-from meshlight.desktop.screens import models_said, note, requests_said, status_screen
-from meshlight.domain.view import Requests
+from desktop.samples import backend, hostile, mesh, scenario
+from meshlight.cli.output.console import GOOD, TerminalStyle
+from meshlight.cli.output.reports import MODELS_SHOWN, backend_report
+from meshlight.cli.output.status import models_text, note, requests_text, status_report
+from meshlight.domain.api_types import Requests
 
 
 def lines(screen: object, width: int) -> list[str]:
@@ -17,16 +17,16 @@ def lines(screen: object, width: int) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
-@pytest.mark.parametrize("view", [town(), hostile(), mesh()], ids=["town", "hostile", "empty"])
+@pytest.mark.parametrize("view", [scenario(), hostile(), mesh()], ids=["town", "hostile", "empty"])
 def test_the_status_fits_every_terminal(view: object, width: int) -> None:
-    shown = lines(status_screen(view, "http://127.0.0.1:6374", Paper(width=width)), width)  # type: ignore[arg-type]
+    shown = lines(status_report(view, "http://127.0.0.1:6374", TerminalStyle(width=width)), width)  # type: ignore[arg-type]
     assert all(len(line) <= width for line in shown)
     assert not any("\x1b" in line for line in shown)
 
 
 def test_a_long_reason_wraps_under_itself() -> None:
     said = "one two three four five six seven", "seven eight nine ten eleven"
-    shown = note(GOOD, *said, Paper(width=30))
+    shown = note(GOOD, *said, TerminalStyle(width=30))
     assert [line.plain for line in shown] == [
         "✓ one two three four five six",
         "  seven",
@@ -36,19 +36,19 @@ def test_a_long_reason_wraps_under_itself() -> None:
 
 
 def test_counts_of_nought_are_left_out() -> None:
-    assert requests_said(Requests()) == "0"
-    assert requests_said(Requests(total=1284, failed=3, in_flight=2)) == "1,284, 3 failed, 2 now"
+    assert requests_text(Requests()) == "0"
+    assert requests_text(Requests(total=1284, failed=3, in_flight=2)) == "1,284, 3 failed, 2 now"
 
 
 def test_models_are_counted_and_the_first_named() -> None:
-    assert models_said(()) == "0"
-    assert models_said(("b", "a")) == "2: b, a"
-    assert models_said(tuple("abcdefghij")).startswith("10: a, b")
+    assert models_text(()) == "0"
+    assert models_text(("b", "a")) == "2: b, a"
+    assert models_text(tuple("abcdefghij")).startswith("10: a, b")
 
 
 def test_a_backend_with_thousands_of_models_is_still_one_screen() -> None:
     shown = lines(
-        backend_screen(backend("b", models=tuple(f"m{i}" for i in range(2000))), Paper(width=80)), 80
+        backend_report(backend("b", models=tuple(f"m{i}" for i in range(2000))), TerminalStyle(width=80)), 80
     )
     assert len(shown) < MODELS_SHOWN + 20
     assert shown[-1].endswith("and 1960 more: meshlight models")

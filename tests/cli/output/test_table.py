@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from meshlight.desktop.table import Column, lay_out
-from meshlight.desktop.text import cut
+from meshlight.cli.output.table import Column, lay_out
+from meshlight.domain.text import cut
 
 COLUMNS = (
     Column(title="STATE"),

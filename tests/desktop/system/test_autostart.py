@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.desktop.autostart import Autostart, DesktopEntry, LaunchAgent, RunEntry, autostart_here
+from meshlight.desktop.system.autostart import Autostart, DesktopEntry, LaunchAgent, RunEntry, autostart_here
 
 
 def is_on(entry: Autostart) -> bool:

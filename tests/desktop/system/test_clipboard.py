@@ -5,7 +5,7 @@ from shutil import which
 
 import pytest
 
-from meshlight.desktop.clipboard import copy
+from meshlight.desktop.system.clipboard import copy
 
 KEY = "local-key-of-the-tests"
 WAYLAND = {"WAYLAND_DISPLAY": "wayland-0"}

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from desktop.homes import wait_until
-from meshlight.desktop.opener import has_screen, open_file
-from meshlight.desktop.program import (
+from meshlight.desktop.system.opener import has_screen, open_file
+from meshlight.desktop.system.process import (
     HAS_KEY,
     environment,
     hear_key,
@@ -14,6 +13,7 @@ from meshlight.desktop.program import (
     service_environment,
     start_apart,
 )
+from process_fixture import wait_until
 
 
 def test_a_folder_of_our_name_where_meshlight_is_started_is_not_taken_for_ours(tmp_path: Path) -> None:
@@ -51,8 +51,8 @@ def test_secrets_are_taken_out_of_the_environment_and_kept_for_ourselves(
     script = """
 import os, subprocess, sys
 from meshlight.domain.private_variables import OWN_VARIABLES, take_private
-from meshlight.desktop.program import service_environment
-from meshlight.store.key import LocalKey
+from meshlight.desktop.system.process import service_environment
+from meshlight.storage.local_key import LocalKey
 from pathlib import Path
 take_private()
 left = subprocess.run([sys.executable, "-c", "import os; print(*os.environ)"], capture_output=True, text=True)
@@ -74,7 +74,7 @@ def test_a_window_hears_the_key_from_who_starts_it_and_not_from_its_environment(
     script = """
 import os, sys
 from pathlib import Path
-from meshlight.desktop.program import hear_key
+from meshlight.desktop.system.process import hear_key
 from meshlight.domain.private_variables import OWN_VARIABLES
 was = os.environ.get("MESHLIGHT_KEY")
 hear_key()

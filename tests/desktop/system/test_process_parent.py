@@ -1,7 +1,7 @@
 import os
 import threading
 
-from meshlight.desktop.parent import end_with_parent
+from meshlight.desktop.system.process import end_with_parent
 
 
 def test_the_end_of_the_parent_is_noticed_by_the_end_of_the_pipe_that_it_held() -> None:

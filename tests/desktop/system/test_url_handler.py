@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.desktop.link_handler import FILE, SCHEME_TYPE, LinkHandler, link_handler_here
+from meshlight.desktop.system.url_handler import FILE, SCHEME_TYPE, LinkHandler, link_handler_here
 
 COMMAND = ["/opt/my apps/python", "-P", "-m", "meshlight", "link", "--"]
 

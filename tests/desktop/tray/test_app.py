@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from desktop.homes import Home, is_alive, wait_until
 from desktop.panel import Icon, Panel
 from desktop.session import SessionBus
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
+from process_fixture import Home, is_alive, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="plays a Linux desktop")
 
@@ -21,14 +21,16 @@ GREEN, AMBER, RED, GREY = "green", "amber", "red", "grey"
 STARTED = '{"was_started": true}'
 
 
-def backend(engine: Engine) -> str:
+def backend(engine: SimulatedEngine) -> str:
     return f'[[backends]]\nname = "{engine.name}"\nkind = "{engine.kind}"\nurl = "{engine.url}"\nring = "machine"'
 
 
 class Desktop:
     """A desktop with a panel, two engines, and a Meshlight that is set up for them."""
 
-    def __init__(self, panel: Panel, address: str, engines: tuple[Engine, Engine], folder: Path) -> None:
+    def __init__(
+        self, panel: Panel, address: str, engines: tuple[SimulatedEngine, SimulatedEngine], folder: Path
+    ) -> None:
         self.panel = panel
         self.engines = engines
         self.home = Home(folder, *map(backend, engines))
@@ -55,8 +57,8 @@ async def desktop(tmp_path: Path) -> AsyncIterator[Desktop]:
     async with AsyncExitStack() as stack:
         bus = stack.enter_context(SessionBus(tmp_path))
         engines = (
-            await stack.enter_async_context(Engine("llamacpp", "studio", control_port=None)),
-            await stack.enter_async_context(Engine("ollama", "box", control_port=None)),
+            await stack.enter_async_context(SimulatedEngine("llamacpp", "studio", control_port=None)),
+            await stack.enter_async_context(SimulatedEngine("ollama", "box", control_port=None)),
         )
         panel = await stack.enter_async_context(Panel(bus.address))
         desk = Desktop(panel, bus.address, engines, tmp_path / "home")

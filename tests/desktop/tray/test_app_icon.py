@@ -4,14 +4,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from meshlight.desktop.app_icon import ICNS_SIZES, ICO_SIZES, app_icon, svg
+from meshlight.desktop.tray.app_icon import ICNS_SIZES, ICO_SIZES, app_icon, svg
 
-ICONS = Path(__file__).parents[2] / "icons"
+ICONS = Path(__file__).parents[3] / "icons"
 
 
 def test_the_command_writes_an_icon_for_every_system(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "icons"
-    subprocess.run([sys.executable, "-m", "meshlight.desktop.icon", str(folder)], check=True)
+    subprocess.run([sys.executable, "-m", "meshlight.desktop.tray.icon", str(folder)], check=True)
     assert sorted(file.name for file in folder.iterdir()) == sorted(file.name for file in ICONS.iterdir())
     with Image.open(folder / "meshlight.ico") as ico:
         assert ico.info["sizes"] == {(size, size) for size in ICO_SIZES}
@@ -24,7 +24,7 @@ def test_the_command_writes_an_icon_for_every_system(tmp_path: Path) -> None:
 
 def test_the_command_says_how_it_is_used() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "meshlight.desktop.icon"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "meshlight.desktop.tray.icon"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
     assert "OUT_DIR" in done.stderr

@@ -8,26 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from desktop.hand import Hand
-from desktop.homes import Home, wait_until
-from desktop.local_api import LocalApi
+from api_client.local_api import LocalApi
+from desktop.fake_tray import Hand
 from desktop.neighbours import BO, around, pairing
 from desktop.samples import backend, mesh
-from meshlight.desktop.autostart import DesktopEntry
-from meshlight.desktop.backoff import Backoff
-from meshlight.desktop.desk import Desk
-from meshlight.desktop.face import OnAction
-from meshlight.desktop.notify import Note
-from meshlight.desktop.preferences import Preferences
-from meshlight.desktop.program import program
-from meshlight.desktop.small_file import SmallFile
-from meshlight.desktop.standing import Standing
-from meshlight.desktop.supervisor import Supervisor
-from meshlight.desktop.tray import Tray
-from meshlight.desktop.window_keeper import WindowKeeper
+from meshlight.desktop.supervisor import Backoff, ServiceStatus, Supervisor
+from meshlight.desktop.system.autostart import DesktopEntry
+from meshlight.desktop.system.json_file import JsonFile
+from meshlight.desktop.system.process import program
+from meshlight.desktop.tray.app import TrayApp
+from meshlight.desktop.tray.notifications import Notification
+from meshlight.desktop.tray.state import Preferences, TrayEnvironment
+from meshlight.desktop.tray.tray_icon import OnAction
+from meshlight.desktop.window.launcher import WindowLauncher
+from meshlight.domain.api_types import HealthChange
 from meshlight.domain.errors import SecretError
 from meshlight.domain.events import HealthEvent, PeersEvent, RefreshEvent
-from meshlight.domain.view import HealthChange
+from process_fixture import Home, wait_until
 
 AT_ONCE = Backoff(first_s=0.02, longest_s=0.05)
 FAILING = [sys.executable, "-S", "-c", "import sys; sys.exit('Disk full.')"]
@@ -39,9 +36,9 @@ class Desktop:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.copied: list[str] = []
-        self.notes: list[Note] = []
+        self.notes: list[Notification] = []
         self.ports: list[int] = []
-        self.preferences = SmallFile(folder / "tray.json", Preferences)
+        self.preferences = JsonFile(folder / "tray.json", Preferences)
         self.login = DesktopEntry(folder / "autostart", ["meshlight"])
         self.windows = folder / "windows"
         self.key: Callable[[], str] = lambda: "ml-key"
@@ -57,7 +54,7 @@ class Desktop:
             hands.append(Hand(on_action))
             return hands[0]
 
-        def supervisor(on_change: Callable[[Standing], None]) -> Supervisor:
+        def supervisor(on_change: Callable[[ServiceStatus], None]) -> Supervisor:
             return Supervisor(
                 words, runtime_file, on_change, rule=AT_ONCE, environ=environ or dict(os.environ)
             )
@@ -66,11 +63,11 @@ class Desktop:
             self.copied.append(text)
             return text != "ml-refused"
 
-        def notify(note: Note) -> bool:
+        def notify(note: Notification) -> bool:
             self.notes.append(note)
             return True
 
-        desk = Desk(
+        desk = TrayEnvironment(
             runtime_file=runtime_file,
             copy=copy,
             key=self._key,
@@ -83,15 +80,15 @@ class Desktop:
             clock=lambda: self.now,
         )
         opened = f"import sys; open({str(self.windows)!r}, 'a').write(' '.join(sys.argv[1:]) + ';')"
-        window = WindowKeeper([sys.executable, "-S", "-c", opened], self.folder)
-        tray = Tray(face, supervisor, window, desk, self.login, self.preferences)
+        window = WindowLauncher([sys.executable, "-S", "-c", opened], self.folder)
+        tray = TrayApp(face, supervisor, window, desk, self.login, self.preferences)
         return Shown(tray, hands[0])
 
 
 class Shown:
     """A tray that runs."""
 
-    def __init__(self, tray: Tray, hand: Hand) -> None:
+    def __init__(self, tray: TrayApp, hand: Hand) -> None:
         self.tray, self.hand = tray, hand
         self.thread = threading.Thread(target=tray.run)
         self.thread.start()
@@ -178,7 +175,7 @@ def test_backends_are_switched_and_checked_and_an_error_is_told(
     wait_until(lambda: paths <= {asked.path for asked in api.asked})
     api.fails("POST", "/mesh/backends/gpu/disable", 409, "conflict", "It is being changed.", "Try again.")
     shown.press("disable", "gpu")
-    wait_until(lambda: desktop.notes == [Note("It is being changed.", "Try again.")])
+    wait_until(lambda: desktop.notes == [Notification("It is being changed.", "Try again.")])
 
 
 def test_address_key_and_environment_are_copied(api: LocalApi, desktop: Desktop, shown: Hand) -> None:
@@ -220,7 +217,7 @@ def test_what_can_not_be_copied_or_read_is_told(desktop: Desktop, shown: Hand) -
 
     desktop.key = broken
     shown.press("copy-key")
-    wait_until(lambda: Note("The key file belongs to another user.", "Remove it.") in desktop.notes)
+    wait_until(lambda: Notification("The key file belongs to another user.", "Remove it.") in desktop.notes)
     shown.press("log")
     wait_until(lambda: len(desktop.notes) == 3)
 

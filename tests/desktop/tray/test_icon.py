@@ -4,7 +4,7 @@ from itertools import combinations
 import pytest
 from PIL import Image, ImageChops
 
-from meshlight.desktop.icon import PAINTS, SIZES, argb, icon
+from meshlight.desktop.tray.icon import PAINTS, SIZES, argb, icon
 from meshlight.domain.snapshot import Light
 
 LIGHTS: tuple[Light, ...] = ("green", "amber", "red", "grey")

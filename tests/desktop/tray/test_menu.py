@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from desktop.samples import backend, hostile, mesh, town
-from meshlight.desktop.item import Action, Item
-from meshlight.desktop.menu import latency, menu
-from meshlight.desktop.text import clean, width
-from meshlight.desktop.tray_state import Refresh, TrayState
+from desktop.samples import backend, hostile, mesh, scenario
+from meshlight.desktop.tray.menu import latency, menu
+from meshlight.desktop.tray.menu_items import Action, Item
+from meshlight.desktop.tray.state import Refresh, TrayState
+from meshlight.domain.text import sanitize, width
 
 RUNNING = TrayState(service="running", url="http://127.0.0.1:6374", starts_at_login=False, notifies=True)
 
@@ -26,7 +26,7 @@ def walk(items: tuple[Item, ...]) -> Iterator[Item]:
 
 
 def test_the_menu_of_a_running_mesh_has_everything_in_its_order() -> None:
-    labels = [item.text if not item.is_separator else "--" for item in menu(town(), RUNNING)]
+    labels = [item.text if not item.is_separator else "--" for item in menu(scenario(), RUNNING)]
     assert labels == [
         "▲ 1 of 5 down: Big box — refused, is it running?",
         "Open mesh",
@@ -50,12 +50,12 @@ def test_the_menu_of_a_running_mesh_has_everything_in_its_order() -> None:
 
 
 def test_open_mesh_is_what_a_click_on_the_icon_does() -> None:
-    defaults = [item for item in walk(menu(town(), RUNNING)) if item.is_default]
+    defaults = [item for item in walk(menu(scenario(), RUNNING)) if item.is_default]
     assert [item.action for item in defaults] == [Action("open")]
 
 
 def test_each_backend_shows_its_state_and_latency_or_what_is_wrong() -> None:
-    lines = [item.text for item in find(menu(town(), RUNNING), "backends").items]
+    lines = [item.text for item in find(menu(scenario(), RUNNING), "backends").items]
     assert lines == [
         "● llama.cpp: healthy, <1 ms",
         "● Ollama: healthy, 10 ms",
@@ -67,7 +67,7 @@ def test_each_backend_shows_its_state_and_latency_or_what_is_wrong() -> None:
 
 
 def test_a_backend_can_be_opened_checked_and_switched_off() -> None:
-    backends = find(menu(town(), RUNNING), "backends")
+    backends = find(menu(scenario(), RUNNING), "backends")
     assert [(line.text, line.action) for line in find(backends.items, "backend big-box").items] == [
         ("Open in mesh", Action("open", "big-box")),
         ("Check now", Action("check", "big-box")),
@@ -76,7 +76,7 @@ def test_a_backend_can_be_opened_checked_and_switched_off() -> None:
 
 
 def test_a_backend_that_is_off_can_be_switched_on_and_not_checked() -> None:
-    off = find(menu(town(), RUNNING), "backends", "backend lms")
+    off = find(menu(scenario(), RUNNING), "backends", "backend lms")
     assert [(line.text, line.action) for line in off.items][1:] == [
         ("Check now", None),
         ("Enable", Action("enable", "lms")),
@@ -84,7 +84,7 @@ def test_a_backend_that_is_off_can_be_switched_on_and_not_checked() -> None:
 
 
 def test_the_status_line_leads_to_the_backend_that_is_down() -> None:
-    assert find(menu(town(), RUNNING), "status").action == Action("open", "big-box")
+    assert find(menu(scenario(), RUNNING), "status").action == Action("open", "big-box")
     assert not find(menu(mesh(backend("a")), RUNNING), "status").enabled
 
 
@@ -98,7 +98,7 @@ def test_a_hundred_backends_do_not_make_a_menu_taller_than_the_screen_and_the_si
 
 def test_refresh_shows_its_progress_then_its_result() -> None:
     def refresh(state: Refresh | None) -> tuple[str, bool]:
-        item = find(menu(town(), replace(RUNNING, refresh=state)), "refresh")
+        item = find(menu(scenario(), replace(RUNNING, refresh=state)), "refresh")
         return item.text, item.enabled
 
     assert refresh(None) == ("Refresh now", True)
@@ -109,7 +109,7 @@ def test_refresh_shows_its_progress_then_its_result() -> None:
 
 
 def test_routing_is_paused_and_resumed_at_the_same_place() -> None:
-    view = town()
+    view = scenario()
     assert find(menu(view, RUNNING), "pause").action == Action("pause")
     paused = replace(view, router=replace(view.router, status="paused"))
     assert find(menu(paused, RUNNING), "pause") == Item(
@@ -118,7 +118,10 @@ def test_routing_is_paused_and_resumed_at_the_same_place() -> None:
 
 
 def test_the_switches_show_how_they_stand() -> None:
-    off, on = menu(town(), RUNNING), menu(town(), replace(RUNNING, starts_at_login=True, notifies=False))
+    off, on = (
+        menu(scenario(), RUNNING),
+        menu(scenario(), replace(RUNNING, starts_at_login=True, notifies=False)),
+    )
     assert (find(off, "login").checked, find(off, "login").action) == (False, Action("login-on"))
     assert (find(on, "login").checked, find(on, "login").action) == (True, Action("login-off"))
     assert (find(off, "notify").checked, find(off, "notify").action) == (True, Action("notify-off"))
@@ -126,21 +129,21 @@ def test_the_switches_show_how_they_stand() -> None:
 
 
 def test_notifications_are_snoozed_and_woken() -> None:
-    assert find(menu(town(), RUNNING), "snooze").action == Action("snooze")
-    snoozed = find(menu(town(), replace(RUNNING, snoozed_until="14:05")), "snooze")
+    assert find(menu(scenario(), RUNNING), "snooze").action == Action("snooze")
+    snoozed = find(menu(scenario(), replace(RUNNING, snoozed_until="14:05")), "snooze")
     assert snoozed.text == "Wake notifications (silent until 14:05)"
     assert snoozed.action == Action("wake")
-    keys = [item.key for item in menu(town(), replace(RUNNING, notifies=False))]
+    keys = [item.key for item in menu(scenario(), replace(RUNNING, notifies=False))]
     assert "snooze" not in keys
 
 
 def test_what_can_not_be_switched_here_is_not_there() -> None:
-    keys = [item.key for item in menu(town(), replace(RUNNING, starts_at_login=None, notifies=None))]
+    keys = [item.key for item in menu(scenario(), replace(RUNNING, starts_at_login=None, notifies=None))]
     assert not {"login", "notify", "snooze"} & set(keys)
 
 
 def test_while_the_service_is_down_only_what_still_works_can_be_clicked() -> None:
-    items = menu(town(), TrayState(service="down"))
+    items = menu(scenario(), TrayState(service="down"))
     assert [item.key for item in items if item.enabled] == ["log", "about", "quit"]
     assert items[0].text == "✖ The service is down and is being started again."
 
@@ -156,7 +159,8 @@ def test_a_service_that_gave_up_is_restarted_by_hand() -> None:
 
 def test_quit_says_when_the_service_goes_on() -> None:
     assert (
-        find(menu(town(), replace(RUNNING, owns_service=False)), "quit").text == "Quit (the service goes on)"
+        find(menu(scenario(), replace(RUNNING, owns_service=False)), "quit").text
+        == "Quit (the service goes on)"
     )
 
 
@@ -167,12 +171,12 @@ def test_a_mesh_without_backends_says_so() -> None:
 
 def test_names_of_strangers_keep_to_their_line() -> None:
     for item in walk(menu(hostile(), RUNNING)):
-        assert item.text == clean(item.text)
+        assert item.text == sanitize(item.text)
         assert width(item.text) <= 72
 
 
 def test_the_same_mesh_gives_the_same_menu() -> None:
-    assert menu(town(), RUNNING) == menu(town(), RUNNING)
+    assert menu(scenario(), RUNNING) == menu(scenario(), RUNNING)
 
 
 def test_a_latency_that_wavers_does_not_change_the_menu() -> None:
@@ -209,4 +213,4 @@ def test_no_two_lines_of_one_menu_have_the_same_key() -> None:
             check(item.items)
 
     for service in ("starting", "running", "down", "stopped"):
-        check(menu(town(), replace(RUNNING, service=service)))
+        check(menu(scenario(), replace(RUNNING, service=service)))

@@ -4,38 +4,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from desktop.samples import backend, mesh
-from meshlight.desktop.notify import Bulletin, Mark, Note, marks_of
+from meshlight.desktop.tray.notifications import BackendMark, Notification, NotificationQueue, marks_of
 from meshlight.domain.health import State
 
-WELL = Mark("Meshlight", "healthy")
+WELL = BackendMark("Meshlight", "healthy")
 
 
 def all_of(names: list[str], state: State) -> dict[str, State]:
     return dict.fromkeys(names, state)
 
 
-def marks(**states: State) -> dict[str, Mark]:
-    return {name: Mark(name, state, "Connection refused.") for name, state in states.items()}
+def marks(**states: State) -> dict[str, BackendMark]:
+    return {name: BackendMark(name, state, "Connection refused.") for name, state in states.items()}
 
 
 def test_a_backend_that_stays_down_for_ten_seconds_is_told_once_with_the_reason() -> None:
-    bulletin = Bulletin()
+    bulletin = NotificationQueue()
     bulletin.see(marks(box="healthy"), 0.0)
     bulletin.see(marks(box="unhealthy"), 5.0)
     assert bulletin.due_at == 15.0
     assert bulletin.take(14.9) is None
-    assert bulletin.take(15.0) == Note("box is down", "Connection refused.")
+    assert bulletin.take(15.0) == Notification("box is down", "Connection refused.")
     assert bulletin.due_at is None
 
 
 def test_what_was_down_at_the_start_is_no_news() -> None:
-    bulletin = Bulletin()
+    bulletin = NotificationQueue()
     bulletin.see(marks(box="unhealthy"), 0.0)
     assert bulletin.due_at is None
 
 
 def test_a_backend_that_flaps_is_not_told_of() -> None:
-    bulletin = Bulletin()
+    bulletin = NotificationQueue()
     bulletin.see(marks(box="healthy"), 0.0)
     for second in range(1, 100, 2):
         bulletin.see(marks(box="unhealthy"), second)
@@ -44,18 +44,18 @@ def test_a_backend_that_flaps_is_not_told_of() -> None:
 
 
 def test_the_way_up_by_loading_a_model_is_told_when_it_is_up() -> None:
-    bulletin = Bulletin()
+    bulletin = NotificationQueue()
     bulletin.see(marks(box="healthy"), 0.0)
     bulletin.see(marks(box="unhealthy"), 1.0)
     assert bulletin.take(11.0) is not None
     bulletin.see(marks(box="warming"), 80.0)
     assert bulletin.due_at is None
     bulletin.see(marks(box="healthy"), 90.0)
-    assert bulletin.take(100.0) == Note("box is healthy again", "")
+    assert bulletin.take(100.0) == Notification("box is healthy again", "")
 
 
 def test_changes_at_about_the_same_time_come_as_one_notification() -> None:
-    bulletin = Bulletin()
+    bulletin = NotificationQueue()
     names = [f"box-{n}" for n in range(7)]
     bulletin.see(marks(**all_of(names, "healthy"), other="healthy"), 0.0)
     bulletin.see(marks(**all_of(names, "unhealthy"), other="healthy"), 1.0)
@@ -66,7 +66,7 @@ def test_changes_at_about_the_same_time_come_as_one_notification() -> None:
 
 
 def test_when_the_last_backend_is_down_that_is_what_is_said() -> None:
-    bulletin = Bulletin()
+    bulletin = NotificationQueue()
     bulletin.see(marks(a="healthy", b="healthy"), 0.0)
     bulletin.see(marks(a="unhealthy", b="unhealthy"), 1.0)
     note = bulletin.take(11.0)
@@ -75,7 +75,7 @@ def test_when_the_last_backend_is_down_that_is_what_is_said() -> None:
 
 
 def test_a_second_notification_waits_for_a_minute_and_tells_all_of_it() -> None:
-    bulletin = Bulletin()
+    bulletin = NotificationQueue()
     bulletin.see(marks(a="healthy", b="healthy", c="healthy"), 0.0)
     bulletin.see(marks(a="unhealthy", b="healthy", c="healthy"), 0.0)
     assert bulletin.take(10.0) is not None
@@ -88,7 +88,7 @@ def test_a_second_notification_waits_for_a_minute_and_tells_all_of_it() -> None:
 
 
 def test_what_happens_while_notifications_are_off_is_not_told_afterwards() -> None:
-    bulletin = Bulletin()
+    bulletin = NotificationQueue()
     bulletin.see(marks(box="healthy"), 0.0)
     bulletin.see(marks(box="unhealthy"), 1.0)
     assert bulletin.take(11.0, silent=True) is None
@@ -97,7 +97,7 @@ def test_what_happens_while_notifications_are_off_is_not_told_afterwards() -> No
 
 
 def test_a_backend_that_is_removed_or_switched_off_is_forgotten() -> None:
-    bulletin = Bulletin()
+    bulletin = NotificationQueue()
     bulletin.see(marks(box="healthy"), 0.0)
     bulletin.see(marks(box="unhealthy"), 1.0)
     bulletin.see({}, 2.0)
@@ -105,9 +105,9 @@ def test_a_backend_that_is_removed_or_switched_off_is_forgotten() -> None:
 
 
 def test_names_of_strangers_can_not_break_the_note() -> None:
-    bulletin = Bulletin()
-    bulletin.see({"x": Mark("evil\n\x1b[31m" + "A" * 300, "healthy")}, 0.0)
-    bulletin.see({"x": Mark("evil\n\x1b[31m" + "A" * 300, "unhealthy", "why\n" * 90)}, 1.0)
+    bulletin = NotificationQueue()
+    bulletin.see({"x": BackendMark("evil\n\x1b[31m" + "A" * 300, "healthy")}, 0.0)
+    bulletin.see({"x": BackendMark("evil\n\x1b[31m" + "A" * 300, "unhealthy", "why\n" * 90)}, 1.0)
     note = bulletin.take(11.0)
     assert note is not None
     assert "\x1b" not in note.title
@@ -119,14 +119,14 @@ def test_names_of_strangers_can_not_break_the_note() -> None:
 def test_while_the_service_is_down_only_that_is_watched() -> None:
     view = mesh(backend("a"), backend("b", enabled=False))
     assert marks_of(view, service=WELL).keys() == {"", "a"}
-    assert marks_of(view, service=Mark("Meshlight", "unhealthy", "Stopped.")).keys() == {""}
+    assert marks_of(view, service=BackendMark("Meshlight", "unhealthy", "Stopped.")).keys() == {""}
 
 
 @given(
     st.lists(st.tuples(st.floats(0.1, 30), st.sampled_from(["healthy", "unhealthy", "warming"])), max_size=60)
 )
 def test_two_notifications_are_never_less_than_a_minute_apart(steps: list[tuple[float, State]]) -> None:
-    bulletin, now, told = Bulletin(), 0.0, list[float]()
+    bulletin, now, told = NotificationQueue(), 0.0, list[float]()
     for wait, state in steps:
         now += wait
         bulletin.see(marks(a=state, b="healthy"), now)

@@ -10,12 +10,11 @@ from dbus_fast.annotations import DBusDict, DBusInt32, DBusSignature, DBusStr, D
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_signal
 
 from desktop.session import SessionBus
-from meshlight.desktop.notice import _command, send
-from meshlight.desktop.notify import Note
+from meshlight.desktop.tray.notifications import Notification, _command, send_notification
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="plays a Linux desktop")
 NAME = "org.freedesktop.Notifications"
-SEND = "import sys; from meshlight.desktop.notice import send; from meshlight.desktop.notify import Note; "
+SEND = "import sys; from meshlight.desktop.tray.notifications import Notification, send_notification; "
 
 
 class Daemon(ServiceInterface):
@@ -63,7 +62,7 @@ async def test_a_note_is_shown_by_the_desktop_and_its_text_is_not_taken_for_mark
         connection = await MessageBus(bus.address).connect()
         connection.export("/org/freedesktop/Notifications", daemon)
         await connection.request_name(NAME)
-        code = f"{SEND} sys.exit(not send(Note('box is down', '<b>refused</b> & more')))"
+        code = f"{SEND} sys.exit(not send_notification(Notification('box is down', '<b>refused</b> & more')))"
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", code, env={"DBUS_SESSION_BUS_ADDRESS": bus.address, "PATH": ""}
         )
@@ -82,7 +81,7 @@ async def test_a_click_on_a_note_does_what_it_is_for_and_closing_it_does_not(
         connection = await MessageBus(bus.address).connect()
         connection.export("/org/freedesktop/Notifications", daemon)
         await connection.request_name(NAME)
-        code = f"{SEND} send(Note('Bo asks', '1', lambda: print('clicked')))"
+        code = f"{SEND} send_notification(Notification('Bo asks', '1', lambda: print('clicked')))"
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
@@ -105,7 +104,7 @@ async def test_a_click_on_a_note_does_what_it_is_for_and_closing_it_does_not(
 
 
 def test_without_a_bus_and_a_program_nothing_is_shown_and_nothing_breaks() -> None:
-    code = f"{SEND} print(send(Note('t', 'b')))"
+    code = f"{SEND} print(send_notification(Notification('t', 'b')))"
     environ = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nowhere", "PATH": ""}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
@@ -114,9 +113,9 @@ def test_without_a_bus_and_a_program_nothing_is_shown_and_nothing_breaks() -> No
 
 
 def test_on_a_mac_the_texts_are_words_of_the_command_never_part_of_a_script() -> None:
-    command = _command(Note('a" & b', "body"), "darwin")
+    command = _command(Notification('a" & b', "body"), "darwin")
     assert command is not None
     assert command[0] == "osascript"
     assert command[-2:] == ['a" & b', "body"]
-    assert _command(Note("a", "b"), "win32") is None
-    assert callable(send)
+    assert _command(Notification("a", "b"), "win32") is None
+    assert callable(send_notification)

@@ -4,12 +4,12 @@ from msgspec.structs import replace
 
 from desktop.neighbours import BO, EVA, around, pairing, peer, sighting
 from desktop.samples import backend, mesh
-from meshlight.desktop.item import Action, Item
-from meshlight.desktop.menu import menu
-from meshlight.desktop.peers_menu import request_note, request_said
-from meshlight.desktop.text import clean, width
-from meshlight.desktop.tray_state import TrayState
-from meshlight.domain.peer_view import PeersView
+from meshlight.desktop.tray.menu import menu
+from meshlight.desktop.tray.menu_items import Action, Item
+from meshlight.desktop.tray.peers_menu import request_note, request_text
+from meshlight.desktop.tray.state import TrayState
+from meshlight.domain.peers import PeersView
+from meshlight.domain.text import sanitize, width
 
 NASTY = "\x1b[31mred\x1b[0m \u202egnp.exe\u2066 z\u200bw \r\nnext" + "x" * 200
 ASKED = pairing(role="asked", name="Bo", id=BO)
@@ -83,7 +83,7 @@ def test_names_of_strangers_keep_to_their_line_and_their_length() -> None:
     asked = replace(ASKED, name=NASTY)
     crowd = around(peers=(peer(NASTY),), seen=(sighting(NASTY),), problem=NASTY, pairing=asked)
     for item in walk(menu(mesh(BOS), TrayState(service="running", peers=crowd))):
-        assert item.text == clean(item.text)
+        assert item.text == sanitize(item.text)
         assert width(item.text) <= 72
-    assert request_said(asked).endswith("asks to be paired: 123 456")
+    assert request_text(asked).endswith("asks to be paired: 123 456")
     assert request_note(asked).title.endswith("asks to be paired: 123 456")

@@ -8,9 +8,9 @@ import pytest
 
 from desktop.panel import Panel
 from desktop.session import SessionBus
-from meshlight.desktop.face import TrayFace
-from meshlight.desktop.faces import NoTray, choose
-from meshlight.desktop.item import Action
+from meshlight.desktop.tray.menu_items import Action
+from meshlight.desktop.tray.select import NoTrayHost, choose_tray
+from meshlight.desktop.tray.tray_icon import TrayIcon
 
 needs_bus = pytest.mark.skipif(
     sys.platform != "linux" or which("dbus-daemon") is None, reason="needs a session bus"
@@ -32,30 +32,30 @@ def at(bus: SessionBus, **more: str) -> dict[str, str]:
     return {"DBUS_SESSION_BUS_ADDRESS": bus.address, "WAYLAND_DISPLAY": "wayland-0", **more}
 
 
-def reason(face: TrayFace | NoTray) -> str:
-    assert isinstance(face, NoTray)
+def reason(face: TrayIcon | NoTrayHost) -> str:
+    assert isinstance(face, NoTrayHost)
     assert "\n" not in face.reason
     return face.reason
 
 
 def test_without_a_display_there_is_no_tray_and_it_says_so() -> None:
-    said = reason(choose(ignore, environment={}, platform="linux"))
+    said = reason(choose_tray(ignore, environment={}, platform="linux"))
     assert said == "There is no display here, so there is no tray icon."
 
 
 def test_over_ssh_there_is_no_tray_on_somebody_else_s_screen() -> None:
     there = {"WAYLAND_DISPLAY": "wayland-0", "SSH_CONNECTION": "10.0.0.1 5000 10.0.0.2 22"}
-    assert "SSH" in reason(choose(ignore, environment=there, platform="linux"))
+    assert "SSH" in reason(choose_tray(ignore, environment=there, platform="linux"))
 
 
 def test_without_a_session_bus_there_is_no_tray() -> None:
-    said = reason(choose(ignore, environment={"WAYLAND_DISPLAY": "wayland-0"}, platform="linux"))
+    said = reason(choose_tray(ignore, environment={"WAYLAND_DISPLAY": "wayland-0"}, platform="linux"))
     assert "session bus" in said
 
 
 @needs_bus
 def test_a_desktop_without_a_panel_for_icons_is_told_what_it_lacks(bus: SessionBus) -> None:
-    said = reason(choose(ignore, environment=at(bus), platform="linux"))
+    said = reason(choose_tray(ignore, environment=at(bus), platform="linux"))
     assert "StatusNotifierWatcher" in said
     assert "GNOME" in said
 
@@ -63,8 +63,8 @@ def test_a_desktop_without_a_panel_for_icons_is_told_what_it_lacks(bus: SessionB
 @needs_bus
 async def test_a_desktop_with_a_panel_is_spoken_to_over_the_bus(bus: SessionBus) -> None:
     async with Panel(bus.address):
-        face = await asyncio.to_thread(choose, ignore, environment=at(bus), platform="linux")
-    assert not isinstance(face, NoTray)
+        face = await asyncio.to_thread(choose_tray, ignore, environment=at(bus), platform="linux")
+    assert not isinstance(face, NoTrayHost)
     assert face.name == "D-Bus"
 
 
@@ -72,23 +72,23 @@ async def test_a_desktop_with_a_panel_is_spoken_to_over_the_bus(bus: SessionBus)
 async def test_right_after_login_the_panel_is_waited_for(bus: SessionBus) -> None:
     async with asyncio.TaskGroup() as tasks:
         choice = tasks.create_task(
-            asyncio.to_thread(choose, ignore, patience_s=30.0, environment=at(bus), platform="linux")
+            asyncio.to_thread(choose_tray, ignore, patience_s=30.0, environment=at(bus), platform="linux")
         )
         async with Panel(bus.address):
             face = await choice
-    assert not isinstance(face, NoTray)
+    assert not isinstance(face, NoTrayHost)
 
 
 @needs_bus
 def test_patience_has_an_end(bus: SessionBus) -> None:
-    face = choose(ignore, patience_s=0.05, environment=at(bus), platform="linux")
-    assert isinstance(face, NoTray)
+    face = choose_tray(ignore, patience_s=0.05, environment=at(bus), platform="linux")
+    assert isinstance(face, NoTrayHost)
 
 
 @needs_bus
 def test_a_bus_that_has_gone_is_told(bus: SessionBus) -> None:
     bus.end()
-    said = reason(choose(ignore, environment=at(bus), platform="linux"))
+    said = reason(choose_tray(ignore, environment=at(bus), platform="linux"))
     assert said.startswith("The session bus doesn't answer, so there is no tray icon: ")
 
 
@@ -96,16 +96,16 @@ def test_a_bus_that_has_gone_is_told(bus: SessionBus) -> None:
 async def test_the_way_over_the_bus_can_be_asked_for_without_a_display(bus: SessionBus) -> None:
     there = {"DBUS_SESSION_BUS_ADDRESS": bus.address, "MESHLIGHT_TRAY": "dbus"}
     async with Panel(bus.address):
-        face = await asyncio.to_thread(choose, ignore, environment=there, platform="linux")
-    assert not isinstance(face, NoTray)
+        face = await asyncio.to_thread(choose_tray, ignore, environment=there, platform="linux")
+    assert not isinstance(face, NoTrayHost)
 
 
 def test_the_tray_can_be_switched_off() -> None:
-    assert "MESHLIGHT_TRAY" in reason(choose(ignore, environment={"MESHLIGHT_TRAY": "none"}))
+    assert "MESHLIGHT_TRAY" in reason(choose_tray(ignore, environment={"MESHLIGHT_TRAY": "none"}))
 
 
 def test_a_way_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    said = reason(choose(ignore, environment={"MESHLIGHT_TRAY": "kde"}))
+    said = reason(choose_tray(ignore, environment={"MESHLIGHT_TRAY": "kde"}))
     assert "'kde'" in said
     assert "dbus" in said
     assert "xorg" in said
@@ -114,5 +114,5 @@ def test_a_way_that_does_not_exist_is_refused_with_those_that_do() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="where these toolkits are there")
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_a_toolkit_that_can_not_be_loaded_is_told_in_one_line(platform: str) -> None:
-    said = reason(choose(ignore, environment={}, platform=platform))
+    said = reason(choose_tray(ignore, environment={}, platform=platform))
     assert said.startswith("No tray icon can be shown here: ")

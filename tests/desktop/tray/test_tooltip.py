@@ -1,12 +1,12 @@
 import pytest
 from msgspec.structs import replace
 
-from desktop.samples import backend, hostile, mesh, town
-from meshlight.desktop.text import clean
-from meshlight.desktop.tooltip import brief, fit, light_of, tooltip
-from meshlight.desktop.tray_state import TrayState
+from desktop.samples import backend, hostile, mesh, scenario
+from meshlight.desktop.tray.state import TrayState
+from meshlight.desktop.tray.tooltip import brief, fit, light_of, tooltip
+from meshlight.domain.api_types import SnapshotView
 from meshlight.domain.snapshot import Light
-from meshlight.domain.view import SnapshotView
+from meshlight.domain.text import sanitize
 
 RUNNING = TrayState(service="running", url="http://127.0.0.1:6374")
 
@@ -48,11 +48,11 @@ def test_grey_gives_the_mesh_s_own_reason() -> None:
     ("view", "state", "light", "said"),
     [
         (None, TrayState(), "grey", "Starting the service."),
-        (town(), TrayState(), "grey", "Starting the service."),
+        (scenario(), TrayState(), "grey", "Starting the service."),
         (None, RUNNING, "grey", "Starting the service."),
-        (town(), TrayState(service="down"), "red", "The service is down and is being started again."),
+        (scenario(), TrayState(service="down"), "red", "The service is down and is being started again."),
         (None, TrayState(service="stopped", said="It died."), "red", "It died."),
-        (paused(town()), RUNNING, "grey", "Routing is paused."),
+        (paused(scenario()), RUNNING, "grey", "Routing is paused."),
         (mesh(backend("a"), light="green"), RUNNING, "green", "a is healthy, 1 model."),
     ],
 )
@@ -81,7 +81,7 @@ def test_a_healthy_backend_needs_no_reason() -> None:
 
 def test_a_stranger_s_name_stays_on_the_line() -> None:
     said = tooltip(hostile(), RUNNING)
-    assert said == clean(said)
+    assert said == sanitize(said)
     assert len(said) < 128
 
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.desktop.distro import Lender
+from meshlight.desktop.window.system_gtk import DistributionFinder
 
 
 def test_only_gtks_own_modules_are_lent(tmp_path: Path) -> None:
     for name in ("gi", "httpx"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").touch()
-    lender = Lender(tmp_path)
+    lender = DistributionFinder(tmp_path)
     found = lender.find_spec("gi")
     assert found is not None
     assert found.origin == str(tmp_path / "gi" / "__init__.py")
@@ -29,7 +29,7 @@ def test_modules_that_were_built_for_another_python_are_not_borrowed(tmp_path: P
     script = """
 import sys, sysconfig
 from pathlib import Path
-from meshlight.desktop.distro import borrow_gtk
+from meshlight.desktop.window.system_gtk import borrow_gtk
 folder, before = Path(sys.argv[1]), list(sys.meta_path)
 assert not borrow_gtk([folder, folder / "nowhere"])
 assert sys.meta_path == before

@@ -12,10 +12,10 @@ from shutil import which
 import pytest
 from msgspec import Struct
 
-from desktop.homes import Home, is_alive, wait_until
-from meshlight.desktop.distro import borrow_gtk
-from meshlight.desktop.small_file import SmallFile
-from meshlight.desktop.window import REST, WAKE, Place, fitted, prepare, with_node
+from meshlight.desktop.system.json_file import JsonFile
+from meshlight.desktop.window.system_gtk import use_system_gtk
+from meshlight.desktop.window.window import REST, WAKE, WindowGeometry, fitted, prepare, with_node
+from process_fixture import Home, is_alive, wait_until
 
 TITLE = "Meshlight"
 PAINTED = 300
@@ -38,27 +38,27 @@ class Glass(Struct, frozen=True):
 
 
 def test_a_window_comes_back_to_where_it_was() -> None:
-    place = Place(width=900, height=700, x=100, y=50)
+    place = WindowGeometry(width=900, height=700, x=100, y=50)
     assert fitted(place, [Glass(0, 0, 1920, 1080)]) == place
 
 
 def test_a_window_of_a_screen_that_is_gone_comes_to_one_that_is_there_and_fits_into_it() -> None:
-    place = fitted(Place(width=3000, height=2000, x=2500, y=50), [Glass(0, 0, 1280, 720)])
-    assert place == Place(width=1280, height=720)
+    place = fitted(WindowGeometry(width=3000, height=2000, x=2500, y=50), [Glass(0, 0, 1280, 720)])
+    assert place == WindowGeometry(width=1280, height=720)
 
 
 def test_a_window_on_the_second_screen_stays_there() -> None:
-    place = Place(width=900, height=700, x=-1000, y=50)
+    place = WindowGeometry(width=900, height=700, x=-1000, y=50)
     assert fitted(place, [Glass(0, 0, 1280, 720), Glass(-1280, 0, 1280, 720)]).x == -1000
 
 
 def test_a_broken_file_of_the_last_place_does_no_harm(tmp_path: Path) -> None:
-    kept = SmallFile(tmp_path / "window.json", Place)
-    assert kept.read() == Place()
+    kept = JsonFile(tmp_path / "window.json", WindowGeometry)
+    assert kept.read() == WindowGeometry()
     (tmp_path / "window.json").write_text("{")
-    assert kept.read() == Place()
-    kept.write(Place(width=700, x=3))
-    assert kept.read() == Place(width=700, x=3)
+    assert kept.read() == WindowGeometry()
+    kept.write(WindowGeometry(width=700, x=3))
+    assert kept.read() == WindowGeometry(width=700, x=3)
     assert [p.name for p in tmp_path.iterdir()] == ["window.json"]
 
 
@@ -86,14 +86,14 @@ def test_a_link_to_a_node_is_written_as_the_page_writes_it() -> None:
 
 
 def test_the_page_listens_for_what_the_window_tells_it() -> None:
-    page = (Path(__file__).parents[2] / "web" / "app" / "main.js").read_text()
+    page = (Path(__file__).parents[3] / "web" / "app" / "main.js").read_text()
     for script in (REST, WAKE):
         [event] = re.findall(r"Event\('(.+?)'\)", script)
         assert f'addEventListener("{event}"' in page
 
 
 needs_gtk = pytest.mark.skipif(
-    sys.platform != "linux" or which("Xvfb") is None or not borrow_gtk(),
+    sys.platform != "linux" or which("Xvfb") is None or not use_system_gtk(),
     reason="needs Xvfb, and GTK's WebKit for this Python",
 )
 

@@ -7,9 +7,9 @@ from litestar import Litestar, asgi, get, post
 from litestar.params import JSONBody
 from msgspec import Struct
 
-from meshlight.gateway.errors import HANDLERS
-from meshlight.gateway.page import Page
-from meshlight.gateway.session import Sessions
+from meshlight.gateway.access.sessions import Sessions
+from meshlight.gateway.control.errors import HANDLERS
+from meshlight.gateway.control.page import Page
 from security.wire import KEY, LOOPS, running
 
 

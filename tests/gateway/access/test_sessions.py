@@ -1,6 +1,6 @@
 """One-time codes and the sessions they are swapped for."""
 
-from meshlight.gateway.session import CODES, SESSIONS, Sessions, read_cookie, set_cookies
+from meshlight.gateway.access.sessions import CODES, SESSIONS, Sessions, read_cookie, set_cookies
 
 
 class Clock:

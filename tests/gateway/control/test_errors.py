@@ -9,8 +9,8 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.testing import TestClient
 from msgspec import Struct
 
-from meshlight.domain.errors import EveryRouteDown, NoSuchModel
-from meshlight.gateway.errors import HANDLERS
+from meshlight.domain.errors import EveryRouteDown, ModelNotFound
+from meshlight.gateway.control.errors import HANDLERS
 
 
 class Form(Struct, forbid_unknown_fields=True):
@@ -22,7 +22,7 @@ class Form(Struct, forbid_unknown_fields=True):
 async def fail(how: FromPath[str]) -> str:
     match how:
         case "own":
-            raise NoSuchModel("No backend serves 'x'.", "Try 'y'.")
+            raise ModelNotFound("No backend serves 'x'.", "Try 'y'.")
         case "route":
             raise EveryRouteDown("Down.", retry_after_s=3)
         case "teapot":

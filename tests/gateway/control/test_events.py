@@ -11,12 +11,12 @@ from typing import Self
 import httpx
 import pytest
 
+from fake_clock import backend
 from gateway.stream import Stream, Told, opened
-from mesh.stage import backend
-from meshlight.demo.engine import Engine
 from meshlight.domain.health import Answered
-from meshlight.gateway.events import READERS_MAX
-from meshlight.mesh.hub import KEPT_BYTES, Subscription
+from meshlight.gateway.control.events import READERS_MAX
+from meshlight.mesh.event_hub import KEPT_BYTES, Subscription
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
 
@@ -25,9 +25,9 @@ def numbers(told: list[Told]) -> list[int]:
 
 
 async def test_first_comes_the_whole_mesh_and_then_every_change_without_a_gap(
-    node: Node, engine: Engine
+    node: Node, engine: SimulatedEngine
 ) -> None:
-    async with opened(node) as stream, Engine("vllm", models=["qwen"]) as other:
+    async with opened(node) as stream, SimulatedEngine("vllm", models=["qwen"]) as other:
         assert stream.answer.headers["content-type"] == "text/event-stream"
         first = await stream.next()
         assert first is not None
@@ -108,7 +108,7 @@ async def test_what_nobody_heard_is_a_gap(node: Node) -> None:
 
 
 async def test_after_a_restart_a_reader_of_the_last_life_is_not_taken_for_one_of_this(
-    tmp_path: Path, engine: Engine
+    tmp_path: Path, engine: SimulatedEngine
 ) -> None:
     async with Node(tmp_path, [engine]) as node, opened(node) as stream:
         first = await stream.next()
@@ -233,7 +233,9 @@ async def test_one_reader_too_many_is_told_so_and_a_place_that_is_left_is_free_a
             assert again.answer.status_code == 200
 
 
-async def test_the_end_of_the_service_ends_every_stream_at_once(tmp_path: Path, engine: Engine) -> None:
+async def test_the_end_of_the_service_ends_every_stream_at_once(
+    tmp_path: Path, engine: SimulatedEngine
+) -> None:
     async with Node(tmp_path, [engine]) as node:
         streams = AsyncExitStack()
         readers: list[Stream] = [await streams.enter_async_context(opened(node)) for _ in range(3)]
@@ -248,7 +250,9 @@ async def test_the_end_of_the_service_ends_every_stream_at_once(tmp_path: Path, 
         assert monotonic() - began < 1
 
 
-async def test_a_reader_that_reads_nothing_does_not_hold_the_end_up(tmp_path: Path, engine: Engine) -> None:
+async def test_a_reader_that_reads_nothing_does_not_hold_the_end_up(
+    tmp_path: Path, engine: SimulatedEngine
+) -> None:
     async with Node(tmp_path, [engine]) as node, Sleeper(node):
         [stuck] = node.service._hub._subscriptions
         await flood(node, stuck)
@@ -262,7 +266,7 @@ async def test_a_reader_that_reads_nothing_does_not_hold_the_end_up(tmp_path: Pa
 async def test_no_prompt_no_answer_and_no_key_is_ever_in_an_event(tmp_path: Path) -> None:
     prompt, secret = "canary-prompt-7c1", "sk-canary-key-7c1"
     async with (
-        Engine("vllm", "locked", key=secret) as locked,
+        SimulatedEngine("vllm", "locked", key=secret) as locked,
         Node(tmp_path, [], IN_ORDER) as node,
         opened(node) as stream,
     ):

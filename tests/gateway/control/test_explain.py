@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from gateway.asking import error_of
-from meshlight.demo.engine import Engine
+from gateway.bad_requests import error_of
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
 
 async def test_the_route_is_explained(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "near") as near,
-        Engine("vllm", "broken") as broken,
-        Engine("ollama", "off") as off,
+        SimulatedEngine("llamacpp", "near") as near,
+        SimulatedEngine("vllm", "broken") as broken,
+        SimulatedEngine("ollama", "off") as off,
         Node(tmp_path, [near, broken, off], IN_ORDER) as node,
     ):
         await broken.fault("refuse")
@@ -40,9 +40,9 @@ async def test_a_model_that_only_a_switched_off_backend_has_is_explained_too(nod
 
 async def test_who_would_answer_is_who_answers_when_routes_take_turns(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "a") as a,
-        Engine("vllm", "b") as b,
-        Engine("ollama", "c") as c,
+        SimulatedEngine("llamacpp", "a") as a,
+        SimulatedEngine("vllm", "b") as b,
+        SimulatedEngine("ollama", "c") as c,
         Node(tmp_path, [a, b, c], 'routing.policy = "round-robin"') as node,
     ):
         said, answered = [], []

@@ -6,18 +6,18 @@ import pytest
 from keyring.errors import KeyringLocked
 
 from backends.playback import PAGE, scripted
-from gateway.asking import error_of
+from gateway.bad_requests import error_of
 from meshlight.backends.kinds import ring_for
-from meshlight.demo.engine import Engine
-from meshlight.store.config_reader import read_config
-from meshlight.store.secrets import Secrets
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.storage.config.parser import read_config
+from meshlight.storage.secrets.store import Secrets
 from node import Node
-from store.shelf import FailingKeyring, MemoryKeyring
+from storage.memory_storage import FailingKeyring, MemoryKeyring
 
 # The state.
 
 
-async def test_the_snapshot_shows_the_whole_mesh(node: Node, engine: Engine) -> None:
+async def test_the_snapshot_shows_the_whole_mesh(node: Node, engine: SimulatedEngine) -> None:
     seen = (await node.http.get("/mesh/snapshot")).json()
     assert seen["router"]["status"] == "running"
     assert seen["router"]["name"], "a node without a name of its own has the host's"
@@ -46,22 +46,22 @@ async def test_what_went_through_is_counted_in_the_snapshot(node: Node) -> None:
     assert work["tokens_out"] > 0
 
 
-async def test_a_refresh_answers_at_once_or_when_it_is_over(node: Node, engine: Engine) -> None:
-    before = engine.journal.total
+async def test_a_refresh_answers_at_once_or_when_it_is_over(node: Node, engine: SimulatedEngine) -> None:
+    before = engine.request_log.total
     begun = await node.http.post("/mesh/refresh")
     assert begun.status_code == 202
     assert begun.json()["total"] == 1
     over = await node.http.post("/mesh/refresh?wait=true")
     assert over.status_code == 200
     assert (over.json()["done"], over.json()["total"]) == (1, 1)
-    assert engine.journal.total > before
+    assert engine.request_log.total > before
 
 
 # The list.
 
 
 async def test_a_backend_is_added_shown_changed_and_removed(node: Node) -> None:
-    async with Engine("vllm", models=["qwen"]) as other:
+    async with SimulatedEngine("vllm", models=["qwen"]) as other:
         body = {"kind": "vllm", "url": other.url + "/v1/", "name": "Big box", "priority": 3}
         added = await node.http.post("/mesh/backends", json=body)
         assert added.status_code == 201, added.text
@@ -85,9 +85,9 @@ async def test_a_backend_is_added_shown_changed_and_removed(node: Node) -> None:
 
 
 async def test_one_that_does_not_answer_is_refused_with_cause_and_fix_and_can_be_kept_all_the_same(
-    node: Node, engine: Engine
+    node: Node, engine: SimulatedEngine
 ) -> None:
-    async with Engine("ollama") as down:
+    async with SimulatedEngine("ollama") as down:
         await down.fault("refuse")
         body = {"kind": "ollama", "url": down.url, "name": "down"}
         error = await error_of(node, "POST", "/mesh/backends", 422, json=body)
@@ -103,7 +103,7 @@ async def test_one_that_does_not_answer_is_refused_with_cause_and_fix_and_can_be
 
 
 async def test_what_the_try_saw_is_in_the_answer(node: Node) -> None:
-    async with Engine("vllm", models=["qwen"]) as other:
+    async with SimulatedEngine("vllm", models=["qwen"]) as other:
         added = await node.http.post("/mesh/backends", json={"kind": "vllm", "url": other.url})
         assert (added.json()["health"]["state"], added.json()["models"]) == ("healthy", ["qwen"])
         assert added.json()["latency_ms"] > 0
@@ -112,7 +112,7 @@ async def test_what_the_try_saw_is_in_the_answer(node: Node) -> None:
 
 
 async def test_what_is_wrong_names_its_field(node: Node) -> None:
-    async with Engine("vllm", key="sk-right") as locked:
+    async with SimulatedEngine("vllm", key="sk-right") as locked:
         for body, status, param in (
             ({"kind": "ollama"}, 400, "url"),
             ({"kind": "ollama", "url": "http://x", "access_key": "a"}, 400, "access_key"),
@@ -123,21 +123,21 @@ async def test_what_is_wrong_names_its_field(node: Node) -> None:
             error = await error_of(node, "POST", "/mesh/backends", status, json=body)
             assert error["param"] == param
             assert error["hint"]
-    async with Engine("vllm") as down:
+    async with SimulatedEngine("vllm") as down:
         await down.fault("refuse")
         error = await error_of(node, "POST", "/mesh/backends", 422, json={"kind": "vllm", "url": down.url})
         assert (error["param"], "remove" in error["hint"]) == ("url", False)
 
 
 async def test_one_that_is_added_switched_off_is_kept_without_being_asked(node: Node) -> None:
-    async with Engine("vllm") as other:
+    async with SimulatedEngine("vllm") as other:
         body = {"kind": "vllm", "url": other.url, "name": "later", "enabled": False}
         assert (await node.http.post("/mesh/backends", json=body)).json()["enabled"] is False
-        assert other.journal.total == 0
+        assert other.request_log.total == 0
 
 
 async def test_a_key_goes_to_the_backend_and_never_comes_back(node: Node, tmp_path: Path) -> None:
-    async with Engine("vllm", key="sk-right", models=["qwen"]) as locked:
+    async with SimulatedEngine("vllm", key="sk-right", models=["qwen"]) as locked:
         body = {"kind": "vllm", "url": locked.url, "name": "locked", "api_key": "sk-wrong"}
         error = await error_of(node, "POST", "/mesh/backends", 422, json=body)
         assert "401" in error["message"]
@@ -160,7 +160,7 @@ async def test_a_key_goes_to_the_backend_and_never_comes_back(node: Node, tmp_pa
         assert "sk-right" not in (tmp_path / "secrets.json").read_text()
 
 
-async def test_a_check_tells_what_it_saw_and_what_is_believed(node: Node, engine: Engine) -> None:
+async def test_a_check_tells_what_it_saw_and_what_is_believed(node: Node, engine: SimulatedEngine) -> None:
     good = (await node.http.post("/mesh/backends/study/check")).json()
     assert (good["ok"], good["text"], good["models"]) == (True, "Answers as it should.", ["llama-3.2-3b"])
     await engine.fault("refuse")
@@ -171,23 +171,25 @@ async def test_a_check_tells_what_it_saw_and_what_is_believed(node: Node, engine
     assert bad["health"]["state"] == "healthy", "one failure is not believed yet"
 
 
-async def test_one_that_is_switched_off_can_still_be_checked(node: Node, engine: Engine) -> None:
+async def test_one_that_is_switched_off_can_still_be_checked(node: Node, engine: SimulatedEngine) -> None:
     await node.http.post("/mesh/backends/study/disable")
     engine.models = ("new",)
     seen = (await node.http.post("/mesh/backends/study/check")).json()
     assert (seen["ok"], seen["models"]) == (True, ["new"])
 
 
-async def test_off_and_on_last_and_the_file_keeps_the_users_words(node: Node, engine: Engine) -> None:
+async def test_off_and_on_last_and_the_file_keeps_the_users_words(
+    node: Node, engine: SimulatedEngine
+) -> None:
     off = (await node.http.post("/mesh/backends/study/disable")).json()
     assert off["enabled"] is False
     assert (await node.chat()).status_code in {404, 503}
     text = node.config_file.read_text()
     assert "enabled = false" in text
     assert text.startswith("# mine, keep it\n")
-    seen = engine.journal.total
+    seen = engine.request_log.total
     await node.refresh()
-    assert engine.journal.total == seen
+    assert engine.request_log.total == seen
     on = (await node.http.post("/mesh/backends/study/enable")).json()
     assert on["enabled"] is True
     await node.until("study", "healthy")
@@ -195,24 +197,24 @@ async def test_off_and_on_last_and_the_file_keeps_the_users_words(node: Node, en
 
 
 async def test_a_found_engine_that_is_switched_off_is_off_after_a_restart_too(tmp_path: Path) -> None:
-    async with Engine("llamacpp") as engine:
+    async with SimulatedEngine("llamacpp") as engine:
         name = f"llamacpp-{engine.port}"
         async with Node(tmp_path, discovery=True, ports=[engine.port]) as node:
             await node.until(name, "healthy")
             assert (await node.backend(name))["source"] == "found"
             await node.http.post(f"/mesh/backends/{name}/disable")
-        seen = engine.journal.total
+        seen = engine.request_log.total
         async with Node(tmp_path, discovery=True, ports=[engine.port]) as node:
             [backend] = (await node.http.get("/mesh/backends")).json()["backends"]
             assert (backend["id"], backend["enabled"]) == (name, False)
-            assert engine.journal.total == seen
+            assert engine.request_log.total == seen
             on = (await node.http.post(f"/mesh/backends/{name}/enable")).json()
             assert on["enabled"] is True
             await node.until(name, "healthy")
 
 
 async def test_a_found_engine_that_is_removed_stays_away_until_it_is_added_by_hand(tmp_path: Path) -> None:
-    async with Engine("llamacpp") as engine:
+    async with SimulatedEngine("llamacpp") as engine:
         name = f"llamacpp-{engine.port}"
         async with Node(tmp_path, discovery=True, ports=[engine.port]) as node:
             await node.until(name, "healthy")
@@ -233,7 +235,7 @@ async def test_who_changes_a_backend_s_address_does_not_get_its_key(
 ) -> None:
     keyring = MemoryKeyring()
     node.service._keeper._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=keyring)
-    async with Engine("vllm", key="sk-right") as here, scripted({"*": PAGE}) as there:
+    async with SimulatedEngine("vllm", key="sk-right") as here, scripted({"*": PAGE}) as there:
         body = {"kind": "vllm", "url": here.url, "name": "cloud", "api_key": "sk-right"}
         assert (await node.http.post("/mesh/backends", json=body)).status_code == 201
         moved = {"url": there.url, "save_anyway": insists}
@@ -251,7 +253,7 @@ async def test_a_url_that_is_changed_in_the_file_by_hand_is_asked_without_the_ke
     node: Node, tmp_path: Path
 ) -> None:
     node.service._keeper._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=MemoryKeyring())
-    async with Engine("vllm", key="sk-right") as here, scripted({"*": PAGE}) as there:
+    async with SimulatedEngine("vllm", key="sk-right") as here, scripted({"*": PAGE}) as there:
         body = {"kind": "vllm", "url": here.url, "name": "cloud", "api_key": "sk-right"}
         assert (await node.http.post("/mesh/backends", json=body)).status_code == 201
         text = node.config_file.read_text().replace(here.url, there.url)
@@ -267,7 +269,7 @@ async def test_a_locked_keyring_is_told_with_its_fix_and_unlocking_it_is_enough(
 ) -> None:
     keyring = FailingKeyring(KeyringLocked("locked"))
     node.service._keeper._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=keyring)
-    async with Engine("vllm", key="sk-right") as locked:
+    async with SimulatedEngine("vllm", key="sk-right") as locked:
         body = {"kind": "vllm", "url": locked.url, "name": "locked", "api_key": "sk-right"}
         error = await error_of(node, "POST", "/mesh/backends", 409, json=body)
         assert error["code"] == "secret"
@@ -290,7 +292,7 @@ async def test_a_locked_keyring_is_told_with_its_fix_and_unlocking_it_is_enough(
 
 
 async def test_paused_routing_turns_requests_away_in_words_and_survives_in_the_file(tmp_path: Path) -> None:
-    async with Engine("vllm", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("vllm", "a") as engine, Node(tmp_path, [engine]) as node:
         shown = (await node.http.patch("/mesh/settings", json={"paused": True})).json()
         assert shown["paused"] is True
         assert "paused = true" in node.config_file.read_text()

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import Node
 
 MODELS = ("llama-3.2-3b", "gemma3:4b", "nomic-embed-text")
@@ -19,12 +19,12 @@ async def told(node: Node) -> dict[str, Any]:
 
 async def test_each_engine_s_own_words_are_in_the_snapshot(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "l", MODELS[:2]) as llamacpp,
-        Engine("ollama", "o", MODELS) as ollama,
-        Engine("vllm", "v", MODELS[:1]) as vllm,
-        Engine("mlx", "m", MODELS[:1]) as mlx,
-        Engine("lmstudio", "s", MODELS) as lmstudio,
-        Engine("openai", "x", MODELS[:1]) as other,
+        SimulatedEngine("llamacpp", "l", MODELS[:2]) as llamacpp,
+        SimulatedEngine("ollama", "o", MODELS) as ollama,
+        SimulatedEngine("vllm", "v", MODELS[:1]) as vllm,
+        SimulatedEngine("mlx", "m", MODELS[:1]) as mlx,
+        SimulatedEngine("lmstudio", "s", MODELS) as lmstudio,
+        SimulatedEngine("openai", "x", MODELS[:1]) as other,
         Node(tmp_path, [llamacpp, ollama, vllm, mlx, lmstudio, other]) as node,
     ):
         backends = await told(node)
@@ -58,7 +58,7 @@ async def test_each_engine_s_own_words_are_in_the_snapshot(tmp_path: Path) -> No
 
 
 async def test_a_model_that_is_pulled_is_told_at_the_next_look(tmp_path: Path) -> None:
-    async with Engine("ollama", "o", MODELS[:1]) as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("ollama", "o", MODELS[:1]) as engine, Node(tmp_path, [engine]) as node:
         engine.models = MODELS[:2]
         await node.http.post("/mesh/refresh?wait=true", json={})
         details = (await told(node))["ollama"]["details"]
@@ -66,7 +66,7 @@ async def test_a_model_that_is_pulled_is_told_at_the_next_look(tmp_path: Path) -
 
 
 async def test_a_backend_with_a_key_is_asked_with_it(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "l", MODELS[:1], key="sk-right") as engine, Node(tmp_path) as node:
+    async with SimulatedEngine("llamacpp", "l", MODELS[:1], key="sk-right") as engine, Node(tmp_path) as node:
         body = {"kind": "llamacpp", "url": engine.url, "api_key": "sk-right"}
         added = await node.http.post("/mesh/backends", json=body)
         assert added.status_code == 201, added.text
@@ -76,7 +76,7 @@ async def test_a_backend_with_a_key_is_asked_with_it(tmp_path: Path) -> None:
 
 
 async def test_a_model_that_is_not_in_memory_is_a_healthy_route(tmp_path: Path) -> None:
-    async with Engine("lmstudio", "s", MODELS[:2]) as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("lmstudio", "s", MODELS[:2]) as engine, Node(tmp_path, [engine]) as node:
         assert (await told(node))["lmstudio"]["details"]["gemma3:4b"]["loaded"] is False
         reply: httpx.Response = await node.http.post(
             "/v1/chat/completions",

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
-from meshlight.domain.view import BackendView, HealthView, Requests, RouterView, SnapshotView, Work
-from meshlight.gateway.metrics import BACKENDS, Metrics
+from meshlight.domain.api_types import BackendView, HealthView, Requests, RouterView, SnapshotView, Workload
+from meshlight.gateway.control.metrics import BACKENDS, Metrics
 
 HEALTHY = HealthView(state="healthy", reason="ok", text="", fix="", since_s=1)
 BACKEND = BackendView(
@@ -21,7 +21,7 @@ BACKEND = BackendView(
     latency_ms=1.5,
     models=("qwen-model",),
     in_flight=2,
-    requests=Work(
+    requests=Workload(
         total=7, successful=5, failed=2, in_flight=2, first_byte_ms=250.0, tokens_in=10, tokens_out=20
     ),
 )

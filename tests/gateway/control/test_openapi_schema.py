@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import Node
 
 EXAMPLES = 10
@@ -72,7 +72,7 @@ def is_refused(context: CheckContext, response: Response, case: Case[Any]) -> bo
 
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    async with Engine("llamacpp", "study", keep=10) as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "study", keep=10) as engine, Node(tmp_path, [engine]) as node:
         yield node
 
 
@@ -158,16 +158,16 @@ async def test_the_description_says_what_a_body_may_not_hold_and_where_none_is_n
     schema = await described(node)
     parts = schema["components"]["schemas"]
     closed = {
-        "Draft",
+        "BackendDraft",
         "PairRequest",
-        "Patch",
-        "Seen",
+        "BackendPatch",
+        "VisibilityPatch",
         "SettingsPatch",
         "RoutingPatch",
         "DiscoveryPatch",
         "Rule",
-        "Terms",
-        "TrialRequest",
+        "TermsPatch",
+        "ModelTestRequest",
         "SignIn",
         "FileWish",
     }

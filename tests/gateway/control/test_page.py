@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from meshlight.domain.errors import ServiceError
-from meshlight.gateway import page as page_module
-from meshlight.gateway.page import Page, web_folder
-from meshlight.gateway.session import Sessions
+from meshlight.gateway.access.sessions import Sessions
+from meshlight.gateway.control import page as page_module
+from meshlight.gateway.control.page import Page, web_folder
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ async def test_a_head_has_no_body_and_other_methods_no_answer(page: Page) -> Non
 def test_the_folder_is_found_in_a_checkout_and_in_an_installed_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = tmp_path / "agent/meshlight/gateway/page.py"
+    module = tmp_path / "agent/meshlight/gateway/control/page.py"
     monkeypatch.setattr(page_module, "__file__", str(module))
     with pytest.raises(ServiceError, match="missing"):
         web_folder()

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gateway.asking import error_of
-from meshlight.demo.engine import Engine
-from meshlight.gateway.listen import bind
+from gateway.bad_requests import error_of
+from meshlight.gateway.server.listener import bind
+from meshlight.simulator.engine import SimulatedEngine
 from node import Node
-from security.guesthouse import free_port, settled
+from security.paired_node import free_port, settled
 
 
 def lan(name: str, **fields: int) -> str:
@@ -37,7 +37,7 @@ async def until(node: Node, is_so: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def couple(home: Path, *engines: Engine) -> AsyncIterator[tuple[Node, Node]]:
+async def couple(home: Path, *engines: SimulatedEngine) -> AsyncIterator[tuple[Node, Node]]:
     """Anna without engines, and Ben with them, who lets himself be seen."""
     async with Node(home / "a", [], lan("Anna")) as anna, Node(home / "b", engines, lan("Ben")) as ben:
         view = (await ben.http.patch("/mesh/peers", json={"visible": True})).json()
@@ -68,7 +68,7 @@ async def sees(node: Node, model: str, *, is_there: bool = True) -> None:
 
 async def test_a_paired_peers_model_answers_here_and_terms_change_what_it_may_use(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "study", models=("alpha", "beta")) as engine,
+        SimulatedEngine("llamacpp", "study", models=("alpha", "beta")) as engine,
         couple(tmp_path, engine) as (anna, ben),
     ):
         await pair(anna, ben)
@@ -92,8 +92,8 @@ async def test_a_peer_takes_over_no_model_of_a_backend_that_was_added_until_it_i
     tmp_path: Path,
 ) -> None:
     async with (
-        Engine("llamacpp", "bens", models=("shared", "alpha", "beta")) as bens,
-        Engine("vllm", "own", models=("shared",)) as own,
+        SimulatedEngine("llamacpp", "bens", models=("shared", "alpha", "beta")) as bens,
+        SimulatedEngine("vllm", "own", models=("shared",)) as own,
         couple(tmp_path, bens) as (anna, ben),
     ):
         added = {"kind": "vllm", "url": own.url, "name": "own", "ring": "company"}
@@ -171,7 +171,7 @@ async def test_a_taken_port_is_told_with_its_fix_and_everything_else_goes_on(tmp
     with bind("0.0.0.0", 0) as other:
         taken = other.getsockname()[1]
         async with (
-            Engine("llamacpp", "study") as engine,
+            SimulatedEngine("llamacpp", "study") as engine,
             Node(tmp_path, [engine], lan("Anna", door=taken)) as node,
         ):
             error = await error_of(node, "PATCH", "/mesh/peers", 409, json={"visible": True})

@@ -5,9 +5,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from gateway.asking import error_of
-from meshlight.demo.engine import Engine
-from meshlight.gateway.qr import svg
+from gateway.bad_requests import error_of
+from meshlight.gateway.control.qr import svg
+from meshlight.simulator.engine import SimulatedEngine
 from node import Node
 
 LINK = "meshlight://add?kind=ollama&url=http://gpu.lan:11434"
@@ -23,7 +23,7 @@ def test_the_picture_is_one_path_on_a_white_ground_and_the_longest_link_fits() -
 
 
 async def test_a_link_is_drawn_and_nothing_else_is(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "study") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "study") as engine, Node(tmp_path, [engine]) as node:
         drawn = await node.http.get("/mesh/qr", params={"text": LINK})
         assert (drawn.status_code, drawn.headers["content-type"]) == (200, "image/svg+xml")
         assert drawn.headers["content-security-policy"].startswith("default-src 'none'")

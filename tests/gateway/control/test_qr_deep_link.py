@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.backends.kind import Field
+from meshlight.backends.base import Field
+from meshlight.backends.engines.openai_compatible import OpenAICompatible
 from meshlight.backends.kinds import KINDS
-from meshlight.backends.openai_compatible import OpenAICompatible
 from meshlight.domain.errors import BadRequest
-from meshlight.gateway.deep_link import LONGEST, DeepLink, PairLink, parse_deep_link, parse_host
+from meshlight.gateway.control.qr import LONGEST, DeepLink, PairLink, parse_deep_link, parse_host
 
 GOOD = "meshlight://add?kind=ollama&url=http%3A%2F%2Fgpu.lan%3A11434&name=Big%20box"
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from gateway.asking import error_of
-from meshlight.demo.engine import Engine
+from gateway.bad_requests import error_of
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
 
@@ -21,8 +21,8 @@ async def test_an_alias_holds_at_once(node: Node) -> None:
 
 async def test_a_rule_holds_at_once(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "a") as a,
-        Engine("vllm", "b") as b,
+        SimulatedEngine("llamacpp", "a") as a,
+        SimulatedEngine("vllm", "b") as b,
         Node(tmp_path, [a, b], IN_ORDER) as node,
     ):
         assert (await node.chat()).headers["x-meshlight-backend"] == "a"

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from gateway.asking import error_of
-from meshlight.demo.engine import Engine
+from gateway.bad_requests import error_of
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
 
@@ -26,8 +26,8 @@ async def test_a_trial_needs_no_body(node: Node) -> None:
 
 async def test_a_trial_prefers_a_model_that_can_chat_and_is_healthy(tmp_path: Path) -> None:
     async with (
-        Engine("vllm", "a", models=["bge-m3", "down-7b"]) as a,
-        Engine("llamacpp", "b", models=["nomic-embed", "up-7b"]) as b,
+        SimulatedEngine("vllm", "a", models=["bge-m3", "down-7b"]) as a,
+        SimulatedEngine("llamacpp", "b", models=["nomic-embed", "up-7b"]) as b,
         Node(tmp_path, [a, b], IN_ORDER) as node,
     ):
         await a.fault("refuse")
@@ -36,7 +36,7 @@ async def test_a_trial_prefers_a_model_that_can_chat_and_is_healthy(tmp_path: Pa
         assert (await node.http.post("/mesh/test")).json()["model"] == "up-7b"
 
 
-async def test_a_trial_that_fails_says_why(node: Node, engine: Engine) -> None:
+async def test_a_trial_that_fails_says_why(node: Node, engine: SimulatedEngine) -> None:
     await engine.fault("status", status=500, scope="inference")
     [run] = (await node.http.post("/mesh/test")).json()["runs"]
     assert run["ok"] is False

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET, Struct, UnsetType
 
 from meshlight.domain.errors import BadRequest
-from meshlight.gateway.mistakes import LONGEST, malformed, mistake
+from meshlight.gateway.control.validation import LONGEST, malformed_json, validation_error
 
 
 class Leaf(Struct, forbid_unknown_fields=True):
@@ -29,9 +29,9 @@ def told(body: bytes) -> BadRequest:
     try:
         msgspec.json.decode(body, type=Tree)
     except msgspec.ValidationError as error:
-        return mistake(error, Tree)
+        return validation_error(error, Tree)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return malformed(error)
+        return malformed_json(error)
     raise AssertionError("nothing is wrong with it")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.asking import JSON, error_of
+from gateway.bad_requests import JSON, error_of
 from meshlight.domain.backend import KINDS, RINGS
 from node import Node
 

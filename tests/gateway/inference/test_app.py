@@ -5,16 +5,16 @@ import logging
 import pytest
 
 from gateway.rig import Rig
-from meshlight.domain.peer import Peer
-from meshlight.gateway.asgi import Message, Scope
-from meshlight.gateway.catalog import Catalog
-from meshlight.gateway.exchange import OFFER
-from meshlight.gateway.inbound import GUEST, Inbound
-from meshlight.gateway.inference import Inference
-from meshlight.gateway.leave import LEAVE, Leave
-from meshlight.gateway.ollama import Ollama
-from meshlight.gateway.relay import Relay
-from meshlight.gateway.sink import Sink
+from meshlight.domain.peers import Peer
+from meshlight.gateway.inference.app import Inference
+from meshlight.gateway.inference.relay import Relay
+from meshlight.gateway.inference.request import GUEST, InferenceRequest
+from meshlight.gateway.inference.streaming import Sink
+from meshlight.gateway.models.ollama import Ollama
+from meshlight.gateway.models.openai import ModelCatalog
+from meshlight.gateway.server.asgi import Message, Scope
+from meshlight.gateway.server.disconnect import DISCONNECT, DisconnectListeners
+from meshlight.gateway.server.request_cycle import OFFER
 
 CANARY = "canary-prompt-31c7"
 BODY = b'{"model": "m", "x": "canary-prompt-31c7"}'
@@ -25,9 +25,9 @@ class Stub(Relay):
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
-        self.asked: list[Inbound] = []
+        self.asked: list[InferenceRequest] = []
 
-    async def run(self, inbound: Inbound, sink: Sink, leave: Leave) -> None:  # noqa: ARG002 - the relay's own
+    async def run(self, inbound: InferenceRequest, sink: Sink, leave: DisconnectListeners) -> None:  # noqa: ARG002 - the relay's own
         self.asked.append(inbound)
         if self.error is not None:
             raise self.error
@@ -37,7 +37,7 @@ class Stub(Relay):
 
 def inference_of(relay: Relay) -> Inference:
     registry = Rig().registry
-    return Inference(relay, Catalog(registry, 7), Ollama(registry, 7, "1.0"))
+    return Inference(relay, ModelCatalog(registry, 7), Ollama(registry, 7, "1.0"))
 
 
 async def ask(
@@ -57,7 +57,7 @@ async def ask(
         "raw_path": path.encode(),
         "query_string": query,
         "headers": [(b"content-type", b"application/json")],
-        "extensions": {LEAVE: Leave(), OFFER: lambda _: False},
+        "extensions": {DISCONNECT: DisconnectListeners(), OFFER: lambda _: False},
     }
 
     async def receive() -> Message:
@@ -119,7 +119,9 @@ async def test_a_tag_is_no_verb_of_geminis() -> None:
     relay = Stub()
     assert (await ask(relay, "/v1/models/llama3:8b", method="GET"))[0] == 404
     assert (await ask(relay, "/v1beta/models/a%2Fb:8b:generateContent", body=b"{}"))[0] == 200
-    assert [(asked.face, asked.head.model) for asked in relay.asked] == [("gemini/generateContent", "a/b:8b")]
+    assert [(asked.operation, asked.head.model) for asked in relay.asked] == [
+        ("gemini/generateContent", "a/b:8b")
+    ]
 
 
 async def test_a_guest_reaches_no_response_but_its_own() -> None:
@@ -128,9 +130,9 @@ async def test_a_guest_reaches_no_response_but_its_own() -> None:
     guests = [None, Peer(id="a", name="a", url=""), Peer(id="b", name="b", url="")]
     for guest in guests:
         await ask(relay, "/v1/responses", inference=inference, guest=guest)
-        shelf = relay.asked[-1].stored
-        assert shelf is not None
-        shelf.keep(f"resp_mesh_{guest and guest.id}", None, (), b'{"output":[]}')
+        stored = relay.asked[-1].stored
+        assert stored is not None
+        stored.keep(f"resp_mesh_{guest and guest.id}", None, (), b'{"output":[]}')
     for guest in guests:
         own = f"/v1/responses/resp_mesh_{guest and guest.id}"
         for other in guests:

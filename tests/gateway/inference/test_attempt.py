@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from faults.raw import Asked, RawBackend, says, whole
-from meshlight.demo.engine import Engine
 from meshlight.domain.backend import Kind
+from meshlight.simulator.engine import SimulatedEngine
 from node import Node
 
 WAIT_S = 5.0
@@ -81,7 +81,7 @@ async def test_a_backend_whose_answer_can_not_be_translated_is_hung_up_on(
 
 
 async def test_an_engine_that_was_away_is_asked_in_the_clients_own_protocol_again(tmp_path: Path) -> None:
-    async with Engine("vllm", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("vllm", "a") as engine, Node(tmp_path, [engine]) as node:
         link = node.service._links.get("a")
         assert link is not None
         link.learn_lack("messages", "llama-3.2-3b")
@@ -91,7 +91,7 @@ async def test_an_engine_that_was_away_is_asked_in_the_clients_own_protocol_agai
 
 
 async def test_the_slots_of_a_llama_server_are_looked_at_once_it_was_used(tmp_path: Path) -> None:
-    async with Engine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         channel: Any = node.service._links.get("a").channel  # type: ignore[union-attr]
         assert not channel._was_used
         await node.http.post("/v1/chat/completions", json=ask("llama-3.2-3b"))

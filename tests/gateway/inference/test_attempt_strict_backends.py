@@ -8,9 +8,9 @@ from typing import Any, Literal
 import pytest
 
 from clients.rig import added
-from meshlight.demo.cloud import KEY, Cloud
-from meshlight.demo.engine import Engine
-from meshlight.demo.habits import SIGNATURE, Habit
+from meshlight.simulator.clouds.base import KEY, SimulatedCloud
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.habits import SIGNATURE, Habit
 from node import Node
 
 STRICT: tuple[Habit, ...] = ("groq", "mistral", "azure")
@@ -44,10 +44,10 @@ class Talk:
     """A conversation with a tool, in one of two protocols."""
 
     def __init__(
-        self, node: Node, face: Literal["messages", "chat"], *, is_stream: bool, model: str = MODEL
+        self, node: Node, operation: Literal["messages", "chat"], *, is_stream: bool, model: str = MODEL
     ) -> None:
         self.node = node
-        self.is_messages = face == "messages"
+        self.is_messages = operation == "messages"
         self.body = (CODE if self.is_messages else CHAT) | {"model": model, "stream": is_stream}
         self.is_stream = is_stream
 
@@ -115,7 +115,7 @@ async def talk(talk: Talk) -> None:
 
 
 @pytest.fixture(params=["messages", "chat"])
-def face(request: pytest.FixtureRequest) -> Literal["messages", "chat"]:
+def operation(request: pytest.FixtureRequest) -> Literal["messages", "chat"]:
     found: Literal["messages", "chat"] = request.param
     return found
 
@@ -126,8 +126,8 @@ def is_stream(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-async def gemini(tmp_path: Path) -> AsyncIterator[tuple[Node, Cloud]]:
-    async with Cloud("gemini", habit="gemini") as cloud, Node(tmp_path) as node:
+async def gemini(tmp_path: Path) -> AsyncIterator[tuple[Node, SimulatedCloud]]:
+    async with SimulatedCloud("gemini", habit="gemini") as cloud, Node(tmp_path) as node:
         await added(node, "gemini", cloud.url, api_key=KEY)
         await node.refresh()
         yield node, cloud
@@ -135,30 +135,33 @@ async def gemini(tmp_path: Path) -> AsyncIterator[tuple[Node, Cloud]]:
 
 @pytest.mark.parametrize("habit", [*STRICT, "sloppy", None])
 async def test_an_agent_works_with_any_server(
-    tmp_path: Path, face: Literal["messages", "chat"], is_stream: bool, habit: Habit | None
+    tmp_path: Path, operation: Literal["messages", "chat"], is_stream: bool, habit: Habit | None
 ) -> None:
-    async with Engine("openai", "a", (MODEL,), habit=habit) as engine, Node(tmp_path, [engine]) as node:
-        await talk(Talk(node, face, is_stream=is_stream))
+    async with (
+        SimulatedEngine("openai", "a", (MODEL,), habit=habit) as engine,
+        Node(tmp_path, [engine]) as node,
+    ):
+        await talk(Talk(node, operation, is_stream=is_stream))
         shown = await node.backend("a")
         assert shown["health"]["state"] == "healthy"
         assert shown["requests"]["failed"] == 0
 
 
 async def test_an_agent_works_with_gemini(
-    gemini: tuple[Node, Cloud], face: Literal["messages", "chat"], is_stream: bool
+    gemini: tuple[Node, SimulatedCloud], operation: Literal["messages", "chat"], is_stream: bool
 ) -> None:
     node, cloud = gemini
-    await talk(Talk(node, face, is_stream=is_stream, model=cloud.models[0]))
+    await talk(Talk(node, operation, is_stream=is_stream, model=cloud.models[0]))
 
 
 async def test_a_conversation_begun_elsewhere_goes_on_at_gemini(
-    gemini: tuple[Node, Cloud], face: Literal["messages", "chat"]
+    gemini: tuple[Node, SimulatedCloud], operation: Literal["messages", "chat"]
 ) -> None:
     node, cloud = gemini
-    begun = Talk(node, face, is_stream=False, model=cloud.models[0])
+    begun = Talk(node, operation, is_stream=False, model=cloud.models[0])
     call: Json = {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {}}
     said: Json = {"role": "assistant", "content": [call]}
-    if face == "chat":
+    if operation == "chat":
         call = {"function": {"name": "get_weather", "arguments": {}}}
         said = {"role": "assistant", "content": "", "tool_calls": [call]}
     begun.body = begun.body | {"messages": [ASK, said]}
@@ -168,7 +171,10 @@ async def test_a_conversation_begun_elsewhere_goes_on_at_gemini(
 
 @pytest.mark.parametrize("habit", STRICT)
 async def test_what_a_server_does_not_take_is_learnt_once_and_shown(tmp_path: Path, habit: Habit) -> None:
-    async with Engine("openai", "a", (MODEL,), habit=habit) as engine, Node(tmp_path, [engine]) as node:
+    async with (
+        SimulatedEngine("openai", "a", (MODEL,), habit=habit) as engine,
+        Node(tmp_path, [engine]) as node,
+    ):
         first = await node.http.post("/v1/messages", json=CODE)
         asked = len(engine.calls())
         assert (first.status_code, first.headers["x-meshlight-attempts"]) == (200, "1"), (
@@ -189,7 +195,10 @@ async def test_what_a_server_does_not_take_is_learnt_once_and_shown(tmp_path: Pa
 async def test_what_the_client_itself_sent_on_a_passed_request_is_refused_as_it_was(
     tmp_path: Path, habit: Habit
 ) -> None:
-    async with Engine("openai", "a", (MODEL,), habit=habit) as engine, Node(tmp_path, [engine]) as node:
+    async with (
+        SimulatedEngine("openai", "a", (MODEL,), habit=habit) as engine,
+        Node(tmp_path, [engine]) as node,
+    ):
         body = {"model": MODEL, "messages": [ASK], "max_tokens": 5, "chat_template_kwargs": {}}
         answer = await node.http.post("/v1/chat/completions", json=body)
         assert answer.status_code in {400, 422}
@@ -197,7 +206,10 @@ async def test_what_the_client_itself_sent_on_a_passed_request_is_refused_as_it_
 
 
 async def test_a_refusal_for_another_reason_comes_through_at_the_first_try(tmp_path: Path) -> None:
-    async with Engine("openai", "a", (MODEL,), habit="groq") as engine, Node(tmp_path, [engine]) as node:
+    async with (
+        SimulatedEngine("openai", "a", (MODEL,), habit="groq") as engine,
+        Node(tmp_path, [engine]) as node,
+    ):
         answer = await node.http.post(
             "/v1/messages", json={"model": MODEL, "max_tokens": -2, "messages": [ASK]}
         )
@@ -213,7 +225,7 @@ async def test_a_refusal_for_another_reason_comes_through_at_the_first_try(tmp_p
 async def test_a_conversation_begun_with_a_local_model_goes_on_at_anthropic(
     tmp_path: Path, block: Json
 ) -> None:
-    async with Cloud("anthropic", habit="anthropic") as cloud, Node(tmp_path) as node:
+    async with SimulatedCloud("anthropic", habit="anthropic") as cloud, Node(tmp_path) as node:
         await added(node, "anthropic", cloud.url, api_key=KEY)
         await node.refresh()
         said = [block, THOUGHT, {"type": "text", "text": "Yes."}]
@@ -232,7 +244,7 @@ async def test_a_conversation_begun_with_a_local_model_goes_on_at_anthropic(
 
 
 async def test_a_new_field_of_claude_code_is_left_out_and_named(tmp_path: Path) -> None:
-    async with Engine("openai", "a", (MODEL,)) as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("openai", "a", (MODEL,)) as engine, Node(tmp_path, [engine]) as node:
         answer = await node.http.post("/v1/messages", json=CODE | {"brand_new": 1})
         assert answer.status_code == 200, answer.text
         assert answer.headers["x-meshlight-dropped"] == "brand_new"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from meshlight.backends.response import Reply
-from meshlight.gateway.blame import Subject, may_mean_path, subject
+from meshlight.gateway.inference.blame import RefusalSubject, may_mean_path, subject
+from meshlight.http_client.response import Reply
 
 JSON = ((b"content-type", b"application/json"),)
 
@@ -34,7 +34,7 @@ def reply(body: bytes, status: int = 403) -> Reply:
         (b"<html>your account is suspended</html>", "unclear"),
     ],
 )
-def test_a_403_says_what_it_refuses(body: bytes, meant: Subject) -> None:
+def test_a_403_says_what_it_refuses(body: bytes, meant: RefusalSubject) -> None:
     assert subject(reply(body)) == meant
 
 

@@ -6,8 +6,8 @@ import tracemalloc
 import pytest
 import zstandard
 
-from meshlight.domain.errors import BadRequest, TooLarge, WrongType
-from meshlight.gateway.content_coding import coding_of, unpacked
+from meshlight.domain.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
+from meshlight.gateway.inference.content_coding import coding_of, unpacked
 
 BODY = b'{"model": "m", "x": "' + bytes(range(32, 127)) * 5_000 + b'"}'
 LIMIT = 1 << 20
@@ -35,7 +35,7 @@ async def test_a_bomb_is_unpacked_no_further_than_the_limit(coding: str) -> None
     bomb = PACK[coding](bytes(300 << 20))
     tracemalloc.start()
     try:
-        with pytest.raises(TooLarge, match="1 MB"):
+        with pytest.raises(PayloadTooLarge, match="1 MB"):
             await unpacked(bomb, coding, LIMIT)
         assert tracemalloc.get_traced_memory()[1] < 24 << 20
     finally:
@@ -79,8 +79,8 @@ def test_the_codings_that_are_taken(named: bytes, coding: str) -> None:
 
 @pytest.mark.parametrize("named", [b"br", b"deflate", b"gzip, gzip", b"zstd,gzip", b"aes128gcm"])
 def test_other_codings_are_refused_with_those_that_are_taken(named: bytes) -> None:
-    with pytest.raises(WrongType) as caught:
+    with pytest.raises(UnsupportedMediaType) as caught:
         coding_of([(b"content-encoding", named)])
     assert "gzip or zstd" in caught.value.hint
-    with pytest.raises(WrongType):
+    with pytest.raises(UnsupportedMediaType):
         coding_of([(b"content-encoding", b"gzip"), (b"content-encoding", b"zstd")])

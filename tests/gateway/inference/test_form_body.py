@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.domain.errors import BadRequest, WrongType
-from meshlight.gateway.form_body import HEAD_MAX, PARTS_MAX, is_form, model_span
+from meshlight.domain.errors import BadRequest, UnsupportedMediaType
+from meshlight.gateway.inference.form_body import HEAD_MAX, PARTS_MAX, is_form, model_span
 
 TYPE = b"multipart/form-data; boundary=xyz"
 SMALL = b'Content-Disposition: form-data; name="model"\r\n\r\nsmall'
@@ -134,7 +134,7 @@ def test_a_form_that_is_not_plain_is_refused(body: bytes) -> None:
     ],
 )
 def test_a_boundary_that_can_be_read_in_two_ways_is_none(content_type: bytes) -> None:
-    with pytest.raises((BadRequest, WrongType)):
+    with pytest.raises((BadRequest, UnsupportedMediaType)):
         _ = is_form(content_type) and model(form(SMALL), content_type)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from meshlight.gateway.headers import _passes, is_page, request_id, to_backend, to_client
+from meshlight.gateway.inference.headers import _passes, is_page, request_id, to_backend, to_client
 
 JSON = b"application/json"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from gateway.rig import Heard
-from meshlight.demo.engine import Engine
-from meshlight.demo.manner import Dialect
-from meshlight.gateway.named_sink import NamedSink
+from meshlight.gateway.inference.named_sink import NamedSink
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.profile import Dialect
 from node import Node
 
 MODEL = "llama-3.2-3b"
@@ -32,7 +32,7 @@ BODIES = [
 async def test_an_answer_names_the_model_as_it_was_asked(
     tmp_path: Path, dialect: Dialect, asked: str, path: str, is_stream: bool
 ) -> None:
-    async with Engine(dialect, "a") as engine, Node(tmp_path, [engine], ALIASES) as node:
+    async with SimulatedEngine(dialect, "a") as engine, Node(tmp_path, [engine], ALIASES) as node:
         ask = {
             "model": asked,
             "messages": [{"role": "user", "content": "hi"}],

@@ -2,10 +2,10 @@
 
 import pytest
 
-from meshlight.backends.upstream import Headers
-from meshlight.gateway.recording_sink import RECORDED_MAX, RecordingSink
-from meshlight.gateway.translation.responses_memory import StoredResponses
-from meshlight.gateway.translation.responses_native import Asked
+from meshlight.gateway.inference.recording_sink import RECORDED_MAX, RecordingSink
+from meshlight.gateway.translation.responses.memory import StoredResponses
+from meshlight.gateway.translation.responses.native import RecordedRequest
+from meshlight.http_client.client import Headers
 
 FINAL = b'{"id":"r1","status":"completed","output":[]}'
 
@@ -46,29 +46,29 @@ async def send(sink: RecordingSink, *pieces: bytes) -> None:
 
 @pytest.mark.parametrize("has_room", [True, False])
 async def test_all_of_it_passes_and_is_kept_once(has_room: bool) -> None:
-    client, shelf = Client(has_room=has_room), StoredResponses()
-    sink = RecordingSink(client, Asked(shelf, None, ()))
+    client, stored = Client(has_room=has_room), StoredResponses()
+    sink = RecordingSink(client, RecordedRequest(stored, None, ()))
     await send(sink, FINAL[:9], FINAL[9:20])
-    assert len(shelf) == 0
+    assert len(stored) == 0
     await sink.end(FINAL[20:])
     assert b"".join(client.got) == b"200 0;" + FINAL
-    assert shelf.response("r1") == FINAL
+    assert stored.response("r1") == FINAL
 
 
 async def test_an_answer_that_breaks_off_is_not_kept() -> None:
-    client, shelf = Client(has_room=True), StoredResponses()
-    sink = RecordingSink(client, Asked(shelf, None, ()))
+    client, stored = Client(has_room=True), StoredResponses()
+    sink = RecordingSink(client, RecordedRequest(stored, None, ()))
     await send(sink, FINAL)
     sink.abort()
     assert client.is_cut
-    assert len(shelf) == 0
+    assert len(stored) == 0
 
 
 async def test_an_answer_that_is_too_long_passes_and_is_not_kept() -> None:
-    client, shelf = Client(has_room=True), StoredResponses()
-    sink = RecordingSink(client, Asked(shelf, None, ()))
+    client, stored = Client(has_room=True), StoredResponses()
+    sink = RecordingSink(client, RecordedRequest(stored, None, ()))
     blanks = b" " * RECORDED_MAX
     await send(sink, blanks, FINAL)
     await sink.end()
     assert b"".join(client.got) == b"200 0;" + blanks + FINAL
-    assert len(shelf) == 0
+    assert len(stored) == 0

@@ -10,15 +10,20 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.rig import Heard, Rig
-from meshlight.backends.resolver import Resolver
-from meshlight.demo.engine import Engine
-from meshlight.demo.pace import Gate
-from meshlight.domain.backend import Kind
-from meshlight.domain.errors import BackendBroke, EveryRouteDown, FirstByteTooLate, LoopFound, NoSuchModel
+from meshlight.domain.backend import Kind, Reason
+from meshlight.domain.errors import (
+    BackendFailed,
+    EveryRouteDown,
+    FirstByteTooLate,
+    ModelNotFound,
+    RoutingLoop,
+)
 from meshlight.domain.health import Answered, Failed
-from meshlight.domain.reason import Reason
 from meshlight.domain.rules import Routing
-from meshlight.gateway.leave import Leave
+from meshlight.gateway.server.disconnect import DisconnectListeners
+from meshlight.http_client.connector import Resolver
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.protocols.text import StepGate
 
 SILENT = Reason("timed-out", "It did not answer in time.")
 NO_SERVER = "http://127.0.0.1:9"
@@ -53,7 +58,7 @@ def nowhere(host: str) -> list[str]:
 
 async def test_a_name_that_leads_nowhere_is_no_obstacle() -> None:
     rig = Rig(resolver=Resolver(nowhere))
-    async with Engine("vllm", "good", ["m"]) as engine:
+    async with SimulatedEngine("vllm", "good", ["m"]) as engine:
         rig.add(Place("gone", "http://no-such-host.example:8080"))
         rig.add(engine)
         assert (await rig.ask()).who == "good"
@@ -64,7 +69,7 @@ async def test_a_name_that_leads_nowhere_is_no_obstacle() -> None:
 async def test_a_machine_that_does_not_answer_the_connect_is_no_obstacle() -> None:
     rig = Rig()
     with deaf_port() as url:
-        async with Engine("vllm", "good", ["m"]) as engine:
+        async with SimulatedEngine("vllm", "good", ["m"]) as engine:
             rig.add(Place("off", url))
             rig.add(engine)
             assert (await rig.ask()).who == "good"
@@ -85,9 +90,9 @@ async def test_the_first_failover_from_a_trusted_backend_costs_nothing_and_the_r
     """Two of three backends answer 500 for ever, and are believed in again each time."""
     rig = Rig()
     async with (
-        Engine("llamacpp", "a", ["m"]) as a,
-        Engine("llamacpp", "b", ["m"]) as b,
-        Engine("llamacpp", "c", ["m"]) as c,
+        SimulatedEngine("llamacpp", "a", ["m"]) as a,
+        SimulatedEngine("llamacpp", "b", ["m"]) as b,
+        SimulatedEngine("llamacpp", "c", ["m"]) as c,
     ):
         for engine in (a, b, c):
             rig.add(engine)
@@ -112,9 +117,9 @@ async def test_the_first_failover_from_a_trusted_backend_costs_nothing_and_the_r
 async def test_a_request_without_another_route_takes_nothing_out_of_the_budget() -> None:
     rig = Rig()
     async with (
-        Engine("llamacpp", "a", ["alone", "m"]) as a,
-        Engine("llamacpp", "b", ["m"]) as b,
-        Engine("llamacpp", "c", ["m"]) as c,
+        SimulatedEngine("llamacpp", "a", ["alone", "m"]) as a,
+        SimulatedEngine("llamacpp", "b", ["m"]) as b,
+        SimulatedEngine("llamacpp", "c", ["m"]) as c,
     ):
         rig.add(a, "alone", "m")
         rig.add(b)
@@ -131,11 +136,11 @@ async def test_a_request_without_another_route_takes_nothing_out_of_the_budget()
 async def test_each_attempt_is_ranked_anew() -> None:
     """What became known while the first attempt ran counts for the second."""
     rig = Rig()
-    gate = Gate()
+    gate = StepGate()
     async with (
-        Engine("llamacpp", "a", ["m"]) as a,
-        Engine("llamacpp", "b", ["m"]) as b,
-        Engine("llamacpp", "c", ["m"], first_token_s=1, pace=gate) as c,
+        SimulatedEngine("llamacpp", "a", ["m"]) as a,
+        SimulatedEngine("llamacpp", "b", ["m"]) as b,
+        SimulatedEngine("llamacpp", "c", ["m"], first_token_s=1, pace=gate) as c,
     ):
         for engine in (a, b, c):
             rig.add(engine)
@@ -156,7 +161,7 @@ async def test_each_attempt_is_ranked_anew() -> None:
 
 async def test_round_robin_takes_turns() -> None:
     rig = Rig(Routing(policy="round-robin"))
-    async with Engine("llamacpp", "a", ["m"]) as a, Engine("llamacpp", "b", ["m"]) as b:
+    async with SimulatedEngine("llamacpp", "a", ["m"]) as a, SimulatedEngine("llamacpp", "b", ["m"]) as b:
         rig.add(a)
         rig.add(b)
         assert [(await rig.ask()).who for _ in range(6)] in (["a", "b"] * 3, ["b", "a"] * 3)
@@ -164,18 +169,18 @@ async def test_round_robin_takes_turns() -> None:
 
 async def test_the_kind_of_error_tells_what_happened_last() -> None:
     rig = Rig()
-    async with Engine("llamacpp", "a", ["m"]) as engine:
+    async with SimulatedEngine("llamacpp", "a", ["m"]) as engine:
         rig.add(engine, first_byte_s=0.1)
         await engine.fault("hang-headers", scope="inference")
         with pytest.raises(FirstByteTooLate):
             await rig.ask()
         await engine.fault("garbage", scope="inference")
-        with pytest.raises(BackendBroke):
+        with pytest.raises(BackendFailed):
             await rig.ask()
         await engine.fault("refuse")
         with pytest.raises(EveryRouteDown, match=r"is llama\.cpp running"):
             await rig.ask()
-        with pytest.raises(NoSuchModel):
+        with pytest.raises(ModelNotFound):
             await rig.ask(model="n")
     counts = rig.traffic.router.requests()
     assert (counts.total, counts.failed, counts.in_flight) == (4, 4, 0)
@@ -183,11 +188,11 @@ async def test_the_kind_of_error_tells_what_happened_last() -> None:
 
 async def test_the_clients_departure_during_a_failing_attempt_ends_the_walk() -> None:
     rig = Rig()
-    async with Engine("llamacpp", "a", ["m"]) as a, Engine("llamacpp", "b", ["m"]) as b:
+    async with SimulatedEngine("llamacpp", "a", ["m"]) as a, SimulatedEngine("llamacpp", "b", ["m"]) as b:
         rig.add(a)
         rig.add(b)
         await a.fault("hang-headers", scope="inference")
-        leave = Leave()
+        leave = DisconnectListeners()
         asking = asyncio.create_task(rig.ask(leave=leave))
         await a.seen(1, "/v1/chat")
         # Both in one turn of the loop: the backend falls, and the client goes.
@@ -203,9 +208,9 @@ async def test_the_clients_departure_during_a_failing_attempt_ends_the_walk() ->
 
 async def test_a_client_that_left_before_it_began_is_not_served() -> None:
     rig = Rig()
-    async with Engine("llamacpp", "a", ["m"]) as engine:
+    async with SimulatedEngine("llamacpp", "a", ["m"]) as engine:
         rig.add(engine)
-        leave = Leave()
+        leave = DisconnectListeners()
         leave.fire()
         assert (await rig.ask(leave=leave)).status == 0
         assert rig.traffic.router.requests().cancelled == 1
@@ -216,7 +221,7 @@ async def test_a_client_may_leave_while_its_backend_is_still_being_reached() -> 
     rig = Rig()
     with deaf_port() as url:
         rig.add(Place("off", url))
-        leave = Leave()
+        leave = DisconnectListeners()
         asking = asyncio.create_task(rig.ask(leave=leave))
         await asyncio.sleep(0)
         leave.fire()
@@ -227,7 +232,7 @@ async def test_a_client_may_leave_while_its_backend_is_still_being_reached() -> 
 
 async def test_the_end_of_the_service_ends_a_request_and_is_no_departure() -> None:
     rig = Rig()
-    async with Engine("llamacpp", "a", ["m"]) as engine:
+    async with SimulatedEngine("llamacpp", "a", ["m"]) as engine:
         rig.add(engine)
         await engine.fault("hang-headers", scope="inference")
         asking = asyncio.create_task(rig.ask())
@@ -244,15 +249,18 @@ async def test_a_circle_is_refused_before_anything_is_counted() -> None:
     plain = rig.inbound("chat/completions", "m", b"{}")
     for visited in (("this-node",), ("x", "y", "z")):
         inbound = replace(plain, visited=visited)
-        with pytest.raises(LoopFound, match=" → ".join(visited)):
-            await rig.relay.run(inbound, Heard(), Leave())
+        with pytest.raises(RoutingLoop, match=" → ".join(visited)):
+            await rig.relay.run(inbound, Heard(), DisconnectListeners())
     assert rig.traffic.router.requests().total == 0
 
 
 @pytest.mark.parametrize("status", [503, 502, 429])
 async def test_a_model_that_fails_at_a_peer_costs_its_other_models_nothing(status: int) -> None:
     rig = Rig()
-    async with Engine("vllm", "peer", ["m", "n"]) as peer, Engine("vllm", "own", ["m", "n"]) as own:
+    async with (
+        SimulatedEngine("vllm", "peer", ["m", "n"]) as peer,
+        SimulatedEngine("vllm", "own", ["m", "n"]) as own,
+    ):
         rig.add(peer, "m", "n", kind="peer")
         rig.add(own, "m", "n", source="found")
         await peer.fault("status", status=status)
@@ -270,7 +278,7 @@ async def test_a_model_that_fails_at_a_peer_costs_its_other_models_nothing(statu
 
 async def test_a_peer_that_can_not_be_reached_is_down_for_every_model() -> None:
     rig = Rig()
-    async with Engine("vllm", "own", ["m", "n"]) as own:
+    async with SimulatedEngine("vllm", "own", ["m", "n"]) as own:
         rig.add(Place("peer", NO_SERVER), "m", "n", kind="peer")
         rig.add(own, "m", "n", source="found")
         assert (await rig.ask()).who == "own"

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import Node
 
 
@@ -12,8 +12,8 @@ async def test_a_found_engine_that_lists_the_account_s_model_gets_no_prompt_unti
     tmp_path: Path,
 ) -> None:
     async with (
-        Engine("vllm", "account", models=("gpt-5-mini",)) as account,
-        Engine("llamacpp", "fake", models=("gpt-5-mini", "small")) as fake,
+        SimulatedEngine("vllm", "account", models=("gpt-5-mini",)) as account,
+        SimulatedEngine("llamacpp", "fake", models=("gpt-5-mini", "small")) as fake,
         Node(tmp_path, discovery=True, ports=[fake.port]) as node,
     ):
         found = f"llamacpp-{fake.port}"

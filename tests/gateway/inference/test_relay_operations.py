@@ -1,17 +1,16 @@
 """Routes to backends that have no such path are left out, with the reason."""
 
-from mesh.stage import backend
-from meshlight.backends.kind import Face
-from meshlight.domain.backend import Kind
+from fake_clock import backend
+from meshlight.backends.base import Operation
+from meshlight.domain.backend import OK, Kind
 from meshlight.domain.health import Health
-from meshlight.domain.reason import OK
 from meshlight.domain.routing import Ranking, rank
 from meshlight.domain.rules import Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
-from meshlight.gateway.able import able
+from meshlight.gateway.inference.relay import with_operation
 
 
-def judged(face: Face, *kinds: Kind, enabled: bool = True) -> tuple[Ranking, Ranking]:
+def judged(operation: Operation, *kinds: Kind, enabled: bool = True) -> tuple[Ranking, Ranking]:
     nodes: dict[str, Node] = {
         kind: Node(
             backend=backend(kind, kind=kind, enabled=enabled),
@@ -22,7 +21,7 @@ def judged(face: Face, *kinds: Kind, enabled: bool = True) -> tuple[Ranking, Ran
     }
     snapshot = Snapshot(nodes=nodes, routes=index(nodes), routing=Routing())
     ranking = rank(snapshot, "m" if enabled else f"{kinds[0]}/m", {}, 0.0)
-    return ranking, able(ranking, face, nodes)
+    return ranking, with_operation(ranking, operation, nodes)
 
 
 def test_where_all_have_it_nothing_changes() -> None:
@@ -35,7 +34,7 @@ def test_where_all_have_it_nothing_changes() -> None:
 
 def test_who_lacks_it_is_excluded_and_said_to_lack_it() -> None:
     _, after = judged("embeddings", "mlx", "vllm")
-    assert {v.backend: (v.tier, v.why) for v in after.verdicts} == {
+    assert {v.backend: (v.tier, v.why) for v in after.scores} == {
         "mlx": ("excluded", "MLX has no /v1/embeddings."),
         "vllm": ("ready", "Healthy."),
     }
@@ -44,5 +43,5 @@ def test_who_lacks_it_is_excluded_and_said_to_lack_it() -> None:
 
 def test_what_is_excluded_already_keeps_its_reason() -> None:
     before, after = judged("embeddings", "mlx", enabled=False)
-    assert before.verdicts == after.verdicts
-    assert after.verdicts[0].why == "Switched off."
+    assert before.scores == after.scores
+    assert after.scores[0].why == "Switched off."

@@ -2,13 +2,12 @@
 
 import pytest
 
-from meshlight.gateway.bodies import Head
-from meshlight.gateway.inbound import Inbound
+from meshlight.gateway.inference.request import Head, InferenceRequest
 
 
-def inbound(target: str, model: str, named: str | None, body: bytes = b"{}") -> Inbound:
-    return Inbound(
-        face="api/chat" if target.startswith("/api/") else "gemini/streamGenerateContent",
+def inbound(target: str, model: str, named: str | None, body: bytes = b"{}") -> InferenceRequest:
+    return InferenceRequest(
+        operation="api/chat" if target.startswith("/api/") else "gemini/streamGenerateContent",
         target=target,
         headers=(),
         content_type=b"application/json",

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.backends.kind import Face
-from meshlight.domain.errors import BadRequest, WrongType
-from meshlight.gateway.bodies import read_head, sent_type, with_model
+from meshlight.backends.base import Operation
+from meshlight.domain.errors import BadRequest, UnsupportedMediaType
+from meshlight.gateway.inference.request import read_head, sent_type, with_model
 
 JSON = b"application/json"
 FORM = b'multipart/form-data; boundary="----x"'
@@ -223,12 +223,12 @@ def test_a_body_of_a_million_things_that_is_no_strict_json_is_not_read_by_slower
 
 
 @pytest.mark.parametrize(
-    "face", ["chat/completions", "messages", "api/chat", "gemini/generateContent", "audio/speech"]
+    "operation", ["chat/completions", "messages", "api/chat", "gemini/generateContent", "audio/speech"]
 )
-def test_a_form_is_taken_where_forms_are_sent_and_nowhere_else(face: Face) -> None:
-    with pytest.raises(WrongType, match="form"):
-        sent_type(FORM, face)
-    with pytest.raises(WrongType):
+def test_a_form_is_taken_where_forms_are_sent_and_nowhere_else(operation: Operation) -> None:
+    with pytest.raises(UnsupportedMediaType, match="form"):
+        sent_type(FORM, operation)
+    with pytest.raises(UnsupportedMediaType):
         sent_type(b"Multipart/Mixed; boundary=x", "audio/transcriptions")
     assert sent_type(FORM, "audio/transcriptions") == FORM
 

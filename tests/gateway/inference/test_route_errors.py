@@ -2,29 +2,35 @@
 
 import pytest
 
-from mesh.stage import backend
-from meshlight.backends.response import Reply
+from fake_clock import backend
+from meshlight.domain.backend import OK, Reason
 from meshlight.domain.errors import (
-    BackendBroke,
+    BackendFailed,
     EveryRouteDown,
     FirstByteTooLate,
-    NoSuchModel,
+    ModelNotFound,
     NotFound,
     RouteError,
 )
 from meshlight.domain.health import Health, State
-from meshlight.domain.reason import OK, Reason
 from meshlight.domain.routing import rank
 from meshlight.domain.rules import Routing, Rule
 from meshlight.domain.snapshot import Node, Snapshot, index
-from meshlight.gateway.attempt import Miss
-from meshlight.gateway.interrupt import Cause
-from meshlight.gateway.last_word import SHOWN, final_error, final_refusal, no_route, no_such_model
+from meshlight.gateway.inference.attempt import FailedAttempt
+from meshlight.gateway.inference.route_errors import (
+    SHOWN,
+    final_error,
+    final_refusal,
+    no_route,
+    no_such_model,
+)
+from meshlight.gateway.inference.timeouts import Cause
+from meshlight.http_client.response import Reply
 
 
-def miss(name: str, code: str = "refused", *, cause: Cause | None = None, status: int = 0) -> Miss:
+def miss(name: str, code: str = "refused", *, cause: Cause | None = None, status: int = 0) -> FailedAttempt:
     refusal = Reply(status, (), b"", 0.0, reused=False) if status else None
-    return Miss(
+    return FailedAttempt(
         backend=backend(name), reason=Reason(code, f"{code}!", "Mend it."), cause=cause, refusal=refusal
     )
 
@@ -46,13 +52,15 @@ def node(name: str, *models: str, reason: Reason = OK, **fields: object) -> Node
         (miss("b", "hung", cause="fell"), EveryRouteDown),
         (miss("b", "unauthorized", status=401), EveryRouteDown),
         (miss("b", "first-byte-too-late", cause="first-byte"), FirstByteTooLate),
-        (miss("b", "bad-reply"), BackendBroke),
-        (miss("b", "connection-lost"), BackendBroke),
-        (miss("b", "not-an-api", status=200), BackendBroke),
-        (miss("b", "redirected", status=307), BackendBroke),
+        (miss("b", "bad-reply"), BackendFailed),
+        (miss("b", "connection-lost"), BackendFailed),
+        (miss("b", "not-an-api", status=200), BackendFailed),
+        (miss("b", "redirected", status=307), BackendFailed),
     ],
 )
-def test_the_last_miss_gives_the_error_and_every_miss_its_reason(last: Miss, kind: type[RouteError]) -> None:
+def test_the_last_miss_gives_the_error_and_every_miss_its_reason(
+    last: FailedAttempt, kind: type[RouteError]
+) -> None:
     error = final_error("m", [miss("a"), last])
     assert isinstance(error, RouteError)
     assert type(error) is kind
@@ -90,7 +98,7 @@ def test_excluded_routes_are_named_with_their_reasons() -> None:
 def test_an_unknown_model_brings_near_names_and_aliases() -> None:
     snapshot = mesh(node("a", "qwen3-8b", "llama-3.2-3b"), aliases={"coder": "qwen3-8b"})
     error = no_such_model(snapshot, "Qwen3:8b")
-    assert isinstance(error, NoSuchModel)
+    assert isinstance(error, ModelNotFound)
     assert "Did you mean qwen3-8b?" in error.hint
     assert "coder" in no_such_model(snapshot, "codr").hint
     assert no_such_model(snapshot, "zzz").hint == "GET /v1/models lists those there are."
@@ -99,12 +107,12 @@ def test_an_unknown_model_brings_near_names_and_aliases() -> None:
 def test_who_could_not_be_asked_is_named() -> None:
     down = Reason("refused", "Connection refused.", "Start it.")
     error = no_such_model(mesh(node("a", "m"), node("b", reason=down)), "zzz")
-    assert isinstance(error, NoSuchModel)
+    assert isinstance(error, ModelNotFound)
     assert error.hint.endswith("so it may be there: b: Connection refused.")
     error = no_such_model(mesh(node("b", reason=down)), "zzz")
     assert isinstance(error, EveryRouteDown)
     assert (error.hint, error.attempts) == ("Start it.", 0)
-    assert isinstance(no_such_model(mesh(node("b")), "zzz"), NoSuchModel)  # it was asked, and has none
+    assert isinstance(no_such_model(mesh(node("b")), "zzz"), ModelNotFound)  # it was asked, and has none
 
 
 def test_a_crowd_is_not_listed_whole() -> None:

@@ -5,24 +5,28 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.rig import Rig
-from meshlight.backends.kind import Face
-from meshlight.backends.upstream import Reply
-from meshlight.domain.backend import Backend
-from meshlight.domain.errors import BackendBroke, EveryRouteDown, FirstByteTooLate, NotFound, Untranslatable
-from meshlight.domain.peer import Peer
-from meshlight.domain.reason import Reason
-from meshlight.gateway.attempt import Miss
-from meshlight.gateway.guest_word import final_guest_error, for_guest, no_guest_route, nothing_shared
-from meshlight.gateway.headers import to_guest
-from meshlight.gateway.interrupt import Cause
-from meshlight.gateway.leave import Leave
+from meshlight.backends.base import Operation
+from meshlight.domain.backend import Backend, Reason
+from meshlight.domain.errors import BackendFailed, EveryRouteDown, FirstByteTooLate, NotFound, Untranslatable
+from meshlight.domain.peers import Peer
+from meshlight.gateway.inference.attempt import FailedAttempt
+from meshlight.gateway.inference.headers import to_guest
+from meshlight.gateway.inference.route_errors import (
+    final_guest_error,
+    for_guest,
+    no_guest_route,
+    nothing_shared,
+)
+from meshlight.gateway.inference.timeouts import Cause
+from meshlight.gateway.server.disconnect import DisconnectListeners
+from meshlight.http_client.client import Reply
 
 SECRET = "attic 10.1.2.3:8080 sk-canary"
 BACKEND = Backend(id="attic", name="attic", kind="llamacpp", ring="machine", url="http://10.1.2.3:8080")
 
 
-def miss(code: str, cause: Cause | None = None, error: Untranslatable | None = None) -> Miss:
-    return Miss(backend=BACKEND, reason=Reason(code, SECRET, SECRET), cause=cause, error=error)
+def miss(code: str, cause: Cause | None = None, error: Untranslatable | None = None) -> FailedAttempt:
+    return FailedAttempt(backend=BACKEND, reason=Reason(code, SECRET, SECRET), cause=cause, error=error)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +43,7 @@ def test_no_word_of_the_owners_reasons_is_passed_on(code: str) -> None:
 
 def test_the_status_is_that_of_what_happened() -> None:
     assert isinstance(final_guest_error("m", [miss("first-byte-too-late", "first-byte")]), FirstByteTooLate)
-    assert isinstance(final_guest_error("m", [miss("connection-lost")]), BackendBroke)
+    assert isinstance(final_guest_error("m", [miss("connection-lost")]), BackendFailed)
     said = Untranslatable("`top_k` has no counterpart.", "Leave it out.", "top_k")
     assert final_guest_error("m", [miss("untranslatable", error=said)]) is said
     assert isinstance(no_guest_route("m", lacks_face=True), NotFound)
@@ -55,7 +59,7 @@ QUOTES = [
     "organization org-anna has no access",
     "anna@attic: out of memory " * 2_000,
 ]
-FACES_AND_SHAPES: list[tuple[Face, list[str]]] = [
+FACES_AND_SHAPES: list[tuple[Operation, list[str]]] = [
     ("chat/completions", ["error", "message"]),
     ("messages", ["error", "message"]),
     ("api/chat", ["error"]),
@@ -64,10 +68,10 @@ FACES_AND_SHAPES: list[tuple[Face, list[str]]] = [
 
 
 @pytest.mark.parametrize("said", QUOTES)
-@pytest.mark.parametrize(("face", "way"), FACES_AND_SHAPES)
+@pytest.mark.parametrize(("operation", "way"), FACES_AND_SHAPES)
 @pytest.mark.parametrize("status", [400, 404, 422, 429, 500, 503])
 def test_of_a_backends_failing_answer_a_peer_gets_our_own_words(
-    said: str, face: Face, way: list[str], status: int
+    said: str, operation: Operation, way: list[str], status: int
 ) -> None:
     headers = (
         (b"content-type", b"text/html"),
@@ -76,7 +80,7 @@ def test_of_a_backends_failing_answer_a_peer_gets_our_own_words(
         (b"retry-after", b"7"),
     )
     body = b'{"error":{"message":"%b"}}' % said.encode()
-    reply = for_guest(Reply(status, headers, body, elapsed_s=0.0, reused=False), face)
+    reply = for_guest(Reply(status, headers, body, elapsed_s=0.0, reused=False), operation)
 
     assert reply.status == status
     assert len(reply.body) < 300
@@ -136,7 +140,7 @@ async def test_the_short_cut_for_models_with_one_route_is_not_for_guests() -> No
     inbound = rig.inbound("chat/completions", "m", b'{"model":"m"}')
     guest = Peer(id="a", name="Anna", url="", share_rings=())
     with pytest.raises(NotFound) as caught:
-        await rig.relay.run(replace(inbound, guest=guest), None, Leave())  # type: ignore[arg-type]
+        await rig.relay.run(replace(inbound, guest=guest), None, DisconnectListeners())  # type: ignore[arg-type]
     assert caught.value.title == nothing_shared().title
 
 

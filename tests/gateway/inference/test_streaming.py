@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from gateway.rig import Heard
-from meshlight.backends.kind import Face
-from meshlight.backends.response import Response
-from meshlight.domain.errors import BadReply, ConnectionLost
-from meshlight.gateway.attempt import Opened
-from meshlight.gateway.interrupt import Interrupt
-from meshlight.gateway.passing import CutOff, pass_on
+from meshlight.backends.base import Operation
+from meshlight.domain.errors import ReadError, RemoteProtocolError
+from meshlight.gateway.inference.attempt import StartedResponse
+from meshlight.gateway.inference.streaming import StreamAborted, stream_response
+from meshlight.gateway.inference.timeouts import Cancellation
+from meshlight.http_client.response import Response
 
 SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 EVENT = b'data: {"choices":[]}\n\n'
@@ -67,8 +67,12 @@ class Stream:
         self.response.wake()
 
 
-async def passing(stream: Stream, sink: Heard, face: Face = "chat/completions", idle_s: float = 60.0) -> None:
-    await pass_on(Opened(stream.response, EVENT), face, sink, [], Interrupt(), idle_s)
+async def passing(
+    stream: Stream, sink: Heard, operation: Operation = "chat/completions", idle_s: float = 60.0
+) -> None:
+    await stream_response(
+        StartedResponse(stream.response, EVENT), operation, sink, [], Cancellation(), idle_s
+    )
 
 
 async def test_pieces_pass_as_they_came() -> None:
@@ -104,7 +108,7 @@ async def test_the_end_goes_with_the_last_piece_where_both_came_together() -> No
 
 async def test_silence_has_a_limit() -> None:
     stream, sink = Stream(SSE), Pieces()
-    with pytest.raises(CutOff, match=r"nothing for 0\.02 s"):
+    with pytest.raises(StreamAborted, match=r"nothing for 0\.02 s"):
         await passing(stream, sink, idle_s=0.02)
     assert b'"code":"backend_broke"' in sink.pieces[-1]
     assert sink.is_whole
@@ -122,22 +126,22 @@ async def test_the_time_that_the_client_takes_is_not_the_backends_silence() -> N
 
 
 @pytest.mark.parametrize(
-    "error", [ConnectionLost("It went.", reused=False, got_bytes=True), BadReply("Odd.")]
+    "error", [ReadError("It went.", reused=False, got_bytes=True), RemoteProtocolError("Odd.")]
 )
-async def test_a_break_is_told_with_its_cause(error: ConnectionLost | BadReply) -> None:
+async def test_a_break_is_told_with_its_cause(error: ReadError | RemoteProtocolError) -> None:
     stream, sink = Stream(SSE), Pieces()
     stream.response.fail(error)
-    with pytest.raises(CutOff, match=error.title):
+    with pytest.raises(StreamAborted, match=error.title):
         await passing(stream, sink)
     assert error.title.encode() in sink.pieces[-1]
 
 
-@pytest.mark.parametrize("face", ["responses", "images/generations", "audio/transcriptions", "messages"])
-async def test_where_events_have_names_the_error_has_one(face: Face) -> None:
+@pytest.mark.parametrize("operation", ["responses", "images/generations", "audio/transcriptions", "messages"])
+async def test_where_events_have_names_the_error_has_one(operation: Operation) -> None:
     stream, sink = Stream(SSE), Pieces()
-    stream.response.fail(BadReply("Odd."))
-    with pytest.raises(CutOff):
-        await passing(stream, sink, face)
+    stream.response.fail(RemoteProtocolError("Odd."))
+    with pytest.raises(StreamAborted):
+        await passing(stream, sink, operation)
     assert sink.pieces[-1].startswith(b'event: error\ndata: {"type":"error","error":{')
 
 
@@ -145,8 +149,8 @@ async def test_what_can_bear_no_event_is_cut() -> None:
     length, gzip = (b"content-length", b"99"), (b"content-encoding", b"gzip")
     for headers in ((), ((b"content-type", b"application/json"),), (SSE, length), (SSE, gzip)):
         stream, sink = Stream(*headers), Pieces()
-        stream.response.fail(BadReply("Odd."))
-        with pytest.raises(CutOff):
+        stream.response.fail(RemoteProtocolError("Odd."))
+        with pytest.raises(StreamAborted):
             await passing(stream, sink)
         assert sink.is_cut
         assert not sink.is_whole

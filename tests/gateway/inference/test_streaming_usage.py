@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.gateway.usage import UsageTap
+from meshlight.gateway.inference.streaming import UsageTap
 
 
 def read(*pieces: bytes) -> tuple[int, int] | None:

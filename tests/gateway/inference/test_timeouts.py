@@ -5,10 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from mesh.stage import Alarm, Clock, backend
+from fake_clock import Alarm, Clock, backend
 from meshlight.domain.backend import Backend
-from meshlight.gateway.interrupt import Cause, Interrupt
-from meshlight.gateway.patience import Patience
+from meshlight.gateway.inference.timeouts import Cancellation, Cause, FirstByteTimer
 
 
 class Eye:
@@ -43,8 +42,8 @@ class Wait:
     def __init__(self, *, first_byte_s: float = 300.0, can_leave: bool = True) -> None:
         self.loop = Loop()
         self.eye = Eye(self.loop)
-        self.interrupt = Interrupt()
-        self.patience = Patience(
+        self.interrupt = Cancellation()
+        self.patience = FirstByteTimer(
             backend("a", first_byte_s=first_byte_s),
             self.interrupt,
             self.eye,

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from meshlight.gateway.interrupt import Cause, Interrupt
+from meshlight.gateway.inference.timeouts import Cancellation, Cause
 
 
-async def wait(interrupt: Interrupt) -> Cause | None:
+async def wait(interrupt: Cancellation) -> Cause | None:
     try:
         await asyncio.get_running_loop().create_future()
     except asyncio.CancelledError:
@@ -19,7 +19,7 @@ async def wait(interrupt: Interrupt) -> Cause | None:
 
 
 async def test_the_first_cause_counts() -> None:
-    interrupt = Interrupt()
+    interrupt = Cancellation()
     loop = asyncio.get_running_loop()
     loop.call_soon(interrupt.fire, "fell")
     loop.call_soon(interrupt.fire, "idle")
@@ -27,7 +27,7 @@ async def test_the_first_cause_counts() -> None:
 
 
 async def test_it_can_be_used_again() -> None:
-    interrupt = Interrupt()
+    interrupt = Cancellation()
     loop = asyncio.get_running_loop()
     loop.call_soon(interrupt.fire, "fell")
     assert await wait(interrupt) == "fell"
@@ -37,7 +37,7 @@ async def test_it_can_be_used_again() -> None:
 
 
 async def test_a_departure_that_came_second_ends_the_next_wait() -> None:
-    interrupt = Interrupt()
+    interrupt = Cancellation()
     loop = asyncio.get_running_loop()
     loop.call_soon(interrupt.fire, "fell")
     loop.call_soon(interrupt.left)
@@ -47,10 +47,10 @@ async def test_a_departure_that_came_second_ends_the_next_wait() -> None:
 
 
 async def test_the_end_of_the_task_goes_on() -> None:
-    made: list[Interrupt] = []
+    made: list[Cancellation] = []
 
     async def work() -> None:
-        made.append(Interrupt())
+        made.append(Cancellation())
         await wait(made[0])
 
     for also in (False, True):
@@ -64,7 +64,7 @@ async def test_the_end_of_the_task_goes_on() -> None:
 
 
 async def test_a_time_limit_inside_the_wait_is_not_confused_with_it() -> None:
-    interrupt = Interrupt()
+    interrupt = Cancellation()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
             await asyncio.get_running_loop().create_future()
@@ -74,4 +74,4 @@ async def test_a_time_limit_inside_the_wait_is_not_confused_with_it() -> None:
 
 def test_outside_of_a_task_there_is_nothing_to_interrupt() -> None:
     with pytest.raises(RuntimeError):
-        Interrupt()
+        Cancellation()

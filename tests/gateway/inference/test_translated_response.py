@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from meshlight.gateway.translated_response import TranslatedResponse
+from meshlight.gateway.inference.translated_response import TranslatedResponse
 
 
 class Inner:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from faults.raw import RawBackend, chunked, says, tune, whole
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
 MODEL = "llama-3.2-3b"
@@ -19,14 +19,14 @@ def ask(**fields: Any) -> dict[str, Any]:
     return {"model": MODEL, "max_tokens": 30, "messages": [{"role": "user", "content": "hi"}], **fields}
 
 
-def posts(engine: Engine) -> list[tuple[str, str]]:
-    return [(seen.method, seen.path) for seen in engine.journal.entries if seen.method == "POST"]
+def posts(engine: SimulatedEngine) -> list[tuple[str, str]]:
+    return [(seen.method, seen.path) for seen in engine.request_log.entries if seen.method == "POST"]
 
 
 async def test_an_engine_without_messages_is_asked_for_it_once_and_then_in_its_own_protocol(
     tmp_path: Path,
 ) -> None:
-    async with Engine("vllm", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("vllm", "a") as engine, Node(tmp_path, [engine]) as node:
         first = await node.http.post("/v1/messages", json=ask())
         answer = await node.http.post("/v1/messages", json=ask())
         assert first.status_code == answer.status_code == 200, answer.text
@@ -63,7 +63,7 @@ async def test_nothing_of_the_clients_headers_goes_along_with_a_translation(tmp_
 async def test_the_anthropic_client_streams_from_an_engine_that_speaks_openais_protocol(
     tmp_path: Path,
 ) -> None:
-    async with Engine("vllm", "a", speed=500) as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("vllm", "a", speed=500) as engine, Node(tmp_path, [engine]) as node:
         client = anthropic.AsyncAnthropic(base_url=node.url, api_key=node.key, max_retries=0)
         async with client, client.messages.stream(**ask()) as stream:
             texts = [text async for text in stream.text_stream]
@@ -80,7 +80,7 @@ async def test_the_anthropic_client_streams_from_an_engine_that_speaks_openais_p
 async def test_a_translated_stream_that_breaks_ends_with_anthropics_error_event(
     tmp_path: Path, kind: Any
 ) -> None:
-    async with Engine("vllm", "a", speed=500) as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("vllm", "a", speed=500) as engine, Node(tmp_path, [engine]) as node:
         await tune(node, "a", idle_s=0.3)
         await node.http.post("/v1/messages", json=ask())
         await engine.fault(kind, scope="inference", after_bytes=2_000)
@@ -106,8 +106,8 @@ async def test_a_failing_answer_comes_in_the_callers_protocol_with_the_engines_w
 
 async def test_a_translated_request_goes_elsewhere_before_its_first_byte(tmp_path: Path) -> None:
     async with (
-        Engine("vllm", "a") as first,
-        Engine("vllm", "b") as second,
+        SimulatedEngine("vllm", "a") as first,
+        SimulatedEngine("vllm", "b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         await first.fault("status", status=500, scope="inference")
@@ -118,7 +118,7 @@ async def test_a_translated_request_goes_elsewhere_before_its_first_byte(tmp_pat
 
 
 async def test_what_no_route_can_be_asked_for_is_refused_by_name(tmp_path: Path) -> None:
-    async with Engine("vllm", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("vllm", "a") as engine, Node(tmp_path, [engine]) as node:
         answer = await node.http.post("/v1/messages", json=ask(inference_geo="eu"))
         assert answer.status_code == 400
         assert "inference_geo" in answer.json()["error"]["message"]
@@ -135,7 +135,7 @@ async def test_a_stream_of_garbage_is_an_error_not_an_empty_message(tmp_path: Pa
 
 
 async def test_counting_tokens_works_where_the_engine_cannot_count(tmp_path: Path) -> None:
-    async with Engine("vllm", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("vllm", "a") as engine, Node(tmp_path, [engine]) as node:
         answer = await node.http.post(
             "/v1/messages/count_tokens", json={k: v for k, v in ask().items() if k != "max_tokens"}
         )
@@ -143,7 +143,7 @@ async def test_counting_tokens_works_where_the_engine_cannot_count(tmp_path: Pat
 
 
 async def test_the_same_list_is_told_in_each_clients_own_shape(tmp_path: Path) -> None:
-    async with Engine("vllm", "a") as engine, Node(tmp_path, [engine]) as node:
+    async with SimulatedEngine("vllm", "a") as engine, Node(tmp_path, [engine]) as node:
         plain: httpx.Response = await node.http.get("/v1/models")
         assert plain.json()["object"] == "list"
         theirs = (await node.http.get("/v1/models", headers={"anthropic-version": "2023-06-01"})).json()

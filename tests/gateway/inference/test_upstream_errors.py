@@ -4,9 +4,15 @@ import asyncio
 
 import pytest
 
-from meshlight.backends.response import Headers, Reply, Response
-from meshlight.domain.errors import ConnectionLost
-from meshlight.gateway.refusal import LIMIT, is_refusal, last_headers, read_refusal, says_no_such_path
+from meshlight.domain.errors import ReadError
+from meshlight.gateway.inference.upstream_errors import (
+    LIMIT,
+    is_refusal,
+    last_headers,
+    read_refusal,
+    says_no_such_path,
+)
+from meshlight.http_client.response import Headers, Reply, Response
 
 
 class Line:
@@ -56,7 +62,7 @@ async def test_it_is_kept_whole_and_with_its_true_length() -> None:
 async def test_one_that_breaks_or_never_ends_is_not_whole() -> None:
     answer = response(500)
     answer.feed(b"half")
-    answer.fail(ConnectionLost("gone", reused=False, got_bytes=True))
+    answer.fail(ReadError("gone", reused=False, got_bytes=True))
     assert await read_refusal(answer) == (
         Reply(500, ((b"content-length", b"4"),), b"half", 0.0, reused=False),
         False,

@@ -8,13 +8,16 @@ import pytest
 
 from backends.scripted import Peer as Scripted
 from backends.scripted import ScriptedServer
-from meshlight.demo.engine import Engine
-from security.guesthouse import ANNA, House, house, settled
+from meshlight.simulator.engine import SimulatedEngine
+from security.paired_node import ANNA, House, settled, simulated
 
 
 @pytest.fixture
 async def open_house(tmp_path: Path) -> AsyncIterator[House]:
-    async with Engine("llamacpp", "study", models=("m",)) as engine, house(tmp_path, [engine]) as found:
+    async with (
+        SimulatedEngine("llamacpp", "study", models=("m",)) as engine,
+        simulated(tmp_path, [engine]) as found,
+    ):
         yield found
 
 
@@ -71,8 +74,8 @@ async def test_a_peer_may_end_the_pairing_and_is_nobody_afterwards(open_house: H
 
 async def test_one_prompt_after_the_other_is_never_too_many(tmp_path: Path) -> None:
     async with (
-        Engine("llamacpp", "study", models=("m",)) as engine,
-        house(tmp_path, [engine], "max_in_flight = 1") as found,
+        SimulatedEngine("llamacpp", "study", models=("m",)) as engine,
+        simulated(tmp_path, [engine], "max_in_flight = 1") as found,
     ):
         for _ in range(3):
             assert (await found.chat("m")).status == 200
@@ -91,7 +94,7 @@ async def test_a_backend_that_quotes_the_owners_key_does_not_quote_it_to_a_peer(
             status = 200 if is_list else 500
             await peer.send(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
 
-    async with ScriptedServer(quoting) as server, house(tmp_path) as found:
+    async with ScriptedServer(quoting) as server, simulated(tmp_path) as found:
         given = {"kind": "openai-compatible", "url": server.address.url, "name": "attic", "api_key": key}
         added = await found.node.http.post("/mesh/backends", json=given)
         assert added.status_code == 201, added.text

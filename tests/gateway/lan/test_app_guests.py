@@ -2,9 +2,9 @@
 
 import pytest
 
-from meshlight.domain.errors import Boundary, Paused, TooMany
-from meshlight.domain.peer import Peer
-from meshlight.gateway.guests import Guests
+from meshlight.domain.errors import OriginForbidden, Paused, TooManyRequests
+from meshlight.domain.peers import Peer
+from meshlight.gateway.lan.app import Guests
 
 ANNA = Peer(id="a" * 64, name="Anna", url="", max_in_flight=2)
 BEN = Peer(id="b" * 64, name="Ben", url="", max_in_flight=1)
@@ -17,7 +17,7 @@ def guests() -> Guests:
 
 def test_only_a_peer_is_known(guests: Guests) -> None:
     assert guests.known(ANNA.id) is ANNA
-    with pytest.raises(Boundary, match="not paired"):
+    with pytest.raises(OriginForbidden, match="not paired"):
         guests.known("c" * 64)
 
 
@@ -26,7 +26,7 @@ def test_a_peer_that_is_no_more_is_known_no_more() -> None:
     guests = Guests(lambda: peers)
     del peers[ANNA.id]
 
-    with pytest.raises(Boundary):
+    with pytest.raises(OriginForbidden):
         guests.known(ANNA.id)
 
 
@@ -34,7 +34,7 @@ def test_each_peer_has_a_cap_of_its_own(guests: Guests) -> None:
     guests.enter(ANNA)
     guests.enter(ANNA)
     guests.enter(BEN)
-    with pytest.raises(TooMany, match="2 requests of this peer run already"):
+    with pytest.raises(TooManyRequests, match="2 requests of this peer run already"):
         guests.enter(ANNA)
     assert (guests.running(ANNA.id), guests.running(BEN.id)) == (2, 1)
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from mesh.stage import Stage, backend
-from meshlight.domain.errors import TooMany
+from fake_clock import FakeClock, backend
+from meshlight.domain.errors import TooManyRequests
 from meshlight.domain.health import Answered
-from meshlight.domain.peer import Peer
-from meshlight.gateway.catalog_feed import STREAMS_MAX, CatalogFeed
-from meshlight.gateway.leave import LEAVE, Leave
+from meshlight.domain.peers import Peer
+from meshlight.gateway.lan.catalog_events import STREAMS_MAX, CatalogFeed
+from meshlight.gateway.server.disconnect import DISCONNECT, DisconnectListeners
 
 ANNA = Peer(id="a" * 64, name="Anna", url="")
 
@@ -20,8 +20,10 @@ class Reader:
 
     def __init__(self, feed: CatalogFeed, peer: Peer = ANNA) -> None:
         self.frames: asyncio.Queue[bytes] = asyncio.Queue()
-        self.leave = Leave()
-        self.task = asyncio.create_task(feed.follow(peer, {"extensions": {LEAVE: self.leave}}, self._send))
+        self.leave = DisconnectListeners()
+        self.task = asyncio.create_task(
+            feed.follow(peer, {"extensions": {DISCONNECT: self.leave}}, self._send)
+        )
 
     async def _send(self, message: Any) -> None:
         if message["type"] == "http.response.body":
@@ -34,7 +36,7 @@ class Reader:
         await asyncio.wait_for(self.task, 5)
 
 
-class Desk(Stage):
+class Desk(FakeClock):
     def __init__(self, ping_s: float = 60.0) -> None:
         super().__init__()
         self.hashes: dict[str, str] = {ANNA.id: "one"}
@@ -115,7 +117,7 @@ async def test_a_peer_keeps_only_so_many_streams_and_takes_none_from_others() ->
     for reader in readers:
         await reader.next()
 
-    with pytest.raises(TooMany):
+    with pytest.raises(TooManyRequests):
         await Reader(desk.stream).end()
     other = Reader(desk.stream, Peer(id="b", name="Ben", url=""))
     assert await other.next() == told("one")

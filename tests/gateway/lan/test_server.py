@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from mesh.nodes import node
 from meshlight.domain.errors import ServiceError
-from meshlight.gateway.asgi import Receive, Scope, Send
-from meshlight.gateway.lan_server import LanServer, everywhere
-from meshlight.gateway.limits import Limits
-from meshlight.gateway.listen import bind
-from meshlight.mesh.tls import ServerTls, client_context
-from security.guesthouse import free_port, read_all
+from meshlight.gateway.lan.server import LanServer, everywhere
+from meshlight.gateway.server.asgi import Receive, Scope, Send
+from meshlight.gateway.server.limits import Limits
+from meshlight.gateway.server.listener import bind
+from meshlight.peers.tls import ServerTls, client_context
+from peers.node_identities import node
+from security.paired_node import free_port, read_all
 
 HERE, ANNA, BEN = node(), node(), node()
 ASK = b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n"

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from backends.scripted import on_each_loop
-from mesh.nodes import node
-from meshlight.gateway.listen import bind
-from meshlight.gateway.tls_gate import TlsGate
-from meshlight.mesh.tls import client_context, server_context
+from meshlight.gateway.lan.server import TlsAcceptor
+from meshlight.gateway.server.listener import bind
+from meshlight.peers.tls import client_context, server_context
+from peers.node_identities import node
 
 HERE, FRIEND = node(), node()
 FRIENDLY = client_context(FRIEND, HERE.certificate_pem)
@@ -23,10 +23,10 @@ class Hello(asyncio.Protocol):
 @asynccontextmanager
 async def gate(
     handshake_s: float = 5.0, most: int = 4, connect: Callable[[], asyncio.Protocol] = Hello
-) -> AsyncIterator[tuple[TlsGate, int]]:
+) -> AsyncIterator[tuple[TlsAcceptor, int]]:
     sock = bind("127.0.0.1", 0)
     tls = server_context(HERE, [FRIEND.certificate_pem])
-    found = TlsGate(sock, tls, connect, handshake_s=handshake_s, most=most)
+    found = TlsAcceptor(sock, tls, connect, handshake_s=handshake_s, most=most)
     port: int = sock.getsockname()[1]
     try:
         yield found, port

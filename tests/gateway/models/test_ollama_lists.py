@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 from ollama import ListResponse, ProcessResponse, ShowResponse
 
-from meshlight.domain.backend import Backend, Kind
-from meshlight.domain.errors import NoSuchModel
-from meshlight.domain.model import ModelDetail
+from meshlight.domain.backend import Backend, Kind, ModelDetail
+from meshlight.domain.errors import ModelNotFound
 from meshlight.domain.routing import resolve
 from meshlight.domain.rules import Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
-from meshlight.gateway.ollama_lists import REFUSED, running, show, tags, version
+from meshlight.gateway.models.ollama import REFUSED, running, show, tags, version
 
 STARTED = 1_700_000_000
 LLAMA = ModelDetail(
@@ -92,7 +91,7 @@ def test_a_model_is_shown_with_the_smallest_context_that_it_may_meet(mesh: Snaps
     assert found["capabilities"] == ["completion", "tools"]
     assert json.loads(show(mesh, "a/llama3", STARTED))["model_info"]["unknown.context_length"] == 8192
     assert json.loads(show(mesh, "mystery", STARTED))["capabilities"] == ["completion", "tools"]
-    with pytest.raises(NoSuchModel):
+    with pytest.raises(ModelNotFound):
         show(mesh, "hidden", STARTED)
 
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from mesh.stage import Clock, backend
-from meshlight.domain.errors import MeshlightError, NoSuchModel
+from fake_clock import Clock, backend
+from meshlight.domain.backend import Reason
+from meshlight.domain.errors import MeshlightError, ModelNotFound
 from meshlight.domain.health import Answered, Failed
-from meshlight.domain.reason import Reason
 from meshlight.domain.rules import Routing
-from meshlight.gateway.catalog import Catalog
+from meshlight.gateway.models.openai import ModelCatalog
 from meshlight.mesh.registry import Registry
 
 
@@ -23,12 +23,12 @@ def registry() -> Registry:
     return made
 
 
-def ids(catalog: Catalog) -> list[str]:
+def ids(catalog: ModelCatalog) -> list[str]:
     return [model["id"] for model in json.loads(catalog.all())["data"]]
 
 
 def test_it_is_encoded_once_and_anew_when_the_models_change(registry: Registry) -> None:
-    catalog = Catalog(registry, 7)
+    catalog = ModelCatalog(registry, 7)
     first = catalog.all()
     registry.apply("a", Failed(Reason("refused", "Refused.")))
     registry.apply("a", Answered(0.02))
@@ -40,7 +40,7 @@ def test_it_is_encoded_once_and_anew_when_the_models_change(registry: Registry) 
 
 
 def test_aliases_are_listed_where_they_lead_somewhere(registry: Registry) -> None:
-    catalog = Catalog(registry, 7)
+    catalog = ModelCatalog(registry, 7)
     catalog.all()
     registry.route_by(Routing(aliases={"x": "m", "y": "b/m", "z": "nowhere", "m": "org/n"}))
     catalog.forget()
@@ -56,7 +56,7 @@ def test_aliases_are_listed_where_they_lead_somewhere(registry: Registry) -> Non
 
 
 def test_one_model_is_found_by_any_name_and_has_openais_fields(registry: Registry) -> None:
-    catalog = Catalog(registry, 7)
+    catalog = ModelCatalog(registry, 7)
     assert json.loads(catalog.one("b/m")) == {
         "id": "b/m",
         "object": "model",
@@ -68,13 +68,13 @@ def test_one_model_is_found_by_any_name_and_has_openais_fields(registry: Registr
 
 @pytest.mark.parametrize("name", ["", "zzz", "c/m", "\ud83d"])
 def test_a_name_that_nobody_has_is_no_model(registry: Registry, name: str) -> None:
-    with pytest.raises(NoSuchModel):
-        Catalog(registry, 7).one(name)
+    with pytest.raises(ModelNotFound):
+        ModelCatalog(registry, 7).one(name)
 
 
 def test_the_models_of_a_backend_that_is_off_are_not_listed(registry: Registry) -> None:
     registry.put(backend("a", enabled=False))
-    catalog = Catalog(registry, 7)
+    catalog = ModelCatalog(registry, 7)
     assert ids(catalog) == ["m"]
     with pytest.raises(MeshlightError, match="No backend serves"):
         catalog.one("a/org/n")

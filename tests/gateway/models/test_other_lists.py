@@ -6,16 +6,20 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from meshlight.backends.kind import Probe
-from meshlight.domain.backend import Backend, Kind
-from meshlight.domain.errors import NoSuchModel, NotFound
+from meshlight.backends.base import Probe
+from meshlight.domain.backend import Backend, Kind, ModelDetail
+from meshlight.domain.errors import ModelNotFound, NotFound
 from meshlight.domain.health import Answered, Health
-from meshlight.domain.model import ModelDetail
 from meshlight.domain.rules import Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
-from meshlight.gateway.catalog import Catalog
-from meshlight.gateway.model_lists import anthropic_model, anthropic_models, gemini_model, gemini_models
-from meshlight.gateway.ollama_lists import tags
+from meshlight.gateway.models.ollama import tags
+from meshlight.gateway.models.openai import ModelCatalog
+from meshlight.gateway.models.other_lists import (
+    anthropic_model,
+    anthropic_models,
+    gemini_model,
+    gemini_models,
+)
 from meshlight.mesh.registry import Registry
 
 STARTED = 1_700_000_000
@@ -67,7 +71,7 @@ def test_every_list_shows_the_same_names_those_of_a_clusters_services_too() -> N
     expected = ["qwen", "fast", "by_service", "campus/chat"]
     assert [item["id"] for item in json.loads(anthropic_models(snapshot, STARTED))["data"]] == expected
     assert [item["name"] for item in json.loads(tags(snapshot, STARTED))["models"]] == expected
-    assert [item["id"] for item in json.loads(Catalog(registry, STARTED).all())["data"]] == expected
+    assert [item["id"] for item in json.loads(ModelCatalog(registry, STARTED).all())["data"]] == expected
     assert json.loads(anthropic_model(snapshot, "campus/chat", STARTED))["id"] == "campus/chat"
 
 
@@ -101,9 +105,9 @@ def test_geminis_clients_see_what_can_be_asked_in_their_protocol() -> None:
 
 @pytest.mark.parametrize("name", ["nothing", "nowhere", "hidden", ""])
 def test_a_model_that_is_nowhere_is_not_found_in_either_list(name: str) -> None:
-    with pytest.raises(NoSuchModel):
+    with pytest.raises(ModelNotFound):
         anthropic_model(MESH, name, STARTED)
-    with pytest.raises(NoSuchModel):
+    with pytest.raises(ModelNotFound):
         gemini_model(MESH, name)
 
 

@@ -1,7 +1,7 @@
 """Who keeps a place when all are taken."""
 
-from meshlight.gateway.admission import Admission
-from meshlight.gateway.limits import Limits
+from meshlight.gateway.server.admission import ConnectionAdmission
+from meshlight.gateway.server.limits import Limits
 
 
 class Line:
@@ -20,7 +20,7 @@ class Line:
 
 
 def test_the_one_without_the_key_that_rests_longest_goes_and_one_that_works_goes_last() -> None:
-    room = Admission(Limits(connections=3))
+    room = ConnectionAdmission(Limits(connections=3))
     a, b, c, d, e, f = (Line(name) for name in "abcdef")
     assert all(room.admit(line, taken) for taken, line in enumerate((a, b, c)))
     room.works(a)
@@ -35,7 +35,7 @@ def test_the_one_without_the_key_that_rests_longest_goes_and_one_that_works_goes
 
 
 def test_who_has_shown_the_key_or_is_gone_is_never_chosen() -> None:
-    room = Admission(Limits(connections=2))
+    room = ConnectionAdmission(Limits(connections=2))
     a, b = Line("a"), Line("b")
     assert room.admit(a, 0)
     assert room.admit(b, 1)
@@ -47,7 +47,7 @@ def test_who_has_shown_the_key_or_is_gone_is_never_chosen() -> None:
 
 
 def test_a_part_of_the_places_is_kept_for_those_with_the_key() -> None:
-    room = Admission(Limits(connections=16))
+    room = ConnectionAdmission(Limits(connections=16))
     strangers = [Line(str(number)) for number in range(20)]
     for number, line in enumerate(strangers):
         assert room.admit(line, min(number, 14))
@@ -57,7 +57,7 @@ def test_a_part_of_the_places_is_kept_for_those_with_the_key() -> None:
 
 
 def test_one_that_was_evicted_does_not_come_back_with_its_last_answer() -> None:
-    room = Admission(Limits(connections=1))
+    room = ConnectionAdmission(Limits(connections=1))
     a, b = Line("a"), Line("b")
     assert room.admit(a, 0)
     room.works(a)

@@ -1,6 +1,6 @@
 """A request that offers an upgrade, read as if it offered none."""
 
-from meshlight.gateway.upgrade import without_upgrade
+from meshlight.gateway.server.client_connection import without_upgrade
 
 
 def test_only_the_offer_is_taken_out() -> None:

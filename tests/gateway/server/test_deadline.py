@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from meshlight.gateway.deadline import Deadline
+from meshlight.gateway.server.deadline import Deadline
 
 
 class Timer:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from meshlight.gateway.leave import Leave
+from meshlight.gateway.server.disconnect import DisconnectListeners
 
 
 def test_everybody_is_told_once_and_in_order() -> None:
     told: list[int] = []
-    leave = Leave()
+    leave = DisconnectListeners()
     leave.add(lambda: told.append(1))
     leave.add(lambda: told.append(2))
     leave.fire()
@@ -23,7 +23,7 @@ def test_who_is_discarded_is_not_told() -> None:
     def tell() -> None:
         told.append(1)
 
-    leave = Leave()
+    leave = DisconnectListeners()
     leave.add(tell)
     leave.discard(tell)
     leave.discard(tell)
@@ -40,7 +40,7 @@ def test_a_listener_that_breaks_does_not_silence_the_others(caplog: pytest.LogCa
     def broken() -> None:
         raise ValueError("secret words")
 
-    leave = Leave()
+    leave = DisconnectListeners()
     leave.add(broken)
     leave.add(lambda: told.append(1))
     leave.fire()

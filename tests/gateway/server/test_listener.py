@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 
 from meshlight.domain.errors import ServiceError
-from meshlight.gateway.asgi import Receive, Scope, Send
-from meshlight.gateway.listen import Listener, bind, bind_loopbacks, raise_file_limit, who_listens
+from meshlight.gateway.server.asgi import Receive, Scope, Send
+from meshlight.gateway.server.listener import Listener, bind, bind_loopbacks, raise_file_limit, who_listens
 from security.wire import running
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.gateway.path_spelling import meant, respell
+from meshlight.gateway.server.path_spelling import meant, respell
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from meshlight.gateway.asgi import Receive, Scope, Send
-from meshlight.gateway.leave import LEAVE
-from meshlight.gateway.limits import Limits
+from meshlight.gateway.server.asgi import Receive, Scope, Send
+from meshlight.gateway.server.disconnect import DISCONNECT
+from meshlight.gateway.server.limits import Limits
 from security.wire import LOOPS, PATIENCE_S, Echo, Reply, read_all, running
 
 CLOSE = b"%s / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -284,7 +284,7 @@ def test_a_writer_waits_for_a_slow_reader(loop_name: str) -> None:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        scope["extensions"][LEAVE].add(gone.set)
+        scope["extensions"][DISCONNECT].add(gone.set)
         while not gone.is_set():
             await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
             sent.append(1)
@@ -311,7 +311,7 @@ class Reader:
         self.ends: list[str] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["extensions"][LEAVE].add(self.left.set)
+        scope["extensions"][DISCONNECT].add(self.left.set)
         if self.starts:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"x", "more_body": True})

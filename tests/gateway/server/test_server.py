@@ -10,11 +10,11 @@ import time
 import pytest
 
 from meshlight.domain.errors import ServiceError
-from meshlight.gateway.asgi import Receive, Scope, Send
-from meshlight.gateway.leave import LEAVE
-from meshlight.gateway.limits import Limits
-from meshlight.gateway.listen import bind
-from meshlight.gateway.server import GatewayServer, serve
+from meshlight.gateway.server.asgi import Receive, Scope, Send
+from meshlight.gateway.server.disconnect import DISCONNECT
+from meshlight.gateway.server.limits import Limits
+from meshlight.gateway.server.listener import bind
+from meshlight.gateway.server.server import GatewayServer, serve
 from security.wire import LOOPS, PATIENCE_S, Echo, Reply, read_all, running
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -37,7 +37,7 @@ class Gate:
             return
         self.loop = asyncio.get_running_loop()
         self.open = asyncio.Event()
-        leave = scope["extensions"][LEAVE]
+        leave = scope["extensions"][DISCONNECT]
         leave.add(self.left.set)
         if self.start:
             await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -104,7 +104,7 @@ def test_who_asks_late_for_a_departure_is_told_too(loop_name: str) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
         while (await receive())["type"] != "http.disconnect":
             pass
-        leave = scope["extensions"][LEAVE]
+        leave = scope["extensions"][DISCONNECT]
         assert leave.gone
         discarded = asyncio.Event()
         leave.add(discarded.set)
@@ -125,9 +125,9 @@ def test_a_listener_of_one_request_hears_nothing_of_the_next(loop_name: str) -> 
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/forgetful":
-            scope["extensions"][LEAVE].add(heard.set)
+            scope["extensions"][DISCONNECT].add(heard.set)
         else:
-            scope["extensions"][LEAVE].add(ended.set)
+            scope["extensions"][DISCONNECT].add(ended.set)
             ended.clear()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         if scope["path"] == "/forgetful":

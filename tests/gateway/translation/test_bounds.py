@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.backends.kind import Face
+from meshlight.backends.base import Operation
 from meshlight.backends.kinds import KINDS
-from meshlight.domain.errors import TooMuch, Untranslated
+from meshlight.domain.errors import TooMuch, TranslationFailed
 from meshlight.gateway.translation import bounds
 from meshlight.gateway.translation.bounds import check_answer, check_request, has_more_values
 from meshlight.gateway.translation.table import translate
@@ -49,21 +49,21 @@ def test_a_body_of_many_small_things_is_refused_and_names_the_way_out(item: byte
         check_request(body)
     assert caught.value.status == 413
     assert "backend that speaks this protocol" in caught.value.hint
-    with pytest.raises(Untranslated, match="more than 200000 values"):
+    with pytest.raises(TranslationFailed, match="more than 200000 values"):
         check_answer(body[:-1] + b"," + body[1:])
 
 
 @pytest.mark.parametrize(
-    "face", ["messages", "messages/count_tokens", "responses", "api/chat", "api/generate", "api/embed"]
+    "operation", ["messages", "messages/count_tokens", "responses", "api/chat", "api/generate", "api/embed"]
 )
 def test_no_translation_takes_more_bytes_than_are_bearable(
-    face: Face, monkeypatch: pytest.MonkeyPatch
+    operation: Operation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bounds, "BODY_MAX", 1 << 20)
     with pytest.raises(TooMuch, match="over 1 MB"):
-        translate(face, b" " * ((1 << 20) + 1), "m", KINDS["llamacpp"])
+        translate(operation, b" " * ((1 << 20) + 1), "m", KINDS["llamacpp"])
     with pytest.raises(TooMuch, match="more than 100000 values"):
-        translate(face, b'{"input":[' + b"{}," * 100_000 + b"{}]}", "m", KINDS["llamacpp"])
+        translate(operation, b'{"input":[' + b"{}," * 100_000 + b"{}]}", "m", KINDS["llamacpp"])
 
 
 def test_a_long_text_and_a_large_picture_are_one_value_each() -> None:

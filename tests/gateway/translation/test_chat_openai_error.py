@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.gateway.translation.openai_error import MESSAGE_MAX, error_message
+from meshlight.gateway.translation.chat import MESSAGE_MAX, error_message
 
 
 @pytest.mark.parametrize(

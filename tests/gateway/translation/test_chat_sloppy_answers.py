@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.translation.messages_talk import (
+from gateway.translation.anthropic.requests import (
     JSON,
     Json,
     back,
@@ -17,8 +17,8 @@ from gateway.translation.messages_talk import (
     stream,
     told,
 )
-from gateway.translation.ollama_talk import back as ollama_back
-from gateway.translation.ollama_talk import told_lines
+from gateway.translation.ollama.requests import back as ollama_back
+from gateway.translation.ollama.requests import told_lines
 
 CITY = {"city": "Seoul"}
 TEXT = '{"city":"Seoul"}'

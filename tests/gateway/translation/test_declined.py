@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from meshlight.backends.response import Reply
 from meshlight.gateway.translation.declined import EXTENSIONS, IDS, left_out, named
+from meshlight.http_client.response import Reply
 
 CALL = {
     "id": "toolu_01A09q90qw90lq917835lq9",

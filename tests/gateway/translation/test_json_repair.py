@@ -3,7 +3,7 @@ r"""Half a character in a stranger's JSON becomes a replacement sign and stops n
 import msgspec
 import pytest
 
-from meshlight.gateway.translation.well_formed import decode
+from meshlight.gateway.translation.json_repair import decode_repaired
 
 TEXT = msgspec.json.Decoder(str)
 
@@ -21,13 +21,13 @@ TEXT = msgspec.json.Decoder(str)
     ],
 )
 def test_halves_are_replaced_and_the_rest_stays(data: bytes, text: str) -> None:
-    assert decode(data, TEXT) == text
+    assert decode_repaired(data, TEXT) == text
 
 
 def test_what_is_no_json_stays_an_error() -> None:
     with pytest.raises(msgspec.DecodeError):
-        decode(b'"open', TEXT)
+        decode_repaired(b'"open', TEXT)
     with pytest.raises(msgspec.DecodeError):
-        decode(b'"open \xff', TEXT)
+        decode_repaired(b'"open \xff', TEXT)
     with pytest.raises(msgspec.ValidationError):
-        decode(b"5", TEXT)
+        decode_repaired(b"5", TEXT)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.translation.messages_talk import (
+from gateway.translation.anthropic.requests import (
     EVENTS,
     JSON,
     Json,
@@ -20,13 +20,13 @@ from gateway.translation.messages_talk import (
     stream,
     told,
 )
-from gateway.translation.ollama_talk import back as ollama_back
-from gateway.translation.ollama_talk import chat as ollama_chat
-from gateway.translation.ollama_talk import told_lines
+from gateway.translation.ollama.requests import back as ollama_back
+from gateway.translation.ollama.requests import chat as ollama_chat
+from gateway.translation.ollama.requests import told_lines
+from meshlight.gateway.translation.anthropic.api import translate_messages
 from meshlight.gateway.translation.calls_sent import STAND_IN
 from meshlight.gateway.translation.keepsake import KEPT_MAX, SIGNATURE, joined
-from meshlight.gateway.translation.messages import translate_messages
-from meshlight.gateway.translation.ollama_chat import translate_chat
+from meshlight.gateway.translation.ollama.generate import translate_chat
 
 SIGNED = {"google": {"thought_signature": "EpwCCpkC" + "Ab+/" * 300 + "=="}}
 OTHERS = [SIGNED, {"any": {"thing": [1, None, "ü"]}}, {"cursor": "x"}]

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from gateway.translation.messages_talk import Json, call, chunk, stream
+from gateway.translation.anthropic.requests import Json, call, chunk, stream
 from gateway.translation.test_keepsake import SIGNED, anthropic_turn
-from meshlight.backends.kind import Face
+from meshlight.backends.base import Operation
 from meshlight.gateway.translation.keepsake import SIGNATURE
 from meshlight.gateway.translation.passed_history import for_passing
 
@@ -28,9 +28,9 @@ SIGNED_BLOCKS: list[Json] = [
 ]
 
 
-def passed(*turns: Json, kind: Any = "anthropic", face: Face = "messages", **fields: Any) -> Json:
+def passed(*turns: Json, kind: Any = "anthropic", operation: Operation = "messages", **fields: Any) -> Json:
     body = json.dumps({"model": "m", "messages": turns, "temperature": 0.10} | fields).encode()
-    found: Json = json.loads(for_passing(face, body, kind))
+    found: Json = json.loads(for_passing(operation, body, kind))
     return found
 
 
@@ -61,14 +61,17 @@ def test_others_get_the_thoughts_as_they_are(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("face", "kind"), [("messages", "anthropic"), ("messages", "llamacpp"), ("api/chat", "ollama")]
+    ("operation", "kind"), [("messages", "anthropic"), ("messages", "llamacpp"), ("api/chat", "ollama")]
 )
-def test_a_call_has_its_own_id_again_wherever_the_conversation_goes(face: Face, kind: str) -> None:
+def test_a_call_has_its_own_id_again_wherever_the_conversation_goes(operation: Operation, kind: str) -> None:
     piece = call(0, "{}", id="call.1", name="f", extra_content=SIGNED)
     (block,) = anthropic_turn(stream(chunk(piece), chunk({}, "tool_calls")), is_stream=True)
     result = {"type": "tool_result", "tool_use_id": block["id"], "content": f'"{block["id"]}"'}
     found = passed(
-        {"role": "assistant", "content": [block]}, {"role": "user", "content": [result]}, kind=kind, face=face
+        {"role": "assistant", "content": [block]},
+        {"role": "user", "content": [result]},
+        kind=kind,
+        operation=operation,
     )
     asked, answered = found["messages"]
     assert asked["content"][0]["id"] == answered["content"][0]["tool_use_id"] == "call_1"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.domain.errors import Untranslated
+from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation import sse
 from meshlight.gateway.translation.sse import Event, SseParser
 
@@ -61,15 +61,15 @@ def test_an_event_without_measure_ends_it_after_what_came_before(
     monkeypatch.setattr(sse, "EVENT_MAX", 100)
     parser = SseParser()
     assert parser.feed(b"data: a\n\ndata: " + b"x" * 100 + end) == [Event(b"a")]
-    with pytest.raises(Untranslated, match="MiB"):
+    with pytest.raises(TranslationFailed, match="MiB"):
         parser.feed(b"\n\n")
-    with pytest.raises(Untranslated):
+    with pytest.raises(TranslationFailed):
         parser.end()
 
 
 def test_many_small_lines_of_one_event_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "EVENT_MAX", 100)
-    with pytest.raises(Untranslated):
+    with pytest.raises(TranslationFailed):
         read(*[b"data: 123\n"] * 20)
 
 

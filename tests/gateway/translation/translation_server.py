@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-from gateway.translation.messages_talk import JSON
-from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.back import Translated
-from meshlight.gateway.translation.ollama_immediate import Immediate
+from gateway.translation.anthropic.requests import JSON
+from meshlight.domain.errors import TranslationFailed
+from meshlight.gateway.translation.base import TranslatedRequest
+from meshlight.gateway.translation.ollama.writer import Immediate
 
-Translate = Callable[[str, bytes], Translated | Immediate]
+Translate = Callable[[str, bytes], TranslatedRequest | Immediate]
 """Takes the path and the body of a request."""
 Start = Callable[..., str]
 """Starts a server whose engine says `data` (then perhaps `content_type` and `status`); returns its URL."""
@@ -43,7 +43,7 @@ def stage(translate: Translate) -> Iterator[Start]:
                     for place in range(0, len(data), 7):
                         self.wfile.write(way.feed(data[place : place + 7]))
                     self.wfile.write(way.end())
-                except Untranslated as fault:
+                except TranslationFailed as fault:
                     self.wfile.write(way.broken(fault.title) or b"")
 
             def log_message(self, *args: object) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from mesh.stage import Clock
-from meshlight.mesh.air import Air, OnEvent
-from meshlight.mesh.interfaces import Interface
-from meshlight.mesh.sightings import Sightings
-from meshlight.mesh.txt import MESHLIGHT, Announcement, Raw, instance_of, to_txt
+from fake_clock import Clock
+from meshlight.peers.mdns.adapter import MdnsAdapter, OnEvent
+from meshlight.peers.mdns.browser import DiscoveredPeers
+from meshlight.peers.mdns.interfaces import Interface
+from meshlight.peers.mdns.records import MESHLIGHT, Announcement, RawService, instance_of, to_txt
 
 HOME = (Interface("wlan0", 3, ("192.168.1.5",), ("fd00::5",)),)
 OFFICE = (Interface("wlan0", 3, ("10.9.8.7",), ()),)
@@ -27,10 +27,10 @@ def told(number: int, **fields: object) -> Announcement:
     return Announcement(**given)  # type: ignore[arg-type]
 
 
-def raw(told: Announcement, address: str, instance: str = "", **changed: str) -> Raw:
+def raw(told: Announcement, address: str, instance: str = "", **changed: str) -> RawService:
     """An announcement as it comes from a machine at this address."""
     said = to_txt(told) | changed
-    return Raw(
+    return RawService(
         service=MESHLIGHT,
         instance=instance or instance_of(told),
         server=f"host-{address.replace('.', '-')}.local.",
@@ -43,11 +43,11 @@ def raw(told: Announcement, address: str, instance: str = "", **changed: str) ->
 class FakeAir:
     """One opening of the network."""
 
-    def __init__(self, ether: Ether) -> None:
-        self._ether = ether
+    def __init__(self, mdns: Ether) -> None:
+        self._ether = mdns
         self._on_event: OnEvent | None = None
         self.own = ""
-        self.heard: dict[str, Raw] = {}
+        self.heard: dict[str, RawService] = {}
         self.asked: list[str] = []
         self.browsed = 0
         self.said: list[Announcement | None] = []
@@ -62,10 +62,10 @@ class FakeAir:
             for instance in self.heard:
                 on_event(instance, False)
 
-    def known(self, instance: str) -> Raw | None:
+    def known(self, instance: str) -> RawService | None:
         return self.heard.get(instance)
 
-    async def ask(self, instance: str) -> Raw | None:
+    async def ask(self, instance: str) -> RawService | None:
         self.asked.append(instance)
         if self._ether.gate is not None:
             await self._ether.gate.wait()
@@ -103,7 +103,7 @@ class Ether:
         self.clock = Clock()
         self.wall_ahead = START_WALL
         self.interfaces: tuple[Interface, ...] = HOME
-        self.there: dict[str, Raw] = {}
+        self.there: dict[str, RawService] = {}
         self.airs: list[FakeAir] = []
         self.refuses_open = ""
         self.refusal: OSError | None = None
@@ -111,7 +111,7 @@ class Ether:
         self.tries = 0
         self.changes: list[float] = []
         self.paired: set[str] = set()
-        self.sightings = Sightings(
+        self.sightings = DiscoveredPeers(
             self.clock,
             self.clock.later,
             is_known=self.paired.__contains__,
@@ -126,20 +126,20 @@ class Ether:
         """The network as it is open now."""
         return self.airs[-1]
 
-    async def _open(self, interfaces: Sequence[Interface]) -> Air | str:
+    async def _open(self, interfaces: Sequence[Interface]) -> MdnsAdapter | str:
         self.tries += 1
         if self.refuses_open or not interfaces:
             return self.refuses_open or "This machine is on no network."
         self.airs.append(FakeAir(self))
         return self.air
 
-    def say(self, *announcements: Raw) -> None:
+    def say(self, *announcements: RawService) -> None:
         """Have machines announce themselves."""
         for one in announcements:
             self.there[one.instance] = self.air.heard[one.instance] = one
             self.air.hear(one.instance)
 
-    def leave(self, one: Raw) -> None:
+    def leave(self, one: RawService) -> None:
         """Have one say goodbye."""
         del self.there[one.instance], self.air.heard[one.instance]
         self.air.hear(one.instance, is_gone=True)

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from meshlight.mesh.air import ZeroconfAir, _words, open_air
-from meshlight.mesh.interfaces import Interface
-from meshlight.mesh.txt import MESHLIGHT, Announcement, Heard, read
+from meshlight.peers.mdns.adapter import ZeroconfAdapter, _words, open_mdns
+from meshlight.peers.mdns.interfaces import Interface
+from meshlight.peers.mdns.records import MESHLIGHT, Announcement, ReceivedAnnouncement, read
 
 LOOPBACK = (Interface("lo", 1, ("127.0.0.1",), ()),)
 TOLD = Announcement(id="ab" * 32, name="Anna's Büro.1", port=6375, door=6376)
@@ -32,29 +32,29 @@ class Ear:
         self._bell.clear()
 
 
-async def _air() -> ZeroconfAir:
-    air = await open_air(LOOPBACK)
+async def _air() -> ZeroconfAdapter:
+    air = await open_mdns(LOOPBACK)
     if isinstance(air, str):
         pytest.skip(f"no multicast on this machine's loopback interface: {air}")
-    assert isinstance(air, ZeroconfAir)
+    assert isinstance(air, ZeroconfAdapter)
     return air
 
 
 @pytest.fixture
-async def pair() -> AsyncIterator[tuple[ZeroconfAir, ZeroconfAir]]:
+async def pair() -> AsyncIterator[tuple[ZeroconfAdapter, ZeroconfAdapter]]:
     one, other = await _air(), await _air()
     yield one, other
     await one.close(goodbye=True)
     await other.close(goodbye=True)
 
 
-def heard(air: ZeroconfAir, instance: str) -> Heard | None:
+def heard(air: ZeroconfAdapter, instance: str) -> ReceivedAnnouncement | None:
     raw = air.known(instance)
     return read(raw, on_loopback=True) if raw is not None else None
 
 
 async def test_what_one_announces_the_other_hears_changes_and_goodbye_too(
-    pair: tuple[ZeroconfAir, ZeroconfAir],
+    pair: tuple[ZeroconfAdapter, ZeroconfAdapter],
 ) -> None:
     one, other = pair
     ear = Ear()
@@ -77,7 +77,7 @@ async def test_what_one_announces_the_other_hears_changes_and_goodbye_too(
     assert other.known(name) is None
 
 
-async def test_a_taken_name_gets_a_number_and_keeps_it(pair: tuple[ZeroconfAir, ZeroconfAir]) -> None:
+async def test_a_taken_name_gets_a_number_and_keeps_it(pair: tuple[ZeroconfAdapter, ZeroconfAdapter]) -> None:
     one, other = pair
     await one.announce(TOLD)
     await other.announce(TOLD)
@@ -89,7 +89,7 @@ async def test_a_taken_name_gets_a_number_and_keeps_it(pair: tuple[ZeroconfAir, 
 
 
 async def test_one_that_is_asked_answers_and_one_that_is_not_there_does_not(
-    pair: tuple[ZeroconfAir, ZeroconfAir],
+    pair: tuple[ZeroconfAdapter, ZeroconfAdapter],
 ) -> None:
     one, other = pair
     await one.announce(TOLD)
@@ -107,7 +107,7 @@ async def test_one_that_is_asked_answers_and_one_that_is_not_there_does_not(
 
 
 async def test_without_an_interface_it_says_so() -> None:
-    words = await open_air(())
+    words = await open_mdns(())
     assert isinstance(words, str)
     assert words.startswith("This machine is on no network")
 

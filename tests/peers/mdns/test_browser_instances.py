@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as some
 
-from mesh.ether import node_id, raw, told
-from mesh.stage import Clock
-from meshlight.mesh.seen import MOST, UNSEEN_S, Seen
-from meshlight.mesh.txt import Heard, read
+from fake_clock import Clock
+from meshlight.peers.mdns.browser import MOST, UNSEEN_S, InstanceTable
+from meshlight.peers.mdns.records import ReceivedAnnouncement, read
+from peers.mdns.fake_mdns import node_id, raw, told
 
 
-def heard(number: int, instance: str = "", address: str = "") -> Heard:
+def heard(number: int, instance: str = "", address: str = "") -> ReceivedAnnouncement:
     found = read(raw(told(number), address or f"10.0.{number // 250}.{number % 250 + 1}", instance=instance))
     assert found is not None
     return found
@@ -22,7 +22,7 @@ def test_it_never_holds_more_than_sixty_four_and_each_once(
     steps: list[tuple[int, str, bool]],
 ) -> None:
     clock = Clock()
-    seen = Seen(clock, lambda _: False)
+    seen = InstanceTable(clock, lambda _: False)
     for number, label, is_gone in steps:
         one = heard(number, f"{number}{label}._meshlight._tcp.local.")
         before = dict(seen.entries)
@@ -34,7 +34,7 @@ def test_it_never_holds_more_than_sixty_four_and_each_once(
 
 def test_a_full_list_lets_who_was_long_unseen_go_and_nobody_else() -> None:
     clock = Clock()
-    seen = Seen(clock, lambda _: False)
+    seen = InstanceTable(clock, lambda _: False)
     for number in range(MOST):
         seen.take(heard(number))
     assert seen.is_full
@@ -48,7 +48,7 @@ def test_a_full_list_lets_who_was_long_unseen_go_and_nobody_else() -> None:
 
 
 def test_one_id_under_a_hundred_names_does_not_fill_the_list() -> None:
-    seen = Seen(Clock(), lambda _: False)
+    seen = InstanceTable(Clock(), lambda _: False)
     for number in range(100):
         seen.take(heard(1, f"{number}._meshlight._tcp.local.", f"10.0.0.{number + 1}"))
     assert len(seen.instances) == 4
@@ -57,7 +57,7 @@ def test_one_id_under_a_hundred_names_does_not_fill_the_list() -> None:
 
 
 def test_an_instance_name_is_the_same_in_large_and_small_letters() -> None:
-    seen = Seen(Clock(), lambda _: False)
+    seen = InstanceTable(Clock(), lambda _: False)
     seen.take(heard(1, "Anna._meshlight._tcp.local."))
     seen.take(heard(1, "anna._meshlight._tcp.local."))
     assert len(seen.instances) == 1

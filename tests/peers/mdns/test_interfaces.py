@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshlight.mesh.interfaces import find_interfaces, leads_outside
+from meshlight.peers.mdns.interfaces import find_interfaces, is_outside
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from meshlight.mesh.interfaces import find_interfaces, leads_outside
     ],
 )
 def test_a_network_with_an_address_of_its_own_is_looked_at(name: str, addresses: tuple[str, ...]) -> None:
-    assert leads_outside(name, addresses)
+    assert is_outside(name, addresses)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_network_with_an_address_of_its_own_is_looked_at(name: str, addresses:
     ],
 )
 def test_loopback_and_what_is_inside_this_machine_is_not(name: str, addresses: tuple[str, ...]) -> None:
-    assert not leads_outside(name, addresses)
+    assert not is_outside(name, addresses)
 
 
 def test_this_machines_own_are_found_without_an_error() -> None:

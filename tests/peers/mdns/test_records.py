@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as some
 from msgspec.structs import replace
 
-from meshlight.mesh.txt import (
+from meshlight.peers.mdns.records import (
     BAGO,
     MESHLIGHT,
     Announcement,
-    Raw,
+    RawService,
     catalog_of,
-    clean,
     instance_of,
     read,
+    sanitize_name,
     to_txt,
     usable,
 )
@@ -25,11 +25,11 @@ from meshlight.mesh.txt import (
 TOLD = Announcement(id="a1" * 32, name="Anna", port=6375, door=6376, backends=2, models=7, catalog="0badcafe")
 
 
-def heard(told: Announcement = TOLD, changed: Mapping[str, bytes | None] | None = None) -> Raw:
+def heard(told: Announcement = TOLD, changed: Mapping[str, bytes | None] | None = None) -> RawService:
     """The announcement as it comes over the network, with some fields of the TXT record changed."""
     said: dict[bytes, bytes | None] = {key.encode(): value.encode() for key, value in to_txt(told).items()}
     said |= {key.encode(): value for key, value in (changed or {}).items()}
-    return Raw(
+    return RawService(
         service=MESHLIGHT,
         instance=instance_of(told),
         server="anna-7f3a21.local.",
@@ -63,7 +63,7 @@ def test_any_name_a_user_gives_can_be_announced_and_read(name: str) -> None:
     assert all(len(f"{key}={value}".encode()) <= 255 for key, value in to_txt(told).items())
     found = read(heard(told))
     assert found is not None
-    assert found.name == (clean(name) or "Meshlight")
+    assert found.name == (sanitize_name(name) or "Meshlight")
 
 
 def test_a_long_name_is_cut_at_a_character() -> None:

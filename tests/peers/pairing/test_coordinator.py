@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from mesh.pairs import ANNA, MALLORY, Ben, Caller, ben, side
-from mesh.stage import Clock
+from fake_clock import Clock
 from meshlight.domain.errors import ConfigError, Conflict, NotFound, PairingError
-from meshlight.domain.peer_view import PairingView
-from meshlight.mesh.meeting import Meeting
-from meshlight.mesh.pairing import Paired
+from meshlight.domain.peers import PairingView
+from meshlight.peers.pairing.coordinator import PairingCoordinator
+from meshlight.peers.pairing.session import Paired
+from peers.pairs import ANNA, MALLORY, Ben, Caller, ben, side
 
 
 class Desk:
@@ -21,7 +21,7 @@ class Desk:
     def __init__(self) -> None:
         self.welcomed: list[Paired] = []
         self.fault: Exception | None = None
-        self.meeting = Meeting(self._welcome)
+        self.meeting = PairingCoordinator(self._welcome)
         self._news = asyncio.Event()
         self.meeting.on_change = self._news.set
 

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.mesh.pairing_frames import FRAME_LIMIT, Done, Ended, Frame, Hello, Offer, Refusal, Reveal, Wire
+from meshlight.peers.pairing.messages import (
+    FRAME_LIMIT,
+    Done,
+    Frame,
+    Hello,
+    Offer,
+    PairingAborted,
+    PairingConnection,
+    Refusal,
+    Reveal,
+)
 
 
 class Paper(asyncio.Transport):
@@ -43,7 +53,7 @@ def _tidy() -> Iterator[None]:
         MADE.pop().close()
 
 
-def wire(said: bytes, *, is_over: bool = True) -> tuple[Wire, Paper]:
+def wire(said: bytes, *, is_over: bool = True) -> tuple[PairingConnection, Paper]:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=FRAME_LIMIT, loop=loop)
     reader.feed_data(said)
@@ -52,7 +62,7 @@ def wire(said: bytes, *, is_over: bool = True) -> tuple[Wire, Paper]:
     paper = Paper()
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     MADE.append(asyncio.StreamWriter(paper, protocol, reader, loop))
-    return Wire(reader, MADE[-1]), paper
+    return PairingConnection(reader, MADE[-1]), paper
 
 
 FRAMES: list[Frame] = [
@@ -76,7 +86,7 @@ async def test_what_is_sent_is_read(frame: Frame) -> None:
 def test_whatever_comes_is_a_frame_or_an_ending(said: bytes) -> None:
     async def read() -> None:
         receiver, _ = wire(said)
-        with pytest.raises(Ended) as caught:
+        with pytest.raises(PairingAborted) as caught:
             await receiver.read()
         assert caught.value.ending in {"garbage", "lost"}
 
@@ -85,13 +95,13 @@ def test_whatever_comes_is_a_frame_or_an_ending(said: bytes) -> None:
 
 async def test_who_says_nothing_in_time_is_lost() -> None:
     receiver, _ = wire(b'{"t":"done"', is_over=False)
-    with pytest.raises(Ended, match="lost"):
+    with pytest.raises(PairingAborted, match="lost"):
         await receiver.expect(Offer, 0.0)
 
 
 async def test_another_frame_than_the_expected_one_is_garbage() -> None:
     receiver, _ = wire(msgspec.json.encode(Done()) + b"\n")
-    with pytest.raises(Ended, match="garbage"):
+    with pytest.raises(PairingAborted, match="garbage"):
         await receiver.expect(Offer)
 
 
@@ -107,7 +117,7 @@ async def test_another_frame_than_the_expected_one_is_garbage() -> None:
 )
 async def test_fields_out_of_their_bounds_are_garbage(said: Frame) -> None:
     receiver, _ = wire(msgspec.json.encode(said) + b"\n")
-    with pytest.raises(Ended, match="garbage"):
+    with pytest.raises(PairingAborted, match="garbage"):
         await receiver.read()
 
 
@@ -115,7 +125,7 @@ async def test_a_line_may_have_16_kilobytes_and_no_more() -> None:
     receiver, _ = wire(b'{"t":"done"' + b" " * (FRAME_LIMIT - 20) + b"}\n")
     assert await receiver.read() == Done()
     receiver, _ = wire(b'{"t":"done"' + b" " * FRAME_LIMIT + b"}\n", is_over=False)
-    with pytest.raises(Ended, match="garbage"):
+    with pytest.raises(PairingAborted, match="garbage"):
         await receiver.read()
 
 

@@ -5,19 +5,19 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from mesh.nodes import impostor
-from mesh.pairs import ANNA, BEN, Ben, Caller, ben, side
-from mesh.stage import Clock
+from fake_clock import Clock
 from meshlight.domain.errors import PairingError
 from meshlight.domain.pairing import SHUT_S
-from meshlight.mesh.pairing import Pairing, ask
-from meshlight.mesh.pairing_door import CONNECTIONS_MAX
-from meshlight.mesh.pairing_frames import Confirmed, Done, Refusal, Reveal
+from meshlight.peers.pairing.messages import Confirmed, Done, Refusal, Reveal
+from meshlight.peers.pairing.server import CONNECTIONS_MAX
+from meshlight.peers.pairing.session import PairingSession, request_pairing
+from peers.node_identities import impostor
+from peers.pairs import ANNA, BEN, Ben, Caller, ben, side
 
 
 async def pair(asked: Ben) -> None:
     """Pair Anna with Ben as two honest people do."""
-    anna = await ask(side(ANNA, "Anna", asked.clock), "127.0.0.1", asked.port)
+    anna = await request_pairing(side(ANNA, "Anna", asked.clock), "127.0.0.1", asked.port)
     his = await asked.requests.get()
     await anna.confirm()
     await his.confirm()
@@ -33,7 +33,7 @@ async def refusal(caller: Caller) -> str:
 
 async def test_one_pairing_at_a_time_and_others_are_told() -> None:
     async with ben(Clock()) as asked:
-        anna = await ask(side(ANNA, "Anna", asked.clock), "127.0.0.1", asked.port)
+        anna = await request_pairing(side(ANNA, "Anna", asked.clock), "127.0.0.1", asked.port)
         his = await asked.requests.get()
         assert asked.door.pairing is his
         async with await Caller.at(asked.port) as caller:
@@ -106,7 +106,7 @@ async def test_of_many_who_say_nothing_the_eldest_is_cut_for_who_comes_new() -> 
 
 async def test_a_flood_of_strangers_does_not_end_a_pairing_under_way() -> None:
     async with ben(Clock()) as asked:
-        anna = await ask(side(ANNA, "Anna", asked.clock), "127.0.0.1", asked.port)
+        anna = await request_pairing(side(ANNA, "Anna", asked.clock), "127.0.0.1", asked.port)
         his = await asked.requests.get()
         silent = [await asyncio.open_connection("127.0.0.1", asked.port) for _ in range(3 * CONNECTIONS_MAX)]
         await anna.confirm()
@@ -156,7 +156,7 @@ async def gone_after_the_nonce(asked: Ben) -> None:
         await caller.greet()
 
 
-async def met(asked: Ben, caller: Caller) -> Pairing:
+async def met(asked: Ben, caller: Caller) -> PairingSession:
     await caller.meet()
     return await asked.requests.get()
 
@@ -228,10 +228,10 @@ async def test_three_failed_tries_shut_the_door_for_ten_minutes(
             await asked.free()
         assert asked.door.is_shut
         with pytest.raises(PairingError, match="too many have failed"):
-            await ask(side(ANNA, "Anna", clock), "127.0.0.1", asked.port)
+            await request_pairing(side(ANNA, "Anna", clock), "127.0.0.1", asked.port)
         clock.pass_time(SHUT_S - 1)
         with pytest.raises(PairingError, match="too many have failed"):
-            await ask(side(ANNA, "Anna", clock), "127.0.0.1", asked.port)
+            await request_pairing(side(ANNA, "Anna", clock), "127.0.0.1", asked.port)
         clock.pass_time(1)
         await pair(asked)
 

@@ -7,21 +7,21 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from mesh.nodes import impostor
-from mesh.pairs import ANNA, BEN, MALLORY, WALL, Ben, Caller, ben, false_door, side
-from mesh.stage import Clock
+from fake_clock import Clock
 from meshlight.domain.errors import PairingError
 from meshlight.domain.pairing import Transcript
-from meshlight.domain.peer import Peer
-from meshlight.mesh.pairing import Pairing, ask, url_of
-from meshlight.mesh.pairing_frames import Confirmed, Done, Hello, Offer, Refusal, Reveal
-from meshlight.mesh.tls import KeyHolder
+from meshlight.domain.peers import Peer
+from meshlight.peers.pairing.messages import Confirmed, Done, Hello, Offer, Refusal, Reveal
+from meshlight.peers.pairing.session import PairingSession, request_pairing, url_of
+from meshlight.peers.tls import PrivateIdentity
+from peers.node_identities import impostor
+from peers.pairs import ANNA, BEN, MALLORY, WALL, Ben, Caller, ben, false_door, side
 
 
 class Both:
     """A pairing as Anna and as Ben have it before them."""
 
-    def __init__(self, asked: Ben, anna: Pairing, his: Pairing) -> None:
+    def __init__(self, asked: Ben, anna: PairingSession, his: PairingSession) -> None:
         self.node = asked
         self.anna = anna
         self.ben = his
@@ -30,12 +30,12 @@ class Both:
 @asynccontextmanager
 async def comparing(clock: Clock) -> AsyncIterator[Both]:
     async with ben(clock) as asked:
-        anna = await ask(side(ANNA, "Anna's laptop", clock, port=7001), "127.0.0.1", asked.port)
+        anna = await request_pairing(side(ANNA, "Anna's laptop", clock, port=7001), "127.0.0.1", asked.port)
         yield Both(asked, anna, await asked.requests.get())
         anna.stop("closed")
 
 
-async def why_not(pairing: Pairing) -> str:
+async def why_not(pairing: PairingSession) -> str:
     with pytest.raises(PairingError) as caught:
         await pairing.end()
     assert pairing.state == "over"
@@ -104,7 +104,7 @@ async def test_another_pairing_has_other_digits() -> None:
     async with ben(clock) as asked:
         seen = set()
         for _ in range(3):
-            anna = await ask(side(ANNA, "Anna", clock), "127.0.0.1", asked.port)
+            anna = await request_pairing(side(ANNA, "Anna", clock), "127.0.0.1", asked.port)
             seen.add(anna.digits)
             anna.stop("late")
             await (await asked.requests.get()).over()
@@ -160,7 +160,7 @@ async def test_a_door_that_is_closed_ends_it_for_both() -> None:
         assert await why_not(both.anna) == "closed"
         assert await why_not(both.ben) == "closed"
         with pytest.raises(PairingError, match="Nobody takes requests"):
-            await ask(side(ANNA, "Anna", both.node.clock), "127.0.0.1", both.node.port)
+            await request_pairing(side(ANNA, "Anna", both.node.clock), "127.0.0.1", both.node.port)
 
 
 async def test_a_closed_connection_ends_it() -> None:
@@ -175,7 +175,7 @@ async def test_a_closed_connection_ends_it() -> None:
 async def test_who_follows_a_link_still_compares_the_digits() -> None:
     clock = Clock()
     async with ben(clock) as asked:
-        anna = await ask(side(ANNA, "Anna", clock), "127.0.0.1", asked.port, BEN.node_id)
+        anna = await request_pairing(side(ANNA, "Anna", clock), "127.0.0.1", asked.port, BEN.node_id)
         his = await asked.requests.get()
         assert (anna.state, his.state) == ("comparing", "comparing")
         assert anna.digits == his.digits
@@ -186,7 +186,7 @@ async def test_who_follows_a_link_still_compares_the_digits() -> None:
 async def test_a_link_of_a_stranger_who_confirms_at_once_pairs_nobody() -> None:
     clock = Clock()
     async with ben(clock) as asked:
-        anna = await ask(side(ANNA, "Anna", clock), "127.0.0.1", asked.port, BEN.node_id)
+        anna = await request_pairing(side(ANNA, "Anna", clock), "127.0.0.1", asked.port, BEN.node_id)
         await (await asked.requests.get()).confirm()
         clock.pass_time(60)
         assert await why_not(anna) == "late"
@@ -196,7 +196,7 @@ async def test_a_door_without_the_key_of_the_link_is_told_nothing() -> None:
     calls: asyncio.Queue[Caller] = asyncio.Queue()
     async with false_door(MALLORY, calls) as port:
         with pytest.raises(PairingError) as caught:
-            await ask(side(ANNA, "Anna", Clock()), "127.0.0.1", port, BEN.node_id)
+            await request_pairing(side(ANNA, "Anna", Clock()), "127.0.0.1", port, BEN.node_id)
         assert await (await calls.get()).read() == {"t": "no", "why": "broken"}
     assert caught.value.cause == "other-key"
 
@@ -205,13 +205,13 @@ async def test_a_machine_does_not_pair_with_itself() -> None:
     clock = Clock()
     async with ben(clock) as asked:
         with pytest.raises(PairingError, match="the key of this machine"):
-            await ask(side(BEN, "Ben", clock), "127.0.0.1", asked.port)
+            await request_pairing(side(BEN, "Ben", clock), "127.0.0.1", asked.port)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "nowhere.invalid", "x" * 200, "", "a b\x00"])
 async def test_where_nobody_answers_the_error_says_where_and_what_to_do(host: str) -> None:
     with pytest.raises(PairingError, match="Nobody takes requests to pair at") as caught:
-        await ask(side(ANNA, "Anna", Clock()), host, 1)
+        await request_pairing(side(ANNA, "Anna", Clock()), host, 1)
     assert "6376" in caught.value.hint
 
 
@@ -220,7 +220,7 @@ async def test_a_man_in_the_middle_gives_himself_away_by_the_digits() -> None:
     clock = Clock()
     calls: asyncio.Queue[Caller] = asyncio.Queue()
     async with ben(clock) as asked, false_door(MALLORY, calls) as port:
-        asking = asyncio.create_task(ask(side(ANNA, "Anna", clock), "127.0.0.1", port))
+        asking = asyncio.create_task(request_pairing(side(ANNA, "Anna", clock), "127.0.0.1", port))
         to_anna = await calls.get()
         async with await Caller.at(asked.port, MALLORY) as to_ben:
             hello = msgspec.convert(await to_anna.read(), Hello)
@@ -243,7 +243,7 @@ async def test_relaying_annas_own_frames_ends_at_the_commitment_or_at_the_certif
     clock = Clock()
     calls: asyncio.Queue[Caller] = asyncio.Queue()
     async with ben(clock) as asked, false_door(MALLORY, calls) as port:
-        asking = asyncio.create_task(ask(side(ANNA, "Anna", clock), "127.0.0.1", port))
+        asking = asyncio.create_task(request_pairing(side(ANNA, "Anna", clock), "127.0.0.1", port))
         to_anna = await calls.get()
         hello = msgspec.convert(await to_anna.read(), Hello)
         async with await Caller.at(asked.port, ANNA) as to_ben:
@@ -279,7 +279,7 @@ def test_a_thousand_nonces_after_the_commitment_bring_nobody_nearer() -> None:
 class Reply:
     """What a false door says to Anna after her hello."""
 
-    def __init__(self, identity: KeyHolder = BEN) -> None:
+    def __init__(self, identity: PrivateIdentity = BEN) -> None:
         self.identity = identity
 
     def offer(self, **fields: object) -> Offer:
@@ -311,7 +311,7 @@ class Reply:
 async def test_whatever_a_false_door_answers_is_told_in_our_words(said: bytes | None, cause: str) -> None:
     calls: asyncio.Queue[Caller] = asyncio.Queue()
     async with false_door(BEN, calls) as port:
-        asking = asyncio.create_task(ask(side(ANNA, "Anna", Clock()), "127.0.0.1", port))
+        asking = asyncio.create_task(request_pairing(side(ANNA, "Anna", Clock()), "127.0.0.1", port))
         async with await calls.get() as caller:
             await caller.read()
             if said is not None:
@@ -327,7 +327,7 @@ async def test_whatever_a_false_door_answers_is_told_in_our_words(said: bytes | 
 async def test_a_certificate_in_the_frame_that_is_not_that_of_the_connection_is_refused() -> None:
     calls: asyncio.Queue[Caller] = asyncio.Queue()
     async with false_door(MALLORY, calls) as port:
-        asking = asyncio.create_task(ask(side(ANNA, "Anna", Clock()), "127.0.0.1", port))
+        asking = asyncio.create_task(request_pairing(side(ANNA, "Anna", Clock()), "127.0.0.1", port))
         async with await calls.get() as caller:
             await caller.read()
             caller.send(Reply(BEN).offer())
@@ -339,7 +339,7 @@ async def test_a_door_with_a_certificate_that_could_vouch_for_others_is_refused(
     calls: asyncio.Queue[Caller] = asyncio.Queue()
     async with false_door(impostor(is_authority=True), calls) as port:
         with pytest.raises(PairingError, match="none of Meshlight's"):
-            await ask(side(ANNA, "Anna", Clock()), "127.0.0.1", port)
+            await request_pairing(side(ANNA, "Anna", Clock()), "127.0.0.1", port)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ async def test_a_door_with_a_certificate_that_could_vouch_for_others_is_refused(
 async def test_a_false_door_can_not_confirm(trick: str) -> None:
     calls: asyncio.Queue[Caller] = asyncio.Queue()
     async with false_door(BEN, calls) as port:
-        asking = asyncio.create_task(ask(side(ANNA, "Anna", Clock()), "127.0.0.1", port))
+        asking = asyncio.create_task(request_pairing(side(ANNA, "Anna", Clock()), "127.0.0.1", port))
         async with await calls.get() as caller:
             hello = msgspec.convert(await caller.read(), Hello)
             caller.send(Reply().offer())
@@ -382,7 +382,7 @@ async def test_a_false_door_can_not_confirm(trick: str) -> None:
 async def test_a_strangers_name_is_cleaned_before_anybody_sees_it() -> None:
     calls: asyncio.Queue[Caller] = asyncio.Queue()
     async with false_door(BEN, calls) as port:
-        asking = asyncio.create_task(ask(side(ANNA, "Anna", Clock()), "127.0.0.1", port))
+        asking = asyncio.create_task(request_pairing(side(ANNA, "Anna", Clock()), "127.0.0.1", port))
         async with await calls.get() as caller:
             await caller.read()
             caller.send(Reply().offer(name="Ben\x1b[2J\n" + "x" * 500))

@@ -8,15 +8,15 @@ from typing import Any
 import httpx
 import pytest
 
-from meshlight.demo.cluster import ACCESS_KEY, SECRET_KEY, Cluster, ClusterFault
-from meshlight.demo.cluster_service import ClusterService
+from meshlight.simulator.backend_ai.manager import ACCESS_KEY, SECRET_KEY, ClusterFault, SimulatedCluster
+from meshlight.simulator.backend_ai.service import ClusterService
 
 Change = dict[str, Any]
 
 
 async def ask(
     http: httpx.AsyncClient,
-    cluster: Cluster,
+    cluster: SimulatedCluster,
     target: str = "/services",
     *,
     method: str = "GET",
@@ -55,13 +55,15 @@ async def ask(
 
 
 async def test_anybody_may_ask_for_the_version(http: httpx.AsyncClient) -> None:
-    async with Cluster() as new, Cluster(legacy=True) as old:
+    async with SimulatedCluster() as new, SimulatedCluster(legacy=True) as old:
         assert (await http.get(new.url)).json() == {"version": "v9.20250722", "manager": "26.9.6"}
         assert (await http.get(old.url)).json() == {"version": "v7.20230615", "manager": "23.09.10"}
 
 
 async def test_a_good_signature_lists_services_and_tells_the_quota(http: httpx.AsyncClient) -> None:
-    async with Cluster([ClusterService("a"), ClusterService("b", routes=0, is_public=True)]) as cluster:
+    async with SimulatedCluster(
+        [ClusterService("a"), ClusterService("b", routes=0, is_public=True)]
+    ) as cluster:
         reply = await ask(http, cluster)
     assert reply.status_code == 200
     assert [(s["name"], s["active_route_count"], s["is_public"]) for s in reply.json()] == [
@@ -74,7 +76,7 @@ async def test_a_good_signature_lists_services_and_tells_the_quota(http: httpx.A
 
 
 async def test_the_whole_query_is_signed(http: httpx.AsyncClient) -> None:
-    async with Cluster() as cluster:
+    async with SimulatedCluster() as cluster:
         good = await ask(http, cluster, "/auth?echo=%ED%95%9C+a%2Bb")
         bad = await ask(http, cluster, "/auth?echo=x", signed_target="/auth")
         lacking = await ask(http, cluster, "/auth")
@@ -106,7 +108,7 @@ async def test_the_whole_query_is_signed(http: httpx.AsyncClient) -> None:
 async def test_signatures_are_checked_as_a_manager_does(
     http: httpx.AsyncClient, change: Change, status: int, msg: str | None
 ) -> None:
-    async with Cluster() as cluster:
+    async with SimulatedCluster() as cluster:
         reply = await ask(http, cluster, **change)
     assert reply.status_code == status
     if status >= 400:
@@ -115,7 +117,7 @@ async def test_signatures_are_checked_as_a_manager_does(
 
 
 async def test_the_old_manager_says_some_things_in_other_words(http: httpx.AsyncClient) -> None:
-    async with Cluster(legacy=True) as cluster:
+    async with SimulatedCluster(legacy=True) as cluster:
         mismatch = (await ask(http, cluster, secret="wrong")).json()
         unknown = (await ask(http, cluster, access_key="AKIAOTHER")).json()
         newer = await ask(http, cluster, version="v9.20250722")
@@ -137,7 +139,7 @@ async def test_the_old_manager_says_some_things_in_other_words(http: httpx.Async
     ],
 )
 async def test_faults(http: httpx.AsyncClient, fault: ClusterFault, status: int) -> None:
-    async with Cluster() as cluster:
+    async with SimulatedCluster() as cluster:
         cluster.fault = fault
         assert (await ask(http, cluster)).status_code == status
         if fault != "redirect":
@@ -147,7 +149,7 @@ async def test_faults(http: httpx.AsyncClient, fault: ClusterFault, status: int)
 
 
 async def test_a_web_ui_shows_pages_and_has_the_api_below_func(http: httpx.AsyncClient) -> None:
-    async with Cluster() as cluster:
+    async with SimulatedCluster() as cluster:
         cluster.fault = "web-ui"
         page = await http.get(cluster.url)
         hello = await http.get(f"{cluster.url}/func/")
@@ -158,7 +160,7 @@ async def test_a_web_ui_shows_pages_and_has_the_api_below_func(http: httpx.Async
 
 
 async def test_a_frozen_manager_answers_only_what_is_not_signed(http: httpx.AsyncClient) -> None:
-    async with Cluster() as cluster:
+    async with SimulatedCluster() as cluster:
         cluster.fault = "hang"
         assert (await http.get(cluster.url)).status_code == 200
         http.timeout = httpx.Timeout(0.1)
@@ -168,7 +170,7 @@ async def test_a_frozen_manager_answers_only_what_is_not_signed(http: httpx.Asyn
 
 async def test_who_asks_too_often_is_refused_without_a_word_of_when(http: httpx.AsyncClient) -> None:
     now = 1_790_000_000.0
-    async with Cluster(limit=2, clock=lambda: now) as cluster:
+    async with SimulatedCluster(limit=2, clock=lambda: now) as cluster:
         statuses = [(await ask(http, cluster)).status_code for _ in range(3)]
         refused = await ask(http, cluster)
         now += 900
@@ -180,7 +182,7 @@ async def test_who_asks_too_often_is_refused_without_a_word_of_when(http: httpx.
 
 
 async def test_a_token_is_issued_for_as_long_as_is_asked_for(http: httpx.AsyncClient) -> None:
-    async with Cluster() as cluster:
+    async with SimulatedCluster() as cluster:
         target = f"/services/{cluster.services[0].id}/token"
         good = await ask(http, cluster, target, method="POST", json={"duration": "1h"})
         lacking = await ask(http, cluster, target, method="POST", json={})
@@ -193,7 +195,7 @@ async def test_a_token_is_issued_for_as_long_as_is_asked_for(http: httpx.AsyncCl
 
 
 async def test_one_service_can_be_asked_for_and_what_is_not_there_can_not(http: httpx.AsyncClient) -> None:
-    async with Cluster() as cluster:
+    async with SimulatedCluster() as cluster:
         one = await ask(http, cluster, f"/services/{cluster.services[0].id}")
         none = await ask(http, cluster, "/services/none")
         lost = await ask(http, cluster, "/nowhere")
@@ -203,7 +205,7 @@ async def test_one_service_can_be_asked_for_and_what_is_not_there_can_not(http: 
 
 
 async def test_below_a_path_the_signature_covers_that_path(http: httpx.AsyncClient) -> None:
-    async with Cluster(base="/backend") as cluster:
+    async with SimulatedCluster(base="/backend") as cluster:
         origin = cluster.url.removesuffix("/backend")
         cluster_at_root = await http.get(f"{origin}/")
         hello = await http.get(f"{cluster.url}/")

@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from meshlight.demo.cluster import Cluster
-from meshlight.demo.cluster_service import ClusterService
+from meshlight.simulator.backend_ai.manager import SimulatedCluster
+from meshlight.simulator.backend_ai.service import ClusterService
 
 
 async def models(http: httpx.AsyncClient, service: ClusterService, **headers: str) -> httpx.Response:
@@ -12,9 +12,9 @@ async def models(http: httpx.AsyncClient, service: ClusterService, **headers: st
 
 
 async def test_a_token_opens_the_service_in_either_scheme(http: httpx.AsyncClient) -> None:
-    async with Cluster() as cluster:
+    async with SimulatedCluster() as cluster:
         (service,) = cluster.services
-        token = service.mint.issue(cluster.clock(), 60)
+        token = service.issuer.issue(cluster.clock(), 60)
         for scheme in ("BackendAI", "Bearer"):
             reply = await models(http, service, authorization=f"{scheme} {token}")
             assert [model["id"] for model in reply.json()["data"]] == ["llama-3.3-70b"]
@@ -26,7 +26,7 @@ async def test_a_token_opens_the_service_in_either_scheme(http: httpx.AsyncClien
 async def test_without_a_good_one_the_app_proxy_says_why(
     http: httpx.AsyncClient, authorization: str | None, code: str
 ) -> None:
-    async with Cluster() as cluster:
+    async with SimulatedCluster() as cluster:
         headers = {} if authorization is None else {"authorization": authorization}
         reply = await models(
             http, cluster.services[0], accept="application/json, text/event-stream", **headers
@@ -37,14 +37,14 @@ async def test_without_a_good_one_the_app_proxy_says_why(
 
 async def test_a_token_ends_and_can_be_revoked_and_is_good_for_one_service(http: httpx.AsyncClient) -> None:
     now = 1_790_000_000.0
-    async with Cluster([ClusterService("a"), ClusterService("b")], clock=lambda: now) as cluster:
+    async with SimulatedCluster([ClusterService("a"), ClusterService("b")], clock=lambda: now) as cluster:
         a, b = cluster.services
-        short, long = a.mint.issue(now, 10), a.mint.issue(now, 1000)
+        short, long = a.issuer.issue(now, 10), a.issuer.issue(now, 1000)
         now += 11
         assert (await models(http, a, authorization=f"BackendAI {short}")).status_code == 401
         assert (await models(http, a, authorization=f"BackendAI {long}")).status_code == 200
         assert (await models(http, b, authorization=f"BackendAI {long}")).status_code == 401
-        a.mint.revoke()
+        a.issuer.revoke()
         assert (await models(http, a, authorization=f"BackendAI {long}")).status_code == 401
 
 
@@ -52,7 +52,7 @@ async def test_a_token_ends_and_can_be_revoked_and_is_good_for_one_service(http:
 async def test_refusals_are_pages_unless_json_is_wished_for_without_a_blank(
     http: httpx.AsyncClient, accept: str
 ) -> None:
-    async with Cluster() as cluster:
+    async with SimulatedCluster() as cluster:
         reply = await models(http, cluster.services[0], accept=accept)
     assert "html" in reply.headers["content-type"]
 
@@ -64,7 +64,7 @@ async def test_a_public_service_needs_none_and_another_kind_of_app_answers_pages
         ClusterService("open", is_public=True),
         ClusterService("app", is_public=True, is_openai=False),
     ]
-    async with Cluster(services) as cluster:
+    async with SimulatedCluster(services) as cluster:
         chat = await http.post(
             f"{services[0].url}/v1/chat/completions",
             json={"model": "llama-3.3-70b", "messages": [{"role": "user", "content": "hi"}]},

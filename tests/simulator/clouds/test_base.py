@@ -4,8 +4,8 @@ import anthropic
 import httpx
 import pytest
 
-from meshlight.demo.cloud import KEY, Cloud, Provider
-from meshlight.demo.cloud_trouble import RETRY_S, Trouble
+from meshlight.simulator.clouds.base import KEY, Provider, SimulatedCloud
+from meshlight.simulator.clouds.errors import RETRY_S, Trouble
 
 ASK = [{"role": "user", "content": "hello"}]
 VERSION = {"anthropic-version": "2023-06-01"}
@@ -23,7 +23,7 @@ CONTENTS = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
 async def test_only_the_right_key_in_the_right_header_opens(
     http: httpx.AsyncClient, provider: Provider, path: str, headers: dict[str, str]
 ) -> None:
-    async with Cloud(provider) as cloud:
+    async with SimulatedCloud(provider) as cloud:
         assert (await http.get(cloud.url + path, headers=headers)).status_code == 200
         for wrong in ({}, {name: value + "x" for name, value in headers.items()}, {"api-key": KEY}):
             refused = await http.get(cloud.url + path, headers=wrong)
@@ -33,7 +33,7 @@ async def test_only_the_right_key_in_the_right_header_opens(
 
 async def test_anthropic_wants_a_version_and_max_tokens(http: httpx.AsyncClient) -> None:
     body = {"model": "claude-haiku-4-5", "messages": ASK}
-    async with Cloud("anthropic") as cloud:
+    async with SimulatedCloud("anthropic") as cloud:
         no_version = await http.post(f"{cloud.url}/v1/messages", json=body, headers={"x-api-key": KEY})
         no_limit = await http.post(
             f"{cloud.url}/v1/messages", json=body, headers={"x-api-key": KEY, **VERSION}
@@ -44,14 +44,14 @@ async def test_anthropic_wants_a_version_and_max_tokens(http: httpx.AsyncClient)
 
 
 async def test_anthropics_own_client_reads_it() -> None:
-    cloud = Cloud("anthropic", models=[f"claude-{n}" for n in range(45)])
+    cloud = SimulatedCloud("anthropic", models=[f"claude-{n}" for n in range(45)])
     await cloud.start()
     async with anthropic.AsyncAnthropic(base_url=cloud.url, api_key=KEY, max_retries=0) as client:
         await ask_all(client, cloud)
     await cloud.stop()
 
 
-async def ask_all(client: anthropic.AsyncAnthropic, cloud: Cloud) -> None:
+async def ask_all(client: anthropic.AsyncAnthropic, cloud: SimulatedCloud) -> None:
     listed = [model.id async for model in client.models.list()]
     assert listed == list(cloud.models)
     assert len(cloud.requests) == 3
@@ -68,7 +68,7 @@ async def ask_all(client: anthropic.AsyncAnthropic, cloud: Cloud) -> None:
 
 async def test_gemini_answers_whole_as_events_and_with_vectors(http: httpx.AsyncClient) -> None:
     headers = {"x-goog-api-key": KEY}
-    async with Cloud("gemini") as cloud:
+    async with SimulatedCloud("gemini") as cloud:
         at = f"{cloud.url}/v1beta/models"
         whole = (
             await http.post(f"{at}/gemini-3-flash:generateContent", json=CONTENTS, headers=headers)
@@ -94,7 +94,7 @@ async def test_gemini_answers_whole_as_events_and_with_vectors(http: httpx.Async
 
 
 async def test_geminis_list_comes_in_pages(http: httpx.AsyncClient) -> None:
-    async with Cloud("gemini", models=["a", "b", "c"]) as cloud:
+    async with SimulatedCloud("gemini", models=["a", "b", "c"]) as cloud:
         seen: list[str] = []
         token = ""
         while True:
@@ -112,7 +112,7 @@ async def test_geminis_list_comes_in_pages(http: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize("provider", ["anthropic", "gemini"])
 async def test_its_openai_face_wants_a_bearer_token(http: httpx.AsyncClient, provider: Provider) -> None:
     path = {"anthropic": "/v1/chat/completions", "gemini": "/v1beta/openai/chat/completions"}[provider]
-    async with Cloud(provider) as cloud:
+    async with SimulatedCloud(provider) as cloud:
         body = {"model": cloud.models[0], "messages": ASK}
         good = await http.post(cloud.url + path, json=body, headers={"authorization": f"Bearer {KEY}"})
         bad = await http.post(cloud.url + path, json=body, headers={"authorization": "Bearer x"})
@@ -122,7 +122,7 @@ async def test_its_openai_face_wants_a_bearer_token(http: httpx.AsyncClient, pro
 
 
 async def test_each_answer_tells_what_is_left(http: httpx.AsyncClient) -> None:
-    async with Cloud("openai", limit=2) as cloud:
+    async with SimulatedCloud("openai", limit=2) as cloud:
         body = {"model": "gpt-5-mini", "messages": ASK}
         left = [
             (
@@ -142,7 +142,7 @@ async def test_each_answer_tells_what_is_left(http: httpx.AsyncClient) -> None:
 async def test_trouble_comes_with_the_providers_status(
     http: httpx.AsyncClient, provider: Provider, kind: Trouble
 ) -> None:
-    async with Cloud(provider) as cloud:
+    async with SimulatedCloud(provider) as cloud:
         cloud.trouble = kind
         reply = await http.post(f"{cloud.url}/v1/anything", json={})
     assert reply.status_code >= 400

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
 
 
 async def refuse_and_come_back() -> None:
-    async with Engine("openai") as engine:
+    async with SimulatedEngine("openai") as engine:
         for _ in range(3):
             await engine.fault("refuse")
             with pytest.raises(ConnectionRefusedError):
@@ -32,7 +32,7 @@ def test_it_does_so_under_uvloop_too() -> None:
 
 
 async def test_opening_twice_and_shutting_twice_changes_nothing() -> None:
-    async with Engine("openai") as engine:
+    async with SimulatedEngine("openai") as engine:
         port = engine.port
         await engine._door.open()
         assert engine.port == port
@@ -42,7 +42,7 @@ async def test_opening_twice_and_shutting_twice_changes_nothing() -> None:
 
 
 async def test_an_engine_that_refuses_is_started_refusing() -> None:
-    engine = Engine("openai")
+    engine = SimulatedEngine("openai")
     await engine.fault("refuse")
     await engine.start()
     assert engine.port

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from demo.clients import Json, LineTo
-from meshlight.demo.delivery import LENGTH_TOO_MUCH, WEB_PAGE
-from meshlight.demo.engine import Engine
-from meshlight.demo.fault import FaultKind
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.faults import FaultKind
+from meshlight.simulator.http.writer import LENGTH_TOO_MUCH, WEB_PAGE
+from simulator.clients import Json, LineTo
 
 CHAT = "/v1/chat/completions"
 ASK = {"model": "llama-3.2-3b", "messages": [{"role": "user", "content": "hello"}]}
@@ -18,8 +18,8 @@ GET = b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
 @pytest.fixture
-async def engine() -> AsyncIterator[Engine]:
-    async with Engine("vllm") as engine:
+async def engine() -> AsyncIterator[SimulatedEngine]:
+    async with SimulatedEngine("vllm") as engine:
         yield engine
 
 
@@ -38,7 +38,7 @@ async def read_until_it_breaks(
 
 
 async def test_refuse_closes_the_door_and_idle_connections_and_keeps_the_port(
-    engine: Engine, http: httpx.AsyncClient
+    engine: SimulatedEngine, http: httpx.AsyncClient
 ) -> None:
     assert (await http.get(engine.url + "/health")).status_code == 200
     await engine.fault("refuse")
@@ -51,20 +51,24 @@ async def test_refuse_closes_the_door_and_idle_connections_and_keeps_the_port(
     assert (await http.get(engine.url + "/health")).status_code == 200
 
 
-async def test_another_fault_opens_a_door_that_refused(engine: Engine, http: httpx.AsyncClient) -> None:
+async def test_another_fault_opens_a_door_that_refused(
+    engine: SimulatedEngine, http: httpx.AsyncClient
+) -> None:
     await engine.fault("refuse")
     await engine.fault("status", status=503)
     assert (await http.get(engine.url + "/health")).status_code == 503
 
 
-async def test_refuse_lets_an_answer_under_way_go_on(engine: Engine, http: httpx.AsyncClient) -> None:
+async def test_refuse_lets_an_answer_under_way_go_on(
+    engine: SimulatedEngine, http: httpx.AsyncClient
+) -> None:
     async with http.stream("POST", engine.url + CHAT, json=STREAM) as reply:
         await engine.fault("refuse")
         assert (await reply.aread()).endswith(b"data: [DONE]\n\n")
 
 
 async def test_hang_headers_takes_the_request_and_says_nothing(
-    engine: Engine, http: httpx.AsyncClient
+    engine: SimulatedEngine, http: httpx.AsyncClient
 ) -> None:
     await engine.fault("hang-headers")
     with pytest.raises(httpx.ReadTimeout):
@@ -76,7 +80,7 @@ async def test_hang_headers_takes_the_request_and_says_nothing(
 
 @pytest.mark.parametrize("ask", [ASK, STREAM], ids=["whole", "stream"])
 async def test_hang_body_sends_some_bytes_and_then_nothing(
-    engine: Engine, http: httpx.AsyncClient, ask: Json
+    engine: SimulatedEngine, http: httpx.AsyncClient, ask: Json
 ) -> None:
     await engine.fault("hang-body", after_bytes=10)
     async with http.stream("POST", engine.url + CHAT, json=ask) as reply:
@@ -86,7 +90,9 @@ async def test_hang_body_sends_some_bytes_and_then_nothing(
     await engine.left()
 
 
-async def test_hang_body_by_itself_lets_one_event_pass(engine: Engine, http: httpx.AsyncClient) -> None:
+async def test_hang_body_by_itself_lets_one_event_pass(
+    engine: SimulatedEngine, http: httpx.AsyncClient
+) -> None:
     await engine.fault("hang-body")
     async with http.stream("POST", engine.url + CHAT, json=STREAM) as reply:
         lines = reply.aiter_lines()
@@ -95,7 +101,7 @@ async def test_hang_body_by_itself_lets_one_event_pass(engine: Engine, http: htt
 
 @pytest.mark.parametrize("kind", ["hang-body", "close-body"])
 async def test_with_no_body_bytes_only_the_head_comes(
-    engine: Engine, http: httpx.AsyncClient, kind: FaultKind
+    engine: SimulatedEngine, http: httpx.AsyncClient, kind: FaultKind
 ) -> None:
     await engine.fault(kind, after_bytes=0)
     async with http.stream("POST", engine.url + CHAT, json=ASK) as reply:
@@ -103,7 +109,7 @@ async def test_with_no_body_bytes_only_the_head_comes(
         assert engine.requests[0].first_byte_at is not None
 
 
-async def test_reset_headers_resets_before_any_byte(engine: Engine, line_to: LineTo) -> None:
+async def test_reset_headers_resets_before_any_byte(engine: SimulatedEngine, line_to: LineTo) -> None:
     await engine.fault("reset-headers")
     async with line_to(engine) as line:
         await line.send(GET)
@@ -113,7 +119,9 @@ async def test_reset_headers_resets_before_any_byte(engine: Engine, line_to: Lin
 
 
 @pytest.mark.parametrize("ask", [ASK, STREAM], ids=["whole", "stream"])
-async def test_reset_body_resets_in_the_middle(engine: Engine, http: httpx.AsyncClient, ask: Json) -> None:
+async def test_reset_body_resets_in_the_middle(
+    engine: SimulatedEngine, http: httpx.AsyncClient, ask: Json
+) -> None:
     await engine.fault("reset-body", after_bytes=30)
     status, got, error = await read_until_it_breaks(http, engine.url + CHAT, ask)
     assert (status, len(got)) == (200, 30)
@@ -122,7 +130,7 @@ async def test_reset_body_resets_in_the_middle(engine: Engine, http: httpx.Async
 
 @pytest.mark.parametrize("ask", [ASK, STREAM], ids=["whole", "stream"])
 async def test_close_body_ends_the_connection_before_the_bodys_end(
-    engine: Engine, http: httpx.AsyncClient, ask: Json
+    engine: SimulatedEngine, http: httpx.AsyncClient, ask: Json
 ) -> None:
     await engine.fault("close-body", after_bytes=30)
     status, got, error = await read_until_it_breaks(http, engine.url + CHAT, ask)
@@ -131,7 +139,7 @@ async def test_close_body_ends_the_connection_before_the_bodys_end(
 
 
 async def test_a_stream_shorter_than_the_cut_lacks_only_its_end(
-    engine: Engine, http: httpx.AsyncClient
+    engine: SimulatedEngine, http: httpx.AsyncClient
 ) -> None:
     await engine.fault("close-body", after_bytes=1_000_000)
     _, got, error = await read_until_it_breaks(http, engine.url + CHAT, STREAM)
@@ -139,20 +147,20 @@ async def test_a_stream_shorter_than_the_cut_lacks_only_its_end(
     assert isinstance(error, httpx.RemoteProtocolError)
 
 
-async def test_close_early_ends_in_peace_before_any_byte(engine: Engine, line_to: LineTo) -> None:
+async def test_close_early_ends_in_peace_before_any_byte(engine: SimulatedEngine, line_to: LineTo) -> None:
     await engine.fault("close-early")
     async with line_to(engine) as line:
         await line.send(GET)
         assert await line.answer() == b""
 
 
-async def test_garbage_is_no_http(engine: Engine, http: httpx.AsyncClient) -> None:
+async def test_garbage_is_no_http(engine: SimulatedEngine, http: httpx.AsyncClient) -> None:
     await engine.fault("garbage")
     with pytest.raises(httpx.RemoteProtocolError):
         await http.get(engine.url + "/health")
 
 
-async def test_html_is_a_web_page(engine: Engine, http: httpx.AsyncClient) -> None:
+async def test_html_is_a_web_page(engine: SimulatedEngine, http: httpx.AsyncClient) -> None:
     await engine.fault("html")
     reply = await http.get(engine.url + "/v1/models")
     assert (reply.status_code, reply.content) == (200, WEB_PAGE)
@@ -160,7 +168,9 @@ async def test_html_is_a_web_page(engine: Engine, http: httpx.AsyncClient) -> No
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 502, 503])
-async def test_status_answers_with_that_status(engine: Engine, http: httpx.AsyncClient, status: int) -> None:
+async def test_status_answers_with_that_status(
+    engine: SimulatedEngine, http: httpx.AsyncClient, status: int
+) -> None:
     await engine.fault("status", status=status)
     reply = await http.post(engine.url + CHAT, json=ASK)
     assert reply.status_code == status
@@ -168,12 +178,14 @@ async def test_status_answers_with_that_status(engine: Engine, http: httpx.Async
     assert "retry-after" not in reply.headers
 
 
-async def test_a_status_may_say_when_to_come_back(engine: Engine, http: httpx.AsyncClient) -> None:
+async def test_a_status_may_say_when_to_come_back(engine: SimulatedEngine, http: httpx.AsyncClient) -> None:
     await engine.fault("status", status=429, retry_after_s=7)
     assert (await http.get(engine.url + "/health")).headers["retry-after"] == "7"
 
 
-async def test_loading_is_what_llamacpp_says_while_it_loads(engine: Engine, http: httpx.AsyncClient) -> None:
+async def test_loading_is_what_llamacpp_says_while_it_loads(
+    engine: SimulatedEngine, http: httpx.AsyncClient
+) -> None:
     await engine.fault("loading")
     for reply in (await http.get(engine.url + "/health"), await http.post(engine.url + CHAT, json=ASK)):
         assert reply.status_code == 503
@@ -186,7 +198,7 @@ async def test_slow_waits_before_each_byte(http: httpx.AsyncClient) -> None:
     async def pace(seconds: float) -> None:
         waits.append(seconds)
 
-    async with Engine("openai", pace=pace) as engine:
+    async with SimulatedEngine("openai", pace=pace) as engine:
         await engine.fault("slow", delay_s=0.3)
         reply = await http.get(engine.url + "/v1/models")
         assert reply.json()["object"] == "list"
@@ -194,7 +206,9 @@ async def test_slow_waits_before_each_byte(http: httpx.AsyncClient) -> None:
         assert len(waits) == engine.requests[0].sent
 
 
-async def test_trickle_sends_the_same_bytes_one_by_one(engine: Engine, http: httpx.AsyncClient) -> None:
+async def test_trickle_sends_the_same_bytes_one_by_one(
+    engine: SimulatedEngine, http: httpx.AsyncClient
+) -> None:
     text = {}
     for kind in (None, "trickle"):
         if kind:
@@ -209,7 +223,7 @@ async def test_trickle_sends_the_same_bytes_one_by_one(engine: Engine, http: htt
 
 @pytest.mark.parametrize("ask", [ASK, STREAM], ids=["whole", "stream"])
 async def test_wrong_length_promises_more_than_it_sends(
-    engine: Engine, http: httpx.AsyncClient, ask: Json
+    engine: SimulatedEngine, http: httpx.AsyncClient, ask: Json
 ) -> None:
     await engine.fault("wrong-length")
     async with http.stream("POST", engine.url + CHAT, json=ask) as reply:
@@ -219,14 +233,14 @@ async def test_wrong_length_promises_more_than_it_sends(
         assert int(reply.headers["content-length"]) + LENGTH_TOO_MUCH > sent // 2
 
 
-async def test_big_head_is_bigger_than_clients_like(engine: Engine, line_to: LineTo) -> None:
+async def test_big_head_is_bigger_than_clients_like(engine: SimulatedEngine, line_to: LineTo) -> None:
     await engine.fault("big-head", size=200_000)
     async with line_to(engine) as line:
         await line.send(GET.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
         assert len((await line.answer()).partition(b"\r\n\r\n")[0]) > 200_000
 
 
-async def test_a_fault_with_a_count_passes(engine: Engine, http: httpx.AsyncClient) -> None:
+async def test_a_fault_with_a_count_passes(engine: SimulatedEngine, http: httpx.AsyncClient) -> None:
     await engine.fault("status", status=500, count=2)
     replies = [(await http.get(engine.url + "/health")).status_code for _ in range(4)]
     assert replies == [500, 500, 200, 200]
@@ -234,7 +248,7 @@ async def test_a_fault_with_a_count_passes(engine: Engine, http: httpx.AsyncClie
 
 
 async def test_health_may_fail_while_inference_works_and_the_other_way_round(
-    engine: Engine, http: httpx.AsyncClient
+    engine: SimulatedEngine, http: httpx.AsyncClient
 ) -> None:
     async def both() -> tuple[int, int]:
         probe = await http.get(engine.url + "/health")
@@ -250,7 +264,7 @@ async def test_health_may_fail_while_inference_works_and_the_other_way_round(
 
 
 async def test_a_request_that_hangs_stays_hanging_when_the_fault_is_cleared(
-    engine: Engine, http: httpx.AsyncClient
+    engine: SimulatedEngine, http: httpx.AsyncClient
 ) -> None:
     await engine.fault("hang-headers")
     hung = asyncio.create_task(http.get(engine.url + "/health"))
@@ -263,7 +277,7 @@ async def test_a_request_that_hangs_stays_hanging_when_the_fault_is_cleared(
 
 
 async def test_http_1_0_clients_get_streams_that_end_with_the_connection(
-    engine: Engine, line_to: LineTo
+    engine: SimulatedEngine, line_to: LineTo
 ) -> None:
     body = b'{"model":"llama-3.2-3b","prompt":"x","max_tokens":2,"stream":true}'
     async with line_to(engine) as line:

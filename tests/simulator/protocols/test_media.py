@@ -7,17 +7,17 @@ import wave
 import httpx
 import pytest
 
-from demo.clients import OpenAIOf
-from meshlight.demo.engine import Engine
-from meshlight.demo.manner import BadAsk
-from meshlight.demo.media import form
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.profile import BadEngineRequest
+from meshlight.simulator.protocols.media import form
+from simulator.clients import OpenAIOf
 
 MODEL = "llama-3.2-3b"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 async def test_images_are_pngs_as_many_as_asked_for(openai_of: OpenAIOf) -> None:
-    async with Engine("openai", "Rosa") as engine:
+    async with SimulatedEngine("openai", "Rosa") as engine:
         reply = await openai_of(engine).images.generate(model=MODEL, prompt="a fox", n=2)
     assert len(reply.data) == 2
     assert base64.b64decode(reply.data[0].b64_json).startswith(PNG)
@@ -25,7 +25,7 @@ async def test_images_are_pngs_as_many_as_asked_for(openai_of: OpenAIOf) -> None
 
 
 async def test_an_image_sent_as_a_form_is_edited_or_varied(openai_of: OpenAIOf) -> None:
-    async with Engine("openai") as engine:
+    async with SimulatedEngine("openai") as engine:
         images = openai_of(engine).images
         edit = await images.edit(model=MODEL, image=("a.png", PNG), prompt="more fox")
         with pytest.warns(DeprecationWarning, match="deprecated"):
@@ -34,7 +34,7 @@ async def test_an_image_sent_as_a_form_is_edited_or_varied(openai_of: OpenAIOf) 
 
 
 async def test_speech_is_a_wav(openai_of: OpenAIOf) -> None:
-    async with Engine("openai") as engine:
+    async with SimulatedEngine("openai") as engine:
         reply = await openai_of(engine).audio.speech.create(model=MODEL, voice="alloy", input="hello")
     with wave.open(io.BytesIO(reply.content)) as sound:
         assert sound.getnframes() == 2_000
@@ -43,7 +43,7 @@ async def test_speech_is_a_wav(openai_of: OpenAIOf) -> None:
 
 async def test_a_transcription_says_how_much_audio_came(openai_of: OpenAIOf) -> None:
     audio = bytes(range(256)) * 40
-    async with Engine("openai", "Rosa") as engine:
+    async with SimulatedEngine("openai", "Rosa") as engine:
         client = openai_of(engine).audio
         heard = await client.transcriptions.create(model=MODEL, file=("a.wav", audio))
         with pytest.warns(DeprecationWarning, match="deprecated"):
@@ -56,10 +56,10 @@ async def test_a_transcription_says_how_much_audio_came(openai_of: OpenAIOf) -> 
 
 @pytest.mark.parametrize("path", ["images/generations", "audio/speech", "audio/transcriptions"])
 async def test_a_request_without_its_main_thing_is_refused(http: httpx.AsyncClient, path: str) -> None:
-    async with Engine("openai") as engine:
+    async with SimulatedEngine("openai") as engine:
         assert (await http.post(f"{engine.url}/v1/{path}", json={"model": MODEL})).status_code == 400
 
 
 def test_a_form_without_boundary_is_refused() -> None:
-    with pytest.raises(BadAsk, match="boundary"):
+    with pytest.raises(BadEngineRequest, match="boundary"):
         form("multipart/form-data", b"")

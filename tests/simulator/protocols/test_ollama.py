@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from demo.clients import Json
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
+from simulator.clients import Json
 
 MODELS = ("llama3.2:latest", "gemma3:4b")
 HELLO = [{"role": "user", "content": "hello"}]
@@ -15,19 +15,19 @@ TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": 
 
 
 @pytest.fixture
-async def engine() -> AsyncIterator[Engine]:
-    async with Engine("ollama", models=MODELS) as engine:
+async def engine() -> AsyncIterator[SimulatedEngine]:
+    async with SimulatedEngine("ollama", models=MODELS) as engine:
         yield engine
 
 
-async def test_it_is_running(engine: Engine, http: httpx.AsyncClient) -> None:
+async def test_it_is_running(engine: SimulatedEngine, http: httpx.AsyncClient) -> None:
     assert (await http.get(engine.url)).text == "Ollama is running"
     assert (await http.head(engine.url)).status_code == 200
     assert "version" in (await http.get(engine.url + "/api/version")).json()
 
 
 async def test_all_models_are_on_disk_and_those_that_answered_are_in_memory(
-    engine: Engine, http: httpx.AsyncClient
+    engine: SimulatedEngine, http: httpx.AsyncClient
 ) -> None:
     tags = (await http.get(engine.url + "/api/tags")).json()["models"]
     assert [model["name"] for model in tags] == list(MODELS)
@@ -41,7 +41,7 @@ async def test_all_models_are_on_disk_and_those_that_answered_are_in_memory(
 
 
 async def test_looking_at_a_model_tells_what_it_can_do_and_loads_nothing(
-    engine: Engine, http: httpx.AsyncClient
+    engine: SimulatedEngine, http: httpx.AsyncClient
 ) -> None:
     shown = (await http.post(engine.url + "/api/show", json={"model": "gemma3:4b"})).json()
     assert shown["capabilities"] == ["completion", "vision"]
@@ -52,7 +52,7 @@ async def test_looking_at_a_model_tells_what_it_can_do_and_loads_nothing(
 
 @pytest.mark.parametrize(("path", "ask"), [("chat", {"messages": HELLO}), ("generate", {"prompt": "hello"})])
 async def test_an_answer_streams_as_json_lines_unless_told_not_to(
-    engine: Engine, http: httpx.AsyncClient, path: str, ask: Json
+    engine: SimulatedEngine, http: httpx.AsyncClient, path: str, ask: Json
 ) -> None:
     url = f"{engine.url}/api/{path}"
     ask = ask | {"model": "llama3.2", "options": {"num_predict": 6}}
@@ -74,7 +74,7 @@ async def test_an_answer_streams_as_json_lines_unless_told_not_to(
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_tool_call_carries_its_arguments_as_an_object(
-    engine: Engine, http: httpx.AsyncClient, stream: bool
+    engine: SimulatedEngine, http: httpx.AsyncClient, stream: bool
 ) -> None:
     ask = {"model": "llama3.2", "messages": [{"role": "user", "content": "weather?"}], "tools": TOOLS}
     reply = await http.post(engine.url + "/api/chat", json=ask | {"stream": stream})
@@ -82,7 +82,7 @@ async def test_a_tool_call_carries_its_arguments_as_an_object(
     assert first["message"]["tool_calls"] == [{"function": {"name": "get_weather", "arguments": {}}}]
 
 
-async def test_embeddings_come_by_both_ways(engine: Engine, http: httpx.AsyncClient) -> None:
+async def test_embeddings_come_by_both_ways(engine: SimulatedEngine, http: httpx.AsyncClient) -> None:
     many = await http.post(engine.url + "/api/embed", json={"model": "llama3.2", "input": ["a", "b"]})
     one = await http.post(engine.url + "/api/embeddings", json={"model": "llama3.2", "prompt": "a"})
     assert many.json()["embeddings"][0] == one.json()["embedding"]
@@ -90,7 +90,7 @@ async def test_embeddings_come_by_both_ways(engine: Engine, http: httpx.AsyncCli
 
 
 async def test_a_model_can_be_looked_at_and_a_missing_one_is_said_to_be(
-    engine: Engine, http: httpx.AsyncClient
+    engine: SimulatedEngine, http: httpx.AsyncClient
 ) -> None:
     shown = await http.post(engine.url + "/api/show", json={"model": "gemma3:4b"})
     assert shown.json()["details"]["family"] == "gemma"

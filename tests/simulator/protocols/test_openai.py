@@ -7,9 +7,9 @@ from typing import get_args
 import httpx
 import pytest
 
-from demo.clients import OpenAIOf
-from meshlight.demo.engine import Engine
-from meshlight.demo.manner import Dialect
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.profile import Dialect
+from simulator.clients import OpenAIOf
 
 DIALECTS = get_args(Dialect)
 MODEL = "llama-3.2-3b"
@@ -31,12 +31,12 @@ TOOLS = [
 
 
 @pytest.fixture(params=DIALECTS)
-async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
-    async with Engine(request.param) as engine:
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[SimulatedEngine]:
+    async with SimulatedEngine(request.param) as engine:
         yield engine
 
 
-async def test_a_chat_is_answered_whole(engine: Engine, openai_of: OpenAIOf) -> None:
+async def test_a_chat_is_answered_whole(engine: SimulatedEngine, openai_of: OpenAIOf) -> None:
     reply = await openai_of(engine).chat.completions.create(model=MODEL, messages=HELLO)
     choice = reply.choices[0]
     assert reply.object == "chat.completion"
@@ -49,7 +49,9 @@ async def test_a_chat_is_answered_whole(engine: Engine, openai_of: OpenAIOf) -> 
     assert reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens
 
 
-async def test_a_streamed_chat_says_the_same_as_a_whole_one(engine: Engine, openai_of: OpenAIOf) -> None:
+async def test_a_streamed_chat_says_the_same_as_a_whole_one(
+    engine: SimulatedEngine, openai_of: OpenAIOf
+) -> None:
     client = openai_of(engine)
     whole = await client.chat.completions.create(model=MODEL, messages=HELLO)
     stream = await client.chat.completions.create(
@@ -64,12 +66,12 @@ async def test_a_streamed_chat_says_the_same_as_a_whole_one(engine: Engine, open
     assert len({chunk.id for chunk in chunks}) == 1
 
 
-async def test_usage_comes_only_to_those_who_ask(engine: Engine, openai_of: OpenAIOf) -> None:
+async def test_usage_comes_only_to_those_who_ask(engine: SimulatedEngine, openai_of: OpenAIOf) -> None:
     stream = await openai_of(engine).chat.completions.create(model=MODEL, messages=HELLO, stream=True)
     assert all(chunk.usage is None for chunk in [chunk async for chunk in stream])
 
 
-async def test_max_tokens_cuts_an_answer(engine: Engine, openai_of: OpenAIOf) -> None:
+async def test_max_tokens_cuts_an_answer(engine: SimulatedEngine, openai_of: OpenAIOf) -> None:
     count = [{"role": "user", "content": [{"type": "text", "text": "COUNT please"}]}]
     reply = await openai_of(engine).chat.completions.create(model=MODEL, messages=count, max_tokens=5)
     assert reply.choices[0].message.content == "0 1 2 3 4"
@@ -77,7 +79,9 @@ async def test_max_tokens_cuts_an_answer(engine: Engine, openai_of: OpenAIOf) ->
     assert reply.usage.completion_tokens == 5
 
 
-async def test_a_tool_is_called_when_the_prompt_asks_for_it(engine: Engine, openai_of: OpenAIOf) -> None:
+async def test_a_tool_is_called_when_the_prompt_asks_for_it(
+    engine: SimulatedEngine, openai_of: OpenAIOf
+) -> None:
     reply = await openai_of(engine).chat.completions.create(model=MODEL, messages=WEATHER, tools=TOOLS)
     (call,) = reply.choices[0].message.tool_calls
     assert reply.choices[0].finish_reason == "tool_calls"
@@ -92,7 +96,7 @@ async def test_a_tool_is_called_when_the_prompt_asks_for_it(engine: Engine, open
     assert json.loads(call.function.arguments) == {"city": "Seoul", "unit": "c", "days": 1, "odd": "demo"}
 
 
-async def test_a_streamed_tool_call_comes_in_pieces(engine: Engine, openai_of: OpenAIOf) -> None:
+async def test_a_streamed_tool_call_comes_in_pieces(engine: SimulatedEngine, openai_of: OpenAIOf) -> None:
     stream = await openai_of(engine).chat.completions.create(
         model=MODEL, messages=WEATHER, tools=TOOLS[1:], stream=True
     )
@@ -105,13 +109,17 @@ async def test_a_streamed_tool_call_comes_in_pieces(engine: Engine, openai_of: O
     assert chunks[-1].choices[0].finish_reason == "tool_calls"
 
 
-async def test_no_tool_is_called_once_its_result_is_there(engine: Engine, openai_of: OpenAIOf) -> None:
+async def test_no_tool_is_called_once_its_result_is_there(
+    engine: SimulatedEngine, openai_of: OpenAIOf
+) -> None:
     told = [*WEATHER, {"role": "tool", "tool_call_id": "x", "content": "weather: sunny"}]
     reply = await openai_of(engine).chat.completions.create(model=MODEL, messages=told, tools=TOOLS)
     assert reply.choices[0].finish_reason == "stop"
 
 
-async def test_a_completion_is_answered_whole_and_streamed(engine: Engine, openai_of: OpenAIOf) -> None:
+async def test_a_completion_is_answered_whole_and_streamed(
+    engine: SimulatedEngine, openai_of: OpenAIOf
+) -> None:
     client = openai_of(engine)
     whole = await client.completions.create(model=MODEL, prompt="Once upon", max_tokens=7)
     assert whole.object == "text_completion"
@@ -125,7 +133,7 @@ async def test_a_completion_is_answered_whole_and_streamed(engine: Engine, opena
 
 
 async def test_a_chat_without_messages_is_refused_in_the_engines_own_words(
-    engine: Engine, http: httpx.AsyncClient
+    engine: SimulatedEngine, http: httpx.AsyncClient
 ) -> None:
     reply = await http.post(engine.url + "/v1/chat/completions", json={"model": MODEL})
     assert reply.status_code == 400
@@ -138,7 +146,7 @@ async def test_a_chat_without_messages_is_refused_in_the_engines_own_words(
 async def test_the_head_of_a_stream_waits_for_the_first_token_at_llamacpp_only(
     http: httpx.AsyncClient,
 ) -> None:
-    async with Engine("llamacpp") as eager, Engine("vllm") as early:
+    async with SimulatedEngine("llamacpp") as eager, SimulatedEngine("vllm") as early:
         for engine in (eager, early):
             await engine.fault("hang-body", after_bytes=0)
             ask = {"model": MODEL, "messages": HELLO, "stream": True}
@@ -148,7 +156,7 @@ async def test_the_head_of_a_stream_waits_for_the_first_token_at_llamacpp_only(
 
 
 async def test_an_answer_of_no_tokens_still_has_its_frame(http: httpx.AsyncClient) -> None:
-    async with Engine("vllm") as engine:
+    async with SimulatedEngine("vllm") as engine:
         ask = {"model": MODEL, "messages": HELLO, "stream": True, "max_tokens": 0}
         reply = await http.post(engine.url + "/v1/chat/completions", json=ask)
     assert '"role":"assistant"' in reply.text

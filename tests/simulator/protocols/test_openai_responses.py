@@ -3,15 +3,15 @@
 import httpx
 import pytest
 
-from demo.clients import Json, OpenAIOf
-from meshlight.demo.engine import Engine
+from meshlight.simulator.engine import SimulatedEngine
+from simulator.clients import Json, OpenAIOf
 
 MODEL = "llama-3.2-3b"
 
 
 @pytest.mark.parametrize("prompt", ["hello", [{"role": "user", "content": "hello"}]], ids=["text", "items"])
 async def test_a_response_is_answered_whole(openai_of: OpenAIOf, prompt: str | list[Json]) -> None:
-    async with Engine("llamacpp", "Rosa") as engine:
+    async with SimulatedEngine("llamacpp", "Rosa") as engine:
         reply = await openai_of(engine).responses.create(model=MODEL, input=prompt)
     assert reply.status == "completed"
     assert "Rosa" in reply.output_text
@@ -19,7 +19,7 @@ async def test_a_response_is_answered_whole(openai_of: OpenAIOf, prompt: str | l
 
 
 async def test_a_streamed_response_has_numbered_events_and_the_same_text(openai_of: OpenAIOf) -> None:
-    async with Engine("vllm") as engine:
+    async with SimulatedEngine("vllm") as engine:
         client = openai_of(engine)
         whole = await client.responses.create(model=MODEL, input="hello")
         events = [e async for e in await client.responses.create(model=MODEL, input="hello", stream=True)]
@@ -31,7 +31,7 @@ async def test_a_streamed_response_has_numbered_events_and_the_same_text(openai_
 
 
 async def test_a_response_that_was_cut_says_so(openai_of: OpenAIOf) -> None:
-    async with Engine("openai") as engine:
+    async with SimulatedEngine("openai") as engine:
         client = openai_of(engine)
         whole = await client.responses.create(model=MODEL, input="hello", max_output_tokens=2)
         stream = await client.responses.create(model=MODEL, input="hello", max_output_tokens=2, stream=True)
@@ -42,5 +42,5 @@ async def test_a_response_that_was_cut_says_so(openai_of: OpenAIOf) -> None:
 
 
 async def test_a_response_without_input_is_refused(http: httpx.AsyncClient) -> None:
-    async with Engine("openai") as engine:
+    async with SimulatedEngine("openai") as engine:
         assert (await http.post(engine.url + "/v1/responses", json={"model": MODEL})).status_code == 400

@@ -1,6 +1,6 @@
 """What an engine says."""
 
-from meshlight.demo.tokens import CONTEXT, COUNT_TO, prompt_of, script
+from meshlight.simulator.protocols.text import CONTEXT, COUNT_TO, prompt_of, script
 
 WHO = ("Rosa", "vLLM", "qwen3-8b")
 

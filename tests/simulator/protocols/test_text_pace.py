@@ -2,11 +2,11 @@
 
 import asyncio
 
-from meshlight.demo.pace import Gate
+from meshlight.simulator.protocols.text import StepGate
 
 
 async def test_steps_may_be_given_before_they_are_waited_for() -> None:
-    gate = Gate()
+    gate = StepGate()
     gate.step(2)
     await gate(1)
     await gate(1)
@@ -18,7 +18,7 @@ async def test_steps_may_be_given_before_they_are_waited_for() -> None:
 
 
 async def test_a_wait_that_is_given_up_takes_no_step() -> None:
-    gate = Gate()
+    gate = StepGate()
     first, second = (asyncio.ensure_future(gate(1)) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
@@ -29,7 +29,7 @@ async def test_a_wait_that_is_given_up_takes_no_step() -> None:
 
 
 async def test_an_open_gate_lets_all_pass() -> None:
-    gate = Gate()
+    gate = StepGate()
     held = asyncio.ensure_future(gate(1))
     await asyncio.sleep(0)
     gate.open()

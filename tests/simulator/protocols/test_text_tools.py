@@ -2,8 +2,8 @@
 
 import pytest
 
-from demo.clients import Json
-from meshlight.demo.tools import call_for
+from meshlight.simulator.protocols.text import call_for
+from simulator.clients import Json
 
 TOOLS = [
     {

@@ -3,16 +3,16 @@
 import httpx
 import pytest
 
-from demo.clients import OpenAIOf
-from meshlight.demo.engine import Engine
-from meshlight.demo.manner import BadAsk
-from meshlight.demo.vectors import DIMENSIONS, inputs, vector_of
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.profile import BadEngineRequest
+from meshlight.simulator.protocols.vectors import DIMENSIONS, inputs, vector_of
+from simulator.clients import OpenAIOf
 
 MODEL = "llama-3.2-3b"
 
 
 async def test_embeddings_come_as_floats_and_as_base64_with_the_same_numbers(openai_of: OpenAIOf) -> None:
-    async with Engine("llamacpp") as engine:
+    async with SimulatedEngine("llamacpp") as engine:
         client = openai_of(engine)
         packed = await client.embeddings.create(model=MODEL, input=["hello", "world"])
         plain = await client.embeddings.create(model=MODEL, input=["hello", "world"], encoding_format="float")
@@ -34,12 +34,12 @@ def test_inputs_may_be_texts_or_token_ids() -> None:
     assert inputs(["a", "b"]) == ["a", "b"]
     assert inputs([1, 2]) == ["1 2"]
     assert inputs([[1, 2], [3]]) == ["1 2", "3"]
-    with pytest.raises(BadAsk):
+    with pytest.raises(BadEngineRequest):
         inputs([])
 
 
 async def test_rerank_puts_the_best_document_first(http: httpx.AsyncClient) -> None:
-    async with Engine("vllm") as engine:
+    async with SimulatedEngine("vllm") as engine:
         ask = {"model": MODEL, "query": "red fox", "documents": ["blue whale", {"text": "a red fox"}, "fox"]}
         reply = (await http.post(engine.url + "/v1/rerank", json=ask)).json()
         best = (await http.post(engine.url + "/v1/rerank", json=ask | {"top_n": 1})).json()

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshlight.store.backend_ids import (
+from meshlight.storage.config.backend_ids import (
     ID_PATTERN,
     Naming,
     host_of,
@@ -55,10 +55,10 @@ def test_a_name_defaults_to_the_id_and_then_to_the_host() -> None:
 
 
 @pytest.mark.parametrize(
-    "twin", ["http://box:80", "HTTP://Box", "http://box/", "http://box/v1", "http://box:80/v1/"]
+    "duplicate", ["http://box:80", "HTTP://Box", "http://box/", "http://box/v1", "http://box:80/v1/"]
 )
-def test_two_spellings_of_one_address_are_the_same(twin: str) -> None:
-    assert url_identity(twin) == url_identity("http://box")
+def test_two_spellings_of_one_address_are_the_same(duplicate: str) -> None:
+    assert url_identity(duplicate) == url_identity("http://box")
 
 
 @pytest.mark.parametrize("other", ["https://box", "http://box:81", "http://box/api", "http://boxy"])

@@ -7,9 +7,9 @@ from meshlight.domain.backend import KINDS, RINGS, Backend
 from meshlight.domain.config import Config, DiscoverySettings
 from meshlight.domain.errors import BadRequest, Conflict, NotFound
 from meshlight.domain.rules import Routing, Rule
-from meshlight.store.config_changes import put_backend, remove_backend, set_discovery, set_routing
-from meshlight.store.config_reader import read_config
-from store.shelf import ring_for
+from meshlight.storage.config.changes import put_backend, remove_backend, set_discovery, set_routing
+from meshlight.storage.config.parser import read_config
+from storage.memory_storage import ring_for
 
 words = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=12)
 names = st.lists(st.sampled_from(["gpu", "box", "m-1"]), max_size=2, unique=True).map(tuple)

@@ -10,8 +10,8 @@ from meshlight.domain.backend import Backend, Kind, Ring
 from meshlight.domain.config import Config, DiscoverySettings
 from meshlight.domain.errors import BadRequest, ConfigError, Conflict, NotFound
 from meshlight.domain.rules import Routing
-from meshlight.store.config import ConfigFile
-from store.shelf import ring_for
+from meshlight.storage.config.file import ConfigFile
+from storage.memory_storage import ring_for
 
 BOX = Backend(id="box", name="GPU box", kind="vllm", ring="lan", url="http://box:8000")
 BY_HAND = """\

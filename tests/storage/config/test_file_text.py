@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from meshlight.domain.errors import ConfigError
-from meshlight.store.config_page import NO_PAGE, read_page
+from meshlight.storage.config.file import NO_TEXT, read_text
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from meshlight.store.config_page import NO_PAGE, read_page
 def test_a_file_is_written_back_byte_for_byte(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(data)
-    page = read_page(path)
+    page = read_text(path)
     assert page.data == data
     assert page.encode(page.text) == (data or b"\n")
 
@@ -23,7 +23,7 @@ def test_a_file_is_written_back_byte_for_byte(tmp_path: Path, data: bytes) -> No
 def test_a_text_from_windows_keeps_its_line_ends_in_what_is_added(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(b"\xef\xbb\xbfport = 1\r\n")
-    page = read_page(path)
+    page = read_text(path)
     assert page.text == "port = 1\n"
     assert page.encode("port = 1\nname = 'a'") == b"\xef\xbb\xbfport = 1\r\nname = 'a'\r\n"
 
@@ -32,7 +32,7 @@ def test_what_is_no_utf8_is_said_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(b"port = 1\nname = '\xe9'\n")
     with pytest.raises(ConfigError) as caught:
-        read_page(path)
+        read_text(path)
     assert caught.value.title == "line 2: this is not UTF-8."
     assert caught.value.line == 2
 
@@ -40,19 +40,19 @@ def test_what_is_no_utf8_is_said_with_its_line(tmp_path: Path) -> None:
 def test_any_change_of_a_file_changes_its_signature(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(b"a")
-    seen = {read_page(path).signature}
+    seen = {read_text(path).signature}
     path.write_bytes(b"ab")
-    seen.add(read_page(path).signature)
+    seen.add(read_text(path).signature)
     os.utime(path, (1, 1))
-    seen.add(read_page(path).signature)
+    seen.add(read_text(path).signature)
     other = tmp_path / "other"
     other.write_bytes(b"ab")
     os.utime(other, (1, 1))
     other.replace(path)
-    seen.add(read_page(path).signature)
+    seen.add(read_text(path).signature)
     assert len(seen) == 4
     assert None not in seen
-    assert NO_PAGE.signature is None
+    assert NO_TEXT.signature is None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
@@ -60,4 +60,4 @@ def test_who_may_read_it_stays_as_the_user_set_it(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(b"a")
     path.chmod(0o640)
-    assert read_page(path).mode == stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert read_text(path).mode == stat.S_IMODE(path.stat().st_mode) == 0o640

@@ -4,8 +4,8 @@ from meshlight.domain.backend import Backend, Kind, Ring
 from meshlight.domain.config import Config, DiscoverySettings
 from meshlight.domain.errors import BadAddress, ConfigError
 from meshlight.domain.rules import Routing, Rule
-from meshlight.store.config_reader import read_config
-from store.shelf import ring_for
+from meshlight.storage.config.parser import read_config
+from storage.memory_storage import ring_for
 
 CLUSTER = '[[backends]]\nkind = "cluster"\nurl = "https://box"\naccess_key = "AKIA1"\n'
 ONE = '[[backends]]\nkind = "vllm"\nurl = "http://box:8000"\n'

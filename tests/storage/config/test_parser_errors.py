@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from meshlight.store.config_faults import describe, is_secret_word, show
+from meshlight.storage.config.parser import describe, is_secret_word, show
 
 
 def test_a_place_is_shown_as_people_write_it() -> None:

@@ -3,9 +3,9 @@ import tomllib
 
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config
-from meshlight.store.config_reader import BackendEntry, ConfigEntries, read_config
-from meshlight.store.config_starter import STARTER
-from store.shelf import ring_for
+from meshlight.storage.config.parser import BackendEntry, ConfigEntries, read_config
+from meshlight.storage.config.starter import STARTER
+from storage.memory_storage import ring_for
 
 SETTING = re.compile(r"^# (\[.*|[\w\"-]+ = .*)$", re.MULTILINE)
 

@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshlight.store.config_edit import insert_entry, insert_lines, remove_entry, remove_value, set_value
-from meshlight.store.config_text import Place
+from meshlight.storage.config.toml_editor import (
+    Place,
+    insert_entry,
+    insert_lines,
+    remove_entry,
+    remove_value,
+    set_value,
+)
 
 HAND_WRITTEN = """\
 # Tom's configuration

@@ -1,6 +1,6 @@
 import pytest
 
-from meshlight.store.config_text import Place, layout
+from meshlight.storage.config.toml_editor import Place, layout
 
 TEXT = '''\
 # top

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshlight.store.config_statement import assignment, deletion, insertion, is_inline, line_for, rewritten
+from meshlight.storage.config.toml_editor import (
+    assignment,
+    deletion,
+    insertion,
+    is_inline,
+    line_for,
+    rewritten,
+)
 
 LIST = """ignored = [
   # the noisy one

@@ -6,9 +6,9 @@ import pytest
 
 from meshlight.domain.config import Config
 from meshlight.domain.errors import ConfigError
-from meshlight.store.config import ConfigFile
-from meshlight.store.watch import ConfigWatch
-from store.shelf import ring_for
+from meshlight.storage.config.file import ConfigFile
+from meshlight.storage.config.watcher import ConfigWatch
+from storage.memory_storage import ring_for
 
 
 class Call:

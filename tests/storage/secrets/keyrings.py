@@ -13,8 +13,8 @@ from jeepney import DBusAddress, new_method_call  # type: ignore[import-untyped]
 from jeepney.io.blocking import open_dbus_connection  # type: ignore[import-untyped]  # the same
 from secretstorage.util import format_secret, open_session
 
-from desktop.homes import wait_until
 from desktop.session import SessionBus
+from process_fixture import wait_until
 
 HERE = which("gnome-keyring-daemon") is not None and which("dbus-daemon") is not None
 PASSWORD = b"correct horse"

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from meshlight.domain.errors import SecretError
-from meshlight.store.secret_variables import checked, secret_of_environment, variable
-from store.shelf import CANARY
+from meshlight.storage.secrets.environment import checked, secret_of_environment, variable
+from storage.memory_storage import CANARY
 
 
 def test_the_variable_is_named_after_the_backend() -> None:

@@ -4,8 +4,8 @@ from keyring.core import load_keyring
 from keyring.errors import InitError, KeyringLocked, NoKeyringError, PasswordDeleteError, PasswordSetError
 
 from meshlight.domain.errors import SecretError, SecretState
-from meshlight.store.keyring_access import KeyringBackend, explained, system_keyring, usable
-from store.shelf import CANARY, MemoryKeyring, chain_of, no_keyring, null_keyring
+from meshlight.storage.secrets.keyring import KeyringBackend, explained, system_keyring, usable
+from storage.memory_storage import CANARY, MemoryKeyring, chain_of, no_keyring, null_keyring
 
 
 class PlaintextKeyring(MemoryKeyring):

@@ -2,8 +2,7 @@ import asyncio
 
 import pytest
 
-from meshlight.store.lock_watch import LockWatch
-from meshlight.store.worker import Worker
+from meshlight.storage.secrets.keyring import LockWatch, Worker
 
 LOOK_S = 0.005
 

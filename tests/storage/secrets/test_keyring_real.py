@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from desktop.homes import Home, wait_until
-from meshlight.demo.engine import Engine
-from meshlight.desktop.client import LocalService
+from meshlight.api_client.client import ApiClient
 from meshlight.domain.errors import SecretError
-from meshlight.store.secrets import Secrets
-from store.shelf import CANARY
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.storage.secrets.store import Secrets
+from process_fixture import Home, wait_until
+from storage.memory_storage import CANARY
 
 if sys.platform != "linux":
     pytest.skip("the Secret Service is Linux's", allow_module_level=True)
 
-from store.keyrings import HERE, GnomeKeyring
+from storage.secrets.keyrings import HERE, GnomeKeyring
 
 pytestmark = [
     pytest.mark.skipif(not HERE, reason="needs gnome-keyring and dbus-daemon"),
@@ -99,12 +99,12 @@ async def test_a_bus_that_is_away_is_said_with_the_ways_out(
 async def test_a_backend_says_that_the_keyring_is_locked_and_is_well_five_seconds_after_its_unlocking(
     gnome: GnomeKeyring, tmp_path: Path
 ) -> None:
-    async with Engine("vllm", "studio", control_port=None) as engine:
+    async with SimulatedEngine("vllm", "studio", control_port=None) as engine:
         home = Home(tmp_path / "home")
         process = home.start("serve", "--quiet")
         try:
             await asyncio.to_thread(wait_until, home.runtime_file.exists)
-            with LocalService.connect(home.runtime_file) as service:
+            with ApiClient.connect(home.runtime_file) as service:
                 wish = {
                     "kind": "vllm",
                     "url": engine.url,
@@ -120,7 +120,7 @@ async def test_a_backend_says_that_the_keyring_is_locked_and_is_well_five_second
             gnome.lock()
             process = home.start("serve", "--quiet")
             await asyncio.to_thread(wait_until, home.runtime_file.exists)
-            with LocalService.connect(home.runtime_file) as service:
+            with ApiClient.connect(home.runtime_file) as service:
 
                 def state() -> tuple[str, str]:
                     health = service.backends()[0].health

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from meshlight.store.worker import Worker
+from meshlight.storage.secrets.keyring import Worker
 
 
 class Door:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from meshlight.domain.errors import SecretError
-from meshlight.store.plain_secrets import PlainSecrets
+from meshlight.storage.secrets.plain_file import PlainSecrets
 
 
 def test_it_keeps_and_forgets_like_a_keyring(tmp_path: Path) -> None:

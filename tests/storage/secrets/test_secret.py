@@ -6,8 +6,8 @@ import traceback
 import msgspec
 import pytest
 
-from meshlight.store.secret import Secret
-from store.shelf import CANARY
+from meshlight.storage.secrets.secret import Secret
+from storage.memory_storage import CANARY
 
 
 class Holder(msgspec.Struct):

@@ -10,10 +10,10 @@ import pytest
 from keyring.errors import KeyringLocked
 
 from meshlight.domain.errors import SecretError
-from meshlight.store.keyring_access import KeyringBackend
-from meshlight.store.secret import Secret
-from meshlight.store.secrets import Secrets
-from store.shelf import (
+from meshlight.storage.secrets.keyring import KeyringBackend
+from meshlight.storage.secrets.secret import Secret
+from meshlight.storage.secrets.store import Secrets
+from storage.memory_storage import (
     CANARY,
     Clock,
     DialogKeyring,

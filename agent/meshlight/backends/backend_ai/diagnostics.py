@@ -8,15 +8,14 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from meshlight.backends.cluster_clock import ClusterClock
-from meshlight.backends.quote import clean, is_html
-from meshlight.backends.reasons import reason, where
-from meshlight.backends.response import Reply
-from meshlight.backends.retry_after import header
-from meshlight.domain.backend import Backend
-from meshlight.domain.errors import ConnectFailed, UpstreamError
+from meshlight.backends.backend_ai.limits import ClusterClock
+from meshlight.backends.diagnostics import reason, where
+from meshlight.backends.error_text import is_html, sanitize_line
+from meshlight.domain.backend import Backend, Reason
+from meshlight.domain.errors import ConnectError, UpstreamError
 from meshlight.domain.health import Failed, Limited, ProbeFact, Refused
-from meshlight.domain.reason import Reason
+from meshlight.http_client.headers import header_value
+from meshlight.http_client.response import Reply
 
 Trouble = Literal["clock", "version", "other"]
 
@@ -46,9 +45,9 @@ def trouble_of(reply: Reply) -> Trouble:
 def missed_reason(error: UpstreamError, backend: Backend) -> Reason:
     """Say why the manager gave no answer."""
     why = reason(error, backend, _WHO, "Check with the cluster's administrator whether it is down")
-    if isinstance(error, ConnectFailed) and error.cause == "tls" and "CA file" not in why.text:
+    if isinstance(error, ConnectError) and error.cause == "tls" and "CA file" not in why.text:
         return Reason("tls", why.text, f"{_OWN_AUTHORITY} {why.fix}")
-    if isinstance(error, ConnectFailed) and error.cause == "tls":
+    if isinstance(error, ConnectError) and error.cause == "tls":
         return Reason(
             "tls", why.text, "Check the path of the CA file; it holds one certificate or more in PEM form."
         )
@@ -125,7 +124,7 @@ def failing(backend: Backend, how: str) -> Reason:
 
 def redirected(reply: Reply, backend: Backend) -> Reason:
     """Say that a signed request would have to be sent elsewhere, where its signature is worth nothing."""
-    target = clean(header(reply.headers, b"location")) or "elsewhere"
+    target = sanitize_line(header_value(reply.headers, b"location")) or "elsewhere"
     text = f"{where(backend)} redirects to {target}, and a signature holds for one address only."
     return Reason("redirected", text, "Use the address to which it leads as the URL of this backend.")
 
@@ -164,7 +163,7 @@ def keys_reason(access_key: str, secret: str | None) -> Reason | None:
 
 
 def _unauthorized(reply: Reply, backend: Backend, told: str) -> Reason:
-    at, key = where(backend), clean(backend.access_key)
+    at, key = where(backend), sanitize_line(backend.access_key)
     if "mismatch" in told:
         return Reason(
             "unauthorized",
@@ -252,7 +251,7 @@ def _msg(reply: Reply) -> str:
 
 
 def _quoted(reply: Reply) -> str:
-    text = clean(_msg(reply))
+    text = sanitize_line(_msg(reply))
     return f"It says: {text}" if text else ""
 
 
@@ -260,7 +259,7 @@ def token_refused(service: str) -> Reason:
     """Say that the app proxy takes no token for a service, not even a new one: no key of the user's is wrong."""
     return Reason(
         "token-refused",
-        f"Service token refused: the cluster's app proxy takes no token for the service {clean(service)}, "
+        f"Service token refused: the cluster's app proxy takes no token for the service {sanitize_line(service)}, "
         "not even a new one.",
         "Ask the cluster's administrator to look at the app proxy: its secret or clock may differ from the "
         "manager's.",
@@ -271,6 +270,6 @@ def service_refused(service: str, status: int) -> Reason:
     """Say that what runs in a service's container refuses requests that the app proxy lets through."""
     return Reason(
         "service-refused",
-        f"The service {clean(service)} itself refuses requests ({status}), though its token was taken.",
+        f"The service {sanitize_line(service)} itself refuses requests ({status}), though its token was taken.",
         "Its container may want a key of its own: start the model server in it without one.",
     )

@@ -5,11 +5,19 @@ Protocol: backend.ai-manager 23.09 to 26.9 (`GET /services`, `POST /services/{id
 
 from time import monotonic, time
 
-from meshlight.backends.engine import Engine
-from meshlight.backends.kind import Asks, Channel, Face, Field, Found, Means, Probe
-from meshlight.backends.response import Headers
-from meshlight.backends.upstream import Upstream
+from meshlight.backends.base import (
+    Channel,
+    ChannelDeps,
+    DetectedEngine,
+    Engine,
+    Field,
+    HttpClient,
+    Operation,
+    Probe,
+)
 from meshlight.domain.backend import Backend
+from meshlight.http_client.client import Upstream
+from meshlight.http_client.response import Headers
 
 
 class Cluster(Engine):
@@ -63,25 +71,25 @@ class Cluster(Engine):
             ),
         )
 
-    async def recognise(self, upstream: Asks) -> Found | None:  # noqa: ARG002 — it is added by hand
+    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:  # noqa: ARG002 — it is added by hand
         """Recognise nothing: without keys there is nothing to use."""
         return None
 
-    async def probe(self, upstream: Asks, backend: Backend, secret: str | None) -> Probe:
+    async def probe(self, upstream: HttpClient, backend: Backend, secret: str | None) -> Probe:
         """Check once, keeping nothing."""
-        channel = self.open(Means(backend, upstream, Upstream, monotonic, time))
+        channel = self.open(ChannelDeps(backend, upstream, Upstream, monotonic, time))
         try:
             return await channel.probe(backend, secret)
         finally:
             channel.close()
 
-    def authorize(self, secret: str | None, face: Face | None = None) -> Headers:  # noqa: ARG002 — it is no token
+    def authorize(self, secret: str | None, operation: Operation | None = None) -> Headers:  # noqa: ARG002 — it is no token
         """Send no secret; what carries a token comes with the way to a service."""
         return ()
 
-    def open(self, means: Means) -> Channel:
+    def open(self, means: ChannelDeps) -> Channel:
         """Keep clock, quota, tokens and models of one cluster."""
         # httpx takes a tenth of a second to import, which only those with a cluster shall wait for.
-        from meshlight.backends.cluster_channel import ClusterChannel  # noqa: PLC0415
+        from meshlight.backends.backend_ai.session import ClusterChannel  # noqa: PLC0415
 
         return ClusterChannel(means)

@@ -4,18 +4,18 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from meshlight.backends.address import Address
-from meshlight.backends.cluster_reasons import token_refused
-from meshlight.backends.cluster_services import Service, place_of_service
-from meshlight.backends.cluster_tokens import Tokens
-from meshlight.backends.kind import Way
-from meshlight.backends.listing import read_models
-from meshlight.backends.quote import is_html
-from meshlight.backends.response import Headers, Reply
-from meshlight.backends.upstream import Upstream
-from meshlight.domain.errors import UpstreamError, WayClosed
+from meshlight.backends.backend_ai.diagnostics import token_refused
+from meshlight.backends.backend_ai.services import Service, place_of_service
+from meshlight.backends.backend_ai.tokens import Tokens
+from meshlight.backends.base import ModelRoute
+from meshlight.backends.error_text import is_html
+from meshlight.backends.model_list import read_models
+from meshlight.domain.backend import Reason
+from meshlight.domain.errors import RouteUnavailable, UpstreamError
 from meshlight.domain.health import Answered, Fact, Failed, Refused
-from meshlight.domain.reason import Reason
+from meshlight.http_client.address import Address
+from meshlight.http_client.client import Upstream
+from meshlight.http_client.response import Headers, Reply
 
 LOOK_EVERY_S = 60.0
 LOOK_AGAIN_S = 10.0
@@ -32,7 +32,7 @@ _ACCEPT = (b"accept", b"application/json, text/event-stream")
 """The app proxy answers its refusals as JSON only where JSON is named first."""
 
 
-class _Desk:
+class _ServiceState:
     """One service that can be used, and what is known of it; instants are seconds of the channel's clock."""
 
     __slots__ = ("due", "ids", "looked_at", "place", "refusal", "service", "task", "trouble", "upstream")
@@ -72,8 +72,8 @@ class ServiceModels:
         self._tokens = tokens
         self._upstream_for = upstream_for
         self._clock = clock
-        self._desks: dict[str, _Desk] = {}
-        self._found: dict[str, _Desk | None] = {}
+        self._desks: dict[str, _ServiceState] = {}
+        self._found: dict[str, _ServiceState | None] = {}
         """What `_find` has found since anything changed."""
         self._slots = asyncio.Semaphore(LOOKS_AT_ONCE)
 
@@ -95,7 +95,7 @@ class ServiceModels:
     @property
     def places(self) -> dict[str, tuple[str, ...]]:
         """The services that serve each id or name, each a place of its own: the one of that name first."""
-        found: dict[str, list[_Desk]] = {}
+        found: dict[str, list[_ServiceState]] = {}
         for desk in self._desks.values():
             if desk.upstream is not None and desk.ids != ():
                 for model in desk.ids or ():
@@ -156,11 +156,11 @@ class ServiceModels:
         """Whether a service is known for this id or name."""
         return self._find(model) is not None
 
-    async def way(self, model: str, place: str = "") -> Way:
+    async def way(self, model: str, place: str = "") -> ModelRoute:
         """Return the way to a model's id, or to a service by its name, at one place if given; raises WayClosed."""
         desk = self._at(place) if place else self._find(model)
         if desk is None:
-            raise WayClosed(
+            raise RouteUnavailable(
                 Reason(
                     "no-service",
                     f"No service of the cluster with an active route serves {model} now.",
@@ -171,7 +171,7 @@ class ServiceModels:
             await asyncio.wait((self._look(desk),))
         if not desk.ids or desk.upstream is None:
             text = desk.trouble or "it was changed meanwhile"
-            raise WayClosed(
+            raise RouteUnavailable(
                 desk.refusal
                 or Reason(
                     "service-unusable",
@@ -179,7 +179,9 @@ class ServiceModels:
                     "Look at it in Backend.AI.",
                 )
             )
-        return Way(desk.upstream, await self._auth(desk.service), model if model in desk.ids else desk.ids[0])
+        return ModelRoute(
+            desk.upstream, await self._auth(desk.service), model if model in desk.ids else desk.ids[0]
+        )
 
     def refused(self, model: str, place: str = "") -> None:
         """Forget the token of the service that has refused it."""
@@ -200,7 +202,7 @@ class ServiceModels:
         self._desks = {}
         self._found.clear()
 
-    def _desk(self, service: Service, old: _Desk | None) -> _Desk:
+    def _desk(self, service: Service, old: _ServiceState | None) -> _ServiceState:
         if old is not None and old.service == service:
             return old
         if old is not None and (old.service.endpoint, old.service.is_public) == (
@@ -211,10 +213,10 @@ class ServiceModels:
             return old
         place = place_of_service(service.endpoint, self._manager)
         if isinstance(place, str):
-            return _Desk(service, None, place)
-        return _Desk(service, self._upstream_for(place))
+            return _ServiceState(service, None, place)
+        return _ServiceState(service, self._upstream_for(place))
 
-    def _find(self, model: str) -> _Desk | None:
+    def _find(self, model: str) -> _ServiceState | None:
         """Return the service of a model: the one of that name if it serves it too, else the first that does."""
         if model not in self._found:
             desks = [desk for desk in self._desks.values() if desk.upstream is not None]
@@ -224,7 +226,7 @@ class ServiceModels:
             self._found[model] = next(iter((*both, *serving, *named)), None)
         return self._found[model]
 
-    def _at(self, place: str) -> _Desk | None:
+    def _at(self, place: str) -> _ServiceState | None:
         return next((desk for desk in self._desks.values() if desk.place == place), None)
 
     async def _auth(self, service: Service) -> Headers:
@@ -233,14 +235,14 @@ class ServiceModels:
         token = await self._tokens.get(service.id)
         return ((b"authorization", b"BackendAI " + token.encode("ascii")), _ACCEPT)
 
-    def _look(self, desk: _Desk, cause_s: float | None = None) -> asyncio.Task[None]:
+    def _look(self, desk: _ServiceState, cause_s: float | None = None) -> asyncio.Task[None]:
         if desk.task is None:
             desk.looked_at = self._clock()
             desk.task = asyncio.get_running_loop().create_task(self._look_at(desk, cause_s))
             desk.task.add_done_callback(lambda _: setattr(desk, "task", None))
         return desk.task
 
-    async def _look_at(self, desk: _Desk, cause_s: float | None) -> None:
+    async def _look_at(self, desk: _ServiceState, cause_s: float | None) -> None:
         """Look at a service; with a cause it may take `cause_s` seconds, and waits for no other look."""
         desk.due = float("inf")
         wait_s = LOOK_AGAIN_S
@@ -254,7 +256,9 @@ class ServiceModels:
             wait_s = _learn(desk, reply)
             fact = _fact(desk, reply)
             desk.refusal = fact.reason if isinstance(fact, Refused) else None
-        except WayClosed as error:  # the manager has no token for it, which says nothing of the service
+        except (
+            RouteUnavailable
+        ) as error:  # the manager has no token for it, which says nothing of the service
             desk.trouble = error.why.text
         except UpstreamError as error:
             desk.trouble = error.title
@@ -265,18 +269,18 @@ class ServiceModels:
         if fact is not None:
             self._tell(desk.place, fact)
 
-    async def _list(self, desk: _Desk, within_s: float) -> Reply:
+    async def _list(self, desk: _ServiceState, within_s: float) -> Reply:
         """Ask a service for its models, with a new token if it refuses the old one."""
         upstream = desk.upstream
         if upstream is None:
-            raise WayClosed(Reason("service-unusable", desk.trouble))
+            raise RouteUnavailable(Reason("service-unusable", desk.trouble))
         reply = await self._ask(desk, upstream, within_s)
         if is_token_refusal(reply.status, reply.body):
             self._tokens.refused(desk.service.id)
             reply = await self._ask(desk, upstream, within_s)
         return reply
 
-    async def _ask(self, desk: _Desk, upstream: Upstream, within_s: float) -> Reply:
+    async def _ask(self, desk: _ServiceState, upstream: Upstream, within_s: float) -> Reply:
         auth = await self._auth(desk.service)
         return await upstream.fetch("GET", "/v1/models", headers=auth, timeout_s=within_s, limit=LIST_LIMIT)
 
@@ -286,7 +290,7 @@ def is_token_refusal(status: int, body: bytes) -> bool:
     return status == 401 and b"E2000" in body[: 1 << 16]
 
 
-def _learn(desk: _Desk, reply: Reply) -> float:
+def _learn(desk: _ServiceState, reply: Reply) -> float:
     """Take in what a service answers for its models; return the seconds until it is asked again."""
     listing = read_models(reply.body) if reply.status == 200 else None
     if listing is not None:
@@ -302,7 +306,7 @@ def _learn(desk: _Desk, reply: Reply) -> float:
     return LOOK_AGAIN_S
 
 
-def _fact(desk: _Desk, reply: Reply) -> Fact:
+def _fact(desk: _ServiceState, reply: Reply) -> Fact:
     """Say what the answer to a look tells of the service's health."""
     if not desk.trouble or desk.ids == ():
         return Answered()
@@ -311,7 +315,7 @@ def _fact(desk: _Desk, reply: Reply) -> Fact:
     return Failed(Reason("service-failing", f"The service {desk.service.name}: {desk.trouble}."))
 
 
-def _leave(desk: _Desk) -> None:
+def _leave(desk: _ServiceState) -> None:
     if desk.task is not None:
         desk.task.cancel()
     if desk.upstream is not None:

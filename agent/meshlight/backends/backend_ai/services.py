@@ -1,14 +1,20 @@
-"""The model services of a cluster, as its manager lists them: a stranger's text, so nothing in it is believed."""
+"""The model services of a cluster, as its manager lists them: a stranger's text, so nothing in it is believed.
+
+What is shown of a cluster that answers: labelled lines, and sentences about what should be looked at.
+"""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
-from meshlight.backends.address import Address, parse_address, ring_of
-from meshlight.backends.quote import clean
+from meshlight.backends.backend_ai.client import ManagerVersion
+from meshlight.backends.backend_ai.limits import NOTICED_S, ClusterClock, Quota
+from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import BadAddress
+from meshlight.http_client.address import Address, parse_address, ring_of
 
 SERVICES_MAX = 500
 NAME_MAX = 200
@@ -67,7 +73,7 @@ def place_of_service(endpoint: str, manager: Address) -> Address | str:
     try:
         address = parse_address(endpoint)
     except BadAddress as error:
-        return clean(error.title)
+        return sanitize_line(error.title)
     if ring_of(address) == "machine" and ring_of(manager) != "machine":
         return (
             f"{address.url} leads to this machine and not to the cluster; its app proxy needs an address "
@@ -97,3 +103,64 @@ def _read(raw: Raw) -> Service | None:
         routes=routes if isinstance(routes, int) and routes > 0 else 0,
         is_public=item.is_public is True,
     )
+
+
+TROUBLES_SHOWN = 8
+
+
+class ClusterSummary(Struct, frozen=True, kw_only=True):
+    """All that is known of a cluster."""
+
+    address: Address
+    """Of its manager."""
+    access_key: str
+    hello: ManagerVersion
+    version: str
+    """Of the API, as it is spoken."""
+    services: tuple[Service, ...]
+    quota: Quota | None
+    troubles: Mapping[str, str]
+    """Why some services can't be used, by their names."""
+    plain: tuple[str, ...]
+    """The services that are reached without TLS though the manager is reached by it."""
+
+
+def summary_lines(shown: ClusterSummary, clock: ClusterClock) -> dict[str, str]:
+    """Return the labelled lines."""
+    up = sum(service.is_up for service in shown.services)
+    lines = {
+        "Manager": shown.hello.manager or "of an unknown version",
+        "API version": shown.version,
+        "Access key": sanitize_line(shown.access_key, 40),
+        "Services": f"{len(shown.services)}, {up} with an active route",
+        "Latency": "of the manager's API, not of a model",
+    }
+    if shown.quota is not None:
+        lines["Requests left"] = str(shown.quota)
+    if abs(clock.offset_s) > NOTICED_S:
+        lines["Clock"] = f"this computer's is {clock.difference()}"
+    troubles = list(shown.troubles.items())
+    for name, trouble in troubles[:TROUBLES_SHOWN]:
+        lines[f"Service {sanitize_line(name, 60)}"] = sanitize_line(trouble)
+    if len(troubles) > TROUBLES_SHOWN:
+        lines["Further services"] = f"{len(troubles) - TROUBLES_SHOWN} more can't be used"
+    return lines
+
+
+def warnings(shown: ClusterSummary, clock: ClusterClock) -> tuple[str, ...]:
+    """Return the sentences."""
+    found: list[str] = []
+    if shown.address.scheme == "http" and ring_of(shown.address) != "machine":
+        found.append(
+            "Plain http to another host: who can listen on the way sees tokens, prompts and answers, and can change "
+            "them. Use the https:// address."
+        )
+    if clock.is_far_off:
+        mend = "Requests are dated by the cluster's clock; set this one." if clock.follows else "Set it."
+        found.append(f"This computer's clock is {clock.difference()}. {mend}")
+    if not any(service.is_up for service in shown.services):
+        found.append("Signed in, but no model service has an active route: start one in Backend.AI.")
+    if shown.plain:
+        names = sanitize_line(", ".join(shown.plain), 120)
+        found.append(f"The manager is asked by https, but these services are reached by plain http: {names}.")
+    return tuple(found)

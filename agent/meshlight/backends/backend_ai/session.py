@@ -5,11 +5,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
-from meshlight.backends.cluster_clock import ClusterClock
-from meshlight.backends.cluster_manager import Hello, Manager, read_token
-from meshlight.backends.cluster_models import ServiceModels, is_token_refusal
-from meshlight.backends.cluster_quota import INTERVAL_MIN_S, Quota, limited_wait_s, read_quota
-from meshlight.backends.cluster_reasons import (
+from meshlight.backends.backend_ai.client import Manager, ManagerVersion, read_token
+from meshlight.backends.backend_ai.diagnostics import (
     failing,
     keys_reason,
     missed_reason,
@@ -21,19 +18,31 @@ from meshlight.backends.cluster_reasons import (
     token_refused,
     trouble_of,
 )
-from meshlight.backends.cluster_services import Service, read_services
-from meshlight.backends.cluster_shown import Shown, about, warnings
-from meshlight.backends.cluster_tokens import Tokens
-from meshlight.backends.kind import Means, Probe, Way
-from meshlight.backends.quote import is_html
-from meshlight.backends.response import Reply
-from meshlight.backends.retry_after import retry_after_s
-from meshlight.domain.backend import Backend
-from meshlight.domain.errors import ConnectionLost, ReplyTooLate, UpstreamError, WayClosed
+from meshlight.backends.backend_ai.limits import (
+    INTERVAL_MIN_S,
+    ClusterClock,
+    Quota,
+    limited_wait_s,
+    read_quota,
+)
+from meshlight.backends.backend_ai.models import ServiceModels, is_token_refusal
+from meshlight.backends.backend_ai.services import (
+    ClusterSummary,
+    Service,
+    read_services,
+    summary_lines,
+    warnings,
+)
+from meshlight.backends.backend_ai.tokens import Tokens
+from meshlight.backends.base import ChannelDeps, ModelRoute, Probe
+from meshlight.backends.error_text import is_html
+from meshlight.domain.backend import Backend, Reason
+from meshlight.domain.errors import ReadError, ReadTimeout, RouteUnavailable, UpstreamError
 from meshlight.domain.health import Answered, Failed, Limited, ProbeFact, Refused
-from meshlight.domain.reason import Reason
+from meshlight.http_client.headers import retry_after_s
+from meshlight.http_client.response import Reply
 
-FIRST_LOOK_S = 1.0
+FIRST_CHECK_S = 1.0
 """How long a probe waits for the models of services that were never seen: a list that grows later is no harm."""
 SECOND_S = 3.0
 """How long the manager may take to say that it is there, when a signed request has failed."""
@@ -47,7 +56,7 @@ class ClusterChannel:
     The first probe also signs in. A probe that is not due yet, by the cluster's quota, answers by what is known.
     """
 
-    def __init__(self, means: Means, first_look_s: float = FIRST_LOOK_S) -> None:
+    def __init__(self, means: ChannelDeps, first_look_s: float = FIRST_CHECK_S) -> None:
         self._means = means
         self._first_look_s = first_look_s
         self._address = means.probes.address
@@ -69,7 +78,7 @@ class ClusterChannel:
         self._why = None if isinstance(probe.fact, Answered) else probe.fact.reason
         return probe
 
-    async def way(self, model: str, secret: str | None) -> Way:  # noqa: ARG002 — the probe has brought the keys
+    async def way(self, model: str, secret: str | None) -> ModelRoute:  # noqa: ARG002 — the probe has brought the keys
         """Return the way to a model or, by its name, to a service; raises WayClosed.
 
         Before the first probe has ended nothing is known here, though the list of models may be: the backend was
@@ -77,14 +86,14 @@ class ClusterChannel:
         """
         return await self.way_to("", model)
 
-    async def way_to(self, place: str, model: str) -> Way:
+    async def way_to(self, place: str, model: str) -> ModelRoute:
         """Return the way to a model at one service, the one of the place; raises WayClosed."""
         if not self._is_probed.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_PROBE_S):
                     await self._is_probed.wait()
         if self._why is not None and not self._models.knows(model):
-            raise WayClosed(self._why)
+            raise RouteUnavailable(self._why)
         return await self._models.way(model, place)
 
     def renew(self, model: str, status: int, body: bytes) -> bool:
@@ -154,7 +163,7 @@ class ClusterChannel:
         self._tokens = Tokens(self._issue, means.clock, self._clock.unix)
         self._models = ServiceModels(self._address, self._tokens, means.upstream_for, means.clock, means.tell)
         self._services: tuple[Service, ...] = ()
-        self._hello: Hello | None = None
+        self._hello: ManagerVersion | None = None
         self._is_signed_in = False
         self._quota: Quota | None = None
         self._due = float("-inf")
@@ -240,11 +249,11 @@ class ClusterChannel:
         fact = Failed(missed_reason(error, self._backend))
         if self._hello is None:
             return fact
-        if isinstance(error, ReplyTooLate):
+        if isinstance(error, ReadTimeout):
             return await self._second_opinion(
                 fact, Failed(failing(self._backend, "it does not answer in time"))
             )
-        if isinstance(error, ConnectionLost):
+        if isinstance(error, ReadError):
             return await self._second_opinion(
                 fact, Failed(failing(self._backend, "it breaks off its answer"))
             )
@@ -272,10 +281,10 @@ class ClusterChannel:
     def _seen(self, fact: ProbeFact) -> Probe:
         """Return a good probe with all that is known."""
         models = self._models
-        shown = Shown(
+        shown = ClusterSummary(
             address=self._address,
             access_key=self._backend.access_key,
-            hello=self._hello or Hello(self._manager.version),
+            hello=self._hello or ManagerVersion(self._manager.version),
             version=self._manager.version,
             services=self._services,
             quota=self._quota,
@@ -287,6 +296,6 @@ class ClusterChannel:
             models=models.models,
             names=models.names,
             places=models.places,
-            about=about(shown, self._clock),
+            about=summary_lines(shown, self._clock),
             warnings=warnings(shown, self._clock),
         )

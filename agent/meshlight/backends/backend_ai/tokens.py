@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from msgspec import Struct
 
-from meshlight.domain.errors import WayClosed
-from meshlight.domain.reason import Reason
+from meshlight.domain.backend import Reason
+from meshlight.domain.errors import RouteUnavailable
 
 RENEW_AT = 0.8
 """The part of its life after which a token is renewed, while it still serves."""
@@ -70,14 +70,14 @@ class Tokens:
                 self._start(service_id)
             return token.text
         if self._is_refused(service_id, now):
-            raise WayClosed(self._refusals[service_id].why)
+            raise RouteUnavailable(self._refusals[service_id].why)
         flight = self._start(service_id)
         await asyncio.wait(
             (flight,)
         )  # not the task itself: who gives up waiting does not take it from the others
         found = _GONE if flight.cancelled() else flight.result()
         if isinstance(found, Reason):
-            raise WayClosed(found)
+            raise RouteUnavailable(found)
         return found
 
     def refused(self, service_id: str) -> None:

@@ -4,13 +4,12 @@ from urllib.parse import quote
 
 from msgspec import Raw, Struct
 
-from meshlight.backends.cloud import Cloud, Page, is_cursor, read_envelope
-from meshlight.backends.engine import token_of
-from meshlight.backends.kind import ANTHROPIC_FACES, Face
-from meshlight.backends.listing import Facts, read_items
-from meshlight.backends.model_facts import facts, tokens
-from meshlight.backends.response import Headers
-from meshlight.domain.model import ModelDetail
+from meshlight.backends.base import ANTHROPIC_OPERATIONS, Operation, token_of
+from meshlight.backends.clouds.base import Cloud, Page, is_cursor, read_envelope
+from meshlight.backends.metadata import as_object, tokens
+from meshlight.backends.model_list import Facts, read_items
+from meshlight.domain.backend import ModelDetail
+from meshlight.http_client.response import Headers
 
 VERSION = (b"anthropic-version", b"2023-06-01")
 """For those who name none: the version that takes the most (2026-10-21 refuses `temperature`, `top_p`, `top_k`)."""
@@ -37,19 +36,19 @@ class Anthropic(Cloud):
     default_url = "https://api.anthropic.com"
     key_placeholder = "sk-ant-…"
     list_path = _LIST
-    faces = frozenset[Face]({"chat/completions", *ANTHROPIC_FACES})
+    operations = frozenset[Operation]({"chat/completions", *ANTHROPIC_OPERATIONS})
 
-    def authorize(self, secret: str | None, face: Face | None = None) -> Headers:
+    def authorize(self, secret: str | None, operation: Operation | None = None) -> Headers:
         """Carry the key as each of its two APIs wants it; a probe brings the version along."""
-        if face is not None and face not in ANTHROPIC_FACES:
-            return super().authorize(secret, face)
+        if operation is not None and operation not in ANTHROPIC_OPERATIONS:
+            return super().authorize(secret, operation)
         token = token_of(secret)
         key: Headers = ((b"x-api-key", token),) if token else ()
-        return (*key, VERSION) if face is None else key
+        return (*key, VERSION) if operation is None else key
 
-    def defaults(self, face: Face) -> Headers:
+    def defaults(self, operation: Operation) -> Headers:
         """Every native request names a version of the API; clients for Anthropic do so themselves."""
-        return (VERSION,) if face in ANTHROPIC_FACES else ()
+        return (VERSION,) if operation in ANTHROPIC_OPERATIONS else ()
 
     def read_page(self, body: bytes) -> Page | None:
         """Read a page of the list; retired models are in it, but can't be asked any more."""
@@ -67,8 +66,10 @@ class Anthropic(Cloud):
 
 def _detail(item: Facts) -> ModelDetail:
     """Return what the list tells of a model; every model in it takes messages, which is to chat."""
-    told = facts(item, "capabilities")
-    can = tuple(word for name, word in _CAPABILITIES.items() if facts(told, name).get("supported") is True)
+    told = as_object(item, "capabilities")
+    can = tuple(
+        word for name, word in _CAPABILITIES.items() if as_object(told, name).get("supported") is True
+    )
     return ModelDetail(
         context=tokens(item.get("max_input_tokens")), capabilities=("chat", *can) if told else ()
     )

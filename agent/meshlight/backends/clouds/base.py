@@ -1,25 +1,32 @@
-"""What the clouds have in common: a key, a list of models in pages, and limits told in headers."""
+"""What the clouds have in common: a key, a list of models in pages, and limits told in headers.
 
+What is left of an account's limits, read from the headers of an answer.
+
+OpenAI: `x-ratelimit-remaining-requests: 498`, `x-ratelimit-reset-requests: 6m0s` (a duration).
+Anthropic: `anthropic-ratelimit-requests-remaining: 998`, `anthropic-ratelimit-requests-reset: 2026-05-01T12:00:12Z`.
+Only numbers, durations and dates are read; whatever else a header holds is left out, never shown.
+"""
+
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import ClassVar, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from meshlight.backends.address import Address, parse_address
-from meshlight.backends.cloud_reasons import KEYS
-from meshlight.backends.engine import Engine
-from meshlight.backends.kind import Asks, Field, Found, Group, Probe
-from meshlight.backends.listing import BODY_LIMIT
-from meshlight.backends.quote import clean
-from meshlight.backends.rate_limits import limits_say
-from meshlight.backends.reasons import no_list_reason, status_fact
-from meshlight.backends.response import Headers
-from meshlight.domain.backend import Backend, Ring
+from meshlight.backends.base import DetectedEngine, Engine, Field, Group, HttpClient, Probe
+from meshlight.backends.clouds.diagnostics import KEYS
+from meshlight.backends.diagnostics import no_list_reason, status_fact
+from meshlight.backends.error_text import sanitize_line
+from meshlight.backends.model_list import BODY_LIMIT
+from meshlight.domain.backend import Backend, ModelDetail, Ring
 from meshlight.domain.errors import BadAddress, UpstreamError
 from meshlight.domain.health import Answered, Failed
-from meshlight.domain.model import ModelDetail
+from meshlight.http_client.address import Address, parse_address
+from meshlight.http_client.headers import header_value, read_date
+from meshlight.http_client.response import Headers
 
 PROBE_CLOUD_S = 5.0
 """For each page: a TLS handshake with another continent is part of it, and it is asked once a minute."""
@@ -69,11 +76,11 @@ class Cloud(Engine):
             ),
         )
 
-    async def recognise(self, upstream: Asks) -> Found | None:  # noqa: ARG002 — what it is asked is of no use
+    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:  # noqa: ARG002 — what it is asked is of no use
         """A cloud is never found on this machine: nothing is asked."""
         return None
 
-    async def probe(self, upstream: Asks, backend: Backend, secret: str | None) -> Probe:
+    async def probe(self, upstream: HttpClient, backend: Backend, secret: str | None) -> Probe:
         """Ask for the models, page by page; whatever goes wrong becomes the fact."""
         path, headers = self.list_path, self.authorize(secret)
         models: dict[str, None] = {}
@@ -114,7 +121,7 @@ class Cloud(Engine):
 
     def headers_say(self, headers: Headers) -> Mapping[str, str] | None:
         """Read what is left of the account's limits."""
-        return limits_say(headers)
+        return rate_limit_lines(headers)
 
 
 def read_envelope(body: bytes, shape: type[_T]) -> _T | None:
@@ -138,7 +145,7 @@ def open_key_warnings(backend: Backend, *, has_key: bool) -> tuple[str, ...]:
         return ()
     if not has_key or address.scheme != "http" or _is_here(address):
         return ()
-    place = clean(address.place)
+    place = sanitize_line(address.place)
     return (f"The API key goes to {place} unencrypted: anybody on the way can read it. Use https://.",)
 
 
@@ -147,3 +154,82 @@ def _is_here(address: Address) -> bool:
         return bool(address.socket) or ip_address(address.host).is_loopback
     except ValueError:
         return address.host == "localhost" or address.host.endswith(".localhost")
+
+
+LONGEST_S = 31 * 86_400.0
+"""No limit is believed to last longer than a month."""
+_NUMBER = re.compile(r"\d{1,15}")
+_DURATION = re.compile(
+    r"(?:(\d{1,4})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,8}(?:\.\d{1,9})?)s)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?"
+)
+"""As Go writes it (`1h2m3.5s`, `12ms`), and days."""
+_SECONDS = re.compile(r"\d{1,8}(?:\.\d{1,9})?")
+_UNITS_S = (86_400.0, 3_600.0, 60.0, 1.0, 0.001)
+_PARTS = ("remaining", "limit", "reset")
+_WHAT = {
+    "requests": "Requests left",
+    "tokens": "Tokens left",
+    "input-tokens": "Input tokens left",
+    "output-tokens": "Output tokens left",
+}
+
+
+def rate_limit_lines(headers: Headers) -> Mapping[str, str] | None:
+    """Return a line for each limit (`{"Requests left": "498 of 500, back in 12 s"}`); None where there is none."""
+    told = {
+        name: value.decode("latin-1").strip()
+        for raw, value in headers
+        if b"-ratelimit-" in raw and len(value) <= 64 and (name := raw.decode("latin-1").lower())
+    }
+    if not told:
+        return None
+    now = read_date(header_value(headers, b"date"))
+    lines: dict[str, str] = {}
+    for what, label in _WHAT.items():
+        of_openai = [told.get(f"x-ratelimit-{part}-{what}", "") for part in _PARTS]
+        of_anthropic = [told.get(f"anthropic-ratelimit-{what}-{part}", "") for part in _PARTS]
+        left, limit, reset = of_openai if of_openai[0] else of_anthropic
+        if line := _line(left, limit, _reset_s(reset, now)):
+            lines[label] = line
+    return lines or None
+
+
+def _line(left: str, limit: str, reset_s: float | None) -> str:
+    if not _NUMBER.fullmatch(left):
+        return ""
+    line = f"{int(left):,}"
+    if _NUMBER.fullmatch(limit):
+        line += f" of {int(limit):,}"
+        if int(left) >= int(limit):
+            return line
+    return line if reset_s is None else f"{line}, back in {_words(reset_s)}"
+
+
+def _reset_s(text: str, now: datetime | None) -> float | None:
+    """Return in how many seconds a limit is whole again."""
+    if not text:
+        return None
+    if _SECONDS.fullmatch(text):
+        return min(float(text), LONGEST_S)
+    if found := _DURATION.fullmatch(text):
+        return min(
+            sum(float(part or 0) * unit_s for part, unit_s in zip(found.groups(), _UNITS_S, strict=True)),
+            LONGEST_S,
+        )
+    if now is None:
+        return None
+    try:
+        then = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    then = then if then.tzinfo else then.replace(tzinfo=UTC)
+    return min(max((then - now).total_seconds(), 0.0), LONGEST_S)
+
+
+def _words(seconds: float) -> str:
+    if seconds < 1:
+        return "less than 1 s"
+    for unit_s, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * unit_s:
+            return f"{seconds / unit_s:.0f} {unit}"
+    return f"{seconds:.0f} s"

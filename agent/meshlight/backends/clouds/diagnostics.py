@@ -11,11 +11,10 @@ from typing import Any
 
 import msgspec
 
-from meshlight.backends.quote import QUOTE_MAX, is_html
-from meshlight.backends.response import Reply
-from meshlight.backends.retry_after import LONGEST_S, retry_after_s
-from meshlight.domain.backend import Backend, Kind
-from meshlight.domain.reason import Reason
+from meshlight.backends.error_text import QUOTE_MAX, is_html
+from meshlight.domain.backend import Backend, Kind, Reason
+from meshlight.http_client.headers import LONGEST_S, retry_after_s
+from meshlight.http_client.response import Reply
 
 KEYS: dict[Kind, str] = {
     "openai": "platform.openai.com/api-keys",

@@ -4,13 +4,12 @@ from urllib.parse import quote
 
 from msgspec import Raw, Struct
 
-from meshlight.backends.cloud import Cloud, Page, is_cursor, read_envelope
-from meshlight.backends.engine import token_of
-from meshlight.backends.kind import GEMINI_FACES, Face
-from meshlight.backends.listing import Facts, read_items
-from meshlight.backends.model_facts import tokens, translated, words
-from meshlight.backends.response import Headers
-from meshlight.domain.model import ModelDetail
+from meshlight.backends.base import GEMINI_OPERATIONS, Operation, token_of
+from meshlight.backends.clouds.base import Cloud, Page, is_cursor, read_envelope
+from meshlight.backends.metadata import mapped, short_texts, tokens
+from meshlight.backends.model_list import Facts, read_items
+from meshlight.domain.backend import ModelDetail
+from meshlight.http_client.response import Headers
 
 _LIST = "/v1beta/models?pageSize=1000"
 _OPENAI = "/v1beta/openai"
@@ -37,22 +36,24 @@ class Gemini(Cloud):
     default_url = "https://generativelanguage.googleapis.com"
     key_placeholder = "AIza…"
     list_path = _LIST
-    faces = frozenset[Face]({"chat/completions", "embeddings", "images/generations", *GEMINI_FACES})
+    operations = frozenset[Operation](
+        {"chat/completions", "embeddings", "images/generations", *GEMINI_OPERATIONS}
+    )
 
-    def authorize(self, secret: str | None, face: Face | None = None) -> Headers:
+    def authorize(self, secret: str | None, operation: Operation | None = None) -> Headers:
         """Carry the key as each of its two APIs wants it."""
-        if face is not None and face not in GEMINI_FACES:
-            return super().authorize(secret, face)
+        if operation is not None and operation not in GEMINI_OPERATIONS:
+            return super().authorize(secret, operation)
         token = token_of(secret)
         return ((b"x-goog-api-key", token),) if token else ()
 
-    def path(self, face: Face, path: str) -> str:
+    def path(self, operation: Operation, path: str) -> str:
         """Return where a face is.
 
         Its own are below `/v1beta`: google-genai asks below `/v1` wherever it is given an address, and there Gemini
         refuses system instructions, tools and thinking.
         """
-        if face not in GEMINI_FACES:
+        if operation not in GEMINI_OPERATIONS:
             return _OPENAI + path.removeprefix("/v1")
         return f"/v1beta/{path.removeprefix('/v1/')}" if path.startswith("/v1/") else path
 
@@ -73,11 +74,11 @@ class Gemini(Cloud):
 
 def _can_be_asked(item: Facts) -> bool:
     methods = item.get("supportedGenerationMethods")
-    return not isinstance(methods, list) or any(method in _METHODS for method in words(methods))
+    return not isinstance(methods, list) or any(method in _METHODS for method in short_texts(methods))
 
 
 def _detail(item: Facts) -> ModelDetail:
-    can = translated(words(item.get("supportedGenerationMethods")), _METHODS)
+    can = mapped(short_texts(item.get("supportedGenerationMethods")), _METHODS)
     return ModelDetail(
         context=tokens(item.get("inputTokenLimit")),
         capabilities=(*can, "thinking") if item.get("thinking") is True else can,

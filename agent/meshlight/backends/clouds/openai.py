@@ -1,7 +1,7 @@
 """OpenAI itself."""
 
-from meshlight.backends.cloud import Cloud
-from meshlight.backends.kind import OPENAI_FACES, Face
+from meshlight.backends.base import OPENAI_OPERATIONS, Operation
+from meshlight.backends.clouds.base import Cloud
 
 
 class OpenAI(Cloud):
@@ -15,4 +15,4 @@ class OpenAI(Cloud):
     about = "OpenAI's own API, with a key of your account"
     default_url = "https://api.openai.com"
     key_placeholder = "sk-…"
-    faces = frozenset[Face](OPENAI_FACES) - {"rerank"}
+    operations = frozenset[Operation](OPENAI_OPERATIONS) - {"rerank"}

@@ -13,27 +13,26 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meshlight.backends.cloud import open_key_warnings
-from meshlight.backends.engine import Engine
-from meshlight.backends.kind import (
-    ANTHROPIC_FACES,
-    OPENAI_FACES,
-    Asks,
+from meshlight.backends.base import (
+    ANTHROPIC_OPERATIONS,
+    OPENAI_OPERATIONS,
     Channel,
-    Face,
+    ChannelDeps,
+    DetectedEngine,
+    Engine,
     Field,
-    Found,
-    Means,
+    HttpClient,
+    ModelRoute,
+    Operation,
     Probe,
-    Way,
 )
-from meshlight.backends.quote import clean, message
-from meshlight.backends.reasons import where
-from meshlight.backends.response import Reply
-from meshlight.domain.backend import Backend
+from meshlight.backends.clouds.base import open_key_warnings
+from meshlight.backends.diagnostics import where
+from meshlight.backends.error_text import message_of, sanitize_line
+from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import UpstreamError
 from meshlight.domain.health import Answered, Loading
-from meshlight.domain.reason import Reason
+from meshlight.http_client.response import Reply
 
 _ADMIN = "/admin/backends"
 _ADMIN_S = 1.0
@@ -58,7 +57,7 @@ class Continuum(Engine):
     about = "Lablup's router: many backends behind one address, or behind a socket on this machine"
     group = "router"
     start = "Start it (`continuum-router --config config.yaml`)"
-    faces = frozenset[Face]({*OPENAI_FACES, *ANTHROPIC_FACES}) - {
+    operations = frozenset[Operation]({*OPENAI_OPERATIONS, *ANTHROPIC_OPERATIONS}) - {
         "audio/speech",
         "audio/transcriptions",
         "audio/translations",
@@ -83,17 +82,17 @@ class Continuum(Engine):
             ),
         )
 
-    async def recognise(self, upstream: Asks) -> Found | None:  # noqa: ARG002 — nothing is asked
+    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:  # noqa: ARG002 — nothing is asked
         """Its list looks like anybody's and no mark of it is certain: a person adds it."""
         return None
 
-    def path(self, face: Face, path: str) -> str:
+    def path(self, operation: Operation, path: str) -> str:
         """Return where Anthropic's faces are; all others stay."""
-        return f"/anthropic{path}" if face in ANTHROPIC_FACES else path
+        return f"/anthropic{path}" if operation in ANTHROPIC_OPERATIONS else path
 
     def judge(self, reply: Reply, backend: Backend, secret: str | None) -> Probe:
         """Judge the list; a 503 by which it says that it warms up is no failure."""
-        if reply.status == 503 and any(mark in message(reply).lower() for mark in _WARMING):
+        if reply.status == 503 and any(mark in message_of(reply).lower() for mark in _WARMING):
             text = f"{self.label} at {where(backend)} is warming up."
             return Probe(fact=Loading(Reason("loading", text, "Wait: it is checking its backends.")))
         probe = super().judge(reply, backend, secret)
@@ -102,15 +101,15 @@ class Continuum(Engine):
             return replace(probe, warnings=warnings)
         return probe
 
-    def open(self, means: Means) -> Channel:
+    def open(self, means: ChannelDeps) -> Channel:
         """Remember when the router's own backends were looked at."""
-        return _Lookout(self, means.probes, means.clock)
+        return _ContinuumChannel(self, means.probes, means.clock)
 
 
-class _Lookout:
+class _ContinuumChannel:
     """Probes a router, and now and then asks it for the health of its own backends."""
 
-    def __init__(self, kind: Continuum, probes: Asks, clock: Callable[[], float]) -> None:
+    def __init__(self, kind: Continuum, probes: HttpClient, clock: Callable[[], float]) -> None:
         self._kind = kind
         self._probes = probes
         self._clock = clock
@@ -132,9 +131,9 @@ class _Lookout:
         if behind is None:
             self._due = self._clock() + ADMIN_REFUSED_S
             return replace(probe, about={})
-        return replace(probe, about={"Backends": told(behind)})
+        return replace(probe, about={"Backends": admin_lines(behind)})
 
-    async def way(self, model: str, secret: str | None) -> Way | None:  # noqa: ARG002 — it is the same for all
+    async def way(self, model: str, secret: str | None) -> ModelRoute | None:  # noqa: ARG002 — it is the same for all
         """Everything goes to the router itself."""
         return None
 
@@ -146,7 +145,7 @@ class _Lookout:
         """There is nothing to let go of."""
 
 
-class Behind(Struct, frozen=True):
+class RoutedBackend(Struct, frozen=True):
     """One backend of the router, as the router sees it."""
 
     name: str
@@ -154,7 +153,7 @@ class Behind(Struct, frozen=True):
     why: str = ""
 
 
-def read_backends(body: bytes) -> list[Behind] | None:
+def read_backends(body: bytes) -> list[RoutedBackend] | None:
     """Read the answer to `GET /admin/backends`; None when it is no such list."""
     try:
         found: Any = msgspec.json.decode(body)
@@ -166,7 +165,7 @@ def read_backends(body: bytes) -> list[Behind] | None:
     return [_behind(item) for item in items[:_ITEMS_MAX] if isinstance(item, dict)]
 
 
-def told(behind: list[Behind]) -> str:
+def admin_lines(behind: list[RoutedBackend]) -> str:
     """Return the health of all of them in one line: `3 of 4 healthy (gpu2: timed out)`."""
     ill = [each for each in behind if not each.is_healthy]
     line = f"{len(behind) - len(ill)} of {len(behind)} healthy"
@@ -178,23 +177,23 @@ def told(behind: list[Behind]) -> str:
     return f"{line} ({', '.join(named)})"
 
 
-def _behind(item: dict[str, Any]) -> Behind:
+def _behind(item: dict[str, Any]) -> RoutedBackend:
     name = next(
         (item[key] for key in ("name", "id", "url") if isinstance(item.get(key), str) and item[key]), "?"
     )
     said = next((item[key] for key in ("is_healthy", "healthy", "status", "health") if key in item), None)
     is_healthy = said is True or (isinstance(said, str) and said.lower() in _GOOD)
     why = next((item[key] for key in ("last_error", "error", "reason") if isinstance(item.get(key), str)), "")
-    return Behind(_short(name), is_healthy, "" if is_healthy else clean(why, _WHY_MAX))
+    return RoutedBackend(_short(name), is_healthy, "" if is_healthy else sanitize_line(why, _WHY_MAX))
 
 
 def _short(name: str) -> str:
     """Return a name; of a URL only host and port, as a password may stand before them."""
     if "://" not in name:
-        return clean(name, _NAME_MAX)
+        return sanitize_line(name, _NAME_MAX)
     try:
         parts = urlsplit(name)
         host, port = parts.hostname or "?", parts.port
     except ValueError:
         return "?"
-    return clean(f"{host}:{port}" if port else host, _NAME_MAX)
+    return sanitize_line(f"{host}:{port}" if port else host, _NAME_MAX)

@@ -1,12 +1,40 @@
-"""llama.cpp's `llama-server`, with one model or as a router of many."""
+"""llama.cpp's `llama-server`, with one model or as a router of many.
 
-from meshlight.backends.detail_channel import DetailChannel
-from meshlight.backends.details_llamacpp import LlamaCppTeller
-from meshlight.backends.engine import MODELS, Engine, ask
-from meshlight.backends.kind import Asks, Channel, Face, Found, Means
-from meshlight.backends.listing import Listing, read_models
-from meshlight.backends.response import Reply
-from meshlight.backends.retry_after import header
+What llama-server tells beyond its list: properties, slots; as a router, which models are loaded.
+
+Fields as answered by build 11434; the server's README describes `/props` and `/slots`.
+"""
+
+from meshlight.backends.base import (
+    MODELS,
+    Channel,
+    ChannelDeps,
+    DetectedEngine,
+    Engine,
+    HttpClient,
+    Operation,
+    ask,
+)
+from meshlight.backends.metadata import (
+    EngineQuery,
+    MetadataChannel,
+    MetadataSnapshot,
+    ModelListReply,
+    as_object,
+    mapped,
+    number,
+    parameters_text,
+    quantization_text,
+    read_object,
+    read_objects,
+    short_text,
+    short_texts,
+    tokens,
+)
+from meshlight.backends.model_list import Facts, Listing, read_items, read_models
+from meshlight.domain.backend import ModelDetail
+from meshlight.http_client.headers import header_value
+from meshlight.http_client.response import Reply
 
 _SERVER = "llama.cpp"
 _OWNER = "llamacpp"
@@ -22,7 +50,7 @@ class LlamaCpp(Engine):
     label = "llama.cpp"
     start = "Start it (`llama-server -m MODEL.gguf`)"
     usual_ports = (8080, 9931)
-    faces = frozenset[Face](
+    operations = frozenset[Operation](
         {
             "chat/completions",
             "completions",
@@ -35,7 +63,7 @@ class LlamaCpp(Engine):
         }
     )
 
-    async def recognise(self, upstream: Asks) -> Found | None:
+    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:
         """One GET; a server that is loading or wants a key is recognised too, without its models."""
         reply = await ask(upstream, MODELS)
         listing = read_models(reply.body) if reply.status == 200 else None
@@ -43,9 +71,9 @@ class LlamaCpp(Engine):
             return None
         return self.found(upstream, listing.models if listing else ())
 
-    def open(self, means: Means) -> Channel:
+    def open(self, means: ChannelDeps) -> Channel:
         """Keep what it tells of itself and its models."""
-        return DetailChannel(self, LlamaCppTeller(), means)
+        return MetadataChannel(self, LlamaCppMetadata(), means)
 
     def is_mine(self, reply: Reply, listing: Listing) -> bool:
         """A list with models that bears neither mark is another engine's."""
@@ -53,4 +81,92 @@ class LlamaCpp(Engine):
 
 
 def _signs(reply: Reply) -> bool:
-    return header(reply.headers, b"server").lower().startswith(_SERVER)
+    return header_value(reply.headers, b"server").lower().startswith(_SERVER)
+
+
+_SLOTS_MAX = 10_000
+_LOADED = {"loaded": True, "unloaded": False, "loading": False, "sleeping": False, "failed": False}
+_CLAIMED = {"completion": ("chat", "completion"), "embedding": ("embeddings",), "rerank": ("rerank",)}
+_INPUTS = {"image": ("vision",), "audio": ("audio",)}
+_OUTPUTS = {"audio": ("speech",), "image": ("image",)}
+
+
+class LlamaCppMetadata:
+    """One GET of `/props`; and one of `/slots`, but only when the server is awake and not about to fall asleep.
+
+    Looking at the slots counts as work for `--sleep-idle-seconds`: it wakes a server and keeps it awake. So a
+    server that may sleep (its properties say whether it does) is asked only after requests of ours went there,
+    or while it was busy. The list and the properties disturb nothing. A router is asked for nothing of one
+    model: that would load it.
+    """
+
+    def __init__(self) -> None:
+        self._props: Facts = {}
+        self._was_busy = False
+
+    async def tell(self, ask: EngineQuery, listed: ModelListReply) -> MetadataSnapshot:
+        """Ask for the properties and, if it is no burden, for the slots."""
+        self._props = props = read_object(await ask("/props")) or self._props
+        items = read_items(listed.body)
+        claims = read_items(listed.body, "models")
+        alone = props if len(listed.models) == 1 and props.get("role") != "router" else {}
+        details = {
+            model: detail
+            for model in listed.models
+            if (detail := _detail(items.get(model, {}), claims.get(model, {}), alone)) != ModelDetail()
+        }
+        about = {"Version": short_text(props.get("build_info"))}
+        if props.get("role") == "router":
+            about["Loaded"] = _loaded_text(details, len(listed.models), props)
+        else:
+            about["Slots"] = await self._slots(ask, props, was_used=listed.was_used)
+        return MetadataSnapshot(
+            details=details,
+            about={label: said for label, said in about.items() if said},
+            again=self._was_busy,
+        )
+
+    async def _slots(self, ask: EngineQuery, props: Facts, *, was_used: bool) -> str:
+        total = number(props.get("total_slots"), _SLOTS_MAX)
+        may_look = "is_sleeping" not in props or was_used or self._was_busy
+        self._was_busy = False
+        if props.get("endpoint_slots") is False or props.get("is_sleeping") is True:
+            may_look = False
+        slots = read_objects(await ask("/slots")) if may_look else []
+        if not slots:
+            return "" if total is None else str(total)
+        busy = sum(slot.get("is_processing") is True for slot in slots)
+        self._was_busy = busy > 0
+        return f"{busy} of {len(slots)} busy"
+
+
+def _detail(item: Facts, claim: Facts, props: Facts) -> ModelDetail:
+    """Put together what list and properties say of one model; `props` is empty where they are not its own."""
+    meta = as_object(item, "meta")
+    architecture = as_object(item, "architecture")
+    takes = mapped(short_texts(architecture.get("input_modalities")), _INPUTS)
+    modalities = as_object(props, "modalities")
+    can = [
+        *mapped(short_texts(claim.get("capabilities")), _CLAIMED),
+        *(sense for sense in ("vision", "audio") if sense in takes or modalities.get(sense) is True),
+        *mapped(short_texts(architecture.get("output_modalities")), _OUTPUTS),
+    ]
+    if as_object(props, "chat_template_caps").get("supports_tools") is True:
+        can.append("tools")
+    status = _LOADED.get(short_text(as_object(item, "status").get("value")))
+    if status is None and props:
+        status = props.get("is_sleeping") is not True  # alone, it answers only once its model is there
+    return ModelDetail(
+        context=tokens(meta.get("n_ctx"))
+        or tokens(as_object(props, "default_generation_settings").get("n_ctx")),
+        loaded=status,
+        quantization=quantization_text(short_text(meta.get("ftype")) or short_text(props.get("model_ftype"))),
+        parameters=parameters_text(number(meta.get("n_params"))),
+        capabilities=tuple(dict.fromkeys(can)),
+    )
+
+
+def _loaded_text(details: dict[str, ModelDetail], total: int, props: Facts) -> str:
+    loaded = sum(detail.loaded is True for detail in details.values())
+    most = number(props.get("max_instances"), _SLOTS_MAX)
+    return f"{loaded} of {total} models" + (f", at most {most} at a time" if most else "")

@@ -4,17 +4,15 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meshlight.backends.aside import aside
-from meshlight.backends.engine import MODELS, PROBE_S, Engine, ask
-from meshlight.backends.kind import Asks, Face, Found, Probe
-from meshlight.backends.listing import BODY_LIMIT, Listing, read_models
-from meshlight.backends.reasons import where
-from meshlight.backends.response import Reply
-from meshlight.backends.retry_after import header
-from meshlight.domain.backend import Backend
+from meshlight.backends.base import MODELS, PROBE_S, DetectedEngine, Engine, HttpClient, Operation, Probe, ask
+from meshlight.backends.diagnostics import where
+from meshlight.backends.large_work import in_thread_if_large
+from meshlight.backends.model_list import BODY_LIMIT, Listing, read_models
+from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import UpstreamError
 from meshlight.domain.health import Answered, Failed
-from meshlight.domain.reason import Reason
+from meshlight.http_client.headers import header_value
+from meshlight.http_client.response import Reply
 
 _HEALTH = "/health"
 
@@ -35,12 +33,12 @@ class Mlx(Engine):
     start = "Start it (`mlx_lm.server --model MODEL`)"
     usual_ports = (8080, 8000)
     patience_s = 60.0
-    faces = frozenset[Face]({"chat/completions", "completions"})
+    operations = frozenset[Operation]({"chat/completions", "completions"})
 
-    async def recognise(self, upstream: Asks) -> Found | None:
+    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:
         """Two GETs."""
         reply = await ask(upstream, MODELS)
-        if reply.status != 200 or not header(reply.headers, b"server").startswith("BaseHTTP/"):
+        if reply.status != 200 or not header_value(reply.headers, b"server").startswith("BaseHTTP/"):
             return None
         listing = read_models(reply.body)
         if (listing is None or not self.is_mine(reply, listing)) and reply.body:
@@ -49,7 +47,7 @@ class Mlx(Engine):
             return None
         return self.found(upstream, listing.models if listing else ())
 
-    async def probe(self, upstream: Asks, backend: Backend, secret: str | None) -> Probe:
+    async def probe(self, upstream: HttpClient, backend: Backend, secret: str | None) -> Probe:
         """Ask for the health, then for the models, within the time of one probe."""
         headers = self.authorize(secret)
         try:
@@ -62,7 +60,7 @@ class Mlx(Engine):
             return self.missed(error, backend)
         if reply.status == 200 and not reply.body:
             return Probe(fact=Failed(_no_cache(backend)))
-        probe = await aside(len(reply.body), self.judge, reply, backend, secret)
+        probe = await in_thread_if_large(len(reply.body), self.judge, reply, backend, secret)
         is_good = isinstance(probe.fact, Answered) and _health(health) is not None
         return replace(probe, fact=Answered(health.elapsed_s)) if is_good else probe
 

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from meshlight.backends.engine import MODELS, Engine, ask
-from meshlight.backends.kind import Asks, Found
-from meshlight.backends.listing import Listing, read_models
+from meshlight.backends.base import MODELS, DetectedEngine, Engine, HttpClient, ask
+from meshlight.backends.model_list import Listing, read_models
 from meshlight.domain.errors import UpstreamError
 
 _NAMES: Mapping[str, str] = {
@@ -37,7 +36,7 @@ class OpenAICompatible(Engine):
     label = "OpenAI-compatible"
     start = "Start the server"
 
-    async def recognise(self, upstream: Asks) -> Found | None:
+    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:
         """One GET; on a port where engines live, an unmistakable list of models is enough. One more for its name."""
         reply = await ask(upstream, MODELS)
         listing = read_models(reply.body) if reply.status == 200 else None
@@ -48,7 +47,7 @@ class OpenAICompatible(Engine):
         return replace(found, name=f"{name} :{upstream.address.port}") if name else found
 
 
-async def _name(upstream: Asks, listing: Listing) -> str:
+async def _name(upstream: HttpClient, listing: Listing) -> str:
     """Return what the server says it is; empty when it says nothing that is known."""
     told = [owner.lower() for owner in sorted(listing.owners)]
     if not any(word in _NAMES for word in told):

@@ -7,12 +7,12 @@ from msgspec import Struct
 from rich.console import Console
 from rich.text import Text
 
+from meshlight.domain.api_types import BackendView
 from meshlight.domain.health import State
 from meshlight.domain.snapshot import Light
-from meshlight.domain.view import BackendView
 
 
-class Sign(Struct, frozen=True):
+class StatusGlyph(Struct, frozen=True):
     """A state in colour, shape and word; `plain` is the shape for terminals that know only ASCII."""
 
     shape: str
@@ -21,25 +21,25 @@ class Sign(Struct, frozen=True):
     word: str
 
 
-STATES: dict[State, Sign] = {
-    "healthy": Sign("●", "*", "green", "healthy"),
-    "warming": Sign("◐", "~", "yellow", "warming"),
-    "unhealthy": Sign("✖", "x", "red", "unhealthy"),
-    "unknown": Sign("○", "o", "bright_black", "unknown"),
+STATES: dict[State, StatusGlyph] = {
+    "healthy": StatusGlyph("●", "*", "green", "healthy"),
+    "warming": StatusGlyph("◐", "~", "yellow", "warming"),
+    "unhealthy": StatusGlyph("✖", "x", "red", "unhealthy"),
+    "unknown": StatusGlyph("○", "o", "bright_black", "unknown"),
 }
-OFF = Sign("-", "-", "bright_black", "off")
-LIGHTS: dict[Light, Sign] = {
-    "green": Sign("●", "*", "green", "Green"),
-    "amber": Sign("▲", "!", "yellow", "Amber"),
-    "red": Sign("✖", "x", "red", "Red"),
-    "grey": Sign("○", "o", "bright_black", "Grey"),
+OFF = StatusGlyph("-", "-", "bright_black", "off")
+LIGHTS: dict[Light, StatusGlyph] = {
+    "green": StatusGlyph("●", "*", "green", "Green"),
+    "amber": StatusGlyph("▲", "!", "yellow", "Amber"),
+    "red": StatusGlyph("✖", "x", "red", "Red"),
+    "grey": StatusGlyph("○", "o", "bright_black", "Grey"),
 }
-GOOD = Sign("✓", "+", "green", "fine")
-WARN = Sign("!", "!", "yellow", "look")
-BAD = Sign("✗", "x", "red", "wrong")
+GOOD = StatusGlyph("✓", "+", "green", "fine")
+WARN = StatusGlyph("!", "!", "yellow", "look")
+BAD = StatusGlyph("✗", "x", "red", "wrong")
 
 
-class Paper(Struct, frozen=True):
+class TerminalStyle(Struct, frozen=True):
     """What a screen must know of the terminal it is written on."""
 
     width: int
@@ -50,20 +50,20 @@ class Paper(Struct, frozen=True):
         """Look at a console."""
         return cls(width=console.width, ascii_only=not console.encoding.lower().startswith("utf"))
 
-    def shape(self, sign: Sign) -> str:
+    def shape(self, sign: StatusGlyph) -> str:
         """Return a state's shape as this terminal can show it."""
         return sign.plain if self.ascii_only else sign.shape
 
-    def sign(self, sign: Sign) -> Text:
+    def sign(self, sign: StatusGlyph) -> Text:
         """Show a state's shape alone, in its colour."""
         return Text.assemble((self.shape(sign), sign.colour))
 
-    def state(self, sign: Sign) -> Text:
+    def state(self, sign: StatusGlyph) -> Text:
         """Show a state's shape and word."""
         return Text.assemble((f"{self.shape(sign)} {sign.word}", sign.colour))
 
 
-def sign_of(backend: BackendView) -> Sign:
+def glyph_of(backend: BackendView) -> StatusGlyph:
     """Return the sign of a backend: its health, or that it is switched off."""
     return STATES[backend.health.state] if backend.enabled else OFF
 

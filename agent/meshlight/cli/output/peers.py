@@ -1,17 +1,20 @@
-"""The screen of `meshlight peers`: this machine, who is paired with it, and who is seen."""
+"""The screen of `meshlight peers`: this machine, who is paired with it, and who is seen.
+
+Six digits so large that two people in front of two screens can't misread them.
+"""
 
 from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from meshlight.desktop.paper import OFF, WARN, Paper, sign_of
-from meshlight.desktop.screens import illness, models_said, note
-from meshlight.desktop.table import Cell, Column, lay_out
-from meshlight.desktop.text import DASH, clean, count, cut, wrap
+from meshlight.cli.output.console import OFF, WARN, TerminalStyle, glyph_of
+from meshlight.cli.output.status import models_text, note, problem_lines
+from meshlight.cli.output.table import Cell, Column, lay_out
+from meshlight.domain.api_types import BackendView
 from meshlight.domain.backend import Ring
-from meshlight.domain.peer_view import PeersView, PeerView, SightingView
-from meshlight.domain.view import BackendView
+from meshlight.domain.peers import PeersView, PeerView, SightingView
+from meshlight.domain.text import DASH, count, cut, sanitize, wrap
 
 ADDRESSES_NAMED = 2
 MODELS_NAMED = 4
@@ -39,9 +42,9 @@ _SEEN = (
 )
 
 
-def peers_screen(view: PeersView, backends: Sequence[BackendView], paper: Paper) -> RenderableType:
+def peers_report(view: PeersView, backends: Sequence[BackendView], paper: TerminalStyle) -> RenderableType:
     """Show everything about other Meshlights on one screen."""
-    parts: list[RenderableType] = [*here_lines(view, paper)]
+    parts: list[RenderableType] = [*local_node_lines(view, paper)]
     if view.problem:
         parts += note(WARN, view.problem, "", paper)
     parts += ["", Text("PAIRED", "bold")]
@@ -53,14 +56,14 @@ def peers_screen(view: PeersView, backends: Sequence[BackendView], paper: Paper)
     parts += ["", Text("SEEN ON THIS NETWORK", "bold")]
     others = [one for one in view.seen if not one.is_paired]
     if others:
-        parts += seen_lines(others, paper)
-    parts += seen_hints(view, others, paper)
+        parts += discovered_lines(others, paper)
+    parts += discovered_hints(view, others, paper)
     return Group(*parts)
 
 
-def here_lines(view: PeersView, paper: Paper) -> list[Text]:
+def local_node_lines(view: PeersView, paper: TerminalStyle) -> list[Text]:
     """Say who this machine is to others, and how to be seen or hidden."""
-    name = clean(view.name) or "This machine"
+    name = sanitize(view.name) or "This machine"
     who = (
         f"{name} ({view.short})" if view.short else f"{name} (it gets an id when it is first seen or paired)"
     )
@@ -76,7 +79,9 @@ def here_lines(view: PeersView, paper: Paper) -> list[Text]:
     )
 
 
-def seen_lines(seen: Sequence[SightingView], paper: Paper, *, numbered: bool = False) -> list[Text]:
+def discovered_lines(
+    seen: Sequence[SightingView], paper: TerminalStyle, *, numbered: bool = False
+) -> list[Text]:
     """Show who is seen, one a line; with `numbered`, to be chosen by number."""
     rows: list[list[Cell]] = [
         [
@@ -99,7 +104,7 @@ def seen_lines(seen: Sequence[SightingView], paper: Paper, *, numbered: bool = F
     return lines
 
 
-def seen_hints(view: PeersView, others: Sequence[SightingView], paper: Paper) -> list[Text]:
+def discovered_hints(view: PeersView, others: Sequence[SightingView], paper: TerminalStyle) -> list[Text]:
     """Say what to do with those who are seen, or why nobody is."""
     if not view.browse:
         return _quiet("Not looking. Look again with: meshlight peers browse on", paper)
@@ -112,15 +117,13 @@ def seen_hints(view: PeersView, others: Sequence[SightingView], paper: Paper) ->
     if other is not None:
         host = other.addresses[0]
         url = f"http://[{host}]:{other.port}" if ":" in host else f"http://{host}:{other.port}"
-        said = (
-            f"{clean(other.name)} is a Backend.AI GO node, which is not paired with but added by its address:"
-        )
+        said = f"{sanitize(other.name)} is a Backend.AI GO node, which is not paired with but added by its address:"
         lines += _quiet(said, paper)
-        lines.append(Text(f"  meshlight backends add openai-compatible {clean(url)}"))
+        lines.append(Text(f"  meshlight backends add openai-compatible {sanitize(url)}"))
     return lines
 
 
-def terms_said(peer: PeerView) -> str:
+def terms_text(peer: PeerView) -> str:
     """Return what a peer may use here: `every model of this machine`."""
     if peer.paused:
         return "nothing: paused"
@@ -129,34 +132,73 @@ def terms_said(peer: PeerView) -> str:
         return "nothing"
     models = "every model"
     if peer.share_models is not None:
-        models = ", ".join(clean(model) for model in peer.share_models[:MODELS_NAMED])
+        models = ", ".join(sanitize(model) for model in peer.share_models[:MODELS_NAMED])
         more = len(peer.share_models) - MODELS_NAMED
         models += f" and {more} more" if more > 0 else ""
     return f"{models} of {rings}"
 
 
-def _peer_lines(peers: Sequence[PeerView], backends: Mapping[str, BackendView], paper: Paper) -> list[Text]:
+def _peer_lines(
+    peers: Sequence[PeerView], backends: Mapping[str, BackendView], paper: TerminalStyle
+) -> list[Text]:
     rows: list[list[Cell]] = []
     told: list[Text] = []
     for peer in peers:
         backend = backends.get(peer.backend or "")
         rows.append(
             [
-                paper.state(OFF if backend is None else sign_of(backend)),
+                paper.state(OFF if backend is None else glyph_of(backend)),
                 peer.name,
                 peer.short,
-                DASH if backend is None else models_said(backend.models),
-                terms_said(peer),
+                DASH if backend is None else models_text(backend.models),
+                terms_text(peer),
                 f"{peer.in_flight} of {peer.max_in_flight}",
             ]
         )
         if backend is None:
-            said = f"{clean(peer.name)} is not used here: its backend was removed."
+            said = f"{sanitize(peer.name)} is not used here: its backend was removed."
             told += note(WARN, said, "Pair with it anew, or end the pairing: meshlight unpair NAME", paper)
         elif backend.enabled and backend.health.state != "healthy":
-            told += illness(backend, paper)
+            told += problem_lines(backend, paper)
     return lay_out(_PEERS, rows, paper.width) + told
 
 
-def _quiet(said: str, paper: Paper) -> list[Text]:
+def _quiet(said: str, paper: TerminalStyle) -> list[Text]:
     return [Text(line, "bright_black") for line in wrap(said, paper.width)]
+
+
+HEIGHT = 5
+_SHAPES = (
+    "###,# #,# #,# #,###",
+    "  #,  #,  #,  #,  #",
+    "###,  #,###,#  ,###",
+    "###,  #,###,  #,###",
+    "# #,# #,###,  #,  #",
+    "###,#  ,###,  #,###",
+    "###,#  ,###,# #,###",
+    "###,  #,  #,  #,  #",
+    "###,# #,###,# #,###",
+    "###,# #,###,  #,###",
+)
+"""The rows of each digit, three dots wide."""
+_DOT = 2
+"""Cells of the terminal for one dot: they are twice as high as wide."""
+
+
+def large_digits(digits: str, paper: TerminalStyle) -> list[str]:
+    """Return the lines that draw digits in groups of three, in letters that this terminal can show."""
+    ink = "#" if paper.ascii_only else "█"
+    rows = [_row(digits, row).replace("#", ink).rstrip() for row in range(HEIGHT)]
+    return [f"  {row}" for row in rows]
+
+
+def _row(digits: str, row: int) -> str:
+    drawn = ""
+    for place, digit in enumerate(digits):
+        gap = 0 if place == 0 else 3 if place % 3 == 0 else 1
+        drawn += " " * gap * _DOT + "".join(dot * _DOT for dot in _cells(digit, row))
+    return drawn
+
+
+def _cells(digit: str, row: int) -> str:
+    return _SHAPES[int(digit)].split(",")[row]

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from meshlight.desktop.paper import LIGHTS, WARN, Paper, Sign, sign_of
-from meshlight.desktop.table import Cell, Column, lay_out
-from meshlight.desktop.text import DASH, clean, count, cut, duration, milliseconds, wrap
-from meshlight.domain.view import BackendView, Requests, SnapshotView
+from meshlight.cli.output.console import LIGHTS, WARN, StatusGlyph, TerminalStyle, glyph_of
+from meshlight.cli.output.table import Cell, Column, lay_out
+from meshlight.domain.api_types import BackendView, Requests, SnapshotView
+from meshlight.domain.text import DASH, count, cut, duration, milliseconds, sanitize, wrap
 
 MODELS_NAMED = 8
 
@@ -23,12 +23,12 @@ _COLUMNS = (
 )
 
 
-def status_screen(view: SnapshotView, url: str, paper: Paper) -> RenderableType:
+def status_report(view: SnapshotView, url: str, paper: TerminalStyle) -> RenderableType:
     """Show the whole mesh on one screen."""
     light = LIGHTS[view.light]
     parts: list[RenderableType] = [
-        *_hanging(paper.state(light).append(":"), view.light_reason, paper),
-        *[Text(line, "bright_black") for line in wrap(_router_said(view, url), paper.width)],
+        *_hanging_indent(paper.state(light).append(":"), view.light_reason, paper),
+        *[Text(line, "bright_black") for line in wrap(_router_text(view, url), paper.width)],
     ]
     for notice in view.notices:
         parts += note(WARN, notice, "", paper)
@@ -42,46 +42,46 @@ def status_screen(view: SnapshotView, url: str, paper: Paper) -> RenderableType:
         return Group(*parts)
     parts += backend_lines(view.backends, paper)
     shown = [b for b in view.backends if b.enabled]
-    told = [line for b in shown if b.health.state != "healthy" for line in illness(b, paper)]
+    told = [line for b in shown if b.health.state != "healthy" for line in problem_lines(b, paper)]
     told += [
         line for b in shown for said in b.warnings for line in note(WARN, f"{b.name}: {said}", "", paper)
     ]
     return Group(*parts, "", *told) if told else Group(*parts)
 
 
-def backend_lines(backends: Iterable[BackendView], paper: Paper) -> list[Text]:
+def backend_lines(backends: Iterable[BackendView], paper: TerminalStyle) -> list[Text]:
     """Show the backends, one a line."""
     rows: list[list[Cell]] = [
         [
-            paper.state(sign_of(b)),
+            paper.state(glyph_of(b)),
             b.name,
             b.kind,
             b.ring,
             milliseconds(b.latency_ms) if b.enabled else DASH,
-            models_said(b.models),
-            requests_said(b.requests),
+            models_text(b.models),
+            requests_text(b.requests),
         ]
         for b in backends
     ]
     return lay_out(_COLUMNS, rows, paper.width)
 
 
-def illness(backend: BackendView, paper: Paper) -> list[Text]:
+def problem_lines(backend: BackendView, paper: TerminalStyle) -> list[Text]:
     """Say why a backend is not healthy, for how long, and what to do."""
     health = backend.health
     said = f"{backend.name} ({health.state} for {duration(health.since_s)}): {health.text}"
-    return note(sign_of(backend), said, health.fix, paper)
+    return note(glyph_of(backend), said, health.fix, paper)
 
 
-def note(sign: Sign, said: str, fix: str, paper: Paper) -> list[Text]:
+def note(sign: StatusGlyph, said: str, fix: str, paper: TerminalStyle) -> list[Text]:
     """Show a sentence behind its sign, and under it what to do; long ones wrap under themselves."""
-    lines = _hanging(paper.sign(sign), said, paper)
+    lines = _hanging_indent(paper.sign(sign), said, paper)
     if fix:
-        lines += _hanging(Text("  ").append("Fix:", "bold"), fix, paper)
+        lines += _hanging_indent(Text("  ").append("Fix:", "bold"), fix, paper)
     return lines
 
 
-def requests_said(requests: Requests) -> str:
+def requests_text(requests: Requests) -> str:
     """Return the counts that are not nought: `128, 3 failed, 1 now`."""
     said = [f"{requests.total:,}"]
     if requests.failed:
@@ -91,23 +91,23 @@ def requests_said(requests: Requests) -> str:
     return ", ".join(said)
 
 
-def models_said(models: tuple[str, ...]) -> str:
+def models_text(models: tuple[str, ...]) -> str:
     """Return how many models there are, and the first of their names."""
     if not models:
         return "0"
-    return f"{len(models)}: {', '.join(clean(model) for model in models[:MODELS_NAMED])}"
+    return f"{len(models)}: {', '.join(sanitize(model) for model in models[:MODELS_NAMED])}"
 
 
-def _router_said(view: SnapshotView, url: str) -> str:
+def _router_text(view: SnapshotView, url: str) -> str:
     router, requests = view.router, view.router.requests
-    said = f"{clean(router.name) or 'Meshlight'} at {url}, up {duration(router.uptime_s)}"
+    said = f"{sanitize(router.name) or 'Meshlight'} at {url}, up {duration(router.uptime_s)}"
     said += f", {count(requests.total, 'request')}"
     more = [f"{n:,} {what}" for n, what in ((requests.failed, "failed"), (requests.in_flight, "now")) if n]
     return f"{said} ({', '.join(more)})" if more else said
 
 
-def _hanging(head: Text, said: str, paper: Paper) -> list[Text]:
+def _hanging_indent(head: Text, said: str, paper: TerminalStyle) -> list[Text]:
     """Show `said` after `head`; the lines after the first begin under it."""
     under = head.cell_len + 1
-    first, *rest = wrap(clean(said), max(paper.width - under, 20))
+    first, *rest = wrap(sanitize(said), max(paper.width - under, 20))
     return [head + Text(f" {first}"), *(Text(" " * under + line) for line in rest)]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 from rich.text import Text
 
-from meshlight.desktop.text import clean, shorten, width
+from meshlight.domain.text import sanitize, shorten, width
 
 GAP = 2
 Cell = str | Text
@@ -25,7 +25,7 @@ class Column(Struct, frozen=True, kw_only=True):
 def lay_out(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], cells: int) -> list[Text]:
     """Return a line of titles and one for each row, in at most `cells` cells; strings are cleaned, Texts not."""
     said: list[list[Cell]] = [
-        [cell if isinstance(cell, Text) else clean(cell) for cell in row] for row in rows
+        [cell if isinstance(cell, Text) else sanitize(cell) for cell in row] for row in rows
     ]
     natural = [max((_width(row[i]) for row in said), default=0) for i in range(len(columns))]
     natural = [max(taken, len(column.title)) for taken, column in zip(natural, columns, strict=True)]

@@ -13,13 +13,13 @@ from typing import Self
 
 LONGEST = 512
 """Bytes of a message."""
-WORD_S = 2.0
+MESSAGE_S = 2.0
 """For one who rings to say what he wants."""
 _LONGEST_PATH = 100
 """Systems cut the path of a socket off at 104 or 108 bytes."""
 
 
-class Bell:
+class ActivationListener:
     """Listens for rings by one `name` below one folder; who makes it holds the lock that allows only one.
 
     `on_ring` is called from a thread of the bell's with the text that came.
@@ -51,7 +51,7 @@ class Bell:
         while self._is_open:
             try:
                 with self._listener.accept() as caller:
-                    if not caller.poll(WORD_S):
+                    if not caller.poll(MESSAGE_S):
                         continue
                     text = caller.recv_bytes(LONGEST).decode("utf-8", "replace")
                     caller.send_bytes(b"heard")
@@ -60,12 +60,12 @@ class Bell:
             self._on_ring(text)
 
 
-def ring(folder: Path, name: str, text: str = "") -> bool:
+def signal_instance(folder: Path, name: str, text: str = "") -> bool:
     """Ring the bell; whether somebody heard it."""
     try:
         with Client(_address(folder, name)) as line:
             line.send_bytes(text.encode()[:LONGEST])
-            return line.poll(WORD_S) and line.recv_bytes(LONGEST) == b"heard"
+            return line.poll(MESSAGE_S) and line.recv_bytes(LONGEST) == b"heard"
     except (OSError, EOFError):
         return False
 

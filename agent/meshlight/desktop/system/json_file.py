@@ -10,7 +10,7 @@ import msgspec
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-class SmallFile(Generic[T]):
+class JsonFile(Generic[T]):
     """The file of one kind of values; nothing in it is worth an error."""
 
     def __init__(self, path: Path, shape: type[T]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from meshlight.desktop.program import apart
+from meshlight.desktop.system.process import apart
 
 ASK_S = 2.0
 

@@ -1,9 +1,13 @@
-"""How to start another process of Meshlight: with this Python or with the frozen program, never by fork."""
+"""How to start another process of Meshlight: with this Python or with the frozen program, never by fork.
+
+Ending with the process that started us, in whatever way that one ends.
+"""
 
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, MutableMapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from typing import IO, Any, Final
 
@@ -81,3 +85,22 @@ def hear_key(environ: MutableMapping[str, str] = os.environ, stdin: int = 0) -> 
     while len(line) < _LONGEST_KEY and (letter := os.read(stdin, 1)) not in {b"", b"\n"}:
         line += letter
     keep_key(line.decode("ascii", "replace"))
+
+
+STDIN: Final = 0
+
+
+def end_with_parent(
+    end: Callable[[], None], environ: Mapping[str, str] = os.environ, stdin: int = STDIN
+) -> None:
+    """Call `end`, from a thread, when the parent that says it holds our standard input open is gone."""
+    if environ.get("MESHLIGHT_PARENT") != "stdin":
+        return
+
+    def watch() -> None:
+        # Not by sys.stdin: a thread that waits inside of it makes the interpreter abort at its end.
+        while os.read(stdin, 4096):
+            pass
+        end()
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from meshlight.desktop.autostart import quoted
+from meshlight.desktop.system.autostart import quoted
 
 SCHEME_TYPE = "x-scheme-handler/meshlight"
 FILE = "meshlight-link.desktop"

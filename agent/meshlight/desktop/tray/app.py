@@ -8,27 +8,31 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meshlight.desktop.autostart import Autostart
-from meshlight.desktop.client import LocalService
-from meshlight.desktop.desk import Desk
-from meshlight.desktop.face import OnAction, TrayFace
-from meshlight.desktop.follow import Around, Lost, Progress, Seen, Told, follow
-from meshlight.desktop.item import Action
-from meshlight.desktop.menu import menu
-from meshlight.desktop.notify import Bulletin, Mark, Note, marks_of
-from meshlight.desktop.peers_menu import SHOW, request, request_note
-from meshlight.desktop.preferences import Preferences
-from meshlight.desktop.small_file import SmallFile
-from meshlight.desktop.standing import ServiceState, Standing
-from meshlight.desktop.supervisor import Supervisor
-from meshlight.desktop.tooltip import light_of, tooltip
-from meshlight.desktop.tray_state import Refresh, Service, TrayState
-from meshlight.desktop.window_keeper import WindowKeeper
+from meshlight.api_client.client import ApiClient
+from meshlight.api_client.watcher import (
+    FeedLost,
+    FeedUpdate,
+    PeersReceived,
+    RefreshProgressed,
+    SnapshotReceived,
+    watch,
+)
+from meshlight.desktop.supervisor import ServiceState, ServiceStatus, Supervisor
+from meshlight.desktop.system.autostart import Autostart
+from meshlight.desktop.system.json_file import JsonFile
+from meshlight.desktop.tray.menu import menu
+from meshlight.desktop.tray.menu_items import Action
+from meshlight.desktop.tray.notifications import BackendMark, Notification, NotificationQueue, marks_of
+from meshlight.desktop.tray.peers_menu import SHOW, request, request_note
+from meshlight.desktop.tray.state import Preferences, Refresh, Service, TrayEnvironment, TrayState
+from meshlight.desktop.tray.tooltip import light_of, tooltip
+from meshlight.desktop.tray.tray_icon import OnAction, TrayIcon
+from meshlight.desktop.window.launcher import WindowLauncher
+from meshlight.domain.api_types import SnapshotView
 from meshlight.domain.errors import MeshlightError
-from meshlight.domain.peer_view import PeersView
-from meshlight.domain.view import SnapshotView
+from meshlight.domain.peers import PeersView
 
-FACE_S: Final = 1.0
+ICON_UPDATE_S: Final = 1.0
 """The service is started once the icon is there, but an icon that is slow doesn't hold it up for longer."""
 SHOWN_S: Final = 6.0
 """For so long the menu shows how a refresh went."""
@@ -49,7 +53,7 @@ class Ready(Struct, frozen=True):
     """The icon is there."""
 
 
-class Rung(Struct, frozen=True):
+class ActivateRequested(Struct, frozen=True):
     """Somebody started Meshlight once more: show the window (with this node)."""
 
     node: str
@@ -61,34 +65,34 @@ class Refreshed(Struct, frozen=True):
     error: str = ""
 
 
-class Learned(Struct, frozen=True):
+class CapabilitiesLearned(Struct, frozen=True):
     """What the service of this instance can do besides the usual."""
 
     instance: str
     can_pause: bool
 
 
-News = Ready | Rung | Action | Standing | Told | Learned | Refreshed
+TrayEvent = Ready | ActivateRequested | Action | ServiceStatus | FeedUpdate | CapabilitiesLearned | Refreshed
 
 
-class Tray:
+class TrayApp:
     """The tray's life: `run` on the main thread shows the icon, and everything else happens in one other thread."""
 
     def __init__(
         self,
-        make_face: Callable[[OnAction], TrayFace],
-        supervisor: Callable[[Callable[[Standing], None]], Supervisor],
-        window: WindowKeeper,
-        desk: Desk,
+        make_face: Callable[[OnAction], TrayIcon],
+        supervisor: Callable[[Callable[[ServiceStatus], None]], Supervisor],
+        window: WindowLauncher,
+        desk: TrayEnvironment,
         autostart: Autostart | None,
-        preferences: SmallFile[Preferences],
+        preferences: JsonFile[Preferences],
     ) -> None:
         self._window = window
         self._desk = desk
         self._autostart = autostart
         self._file = preferences
         self._kept = preferences.read()
-        self._inbox: queue.SimpleQueue[News] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[TrayEvent] = queue.SimpleQueue()
         self._face = make_face(self._inbox.put)
         self._supervisor = supervisor(self._inbox.put)
         self._state = TrayState(
@@ -100,7 +104,7 @@ class Tray:
         self._instance = ""
         self._wanted: str | None = None
         """The node of a window that was asked for while the service was not there."""
-        self._bulletin = Bulletin()
+        self._bulletin = NotificationQueue()
         self._snoozed_until: float | None = None
         self._shown_until: float | None = None
         self._thread = threading.Thread(target=self._live, name="tray", daemon=True)
@@ -117,18 +121,18 @@ class Tray:
 
     def rung(self, node: str) -> None:
         """Show the window, because somebody started Meshlight once more."""
-        self._inbox.put(Rung(node))
+        self._inbox.put(ActivateRequested(node))
 
     def quit(self) -> None:
         """End in good order, as the menu's Quit does."""
         self._inbox.put(Action("quit"))
 
     def _live(self) -> None:
-        news: News | None = self._next(FACE_S)
+        news: TrayEvent | None = self._next(ICON_UPDATE_S)
         self._supervisor.start()
         if not self._kept.was_started:
             self._keep(replace(self._kept, was_started=True))
-            self._inbox.put(Rung(""))
+            self._inbox.put(ActivateRequested(""))
         while True:
             if isinstance(news, Action) and news.verb == "quit":
                 break
@@ -143,39 +147,42 @@ class Tray:
         self._supervisor.stop()
         self._face.stop()
 
-    def _next(self, limit_s: float | None) -> News | None:
+    def _next(self, limit_s: float | None) -> TrayEvent | None:
         try:
             return self._inbox.get(timeout=limit_s)
         except queue.Empty:
             return None
 
-    def _take(self, news: News) -> None:
+    def _take(self, news: TrayEvent) -> None:
         """Change the state by one piece of news; `Ready` only wakes."""
-        if isinstance(news, Seen | Around | Lost | Learned) and news.instance != self._instance:
+        if (
+            isinstance(news, SnapshotReceived | PeersReceived | FeedLost | CapabilitiesLearned)
+            and news.instance != self._instance
+        ):
             return  # of a service that is gone
         match news:
-            case Standing():
+            case ServiceStatus():
                 self._stand(news)
-            case Seen(_, view):
+            case SnapshotReceived(_, view):
                 self._view = view
-            case Around(_, peers):
+            case PeersReceived(_, peers):
                 self._look_around(peers)
-            case Progress(done, total):
+            case RefreshProgressed(done, total):
                 if self._state.refresh is not None and not self._state.refresh.is_over:
                     self._set(refresh=Refresh(done=done, total=total))
-            case Lost():
+            case FeedLost():
                 self._supervisor.look()
-            case Learned(_, can_pause):
+            case CapabilitiesLearned(_, can_pause):
                 self._set(can_pause=can_pause)
             case Refreshed(error):
                 self._set(refresh=Refresh(is_over=True, error=error))
                 self._shown_until = self._desk.clock() + SHOWN_S
-            case Rung(node):
+            case ActivateRequested(node):
                 self._open(node)
             case Action():
                 self._act(news)
 
-    def _stand(self, standing: Standing) -> None:
+    def _stand(self, standing: ServiceStatus) -> None:
         """Follow the service that runs now, or show why none does."""
         is_running = standing.state == "running"
         self._set(
@@ -191,9 +198,9 @@ class Tray:
             return
         if standing.instance != self._instance:
             self._view = None
-            _aside(lambda: self._learn(standing.instance))
+            _in_thread(lambda: self._learn(standing.instance))
         self._instance = standing.instance
-        follow(self._desk.runtime_file, standing.instance, self._inbox.put)
+        watch(self._desk.runtime_file, standing.instance, self._inbox.put)
         if self._wanted is not None:
             self._window.open(self._wanted)
             self._wanted = None
@@ -201,8 +208,8 @@ class Tray:
     def _learn(self, instance: str) -> None:
         """Ask the service what its menu may offer."""
         try:
-            with LocalService.connect(self._desk.runtime_file) as service:
-                self._inbox.put(Learned(instance, service.can_pause()))
+            with ApiClient.connect(self._desk.runtime_file) as service:
+                self._inbox.put(CapabilitiesLearned(instance, service.can_pause()))
         except MeshlightError:
             return  # it has gone already, and the next one is asked again
 
@@ -214,10 +221,10 @@ class Tray:
             case "refresh":
                 self._refresh()
             case "check" | "enable" | "disable" | "pause" | "resume" | "show-here" | "hide-here":
-                _aside(lambda: self._ask(action))
+                _in_thread(lambda: self._ask(action))
             case "copy-address" | "copy-key" | "copy-environment":
                 url = self._state.url
-                _aside(lambda: self._copy(action, url))
+                _in_thread(lambda: self._copy(action, url))
             case "login-on" | "login-off":
                 self._switch_login(on=action.verb == "login-on")
             case "notify-on" | "notify-off":
@@ -228,7 +235,7 @@ class Tray:
                 self._snoozed_until = self._desk.clock() + SNOOZE_S if is_silent else None
                 self._set(snoozed_until=self._desk.time_in(SNOOZE_S) if is_silent else "")
             case "log":
-                _aside(self._show_log)
+                _in_thread(self._show_log)
             case "restart":
                 self._supervisor.restart()
             case "move":
@@ -243,7 +250,7 @@ class Tray:
         is_new = asked is not None and (before is None or before.digits != asked.digits)
         if asked is not None and is_new and not self._is_silent:
             note = replace(request_note(asked), on_click=lambda: self._inbox.put(SHOW))
-            _aside(lambda: self._desk.notify(note))
+            _in_thread(lambda: self._desk.notify(note))
 
     def _move(self) -> None:
         """Have the service listen at the port that was offered, from now on."""
@@ -272,25 +279,25 @@ class Tray:
 
         def refresh() -> None:
             try:
-                with LocalService.connect(self._desk.runtime_file) as service:
+                with ApiClient.connect(self._desk.runtime_file) as service:
                     service.refresh_now()
             except MeshlightError as error:
                 self._inbox.put(Refreshed(error.title))
             else:
                 self._inbox.put(Refreshed())
 
-        _aside(refresh)
+        _in_thread(refresh)
 
     def _ask(self, action: Action) -> None:
         """Have the service do something; what comes of it is seen by its events."""
         try:
-            with LocalService.connect(self._desk.runtime_file) as service:
+            with ApiClient.connect(self._desk.runtime_file) as service:
                 if action.verb == "check":
                     service.check(action.backend)
                 elif action.verb in {"enable", "disable"}:
                     service.switch(action.backend, on=action.verb == "enable")
                 elif action.verb in {"show-here", "hide-here"}:
-                    service.set_seen(visible=action.verb == "show-here")
+                    service.set_visibility(visible=action.verb == "show-here")
                 else:
                     service.pause(on=action.verb == "pause")
         except MeshlightError as error:
@@ -325,7 +332,7 @@ class Tray:
 
     def _tell(self, title: str, body: str) -> None:
         """Answer a click that came to nothing, whether or not notifications are wanted."""
-        _aside(lambda: self._desk.notify(Note(title, body)))
+        _in_thread(lambda: self._desk.notify(Notification(title, body)))
 
     def _tend(self) -> None:
         """Do what the time is come for."""
@@ -340,17 +347,17 @@ class Tray:
             self._bulletin.see(marks_of(self._view, service=self._service_mark()), now)
         note = self._bulletin.take(now, silent=self._is_silent)
         if note is not None:
-            _aside(lambda: self._desk.notify(note))
+            _in_thread(lambda: self._desk.notify(note))
 
     @property
     def _is_silent(self) -> bool:
         return not self._kept.notifications or self._snoozed_until is not None
 
-    def _service_mark(self) -> Mark:
+    def _service_mark(self) -> BackendMark:
         state = self._state
         if state.service == "running":
-            return Mark("Meshlight", "healthy")
-        return Mark("Meshlight", "unhealthy", state.said)
+            return BackendMark("Meshlight", "healthy")
+        return BackendMark("Meshlight", "unhealthy", state.said)
 
     def _rest_s(self) -> float | None:
         """Seconds until there is something to tend to; None when only news can bring it."""
@@ -372,6 +379,6 @@ class Tray:
         self._file.write(preferences)
 
 
-def _aside(work: Callable[[], object]) -> None:
+def _in_thread(work: Callable[[], object]) -> None:
     """Do something that may take its time in a thread of its own."""
     threading.Thread(target=work, name="tray work", daemon=True).start()

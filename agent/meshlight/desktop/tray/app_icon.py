@@ -1,6 +1,6 @@
 """The picture of the program itself, for windows, launchers and installers: a router in its mesh.
 
-`python -m meshlight.desktop.icon OUT_DIR` writes it as .svg, .png, .ico and .icns, with the signs of the tray.
+`python -m meshlight.desktop.tray.icon OUT_DIR` writes it as .svg, .png, .ico and .icns, with the signs of the tray.
 """
 
 import sys
@@ -11,7 +11,7 @@ from typing import Final
 
 from PIL import Image, ImageDraw
 
-from meshlight.desktop.icon import PAINTS, icon
+from meshlight.desktop.tray.icon import PAINTS, icon
 
 GRID: Final = 64
 """All places below are on a square of this width."""
@@ -25,7 +25,7 @@ LINE_WIDTH, NODE_RADIUS, HUB_RADIUS = 3, 5, 11
 PNG_SIZE: Final = 512
 ICO_SIZES: Final = (16, 20, 24, 32, 40, 48, 64, 128, 256)
 ICNS_SIZES: Final = (16, 32, 64, 128, 256, 512, 1024)
-SIGN_SIZE: Final = 128
+SYMBOL_SIZE: Final = 128
 _FINE: Final = 4
 
 
@@ -72,7 +72,7 @@ def svg() -> str:
 def write_all(words: Sequence[str]) -> int:
     """Write every picture into the folder that the command line names; return the exit code."""
     if len(words) != 1 or words[0].startswith("-"):
-        sys.stderr.write("Usage: python -m meshlight.desktop.icon OUT_DIR\n")
+        sys.stderr.write("Usage: python -m meshlight.desktop.tray.icon OUT_DIR\n")
         return 2
     folder = Path(words[0])
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def write_all(words: Sequence[str]) -> int:
     _save_in_sizes(folder / "meshlight.ico", ICO_SIZES)
     _save_in_sizes(folder / "meshlight.icns", ICNS_SIZES)
     for light in PAINTS:
-        icon(light, SIGN_SIZE).save(folder / f"{light}.png", optimize=True)
+        icon(light, SYMBOL_SIZE).save(folder / f"{light}.png", optimize=True)
     return 0
 
 

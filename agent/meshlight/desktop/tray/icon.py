@@ -156,6 +156,6 @@ def argb(image: Image.Image) -> bytes:
 
 
 if __name__ == "__main__":
-    from meshlight.desktop.app_icon import write_all
+    from meshlight.desktop.tray.app_icon import write_all
 
     sys.exit(write_all(sys.argv[1:]))

@@ -1,13 +1,13 @@
 """The menu of the tray as data: what it says now, and what each item asks for. Pure."""
 
 from meshlight import __version__
-from meshlight.desktop.item import LINE_CELLS, OPEN, STATES, Action, Item, line, separator
-from meshlight.desktop.peers_menu import peers_menu, request_line
-from meshlight.desktop.text import clean, count, cut
-from meshlight.desktop.tooltip import PAUSED, brief, light_of, name, tooltip
-from meshlight.desktop.tray_state import Refresh, TrayState
+from meshlight.desktop.tray.menu_items import LINE_CELLS, OPEN, STATES, Action, Item, line, separator
+from meshlight.desktop.tray.peers_menu import peers_menu, request_line
+from meshlight.desktop.tray.state import Refresh, TrayState
+from meshlight.desktop.tray.tooltip import PAUSED, brief, light_of, name, tooltip
+from meshlight.domain.api_types import BackendView, SnapshotView
 from meshlight.domain.snapshot import Light
-from meshlight.domain.view import BackendView, SnapshotView
+from meshlight.domain.text import count, cut, sanitize
 
 BACKENDS_LISTED = 25
 """A menu that is longer than the screen helps nobody: the rest is in the mesh's window."""
@@ -77,7 +77,7 @@ def _refresh(view: SnapshotView | None, refresh: Refresh | None) -> Item:
     if refresh is None or view is None:
         return line("refresh", "Refresh now", action)
     if refresh.error:
-        return line("refresh", cut(f"Refresh failed: {clean(refresh.error)}", LINE_CELLS), action)
+        return line("refresh", cut(f"Refresh failed: {sanitize(refresh.error)}", LINE_CELLS), action)
     if not refresh.is_over:
         progress = f" {refresh.done}/{refresh.total}" if refresh.total else ""
         return line("refresh", f"Refreshing…{progress}")
@@ -152,6 +152,6 @@ def _switches(state: TrayState) -> list[Item]:
 def _about(state: TrayState) -> Item:
     lines = [line("version", f"Meshlight {__version__}")]
     if state.url:
-        lines.append(line("address", f"Listens at {clean(state.url)}"))
+        lines.append(line("address", f"Listens at {sanitize(state.url)}"))
     lines.append(line("licence", "Licence: Apache-2.0"))
     return Item(key="about", text="About", items=tuple(lines))

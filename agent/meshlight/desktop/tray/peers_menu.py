@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from meshlight.desktop.item import LINE_CELLS, STATES, Action, Item, line, separator
-from meshlight.desktop.notify import LINE_CELLS as NOTE_CELLS
-from meshlight.desktop.notify import TITLE_CELLS, Note
-from meshlight.desktop.text import clean, count, cut, shorten
-from meshlight.desktop.window_keeper import PEERS
-from meshlight.domain.peer_view import PairingView, PeersView, PeerView, SightingView
-from meshlight.domain.view import BackendView, SnapshotView
+from meshlight.desktop.tray.menu_items import LINE_CELLS, STATES, Action, Item, line, separator
+from meshlight.desktop.tray.notifications import LINE_CELLS as NOTE_CELLS
+from meshlight.desktop.tray.notifications import TITLE_CELLS, Notification
+from meshlight.desktop.window.launcher import PEERS
+from meshlight.domain.api_types import BackendView, SnapshotView
+from meshlight.domain.peers import PairingView, PeersView, PeerView, SightingView
+from meshlight.domain.text import count, cut, sanitize, shorten
 
 SEEN_LISTED = 12
 PEERS_LISTED = 12
@@ -22,26 +22,26 @@ def request(peers: PeersView | None) -> PairingView | None:
     return pairing if pairing and pairing.role == "asked" and pairing.state == "comparing" else None
 
 
-def request_said(asked: PairingView) -> str:
+def request_text(asked: PairingView) -> str:
     """Return `Bo asks to be paired: 123 456`."""
-    return f"{_short(asked.name)} asks to be paired: {digits_said(asked.digits)}"
+    return f"{_short(asked.name)} asks to be paired: {digits_text(asked.digits)}"
 
 
-def request_note(asked: PairingView) -> Note:
+def request_note(asked: PairingView) -> Notification:
     """Return the notification of a request to pair."""
     body = "Are these digits on both machines? Click here to answer, or: meshlight pair"
-    return Note(cut(request_said(asked), TITLE_CELLS), cut(body, NOTE_CELLS))
+    return Notification(cut(request_text(asked), TITLE_CELLS), cut(body, NOTE_CELLS))
 
 
-def digits_said(digits: str) -> str:
+def digits_text(digits: str) -> str:
     """Return six digits in two groups: `123 456`."""
-    return f"{clean(digits)[:3]} {clean(digits)[3:6]}".strip()
+    return f"{sanitize(digits)[:3]} {sanitize(digits)[3:6]}".strip()
 
 
 def request_line(peers: PeersView | None) -> list[Item]:
     """Return the line that stands above all others while a request waits."""
     asked = request(peers)
-    return [] if asked is None else [line("request", cut(f"! {request_said(asked)}", LINE_CELLS), SHOW)]
+    return [] if asked is None else [line("request", cut(f"! {request_text(asked)}", LINE_CELLS), SHOW)]
 
 
 def peers_menu(peers: PeersView | None, view: SnapshotView | None) -> list[Item]:
@@ -55,8 +55,10 @@ def peers_menu(peers: PeersView | None, view: SnapshotView | None) -> list[Item]
         action=Action("hide-here" if peers.visible else "show-here"),
         checked=peers.visible,
     )
-    problem = [line("problem", cut(f"! {clean(peers.problem)}", LINE_CELLS), SHOW)] if peers.problem else []
-    lines = (is_seen, *problem, separator(1), *_paired(peers, backends), separator(2), *_seen(peers))
+    problem = (
+        [line("problem", cut(f"! {sanitize(peers.problem)}", LINE_CELLS), SHOW)] if peers.problem else []
+    )
+    lines = (is_seen, *problem, separator(1), *_paired(peers, backends), separator(2), *_discovered(peers))
     return [Item(key="peers", text="Peers", items=lines)]
 
 
@@ -79,7 +81,7 @@ def _peer(peer: PeerView, backend: BackendView | None) -> Item:
     return line(key, f"{said}, paused for it" if peer.paused else said, Action("open", backend.id))
 
 
-def _seen(peers: PeersView) -> list[Item]:
+def _discovered(peers: PeersView) -> list[Item]:
     if not peers.browse:
         return [line("nobody", "Not looking for other machines")]
     found = [one for one in peers.seen if one.can_pair]
@@ -93,8 +95,8 @@ def _seen(peers: PeersView) -> list[Item]:
 
 def _sighting(seen: SightingView) -> Item:
     # Two may call themselves alike: the beginning of the id tells them apart.
-    return line(f"seen {seen.id}", f"Pair with {_short(seen.name)} ({clean(seen.short)})…", SHOW)
+    return line(f"seen {seen.id}", f"Pair with {_short(seen.name)} ({sanitize(seen.short)})…", SHOW)
 
 
 def _short(name: str) -> str:
-    return shorten(clean(name), NAME_CELLS) or "Another machine"
+    return shorten(sanitize(name), NAME_CELLS) or "Another machine"

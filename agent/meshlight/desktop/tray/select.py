@@ -9,12 +9,12 @@ from typing import Final, get_args
 
 from msgspec import Struct
 
-from meshlight.desktop.bus_address import bus_address
-from meshlight.desktop.distro import borrow_gtk
-from meshlight.desktop.face import OnAction, TrayFace
-from meshlight.desktop.pystray_tray import PystrayTray
-from meshlight.desktop.text import clean
-from meshlight.desktop.toolkit import Toolkit, Way, load
+from meshlight.desktop.tray.dbus.bus import bus_address
+from meshlight.desktop.tray.pystray.toolkit import PystrayBackend, Toolkit, load
+from meshlight.desktop.tray.pystray.tray import PystrayTray
+from meshlight.desktop.tray.tray_icon import OnAction, TrayIcon
+from meshlight.desktop.window.system_gtk import use_system_gtk
+from meshlight.domain.text import sanitize
 
 log = logging.getLogger(__name__)
 
@@ -26,19 +26,19 @@ _NO_HOST: Final = (
 )
 
 
-class NoTray(Struct, frozen=True):
+class NoTrayHost(Struct, frozen=True):
     """There can be no icon here; `reason` is one line for people."""
 
     reason: str
 
 
-def choose(
+def choose_tray(
     on_action: OnAction,
     *,
     patience_s: float = 0.0,
     environment: Mapping[str, str] = os.environ,
     platform: str = sys.platform,
-) -> TrayFace | NoTray:
+) -> TrayIcon | NoTrayHost:
     """Return the best face for this desktop, not yet running, or why there is none.
 
     Blocks for at most a few seconds, and for `patience_s` more while nobody shows tray icons: right after
@@ -46,13 +46,13 @@ def choose(
     """
     asked = environment.get(VARIABLE, "")
     if asked == "none":
-        return NoTray(f"No tray icon, as {VARIABLE} says.")
-    if asked and asked not in {"dbus", *get_args(Way)}:
-        return NoTray(
-            f"{VARIABLE} is {clean(asked)!r}, but can only be: dbus, {', '.join(get_args(Way))}, none."
+        return NoTrayHost(f"No tray icon, as {VARIABLE} says.")
+    if asked and asked not in {"dbus", *get_args(PystrayBackend)}:
+        return NoTrayHost(
+            f"{VARIABLE} is {sanitize(asked)!r}, but can only be: dbus, {', '.join(get_args(PystrayBackend))}, none."
         )
     if asked and asked != "dbus":
-        return _first_of(on_action, [way for way in get_args(Way) if way == asked])
+        return _first_of(on_action, [way for way in get_args(PystrayBackend) if way == asked])
     if platform == "darwin":
         return _first_of(on_action, ["darwin"])
     if platform == "win32":
@@ -62,56 +62,60 @@ def choose(
 
 def _on_linux(
     on_action: OnAction, patience_s: float, environment: Mapping[str, str], *, only_dbus: bool
-) -> TrayFace | NoTray:
+) -> TrayIcon | NoTrayHost:
     if not only_dbus:
         if not (environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")):
-            return NoTray("There is no display here, so there is no tray icon.")
+            return NoTrayHost("There is no display here, so there is no tray icon.")
         if environment.get("SSH_CONNECTION"):
-            return NoTray(
+            return NoTrayHost(
                 "This is an SSH session: a tray icon would appear on the other machine's screen or nowhere."
             )
     address = bus_address(environment)
     face = _dbus(on_action, patience_s, address)
-    if isinstance(face, NoTray) and not only_dbus and environment.get("DISPLAY") and _x_tray():
-        with_gtk: list[Way] = ["gtk", "appindicator", "xorg"]  # which fail without a bus once they run
+    if isinstance(face, NoTrayHost) and not only_dbus and environment.get("DISPLAY") and _x_tray():
+        with_gtk: list[PystrayBackend] = [
+            "gtk",
+            "appindicator",
+            "xorg",
+        ]  # which fail without a bus once they run
         return _first_of(on_action, with_gtk if address else ["xorg"])
     return face
 
 
-def _dbus(on_action: OnAction, patience_s: float, address: str | None) -> TrayFace | NoTray:
+def _dbus(on_action: OnAction, patience_s: float, address: str | None) -> TrayIcon | NoTrayHost:
     """Return our own face where somebody on the session bus shows icons."""
     try:
-        from meshlight.desktop import session_bus  # noqa: PLC0415 -- Linux alone
-        from meshlight.desktop.dbus_tray import BusError, DBusTray  # noqa: PLC0415
+        from meshlight.desktop.tray.dbus import bus as session_bus  # noqa: PLC0415 -- Linux alone
+        from meshlight.desktop.tray.dbus.tray import BusError, DBusTray  # noqa: PLC0415
     except ImportError as error:
-        return NoTray(f"The tray icon needs the package dbus-fast: {error}.")
+        return NoTrayHost(f"The tray icon needs the package dbus-fast: {error}.")
     if address is None:
-        return NoTray(
+        return NoTrayHost(
             "There is no session bus here (DBUS_SESSION_BUS_ADDRESS is not set), so there is no tray icon."
         )
     try:
         found = asyncio.run(session_bus.await_watcher(address, patience_s))
     except BusError as error:
-        return NoTray(
+        return NoTrayHost(
             f"The session bus doesn't answer, so there is no tray icon: {str(error) or 'timed out'}."
         )
-    return DBusTray(on_action, address) if found else NoTray(_NO_HOST)
+    return DBusTray(on_action, address) if found else NoTrayHost(_NO_HOST)
 
 
 def _first_of(
-    on_action: OnAction, ways: list[Way], load: Callable[[Way], Toolkit] = load
-) -> TrayFace | NoTray:
+    on_action: OnAction, ways: list[PystrayBackend], load: Callable[[PystrayBackend], Toolkit] = load
+) -> TrayIcon | NoTrayHost:
     """Return the first of pystray's ways that can be loaded."""
     said = ""
     if {"gtk", "appindicator"} & set(ways):
-        borrow_gtk()
+        use_system_gtk()
     for way in ways:
         try:
             return PystrayTray(on_action, way, load(way))
         except Exception as error:  # noqa: BLE001 -- besides ImportError: of the display, of GTK, of AppKit
-            said = clean(str(error)) or type(error).__name__
+            said = sanitize(str(error)) or type(error).__name__
             log.info("No tray icon by pystray's %s: %s", way, said)
-    return NoTray(f"No tray icon can be shown here: {said}")
+    return NoTrayHost(f"No tray icon can be shown here: {said}")
 
 
 def _x_tray() -> bool:

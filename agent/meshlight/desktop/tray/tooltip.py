@@ -1,9 +1,9 @@
 """The state of the mesh in a colour and one line: what the icon shows, and what it says under the pointer."""
 
-from meshlight.desktop.text import clean, count, cut, shorten
-from meshlight.desktop.tray_state import TrayState
+from meshlight.desktop.tray.state import TrayState
+from meshlight.domain.api_types import BackendView, SnapshotView
 from meshlight.domain.snapshot import Light
-from meshlight.domain.view import BackendView, SnapshotView
+from meshlight.domain.text import count, cut, sanitize, shorten
 
 PAUSED = "paused"
 """`router.status` of a service that passes no requests on."""
@@ -51,11 +51,11 @@ def light_of(view: SnapshotView | None, state: TrayState) -> Light:
 def tooltip(view: SnapshotView | None, state: TrayState) -> str:
     """Return the line that says what the icon means: `1 of 4 down: vllm — refused, is it running?`."""
     if state.service == "stopped":
-        return clean(state.said) or "The service has stopped."
+        return sanitize(state.said) or "The service has stopped."
     if state.service == "down":
-        return clean(state.said) or "The service is down and is being started again."
+        return sanitize(state.said) or "The service is down and is being started again."
     if state.service == "starting" or view is None:
-        return clean(state.said) or "Starting the service."
+        return sanitize(state.said) or "Starting the service."
     if view.router.status == PAUSED:
         return "Routing is paused."
     enabled = [backend for backend in view.backends if backend.enabled]
@@ -68,7 +68,7 @@ def tooltip(view: SnapshotView | None, state: TrayState) -> str:
     if view.light == "green":
         who = f"{name(enabled[0])} is" if len(enabled) == 1 else f"All {len(enabled)} backends are"
         return f"{who} healthy, {count(len(view.models), 'model')}."
-    return clean(view.light_reason)
+    return sanitize(view.light_reason)
 
 
 def brief(backend: BackendView) -> str:
@@ -76,12 +76,12 @@ def brief(backend: BackendView) -> str:
     health = backend.health
     if health.state == "healthy":
         return ""
-    return _BRIEF.get(health.reason) or cut(clean(health.text).rstrip("."), REASON_CELLS)
+    return _BRIEF.get(health.reason) or cut(sanitize(health.text).rstrip("."), REASON_CELLS)
 
 
 def name(backend: BackendView) -> str:
     """Return a backend's name as it fits into a line: strangers may have chosen it."""
-    return shorten(clean(backend.name), NAME_CELLS) or "(no name)"
+    return shorten(sanitize(backend.name), NAME_CELLS) or "(no name)"
 
 
 def fit(said: str, units: int) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from meshlight.desktop.item import Action, Item
+from meshlight.desktop.tray.menu_items import Action, Item
 from meshlight.domain.snapshot import Light
 
 TITLE = "Meshlight"
@@ -12,7 +12,7 @@ OnAction = Callable[[Action], None]
 """Told of each click, on a thread of the face's choosing: it may only put the action into a queue."""
 
 
-class TrayFace(Protocol):
+class TrayIcon(Protocol):
     """An icon with tooltip and menu.
 
     The setters and `stop` may be called from any thread, before `run` too; they return at once, and

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from meshlight.desktop.bell import ring
-from meshlight.desktop.program import HAS_KEY, HOLDS_STDIN, apart, environment, tell_key
+from meshlight.desktop.system.instance_signal import signal_instance
+from meshlight.desktop.system.process import HAS_KEY, HOLDS_STDIN, apart, environment, tell_key
 from meshlight.domain.private_variables import KEY, OWN_VARIABLES
 
-BELL = "window"
+INSTANCE_SOCKET = "window"
 PEERS = "peers?"
 """In place of a node: have the page show other Meshlights; no backend's id has such a letter."""
 START_S = 10.0
@@ -18,7 +18,7 @@ LOOK_S = 0.1
 CLOSE_S = 3.0
 
 
-class WindowKeeper:
+class WindowLauncher:
     """Starts at most one window; whoever else has opened one is rung for instead.
 
     `words` is the command line of the window; the name of a node is added as `--node ID`.
@@ -43,7 +43,7 @@ class WindowKeeper:
         if process is not None and process.poll() is None:
             # Alive, but it may not listen yet: a second one would only tell it the same, later.
             threading.Thread(target=self._ring, args=(process, node), name="window", daemon=True).start()
-        elif not ring(self._state_dir, BELL, node):
+        elif not signal_instance(self._state_dir, INSTANCE_SOCKET, node):
             self._start(node)
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class WindowKeeper:
 
     def _ring(self, process: subprocess.Popen[bytes], node: str) -> None:
         for _ in range(int(START_S / LOOK_S)):
-            if ring(self._state_dir, BELL, node):
+            if signal_instance(self._state_dir, INSTANCE_SOCKET, node):
                 return
             with suppress(subprocess.TimeoutExpired):
                 process.wait(LOOK_S)

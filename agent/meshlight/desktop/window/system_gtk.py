@@ -22,7 +22,7 @@ FOLDERS: Final = tuple(
 )
 
 
-class Lender:
+class DistributionFinder:
     """An importer that finds `MODULES` in one folder, asked after all others."""
 
     def __init__(self, folder: Path) -> None:
@@ -37,7 +37,7 @@ class Lender:
         )
 
 
-def borrow_gtk(folders: Sequence[Path] = FOLDERS) -> bool:
+def use_system_gtk(folders: Sequence[Path] = FOLDERS) -> bool:
     """Make `import gi` work where the distribution has it for this very Python; whether it does."""
     if find_spec("gi") is not None:
         return True
@@ -46,6 +46,6 @@ def borrow_gtk(folders: Sequence[Path] = FOLDERS) -> bool:
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     for folder in folders:
         if (folder / "gi" / f"_gi{suffix}").is_file():
-            sys.meta_path.append(Lender(folder))
+            sys.meta_path.append(DistributionFinder(folder))
             return True
     return False

@@ -12,13 +12,12 @@ from urllib.parse import quote, urldefrag
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meshlight.desktop.bell import Bell
-from meshlight.desktop.client import LocalService
-from meshlight.desktop.distro import borrow_gtk
-from meshlight.desktop.door import read_runtime
-from meshlight.desktop.opener import open_link
-from meshlight.desktop.small_file import SmallFile
-from meshlight.desktop.window_keeper import BELL, PEERS
+from meshlight.api_client.client import ApiClient, read_runtime
+from meshlight.desktop.system.instance_signal import ActivationListener
+from meshlight.desktop.system.json_file import JsonFile
+from meshlight.desktop.system.opener import open_link
+from meshlight.desktop.window.launcher import INSTANCE_SOCKET, PEERS
+from meshlight.desktop.window.system_gtk import use_system_gtk
 from meshlight.domain.errors import NoWindow, ServiceError
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ REST: Final = "window.dispatchEvent(new Event('meshlight-rest'))"
 WAKE: Final = "window.dispatchEvent(new Event('meshlight-wake'))"
 
 
-class Place(Struct, frozen=True, kw_only=True):
+class WindowGeometry(Struct, frozen=True, kw_only=True):
     """Where the window was when it was closed last, and how large (in the desktop's own pixels)."""
 
     width: int = 1280
@@ -72,7 +71,7 @@ class Screen(Protocol):
         ...
 
 
-def fitted(place: Place, screens: Sequence[Screen]) -> Place:
+def fitted(place: WindowGeometry, screens: Sequence[Screen]) -> WindowGeometry:
     """Return a place that can be seen: on a screen that is there, and no larger than that."""
     if not screens:
         return replace(place, x=None, y=None)
@@ -114,7 +113,7 @@ def fragment_for(node: str) -> str:
 class MeshWindow:
     """One window from its opening to its end; `run` must be called on the main thread."""
 
-    def __init__(self, runtime_file: Path, state_dir: Path, places: SmallFile[Place]) -> None:
+    def __init__(self, runtime_file: Path, state_dir: Path, places: JsonFile[WindowGeometry]) -> None:
         self._runtime_file = runtime_file
         self._state_dir = state_dir
         self._places = places
@@ -134,7 +133,7 @@ class MeshWindow:
         """
         url = with_node(self._link(), node)
         prepare()
-        borrow_gtk()
+        use_system_gtk()
         try:
             import webview  # noqa: PLC0415 - large, and it may not be there
 
@@ -161,7 +160,7 @@ class MeshWindow:
         if self._window is None:
             raise NoWindow("The window could not be made.")
         self._join(self._window)
-        with Bell(self._state_dir, BELL, self._rung):
+        with ActivationListener(self._state_dir, INSTANCE_SOCKET, self._rung):
             threading.Thread(target=self._attend, name="service", daemon=True).start()
             try:
                 webview.start(private_mode=True)
@@ -185,7 +184,7 @@ class MeshWindow:
 
     def _link(self) -> str:
         """Return a fresh link from the service that runs now, and remember which that is."""
-        with LocalService.connect(self._runtime_file) as service:
+        with ApiClient.connect(self._runtime_file) as service:
             link = service.one_time_link()
             self._instance = service.runtime.instance
             self._origin = service.runtime.url
@@ -260,7 +259,7 @@ class MeshWindow:
             self._window.run_js(script)
 
 
-def _limited(place: Place, screen: Screen) -> dict[str, int]:
+def _limited(place: WindowGeometry, screen: Screen) -> dict[str, int]:
     return {
         "width": max(min(place.width, screen.width), LEAST[0]),
         "height": max(min(place.height, screen.height), LEAST[1]),

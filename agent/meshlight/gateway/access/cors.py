@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection
 
 from meshlight.domain.allowed import is_allowed_origin
-from meshlight.gateway.asgi import Message, Scope, Send
-from meshlight.gateway.exchange import SHARED
+from meshlight.gateway.server.asgi import Message, Scope, Send
+from meshlight.gateway.server.request_cycle import SHARED
 
 _METHODS = b"GET, POST, DELETE"
 _NAMES = re.compile(rb"[A-Za-z0-9, _-]{0,2000}")

@@ -7,19 +7,19 @@ from typing import Any
 from meshlight.domain.allowed import is_allowed_host
 from meshlight.domain.errors import (
     BadRequest,
-    Boundary,
-    KeyRefused,
     MeshlightError,
     MethodNotAllowed,
-    TooLarge,
-    WrongType,
+    OriginForbidden,
+    PayloadTooLarge,
+    Unauthorized,
+    UnsupportedMediaType,
 )
-from meshlight.gateway.admission import CONNECTION
-from meshlight.gateway.answer import answer
-from meshlight.gateway.asgi import ASGIApp, Message, Receive, Scope, Send
-from meshlight.gateway.cors import answer_preflight, is_preflight, naming, shared_origin
-from meshlight.gateway.path_spelling import respell
-from meshlight.gateway.session import Sessions, read_cookie
+from meshlight.gateway.access.cors import answer_preflight, is_preflight, naming, shared_origin
+from meshlight.gateway.access.sessions import Sessions, read_cookie
+from meshlight.gateway.errors import error_response
+from meshlight.gateway.server.admission import CONNECTION
+from meshlight.gateway.server.asgi import ASGIApp, Message, Receive, Scope, Send
+from meshlight.gateway.server.path_spelling import respell
 
 INFERENCE_BYTES = 64 * 1024 * 1024
 CONTROL_BYTES = 64 * 1024
@@ -95,7 +95,7 @@ class Guard:
                     return
                 limit = self._judge(scope, origin)
             except MeshlightError as error:
-                await answer(error, scope["path"]).send(send)
+                await error_response(error, scope["path"]).send(send)
                 return
             if limit:
                 await self._count(scope, receive, send, limit)
@@ -149,7 +149,7 @@ class Guard:
         if not is_inference:
             kind = seen.get(b"content-type", b"").partition(b";")[0].strip().lower()
             if kind != (_FORM if path == ENTER else b"application/json"):
-                raise WrongType(
+                raise UnsupportedMediaType(
                     "The body is not announced as JSON.", "Send `Content-Type: application/json`."
                 )
         return limit
@@ -162,7 +162,7 @@ class Guard:
         if host in self._hosts or self._is_loopback(host):
             return False
         if not is_allowed_host(host, self._allowed_hosts()):
-            raise Boundary(
+            raise OriginForbidden(
                 f"The Host {host[:100].decode('latin-1')!r} is not an address of this service.",
                 "Use http://127.0.0.1 with its port, or name it in `allowed_hosts` in the configuration.",
             )
@@ -174,7 +174,7 @@ class Guard:
         # A page from a file has no origin. The code that it brings is the proof, as the key is elsewhere.
         is_file = origin == b"null" and path == ENTER and method == "POST"
         if origin is not None and origin not in self._origins and not is_file:
-            raise Boundary(
+            raise OriginForbidden(
                 "A page of another origin may not ask here.",
                 "Ask from a program, with the key, or name it in `allowed_origins` in the configuration.",
             )
@@ -185,7 +185,9 @@ class Guard:
             and seen.get(b"sec-fetch-mode") == b"navigate"
             and seen.get(b"sec-fetch-dest") == b"document"
         ):
-            raise Boundary("A page of another site may not ask here.", "Ask from a program, with the key.")
+            raise OriginForbidden(
+                "A page of another site may not ask here.", "Ask from a program, with the key."
+            )
 
     def _is_loopback(self, host: bytes) -> bool:
         """Whether a Host is one of the rarer spellings of this machine: 127.0.0.2, LOCALHOST."""
@@ -211,12 +213,14 @@ class Guard:
         if token is None:
             raise _refused_key(seen)
         if not self._sessions.accepts(token):
-            raise KeyRefused(
+            raise Unauthorized(
                 "The page's session has ended.", "Sign in with the local key: `meshlight key` prints it."
             )
         if method not in _READ and b"origin" not in seen and seen.get(b"sec-fetch-site") != b"same-origin":
             # A browser says where an unsafe request comes from; what does not say it shall use the key.
-            raise Boundary("A change by session must come from the page itself.", "Use the key instead.")
+            raise OriginForbidden(
+                "A change by session must come from the page itself.", "Use the key instead."
+            )
         return True
 
     def _has_key(self, seen: Seen) -> bool:
@@ -249,19 +253,19 @@ class Guard:
 
         try:
             await self._app(scope, counted, noted)
-        except TooLarge as error:
+        except PayloadTooLarge as error:
             if is_started:
                 raise
-            await answer(error, scope["path"]).send(send)
+            await error_response(error, scope["path"]).send(send)
 
 
 def _is_inference(path: str) -> bool:
     return path[1:].partition("/")[0] in _INFERENCE
 
 
-def _refused_key(seen: Seen) -> KeyRefused:
+def _refused_key(seen: Seen) -> Unauthorized:
     given = any(name in seen for name in (b"authorization", b"x-api-key", b"x-goog-api-key"))
-    return KeyRefused("The local key is wrong." if given else "The local key is missing.", _KEY_HINT)
+    return Unauthorized("The local key is wrong." if given else "The local key is missing.", _KEY_HINT)
 
 
 def _keep_place(scope: Scope) -> None:
@@ -270,6 +274,6 @@ def _keep_place(scope: Scope) -> None:
         connection.show_key()
 
 
-def _too_large(limit: int) -> TooLarge:
+def _too_large(limit: int) -> PayloadTooLarge:
     said = f"{limit // (1024 * 1024)} MB" if limit >= 1024 * 1024 else f"{limit // 1024} kB"
-    return TooLarge(f"The request body is over {said}.", "Send less, or split the request.")
+    return PayloadTooLarge(f"The request body is over {said}.", "Send less, or split the request.")

@@ -12,24 +12,23 @@ from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 
-from meshlight.domain.errors import BadRequest, KeyRefused, MeshlightError
+from meshlight.domain.errors import BadRequest, MeshlightError, Unauthorized
 from meshlight.domain.proof import is_challenge
-from meshlight.gateway.asgi import ASGIApp
-from meshlight.gateway.control import BackendsController, MeshController
-from meshlight.gateway.description import describe, problems
-from meshlight.gateway.errors import HANDLERS
-from meshlight.gateway.events import Events
-from meshlight.gateway.front import Front
-from meshlight.gateway.guard import ENTER, Guard
-from meshlight.gateway.inference import Inference
-from meshlight.gateway.json_request import JsonRequest
-from meshlight.gateway.kinds_view import KindsController
-from meshlight.gateway.metrics import CONTENT_TYPE, Metrics
-from meshlight.gateway.page import Page
-from meshlight.gateway.peers import PeersController
-from meshlight.gateway.qr import QrController
-from meshlight.gateway.session import Sessions, set_cookies
-from meshlight.gateway.settings import SettingsController
+from meshlight.gateway.access.guard import ENTER, Guard
+from meshlight.gateway.access.sessions import Sessions, set_cookies
+from meshlight.gateway.control.errors import HANDLERS
+from meshlight.gateway.control.events import Events
+from meshlight.gateway.control.kinds import KindsController
+from meshlight.gateway.control.mesh import BackendsController, MeshController
+from meshlight.gateway.control.metrics import CONTENT_TYPE, Metrics
+from meshlight.gateway.control.openapi import describe, documented_errors
+from meshlight.gateway.control.page import Page
+from meshlight.gateway.control.peers import PeersController
+from meshlight.gateway.control.qr import QrController
+from meshlight.gateway.control.settings import SettingsController
+from meshlight.gateway.control.validation import JsonRequest
+from meshlight.gateway.inference.app import Inference, InferenceDispatch
+from meshlight.gateway.server.asgi import ASGIApp
 
 Challenge = Annotated[
     str | None,
@@ -60,7 +59,7 @@ class SignIn(Struct, frozen=True, forbid_unknown_fields=True):
     key: str
 
 
-class Link(Struct, frozen=True):
+class SignInLink(Struct, frozen=True):
     """A one-time link to the page; it works for a minute."""
 
     url: str
@@ -79,7 +78,7 @@ class LinkFile(Struct, frozen=True):
     path: str
 
 
-class Faces(Struct, frozen=True, kw_only=True):
+class GatewayParts(Struct, frozen=True, kw_only=True):
     """Everything that answers, made by main."""
 
     inference: Inference
@@ -102,7 +101,7 @@ class Faces(Struct, frozen=True, kw_only=True):
     """What the control handlers ask, by the name of their parameter: feed, registry, prober, roster …"""
 
 
-def build_app(faces: Faces) -> ASGIApp:
+def build_app(operations: GatewayParts) -> ASGIApp:
     """Join the faces into one application."""
 
     @get(
@@ -110,7 +109,7 @@ def build_app(faces: Faces) -> ASGIApp:
         summary="Is it alive, and which one is it",
         tags=["service"],
         security=[{}],
-        responses=problems(),
+        responses=documented_errors(),
     )
     async def healthz(challenge: Challenge = None) -> Identity:
         """Say that the service lives; needs no key.
@@ -119,21 +118,21 @@ def build_app(faces: Faces) -> ASGIApp:
         before a client shows the key: HMAC-SHA256(key, "meshlight|" challenge "|" instance).
         """
         if challenge is None:
-            return faces.identity
+            return operations.identity
         if not is_challenge(challenge):
             raise BadRequest("The challenge is not 64 hex digits.", "Send 32 random bytes.", "challenge")
-        return replace(faces.identity, proof=faces.prove(challenge))
+        return replace(operations.identity, proof=operations.prove(challenge))
 
     @get(
         "/metrics",
         summary="Prometheus metrics",
         tags=["service"],
         media_type=MediaType.TEXT,
-        responses=problems(),
+        responses=documented_errors(),
     )
     async def metrics() -> Response[bytes]:
         """Return the service's numbers in Prometheus' text format."""
-        return Response(faces.metrics.text(), media_type=CONTENT_TYPE)
+        return Response(operations.metrics.text(), media_type=CONTENT_TYPE)
 
     @post(
         "/mesh/session",
@@ -141,41 +140,45 @@ def build_app(faces: Faces) -> ASGIApp:
         summary="Sign the page in",
         tags=["page"],
         security=[{}],
-        responses=problems(has_body=True),
+        responses=documented_errors(has_body=True),
     )
     async def sign_in(data: JSONBody[SignIn]) -> Response[None]:
         """Swap the local key for the page's cookie."""
-        if not faces.is_key(data.key.encode()):
-            raise KeyRefused(
+        if not operations.is_key(data.key.encode()):
+            raise Unauthorized(
                 "That is not the local key.", "`meshlight key` prints it; `meshlight open` needs none."
             )
         response = Response(None, status_code=204)
-        token = faces.sessions.open()
+        token = operations.sessions.open()
         response.headers["set-cookie"] = set_cookies(token)[0]
         return response
 
     @post(
-        "/mesh/session/code", status_code=200, summary="A one-time link", tags=["page"], responses=problems()
+        "/mesh/session/code",
+        status_code=200,
+        summary="A one-time link",
+        tags=["page"],
+        responses=documented_errors(),
     )
-    async def code() -> Link:
+    async def code() -> SignInLink:
         """Make a link that opens the page once, within a minute."""
-        return Link(f"{faces.url}/?code={faces.sessions.code()}")
+        return SignInLink(f"{operations.url}/?code={operations.sessions.code()}")
 
     @post(
         "/mesh/session/file",
         status_code=200,
         summary="A file that opens the page",
         tags=["page"],
-        responses=problems(has_body=True),
+        responses=documented_errors(has_body=True),
     )
     async def file(data: JSONBody[FileWish]) -> LinkFile:
         """Write a file that opens the page once, within a minute: a browser gets its path, and no code.
 
         Other users of this machine can read each program's command line, and what a browser opens stands there.
         """
-        action = f"{faces.url}{ENTER}" + (f"#{data.fragment}" if data.fragment else "")
+        action = f"{operations.url}{ENTER}" + (f"#{data.fragment}" if data.fragment else "")
         try:
-            return LinkFile(str(faces.write_link(action, faces.sessions.code(), data.snap)))
+            return LinkFile(str(operations.write_link(action, operations.sessions.code(), data.snap)))
         except OSError as error:
             raise MeshlightError(
                 f"The file that opens the page can't be written: {error.strerror or type(error).__name__}.",
@@ -187,7 +190,7 @@ def build_app(faces: Faces) -> ASGIApp:
         summary="This description",
         tags=["service"],
         cache_control=CacheControlHeader(no_cache=True),
-        responses=problems(),
+        responses=documented_errors(),
     )
     async def schema() -> Response[dict[str, Any]]:
         """Return the OpenAPI description of `/mesh`."""
@@ -206,13 +209,13 @@ def build_app(faces: Faces) -> ASGIApp:
         QrController,
         SettingsController,
         PeersController,
-        asgi("/mesh/events", copy_scope=False)(faces.events),
+        asgi("/mesh/events", copy_scope=False)(operations.events),
         # By name and not as a mount: a mount at / would take every other mount's requests.
-        asgi([*sorted(faces.page.paths), ENTER], copy_scope=False)(faces.page),
+        asgi([*sorted(operations.page.paths), ENTER], copy_scope=False)(operations.page),
     ]
     app = Litestar(
         handlers,
-        dependencies={name: _known(thing) for name, thing in faces.knowledge.items()},
+        dependencies={name: _known(thing) for name, thing in operations.knowledge.items()},
         exception_handlers=HANDLERS,
         openapi_config=None,
         request_class=JsonRequest,
@@ -222,17 +225,17 @@ def build_app(faces: Faces) -> ASGIApp:
 
     @cache
     def description() -> Any:
-        return describe(app, faces.identity.version)  # 30 ms that only who asks shall pay
+        return describe(app, operations.identity.version)  # 30 ms that only who asks shall pay
 
     return Guard(
-        Front(app, faces.inference),  # type: ignore[arg-type]
-        port=faces.port,
-        is_key=faces.is_key,
-        sessions=faces.sessions,
-        require_key=faces.require_key,
-        free=faces.page.paths,
-        allowed_hosts=faces.allowed_hosts,
-        allowed_origins=faces.allowed_origins,
+        InferenceDispatch(app, operations.inference),  # type: ignore[arg-type]
+        port=operations.port,
+        is_key=operations.is_key,
+        sessions=operations.sessions,
+        require_key=operations.require_key,
+        free=operations.page.paths,
+        allowed_hosts=operations.allowed_hosts,
+        allowed_origins=operations.allowed_origins,
     )
 
 

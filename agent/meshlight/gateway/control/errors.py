@@ -8,20 +8,20 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
 from meshlight.domain.errors import (
+    BackendCheckFailed,
     BadRequest,
-    Boundary,
-    CheckFailed,
     Conflict,
-    KeyRefused,
     MeshlightError,
     MethodNotAllowed,
     NotFound,
+    OriginForbidden,
+    PayloadTooLarge,
     RequestError,
-    TooLarge,
-    WrongType,
+    Unauthorized,
+    UnsupportedMediaType,
 )
-from meshlight.gateway.answer import Answer, answer, unexpected
-from meshlight.gateway.mistakes import misfit
+from meshlight.gateway.control.validation import type_error
+from meshlight.gateway.errors import ErrorResponse, error_response, unexpected
 
 AnyRequest = Request[Any, Any, Any]
 Handler = Callable[[AnyRequest, Exception], Response[bytes]]
@@ -29,14 +29,14 @@ Handler = Callable[[AnyRequest, Exception], Response[bytes]]
 _MISSING = re.compile(r"Missing required query parameter '(\w+)'")
 _BY_STATUS: Mapping[int, type[RequestError]] = {
     400: BadRequest,
-    401: KeyRefused,
-    403: Boundary,
+    401: Unauthorized,
+    403: OriginForbidden,
     404: NotFound,
     405: MethodNotAllowed,
     409: Conflict,
-    413: TooLarge,
-    415: WrongType,
-    422: CheckFailed,
+    413: PayloadTooLarge,
+    415: UnsupportedMediaType,
+    422: BackendCheckFailed,
 }
 
 
@@ -59,14 +59,14 @@ def answer_own(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Answer a `MeshlightError`."""
     if not isinstance(error, MeshlightError):
         return answer_fault(request, error)
-    return _response(answer(error, request.scope["path"]))
+    return _response(error_response(error, request.scope["path"]))
 
 
 def answer_litestar(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Answer what Litestar raises by itself: no such route, wrong method, a body that does not decode."""
     if not isinstance(error, HTTPException) or error.status_code >= 500:
         return answer_fault(request, error)
-    response = _response(answer(translate(error, request.scope["path"]), request.scope["path"]))
+    response = _response(error_response(translate(error, request.scope["path"]), request.scope["path"]))
     if allowed := _allowed(error):
         response.headers["allow"] = ", ".join(sorted(allowed))
     return response
@@ -79,7 +79,7 @@ def answer_fault(request: AnyRequest, error: Exception) -> Response[bytes]:
 
 def answer_depth(request: AnyRequest, error: Exception) -> Response[bytes]:  # noqa: ARG001 - Litestar's signature
     """Answer JSON that is nested deeper than it can be decoded: Litestar lets the decoder's error through."""
-    return _response(answer(BadRequest("The body is nested too deeply."), request.scope["path"]))
+    return _response(error_response(BadRequest("The body is nested too deeply."), request.scope["path"]))
 
 
 HANDLERS: dict[int | type[Exception], Handler] = {
@@ -102,7 +102,7 @@ def _bad_request(error: HTTPException) -> BadRequest:
         return BadRequest(_sentence(error.detail))
     if not isinstance(key, str) or key == "data":  # Litestar's name for the body as a whole
         return BadRequest(_sentence(said))
-    return BadRequest(misfit(key, said), param=key)
+    return BadRequest(type_error(key, said), param=key)
 
 
 def _allowed(error: HTTPException) -> set[str]:
@@ -117,6 +117,6 @@ def _sentence(text: str) -> str:
     return line if line.endswith((".", "!", "?")) else f"{line}."
 
 
-def _response(made: Answer) -> Response[bytes]:
+def _response(made: ErrorResponse) -> Response[bytes]:
     headers = {name.decode(): value.decode() for name, value in made.headers if name != b"content-type"}
     return Response(made.body, status_code=made.status, headers=headers, media_type=MediaType.JSON)

@@ -3,17 +3,15 @@
 import asyncio
 from typing import cast
 
-from meshlight.domain.errors import MeshlightError, MethodNotAllowed, TooMany
-from meshlight.gateway.answer import answer
-from meshlight.gateway.asgi import Receive, Scope, Send
-from meshlight.gateway.inbound import header
-from meshlight.gateway.leave import LEAVE
-from meshlight.mesh.hub import EventHub, Subscription
+from meshlight.domain.errors import MeshlightError, MethodNotAllowed, TooManyRequests
+from meshlight.gateway.errors import error_response
+from meshlight.gateway.inference.request import request_header
+from meshlight.gateway.server.asgi import Receive, Scope, Send
+from meshlight.gateway.server.disconnect import DISCONNECT
+from meshlight.gateway.server.limits import END_S, PING_S
+from meshlight.mesh.event_hub import EventHub, Subscription
 
-PING_S = 15.0
 READERS_MAX = 64
-END_S = 0.5
-"""How long a reader may take to read the end of its stream."""
 _HEADERS = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
@@ -35,12 +33,12 @@ class Events:
         try:
             last = self._admit(scope)
         except MeshlightError as error:
-            await answer(error).send(send)
+            await error_response(error).send(send)
             return
         subscription = self._hub.subscribe(last)
         reader = cast("asyncio.Task[None]", asyncio.current_task())
         self._readers.add(reader)
-        leave = scope["extensions"][LEAVE]
+        leave = scope["extensions"][DISCONNECT]
         leave.add(subscription.end)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
@@ -66,11 +64,11 @@ class Events:
         if scope["method"] != "GET":
             raise MethodNotAllowed(f"/mesh/events takes GET, not {scope['method']}.", "Use GET.")
         if len(self._readers) >= self._readers_max:
-            raise TooMany(
+            raise TooManyRequests(
                 f"{self._readers_max} readers follow the events already.",
                 "Close a window or program that does.",
             )
-        last = header(scope["headers"], b"last-event-id").strip()
+        last = request_header(scope["headers"], b"last-event-id").strip()
         return int(last) if last.isdigit() and len(last) < 18 else None
 
     async def _next(self, subscription: Subscription) -> bytes | None:

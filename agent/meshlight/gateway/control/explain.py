@@ -2,15 +2,15 @@
 
 from msgspec import Struct
 
+from meshlight.domain.api_types import latency_ms
 from meshlight.domain.backend import Ring
 from meshlight.domain.health import State
-from meshlight.domain.routing import Ranking, Tier, Verdict, load_key, rank
+from meshlight.domain.model_names import other_tag
+from meshlight.domain.routing import Ranking, RouteScore, Tier, load_key, rank
 from meshlight.domain.rules import Policy
 from meshlight.domain.snapshot import Snapshot
-from meshlight.domain.tags import other_tag
-from meshlight.domain.view import latency_ms
-from meshlight.gateway.bodies import check_name
-from meshlight.gateway.last_word import no_such_model
+from meshlight.gateway.inference.request import check_name
+from meshlight.gateway.inference.route_errors import no_such_model
 from meshlight.mesh.registry import Registry
 from meshlight.mesh.traffic import Traffic
 
@@ -51,8 +51,8 @@ def explain(registry: Registry, traffic: Traffic, model: str) -> Explanation:
     snapshot = registry.snapshot
     # The next request's turn, as the relay will count it.
     ranking = rank(snapshot, model, traffic.load, registry.now(), traffic.router.total + 1)
-    verdicts = (*ranking.verdicts, *_switched_off(snapshot, ranking))
-    if not verdicts:
+    scores = (*ranking.scores, *_switched_off(snapshot, ranking))
+    if not scores:
         raise no_such_model(snapshot, model)
     candidates = ranking.candidates
     nodes = snapshot.nodes
@@ -74,17 +74,17 @@ def explain(registry: Registry, traffic: Traffic, model: str) -> Explanation:
                 in_flight=traffic.load.get(load_key(v.backend, v.place), 0),
                 place=v.place,
             )
-            for v in verdicts
+            for v in scores
         ),
     )
 
 
-def _switched_off(snapshot: Snapshot, ranking: Ranking) -> list[Verdict]:
+def _switched_off(snapshot: Snapshot, ranking: Ranking) -> list[RouteScore]:
     """Return the routes that routing does not even look at."""
-    known = {verdict.backend for verdict in ranking.verdicts}
+    known = {score.backend for score in ranking.scores}
     names = {ranking.model, other_tag(ranking.model)}
     return [
-        Verdict(backend=node.backend.id, model=ranking.model, tier="excluded", why="Switched off.")
+        RouteScore(backend=node.backend.id, model=ranking.model, tier="excluded", why="Switched off.")
         for node in snapshot.nodes.values()
         if not node.backend.enabled and names.intersection(node.models) and node.backend.id not in known
     ]

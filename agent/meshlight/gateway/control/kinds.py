@@ -3,10 +3,10 @@
 from litestar import Controller, get
 from msgspec import Struct
 
-from meshlight.backends.kind import BackendKind, Field, Group
+from meshlight.backends.base import BackendKind, Field, Group
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import Kind, Ring
-from meshlight.gateway.description import problems
+from meshlight.gateway.control.openapi import documented_errors
 
 
 class KindView(Struct, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ class KindsController(Controller):
     path = "/mesh/kinds"
     tags = ["backends"]  # noqa: RUF012 Litestar's own form
 
-    @get("/", summary="Kinds of backend", responses=problems())
+    @get("/", summary="Kinds of backend", responses=documented_errors())
     async def all(self) -> KindList:
         """Return the kinds of backend, with the fields that each asks for; a peer asks for none: it is paired."""
         return KindList(tuple(map(kind_view, KINDS.values())))

@@ -8,28 +8,28 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter
 from msgspec import Struct
 
+from meshlight.domain.api_types import BackendView, HealthView, SnapshotView
 from meshlight.domain.health import Answered, Loading
-from meshlight.domain.view import BackendView, HealthView, SnapshotView
-from meshlight.gateway.description import problems
-from meshlight.gateway.explain import Explanation, explain
-from meshlight.gateway.trial import ANY_MODEL, Trial, TrialReport, TrialRequest
-from meshlight.mesh.draft import Draft, Patch
-from meshlight.mesh.feed import Feed
+from meshlight.gateway.control.explain import Explanation, explain
+from meshlight.gateway.control.openapi import documented_errors
+from meshlight.gateway.control.test_request import ANY_MODEL, ModelTester, ModelTestReport, ModelTestRequest
+from meshlight.mesh.backend_admin import BackendAdmin
+from meshlight.mesh.backend_form import BackendDraft, BackendPatch
+from meshlight.mesh.event_publisher import EventPublisher
 from meshlight.mesh.history import History, Past
 from meshlight.mesh.prober import Prober
-from meshlight.mesh.refresh import Progress, Refresher
+from meshlight.mesh.refresh import Refresher, RefreshProgress
 from meshlight.mesh.registry import Registry
-from meshlight.mesh.roster import Roster
 from meshlight.mesh.traffic import Traffic
 
-FeedHere = NamedDependency[Feed]
-HistoryHere = NamedDependency[History]
-ProberHere = NamedDependency[Prober]
-RefresherHere = NamedDependency[Refresher]
-RegistryHere = NamedDependency[Registry]
-RosterHere = NamedDependency[Roster]
-TrafficHere = NamedDependency[Traffic]
-TrialHere = NamedDependency[Trial]
+EventPublisherDep = NamedDependency[EventPublisher]
+HistoryDep = NamedDependency[History]
+ProberDep = NamedDependency[Prober]
+RefresherDep = NamedDependency[Refresher]
+RegistryDep = NamedDependency[Registry]
+BackendAdminDep = NamedDependency[BackendAdmin]
+TrafficDep = NamedDependency[Traffic]
+ModelTesterDep = NamedDependency[ModelTester]
 BackendId = Annotated[
     str, PathParameter(description="The backend's id, as in the snapshot.", min_length=1, max_length=64)
 ]
@@ -61,13 +61,13 @@ class MeshController(Controller):
     path = "/mesh"
     tags = ["mesh"]  # noqa: RUF012 Litestar's own form
 
-    @get("/snapshot", summary="The whole mesh", responses=problems())
-    async def snapshot(self, feed: FeedHere) -> SnapshotView:
+    @get("/snapshot", summary="The whole mesh", responses=documented_errors())
+    async def snapshot(self, feed: EventPublisherDep) -> SnapshotView:
         """Return the state of the whole mesh; events with a higher `seq` add up to the next one."""
         return feed.view()
 
-    @get("/history", summary="The last hour", responses=problems())
-    async def history(self, history: HistoryHere) -> Past:
+    @get("/history", summary="The last hour", responses=documented_errors())
+    async def history(self, history: HistoryDep) -> Past:
         """Return each backend's state and latency over the last hour in steps of 5 s, and its last incidents."""
         return history.past()
 
@@ -75,21 +75,23 @@ class MeshController(Controller):
         "/refresh",
         status_code=202,
         summary="Check every backend now",
-        responses=problems()
-        | {200: ResponseSpec(Progress, generate_examples=False, description="It is over.")},
+        responses=documented_errors()
+        | {200: ResponseSpec(RefreshProgress, generate_examples=False, description="It is over.")},
     )
-    async def refresh(self, refresher: RefresherHere, wait: FromQuery[bool] = False) -> Response[Progress]:
+    async def refresh(
+        self, refresher: RefresherDep, wait: FromQuery[bool] = False
+    ) -> Response[RefreshProgress]:
         """Start a check of every enabled backend, or join the one that runs; `wait` answers when it is over."""
         progress = refresher.start()
         if wait:
             return Response(await refresher.wait(), status_code=200)
         return Response(progress, status_code=202)
 
-    @get("/route", summary="Who would answer", responses=problems(404, 503))
+    @get("/route", summary="Who would answer", responses=documented_errors(404, 503))
     async def route(
         self,
-        registry: RegistryHere,
-        traffic: TrafficHere,
+        registry: RegistryDep,
+        traffic: TrafficDep,
         model: ModelName,
     ) -> Explanation:
         """Return which backend would answer for a model now, the ranked list, and why not the others."""
@@ -99,11 +101,13 @@ class MeshController(Controller):
         "/test",
         status_code=200,
         summary="Send a few real requests",
-        responses=problems(404, has_body=True),
+        responses=documented_errors(404, has_body=True),
     )
-    async def test(self, trial: TrialHere, data: JSONBody[TrialRequest] = ANY_MODEL) -> TrialReport:
+    async def test(
+        self, model_tester: ModelTesterDep, data: JSONBody[ModelTestRequest] = ANY_MODEL
+    ) -> ModelTestReport:
         """Send a few small requests through the gateway: who answers, how fast."""
-        return await trial.run(data)
+        return await model_tester.run(data)
 
 
 class BackendsController(Controller):
@@ -112,50 +116,52 @@ class BackendsController(Controller):
     path = "/mesh/backends"
     tags = ["backends"]  # noqa: RUF012 Litestar's own form
 
-    @get("/", summary="Every backend", responses=problems())
-    async def all(self, feed: FeedHere) -> BackendList:
+    @get("/", summary="Every backend", responses=documented_errors())
+    async def all(self, feed: EventPublisherDep) -> BackendList:
         """Return every backend, configured or found."""
         return BackendList(feed.view().backends)
 
-    @post("/", summary="Add a backend", responses=problems(409, 422, has_body=True))
-    async def add(self, roster: RosterHere, feed: FeedHere, data: JSONBody[Draft]) -> BackendView:
+    @post("/", summary="Add a backend", responses=documented_errors(409, 422, has_body=True))
+    async def add(
+        self, backend_admin: BackendAdminDep, feed: EventPublisherDep, data: JSONBody[BackendDraft]
+    ) -> BackendView:
         """Connect to a backend and, if it answers as it should, keep it. Its key goes to the keyring."""
-        backend = await roster.add(data)
+        backend = await backend_admin.add(data)
         return feed.backend(backend.id)
 
-    @get("/{backend_id:str}", summary="One backend", responses=problems(404))
-    async def one(self, feed: FeedHere, backend_id: BackendId) -> BackendView:
+    @get("/{backend_id:str}", summary="One backend", responses=documented_errors(404))
+    async def one(self, feed: EventPublisherDep, backend_id: BackendId) -> BackendView:
         """Return one backend."""
         return feed.backend(backend_id)
 
     @patch(
         "/{backend_id:str}",
         summary="Change a backend",
-        responses=problems(404, 409, 422, has_body=True),
+        responses=documented_errors(404, 409, 422, has_body=True),
     )
     async def change(
         self,
-        roster: RosterHere,
-        feed: FeedHere,
+        backend_admin: BackendAdminDep,
+        feed: EventPublisherDep,
         backend_id: BackendId,
-        data: JSONBody[Patch],
+        data: JSONBody[BackendPatch],
     ) -> BackendView:
         """Change a backend; a new address or key is tried before it is kept."""
-        backend = await roster.change(backend_id, data)
+        backend = await backend_admin.change(backend_id, data)
         return feed.backend(backend.id)
 
-    @delete("/{backend_id:str}", summary="Remove a backend", responses=problems(404, 409))
-    async def remove(self, roster: RosterHere, backend_id: BackendId) -> None:
+    @delete("/{backend_id:str}", summary="Remove a backend", responses=documented_errors(404, 409))
+    async def remove(self, backend_admin: BackendAdminDep, backend_id: BackendId) -> None:
         """Remove a backend and its secrets; a found engine is not listed by itself again."""
-        await roster.remove(backend_id)
+        await backend_admin.remove(backend_id)
 
     @post(
         "/{backend_id:str}/check",
         status_code=200,
         summary="Check one backend now",
-        responses=problems(404),
+        responses=documented_errors(404),
     )
-    async def check(self, prober: ProberHere, feed: FeedHere, backend_id: BackendId) -> CheckReport:
+    async def check(self, prober: ProberDep, feed: EventPublisherDep, backend_id: BackendId) -> CheckReport:
         """Probe one backend now and tell what was seen."""
         feed.backend(backend_id)
         probe = await prober.check(backend_id)
@@ -174,18 +180,22 @@ class BackendsController(Controller):
         "/{backend_id:str}/enable",
         status_code=200,
         summary="Switch a backend on",
-        responses=problems(404, 409),
+        responses=documented_errors(404, 409),
     )
-    async def enable(self, roster: RosterHere, feed: FeedHere, backend_id: BackendId) -> BackendView:
+    async def enable(
+        self, backend_admin: BackendAdminDep, feed: EventPublisherDep, backend_id: BackendId
+    ) -> BackendView:
         """Switch a backend on."""
-        return feed.backend((await roster.switch(backend_id, enabled=True)).id)
+        return feed.backend((await backend_admin.switch(backend_id, enabled=True)).id)
 
     @post(
         "/{backend_id:str}/disable",
         status_code=200,
         summary="Switch a backend off",
-        responses=problems(404, 409),
+        responses=documented_errors(404, 409),
     )
-    async def disable(self, roster: RosterHere, feed: FeedHere, backend_id: BackendId) -> BackendView:
+    async def disable(
+        self, backend_admin: BackendAdminDep, feed: EventPublisherDep, backend_id: BackendId
+    ) -> BackendView:
         """Switch a backend off; it stays listed, and off after a restart."""
-        return feed.backend((await roster.switch(backend_id, enabled=False)).id)
+        return feed.backend((await backend_admin.switch(backend_id, enabled=False)).id)

@@ -8,7 +8,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from meshlight.domain.view import BackendView, SnapshotView
+from meshlight.domain.api_types import BackendView, SnapshotView
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 BACKENDS = 256

@@ -50,7 +50,7 @@ _STREAM = {
 }
 
 
-def problems(*statuses: int, has_body: bool = False) -> dict[int, ResponseSpec]:
+def documented_errors(*statuses: int, has_body: bool = False) -> dict[int, ResponseSpec]:
     """Return the error answers of one operation: those named here, and those that every one may give."""
     wanted = {*_ALWAYS, *statuses, *(_WITH_BODY if has_body else ())}
     return {
@@ -78,12 +78,12 @@ def describe(app: Litestar, version: str) -> bytes:
     plugin = app.plugins.get(OpenAPIPlugin)
     plugin.on_app_init(AppConfig(openapi_config=config))
     schema = plugin.provide_openapi_schema()
-    _mend(schema, app)
+    _complete(schema, app)
     schema["paths"]["/mesh/events"] = {"get": _STREAM | {"responses": _stream_responses(schema)}}
     return msgspec.json.encode(schema)
 
 
-def _mend(schema: Mapping[str, Any], app: Litestar) -> None:
+def _complete(schema: Mapping[str, Any], app: Litestar) -> None:
     """Say what Litestar leaves out: where no body is sent, where none is needed, where no more fields are taken."""
     for path in schema["paths"].values():
         for operation in path.values():

@@ -9,10 +9,10 @@ from msgspec import Struct
 
 from meshlight.domain.config import HOST
 from meshlight.domain.errors import BadRequest, MethodNotAllowed, NotFound, ServiceError
-from meshlight.gateway.answer import answer
-from meshlight.gateway.asgi import Receive, Scope, Send
-from meshlight.gateway.guard import ENTER
-from meshlight.gateway.session import Sessions, set_cookies
+from meshlight.gateway.access.guard import ENTER
+from meshlight.gateway.access.sessions import Sessions, set_cookies
+from meshlight.gateway.errors import error_response
+from meshlight.gateway.server.asgi import Receive, Scope, Send
 
 REFUSED = "/?signin=refused"
 """Where a used, old or wrong code leads: the page says so and asks for the key."""
@@ -44,7 +44,7 @@ _SAFETY = (
 )
 
 
-class Sheet(Struct, frozen=True):
+class StaticFile(Struct, frozen=True):
     """One file as it was read last."""
 
     stamp: tuple[int, int]
@@ -65,7 +65,7 @@ class Page:
         self._sessions = sessions
         self._used = used
         self._files = _files(folder)
-        self._sheets: dict[str, Sheet] = {}
+        self._sheets: dict[str, StaticFile] = {}
         self.paths = frozenset(self._files)
         """The paths that are answered; they need no key."""
 
@@ -76,9 +76,9 @@ class Page:
             await self._enter(receive, send)
             return
         if method not in {"GET", "HEAD"}:
-            await answer(MethodNotAllowed(f"{method} is not answered at {path[:200]}.", "Use GET.")).send(
-                send
-            )
+            await error_response(
+                MethodNotAllowed(f"{method} is not answered at {path[:200]}.", "Use GET.")
+            ).send(send)
             return
         if path == "/" and (elsewhere := _elsewhere(scope)):
             await _lead(elsewhere, send)
@@ -90,7 +90,7 @@ class Page:
                 return
         sheet = self._sheet(path)
         if sheet is None:
-            await answer(NotFound(f"There is no file at {path[:200]}.")).send(send)
+            await error_response(NotFound(f"There is no file at {path[:200]}.")).send(send)
             return
         known = next((value for name, value in scope["headers"] if name == b"if-none-match"), b"")
         headers = [(b"etag", sheet.etag), (b"cache-control", b"no-cache"), *_SAFETY]
@@ -115,7 +115,7 @@ class Page:
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > FORM_BYTES:
-                await answer(BadRequest("This is not the form that opens the page.")).send(send)
+                await error_response(BadRequest("This is not the form that opens the page.")).send(send)
                 return
         codes = parse_qs(body.decode("latin-1")).get("code")
         await self._sign_in(codes[0] if codes else "", send)
@@ -136,7 +136,7 @@ class Page:
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body"})
 
-    def _sheet(self, path: str) -> Sheet | None:
+    def _sheet(self, path: str) -> StaticFile | None:
         """Return a file's content, read again if it changed; None if there is none."""
         file = self._files.get(path)
         if file is None:
@@ -148,7 +148,7 @@ class Page:
             if sheet is None or sheet.stamp != stamp:
                 body = file.read_bytes()
                 etag = b'"%s"' % hashlib.sha256(body).hexdigest()[:24].encode()
-                sheet = self._sheets[path] = Sheet(stamp, etag, body)
+                sheet = self._sheets[path] = StaticFile(stamp, etag, body)
         except OSError:
             return None
         return sheet
@@ -185,7 +185,7 @@ def web_folder() -> Path:
 
     Raises `ServiceError` when neither is there.
     """
-    package = Path(__file__).resolve().parents[1]
+    package = Path(__file__).resolve().parents[2]
     for folder in (package / "_web", package.parents[1] / "web"):
         if (folder / "index.html").is_file():
             return folder

@@ -10,8 +10,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
 from meshlight.domain.backend import Ring
-from meshlight.domain.peer_view import PeersView
-from meshlight.gateway.description import problems
+from meshlight.domain.peers import PeersView
+from meshlight.gateway.control.openapi import documented_errors
 
 PeerId = Annotated[str, PathParameter(description="The peer's node id.", min_length=1, max_length=64)]
 
@@ -24,7 +24,7 @@ class PairRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     port: Annotated[int, Meta(ge=1, le=65_535)] | None = None
 
 
-class Terms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TermsPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a peer may use here; an unset field stays as it is. `share_models: null` is "all of those rings"."""
 
     name: Annotated[str, Meta(min_length=1, max_length=80)] | UnsetType = UNSET
@@ -36,20 +36,20 @@ class Terms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     paused: bool | UnsetType = UNSET
 
 
-class Seen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class VisibilityPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether this machine shows itself, and looks for others; an unset field stays as it is."""
 
     visible: bool | UnsetType = UNSET
     browse: bool | UnsetType = UNSET
 
 
-class Neighbours(Protocol):
+class PeerService(Protocol):
     """Who knows about other Meshlights."""
 
     def view(self) -> PeersView:
         """Return everything."""
 
-    async def set_seen(self, *, visible: bool | None, browse: bool | None) -> None:
+    async def set_visibility(self, *, visible: bool | None, browse: bool | None) -> None:
         """Show this machine or hide it; look for others or don't."""
 
     async def ask(self, peer_id: str | None, host: str | None, port: int | None) -> None:
@@ -68,7 +68,7 @@ class Neighbours(Protocol):
         """End a pairing, on both sides where the other one can be reached."""
 
 
-NeighboursHere = NamedDependency[SkipValidation[Neighbours]]
+PeerServiceDep = NamedDependency[SkipValidation[PeerService]]
 
 
 class PeersController(Controller):
@@ -77,53 +77,65 @@ class PeersController(Controller):
     path = "/mesh/peers"
     tags = ["peers"]  # noqa: RUF012 Litestar's own form
 
-    @get("/", summary="Peers, and who is seen", responses=problems())
-    async def all(self, neighbours: NeighboursHere) -> PeersView:
+    @get("/", summary="Peers, and who is seen", responses=documented_errors())
+    async def all(self, neighbours: PeerServiceDep) -> PeersView:
         """Return who is paired, who is seen on the network, and the pairing under way."""
         return neighbours.view()
 
-    @patch("/", summary="Be seen, look around", responses=problems(409, has_body=True))
-    async def seen(self, neighbours: NeighboursHere, data: JSONBody[Seen]) -> PeersView:
+    @patch("/", summary="Be seen, look around", responses=documented_errors(409, has_body=True))
+    async def seen(self, neighbours: PeerServiceDep, data: JSONBody[VisibilityPatch]) -> PeersView:
         """Let others see this machine and ask it to pair, or not; look for others, or not."""
-        await neighbours.set_seen(
+        await neighbours.set_visibility(
             visible=None if isinstance(data.visible, UnsetType) else data.visible,
             browse=None if isinstance(data.browse, UnsetType) else data.browse,
         )
         return neighbours.view()
 
     @post(
-        "/pairing", status_code=202, summary="Ask to pair", responses=problems(404, 409, 422, has_body=True)
+        "/pairing",
+        status_code=202,
+        summary="Ask to pair",
+        responses=documented_errors(404, 409, 422, has_body=True),
     )
-    async def ask(self, neighbours: NeighboursHere, data: JSONBody[PairRequest]) -> PeersView:
+    async def ask(self, neighbours: PeerServiceDep, data: JSONBody[PairRequest]) -> PeersView:
         """Ask another Meshlight to pair; answers once both machines show the same digits."""
         await neighbours.ask(data.id, data.host, data.port)
         return neighbours.view()
 
     @post(
-        "/pairing/confirm", status_code=200, summary="The digits are the same", responses=problems(404, 409)
+        "/pairing/confirm",
+        status_code=200,
+        summary="The digits are the same",
+        responses=documented_errors(404, 409),
     )
-    async def confirm(self, neighbours: NeighboursHere) -> PeersView:
+    async def confirm(self, neighbours: PeerServiceDep) -> PeersView:
         """Confirm the pairing under way; it is done when the other side has, too."""
         await neighbours.confirm()
         return neighbours.view()
 
-    @post("/pairing/refuse", status_code=200, summary="The digits differ", responses=problems(404, 409))
-    async def refuse(self, neighbours: NeighboursHere) -> PeersView:
+    @post(
+        "/pairing/refuse", status_code=200, summary="The digits differ", responses=documented_errors(404, 409)
+    )
+    async def refuse(self, neighbours: PeerServiceDep) -> PeersView:
         """End the pairing under way for both."""
         await neighbours.refuse()
         return neighbours.view()
 
     @patch(
-        "/{peer_id:str}", summary="Change what a peer may use", responses=problems(404, 409, has_body=True)
+        "/{peer_id:str}",
+        summary="Change what a peer may use",
+        responses=documented_errors(404, 409, has_body=True),
     )
-    async def terms(self, neighbours: NeighboursHere, peer_id: PeerId, data: JSONBody[Terms]) -> PeersView:
+    async def terms(
+        self, neighbours: PeerServiceDep, peer_id: PeerId, data: JSONBody[TermsPatch]
+    ) -> PeersView:
         """Change what a peer may use here; it sees the change at once."""
         changed = {key: value for key, value in asdict(data).items() if value is not UNSET}
         await neighbours.set_terms(peer_id, changed)
         return neighbours.view()
 
-    @delete("/{peer_id:str}", status_code=200, summary="Unpair", responses=problems(404, 409))
-    async def unpair(self, neighbours: NeighboursHere, peer_id: PeerId) -> PeersView:
+    @delete("/{peer_id:str}", status_code=200, summary="Unpair", responses=documented_errors(404, 409))
+    async def unpair(self, neighbours: PeerServiceDep, peer_id: PeerId) -> PeersView:
         """End a pairing: neither sees the other's models any more."""
         await neighbours.unpair(peer_id)
         return neighbours.view()

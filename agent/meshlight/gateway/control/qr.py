@@ -1,14 +1,169 @@
-"""`GET /mesh/qr`: a deep link as a picture that a phone or another machine's camera reads."""
+"""`GET /mesh/qr`: a deep link as a picture that a phone or another machine's camera reads.
+
+`meshlight://add?…` and `meshlight://pair?…`: links that fill in a dialog of the page.
+
+They change nothing by themselves and carry no secret.
+"""
 
 import io
-from typing import Annotated
+import re
+from ipaddress import ip_address
+from typing import Annotated, Final, NoReturn
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from litestar import Controller, Response, get
 from litestar.openapi.spec import Example
 from litestar.params import QueryParameter
+from msgspec import Struct
+from msgspec.structs import asdict
 
-from meshlight.gateway.deep_link import LONGEST, SCHEME, parse_deep_link
-from meshlight.gateway.description import problems
+from meshlight.backends.base import BackendKind
+from meshlight.backends.kinds import kind_of
+from meshlight.domain.errors import BadRequest
+from meshlight.domain.peers import is_node_id
+from meshlight.gateway.control.openapi import documented_errors
+from meshlight.http_client.address import parse_address
+from meshlight.mesh.backend_form import ACCESS_KEY_MAX, NAME_MAX, check_field, checked_name
+
+SCHEME = "meshlight"
+LONGEST = 500
+"""Characters of a link: more is not readable in a QR code, and nobody's address."""
+_SECRETS = frozenset(
+    {"api_key", "apikey", "key", "secret", "secret_key", "token", "access_token", "password", "authorization"}
+)
+_SHAPES: Final = {
+    "add": "A link looks like 'meshlight://add?kind=ollama&url=http://gpu.lan:11434'.",
+    "pair": "A link looks like 'meshlight://pair?host=192.168.1.20&port=6376&id=' and 64 hex digits.",
+}
+_HOST = re.compile(
+    r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
+)
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
+
+
+class DeepLink(Struct, frozen=True, kw_only=True):
+    """A link to a new backend that was found to be good: its kind is known, its address can be a backend's."""
+
+    kind: str
+    url: str = ""
+    name: str = ""
+    access_key: str = ""
+
+    @property
+    def fragment(self) -> str:
+        """What follows the `#` in the page's address; a fragment is never sent, so it is in no log."""
+        return _fragment("add", self)
+
+    @property
+    def text(self) -> str:
+        """The link in the one way in which it is written."""
+        return f"{SCHEME}://{self.fragment}"
+
+
+class PairLink(Struct, frozen=True, kw_only=True):
+    """A link to another Meshlight that was found to be good: where its pairing door is, and whose key to expect."""
+
+    host: str
+    """A name or an IP address, without brackets."""
+    port: int
+    id: str
+    name: str = ""
+    """What it calls itself; proves nothing."""
+
+    @property
+    def fragment(self) -> str:
+        """What follows the `#` in the page's address."""
+        return _fragment("pair", self)
+
+    @property
+    def text(self) -> str:
+        """The link in the one way in which it is written."""
+        return f"{SCHEME}://{self.fragment}"
+
+
+def parse_deep_link(text: str) -> DeepLink | PairLink:
+    """Read a link that may come from anybody; BadRequest says what is wrong with it."""
+    if len(text) > LONGEST:
+        _refuse(f"The link is longer than {LONGEST} characters.")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        _refuse("The link holds a blank, or letters that must be %-escaped.")
+    try:
+        parts = urlsplit(text)
+        pairs = parse_qsl(
+            parts.query, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=8
+        )
+    except ValueError:
+        _refuse("The link can't be read.")
+    if parts.scheme != SCHEME or parts.path not in {"", "/"} or parts.fragment or parts.netloc not in _SHAPES:
+        _refuse("Only links that begin with meshlight://add? or meshlight://pair? are followed.")
+    fields = (DeepLink if parts.netloc == "add" else PairLink).__struct_fields__
+    said: dict[str, str] = {}
+    for name, value in pairs:
+        if name.lower().replace("-", "_") in _SECRETS:
+            # What it says is not repeated: it may be a real one.
+            _refuse(
+                "The link carries a secret, and links are kept in histories and logs.",
+                "Leave it out; the dialog asks for it.",
+                name[:40],
+            )
+        if name not in fields or name in said:
+            what = "twice" if name in said else "which no link may"
+            _refuse(f"The link says {name[:40]!r} {what}.", f"It may say {', '.join(fields)}, each once.")
+        said[name] = value
+    return _to_add(said) if parts.netloc == "add" else _to_pair(said)
+
+
+def parse_host(text: str) -> str | None:
+    """Return a host's name or IP address in the one way in which it is written; None for what can't be one."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        address = ip_address(bare)
+    except ValueError:
+        name = text.lower()
+        # A last label of digits is an IPv4 address to some and a name to others: `127.1`, `0x7f.1`.
+        is_odd = name.rpartition(".")[2][:1].isdigit()
+        return name if _HOST.fullmatch(name) and not is_odd else None
+    is_one_machine = not (address.is_multicast or address.is_unspecified or "%" in bare)
+    return str(address) if is_one_machine else None
+
+
+def _to_add(said: dict[str, str]) -> DeepLink:
+    if not said.get("kind"):
+        _refuse("The link does not say which kind of backend it is.", param="kind")
+    kind: BackendKind = kind_of(said["kind"])
+    url = parse_address(said["url"]).url if said.get("url") else kind.default_url
+    access_key = said.get("access_key", "").strip()
+    check_field("url", url, kind)
+    if len(access_key) > ACCESS_KEY_MAX:
+        _refuse(f"The access key is longer than {ACCESS_KEY_MAX} characters.", param="access_key")
+    if access_key:
+        check_field("access_key", access_key, kind)
+    name = checked_name(said["name"])[:NAME_MAX] if said.get("name") else ""
+    return DeepLink(kind=kind.kind, url=url, name=name, access_key=access_key)
+
+
+def _to_pair(said: dict[str, str]) -> PairLink:
+    shape = _SHAPES["pair"]
+    host = parse_host(said.get("host", ""))
+    if host is None:
+        _refuse("The link names no host.", shape, "host")
+    port = said.get("port", "")
+    if not _PORT.fullmatch(port) or int(port) > 65_535:
+        _refuse("The link names no port from 1 to 65535.", shape, "port")
+    if not is_node_id(said.get("id", "")):
+        _refuse("The link names no id of 64 hex digits.", shape, "id")
+    name = checked_name(said["name"])[:NAME_MAX] if said.get("name") else ""
+    return PairLink(host=host, port=int(port), id=said["id"], name=name)
+
+
+def _fragment(word: str, link: DeepLink | PairLink) -> str:
+    said = {name: value for name, value in asdict(link).items() if value}
+    return f"{word}?{urlencode(said, quote_via=quote)}"
+
+
+def _refuse(title: str, hint: str = _SHAPES["add"], param: str | None = None) -> NoReturn:
+    raise BadRequest(title, hint, param)
+
 
 MEDIA_TYPE = "image/svg+xml"
 QUIET = 4
@@ -37,7 +192,7 @@ class QrController(Controller):
     path = "/mesh/qr"
     tags = ["page"]  # noqa: RUF012 Litestar's own form
 
-    @get("/", summary="A link as a QR code", media_type=MEDIA_TYPE, responses=problems())
+    @get("/", summary="A link as a QR code", media_type=MEDIA_TYPE, responses=documented_errors())
     async def draw(self, text: Text) -> Response[bytes]:
         """Return the QR code (SVG, black on white) of a link that adds a backend; no other text is drawn."""
         return Response(svg(parse_deep_link(text).text), media_type=MEDIA_TYPE, headers=_HEADERS)

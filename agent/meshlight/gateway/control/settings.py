@@ -9,11 +9,11 @@ from litestar.params import JSONBody, SkipValidation
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict, replace
 
-from meshlight.backends.address import parse_address
 from meshlight.domain.config import Config, DiscoverySettings
 from meshlight.domain.errors import BadRequest
 from meshlight.domain.rules import Policy, Routing, Rule
-from meshlight.gateway.description import problems
+from meshlight.gateway.control.openapi import documented_errors
+from meshlight.http_client.address import parse_address
 
 LISTED_MAX = 300
 """Aliases, rules or ignored addresses in one edit: the file is written entry by entry, each time read anew. Whoever
@@ -74,7 +74,7 @@ class SettingsPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return replace(old, **fields)
 
 
-class SettingsKeeper(Protocol):
+class SettingsPort(Protocol):
     """Who holds the settings: the service joins it to the configuration file."""
 
     @property
@@ -96,7 +96,7 @@ class SettingsKeeper(Protocol):
         """Write a change down and follow it."""
 
 
-KeeperHere = NamedDependency[SkipValidation[SettingsKeeper]]
+SettingsDep = NamedDependency[SkipValidation[SettingsPort]]
 
 
 class SettingsController(Controller):
@@ -105,13 +105,13 @@ class SettingsController(Controller):
     path = "/mesh/settings"
     tags = ["settings"]  # noqa: RUF012 Litestar's own form
 
-    @get("/", summary="The settings in force", responses=problems())
-    async def read(self, keeper: KeeperHere) -> Settings:
+    @get("/", summary="The settings in force", responses=documented_errors())
+    async def read(self, keeper: SettingsDep) -> Settings:
         """Return the settings in force."""
         return _shown(keeper)
 
-    @patch("/", summary="Change settings", responses=problems(409, has_body=True))
-    async def change(self, keeper: KeeperHere, data: JSONBody[SettingsPatch]) -> Settings:
+    @patch("/", summary="Change settings", responses=documented_errors(409, has_body=True))
+    async def change(self, keeper: SettingsDep, data: JSONBody[SettingsPatch]) -> Settings:
         """Change settings; the file keeps its comments, and running streams go on."""
         await keeper.set(data)
         return _shown(keeper)
@@ -126,7 +126,7 @@ def _given(patch: Struct) -> dict[str, object]:
     return {key: value for key, value in asdict(patch).items() if value is not UNSET}
 
 
-def _shown(keeper: SettingsKeeper) -> Settings:
+def _shown(keeper: SettingsPort) -> Settings:
     config = keeper.config
     return Settings(
         name=keeper.name,

@@ -7,14 +7,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from meshlight.backends.upstream import Headers
 from meshlight.domain.errors import MeshlightError, NotFound
 from meshlight.domain.snapshot import Snapshot
-from meshlight.gateway.bodies import Head
-from meshlight.gateway.inbound import Inbound
-from meshlight.gateway.leave import Leave
-from meshlight.gateway.relay import Relay
-from meshlight.gateway.usage import UsageTap
+from meshlight.gateway.inference.relay import Relay
+from meshlight.gateway.inference.request import Head, InferenceRequest
+from meshlight.gateway.inference.streaming import UsageTap
+from meshlight.gateway.server.disconnect import DisconnectListeners
+from meshlight.http_client.client import Headers
 from meshlight.mesh.registry import Registry
 
 PROMPT = "Say hello in one short sentence."
@@ -28,17 +27,17 @@ _NO_CHAT = re.compile(r"embed|rerank|bge-|whisper|tts|dall-e|stable-diffusion|mo
 _CONTENT_TYPE = b"application/json"
 
 
-class TrialRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ModelTestRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which model to try (the first one that can chat, if none is named), and how often (1 to 5)."""
 
     model: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
     count: Annotated[int, Meta(ge=1, le=RUNS_MAX)] = 1
 
 
-ANY_MODEL = TrialRequest()
+ANY_MODEL = ModelTestRequest()
 
 
-class Run(Struct, frozen=True, kw_only=True):
+class ModelTestRun(Struct, frozen=True, kw_only=True):
     """One request: times in milliseconds; `tokens` as the backend counted them, else the pieces of the stream."""
 
     backend: str | None
@@ -51,11 +50,11 @@ class Run(Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-class TrialReport(Struct, frozen=True, kw_only=True):
+class ModelTestReport(Struct, frozen=True, kw_only=True):
     """What came of it."""
 
     model: str
-    runs: tuple[Run, ...]
+    runs: tuple[ModelTestRun, ...]
 
 
 class _Delta(Struct):
@@ -75,7 +74,7 @@ class _Chunk(Struct):
 _chunk = msgspec.json.Decoder(_Chunk)
 
 
-class _Ear:
+class _MeasuringSink:
     """A sink that listens: it keeps what came, and when."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -109,7 +108,7 @@ class _Ear:
         self.is_whole = False
 
 
-class Trial:
+class ModelTester:
     """Runs trials, one request after the other."""
 
     def __init__(self, relay: Relay, registry: Registry, clock: Callable[[], float]) -> None:
@@ -117,12 +116,12 @@ class Trial:
         self._registry = registry
         self._clock = clock
 
-    async def run(self, wish: TrialRequest) -> TrialReport:
+    async def run(self, wish: ModelTestRequest) -> ModelTestReport:
         """Send the requests; NotFound when there is no model to try."""
         model = wish.model or _chat_model(self._registry.snapshot)
-        return TrialReport(model=model, runs=tuple([await self._once(model) for _ in range(wish.count)]))
+        return ModelTestReport(model=model, runs=tuple([await self._once(model) for _ in range(wish.count)]))
 
-    async def _once(self, model: str) -> Run:
+    async def _once(self, model: str) -> ModelTestRun:
         body = msgspec.json.encode(
             {
                 "model": model,
@@ -132,25 +131,25 @@ class Trial:
                 "stream_options": {"include_usage": True},
             }
         )
-        inbound = Inbound(
-            face="chat/completions",
+        inbound = InferenceRequest(
+            operation="chat/completions",
             target="/v1/chat/completions",
             headers=((b"content-type", _CONTENT_TYPE), (b"accept", b"text/event-stream")),
             content_type=_CONTENT_TYPE,
             body=body,
             head=Head(model, stream=True),
         )
-        ear = _Ear(self._clock)
+        ear = _MeasuringSink(self._clock)
         started = self._clock()
         error: str | None = None
         try:
-            await self._relay.run(inbound, ear, Leave())
+            await self._relay.run(inbound, ear, DisconnectListeners())
         except MeshlightError as raised:
             error = f"{raised.title} {raised.hint}".strip()
         return _report(ear, started, self._clock(), error)
 
 
-def _report(ear: _Ear, started: float, ended: float, error: str | None) -> Run:
+def _report(ear: _MeasuringSink, started: float, ended: float, error: str | None) -> ModelTestRun:
     body = bytes(ear.body)
     ok = error is None and ear.is_whole and ear.status == 200 and b'data: {"error"' not in body[-4_096:]
     if error is None and not ok:
@@ -161,7 +160,7 @@ def _report(ear: _Ear, started: float, ended: float, error: str | None) -> Run:
     first = ear.pieces[0] if ear.pieces else None
     spread_s = ear.pieces[-1] - ear.pieces[0] if len(ear.pieces) > 1 else 0.0
     backend = next((value.decode() for name, value in ear.headers if name == b"x-meshlight-backend"), None)
-    return Run(
+    return ModelTestRun(
         backend=backend,
         ok=ok,
         first_token_ms=round((first - started) * 1000, 1) if ok and first is not None else None,

@@ -1,13 +1,19 @@
-"""What is wrong with a JSON body or a parameter, in words that say where, and what would be right."""
+"""What is wrong with a JSON body or a parameter, in words that say where, and what would be right.
+
+A request to `/mesh` whose body is read strictly, as what its handler takes.
+"""
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
-from msgspec import inspect
+from litestar import Request
+from litestar.typing import FieldDefinition
+from msgspec import Struct, inspect
 
 from meshlight.domain.errors import BadRequest
-from meshlight.domain.near import near
+from meshlight.domain.text import similar_names
 
 LONGEST = 300
 """Characters of a message that are shown: it may quote what came."""
@@ -36,14 +42,14 @@ def shown(error: msgspec.ValidationError) -> str:
     return text if len(text) <= 2 * _SAID_MAX else f"{text[:_SAID_MAX]}…{text[-_SAID_MAX:]}"
 
 
-def malformed(error: Exception) -> BadRequest:
+def malformed_json(error: Exception) -> BadRequest:
     """Say that a body is no JSON at all."""
     text = str(error) if isinstance(error, msgspec.DecodeError) else "it is not in UTF-8"
     said = text.removeprefix("JSON is malformed: ").replace("Input data was truncated", "it ends too early")
     return BadRequest(f"The body is not JSON: {said[:LONGEST]}.", "Send one JSON object.")
 
 
-def mistake(error: msgspec.ValidationError, shape: type) -> BadRequest:
+def validation_error(error: msgspec.ValidationError, shape: type) -> BadRequest:
     """Say what does not fit `shape`, the struct that the body was decoded as."""
     text = shown(error)
     match = _PLACE.match(text)
@@ -53,10 +59,10 @@ def mistake(error: msgspec.ValidationError, shape: type) -> BadRequest:
     if missing := _MISSING.match(problem):
         where = _join(place, missing[1])
         return BadRequest(f"{where} is missing.", _choices_hint(shape, where), where)
-    return BadRequest(misfit(place or "The body", problem), _choices_hint(shape, place), place or None)
+    return BadRequest(type_error(place or "The body", problem), _choices_hint(shape, place), place or None)
 
 
-def misfit(name: str, problem: str) -> str:
+def type_error(name: str, problem: str) -> str:
     """Say as a sentence what msgspec says of the value called `name`."""
     if wrong := _WRONG_TYPE.match(problem):
         wanted = " or ".join(_TYPES.get(word, word) for word in wrong[1].split(" | "))
@@ -71,7 +77,7 @@ def misfit(name: str, problem: str) -> str:
 
 def _unknown_field(name: str, place: str, known: Sequence[str]) -> BadRequest:
     shown = name[:LONGEST]
-    close = near(name, known)
+    close = similar_names(name, known)
     hint = f"Did you mean {' or '.join(close)}?" if close else f"Known: {', '.join(known)}."
     return BadRequest(f"{_join(place, shown)} is not known here.", hint, _join(place, shown))
 
@@ -110,3 +116,32 @@ def _types_at(shape: type, place: str) -> list[inspect.Type]:
 
 def _flat(kind: inspect.Type) -> list[inspect.Type]:
     return list(kind.types) if isinstance(kind, inspect.UnionType) else [kind]
+
+
+class JsonRequest(Request[Any, Any, Any]):
+    """Litestar would take `"5"` for a number and could not say what else would have been right."""
+
+    async def body(self) -> bytes:
+        """Return the body; BadRequest where there is none and the handler can't do without."""
+        body = await super().body()
+        if not body and not self._wanted.has_default:
+            raise BadRequest("The request has no body.", "Send a JSON object.")
+        return body
+
+    async def json(self) -> Any:
+        """Return the body as the struct that the handler's `data` is; BadRequest says what does not fit."""
+        shape = self._wanted.annotation
+        if not (isinstance(shape, type) and issubclass(shape, Struct)):
+            raise TypeError(f"A body is decoded as a struct, not as {shape}.")
+        try:
+            return msgspec.json.decode(await self.body(), type=shape)
+        except msgspec.ValidationError as error:
+            raise validation_error(error, shape) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise malformed_json(error) from None
+        except RecursionError:
+            raise BadRequest("The body is nested too deeply.", "Send one flat JSON object.") from None
+
+    @property
+    def _wanted(self) -> FieldDefinition:
+        return self.route_handler.parsed_fn_signature.parameters["data"]

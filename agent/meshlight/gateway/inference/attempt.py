@@ -1,22 +1,36 @@
-"""One attempt at one route, up to the first body byte: that byte commits the answer, a failed status does not."""
+"""One attempt at one route, up to the first body byte: that byte commits the answer, a failed status does not.
+
+What one attempt sends, and where: the request as this backend takes it, translated if it must be.
+"""
 
 import asyncio
 from collections.abc import Mapping
 
 from msgspec import Struct
 
-from meshlight.backends import reasons
-from meshlight.backends.aside import aside
-from meshlight.backends.kind import Face, Way, path_of
-from meshlight.backends.quote import said
-from meshlight.backends.upstream import Reply, Response
-from meshlight.domain.backend import Backend
-from meshlight.domain.errors import ConnectFailed, Untranslatable, Untranslated, UpstreamError, WayClosed
+from meshlight.backends import diagnostics as reasons
+from meshlight.backends.base import ModelRoute, Operation, path_of
+from meshlight.backends.error_text import quoted_error
+from meshlight.backends.large_work import in_thread_if_large
+from meshlight.domain.backend import Backend, Reason
+from meshlight.domain.errors import (
+    ConnectError,
+    RouteUnavailable,
+    TranslationFailed,
+    Untranslatable,
+    UpstreamError,
+)
 from meshlight.domain.health import Broke, Fact, Limited, Refused, Unreached
-from meshlight.domain.reason import Reason
-from meshlight.domain.routing import Verdict
-from meshlight.gateway.blame import NO_ACCESS_S, Subject, may_mean_path, no_access, path_refused, subject
-from meshlight.gateway.failing_answer import (
+from meshlight.domain.routing import RouteScore
+from meshlight.gateway.inference.blame import (
+    NO_ACCESS_S,
+    RefusalSubject,
+    may_mean_path,
+    no_access,
+    path_refused,
+    subject,
+)
+from meshlight.gateway.inference.failing_answer import (
     account_reason,
     fact_of,
     interrupted_reason,
@@ -24,24 +38,94 @@ from meshlight.gateway.failing_answer import (
     told,
     without_words,
 )
-from meshlight.gateway.first_event import is_clear, read_error
-from meshlight.gateway.inbound import Inbound
-from meshlight.gateway.interrupt import Cause, Interrupt
-from meshlight.gateway.parcel import READ_FACES, Parcel, pack
-from meshlight.gateway.patience import Patience
-from meshlight.gateway.refusal import (
+from meshlight.gateway.inference.first_event import is_clear, read_error
+from meshlight.gateway.inference.headers import bare, to_backend
+from meshlight.gateway.inference.request import InferenceRequest
+from meshlight.gateway.inference.timeouts import Cancellation, Cause, FirstByteTimer
+from meshlight.gateway.inference.translated_response import ImmediateResponse, TranslatedResponse
+from meshlight.gateway.inference.upstream_errors import (
     is_refusal,
     read_refusal,
     says_no_such_path,
     speaks_of_backend,
     whole_refusal,
 )
-from meshlight.gateway.translated_response import ImmediateResponse, TranslatedResponse
-from meshlight.gateway.translation.back import Back
-from meshlight.gateway.translation.declined import EXTENSIONS, named
-from meshlight.gateway.translation.ollama_immediate import Immediate
-from meshlight.gateway.translation.table import is_translatable
-from meshlight.mesh.links import Link
+from meshlight.gateway.translation.base import ResponseTranslator
+from meshlight.gateway.translation.declined import EXTENSIONS, left_out, named
+from meshlight.gateway.translation.keepsake import with_own_ids
+from meshlight.gateway.translation.ollama.writer import Immediate
+from meshlight.gateway.translation.passed_history import for_passing
+from meshlight.gateway.translation.responses.native import for_native
+from meshlight.gateway.translation.table import is_translatable, translate
+from meshlight.http_client.client import Headers, Reply, Response, Upstream
+from meshlight.mesh.backend_connections import BackendConnection
+
+READ_FACES = frozenset[Operation]({"messages", "messages/count_tokens", "api/chat", "responses"})
+"""Faces whose bodies may be read and changed even where they are passed on in their own protocol."""
+_JSON = b"application/json"
+
+
+class UpstreamRequest(Struct, frozen=True):
+    """A request ready to be sent; `back` brings the answer home where it was translated."""
+
+    upstream: Upstream
+    target: str
+    headers: Headers
+    body: bytes
+    back: ResponseTranslator | None = None
+    dropped: tuple[str, ...] = ()
+    """What the client sent and the backend does not get."""
+
+
+def build_upstream_request(
+    inbound: InferenceRequest,
+    model: str,
+    link: BackendConnection,
+    way: ModelRoute | None,
+    node_id: str,
+    *,
+    translated: bool,
+    without: frozenset[str] = frozenset(),
+) -> UpstreamRequest | Immediate:
+    """Make one attempt's request for the route's `model`, or its answer where nobody need be asked.
+
+    `without` are the fields that a translation has to leave out, for this backend has declined them.
+    Raises Untranslatable when this backend's protocol has no word for something in it.
+    """
+    kind, operation, back = link.kind, inbound.operation, None
+    dropped: tuple[str, ...] = ()
+    upstream = link.upstream
+    if way is not None:
+        upstream, model = way.upstream, way.model
+    if translated:
+        made = translate(operation, inbound.body, model, kind, inbound.stored)
+        if isinstance(made, Immediate):
+            return made
+        operation, body, back, dropped = made.operation, made.body, made.back, made.dropped
+        if without:
+            body, gone = left_out(body, without)
+            dropped = (*dropped, *gone)
+        path = f"/v1/{operation}"
+    else:
+        path, body = inbound.target_for(model), for_passing(operation, inbound.body_for(model), kind.kind)
+        if inbound.stored is not None:
+            body = with_own_ids(for_native(body, inbound.stored, takes_text=kind.group != "cloud"))
+    lane = link.lane(operation)
+    auth = lane.auth if way is None else way.auth
+    if translated or way is not None:
+        headers = bare(_JSON if translated else inbound.content_type, auth)
+    else:
+        headers = to_backend(inbound.headers, auth, inbound.content_type, is_guest=inbound.guest is not None)
+    if lane.defaults:
+        present = {name for name, _ in headers}
+        headers.extend(pair for pair in lane.defaults if pair[0] not in present)
+    if kind.group not in {"cluster", "cloud"} and not link.backend.is_metered:
+        visited = ",".join((*inbound.visited, node_id)) if inbound.visited else node_id
+        headers.append((b"x-meshlight-via", visited.encode("latin-1", "replace")))
+    if lane.moves:
+        path = kind.path(operation, path)
+    return UpstreamRequest(upstream, upstream.address.target(path), headers, body, back, dropped)
+
 
 _NOT_ITS_FAULT = frozenset({501, 505, 508})
 """Failing statuses that speak of what was asked, not of the backend: `501` is llama.cpp's word for "not with this
@@ -63,7 +147,7 @@ _OF_ACCOUNT = frozenset({400, 402})
 _NOTHING = frozenset[str]()
 
 
-class Miss(Struct, frozen=True, kw_only=True):
+class FailedAttempt(Struct, frozen=True, kw_only=True):
     """An attempt that gave the client nothing, and what it says of the backend."""
 
     backend: Backend
@@ -92,12 +176,12 @@ class Miss(Struct, frozen=True, kw_only=True):
     """What of the request this backend's protocol has no word for."""
 
 
-class Opened(Struct, frozen=True):
+class StartedResponse(Struct, frozen=True):
     """An answer whose first body byte has come (or that is whole and empty)."""
 
     response: Response | TranslatedResponse | ImmediateResponse
     first: bytes
-    back: Back | None = None
+    back: ResponseTranslator | None = None
     """What has translated it, where it was."""
     dropped: tuple[str, ...] = ()
     """What the client sent and the backend did not get."""
@@ -106,41 +190,43 @@ class Opened(Struct, frozen=True):
 
 
 async def open_route(
-    inbound: Inbound,
-    verdict: Verdict,
-    link: Link,
+    inbound: InferenceRequest,
+    score: RouteScore,
+    link: BackendConnection,
     node_id: str,
-    interrupt: Interrupt,
-    patience: Patience,
-) -> Opened | Miss:
+    interrupt: Cancellation,
+    patience: FirstByteTimer,
+) -> StartedResponse | FailedAttempt:
     """Send the request on one route and wait for the first body byte.
 
     A wait ended by the interrupt for the backend's sake (it fell, the first byte came too late) is a Miss; any
     other cancellation goes on to the caller. Raises BadRequest when the body can't be read.
     """
     backend = link.backend
-    trip = _Trip(inbound, verdict, link, node_id)
-    opened: Opened | Miss | None = None
+    trip = _AttemptRunner(inbound, score, link, node_id)
+    opened: StartedResponse | FailedAttempt | None = None
     try:
         opened = await trip.run()
     except Untranslatable as error:
-        return Miss(backend=backend, reason=Reason("untranslatable", error.title, error.hint), error=error)
+        return FailedAttempt(
+            backend=backend, reason=Reason("untranslatable", error.title, error.hint), error=error
+        )
     except UpstreamError as error:
         return _failed(trip, error)
     except asyncio.CancelledError:
         if interrupt.cause in {"fell", "first-byte"} and (cause := interrupt.settle()) is not None:
             interrupt.again()
-            reason = interrupted_reason(backend, cause, verdict.place)
-            return Miss(backend=backend, reason=reason, was_sent=trip.is_sent, cause=cause)
+            reason = interrupted_reason(backend, cause, score.place)
+            return FailedAttempt(backend=backend, reason=reason, was_sent=trip.is_sent, cause=cause)
         raise
     finally:
         patience.end()
-        if trip.response is not None and not isinstance(opened, Opened):
+        if trip.response is not None and not isinstance(opened, StartedResponse):
             trip.response.abort()
     return opened
 
 
-class _Trip:
+class _AttemptRunner:
     """One request on its way to one backend, and what came back."""
 
     __slots__ = (
@@ -159,42 +245,44 @@ class _Trip:
         "way",
     )
 
-    def __init__(self, inbound: Inbound, verdict: Verdict, link: Link, node_id: str) -> None:
+    def __init__(
+        self, inbound: InferenceRequest, score: RouteScore, link: BackendConnection, node_id: str
+    ) -> None:
         self._inbound = inbound
-        self.model = verdict.model
-        self.place = verdict.place
+        self.model = score.model
+        self.place = score.place
         self.link = link
         self._node_id = node_id
-        self._is_translated = not link.speaks(inbound.face, verdict.model)
+        self._is_translated = not link.speaks(inbound.operation, score.model)
         self._is_misread = False
         """Whether it is translated because the backend refused its own protocol: that speaks of this request only."""
         self._is_renewed = False
-        self._without = link.declines.get(verdict.model, _NOTHING)
+        self._without = link.declines.get(score.model, _NOTHING)
         self._tries = 0
         self.is_sent = False
-        self.way: Way | None = None
+        self.way: ModelRoute | None = None
         self.response: Response | None = None
 
     @property
-    def face(self) -> Face:
+    def operation(self) -> Operation:
         """What is asked for."""
-        return self._inbound.face
+        return self._inbound.operation
 
     @property
     def is_at_chat(self) -> bool:
         """Whether it goes to a path that every server of models has."""
-        return self._is_translated or self.face in {"chat/completions", "completions"}
+        return self._is_translated or self.operation in {"chat/completions", "completions"}
 
-    async def _packed(self) -> Parcel | Immediate:
+    async def _packed(self) -> UpstreamRequest | Immediate:
         """Find the way, and make the request for it; a large body is translated beside the event loop."""
         link, inbound = self.link, self._inbound
         if self.place and link.places is not None:
             self.way = await link.places.way_to(self.place, self.model)
         elif link.channel is not None:
             self.way = await link.channel.way(self.model, link.secret)
-        return await aside(
-            len(inbound.body) if self._is_translated or inbound.face in READ_FACES else 0,
-            pack,
+        return await in_thread_if_large(
+            len(inbound.body) if self._is_translated or inbound.operation in READ_FACES else 0,
+            build_upstream_request,
             inbound,
             self.model,
             link,
@@ -204,19 +292,22 @@ class _Trip:
             without=self._without,
         )
 
-    async def run(self) -> Opened | Miss:
+    async def run(self) -> StartedResponse | FailedAttempt:
         """Send it, and once more where the backend's refusal was about the form and not the request."""
         link, inbound = self.link, self._inbound
         while True:
-            parcel = await self._packed()
-            if isinstance(parcel, Immediate):
-                return Opened(ImmediateResponse(parcel.content_type, len(parcel.body)), parcel.body)
+            upstream_request = await self._packed()
+            if isinstance(upstream_request, Immediate):
+                return StartedResponse(
+                    ImmediateResponse(upstream_request.content_type, len(upstream_request.body)),
+                    upstream_request.body,
+                )
             self.is_sent = True
-            self.response = response = await parcel.upstream.send(
+            self.response = response = await upstream_request.upstream.send(
                 "POST",
-                parcel.target,
-                parcel.headers,
-                parcel.body,
+                upstream_request.target,
+                upstream_request.headers,
+                upstream_request.body,
                 fresh=inbound.is_dear,
                 resend=not link.backend.is_metered,
             )
@@ -227,10 +318,12 @@ class _Trip:
                 if not is_clear(first):
                     first, error = await read_error(response, first)
                 if error is None or not self._goes_elsewhere(error):
-                    if parcel.back is not None:
-                        return await self._translated(response, parcel.back, parcel, first)
-                    if not (is_translatable(inbound.face) and says_no_such_path(first)):
-                        return Opened(response, first)
+                    if upstream_request.back is not None:
+                        return await self._translated(
+                            response, upstream_request.back, upstream_request, first
+                        )
+                    if not (is_translatable(inbound.operation) and says_no_such_path(first)):
+                        return StartedResponse(response, first)
                     response.abort()
                     self._is_translated = True
                     continue
@@ -241,19 +334,19 @@ class _Trip:
                 self._is_translated = self._is_misread = True
                 continue
             else:
-                opened = await self._open(response, parcel)
+                opened = await self._open(response, upstream_request)
                 if opened is None:
                     response.abort()
                     continue
                 return opened
             if not self._does_better(refusal):
-                return _refused(self, refusal, is_whole, parcel.back)
+                return _refused(self, refusal, is_whole, upstream_request.back)
 
     @property
     def _may_be_misread(self) -> bool:
         """Whether a refusal may be about a part of the Responses API that an engine has not got, and we can carry."""
         return (
-            self._inbound.face == "responses"
+            self._inbound.operation == "responses"
             and not self._is_translated
             and self.link.kind.group not in _COMPLETE
         )
@@ -262,9 +355,11 @@ class _Trip:
         """Whether an error told in a stream speaks of the backend, as the status would."""
         return speaks_of_backend(error.status) or account_reason(self.link, error) is not None
 
-    async def _open(self, response: Response, parcel: Parcel) -> Opened | Miss | None:
+    async def _open(
+        self, response: Response, upstream_request: UpstreamRequest
+    ) -> StartedResponse | FailedAttempt | None:
         """Return what came; None when the same backend shall be asked once more."""
-        first, back = b"", parcel.back
+        first, back = b"", upstream_request.back
         if back is None or response.status in _OF_ACCOUNT:
             first = await response.read()
             if response.status in _OF_ACCOUNT and response.is_whole:
@@ -272,19 +367,23 @@ class _Trip:
                 if account_reason(self.link, refusal) is not None:
                     return _refused(self, refusal, True, back)
         if back is None:
-            return Opened(response, first)
+            return StartedResponse(response, first)
         if response.status in _OF_FORM:
             while len(first) <= _FORM_MAX and (piece := await response.read()):
                 first += piece
-            if self._does_without(whole_refusal(response, first), parcel.body):
+            if self._does_without(whole_refusal(response, first), upstream_request.body):
                 return None
-        return await self._translated(response, back, parcel, first)
+        return await self._translated(response, back, upstream_request, first)
 
-    async def _translated(self, response: Response, back: Back, parcel: Parcel, first: bytes) -> Opened:
-        if response.status < 400 and not self._is_misread and self.link.kind.speaks(self._inbound.face):
-            self.link.learn_lack(self._inbound.face, self.model)
+    async def _translated(
+        self, response: Response, back: ResponseTranslator, upstream_request: UpstreamRequest, first: bytes
+    ) -> StartedResponse:
+        if response.status < 400 and not self._is_misread and self.link.kind.speaks(self._inbound.operation):
+            self.link.learn_lack(self._inbound.operation, self.model)
         answer = TranslatedResponse(response, back, first)
-        return Opened(answer, await answer.read(), back, parcel.dropped, self._learn(response.status))
+        return StartedResponse(
+            answer, await answer.read(), back, upstream_request.dropped, self._learn(response.status)
+        )
 
     def _does_without(self, refusal: Reply, body: bytes) -> bool:
         """Leave out what a refusal of a translated request declines; False where it is about something else."""
@@ -316,24 +415,24 @@ class _Trip:
             return False
         if refusal.status not in _NO_SUCH_PATH and not may_mean_path(refusal):
             return False
-        self._is_translated = is_translatable(self._inbound.face)  # an older version may lack the path
+        self._is_translated = is_translatable(self._inbound.operation)  # an older version may lack the path
         return self._is_translated
 
 
-def _failed(trip: "_Trip", error: UpstreamError) -> Miss:
+def _failed(trip: "_AttemptRunner", error: UpstreamError) -> FailedAttempt:
     link = trip.link
-    if isinstance(error, WayClosed):
-        return Miss(backend=link.backend, reason=error.why)
-    if isinstance(error, Untranslated):
+    if isinstance(error, RouteUnavailable):
+        return FailedAttempt(backend=link.backend, reason=error.why)
+    if isinstance(error, TranslationFailed):
         reason = Reason("bad-reply", f"{link.backend.name}: {error.title}", error.hint)
     elif trip.way is not None:  # not the backend's own address: its kind has no words for it
-        code = "unreachable" if isinstance(error, ConnectFailed) else "connection-lost"
+        code = "unreachable" if isinstance(error, ConnectError) else "connection-lost"
         reason = Reason(code, error.title, error.hint)
     else:
         reason = link.kind.why(error, link.backend)
-    unreached = isinstance(error, ConnectFailed)
+    unreached = isinstance(error, ConnectError)
     fact = Unreached(reason) if unreached else Broke(reason)
-    return Miss(
+    return FailedAttempt(
         backend=link.backend,
         reason=reason,
         was_sent=not unreached,
@@ -342,7 +441,9 @@ def _failed(trip: "_Trip", error: UpstreamError) -> Miss:
     )
 
 
-def _refused(trip: "_Trip", refusal: Reply, is_whole: bool, back: Back | None) -> Miss:
+def _refused(
+    trip: "_AttemptRunner", refusal: Reply, is_whole: bool, back: ResponseTranslator | None
+) -> FailedAttempt:
     """Say what a failing answer means: of the backend or a part of it, or (404 and the like) of this request."""
     link, status = trip.link, refusal.status
     fact: Fact | None = None
@@ -361,8 +462,8 @@ def _refused(trip: "_Trip", refusal: Reply, is_whole: bool, back: Back | None) -
         fact = fact_of(refusal, reason if is_quiet else status_reason(link, without_words(refusal)))
         part = part or (trip.model if link.kind.group == "peer" else "")
     else:
-        reason = Reason(f"status-{status}", f"It answered {status}.{said(refusal, link.secret)}")
-    return Miss(
+        reason = Reason(f"status-{status}", f"It answered {status}.{quoted_error(refusal, link.secret)}")
+    return FailedAttempt(
         backend=link.backend,
         reason=reason,
         was_sent=True,
@@ -377,7 +478,7 @@ def _refused(trip: "_Trip", refusal: Reply, is_whole: bool, back: Back | None) -
     )
 
 
-def _forbidden(trip: "_Trip", refusal: Reply) -> tuple[Reason, Fact | None, Subject]:
+def _forbidden(trip: "_AttemptRunner", refusal: Reply) -> tuple[Reason, Fact | None, RefusalSubject]:
     """Judge a 401 or 403: why it was, what it says of the backend or its part, and what it refuses."""
     link, refused = trip.link, subject(refusal)
     if trip.place and link.places is not None and refused in {"key", "unclear"}:
@@ -391,6 +492,6 @@ def _forbidden(trip: "_Trip", refusal: Reply) -> tuple[Reason, Fact | None, Subj
         return reason, None, refused
     if refusal.status == 401 and link.kind.group not in _COMPLETE and (link.is_proven or not trip.is_at_chat):
         # The same key has served, or nobody knows if that path is there at all: a probe can tell.
-        reason = path_refused(path_of(trip.face), reasons.where(link.backend), is_proven=link.is_proven)
+        reason = path_refused(path_of(trip.operation), reasons.where(link.backend), is_proven=link.is_proven)
         return reason, Broke(reason), "unclear"
     return reason, Refused(quiet) if refused == "key" else Broke(quiet), refused

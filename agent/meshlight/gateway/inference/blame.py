@@ -7,11 +7,11 @@ account in so many words; otherwise the next probe, asked for at once, decides.
 import re
 from typing import Literal
 
-from meshlight.backends.quote import clean, is_html, message
-from meshlight.backends.upstream import Reply
-from meshlight.domain.reason import Reason
+from meshlight.backends.error_text import is_html, message_of, sanitize_line
+from meshlight.domain.backend import Reason
+from meshlight.http_client.client import Reply
 
-Subject = Literal["key", "request", "model", "unclear"]
+RefusalSubject = Literal["key", "request", "model", "unclear"]
 """What is refused. `unclear` leaves it to a probe."""
 
 NO_ACCESS_S = 60.0
@@ -55,7 +55,7 @@ _RAW = 400
 """Bytes of an error without a message in which words are looked for."""
 
 
-def subject(reply: Reply) -> Subject:
+def subject(reply: Reply) -> RefusalSubject:
     """Say what an answer with 401 or 403 refuses."""
     said = _words(reply)
     words = said or _raw(reply)
@@ -82,7 +82,7 @@ def no_access(model: str, where: str) -> Reason:
     """Return the reason why a route is left alone for a while; it quotes nothing of a request."""
     return Reason(
         "no-access",
-        f"The account at {where} may not use {clean(model)}.",
+        f"The account at {where} may not use {sanitize_line(model)}.",
         "Have the model allowed for this account or project, or choose another one.",
     )
 
@@ -97,9 +97,9 @@ def path_refused(path: str, where: str, *, is_proven: bool) -> Reason:
 
 def _words(reply: Reply) -> str:
     """Return what an error says, in small letters."""
-    return "" if is_html(reply) else clean(message(reply)).lower()
+    return "" if is_html(reply) else sanitize_line(message_of(reply)).lower()
 
 
 def _raw(reply: Reply) -> str:
     """Return the beginning of an error that has its words where nobody looks for them."""
-    return "" if is_html(reply) else clean(reply.body[:_RAW].decode("utf-8", "replace"), _RAW).lower()
+    return "" if is_html(reply) else sanitize_line(reply.body[:_RAW].decode("utf-8", "replace"), _RAW).lower()

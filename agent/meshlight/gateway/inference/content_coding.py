@@ -4,8 +4,8 @@ import asyncio
 import zlib
 from collections.abc import Iterator
 
-from meshlight.backends.upstream import Headers
-from meshlight.domain.errors import BadRequest, TooLarge, WrongType
+from meshlight.domain.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
+from meshlight.http_client.client import Headers
 
 _PIECE = 262_144
 """Bytes of a body that are unpacked in one turn of the event loop."""
@@ -28,7 +28,7 @@ def coding_of(headers: Headers) -> str:
         return "gzip"
     if codings == [b"zstd"]:
         return "zstd"
-    raise WrongType(
+    raise UnsupportedMediaType(
         f"A request body in content-encoding {named[:40].decode('latin-1')!r} can't be read here.", _TAKEN
     )
 
@@ -51,9 +51,9 @@ async def unpacked(body: bytes, coding: str, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def too_large(limit: int) -> TooLarge:
+def too_large(limit: int) -> PayloadTooLarge:
     """Return the error for a body over the limit."""
-    return TooLarge(f"The request body is over {limit >> 20} MB.", "Send less, or split the request.")
+    return PayloadTooLarge(f"The request body is over {limit >> 20} MB.", "Send less, or split the request.")
 
 
 def _gunzip(body: bytes) -> Iterator[bytes]:
@@ -76,7 +76,9 @@ def _unzstd(body: bytes) -> Iterator[bytes]:
     try:
         import zstandard  # noqa: PLC0415 - few clients pack their requests, and it costs every start 5 ms
     except ImportError:
-        raise WrongType("A request body in zstd can't be read here: zstandard is not installed.") from None
+        raise UnsupportedMediaType(
+            "A request body in zstd can't be read here: zstandard is not installed."
+        ) from None
     unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
     try:
         for place in range(0, len(body), _ZSTD_STEP):

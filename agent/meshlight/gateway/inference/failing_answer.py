@@ -2,22 +2,21 @@
 
 from msgspec.structs import replace
 
-from meshlight.backends import reasons
-from meshlight.backends.cloud_reasons import QUOTA_S, wait_s
-from meshlight.backends.upstream import Reply
-from meshlight.domain.backend import Backend
+from meshlight.backends import diagnostics as reasons
+from meshlight.backends.clouds.diagnostics import QUOTA_S, wait_s
+from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.health import Broke, Fact, Limited, Loading, Refused
-from meshlight.domain.reason import Reason
-from meshlight.gateway.interrupt import Cause
-from meshlight.gateway.refusal import whole_refusal
-from meshlight.gateway.translation.back import Back
-from meshlight.mesh.links import Link
+from meshlight.gateway.inference.timeouts import Cause
+from meshlight.gateway.inference.upstream_errors import whole_refusal
+from meshlight.gateway.translation.base import ResponseTranslator
+from meshlight.http_client.client import Reply
+from meshlight.mesh.backend_connections import BackendConnection
 
 _OF_BODY = frozenset({b"content-type", b"content-length", b"content-encoding"})
 _WORDLESS = frozenset({b"content-type", b"retry-after", b"retry-after-ms"})
 
 
-def told(refusal: Reply, back: Back | None, secret: str | None) -> Reply:
+def told(refusal: Reply, back: ResponseTranslator | None, secret: str | None) -> Reply:
     """Return a failing answer in the caller's protocol, and without our key if it quotes that."""
     key = (secret or "").strip().encode()
     if key and key in refusal.body:
@@ -36,12 +35,12 @@ def without_words(refusal: Reply) -> Reply:
     return replace(refusal, headers=headers, body=b"")
 
 
-def account_reason(link: Link, refusal: Reply) -> Reason | None:
+def account_reason(link: BackendConnection, refusal: Reply) -> Reason | None:
     """Return what it says of key, money or bounds; None where it speaks of something else."""
     return reasons.account_reason(refusal, link.backend, link.kind.label, link.secret)
 
 
-def status_reason(link: Link, refusal: Reply) -> Reason:
+def status_reason(link: BackendConnection, refusal: Reply) -> Reason:
     """Return what its status says of the backend."""
     return reasons.status_reason(refusal, link.backend, link.kind.label, link.secret)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from meshlight.backends.upstream import Reply, Response
+from meshlight.http_client.client import Reply, Response
 
 PEEK = 8_192
 """Bytes within which an error must stand, and be whole, to count as one."""

@@ -6,8 +6,8 @@ That is what every HTTP library sends.
 
 import re
 
-from meshlight.domain.errors import BadRequest, WrongType
-from meshlight.gateway.json_body import fold, twice
+from meshlight.domain.errors import BadRequest, UnsupportedMediaType
+from meshlight.gateway.inference.json_body import fold, twice
 
 TYPE_MAX = 256
 """Bytes of a content type."""
@@ -38,7 +38,7 @@ def is_form(content_type: bytes) -> bool:
     if content_type[:10].lower() != b"multipart/":
         return False
     if content_type.partition(b";")[0].strip().lower() != b"multipart/form-data":
-        raise WrongType("A body of several parts is only taken as multipart/form-data.", _HINT)
+        raise UnsupportedMediaType("A body of several parts is only taken as multipart/form-data.", _HINT)
     return True
 
 

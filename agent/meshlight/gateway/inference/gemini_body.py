@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from meshlight.domain.errors import BadRequest
-from meshlight.gateway.json_body import check_spelling, fold, no_object, pairs
+from meshlight.gateway.inference.json_body import check_spelling, fold, no_object, pairs
 
 REQUESTS_MAX = 1_000
 """Requests of one batch; Google takes 100."""

@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from itertools import count
 
-from meshlight.backends.upstream import Headers
+from meshlight.http_client.client import Headers
 
 _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "

@@ -7,8 +7,8 @@ value is changed where it is exactly the model's id, and every other byte stays.
 
 import msgspec
 
-from meshlight.backends.upstream import Headers
-from meshlight.gateway.sink import Sink
+from meshlight.gateway.inference.streaming import Sink
+from meshlight.http_client.client import Headers
 
 _TEXTS = (b"json", b"event-stream")
 

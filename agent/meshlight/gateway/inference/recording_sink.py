@@ -4,9 +4,9 @@ llama.cpp and Ollama keep no responses and refuse `previous_response_id`, vLLM k
 has passed through here is sent along with the next request instead, whichever backend that goes to.
 """
 
-from meshlight.backends.upstream import Headers
-from meshlight.gateway.sink import Sink
-from meshlight.gateway.translation.responses_native import Asked, final_response
+from meshlight.gateway.inference.streaming import Sink
+from meshlight.gateway.translation.responses.native import RecordedRequest, final_response
+from meshlight.http_client.client import Headers
 
 RECORDED_MAX = 8 << 20
 """Bytes of an answer that is kept; a longer one is passed on and not kept."""
@@ -17,7 +17,7 @@ class RecordingSink:
 
     __slots__ = ("_asked", "_pieces", "_sink", "_size")
 
-    def __init__(self, sink: Sink, asked: Asked) -> None:
+    def __init__(self, sink: Sink, asked: RecordedRequest) -> None:
         self._sink = sink
         self._asked = asked
         self._pieces: list[bytes] = []

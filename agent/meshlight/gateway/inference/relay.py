@@ -2,43 +2,49 @@
 
 Another route may be tried as long as no body byte has gone to the client: always when the connection failed, and
 when the request was sent and brought nothing unless that could cost or do something twice. Afterwards never.
+
+Leaves out the routes to backends that have no such path at all.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from msgspec.structs import replace
 
-from meshlight.backends.aside import aside
-from meshlight.backends.kind import Face
-from meshlight.backends.upstream import Headers
-from meshlight.domain.backend import Backend
-from meshlight.domain.budget import EXTRA_ATTEMPTS, RetryBudget
-from meshlight.domain.errors import LoopFound, Paused
+from meshlight.backends.base import Operation, path_of
+from meshlight.backends.kinds import KINDS
+from meshlight.backends.large_work import in_thread_if_large
+from meshlight.domain.backend import Backend, Reason
+from meshlight.domain.errors import Paused, RoutingLoop
 from meshlight.domain.health import Broke, Fact, Served
-from meshlight.domain.reason import Reason
-from meshlight.domain.routing import Ranking, Verdict, load_key, rank
-from meshlight.domain.sharing import may_use, own_id
+from meshlight.domain.peers import may_use, own_id
+from meshlight.domain.routing import EXTRA_ATTEMPTS, Ranking, RetryBudget, RouteScore, load_key, rank
 from meshlight.domain.snapshot import Node, Snapshot
-from meshlight.gateway.able import able
-from meshlight.gateway.attempt import Miss, open_route
-from meshlight.gateway.guest_word import final_guest_error, for_guest, no_guest_route, nothing_shared
-from meshlight.gateway.guests import PAUSED_RETRY_S
-from meshlight.gateway.headers import dropped, request_id, to_client
-from meshlight.gateway.inbound import HOPS, Inbound
-from meshlight.gateway.interrupt import Interrupt
-from meshlight.gateway.last_word import final_error, final_refusal, no_route
-from meshlight.gateway.leave import Leave
-from meshlight.gateway.named_sink import NamedSink
-from meshlight.gateway.passing import CutOff, pass_on
-from meshlight.gateway.patience import Patience
-from meshlight.gateway.recording_sink import RecordingSink
-from meshlight.gateway.refusal import last_headers
-from meshlight.gateway.sink import Sink
-from meshlight.gateway.translation.responses_native import asked_to_keep
-from meshlight.mesh.links import Link, Links
+from meshlight.gateway.inference.attempt import FailedAttempt, open_route
+from meshlight.gateway.inference.headers import dropped, request_id, to_client
+from meshlight.gateway.inference.named_sink import NamedSink
+from meshlight.gateway.inference.recording_sink import RecordingSink
+from meshlight.gateway.inference.request import HOPS, InferenceRequest
+from meshlight.gateway.inference.route_errors import (
+    final_error,
+    final_guest_error,
+    final_refusal,
+    for_guest,
+    no_guest_route,
+    no_route,
+    nothing_shared,
+)
+from meshlight.gateway.inference.streaming import Sink, StreamAborted, stream_response
+from meshlight.gateway.inference.timeouts import Cancellation, FirstByteTimer
+from meshlight.gateway.inference.upstream_errors import last_headers
+from meshlight.gateway.lan.app import PAUSED_RETRY_S
+from meshlight.gateway.server.disconnect import DisconnectListeners
+from meshlight.gateway.translation.responses.native import asked_to_keep
+from meshlight.gateway.translation.table import is_reachable
+from meshlight.http_client.client import Headers
+from meshlight.mesh.backend_connections import BackendConnection, BackendConnections
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Change, Registry
 from meshlight.mesh.traffic import Outcome, Traffic
@@ -61,7 +67,7 @@ class Relay:
     def __init__(
         self,
         registry: Registry,
-        links: Links,
+        links: BackendConnections,
         prober: Prober,
         traffic: Traffic,
         clock: Callable[[], float],
@@ -77,13 +83,13 @@ class Relay:
         self._is_paused = is_paused
         self._budget = RetryBudget()
         self._turn = 0
-        self._sole: dict[tuple[str, Face], tuple[Snapshot, Verdict]] = {}
+        self._sole: dict[tuple[str, Operation], tuple[Snapshot, RouteScore]] = {}
         """Models with one healthy route: nothing but a new snapshot can change what is said of them."""
-        self._waiting: dict[tuple[str, str], set[Interrupt]] = {}
+        self._waiting: dict[tuple[str, str], set[Cancellation]] = {}
         """The requests that wait for a first byte and may leave, by backend and place behind it."""
         registry.listen(self._on_change)
 
-    async def run(self, inbound: Inbound, sink: Sink, leave: Leave) -> None:
+    async def run(self, inbound: InferenceRequest, sink: Sink, leave: DisconnectListeners) -> None:
         """Answer one request through `sink`.
 
         Raises NoSuchModel, NotFound or a RouteError when nothing was sent to the client yet and nothing will be.
@@ -92,7 +98,7 @@ class Relay:
         self._traffic.start()
         self._budget.note_request(self._clock())
         outcome: Outcome = "failed"
-        interrupt = Interrupt()
+        interrupt = Cancellation()
         leave.add(interrupt.left)
         try:
             outcome = await self._walk(inbound, sink, interrupt)
@@ -104,7 +110,7 @@ class Relay:
             leave.discard(interrupt.left)
             self._traffic.end(outcome)
 
-    def _admit(self, inbound: Inbound) -> None:
+    def _admit(self, inbound: InferenceRequest) -> None:
         if self._is_paused():
             if inbound.guest is not None:
                 raise Paused("The owner of that machine has paused its routing.", "", PAUSED_RETRY_S)
@@ -114,14 +120,14 @@ class Relay:
                 PAUSED_RETRY_S,
             )
         if self._node_id in inbound.visited or len(inbound.visited) > HOPS:
-            raise LoopFound(
+            raise RoutingLoop(
                 f"The request came round in a circle: {' → '.join(inbound.visited)}.",
                 "Two nodes list each other as a backend: remove one of the two entries.",
             )
 
     def suspect(self, backend: Backend) -> None:
         """Have a backend probed soon."""
-        self._prober.hurry(backend.id)
+        self._prober.probe_soon(backend.id)
 
     def is_lost(self, backend: Backend) -> bool:
         """Whether a request that waits on this backend waits in vain."""
@@ -130,15 +136,15 @@ class Relay:
             return False
         return node.health.reason.code not in _STAYS
 
-    async def _walk(self, inbound: Inbound, sink: Sink, interrupt: Interrupt) -> Outcome:
+    async def _walk(self, inbound: InferenceRequest, sink: Sink, interrupt: Cancellation) -> Outcome:
         self._turn += 1
-        misses: list[Miss] = []
-        tried: list[Verdict] = []
-        verdict: Verdict | None = self._first(inbound)
-        while verdict is not None:
-            tried.append(verdict)
-            result = await self._try(verdict, inbound, sink, interrupt, len(tried))
-            if not isinstance(result, Miss):
+        misses: list[FailedAttempt] = []
+        tried: list[RouteScore] = []
+        score: RouteScore | None = self._first(inbound)
+        while score is not None:
+            tried.append(score)
+            result = await self._try(score, inbound, sink, interrupt, len(tried))
+            if not isinstance(result, FailedAttempt):
                 for miss in misses:
                     if result == "ok" and _may_be_the_requests_fault(miss):
                         self._learn(miss)  # another backend could do it: so it was not the request
@@ -148,51 +154,53 @@ class Relay:
                 self._learn(result)
             elif result.wants_probe:
                 self._suspect_of(result)
-            verdict = self._next(inbound, misses, tried)
+            score = self._next(inbound, misses, tried)
         refusal = final_refusal(misses)
         is_guest = inbound.guest is not None
         if refusal is None:
             word = final_guest_error if is_guest else final_error
             raise word(inbound.head.model, misses)
         if is_guest:
-            refusal = for_guest(refusal, inbound.face)
+            refusal = for_guest(refusal, inbound.operation)
         last = misses[-1]
         headers = last_headers(refusal, is_loading=last.reason.code == "loading")
         await sink.start(
-            refusal.status, to_client(headers, _extra(headers, last.backend.id, len(misses), inbound))
+            refusal.status, to_client(headers, _budgeted(headers, last.backend.id, len(misses), inbound))
         )
         await sink.end(refusal.body)
         return "failed"
 
-    def _rank(self, inbound: Inbound) -> Ranking:
+    def _rank(self, inbound: InferenceRequest) -> Ranking:
         snapshot = self._registry.snapshot
         name, terms = inbound.head.model, None
         if inbound.guest is not None:
             name, terms = own_id(snapshot, inbound.guest, name), partial(may_use, inbound.guest)
         return rank(snapshot, name, self._traffic.load, self._clock(), self._turn, terms)
 
-    def _first(self, inbound: Inbound) -> Verdict:
+    def _first(self, inbound: InferenceRequest) -> RouteScore:
         snapshot = self._registry.snapshot
-        asked = (inbound.head.model, inbound.face)
+        asked = (inbound.head.model, inbound.operation)
         sole = self._sole.get(asked)
         if sole is not None and sole[0] is snapshot and inbound.guest is None:
             return sole[1]
         known = self._rank(inbound)
-        ranking = able(known, inbound.face, snapshot.nodes)
+        ranking = with_operation(known, inbound.operation, snapshot.nodes)
         candidates = ranking.candidates
-        if not ranking.verdicts and inbound.guest is not None:
+        if not ranking.scores and inbound.guest is not None:
             raise nothing_shared()
         if not candidates and inbound.guest is not None:
             raise no_guest_route(inbound.head.model, lacks_face=bool(known.candidates))
         if not candidates:
-            raise no_route(snapshot, ranking, lacks=inbound.face if known.candidates else None)
-        if len(ranking.verdicts) == 1 and candidates[0].tier == "ready" and inbound.guest is None:
+            raise no_route(snapshot, ranking, lacks=inbound.operation if known.candidates else None)
+        if len(ranking.scores) == 1 and candidates[0].tier == "ready" and inbound.guest is None:
             if len(self._sole) >= SOLE_KEPT:
                 self._sole.clear()
             self._sole[asked] = (snapshot, candidates[0])
         return candidates[0]
 
-    def _next(self, inbound: Inbound, misses: list[Miss], tried: list[Verdict]) -> Verdict | None:
+    def _next(
+        self, inbound: InferenceRequest, misses: list[FailedAttempt], tried: list[RouteScore]
+    ) -> RouteScore | None:
         """Return the route to try after the last miss: judged anew, for the mesh may have changed meanwhile."""
         last = misses[-1]
         if len(misses) > EXTRA_ATTEMPTS or tried[-1].tier == "last-resort" or last.is_final:
@@ -201,62 +209,64 @@ class Relay:
             (inbound.is_dear and not last.was_free) or (last.backend.is_metered and not last.was_answered)
         ):
             return None
-        known = {(verdict.backend, verdict.place) for verdict in tried}
-        verdicts = able(self._rank(inbound), inbound.face, self._registry.snapshot.nodes).verdicts
+        known = {(score.backend, score.place) for score in tried}
+        scores = with_operation(self._rank(inbound), inbound.operation, self._registry.snapshot.nodes).scores
         following = next(
-            (v for v in verdicts if (v.backend, v.place) not in known and self._is_worth_it(v)), None
+            (v for v in scores if (v.backend, v.place) not in known and self._is_worth_it(v)), None
         )
         is_free = len(misses) == 1 and tried[-1].tier == "ready"
         return following if following is None or is_free or self._budget.take(self._clock()) else None
 
-    def _is_worth_it(self, verdict: Verdict) -> bool:
-        if verdict.tier == "last-resort":
-            node = self._registry.node(verdict.backend)
-            health = node.parts.get(verdict.place or verdict.model, node.health)
+    def _is_worth_it(self, score: RouteScore) -> bool:
+        if score.tier == "last-resort":
+            node = self._registry.node(score.backend)
+            health = node.parts.get(score.place or score.model, node.health)
             return health.reason.code in _ANSWERS
-        return verdict.tier != "excluded"
+        return score.tier != "excluded"
 
     async def _try(
-        self, verdict: Verdict, inbound: Inbound, sink: Sink, interrupt: Interrupt, number: int
-    ) -> Outcome | Miss:
-        link = self._links.put(self._registry.node(verdict.backend).backend)
+        self, score: RouteScore, inbound: InferenceRequest, sink: Sink, interrupt: Cancellation, number: int
+    ) -> Outcome | FailedAttempt:
+        link = self._links.put(self._registry.node(score.backend).backend)
         backend = link.backend
         # What can't be sent twice stays where it is, even when the backend's probes fail meanwhile.
         can_leave = not (inbound.is_dear or backend.is_metered)
-        place = verdict.place
+        place = score.place
         waiting = self._waiting.setdefault((backend.id, place), set())
         started = self._clock()
-        ticket = self._traffic.reserve(backend.id, verdict.model, place)
+        ticket = self._traffic.reserve(backend.id, score.model, place)
         outcome: Outcome = "failed"
         try:
             watcher = _PlaceWatcher(self._registry, link, place) if place else self
-            patience = Patience(backend, interrupt, watcher, asyncio.get_running_loop(), can_leave=can_leave)
+            patience = FirstByteTimer(
+                backend, interrupt, watcher, asyncio.get_running_loop(), can_leave=can_leave
+            )
             if can_leave:
                 waiting.add(interrupt)
             try:
-                opened = await open_route(inbound, verdict, link, self._node_id, interrupt, patience)
+                opened = await open_route(inbound, score, link, self._node_id, interrupt, patience)
             finally:
                 waiting.discard(interrupt)
                 if place and not waiting:  # services come and go
                     self._waiting.pop((backend.id, place), None)
-            if isinstance(opened, Miss):
+            if isinstance(opened, FailedAttempt):
                 return replace(opened, place=place) if place else opened
             ticket.first_byte(self._clock() - started)
             response = opened.response
             said = link.kind.headers_say(response.headers) if backend.is_metered else None
             if said or opened.learnt:
                 self._registry.note(backend.id, {**(said or {}), **(opened.learnt or {})})
-            extra = _extra(response.headers, backend.id, number, inbound)
+            extra = _budgeted(response.headers, backend.id, number, inbound)
             if opened.dropped:
                 extra.append(dropped(opened.dropped))
             if inbound.stored is not None and opened.back is None and link.kind.group == "engine":
                 sink = await _recording(sink, inbound) if response.status == 200 else sink
             asked = inbound.head.model if inbound.named is None else inbound.named
-            if opened.back is None and asked and asked != verdict.model:
-                sink = NamedSink(sink, verdict.model, asked)
-            tap = await pass_on(
+            if opened.back is None and asked and asked != score.model:
+                sink = NamedSink(sink, score.model, asked)
+            tap = await stream_response(
                 opened,
-                inbound.face,
+                inbound.operation,
                 sink,
                 extra,
                 interrupt,
@@ -266,11 +276,11 @@ class Relay:
             if response.status < 400:
                 outcome = "ok"
                 link.is_proven = True
-            self._credit(backend.id, verdict)
+            self._credit(backend.id, score)
             if (counts := tap.read()) is not None:
                 ticket.tokens(*counts)
-        except CutOff as cut:
-            self._broke_off(link, verdict, cut.why)
+        except StreamAborted as cut:
+            self._broke_off(link, score, cut.why)
         except asyncio.CancelledError:
             outcome = "cancelled"
             raise
@@ -278,15 +288,15 @@ class Relay:
             ticket.close(outcome)
         return outcome
 
-    def _broke_off(self, link: Link, verdict: Verdict, why: str) -> None:
+    def _broke_off(self, link: BackendConnection, score: RouteScore, why: str) -> None:
         """Hold it against a route that its answer ended before it was whole."""
-        backend, place = link.backend, verdict.place
+        backend, place = link.backend, score.place
         log.info("%s broke off: %s", load_key(backend.id, place), why)
-        part = place or (verdict.model if link.kind.group == "peer" else "")
+        part = place or (score.model if link.kind.group == "peer" else "")
         self._hold(backend.id, part, Broke(Reason("connection-lost", why)))
         self._look(backend, place)
 
-    def _learn(self, miss: Miss) -> None:
+    def _learn(self, miss: FailedAttempt) -> None:
         """Traffic is evidence: hold a miss against its backend or a part of it, and have that probed at once."""
         log.info("attempt on %s failed: %s", miss.backend.id, miss.reason.code)
         if miss.fact is not None:
@@ -300,9 +310,9 @@ class Relay:
         else:
             self._registry.apply(backend_id, fact)
 
-    def _suspect_of(self, miss: Miss) -> None:
+    def _suspect_of(self, miss: FailedAttempt) -> None:
         if miss.wants_probe:
-            self._prober.hurry(miss.backend.id, for_key=True)
+            self._prober.probe_soon(miss.backend.id, for_key=True)
         else:
             self._look(miss.backend, miss.place)
 
@@ -314,13 +324,13 @@ class Relay:
         else:
             self.suspect(backend)
 
-    def _credit(self, backend_id: str, verdict: Verdict) -> None:
+    def _credit(self, backend_id: str, score: RouteScore) -> None:
         node = self._registry.snapshot.nodes.get(backend_id)
         if node is None:
             return
-        if node.parts and (part := verdict.place or verdict.model) in node.parts:
+        if node.parts and (part := score.place or score.model) in node.parts:
             self._registry.apply_to(backend_id, part, Served())
-        if not verdict.place and (
+        if not score.place and (
             node.health.failures or node.health.ejections or node.health.state == "unhealthy"
         ):
             self._registry.apply(backend_id, Served())
@@ -347,7 +357,7 @@ class Relay:
 class _PlaceWatcher:
     """Knows how one place behind a backend is; what the backend's own probes say is nothing to what waits there."""
 
-    def __init__(self, registry: Registry, link: Link, place: str) -> None:
+    def __init__(self, registry: Registry, link: BackendConnection, place: str) -> None:
         self._registry = registry
         self._link = link
         self._place = place
@@ -368,7 +378,7 @@ def is_lost_part(node: Node | None, place: str) -> bool:
     return part is not None and part.state == "unhealthy" and part.reason.code not in _STAYS_AT_PLACE
 
 
-def _may_be_the_requests_fault(miss: Miss) -> bool:
+def _may_be_the_requests_fault(miss: FailedAttempt) -> bool:
     """Whether a backend answered 500: engines say so too when they can't take what the client asked for.
 
     llama-server does it for a picture sent to a model without eyes. It is held against the backend only when
@@ -377,15 +387,17 @@ def _may_be_the_requests_fault(miss: Miss) -> bool:
     return miss.refusal is not None and (miss.refusal.status == 500 or miss.wants_probe)
 
 
-async def _recording(sink: Sink, inbound: Inbound) -> Sink:
+async def _recording(sink: Sink, inbound: InferenceRequest) -> Sink:
     """Return a sink that keeps the response that passes through it, where the request wants it kept."""
     if inbound.stored is None:
         return sink
-    kept = await aside(len(inbound.body), asked_to_keep, inbound.body, inbound.stored)
+    kept = await in_thread_if_large(len(inbound.body), asked_to_keep, inbound.body, inbound.stored)
     return sink if kept is None else RecordingSink(sink, kept)
 
 
-def _extra(headers: Headers, backend_id: str, attempts: int, inbound: Inbound) -> list[tuple[bytes, bytes]]:
+def _budgeted(
+    headers: Headers, backend_id: str, attempts: int, inbound: InferenceRequest
+) -> list[tuple[bytes, bytes]]:
     """Return the headers that Meshlight adds to a backend's answer; which backend it was is none of a guest's."""
     extra: list[tuple[bytes, bytes]] = []
     if inbound.guest is None:
@@ -394,6 +406,26 @@ def _extra(headers: Headers, backend_id: str, attempts: int, inbound: Inbound) -
     known = given.get(b"x-request-id")
     if known is None:
         extra.append(request_id())
-    if inbound.face.startswith("messages") and b"request-id" not in given:  # what Anthropic's clients call it
+    if (
+        inbound.operation.startswith("messages") and b"request-id" not in given
+    ):  # what Anthropic's clients call it
         extra.append((b"request-id", known or extra[-1][1]))
     return extra
+
+
+def with_operation(ranking: Ranking, operation: Operation, nodes: Mapping[str, Node]) -> Ranking:
+    """Return the ranking with every route excluded, with the reason, whose kind of backend lacks this face."""
+    deaf = {
+        v.backend for v in ranking.scores if not is_reachable(operation, KINDS[nodes[v.backend].backend.kind])
+    }
+    if not deaf:
+        return ranking
+    scores = tuple(_exclude(v, operation, nodes) if v.backend in deaf else v for v in ranking.scores)
+    return replace(ranking, scores=scores)
+
+
+def _exclude(score: RouteScore, operation: Operation, nodes: Mapping[str, Node]) -> RouteScore:
+    if score.tier == "excluded":
+        return score
+    label = KINDS[nodes[score.backend].backend.kind].label
+    return replace(score, tier="excluded", why=f"{label} has no {path_of(operation)}.")

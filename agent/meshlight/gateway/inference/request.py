@@ -1,18 +1,111 @@
-"""One inference request as it came in: what routing needs decoded, the rest kept as bytes."""
+"""One inference request as it came in: what routing needs decoded, the rest kept as bytes.
+
+Reads what routing needs out of a request body, and changes the `model` value in it, and nothing else.
+"""
 
 from urllib.parse import quote
 
+import msgspec
 from msgspec import Struct
 
-from meshlight.backends.kind import Face
-from meshlight.backends.upstream import Headers
-from meshlight.domain.errors import MethodNotAllowed
-from meshlight.domain.sharing import Terms
-from meshlight.gateway.asgi import Receive, Scope
-from meshlight.gateway.bodies import Head, checked_model, read_head, sent_type, with_model
-from meshlight.gateway.content_coding import coding_of, too_large, unpacked
-from meshlight.gateway.gemini_body import check_models, with_models
-from meshlight.gateway.translation.responses_memory import StoredResponses
+from meshlight.backends.base import Operation
+from meshlight.domain.errors import BadRequest, MethodNotAllowed, UnsupportedMediaType
+from meshlight.domain.peers import SharingTerms
+from meshlight.domain.routing import NAME_MAX
+from meshlight.gateway.inference.content_coding import coding_of, too_large, unpacked
+from meshlight.gateway.inference.form_body import is_form, model_span
+from meshlight.gateway.inference.gemini_body import check_models, with_models
+from meshlight.gateway.inference.json_body import fold, read_fields, value_span
+from meshlight.gateway.server.asgi import Receive, Scope
+from meshlight.gateway.translation.responses.memory import StoredResponses
+from meshlight.http_client.client import Headers
+
+JSON = b"application/json"
+_FORMS = frozenset[Operation](
+    {"audio/transcriptions", "audio/translations", "images/edits", "images/variations"}
+)
+"""The faces to which forms are sent."""
+_OTHER_WORDS = """
+models modellist fallbacks fallbackmodels contextwindowfallbacks engine engineid deploymentid draftmodel
+speculativemodel route provider plugins preset apibase baseurl apikey apitype customllmprovider userconfig
+litellmparams
+"""
+_OTHER_MODELS = frozenset(_OTHER_WORDS.split())
+"""Fields in which some servers take another model than `model`, or another place to run it; folded."""
+
+
+class Head(Struct, frozen=True):
+    """What routing needs to know of a request body."""
+
+    model: str
+    stream: bool = False
+    store: bool = False
+
+
+def sent_type(content_type: bytes, operation: Operation) -> bytes:
+    """Return the content type under which a body is read here, and sent on: what was judged is what is read.
+
+    Raises WrongType for a form where none is taken. All else is JSON whatever it is called, as with curl and Ollama.
+    """
+    if content_type == JSON or not is_form(content_type):
+        return JSON
+    if operation not in _FORMS:
+        raise UnsupportedMediaType(
+            f"{operation} takes no form.", "Send JSON, with `Content-Type: application/json`."
+        )
+    return content_type
+
+
+def read_head(body: bytes, content_type: bytes, *, is_guest: bool = False) -> Head:
+    """Return model, stream and store of a JSON or multipart body.
+
+    Raises BadRequest when it has no model, or when another reader might find another one in it. A guest's body may
+    not name models beside it.
+    """
+    if is_form(content_type):
+        start, end = model_span(body, content_type)
+        try:
+            return Head(checked_model(body[start:end].decode()))
+        except UnicodeDecodeError:
+            raise BadRequest("The form's model is no text.", "Send it as UTF-8.", "model") from None
+    fields = read_fields(body)
+    if is_guest and (other := next((n for n in fields.names if fold(n) in _OTHER_MODELS), None)):
+        raise BadRequest(
+            f"{other[:40]!r} is not taken from a peer.", 'Name the one model under "model".', other[:40]
+        )
+    return Head(checked_model(fields.model), fields.stream, fields.store)
+
+
+def checked_model(value: str | None) -> str:
+    """Return a model's name; BadRequest for none, and for one that is none's."""
+    if not value:
+        raise BadRequest(
+            "The request names no model.", 'Add "model"; GET /v1/models lists those there are.', param="model"
+        )
+    check_name(value)
+    return value
+
+
+def check_name(model: str) -> None:
+    """Raise BadRequest for what is too long to be the name of a model."""
+    if len(model) > NAME_MAX:
+        raise BadRequest(
+            f"The model's name has {len(model)} letters; none has over {NAME_MAX}.",
+            "GET /v1/models lists those there are.",
+            "model",
+        )
+
+
+def with_model(body: bytes, content_type: bytes, model: str) -> bytes:
+    """Return the body with another `model` value; every other byte stays as it is."""
+    if is_form(content_type):
+        start, end = model_span(body, content_type)
+        value = model.encode()
+    else:
+        start, end = value_span(body, "model")
+        value = msgspec.json.encode(model)
+    return body[:start] + value + body[end:]
+
 
 BODY_LIMIT = 64 * 1024 * 1024
 """Bytes of one request body on `/v1`."""
@@ -28,13 +121,13 @@ class ClientLeft(Exception):
     """The client left before its request was whole."""
 
 
-class Inbound(Struct, frozen=True, kw_only=True):
+class InferenceRequest(Struct, frozen=True, kw_only=True):
     """A request to be routed; `target` is the path with its query, `body` is unpacked.
 
     What goes on to a backend is what stands here: `content_type` says how the body was read.
     """
 
-    face: Face
+    operation: Operation
     """The path below `/v1/`, such as `chat/completions`."""
     target: str
     headers: Headers
@@ -43,7 +136,7 @@ class Inbound(Struct, frozen=True, kw_only=True):
     head: Head
     visited: tuple[str, ...] = ()
     """Ids of the nodes that this request has passed through."""
-    guest: Terms | None = None
+    guest: SharingTerms | None = None
     """On whose behalf a peer asks, and what it may use; None for this machine's own requests."""
     named: str | None = None
     """The model as the body calls it, where that is not `head.model`; "" when the path names it."""
@@ -53,7 +146,9 @@ class Inbound(Struct, frozen=True, kw_only=True):
     @property
     def is_dear(self) -> bool:
         """Whether sending it twice would cost or do something twice."""
-        return self.face.startswith(_DEAR) or (self.face.startswith("responses") and self.head.store)
+        return self.operation.startswith(_DEAR) or (
+            self.operation.startswith("responses") and self.head.store
+        )
 
     def body_for(self, model: str) -> bytes:
         """Return the body with `model` as its model; the very same bytes where it is so already."""
@@ -67,11 +162,11 @@ class Inbound(Struct, frozen=True, kw_only=True):
         if self.named != "" or model == self.head.model:
             return self.target
         path, mark, query = self.target.partition("?")
-        front, verb = path.partition("/models/")[0], self.face.removeprefix("gemini/")
+        front, verb = path.partition("/models/")[0], self.operation.removeprefix("gemini/")
         return f"{front}/models/{quote(model, safe='')}:{verb}{mark}{query}"
 
 
-def header(headers: Headers, name: bytes) -> bytes:
+def request_header(headers: Headers, name: bytes) -> bytes:
     """Return the first value of a header, or nothing."""
     return next((value for key, value in headers if key == name), b"")
 
@@ -105,15 +200,15 @@ async def read_body(receive: Receive, limit: int = BODY_LIMIT) -> bytes:
         message = await receive()
 
 
-async def read_inbound(
-    face: Face,
+async def read_request(
+    operation: Operation,
     target: str,
     headers: Headers,
     receive: Receive,
     *,
     model: str | None = None,
-    guest: Terms | None = None,
-) -> Inbound:
+    guest: SharingTerms | None = None,
+) -> InferenceRequest:
     """Read and decode one request.
 
     `model` is what a path named. Raises BadRequest when it can't be routed, or when not every reader would find the
@@ -121,7 +216,7 @@ async def read_inbound(
     """
     seen = dict(headers)
     coding = coding_of(headers) if b"content-encoding" in seen else ""
-    content_type = sent_type(seen.get(b"content-type", b""), face)
+    content_type = sent_type(seen.get(b"content-type", b""), operation)
     body = await read_body(receive)
     if coding:
         body = await unpacked(body, coding, BODY_LIMIT)
@@ -132,8 +227,8 @@ async def read_inbound(
         check_models(body, model)
     else:
         head = read_head(body, content_type, is_guest=guest is not None)
-    return Inbound(
-        face=face,
+    return InferenceRequest(
+        operation=operation,
         target=target,
         headers=headers,
         content_type=content_type,

@@ -1,20 +1,140 @@
-"""Passes a backend's answer on to the client, from its first body byte to its end, unbuffered and untouched."""
+"""Passes a backend's answer on to the client, from its first body byte to its end, unbuffered and untouched.
+
+Where an answer goes: the relay speaks to a sink, whatever server stands behind it.
+
+Reads the token counts out of an answer that passes by, without touching it.
+"""
 
 import asyncio
 import re
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
-from meshlight.backends.kind import Face
-from meshlight.backends.upstream import Headers, Reply, Response
+from meshlight.backends.base import Operation
 from meshlight.domain.errors import UpstreamError
-from meshlight.gateway.attempt import Opened
-from meshlight.gateway.guest_word import BROKEN_OFF, for_guest
-from meshlight.gateway.headers import to_client, to_guest
-from meshlight.gateway.interrupt import Interrupt
-from meshlight.gateway.sink import Sink
-from meshlight.gateway.translated_response import ImmediateResponse, TranslatedResponse
-from meshlight.gateway.usage import UsageTap
+from meshlight.gateway.inference.attempt import StartedResponse
+from meshlight.gateway.inference.headers import to_client, to_guest
+from meshlight.gateway.inference.route_errors import BROKEN_OFF, for_guest
+from meshlight.gateway.inference.timeouts import Cancellation
+from meshlight.gateway.inference.translated_response import ImmediateResponse, TranslatedResponse
+from meshlight.gateway.server.asgi import Send
+from meshlight.http_client.client import Headers, Reply, Response
+
+
+class Sink(Protocol):
+    """Takes one answer: start once, then any number of pieces, then end (perhaps with the last one) or abort."""
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head."""
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the body; returns when there is room for more."""
+
+    def offer(self, data: bytes) -> bool:
+        """Send a piece of the body now, if there is room; False leaves it to `write`."""
+
+    async def end(self, last: bytes = b"") -> None:
+        """Send the last piece: the answer is whole."""
+
+    def abort(self) -> None:
+        """The answer can't become whole: the client must see that it is cut off."""
+
+
+class AsgiSink:
+    """An ASGI `send` as a sink. An aborted answer stays unfinished: the server closes the connection."""
+
+    __slots__ = ("_send", "offer")
+
+    def __init__(self, send: Send, offer: Callable[[bytes], bool]) -> None:
+        self._send = send
+        self.offer = offer
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head."""
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self, last: bytes = b"") -> None:
+        """Finish the body."""
+        await self._send({"type": "http.response.body", "body": last, "more_body": False})
+
+    def abort(self) -> None:
+        """Leave the answer unfinished."""
+
+
+_HEAD = 2_048
+_TAIL = 8_192
+_USAGE = re.compile(rb'"(?:usage|usageMetadata)"\s*:\s*\{')
+_PROMPT = re.compile(rb'"(?:prompt_tokens|input_tokens|promptTokenCount|prompt_eval_count)"\s*:\s*(\d{1,12})')
+_COMPLETION = re.compile(
+    rb'"(?:completion_tokens|output_tokens|candidatesTokenCount|eval_count)"\s*:\s*(\d{1,12})'
+)
+_NEAR = 1_024
+"""How far behind its beginning the counts of a `usage` stand."""
+
+
+class UsageTap:
+    """Keeps the first and the last bytes of an answer; `usage` stands in one of the two.
+
+    Text of a model can't be mistaken for it: inside a JSON string the quotes are escaped.
+    """
+
+    __slots__ = ("_head", "_size", "_tail")
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._tail: deque[bytes] = deque()
+        self._size = 0
+
+    def feed(self, data: bytes) -> None:
+        """See a piece of the body."""
+        if len(self._head) < _HEAD:
+            self._head += data[: _HEAD - len(self._head)]
+        self._tail.append(data)
+        self._size += len(data)
+        while self._size - len(self._tail[0]) >= _TAIL:
+            self._size -= len(self._tail.popleft())
+
+    def tail(self) -> bytes:
+        """Return the last bytes that have passed."""
+        return b"".join(self._tail)[-_TAIL:]
+
+    def read(self) -> tuple[int, int] | None:
+        """Return (prompt tokens, completion tokens), or None when the answer did not say."""
+        prompt, completion = _read(self.tail())
+        if prompt is None and completion is None:
+            prompt, completion = _read(self._head)
+        elif prompt is None and (begun := _USAGE.search(self._head)):
+            # Anthropic's streams count the prompt when they begin, and at their end often the answer alone.
+            prompt = _number(_PROMPT.search(self._head, begun.end(), begun.end() + _NEAR))
+        return None if prompt is None and completion is None else (prompt or 0, completion or 0)
+
+
+def _read(text: bytes) -> tuple[int | None, int | None]:
+    end = len(text)
+    found = None
+    while found is None and (end := text.rfind(b'"usage', 0, end)) != -1:  # the last one counts
+        found = _USAGE.match(text, end)
+    if found is not None:
+        start = found.end()
+    else:  # Ollama's stand beside the answer; a prompt that it remembers it does not count
+        start = text.rfind(b'"prompt_eval_count"')
+        start = text.rfind(b'"eval_count"') if start == -1 else start
+    if start == -1:
+        return None, None
+    rest = text[start : start + _NEAR]
+    return _number(_PROMPT.search(rest)), _number(_COMPLETION.search(rest))
+
+
+def _number(found: re.Match[bytes] | None) -> int | None:
+    return int(found[1]) if found else None
+
 
 _NAMELESS = frozenset({"chat/completions", "completions"})
 """The faces whose streams have events without a name."""
@@ -23,7 +143,7 @@ _WORDS = "The answer broke off: {}"
 _NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d{1,9})')
 
 
-class CutOff(Exception):
+class StreamAborted(Exception):
     """The answer broke off after its first byte."""
 
     def __init__(self, why: str) -> None:
@@ -31,7 +151,7 @@ class CutOff(Exception):
         self.why = why
 
 
-class _Silence:
+class _SilenceTimer:
     """Fires `idle` when the backend is silent for too long; the time that the client takes to read is not counted.
 
     Noting a byte costs an assignment: the one timer looks when it fires, and waits on.
@@ -39,7 +159,7 @@ class _Silence:
 
     __slots__ = ("_interrupt", "_limit_s", "_loop", "_timer", "since")
 
-    def __init__(self, limit_s: float, interrupt: Interrupt) -> None:
+    def __init__(self, limit_s: float, interrupt: Cancellation) -> None:
         self.since: float | None = None
         """Since when the backend is waited for; None while it is not."""
         self._limit_s = limit_s
@@ -61,12 +181,12 @@ class _Silence:
             self._timer = self._loop.call_later(self._limit_s - silent_s, self._look)
 
 
-async def pass_on(
-    opened: Opened,
-    face: Face,
+async def stream_response(
+    opened: StartedResponse,
+    operation: Operation,
     sink: Sink,
     extra: Headers,
-    interrupt: Interrupt,
+    interrupt: Cancellation,
     idle_s: float,
     *,
     is_guest: bool = False,
@@ -80,7 +200,7 @@ async def pass_on(
     try:
         if is_guest and response.status >= 400:
             told = for_guest(
-                Reply(response.status, response.headers, piece, elapsed_s=0.0, reused=False), face
+                Reply(response.status, response.headers, piece, elapsed_s=0.0, reused=False), operation
             )
             await sink.start(told.status, to_guest(told.headers, extra))
             await sink.end(told.body)
@@ -88,33 +208,33 @@ async def pass_on(
         headers = (to_guest if is_guest else to_client)(response.headers, extra)
         await sink.start(response.status, headers)
         if not response.is_whole:
-            piece = await _pour(response, piece, sink, tap, interrupt, idle_s)
+            piece = await _pump(response, piece, sink, tap, interrupt, idle_s)
         tap.feed(piece)
         await sink.end(piece)
     except UpstreamError as error:
-        await _break_off(opened, face, sink, tap, BROKEN_OFF if is_guest else error.title)
-        raise CutOff(error.title) from None
+        await _break_off(opened, operation, sink, tap, BROKEN_OFF if is_guest else error.title)
+        raise StreamAborted(error.title) from None
     except asyncio.CancelledError:
         if interrupt.cause != "idle" or interrupt.settle() is None:
             raise
         why = f"The backend sent nothing for {idle_s:g} s."
-        await _break_off(opened, face, sink, tap, why)
-        raise CutOff(why) from None
+        await _break_off(opened, operation, sink, tap, why)
+        raise StreamAborted(why) from None
     finally:
         response.abort()
     return tap
 
 
-async def _pour(
+async def _pump(
     response: Response | TranslatedResponse | ImmediateResponse,
     piece: bytes,
     sink: Sink,
     tap: UsageTap,
-    interrupt: Interrupt,
+    interrupt: Cancellation,
     idle_s: float,
 ) -> bytes:
     """Pass on all but the last piece, and return that."""
-    silence = _Silence(idle_s, interrupt)
+    silence = _SilenceTimer(idle_s, interrupt)
 
     def push(data: bytes) -> bool:
         if not sink.offer(data):
@@ -139,7 +259,7 @@ async def _pour(
     return piece
 
 
-async def _break_off(opened: Opened, face: str, sink: Sink, tap: UsageTap, why: str) -> None:
+async def _break_off(opened: StartedResponse, operation: str, sink: Sink, tap: UsageTap, why: str) -> None:
     """End a broken answer so that the client sees it is broken: an error event in a stream, a cut elsewhere."""
     response = opened.response
     response.abort()
@@ -166,17 +286,17 @@ async def _break_off(opened: Opened, face: str, sink: Sink, tap: UsageTap, why: 
         await sink.end(msgspec.json.encode({"error": _WORDS.format(why)}) + b"\n")
         return
     gap = b"" if tail.endswith((b"\n\n", b"\r\n\r\n")) else b"\n"
-    await sink.end(gap + _error_event(face, tail, why))
+    await sink.end(gap + _error_event(operation, tail, why))
 
 
-def _error_event(face: str, tail: bytes, why: str) -> bytes:
+def _error_event(operation: str, tail: bytes, why: str) -> bytes:
     """Make the event by which the clients of a face learn that an answer broke off."""
-    if face.startswith("gemini/"):
+    if operation.startswith("gemini/"):
         status = {"code": 502, "message": _WORDS.format(why), "status": "UNAVAILABLE"}
         return b"data: " + msgspec.json.encode({"error": status}) + b"\n\n"
     said = {"message": _WORDS.format(why), "code": "backend_broke", "param": None}
     error = {**said, "type": "api_error"}
-    if face in _NAMELESS:
+    if operation in _NAMELESS:
         return b"data: " + msgspec.json.encode({"error": error}) + b"\n\n"
     numbers = _NUMBER.findall(tail)
     number = int(numbers[-1]) + 1 if numbers else 0

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable
 
-from meshlight.backends.aside import aside
-from meshlight.backends.response import Push
-from meshlight.backends.upstream import Headers, Response
-from meshlight.gateway.refusal import LIMIT
-from meshlight.gateway.translation.back import Back
+from meshlight.backends.large_work import in_thread_if_large
+from meshlight.gateway.inference.upstream_errors import LIMIT
+from meshlight.gateway.translation.base import ResponseTranslator
+from meshlight.http_client.client import Headers, Response
+from meshlight.http_client.response import Push
 
 SLICE = 1 << 14
 """Bytes of a piece that are translated before others have their turn: they may hold a thousand small events."""
@@ -55,7 +55,7 @@ class TranslatedResponse:
         "status",
     )
 
-    def __init__(self, inner: Response, back: Back, first: bytes = b"") -> None:
+    def __init__(self, inner: Response, back: ResponseTranslator, first: bytes = b"") -> None:
         """`first` is what was read of the answer already."""
         self._inner = inner
         self._first = first
@@ -95,12 +95,12 @@ class TranslatedResponse:
             data, self._rest = bytes(self._rest[:SLICE]), self._rest[SLICE:]
             self._held += len(data)
             heavy = self._back.waiting + len(data) + self._held // LIGHTER
-            made = await aside(heavy, self._back.feed, data)
+            made = await in_thread_if_large(heavy, self._back.feed, data)
             if made:
                 self._held = 0
                 return made
         self.is_whole = True
-        return await aside(self._held, self._back.end)
+        return await in_thread_if_large(self._held, self._back.end)
 
     def abort(self) -> None:
         """Close the connection if the answer still holds one."""

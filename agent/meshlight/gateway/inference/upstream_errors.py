@@ -2,9 +2,9 @@
 
 import asyncio
 
-from meshlight.backends.upstream import Headers, Reply, Response
 from meshlight.domain.errors import UpstreamError
-from meshlight.gateway.headers import is_page
+from meshlight.gateway.inference.headers import is_page
+from meshlight.http_client.client import Headers, Reply, Response
 
 LIMIT = 1024 * 1024
 """Bytes of a failing answer that are kept."""

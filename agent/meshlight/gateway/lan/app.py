@@ -1,28 +1,80 @@
 """What peers may ask on the LAN listener: inference, the catalog of what is shared with them, its changes.
 
 Nothing of `/mesh` is here, no page, no key. Who asks was proven in the TLS handshake.
+
+The peers that may ask here, how much each has running, and how many at most.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from meshlight.domain.errors import MeshlightError, MethodNotAllowed, NotFound, TooMany
-from meshlight.domain.peer import Peer
-from meshlight.domain.sharing import SharedCatalog
-from meshlight.gateway.answer import answer
-from meshlight.gateway.asgi import ASGIApp, Receive, Scope, Send
-from meshlight.gateway.catalog_feed import CatalogFeed
-from meshlight.gateway.content_coding import too_large
-from meshlight.gateway.guests import Guests
-from meshlight.gateway.inbound import BODY_LIMIT, GUEST, header
-from meshlight.gateway.path_spelling import respell
+from meshlight.domain.errors import (
+    MeshlightError,
+    MethodNotAllowed,
+    NotFound,
+    OriginForbidden,
+    Paused,
+    TooManyRequests,
+)
+from meshlight.domain.peers import Peer, SharedCatalog
+from meshlight.gateway.errors import error_response
+from meshlight.gateway.inference.content_coding import too_large
+from meshlight.gateway.inference.request import BODY_LIMIT, GUEST, request_header
+from meshlight.gateway.lan.catalog_events import CatalogFeed
+from meshlight.gateway.server.asgi import ASGIApp, Receive, Scope, Send
+from meshlight.gateway.server.path_spelling import respell
+
+PAUSED_RETRY_S = 30.0
+"""When a client may ask again while somebody keeps something paused."""
+
+
+class Guests:
+    """Looks a peer up by the id of its key, and admits its requests; `peers` gives those paired with now."""
+
+    def __init__(self, peers: Callable[[], Mapping[str, Peer]]) -> None:
+        self._find = peers
+        self._running: dict[str, int] = {}
+
+    @property
+    def peers(self) -> Mapping[str, Peer]:
+        """Those paired with now, by node id."""
+        return self._find()
+
+    def known(self, peer_id: str) -> Peer:
+        """Return the peer with this key; Boundary when there is none (any more)."""
+        peer = self.peers.get(peer_id)
+        if peer is None:
+            raise OriginForbidden("This machine is not paired with yours.", "Pair them anew: meshlight pair.")
+        return peer
+
+    def enter(self, peer: Peer) -> None:
+        """Count a request in. Raises Paused, or TooMany over the peer's cap; each entry needs a `leave`."""
+        if peer.paused:
+            raise Paused("Sharing with this peer is paused by its owner.", "", PAUSED_RETRY_S)
+        running = self._running.get(peer.id, 0)
+        if running >= peer.max_in_flight:
+            raise TooManyRequests(f"{running} requests of this peer run already; no more are taken at once.")
+        self._running[peer.id] = running + 1
+
+    def leave(self, peer: Peer) -> None:
+        """Count a request out."""
+        left = self._running.get(peer.id, 0) - 1
+        if left > 0:
+            self._running[peer.id] = left
+        else:
+            self._running.pop(peer.id, None)
+
+    def running(self, peer_id: str) -> int:
+        """Return how many requests of a peer run now."""
+        return self._running.get(peer_id, 0)
+
 
 _PATHS = ("/peer/catalog", "/peer/events", "/peer/unpair")
 
 
-class Lan:
+class LanApp:
     """ASGI app of the LAN listener; `scope["state"]["peer"]` is the id of the key behind the connection."""
 
     def __init__(
@@ -61,14 +113,14 @@ class Lan:
                 await self._feed.follow(peer, scope, send)
             else:
                 raise NotFound(f"There is no {path[:200]} here.", f"Peers ask {', '.join(_PATHS)} or /v1/*.")
-        except TooMany as error:
-            made = answer(error, path)
+        except TooManyRequests as error:
+            made = error_response(error, path)
             await _send(send, 429, made.body, (b"retry-after", b"1"), *made.headers[:1])
         except MeshlightError as error:
-            await answer(error, path).send(send)
+            await error_response(error, path).send(send)
 
     async def _infer(self, peer: Peer, scope: Scope, receive: Receive, send: Send) -> None:
-        announced = header(scope["headers"], b"content-length")
+        announced = request_header(scope["headers"], b"content-length")
         if announced and int(announced) > BODY_LIMIT:
             raise too_large(BODY_LIMIT)
         self._guests.enter(peer)
@@ -81,7 +133,7 @@ class Lan:
     async def _catalog(self, peer: Peer, scope: Scope, send: Send) -> None:
         catalog = self._catalog_for(peer)
         tag = b'"%s"' % catalog.hash.encode()
-        if header(scope["headers"], b"if-none-match") == tag:
+        if request_header(scope["headers"], b"if-none-match") == tag:
             await _send(send, 304, b"", (b"etag", tag))
             return
         await _send(

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from meshlight.domain.errors import TooMany
-from meshlight.domain.peer import Peer
-from meshlight.gateway.asgi import Scope, Send
-from meshlight.gateway.events import END_S, PING_S
-from meshlight.gateway.leave import LEAVE
+from meshlight.domain.errors import TooManyRequests
+from meshlight.domain.peers import Peer
+from meshlight.gateway.server.asgi import Scope, Send
+from meshlight.gateway.server.disconnect import DISCONNECT
+from meshlight.gateway.server.limits import END_S, PING_S
 from meshlight.mesh.registry import Change, Registry
 
 STREAMS_MAX = 3
@@ -35,12 +35,12 @@ class CatalogFeed:
     async def follow(self, peer: Peer, scope: Scope, send: Send) -> None:
         """Serve one reader until it leaves, the pairing ends, or the service does. Raises TooMany."""
         if sum(owner == peer.id for owner in self._readers.values()) >= STREAMS_MAX:
-            raise TooMany(f"{STREAMS_MAX} streams of events are open for this peer already.")
+            raise TooManyRequests(f"{STREAMS_MAX} streams of events are open for this peer already.")
         bell = asyncio.Event()
         bell.set()
         gone = asyncio.Event()
         reader = cast("asyncio.Task[None]", asyncio.current_task())
-        leave = scope["extensions"][LEAVE]
+        leave = scope["extensions"][DISCONNECT]
 
         def left() -> None:
             gone.set()

@@ -1,34 +1,38 @@
-"""The LAN listener: the gateway's server behind TLS, for connections whose client proved a paired key."""
+"""The LAN listener: the gateway's server behind TLS, for connections whose client proved a paired key.
+
+Takes connections and does their TLS handshakes; however many strangers knock, a few at a time get in the way.
+
+The loop's own listener sets no bound to the handshakes under way: each would hold a file until its time is up.
+"""
 
 import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from meshlight.domain.errors import ServiceError
-from meshlight.gateway.asgi import ASGIApp
-from meshlight.gateway.limits import DEFAULT_LIMITS, Limits
-from meshlight.gateway.listen import bind
-from meshlight.gateway.protocol import GuardedProtocol
-from meshlight.gateway.server import GatewayServer, Hook
-from meshlight.gateway.tls_gate import TlsGate
+from meshlight.gateway.server.asgi import ASGIApp
+from meshlight.gateway.server.client_connection import ClientConnection
+from meshlight.gateway.server.limits import DEFAULT_LIMITS, Limits
+from meshlight.gateway.server.listener import bind
+from meshlight.gateway.server.server import GatewayServer, Hook
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - peers are on other machines; who asks is proven in the handshake
 
-Who = Callable[[ssl.SSLObject], str | None]
+IdentifyPeer = Callable[[ssl.SSLObject], str | None]
 """Returns the id of the paired key behind a connection, or None when it is nobody's."""
 
 log = logging.getLogger(__name__)
 
 
-class _LanProtocol(GuardedProtocol):
+class _LanProtocol(ClientConnection):
     """A connection that knows which peer it belongs to."""
 
-    who: Who
+    who: IdentifyPeer
     has_key = True  # a paired one: any other is cut
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -52,15 +56,17 @@ class _LanProtocol(GuardedProtocol):
 class _LanGateway(GatewayServer):
     """uvicorn's server with TLS and the peers' protocol."""
 
-    def __init__(self, app: ASGIApp, tls: ssl.SSLContext, who: Who, ending: Hook, limits: Limits) -> None:
+    def __init__(
+        self, app: ASGIApp, tls: ssl.SSLContext, who: IdentifyPeer, ending: Hook, limits: Limits
+    ) -> None:
         super().__init__(app, limits=limits, ending=ending, lifespan="off")
         self._tls = tls
         self._who = who
-        self._gates: list[TlsGate] = []
+        self._gates: list[TlsAcceptor] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Take connections."""
-        self._gates += [TlsGate(sock, self._tls, self._connect) for sock in sockets or ()]
+        self._gates += [TlsAcceptor(sock, self._tls, self._connect) for sock in sockets or ()]
         self.started = True
         self.ready.set()
 
@@ -70,7 +76,7 @@ class _LanGateway(GatewayServer):
             await gate.close()
         await super().shutdown(sockets)
 
-    def _connect(self) -> GuardedProtocol:
+    def _connect(self) -> ClientConnection:
         protocol = _LanProtocol(self.config, self.server_state, {})
         protocol.who = self._who
         return protocol
@@ -106,7 +112,7 @@ class LanServer:
         """Offer this app; `ending` ends its streams."""
         self._offer = app, ending
 
-    async def open(self, tls: ssl.SSLContext, who: Who, port: int) -> None:
+    async def open(self, tls: ssl.SSLContext, who: IdentifyPeer, port: int) -> None:
         """Listen on `port`, if it does not listen there already; ServiceError when it can't be had."""
         if self._gateway is not None and port != self._wished:
             await self.close()
@@ -134,3 +140,81 @@ class LanServer:
         if gateway is not None and serving is not None:
             gateway.stop()
             await serving
+
+
+HANDSHAKE_S = 5.0
+"""How long a stranger may take for its handshake."""
+HANDSHAKES_MAX = 128
+"""Handshakes under way; with more, the eldest is cut: an honest one takes some milliseconds."""
+_SHUTDOWN_S = 1.0
+_PAUSE_S = 1.0
+"""How long to wait when the system has no more connections to give."""
+
+
+class TlsAcceptor:
+    """Listens on a socket that is bound and does not block; `connect` makes the protocol of a connection."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        tls: ssl.SSLContext,
+        connect: Callable[[], asyncio.Protocol],
+        *,
+        handshake_s: float = HANDSHAKE_S,
+        most: int = HANDSHAKES_MAX,
+    ) -> None:
+        self._sock = sock
+        self._tls = tls
+        self._connect = connect
+        self._handshake_s = handshake_s
+        self._most = most
+        self._greeting: dict[asyncio.Task[None], None] = {}
+        """The handshakes under way, the eldest first."""
+        self._accepting = asyncio.get_running_loop().create_task(self._accept())
+
+    async def close(self) -> None:
+        """Take no more connections, and cut those that are not through their handshake; then let go of the socket."""
+        # One after the other, so that whoever came last is in the hands of its task.
+        await _end((self._accepting,))
+        await _end(tuple(self._greeting))
+        self._sock.close()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(self._sock)
+            except OSError as error:
+                log.warning("A peer's connection can't be taken: %s.", error.strerror or type(error).__name__)
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            if len(self._greeting) >= self._most:
+                eldest = next(iter(self._greeting))
+                self._forget(eldest)
+                eldest.cancel()
+            task = loop.create_task(self._greet(connection))
+            self._greeting[task] = None
+            task.add_done_callback(self._forget)
+            await asyncio.sleep(0)  # it has to begin before it may be cut, or its connection stays open
+
+    async def _greet(self, connection: socket.socket) -> None:
+        """Do the handshake; the connection is the loop's from here on, and the protocol's once it is done."""
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._connect,
+                connection,
+                ssl=self._tls,
+                ssl_handshake_timeout=self._handshake_s,
+                ssl_shutdown_timeout=_SHUTDOWN_S,
+            )
+        except OSError:  # among them TimeoutError and ssl.SSLError: a stranger, or one who has gone
+            return
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._greeting.pop(task, None)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

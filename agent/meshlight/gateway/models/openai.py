@@ -4,13 +4,18 @@ import msgspec
 
 from meshlight.domain.routing import listed, resolve
 from meshlight.domain.snapshot import Snapshot
-from meshlight.gateway.bodies import check_name
-from meshlight.gateway.last_word import no_such_model
-from meshlight.gateway.model_lists import anthropic_model, anthropic_models, gemini_model, gemini_models
+from meshlight.gateway.inference.request import check_name
+from meshlight.gateway.inference.route_errors import no_such_model
+from meshlight.gateway.models.other_lists import (
+    anthropic_model,
+    anthropic_models,
+    gemini_model,
+    gemini_models,
+)
 from meshlight.mesh.registry import Change, Registry
 
 
-class Place(msgspec.Struct, frozen=True):
+class ModelAvailability(msgspec.Struct, frozen=True):
     """What Meshlight adds to a model: the backends that serve it, and the alias's target."""
 
     backends: tuple[str, ...]
@@ -24,7 +29,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     object: str = "model"
     created: int
     owned_by: str
-    meshlight: Place
+    meshlight: ModelAvailability
 
 
 class ModelList(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +39,7 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
     data: tuple[ModelCard, ...]
 
 
-class Catalog:
+class ModelCatalog:
     """Answers `/v1/models`; `created` is the start of the service in Unix seconds, for engines tell no better."""
 
     def __init__(self, registry: Registry, created: int) -> None:
@@ -81,7 +86,7 @@ class Catalog:
         self._bytes = None
 
     def _card(self, snapshot: Snapshot, name: str, ids: tuple[str, ...]) -> ModelCard:
-        place = Place(ids, snapshot.routing.aliases.get(name))
+        place = ModelAvailability(ids, snapshot.routing.aliases.get(name))
         owner = snapshot.nodes[ids[0]].backend.kind
         return ModelCard(id=name, created=self._created, owned_by=owner, meshlight=place)
 

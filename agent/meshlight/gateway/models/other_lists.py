@@ -2,15 +2,15 @@
 
 import msgspec
 
-from meshlight.backends.kind import Face
+from meshlight.backends.base import Operation
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.errors import NotFound
 from meshlight.domain.routing import listed, resolve
 from meshlight.domain.snapshot import Snapshot
-from meshlight.gateway.last_word import AT_CHAT, no_such_model
-from meshlight.gateway.translation.ollama_clock import moment
+from meshlight.gateway.inference.route_errors import AT_CHAT, no_such_model
+from meshlight.gateway.translation.ollama.writer import moment
 
-_GENERATE: Face = "gemini/generateContent"
+_GENERATE: Operation = "gemini/generateContent"
 
 
 def anthropic_models(snapshot: Snapshot, created: int) -> bytes:

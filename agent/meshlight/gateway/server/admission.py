@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import Protocol
 
-from meshlight.gateway.limits import Limits
+from meshlight.gateway.server.limits import Limits
 
 CONNECTION = "meshlight.connection"
 """The key in `scope["extensions"]` under which a request finds the connection that it came on."""
@@ -22,7 +22,7 @@ class Connection(Protocol):
         """End at once, to make room."""
 
 
-class Admission:
+class ConnectionAdmission:
     """The connections that have not shown the key, those that rest longest first.
 
     When all places are taken the first of them goes. What counts is the last whole answer, or else the beginning:

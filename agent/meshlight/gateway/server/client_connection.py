@@ -1,10 +1,16 @@
-"""One connection of a client: HTTP/1.1 read strictly, with a limit on everything a stranger can make us wait for."""
+"""One connection of a client: HTTP/1.1 read strictly, with a limit on everything a stranger can make us wait for.
+
+Reading a request that offers an upgrade as if it offered none, which HTTP allows and asks of us.
+
+Java's client offers h2c with its first request, and the parser would take that request's body for the new protocol.
+"""
 
 import asyncio
 import socket
 import struct
 import sys
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum, auto
 from typing import Any
@@ -17,14 +23,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
-from meshlight.gateway.admission import CONNECTION, Admission
-from meshlight.gateway.answer import Answer, plain
-from meshlight.gateway.asgi import ASGIApp
-from meshlight.gateway.deadline import Deadline
-from meshlight.gateway.exchange import OFFER, Exchange
-from meshlight.gateway.leave import LEAVE, Leave
-from meshlight.gateway.limits import Limits
-from meshlight.gateway.upgrade import without_upgrade
+from meshlight.gateway.errors import ErrorResponse, plain
+from meshlight.gateway.server.admission import CONNECTION, ConnectionAdmission
+from meshlight.gateway.server.asgi import ASGIApp
+from meshlight.gateway.server.deadline import Deadline
+from meshlight.gateway.server.disconnect import DISCONNECT, DisconnectListeners
+from meshlight.gateway.server.limits import Limits
+from meshlight.gateway.server.request_cycle import OFFER, RequestCycle
 
 AHEAD_BYTES = 65_536
 """How much may be read ahead of a request that is still being answered."""
@@ -42,14 +47,14 @@ class GatewayState(ServerState):
     def __init__(self, limits: Limits) -> None:
         super().__init__()
         self.limits = limits
-        self.admission = Admission(limits)
-        self.surplus: set[GuardedProtocol] = set()
+        self.admission = ConnectionAdmission(limits)
+        self.surplus: set[ClientConnection] = set()
         """Connections over the cap that still read their refusal."""
         self.emptied = asyncio.Event()
         """Set whenever the last connection is gone."""
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The bytes that came can't become a request."""
 
 
@@ -61,7 +66,7 @@ class Stage(Enum):
     BODY = auto()
 
 
-class GuardedProtocol(HttpToolsProtocol):
+class ClientConnection(HttpToolsProtocol):
     """uvicorn's connection with deadlines, caps and a way to hear of the client's departure.
 
     One timer per connection: deadlines are moved by writing a number, and the timer looks at it when it fires.
@@ -81,17 +86,17 @@ class GuardedProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)  # uvicorn's reads on after `Connection: close`
         self.limits = server_state.limits
         self.guarded_app: ASGIApp = config.loaded_app
-        self.leave = Leave()
-        self._running: Exchange | None = None
-        self._waiting: deque[Exchange] = deque()
-        self._newest: Exchange | None = None
+        self.leave = DisconnectListeners()
+        self._running: RequestCycle | None = None
+        self._waiting: deque[RequestCycle] = deque()
+        self._newest: RequestCycle | None = None
         self._ahead = bytearray()
         self._stage = Stage.BETWEEN
         self._is_deaf = False
         self._is_upgrading = False
         self._has_encoding = False
         self._method = ""
-        self._refusal: Answer | None = None
+        self._refusal: ErrorResponse | None = None
         self._begun = self._head_size = self._wire_size = self._body_size = 0
         self._deadline = Deadline(self.loop, self._too_late)
 
@@ -259,13 +264,13 @@ class GuardedProtocol(HttpToolsProtocol):
             "headers": self.headers,
             "state": self.app_state.copy(),
         }
-        exchange = Exchange(
+        exchange = RequestCycle(
             self.scope,  # type: ignore[arg-type]
             self,
             keep_alive=version == "1.1" and self.parser.should_keep_alive(),
             expects_continue=self.expect_100_continue,
         )
-        extensions: Any = {LEAVE: self.leave, OFFER: exchange.offer, CONNECTION: self}
+        extensions: Any = {DISCONNECT: self.leave, OFFER: exchange.offer, CONNECTION: self}
         self.scope["extensions"] = extensions
         self._newest = exchange
         if self._running is None:
@@ -291,7 +296,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     # The exchanges' calls.
 
-    def ended(self, exchange: Exchange) -> None:
+    def ended(self, exchange: RequestCycle) -> None:
         """Go on with what comes after a complete answer."""
         self.server_state.total_requests += 1
         self._running = None
@@ -315,7 +320,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.flow.resume_reading()
                 self._feed(data)
 
-    def broke(self, exchange: Exchange) -> None:
+    def broke(self, exchange: RequestCycle) -> None:
         """Close: what was sent is not whole, and only the end of the connection can say so."""
         if exchange.scope["http_version"] == "1.1" or exchange.is_silent:
             self.transport.close()
@@ -325,7 +330,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.transport.abort()
 
-    def _start(self, exchange: Exchange) -> None:
+    def _start(self, exchange: RequestCycle) -> None:
         self._running = exchange
         if not self.has_key:
             self.server_state.admission.works(self)
@@ -333,21 +338,21 @@ class GuardedProtocol(HttpToolsProtocol):
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    def _unfinished(self) -> list[Exchange]:
+    def _unfinished(self) -> list[RequestCycle]:
         """Return the exchanges that are not answered yet, oldest first."""
         return [*([] if self._running is None else [self._running]), *reversed(self._waiting)]
 
     # Refusals and deadlines.
 
-    def _refusing(self, answer: Answer) -> Refused:
+    def _refusing(self, answer: ErrorResponse) -> RequestRefused:
         """Keep the answer for when the parser has stopped."""
         self._refusal = answer
-        return Refused()
+        return RequestRefused()
 
-    def _too_large(self) -> Answer:
+    def _too_large(self) -> ErrorResponse:
         return plain(431, "headers_too_large", "The request's headers are too large.")
 
-    def _refuse(self, answer: Answer) -> None:
+    def _refuse(self, answer: ErrorResponse) -> None:
         """Listen no more; answer now, or after the requests that came whole before."""
         self._is_deaf = True
         unfinished = self._unfinished()
@@ -370,7 +375,7 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             self._say(answer)
 
-    def _say(self, answer: Answer) -> None:
+    def _say(self, answer: ErrorResponse) -> None:
         """Write an answer of our own and end the connection politely."""
         self.transport.write(answer.raw())
         self._linger()
@@ -398,3 +403,20 @@ class GuardedProtocol(HttpToolsProtocol):
             self._deadline.due_in(self.limits.body_idle_s)  # it is we who do not read
         else:
             self._refuse(plain(408, "request_timeout", "The request came too slowly."))
+
+
+_OFFERS = frozenset({b"upgrade", b"http2-settings"})
+
+
+def without_upgrade(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the head of the request, in HTTP/1.1 bytes, without the offer. Header names are lower-case."""
+    lines = [method.encode("ascii") + b" " + target + b" HTTP/1.1"]
+    for name, value in headers:
+        if name == b"connection":
+            tokens = [token.strip() for token in value.split(b",")]
+            kept = b", ".join(token for token in tokens if token.lower() not in _OFFERS)
+            if kept:
+                lines.append(b"connection: " + kept)
+        elif name not in _OFFERS:
+            lines.append(name + b": " + value)
+    return b"\r\n".join([*lines, b"", b""])

@@ -4,13 +4,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-LEAVE = "meshlight.leave"
-"""The key in `scope["extensions"]` under which a request finds its `Leave`."""
+DISCONNECT = "meshlight.leave"
+"""The key in `scope["extensions"]` under which a request finds its `DisconnectListeners`."""
 
 log = logging.getLogger(__name__)
 
 
-class Leave:
+class DisconnectListeners:
     """The callbacks to run when the connection of a request is lost; one per connection.
 
     They run in the event loop, in order, so they must be short: set an event, cancel a task.

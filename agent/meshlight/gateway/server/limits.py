@@ -27,3 +27,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_LIMITS = Limits()
+PING_S = 15.0
+"""Between two comments on a stream of events, which show that the line is alive."""
+END_S = 0.5
+"""How long a reader of events may take to read the end of its stream."""

@@ -8,16 +8,16 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from meshlight.backends.kind import FACES, OLLAMA_FACES
+from meshlight.backends.base import OLLAMA_OPERATIONS, OPERATIONS
 
 _PATHS = frozenset(
     (
-        *(f"/v1/{face}" for face in FACES),
-        *(f"/{face}" for face in OLLAMA_FACES),
+        *(f"/v1/{operation}" for operation in OPERATIONS),
+        *(f"/{operation}" for operation in OLLAMA_OPERATIONS),
         *("/v1/models", "/v1beta/models", "/api/tags", "/api/ps", "/api/version", "/api/show"),
     )
 )
-_SHORT = {f"/{face}": f"/v1/{face}" for face in FACES} | {
+_SHORT = {f"/{operation}": f"/v1/{operation}" for operation in OPERATIONS} | {
     "/models": "/v1/models",
     "/reranking": "/v1/rerank",
     "/v1/reranking": "/v1/rerank",

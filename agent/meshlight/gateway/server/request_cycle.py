@@ -7,8 +7,8 @@ from typing import Protocol
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 
-from meshlight.gateway.answer import unexpected
-from meshlight.gateway.asgi import ASGIApp, Message, Scope
+from meshlight.gateway.errors import unexpected
+from meshlight.gateway.server.asgi import ASGIApp, Message, Scope
 
 OFFER = "meshlight.offer"
 """The key in `scope["extensions"]` under which a request finds its exchange's `offer`."""
@@ -35,14 +35,14 @@ class Connection(Protocol):
     flow: FlowControl
     transport: asyncio.Transport
 
-    def ended(self, exchange: "Exchange") -> None:
+    def ended(self, exchange: "RequestCycle") -> None:
         """The answer is complete."""
 
-    def broke(self, exchange: "Exchange") -> None:
+    def broke(self, exchange: "RequestCycle") -> None:
         """The answer will never be complete."""
 
 
-class Exchange:
+class RequestCycle:
     """A request being answered. Head and body leave in one write where both are known."""
 
     __slots__ = (

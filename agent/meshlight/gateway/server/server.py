@@ -9,10 +9,10 @@ from typing import Any, Literal, cast
 import uvicorn
 
 from meshlight.domain.errors import ServiceError
-from meshlight.gateway.asgi import ASGIApp
-from meshlight.gateway.limits import DEFAULT_LIMITS, Limits
-from meshlight.gateway.listen import BACKLOG
-from meshlight.gateway.protocol import GatewayState, GuardedProtocol
+from meshlight.gateway.server.asgi import ASGIApp
+from meshlight.gateway.server.client_connection import ClientConnection, GatewayState
+from meshlight.gateway.server.limits import DEFAULT_LIMITS, Limits
+from meshlight.gateway.server.listener import BACKLOG
 
 CANCEL_S = 1.0
 """How long cancelled requests may take to clean up."""
@@ -41,7 +41,7 @@ class GatewayServer(uvicorn.Server):
     ) -> None:
         config = uvicorn.Config(
             cast("Any", app),
-            http=GuardedProtocol,
+            http=ClientConnection,
             ws="none",
             lifespan=lifespan,
             interface="asgi3",
@@ -133,8 +133,8 @@ class GatewayServer(uvicorn.Server):
         except TimeoutError:
             log.warning("%d requests were still running and are cut off.", len(state.tasks))
 
-    def _connect(self) -> GuardedProtocol:
-        return GuardedProtocol(self.config, self.server_state, self.lifespan.state)
+    def _connect(self) -> ClientConnection:
+        return ClientConnection(self.config, self.server_state, self.lifespan.state)
 
 
 async def serve(

@@ -4,10 +4,10 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from meshlight.backends.kind import Face
+from meshlight.backends.base import Operation
 
 
-class Back(Protocol):
+class ResponseTranslator(Protocol):
     """Turns the answer to a translated request into the protocol of the caller: one object per attempt.
 
     `begin`, then `feed` for each piece, then `end`. A fault is raised once, after all that came before it was
@@ -44,11 +44,11 @@ class Back(Protocol):
         """Return a failing answer of the upstream in the caller's shape; the status itself stays as it is."""
 
 
-class Translated(Struct, frozen=True):
+class TranslatedRequest(Struct, frozen=True):
     """A request to be sent to `face` in place of the one that came."""
 
-    face: Face
+    operation: Operation
     body: bytes
-    back: Back
+    back: ResponseTranslator
     dropped: tuple[str, ...] = ()
     """The fields that were left out, though the client sent them."""

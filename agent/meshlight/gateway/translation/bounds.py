@@ -6,7 +6,7 @@ body is bounded by its bytes *and* by its values. Long texts and pictures are on
 
 import re
 
-from meshlight.domain.errors import TooMuch, Untranslated
+from meshlight.domain.errors import TooMuch, TranslationFailed
 
 BODY_MAX = 32 << 20
 """Bytes of a request that is translated; Anthropic's own service takes no more."""
@@ -32,7 +32,7 @@ def check_request(body: bytes) -> None:
 def check_answer(data: bytes) -> None:
     """Raise Untranslated for an event, or a whole answer, of too many values."""
     if has_more_values(data, ANSWER_VALUES_MAX):
-        raise Untranslated(f"It sent more than {ANSWER_VALUES_MAX} values at once.")
+        raise TranslationFailed(f"It sent more than {ANSWER_VALUES_MAX} values at once.")
 
 
 def has_more_values(data: bytes, most: int) -> bool:

@@ -13,7 +13,7 @@ _ID_MAX = 40
 """Characters that OpenAI takes as the id of a call."""
 
 
-class Asked(Struct, frozen=True):
+class BackendTraits(Struct, frozen=True):
     """Who is asked, as far as it matters for the history of a conversation."""
 
     extensions: bool = True
@@ -23,7 +23,7 @@ class Asked(Struct, frozen=True):
 
 
 def call_sent(
-    told: str, name: str, arguments: str, asked: Asked, kept: Collected, *, is_first: bool
+    told: str, name: str, arguments: str, asked: BackendTraits, kept: Collected, *, is_first: bool
 ) -> dict[str, Any]:
     """Return a call of an earlier turn; what its id holds of the message goes to `kept`."""
     found = kept_in_id(told)
@@ -38,12 +38,12 @@ def call_sent(
     return call
 
 
-def result_id(told: str, asked: Asked) -> str:
+def result_id(told: str, asked: BackendTraits) -> str:
     """Return the id of the call to which a result belongs."""
     return _sent_id(kept_in_id(told).id, asked)
 
 
-def message_extras(kept: Collected, asked: Asked) -> dict[str, Any]:
+def message_extras(kept: Collected, asked: BackendTraits) -> dict[str, Any]:
     """Return what belongs to the message as a whole, as far as this backend has a place for it."""
     extras = kept.take()
     made: dict[str, Any] = {}
@@ -54,7 +54,7 @@ def message_extras(kept: Collected, asked: Asked) -> dict[str, Any]:
     return made
 
 
-def _sent_id(given: str, asked: Asked) -> str:
+def _sent_id(given: str, asked: BackendTraits) -> str:
     if asked.extensions or len(given) <= _ID_MAX:
         return given
     return f"call_{hashlib.blake2b(given.encode('utf-8', 'replace'), digest_size=12).hexdigest()}"

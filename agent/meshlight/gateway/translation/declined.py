@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from meshlight.backends.response import Reply
+from meshlight.http_client.response import Reply
 
 EXTENSIONS = frozenset(
     {

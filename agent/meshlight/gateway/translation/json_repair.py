@@ -24,7 +24,7 @@ _SOUND = re.compile(
 _HALF = len(rb"\ud83d")
 
 
-def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+def decode_repaired(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """Decode JSON; where it holds half a character, that becomes U+FFFD, as it does in a browser.
 
     Raises what `decoder` raises: msgspec.DecodeError, msgspec.ValidationError, RecursionError.
@@ -34,13 +34,13 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     except msgspec.ValidationError:
         raise
     except (msgspec.DecodeError, UnicodeDecodeError):
-        mended = _mend(data) if len(data) <= MENDED_MAX else data
+        mended = _repair(data) if len(data) <= MENDED_MAX else data
         if mended == data:
             raise
         return decoder.decode(mended)
 
 
-def _mend(data: bytes) -> bytes:
+def _repair(data: bytes) -> bytes:
     whole = data.decode("utf-8", "replace").encode()
     if b"\\u" not in whole:
         return whole

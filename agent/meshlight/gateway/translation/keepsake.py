@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from meshlight.gateway.translation.chat_shape import Said
+from meshlight.gateway.translation.chat import MessageDelta
 
 KEPT_MAX = 64 << 10
 """Bytes that are kept in one place, before they are packed."""
@@ -70,7 +70,7 @@ class Collected:
         self._extra: dict[str, Any] = {}
         self._size = 0
 
-    def hear(self, said: Said) -> None:
+    def hear(self, said: MessageDelta) -> None:
         """Take what a piece brings."""
         if isinstance(said.reasoning_details, list | tuple):
             for detail in said.reasoning_details:

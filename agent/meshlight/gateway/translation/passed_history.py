@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from meshlight.backends.kind import Face
+from meshlight.backends.base import Operation
 from meshlight.domain.backend import Kind
 from meshlight.gateway.translation.bounds import VALUES_MAX, has_more_values
 from meshlight.gateway.translation.keepsake import SIGNATURE, with_own_ids
 
-_FACES = frozenset[Face]({"messages", "messages/count_tokens", "api/chat"})
+_FACES = frozenset[Operation]({"messages", "messages/count_tokens", "api/chat"})
 """The faces to which translated conversations come back."""
 _TYPES = (b"thinking", b"redacted_thinking")
 _MADE_UP = re.compile(rb'"(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})?"')
@@ -28,9 +28,9 @@ _list = msgspec.json.Decoder(list[Raw])
 _encode = msgspec.json.Encoder().encode
 
 
-def for_passing(face: Face, body: bytes, kind: Kind) -> bytes:
+def for_passing(operation: Operation, body: bytes, kind: Kind) -> bytes:
     """Return the body for a backend of this kind; the very same bytes where nothing of ours is in it."""
-    if face not in _FACES:
+    if operation not in _FACES:
         return body
     body = with_own_ids(body)
     if kind != "anthropic" or b"thinking" not in body or has_more_values(body, VALUES_MAX):

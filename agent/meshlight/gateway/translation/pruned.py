@@ -14,7 +14,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Raw, Struct
 
-from meshlight.gateway.translation.well_formed import decode
+from meshlight.gateway.translation.json_repair import decode_repaired
 
 NAMES_MAX = 20
 """Names that are told; the others are left out like them."""
@@ -66,13 +66,13 @@ def _value(value: Raw, hint: Any, place: str, dropped: Dropped) -> Raw:
     if start == b"[":
         for one in choices:
             if get_origin(one) is tuple:
-                items = decode(value, _items)
+                items = decode_repaired(value, _items)
                 return Raw(_encode([_value(item, get_args(one)[0], f"{place}[]", dropped) for item in items]))
     return value
 
 
 def _object(value: Raw, shapes: list[type[Struct]], place: str, dropped: Dropped) -> Raw:
-    found: dict[str, Raw] = decode(value, _fields)
+    found: dict[str, Raw] = decode_repaired(value, _fields)
     shape = next((one for one in shapes if _is_meant(one, found)), None)
     if shape is None:
         return value
@@ -98,7 +98,7 @@ def _is_meant(shape: type[Struct], found: dict[str, Raw]) -> bool:
 
 def _fits(value: Raw, hint: Any) -> bool:
     try:
-        decode(value, _decoder(hint))
+        decode_repaired(value, _decoder(hint))
     except msgspec.ValidationError:
         return False
     return True

@@ -9,7 +9,7 @@ import re
 
 from msgspec import Struct
 
-from meshlight.domain.errors import Untranslated
+from meshlight.domain.errors import TranslationFailed
 
 EVENT_MAX = 16 << 20
 """Bytes of one event; more is no event but a server gone wrong."""
@@ -47,7 +47,7 @@ class SseParser:
         self._cr = False
         """Whether the last byte was a CR, so that a LF now belongs to it."""
         self._is_first = True
-        self._fault: Untranslated | None = None
+        self._fault: TranslationFailed | None = None
 
     @property
     def waiting(self) -> int:
@@ -121,5 +121,5 @@ class SseParser:
 
     def _is_bearable(self, size: int) -> bool:
         if size > EVENT_MAX:
-            self._fault = Untranslated(f"It sent one event of more than {EVENT_MAX >> 20} MiB.")
+            self._fault = TranslationFailed(f"It sent one event of more than {EVENT_MAX >> 20} MiB.")
         return size <= EVENT_MAX

@@ -16,8 +16,17 @@ from zeroconf import (
 )
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
-from meshlight.mesh.interfaces import Interface
-from meshlight.mesh.txt import BAGO, MESHLIGHT, Announcement, Raw, clean, instance_of, to_txt, usable
+from meshlight.peers.mdns.interfaces import Interface
+from meshlight.peers.mdns.records import (
+    BAGO,
+    MESHLIGHT,
+    Announcement,
+    RawService,
+    instance_of,
+    sanitize_name,
+    to_txt,
+    usable,
+)
 
 ASK_MS = 3000
 _QUIET = logging.CRITICAL + 1
@@ -28,7 +37,7 @@ OnEvent = Callable[[str, bool], None]
 """Called with an instance name, and whether it is gone."""
 
 
-class Air(Protocol):
+class MdnsAdapter(Protocol):
     """What the list of sightings needs of multicast DNS."""
 
     @property
@@ -38,10 +47,10 @@ class Air(Protocol):
     async def browse(self, on_event: OnEvent | None) -> None:
         """Ask who is there, anew at each call, and tell of each one that comes, changes or leaves; None: stop."""
 
-    def known(self, instance: str) -> Raw | None:
+    def known(self, instance: str) -> RawService | None:
         """Return what was heard of an instance; None when a part is missing or too old."""
 
-    async def ask(self, instance: str) -> Raw | None:
+    async def ask(self, instance: str) -> RawService | None:
         """Return what an instance says when it is asked; None when it says nothing for three seconds."""
 
     async def announce(self, told: Announcement) -> None:
@@ -54,7 +63,7 @@ class Air(Protocol):
         """Leave the network."""
 
 
-async def open_air(interfaces: Sequence[Interface]) -> "Air | str":
+async def open_mdns(interfaces: Sequence[Interface]) -> "MdnsAdapter | str":
     """Join the multicast groups of these interfaces; returns words for people where that can't be done."""
     # It tells of every odd packet, in the sender's words; what matters to people is said by us.
     logging.getLogger("zeroconf").setLevel(_QUIET)
@@ -77,7 +86,7 @@ async def open_air(interfaces: Sequence[Interface]) -> "Air | str":
             "No network of this machine carries multicast, so no other machine can be seen. "
             "Add peers by their address, or allow multicast DNS (UDP port 5353)."
         )
-    return ZeroconfAir(zeroconf, interfaces)
+    return ZeroconfAdapter(zeroconf, interfaces)
 
 
 def _open(interfaces: Sequence[Interface]) -> AsyncZeroconf:
@@ -108,8 +117,8 @@ def _words(error: OSError | RuntimeError) -> str:
     return f"Multicast DNS can't be used ({why}), so no other machine can be seen. Trying again in a minute."
 
 
-class ZeroconfAir:
-    """An open network; see `Air`."""
+class ZeroconfAdapter:
+    """An open network; see `MdnsAdapter`."""
 
     def __init__(self, zeroconf: AsyncZeroconf, interfaces: Sequence[Interface]) -> None:
         self._zeroconf = zeroconf
@@ -140,7 +149,7 @@ class ZeroconfAir:
 
         self._browser = AsyncServiceBrowser(self._zeroconf.zeroconf, [MESHLIGHT, BAGO], handlers=[heard])
 
-    def known(self, instance: str) -> Raw | None:
+    def known(self, instance: str) -> RawService | None:
         """See Air."""
         info = _info(instance)
         if info is None or not info.load_from_cache(self._zeroconf.zeroconf):
@@ -160,7 +169,7 @@ class ZeroconfAir:
             )
         return _raw(info)
 
-    async def ask(self, instance: str) -> Raw | None:
+    async def ask(self, instance: str) -> RawService | None:
         """See Air."""
         info = _info(instance)
         try:
@@ -223,8 +232,8 @@ def _info(instance: str) -> AsyncServiceInfo | None:
         return None
 
 
-def _raw(info: AsyncServiceInfo) -> Raw:
-    return Raw(
+def _raw(info: AsyncServiceInfo) -> RawService:
+    return RawService(
         service=info.type,
         instance=info.name,
         server=info.server or "",
@@ -235,6 +244,8 @@ def _raw(info: AsyncServiceInfo) -> Raw:
 
 
 def _server(name: str, tail: str) -> str:
-    letters = "".join(sign if sign.isascii() and sign.isalnum() else "-" for sign in clean(name).lower())
+    letters = "".join(
+        sign if sign.isascii() and sign.isalnum() else "-" for sign in sanitize_name(name).lower()
+    )
     stem = "-".join(part for part in letters.split("-") if part)[:40].strip("-")
     return f"{stem or 'meshlight'}-{tail}.local."

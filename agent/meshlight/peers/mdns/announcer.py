@@ -4,9 +4,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from meshlight.mesh.air import Air
 from meshlight.mesh.prober import Later, Timer
-from meshlight.mesh.txt import Announcement
+from meshlight.peers.mdns.adapter import MdnsAdapter
+from meshlight.peers.mdns.records import Announcement
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Announcer:
         self._later = later
         self._wanted: Announcement | None = None
         self._said: Announcement | None = None
-        self._air: Air | None = None
+        self._air: MdnsAdapter | None = None
         self._timer: Timer | None = None
         self._task: asyncio.Task[None] | None = None
         self._free_at = float("-inf")
@@ -48,7 +48,7 @@ class Announcer:
         self._wanted = told
         self._go()
 
-    def use(self, air: Air) -> None:
+    def use(self, air: MdnsAdapter) -> None:
         """Announce on this network."""
         self._air = air
         self._said = None
@@ -75,7 +75,7 @@ class Announcer:
         else:
             self._task = asyncio.get_running_loop().create_task(self._step(self._air, self._wanted))
 
-    async def _step(self, air: Air, wanted: Announcement | None) -> None:
+    async def _step(self, air: MdnsAdapter, wanted: Announcement | None) -> None:
         gap = RETRY_S
         try:
             if wanted is None:

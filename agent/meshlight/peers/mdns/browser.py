@@ -1,18 +1,20 @@
-"""Who announces itself on the local network: a list of proposals, none of which is trusted or connected to."""
+"""Who announces itself on the local network: a list of proposals, none of which is trusted or connected to.
+
+The bounded list of who announces themselves, with the doubtful ones marked.
+"""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import ip_address
 
-from meshlight.domain.peer import Sighting
-from meshlight.mesh.aerial import Aerial
-from meshlight.mesh.air import Air, open_air
-from meshlight.mesh.announcing import Announcer
-from meshlight.mesh.interfaces import Interface, find_interfaces
+from meshlight.domain.peers import Sighting
 from meshlight.mesh.prober import Later, Timer
-from meshlight.mesh.seen import Seen
-from meshlight.mesh.txt import Announcement, Heard, Raw, read
+from meshlight.peers.mdns.adapter import MdnsAdapter, open_mdns
+from meshlight.peers.mdns.announcer import Announcer
+from meshlight.peers.mdns.interfaces import Interface, find_interfaces
+from meshlight.peers.mdns.network_monitor import NetworkMonitor
+from meshlight.peers.mdns.records import Announcement, RawService, ReceivedAnnouncement, read
 
 BATCH_S = 0.25
 DOUBT_S = 8.0
@@ -28,7 +30,7 @@ MOST_ASKED = 16
 """Questions to single instances under way at once."""
 
 
-class Sightings:
+class DiscoveredPeers:
     """Browses and announces by multicast DNS while either is wanted; without both, no socket is open.
 
     `entries`, `ignored`, `twin` and `problem` are for people; `on_change` is called when any of them has changed, at
@@ -44,21 +46,21 @@ class Sightings:
         is_known: Callable[[str], bool] = lambda _: False,
         wall: Callable[[], float] = time.time,
         find: Callable[[], tuple[Interface, ...]] = find_interfaces,
-        open_air: Callable[[Sequence[Interface]], Awaitable[Air | str]] = open_air,
+        open_air: Callable[[Sequence[Interface]], Awaitable[MdnsAdapter | str]] = open_mdns,
         on_loopback: bool = False,
     ) -> None:
         self.own_id = own_id
         """The node id that is left out of the list; `announce` sets it too."""
         self.on_change: Callable[[], None] = lambda: None
-        self.twin = ""
+        self.duplicate = ""
         """A sentence when another machine announces this one's id; else empty."""
         self._clock = clock
         self._later = later
         self._on_loopback = on_loopback
-        self._seen = Seen(clock, is_known)
+        self._seen = InstanceTable(clock, is_known)
         self._announcer = Announcer(clock, later)
         self._announcer.changed = self._note
-        self._aerial = Aerial(clock, wall, later, find, open_air)
+        self._aerial = NetworkMonitor(clock, wall, later, find, open_air)
         self._aerial.opened = self._on_open
         self._aerial.kept = self._on_kept
         self._aerial.closing = self._on_closing
@@ -140,18 +142,18 @@ class Sightings:
         """Ask anew who is there, because somebody wants to know; not more than every ten seconds."""
         if self._clock() - self._browsed_at >= LOOK_GAP_S:
             self._browsed_at = float("-inf")
-            self._aerial.hurry()
+            self._aerial.probe_soon()
 
     def _want(self) -> None:
         self._aerial.want(self._is_on and (self._browses or self._announcer.wanted is not None))
 
-    async def _on_open(self, air: Air) -> None:
+    async def _on_open(self, air: MdnsAdapter) -> None:
         self._opened_at = self._clock()
         self._has_doubts = True
         self._announcer.use(air)
         await self._browse(air)
 
-    async def _on_kept(self, air: Air) -> None:
+    async def _on_kept(self, air: MdnsAdapter) -> None:
         now = self._clock()
         is_settled = now - self._opened_at >= DOUBT_S
         if self._has_doubts and is_settled:
@@ -180,10 +182,10 @@ class Sightings:
         self._note()
 
     def _forget(self) -> None:
-        self._twin_instance = self.twin = ""
+        self._twin_instance = self.duplicate = ""
         self._note(self._seen.clear())
 
-    async def _browse(self, air: Air) -> None:
+    async def _browse(self, air: MdnsAdapter) -> None:
         self._browsed_at = self._clock()
         self._has_missed = False
         await air.browse(self._hear if self._browses else None)
@@ -222,7 +224,7 @@ class Sightings:
         if has_news:
             self.on_change()
 
-    def _take(self, air: Air, raw: Raw) -> None:
+    def _take(self, air: MdnsAdapter, raw: RawService) -> None:
         if raw.instance == air.own:
             return
         heard = read(raw, on_loopback=self._on_loopback)
@@ -231,7 +233,7 @@ class Sightings:
             self._seen.ignore()
             self._note()
         elif heard.id == self.own_id:
-            self._meet_twin(heard)
+            self._meet_duplicate(heard)
         else:
             ignored = self._seen.ignored
             self._note(self._seen.take(heard))
@@ -244,7 +246,7 @@ class Sightings:
         self._seen.ignore()
         self._note()
 
-    def _ask(self, air: Air, instance: str) -> None:
+    def _ask(self, air: MdnsAdapter, instance: str) -> None:
         if instance in self._asking or instance == air.own:
             return
         if len(self._asking) >= MOST_ASKED:
@@ -252,7 +254,7 @@ class Sightings:
             return
         self._asking[instance] = asyncio.get_running_loop().create_task(self._answer(air, instance))
 
-    async def _answer(self, air: Air, instance: str) -> None:
+    async def _answer(self, air: MdnsAdapter, instance: str) -> None:
         raw = await air.ask(instance)
         if self._asking.get(instance) is asyncio.current_task():
             del self._asking[instance]
@@ -265,16 +267,166 @@ class Sightings:
     def _lose(self, instance: str) -> None:
         self._note(self._seen.drop(instance))
         if instance == self._twin_instance:
-            self._twin_instance = self.twin = ""
+            self._twin_instance = self.duplicate = ""
             self._note()
 
-    def _meet_twin(self, heard: Heard) -> None:
+    def _meet_duplicate(self, heard: ReceivedAnnouncement) -> None:
         """Tell of another machine with this one's id; what this one said itself (before a crash) is none."""
         self._note(self._seen.drop(heard.instance))
-        if self._aerial.addresses.isdisjoint(heard.addresses) and not self.twin:
+        if self._aerial.addresses.isdisjoint(heard.addresses) and not self.duplicate:
             self._twin_instance = heard.instance
-            self.twin = (
+            self.duplicate = (
                 f"Another machine, at {heard.addresses[0]}, announces the identity of this one: its settings may "
                 "be a copy of these. Delete the identity on one of the two, so that others can tell them apart."
             )
             self._note()
+
+
+MOST = 64
+MOST_OF_ONE_ID = 4
+"""Instance names under which one id is followed: enough to tell of a conflict, too few to fill the list."""
+UNSEEN_S = 60.0
+"""Who was not confirmed for this long gives way to a newcomer when the list is full."""
+
+
+class _Instance:
+    """One instance name; instants are seconds of the list's clock."""
+
+    __slots__ = ("heard", "seen_at", "since")
+
+    def __init__(self, heard: ReceivedAnnouncement, now: float) -> None:
+        self.heard = heard
+        self.since = now
+        self.seen_at = now
+
+
+class InstanceTable:
+    """Holds at most 64 announcements, and makes one entry of all that tell the same id.
+
+    A full list takes a newcomer only in the place of one that was long unseen, or, for an id that `is_known`
+    (a paired one), in the place of the latest stranger; others are counted in `ignored`.
+    """
+
+    def __init__(self, clock: Callable[[], float], is_known: Callable[[str], bool]) -> None:
+        self._clock = clock
+        self._is_known = is_known
+        self._ones: dict[str, _Instance] = {}
+        self.entries: Mapping[str, Sighting] = {}
+        """By id, in the order in which they came."""
+        self.ignored = 0
+
+    @property
+    def instances(self) -> tuple[str, ...]:
+        """The instance names that are followed."""
+        return tuple(one.heard.instance for one in self._ones.values())
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a newcomer would be ignored."""
+        return len(self._ones) >= MOST and self._unseen() is None
+
+    def __contains__(self, instance: str) -> bool:
+        return _key(instance) in self._ones
+
+    def ignore(self) -> None:
+        """Count an announcement that is not looked at."""
+        self.ignored += 1
+
+    def take(self, heard: ReceivedAnnouncement) -> bool:
+        """Follow an announcement from now on, or note what it says now; True when an entry changed."""
+        key = _key(heard.instance)
+        now = self._clock()
+        one = self._ones.get(key)
+        if one is not None:
+            one.seen_at = now
+            if one.heard == heard:
+                return False
+            if one.heard.id != heard.id:
+                one.since = now
+            one.heard = heard
+        elif self._make_room(heard):
+            self._ones[key] = _Instance(heard, now)
+        else:
+            self.ignore()
+            return False
+        return self._renew()
+
+    def drop(self, instance: str) -> bool:
+        """Follow this one no more; True when an entry changed."""
+        return self._ones.pop(_key(instance), None) is not None and self._renew()
+
+    def drop_unseen_since(self, instant: float) -> bool:
+        """Drop who was not confirmed since then; True when an entry changed."""
+        gone = [key for key, one in self._ones.items() if one.seen_at < instant]
+        for key in gone:
+            del self._ones[key]
+        return bool(gone) and self._renew()
+
+    def clear(self) -> bool:
+        """Drop all; True when there was any."""
+        self._ones.clear()
+        return self._renew()
+
+    def _make_room(self, heard: ReceivedAnnouncement) -> bool:
+        if sum(one.heard.id == heard.id for one in self._ones.values()) >= MOST_OF_ONE_ID:
+            return False
+        if len(self._ones) < MOST:
+            return True
+        key = self._unseen()
+        if key is None and self._is_known(heard.id):
+            strangers = [key for key, one in self._ones.items() if not self._is_known(one.heard.id)]
+            key = strangers[-1] if strangers else None
+        if key is None:
+            return False
+        del self._ones[key]
+        return True
+
+    def _unseen(self) -> str | None:
+        """Return who was unseen for the longest time, if that is long enough to go."""
+        if not self._ones:
+            return None
+        key, one = min(self._ones.items(), key=lambda item: item[1].seen_at)
+        return key if self._clock() - one.seen_at >= UNSEEN_S else None
+
+    def _renew(self) -> bool:
+        groups: dict[str, list[_Instance]] = {}
+        for one in self._ones.values():
+            groups.setdefault(one.heard.id, []).append(one)
+        old, self.entries = self.entries, {node_id: _entry(ones) for node_id, ones in groups.items()}
+        return self.entries != old
+
+
+def _entry(ones: list[_Instance]) -> Sighting:
+    """Make one entry of those that tell one id: of the first machine, with the latest it said."""
+    mine = [one for one in ones if _is_one_machine(one.heard, ones[0].heard)]
+    others = [one.heard for one in ones if not _is_one_machine(one.heard, ones[0].heard)]
+    heard = max(mine, key=lambda one: one.since).heard
+    return Sighting(
+        id=heard.id,
+        name=heard.name,
+        host=heard.host,
+        addresses=heard.addresses,
+        port=heard.port,
+        door=heard.door,
+        backends=heard.backends,
+        models=heard.models,
+        catalog=heard.catalog,
+        service=heard.service,
+        since=min(one.since for one in mine),
+        conflict=_conflict(others[0]) if others else "",
+    )
+
+
+def _is_one_machine(heard: ReceivedAnnouncement, other: ReceivedAnnouncement) -> bool:
+    return heard.host.lower() == other.host.lower() or not set(heard.addresses).isdisjoint(other.addresses)
+
+
+def _conflict(other: ReceivedAnnouncement) -> str:
+    return (
+        f"Another machine, at {other.addresses[0]}, announces the same identity. One may be a copy of the other's "
+        "settings, or pretend: pair only after you have compared the six digits on both screens."
+    )
+
+
+def _key(instance: str) -> str:
+    return instance.lower()

@@ -34,12 +34,12 @@ def find_interfaces() -> tuple[Interface, ...]:
     for adapter in ifaddr.get_adapters():
         v4 = tuple(sorted(ip.ip for ip in adapter.ips if isinstance(ip.ip, str)))
         v6 = tuple(sorted(ip.ip[0].partition("%")[0] for ip in adapter.ips if isinstance(ip.ip, tuple)))
-        if leads_outside(adapter.nice_name, (*v4, *v6)):
+        if is_outside(adapter.nice_name, (*v4, *v6)):
             found.append(Interface(adapter.nice_name, adapter.index or 0, v4, v6))
     return tuple(sorted(found))
 
 
-def leads_outside(name: str, addresses: Iterable[str]) -> bool:
+def is_outside(name: str, addresses: Iterable[str]) -> bool:
     """Whether an interface of this name and these addresses may lead to other machines."""
     if _INNER.fullmatch(name):
         return False

@@ -5,9 +5,9 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from meshlight.mesh.air import Air
-from meshlight.mesh.interfaces import Interface
 from meshlight.mesh.prober import Later, Timer
+from meshlight.peers.mdns.adapter import MdnsAdapter
+from meshlight.peers.mdns.interfaces import Interface
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ JUMP_S = 10.0
 macOS stands still meanwhile, the wall clock does not; on Windows both run on)."""
 
 
-class Aerial:
+class NetworkMonitor:
     """Opens the network anew whenever interfaces come or go and after a sleep, as zeroconf does not look itself.
 
     `opened` is called with each new network, `kept` with a good one every five seconds, `closing` before one is
@@ -35,14 +35,14 @@ class Aerial:
         wall: Callable[[], float],
         later: Later,
         find: Callable[[], tuple[Interface, ...]],
-        open_air: Callable[[Sequence[Interface]], Awaitable[Air | str]],
+        open_air: Callable[[Sequence[Interface]], Awaitable[MdnsAdapter | str]],
     ) -> None:
-        self.air: Air | None = None
+        self.air: MdnsAdapter | None = None
         self.problem = ""
         """Why there is no network, and what to do; empty while there is one, and while none is wanted."""
-        self.opened: Callable[[Air], Awaitable[None]] = _nothing
-        self.kept: Callable[[Air], Awaitable[None]] = _nothing
-        self.closing: Callable[[], Awaitable[None]] = _nothing
+        self.opened: Callable[[MdnsAdapter], Awaitable[None]] = _ignore
+        self.kept: Callable[[MdnsAdapter], Awaitable[None]] = _ignore
+        self.closing: Callable[[], Awaitable[None]] = _ignore
         self.changed: Callable[[], None] = lambda: None
         self._clock = clock
         self._wall = wall
@@ -68,9 +68,9 @@ class Aerial:
         """Have a network open from now on, or have it closed with a goodbye."""
         if is_wanted != self._is_wanted:
             self._is_wanted = is_wanted
-            self.hurry()
+            self.probe_soon()
 
-    def hurry(self) -> None:
+    def probe_soon(self) -> None:
         """Do the next round now; it tries to open what could not be opened a moment ago."""
         self._tried_at = float("-inf")
         if self._round is not None:
@@ -163,5 +163,5 @@ class Aerial:
             self.changed()
 
 
-async def _nothing(*_: object) -> None:
+async def _ignore(*_: object) -> None:
     """What a callback does before it is set."""

@@ -39,7 +39,7 @@ class Announcement(Struct, frozen=True, kw_only=True):
     """8 hex digits that change when the list of models does; see `catalog_of`."""
 
 
-class Raw(Struct, frozen=True, kw_only=True):
+class RawService(Struct, frozen=True, kw_only=True):
     """One announcement as it came from the network, nothing of it checked."""
 
     service: str
@@ -51,7 +51,7 @@ class Raw(Struct, frozen=True, kw_only=True):
     properties: Mapping[bytes, bytes | None]
 
 
-class Heard(Struct, frozen=True, kw_only=True):
+class ReceivedAnnouncement(Struct, frozen=True, kw_only=True):
     """One announcement that reads as it should; that it is true is another matter."""
 
     service: Literal["meshlight", "bago"]
@@ -77,7 +77,7 @@ def to_txt(told: Announcement) -> dict[str, str]:
     return {
         "v": VERSION.decode(),
         "id": told.id,
-        "name": clean(told.name) or "Meshlight",
+        "name": sanitize_name(told.name) or "Meshlight",
         "port": str(told.port),
         "door": str(told.door),
         "backends": str(min(told.backends, MOST_COUNTED)),
@@ -89,11 +89,11 @@ def to_txt(told: Announcement) -> dict[str, str]:
 def instance_of(told: Announcement) -> str:
     """Return the full instance name: who it is for people, with the start of the id so that it is unique."""
     tail = f" {told.id[:8]}"
-    head = cut(f"Meshlight {clean(told.name)}".rstrip(), _LABEL_BYTES - len(tail))
+    head = cut(f"Meshlight {sanitize_name(told.name)}".rstrip(), _LABEL_BYTES - len(tail))
     return f"{head.replace('.', ' ')}{tail}.{MESHLIGHT}"
 
 
-def read(raw: Raw, *, on_loopback: bool = False) -> Heard | None:
+def read(raw: RawService, *, on_loopback: bool = False) -> ReceivedAnnouncement | None:
     """Return what an announcement says; None unless every field is as it should be.
 
     Addresses that lead to no other machine (loopback, link-local IPv6, multicast) are left out, and without any
@@ -127,7 +127,7 @@ def usable(addresses: Iterable[str], *, on_loopback: bool = False) -> tuple[str,
     return tuple(str(address) for address in ordered[:MOST_ADDRESSES])
 
 
-def clean(text: str) -> str:
+def sanitize_name(text: str) -> str:
     """Return the printable part of a text, on one line, within the length of a name."""
     kept = "".join(sign if sign.isprintable() else " " for sign in text[: 4 * NAME_LENGTH])
     return cut(" ".join(kept.split())[:NAME_LENGTH], _NAME_BYTES)
@@ -138,7 +138,7 @@ def cut(text: str, most: int) -> str:
     return text.encode()[:most].decode(errors="ignore").rstrip()
 
 
-def _meshlight(raw: Raw, addresses: tuple[str, ...]) -> Heard | None:
+def _meshlight(raw: RawService, addresses: tuple[str, ...]) -> ReceivedAnnouncement | None:
     said = raw.properties
     node_id = said.get(b"id") or b""
     catalog = said.get(b"catalog") or b""
@@ -151,7 +151,7 @@ def _meshlight(raw: Raw, addresses: tuple[str, ...]) -> Heard | None:
         return None
     if not 1 <= port <= 65535 or not 1 <= door <= 65535 or max(backends, models) > MOST_COUNTED:
         return None
-    return Heard(
+    return ReceivedAnnouncement(
         service="meshlight",
         instance=raw.instance,
         id=node_id.decode(),
@@ -166,14 +166,14 @@ def _meshlight(raw: Raw, addresses: tuple[str, ...]) -> Heard | None:
     )
 
 
-def _bago(raw: Raw, addresses: tuple[str, ...]) -> Heard:
+def _bago(raw: RawService, addresses: tuple[str, ...]) -> ReceivedAnnouncement:
     """Read a node of another program: it has no id of ours, so its instance name stands for one."""
     label = raw.instance.removesuffix(raw.service).rstrip(".")
-    return Heard(
+    return ReceivedAnnouncement(
         service="bago",
         instance=raw.instance,
         id="bago:" + hashlib.sha256(raw.instance.lower().encode(errors="replace")).hexdigest()[:16],
-        name=clean(label) or "Backend.AI GO",
+        name=sanitize_name(label) or "Backend.AI GO",
         host=_host(raw.server),
         addresses=addresses,
         port=raw.port,
@@ -195,4 +195,4 @@ def _number(said: Mapping[bytes, bytes | None], key: bytes) -> int | None:
 
 
 def _host(server: str) -> str:
-    return clean(server.removesuffix("."))
+    return sanitize_name(server.removesuffix("."))

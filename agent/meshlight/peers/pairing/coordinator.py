@@ -5,25 +5,25 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from meshlight.domain.errors import Conflict, MeshlightError, NotFound, PairingError
-from meshlight.domain.peer_view import PairingState, PairingView
-from meshlight.mesh.pairing import Here, Paired, Pairing, ask
+from meshlight.domain.peers import PairingState, PairingView
+from meshlight.peers.pairing.session import LocalPeer, Paired, PairingSession, request_pairing
 
 log = logging.getLogger(__name__)
 
 
-class Meeting:
+class PairingCoordinator:
     """At most one pairing at a time; `welcome` keeps the peer that it ends with."""
 
     def __init__(self, welcome: Callable[[Paired], Awaitable[None]]) -> None:
         self._welcome = welcome
-        self._pairing: Pairing | None = None
+        self._pairing: PairingSession | None = None
         self._asking = ""
         self._ended: PairingView | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
         self.on_change: Callable[[], None] = lambda: None
 
-    async def ask(self, here: Here, tries: Sequence[tuple[str, int]], expected_id: str | None) -> None:
+    async def ask(self, here: LocalPeer, tries: Sequence[tuple[str, int]], expected_id: str | None) -> None:
         """Ask at each address until one answers. Raises PairingError, or Conflict while a pairing is under way."""
         if self._is_under_way:
             raise Conflict("A pairing is under way already.", "Confirm or refuse that one first.")
@@ -39,7 +39,7 @@ class Meeting:
             self._asking = ""
             self.on_change()
 
-    def asked(self, pairing: Pairing) -> None:
+    def asked(self, pairing: PairingSession) -> None:
         """Take a request that came to the door, unless another pairing is under way."""
         if self._is_under_way or self._is_closed:
             pairing.stop("closed" if self._is_closed else "busy")
@@ -77,18 +77,18 @@ class Meeting:
     def _is_under_way(self) -> bool:
         return bool(self._asking) or (self._pairing is not None and self._pairing.state != "over")
 
-    def _current(self) -> Pairing:
+    def _current(self) -> PairingSession:
         if self._pairing is None:
             raise NotFound("No pairing is under way.", "Ask another Meshlight to pair first.")
         return self._pairing
 
-    def _take(self, pairing: Pairing) -> None:
+    def _take(self, pairing: PairingSession) -> None:
         self._pairing, self._ended = pairing, None
         pairing.on_change = self.on_change
         self._task = asyncio.get_running_loop().create_task(self._see_through(pairing))
         self.on_change()
 
-    async def _see_through(self, pairing: Pairing) -> None:
+    async def _see_through(self, pairing: PairingSession) -> None:
         ended: PairingView | None = None
         try:
             paired = await pairing.end()
@@ -105,11 +105,13 @@ class Meeting:
                 self.on_change()
 
 
-async def _first(here: Here, tries: Sequence[tuple[str, int]], expected_id: str | None) -> Pairing:
+async def _first(
+    here: LocalPeer, tries: Sequence[tuple[str, int]], expected_id: str | None
+) -> PairingSession:
     failed: PairingError | None = None
     for host, port in tries:
         try:
-            return await ask(here, host, port, expected_id)
+            return await request_pairing(here, host, port, expected_id)
         except PairingError as error:
             failed = failed or error
             if error.cause != "unreachable":
@@ -125,7 +127,7 @@ def _not_kept(error: Exception) -> str:
     return f"The other machine has paired, but it could not be written down here: {why} Pair them anew."
 
 
-def _shown(pairing: Pairing, state: PairingState | None = None, why: str = "") -> PairingView:
+def _shown(pairing: PairingSession, state: PairingState | None = None, why: str = "") -> PairingView:
     return PairingView(
         role=pairing.role,
         state=state or pairing.state,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from meshlight.domain.pairing import NONCE_BYTES, Ending
+from meshlight.domain.pairing import NONCE_BYTES, PairingEnding
 
 VERSION = 1
 FRAME_LIMIT = 16_384
@@ -17,7 +17,7 @@ Name = Annotated[str, Meta(max_length=1024)]
 Nonce = Annotated[bytes, Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
 Der = Annotated[bytes, Meta(max_length=4096)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
-No = Literal["busy", "shut", "closed", "refused", "late", "broken", "version"]
+RefusalWord = Literal["busy", "shut", "closed", "refused", "late", "broken", "version"]
 
 
 class Hello(Struct, frozen=True, kw_only=True, tag="hello", tag_field="t"):
@@ -59,14 +59,14 @@ class Done(Struct, frozen=True, kw_only=True, tag="done", tag_field="t"):
 class Refusal(Struct, frozen=True, kw_only=True, tag="no", tag_field="t"):
     """It is over, for a reason out of a list: nobody's sentences are shown here but our own."""
 
-    why: No
+    why: RefusalWord
 
 
 Frame = Hello | Offer | Reveal | Confirmed | Done | Refusal
 F = TypeVar("F", bound=Struct)
 
 _decoder: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
-_TOLD: dict[Ending, No | None] = {
+_REASONS: dict[PairingEnding, RefusalWord | None] = {
     "busy": "busy",
     "shut": "shut",
     "closed": "closed",
@@ -78,7 +78,7 @@ _TOLD: dict[Ending, No | None] = {
     "refused-there": None,
 }
 """What the other side is told of an ending; of those not named here, that something broke."""
-_MEANT: dict[No, Ending] = {
+_MEANINGS: dict[RefusalWord, PairingEnding] = {
     "busy": "busy",
     "shut": "shut",
     "closed": "closed",
@@ -89,15 +89,15 @@ _MEANT: dict[No, Ending] = {
 }
 
 
-class Ended(Exception):
+class PairingAborted(Exception):
     """The exchange is over, for the reason that `ending` names."""
 
-    def __init__(self, ending: Ending) -> None:
+    def __init__(self, ending: PairingEnding) -> None:
         super().__init__(ending)
-        self.ending: Ending = ending
+        self.ending: PairingEnding = ending
 
 
-class Wire:
+class PairingConnection:
     """Frames over one connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -110,11 +110,11 @@ class Wire:
             async with asyncio.timeout(limit_s):
                 frame = await self.read()
         except TimeoutError:
-            raise Ended("lost") from None
+            raise PairingAborted("lost") from None
         if isinstance(frame, Refusal):
-            raise Ended(meaning(frame))
+            raise PairingAborted(meaning(frame))
         if not isinstance(frame, kind):
-            raise Ended("garbage")
+            raise PairingAborted("garbage")
         return frame
 
     async def read(self) -> Frame:
@@ -122,20 +122,20 @@ class Wire:
         try:
             return _decoder.decode(await self._reader.readuntil(b"\n"))
         except asyncio.LimitOverrunError:
-            raise Ended("garbage") from None
+            raise PairingAborted("garbage") from None
         except (OSError, EOFError):
-            raise Ended("lost") from None
+            raise PairingAborted("lost") from None
         except (msgspec.DecodeError, ValueError, RecursionError):
-            raise Ended("garbage") from None
+            raise PairingAborted("garbage") from None
 
     def send(self, frame: Frame) -> None:
         """Send a frame. Frames are few and small, so nothing waits until it has gone."""
         if not self._writer.is_closing():
             self._writer.write(msgspec.json.encode(frame) + b"\n")
 
-    def close(self, ending: Ending | None = None) -> None:
+    def close(self, ending: PairingEnding | None = None) -> None:
         """Close the connection once what was sent has gone, after telling the other side why."""
-        told = None if ending is None else _TOLD.get(ending, "broken")
+        told = None if ending is None else _REASONS.get(ending, "broken")
         if told is not None:
             self.send(Refusal(why=told))
         self._writer.close()
@@ -146,6 +146,6 @@ class Wire:
             self._writer.transport.abort()
 
 
-def meaning(refusal: Refusal) -> Ending:
+def meaning(refusal: Refusal) -> PairingEnding:
     """Return what the other side's refusal means here."""
-    return _MEANT[refusal.why]
+    return _MEANINGS[refusal.why]

@@ -10,16 +10,24 @@ from collections.abc import Callable, Sequence
 from meshlight.domain.pairing import (
     LIMIT_S,
     NONCE_BYTES,
-    Ending,
+    FailedTries,
+    PairingEnding,
     Transcript,
-    Tries,
     clean_name,
-    keeps,
+    matches_commitment,
 )
-from meshlight.mesh.certificate import read_certificate
-from meshlight.mesh.pairing import Here, Pairing, There, url_of
-from meshlight.mesh.pairing_frames import FRAME_LIMIT, READ_S, VERSION, Ended, Hello, Offer, Reveal, Wire
-from meshlight.mesh.tls import door_context
+from meshlight.peers.pairing.messages import (
+    FRAME_LIMIT,
+    READ_S,
+    VERSION,
+    Hello,
+    Offer,
+    PairingAborted,
+    PairingConnection,
+    Reveal,
+)
+from meshlight.peers.pairing.session import LocalPeer, PairingSession, RemotePeer, url_of
+from meshlight.peers.tls import pairing_server_context, read_certificate
 
 CONNECTIONS_MAX = 8
 _PAUSE_S = 1.0
@@ -28,7 +36,7 @@ _PAUSE_S = 1.0
 log = logging.getLogger(__name__)
 
 
-class PairingDoor:
+class PairingServer:
     """Takes one pairing at a time, and hands it to `on_request` when there are digits to compare.
 
     Whoever says nothing for `hello_s` seconds is cut, and earlier if others come: the eldest first. `tries` are
@@ -37,18 +45,18 @@ class PairingDoor:
 
     def __init__(
         self,
-        here: Here,
-        on_request: Callable[[Pairing], None],
+        here: LocalPeer,
+        on_request: Callable[[PairingSession], None],
         *,
         hello_s: float = READ_S,
-        tries: Tries | None = None,
+        tries: FailedTries | None = None,
     ) -> None:
         self._here = here
         self._on_request = on_request
         self._hello_s = hello_s
-        self._tries = tries or Tries()
+        self._tries = tries or FailedTries()
         self._is_taken = False
-        self._pairing: Pairing | None = None
+        self._pairing: PairingSession | None = None
         self._sockets: tuple[socket.socket, ...] = ()
         self._accepting: list[asyncio.Task[None]] = []
         self._meeting: set[asyncio.Task[None]] = set()
@@ -56,12 +64,12 @@ class PairingDoor:
         """Those who have not said who they are yet, the eldest first."""
 
     @property
-    def pairing(self) -> Pairing | None:
+    def pairing(self) -> PairingSession | None:
         """The pairing under way, if there are digits to compare."""
         return self._pairing
 
     @property
-    def tries(self) -> Tries:
+    def tries(self) -> FailedTries:
         """What has failed so far."""
         return self._tries
 
@@ -72,7 +80,7 @@ class PairingDoor:
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Open the door on sockets that listen and do not block; they are closed with it."""
-        tls = door_context(self._here.identity)
+        tls = pairing_server_context(self._here.identity)
         self._sockets = (*self._sockets, *sockets)
         self._accepting += [asyncio.create_task(self._accept(sock, tls)) for sock in sockets]
 
@@ -120,30 +128,30 @@ class PairingDoor:
                 wire, host = await _opened(connection, tls, self._hello_s)
         except (OSError, TimeoutError):
             return
-        ending: Ending | None = None
+        ending: PairingEnding | None = None
         try:
             hello = await wire.expect(Hello, self._hello_s)
             self._unheard.pop(asyncio.current_task(), None)  # type: ignore[arg-type]  # this is one
             ending = await self._pair(hello, wire, host)
-        except Ended as error:
+        except PairingAborted as error:
             ending = error.ending
         except BaseException:
             wire.abort()
             raise
         wire.close(ending)
 
-    async def _pair(self, hello: Hello, wire: Wire, host: str) -> Ending | None:
+    async def _pair(self, hello: Hello, wire: PairingConnection, host: str) -> PairingEnding | None:
         """Do the asked side's part; returns how it ended, None for well. Raises Ended before the digits."""
         there = self._checked(hello, host)
         self._is_taken = True
-        ending: Ending | None = None
+        ending: PairingEnding | None = None
         try:
             transcript, ends_at = await self._exchange(hello, wire)
-            self._pairing = Pairing(self._here, there, wire, transcript, "asked", ends_at)
+            self._pairing = PairingSession(self._here, there, wire, transcript, "asked", ends_at)
             self._on_request(self._pairing)
             await self._pairing.over()
             ending = self._pairing.ending
-        except Ended as error:
+        except PairingAborted as error:
             ending = error.ending if error.ending in {"commitment", "garbage"} else "lost"
             raise
         finally:
@@ -154,31 +162,31 @@ class PairingDoor:
                 self._tries = self._tries.after(ending, self._here.clock())
         return None  # the pairing has told the other side itself
 
-    def _checked(self, hello: Hello, host: str) -> There:
+    def _checked(self, hello: Hello, host: str) -> RemotePeer:
         """Return who asks; raises Ended for one who can't be taken."""
         if hello.v != VERSION:
-            raise Ended("version")
+            raise PairingAborted("version")
         if self.is_shut:
-            raise Ended("shut")
+            raise PairingAborted("shut")
         if self._is_taken:
-            raise Ended("busy")
+            raise PairingAborted("busy")
         try:
             certificate = read_certificate(hello.certificate)
         except ValueError:
-            raise Ended("certificate") from None
+            raise PairingAborted("certificate") from None
         if certificate.node_id == self._here.identity.node_id:
-            raise Ended("own-key")
-        return There(name=clean_name(hello.name), certificate=certificate, url=url_of(host, hello.port))
+            raise PairingAborted("own-key")
+        return RemotePeer(name=clean_name(hello.name), certificate=certificate, url=url_of(host, hello.port))
 
-    async def _exchange(self, hello: Hello, wire: Wire) -> tuple[Transcript, float]:
+    async def _exchange(self, hello: Hello, wire: PairingConnection) -> tuple[Transcript, float]:
         """Return what both sides have seen, and when the time is up."""
         here, nonce = self._here, secrets.token_bytes(NONCE_BYTES)
         ends_at = here.clock() + LIMIT_S
         own = here.identity.certificate_der
         wire.send(Offer(name=clean_name(here.name), certificate=own, nonce=nonce, port=here.port))
         reveal = await wire.expect(Reveal, self._hello_s)
-        if not keeps(hello.commitment, reveal.nonce, hello.certificate):
-            raise Ended("commitment")
+        if not matches_commitment(hello.commitment, reveal.nonce, hello.certificate):
+            raise PairingAborted("commitment")
         transcript = Transcript(
             asking_certificate=hello.certificate,
             asked_certificate=own,
@@ -194,7 +202,9 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _opened(connection: socket.socket, tls: ssl.SSLContext, limit_s: float) -> tuple[Wire, str]:
+async def _opened(
+    connection: socket.socket, tls: ssl.SSLContext, limit_s: float
+) -> tuple[PairingConnection, str]:
     """Do the TLS handshake of a connection; returns also the address of the other side. Raises OSError.
 
     The connection is the loop's from here on: closed here too, its number could be another one's by the time that
@@ -210,4 +220,4 @@ async def _opened(connection: socket.socket, tls: ssl.SSLContext, limit_s: float
     if peername is None:
         transport.abort()
         raise OSError("It has gone.")
-    return Wire(reader, asyncio.StreamWriter(transport, protocol, reader, loop)), peername[0]
+    return PairingConnection(reader, asyncio.StreamWriter(transport, protocol, reader, loop)), peername[0]

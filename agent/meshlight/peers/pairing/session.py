@@ -15,41 +15,39 @@ from meshlight.domain.errors import PairingError
 from meshlight.domain.pairing import (
     LIMIT_S,
     NONCE_BYTES,
-    Ending,
+    PairingEnding,
+    PairingProgress,
     Role,
-    Standing,
     Transcript,
     clean_name,
     commitment,
     failure,
-    other,
+    other_role,
 )
-from meshlight.domain.peer import LAN_PORT, Peer
-from meshlight.domain.peer_view import PairingState
-from meshlight.mesh.certificate import Certificate
-from meshlight.mesh.pairing_frames import (
+from meshlight.domain.peers import LAN_PORT, PairingState, Peer
+from meshlight.mesh.prober import Later
+from meshlight.peers.pairing.messages import (
     FRAME_LIMIT,
     READ_S,
     VERSION,
     Confirmed,
     Done,
-    Ended,
     Frame,
     Hello,
     Offer,
+    PairingAborted,
+    PairingConnection,
     Refusal,
     Reveal,
-    Wire,
     meaning,
 )
-from meshlight.mesh.prober import Later
-from meshlight.mesh.tls import KeyHolder, asking_context, shown_by
+from meshlight.peers.tls import Certificate, PrivateIdentity, pairing_client_context, presented_certificate
 
 
-class Here(Struct, frozen=True, kw_only=True):
+class LocalPeer(Struct, frozen=True, kw_only=True):
     """This node, as one side of a pairing."""
 
-    identity: KeyHolder
+    identity: PrivateIdentity
     name: str
     port: int = LAN_PORT
     """Where it listens for its peers, or will."""
@@ -60,7 +58,7 @@ class Here(Struct, frozen=True, kw_only=True):
     """Unix seconds."""
 
 
-class There(Struct, frozen=True, kw_only=True):
+class RemotePeer(Struct, frozen=True, kw_only=True):
     """The other side; its name is a stranger's text, cleaned."""
 
     name: str
@@ -75,17 +73,23 @@ class Paired(Struct, frozen=True, kw_only=True):
     certificate_pem: bytes
 
 
-class Pairing:
+class PairingSession:
     """A pairing under way, on either side, from when there are digits to compare; it needs a running loop."""
 
     def __init__(
-        self, here: Here, there: There, wire: Wire, transcript: Transcript, role: Role, ends_at: float
+        self,
+        here: LocalPeer,
+        there: RemotePeer,
+        wire: PairingConnection,
+        transcript: Transcript,
+        role: Role,
+        ends_at: float,
     ) -> None:
         self._here = here
         self._there = there
         self._wire = wire
         self._transcript = transcript
-        self._standing = Standing(role=role, ends_at=ends_at).met(transcript.digits)
+        self._standing = PairingProgress(role=role, ends_at=ends_at).met(transcript.digits)
         self._is_done_told = False
         self._over = asyncio.Event()
         self.on_change: Callable[[], None] = lambda: None
@@ -124,7 +128,7 @@ class Pairing:
         return 0.0 if self._standing.is_over else max(0.0, self._standing.ends_at - self._here.clock())
 
     @property
-    def ending(self) -> Ending | None:
+    def ending(self) -> PairingEnding | None:
         """Why it is over without a pairing, as a word."""
         return self._standing.ending
 
@@ -148,7 +152,7 @@ class Pairing:
         """End it for both, because the digits differ or nobody wants this; nothing happens if it is over."""
         self.stop("refused-here")
 
-    def stop(self, ending: Ending) -> None:
+    def stop(self, ending: PairingEnding) -> None:
         """End it for both, for a reason of this side."""
         self._put(self._standing.end(ending))
 
@@ -172,14 +176,14 @@ class Pairing:
         try:
             while not self._standing.is_over:
                 self._hear(await self._wire.read())
-        except Ended as error:
+        except PairingAborted as error:
             self._put(self._standing.end(error.ending))
 
     def _hear(self, frame: Frame) -> None:
         now = self._standing.at(self._here.clock())
         match frame:
             case Confirmed():
-                statement = self._transcript.statement(other(self.role))
+                statement = self._transcript.statement(other_role(self.role))
                 is_good = self._there.certificate.signed(statement, frame.signature)
                 self._put(now.confirmed_there() if is_good else now.end("signature"))
             case Done():
@@ -193,7 +197,7 @@ class Pairing:
     def _tick(self) -> None:
         self._put(self._standing.at(self._here.clock()))
 
-    def _put(self, standing: Standing) -> None:
+    def _put(self, standing: PairingProgress) -> None:
         """Go on from here: tell the other side what it has to know, and close when it is over."""
         if standing == self._standing:
             return
@@ -209,7 +213,9 @@ class Pairing:
         self.on_change()
 
 
-async def ask(here: Here, host: str, port: int, expected_id: str | None = None) -> Pairing:
+async def request_pairing(
+    here: LocalPeer, host: str, port: int, expected_id: str | None = None
+) -> PairingSession:
     """Ask at the door of another node, and return once both sides show the same digits.
 
     `expected_id` is the node id out of a link: a door with any other key is told nothing. It stands for no
@@ -220,34 +226,34 @@ async def ask(here: Here, host: str, port: int, expected_id: str | None = None) 
     try:
         async with asyncio.timeout(READ_S):
             reader, writer = await asyncio.open_connection(
-                host, port, ssl=asking_context(), limit=FRAME_LIMIT
+                host, port, ssl=pairing_client_context(), limit=FRAME_LIMIT
             )
     except (OSError, TimeoutError, ValueError) as error:
         raise failure("unreachable", name) from error
-    wire = Wire(reader, writer)
+    wire = PairingConnection(reader, writer)
     try:
         transcript, there = await _exchange(here, wire, writer, expected_id)
-    except Ended as error:
+    except PairingAborted as error:
         wire.close(error.ending)
         raise failure(error.ending, name) from None
     except BaseException:
         wire.abort()
         raise
-    return Pairing(here, there, wire, transcript, "asking", ends_at)
+    return PairingSession(here, there, wire, transcript, "asking", ends_at)
 
 
 async def _exchange(
-    here: Here, wire: Wire, writer: asyncio.StreamWriter, expected_id: str | None
-) -> tuple[Transcript, There]:
+    here: LocalPeer, wire: PairingConnection, writer: asyncio.StreamWriter, expected_id: str | None
+) -> tuple[Transcript, RemotePeer]:
     """Do the asking side's part up to the digits; raises Ended."""
     session = writer.get_extra_info("ssl_object")
-    shown = None if session is None else shown_by(session)
+    shown = None if session is None else presented_certificate(session)
     if shown is None:
-        raise Ended("certificate")
+        raise PairingAborted("certificate")
     if expected_id is not None and shown.node_id != expected_id:
-        raise Ended("other-key")
+        raise PairingAborted("other-key")
     if shown.node_id == here.identity.node_id:
-        raise Ended("own-key")
+        raise PairingAborted("own-key")
     own, nonce = here.identity.certificate_der, secrets.token_bytes(NONCE_BYTES)
     promised = commitment(nonce, own)
     wire.send(
@@ -255,7 +261,7 @@ async def _exchange(
     )
     offer = await wire.expect(Offer)
     if offer.certificate != shown.der:
-        raise Ended("signature")
+        raise PairingAborted("signature")
     wire.send(Reveal(nonce=nonce))
     transcript = Transcript(
         asking_certificate=own,
@@ -264,7 +270,7 @@ async def _exchange(
         asked_nonce=offer.nonce,
     )
     url = url_of(writer.get_extra_info("peername")[0], offer.port)
-    return transcript, There(name=clean_name(offer.name), certificate=shown, url=url)
+    return transcript, RemotePeer(name=clean_name(offer.name), certificate=shown, url=url)
 
 
 def url_of(host: str, port: int) -> str:

@@ -1,7 +1,7 @@
 """The refusals of a Backend.AI manager and its app proxy, as real ones word them (23.09.10 and 26.9.6)."""
 
-from meshlight.demo.journal import Seen
-from meshlight.demo.reply import Reply, json_reply, text_reply
+from meshlight.simulator.http.reply import Reply, json_reply, text_reply
+from meshlight.simulator.request_log import LoggedRequest
 
 PROBLEM = "application/problem+json"
 _KINDS = {
@@ -48,7 +48,7 @@ def trouble() -> Reply:
     return text_reply("500 Internal Server Error\n\nServer got itself in trouble", 500)
 
 
-def proxy_refusal(code: str, seen: Seen) -> Reply:
+def proxy_refusal(code: str, seen: LoggedRequest) -> Reply:
     """Refuse as an app proxy does: with JSON only where `application/json` is named without a blank before it."""
     wishes = (seen.header("accept") or "").split(",")
     title = f"{code}: {_PROXY[code]}"

@@ -8,7 +8,7 @@ from hashlib import sha256
 import msgspec
 
 
-class Mint:
+class JwtIssuer:
     """Makes and checks the tokens of one service."""
 
     def __init__(self, service_id: str) -> None:

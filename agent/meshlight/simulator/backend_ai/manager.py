@@ -11,15 +11,15 @@ from typing import Any, Literal, Self
 import msgspec
 from msgspec.structs import replace
 
-from meshlight.demo.cluster_gate import NEWEST, NEWEST_LEGACY, Gate, access_key
-from meshlight.demo.cluster_problems import problem, trouble
-from meshlight.demo.cluster_service import ClusterService
-from meshlight.demo.connection import Connection
-from meshlight.demo.delivery import deliver
-from meshlight.demo.dialects import MANNERS
-from meshlight.demo.door import Door
-from meshlight.demo.journal import Journal, Seen
-from meshlight.demo.reply import Reply, json_reply, text_reply
+from meshlight.simulator.backend_ai.errors import problem, trouble
+from meshlight.simulator.backend_ai.service import ClusterService
+from meshlight.simulator.backend_ai.signature_check import NEWEST, NEWEST_LEGACY, SignatureCheck, access_key
+from meshlight.simulator.http.connection import Connection
+from meshlight.simulator.http.listener import Listener
+from meshlight.simulator.http.reply import Reply, json_reply, text_reply
+from meshlight.simulator.http.writer import deliver
+from meshlight.simulator.profiles import PROFILES
+from meshlight.simulator.request_log import LoggedRequest, RequestLog
 
 ClusterFault = Literal[
     "ip",  # 401: the client's IP address is not allowed
@@ -42,7 +42,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _PAGE = "<!doctype html><html><head><title>Backend.AI</title></head><body>demo web UI</body></html>"
 
 
-class Cluster:
+class SimulatedCluster:
     """Plays manager and app proxy on loopback; `async with Cluster() as cluster:` is all it takes.
 
     `clock` is the cluster's time in Unix seconds. `legacy` answers as 23.09.10 does, else it is 26.9.6. `fault`
@@ -73,10 +73,10 @@ class Cluster:
         self.keys = {ACCESS_KEY: SECRET_KEY}
         self.services = [ClusterService("llama-chat")] if services is None else list(services)
         self.fault: ClusterFault | None = None
-        self.journal = Journal(keep)
+        self.request_log = RequestLog(keep)
         self._used: Counter[tuple[str, int]] = Counter()
-        self._gate = Gate(self.keys, self._now, legacy=legacy)
-        self._door = Door("127.0.0.1", self._serve, self.journal)
+        self._gate = SignatureCheck(self.keys, self._now, legacy=legacy)
+        self._door = Listener("127.0.0.1", self._serve, self.request_log)
         self._door.port = port
 
     async def __aenter__(self) -> Self:
@@ -121,30 +121,30 @@ class Cluster:
         """The version of its API."""
         return NEWEST_LEGACY if self.legacy else NEWEST
 
-    def calls(self, path: str) -> list[Seen]:
+    def calls(self, path: str) -> list[LoggedRequest]:
         """Return the requests to the manager whose path begins so."""
-        return [seen for seen in self.journal.entries if seen.path.startswith(path)]
+        return [seen for seen in self.request_log.entries if seen.path.startswith(path)]
 
     @property
     def tokens_issued(self) -> int:
         """How often a token was asked for."""
-        return sum(seen.path.endswith("/token") for seen in self.journal.entries)
+        return sum(seen.path.endswith("/token") for seen in self.request_log.entries)
 
     # how it answers
 
     def _now(self) -> float:
         return self.clock()
 
-    async def _serve(self, seen: Seen, wire: Connection) -> None:
+    async def _serve(self, seen: LoggedRequest, wire: Connection) -> None:
         is_signed = seen.header("authorization") is not None
         if self.fault == "hang" and is_signed:
             await asyncio.get_running_loop().create_future()
         reply = self._answer(seen)
         date = ("Date", formatdate(self.clock(), usegmt=True))
         reply = replace(reply, headers=(("Server", "Python/3 aiohttp/3"), date, *reply.headers))
-        await deliver(reply, seen, wire, MANNERS["openai"])
+        await deliver(reply, seen, wire, PROFILES["openai"])
 
-    def _answer(self, seen: Seen) -> Reply:
+    def _answer(self, seen: LoggedRequest) -> Reply:
         if self.fault == "redirect":
             return Reply(status=302, headers=(("location", "https://elsewhere.example/"),))
         if self.fault == "web-ui":
@@ -168,10 +168,10 @@ class Cluster:
         told = tuple((f"X-RateLimit-{what}", str(number)) for what, number in quota.items())
         return replace(reply, headers=(*reply.headers, *told))
 
-    def _path(self, seen: Seen) -> str:
+    def _path(self, seen: LoggedRequest) -> str:
         return seen.path.removeprefix(self.base)
 
-    def _refuse(self, seen: Seen) -> Reply | None:
+    def _refuse(self, seen: LoggedRequest) -> Reply | None:
         """Return the refusal of a request that may not do anything here."""
         if self.fault == "failing":
             return trouble()
@@ -184,7 +184,7 @@ class Cluster:
             return self._problem("auth-failed", "Unauthorized access")
         return reply
 
-    def _signed(self, seen: Seen) -> Reply:
+    def _signed(self, seen: LoggedRequest) -> Reply:
         parts = self._path(seen).strip("/").split("/")
         match seen.method, parts:
             case "GET", ["auth"]:
@@ -204,13 +204,13 @@ class Cluster:
     def _hello(self) -> Reply:
         return json_reply({"version": self.version, "manager": "23.09.10" if self.legacy else "26.9.6"})
 
-    def _auth(self, seen: Seen) -> Reply:
+    def _auth(self, seen: LoggedRequest) -> Reply:
         echo = seen.target.partition("?echo=")[2]
         if not echo:
             return self._problem("invalid-api-params")
         return json_reply({"authorized": "yes", "echo": echo})
 
-    def _token(self, service_id: str, seen: Seen) -> Reply:
+    def _token(self, service_id: str, seen: LoggedRequest) -> Reply:
         service = self._service(service_id)
         if self.fault == "token-500":
             return trouble() if self.legacy else self._problem("internal-server-error")
@@ -219,7 +219,7 @@ class Cluster:
         life_s = _life_s(seen.body)
         if life_s is None:
             return self._problem("invalid-api-params", "valid_until or duration should be specified")
-        return json_reply({"token": service.mint.issue(self.clock(), min(life_s, self.life_s))})
+        return json_reply({"token": service.issuer.issue(self.clock(), min(life_s, self.life_s))})
 
     def _service(self, service_id: str) -> ClusterService | None:
         return next((service for service in self.services if service.id == service_id), None)
@@ -227,7 +227,7 @@ class Cluster:
     def _problem(self, kind: str, msg: str = "") -> Reply:
         return problem(kind, msg, legacy=self.legacy)
 
-    def _web_ui(self, seen: Seen) -> Reply:
+    def _web_ui(self, seen: LoggedRequest) -> Reply:
         """Answer as the web server does: pages, and the API below `/func/` for those who have logged in there."""
         if seen.path == "/func/":
             return self._hello()

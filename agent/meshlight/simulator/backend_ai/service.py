@@ -5,18 +5,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from meshlight.demo.answers import answer
-from meshlight.demo.cluster_mint import Mint
-from meshlight.demo.cluster_problems import proxy_refusal
-from meshlight.demo.connection import Connection
-from meshlight.demo.delivery import deliver, instead, spoil
-from meshlight.demo.dialects import MANNERS
-from meshlight.demo.door import Door
-from meshlight.demo.fault import Fault, FaultKind, FaultSwitch
-from meshlight.demo.journal import Journal, Seen
-from meshlight.demo.manner import Facts
-from meshlight.demo.pace import Pace, Speech
-from meshlight.demo.reply import text_reply
+from meshlight.simulator.backend_ai.errors import proxy_refusal
+from meshlight.simulator.backend_ai.jwt_issuer import JwtIssuer
+from meshlight.simulator.faults import Fault, FaultKind, FaultSwitch
+from meshlight.simulator.http.connection import Connection
+from meshlight.simulator.http.listener import Listener
+from meshlight.simulator.http.reply import text_reply
+from meshlight.simulator.http.writer import deliver, instead, spoil
+from meshlight.simulator.profile import EngineFacts
+from meshlight.simulator.profiles import PROFILES
+from meshlight.simulator.protocols.text import Pace, Speech
+from meshlight.simulator.request_log import LoggedRequest, RequestLog
+from meshlight.simulator.routes import answer
 
 MODELS = ("llama-3.3-70b",)
 
@@ -52,12 +52,12 @@ class ClusterService:
         self.switch = FaultSwitch()
         self.endpoint: str | None = None
         """What the manager says of its address, where that shall not be the true one."""
-        self.mint = Mint(self.id)
-        self.journal = Journal(keep)
+        self.issuer = JwtIssuer(self.id)
+        self.request_log = RequestLog(keep)
         self.clock: Callable[[], float] | None = None
         """The cluster's time, set by the cluster."""
-        self._facts = Facts(MANNERS["vllm"], name, tuple(models), speech or Speech(), self.journal)
-        self._door = Door("127.0.0.1", self._serve, self.journal)
+        self._facts = EngineFacts(PROFILES["vllm"], name, tuple(models), speech or Speech(), self.request_log)
+        self._door = Listener("127.0.0.1", self._serve, self.request_log)
         self._door.port = port
 
     @property
@@ -87,9 +87,11 @@ class ClusterService:
         """Switch the fault off."""
         self.switch.turn_off()
 
-    def calls(self, path: str = "/v1/") -> list[Seen]:
+    def calls(self, path: str = "/v1/") -> list[LoggedRequest]:
         """Return the POST requests that it was sent, without the looks at its models."""
-        return [seen for seen in self.journal.entries if seen.method == "POST" and seen.path.startswith(path)]
+        return [
+            seen for seen in self.request_log.entries if seen.method == "POST" and seen.path.startswith(path)
+        ]
 
     async def start(self, *, anywhere: bool = False) -> None:
         """Listen; raises OSError."""
@@ -111,24 +113,24 @@ class ClusterService:
             "is_public": self.is_public,
         }
 
-    async def _serve(self, seen: Seen, wire: Connection) -> None:
+    async def _serve(self, seen: LoggedRequest, wire: Connection) -> None:
         if self.hangs:
             await asyncio.get_running_loop().create_future()
         flaw: str | None = None
         if self.refuses_tokens:
             flaw = "E20008"
         elif not self.is_public and self.clock is not None:
-            flaw = self.mint.flaw(seen.header("authorization"), self.clock())
+            flaw = self.issuer.flaw(seen.header("authorization"), self.clock())
         if flaw is not None:
             reply = proxy_refusal(flaw, seen)
         elif (fault := self.switch.take(seen.path)) is not None:
             if await spoil(fault, wire):
                 return
             reply = instead(fault) or await answer(self._facts, seen, None)
-            await deliver(reply, seen, wire, self._facts.manner, fault=fault, pace=self.pace)
+            await deliver(reply, seen, wire, self._facts.profile, fault=fault, pace=self.pace)
             return
         elif self.is_openai:
             reply = await answer(self._facts, seen, None)
         else:
             reply = text_reply("<!doctype html><title>Jupyter</title>", 200, "text/html; charset=utf-8")
-        await deliver(reply, seen, wire, self._facts.manner, pace=self.pace)
+        await deliver(reply, seen, wire, self._facts.profile, pace=self.pace)

@@ -9,9 +9,9 @@ from hmac import HMAC, compare_digest
 
 from msgspec import Struct
 
-from meshlight.demo.cluster_problems import problem
-from meshlight.demo.journal import Seen
-from meshlight.demo.reply import Reply
+from meshlight.simulator.backend_ai.errors import problem
+from meshlight.simulator.http.reply import Reply
+from meshlight.simulator.request_log import LoggedRequest
 
 SKEW_S = 15 * 60
 NEWEST = "v9.20250722"
@@ -41,7 +41,7 @@ class _Signed(Struct, frozen=True):
     version: str
 
 
-class Gate:
+class SignatureCheck:
     """Lets through what is signed by one of `keys` (access key → secret key), around the time of `clock`.
 
     `legacy` answers as 23.09.10 does.
@@ -52,7 +52,7 @@ class Gate:
         self._clock = clock
         self._legacy = legacy
 
-    def refuse(self, seen: Seen) -> Reply | None:
+    def refuse(self, seen: LoggedRequest) -> Reply | None:
         """Return the refusal of a request, or None if its signature is good."""
         given = seen.header("authorization")
         date_text = seen.header("date") or seen.header("x-backendai-date")
@@ -70,7 +70,7 @@ class Gate:
             return self._say("invalid-auth-params", "Date/time sync error")
         return self._check(seen, given, _Signed(date_text or "", date, version))
 
-    def _check(self, seen: Seen, given: str, signed: _Signed) -> Reply | None:
+    def _check(self, seen: LoggedRequest, given: str, signed: _Signed) -> Reply | None:
         scheme, _, parameters = given.partition(" ")
         if scheme != "BackendAI":
             return self._say("invalid-auth-params", "Invalid authorization type name")
@@ -90,13 +90,13 @@ class Gate:
         return problem(kind, msg, legacy=self._legacy)
 
 
-def access_key(seen: Seen) -> str:
+def access_key(seen: LoggedRequest) -> str:
     """Return the access key of a request that the gate has let through."""
     match = _CREDENTIAL.search(seen.header("authorization") or "")
     return match[1] if match else ""
 
 
-def _expected(seen: Seen, secret: str, signed: _Signed) -> str:
+def _expected(seen: LoggedRequest, secret: str, signed: _Signed) -> str:
     kind = (seen.header("content-type") or "application/octet-stream").split(";")[0].strip().lower()
     host = seen.header("host") or ""
     text = (

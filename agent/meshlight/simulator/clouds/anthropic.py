@@ -7,20 +7,20 @@ from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qs
 
-from meshlight.demo.answers import answer as answer_as_openai
-from meshlight.demo.cloud_trouble import anthropic_error
-from meshlight.demo.habits import refused
-from meshlight.demo.journal import Seen
-from meshlight.demo.manner import Ask, BadAsk, Facts, decode_body, new_id
-from meshlight.demo.reply import Reply, event_stream, json_reply, named_event
-from meshlight.demo.tokens import Script, count_tokens, prompt_of, script
+from meshlight.simulator.clouds.errors import anthropic_error
+from meshlight.simulator.habits import refused
+from meshlight.simulator.http.reply import Reply, event_stream, json_reply, named_event
+from meshlight.simulator.profile import BadEngineRequest, EngineFacts, EngineRequest, decode_body, new_id
+from meshlight.simulator.protocols.text import Script, count_tokens, prompt_of, script
+from meshlight.simulator.request_log import LoggedRequest
+from meshlight.simulator.routes import answer as answer_as_openai
 
 _PAGE = 20
 _PAGE_MAX = 1_000
 CONTEXT = 200_000
 
 
-async def answer(facts: Facts, seen: Seen, key: str) -> Reply:
+async def answer(facts: EngineFacts, seen: LoggedRequest, key: str) -> Reply:
     """Answer as Anthropic does."""
     if seen.path == "/v1/chat/completions":
         return await answer_as_openai(facts, seen, key)
@@ -33,7 +33,7 @@ async def answer(facts: Facts, seen: Seen, key: str) -> Reply:
     return await answer_openly(facts, seen)
 
 
-async def answer_openly(facts: Facts, seen: Seen) -> Reply:
+async def answer_openly(facts: EngineFacts, seen: LoggedRequest) -> Reply:
     """Answer without looking at key and version."""
     try:
         match seen.method, seen.path:
@@ -44,7 +44,7 @@ async def answer_openly(facts: Facts, seen: Seen) -> Reply:
                 return refused(facts.habit, ask.body) or await _messages(ask)
             case "POST", "/v1/messages/count_tokens":
                 return json_reply({"input_tokens": count_tokens(_prompt(_ask(facts, seen).body))})
-    except BadAsk as error:
+    except BadEngineRequest as error:
         return anthropic_error(400, "invalid_request_error", str(error))
     except LookupError as error:
         return anthropic_error(404, "not_found_error", f"model: {error.args[0]}")
@@ -63,11 +63,11 @@ def limits(left: int, limit: int) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _models(facts: Facts, seen: Seen) -> Reply:
+def _models(facts: EngineFacts, seen: LoggedRequest) -> Reply:
     asked = parse_qs(seen.target.partition("?")[2])
     limit = asked.get("limit", [str(_PAGE)])[0]
     if not limit.isdigit() or not 1 <= int(limit) <= _PAGE_MAX:
-        raise BadAsk(f"limit: should be from 1 to {_PAGE_MAX}")
+        raise BadEngineRequest(f"limit: should be from 1 to {_PAGE_MAX}")
     after = asked.get("after_id", [""])[0]
     start = facts.models.index(after) + 1 if after in facts.models else 0
     page = facts.models[start : start + int(limit)]
@@ -90,7 +90,7 @@ def _models(facts: Facts, seen: Seen) -> Reply:
     return json_reply({"data": entries, "has_more": has_more, **ends})
 
 
-def _ask(facts: Facts, seen: Seen) -> Ask:
+def _ask(facts: EngineFacts, seen: LoggedRequest) -> EngineRequest:
     """Decode a request.
 
     Raises BadAsk for one that is malformed, LookupError for a model that is not there.
@@ -98,18 +98,18 @@ def _ask(facts: Facts, seen: Seen) -> Ask:
     body = decode_body(seen.body)
     model = body.get("model")
     if not isinstance(model, str):
-        raise BadAsk("model: Field required")
+        raise BadEngineRequest("model: Field required")
     if model not in facts.models:
         raise LookupError(model)
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise BadAsk("messages: Field required")
-    return Ask(facts=facts, seen=seen, model=model, body=body)
+        raise BadEngineRequest("messages: Field required")
+    return EngineRequest(facts=facts, seen=seen, model=model, body=body)
 
 
-async def _messages(ask: Ask) -> Reply:
+async def _messages(ask: EngineRequest) -> Reply:
     if ask.limit is None:
-        raise BadAsk("max_tokens: Field required")
+        raise BadEngineRequest("max_tokens: Field required")
     said = script(ask.facts.who(ask.model), _prompt(ask.body), ask.limit, ask.facts.speech.length)
     start: dict[str, Any] = {
         "id": new_id("msg"),
@@ -132,7 +132,7 @@ async def _messages(ask: Ask) -> Reply:
     return json_reply(start | {"content": content, "stop_reason": _stop(said), "usage": usage})
 
 
-async def _stream(ask: Ask, said: Script, start: dict[str, Any]) -> AsyncGenerator[bytes, None]:
+async def _stream(ask: EngineRequest, said: Script, start: dict[str, Any]) -> AsyncGenerator[bytes, None]:
     yield _event("message_start", message=start)
     yield _event("content_block_start", index=0, content_block={"type": "text", "text": ""})
     yield _event("ping")

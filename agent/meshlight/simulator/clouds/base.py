@@ -10,25 +10,26 @@ from uuid import uuid4
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meshlight.demo import cloud_anthropic, cloud_gemini
-from meshlight.demo.cloud_trouble import Trouble, trouble
-from meshlight.demo.engine import Engine
-from meshlight.demo.journal import Seen
-from meshlight.demo.manner import Facts
-from meshlight.demo.reply import Reply
 from meshlight.domain.backend import Kind
+from meshlight.simulator.clouds import anthropic as cloud_anthropic
+from meshlight.simulator.clouds import gemini as cloud_gemini
+from meshlight.simulator.clouds.errors import Trouble, trouble
+from meshlight.simulator.engine import SimulatedEngine
+from meshlight.simulator.http.reply import Reply
+from meshlight.simulator.profile import EngineFacts
+from meshlight.simulator.request_log import LoggedRequest
 
 Provider = Literal["openai", "anthropic", "gemini"]
 KEY = "demo-key-of-nobody"
 LIMIT = 500
 
 
-class Manners(Struct, frozen=True):
+class CloudProfile(Struct, frozen=True):
     """What tells one cloud from another."""
 
     label: str
     models: tuple[str, ...]
-    answer: Callable[[Facts, Seen, str], Awaitable[Reply]] | None = None
+    answer: Callable[[EngineFacts, LoggedRequest, str], Awaitable[Reply]] | None = None
     """None: the dialect that all others imitate."""
     limits: Callable[[int, int], tuple[tuple[str, str], ...]] = lambda _left, _limit: ()
     """The headers that tell what is left of how many requests."""
@@ -42,16 +43,16 @@ def _openai_limits(left: int, limit: int) -> tuple[tuple[str, str], ...]:
     )
 
 
-_CLOUDS: Mapping[Provider, Manners] = {
-    "openai": Manners("OpenAI", ("gpt-5-mini", "text-embedding-3-small"), None, _openai_limits),
-    "anthropic": Manners(
+_CLOUDS: Mapping[Provider, CloudProfile] = {
+    "openai": CloudProfile("OpenAI", ("gpt-5-mini", "text-embedding-3-small"), None, _openai_limits),
+    "anthropic": CloudProfile(
         "Anthropic", ("claude-sonnet-4-6", "claude-haiku-4-5"), cloud_anthropic.answer, cloud_anthropic.limits
     ),
-    "gemini": Manners("Gemini", ("gemini-3-flash", "gemini-embedding-001"), cloud_gemini.answer),
+    "gemini": CloudProfile("Gemini", ("gemini-3-flash", "gemini-embedding-001"), cloud_gemini.answer),
 }
 
 
-class Cloud(Engine):
+class SimulatedCloud(SimulatedEngine):
     """Plays one cloud on a loopback port; `async with Cloud("anthropic") as cloud:` is all it takes.
 
     It answers to `key` alone, in the header in which the provider wants it. `trouble` makes it refuse as the
@@ -70,7 +71,7 @@ class Cloud(Engine):
     ) -> None:
         manners = _CLOUDS[provider]
         super().__init__("openai", name or f"demo {manners.label}", models or manners.models, key=key, **same)
-        self.facts.manner = replace(self.facts.manner, label=manners.label, headers=())
+        self.facts.profile = replace(self.facts.profile, label=manners.label, headers=())
         self.provider: Provider = provider
         self.trouble: Trouble | None = None
         self._manners = manners
@@ -92,7 +93,7 @@ class Cloud(Engine):
         """Take its key back, as a person does in the provider's console: no key opens it any more."""
         self.key = self._key = uuid4().hex
 
-    async def answer(self, seen: Seen) -> Reply:
+    async def answer(self, seen: LoggedRequest) -> Reply:
         """Answer a request that no fault spoils."""
         if self.trouble is not None and (reply := trouble(self.provider, self.trouble, seen)) is not None:
             return reply

@@ -2,8 +2,8 @@
 
 from typing import Any, Literal
 
-from meshlight.demo.journal import Seen
-from meshlight.demo.reply import Reply, json_reply
+from meshlight.simulator.http.reply import Reply, json_reply
+from meshlight.simulator.request_log import LoggedRequest
 
 Trouble = Literal["quota", "rate-limit", "region", "overloaded", "no-permission"]
 
@@ -48,7 +48,7 @@ _OF_REQUESTS: frozenset[Trouble] = frozenset({"quota", "rate-limit", "overloaded
 RETRY_S = 7
 
 
-def trouble(provider: str, kind: Trouble, seen: Seen) -> Reply | None:
+def trouble(provider: str, kind: Trouble, seen: LoggedRequest) -> Reply | None:
     """Return the refusal of a request; None where this trouble does not concern it."""
     if kind in _OF_REQUESTS and seen.method != "POST":
         return None

@@ -8,13 +8,13 @@ from urllib.parse import parse_qs
 import msgspec
 from msgspec.structs import replace
 
-from meshlight.demo.answers import answer as answer_as_openai
-from meshlight.demo.cloud_trouble import gemini_error
-from meshlight.demo.journal import Seen
-from meshlight.demo.manner import Ask, BadAsk, Facts, decode_body, new_id
-from meshlight.demo.reply import Reply, data_event, event_stream, json_reply
-from meshlight.demo.tokens import Script, count_tokens, prompt_of, script
-from meshlight.demo.vectors import vector_of
+from meshlight.simulator.clouds.errors import gemini_error
+from meshlight.simulator.http.reply import Reply, data_event, event_stream, json_reply
+from meshlight.simulator.profile import BadEngineRequest, EngineFacts, EngineRequest, decode_body, new_id
+from meshlight.simulator.protocols.text import Script, count_tokens, prompt_of, script
+from meshlight.simulator.protocols.vectors import vector_of
+from meshlight.simulator.request_log import LoggedRequest
+from meshlight.simulator.routes import answer as answer_as_openai
 
 _LIST = "/v1beta/models"
 _OPENAI = "/v1beta/openai/"
@@ -23,7 +23,7 @@ _PAGE_MAX = 1_000
 CONTEXT = 1_048_576
 
 
-async def answer(facts: Facts, seen: Seen, key: str) -> Reply:
+async def answer(facts: EngineFacts, seen: LoggedRequest, key: str) -> Reply:
     """Answer as Gemini does."""
     if seen.path.startswith(_OPENAI):
         inner = replace(seen, target="/v1/" + seen.target.removeprefix(_OPENAI))
@@ -47,12 +47,14 @@ async def answer(facts: Facts, seen: Seen, key: str) -> Reply:
         message = f"models/{model} is not found for API version v1beta, or is not supported for {method}."
         return gemini_error(404, "NOT_FOUND", message)
     try:
-        return await _work(Ask(facts=facts, seen=seen, model=model, body=decode_body(seen.body)), method)
-    except (BadAsk, AttributeError, KeyError, TypeError, IndexError) as error:
+        return await _work(
+            EngineRequest(facts=facts, seen=seen, model=model, body=decode_body(seen.body)), method
+        )
+    except (BadEngineRequest, AttributeError, KeyError, TypeError, IndexError) as error:
         return gemini_error(400, "INVALID_ARGUMENT", f"Invalid JSON payload received. {error}")
 
 
-async def _work(ask: Ask, method: str) -> Reply:
+async def _work(ask: EngineRequest, method: str) -> Reply:
     match method:
         case "generateContent":
             said = _script(ask)
@@ -71,7 +73,7 @@ async def _work(ask: Ask, method: str) -> Reply:
     return gemini_error(404, "NOT_FOUND", "The requested URL was not found on this server.")
 
 
-def _models(facts: Facts, seen: Seen) -> Reply:
+def _models(facts: EngineFacts, seen: LoggedRequest) -> Reply:
     asked = parse_qs(seen.target.partition("?")[2])
     size = min(int(asked.get("pageSize", [str(_PAGE)])[0]), _PAGE_MAX)
     start = int(asked.get("pageToken", ["0"])[0])
@@ -101,7 +103,7 @@ def _wrong_key() -> Reply:
     return gemini_error(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", [info])
 
 
-def _script(ask: Ask) -> Script:
+def _script(ask: EngineRequest) -> Script:
     limit = (ask.body.get("generationConfig") or {}).get("maxOutputTokens")
     return script(ask.facts.who(ask.model), _prompt(ask.body), limit, ask.facts.speech.length)
 
@@ -114,25 +116,25 @@ def _vector(body: dict[str, Any]) -> list[float]:
     return vector_of(prompt_of(body["content"]["parts"]))
 
 
-async def _words(ask: Ask, said: Script) -> AsyncGenerator[str, None]:
+async def _words(ask: EngineRequest, said: Script) -> AsyncGenerator[str, None]:
     for index, word in enumerate(said):
         await ask.facts.speech.beat(index)
         yield word
 
 
-async def _events(ask: Ask, said: Script) -> AsyncGenerator[bytes, None]:
+async def _events(ask: EngineRequest, said: Script) -> AsyncGenerator[bytes, None]:
     async for word in _words(ask, said):
         yield data_event(_piece(ask, word, said, is_last=False))
     yield data_event(_piece(ask, "", said, is_last=True))
 
 
-async def _array(ask: Ask, said: Script) -> Reply:
+async def _array(ask: EngineRequest, said: Script) -> Reply:
     """Answer a stream that was not asked for as events: one JSON list."""
     pieces = [_piece(ask, word, said, is_last=False) async for word in _words(ask, said)]
     return Reply(body=msgspec.json.encode([*pieces, _piece(ask, "", said, is_last=True)]))
 
 
-def _piece(ask: Ask, text: str, said: Script, *, is_last: bool) -> dict[str, Any]:
+def _piece(ask: EngineRequest, text: str, said: Script, *, is_last: bool) -> dict[str, Any]:
     candidate: dict[str, Any] = {"content": {"role": "model", "parts": [{"text": text}]}, "index": 0}
     if is_last:
         candidate["finishReason"] = "MAX_TOKENS" if said.is_cut else "STOP"

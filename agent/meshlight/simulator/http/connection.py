@@ -11,9 +11,9 @@ from typing import cast
 
 import httptools
 
-from meshlight.demo.journal import Journal, Seen
+from meshlight.simulator.request_log import LoggedRequest, RequestLog
 
-Serve = Callable[[Seen, "Connection"], Awaitable[None]]
+Serve = Callable[[LoggedRequest, "Connection"], Awaitable[None]]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -22,16 +22,18 @@ BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: clo
 class Connection(asyncio.Protocol):
     """Reads requests with httptools and has each served in its own task, one after the other."""
 
-    def __init__(self, serve: Serve, journal: Journal, guests: set["Connection"], idle_s: float) -> None:
+    def __init__(
+        self, serve: Serve, request_log: RequestLog, guests: set["Connection"], idle_s: float
+    ) -> None:
         self.is_open = True
         self.number = 0
         self._serve = serve
-        self._journal = journal
+        self._journal = request_log
         self._guests = guests
         self._idle_s = idle_s
         self._parser = httptools.HttpRequestParser(self)
-        self._waiting: deque[Seen] = deque()
-        self._seen: Seen | None = None
+        self._waiting: deque[LoggedRequest] = deque()
+        self._seen: LoggedRequest | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_ours_to_end = False
         self._writable: asyncio.Future[None] | None = None
@@ -107,7 +109,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Note the request and have it served when its turn comes."""
-        seen = Seen(
+        seen = LoggedRequest(
             method=self._parser.get_method().decode("ascii"),
             target=self._target.decode("latin-1"),
             headers=tuple(self._headers),

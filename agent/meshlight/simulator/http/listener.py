@@ -5,21 +5,23 @@ import errno
 import socket
 import sys
 
-from meshlight.demo.connection import Connection, Serve
-from meshlight.demo.journal import Journal
+from meshlight.simulator.http.connection import Connection, Serve
+from meshlight.simulator.request_log import RequestLog
 
 STOP_S = 5.0
 
 
-class Door:
+class Listener:
     """Can be shut and opened again on the same port, which nobody else can take in between (on Linux)."""
 
-    def __init__(self, host: str, serve: Serve, journal: Journal, idle_s: float = float("inf")) -> None:
+    def __init__(
+        self, host: str, serve: Serve, request_log: RequestLog, idle_s: float = float("inf")
+    ) -> None:
         self.host = host
         self.port = 0
         self.guests: set[Connection] = set()
         self._serve = serve
-        self._journal = journal
+        self._journal = request_log
         self._idle_s = idle_s
         self._server: asyncio.Server | None = None
         self._keeper: socket.socket | None = None

@@ -8,13 +8,13 @@ from http import HTTPStatus
 import msgspec
 from msgspec import Struct
 
-from meshlight.demo.connection import Connection
-from meshlight.demo.dialects import loading
-from meshlight.demo.fault import Fault, FaultKind
-from meshlight.demo.journal import Seen
-from meshlight.demo.manner import Manner
-from meshlight.demo.pace import Pace
-from meshlight.demo.reply import Reply
+from meshlight.simulator.faults import Fault, FaultKind
+from meshlight.simulator.http.connection import Connection
+from meshlight.simulator.http.reply import Reply
+from meshlight.simulator.profile import EngineProfile
+from meshlight.simulator.profiles import loading
+from meshlight.simulator.protocols.text import Pace
+from meshlight.simulator.request_log import LoggedRequest
 
 MARK = ("x-demo", "meshlight")
 """On every answer, so that nobody takes a demo for the real thing."""
@@ -89,21 +89,21 @@ def _error(fault: Fault) -> bytes:
 
 async def deliver(
     reply: Reply,
-    seen: Seen,
+    seen: LoggedRequest,
     wire: Connection,
-    manner: Manner,
+    profile: EngineProfile,
     *,
     fault: Fault | None = None,
     pace: Pace = asyncio.sleep,
 ) -> None:
     """Send a reply; raises ConnectionResetError when the client has gone."""
     seen.status = reply.status
-    frame = _frame(reply, seen, manner, fault)
-    head = _head(reply, manner, frame, fault)
+    frame = _frame(reply, seen, profile, fault)
+    head = _head(reply, profile, frame, fault)
     put = _bytewise(wire, fault, pace) if fault and fault.kind in {"slow", "trickle"} else wire.write
     if reply.stream is not None:
         async with aclosing(reply.stream) as stream:
-            is_whole = await _pour(stream, head, put, frame, manner, fault)
+            is_whole = await _pump(stream, head, put, frame, profile, fault)
     else:
         body = b"" if seen.method == "HEAD" else reply.body
         is_whole = fault is None or fault.kind not in BODY_CUTS
@@ -112,23 +112,23 @@ async def deliver(
         await put(head + frame.piece(body))
     if fault is not None and not is_whole:
         await _cut(fault, wire)
-    elif not frame.keeps or (reply.stream is not None and manner.closes_after_stream):
+    elif not frame.keeps or (reply.stream is not None and profile.closes_after_stream):
         wire.close()
 
 
-async def _pour(
+async def _pump(
     stream: AsyncGenerator[bytes, None],
     head: bytes,
     put: Put,
     frame: Frame,
-    manner: Manner,
+    profile: EngineProfile,
     fault: Fault | None,
 ) -> bool:
     """Send a stream piece by piece; False if a fault cuts it off."""
     is_cut = fault is not None and fault.kind in BODY_CUTS
     left = fault.after_bytes if fault is not None and is_cut else None
     pending = head
-    if not manner.head_waits or left == 0:
+    if not profile.head_waits or left == 0:
         await put(head)
         pending = b""
     if left == 0:
@@ -172,31 +172,31 @@ def _bytewise(wire: Connection, fault: Fault, pace: Pace) -> Put:
     return put
 
 
-def _frame(reply: Reply, seen: Seen, manner: Manner, fault: Fault | None) -> Frame:
-    speaks_11 = manner.http == "1.1" and seen.version == "1.1"
-    keeps = speaks_11 and seen.keep_alive and not (manner.closes_after_error and reply.status >= 400)
+def _frame(reply: Reply, seen: LoggedRequest, profile: EngineProfile, fault: Fault | None) -> Frame:
+    speaks_11 = profile.http == "1.1" and seen.version == "1.1"
+    keeps = speaks_11 and seen.keep_alive and not (profile.closes_after_error and reply.status >= 400)
     if fault is not None and fault.kind == "wrong-length":
         length = LENGTH_OF_STREAM if reply.stream is not None else len(reply.body) + LENGTH_TOO_MUCH
         return Frame(length, is_chunked=False, keeps=False)
     if reply.stream is not None:
         return Frame(None, is_chunked=speaks_11, keeps=keeps and speaks_11)
-    has_size = manner.has_sizes or (seen.method == "POST" and reply.status == 200)
+    has_size = profile.has_sizes or (seen.method == "POST" and reply.status == 200)
     return Frame(len(reply.body) if has_size else None, is_chunked=False, keeps=keeps and has_size)
 
 
-def _head(reply: Reply, manner: Manner, frame: Frame, fault: Fault | None) -> bytes:
-    lines = [f"HTTP/{manner.http} {reply.status} {phrase(reply.status)}"]
-    headers = [*manner.headers, MARK, *reply.headers]
+def _head(reply: Reply, profile: EngineProfile, frame: Frame, fault: Fault | None) -> bytes:
+    lines = [f"HTTP/{profile.http} {reply.status} {phrase(reply.status)}"]
+    headers = [*profile.headers, MARK, *reply.headers]
     if reply.content_type:
         headers.append(("content-type", reply.content_type))
     if frame.length is not None:
         headers.append(("content-length", str(frame.length)))
     if frame.is_chunked:
         headers.append(("transfer-encoding", "chunked"))
-    if not frame.keeps and manner.http == "1.1":
+    if not frame.keeps and profile.http == "1.1":
         headers.append(("connection", "close"))
-    elif frame.keeps and manner.keep_alive:
-        headers.append(("keep-alive", manner.keep_alive))
+    elif frame.keeps and profile.keep_alive:
+        headers.append(("keep-alive", profile.keep_alive))
     if fault is not None and fault.kind == "big-head":
         headers.append(("x-demo-padding", "x" * fault.size))
     lines.extend(f"{name}: {value}" for name, value in headers)

@@ -9,18 +9,18 @@ import time
 import wave
 import zlib
 
-from meshlight.demo.manner import Ask, BadAsk
-from meshlight.demo.reply import Reply, json_reply, text_reply
+from meshlight.simulator.http.reply import Reply, json_reply, text_reply
+from meshlight.simulator.profile import BadEngineRequest, EngineRequest
 
 TONE_S = 0.25
 RATE = 8_000
 SIDE = 64
 
 
-async def images(ask: Ask) -> Reply:
+async def images(ask: EngineRequest) -> Reply:
     """Answer `POST /v1/images/…` with as many pictures as `n` says; raises BadAsk."""
     if not ask.body.get("prompt") and not ask.seen.path.endswith("variations"):
-        raise BadAsk("'prompt' is required")
+        raise BadEngineRequest("'prompt' is required")
     await ask.facts.speech.beat(0)
     wanted = str(ask.body.get("n") or "1")
     count = int(wanted) if wanted.isdecimal() and int(wanted) <= 10 else 1
@@ -31,19 +31,19 @@ async def images(ask: Ask) -> Reply:
     return json_reply({"created": int(time.time()), "data": [picture] * count})
 
 
-async def speech(ask: Ask) -> Reply:
+async def speech(ask: EngineRequest) -> Reply:
     """Answer `POST /v1/audio/speech` with a short tone as WAV; raises BadAsk."""
     if not isinstance(ask.body.get("input"), str):
-        raise BadAsk("'input' is required")
+        raise BadEngineRequest("'input' is required")
     await ask.facts.speech.beat(0)
     return Reply(body=tone(), content_type="audio/wav")
 
 
-async def transcription(ask: Ask) -> Reply:
+async def transcription(ask: EngineRequest) -> Reply:
     """Answer `POST /v1/audio/transcriptions` and `translations`, sent as a form; raises BadAsk."""
     audio = ask.body.get("file")
     if not isinstance(audio, bytes):
-        raise BadAsk("'file' is required")
+        raise BadEngineRequest("'file' is required")
     await ask.facts.speech.beat(0)
     text = f"This is a demo: {ask.facts.name} was given {len(audio)} bytes of audio."
     if ask.body.get("response_format") == "text":
@@ -55,7 +55,7 @@ def form(content_type: str, body: bytes) -> dict[str, str | bytes]:
     """Take a multipart form apart: fields as text, files as bytes; raises BadAsk."""
     boundary = re.search(r'boundary="?([^";,]+)"?', content_type)
     if boundary is None:
-        raise BadAsk("the form has no boundary")
+        raise BadEngineRequest("the form has no boundary")
     fields: dict[str, str | bytes] = {}
     for part in body.split(b"--" + boundary[1].encode())[1:-1]:
         head, _, content = part.partition(b"\r\n\r\n")

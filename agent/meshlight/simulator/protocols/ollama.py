@@ -6,12 +6,11 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from meshlight.demo.manner import Ask, BadAsk, Facts
-from meshlight.demo.reply import NDJSON, Reply, json_line, json_reply, text_reply
-from meshlight.demo.tokens import Script, count_tokens, prompt_of, script
-from meshlight.demo.tools import Call, call_for
-from meshlight.demo.traits import ollama_details, traits
-from meshlight.demo.vectors import inputs, vector_of
+from meshlight.simulator.http.reply import NDJSON, Reply, json_line, json_reply, text_reply
+from meshlight.simulator.model_traits import ollama_details, traits
+from meshlight.simulator.profile import BadEngineRequest, EngineFacts, EngineRequest
+from meshlight.simulator.protocols.text import Call, Script, call_for, count_tokens, prompt_of, script
+from meshlight.simulator.protocols.vectors import inputs, vector_of
 
 VERSION = "0.12.6"
 NANOSECONDS = 1_000_000_000
@@ -19,22 +18,22 @@ LOADED_FOR_S = 300
 CONTEXT_TOKENS = 4096
 
 
-def root(facts: Facts) -> Reply:  # noqa: ARG001  # an entry in the table of paths
+def root(facts: EngineFacts) -> Reply:  # noqa: ARG001  # an entry in the table of paths
     """Answer `GET /`."""
     return text_reply("Ollama is running")
 
 
-def version(facts: Facts) -> Reply:  # noqa: ARG001  # an entry in the table of paths
+def version(facts: EngineFacts) -> Reply:  # noqa: ARG001  # an entry in the table of paths
     """Answer `GET /api/version`."""
     return json_reply({"version": VERSION})
 
 
-def tags(facts: Facts) -> Reply:
+def tags(facts: EngineFacts) -> Reply:
     """Answer `GET /api/tags`: every model on disk."""
     return json_reply({"models": [_entry(facts, model) for model in facts.models]})
 
 
-def running(facts: Facts) -> Reply:
+def running(facts: EngineFacts) -> Reply:
     """Answer `GET /api/ps`: the models in memory."""
     until = _time(time.time() + LOADED_FOR_S)
     memory = {"expires_at": until, "context_length": CONTEXT_TOKENS}
@@ -42,7 +41,7 @@ def running(facts: Facts) -> Reply:
     return json_reply({"models": [_entry(facts, m) | memory | {"size_vram": traits(m).size} for m in loaded]})
 
 
-async def show(ask: Ask) -> Reply:
+async def show(ask: EngineRequest) -> Reply:
     """Answer `POST /api/show`."""
     return json_reply(
         {
@@ -57,21 +56,21 @@ async def show(ask: Ask) -> Reply:
     )
 
 
-async def chat(ask: Ask) -> Reply:
+async def chat(ask: EngineRequest) -> Reply:
     """Answer `POST /api/chat`; raises BadAsk."""
     messages = ask.body.get("messages")
     if not isinstance(messages, list):
-        raise BadAsk("messages is required")
+        raise BadEngineRequest("messages is required")
     prompt = prompt_of(messages[-1:])
     return await _answer(ask, prompt, call_for(ask.body, prompt), is_chat=True)
 
 
-async def generate(ask: Ask) -> Reply:
+async def generate(ask: EngineRequest) -> Reply:
     """Answer `POST /api/generate`; raises BadAsk."""
     return await _answer(ask, prompt_of(ask.body.get("prompt")), None, is_chat=False)
 
 
-async def embed(ask: Ask) -> Reply:
+async def embed(ask: EngineRequest) -> Reply:
     """Answer `POST /api/embed`; raises BadAsk."""
     texts = inputs(ask.body.get("input"))
     await ask.facts.speech.beat(0)
@@ -86,13 +85,13 @@ async def embed(ask: Ask) -> Reply:
     )
 
 
-async def embeddings(ask: Ask) -> Reply:
+async def embeddings(ask: EngineRequest) -> Reply:
     """Answer `POST /api/embeddings`, the older way of one text; raises BadAsk."""
     await ask.facts.speech.beat(0)
     return json_reply({"embedding": vector_of(prompt_of(ask.body.get("prompt")))})
 
 
-async def _answer(ask: Ask, prompt: str, call: Call | None, *, is_chat: bool) -> Reply:
+async def _answer(ask: EngineRequest, prompt: str, call: Call | None, *, is_chat: bool) -> Reply:
     said = script(ask.facts.who(ask.model), prompt, ask.limit, ask.facts.speech.length)
     if ask.body.get("stream") is not False:
         return Reply(content_type=NDJSON, stream=_stream(ask, said, call, is_chat=is_chat))
@@ -104,7 +103,9 @@ async def _answer(ask: Ask, prompt: str, call: Call | None, *, is_chat: bool) ->
     return json_reply(_piece(ask, "".join(words), call, is_chat=is_chat) | _end(said, call, started))
 
 
-async def _stream(ask: Ask, said: Script, call: Call | None, *, is_chat: bool) -> AsyncGenerator[bytes, None]:
+async def _stream(
+    ask: EngineRequest, said: Script, call: Call | None, *, is_chat: bool
+) -> AsyncGenerator[bytes, None]:
     started = time.monotonic()
     for index, word in enumerate(said if call is None else ("",)):
         await ask.facts.speech.beat(index)
@@ -112,7 +113,7 @@ async def _stream(ask: Ask, said: Script, call: Call | None, *, is_chat: bool) -
     yield json_line(_piece(ask, "", None, is_chat=is_chat) | _end(said, call, started))
 
 
-def _piece(ask: Ask, text: str, call: Call | None, *, is_chat: bool) -> dict[str, Any]:
+def _piece(ask: EngineRequest, text: str, call: Call | None, *, is_chat: bool) -> dict[str, Any]:
     stamp = {"model": ask.model, "created_at": _time(time.time())}
     if not is_chat:
         return stamp | {"response": text}
@@ -136,7 +137,7 @@ def _end(said: Script, call: Call | None, started: float) -> dict[str, Any]:
     }
 
 
-def _entry(facts: Facts, model: str) -> dict[str, Any]:
+def _entry(facts: EngineFacts, model: str) -> dict[str, Any]:
     return {
         "name": model,
         "model": model,

@@ -2,12 +2,20 @@
 
 Two words in a prompt change them: LOOP asks for "tick tock" without end (a context's worth), COUNT for
 numbers in a row, by which a lost or doubled piece shows.
+
+How time passes between tokens: really, or as a test lets it.
+
+Tool calls: whether a prompt asks for one, and what the call says.
 """
 
-from collections.abc import Iterator
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import cycle, islice
 from typing import Any
+from uuid import uuid4
 
+import msgspec
 from msgspec import Struct
 
 CONTEXT = 65_536
@@ -83,3 +91,152 @@ def prompt_of(content: Any) -> str:
 def _split(text: str) -> tuple[str, ...]:
     first, *rest = text.split(" ")
     return (first, *(f" {word}" for word in rest))
+
+
+Pace = Callable[[float], Awaitable[None]]
+"""Waits for so many seconds; `asyncio.sleep` is the real one."""
+
+
+class StepGate:
+    """A pace for tests: each wait lasts until `step` lets it pass, or `open` lets all pass for good.
+
+    An engine with `speed=1, pace=gate` then gives exactly one more token per `step`.
+    """
+
+    def __init__(self) -> None:
+        self._free = 0
+        self._is_open = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def __call__(self, seconds: float) -> None:  # noqa: ARG002  # a Pace takes the wait's length
+        """Wait to be let pass."""
+        if self._is_open:
+            await asyncio.sleep(0)
+            return
+        if self._free:
+            self._free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        finally:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+
+    @property
+    def waiting(self) -> int:
+        """How many waits are held back now."""
+        return len(self._waiting)
+
+    def step(self, count: int = 1) -> None:
+        """Let `count` waits pass, those to come included."""
+        for _ in range(count):
+            if self._waiting:
+                self._waiting.popleft().set_result(None)
+            else:
+                self._free += 1
+
+    def open(self) -> None:
+        """Let every wait pass from now on."""
+        self._is_open = True
+        while self._waiting:
+            self._waiting.popleft().set_result(None)
+
+
+class Speech(Struct, frozen=True, kw_only=True):
+    """How fast an engine talks, and how long."""
+
+    speed: float | None = None
+    """Tokens per second; None puts no wait between two tokens."""
+    first_token_s: float = 0.0
+    """Seconds before the first token."""
+    length: int | None = None
+    """Tokens of an answer that no `max_tokens` cuts shorter; None says the text once."""
+    pace: Pace = asyncio.sleep
+
+    async def beat(self, index: int) -> None:
+        """Wait for the token of that index (from 0) to be ready."""
+        if index == 0:
+            if self.first_token_s > 0:
+                await self.pace(self.first_token_s)
+        elif self.speed is not None:
+            await self.pace(1 / self.speed)
+        else:
+            # Without a pause an endless answer would never let the loop see that its reader has gone.
+            await asyncio.sleep(0)
+
+
+_EXAMPLES: dict[str, Any] = {
+    "integer": 1,
+    "number": 1.0,
+    "boolean": True,
+    "array": [],
+    "object": {},
+    "null": None,
+}
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """One call of one function."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        """The arguments as the JSON text that OpenAI's shape has."""
+        return msgspec.json.encode(self.arguments).decode()
+
+
+def call_for(body: dict[str, Any], prompt: str) -> Call | None:
+    """Return the call to answer with, or None where words are wanted.
+
+    Asked for is a call by `tool_choice` (required, or a name), or by a prompt that says "tool", "weather"
+    or a function's name; never right after a tool's result.
+    """
+    functions = [tool["function"] for tool in body.get("tools") or () if _is_function(tool)]
+    choice = body.get("tool_choice")
+    if not functions or choice == "none" or _has_result(body):
+        return None
+    if isinstance(choice, dict):
+        named = choice.get("function", choice).get("name")
+        functions = [function for function in functions if function["name"] == named]
+        return _call(functions[0]) if functions else None
+    said = prompt.lower()
+    mentioned = next((function for function in functions if function["name"].lower() in said), None)
+    if mentioned is not None:
+        return _call(mentioned)
+    is_wanted = choice == "required" or "tool" in said or "weather" in said
+    return _call(functions[0]) if is_wanted else None
+
+
+def _is_function(tool: Any) -> bool:
+    match tool:
+        case {"type": "function", "function": {"name": str()}}:
+            return True
+        case _:
+            return False
+
+
+def _has_result(body: dict[str, Any]) -> bool:
+    messages = body.get("messages") or [None]
+    return isinstance(messages[-1], dict) and messages[-1].get("role") == "tool"
+
+
+def _call(function: dict[str, Any]) -> Call:
+    properties = (function.get("parameters") or {}).get("properties") or {}
+    arguments = {name: _example(name, schema) for name, schema in properties.items()}
+    return Call(id=f"call_{uuid4().hex[:24]}", name=function["name"], arguments=arguments)
+
+
+def _example(name: str, schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return "demo"
+    if schema.get("enum"):
+        return schema["enum"][0]
+    kind = schema.get("type")
+    if isinstance(kind, str) and kind in _EXAMPLES:
+        return _EXAMPLES[kind]
+    return "Seoul" if name in {"city", "location"} else "demo"

@@ -6,14 +6,14 @@ import math
 import struct
 from typing import Any
 
-from meshlight.demo.manner import Ask, BadAsk
-from meshlight.demo.reply import Reply, json_reply
-from meshlight.demo.tokens import count_tokens, prompt_of
+from meshlight.simulator.http.reply import Reply, json_reply
+from meshlight.simulator.profile import BadEngineRequest, EngineRequest
+from meshlight.simulator.protocols.text import count_tokens, prompt_of
 
 DIMENSIONS = 64
 
 
-async def embeddings(ask: Ask) -> Reply:
+async def embeddings(ask: EngineRequest) -> Reply:
     """Answer `POST /v1/embeddings`, as floats or base64; raises BadAsk."""
     texts = inputs(ask.body.get("input"))
     is_base64 = ask.body.get("encoding_format") == "base64"
@@ -33,11 +33,11 @@ async def embeddings(ask: Ask) -> Reply:
     )
 
 
-async def rerank(ask: Ask) -> Reply:
+async def rerank(ask: EngineRequest) -> Reply:
     """Answer `POST /v1/rerank`: the more words a document shares with the query, the better; raises BadAsk."""
     query, documents = ask.body.get("query"), ask.body.get("documents")
     if not isinstance(query, str) or not isinstance(documents, list):
-        raise BadAsk("'query' and 'documents' are required")
+        raise BadEngineRequest("'query' and 'documents' are required")
     await ask.facts.speech.beat(0)
     texts = [prompt_of(document) for document in documents]
     scored = [{"index": i, "relevance_score": _score(query, text)} for i, text in enumerate(texts)]
@@ -64,7 +64,7 @@ def inputs(given: Any) -> list[str]:
         case [_, *_]:
             return [text if isinstance(text, str) else " ".join(inputs(text)) for text in given]
         case _:
-            raise BadAsk("'input' is required")
+            raise BadEngineRequest("'input' is required")
 
 
 def vector_of(text: str) -> list[float]:

@@ -12,12 +12,18 @@ from typing import Any
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config, DiscoverySettings, LanSettings
 from meshlight.domain.errors import BadRequest, Conflict, NotFound
-from meshlight.domain.peer import Peer
+from meshlight.domain.peers import Peer
 from meshlight.domain.rules import Routing, Rule
-from meshlight.store.backend_ids import account_identity, host_of, slug, url_fault
-from meshlight.store.config_edit import insert_entry, insert_lines, remove_entry, remove_value, set_value
-from meshlight.store.config_reader import RingFor, parse
-from meshlight.store.config_text import Place
+from meshlight.storage.config.backend_ids import account_identity, host_of, slug, url_fault
+from meshlight.storage.config.parser import RingFor, parse
+from meshlight.storage.config.toml_editor import (
+    Place,
+    insert_entry,
+    insert_lines,
+    remove_entry,
+    remove_value,
+    set_value,
+)
 
 _BACKENDS: Place = ("backends",)
 _RULES: Place = ("routing", "rules")
@@ -28,11 +34,11 @@ def put_backend(text: str, config: Config, backend: Backend, ring_for: RingFor) 
     """Add a backend, or change the one of the same id; raises Conflict, BadRequest."""
     if fault := url_fault(backend.url):
         raise BadRequest(f"The URL {fault}.", "Write it as http://host:port.", param="url")
-    twin = next((b for b in config.backends if b.id != backend.id and _is_twin(b, backend)), None)
-    if twin is not None:
+    duplicate = next((b for b in config.backends if b.id != backend.id and _is_duplicate(b, backend)), None)
+    if duplicate is not None:
         raise Conflict(
-            f"{backend.url} is in the configuration already, as {twin.id!r}.",
-            f"Change {twin.id!r}, or remove it first.",
+            f"{backend.url} is in the configuration already, as {duplicate.id!r}.",
+            f"Change {duplicate.id!r}, or remove it first.",
         )
     text = _pin_ids(text, config, ring_for)
     index = next((i for i, b in enumerate(config.backends) if b.id == backend.id), None)
@@ -122,7 +128,7 @@ def _peer_values(peer: Peer) -> tuple[dict[str, object], dict[str, object]]:
     return wanted, defaults
 
 
-def _is_twin(one: Backend, other: Backend) -> bool:
+def _is_duplicate(one: Backend, other: Backend) -> bool:
     mark = account_identity(one.kind, one.url, one.access_key)
     return mark is not None and mark == account_identity(other.kind, other.url, other.access_key)
 

@@ -1,23 +1,80 @@
-"""The configuration file: read, watched over, and edited without losing a word of the user's."""
+"""The configuration file: read, watched over, and edited without losing a word of the user's.
 
+The configuration file as bytes: what was found, and how to write it back the same way.
+"""
+
+import os
+import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config, DiscoverySettings
 from meshlight.domain.errors import BadRequest, ConfigError
 from meshlight.domain.rules import Routing
-from meshlight.store import config_changes as changes
-from meshlight.store.config_edit import set_value
-from meshlight.store.config_page import NO_PAGE, Page, Signature, read_page, signature_of
-from meshlight.store.config_reader import RingFor, read_config
-from meshlight.store.config_starter import STARTER
-from meshlight.store.files import write_atomic
+from meshlight.storage.config import changes
+from meshlight.storage.config.parser import RingFor, read_config
+from meshlight.storage.config.starter import STARTER
+from meshlight.storage.config.toml_editor import set_value
+from meshlight.storage.files import read_with_stat, write_atomic
+
+Signature = tuple[int, int, int, int]
+"""What tells one state of a file from another: its two times of change in nanoseconds, size, inode."""
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class ConfigText(Struct, frozen=True):
+    """A text with Unix line ends, and the bytes that it was read from."""
+
+    text: str
+    data: bytes
+    signature: Signature | None
+    """None if there was no file."""
+    mode: int = 0o600
+    bom: bool = False
+    crlf: bool = False
+
+    def encode(self, text: str) -> bytes:
+        """Return another text in the bytes of this one: same line ends, same mark at the beginning."""
+        body = text if text.endswith("\n") else text + "\n"
+        if self.crlf:
+            body = body.replace("\n", "\r\n")
+        return (_BOM if self.bom else b"") + body.encode()
+
+
+NO_TEXT = ConfigText("", b"", None)
+"""What is read where there is no file."""
+
+
+def read_text(path: Path) -> ConfigText:
+    """Read the file; raises OSError, or ConfigError for what is no UTF-8."""
+    data, found = read_with_stat(path)
+    try:
+        text = data.removeprefix(_BOM).decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"line {line}: this is not UTF-8.", f"Save {path} as UTF-8.", line=line) from None
+    return ConfigText(
+        text=text.replace("\r\n", "\n"),
+        data=data,
+        signature=signature_of(found),
+        mode=stat.S_IMODE(found.st_mode),
+        bom=data.startswith(_BOM),
+        crlf="\r\n" in text,
+    )
+
+
+def signature_of(found: os.stat_result) -> Signature:
+    """Return what changes when the file does: by writing into it, replacing it, or changing who may read it."""
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+
 
 _TRIES = 5
 
@@ -35,7 +92,7 @@ class ConfigFile:
         self._ring_for = ring_for
         self._lock = threading.RLock()
         self._last_good = Config()
-        self._last_page: Page | None = None
+        self._last_page: ConfigText | None = None
         self._seen: Signature | None = None
 
     @property
@@ -74,7 +131,7 @@ class ConfigFile:
             return self.load(), None
         except ConfigError as error:
             with self._lock, suppress(OSError, ConfigError):
-                kept = read_page(self.backup)
+                kept = read_text(self.backup)
                 self._last_good, self._last_page = read_config(kept.text, self._ring_for), kept
             return self._last_good, error
 
@@ -83,7 +140,7 @@ class ConfigFile:
         with self._lock:
             if self.path.exists():
                 return False
-            self._write(NO_PAGE, STARTER)
+            self._write(NO_TEXT, STARTER)
             return True
 
     def put_backend(self, backend: Backend) -> Config:
@@ -192,31 +249,31 @@ class ConfigFile:
                 f"This change can't be made in {self.path} as it is laid out.", "Make it by hand, please."
             )
 
-    def _page_to_edit(self) -> Page:
+    def _page_to_edit(self) -> ConfigText:
         """Read what is to be edited; where the file was deleted, what is still in force is written anew."""
         page = self._read()
         if page.signature is None and self._last_page is not None:
             return replace(self._last_page, signature=None)
         return page
 
-    def _read(self) -> Page:
+    def _read(self) -> ConfigText:
         try:
-            return read_page(self.path)
+            return read_text(self.path)
         except FileNotFoundError:
-            return NO_PAGE
+            return NO_TEXT
         except OSError as error:
             raise ConfigError(
                 f"{self.path} can't be read: {error.strerror or error}.", "Make it a file that you may read."
             ) from error
 
-    def _parse(self, page: Page) -> Config:
+    def _parse(self, page: ConfigText) -> Config:
         try:
             return read_config(page.text, self._ring_for)
         except ConfigError as error:
             mend = f"Mend {self.path}; until then the last good configuration stays in force."
             raise ConfigError(error.title, f"{error.hint} {mend}".strip(), line=error.line) from None
 
-    def _keep(self, page: Page) -> None:
+    def _keep(self, page: ConfigText) -> None:
         """Keep a good content as the backup; where that can't be (a folder mounted read-only), go on."""
         if page.signature is None:
             return
@@ -224,7 +281,7 @@ class ConfigFile:
             if not self.backup.exists() or self.backup.read_bytes() != page.data:
                 write_atomic(self.backup, page.data, page.mode)
 
-    def _write(self, page: Page, text: str) -> None:
+    def _write(self, page: ConfigText, text: str) -> None:
         data = page.encode(text)
         try:
             write_atomic(self.path, data, page.mode)

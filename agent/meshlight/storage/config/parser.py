@@ -1,23 +1,32 @@
-"""From the text of the configuration file to a valid `Config`, or to an error that names line and key."""
+"""From the text of the configuration file to a valid `Config`, or to an error that names line and key.
 
+Words for what can be wrong with a value of the configuration file.
+"""
+
+import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, get_args
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from meshlight.domain.allowed import host_fault, origin_fault
-from meshlight.domain.backend import Backend, Kind, Ring
+from meshlight.domain.backend import KINDS, RINGS, Backend, Kind, Ring
 from meshlight.domain.config import DEFAULT_PORT, Config, DiscoverySettings, LanSettings
 from meshlight.domain.errors import ConfigError, MeshlightError
-from meshlight.domain.near import near
-from meshlight.domain.peer import Peer, is_node_id
-from meshlight.domain.rules import Routing, Rule
-from meshlight.store.backend_ids import ID_PATTERN, Naming, account_identity, name_backends, url_fault
-from meshlight.store.config_faults import describe, is_secret_word, show
-from meshlight.store.config_text import Place, layout
+from meshlight.domain.peers import Peer, is_node_id
+from meshlight.domain.rules import Policy, Routing, Rule
+from meshlight.domain.text import similar_names
+from meshlight.storage.config.backend_ids import (
+    ID_PATTERN,
+    Naming,
+    account_identity,
+    name_backends,
+    url_fault,
+)
+from meshlight.storage.config.toml_editor import Place, layout
 
 RingFor = Callable[[Kind, str], Ring]
 """Says how far a kind of backend at a URL is; may raise a MeshlightError for a URL that can't be a backend's."""
@@ -223,10 +232,10 @@ class _Reader:
         urls: dict[object, int] = {}
         for index, entry in enumerate(entries):
             if entry.id is not None and ids.setdefault(entry.id, index) != index:
-                self._refuse_twin(index, "id", ids[entry.id])
+                self._refuse_duplicate(index, "id", ids[entry.id])
             where = account_identity(entry.kind, entry.url, entry.access_key)
             if where is not None and urls.setdefault(where, index) != index:
-                self._refuse_twin(index, "url", urls[where])
+                self._refuse_duplicate(index, "url", urls[where])
 
     def _ring(self, index: int, entry: BackendEntry) -> Ring:
         try:
@@ -236,8 +245,8 @@ class _Reader:
             self._refuse(("backends", index, "url"), f"can't be used: {error.title}", error.hint)
         return entry.ring or told
 
-    def _refuse_twin(self, index: int, key: str, twin: int) -> NoReturn:
-        first: Place = ("backends", twin, key)
+    def _refuse_duplicate(self, index: int, key: str, duplicate: int) -> NoReturn:
+        first: Place = ("backends", duplicate, key)
         line = layout(self._text).line_of(first)
         self._refuse(
             ("backends", index, key),
@@ -257,7 +266,7 @@ def _known_instead(key: str, shape: type[Struct]) -> str:
     for home, other in _HOMES.items():
         if other is not shape and key in other.__struct_fields__ and key not in _COMMON:
             return f"{_BELONGS} {home}"
-    if meant := near(key, shape.__struct_fields__):
+    if meant := similar_names(key, shape.__struct_fields__):
         return f"did you mean {meant[0]}?"
     return f"known: {', '.join(shape.__struct_fields__)}"
 
@@ -270,3 +279,106 @@ def _name_fault(name: str) -> str | None:
 
 def _empty_fault(name: str) -> str | None:
     return None if name.strip() else "is empty; leave it out, and the id or the host is taken"
+
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "kind": KINDS,
+    "ring": RINGS,
+    "bound": RINGS,
+    "spill": RINGS,
+    "policy": get_args(Policy),
+}
+_TYPES: Mapping[str, str] = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text in quotes",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "null": "nothing",
+    "date": "a date",
+    "time": "a time",
+    "datetime": "a date",
+}
+_LIMITS: Mapping[str, str] = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
+_SECRET_WORDS = frozenset(
+    {"key", "apikey", "token", "secret", "secrets", "password", "passwd", "bearer", "authorization", "auth"}
+    | {"credential", "credentials"}
+)
+_SECRET_ENDINGS = ("_key", "_apikey", "_token", "_secret", "_password")
+_LONGEST_SHOWN = 24
+"""A longer word is no slip of the pen; it may be a secret in the wrong place."""
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_PATH = re.compile(r"^(?P<problem>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+_WRONG_TYPE = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
+_OUT_OF_RANGE = re.compile(r"Expected `\w+` (>=|<=|>|<) (-?[\d.e+]+)")
+
+
+def show(place: Place) -> str:
+    """Write a place as people write it: `backends[1].ring`."""
+    shown = ""
+    for step in place:
+        if isinstance(step, int):
+            shown += f"[{step}]"
+        else:
+            word = step if _BARE.fullmatch(step) else json.dumps(step)
+            shown += f".{word}" if shown else word
+    return shown
+
+
+def is_secret_word(key: str) -> bool:
+    """Whether a key of this name would hold a secret."""
+    word = key.lower().replace("-", "_")
+    return word in _SECRET_WORDS or word.endswith(_SECRET_ENDINGS)
+
+
+def describe(message: str, data: object) -> tuple[Place, str]:
+    """Turn msgspec's message about `data` into the place and a sentence's end for people."""
+    match = _PATH.match(message)
+    problem, path = (match["problem"], match["path"] or "") if match else (message, "")
+    place = _place(path, data)
+    return place, _words(problem, place, _value(place, data))
+
+
+def _words(problem: str, place: Place, value: object) -> str:
+    name = next((step for step in reversed(place) if isinstance(step, str)), "")
+    if "Invalid enum value" in problem:
+        shown = f", not {value!r}" if len(str(value)) <= _LONGEST_SHOWN else ""
+        return f"must be one of {', '.join(_CHOICES[name])}{shown}"
+    if missing := _MISSING.match(problem):
+        choice = f": one of {', '.join(_CHOICES[missing[1]])}" if missing[1] in _CHOICES else ""
+        return f"needs {missing[1]}{choice}"
+    if wrong := _WRONG_TYPE.match(problem):
+        wanted = " or ".join(_TYPES.get(word, word) for word in wrong[1].split(" | ") if word != "null")
+        # The value itself is not shown: a key pasted into the wrong place would end up in the log.
+        got = "text" if wrong[2] == "str" else _TYPES.get(wrong[2], wrong[2])
+        return f"must be {wanted}, not {got}"
+    if limit := _OUT_OF_RANGE.match(problem):
+        return f"must be {_LIMITS[limit[1]]} {limit[2].removesuffix('.0')}, not {value!r}"
+    return f"is wrong: {problem}"
+
+
+def _place(path: str, data: object) -> Place:
+    """Read a path such as `.backends[1].ring`; `[...]` stands for a value of a table of texts."""
+    place: list[str | int] = []
+    for name, index in _STEP.findall(path):
+        if name:
+            place.append(name)
+        elif index == "...":
+            table = _value(tuple(place), data)
+            if isinstance(table, Mapping):
+                place.extend([next((key for key, each in table.items() if not isinstance(each, str)), "")])
+        else:
+            place.append(int(index))
+    return tuple(place)
+
+
+def _value(place: Place, data: object) -> object:
+    for step in place:
+        if isinstance(step, int) and isinstance(data, list):
+            data = data[step]
+        elif isinstance(step, str) and isinstance(data, Mapping):
+            data = data.get(step)
+    return data

@@ -3,21 +3,240 @@
 Only the statement in question is given to tomlkit, or lines are put in or taken out. (Given a whole document,
 tomlkit moves comments and tables that are not where it would have put them.) Texts have Unix line ends; each
 function takes a text and returns the new one.
+
+The configuration file as text: which statement stands on which lines.
+
+TOML is a sequence of statements, each of which is valid alone. So the text is cut by giving a TOML reader one
+line more at a time until it is content: no grammar of our own, and a line number for every key. Edits replace
+single statements, which leaves every other byte of a hand-written file as it was. Texts here have Unix line
+ends.
+
+What tomlkit does to one statement of the configuration, and how a new key is written.
 """
 
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
-from meshlight.store.config_statement import (
-    Change,
-    assignment,
-    deletion,
-    insertion,
-    is_inline,
-    key_for,
-    line_for,
-    rewritten,
-)
-from meshlight.store.config_text import Layout, Place, Statement, layout
+import tomlkit
+from msgspec import Struct
+from tomlkit.items import Array, InlineTable
+
+Place = tuple[str | int, ...]
+"""Where a value stands: `("backends", 1, "ring")`."""
+Heading = Literal["none", "table", "entry"]
+
+_MOST_TRIES = 1000
+"""How often one statement may be tried before it is given up as endless."""
+_CLOSERS = ("]", "}", '"""', "'''")
+
+
+class Statement(Struct, frozen=True):
+    """One statement: a `[table]` or `[[entry]]` heading, or a key with its value."""
+
+    first: int
+    """Its first line, counted from 0."""
+    end: int
+    """The line after its last."""
+    section: Place
+    """The table it opens, or in which its key stands."""
+    heading: Heading
+    data: Mapping[str, object]
+    """The key with its value; empty for a heading."""
+
+
+class Layout(Struct, frozen=True):
+    """The lines of a text and the statements on them."""
+
+    lines: Sequence[str]
+    statements: Sequence[Statement]
+    unfinished: int | None
+    """The first line of a statement that never ends, if there is one."""
+
+    def line_of(self, place: Place) -> int | None:
+        """Return the line (from 1) where `place` is set, or the nearest table around it."""
+        first: dict[Place, int] = {}
+        for statement in self.statements:
+            for found in _places(statement):
+                first.setdefault(found, statement.first + 1)
+        for length in range(len(place), 0, -1):
+            if place[:length] in first:
+                return first[place[:length]]
+        return None
+
+
+def layout(text: str) -> Layout:
+    """Cut `text` into statements; of a broken text, those before the break."""
+    lines = text.split("\n")
+    statements: list[Statement] = []
+    section: Place = ()
+    entries: dict[Place, int] = {}
+    start = 0
+    while start < len(lines):
+        cut = _cut(lines, start)
+        if cut is None:
+            return Layout(lines, statements, start)
+        end, data = cut
+        if data and lines[start].lstrip().startswith("["):
+            names, is_entry = _heading(data)
+            section = _resolve(names, is_entry, entries)
+            statements.append(Statement(start, end, section, "entry" if is_entry else "table", {}))
+        elif data:
+            statements.append(Statement(start, end, section, "none", data))
+        start = end
+    return Layout(lines, statements, None)
+
+
+def _cut(lines: Sequence[str], start: int) -> tuple[int, dict[str, object]] | None:
+    """Return the end and the data of the statement (or blank, or comment) that begins at line `start`."""
+    tries = 0
+    for end in range(start + 1, len(lines) + 1):
+        if end > start + 1 and not any(closer in lines[end - 1] for closer in _CLOSERS):
+            continue
+        tries += 1
+        if tries > _MOST_TRIES:
+            return None
+        try:
+            return end, tomllib.loads("\n".join(lines[start:end]))
+        except (tomllib.TOMLDecodeError, RecursionError):
+            continue
+    return None
+
+
+def _heading(data: Mapping[str, object]) -> tuple[list[str], bool]:
+    """Read the names of a heading from what a TOML reader made of it alone."""
+    names: list[str] = []
+    inner: object = data
+    while isinstance(inner, dict) and inner:
+        [(name, inner)] = inner.items()
+        names.append(name)
+    return names, isinstance(inner, list)
+
+
+def _resolve(names: Sequence[str], is_entry: bool, entries: dict[Place, int]) -> Place:
+    """Turn the names of a heading into a place: `[backends.extra]` belongs to the last `[[backends]]`."""
+    place: Place = ()
+    for left, name in zip(reversed(range(len(names))), names, strict=True):
+        place = (*place, name)
+        if not left and is_entry:
+            entries[place] = entries.get(place, 0) + 1
+        if place in entries:
+            place = (*place, entries[place] - 1)
+    return place
+
+
+def _places(statement: Statement) -> Iterator[Place]:
+    """All places that a statement sets, outermost first."""
+    for length in range(1, len(statement.section) + 1):
+        yield statement.section[:length]
+    yield from _inner(statement.section, statement.data)
+
+
+def _inner(place: Place, value: object) -> Iterator[Place]:
+    """All places inside a value."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield (*place, key)
+            yield from _inner((*place, key), inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield (*place, index)
+            yield from _inner((*place, index), inner)
+
+
+Change = Callable[[Any], None]
+"""What is done to one statement; tomlkit's containers share no type that can be indexed."""
+
+
+def rewritten(statement: str, change: Change) -> str:
+    """Return the statement as it is after `change`; its comment and its spaces stay."""
+    document = tomlkit.parse(statement)
+    change(document)
+    return tomlkit.dumps(document)
+
+
+def is_inline(statement: str, path: Place) -> bool:
+    """Whether the way to `path` leads through a `{…}` or a `[…]`, and not only through dotted keys."""
+    item: Any = tomlkit.parse(statement)
+    for step in path:
+        item = item[step]
+        if isinstance(item, InlineTable | Array):
+            return True
+    return False
+
+
+def assignment(path: Place, value: object) -> Change:
+    """Set the value at `path`; a list keeps the comments in it."""
+
+    def assign(document: Any) -> None:
+        for step in path[:-1]:
+            document = document[step]
+        old = document[path[-1]] if isinstance(path[-1], int) else document.get(path[-1])
+        if isinstance(old, Array) and isinstance(value, list):
+            _align(old, value)
+        elif isinstance(document, InlineTable) and old is None:
+            document.append(str(path[-1]), _inline(value))
+        else:
+            document[path[-1]] = _inline(value)
+
+    return assign
+
+
+def _align(array: Array, wanted: list[object]) -> None:
+    """Change a list by as little as it takes, so that the comments in it stay with their lines."""
+    for gone in [each for each in array.unwrap() if each not in wanted]:
+        array.remove(gone)
+    for new in wanted[len(array) :]:
+        array.append(new)
+    if array.unwrap() != wanted:
+        array.clear()
+        array.extend(wanted)
+
+
+def deletion(path: Place) -> Change:
+    """Take away what is at `path`."""
+
+    def delete(document: Any) -> None:
+        for step in path[:-1]:
+            document = document[step]
+        del document[path[-1]]
+
+    return delete
+
+
+def insertion(path: Place, index: int, values: Mapping[str, object]) -> Change:
+    """Put a `{…}` into the list at `path`."""
+
+    def insert(document: Any) -> None:
+        for step in path:
+            document = document[step]
+        document.insert(min(index, len(document)), _inline(values))
+
+    return insert
+
+
+def _inline(value: object) -> Any:
+    """Write a table as `{…}`, and several as `[{…}, {…}]`; every other value is left to tomlkit."""
+    if isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
+        array = tomlkit.array()
+        array.extend(_inline(each) for each in value)
+        return array
+    if not isinstance(value, Mapping):
+        return value
+    table = tomlkit.inline_table()
+    for key, inner in value.items():
+        table[key] = _inline(inner)
+    return table
+
+
+def line_for(path: Sequence[str | int], value: object) -> str:
+    """Write `key = value` for a key that is not there yet."""
+    return f"{'.'.join(key_for(step) for step in path)} = {tomlkit.item(value).as_string()}"
+
+
+def key_for(step: str | int) -> str:
+    """Write one key, in quotes where it needs them."""
+    return tomlkit.key(str(step)).as_string()
 
 
 def set_value(text: str, place: Place, value: object) -> str:

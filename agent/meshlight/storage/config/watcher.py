@@ -5,8 +5,7 @@ from typing import Protocol
 
 from meshlight.domain.config import Config
 from meshlight.domain.errors import ConfigError
-from meshlight.store.config import ConfigFile
-from meshlight.store.config_page import Signature
+from meshlight.storage.config.file import ConfigFile, Signature
 
 
 class Timer(Protocol):

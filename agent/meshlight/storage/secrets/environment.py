@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from meshlight.domain.errors import SecretError
-from meshlight.store.files import read_capped
-from meshlight.store.secret import Secret
+from meshlight.storage.files import read_capped
+from meshlight.storage.secrets.secret import Secret
 
 LONGEST_FILE = 1 << 16
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from meshlight.domain.errors import SecretError
-from meshlight.store.files import read_capped, write_atomic
+from meshlight.storage.files import read_capped, write_atomic
 
 
 class PlainSecrets:

@@ -10,20 +10,21 @@ from typing import TypeVar
 
 from meshlight.domain.errors import SecretError
 from meshlight.domain.private_variables import OWN_VARIABLES
-from meshlight.store.keyring_access import (
+from meshlight.storage.secrets.environment import checked, secret_of_environment, variable
+from meshlight.storage.secrets.keyring import (
+    LOOK_S,
     SERVICE,
     KeyringBackend,
+    LockWatch,
     SecretFact,
+    Worker,
     explained,
     is_locked,
     system_keyring,
     usable,
 )
-from meshlight.store.lock_watch import LOOK_S, LockWatch
-from meshlight.store.plain_secrets import PlainSecrets
-from meshlight.store.secret import Secret
-from meshlight.store.secret_variables import checked, secret_of_environment, variable
-from meshlight.store.worker import Worker
+from meshlight.storage.secrets.plain_file import PlainSecrets
+from meshlight.storage.secrets.secret import Secret
 
 T = TypeVar("T")
 FIELDS = ("api_key",)

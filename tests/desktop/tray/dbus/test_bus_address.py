@@ -1,7 +1,7 @@
 import socket
 from pathlib import Path
 
-from meshlight.desktop.bus_address import bus_address
+from meshlight.desktop.tray.dbus.bus import bus_address
 
 
 def test_the_session_says_where_its_bus_is() -> None:

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.desktop.item import Action, Item
-from meshlight.desktop.menu_tree import ROOT, MenuTree
+from meshlight.desktop.tray.dbus.menu import ROOT, MenuTree
+from meshlight.desktop.tray.menu_items import Action, Item
 
 
 def item(key: str, text: str = "", *items: Item, checked: bool | None = None) -> Item:

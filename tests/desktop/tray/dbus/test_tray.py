@@ -11,22 +11,22 @@ import pytest
 from msgspec.structs import replace
 
 from desktop.panel import MENU, Icon, Panel
-from desktop.samples import backend, hostile, mesh, town
+from desktop.samples import backend, hostile, mesh, scenario
 from desktop.session import SessionBus
-from meshlight.desktop.icon import PAINTS
-from meshlight.desktop.item import Action
-from meshlight.desktop.menu import menu
-from meshlight.desktop.tooltip import light_of, tooltip
-from meshlight.desktop.tray_state import Refresh, TrayState
+from meshlight.desktop.tray.icon import PAINTS
+from meshlight.desktop.tray.menu import menu
+from meshlight.desktop.tray.menu_items import Action
+from meshlight.desktop.tray.state import Refresh, TrayState
+from meshlight.desktop.tray.tooltip import light_of, tooltip
+from meshlight.domain.api_types import SnapshotView
 from meshlight.domain.snapshot import Light
-from meshlight.domain.view import SnapshotView
 
 if sys.platform != "linux" or which("dbus-daemon") is None:
     pytest.skip("needs a session bus", allow_module_level=True)
 
 from dbus_fast import Variant
 
-from meshlight.desktop.dbus_tray import DBusTray
+from meshlight.desktop.tray.dbus.tray import DBusTray
 
 RUNNING = TrayState(service="running", url="http://127.0.0.1:6374", starts_at_login=False, notifies=True)
 RUNNING_WITH_REFRESH = replace(RUNNING, refresh=Refresh(done=2, total=5))
@@ -96,7 +96,7 @@ async def shown(tray: Tray, panel: Panel, view: SnapshotView, state: TrayState =
 
 
 async def test_the_icon_comes_into_the_panel_under_a_name_of_its_own(tray: Tray, panel: Panel) -> None:
-    icon = await shown(tray, panel, town())
+    icon = await shown(tray, panel, scenario())
     assert icon.name == f"org.kde.StatusNotifierItem-{os.getpid()}-1"
     assert await icon.get("Id") == "meshlight"
     assert await icon.get("Category") == "ApplicationStatus"
@@ -119,7 +119,7 @@ async def test_each_state_has_its_colour_in_every_size(tray: Tray, panel: Panel,
 
 
 async def test_the_tooltip_says_state_and_reason(tray: Tray, panel: Panel) -> None:
-    icon = await shown(tray, panel, town())
+    icon = await shown(tray, panel, scenario())
     assert await icon.tooltip() == ("Meshlight", "1 of 5 down: Big box — refused, is it running?")
 
 
@@ -130,8 +130,8 @@ async def test_a_stranger_s_name_is_no_markup_in_the_tooltip(tray: Tray, panel: 
 
 
 async def test_the_panel_is_told_only_of_what_changed(tray: Tray, panel: Panel) -> None:
-    icon = await shown(tray, panel, town())
-    tray.show(town())
+    icon = await shown(tray, panel, scenario())
+    tray.show(scenario())
     tray.set_tooltip("Another line.")
     await icon.until_signal("NewToolTip")
     assert icon.signals == ["NewToolTip"]
@@ -150,7 +150,7 @@ async def test_red_asks_for_attention_and_green_gives_it_back(tray: Tray, panel:
 
 
 async def test_a_left_click_opens_the_mesh_and_a_middle_click_refreshes(tray: Tray, panel: Panel) -> None:
-    icon = await shown(tray, panel, town())
+    icon = await shown(tray, panel, scenario())
     assert await icon.get("ItemIsMenu") is False
     await icon.left_click()
     await icon.middle_click()
@@ -158,10 +158,10 @@ async def test_a_left_click_opens_the_mesh_and_a_middle_click_refreshes(tray: Tr
 
 
 async def test_the_menu_is_read_and_pressed_over_the_bus(tray: Tray, panel: Panel) -> None:
-    icon = await shown(tray, panel, town())
+    icon = await shown(tray, panel, scenario())
     lines = (await icon.menu()).lines
     assert [(line.label, line.is_separator) for line in lines] == [
-        (item.text, item.is_separator) for item in menu(town(), RUNNING)
+        (item.text, item.is_separator) for item in menu(scenario(), RUNNING)
     ]
     for path, action in (
         (("Refresh now",), Action("refresh")),
@@ -178,11 +178,11 @@ async def test_the_menu_is_read_and_pressed_over_the_bus(tray: Tray, panel: Pane
 
 
 async def test_what_a_click_brings_about_is_seen_in_the_menu(tray: Tray, panel: Panel) -> None:
-    icon = await shown(tray, panel, town())
+    icon = await shown(tray, panel, scenario())
     await icon.press("Refresh now")
     assert await tray.click() == Action("refresh")
     revision = (await icon.ask_menu("GetLayout", "iias", 0, 0, []))[0]
-    tray.set_menu(menu(town(), RUNNING_WITH_REFRESH))
+    tray.set_menu(menu(scenario(), RUNNING_WITH_REFRESH))
     await icon.until_signal("ItemsPropertiesUpdated")
     line = (await icon.menu()).find("Refreshing… 2/5")
     assert not line.enabled
@@ -191,7 +191,7 @@ async def test_what_a_click_brings_about_is_seen_in_the_menu(tray: Tray, panel: 
 
 
 async def test_checkboxes_show_how_they_stand(tray: Tray, panel: Panel) -> None:
-    icon = await shown(tray, panel, town())
+    icon = await shown(tray, panel, scenario())
     seen = await icon.menu()
     assert (seen.find("Start at login").checked, seen.find("Notifications").checked) == (False, True)
     assert seen.find("Quit").checked is None
@@ -209,7 +209,7 @@ async def test_a_backend_that_goes_leaves_the_menu(tray: Tray, panel: Panel) -> 
 
 
 async def test_a_line_that_is_only_to_be_read_can_not_be_pressed(tray: Tray, panel: Panel) -> None:
-    icon = await shown(tray, panel, town())
+    icon = await shown(tray, panel, scenario())
     line = (await icon.menu()).find("About", "Meshlight")
     assert not line.enabled
     await icon.ask_menu("Event", "isvu", line.number, "clicked", Variant("i", 0), 0)
@@ -222,7 +222,7 @@ async def test_a_line_that_is_only_to_be_read_can_not_be_pressed(tray: Tray, pan
 
 
 async def test_pointing_at_a_line_is_no_click(tray: Tray, panel: Panel) -> None:
-    icon = await shown(tray, panel, town())
+    icon = await shown(tray, panel, scenario())
     number = (await icon.menu()).find("Quit").number
     for what in ("hovered", "opened", "closed"):
         await icon.ask_menu("Event", "isvu", number, what, Variant("i", 0), 0)
@@ -231,7 +231,7 @@ async def test_pointing_at_a_line_is_no_click(tray: Tray, panel: Panel) -> None:
 
 
 async def test_a_desktop_may_ask_for_a_part_of_the_menu(tray: Tray, panel: Panel) -> None:
-    icon = await shown(tray, panel, town())
+    icon = await shown(tray, panel, scenario())
     _, (_, _, top) = await icon.ask_menu("GetLayout", "iias", 0, 1, ["label"])
     assert all(not child.value[2] for child in top), "one level deep"
     assert {name for child in top for name in child.value[1]} == {"label"}
@@ -255,7 +255,7 @@ async def test_hostile_names_come_over_the_bus_as_plain_lines(tray: Tray, panel:
 
 async def test_a_panel_that_starts_anew_gets_the_icon_again(bus: SessionBus, tray: Tray) -> None:
     async with Panel(bus.address) as first:
-        before = await shown(tray, first, town())
+        before = await shown(tray, first, scenario())
     async with Panel(bus.address) as second:
         icon = await second.icon()
         assert icon.name == before.name
@@ -265,7 +265,7 @@ async def test_a_panel_that_starts_anew_gets_the_icon_again(bus: SessionBus, tra
 
 
 async def test_a_panel_that_comes_late_gets_the_icon_then(bus: SessionBus, tray: Tray) -> None:
-    tray.show(town())
+    tray.show(scenario())
     tray.start()
     assert await asyncio.to_thread(tray.ready.wait, 10), "it does not wait for a panel to start its work"
     async with Panel(bus.address) as panel:
@@ -274,15 +274,15 @@ async def test_a_panel_that_comes_late_gets_the_icon_then(bus: SessionBus, tray:
 
 async def test_a_panel_that_is_not_ready_yet_is_asked_again(bus: SessionBus, tray: Tray) -> None:
     async with Panel(bus.address, refusals=2) as panel:
-        await shown(tray, panel, town())
+        await shown(tray, panel, scenario())
         assert panel.refusals == 0
 
 
 async def test_two_trays_do_not_get_into_each_other_s_way(bus: SessionBus, tray: Tray, panel: Panel) -> None:
     other = Tray(bus.address)
     try:
-        await shown(tray, panel, town())
-        await shown(other, panel, town())
+        await shown(tray, panel, scenario())
+        await shown(other, panel, scenario())
         await panel.until(lambda: len(panel.icons) == 2)
         assert len({icon.name for icon in panel.icons}) == 2
     finally:
@@ -290,7 +290,7 @@ async def test_two_trays_do_not_get_into_each_other_s_way(bus: SessionBus, tray:
 
 
 async def test_quitting_takes_the_icon_out_of_the_panel(tray: Tray, panel: Panel) -> None:
-    await shown(tray, panel, town())
+    await shown(tray, panel, scenario())
     assert await tray.end() == ""
     await panel.until(lambda: not panel.icons)
 
@@ -303,7 +303,7 @@ async def test_a_tray_that_was_stopped_before_it_began_ends_at_once(tray: Tray, 
 
 
 async def test_the_end_of_the_session_is_told(bus: SessionBus, tray: Tray, panel: Panel) -> None:
-    await shown(tray, panel, town())
+    await shown(tray, panel, scenario())
     bus.end()
     lost = await tray.wait_for_its_end()
     assert lost is not None

@@ -8,24 +8,24 @@ import sys
 import threading
 from types import FrameType
 
-from desktop.samples import town
-from meshlight.desktop.distro import borrow_gtk
-from meshlight.desktop.menu import menu
-from meshlight.desktop.pystray_tray import PystrayTray
-from meshlight.desktop.toolkit import Way, load
-from meshlight.desktop.tooltip import tooltip
-from meshlight.desktop.tray_state import TrayState
+from desktop.samples import scenario
+from meshlight.desktop.tray.menu import menu
+from meshlight.desktop.tray.pystray.toolkit import PystrayBackend, load
+from meshlight.desktop.tray.pystray.tray import PystrayTray
+from meshlight.desktop.tray.state import TrayState
+from meshlight.desktop.tray.tooltip import tooltip
+from meshlight.desktop.window.system_gtk import use_system_gtk
 from meshlight.domain.snapshot import Light
 
 LIGHTS: dict[str, Light] = {"green": "green", "amber": "amber", "red": "red", "grey": "grey"}
 RUNNING = TrayState(service="running", url="http://127.0.0.1:6374", starts_at_login=True, notifies=True)
 
 
-def show(way: Way) -> str:
+def show(way: PystrayBackend) -> str:
     face = PystrayTray(lambda action: print(action.verb, action.backend, flush=True), way, load(way))
     face.set_icon("grey")
-    face.set_tooltip(tooltip(town(), RUNNING))
-    face.set_menu(menu(town(), RUNNING))
+    face.set_tooltip(tooltip(scenario(), RUNNING))
+    face.set_menu(menu(scenario(), RUNNING))
 
     def leave(number: int, _frame: FrameType | None) -> None:
         print(signal.Signals(number).name, flush=True)
@@ -46,6 +46,6 @@ def show(way: Way) -> str:
 
 
 if __name__ == "__main__":
-    borrow_gtk()
-    ways: dict[str, Way] = {"appindicator": "appindicator", "gtk": "gtk", "xorg": "xorg"}
+    use_system_gtk()
+    ways: dict[str, PystrayBackend] = {"appindicator": "appindicator", "gtk": "gtk", "xorg": "xorg"}
     print("ended", show(ways[sys.argv[1]]), flush=True)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from meshlight.desktop.icon import icon
-from meshlight.desktop.mac_icon import PIXELS, mended, on_main_thread
+from meshlight.desktop.tray.icon import icon
+from meshlight.desktop.tray.pystray.macos_icon import PIXELS, on_main_thread, patch_mac_icon
 
 
 class Picture:
@@ -65,7 +65,7 @@ def appkit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("appkit")
 def test_the_icon_keeps_all_its_pixels_on_retina() -> None:
-    pen = mended(PlainIcon)(icon("green", PIXELS))
+    pen = patch_mac_icon(PlainIcon)(icon("green", PIXELS))
     pen._assert_image()
     (shown,) = pen.shown
     assert shown.points == (22.0, 22.0)
@@ -76,7 +76,7 @@ def test_the_icon_keeps_all_its_pixels_on_retina() -> None:
 
 @pytest.mark.usefixtures("appkit")
 def test_no_tile_appears_in_the_dock() -> None:
-    mended(PlainIcon)
+    patch_mac_icon(PlainIcon)
     assert Application.policy == 1
 
 

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from desktop.samples import backend, mesh, town
-from meshlight.desktop.icon import icon
-from meshlight.desktop.item import Action
-from meshlight.desktop.menu import menu
-from meshlight.desktop.pystray_tray import PystrayTray
-from meshlight.desktop.toolkit import Toolkit, Way, load
-from meshlight.desktop.tray_state import TrayState
+from desktop.samples import backend, mesh, scenario
+from meshlight.desktop.tray.icon import icon
+from meshlight.desktop.tray.menu import menu
+from meshlight.desktop.tray.menu_items import Action
+from meshlight.desktop.tray.pystray.toolkit import PystrayBackend, Toolkit, load
+from meshlight.desktop.tray.pystray.tray import PystrayTray
+from meshlight.desktop.tray.state import TrayState
 
 RUNNING = TrayState(service="running", url="http://127.0.0.1:6374", starts_at_login=True, notifies=True)
 
@@ -109,7 +109,7 @@ def toolkit(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> Toolkit:
 class Tray(PystrayTray):
     """The face in a thread that plays the main one."""
 
-    def __init__(self, toolkit: Toolkit, way: Way = "win32") -> None:
+    def __init__(self, toolkit: Toolkit, way: PystrayBackend = "win32") -> None:
         self.clicked: queue.SimpleQueue[Action] = queue.SimpleQueue()
         super().__init__(self.clicked.put, way, toolkit)
         self.ready = threading.Event()
@@ -117,7 +117,7 @@ class Tray(PystrayTray):
         self._thread = threading.Thread(target=self._run_to_end)
         self.set_icon("green")
         self.set_tooltip("All 2 backends are healthy.")
-        self.set_menu(menu(town(), RUNNING))
+        self.set_menu(menu(scenario(), RUNNING))
 
     def _run_to_end(self) -> None:
         self.lost = self.run(self.ready.set)
@@ -184,7 +184,7 @@ def test_a_click_builds_the_menu_anew_only_where_the_toolkit_has_turned_a_tick(
 def test_only_what_changed_is_drawn_anew(start: Callable[[], Tray], screen: Screen) -> None:
     tray = start()
     tray.set_icon("green")
-    tray.set_menu(menu(town(), RUNNING))
+    tray.set_menu(menu(scenario(), RUNNING))
     tray.set_icon("red")
     assert screen.next() == "icon"
     tray.set_tooltip("1 of 2 down")
@@ -257,7 +257,7 @@ def test_an_icon_that_the_desktop_takes_away_is_told(toolkit: Toolkit, screen: S
 def test_x11_s_loop_never_returns_and_the_face_does(
     toolkit: Toolkit, screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshlight.desktop.x_icon.mended", lambda icon_class: icon_class)
+    monkeypatch.setattr("meshlight.desktop.tray.pystray.x11_icon.mended", lambda icon_class: icon_class)
     screen.never_returns = True
     tray = Tray(toolkit, "xorg").start().until_ready()
     tray.stop()
@@ -268,7 +268,7 @@ def test_x11_s_loop_never_returns_and_the_face_does(
 @pytest.mark.skipif(sys.platform != "linux", reason="where these toolkits are there")
 @pytest.mark.parametrize("way", ["darwin", "win32"])
 def test_loading_a_toolkit_of_another_system_fails_at_once_and_leaves_the_environment(
-    way: Way, monkeypatch: pytest.MonkeyPatch
+    way: PystrayBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYSTRAY_BACKEND", "dummy")
     with pytest.raises((ImportError, AttributeError)):

@@ -15,8 +15,8 @@ from PIL import Image
 
 from desktop.panel import Icon, Panel
 from desktop.session import SessionBus
-from meshlight.desktop.distro import borrow_gtk
-from meshlight.desktop.icon import icon as drawn
+from meshlight.desktop.tray.icon import icon as drawn
+from meshlight.desktop.window.system_gtk import use_system_gtk
 from meshlight.domain.snapshot import Light
 
 PROGRAM = Path(__file__).parent / "shown_by_pystray.py"
@@ -28,7 +28,7 @@ if (
     sys.platform != "linux"
     or not all(map(which, NEEDED))
     or not any(Path("/usr").glob(f"lib*/**/{INDICATOR}"))
-    or not borrow_gtk()
+    or not use_system_gtk()
 ):
     pytest.skip(
         "needs GTK and AyatanaAppIndicator3 for this Python, Xvfb and dbus-daemon", allow_module_level=True

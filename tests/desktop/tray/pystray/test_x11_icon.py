@@ -1,7 +1,7 @@
 from PIL import Image
 
-from meshlight.desktop.icon import PAINTS, icon
-from meshlight.desktop.x_icon import BAR, flat
+from meshlight.desktop.tray.icon import PAINTS, icon
+from meshlight.desktop.tray.pystray.x11_icon import BAR, flat
 
 BACK = tuple(bytes.fromhex(BAR[1:]))
 

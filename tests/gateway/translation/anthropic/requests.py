@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.back import Back
-from meshlight.gateway.translation.messages import translate_messages
+from meshlight.domain.errors import TranslationFailed
+from meshlight.gateway.translation.anthropic.api import translate_messages
+from meshlight.gateway.translation.base import ResponseTranslator
 
 EVENTS = b"text/event-stream"
 JSON = b"application/json"
@@ -31,7 +31,7 @@ def history(*turns: Json, **fields: Any) -> list[Json]:
     return messages
 
 
-def back(**fields: Any) -> Back:
+def back(**fields: Any) -> ResponseTranslator:
     """Return the way back of a request."""
     return translate_messages(ask(**fields), "tiny").back
 
@@ -63,14 +63,14 @@ def completion(message: Json, finish: str = "stop", **fields: Any) -> bytes:
     ).encode()
 
 
-def told(way: Back, *pieces: bytes, content_type: bytes = EVENTS) -> bytes:
+def told(way: ResponseTranslator, *pieces: bytes, content_type: bytes = EVENTS) -> bytes:
     """Return what the client gets when the upstream sends these pieces, whatever becomes of them."""
     way.begin(content_type)
     out: list[bytes] = []
     try:
         out.extend(way.feed(piece) for piece in pieces)
         out.append(way.end())
-    except Untranslated as fault:
+    except TranslationFailed as fault:
         out.append(way.broken(fault.title) or b"(cut)")
     return b"".join(out)
 

@@ -7,10 +7,10 @@ from typing import Any
 import anthropic
 import pytest
 
-from gateway.translation.backstage import stage
-from gateway.translation.messages_talk import chunk, completion, stream
-from meshlight.gateway.translation.back import Translated
-from meshlight.gateway.translation.messages import translate_count, translate_messages
+from gateway.translation.anthropic.requests import chunk, completion, stream
+from gateway.translation.translation_server import stage
+from meshlight.gateway.translation.anthropic.api import translate_count, translate_messages
+from meshlight.gateway.translation.base import TranslatedRequest
 
 TOOL = {"name": "add", "input_schema": {"type": "object"}}
 CALL = {"id": "call_1", "function": {"name": "add", "arguments": '{"a": 1}'}}
@@ -19,7 +19,7 @@ Serve = Callable[..., Any]
 """Returns a client; it is not typed here, for what the tests send are plain dicts."""
 
 
-def translated(path: str, body: bytes) -> Translated:
+def translated(path: str, body: bytes) -> TranslatedRequest:
     return (translate_count if path.endswith("/count_tokens") else translate_messages)(body, "tiny")
 
 

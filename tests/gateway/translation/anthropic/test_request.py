@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.translation.messages_talk import Json, ask, chat
+from gateway.translation.anthropic.requests import Json, ask, chat
 from meshlight.domain.errors import BadRequest, Untranslatable
-from meshlight.gateway.translation.messages import translate_count, translate_messages
+from meshlight.gateway.translation.anthropic.api import translate_count, translate_messages
 
 TOOL = {"name": "add", "description": "Adds.", "input_schema": {"type": "object", "properties": {}}}
 
@@ -22,7 +22,7 @@ def refusal(body: bytes, *, extensions: bool = True) -> BadRequest:
 
 def test_a_plain_request_has_nothing_added() -> None:
     translated = translate_messages(ask(), "tiny")
-    assert translated.face == "chat/completions"
+    assert translated.operation == "chat/completions"
     assert json.loads(translated.body) == {
         "model": "tiny",
         "messages": [{"role": "user", "content": "Hi"}],

@@ -4,9 +4,9 @@ import base64
 
 import pytest
 
-from gateway.translation.messages_talk import Json, ask, chat, history
+from gateway.translation.anthropic.requests import Json, ask, chat, history
 from meshlight.domain.errors import BadRequest, Untranslatable
-from meshlight.gateway.translation.messages import translate_messages
+from meshlight.gateway.translation.anthropic.api import translate_messages
 
 PIXEL = base64.b64encode(b"pixel").decode()
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}

@@ -4,12 +4,24 @@ import json
 
 import pytest
 
-from gateway.translation.messages_talk import EVENTS, JSON, Json, ask, back, chunk, completion, stream, told
-from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation import answer_events, messages_call, messages_writer
-from meshlight.gateway.translation.back import Back
+from gateway.translation.anthropic.requests import (
+    EVENTS,
+    JSON,
+    Json,
+    ask,
+    back,
+    chunk,
+    completion,
+    stream,
+    told,
+)
+from meshlight.domain.errors import TranslationFailed
+from meshlight.gateway.translation import chat as answer_events
+from meshlight.gateway.translation.anthropic import stream_builder as messages_call
+from meshlight.gateway.translation.anthropic import writer as messages_writer
+from meshlight.gateway.translation.anthropic.api import translate_count
+from meshlight.gateway.translation.base import ResponseTranslator
 from meshlight.gateway.translation.keepsake import SIGNATURE
-from meshlight.gateway.translation.messages import translate_count
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
 
@@ -19,7 +31,7 @@ def whole(message: Json, finish: str = "stop", **fields: object) -> Json:
     return found
 
 
-def counter() -> Back:
+def counter() -> ResponseTranslator:
     return translate_count(ask(), "tiny").back
 
 
@@ -87,7 +99,7 @@ def test_what_is_no_answer_is_told_in_words(body: bytes, why: str) -> None:
     way = back()
     way.begin(JSON)
     way.feed(body)
-    with pytest.raises(Untranslated, match=why):
+    with pytest.raises(TranslationFailed, match=why):
         way.end()
     assert way.broken("so") is None
 
@@ -112,13 +124,13 @@ def test_answers_without_measure_are_given_up(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(messages_writer, "HELD_MAX", 50)
     for way in (back(), counter()):
         way.begin(JSON)
-        with pytest.raises(Untranslated, match="more than"):
+        with pytest.raises(TranslationFailed, match="more than"):
             way.feed(b" " * 51)
     arguments = {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "x" * 51}}]}
     for delta, is_stream in ((arguments, True), ({"content": "x" * 51}, False)):
         way = back(stream=is_stream)
         way.begin(EVENTS)
-        with pytest.raises(Untranslated, match="more than"):
+        with pytest.raises(TranslationFailed, match="more than"):
             way.feed(way.feed(stream(chunk(delta), done=False)))
 
 
@@ -133,7 +145,7 @@ def test_the_tokens_of_a_prompt_are_counted() -> None:
 def test_a_server_that_does_not_count_is_told_of(body: bytes) -> None:
     way = counter()
     way.feed(body)
-    with pytest.raises(Untranslated):
+    with pytest.raises(TranslationFailed):
         way.end()
     assert way.broken("so") is None
 

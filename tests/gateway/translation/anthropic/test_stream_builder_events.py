@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.translation.messages_talk import (
+from gateway.translation.anthropic.requests import (
     JSON,
     Json,
     back,
@@ -17,17 +17,16 @@ from gateway.translation.messages_talk import (
     told,
     types,
 )
-from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.back import Back
+from meshlight.domain.errors import TranslationFailed
+from meshlight.gateway.translation.anthropic.stream_builder import BLOCKS_MAX, CALLS_MAX
+from meshlight.gateway.translation.base import ResponseTranslator
 from meshlight.gateway.translation.keepsake import SIGNATURE
-from meshlight.gateway.translation.messages_assembly import BLOCKS_MAX
-from meshlight.gateway.translation.messages_call import CALLS_MAX
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
 TAIL = {"id": "chatcmpl-1", "choices": [], "usage": USAGE}
 
 
-def asked(**fields: Any) -> Back:
+def asked(**fields: Any) -> ResponseTranslator:
     return back(stream=True, **fields)
 
 
@@ -270,19 +269,19 @@ def test_an_error_in_mid_stream_ends_it_as_one(data: bytes, kind: str, message: 
     assert types(events(way.feed(stream(chunk({"content": "a"}), done=False) + data))) == [
         *("message_start", "start", "delta")
     ]
-    with pytest.raises(Untranslated) as caught:
+    with pytest.raises(TranslationFailed) as caught:
         way.feed(stream(chunk({"content": "more"})))
     error = fault(events(way.broken(caught.value.title) or b""))
     assert error["type"] == kind
     assert message in error["message"]
-    with pytest.raises(Untranslated):
+    with pytest.raises(TranslationFailed):
         way.end()
 
 
 def test_an_error_before_any_word_leaves_the_client_untouched() -> None:
     way = asked()
     way.begin(b"text/event-stream")
-    with pytest.raises(Untranslated, match="no memory"):
+    with pytest.raises(TranslationFailed, match="no memory"):
         way.feed(b'data: {"error":{"message":"no memory"}}\n\n')
 
 
@@ -290,7 +289,7 @@ def test_nothing_at_all_is_no_answer() -> None:
     for content_type in (b"text/event-stream", JSON, b""):
         way = asked()
         way.begin(content_type)
-        with pytest.raises(Untranslated):
+        with pytest.raises(TranslationFailed):
             way.end()
 
 

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from meshlight.gateway.translation.chat_shape import Function, ToolCall
-from meshlight.gateway.translation.messages_call import Call, CallList, find_call
+from meshlight.gateway.translation.anthropic.stream_builder import CallList, ToolCallBuilder, find_call
+from meshlight.gateway.translation.chat import Function, ToolCall
 
 TEXTS = [
     '{"a":"}{"}',
@@ -23,7 +23,7 @@ def piece(text: str, given: str = "c1", name: str = "f") -> ToolCall:
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_call_has_come_when_its_outer_bracket_has_closed(text: str, size: int) -> None:
-    call = Call(0, "own")
+    call = ToolCallBuilder(0, "own")
     end = text.rindex("}")
     for start in range(0, len(text), size):
         assert call.has_come() == (start > end)
@@ -36,7 +36,7 @@ def test_a_call_has_come_when_its_outer_bracket_has_closed(text: str, size: int)
     "text", ["", "  ", '"a"', "}", "{]", '{"a":1}}', "{a}", "[1]", '{"a":1}{"b":2}', "x{}"]
 )
 def test_what_is_no_object_never_comes(text: str) -> None:
-    call = Call(0, "own")
+    call = ToolCallBuilder(0, "own")
     call.add(piece(text))
     assert not call.has_come()
     call.add(piece(" "))
@@ -48,13 +48,13 @@ def test_the_arguments_are_not_read_anew_for_each_piece(end: str, monkeypatch: p
     calls = CallList()
     calls.begin(0, "own").add(piece('{"a":[' + "1," * 1_000 + "]}" if end == " " else '{"a":{"b":"'))
     read: list[int] = []
-    is_whole = Call.is_whole
+    is_whole = ToolCallBuilder.is_whole
 
-    def counted(call: Call) -> bool:
+    def counted(call: ToolCallBuilder) -> bool:
         read.append(len(call.text()))
         return is_whole(call)
 
-    monkeypatch.setattr(Call, "is_whole", counted)
+    monkeypatch.setattr(ToolCallBuilder, "is_whole", counted)
     for number in range(500):
         following = piece(end, f"d{number}")
         call = find_call(calls, following) or calls.begin(0, "own")

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.translation.messages_talk import Json, back, blocks, call, chunk, events, stream, told
+from gateway.translation.anthropic.requests import Json, back, blocks, call, chunk, events, stream, told
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
 TAIL = {"id": "chatcmpl-1", "choices": [], "usage": USAGE}

@@ -4,12 +4,10 @@ import json
 from itertools import count
 from typing import Any
 
-from gateway.translation.messages_talk import Json, told
-from meshlight.gateway.translation.back import Back, Translated
-from meshlight.gateway.translation.ollama_chat import translate_chat
-from meshlight.gateway.translation.ollama_clock import Clock
-from meshlight.gateway.translation.ollama_generate import translate_generate
-from meshlight.gateway.translation.ollama_immediate import Immediate
+from gateway.translation.anthropic.requests import Json, told
+from meshlight.gateway.translation.base import ResponseTranslator, TranslatedRequest
+from meshlight.gateway.translation.ollama.generate import translate_chat, translate_generate
+from meshlight.gateway.translation.ollama.writer import Clock, Immediate
 
 STILL = Clock(wall=lambda: 1_700_000_000.5, steady=lambda: 7.0)
 MADE_AT = "2023-11-14T22:13:20.500000Z"
@@ -34,13 +32,13 @@ def generate_body(**fields: Any) -> bytes:
     return json.dumps({"model": "llama3", "prompt": "Hi"} | fields).encode()
 
 
-def sent(made: Translated | Immediate) -> Translated:
+def sent(made: TranslatedRequest | Immediate) -> TranslatedRequest:
     """Return a translation that has to be sent."""
-    assert isinstance(made, Translated)
+    assert isinstance(made, TranslatedRequest)
     return made
 
 
-def answered(made: Translated | Immediate) -> Json:
+def answered(made: TranslatedRequest | Immediate) -> Json:
     """Return an answer that was given at once."""
     assert isinstance(made, Immediate)
     found: Json = json.loads(made.body)
@@ -50,17 +48,17 @@ def answered(made: Translated | Immediate) -> Json:
 def chat(*, extensions: bool = True, **fields: Any) -> Json:
     """Return what the backend is asked for a body of `/api/chat`."""
     made = sent(translate_chat(chat_body(**fields), "tiny", extensions=extensions, clock=STILL))
-    assert made.face == "chat/completions"
+    assert made.operation == "chat/completions"
     found: Json = json.loads(made.body)
     return found
 
 
-def back(*, clock: Clock = STILL, **fields: Any) -> Back:
+def back(*, clock: Clock = STILL, **fields: Any) -> ResponseTranslator:
     """Return the way back of a chat."""
     return sent(translate_chat(chat_body(**fields), "tiny", clock=clock)).back
 
 
-def generate_back(**fields: Any) -> Back:
+def generate_back(**fields: Any) -> ResponseTranslator:
     """Return the way back of a generate."""
     return sent(translate_generate(generate_body(**fields), "tiny", clock=STILL)).back
 
@@ -71,6 +69,6 @@ def lines(data: bytes) -> list[Json]:
     return [json.loads(line) for line in data.split(b"\n")[:-1]]
 
 
-def told_lines(way: Back, *pieces: bytes) -> list[Json]:
+def told_lines(way: ResponseTranslator, *pieces: bytes) -> list[Json]:
     """Return the lines that a client gets when the upstream sends these pieces."""
     return lines(told(way, *pieces))

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from gateway.translation.messages_talk import JSON, Json, told
-from gateway.translation.ollama_talk import STILL, answered, sent, ticking
-from meshlight.domain.errors import BadRequest, Untranslated
-from meshlight.gateway.translation import answer_events
-from meshlight.gateway.translation.back import Back
-from meshlight.gateway.translation.ollama_embed import translate_embed, translate_embeddings
+from gateway.translation.anthropic.requests import JSON, Json, told
+from gateway.translation.ollama.requests import STILL, answered, sent, ticking
+from meshlight.domain.errors import BadRequest, TranslationFailed
+from meshlight.gateway.translation import chat as answer_events
+from meshlight.gateway.translation.base import ResponseTranslator
+from meshlight.gateway.translation.ollama.embed import translate_embed, translate_embeddings
 
 
 def body(**fields: object) -> bytes:
     return json.dumps({"model": "nomic"} | fields).encode()
 
 
-def embed_back(text: object) -> Back:
+def embed_back(text: object) -> ResponseTranslator:
     return sent(translate_embed(body(input=text), "tiny", clock=ticking())).back
 
 
@@ -31,7 +31,7 @@ def vectors(*found: tuple[int, object]) -> bytes:
 def test_texts_are_asked_about_as_they_are() -> None:
     wishes = {"truncate": True, "keep_alive": "5m", "options": {"num_ctx": 512}}
     made = sent(translate_embed(body(input=["a", "b"], dimensions=64, **wishes), "tiny", clock=STILL))
-    assert made.face == "embeddings"
+    assert made.operation == "embeddings"
     wanted: Json = {"model": "tiny", "input": ["a", "b"], "encoding_format": "float"}
     assert json.loads(made.body) == wanted | {"dimensions": 64}
     made = sent(translate_embeddings(body(prompt="a"), "tiny", clock=STILL))
@@ -81,7 +81,7 @@ def test_what_is_no_embedding_is_a_fault(data: bytes) -> None:
     way = embed_back("a")
     way.begin(JSON)
     way.feed(data)
-    with pytest.raises(Untranslated):
+    with pytest.raises(TranslationFailed):
         way.end()
     assert way.broken("It went away.") is None
     assert json.loads(way.error(400, b'{"detail":"too long"}')) == {"error": "too long"}
@@ -89,7 +89,7 @@ def test_what_is_no_embedding_is_a_fault(data: bytes) -> None:
 
 def test_there_is_a_limit_to_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_events, "WHOLE_MAX", 10)
-    with pytest.raises(Untranslated, match="more than"):
+    with pytest.raises(TranslationFailed, match="more than"):
         embed_back("a").feed(b" " * 11)
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.translation.messages_talk import JSON, Json, chunk, completion, stream, told
-from gateway.translation.ollama_talk import (
+from gateway.translation.anthropic.requests import JSON, Json, chunk, completion, stream, told
+from gateway.translation.ollama.requests import (
     MADE_AT,
     PNG,
     STILL,
@@ -17,14 +17,14 @@ from gateway.translation.ollama_talk import (
     sent,
 )
 from meshlight.domain.errors import BadRequest, Untranslatable
-from meshlight.gateway.translation.ollama_generate import translate_generate
+from meshlight.gateway.translation.ollama.generate import translate_generate
 
 TAIL = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 def asked(*, extensions: bool = True, **fields: Any) -> tuple[str, Json]:
     made = sent(translate_generate(generate_body(**fields), "tiny", extensions=extensions, clock=STILL))
-    return made.face, json.loads(made.body)
+    return made.operation, json.loads(made.body)
 
 
 def test_a_prompt_with_its_system_becomes_a_chat() -> None:
@@ -47,8 +47,10 @@ def test_a_raw_prompt_becomes_a_completion() -> None:
 
 
 def test_a_suffix_becomes_a_completion_with_a_suffix() -> None:
-    face, found = asked(suffix="}", prompt="", stream=False, extensions=False, options={"num_predict": 5})
-    assert face == "completions"
+    operation, found = asked(
+        suffix="}", prompt="", stream=False, extensions=False, options={"num_predict": 5}
+    )
+    assert operation == "completions"
     assert found == {"model": "tiny", "prompt": "", "suffix": "}", "max_tokens": 5}
 
 

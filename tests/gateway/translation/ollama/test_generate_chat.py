@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ollama import Options
 
-from gateway.translation.ollama_talk import MADE_AT, PNG, STILL, answered, chat, chat_body, sent
+from gateway.translation.ollama.requests import MADE_AT, PNG, STILL, answered, chat, chat_body, sent
 from meshlight.domain.errors import BadRequest, Untranslatable
-from meshlight.gateway.translation.ollama_chat import translate_chat
-from meshlight.gateway.translation.ollama_generate import translate_generate
-from meshlight.gateway.translation.ollama_shape import Options as Read
+from meshlight.gateway.translation.ollama.generate import translate_chat, translate_generate
+from meshlight.gateway.translation.ollama.schema import Options as Read
 
 CALL = {"function": {"name": "add", "arguments": {"n": 1.50}}}
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}

@@ -6,12 +6,11 @@ from typing import Any
 import ollama
 import pytest
 
-from gateway.translation.backstage import stage
-from gateway.translation.messages_talk import EVENTS, chunk, completion, stream
-from gateway.translation.test_ollama_embed import vectors
-from meshlight.gateway.translation.ollama_chat import translate_chat
-from meshlight.gateway.translation.ollama_embed import translate_embed, translate_embeddings
-from meshlight.gateway.translation.ollama_generate import translate_generate
+from gateway.translation.anthropic.requests import EVENTS, chunk, completion, stream
+from gateway.translation.ollama.test_embed import vectors
+from gateway.translation.translation_server import stage
+from meshlight.gateway.translation.ollama.embed import translate_embed, translate_embeddings
+from meshlight.gateway.translation.ollama.generate import translate_chat, translate_generate
 
 CALL = {"index": 0, "id": "call_1", "function": {"name": "add", "arguments": '{"a": 1}'}}
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5}

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
-from gateway.translation.messages_talk import JSON, Json, call, chunk, completion, stream, told
-from gateway.translation.ollama_talk import MADE_AT, back, lines, ticking, told_lines
-from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation import answer_events, messages_call, ollama_back
+from gateway.translation.anthropic.requests import JSON, Json, call, chunk, completion, stream, told
+from gateway.translation.ollama.requests import MADE_AT, back, lines, ticking, told_lines
+from meshlight.domain.errors import TranslationFailed
+from meshlight.gateway.translation import chat as answer_events
+from meshlight.gateway.translation.anthropic import stream_builder as messages_call
+from meshlight.gateway.translation.ollama import response as ollama_back
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5}
 TAIL: Json = {"choices": [], "usage": USAGE}
@@ -164,7 +166,7 @@ def test_what_is_no_answer_is_a_fault(body: bytes) -> None:
     way = back(stream=False)
     way.begin(b"application/json")
     way.feed(body)
-    with pytest.raises(Untranslated):
+    with pytest.raises(TranslationFailed):
         way.end()
 
 
@@ -197,7 +199,7 @@ def test_there_are_limits_to_what_is_held(monkeypatch: pytest.MonkeyPatch) -> No
     ):
         way = back(stream=False)
         way.begin(b"")
-        with pytest.raises(Untranslated, match="more than"):
+        with pytest.raises(TranslationFailed, match="more than"):
             way.feed(data)
 
 

@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.translation.messages_talk import Json
-from meshlight.gateway.translation.back import Back, Translated
-from meshlight.gateway.translation.responses_api import translate_responses
-from meshlight.gateway.translation.responses_memory import StoredResponses
+from gateway.translation.anthropic.requests import Json
+from meshlight.gateway.translation.base import ResponseTranslator, TranslatedRequest
+from meshlight.gateway.translation.responses.api import translate_responses
+from meshlight.gateway.translation.responses.memory import StoredResponses
 
 NOW = 1_700_000_000
 
@@ -19,7 +19,7 @@ def ask(**fields: Any) -> bytes:
 
 def translated(
     *, extensions: bool = True, stored: StoredResponses | None = None, **fields: Any
-) -> Translated:
+) -> TranslatedRequest:
     """Return a request translated at a fixed time, with fixed ids."""
     return translate_responses(
         ask(**fields), "tiny", extensions=extensions, stored=stored, clock=lambda: NOW, number="1"
@@ -38,7 +38,7 @@ def messages(*items: Json, **fields: Any) -> list[Json]:
     return found
 
 
-def back(**fields: Any) -> Back:
+def back(**fields: Any) -> ResponseTranslator:
     """Return the way back of a request."""
     return translated(**fields).back
 

@@ -5,22 +5,22 @@ from typing import Any
 
 import pytest
 
-from gateway.translation.messages_talk import JSON, completion, told
-from gateway.translation.responses_talk import ask, messages, translated, user
+from gateway.translation.anthropic.requests import JSON, completion, told
+from gateway.translation.responses.requests import ask, messages, translated, user
 from meshlight.domain.errors import PreviousResponseUnknown
-from meshlight.domain.peer import Peer
-from meshlight.gateway.translation.responses_api import translate_responses
-from meshlight.gateway.translation.responses_memory import GUESTS_MAX, ResponseMemory, StoredResponses
-from meshlight.gateway.translation.responses_native import asked_to_keep, final_response, for_native
+from meshlight.domain.peers import Peer
+from meshlight.gateway.translation.responses.api import translate_responses
+from meshlight.gateway.translation.responses.memory import GUESTS_MAX, ResponseMemory, StoredResponses
+from meshlight.gateway.translation.responses.native import asked_to_keep, final_response, for_native
 
 
 def peer(name: str) -> Peer:
     return Peer(id=name, name=name, url="")
 
 
-def answered(shelf: StoredResponses, number: str, **fields: Any) -> str:
+def answered(stored: StoredResponses, number: str, **fields: Any) -> str:
     """Ask for a response that says its own number, and return its id."""
-    made = translate_responses(ask(**fields), "tiny", stored=shelf, number=number)
+    made = translate_responses(ask(**fields), "tiny", stored=stored, number=number)
     message = {"content": f"said {number}", "reasoning": f"thought {number}"}
     response = json.loads(told(made.back, completion(message), content_type=JSON))
     found: str = response["id"]
@@ -28,10 +28,10 @@ def answered(shelf: StoredResponses, number: str, **fields: Any) -> str:
 
 
 def test_a_conversation_goes_on_from_the_response_before() -> None:
-    shelf = StoredResponses()
-    first = answered(shelf, "1", input="one", instructions="only once")
-    second = answered(shelf, "2", input=[user("two")], previous_response_id=first)
-    made = translated(stored=shelf, input="three", previous_response_id=second)
+    stored = StoredResponses()
+    first = answered(stored, "1", input="one", instructions="only once")
+    second = answered(stored, "2", input=[user("two")], previous_response_id=first)
+    made = translated(stored=stored, input="three", previous_response_id=second)
     turns = json.loads(made.body)["messages"]
     assert [(turn["role"], turn["content"]) for turn in turns] == [
         ("user", "one"),
@@ -44,11 +44,11 @@ def test_a_conversation_goes_on_from_the_response_before() -> None:
 
 
 def test_what_is_not_to_be_stored_or_came_to_no_end_is_not_kept() -> None:
-    shelf = StoredResponses()
-    answered(shelf, "1", store=False)
-    way = translate_responses(ask(), "tiny", stored=shelf).back
+    stored = StoredResponses()
+    answered(stored, "1", store=False)
+    way = translate_responses(ask(), "tiny", stored=stored).back
     assert told(way, b"{}", content_type=JSON) == b"(cut)"
-    assert len(shelf) == 0
+    assert len(stored) == 0
 
 
 def test_an_id_that_nobody_knows_is_said_so() -> None:
@@ -60,36 +60,36 @@ def test_an_id_that_nobody_knows_is_said_so() -> None:
 
 @pytest.mark.parametrize("limits", [{"entries_max": 2}, {"bytes_max": 3_000}])
 def test_the_oldest_go_when_there_are_too_many(limits: dict[str, int]) -> None:
-    shelf = StoredResponses(**limits)
-    ids = [answered(shelf, str(number)) for number in range(9)]
-    assert not shelf.knows(ids[0])
-    assert shelf.knows(ids[-1])
-    assert len(shelf) == 2
+    stored = StoredResponses(**limits)
+    ids = [answered(stored, str(number)) for number in range(9)]
+    assert not stored.knows(ids[0])
+    assert stored.knows(ids[-1])
+    assert len(stored) == 2
 
 
 def test_one_that_is_larger_than_the_shelf_pushes_nothing_out() -> None:
-    shelf = StoredResponses(bytes_max=3_000)
-    small = answered(shelf, "1")
-    large = answered(shelf, "2", input="x" * 4_000)
-    assert (shelf.knows(small), shelf.knows(large)) == (True, False)
+    stored = StoredResponses(bytes_max=3_000)
+    small = answered(stored, "1")
+    large = answered(stored, "2", input="x" * 4_000)
+    assert (stored.knows(small), stored.knows(large)) == (True, False)
 
 
 def test_a_conversation_whose_beginning_is_gone_is_not_told_in_part() -> None:
-    shelf = StoredResponses()
-    first = answered(shelf, "1")
-    second = answered(shelf, "2", previous_response_id=first)
-    shelf.forget(first)
+    stored = StoredResponses()
+    first = answered(stored, "1")
+    second = answered(stored, "2", previous_response_id=first)
+    stored.forget(first)
     with pytest.raises(PreviousResponseUnknown):
-        shelf.history(second)
+        stored.history(second)
 
 
 def test_a_conversation_that_goes_on_stays_whole() -> None:
-    shelf = StoredResponses(entries_max=3)
-    first = answered(shelf, "1")
-    second = answered(shelf, "2", previous_response_id=first)
-    answered(shelf, "other")
-    third = answered(shelf, "3", previous_response_id=second)  # pushes out the other one
-    assert len(shelf.history(third)) > len(shelf.history(second))
+    stored = StoredResponses(entries_max=3)
+    first = answered(stored, "1")
+    second = answered(stored, "2", previous_response_id=first)
+    answered(stored, "other")
+    third = answered(stored, "3", previous_response_id=second)  # pushes out the other one
+    assert len(stored.history(third)) > len(stored.history(second))
 
 
 def test_nobody_reads_what_another_has_asked() -> None:
@@ -111,15 +111,15 @@ def test_guests_push_out_guests_alone() -> None:
 
 
 def test_a_backend_with_the_api_itself_gets_the_conversation_in_its_own_words() -> None:
-    shelf = StoredResponses()
-    first = answered(shelf, "1", input="one")
+    stored = StoredResponses()
+    first = answered(stored, "1", input="one")
     body = ask(input="two", previous_response_id=first, brand_new=1)
     for takes_text, kinds in ((True, ["reasoning"]), (False, [])):
-        made = json.loads(for_native(body, shelf, takes_text=takes_text))
+        made = json.loads(for_native(body, stored, takes_text=takes_text))
         assert "previous_response_id" not in made
         assert made["brand_new"] == 1
         assert [item["type"] for item in made["input"]] == ["message", *kinds, "message", "message"]
-    thoughts = json.loads(for_native(body, shelf, takes_text=True))["input"][1]
+    thoughts = json.loads(for_native(body, stored, takes_text=True))["input"][1]
     assert thoughts["content"] == [{"type": "reasoning_text", "text": "thought 1"}]
 
 
@@ -137,9 +137,9 @@ def test_what_is_not_ours_goes_on_untouched(body: bytes) -> None:
 
 
 def test_what_came_from_here_can_be_sent_back_as_it_is() -> None:
-    shelf = StoredResponses()
-    first = answered(shelf, "1", input="one")
-    kept = json.loads(shelf.response(first) or b"")
+    stored = StoredResponses()
+    first = answered(stored, "1", input="one")
+    kept = json.loads(stored.response(first) or b"")
     turns = messages(user("one"), *kept["output"], user("two"))
     assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
 
@@ -179,26 +179,26 @@ def test_an_answer_without_an_end_brings_no_response(answer: bytes) -> None:
 
 
 def test_what_is_asked_not_to_be_stored_or_has_a_past_elsewhere_is_not_kept() -> None:
-    shelf = StoredResponses()
-    assert asked_to_keep(ask(store=False), shelf) is None
-    assert asked_to_keep(ask(previous_response_id="elsewhere"), shelf) is None
-    assert asked_to_keep(b"{", shelf) is None
-    assert asked_to_keep(ask(input=7), shelf) is None
-    kept = asked_to_keep(ask(), shelf)
+    stored = StoredResponses()
+    assert asked_to_keep(ask(store=False), stored) is None
+    assert asked_to_keep(ask(previous_response_id="elsewhere"), stored) is None
+    assert asked_to_keep(b"{", stored) is None
+    assert asked_to_keep(ask(input=7), stored) is None
+    kept = asked_to_keep(ask(), stored)
     assert kept is not None
     kept.keep("r1", FINAL)
-    assert asked_to_keep(ask(previous_response_id="r1"), shelf) is not None
+    assert asked_to_keep(ask(previous_response_id="r1"), stored) is not None
 
 
 def test_what_an_engine_has_thought_goes_to_no_cloud() -> None:
-    shelf = StoredResponses()
+    stored = StoredResponses()
     thought = (
         b'{"type":"reasoning","id":"rs_1","summary":[],"content":[{"type":"reasoning_text","text":"Hm."}]}'
     )
-    shelf.keep("r1", None, (), b'{"id":"r1","output":[%b]}' % thought)
+    stored.keep("r1", None, (), b'{"id":"r1","output":[%b]}' % thought)
     body = ask(previous_response_id="r1")
-    assert [item["type"] for item in json.loads(for_native(body, shelf, takes_text=False))["input"]] == [
+    assert [item["type"] for item in json.loads(for_native(body, stored, takes_text=False))["input"]] == [
         "message"
     ]
-    told = json.loads(for_native(body, shelf, takes_text=True))["input"]
+    told = json.loads(for_native(body, stored, takes_text=True))["input"]
     assert told[0]["content"] == [{"type": "reasoning_text", "text": "Hm."}]

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from gateway.translation.messages_talk import Json
-from gateway.translation.responses_talk import chat, messages, translated, user
+from gateway.translation.anthropic.requests import Json
+from gateway.translation.responses.requests import chat, messages, translated, user
 from meshlight.domain.errors import BadRequest, Untranslatable
-from meshlight.gateway.translation.responses_history import seal, unseal
+from meshlight.gateway.translation.responses.request import seal, unseal
 
 CALL = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": '{"a":1}'}
 RESULT = {"type": "function_call_output", "call_id": "c1", "output": "3"}
@@ -276,7 +276,7 @@ def test_what_is_wrong_is_said_with_its_place(body: Json, param: str) -> None:
     "junk", [b"", b"[]", b"{", b'{"model":"m","input":"\\ud83d"}', b"[" * 5_000, b"\xff"]
 )
 def test_junk_is_a_bad_request_or_read(junk: bytes) -> None:
-    from meshlight.gateway.translation.responses_api import translate_responses  # noqa: PLC0415
+    from meshlight.gateway.translation.responses.api import translate_responses  # noqa: PLC0415
 
     made: Any = None
     try:

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from gateway.translation.messages_talk import JSON, Json, call, chunk, completion, events, stream, told
-from gateway.translation.responses_talk import NOW, ask, back, messages, output, types, user
-from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.responses_api import translate_responses
+from gateway.translation.anthropic.requests import JSON, Json, call, chunk, completion, events, stream, told
+from gateway.translation.responses.requests import NOW, ask, back, messages, output, types, user
+from meshlight.domain.errors import TranslationFailed
+from meshlight.gateway.translation.responses.api import translate_responses
 
 USAGE = {
     "prompt_tokens": 12,
@@ -231,7 +231,7 @@ def test_an_error_before_the_first_event_is_no_answer_so_that_another_backend_ma
 ) -> None:
     way = back(stream=True)
     way.begin(b"text/event-stream")
-    with pytest.raises(Untranslated):
+    with pytest.raises(TranslationFailed):
         assert way.feed(data) + way.end() == b""
 
 

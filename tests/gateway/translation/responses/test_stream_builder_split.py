@@ -6,9 +6,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.translation.messages_talk import Json, chunk, events, stream, told
-from gateway.translation.responses_talk import back, output
-from gateway.translation.test_messages_split import DELTAS, JSONS, LINES, USAGE
+from gateway.translation.anthropic.requests import Json, chunk, events, stream, told
+from gateway.translation.anthropic.test_stream_builder_split import DELTAS, JSONS, LINES, USAGE
+from gateway.translation.responses.requests import back, output
 
 
 @given(st.lists(LINES, max_size=12), st.sampled_from([b"text/event-stream", b""]), st.data())

@@ -1,7 +1,13 @@
-"""Joining the user's session bus, and whether somebody on it shows tray icons."""
+"""Joining the user's session bus, and whether somebody on it shows tray icons.
+
+Where the user's session bus is.
+"""
 
 import asyncio
 import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from dbus_fast import Message, MessageType
@@ -86,3 +92,13 @@ async def await_watcher(at: str, patience_s: float) -> bool:
     finally:
         bus.disconnect()
         await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # as it comes
+
+
+def bus_address(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the address of the session bus, None where there is none."""
+    if given := environment.get("DBUS_SESSION_BUS_ADDRESS"):
+        return given
+    folder = environment.get("XDG_RUNTIME_DIR")
+    if folder and (Path(folder) / "bus").is_socket():
+        return f"unix:path={folder}/bus"
+    return None

@@ -7,10 +7,10 @@ from dbus_fast import PropertyAccess
 from dbus_fast.annotations import DBusBool, DBusInt32, DBusObjectPath, DBusSignature, DBusStr
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
 
-from meshlight.desktop import dbus_menu
-from meshlight.desktop.face import TITLE, OnAction
-from meshlight.desktop.icon import SIZES, argb, icon
-from meshlight.desktop.item import OPEN, Action
+from meshlight.desktop.tray.dbus import menu as dbus_menu
+from meshlight.desktop.tray.icon import SIZES, argb, icon
+from meshlight.desktop.tray.menu_items import OPEN, Action
+from meshlight.desktop.tray.tray_icon import TITLE, OnAction
 from meshlight.domain.snapshot import Light
 
 PATH: Final = "/StatusNotifierItem"

@@ -15,12 +15,14 @@ from typing import Final
 from dbus_fast import DBusFastError, Message, NameFlag, RequestNameReply
 from dbus_fast.aio import MessageBus
 
-from meshlight.desktop import dbus_menu, session_bus, status_item
-from meshlight.desktop.dbus_menu import DBusMenu
-from meshlight.desktop.face import OnAction
-from meshlight.desktop.item import Item
-from meshlight.desktop.session_bus import ANSWER_S, WATCHER, WATCHER_PATH, ask
-from meshlight.desktop.status_item import StatusItem
+from meshlight.desktop.tray.dbus import bus as session_bus
+from meshlight.desktop.tray.dbus import menu as dbus_menu
+from meshlight.desktop.tray.dbus import status_item
+from meshlight.desktop.tray.dbus.bus import ANSWER_S, WATCHER, WATCHER_PATH, ask
+from meshlight.desktop.tray.dbus.menu import DBusMenu
+from meshlight.desktop.tray.dbus.status_item import StatusItem
+from meshlight.desktop.tray.menu_items import Item
+from meshlight.desktop.tray.tray_icon import OnAction
 from meshlight.domain.snapshot import Light
 
 log = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ BusError = (DBusFastError, OSError, EOFError, TimeoutError)
 
 
 class DBusTray:
-    """A `TrayFace` that speaks StatusNotifierItem; it runs its own event loop in the thread that calls `run`."""
+    """A `TrayIcon` that speaks StatusNotifierItem; it runs its own event loop in the thread that calls `run`."""
 
     name = "D-Bus"
 

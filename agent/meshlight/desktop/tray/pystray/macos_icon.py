@@ -10,7 +10,7 @@ _ACCESSORY: Final = 1
 """NSApplicationActivationPolicyAccessory: a program that lives in the menu bar alone."""
 
 
-def mended(icon_class: type[Any]) -> type[Any]:
+def patch_mac_icon(icon_class: type[Any]) -> type[Any]:
     """Return pystray's icon class with a picture that keeps all its pixels (pystray shrinks it to points)."""
     import AppKit  # noqa: PLC0415 -- exists on macOS alone
     import Foundation  # noqa: PLC0415

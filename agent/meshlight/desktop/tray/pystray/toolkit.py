@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-Way = Literal["appindicator", "gtk", "xorg", "darwin", "win32"]
+PystrayBackend = Literal["appindicator", "gtk", "xorg", "darwin", "win32"]
 """pystray's backends, by its own names."""
 
 
@@ -19,7 +19,7 @@ class Toolkit(Struct, frozen=True):
     MenuItem: Any
 
 
-def load(way: Way) -> Toolkit:
+def load(way: PystrayBackend) -> Toolkit:
     """Import pystray with this backend. Raises whatever its imports do: of the display, of GTK, of AppKit."""
     before = os.environ.get("PYSTRAY_BACKEND")
     os.environ["PYSTRAY_BACKEND"] = way
@@ -34,7 +34,7 @@ def load(way: Way) -> Toolkit:
             os.environ["PYSTRAY_BACKEND"] = before
 
 
-def steady(icon_class: type[Any]) -> type[Any]:
+def fix_toolkit(icon_class: type[Any]) -> type[Any]:
     """Return pystray's icon class without its building the whole menu anew after every click."""
 
     class Icon(icon_class):  # type: ignore[misc]  # pystray has no types

@@ -15,11 +15,17 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from meshlight.desktop.face import TITLE, OnAction
-from meshlight.desktop.icon import icon
-from meshlight.desktop.item import Item
-from meshlight.desktop.toolkit import Toolkit, Way, give_back_ctrl_c, release_setup, steady
-from meshlight.desktop.tooltip import fit
+from meshlight.desktop.tray.icon import icon
+from meshlight.desktop.tray.menu_items import Item
+from meshlight.desktop.tray.pystray.toolkit import (
+    PystrayBackend,
+    Toolkit,
+    fix_toolkit,
+    give_back_ctrl_c,
+    release_setup,
+)
+from meshlight.desktop.tray.tooltip import fit
+from meshlight.desktop.tray.tray_icon import TITLE, OnAction
 from meshlight.domain.snapshot import Light
 
 log = logging.getLogger(__name__)
@@ -30,7 +36,7 @@ _PIXELS: Final = 64
 _SM_CXICON: Final = 11
 
 
-class Wishes(Struct, frozen=True, kw_only=True):
+class DesiredState(Struct, frozen=True, kw_only=True):
     """What is to be seen."""
 
     light: Light = "grey"
@@ -39,16 +45,16 @@ class Wishes(Struct, frozen=True, kw_only=True):
 
 
 class PystrayTray:
-    """A `TrayFace` by pystray; `toolkit` is what `load` returned for `way`."""
+    """A `TrayIcon` by pystray; `toolkit` is what `load` returned for `way`."""
 
-    def __init__(self, on_action: OnAction, way: Way, toolkit: Toolkit) -> None:
+    def __init__(self, on_action: OnAction, way: PystrayBackend, toolkit: Toolkit) -> None:
         self.name = f"pystray ({way})"
         self._way = way
         self._toolkit = toolkit
         self._on_action = on_action
         self._changed = threading.Condition(threading.RLock())
         """Guards the wishes and `_is_stopped`; reentrant, as a signal's handler may call `stop` at any moment."""
-        self._wishes = Wishes()
+        self._wishes = DesiredState()
         self._is_stopped = False
         self._has_failed = False
         self._started = threading.Event()
@@ -57,17 +63,17 @@ class PystrayTray:
     def set_icon(self, light: Light) -> None:
         """Show this state."""
         with self._changed:
-            self._wish(Wishes(light=light, text=self._wishes.text, items=self._wishes.items))
+            self._wish(DesiredState(light=light, text=self._wishes.text, items=self._wishes.items))
 
     def set_tooltip(self, text: str) -> None:
         """Say this under the pointer."""
         with self._changed:
-            self._wish(Wishes(light=self._wishes.light, text=text, items=self._wishes.items))
+            self._wish(DesiredState(light=self._wishes.light, text=text, items=self._wishes.items))
 
     def set_menu(self, items: tuple[Item, ...]) -> None:
         """Offer this menu."""
         with self._changed:
-            self._wish(Wishes(light=self._wishes.light, text=self._wishes.text, items=items))
+            self._wish(DesiredState(light=self._wishes.light, text=self._wishes.text, items=items))
 
     def stop(self) -> None:
         """Take the icon away."""
@@ -122,27 +128,27 @@ class PystrayTray:
         self._ended.wait()
         return "" if self._is_stopped else "The X display has taken the tray icon away."
 
-    def _new_icon(self, wishes: Wishes) -> Any:
+    def _new_icon(self, wishes: DesiredState) -> Any:
         icon_class = self._toolkit.Icon
         if self._way == "darwin":
-            from meshlight.desktop.mac_icon import mended  # noqa: PLC0415 -- needs AppKit
+            from meshlight.desktop.tray.pystray.macos_icon import patch_mac_icon  # noqa: PLC0415 -- needs AppKit
 
-            icon_class = mended(icon_class)
+            icon_class = patch_mac_icon(icon_class)
         elif self._way == "xorg":
-            from meshlight.desktop.x_icon import mended  # noqa: PLC0415 -- needs Xlib
+            from meshlight.desktop.tray.pystray.x11_icon import patch_x11_icon  # noqa: PLC0415 -- needs Xlib
 
-            icon_class = mended(icon_class)
-        icon_class = steady(icon_class)
+            icon_class = patch_x11_icon(icon_class)
+        icon_class = fix_toolkit(icon_class)
         return icon_class(
             "meshlight", self._picture(wishes.light), _title(wishes.text), self._menu(wishes.items)
         )
 
-    def _wish(self, wishes: Wishes) -> None:
+    def _wish(self, wishes: DesiredState) -> None:
         """Note what is to be seen; must be called with the lock held."""
         self._wishes = wishes
         self._changed.notify_all()
 
-    def _follow_wishes(self, pen: Any, shown: Wishes, on_ready: Callable[[], None]) -> None:
+    def _follow_wishes(self, pen: Any, shown: DesiredState, on_ready: Callable[[], None]) -> None:
         """Bring each wish to the screen, in a thread of its own: some toolkits let the caller wait."""
         self._started.wait()
         if self._has_failed:
@@ -169,13 +175,13 @@ class PystrayTray:
                 log.warning("The tray icon could not be changed: %s", error)
 
         if self._way == "darwin":
-            from meshlight.desktop.mac_icon import on_main_thread  # noqa: PLC0415 -- needs AppKit
+            from meshlight.desktop.tray.pystray.macos_icon import on_main_thread  # noqa: PLC0415 -- needs AppKit
 
             on_main_thread(carefully)
         else:
             carefully()
 
-    def _show(self, pen: Any, old: Wishes, new: Wishes) -> None:
+    def _show(self, pen: Any, old: DesiredState, new: DesiredState) -> None:
         if new.light != old.light:
             pen.icon = self._picture(new.light)
         if new.text != old.text:
@@ -212,10 +218,10 @@ def _title(text: str) -> str:
     return fit(f"{TITLE}: {text}" if text else TITLE, TOOLTIP_UNITS)
 
 
-def _pixels(way: Way) -> int:
+def _pixels(way: PystrayBackend) -> int:
     """Return the size at which the platform takes the picture without scaling it."""
     if way == "darwin":
-        from meshlight.desktop.mac_icon import PIXELS  # noqa: PLC0415 -- macOS alone
+        from meshlight.desktop.tray.pystray.macos_icon import PIXELS  # noqa: PLC0415 -- macOS alone
 
         return PIXELS
     if way == "win32" and sys.platform == "win32":

@@ -8,7 +8,7 @@ BAR: Final = "#20242b"
 """An X11 tray window is not transparent: this is what lies behind the sign."""
 
 
-def mended(icon_class: type[Any]) -> type[Any]:
+def patch_x11_icon(icon_class: type[Any]) -> type[Any]:
     """Return pystray's icon class without its three faults."""
     from Xlib import X  # noqa: PLC0415 -- exists beside pystray on Linux alone
 

@@ -42,11 +42,11 @@ it out; `content_filter` becomes `refusal`; `stop_sequence` is the reason only w
 
 from msgspec.json import Encoder
 
-from meshlight.gateway.translation.back import Translated
-from meshlight.gateway.translation.calls_sent import Asked
-from meshlight.gateway.translation.messages_assembly import Ask
-from meshlight.gateway.translation.messages_back import CountBack, MessagesBack
-from meshlight.gateway.translation.messages_request import chat_request, limit_name, read_request, sampling
+from meshlight.gateway.translation.anthropic.request import chat_request, limit_name, read_request, sampling
+from meshlight.gateway.translation.anthropic.response import MessagesTranslator, TokenCountTranslator
+from meshlight.gateway.translation.anthropic.stream_builder import AnswerOptions
+from meshlight.gateway.translation.base import TranslatedRequest
+from meshlight.gateway.translation.calls_sent import BackendTraits
 from meshlight.gateway.translation.pruned import Dropped
 
 _encode = Encoder().encode
@@ -54,7 +54,7 @@ _encode = Encoder().encode
 
 def translate_messages(
     body: bytes, model: str, *, extensions: bool = True, signs: bool = False
-) -> Translated:
+) -> TranslatedRequest:
     """Translate a body of `messages`; `model` is the route's, the answer names the one in the body.
 
     `extensions` says that the backend takes fields which are not OpenAI's, `signs` that it is Gemini, which signs
@@ -62,24 +62,26 @@ def translate_messages(
     """
     dropped = Dropped()
     request = read_request(body, dropped)
-    chat = chat_request(request, model, Asked(extensions, signs), dropped) | sampling(
+    chat = chat_request(request, model, BackendTraits(extensions, signs), dropped) | sampling(
         request, dropped, extensions=extensions
     )
-    ask = Ask(
+    ask = AnswerOptions(
         request.model,
         is_stream=request.stream is True,
         stop_sequences=request.stop_sequences or (),
         hides_thinking=request.thinking is not None and request.thinking.display == "omitted",
     )
-    return Translated("chat/completions", _encode(chat), MessagesBack(ask), dropped.names())
+    return TranslatedRequest("chat/completions", _encode(chat), MessagesTranslator(ask), dropped.names())
 
 
-def translate_count(body: bytes, model: str, *, extensions: bool = True, signs: bool = False) -> Translated:
+def translate_count(
+    body: bytes, model: str, *, extensions: bool = True, signs: bool = False
+) -> TranslatedRequest:
     """Translate a body of `messages/count_tokens`: the backend reads the prompt and answers with one token.
 
     Raises Untranslatable and BadRequest.
     """
     dropped = Dropped()
-    chat = chat_request(read_request(body, dropped), model, Asked(extensions, signs), dropped)
+    chat = chat_request(read_request(body, dropped), model, BackendTraits(extensions, signs), dropped)
     chat[limit_name(extensions=extensions)] = 1
-    return Translated("chat/completions", _encode(chat), CountBack(), dropped.names())
+    return TranslatedRequest("chat/completions", _encode(chat), TokenCountTranslator(), dropped.names())

@@ -1,22 +1,29 @@
-"""The way back from chat completions to Anthropic's Messages API."""
+"""The way back from chat completions to Anthropic's Messages API.
+
+Errors in Anthropic's shape: `{"type": "error", "error": {"type", "message"}}` (API reference, "Errors").
+"""
 
 from collections.abc import Iterable
 
 import msgspec
 
-from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.answer_events import AnswerEvents, WholeBack, read, told_error
-from meshlight.gateway.translation.chat_shape import Chunk
-from meshlight.gateway.translation.messages_assembly import Ask, Assembly
-from meshlight.gateway.translation.messages_error import error_body, error_event, error_type
-from meshlight.gateway.translation.messages_writer import EventWriter, MessageWriter
-from meshlight.gateway.translation.openai_error import error_message
+from meshlight.domain.errors import TranslationFailed
+from meshlight.gateway.translation.anthropic.stream_builder import AnswerOptions, StreamBuilder
+from meshlight.gateway.translation.anthropic.writer import EventWriter, MessageWriter
+from meshlight.gateway.translation.chat import (
+    AnswerEvents,
+    BufferedTranslator,
+    Chunk,
+    error_in_answer,
+    error_message,
+    read,
+)
 from meshlight.gateway.translation.sse import Event
 
 _decoder = msgspec.json.Decoder(Chunk)
 
 
-class MessagesBack:
+class MessagesTranslator:
     """Translates one answer; whether it comes as a stream or whole is the backend's choice, not the request's."""
 
     __slots__ = (
@@ -28,12 +35,12 @@ class MessagesBack:
         "_writer",
     )
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: AnswerOptions) -> None:
         self._is_stream = ask.is_stream
         self._writer = EventWriter() if ask.is_stream else MessageWriter()
-        self._assembly = Assembly(ask, self._writer)
+        self._assembly = StreamBuilder(ask, self._writer)
         self._events = AnswerEvents(comments=True)
-        self._fault: Untranslated | None = None
+        self._fault: TranslationFailed | None = None
         self._fault_type = "api_error"
 
     @property
@@ -55,7 +62,7 @@ class MessagesBack:
         self._raise_fault()
         try:
             self._take(self._events.feed(data))
-        except Untranslated as fault:
+        except TranslationFailed as fault:
             self._fault = fault
         out = self._writer.take()
         if not out:
@@ -106,15 +113,15 @@ class MessagesBack:
             raise self._told(data, chunk.error)
         self._assembly.take(chunk, data)
 
-    def _told(self, data: bytes, error: object) -> Untranslated:
+    def _told(self, data: bytes, error: object) -> TranslationFailed:
         """Return the fault that the backend itself tells of."""
         code = error.get("code") if isinstance(error, dict) else None
         if isinstance(code, int) and 400 <= code <= 599:
             self._fault_type = error_type(code)
-        return told_error(data)
+        return error_in_answer(data)
 
 
-class CountBack(WholeBack):
+class TokenCountTranslator(BufferedTranslator):
     """Translates an answer of one token into the number of tokens of its prompt."""
 
     __slots__ = ()
@@ -124,10 +131,10 @@ class CountBack(WholeBack):
         data = self._whole.take()
         chunk = read(data, _decoder)
         if chunk.error:
-            raise told_error(data)
+            raise error_in_answer(data)
         count = chunk.usage.get("prompt_tokens") if isinstance(chunk.usage, dict) else None
         if not isinstance(count, int) or count < 0:
-            raise Untranslated("It does not say how many tokens the prompt has.")
+            raise TranslationFailed("It does not say how many tokens the prompt has.")
         return b'{"input_tokens":%d}' % count
 
     def broken(self, why: str) -> None:
@@ -136,3 +143,32 @@ class CountBack(WholeBack):
     def error(self, status: int, body: bytes) -> bytes:
         """Return Anthropic's error object with the backend's own message."""
         return error_body(error_type(status), error_message(body, status))
+
+
+_TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+_encode = msgspec.json.Encoder().encode
+
+
+def error_type(status: int) -> str:
+    """Return Anthropic's word for an HTTP status."""
+    return _TYPES.get(status, "invalid_request_error" if 400 <= status < 500 else "api_error")
+
+
+def error_body(kind: str, message: str) -> bytes:
+    """Return the body of a failing answer."""
+    return _encode({"type": "error", "error": {"type": kind, "message": message}})
+
+
+def error_event(kind: str, message: str) -> bytes:
+    """Return the event that ends a stream which can't be finished."""
+    return b"event: error\ndata: %s\n\n" % error_body(kind, message)

@@ -1,4 +1,7 @@
-"""An answer of chat completions, chunk by chunk, told as a message of Anthropic's protocol."""
+"""An answer of chat completions, chunk by chunk, told as a message of Anthropic's protocol.
+
+One call of a tool while its pieces come.
+"""
 
 import hashlib
 import re
@@ -6,12 +9,250 @@ from typing import Any
 
 import msgspec
 
-from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.chat_shape import Chunk, Said, ToolCall, count, ending_of, name_of, number
-from meshlight.gateway.translation.ending import CUT, REFUSED, check_ending
+from meshlight.backends.error_text import sanitize_line
+from meshlight.domain.errors import TranslationFailed
+from meshlight.gateway.translation.anthropic.writer import Head, Kind, Usage, Writer
+from meshlight.gateway.translation.chat import (
+    CUT,
+    REFUSED,
+    Chunk,
+    MessageDelta,
+    ToolCall,
+    check_ending,
+    count,
+    ending_of,
+    name_of,
+    number,
+)
+from meshlight.gateway.translation.json_repair import decode_repaired
 from meshlight.gateway.translation.keepsake import Collected, call_id, signature
-from meshlight.gateway.translation.messages_call import Call, CallList, find_call
-from meshlight.gateway.translation.messages_writer import Head, Kind, Usage, Writer
+
+ARGUMENTS_MAX = 16 << 20
+"""Characters of the arguments of one call."""
+CALLS_MAX = 1_000
+"""Calls of one answer."""
+_NOT_YET = frozenset({"", "{", "{}", "{}{"})
+"""Arguments, without their blanks, that may yet become a `{}` and then the real ones."""
+_SHORT = 64
+"""Characters within which a `{}` with blanks is looked for."""
+_BRACKET = re.compile(r'["{}\[\]]')
+_IN_TEXT = re.compile(r'"|\\.?', re.DOTALL)
+_text = msgspec.json.Decoder(str)
+_any = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class ToolCallBuilder:
+    """A call of a tool: who is called, and the text of the arguments so far."""
+
+    __slots__ = (
+        "_is_broken",
+        "_is_plain",
+        "_nesting",
+        "_pieces",
+        "_size",
+        "_told",
+        "block",
+        "extra",
+        "given_id",
+        "id",
+        "index",
+        "is_open",
+        "name",
+    )
+
+    def __init__(self, index: int | None, own_id: str) -> None:
+        self.index = index
+        self.id = own_id
+        """The server's id, or ours where it gave none."""
+        self.given_id = ""
+        self.name = ""
+        self.extra: Any = None
+        """What the server wants back with it."""
+        self.block = -1
+        """The index of its block; -1 before it has one."""
+        self.is_open = False
+        self._pieces: list[str] = []
+        self._size = 0
+        self._told = 0
+        """How many of the pieces the client has been told."""
+        self._is_plain = False
+        """Whether the arguments can't be the `{}` any more that some servers send before the real ones."""
+        self._nesting = _Nesting()
+        self._is_broken = False
+        """Whether the arguments ended and are no JSON object: what follows can't make them one."""
+
+    def add(self, piece: ToolCall) -> None:
+        """Take a piece; raises Untranslated."""
+        given = name_of(piece.id)
+        if given and not self.given_id and self.block < 0:
+            self.id = self.given_id = given
+        if piece.extra_content is not None and self.block < 0:
+            self.extra = piece.extra_content
+        if piece.function is None:
+            return
+        if piece.function.name and self.block < 0:
+            self.name = piece.function.name
+        raw = bytes(piece.function.arguments).strip()
+        if not raw or raw == b"null":
+            return
+        text = decode_repaired(raw, _text) if raw[:1] == b'"' else str(raw, "utf-8", "replace")
+        self._size += len(text)
+        if self._size > ARGUMENTS_MAX:
+            raise TranslationFailed(f"It sent arguments of a tool of more than {ARGUMENTS_MAX >> 20} MiB.")
+        self._pieces.append(text)
+        self._nesting.add(text)
+        if not self._is_plain:
+            self._look()
+
+    def _look(self) -> None:
+        """Leave out a `{}` that stands before the real arguments."""
+        text = "".join(self._pieces)
+        self._pieces = [text]
+        bare = "".join(text.split()) if len(text) <= _SHORT else text
+        if bare in _NOT_YET:
+            return
+        self._is_plain = True
+        if bare.startswith('{}{"'):
+            self._pieces = [text.lstrip()[2:].lstrip()]
+
+    def news(self, *, is_last: bool = False) -> str:
+        """Return what of the arguments is to be told now, once; what may be a mere `{}` only when nothing follows."""
+        if not (self._is_plain or is_last):
+            return ""
+        found = "".join(self._pieces[self._told :])
+        self._told = len(self._pieces)
+        return found
+
+    def text(self) -> str:
+        """Return the arguments so far."""
+        if self._told == len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+            self._told = 1
+        return "".join(self._pieces)
+
+    def is_whole(self) -> bool:
+        """Whether it has a name, and its arguments are a JSON object, or nothing at all."""
+        text = self.text()
+        if not self.name:
+            return False
+        if not text.strip():
+            return True
+        try:
+            decode_repaired(text.encode(), _any)
+        except (ValueError, RecursionError):
+            return False
+        return True
+
+    def has_come(self) -> bool:
+        """Whether its arguments are there and whole; they are read once, when their outer bracket has closed."""
+        if not (self.name and self._nesting.is_closed) or self._is_broken:
+            return False
+        self._is_broken = not self.is_whole()
+        return not self._is_broken
+
+    def is_filled(self) -> bool:
+        """Whether its arguments have come, and are no mere `{}`."""
+        return self._is_plain and self.has_come()
+
+    def check(self) -> None:
+        """Raise Untranslated when it is not whole."""
+        if not self.name:
+            raise TranslationFailed("It called a tool without saying which.")
+        if not self.is_whole():
+            raise TranslationFailed(
+                f"It called the tool {self.shown} with arguments that are not a JSON object."
+            )
+
+    @property
+    def shown(self) -> str:
+        """The name for people."""
+        return sanitize_line(self.name, 100)
+
+
+class _Nesting:
+    """How deep the end of a JSON text that comes in pieces is inside its brackets; each character is read once."""
+
+    __slots__ = ("_depth", "_has_begun", "_is_escaped", "_is_text")
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._has_begun = False
+        self._is_text = False
+        self._is_escaped = False
+        """Whether the last piece ended with a backslash."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether there were brackets, and each is closed."""
+        return self._has_begun and not self._depth and not self._is_text
+
+    def add(self, text: str) -> None:
+        """Take a piece."""
+        place = 1 if self._is_escaped and text else 0
+        self._is_escaped = self._is_escaped and not text
+        while found := (_IN_TEXT if self._is_text else _BRACKET).search(text, place):
+            place, mark = found.end(), found[0]
+            if mark == '"':
+                self._is_text = not self._is_text
+            elif self._is_text:
+                self._is_escaped = mark == "\\"
+            else:
+                self._depth += 1 if mark in "{[" else -1
+                self._has_begun = True
+
+
+class CallList:
+    """The calls of one answer, in the order in which they began."""
+
+    __slots__ = ("_newest", "calls")
+
+    def __init__(self) -> None:
+        self.calls: list[ToolCallBuilder] = []
+        self._newest: dict[int | None, ToolCallBuilder] = {}
+
+    def newest(self, index: int | None) -> ToolCallBuilder | None:
+        """Return the last call of this index, or the last of all."""
+        if index is None:
+            return self.calls[-1] if self.calls else None
+        return self._newest.get(index)
+
+    def begin(self, index: int | None, own_id: str) -> ToolCallBuilder:
+        """Add a call; raises Untranslated when there are too many."""
+        if len(self.calls) >= CALLS_MAX:
+            raise TranslationFailed(f"It called more than {CALLS_MAX} tools at once.")
+        call = self._newest[index] = ToolCallBuilder(index, own_id)
+        self.calls.append(call)
+        return call
+
+
+def find_call(calls: CallList, piece: ToolCall) -> ToolCallBuilder | None:
+    """Return the call that a piece goes on with; None when it begins one.
+
+    Pieces of one index belong together, whatever their ids are: some servers make a new id for each piece. Some
+    number no calls, or call each one 0: there a piece with a name begins another call, once the one before is whole.
+    """
+    call = calls.newest(number(piece.index))
+    if call is None or _begins_another(call, piece, has_index=number(piece.index) is not None):
+        return None
+    return call
+
+
+def _begins_another(call: ToolCallBuilder, piece: ToolCall, *, has_index: bool) -> bool:
+    name = piece.function.name if piece.function is not None else None
+    if not name or not call.name:
+        return False
+    given = name_of(piece.id)
+    if not given:
+        return not has_index
+    if not call.given_id or given == call.given_id:
+        return False
+    return name != call.name or call.is_filled() or _is_empty(piece)
+
+
+def _is_empty(piece: ToolCall) -> bool:
+    """Whether it is all of a call without arguments."""
+    return piece.function is not None and bytes(piece.function.arguments).strip(b'" ') == b"{}"
+
 
 _ID_MAX = 64
 BLOCKS_MAX = 10_000
@@ -19,7 +260,7 @@ BLOCKS_MAX = 10_000
 _NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9_-]+")
 
 
-class Ask(msgspec.Struct, frozen=True):
+class AnswerOptions(msgspec.Struct, frozen=True):
     """What of the request matters for its answer."""
 
     model: str
@@ -29,7 +270,7 @@ class Ask(msgspec.Struct, frozen=True):
     hides_thinking: bool = False
 
 
-class Assembly:
+class StreamBuilder:
     """Writes blocks in the order in which they come; `finish` is the end of the message."""
 
     __slots__ = (
@@ -49,7 +290,7 @@ class Assembly:
         "is_finished",
     )
 
-    def __init__(self, ask: Ask, writer: Writer) -> None:
+    def __init__(self, ask: AnswerOptions, writer: Writer) -> None:
         self._ask = ask
         self._writer = writer
         self._message_id = ""
@@ -60,7 +301,7 @@ class Assembly:
         self._count = 0
         """Blocks that have begun."""
         self._calls = CallList()
-        self._open: list[Call] = []
+        self._open: list[ToolCallBuilder] = []
         """Those whose blocks have begun and not ended."""
         self._kept = Collected()
         self._reason = ""
@@ -116,7 +357,7 @@ class Assembly:
         if self._message_id and not self.is_finished:
             self._writer.ping()
 
-    def _say(self, said: Said, *, is_whole: bool = False) -> None:
+    def _say(self, said: MessageDelta, *, is_whole: bool = False) -> None:
         self._kept.hear(said)
         thought: Any = said.reasoning_content or said.reasoning
         if isinstance(thought, str) and thought:
@@ -142,7 +383,7 @@ class Assembly:
                 if isinstance(inner, dict) and isinstance(inner.get("text"), str):
                     self._add("thinking", inner["text"])
         else:
-            raise Untranslated("It sent a content part that is neither text nor thoughts.")
+            raise TranslationFailed("It sent a content part that is neither text nor thoughts.")
 
     def _add(self, kind: Kind, piece: str) -> None:
         if self._kind != kind:
@@ -156,7 +397,7 @@ class Assembly:
         else:
             self._writer.add(self._block, kind, piece)
 
-    def _call(self, piece: ToolCall, call: Call | None) -> None:
+    def _call(self, piece: ToolCall, call: ToolCallBuilder | None) -> None:
         if call is None:
             own_id = f"toolu_{self._message_id[4:28]}_{len(self._calls.calls)}"
             call = self._calls.begin(number(piece.index), own_id)
@@ -172,7 +413,7 @@ class Assembly:
             self._writer.open_call(call.block, call_id(call.id, call.extra, self._kept.take()), call.name)
         if news := call.news():
             if not call.is_open:
-                raise Untranslated(f"It went on with a call of the tool {call.shown} after its end.")
+                raise TranslationFailed(f"It went on with a call of the tool {call.shown} after its end.")
             self._writer.add_arguments(call.block, news)
 
     def _close_block(self) -> None:
@@ -189,7 +430,7 @@ class Assembly:
                 self._close_call(call)
         self._open = [call for call in self._open if call.is_open]
 
-    def _close_call(self, call: Call, *, is_whole: bool = True) -> None:
+    def _close_call(self, call: ToolCallBuilder, *, is_whole: bool = True) -> None:
         if rest := call.news(is_last=True):
             self._writer.add_arguments(call.block, rest)
         call.is_open = False
@@ -198,7 +439,7 @@ class Assembly:
     def _next(self) -> int:
         self._count += 1
         if self._count > BLOCKS_MAX:
-            raise Untranslated(
+            raise TranslationFailed(
                 f"Its answer changes more than {BLOCKS_MAX} times between texts, thoughts and calls."
             )
         return self._count - 1

@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 from msgspec import Raw, Struct
 
-from meshlight.domain.errors import Untranslated
+from meshlight.domain.errors import TranslationFailed
 
 HELD_MAX = 64 << 20
 """Characters of an answer that are held; more is no answer to anyone."""
@@ -179,7 +179,7 @@ class MessageWriter:
         """Keep a piece; raises Untranslated where they become too many."""
         self._size += len(piece) + PIECE_COST
         if self._size > HELD_MAX:
-            raise Untranslated(f"It sent an answer of more than {HELD_MAX >> 20} million characters.")
+            raise TranslationFailed(f"It sent an answer of more than {HELD_MAX >> 20} million characters.")
         self._pieces[index].append(piece)
 
     def add_arguments(self, index: int, piece: str) -> None:
@@ -208,7 +208,7 @@ class MessageWriter:
     def finish(self, reason: str, stop_sequence: str | None, usage: Usage) -> None:
         """Write the message."""
         if self._head is None:
-            raise Untranslated("It sent no answer.")
+            raise TranslationFailed("It sent no answer.")
         message = msgspec.to_builtins(self._head) | {
             "content": [self._blocks[index] for index in sorted(self._blocks)],
             "stop_reason": reason,

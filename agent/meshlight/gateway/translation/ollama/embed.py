@@ -3,18 +3,33 @@
 `options`, `keep_alive` and `truncate` are passed over: they concern how Ollama runs the model, and a text that is too
 long for it is refused by the engine, in its own words, where Ollama would cut it. No text is answered at once with no
 embedding, as Ollama does.
+
+The way back from OpenAI's embeddings to Ollama's two ways of giving them.
 """
 
+import base64
+import binascii
+import sys
+from array import array
 from typing import Any
 
 import msgspec
+from msgspec import Raw, Struct
 
-from meshlight.gateway.translation.back import Translated
-from meshlight.gateway.translation.ollama_clock import SYSTEM, Clock
-from meshlight.gateway.translation.ollama_embed_back import EmbedBack
-from meshlight.gateway.translation.ollama_immediate import Immediate, no_embedding, no_embeddings
-from meshlight.gateway.translation.ollama_request import read
-from meshlight.gateway.translation.ollama_shape import EmbeddingsRequest, EmbedRequest
+from meshlight.domain.errors import TranslationFailed
+from meshlight.gateway.translation.base import TranslatedRequest
+from meshlight.gateway.translation.chat import BufferedTranslator, count, error_in_answer, error_message, read
+from meshlight.gateway.translation.ollama.request import read_body
+from meshlight.gateway.translation.ollama.response import error_body
+from meshlight.gateway.translation.ollama.schema import EmbeddingsRequest, EmbedRequest
+from meshlight.gateway.translation.ollama.writer import (
+    SYSTEM,
+    Clock,
+    Immediate,
+    nanoseconds,
+    no_embedding,
+    no_embeddings,
+)
 
 _embed = msgspec.json.Decoder(EmbedRequest)
 _embeddings = msgspec.json.Decoder(EmbeddingsRequest)
@@ -28,16 +43,18 @@ def translate_embed(
     extensions: bool = True,  # noqa: ARG001 — one of the translations, which are called alike
     signs: bool = False,  # noqa: ARG001 — the same
     clock: Clock = SYSTEM,
-) -> Translated | Immediate:
+) -> TranslatedRequest | Immediate:
     """Translate a body of `/api/embed`; raises Untranslatable and BadRequest."""
-    request = read(body, _embed, EmbedRequest)
+    request = read_body(body, _embed, EmbedRequest)
     texts = [request.input] if isinstance(request.input, str) else request.input
     if not texts or texts == [""]:
         return no_embeddings(request.model)
     asked: dict[str, Any] = {"model": model, "input": request.input, "encoding_format": "float"}
     if request.dimensions:
         asked["dimensions"] = request.dimensions
-    return Translated("embeddings", _encode(asked), EmbedBack(request.model, len(texts), clock))
+    return TranslatedRequest(
+        "embeddings", _encode(asked), EmbeddingTranslator(request.model, len(texts), clock)
+    )
 
 
 def translate_embeddings(
@@ -47,10 +64,89 @@ def translate_embeddings(
     extensions: bool = True,  # noqa: ARG001 — one of the translations, which are called alike
     signs: bool = False,  # noqa: ARG001 — the same
     clock: Clock = SYSTEM,
-) -> Translated | Immediate:
+) -> TranslatedRequest | Immediate:
     """Translate a body of `/api/embeddings`, the older way of one text; raises Untranslatable and BadRequest."""
-    request = read(body, _embeddings, EmbeddingsRequest)
+    request = read_body(body, _embeddings, EmbeddingsRequest)
     if not request.prompt:
         return no_embedding()
     asked = {"model": model, "input": request.prompt, "encoding_format": "float"}
-    return Translated("embeddings", _encode(asked), EmbedBack(None, 1, clock))
+    return TranslatedRequest("embeddings", _encode(asked), EmbeddingTranslator(None, 1, clock))
+
+
+class _Vector(Struct, frozen=True):
+    embedding: Raw
+    index: int | None = None
+
+
+class _Vectors(Struct, frozen=True):
+    data: list[_Vector] | None = None
+    usage: Any = None
+    error: Any = None
+
+
+_decoder = msgspec.json.Decoder(_Vectors)
+_text = msgspec.json.Decoder(str)
+_NUMBERS = b"0123456789+-.eE, \t\r\n"
+_AT_ONCE = 4_096
+"""Numbers that are made objects of at one time."""
+_BESIDE = 1_000
+"""Objects of an answer that are no embeddings."""
+
+
+class EmbeddingTranslator(BufferedTranslator):
+    """Translates one answer; `model` is the name that the caller asked for, None for the older way of one text."""
+
+    __slots__ = ("_clock", "_count", "_model", "_started")
+
+    def __init__(self, model: str | None, count: int, clock: Clock) -> None:
+        super().__init__()
+        self._model = model
+        self._count = count
+        """How many texts were asked about."""
+        self._clock = clock
+        self._started = clock.steady()
+
+    def end(self) -> bytes:
+        """Return the embeddings in the order of their texts; raises Untranslated when some are missing."""
+        data = self._whole.take()
+        # The numbers are not looked at, so they don't count; each vector, and little else, is an object.
+        if data.count(b"{") > self._count + _BESIDE:
+            raise TranslationFailed(f"It sent more than {self._count} embeddings for {self._count} texts.")
+        found = read(data, _decoder, counted=False)
+        if found.error:
+            raise error_in_answer(data)
+        listed = found.data or []
+        if len(listed) != self._count:
+            raise TranslationFailed(f"It sent {len(listed)} embeddings for {self._count} texts.")
+        if all(vector.index is not None for vector in listed):
+            listed.sort(key=lambda vector: vector.index or 0)
+        vectors = [_numbers(vector.embedding) for vector in listed]
+        if self._model is None:
+            return _encode({"embedding": vectors[0]})
+        told: dict[str, Any] = {"model": self._model, "embeddings": vectors}
+        told["total_duration"] = nanoseconds(self._clock.steady() - self._started)
+        if tokens := count(found.usage, "prompt_tokens"):
+            told["prompt_eval_count"] = tokens
+        return _encode(told)
+
+    def broken(self, why: str) -> None:
+        """Return None: half a JSON object can't be mended."""
+
+    def error(self, status: int, body: bytes) -> bytes:
+        """Return Ollama's error object with the backend's own message."""
+        return error_body(error_message(body, status))
+
+
+def _numbers(found: Raw) -> Raw:
+    """Return the numbers as they stand; some servers send base64 of 32-bit floats whatever they were asked for."""
+    data = bytes(found).strip()
+    if data[:1] == b"[" and not data[1:-1].translate(None, _NUMBERS):
+        return Raw(data)
+    try:
+        numbers = array("f", base64.b64decode(_text.decode(data), validate=True))
+    except (msgspec.MsgspecError, binascii.Error, ValueError):
+        raise TranslationFailed("It sent an embedding that is neither numbers nor base64.") from None
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    pieces = (numbers[start : start + _AT_ONCE].tolist() for start in range(0, len(numbers), _AT_ONCE))
+    return Raw(b"[%b]" % b",".join(_encode(piece)[1:-1] for piece in pieces))

@@ -1,16 +1,17 @@
-"""The way back from chat completions and completions to Ollama's chat and generate."""
+"""The way back from chat completions and completions to Ollama's chat and generate.
+
+Errors in Ollama's shape: `{"error": "what went wrong"}`, as a body or as a line of a stream.
+"""
 
 from collections.abc import Iterable
 
+import msgspec
 from msgspec.structs import replace
 
-from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.ollama_assembly import Assembly
-from meshlight.gateway.translation.ollama_clock import Clock, nanoseconds
-from meshlight.gateway.translation.ollama_error import error_body, error_line
-from meshlight.gateway.translation.ollama_lines import Ask, Piece, Teller
-from meshlight.gateway.translation.ollama_reader import Reader, TextChunk
-from meshlight.gateway.translation.openai_error import error_message
+from meshlight.domain.errors import TranslationFailed
+from meshlight.gateway.translation.chat import error_message
+from meshlight.gateway.translation.ollama.stream_builder import Reader, StreamBuilder, TextChunk
+from meshlight.gateway.translation.ollama.writer import AnswerOptions, Clock, LineWriter, Piece, nanoseconds
 
 HELD_MAX = 64 << 20
 """Characters of an answer that are held until it is whole."""
@@ -18,7 +19,7 @@ PIECE_COST = 128
 """What each piece costs beside its characters, and what each token with its chances does."""
 
 
-class OllamaBack:
+class OllamaTranslator:
     """Translates one answer; whether it comes as a stream or whole is the backend's choice, not the request's."""
 
     __slots__ = (
@@ -37,19 +38,19 @@ class OllamaBack:
         "_teller",
     )
 
-    def __init__(self, ask: Ask, clock: Clock) -> None:
+    def __init__(self, ask: AnswerOptions, clock: Clock) -> None:
         self._ask = ask
         self._clock = clock
         self._started = self._first = self._last = clock.steady()
         self._reader = Reader()
-        self._assembly = Assembly(ask, f"{clock.wall()}")
-        self._teller = Teller(ask, clock)
+        self._assembly = StreamBuilder(ask, f"{clock.wall()}")
+        self._teller = LineWriter(ask, clock)
         self._out: list[bytes] = []
         """Lines that are ready to be sent."""
         self._held: list[Piece] = []
         """The pieces so far, where the answer is to be one object."""
         self._held_size = 0
-        self._fault: Untranslated | None = None
+        self._fault: TranslationFailed | None = None
         self._is_finished = False
 
     @property
@@ -71,7 +72,7 @@ class OllamaBack:
         self._raise_fault()
         try:
             self._take(self._reader.feed(data))
-        except Untranslated as fault:
+        except TranslationFailed as fault:
             self._fault = fault
         out = self._taken()
         if not out:
@@ -126,7 +127,7 @@ class OllamaBack:
         self._held.append(piece)
         self._held_size += len(piece.text) + len(piece.thinking) + PIECE_COST * (1 + len(piece.logprobs))
         if self._held_size > HELD_MAX:
-            raise Untranslated(f"It sent an answer of more than {HELD_MAX >> 20} million characters.")
+            raise TranslationFailed(f"It sent an answer of more than {HELD_MAX >> 20} million characters.")
 
     def _finish(self, *, is_told: bool) -> None:
         last, end = self._assembly.finish(is_told=is_told)
@@ -148,3 +149,16 @@ class OllamaBack:
             )
             self._out.append(self._teller.end(whole, end))
         self._is_finished = True
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def error_body(message: str) -> bytes:
+    """Return the body of a failing answer."""
+    return _encode({"error": message})
+
+
+def error_line(message: str) -> bytes:
+    """Return the line that ends a stream which can't be finished (`docs/api/errors.mdx` of Ollama)."""
+    return error_body(message) + b"\n"

@@ -1,26 +1,174 @@
-"""What the chunks of an answer say, in the terms of Ollama's API."""
+"""What the chunks of an answer say, in the terms of Ollama's API.
 
+Calls of tools, gathered from their pieces: Ollama's clients get each whole, with its arguments as an object.
+
+An answer of chat completions or completions as it comes: chunks out of a stream, or one out of a whole body.
+"""
+
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.chat_shape import Said, count, ending_of, number
-from meshlight.gateway.translation.ending import CUT, REFUSED, check_ending
-from meshlight.gateway.translation.ollama_calls import Calls
-from meshlight.gateway.translation.ollama_lines import Ask, End, Piece
-from meshlight.gateway.translation.ollama_reader import TextChoice, TextChunk
+import msgspec
+from msgspec import Raw
+
+from meshlight.domain.errors import TranslationFailed
+from meshlight.gateway.translation.anthropic.stream_builder import CallList, ToolCallBuilder, find_call
+from meshlight.gateway.translation.chat import (
+    CUT,
+    REFUSED,
+    AnswerEvents,
+    Choice,
+    Chunk,
+    MessageDelta,
+    check_ending,
+    count,
+    ending_of,
+    error_in_answer,
+    number,
+    read,
+)
+from meshlight.gateway.translation.chat import ToolCall as CallPiece
+from meshlight.gateway.translation.json_repair import decode_repaired
+from meshlight.gateway.translation.keepsake import Collected, Extras, call_id
+from meshlight.gateway.translation.ollama.writer import AnswerOptions, CallFunction, End, Piece, ToolCall
+from meshlight.gateway.translation.sse import Event
+
+_fields = msgspec.json.Decoder(dict[str, Raw])
+_encode = msgspec.json.Encoder().encode
+
+
+class ToolCallCollector:
+    """The calls of one answer; `seed` makes their ids differ from those of other answers."""
+
+    __slots__ = ("_calls", "_seed", "kept")
+
+    def __init__(self, seed: str) -> None:
+        self._calls = CallList()
+        self._seed = seed
+        self.kept = Collected()
+        """What belongs to the message as a whole: the first call takes it along."""
+
+    def add(self, piece: CallPiece, *, is_whole: bool) -> None:
+        """Take a piece, or a whole call; raises Untranslated when they are too many or too large."""
+        call = None if is_whole else find_call(self._calls, piece)
+        if call is None:
+            call = self._calls.begin(number(piece.index), self._own_id())
+        call.add(piece)
+
+    def whole(self, *, is_cut: bool) -> tuple[ToolCall, ...]:
+        """Return the calls; where the limit cut the answer off, without those that are not whole.
+
+        Raises Untranslated for half a call.
+        """
+        kept = [call for call in self._calls.calls if call.is_whole()] if is_cut else self._calls.calls
+        for call in kept:
+            call.check()
+        extras = self.kept.take()
+        return tuple(
+            ToolCall(
+                _told_id(call, Extras() if index else extras),
+                CallFunction(index, call.name, _arguments(call.text())),
+            )
+            for index, call in enumerate(kept)
+        )
+
+    def _own_id(self) -> str:
+        """Return an id of nine letters and digits: Mistral's models take no others."""
+        digest = hashlib.blake2b(
+            f"{self._seed}/{len(self._calls.calls)}".encode("utf-8", "replace"), digest_size=5
+        )
+        return digest.hexdigest()[:9]
+
+
+def _told_id(call: ToolCallBuilder, extras: Extras) -> str:
+    return call_id(call.id, call.extra, extras)
+
+
+def _arguments(text: str) -> Raw:
+    """Return a JSON object in one line; its numbers stay as they are."""
+    if not text.strip():
+        return Raw(b"{}")
+    fields = decode_repaired(text.encode("utf-8", "replace"), _fields)
+    return Raw(msgspec.json.format(_encode(fields), indent=-1))
+
+
+class TextChoice(Choice, frozen=True):
+    """A choice of chat completions or of completions."""
+
+    text: str | None = None
+    """Of completions."""
+    logprobs: Any = None
+
+
+class TextChunk(Chunk, frozen=True):
+    """A chunk of either, or a whole answer."""
+
+    choices: tuple[TextChoice, ...] | None = None
+    timings: Any = None
+    """llama.cpp: how long it took, in milliseconds (`prompt_ms`, `predicted_ms`)."""
+
+
+_decoder = msgspec.json.Decoder(TextChunk)
+
+
+class Reader:
+    """Takes the pieces of a body, split anywhere; None among the chunks is the end of the answer."""
+
+    __slots__ = ("_events",)
+
+    def __init__(self) -> None:
+        self._events = AnswerEvents()
+
+    @property
+    def waiting(self) -> int:
+        """Return how much is kept of what has not come to its end."""
+        return self._events.waiting
+
+    def begin(self, content_type: bytes) -> None:
+        """Learn whether events come; where the server does not say, the first byte will."""
+        self._events.begin(content_type)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the answer is one JSON object."""
+        return self._events.is_whole
+
+    def feed(self, data: bytes) -> Iterator[TextChunk | None]:
+        """Give the chunks that `data` completes; raises Untranslated after those that came before the fault."""
+        yield from map(_chunk, _useful(self._events.feed(data)))
+
+    def end(self) -> Iterator[TextChunk | None]:
+        """Give what the end of the body completes; raises Untranslated."""
+        yield from map(_chunk, _useful(self._events.end()))
+
+
+def _useful(events: list[Event]) -> Iterator[Event]:
+    return (event for event in events if event.data.strip() or event.name == b"error")
+
+
+def _chunk(event: Event) -> TextChunk | None:
+    if event.data.strip() == b"[DONE]":
+        return None
+    if event.name == b"error":
+        raise error_in_answer(event.data)
+    chunk = read(event.data, _decoder)
+    if chunk.error or chunk.object == "error":
+        raise error_in_answer(event.data)
+    return chunk
+
 
 _LONGEST_MS = 1e9
 
 
-class Assembly:
+class StreamBuilder:
     """Takes chunks and gives pieces as they come; `finish` gives what is only known at the end."""
 
     __slots__ = ("_ask", "_calls", "_reason", "_timings", "_usage", "has_begun")
 
-    def __init__(self, ask: Ask, seed: str) -> None:
+    def __init__(self, ask: AnswerOptions, seed: str) -> None:
         self._ask = ask
-        self._calls = Calls(seed)
+        self._calls = ToolCallCollector(seed)
         self._reason = ""
         self._usage: Any = None
         self._timings: Any = None
@@ -76,7 +224,7 @@ class Assembly:
         )
 
 
-def _say(said: Said, texts: list[str], thoughts: list[str]) -> None:
+def _say(said: MessageDelta, texts: list[str], thoughts: list[str]) -> None:
     thought: Any = said.reasoning_content or said.reasoning
     if isinstance(thought, str):
         thoughts.append(thought)
@@ -97,7 +245,7 @@ def _say_part(part: Any, texts: list[str], thoughts: list[str]) -> None:
         inner = (item.get("text") for item in part["thinking"] if isinstance(item, dict))
         thoughts.extend(text for text in inner if isinstance(text, str))
     else:
-        raise Untranslated("It sent a content part that is neither text nor thoughts.")
+        raise TranslationFailed("It sent a content part that is neither text nor thoughts.")
 
 
 def _chances(found: Any, *, inner: bool) -> Iterator[dict[str, Any]]:

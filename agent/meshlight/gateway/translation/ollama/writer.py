@@ -1,21 +1,51 @@
-"""Answers in Ollama's words: the lines of a stream, or one object. What is not known is left out, as Ollama does."""
+"""Answers in Ollama's words: the lines of a stream, or one object. What is not known is left out, as Ollama does.
 
+The two clocks that Ollama's answers need: they say when they were made, and how long it took.
+
+Answers that no backend need be asked for: Ollama's clients say "load this model" by asking nothing of it.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw, Struct
 
-from meshlight.gateway.translation.ollama_clock import Clock, moment
+
+class Clock(Struct, frozen=True):
+    """Where the time comes from."""
+
+    wall: Callable[[], float] = time.time
+    """Unix seconds."""
+    steady: Callable[[], float] = time.monotonic
+    """Seconds that never go back."""
+
+
+SYSTEM = Clock()
+"""This machine's clocks."""
+
+
+def moment(unix_s: float) -> str:
+    """Return a moment as RFC 3339 has it, in UTC."""
+    return datetime.fromtimestamp(unix_s, UTC).isoformat().replace("+00:00", "Z")
+
+
+def nanoseconds(seconds: float) -> int:
+    """Return a duration in Ollama's unit; never less than nothing."""
+    return max(0, int(seconds * 1_000_000_000))
+
 
 _encode = msgspec.json.Encoder().encode
 
 
-class Ask(Struct, frozen=True):
+class AnswerOptions(Struct, frozen=True):
     """What of the request matters for its answer."""
 
     model: str
     """The name that the caller asked for."""
-    face: Literal["chat", "generate"] = "chat"
+    operation: Literal["chat", "generate"] = "chat"
     is_stream: bool = True
     hides_thinking: bool = False
 
@@ -56,7 +86,7 @@ class End(Struct, frozen=True, omit_defaults=True):
     eval_duration: int = 0
 
 
-class _Said(Struct, frozen=True, omit_defaults=True):
+class _Message(Struct, frozen=True, omit_defaults=True):
     role: Literal["assistant"]
     content: str
     thinking: str = ""
@@ -66,7 +96,7 @@ class _Said(Struct, frozen=True, omit_defaults=True):
 class _Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str
     created_at: str
-    message: _Said | None = None
+    message: _Message | None = None
     response: str | None = None
     thinking: str = ""
     logprobs: tuple[dict[str, Any], ...] = ()
@@ -79,12 +109,12 @@ class _Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     eval_duration: int = 0
 
 
-class Teller:
+class LineWriter:
     """Writes the answer to one request."""
 
     __slots__ = ("_ask", "_clock")
 
-    def __init__(self, ask: Ask, clock: Clock) -> None:
+    def __init__(self, ask: AnswerOptions, clock: Clock) -> None:
         self._ask = ask
         self._clock = clock
 
@@ -97,8 +127,8 @@ class Teller:
         return _encode(self._line(piece, end))
 
     def _line(self, piece: Piece, end: End | None) -> _Line:
-        is_chat = self._ask.face == "chat"
-        said = _Said("assistant", piece.text, piece.thinking, piece.calls) if is_chat else None
+        is_chat = self._ask.operation == "chat"
+        said = _Message("assistant", piece.text, piece.thinking, piece.calls) if is_chat else None
         numbers = {name: getattr(end, name) for name in End.__struct_fields__} if end is not None else {}
         return _Line(
             model=self._ask.model,
@@ -110,3 +140,25 @@ class Teller:
             done=end is not None,
             **numbers,
         )
+
+
+class Immediate(Struct, frozen=True):
+    """The whole answer, with status 200, in place of a request."""
+
+    body: bytes
+    content_type: bytes = b"application/json"
+
+
+def loaded(ask: AnswerOptions, clock: Clock) -> Immediate:
+    """Return the answer that a model is there; Ollama sends it as one object even where a stream was asked for."""
+    return Immediate(LineWriter(ask, clock).end(Piece(), End("load")))
+
+
+def no_embeddings(model: str) -> Immediate:
+    """Return the answer of `/api/embed` to no text at all."""
+    return Immediate(_encode({"model": model, "embeddings": []}))
+
+
+def no_embedding() -> Immediate:
+    """Return the answer of `/api/embeddings` to an empty text."""
+    return Immediate(_encode({"embedding": []}))

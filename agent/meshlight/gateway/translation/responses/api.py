@@ -34,18 +34,13 @@ from typing import Any
 from msgspec import Raw
 from msgspec.json import Encoder
 
-from meshlight.gateway.translation.back import Translated
-from meshlight.gateway.translation.calls_sent import Asked
-from meshlight.gateway.translation.responses_memory import PREFIX, StoredResponses
-from meshlight.gateway.translation.responses_request import (
-    ENCRYPTED,
-    chat_request,
-    input_items,
-    read_request,
-)
-from meshlight.gateway.translation.responses_response import ResponsesBack
-from meshlight.gateway.translation.responses_schema import ResponsesRequest
-from meshlight.gateway.translation.responses_stream_builder import Ask
+from meshlight.gateway.translation.base import TranslatedRequest
+from meshlight.gateway.translation.calls_sent import BackendTraits
+from meshlight.gateway.translation.responses.memory import PREFIX, StoredResponses
+from meshlight.gateway.translation.responses.request import ENCRYPTED, chat_request, input_items, read_request
+from meshlight.gateway.translation.responses.response import ResponsesTranslator
+from meshlight.gateway.translation.responses.schema import ResponsesRequest
+from meshlight.gateway.translation.responses.stream_builder import AnswerOptions
 
 _encode = Encoder().encode
 
@@ -59,7 +54,7 @@ def translate_responses(
     stored: StoredResponses | None = None,
     clock: Callable[[], float] = time.time,
     number: str = "",
-) -> Translated:
+) -> TranslatedRequest:
     """Translate a body of `responses`; `model` is the route's, the answer names the one in the body.
 
     `extensions` says that the backend takes fields which are not OpenAI's, `signs` that it demands its signatures of
@@ -68,10 +63,10 @@ def translate_responses(
     PreviousResponseUnknown) and BadRequest.
     """
     request, unknown = read_request(body)
-    shelf = stored if stored is not None else StoredResponses()
+    stored = stored if stored is not None else StoredResponses()
     previous = request.previous_response_id
-    history: tuple[Raw, ...] = shelf.history(previous) if previous else ()
-    chat = chat_request(request, history, model, unknown, Asked(extensions=extensions, signs=signs))
+    history: tuple[Raw, ...] = stored.history(previous) if previous else ()
+    chat = chat_request(request, history, model, unknown, BackendTraits(extensions=extensions, signs=signs))
     reasoning = request.reasoning
     number = number or secrets.token_hex(16)
     keep: Callable[[bytes], None] | None = None
@@ -79,9 +74,9 @@ def translate_responses(
         items, response_id = input_items(request), f"{PREFIX}{number}"
 
         def keep(response: bytes) -> None:
-            shelf.keep(response_id, previous, items, response)
+            stored.keep(response_id, previous, items, response)
 
-    ask = Ask(
+    ask = AnswerOptions(
         number=number,
         created_at=int(clock()),
         echo=_echo(request),
@@ -91,7 +86,9 @@ def translate_responses(
         seals=ENCRYPTED in (request.include or ()),
         keep=keep,
     )
-    return Translated("chat/completions", _encode(chat.body), ResponsesBack(ask, clock), chat.dropped)
+    return TranslatedRequest(
+        "chat/completions", _encode(chat.body), ResponsesTranslator(ask, clock), chat.dropped
+    )
 
 
 def _echo(request: ResponsesRequest) -> dict[str, Any]:

@@ -115,13 +115,13 @@ class ResponseMemory:
         peer_id = getattr(guest, "id", None)
         if not isinstance(peer_id, str):
             return StoredResponses(GUEST_ENTRIES, GUEST_BYTES)
-        shelf = self._guests.get(peer_id)
-        if shelf is None:
-            shelf = self._guests[peer_id] = StoredResponses(GUEST_ENTRIES, GUEST_BYTES)
+        stored = self._guests.get(peer_id)
+        if stored is None:
+            stored = self._guests[peer_id] = StoredResponses(GUEST_ENTRIES, GUEST_BYTES)
             while len(self._guests) > GUESTS_MAX:
                 self._guests.popitem(last=False)
         self._guests.move_to_end(peer_id)
-        return shelf
+        return stored
 
 
 def unknown_response(response_id: str) -> PreviousResponseUnknown:

@@ -12,12 +12,11 @@ from msgspec import Raw, Struct
 
 from meshlight.domain.errors import BadRequest
 from meshlight.gateway.translation.bounds import VALUES_MAX, has_more_values
-from meshlight.gateway.translation.responses_history import thoughts_of
-from meshlight.gateway.translation.responses_memory import StoredResponses
-from meshlight.gateway.translation.responses_request import input_items
-from meshlight.gateway.translation.responses_schema import Item, ItemType, ResponsesRequest
-from meshlight.gateway.translation.responses_stream_builder import REASONING
-from meshlight.gateway.translation.well_formed import decode
+from meshlight.gateway.translation.json_repair import decode_repaired
+from meshlight.gateway.translation.responses.memory import StoredResponses
+from meshlight.gateway.translation.responses.request import input_items, thoughts_of
+from meshlight.gateway.translation.responses.schema import Item, ItemType, ResponsesRequest
+from meshlight.gateway.translation.responses.stream_builder import REASONING
 
 _PREVIOUS = b'"previous_response_id"'
 _OWN_THOUGHTS = b'"' + REASONING.encode()
@@ -47,7 +46,7 @@ _last = msgspec.json.Decoder(_Last)
 _final = msgspec.json.Decoder(_Final)
 
 
-class Asked(Struct, frozen=True):
+class RecordedRequest(Struct, frozen=True):
     """A request whose answer is to be kept."""
 
     stored: StoredResponses
@@ -59,7 +58,7 @@ class Asked(Struct, frozen=True):
         self.stored.keep(response_id, self.previous, self.items, response)
 
 
-def asked_to_keep(body: bytes, stored: StoredResponses) -> Asked | None:
+def asked_to_keep(body: bytes, stored: StoredResponses) -> RecordedRequest | None:
     """Return what is to be kept with the answer to this body.
 
     None where `store` is false, the response that it goes on from is not kept here, or it has too many values.
@@ -67,14 +66,14 @@ def asked_to_keep(body: bytes, stored: StoredResponses) -> Asked | None:
     if has_more_values(body, VALUES_MAX):
         return None
     try:
-        request = decode(body, _decoder)
+        request = decode_repaired(body, _decoder)
         items = input_items(request)
     except _UNREADABLE:
         return None
     previous = request.previous_response_id or None
     if request.store is False or (previous is not None and not stored.knows(previous)):
         return None
-    return Asked(stored, previous, items)
+    return RecordedRequest(stored, previous, items)
 
 
 def final_response(answer: bytes) -> tuple[str, bytes] | None:
@@ -104,8 +103,8 @@ def for_native(body: bytes, stored: StoredResponses, *, takes_text: bool) -> byt
     if (_PREVIOUS not in body and _OWN_THOUGHTS not in body) or has_more_values(body, VALUES_MAX):
         return body
     try:
-        fields = decode(body, _keys)
-        request = decode(body, _decoder)
+        fields = decode_repaired(body, _keys)
+        request = decode_repaired(body, _decoder)
         items = input_items(request)
     except _UNREADABLE:
         return body  # whatever is wrong with it, the backend will say

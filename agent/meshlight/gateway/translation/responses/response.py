@@ -6,12 +6,10 @@ from typing import Any
 
 import msgspec
 
-from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.answer_events import AnswerEvents, read, told_error
-from meshlight.gateway.translation.chat_shape import Chunk
-from meshlight.gateway.translation.openai_error import error_message
-from meshlight.gateway.translation.responses_stream_builder import Ask, StreamBuilder
-from meshlight.gateway.translation.responses_writer import EventWriter, ObjectWriter
+from meshlight.domain.errors import TranslationFailed
+from meshlight.gateway.translation.chat import AnswerEvents, Chunk, error_in_answer, error_message, read
+from meshlight.gateway.translation.responses.stream_builder import AnswerOptions, StreamBuilder
+from meshlight.gateway.translation.responses.writer import EventWriter, ObjectWriter
 from meshlight.gateway.translation.sse import Event
 
 BROKEN = "server_error"
@@ -19,17 +17,17 @@ _WORD = re.compile(r"[a-z][a-z_]{0,60}\Z")
 _decoder = msgspec.json.Decoder(Chunk)
 
 
-class ResponsesBack:
+class ResponsesTranslator:
     """Translates one answer; whether it comes as a stream or whole is the backend's choice, not the request's."""
 
     __slots__ = ("_builder", "_events", "_fault", "_fault_code", "_is_stream", "_writer")
 
-    def __init__(self, ask: Ask, clock: Callable[[], float]) -> None:
+    def __init__(self, ask: AnswerOptions, clock: Callable[[], float]) -> None:
         self._is_stream = ask.is_stream
         self._writer = EventWriter() if ask.is_stream else ObjectWriter()
         self._builder = StreamBuilder(ask, self._writer, clock)
         self._events = AnswerEvents(comments=True)
-        self._fault: Untranslated | None = None
+        self._fault: TranslationFailed | None = None
         self._fault_code = BROKEN
 
     @property
@@ -51,7 +49,7 @@ class ResponsesBack:
         self._raise_fault()
         try:
             self._take(self._events.feed(data))
-        except Untranslated as fault:
+        except TranslationFailed as fault:
             self._fault = fault
         out = self._writer.take()
         if not out:
@@ -109,11 +107,11 @@ class ResponsesBack:
             raise self._told(data)
         self._builder.take(chunk)
 
-    def _told(self, data: bytes) -> Untranslated:
+    def _told(self, data: bytes) -> TranslationFailed:
         """Return the fault that the backend itself tells of."""
         code = _own_error(data).get("code")
         self._fault_code = "rate_limit_exceeded" if code == 429 else _word(code) or BROKEN
-        return told_error(data)
+        return error_in_answer(data)
 
 
 def _own_error(body: bytes) -> dict[str, Any]:

@@ -5,16 +5,25 @@ from typing import Any
 
 import msgspec
 
-from meshlight.domain.errors import Untranslated
-from meshlight.gateway.translation.chat_shape import Chunk, Said, ToolCall, count, ending_of, number
-from meshlight.gateway.translation.ending import CUT, REFUSED, check_ending
+from meshlight.domain.errors import TranslationFailed
+from meshlight.gateway.translation.anthropic.stream_builder import CallList, ToolCallBuilder, find_call
+from meshlight.gateway.translation.anthropic.writer import HELD_MAX
+from meshlight.gateway.translation.chat import (
+    CUT,
+    REFUSED,
+    Chunk,
+    MessageDelta,
+    ToolCall,
+    check_ending,
+    count,
+    ending_of,
+    number,
+)
 from meshlight.gateway.translation.keepsake import Collected, call_id
-from meshlight.gateway.translation.messages_call import Call, CallList, find_call
-from meshlight.gateway.translation.messages_writer import HELD_MAX
-from meshlight.gateway.translation.responses_history import seal
-from meshlight.gateway.translation.responses_memory import PREFIX
-from meshlight.gateway.translation.responses_tools import Tools, custom_input, shell_action
-from meshlight.gateway.translation.responses_writer import Writer
+from meshlight.gateway.translation.responses.memory import PREFIX
+from meshlight.gateway.translation.responses.request import seal
+from meshlight.gateway.translation.responses.tools import Tools, custom_input, shell_action
+from meshlight.gateway.translation.responses.writer import Writer
 
 ITEMS_MAX = 1_000
 """Items of one response; more is a server gone wrong."""
@@ -23,7 +32,7 @@ REASONING = "rs_mesh_"
 _PARTS = {"output_text": "response.output_text", "refusal": "response.refusal"}
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What of the request matters for its answer."""
 
     number: str
@@ -62,7 +71,7 @@ class _TextItem:
 class StreamBuilder:
     """Writes items in the order in which they begin; `finish` is the end of the response."""
 
-    def __init__(self, ask: Ask, writer: Writer, clock: Callable[[], float]) -> None:
+    def __init__(self, ask: AnswerOptions, writer: Writer, clock: Callable[[], float]) -> None:
         self._ask = ask
         self._writer = writer
         self._clock = clock
@@ -149,7 +158,7 @@ class StreamBuilder:
             "usage": None if status == "in_progress" or self._usage is None else _usage(self._usage),
         }
 
-    def _say(self, said: Said, *, is_whole: bool = False) -> None:
+    def _say(self, said: MessageDelta, *, is_whole: bool = False) -> None:
         self._kept.hear(said)
         thought: Any = said.reasoning_content or said.reasoning
         if isinstance(thought, str) and thought:
@@ -175,18 +184,18 @@ class StreamBuilder:
                 if isinstance(inner, dict) and isinstance(inner.get("text"), str) and inner["text"]:
                     self._think(inner["text"])
         else:
-            raise Untranslated("It sent a content part that is neither text nor thoughts.")
+            raise TranslationFailed("It sent a content part that is neither text nor thoughts.")
 
     def _hold(self, size: int) -> None:
         self._size += size
         if self._size > HELD_MAX:
-            raise Untranslated(f"It sent an answer of more than {HELD_MAX >> 20} million characters.")
+            raise TranslationFailed(f"It sent an answer of more than {HELD_MAX >> 20} million characters.")
 
     def _begin(self, item: dict[str, Any]) -> int:
         """Add an item and tell of it; returns its index."""
         index = len(self._output)
         if index >= ITEMS_MAX:
-            raise Untranslated(f"It sent an answer of more than {ITEMS_MAX} parts.")
+            raise TranslationFailed(f"It sent an answer of more than {ITEMS_MAX} parts.")
         self._output.append(item)
         self._writer.event("response.output_item.added", output_index=index, item=item)
         return index
@@ -274,7 +283,7 @@ class StreamBuilder:
             found.item["status"] = status
         self._writer.event("response.output_item.done", output_index=found.index, item=found.item)
 
-    def _call(self, piece: ToolCall, call: Call | None) -> None:
+    def _call(self, piece: ToolCall, call: ToolCallBuilder | None) -> None:
         if call is None:
             self._close_whole_calls()
             own_id = f"call_{self._ask.number}_{len(self._calls.calls)}"
@@ -290,15 +299,15 @@ class StreamBuilder:
             call.block = self._begin(self._call_item(call))
         if news := call.news():
             if not call.is_open:
-                raise Untranslated(f"It went on with a call of the tool {call.shown} after its end.")
+                raise TranslationFailed(f"It went on with a call of the tool {call.shown} after its end.")
             self._tell(call, news)
 
-    def _tell(self, call: Call, arguments: str) -> None:
+    def _tell(self, call: ToolCallBuilder, arguments: str) -> None:
         """Tell more of the arguments of a function; those of other tools are told when they are whole."""
         if arguments and self._output[call.block]["type"] == "function_call":
             self._delta("response.function_call_arguments.delta", call, delta=arguments)
 
-    def _call_item(self, call: Call) -> dict[str, Any]:
+    def _call_item(self, call: ToolCallBuilder) -> dict[str, Any]:
         named = self._ask.tools.called(call.name)
         item: dict[str, Any] = {"type": f"{named.type}_call", "status": "in_progress"}
         item["call_id"] = call_id(call.id, call.extra, self._kept.take())
@@ -314,10 +323,10 @@ class StreamBuilder:
             item["namespace"] = named.namespace
         return item
 
-    def _delta(self, kind: str, call: Call, **fields: Any) -> None:
+    def _delta(self, kind: str, call: ToolCallBuilder, **fields: Any) -> None:
         self._writer.event(kind, item_id=self._output[call.block]["id"], output_index=call.block, **fields)
 
-    def _close_call(self, call: Call) -> None:
+    def _close_call(self, call: ToolCallBuilder) -> None:
         """End a call; one that the limit cut off is told as it is, and called incomplete."""
         call.is_open = False
         item = self._output[call.block]

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Raw, Struct
 
-from meshlight.backends.quote import clean
+from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import BadRequest, Untranslatable
-from meshlight.gateway.mistakes import LONGEST, mistake
-from meshlight.gateway.translation.responses_schema import Action, Tool, ToolChoice
+from meshlight.gateway.control.validation import LONGEST, validation_error
+from meshlight.gateway.translation.responses.schema import Action, Tool, ToolChoice
 
 ELSEWHERE = "Leave it out, or use a model of a backend that has /v1/responses itself."
 LOCAL_SHELL = "local_shell"
@@ -121,7 +121,7 @@ class Tools:
                 self._dropped.append(f"{place} ({kind})")
             case kind:
                 raise Untranslatable(
-                    f"The tool {clean(kind)!r} ({place}) runs at OpenAI; the backend of this model has only tools "
+                    f"The tool {sanitize_line(kind)!r} ({place}) runs at OpenAI; the backend of this model has only tools "
                     "that the client runs itself.",
                     ELSEWHERE,
                     f"{place}.type",
@@ -201,8 +201,8 @@ def shell_action(arguments: str) -> dict[str, Any]:
 
 def untranslatable(param: str, what: str = "") -> Untranslatable:
     """Return the error for a field that has no counterpart; `what` says which value of it."""
-    param = clean(param, LONGEST)
-    said = f"{param} ({clean(what)})" if what else param
+    param = sanitize_line(param, LONGEST)
+    said = f"{param} ({sanitize_line(what)})" if what else param
     return Untranslatable(
         f"{said} can't be carried over to chat completions, which is all that this model's backend speaks.",
         ELSEWHERE,
@@ -215,7 +215,7 @@ def _read(raw: Raw, place: str, dropped: list[str]) -> Tool:
         tool = _decoder.decode(raw)
         unknown: Iterable[str] = _keys.decode(raw).keys() - _FIELDS
     except msgspec.ValidationError as error:
-        found = mistake(error, Tool)
+        found = validation_error(error, Tool)
         raise BadRequest(f"{place}: {found.title}", found.hint, place) from None
     if tool.type in {"function", "custom"}:
         if not tool.name:

@@ -1,0 +1,1 @@
+"""Backend.AI clusters: signed requests to the manager, services behind an app proxy."""

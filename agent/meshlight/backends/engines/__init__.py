@@ -1,0 +1,1 @@
+"""Local engines and servers: one file a kind."""

@@ -1,0 +1,1 @@
+"""The tray icon over D-Bus alone: StatusNotifierItem and com.canonical.dbusmenu."""

@@ -1,0 +1,1 @@
+"""`/mesh` and the page: state, events, settings, backends, peers, metrics."""

@@ -1,0 +1,1 @@
+"""The LAN listener: what paired peers may ask, behind mutual TLS."""

@@ -1,0 +1,1 @@
+"""The lists of models in every protocol's shape."""

@@ -1,0 +1,1 @@
+"""Ollama's API by way of chat completions."""

@@ -1,0 +1,1 @@
+"""Other Meshlights: found, paired, trusted, shared with, and followed to new addresses."""

@@ -1,0 +1,1 @@
+"""Being seen and seeing others by multicast DNS."""

@@ -1,0 +1,1 @@
+"""The service's process: it starts, joins every part, and ends."""

@@ -1,0 +1,1 @@
+"""Servers that play OpenAI, Anthropic and Gemini."""

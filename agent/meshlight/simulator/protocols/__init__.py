@@ -1,0 +1,1 @@
+"""What simulated engines answer: text, vectors, pictures and sound, in each protocol."""

@@ -1,0 +1,1 @@
+"""The secrets of backends: keyring, environment, plain file."""

@@ -1,1 +1,0 @@
-"""What lasts: configuration, secrets, runtime files."""
