@@ -23,7 +23,7 @@ from web.sample import FAMILIES, health
 from web.stand import Stand
 from web.visit import CHROMIUM, FLAGS, PAINTED, card, opened
 
-OUT = Path(__file__).parents[2] / "packaging" / "pictures"
+OUT = Path(__file__).parents[2] / "docs" / "pictures"
 HOUSE: tuple[tuple[str, Kind, Ring, int, State], ...] = (
     ("llama.cpp", "llamacpp", "machine", 4, "healthy"),
     ("Ollama", "ollama", "machine", 6, "healthy"),
