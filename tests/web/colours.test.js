@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
-import { PALETTES } from "../../web/app/colours.js";
+import { PALETTES } from "../../web/app/map/colours.js";
 import { contrast, distance } from "./vision.js";
 
 const THEMES = /** @type {const} */ (["dark", "light", "contrast"]);

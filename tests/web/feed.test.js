@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Feed } from "../../web/app/feed.js";
+import { Feed } from "../../web/app/core/events.js";
 
 /** A world without network and clock: streams and timers that the test moves by hand. */
 function world() {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { History, STEPS, STEP_MS } from "../../web/app/history.js";
+import { History, STEPS, STEP_MS } from "../../web/app/core/history.js";
 
 const T = 1_000_000 * STEP_MS;
 const be = (/** @type {any} */ look, latency = 5) => [{ id: "a", look, latency }];

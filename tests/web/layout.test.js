@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { layOut } from "../../web/app/layout.js";
-import { branch, points, trunk } from "../../web/app/paths.js";
-import { walk } from "../../web/app/walk.js";
+import { layOut } from "../../web/app/map/layout.js";
+import { branch, points, trunk } from "../../web/app/map/paths.js";
+import { walk } from "../../web/app/map/keyboard_nav.js";
 import { mesh } from "./meshes.js";
 
 const SIZES = [[0, 0], [1, 1], [2, 0], [10, 60], [24, 200], [100, 2000], [500, 10000]];

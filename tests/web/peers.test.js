@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { hostPort } from "../../web/app/text.js";
+import { hostPort } from "../../web/app/core/format.js";
 
 test("an address is a host, and a port where one is told", () => {
   assert.deepEqual(hostPort(" bo.local "), { host: "bo.local" });

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { GHOST_MS, Ghosts } from "../../web/app/ghosts.js";
-import { fit, reveal, zoom } from "../../web/app/camera.js";
-import { lit, noFilters, paths, search, shown } from "../../web/app/picture.js";
-import { lifeOf, spot, way } from "../../web/app/particles.js";
-import { Rates } from "../../web/app/rates.js";
+import { GHOST_MS, Ghosts } from "../../web/app/map/removed_backends.js";
+import { fit, reveal, zoom } from "../../web/app/map/camera.js";
+import { lit, noFilters, paths, search, shown } from "../../web/app/map/selection.js";
+import { lifeOf, spot, way } from "../../web/app/map/particles.js";
+import { Rates } from "../../web/app/map/traffic_rates.js";
 import { view } from "./meshes.js";
 
 const list = /** @type {any[]} */ ([view(), view({ id: "b", name: "studio-mac", ring: "lan", models: ["m2", "qwen3-32b"] }), view({ id: "c", enabled: false, models: ["m2"] })]);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { apply, fromSnapshot } from "../../web/app/store.js";
+import { apply, fromSnapshot } from "../../web/app/core/store.js";
 import { snapshot, toSnapshot, view } from "./meshes.js";
 
 const DOWN = { state: "unhealthy", reason: "refused", text: "Connection refused.", fix: "Start it.", since_s: 0 };

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { ago, brief, clean, detail, host, middle, ms } from "../../web/app/text.js";
+import { ago, brief, clean, detail, host, middle, ms } from "../../web/app/core/format.js";
 
 const letters = (/** @type {string} */ text) => [...text].length;
 

@@ -2,8 +2,8 @@
  * The shapes that cross module borders: first those of the wire (`/mesh/snapshot`, `/mesh/events`), then ours.
  * Ages are seconds, latencies milliseconds, lengths CSS pixels. For the type checker only: nothing loads this file.
  */
-type App = import("./app.js").App;
-type Stage = import("./stage.js").Stage;
+type App = import("./core/app.js").App;
+type Stage = import("./map/map_view.js").Stage;
 type Pen = CanvasRenderingContext2D;
 type Theme = "dark" | "light" | "contrast" | "forced";
 

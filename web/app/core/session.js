@@ -1,0 +1,32 @@
+/** The page without a session: index.html has its form. */
+import { ApiError, call, said } from "./api.js";
+import { $ } from "../chrome/dom.js";
+
+/** @param {()=>void} opened */
+export function askForKey(opened) {
+  const [root, form, input, error] = ["session", "unlock", "key", "key-error"].map($);
+  if (!root.hidden) return;
+  const button = form.querySelector("button");
+  form.onsubmit = async (/** @type {Event} */ e) => {
+    e.preventDefault();
+    button.disabled = true;
+    error.textContent = "";
+    try {
+      await call("POST", "/mesh/session", { key: input.value.trim() });
+      root.hidden = true;
+      $("app").inert = false;
+      form.reset();
+      history.replaceState(null, "", location.pathname + location.hash);
+      opened();
+    } catch (problem) {
+      error.textContent = problem instanceof ApiError && problem.status === 401 ? error.dataset.wrong : said(problem);
+      input.select();
+    } finally {
+      button.disabled = false;
+    }
+  };
+  if (location.search === "?signin=refused") error.textContent = error.dataset.used;
+  root.hidden = false;
+  $("app").inert = true;
+  input.focus();
+}
