@@ -5,26 +5,58 @@ import { Feed } from "../../web/app/core/events.js";
 /** A world without network and clock: streams and timers that the test moves by hand. */
 function world() {
   /** @type {any} */
-  const w = { time: 0, timers: [], streams: [], heard: [], lines: [], asked: 0, locked: 0, reply: async () => ({ seq: 50 }) };
-  const listener = { event: (/** @type {string} */ name, /** @type {any} */ data) => w.heard.push([name, data.seq]), line: (/** @type {string} */ l) => w.lines.push(l), locked: () => (w.locked += 1) };
-  w.feed = new Feed({
-    snapshot: () => ((w.asked += 1), w.reply()), now: () => w.time, random: () => 0.5,
-    open: () => {
-      /** @type {any} */
-      const s = { readyState: 1, on: {}, closed: false, addEventListener: (/** @type {string} */ n, /** @type {any} */ f) => (s.on[n] = f), close: () => (s.closed = true) };
-      w.streams.push(s);
-      return s;
+  const w = {
+    time: 0,
+    timers: [],
+    streams: [],
+    heard: [],
+    lines: [],
+    asked: 0,
+    locked: 0,
+    reply: async () => ({ seq: 50 }),
+  };
+  const listener = {
+    event: (/** @type {string} */ name, /** @type {any} */ data) => w.heard.push([name, data.seq]),
+    line: (/** @type {string} */ l) => w.lines.push(l),
+    locked: () => (w.locked += 1),
+  };
+  w.feed = new Feed(
+    {
+      snapshot: () => ((w.asked += 1), w.reply()),
+      now: () => w.time,
+      random: () => 0.5,
+      open: () => {
+        /** @type {any} */
+        const s = {
+          readyState: 1,
+          on: {},
+          closed: false,
+          addEventListener: (/** @type {string} */ n, /** @type {any} */ f) => (s.on[n] = f),
+          close: () => (s.closed = true),
+        };
+        w.streams.push(s);
+        return s;
+      },
+      later: (run, ms) => w.timers.push({ run, at: w.time + ms }) && w.timers.length,
+      never: (id) => {
+        if (w.timers[id - 1]) w.timers[id - 1].run = null;
+      },
     },
-    later: (run, ms) => w.timers.push({ run, at: w.time + ms }) && w.timers.length,
-    never: (id) => { if (w.timers[id - 1]) w.timers[id - 1].run = null; },
-  }, listener);
+    listener,
+  );
   w.pass = (/** @type {number} */ ms) => {
     for (const end = w.time + ms; w.time < end;) {
       w.time += 500;
-      for (const t of w.timers) if (t.run && t.at <= w.time) { const { run } = t; t.run = null; run(); }
+      for (const t of w.timers)
+        if (t.run && t.at <= w.time) {
+          const { run } = t;
+          t.run = null;
+          run();
+        }
     }
   };
-  w.send = (/** @type {string} */ name, /** @type {any} */ data) => w.streams.at(-1).on[name]({ data: JSON.stringify(data) });
+  w.send = (/** @type {string} */ name, /** @type {any} */ data) =>
+    w.streams.at(-1).on[name]({ data: JSON.stringify(data) });
   w.feed.start();
   return w;
 }
@@ -34,7 +66,10 @@ test("events arrive in order, and old ones only once", () => {
   w.send("snapshot", { seq: 4 });
   w.send("health", { seq: 5 });
   w.send("health", { seq: 5 });
-  assert.deepEqual(w.heard, [["snapshot", 4], ["health", 5]]);
+  assert.deepEqual(w.heard, [
+    ["snapshot", 4],
+    ["health", 5],
+  ]);
 });
 
 test("a missing number makes it ask for the whole picture", async () => {
@@ -96,7 +131,9 @@ test("a refused stream is opened again, later each time", async () => {
 
 test("without a session it stops and says so", async () => {
   const w = world();
-  w.reply = async () => { throw Object.assign(new Error("no"), { status: 401 }); };
+  w.reply = async () => {
+    throw Object.assign(new Error("no"), { status: 401 });
+  };
   w.streams[0].readyState = 2;
   w.streams[0].on.error();
   await new Promise(setImmediate);

@@ -34,7 +34,11 @@ test("an hour is kept, and no more", () => {
 
 test("the last twenty changes are kept, newest first", () => {
   const h = new History(T);
-  for (let i = 0; i < 25; i += 1) h.changed({ seq: i, backend: "a", from: "healthy", to: "unhealthy", reason: "refused", text: `n${i}` }, T + i);
+  for (let i = 0; i < 25; i += 1)
+    h.changed(
+      { seq: i, backend: "a", from: "healthy", to: "unhealthy", reason: "refused", text: `n${i}` },
+      T + i,
+    );
   const list = h.changes.get("a") ?? [];
   assert.equal(list.length, 20);
   assert.equal(list[0].text, "n24");
@@ -43,8 +47,14 @@ test("the last twenty changes are kept, newest first", () => {
 test("what the service remembers fills the time before the page was opened, and never overwrites what was seen", () => {
   const h = new History(T);
   h.note(be("warming"), T);
-  h.seed({ step_s: 5, backends: { a: { states: ["unhealthy", "healthy", "healthy"], latency_ms: [null, 7, 8] } },
-    incidents: [{ backend: "a", from: "unhealthy", to: "healthy", reason: "ok", text: "back", ago_s: 5 }] }, T);
+  h.seed(
+    {
+      step_s: 5,
+      backends: { a: { states: ["unhealthy", "healthy", "healthy"], latency_ms: [null, 7, 8] } },
+      incidents: [{ backend: "a", from: "unhealthy", to: "healthy", reason: "ok", text: "back", ago_s: 5 }],
+    },
+    T,
+  );
   assert.equal(h.at("a", h.step)?.look, "warming");
   assert.equal(h.at("a", h.step - 1)?.latency, 7);
   assert.equal(h.at("a", h.step - 2)?.look, "unhealthy");

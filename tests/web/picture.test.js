@@ -7,22 +7,42 @@ import { lifeOf, spot, way } from "../../web/app/map/particles.js";
 import { Rates } from "../../web/app/map/traffic_rates.js";
 import { view } from "./meshes.js";
 
-const list = /** @type {any[]} */ ([view(), view({ id: "b", name: "studio-mac", ring: "lan", models: ["m2", "qwen3-32b"] }), view({ id: "c", enabled: false, models: ["m2"] })]);
+const list = /** @type {any[]} */ ([
+  view(),
+  view({ id: "b", name: "studio-mac", ring: "lan", models: ["m2", "qwen3-32b"] }),
+  view({ id: "c", enabled: false, models: ["m2"] }),
+]);
 const all = list.map((backend) => ({ backend, gone: false }));
 const backends = new Map(shown(all, noFilters(), null).map((b) => [b.id, b]));
-const servers = new Map([["m1", ["a"]], ["m2", ["a", "b", "c"]], ["qwen3-32b", ["b"]]]);
+const servers = new Map([
+  ["m1", ["a"]],
+  ["m2", ["a", "b", "c"]],
+  ["qwen3-32b", ["b"]],
+]);
 
 test("filters leave out what is unticked", () => {
-  assert.deepEqual(shown(all, { rings: ["lan"], kinds: [], looks: ["disabled"] }, null).map((b) => b.id), ["a"]);
+  assert.deepEqual(
+    shown(all, { rings: ["lan"], kinds: [], looks: ["disabled"] }, null).map((b) => b.id),
+    ["a"],
+  );
 });
 
 test("a past moment shows who was there, as they were", () => {
   const got = shown(all, noFilters(), (id) => (id === "b" ? { look: "unhealthy", latency: null } : null));
-  assert.deepEqual(got.map((b) => [b.id, b.look]), [["b", "unhealthy"]]);
+  assert.deepEqual(
+    got.map((b) => [b.id, b.look]),
+    [["b", "unhealthy"]],
+  );
 });
 
 test("a chosen backend lights its models; a chosen model lights every backend that serves it", () => {
-  assert.deepEqual([...lit("b:a", backends, servers) ?? []].sort(), ["b:a", "m:a\nm1", "m:a\nm2", "r", "u"]);
+  assert.deepEqual([...(lit("b:a", backends, servers) ?? [])].sort(), [
+    "b:a",
+    "m:a\nm1",
+    "m:a\nm2",
+    "r",
+    "u",
+  ]);
   assert.equal(lit("m:a\nm2", backends, servers)?.has("b:c"), true);
   assert.equal(lit("r", backends, servers), null);
   assert.equal(paths("m:a\nm2", backends, servers), 3);
@@ -32,14 +52,30 @@ test("a chosen backend lights its models; a chosen model lights every backend th
 test("a search finds by name, address, kind, ring, state and model, all words together", () => {
   const find = (/** @type {string} */ q) => search(q, [...backends.values()], () => "http://10.0.0.9:1");
   assert.equal(find("  "), null);
-  assert.deepEqual([find("studio")?.backends, find("qwen3")?.models, find("10.0.0.9 lan")?.backends, find("DISABLED")?.backends, find("nope")?.keys.size], [1, 1, 1, 1, 0]);
+  assert.deepEqual(
+    [
+      find("studio")?.backends,
+      find("qwen3")?.models,
+      find("10.0.0.9 lan")?.backends,
+      find("DISABLED")?.backends,
+      find("nope")?.keys.size,
+    ],
+    [1, 1, 1, 1, 0],
+  );
 });
 
 test("a backend that went stays a minute at its place as a ghost", () => {
   const g = new Ghosts();
   const map = (/** @type {any[]} */ l) => new Map(l.map((b) => [b.id, b]));
   g.compare(map(list), map([list[0], list[2]]), 0);
-  assert.deepEqual(g.among([list[0], list[2]]).map((x) => [x.backend.id, x.gone]), [["a", false], ["b", true], ["c", false]]);
+  assert.deepEqual(
+    g.among([list[0], list[2]]).map((x) => [x.backend.id, x.gone]),
+    [
+      ["a", false],
+      ["b", true],
+      ["c", false],
+    ],
+  );
   assert.equal(g.fade(GHOST_MS - 1), false);
   assert.equal(g.fade(GHOST_MS), true);
 });
@@ -49,7 +85,10 @@ test("zooming keeps the point under the pointer where it is", () => {
   const after = zoom(before, 1.7, 400, 250, 0.1);
   assert.ok(Math.abs((400 - before.x) / before.k - (400 - after.x) / after.k) < 1e-9);
   assert.equal(fit({ w: 500, h: 400, fit: 1 }, { w: 1000, h: 900 }).k, 1);
-  assert.deepEqual(reveal({ x: 0, y: 0, k: 1 }, { x: 900, y: 10, w: 100, h: 20 }, { w: 800, h: 600 }).x, -216);
+  assert.deepEqual(
+    reveal({ x: 0, y: 0, k: 1 }, { x: 900, y: 10, w: 100, h: 20 }, { w: 800, h: 600 }).x,
+    -216,
+  );
 });
 
 test("a particle walks its whole way, evenly, and slower to slower backends", () => {

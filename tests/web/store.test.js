@@ -3,7 +3,13 @@ import test from "node:test";
 import { apply, fromSnapshot } from "../../web/app/core/store.js";
 import { snapshot, toSnapshot, view } from "./meshes.js";
 
-const DOWN = { state: "unhealthy", reason: "refused", text: "Connection refused.", fix: "Start it.", since_s: 0 };
+const DOWN = {
+  state: "unhealthy",
+  reason: "refused",
+  text: "Connection refused.",
+  fix: "Start it.",
+  since_s: 0,
+};
 const one = view();
 const two = view({ id: "b", name: "b", models: ["m2", "m3"] });
 const before = snapshot([one, two]);
@@ -13,28 +19,54 @@ test("a snapshot goes in and comes out the same", () => {
 });
 
 test("a health event makes of the old snapshot the next one, its light included", () => {
-  const got = apply(fromSnapshot(/** @type {any} */ (before)), "health", { seq: 2, backends: [{ id: "b", enabled: true, health: DOWN, latency_ms: null }] });
-  const want = snapshot([one, { ...two, health: DOWN, latency_ms: null }], { seq: 2, light: "amber", light_reason: "1 of 2 down: b: Connection refused." });
+  const got = apply(fromSnapshot(/** @type {any} */ (before)), "health", {
+    seq: 2,
+    backends: [{ id: "b", enabled: true, health: DOWN, latency_ms: null }],
+  });
+  const want = snapshot([one, { ...two, health: DOWN, latency_ms: null }], {
+    seq: 2,
+    light: "amber",
+    light_reason: "1 of 2 down: b: Connection refused.",
+  });
   assert.deepEqual(toSnapshot(got), want);
 });
 
 test("a backend that is switched off takes its models out of the list", () => {
-  const got = apply(fromSnapshot(/** @type {any} */ (before)), "health", { seq: 2, backends: [{ id: "b", enabled: false, health: two.health, latency_ms: 5 }] });
-  assert.deepEqual(toSnapshot(got), snapshot([one, { ...two, enabled: false }], { seq: 2, light_reason: "The backend is healthy." }));
+  const got = apply(fromSnapshot(/** @type {any} */ (before)), "health", {
+    seq: 2,
+    backends: [{ id: "b", enabled: false, health: two.health, latency_ms: 5 }],
+  });
+  assert.deepEqual(
+    toSnapshot(got),
+    snapshot([one, { ...two, enabled: false }], { seq: 2, light_reason: "The backend is healthy." }),
+  );
 });
 
 test("a topology event adds, changes and removes whole backends", () => {
   const three = view({ id: "c", name: "c", models: ["m1", "m9"] });
-  const got = apply(fromSnapshot(/** @type {any} */ (before)), "topology", { seq: 2, backends: [three, { ...one, name: "renamed" }], removed: ["b"] });
+  const got = apply(fromSnapshot(/** @type {any} */ (before)), "topology", {
+    seq: 2,
+    backends: [three, { ...one, name: "renamed" }],
+    removed: ["b"],
+  });
   assert.deepEqual(toSnapshot(got), snapshot([{ ...one, name: "renamed" }, three], { seq: 2 }));
 });
 
 test("traffic counts on the backend, the model and the router", () => {
   const requests = { total: 3, successful: 1, failed: 1, in_flight: 1 };
-  const got = toSnapshot(apply(fromSnapshot(/** @type {any} */ (before)), "traffic", { seq: 2, routes: [{ backend: "a", model: "m1", started: 3, ok: 1, failed: 1, in_flight: 1 }], router: requests }));
+  const got = toSnapshot(
+    apply(fromSnapshot(/** @type {any} */ (before)), "traffic", {
+      seq: 2,
+      routes: [{ backend: "a", model: "m1", started: 3, ok: 1, failed: 1, in_flight: 1 }],
+      router: requests,
+    }),
+  );
   assert.deepEqual(got.router.requests, requests);
   assert.equal(got.backends[0].in_flight, 1);
-  assert.deepEqual([got.backends[0].requests.total, got.backends[0].requests.successful, got.backends[0].requests.failed], [3, 1, 1]);
+  assert.deepEqual(
+    [got.backends[0].requests.total, got.backends[0].requests.successful, got.backends[0].requests.failed],
+    [3, 1, 1],
+  );
   assert.equal(got.models.find((m) => m.id === "m1")?.requests?.total, 3);
   assert.equal(got.models.find((m) => m.id === "m3")?.requests, null);
 });
@@ -42,8 +74,17 @@ test("traffic counts on the backend, the model and the router", () => {
 test("a request that its client gave up is no longer in flight", () => {
   const route = { backend: "a", model: "m1", started: 0, ok: 0, failed: 0 };
   let mesh = fromSnapshot(/** @type {any} */ (before));
-  for (const [seq, started, in_flight] of [[2, 2, 2], [3, 0, 0], [4, 1, 0], [5, 1, 1]]) {
-    mesh = apply(mesh, "traffic", { seq, routes: [{ ...route, started, in_flight }], router: mesh.router.requests });
+  for (const [seq, started, in_flight] of [
+    [2, 2, 2],
+    [3, 0, 0],
+    [4, 1, 0],
+    [5, 1, 1],
+  ]) {
+    mesh = apply(mesh, "traffic", {
+      seq,
+      routes: [{ ...route, started, in_flight }],
+      router: mesh.router.requests,
+    });
     assert.equal(mesh.backends.get("a")?.in_flight, in_flight);
   }
 });

@@ -20,7 +20,8 @@ test("a name of thousands of characters is shortened at once", () => {
 });
 
 test("an emoji is never cut in two", () => {
-  for (let room = 2; room < 12; room += 1) assert.ok(!/[\ud800-\udbff](?![\udc00-\udfff])/.test(middle("👩‍👩‍👧‍👦🦙🦙🦙🦙🦙🦙🦙🦙🦙🦙", room, letters)));
+  for (let room = 2; room < 12; room += 1)
+    assert.ok(!/[\ud800-\udbff](?![\udc00-\udfff])/.test(middle("👩‍👩‍👧‍👦🦙🦙🦙🦙🦙🦙🦙🦙🦙🦙", room, letters)));
 });
 
 test("marks that turn the reading direction don't reach the page", () => {
@@ -29,7 +30,10 @@ test("marks that turn the reading direction don't reach the page", () => {
 });
 
 test("numbers read as people say them", () => {
-  assert.deepEqual([ms(null), ms(0.4), ms(11.6), ms(1234), ms(12_345)], ["–", "<1 ms", "12 ms", "1.2 s", "12 s"]);
+  assert.deepEqual(
+    [ms(null), ms(0.4), ms(11.6), ms(1234), ms(12_345)],
+    ["–", "<1 ms", "12 ms", "1.2 s", "12 s"],
+  );
   assert.deepEqual([ago(5), ago(61), ago(8100), ago(200_000)], ["5 s", "1 min", "2 h 15 min", "2 d 7 h"]);
   assert.deepEqual([brief(47_950), brief(1_247_950)], ["47,950", "1.2M"]);
 });
@@ -40,7 +44,13 @@ test("an address is shown without what everybody knows", () => {
 });
 
 test("what an engine tells of a model is one line, without what goes without saying", () => {
-  const all = { context: 8192, parameters: "8B", quantization: "Q4_K_M", loaded: true, capabilities: ["chat", "completion", "vision"] };
+  const all = {
+    context: 8192,
+    parameters: "8B",
+    quantization: "Q4_K_M",
+    loaded: true,
+    capabilities: ["chat", "completion", "vision"],
+  };
   assert.equal(detail(all), "8k context · 8B · Q4_K_M · loaded · vision");
   assert.equal(detail({ loaded: false }), "not loaded");
   assert.equal(detail({ context: 200_000 }), "200k context");

@@ -26,10 +26,14 @@ export const made = (id) => $(id).content.firstElementChild.cloneNode(true);
 export const say = (el, text) => void (el.textContent !== text && (el.textContent = text));
 
 /** @param {any} root @param {Record<string, string>} texts by selector */
-export const fill = (root, texts) => Object.entries(texts).forEach(([where, text]) => say(root.querySelector(where), text));
+export const fill = (root, texts) =>
+  Object.entries(texts).forEach(([where, text]) => say(root.querySelector(where), text));
 
 /** @param {Event} event */
-export const keyOf = ({ target }) => (target instanceof Element ? /** @type {HTMLElement|null} */ (target.closest("[data-key]"))?.dataset.key : undefined) ?? null;
+export const keyOf = ({ target }) =>
+  (target instanceof Element
+    ? /** @type {HTMLElement|null} */ (target.closest("[data-key]"))?.dataset.key
+    : undefined) ?? null;
 
 /** A drawing of index.html, in the colour of the text beside it. @param {string} name */
 export const icon = (name) => ($("icons").content.querySelector(`.i-${name}`) ?? h("i")).cloneNode(true);
@@ -67,12 +71,15 @@ let last = -PAUSE_MS;
 export function tell(text) {
   waiting.push(text);
   if (timer) return;
-  timer = window.setTimeout(() => {
-    timer = 0;
-    last = performance.now();
-    const said = waiting.slice(-4).join(" ");
-    const more = waiting.length - 4;
-    waiting = [];
-    $("live").textContent = more > 0 ? `${said} And ${more} more changes.` : said;
-  }, Math.max(60, last + PAUSE_MS - performance.now()));
+  timer = window.setTimeout(
+    () => {
+      timer = 0;
+      last = performance.now();
+      const said = waiting.slice(-4).join(" ");
+      const more = waiting.length - 4;
+      waiting = [];
+      $("live").textContent = more > 0 ? `${said} And ${more} more changes.` : said;
+    },
+    Math.max(60, last + PAUSE_MS - performance.now()),
+  );
 }

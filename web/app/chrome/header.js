@@ -12,7 +12,8 @@ let place = -1;
 
 /** @param {App} app */
 export function joinHeader(app) {
-  for (const place of document.querySelectorAll("[data-icon]")) place.replaceWith(icon(/** @type {HTMLElement} */ (place).dataset.icon ?? ""));
+  for (const place of document.querySelectorAll("[data-icon]"))
+    place.replaceWith(icon(/** @type {HTMLElement} */ (place).dataset.icon ?? ""));
   const find = $("find");
   find.value = app.query;
   find.addEventListener("input", () => ((place = -1), app.find(find.value)));
@@ -42,12 +43,22 @@ export function joinHeader(app) {
   const { stage } = app;
   /** @type {Record<string, ()=>void>} */
   const presses = {
-    unhealthy: () => app.toggleUnhealthy(), notices: () => app.select("r"), refresh: () => void app.refresh(), add: addBackend, peers: () => showPeers(),
-    view: () => app.set({ view: app.settings.view === "map" ? "table" : "map" }), reading: () => $("help").showModal(),
+    unhealthy: () => app.toggleUnhealthy(),
+    notices: () => app.select("r"),
+    refresh: () => void app.refresh(),
+    add: addBackend,
+    peers: () => showPeers(),
+    view: () => app.set({ view: app.settings.view === "map" ? "table" : "map" }),
+    reading: () => $("help").showModal(),
     theme: () => app.set({ theme: THEMES[(THEMES.indexOf(app.settings.theme) + 1) % THEMES.length] }),
   };
   for (const [id, press] of Object.entries(presses)) $(id).addEventListener("click", press);
-  const zooms = [() => stage.zoom(1.35), () => stage.zoom(1 / 1.35), () => stage.fit(), () => ((stage.laidOut = ""), (stage.auto = true), stage.draw())];
+  const zooms = [
+    () => stage.zoom(1.35),
+    () => stage.zoom(1 / 1.35),
+    () => stage.fit(),
+    () => ((stage.laidOut = ""), (stage.auto = true), stage.draw()),
+  ];
   zooms.forEach((zoom, i) => $("zoom").children[i].addEventListener("click", zoom));
 }
 

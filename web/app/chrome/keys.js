@@ -30,8 +30,18 @@ export function joinKeys(app) {
     if (!stage.cards.goTo(to, true)) requestAnimationFrame(() => stage.cards.goTo(to, true));
   });
   document.addEventListener("keydown", (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || document.querySelector("dialog[open]") || !$("session").hidden) return;
-    const typing = e.target instanceof Element && e.target.matches("input:not([type=checkbox], [type=range]), select, textarea");
+    if (
+      e.ctrlKey ||
+      e.metaKey ||
+      e.altKey ||
+      e.defaultPrevented ||
+      document.querySelector("dialog[open]") ||
+      !$("session").hidden
+    )
+      return;
+    const typing =
+      e.target instanceof Element &&
+      e.target.matches("input:not([type=checkbox], [type=range]), select, textarea");
     if (typing && e.key !== "Escape") return;
     const wanted = $("app").querySelector(`[aria-keyshortcuts~="${CSS.escape(e.key)}"]`);
     if (!wanted && e.key !== "Escape") return;

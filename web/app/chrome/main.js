@@ -14,10 +14,21 @@ import { backendOf } from "../map/selection.js";
 
 let link = takeLink();
 const app = new App();
-const feed = new Feed({
-  snapshot: () => call("GET", "/mesh/snapshot"), open: () => new EventSource("/mesh/events"), now: () => Date.now(),
-  later: (run, ms) => window.setTimeout(run, ms), never: (timer) => clearTimeout(timer), random: Math.random,
-}, { event: (name, data) => app.event(name, data), line: (line) => (app.lineIs(line), line === "live" && void remember()), locked: () => onLocked.locked() });
+const feed = new Feed(
+  {
+    snapshot: () => call("GET", "/mesh/snapshot"),
+    open: () => new EventSource("/mesh/events"),
+    now: () => Date.now(),
+    later: (run, ms) => window.setTimeout(run, ms),
+    never: (timer) => clearTimeout(timer),
+    random: Math.random,
+  },
+  {
+    event: (name, data) => app.event(name, data),
+    line: (line) => (app.lineIs(line), line === "live" && void remember()),
+    locked: () => onLocked.locked(),
+  },
+);
 
 const rest = () => (feed.pause(), app.rest());
 const wake = () => (feed.start(), void remember());

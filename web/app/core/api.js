@@ -12,7 +12,8 @@ export class ApiError extends Error {
 }
 
 /** What went wrong, and the fix if there is one. @param {unknown} error */
-export const said = (error) => (error instanceof ApiError ? `${error.message} ${error.hint}`.trim() : String(error));
+export const said = (error) =>
+  error instanceof ApiError ? `${error.message} ${error.hint}`.trim() : String(error);
 
 /** @type {{locked:()=>void}} */
 export const onLocked = { locked: () => {} };
@@ -22,12 +23,20 @@ export async function call(method, path, body) {
   let reply;
   try {
     reply = await fetch(path, {
-      method, credentials: "same-origin", cache: "no-store", signal: method === "GET" ? AbortSignal.timeout(10_000) : null,
+      method,
+      credentials: "same-origin",
+      cache: "no-store",
+      signal: method === "GET" ? AbortSignal.timeout(10_000) : null,
       headers: body === undefined ? {} : { "content-type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch {
-    throw new ApiError(0, "The Meshlight service does not answer.", "Is it running? Start it with “meshlight run”.", "unreachable");
+    throw new ApiError(
+      0,
+      "The Meshlight service does not answer.",
+      "Is it running? Start it with “meshlight run”.",
+      "unreachable",
+    );
   }
   const text = await reply.text();
   let data = null;

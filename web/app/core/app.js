@@ -54,8 +54,19 @@ export class App {
     this.glow = new Set();
     this.autoBefore = true;
     this.stage = new Stage(
-      { root: $("stage"), edges: $("edges"), particles: $("particles"), world: $("world"), heads: $("heads") },
-      { rate: (id) => this.rates.under(`m:${id}\n`, performance.now()), moved: () => this.moved(), cleared: () => this.select(null) });
+      {
+        root: $("stage"),
+        edges: $("edges"),
+        particles: $("particles"),
+        world: $("world"),
+        heads: $("heads"),
+      },
+      {
+        rate: (id) => this.rates.under(`m:${id}\n`, performance.now()),
+        moved: () => this.moved(),
+        cleared: () => this.select(null),
+      },
+    );
     this.minimap = new Minimap(this.stage);
     this.panel = new Panel(this);
     this.tooltip = new Tooltip(this);
@@ -78,19 +89,32 @@ export class App {
     }
     if (name === "incident") {
       this.history.changed(data, now);
-      tell(`${clean(this.mesh.backends.get(data.backend)?.name ?? data.backend)} is ${data.to}. ${data.to === "healthy" ? "" : data.text}`);
+      tell(
+        `${clean(this.mesh.backends.get(data.backend)?.name ?? data.backend)} is ${data.to}. ${data.to === "healthy" ? "" : data.text}`,
+      );
     }
     if (name === "traffic") this.traffic(data.routes);
     this.note(now);
     // More of the same traffic changes only counters: twice a second is enough.
-    if (name !== "traffic" || data.routes.some((/** @type {RouteTraffic} */ r) => !this.glow.has(`m:${r.backend}\n${r.model}`))) this.update();
+    if (
+      name !== "traffic" ||
+      data.routes.some((/** @type {RouteTraffic} */ r) => !this.glow.has(`m:${r.backend}\n${r.model}`))
+    )
+      this.update();
     else this.soon ||= window.setTimeout(() => this.update(), 500);
     document.body.dataset.seq = String(this.mesh.seq);
   }
 
   /** @param {number} now */
   note(now) {
-    this.history.note([...(this.mesh?.backends.values() ?? [])].map((b) => ({ id: b.id, look: lookOf(b), latency: b.latency_ms })), now);
+    this.history.note(
+      [...(this.mesh?.backends.values() ?? [])].map((b) => ({
+        id: b.id,
+        look: lookOf(b),
+        latency: b.latency_ms,
+      })),
+      now,
+    );
   }
 
   /** @param {RouteTraffic[]} routes */
@@ -110,28 +134,52 @@ export class App {
     clearTimeout(this.soon);
     this.soon = 0;
     if (!mesh) return;
-    const past = this.past === null ? null : (/** @type {string} */ id) => this.history.at(id, /** @type {number} */ (this.past));
+    const past =
+      this.past === null
+        ? null
+        : (/** @type {string} */ id) => this.history.at(id, /** @type {number} */ (this.past));
     const all = this.ghosts.among([...mesh.backends.values()]);
     this.shown = new Map(shown(all, this.filters, past).map((b) => [b.id, b]));
     const of = `${mesh.topology} ${this.ghosts.gone.size}`;
-    if (this.shape.of !== of) this.shape = { of, text: all.map(({ backend: b }) => [b.id, b.name, b.ring, ...b.models].join("\n")).join("\n\n") };
+    if (this.shape.of !== of)
+      this.shape = {
+        of,
+        text: all.map(({ backend: b }) => [b.id, b.name, b.ring, ...b.models].join("\n")).join("\n\n"),
+      };
     const topology = `${this.shape.text}|${[...this.shown.keys()].join("\n")}`;
     if (topology !== this.serving) {
       this.serving = topology;
       this.servers = new Map();
-      for (const b of this.shown.values()) for (const model of b.models) this.servers.get(model)?.push(b.id) ?? this.servers.set(model, [b.id]);
+      for (const b of this.shown.values())
+        for (const model of b.models) this.servers.get(model)?.push(b.id) ?? this.servers.set(model, [b.id]);
     }
     this.found = search(this.query, [...this.shown.values()], (id) => mesh.backends.get(id)?.url ?? "");
     const r = mesh.router;
-    const hot = this.glow = past ? new Set() : this.rates.glowing(mesh.busy, performance.now());
+    const hot = (this.glow = past ? new Set() : this.rates.glowing(mesh.busy, performance.now()));
     const looks = [...this.shown.values()].map((b) => `${b.look}${b.latency}${b.reason}${b.gone}`);
     stage.show({
-      sig: [looks, this.selected, this.query, [...hot].sort(), stage.still && hot.size ? Date.now() : 0].join("|"),
-      backends: this.shown, topology, selected: this.selected, found: this.found?.keys ?? null,
-      lit: lit(this.selected, this.shown, this.servers), waysOf: (key) => lit(key, this.shown, this.servers), hot,
+      sig: [looks, this.selected, this.query, [...hot].sort(), stage.still && hot.size ? Date.now() : 0].join(
+        "|",
+      ),
+      backends: this.shown,
+      topology,
+      selected: this.selected,
+      found: this.found?.keys ?? null,
+      lit: lit(this.selected, this.shown, this.servers),
+      waysOf: (key) => lit(key, this.shown, this.servers),
+      hot,
       hub: { name: clean(r.name), status: r.status, uptime: ago(this.uptime()), requests: r.requests },
     });
-    showEmpty(this, this.shown.size ? "ready" : past ? "past" : filtering(this.filters) && mesh.backends.size ? "filtered" : "none");
+    showEmpty(
+      this,
+      this.shown.size
+        ? "ready"
+        : past
+          ? "past"
+          : filtering(this.filters) && mesh.backends.size
+            ? "filtered"
+            : "none",
+    );
     drawHeader(this);
     this.panel.update();
     this.table.update();
@@ -162,17 +210,23 @@ export class App {
       requestAnimationFrame(() => requestAnimationFrame(() => this.stage.reveal(key, travel)));
     } else if (before) {
       this.stage.auto ||= this.autoBefore;
-      requestAnimationFrame(() => requestAnimationFrame(() => {
-        if (this.autoBefore) this.stage.fit();
-        if (this.settings.view === "map") this.stage.cards.goTo(before, true);
-      }));
+      requestAnimationFrame(() =>
+        requestAnimationFrame(() => {
+          if (this.autoBefore) this.stage.fit();
+          if (this.settings.view === "map") this.stage.cards.goTo(before, true);
+        }),
+      );
     }
   }
 
   /** Take the stage's size; beside the panel it is laid out anew if every name stays readable. */
   measure() {
     const el = $("stage");
-    this.stage.resize(el.clientWidth, el.clientHeight, this.stage.suits(el.clientWidth, el.clientHeight) || !this.panel.open);
+    this.stage.resize(
+      el.clientWidth,
+      el.clientHeight,
+      this.stage.suits(el.clientWidth, el.clientHeight) || !this.panel.open,
+    );
   }
 
   /** @param {Filters} filters */

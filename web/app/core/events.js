@@ -125,7 +125,8 @@ export class Feed {
       // A mesh in which nothing happens sends nothing: ask whether it is that.
       if (silent > QUIET_MS) void this.ask();
       if (silent > STALE_MS) this.say(this.source?.readyState === 1 ? "stale" : "lost");
-      if (slept || (silent > STALE_MS + 5000 && this.source && Math.round(silent / CHECK_MS) % 12 === 6)) this.connect();
+      if (slept || (silent > STALE_MS + 5000 && this.source && Math.round(silent / CHECK_MS) % 12 === 6))
+        this.connect();
       if (this.running) this.watch();
     }, CHECK_MS);
   }

@@ -11,7 +11,9 @@ const pieces = new Intl.Segmenter(undefined, { granularity: "grapheme" });
 /** @param {string} name @param {number} room @param {(text:string)=>number} measure */
 export function middle(name, room, measure) {
   if (name.length < 200 && measure(name) <= room) return name;
-  const parts = [...pieces.segment(name.length > 240 ? name.slice(0, 120) + name.slice(-120) : name)].map((p) => p.segment);
+  const parts = [...pieces.segment(name.length > 240 ? name.slice(0, 120) + name.slice(-120) : name)].map(
+    (p) => p.segment,
+  );
   let low = 0;
   let high = parts.length - 1;
   const cut = (/** @type {number} */ keep) => {
@@ -61,7 +63,8 @@ const BRIEF = new Intl.NumberFormat("en", { notation: "compact", maximumFraction
 export const brief = (value) => (value < 100_000 ? count(value) : BRIEF.format(value));
 
 /** @param {Requests} requests */
-export const tally = ({ total, successful, failed }) => `${count(total)} · ${count(successful)} ok · ${count(failed)} failed`;
+export const tally = ({ total, successful, failed }) =>
+  `${count(total)} · ${count(successful)} ok · ${count(failed)} failed`;
 
 /** @param {number} value @param {string} noun */
 export const many = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
@@ -70,8 +73,15 @@ export const many = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" 
 export function detail({ context, parameters, quantization, loaded, capabilities = [] } = {}) {
   const unit = context && context % 1024 ? 1000 : 1024;
   const room = context && `${context < 1000 ? context : `${Math.round(context / unit)}k`} context`;
-  return [room, parameters, quantization, loaded === undefined ? "" : loaded ? "loaded" : "not loaded",
-    ...capabilities.filter((c) => c !== "chat" && c !== "completion")].filter(Boolean).join(" · ");
+  return [
+    room,
+    parameters,
+    quantization,
+    loaded === undefined ? "" : loaded ? "loaded" : "not loaded",
+    ...capabilities.filter((c) => c !== "chat" && c !== "completion"),
+  ]
+    .filter(Boolean)
+    .join(" · ");
 }
 
 /** @param {number} seconds */

@@ -23,7 +23,10 @@ const GROUPS = [
 ];
 
 /** The kinds that the dialog offers; peers are paired instead. */
-export const grouped = () => GROUPS.map(([title, isIn]) => ({ title, kinds: [...KINDS.values()].filter(isIn) })).filter((g) => g.kinds.length);
+export const grouped = () =>
+  GROUPS.map(([title, isIn]) => ({ title, kinds: [...KINDS.values()].filter(isIn) })).filter(
+    (g) => g.kinds.length,
+  );
 
 /** Whether a link can lead another Meshlight there. @param {string} [kind] */
 export const isShared = (kind = "") => (KINDS.get(kind)?.group ?? "peer") !== "peer";

@@ -19,7 +19,8 @@ export function askForKey(opened) {
       history.replaceState(null, "", location.pathname + location.hash);
       opened();
     } catch (problem) {
-      error.textContent = problem instanceof ApiError && problem.status === 401 ? error.dataset.wrong : said(problem);
+      error.textContent =
+        problem instanceof ApiError && problem.status === 401 ? error.dataset.wrong : said(problem);
       input.select();
     } finally {
       button.disabled = false;

@@ -69,7 +69,12 @@ export function writeHash(changes) {
   history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
 }
 
-export const WISHES = ["(prefers-color-scheme: light)", "(prefers-contrast: more)", "(forced-colors: active)", "(prefers-reduced-motion: reduce)"];
+export const WISHES = [
+  "(prefers-color-scheme: light)",
+  "(prefers-contrast: more)",
+  "(forced-colors: active)",
+  "(prefers-reduced-motion: reduce)",
+];
 
 /** @param {App} app */
 export function dress(app) {

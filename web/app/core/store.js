@@ -60,7 +60,9 @@ function withTraffic(mesh, routes, requests) {
   for (const route of routes) {
     const key = routeKey(route.backend, route.model);
     // Some are given up: neither ok nor failed.
-    const more = route.in_flight - (busy.get(key) ?? Math.max(0, route.in_flight - route.started + route.ok + route.failed));
+    const more =
+      route.in_flight -
+      (busy.get(key) ?? Math.max(0, route.in_flight - route.started + route.ok + route.failed));
     busy.set(key, route.in_flight);
     const backend = backends.get(route.backend);
     if (backend) {
@@ -75,7 +77,15 @@ function withTraffic(mesh, routes, requests) {
 
 /** @param {Work|null} work @param {RouteTraffic} route @param {number} more in flight @returns {Work} */
 function counted(work, route, more) {
-  const old = work ?? { total: 0, successful: 0, failed: 0, in_flight: 0, first_byte_ms: null, tokens_in: 0, tokens_out: 0 };
+  const old = work ?? {
+    total: 0,
+    successful: 0,
+    failed: 0,
+    in_flight: 0,
+    first_byte_ms: null,
+    tokens_in: 0,
+    tokens_out: 0,
+  };
   return {
     ...old,
     total: old.total + route.started,
@@ -106,15 +116,23 @@ function lit(mesh) {
   const enabled = all.filter((b) => b.enabled);
   const down = enabled.filter((b) => b.health.state === "unhealthy");
   const warming = enabled.filter((b) => b.health.state === "warming");
-  const say = (/** @type {string} */ light, /** @type {string} */ reason) => ({ ...mesh, light, light_reason: reason });
+  const say = (/** @type {string} */ light, /** @type {string} */ reason) => ({
+    ...mesh,
+    light,
+    light_reason: reason,
+  });
   if (!enabled.length) return say("grey", all.length ? "No backend is enabled." : "No backend found yet.");
   if (down.length) {
     const text = `${down.length} of ${enabled.length} down: ${down[0].name}: ${down[0].health.text}`;
     return say(down.length === enabled.length ? "red" : "amber", text);
   }
-  if (warming.length) return say("amber", `${warming.length} of ${enabled.length} warming up: ${warming[0].name}`);
+  if (warming.length)
+    return say("amber", `${warming.length} of ${enabled.length} warming up: ${warming[0].name}`);
   if (enabled.every((b) => b.health.state === "healthy")) {
-    return say("green", enabled.length === 1 ? "The backend is healthy." : `All ${enabled.length} backends are healthy.`);
+    return say(
+      "green",
+      enabled.length === 1 ? "The backend is healthy." : `All ${enabled.length} backends are healthy.`,
+    );
   }
   return say("grey", "Checking the backends.");
 }

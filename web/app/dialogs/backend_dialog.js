@@ -9,10 +9,18 @@ export const addBackend = () => void form(null);
 /** @param {BackendView} backend */
 export const editBackend = (backend) => void form(backend);
 /** Fill in the dialog from what may be anybody's. @param {Link} link @param {string} [from] */
-export const addFromLink = (link, from = "From a link") => void (KINDS.has(link.kind) && form(null, link, from));
+export const addFromLink = (link, from = "From a link") =>
+  void (KINDS.has(link.kind) && form(null, link, from));
 /** @param {BackendView} backend */
-export const shareBackend = (backend) => void open([h("h2", { text: `Share ${clean(backend.name)}` }), ...sharing(backend),
-  h("div", { class: "row end" }, h("button", { onclick: close }, "Close"))], "Share a backend");
+export const shareBackend = (backend) =>
+  void open(
+    [
+      h("h2", { text: `Share ${clean(backend.name)}` }),
+      ...sharing(backend),
+      h("div", { class: "row end" }, h("button", { onclick: close }, "Close")),
+    ],
+    "Share a backend",
+  );
 
 /** @param {Node[]} content @param {string} label */
 export function open(content, label) {
@@ -30,7 +38,15 @@ function form(old, link, from) {
   const before = old ?? link ?? {};
   const verb = old ? "Connect and save" : "Connect and add";
   const node = made("backend-form");
-  const [says, note, fields, own, shared, trouble, end] = ["[role]", ".trouble", ".fields", ".own", ".shared", "#trouble", ".end"].map((where) => node.querySelector(where));
+  const [says, note, fields, own, shared, trouble, end] = [
+    "[role]",
+    ".trouble",
+    ".fields",
+    ".own",
+    ".shared",
+    "#trouble",
+    ".end",
+  ].map((where) => node.querySelector(where));
   const [share, cancel, submit] = end.children;
   const [pick, ring] = node.querySelectorAll("select");
   open([node], old ? "Edit a backend" : "Add a backend");
@@ -38,11 +54,16 @@ function form(old, link, from) {
   if (link) note.textContent = `${from}: check the address before you connect.`;
   else note.remove();
 
-  const option = (/** @type {Kind} */ k) => h("option", { value: k.kind, selected: k.kind === (before.kind ?? "ollama") }, k.label);
+  const option = (/** @type {Kind} */ k) =>
+    h("option", { value: k.kind, selected: k.kind === (before.kind ?? "ollama") }, k.label);
   const known = KINDS.get(before.kind ?? "");
   const groups = grouped();
-  pick.append(...(old && !groups.some((g) => known && g.kinds.includes(known)) ? [h("option", { value: old.kind, selected: true }, known?.label ?? old.kind)] : []),
-    ...groups.map((g) => h("optgroup", { label: g.title }, ...g.kinds.map(option))));
+  pick.append(
+    ...(old && !groups.some((g) => known && g.kinds.includes(known))
+      ? [h("option", { value: old.kind, selected: true }, known?.label ?? old.kind)]
+      : []),
+    ...groups.map((g) => h("optgroup", { label: g.title }, ...g.kinds.map(option))),
+  );
   pick.disabled = Boolean(old);
   if (old) {
     ring.options[0].remove();
@@ -59,13 +80,25 @@ function form(old, link, from) {
     const ticks = field.default === "true" || field.default === "false";
     const usual = name === "url" ? KINDS.get(pick.value)?.default_url : ticks ? "" : field.default;
     const input = h("input", {
-      id: `f-${name}`, name, type: ticks ? "checkbox" : is_secret ? "password" : "text",
-      required: field.required && !usual && !ticks && !(old && is_secret), checked: ticks && (kept ?? field.default === "true"),
-      inputmode: name === "url" ? "url" : null, spellcheck: "false", autocomplete: is_secret ? "new-password" : "off",
-      placeholder: old && is_secret ? "unchanged" : usual || field.placeholder || null, "aria-describedby": hint ? `h-${name}` : null,
+      id: `f-${name}`,
+      name,
+      type: ticks ? "checkbox" : is_secret ? "password" : "text",
+      required: field.required && !usual && !ticks && !(old && is_secret),
+      checked: ticks && (kept ?? field.default === "true"),
+      inputmode: name === "url" ? "url" : null,
+      spellcheck: "false",
+      autocomplete: is_secret ? "new-password" : "off",
+      placeholder: old && is_secret ? "unchanged" : usual || field.placeholder || null,
+      "aria-describedby": hint ? `h-${name}` : null,
     });
     if (kept !== undefined && !ticks && !is_secret) input.value = String(kept);
-    return h("div", { class: "field" }, h("label", { for: input.id, text: field.label }), input, hint && h("small", { id: `h-${name}`, text: hint }));
+    return h(
+      "div",
+      { class: "field" },
+      h("label", { for: input.id, text: field.label }),
+      input,
+      hint && h("small", { id: `h-${name}`, text: hint }),
+    );
   };
   const draw = () => {
     const kind = KINDS.get(pick.value);
@@ -77,7 +110,10 @@ function form(old, link, from) {
       const input = $(`f-${name}`);
       if (value && input && input.type !== "checkbox") input.value = value;
     }
-    fill(node, { "#h-kind": kind?.about ?? "", "[role]": "Meshlight connects first and saves only what answers." });
+    fill(node, {
+      "#h-kind": kind?.about ?? "",
+      "[role]": "Meshlight connects first and saves only what answers.",
+    });
     trouble.hidden = true;
     shared.replaceChildren();
   };
@@ -116,7 +152,9 @@ function form(old, link, from) {
     fill(trouble, { b: e.message, p: e.hint });
     trouble.lastElementChild.hidden = e.code !== "check_failed";
     trouble.hidden = false;
-    const input = /** @type {HTMLInputElement|null} */ (e.param ? node.querySelector(`#f-${CSS.escape(e.param)}`) : null);
+    const input = /** @type {HTMLInputElement|null} */ (
+      e.param ? node.querySelector(`#f-${CSS.escape(e.param)}`) : null
+    );
     if (input) {
       input.closest("details")?.setAttribute("open", "");
       input.setAttribute("aria-invalid", "true");
@@ -142,7 +180,13 @@ function collect(form_, old) {
     const value = typed.trim();
     if (type === "checkbox") {
       if (old ? checked !== defaultChecked : !checked) data[name] = checked;
-    } else if (old ? name !== "kind" && value !== String(old[name] ?? "") && (value || name === "access_key" || name === "ca_file") : value) {
+    } else if (
+      old
+        ? name !== "kind" &&
+          value !== String(old[name] ?? "") &&
+          (value || name === "access_key" || name === "ca_file")
+        : value
+    ) {
       data[name] = type === "number" ? Number(value) : value;
     }
   }

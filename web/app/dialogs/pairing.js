@@ -15,7 +15,9 @@ let asking = false;
 let bar;
 
 const goesOn = () => now?.state === "comparing" || now?.state === "confirmed";
-const types = () => $("dialog").querySelector(":scope > form")?.checkVisibility() || document.activeElement?.matches("input:not([type=checkbox], [type=range]), select");
+const types = () =>
+  $("dialog").querySelector(":scope > form")?.checkVisibility() ||
+  document.activeElement?.matches("input:not([type=checkbox], [type=range]), select");
 
 /** @param {PairingView|null} pairing */
 export function pairingIs(pairing) {
@@ -51,19 +53,25 @@ function draw() {
   clearTimeout(timer);
   const dialog = $("pairing");
   if (!now) dialog.close();
-  else if (goesOn() && !dialog.open && now.digits !== shown && (asking || now.role === "asked") && !types()) return show();
+  else if (goesOn() && !dialog.open && now.digits !== shown && (asking || now.role === "asked") && !types())
+    return show();
   bar.hidden = dialog.open || !goesOn();
   if (!now) return;
   const { state, digits, why } = now;
   if (dialog.open) shown = digits;
   const place = document.querySelector("dialog[open]") ?? document.body;
   if (!bar.hidden && bar.parentNode !== place) place.append(bar);
-  for (const [root, word] of [[bar, now.role], [dialog, state]]) {
+  for (const [root, word] of [
+    [bar, now.role],
+    [dialog, state],
+  ]) {
     for (const part of root.querySelectorAll("[data-for]")) part.hidden = !part.dataset.for.includes(word);
     fill(root, { ".who": clean(now.name) });
   }
   fill(dialog, {
-    ".digits :first-child": digits.slice(0, 3), ".digits :last-child": digits.slice(3), "[role] :last-child": why,
+    ".digits :first-child": digits.slice(0, 3),
+    ".digits :last-child": digits.slice(3),
+    "[role] :last-child": why,
     output: String(Math.max(0, Math.ceil((until - performance.now()) / 1000))),
   });
   if (goesOn()) timer = window.setTimeout(draw, 1000);
@@ -72,18 +80,27 @@ function draw() {
 /** @param {(id?:string)=>void} terms shows what a peer may use */
 export function joinPairing(terms) {
   const dialog = $("pairing");
-  dialog.addEventListener("click", async (/** @type {any} */ { target: { dataset: { act } } }) => {
-    if (!act) return;
-    if (act !== "confirm") dialog.close();
-    if (act === "terms") return terms(now?.id);
-    if (act === "close") return;
-    if (act === "refuse" && now) now = { ...now, state: "over" };
-    try {
-      await call("POST", `/mesh/peers/pairing/${act}`);
-    } catch (error) {
-      if (now) pairingIs({ ...now, state: "over", why: said(error) });
-    }
-  });
+  dialog.addEventListener(
+    "click",
+    async (
+      /** @type {any} */ {
+        target: {
+          dataset: { act },
+        },
+      },
+    ) => {
+      if (!act) return;
+      if (act !== "confirm") dialog.close();
+      if (act === "terms") return terms(now?.id);
+      if (act === "close") return;
+      if (act === "refuse" && now) now = { ...now, state: "over" };
+      try {
+        await call("POST", `/mesh/peers/pairing/${act}`);
+      } catch (error) {
+        if (now) pairingIs({ ...now, state: "over", why: said(error) });
+      }
+    },
+  );
   bar = $("asked");
   bar.querySelector("button").onclick = show;
   for (const closing of [dialog, $("dialog")]) closing.addEventListener("close", draw);

@@ -61,7 +61,8 @@ export function showPeers(peer, link) {
   const address = $("p-address");
   let id = link?.id;
   page.querySelector(".end button").onclick = close;
-  for (const { name, id: at } of [$("p-visible"), $("p-browse")]) $(at).addEventListener("change", () => change("", { [name]: $(at).checked }));
+  for (const { name, id: at } of [$("p-visible"), $("p-browse")])
+    $(at).addEventListener("change", () => change("", { [name]: $(at).checked }));
   address.addEventListener("input", () => (id = undefined));
   address.form.addEventListener("submit", (/** @type {Event} */ e) => {
     e.preventDefault();
@@ -80,14 +81,21 @@ export function showPeers(peer, link) {
 
 export function drawPeers() {
   if (!view || !$("p-says")) return;
-  const { addresses: [host], door, node_id: id, ...my } = view;
+  const {
+    addresses: [host],
+    door,
+    node_id: id,
+    ...my
+  } = view;
   fill($("dialog"), { "#p-problem": my.problem, ".me b": clean(my.name), ".me code": my.short });
   $("p-visible").checked = my.visible;
   $("p-browse").checked = my.browse;
-  const link = door && host && id ? `meshlight://pair?${new URLSearchParams({ host, port: String(door), id })}` : "";
+  const link =
+    door && host && id ? `meshlight://pair?${new URLSearchParams({ host, port: String(door), id })}` : "";
   const box = $("p-link");
   box.hidden = !link;
-  if (link && box.dataset.link !== link) box.lastElementChild.replaceChildren(linked((box.dataset.link = link)));
+  if (link && box.dataset.link !== link)
+    box.lastElementChild.replaceChildren(linked((box.dataset.link = link)));
   list("p-paired", my.peers, pairedRow);
   list("p-seen", my.seen, seenRow);
 }
@@ -113,7 +121,10 @@ function seenRow(seen) {
   ask_.onclick = () => pair({ id: seen.id }, seen.name);
   add.addEventListener("click", () => {
     const at = seen.addresses.find((a) => !a.includes(":")) ?? `[${seen.addresses[0]}]`;
-    addFromLink({ kind: "openai-compatible", url: `http://${at}:${seen.port}`, name: seen.name }, "Announced on this network");
+    addFromLink(
+      { kind: "openai-compatible", url: `http://${at}:${seen.port}`, name: seen.name },
+      "Announced on this network",
+    );
   });
   return {
     el,
@@ -121,7 +132,9 @@ function seenRow(seen) {
       seen = now;
       const name = clean(seen.name);
       fill(el, {
-        b: name, code: seen.short || "Backend.AI GO", ".error": seen.conflict,
+        b: name,
+        code: seen.short || "Backend.AI GO",
+        ".error": seen.conflict,
         small: `${clean(seen.host)} · ${many(seen.backends, "backend")} · ${many(seen.models, "model")}`,
       });
       el.querySelector("span").hidden = !seen.is_paired;
@@ -135,17 +148,32 @@ function seenRow(seen) {
 /** @param {PeerView} peer @returns {Row<PeerView>} */
 function pairedRow(peer) {
   const el = made("peer-row");
-  const [models, most, paused] = ["[name=models]", "[name=max_in_flight]", "[name=paused]"].map((where) => el.querySelector(where));
-  const [chosen, why, sure, rings] = [".chosen", ".why", ".trouble", "fieldset"].map((where) => el.querySelector(where));
+  const [models, most, paused] = ["[name=models]", "[name=max_in_flight]", "[name=paused]"].map((where) =>
+    el.querySelector(where),
+  );
+  const [chosen, why, sure, rings] = [".chosen", ".why", ".trouble", "fieldset"].map((where) =>
+    el.querySelector(where),
+  );
   const [details, unpair, keep, really] = el.querySelectorAll("button");
   const ticks = (/** @type {Element} */ group) => [...group.querySelectorAll("input")];
-  const ticked = (/** @type {Element} */ group) => ticks(group).flatMap((input) => (input.checked ? input.value : []));
+  const ticked = (/** @type {Element} */ group) =>
+    ticks(group).flatMap((input) => (input.checked ? input.value : []));
   let offered = "";
 
   el.addEventListener("change", (/** @type {any} */ { target }) => {
     if (!target.reportValidity()) return;
-    void change(`/${peer.id}`, rings.contains(target) ? { share_rings: ticked(rings) } : chosen.contains(target) ? { share_models: ticked(chosen) }
-      : target === models ? { share_models: models.value ? peer.sees_models : null } : target === most ? { max_in_flight: Number(most.value) } : { paused: paused.checked });
+    void change(
+      `/${peer.id}`,
+      rings.contains(target)
+        ? { share_rings: ticked(rings) }
+        : chosen.contains(target)
+          ? { share_models: ticked(chosen) }
+          : target === models
+            ? { share_models: models.value ? peer.sees_models : null }
+            : target === most
+              ? { max_in_flight: Number(most.value) }
+              : { paused: paused.checked },
+    );
   });
   details.addEventListener("click", () => {
     close();
@@ -164,17 +192,26 @@ function pairedRow(peer) {
       const look = b ? lookOf(b) : "unknown";
       why.hidden = !b || look === "healthy" || look === "disabled";
       fill(el, {
-        b: clean(peer.name), code: peer.short, ".why": `${b?.health.text} ${b?.health.fix}`,
+        b: clean(peer.name),
+        code: peer.short,
+        ".why": `${b?.health.text} ${b?.health.fix}`,
         ".sees": `It sees ${many(sees.length, "model")}${sees.length ? `: ${sees.slice(0, 8).map(clean).join(", ")}` : ""}${sees.length > 8 ? " …" : ""}. ${in_flight ? `${many(in_flight, "request")} of it now.` : ""}`,
       });
       if (el.dataset.look !== look) el.querySelector(".badge").replaceWith(badge((el.dataset.look = look)));
       // An id that is away just now stays chosen.
-      const here = [...(app.mesh?.backends.values() ?? [])].filter((one) => one.enabled && one.kind !== "peer" && share_rings.includes(one.ring));
+      const here = [...(app.mesh?.backends.values() ?? [])].filter(
+        (one) => one.enabled && one.kind !== "peer" && share_rings.includes(one.ring),
+      );
       const ids = only ? [...new Set([...only, ...here.flatMap((one) => one.models)])].sort() : [];
       if (offered !== (offered = ids.join("\n"))) {
-        chosen.replaceChildren(...ids.map((value) => h("label", { class: "tick" }, h("input", { type: "checkbox", value }), clean(value))));
+        chosen.replaceChildren(
+          ...ids.map((value) =>
+            h("label", { class: "tick" }, h("input", { type: "checkbox", value }), clean(value)),
+          ),
+        );
       }
-      for (const input of ticks(rings)) input.checked = share_rings.includes(/** @type {Ring} */ (input.value));
+      for (const input of ticks(rings))
+        input.checked = share_rings.includes(/** @type {Ring} */ (input.value));
       for (const input of ticks(chosen)) input.checked = Boolean(only?.includes(input.value));
       models.value = only ? "chosen" : "";
       if (document.activeElement !== most) most.value = String(peer.max_in_flight);

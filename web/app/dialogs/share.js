@@ -6,7 +6,9 @@ const HERE = /^https?:\/\/(localhost|127\.|\[::1\])/i;
 /** @param {Link} backend @returns {Node[]} */
 export function sharing({ kind, url = "", name, access_key }) {
   if (HERE.test(url)) return [made("shared-here")];
-  const said = Object.entries({ kind, url, name, access_key }).flatMap(([key, value]) => (value ? [[key, value]] : []));
+  const said = Object.entries({ kind, url, name, access_key }).flatMap(([key, value]) =>
+    value ? [[key, value]] : [],
+  );
   return [made("shared-there"), linked(`meshlight://add?${new URLSearchParams(said)}`)];
 }
 
@@ -17,6 +19,7 @@ export function linked(link) {
   code.onerror = () => ((code.hidden = true), (none.hidden = false));
   code.src = `/mesh/qr?text=${encodeURIComponent(link)}`;
   fill(el, { ".link-text": link });
-  el.lastChild.onclick = () => copy(link, el.lastChild);
+  const button = el.querySelector("button");
+  button.onclick = () => copy(link, button);
   return el;
 }

@@ -52,14 +52,19 @@ export function reveal(camera, rect, view, margin = 16) {
 }
 
 /** @param {Camera} a @param {Camera} b */
-export const same = (a, b) => Math.abs(a.k - b.k) < 1e-4 && Math.abs(a.x - b.x) < 0.5 && Math.abs(a.y - b.y) < 0.5;
+export const same = (a, b) =>
+  Math.abs(a.k - b.k) < 1e-4 && Math.abs(a.x - b.x) < 0.5 && Math.abs(a.y - b.y) < 0.5;
 
 /** @param {Layout} layout @param {number} k */
 export function hubsAt(layout, k) {
   const onScreen = Math.min(1.2, Math.max(0.86, k * layout.hub));
   const scale = onScreen / k;
   const f = scale / layout.hub;
-  const around = (/** @type {Rect} */ r) =>
-    ({ x: r.x + (r.w * (1 - f)) / 2, y: r.y + (r.h * (1 - f)) / 2, w: r.w * f, h: r.h * f });
+  const around = (/** @type {Rect} */ r) => ({
+    x: r.x + (r.w * (1 - f)) / 2,
+    y: r.y + (r.h * (1 - f)) / 2,
+    w: r.w * f,
+    h: r.h * f,
+  });
   return { user: around(layout.user), router: around(layout.router), scale };
 }

@@ -17,7 +17,12 @@ export function penOf(canvas, w, h) {
 /** @param {Pen} pen @param {number} x @param {number} y @param {number} r */
 export function diamond(pen, x, y, r) {
   pen.moveTo(x, y - r);
-  for (const [dx, dy] of [[r, 0], [0, r], [-r, 0]]) pen.lineTo(x + dx, y + dy);
+  for (const [dx, dy] of [
+    [r, 0],
+    [0, r],
+    [-r, 0],
+  ])
+    pen.lineTo(x + dx, y + dy);
   pen.closePath();
 }
 

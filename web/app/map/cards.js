@@ -50,7 +50,10 @@ export class Cards {
         }
       }
     }
-    for (const key of [this.stop, ...(document.activeElement instanceof HTMLElement ? [document.activeElement.dataset.key ?? ""] : [])]) {
+    for (const key of [
+      this.stop,
+      ...(document.activeElement instanceof HTMLElement ? [document.activeElement.dataset.key ?? ""] : []),
+    ]) {
       if (layout.byKey.has(key)) keys.add(key);
     }
     // Those out of view stay in the accessibility tree, as one bare element each.
@@ -64,7 +67,11 @@ export class Cards {
 
   /** @param {Scene} scene @param {Hub} hub @param {string|null} selected */
   sync(scene, hub, selected) {
-    const { cards: keys, layout, camera: { k } } = scene;
+    const {
+      cards: keys,
+      layout,
+      camera: { k },
+    } = scene;
     this.scene = scene;
     this.selected = selected;
     for (const [key, card] of this.made) {
@@ -78,8 +85,17 @@ export class Cards {
     const r = hub.requests;
     // Accessible names begin with the visible text, for control by voice.
     const user = many([...scene.shown.values()].filter((s) => s.look !== "disabled").length, "connection");
-    this.put("u", k.toFixed(3), `You ${user}, user, entry point`, (el) => setCard(el, "card hub user", icon("user"), b("You"), small(user)));
-    const says = [hub.status, hub.uptime, `${brief(r.total)} requests`, `${brief(r.in_flight)} in flight`, `${brief(r.successful)} ok`, `${brief(r.failed)} failed`];
+    this.put("u", k.toFixed(3), `You ${user}, user, entry point`, (el) =>
+      setCard(el, "card hub user", icon("user"), b("You"), small(user)),
+    );
+    const says = [
+      hub.status,
+      hub.uptime,
+      `${brief(r.total)} requests`,
+      `${brief(r.in_flight)} in flight`,
+      `${brief(r.successful)} ok`,
+      `${brief(r.failed)} failed`,
+    ];
     this.put("r", k.toFixed(3), `Router ${says.join(" ")}, ${hub.name}`, (el) => {
       const lines = says.map(small);
       lines[5].classList.toggle("fail", r.failed > 0);
@@ -98,8 +114,10 @@ export class Cards {
     const { level, layout } = this.scene;
     const bare = level === "far" || !inView(this.scene, box);
     const word = shown.gone ? "gone" : shown.look;
-    const sub = layout.style === "wide" ? `${word} · ${many(shown.models.length, "model")}`
-      : `${word}${shown.look === "healthy" ? ` · ${ms(shown.latency)}` : ""} · ${many(shown.models.length, "model")}`;
+    const sub =
+      layout.style === "wide"
+        ? `${word} · ${many(shown.models.length, "model")}`
+        : `${word}${shown.look === "healthy" ? ` · ${ms(shown.latency)}` : ""} · ${many(shown.models.length, "model")}`;
     const mid = level === "mid";
     const px = mid ? Math.max(10.5, Math.min(15, (box.h / size) * 0.42)) : namePx(box.h);
     const room = mid ? box.w / size - 16 : box.w - CARD_PAD_EMS * px;
@@ -122,17 +140,27 @@ export class Cards {
     const word = shown.gone ? "gone" : shown.look;
     const px = chip.h < 17 ? 10.5 : chip.h < 20 ? 11.5 : chip.h < 23 ? 12 : 12.5;
     const text = fitted(name, chip.w - 23, `500 ${px}px`);
-    this.put(chip.key, `${shown.look}${shown.gone}${chip.h}`, `Model ${text} on ${shown.name}, ${word}${inFull(text, name)}`, (el) => {
-      el.dataset.look = shown.look;
-      setCard(el, `card chip${shown.gone ? " gone" : ""}`, text);
-      el.style.fontSize = `${px}px`;
-    });
+    this.put(
+      chip.key,
+      `${shown.look}${shown.gone}${chip.h}`,
+      `Model ${text} on ${shown.name}, ${word}${inFull(text, name)}`,
+      (el) => {
+        el.dataset.look = shown.look;
+        setCard(el, `card chip${shown.gone ? " gone" : ""}`, text);
+        el.style.fontSize = `${px}px`;
+      },
+    );
   }
 
   /** @param {string} key @param {string} sig @param {string} label @param {(el:HTMLButtonElement)=>void} fill */
   put(key, sig, label, fill) {
     const { scene, selected } = this;
-    const rect = key === "u" ? scene.hubs.user : key === "r" ? scene.hubs.router : /** @type {Rect} */ (scene.layout.byKey.get(key));
+    const rect =
+      key === "u"
+        ? scene.hubs.user
+        : key === "r"
+          ? scene.hubs.router
+          : /** @type {Rect} */ (scene.layout.byKey.get(key));
     let card = this.made.get(key);
     if (!card) {
       card = { el: h("button", { "data-key": key }), sig: "" };

@@ -13,7 +13,9 @@ const NAME_W = 84;
 export function stacked(groups, view) {
   /** @type {Map<string, number>} */
   const spans = new Map();
-  for (const g of groups) for (const m of g.members) for (const model of m.models) if (!spans.has(model)) spans.set(model, spanOf(model, UNIT, S.chip.font));
+  for (const g of groups)
+    for (const m of g.members)
+      for (const model of m.models) if (!spans.has(model)) spans.set(model, spanOf(model, UNIT, S.chip.font));
   const span = (/** @type {string} */ model) => /** @type {number} */ (spans.get(model));
   /** @type {StackPlan|null} */
   let best = null;
@@ -47,8 +49,14 @@ function scaleAt(fit, named, view) {
   const hub = 1 / Math.min(1, fit);
   const left = (EDGE + S.user.w + 18 + S.router.w + 50) * hub;
   return {
-    hub, left, gutter: Math.max(12, 6 * hub), gapX: Math.max(14, 4.5 * hub), cardH: Math.max(S.card.h, named ? NAME_H * hub : 4 * hub),
-    head: 19 * hub, laneGap: 7 * hub, laneW: view.w / fit - left - EDGE * hub,
+    hub,
+    left,
+    gutter: Math.max(12, 6 * hub),
+    gapX: Math.max(14, 4.5 * hub),
+    cardH: Math.max(S.card.h, named ? NAME_H * hub : 4 * hub),
+    head: 19 * hub,
+    laneGap: 7 * hub,
+    laneW: view.w / fit - left - EDGE * hub,
   };
 }
 
@@ -67,7 +75,10 @@ function largest(lanes, rows, named, view) {
       if (i === 0) break;
     } else high = fit;
   }
-  return { fit: low, lines: lines.length ? lines : lanes.map((lane) => wrap(lane, scaleAt(low, named, view))) };
+  return {
+    fit: low,
+    lines: lines.length ? lines : lanes.map((lane) => wrap(lane, scaleAt(low, named, view))),
+  };
 }
 
 /** @param {Cell[]} lane @param {Scale} scale */
@@ -124,15 +135,29 @@ function place(groups, view, { fit, lines, rows, named }) {
       let x = left;
       for (const { member, pack: packed, w: cellW } of row) {
         boxes.push({
-          key: `b:${member.id}`, id: member.id, ring: group.ring, rail: y - gutter / 2,
-          x, y, w: cellW, h: scale.cardH, cell: { x, y, w: cellW, h: rowH },
+          key: `b:${member.id}`,
+          id: member.id,
+          ring: group.ring,
+          rail: y - gutter / 2,
+          x,
+          y,
+          w: cellW,
+          h: scale.cardH,
+          cell: { x, y, w: cellW, h: rowH },
           chips: chips(member.id, packed, UNIT, S, x + INDENT, y + scale.cardH + 6),
         });
         x += cellW + gapX;
       }
       y += rowH + more;
     }
-    lanes.push({ ring: group.ring, x: left - 6 * hub, y: top, w: scale.laneW + 10 * hub, h: y - top - more + 4, backends: group.members.map((m) => m.id) });
+    lanes.push({
+      ring: group.ring,
+      x: left - 6 * hub,
+      y: top,
+      w: scale.laneW + 10 * hub,
+      h: y - top - more + 4,
+      backends: group.members.map((m) => m.id),
+    });
     y += scale.laneGap;
   });
   return finish("stacked", S, { w, h, fit }, lanes, boxes, EDGE * hub, hub, 0);

@@ -8,7 +8,8 @@ import { drawFar, drawTiles } from "./overview.js";
 export const DIM = 0.14;
 
 /** @param {Scene} scene @param {string} key */
-export const strength = ({ lit, found }, key) => (lit && !lit.has(key)) || (found && !lit && key.length > 1 && !found.has(key)) ? DIM : 1;
+export const strength = ({ lit, found }, key) =>
+  (lit && !lit.has(key)) || (found && !lit && key.length > 1 && !found.has(key)) ? DIM : 1;
 
 /** @param {Pen} pen @param {Scene} scene */
 export function drawEdges(pen, scene) {
@@ -30,7 +31,12 @@ export function drawEdges(pen, scene) {
 
 /** @param {Scene} scene @param {Rect} rect */
 export function inView({ camera: { k, x, y }, view }, rect) {
-  return rect.x * k + x < view.w + 20 && (rect.x + rect.w) * k + x > -20 && rect.y * k + y < view.h + 20 && (rect.y + rect.h) * k + y > -20;
+  return (
+    rect.x * k + x < view.w + 20 &&
+    (rect.x + rect.w) * k + x > -20 &&
+    rect.y * k + y < view.h + 20 &&
+    (rect.y + rect.h) * k + y > -20
+  );
 }
 
 /** @param {Pen} pen @param {Scene} scene @param {Rect} lane */
@@ -56,7 +62,10 @@ function stroke(pen, { palette, camera: { k } }, shape, { look, alpha, width, gl
   const thin = Math.max(k, 0.55) / k;
   pen.strokeStyle = palette.looks[look];
   if (glow) {
-    for (const [wide, faint] of [[8, 0.07], [4.5, 0.13]]) {
+    for (const [wide, faint] of [
+      [8, 0.07],
+      [4.5, 0.13],
+    ]) {
       pen.globalAlpha = alpha * faint;
       pen.lineWidth = wide * thin;
       pen.beginPath();
@@ -79,7 +88,12 @@ function drawHub(pen, scene) {
   const { user, router } = scene.hubs;
   const busy = scene.hot.size > 0;
   const path = hubPath(user, router);
-  stroke(pen, scene, () => trace(pen, path), { look: "healthy", alpha: busy || scene.lit ? 1 : 0.6, width: busy ? 2.2 : 1.5, glow: busy || scene.lit !== null });
+  stroke(pen, scene, () => trace(pen, path), {
+    look: "healthy",
+    alpha: busy || scene.lit ? 1 : 0.6,
+    width: busy ? 2.2 : 1.5,
+    glow: busy || scene.lit !== null,
+  });
 }
 
 /** @param {Pen} pen @param {Scene} scene */
@@ -100,15 +114,30 @@ function drawTrunks(pen, scene) {
     const dim = strength(scene, box.key);
     const p = path(box);
     const alpha = (shown.gone ? 0.25 : shown.look === "healthy" ? 0.62 : 0.95) * (dim === 1 ? 1 : 0.16);
-    if (box.rail === null) stroke(pen, scene, () => trace(pen, p), { look: shown.look, alpha, width: 1.5, glow: false });
-    else if (scene.level !== "far") stroke(pen, scene, () => { pen.moveTo(p.line[0], p.line[1]); pen.lineTo(p.line[2], p.line[3]); }, { look: shown.look, alpha, width: 1.5, glow: false });
+    if (box.rail === null)
+      stroke(pen, scene, () => trace(pen, p), { look: shown.look, alpha, width: 1.5, glow: false });
+    else if (scene.level !== "far")
+      stroke(
+        pen,
+        scene,
+        () => {
+          pen.moveTo(p.line[0], p.line[1]);
+          pen.lineTo(p.line[2], p.line[3]);
+        },
+        { look: shown.look, alpha, width: 1.5, glow: false },
+      );
     if (box.rail === null) drawEnd(pen, scene, box, shown.look, alpha);
   }
   for (const box of loud) {
     const look = scene.shown.get(box.id)?.look ?? "unknown";
     const alpha = scene.lit && !scene.lit.has(box.key) ? 0.3 : 1;
     const p = path(box);
-    stroke(pen, scene, () => trace(pen, p), { look, alpha, width: scene.lit?.has(box.key) ? 2.2 : 1.7, glow: alpha === 1 });
+    stroke(pen, scene, () => trace(pen, p), {
+      look,
+      alpha,
+      width: scene.lit?.has(box.key) ? 2.2 : 1.7,
+      glow: alpha === 1,
+    });
     if (box.rail === null) drawEnd(pen, scene, box, look, alpha);
     if (scene.still && scene.hotBoxes.has(box.id)) drawChevrons(pen, scene, p, look);
   }
@@ -165,26 +194,43 @@ function drawBranches(pen, scene, box) {
   if (!shown || !box.chips.length || scene.camera.k * 22 < 9) return;
   const dim = strength(scene, box.key);
   const style = { look: shown.look, alpha: (shown.gone ? 0.2 : 0.5) * dim, width: 1.1, glow: false };
-  stroke(pen, scene, () => {
-    for (const chip of box.chips) trace(pen, branch(box, chip));
-  }, style);
+  stroke(
+    pen,
+    scene,
+    () => {
+      for (const chip of box.chips) trace(pen, branch(box, chip));
+    },
+    style,
+  );
   for (const chip of box.chips) {
     const hot = scene.hot.has(chip.key);
     const chosen = scene.lit?.has(chip.key) ?? false;
     if (!hot && !chosen) continue;
     stroke(pen, scene, () => trace(pen, branch(box, chip)), {
-      look: shown.look, alpha: scene.lit && !chosen ? 0.25 : 0.85, width: chosen ? 1.8 : 1.4, glow: hot,
+      look: shown.look,
+      alpha: scene.lit && !chosen ? 0.25 : 0.85,
+      width: chosen ? 1.8 : 1.4,
+      glow: hot,
     });
   }
 }
 
 /** @param {Pen} pen @param {Scene} scene @param {Box} box */
 function drawLabel(pen, scene, box) {
-  const { camera: { k, x, y }, palette } = scene;
+  const {
+    camera: { k, x, y },
+    palette,
+  } = scene;
   const shown = scene.shown.get(box.id);
   if (!shown || k < 0.6 || shown.gone) return;
   const rate = scene.still ? scene.rate(box.id) : 0;
-  const says = { healthy: ms(shown.latency), warming: "warming", unhealthy: shown.reason.replaceAll("-", " ") || "unhealthy", unknown: "", disabled: "off" }[shown.look];
+  const says = {
+    healthy: ms(shown.latency),
+    warming: "warming",
+    unhealthy: shown.reason.replaceAll("-", " ") || "unhealthy",
+    unknown: "",
+    disabled: "off",
+  }[shown.look];
   const text = rate > 0 ? `${says} · ${rate.toFixed(1)}/s` : says;
   if (!text || text === "–") return;
   pen.font = `600 ${Math.max(10.5, 11 * Math.min(k, 1.4))}px ${FONT}`;
@@ -213,7 +259,8 @@ function drawChevrons(pen, { palette, camera: { k } }, path, look) {
   for (const i of [4, 6, 8]) {
     const [x, y] = [p[2 * i], p[2 * i + 1]];
     const a = Math.atan2(p[2 * i + 3] - y, p[2 * i + 2] - x);
-    for (const side of [2.5, -2.5]) along(pen, [x, y, x + Math.cos(a + side) * s, y + Math.sin(a + side) * s]);
+    for (const side of [2.5, -2.5])
+      along(pen, [x, y, x + Math.cos(a + side) * s, y + Math.sin(a + side) * s]);
   }
   pen.stroke();
 }

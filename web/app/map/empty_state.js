@@ -11,8 +11,22 @@ export function showEmpty(app, why) {
   root.dataset.why = why;
   root.hidden = why === "ready";
   root.replaceChildren(...($(`empty-${why}`)?.content.cloneNode(true).children ?? []));
-  root.querySelector("ul")?.append(...[...KINDS.values()].filter((kind) => kind.port)
-    .map((kind) => h("li", {}, h("b", { text: kind.label }), h("span", { text: `port ${kind.port}` }))));
-  const acts = { none: [addBackend, () => app.refresh()], filtered: [() => app.filter(noFilters())], past: [() => app.travel(null)], ready: [] }[why];
-  root.querySelectorAll("button").forEach((/** @type {HTMLElement} */ button, /** @type {number} */ i) => button.addEventListener("click", () => void acts[i]()));
+  root
+    .querySelector("ul")
+    ?.append(
+      ...[...KINDS.values()]
+        .filter((kind) => kind.port)
+        .map((kind) => h("li", {}, h("b", { text: kind.label }), h("span", { text: `port ${kind.port}` }))),
+    );
+  const acts = {
+    none: [addBackend, () => app.refresh()],
+    filtered: [() => app.filter(noFilters())],
+    past: [() => app.travel(null)],
+    ready: [],
+  }[why];
+  root
+    .querySelectorAll("button")
+    .forEach((/** @type {HTMLElement} */ button, /** @type {number} */ i) =>
+      button.addEventListener("click", () => void acts[i]()),
+    );
 }

@@ -14,16 +14,20 @@ export function listen(stage, moves) {
     return { x: e.clientX - box.left, y: e.clientY - box.top };
   };
 
-  stage.addEventListener("wheel", (e) => {
-    e.preventDefault();
-    const unit = e.deltaMode === 1 ? 20 : e.deltaMode === 2 ? 300 : 1;
-    const { x, y } = at(e);
-    if (!e.ctrlKey && (e.shiftKey || Math.abs(e.deltaX) > Math.abs(e.deltaY))) {
-      moves.pan(-(e.deltaX || e.deltaY) * unit, 0);
-      return;
-    }
-    moves.zoom(Math.exp(-e.deltaY * unit * (e.ctrlKey ? 0.01 : 0.0016)), x, y);
-  }, { passive: false });
+  stage.addEventListener(
+    "wheel",
+    (e) => {
+      e.preventDefault();
+      const unit = e.deltaMode === 1 ? 20 : e.deltaMode === 2 ? 300 : 1;
+      const { x, y } = at(e);
+      if (!e.ctrlKey && (e.shiftKey || Math.abs(e.deltaX) > Math.abs(e.deltaY))) {
+        moves.pan(-(e.deltaX || e.deltaY) * unit, 0);
+        return;
+      }
+      moves.zoom(Math.exp(-e.deltaY * unit * (e.ctrlKey ? 0.01 : 0.0016)), x, y);
+    },
+    { passive: false },
+  );
 
   stage.addEventListener("pointerdown", (e) => {
     if (e.button > 1) return;
@@ -63,13 +67,17 @@ export function listen(stage, moves) {
   stage.addEventListener("pointercancel", up);
 
   // A drag from a card is no click on it; a click beside all cards lets the choice go.
-  stage.addEventListener("click", (e) => {
-    // A press of a key clicks without a pointer.
-    if (dragged && e.detail) {
-      e.stopPropagation();
-      e.preventDefault();
-    } else if (!(e.target instanceof Element && e.target.closest("button"))) moves.clear();
-  }, { capture: true });
+  stage.addEventListener(
+    "click",
+    (e) => {
+      // A press of a key clicks without a pointer.
+      if (dragged && e.detail) {
+        e.stopPropagation();
+        e.preventDefault();
+      } else if (!(e.target instanceof Element && e.target.closest("button"))) moves.clear();
+    },
+    { capture: true },
+  );
 
   stage.addEventListener("dblclick", (e) => {
     if (e.target instanceof Element && e.target.closest("button")) return;

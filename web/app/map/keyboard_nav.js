@@ -9,7 +9,7 @@ export function walk(layout, key, arrow, last = null) {
   if (key === "r") {
     if (arrow === "ArrowLeft") return "u";
     const back = last && layout.byKey.has(last) ? last : null;
-    return boxes.length ? back ?? nearest(boxes, layout.router).key : null;
+    return boxes.length ? (back ?? nearest(boxes, layout.router).key) : null;
   }
   const here = layout.byKey.get(key);
   if (!here) return "r";
@@ -27,17 +27,24 @@ export function walk(layout, key, arrow, last = null) {
   const row = box.chips.filter((c) => (down ? c.y > here.y : c.y < here.y));
   if (row.length) {
     const y = down ? Math.min(...row.map((c) => c.y)) : Math.max(...row.map((c) => c.y));
-    return nearest(row.filter((c) => c.y === y), here).key;
+    return nearest(
+      row.filter((c) => c.y === y),
+      here,
+    ).key;
   }
   const next = boxes[boxes.indexOf(box) + (down ? 1 : -1)];
   if (!next) return null;
   if (!next.chips.length) return next.key;
   const edge = down ? next.chips[0].y : next.chips[next.chips.length - 1].y;
-  return nearest(next.chips.filter((c) => c.y === edge), here).key;
+  return nearest(
+    next.chips.filter((c) => c.y === edge),
+    here,
+  ).key;
 }
 
 /** @template {Rect & {key:string}} T @param {T[]} list @param {Rect} to @returns {T} */
 function nearest(list, to) {
-  const far = (/** @type {T} */ r) => Math.hypot(r.x + r.w / 2 - to.x - to.w / 2, r.y + r.h / 2 - to.y - to.h / 2);
+  const far = (/** @type {T} */ r) =>
+    Math.hypot(r.x + r.w / 2 - to.x - to.w / 2, r.y + r.h / 2 - to.y - to.h / 2);
   return list.reduce((best, r) => (far(r) < far(best) ? r : best));
 }

@@ -13,7 +13,8 @@ export class Heads {
 
   /** @param {Layout} layout @param {Camera} camera @param {Map<string, Shown>} shown @param {Size} view */
   sync(layout, camera, shown, view) {
-    for (const [ring, { el }] of this.made) if (!layout.lanes.some((l) => l.ring === ring)) el.remove(), this.made.delete(ring);
+    for (const [ring, { el }] of this.made)
+      if (!layout.lanes.some((l) => l.ring === ring)) (el.remove(), this.made.delete(ring));
     for (const lane of layout.lanes) {
       const there = lane.backends.map((id) => shown.get(id)).filter((b) => b !== undefined);
       const models = new Set(there.flatMap((b) => b.models)).size;
@@ -27,8 +28,11 @@ export class Heads {
       }
       if (head.sig !== sig) {
         head.sig = sig;
-        head.el.replaceChildren(h("b", { text: RINGS[lane.ring] }), ` · ${count(there.length)} · ${many(models, "model")}`,
-          ...(bad ? [" · ", h("span", { class: "bad", text: `◆ ${bad} unhealthy` })] : []));
+        head.el.replaceChildren(
+          h("b", { text: RINGS[lane.ring] }),
+          ` · ${count(there.length)} · ${many(models, "model")}`,
+          ...(bad ? [" · ", h("span", { class: "bad", text: `◆ ${bad} unhealthy` })] : []),
+        );
       }
       const x = Math.max(8, lane.x * camera.k + camera.x + 10);
       const y = lane.y * camera.k + camera.y + 2;

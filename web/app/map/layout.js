@@ -3,7 +3,19 @@
  * `wide`: one backend a line, its models to its right, every name readable. `stacked`: models below their backend,
  * many such cells a row. Edges run in gutters that no card enters: below each row of models, above each row of cells.
  */
-import { CARD_PAD_EMS, CHIP_GAP, CHIP_PAD, EDGE, SIZES, chips, ems, finish, namePx, pack, spanOf } from "./sizes.js";
+import {
+  CARD_PAD_EMS,
+  CHIP_GAP,
+  CHIP_PAD,
+  EDGE,
+  SIZES,
+  chips,
+  ems,
+  finish,
+  namePx,
+  pack,
+  spanOf,
+} from "./sizes.js";
 import { stacked } from "./dense_layout.js";
 import { RING_ORDER } from "./status_styles.js";
 
@@ -14,8 +26,9 @@ const WIDE_MIN = 0.8;
 
 /** @param {Placed[]} placed @param {Size} view the free room on screen */
 export function layOut(placed, view) {
-  const groups = RING_ORDER.map((ring) => ({ ring, members: placed.filter((p) => p.ring === ring) }))
-    .filter((group) => group.members.length);
+  const groups = RING_ORDER.map((ring) => ({ ring, members: placed.filter((p) => p.ring === ring) })).filter(
+    (group) => group.members.length,
+  );
   return wide(groups, view) ?? stacked(groups, view);
 }
 
@@ -39,7 +52,15 @@ function wide(groups, view) {
       const flow = unit < UNIT_MIN;
       if (flow && s.chip.h > 18) break;
       for (const most of flow ? [FLOW_MAX, FLOW_MIN] : [Infinity]) {
-        const plan = planOf(groups, s, flow ? room + CHIP_GAP : cols, flow ? 1 - CHIP_GAP : unit, left, card, most);
+        const plan = planOf(
+          groups,
+          s,
+          flow ? room + CHIP_GAP : cols,
+          flow ? 1 - CHIP_GAP : unit,
+          left,
+          card,
+          most,
+        );
         if (!best || plan.h < best.h - 1) best = plan;
         if (plan.h <= view.h && !plan.cut) return placeWide(groups, view, plan);
         if (plan.h <= view.h) cutting ??= plan;
@@ -59,12 +80,19 @@ function widestName(groups, s) {
 
 /** @param {Group[]} groups @param {Sizes} s @param {number} cols @param {number} unit @param {number} left @param {number} card @param {number} most @returns {Plan} */
 function planOf(groups, s, cols, unit, left, card, most) {
-  const wanted = (/** @type {string} */ model) => (unit < 1 ? Math.ceil(ems(model) * s.chip.font) + CHIP_PAD + 3 + CHIP_GAP : spanOf(model, unit, s.chip.font));
+  const wanted = (/** @type {string} */ model) =>
+    unit < 1
+      ? Math.ceil(ems(model) * s.chip.font) + CHIP_PAD + 3 + CHIP_GAP
+      : spanOf(model, unit, s.chip.font);
   const span = (/** @type {string} */ model) => (unit < 1 ? Math.min(most, wanted(model)) : wanted(model));
   const packs = groups.flatMap((g) => g.members.map((m) => pack(m.models, Math.floor(cols), span)));
-  const h = packs.reduce((sum, p) => sum + Math.max(s.card.h, p.rows * s.chip.pitch) + s.gap, 0) +
-    groups.length * (s.head + s.laneGap) + EDGE / 2;
-  const cut = groups.some((g) => g.members.some((m) => m.models.some((model) => wanted(model) > Math.min(cols, most))));
+  const h =
+    packs.reduce((sum, p) => sum + Math.max(s.card.h, p.rows * s.chip.pitch) + s.gap, 0) +
+    groups.length * (s.head + s.laneGap) +
+    EDGE / 2;
+  const cut = groups.some((g) =>
+    g.members.some((m) => m.models.some((model) => wanted(model) > Math.min(cols, most))),
+  );
   return { s, packs, unit, h, left, card, cut };
 }
 
@@ -76,7 +104,10 @@ function placeWide(groups, view, { s, packs, unit, h, left, card }) {
   const cells = packs.length;
   const spare = Math.max(0, world - h);
   const more = Math.min(22, spare / Math.max(1, cells - groups.length));
-  const widest = Math.max(0, ...packs.flatMap((p) => p.models.map((m) => (m.col + m.span) * (unit + CHIP_GAP))));
+  const widest = Math.max(
+    0,
+    ...packs.flatMap((p) => p.models.map((m) => (m.col + m.span) * (unit + CHIP_GAP))),
+  );
   const slack = Math.max(0, w - (left + card + s.reach + widest + EDGE));
   const cardX = left + Math.min(slack * 0.4, 130);
   const cardW = card + Math.min(slack * 0.2, 64);
@@ -95,15 +126,28 @@ function placeWide(groups, view, { s, packs, unit, h, left, card }) {
       const cellH = Math.max(s.card.h, p.rows * s.chip.pitch);
       const chipY = y + (cellH - p.rows * s.chip.pitch) / 2;
       boxes.push({
-        key: `b:${member.id}`, id: member.id, ring: group.ring, rail: null,
-        x: cardX, y: y + (cellH - s.card.h) / 2, w: cardW, h: s.card.h,
+        key: `b:${member.id}`,
+        id: member.id,
+        ring: group.ring,
+        rail: null,
+        x: cardX,
+        y: y + (cellH - s.card.h) / 2,
+        w: cardW,
+        h: s.card.h,
         cell: { x: cardX, y, w: chipX + widest - CHIP_GAP - cardX, h: cellH },
         chips: chips(member.id, p, unit, s, chipX, chipY),
       });
       y += cellH + s.gap + more;
     }
     y -= more;
-    lanes.push({ ring: group.ring, x: cardX - 10, y: top, w: w - EDGE / 2 - cardX + 10, h: y - top, backends: group.members.map((m) => m.id) });
+    lanes.push({
+      ring: group.ring,
+      x: cardX - 10,
+      y: top,
+      w: w - EDGE / 2 - cardX + 10,
+      h: y - top,
+      backends: group.members.map((m) => m.id),
+    });
     y += s.laneGap;
   }
   const hubX = EDGE + Math.min(slack * 0.1, 30);

@@ -15,17 +15,23 @@ export function drawLegend(theme, open, toggle) {
       pen.beginPath();
       along(pen, [1, 6, 25, 6]);
       pen.stroke();
-    }));
-  const mark = (/** @type {string} */ text, /** @type {Look} */ look) => item(text, (pen) => {
-    pen.fillStyle = palette.looks[look];
-    pen.beginPath();
-    if (look === "unhealthy") diamond(pen, 13, 6, 5);
-    else pen.arc(13, 6, 3.4, 0, 7);
-    pen.fill();
-  });
+    }),
+  );
+  const mark = (/** @type {string} */ text, /** @type {Look} */ look) =>
+    item(text, (pen) => {
+      pen.fillStyle = palette.looks[look];
+      pen.beginPath();
+      if (look === "unhealthy") diamond(pen, 13, 6, 5);
+      else pen.arc(13, 6, 3.4, 0, 7);
+      pen.fill();
+    });
   $("legend").replaceChildren(
-    iconButton("legend", open ? "Hide the legend" : "Show the legend", toggle, { class: "tool small", "aria-expanded": String(open) }),
-    ...(open ? [h("ul", {}, ...items, mark("request", "healthy"), mark("failed request", "unhealthy"))] : []));
+    iconButton("legend", open ? "Hide the legend" : "Show the legend", toggle, {
+      class: "tool small",
+      "aria-expanded": String(open),
+    }),
+    ...(open ? [h("ul", {}, ...items, mark("request", "healthy"), mark("failed request", "unhealthy"))] : []),
+  );
 }
 
 /** @param {string} text @param {(pen:Pen)=>void} draw */

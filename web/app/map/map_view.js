@@ -72,7 +72,10 @@ export class Stage {
 
   /** Every name readable? @param {number} w @param {number} h */
   suits(w, h) {
-    return this.layout.style === "wide" && layOut([...(this.picture?.backends.values() ?? [])], { w, h }).style === "wide";
+    return (
+      this.layout.style === "wide" &&
+      layOut([...(this.picture?.backends.values() ?? [])], { w, h }).style === "wide"
+    );
   }
 
   /** @param {Picture} picture */
@@ -99,9 +102,21 @@ export class Stage {
     const { layout, camera, view } = this;
     /** @type {Scene} */
     const scene = {
-      layout, camera, view, dpr: dpr(), palette: this.palette, level: levelOf(layout, camera.k), shown: picture.backends,
-      hubs: hubsAt(layout, camera.k), lit: picture.lit, found: picture.found, hot: picture.hot, hotBoxes: new Set(), cards: new Set(),
-      still: this.still, rate: this.hooks.rate,
+      layout,
+      camera,
+      view,
+      dpr: dpr(),
+      palette: this.palette,
+      level: levelOf(layout, camera.k),
+      shown: picture.backends,
+      hubs: hubsAt(layout, camera.k),
+      lit: picture.lit,
+      found: picture.found,
+      hot: picture.hot,
+      hotBoxes: new Set(),
+      cards: new Set(),
+      still: this.still,
+      rate: this.hooks.rate,
     };
     for (const key of picture.hot) scene.hotBoxes.add(backendOf(key));
     scene.cards = this.cards.choose(scene);
@@ -166,7 +181,7 @@ export class Stage {
   /** @param {string} key */
   rectOf(key) {
     const hubs = hubsAt(this.layout, this.camera.k);
-    return key === "u" ? hubs.user : key === "r" ? hubs.router : this.layout.byKey.get(key) ?? null;
+    return key === "u" ? hubs.user : key === "r" ? hubs.router : (this.layout.byKey.get(key) ?? null);
   }
 
   /** @param {string} key @param {boolean} [close] */
@@ -175,10 +190,14 @@ export class Stage {
     if (!rect) return;
     const box = this.layout.byKey.get(`b:${key.length > 1 ? backendOf(key) : ""}`);
     const whole = box && "cell" in box ? box.cell : rect;
-    let near = close && key.length > 1 && levelOf(this.layout, this.camera.k) !== "near" ? frame(whole, this.view, 1.1, 60) : this.camera;
+    let near =
+      close && key.length > 1 && levelOf(this.layout, this.camera.k) !== "near"
+        ? frame(whole, this.view, 1.1, 60)
+        : this.camera;
     // Step back for a cell that is a little too wide.
     const back = Math.max(0.78, (this.view.w - 34) / (whole.w * near.k));
-    if (back < 1 && whole.w * near.k * back <= this.view.w - 32) near = zoom(near, back, 0, this.view.h / 2, 0.01);
+    if (back < 1 && whole.w * near.k * back <= this.view.w - 32)
+      near = zoom(near, back, 0, this.view.h / 2, 0.01);
     const fits = whole.w * near.k < this.view.w - 32 && whole.h * near.k < this.view.h - 32;
     const to = reveal(near, fits ? whole : rect, this.view);
     if (!same(to, this.camera)) this.glideTo(to, false);
@@ -186,21 +205,40 @@ export class Stage {
 
   /** Where a sheet hides least. @param {string} key @param {number} w @param {number} h */
   freeSpot(key, w, h) {
-    const { layout, camera: { k, x, y }, picture, view } = this;
+    const {
+      layout,
+      camera: { k, x, y },
+      picture,
+      view,
+    } = this;
     const onScreen = (/** @type {Rect} */ r) => ({ x: r.x * k + x, y: r.y * k + y, w: r.w * k, h: r.h * k });
     const at = onScreen(this.rectOf(key) ?? layout.router);
     const own = picture?.waysOf(key);
     const cards = ["u", "r", ...layout.byKey.keys()].map((id) => ({
-      ...onScreen(/** @type {Rect} */ (this.rectOf(id))), dear: id === key || own?.has(id) || picture?.lit?.has(id) ? 30 : 1,
+      ...onScreen(/** @type {Rect} */ (this.rectOf(id))),
+      dear: id === key || own?.has(id) || picture?.lit?.has(id) ? 30 : 1,
     }));
     const [before, router] = [at.x - w - 14, cards[1]];
-    const spots = [[before, at.y + 14], [before, at.y + at.h - h - 14], [before, router.y + router.h + 14], [before, router.y - h - 14],
-      [at.x, at.y + at.h + 8], [at.x, at.y - h - 8], [at.x + at.w + 12, at.y]];
+    const spots = [
+      [before, at.y + 14],
+      [before, at.y + at.h - h - 14],
+      [before, router.y + router.h + 14],
+      [before, router.y - h - 14],
+      [at.x, at.y + at.h + 8],
+      [at.x, at.y - h - 8],
+      [at.x + at.w + 12, at.y],
+    ];
     const costs = spots.map(([sx, sy], i) => {
-      const spot = { x: Math.round(Math.max(8, Math.min(view.w - w - 8, sx))), y: Math.round(Math.max(4, Math.min(view.h - h - 4, sy))) };
+      const spot = {
+        x: Math.round(Math.max(8, Math.min(view.w - w - 8, sx))),
+        y: Math.round(Math.max(4, Math.min(view.h - h - 4, sy))),
+      };
       let cost = 40 * i;
       for (const c of cards) {
-        const [dx, dy] = [Math.min(spot.x + w, c.x + c.w) - Math.max(spot.x, c.x), Math.min(spot.y + h, c.y + c.h) - Math.max(spot.y, c.y)];
+        const [dx, dy] = [
+          Math.min(spot.x + w, c.x + c.w) - Math.max(spot.x, c.x),
+          Math.min(spot.y + h, c.y + c.h) - Math.max(spot.y, c.y),
+        ];
         if (dx > 0 && dy > 0) cost += dx * dy * c.dear;
       }
       return { ...spot, cost };
@@ -216,7 +254,8 @@ export class Stage {
     const life = lifeOf(this.picture?.backends.get(route.backend)?.latency ?? null);
     const now = performance.now();
     const send = (/** @type {number} */ n, /** @type {boolean} */ back, /** @type {boolean} */ failed) => {
-      for (let i = 0; i < Math.min(n, 24); i += 1) this.particles.fly(way_, { back, failed, delay: (i * windowMs) / Math.max(1, n), life, now });
+      for (let i = 0; i < Math.min(n, 24); i += 1)
+        this.particles.fly(way_, { back, failed, delay: (i * windowMs) / Math.max(1, n), life, now });
     };
     send(route.started, false, false);
     send(route.ok, true, false);
@@ -233,7 +272,11 @@ export class Stage {
     const lane = this.layout.lanes.find((l) => l.ring === box?.ring);
     if (!box || !lane) return null;
     const { user, router } = hubsAt(this.layout, this.camera.k);
-    const made = way([...points(hubPath(user, router), 4), ...points(trunk(router, box, lane.x), 26), ...(chip ? points(branch(box, chip), 10) : [])]);
+    const made = way([
+      ...points(hubPath(user, router), 4),
+      ...points(trunk(router, box, lane.x), 26),
+      ...(chip ? points(branch(box, chip), 10) : []),
+    ]);
     this.ways.set(key, made);
     return made;
   }

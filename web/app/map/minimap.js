@@ -16,7 +16,11 @@ export class Minimap {
       const box = this.el.getBoundingClientRect();
       const s = this.scale();
       const { k } = stage.camera;
-      stage.look({ k, x: stage.view.w / 2 - ((e.clientX - box.left) / s) * k, y: stage.view.h / 2 - ((e.clientY - box.top) / s) * k });
+      stage.look({
+        k,
+        x: stage.view.w / 2 - ((e.clientX - box.left) / s) * k,
+        y: stage.view.h / 2 - ((e.clientY - box.top) / s) * k,
+      });
     };
     this.el.addEventListener("pointerdown", go);
     this.el.addEventListener("pointermove", go);
@@ -27,7 +31,13 @@ export class Minimap {
   }
 
   update() {
-    const { layout, camera: { k, x, y }, view, palette, picture } = this.stage;
+    const {
+      layout,
+      camera: { k, x, y },
+      view,
+      palette,
+      picture,
+    } = this.stage;
     const whole = x >= -2 && y >= -2 && layout.w * k + x <= view.w + 2 && layout.h * k + y <= view.h + 2;
     this.el.hidden = whole || !layout.boxes.length;
     if (this.el.hidden) return;
@@ -47,6 +57,11 @@ export class Minimap {
     pen.globalAlpha = 1;
     pen.strokeStyle = palette.ink;
     pen.lineWidth = 1.5 / s;
-    pen.strokeRect(Math.max(1 / s, -x / k), Math.max(1 / s, -y / k), Math.min(layout.w - 2 / s, view.w / k), Math.min(layout.h - 2 / s, view.h / k));
+    pen.strokeRect(
+      Math.max(1 / s, -x / k),
+      Math.max(1 / s, -y / k),
+      Math.min(layout.w - 2 / s, view.w / k),
+      Math.min(layout.h - 2 / s, view.h / k),
+    );
   }
 }

@@ -14,8 +14,15 @@ export function drawTiles(pen, scene, boxes) {
     if (!shown) continue;
     for (const chip of box.chips) {
       if (cards.has(chip.key)) continue;
-      const loud = hot.has(chip.key) || (lit?.has(chip.key) ?? false) || (!lit && (found?.has(chip.key) ?? false));
-      const base = loud ? 1 : shown.look === "unhealthy" ? 0.8 : shown.look === "healthy" ? palette.tile : palette.tile + 0.1;
+      const loud =
+        hot.has(chip.key) || (lit?.has(chip.key) ?? false) || (!lit && (found?.has(chip.key) ?? false));
+      const base = loud
+        ? 1
+        : shown.look === "unhealthy"
+          ? 0.8
+          : shown.look === "healthy"
+            ? palette.tile
+            : palette.tile + 0.1;
       const alpha = base * strength(scene, chip.key) * (shown.gone ? 0.3 : 1);
       const name = `${shown.look}${alpha.toFixed(2)}`;
       let heap = heaps.get(name);
@@ -33,7 +40,10 @@ export function drawTiles(pen, scene, boxes) {
 
 /** @param {Pen} pen @param {Scene} scene @param {Box[]} boxes */
 export function drawFar(pen, scene, boxes) {
-  const { palette, camera: { k } } = scene;
+  const {
+    palette,
+    camera: { k },
+  } = scene;
   const bad = [];
   for (const box of boxes) {
     const shown = scene.shown.get(box.id);

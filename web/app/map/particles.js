@@ -28,7 +28,8 @@ export class Particles {
   /** @param {Palette} palette */
   paint({ looks, ink }) {
     this.stamps = {
-      there: stamp(looks.healthy, ink, 2.6), back: stamp(looks.healthy, looks.healthy, 1.9),
+      there: stamp(looks.healthy, ink, 2.6),
+      back: stamp(looks.healthy, looks.healthy, 1.9),
       failed: stamp(looks.unhealthy, looks.unhealthy, 4.2, true),
     };
   }
@@ -85,7 +86,13 @@ export class Particles {
       const px = Math.round(at[0] * k + x - REACH);
       const py = Math.round(at[1] * k + y - REACH);
       if (px < -40 || py < -40 || px > this.canvas.width || py > this.canvas.height) continue;
-      pen.drawImage(p.failed ? this.stamps.failed : p.back ? this.stamps.back : this.stamps.there, px, py, 2 * REACH, 2 * REACH);
+      pen.drawImage(
+        p.failed ? this.stamps.failed : p.back ? this.stamps.back : this.stamps.there,
+        px,
+        py,
+        2 * REACH,
+        2 * REACH,
+      );
     }
     this.flying.length = alive;
     if (!alive) this.wipe();
@@ -128,7 +135,11 @@ function stamp(colour, core, r, failed) {
   const canvas = document.createElement("canvas");
   const pen = penOf(canvas, 2 * REACH, 2 * REACH);
   pen.fillStyle = colour;
-  for (const [alpha, size] of [[0.1, 3.3], [0.16, 2.3], [0.5, 1.45]]) {
+  for (const [alpha, size] of [
+    [0.1, 3.3],
+    [0.16, 2.3],
+    [0.5, 1.45],
+  ]) {
     pen.globalAlpha = alpha;
     pen.beginPath();
     pen.arc(REACH, REACH, Math.min(REACH - 1, r * size), 0, 7);

@@ -9,8 +9,10 @@ function curve(x0, y0, x1, y1, bend = 0.5) {
 }
 
 /** @param {Rect} user @param {Rect} router @returns {Path} */
-export const hubPath = (user, router) =>
-  ({ curve: curve(user.x + user.w, user.y + user.h / 2, router.x, router.y + router.h / 2), line: [] });
+export const hubPath = (user, router) => ({
+  curve: curve(user.x + user.w, user.y + user.h / 2, router.x, router.y + router.h / 2),
+  line: [],
+});
 
 /** @param {Rect} router @param {Box} box @param {number} laneX */
 export function trunk(router, box, laneX) {
@@ -32,7 +34,8 @@ export function branch(box, chip) {
   const lane = chip.x - CHIP_GAP / 2;
   const line = isFirst ? [chip.x, middle] : [lane, chip.rail, lane, middle, chip.x, middle];
   const to = isFirst ? middle : chip.rail;
-  if (box.rail === null) return { curve: curve(box.x + box.w, box.y + box.h / 2, box.chips[0].x - 6, to), line };
+  if (box.rail === null)
+    return { curve: curve(box.x + box.w, box.y + box.h / 2, box.chips[0].x - 6, to), line };
   const [x, y] = [box.x + 5, box.y + box.h];
   return { curve: [x, y, x, y, x, to, x, to], line };
 }

@@ -14,12 +14,24 @@ export function shown(all, filters, past) {
     const then = past?.(backend.id);
     if (past && !then) continue;
     const look = then?.look ?? lookOf(backend);
-    if (filters.rings.includes(backend.ring) || filters.kinds.includes(backend.kind) || filters.looks.includes(look)) continue;
+    if (
+      filters.rings.includes(backend.ring) ||
+      filters.kinds.includes(backend.kind) ||
+      filters.looks.includes(look)
+    )
+      continue;
     out.push({
-      id: backend.id, name: clean(backend.name), kind: backend.kind, ring: backend.ring, look,
-      latency: then ? then.latency : backend.latency_ms, models: backend.models,
-      busy: past ? 0 : backend.in_flight, gone: gone && !past,
-      reason: past ? "" : backend.health.reason, text: backend.health.text,
+      id: backend.id,
+      name: clean(backend.name),
+      kind: backend.kind,
+      ring: backend.ring,
+      look,
+      latency: then ? then.latency : backend.latency_ms,
+      models: backend.models,
+      busy: past ? 0 : backend.in_flight,
+      gone: gone && !past,
+      reason: past ? "" : backend.health.reason,
+      text: backend.health.text,
     });
   }
   return out;
@@ -62,7 +74,11 @@ export function search(query, list, urlOf) {
   const models = new Set();
   let backends = 0;
   for (const b of list) {
-    if (has(`${b.name} ${b.kind} ${kindLabel(b.kind)} ${host(urlOf(b.id))} ${RINGS[b.ring]} ${b.ring} ${b.look}`.toLowerCase())) {
+    if (
+      has(
+        `${b.name} ${b.kind} ${kindLabel(b.kind)} ${host(urlOf(b.id))} ${RINGS[b.ring]} ${b.ring} ${b.look}`.toLowerCase(),
+      )
+    ) {
       keys.add(`b:${b.id}`);
       backends += 1;
     }

@@ -4,20 +4,52 @@ import { routeKey } from "../core/store.js";
 /** @type {Sizes[]} */
 export const SIZES = [
   {
-    card: { w: 206, h: 48 }, chip: { h: 24, pitch: 30, font: 12.5 }, head: 26, gap: 12, laneGap: 16,
-    user: { w: 104, h: 54 }, router: { w: 176, h: 84 }, step: 40, fan: 168, reach: 44,
+    card: { w: 206, h: 48 },
+    chip: { h: 24, pitch: 30, font: 12.5 },
+    head: 26,
+    gap: 12,
+    laneGap: 16,
+    user: { w: 104, h: 54 },
+    router: { w: 176, h: 84 },
+    step: 40,
+    fan: 168,
+    reach: 44,
   },
   {
-    card: { w: 190, h: 44 }, chip: { h: 20, pitch: 25, font: 12 }, head: 22, gap: 8, laneGap: 10,
-    user: { w: 100, h: 54 }, router: { w: 170, h: 84 }, step: 32, fan: 150, reach: 38,
+    card: { w: 190, h: 44 },
+    chip: { h: 20, pitch: 25, font: 12 },
+    head: 22,
+    gap: 8,
+    laneGap: 10,
+    user: { w: 100, h: 54 },
+    router: { w: 170, h: 84 },
+    step: 32,
+    fan: 150,
+    reach: 38,
   },
   {
-    card: { w: 184, h: 36 }, chip: { h: 18, pitch: 22, font: 11.5 }, head: 20, gap: 6, laneGap: 8,
-    user: { w: 98, h: 52 }, router: { w: 160, h: 96 }, step: 26, fan: 128, reach: 32,
+    card: { w: 184, h: 36 },
+    chip: { h: 18, pitch: 22, font: 11.5 },
+    head: 20,
+    gap: 6,
+    laneGap: 8,
+    user: { w: 98, h: 52 },
+    router: { w: 160, h: 96 },
+    step: 26,
+    fan: 128,
+    reach: 32,
   },
   {
-    card: { w: 150, h: 31 }, chip: { h: 15, pitch: 17, font: 10.5 }, head: 17, gap: 2, laneGap: 3,
-    user: { w: 76, h: 60 }, router: { w: 116, h: 108 }, step: 10, fan: 68, reach: 18,
+    card: { w: 150, h: 31 },
+    chip: { h: 15, pitch: 17, font: 10.5 },
+    head: 17,
+    gap: 2,
+    laneGap: 3,
+    user: { w: 76, h: 60 },
+    router: { w: 116, h: 108 },
+    step: 10,
+    fan: 68,
+    reach: 18,
   },
 ];
 
@@ -34,7 +66,14 @@ export const CARD_PAD_EMS = 5.4;
 const measured = new Map();
 
 /** Widths of letters, on the safe side. @type {[RegExp, number][]} */
-const CLASSES = [[/[ijl.,:;'|!]/, 0.29], [/[frt()[\]\-/ ]/, 0.43], [/[mw]/, 0.87], [/[MW@%]/, 0.95], [/[A-Z_]/, 0.7], [/[0-9]/, 0.64]];
+const CLASSES = [
+  [/[ijl.,:;'|!]/, 0.29],
+  [/[frt()[\]\-/ ]/, 0.43],
+  [/[mw]/, 0.87],
+  [/[MW@%]/, 0.95],
+  [/[A-Z_]/, 0.7],
+  [/[0-9]/, 0.64],
+];
 
 /** In font sizes. @param {string} text */
 export function ems(text) {
@@ -75,8 +114,13 @@ export function chips(id, p, unit, s, x, y) {
   return p.models.map(({ model, col, row, span }) => {
     const top = y + row * s.chip.pitch;
     return {
-      key: routeKey(id, model), backend: id, model,
-      x: x + col * (unit + CHIP_GAP), y: top, w: span * (unit + CHIP_GAP) - CHIP_GAP, h: s.chip.h,
+      key: routeKey(id, model),
+      backend: id,
+      model,
+      x: x + col * (unit + CHIP_GAP),
+      y: top,
+      w: span * (unit + CHIP_GAP) - CHIP_GAP,
+      h: s.chip.h,
       rail: top + s.chip.h + (s.chip.pitch - s.chip.h) / 2,
     };
   });
@@ -84,7 +128,9 @@ export function chips(id, p, unit, s, x, y) {
 
 /** @param {"wide"|"stacked"} style @param {Sizes} s @param {{w:number, h:number, fit:number}} world @param {Layout["lanes"]} lanes @param {Layout["boxes"]} boxes @param {number} x @param {number} hub @param {number} more */
 export function finish(style, s, world, lanes, boxes, x, hub, more) {
-  const middle = lanes.length ? (lanes[0].y + lanes[lanes.length - 1].y + lanes[lanes.length - 1].h) / 2 : world.h / 2;
+  const middle = lanes.length
+    ? (lanes[0].y + lanes[lanes.length - 1].y + lanes[lanes.length - 1].h) / 2
+    : world.h / 2;
   const userW = s.user.w * hub;
   const step = (style === "stacked" ? 18 * hub : s.step) + more;
   /** @type {Layout["byKey"]} */
@@ -93,10 +139,19 @@ export function finish(style, s, world, lanes, boxes, x, hub, more) {
     byKey.set(box.key, box);
     for (const chip of box.chips) byKey.set(chip.key, chip);
   }
-  const rect = (/** @type {number} */ rx, /** @type {number} */ rw, /** @type {number} */ rh) =>
-    ({ x: rx, y: middle - rh / 2, w: rw, h: rh });
+  const rect = (/** @type {number} */ rx, /** @type {number} */ rw, /** @type {number} */ rh) => ({
+    x: rx,
+    y: middle - rh / 2,
+    w: rw,
+    h: rh,
+  });
   return {
-    style, ...world, hub, lanes, boxes, byKey,
+    style,
+    ...world,
+    hub,
+    lanes,
+    boxes,
+    byKey,
     user: rect(x, userW, s.user.h * hub),
     router: rect(x + userW + step, s.router.w * hub, s.router.h * hub),
   };

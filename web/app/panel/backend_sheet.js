@@ -15,7 +15,14 @@ const PLOT_STEPS = 120;
 export function backendSheet(app, id) {
   const backend = () => app.mesh?.backends.get(id);
   const root = made("backend-sheet");
-  const [state, why, says, canvas, models, changes] = [".state", ".why", ".says", "canvas", ".models", ".changes"].map((where) => root.querySelector(where));
+  const [state, why, says, canvas, models, changes] = [
+    ".state",
+    ".why",
+    ".says",
+    "canvas",
+    ".models",
+    ".changes",
+  ].map((where) => root.querySelector(where));
   const list = facts(root.querySelector("dl"));
   const buttons = root.querySelectorAll("button");
   const [check, power, link, share, terms, edit, remove] = buttons;
@@ -25,16 +32,26 @@ export function backendSheet(app, id) {
   /** @type {string[]} */
   let told = [];
 
-  check.onclick = () => busy(check, says, async () => {
-    const r = await call("POST", backendPath(id, "check"));
-    return r.ok ? `Answers in ${ms(r.latency_ms)}, ${many(r.models?.length ?? r.models ?? 0, "model")}.` : r.health.text === backend()?.health.text ? "Checked just now: no change." : `${r.health.text} ${r.health.fix}`;
-  });
-  power.onclick = () => busy(power, says, async () => {
-    const on = backend()?.enabled;
-    await call("POST", backendPath(id, on ? "disable" : "enable"));
-    return on ? "Disabled: no request goes there." : "Enabled.";
-  });
-  const act = (/** @type {HTMLElement} */ button, /** @type {(b:BackendView)=>void} */ run) => (button.onclick = () => { const b = backend(); if (b) run(b); });
+  check.onclick = () =>
+    busy(check, says, async () => {
+      const r = await call("POST", backendPath(id, "check"));
+      return r.ok
+        ? `Answers in ${ms(r.latency_ms)}, ${many(r.models?.length ?? r.models ?? 0, "model")}.`
+        : r.health.text === backend()?.health.text
+          ? "Checked just now: no change."
+          : `${r.health.text} ${r.health.fix}`;
+    });
+  power.onclick = () =>
+    busy(power, says, async () => {
+      const on = backend()?.enabled;
+      await call("POST", backendPath(id, on ? "disable" : "enable"));
+      return on ? "Disabled: no request goes there." : "Enabled.";
+    });
+  const act = (/** @type {HTMLElement} */ button, /** @type {(b:BackendView)=>void} */ run) =>
+    (button.onclick = () => {
+      const b = backend();
+      if (b) run(b);
+    });
   act(link, (b) => copy(b.url, link));
   act(share, shareBackend);
   act(terms, () => showPeers(peerOf(id)?.id));
@@ -46,23 +63,56 @@ export function backendSheet(app, id) {
     const sig = JSON.stringify([b.models, b.details]);
     if (sig === modelSig) return;
     modelSig = sig;
-    models.replaceChildren(...b.models.slice(0, 80).map((model) =>
-      h("button", { class: "link", onclick: () => app.select(`m:${id}\n${model}`, true) }, h("span", { class: "what", text: clean(model) }), detail(b.details?.[model]) && h("small", { class: "quiet", text: detail(b.details[model]) }))),
-    ...(b.models.length > 80 ? [h("p", { class: "quiet", text: `and ${count(b.models.length - 80)} more` })] : []));
+    models.replaceChildren(
+      ...b.models
+        .slice(0, 80)
+        .map((model) =>
+          h(
+            "button",
+            { class: "link", onclick: () => app.select(`m:${id}\n${model}`, true) },
+            h("span", { class: "what", text: clean(model) }),
+            detail(b.details?.[model]) && h("small", { class: "quiet", text: detail(b.details[model]) }),
+          ),
+        ),
+      ...(b.models.length > 80
+        ? [h("p", { class: "quiet", text: `and ${count(b.models.length - 80)} more` })]
+        : []),
+    );
   };
   const tellChanges = () => {
     const seen = app.history.changes.get(id) ?? [];
     const sig = `${seen.length}${seen[0]?.at}${Math.floor(Date.now() / 30_000)}`;
     if (sig === changeSig) return;
     changeSig = sig;
-    changes.replaceChildren(...seen.map((c) => h("li", { "data-look": c.to },
-      glyph(/** @type {Look} */ (c.to)),
-      h("span", {}, h("b", { text: c.to }), ` ${ago((Date.now() - c.at) / 1000)} ago`, h("small", { text: c.text })))),
-    ...(seen.length ? [] : [h("li", { class: "quiet", text: app.history.seeded ? "None in the last hour." : "None since this page was opened." })]));
+    changes.replaceChildren(
+      ...seen.map((c) =>
+        h(
+          "li",
+          { "data-look": c.to },
+          glyph(/** @type {Look} */ (c.to)),
+          h(
+            "span",
+            {},
+            h("b", { text: c.to }),
+            ` ${ago((Date.now() - c.at) / 1000)} ago`,
+            h("small", { text: c.text }),
+          ),
+        ),
+      ),
+      ...(seen.length
+        ? []
+        : [
+            h("li", {
+              class: "quiet",
+              text: app.history.seeded ? "None in the last hour." : "None since this page was opened.",
+            }),
+          ]),
+    );
   };
 
   return {
-    title: () => app.shown.get(id)?.name ?? id, kind: "Backend",
+    title: () => app.shown.get(id)?.name ?? id,
+    kind: "Backend",
     body: [...root.children],
     update() {
       const b = backend();
@@ -72,7 +122,12 @@ export function backendSheet(app, id) {
       terms.hidden = !peer;
       share.hidden ||= !isShared(b?.kind);
       if (!b || !s) {
-        state.replaceChildren(h("p", { class: "quiet", text: b ? "Filtered out, or not there at that moment." : "This backend is gone from the mesh." }));
+        state.replaceChildren(
+          h("p", {
+            class: "quiet",
+            text: b ? "Filtered out, or not there at that moment." : "This backend is gone from the mesh.",
+          }),
+        );
         stateSig = "";
         return;
       }
@@ -84,8 +139,10 @@ export function backendSheet(app, id) {
         state.replaceChildren(badge(s.look), h("span", { class: "quiet since" }));
         why.hidden = calm;
         why.dataset.look = s.look;
-        why.replaceChildren(h("p", { text: s.look === "disabled" ? "Switched off: no request goes there." : b.health.text }),
-          ...(b.health.fix && s.look !== "disabled" ? [h("p", { class: "fix", text: b.health.fix })] : []));
+        why.replaceChildren(
+          h("p", { text: s.look === "disabled" ? "Switched off: no request goes there." : b.health.text }),
+          ...(b.health.fix && s.look !== "disabled" ? [h("p", { class: "fix", text: b.health.fix })] : []),
+        );
         power.textContent = b.enabled ? "Disable" : "Enable";
       }
       const since = state.querySelector(".since");
@@ -102,8 +159,18 @@ export function backendSheet(app, id) {
       list.set("In flight", count(b.in_flight));
       list.set("Requests", tally(r));
       list.set("First byte", r.first_byte_ms === null ? "" : ms(r.first_byte_ms));
-      list.set("Tokens", r.tokens_in + r.tokens_out ? `${count(r.tokens_in)} in · ${count(r.tokens_out)} out` : "");
-      list.set("Last error", b.health.state === "unhealthy" ? b.health.text : last ? `${last.text} (${ago((Date.now() - last.at) / 1000)} ago)` : "none seen");
+      list.set(
+        "Tokens",
+        r.tokens_in + r.tokens_out ? `${count(r.tokens_in)} in · ${count(r.tokens_out)} out` : "",
+      );
+      list.set(
+        "Last error",
+        b.health.state === "unhealthy"
+          ? b.health.text
+          : last
+            ? `${last.text} (${ago((Date.now() - last.at) / 1000)} ago)`
+            : "none seen",
+      );
       const about = b.about ?? {};
       for (const label of told) if (!(label in about)) list.set(label, "");
       told = Object.keys(about);

@@ -31,12 +31,28 @@ export class Panel {
   show(key, focus) {
     if (key !== this.key) {
       this.key = key;
-      const sheet = key === "u" ? userSheet(this.app) : key === "r" ? routerSheet(this.app)
-        : key.startsWith("b:") ? backendSheet(this.app, key.slice(2)) : modelSheet(this.app, key);
+      const sheet =
+        key === "u"
+          ? userSheet(this.app)
+          : key === "r"
+            ? routerSheet(this.app)
+            : key.startsWith("b:")
+              ? backendSheet(this.app, key.slice(2))
+              : modelSheet(this.app, key);
       this.sheet = sheet;
       this.count = h("p", { class: "quiet paths" });
       this.root.replaceChildren(
-        h("header", {}, h("div", {}, h("p", { class: "eyebrow", text: sheet.kind }), h("h2", { tabindex: "-1", id: "panel-title" })), iconButton("close", "Close the panel", () => this.app.select(null))),
+        h(
+          "header",
+          {},
+          h(
+            "div",
+            {},
+            h("p", { class: "eyebrow", text: sheet.kind }),
+            h("h2", { tabindex: "-1", id: "panel-title" }),
+          ),
+          iconButton("close", "Close the panel", () => this.app.select(null)),
+        ),
         h("div", { class: "body" }, ...sheet.body, this.count),
       );
       this.root.hidden = false;
@@ -59,7 +75,8 @@ export class Panel {
     if (!this.sheet || !this.key || !this.app.mesh) return;
     say($("panel-title"), this.sheet.title());
     this.sheet.update();
-    if (this.count) this.count.textContent = many(paths(this.key, this.app.shown, this.app.servers), "connected path");
+    if (this.count)
+      this.count.textContent = many(paths(this.key, this.app.shown, this.app.servers), "connected path");
   }
 }
 

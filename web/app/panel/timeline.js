@@ -35,7 +35,10 @@ export class Timeline {
   }
 
   update() {
-    const { app, app: { history, past, theme } } = this;
+    const {
+      app,
+      app: { history, past, theme },
+    } = this;
     const age = past === null ? 0 : history.step - past;
     this.slider.value = String(-age);
     const text = past === null ? "live now" : `${ago(app.pastAge())} ago`;
@@ -44,7 +47,10 @@ export class Timeline {
     this.back.hidden = past === null;
     this.pause.setAttribute("aria-pressed", String(past !== null));
     const span = history.step - history.first + 1;
-    this.slider.title = history.seeded || span >= STEPS ? "The last hour, in steps of 5 s" : `Known for ${ago((span * STEP_MS) / 1000)}`;
+    this.slider.title =
+      history.seeded || span >= STEPS
+        ? "The last hour, in steps of 5 s"
+        : `Known for ${ago((span * STEP_MS) / 1000)}`;
     const sig = `${history.step}${theme}${this.slider.clientWidth}${history.first}`;
     if (sig !== this.drawn) this.draw(sig);
   }

@@ -28,9 +28,17 @@ export class Tooltip {
       [px, py, this.muted] = [e.clientX, e.clientY, true];
       this.want(null, 0);
     });
-    world.addEventListener("pointerover", (/** @type {PointerEvent} */ e) => !this.muted && e.pointerType !== "touch" && this.want(keyOf(e), REST_MS));
+    world.addEventListener(
+      "pointerover",
+      (/** @type {PointerEvent} */ e) =>
+        !this.muted && e.pointerType !== "touch" && this.want(keyOf(e), REST_MS),
+    );
     world.addEventListener("pointerout", () => this.want(null, 60));
-    world.addEventListener("focusin", (/** @type {FocusEvent} */ e) => e.target instanceof Element && e.target.matches(":focus-visible") && this.want(keyOf(e), 0));
+    world.addEventListener(
+      "focusin",
+      (/** @type {FocusEvent} */ e) =>
+        e.target instanceof Element && e.target.matches(":focus-visible") && this.want(keyOf(e), 0),
+    );
     world.addEventListener("focusout", () => this.want(null, 0));
   }
 
@@ -57,20 +65,34 @@ export class Tooltip {
     const { mesh, shown } = this.app;
     if (!mesh) return null;
     const line = (/** @type {string} */ text, c = "") => h("p", { class: c, text });
-    if (key === "u") return [h("b", { text: "You and your apps" }), line(`${many(mesh.router.requests.in_flight, "request")} in flight`), line(`${location.origin}/v1`, "quiet")];
+    if (key === "u")
+      return [
+        h("b", { text: "You and your apps" }),
+        line(`${many(mesh.router.requests.in_flight, "request")} in flight`),
+        line(`${location.origin}/v1`, "quiet"),
+      ];
     if (key === "r") {
       const r = mesh.router.requests;
-      return [h("b", { text: `Router ${clean(mesh.router.name)}` }), line(`${mesh.router.status} · up ${ago(this.app.uptime())} · version ${mesh.router.version}`), line(`requests: ${tally(r)} · ${r.in_flight} in flight`)];
+      return [
+        h("b", { text: `Router ${clean(mesh.router.name)}` }),
+        line(`${mesh.router.status} · up ${ago(this.app.uptime())} · version ${mesh.router.version}`),
+        line(`requests: ${tally(r)} · ${r.in_flight} in flight`),
+      ];
     }
     const now = shown.get(backendOf(key));
     if (!now) return null;
     const backend = mesh.backends.get(now.id);
     if (key.startsWith("b:")) {
       return [
-        h("b", { text: now.name }), badge(now.look),
+        h("b", { text: now.name }),
+        badge(now.look),
         line(`${kindLabel(now.kind)} · ${RINGS[now.ring]} · ${host(backend?.url ?? "")}`, "quiet"),
-        line(`${ms(now.latency)} · ${many(now.models.length, "model")} · ${backend?.in_flight ?? 0} in flight`),
-        ...(now.look === "healthy" || now.look === "disabled" ? [] : [line(now.text), line(backend?.health.fix ?? "", "fix")]),
+        line(
+          `${ms(now.latency)} · ${many(now.models.length, "model")} · ${backend?.in_flight ?? 0} in flight`,
+        ),
+        ...(now.look === "healthy" || now.look === "disabled"
+          ? []
+          : [line(now.text), line(backend?.health.fix ?? "", "fix")]),
         ...(now.gone ? [line("It is gone; its place is kept for a minute.", "quiet")] : []),
       ];
     }
@@ -78,7 +100,9 @@ export class Tooltip {
     const others = (this.app.servers.get(model)?.length ?? 1) - 1;
     const rate = this.app.rates.rate(key, performance.now());
     return [
-      h("b", { text: clean(model) }), badge(now.look), line(`on ${now.name}`, "quiet"),
+      h("b", { text: clean(model) }),
+      badge(now.look),
+      line(`on ${now.name}`, "quiet"),
       line(others > 0 ? `and on ${many(others, "other backend")}` : "on no other backend"),
       ...(rate > 0 ? [line(`${rate.toFixed(1)} requests a second`)] : []),
     ];
