@@ -26,7 +26,7 @@ async def test_axe_finds_nothing_serious_and_the_tree_holds_every_backend(
         for act in ("", "click", "t", "a"):
             if act == "click":
                 await card(page, "peer-4").click()
-                await expect(page.locator("#panel .why")).to_be_visible()
+                await expect(page.locator("#panel .reason")).to_be_visible()
             elif act:
                 await page.keyboard.press("Escape")
                 await page.keyboard.press(act)

@@ -73,7 +73,7 @@ async def test_a_refused_key_is_told_beside_the_key_with_its_fix_to_eye_and_ear(
         await page.locator("#f-url").fill("http://127.0.0.1:8000")
         await page.locator("#f-api_key").fill("wrong")
         await page.keyboard.press("Enter")
-        trouble = page.locator(".field", has=page.locator("#f-api_key")).locator(".trouble")
+        trouble = page.locator(".field", has=page.locator("#f-api_key")).locator(".problem")
         await expect(trouble).to_contain_text("It refuses the API key (401).")
         await expect(trouble).to_contain_text("Copy the key once more.")
         await expect(trouble).to_have_attribute("role", "alert")
@@ -95,7 +95,7 @@ async def test_one_that_does_not_answer_is_saved_anyway_or_switched_off_by_keybo
             await the_dialog(page)
             await page.locator("#f-url").fill("http://refuse:1")
             await page.keyboard.press("Enter")
-            await expect(page.locator(".trouble")).to_contain_text("Is Ollama running?")
+            await expect(page.locator(".problem")).to_contain_text("Is Ollama running?")
             await page.keyboard.press("Tab")
             if button != "Save anyway":
                 await page.keyboard.press("Tab")

@@ -18,13 +18,13 @@ async def test_a_backend_that_goes_down_is_shown_with_reason_and_fix_and_told_po
     stand = Stand(mesh(10, 60))
     async with opened(browser, stand) as page:
         stand.become("ollama-1", "unhealthy")
-        await expect(card(page, "ollama-1")).to_have_attribute("data-look", "unhealthy")
+        await expect(card(page, "ollama-1")).to_have_attribute("data-status", "unhealthy")
         await expect(page.locator("#unhealthy")).to_contain_text("2 unhealthy")
         await expect(page.locator("#live")).to_contain_text(
             "Ollama is unhealthy. Connection refused at 127.0.0.1:8081."
         )
         await card(page, "ollama-1").click()
-        await expect(page.locator("#panel .why")).to_contain_text("Connection refused at 127.0.0.1:8081.")
+        await expect(page.locator("#panel .reason")).to_contain_text("Connection refused at 127.0.0.1:8081.")
         await expect(page.locator("#panel .fix").first).to_contain_text("Is the server running?")
         await expect(page.locator("#panel .changes")).to_contain_text("unhealthy")
 
@@ -86,8 +86,8 @@ async def test_a_backend_is_added_only_after_it_answered(browser: Browser) -> No
         await page.locator("#add").click()
         await page.locator("#f-url").fill("http://refuse:1")
         await page.keyboard.press("Enter")
-        await expect(page.locator(".trouble b")).to_have_text("Connection refused at refuse:1.")
-        await expect(page.locator(".trouble p")).to_have_text("Is Ollama running?")
+        await expect(page.locator(".problem b")).to_have_text("Connection refused at refuse:1.")
+        await expect(page.locator(".problem p")).to_have_text("Is Ollama running?")
         await page.locator("#f-url").fill("http://127.0.0.1:11434")
         await page.locator("#f-name").fill("kitchen")
         await page.keyboard.press("Enter")
@@ -95,35 +95,35 @@ async def test_a_backend_is_added_only_after_it_answered(browser: Browser) -> No
         await expect(card(page, "new-1")).to_contain_text("kitchen")
         await card(page, "new-1").click()
         await page.locator("#panel button", has_text="Disable").click()
-        await expect(card(page, "new-1")).to_have_attribute("data-look", "disabled")
+        await expect(card(page, "new-1")).to_have_attribute("data-status", "disabled")
         await page.locator("#panel button", has_text="Remove").click()
         await page.locator("#dialog button.danger").click()
-        await expect(card(page, "new-1")).to_have_class(re.compile(r"\bgone\b"))
+        await expect(card(page, "new-1")).to_have_class(re.compile(r"\bremoved\b"))
 
 
 async def test_the_past_can_be_looked_at_and_left(browser: Browser) -> None:
     stand = Stand(mesh(10, 60), tick_s=600)
     async with opened(browser, stand, clock=True) as page:
         stand.become("ollama-1", "unhealthy")
-        await expect(card(page, "ollama-1")).to_have_attribute("data-look", "unhealthy")
+        await expect(card(page, "ollama-1")).to_have_attribute("data-status", "unhealthy")
         for _ in range(2):
             await page.clock.run_for(5_000)
             stand.tell(*stand.views.values())
             await caught_up(page, stand)
         stand.become("ollama-1", "healthy")
-        await expect(card(page, "ollama-1")).to_have_attribute("data-look", "healthy")
+        await expect(card(page, "ollama-1")).to_have_attribute("data-status", "healthy")
         for _ in range(2):
             await page.locator("#timeline button").first.click()
-        await expect(card(page, "ollama-1")).to_have_attribute("data-look", "unhealthy")
+        await expect(card(page, "ollama-1")).to_have_attribute("data-status", "unhealthy")
         await expect(page.locator(".when")).to_have_text("10 s ago")
         await page.locator("#timeline .now").click()
-        await expect(card(page, "ollama-1")).to_have_attribute("data-look", "healthy")
+        await expect(card(page, "ollama-1")).to_have_attribute("data-status", "healthy")
 
 
 async def test_theme_and_choice_outlive_a_reload(browser: Browser) -> None:
     async with opened(browser, Stand(mesh(10, 60))) as page:
         for _ in range(2):
-            await page.locator("#theme").click()
+            await page.locator("#theme-button").click()
         await expect(page.locator("html")).to_have_attribute("data-theme", "light")
         await card(page, "peer-3").click()
         await page.reload()

@@ -15,9 +15,9 @@ async def test_silence_is_said_and_news_takes_it_back(browser: Browser) -> None:
     async with opened(browser, stand, clock=True) as page:
         stand.is_dumb = True
         await page.clock.run_for(13_000)
-        await expect(page.locator("#line")).to_contain_text("No news for 12 s")
+        await expect(page.locator("#connection")).to_contain_text("No news for 12 s")
         stand.tell(*stand.views.values())
-        await expect(page.locator("#line")).to_be_hidden()
+        await expect(page.locator("#connection")).to_be_hidden()
 
 
 async def test_it_comes_back_by_itself_when_the_service_was_gone(browser: Browser) -> None:
@@ -26,7 +26,7 @@ async def test_it_comes_back_by_itself_when_the_service_was_gone(browser: Browse
         await stand.stop()
         stand.become("ollama-1", "unhealthy")
         await stand.start()
-        await expect(card(page, "ollama-1")).to_have_attribute("data-look", "unhealthy", timeout=15_000)
+        await expect(card(page, "ollama-1")).to_have_attribute("data-status", "unhealthy", timeout=15_000)
 
 
 async def test_without_a_session_it_asks_for_the_key_and_names_the_easy_way(browser: Browser) -> None:
@@ -48,6 +48,6 @@ async def test_a_hidden_page_runs_nothing_and_takes_up_again(browser: Browser) -
         await page.evaluate("window.dispatchEvent(new Event('meshlight-rest'))")
         stand.become("ollama-1", "unhealthy")
         await page.evaluate(STILL)
-        await expect(card(page, "ollama-1")).to_have_attribute("data-look", "healthy")
+        await expect(card(page, "ollama-1")).to_have_attribute("data-status", "healthy")
         await page.evaluate("window.dispatchEvent(new Event('meshlight-wake'))")
-        await expect(card(page, "ollama-1")).to_have_attribute("data-look", "unhealthy")
+        await expect(card(page, "ollama-1")).to_have_attribute("data-status", "unhealthy")

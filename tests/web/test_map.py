@@ -144,7 +144,7 @@ async def test_a_gone_backend_stays_a_minute_as_a_ghost_and_moves_nobody(browser
     async with opened(browser, stand, clock=True) as page:
         place = await card(page, "openai-8").bounding_box()
         stand.remove("ollama-1")
-        await expect(card(page, "ollama-1")).to_have_class(re.compile(r"\bgone\b"))
+        await expect(card(page, "ollama-1")).to_have_class(re.compile(r"\bremoved\b"))
         assert await card(page, "openai-8").bounding_box() == place
         await page.clock.run_for(61_000)
         await expect(card(page, "ollama-1")).to_have_count(0)

@@ -40,11 +40,11 @@ async def test_the_button_shows_this_machine_and_its_switches(browser: Browser) 
     town = stand()
     async with opened(browser, town) as page:
         await the_dialog(page)
-        await expect(page.locator(".me")).to_have_text("desk ab12 cd34")
+        await expect(page.locator(".this-machine")).to_have_text("desk ab12 cd34")
         await page.get_by_role("switch", name="Visible to others").uncheck()
         await expect(page.locator("#p-link")).to_be_hidden()
-        await page.get_by_role("switch", name="Look for others").uncheck()
-        await expect(page.get_by_role("switch", name="Look for others")).not_to_be_checked()
+        await page.get_by_role("switch", name="Find other machines").uncheck()
+        await expect(page.get_by_role("switch", name="Find other machines")).not_to_be_checked()
         assert sent(town) == [("", {"visible": False}), ("", {"browse": False})]
 
 
@@ -64,7 +64,7 @@ async def test_who_comes_and_goes_is_seen_at_once_and_names_are_only_text(browse
     town = stand()
     async with opened(browser, town) as page:
         await the_dialog(page)
-        rows = page.locator("#p-seen li")
+        rows = page.locator("#p-discovered li")
         await expect(rows).to_have_count(3)
         await expect(rows.nth(0)).to_contain_text("cleo-laptop 77e0 b1d2cleo.local · 2 backends · 5 models")
         await expect(rows.nth(1).get_by_text("paired", exact=True)).to_be_visible()
@@ -137,7 +137,7 @@ async def test_a_request_opens_by_itself_counts_down_and_no_ends_it(browser: Bro
         await expect(view.get_by_text("41 s left")).to_be_visible()
         await page.get_by_role("button", name="No", exact=True).click()
         await expect(view).to_have_count(0)
-        await expect(page.locator("#asked")).to_be_hidden()
+        await expect(page.locator("#pairing-notice")).to_be_hidden()
         assert sent(town, "POST") == [("/pairing/refuse", None)]
 
 
@@ -159,7 +159,7 @@ async def test_a_request_waits_in_a_bar_while_a_form_is_filled_in(browser: Brows
         await expect(page.locator("#dialog")).to_be_hidden()
         await expect(bar).to_be_visible()
         await page.keyboard.press("a")
-        await page.locator("#dialog #asked").wait_for()
+        await page.locator("#dialog #pairing-notice").wait_for()
         await page.keyboard.press("Escape")
         await expect(page.locator("#dialog")).to_be_hidden()
         await page.keyboard.press("p")
@@ -174,7 +174,7 @@ async def test_once_the_form_is_shut_a_request_that_was_not_shown_opens(browser:
         await page.keyboard.press("a")
         await expect(page.locator("#f-url")).to_be_focused()
         town.meet(pairing=pairing())
-        await expect(page.locator("#asked")).to_be_visible()
+        await expect(page.locator("#pairing-notice")).to_be_visible()
         await page.keyboard.press("Escape")
         await expect(page.get_by_role("dialog", name="Pair with bo-desk")).to_be_visible()
 
@@ -227,7 +227,7 @@ async def test_unpairing_is_asked_twice(browser: Browser) -> None:
         assert sent(town, "DELETE") == []
         await page.keyboard.press("Enter")
         await bo.get_by_role("button", name="Unpair", exact=True).click()
-        await expect(page.get_by_text("Nobody yet.")).to_be_visible()
+        await expect(page.get_by_text("No paired machines yet.")).to_be_visible()
         assert sent(town, "DELETE") == [(f"/{BO}", None)]
 
 

@@ -54,7 +54,7 @@ async def test_a_one_time_link_opens_the_page_signed_in_and_leaves_no_code_in_th
 ) -> None:
     async with town(tmp_path) as (node, _, _), inside(browser, node) as page:
         await expect(page.locator(".backend")).to_have_count(2)
-        await expect(page.locator("#word")).to_have_text("healthy")
+        await expect(page.locator("#light-label")).to_have_text("healthy")
         assert "code" not in page.url
         await page.reload()
         await expect(card(page, "kitchen")).to_contain_text("healthy · 1 model")
@@ -84,16 +84,16 @@ async def test_an_engine_that_stops_turns_red_within_ten_seconds_with_reason_and
 ) -> None:
     async with town(tmp_path) as (node, _, second), inside(browser, node) as page:
         await second.fault("refuse")
-        await expect(card(page, "kitchen")).to_have_attribute("data-look", "unhealthy", timeout=SOON)
+        await expect(card(page, "kitchen")).to_have_attribute("data-status", "unhealthy", timeout=SOON)
         await expect(page.locator("#unhealthy")).to_contain_text("1 unhealthy")
         await card(page, "kitchen").click()
-        await expect(page.locator("#panel .why p").first).to_contain_text("Connection refused at 127.0.0.1")
+        await expect(page.locator("#panel .reason p").first).to_contain_text("Connection refused at 127.0.0.1")
         await expect(page.locator("#panel .fix")).to_contain_text("Ollama")
         await expect(page.locator("#panel .changes")).to_contain_text("unhealthy")
         await second.clear()
         await page.get_by_role("button", name="Check now").click()
-        await expect(card(page, "kitchen")).to_have_attribute("data-look", "healthy", timeout=SOON)
-        await expect(page.locator("#panel .why")).to_be_hidden()
+        await expect(card(page, "kitchen")).to_have_attribute("data-status", "healthy", timeout=SOON)
+        await expect(page.locator("#panel .reason")).to_be_hidden()
 
 
 async def test_a_request_flies_across_and_is_counted(browser: Browser, tmp_path: Path) -> None:
@@ -142,13 +142,13 @@ async def test_a_backend_is_added_after_it_answered_then_renamed_switched_off_an
             await page.locator("#f-url").fill(third.url)
             await page.locator("#f-name").fill("attic")
             await page.keyboard.press("Enter")
-            await expect(page.locator(".trouble b")).to_contain_text("Connection refused at 127.0.0.1")
-            await expect(page.locator(".trouble p")).to_contain_text("Start it")
+            await expect(page.locator(".problem b")).to_contain_text("Connection refused at 127.0.0.1")
+            await expect(page.locator(".problem p")).to_contain_text("Start it")
             await third.clear()
             await page.keyboard.press("Enter")
             await expect(page.locator("#dialog")).to_be_hidden(timeout=SOON)
             attic = page.locator(".backend", has_text="attic")
-            await expect(attic).to_have_attribute("data-look", "healthy", timeout=SOON)
+            await expect(attic).to_have_attribute("data-status", "healthy", timeout=SOON)
             await attic.click()
             await page.get_by_role("button", name="Edit").click()
             await page.locator("#f-name").fill("cellar")
@@ -156,13 +156,13 @@ async def test_a_backend_is_added_after_it_answered_then_renamed_switched_off_an
             cellar = page.locator(".backend", has_text="cellar")
             await expect(page.locator("#panel h2")).to_have_text("cellar", timeout=SOON)
             await page.get_by_role("button", name="Disable").click()
-            await expect(cellar).to_have_attribute("data-look", "disabled")
+            await expect(cellar).to_have_attribute("data-status", "disabled")
             assert (await node.chat("mistral-small-24b")).status_code in {404, 503}
             await page.get_by_role("button", name="Enable").click()
-            await expect(cellar).to_have_attribute("data-look", "healthy", timeout=SOON)
+            await expect(cellar).to_have_attribute("data-status", "healthy", timeout=SOON)
             await page.get_by_role("button", name="Remove").click()
             await page.locator("#dialog button.danger").click()
-            await expect(cellar).to_contain_text("gone")
+            await expect(cellar).to_contain_text("removed")
             assert len((await node.http.get("/mesh/backends")).json()["backends"]) == 2
 
 
@@ -172,7 +172,7 @@ async def test_a_model_tells_its_route_and_answers_a_test(browser: Browser, tmp_
         await expect(page.locator("#panel .route li").first).to_contain_text("desk")
         await expect(page.locator("#panel .paths")).to_have_text("2 connected paths")
         await page.get_by_role("button", name="Send a test").click()
-        await expect(page.locator("#panel .says")).to_contain_text("desk answered: first token after")
+        await expect(page.locator("#panel .message")).to_contain_text("desk answered: first token after")
 
 
 async def test_the_last_hour_is_known_though_the_page_was_closed(browser: Browser, tmp_path: Path) -> None:
@@ -193,12 +193,12 @@ async def test_the_last_hour_is_known_though_the_page_was_closed(browser: Browse
             before = page.get_by_role("button", name="One step back")
             for _ in range(8):
                 await before.click()
-                if await card(page, "kitchen").get_attribute("data-look") == "unhealthy":
+                if await card(page, "kitchen").get_attribute("data-status") == "unhealthy":
                     break
-            await expect(card(page, "kitchen")).to_have_attribute("data-look", "unhealthy")
+            await expect(card(page, "kitchen")).to_have_attribute("data-status", "unhealthy")
             await expect(page.locator("#timeline .now")).to_be_visible()
             await page.keyboard.press("Escape")
-            await expect(card(page, "kitchen")).to_have_attribute("data-look", "healthy")
+            await expect(card(page, "kitchen")).to_have_attribute("data-status", "healthy")
 
 
 async def test_after_a_restart_of_the_service_the_page_asks_for_the_key_and_goes_on(
@@ -212,16 +212,16 @@ async def test_after_a_restart_of_the_service_the_page_asks_for_the_key_and_goes
             port = urlsplit(node.url).port or 0
             await node.__aexit__(None, None, None)
             await page.clock.run_for(30_000)
-            await expect(page.locator("#line")).to_contain_text("Connection lost")
+            await expect(page.locator("#connection")).to_contain_text("Connection lost")
             async with Node(tmp_path, [engine], port=port) as again:
                 await page.clock.run_for(20_000)
                 await expect(page.locator("#session")).to_be_visible(timeout=SOON)
                 await page.locator("#key").fill(again.key)
                 await page.keyboard.press("Enter")
-                await expect(page.locator("#line")).to_be_hidden(timeout=SOON)
+                await expect(page.locator("#connection")).to_be_hidden(timeout=SOON)
                 await engine.fault("refuse")
                 await checked(again, "unhealthy")
-                await expect(card(page, "kitchen")).to_have_attribute("data-look", "unhealthy", timeout=SOON)
+                await expect(card(page, "kitchen")).to_have_attribute("data-status", "unhealthy", timeout=SOON)
 
 
 async def test_all_of_it_works_by_keyboard_alone(browser: Browser, tmp_path: Path) -> None:
@@ -255,17 +255,17 @@ async def test_all_of_it_works_by_keyboard_alone(browser: Browser, tmp_path: Pat
         await expect(card(page, "kitchen")).to_be_focused()
         await press("Enter")
         await expect(page.locator("#panel h2")).to_be_focused()
-        await expect(page.locator("#panel .why")).to_contain_text("Connection refused")
+        await expect(page.locator("#panel .reason")).to_contain_text("Connection refused")
         await second.clear()
         await to("Check now")
         await press("Enter")
-        await expect(card(page, "kitchen")).to_have_attribute("data-look", "healthy", timeout=SOON)
+        await expect(card(page, "kitchen")).to_have_attribute("data-status", "healthy", timeout=SOON)
         await press("Escape")
         await expect(card(page, "kitchen")).to_be_focused()
         await press("a")
         await write(third.url)
         await press("Enter")
-        await expect(page.locator(".trouble")).to_be_visible(timeout=SOON)
+        await expect(page.locator(".problem")).to_be_visible(timeout=SOON)
         await press("Shift+Tab")
         await write("v")
         await press("Tab")

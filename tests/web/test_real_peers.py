@@ -67,5 +67,5 @@ async def test_two_people_compare_digits_and_each_sees_the_others_models_until_o
 
         await bo.get_by_role("button", name="Unpair …").click()
         await bo.get_by_role("button", name="Unpair", exact=True).click()
-        await expect(bo.get_by_text("Nobody yet.")).to_be_visible(timeout=SOON)
-        await expect(card(anna, backend)).to_have_class("card backend gone", timeout=SOON)
+        await expect(bo.get_by_text("No paired machines yet.")).to_be_visible(timeout=SOON)
+        await expect(card(anna, backend)).to_have_class("card backend removed", timeout=SOON)

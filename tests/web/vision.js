@@ -1,4 +1,4 @@
-/** How colours look to people with deuteranopia and protanopia (Machado et al. 2009, severity 1), and how far apart they lie in OKLab. */
+/** How colours status to people with deuteranopia and protanopia (Machado et al. 2009, severity 1), and how far apart they lie in OKLab. */
 
 const SEE = {
   deuteranopia: [

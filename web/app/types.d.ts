@@ -3,16 +3,16 @@
  * Ages are seconds, latencies milliseconds, lengths CSS pixels. For the type checker only: nothing loads this file.
  */
 type App = import("./core/app.js").App;
-type Stage = import("./map/map_view.js").Stage;
-type Pen = CanvasRenderingContext2D;
+type Stage = import("./map/map_view.js").MapView;
+type Context2D = CanvasRenderingContext2D;
 type Theme = "dark" | "light" | "contrast" | "forced";
 
 type State = "healthy" | "warming" | "unhealthy" | "unknown";
 /** What a backend looks like: its state, or `disabled` when its switch is off. */
-type Look = State | "disabled";
+type Status = State | "disabled";
 type Ring = "machine" | "lan" | "company" | "cloud";
 type Requests = { total: number; successful: number; failed: number; in_flight: number };
-type Work = Requests & { first_byte_ms: number | null; tokens_in: number; tokens_out: number };
+type RequestStats = Requests & { first_byte_ms: number | null; tokens_in: number; tokens_out: number };
 type HealthView = { state: State; reason: string; text: string; fix: string; since_s: number };
 type BackendView = {
   id: string;
@@ -26,14 +26,14 @@ type BackendView = {
   latency_ms: number | null;
   models: string[];
   in_flight: number;
-  requests: Work;
+  requests: RequestStats;
   access_key: string;
   ca_file: string;
   details: Record<string, Detail>;
   about: Record<string, string>;
   warnings: string[];
 };
-type ModelView = { id: string; backends: string[]; requests: Work | null };
+type ModelView = { id: string; backends: string[]; requests: RequestStats | null };
 type RouterView = {
   node_id: string;
   name: string;
@@ -77,16 +77,16 @@ type RouteTraffic = {
 type Incident = { seq: number; backend: string; from: State; to: State; reason: string; text: string };
 
 /** One backend as the picture shows it, now or at a past moment. */
-type Shown = {
+type ShownBackend = {
   id: string;
   name: string;
   kind: string;
   ring: Ring;
-  look: Look;
+  status: Status;
   latency: number | null;
   models: string[];
-  busy: number;
-  gone: boolean;
+  inFlight: number;
+  removed: boolean;
   reason: string;
   text: string;
 };
@@ -115,14 +115,14 @@ type Layout = {
 type Camera = { x: number; y: number; k: number };
 
 // cards.js
-type Card = { el: HTMLButtonElement; sig: string };
-type Hub = { name: string; status: string; uptime: string; requests: Requests };
+type Card = { el: HTMLButtonElement; signature: string };
+type RouterSummary = { name: string; status: string; uptime: string; requests: Requests };
 
 // colours.js
-type Looks = Record<Look, string>;
+type StatusColours = Record<Status, string>;
 /** `tile`: how opaque a quiet far-away model is */
 type Palette = {
-  looks: Looks;
+  statuses: StatusColours;
   page: string;
   lane: string;
   laneLine: string;
@@ -130,7 +130,7 @@ type Palette = {
   ink: string;
   muted: string;
   accent: string;
-  tile: number;
+  quietModelAlpha: number;
 };
 
 // edges.js
@@ -139,48 +139,48 @@ type Scene = {
   layout: Layout;
   camera: Camera;
   view: Size;
-  dpr: number;
+  pixelRatio: number;
   palette: Palette;
   level: "near" | "mid" | "far";
-  shown: Map<string, Shown>;
+  shown: Map<string, ShownBackend>;
   hubs: { user: Rect; router: Rect; scale: number };
-  lit: Set<string> | null;
-  found: Set<string> | null;
-  hot: Set<string>;
-  hotBoxes: Set<string>;
+  highlighted: Set<string> | null;
+  matches: Set<string> | null;
+  active: Set<string>;
+  activeBackends: Set<string>;
   cards: Set<string>;
-  still: boolean;
+  reducedMotion: boolean;
   rate: (backend: string) => number;
 };
 
 // feed.js
-type World = {
+type StreamEnvironment = {
   snapshot: () => Promise<any>;
-  open: () => EventSource;
+  openStream: () => EventSource;
   now: () => number;
-  later: (run: () => void, ms: number) => number;
-  never: (timer: number) => void;
+  setTimer: (run: () => void, ms: number) => number;
+  clearTimer: (timer: number) => void;
   random: () => number;
 };
-type Listener = {
+type StreamListener = {
   event: (name: string, data: any) => void;
-  line: (line: "live" | "stale" | "lost") => void;
+  connection: (line: "live" | "stale" | "lost") => void;
   locked: () => void;
 };
 
 // ghosts.js
-type Ghost = { backend: BackendView; place: number; until: number };
+type RemovedBackend = { backend: BackendView; index: number; until: number };
 
 // history.js
-type Track = { looks: Uint8Array; latencies: Float32Array };
+type Track = { statuses: Uint8Array; latencies: Float32Array };
 /** `at`: milliseconds of the page's clock */
-type Change = Incident & { at: number };
+type StateChange = Incident & { at: number };
 
 // input.js
-type Moves = {
+type MapGestures = {
   pan: (dx: number, dy: number) => void;
   zoom: (factor: number, x: number, y: number) => void;
-  dive: (x: number, y: number) => void;
+  zoomToLane: (x: number, y: number) => void;
   clear: () => void;
 };
 
@@ -206,7 +206,7 @@ type Kind = {
   fields: Field[];
 };
 /** what `meshlight://add?…` and `meshlight://pair?…` may say */
-type Link = {
+type DeepLink = {
   kind: string;
   url?: string;
   name?: string;
@@ -230,7 +230,7 @@ type PeerView = {
   in_flight: number;
   sees_models: string[];
 };
-type SightingView = {
+type DiscoveredPeerView = {
   id: string;
   short: string;
   name: string;
@@ -264,29 +264,43 @@ type PeersView = {
   addresses: string[];
   problem: string;
   peers: PeerView[];
-  seen: SightingView[];
+  seen: DiscoveredPeerView[];
   pairing: PairingView | null;
 };
-type Row<T> = { el: HTMLElement; tell: (item: T) => void };
+type ListRow<T> = { el: HTMLElement; update: (item: T) => void };
 
 // layout.js
-type Placed = { id: string; name: string; ring: Ring; models: string[] };
-type Group = { ring: Ring; members: Placed[] };
+type PlacedBackend = { id: string; name: string; ring: Ring; models: string[] };
+type LaneGroup = { ring: Ring; members: PlacedBackend[] };
 /** `cut`: whether a name is too long for its columns */
-type Plan = { s: Sizes; packs: Packing[]; unit: number; h: number; left: number; card: number; cut: boolean };
+type WidePlan = {
+  sizes: Sizes;
+  packed: PackedModels[];
+  unit: number;
+  h: number;
+  left: number;
+  card: number;
+  truncates: boolean;
+};
 
 // sizes.js
-type Packing = {
+type PackedModels = {
   models: { model: string; col: number; row: number; span: number }[];
   rows: number;
   cols: number;
 };
 
 // panel.js
-type Sheet = { title: () => string; kind: string; body: Node[]; update: () => void };
+type PanelSheet = { title: () => string; kind: string; body: Node[]; update: () => void };
 
 // particles.js
-type Particle = { way: Float32Array; born: number; life: number; back: boolean; failed: boolean };
+type Particle = {
+  path: Float32Array;
+  startMs: number;
+  durationMs: number;
+  isResponse: boolean;
+  isFailure: boolean;
+};
 
 // paths.js
 /** curve: x0 y0 cx1 cy1 cx2 cy2 x1 y1; line: further points x y x y … */
@@ -294,7 +308,7 @@ type Path = { curve: number[]; line: number[] };
 
 // picture.js
 /** what is *left out*; empty lists show everything */
-type Filters = { rings: string[]; kinds: string[]; looks: string[] };
+type Filters = { rings: string[]; kinds: string[]; statuses: string[] };
 
 // settings.js
 type Settings = { theme: "system" | "dark" | "light" | "contrast"; legend: boolean; view: "map" | "table" };
@@ -315,8 +329,8 @@ type Sizes = {
 
 // stacked.js
 /** lines: lane → row → cells */
-type StackPlan = { fit: number; score: number; rows: number; named: boolean; lines: Cell[][][] };
-type Cell = { member: Placed; pack: Packing; w: number };
+type DensePlan = { fit: number; score: number; rows: number; named: boolean; rowsByLane: Cell[][][] };
+type Cell = { member: PlacedBackend; packed: PackedModels; w: number };
 type Scale = {
   hub: number;
   gutter: number;
@@ -329,16 +343,16 @@ type Scale = {
 };
 
 // stage.js
-type Picture = {
-  waysOf: (key: string) => Set<string> | null;
-  backends: Map<string, Shown>;
-  hub: Hub;
-  lit: Set<string> | null;
-  found: Set<string> | null;
+type MapModel = {
+  pathOf: (key: string) => Set<string> | null;
+  backends: Map<string, ShownBackend>;
+  hub: RouterSummary;
+  highlighted: Set<string> | null;
+  matches: Set<string> | null;
   selected: string | null;
-  hot: Set<string>;
+  active: Set<string>;
   topology: string;
-  sig: string;
+  signature: string;
 };
 
 // store.js
@@ -350,7 +364,7 @@ type Mesh = {
   notices: string[];
   backends: Map<string, BackendView>;
   models: Map<string, ModelView>;
-  busy: Map<string, number>;
+  inFlightByRoute: Map<string, number>;
   refresh: { id: string; done: number; total: number } | null;
   topology: number;
 };

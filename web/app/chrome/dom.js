@@ -1,5 +1,5 @@
 /** Elements and what they say; text is always set as text. */
-import { LOOKS } from "../map/status_styles.js";
+import { STATUS_STYLES } from "../map/status_styles.js";
 
 /** @template {keyof HTMLElementTagNameMap} T @param {T} tag @param {Record<string, any>} [props] @param {...(Node|string|null|undefined|false)} children @returns {HTMLElementTagNameMap[T]} */
 export function h(tag, props = {}, ...children) {
@@ -20,17 +20,17 @@ export function h(tag, props = {}, ...children) {
 export const $ = (id) => document.getElementById(id);
 
 /** @param {string} id of a template @returns {any} its element, made anew */
-export const made = (id) => $(id).content.firstElementChild.cloneNode(true);
+export const fromTemplate = (id) => $(id).content.firstElementChild.cloneNode(true);
 
 /** So that nothing is spoken or selected anew. @param {HTMLElement} el @param {string} text */
-export const say = (el, text) => void (el.textContent !== text && (el.textContent = text));
+export const setText = (el, text) => void (el.textContent !== text && (el.textContent = text));
 
 /** @param {any} root @param {Record<string, string>} texts by selector */
-export const fill = (root, texts) =>
-  Object.entries(texts).forEach(([where, text]) => say(root.querySelector(where), text));
+export const setTexts = (root, texts) =>
+  Object.entries(texts).forEach(([where, text]) => setText(root.querySelector(where), text));
 
 /** @param {Event} event */
-export const keyOf = ({ target }) =>
+export const keyOfEvent = ({ target }) =>
   (target instanceof Element
     ? /** @type {HTMLElement|null} */ (target.closest("[data-key]"))?.dataset.key
     : undefined) ?? null;
@@ -42,14 +42,16 @@ export const icon = (name) => ($("icons").content.querySelector(`.i-${name}`) ??
 export const iconButton = (iconName, label, press, props = {}) =>
   h("button", { class: "tool", "aria-label": label, title: label, onclick: press, ...props }, icon(iconName));
 
-/** @param {Look} look */
-export const glyph = (look) => h("span", { class: "glyph", "aria-hidden": "true", text: LOOKS[look]?.glyph });
+/** @param {Status} status */
+export const statusGlyph = (status) =>
+  h("span", { class: "glyph", "aria-hidden": "true", text: STATUS_STYLES[status]?.glyph });
 
-/** @param {Look} look */
-export const badge = (look) => h("span", { class: "badge", "data-look": look }, glyph(look), look);
+/** @param {Status} status */
+export const statusBadge = (status) =>
+  h("span", { class: "badge", "data-status": status }, statusGlyph(status), status);
 
 /** The old way: windows that are no browser close the new one. @param {string} text @param {HTMLElement} button */
-export function copy(text, button) {
+export function copyText(text, button) {
   const area = h("textarea", { class: "offscreen", value: text });
   (button.closest("dialog") ?? document.body).append(area);
   area.select();
@@ -61,25 +63,25 @@ export function copy(text, button) {
   setTimeout(() => (button.textContent = label), 1500);
 }
 
-const PAUSE_MS = 3000;
+const ANNOUNCE_PAUSE_MS = 3000;
 /** @type {string[]} */
-let waiting = [];
+let pendingMessages = [];
 let timer = 0;
-let last = -PAUSE_MS;
+let lastAnnouncedAt = -ANNOUNCE_PAUSE_MS;
 
 /** @param {string} text */
-export function tell(text) {
-  waiting.push(text);
+export function announce(text) {
+  pendingMessages.push(text);
   if (timer) return;
   timer = window.setTimeout(
     () => {
       timer = 0;
-      last = performance.now();
-      const said = waiting.slice(-4).join(" ");
-      const more = waiting.length - 4;
-      waiting = [];
-      $("live").textContent = more > 0 ? `${said} And ${more} more changes.` : said;
+      lastAnnouncedAt = performance.now();
+      const text_ = pendingMessages.slice(-4).join(" ");
+      const more = pendingMessages.length - 4;
+      pendingMessages = [];
+      $("live").textContent = more > 0 ? `${text_} And ${more} more changes.` : text_;
     },
-    Math.max(60, last + PAUSE_MS - performance.now()),
+    Math.max(60, lastAnnouncedAt + ANNOUNCE_PAUSE_MS - performance.now()),
   );
 }

@@ -2,34 +2,34 @@
 import { $, h } from "./dom.js";
 import { kindLabel } from "../core/kinds.js";
 import { noFilters } from "../map/selection.js";
-import { LOOKS, LOOK_ORDER, RINGS, RING_ORDER, lookOf } from "../map/status_styles.js";
+import { STATUS_STYLES, STATUS_ORDER, RING_LABELS, RING_ORDER, statusOf } from "../map/status_styles.js";
 
 /** @returns {Filters} */
 export const onlyUnhealthy = () => ({
   rings: [],
   kinds: [],
-  looks: LOOK_ORDER.filter((look) => look !== "unhealthy"),
+  statuses: STATUS_ORDER.filter((status) => status !== "unhealthy"),
 });
 
 /** @param {Filters} filters */
-export const pack = ({ rings, kinds, looks }) =>
-  filtering({ rings, kinds, looks }) ? [rings, kinds, looks].map((l) => l.join(".")).join("~") : null;
+export const encodeFilters = ({ rings, kinds, statuses }) =>
+  isFiltering({ rings, kinds, statuses }) ? [rings, kinds, statuses].map((l) => l.join(".")).join("~") : null;
 
 /** @param {string} [text] @returns {Filters} */
-export function unpack(text = "") {
-  const [rings, kinds = [], looks = []] = text.split("~").map((l) => l.split(".").filter(Boolean));
-  return { rings, kinds, looks };
+export function decodeFilters(text = "") {
+  const [rings, kinds = [], statuses = []] = text.split("~").map((l) => l.split(".").filter(Boolean));
+  return { rings, kinds, statuses };
 }
 
 /** @param {Filters} filters */
-export const filtering = ({ rings, kinds, looks }) => rings.length + kinds.length + looks.length > 0;
+export const isFiltering = ({ rings, kinds, statuses }) => rings.length + kinds.length + statuses.length > 0;
 
 /** @param {App} app */
-export function drawFilters(app) {
+export function renderFilters(app) {
   const { filters, mesh } = app;
   const all = [...(mesh?.backends.values() ?? [])];
   const kinds = [...new Set(all.map((b) => b.kind))];
-  /** @param {"rings"|"kinds"|"looks"} group @param {string} value @param {string} text @param {number} n */
+  /** @param {"rings"|"kinds"|"statuses"} group @param {string} value @param {string} text @param {number} n */
   const tick = (group, value, text, n) =>
     h(
       "label",
@@ -57,14 +57,14 @@ export function drawFilters(app) {
       "fieldset",
       {},
       h("legend", { text: "Ring" }),
-      ...RING_ORDER.map((r) => tick("rings", r, RINGS[r], all.filter((b) => b.ring === r).length)),
+      ...RING_ORDER.map((r) => tick("rings", r, RING_LABELS[r], all.filter((b) => b.ring === r).length)),
     ),
     h(
       "fieldset",
       {},
       h("legend", { text: "State" }),
-      ...LOOK_ORDER.map((l) =>
-        tick("looks", l, `${LOOKS[l].glyph} ${l}`, all.filter((b) => lookOf(b) === l).length),
+      ...STATUS_ORDER.map((l) =>
+        tick("statuses", l, `${STATUS_STYLES[l].glyph} ${l}`, all.filter((b) => statusOf(b) === l).length),
       ),
     ),
     h(
@@ -73,7 +73,11 @@ export function drawFilters(app) {
       h("legend", { text: "Kind" }),
       ...kinds.map((k) => tick("kinds", k, kindLabel(k), all.filter((b) => b.kind === k).length)),
     ),
-    h("button", { disabled: !filtering(filters), onclick: () => app.filter(noFilters()) }, "Show everything"),
+    h(
+      "button",
+      { disabled: !isFiltering(filters), onclick: () => app.filter(noFilters()) },
+      "Show everything",
+    ),
   );
   if (focused >= 0)
     /** @type {HTMLElement|undefined} */ ($("filters").querySelectorAll("input")[focused])?.focus();

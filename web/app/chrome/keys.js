@@ -1,33 +1,33 @@
 /** The keyboard. Which key presses which button is said in index.html. */
-import { $, keyOf } from "./dom.js";
+import { $, keyOfEvent } from "./dom.js";
 import { closeFilters } from "./header.js";
-import { walk } from "../map/keyboard_nav.js";
+import { nextKey } from "../map/keyboard_nav.js";
 
 /** @param {App} app */
-export function joinKeys(app) {
-  const { stage } = app;
+export function initKeys(app) {
+  const { map } = app;
   /** @type {string|null} */
-  let last = null;
+  let lastBackend = null;
   $("world").addEventListener("click", (/** @type {Event} */ e) => {
-    const key = keyOf(e);
+    const key = keyOfEvent(e);
     if (key) app.select(key);
   });
   $("world").addEventListener("focusin", (/** @type {Event} */ e) => {
-    const key = keyOf(e);
+    const key = keyOfEvent(e);
     if (!key) return;
-    if (key.startsWith("b:")) last = key;
-    stage.cards.goTo(key, false);
+    if (key.startsWith("b:")) lastBackend = key;
+    map.cards.makeTabStop(key, false);
   });
   $("world").addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => {
-    const key = keyOf(e);
+    const key = keyOfEvent(e);
     if (!key || e.altKey || e.ctrlKey || e.metaKey || !/^(Arrow|Home|End)/.test(e.key)) return;
     e.preventDefault();
-    const to = walk(stage.layout, key, /** @type {any} */ (e.key), last);
+    const to = nextKey(map.layout, key, /** @type {any} */ (e.key), lastBackend);
     if (!to) return;
-    stage.reveal(to, true);
-    stage.draw();
+    map.reveal(to, true);
+    map.draw();
     // A card out of view exists after the next frame.
-    if (!stage.cards.goTo(to, true)) requestAnimationFrame(() => stage.cards.goTo(to, true));
+    if (!map.cards.makeTabStop(to, true)) requestAnimationFrame(() => map.cards.makeTabStop(to, true));
   });
   document.addEventListener("keydown", (e) => {
     if (
@@ -51,8 +51,8 @@ export function joinKeys(app) {
     else if (wanted) wanted.click();
     else if (!$("filters").hidden) {
       closeFilters();
-      $("filter").focus();
+      $("filter-button").focus();
     } else if (app.selected) app.select(null);
-    else if (app.past !== null) app.travel(null);
+    else if (app.moment !== null) app.showMoment(null);
   });
 }

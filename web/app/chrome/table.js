@@ -1,8 +1,8 @@
 /** A sortable table; only the rows in view are elements. */
 import { $, h } from "./dom.js";
 import { kindLabel } from "../core/kinds.js";
-import { LOOKS, LOOK_ORDER, RINGS, RING_ORDER } from "../map/status_styles.js";
-import { clean, count, host, ms } from "../core/format.js";
+import { STATUS_STYLES, STATUS_ORDER, RING_LABELS, RING_ORDER } from "../map/status_styles.js";
+import { displayName, formatCount, hostOf, formatMs } from "../core/format.js";
 
 const ROW = 34;
 
@@ -11,31 +11,32 @@ const BACKENDS = [
   { name: "Backend", text: (r) => r.shown.name, sort: (r) => r.shown.name.toLowerCase() },
   {
     name: "State",
-    text: (r) => `${LOOKS[/** @type {Look} */ (r.shown.look)].glyph} ${r.shown.gone ? "gone" : r.shown.look}`,
-    sort: (r) => LOOK_ORDER.indexOf(r.shown.look),
+    text: (r) =>
+      `${STATUS_STYLES[/** @type {Status} */ (r.shown.status)].glyph} ${r.shown.removed ? "removed" : r.shown.status}`,
+    sort: (r) => STATUS_ORDER.indexOf(r.shown.status),
   },
   { name: "Kind", sort: (r) => kindLabel(r.shown.kind) },
   {
     name: "Ring",
-    text: (r) => RINGS[/** @type {Ring} */ (r.shown.ring)],
+    text: (r) => RING_LABELS[/** @type {Ring} */ (r.shown.ring)],
     sort: (r) => RING_ORDER.indexOf(r.shown.ring),
   },
   {
     name: "Latency",
-    text: (r) => ms(r.shown.latency),
+    text: (r) => formatMs(r.shown.latency),
     sort: (r) => r.shown.latency ?? Infinity,
     numeric: true,
   },
   { name: "Models", sort: (r) => r.shown.models.length, numeric: true },
-  { name: "In flight", sort: (r) => r.shown.busy, numeric: true },
+  { name: "In flight", sort: (r) => r.shown.inFlight, numeric: true },
   { name: "Requests", sort: (r) => r.work?.total ?? 0, numeric: true },
   { name: "Failed", sort: (r) => r.work?.failed ?? 0, numeric: true },
-  { name: "Address", sort: (r) => host(r.url) },
+  { name: "Address", sort: (r) => hostOf(r.url) },
 ];
 
 /** @type {Column[]} */
 const MODELS = [
-  { name: "Model", text: (r) => clean(r.id), sort: (r) => r.id.toLowerCase() },
+  { name: "Model", text: (r) => displayName(r.id), sort: (r) => r.id.toLowerCase() },
   {
     name: "Healthy routes",
     text: (r) => `${r.healthy} of ${r.on.length}`,
@@ -49,7 +50,7 @@ const MODELS = [
   },
   {
     name: "Best latency",
-    text: (r) => ms(Number.isFinite(r.best) ? r.best : null),
+    text: (r) => formatMs(Number.isFinite(r.best) ? r.best : null),
     sort: (r) => r.best,
     numeric: true,
   },
@@ -61,32 +62,32 @@ export class Table {
   constructor(app) {
     this.app = app;
     /** @type {"backends"|"models"} */
-    this.what = "backends";
-    this.by = 1;
-    this.down = false;
+    this.list = "backends";
+    this.sortColumn = 1;
+    this.isDescending = false;
     /** @type {any[]} */
     this.rows = [];
-    this.sig = "";
+    this.signature = "";
     const [tabs, box] = $("table").children;
     this.tabs = tabs;
     this.box = box;
     this.table = box.querySelector("table");
     this.head = box.querySelector("tr");
     this.body = box.querySelector("tbody");
-    box.onscroll = () => this.paint();
-    for (const tab of tabs.children) tab.onclick = () => this.turn(tab.value);
-    this.turn("backends");
+    box.onscroll = () => this.renderRows();
+    for (const tab of tabs.children) tab.onclick = () => this.showList(tab.value);
+    this.showList("backends");
   }
 
   get columns() {
-    return this.what === "backends" ? BACKENDS : MODELS;
+    return this.list === "backends" ? BACKENDS : MODELS;
   }
 
   /** @param {"backends"|"models"} what */
-  turn(what) {
-    this.what = what;
-    this.by = what === "backends" ? 1 : 0;
-    this.down = false;
+  showList(what) {
+    this.list = what;
+    this.sortColumn = what === "backends" ? 1 : 0;
+    this.isDescending = false;
     for (const tab of this.tabs.children) tab.setAttribute("aria-pressed", String(tab.value === what));
     this.table.setAttribute("aria-label", what === "backends" ? "Backends" : "Models");
     this.table.className = what;
@@ -105,20 +106,22 @@ export class Table {
 
   /** @param {number} i */
   sortBy(i) {
-    this.down = this.by === i && !this.down;
-    this.by = i;
+    this.isDescending = this.sortColumn === i && !this.isDescending;
+    this.sortColumn = i;
     this.update();
   }
 
   update() {
     const { app } = this;
     if (!app.mesh || $("table").hidden) return;
-    const found = app.found;
-    if (this.what === "backends") {
+    const matches = app.matches;
+    if (this.list === "backends") {
       this.rows = [...app.shown.values()]
         .filter(
           (s) =>
-            !found || found.keys.has(`b:${s.id}`) || s.models.some((m) => found.keys.has(`m:${s.id}\n${m}`)),
+            !matches ||
+            matches.keys.has(`b:${s.id}`) ||
+            s.models.some((m) => matches.keys.has(`m:${s.id}\n${m}`)),
         )
         .map((shown) => {
           const view = app.mesh?.backends.get(shown.id);
@@ -127,48 +130,51 @@ export class Table {
     } else {
       this.rows = [...app.servers]
         .filter(
-          ([id, on]) => !found || on.some((b) => found.keys.has(`m:${b}\n${id}`) || found.keys.has(`b:${b}`)),
+          ([id, on]) =>
+            !matches || on.some((b) => matches.keys.has(`m:${b}\n${id}`) || matches.keys.has(`b:${b}`)),
         )
         .map(([id, ids]) => {
           const on = ids.map((b) => app.shown.get(b)).filter((b) => b !== undefined);
-          const well = on.filter((b) => b.look === "healthy");
-          const best = Math.min(...well.map((b) => b.latency ?? Infinity));
+          const healthy = on.filter((b) => b.status === "healthy");
+          const best = Math.min(...healthy.map((b) => b.latency ?? Infinity));
           return {
-            key: `m:${well[0]?.id ?? on[0]?.id}\n${id}`,
+            key: `m:${healthy[0]?.id ?? on[0]?.id}\n${id}`,
             id,
             on,
-            healthy: well.length,
+            healthy: healthy.length,
             best,
             work: app.mesh?.models.get(id)?.requests,
           };
         });
     }
-    const { sort } = this.columns[this.by];
-    const sign = this.down ? -1 : 1;
+    const { sort } = this.columns[this.sortColumn];
+    const sign = this.isDescending ? -1 : 1;
     this.rows.sort((a, b) => {
       const [x, y] = [sort(a), sort(b)];
       return sign * (x < y ? -1 : x > y ? 1 : 0);
     });
     this.head.querySelectorAll("th").forEach((/** @type {HTMLElement} */ th, /** @type {number} */ i) => {
-      if (i === this.by) th.setAttribute("aria-sort", this.down ? "descending" : "ascending");
+      if (i === this.sortColumn) th.setAttribute("aria-sort", this.isDescending ? "descending" : "ascending");
       else th.removeAttribute("aria-sort");
     });
     this.table.setAttribute("aria-rowcount", String(this.rows.length + 1));
-    this.sig = "";
-    this.paint();
+    this.signature = "";
+    this.renderRows();
   }
 
-  paint() {
-    const tall = this.box.clientHeight || 500;
+  renderRows() {
+    const height = this.box.clientHeight || 500;
     const from = Math.max(0, Math.floor(this.box.scrollTop / ROW) - 4);
-    const rows = this.rows.slice(from, from + Math.ceil(tall / ROW) + 8);
+    const rows = this.rows.slice(from, from + Math.ceil(height / ROW) + 8);
     const { columns, app } = this;
     const lines = rows.map((row) =>
-      columns.map((c) => c.text?.(row) ?? (c.numeric ? count(Number(c.sort(row))) : String(c.sort(row)))),
+      columns.map(
+        (c) => c.text?.(row) ?? (c.numeric ? formatCount(Number(c.sort(row))) : String(c.sort(row))),
+      ),
     );
-    const sig = JSON.stringify([from, lines, app.selected, this.rows.length]);
-    if (sig === this.sig) return;
-    this.sig = sig;
+    const signature = JSON.stringify([from, lines, app.selected, this.rows.length]);
+    if (signature === this.signature) return;
+    this.signature = signature;
     const focused =
       document.activeElement instanceof HTMLElement ? document.activeElement.dataset.row : undefined;
     const spacer = (/** @type {number} */ n) => {
@@ -195,7 +201,7 @@ export class Table {
                 )
               : h("td", {
                   class: c.numeric ? "num" : "",
-                  "data-look": c.name === "State" ? row.shown.look : null,
+                  "data-status": c.name === "State" ? row.shown.status : null,
                   text: lines[i][j],
                 }),
           ),

@@ -1,9 +1,9 @@
 /** Calls to the service; a refusal is an ApiError. */
 
 export class ApiError extends Error {
-  /** @param {number} status @param {string} cause @param {string} hint @param {string} code @param {string} [param] */
-  constructor(status, cause, hint, code, param) {
-    super(cause);
+  /** @param {number} status @param {string} message @param {string} hint @param {string} code @param {string} [param] */
+  constructor(status, message, hint, code, param) {
+    super(message);
     this.status = status;
     this.hint = hint;
     this.code = code;
@@ -12,17 +12,17 @@ export class ApiError extends Error {
 }
 
 /** What went wrong, and the fix if there is one. @param {unknown} error */
-export const said = (error) =>
+export const errorText = (error) =>
   error instanceof ApiError ? `${error.message} ${error.hint}`.trim() : String(error);
 
 /** @type {{locked:()=>void}} */
 export const onLocked = { locked: () => {} };
 
 /** @param {string} method @param {string} path @param {any} [body] @returns {Promise<any>} the decoded answer @throws {ApiError} */
-export async function call(method, path, body) {
-  let reply;
+export async function callApi(method, path, body) {
+  let response;
   try {
-    reply = await fetch(path, {
+    response = await fetch(path, {
       method,
       credentials: "same-origin",
       cache: "no-store",
@@ -38,21 +38,21 @@ export async function call(method, path, body) {
       "unreachable",
     );
   }
-  const text = await reply.text();
+  const text = await response.text();
   let data = null;
   try {
     data = text ? JSON.parse(text) : null;
   } catch {
     // Not JSON: what counts is the status below.
   }
-  if (reply.ok) return data;
-  if (reply.status === 401 && path !== "/mesh/session") onLocked.locked();
+  if (response.ok) return data;
+  if (response.status === 401 && path !== "/mesh/session") onLocked.locked();
   const error = data?.error ?? {};
   const hint = error.hint ?? "";
-  let cause = error.message ?? `The service answered ${reply.status}.`;
+  let message = error.message ?? `The service answered ${response.status}.`;
   // The envelope's message ends with the hint, for clients that show only one of them.
-  if (hint && cause.endsWith(hint)) cause = cause.slice(0, -hint.length).trim();
-  throw new ApiError(reply.status, cause, hint, error.code ?? "", error.param ?? "");
+  if (hint && message.endsWith(hint)) message = message.slice(0, -hint.length).trim();
+  throw new ApiError(response.status, message, hint, error.code ?? "", error.param ?? "");
 }
 
 /** @param {string} id @param {string} [verb] */

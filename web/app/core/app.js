@@ -1,73 +1,79 @@
 /** The page's state, and every part that draws it. */
-import { call, said } from "./api.js";
-import { $, tell } from "../chrome/dom.js";
-import { drawFilters, filtering, onlyUnhealthy, pack, unpack } from "../chrome/filters.js";
-import { drawHeader } from "../chrome/header.js";
-import { Ghosts } from "../map/removed_backends.js";
+import { callApi, errorText } from "./api.js";
+import { $, announce } from "../chrome/dom.js";
+import {
+  renderFilters,
+  isFiltering,
+  onlyUnhealthy,
+  encodeFilters,
+  decodeFilters,
+} from "../chrome/filters.js";
+import { renderHeader } from "../chrome/header.js";
+import { RemovedBackends } from "../map/removed_backends.js";
 import { History, STEP_MS } from "./history.js";
-import { lookOf } from "../map/status_styles.js";
+import { statusOf } from "../map/status_styles.js";
 import { Minimap } from "../map/minimap.js";
 import { Panel } from "../panel/panel.js";
-import { drawPeers, learnPeers, peersAre } from "../dialogs/peers.js";
-import { lit, noFilters, search, shown } from "../map/selection.js";
-import { Rates } from "../map/traffic_rates.js";
-import { dress, paletteName, readHash, recall, remember, writeHash } from "./settings.js";
-import { showEmpty } from "../map/empty_state.js";
-import { Stage } from "../map/map_view.js";
+import { renderPeers, loadPeers, setPeers } from "../dialogs/peers.js";
+import { highlightedKeys, noFilters, searchMesh, visibleBackends } from "../map/selection.js";
+import { TrafficRates } from "../map/traffic_rates.js";
+import { applySettings, resolveTheme, readHash, loadSettings, saveSettings, writeHash } from "./settings.js";
+import { showEmptyState } from "../map/empty_state.js";
+import { MapView } from "../map/map_view.js";
 import { Table } from "../chrome/table.js";
 import { Timeline } from "../panel/timeline.js";
 import { Tooltip } from "../panel/tooltip.js";
-import { ago, clean } from "./format.js";
-import { apply, fromSnapshot } from "./store.js";
+import { formatDuration, displayName } from "./format.js";
+import { applyEvent, fromSnapshot } from "./mesh.js";
 
 export class App {
   constructor() {
     /** @type {Mesh|null} */
     this.mesh = null;
-    /** @type {Map<string, Shown>} */
+    /** @type {Map<string, ShownBackend>} */
     this.shown = new Map();
     /** By model. @type {Map<string, string[]>} */
     this.servers = new Map();
-    this.ghosts = new Ghosts();
+    this.removed = new RemovedBackends();
     this.history = new History(Date.now());
-    this.rates = new Rates();
+    this.rates = new TrafficRates();
     const hash = readHash();
-    this.filters = unpack(hash.hide);
-    /** @type {ReturnType<typeof search>} */
-    this.found = null;
+    this.filters = decodeFilters(hash.hide);
+    /** @type {ReturnType<typeof searchMesh>} */
+    this.matches = null;
     this.query = hash.q ?? "";
     /** @type {string|null} */
     this.selected = null;
     /** A past step; null is now. @type {number|null} */
-    this.past = null;
-    this.settings = recall();
-    this.theme = paletteName(this.settings.theme);
+    this.moment = null;
+    this.settings = loadSettings();
+    this.theme = resolveTheme(this.settings.theme);
     /** @type {"live"|"stale"|"lost"} */
-    this.line = "live";
+    this.connection = "live";
     /** When each health came. @type {WeakMap<object, number>} */
-    this.told = new WeakMap();
-    this.begun = Date.now();
+    this.healthSeenAt = new WeakMap();
+    this.startedAt = Date.now();
     this.shape = { of: "", text: "" };
-    this.serving = "";
-    this.glowTimer = this.soon = 0;
+    this.serversOf = "";
+    this.activityTimer = this.updateTimer = 0;
     /** @type {Set<string>} */
-    this.glow = new Set();
-    this.autoBefore = true;
-    this.stage = new Stage(
+    this.activeRoutes = new Set();
+    this.autoFitBefore = true;
+    this.map = new MapView(
       {
-        root: $("stage"),
+        root: $("map"),
         edges: $("edges"),
         particles: $("particles"),
         world: $("world"),
-        heads: $("heads"),
+        heads: $("lane-headers"),
       },
       {
-        rate: (id) => this.rates.under(`m:${id}\n`, performance.now()),
+        rate: (id) => this.rates.totalRate(`m:${id}\n`, performance.now()),
         moved: () => this.moved(),
         cleared: () => this.select(null),
       },
     );
-    this.minimap = new Minimap(this.stage);
+    this.minimap = new Minimap(this.map);
     this.panel = new Panel(this);
     this.tooltip = new Tooltip(this);
     this.table = new Table(this);
@@ -78,39 +84,43 @@ export class App {
   event(name, data) {
     const now = Date.now();
     const before = this.mesh;
-    this.mesh = before ? apply(before, name, data) : fromSnapshot(data);
-    if (name === "snapshot") this.begun = now - data.router.uptime_s * 1000;
-    if (name === "peers") peersAre(data.peers);
-    else if (name === "snapshot" && before?.seq !== data.seq) void learnPeers();
-    for (const b of this.mesh.backends.values()) if (!this.told.has(b.health)) this.told.set(b.health, now);
+    this.mesh = before ? applyEvent(before, name, data) : fromSnapshot(data);
+    if (name === "snapshot") this.startedAt = now - data.router.uptime_s * 1000;
+    if (name === "peers") setPeers(data.peers);
+    else if (name === "snapshot" && before?.seq !== data.seq) void loadPeers();
+    for (const b of this.mesh.backends.values())
+      if (!this.healthSeenAt.has(b.health)) this.healthSeenAt.set(b.health, now);
     if (before && (name === "topology" || name === "snapshot")) {
-      this.ghosts.compare(before.backends, this.mesh.backends, now);
-      if (this.ghosts.gone.size) setTimeout(() => this.ghosts.fade(Date.now()) && this.update(), 60_100);
+      this.removed.update(before.backends, this.mesh.backends, now);
+      if (this.removed.entries.size)
+        setTimeout(() => this.removed.expire(Date.now()) && this.update(), 60_100);
     }
     if (name === "incident") {
-      this.history.changed(data, now);
-      tell(
-        `${clean(this.mesh.backends.get(data.backend)?.name ?? data.backend)} is ${data.to}. ${data.to === "healthy" ? "" : data.text}`,
+      this.history.addChange(data, now);
+      announce(
+        `${displayName(this.mesh.backends.get(data.backend)?.name ?? data.backend)} is ${data.to}. ${data.to === "healthy" ? "" : data.text}`,
       );
     }
     if (name === "traffic") this.traffic(data.routes);
-    this.note(now);
+    this.recordHistory(now);
     // More of the same traffic changes only counters: twice a second is enough.
     if (
       name !== "traffic" ||
-      data.routes.some((/** @type {RouteTraffic} */ r) => !this.glow.has(`m:${r.backend}\n${r.model}`))
+      data.routes.some(
+        (/** @type {RouteTraffic} */ r) => !this.activeRoutes.has(`m:${r.backend}\n${r.model}`),
+      )
     )
       this.update();
-    else this.soon ||= window.setTimeout(() => this.update(), 500);
+    else this.updateTimer ||= window.setTimeout(() => this.update(), 500);
     document.body.dataset.seq = String(this.mesh.seq);
   }
 
   /** @param {number} now */
-  note(now) {
-    this.history.note(
+  recordHistory(now) {
+    this.history.record(
       [...(this.mesh?.backends.values() ?? [])].map((b) => ({
         id: b.id,
-        look: lookOf(b),
+        status: statusOf(b),
         latency: b.latency_ms,
       })),
       now,
@@ -121,70 +131,81 @@ export class App {
   traffic(routes) {
     const now = performance.now();
     for (const route of routes) {
-      this.rates.note(`m:${route.backend}\n${route.model}`, route.started, now);
-      if (this.past === null && this.settings.view === "map") this.stage.fly(route, 250);
+      this.rates.record(`m:${route.backend}\n${route.model}`, route.started, now);
+      if (this.moment === null && this.settings.view === "map") this.map.showTraffic(route, 250);
     }
-    clearTimeout(this.glowTimer);
-    const end = this.rates.nextEnd(now);
-    if (end !== null) this.glowTimer = window.setTimeout(() => this.update(), end - now + 20);
+    clearTimeout(this.activityTimer);
+    const end = this.rates.nextExpiry(now);
+    if (end !== null) this.activityTimer = window.setTimeout(() => this.update(), end - now + 20);
   }
 
   update() {
-    const { mesh, stage } = this;
-    clearTimeout(this.soon);
-    this.soon = 0;
+    const { mesh, map } = this;
+    clearTimeout(this.updateTimer);
+    this.updateTimer = 0;
     if (!mesh) return;
-    const past =
-      this.past === null
+    const pastStatus =
+      this.moment === null
         ? null
-        : (/** @type {string} */ id) => this.history.at(id, /** @type {number} */ (this.past));
-    const all = this.ghosts.among([...mesh.backends.values()]);
-    this.shown = new Map(shown(all, this.filters, past).map((b) => [b.id, b]));
-    const of = `${mesh.topology} ${this.ghosts.gone.size}`;
+        : (/** @type {string} */ id) => this.history.at(id, /** @type {number} */ (this.moment));
+    const all = this.removed.mergeInto([...mesh.backends.values()]);
+    this.shown = new Map(visibleBackends(all, this.filters, pastStatus).map((b) => [b.id, b]));
+    const of = `${mesh.topology} ${this.removed.entries.size}`;
     if (this.shape.of !== of)
       this.shape = {
         of,
         text: all.map(({ backend: b }) => [b.id, b.name, b.ring, ...b.models].join("\n")).join("\n\n"),
       };
     const topology = `${this.shape.text}|${[...this.shown.keys()].join("\n")}`;
-    if (topology !== this.serving) {
-      this.serving = topology;
+    if (topology !== this.serversOf) {
+      this.serversOf = topology;
       this.servers = new Map();
       for (const b of this.shown.values())
         for (const model of b.models) this.servers.get(model)?.push(b.id) ?? this.servers.set(model, [b.id]);
     }
-    this.found = search(this.query, [...this.shown.values()], (id) => mesh.backends.get(id)?.url ?? "");
+    this.matches = searchMesh(this.query, [...this.shown.values()], (id) => mesh.backends.get(id)?.url ?? "");
     const r = mesh.router;
-    const hot = (this.glow = past ? new Set() : this.rates.glowing(mesh.busy, performance.now()));
-    const looks = [...this.shown.values()].map((b) => `${b.look}${b.latency}${b.reason}${b.gone}`);
-    stage.show({
-      sig: [looks, this.selected, this.query, [...hot].sort(), stage.still && hot.size ? Date.now() : 0].join(
-        "|",
-      ),
+    const active = (this.activeRoutes = pastStatus
+      ? new Set()
+      : this.rates.activeRoutes(mesh.inFlightByRoute, performance.now()));
+    const statuses = [...this.shown.values()].map((b) => `${b.status}${b.latency}${b.reason}${b.removed}`);
+    map.show({
+      signature: [
+        statuses,
+        this.selected,
+        this.query,
+        [...active].sort(),
+        map.reducedMotion && active.size ? Date.now() : 0,
+      ].join("|"),
       backends: this.shown,
       topology,
       selected: this.selected,
-      found: this.found?.keys ?? null,
-      lit: lit(this.selected, this.shown, this.servers),
-      waysOf: (key) => lit(key, this.shown, this.servers),
-      hot,
-      hub: { name: clean(r.name), status: r.status, uptime: ago(this.uptime()), requests: r.requests },
+      matches: this.matches?.keys ?? null,
+      highlighted: highlightedKeys(this.selected, this.shown, this.servers),
+      pathOf: (key) => highlightedKeys(key, this.shown, this.servers),
+      active,
+      hub: {
+        name: displayName(r.name),
+        status: r.status,
+        uptime: formatDuration(this.uptime()),
+        requests: r.requests,
+      },
     });
-    showEmpty(
+    showEmptyState(
       this,
       this.shown.size
         ? "ready"
-        : past
+        : pastStatus
           ? "past"
-          : filtering(this.filters) && mesh.backends.size
+          : isFiltering(this.filters) && mesh.backends.size
             ? "filtered"
             : "none",
     );
-    drawHeader(this);
+    renderHeader(this);
     this.panel.update();
     this.table.update();
     this.timeline.update();
-    drawPeers();
+    renderPeers();
   }
 
   moved() {
@@ -196,7 +217,7 @@ export class App {
   select(key, travel = false) {
     const before = this.selected;
     if (key === before) return key ? this.panel.show(key, true) : undefined;
-    if (!before) this.autoBefore = this.stage.auto;
+    if (!before) this.autoFitBefore = this.map.autoFit;
     this.selected = key;
     writeHash({ sel: key });
     this.tooltip.show(null);
@@ -205,15 +226,15 @@ export class App {
     this.measure();
     this.update();
     if (key) {
-      this.stage.cards.goTo(key, false);
+      this.map.cards.makeTabStop(key, false);
       // Once the narrower stage is laid out.
-      requestAnimationFrame(() => requestAnimationFrame(() => this.stage.reveal(key, travel)));
+      requestAnimationFrame(() => requestAnimationFrame(() => this.map.reveal(key, travel)));
     } else if (before) {
-      this.stage.auto ||= this.autoBefore;
+      this.map.autoFit ||= this.autoFitBefore;
       requestAnimationFrame(() =>
         requestAnimationFrame(() => {
-          if (this.autoBefore) this.stage.fit();
-          if (this.settings.view === "map") this.stage.cards.goTo(before, true);
+          if (this.autoFitBefore) this.map.fit();
+          if (this.settings.view === "map") this.map.cards.makeTabStop(before, true);
         }),
       );
     }
@@ -221,81 +242,81 @@ export class App {
 
   /** Take the stage's size; beside the panel it is laid out anew if every name stays readable. */
   measure() {
-    const el = $("stage");
-    this.stage.resize(
+    const el = $("map");
+    this.map.resize(
       el.clientWidth,
       el.clientHeight,
-      this.stage.suits(el.clientWidth, el.clientHeight) || !this.panel.open,
+      this.map.fitsWide(el.clientWidth, el.clientHeight) || !this.panel.open,
     );
   }
 
   /** @param {Filters} filters */
   filter(filters) {
     this.filters = filters;
-    writeHash({ hide: pack(filters) });
-    this.stage.auto = true;
+    writeHash({ hide: encodeFilters(filters) });
+    this.map.autoFit = true;
     this.update();
-    drawFilters(this);
+    renderFilters(this);
   }
 
   toggleUnhealthy() {
-    this.filter(filtering(this.filters) ? noFilters() : onlyUnhealthy());
+    this.filter(isFiltering(this.filters) ? noFilters() : onlyUnhealthy());
   }
 
   /** @param {string} query */
-  find(query) {
+  search(query) {
     this.query = query;
     writeHash({ q: query || null });
     this.update();
   }
 
   /** @param {number|null} step */
-  travel(step) {
-    this.past = step;
+  showMoment(step) {
+    this.moment = step;
     document.body.classList.toggle("past", step !== null);
-    if (step !== null) this.stage.particles.clear();
+    if (step !== null) this.map.particles.clear();
     this.update();
   }
 
   /** @param {Partial<Settings>} change */
   set(change) {
     Object.assign(this.settings, change);
-    remember(this.settings);
-    dress(this);
+    saveSettings(this.settings);
+    applySettings(this);
     this.update();
   }
 
   async refresh() {
     try {
-      await call("POST", "/mesh/refresh");
+      await callApi("POST", "/mesh/refresh");
     } catch (error) {
-      tell(said(error));
+      announce(errorText(error));
     }
   }
 
   /** @param {"live"|"stale"|"lost"} line */
-  lineIs(line) {
-    this.line = line;
+  setConnection(line) {
+    this.connection = line;
     document.body.classList.toggle("stale", line !== "live");
-    drawHeader(this);
+    renderHeader(this);
   }
 
   uptime() {
-    return (Date.now() - this.begun) / 1000;
+    return (Date.now() - this.startedAt) / 1000;
   }
 
   /** @param {BackendView} b */
   sinceOf(b) {
-    return b.health.since_s + (Date.now() - (this.told.get(b.health) ?? Date.now())) / 1000;
+    return b.health.since_s + (Date.now() - (this.healthSeenAt.get(b.health) ?? Date.now())) / 1000;
   }
 
-  pastAge() {
-    return this.past === null ? 0 : ((this.history.step - this.past) * STEP_MS) / 1000;
+  momentAge() {
+    return this.moment === null ? 0 : ((this.history.step - this.moment) * STEP_MS) / 1000;
   }
 
-  rest() {
-    this.stage.particles.clear();
-    clearTimeout(this.glowTimer);
-    clearTimeout(this.soon);
+  pause() {
+    this.map.particles.clear();
+    clearTimeout(this.activityTimer);
+    clearTimeout(this.updateTimer);
   }
 }

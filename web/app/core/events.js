@@ -1,140 +1,140 @@
 /** The live line mends itself; clock and network come from outside, for tests. */
 
 export const STALE_MS = 12_000;
-const QUIET_MS = 8_000;
+const RESYNC_AFTER_MS = 8_000;
 const CHECK_MS = 1000;
-const NAMES = ["snapshot", "health", "topology", "traffic", "refresh", "incident", "peers"];
+const EVENT_NAMES = ["snapshot", "health", "topology", "traffic", "refresh", "incident", "peers"];
 
-export class Feed {
-  /** @param {World} world @param {Listener} listener */
+export class EventStream {
+  /** @param {StreamEnvironment} world @param {StreamListener} listener */
   constructor(world, listener) {
-    this.world = world;
+    this.environment = world;
     this.listener = listener;
     /** @type {EventSource|null} */
     this.source = null;
     this.seq = -1;
-    this.heard = world.now();
+    this.lastEventAt = world.now();
     this.tries = 0;
     this.timer = 0;
     this.retry = 0;
-    this.running = false;
-    this.asking = false;
-    this.checked = 0;
+    this.isRunning = false;
+    this.isResyncing = false;
+    this.lastCheckAt = 0;
     /** @type {"live"|"stale"|"lost"} */
-    this.said = "live";
+    this.connection = "live";
   }
 
   start() {
-    if (this.running) return;
-    this.running = true;
-    this.heard = this.checked = this.world.now();
+    if (this.isRunning) return;
+    this.isRunning = true;
+    this.lastEventAt = this.lastCheckAt = this.environment.now();
     this.connect();
     this.watch();
   }
 
   pause() {
-    this.running = false;
-    this.world.never(this.timer);
-    this.hangUp();
+    this.isRunning = false;
+    this.environment.clearTimer(this.timer);
+    this.disconnect();
   }
 
-  hangUp() {
-    this.world.never(this.retry);
+  disconnect() {
+    this.environment.clearTimer(this.retry);
     this.source?.close();
     this.source = null;
   }
 
   connect() {
-    this.hangUp();
-    if (!this.running) return;
-    const source = (this.source = this.world.open());
-    for (const name of NAMES) {
+    this.disconnect();
+    if (!this.isRunning) return;
+    const source = (this.source = this.environment.openStream());
+    for (const name of EVENT_NAMES) {
       source.addEventListener(name, (/** @type {any} */ message) => {
-        if (source === this.source) this.take(name, JSON.parse(message.data));
+        if (source === this.source) this.receive(name, JSON.parse(message.data));
       });
     }
-    source.addEventListener("error", () => source === this.source && this.failed());
+    source.addEventListener("error", () => source === this.source && this.streamFailed());
   }
 
-  hear() {
-    this.heard = this.world.now();
-    this.say("live");
+  markAlive() {
+    this.lastEventAt = this.environment.now();
+    this.setConnection("live");
   }
 
-  silent() {
-    return this.world.now() - this.heard;
+  silentMs() {
+    return this.environment.now() - this.lastEventAt;
   }
 
   /** @param {string} name @param {any} data */
-  take(name, data) {
-    this.hear();
+  receive(name, data) {
+    this.markAlive();
     this.tries = 0;
     if (name === "snapshot") this.seq = data.seq;
     else if (data.seq <= this.seq) return;
-    else if (this.seq < 0 || data.seq > this.seq + 1) return void this.ask();
+    else if (this.seq < 0 || data.seq > this.seq + 1) return void this.resync();
     else this.seq = data.seq;
     this.listener.event(name, data);
   }
 
-  async ask() {
-    if (this.asking) return;
-    this.asking = true;
+  async resync() {
+    if (this.isResyncing) return;
+    this.isResyncing = true;
     try {
-      const snapshot = await this.world.snapshot();
+      const snapshot = await this.environment.snapshot();
       // Newer news than the stream brought says that the stream is dead.
       if (snapshot.seq < this.seq) return;
-      if (snapshot.seq > this.seq && this.silent() > QUIET_MS) this.connect();
-      this.hear();
+      if (snapshot.seq > this.seq && this.silentMs() > RESYNC_AFTER_MS) this.connect();
+      this.markAlive();
       this.seq = snapshot.seq;
       this.listener.event("snapshot", snapshot);
     } catch (error) {
-      this.refused(error);
+      this.resyncFailed(error);
     } finally {
-      this.asking = false;
+      this.isResyncing = false;
     }
   }
 
   /** A plain break the browser mends itself. */
-  failed() {
+  streamFailed() {
     if (this.source?.readyState !== 2) return;
-    this.again();
-    if (this.silent() > STALE_MS) this.say("lost");
-    void this.ask();
+    this.retryLater();
+    if (this.silentMs() > STALE_MS) this.setConnection("lost");
+    void this.resync();
   }
 
-  again() {
-    this.hangUp();
-    const wait = Math.min(15_000, 500 * 2 ** this.tries) * (0.75 + this.world.random() / 2);
+  retryLater() {
+    this.disconnect();
+    const delay = Math.min(15_000, 500 * 2 ** this.tries) * (0.75 + this.environment.random() / 2);
     this.tries += 1;
-    this.retry = this.world.later(() => this.connect(), wait);
+    this.retry = this.environment.setTimer(() => this.connect(), delay);
   }
 
   /** @param {any} error */
-  refused(error) {
+  resyncFailed(error) {
     if (error?.status !== 401) return;
     this.pause();
     this.listener.locked();
   }
 
   watch() {
-    this.timer = this.world.later(() => {
-      const now = this.world.now();
-      const slept = now - this.checked > CHECK_MS * 5;
-      this.checked = now;
-      const silent = this.silent();
+    this.timer = this.environment.setTimer(() => {
+      const now = this.environment.now();
+      const wasAsleep = now - this.lastCheckAt > CHECK_MS * 5;
+      this.lastCheckAt = now;
+      const silent = this.silentMs();
       // A mesh in which nothing happens sends nothing: ask whether it is that.
-      if (silent > QUIET_MS) void this.ask();
-      if (silent > STALE_MS) this.say(this.source?.readyState === 1 ? "stale" : "lost");
-      if (slept || (silent > STALE_MS + 5000 && this.source && Math.round(silent / CHECK_MS) % 12 === 6))
+      if (silent > RESYNC_AFTER_MS) void this.resync();
+      if (silent > STALE_MS) this.setConnection(this.source?.readyState === 1 ? "stale" : "lost");
+      if (wasAsleep || (silent > STALE_MS + 5000 && this.source && Math.round(silent / CHECK_MS) % 12 === 6))
         this.connect();
-      if (this.running) this.watch();
+      if (this.isRunning) this.watch();
     }, CHECK_MS);
   }
 
   /** @param {"live"|"stale"|"lost"} line */
-  say(line) {
-    if (line === this.said) return;
-    this.said = line;
-    this.listener.line(line);
+  setConnection(line) {
+    if (line === this.connection) return;
+    this.connection = line;
+    this.listener.connection(line);
   }
 }

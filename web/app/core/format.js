@@ -4,32 +4,32 @@
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
 
 /** @param {string} name */
-export const clean = (name) => name.replace(HIDDEN, "").trim() || "(no name)";
+export const displayName = (name) => name.replace(HIDDEN, "").trim() || "(no name)";
 
-const pieces = new Intl.Segmenter(undefined, { granularity: "grapheme" });
+const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" });
 
-/** @param {string} name @param {number} room @param {(text:string)=>number} measure */
-export function middle(name, room, measure) {
-  if (name.length < 200 && measure(name) <= room) return name;
-  const parts = [...pieces.segment(name.length > 240 ? name.slice(0, 120) + name.slice(-120) : name)].map(
+/** @param {string} name @param {number} available @param {(text:string)=>number} measure */
+export function truncateMiddle(name, available, measure) {
+  if (name.length < 200 && measure(name) <= available) return name;
+  const parts = [...graphemes.segment(name.length > 240 ? name.slice(0, 120) + name.slice(-120) : name)].map(
     (p) => p.segment,
   );
   let low = 0;
   let high = parts.length - 1;
-  const cut = (/** @type {number} */ keep) => {
+  const shorten = (/** @type {number} */ keep) => {
     const back = Math.floor(keep * 0.45);
     return `${parts.slice(0, keep - back).join("")}…${back ? parts.slice(-back).join("") : ""}`;
   };
   while (low < high) {
     const keep = Math.ceil((low + high) / 2);
-    if (measure(cut(keep)) <= room) low = keep;
+    if (measure(shorten(keep)) <= available) low = keep;
     else high = keep - 1;
   }
-  return cut(low);
+  return shorten(low);
 }
 
 /** @param {string} url */
-export function host(url) {
+export function hostOf(url) {
   try {
     return new URL(url).host || url;
   } catch {
@@ -38,14 +38,14 @@ export function host(url) {
 }
 
 /** What a person typed for an address, with or without a port. @param {string} text @returns {{host:string, port?:number}} */
-export function hostPort(text) {
+export function parseHostPort(text) {
   const [, v6, name, port] = /^(?:\[(.+)\]|([^:]+))(?::(\d+))?$/.exec(text.trim()) ?? [];
   const found = v6 ?? name ?? text.trim();
   return port ? { host: found, port: Number(port) } : { host: found };
 }
 
 /** @param {number|null|undefined} value */
-export function ms(value) {
+export function formatMs(value) {
   if (value === null || value === undefined) return "–";
   if (value >= 9950) return `${Math.round(value / 1000)} s`;
   if (value >= 1000) return `${(value / 1000).toFixed(1)} s`;
@@ -55,26 +55,26 @@ export function ms(value) {
 const NUMBER = new Intl.NumberFormat("en");
 
 /** @param {number} value */
-export const count = (value) => NUMBER.format(value);
+export const formatCount = (value) => NUMBER.format(value);
 
-const BRIEF = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
 /** @param {number} value */
-export const brief = (value) => (value < 100_000 ? count(value) : BRIEF.format(value));
+export const formatCompact = (value) => (value < 100_000 ? formatCount(value) : COMPACT.format(value));
 
 /** @param {Requests} requests */
-export const tally = ({ total, successful, failed }) =>
-  `${count(total)} · ${count(successful)} ok · ${count(failed)} failed`;
+export const formatRequests = ({ total, successful, failed }) =>
+  `${formatCount(total)} · ${formatCount(successful)} ok · ${formatCount(failed)} failed`;
 
 /** @param {number} value @param {string} noun */
-export const many = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+export const plural = (value, noun) => `${formatCount(value)} ${noun}${value === 1 ? "" : "s"}`;
 
 /** What an engine tells of a model, without what goes without saying. @param {Detail} [told] */
-export function detail({ context, parameters, quantization, loaded, capabilities = [] } = {}) {
+export function formatModelDetail({ context, parameters, quantization, loaded, capabilities = [] } = {}) {
   const unit = context && context % 1024 ? 1000 : 1024;
-  const room = context && `${context < 1000 ? context : `${Math.round(context / unit)}k`} context`;
+  const available = context && `${context < 1000 ? context : `${Math.round(context / unit)}k`} context`;
   return [
-    room,
+    available,
     parameters,
     quantization,
     loaded === undefined ? "" : loaded ? "loaded" : "not loaded",
@@ -85,7 +85,7 @@ export function detail({ context, parameters, quantization, loaded, capabilities
 }
 
 /** @param {number} seconds */
-export function ago(seconds) {
+export function formatDuration(seconds) {
   const s = Math.max(0, Math.round(seconds));
   if (s < 60) return `${s} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min`;
@@ -95,27 +95,27 @@ export function ago(seconds) {
 
 export const FONT = "Inter, system-ui, sans-serif";
 
-/** @type {Pen|null} */
-let pen = null;
+/** @type {Context2D|null} */
+let context = null;
 /** @type {Map<string, string>} */
-const known = new Map();
+const fittedTexts = new Map();
 
 /** @param {string} text @param {string} font a CSS font without the family, such as `600 12px` */
-export function widthOf(text, font) {
-  pen ??= document.createElement("canvas").getContext("2d");
-  if (!pen) return text.length * 7;
-  pen.font = `${font} ${FONT}`;
-  return pen.measureText(text).width;
+export function textWidth(text, font) {
+  context ??= document.createElement("canvas").getContext("2d");
+  if (!context) return text.length * 7;
+  context.font = `${font} ${FONT}`;
+  return context.measureText(text).width;
 }
 
-/** @param {string} name @param {number} room pixels @param {string} font */
-export function fitted(name, room, font) {
-  const key = `${Math.round(room)} ${font} ${name}`;
-  let out = known.get(key);
+/** @param {string} name @param {number} available pixels @param {string} font */
+export function fitText(name, available, font) {
+  const key = `${Math.round(available)} ${font} ${name}`;
+  let out = fittedTexts.get(key);
   if (out === undefined) {
-    if (known.size > 6000) known.clear();
-    out = middle(name, room, (text) => widthOf(text, font));
-    known.set(key, out);
+    if (fittedTexts.size > 6000) fittedTexts.clear();
+    out = truncateMiddle(name, available, (text) => textWidth(text, font));
+    fittedTexts.set(key, out);
   }
   return out;
 }

@@ -1,13 +1,13 @@
 /** The kinds of backend and what each asks for, as the service tells them. */
-import { call } from "./api.js";
+import { callApi } from "./api.js";
 
 /** @type {Map<string, Kind>} */
 export const KINDS = new Map();
 
 /** Asked once: a service of another version comes with another page. */
-export async function learnKinds() {
+export async function loadKinds() {
   if (KINDS.size) return;
-  for (const kind of (await call("GET", "/mesh/kinds")).kinds) KINDS.set(kind.kind, kind);
+  for (const kind of (await callApi("GET", "/mesh/kinds")).kinds) KINDS.set(kind.kind, kind);
 }
 
 /** @param {string} kind */
@@ -23,10 +23,10 @@ const GROUPS = [
 ];
 
 /** The kinds that the dialog offers; peers are paired instead. */
-export const grouped = () =>
+export const kindGroups = () =>
   GROUPS.map(([title, isIn]) => ({ title, kinds: [...KINDS.values()].filter(isIn) })).filter(
     (g) => g.kinds.length,
   );
 
 /** Whether a link can lead another Meshlight there. @param {string} [kind] */
-export const isShared = (kind = "") => (KINDS.get(kind)?.group ?? "peer") !== "peer";
+export const isShareable = (kind = "") => (KINDS.get(kind)?.group ?? "peer") !== "peer";

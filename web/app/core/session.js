@@ -1,9 +1,9 @@
 /** The page without a session: index.html has its form. */
-import { ApiError, call, said } from "./api.js";
+import { ApiError, callApi, errorText } from "./api.js";
 import { $ } from "../chrome/dom.js";
 
-/** @param {()=>void} opened */
-export function askForKey(opened) {
+/** @param {()=>void} onUnlocked */
+export function askForKey(onUnlocked) {
   const [root, form, input, error] = ["session", "unlock", "key", "key-error"].map($);
   if (!root.hidden) return;
   const button = form.querySelector("button");
@@ -12,15 +12,15 @@ export function askForKey(opened) {
     button.disabled = true;
     error.textContent = "";
     try {
-      await call("POST", "/mesh/session", { key: input.value.trim() });
+      await callApi("POST", "/mesh/session", { key: input.value.trim() });
       root.hidden = true;
       $("app").inert = false;
       form.reset();
       history.replaceState(null, "", location.pathname + location.hash);
-      opened();
-    } catch (problem) {
+      onUnlocked();
+    } catch (failure) {
       error.textContent =
-        problem instanceof ApiError && problem.status === 401 ? error.dataset.wrong : said(problem);
+        failure instanceof ApiError && failure.status === 401 ? error.dataset.wrong : errorText(failure);
       input.select();
     } finally {
       button.disabled = false;

@@ -2,41 +2,41 @@
 import { $ } from "../chrome/dom.js";
 import { drawLegend } from "../map/legend.js";
 
-const NAME = "meshlight";
+const STORAGE_KEY = "meshlight";
 
 /** @returns {Settings} */
-export function recall() {
+export function loadSettings() {
   /** @type {any} */
-  let kept = {};
+  let stored = {};
   try {
-    kept = JSON.parse(localStorage.getItem(NAME) ?? "{}");
+    stored = JSON.parse(localStorage.getItem(STORAGE_KEY) ?? "{}");
   } catch {
     // No storage here: the defaults do.
   }
-  const { theme } = kept;
+  const { theme } = stored;
   return {
     theme: theme === "dark" || theme === "light" || theme === "contrast" ? theme : "system",
-    legend: kept.legend ?? true,
-    view: (readHash().view ?? kept.view) === "table" ? "table" : "map",
+    legend: stored.legend ?? true,
+    view: (readHash().view ?? stored.view) === "table" ? "table" : "map",
   };
 }
 
 /** @param {Settings} settings */
-export function remember(settings) {
+export function saveSettings(settings) {
   try {
-    localStorage.setItem(NAME, JSON.stringify(settings));
+    localStorage.setItem(STORAGE_KEY, JSON.stringify(settings));
   } catch {
     // No storage here: it lasts as long as the page.
   }
 }
 
 /** @param {Settings["theme"]} theme @returns {Theme} */
-export function paletteName(theme) {
-  const is = (/** @type {string} */ query) => matchMedia(query).matches;
-  if (is("(forced-colors: active)")) return "forced";
+export function resolveTheme(theme) {
+  const matches = (/** @type {string} */ query) => matchMedia(query).matches;
+  if (matches("(forced-colors: active)")) return "forced";
   if (theme !== "system") return theme;
-  if (is("(prefers-contrast: more)")) return "contrast";
-  return is("(prefers-color-scheme: light)") ? "light" : "dark";
+  if (matches("(prefers-contrast: more)")) return "contrast";
+  return matches("(prefers-color-scheme: light)") ? "light" : "dark";
 }
 
 /** @returns {Record<string, string>} */
@@ -48,8 +48,8 @@ export function readHash() {
   }
 }
 
-/** What a deep link left in the address, taken out of it. @returns {Link|null} */
-export function takeLink() {
+/** What a deep link left in the address, taken out of it. @returns {DeepLink|null} */
+export function takeDeepLink() {
   const text = /^#(?:add|pair)\?(.*)/.exec(location.hash)?.[1];
   if (text === undefined) return null;
   const { kind, url, name, access_key, host, port, id } = Object.fromEntries(new URLSearchParams(text));
@@ -69,7 +69,7 @@ export function writeHash(changes) {
   history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
 }
 
-export const WISHES = [
+export const MEDIA_QUERIES = [
   "(prefers-color-scheme: light)",
   "(prefers-contrast: more)",
   "(forced-colors: active)",
@@ -77,17 +77,17 @@ export const WISHES = [
 ];
 
 /** @param {App} app */
-export function dress(app) {
-  const { settings, stage } = app;
-  app.theme = paletteName(settings.theme);
+export function applySettings(app) {
+  const { settings, map } = app;
+  app.theme = resolveTheme(settings.theme);
   document.documentElement.dataset.theme = app.theme;
   const table = settings.view === "table";
-  $("stage").hidden = table;
+  $("map").hidden = table;
   $("table").hidden = !table;
   writeHash({ view: table ? "table" : null });
-  stage.still = matchMedia(WISHES[3]).matches;
-  if (stage.still || table) stage.particles.clear();
-  stage.paint(app.theme);
+  map.reducedMotion = matchMedia(MEDIA_QUERIES[3]).matches;
+  if (map.reducedMotion || table) map.particles.clear();
+  map.setTheme(app.theme);
   drawLegend(app.theme, settings.legend, () => app.set({ legend: !settings.legend }));
   if (!table) app.measure();
 }

@@ -1,75 +1,75 @@
 /** Adding, editing and removing a backend. The service connects before it saves. */
-import { ApiError, backendPath, call, said } from "../core/api.js";
-import { $, fill, h, made } from "../chrome/dom.js";
-import { KINDS, grouped } from "../core/kinds.js";
-import { sharing } from "./share.js";
-import { clean, host } from "../core/format.js";
+import { ApiError, backendPath, callApi, errorText } from "../core/api.js";
+import { $, setTexts, h, fromTemplate } from "../chrome/dom.js";
+import { KINDS, kindGroups } from "../core/kinds.js";
+import { shareContent } from "./share.js";
+import { displayName, hostOf } from "../core/format.js";
 
-export const addBackend = () => void form(null);
+export const addBackend = () => void openBackendForm(null);
 /** @param {BackendView} backend */
-export const editBackend = (backend) => void form(backend);
-/** Fill in the dialog from what may be anybody's. @param {Link} link @param {string} [from] */
+export const editBackend = (backend) => void openBackendForm(backend);
+/** Fill in the dialog from what may be anybody's. @param {DeepLink} link @param {string} [from] */
 export const addFromLink = (link, from = "From a link") =>
-  void (KINDS.has(link.kind) && form(null, link, from));
+  void (KINDS.has(link.kind) && openBackendForm(null, link, from));
 /** @param {BackendView} backend */
 export const shareBackend = (backend) =>
-  void open(
+  void openDialog(
     [
-      h("h2", { text: `Share ${clean(backend.name)}` }),
-      ...sharing(backend),
-      h("div", { class: "row end" }, h("button", { onclick: close }, "Close")),
+      h("h2", { text: `Share ${displayName(backend.name)}` }),
+      ...shareContent(backend),
+      h("div", { class: "row end" }, h("button", { onclick: closeDialog }, "Close")),
     ],
     "Share a backend",
   );
 
 /** @param {Node[]} content @param {string} label */
-export function open(content, label) {
+export function openDialog(content, label) {
   const dialog = $("dialog");
   dialog.setAttribute("aria-label", label);
   dialog.replaceChildren(...content);
   if (!dialog.open) dialog.showModal();
 }
 
-export const close = () => $("dialog").close();
+export const closeDialog = () => $("dialog").close();
 
-/** @param {BackendView|null} old @param {Link} [link] @param {string} [from] */
-function form(old, link, from) {
+/** @param {BackendView|null} old @param {DeepLink} [link] @param {string} [from] */
+function openBackendForm(old, link, from) {
   /** @type {Record<string, any>} */
   const before = old ?? link ?? {};
-  const verb = old ? "Connect and save" : "Connect and add";
-  const node = made("backend-form");
-  const [says, note, fields, own, shared, trouble, end] = [
+  const submitLabel = old ? "Connect and save" : "Connect and add";
+  const node = fromTemplate("backend-form");
+  const [status, note, fields, own, shared, problem, end] = [
     "[role]",
-    ".trouble",
+    ".problem",
     ".fields",
     ".own",
     ".shared",
-    "#trouble",
+    "#form-problem",
     ".end",
   ].map((where) => node.querySelector(where));
   const [share, cancel, submit] = end.children;
-  const [pick, ring] = node.querySelectorAll("select");
-  open([node], old ? "Edit a backend" : "Add a backend");
-  fill(node, { h2: old ? `Edit ${clean(old.name)}` : "Add a backend", ".primary": verb });
+  const [kindSelect, ring] = node.querySelectorAll("select");
+  openDialog([node], old ? "Edit a backend" : "Add a backend");
+  setTexts(node, { h2: old ? `Edit ${displayName(old.name)}` : "Add a backend", ".primary": submitLabel });
   if (link) note.textContent = `${from}: check the address before you connect.`;
   else note.remove();
 
   const option = (/** @type {Kind} */ k) =>
     h("option", { value: k.kind, selected: k.kind === (before.kind ?? "ollama") }, k.label);
   const known = KINDS.get(before.kind ?? "");
-  const groups = grouped();
-  pick.append(
+  const groups = kindGroups();
+  kindSelect.append(
     ...(old && !groups.some((g) => known && g.kinds.includes(known))
       ? [h("option", { value: old.kind, selected: true }, known?.label ?? old.kind)]
       : []),
     ...groups.map((g) => h("optgroup", { label: g.title }, ...g.kinds.map(option))),
   );
-  pick.disabled = Boolean(old);
+  kindSelect.disabled = Boolean(old);
   if (old) {
     ring.options[0].remove();
     ring.value = old.ring;
   }
-  $("f-name").value = clean(before.name?.slice(0, 80) ?? " ").replace("(no name)", "");
+  $("f-name").value = displayName(before.name?.slice(0, 80) ?? " ").replace("(no name)", "");
   const common = [...own.children];
   for (const input of inputs(own)) input.value = String(before[input.name] ?? "");
 
@@ -77,21 +77,22 @@ function form(old, link, from) {
   const row = (field) => {
     const { name, is_secret, hint } = field;
     const kept = before[name];
-    const ticks = field.default === "true" || field.default === "false";
-    const usual = name === "url" ? KINDS.get(pick.value)?.default_url : ticks ? "" : field.default;
+    const isCheckbox = field.default === "true" || field.default === "false";
+    const defaultValue =
+      name === "url" ? KINDS.get(kindSelect.value)?.default_url : isCheckbox ? "" : field.default;
     const input = h("input", {
       id: `f-${name}`,
       name,
-      type: ticks ? "checkbox" : is_secret ? "password" : "text",
-      required: field.required && !usual && !ticks && !(old && is_secret),
-      checked: ticks && (kept ?? field.default === "true"),
+      type: isCheckbox ? "checkbox" : is_secret ? "password" : "text",
+      required: field.required && !defaultValue && !isCheckbox && !(old && is_secret),
+      checked: isCheckbox && (kept ?? field.default === "true"),
       inputmode: name === "url" ? "url" : null,
       spellcheck: "false",
       autocomplete: is_secret ? "new-password" : "off",
-      placeholder: old && is_secret ? "unchanged" : usual || field.placeholder || null,
+      placeholder: old && is_secret ? "unchanged" : defaultValue || field.placeholder || null,
       "aria-describedby": hint ? `h-${name}` : null,
     });
-    if (kept !== undefined && !ticks && !is_secret) input.value = String(kept);
+    if (kept !== undefined && !isCheckbox && !is_secret) input.value = String(kept);
     return h(
       "div",
       { class: "field" },
@@ -101,30 +102,30 @@ function form(old, link, from) {
     );
   };
   const draw = () => {
-    const kind = KINDS.get(pick.value);
-    const typed = inputs(fields).map((i) => [i.name, i.value]);
+    const kind = KINDS.get(kindSelect.value);
+    const entered = inputs(fields).map((i) => [i.name, i.value]);
     const names = kind?.fields.map((f) => f.name) ?? [];
     fields.replaceChildren(...(kind?.fields ?? []).map(row));
     own.replaceChildren(...common.filter((one) => !names.includes(one.querySelector("input").name)));
-    for (const [name, value] of typed) {
+    for (const [name, value] of entered) {
       const input = $(`f-${name}`);
       if (value && input && input.type !== "checkbox") input.value = value;
     }
-    fill(node, {
+    setTexts(node, {
       "#h-kind": kind?.about ?? "",
       "[role]": "Meshlight connects first and saves only what answers.",
     });
-    trouble.hidden = true;
+    problem.hidden = true;
     shared.replaceChildren();
   };
-  const [anyway, off] = trouble.querySelectorAll("button");
+  const [anyway, off] = problem.querySelectorAll("button");
   anyway.onclick = () => send({ save_anyway: true });
   off.onclick = () => send({ save_anyway: true, enabled: false });
-  pick.onchange = draw;
-  cancel.onclick = close;
+  kindSelect.onchange = draw;
+  cancel.onclick = closeDialog;
   share.addEventListener("click", () => {
-    const { url = KINDS.get(pick.value)?.default_url, name, access_key } = collect(node, null);
-    if (url) shared.replaceChildren(...sharing({ kind: pick.value, url, name, access_key }));
+    const { url = KINDS.get(kindSelect.value)?.default_url, name, access_key } = collect(node, null);
+    if (url) shared.replaceChildren(...shareContent({ kind: kindSelect.value, url, name, access_key }));
     else node.reportValidity();
   });
 
@@ -133,25 +134,25 @@ function form(old, link, from) {
     const data = { ...collect(node, old), ...more };
     submit.disabled = true;
     submit.textContent = "Connecting …";
-    says.textContent = `Connecting to ${host(String(data.url || before.url || KINDS.get(pick.value)?.default_url))} …`;
-    trouble.hidden = true;
+    status.textContent = `Connecting to ${hostOf(String(data.url || before.url || KINDS.get(kindSelect.value)?.default_url))} …`;
+    problem.hidden = true;
     for (const input of inputs(node)) input.removeAttribute("aria-invalid");
     try {
-      await (old ? call("PATCH", backendPath(old.id), data) : call("POST", "/mesh/backends", data));
-      close();
+      await (old ? callApi("PATCH", backendPath(old.id), data) : callApi("POST", "/mesh/backends", data));
+      closeDialog();
     } catch (error) {
-      explain(error instanceof ApiError ? error : new ApiError(0, String(error), "", ""));
+      showProblem(error instanceof ApiError ? error : new ApiError(0, String(error), "", ""));
     } finally {
       submit.disabled = false;
-      submit.textContent = verb;
+      submit.textContent = submitLabel;
     }
   };
   /** Beside the field that is wrong, where one is named. @param {ApiError} e */
-  const explain = (e) => {
-    says.textContent = "Nothing was saved.";
-    fill(trouble, { b: e.message, p: e.hint });
-    trouble.lastElementChild.hidden = e.code !== "check_failed";
-    trouble.hidden = false;
+  const showProblem = (e) => {
+    status.textContent = "Nothing was saved.";
+    setTexts(problem, { b: e.message, p: e.hint });
+    problem.lastElementChild.hidden = e.code !== "check_failed";
+    problem.hidden = false;
     const input = /** @type {HTMLInputElement|null} */ (
       e.param ? node.querySelector(`#f-${CSS.escape(e.param)}`) : null
     );
@@ -159,9 +160,9 @@ function form(old, link, from) {
       input.closest("details")?.setAttribute("open", "");
       input.setAttribute("aria-invalid", "true");
       input.setAttribute("aria-errormessage", "trouble");
-      input.parentElement?.append(trouble);
+      input.parentElement?.append(problem);
       input.focus();
-    } else end.before(trouble);
+    } else end.before(problem);
   };
 
   node.onsubmit = (/** @type {Event} */ e) => (e.preventDefault(), void send());
@@ -176,8 +177,8 @@ const inputs = (form_) => [...form_.querySelectorAll(/** @type {"input"} */ ("in
 function collect(form_, old) {
   /** @type {Record<string, any>} */
   const data = {};
-  for (const { name, type, value: typed, checked, defaultChecked } of inputs(form_)) {
-    const value = typed.trim();
+  for (const { name, type, value: entered, checked, defaultChecked } of inputs(form_)) {
+    const value = entered.trim();
     if (type === "checkbox") {
       if (old ? checked !== defaultChecked : !checked) data[name] = checked;
     } else if (
@@ -195,20 +196,20 @@ function collect(form_, old) {
 
 /** @param {BackendView} backend @param {()=>void} removed */
 export function removeBackend(backend, removed) {
-  const node = made("backend-remove");
+  const node = fromTemplate("backend-remove");
   const [no, yes] = node.querySelectorAll("button");
   yes.addEventListener("click", async () => {
     try {
-      await call("DELETE", backendPath(backend.id));
-      close();
+      await callApi("DELETE", backendPath(backend.id));
+      closeDialog();
       removed();
     } catch (problem) {
-      fill(node, { ".error": said(problem) });
+      setTexts(node, { ".error": errorText(problem) });
     }
   });
-  no.onclick = close;
-  open([node], "Remove a backend");
-  fill(node, { h2: `Remove ${clean(backend.name)}?` });
+  no.onclick = closeDialog;
+  openDialog([node], "Remove a backend");
+  setTexts(node, { h2: `Remove ${displayName(backend.name)}?` });
   node.querySelectorAll("p")[backend.source === "found" ? 0 : 1].remove();
   no.focus();
 }

@@ -1,84 +1,90 @@
 /** The pairing under way. What others begin opens it by itself, but where somebody types. */
-import { call, said } from "../core/api.js";
-import { $, fill } from "../chrome/dom.js";
-import { clean } from "../core/format.js";
+import { callApi, errorText } from "../core/api.js";
+import { $, setTexts } from "../chrome/dom.js";
+import { displayName } from "../core/format.js";
 
 /** @type {PairingView|null} */
-let now = null;
-let until = 0;
+let pairing = null;
+let expiresAt = 0;
 let timer = 0;
 /** The digits that were shown. */
-let shown = "";
+let shownDigits = "";
 /** Whether this page waits for an answer. */
-let asking = false;
+let isRequesting = false;
 /** A dialog with new content drops it. @type {any} */
-let bar;
+let notice;
 
-const goesOn = () => now?.state === "comparing" || now?.state === "confirmed";
-const types = () =>
+const isInProgress = () => pairing?.state === "comparing" || pairing?.state === "confirmed";
+const isTyping = () =>
   $("dialog").querySelector(":scope > form")?.checkVisibility() ||
   document.activeElement?.matches("input:not([type=checkbox], [type=range]), select");
 
-/** @param {PairingView|null} pairing */
-export function pairingIs(pairing) {
+/** @param {PairingView|null} update */
+export function setPairing(update) {
   // Without digits the page knows more, and how its own try failed.
-  if (pairing ? asking && !pairing.digits : asking || now?.state === "over") return;
-  now = pairing;
-  until = performance.now() + (pairing?.left_s ?? 0) * 1000;
-  draw();
+  if (update ? isRequesting && !update.digits : isRequesting || pairing?.state === "over") return;
+  pairing = update;
+  expiresAt = performance.now() + (pairing?.left_s ?? 0) * 1000;
+  render();
 }
 
-/** @param {Record<string, unknown>} whom @param {string} name */
-export async function pair(whom, name) {
-  const mine = { role: "asking", name, id: "", digits: "", why: "", left_s: 0 };
-  if (goesOn()) return show();
-  asking = true;
-  now = /** @type {PairingView} */ ({ ...mine, state: "waiting" });
-  show();
+/** @param {Record<string, unknown>} target @param {string} name */
+export async function startPairing(target, name) {
+  const own = { role: "asking", name, id: "", digits: "", why: "", left_s: 0 };
+  if (isInProgress()) return open();
+  isRequesting = true;
+  pairing = /** @type {PairingView} */ ({ ...own, state: "waiting" });
+  open();
   try {
-    await call("POST", "/mesh/peers/pairing", whom);
+    await callApi("POST", "/mesh/peers/pairing", target);
   } catch (error) {
-    now = /** @type {PairingView} */ ({ ...mine, state: "over", why: said(error) });
-    draw();
+    pairing = /** @type {PairingView} */ ({ ...own, state: "over", why: errorText(error) });
+    render();
   }
-  asking = false;
+  isRequesting = false;
 }
 
-function show() {
+function open() {
   if (!$("pairing").open) $("pairing").showModal();
-  draw();
+  render();
 }
 
-function draw() {
+function render() {
   clearTimeout(timer);
   const dialog = $("pairing");
-  if (!now) dialog.close();
-  else if (goesOn() && !dialog.open && now.digits !== shown && (asking || now.role === "asked") && !types())
-    return show();
-  bar.hidden = dialog.open || !goesOn();
-  if (!now) return;
-  const { state, digits, why } = now;
-  if (dialog.open) shown = digits;
-  const place = document.querySelector("dialog[open]") ?? document.body;
-  if (!bar.hidden && bar.parentNode !== place) place.append(bar);
+  if (!pairing) dialog.close();
+  else if (
+    isInProgress() &&
+    !dialog.open &&
+    pairing.digits !== shownDigits &&
+    (isRequesting || pairing.role === "asked") &&
+    !isTyping()
+  )
+    return open();
+  notice.hidden = dialog.open || !isInProgress();
+  if (!pairing) return;
+  const { state, digits, why } = pairing;
+  if (dialog.open) shownDigits = digits;
+  const parent = document.querySelector("dialog[open]") ?? document.body;
+  if (!notice.hidden && notice.parentNode !== parent) parent.append(notice);
   for (const [root, word] of [
-    [bar, now.role],
+    [notice, pairing.role],
     [dialog, state],
   ]) {
     for (const part of root.querySelectorAll("[data-for]")) part.hidden = !part.dataset.for.includes(word);
-    fill(root, { ".who": clean(now.name) });
+    setTexts(root, { ".who": displayName(pairing.name) });
   }
-  fill(dialog, {
+  setTexts(dialog, {
     ".digits :first-child": digits.slice(0, 3),
     ".digits :last-child": digits.slice(3),
     "[role] :last-child": why,
-    output: String(Math.max(0, Math.ceil((until - performance.now()) / 1000))),
+    output: String(Math.max(0, Math.ceil((expiresAt - performance.now()) / 1000))),
   });
-  if (goesOn()) timer = window.setTimeout(draw, 1000);
+  if (isInProgress()) timer = window.setTimeout(render, 1000);
 }
 
-/** @param {(id?:string)=>void} terms shows what a peer may use */
-export function joinPairing(terms) {
+/** @param {(id?:string)=>void} openSharing shows what a peer may use */
+export function initPairing(openSharing) {
   const dialog = $("pairing");
   dialog.addEventListener(
     "click",
@@ -91,17 +97,17 @@ export function joinPairing(terms) {
     ) => {
       if (!act) return;
       if (act !== "confirm") dialog.close();
-      if (act === "terms") return terms(now?.id);
+      if (act === "terms") return openSharing(pairing?.id);
       if (act === "close") return;
-      if (act === "refuse" && now) now = { ...now, state: "over" };
+      if (act === "refuse" && pairing) pairing = { ...pairing, state: "over" };
       try {
-        await call("POST", `/mesh/peers/pairing/${act}`);
+        await callApi("POST", `/mesh/peers/pairing/${act}`);
       } catch (error) {
-        if (now) pairingIs({ ...now, state: "over", why: said(error) });
+        if (pairing) setPairing({ ...pairing, state: "over", why: errorText(error) });
       }
     },
   );
-  bar = $("asked");
-  bar.querySelector("button").onclick = show;
-  for (const closing of [dialog, $("dialog")]) closing.addEventListener("close", draw);
+  notice = $("pairing-notice");
+  notice.querySelector("button").onclick = open;
+  for (const closing of [dialog, $("dialog")]) closing.addEventListener("close", render);
 }

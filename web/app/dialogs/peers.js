@@ -1,85 +1,85 @@
 /** Other Meshlights: who is seen, who is paired, and what each may use. The dialog's words are in index.html. */
-import { call, said } from "../core/api.js";
-import { addFromLink, close, open } from "./backend_dialog.js";
-import { $, badge, fill, h, made, say } from "../chrome/dom.js";
-import { joinPairing, pair, pairingIs } from "./pairing.js";
-import { linked } from "./share.js";
-import { lookOf } from "../map/status_styles.js";
-import { clean, hostPort, many } from "../core/format.js";
+import { callApi, errorText } from "../core/api.js";
+import { addFromLink, closeDialog, openDialog } from "./backend_dialog.js";
+import { $, statusBadge, setTexts, h, fromTemplate, setText } from "../chrome/dom.js";
+import { initPairing, startPairing, setPairing } from "./pairing.js";
+import { linkWithQr } from "./share.js";
+import { statusOf } from "../map/status_styles.js";
+import { displayName, parseHostPort, plural } from "../core/format.js";
 
 /** @type {PeersView|null} */
 let view = null;
-let told = 0;
+let revision = 0;
 /** @type {App} */
 let app;
-/** The lines of both lists. @type {Map<string, Row<any>>} */
+/** The lines of both lists. @type {Map<string, ListRow<any>>} */
 let rows = new Map();
 
 /** @param {App} app_ */
-export function joinPeers(app_) {
+export function initPeers(app_) {
   app = app_;
-  joinPairing(showPeers);
+  initPairing(openPeersDialog);
 }
 
 /** @param {PeersView} now */
-export function peersAre(now) {
-  told += 1;
+export function setPeers(now) {
+  revision += 1;
   view = now;
-  drawPeers();
-  pairingIs(now.pairing);
+  renderPeers();
+  setPairing(now.pairing);
 }
 
 /** Take what an event has not overtaken. @param {string} method @param {string} [path] @param {Record<string, unknown>} [data] */
-async function ask(method, path = "", data) {
-  const before = told;
-  const now = await call(method, `/mesh/peers${path}`, data);
-  if (told === before) peersAre(now);
+async function requestPeers(method, path = "", data) {
+  const before = revision;
+  const now = await callApi(method, `/mesh/peers${path}`, data);
+  if (revision === before) setPeers(now);
 }
 
-export const learnPeers = () => ask("GET").catch(() => {});
+export const loadPeers = () => requestPeers("GET").catch(() => {});
 
 /** @param {string} path @param {Record<string, unknown>} [data] nothing deletes */
 async function change(path, data) {
-  const says = $("p-says");
-  says.textContent = "";
+  const message = $("p-says");
+  message.textContent = "";
   try {
-    await ask(data ? "PATCH" : "DELETE", path, data);
+    await requestPeers(data ? "PATCH" : "DELETE", path, data);
   } catch (error) {
-    says.textContent = said(error);
-    drawPeers();
+    message.textContent = errorText(error);
+    renderPeers();
   }
 }
 
 /** @param {string} backend @returns {PeerView|undefined} the peer that is used as this backend */
-export const peerOf = (backend) => view?.peers.find((p) => p.backend === backend);
+export const peerByBackend = (backend) => view?.peers.find((p) => p.backend === backend);
 
-/** @param {string} [peer] whose terms to open @param {Link} [link] */
-export function showPeers(peer, link) {
+/** @param {string} [peer] whose terms to open @param {DeepLink} [link] */
+export function openPeersDialog(peer, link) {
   rows = new Map();
-  const page = made("peers-page");
-  open([page], "Peers");
+  const page = fromTemplate("peers-page");
+  openDialog([page], "Peers");
   const address = $("p-address");
   let id = link?.id;
-  page.querySelector(".end button").onclick = close;
+  page.querySelector(".end button").onclick = closeDialog;
   for (const { name, id: at } of [$("p-visible"), $("p-browse")])
     $(at).addEventListener("change", () => change("", { [name]: $(at).checked }));
   address.addEventListener("input", () => (id = undefined));
   address.form.addEventListener("submit", (/** @type {Event} */ e) => {
     e.preventDefault();
-    void pair({ ...hostPort(address.value), id }, address.value);
+    void startPairing({ ...parseHostPort(address.value), id }, address.value);
   });
   if (link?.host) {
     const { host, port } = link;
     address.value = (host.includes(":") ? `[${host}]` : host) + (port ? `:${port}` : "");
-    page.querySelector("form .trouble").hidden = false;
+    page.querySelector("form .problem").hidden = false;
   }
-  drawPeers();
+  renderPeers();
   const row = rows.get(`p-paired${peer}`)?.el.firstElementChild;
   row?.setAttribute("open", "");
   (row?.querySelector("summary") ?? (link ? address : $("p-visible"))).focus();
 }
 
-export function drawPeers() {
+export function renderPeers() {
   if (!view || !$("p-says")) return;
   const {
     addresses: [host],
@@ -87,7 +87,11 @@ export function drawPeers() {
     node_id: id,
     ...my
   } = view;
-  fill($("dialog"), { "#p-problem": my.problem, ".me b": clean(my.name), ".me code": my.short });
+  setTexts($("dialog"), {
+    "#p-problem": my.problem,
+    ".this-machine b": displayName(my.name),
+    ".this-machine code": my.short,
+  });
   $("p-visible").checked = my.visible;
   $("p-browse").checked = my.browse;
   const link =
@@ -95,18 +99,18 @@ export function drawPeers() {
   const box = $("p-link");
   box.hidden = !link;
   if (link && box.dataset.link !== link)
-    box.lastElementChild.replaceChildren(linked((box.dataset.link = link)));
-  list("p-paired", my.peers, pairedRow);
-  list("p-seen", my.seen, seenRow);
+    box.lastElementChild.replaceChildren(linkWithQr((box.dataset.link = link)));
+  renderList("p-paired", my.peers, pairedRow);
+  renderList("p-seen", my.seen, discoveredRow);
 }
 
-/** @template {{id:string}} T @param {string} at @param {T[]} items @param {(item:T)=>Row<T>} make */
-function list(at, items, make) {
+/** @template {{id:string}} T @param {string} at @param {T[]} items @param {(item:T)=>ListRow<T>} make */
+function renderList(at, items, make) {
   const root = $(at);
   const all = items.map((item) => {
     const row = rows.get(at + item.id) ?? make(item);
     rows.set(at + item.id, row);
-    row.tell(item);
+    row.update(item);
     return row.el;
   });
   for (const el of [...root.children]) if (!all.includes(el)) el.remove();
@@ -114,50 +118,50 @@ function list(at, items, make) {
   root.nextElementSibling.hidden = items.length;
 }
 
-/** @param {SightingView} seen @returns {Row<SightingView>} */
-function seenRow(seen) {
-  const el = made("seen-row");
+/** @param {DiscoveredPeerView} discovered @returns {ListRow<DiscoveredPeerView>} */
+function discoveredRow(discovered) {
+  const el = fromTemplate("discovered-row");
   const [ask_, add] = el.querySelectorAll("button");
-  ask_.onclick = () => pair({ id: seen.id }, seen.name);
+  ask_.onclick = () => startPairing({ id: discovered.id }, discovered.name);
   add.addEventListener("click", () => {
-    const at = seen.addresses.find((a) => !a.includes(":")) ?? `[${seen.addresses[0]}]`;
+    const at = discovered.addresses.find((a) => !a.includes(":")) ?? `[${discovered.addresses[0]}]`;
     addFromLink(
-      { kind: "openai-compatible", url: `http://${at}:${seen.port}`, name: seen.name },
+      { kind: "openai-compatible", url: `http://${at}:${discovered.port}`, name: discovered.name },
       "Announced on this network",
     );
   });
   return {
     el,
-    tell(now) {
-      seen = now;
-      const name = clean(seen.name);
-      fill(el, {
+    update(now) {
+      discovered = now;
+      const name = displayName(discovered.name);
+      setTexts(el, {
         b: name,
-        code: seen.short || "Backend.AI GO",
-        ".error": seen.conflict,
-        small: `${clean(seen.host)} · ${many(seen.backends, "backend")} · ${many(seen.models, "model")}`,
+        code: discovered.short || "Backend.AI GO",
+        ".error": discovered.conflict,
+        small: `${displayName(discovered.host)} · ${plural(discovered.backends, "backend")} · ${plural(discovered.models, "model")}`,
       });
-      el.querySelector("span").hidden = !seen.is_paired;
-      ask_.hidden = !seen.can_pair;
-      add.hidden = seen.service === "meshlight" || !seen.addresses.length;
+      el.querySelector("span").hidden = !discovered.is_paired;
+      ask_.hidden = !discovered.can_pair;
+      add.hidden = discovered.service === "meshlight" || !discovered.addresses.length;
       for (const button of [ask_, add]) button.setAttribute("aria-label", `${button.textContent} ${name}`);
     },
   };
 }
 
-/** @param {PeerView} peer @returns {Row<PeerView>} */
+/** @param {PeerView} peer @returns {ListRow<PeerView>} */
 function pairedRow(peer) {
-  const el = made("peer-row");
-  const [models, most, paused] = ["[name=models]", "[name=max_in_flight]", "[name=paused]"].map((where) =>
-    el.querySelector(where),
+  const el = fromTemplate("peer-row");
+  const [models, maxInFlight, paused] = ["[name=models]", "[name=max_in_flight]", "[name=paused]"].map(
+    (where) => el.querySelector(where),
   );
-  const [chosen, why, sure, rings] = [".chosen", ".why", ".trouble", "fieldset"].map((where) =>
-    el.querySelector(where),
+  const [chosenModels, reason, confirmation, rings] = [".selected", ".reason", ".problem", "fieldset"].map(
+    (where) => el.querySelector(where),
   );
   const [details, unpair, keep, really] = el.querySelectorAll("button");
-  const ticks = (/** @type {Element} */ group) => [...group.querySelectorAll("input")];
-  const ticked = (/** @type {Element} */ group) =>
-    ticks(group).flatMap((input) => (input.checked ? input.value : []));
+  const checkboxes = (/** @type {Element} */ group) => [...group.querySelectorAll("input")];
+  const checkedValues = (/** @type {Element} */ group) =>
+    checkboxes(group).flatMap((input) => (input.checked ? input.value : []));
   let offered = "";
 
   el.addEventListener("change", (/** @type {any} */ { target }) => {
@@ -165,56 +169,57 @@ function pairedRow(peer) {
     void change(
       `/${peer.id}`,
       rings.contains(target)
-        ? { share_rings: ticked(rings) }
-        : chosen.contains(target)
-          ? { share_models: ticked(chosen) }
+        ? { share_rings: checkedValues(rings) }
+        : chosenModels.contains(target)
+          ? { share_models: checkedValues(chosenModels) }
           : target === models
             ? { share_models: models.value ? peer.sees_models : null }
-            : target === most
-              ? { max_in_flight: Number(most.value) }
+            : target === maxInFlight
+              ? { max_in_flight: Number(maxInFlight.value) }
               : { paused: paused.checked },
     );
   });
   details.addEventListener("click", () => {
-    close();
+    closeDialog();
     app.select(`b:${peer.backend}`, true);
   });
-  unpair.onclick = () => ((sure.hidden = false), keep.focus());
-  keep.onclick = () => ((sure.hidden = true), unpair.focus());
+  unpair.onclick = () => ((confirmation.hidden = false), keep.focus());
+  keep.onclick = () => ((confirmation.hidden = true), unpair.focus());
   really.onclick = () => change(`/${peer.id}`);
 
   return {
     el,
-    tell(now) {
+    update(now) {
       peer = now;
       const { share_models: only, share_rings, sees_models: sees, in_flight } = peer;
       const b = app.mesh?.backends.get(peer.backend ?? "");
-      const look = b ? lookOf(b) : "unknown";
-      why.hidden = !b || look === "healthy" || look === "disabled";
-      fill(el, {
-        b: clean(peer.name),
+      const status = b ? statusOf(b) : "unknown";
+      reason.hidden = !b || status === "healthy" || status === "disabled";
+      setTexts(el, {
+        b: displayName(peer.name),
         code: peer.short,
-        ".why": `${b?.health.text} ${b?.health.fix}`,
-        ".sees": `It sees ${many(sees.length, "model")}${sees.length ? `: ${sees.slice(0, 8).map(clean).join(", ")}` : ""}${sees.length > 8 ? " …" : ""}. ${in_flight ? `${many(in_flight, "request")} of it now.` : ""}`,
+        ".reason": `${b?.health.text} ${b?.health.fix}`,
+        ".shared-models": `It sees ${plural(sees.length, "model")}${sees.length ? `: ${sees.slice(0, 8).map(displayName).join(", ")}` : ""}${sees.length > 8 ? " …" : ""}. ${in_flight ? `${plural(in_flight, "request")} of it now.` : ""}`,
       });
-      if (el.dataset.look !== look) el.querySelector(".badge").replaceWith(badge((el.dataset.look = look)));
+      if (el.dataset.status !== status)
+        el.querySelector(".badge").replaceWith(statusBadge((el.dataset.status = status)));
       // An id that is away just now stays chosen.
-      const here = [...(app.mesh?.backends.values() ?? [])].filter(
+      const localBackends = [...(app.mesh?.backends.values() ?? [])].filter(
         (one) => one.enabled && one.kind !== "peer" && share_rings.includes(one.ring),
       );
-      const ids = only ? [...new Set([...only, ...here.flatMap((one) => one.models)])].sort() : [];
+      const ids = only ? [...new Set([...only, ...localBackends.flatMap((one) => one.models)])].sort() : [];
       if (offered !== (offered = ids.join("\n"))) {
-        chosen.replaceChildren(
+        chosenModels.replaceChildren(
           ...ids.map((value) =>
-            h("label", { class: "tick" }, h("input", { type: "checkbox", value }), clean(value)),
+            h("label", { class: "tick" }, h("input", { type: "checkbox", value }), displayName(value)),
           ),
         );
       }
-      for (const input of ticks(rings))
+      for (const input of checkboxes(rings))
         input.checked = share_rings.includes(/** @type {Ring} */ (input.value));
-      for (const input of ticks(chosen)) input.checked = Boolean(only?.includes(input.value));
+      for (const input of checkboxes(chosenModels)) input.checked = Boolean(only?.includes(input.value));
       models.value = only ? "chosen" : "";
-      if (document.activeElement !== most) most.value = String(peer.max_in_flight);
+      if (document.activeElement !== maxInFlight) maxInFlight.value = String(peer.max_in_flight);
       paused.checked = peer.paused;
       details.hidden = !b;
     },

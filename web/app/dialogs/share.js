@@ -1,25 +1,25 @@
 /** A backend's address as a link and a QR code for another machine; its key never goes along. */
-import { copy, fill, made } from "../chrome/dom.js";
+import { copyText, setTexts, fromTemplate } from "../chrome/dom.js";
 
-const HERE = /^https?:\/\/(localhost|127\.|\[::1\])/i;
+const LOOPBACK = /^https?:\/\/(localhost|127\.|\[::1\])/i;
 
-/** @param {Link} backend @returns {Node[]} */
-export function sharing({ kind, url = "", name, access_key }) {
-  if (HERE.test(url)) return [made("shared-here")];
-  const said = Object.entries({ kind, url, name, access_key }).flatMap(([key, value]) =>
+/** @param {DeepLink} backend @returns {Node[]} */
+export function shareContent({ kind, url = "", name, access_key }) {
+  if (LOOPBACK.test(url)) return [fromTemplate("shared-here")];
+  const params = Object.entries({ kind, url, name, access_key }).flatMap(([key, value]) =>
     value ? [[key, value]] : [],
   );
-  return [made("shared-there"), linked(`meshlight://add?${new URLSearchParams(said)}`)];
+  return [fromTemplate("shared-there"), linkWithQr(`meshlight://add?${new URLSearchParams(params)}`)];
 }
 
 /** @param {string} link @returns {Node} */
-export function linked(link) {
-  const el = made("linked");
-  const [code, none] = el.children;
-  code.onerror = () => ((code.hidden = true), (none.hidden = false));
+export function linkWithQr(link) {
+  const el = fromTemplate("linked");
+  const [code, fallback] = el.children;
+  code.onerror = () => ((code.hidden = true), (fallback.hidden = false));
   code.src = `/mesh/qr?text=${encodeURIComponent(link)}`;
-  fill(el, { ".link-text": link });
+  setTexts(el, { ".link-text": link });
   const button = el.querySelector("button");
-  button.onclick = () => copy(link, button);
+  button.onclick = () => copyText(link, button);
   return el;
 }

@@ -3,20 +3,20 @@
 export const K_MAX = 3;
 
 /** @param {{w:number, h:number, fit:number}} world @param {Size} view */
-export function fit(world, view) {
+export function fitCamera(world, view) {
   const k = Math.min(view.w / world.w, view.h / world.h, 1);
   return { k, x: (view.w - world.w * k) / 2, y: (view.h - world.h * k) / 2 };
 }
 
-/** @param {Camera} camera @param {number} factor @param {number} px @param {number} py @param {number} least */
-export function zoom(camera, factor, px, py, least) {
-  const k = Math.max(least, Math.min(K_MAX, camera.k * factor));
+/** @param {Camera} camera @param {number} factor @param {number} px @param {number} py @param {number} minScale */
+export function zoomCamera(camera, factor, px, py, minScale) {
+  const k = Math.max(minScale, Math.min(K_MAX, camera.k * factor));
   const f = k / camera.k;
   return { k, x: px - (px - camera.x) * f, y: py - (py - camera.y) * f };
 }
 
 /** @param {Camera} camera @param {Size} world @param {Size} view */
-export function tether({ k, x, y }, world, view) {
+export function clampCamera({ k, x, y }, world, view) {
   const keep = 120;
   return {
     k,
@@ -25,9 +25,9 @@ export function tether({ k, x, y }, world, view) {
   };
 }
 
-/** @param {Rect} rect @param {Size} view @param {number} most @param {number} [margin] */
-export function frame(rect, view, most, margin = 28) {
-  const k = Math.min((view.w - 2 * margin) / rect.w, (view.h - 2 * margin) / rect.h, most);
+/** @param {Rect} rect @param {Size} view @param {number} maxScale @param {number} [margin] */
+export function frameRect(rect, view, maxScale, margin = 28) {
+  const k = Math.min((view.w - 2 * margin) / rect.w, (view.h - 2 * margin) / rect.h, maxScale);
   return { k, x: view.w / 2 - (rect.x + rect.w / 2) * k, y: view.h / 2 - (rect.y + rect.h / 2) * k };
 }
 
@@ -38,7 +38,7 @@ export function frame(rect, view, most, margin = 28) {
  * @param {Size} view
  * @param {number} [margin]
  */
-export function reveal(camera, rect, view, margin = 16) {
+export function revealRect(camera, rect, view, margin = 16) {
   const shift = (/** @type {number} */ at, /** @type {number} */ size, /** @type {number} */ room) => {
     if (at < margin || size > room - 2 * margin) return margin - at;
     return at + size > room - margin ? room - margin - at - size : 0;
@@ -52,7 +52,7 @@ export function reveal(camera, rect, view, margin = 16) {
 }
 
 /** @param {Camera} a @param {Camera} b */
-export const same = (a, b) =>
+export const isSameCamera = (a, b) =>
   Math.abs(a.k - b.k) < 1e-4 && Math.abs(a.x - b.x) < 0.5 && Math.abs(a.y - b.y) < 0.5;
 
 /** @param {Layout} layout @param {number} k */

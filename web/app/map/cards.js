@@ -2,14 +2,14 @@
 import { h, icon } from "../chrome/dom.js";
 import { inView, strength } from "./edges.js";
 import { kindLabel } from "../core/kinds.js";
-import { CARD_PAD_EMS, namePx } from "./sizes.js";
-import { brief, clean, fitted, many, ms } from "../core/format.js";
+import { CARD_PAD_EMS, nameFontPx } from "./sizes.js";
+import { formatCompact, displayName, fitText, plural, formatMs } from "../core/format.js";
 
-export const BUDGET = 590;
-const CHIPS_MOST = 400;
+export const ELEMENT_BUDGET = 590;
+const MAX_CHIPS = 400;
 
 /** `near` names everything, `mid` the backends, `far` shows colours only. @param {Layout} layout @param {number} k @returns {"near"|"mid"|"far"} */
-export function levelOf(layout, k) {
+export function detailLevel(layout, k) {
   const [box] = layout.boxes;
   if (!box || k * 11.5 >= (layout.style === "wide" ? 7.5 : 8.4)) return "near";
   return box.h * k >= 10.5 && box.w * k >= 64 ? "mid" : "far";
@@ -21,52 +21,52 @@ export class Cards {
     this.world = world;
     this.scene = /** @type {Scene} */ (/** @type {unknown} */ (null));
     this.selected = /** @type {string|null} */ (null);
-    this.last = /** @type {Element|null} */ (null);
+    this.lastElement = /** @type {Element|null} */ (null);
     /** @type {Map<string, Card>} */
-    this.made = new Map();
+    this.cards = new Map();
     /** The card in the tab order. */
-    this.stop = "r";
+    this.tabStop = "r";
   }
 
   /** @param {Scene} scene @returns {Set<string>} */
-  choose(scene) {
+  chooseKeys(scene) {
     const keys = new Set(["u", "r"]);
     const { layout, level } = scene;
     const visible = layout.boxes.filter((box) => inView(scene, box.cell));
     let cost = 12;
-    const rich = level === "near" ? 4 : 1;
+    const cardCost = level === "near" ? 4 : 1;
     for (const box of visible) {
-      if (cost + rich > BUDGET) break;
+      if (cost + cardCost > ELEMENT_BUDGET) break;
       keys.add(box.key);
-      cost += rich;
+      cost += cardCost;
     }
     if (level === "near") {
       const chips = visible.flatMap((box) => box.chips.filter((chip) => inView(scene, chip)));
-      if (chips.length <= CHIPS_MOST) {
+      if (chips.length <= MAX_CHIPS) {
         for (const chip of chips) {
-          if (cost >= BUDGET) break;
+          if (cost >= ELEMENT_BUDGET) break;
           keys.add(chip.key);
           cost += 1;
         }
       }
     }
     for (const key of [
-      this.stop,
+      this.tabStop,
       ...(document.activeElement instanceof HTMLElement ? [document.activeElement.dataset.key ?? ""] : []),
     ]) {
       if (layout.byKey.has(key)) keys.add(key);
     }
     // Those out of view stay in the accessibility tree, as one bare element each.
     for (const box of layout.boxes) {
-      if (cost >= BUDGET) break;
+      if (cost >= ELEMENT_BUDGET) break;
       if (!keys.has(box.key)) cost += 1;
       keys.add(box.key);
     }
     return keys;
   }
 
-  /** @param {Scene} scene @param {Hub} hub @param {string|null} selected */
-  sync(scene, hub, selected) {
+  /** @param {Scene} scene @param {RouterSummary} hub @param {string|null} selected */
+  update(scene, hub, selected) {
     const {
       cards: keys,
       layout,
@@ -74,86 +74,90 @@ export class Cards {
     } = scene;
     this.scene = scene;
     this.selected = selected;
-    for (const [key, card] of this.made) {
+    for (const [key, card] of this.cards) {
       if (keys.has(key)) continue;
       card.el.remove();
-      this.made.delete(key);
+      this.cards.delete(key);
     }
-    if (!keys.has(this.stop)) this.stop = "r";
-    this.last = null;
+    if (!keys.has(this.tabStop)) this.tabStop = "r";
+    this.lastElement = null;
     const size = 1 / Math.max(k, 0.01);
     const r = hub.requests;
     // Accessible names begin with the visible text, for control by voice.
-    const user = many([...scene.shown.values()].filter((s) => s.look !== "disabled").length, "connection");
-    this.put("u", k.toFixed(3), `You ${user}, user, entry point`, (el) =>
-      setCard(el, "card hub user", icon("user"), b("You"), small(user)),
+    const userLine = plural(
+      [...scene.shown.values()].filter((s) => s.status !== "disabled").length,
+      "connection",
     );
-    const says = [
+    this.render("u", k.toFixed(3), `You ${userLine}, user, entry point`, (el) =>
+      setCard(el, "card hub user", icon("user"), b("You"), small(userLine)),
+    );
+    const routerLines = [
       hub.status,
       hub.uptime,
-      `${brief(r.total)} requests`,
-      `${brief(r.in_flight)} in flight`,
-      `${brief(r.successful)} ok`,
-      `${brief(r.failed)} failed`,
+      `${formatCompact(r.total)} requests`,
+      `${formatCompact(r.in_flight)} in flight`,
+      `${formatCompact(r.successful)} ok`,
+      `${formatCompact(r.failed)} failed`,
     ];
-    this.put("r", k.toFixed(3), `Router ${says.join(" ")}, ${hub.name}`, (el) => {
-      const lines = says.map(small);
+    this.render("r", k.toFixed(3), `Router ${routerLines.join(" ")}, ${hub.name}`, (el) => {
+      const lines = routerLines.map(small);
       lines[5].classList.toggle("fail", r.failed > 0);
       setCard(el, "card hub router", icon("router"), b("Router"), ...lines);
     });
     for (const box of layout.boxes) {
-      const shown = scene.shown.get(box.id);
-      if (!shown) continue;
-      if (keys.has(box.key)) this.putBackend(box, shown, size);
-      for (const chip of box.chips) if (keys.has(chip.key)) this.putModel(chip, shown);
+      const backend = scene.shown.get(box.id);
+      if (!backend) continue;
+      if (keys.has(box.key)) this.renderBackend(box, backend, size);
+      for (const chip of box.chips) if (keys.has(chip.key)) this.renderModel(chip, backend);
     }
   }
 
-  /** @param {Box} box @param {Shown} shown @param {number} size */
-  putBackend(box, shown, size) {
+  /** @param {Box} box @param {ShownBackend} backend @param {number} size */
+  renderBackend(box, backend, size) {
     const { level, layout } = this.scene;
-    const bare = level === "far" || !inView(this.scene, box);
-    const word = shown.gone ? "gone" : shown.look;
-    const sub =
+    const isBare = level === "far" || !inView(this.scene, box);
+    const statusText = backend.removed ? "removed" : backend.status;
+    const subtitle =
       layout.style === "wide"
-        ? `${word} · ${many(shown.models.length, "model")}`
-        : `${word}${shown.look === "healthy" ? ` · ${ms(shown.latency)}` : ""} · ${many(shown.models.length, "model")}`;
+        ? `${statusText} · ${plural(backend.models.length, "model")}`
+        : `${statusText}${backend.status === "healthy" ? ` · ${formatMs(backend.latency)}` : ""} · ${plural(backend.models.length, "model")}`;
     const mid = level === "mid";
-    const px = mid ? Math.max(10.5, Math.min(15, (box.h / size) * 0.42)) : namePx(box.h);
-    const room = mid ? box.w / size - 16 : box.w - CARD_PAD_EMS * px;
-    const name = bare || room <= 34 ? "" : fitted(shown.name, room, `600 ${px.toFixed(1)}px`);
-    const label = `Backend ${name || shown.name} ${sub}${inFull(name, shown.name)}, ${kindLabel(shown.kind)}, ${shown.latency === null ? "no latency" : ms(shown.latency)}`;
+    const fontPx = mid ? Math.max(10.5, Math.min(15, (box.h / size) * 0.42)) : nameFontPx(box.h);
+    const available = mid ? box.w / size - 16 : box.w - CARD_PAD_EMS * fontPx;
+    const name =
+      isBare || available <= 34 ? "" : fitText(backend.name, available, `600 ${fontPx.toFixed(1)}px`);
+    const label = `Backend ${name || backend.name} ${subtitle}${fullNameSuffix(name, backend.name)}, ${kindLabel(backend.kind)}, ${backend.latency === null ? "no latency" : formatMs(backend.latency)}`;
     const zoomed = mid ? size.toFixed(2) : "";
-    this.put(box.key, `${bare}${level}${zoomed}${label}`, label, (el) => {
-      el.dataset.look = shown.look;
-      const gone = shown.gone ? " gone" : "";
-      if (bare) return setCard(el, `card backend bare${gone}`);
-      el.style.fontSize = `${mid ? px * size : px}px`;
-      if (mid) return setCard(el, `card backend mid${gone}`, name);
-      setCard(el, `card backend${gone}`, icon(shown.kind), b(name), small(sub));
+    this.render(box.key, `${isBare}${level}${zoomed}${label}`, label, (el) => {
+      el.dataset.status = backend.status;
+      const removed = backend.removed ? " removed" : "";
+      if (isBare) return setCard(el, `card backend bare${removed}`);
+      el.style.fontSize = `${mid ? fontPx * size : fontPx}px`;
+      if (mid) return setCard(el, `card backend mid${removed}`, name);
+      setCard(el, `card backend${removed}`, icon(backend.kind), b(name), small(subtitle));
     });
   }
 
-  /** @param {Chip} chip @param {Shown} shown */
-  putModel(chip, shown) {
-    const name = clean(chip.model);
-    const word = shown.gone ? "gone" : shown.look;
-    const px = chip.h < 17 ? 10.5 : chip.h < 20 ? 11.5 : chip.h < 23 ? 12 : 12.5;
-    const text = fitted(name, chip.w - 23, `500 ${px}px`);
-    this.put(
+  /** @param {Chip} chip @param {ShownBackend} backend */
+  renderModel(chip, backend) {
+    const name = displayName(chip.model);
+    const statusText = backend.removed ? "removed" : backend.status;
+    const fontPx = chip.h < 17 ? 10.5 : chip.h < 20 ? 11.5 : chip.h < 23 ? 12 : 12.5;
+    const text = fitText(name, chip.w - 23, `500 ${fontPx}px`);
+    this.render(
       chip.key,
-      `${shown.look}${shown.gone}${chip.h}`,
-      `Model ${text} on ${shown.name}, ${word}${inFull(text, name)}`,
+      `${backend.status}${backend.removed}${chip.h}`,
+      `Model ${text} on ${backend.name}, ${statusText}${fullNameSuffix(text, name)}`,
       (el) => {
-        el.dataset.look = shown.look;
-        setCard(el, `card chip${shown.gone ? " gone" : ""}`, text);
-        el.style.fontSize = `${px}px`;
+        el.dataset.status = backend.status;
+        setCard(el, `card chip${backend.removed ? " removed" : ""}`, text);
+        el.style.fontSize = `${fontPx}px`;
       },
     );
   }
 
-  /** @param {string} key @param {string} sig @param {string} label @param {(el:HTMLButtonElement)=>void} fill */
-  put(key, sig, label, fill) {
+  /** @param {string} key @param {string} signature @param {string} label @param {(el:HTMLButtonElement)=>void} fill */
+  render(key, signature, label, fill) {
     const { scene, selected } = this;
     const rect =
       key === "u"
@@ -161,16 +165,16 @@ export class Cards {
         : key === "r"
           ? scene.hubs.router
           : /** @type {Rect} */ (scene.layout.byKey.get(key));
-    let card = this.made.get(key);
+    let card = this.cards.get(key);
     if (!card) {
-      card = { el: h("button", { "data-key": key }), sig: "" };
-      this.made.set(key, card);
+      card = { el: h("button", { "data-key": key }), signature: "" };
+      this.cards.set(key, card);
     }
     const { el } = card;
-    const dim = strength(scene, key) < 1;
-    const all = `${sig}|${rect.x},${rect.y},${rect.w},${rect.h}|${dim}|${key === selected}|${key === this.stop}|${label}`;
-    if (card.sig !== all) {
-      card.sig = all;
+    const isDimmed = strength(scene, key) < 1;
+    const all = `${signature}|${rect.x},${rect.y},${rect.w},${rect.h}|${isDimmed}|${key === selected}|${key === this.tabStop}|${label}`;
+    if (card.signature !== all) {
+      card.signature = all;
       fill(el);
       const hub = key === "u" || key === "r";
       const scale = hub ? scene.hubs.scale : 1;
@@ -178,28 +182,28 @@ export class Cards {
       el.style.width = `${rect.w / scale}px`;
       el.style.height = `${rect.h / scale}px`;
       el.setAttribute("aria-label", label);
-      el.tabIndex = key === this.stop ? 0 : -1;
-      el.classList.toggle("dim", dim);
+      el.tabIndex = key === this.tabStop ? 0 : -1;
+      el.classList.toggle("dim", isDimmed);
       el.classList.toggle("chosen", key === selected);
       if (key === selected) el.setAttribute("aria-current", "true");
       else el.removeAttribute("aria-current");
     }
-    const next = this.last ? this.last.nextElementSibling : this.world.firstElementChild;
+    const next = this.lastElement ? this.lastElement.nextElementSibling : this.world.firstElementChild;
     if (next !== el) this.world.insertBefore(el, next);
-    this.last = el;
+    this.lastElement = el;
   }
 
   /** @param {string} key @param {boolean} focus */
-  goTo(key, focus) {
-    this.stop = key;
-    const card = this.made.get(key);
+  makeTabStop(key, focus) {
+    this.tabStop = key;
+    const card = this.cards.get(key);
     if (focus) card?.el.focus({ preventScroll: true });
     return card !== undefined;
   }
 }
 
 /** @param {string} short @param {string} name */
-const inFull = (short, name) => (!short || short === name ? "" : `, in full ${name}`);
+const fullNameSuffix = (short, name) => (!short || short === name ? "" : `, in full ${name}`);
 const b = (/** @type {string} */ text) => h("b", { text });
 const small = (/** @type {string} */ text) => h("small", { text });
 

@@ -6,7 +6,7 @@
 /** @type {Record<"dark"|"light"|"contrast"|"forced", Palette>} */
 export const PALETTES = {
   dark: {
-    looks: {
+    statuses: {
       healthy: "#3ae3c0",
       warming: "#ffd94a",
       unhealthy: "#e64022",
@@ -20,10 +20,10 @@ export const PALETTES = {
     ink: "#e9eef6",
     muted: "#8d9ab0",
     accent: "#7aa2ff",
-    tile: 0.42,
+    quietModelAlpha: 0.42,
   },
   light: {
-    looks: {
+    statuses: {
       healthy: "#0a766f",
       warming: "#cf8d12",
       unhealthy: "#78110a",
@@ -37,10 +37,10 @@ export const PALETTES = {
     ink: "#131a26",
     muted: "#55627a",
     accent: "#2f5fd0",
-    tile: 0.5,
+    quietModelAlpha: 0.5,
   },
   contrast: {
-    looks: {
+    statuses: {
       healthy: "#3ae3c0",
       warming: "#ffd94a",
       unhealthy: "#e64022",
@@ -54,11 +54,11 @@ export const PALETTES = {
     ink: "#ffffff",
     muted: "#d5dce8",
     accent: "#9dbbff",
-    tile: 0.75,
+    quietModelAlpha: 0.75,
   },
   // The system's colours: shape, dash and word tell the looks apart.
   forced: {
-    looks: {
+    statuses: {
       healthy: "CanvasText",
       warming: "CanvasText",
       unhealthy: "CanvasText",
@@ -72,6 +72,6 @@ export const PALETTES = {
     ink: "CanvasText",
     muted: "CanvasText",
     accent: "Highlight",
-    tile: 0.6,
+    quietModelAlpha: 0.6,
   },
 };

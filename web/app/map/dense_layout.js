@@ -1,5 +1,5 @@
 /** Many backends: cells of one height; the height that makes the picture largest. */
-import { CHIP_GAP, EDGE, SIZES, chips, finish, pack, spanOf } from "./sizes.js";
+import { CHIP_GAP, EDGE, SIZES, placeChips, finishLayout, packModels, columnSpan } from "./sizes.js";
 
 const S = SIZES[2];
 const UNIT = 118;
@@ -9,39 +9,40 @@ const ROWS = [2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 18, 22, 28, 36];
 const NAME_H = 12.5;
 const NAME_W = 84;
 
-/** @param {Group[]} groups @param {Size} view */
-export function stacked(groups, view) {
+/** @param {LaneGroup[]} groups @param {Size} view */
+export function denseLayout(groups, view) {
   /** @type {Map<string, number>} */
   const spans = new Map();
   for (const g of groups)
     for (const m of g.members)
-      for (const model of m.models) if (!spans.has(model)) spans.set(model, spanOf(model, UNIT, S.chip.font));
+      for (const model of m.models)
+        if (!spans.has(model)) spans.set(model, columnSpan(model, UNIT, S.chip.font));
   const span = (/** @type {string} */ model) => /** @type {number} */ (spans.get(model));
-  /** @type {StackPlan|null} */
+  /** @type {DensePlan|null} */
   let best = null;
   for (const rows of ROWS) {
     const lanes = groups.map((g) => g.members.map((member) => cellOf(member, rows, span)));
     const mean = average(lanes.flat().map((cell) => cell.w));
     for (const named of [true, false]) {
-      const found = largest(lanes, rows, named, view);
+      const found = largestFit(lanes, rows, named, view);
       // With readable names, even a smaller picture is better.
       const score = found.fit * (named ? Math.min(1.5, (1.5 * mean * found.fit) / NAME_W) : 0.8);
       if (!best || score > best.score) best = { ...found, score, rows, named };
     }
   }
-  return place(groups, view, /** @type {StackPlan} */ (best));
+  return placeDensePlan(groups, view, /** @type {DensePlan} */ (best));
 }
 
 /** @param {number[]} values */
 const average = (values) => values.reduce((a, b) => a + b, 0) / Math.max(1, values.length);
 
-/** @param {Placed} member @param {number} rows @param {(model:string)=>number} span @returns {Cell} */
+/** @param {PlacedBackend} member @param {number} rows @param {(model:string)=>number} span @returns {Cell} */
 function cellOf(member, rows, span) {
   const total = member.models.reduce((sum, m) => sum + span(m), 0);
   let cols = Math.max(1, Math.ceil(total / rows));
-  let packed = pack(member.models, cols, span);
-  while (packed.rows > rows && cols < total) packed = pack(member.models, (cols += 1), span);
-  return { member, pack: packed, w: INDENT + Math.max(1, packed.cols) * (UNIT + CHIP_GAP) - CHIP_GAP };
+  let packed = packModels(member.models, cols, span);
+  while (packed.rows > rows && cols < total) packed = packModels(member.models, (cols += 1), span);
+  return { member, packed, w: INDENT + Math.max(1, packed.cols) * (UNIT + CHIP_GAP) - CHIP_GAP };
 }
 
 /** @param {number} fit @param {boolean} named @param {Size} view @returns {Scale} */
@@ -61,23 +62,23 @@ function scaleAt(fit, named, view) {
 }
 
 /** @param {Cell[][]} lanes @param {number} rows @param {boolean} named @param {Size} view */
-function largest(lanes, rows, named, view) {
+function largestFit(lanes, rows, named, view) {
   let [low, high] = [0.01, 1];
-  let lines = /** @type {Cell[][][]} */ ([]);
+  let rowsByLane = /** @type {Cell[][][]} */ ([]);
   for (let i = 0; i < 12; i += 1) {
     const fit = i === 0 ? 1 : (low + high) / 2;
     const scale = scaleAt(fit, named, view);
     const tried = lanes.map((lane) => wrap(lane, scale));
     const room = lanes.every((lane) => lane.every((cell) => cell.w <= scale.laneW));
-    if (room && height(tried, rows, scale) * fit <= view.h) {
+    if (room && denseHeight(tried, rows, scale) * fit <= view.h) {
       low = fit;
-      lines = tried;
+      rowsByLane = tried;
       if (i === 0) break;
     } else high = fit;
   }
   return {
     fit: low,
-    lines: lines.length ? lines : lanes.map((lane) => wrap(lane, scaleAt(low, named, view))),
+    rowsByLane: rowsByLane.length ? rowsByLane : lanes.map((lane) => wrap(lane, scaleAt(low, named, view))),
   };
 }
 
@@ -101,10 +102,10 @@ function wrap(lane, { laneW, gapX }) {
 const rowHeight = (rows, scale) => scale.cardH + 6 + rows * S.chip.pitch + 4;
 
 /** @param {Cell[]} row */
-const tallest = (row) => Math.max(1, ...row.map((cell) => cell.pack.rows));
+const tallest = (row) => Math.max(1, ...row.map((cell) => cell.packed.rows));
 
 /** @param {Cell[][][]} lines @param {number} rows @param {Scale} scale */
-function height(lines, rows, scale) {
+function denseHeight(lines, rows, scale) {
   let h = EDGE;
   for (const lane of lines) {
     h += scale.head + scale.laneGap;
@@ -113,13 +114,13 @@ function height(lines, rows, scale) {
   return h;
 }
 
-/** @param {Group[]} groups @param {Size} view @param {StackPlan} plan */
-function place(groups, view, { fit, lines, rows, named }) {
+/** @param {LaneGroup[]} groups @param {Size} view @param {DensePlan} plan */
+function placeDensePlan(groups, view, { fit, rowsByLane, rows, named }) {
   const scale = scaleAt(fit, named, view);
   const { hub, left, gutter, gapX } = scale;
-  const [w, h] = [view.w / fit, Math.max(view.h / fit, height(lines, rows, scale))];
-  const lineCount = lines.reduce((n, lane) => n + lane.length, 0);
-  const spare = Math.max(0, h - height(lines, rows, scale));
+  const [w, h] = [view.w / fit, Math.max(view.h / fit, denseHeight(rowsByLane, rows, scale))];
+  const lineCount = rowsByLane.reduce((n, lane) => n + lane.length, 0);
+  const spare = Math.max(0, h - denseHeight(rowsByLane, rows, scale));
   const more = Math.min(14 * hub, spare / Math.max(1, lineCount));
   let y = EDGE / 2 + (spare - more * lineCount) / 2;
   /** @type {Lane[]} */
@@ -129,11 +130,11 @@ function place(groups, view, { fit, lines, rows, named }) {
   groups.forEach((group, g) => {
     const top = y;
     y += scale.head;
-    for (const row of lines[g]) {
+    for (const row of rowsByLane[g]) {
       y += gutter;
       const rowH = rowHeight(tallest(row), scale);
       let x = left;
-      for (const { member, pack: packed, w: cellW } of row) {
+      for (const { member, packed, w: cellW } of row) {
         boxes.push({
           key: `b:${member.id}`,
           id: member.id,
@@ -144,7 +145,7 @@ function place(groups, view, { fit, lines, rows, named }) {
           w: cellW,
           h: scale.cardH,
           cell: { x, y, w: cellW, h: rowH },
-          chips: chips(member.id, packed, UNIT, S, x + INDENT, y + scale.cardH + 6),
+          chips: placeChips(member.id, packed, UNIT, S, x + INDENT, y + scale.cardH + 6),
         });
         x += cellW + gapX;
       }
@@ -160,5 +161,5 @@ function place(groups, view, { fit, lines, rows, named }) {
     });
     y += scale.laneGap;
   });
-  return finish("stacked", S, { w, h, fit }, lanes, boxes, EDGE * hub, hub, 0);
+  return finishLayout("stacked", S, { w, h, fit }, lanes, boxes, EDGE * hub, hub, 0);
 }

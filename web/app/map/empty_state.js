@@ -4,13 +4,13 @@ import { addBackend } from "../dialogs/backend_dialog.js";
 import { KINDS } from "../core/kinds.js";
 import { noFilters } from "./selection.js";
 
-/** @param {App} app @param {"none"|"filtered"|"past"|"ready"} why */
-export function showEmpty(app, why) {
+/** @param {App} app @param {"none"|"filtered"|"past"|"ready"} reason */
+export function showEmptyState(app, reason) {
   const root = $("empty");
-  if (root.dataset.why === why) return;
-  root.dataset.why = why;
-  root.hidden = why === "ready";
-  root.replaceChildren(...($(`empty-${why}`)?.content.cloneNode(true).children ?? []));
+  if (root.dataset.why === reason) return;
+  root.dataset.why = reason;
+  root.hidden = reason === "ready";
+  root.replaceChildren(...($(`empty-${reason}`)?.content.cloneNode(true).children ?? []));
   root
     .querySelector("ul")
     ?.append(
@@ -18,15 +18,15 @@ export function showEmpty(app, why) {
         .filter((kind) => kind.port)
         .map((kind) => h("li", {}, h("b", { text: kind.label }), h("span", { text: `port ${kind.port}` }))),
     );
-  const acts = {
+  const actions = {
     none: [addBackend, () => app.refresh()],
     filtered: [() => app.filter(noFilters())],
-    past: [() => app.travel(null)],
+    past: [() => app.showMoment(null)],
     ready: [],
-  }[why];
+  }[reason];
   root
     .querySelectorAll("button")
     .forEach((/** @type {HTMLElement} */ button, /** @type {number} */ i) =>
-      button.addEventListener("click", () => void acts[i]()),
+      button.addEventListener("click", () => void actions[i]()),
     );
 }

@@ -2,7 +2,7 @@
 
 const SLACK = 4;
 
-/** @param {HTMLElement} stage @param {Moves} moves */
+/** @param {HTMLElement} stage @param {MapGestures} moves */
 export function listen(stage, moves) {
   /** @type {Map<number, {x:number, y:number}>} */
   const down = new Map();
@@ -82,6 +82,6 @@ export function listen(stage, moves) {
   stage.addEventListener("dblclick", (e) => {
     if (e.target instanceof Element && e.target.closest("button")) return;
     const { x, y } = at(e);
-    moves.dive(x, y);
+    moves.zoomToLane(x, y);
   });
 }

@@ -1,7 +1,7 @@
 /** Sideways along the topology, up and down among equals. */
 
 /** @param {Layout} layout @param {string} key @param {"ArrowLeft"|"ArrowRight"|"ArrowUp"|"ArrowDown"|"Home"|"End"} arrow @param {string|null} last */
-export function walk(layout, key, arrow, last = null) {
+export function nextKey(layout, key, arrow, last = null) {
   const { boxes } = layout;
   if (arrow === "Home") return "u";
   if (arrow === "End") return boxes.length ? boxes[boxes.length - 1].key : "r";

@@ -1,6 +1,6 @@
 /** The small map in the corner. */
 import { $ } from "../chrome/dom.js";
-import { penOf } from "./canvas.js";
+import { sizedContext } from "./canvas.js";
 
 const W = 140;
 const H = 88;
@@ -11,19 +11,19 @@ export class Minimap {
     this.stage = stage;
     /** @type {HTMLCanvasElement} */
     this.el = $("minimap");
-    const go = (/** @type {PointerEvent} */ e) => {
+    const panTo = (/** @type {PointerEvent} */ e) => {
       if (!(e.buttons & 1)) return;
       const box = this.el.getBoundingClientRect();
       const s = this.scale();
       const { k } = stage.camera;
-      stage.look({
+      stage.moveCamera({
         k,
         x: stage.view.w / 2 - ((e.clientX - box.left) / s) * k,
         y: stage.view.h / 2 - ((e.clientY - box.top) / s) * k,
       });
     };
-    this.el.addEventListener("pointerdown", go);
-    this.el.addEventListener("pointermove", go);
+    this.el.addEventListener("pointerdown", panTo);
+    this.el.addEventListener("pointermove", panTo);
   }
 
   scale() {
@@ -36,28 +36,28 @@ export class Minimap {
       camera: { k, x, y },
       view,
       palette,
-      picture,
+      model,
     } = this.stage;
-    const whole = x >= -2 && y >= -2 && layout.w * k + x <= view.w + 2 && layout.h * k + y <= view.h + 2;
-    this.el.hidden = whole || !layout.boxes.length;
+    const showsAll = x >= -2 && y >= -2 && layout.w * k + x <= view.w + 2 && layout.h * k + y <= view.h + 2;
+    this.el.hidden = showsAll || !layout.boxes.length;
     if (this.el.hidden) return;
     const s = this.scale();
-    const pen = penOf(this.el, Math.round(layout.w * s), Math.round(layout.h * s));
-    pen.scale(s, s);
-    pen.fillStyle = palette.page;
-    pen.fillRect(0, 0, layout.w, layout.h);
-    pen.fillStyle = palette.accent;
-    for (const r of [layout.user, layout.router]) pen.fillRect(r.x, r.y, r.w, r.h);
+    const ctx = sizedContext(this.el, Math.round(layout.w * s), Math.round(layout.h * s));
+    ctx.scale(s, s);
+    ctx.fillStyle = palette.page;
+    ctx.fillRect(0, 0, layout.w, layout.h);
+    ctx.fillStyle = palette.accent;
+    for (const r of [layout.user, layout.router]) ctx.fillRect(r.x, r.y, r.w, r.h);
     for (const box of layout.boxes) {
-      const look = picture?.backends.get(box.id)?.look ?? "unknown";
-      pen.fillStyle = palette.looks[look];
-      pen.globalAlpha = look === "healthy" ? 0.5 : 1;
-      pen.fillRect(box.cell.x, box.cell.y, box.cell.w, box.cell.h);
+      const status = model?.backends.get(box.id)?.status ?? "unknown";
+      ctx.fillStyle = palette.statuses[status];
+      ctx.globalAlpha = status === "healthy" ? 0.5 : 1;
+      ctx.fillRect(box.cell.x, box.cell.y, box.cell.w, box.cell.h);
     }
-    pen.globalAlpha = 1;
-    pen.strokeStyle = palette.ink;
-    pen.lineWidth = 1.5 / s;
-    pen.strokeRect(
+    ctx.globalAlpha = 1;
+    ctx.strokeStyle = palette.ink;
+    ctx.lineWidth = 1.5 / s;
+    ctx.strokeRect(
       Math.max(1 / s, -x / k),
       Math.max(1 / s, -y / k),
       Math.min(layout.w - 2 / s, view.w / k),

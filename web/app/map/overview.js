@@ -2,68 +2,71 @@
 import { diamond } from "./canvas.js";
 import { strength } from "./edges.js";
 
-const MARK = 5;
+const MIN_MARK = 5;
 
-/** @param {Pen} pen @param {Scene} scene @param {Box[]} boxes */
-export function drawTiles(pen, scene, boxes) {
+/** @param {Context2D} ctx @param {Scene} scene @param {Box[]} boxes */
+export function drawModelTiles(ctx, scene, boxes) {
   /** @type {Map<string, {fill:string, alpha:number, path:Path2D}>} */
-  const heaps = new Map();
-  const { palette, cards, hot, found, lit } = scene;
+  const batches = new Map();
+  const { palette, cards, active, matches, highlighted } = scene;
   for (const box of boxes) {
-    const shown = scene.shown.get(box.id);
-    if (!shown) continue;
+    const backend = scene.shown.get(box.id);
+    if (!backend) continue;
     for (const chip of box.chips) {
       if (cards.has(chip.key)) continue;
-      const loud =
-        hot.has(chip.key) || (lit?.has(chip.key) ?? false) || (!lit && (found?.has(chip.key) ?? false));
-      const base = loud
+      const emphasized =
+        active.has(chip.key) ||
+        (highlighted?.has(chip.key) ?? false) ||
+        (!highlighted && (matches?.has(chip.key) ?? false));
+      const base = emphasized
         ? 1
-        : shown.look === "unhealthy"
+        : backend.status === "unhealthy"
           ? 0.8
-          : shown.look === "healthy"
-            ? palette.tile
-            : palette.tile + 0.1;
-      const alpha = base * strength(scene, chip.key) * (shown.gone ? 0.3 : 1);
-      const name = `${shown.look}${alpha.toFixed(2)}`;
-      let heap = heaps.get(name);
-      if (!heap) heaps.set(name, (heap = { fill: palette.looks[shown.look], alpha, path: new Path2D() }));
-      heap.path.rect(chip.x, chip.y, chip.w, chip.h);
+          : backend.status === "healthy"
+            ? palette.quietModelAlpha
+            : palette.quietModelAlpha + 0.1;
+      const alpha = base * strength(scene, chip.key) * (backend.removed ? 0.3 : 1);
+      const name = `${backend.status}${alpha.toFixed(2)}`;
+      let batch = batches.get(name);
+      if (!batch)
+        batches.set(name, (batch = { fill: palette.statuses[backend.status], alpha, path: new Path2D() }));
+      batch.path.rect(chip.x, chip.y, chip.w, chip.h);
     }
   }
-  for (const { fill, alpha, path } of heaps.values()) {
-    pen.globalAlpha = alpha;
-    pen.fillStyle = fill;
-    pen.fill(path);
+  for (const { fill, alpha, path } of batches.values()) {
+    ctx.globalAlpha = alpha;
+    ctx.fillStyle = fill;
+    ctx.fill(path);
   }
-  pen.globalAlpha = 1;
+  ctx.globalAlpha = 1;
 }
 
-/** @param {Pen} pen @param {Scene} scene @param {Box[]} boxes */
-export function drawFar(pen, scene, boxes) {
+/** @param {Context2D} ctx @param {Scene} scene @param {Box[]} boxes */
+export function drawBackendBars(ctx, scene, boxes) {
   const {
     palette,
     camera: { k },
   } = scene;
-  const bad = [];
+  const unhealthy = [];
   for (const box of boxes) {
-    const shown = scene.shown.get(box.id);
-    if (!shown) continue;
-    pen.globalAlpha = strength(scene, box.key) * (shown.gone ? 0.3 : 1);
-    pen.fillStyle = palette.looks[shown.look];
-    pen.fillRect(box.x, box.y, box.w, box.h);
-    if (shown.look === "unhealthy") bad.push(box);
+    const backend = scene.shown.get(box.id);
+    if (!backend) continue;
+    ctx.globalAlpha = strength(scene, box.key) * (backend.removed ? 0.3 : 1);
+    ctx.fillStyle = palette.statuses[backend.status];
+    ctx.fillRect(box.x, box.y, box.w, box.h);
+    if (backend.status === "unhealthy") unhealthy.push(box);
   }
-  for (const box of bad) {
-    const r = Math.max(MARK / k, box.h / 2);
+  for (const box of unhealthy) {
+    const r = Math.max(MIN_MARK / k, box.h / 2);
     const [x, y] = [box.x + box.w / 2, box.y + box.h / 2];
-    pen.globalAlpha = strength(scene, box.key);
-    pen.beginPath();
-    diamond(pen, x, y, r);
-    pen.fillStyle = palette.looks.unhealthy;
-    pen.fill();
-    pen.strokeStyle = palette.ink;
-    pen.lineWidth = 1.2 / k;
-    pen.stroke();
+    ctx.globalAlpha = strength(scene, box.key);
+    ctx.beginPath();
+    diamond(ctx, x, y, r);
+    ctx.fillStyle = palette.statuses.unhealthy;
+    ctx.fill();
+    ctx.strokeStyle = palette.ink;
+    ctx.lineWidth = 1.2 / k;
+    ctx.stroke();
   }
-  pen.globalAlpha = 1;
+  ctx.globalAlpha = 1;
 }

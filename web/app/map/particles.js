@@ -3,11 +3,11 @@
  * something flies, at most 30 frames a second. A `way` is x, y, length so far for each point.
  */
 
-import { diamond, penOf } from "./canvas.js";
+import { diamond, sizedContext } from "./canvas.js";
 
 const FRAME_MS = 1000 / 30;
-const MOST = 260;
-const REACH = 10;
+const MAX_PARTICLES = 260;
+const SPRITE_RADIUS = 10;
 
 export class Particles {
   /** @param {HTMLCanvasElement} canvas @param {()=>Camera} camera */
@@ -15,92 +15,92 @@ export class Particles {
     this.canvas = canvas;
     this.camera = camera;
     /** @type {Particle[]} */
-    this.flying = [];
+    this.particles = [];
     this.frame = 0;
-    this.drawn = 0;
+    this.lastFrameAt = 0;
     /** The governor lengthens it. */
-    this.pace = FRAME_MS;
-    this.cost = 0;
+    this.frameMs = FRAME_MS;
+    this.drawCost = 0;
     /** @type {Record<string, HTMLCanvasElement>} */
-    this.stamps = {};
+    this.sprites = {};
   }
 
   /** @param {Palette} palette */
-  paint({ looks, ink }) {
-    this.stamps = {
-      there: stamp(looks.healthy, ink, 2.6),
-      back: stamp(looks.healthy, looks.healthy, 1.9),
-      failed: stamp(looks.unhealthy, looks.unhealthy, 4.2, true),
+  setPalette({ statuses, ink }) {
+    this.sprites = {
+      there: sprite(statuses.healthy, ink, 2.6),
+      back: sprite(statuses.healthy, statuses.healthy, 1.9),
+      failed: sprite(statuses.unhealthy, statuses.unhealthy, 4.2, true),
     };
   }
 
-  /** @param {Float32Array} way @param {{back:boolean, failed:boolean, delay:number, life:number, now:number}} flight milliseconds */
-  fly(way, { back, failed, delay, life, now }) {
-    if (this.flying.length >= MOST) this.flying.shift();
-    this.flying.push({ way, born: now + delay, life, back, failed });
+  /** @param {Float32Array} path @param {{isResponse:boolean, isFailure:boolean, delay:number, durationMs:number, now:number}} flight milliseconds */
+  add(path, { isResponse, isFailure, delay, durationMs, now }) {
+    if (this.particles.length >= MAX_PARTICLES) this.particles.shift();
+    this.particles.push({ path, startMs: now + delay, durationMs, isResponse, isFailure });
     if (!this.frame) this.frame = requestAnimationFrame((t) => this.tick(t));
   }
 
   clear() {
-    this.flying = [];
+    this.particles = [];
     cancelAnimationFrame(this.frame);
     this.frame = 0;
-    this.wipe();
+    this.erase();
   }
 
   /** @param {number} t */
   tick(t) {
     this.frame = 0;
     try {
-      if (t - this.drawn >= this.pace - 4) {
-        this.drawn = t;
+      if (t - this.lastFrameAt >= this.frameMs - 4) {
+        this.lastFrameAt = t;
         const start = performance.now();
         this.draw(start);
-        this.cost = this.cost * 0.9 + (performance.now() - start) * 0.1;
-        this.pace = this.cost > 9 ? FRAME_MS * 2 : FRAME_MS;
+        this.drawCost = this.drawCost * 0.9 + (performance.now() - start) * 0.1;
+        this.frameMs = this.drawCost > 9 ? FRAME_MS * 2 : FRAME_MS;
       }
     } finally {
       // A fault in one frame must not end the loop for good.
-      if (this.flying.length) this.frame = requestAnimationFrame((next) => this.tick(next));
+      if (this.particles.length) this.frame = requestAnimationFrame((next) => this.tick(next));
     }
   }
 
-  wipe() {
+  erase() {
     this.canvas.getContext("2d")?.clearRect(0, 0, this.canvas.width, this.canvas.height);
   }
 
   /** @param {number} now */
   draw(now) {
-    const pen = this.canvas.getContext("2d");
-    if (!pen) return;
-    this.wipe();
+    const ctx = this.canvas.getContext("2d");
+    if (!ctx) return;
+    this.erase();
     const { k, x, y } = this.camera();
-    let alive = 0;
-    for (const p of this.flying) {
-      const age = (now - p.born) / p.life;
+    let remaining = 0;
+    for (const p of this.particles) {
+      const age = (now - p.startMs) / p.durationMs;
       if (age >= 1) continue;
-      this.flying[alive++] = p;
+      this.particles[remaining++] = p;
       if (age < 0) continue;
       const eased = age * age * (3 - 2 * age) * 0.35 + age * 0.65;
-      const at = spot(p.way, p.back ? 1 - eased : eased);
-      const px = Math.round(at[0] * k + x - REACH);
-      const py = Math.round(at[1] * k + y - REACH);
+      const point = pointAt(p.path, p.isResponse ? 1 - eased : eased);
+      const px = Math.round(point[0] * k + x - SPRITE_RADIUS);
+      const py = Math.round(point[1] * k + y - SPRITE_RADIUS);
       if (px < -40 || py < -40 || px > this.canvas.width || py > this.canvas.height) continue;
-      pen.drawImage(
-        p.failed ? this.stamps.failed : p.back ? this.stamps.back : this.stamps.there,
+      ctx.drawImage(
+        p.isFailure ? this.sprites.failed : p.isResponse ? this.sprites.back : this.sprites.there,
         px,
         py,
-        2 * REACH,
-        2 * REACH,
+        2 * SPRITE_RADIUS,
+        2 * SPRITE_RADIUS,
       );
     }
-    this.flying.length = alive;
-    if (!alive) this.wipe();
+    this.particles.length = remaining;
+    if (!remaining) this.erase();
   }
 }
 
 /** @param {number[]} points x y x y … */
-export function way(points) {
+export function measurePath(points) {
   const out = new Float32Array((points.length / 2) * 3);
   let length = 0;
   for (let i = 0; i < points.length / 2; i += 1) {
@@ -110,46 +110,46 @@ export function way(points) {
   return out;
 }
 
-/** @param {Float32Array} way_ @param {number} part @returns {[number, number]} */
-export function spot(way_, part) {
-  const last = way_.length - 3;
-  const want = way_[last + 2] * part;
+/** @param {Float32Array} path @param {number} fraction @returns {[number, number]} */
+export function pointAt(path, fraction) {
+  const last = path.length - 3;
+  const target = path[last + 2] * fraction;
   let low = 0;
   let high = last / 3;
   while (high - low > 1) {
     const mid = (low + high) >> 1;
-    if (way_[mid * 3 + 2] <= want) low = mid;
+    if (path[mid * 3 + 2] <= target) low = mid;
     else high = mid;
   }
   const [a, b] = [low * 3, Math.min(last, low * 3 + 3)];
-  const span = way_[b + 2] - way_[a + 2];
-  const f = span > 0 ? (want - way_[a + 2]) / span : 0;
-  return [way_[a] + (way_[b] - way_[a]) * f, way_[a + 1] + (way_[b + 1] - way_[a + 1]) * f];
+  const span = path[b + 2] - path[a + 2];
+  const f = span > 0 ? (target - path[a + 2]) / span : 0;
+  return [path[a] + (path[b] - path[a]) * f, path[a + 1] + (path[b + 1] - path[a + 1]) * f];
 }
 
 /** @param {number|null} latency */
-export const lifeOf = (latency) => 650 + Math.min(1900, 34 * Math.sqrt(Math.max(0, latency ?? 50)));
+export const flightDuration = (latency) => 650 + Math.min(1900, 34 * Math.sqrt(Math.max(0, latency ?? 50)));
 
-/** @param {string} colour @param {string} core @param {number} r @param {boolean} [failed] */
-function stamp(colour, core, r, failed) {
+/** @param {string} colour @param {string} core @param {number} r @param {boolean} [isFailure] */
+function sprite(colour, core, r, isFailure) {
   const canvas = document.createElement("canvas");
-  const pen = penOf(canvas, 2 * REACH, 2 * REACH);
-  pen.fillStyle = colour;
+  const ctx = sizedContext(canvas, 2 * SPRITE_RADIUS, 2 * SPRITE_RADIUS);
+  ctx.fillStyle = colour;
   for (const [alpha, size] of [
     [0.1, 3.3],
     [0.16, 2.3],
     [0.5, 1.45],
   ]) {
-    pen.globalAlpha = alpha;
-    pen.beginPath();
-    pen.arc(REACH, REACH, Math.min(REACH - 1, r * size), 0, 7);
-    pen.fill();
+    ctx.globalAlpha = alpha;
+    ctx.beginPath();
+    ctx.arc(SPRITE_RADIUS, SPRITE_RADIUS, Math.min(SPRITE_RADIUS - 1, r * size), 0, 7);
+    ctx.fill();
   }
-  pen.globalAlpha = 1;
-  pen.fillStyle = core;
-  pen.beginPath();
-  if (failed) diamond(pen, REACH, REACH, r + 1);
-  else pen.arc(REACH, REACH, r, 0, 7);
-  pen.fill();
+  ctx.globalAlpha = 1;
+  ctx.fillStyle = core;
+  ctx.beginPath();
+  if (isFailure) diamond(ctx, SPRITE_RADIUS, SPRITE_RADIUS, r + 1);
+  else ctx.arc(SPRITE_RADIUS, SPRITE_RADIUS, r, 0, 7);
+  ctx.fill();
   return canvas;
 }

@@ -3,19 +3,19 @@
 import { CHIP_GAP } from "./sizes.js";
 
 /** @param {number} x0 @param {number} y0 @param {number} x1 @param {number} y1 @param {number} [bend] */
-function curve(x0, y0, x1, y1, bend = 0.5) {
+function bezier(x0, y0, x1, y1, bend = 0.5) {
   const dx = (x1 - x0) * bend;
   return [x0, y0, x0 + dx, y0, x1 - dx, y1, x1, y1];
 }
 
 /** @param {Rect} user @param {Rect} router @returns {Path} */
-export const hubPath = (user, router) => ({
-  curve: curve(user.x + user.w, user.y + user.h / 2, router.x, router.y + router.h / 2),
+export const routerEdge = (user, router) => ({
+  curve: bezier(user.x + user.w, user.y + user.h / 2, router.x, router.y + router.h / 2),
   line: [],
 });
 
 /** @param {Rect} router @param {Box} box @param {number} laneX */
-export function trunk(router, box, laneX) {
+export function backendEdge(router, box, laneX) {
   const x0 = router.x + router.w;
   const y0 = router.y + router.h / 2;
   if (box.rail === null) {
@@ -24,24 +24,24 @@ export function trunk(router, box, laneX) {
     return { curve: [x0, y0, x0 + dx * 0.42, y0, x0 + dx * 0.16, y1, box.x, y1], line: [] };
   }
   const drop = box.x + 8;
-  return { curve: curve(x0, y0, laneX, box.rail, 0.55), line: [drop, box.rail, drop, box.y] };
+  return { curve: bezier(x0, y0, laneX, box.rail, 0.55), line: [drop, box.rail, drop, box.y] };
 }
 
 /** @param {Box} box @param {Chip} chip */
-export function branch(box, chip) {
+export function modelEdge(box, chip) {
   const isFirst = chip.x === box.chips[0].x;
   const middle = chip.y + chip.h / 2;
   const lane = chip.x - CHIP_GAP / 2;
   const line = isFirst ? [chip.x, middle] : [lane, chip.rail, lane, middle, chip.x, middle];
   const to = isFirst ? middle : chip.rail;
   if (box.rail === null)
-    return { curve: curve(box.x + box.w, box.y + box.h / 2, box.chips[0].x - 6, to), line };
+    return { curve: bezier(box.x + box.w, box.y + box.h / 2, box.chips[0].x - 6, to), line };
   const [x, y] = [box.x + 5, box.y + box.h];
   return { curve: [x, y, x, y, x, to, x, to], line };
 }
 
 /** @param {Path} path @param {number} [steps] @returns {number[]} */
-export function points({ curve: c, line }, steps = 20) {
+export function samplePath({ curve: c, line }, steps = 20) {
   const out = [];
   for (let i = 0; i <= steps; i += 1) {
     const t = i / steps;

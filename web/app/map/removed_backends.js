@@ -1,35 +1,35 @@
 /** Who left stays a ghost for a minute. */
 
-export const GHOST_MS = 60_000;
+export const KEEP_MS = 60_000;
 
-export class Ghosts {
+export class RemovedBackends {
   constructor() {
-    /** @type {Map<string, Ghost>} */
-    this.gone = new Map();
+    /** @type {Map<string, RemovedBackend>} */
+    this.entries = new Map();
   }
 
   /** @param {Map<string, BackendView>} before @param {Map<string, BackendView>} after @param {number} now */
-  compare(before, after, now) {
-    let place = 0;
+  update(before, after, now) {
+    let index = 0;
     for (const [id, backend] of before) {
-      if (!after.has(id)) this.gone.set(id, { backend, place, until: now + GHOST_MS });
-      place += 1;
+      if (!after.has(id)) this.entries.set(id, { backend, index, until: now + KEEP_MS });
+      index += 1;
     }
-    for (const id of after.keys()) this.gone.delete(id);
+    for (const id of after.keys()) this.entries.delete(id);
   }
 
   /** @param {number} now */
-  fade(now) {
-    const before = this.gone.size;
-    for (const [id, ghost] of this.gone) if (ghost.until <= now) this.gone.delete(id);
-    return this.gone.size < before;
+  expire(now) {
+    const before = this.entries.size;
+    for (const [id, entry] of this.entries) if (entry.until <= now) this.entries.delete(id);
+    return this.entries.size < before;
   }
 
-  /** At their old places. @param {BackendView[]} living @returns {{backend:BackendView, gone:boolean}[]} */
-  among(living) {
-    const all = living.map((backend) => ({ backend, gone: false }));
-    for (const ghost of [...this.gone.values()].sort((a, b) => a.place - b.place)) {
-      all.splice(Math.min(ghost.place, all.length), 0, { backend: ghost.backend, gone: true });
+  /** At their old places. @param {BackendView[]} living @returns {{backend:BackendView, removed:boolean}[]} */
+  mergeInto(living) {
+    const all = living.map((backend) => ({ backend, removed: false }));
+    for (const entry of [...this.entries.values()].sort((a, b) => a.index - b.index)) {
+      all.splice(Math.min(entry.index, all.length), 0, { backend: entry.backend, removed: true });
     }
     return all;
   }

@@ -1,5 +1,5 @@
 /** Sizes in world pixels, roomy to tight; widths by letters, the same in every browser. */
-import { routeKey } from "../core/store.js";
+import { routeKey } from "../core/mesh.js";
 
 /** @type {Sizes[]} */
 export const SIZES = [
@@ -59,14 +59,14 @@ export const CHIP_GAP = 8;
 export const CHIP_PAD = 24;
 
 /** @param {number} h */
-export const namePx = (h) => (h > 56 ? 21 : h >= 40 ? 13 : h >= 34 ? 12 : 11);
+export const nameFontPx = (h) => (h > 56 ? 21 : h >= 40 ? 13 : h >= 34 ? 12 : 11);
 export const CARD_PAD_EMS = 5.4;
 
 /** @type {Map<string, number>} */
-const measured = new Map();
+const widths = new Map();
 
 /** Widths of letters, on the safe side. @type {[RegExp, number][]} */
-const CLASSES = [
+const LETTER_WIDTHS = [
   [/[ijl.,:;'|!]/, 0.29],
   [/[frt()[\]\-/ ]/, 0.43],
   [/[mw]/, 0.87],
@@ -76,25 +76,25 @@ const CLASSES = [
 ];
 
 /** In font sizes. @param {string} text */
-export function ems(text) {
-  let sum = measured.get(text);
+export function textWidthEms(text) {
+  let sum = widths.get(text);
   if (sum !== undefined) return sum;
   sum = 0;
   for (const letter of text.length > 80 ? text.slice(0, 80) : text) {
     if (letter > "\u2e80") sum += 1.05;
-    else sum += CLASSES.find(([some]) => some.test(letter))?.[1] ?? 0.59;
+    else sum += LETTER_WIDTHS.find(([some]) => some.test(letter))?.[1] ?? 0.59;
   }
-  if (measured.size > 20_000) measured.clear();
-  measured.set(text, sum);
+  if (widths.size > 20_000) widths.clear();
+  widths.set(text, sum);
   return sum;
 }
 
 /** @param {string} model @param {number} unit @param {number} font */
-export const spanOf = (model, unit, font) =>
-  Math.min(3, Math.max(1, Math.ceil((ems(model) * font + CHIP_PAD + CHIP_GAP) / (unit + CHIP_GAP))));
+export const columnSpan = (model, unit, font) =>
+  Math.min(3, Math.max(1, Math.ceil((textWidthEms(model) * font + CHIP_PAD + CHIP_GAP) / (unit + CHIP_GAP))));
 
 /** @param {string[]} models @param {number} cols @param {(model:string)=>number} span */
-export function pack(models, cols, span) {
+export function packModels(models, cols, span) {
   let col = 0;
   let row = 0;
   let widest = 0;
@@ -109,8 +109,8 @@ export function pack(models, cols, span) {
   return { models: out, rows: models.length ? row + 1 : 0, cols: widest };
 }
 
-/** @param {string} id @param {Packing} p @param {number} unit @param {Sizes} s @param {number} x @param {number} y */
-export function chips(id, p, unit, s, x, y) {
+/** @param {string} id @param {PackedModels} p @param {number} unit @param {Sizes} s @param {number} x @param {number} y */
+export function placeChips(id, p, unit, s, x, y) {
   return p.models.map(({ model, col, row, span }) => {
     const top = y + row * s.chip.pitch;
     return {
@@ -127,7 +127,7 @@ export function chips(id, p, unit, s, x, y) {
 }
 
 /** @param {"wide"|"stacked"} style @param {Sizes} s @param {{w:number, h:number, fit:number}} world @param {Layout["lanes"]} lanes @param {Layout["boxes"]} boxes @param {number} x @param {number} hub @param {number} more */
-export function finish(style, s, world, lanes, boxes, x, hub, more) {
+export function finishLayout(style, s, world, lanes, boxes, x, hub, more) {
   const middle = lanes.length
     ? (lanes[0].y + lanes[lanes.length - 1].y + lanes[lanes.length - 1].h) / 2
     : world.h / 2;

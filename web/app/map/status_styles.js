@@ -1,7 +1,7 @@
 /** Looks apart from colour. */
 
-/** @type {Record<Look, {glyph:string, dash:number[]}>} */
-export const LOOKS = {
+/** @type {Record<Status, {glyph:string, dash:number[]}>} */
+export const STATUS_STYLES = {
   healthy: { glyph: "✓", dash: [] },
   warming: { glyph: "◐", dash: [9, 3, 2, 3] },
   unhealthy: { glyph: "✕", dash: [6, 4] },
@@ -9,10 +9,10 @@ export const LOOKS = {
   disabled: { glyph: "–", dash: [1, 4] },
 };
 
-/** @type {Look[]} */
-export const LOOK_ORDER = ["unhealthy", "warming", "unknown", "healthy", "disabled"];
+/** @type {Status[]} */
+export const STATUS_ORDER = ["unhealthy", "warming", "unknown", "healthy", "disabled"];
 
-export const RINGS = /** @type {const} */ ({
+export const RING_LABELS = /** @type {const} */ ({
   machine: "This machine",
   lan: "LAN peers",
   company: "Company",
@@ -22,5 +22,5 @@ export const RINGS = /** @type {const} */ ({
 /** @type {Ring[]} */
 export const RING_ORDER = ["machine", "lan", "company", "cloud"];
 
-/** @param {{enabled:boolean, health:{state:State}}} backend @returns {Look} */
-export const lookOf = (backend) => (backend.enabled ? backend.health.state : "disabled");
+/** @param {{enabled:boolean, health:{state:State}}} backend @returns {Status} */
+export const statusOf = (backend) => (backend.enabled ? backend.health.state : "disabled");

@@ -1,68 +1,76 @@
 /** The panel of a backend. */
-import { backendPath, call } from "../core/api.js";
-import { badge, copy, glyph, h, made } from "../chrome/dom.js";
+import { backendPath, callApi } from "../core/api.js";
+import { statusBadge, copyText, statusGlyph, h, fromTemplate } from "../chrome/dom.js";
 import { editBackend, removeBackend, shareBackend } from "../dialogs/backend_dialog.js";
-import { isShared, kindLabel } from "../core/kinds.js";
+import { isShareable, kindLabel } from "../core/kinds.js";
 import { busy, facts } from "./panel.js";
-import { peerOf, showPeers } from "../dialogs/peers.js";
-import { plot } from "./plot.js";
-import { RINGS } from "../map/status_styles.js";
-import { ago, clean, count, detail, many, ms, tally } from "../core/format.js";
+import { peerByBackend, openPeersDialog } from "../dialogs/peers.js";
+import { drawPlot } from "./plot.js";
+import { RING_LABELS } from "../map/status_styles.js";
+import {
+  formatDuration,
+  displayName,
+  formatCount,
+  formatModelDetail,
+  plural,
+  formatMs,
+  formatRequests,
+} from "../core/format.js";
 
 const PLOT_STEPS = 120;
 
-/** @param {App} app @param {string} id @returns {Sheet} */
+/** @param {App} app @param {string} id @returns {PanelSheet} */
 export function backendSheet(app, id) {
   const backend = () => app.mesh?.backends.get(id);
-  const root = made("backend-sheet");
-  const [state, why, says, canvas, models, changes] = [
+  const root = fromTemplate("backend-sheet");
+  const [state, reason, message, canvas, models, changes] = [
     ".state",
-    ".why",
-    ".says",
+    ".reason",
+    ".message",
     "canvas",
     ".models",
     ".changes",
   ].map((where) => root.querySelector(where));
   const list = facts(root.querySelector("dl"));
   const buttons = root.querySelectorAll("button");
-  const [check, power, link, share, terms, edit, remove] = buttons;
-  let stateSig = "";
-  let modelSig = "";
-  let changeSig = "";
+  const [check, power, link, share, sharing, edit, remove] = buttons;
+  let stateSignature = "";
+  let modelSignature = "";
+  let changeSignature = "";
   /** @type {string[]} */
-  let told = [];
+  let aboutLabels = [];
 
   check.onclick = () =>
-    busy(check, says, async () => {
-      const r = await call("POST", backendPath(id, "check"));
+    busy(check, message, async () => {
+      const r = await callApi("POST", backendPath(id, "check"));
       return r.ok
-        ? `Answers in ${ms(r.latency_ms)}, ${many(r.models?.length ?? r.models ?? 0, "model")}.`
+        ? `Answers in ${formatMs(r.latency_ms)}, ${plural(r.models?.length ?? r.models ?? 0, "model")}.`
         : r.health.text === backend()?.health.text
           ? "Checked just now: no change."
           : `${r.health.text} ${r.health.fix}`;
     });
   power.onclick = () =>
-    busy(power, says, async () => {
+    busy(power, message, async () => {
       const on = backend()?.enabled;
-      await call("POST", backendPath(id, on ? "disable" : "enable"));
+      await callApi("POST", backendPath(id, on ? "disable" : "enable"));
       return on ? "Disabled: no request goes there." : "Enabled.";
     });
-  const act = (/** @type {HTMLElement} */ button, /** @type {(b:BackendView)=>void} */ run) =>
+  const onPress = (/** @type {HTMLElement} */ button, /** @type {(b:BackendView)=>void} */ run) =>
     (button.onclick = () => {
       const b = backend();
       if (b) run(b);
     });
-  act(link, (b) => copy(b.url, link));
-  act(share, shareBackend);
-  act(terms, () => showPeers(peerOf(id)?.id));
-  act(edit, editBackend);
-  act(remove, (b) => removeBackend(b, () => app.select(null)));
+  onPress(link, (b) => copyText(b.url, link));
+  onPress(share, shareBackend);
+  onPress(sharing, () => openPeersDialog(peerByBackend(id)?.id));
+  onPress(edit, editBackend);
+  onPress(remove, (b) => removeBackend(b, () => app.select(null)));
 
   /** @param {BackendView} b */
-  const tellModels = (b) => {
-    const sig = JSON.stringify([b.models, b.details]);
-    if (sig === modelSig) return;
-    modelSig = sig;
+  const updateModels = (b) => {
+    const signature = JSON.stringify([b.models, b.details]);
+    if (signature === modelSignature) return;
+    modelSignature = signature;
     models.replaceChildren(
       ...b.models
         .slice(0, 80)
@@ -70,41 +78,42 @@ export function backendSheet(app, id) {
           h(
             "button",
             { class: "link", onclick: () => app.select(`m:${id}\n${model}`, true) },
-            h("span", { class: "what", text: clean(model) }),
-            detail(b.details?.[model]) && h("small", { class: "quiet", text: detail(b.details[model]) }),
+            h("span", { class: "what", text: displayName(model) }),
+            formatModelDetail(b.details?.[model]) &&
+              h("small", { class: "quiet", text: formatModelDetail(b.details[model]) }),
           ),
         ),
       ...(b.models.length > 80
-        ? [h("p", { class: "quiet", text: `and ${count(b.models.length - 80)} more` })]
+        ? [h("p", { class: "quiet", text: `and ${formatCount(b.models.length - 80)} more` })]
         : []),
     );
   };
-  const tellChanges = () => {
-    const seen = app.history.changes.get(id) ?? [];
-    const sig = `${seen.length}${seen[0]?.at}${Math.floor(Date.now() / 30_000)}`;
-    if (sig === changeSig) return;
-    changeSig = sig;
+  const updateChanges = () => {
+    const stateChanges = app.history.changes.get(id) ?? [];
+    const signature = `${stateChanges.length}${stateChanges[0]?.at}${Math.floor(Date.now() / 30_000)}`;
+    if (signature === changeSignature) return;
+    changeSignature = signature;
     changes.replaceChildren(
-      ...seen.map((c) =>
+      ...stateChanges.map((c) =>
         h(
           "li",
-          { "data-look": c.to },
-          glyph(/** @type {Look} */ (c.to)),
+          { "data-status": c.to },
+          statusGlyph(/** @type {Status} */ (c.to)),
           h(
             "span",
             {},
             h("b", { text: c.to }),
-            ` ${ago((Date.now() - c.at) / 1000)} ago`,
+            ` ${formatDuration((Date.now() - c.at) / 1000)} ago`,
             h("small", { text: c.text }),
           ),
         ),
       ),
-      ...(seen.length
+      ...(stateChanges.length
         ? []
         : [
             h("li", {
               class: "quiet",
-              text: app.history.seeded ? "None in the last hour." : "None since this page was opened.",
+              text: app.history.hasBackfill ? "None in the last hour." : "None since this page was opened.",
             }),
           ]),
     );
@@ -118,68 +127,71 @@ export function backendSheet(app, id) {
       const b = backend();
       const s = app.shown.get(id);
       for (const button of buttons) button.hidden = !b;
-      const peer = b && peerOf(id);
-      terms.hidden = !peer;
-      share.hidden ||= !isShared(b?.kind);
+      const peer = b && peerByBackend(id);
+      sharing.hidden = !peer;
+      share.hidden ||= !isShareable(b?.kind);
       if (!b || !s) {
         state.replaceChildren(
           h("p", {
             class: "quiet",
-            text: b ? "Filtered out, or not there at that moment." : "This backend is gone from the mesh.",
+            text: b ? "Hidden by the filters, or not present at that moment." : "This backend was removed.",
           }),
         );
-        stateSig = "";
+        stateSignature = "";
         return;
       }
-      const past = app.past !== null;
-      const sig = `${s.look}${past}${b.health.text}${b.health.fix}`;
-      if (sig !== stateSig) {
-        stateSig = sig;
-        const calm = s.look === "healthy" || past;
-        state.replaceChildren(badge(s.look), h("span", { class: "quiet since" }));
-        why.hidden = calm;
-        why.dataset.look = s.look;
-        why.replaceChildren(
-          h("p", { text: s.look === "disabled" ? "Switched off: no request goes there." : b.health.text }),
-          ...(b.health.fix && s.look !== "disabled" ? [h("p", { class: "fix", text: b.health.fix })] : []),
+      const past = app.moment !== null;
+      const signature = `${s.status}${past}${b.health.text}${b.health.fix}`;
+      if (signature !== stateSignature) {
+        stateSignature = signature;
+        const calm = s.status === "healthy" || past;
+        state.replaceChildren(statusBadge(s.status), h("span", { class: "quiet since" }));
+        reason.hidden = calm;
+        reason.dataset.status = s.status;
+        reason.replaceChildren(
+          h("p", { text: s.status === "disabled" ? "Switched off: no request goes there." : b.health.text }),
+          ...(b.health.fix && s.status !== "disabled" ? [h("p", { class: "fix", text: b.health.fix })] : []),
         );
         power.textContent = b.enabled ? "Disable" : "Enable";
       }
       const since = state.querySelector(".since");
-      if (since) since.textContent = past ? `${ago(app.pastAge())} ago` : `for ${ago(app.sinceOf(b))}`;
+      if (since)
+        since.textContent = past
+          ? `${formatDuration(app.momentAge())} ago`
+          : `for ${formatDuration(app.sinceOf(b))}`;
       const r = b.requests;
       const last = (app.history.changes.get(id) ?? []).find((c) => c.to === "unhealthy");
       list.set("Type", kindLabel(b.kind));
       list.set("Address", b.url);
       list.set("Node", peer?.short ?? "");
-      list.set("Ring", RINGS[b.ring]);
+      list.set("Ring", RING_LABELS[b.ring]);
       list.set("Enabled", b.enabled ? "yes" : "no");
-      list.set("Latency", ms(s.latency));
-      list.set("Models", count(b.models.length));
-      list.set("In flight", count(b.in_flight));
-      list.set("Requests", tally(r));
-      list.set("First byte", r.first_byte_ms === null ? "" : ms(r.first_byte_ms));
+      list.set("Latency", formatMs(s.latency));
+      list.set("Models", formatCount(b.models.length));
+      list.set("In flight", formatCount(b.in_flight));
+      list.set("Requests", formatRequests(r));
+      list.set("First byte", r.first_byte_ms === null ? "" : formatMs(r.first_byte_ms));
       list.set(
         "Tokens",
-        r.tokens_in + r.tokens_out ? `${count(r.tokens_in)} in · ${count(r.tokens_out)} out` : "",
+        r.tokens_in + r.tokens_out ? `${formatCount(r.tokens_in)} in · ${formatCount(r.tokens_out)} out` : "",
       );
       list.set(
         "Last error",
         b.health.state === "unhealthy"
           ? b.health.text
           : last
-            ? `${last.text} (${ago((Date.now() - last.at) / 1000)} ago)`
+            ? `${last.text} (${formatDuration((Date.now() - last.at) / 1000)} ago)`
             : "none seen",
       );
       const about = b.about ?? {};
-      for (const label of told) if (!(label in about)) list.set(label, "");
-      told = Object.keys(about);
-      for (const label of told) list.set(label, about[label]);
+      for (const label of aboutLabels) if (!(label in about)) list.set(label, "");
+      aboutLabels = Object.keys(about);
+      for (const label of aboutLabels) list.set(label, about[label]);
       list.set("Warning", b.warnings?.join(" ") ?? "");
       list.set("Found", b.source === "found" ? "by itself, on this machine" : "added by you");
-      plot(canvas, app.history.latencies(id, PLOT_STEPS), app.theme);
-      tellModels(b);
-      tellChanges();
+      drawPlot(canvas, app.history.latencies(id, PLOT_STEPS), app.theme);
+      updateModels(b);
+      updateChanges();
     },
   };
 }

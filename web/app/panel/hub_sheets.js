@@ -1,17 +1,17 @@
 /** The panels of user and router. */
-import { copy, glyph, h, made } from "../chrome/dom.js";
+import { copyText, statusGlyph, h, fromTemplate } from "../chrome/dom.js";
 import { facts } from "./panel.js";
-import { paths } from "../map/selection.js";
-import { ago, clean, count, many, ms } from "../core/format.js";
+import { countPaths } from "../map/selection.js";
+import { formatDuration, displayName, formatCount, plural, formatMs } from "../core/format.js";
 
-/** @param {App} app @returns {Sheet} */
+/** @param {App} app @returns {PanelSheet} */
 export function userSheet(app) {
-  const root = made("user-sheet");
+  const root = fromTemplate("user-sheet");
   const list = facts(root.querySelector("dl"));
   const links = root.lastElementChild;
   const copyUrl = root.querySelector("button");
-  copyUrl.onclick = () => copy(`${location.origin}/v1`, copyUrl);
-  let sig = "";
+  copyUrl.onclick = () => copyText(`${location.origin}/v1`, copyUrl);
+  let signature = "";
   return {
     title: () => "You",
     kind: "Entry point",
@@ -19,28 +19,28 @@ export function userSheet(app) {
     update() {
       const mesh = app.mesh;
       if (!mesh) return;
-      const on = [...app.shown.values()].filter((b) => b.look !== "disabled");
+      const on = [...app.shown.values()].filter((b) => b.status !== "disabled");
       list.set(
         "Connections",
-        `${many(on.length, "backend")} downstream, ${count(on.filter((b) => b.look === "healthy").length)} healthy`,
+        `${plural(on.length, "backend")} downstream, ${formatCount(on.filter((b) => b.status === "healthy").length)} healthy`,
       );
       list.set(
         "Models",
-        `${count(app.servers.size)} on ${many(paths("u", app.shown, app.servers), "route")}`,
+        `${formatCount(app.servers.size)} on ${plural(countPaths("u", app.shown, app.servers), "route")}`,
       );
-      list.set("In flight", many(mesh.router.requests.in_flight, "request"));
-      list.set("Requests", count(mesh.router.requests.total));
+      list.set("In flight", plural(mesh.router.requests.in_flight, "request"));
+      list.set("Requests", formatCount(mesh.router.requests.total));
       list.set("Base URL", `${location.origin}/v1`);
-      const now = [...app.shown.values()].map((b) => `${b.id}${b.look}${b.latency}`).join();
-      if (now === sig) return;
-      sig = now;
+      const now = [...app.shown.values()].map((b) => `${b.id}${b.status}${b.latency}`).join();
+      if (now === signature) return;
+      signature = now;
       links.replaceChildren(
         ...[...app.shown.values()].slice(0, 60).map((b) => linkTo(app, b)),
         ...(app.shown.size > 60
           ? [
               h("p", {
                 class: "quiet",
-                text: `and ${count(app.shown.size - 60)} more: the table (t) lists all`,
+                text: `and ${formatCount(app.shown.size - 60)} more: the table (t) lists all`,
               }),
             ]
           : []),
@@ -49,22 +49,22 @@ export function userSheet(app) {
   };
 }
 
-/** @param {App} app @param {Shown} b @param {string} [more] */
+/** @param {App} app @param {ShownBackend} b @param {string} [more] */
 export function linkTo(app, b, more = "") {
   return h(
     "button",
-    { class: "link", "data-look": b.look, onclick: () => app.select(`b:${b.id}`, true) },
-    glyph(b.look),
+    { class: "link", "data-status": b.status, onclick: () => app.select(`b:${b.id}`, true) },
+    statusGlyph(b.status),
     h("span", { class: "what", text: b.name }),
-    h("span", { class: "quiet", text: more || (b.look === "healthy" ? ms(b.latency) : b.look) }),
+    h("span", { class: "quiet", text: more || (b.status === "healthy" ? formatMs(b.latency) : b.status) }),
   );
 }
 
-/** @param {App} app @returns {Sheet} */
+/** @param {App} app @returns {PanelSheet} */
 export function routerSheet(app) {
   const list = facts();
   const reason = h("p", { class: "lead" });
-  const notices = h("ul", { class: "notices", "data-look": "warming" });
+  const notices = h("ul", { class: "notices", "data-status": "warming" });
   return {
     title: () => "Router",
     kind: "This Meshlight",
@@ -80,14 +80,14 @@ export function routerSheet(app) {
         (b) => b.enabled && b.health.state === "healthy",
       ).length;
       list.set("Status", router.status);
-      list.set("Uptime", ago(app.uptime()));
-      list.set("Requests", count(r.total));
-      list.set("Successful", count(r.successful) + share(r.successful));
-      list.set("Failed", count(r.failed) + share(r.failed));
-      list.set("In flight", count(r.in_flight));
-      list.set("Backends", `${many(mesh.backends.size, "backend")}, ${healthy} healthy`);
-      list.set("Models", count(mesh.models.size));
-      list.set("Name", clean(router.name));
+      list.set("Uptime", formatDuration(app.uptime()));
+      list.set("Requests", formatCount(r.total));
+      list.set("Successful", formatCount(r.successful) + share(r.successful));
+      list.set("Failed", formatCount(r.failed) + share(r.failed));
+      list.set("In flight", formatCount(r.in_flight));
+      list.set("Backends", `${plural(mesh.backends.size, "backend")}, ${healthy} healthy`);
+      list.set("Models", formatCount(mesh.models.size));
+      list.set("Name", displayName(router.name));
       list.set("Version", router.version);
       list.set("Node id", router.node_id);
       if (notices.childElementCount !== mesh.notices.length)

@@ -1,87 +1,90 @@
 /** The panel of a model. */
-import { call, said } from "../core/api.js";
-import { badge, copy, h, made } from "../chrome/dom.js";
+import { callApi, errorText } from "../core/api.js";
+import { statusBadge, copyText, h, fromTemplate } from "../chrome/dom.js";
 import { linkTo } from "./hub_sheets.js";
 import { busy, facts } from "./panel.js";
 import { backendOf, modelOf } from "../map/selection.js";
-import { clean, count, detail, ms, tally } from "../core/format.js";
+import { displayName, formatCount, formatModelDetail, formatMs, formatRequests } from "../core/format.js";
 
-/** @param {App} app @param {string} key @returns {Sheet} */
+/** @param {App} app @param {string} key @returns {PanelSheet} */
 export function modelSheet(app, key) {
   const id = backendOf(key);
   const model = modelOf(key);
-  const root = made("model-sheet");
-  const [state, home, others, policy, route, says] = [
+  const root = fromTemplate("model-sheet");
+  const [state, owner, others, policy, route, message] = [
     ".state",
-    ".home",
+    ".owner",
     ".others",
     ".quiet",
     ".route",
-    ".says",
+    ".message",
   ].map((where) => root.querySelector(where));
   const list = facts(root.querySelector("dl"));
   const [copyRequest, copyId, test] = root.querySelectorAll("button");
-  let sig = "";
+  let signature = "";
 
-  copyRequest.onclick = () => copy(request(model), copyRequest);
-  copyId.onclick = () => copy(model, copyId);
+  copyRequest.onclick = () => copyText(request(model), copyRequest);
+  copyId.onclick = () => copyText(model, copyId);
   test.onclick = () =>
-    busy(test, says, async () => {
-      const [run] = (await call("POST", "/mesh/test", { model, count: 1 })).runs;
+    busy(test, message, async () => {
+      const [run] = (await callApi("POST", "/mesh/test", { model, count: 1 })).runs;
       const name = app.shown.get(run.backend)?.name ?? run.backend;
       return run.ok
-        ? `${name} answered: first token after ${ms(run.first_token_ms)}, ${Math.round(run.tokens_per_s ?? 0)} tokens/s.`
+        ? `${name} answered: first token after ${formatMs(run.first_token_ms)}, ${Math.round(run.tokens_per_s ?? 0)} tokens/s.`
         : String(run.error);
     });
 
   const explain = async () => {
     try {
-      const told = await call("GET", `/mesh/route?model=${encodeURIComponent(model)}`);
+      const explanation = await callApi("GET", `/mesh/route?model=${encodeURIComponent(model)}`);
       route.replaceChildren(
-        ...told.routes.map((/** @type {any} */ r) =>
+        ...explanation.routes.map((/** @type {any} */ r) =>
           h(
             "li",
-            { class: r.backend === told.answers ? "first" : "" },
-            h("b", { text: clean(r.name) }),
-            r.backend === told.answers ? h("span", { class: "pick", text: "answers" }) : null,
+            { class: r.backend === explanation.answers ? "first" : "" },
+            h("b", { text: displayName(r.name) }),
+            r.backend === explanation.answers ? h("span", { class: "picked", text: "answers" }) : null,
             h("small", { text: r.why }),
           ),
         ),
       );
-      policy.textContent = `Policy: ${told.policy}`;
+      policy.textContent = `Policy: ${explanation.policy}`;
     } catch (error) {
-      route.replaceChildren(h("li", { class: "quiet", text: said(error) }));
+      route.replaceChildren(h("li", { class: "quiet", text: errorText(error) }));
     }
   };
   void explain();
 
   return {
-    title: () => clean(model),
+    title: () => displayName(model),
     kind: "Model",
     body: [...root.children],
     update() {
       const view = app.mesh?.models.get(model);
-      const here = app.shown.get(id);
-      const work = view?.requests;
+      const backend = app.shown.get(id);
+      const stats = view?.requests;
       list.set("Model id", model);
-      list.set("Details", detail(app.mesh?.backends.get(id)?.details?.[model]));
-      list.set("Belongs to", here?.name ?? id);
-      list.set("Requests", work ? tally(work) : "none yet");
-      list.set("First byte", work?.first_byte_ms ? ms(work.first_byte_ms) : "");
+      list.set("Details", formatModelDetail(app.mesh?.backends.get(id)?.details?.[model]));
+      list.set("Belongs to", backend?.name ?? id);
+      list.set("Requests", stats ? formatRequests(stats) : "none yet");
+      list.set("First byte", stats?.first_byte_ms ? formatMs(stats.first_byte_ms) : "");
       list.set(
         "Tokens",
-        work && work.tokens_in + work.tokens_out
-          ? `${count(work.tokens_in)} in · ${count(work.tokens_out)} out`
+        stats && stats.tokens_in + stats.tokens_out
+          ? `${formatCount(stats.tokens_in)} in · ${formatCount(stats.tokens_out)} out`
           : "",
       );
-      list.set("Here now", app.mesh?.busy.get(key) ? `${app.mesh.busy.get(key)} in flight` : "");
+      list.set(
+        "Here now",
+        app.mesh?.inFlightByRoute.get(key) ? `${app.mesh.inFlightByRoute.get(key)} in flight` : "",
+      );
       const ids = app.servers.get(model) ?? [];
-      const now = ids.map((b) => `${b}${app.shown.get(b)?.look}${app.shown.get(b)?.latency}`).join();
-      if (now === sig) return;
-      const first = sig === "";
-      sig = now;
-      state.replaceChildren(...(here ? [badge(here.look)] : []));
-      home.replaceChildren(...(here ? [linkTo(app, here)] : []));
+      const now = ids.map((b) => `${b}${app.shown.get(b)?.status}${app.shown.get(b)?.latency}`).join();
+      if (now === signature) return;
+      const first = signature === "";
+      signature = now;
+      state.replaceChildren(...(backend ? [statusBadge(backend.status)] : []));
+      owner.replaceChildren(...(backend ? [linkTo(app, backend)] : []));
       const rest = ids
         .filter((b) => b !== id)
         .map((b) => app.shown.get(b))

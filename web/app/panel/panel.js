@@ -1,11 +1,11 @@
 /** The details. A builder makes elements once; `update` takes away no focus, scroll or selection. */
-import { said } from "../core/api.js";
-import { $, h, iconButton, say } from "../chrome/dom.js";
+import { errorText } from "../core/api.js";
+import { $, h, iconButton, setText } from "../chrome/dom.js";
 import { backendSheet } from "./backend_sheet.js";
 import { modelSheet } from "./model_sheet.js";
 import { routerSheet, userSheet } from "./hub_sheets.js";
-import { paths } from "../map/selection.js";
-import { many } from "../core/format.js";
+import { countPaths } from "../map/selection.js";
+import { plural } from "../core/format.js";
 
 export class Panel {
   /** @param {App} app */
@@ -14,7 +14,7 @@ export class Panel {
     this.root = $("panel");
     /** @type {string|null} */
     this.key = null;
-    /** @type {Sheet|null} */
+    /** @type {PanelSheet|null} */
     this.sheet = null;
     this.root.addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => {
       if (e.key !== "Escape") return;
@@ -73,10 +73,13 @@ export class Panel {
 
   update() {
     if (!this.sheet || !this.key || !this.app.mesh) return;
-    say($("panel-title"), this.sheet.title());
+    setText($("panel-title"), this.sheet.title());
     this.sheet.update();
     if (this.count)
-      this.count.textContent = many(paths(this.key, this.app.shown, this.app.servers), "connected path");
+      this.count.textContent = plural(
+        countPaths(this.key, this.app.shown, this.app.servers),
+        "connected path",
+      );
   }
 }
 
@@ -91,22 +94,22 @@ export function facts(el = h("dl", { class: "facts" })) {
       values.set(name, (value = h("dd")));
       el.append(h("div", {}, h("dt", { text: name }), value));
     }
-    say(value, text);
+    setText(value, text);
     /** @type {HTMLElement} */ (value.parentElement).hidden = !text;
   };
   return { el, set };
 }
 
-/** @param {HTMLButtonElement} button @param {HTMLElement} says @param {()=>Promise<string>} work */
-export async function busy(button, says, work) {
+/** @param {HTMLButtonElement} button @param {HTMLElement} message @param {()=>Promise<string>} action */
+export async function busy(button, message, action) {
   button.disabled = true;
-  says.className = "says";
-  says.textContent = "…";
+  message.className = "message";
+  message.textContent = "…";
   try {
-    says.textContent = await work();
+    message.textContent = await action();
   } catch (error) {
-    says.className = "says error";
-    says.textContent = said(error);
+    message.className = "message error";
+    message.textContent = errorText(error);
   } finally {
     button.disabled = false;
   }

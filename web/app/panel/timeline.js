@@ -1,10 +1,10 @@
 /** Time travel over the last hour. */
-import { penOf } from "../map/canvas.js";
-import { $, say } from "../chrome/dom.js";
+import { sizedContext } from "../map/canvas.js";
+import { $, setText } from "../chrome/dom.js";
 import { STEPS, STEP_MS } from "../core/history.js";
 import { PALETTES } from "../map/colours.js";
-import { LOOK_ORDER } from "../map/status_styles.js";
-import { ago } from "../core/format.js";
+import { STATUS_ORDER } from "../map/status_styles.js";
+import { formatDuration } from "../core/format.js";
 
 export class Timeline {
   /** @param {App} app */
@@ -17,72 +17,72 @@ export class Timeline {
     const [earlier, pause, later, back] = root.querySelectorAll("button");
     this.pause = pause;
     this.back = back;
-    const step = (/** @type {number} */ by) => () => this.to(Number(this.slider.value) + by);
+    const step = (/** @type {number} */ by) => () => this.moveTo(Number(this.slider.value) + by);
     this.slider.addEventListener("input", step(0));
     earlier.onclick = step(-1);
     later.onclick = step(1);
-    pause.onclick = () => (app.past === null ? this.to(0, true) : app.travel(null));
-    back.onclick = () => app.travel(null);
-    this.drawn = "";
+    pause.onclick = () => (app.moment === null ? this.moveTo(0, true) : app.showMoment(null));
+    back.onclick = () => app.showMoment(null);
+    this.drawnSignature = "";
   }
 
   /** @param {number} offset @param {boolean} [hold] */
-  to(offset, hold = false) {
+  moveTo(offset, hold = false) {
     const { history } = this.app;
-    const at = Math.max(history.first, Math.min(history.step, history.step + offset));
-    if (offset >= 0 && !hold) this.app.travel(null);
-    else this.app.travel(at);
+    const at = Math.max(history.firstStep, Math.min(history.step, history.step + offset));
+    if (offset >= 0 && !hold) this.app.showMoment(null);
+    else this.app.showMoment(at);
   }
 
   update() {
     const {
       app,
-      app: { history, past, theme },
+      app: { history, moment, theme },
     } = this;
-    const age = past === null ? 0 : history.step - past;
+    const age = moment === null ? 0 : history.step - moment;
     this.slider.value = String(-age);
-    const text = past === null ? "live now" : `${ago(app.pastAge())} ago`;
+    const text = moment === null ? "live now" : `${formatDuration(app.momentAge())} ago`;
     this.slider.setAttribute("aria-valuetext", text);
-    say(this.label, text);
-    this.back.hidden = past === null;
-    this.pause.setAttribute("aria-pressed", String(past !== null));
-    const span = history.step - history.first + 1;
+    setText(this.label, text);
+    this.back.hidden = moment === null;
+    this.pause.setAttribute("aria-pressed", String(moment !== null));
+    const span = history.step - history.firstStep + 1;
     this.slider.title =
-      history.seeded || span >= STEPS
+      history.hasBackfill || span >= STEPS
         ? "The last hour, in steps of 5 s"
-        : `Known for ${ago((span * STEP_MS) / 1000)}`;
-    const sig = `${history.step}${theme}${this.slider.clientWidth}${history.first}`;
-    if (sig !== this.drawn) this.draw(sig);
+        : `Known for ${formatDuration((span * STEP_MS) / 1000)}`;
+    const signature = `${history.step}${theme}${this.slider.clientWidth}${history.firstStep}`;
+    if (signature !== this.drawnSignature) this.draw(signature);
   }
 
-  /** @param {string} sig */
-  draw(sig) {
-    this.drawn = sig;
+  /** @param {string} signature */
+  draw(signature) {
+    this.drawnSignature = signature;
     const { history, theme } = this.app;
     const palette = PALETTES[theme];
-    const [w, tall] = [this.slider.clientWidth, 14];
+    const [w, height] = [this.slider.clientWidth, 14];
     if (!w) return;
-    const pen = penOf(this.strip, w, tall);
-    pen.globalAlpha = 0.5;
-    pen.fillStyle = palette.line;
-    pen.fillRect(0, tall - 1, w, 1);
+    const ctx = sizedContext(this.strip, w, height);
+    ctx.globalAlpha = 0.5;
+    ctx.fillStyle = palette.line;
+    ctx.fillRect(0, height - 1, w, 1);
     const columns = Math.min(w, STEPS);
     for (let c = 0; c < columns; c += 1) {
       // Each column shows the worst of its steps.
       let worst = [0, 0, 0, 0, 0];
       const [a, b] = [Math.floor((c * STEPS) / columns), Math.floor(((c + 1) * STEPS) / columns)];
       for (let i = a; i < Math.max(b, a + 1); i += 1) {
-        const census = history.census(history.step - STEPS + 1 + i);
-        if (census.some(Boolean) && census[0] >= worst[0]) worst = census;
+        const counts = history.statusCounts(history.step - STEPS + 1 + i);
+        if (counts.some(Boolean) && counts[0] >= worst[0]) worst = counts;
       }
       const all = worst.reduce((x, y) => x + y, 0);
       if (!all) continue;
       let y = 0;
-      LOOK_ORDER.forEach((look, i) => {
-        const part = (worst[i] / all) * tall;
-        pen.fillStyle = palette.looks[look];
-        pen.globalAlpha = look === "healthy" ? 0.45 : 1;
-        if (worst[i]) pen.fillRect((c * w) / columns, y, Math.ceil(w / columns), Math.max(part, 2));
+      STATUS_ORDER.forEach((status, i) => {
+        const part = (worst[i] / all) * height;
+        ctx.fillStyle = palette.statuses[status];
+        ctx.globalAlpha = status === "healthy" ? 0.45 : 1;
+        if (worst[i]) ctx.fillRect((c * w) / columns, y, Math.ceil(w / columns), Math.max(part, 2));
         y += part;
       });
     }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Feed } from "../../web/app/core/events.js";
+import { EventStream } from "../../web/app/core/events.js";
 
 /** A world without network and clock: streams and timers that the test moves by hand. */
 function world() {
@@ -17,15 +17,15 @@ function world() {
   };
   const listener = {
     event: (/** @type {string} */ name, /** @type {any} */ data) => w.heard.push([name, data.seq]),
-    line: (/** @type {string} */ l) => w.lines.push(l),
+    connection: (/** @type {string} */ l) => w.lines.push(l),
     locked: () => (w.locked += 1),
   };
-  w.feed = new Feed(
+  w.feed = new EventStream(
     {
       snapshot: () => ((w.asked += 1), w.reply()),
       now: () => w.time,
       random: () => 0.5,
-      open: () => {
+      openStream: () => {
         /** @type {any} */
         const s = {
           readyState: 1,
@@ -37,8 +37,8 @@ function world() {
         w.streams.push(s);
         return s;
       },
-      later: (run, ms) => w.timers.push({ run, at: w.time + ms }) && w.timers.length,
-      never: (id) => {
+      setTimer: (run, ms) => w.timers.push({ run, at: w.time + ms }) && w.timers.length,
+      clearTimer: (id) => {
         if (w.timers[id - 1]) w.timers[id - 1].run = null;
       },
     },
@@ -138,7 +138,7 @@ test("without a session it stops and says so", async () => {
   w.streams[0].on.error();
   await new Promise(setImmediate);
   assert.equal(w.locked, 1);
-  assert.equal(w.feed.running, false);
+  assert.equal(w.feed.isRunning, false);
 });
 
 test("after sleep it connects anew at once", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { apply, fromSnapshot } from "../../web/app/core/store.js";
+import { applyEvent, fromSnapshot } from "../../web/app/core/mesh.js";
 import { snapshot, toSnapshot, view } from "./meshes.js";
 
 const DOWN = {
@@ -19,7 +19,7 @@ test("a snapshot goes in and comes out the same", () => {
 });
 
 test("a health event makes of the old snapshot the next one, its light included", () => {
-  const got = apply(fromSnapshot(/** @type {any} */ (before)), "health", {
+  const got = applyEvent(fromSnapshot(/** @type {any} */ (before)), "health", {
     seq: 2,
     backends: [{ id: "b", enabled: true, health: DOWN, latency_ms: null }],
   });
@@ -32,7 +32,7 @@ test("a health event makes of the old snapshot the next one, its light included"
 });
 
 test("a backend that is switched off takes its models out of the list", () => {
-  const got = apply(fromSnapshot(/** @type {any} */ (before)), "health", {
+  const got = applyEvent(fromSnapshot(/** @type {any} */ (before)), "health", {
     seq: 2,
     backends: [{ id: "b", enabled: false, health: two.health, latency_ms: 5 }],
   });
@@ -44,7 +44,7 @@ test("a backend that is switched off takes its models out of the list", () => {
 
 test("a topology event adds, changes and removes whole backends", () => {
   const three = view({ id: "c", name: "c", models: ["m1", "m9"] });
-  const got = apply(fromSnapshot(/** @type {any} */ (before)), "topology", {
+  const got = applyEvent(fromSnapshot(/** @type {any} */ (before)), "topology", {
     seq: 2,
     backends: [three, { ...one, name: "renamed" }],
     removed: ["b"],
@@ -55,7 +55,7 @@ test("a topology event adds, changes and removes whole backends", () => {
 test("traffic counts on the backend, the model and the router", () => {
   const requests = { total: 3, successful: 1, failed: 1, in_flight: 1 };
   const got = toSnapshot(
-    apply(fromSnapshot(/** @type {any} */ (before)), "traffic", {
+    applyEvent(fromSnapshot(/** @type {any} */ (before)), "traffic", {
       seq: 2,
       routes: [{ backend: "a", model: "m1", started: 3, ok: 1, failed: 1, in_flight: 1 }],
       router: requests,
@@ -80,7 +80,7 @@ test("a request that its client gave up is no longer in flight", () => {
     [4, 1, 0],
     [5, 1, 1],
   ]) {
-    mesh = apply(mesh, "traffic", {
+    mesh = applyEvent(mesh, "traffic", {
       seq,
       routes: [{ ...route, started, in_flight }],
       router: mesh.router.requests,
@@ -91,11 +91,11 @@ test("a request that its client gave up is no longer in flight", () => {
 
 test("an event that is already in the state changes nothing", () => {
   const state = fromSnapshot(/** @type {any} */ ({ ...before, seq: 7 }));
-  assert.equal(apply(state, "topology", { seq: 7, backends: [], removed: ["a"] }), state);
+  assert.equal(applyEvent(state, "topology", { seq: 7, backends: [], removed: ["a"] }), state);
 });
 
 test("the old state stays as it was", () => {
   const state = fromSnapshot(/** @type {any} */ (before));
-  apply(state, "topology", { seq: 2, backends: [], removed: ["a", "b"] });
+  applyEvent(state, "topology", { seq: 2, backends: [], removed: ["a", "b"] });
   assert.deepEqual(toSnapshot(state), before);
 });

@@ -13,14 +13,14 @@ export function fromSnapshot(view, before = null) {
     notices: view.notices ?? [],
     backends: new Map(view.backends.map((b) => [b.id, b])),
     models: new Map(view.models.map((m) => [m.id, m])),
-    busy: new Map(),
+    inFlightByRoute: new Map(),
     refresh: before?.refresh ?? null,
     topology: (before?.topology ?? 0) + 1,
   };
 }
 
 /** An event that is not newer changes nothing. @param {Mesh} mesh @param {string} name @param {any} event @returns {Mesh} */
-export function apply(mesh, name, event) {
+export function applyEvent(mesh, name, event) {
   if (name === "snapshot") return fromSnapshot(event, mesh);
   if (event.seq <= mesh.seq) return mesh;
   const next = { ...mesh, seq: event.seq };
@@ -41,43 +41,53 @@ function withHealth(mesh, changes) {
     switched ||= old.enabled !== change.enabled;
     backends.set(change.id, { ...old, ...change });
   }
-  return lit({ ...mesh, backends, models: switched ? indexModels(backends, mesh.models) : mesh.models });
+  return withLight({
+    ...mesh,
+    backends,
+    models: switched ? indexModels(backends, mesh.models) : mesh.models,
+  });
 }
 
-/** @param {Mesh} mesh @param {BackendView[]} came @param {string[]} removed */
-function withTopology(mesh, came, removed) {
+/** @param {Mesh} mesh @param {BackendView[]} changed @param {string[]} removed */
+function withTopology(mesh, changed, removed) {
   const backends = new Map(mesh.backends);
   for (const id of removed) backends.delete(id);
-  for (const backend of came) backends.set(backend.id, backend);
-  return lit({ ...mesh, backends, models: indexModels(backends, mesh.models), topology: mesh.topology + 1 });
+  for (const backend of changed) backends.set(backend.id, backend);
+  return withLight({
+    ...mesh,
+    backends,
+    models: indexModels(backends, mesh.models),
+    topology: mesh.topology + 1,
+  });
 }
 
 /** @param {Mesh} mesh @param {RouteTraffic[]} routes @param {Requests} requests */
 function withTraffic(mesh, routes, requests) {
   const backends = new Map(mesh.backends);
   const models = new Map(mesh.models);
-  const busy = new Map(mesh.busy);
+  const inFlightByRoute = new Map(mesh.inFlightByRoute);
   for (const route of routes) {
     const key = routeKey(route.backend, route.model);
     // Some are given up: neither ok nor failed.
-    const more =
+    const newInFlight =
       route.in_flight -
-      (busy.get(key) ?? Math.max(0, route.in_flight - route.started + route.ok + route.failed));
-    busy.set(key, route.in_flight);
+      (inFlightByRoute.get(key) ?? Math.max(0, route.in_flight - route.started + route.ok + route.failed));
+    inFlightByRoute.set(key, route.in_flight);
     const backend = backends.get(route.backend);
     if (backend) {
-      const work = counted(backend.requests, route, more);
-      backends.set(route.backend, { ...backend, in_flight: work.in_flight, requests: work });
+      const stats = addTraffic(backend.requests, route, newInFlight);
+      backends.set(route.backend, { ...backend, in_flight: stats.in_flight, requests: stats });
     }
     const model = models.get(route.model);
-    if (model) models.set(route.model, { ...model, requests: counted(model.requests, route, more) });
+    if (model)
+      models.set(route.model, { ...model, requests: addTraffic(model.requests, route, newInFlight) });
   }
-  return { ...mesh, backends, models, busy, router: { ...mesh.router, requests } };
+  return { ...mesh, backends, models, inFlightByRoute, router: { ...mesh.router, requests } };
 }
 
-/** @param {Work|null} work @param {RouteTraffic} route @param {number} more in flight @returns {Work} */
-function counted(work, route, more) {
-  const old = work ?? {
+/** @param {RequestStats|null} stats @param {RouteTraffic} route @param {number} newInFlight in flight @returns {RequestStats} */
+function addTraffic(stats, route, newInFlight) {
+  const old = stats ?? {
     total: 0,
     successful: 0,
     failed: 0,
@@ -91,7 +101,7 @@ function counted(work, route, more) {
     total: old.total + route.started,
     successful: old.successful + route.ok,
     failed: old.failed + route.failed,
-    in_flight: Math.max(0, old.in_flight + more),
+    in_flight: Math.max(0, old.in_flight + newInFlight),
   };
 }
 
@@ -111,28 +121,28 @@ function indexModels(backends, before) {
 }
 
 /** By the service's rule. @param {Mesh} mesh @returns {Mesh} */
-function lit(mesh) {
+function withLight(mesh) {
   const all = [...mesh.backends.values()];
   const enabled = all.filter((b) => b.enabled);
-  const down = enabled.filter((b) => b.health.state === "unhealthy");
+  const unhealthy = enabled.filter((b) => b.health.state === "unhealthy");
   const warming = enabled.filter((b) => b.health.state === "warming");
-  const say = (/** @type {string} */ light, /** @type {string} */ reason) => ({
+  const light_ = (/** @type {string} */ light, /** @type {string} */ reason) => ({
     ...mesh,
     light,
     light_reason: reason,
   });
-  if (!enabled.length) return say("grey", all.length ? "No backend is enabled." : "No backend found yet.");
-  if (down.length) {
-    const text = `${down.length} of ${enabled.length} down: ${down[0].name}: ${down[0].health.text}`;
-    return say(down.length === enabled.length ? "red" : "amber", text);
+  if (!enabled.length) return light_("grey", all.length ? "No backend is enabled." : "No backend found yet.");
+  if (unhealthy.length) {
+    const text = `${unhealthy.length} of ${enabled.length} down: ${unhealthy[0].name}: ${unhealthy[0].health.text}`;
+    return light_(unhealthy.length === enabled.length ? "red" : "amber", text);
   }
   if (warming.length)
-    return say("amber", `${warming.length} of ${enabled.length} warming up: ${warming[0].name}`);
+    return light_("amber", `${warming.length} of ${enabled.length} warming up: ${warming[0].name}`);
   if (enabled.every((b) => b.health.state === "healthy")) {
-    return say(
+    return light_(
       "green",
       enabled.length === 1 ? "The backend is healthy." : `All ${enabled.length} backends are healthy.`,
     );
   }
-  return say("grey", "Checking the backends.");
+  return light_("grey", "Checking the backends.");
 }
