@@ -2,8 +2,9 @@
  * The shapes that cross module borders: first those of the wire (`/mesh/snapshot`, `/mesh/events`), then ours.
  * Ages are seconds, latencies milliseconds, lengths CSS pixels. For the type checker only: nothing loads this file.
  */
-type App = import("./core/app.js").App;
-type Stage = import("./map/map_view.js").MapView;
+type Store<T> = import("./core/store.js").Store<T>;
+type MeshHistory = import("./core/history.js").History;
+type MapView = import("./map/map_view.js").MapView;
 type Context2D = CanvasRenderingContext2D;
 type Theme = "dark" | "light" | "contrast" | "forced";
 
@@ -76,7 +77,7 @@ type RouteTraffic = {
 };
 type Incident = { seq: number; backend: string; from: State; to: State; reason: string; text: string };
 
-/** One backend as the picture shows it, now or at a past moment. */
+/** One backend as the page shows it, now or at a past moment. */
 type ShownBackend = {
   id: string;
   name: string;
@@ -85,10 +86,54 @@ type ShownBackend = {
   status: Status;
   latency: number | null;
   models: string[];
-  inFlight: number;
   removed: boolean;
   reason: string;
   text: string;
+};
+
+// app.js
+type AppState = {
+  mesh: Mesh | null;
+  /** milliseconds of the page's clock */
+  startedAt: number;
+  connection: "live" | "stale" | "lost";
+  /** what the layout depends on: changes with it alone */
+  topology: string;
+  shown: Map<string, ShownBackend>;
+  /** by model: the ids of the backends that serve it */
+  servers: Map<string, string[]>;
+  activeRoutes: Set<string>;
+  rates: Map<string, number>;
+  filters: Filters;
+  query: string;
+  matches: { keys: Set<string>; backends: number; models: number } | null;
+  /** anew for each choice; `center`: whether the map goes close to it */
+  selection: { key: string | null; center: boolean };
+  /** a past step; null is now */
+  moment: number | null;
+  historyVersion: number;
+  settings: Settings;
+  theme: Theme;
+  reducedMotion: boolean;
+};
+/** What the panels may know and do. */
+type PanelContext = {
+  store: Store<AppState>;
+  history: MeshHistory;
+  select: (key: string | null, center?: boolean) => void;
+  uptime: () => number;
+  healthAge: (backend: BackendView) => number;
+  momentAge: () => number;
+};
+
+// header.js
+type HeaderActions = {
+  select: PanelContext["select"];
+  search: (query: string) => void;
+  filter: (filters: Filters) => void;
+  toggleUnhealthy: () => void;
+  refresh: () => void;
+  changeSettings: (change: Partial<Settings>) => void;
 };
 
 type Size = { w: number; h: number };
@@ -150,10 +195,10 @@ type Scene = {
   activeBackends: Set<string>;
   cards: Set<string>;
   reducedMotion: boolean;
-  rate: (backend: string) => number;
+  rates: Map<string, number>;
 };
 
-// feed.js
+// events.js
 type StreamEnvironment = {
   snapshot: () => Promise<any>;
   openStream: () => EventSource;
@@ -168,7 +213,7 @@ type StreamListener = {
   locked: () => void;
 };
 
-// ghosts.js
+// removed_backends.js
 type RemovedBackend = { backend: BackendView; index: number; until: number };
 
 // history.js
@@ -306,7 +351,7 @@ type Particle = {
 /** curve: x0 y0 cx1 cy1 cx2 cy2 x1 y1; line: further points x y x y … */
 type Path = { curve: number[]; line: number[] };
 
-// picture.js
+// selection.js
 /** what is *left out*; empty lists show everything */
 type Filters = { rings: string[]; kinds: string[]; statuses: string[] };
 
@@ -327,7 +372,7 @@ type Sizes = {
   reach: number;
 };
 
-// stacked.js
+// dense_layout.js
 /** lines: lane → row → cells */
 type DensePlan = { fit: number; score: number; rows: number; named: boolean; rowsByLane: Cell[][][] };
 type Cell = { member: PlacedBackend; packed: PackedModels; w: number };
@@ -342,7 +387,7 @@ type Scale = {
   laneW: number;
 };
 
-// stage.js
+// map_view.js
 type MapModel = {
   pathOf: (key: string) => Set<string> | null;
   backends: Map<string, ShownBackend>;
@@ -352,10 +397,11 @@ type MapModel = {
   selected: string | null;
   active: Set<string>;
   topology: string;
-  signature: string;
+  /** requests a second, where they are written instead of drawn */
+  rates: Map<string, number>;
 };
 
-// store.js
+// mesh.js
 type Mesh = {
   seq: number;
   router: RouterView;

@@ -1,32 +1,11 @@
 /** The filter menu. */
 import { $, h } from "./dom.js";
 import { kindLabel } from "../core/kinds.js";
-import { noFilters } from "../map/selection.js";
+import { isFiltering, noFilters } from "../map/selection.js";
 import { STATUS_STYLES, STATUS_ORDER, RING_LABELS, RING_ORDER, statusOf } from "../map/status_styles.js";
 
-/** @returns {Filters} */
-export const onlyUnhealthy = () => ({
-  rings: [],
-  kinds: [],
-  statuses: STATUS_ORDER.filter((status) => status !== "unhealthy"),
-});
-
-/** @param {Filters} filters */
-export const encodeFilters = ({ rings, kinds, statuses }) =>
-  isFiltering({ rings, kinds, statuses }) ? [rings, kinds, statuses].map((l) => l.join(".")).join("~") : null;
-
-/** @param {string} [text] @returns {Filters} */
-export function decodeFilters(text = "") {
-  const [rings, kinds = [], statuses = []] = text.split("~").map((l) => l.split(".").filter(Boolean));
-  return { rings, kinds, statuses };
-}
-
-/** @param {Filters} filters */
-export const isFiltering = ({ rings, kinds, statuses }) => rings.length + kinds.length + statuses.length > 0;
-
-/** @param {App} app */
-export function renderFilters(app) {
-  const { filters, mesh } = app;
+/** @param {AppState} state @param {(filters:Filters)=>void} change */
+export function renderFilters({ filters, mesh }, change) {
   const all = [...(mesh?.backends.values() ?? [])];
   const kinds = [...new Set(all.map((b) => b.kind))];
   /** @param {"rings"|"kinds"|"statuses"} group @param {string} value @param {string} text @param {number} n */
@@ -39,7 +18,7 @@ export function renderFilters(app) {
         checked: !filters[group].includes(value),
         onchange: (/** @type {Event} */ e) => {
           const on = /** @type {HTMLInputElement} */ (e.target).checked;
-          app.filter({
+          change({
             ...filters,
             [group]: on ? filters[group].filter((v) => v !== value) : [...filters[group], value],
           });
@@ -73,11 +52,7 @@ export function renderFilters(app) {
       h("legend", { text: "Kind" }),
       ...kinds.map((k) => tick("kinds", k, kindLabel(k), all.filter((b) => b.kind === k).length)),
     ),
-    h(
-      "button",
-      { disabled: !isFiltering(filters), onclick: () => app.filter(noFilters()) },
-      "Show everything",
-    ),
+    h("button", { disabled: !isFiltering(filters), onclick: () => change(noFilters()) }, "Show everything"),
   );
   if (focused >= 0)
     /** @type {HTMLElement|undefined} */ ($("filters").querySelectorAll("input")[focused])?.focus();

@@ -3,14 +3,17 @@ import { $, keyOfEvent } from "./dom.js";
 import { closeFilters } from "./header.js";
 import { nextKey } from "../map/keyboard_nav.js";
 
-/** @param {App} app */
-export function initKeys(app) {
-  const { map } = app;
+/**
+ * @param {Store<AppState>} store
+ * @param {MapView} map
+ * @param {{select:PanelContext["select"], showNow:()=>void, hideTooltip:()=>void}} act
+ */
+export function initKeys(store, map, act) {
   /** @type {string|null} */
   let lastBackend = null;
   $("world").addEventListener("click", (/** @type {Event} */ e) => {
     const key = keyOfEvent(e);
-    if (key) app.select(key);
+    if (key) act.select(key);
   });
   $("world").addEventListener("focusin", (/** @type {Event} */ e) => {
     const key = keyOfEvent(e);
@@ -46,13 +49,13 @@ export function initKeys(app) {
     const wanted = $("app").querySelector(`[aria-keyshortcuts~="${CSS.escape(e.key)}"]`);
     if (!wanted && e.key !== "Escape") return;
     e.preventDefault();
-    app.tooltip.show(null);
+    act.hideTooltip();
     if (wanted === $("find")) wanted.select();
     else if (wanted) wanted.click();
     else if (!$("filters").hidden) {
       closeFilters();
       $("filter-button").focus();
-    } else if (app.selected) app.select(null);
-    else if (app.moment !== null) app.showMoment(null);
+    } else if (store.state.selection.key) act.select(null);
+    else if (store.state.moment !== null) act.showNow();
   });
 }

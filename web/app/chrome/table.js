@@ -28,7 +28,7 @@ const BACKENDS = [
     numeric: true,
   },
   { name: "Models", sort: (r) => r.shown.models.length, numeric: true },
-  { name: "In flight", sort: (r) => r.shown.inFlight, numeric: true },
+  { name: "In flight", sort: (r) => r.inFlight, numeric: true },
   { name: "Requests", sort: (r) => r.work?.total ?? 0, numeric: true },
   { name: "Failed", sort: (r) => r.work?.failed ?? 0, numeric: true },
   { name: "Address", sort: (r) => hostOf(r.url) },
@@ -58,9 +58,10 @@ const MODELS = [
 ];
 
 export class Table {
-  /** @param {App} app */
-  constructor(app) {
-    this.app = app;
+  /** @param {Store<AppState>} store @param {PanelContext["select"]} select */
+  constructor(store, select) {
+    this.store = store;
+    this.select = select;
     /** @type {"backends"|"models"} */
     this.list = "backends";
     this.sortColumn = 1;
@@ -77,6 +78,10 @@ export class Table {
     box.onscroll = () => this.renderRows();
     for (const tab of tabs.children) tab.onclick = () => this.showList(tab.value);
     this.showList("backends");
+    store.subscribe(
+      (s) => [s.mesh, s.shown, s.servers, s.matches, s.selection, s.settings.view],
+      () => this.update(),
+    );
   }
 
   get columns() {
@@ -112,11 +117,10 @@ export class Table {
   }
 
   update() {
-    const { app } = this;
-    if (!app.mesh || $("table").hidden) return;
-    const matches = app.matches;
+    const { mesh, shown: backends, servers, matches, moment, settings } = this.store.state;
+    if (!mesh || settings.view !== "table") return;
     if (this.list === "backends") {
-      this.rows = [...app.shown.values()]
+      this.rows = [...backends.values()]
         .filter(
           (s) =>
             !matches ||
@@ -124,17 +128,23 @@ export class Table {
             s.models.some((m) => matches.keys.has(`m:${s.id}\n${m}`)),
         )
         .map((shown) => {
-          const view = app.mesh?.backends.get(shown.id);
-          return { key: `b:${shown.id}`, shown, work: view?.requests, url: view?.url ?? "" };
+          const view = mesh.backends.get(shown.id);
+          return {
+            key: `b:${shown.id}`,
+            shown,
+            work: view?.requests,
+            inFlight: moment === null ? (view?.in_flight ?? 0) : 0,
+            url: view?.url ?? "",
+          };
         });
     } else {
-      this.rows = [...app.servers]
+      this.rows = [...servers]
         .filter(
           ([id, on]) =>
             !matches || on.some((b) => matches.keys.has(`m:${b}\n${id}`) || matches.keys.has(`b:${b}`)),
         )
         .map(([id, ids]) => {
-          const on = ids.map((b) => app.shown.get(b)).filter((b) => b !== undefined);
+          const on = ids.map((b) => backends.get(b)).filter((b) => b !== undefined);
           const healthy = on.filter((b) => b.status === "healthy");
           const best = Math.min(...healthy.map((b) => b.latency ?? Infinity));
           return {
@@ -143,7 +153,7 @@ export class Table {
             on,
             healthy: healthy.length,
             best,
-            work: app.mesh?.models.get(id)?.requests,
+            work: mesh.models.get(id)?.requests,
           };
         });
     }
@@ -166,13 +176,14 @@ export class Table {
     const height = this.box.clientHeight || 500;
     const from = Math.max(0, Math.floor(this.box.scrollTop / ROW) - 4);
     const rows = this.rows.slice(from, from + Math.ceil(height / ROW) + 8);
-    const { columns, app } = this;
+    const { columns, select } = this;
+    const selected = this.store.state.selection.key;
     const lines = rows.map((row) =>
       columns.map(
         (c) => c.text?.(row) ?? (c.numeric ? formatCount(Number(c.sort(row))) : String(c.sort(row))),
       ),
     );
-    const signature = JSON.stringify([from, lines, app.selected, this.rows.length]);
+    const signature = JSON.stringify([from, lines, selected, this.rows.length]);
     if (signature === this.signature) return;
     this.signature = signature;
     const focused =
@@ -187,7 +198,7 @@ export class Table {
       ...rows.map((row, i) =>
         h(
           "tr",
-          { "aria-rowindex": from + i + 2, class: row.key === app.selected ? "chosen" : "" },
+          { "aria-rowindex": from + i + 2, class: row.key === selected ? "selected" : "" },
           ...columns.map((c, j) =>
             j === 0
               ? h(
@@ -195,7 +206,7 @@ export class Table {
                   {},
                   h(
                     "button",
-                    { class: "link", "data-row": row.key, onclick: () => app.select(row.key, true) },
+                    { class: "link", "data-row": row.key, onclick: () => select(row.key, true) },
                     lines[i][0],
                   ),
                 )

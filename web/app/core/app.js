@@ -1,322 +1,261 @@
-/** The page's state, and every part that draws it. */
-import { callApi, errorText } from "./api.js";
-import { $, announce } from "../chrome/dom.js";
-import {
-  renderFilters,
-  isFiltering,
-  onlyUnhealthy,
-  encodeFilters,
-  decodeFilters,
-} from "../chrome/filters.js";
-import { renderHeader } from "../chrome/header.js";
+/** The page's state and what changes it: events of the service, and a person's actions. It draws nothing. */
 import { RemovedBackends } from "../map/removed_backends.js";
-import { History, STEP_MS } from "./history.js";
+import {
+  decodeFilters,
+  encodeFilters,
+  isFiltering,
+  noFilters,
+  onlyUnhealthy,
+  searchMesh,
+  visibleBackends,
+} from "../map/selection.js";
 import { statusOf } from "../map/status_styles.js";
-import { Minimap } from "../map/minimap.js";
-import { Panel } from "../panel/panel.js";
-import { renderPeers, loadPeers, setPeers } from "../dialogs/peers.js";
-import { highlightedKeys, noFilters, searchMesh, visibleBackends } from "../map/selection.js";
 import { TrafficRates } from "../map/traffic_rates.js";
-import { applySettings, resolveTheme, readHash, loadSettings, saveSettings, writeHash } from "./settings.js";
-import { showEmptyState } from "../map/empty_state.js";
-import { MapView } from "../map/map_view.js";
-import { Table } from "../chrome/table.js";
-import { Timeline } from "../panel/timeline.js";
-import { Tooltip } from "../panel/tooltip.js";
-import { formatDuration, displayName } from "./format.js";
-import { applyEvent, fromSnapshot } from "./mesh.js";
+import { displayName } from "./format.js";
+import { History, STEP_MS } from "./history.js";
+import { applyEvent, fromSnapshot, routeKey } from "./mesh.js";
+import { loadSettings, saveSettings, writeHash } from "./settings.js";
+import { Store } from "./store.js";
+
+/** Counters of running traffic are brought up to date this often. */
+const COUNTERS_MS = 500;
+/** @type {Map<string, number>} */
+const NO_RATES = new Map();
 
 export class App {
-  constructor() {
-    /** @type {Mesh|null} */
-    this.mesh = null;
-    /** @type {Map<string, ShownBackend>} */
-    this.shown = new Map();
-    /** By model. @type {Map<string, string[]>} */
-    this.servers = new Map();
-    this.removed = new RemovedBackends();
+  /**
+   * @param {Record<string, string>} hash what the address says
+   * @param {{announce:(text:string)=>void, showTraffic:(route:RouteTraffic)=>void}} hooks
+   */
+  constructor(hash, hooks) {
+    this.hooks = hooks;
     this.history = new History(Date.now());
     this.rates = new TrafficRates();
-    const hash = readHash();
-    this.filters = decodeFilters(hash.hide);
-    /** @type {ReturnType<typeof searchMesh>} */
-    this.matches = null;
-    this.query = hash.q ?? "";
-    /** @type {string|null} */
-    this.selected = null;
-    /** A past step; null is now. @type {number|null} */
-    this.moment = null;
-    this.settings = loadSettings();
-    this.theme = resolveTheme(this.settings.theme);
-    /** @type {"live"|"stale"|"lost"} */
-    this.connection = "live";
+    this.removed = new RemovedBackends();
     /** When each health came. @type {WeakMap<object, number>} */
     this.healthSeenAt = new WeakMap();
-    this.startedAt = Date.now();
-    this.shape = { of: "", text: "" };
-    this.serversOf = "";
+    this.topology = { of: "", text: "" };
+    /** @type {Mesh|null} */
+    this.mesh = null;
+    this.searched = { query: "", shown: new Map() };
     this.activityTimer = this.updateTimer = 0;
-    /** @type {Set<string>} */
-    this.activeRoutes = new Set();
-    this.autoFitBefore = true;
-    this.map = new MapView(
-      {
-        root: $("map"),
-        edges: $("edges"),
-        particles: $("particles"),
-        world: $("world"),
-        heads: $("lane-headers"),
-      },
-      {
-        rate: (id) => this.rates.totalRate(`m:${id}\n`, performance.now()),
-        moved: () => this.moved(),
-        cleared: () => this.select(null),
-      },
-    );
-    this.minimap = new Minimap(this.map);
-    this.panel = new Panel(this);
-    this.tooltip = new Tooltip(this);
-    this.table = new Table(this);
-    this.timeline = new Timeline(this);
+    /** @type {Store<AppState>} */
+    this.store = new Store({
+      mesh: null,
+      startedAt: Date.now(),
+      connection: "live",
+      topology: "",
+      shown: new Map(),
+      servers: new Map(),
+      activeRoutes: new Set(),
+      rates: NO_RATES,
+      filters: decodeFilters(hash.hide),
+      query: hash.q ?? "",
+      matches: null,
+      selection: { key: null, center: false },
+      moment: null,
+      historyVersion: 0,
+      settings: loadSettings(hash.view),
+      theme: "dark",
+      reducedMotion: false,
+    });
   }
 
   /** @param {string} name @param {any} data */
   event(name, data) {
     const now = Date.now();
-    const before = this.mesh;
-    this.mesh = before ? applyEvent(before, name, data) : fromSnapshot(data);
-    if (name === "snapshot") this.startedAt = now - data.router.uptime_s * 1000;
-    if (name === "peers") setPeers(data.peers);
-    else if (name === "snapshot" && before?.seq !== data.seq) void loadPeers();
-    for (const b of this.mesh.backends.values())
+    const before = this.store.state.mesh;
+    const mesh = before ? applyEvent(before, name, data) : fromSnapshot(data);
+    if (name === "snapshot") this.store.set({ startedAt: now - mesh.router.uptime_s * 1000 });
+    for (const b of mesh.backends.values())
       if (!this.healthSeenAt.has(b.health)) this.healthSeenAt.set(b.health, now);
     if (before && (name === "topology" || name === "snapshot")) {
-      this.removed.update(before.backends, this.mesh.backends, now);
+      this.removed.update(before.backends, mesh.backends, now);
       if (this.removed.entries.size)
         setTimeout(() => this.removed.expire(Date.now()) && this.update(), 60_100);
     }
     if (name === "incident") {
       this.history.addChange(data, now);
-      announce(
-        `${displayName(this.mesh.backends.get(data.backend)?.name ?? data.backend)} is ${data.to}. ${data.to === "healthy" ? "" : data.text}`,
-      );
+      const backend = displayName(mesh.backends.get(data.backend)?.name ?? data.backend);
+      this.hooks.announce(`${backend} is ${data.to}. ${data.to === "healthy" ? "" : data.text}`);
     }
-    if (name === "traffic") this.traffic(data.routes);
-    this.recordHistory(now);
-    // More of the same traffic changes only counters: twice a second is enough.
-    if (
-      name !== "traffic" ||
-      data.routes.some(
-        (/** @type {RouteTraffic} */ r) => !this.activeRoutes.has(`m:${r.backend}\n${r.model}`),
-      )
-    )
-      this.update();
-    else this.updateTimer ||= window.setTimeout(() => this.update(), 500);
-    document.body.dataset.seq = String(this.mesh.seq);
-  }
-
-  /** @param {number} now */
-  recordHistory(now) {
+    const routes = name === "traffic" ? data.routes : [];
+    if (name === "traffic") this.recordTraffic(routes);
+    const present = [...mesh.backends.values()];
     this.history.record(
-      [...(this.mesh?.backends.values() ?? [])].map((b) => ({
-        id: b.id,
-        status: statusOf(b),
-        latency: b.latency_ms,
-      })),
+      present.map((b) => ({ id: b.id, status: statusOf(b), latency: b.latency_ms })),
       now,
     );
+    this.mesh = mesh;
+    // More of the same traffic changes only counters.
+    const { activeRoutes } = this.store.state;
+    const isNew = (/** @type {RouteTraffic} */ r) => !activeRoutes.has(routeKey(r.backend, r.model));
+    if (name !== "traffic" || routes.some(isNew)) this.update();
+    else this.updateTimer ||= window.setTimeout(() => this.update(), COUNTERS_MS);
   }
 
   /** @param {RouteTraffic[]} routes */
-  traffic(routes) {
+  recordTraffic(routes) {
     const now = performance.now();
+    const { moment, settings } = this.store.state;
     for (const route of routes) {
-      this.rates.record(`m:${route.backend}\n${route.model}`, route.started, now);
-      if (this.moment === null && this.settings.view === "map") this.map.showTraffic(route, 250);
+      this.rates.record(routeKey(route.backend, route.model), route.started, now);
+      if (moment === null && settings.view === "map") this.hooks.showTraffic(route);
     }
+  }
+
+  /** Work out what is shown. */
+  update() {
+    clearTimeout(this.updateTimer);
     clearTimeout(this.activityTimer);
-    const end = this.rates.nextExpiry(now);
+    this.updateTimer = 0;
+    const { mesh, store } = this;
+    if (!mesh) return;
+    const { state } = store;
+    const { moment } = state;
+    const statusThen = moment === null ? null : (/** @type {string} */ id) => this.history.at(id, moment);
+    const all = this.removed.mergeInto([...mesh.backends.values()]);
+    const shown = unlessSame(state.shown, visibleBackends(all, state.filters, statusThen));
+    const of = `${mesh.topology} ${this.removed.entries.size}`;
+    if (this.topology.of !== of) {
+      const text = all.map(({ backend: b }) => [b.id, b.name, b.ring, ...b.models].join("\n")).join("\n\n");
+      this.topology = { of, text };
+    }
+    const topology = `${this.topology.text}|${[...shown.keys()].join("\n")}`;
+    const now = performance.now();
+    const activeRoutes = statusThen ? new Set() : this.rates.activeRoutes(mesh.inFlightByRoute, now);
+    store.set({
+      mesh,
+      shown,
+      topology,
+      servers: topology === state.topology ? state.servers : serversOf(shown),
+      matches: this.findMatches(shown),
+      activeRoutes: sameItems(state.activeRoutes, activeRoutes) ? state.activeRoutes : activeRoutes,
+      rates: state.reducedMotion ? this.ratesNow(state.rates, now) : NO_RATES,
+      historyVersion: this.history.version,
+    });
+    const end = this.rates.nextChange(now, state.reducedMotion);
     if (end !== null) this.activityTimer = window.setTimeout(() => this.update(), end - now + 20);
   }
 
-  update() {
-    const { mesh, map } = this;
-    clearTimeout(this.updateTimer);
-    this.updateTimer = 0;
-    if (!mesh) return;
-    const pastStatus =
-      this.moment === null
-        ? null
-        : (/** @type {string} */ id) => this.history.at(id, /** @type {number} */ (this.moment));
-    const all = this.removed.mergeInto([...mesh.backends.values()]);
-    this.shown = new Map(visibleBackends(all, this.filters, pastStatus).map((b) => [b.id, b]));
-    const of = `${mesh.topology} ${this.removed.entries.size}`;
-    if (this.shape.of !== of)
-      this.shape = {
-        of,
-        text: all.map(({ backend: b }) => [b.id, b.name, b.ring, ...b.models].join("\n")).join("\n\n"),
-      };
-    const topology = `${this.shape.text}|${[...this.shown.keys()].join("\n")}`;
-    if (topology !== this.serversOf) {
-      this.serversOf = topology;
-      this.servers = new Map();
-      for (const b of this.shown.values())
-        for (const model of b.models) this.servers.get(model)?.push(b.id) ?? this.servers.set(model, [b.id]);
+  /** @param {Map<string, ShownBackend>} shown */
+  findMatches(shown) {
+    const { query, matches } = this.store.state;
+    if (this.searched.query === query && this.searched.shown === shown) return matches;
+    this.searched = { query, shown };
+    return searchMesh(query, [...shown.values()], (id) => this.mesh?.backends.get(id)?.url ?? "");
+  }
+
+  /** Requests a second of each backend, as they are shown: to one decimal. @param {Map<string, number>} before @param {number} now */
+  ratesNow(before, now) {
+    /** @type {Map<string, number>} */
+    const rates = new Map();
+    for (const id of this.mesh?.backends.keys() ?? []) {
+      const rate = Math.round(this.rates.totalRate(routeKey(id, ""), now) * 10) / 10;
+      if (rate > 0) rates.set(id, rate);
     }
-    this.matches = searchMesh(this.query, [...this.shown.values()], (id) => mesh.backends.get(id)?.url ?? "");
-    const r = mesh.router;
-    const active = (this.activeRoutes = pastStatus
-      ? new Set()
-      : this.rates.activeRoutes(mesh.inFlightByRoute, performance.now()));
-    const statuses = [...this.shown.values()].map((b) => `${b.status}${b.latency}${b.reason}${b.removed}`);
-    map.show({
-      signature: [
-        statuses,
-        this.selected,
-        this.query,
-        [...active].sort(),
-        map.reducedMotion && active.size ? Date.now() : 0,
-      ].join("|"),
-      backends: this.shown,
-      topology,
-      selected: this.selected,
-      matches: this.matches?.keys ?? null,
-      highlighted: highlightedKeys(this.selected, this.shown, this.servers),
-      pathOf: (key) => highlightedKeys(key, this.shown, this.servers),
-      active,
-      hub: {
-        name: displayName(r.name),
-        status: r.status,
-        uptime: formatDuration(this.uptime()),
-        requests: r.requests,
-      },
-    });
-    showEmptyState(
-      this,
-      this.shown.size
-        ? "ready"
-        : pastStatus
-          ? "past"
-          : isFiltering(this.filters) && mesh.backends.size
-            ? "filtered"
-            : "none",
-    );
-    renderHeader(this);
-    this.panel.update();
-    this.table.update();
-    this.timeline.update();
-    renderPeers();
+    const isSame = rates.size === before.size && [...rates].every(([id, rate]) => before.get(id) === rate);
+    return isSame ? before : rates;
   }
 
-  moved() {
-    this.minimap.update();
-    if (this.tooltip.key) this.tooltip.show(this.tooltip.key);
-  }
-
-  /** @param {string|null} key @param {boolean} [travel] */
-  select(key, travel = false) {
-    const before = this.selected;
-    if (key === before) return key ? this.panel.show(key, true) : undefined;
-    if (!before) this.autoFitBefore = this.map.autoFit;
-    this.selected = key;
-    writeHash({ sel: key });
-    this.tooltip.show(null);
-    if (key) this.panel.show(key, true);
-    else this.panel.hide();
-    this.measure();
+  /** @param {any} remembered what the service kept of the last hour @param {number} now */
+  addHistory(remembered, now) {
+    this.history.backfill(remembered, now);
     this.update();
-    if (key) {
-      this.map.cards.makeTabStop(key, false);
-      // Once the narrower stage is laid out.
-      requestAnimationFrame(() => requestAnimationFrame(() => this.map.reveal(key, travel)));
-    } else if (before) {
-      this.map.autoFit ||= this.autoFitBefore;
-      requestAnimationFrame(() =>
-        requestAnimationFrame(() => {
-          if (this.autoFitBefore) this.map.fit();
-          if (this.settings.view === "map") this.map.cards.makeTabStop(before, true);
-        }),
-      );
-    }
   }
 
-  /** Take the stage's size; beside the panel it is laid out anew if every name stays readable. */
-  measure() {
-    const el = $("map");
-    this.map.resize(
-      el.clientWidth,
-      el.clientHeight,
-      this.map.fitsWide(el.clientWidth, el.clientHeight) || !this.panel.open,
-    );
+  /** @param {string|null} key @param {boolean} [center] whether the map goes close to it */
+  select(key, center = false) {
+    writeHash({ sel: key });
+    this.store.set({ selection: { key, center } });
   }
 
   /** @param {Filters} filters */
   filter(filters) {
-    this.filters = filters;
     writeHash({ hide: encodeFilters(filters) });
-    this.map.autoFit = true;
+    this.store.set({ filters });
     this.update();
-    renderFilters(this);
   }
 
   toggleUnhealthy() {
-    this.filter(isFiltering(this.filters) ? noFilters() : onlyUnhealthy());
+    this.filter(isFiltering(this.store.state.filters) ? noFilters() : onlyUnhealthy());
   }
 
   /** @param {string} query */
   search(query) {
-    this.query = query;
     writeHash({ q: query || null });
+    this.store.set({ query });
     this.update();
   }
 
-  /** @param {number|null} step */
-  showMoment(step) {
-    this.moment = step;
-    document.body.classList.toggle("past", step !== null);
-    if (step !== null) this.map.particles.clear();
+  /** @param {number|null} moment a past step; null is now */
+  showMoment(moment) {
+    this.store.set({ moment });
     this.update();
   }
 
   /** @param {Partial<Settings>} change */
-  set(change) {
-    Object.assign(this.settings, change);
-    saveSettings(this.settings);
-    applySettings(this);
-    this.update();
+  changeSettings(change) {
+    const settings = { ...this.store.state.settings, ...change };
+    saveSettings(settings);
+    this.store.set({ settings });
   }
 
-  async refresh() {
-    try {
-      await callApi("POST", "/mesh/refresh");
-    } catch (error) {
-      announce(errorText(error));
-    }
-  }
-
-  /** @param {"live"|"stale"|"lost"} line */
-  setConnection(line) {
-    this.connection = line;
-    document.body.classList.toggle("stale", line !== "live");
-    renderHeader(this);
-  }
-
+  /** Seconds. */
   uptime() {
-    return (Date.now() - this.startedAt) / 1000;
+    return (Date.now() - this.store.state.startedAt) / 1000;
   }
 
-  /** @param {BackendView} b */
-  sinceOf(b) {
-    return b.health.since_s + (Date.now() - (this.healthSeenAt.get(b.health) ?? Date.now())) / 1000;
+  /** How long a health lasts, in seconds. @param {BackendView} backend */
+  healthAge({ health }) {
+    return health.since_s + (Date.now() - (this.healthSeenAt.get(health) ?? Date.now())) / 1000;
   }
 
+  /** How long ago the shown moment was, in seconds. */
   momentAge() {
-    return this.moment === null ? 0 : ((this.history.step - this.moment) * STEP_MS) / 1000;
+    const { moment } = this.store.state;
+    return moment === null ? 0 : ((this.history.step - moment) * STEP_MS) / 1000;
   }
 
   pause() {
-    this.map.particles.clear();
     clearTimeout(this.activityTimer);
     clearTimeout(this.updateTimer);
+    this.updateTimer = 0;
   }
 }
+
+/** The map of before where nothing on it changed. @param {Map<string, ShownBackend>} before @param {ShownBackend[]} list */
+function unlessSame(before, list) {
+  const fields = /** @type {const} */ ([
+    "name",
+    "kind",
+    "ring",
+    "status",
+    "latency",
+    "models",
+    "removed",
+    "reason",
+    "text",
+  ]);
+  let changed = before.size !== list.length;
+  const ids = before.keys();
+  const next = list.map((now) => {
+    const old = before.get(now.id);
+    const isSame = old !== undefined && fields.every((field) => old[field] === now[field]);
+    changed ||= !isSame || ids.next().value !== now.id;
+    return isSame ? old : now;
+  });
+  return changed ? new Map(next.map((b) => [b.id, b])) : before;
+}
+
+/** Which backends serve each model. @param {Map<string, ShownBackend>} shown */
+function serversOf(shown) {
+  /** @type {Map<string, string[]>} */
+  const servers = new Map();
+  for (const { id, models } of shown.values())
+    for (const model of models) servers.get(model)?.push(id) ?? servers.set(model, [id]);
+  return servers;
+}
+
+/** @param {Set<string>} a @param {Set<string>} b */
+const sameItems = (a, b) => a.size === b.size && [...a].every((item) => b.has(item));

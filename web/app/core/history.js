@@ -19,6 +19,8 @@ export class History {
     /** The oldest step seen. */
     this.firstStep = this.step;
     this.hasBackfill = false;
+    /** Counts what changed the picture of the past. */
+    this.version = 0;
   }
 
   /** Steps slept through stay empty. @param {Iterable<{id:string, status:Status, latency:number|null}>} present @param {number} now */
@@ -27,6 +29,7 @@ export class History {
     for (let s = Math.max(this.step, step - STEPS) + 1; s <= step; s += 1) {
       for (const track of this.tracks.values()) track.statuses[s % STEPS] = 0;
     }
+    if (step > this.step) this.version += 1;
     this.step = Math.max(this.step, step);
     this.firstStep = Math.max(this.firstStep, this.step - STEPS + 1);
     for (const { id, status, latency } of present) {
@@ -97,5 +100,6 @@ export class History {
     for (const incident of remembered.incidents) this.addChange(incident, now - incident.ago_s * 1000);
     for (const change of later.reverse()) this.addChange(change, change.at);
     this.hasBackfill = this.tracks.size > 0;
+    this.version += 1;
   }
 }

@@ -1,11 +1,9 @@
-/** What is remembered, and putting it on the page. */
-import { $ } from "../chrome/dom.js";
-import { drawLegend } from "../map/legend.js";
+/** What the page remembers, and what its address says. */
 
 const STORAGE_KEY = "meshlight";
 
-/** @returns {Settings} */
-export function loadSettings() {
+/** @param {string} [view] as the address says @returns {Settings} */
+export function loadSettings(view) {
   /** @type {any} */
   let stored = {};
   try {
@@ -17,7 +15,7 @@ export function loadSettings() {
   return {
     theme: theme === "dark" || theme === "light" || theme === "contrast" ? theme : "system",
     legend: stored.legend ?? true,
-    view: (readHash().view ?? stored.view) === "table" ? "table" : "map",
+    view: (view ?? stored.view) === "table" ? "table" : "map",
   };
 }
 
@@ -75,19 +73,3 @@ export const MEDIA_QUERIES = [
   "(forced-colors: active)",
   "(prefers-reduced-motion: reduce)",
 ];
-
-/** @param {App} app */
-export function applySettings(app) {
-  const { settings, map } = app;
-  app.theme = resolveTheme(settings.theme);
-  document.documentElement.dataset.theme = app.theme;
-  const table = settings.view === "table";
-  $("map").hidden = table;
-  $("table").hidden = !table;
-  writeHash({ view: table ? "table" : null });
-  map.reducedMotion = matchMedia(MEDIA_QUERIES[3]).matches;
-  if (map.reducedMotion || table) map.particles.clear();
-  map.setTheme(app.theme);
-  drawLegend(app.theme, settings.legend, () => app.set({ legend: !settings.legend }));
-  if (!table) app.measure();
-}

@@ -10,14 +10,18 @@ import { displayName, parseHostPort, plural } from "../core/format.js";
 /** @type {PeersView|null} */
 let view = null;
 let revision = 0;
-/** @type {App} */
-let app;
+/** @type {Store<AppState>} */
+let store;
+/** @type {PanelContext["select"]} */
+let select;
 /** The lines of both lists. @type {Map<string, ListRow<any>>} */
 let rows = new Map();
 
-/** @param {App} app_ */
-export function initPeers(app_) {
-  app = app_;
+/** @param {Store<AppState>} store_ @param {PanelContext["select"]} select_ */
+export function initPeers(store_, select_) {
+  store = store_;
+  select = select_;
+  store.subscribe((s) => s.mesh, renderPeers);
   initPairing(openPeersDialog);
 }
 
@@ -101,7 +105,7 @@ export function renderPeers() {
   if (link && box.dataset.link !== link)
     box.lastElementChild.replaceChildren(linkWithQr((box.dataset.link = link)));
   renderList("p-paired", my.peers, pairedRow);
-  renderList("p-seen", my.seen, discoveredRow);
+  renderList("p-discovered", my.seen, discoveredRow);
 }
 
 /** @template {{id:string}} T @param {string} at @param {T[]} items @param {(item:T)=>ListRow<T>} make */
@@ -181,7 +185,7 @@ function pairedRow(peer) {
   });
   details.addEventListener("click", () => {
     closeDialog();
-    app.select(`b:${peer.backend}`, true);
+    select(`b:${peer.backend}`, true);
   });
   unpair.onclick = () => ((confirmation.hidden = false), keep.focus());
   keep.onclick = () => ((confirmation.hidden = true), unpair.focus());
@@ -192,7 +196,7 @@ function pairedRow(peer) {
     update(now) {
       peer = now;
       const { share_models: only, share_rings, sees_models: sees, in_flight } = peer;
-      const b = app.mesh?.backends.get(peer.backend ?? "");
+      const b = store.state.mesh?.backends.get(peer.backend ?? "");
       const status = b ? statusOf(b) : "unknown";
       reason.hidden = !b || status === "healthy" || status === "disabled";
       setTexts(el, {
@@ -204,7 +208,7 @@ function pairedRow(peer) {
       if (el.dataset.status !== status)
         el.querySelector(".badge").replaceWith(statusBadge((el.dataset.status = status)));
       // An id that is away just now stays chosen.
-      const localBackends = [...(app.mesh?.backends.values() ?? [])].filter(
+      const localBackends = [...(store.state.mesh?.backends.values() ?? [])].filter(
         (one) => one.enabled && one.kind !== "peer" && share_rings.includes(one.ring),
       );
       const ids = only ? [...new Set([...only, ...localBackends.flatMap((one) => one.models)])].sort() : [];

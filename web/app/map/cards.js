@@ -1,6 +1,6 @@
 /** Real buttons for what is in view and can be read. */
 import { h, icon } from "../chrome/dom.js";
-import { inView, strength } from "./edges.js";
+import { inView, strength } from "./paths.js";
 import { kindLabel } from "../core/kinds.js";
 import { CARD_PAD_EMS, nameFontPx } from "./sizes.js";
 import { formatCompact, displayName, fitText, plural, formatMs } from "../core/format.js";
@@ -184,7 +184,7 @@ export class Cards {
       el.setAttribute("aria-label", label);
       el.tabIndex = key === this.tabStop ? 0 : -1;
       el.classList.toggle("dim", isDimmed);
-      el.classList.toggle("chosen", key === selected);
+      el.classList.toggle("selected", key === selected);
       if (key === selected) el.setAttribute("aria-current", "true");
       else el.removeAttribute("aria-current");
     }

@@ -1,17 +1,9 @@
 /** The lower canvas: lanes, edges, labels. */
 import { polyline, diamond } from "./canvas.js";
-import { modelEdge, routerEdge, samplePath, backendEdge } from "./paths.js";
+import { backendEdge, inView, modelEdge, routerEdge, samplePath, strength } from "./paths.js";
 import { STATUS_STYLES } from "./status_styles.js";
 import { FONT, formatMs } from "../core/format.js";
 import { drawBackendBars, drawModelTiles } from "./overview.js";
-
-export const DIM_ALPHA = 0.14;
-
-/** @param {Scene} scene @param {string} key */
-export const strength = ({ highlighted, matches }, key) =>
-  (highlighted && !highlighted.has(key)) || (matches && !highlighted && key.length > 1 && !matches.has(key))
-    ? DIM_ALPHA
-    : 1;
 
 /** @param {Context2D} ctx @param {Scene} scene */
 export function drawEdges(ctx, scene) {
@@ -36,16 +28,6 @@ export function drawEdges(ctx, scene) {
   if (scene.level === "far") drawBackendBars(ctx, scene, boxes);
   ctx.setTransform(pixelRatio, 0, 0, pixelRatio, 0, 0);
   if (layout.style === "wide") for (const box of boxes) drawLatencyLabel(ctx, scene, box);
-}
-
-/** @param {Scene} scene @param {Rect} rect */
-export function inView({ camera: { k, x, y }, view }, rect) {
-  return (
-    rect.x * k + x < view.w + 20 &&
-    (rect.x + rect.w) * k + x > -20 &&
-    rect.y * k + y < view.h + 20 &&
-    (rect.y + rect.h) * k + y > -20
-  );
 }
 
 /** @param {Context2D} ctx @param {Scene} scene @param {Rect} lane */
@@ -238,7 +220,7 @@ function drawLatencyLabel(ctx, scene, box) {
   } = scene;
   const backend = scene.shown.get(box.id);
   if (!backend || k < 0.6 || backend.removed) return;
-  const rate = scene.reducedMotion ? scene.rate(box.id) : 0;
+  const rate = scene.rates.get(box.id) ?? 0;
   const statusText = {
     healthy: formatMs(backend.latency),
     warming: "warming",

@@ -2,10 +2,18 @@
 import { $, h } from "../chrome/dom.js";
 import { addBackend } from "../dialogs/backend_dialog.js";
 import { KINDS } from "../core/kinds.js";
-import { noFilters } from "./selection.js";
+import { isFiltering } from "./selection.js";
 
-/** @param {App} app @param {"none"|"filtered"|"past"|"ready"} reason */
-export function showEmptyState(app, reason) {
+/** @param {AppState} state @returns {"loading"|"none"|"filtered"|"past"|"ready"} */
+export function emptyReason({ mesh, shown, moment, filters }) {
+  if (!mesh) return "loading";
+  if (shown.size) return "ready";
+  if (moment !== null) return "past";
+  return isFiltering(filters) && mesh.backends.size ? "filtered" : "none";
+}
+
+/** @param {ReturnType<typeof emptyReason>} reason @param {{refresh:()=>void, showAll:()=>void, showNow:()=>void}} act */
+export function showEmptyState(reason, act) {
   const root = $("empty");
   if (root.dataset.why === reason) return;
   root.dataset.why = reason;
@@ -19,10 +27,11 @@ export function showEmptyState(app, reason) {
         .map((kind) => h("li", {}, h("b", { text: kind.label }), h("span", { text: `port ${kind.port}` }))),
     );
   const actions = {
-    none: [addBackend, () => app.refresh()],
-    filtered: [() => app.filter(noFilters())],
-    past: [() => app.showMoment(null)],
+    none: [addBackend, act.refresh],
+    filtered: [act.showAll],
+    past: [act.showNow],
     ready: [],
+    loading: [],
   }[reason];
   root
     .querySelectorAll("button")

@@ -15,16 +15,17 @@ const ANIMATION_MS = 240;
 
 export class MapView {
   /**
-   * @param {{root:HTMLElement, edges:HTMLCanvasElement, particles:HTMLCanvasElement, world:HTMLElement, heads:HTMLElement}} parts
-   * @param {{rate:(backend:string)=>number, moved:()=>void, cleared:()=>void}} hooks
+   * @param {{root:HTMLElement, edges:HTMLCanvasElement, particles:HTMLCanvasElement, world:HTMLElement, headers:HTMLElement}} elements
+   * @param {{moved:()=>void, cleared:()=>void}} hooks
    */
-  constructor(parts, hooks) {
-    this.elements = parts;
+  constructor(elements, hooks) {
+    this.elements = elements;
     this.hooks = hooks;
     this.view = { w: 0, h: 0 };
     this.camera = { x: 0, y: 0, k: 1 };
     /** A pan or zoom ends it. */
     this.autoFit = true;
+    this.autoFitBefore = true;
     this.reducedMotion = false;
     this.palette = PALETTES.dark;
     /** @type {Layout} */
@@ -36,10 +37,10 @@ export class MapView {
     this.animationFrame = 0;
     /** @type {Map<string, Float32Array>} */
     this.flightPaths = new Map();
-    this.cards = new Cards(parts.world);
-    this.laneHeaders = new LaneHeaders(parts.heads);
-    this.particles = new Particles(parts.particles, () => this.camera);
-    listen(parts.root, {
+    this.cards = new Cards(elements.world);
+    this.laneHeaders = new LaneHeaders(elements.headers);
+    this.particles = new Particles(elements.particles, () => this.camera);
+    listen(elements.root, {
       pan: (dx, dy) => this.moveCamera({ ...this.camera, x: this.camera.x + dx, y: this.camera.y + dy }),
       zoom: (factor, x, y) => this.moveCamera(zoomCamera(this.camera, factor, x, y, this.minScale())),
       zoomToLane: (x, y) => this.zoomToLane(x, y),
@@ -59,9 +60,11 @@ export class MapView {
     this.draw();
   }
 
-  /** @param {number} w @param {number} h @param {boolean} relayout */
-  resize(w, h, relayout) {
+  /** Take the element's size; beside the panel it is laid out anew if every name stays readable. */
+  measure() {
+    const { clientWidth: w, clientHeight: h } = this.elements.root;
     if (w === this.view.w && h === this.view.h) return;
+    const relayout = !this.model?.selected || this.fitsWide(w, h);
     this.view = { w, h };
     sizedContext(this.elements.edges, w, h);
     sizedContext(this.elements.particles, w, h);
@@ -80,8 +83,37 @@ export class MapView {
 
   /** @param {MapModel} model */
   show(model) {
+    const before = this.model;
+    const drawnFields = /** @type {const} */ (["backends", "selected", "matches", "active", "rates"]);
+    // The canvas is drawn anew only when it would look different: counters tick often.
+    if (!before || drawnFields.some((field) => before[field] !== model[field])) this.drawnSignature = "";
     this.model = model;
     this.draw();
+  }
+
+  /** Lay out anew, and show everything. */
+  tidy() {
+    this.laidOutTopology = "";
+    this.autoFit = true;
+    this.draw();
+  }
+
+  /** @param {string|null} key @param {string|null} before @param {boolean} center */
+  select(key, before, center) {
+    if (key && !before) this.autoFitBefore = this.autoFit;
+    this.measure();
+    // Once the narrower map is laid out.
+    const later = (/** @type {()=>void} */ run) => requestAnimationFrame(() => requestAnimationFrame(run));
+    if (key) {
+      this.cards.makeTabStop(key, false);
+      later(() => this.reveal(key, center));
+    } else if (before) {
+      this.autoFit ||= this.autoFitBefore;
+      later(() => {
+        if (this.autoFitBefore) this.fit();
+        if (!this.elements.root.hidden) this.cards.makeTabStop(before, true);
+      });
+    }
   }
 
   draw() {
@@ -116,23 +148,14 @@ export class MapView {
       activeBackends: new Set(),
       cards: new Set(),
       reducedMotion: this.reducedMotion,
-      rate: this.hooks.rate,
+      rates: model.rates,
     };
     for (const key of model.active) scene.activeBackends.add(backendOf(key));
     scene.cards = this.cards.chooseKeys(scene);
     this.elements.world.style.transform = `translate(${camera.x}px,${camera.y}px) scale(${camera.k})`;
     this.cards.update(scene, model.hub, model.selected);
     this.laneHeaders.update(layout, camera, model.backends, view);
-    // Drawn anew only when it would status different: counters tick often.
-    const drawn = [
-      model.signature,
-      camera.x,
-      camera.y,
-      camera.k,
-      view.w,
-      view.h,
-      this.laidOutTopology,
-    ].join();
+    const drawn = [camera.x, camera.y, camera.k, view.w, view.h, this.laidOutTopology].join();
     const pen = this.elements.edges.getContext("2d");
     if (pen && drawn !== this.drawnSignature) drawEdges(pen, scene);
     this.drawnSignature = drawn;

@@ -6,20 +6,20 @@ const W = 140;
 const H = 88;
 
 export class Minimap {
-  /** @param {Stage} stage */
-  constructor(stage) {
-    this.stage = stage;
+  /** @param {MapView} map */
+  constructor(map) {
+    this.map = map;
     /** @type {HTMLCanvasElement} */
     this.el = $("minimap");
     const panTo = (/** @type {PointerEvent} */ e) => {
       if (!(e.buttons & 1)) return;
       const box = this.el.getBoundingClientRect();
       const s = this.scale();
-      const { k } = stage.camera;
-      stage.moveCamera({
+      const { k } = map.camera;
+      map.moveCamera({
         k,
-        x: stage.view.w / 2 - ((e.clientX - box.left) / s) * k,
-        y: stage.view.h / 2 - ((e.clientY - box.top) / s) * k,
+        x: map.view.w / 2 - ((e.clientX - box.left) / s) * k,
+        y: map.view.h / 2 - ((e.clientY - box.top) / s) * k,
       });
     };
     this.el.addEventListener("pointerdown", panTo);
@@ -27,7 +27,7 @@ export class Minimap {
   }
 
   scale() {
-    return Math.min(W / this.stage.layout.w, H / this.stage.layout.h);
+    return Math.min(W / this.map.layout.w, H / this.map.layout.h);
   }
 
   update() {
@@ -37,7 +37,7 @@ export class Minimap {
       view,
       palette,
       model,
-    } = this.stage;
+    } = this.map;
     const showsAll = x >= -2 && y >= -2 && layout.w * k + x <= view.w + 2 && layout.h * k + y <= view.h + 2;
     this.el.hidden = showsAll || !layout.boxes.length;
     if (this.el.hidden) return;

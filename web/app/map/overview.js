@@ -1,6 +1,6 @@
 /** Far away: tiles and bars, no unhealthy one too small to see. */
 import { diamond } from "./canvas.js";
-import { strength } from "./edges.js";
+import { strength } from "./paths.js";
 
 const MIN_MARK = 5;
 

@@ -52,3 +52,22 @@ export function samplePath({ curve: c, line }, steps = 20) {
   out.push(...line);
   return out;
 }
+
+/** How strongly a part is drawn: faintly where something else is highlighted or found. */
+export const DIM_ALPHA = 0.14;
+
+/** @param {Scene} scene @param {string} key */
+export const strength = ({ highlighted, matches }, key) =>
+  (highlighted && !highlighted.has(key)) || (matches && !highlighted && key.length > 1 && !matches.has(key))
+    ? DIM_ALPHA
+    : 1;
+
+/** Whether something of it is to be seen. @param {Scene} scene @param {Rect} rect */
+export function inView({ camera: { k, x, y }, view }, rect) {
+  return (
+    rect.x * k + x < view.w + 20 &&
+    (rect.x + rect.w) * k + x > -20 &&
+    rect.y * k + y < view.h + 20 &&
+    (rect.y + rect.h) * k + y > -20
+  );
+}

@@ -1,16 +1,36 @@
-/** What is shown and lit. Pure. */
+/** What is shown, found and highlighted. Pure. */
 import { kindLabel } from "../core/kinds.js";
-import { statusOf, RING_LABELS } from "./status_styles.js";
+import { statusOf, RING_LABELS, STATUS_ORDER } from "./status_styles.js";
 import { routeKey } from "../core/mesh.js";
 import { displayName, hostOf } from "../core/format.js";
 
 /** @returns {Filters} */
 export const noFilters = () => ({ rings: [], kinds: [], statuses: [] });
 
+/** @returns {Filters} */
+export const onlyUnhealthy = () => ({
+  rings: [],
+  kinds: [],
+  statuses: STATUS_ORDER.filter((status) => status !== "unhealthy"),
+});
+
+/** @param {Filters} filters */
+export const encodeFilters = ({ rings, kinds, statuses }) =>
+  isFiltering({ rings, kinds, statuses }) ? [rings, kinds, statuses].map((l) => l.join(".")).join("~") : null;
+
+/** @param {string} [text] @returns {Filters} */
+export function decodeFilters(text = "") {
+  const [rings, kinds = [], statuses = []] = text.split("~").map((l) => l.split(".").filter(Boolean));
+  return { rings, kinds, statuses };
+}
+
+/** @param {Filters} filters */
+export const isFiltering = ({ rings, kinds, statuses }) => rings.length + kinds.length + statuses.length > 0;
+
 /** @param {{backend:BackendView, removed:boolean}[]} all @param {Filters} filters @param {((id:string)=>{status:Status, latency:number|null}|null)|null} past */
 export function visibleBackends(all, filters, past) {
   const out = [];
-  for (const { backend, removed: gone } of all) {
+  for (const { backend, removed } of all) {
     const past_ = past?.(backend.id);
     if (past && !past_) continue;
     const status = past_?.status ?? statusOf(backend);
@@ -28,8 +48,7 @@ export function visibleBackends(all, filters, past) {
       status,
       latency: past_ ? past_.latency : backend.latency_ms,
       models: backend.models,
-      inFlight: past ? 0 : backend.in_flight,
-      removed: gone && !past,
+      removed: removed && !past,
       reason: past ? "" : backend.health.reason,
       text: backend.health.text,
     });

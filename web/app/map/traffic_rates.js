@@ -48,10 +48,14 @@ export class TrafficRates {
     return keys;
   }
 
-  /** @param {number} now */
-  nextExpiry(now) {
-    let end = Infinity;
-    for (const at of this.lastSeen.values()) if (at + ACTIVE_MS > now) end = Math.min(end, at + ACTIVE_MS);
-    return end === Infinity ? null : end;
+  /** When the active routes change by themselves, or also the rates. @param {number} now @param {boolean} withRates */
+  nextChange(now, withRates) {
+    let next = Infinity;
+    for (const at of this.lastSeen.values()) if (at + ACTIVE_MS > now) next = Math.min(next, at + ACTIVE_MS);
+    for (const samples of withRates ? this.samples.values() : []) {
+      const oldest = samples.find(({ at }) => at + WINDOW_MS > now);
+      if (oldest) next = Math.min(next, oldest.at + WINDOW_MS);
+    }
+    return next === Infinity ? null : next;
   }
 }

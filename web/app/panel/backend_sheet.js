@@ -3,7 +3,7 @@ import { backendPath, callApi } from "../core/api.js";
 import { statusBadge, copyText, statusGlyph, h, fromTemplate } from "../chrome/dom.js";
 import { editBackend, removeBackend, shareBackend } from "../dialogs/backend_dialog.js";
 import { isShareable, kindLabel } from "../core/kinds.js";
-import { busy, facts } from "./panel.js";
+import { busy, facts } from "./parts.js";
 import { peerByBackend, openPeersDialog } from "../dialogs/peers.js";
 import { drawPlot } from "./plot.js";
 import { RING_LABELS } from "../map/status_styles.js";
@@ -19,9 +19,9 @@ import {
 
 const PLOT_STEPS = 120;
 
-/** @param {App} app @param {string} id @returns {PanelSheet} */
-export function backendSheet(app, id) {
-  const backend = () => app.mesh?.backends.get(id);
+/** @param {PanelContext} context @param {string} id @returns {PanelSheet} */
+export function backendSheet({ store, history, select, healthAge, momentAge }, id) {
+  const backend = () => store.state.mesh?.backends.get(id);
   const root = fromTemplate("backend-sheet");
   const [state, reason, message, canvas, models, changes] = [
     ".state",
@@ -64,7 +64,7 @@ export function backendSheet(app, id) {
   onPress(share, shareBackend);
   onPress(sharing, () => openPeersDialog(peerByBackend(id)?.id));
   onPress(edit, editBackend);
-  onPress(remove, (b) => removeBackend(b, () => app.select(null)));
+  onPress(remove, (b) => removeBackend(b, () => select(null)));
 
   /** @param {BackendView} b */
   const updateModels = (b) => {
@@ -77,7 +77,7 @@ export function backendSheet(app, id) {
         .map((model) =>
           h(
             "button",
-            { class: "link", onclick: () => app.select(`m:${id}\n${model}`, true) },
+            { class: "link", onclick: () => select(`m:${id}\n${model}`, true) },
             h("span", { class: "what", text: displayName(model) }),
             formatModelDetail(b.details?.[model]) &&
               h("small", { class: "quiet", text: formatModelDetail(b.details[model]) }),
@@ -89,7 +89,7 @@ export function backendSheet(app, id) {
     );
   };
   const updateChanges = () => {
-    const stateChanges = app.history.changes.get(id) ?? [];
+    const stateChanges = history.changes.get(id) ?? [];
     const signature = `${stateChanges.length}${stateChanges[0]?.at}${Math.floor(Date.now() / 30_000)}`;
     if (signature === changeSignature) return;
     changeSignature = signature;
@@ -113,19 +113,19 @@ export function backendSheet(app, id) {
         : [
             h("li", {
               class: "quiet",
-              text: app.history.hasBackfill ? "None in the last hour." : "None since this page was opened.",
+              text: history.hasBackfill ? "None in the last hour." : "None since this page was opened.",
             }),
           ]),
     );
   };
 
   return {
-    title: () => app.shown.get(id)?.name ?? id,
+    title: () => store.state.shown.get(id)?.name ?? id,
     kind: "Backend",
     body: [...root.children],
     update() {
       const b = backend();
-      const s = app.shown.get(id);
+      const s = store.state.shown.get(id);
       for (const button of buttons) button.hidden = !b;
       const peer = b && peerByBackend(id);
       sharing.hidden = !peer;
@@ -140,7 +140,7 @@ export function backendSheet(app, id) {
         stateSignature = "";
         return;
       }
-      const past = app.moment !== null;
+      const past = store.state.moment !== null;
       const signature = `${s.status}${past}${b.health.text}${b.health.fix}`;
       if (signature !== stateSignature) {
         stateSignature = signature;
@@ -157,10 +157,10 @@ export function backendSheet(app, id) {
       const since = state.querySelector(".since");
       if (since)
         since.textContent = past
-          ? `${formatDuration(app.momentAge())} ago`
-          : `for ${formatDuration(app.sinceOf(b))}`;
+          ? `${formatDuration(momentAge())} ago`
+          : `for ${formatDuration(healthAge(b))}`;
       const r = b.requests;
-      const last = (app.history.changes.get(id) ?? []).find((c) => c.to === "unhealthy");
+      const last = (history.changes.get(id) ?? []).find((c) => c.to === "unhealthy");
       list.set("Type", kindLabel(b.kind));
       list.set("Address", b.url);
       list.set("Node", peer?.short ?? "");
@@ -189,7 +189,7 @@ export function backendSheet(app, id) {
       for (const label of aboutLabels) list.set(label, about[label]);
       list.set("Warning", b.warnings?.join(" ") ?? "");
       list.set("Found", b.source === "found" ? "by itself, on this machine" : "added by you");
-      drawPlot(canvas, app.history.latencies(id, PLOT_STEPS), app.theme);
+      drawPlot(canvas, history.latencies(id, PLOT_STEPS), store.state.theme);
       updateModels(b);
       updateChanges();
     },

@@ -1,11 +1,11 @@
 /** The panels of user and router. */
-import { copyText, statusGlyph, h, fromTemplate } from "../chrome/dom.js";
-import { facts } from "./panel.js";
+import { copyText, h, fromTemplate } from "../chrome/dom.js";
+import { facts, linkTo } from "./parts.js";
 import { countPaths } from "../map/selection.js";
-import { formatDuration, displayName, formatCount, plural, formatMs } from "../core/format.js";
+import { formatDuration, displayName, formatCount, plural } from "../core/format.js";
 
-/** @param {App} app @returns {PanelSheet} */
-export function userSheet(app) {
+/** @param {PanelContext} context @returns {PanelSheet} */
+export function userSheet({ store, select }) {
   const root = fromTemplate("user-sheet");
   const list = facts(root.querySelector("dl"));
   const links = root.lastElementChild;
@@ -17,30 +17,30 @@ export function userSheet(app) {
     kind: "Entry point",
     body: [...root.children],
     update() {
-      const mesh = app.mesh;
+      const { mesh, shown, servers } = store.state;
       if (!mesh) return;
-      const on = [...app.shown.values()].filter((b) => b.status !== "disabled");
+      const on = [...shown.values()].filter((b) => b.status !== "disabled");
       list.set(
         "Connections",
         `${plural(on.length, "backend")} downstream, ${formatCount(on.filter((b) => b.status === "healthy").length)} healthy`,
       );
       list.set(
         "Models",
-        `${formatCount(app.servers.size)} on ${plural(countPaths("u", app.shown, app.servers), "route")}`,
+        `${formatCount(servers.size)} on ${plural(countPaths("u", shown, servers), "route")}`,
       );
       list.set("In flight", plural(mesh.router.requests.in_flight, "request"));
       list.set("Requests", formatCount(mesh.router.requests.total));
       list.set("Base URL", `${location.origin}/v1`);
-      const now = [...app.shown.values()].map((b) => `${b.id}${b.status}${b.latency}`).join();
+      const now = [...shown.values()].map((b) => `${b.id}${b.status}${b.latency}`).join();
       if (now === signature) return;
       signature = now;
       links.replaceChildren(
-        ...[...app.shown.values()].slice(0, 60).map((b) => linkTo(app, b)),
-        ...(app.shown.size > 60
+        ...[...shown.values()].slice(0, 60).map((b) => linkTo(b, select)),
+        ...(shown.size > 60
           ? [
               h("p", {
                 class: "quiet",
-                text: `and ${formatCount(app.shown.size - 60)} more: the table (t) lists all`,
+                text: `and ${formatCount(shown.size - 60)} more: the table (t) lists all`,
               }),
             ]
           : []),
@@ -49,19 +49,8 @@ export function userSheet(app) {
   };
 }
 
-/** @param {App} app @param {ShownBackend} b @param {string} [more] */
-export function linkTo(app, b, more = "") {
-  return h(
-    "button",
-    { class: "link", "data-status": b.status, onclick: () => app.select(`b:${b.id}`, true) },
-    statusGlyph(b.status),
-    h("span", { class: "what", text: b.name }),
-    h("span", { class: "quiet", text: more || (b.status === "healthy" ? formatMs(b.latency) : b.status) }),
-  );
-}
-
-/** @param {App} app @returns {PanelSheet} */
-export function routerSheet(app) {
+/** @param {PanelContext} context @returns {PanelSheet} */
+export function routerSheet({ store, uptime }) {
   const list = facts();
   const reason = h("p", { class: "lead" });
   const notices = h("ul", { class: "notices", "data-status": "warming" });
@@ -70,7 +59,7 @@ export function routerSheet(app) {
     kind: "This Meshlight",
     body: [reason, notices, list.el],
     update() {
-      const mesh = app.mesh;
+      const { mesh } = store.state;
       if (!mesh) return;
       const { router } = mesh;
       const r = router.requests;
@@ -80,7 +69,7 @@ export function routerSheet(app) {
         (b) => b.enabled && b.health.state === "healthy",
       ).length;
       list.set("Status", router.status);
-      list.set("Uptime", formatDuration(app.uptime()));
+      list.set("Uptime", formatDuration(uptime()));
       list.set("Requests", formatCount(r.total));
       list.set("Successful", formatCount(r.successful) + share(r.successful));
       list.set("Failed", formatCount(r.failed) + share(r.failed));

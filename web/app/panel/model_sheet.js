@@ -1,13 +1,12 @@
 /** The panel of a model. */
 import { callApi, errorText } from "../core/api.js";
 import { statusBadge, copyText, h, fromTemplate } from "../chrome/dom.js";
-import { linkTo } from "./hub_sheets.js";
-import { busy, facts } from "./panel.js";
+import { busy, facts, linkTo } from "./parts.js";
 import { backendOf, modelOf } from "../map/selection.js";
 import { displayName, formatCount, formatModelDetail, formatMs, formatRequests } from "../core/format.js";
 
-/** @param {App} app @param {string} key @returns {PanelSheet} */
-export function modelSheet(app, key) {
+/** @param {PanelContext} context @param {string} key @returns {PanelSheet} */
+export function modelSheet({ store, select }, key) {
   const id = backendOf(key);
   const model = modelOf(key);
   const root = fromTemplate("model-sheet");
@@ -28,7 +27,7 @@ export function modelSheet(app, key) {
   test.onclick = () =>
     busy(test, message, async () => {
       const [run] = (await callApi("POST", "/mesh/test", { model, count: 1 })).runs;
-      const name = app.shown.get(run.backend)?.name ?? run.backend;
+      const name = store.state.shown.get(run.backend)?.name ?? run.backend;
       return run.ok
         ? `${name} answered: first token after ${formatMs(run.first_token_ms)}, ${Math.round(run.tokens_per_s ?? 0)} tokens/s.`
         : String(run.error);
@@ -60,11 +59,12 @@ export function modelSheet(app, key) {
     kind: "Model",
     body: [...root.children],
     update() {
-      const view = app.mesh?.models.get(model);
-      const backend = app.shown.get(id);
+      const { mesh, shown, servers } = store.state;
+      const view = mesh?.models.get(model);
+      const backend = shown.get(id);
       const stats = view?.requests;
       list.set("Model id", model);
-      list.set("Details", formatModelDetail(app.mesh?.backends.get(id)?.details?.[model]));
+      list.set("Details", formatModelDetail(mesh?.backends.get(id)?.details?.[model]));
       list.set("Belongs to", backend?.name ?? id);
       list.set("Requests", stats ? formatRequests(stats) : "none yet");
       list.set("First byte", stats?.first_byte_ms ? formatMs(stats.first_byte_ms) : "");
@@ -76,22 +76,22 @@ export function modelSheet(app, key) {
       );
       list.set(
         "Here now",
-        app.mesh?.inFlightByRoute.get(key) ? `${app.mesh.inFlightByRoute.get(key)} in flight` : "",
+        mesh?.inFlightByRoute.get(key) ? `${mesh.inFlightByRoute.get(key)} in flight` : "",
       );
-      const ids = app.servers.get(model) ?? [];
-      const now = ids.map((b) => `${b}${app.shown.get(b)?.status}${app.shown.get(b)?.latency}`).join();
+      const ids = servers.get(model) ?? [];
+      const now = ids.map((b) => `${b}${shown.get(b)?.status}${shown.get(b)?.latency}`).join();
       if (now === signature) return;
       const first = signature === "";
       signature = now;
       state.replaceChildren(...(backend ? [statusBadge(backend.status)] : []));
-      owner.replaceChildren(...(backend ? [linkTo(app, backend)] : []));
+      owner.replaceChildren(...(backend ? [linkTo(backend, select)] : []));
       const rest = ids
         .filter((b) => b !== id)
-        .map((b) => app.shown.get(b))
+        .map((b) => shown.get(b))
         .filter((b) => b !== undefined);
       others.replaceChildren(
         ...(rest.length
-          ? rest.slice(0, 60).map((b) => linkTo(app, b))
+          ? rest.slice(0, 60).map((b) => linkTo(b, select))
           : [h("p", { class: "quiet", text: "No other backend: if this one is down, so is the model." })]),
       );
       if (!first) void explain();

@@ -7,9 +7,11 @@ import { STATUS_ORDER } from "../map/status_styles.js";
 import { formatDuration } from "../core/format.js";
 
 export class Timeline {
-  /** @param {App} app */
-  constructor(app) {
-    this.app = app;
+  /** @param {Store<AppState>} store @param {MeshHistory} history @param {(moment:number|null)=>void} showMoment */
+  constructor(store, history, showMoment) {
+    this.store = store;
+    this.history = history;
+    this.showMoment = showMoment;
     const root = $("timeline");
     this.strip = root.querySelector("canvas");
     this.slider = root.querySelector("input");
@@ -21,27 +23,30 @@ export class Timeline {
     this.slider.addEventListener("input", step(0));
     earlier.onclick = step(-1);
     later.onclick = step(1);
-    pause.onclick = () => (app.moment === null ? this.moveTo(0, true) : app.showMoment(null));
-    back.onclick = () => app.showMoment(null);
+    pause.onclick = () => (store.state.moment === null ? this.moveTo(0, true) : showMoment(null));
+    back.onclick = () => showMoment(null);
     this.drawnSignature = "";
+    store.subscribe(
+      (s) => [s.historyVersion, s.moment, s.theme],
+      () => this.update(),
+    );
+    new ResizeObserver(() => this.update()).observe(this.slider);
   }
 
   /** @param {number} offset @param {boolean} [hold] */
   moveTo(offset, hold = false) {
-    const { history } = this.app;
+    const { history, showMoment } = this;
     const at = Math.max(history.firstStep, Math.min(history.step, history.step + offset));
-    if (offset >= 0 && !hold) this.app.showMoment(null);
-    else this.app.showMoment(at);
+    if (offset >= 0 && !hold) showMoment(null);
+    else showMoment(at);
   }
 
   update() {
-    const {
-      app,
-      app: { history, moment, theme },
-    } = this;
+    const { history } = this;
+    const { moment, theme } = this.store.state;
     const age = moment === null ? 0 : history.step - moment;
     this.slider.value = String(-age);
-    const text = moment === null ? "live now" : `${formatDuration(app.momentAge())} ago`;
+    const text = moment === null ? "live now" : `${formatDuration((age * STEP_MS) / 1000)} ago`;
     this.slider.setAttribute("aria-valuetext", text);
     setText(this.label, text);
     this.back.hidden = moment === null;
@@ -58,7 +63,8 @@ export class Timeline {
   /** @param {string} signature */
   draw(signature) {
     this.drawnSignature = signature;
-    const { history, theme } = this.app;
+    const { history } = this;
+    const { theme } = this.store.state;
     const palette = PALETTES[theme];
     const [w, height] = [this.slider.clientWidth, 14];
     if (!w) return;

@@ -8,9 +8,15 @@ import { formatDuration, displayName, hostOf, plural, formatMs, formatRequests }
 const HOVER_MS = 300;
 
 export class Tooltip {
-  /** @param {App} app */
-  constructor(app) {
-    this.app = app;
+  /**
+   * @param {PanelContext} context
+   * @param {(key:string, w:number, h:number)=>{x:number, y:number}} findSpot
+   * @param {(key:string)=>number} rateOf requests a second
+   */
+  constructor(context, findSpot, rateOf) {
+    this.context = context;
+    this.findSpot = findSpot;
+    this.rateOf = rateOf;
     this.el = $("tooltip");
     this.timer = 0;
     this.muted = false;
@@ -56,13 +62,18 @@ export class Tooltip {
     this.el.hidden = !content;
     if (!content || !key) return;
     this.el.replaceChildren(...content);
-    const { x, y } = this.app.map.leastCoveringSpot(key, this.el.offsetWidth, this.el.offsetHeight);
+    const { x, y } = this.findSpot(key, this.el.offsetWidth, this.el.offsetHeight);
     this.el.style.transform = `translate(${x}px,${y}px)`;
+  }
+
+  /** Show it again, where its card is now. */
+  follow() {
+    if (this.key) this.show(this.key);
   }
 
   /** @param {string} key @returns {Node[]|null} */
   content(key) {
-    const { mesh, shown } = this.app;
+    const { mesh, shown, servers } = this.context.store.state;
     if (!mesh) return null;
     const line = (/** @type {string} */ text, c = "") => h("p", { class: c, text });
     if (key === "u")
@@ -76,7 +87,7 @@ export class Tooltip {
       return [
         h("b", { text: `Router ${displayName(mesh.router.name)}` }),
         line(
-          `${mesh.router.status} · up ${formatDuration(this.app.uptime())} · version ${mesh.router.version}`,
+          `${mesh.router.status} · up ${formatDuration(this.context.uptime())} · version ${mesh.router.version}`,
         ),
         line(`requests: ${formatRequests(r)} · ${r.in_flight} in flight`),
       ];
@@ -99,8 +110,8 @@ export class Tooltip {
       ];
     }
     const model = modelOf(key);
-    const others = (this.app.servers.get(model)?.length ?? 1) - 1;
-    const rate = this.app.rates.rate(key, performance.now());
+    const others = (servers.get(model)?.length ?? 1) - 1;
+    const rate = this.rateOf(key);
     return [
       h("b", { text: displayName(model) }),
       statusBadge(view.status),
