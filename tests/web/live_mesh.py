@@ -29,7 +29,7 @@ from meshlight.domain.view import (
     RouterView,
     SnapshotView,
 )
-from web.sample import health
+from web.sample_mesh import health
 
 Route = tuple[str, str]
 """Backend and model."""

@@ -99,3 +99,51 @@ test("the old state stays as it was", () => {
   applyEvent(state, "topology", { seq: 2, backends: [], removed: ["a", "b"] });
   assert.deepEqual(toSnapshot(state), before);
 });
+
+test("a snapshot that lacks what newer services send is filled in, whatever is missing", () => {
+  for (const field of [
+    "requests",
+    "details",
+    "about",
+    "warnings",
+    "models",
+    "health",
+    "in_flight",
+    "latency_ms",
+    "name",
+  ]) {
+    const { [field]: _left, ...older } = one;
+    for (const sent of [older, { ...older, [field]: null }]) {
+      const backend = fromSnapshot(/** @type {any} */ ({ ...before, backends: [sent] })).backends.get("a");
+      assert.deepEqual(Object.keys(/** @type {any} */ (backend)).sort(), Object.keys(one).sort(), field);
+      assert.notEqual(backend?.[/** @type {"name"} */ (field)], undefined, field);
+    }
+  }
+  for (const field of ["router", "backends", "models", "notices", "light", "light_reason"]) {
+    const { [field]: _left, ...older } = before;
+    const mesh = fromSnapshot(/** @type {any} */ (older));
+    assert.equal(mesh.router.requests.total, 0);
+    assert.ok(mesh.notices);
+  }
+});
+
+test("an event that lacks a field changes only what it names", () => {
+  const state = fromSnapshot(/** @type {any} */ (before));
+  const got = applyEvent(state, "health", { seq: 2, backends: [{ id: "a", latency_ms: 9 }] });
+  assert.deepEqual(got.backends.get("a"), { ...one, latency_ms: 9 });
+  assert.equal(got.backends.get("a")?.health, state.backends.get("a")?.health);
+  for (const name of ["health", "topology", "traffic", "refresh", "incident", "something-new"])
+    assert.equal(applyEvent(state, name, { seq: 2 }).backends.size, 2, name);
+});
+
+test("words of a newer service that this page does not know are shown as the careful one", () => {
+  const odd = view({ ring: "moon", health: { ...one.health, state: "hibernating" } });
+  const backend = fromSnapshot(/** @type {any} */ (snapshot([odd]))).backends.get("a");
+  assert.deepEqual([backend?.ring, backend?.health.state], ["cloud", "unknown"]);
+});
+
+test("the light that an event brings is the light", () => {
+  const state = fromSnapshot(/** @type {any} */ (before));
+  const got = applyEvent(state, "health", { seq: 2, backends: [], light: "red", light_reason: "All down." });
+  assert.deepEqual([got.light, got.light_reason], ["red", "All down."]);
+});

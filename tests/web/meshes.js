@@ -67,6 +67,11 @@ export const view = (over = {}) => ({
   latency_ms: 5,
   models: ["m1", "m2"],
   in_flight: 0,
+  access_key: "",
+  ca_file: "",
+  details: {},
+  about: {},
+  warnings: [],
   requests: {
     total: 0,
     successful: 0,

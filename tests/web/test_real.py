@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, expect
 
 from meshlight.demo.engine import Engine
 from node import IN_ORDER, Node
-from web.visit import PAINTED, card, visit
+from web.page_driver import HAS_PARTICLES, card, open_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -45,7 +45,7 @@ async def past_of(node: Node, name: str) -> list[str | None]:
 @asynccontextmanager
 async def inside(browser: Browser, node: Node, **how: Any) -> AsyncIterator[Page]:
     """Open the page by a one-time link."""
-    async with visit(browser, node.service.link(), **how) as page:
+    async with open_page(browser, node.service.link(), **how) as page:
         yield page
 
 
@@ -65,9 +65,9 @@ async def test_a_used_link_is_told_and_the_key_opens_the_page_instead(
 ) -> None:
     async with town(tmp_path) as (node, _, _):
         link = node.service.link()
-        async with visit(browser, link):
+        async with open_page(browser, link):
             pass
-        async with visit(browser, link, cards=False, complaints=True) as page:
+        async with open_page(browser, link, cards=False, expect_errors=True) as page:
             await expect(page.locator("#key-error")).to_contain_text("used already")
             await expect(page.locator("#session pre")).to_have_text("meshlight open")
             await page.locator("#key").fill("not-it")
@@ -87,7 +87,9 @@ async def test_an_engine_that_stops_turns_red_within_ten_seconds_with_reason_and
         await expect(card(page, "kitchen")).to_have_attribute("data-status", "unhealthy", timeout=SOON)
         await expect(page.locator("#unhealthy")).to_contain_text("1 unhealthy")
         await card(page, "kitchen").click()
-        await expect(page.locator("#panel .reason p").first).to_contain_text("Connection refused at 127.0.0.1")
+        await expect(page.locator("#panel .reason p").first).to_contain_text(
+            "Connection refused at 127.0.0.1"
+        )
         await expect(page.locator("#panel .fix")).to_contain_text("Ollama")
         await expect(page.locator("#panel .changes")).to_contain_text("unhealthy")
         await second.clear()
@@ -98,7 +100,7 @@ async def test_an_engine_that_stops_turns_red_within_ten_seconds_with_reason_and
 
 async def test_a_request_flies_across_and_is_counted(browser: Browser, tmp_path: Path) -> None:
     async with town(tmp_path) as (node, first, _), inside(browser, node) as page:
-        flown = asyncio.create_task(page.wait_for_function(PAINTED))
+        flown = asyncio.create_task(page.wait_for_function(HAS_PARTICLES))
         assert (await node.chat()).is_success
         await flown
         await expect(page.locator('[data-key="r"]')).to_contain_text("1 ok")
@@ -114,7 +116,7 @@ async def test_a_link_passes_the_sign_in_to_the_dialog_and_is_shared_as_a_pictur
     browser: Browser, tmp_path: Path
 ) -> None:
     link = "#add?kind=ollama&url=http%3A%2F%2Fgpu.lan%3A11434&name=Big%20box"
-    async with town(tmp_path) as (node, _, _), visit(browser, node.service.link() + link) as page:
+    async with town(tmp_path) as (node, _, _), open_page(browser, node.service.link() + link) as page:
         await expect(page.locator("#f-url")).to_have_value("http://gpu.lan:11434")
         await expect(page.locator("#f-name")).to_have_value("Big box")
         await page.get_by_role("button", name="Share").click()
@@ -136,7 +138,7 @@ async def test_a_backend_is_added_after_it_answered_then_renamed_switched_off_an
 ) -> None:
     async with Engine("vllm", models=["mistral-small-24b"]) as third, town(tmp_path) as (node, _, _):
         await third.fault("refuse")
-        async with inside(browser, node, complaints=True) as page:
+        async with inside(browser, node, expect_errors=True) as page:
             await page.keyboard.press("a")
             await page.locator("#f-kind").select_option("vllm")
             await page.locator("#f-url").fill(third.url)
@@ -207,7 +209,7 @@ async def test_after_a_restart_of_the_service_the_page_asks_for_the_key_and_goes
     async with Engine("ollama", "kitchen") as engine:
         node = Node(tmp_path, [engine])
         await node.__aenter__()
-        async with inside(browser, node, complaints=True, clock=True) as page:
+        async with inside(browser, node, expect_errors=True, clock=True) as page:
             await expect(card(page, "kitchen")).to_be_visible()
             port = urlsplit(node.url).port or 0
             await node.__aexit__(None, None, None)
@@ -221,14 +223,16 @@ async def test_after_a_restart_of_the_service_the_page_asks_for_the_key_and_goes
                 await expect(page.locator("#connection")).to_be_hidden(timeout=SOON)
                 await engine.fault("refuse")
                 await checked(again, "unhealthy")
-                await expect(card(page, "kitchen")).to_have_attribute("data-status", "unhealthy", timeout=SOON)
+                await expect(card(page, "kitchen")).to_have_attribute(
+                    "data-status", "unhealthy", timeout=SOON
+                )
 
 
 async def test_all_of_it_works_by_keyboard_alone(browser: Browser, tmp_path: Path) -> None:
     async with (
         Engine("vllm", models=["mistral-small-24b"]) as third,
         town(tmp_path) as (node, _, second),
-        inside(browser, node, complaints=True) as page,
+        inside(browser, node, expect_errors=True) as page,
     ):
         press, write = page.keyboard.press, page.keyboard.type
 

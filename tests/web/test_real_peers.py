@@ -9,7 +9,7 @@ from playwright.async_api import Browser, expect
 
 from meshlight.demo.engine import Engine
 from node import Node
-from web.visit import card, visit
+from web.page_driver import card, open_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -34,8 +34,8 @@ async def test_two_people_compare_digits_and_each_sees_the_others_models_until_o
         Engine("ollama", "kitchen", ["qwen3-8b"]) as kitchen,
         Node(tmp_path / "a", [desk], names[0] + extra_a) as a,
         Node(tmp_path / "b", [kitchen], names[1] + extra_b) as b,
-        visit(browser, a.service.link()) as anna,
-        visit(browser, b.service.link()) as bo,
+        open_page(browser, a.service.link()) as anna,
+        open_page(browser, b.service.link()) as bo,
     ):
         await anna.get_by_role("button", name="Peers", exact=True).click()
         await anna.locator("#p-address").fill(f"127.0.0.1:{door_b}")

@@ -6,16 +6,16 @@ import gzip
 import pytest
 from playwright.async_api import Browser
 
-from web.sample import mesh
-from web.stand import WEB, Stand
-from web.visit import SIZE, caught_up, opened
+from web.fake_service import WEB, FakeService
+from web.page_driver import SIZE, caught_up, open_fake
+from web.sample_mesh import mesh
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_two_thousand_updates_leave_page_and_heap_as_they_were(browser: Browser) -> None:
-    stand = Stand(mesh(10, 60), tick_s=600)
-    async with opened(browser, stand) as page:
+    service = FakeService(mesh(10, 60), tick_s=600)
+    async with open_fake(browser, service) as page:
         session = await page.context.new_cdp_session(page)
 
         async def heap() -> float:
@@ -24,10 +24,10 @@ async def test_two_thousand_updates_leave_page_and_heap_as_they_were(browser: Br
 
         async def tick(n: int) -> None:
             for i in range(n):
-                stand.tell(*stand.views.values())
+                service.tell(*service.views.values())
                 if i % 50 == 0:
                     await asyncio.sleep(0)
-            await caught_up(page, stand)
+            await caught_up(page, service)
 
         await tick(300)
         before, elements = await heap(), await page.evaluate(SIZE)

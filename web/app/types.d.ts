@@ -145,7 +145,7 @@ type Box = Rect & { key: string; id: string; ring: Ring; rail: number | null; ce
 type Lane = Rect & { ring: Ring; backends: string[] };
 /** `fit` is the scale at which the world fills the window, `hub` how much larger than life the hubs are drawn in it. */
 type Layout = {
-  style: "wide" | "stacked";
+  style: "wide" | "dense";
   w: number;
   h: number;
   fit: number;
@@ -422,4 +422,6 @@ type Column = {
   text?: (row: any) => string;
   sort: (row: any) => number | string;
   numeric?: boolean;
+  /** left out in a narrow window */
+  wideOnly?: boolean;
 };

@@ -25,6 +25,17 @@ export const fromTemplate = (id) => $(id).content.firstElementChild.cloneNode(tr
 /** So that nothing is spoken or selected anew. @param {HTMLElement} el @param {string} text */
 export const setText = (el, text) => void (el.textContent !== text && (el.textContent = text));
 
+/** A text whose `code` between backticks is set as code. @param {string} text @returns {(Node|string)[]} */
+export const withCode = (text) =>
+  text.split(/`([^`]+)`/).map((part, i) => (i % 2 ? h("code", { text: part }) : part));
+
+/** As setText, with code between backticks. @param {HTMLElement} el @param {string} text */
+export function setTextWithCode(el, text) {
+  if (el.dataset.text === text) return;
+  el.dataset.text = text;
+  el.replaceChildren(...withCode(text));
+}
+
 /** @param {any} root @param {Record<string, string>} texts by selector */
 export const setTexts = (root, texts) =>
   Object.entries(texts).forEach(([where, text]) => setText(root.querySelector(where), text));
@@ -71,7 +82,7 @@ let lastAnnouncedAt = -ANNOUNCE_PAUSE_MS;
 
 /** @param {string} text */
 export function announce(text) {
-  pendingMessages.push(text);
+  pendingMessages.push(text.replaceAll("`", ""));
   if (timer) return;
   timer = window.setTimeout(
     () => {

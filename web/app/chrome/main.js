@@ -2,7 +2,7 @@
 import { callApi, errorText, onLocked } from "../core/api.js";
 import { App } from "../core/app.js";
 import { EventStream } from "../core/events.js";
-import { displayName, formatDuration } from "../core/format.js";
+import { FONT, displayName, forgetTextWidths, formatDuration } from "../core/format.js";
 import { loadKinds } from "../core/kinds.js";
 import { askForKey } from "../core/session.js";
 import { MEDIA_QUERIES, readHash, resolveTheme, takeDeepLink, writeHash } from "../core/settings.js";
@@ -62,10 +62,10 @@ new Panel(context);
 new Table(store, select);
 new Timeline(store, history, (moment) => app.showMoment(moment));
 
-/** What the router's card says. @param {AppState} state */
+/** What the router's card says, number by number. @param {AppState} state */
 const routerLines = ({ mesh }) =>
   mesh
-    ? [displayName(mesh.router.name), mesh.router.status, formatDuration(app.uptime()), mesh.router.requests]
+    ? [mesh.router.name, mesh.router.status, formatDuration(app.uptime()), ...Object.values(mesh.router.requests)]
     : [];
 
 function showMap() {
@@ -186,9 +186,19 @@ function resume() {
   void loadHistory();
 }
 
+/** Names are measured and drawn with the page's font; without it in a second, with the system's. */
+const fontReady = new Promise((done) => {
+  setTimeout(done, 1000);
+  void document.fonts.load(`12px ${FONT}`).finally(() => {
+    forgetTextWidths();
+    map.redraw();
+    done(null);
+  });
+});
+
 async function begin() {
   try {
-    const [snapshot] = await Promise.all([callApi("GET", "/mesh/snapshot"), loadKinds()]);
+    const [snapshot] = await Promise.all([callApi("GET", "/mesh/snapshot"), loadKinds(), fontReady]);
     takeEvent("snapshot", snapshot);
   } catch {
     // Locked: the form is there. Unreachable: the stream goes on trying.

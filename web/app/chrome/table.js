@@ -15,9 +15,10 @@ const BACKENDS = [
       `${STATUS_STYLES[/** @type {Status} */ (r.shown.status)].glyph} ${r.shown.removed ? "removed" : r.shown.status}`,
     sort: (r) => STATUS_ORDER.indexOf(r.shown.status),
   },
-  { name: "Kind", sort: (r) => kindLabel(r.shown.kind) },
+  { name: "Kind", wideOnly: true, sort: (r) => kindLabel(r.shown.kind) },
   {
     name: "Ring",
+    wideOnly: true,
     text: (r) => RING_LABELS[/** @type {Ring} */ (r.shown.ring)],
     sort: (r) => RING_ORDER.indexOf(r.shown.ring),
   },
@@ -29,9 +30,9 @@ const BACKENDS = [
   },
   { name: "Models", sort: (r) => r.shown.models.length, numeric: true },
   { name: "In flight", sort: (r) => r.inFlight, numeric: true },
-  { name: "Requests", sort: (r) => r.work?.total ?? 0, numeric: true },
-  { name: "Failed", sort: (r) => r.work?.failed ?? 0, numeric: true },
-  { name: "Address", sort: (r) => hostOf(r.url) },
+  { name: "Requests", wideOnly: true, sort: (r) => r.work?.total ?? 0, numeric: true },
+  { name: "Failed", wideOnly: true, sort: (r) => r.work?.failed ?? 0, numeric: true },
+  { name: "Address", wideOnly: true, sort: (r) => hostOf(r.url) },
 ];
 
 /** @type {Column[]} */
@@ -45,6 +46,7 @@ const MODELS = [
   },
   {
     name: "Served by",
+    wideOnly: true,
     text: (r) => r.on.map((/** @type {any} */ b) => b.name).join(", "),
     sort: (r) => r.on.length,
   },
@@ -56,6 +58,10 @@ const MODELS = [
   },
   ...BACKENDS.slice(7, 9),
 ];
+
+/** In a narrow window the panel has the others. @param {Column} column */
+const classOf = ({ numeric, wideOnly }) =>
+  [numeric && "num", wideOnly && "wide-only"].filter(Boolean).join(" ");
 
 export class Table {
   /** @param {Store<AppState>} store @param {PanelContext["select"]} select */
@@ -100,7 +106,7 @@ export class Table {
       ...this.columns.map((column, i) =>
         h(
           "th",
-          { scope: "col", class: column.numeric ? "num" : "" },
+          { scope: "col", class: classOf(column) },
           h("button", { onclick: () => this.sortBy(i) }, column.name),
         ),
       ),
@@ -211,7 +217,7 @@ export class Table {
                   ),
                 )
               : h("td", {
-                  class: c.numeric ? "num" : "",
+                  class: classOf(c),
                   "data-status": c.name === "State" ? row.shown.status : null,
                   text: lines[i][j],
                 }),

@@ -104,9 +104,13 @@ const fittedTexts = new Map();
 export function textWidth(text, font) {
   context ??= document.createElement("canvas").getContext("2d");
   if (!context) return text.length * 7;
+  context.textRendering = "geometricPrecision";
   context.font = `${font} ${FONT}`;
   return context.measureText(text).width;
 }
+
+/** After another font has come. */
+export const forgetTextWidths = () => fittedTexts.clear();
 
 /** @param {string} name @param {number} available pixels @param {string} font */
 export function fitText(name, available, font) {

@@ -85,7 +85,7 @@ export class History {
 
   /** @param {any} remembered @param {number} now */
   backfill(remembered, now) {
-    for (const [id, { states, latency_ms }] of Object.entries(remembered.backends)) {
+    for (const [id, { states = [], latency_ms = [] }] of Object.entries(remembered.backends ?? {})) {
       const track = this.track(id);
       for (let i = 0; i < states.length; i += 1) {
         const step = this.step - states.length + 1 + i;
@@ -97,7 +97,7 @@ export class History {
     }
     const later = [...this.changes.values()].flat().filter((c) => c.at > now);
     this.changes.clear();
-    for (const incident of remembered.incidents) this.addChange(incident, now - incident.ago_s * 1000);
+    for (const incident of remembered.incidents ?? []) this.addChange(incident, now - incident.ago_s * 1000);
     for (const change of later.reverse()) this.addChange(change, change.at);
     this.hasBackfill = this.tracks.size > 0;
     this.version += 1;

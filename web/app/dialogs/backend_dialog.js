@@ -1,6 +1,6 @@
 /** Adding, editing and removing a backend. The service connects before it saves. */
 import { ApiError, backendPath, callApi, errorText } from "../core/api.js";
-import { $, setTexts, h, fromTemplate } from "../chrome/dom.js";
+import { $, setTexts, h, fromTemplate, setTextWithCode, withCode } from "../chrome/dom.js";
 import { KINDS, kindGroups } from "../core/kinds.js";
 import { shareContent } from "./share.js";
 import { displayName, hostOf } from "../core/format.js";
@@ -98,7 +98,7 @@ function openBackendForm(old, link, from) {
       { class: "field" },
       h("label", { for: input.id, text: field.label }),
       input,
-      hint && h("small", { id: `h-${name}`, text: hint }),
+      hint && h("small", { id: `h-${name}` }, ...withCode(hint)),
     );
   };
   const draw = () => {
@@ -150,7 +150,8 @@ function openBackendForm(old, link, from) {
   /** Beside the field that is wrong, where one is named. @param {ApiError} e */
   const showProblem = (e) => {
     status.textContent = "Nothing was saved.";
-    setTexts(problem, { b: e.message, p: e.hint });
+    setTextWithCode(problem.querySelector("b"), e.message);
+    setTextWithCode(problem.querySelector("p"), e.hint);
     problem.lastElementChild.hidden = e.code !== "check_failed";
     problem.hidden = false;
     const input = /** @type {HTMLInputElement|null} */ (
@@ -204,7 +205,7 @@ export function removeBackend(backend, removed) {
       closeDialog();
       removed();
     } catch (problem) {
-      setTexts(node, { ".error": errorText(problem) });
+      setTextWithCode(node.querySelector(".error"), errorText(problem));
     }
   });
   no.onclick = closeDialog;

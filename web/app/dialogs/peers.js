@@ -1,12 +1,36 @@
 /** Other Meshlights: who is seen, who is paired, and what each may use. The dialog's words are in index.html. */
 import { callApi, errorText } from "../core/api.js";
 import { addFromLink, closeDialog, openDialog } from "./backend_dialog.js";
-import { $, statusBadge, setTexts, h, fromTemplate, setText } from "../chrome/dom.js";
+import {
+  $,
+  statusBadge,
+  setTexts,
+  h,
+  fromTemplate,
+  setText,
+  setTextWithCode,
+  withCode,
+} from "../chrome/dom.js";
 import { initPairing, startPairing, setPairing } from "./pairing.js";
 import { linkWithQr } from "./share.js";
 import { statusOf } from "../map/status_styles.js";
 import { displayName, parseHostPort, plural } from "../core/format.js";
 
+/** @type {PeersView} */
+const NO_PEERS = {
+  node_id: "",
+  short: "",
+  name: "",
+  visible: false,
+  browse: false,
+  port: 0,
+  door: 0,
+  addresses: [],
+  problem: "",
+  peers: [],
+  seen: [],
+  pairing: null,
+};
 /** @type {PeersView|null} */
 let view = null;
 let revision = 0;
@@ -28,9 +52,10 @@ export function initPeers(store_, select_) {
 /** @param {PeersView} now */
 export function setPeers(now) {
   revision += 1;
-  view = now;
+  // An older service may lack a field.
+  view = { ...NO_PEERS, ...now };
   renderPeers();
-  setPairing(now.pairing);
+  setPairing(view.pairing);
 }
 
 /** Take what an event has not overtaken. @param {string} method @param {string} [path] @param {Record<string, unknown>} [data] */
@@ -49,7 +74,7 @@ async function change(path, data) {
   try {
     await requestPeers(data ? "PATCH" : "DELETE", path, data);
   } catch (error) {
-    message.textContent = errorText(error);
+    message.replaceChildren(...withCode(errorText(error)));
     renderPeers();
   }
 }
@@ -92,10 +117,10 @@ export function renderPeers() {
     ...my
   } = view;
   setTexts($("dialog"), {
-    "#p-problem": my.problem,
     ".this-machine b": displayName(my.name),
     ".this-machine code": my.short,
   });
+  setTextWithCode($("p-problem"), my.problem);
   $("p-visible").checked = my.visible;
   $("p-browse").checked = my.browse;
   const link =
@@ -198,11 +223,11 @@ function pairedRow(peer) {
       const { share_models: only, share_rings, sees_models: sees, in_flight } = peer;
       const b = store.state.mesh?.backends.get(peer.backend ?? "");
       const status = b ? statusOf(b) : "unknown";
+      setTextWithCode(reason, b ? `${b.health.text} ${b.health.fix}` : "");
       reason.hidden = !b || status === "healthy" || status === "disabled";
       setTexts(el, {
         b: displayName(peer.name),
         code: peer.short,
-        ".reason": `${b?.health.text} ${b?.health.fix}`,
         ".shared-models": `It sees ${plural(sees.length, "model")}${sees.length ? `: ${sees.slice(0, 8).map(displayName).join(", ")}` : ""}${sees.length > 8 ? " …" : ""}. ${in_flight ? `${plural(in_flight, "request")} of it now.` : ""}`,
       });
       if (el.dataset.status !== status)

@@ -10,6 +10,8 @@ export function sizedContext(canvas, w, h) {
   canvas.style.width = `${w}px`;
   canvas.style.height = `${h}px`;
   const ctx = /** @type {Context2D} */ (canvas.getContext("2d"));
+  // As the style of the page's text: widths of letters that no setting of the system rounds.
+  ctx.textRendering = "geometricPrecision";
   ctx.scale(ratio, ratio);
   return ctx;
 }

@@ -84,12 +84,8 @@ export class Cards {
     const size = 1 / Math.max(k, 0.01);
     const r = hub.requests;
     // Accessible names begin with the visible text, for control by voice.
-    const userLine = plural(
-      [...scene.shown.values()].filter((s) => s.status !== "disabled").length,
-      "connection",
-    );
-    this.render("u", k.toFixed(3), `You ${userLine}, user, entry point`, (el) =>
-      setCard(el, "card hub user", icon("user"), b("You"), small(userLine)),
+    this.render("u", k.toFixed(3), "You and your apps, entry point", (el) =>
+      setCard(el, "card hub user", icon("user"), b("You"), small("and your apps")),
     );
     const routerLines = [
       hub.status,

@@ -2,6 +2,9 @@
 import { CHIP_GAP, EDGE, SIZES, placeChips, finishLayout, packModels, columnSpan } from "./sizes.js";
 
 const S = SIZES[2];
+/** In a narrow window you stand above the router instead of beside it. */
+const NARROW = 560;
+const NARROW_HUBS = { user: { w: 100, h: 54 }, router: { w: 100, h: 124 } };
 const UNIT = 118;
 const INDENT = 12;
 const ROWS = [2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 18, 22, 28, 36];
@@ -48,7 +51,8 @@ function cellOf(member, rows, span) {
 /** @param {number} fit @param {boolean} named @param {Size} view @returns {Scale} */
 function scaleAt(fit, named, view) {
   const hub = 1 / Math.min(1, fit);
-  const left = (EDGE + S.user.w + 18 + S.router.w + 50) * hub;
+  const hubs = view.w < NARROW ? EDGE + NARROW_HUBS.router.w + 24 : EDGE + S.user.w + 18 + S.router.w + 50;
+  const left = hubs * hub;
   return {
     hub,
     left,
@@ -161,5 +165,15 @@ function placeDensePlan(groups, view, { fit, rowsByLane, rows, named }) {
     });
     y += scale.laneGap;
   });
-  return finishLayout("stacked", S, { w, h, fit }, lanes, boxes, EDGE * hub, hub, 0);
+  const sizes = view.w < NARROW ? { ...S, ...NARROW_HUBS } : S;
+  return finishLayout(
+    "dense",
+    sizes,
+    { w, h, fit },
+    lanes,
+    boxes,
+    EDGE * hub,
+    hub,
+    view.w < NARROW ? null : 0,
+  );
 }

@@ -92,7 +92,7 @@ function drawBackendEdges(ctx, scene) {
   const { layout, hubs } = scene;
   const laneX = new Map(layout.lanes.map((lane) => [lane.ring, lane.x]));
   const path = (/** @type {Box} */ box) => backendEdge(hubs.router, box, laneX.get(box.ring) ?? 0);
-  if (layout.style === "stacked") drawBusLines(ctx, scene, path);
+  if (layout.style === "dense") drawBusLines(ctx, scene, path);
   const emphasized = [];
   for (const box of layout.boxes) {
     const backend = scene.shown.get(box.id);

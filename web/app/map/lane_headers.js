@@ -37,6 +37,7 @@ export class LaneHeaders {
       const x = Math.max(8, lane.x * camera.k + camera.x + 10);
       const y = lane.y * camera.k + camera.y + 2;
       header.el.style.transform = `translate(${Math.round(x)}px,${Math.round(y)}px)`;
+      header.el.style.maxWidth = `${Math.max(60, Math.round((lane.x + lane.w) * camera.k + camera.x - x - 6))}px`;
       header.el.hidden = y < -20 || y > view.h || x > view.w - 40;
     }
   }

@@ -1,6 +1,6 @@
 /**
  * Where everything stands: a pure function of who is there and how large the window is, so a tick moves nothing.
- * `wide`: one backend a line, its models to its right, every name readable. `stacked`: models below their backend,
+ * `wide`: one backend a line, its models to its right, every name readable. `dense`: models below their backend,
  * many such cells a row. Edges run in gutters that no card enters: below each row of models, above each row of cells.
  */
 import {

@@ -56,8 +56,7 @@ export class MapView {
   setTheme(name) {
     this.palette = PALETTES[name];
     this.particles.setPalette(this.palette);
-    this.drawnSignature = "";
-    this.draw();
+    this.redraw();
   }
 
   /** Take the element's size; beside the panel it is laid out anew if every name stays readable. */
@@ -116,6 +115,12 @@ export class MapView {
     }
   }
 
+  /** Draw the canvas anew, too. */
+  redraw() {
+    this.drawnSignature = "";
+    this.draw();
+  }
+
   draw() {
     if (!this.frame && this.view.w) this.frame = requestAnimationFrame(() => this.render());
   }
@@ -168,7 +173,7 @@ export class MapView {
     const zoomed = camera.k !== this.camera.k;
     this.camera = clampCamera(camera, this.layout, this.view);
     this.autoFit = auto;
-    // Stacked hubs change their size in the world with the scale.
+    // Hubs of the dense layout change their size in the world with the scale.
     if (zoomed && this.layout.hub !== 1) this.flightPaths.clear();
     this.draw();
   }

@@ -1,11 +1,13 @@
 /**
  * One particle for each real request, a smaller one for its answer, a diamond for a failure. The loop runs while
- * something flies, at most 30 frames a second. A `way` is x, y, length so far for each point.
+ * something flies, at most 30 frames a second. A measured path is x, y, length so far for each point.
  */
 
 import { diamond, sizedContext } from "./canvas.js";
 
 const FRAME_MS = 1000 / 30;
+/** How much sooner than its frame the timer rings: less than one of the screen's frames. */
+const HEADSTART_MS = 12;
 const MAX_PARTICLES = 260;
 const SPRITE_RADIUS = 10;
 
@@ -16,7 +18,7 @@ export class Particles {
     this.camera = camera;
     /** @type {Particle[]} */
     this.particles = [];
-    this.frame = 0;
+    this.frame = this.timer = 0;
     this.lastFrameAt = 0;
     /** The governor lengthens it. */
     this.frameMs = FRAME_MS;
@@ -38,13 +40,26 @@ export class Particles {
   add(path, { isResponse, isFailure, delay, durationMs, now }) {
     if (this.particles.length >= MAX_PARTICLES) this.particles.shift();
     this.particles.push({ path, startMs: now + delay, durationMs, isResponse, isFailure });
-    if (!this.frame) this.frame = requestAnimationFrame((t) => this.tick(t));
+    this.schedule();
+  }
+
+  /** Ask for the next frame when it is due: one in which nothing is drawn costs almost as much as the drawing. */
+  schedule() {
+    if (this.frame || this.timer) return;
+    const ask = () => {
+      this.timer = 0;
+      this.frame = requestAnimationFrame((t) => this.tick(t));
+    };
+    const wait = this.lastFrameAt + this.frameMs - HEADSTART_MS - performance.now();
+    if (wait > 1) this.timer = window.setTimeout(ask, wait);
+    else ask();
   }
 
   clear() {
     this.particles = [];
     cancelAnimationFrame(this.frame);
-    this.frame = 0;
+    clearTimeout(this.timer);
+    this.frame = this.timer = 0;
     this.erase();
   }
 
@@ -52,16 +67,14 @@ export class Particles {
   tick(t) {
     this.frame = 0;
     try {
-      if (t - this.lastFrameAt >= this.frameMs - 4) {
-        this.lastFrameAt = t;
-        const start = performance.now();
-        this.draw(start);
-        this.drawCost = this.drawCost * 0.9 + (performance.now() - start) * 0.1;
-        this.frameMs = this.drawCost > 9 ? FRAME_MS * 2 : FRAME_MS;
-      }
+      this.lastFrameAt = t;
+      const start = performance.now();
+      this.draw(start);
+      this.drawCost = this.drawCost * 0.9 + (performance.now() - start) * 0.1;
+      this.frameMs = this.drawCost > 9 ? FRAME_MS * 2 : FRAME_MS;
     } finally {
       // A fault in one frame must not end the loop for good.
-      if (this.particles.length) this.frame = requestAnimationFrame((next) => this.tick(next));
+      if (this.particles.length) this.schedule();
     }
   }
 

@@ -9,10 +9,16 @@ function bezier(x0, y0, x1, y1, bend = 0.5) {
 }
 
 /** @param {Rect} user @param {Rect} router @returns {Path} */
-export const routerEdge = (user, router) => ({
-  curve: bezier(user.x + user.w, user.y + user.h / 2, router.x, router.y + router.h / 2),
-  line: [],
-});
+export function routerEdge(user, router) {
+  if (user.x + user.w <= router.x)
+    return {
+      curve: bezier(user.x + user.w, user.y + user.h / 2, router.x, router.y + router.h / 2),
+      line: [],
+    };
+  const x = user.x + user.w / 2;
+  const [y0, y1] = [user.y + user.h, router.y];
+  return { curve: [x, y0, x, y0, x, y1, x, y1], line: [] };
+}
 
 /** @param {Rect} router @param {Box} box @param {number} laneX */
 export function backendEdge(router, box, laneX) {

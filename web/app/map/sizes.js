@@ -126,13 +126,14 @@ export function placeChips(id, p, unit, s, x, y) {
   });
 }
 
-/** @param {"wide"|"stacked"} style @param {Sizes} s @param {{w:number, h:number, fit:number}} world @param {Layout["lanes"]} lanes @param {Layout["boxes"]} boxes @param {number} x @param {number} hub @param {number} more */
+/** @param {"wide"|"dense"} style @param {Sizes} s @param {{w:number, h:number, fit:number}} world @param {Layout["lanes"]} lanes @param {Layout["boxes"]} boxes @param {number} x @param {number} hub @param {number|null} more room between the hubs; null stands one above the other */
 export function finishLayout(style, s, world, lanes, boxes, x, hub, more) {
   const middle = lanes.length
     ? (lanes[0].y + lanes[lanes.length - 1].y + lanes[lanes.length - 1].h) / 2
     : world.h / 2;
   const userW = s.user.w * hub;
-  const step = (style === "stacked" ? 18 * hub : s.step) + more;
+  const isColumn = more === null;
+  const step = (style === "dense" ? 18 * hub : s.step) + (more ?? 0);
   /** @type {Layout["byKey"]} */
   const byKey = new Map();
   for (const box of boxes) {
@@ -152,7 +153,9 @@ export function finishLayout(style, s, world, lanes, boxes, x, hub, more) {
     lanes,
     boxes,
     byKey,
-    user: rect(x, userW, s.user.h * hub),
-    router: rect(x + userW + step, s.router.w * hub, s.router.h * hub),
+    user: isColumn
+      ? { x, y: middle - (s.router.h / 2 + 30 + s.user.h) * hub, w: userW, h: s.user.h * hub }
+      : rect(x, userW, s.user.h * hub),
+    router: rect(isColumn ? x : x + userW + step, s.router.w * hub, s.router.h * hub),
   };
 }

@@ -1,6 +1,6 @@
 /** The panel of a backend. */
 import { backendPath, callApi } from "../core/api.js";
-import { statusBadge, copyText, statusGlyph, h, fromTemplate } from "../chrome/dom.js";
+import { statusBadge, copyText, statusGlyph, h, fromTemplate, withCode } from "../chrome/dom.js";
 import { editBackend, removeBackend, shareBackend } from "../dialogs/backend_dialog.js";
 import { isShareable, kindLabel } from "../core/kinds.js";
 import { busy, facts } from "./parts.js";
@@ -79,7 +79,7 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
             "button",
             { class: "link", onclick: () => select(`m:${id}\n${model}`, true) },
             h("span", { class: "what", text: displayName(model) }),
-            formatModelDetail(b.details?.[model]) &&
+            formatModelDetail(b.details[model]) &&
               h("small", { class: "quiet", text: formatModelDetail(b.details[model]) }),
           ),
         ),
@@ -104,7 +104,7 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
             {},
             h("b", { text: c.to }),
             ` ${formatDuration((Date.now() - c.at) / 1000)} ago`,
-            h("small", { text: c.text }),
+            h("small", {}, ...withCode(c.text)),
           ),
         ),
       ),
@@ -149,8 +149,14 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
         reason.hidden = calm;
         reason.dataset.status = s.status;
         reason.replaceChildren(
-          h("p", { text: s.status === "disabled" ? "Switched off: no request goes there." : b.health.text }),
-          ...(b.health.fix && s.status !== "disabled" ? [h("p", { class: "fix", text: b.health.fix })] : []),
+          h(
+            "p",
+            {},
+            ...withCode(s.status === "disabled" ? "Switched off: no request goes there." : b.health.text),
+          ),
+          ...(b.health.fix && s.status !== "disabled"
+            ? [h("p", { class: "fix" }, ...withCode(b.health.fix))]
+            : []),
         );
         power.textContent = b.enabled ? "Disable" : "Enable";
       }
@@ -182,12 +188,13 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
           : last
             ? `${last.text} (${formatDuration((Date.now() - last.at) / 1000)} ago)`
             : "none seen",
+        true,
       );
-      const about = b.about ?? {};
+      const { about } = b;
       for (const label of aboutLabels) if (!(label in about)) list.set(label, "");
       aboutLabels = Object.keys(about);
       for (const label of aboutLabels) list.set(label, about[label]);
-      list.set("Warning", b.warnings?.join(" ") ?? "");
+      list.set("Warning", b.warnings.join(" "), true);
       list.set("Found", b.source === "found" ? "by itself, on this machine" : "added by you");
       drawPlot(canvas, history.latencies(id, PLOT_STEPS), store.state.theme);
       updateModels(b);

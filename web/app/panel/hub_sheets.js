@@ -1,5 +1,5 @@
 /** The panels of user and router. */
-import { copyText, h, fromTemplate } from "../chrome/dom.js";
+import { copyText, h, fromTemplate, setTextWithCode, withCode } from "../chrome/dom.js";
 import { facts, linkTo } from "./parts.js";
 import { countPaths } from "../map/selection.js";
 import { formatDuration, displayName, formatCount, plural } from "../core/format.js";
@@ -21,8 +21,8 @@ export function userSheet({ store, select }) {
       if (!mesh) return;
       const on = [...shown.values()].filter((b) => b.status !== "disabled");
       list.set(
-        "Connections",
-        `${plural(on.length, "backend")} downstream, ${formatCount(on.filter((b) => b.status === "healthy").length)} healthy`,
+        "Backends",
+        `${plural(on.length, "backend")} in use, ${formatCount(on.filter((b) => b.status === "healthy").length)} healthy`,
       );
       list.set(
         "Models",
@@ -63,8 +63,10 @@ export function routerSheet({ store, uptime }) {
       if (!mesh) return;
       const { router } = mesh;
       const r = router.requests;
-      const share = (/** @type {number} */ n) => (r.total ? ` · ${((100 * n) / r.total).toFixed(1)} %` : "");
-      if (reason.textContent !== mesh.light_reason) reason.textContent = mesh.light_reason;
+      // Of those that ended: what still runs is neither.
+      const ended = r.successful + r.failed;
+      const share = (/** @type {number} */ n) => (ended ? ` · ${((100 * n) / ended).toFixed(1)} %` : "");
+      setTextWithCode(reason, mesh.light_reason);
       const healthy = [...mesh.backends.values()].filter(
         (b) => b.enabled && b.health.state === "healthy",
       ).length;
@@ -80,7 +82,7 @@ export function routerSheet({ store, uptime }) {
       list.set("Version", router.version);
       list.set("Node id", router.node_id);
       if (notices.childElementCount !== mesh.notices.length)
-        notices.replaceChildren(...mesh.notices.map((text) => h("li", { text })));
+        notices.replaceChildren(...mesh.notices.map((text) => h("li", {}, ...withCode(text))));
     },
   };
 }

@@ -1,6 +1,6 @@
 /** The panel of a model. */
 import { callApi, errorText } from "../core/api.js";
-import { statusBadge, copyText, h, fromTemplate } from "../chrome/dom.js";
+import { statusBadge, copyText, h, fromTemplate, withCode } from "../chrome/dom.js";
 import { busy, facts, linkTo } from "./parts.js";
 import { backendOf, modelOf } from "../map/selection.js";
 import { displayName, formatCount, formatModelDetail, formatMs, formatRequests } from "../core/format.js";
@@ -43,13 +43,13 @@ export function modelSheet({ store, select }, key) {
             { class: r.backend === explanation.answers ? "first" : "" },
             h("b", { text: displayName(r.name) }),
             r.backend === explanation.answers ? h("span", { class: "picked", text: "answers" }) : null,
-            h("small", { text: r.why }),
+            h("small", {}, ...withCode(r.why)),
           ),
         ),
       );
       policy.textContent = `Policy: ${explanation.policy}`;
     } catch (error) {
-      route.replaceChildren(h("li", { class: "quiet", text: errorText(error) }));
+      route.replaceChildren(h("li", { class: "quiet" }, ...withCode(errorText(error))));
     }
   };
   void explain();

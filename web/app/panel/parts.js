@@ -1,20 +1,21 @@
 /** Pieces that several panels are made of. */
 import { errorText } from "../core/api.js";
-import { h, setText, statusGlyph } from "../chrome/dom.js";
+import { h, setText, setTextWithCode, statusGlyph, withCode } from "../chrome/dom.js";
 import { formatMs } from "../core/format.js";
 
 /** A list of names and values; an empty value hides its line. */
 export function facts(el = h("dl", { class: "facts" })) {
   /** @type {Map<string, HTMLElement>} */
   const values = new Map();
-  /** @param {string} name @param {string} text */
-  const set = (name, text) => {
+  /** @param {string} name @param {string} text @param {boolean} [isProse] whether backticks in it mean code */
+  const set = (name, text, isProse = false) => {
     let value = values.get(name);
     if (!value) {
       values.set(name, (value = h("dd")));
       el.append(h("div", {}, h("dt", { text: name }), value));
     }
-    setText(value, text);
+    if (isProse) setTextWithCode(value, text);
+    else setText(value, text);
     /** @type {HTMLElement} */ (value.parentElement).hidden = !text;
   };
   return { el, set };
@@ -26,10 +27,10 @@ export async function busy(button, message, action) {
   message.className = "message";
   message.textContent = "…";
   try {
-    message.textContent = await action();
+    message.replaceChildren(...withCode(await action()));
   } catch (error) {
     message.className = "message error";
-    message.textContent = errorText(error);
+    message.replaceChildren(...withCode(errorText(error)));
   } finally {
     button.disabled = false;
   }

@@ -1,5 +1,5 @@
 /** What a card has no room for, after 300 ms of rest. */
-import { $, statusBadge, h, keyOfEvent } from "../chrome/dom.js";
+import { $, statusBadge, h, keyOfEvent, withCode } from "../chrome/dom.js";
 import { kindLabel } from "../core/kinds.js";
 import { RING_LABELS } from "../map/status_styles.js";
 import { backendOf, modelOf } from "../map/selection.js";
@@ -75,7 +75,7 @@ export class Tooltip {
   content(key) {
     const { mesh, shown, servers } = this.context.store.state;
     if (!mesh) return null;
-    const line = (/** @type {string} */ text, c = "") => h("p", { class: c, text });
+    const line = (/** @type {string} */ text, c = "") => h("p", { class: c }, ...withCode(text));
     if (key === "u")
       return [
         h("b", { text: "You and your apps" }),

@@ -1,7 +1,7 @@
 """A stand-in for the service, to look at the page with meshes of any size: it serves `web/` under the real policy
 and answers `/mesh/*` from seeded meshes built of the domain's own structs.
 
-    python tests/web/stand.py --backends 100 --models 2000 --rate 20
+    python tests/web/fake_service.py --backends 100 --models 2000 --rate 20
 
 It generates; it does not imitate: tests/web/test_real.py and its neighbours look at the page with the real service.
 """
@@ -24,20 +24,25 @@ from meshlight.gateway.qr import MEDIA_TYPE, svg
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from web.kinds import KINDS_HERE, culprit_of
+from web.fake_kinds import KINDS_HERE, culprit_of
+from web.fake_peers import peers_answer
 from web.live_mesh import LiveMesh
-from web.neighbours import peers_answer
-from web.sample import health, mesh
+from web.sample_mesh import health, mesh
 
 WEB = Path(__file__).parents[2] / "web"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css"}
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".woff2": "font/woff2",
+}
 
 
-class Stand(LiveMesh):
+class FakeService(LiveMesh):
     """The mesh, and a small HTTP server over it and its events."""
 
     def __init__(self, views: list[BackendView], rate: float = 0.0, tick_s: float = 5.0) -> None:
@@ -55,7 +60,7 @@ class Stand(LiveMesh):
         self._tasks: list[asyncio.Task[None]] = []
         self._open: set[asyncio.Task[Any]] = set()
 
-    async def start(self) -> "Stand":
+    async def start(self) -> "FakeService":
         """Listen on a free port of the loopback; the address is `url`."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -231,10 +236,10 @@ class Stand(LiveMesh):
 
 
 async def _main(args: argparse.Namespace) -> None:
-    stand = Stand(mesh(args.backends, args.models) if args.backends else [], args.rate)
-    stand.port = args.port
-    await stand.start()
-    print(stand.url, flush=True)
+    service = FakeService(mesh(args.backends, args.models) if args.backends else [], args.rate)
+    service.port = args.port
+    await service.start()
+    print(service.url, flush=True)
     await asyncio.Event().wait()
 
 

@@ -1,6 +1,6 @@
 """Makes the pictures of the README, of meshes that Meshlight can have today:
 
-python tests/web/pictures.py
+python tests/web/readme_pictures.py
 """
 
 import asyncio
@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from meshlight.domain.backend import Kind, Ring
 from meshlight.domain.health import State
 from meshlight.domain.view import BackendView, Work
-from web.sample import FAMILIES, health
-from web.stand import Stand
-from web.visit import CHROMIUM, FLAGS, PAINTED, card, opened
+from web.fake_service import FakeService
+from web.page_driver import CHROMIUM, FLAGS, HAS_PARTICLES, card, open_fake
+from web.sample_mesh import FAMILIES, health
 
 OUT = Path(__file__).parents[2] / "packaging" / "pictures"
 HOUSE: tuple[tuple[str, Kind, Ring, int, State], ...] = (
@@ -78,7 +78,7 @@ def palette(picture: Image.Image) -> Image.Image:
 
 async def save(page: Page, name: str) -> None:
     """Store what the page shows."""
-    await page.wait_for_function(PAINTED)
+    await page.wait_for_function(HAS_PARTICLES)
     whole = Image.open(io.BytesIO(await page.screenshot())).convert("RGB")
     OUT.mkdir(exist_ok=True)
     whole.quantize(palette=palette(whole), dither=Image.Dither.NONE).save(OUT / name, optimize=True)
@@ -86,17 +86,17 @@ async def save(page: Page, name: str) -> None:
 
 async def make(browser: Browser) -> None:
     """Take all pictures."""
-    async with opened(browser, Stand(house(), rate=9)) as page:
+    async with open_fake(browser, FakeService(house(), rate=9)) as page:
         await page.wait_for_timeout(6_000)
         await save(page, "mesh-dark.png")
-    async with opened(browser, Stand(house(), rate=5), looks={"color_scheme": "light"}) as page:
+    async with open_fake(browser, FakeService(house(), rate=5), media={"color_scheme": "light"}) as page:
         await page.wait_for_timeout(3_000)
         await card(page, "b5").click()
         await page.mouse.move(20, 300)
         await page.wait_for_timeout(2_000)
         await save(page, "mesh-selected-light.png")
     big = [replace(v, models=v.models[:32]) for v in house(10, 4)]
-    async with opened(browser, Stand(big, rate=24)) as page:
+    async with open_fake(browser, FakeService(big, rate=24)) as page:
         await page.wait_for_timeout(5_000)
         await save(page, "mesh-100-dark.png")
 

@@ -1,4 +1,4 @@
-"""Other Meshlights as the stand plays them: who is seen and paired, and the service's answers at `/mesh/peers`."""
+"""Other Meshlights as the fake service plays them: who is found and paired, and the answers at `/mesh/peers`."""
 
 from typing import Any
 

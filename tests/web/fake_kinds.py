@@ -1,4 +1,4 @@
-"""The kinds that the stand offers: those of the service, three of them in words that only the tests know."""
+"""The kinds that the fake service offers: the real ones, three of them in words that only the tests know."""
 
 from typing import Any
 
