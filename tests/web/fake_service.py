@@ -53,6 +53,8 @@ class FakeService(LiveMesh):
         """When set, everything under /mesh wants the session that this key opens."""
         self.is_dumb = False
         """When set, /mesh answers nothing: requests wait."""
+        self.sent_snapshot: Callable[[], Any] = self.snapshot
+        """What is sent as the snapshot; another version of the service may send less or more."""
         self.port = 0
         self.asked: list[tuple[str, str, Any]] = []
         """What was asked under /mesh: method, path, body."""
@@ -146,7 +148,7 @@ class FakeService(LiveMesh):
     async def _mesh(self, method: str, path: str, body: bytes) -> tuple[int, object]:  # noqa: PLR0911 - one line an endpoint
         parts = path.split("/")[2:]
         plain: dict[str, Callable[[], object]] = {
-            "snapshot": self.snapshot,
+            "snapshot": self.sent_snapshot,
             "kinds": lambda: KindList(KINDS_HERE),
             "history": self.history,
             "peers": lambda: self.peers,
@@ -216,10 +218,8 @@ class FakeService(LiveMesh):
         self.listeners.add(queue)
         try:
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
-            first = self.snapshot()
-            writer.write(
-                f"id: {first.seq}\nevent: snapshot\ndata: ".encode() + msgspec.json.encode(first) + b"\n\n"
-            )
+            first = msgspec.json.encode(self.sent_snapshot())
+            writer.write(f"id: {self.seq}\nevent: snapshot\ndata: ".encode() + first + b"\n\n")
             while True:
                 writer.write(await queue.get())
                 await writer.drain()

@@ -65,7 +65,12 @@ new Timeline(store, history, (moment) => app.showMoment(moment));
 /** What the router's card says, number by number. @param {AppState} state */
 const routerLines = ({ mesh }) =>
   mesh
-    ? [mesh.router.name, mesh.router.status, formatDuration(app.uptime()), ...Object.values(mesh.router.requests)]
+    ? [
+        mesh.router.name,
+        mesh.router.status,
+        formatDuration(app.uptime()),
+        ...Object.values(mesh.router.requests),
+      ]
     : [];
 
 function showMap() {
@@ -132,7 +137,7 @@ function applySettings() {
   map.reducedMotion = reducedMotion;
   if (reducedMotion || isTable) map.particles.clear();
   map.setTheme(theme);
-  drawLegend(theme, settings.legend, () => app.changeSettings({ legend: !settings.legend }));
+  drawLegend(settings.legend, () => app.changeSettings({ legend: !settings.legend }));
   if (!isTable) map.measure();
   store.set({ theme, reducedMotion });
   app.update();

@@ -1,42 +1,34 @@
-/** The legend, drawn as the map is. */
-import { polyline, diamond, sizedContext } from "./canvas.js";
-import { $, h, iconButton } from "../chrome/dom.js";
-import { PALETTES } from "./colours.js";
+/** The legend, drawn as the map is: as SVG, since each canvas costs the browser a layer in every frame. */
+import { $, iconButton } from "../chrome/dom.js";
 import { STATUS_STYLES } from "./status_styles.js";
 
-/** @param {Theme} theme @param {boolean} open @param {()=>void} toggle */
-export function drawLegend(theme, open, toggle) {
-  const palette = PALETTES[theme];
-  const items = /** @type {Status[]} */ (Object.keys(STATUS_STYLES)).map((status) =>
-    item(`${STATUS_STYLES[status].glyph} ${status}`, (ctx) => {
-      ctx.strokeStyle = palette.statuses[status];
-      ctx.setLineDash(STATUS_STYLES[status].dash);
-      ctx.lineWidth = 2;
-      ctx.beginPath();
-      polyline(ctx, [1, 6, 25, 6]);
-      ctx.stroke();
-    }),
-  );
-  const mark = (/** @type {string} */ text, /** @type {Status} */ status) =>
-    item(text, (ctx) => {
-      ctx.fillStyle = palette.statuses[status];
-      ctx.beginPath();
-      if (status === "unhealthy") diamond(ctx, 13, 6, 5);
-      else ctx.arc(13, 6, 3.4, 0, 7);
-      ctx.fill();
-    });
-  $("legend").replaceChildren(
-    iconButton("legend", open ? "Hide the legend" : "Show the legend", toggle, {
-      class: "tool small",
-      "aria-expanded": String(open),
-    }),
-    ...(open ? [h("ul", {}, ...items, mark("request", "healthy"), mark("failed request", "unhealthy"))] : []),
-  );
+const SVG = "http://www.w3.org/2000/svg";
+
+/** @param {boolean} open @param {()=>void} toggle */
+export function drawLegend(open, toggle) {
+  const button = iconButton("legend", open ? "Hide the legend" : "Show the legend", toggle, {
+    class: "tool small",
+    "aria-expanded": String(open),
+  });
+  const list = document.createElement("ul");
+  for (const [status, { glyph, dash }] of Object.entries(STATUS_STYLES))
+    list.append(item(`${glyph} ${status}`, status, { d: "M1 6h24", "stroke-dasharray": dash.join(" ") }));
+  list.append(item("request", "healthy", { d: "M13 2.6a3.4 3.4 0 1 1-.01 0z", class: "filled" }));
+  list.append(item("failed request", "unhealthy", { d: "M13 1l5 5-5 5-5-5z", class: "filled" }));
+  $("legend").replaceChildren(button, ...(open ? [list] : []));
 }
 
-/** @param {string} text @param {(ctx:Context2D)=>void} draw */
-function item(text, draw) {
-  const canvas = h("canvas", { "aria-hidden": "true" });
-  draw(sizedContext(canvas, 26, 12));
-  return h("li", {}, canvas, text);
+/** @param {string} text @param {string} status whose colour it has @param {Record<string, string>} path */
+function item(text, status, path) {
+  const [li, svg, line] = [
+    document.createElement("li"),
+    document.createElementNS(SVG, "svg"),
+    document.createElementNS(SVG, "path"),
+  ];
+  li.dataset.status = status;
+  svg.setAttribute("aria-hidden", "true");
+  for (const [name, value] of Object.entries(path)) line.setAttribute(name, value);
+  svg.append(line);
+  li.append(svg, text);
+  return li;
 }

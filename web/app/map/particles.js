@@ -6,8 +6,8 @@
 import { diamond, sizedContext } from "./canvas.js";
 
 const FRAME_MS = 1000 / 30;
-/** How much sooner than its frame the timer rings: less than one of the screen's frames. */
-const HEADSTART_MS = 12;
+/** How much sooner than its frame the timer rings: for screens that wait for their own frame. */
+const HEADSTART_MS = 2;
 const MAX_PARTICLES = 260;
 const SPRITE_RADIUS = 10;
 
@@ -48,7 +48,7 @@ export class Particles {
     if (this.frame || this.timer) return;
     const ask = () => {
       this.timer = 0;
-      this.frame = requestAnimationFrame((t) => this.tick(t));
+      this.frame = requestAnimationFrame(() => this.tick());
     };
     const wait = this.lastFrameAt + this.frameMs - HEADSTART_MS - performance.now();
     if (wait > 1) this.timer = window.setTimeout(ask, wait);
@@ -63,12 +63,10 @@ export class Particles {
     this.erase();
   }
 
-  /** @param {number} t */
-  tick(t) {
+  tick() {
     this.frame = 0;
     try {
-      this.lastFrameAt = t;
-      const start = performance.now();
+      const start = (this.lastFrameAt = performance.now());
       this.draw(start);
       this.drawCost = this.drawCost * 0.9 + (performance.now() - start) * 0.1;
       this.frameMs = this.drawCost > 9 ? FRAME_MS * 2 : FRAME_MS;
