@@ -3,9 +3,9 @@ import { h, icon } from "../chrome/dom.js";
 import { inView, strength } from "./paths.js";
 import { kindLabel } from "../core/kinds.js";
 import { CARD_PAD_EMS, nameFontPx } from "./sizes.js";
-import { formatCompact, displayName, fitText, plural, formatMs } from "../core/format.js";
+import { formatCompact, displayName, fitText, textWidth, plural, formatMs } from "../core/format.js";
 
-export const ELEMENT_BUDGET = 590;
+export const ELEMENT_BUDGET = 580;
 const MAX_CHIPS = 400;
 
 /** `near` names everything, `mid` the backends, `far` shows colours only. @param {Layout} layout @param {number} k @returns {"near"|"mid"|"far"} */
@@ -130,7 +130,11 @@ export class Cards {
       if (isBare) return setCard(el, `card backend bare${removed}`);
       el.style.fontSize = `${mid ? fontPx * size : fontPx}px`;
       if (mid) return setCard(el, `card backend mid${removed}`, name);
-      setCard(el, `card backend${removed}`, icon(backend.kind), b(name), small(subtitle));
+      // As many of its parts as fit: the label has them all.
+      const parts = subtitle.split(" · ");
+      const font = `600 ${Math.max(10, fontPx * 0.84)}px`;
+      while (parts.length > 1 && textWidth(parts.join(" · "), font) > box.w - 3.6 * fontPx) parts.pop();
+      setCard(el, `card backend${removed}`, icon(backend.kind), b(name), small(parts.join(" · ")));
     });
   }
 
