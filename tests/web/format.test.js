@@ -68,5 +68,6 @@ test("what an engine tells of a model is one line, without what goes without say
   assert.equal(formatModelDetail({ loaded: false }), "not loaded");
   assert.equal(formatModelDetail({ context: 200_000 }), "200k context");
   assert.equal(formatModelDetail({ context: 512 }), "512 context");
-  for (const none of [undefined, {}, { capabilities: ["chat"] }]) assert.equal(formatModelDetail(none), "");
+  for (const none of [undefined, null, {}, { capabilities: null }, { capabilities: ["chat"] }])
+    assert.equal(formatModelDetail(none), "");
 });

@@ -1,4 +1,4 @@
-/** The keyboard. Which key presses which button is said in index.html. */
+/** The keyboard. Which key presses which button: see aria-keyshortcuts in index.html. */
 import { $, keyOfEvent } from "./dom.js";
 import { closeFilters } from "./header.js";
 import { nextKey } from "../map/keyboard_nav.js";

@@ -69,8 +69,9 @@ export const formatRequests = ({ total, successful, failed }) =>
 /** @param {number} value @param {string} noun */
 export const plural = (value, noun) => `${formatCount(value)} ${noun}${value === 1 ? "" : "s"}`;
 
-/** What an engine tells of a model, without what goes without saying. @param {Detail} [told] */
-export function formatModelDetail({ context, parameters, quantization, loaded, capabilities = [] } = {}) {
+/** What an engine reports of a model, without what is usual. @param {Detail|null} [detail] */
+export function formatModelDetail(detail) {
+  const { context, parameters, quantization, loaded, capabilities } = detail ?? {};
   const unit = context && context % 1024 ? 1000 : 1024;
   const available = context && `${context < 1000 ? context : `${Math.round(context / unit)}k`} context`;
   return [
@@ -78,7 +79,7 @@ export function formatModelDetail({ context, parameters, quantization, loaded, c
     parameters,
     quantization,
     loaded === undefined ? "" : loaded ? "loaded" : "not loaded",
-    ...capabilities.filter((c) => c !== "chat" && c !== "completion"),
+    ...(capabilities ?? []).filter((c) => c !== "chat" && c !== "completion"),
   ]
     .filter(Boolean)
     .join(" · ");

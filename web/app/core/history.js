@@ -19,7 +19,7 @@ export class History {
     /** The oldest step seen. */
     this.firstStep = this.step;
     this.hasBackfill = false;
-    /** Counts what changed the picture of the past. */
+    /** Counts the changes to what is shown of the past. */
     this.version = 0;
   }
 

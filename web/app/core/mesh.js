@@ -185,23 +185,24 @@ function withLight(mesh, event) {
   const enabled = all.filter((b) => b.enabled);
   const unhealthy = enabled.filter((b) => b.health.state === "unhealthy");
   const warming = enabled.filter((b) => b.health.state === "warming");
-  const lit = (/** @type {string} */ light, /** @type {string} */ reason) => ({
+  const withReason = (/** @type {string} */ light, /** @type {string} */ reason) => ({
     ...mesh,
     light,
     light_reason: reason,
   });
-  if (!enabled.length) return lit("grey", all.length ? "No backend is enabled." : "No backend found yet.");
+  if (!enabled.length)
+    return withReason("grey", all.length ? "No backend is enabled." : "No backend found yet.");
   if (unhealthy.length) {
     const text = `${unhealthy.length} of ${enabled.length} down: ${unhealthy[0].name}: ${unhealthy[0].health.text}`;
-    return lit(unhealthy.length === enabled.length ? "red" : "amber", text);
+    return withReason(unhealthy.length === enabled.length ? "red" : "amber", text);
   }
   if (warming.length)
-    return lit("amber", `${warming.length} of ${enabled.length} warming up: ${warming[0].name}`);
+    return withReason("amber", `${warming.length} of ${enabled.length} warming up: ${warming[0].name}`);
   if (enabled.every((b) => b.health.state === "healthy")) {
-    return lit(
+    return withReason(
       "green",
       enabled.length === 1 ? "The backend is healthy." : `All ${enabled.length} backends are healthy.`,
     );
   }
-  return lit("grey", "Checking the backends.");
+  return withReason("grey", "Checking the backends.");
 }

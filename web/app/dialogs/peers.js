@@ -69,7 +69,7 @@ export const loadPeers = () => requestPeers("GET").catch(() => {});
 
 /** @param {string} path @param {Record<string, unknown>} [data] nothing deletes */
 async function change(path, data) {
-  const message = $("p-says");
+  const message = $("p-message");
   message.textContent = "";
   try {
     await requestPeers(data ? "PATCH" : "DELETE", path, data);
@@ -109,7 +109,7 @@ export function openPeersDialog(peer, link) {
 }
 
 export function renderPeers() {
-  if (!view || !$("p-says")) return;
+  if (!view || !$("p-message")) return;
   const {
     addresses: [host],
     door,

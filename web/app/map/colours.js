@@ -56,7 +56,7 @@ export const PALETTES = {
     accent: "#9dbbff",
     quietModelAlpha: 0.75,
   },
-  // The system's colours: shape, dash and word tell the looks apart.
+  // The system's colours: shape, dash and word tell the statuses apart.
   forced: {
     statuses: {
       healthy: "CanvasText",

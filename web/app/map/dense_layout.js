@@ -1,4 +1,4 @@
-/** Many backends: cells of one height; the height that makes the picture largest. */
+/** Many backends: cells of one height; of several heights, the one at which all fit at the largest scale. */
 import { CHIP_GAP, EDGE, SIZES, placeChips, finishLayout, packModels, columnSpan } from "./sizes.js";
 
 const S = SIZES[2];
@@ -28,7 +28,7 @@ export function denseLayout(groups, view) {
     const mean = average(lanes.flat().map((cell) => cell.w));
     for (const named of [true, false]) {
       const found = largestFit(lanes, rows, named, view);
-      // With readable names, even a smaller picture is better.
+      // With readable names, even a smaller scale is better.
       const score = found.fit * (named ? Math.min(1.5, (1.5 * mean * found.fit) / NAME_W) : 0.8);
       if (!best || score > best.score) best = { ...found, score, rows, named };
     }

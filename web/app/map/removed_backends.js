@@ -1,4 +1,4 @@
-/** Who left stays a ghost for a minute. */
+/** A backend that was removed keeps its place for a minute. */
 
 export const KEEP_MS = 60_000;
 

@@ -1,4 +1,4 @@
-/** Looks apart from colour. */
+/** What tells the statuses apart besides their colour. */
 
 /** @type {Record<Status, {glyph:string, dash:number[]}>} */
 export const STATUS_STYLES = {

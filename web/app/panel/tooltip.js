@@ -23,7 +23,7 @@ export class Tooltip {
     /** @type {string|null} */
     this.key = null;
     const world = $("world");
-    // After a press things slide under a resting pointer: no wish for a tooltip.
+    // After a press things slide under a resting pointer: that shows no tooltip.
     let [px, py] = [-99, -99];
     world.addEventListener("pointermove", (/** @type {PointerEvent} */ e) => {
       if (Math.hypot(e.clientX - px, e.clientY - py) < 6) return;
