@@ -1,8 +1,6 @@
-/** The legend, drawn as the map is: as SVG, since each canvas costs the browser a layer in every frame. */
-import { $, iconButton } from "../chrome/dom.js";
+/** The legend, drawn as the map is; without canvases, since each costs the browser a layer in every frame. */
+import { $, h, iconButton } from "../chrome/dom.js";
 import { STATUS_STYLES } from "./status_styles.js";
-
-const SVG = "http://www.w3.org/2000/svg";
 
 /** @param {boolean} open @param {()=>void} toggle */
 export function drawLegend(open, toggle) {
@@ -10,25 +8,25 @@ export function drawLegend(open, toggle) {
     class: "tool small",
     "aria-expanded": String(open),
   });
-  const list = document.createElement("ul");
-  for (const [status, { glyph, dash }] of Object.entries(STATUS_STYLES))
-    list.append(item(`${glyph} ${status}`, status, { d: "M1 6h24", "stroke-dasharray": dash.join(" ") }));
-  list.append(item("request", "healthy", { d: "M13 2.6a3.4 3.4 0 1 1-.01 0z", class: "filled" }));
-  list.append(item("failed request", "unhealthy", { d: "M13 1l5 5-5 5-5-5z", class: "filled" }));
-  $("legend").replaceChildren(button, ...(open ? [list] : []));
+  const lines = Object.entries(STATUS_STYLES).map(([status, { glyph, dash }]) => {
+    const item = h("li", { "data-status": status }, `${glyph} ${status}`);
+    item.style.setProperty("--line", dashed(dash));
+    return item;
+  });
+  const marks = [
+    h("li", { class: "request", "data-status": "healthy" }, "request"),
+    h("li", { class: "request", "data-status": "unhealthy" }, "failed request"),
+  ];
+  $("legend").replaceChildren(button, ...(open ? [h("ul", {}, ...lines, ...marks)] : []));
 }
 
-/** @param {string} text @param {string} status whose colour it has @param {Record<string, string>} path */
-function item(text, status, path) {
-  const [li, svg, line] = [
-    document.createElement("li"),
-    document.createElementNS(SVG, "svg"),
-    document.createElementNS(SVG, "path"),
-  ];
-  li.dataset.status = status;
-  svg.setAttribute("aria-hidden", "true");
-  for (const [name, value] of Object.entries(path)) line.setAttribute(name, value);
-  svg.append(line);
-  li.append(svg, text);
-  return li;
+/** A dashed line as a background. @param {number[]} dash lengths of strokes and gaps in turn; none is a whole line */
+function dashed(dash) {
+  let end = 0;
+  const stops = (dash.length ? dash : [1]).map((length, i) => {
+    const start = end;
+    end += length;
+    return `${i % 2 ? "transparent" : "var(--status-colour)"} ${start}px ${end}px`;
+  });
+  return `repeating-linear-gradient(90deg, ${stops.join(", ")})`;
 }
