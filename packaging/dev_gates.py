@@ -84,7 +84,7 @@ def _gates(tests: Suite) -> list[Gate]:
         Gate("import-linter", lambda: _program([str(dev_venv.python_of(VENV).parent / "lint-imports")])),
     ]
     if (ROOT / "web" / "app").is_dir():
-        gates.append(Gate("tsc", _tsc))
+        gates += [Gate("prettier", _prettier), Gate("tsc", _tsc)]
     if page_tests:
         gates.append(Gate("node", lambda: _program(["node", "--test", *map(str, page_tests)])))
     return [*gates, Gate("wheel", dev_wheel.fault), Gate("pytest", tests.check)]
@@ -128,6 +128,11 @@ def _tsc() -> str | None:
     return _program(["node", str(dev_npm.COMPILER), "--project", str(dev_npm.HOME / "tsconfig.json")])
 
 
+def _prettier() -> str | None:
+    """Check the format of the page and its tests with the Prettier that packaging/package.json pins."""
+    return _program(["node", str(dev_npm.FORMATTER), "--check", "--log-level", "warn", *dev_npm.FORMATTED])
+
+
 def _provide(names: Iterable[str], *, strict: bool) -> None:
     """Get the system programs and real engines that the gates need.
 
@@ -136,9 +141,9 @@ def _provide(names: Iterable[str], *, strict: bool) -> None:
     names = set(names)
     has_browser_tests = "pytest" in names and _has_browser_tests()
     wanted = []
-    if names & {"tsc", "node"} or has_browser_tests:
+    if names & {"prettier", "tsc", "node"} or has_browser_tests:
         wanted.append(dev_system.NODE)
-    if "tsc" in names or has_browser_tests:
+    if names & {"prettier", "tsc"} or has_browser_tests:
         wanted.append(dev_system.NPM)
     if has_browser_tests:
         wanted.append(dev_system.CHROMIUM)

@@ -9,6 +9,9 @@ from dev_venv import ROOT, Failure, tail
 
 HOME = ROOT / "packaging"
 COMPILER = HOME / "node_modules" / "typescript" / "bin" / "tsc"
+FORMATTER = HOME / "node_modules" / "prettier" / "bin" / "prettier.cjs"
+FORMATTED = ("web", "tests/web/*.js")
+"""What the formatter keeps in shape, as it takes it from the root; its rules are in .prettierrc.json."""
 
 
 def ensure() -> None:

@@ -23,8 +23,8 @@ from playwright.async_api import Page, async_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from web.sample import mesh
-from web.stand import Stand
+from web.fake_service import FakeService
+from web.sample_mesh import mesh
 
 FLOW = Path(__file__).parent / "flow"
 # No limit of 60 frames a second: it would hide how far the two pages are apart.
@@ -108,15 +108,15 @@ async def pan_fps(page: Page) -> float:
 
 async def ours(browser: Any) -> dict[str, float]:
     """Measure the page of `web/`."""
-    stand = await Stand(mesh(100, 2_000), tick_s=600).start()
+    service = await FakeService(mesh(100, 2_000), tick_s=600).start()
     page = await browser.new_page(viewport={"width": 1280, "height": 800})
     await page.add_init_script(WATCH_HEALTH)
-    await page.goto(stand.url)
+    await page.goto(service.url)
     await page.wait_for_selector(".backend")
     for _ in range(8):
-        for view in list(stand.views.values()):
-            stand.views[view.id] = msgspec.structs.replace(view, latency_ms=(view.latency_ms or 1) + 7)
-        stand.tell(*stand.views.values())
+        for view in list(service.views.values()):
+            service.views[view.id] = msgspec.structs.replace(view, latency_ms=(view.latency_ms or 1) + 7)
+        service.tell(*service.views.values())
         await asyncio.sleep(0.3)
     took = sorted(await page.evaluate("took"))
     result = {
@@ -125,7 +125,7 @@ async def ours(browser: Any) -> dict[str, float]:
         "pan fps": await pan_fps(page),
     }
     await page.close()
-    await stand.stop()
+    await service.stop()
     return result
 
 
@@ -152,9 +152,9 @@ async def flow(browser: Any, folder: str) -> dict[str, float]:
 
 async def particles(browser: Any) -> tuple[float, float]:
     """Main-thread share of 40 busy edges, 170 particles in the air: ours, and a bare canvas of 30 frames a second."""
-    stand = await Stand(mesh(40, 160), tick_s=600).start()
+    service = await FakeService(mesh(40, 160), tick_s=600).start()
     page = await browser.new_page(viewport={"width": 1280, "height": 800})
-    await page.goto(stand.url)
+    await page.goto(service.url)
     await page.wait_for_selector(".backend")
     session = await page.context.new_cdp_session(page)
     await session.send("Performance.enable")
@@ -170,10 +170,10 @@ async def particles(browser: Any) -> tuple[float, float]:
 
     from meshlight.domain.events import RouteTraffic  # noqa: PLC0415 - only this measurement makes traffic
 
-    live = [v for v in stand.views.values() if v.models]
+    live = [v for v in service.views.values() if v.models]
     before = await spent()
     for _ in range(16):
-        stand.flow(*(RouteTraffic(backend=v.id, model=v.models[0], started=1, in_flight=1) for v in live))
+        service.flow(*(RouteTraffic(backend=v.id, model=v.models[0], started=1, in_flight=1) for v in live))
         await asyncio.sleep(0.25)
     mine = (await spent() - before) / 4
     await page.goto("about:blank")
@@ -183,7 +183,7 @@ async def particles(browser: Any) -> tuple[float, float]:
     await asyncio.sleep(4)
     bare = (await spent() - before) / 4
     await page.close()
-    await stand.stop()
+    await service.stop()
     return mine, bare
 
 
@@ -203,7 +203,7 @@ def build(folder: Path) -> Path:
     subprocess.run(["npx", "esbuild", "app.jsx", *options, production], cwd=folder, check=True)
     out = folder / "out"
     (out / "index.html").write_text(HTML)
-    (out / "mesh.json").write_bytes(msgspec.json.encode(Stand(mesh(100, 2_000)).snapshot()))
+    (out / "mesh.json").write_bytes(msgspec.json.encode(FakeService(mesh(100, 2_000)).snapshot()))
     return out
 
 

@@ -6,12 +6,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from web.visit import CHROMIUM, FLAGS
+from web.page_driver import CHROMIUM, FLAGS
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """Debian's Chromium, without a window."""
+    """The system's Chromium, without a window."""
     if CHROMIUM is None:
         pytest.skip("no Chromium here: apt-get install chromium")
     async with async_playwright() as playwright:

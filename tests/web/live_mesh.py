@@ -29,7 +29,7 @@ from meshlight.domain.events import (
 )
 from meshlight.domain.health import State
 from meshlight.domain.peers import PeersView
-from web.sample import health
+from web.sample_mesh import health
 
 Route = tuple[str, str]
 """Backend and model."""
@@ -57,6 +57,7 @@ class LiveMesh:
         self.views = {v.id: v for v in views}
         self.seq = 1
         self.peers = NOBODY
+        self.notices: tuple[str, ...] = ()
         self.requests = Requests(total=48_211, successful=47_950, failed=261)
         self.listeners: set[asyncio.Queue[bytes]] = set()
         self.past: list[tuple[float, IncidentEvent]] = []
@@ -83,6 +84,7 @@ class LiveMesh:
             light_reason="1 of 10 down",
             backends=tuple(self.views.values()),
             models=tuple(ModelView(id=m, backends=tuple(ids)) for m, ids in routes.items()),
+            notices=self.notices,
         )
 
     def publish(self, make: Callable[[int], Event]) -> None:

@@ -1,60 +1,60 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { apply, fromSnapshot } from "../../web/app/store.js";
-import { snapshot, toSnapshot, view } from "./meshes.js";
+import { Store } from "../../web/app/core/store.js";
 
-const DOWN = { state: "unhealthy", reason: "refused", text: "Connection refused.", fix: "Start it.", since_s: 0 };
-const one = view();
-const two = view({ id: "b", name: "b", models: ["m2", "m3"] });
-const before = snapshot([one, two]);
-
-test("a snapshot goes in and comes out the same", () => {
-  assert.deepEqual(toSnapshot(fromSnapshot(/** @type {any} */ (before))), before);
+test("a listener is called only when what it selected became another value", () => {
+  const store = new Store({ a: 1, b: 1 });
+  /** @type {number[][]} */
+  const calls = [];
+  store.subscribe(
+    (s) => s.a,
+    (now, before) => calls.push([now, before]),
+  );
+  store.set({ b: 2 });
+  store.set({ a: 1 });
+  assert.deepEqual(calls, []);
+  store.set({ a: 3 });
+  assert.deepEqual(calls, [[3, 1]]);
 });
 
-test("a health event makes of the old snapshot the next one, its light included", () => {
-  const got = apply(fromSnapshot(/** @type {any} */ (before)), "health", { seq: 2, backends: [{ id: "b", enabled: true, health: DOWN, latency_ms: null }] });
-  const want = snapshot([one, { ...two, health: DOWN, latency_ms: null }], { seq: 2, light: "amber", light_reason: "1 of 2 down: b: Connection refused." });
-  assert.deepEqual(toSnapshot(got), want);
+test("a flat list is another value when one of its items is", () => {
+  const list = ["x"];
+  const store = new Store({ a: 1, list, b: 1 });
+  let calls = 0;
+  store.subscribe(
+    (s) => [s.a, s.list],
+    () => (calls += 1),
+  );
+  store.set({ list, b: 2 });
+  assert.equal(calls, 0);
+  store.set({ list: ["x"] });
+  assert.equal(calls, 1);
 });
 
-test("a backend that is switched off takes its models out of the list", () => {
-  const got = apply(fromSnapshot(/** @type {any} */ (before)), "health", { seq: 2, backends: [{ id: "b", enabled: false, health: two.health, latency_ms: 5 }] });
-  assert.deepEqual(toSnapshot(got), snapshot([one, { ...two, enabled: false }], { seq: 2, light_reason: "The backend is healthy." }));
+test("a listener may change the state; nobody is called twice for one value", () => {
+  const store = new Store({ a: 1, double: 2 });
+  /** @type {number[]} */
+  const seen = [];
+  store.subscribe(
+    (s) => s.a,
+    (a) => store.set({ double: 2 * a }),
+  );
+  store.subscribe(
+    (s) => s.double,
+    (double) => seen.push(double),
+  );
+  store.set({ a: 4 });
+  assert.deepEqual(seen, [8]);
 });
 
-test("a topology event adds, changes and removes whole backends", () => {
-  const three = view({ id: "c", name: "c", models: ["m1", "m9"] });
-  const got = apply(fromSnapshot(/** @type {any} */ (before)), "topology", { seq: 2, backends: [three, { ...one, name: "renamed" }], removed: ["b"] });
-  assert.deepEqual(toSnapshot(got), snapshot([{ ...one, name: "renamed" }, three], { seq: 2 }));
-});
-
-test("traffic counts on the backend, the model and the router", () => {
-  const requests = { total: 3, successful: 1, failed: 1, in_flight: 1 };
-  const got = toSnapshot(apply(fromSnapshot(/** @type {any} */ (before)), "traffic", { seq: 2, routes: [{ backend: "a", model: "m1", started: 3, ok: 1, failed: 1, in_flight: 1 }], router: requests }));
-  assert.deepEqual(got.router.requests, requests);
-  assert.equal(got.backends[0].in_flight, 1);
-  assert.deepEqual([got.backends[0].requests.total, got.backends[0].requests.successful, got.backends[0].requests.failed], [3, 1, 1]);
-  assert.equal(got.models.find((m) => m.id === "m1")?.requests?.total, 3);
-  assert.equal(got.models.find((m) => m.id === "m3")?.requests, null);
-});
-
-test("a request that its client gave up is no longer in flight", () => {
-  const route = { backend: "a", model: "m1", started: 0, ok: 0, failed: 0 };
-  let mesh = fromSnapshot(/** @type {any} */ (before));
-  for (const [seq, started, in_flight] of [[2, 2, 2], [3, 0, 0], [4, 1, 0], [5, 1, 1]]) {
-    mesh = apply(mesh, "traffic", { seq, routes: [{ ...route, started, in_flight }], router: mesh.router.requests });
-    assert.equal(mesh.backends.get("a")?.in_flight, in_flight);
-  }
-});
-
-test("an event that is already in the state changes nothing", () => {
-  const state = fromSnapshot(/** @type {any} */ ({ ...before, seq: 7 }));
-  assert.equal(apply(state, "topology", { seq: 7, backends: [], removed: ["a"] }), state);
-});
-
-test("the old state stays as it was", () => {
-  const state = fromSnapshot(/** @type {any} */ (before));
-  apply(state, "topology", { seq: 2, backends: [], removed: ["a", "b"] });
-  assert.deepEqual(toSnapshot(state), before);
+test("a subscription ends by the function that it returned", () => {
+  const store = new Store({ a: 1 });
+  let calls = 0;
+  const end = store.subscribe(
+    (s) => s.a,
+    () => (calls += 1),
+  );
+  end();
+  store.set({ a: 2 });
+  assert.equal(calls, 0);
 });

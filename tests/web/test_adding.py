@@ -5,9 +5,9 @@ import re
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from web.sample import mesh
-from web.stand import Stand
-from web.visit import AXE, card, opened
+from web.fake_service import FakeService
+from web.page_driver import AXE, card, open_fake
+from web.sample_mesh import mesh
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -19,15 +19,15 @@ async def the_dialog(page: Page) -> None:
     await expect(page.locator("#f-url")).to_be_focused()
 
 
-def sent(stand: Stand) -> list[object]:
+def sent(service: FakeService) -> list[object]:
     """What was sent to add a backend."""
-    return [body for method, path, body in stand.asked if (method, path) == ("POST", "/mesh/backends")]
+    return [body for method, path, body in service.asked if (method, path) == ("POST", "/mesh/backends")]
 
 
 async def test_the_dialog_offers_the_services_kinds_in_groups_and_asks_what_each_wants(
     browser: Browser,
 ) -> None:
-    async with opened(browser, Stand(mesh(10, 60))) as page:
+    async with open_fake(browser, FakeService(mesh(10, 60))) as page:
         await the_dialog(page)
         groups = await page.locator("#f-kind optgroup").evaluate_all("all => all.map(g => g.label)")
         assert groups == ["This machine", "Router", "Cluster", "Cloud", "Other"]
@@ -44,8 +44,8 @@ async def test_the_dialog_offers_the_services_kinds_in_groups_and_asks_what_each
 
 
 async def test_what_was_typed_is_sent_and_nothing_else_is(browser: Browser) -> None:
-    stand = Stand(mesh(10, 60))
-    async with opened(browser, stand) as page:
+    service = FakeService(mesh(10, 60))
+    async with open_fake(browser, service) as page:
         await the_dialog(page)
         await page.locator("#f-kind").select_option("cluster")
         await page.locator("#f-url").fill("https://c.example")
@@ -54,7 +54,7 @@ async def test_what_was_typed_is_sent_and_nothing_else_is(browser: Browser) -> N
         await page.locator("#f-follow_clock").uncheck()
         await page.keyboard.press("Enter")
         await expect(page.locator("#dialog")).to_be_hidden()
-        assert sent(stand) == [
+        assert sent(service) == [
             {
                 "kind": "cluster",
                 "url": "https://c.example",
@@ -67,13 +67,13 @@ async def test_what_was_typed_is_sent_and_nothing_else_is(browser: Browser) -> N
 
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not here: packaging/dev.py test installs it")
 async def test_a_refused_key_is_told_beside_the_key_with_its_fix_to_eye_and_ear(browser: Browser) -> None:
-    stand = Stand(mesh(10, 60))
-    async with opened(browser, stand, complaints=True) as page:
+    service = FakeService(mesh(10, 60))
+    async with open_fake(browser, service, expect_errors=True) as page:
         await the_dialog(page)
         await page.locator("#f-url").fill("http://127.0.0.1:8000")
         await page.locator("#f-api_key").fill("wrong")
         await page.keyboard.press("Enter")
-        trouble = page.locator(".field", has=page.locator("#f-api_key")).locator(".trouble")
+        trouble = page.locator(".field", has=page.locator("#f-api_key")).locator(".problem")
         await expect(trouble).to_contain_text("It refuses the API key (401).")
         await expect(trouble).to_contain_text("Copy the key once more.")
         await expect(trouble).to_have_attribute("role", "alert")
@@ -86,8 +86,8 @@ async def test_a_refused_key_is_told_beside_the_key_with_its_fix_to_eye_and_ear(
 
 
 async def test_one_that_does_not_answer_is_saved_anyway_or_switched_off_by_keyboard(browser: Browser) -> None:
-    stand = Stand(mesh(10, 60))
-    async with opened(browser, stand, complaints=True) as page:
+    service = FakeService(mesh(10, 60))
+    async with open_fake(browser, service, expect_errors=True) as page:
         for button, more in (
             ("Save anyway", {"save_anyway": True}),
             ("Save switched off", {"save_anyway": True, "enabled": False}),
@@ -95,19 +95,19 @@ async def test_one_that_does_not_answer_is_saved_anyway_or_switched_off_by_keybo
             await the_dialog(page)
             await page.locator("#f-url").fill("http://refuse:1")
             await page.keyboard.press("Enter")
-            await expect(page.locator(".trouble")).to_contain_text("Is Ollama running?")
+            await expect(page.locator(".problem")).to_contain_text("Is Ollama running?")
             await page.keyboard.press("Tab")
             if button != "Save anyway":
                 await page.keyboard.press("Tab")
             await expect(page.locator(":focus")).to_have_text(button)
             await page.keyboard.press("Enter")
             await expect(page.locator("#dialog")).to_be_hidden()
-            assert sent(stand)[-1] == {"kind": "ollama", "url": "http://refuse:1"} | more
+            assert sent(service)[-1] == {"kind": "ollama", "url": "http://refuse:1"} | more
 
 
 async def test_a_link_fills_in_the_dialog_with_a_warning_and_adds_nothing(browser: Browser) -> None:
-    stand = Stand(mesh(10, 60))
-    async with opened(browser, stand, at=LINK) as page:
+    service = FakeService(mesh(10, 60))
+    async with open_fake(browser, service, at=LINK) as page:
         await expect(page.locator("#dialog")).to_contain_text(
             "From a link: check the address before you connect."
         )
@@ -120,7 +120,7 @@ async def test_a_link_fills_in_the_dialog_with_a_warning_and_adds_nothing(browse
         ):
             await expect(page.locator(f"#f-{field}")).to_have_value(value)
         assert "add?" not in page.url
-        assert sent(stand) == []
+        assert sent(service) == []
         await page.keyboard.press("Escape")
         await expect(page.locator("#dialog")).to_be_hidden()
 
@@ -128,7 +128,7 @@ async def test_a_link_fills_in_the_dialog_with_a_warning_and_adds_nothing(browse
 async def test_a_link_that_comes_to_an_open_page_is_taken_too_and_one_of_no_known_kind_is_not(
     browser: Browser,
 ) -> None:
-    async with opened(browser, Stand(mesh(10, 60))) as page:
+    async with open_fake(browser, FakeService(mesh(10, 60))) as page:
         await page.evaluate("location.hash = 'add?kind=nonsense&url=http://x'")
         await page.wait_for_function("() => !location.hash.includes('add?')")
         await expect(page.locator("#dialog")).to_be_hidden()
@@ -140,7 +140,7 @@ async def test_a_link_that_comes_to_an_open_page_is_taken_too_and_one_of_no_know
 
 
 async def test_an_address_is_shared_as_a_picture_and_a_link_without_its_key(browser: Browser) -> None:
-    async with opened(browser, Stand(mesh(10, 60))) as page:
+    async with open_fake(browser, FakeService(mesh(10, 60))) as page:
         await the_dialog(page)
         await page.locator("#f-kind").select_option("vllm")
         await page.locator("#f-url").fill("http://gpu.lan:8000")
@@ -157,7 +157,7 @@ async def test_an_address_is_shared_as_a_picture_and_a_link_without_its_key(brow
 
 
 async def test_the_panel_shares_a_backend_and_copies_its_link(browser: Browser) -> None:
-    async with opened(browser, Stand(mesh(10, 60))) as page:
+    async with open_fake(browser, FakeService(mesh(10, 60))) as page:
         await card(page, "cluster-7").click()
         await page.locator("#panel button", has_text="Share").click()
         await expect(page.locator("#dialog h2")).to_have_text(re.compile("^Share "))
@@ -173,8 +173,8 @@ async def test_the_panel_shares_a_backend_and_copies_its_link(browser: Browser) 
 
 
 async def test_an_edit_sends_what_differs_and_keeps_the_key_unless_another_is_typed(browser: Browser) -> None:
-    stand = Stand(mesh(10, 60))
-    async with opened(browser, stand) as page:
+    service = FakeService(mesh(10, 60))
+    async with open_fake(browser, service) as page:
         await card(page, "cluster-7").click()
         await page.locator("#panel button", has_text="Edit").click()
         await expect(page.locator("#f-api_key")).to_have_attribute("placeholder", "unchanged")
@@ -183,5 +183,5 @@ async def test_an_edit_sends_what_differs_and_keeps_the_key_unless_another_is_ty
         await page.locator("#f-access_key").fill("AKIA2")
         await page.keyboard.press("Enter")
         await expect(page.locator("#dialog")).to_be_hidden()
-        [change] = [body for method, _, body in stand.asked if method == "PATCH"]
+        [change] = [body for method, _, body in service.asked if method == "PATCH"]
         assert change == {"name": "attic", "access_key": "AKIA2"}

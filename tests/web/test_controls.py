@@ -5,9 +5,9 @@ import re
 import pytest
 from playwright.async_api import Browser, expect
 
-from web.sample import mesh
-from web.stand import Stand
-from web.visit import SIZE, card, caught_up, opened
+from web.fake_service import FakeService
+from web.page_driver import SIZE, card, caught_up, open_fake
+from web.sample_mesh import mesh
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -15,23 +15,23 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 async def test_a_backend_that_goes_down_is_shown_with_reason_and_fix_and_told_politely(
     browser: Browser,
 ) -> None:
-    stand = Stand(mesh(10, 60))
-    async with opened(browser, stand) as page:
-        stand.become("ollama-1", "unhealthy")
-        await expect(card(page, "ollama-1")).to_have_attribute("data-look", "unhealthy")
+    service = FakeService(mesh(10, 60))
+    async with open_fake(browser, service) as page:
+        service.become("ollama-1", "unhealthy")
+        await expect(card(page, "ollama-1")).to_have_attribute("data-status", "unhealthy")
         await expect(page.locator("#unhealthy")).to_contain_text("2 unhealthy")
         await expect(page.locator("#live")).to_contain_text(
             "Ollama is unhealthy. Connection refused at 127.0.0.1:8081."
         )
         await card(page, "ollama-1").click()
-        await expect(page.locator("#panel .why")).to_contain_text("Connection refused at 127.0.0.1:8081.")
+        await expect(page.locator("#panel .reason")).to_contain_text("Connection refused at 127.0.0.1:8081.")
         await expect(page.locator("#panel .fix").first).to_contain_text("Is the server running?")
         await expect(page.locator("#panel .changes")).to_contain_text("unhealthy")
 
 
 async def test_the_keyboard_alone_walks_opens_and_closes(browser: Browser) -> None:
-    stand = Stand(mesh(10, 60))
-    async with opened(browser, stand) as page:
+    service = FakeService(mesh(10, 60))
+    async with open_fake(browser, service) as page:
         await page.locator('[data-key="r"]').focus()
         for key in ("ArrowLeft", "ArrowRight", "ArrowRight", "ArrowRight"):
             await page.keyboard.press(key)
@@ -51,7 +51,7 @@ async def test_the_keyboard_alone_walks_opens_and_closes(browser: Browser) -> No
 
 
 async def test_search_counts_and_enter_goes_there(browser: Browser) -> None:
-    async with opened(browser, Stand(mesh(10, 60))) as page:
+    async with open_fake(browser, FakeService(mesh(10, 60))) as page:
         await page.keyboard.press("/")
         await page.keyboard.type("continuum")
         await expect(page.locator("#hits")).to_have_text("2 backends, 0 models")
@@ -61,7 +61,7 @@ async def test_search_counts_and_enter_goes_there(browser: Browser) -> None:
 
 
 async def test_only_the_unhealthy_are_left_by_one_press(browser: Browser) -> None:
-    async with opened(browser, Stand(mesh(10, 60))) as page:
+    async with open_fake(browser, FakeService(mesh(10, 60))) as page:
         await page.locator("#unhealthy").click()
         await expect(page.locator(".backend")).to_have_count(1)
         await page.locator("#unhealthy").click()
@@ -69,7 +69,7 @@ async def test_only_the_unhealthy_are_left_by_one_press(browser: Browser) -> Non
 
 
 async def test_the_table_sorts_and_holds_ten_thousand_models_in_few_elements(browser: Browser) -> None:
-    async with opened(browser, Stand(mesh(500, 10_000)), at="#view=table", cards=False) as page:
+    async with open_fake(browser, FakeService(mesh(500, 10_000)), at="#view=table", cards=False) as page:
         rows = page.locator("#table tbody tr:not(.spacer)")
         await expect(rows.first).to_contain_text("unhealthy")
         await page.locator("th button", has_text="Latency").click()
@@ -81,13 +81,13 @@ async def test_the_table_sorts_and_holds_ten_thousand_models_in_few_elements(bro
 
 
 async def test_a_backend_is_added_only_after_it_answered(browser: Browser) -> None:
-    stand = Stand(mesh(10, 60))
-    async with opened(browser, stand, complaints=True) as page:
+    service = FakeService(mesh(10, 60))
+    async with open_fake(browser, service, expect_errors=True) as page:
         await page.locator("#add").click()
         await page.locator("#f-url").fill("http://refuse:1")
         await page.keyboard.press("Enter")
-        await expect(page.locator(".trouble b")).to_have_text("Connection refused at refuse:1.")
-        await expect(page.locator(".trouble p")).to_have_text("Is Ollama running?")
+        await expect(page.locator(".problem b")).to_have_text("Connection refused at refuse:1.")
+        await expect(page.locator(".problem p")).to_have_text("Is Ollama running?")
         await page.locator("#f-url").fill("http://127.0.0.1:11434")
         await page.locator("#f-name").fill("kitchen")
         await page.keyboard.press("Enter")
@@ -95,35 +95,35 @@ async def test_a_backend_is_added_only_after_it_answered(browser: Browser) -> No
         await expect(card(page, "new-1")).to_contain_text("kitchen")
         await card(page, "new-1").click()
         await page.locator("#panel button", has_text="Disable").click()
-        await expect(card(page, "new-1")).to_have_attribute("data-look", "disabled")
+        await expect(card(page, "new-1")).to_have_attribute("data-status", "disabled")
         await page.locator("#panel button", has_text="Remove").click()
         await page.locator("#dialog button.danger").click()
-        await expect(card(page, "new-1")).to_have_class(re.compile(r"\bgone\b"))
+        await expect(card(page, "new-1")).to_have_class(re.compile(r"\bremoved\b"))
 
 
 async def test_the_past_can_be_looked_at_and_left(browser: Browser) -> None:
-    stand = Stand(mesh(10, 60), tick_s=600)
-    async with opened(browser, stand, clock=True) as page:
-        stand.become("ollama-1", "unhealthy")
-        await expect(card(page, "ollama-1")).to_have_attribute("data-look", "unhealthy")
+    service = FakeService(mesh(10, 60), tick_s=600)
+    async with open_fake(browser, service, clock=True) as page:
+        service.become("ollama-1", "unhealthy")
+        await expect(card(page, "ollama-1")).to_have_attribute("data-status", "unhealthy")
         for _ in range(2):
             await page.clock.run_for(5_000)
-            stand.tell(*stand.views.values())
-            await caught_up(page, stand)
-        stand.become("ollama-1", "healthy")
-        await expect(card(page, "ollama-1")).to_have_attribute("data-look", "healthy")
+            service.tell(*service.views.values())
+            await caught_up(page, service)
+        service.become("ollama-1", "healthy")
+        await expect(card(page, "ollama-1")).to_have_attribute("data-status", "healthy")
         for _ in range(2):
             await page.locator("#timeline button").first.click()
-        await expect(card(page, "ollama-1")).to_have_attribute("data-look", "unhealthy")
+        await expect(card(page, "ollama-1")).to_have_attribute("data-status", "unhealthy")
         await expect(page.locator(".when")).to_have_text("10 s ago")
         await page.locator("#timeline .now").click()
-        await expect(card(page, "ollama-1")).to_have_attribute("data-look", "healthy")
+        await expect(card(page, "ollama-1")).to_have_attribute("data-status", "healthy")
 
 
 async def test_theme_and_choice_outlive_a_reload(browser: Browser) -> None:
-    async with opened(browser, Stand(mesh(10, 60))) as page:
+    async with open_fake(browser, FakeService(mesh(10, 60))) as page:
         for _ in range(2):
-            await page.locator("#theme").click()
+            await page.locator("#theme-button").click()
         await expect(page.locator("html")).to_have_attribute("data-theme", "light")
         await card(page, "peer-3").click()
         await page.reload()
@@ -132,7 +132,7 @@ async def test_theme_and_choice_outlive_a_reload(browser: Browser) -> None:
 
 
 async def test_an_empty_mesh_says_what_was_looked_for_and_what_helps(browser: Browser) -> None:
-    async with opened(browser, Stand([])) as page:
+    async with open_fake(browser, FakeService([])) as page:
         await expect(page.locator("#empty")).to_contain_text("11434")
         await expect(page.locator("#empty")).to_contain_text("meshlight demo")
         await page.locator("#empty .primary").click()

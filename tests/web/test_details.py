@@ -5,9 +5,9 @@ from msgspec.structs import replace
 from playwright.async_api import Browser, expect
 
 from meshlight.domain.backend import ModelDetail
-from web.sample import mesh
-from web.stand import Stand
-from web.visit import card, opened
+from web.fake_service import FakeService
+from web.page_driver import card, open_fake
+from web.sample_mesh import mesh
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -25,8 +25,8 @@ async def test_version_warnings_and_details_of_models_are_in_the_panels(browser:
         about={"Version": "0.12.6", "<b>Odd</b>": "<img src=x>"},
         warnings=(WARNING,),
     )
-    stand = Stand(views)
-    async with opened(browser, stand) as page:
+    service = FakeService(views)
+    async with open_fake(browser, service) as page:
         await card(page, "ollama-1").click()
         facts = page.locator("#panel .facts")
         await expect(facts).to_contain_text("Version0.12.6")
@@ -35,10 +35,10 @@ async def test_version_warnings_and_details_of_models_are_in_the_panels(browser:
         line = page.locator("#panel .models small")
         await expect(line).to_have_text("8k context · Q4_K_M · loaded · vision")
 
-        stand.views["ollama-1"] = replace(
-            stand.views["ollama-1"], about={"Version": "0.13.0"}, warnings=(), details={}
+        service.views["ollama-1"] = replace(
+            service.views["ollama-1"], about={"Version": "0.13.0"}, warnings=(), details={}
         )
-        stand.tell(stand.views["ollama-1"])
+        service.tell(service.views["ollama-1"])
         await expect(facts).to_contain_text("Version0.13.0")
         await expect(facts.get_by_text("<img src=x>")).to_be_hidden()
         await expect(facts.get_by_text(WARNING)).to_be_hidden()

@@ -7,9 +7,9 @@ from msgspec.structs import replace
 from playwright.async_api import Browser, expect
 
 from meshlight.domain.events import RouteTraffic
-from web.sample import mesh
-from web.stand import Stand
-from web.visit import PAINTED, SIZE, STILL, card, opened
+from web.fake_service import FakeService
+from web.page_driver import FRAMES_AT_REST, HAS_PARTICLES, SIZE, card, open_fake
+from web.sample_mesh import mesh
 
 FONTS = """() => {
   const k = Number(document.getElementById("world").style.transform.match(/scale\\((.*)\\)/)[1]);
@@ -54,7 +54,7 @@ async def test_every_backend_and_model_is_there_at_once_and_nothing_is_cut_in_a_
     browser: Browser,
 ) -> None:
     for size in ((1280, 800), (900, 600)):
-        async with opened(browser, Stand(mesh(10, 60)), size=size) as page:
+        async with open_fake(browser, FakeService(mesh(10, 60)), size=size) as page:
             await expect(page.locator(".backend")).to_have_count(10)
             await expect(page.locator(".chip")).to_have_count(60)
             assert min(await page.evaluate(FONTS)) >= 10
@@ -67,20 +67,20 @@ async def test_every_backend_and_model_is_there_at_once_and_nothing_is_cut_in_a_
 
 
 async def test_a_request_flies_as_a_particle_and_an_idle_page_draws_no_frame(browser: Browser) -> None:
-    stand = Stand(mesh(10, 60), tick_s=60)
-    async with opened(browser, stand) as page:
-        model = stand.views["ollama-1"].models[0]
-        stand.flow(RouteTraffic(backend="ollama-1", model=model, started=1, in_flight=1))
-        await page.wait_for_function(PAINTED)
-        stand.flow(RouteTraffic(backend="ollama-1", model=model, failed=1))
-        await page.evaluate(STILL)
-        assert not await page.evaluate(PAINTED)
-        await page.evaluate(STILL)
+    service = FakeService(mesh(10, 60), tick_s=60)
+    async with open_fake(browser, service) as page:
+        model = service.views["ollama-1"].models[0]
+        service.flow(RouteTraffic(backend="ollama-1", model=model, started=1, in_flight=1))
+        await page.wait_for_function(HAS_PARTICLES)
+        service.flow(RouteTraffic(backend="ollama-1", model=model, failed=1))
+        await page.evaluate(FRAMES_AT_REST)
+        assert not await page.evaluate(HAS_PARTICLES)
+        await page.evaluate(FRAMES_AT_REST)
 
 
 async def test_a_choice_lights_its_way_and_the_panel_leaves_it_free(browser: Browser) -> None:
     for size in ((1280, 800), (900, 600)):
-        async with opened(browser, Stand(mesh(10, 60)), size=size) as page:
+        async with open_fake(browser, FakeService(mesh(10, 60)), size=size) as page:
             await card(page, "cluster-7").click()
             await expect(page.locator("#panel h2")).to_have_text("h100-cluster")
             await expect(page.locator("#panel h2")).to_be_focused()
@@ -101,7 +101,7 @@ async def test_hostile_names_are_text_and_break_nothing(browser: Browser) -> Non
         models=(evil, "a\u202etxt.exe\u2066", "x" * 300, "👩‍👩‍👧‍👦🦙" * 20, "</button><script>", "שלום-7b"),
     )
     views[1] = replace(views[1], name="\u200f" * 5)
-    async with opened(browser, Stand(views)) as page:
+    async with open_fake(browser, FakeService(views)) as page:
         assert await page.locator("#app img, #app script").count() == 0
         await card(page, views[0].id).click()
         await expect(page.locator("#panel h2")).to_have_text(evil)
@@ -114,9 +114,9 @@ async def test_hostile_names_are_text_and_break_nothing(browser: Browser) -> Non
 async def test_large_meshes_stay_small_as_elements_and_show_every_sick_backend(
     browser: Browser, backends: int, models: int
 ) -> None:
-    stand = Stand(mesh(backends, models))
-    sick = [v.id for v in stand.views.values() if v.health.state == "unhealthy" and v.enabled]
-    async with opened(browser, stand) as page:
+    service = FakeService(mesh(backends, models))
+    sick = [v.id for v in service.views.values() if v.health.state == "unhealthy" and v.enabled]
+    async with open_fake(browser, service) as page:
         await expect(page.locator(".backend")).to_have_count(backends)
         assert await page.evaluate(SIZE) <= 800
         for ident in sick:
@@ -140,18 +140,18 @@ async def test_large_meshes_stay_small_as_elements_and_show_every_sick_backend(
 
 
 async def test_a_gone_backend_stays_a_minute_as_a_ghost_and_moves_nobody(browser: Browser) -> None:
-    stand = Stand(mesh(10, 60), tick_s=600)
-    async with opened(browser, stand, clock=True) as page:
+    service = FakeService(mesh(10, 60), tick_s=600)
+    async with open_fake(browser, service, clock=True) as page:
         place = await card(page, "openai-8").bounding_box()
-        stand.remove("ollama-1")
-        await expect(card(page, "ollama-1")).to_have_class(re.compile(r"\bgone\b"))
+        service.remove("ollama-1")
+        await expect(card(page, "ollama-1")).to_have_class(re.compile(r"\bremoved\b"))
         assert await card(page, "openai-8").bounding_box() == place
         await page.clock.run_for(61_000)
         await expect(card(page, "ollama-1")).to_have_count(0)
 
 
 async def test_a_pan_and_a_wheel_zoom_move_the_picture_and_f_brings_it_back(browser: Browser) -> None:
-    async with opened(browser, Stand(mesh(10, 60))) as page:
+    async with open_fake(browser, FakeService(mesh(10, 60))) as page:
         before = await card(page, "peer-3").bounding_box()
         await page.mouse.move(330, 720)
         await page.mouse.down()
@@ -174,7 +174,7 @@ async def test_a_pan_and_a_wheel_zoom_move_the_picture_and_f_brings_it_back(brow
 
 
 async def test_a_tooltip_tells_more_after_a_rest(browser: Browser) -> None:
-    async with opened(browser, Stand(mesh(10, 60))) as page:
+    async with open_fake(browser, FakeService(mesh(10, 60))) as page:
         await card(page, "peer-4").hover()
         await expect(page.locator("#tooltip")).to_contain_text("Connection refused at 10.0.0.4:8080.")
         assert await page.evaluate(COVERED, "peer-4") == 0, "its own way stays in sight"
@@ -185,7 +185,7 @@ async def test_a_tooltip_tells_more_after_a_rest(browser: Browser) -> None:
 async def test_a_double_click_dives_into_a_lane_and_out_again_and_the_small_map_shows_where(
     browser: Browser,
 ) -> None:
-    async with opened(browser, Stand(mesh(10, 60))) as page:
+    async with open_fake(browser, FakeService(mesh(10, 60))) as page:
         await expect(page.locator("#minimap")).to_be_hidden()
         await page.mouse.dblclick(1270, 340)
         await expect(page.locator("#minimap")).to_be_visible()

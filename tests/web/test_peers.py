@@ -5,24 +5,24 @@ import re
 import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
-from web.neighbours import BO, CLEO, ME, NASTY, pairing, peer, sighting, simulated
-from web.sample import mesh
-from web.stand import Stand
-from web.visit import AXE, STILL, card, opened
+from web.fake_peers import BO, CLEO, ME, NASTY, pairing, peer, sighting, simulated
+from web.fake_service import FakeService
+from web.page_driver import AXE, FRAMES_AT_REST, card, open_fake
+from web.sample_mesh import mesh
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
-def stand() -> Stand:
-    """Return a stand whose house has a peer, and two who are seen."""
-    made = Stand(mesh(10, 60))
+def service() -> FakeService:
+    """Return a fake service with a peer, and two machines that were found."""
+    made = FakeService(mesh(10, 60))
     made.peers = simulated()
     return made
 
 
-def sent(stand: Stand, method: str = "PATCH") -> list[tuple[str, object]]:
+def sent(service: FakeService, method: str = "PATCH") -> list[tuple[str, object]]:
     """What was sent to `/mesh/peers`, with where below it."""
-    return [(path[11:], body) for how, path, body in stand.asked if how == method and "/mesh/peers" in path]
+    return [(path[11:], body) for how, path, body in service.asked if how == method and "/mesh/peers" in path]
 
 
 async def the_dialog(page: Page) -> None:
@@ -37,21 +37,21 @@ async def terms_of_bo(page: Page) -> Locator:
 
 
 async def test_the_button_shows_this_machine_and_its_switches(browser: Browser) -> None:
-    scenario = stand()
-    async with opened(browser, scenario) as page:
+    scenario = service()
+    async with open_fake(browser, scenario) as page:
         await the_dialog(page)
-        await expect(page.locator(".me")).to_have_text("desk ab12 cd34")
+        await expect(page.locator(".this-machine")).to_have_text("desk ab12 cd34")
         await page.get_by_role("switch", name="Visible to others").uncheck()
         await expect(page.locator("#p-link")).to_be_hidden()
-        await page.get_by_role("switch", name="Look for others").uncheck()
-        await expect(page.get_by_role("switch", name="Look for others")).not_to_be_checked()
+        await page.get_by_role("switch", name="Find other machines").uncheck()
+        await expect(page.get_by_role("switch", name="Find other machines")).not_to_be_checked()
         assert sent(scenario) == [("", {"visible": False}), ("", {"browse": False})]
 
 
 async def test_while_visible_a_link_with_the_key_of_this_machine_is_shown_as_a_picture(
     browser: Browser,
 ) -> None:
-    async with opened(browser, stand()) as page:
+    async with open_fake(browser, service()) as page:
         await the_dialog(page)
         await page.get_by_text("Link and QR code").click()
         await expect(page.locator("#p-link .link-text")).to_have_text(
@@ -61,10 +61,10 @@ async def test_while_visible_a_link_with_the_key_of_this_machine_is_shown_as_a_p
 
 
 async def test_who_comes_and_goes_is_seen_at_once_and_names_are_only_text(browser: Browser) -> None:
-    scenario = stand()
-    async with opened(browser, scenario) as page:
+    scenario = service()
+    async with open_fake(browser, scenario) as page:
         await the_dialog(page)
-        rows = page.locator("#p-seen li")
+        rows = page.locator("#p-discovered li")
         await expect(rows).to_have_count(3)
         await expect(rows.nth(0)).to_contain_text("cleo-laptop 77e0 b1d2cleo.local · 2 backends · 5 models")
         await expect(rows.nth(1).get_by_text("paired", exact=True)).to_be_visible()
@@ -82,7 +82,7 @@ async def test_who_comes_and_goes_is_seen_at_once_and_names_are_only_text(browse
 
 
 async def test_a_node_of_another_program_is_added_by_hand_with_its_address(browser: Browser) -> None:
-    async with opened(browser, stand()) as page:
+    async with open_fake(browser, service()) as page:
         await the_dialog(page)
         await page.get_by_role("button", name="Add by hand … gpu-box").click()
         await expect(page.locator("#f-url")).to_have_value("http://192.168.1.40:8090")
@@ -93,8 +93,8 @@ async def test_a_node_of_another_program_is_added_by_hand_with_its_address(brows
 async def test_asking_shows_the_digits_and_ends_with_a_peer_whose_terms_are_a_press_away(
     browser: Browser,
 ) -> None:
-    scenario = stand()
-    async with opened(browser, scenario) as page:
+    scenario = service()
+    async with open_fake(browser, scenario) as page:
         await the_dialog(page)
         await page.get_by_role("button", name="Pair … cleo-laptop").click()
         view = page.get_by_role("dialog", name="Pair with bo-desk")
@@ -111,8 +111,8 @@ async def test_asking_shows_the_digits_and_ends_with_a_peer_whose_terms_are_a_pr
 
 
 async def test_an_address_that_nobody_answers_at_is_told_with_the_fix(browser: Browser) -> None:
-    scenario = stand()
-    async with opened(browser, scenario, complaints=True) as page:
+    scenario = service()
+    async with open_fake(browser, scenario, expect_errors=True) as page:
         await the_dialog(page)
         await page.locator("#p-address").fill("nobody")
         await page.keyboard.press("Enter")
@@ -126,8 +126,8 @@ async def test_an_address_that_nobody_answers_at_is_told_with_the_fix(browser: B
 
 
 async def test_a_request_opens_by_itself_counts_down_and_no_ends_it(browser: Browser) -> None:
-    scenario = stand()
-    async with opened(browser, scenario, clock=True) as page:
+    scenario = service()
+    async with open_fake(browser, scenario, clock=True) as page:
         await card(page, "peer-3").click()
         scenario.meet(pairing=pairing())
         view = page.get_by_role("dialog", name="Pair with bo-desk")
@@ -137,13 +137,13 @@ async def test_a_request_opens_by_itself_counts_down_and_no_ends_it(browser: Bro
         await expect(view.get_by_text("41 s left")).to_be_visible()
         await page.get_by_role("button", name="No", exact=True).click()
         await expect(view).to_have_count(0)
-        await expect(page.locator("#asked")).to_be_hidden()
+        await expect(page.locator("#pairing-notice")).to_be_hidden()
         assert sent(scenario, "POST") == [("/pairing/refuse", None)]
 
 
 async def test_a_request_waits_in_a_bar_while_a_form_is_filled_in(browser: Browser) -> None:
-    scenario = stand()
-    async with opened(browser, scenario) as page:
+    scenario = service()
+    async with open_fake(browser, scenario) as page:
         await page.keyboard.press("a")
         await page.locator("#f-name").fill("half typ")
         scenario.meet(pairing=pairing(name=NASTY))
@@ -159,7 +159,7 @@ async def test_a_request_waits_in_a_bar_while_a_form_is_filled_in(browser: Brows
         await expect(page.locator("#dialog")).to_be_hidden()
         await expect(bar).to_be_visible()
         await page.keyboard.press("a")
-        await page.locator("#dialog #asked").wait_for()
+        await page.locator("#dialog #pairing-notice").wait_for()
         await page.keyboard.press("Escape")
         await expect(page.locator("#dialog")).to_be_hidden()
         await page.keyboard.press("p")
@@ -169,28 +169,28 @@ async def test_a_request_waits_in_a_bar_while_a_form_is_filled_in(browser: Brows
 
 
 async def test_once_the_form_is_shut_a_request_that_was_not_shown_opens(browser: Browser) -> None:
-    scenario = stand()
-    async with opened(browser, scenario) as page:
+    scenario = service()
+    async with open_fake(browser, scenario) as page:
         await page.keyboard.press("a")
         await expect(page.locator("#f-url")).to_be_focused()
         scenario.meet(pairing=pairing())
-        await expect(page.locator("#asked")).to_be_visible()
+        await expect(page.locator("#pairing-notice")).to_be_visible()
         await page.keyboard.press("Escape")
         await expect(page.get_by_role("dialog", name="Pair with bo-desk")).to_be_visible()
 
 
 async def test_a_request_that_came_before_the_page_is_shown_when_it_opens(browser: Browser) -> None:
-    scenario = stand()
+    scenario = service()
     scenario.meet(pairing=pairing())
-    async with opened(browser, scenario) as page:
+    async with open_fake(browser, scenario) as page:
         await expect(page.get_by_role("dialog", name="Pair with bo-desk")).to_be_visible()
 
 
 async def test_what_a_peer_may_use_is_changed_with_a_press_and_clouds_come_with_a_warning(
     browser: Browser,
 ) -> None:
-    scenario = stand()
-    async with opened(browser, scenario) as page:
+    scenario = service()
+    async with open_fake(browser, scenario) as page:
         bo = await terms_of_bo(page)
         await expect(bo).to_contain_text("studio-mac 3fa9 41c0✓healthy")
         await expect(bo).to_contain_text("It sees 2 models: llama-3.2-3b, qwen3-32b.")
@@ -217,8 +217,8 @@ async def test_what_a_peer_may_use_is_changed_with_a_press_and_clouds_come_with_
 
 
 async def test_unpairing_is_asked_twice(browser: Browser) -> None:
-    scenario = stand()
-    async with opened(browser, scenario) as page:
+    scenario = service()
+    async with open_fake(browser, scenario) as page:
         bo = await terms_of_bo(page)
         await bo.get_by_role("button", name="Unpair …").click()
         await expect(bo.get_by_role("button", name="Keep")).to_be_focused()
@@ -227,13 +227,13 @@ async def test_unpairing_is_asked_twice(browser: Browser) -> None:
         assert sent(scenario, "DELETE") == []
         await page.keyboard.press("Enter")
         await bo.get_by_role("button", name="Unpair", exact=True).click()
-        await expect(page.get_by_text("Nobody yet.")).to_be_visible()
+        await expect(page.get_by_text("No paired machines yet.")).to_be_visible()
         assert sent(scenario, "DELETE") == [(f"/{BO}", None)]
 
 
 async def test_the_panel_of_a_peer_tells_its_node_and_leads_to_its_terms(browser: Browser) -> None:
-    scenario = stand()
-    async with opened(browser, scenario) as page:
+    scenario = service()
+    async with open_fake(browser, scenario) as page:
         await card(page, "peer-3").click()
         await expect(page.locator("#panel .facts")).to_contain_text("Node3fa9 41c0")
         await page.get_by_role("button", name="Sharing …").click()
@@ -248,8 +248,8 @@ async def test_the_panel_of_a_peer_tells_its_node_and_leads_to_its_terms(browser
 async def test_a_link_fills_in_the_address_pairs_nothing_by_itself_and_brings_its_key(
     browser: Browser,
 ) -> None:
-    scenario = stand()
-    async with opened(browser, scenario, at=f"#pair?host=192.168.1.20&port=7000&id={BO}") as page:
+    scenario = service()
+    async with open_fake(browser, scenario, at=f"#pair?host=192.168.1.20&port=7000&id={BO}") as page:
         await expect(page.locator("#p-address")).to_have_value("192.168.1.20:7000")
         await expect(page.locator("#p-address")).to_be_focused()
         await expect(page.get_by_text("From a link: pair only if you know whose it is.")).to_be_visible()
@@ -262,7 +262,7 @@ async def test_a_link_fills_in_the_address_pairs_nothing_by_itself_and_brings_it
 
 
 async def test_the_tray_opens_the_peers_by_the_address_alone(browser: Browser) -> None:
-    async with opened(browser, stand(), at="#peers") as page:
+    async with open_fake(browser, service(), at="#peers") as page:
         await expect(page.get_by_role("dialog", name="Peers")).to_be_visible()
         assert "#" not in page.url
 
@@ -270,12 +270,12 @@ async def test_the_tray_opens_the_peers_by_the_address_alone(browser: Browser) -
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not here: packaging/dev.py test installs it")
 @pytest.mark.parametrize("theme", ["dark", "light"])
 async def test_dialog_and_digits_are_for_everybody(browser: Browser, theme: str) -> None:
-    scenario = stand()
+    scenario = service()
     scenario.meet(peers=(peer(share_models=("llama-3.2-3b",)),))
-    async with opened(
+    async with open_fake(
         browser,
         scenario,
-        looks={"color_scheme": theme, "reduced_motion": "reduce"},
+        media={"color_scheme": theme, "reduced_motion": "reduce"},
         size=(420, 800),
         cards=False,
     ) as page:
@@ -283,7 +283,7 @@ async def test_dialog_and_digits_are_for_everybody(browser: Browser, theme: str)
         await page.keyboard.press("p")
         await page.locator("#p-paired summary").click()
         for _ in ("dialog", "digits"):
-            await page.evaluate(STILL)
+            await page.evaluate(FRAMES_AT_REST)
             found = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
             serious = [f for f in found["violations"] if f["impact"] in {"serious", "critical"}]
             assert [(f["id"], [n["html"] for n in f["nodes"]]) for f in serious] == []

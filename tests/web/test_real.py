@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Page, expect
 
 from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
-from web.visit import PAINTED, card, visit
+from web.page_driver import HAS_PARTICLES, card, open_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -53,7 +53,7 @@ async def past_of(node: Node, name: str) -> list[str | None]:
 @asynccontextmanager
 async def inside(browser: Browser, node: Node, **how: Any) -> AsyncIterator[Page]:
     """Open the page by a one-time link."""
-    async with visit(browser, node.service.link(), **how) as page:
+    async with open_page(browser, node.service.link(), **how) as page:
         yield page
 
 
@@ -62,7 +62,7 @@ async def test_a_one_time_link_opens_the_page_signed_in_and_leaves_no_code_in_th
 ) -> None:
     async with scenario(tmp_path) as (node, _, _), inside(browser, node) as page:
         await expect(page.locator(".backend")).to_have_count(2)
-        await expect(page.locator("#word")).to_have_text("healthy")
+        await expect(page.locator("#light-label")).to_have_text("healthy")
         assert "code" not in page.url
         await page.reload()
         await expect(card(page, "kitchen")).to_contain_text("healthy · 1 model")
@@ -99,9 +99,9 @@ async def test_a_used_link_is_told_and_the_key_opens_the_page_instead(
 ) -> None:
     async with scenario(tmp_path) as (node, _, _):
         link = node.service.link()
-        async with visit(browser, link):
+        async with open_page(browser, link):
             pass
-        async with visit(browser, link, cards=False, complaints=True) as page:
+        async with open_page(browser, link, cards=False, expect_errors=True) as page:
             await expect(page.locator("#key-error")).to_contain_text("used already")
             await expect(page.locator("#session pre")).to_have_text("meshlight open")
             await page.locator("#key").fill("not-it")
@@ -118,21 +118,23 @@ async def test_an_engine_that_stops_turns_red_within_ten_seconds_with_reason_and
 ) -> None:
     async with scenario(tmp_path) as (node, _, second), inside(browser, node) as page:
         await second.fault("refuse")
-        await expect(card(page, "kitchen")).to_have_attribute("data-look", "unhealthy", timeout=SOON)
+        await expect(card(page, "kitchen")).to_have_attribute("data-status", "unhealthy", timeout=SOON)
         await expect(page.locator("#unhealthy")).to_contain_text("1 unhealthy")
         await card(page, "kitchen").click()
-        await expect(page.locator("#panel .why p").first).to_contain_text("Connection refused at 127.0.0.1")
+        await expect(page.locator("#panel .reason p").first).to_contain_text(
+            "Connection refused at 127.0.0.1"
+        )
         await expect(page.locator("#panel .fix")).to_contain_text("Ollama")
         await expect(page.locator("#panel .changes")).to_contain_text("unhealthy")
         await second.clear()
         await page.get_by_role("button", name="Check now").click()
-        await expect(card(page, "kitchen")).to_have_attribute("data-look", "healthy", timeout=SOON)
-        await expect(page.locator("#panel .why")).to_be_hidden()
+        await expect(card(page, "kitchen")).to_have_attribute("data-status", "healthy", timeout=SOON)
+        await expect(page.locator("#panel .reason")).to_be_hidden()
 
 
 async def test_a_request_flies_across_and_is_counted(browser: Browser, tmp_path: Path) -> None:
     async with scenario(tmp_path) as (node, first, _), inside(browser, node) as page:
-        flown = asyncio.create_task(page.wait_for_function(PAINTED))
+        flown = asyncio.create_task(page.wait_for_function(HAS_PARTICLES))
         assert (await node.chat()).is_success
         await flown
         await expect(page.locator('[data-key="r"]')).to_contain_text("1 ok")
@@ -148,7 +150,7 @@ async def test_a_link_passes_the_sign_in_to_the_dialog_and_is_shared_as_a_pictur
     browser: Browser, tmp_path: Path
 ) -> None:
     link = "#add?kind=ollama&url=http%3A%2F%2Fgpu.lan%3A11434&name=Big%20box"
-    async with scenario(tmp_path) as (node, _, _), visit(browser, node.service.link() + link) as page:
+    async with scenario(tmp_path) as (node, _, _), open_page(browser, node.service.link() + link) as page:
         await expect(page.locator("#f-url")).to_have_value("http://gpu.lan:11434")
         await expect(page.locator("#f-name")).to_have_value("Big box")
         await page.get_by_role("button", name="Share").click()
@@ -173,19 +175,19 @@ async def test_a_backend_is_added_after_it_answered_then_renamed_switched_off_an
         scenario(tmp_path) as (node, _, _),
     ):
         await third.fault("refuse")
-        async with inside(browser, node, complaints=True) as page:
+        async with inside(browser, node, expect_errors=True) as page:
             await page.keyboard.press("a")
             await page.locator("#f-kind").select_option("vllm")
             await page.locator("#f-url").fill(third.url)
             await page.locator("#f-name").fill("attic")
             await page.keyboard.press("Enter")
-            await expect(page.locator(".trouble b")).to_contain_text("Connection refused at 127.0.0.1")
-            await expect(page.locator(".trouble p")).to_contain_text("Start it")
+            await expect(page.locator(".problem b")).to_contain_text("Connection refused at 127.0.0.1")
+            await expect(page.locator(".problem p")).to_contain_text("Start it")
             await third.clear()
             await page.keyboard.press("Enter")
             await expect(page.locator("#dialog")).to_be_hidden(timeout=SOON)
             attic = page.locator(".backend", has_text="attic")
-            await expect(attic).to_have_attribute("data-look", "healthy", timeout=SOON)
+            await expect(attic).to_have_attribute("data-status", "healthy", timeout=SOON)
             await attic.click()
             await page.get_by_role("button", name="Edit").click()
             await page.locator("#f-name").fill("cellar")
@@ -193,13 +195,13 @@ async def test_a_backend_is_added_after_it_answered_then_renamed_switched_off_an
             cellar = page.locator(".backend", has_text="cellar")
             await expect(page.locator("#panel h2")).to_have_text("cellar", timeout=SOON)
             await page.get_by_role("button", name="Disable").click()
-            await expect(cellar).to_have_attribute("data-look", "disabled")
+            await expect(cellar).to_have_attribute("data-status", "disabled")
             assert (await node.chat("mistral-small-24b")).status_code in {404, 503}
             await page.get_by_role("button", name="Enable").click()
-            await expect(cellar).to_have_attribute("data-look", "healthy", timeout=SOON)
+            await expect(cellar).to_have_attribute("data-status", "healthy", timeout=SOON)
             await page.get_by_role("button", name="Remove").click()
             await page.locator("#dialog button.danger").click()
-            await expect(cellar).to_contain_text("gone")
+            await expect(cellar).to_contain_text("removed")
             assert len((await node.http.get("/mesh/backends")).json()["backends"]) == 2
 
 
@@ -209,7 +211,7 @@ async def test_a_model_tells_its_route_and_answers_a_test(browser: Browser, tmp_
         await expect(page.locator("#panel .route li").first).to_contain_text("desk")
         await expect(page.locator("#panel .paths")).to_have_text("2 connected paths")
         await page.get_by_role("button", name="Send a test").click()
-        await expect(page.locator("#panel .says")).to_contain_text("desk answered: first token after")
+        await expect(page.locator("#panel .message")).to_contain_text("desk answered: first token after")
 
 
 async def test_the_last_hour_is_known_though_the_page_was_closed(browser: Browser, tmp_path: Path) -> None:
@@ -230,12 +232,12 @@ async def test_the_last_hour_is_known_though_the_page_was_closed(browser: Browse
             before = page.get_by_role("button", name="One step back")
             for _ in range(8):
                 await before.click()
-                if await card(page, "kitchen").get_attribute("data-look") == "unhealthy":
+                if await card(page, "kitchen").get_attribute("data-status") == "unhealthy":
                     break
-            await expect(card(page, "kitchen")).to_have_attribute("data-look", "unhealthy")
+            await expect(card(page, "kitchen")).to_have_attribute("data-status", "unhealthy")
             await expect(page.locator("#timeline .now")).to_be_visible()
             await page.keyboard.press("Escape")
-            await expect(card(page, "kitchen")).to_have_attribute("data-look", "healthy")
+            await expect(card(page, "kitchen")).to_have_attribute("data-status", "healthy")
 
 
 async def test_after_a_restart_of_the_service_the_page_asks_for_the_key_and_goes_on(
@@ -244,28 +246,30 @@ async def test_after_a_restart_of_the_service_the_page_asks_for_the_key_and_goes
     async with SimulatedEngine("ollama", "kitchen") as engine:
         node = Node(tmp_path, [engine])
         await node.__aenter__()
-        async with inside(browser, node, complaints=True, clock=True) as page:
+        async with inside(browser, node, expect_errors=True, clock=True) as page:
             await expect(card(page, "kitchen")).to_be_visible()
             port = urlsplit(node.url).port or 0
             await node.__aexit__(None, None, None)
             await page.clock.run_for(30_000)
-            await expect(page.locator("#line")).to_contain_text("Connection lost")
+            await expect(page.locator("#connection")).to_contain_text("Connection lost")
             async with Node(tmp_path, [engine], port=port) as again:
                 await page.clock.run_for(20_000)
                 await expect(page.locator("#session")).to_be_visible(timeout=SOON)
                 await page.locator("#key").fill(again.key)
                 await page.keyboard.press("Enter")
-                await expect(page.locator("#line")).to_be_hidden(timeout=SOON)
+                await expect(page.locator("#connection")).to_be_hidden(timeout=SOON)
                 await engine.fault("refuse")
                 await checked(again, "unhealthy")
-                await expect(card(page, "kitchen")).to_have_attribute("data-look", "unhealthy", timeout=SOON)
+                await expect(card(page, "kitchen")).to_have_attribute(
+                    "data-status", "unhealthy", timeout=SOON
+                )
 
 
 async def test_all_of_it_works_by_keyboard_alone(browser: Browser, tmp_path: Path) -> None:
     async with (
         SimulatedEngine("vllm", models=["mistral-small-24b"]) as third,
         scenario(tmp_path) as (node, _, second),
-        inside(browser, node, complaints=True) as page,
+        inside(browser, node, expect_errors=True) as page,
     ):
         press, write = page.keyboard.press, page.keyboard.type
 
@@ -292,17 +296,17 @@ async def test_all_of_it_works_by_keyboard_alone(browser: Browser, tmp_path: Pat
         await expect(card(page, "kitchen")).to_be_focused()
         await press("Enter")
         await expect(page.locator("#panel h2")).to_be_focused()
-        await expect(page.locator("#panel .why")).to_contain_text("Connection refused")
+        await expect(page.locator("#panel .reason")).to_contain_text("Connection refused")
         await second.clear()
         await to("Check now")
         await press("Enter")
-        await expect(card(page, "kitchen")).to_have_attribute("data-look", "healthy", timeout=SOON)
+        await expect(card(page, "kitchen")).to_have_attribute("data-status", "healthy", timeout=SOON)
         await press("Escape")
         await expect(card(page, "kitchen")).to_be_focused()
         await press("a")
         await write(third.url)
         await press("Enter")
-        await expect(page.locator(".trouble")).to_be_visible(timeout=SOON)
+        await expect(page.locator(".problem")).to_be_visible(timeout=SOON)
         await press("Shift+Tab")
         await write("v")
         await press("Tab")

@@ -9,7 +9,7 @@ from playwright.async_api import Browser, expect
 
 from meshlight.simulator.engine import SimulatedEngine
 from node import Node
-from web.visit import card, visit
+from web.page_driver import card, open_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -34,8 +34,8 @@ async def test_two_people_compare_digits_and_each_sees_the_others_models_until_o
         SimulatedEngine("ollama", "kitchen", ["qwen3-8b"]) as kitchen,
         Node(tmp_path / "a", [desk], names[0] + extra_a) as a,
         Node(tmp_path / "b", [kitchen], names[1] + extra_b) as b,
-        visit(browser, a.service.link()) as anna,
-        visit(browser, b.service.link()) as bo,
+        open_page(browser, a.service.link()) as anna,
+        open_page(browser, b.service.link()) as bo,
     ):
         await anna.get_by_role("button", name="Peers", exact=True).click()
         await anna.locator("#p-address").fill(f"127.0.0.1:{door_b}")
@@ -67,5 +67,5 @@ async def test_two_people_compare_digits_and_each_sees_the_others_models_until_o
 
         await bo.get_by_role("button", name="Unpair …").click()
         await bo.get_by_role("button", name="Unpair", exact=True).click()
-        await expect(bo.get_by_text("Nobody yet.")).to_be_visible(timeout=SOON)
-        await expect(card(anna, backend)).to_have_class("card backend gone", timeout=SOON)
+        await expect(bo.get_by_text("No paired machines yet.")).to_be_visible(timeout=SOON)
+        await expect(card(anna, backend)).to_have_class("card backend removed", timeout=SOON)

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 
 from meshlight.domain.events import RouteTraffic
-from web.sample import mesh
-from web.stand import Stand
+from web.fake_service import FakeService
+from web.sample_mesh import mesh
 
 DRIVER = shutil.which("WebKitWebDriver")
 XVFB = shutil.which("Xvfb")
@@ -145,19 +145,19 @@ async def driver() -> AsyncIterator[Driver]:
 
 
 async def test_the_window_s_engine_paints_the_mesh_and_lets_requests_fly(driver: Driver) -> None:
-    stand = Stand(mesh(10, 60), tick_s=60)
-    await stand.start()
+    service = FakeService(mesh(10, 60), tick_s=60)
+    await service.start()
     try:
-        await driver.ask("POST", "/url", {"url": stand.url})
+        await driver.ask("POST", "/url", {"url": service.url})
         seen = await driver.run(LOOK)
         assert seen == [10, 60, True]
-        model = stand.views["ollama-1"].models[0]
+        model = service.views["ollama-1"].models[0]
         watch = asyncio.create_task(driver.run(WATCH))
         while not watch.done():  # a request now and then, however slowly the driver looks
-            stand.flow(RouteTraffic(backend="ollama-1", model=model, started=1, in_flight=1))
+            service.flow(RouteTraffic(backend="ollama-1", model=model, started=1, in_flight=1))
             await asyncio.wait({watch}, timeout=0.4)
         flown, faults = watch.result()
         assert flown
         assert faults == []
     finally:
-        await stand.stop()
+        await service.stop()

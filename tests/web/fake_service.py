@@ -1,0 +1,252 @@
+"""A stand-in for the service, to look at the page with meshes of any size: it serves `web/` under the real policy
+and answers `/mesh/*` from seeded meshes built of the domain's own structs.
+
+    python tests/web/fake_service.py --backends 100 --models 2000 --rate 20
+
+It generates; it does not imitate: tests/web/test_real.py and its neighbours look at the page with the real service.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+from msgspec.structs import replace
+
+from meshlight.domain.api_types import BackendView, Workload
+from meshlight.gateway.control.kinds import KindList
+from meshlight.gateway.control.qr import MEDIA_TYPE, svg
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from web.fake_kinds import KINDS_HERE, culprit_of
+from web.fake_peers import peers_answer
+from web.live_mesh import LiveMesh
+from web.sample_mesh import health, mesh
+
+WEB = Path(__file__).parents[2] / "web"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".woff2": "font/woff2",
+}
+
+
+class FakeService(LiveMesh):
+    """The mesh, and a small HTTP server over it and its events."""
+
+    def __init__(self, views: list[BackendView], rate: float = 0.0, tick_s: float = 5.0) -> None:
+        super().__init__(views)
+        self.rate = rate
+        self.tick_s = tick_s
+        self.key: str | None = None
+        """When set, everything under /mesh wants the session that this key opens."""
+        self.is_dumb = False
+        """When set, /mesh answers nothing: requests wait."""
+        self.sent_snapshot: Callable[[], Any] = self.snapshot
+        """What is sent as the snapshot; another version of the service may send less or more."""
+        self.port = 0
+        self.asked: list[tuple[str, str, Any]] = []
+        """What was asked under /mesh: method, path, body."""
+        self._server: asyncio.Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._open: set[asyncio.Task[Any]] = set()
+
+    async def start(self) -> "FakeService":
+        """Listen on a free port of the loopback; the address is `url`."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._tasks = [asyncio.create_task(self.breathe(self.tick_s))]
+        if self.rate:
+            self._tasks.append(asyncio.create_task(self.serve_requests(self.rate)))
+        return self
+
+    async def stop(self) -> None:
+        """Stop everything, open connections included."""
+        if self._server:
+            self._server.close()
+        going = [*self._tasks, *self._open]
+        for task in going:
+            task.cancel()
+        await asyncio.gather(*going, return_exceptions=True)
+        self._tasks = []
+
+    @property
+    def url(self) -> str:
+        """The address to open."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if task := asyncio.current_task():
+            self._open.add(task)
+            task.add_done_callback(self._open.discard)
+        try:
+            while await self._one(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                await writer.wait_closed()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        line = (await reader.readline()).decode()
+        if not line:
+            return False
+        method, target, _ = line.split(" ", 2)
+        size, cookie = 0, False
+        while (head := await reader.readline()) not in {b"\r\n", b""}:
+            name, _, value = head.decode().partition(":")
+            size = int(value) if name.lower() == "content-length" else size
+            cookie = cookie or (name.lower() == "cookie" and "meshlight_session=open" in value)
+        body = await reader.readexactly(size)
+        path = target.split("?")[0]
+        locked = self.key is not None and not cookie
+        if path == "/mesh/events" and not locked:
+            await self._events(writer)
+            return False
+        if path == "/mesh/session" and method == "POST":
+            right = msgspec.json.decode(body).get("key") == self.key
+            extra = (
+                "set-cookie: meshlight_session=open; HttpOnly; SameSite=Strict; Path=/\r\n" if right else ""
+            )
+            self._answer(writer, 204 if right else 401, b"", "application/json", extra)
+        elif path.startswith("/mesh") and locked:
+            self._answer(
+                writer, 401, b'{"error":{"message":"No key.","code":"no_key","hint":""}}', "application/json"
+            )
+        elif path == "/mesh/qr":
+            self._answer(writer, 200, svg(parse_qs(target)["/mesh/qr?text"][0]), MEDIA_TYPE)
+        elif path.startswith("/mesh"):
+            if self.is_dumb:
+                await asyncio.Event().wait()
+            status, data = await self._mesh(method, path, body)
+            self.asked.append((method, path, msgspec.json.decode(body) if body else None))
+            self._answer(writer, status, msgspec.json.encode(data), "application/json")
+        else:
+            file = (WEB / (path.lstrip("/") or "index.html")).resolve()
+            if file.is_file() and WEB in file.parents:
+                self._answer(
+                    writer, 200, file.read_bytes(), TYPES.get(file.suffix, "application/octet-stream")
+                )
+            else:
+                self._answer(writer, 404, b"", "text/plain")
+        await writer.drain()
+        return True
+
+    async def _mesh(self, method: str, path: str, body: bytes) -> tuple[int, object]:  # noqa: PLR0911 - one line an endpoint
+        parts = path.split("/")[2:]
+        plain: dict[str, Callable[[], object]] = {
+            "snapshot": self.sent_snapshot,
+            "kinds": lambda: KindList(KINDS_HERE),
+            "history": self.history,
+            "peers": lambda: self.peers,
+        }
+        if method == "GET" and (tell := plain.get("/".join(parts))):
+            return 200, tell()
+        if parts[0] == "peers":
+            return peers_answer(self, method, parts[1:], msgspec.json.decode(body) if body else {})
+        if parts == ["refresh"]:
+            self._tasks.append(asyncio.create_task(self.refresh()))
+            return 202, {"id": "r1", "total": len(self.views)}
+        if parts == ["route"]:
+            routes = [
+                {"backend": v.id, "name": v.name, "why": f"{v.ring}, {v.health.state}, nothing in flight"}
+                for v in list(self.views.values())[:3]
+            ]
+            return 200, {"policy": "local-first", "answers": routes[0]["backend"], "routes": routes}
+        if parts == ["backends"] and method == "POST":
+            sent = msgspec.json.decode(body)
+            if not sent.get("save_anyway") and (culprit := culprit_of(sent)):
+                return 422, {"error": culprit}
+            view = BackendView(
+                id="new-1",
+                name=sent.get("name") or "new one",
+                kind=sent["kind"],
+                ring=sent.get("ring", "machine"),
+                url=sent.get("url", "https://api.example.com"),
+                enabled=sent.get("enabled", True),
+                source="config",
+                health=health("healthy", sent.get("url", "")),
+                latency_ms=3.0,
+                models=("tiny-1b",),
+                in_flight=0,
+                requests=Workload(),
+            )
+            self.put(view)
+            return 201, view
+        if parts[:1] == ["backends"] and len(parts) >= 2 and parts[1] in self.views:
+            view = self.views[parts[1]]
+            if method == "DELETE":
+                self.remove(view.id)
+                return 200, {}
+            if parts[-1] in {"enable", "disable"}:
+                self.put(replace(view, enabled=parts[-1] == "enable"))
+                return 200, self.views[view.id]
+            if parts[-1] == "check":
+                return 200, {
+                    "ok": view.health.state == "healthy",
+                    "health": view.health,
+                    "latency_ms": view.latency_ms,
+                    "models": view.models,
+                }
+            if method == "PATCH":
+                self.put(
+                    replace(
+                        view,
+                        **{
+                            k: v for k, v in msgspec.json.decode(body).items() if k in {"name", "url", "ring"}
+                        },
+                    )
+                )
+                return 200, self.views[view.id]
+        return 404, {"error": {"message": "No such thing.", "code": "not_found", "hint": ""}}
+
+    async def _events(self, writer: asyncio.StreamWriter) -> None:
+        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        self.listeners.add(queue)
+        try:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+            first = msgspec.json.encode(self.sent_snapshot())
+            writer.write(f"id: {self.seq}\nevent: snapshot\ndata: ".encode() + first + b"\n\n")
+            while True:
+                writer.write(await queue.get())
+                await writer.drain()
+        finally:
+            self.listeners.discard(queue)
+
+    @staticmethod
+    def _answer(writer: asyncio.StreamWriter, status: int, body: bytes, kind: str, extra: str = "") -> None:
+        writer.write(
+            f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{extra}"
+            f"content-security-policy: {POLICY}\r\ncache-control: no-store\r\n\r\n".encode()
+            + body
+        )
+
+
+async def _main(args: argparse.Namespace) -> None:
+    service = FakeService(mesh(args.backends, args.models) if args.backends else [], args.rate)
+    service.port = args.port
+    await service.start()
+    print(service.url, flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--backends", type=int, default=10)
+    words.add_argument("--models", type=int, default=60)
+    words.add_argument("--rate", type=float, default=6.0, help="requests a second")
+    words.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    asyncio.run(_main(words.parse_args()))

@@ -1,0 +1,54 @@
+"""Narrow windows: the header in at most two rows, nothing cut off, whatever it has to say."""
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from web.fake_service import FakeService
+from web.page_driver import open_fake
+from web.sample_mesh import mesh
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+ROWS = """() => new Set([...document.querySelectorAll(".top > :not(#filters)")].filter((e) => e.checkVisibility())
+  .map((e) => { const r = e.getBoundingClientRect(); return Math.round((r.top + r.bottom) / 80); })).size"""
+"""How many rows the header has; its parts lie in the middle of a row of about 40 pixels."""
+CUT = """(selector) => [...document.querySelectorAll(selector)].filter((e) => e.checkVisibility())
+  .filter((e) => { const r = e.getBoundingClientRect();
+    return r.left < 0 || r.right > innerWidth + 0.5 || e.scrollWidth > e.clientWidth + 1; })
+  .map((e) => e.id || e.textContent)"""
+"""What is cut off, of all that a selector finds."""
+
+
+async def _say_everything(page: Page, service: FakeService) -> None:
+    """Let the header show notices beside the unhealthy backend."""
+    service.notices = ("The keyring is locked.", "The port 6374 is taken.")
+    service.seq += 1
+    service.send(service.snapshot())
+    await expect(page.locator("#notices")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [420, 520, 640, 700, 760, 820, 900])
+async def test_the_header_is_whole_in_at_most_two_rows(browser: Browser, width: int) -> None:
+    service = FakeService(mesh(10, 60))
+    async with open_fake(browser, service, size=(width, 700)) as page:
+        for _ in range(2):
+            assert await page.evaluate(CUT, ".top > :not(#connection, #filters), #refresh span") == []
+            assert await page.evaluate(ROWS) <= 2
+            await _say_everything(page, service)
+
+
+@pytest.mark.parametrize("width", [420, 640, 760])
+async def test_the_titles_of_the_rings_are_whole(browser: Browser, width: int) -> None:
+    async with open_fake(browser, FakeService(mesh(10, 60)), size=(width, 800)) as page:
+        await expect(page.locator(".lane-header")).to_have_count(4)
+        assert await page.evaluate(CUT, ".lane-header") == []
+
+
+@pytest.mark.parametrize("width", [420, 640, 760, 1000])
+@pytest.mark.parametrize("tab", ["Backends", "Models"])
+async def test_the_last_columns_of_the_table_are_there(browser: Browser, width: int, tab: str) -> None:
+    async with open_fake(
+        browser, FakeService(mesh(10, 60)), size=(width, 700), at="#view=table", cards=False
+    ) as page:
+        await page.locator(".tabs button", has_text=tab).click()
+        assert await page.evaluate(CUT, "#table th:last-of-type, #table .scroll") == []

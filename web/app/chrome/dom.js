@@ -1,0 +1,98 @@
+/** Elements and what they say; text is always set as text. */
+import { STATUS_STYLES } from "../map/status_styles.js";
+
+/** @template {keyof HTMLElementTagNameMap} T @param {T} tag @param {Record<string, any>} [props] @param {...(Node|string|null|undefined|false)} children @returns {HTMLElementTagNameMap[T]} */
+export function h(tag, props = {}, ...children) {
+  const el = document.createElement(tag);
+  if (tag === "button") el.setAttribute("type", "button");
+  for (const [name, value] of Object.entries(props)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) el.addEventListener(name.slice(2), value);
+    else if (name === "text") el.textContent = value;
+    else if (name === "value") /** @type {any} */ (el).value = value;
+    else el.setAttribute(name, value === true ? "" : value);
+  }
+  for (const child of children) if (child) el.append(child);
+  return el;
+}
+
+/** @param {string} id @returns {any} the */
+export const $ = (id) => document.getElementById(id);
+
+/** @param {string} id of a template @returns {any} its element, made anew */
+export const fromTemplate = (id) => $(id).content.firstElementChild.cloneNode(true);
+
+/** So that nothing is spoken or selected anew. @param {HTMLElement} el @param {string} text */
+export const setText = (el, text) => void (el.textContent !== text && (el.textContent = text));
+
+/** A text whose `code` between backticks is set as code. @param {string} text @returns {(Node|string)[]} */
+export const withCode = (text) =>
+  text.split(/`([^`]+)`/).map((part, i) => (i % 2 ? h("code", { text: part }) : part));
+
+/** As setText, with code between backticks. @param {HTMLElement} el @param {string} text */
+export function setTextWithCode(el, text) {
+  if (el.dataset.text === text) return;
+  el.dataset.text = text;
+  el.replaceChildren(...withCode(text));
+}
+
+/** @param {any} root @param {Record<string, string>} texts by selector */
+export const setTexts = (root, texts) =>
+  Object.entries(texts).forEach(([where, text]) => setText(root.querySelector(where), text));
+
+/** @param {Event} event */
+export const keyOfEvent = ({ target }) =>
+  (target instanceof Element
+    ? /** @type {HTMLElement|null} */ (target.closest("[data-key]"))?.dataset.key
+    : undefined) ?? null;
+
+/** A drawing of index.html, in the colour of the text beside it. @param {string} name */
+export const icon = (name) => ($("icons").content.querySelector(`.i-${name}`) ?? h("i")).cloneNode(true);
+
+/** @param {string} iconName @param {string} label @param {()=>void} press @param {Record<string, any>} [props] */
+export const iconButton = (iconName, label, press, props = {}) =>
+  h("button", { class: "tool", "aria-label": label, title: label, onclick: press, ...props }, icon(iconName));
+
+/** @param {Status} status */
+export const statusGlyph = (status) =>
+  h("span", { class: "glyph", "aria-hidden": "true", text: STATUS_STYLES[status]?.glyph });
+
+/** @param {Status} status */
+export const statusBadge = (status) =>
+  h("span", { class: "badge", "data-status": status }, statusGlyph(status), status);
+
+/** The old way: windows that are no browser close the new one. @param {string} text @param {HTMLElement} button */
+export function copyText(text, button) {
+  const area = h("textarea", { class: "offscreen", value: text });
+  (button.closest("dialog") ?? document.body).append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+  button.focus();
+  const label = button.textContent;
+  button.textContent = "Copied";
+  setTimeout(() => (button.textContent = label), 1500);
+}
+
+const ANNOUNCE_PAUSE_MS = 3000;
+/** @type {string[]} */
+let pendingMessages = [];
+let timer = 0;
+let lastAnnouncedAt = -ANNOUNCE_PAUSE_MS;
+
+/** @param {string} text */
+export function announce(text) {
+  pendingMessages.push(text.replaceAll("`", ""));
+  if (timer) return;
+  timer = window.setTimeout(
+    () => {
+      timer = 0;
+      lastAnnouncedAt = performance.now();
+      const text_ = pendingMessages.slice(-4).join(" ");
+      const more = pendingMessages.length - 4;
+      pendingMessages = [];
+      $("live").textContent = more > 0 ? `${text_} And ${more} more changes.` : text_;
+    },
+    Math.max(60, lastAnnouncedAt + ANNOUNCE_PAUSE_MS - performance.now()),
+  );
+}

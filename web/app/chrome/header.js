@@ -1,0 +1,149 @@
+/** The header. */
+import { $, icon, setText } from "./dom.js";
+import { addBackend } from "../dialogs/backend_dialog.js";
+import { renderFilters } from "./filters.js";
+import { isFiltering } from "../map/selection.js";
+import { openPeersDialog } from "../dialogs/peers.js";
+import { formatCount, plural } from "../core/format.js";
+
+const THEMES = /** @type {const} */ (["system", "dark", "light", "contrast"]);
+/** @type {Record<string, string>} */
+const LIGHT_LABELS = { green: "healthy", amber: "degraded", red: "down", grey: "waiting", unsure: "unsure" };
+/** @type {string[]} */
+const NO_NOTICES = [];
+let matchIndex = -1;
+
+/**
+ * @param {Store<AppState>} store
+ * @param {MapView} map
+ * @param {HeaderActions} act
+ */
+export function initHeader(store, map, act) {
+  for (const place of document.querySelectorAll("[data-icon]"))
+    place.replaceWith(icon(/** @type {HTMLElement} */ (place).dataset.icon ?? ""));
+  const find = $("find");
+  find.value = store.state.query;
+  find.addEventListener("input", () => ((matchIndex = -1), act.search(find.value)));
+  find.addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => {
+    const keys = [...(store.state.matches?.keys ?? [])];
+    if (e.key === "Enter" && keys.length) {
+      matchIndex = (matchIndex + (e.shiftKey ? keys.length - 1 : 1)) % keys.length;
+      act.select(keys[matchIndex], true);
+      find.focus();
+    }
+    if (e.key !== "Escape") return;
+    e.stopPropagation();
+    find.value = "";
+    act.search("");
+    find.blur();
+  });
+  const menu = $("filters");
+  const drawFilters = () => !menu.hidden && renderFilters(store.state, act.filter);
+  $("filter-button").addEventListener("click", () => {
+    menu.hidden = !menu.hidden;
+    drawFilters();
+    $("filter-button").setAttribute("aria-expanded", String(!menu.hidden));
+    if (!menu.hidden) menu.querySelector("input")?.focus();
+  });
+  document.addEventListener("pointerdown", (e) => {
+    if (!menu.hidden && e.target instanceof Element && !e.target.closest("#filters, #filter-button"))
+      closeFilters();
+  });
+  /** @type {Record<string, ()=>void>} */
+  const presses = {
+    unhealthy: act.toggleUnhealthy,
+    notices: () => act.select("r"),
+    refresh: act.refresh,
+    add: addBackend,
+    peers: () => openPeersDialog(),
+    "view-button": () => act.changeSettings({ view: store.state.settings.view === "map" ? "table" : "map" }),
+    "help-button": () => $("help").showModal(),
+    "theme-button": () =>
+      act.changeSettings({ theme: THEMES[(THEMES.indexOf(store.state.settings.theme) + 1) % THEMES.length] }),
+  };
+  for (const [id, press] of Object.entries(presses)) $(id).addEventListener("click", press);
+  const zooms = [() => map.zoom(1.35), () => map.zoom(1 / 1.35), () => map.fit(), () => map.tidy()];
+  zooms.forEach((zoom, i) => $("zoom").children[i].addEventListener("click", zoom));
+  store.subscribe((s) => s.filters, drawFilters);
+  store.subscribe(summary, renderSummary);
+  store.subscribe(
+    ({ mesh }) => [mesh?.refresh?.done, mesh?.refresh?.total],
+    ([done = 0, total = 0]) => renderRefresh(done, total),
+  );
+  store.subscribe((s) => s.settings, renderSettings);
+  renderSettings(store.state.settings);
+}
+
+export function closeFilters() {
+  $("filters").hidden = true;
+  $("filter-button").setAttribute("aria-expanded", "false");
+}
+
+/** What the header says of the mesh, as a flat list: drawn when one of it changes. @param {AppState} state */
+function summary({ mesh, connection, filters, matches }) {
+  const on = [...(mesh?.backends.values() ?? [])].filter((b) => b.enabled);
+  const count = (/** @type {State} */ state) => on.filter((b) => b.health.state === state).length;
+  return /** @type {const} */ ([
+    connection,
+    connection === "live" ? (mesh?.light ?? "grey") : "unsure",
+    mesh?.light_reason ?? "",
+    on.length,
+    count("healthy"),
+    count("unhealthy"),
+    mesh?.models.size ?? 0,
+    mesh?.notices ?? NO_NOTICES,
+    isFiltering(filters),
+    matches,
+  ]);
+}
+
+/** @param {ReturnType<typeof summary>} values */
+function renderSummary([
+  connection,
+  light,
+  reason,
+  enabled,
+  healthy,
+  unhealthy,
+  models,
+  notices,
+  filtered,
+  matches,
+]) {
+  $("light").dataset.light = light;
+  $("light-label").title = reason;
+  setText($("light-label"), LIGHT_LABELS[light]);
+  setText($("healthy-count"), `${formatCount(healthy)}/${formatCount(enabled)}`);
+  setText($("model-count"), formatCount(models));
+  const only = $("unhealthy");
+  only.hidden = !unhealthy && !filtered;
+  setText(only, unhealthy ? `◆ ${formatCount(unhealthy)} unhealthy` : "Show everything");
+  only.setAttribute("aria-pressed", String(filtered));
+  $("notices").hidden = !notices.length;
+  setText($("notices"), plural(notices.length, "notice"));
+  $("notices").title = notices.join(" ");
+  $("filter-button").classList.toggle("on", filtered);
+  setText(
+    $("hits"),
+    matches ? `${plural(matches.backends, "backend")}, ${plural(matches.models, "model")}` : "",
+  );
+  $("connection").hidden = connection === "live";
+  setText($("connection"), connection === "stale" ? "No news for 12 s" : "Connection lost, trying again");
+  document.title = unhealthy ? `${unhealthy} down · Meshlight` : "Meshlight";
+}
+
+/** @param {number} done @param {number} total */
+function renderRefresh(done, total) {
+  const checking = done < total;
+  setText($("refresh").querySelector("span"), checking ? `Checking ${done}/${total}` : "Refresh");
+  $("refresh").style.setProperty("--part", checking ? String(done / total) : "0");
+  $("refresh").setAttribute("aria-busy", String(checking));
+}
+
+/** @param {Settings} settings */
+function renderSettings({ theme, view }) {
+  const label = `Theme: ${theme === "contrast" ? "high contrast" : theme}`;
+  $("theme-button").setAttribute("aria-label", label);
+  $("theme-button").title = label;
+  $("view-button").setAttribute("aria-pressed", String(view === "table"));
+}

@@ -1,0 +1,208 @@
+/**
+ * A snapshot and each event give the next state; nothing is changed in place. What an older or newer service does not
+ * send, or says in words that this page does not know, is filled in here: no other module has to ask.
+ */
+import { RING_ORDER, STATUS_ORDER } from "../map/status_styles.js";
+
+/** @param {string} backend @param {string} model */
+export const routeKey = (backend, model) => `m:${backend}\n${model}`;
+
+/** @type {Requests} */
+const NO_REQUESTS = { total: 0, successful: 0, failed: 0, in_flight: 0 };
+/** @type {RequestStats} */
+const NO_STATS = { ...NO_REQUESTS, first_byte_ms: null, tokens_in: 0, tokens_out: 0 };
+/** @type {HealthView} */
+const NO_HEALTH = { state: "unknown", reason: "", text: "", fix: "", since_s: 0 };
+/** @type {Omit<BackendView, "id">} */
+const NO_BACKEND = {
+  name: "",
+  kind: "",
+  ring: "cloud",
+  url: "",
+  enabled: true,
+  source: "config",
+  health: NO_HEALTH,
+  latency_ms: null,
+  models: [],
+  in_flight: 0,
+  requests: NO_STATS,
+  access_key: "",
+  ca_file: "",
+  details: {},
+  about: {},
+  warnings: [],
+};
+
+/** What was sent, with what stands in for what was not; null counts as not sent. @template T @param {T} usual @param {any} sent @returns {T} */
+function withDefaults(usual, sent) {
+  const missing = Object.entries(/** @type {any} */ (usual)).filter(
+    ([name, value]) => sent?.[name] === undefined || (sent[name] === null && value !== null),
+  );
+  return missing.length ? { ...usual, ...sent, ...Object.fromEntries(missing) } : sent;
+}
+
+/** @param {any} sent @returns {HealthView} */
+function normalHealth(sent) {
+  const health = withDefaults(NO_HEALTH, sent);
+  return STATUS_ORDER.includes(health.state) ? health : { ...health, state: "unknown" };
+}
+
+/** A ring that this page does not know counts as the furthest. @param {any} sent @returns {BackendView} */
+export function normalBackend(sent) {
+  const backend = withDefaults({ id: "", ...NO_BACKEND }, sent);
+  return {
+    ...backend,
+    name: backend.name || backend.id,
+    ring: RING_ORDER.includes(backend.ring) ? backend.ring : "cloud",
+    health: normalHealth(backend.health),
+    requests: withDefaults(NO_STATS, backend.requests),
+  };
+}
+
+/** @param {any} sent @returns {RouterView} */
+const normalRouter = (sent) => ({
+  ...withDefaults({ node_id: "", name: "", version: "", status: "", uptime_s: 0 }, sent),
+  requests: withDefaults(NO_REQUESTS, sent?.requests),
+});
+
+/** @param {any} view a snapshot as it was sent @param {Mesh|null} [before] what was shown until now; keeps the refresh progress @returns {Mesh} */
+export function fromSnapshot(view, before = null) {
+  return {
+    seq: view.seq,
+    router: normalRouter(view.router),
+    light: view.light ?? "grey",
+    light_reason: view.light_reason ?? "",
+    notices: view.notices ?? [],
+    backends: new Map((view.backends ?? []).map((/** @type {any} */ b) => [b.id, normalBackend(b)])),
+    models: new Map(
+      (view.models ?? []).map((/** @type {any} */ m) => [
+        m.id,
+        { requests: null, ...m, backends: m.backends ?? [] },
+      ]),
+    ),
+    inFlightByRoute: new Map(),
+    refresh: before?.refresh ?? null,
+    topology: (before?.topology ?? 0) + 1,
+  };
+}
+
+/** An event that is not newer changes nothing. @param {Mesh} mesh @param {string} name @param {any} event @returns {Mesh} */
+export function applyEvent(mesh, name, event) {
+  if (name === "snapshot") return fromSnapshot(event, mesh);
+  if (event.seq <= mesh.seq) return mesh;
+  const next = { ...mesh, seq: event.seq };
+  if (name === "health") return withLight(withHealth(next, event.backends ?? []), event);
+  if (name === "topology")
+    return withLight(withTopology(next, event.backends ?? [], event.removed ?? []), event);
+  if (name === "traffic")
+    return withTraffic(next, event.routes ?? [], withDefaults(mesh.router.requests, event.router));
+  if (name === "refresh") return { ...next, refresh: { id: event.id, done: event.done, total: event.total } };
+  return next;
+}
+
+/** @param {Mesh} mesh @param {HealthChange[]} changes */
+function withHealth(mesh, changes) {
+  const backends = new Map(mesh.backends);
+  let switched = false;
+  for (const change of changes) {
+    const old = backends.get(change.id);
+    if (!old) continue;
+    const now = normalBackend({ ...old, ...change });
+    switched ||= old.enabled !== now.enabled;
+    backends.set(change.id, now);
+  }
+  return { ...mesh, backends, models: switched ? indexModels(backends, mesh.models) : mesh.models };
+}
+
+/** @param {Mesh} mesh @param {BackendView[]} changed @param {string[]} removed */
+function withTopology(mesh, changed, removed) {
+  const backends = new Map(mesh.backends);
+  for (const id of removed) backends.delete(id);
+  for (const backend of changed) backends.set(backend.id, normalBackend(backend));
+  return {
+    ...mesh,
+    backends,
+    models: indexModels(backends, mesh.models),
+    topology: mesh.topology + 1,
+  };
+}
+
+/** @param {Mesh} mesh @param {RouteTraffic[]} routes @param {Requests} requests */
+function withTraffic(mesh, routes, requests) {
+  const backends = new Map(mesh.backends);
+  const models = new Map(mesh.models);
+  const inFlightByRoute = new Map(mesh.inFlightByRoute);
+  for (const route of routes) {
+    const key = routeKey(route.backend, route.model);
+    // Some are given up: neither ok nor failed.
+    const newInFlight =
+      route.in_flight -
+      (inFlightByRoute.get(key) ?? Math.max(0, route.in_flight - route.started + route.ok + route.failed));
+    inFlightByRoute.set(key, route.in_flight);
+    const backend = backends.get(route.backend);
+    if (backend) {
+      const stats = addTraffic(backend.requests, route, newInFlight);
+      backends.set(route.backend, { ...backend, in_flight: stats.in_flight, requests: stats });
+    }
+    const model = models.get(route.model);
+    if (model)
+      models.set(route.model, { ...model, requests: addTraffic(model.requests, route, newInFlight) });
+  }
+  return { ...mesh, backends, models, inFlightByRoute, router: { ...mesh.router, requests } };
+}
+
+/** @param {RequestStats|null} stats @param {RouteTraffic} route @param {number} newInFlight in flight @returns {RequestStats} */
+function addTraffic(stats, route, newInFlight) {
+  const old = stats ?? NO_STATS;
+  return {
+    ...old,
+    total: old.total + route.started,
+    successful: old.successful + route.ok,
+    failed: old.failed + route.failed,
+    in_flight: Math.max(0, old.in_flight + newInFlight),
+  };
+}
+
+/** By the service's rule. @param {Map<string, BackendView>} backends @param {Map<string, ModelView>} before */
+function indexModels(backends, before) {
+  /** @type {Map<string, ModelView>} */
+  const models = new Map();
+  for (const backend of backends.values()) {
+    if (!backend.enabled) continue;
+    for (const id of backend.models) {
+      const known = models.get(id);
+      if (known) known.backends.push(backend.id);
+      else models.set(id, { id, backends: [backend.id], requests: before.get(id)?.requests ?? null });
+    }
+  }
+  return models;
+}
+
+/** As the event says; older services leave it to the page, by the same rule. @param {Mesh} mesh @param {any} event @returns {Mesh} */
+function withLight(mesh, event) {
+  if (event.light) return { ...mesh, light: event.light, light_reason: event.light_reason ?? "" };
+  const all = [...mesh.backends.values()];
+  const enabled = all.filter((b) => b.enabled);
+  const unhealthy = enabled.filter((b) => b.health.state === "unhealthy");
+  const warming = enabled.filter((b) => b.health.state === "warming");
+  const withReason = (/** @type {string} */ light, /** @type {string} */ reason) => ({
+    ...mesh,
+    light,
+    light_reason: reason,
+  });
+  if (!enabled.length)
+    return withReason("grey", all.length ? "No backend is enabled." : "No backend found yet.");
+  if (unhealthy.length) {
+    const text = `${unhealthy.length} of ${enabled.length} down: ${unhealthy[0].name}: ${unhealthy[0].health.text}`;
+    return withReason(unhealthy.length === enabled.length ? "red" : "amber", text);
+  }
+  if (warming.length)
+    return withReason("amber", `${warming.length} of ${enabled.length} warming up: ${warming[0].name}`);
+  if (enabled.every((b) => b.health.state === "healthy")) {
+    return withReason(
+      "green",
+      enabled.length === 1 ? "The backend is healthy." : `All ${enabled.length} backends are healthy.`,
+    );
+  }
+  return withReason("grey", "Checking the backends.");
+}

@@ -1,0 +1,75 @@
+/** What the page remembers, and what its address says. */
+
+const STORAGE_KEY = "meshlight";
+
+/** @param {string} [view] as the address says @returns {Settings} */
+export function loadSettings(view) {
+  /** @type {any} */
+  let stored = {};
+  try {
+    stored = JSON.parse(localStorage.getItem(STORAGE_KEY) ?? "{}");
+  } catch {
+    // No storage here: the defaults do.
+  }
+  const { theme } = stored;
+  return {
+    theme: theme === "dark" || theme === "light" || theme === "contrast" ? theme : "system",
+    legend: stored.legend ?? true,
+    view: (view ?? stored.view) === "table" ? "table" : "map",
+  };
+}
+
+/** @param {Settings} settings */
+export function saveSettings(settings) {
+  try {
+    localStorage.setItem(STORAGE_KEY, JSON.stringify(settings));
+  } catch {
+    // No storage here: it lasts as long as the page.
+  }
+}
+
+/** @param {Settings["theme"]} theme @returns {Theme} */
+export function resolveTheme(theme) {
+  const matches = (/** @type {string} */ query) => matchMedia(query).matches;
+  if (matches("(forced-colors: active)")) return "forced";
+  if (theme !== "system") return theme;
+  if (matches("(prefers-contrast: more)")) return "contrast";
+  return matches("(prefers-color-scheme: light)") ? "light" : "dark";
+}
+
+/** @returns {Record<string, string>} */
+export function readHash() {
+  try {
+    return Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  } catch {
+    return {};
+  }
+}
+
+/** What a deep link left in the address, taken out of it. @returns {DeepLink|null} */
+export function takeDeepLink() {
+  const text = /^#(?:add|pair)\?(.*)/.exec(location.hash)?.[1];
+  if (text === undefined) return null;
+  const { kind, url, name, access_key, host, port, id } = Object.fromEntries(new URLSearchParams(text));
+  history.replaceState(null, "", location.pathname + location.search);
+  return { kind, url, name, access_key, host, port, id };
+}
+
+/** Null takes a name out. @param {Record<string, string|null>} changes */
+export function writeHash(changes) {
+  const params = new URLSearchParams(location.hash.slice(1));
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null || value === "") params.delete(name);
+    else params.set(name, value);
+  }
+  const hash = params.toString();
+  if (hash === location.hash.slice(1)) return;
+  history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+}
+
+export const MEDIA_QUERIES = [
+  "(prefers-color-scheme: light)",
+  "(prefers-contrast: more)",
+  "(forced-colors: active)",
+  "(prefers-reduced-motion: reduce)",
+];

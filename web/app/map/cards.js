@@ -1,0 +1,215 @@
+/** Real buttons for what is in view and can be read. */
+import { h, icon } from "../chrome/dom.js";
+import { inView, strength } from "./paths.js";
+import { kindLabel } from "../core/kinds.js";
+import { CARD_PAD_EMS, nameFontPx } from "./sizes.js";
+import { formatCompact, displayName, fitText, textWidth, plural, formatMs } from "../core/format.js";
+
+export const ELEMENT_BUDGET = 580;
+const MAX_CHIPS = 400;
+
+/** `near` names everything, `mid` the backends, `far` shows colours only. @param {Layout} layout @param {number} k @returns {"near"|"mid"|"far"} */
+export function detailLevel(layout, k) {
+  const [box] = layout.boxes;
+  if (!box || k * 11.5 >= (layout.style === "wide" ? 7.5 : 8.4)) return "near";
+  return box.h * k >= 10.5 && box.w * k >= 64 ? "mid" : "far";
+}
+
+export class Cards {
+  /** @param {HTMLElement} world */
+  constructor(world) {
+    this.world = world;
+    this.scene = /** @type {Scene} */ (/** @type {unknown} */ (null));
+    this.selected = /** @type {string|null} */ (null);
+    this.lastElement = /** @type {Element|null} */ (null);
+    /** @type {Map<string, Card>} */
+    this.cards = new Map();
+    /** The card in the tab order. */
+    this.tabStop = "r";
+  }
+
+  /** @param {Scene} scene @returns {Set<string>} */
+  chooseKeys(scene) {
+    const keys = new Set(["u", "r"]);
+    const { layout, level } = scene;
+    const visible = layout.boxes.filter((box) => inView(scene, box.cell));
+    let cost = 12;
+    const cardCost = level === "near" ? 4 : 1;
+    for (const box of visible) {
+      if (cost + cardCost > ELEMENT_BUDGET) break;
+      keys.add(box.key);
+      cost += cardCost;
+    }
+    if (level === "near") {
+      const chips = visible.flatMap((box) => box.chips.filter((chip) => inView(scene, chip)));
+      if (chips.length <= MAX_CHIPS) {
+        for (const chip of chips) {
+          if (cost >= ELEMENT_BUDGET) break;
+          keys.add(chip.key);
+          cost += 1;
+        }
+      }
+    }
+    for (const key of [
+      this.tabStop,
+      ...(document.activeElement instanceof HTMLElement ? [document.activeElement.dataset.key ?? ""] : []),
+    ]) {
+      if (layout.byKey.has(key)) keys.add(key);
+    }
+    // Those out of view stay in the accessibility tree, as one bare element each.
+    for (const box of layout.boxes) {
+      if (cost >= ELEMENT_BUDGET) break;
+      if (!keys.has(box.key)) cost += 1;
+      keys.add(box.key);
+    }
+    return keys;
+  }
+
+  /** @param {Scene} scene @param {RouterSummary} hub @param {string|null} selected */
+  update(scene, hub, selected) {
+    const {
+      cards: keys,
+      layout,
+      camera: { k },
+    } = scene;
+    this.scene = scene;
+    this.selected = selected;
+    for (const [key, card] of this.cards) {
+      if (keys.has(key)) continue;
+      card.el.remove();
+      this.cards.delete(key);
+    }
+    if (!keys.has(this.tabStop)) this.tabStop = "r";
+    this.lastElement = null;
+    const size = 1 / Math.max(k, 0.01);
+    const r = hub.requests;
+    // Accessible names begin with the visible text, for control by voice.
+    this.render("u", k.toFixed(3), "You and your apps, entry point", (el) =>
+      setCard(el, "card hub user", icon("user"), b("You"), small("and your apps")),
+    );
+    const routerLines = [
+      hub.status,
+      hub.uptime,
+      `${formatCompact(r.total)} requests`,
+      `${formatCompact(r.in_flight)} in flight`,
+      `${formatCompact(r.successful)} ok`,
+      `${formatCompact(r.failed)} failed`,
+    ];
+    this.render("r", k.toFixed(3), `Router ${routerLines.join(" ")}, ${hub.name}`, (el) => {
+      const lines = routerLines.map(small);
+      lines[5].classList.toggle("fail", r.failed > 0);
+      setCard(el, "card hub router", icon("router"), b("Router"), ...lines);
+    });
+    for (const box of layout.boxes) {
+      const backend = scene.shown.get(box.id);
+      if (!backend) continue;
+      if (keys.has(box.key)) this.renderBackend(box, backend, size);
+      for (const chip of box.chips) if (keys.has(chip.key)) this.renderModel(chip, backend);
+    }
+  }
+
+  /** @param {Box} box @param {ShownBackend} backend @param {number} size */
+  renderBackend(box, backend, size) {
+    const { level, layout } = this.scene;
+    const isBare = level === "far" || !inView(this.scene, box);
+    const statusText = backend.removed ? "removed" : backend.status;
+    const subtitle =
+      layout.style === "wide"
+        ? `${statusText} · ${plural(backend.models.length, "model")}`
+        : `${statusText}${backend.status === "healthy" ? ` · ${formatMs(backend.latency)}` : ""} · ${plural(backend.models.length, "model")}`;
+    const mid = level === "mid";
+    const fontPx = mid ? Math.max(10.5, Math.min(15, (box.h / size) * 0.42)) : nameFontPx(box.h);
+    const available = mid ? box.w / size - 16 : box.w - CARD_PAD_EMS * fontPx;
+    const name =
+      isBare || available <= 34 ? "" : fitText(backend.name, available, `600 ${fontPx.toFixed(1)}px`);
+    const label = `Backend ${name || backend.name} ${subtitle}${fullNameSuffix(name, backend.name)}, ${kindLabel(backend.kind)}, ${backend.latency === null ? "no latency" : formatMs(backend.latency)}`;
+    const zoomed = mid ? size.toFixed(2) : "";
+    this.render(box.key, `${isBare}${level}${zoomed}${label}`, label, (el) => {
+      el.dataset.status = backend.status;
+      const removed = backend.removed ? " removed" : "";
+      if (isBare) return setCard(el, `card backend bare${removed}`);
+      el.style.fontSize = `${mid ? fontPx * size : fontPx}px`;
+      if (mid) return setCard(el, `card backend mid${removed}`, name);
+      // As many of its parts as fit: the label has them all.
+      const parts = subtitle.split(" · ");
+      const font = `600 ${Math.max(10, fontPx * 0.84)}px`;
+      while (parts.length > 1 && textWidth(parts.join(" · "), font) > box.w - 3.6 * fontPx) parts.pop();
+      setCard(el, `card backend${removed}`, icon(backend.kind), b(name), small(parts.join(" · ")));
+    });
+  }
+
+  /** @param {Chip} chip @param {ShownBackend} backend */
+  renderModel(chip, backend) {
+    const name = displayName(chip.model);
+    const statusText = backend.removed ? "removed" : backend.status;
+    const fontPx = chip.h < 17 ? 10.5 : chip.h < 20 ? 11.5 : chip.h < 23 ? 12 : 12.5;
+    const text = fitText(name, chip.w - 23, `500 ${fontPx}px`);
+    this.render(
+      chip.key,
+      `${backend.status}${backend.removed}${chip.h}`,
+      `Model ${text} on ${backend.name}, ${statusText}${fullNameSuffix(text, name)}`,
+      (el) => {
+        el.dataset.status = backend.status;
+        setCard(el, `card chip${backend.removed ? " removed" : ""}`, text);
+        el.style.fontSize = `${fontPx}px`;
+      },
+    );
+  }
+
+  /** @param {string} key @param {string} signature @param {string} label @param {(el:HTMLButtonElement)=>void} fill */
+  render(key, signature, label, fill) {
+    const { scene, selected } = this;
+    const rect =
+      key === "u"
+        ? scene.hubs.user
+        : key === "r"
+          ? scene.hubs.router
+          : /** @type {Rect} */ (scene.layout.byKey.get(key));
+    let card = this.cards.get(key);
+    if (!card) {
+      card = { el: h("button", { "data-key": key }), signature: "" };
+      this.cards.set(key, card);
+    }
+    const { el } = card;
+    const isDimmed = strength(scene, key) < 1;
+    const all = `${signature}|${rect.x},${rect.y},${rect.w},${rect.h}|${isDimmed}|${key === selected}|${key === this.tabStop}|${label}`;
+    if (card.signature !== all) {
+      card.signature = all;
+      fill(el);
+      const hub = key === "u" || key === "r";
+      const scale = hub ? scene.hubs.scale : 1;
+      el.style.transform = `translate(${rect.x}px,${rect.y}px)${hub ? ` scale(${scale})` : ""}`;
+      el.style.width = `${rect.w / scale}px`;
+      el.style.height = `${rect.h / scale}px`;
+      el.setAttribute("aria-label", label);
+      el.tabIndex = key === this.tabStop ? 0 : -1;
+      el.classList.toggle("dim", isDimmed);
+      el.classList.toggle("selected", key === selected);
+      if (key === selected) el.setAttribute("aria-current", "true");
+      else el.removeAttribute("aria-current");
+    }
+    const next = this.lastElement ? this.lastElement.nextElementSibling : this.world.firstElementChild;
+    if (next !== el) this.world.insertBefore(el, next);
+    this.lastElement = el;
+  }
+
+  /** @param {string} key @param {boolean} focus */
+  makeTabStop(key, focus) {
+    this.tabStop = key;
+    const card = this.cards.get(key);
+    if (focus) card?.el.focus({ preventScroll: true });
+    return card !== undefined;
+  }
+}
+
+/** @param {string} short @param {string} name */
+const fullNameSuffix = (short, name) => (!short || short === name ? "" : `, in full ${name}`);
+const b = (/** @type {string} */ text) => h("b", { text });
+const small = (/** @type {string} */ text) => h("small", { text });
+
+/** @param {HTMLElement} el @param {string} classes @param {...(Node|string)} children */
+function setCard(el, classes, ...children) {
+  el.className = classes;
+  // Without spaces the words run together for those who hear them.
+  el.replaceChildren(...children.flatMap((child, i) => (i ? [" ", child] : [child])));
+}

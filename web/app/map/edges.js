@@ -1,0 +1,263 @@
+/** The lower canvas: lanes, edges, labels. */
+import { polyline, diamond } from "./canvas.js";
+import { backendEdge, inView, modelEdge, routerEdge, samplePath, strength } from "./paths.js";
+import { STATUS_STYLES } from "./status_styles.js";
+import { FONT, formatMs } from "../core/format.js";
+import { drawBackendBars, drawModelTiles } from "./overview.js";
+
+/** @param {Context2D} ctx @param {Scene} scene */
+export function drawEdges(ctx, scene) {
+  const { camera, pixelRatio, view, layout } = scene;
+  ctx.setTransform(1, 0, 0, 1, 0, 0);
+  ctx.clearRect(0, 0, view.w * pixelRatio, view.h * pixelRatio);
+  ctx.setTransform(
+    camera.k * pixelRatio,
+    0,
+    0,
+    camera.k * pixelRatio,
+    camera.x * pixelRatio,
+    camera.y * pixelRatio,
+  );
+  ctx.lineJoin = ctx.lineCap = "round";
+  for (const lane of layout.lanes) drawLane(ctx, scene, lane);
+  const boxes = layout.boxes.filter((box) => inView(scene, box.cell));
+  if (scene.level !== "far") for (const box of boxes) drawModelEdges(ctx, scene, box);
+  drawModelTiles(ctx, scene, boxes);
+  drawBackendEdges(ctx, scene);
+  drawRouterEdge(ctx, scene);
+  if (scene.level === "far") drawBackendBars(ctx, scene, boxes);
+  ctx.setTransform(pixelRatio, 0, 0, pixelRatio, 0, 0);
+  if (layout.style === "wide") for (const box of boxes) drawLatencyLabel(ctx, scene, box);
+}
+
+/** @param {Context2D} ctx @param {Scene} scene @param {Rect} lane */
+function drawLane(ctx, { palette, camera }, lane) {
+  ctx.beginPath();
+  ctx.roundRect(lane.x, lane.y, lane.w, lane.h, 10 / Math.max(camera.k, 0.5));
+  ctx.fillStyle = palette.lane;
+  ctx.fill();
+  ctx.strokeStyle = palette.laneLine;
+  ctx.lineWidth = 1 / camera.k;
+  ctx.stroke();
+}
+
+/** @param {Context2D} ctx @param {Path} path @param {boolean} [straight] */
+function trace(ctx, { curve: c, line }, straight = false) {
+  ctx.moveTo(c[straight ? 6 : 0], c[straight ? 7 : 1]);
+  if (!straight) ctx.bezierCurveTo(c[2], c[3], c[4], c[5], c[6], c[7]);
+  for (let i = 0; i < line.length; i += 2) ctx.lineTo(line[i], line[i + 1]);
+}
+
+/** @param {Context2D} ctx @param {Scene} scene @param {()=>void} shape @param {{status:Status, alpha:number, width:number, glow:boolean}} style */
+function stroke(ctx, { palette, camera: { k } }, shape, { status, alpha, width, glow }) {
+  const unit = Math.max(k, 0.55) / k;
+  ctx.strokeStyle = palette.statuses[status];
+  if (glow) {
+    for (const [glowWidth, glowAlpha] of [
+      [8, 0.07],
+      [4.5, 0.13],
+    ]) {
+      ctx.globalAlpha = alpha * glowAlpha;
+      ctx.lineWidth = glowWidth * unit;
+      ctx.beginPath();
+      shape();
+      ctx.stroke();
+    }
+  }
+  ctx.globalAlpha = alpha;
+  ctx.lineWidth = width * unit;
+  ctx.setLineDash(STATUS_STYLES[status].dash.map((d) => d * unit));
+  ctx.beginPath();
+  shape();
+  ctx.stroke();
+  ctx.setLineDash([]);
+  ctx.globalAlpha = 1;
+}
+
+/** @param {Context2D} ctx @param {Scene} scene */
+function drawRouterEdge(ctx, scene) {
+  const { user, router } = scene.hubs;
+  const busy = scene.active.size > 0;
+  const path = routerEdge(user, router);
+  stroke(ctx, scene, () => trace(ctx, path), {
+    status: "healthy",
+    alpha: busy || scene.highlighted ? 1 : 0.6,
+    width: busy ? 2.2 : 1.5,
+    glow: busy || scene.highlighted !== null,
+  });
+}
+
+/** @param {Context2D} ctx @param {Scene} scene */
+function drawBackendEdges(ctx, scene) {
+  const { layout, hubs } = scene;
+  const laneX = new Map(layout.lanes.map((lane) => [lane.ring, lane.x]));
+  const path = (/** @type {Box} */ box) => backendEdge(hubs.router, box, laneX.get(box.ring) ?? 0);
+  if (layout.style === "dense") drawBusLines(ctx, scene, path);
+  const emphasized = [];
+  for (const box of layout.boxes) {
+    const backend = scene.shown.get(box.id);
+    if (!backend) continue;
+    const isEmphasized = scene.activeBackends.has(box.id) || (scene.highlighted?.has(box.key) ?? false);
+    if (isEmphasized) {
+      emphasized.push(box);
+      continue;
+    }
+    const dim = strength(scene, box.key);
+    const path_ = path(box);
+    const alpha =
+      (backend.removed ? 0.25 : backend.status === "healthy" ? 0.62 : 0.95) * (dim === 1 ? 1 : 0.16);
+    if (box.rail === null)
+      stroke(ctx, scene, () => trace(ctx, path_), { status: backend.status, alpha, width: 1.5, glow: false });
+    else if (scene.level !== "far")
+      stroke(
+        ctx,
+        scene,
+        () => {
+          ctx.moveTo(path_.line[0], path_.line[1]);
+          ctx.lineTo(path_.line[2], path_.line[3]);
+        },
+        { status: backend.status, alpha, width: 1.5, glow: false },
+      );
+    if (box.rail === null) drawEdgeMarker(ctx, scene, box, backend.status, alpha);
+  }
+  for (const box of emphasized) {
+    const status = scene.shown.get(box.id)?.status ?? "unknown";
+    const alpha = scene.highlighted && !scene.highlighted.has(box.key) ? 0.3 : 1;
+    const path_ = path(box);
+    stroke(ctx, scene, () => trace(ctx, path_), {
+      status,
+      alpha,
+      width: scene.highlighted?.has(box.key) ? 2.2 : 1.7,
+      glow: alpha === 1,
+    });
+    if (box.rail === null) drawEdgeMarker(ctx, scene, box, status, alpha);
+    if (scene.reducedMotion && scene.activeBackends.has(box.id)) drawChevrons(ctx, scene, path_, status);
+  }
+}
+
+/** @param {Context2D} ctx @param {Scene} scene @param {(box:Box)=>Path} path */
+function drawBusLines(ctx, scene, path) {
+  const rows = new Map();
+  for (const box of scene.layout.boxes) rows.set(box.rail, box);
+  ctx.strokeStyle = scene.palette.line;
+  ctx.lineWidth = 1 / scene.camera.k;
+  ctx.globalAlpha = scene.highlighted ? 0.35 : 0.9;
+  ctx.beginPath();
+  for (const box of rows.values()) {
+    const { curve, line } = path(box);
+    trace(ctx, { curve, line: line.slice(0, 2) });
+  }
+  ctx.stroke();
+  ctx.globalAlpha = 1;
+}
+
+/** @param {Context2D} ctx @param {Scene} scene @param {Box} box @param {Status} status @param {number} alpha */
+function drawEdgeMarker(ctx, { palette, camera: { k } }, box, status, alpha) {
+  const s = Math.max(1, 0.7 / k);
+  const [x, y] = [box.x - 6.5 * s, box.y + box.h / 2];
+  ctx.globalAlpha = Math.min(1, alpha + 0.2);
+  ctx.fillStyle = ctx.strokeStyle = palette.statuses[status];
+  ctx.lineWidth = 1.6 * s;
+  ctx.beginPath();
+  if (status === "healthy") {
+    polyline(ctx, [x - 2 * s, y - 4 * s, x + 4 * s, y, x - 2 * s, y + 4 * s]);
+    ctx.fill();
+  } else if (status === "unhealthy") {
+    for (const d of [-3.5 * s, 3.5 * s]) polyline(ctx, [x - 3.5 * s, y - d, x + 3.5 * s, y + d]);
+    ctx.stroke();
+  } else if (status === "disabled") {
+    polyline(ctx, [x, y - 5 * s, x, y + 5 * s]);
+    ctx.stroke();
+  } else if (status === "warming") {
+    diamond(ctx, x, y, 4.2 * s);
+    ctx.fill();
+  } else {
+    ctx.arc(x, y, 3.4 * s, 0, 7);
+    ctx.fillStyle = palette.lane;
+    ctx.fill();
+    ctx.stroke();
+  }
+  ctx.globalAlpha = 1;
+}
+
+/** @param {Context2D} ctx @param {Scene} scene @param {Box} box */
+function drawModelEdges(ctx, scene, box) {
+  const backend = scene.shown.get(box.id);
+  if (!backend || !box.chips.length || scene.camera.k * 22 < 9) return;
+  const dim = strength(scene, box.key);
+  const style = {
+    status: backend.status,
+    alpha: (backend.removed ? 0.2 : 0.5) * dim,
+    width: 1.1,
+    glow: false,
+  };
+  stroke(
+    ctx,
+    scene,
+    () => {
+      for (const chip of box.chips) trace(ctx, modelEdge(box, chip));
+    },
+    style,
+  );
+  for (const chip of box.chips) {
+    const isActive = scene.active.has(chip.key);
+    const isHighlighted = scene.highlighted?.has(chip.key) ?? false;
+    if (!isActive && !isHighlighted) continue;
+    stroke(ctx, scene, () => trace(ctx, modelEdge(box, chip)), {
+      status: backend.status,
+      alpha: scene.highlighted && !isHighlighted ? 0.25 : 0.85,
+      width: isHighlighted ? 1.8 : 1.4,
+      glow: isActive,
+    });
+  }
+}
+
+/** @param {Context2D} ctx @param {Scene} scene @param {Box} box */
+function drawLatencyLabel(ctx, scene, box) {
+  const {
+    camera: { k, x, y },
+    palette,
+  } = scene;
+  const backend = scene.shown.get(box.id);
+  if (!backend || k < 0.6 || backend.removed) return;
+  const rate = scene.rates.get(box.id) ?? 0;
+  const statusText = {
+    healthy: formatMs(backend.latency),
+    warming: "warming",
+    unhealthy: backend.reason.replaceAll("-", " ") || "unhealthy",
+    unknown: "",
+    disabled: "off",
+  }[backend.status];
+  const text = rate > 0 ? `${statusText} · ${rate.toFixed(1)}/s` : statusText;
+  if (!text || text === "–") return;
+  ctx.font = `600 ${Math.max(10.5, 11 * Math.min(k, 1.4))}px ${FONT}`;
+  ctx.textBaseline = "middle";
+  ctx.textAlign = "right";
+  const right = box.x * k + x - 17 * Math.max(1, k);
+  const cy = (box.y + box.h / 2) * k + y;
+  const w = ctx.measureText(text).width;
+  ctx.globalAlpha = strength(scene, box.key);
+  ctx.fillStyle = palette.lane;
+  ctx.beginPath();
+  ctx.roundRect(right - w - 6, cy - 8.5, w + 12, 17, 8.5);
+  ctx.fill();
+  ctx.fillStyle = backend.status === "healthy" ? palette.muted : palette.statuses[backend.status];
+  ctx.fillText(text, right, cy + 0.5);
+  ctx.globalAlpha = 1;
+}
+
+/** @param {Context2D} ctx @param {Scene} scene @param {Path} path @param {Status} status */
+function drawChevrons(ctx, { palette, camera: { k } }, path, status) {
+  const path_ = samplePath(path, 12);
+  const s = Math.max(1, 0.8 / k) * 4.5;
+  ctx.strokeStyle = palette.statuses[status];
+  ctx.lineWidth = 2 / Math.max(k, 0.6);
+  ctx.beginPath();
+  for (const i of [4, 6, 8]) {
+    const [x, y] = [path_[2 * i], path_[2 * i + 1]];
+    const a = Math.atan2(path_[2 * i + 3] - y, path_[2 * i + 2] - x);
+    for (const side of [2.5, -2.5])
+      polyline(ctx, [x, y, x + Math.cos(a + side) * s, y + Math.sin(a + side) * s]);
+  }
+  ctx.stroke();
+}

@@ -1,0 +1,26 @@
+/** What tells the statuses apart besides their colour. */
+
+/** @type {Record<Status, {glyph:string, dash:number[]}>} */
+export const STATUS_STYLES = {
+  healthy: { glyph: "✓", dash: [] },
+  warming: { glyph: "◐", dash: [9, 3, 2, 3] },
+  unhealthy: { glyph: "✕", dash: [6, 4] },
+  unknown: { glyph: "?", dash: [3, 4] },
+  disabled: { glyph: "–", dash: [1, 4] },
+};
+
+/** @type {Status[]} */
+export const STATUS_ORDER = ["unhealthy", "warming", "unknown", "healthy", "disabled"];
+
+export const RING_LABELS = /** @type {const} */ ({
+  machine: "This machine",
+  lan: "LAN peers",
+  company: "Company",
+  cloud: "Cloud",
+});
+
+/** @type {Ring[]} */
+export const RING_ORDER = ["machine", "lan", "company", "cloud"];
+
+/** @param {{enabled:boolean, health:{state:State}}} backend @returns {Status} */
+export const statusOf = (backend) => (backend.enabled ? backend.health.state : "disabled");

@@ -1,0 +1,204 @@
+/** The panel of a backend. */
+import { backendPath, callApi } from "../core/api.js";
+import { statusBadge, copyText, statusGlyph, h, fromTemplate, withCode } from "../chrome/dom.js";
+import { editBackend, removeBackend, shareBackend } from "../dialogs/backend_dialog.js";
+import { isShareable, kindLabel } from "../core/kinds.js";
+import { busy, facts } from "./parts.js";
+import { peerByBackend, openPeersDialog } from "../dialogs/peers.js";
+import { drawPlot } from "./plot.js";
+import { RING_LABELS } from "../map/status_styles.js";
+import {
+  formatDuration,
+  displayName,
+  formatCount,
+  formatModelDetail,
+  plural,
+  formatMs,
+  formatRequests,
+} from "../core/format.js";
+
+const PLOT_STEPS = 120;
+
+/** @param {PanelContext} context @param {string} id @returns {PanelSheet} */
+export function backendSheet({ store, history, select, healthAge, momentAge }, id) {
+  const backend = () => store.state.mesh?.backends.get(id);
+  const root = fromTemplate("backend-sheet");
+  const [state, reason, message, canvas, models, changes] = [
+    ".state",
+    ".reason",
+    ".message",
+    "canvas",
+    ".models",
+    ".changes",
+  ].map((where) => root.querySelector(where));
+  const list = facts(root.querySelector("dl"));
+  const buttons = root.querySelectorAll("button");
+  const [check, power, link, share, sharing, edit, remove] = buttons;
+  let stateSignature = "";
+  let modelSignature = "";
+  let changeSignature = "";
+  /** @type {string[]} */
+  let aboutLabels = [];
+
+  check.onclick = () =>
+    busy(check, message, async () => {
+      const r = await callApi("POST", backendPath(id, "check"));
+      return r.ok
+        ? `Answers in ${formatMs(r.latency_ms)}, ${plural(r.models?.length ?? r.models ?? 0, "model")}.`
+        : r.health.text === backend()?.health.text
+          ? "Checked just now: no change."
+          : `${r.health.text} ${r.health.fix}`;
+    });
+  power.onclick = () =>
+    busy(power, message, async () => {
+      const on = backend()?.enabled;
+      await callApi("POST", backendPath(id, on ? "disable" : "enable"));
+      return on ? "Disabled: no request goes there." : "Enabled.";
+    });
+  const onPress = (/** @type {HTMLElement} */ button, /** @type {(b:BackendView)=>void} */ run) =>
+    (button.onclick = () => {
+      const b = backend();
+      if (b) run(b);
+    });
+  onPress(link, (b) => copyText(b.url, link));
+  onPress(share, shareBackend);
+  onPress(sharing, () => openPeersDialog(peerByBackend(id)?.id));
+  onPress(edit, editBackend);
+  onPress(remove, (b) => removeBackend(b, () => select(null)));
+
+  /** @param {BackendView} b */
+  const updateModels = (b) => {
+    const signature = JSON.stringify([b.models, b.details]);
+    if (signature === modelSignature) return;
+    modelSignature = signature;
+    models.replaceChildren(
+      ...b.models
+        .slice(0, 80)
+        .map((model) =>
+          h(
+            "button",
+            { class: "link", onclick: () => select(`m:${id}\n${model}`, true) },
+            h("span", { class: "what", text: displayName(model) }),
+            formatModelDetail(b.details[model]) &&
+              h("small", { class: "quiet", text: formatModelDetail(b.details[model]) }),
+          ),
+        ),
+      ...(b.models.length > 80
+        ? [h("p", { class: "quiet", text: `and ${formatCount(b.models.length - 80)} more` })]
+        : []),
+    );
+  };
+  const updateChanges = () => {
+    const stateChanges = history.changes.get(id) ?? [];
+    const signature = `${stateChanges.length}${stateChanges[0]?.at}${Math.floor(Date.now() / 30_000)}`;
+    if (signature === changeSignature) return;
+    changeSignature = signature;
+    changes.replaceChildren(
+      ...stateChanges.map((c) =>
+        h(
+          "li",
+          { "data-status": c.to },
+          statusGlyph(/** @type {Status} */ (c.to)),
+          h(
+            "span",
+            {},
+            h("b", { text: c.to }),
+            ` ${formatDuration((Date.now() - c.at) / 1000)} ago`,
+            h("small", {}, ...withCode(c.text)),
+          ),
+        ),
+      ),
+      ...(stateChanges.length
+        ? []
+        : [
+            h("li", {
+              class: "quiet",
+              text: history.hasBackfill ? "None in the last hour." : "None since this page was opened.",
+            }),
+          ]),
+    );
+  };
+
+  return {
+    title: () => store.state.shown.get(id)?.name ?? id,
+    kind: "Backend",
+    body: [...root.children],
+    update() {
+      const b = backend();
+      const s = store.state.shown.get(id);
+      for (const button of buttons) button.hidden = !b;
+      const peer = b && peerByBackend(id);
+      sharing.hidden = !peer;
+      share.hidden ||= !isShareable(b?.kind);
+      if (!b || !s) {
+        state.replaceChildren(
+          h("p", {
+            class: "quiet",
+            text: b ? "Hidden by the filters, or not present at that moment." : "This backend was removed.",
+          }),
+        );
+        stateSignature = "";
+        return;
+      }
+      const past = store.state.moment !== null;
+      const signature = `${s.status}${past}${b.health.text}${b.health.fix}`;
+      if (signature !== stateSignature) {
+        stateSignature = signature;
+        const calm = s.status === "healthy" || past;
+        state.replaceChildren(statusBadge(s.status), h("span", { class: "quiet since" }));
+        reason.hidden = calm;
+        reason.dataset.status = s.status;
+        reason.replaceChildren(
+          h(
+            "p",
+            {},
+            ...withCode(s.status === "disabled" ? "Switched off: no request goes there." : b.health.text),
+          ),
+          ...(b.health.fix && s.status !== "disabled"
+            ? [h("p", { class: "fix" }, ...withCode(b.health.fix))]
+            : []),
+        );
+        power.textContent = b.enabled ? "Disable" : "Enable";
+      }
+      const since = state.querySelector(".since");
+      if (since)
+        since.textContent = past
+          ? `${formatDuration(momentAge())} ago`
+          : `for ${formatDuration(healthAge(b))}`;
+      const r = b.requests;
+      const last = (history.changes.get(id) ?? []).find((c) => c.to === "unhealthy");
+      list.set("Type", kindLabel(b.kind));
+      list.set("Address", b.url);
+      list.set("Node", peer?.short ?? "");
+      list.set("Ring", RING_LABELS[b.ring]);
+      list.set("Enabled", b.enabled ? "yes" : "no");
+      list.set("Latency", formatMs(s.latency));
+      list.set("Models", formatCount(b.models.length));
+      list.set("In flight", formatCount(b.in_flight));
+      list.set("Requests", formatRequests(r));
+      list.set("First byte", r.first_byte_ms === null ? "" : formatMs(r.first_byte_ms));
+      list.set(
+        "Tokens",
+        r.tokens_in + r.tokens_out ? `${formatCount(r.tokens_in)} in · ${formatCount(r.tokens_out)} out` : "",
+      );
+      list.set(
+        "Last error",
+        b.health.state === "unhealthy"
+          ? b.health.text
+          : last
+            ? `${last.text} (${formatDuration((Date.now() - last.at) / 1000)} ago)`
+            : "none seen",
+        true,
+      );
+      const { about } = b;
+      for (const label of aboutLabels) if (!(label in about)) list.set(label, "");
+      aboutLabels = Object.keys(about);
+      for (const label of aboutLabels) list.set(label, about[label]);
+      list.set("Warning", b.warnings.join(" "), true);
+      list.set("Found", b.source === "found" ? "by itself, on this machine" : "added by you");
+      drawPlot(canvas, history.latencies(id, PLOT_STEPS), store.state.theme);
+      updateModels(b);
+      updateChanges();
+    },
+  };
+}

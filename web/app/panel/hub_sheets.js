@@ -1,0 +1,88 @@
+/** The panels of user and router. */
+import { copyText, h, fromTemplate, setTextWithCode, withCode } from "../chrome/dom.js";
+import { facts, linkTo } from "./parts.js";
+import { countPaths } from "../map/selection.js";
+import { formatDuration, displayName, formatCount, plural } from "../core/format.js";
+
+/** @param {PanelContext} context @returns {PanelSheet} */
+export function userSheet({ store, select }) {
+  const root = fromTemplate("user-sheet");
+  const list = facts(root.querySelector("dl"));
+  const links = root.lastElementChild;
+  const copyUrl = root.querySelector("button");
+  copyUrl.onclick = () => copyText(`${location.origin}/v1`, copyUrl);
+  let signature = "";
+  return {
+    title: () => "You",
+    kind: "Entry point",
+    body: [...root.children],
+    update() {
+      const { mesh, shown, servers } = store.state;
+      if (!mesh) return;
+      const on = [...shown.values()].filter((b) => b.status !== "disabled");
+      list.set(
+        "Backends",
+        `${plural(on.length, "backend")} in use, ${formatCount(on.filter((b) => b.status === "healthy").length)} healthy`,
+      );
+      list.set(
+        "Models",
+        `${formatCount(servers.size)} on ${plural(countPaths("u", shown, servers), "route")}`,
+      );
+      list.set("In flight", plural(mesh.router.requests.in_flight, "request"));
+      list.set("Requests", formatCount(mesh.router.requests.total));
+      list.set("Base URL", `${location.origin}/v1`);
+      const now = [...shown.values()].map((b) => `${b.id}${b.status}${b.latency}`).join();
+      if (now === signature) return;
+      signature = now;
+      links.replaceChildren(
+        ...[...shown.values()].slice(0, 60).map((b) => linkTo(b, select)),
+        ...(shown.size > 60
+          ? [
+              h("p", {
+                class: "quiet",
+                text: `and ${formatCount(shown.size - 60)} more: the table (t) lists all`,
+              }),
+            ]
+          : []),
+      );
+    },
+  };
+}
+
+/** @param {PanelContext} context @returns {PanelSheet} */
+export function routerSheet({ store, uptime }) {
+  const list = facts();
+  const reason = h("p", { class: "lead" });
+  const notices = h("ul", { class: "notices", "data-status": "warming" });
+  return {
+    title: () => "Router",
+    kind: "This Meshlight",
+    body: [reason, notices, list.el],
+    update() {
+      const { mesh } = store.state;
+      if (!mesh) return;
+      const { router } = mesh;
+      const r = router.requests;
+      // Of those that ended: what still runs is neither.
+      const ended = r.successful + r.failed;
+      const share = (/** @type {number} */ n) => (ended ? ` · ${((100 * n) / ended).toFixed(1)} %` : "");
+      setTextWithCode(reason, mesh.light_reason);
+      const healthy = [...mesh.backends.values()].filter(
+        (b) => b.enabled && b.health.state === "healthy",
+      ).length;
+      list.set("Status", router.status);
+      list.set("Uptime", formatDuration(uptime()));
+      list.set("Requests", formatCount(r.total));
+      list.set("Successful", formatCount(r.successful) + share(r.successful));
+      list.set("Failed", formatCount(r.failed) + share(r.failed));
+      list.set("In flight", formatCount(r.in_flight));
+      list.set("Backends", `${plural(mesh.backends.size, "backend")}, ${healthy} healthy`);
+      list.set("Models", formatCount(mesh.models.size));
+      list.set("Name", displayName(router.name));
+      list.set("Version", router.version);
+      list.set("Node id", router.node_id);
+      if (notices.childElementCount !== mesh.notices.length)
+        notices.replaceChildren(...mesh.notices.map((text) => h("li", {}, ...withCode(text))));
+    },
+  };
+}

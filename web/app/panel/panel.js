@@ -1,0 +1,86 @@
+/** The details. A builder makes elements once; `update` takes away no focus, scroll or selection. */
+import { $, h, iconButton, setText } from "../chrome/dom.js";
+import { backendSheet } from "./backend_sheet.js";
+import { modelSheet } from "./model_sheet.js";
+import { routerSheet, userSheet } from "./hub_sheets.js";
+import { countPaths } from "../map/selection.js";
+import { plural } from "../core/format.js";
+
+export class Panel {
+  /** @param {PanelContext} context */
+  constructor(context) {
+    this.context = context;
+    this.root = $("panel");
+    /** @type {string|null} */
+    this.key = null;
+    /** @type {PanelSheet|null} */
+    this.sheet = null;
+    this.root.addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => {
+      if (e.key !== "Escape") return;
+      e.stopPropagation();
+      context.select(null);
+    });
+    const { store } = context;
+    store.subscribe(
+      (s) => s.selection,
+      ({ key }) => (key ? this.show(key) : this.hide()),
+    );
+    store.subscribe(
+      (s) => [s.mesh, s.shown, s.servers, s.moment, s.theme, s.historyVersion],
+      () => this.update(),
+    );
+  }
+
+  /** @param {string} key */
+  show(key) {
+    const { context } = this;
+    if (key !== this.key) {
+      this.key = key;
+      const sheet =
+        key === "u"
+          ? userSheet(context)
+          : key === "r"
+            ? routerSheet(context)
+            : key.startsWith("b:")
+              ? backendSheet(context, key.slice(2))
+              : modelSheet(context, key);
+      this.sheet = sheet;
+      this.count = h("p", { class: "quiet paths" });
+      this.root.replaceChildren(
+        h(
+          "header",
+          {},
+          h(
+            "div",
+            {},
+            h("p", { class: "eyebrow", text: sheet.kind }),
+            h("h2", { tabindex: "-1", id: "panel-title" }),
+          ),
+          iconButton("close", "Close the panel", () => context.select(null)),
+        ),
+        h("div", { class: "body" }, ...sheet.body, this.count),
+      );
+      this.root.hidden = false;
+      document.body.classList.add("with-panel");
+      this.root.scrollTop = 0;
+    }
+    this.update();
+    $("panel-title").focus({ preventScroll: true });
+  }
+
+  hide() {
+    if (!this.key) return;
+    this.key = this.sheet = null;
+    this.root.hidden = true;
+    document.body.classList.remove("with-panel");
+    this.root.replaceChildren();
+  }
+
+  update() {
+    const { mesh, shown, servers } = this.context.store.state;
+    if (!this.sheet || !this.key || !mesh) return;
+    setText($("panel-title"), this.sheet.title());
+    this.sheet.update();
+    if (this.count) setText(this.count, plural(countPaths(this.key, shown, servers), "connected path"));
+  }
+}

@@ -1,0 +1,123 @@
+/** What a card has no room for, after 300 ms of rest. */
+import { $, statusBadge, h, keyOfEvent, withCode } from "../chrome/dom.js";
+import { kindLabel } from "../core/kinds.js";
+import { RING_LABELS } from "../map/status_styles.js";
+import { backendOf, modelOf } from "../map/selection.js";
+import { formatDuration, displayName, hostOf, plural, formatMs, formatRequests } from "../core/format.js";
+
+const HOVER_MS = 300;
+
+export class Tooltip {
+  /**
+   * @param {PanelContext} context
+   * @param {(key:string, w:number, h:number)=>{x:number, y:number}} findSpot
+   * @param {(key:string)=>number} rateOf requests a second
+   */
+  constructor(context, findSpot, rateOf) {
+    this.context = context;
+    this.findSpot = findSpot;
+    this.rateOf = rateOf;
+    this.el = $("tooltip");
+    this.timer = 0;
+    this.muted = false;
+    /** @type {string|null} */
+    this.key = null;
+    const world = $("world");
+    // After a press things slide under a resting pointer: that shows no tooltip.
+    let [px, py] = [-99, -99];
+    world.addEventListener("pointermove", (/** @type {PointerEvent} */ e) => {
+      if (Math.hypot(e.clientX - px, e.clientY - py) < 6) return;
+      if (this.muted) this.schedule(keyOfEvent(e), HOVER_MS);
+      this.muted = false;
+    });
+    world.addEventListener("pointerdown", (/** @type {PointerEvent} */ e) => {
+      [px, py, this.muted] = [e.clientX, e.clientY, true];
+      this.schedule(null, 0);
+    });
+    world.addEventListener(
+      "pointerover",
+      (/** @type {PointerEvent} */ e) =>
+        !this.muted && e.pointerType !== "touch" && this.schedule(keyOfEvent(e), HOVER_MS),
+    );
+    world.addEventListener("pointerout", () => this.schedule(null, 60));
+    world.addEventListener(
+      "focusin",
+      (/** @type {FocusEvent} */ e) =>
+        e.target instanceof Element && e.target.matches(":focus-visible") && this.schedule(keyOfEvent(e), 0),
+    );
+    world.addEventListener("focusout", () => this.schedule(null, 0));
+  }
+
+  /** @param {string|null} key @param {number} after */
+  schedule(key, after) {
+    clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => this.show(key), after);
+  }
+
+  /** @param {string|null} key */
+  show(key) {
+    clearTimeout(this.timer);
+    this.key = key;
+    const content = key ? this.content(key) : null;
+    this.el.hidden = !content;
+    if (!content || !key) return;
+    this.el.replaceChildren(...content);
+    const { x, y } = this.findSpot(key, this.el.offsetWidth, this.el.offsetHeight);
+    this.el.style.transform = `translate(${x}px,${y}px)`;
+  }
+
+  /** Show it again, where its card is now. */
+  follow() {
+    if (this.key) this.show(this.key);
+  }
+
+  /** @param {string} key @returns {Node[]|null} */
+  content(key) {
+    const { mesh, shown, servers } = this.context.store.state;
+    if (!mesh) return null;
+    const line = (/** @type {string} */ text, c = "") => h("p", { class: c }, ...withCode(text));
+    if (key === "u")
+      return [
+        h("b", { text: "You and your apps" }),
+        line(`${plural(mesh.router.requests.in_flight, "request")} in flight`),
+        line(`${location.origin}/v1`, "quiet"),
+      ];
+    if (key === "r") {
+      const r = mesh.router.requests;
+      return [
+        h("b", { text: `Router ${displayName(mesh.router.name)}` }),
+        line(
+          `${mesh.router.status} · up ${formatDuration(this.context.uptime())} · version ${mesh.router.version}`,
+        ),
+        line(`requests: ${formatRequests(r)} · ${r.in_flight} in flight`),
+      ];
+    }
+    const view = shown.get(backendOf(key));
+    if (!view) return null;
+    const backend = mesh.backends.get(view.id);
+    if (key.startsWith("b:")) {
+      return [
+        h("b", { text: view.name }),
+        statusBadge(view.status),
+        line(`${kindLabel(view.kind)} · ${RING_LABELS[view.ring]} · ${hostOf(backend?.url ?? "")}`, "quiet"),
+        line(
+          `${formatMs(view.latency)} · ${plural(view.models.length, "model")} · ${backend?.in_flight ?? 0} in flight`,
+        ),
+        ...(view.status === "healthy" || view.status === "disabled"
+          ? []
+          : [line(view.text), line(backend?.health.fix ?? "", "fix")]),
+        ...(view.removed ? [line("Removed; its place is kept for a minute.", "quiet")] : []),
+      ];
+    }
+    const model = modelOf(key);
+    const others = (servers.get(model)?.length ?? 1) - 1;
+    const rate = this.rateOf(key);
+    return [
+      h("b", { text: displayName(model) }),
+      statusBadge(view.status),
+      line(`on ${view.name}`, "quiet"),
+      line(others > 0 ? `and on ${plural(others, "other backend")}` : "on no other backend"),
+      ...(rate > 0 ? [line(`${rate.toFixed(1)} requests a second`)] : []),
+    ];
+  }
+}
