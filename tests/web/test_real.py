@@ -75,7 +75,7 @@ async def test_a_file_opens_the_page_signed_in_with_what_it_is_to_show_and_is_go
         made = await node.http.post("/mesh/session/file", json={"fragment": "sel=b%3Akitchen"})
         file = Path(made.json()["path"])
         assert mode_of(file) == 0o600
-        async with visit(browser, file.as_uri()) as page:
+        async with open_page(browser, file.as_uri()) as page:
             await expect(page.locator(".backend")).to_have_count(2)
             await expect(page.locator("#panel")).to_contain_text("kitchen")
             assert page.url == f"{node.url}/#sel=b%3Akitchen"
@@ -89,7 +89,7 @@ async def test_the_page_asked_for_at_localhost_is_that_of_the_address_its_sessio
 ) -> None:
     async with scenario(tmp_path) as (node, _, _):
         link = node.service.link().replace("127.0.0.1", "localhost")
-        async with visit(browser, link) as page:
+        async with open_page(browser, link) as page:
             await expect(page.locator(".backend")).to_have_count(2)
             assert page.url.startswith(f"{node.url}/")
 

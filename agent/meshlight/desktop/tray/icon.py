@@ -36,7 +36,7 @@ PAINTS: Final[dict[Light, Paint]] = {
     "red": Paint("#e64022", "#4d0d04", "#ffffff"),
     "grey": Paint("#94a0b4", "#252d3a", "#252d3a"),
 }
-"""The fills are those of the page's dark look (web/app/colours.js), told apart by colour-blind eyes too."""
+"""The fills are those of the page's dark look (web/app/map/colours.js), told apart by colour-blind eyes too."""
 
 
 class Pen:
