@@ -29,12 +29,12 @@ def test_modules_that_were_built_for_another_python_are_not_borrowed(tmp_path: P
     script = """
 import sys, sysconfig
 from pathlib import Path
-from meshlight.desktop.window.system_gtk import borrow_gtk
+from meshlight.desktop.window.system_gtk import use_system_gtk
 folder, before = Path(sys.argv[1]), list(sys.meta_path)
-assert not borrow_gtk([folder, folder / "nowhere"])
+assert not use_system_gtk([folder, folder / "nowhere"])
 assert sys.meta_path == before
 (folder / "gi" / f"_gi{sysconfig.get_config_var('EXT_SUFFIX')}").touch()
-assert borrow_gtk([folder])
+assert use_system_gtk([folder])
 assert len(sys.meta_path) == len(before) + 1
 """
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
