@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("peers.watching")  # so that a broken expectation shows its values
+pytest.register_assert_rewrite("netns.watching")  # so that a broken expectation shows its values

@@ -64,7 +64,7 @@ class Engines:
         """Start them."""
         words = msgspec.json.encode(wanted).decode()
         process = await machine.run(
-            [sys.executable, "-m", "peers.engines", words], {"PYTHONPATH": str(TESTS)}
+            [sys.executable, "-m", "netns.engines", words], {"PYTHONPATH": str(TESTS)}
         )
         assert process.stdout is not None
         ports = msgspec.json.decode(await process.stdout.readline(), type=list[int])

@@ -27,7 +27,7 @@ async def watch() -> None:
             "entries": sightings.entries,
             "ignored": sightings.ignored,
             "problem": sightings.problem,
-            "twin": sightings.duplicate,
+            "duplicate": sightings.duplicate,
             "announced": sightings.is_announced,
         }
         sys.stdout.buffer.write(msgspec.json.encode(seen) + b"\n")

@@ -37,7 +37,7 @@ class Watcher:
 
     @classmethod
     async def on(cls, machine: Machine) -> Watcher:
-        return cls(await machine.run([sys.executable, "-m", "peers.watcher"], {"PYTHONPATH": str(TESTS)}))
+        return cls(await machine.run([sys.executable, "-m", "netns.watcher"], {"PYTHONPATH": str(TESTS)}))
 
     def announce(self, told: Announcement | None) -> None:
         """Have it be seen as this; None: no more."""

@@ -86,7 +86,7 @@ def test_a_link_to_a_node_is_written_as_the_page_writes_it() -> None:
 
 
 def test_the_page_listens_for_what_the_window_tells_it() -> None:
-    page = (Path(__file__).parents[3] / "web" / "app" / "main.js").read_text()
+    page = (Path(__file__).parents[3] / "web" / "app" / "chrome" / "main.js").read_text()
     for script in (REST, WAKE):
         [event] = re.findall(r"Event\('(.+?)'\)", script)
         assert f'addEventListener("{event}"' in page
