@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from xml.etree import ElementTree as ET
 
 import dev_venv
@@ -14,8 +16,10 @@ from dev_venv import ROOT, VENV, python
 
 LONGEST_RUN_S = 40 * 60
 """A run that takes longer hangs; a machine with half its speed taken by other work needs about 20 minutes."""
-WORKERS = 3
-"""Files run in parallel: most tests wait for processes, browsers and timers, so one more than two cores keep busy."""
+WORKERS = 2
+"""Files run in parallel, beside those of ASIDE: most tests wait for processes, browsers and timers."""
+ASIDE = "tests/netns"
+"""These mostly wait for a network of their own, and for each other: one process beside the others, without coverage."""
 SLOWEST = 25
 NOTHING_TO_RUN = 5  # pytest's exit code when no test was chosen
 LONGEST_END_S = 60  # from the last test to the end, with the coverage table between
@@ -47,6 +51,7 @@ class Suite:
         self.strict = strict
         self.args = list(args)
         self.count: Count | None = None
+        self._adding = threading.Lock()
 
     def check(self) -> str | None:
         """Run pytest and return what is wrong: a failed test, too little coverage, when `strict` a skipped test.
@@ -58,26 +63,56 @@ class Suite:
         if self.args:
             faults = [self._run(["--no-cov", *self.args])]
         else:
+            aside = Aside(self._run)
             faults = [
-                self._run(["--cov", "--cov-report=term", "-m", "not untraced", *PARALLEL]),
-                self._run(["--no-cov", "-m", "untraced", "-q"], may_be_empty=True),
+                self._run(
+                    ["--cov", "--cov-report=term", "-m", "not untraced", f"--ignore={ASIDE}", *PARALLEL]
+                ),
+                aside.end(),
+                self._run(["--no-cov", "-m", "untraced", "-q", f"--ignore={ASIDE}"], may_be_empty=True),
             ]
         if self.strict and self.count and self.count.skipped:
             faults.append("\n".join(["With --all no test may be skipped:", *self.count.skipped]))
         return "\n".join(fault for fault in faults if fault) or None
 
-    def _run(self, words: Sequence[str], *, may_be_empty: bool = False) -> str | None:
-        """Run pytest once, streaming, and add to the count; returns what went wrong."""
+    def _run(
+        self, words: Sequence[str], *, may_be_empty: bool = False, output: IO[str] | None = None
+    ) -> str | None:
+        """Run pytest once, streaming or into `output`, and add to the count; returns what went wrong."""
         with tempfile.TemporaryDirectory(prefix="meshlight-junit-") as folder:
             report = Path(folder) / "report.xml"
             fault = _watched(
                 python("-m", "pytest", f"--junitxml={report}", f"--durations={SLOWEST}", *words),
                 report,
                 may_be_empty=may_be_empty,
+                output=output,
             )
             if report.is_file():
-                self.count = (self.count or Count()).plus(counted(report.read_text(encoding="utf-8")))
+                found = counted(report.read_text(encoding="utf-8"))
+                with self._adding:
+                    self.count = (self.count or Count()).plus(found)
         return fault
+
+
+class Aside:
+    """A run of pytest beside another one; its output is kept and printed at its end."""
+
+    def __init__(self, run: Callable[..., str | None]) -> None:
+        self._output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._fault: str | None = None
+        self._thread = threading.Thread(target=self._go, args=(run,))
+        self._thread.start()
+
+    def end(self) -> str | None:
+        """Wait for its end, print its output, and return what went wrong."""
+        self._thread.join()
+        with self._output:
+            self._output.seek(0)
+            print(f"\n── {ASIDE}, beside the others ──\n{self._output.read().strip()}")
+        return self._fault
+
+    def _go(self, run: Callable[..., str | None]) -> None:
+        self._fault = run(["--no-cov", "-q", ASIDE], may_be_empty=True, output=self._output)
 
 
 def counted(junit: str) -> Count:
@@ -94,13 +129,17 @@ def counted(junit: str) -> Count:
     return Count(passed, failed, tuple(skipped))
 
 
-def _watched(command: Sequence[str], report: Path, *, may_be_empty: bool) -> str | None:
+def _watched(
+    command: Sequence[str], report: Path, *, may_be_empty: bool, output: IO[str] | None = None
+) -> str | None:
     """Run pytest, streaming; returns what went wrong, if anything did.
 
     One that is over (its report is there) and does not end, because a test left a thread behind, is ended here: it
     would hang for ever, in CI too.
     """
-    with subprocess.Popen(command, cwd=ROOT, env=dev_venv.environment(VENV)) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, env=dev_venv.environment(VENV), stdout=output, stderr=output
+    ) as process:
         left_s = LONGEST_RUN_S
         while left_s > 0:
             try:
