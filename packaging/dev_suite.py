@@ -19,7 +19,7 @@ LONGEST_RUN_S = 40 * 60
 WORKERS = 2
 """Files run in parallel, beside those of ASIDE: most tests wait for processes, browsers and timers."""
 ASIDE = "tests/netns"
-"""These mostly wait for a network of their own, and for each other: one process beside the others, without coverage."""
+"""These mostly wait for a network of their own: one process beside the others, without coverage."""
 SLOWEST = 25
 NOTHING_TO_RUN = 5  # pytest's exit code when no test was chosen
 LONGEST_END_S = 60  # from the last test to the end, with the coverage table between
