@@ -55,7 +55,7 @@ function form(old, link, from) {
   /** @param {Field} field */
   const row = (field) => {
     const { name, is_secret, hint } = field;
-    const kept = before[name];
+    const kept = name === "models" ? before.given_models : before[name];
     const ticks = field.default === "true" || field.default === "false";
     const usual = name === "url" ? KINDS.get(pick.value)?.default_url : ticks ? "" : field.default;
     const input = h("input", {
@@ -134,6 +134,8 @@ function form(old, link, from) {
 /** @param {HTMLElement} form_ */
 const inputs = (form_) => [...form_.querySelectorAll(/** @type {"input"} */ ("input, select"))];
 
+const MAY_BE_EMPTIED = ["access_key", "ca_file", "proxy", "models"];
+
 /** What was typed; for an edit only what differs. @param {HTMLFormElement} form_ @param {any} old */
 function collect(form_, old) {
   /** @type {Record<string, any>} */
@@ -142,7 +144,7 @@ function collect(form_, old) {
     const value = typed.trim();
     if (type === "checkbox") {
       if (old ? checked !== defaultChecked : !checked) data[name] = checked;
-    } else if (old ? name !== "kind" && value !== String(old[name] ?? "") && (value || name === "access_key" || name === "ca_file") : value) {
+    } else if (old ? name !== "kind" && value !== String((name === "models" ? old.given_models : old[name]) ?? "") && (value || MAY_BE_EMPTIED.includes(name)) : value) {
       data[name] = type === "number" ? Number(value) : value;
     }
   }

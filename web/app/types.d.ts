@@ -16,7 +16,7 @@ type Work = Requests & { first_byte_ms: number | null; tokens_in: number; tokens
 type HealthView = { state: State; reason: string; text: string; fix: string; since_s: number };
 type BackendView = {
   id: string; name: string; kind: string; ring: Ring; url: string; enabled: boolean; source: string;
-  health: HealthView; latency_ms: number | null; models: string[]; in_flight: number; requests: Work; access_key: string; ca_file: string;
+  health: HealthView; latency_ms: number | null; models: string[]; in_flight: number; requests: Work; access_key: string; ca_file: string; proxy: string; given_models: string[];
   details: Record<string, Detail>; about: Record<string, string>; warnings: string[];
 };
 type ModelView = { id: string; backends: string[]; requests: Work | null };

@@ -12,7 +12,7 @@ from meshlight.backends.diagnostics import no_list_reason, not_this_kind, reason
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.backends.model_list import BODY_LIMIT, Listing, read_models
 from meshlight.domain.backend import Backend, Kind, ModelDetail, Reason, Ring
-from meshlight.domain.errors import ReadTimeout, UpstreamError
+from meshlight.domain.errors import ReadTimeout, ResponseTooLarge, UpstreamError
 from meshlight.domain.health import Answered, Fact, Failed, ProbeFact
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
@@ -76,6 +76,19 @@ class Field(Struct, frozen=True, kw_only=True, omit_defaults=True):
     hint: str = ""
     placeholder: str = ""
     default: str = ""
+
+
+PROXY_FIELD = Field(
+    name="proxy",
+    label="Proxy",
+    hint="env for HTTPS_PROXY and NO_PROXY, none, or http://HOST:PORT. Empty: env for clouds, none for all else.",
+    placeholder="env",
+)
+MODELS_FIELD = Field(
+    name="models",
+    label="Models",
+    hint="Only if its server has no list of models: their names, with commas between.",
+)
 
 
 class Probe(Struct, frozen=True, kw_only=True):
@@ -251,6 +264,18 @@ class BackendKind(Protocol):
     def default_ring(self) -> Ring | None:
         """The ring it always lies in; None when the address decides."""
 
+    @property
+    def takes_models(self) -> bool:
+        """Whether a user may name its models by hand."""
+
+    def authorize_at(
+        self, address: Address, secret: str | None, operation: Operation | None = None
+    ) -> Headers:
+        """Return the headers that carry the secret to an address; `authorize`, unless the address matters."""
+
+    async def probe_without_list(self, upstream: HttpClient, backend: Backend, secret: str | None) -> Probe:
+        """Check the health of a server whose models the user named."""
+
     async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:
         """Say what is there if its answers bear this kind's mark, by two or three GETs at most.
 
@@ -307,7 +332,9 @@ class Engine:
     default_ring: ClassVar[Ring | None] = None
     operations: ClassVar[frozenset[Operation]] = frozenset(OPERATIONS)
     list_path: ClassVar[str] = MODELS
+    probe_s: ClassVar[float] = PROBE_S
     key_hint: ClassVar[str] = "Only if the server asks for one."
+    takes_models: ClassVar[bool] = True
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -326,13 +353,44 @@ class Engine:
             return self.missed(error, backend)
         return await in_thread_if_large(len(reply.body), self.judge, reply, backend, secret)
 
+    async def probe_without_list(self, upstream: HttpClient, backend: Backend, secret: str | None) -> Probe:
+        """Ask where the list would be, and count every answer as health but those that say otherwise.
+
+        Not healthy are a refused key (401), too many requests (429), a model being loaded and a failing server (5xx;
+        501 is no failure, it speaks of the path alone).
+        """
+        latency_s: float | None = None
+        try:
+            reply = await upstream.fetch(
+                "GET",
+                self.list_path,
+                headers=self.authorize_at(upstream.address, secret),
+                timeout_s=self.probe_s,
+                limit=BODY_LIMIT,
+            )
+        except ResponseTooLarge:
+            pass  # it answers
+        except UpstreamError as error:
+            return self.missed(error, backend)
+        else:
+            latency_s = reply.elapsed_s
+            if reply.status in {401, 429} or (reply.status >= 500 and reply.status != 501):
+                return Probe(fact=status_fact(reply, backend, self.label, secret))
+        return Probe(
+            fact=Answered(latency_s), models=backend.models, details={}, about={"Models": "named by hand"}
+        )
+
     async def ask_list(self, upstream: HttpClient, secret: str | None) -> Reply:
         """Ask for the models.
 
         Raises the UpstreamErrors.
         """
         return await upstream.fetch(
-            "GET", self.list_path, headers=self.authorize(secret), timeout_s=PROBE_S, limit=BODY_LIMIT
+            "GET",
+            self.list_path,
+            headers=self.authorize_at(upstream.address, secret),
+            timeout_s=PROBE_S,
+            limit=BODY_LIMIT,
         )
 
     def missed(self, error: UpstreamError, backend: Backend) -> Probe:
@@ -362,6 +420,15 @@ class Engine:
         """Carry the secret as a bearer token; what has line breaks in it is no key and is not sent."""
         token = token_of(secret)
         return ((b"authorization", b"Bearer " + token),) if token else ()
+
+    def authorize_at(
+        self,
+        address: Address,  # noqa: ARG002 — for kinds where it matters
+        secret: str | None,
+        operation: Operation | None = None,
+    ) -> Headers:
+        """Carry the secret in the same way to every address."""
+        return self.authorize(secret, operation)
 
     def speaks(self, operation: Operation) -> bool:
         """Whether this kind has such a path at all."""

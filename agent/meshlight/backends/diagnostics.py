@@ -6,7 +6,7 @@ What a server said is quoted only as `quote` lets it through.
 import re
 
 from meshlight.backends.clouds.diagnostics import QUOTA_S, cloud_reason, wait_s
-from meshlight.backends.error_text import is_html, quoted_error, sanitize_line
+from meshlight.backends.error_text import QUOTE_MAX, is_html, quoted_error, sanitize_line
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import (
     BadAddress,
@@ -188,12 +188,13 @@ def is_loading(reply: Reply) -> bool:
     return reply.status == 503 and not is_html(reply) and b"loading" in reply.body[:4096].lower()
 
 
-def _base(backend: Backend) -> str:
-    """Return the path below which its API is looked for."""
+def _base(backend: Backend) -> tuple[str, bool]:
+    """Return the path below which its API is looked for, and whether `/v1` follows it."""
     try:
-        return sanitize_line(parse_address(backend.url).base)
+        address = parse_address(backend.url)
     except BadAddress:
-        return ""
+        return "", True
+    return sanitize_line(address.base), address.has_v1
 
 
 def _who(backend: Backend, label: str) -> str:
@@ -222,6 +223,8 @@ def _connect_reason(error: ConnectError, at: str, who: str, start: str) -> Reaso
             if at.startswith("/"):
                 fix = f"Check the path, and have {who} let this user read and write the socket."
             return Reason("unreachable", text, fix)
+        case "proxy":
+            return Reason("proxy", text, sanitize_line(error.hint, 2 * QUOTE_MAX))
         case "forbidden":
             fix = "Use a server's own address; link-local, metadata and Meshlight's own are refused."
             return Reason("forbidden-address", text, fix)
@@ -240,25 +243,34 @@ def _unauthorized(backend: Backend, at: str, who: str, *, has_secret: bool) -> R
 
 
 def _missing_reason(reply: Reply, backend: Backend, at: str, who: str) -> Reason:
-    path = _base(backend)
+    path, has_v1 = _base(backend)
+    text = f"There is no list of models at {at}{path} ({reply.status})."
+    name_them = (
+        f"If this server has no list, name its models: {_SET}{sanitize_line(backend.id)} --model NAME`."
+    )
     doubled = _VERSION_IN_PATH.match(path)
-    if doubled:
+    if doubled and has_v1:
         return Reason(
             "v1-doubled",
             f"There is no list of models at {at}: the path {path} goes on behind the version.",
-            f"End the URL with {doubled[1]}.",
+            f"End the URL with {doubled[1]}. If its API is at {path} all the same, end it with "
+            f"{path}/chat/completions.",
         )
+    if not has_v1 and not is_html(reply):
+        return Reason("v1-missing", text, f"Check the path of the URL. {name_them}")
     if is_html(reply):
         return _web_page(at, who)
-    if backend.kind in _ENGINES and not path:
-        return not_this_kind(backend, who)
-    return Reason(
-        "v1-missing",
-        f"There is no list of models at {at}{path} ({reply.status}).",
-        f"Try the URL without {path}."
-        if path
-        else "Give the URL under which /v1/models answers, or one that ends in the API's own version.",
-    )
+    if backend.kind in _ENGINES:
+        return (
+            Reason("v1-missing", text, f"Try the URL without {path}.")
+            if path
+            else not_this_kind(backend, who)
+        )
+    if path:
+        fix = f"Try the URL without {path}. If no /v1 follows {path} there, end it with {path}/chat/completions."
+        return Reason("v1-missing", text, fix)
+    fix = "Give the URL under which /v1/models answers, or one that ends in the API's own version."
+    return Reason("v1-missing", text, f"{fix} {name_them}")
 
 
 def _server_reason(reply: Reply, at: str, who: str, told: str) -> Reason:

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from meshlight.domain.backend import is_model_id
+
 BODY_LIMIT = 8 << 20
 """Bytes of a list that are read at all."""
 MODELS_MAX = 10_000
-ID_MAX = 512
 _COMMAS_MAX = 500_000
 """Beyond this many commas a body is a bomb of empty items: 8 MB of it would unfold to hundreds."""
 
@@ -102,7 +103,7 @@ def read_items(body: bytes, key: str = "data") -> dict[str, Facts]:
     for item in raws[:MODELS_MAX]:
         names = (item.get(word) for word in ("id", "name", "model")) if isinstance(item, dict) else ()
         name = next((name for name in names if isinstance(name, str) and name), "")
-        if is_id(name):
+        if is_model_id(name):
             items.setdefault(name, item)
     return items
 
@@ -116,9 +117,4 @@ def _decode(decoder: msgspec.json.Decoder[_T], body: bytes | Raw) -> _T | None:
 
 def _ids(claimed: Iterable[str]) -> tuple[str, ...]:
     """Keep the ids that can be shown and sent, each once."""
-    return tuple(dict.fromkeys(name for name in claimed if is_id(name)))
-
-
-def is_id(name: str) -> bool:
-    """Whether a stranger's text can be the id of a model."""
-    return 0 < len(name) <= ID_MAX and name.isprintable() and not name.isspace()
+    return tuple(dict.fromkeys(name for name in claimed if is_model_id(name)))

@@ -30,8 +30,8 @@ from meshlight.backends.diagnostics import reason, status_fact, where
 from meshlight.backends.error_text import sanitize_line
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.backends.metadata import WORD_MAX, short_text, tokens
-from meshlight.backends.model_list import BODY_LIMIT, MODELS_MAX, is_id
-from meshlight.domain.backend import Backend, ModelDetail, Reason, Ring
+from meshlight.backends.model_list import BODY_LIMIT, MODELS_MAX
+from meshlight.domain.backend import Backend, ModelDetail, Reason, Ring, is_model_id
 from meshlight.domain.errors import ConnectError, ReadError, UpstreamError
 from meshlight.domain.health import Answered, Failed, Refused
 from meshlight.domain.peers import SharedBackend, SharedCatalog
@@ -71,6 +71,7 @@ class PeerKind(Engine):
     group: ClassVar[Group] = "peer"
     start = "Start Meshlight there"
     default_ring: ClassVar[Ring | None] = "lan"
+    takes_models: ClassVar[bool] = False
     operations = frozenset[Operation]((*OPENAI_OPERATIONS, *ANTHROPIC_OPERATIONS, *OLLAMA_OPERATIONS))
 
     @property
@@ -285,7 +286,7 @@ def _seen(catalog: SharedCatalog, backend: Backend) -> Probe:
 
 def _clean(shared: SharedBackend) -> SharedBackend:
     """Leave of a backend what is fit to be shown."""
-    models = tuple(model for model in shared.models[:MODELS_MAX] if is_id(model))
+    models = tuple(model for model in shared.models[:MODELS_MAX] if is_model_id(model))
     known = frozenset(models)
     details = {
         model: fit

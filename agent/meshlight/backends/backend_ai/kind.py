@@ -32,6 +32,7 @@ class Cluster(Engine):
     group = "cluster"
     start = "Check with the cluster's administrator whether it is down"
     default_ring = "company"
+    takes_models = False
 
     @property
     def fields(self) -> tuple[Field, ...]:

@@ -16,7 +16,7 @@ from typing import ClassVar, TypeVar
 import msgspec
 from msgspec import Struct
 
-from meshlight.backends.base import DetectedEngine, Engine, Field, Group, HttpClient, Probe
+from meshlight.backends.base import PROXY_FIELD, DetectedEngine, Engine, Field, Group, HttpClient, Probe
 from meshlight.backends.clouds.diagnostics import KEYS
 from meshlight.backends.diagnostics import no_list_reason, status_fact
 from meshlight.backends.error_text import sanitize_line
@@ -53,6 +53,7 @@ class Cloud(Engine):
     group: ClassVar[Group] = "cloud"
     default_ring: ClassVar[Ring | None] = "cloud"
     start: ClassVar[str] = "Check the network, and the address"  # nobody starts it
+    probe_s: ClassVar[float] = PROBE_CLOUD_S
     key_placeholder: ClassVar[str]
 
     @property
@@ -74,6 +75,7 @@ class Cloud(Engine):
                 placeholder=self.default_url,
                 default=self.default_url,
             ),
+            PROXY_FIELD,
         )
 
     async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:  # noqa: ARG002 — what it is asked is of no use
@@ -90,7 +92,7 @@ class Cloud(Engine):
         for _ in range(PAGES_MAX):
             try:
                 reply = await upstream.fetch(
-                    "GET", path, headers=headers, timeout_s=PROBE_CLOUD_S, limit=BODY_LIMIT
+                    "GET", path, headers=headers, timeout_s=self.probe_s, limit=BODY_LIMIT
                 )
             except UpstreamError as error:
                 return self.missed(error, backend)

@@ -5,9 +5,22 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from meshlight.backends.base import MODELS, DetectedEngine, Engine, HttpClient, ask
+from meshlight.backends.base import (
+    MODELS,
+    MODELS_FIELD,
+    PROXY_FIELD,
+    DetectedEngine,
+    Engine,
+    Field,
+    HttpClient,
+    Operation,
+    ask,
+    token_of,
+)
 from meshlight.backends.model_list import Listing, read_models
 from meshlight.domain.errors import UpstreamError
+from meshlight.http_client.address import Address
+from meshlight.http_client.response import Headers
 
 _NAMES: Mapping[str, str] = {
     "sglang": "SGLang",
@@ -21,6 +34,7 @@ _NAMES: Mapping[str, str] = {
 }
 """What such a server calls itself, as the owner of its models or in its page's title, and its name. Only these: an
 owner may be anybody's word, and a name in the list of backends is believed."""
+_AZURE = re.compile(r"(^|&)api-version=")
 _TITLE = re.compile(rb"<title[^>]{0,200}>([^<]{1,200})<", re.IGNORECASE)
 _TITLE_WITHIN = 4_096
 """Bytes of the front page that are searched for its title."""
@@ -35,6 +49,23 @@ class OpenAICompatible(Engine):
     kind = "openai-compatible"
     label = "OpenAI-compatible"
     start = "Start the server"
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Its address and key; models and proxy only where it has no list, or lies behind one."""
+        return (*super().fields, MODELS_FIELD, PROXY_FIELD)
+
+    def authorize_at(
+        self, address: Address, secret: str | None, operation: Operation | None = None
+    ) -> Headers:
+        """Carry the key as a bearer token; Azure's API with `api-version` in the query has a header of its own.
+
+        Source: learn.microsoft.com/azure/ai-foundry/openai/reference, "Authentication".
+        """
+        token = token_of(secret)
+        if token and _AZURE.search(address.query):
+            return ((b"api-key", token),)
+        return self.authorize(secret, operation)
 
     async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:
         """One GET; on a port where engines live, an unmistakable list of models is enough. One more for its name."""
