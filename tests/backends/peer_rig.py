@@ -69,7 +69,7 @@ class Side:
             return self._opened[-1]
 
         self.means = ChannelDeps(self.backend, self.probes, opened, lambda: 0.0, lambda: 0.0, self._hurry)
-        self.channel: PeerChannel = PeerKind().open(self.means)  # type: ignore[assignment]
+        self.channel: PeerChannel = PeerKind().open_channel(self.means)  # type: ignore[assignment]
 
     async def probe(self) -> Probe:
         return await self.channel.probe(self.backend, None)

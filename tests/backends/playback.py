@@ -105,10 +105,10 @@ async def probe(kind: BackendKind, url: str, secret: str | None = None) -> Probe
         upstream.close()
 
 
-async def recognise(kind: BackendKind, url: str) -> Any:
+async def detect(kind: BackendKind, url: str) -> Any:
     upstream = Upstream(parse_address(url))
     try:
-        return await kind.recognise(upstream)
+        return await kind.detect(upstream)
     finally:
         upstream.close()
 

@@ -17,7 +17,7 @@ class Telling:
         self.server = server
         self.backend = backend(kind, server.url)
         self.means = ChannelDeps(self.backend, upstream, Upstream, lambda: self.now, lambda: self.now)
-        channel = kind.open(self.means)
+        channel = kind.open_channel(self.means)
         assert channel is not None
         self.channel: Channel = channel
 

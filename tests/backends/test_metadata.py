@@ -96,12 +96,12 @@ async def test_a_list_too_long_to_be_read_twice_tells_nothing_of_its_models() ->
 
 async def test_requests_go_where_they_always_went() -> None:
     async with telling(VLLM, SERVER) as engine:
-        assert await engine.channel.way("m", None) is None
+        assert await engine.channel.route("m", None) is None
         assert not engine.channel.renew("m", 401, b"")
 
 
 async def test_kinds_that_have_nothing_to_tell_have_no_channel() -> None:
     async with telling(VLLM, SERVER) as engine:
         means = engine.means
-        assert KINDS["mlx"].open(means) is None
-        assert KINDS["openai-compatible"].open(means) is None
+        assert KINDS["mlx"].open_channel(means) is None
+        assert KINDS["openai-compatible"].open_channel(means) is None

@@ -222,7 +222,7 @@ async def test_a_peer_whose_certificate_is_lost_here_is_no_impostor_either() -> 
 
 async def test_requests_go_to_the_peer_itself_and_no_other_way_is_better() -> None:
     async with asking(_answering(catalog())) as (side, _):
-        assert await side.channel.way("m", None) is None
+        assert await side.channel.route("m", None) is None
         assert side.channel.renew("m", 401, b"") is False
 
 

@@ -106,7 +106,7 @@ class Detector:
         try:
             for kind in kinds:
                 try:
-                    found = await kind.recognise(once)
+                    found = await kind.detect(once)
                 except (RemoteProtocolError, ResponseTooLarge):
                     continue  # no answer to this kind's question, but another kind may ask a better one
                 if found is not None:

@@ -91,7 +91,7 @@ def reason(error: UpstreamError, backend: Backend, label: str, start: str = "") 
 
 
 def status_reason(reply: Reply, backend: Backend, label: str, secret: str | None = None) -> Reason:
-    """Say what an answer other than 200 means."""
+    """Say what an answer other than 200 deps."""
     own = account_reason(reply, backend, label, secret)
     return own if own is not None else _status_reason(reply, backend, label, secret)
 

@@ -98,7 +98,7 @@ class BackendConnection:
             kind, probe = self.kind, "/v1/x"
             found = self._lanes[operation] = RequestTemplate(
                 auth=tuple(kind.authorize_at(self.address, self.secret, operation)),
-                defaults=tuple(kind.defaults(operation)),
+                defaults=tuple(kind.default_headers(operation)),
                 moves=kind.path(operation, probe) != probe,
                 speaks=kind.speaks(operation),
             )
@@ -204,7 +204,7 @@ class BackendConnections:
             lambda: self.probe_soon(backend.id),
             lambda place, fact: self.tell(backend.id, place, fact),
         )
-        link.channel = link.kind.open(means)
+        link.channel = link.kind.open_channel(means)
         link.places = _places(link.channel)
         return link
 

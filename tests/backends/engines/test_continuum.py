@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backends.playback import Scripted, answer, backend, probe, probe_answer, recognise, scripted
+from backends.playback import Scripted, answer, backend, detect, probe, probe_answer, scripted
 from meshlight.backends.base import Channel, ChannelDeps, Probe
 from meshlight.backends.engines.continuum import ADMIN_EVERY_S, ADMIN_REFUSED_S, admin_lines, read_backends
 from meshlight.backends.kinds import KINDS
@@ -34,7 +34,7 @@ class Lookout:
         self.now = 0.0
         self._backend = backend(CONTINUUM, server.url)
         means = ChannelDeps(self._backend, upstream, lambda _: upstream, lambda: self.now, lambda: 0.0)
-        channel = CONTINUUM.open(means)
+        channel = CONTINUUM.open_channel(means)
         assert channel is not None
         self.channel: Channel = channel
 
@@ -118,7 +118,7 @@ async def test_a_router_that_is_down_is_not_asked_for_more() -> None:
 
 async def test_requests_go_to_the_router_itself() -> None:
     async with lookout({"/v1/models": LIST}) as (_, look):
-        assert await look.channel.way("m", None) is None
+        assert await look.channel.route("m", None) is None
         assert not look.channel.renew("m", 401, b"")
         look.channel.close()
 
@@ -148,7 +148,7 @@ def test_anthropics_faces_are_below_a_path_of_their_own() -> None:
 
 async def test_it_is_not_looked_for_because_no_mark_of_it_is_certain() -> None:
     async with scripted({"*": LIST}) as server:
-        assert await recognise(CONTINUUM, server.url) is None
+        assert await detect(CONTINUUM, server.url) is None
         assert server.asked == []
     assert CONTINUUM.usual_ports == ()
 

@@ -131,7 +131,7 @@ async def test_a_server_that_may_fall_asleep_is_not_kept_awake_by_looking_at_its
     answers = {"/v1/models": alone(), "/props": answer(PROPS), "/slots": FREE}
     async with telling(LLAMACPP, answers) as engine:
         assert await engine.asks() == ["/v1/models", "/props"]
-        await engine.channel.way("tiny", None)  # a request of ours: it is awake anyway
+        await engine.channel.route("tiny", None)  # a request of ours: it is awake anyway
         assert await engine.asks(60) == ["/v1/models", "/props", "/slots"]
         assert await engine.asks(60) == ["/v1/models", "/props"]
 
@@ -139,7 +139,7 @@ async def test_a_server_that_may_fall_asleep_is_not_kept_awake_by_looking_at_its
 async def test_a_sleeping_server_is_not_woken_and_its_model_is_said_to_be_unloaded() -> None:
     answers = {"/v1/models": alone(), "/props": answer(PROPS | {"is_sleeping": True}), "/slots": FREE}
     async with telling(LLAMACPP, answers) as engine:
-        await engine.channel.way("tiny", None)
+        await engine.channel.route("tiny", None)
         probe = await engine.probe()
         assert isinstance(probe.fact, Answered), "it wakes when it is asked: it is well"
         assert probe.details is not None

@@ -46,7 +46,7 @@ class Anthropic(Cloud):
         key: Headers = ((b"x-api-key", token),) if token else ()
         return (*key, VERSION) if operation is None else key
 
-    def defaults(self, operation: Operation) -> Headers:
+    def default_headers(self, operation: Operation) -> Headers:
         """Every native request names a version of the API; clients for Anthropic do so themselves."""
         return (VERSION,) if operation in ANTHROPIC_OPERATIONS else ()
 

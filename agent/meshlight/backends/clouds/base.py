@@ -16,7 +16,7 @@ from typing import ClassVar, TypeVar
 import msgspec
 from msgspec import Struct
 
-from meshlight.backends.base import PROXY_FIELD, DetectedEngine, Engine, Field, Group, HttpClient, Probe
+from meshlight.backends.base import PROXY_FIELD, BackendKind, DetectedEngine, Field, Group, HttpClient, Probe
 from meshlight.backends.clouds.diagnostics import KEYS
 from meshlight.backends.diagnostics import no_list_reason, status_fact
 from meshlight.backends.error_text import sanitize_line
@@ -47,7 +47,7 @@ class Page(Struct, frozen=True):
     """The path of the next page; empty after the last one."""
 
 
-class Cloud(Engine):
+class Cloud(BackendKind):
     """A provider that many accounts share; the free list of models is all that a probe asks for."""
 
     group: ClassVar[Group] = "cloud"
@@ -78,7 +78,7 @@ class Cloud(Engine):
             PROXY_FIELD,
         )
 
-    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:  # noqa: ARG002 — what it is asked is of no use
+    async def detect(self, upstream: HttpClient) -> DetectedEngine | None:  # noqa: ARG002 — what it is asked is of no use
         """A cloud is never found on this machine: nothing is asked."""
         return None
 
@@ -95,8 +95,8 @@ class Cloud(Engine):
                     "GET", path, headers=headers, timeout_s=self.probe_s, limit=BODY_LIMIT
                 )
             except UpstreamError as error:
-                return self.missed(error, backend)
-            about = self.headers_say(reply.headers) or about
+                return self.failed_probe(error, backend)
+            about = self.about_from_headers(reply.headers) or about
             if reply.status != 200:
                 return Probe(fact=status_fact(reply, backend, self.label, secret), about=about)
             page = self.read_page(reply.body)
@@ -118,10 +118,10 @@ class Cloud(Engine):
 
     def read_page(self, body: bytes) -> Page | None:
         """Read one page of the list; None when it is none."""
-        listing = self.read(body)
+        listing = self.read_list(body)
         return None if listing is None else Page(listing.models, {})
 
-    def headers_say(self, headers: Headers) -> Mapping[str, str] | None:
+    def about_from_headers(self, headers: Headers) -> Mapping[str, str] | None:
         """Read what is left of the account's limits."""
         return rate_limit_lines(headers)
 

@@ -5,13 +5,13 @@ What LM Studio's own list tells (`GET /api/v0/models`, described at lmstudio.ai/
 
 from meshlight.backends.base import (
     MODELS,
+    BackendKind,
     Channel,
     ChannelDeps,
     DetectedEngine,
-    Engine,
     HttpClient,
     Operation,
-    ask,
+    fetch_without_key,
 )
 from meshlight.backends.error_text import message_of
 from meshlight.backends.metadata import (
@@ -34,7 +34,7 @@ _OTHER_OWNERS = frozenset({"llamacpp", "vllm", "library", "lemonade", "koboldcpp
 _OTHER_SERVERS = ("llama.cpp", "basehttp/", "uvicorn")
 
 
-class LmStudio(Engine):
+class LmStudio(BackendKind):
     """It answers unknown paths with 200 and `{"error": "Unexpected endpoint or method. …"}`.
 
     Its list at `/v1/models` is what can be served: all that is downloaded, or, with just-in-time loading off,
@@ -49,24 +49,24 @@ class LmStudio(Engine):
         {"chat/completions", "completions", "embeddings", "responses", "messages", "messages/count_tokens"}
     )
 
-    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:
+    async def detect(self, upstream: HttpClient) -> DetectedEngine | None:
         """Two GETs; the second, to its native list, only of a server that may be it."""
-        reply = await ask(upstream, MODELS)
+        reply = await fetch_without_key(upstream, MODELS)
         if reply.status == 401 and "LM Studio" in message_of(reply):
-            return self.found(upstream, ())
+            return self.detected(upstream, ())
         listing = read_models(reply.body) if reply.status == 200 else None
-        if listing is None or not self.is_mine(reply, listing):
+        if listing is None or not self.is_own_list(reply, listing):
             return None
-        native = await ask(upstream, _NATIVE)
+        native = await fetch_without_key(upstream, _NATIVE)
         if native.status != 200 or read_models(native.body) is None:
             return None
-        return self.found(upstream, listing.models)
+        return self.detected(upstream, listing.models)
 
-    def open(self, means: ChannelDeps) -> Channel:
+    def open_channel(self, deps: ChannelDeps) -> Channel:
         """Keep what it tells of itself and its models."""
-        return MetadataChannel(self, LmStudioMetadata(), means)
+        return MetadataChannel(self, LmStudioMetadata(), deps)
 
-    def is_mine(self, reply: Reply, listing: Listing) -> bool:
+    def is_own_list(self, reply: Reply, listing: Listing) -> bool:
         """Whether the answer bears no other engine's mark; its own has changed over time."""
         server = header_value(reply.headers, b"server").lower()
         return not listing.owners & _OTHER_OWNERS and not server.startswith(_OTHER_SERVERS)
@@ -89,9 +89,9 @@ class LmStudioMetadata:
     def __init__(self) -> None:
         self._items: dict[str, Facts] = {}
 
-    async def tell(self, ask: EngineQuery, listed: ModelListReply) -> MetadataSnapshot:
+    async def read(self, query: EngineQuery, listed: ModelListReply) -> MetadataSnapshot:
         """Ask for the native list; a model that is not loaded is loaded when it is asked for."""
-        body = await ask(NATIVE_LIST)
+        body = await query(NATIVE_LIST)
         self._items = (read_items(body) if body else {}) or self._items
         details = {model: _detail(item) for model in listed.models if (item := self._items.get(model))}
         loaded = sum(detail.loaded is True for detail in details.values())

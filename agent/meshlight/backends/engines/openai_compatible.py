@@ -9,12 +9,12 @@ from meshlight.backends.base import (
     MODELS,
     MODELS_FIELD,
     PROXY_FIELD,
+    BackendKind,
     DetectedEngine,
-    Engine,
     Field,
     HttpClient,
     Operation,
-    ask,
+    fetch_without_key,
     token_of,
 )
 from meshlight.backends.model_list import Listing, read_models
@@ -40,7 +40,7 @@ _TITLE_WITHIN = 4_096
 """Bytes of the front page that are searched for its title."""
 
 
-class OpenAICompatible(Engine):
+class OpenAICompatible(BackendKind):
     """Given by URL; a base with a version of its own (`/api/paas/v4`) has its list at `/models` below it.
 
     All faces are tried there: what it has, only it knows.
@@ -67,13 +67,13 @@ class OpenAICompatible(Engine):
             return ((b"api-key", token),)
         return self.authorize(secret, operation)
 
-    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:
+    async def detect(self, upstream: HttpClient) -> DetectedEngine | None:
         """One GET; on a port where engines live, an unmistakable list of models is enough. One more for its name."""
-        reply = await ask(upstream, MODELS)
+        reply = await fetch_without_key(upstream, MODELS)
         listing = read_models(reply.body) if reply.status == 200 else None
         if listing is None or not listing.is_openai:
             return None
-        found = self.found(upstream, listing.models)
+        found = self.detected(upstream, listing.models)
         name = await _name(upstream, listing)
         return replace(found, name=f"{name} :{upstream.address.port}") if name else found
 
@@ -83,7 +83,7 @@ async def _name(upstream: HttpClient, listing: Listing) -> str:
     told = [owner.lower() for owner in sorted(listing.owners)]
     if not any(word in _NAMES for word in told):
         try:
-            front = await ask(upstream, "/")
+            front = await fetch_without_key(upstream, "/")
         except UpstreamError:
             return ""
         title = _TITLE.search(front.body[:_TITLE_WITHIN])

@@ -253,7 +253,7 @@ class Relay:
                 return replace(opened, place=place) if place else opened
             ticket.first_byte(self._clock() - started)
             response = opened.response
-            said = link.kind.headers_say(response.headers) if backend.is_metered else None
+            said = link.kind.about_from_headers(response.headers) if backend.is_metered else None
             if said or opened.learnt:
                 self._registry.note(backend.id, {**(said or {}), **(opened.learnt or {})})
             extra = _budgeted(response.headers, backend.id, number, inbound)
@@ -320,7 +320,7 @@ class Relay:
         """Have a backend probed soon, or what is at a place behind it: the one says nothing of the other."""
         link = self._links.get(backend.id)
         if place and link is not None and link.places is not None:
-            link.places.look(place)
+            link.places.check_soon(place)
         else:
             self.suspect(backend)
 
@@ -365,7 +365,7 @@ class _PlaceWatcher:
     def suspect(self, backend: Backend) -> None:  # noqa: ARG002 - a Watcher
         """Have it looked at."""
         if self._link.places is not None:
-            self._link.places.look(self._place)
+            self._link.places.check_soon(self._place)
 
     def is_lost(self, backend: Backend) -> bool:
         """Whether looks at it fail now."""
