@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from backends.playback import BREAK, HANG, NOT_FOUND, PAGE, Scripted, answer, probe, scripted
-from meshlight.backends.detection import PORT_LIMIT_S, STRANGER_PAUSE_S, Detector, usual_ports
+from meshlight.backends.detection import PORT_LIMIT_S, UNKNOWN_PAUSE_S, Detector, usual_ports
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import Kind
 from meshlight.domain.health import Answered, Refused
@@ -140,7 +140,7 @@ async def test_a_stranger_is_left_alone_for_a_minute_unless_the_user_wishes() ->
         await looking.scan(force=True)
         assert len(server.asked) == 2 * asked
         server.answers = dict(LLAMACPP)
-        now += STRANGER_PAUSE_S - 1
+        now += UNKNOWN_PAUSE_S - 1
         assert await looking.scan() == []
         now += 1
         assert [found.kind for found in await looking.scan()] == ["llamacpp"]

@@ -32,8 +32,9 @@ _NAMES: Mapping[str, str] = {
     "jan": "Jan",
     "tabbyapi": "TabbyAPI",
 }
-"""What such a server calls itself, as the owner of its models or in its page's title, and its name. Only these: an
-owner may be anybody's word, and a name in the list of backends is believed."""
+"""What such a server calls itself, as the owner of its models or in its page's title, and its name.
+
+No others: an owner may be any text, and people trust a name in the list of backends."""
 _AZURE = re.compile(r"(^|&)api-version=")
 _TITLE = re.compile(rb"<title[^>]{0,200}>([^<]{1,200})<", re.IGNORECASE)
 _TITLE_WITHIN = 4_096
@@ -43,7 +44,7 @@ _TITLE_WITHIN = 4_096
 class OpenAICompatible(BackendKind):
     """Given by URL; a base with a version of its own (`/api/paas/v4`) has its list at `/models` below it.
 
-    All faces are tried there: what it has, only it knows.
+    All operations are tried there, since it is not known which it has.
     """
 
     kind = "openai-compatible"
@@ -52,7 +53,7 @@ class OpenAICompatible(BackendKind):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Its address and key; models and proxy only where it has no list, or lies behind one."""
+        """Its address and key; the models if it has no list of them; the proxy if it is reached through one."""
         return (*super().fields, MODELS_FIELD, PROXY_FIELD)
 
     def authorize_at(
@@ -68,7 +69,7 @@ class OpenAICompatible(BackendKind):
         return self.authorize(secret, operation)
 
     async def detect(self, upstream: HttpClient) -> DetectedEngine | None:
-        """One GET; on a port where engines live, an unmistakable list of models is enough. One more for its name."""
+        """One GET for a list of models that is certainly OpenAI's; one more for the server's name."""
         reply = await fetch_without_key(upstream, MODELS)
         listing = read_models(reply.body) if reply.status == 200 else None
         if listing is None or not listing.is_openai:
@@ -79,13 +80,13 @@ class OpenAICompatible(BackendKind):
 
 
 async def _name(upstream: HttpClient, listing: Listing) -> str:
-    """Return what the server says it is; empty when it says nothing that is known."""
-    told = [owner.lower() for owner in sorted(listing.owners)]
-    if not any(word in _NAMES for word in told):
+    """Return the server's name; empty if it names itself in no known way."""
+    words = [owner.lower() for owner in sorted(listing.owners)]
+    if not any(word in _NAMES for word in words):
         try:
             front = await fetch_without_key(upstream, "/")
         except UpstreamError:
             return ""
         title = _TITLE.search(front.body[:_TITLE_WITHIN])
-        told = re.findall(r"[a-z0-9]+", title[1].decode("latin-1").lower()) if title else []
-    return next((_NAMES[word] for word in told if word in _NAMES), "")
+        words = re.findall(r"[a-z0-9]+", title[1].decode("latin-1").lower()) if title else []
+    return next((_NAMES[word] for word in words if word in _NAMES), "")

@@ -1,9 +1,7 @@
 """vLLM's OpenAI server.
 
-What vLLM tells beyond the ids: the length of a context, and its version.
-
-Its `/load` says 0 unless it was started with `--enable-server-load-tracking`, so nothing can be told by it;
-`root` may be a path on its disk and is not passed on.
+Beyond the ids it reports the length of a context, and its version. Its `/load` is 0 unless it was started with
+`--enable-server-load-tracking`, so it is not read; `root` may be a path on its disk and is not passed on.
 """
 
 from meshlight.backends.base import (
@@ -35,9 +33,9 @@ _OWNER = "vllm"
 
 
 class Vllm(BackendKind):
-    """Its models say `owned_by: vllm`, as do some wrappers' that borrowed the word: `/version` confirms it.
+    """Recognised by `owned_by: vllm` and by `/version`, since some wrappers use the same owner.
 
-    It listens only when its model is loaded, so it never warms up visibly.
+    It listens only once its model is loaded, so a loading state is never seen.
     """
 
     kind = "vllm"
@@ -59,7 +57,7 @@ class Vllm(BackendKind):
     )
 
     async def detect(self, upstream: HttpClient) -> DetectedEngine | None:
-        """Two GETs; with `--api-key` the list is refused, but its 401 and the open version page tell."""
+        """Two GETs; with `--api-key` the list is refused, but its 401 and the open `/version` show what it is."""
         reply = await fetch_without_key(upstream, MODELS)
         listing = read_models(reply.body) if reply.status == 200 else None
         wants_key = reply.status == 401 and message_of(reply) == "Unauthorized"
@@ -70,11 +68,11 @@ class Vllm(BackendKind):
         return self.detected(upstream, listing.models if listing else ())
 
     def open_channel(self, deps: ChannelDeps) -> Channel:
-        """Keep what it tells of itself and its models."""
+        """Read its metadata beside the probes."""
         return MetadataChannel(self, VllmMetadata(), deps)
 
-    def is_own_list(self, reply: Reply, listing: Listing) -> bool:  # noqa: ARG002 — the list alone tells
-        """A list with models of which none is vLLM's is another engine's."""
+    def is_own_list(self, reply: Reply, listing: Listing) -> bool:  # noqa: ARG002 — the list is enough
+        """Whether an owner is vLLM; an empty list has no owner."""
         return not listing.models or _OWNER in listing.owners
 
 
@@ -85,7 +83,7 @@ class VllmMetadata:
         self._version = ""
 
     async def read(self, query: EngineQuery, listed: ModelListReply) -> MetadataSnapshot:
-        """Ask for the version; a model that it lists is in memory: it listens only then."""
+        """Read the version; every listed model is in memory, since it listens only then."""
         self._version = short_text(read_object(await query("/version")).get("version")) or self._version
         items = read_items(listed.body)
         details = {
