@@ -45,7 +45,7 @@ _FOR_NEW = {
     "Give the right one": "Copy the key once more, from its first letter to its last.",
 }
 """What stands before the command that sets a key → what to do if the backend is not listed yet."""
-_LOG = "Check its log."
+_LOG = "Look at its log."
 
 
 def where(backend: Backend) -> str:
