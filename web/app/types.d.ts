@@ -12,7 +12,7 @@ type State = "healthy" | "warming" | "unhealthy" | "unknown";
 type Look = State | "disabled";
 type Ring = "machine" | "lan" | "company" | "cloud";
 type Requests = { total: number; successful: number; failed: number; in_flight: number };
-type Work = Requests & { first_byte_ms: number | null; tokens_in: number; tokens_out: number };
+type Work = Requests & { first_byte_ms: number | null; tokens_in: number; tokens_out: number; tokens_out_estimated?: number };
 type HealthView = { state: State; reason: string; text: string; fix: string; since_s: number };
 type BackendView = {
   id: string; name: string; kind: string; ring: Ring; url: string; enabled: boolean; source: string;

@@ -37,6 +37,8 @@ class Workload(Requests, frozen=True, kw_only=True):
     """Prompt tokens, where `usage` said them."""
     tokens_out: int = 0
     """Completion tokens, where `usage` said them."""
+    tokens_out_estimated: int = 0
+    """Completion tokens of streams without `usage`, by the number of their events; not part of `tokens_out`."""
 
 
 class HealthView(Struct, frozen=True, kw_only=True):

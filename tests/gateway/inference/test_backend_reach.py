@@ -196,3 +196,18 @@ async def test_what_a_cluster_serves_is_not_named_by_hand(tmp_path: Path, field:
     async with Node(tmp_path) as node:
         refused = (await node.http.post("/mesh/backends", json=body)).json()["error"]
     assert refused["param"] == "models"
+
+
+async def test_the_tokens_of_a_stream_without_usage_are_estimated_and_counted_apart(tmp_path: Path) -> None:
+    token = 'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+    events = [token] * 30 + ['data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n']
+    stream = answer("".join([*events, "data: [DONE]\n\n"]).encode(), Content_Type="text/event-stream")
+    async with (
+        scripted({"/v1/models": LIST, "/v1/chat/completions": stream}) as server,
+        Node(tmp_path) as node,
+    ):
+        added = await add(node, server.url)
+        assert (await node.chat("gpt", stream=True)).status_code == 200
+        counts = (await node.backend(added["id"]))["requests"]
+    assert counts["tokens_out"] == 0
+    assert 28 <= counts["tokens_out_estimated"] <= 31
