@@ -1,4 +1,4 @@
-"""A peer played by a script, with a channel that asks it."""
+"""A scripted peer, and a channel that is connected to it."""
 
 import asyncio
 import ssl
@@ -44,13 +44,13 @@ def catalog(**fields: Any) -> bytes:
     return answer(CATALOG | fields)
 
 
-def event(told: str) -> bytes:
-    data = b'event: catalog\ndata: {"hash":"%s"}\n\n' % told.encode()
+def event(hash_: str) -> bytes:
+    data = b'event: catalog\ndata: {"hash":"%s"}\n\n' % hash_.encode()
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-class Side:
-    """A channel at a scripted Ben, and how often it asked to be probed."""
+class PeerConnection:
+    """A channel that is connected to a scripted peer, Ben; `probe_requests` counts its requests for a probe."""
 
     def __init__(
         self, server: ScriptedServer, tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
@@ -59,8 +59,8 @@ class Side:
         self.backend = Backend(
             id="peer-ben", name="Ben", kind="peer", ring="lan", url=address.url, node_id=BEN.node_id
         )
-        self.hurries = 0
-        self.hurried = asyncio.Event()
+        self.probe_requests = 0
+        self.probe_requested = asyncio.Event()
         self.probes = Upstream(address, tls=tls)
         self._opened: list[Upstream] = []
 
@@ -68,21 +68,23 @@ class Side:
             self._opened.append(Upstream(to, tls=tls))
             return self._opened[-1]
 
-        self.means = ChannelDeps(self.backend, self.probes, opened, lambda: 0.0, lambda: 0.0, self._hurry)
-        self.channel: PeerChannel = PeerKind().open(self.means)  # type: ignore[assignment]
+        self.deps = ChannelDeps(
+            self.backend, self.probes, opened, lambda: 0.0, lambda: 0.0, self._request_probe
+        )
+        self.channel: PeerChannel = PeerKind().open_channel(self.deps)  # type: ignore[assignment]
 
     async def probe(self) -> Probe:
         return await self.channel.probe(self.backend, None)
 
-    def _hurry(self) -> None:
-        self.hurries += 1
-        self.hurried.set()
+    def _request_probe(self) -> None:
+        self.probe_requests += 1
+        self.probe_requested.set()
 
 
 def ben(
     *catalogs: bytes, stream: Callable[[Peer], Awaitable[None]] | None = None
 ) -> Callable[[Peer], Awaitable[None]]:
-    """Answer each question for the catalog with the next of `catalogs`, and play `stream` on the events."""
+    """Answer each request for the catalog with the next of `catalogs`, and play `stream` on the events."""
     left = list(catalogs)
 
     async def script(peer: Peer) -> None:
@@ -97,22 +99,22 @@ def ben(
 
 
 @asynccontextmanager
-async def asking(
+async def connected(
     script: Callable[[Peer], Awaitable[None]],
     *,
     server_tls: ssl.SSLContext | None = None,
     client_tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
-) -> AsyncIterator[tuple[Side, ScriptedServer]]:
+) -> AsyncIterator[tuple[PeerConnection, ScriptedServer]]:
     async with ScriptedServer(script, server_tls) as server:
-        side = Side(server, client_tls)
+        connection = PeerConnection(server, client_tls)
         try:
-            yield side, server
+            yield connection, server
         finally:
-            side.channel.close()
-            side.probes.close()
+            connection.channel.close()
+            connection.probes.close()
 
 
-async def seen(**fields: Any) -> Probe:
-    """What a probe makes of such a catalog."""
-    async with asking(ben(catalog(**fields))) as (side, _):
-        return await side.probe()
+async def probe_of(**fields: Any) -> Probe:
+    """Return the result of a probe that gets such a catalog."""
+    async with connected(ben(catalog(**fields))) as (connection, _):
+        return await connection.probe()

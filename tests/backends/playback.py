@@ -1,4 +1,4 @@
-"""A tiny server that plays back what real engines were seen to answer, byte for byte, and notes what it was asked."""
+"""A small server that sends recorded answers of real engines, byte for byte, and records its requests."""
 
 import asyncio
 import json
@@ -12,13 +12,13 @@ from meshlight.http_client.address import parse_address
 from meshlight.http_client.client import Upstream
 
 HANG = b"\0hang"
-"""Take the request and never answer."""
+"""Read the request and never answer."""
 BREAK = b"\0break"
-"""Take the request and close."""
+"""Read the request and close the connection."""
 
 
 def answer(body: object = b"", status: int = 200, *, http: str = "1.1", **headers: str) -> bytes:
-    """An answer as it goes over the wire; what is no bytes is JSON. HTTP/1.0 answers end by closing."""
+    """Return an answer as it is sent; a body that is not bytes becomes JSON. HTTP/1.0 answers end by closing."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     fields: dict[str, str] = {} if isinstance(body, bytes) else {"Content-Type": "application/json"}
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -33,7 +33,7 @@ PAGE = answer(b"<!doctype html><title>My shop</title>", Content_Type="text/html"
 
 
 class Scripted:
-    """Where the server listens, what it answers by path, and what it was asked."""
+    """The server: its address, its answers by path, and the requests that it got (`asked` has their paths)."""
 
     def __init__(self, answers: Mapping[str, bytes]) -> None:
         self.answers = dict(answers)
@@ -105,10 +105,10 @@ async def probe(kind: BackendKind, url: str, secret: str | None = None) -> Probe
         upstream.close()
 
 
-async def recognise(kind: BackendKind, url: str) -> Any:
+async def detect(kind: BackendKind, url: str) -> Any:
     upstream = Upstream(parse_address(url))
     try:
-        return await kind.recognise(upstream)
+        return await kind.detect(upstream)
     finally:
         upstream.close()
 

@@ -1,4 +1,4 @@
-"""Reading answers whole, and waiting for connections, for the tests of the client."""
+"""Helpers of the client's tests: reading complete answers, and waiting for connections."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""A server whose every byte a test decides, and the loops that the tests run on."""
+"""A server whose every byte the test decides, and the event loops that the tests run on."""
 
 import asyncio
 import socket
@@ -69,7 +69,7 @@ class Peer:
         self.gone.set()
 
     def reset(self) -> None:
-        """Drop the connection with a reset instead of a farewell."""
+        """Drop the connection with a reset instead of a normal close."""
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
@@ -125,8 +125,8 @@ class ScriptedServer:
         try:
             await self._script(peer)
         except (asyncio.CancelledError, asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client went, or the test is over
-        except Exception as error:  # noqa: BLE001  # told at the end of the test
+            pass  # the client left, or the test is over
+        except Exception as error:  # noqa: BLE001  # raised at the end of the test
             self._errors.append(error)
         finally:
             writer.close()

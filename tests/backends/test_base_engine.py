@@ -3,7 +3,7 @@
 import pytest
 
 from backends.playback import HANG, answer, probe, scripted
-from meshlight.backends.base import Engine
+from meshlight.backends.base import BackendKind
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.health import Answered, Failed
 
@@ -37,7 +37,7 @@ async def test_only_a_server_that_took_the_connection_can_be_busy() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.kind)
-def test_every_kind_is_an_engine_of_its_own_file(kind: Engine) -> None:
+def test_every_kind_is_an_engine_of_its_own_file(kind: BackendKind) -> None:
     assert type(kind).__module__.split(".")[2] in {"engines", "clouds", "backend_ai", "peer"}
     modules = [type(other).__module__ for other in KINDS.values()]
     assert modules.count(type(kind).__module__) == 1

@@ -1,4 +1,4 @@
-"""Engines are found by what they answer, wherever they listen; strangers are left alone."""
+"""Engines are detected by their answers, wherever they listen; other servers are left alone."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from backends.playback import BREAK, HANG, NOT_FOUND, PAGE, Scripted, answer, probe, scripted
-from meshlight.backends.detection import PORT_LIMIT_S, STRANGER_PAUSE_S, Detector, usual_ports
+from meshlight.backends.detection import PORT_LIMIT_S, UNKNOWN_PAUSE_S, Detector, usual_ports
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import Kind
 from meshlight.domain.health import Answered, Refused
@@ -87,11 +87,11 @@ async def test_an_engine_is_recognised_on_whatever_usual_port_it_listens(
 
 
 @pytest.mark.parametrize("usual", USUAL, ids=lambda kinds: kinds[0] if kinds else "none")
-@pytest.mark.parametrize("stranger", [{"*": PAGE}, {}, {"*": answer({"hello": 1})}, {"*": answer(b"", 302)}])
+@pytest.mark.parametrize("answers", [{"*": PAGE}, {}, {"*": answer({"hello": 1})}, {"*": answer(b"", 302)}])
 async def test_a_foreign_web_server_gets_three_requests_at_most(
-    stranger: dict[str, bytes], usual: tuple[Kind, ...]
+    answers: dict[str, bytes], usual: tuple[Kind, ...]
 ) -> None:
-    async with scripted(stranger) as server:
+    async with scripted(answers) as server:
         assert await detector({server.port: usual}).scan() == []
         assert 1 <= len(server.asked) <= 3
         assert all(head.startswith("GET ") for head in server.heads)
@@ -132,31 +132,31 @@ def test_every_usual_port_of_a_known_engine_is_looked_at_and_none_of_our_own() -
 async def test_a_stranger_is_left_alone_for_a_minute_unless_the_user_wishes() -> None:
     now = 100.0
     async with scripted({"*": PAGE}) as server:
-        looking = detector({server.port: ("llamacpp",)}, lambda: now)
-        await looking.scan()
+        scanner = detector({server.port: ("llamacpp",)}, lambda: now)
+        await scanner.scan()
         asked = len(server.asked)
-        await looking.scan()
+        await scanner.scan()
         assert len(server.asked) == asked
-        await looking.scan(force=True)
+        await scanner.scan(force=True)
         assert len(server.asked) == 2 * asked
         server.answers = dict(LLAMACPP)
-        now += STRANGER_PAUSE_S - 1
-        assert await looking.scan() == []
+        now += UNKNOWN_PAUSE_S - 1
+        assert await scanner.scan() == []
         now += 1
-        assert [found.kind for found in await looking.scan()] == ["llamacpp"]
-        assert [found.kind for found in await looking.scan()] == ["llamacpp"]
+        assert [found.kind for found in await scanner.scan()] == ["llamacpp"]
+        assert [found.kind for found in await scanner.scan()] == ["llamacpp"]
 
 
 async def test_an_engine_that_starts_on_a_free_port_is_found_by_the_next_scan() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    looking = detector({port: ("llamacpp",)})
-    assert await looking.scan() == []
+    scanner = detector({port: ("llamacpp",)})
+    assert await scanner.scan() == []
     played = Scripted(LLAMACPP)
     server = await asyncio.start_server(played.serve, "127.0.0.1", port)
     try:
-        assert [found.kind for found in await looking.scan()] == ["llamacpp"]
+        assert [found.kind for found in await scanner.scan()] == ["llamacpp"]
     finally:
         server.close()
         played.hang_up()
@@ -164,18 +164,18 @@ async def test_an_engine_that_starts_on_a_free_port_is_found_by_the_next_scan() 
 
 async def test_a_container_port_whose_engine_is_not_yet_up_is_tried_again_at_once() -> None:
     async with scripted({"*": BREAK}) as server:
-        looking = detector({server.port: ("vllm",)})
-        assert await looking.scan() == []
+        scanner = detector({server.port: ("vllm",)})
+        assert await scanner.scan() == []
         server.answers = dict(VLLM)
-        assert [found.kind for found in await looking.scan()] == ["vllm"]
+        assert [found.kind for found in await scanner.scan()] == ["vllm"]
 
 
 async def test_a_stranger_that_breaks_off_after_an_answer_is_left_alone_too() -> None:
     async with scripted({"/v1/models": PAGE, "*": BREAK}) as server:
-        looking = detector({server.port: ("llamacpp",)})
-        await looking.scan()
+        scanner = detector({server.port: ("llamacpp",)})
+        await scanner.scan()
         asked = len(server.asked)
-        assert await looking.scan() == []
+        assert await scanner.scan() == []
         assert len(server.asked) == asked
 
 
@@ -201,9 +201,9 @@ async def test_a_hanging_port_delays_no_other_and_costs_a_second_and_a_half_at_m
 
 async def test_a_port_has_a_limit_for_all_its_questions_together() -> None:
     async with scripted({"*": HANG}) as server:
-        looking = Detector(Upstream, {server.port: ("ollama",)}, limit_s=0.05)
-        assert await looking.scan() == []
-        assert await looking.scan() == []
+        scanner = Detector(Upstream, {server.port: ("ollama",)}, limit_s=0.05)
+        assert await scanner.scan() == []
+        assert await scanner.scan() == []
         assert server.asked == ["/"]
 
 
@@ -260,7 +260,7 @@ async def test_a_demo_engine_that_wants_a_key_is_found_without_its_models(dialec
 async def test_a_broken_engine_breaks_no_scan(fault: FaultKind) -> None:
     async with SimulatedEngine("llamacpp") as broken, SimulatedEngine("ollama") as good:
         await broken.fault(fault)
-        looking = detector({broken.port: ("llamacpp",), good.port: ("ollama",)})
-        assert [found.url for found in await looking.scan()] == [good.url]
+        scanner = detector({broken.port: ("llamacpp",), good.port: ("ollama",)})
+        assert [found.url for found in await scanner.scan()] == [good.url]
         await broken.clear()
-        assert len(await looking.scan(force=True)) == 2
+        assert len(await scanner.scan(force=True)) == 2

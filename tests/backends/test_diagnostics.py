@@ -193,9 +193,39 @@ async def test_each_wrong_answer_is_told_apart(reply: bytes, code: str, words: s
 
 async def test_a_url_that_goes_on_behind_the_version_says_where_to_end_it() -> None:
     async with scripted({}) as server:
-        found = await why(f"{server.url}/v1/chat/completions")
+        found = await why(f"{server.url}/v1/chat")
     assert found.code == "v1-doubled"
-    assert found.fix == "End the URL with /v1."
+    assert found.fix.startswith("End the URL with /v1. ")
+    assert found.fix.endswith("end it with /v1/chat/chat/completions.")
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/inference", "/inference/models"),
+        ("/v1/ACCOUNT/GATEWAY/compat", "/v1/ACCOUNT/GATEWAY/compat/models"),
+        (
+            "/openai/deployments/gpt?api-version=2024-10-21",
+            "/openai/deployments/gpt/models?api-version=2024-10-21",
+        ),
+        ("/odd/chat/completions", "/odd/models"),
+    ],
+)
+async def test_a_server_without_a_list_is_told_to_name_its_models(path: str, asked: str) -> None:
+    async with scripted({}) as server:
+        found = await why(f"{server.url}{path}")
+        assert server.asked == [asked]
+    assert found.code == "v1-missing"
+    assert "name its models: `meshlight backends set" in found.fix
+    assert "without" not in found.fix
+
+
+async def test_a_path_that_v1_follows_says_how_to_write_one_that_it_does_not() -> None:
+    async with scripted({}) as server:
+        found = await why(f"{server.url}/llm")
+        assert server.asked == ["/llm/v1/models"]
+    assert found.fix.startswith("Try the URL without /llm.")
+    assert found.fix.endswith("end it with /llm/chat/completions.")
 
 
 async def test_a_url_with_a_path_too_much_says_so() -> None:

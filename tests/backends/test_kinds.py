@@ -54,7 +54,7 @@ def test_an_unknown_kind_names_the_known_ones() -> None:
 def test_each_kind_has_words_for_people_and_speaks_chat(kind) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     assert kind.label
     assert kind.start.startswith(("Start", "Check"))
-    assert kind.patience_s >= 0
+    assert kind.busy_grace_s >= 0
     assert kind.default_ring is None or kind.group != "engine"
     assert kind.speaks("chat/completions")
     assert kind.speaks("completions") or kind.group == "cloud"

@@ -3,7 +3,7 @@
 from types import MappingProxyType
 
 from backends.playback import BREAK, HANG, NOT_FOUND, answer
-from backends.recorded_backend import telling
+from backends.recorded_backend import recorded_backend
 from meshlight.backends.kinds import KINDS
 from meshlight.backends.metadata import REPLY_LIMIT
 from meshlight.domain.backend import ModelDetail
@@ -22,22 +22,22 @@ SERVER = MappingProxyType({"/v1/models": models("m"), "/version": VERSION})
 
 
 async def test_it_asks_at_first_sight_and_then_every_minute() -> None:
-    async with telling(VLLM, SERVER) as engine:
-        assert await engine.asks() == ["/v1/models", "/version"]
-        assert [await engine.asks(5) for _ in range(11)] == [["/v1/models"]] * 11
-        assert await engine.asks(5) == ["/v1/models", "/version"]
+    async with recorded_backend(VLLM, SERVER) as engine:
+        assert await engine.probe_requests() == ["/v1/models", "/version"]
+        assert [await engine.probe_requests(5) for _ in range(11)] == [["/v1/models"]] * 11
+        assert await engine.probe_requests(5) == ["/v1/models", "/version"]
 
 
 async def test_it_asks_anew_when_the_list_of_models_has_changed() -> None:
-    async with telling(VLLM, SERVER) as engine:
+    async with recorded_backend(VLLM, SERVER) as engine:
         await engine.probe()
         engine.server.answers["/v1/models"] = models("m", "n")
-        assert await engine.asks() == ["/v1/models", "/version"]
-        assert await engine.asks() == ["/v1/models"]
+        assert await engine.probe_requests() == ["/v1/models", "/version"]
+        assert await engine.probe_requests() == ["/v1/models"]
 
 
 async def test_it_asks_anew_after_an_outage_since_another_version_may_have_come_up() -> None:
-    async with telling(VLLM, SERVER) as engine:
+    async with recorded_backend(VLLM, SERVER) as engine:
         await engine.probe()
         engine.server.answers["/v1/models"] = BREAK
         assert isinstance((await engine.probe()).fact, Failed)
@@ -48,7 +48,7 @@ async def test_it_asks_anew_after_an_outage_since_another_version_may_have_come_
 
 
 async def test_what_was_told_stays_told_with_every_good_probe_in_between() -> None:
-    async with telling(VLLM, SERVER) as engine:
+    async with recorded_backend(VLLM, SERVER) as engine:
         for _ in range(3):
             probe = await engine.probe()
             assert probe.details == {"m": ModelDetail(context=4096, loaded=True)}
@@ -64,23 +64,23 @@ async def test_an_engine_that_answers_no_further_question_is_healthy_all_the_sam
         answer({"version": 7}),
         answer(b"\xff[{" * 99),
     ):
-        async with telling(VLLM, {"/v1/models": models("m"), "/version": silence}) as engine:
+        async with recorded_backend(VLLM, {"/v1/models": models("m"), "/version": silence}) as engine:
             probe = await engine.probe()
             assert isinstance(probe.fact, Answered)
             assert probe.models == ("m",)
             assert probe.about == {}
-            assert await engine.asks() == ["/v1/models"], "and is not asked again at once"
+            assert await engine.probe_requests() == ["/v1/models"], "and is not asked again at once"
 
 
 async def test_an_answer_that_fails_to_come_once_takes_nothing_away() -> None:
-    async with telling(VLLM, SERVER) as engine:
+    async with recorded_backend(VLLM, SERVER) as engine:
         await engine.probe()
         engine.server.answers["/version"] = BREAK
         assert (await engine.probe(60)).about == {"Version": "0.11.0"}
 
 
 async def test_a_key_goes_with_the_questions_too() -> None:
-    async with telling(VLLM, SERVER) as engine:
+    async with recorded_backend(VLLM, SERVER) as engine:
         await engine.probe(secret="sk-1")
         assert engine.server.asked == ["/v1/models", "/version"]
         assert all("authorization: Bearer sk-1" in head for head in engine.server.heads)
@@ -88,20 +88,20 @@ async def test_a_key_goes_with_the_questions_too() -> None:
 
 async def test_a_list_too_long_to_be_read_twice_tells_nothing_of_its_models() -> None:
     long = models("m", padding="x" * REPLY_LIMIT)
-    async with telling(VLLM, {"/v1/models": long, "/version": VERSION}) as engine:
+    async with recorded_backend(VLLM, {"/v1/models": long, "/version": VERSION}) as engine:
         probe = await engine.probe()
         assert probe.models == ("m",)
         assert probe.details == {"m": ModelDetail(loaded=True)}
 
 
 async def test_requests_go_where_they_always_went() -> None:
-    async with telling(VLLM, SERVER) as engine:
-        assert await engine.channel.way("m", None) is None
+    async with recorded_backend(VLLM, SERVER) as engine:
+        assert await engine.channel.route("m", None) is None
         assert not engine.channel.renew("m", 401, b"")
 
 
 async def test_kinds_that_have_nothing_to_tell_have_no_channel() -> None:
-    async with telling(VLLM, SERVER) as engine:
-        means = engine.means
-        assert KINDS["mlx"].open(means) is None
-        assert KINDS["openai-compatible"].open(means) is None
+    async with recorded_backend(VLLM, SERVER) as engine:
+        deps = engine.deps
+        assert KINDS["mlx"].open_channel(deps) is None
+        assert KINDS["openai-compatible"].open_channel(deps) is None

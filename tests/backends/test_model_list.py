@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.backends.model_list import ID_MAX, MODELS_MAX, Listing, read_models, read_tags
+from meshlight.backends.model_list import MODELS_MAX, Listing, read_models, read_tags
+from meshlight.domain.backend import MODEL_ID_MAX
 
 
 def openai(*ids: object) -> bytes:
@@ -57,7 +58,7 @@ def test_one_bad_item_does_not_spoil_the_others() -> None:
 
 def test_ids_that_cannot_be_shown_or_sent_are_dropped() -> None:
     listing = read_models(
-        openai("ok", "", "  ", "a\nb", "a\x1b[31m", "a\u202eb", "x" * (ID_MAX + 1), "한국어")
+        openai("ok", "", "  ", "a\nb", "a\x1b[31m", "a\u202eb", "x" * (MODEL_ID_MAX + 1), "한국어")
     )
     assert listing is not None
     assert listing.models == ("ok", "한국어")
@@ -109,4 +110,4 @@ def test_no_json_at_all_makes_reading_fail_or_brings_a_bad_id(value: object) -> 
     listing = read_models(json.dumps(value).encode())
     for model in listing.models if listing else ():
         assert model.isprintable()
-        assert 0 < len(model) <= ID_MAX
+        assert 0 < len(model) <= MODEL_ID_MAX

@@ -5,7 +5,7 @@ import ssl
 import msgspec
 import pytest
 
-from backends.peer_rig import ANNA, BEN, CATALOG, MALLORY, SHARED, answer, asking, ben, catalog, seen
+from backends.peer_rig import ANNA, BEN, CATALOG, MALLORY, SHARED, answer, ben, catalog, connected, probe_of
 from backends.scripted import Peer
 from backends.scripted import answering as _answering
 from meshlight.backends.peer import PeerKind
@@ -16,7 +16,9 @@ from meshlight.peers.tls import client_context, server_context
 
 
 async def test_the_models_of_a_peer_are_listed_with_what_it_tells_of_them() -> None:
-    probe = await seen(backends=[SHARED | {"details": {"m": {"context": 4096, "quantization": "Q4_K_M"}}}])
+    probe = await probe_of(
+        backends=[SHARED | {"details": {"m": {"context": 4096, "quantization": "Q4_K_M"}}}]
+    )
 
     assert isinstance(probe.fact, Answered)
     assert probe.models == ("m",)
@@ -26,8 +28,8 @@ async def test_the_models_of_a_peer_are_listed_with_what_it_tells_of_them() -> N
 
 
 async def test_an_unchanged_catalog_is_not_sent_again_and_means_the_same() -> None:
-    async with asking(ben(catalog(), answer(b"", 304))) as (side, server):
-        first, second = await side.probe(), await side.probe()
+    async with connected(ben(catalog(), answer(b"", 304))) as (connection, server):
+        first, second = await connection.probe(), await connection.probe()
 
         asked = [request for request in server.requests if "/peer/catalog" in request.line]
         assert [request.headers.get("if-none-match") for request in asked] == [None, '"aaaa1111"']
@@ -36,8 +38,8 @@ async def test_an_unchanged_catalog_is_not_sent_again_and_means_the_same() -> No
 
 
 async def test_a_304_to_who_has_no_catalog_is_no_answer() -> None:
-    async with asking(ben(answer(b"", 304))) as (side, _):
-        assert isinstance((await side.probe()).fact, Failed)
+    async with connected(ben(answer(b"", 304))) as (connection, _):
+        assert isinstance((await connection.probe()).fact, Failed)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +57,8 @@ async def test_a_304_to_who_has_no_catalog_is_no_answer() -> None:
     ],
 )
 async def test_what_is_no_catalog_is_told_so_and_changes_nothing(body: bytes) -> None:
-    async with asking(ben(answer(body))) as (side, _):
-        probe = await side.probe()
+    async with connected(ben(answer(body))) as (connection, _):
+        probe = await connection.probe()
 
     assert isinstance(probe.fact, Failed)
     assert probe.fact.reason.code == "bad-reply"
@@ -65,7 +67,7 @@ async def test_what_is_no_catalog_is_told_so_and_changes_nothing(body: bytes) ->
 
 
 async def test_a_catalog_of_a_later_version_with_more_in_it_is_read_as_far_as_it_is_known() -> None:
-    assert (await seen(v=2, colour="blue", backends=[SHARED | {"mood": "fine"}])).models == ("m",)
+    assert (await probe_of(v=2, colour="blue", backends=[SHARED | {"mood": "fine"}])).models == ("m",)
 
 
 async def test_names_that_would_spoil_a_terminal_or_a_page_are_cleaned_or_left_out() -> None:
@@ -79,7 +81,7 @@ async def test_names_that_would_spoil_a_terminal_or_a_page_are_cleaned_or_left_o
             "never listed": {"context": 5},
         },
     }
-    probe = await seen(name=evil, backends=[backend])
+    probe = await probe_of(name=evil, backends=[backend])
 
     assert probe.models == ("good",)
     assert probe.details is not None
@@ -98,7 +100,7 @@ async def test_names_that_would_spoil_a_terminal_or_a_page_are_cleaned_or_left_o
 
 
 async def test_a_catalog_without_bounds_is_cut_to_what_can_be_used() -> None:
-    probe = await seen(
+    probe = await probe_of(
         backends=[SHARED | {"name": f"b{n}", "models": [f"{n}-{m}" for m in range(60)]} for n in range(300)]
     )
 
@@ -109,16 +111,16 @@ async def test_a_catalog_without_bounds_is_cut_to_what_can_be_used() -> None:
 
 
 async def test_a_hash_that_is_none_is_not_sent_back() -> None:
-    async with asking(ben(catalog(hash='a"\r\nx-evil: 1'))) as (side, server):
-        await side.probe()
-        await side.probe()
+    async with connected(ben(catalog(hash='a"\r\nx-evil: 1'))) as (connection, server):
+        await connection.probe()
+        await connection.probe()
 
         assert all("if-none-match" not in request.headers for request in server.requests)
         assert all(b"evil" not in request.raw_head for request in server.requests)
 
 
 async def test_a_paused_peer_answers_and_has_no_models_for_now() -> None:
-    probe = await seen(paused=True)
+    probe = await probe_of(paused=True)
 
     assert isinstance(probe.fact, Answered)
     assert probe.models == ()
@@ -126,14 +128,16 @@ async def test_a_paused_peer_answers_and_has_no_models_for_now() -> None:
 
 
 async def test_models_of_a_backend_that_is_down_there_are_not_offered_here() -> None:
-    probe = await seen(backends=[SHARED, SHARED | {"name": "attic", "state": "unhealthy", "models": ["n"]}])
+    probe = await probe_of(
+        backends=[SHARED, SHARED | {"name": "attic", "state": "unhealthy", "models": ["n"]}]
+    )
 
     assert probe.models == ("m",)
     assert probe.about == {"study": "ollama, healthy, 1 model", "attic": "ollama, unhealthy, 1 model"}
 
 
 async def test_a_peer_that_shares_nothing_or_can_not_reach_us_says_so() -> None:
-    probe = await seen(backends=[], sees_you=False)
+    probe = await probe_of(backends=[], sees_you=False)
 
     assert [text.split(":")[0] for text in probe.warnings or ()] == [
         "Ben can't reach this machine",
@@ -142,8 +146,8 @@ async def test_a_peer_that_shares_nothing_or_can_not_reach_us_says_so() -> None:
 
 
 async def test_who_was_unpaired_there_is_told_once_and_for_all() -> None:
-    async with asking(ben(answer({"error": {}}, 403))) as (side, _):
-        probe = await side.probe()
+    async with connected(ben(answer({"error": {}}, 403))) as (connection, _):
+        probe = await connection.probe()
 
     assert isinstance(probe.fact, Refused)
     assert probe.fact.reason.code == "unpaired"
@@ -152,19 +156,19 @@ async def test_who_was_unpaired_there_is_told_once_and_for_all() -> None:
 
 async def test_over_tls_the_compared_key_is_taken() -> None:
     tls = server_context(BEN, [ANNA.certificate_pem])
-    async with asking(
+    async with connected(
         ben(catalog()), server_tls=tls, client_tls=client_context(ANNA, BEN.certificate_pem)
-    ) as (side, server):
-        assert isinstance((await side.probe()).fact, Answered)
+    ) as (connection, server):
+        assert isinstance((await connection.probe()).fact, Answered)
         assert server.requests[0].line == "GET /peer/catalog HTTP/1.1"
 
 
 async def test_another_key_is_told_as_such_and_gets_not_a_byte() -> None:
     tls = server_context(MALLORY, [ANNA.certificate_pem])
-    async with asking(
+    async with connected(
         ben(catalog()), server_tls=tls, client_tls=client_context(ANNA, BEN.certificate_pem)
-    ) as (side, server):
-        probe = await side.probe()
+    ) as (connection, server):
+        probe = await connection.probe()
 
         assert isinstance(probe.fact, Refused)
         assert probe.fact.reason.code == "identity-changed"
@@ -174,10 +178,10 @@ async def test_another_key_is_told_as_such_and_gets_not_a_byte() -> None:
 
 async def test_a_server_that_does_not_know_our_key_is_told_as_one_that_hangs_up() -> None:
     tls = server_context(BEN, [MALLORY.certificate_pem])
-    async with asking(
+    async with connected(
         ben(catalog()), server_tls=tls, client_tls=client_context(ANNA, BEN.certificate_pem)
-    ) as (side, _):
-        probe = await side.probe()
+    ) as (connection, _):
+        probe = await connection.probe()
 
     assert isinstance(probe.fact, Failed)
     assert probe.fact.reason.code == "connection-lost"
@@ -189,8 +193,8 @@ async def test_a_server_without_tls_is_told_as_another_program() -> None:
         await peer.reader.read(5)
         await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-    async with asking(talk, client_tls=client_context(ANNA, BEN.certificate_pem)) as (side, _):
-        probe = await side.probe()
+    async with connected(talk, client_tls=client_context(ANNA, BEN.certificate_pem)) as (connection, _):
+        probe = await connection.probe()
 
     assert isinstance(probe.fact, Failed)
     assert probe.fact.reason.code == "other-server"
@@ -201,8 +205,8 @@ async def test_a_peer_that_restarts_in_the_handshake_is_not_taken_for_an_imposto
         await peer.reader.read(5)
         peer.reset()
 
-    async with asking(hang_up, client_tls=client_context(ANNA, BEN.certificate_pem)) as (side, _):
-        probe = await side.probe()
+    async with connected(hang_up, client_tls=client_context(ANNA, BEN.certificate_pem)) as (connection, _):
+        probe = await connection.probe()
 
     assert isinstance(probe.fact, Failed)
     assert probe.fact.reason.code == "connection-lost"
@@ -212,8 +216,8 @@ async def test_a_peer_whose_certificate_is_lost_here_is_no_impostor_either() -> 
     def lost() -> ssl.SSLContext:
         raise ConnectError("tls", "This machine has no certificate of that peer: pair it anew.")
 
-    async with asking(ben(catalog()), client_tls=lost) as (side, _):
-        probe = await side.probe()
+    async with connected(ben(catalog()), client_tls=lost) as (connection, _):
+        probe = await connection.probe()
 
     assert isinstance(probe.fact, Refused)
     assert probe.fact.reason.code == "no-certificate"
@@ -221,9 +225,9 @@ async def test_a_peer_whose_certificate_is_lost_here_is_no_impostor_either() -> 
 
 
 async def test_requests_go_to_the_peer_itself_and_no_other_way_is_better() -> None:
-    async with asking(_answering(catalog())) as (side, _):
-        assert await side.channel.way("m", None) is None
-        assert side.channel.renew("m", 401, b"") is False
+    async with connected(_answering(catalog())) as (connection, _):
+        assert await connection.channel.route("m", None) is None
+        assert connection.channel.renew("m", 401, b"") is False
 
 
 def test_the_kind_sends_no_key_and_is_found_by_nobody() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from backends.peer_rig import STREAM, answer, asking, ben, catalog, event
+from backends.peer_rig import STREAM, answer, ben, catalog, connected, event
 from backends.scripted import Peer
 from meshlight.domain.health import Answered
 
@@ -12,10 +12,10 @@ async def test_an_event_with_another_hash_has_the_peer_probed() -> None:
         await peer.send(STREAM, event("aaaa1111"), event("bbbb2222"))
         await peer.until_gone()
 
-    async with asking(ben(catalog(), stream=tell)) as (side, _):
-        await side.probe()
-        await asyncio.wait_for(side.hurried.wait(), 5)
-        assert side.hurries == 1
+    async with connected(ben(catalog(), stream=tell)) as (connection, _):
+        await connection.probe()
+        await asyncio.wait_for(connection.probe_requested.wait(), 5)
+        assert connection.probe_requests == 1
 
 
 async def test_an_event_that_comes_in_pieces_or_with_others_is_heard_all_the_same() -> None:
@@ -27,9 +27,9 @@ async def test_an_event_that_comes_in_pieces_or_with_others_is_heard_all_the_sam
             await asyncio.sleep(0)
         await peer.until_gone()
 
-    async with asking(ben(catalog(), stream=tell)) as (side, _):
-        await side.probe()
-        await asyncio.wait_for(side.hurried.wait(), 5)
+    async with connected(ben(catalog(), stream=tell)) as (connection, _):
+        await connection.probe()
+        await asyncio.wait_for(connection.probe_requested.wait(), 5)
 
 
 async def test_two_events_in_one_piece_mean_the_last_one() -> None:
@@ -37,9 +37,9 @@ async def test_two_events_in_one_piece_mean_the_last_one() -> None:
         await peer.send(STREAM + event("aaaa1111") + event("bbbb2222"))
         await peer.until_gone()
 
-    async with asking(ben(catalog(), stream=tell)) as (side, _):
-        await side.probe()
-        await asyncio.wait_for(side.hurried.wait(), 5)
+    async with connected(ben(catalog(), stream=tell)) as (connection, _):
+        await connection.probe()
+        await asyncio.wait_for(connection.probe_requested.wait(), 5)
 
 
 async def test_the_known_hash_and_pings_have_nobody_probed() -> None:
@@ -50,11 +50,11 @@ async def test_the_known_hash_and_pings_have_nobody_probed() -> None:
         told.set()
         await peer.until_gone()
 
-    async with asking(ben(catalog(), stream=tell)) as (side, _):
-        await side.probe()
+    async with connected(ben(catalog(), stream=tell)) as (connection, _):
+        await connection.probe()
         await told.wait()
-        await side.probe()
-        assert side.hurries == 0
+        await connection.probe()
+        assert connection.probe_requests == 0
 
 
 async def test_a_stream_that_ends_has_the_peer_probed_and_the_probe_begins_another() -> None:
@@ -70,11 +70,11 @@ async def test_a_stream_that_ends_has_the_peer_probed_and_the_probe_begins_anoth
             return
         await peer.send(STREAM, event("aaaa1111"), b"0\r\n\r\n")
 
-    async with asking(ben(catalog(), stream=tell)) as (side, _):
-        await side.probe()
-        await asyncio.wait_for(side.hurried.wait(), 5)
+    async with connected(ben(catalog(), stream=tell)) as (connection, _):
+        await connection.probe()
+        await asyncio.wait_for(connection.probe_requested.wait(), 5)
         await asyncio.sleep(0)
-        await side.probe()
+        await connection.probe()
         await asyncio.wait_for(again.wait(), 5)
 
 
@@ -82,8 +82,8 @@ async def test_a_refused_stream_leaves_the_catalog_alone() -> None:
     async def refuse(peer: Peer) -> None:
         await peer.send(answer({}, 429))
 
-    async with asking(ben(catalog(), stream=refuse)) as (side, _):
-        assert isinstance((await side.probe()).fact, Answered)
+    async with connected(ben(catalog(), stream=refuse)) as (connection, _):
+        assert isinstance((await connection.probe()).fact, Answered)
 
 
 async def test_close_leaves_no_task_and_no_connection() -> None:
@@ -94,13 +94,13 @@ async def test_close_leaves_no_task_and_no_connection() -> None:
         asked.set()
         await peer.until_gone()
 
-    async with asking(ben(catalog(), stream=listen)) as (side, server):
-        await side.probe()
+    async with connected(ben(catalog(), stream=listen)) as (connection, server):
+        await connection.probe()
         await asyncio.wait_for(asked.wait(), 5)
-        side.channel.close()
-        side.probes.close()
+        connection.channel.close()
+        connection.probes.close()
         await asyncio.wait_for(server.peers[1].gone.wait(), 5)
-        await side.probe()  # as one that was under way: it begins no stream any more
+        await connection.probe()  # as one that was under way: it begins no stream any more
         assert len(server.peers) <= 3
     left = [task for task in asyncio.all_tasks() - before if not task.done()]
     assert left == []

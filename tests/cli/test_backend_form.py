@@ -209,3 +209,12 @@ def at_a_terminal(home: Path, words: list[str], talk: list[tuple[str, str]]) -> 
 def test_a_peer_is_not_among_what_can_be_added(type_words: Type) -> None:
     assert "peer" not in type_words("backends", "kinds").out
     assert "peer" not in type_words("backends", "add", "--help").out
+
+
+def test_models_are_named_anew_or_asked_for_again(api: LocalApi, type_words: Type) -> None:
+    api.says("GET", "/mesh/backends", {"backends": scenario().backends})
+    api.says("PATCH", "/mesh/backends/mlx", backend("mlx", name="MLX"))
+    type_words("backends", "set", "mlx", "--model", "a", "--proxy", "none")
+    assert api.asked[-1].body == {"models": ["a"], "proxy": "none"}
+    type_words("backends", "set", "mlx", "--no-models")
+    assert api.asked[-1].body == {"models": []}

@@ -74,6 +74,16 @@ def test_what_is_not_known_yet_of_a_new_backend_is_looked_at_once_more(
     assert said.out == "● Added: x (healthy, 2 models).\n"
 
 
+def test_models_and_a_proxy_are_sent_as_they_are_named(api: LocalApi, type_words: Type) -> None:
+    api.says("POST", "/mesh/backends", backend("x"))
+    said = type_words(
+        "backends", "add", "openai-compatible", "http://x", "--model", "a", "--model", "b", "--proxy", "env"
+    )
+    assert said.code == 0
+    sent = api.asked[-1].body
+    assert (sent["models"], sent["proxy"]) == (["a", "b"], "env")
+
+
 def test_adding_one_that_is_off_or_down_says_so(api: LocalApi, type_words: Type) -> None:
     api.says("POST", "/mesh/backends", backend("x", enabled=False), backend("x", state="unhealthy"))
     said = type_words("backends", "add", "vllm", "http://x", "--disabled")

@@ -45,8 +45,12 @@ def test_a_url_is_read_into_its_parts(url: str, address: Address) -> None:
         ("http://host:", "port"),
         ("http://host:99999", "read"),
         ("http://host:port", "read"),
-        ("http://host/?x=1", "query"),
         ("http://host?", "query"),
+        ("http://host/v1?beta", "query"),
+        ("http://host?x=1&", "query"),
+        ("http://host?x=1?y=2", "query"),
+        ('http://host?x=a"b', "query"),
+        ("unix:///run/x.sock?x=1", "query"),
         ("http://host/#top", "fragment"),
         ("http://ho\nst", "control"),
         ("http://host\r\nx: y", "control"),
@@ -77,6 +81,29 @@ def test_a_url_that_cannot_be_a_backend_is_refused_with_the_reason(url: str, wor
     assert word in f"{caught.value.title} {caught.value.hint}"
     assert caught.value.param == "url"
     assert caught.value.status == 400
+
+
+AZURE = "https://r.openai.azure.com/openai/deployments/gpt?api-version=2024-10-21"
+
+
+@pytest.mark.parametrize("end", ["", "/", "/chat/completions"])
+def test_the_query_of_the_url_follows_every_request(end: str) -> None:
+    address = parse_address(AZURE.replace("?", f"{end}?"))
+    base = "/openai/deployments/gpt"
+    assert address.url == AZURE
+    assert address.target("/v1/chat/completions") == f"{base}/chat/completions?api-version=2024-10-21"
+    assert address.target("/v1/models?limit=9") == f"{base}/models?limit=9&api-version=2024-10-21"
+    assert address.target("/v1/x?api-version=2020-01-01") == f"{base}/x?api-version=2024-10-21"
+
+
+@pytest.mark.parametrize(
+    "name", ["key", "api-key", "api_key", "access_token", "sig", "subscription-key", "code"]
+)
+def test_a_key_in_a_query_is_refused_and_not_repeated(name: str) -> None:
+    with pytest.raises(BadAddress) as caught:
+        parse_address(f"https://h/x?api-version=1&{name}=hunter2")
+    assert "keyring" in caught.value.hint
+    assert "hunter2" not in caught.value.title + caught.value.hint
 
 
 def test_a_refusal_never_repeats_a_password() -> None:
@@ -131,6 +158,13 @@ def test_an_address_reads_back_from_its_own_url(
         ("https://api.groq.com/openai/v1", "/v1/chat/completions", "/openai/v1/chat/completions"),
         ("http://h/v1/v1", "/v1/models", "/v1/v1/models"),
         ("http://h/vllm", "/v1/models", "/vllm/v1/models"),
+        ("https://models.github.ai/inference", "/v1/chat/completions", "/inference/chat/completions"),
+        ("https://api.fireworks.ai/inference/v1", "/v1/models", "/inference/v1/models"),
+        ("https://gw.example/v1/ACCOUNT/NAME/compat/", "/v1/models", "/v1/ACCOUNT/NAME/compat/models"),
+        ("https://h/client/v4/accounts/ID/ai/v1", "/v1/models", "/client/v4/accounts/ID/ai/v1/models"),
+        ("https://h/odd/chat/completions", "/v1/embeddings", "/odd/embeddings"),
+        ("https://h/chat/completions", "/v1/models", "/models"),
+        ("https://h/v1/chat/completions", "/v1/models", "/v1/models"),
     ],
 )
 def test_a_target_holds_the_version_once_and_where_the_url_says(url: str, path: str, target: str) -> None:

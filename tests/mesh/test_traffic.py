@@ -52,6 +52,15 @@ def test_times_and_tokens_are_those_that_the_answers_told() -> None:
     assert traffic.by_model()["m"].first_byte_ms == 250.0
 
 
+def test_estimated_tokens_are_counted_apart() -> None:
+    traffic = Traffic()
+    ticket = traffic.reserve("a", "m")
+    ticket.estimated_tokens(12)
+    ticket.close("ok")
+    for work in (traffic.by_backend()["a"], traffic.by_model()["m"]):
+        assert (work.tokens_in, work.tokens_out, work.tokens_out_estimated) == (0, 0, 12)
+
+
 def test_each_look_tells_only_what_happened_since_the_last() -> None:
     traffic = Traffic()
     assert traffic.drain() is None

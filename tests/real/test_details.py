@@ -25,14 +25,14 @@ async def look(kind: Kind, url: str, *, after_a_request: bool = False) -> Probe:
     """Probe a backend as the service does at first sight."""
     backend = Backend(id="b", name="b", kind=kind, ring="machine", url=url)
     upstream = Upstream(parse_address(url))
-    channel: Channel | None = KINDS[kind].open(
+    channel: Channel | None = KINDS[kind].open_channel(
         ChannelDeps(backend, upstream, Upstream, lambda: 0.0, lambda: 0.0)
     )
     try:
         if channel is None:
             return await KINDS[kind].probe(upstream, backend, None)
         if after_a_request:
-            await channel.way("", None)
+            await channel.route("", None)
         return await channel.probe(backend, None)
     finally:
         upstream.close()

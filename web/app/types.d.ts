@@ -13,7 +13,12 @@ type State = "healthy" | "warming" | "unhealthy" | "unknown";
 type Status = State | "disabled";
 type Ring = "machine" | "lan" | "company" | "cloud";
 type Requests = { total: number; successful: number; failed: number; in_flight: number };
-type RequestStats = Requests & { first_byte_ms: number | null; tokens_in: number; tokens_out: number };
+type RequestStats = Requests & {
+  first_byte_ms: number | null;
+  tokens_in: number;
+  tokens_out: number;
+  tokens_out_estimated?: number;
+};
 type HealthView = { state: State; reason: string; text: string; fix: string; since_s: number };
 type BackendView = {
   id: string;
@@ -30,6 +35,8 @@ type BackendView = {
   requests: RequestStats;
   access_key: string;
   ca_file: string;
+  proxy: string;
+  given_models: string[];
   details: Record<string, Detail>;
   about: Record<string, string>;
   warnings: string[];

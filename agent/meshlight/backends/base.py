@@ -1,8 +1,16 @@
-"""What every kind of backend can do; the kinds themselves are in the modules that `kinds` lists.
+"""What every kind of backend can do: `BackendKind`, and what it works with.
 
-What the kinds have in common: one `GET` for the list of models is the probe, a bearer token is the key.
+To add a kind, write one file, one test and one line:
+
+1. Add its name to `Kind` in `domain/backend.py`.
+2. Write a subclass of `BackendKind` in `engines/` or `clouds/` (of `Cloud`, for a provider's API). It needs `kind`,
+   `label`, `start` and `detect`; whatever else it does differently from a server with `GET /v1/models` and a bearer
+   token, it overrides.
+3. Add it to the table in `kinds.py`. Configuration, CLI, page and API follow from there.
+4. Test it under the same path in `tests/backends`, with the server's real answers (`playback.scripted`).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal, Protocol, get_args, runtime_checkable
 
@@ -12,7 +20,7 @@ from meshlight.backends.diagnostics import no_list_reason, not_this_kind, reason
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.backends.model_list import BODY_LIMIT, Listing, read_models
 from meshlight.domain.backend import Backend, Kind, ModelDetail, Reason, Ring
-from meshlight.domain.errors import ReadTimeout, UpstreamError
+from meshlight.domain.errors import ReadTimeout, ResponseTooLarge, UpstreamError
 from meshlight.domain.health import Answered, Fact, Failed, ProbeFact
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
@@ -64,42 +72,59 @@ def path_of(operation: Operation) -> str:
 
 Group = Literal["engine", "router", "cluster", "cloud", "peer"]
 
+PROBE_S = 2.0
+DETECT_S = 1.0
+MODELS = "/v1/models"
+
 
 class Field(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a person fills in to add a backend; `name` is the field of the request that adds it."""
+    """One input of the form that adds a backend; `name` is the field of the API request that adds it."""
 
     name: str
     label: str
     required: bool = False
     is_secret: bool = False
-    """Never shown, kept in the keyring."""
+    """Never shown, stored in the keyring."""
     hint: str = ""
     placeholder: str = ""
     default: str = ""
 
 
+PROXY_FIELD = Field(
+    name="proxy",
+    label="Proxy",
+    hint="env for HTTPS_PROXY and NO_PROXY, none, or http://HOST:PORT. Empty: env for clouds, none for all else.",
+    placeholder="env",
+)
+MODELS_FIELD = Field(
+    name="models",
+    label="Models",
+    hint="Only if its server has no list of models: their names, with commas between.",
+)
+
+
 class Probe(Struct, frozen=True, kw_only=True):
-    """What one health check brought: a fact, and what became known on the way; None is "not learned now"."""
+    """The result of one health check; None means "not found out this time", so the last known value stays."""
 
     fact: ProbeFact
     models: tuple[str, ...] | None = None
     """The ids served now, in the backend's own order."""
     is_busy: bool = False
-    """Whether it took the connection and stayed silent: within `patience_s` that is busy, not down."""
+    """Whether it accepted the connection but did not answer: for `busy_grace_s` that means busy, not down."""
     details: Mapping[str, ModelDetail] | None = None
-    """What the backend tells of its models, by id."""
+    """What the backend reports about its models, by id."""
     about: Mapping[str, str] | None = None
     """Labelled lines about the backend for people, in order: `{"Version": "b6500"}`."""
     warnings: tuple[str, ...] | None = None
-    """Sentences about a backend that works, and yet should be looked at."""
+    """Sentences about a backend that works, but needs attention."""
     names: Mapping[str, str] | None = None
     """Further names of its routes (`backend/NAME`), and the id that each serves, or "" while unknown."""
     places: Mapping[str, tuple[str, ...]] | None = None
-    """The places behind it that serve a model or a further name: each is a route of its own."""
+    """The services behind it that serve a model or a further name: each is a route of its own."""
 
 
 class DetectedEngine(Struct, frozen=True):
-    """A server recognised by what it answers."""
+    """A server whose kind was recognised by its answers."""
 
     kind: Kind
     url: str
@@ -108,11 +133,11 @@ class DetectedEngine(Struct, frozen=True):
 
 
 class HttpClient(Protocol):
-    """What a kind needs of an upstream client: its address, and one small exchange."""
+    """The part of `Upstream` that a kind needs: the address, and small exchanges."""
 
     @property
     def address(self) -> Address:
-        """Where it leads to."""
+        """Where it connects to."""
 
     async def fetch(
         self,
@@ -124,22 +149,19 @@ class HttpClient(Protocol):
         timeout_s: float = 2.0,
         limit: int = 1 << 20,
     ) -> Reply:
-        """Ask once and read the whole answer.
-
-        Raises the UpstreamErrors.
-        """
+        """Send one request and read the complete answer; raises an UpstreamError."""
 
 
-def _nothing() -> None:
-    """Do nothing: nobody probes."""
+def _no_probe() -> None:
+    """Stand for a missing prober."""
 
 
-def _untold(place: str, fact: Fact) -> None:
-    """Tell nobody."""
+def _no_report(place: str, fact: Fact) -> None:
+    """Stand for a missing reader of reports."""
 
 
 class ChannelDeps(Struct, frozen=True):
-    """What a channel lives by."""
+    """What a channel is made of."""
 
     backend: Backend
     probes: HttpClient
@@ -148,260 +170,234 @@ class ChannelDeps(Struct, frozen=True):
     """Monotonic seconds."""
     wall: Callable[[], float]
     """Unix seconds, by this machine's clock."""
-    probe_soon: Callable[[], None] = _nothing
-    """Asks for a probe soon: something has changed there."""
-    tell: Callable[[str, Fact], None] = _untold
-    """Tells what was seen of one place behind the backend."""
+    probe_soon: Callable[[], None] = _no_probe
+    """Requests a probe soon, because something has changed there."""
+    report: Callable[[str, Fact], None] = _no_report
+    """Reports what was observed of one service behind the backend."""
 
 
 class ModelRoute(Struct, frozen=True):
-    """Where the requests for one model go: which server, with which credentials, by which name."""
+    """Where the requests for one model go: which server, with which credentials, under which name."""
 
     upstream: Upstream
     auth: Headers
     model: str
-    """What that server calls the model."""
+    """The model's name at that server."""
 
     def __repr__(self) -> str:
-        return f"Way({self.upstream.address.url}, ***, {self.model!r})"
+        return f"ModelRoute({self.upstream.address.url}, ***, {self.model!r})"
 
 
-class Channel(Protocol):
-    """What some kinds keep for one backend: tokens, clocks, where each of its models really is.
+class Channel(ABC):
+    """The state that a kind keeps for one backend: tokens, clocks, the server of each model.
 
-    One is made with each link, and closed with it.
+    It is made together with the connection to the backend, and closed with it.
     """
 
+    @abstractmethod
     async def probe(self, backend: Backend, secret: str | None) -> Probe:
-        """Check the health once, in place of the kind's own `probe`."""
+        """Check the health once, instead of the kind's own `probe`."""
 
-    async def way(self, model: str, secret: str | None) -> ModelRoute | None:
-        """Return the way to a model, or None for the backend's own address with the kind's own credentials.
+    async def route(self, model: str, secret: str | None) -> ModelRoute | None:  # noqa: ARG002 — for those with routes
+        """Return the route to a model; None for the backend's own address with the kind's own credentials.
 
-        Raises WayClosed, or the UpstreamErrors of what had to be asked on the way.
+        Raises RouteUnavailable, or the UpstreamError of a request that was needed to find the route.
         """
+        return None
 
-    def renew(self, model: str, status: int, body: bytes) -> bool:
-        """Say whether a new `way` may do better after this refusal; asked once for a request."""
+    def renew(self, model: str, status: int, body: bytes) -> bool:  # noqa: ARG002 — for those with credentials that expire
+        """Drop what a refusal proves to be out of date; return whether a new `route` may succeed.
 
-    def close(self) -> None:
-        """Let go of everything."""
+        Called at most once for a request.
+        """
+        return False
+
+    def close(self) -> None:  # noqa: B027 — most have nothing to close
+        """Release everything."""
 
 
 @runtime_checkable
 class Places(Protocol):
-    """What a channel has besides where the backend is several places, each with a health of its own."""
+    """What a channel has in addition if the backend consists of several services, each with a health of its own."""
 
-    async def way_to(self, place: str, model: str) -> ModelRoute:
-        """Return the way to a model at one place; raises as `Channel.way` does."""
+    async def route_at(self, place: str, model: str) -> ModelRoute:
+        """Return the route to a model at one service; raises as `Channel.route` does."""
 
     def renew_at(self, place: str, status: int, body: bytes) -> bool:
-        """Say whether a new way to a place may do better after this refusal; asked once for a request."""
+        """Do for one service what `Channel.renew` does."""
 
-    def look(self, place: str) -> None:
-        """Look at a place soon, because traffic gave cause."""
+    def check_soon(self, place: str) -> None:
+        """Check a service soon, because traffic gave reason to."""
 
     def refusal_reason(self, place: str, refusal: Reply) -> Reason:
-        """Say why a place refuses a request by 401 or 403, when a new way does no better."""
+        """Say why a service still refuses a request with 401 or 403 after `renew_at`."""
 
 
-class BackendKind(Protocol):
-    """How to speak to one kind of backend.
+class BackendKind(ABC):
+    """How to talk to one kind of backend; by default a server with `GET /v1/models`, and all else below `/v1`.
 
-    A kind holds no state of a single backend: one object serves them all.
-    """
+    A kind holds no state of a single backend, since one object serves them all; `open_channel` is for that.
 
-    @property
-    def kind(self) -> Kind:
-        """The word for it in configuration and API."""
-
-    @property
-    def label(self) -> str:
-        """The name for people."""
-
-    @property
-    def about(self) -> str:
-        """What it is, in a few words."""
-
-    @property
-    def group(self) -> Group:
-        """Among which others people look for it."""
-
-    @property
-    def default_url(self) -> str:
-        """Where it is when nobody says so; empty when somebody must."""
-
-    @property
-    def fields(self) -> tuple[Field, ...]:
-        """What a person fills in to add one."""
-
-    @property
-    def start(self) -> str:
-        """How a person starts it, as the beginning of a sentence: "Start Ollama (`ollama serve`)"."""
-
-    @property
-    def usual_ports(self) -> tuple[int, ...]:
-        """The ports on which it usually listens on this machine; empty when it is never looked for."""
-
-    @property
-    def patience_s(self) -> float:
-        """For how long silence on an accepted connection means busy, in seconds."""
-
-    @property
-    def default_ring(self) -> Ring | None:
-        """The ring it always lies in; None when the address decides."""
-
-    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:
-        """Say what is there if its answers bear this kind's mark, by two or three GETs at most.
-
-        The port proves nothing, and no model name is ever sent. Raises the UpstreamErrors of `upstream`.
-        """
-
-    async def probe(self, upstream: HttpClient, backend: Backend, secret: str | None) -> Probe:
-        """Check the health once; whatever goes wrong on the way becomes the fact, with cause and fix."""
-
-    def authorize(self, secret: str | None, operation: Operation | None = None) -> Headers:
-        """Return the headers that carry the secret upstream; without a face, those of a probe."""
-
-    def defaults(self, operation: Operation) -> Headers:
-        """Return the headers that a request must have, and gets where its client sent none of that name."""
-
-    def speaks(self, operation: Operation) -> bool:
-        """Whether requests to this face can be sent there at all; what the model can do is its own affair."""
-
-    def path(self, operation: Operation, path: str) -> str:
-        """Return where a face lives there, given the path to which it is posted here."""
-
-    def open(self, means: ChannelDeps) -> Channel | None:
-        """Return what has to be kept for one backend; None when nothing has to."""
-
-    def why(self, error: UpstreamError, backend: Backend) -> Reason:
-        """Say why a backend gave no answer."""
-
-    def headers_say(self, headers: Headers) -> Mapping[str, str] | None:
-        """Return what the headers of an answer tell about the backend (labelled lines, as in `Probe.about`)."""
-
-
-PROBE_S = 2.0
-RECOGNISE_S = 1.0
-MODELS = "/v1/models"
-
-
-class Engine:
-    """A server that lists its models and answers below `/v1`; a kind overrides what is different with it.
-
-    The list is read anew by every probe: it proves more than a bare health page, costs the same, and is how a
-    freshly pulled model appears. The latency is the time from sending the request to the answer's head, which
-    leaves connecting out: it means the same on a kept and on a new connection, and servers that close after
-    each answer have one too.
+    The list of models is read by every probe: it proves more than a health page, costs the same, and shows a newly
+    pulled model. The latency is the time from sending the request to the answer's head. It excludes connecting, so it
+    means the same on new and on reused connections, and servers that close after each answer have one too.
     """
 
     kind: ClassVar[Kind]
+    """Its name in configuration and API."""
     label: ClassVar[str]
+    """Its name for people."""
     about: ClassVar[str] = ""
+    """What it is, in a few words."""
     group: ClassVar[Group] = "engine"
+    """Among which others it is listed."""
     default_url: ClassVar[str] = ""
+    """Where it is if no URL is given; empty if one must be given."""
     start: ClassVar[str]
+    """How a person starts it, as the beginning of a sentence: "Start Ollama (`ollama serve`)"."""
     usual_ports: ClassVar[tuple[int, ...]] = ()
-    patience_s: ClassVar[float] = 0.0
+    """The ports on which it usually listens on this machine; empty if it is never searched for."""
+    busy_grace_s: ClassVar[float] = 0.0
+    """For how long silence on an accepted connection means busy, in seconds."""
     default_ring: ClassVar[Ring | None] = None
+    """The ring that it is always in; None if its address decides."""
     operations: ClassVar[frozenset[Operation]] = frozenset(OPERATIONS)
+    """What it has a path for; whether a model can do it is another question."""
     list_path: ClassVar[str] = MODELS
+    probe_s: ClassVar[float] = PROBE_S
+    """How long a probe may take, in seconds."""
     key_hint: ClassVar[str] = "Only if the server asks for one."
+    takes_models: ClassVar[bool] = True
+    """Whether a user may name its models by hand."""
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Its address, and a key that few engines want."""
+        """What a person fills in to add one: the address, and a key, which few engines want."""
         port = self.usual_ports[0] if self.usual_ports else 8000
         return (
             Field(name="url", label="Address", required=True, placeholder=f"http://127.0.0.1:{port}"),
             Field(name="api_key", label="API key", is_secret=True, hint=self.key_hint),
         )
 
-    async def probe(self, upstream: HttpClient, backend: Backend, secret: str | None) -> Probe:
-        """Ask for the models; whatever goes wrong becomes the fact."""
-        try:
-            reply = await self.ask_list(upstream, secret)
-        except UpstreamError as error:
-            return self.missed(error, backend)
-        return await in_thread_if_large(len(reply.body), self.judge, reply, backend, secret)
+    @abstractmethod
+    async def detect(self, upstream: HttpClient) -> DetectedEngine | None:
+        """Return what is there if its answers show that it is of this kind, by two or three GETs at most.
 
-    async def ask_list(self, upstream: HttpClient, secret: str | None) -> Reply:
-        """Ask for the models.
-
-        Raises the UpstreamErrors.
+        The port proves nothing, and no model name or key is sent. Raises the UpstreamErrors of `upstream`.
         """
-        return await upstream.fetch(
-            "GET", self.list_path, headers=self.authorize(secret), timeout_s=PROBE_S, limit=BODY_LIMIT
+
+    async def probe(self, upstream: HttpClient, backend: Backend, secret: str | None) -> Probe:
+        """Check the health once, by the list of models; every failure becomes the fact, with cause and fix."""
+        try:
+            reply = await self.fetch_list(upstream, secret)
+        except UpstreamError as error:
+            return self.failed_probe(error, backend)
+        return await in_thread_if_large(len(reply.body), self.judge_list, reply, backend, secret)
+
+    async def probe_without_list(self, upstream: HttpClient, backend: Backend, secret: str | None) -> Probe:
+        """Check the health of a server whose models the user named, by a request for the list that it may not have.
+
+        Every answer counts as healthy but a refused key (401), too many requests (429), a model being loaded and a
+        failing server (5xx; 501 is no failure, it is about the path alone).
+        """
+        latency_s: float | None = None
+        try:
+            reply = await self.fetch_list(upstream, secret)
+        except ResponseTooLarge:
+            pass  # it answers
+        except UpstreamError as error:
+            return self.failed_probe(error, backend)
+        else:
+            latency_s = reply.elapsed_s
+            if reply.status in {401, 429} or (reply.status >= 500 and reply.status != 501):
+                return Probe(fact=status_fact(reply, backend, self.label, secret))
+        return Probe(
+            fact=Answered(latency_s), models=backend.models, details={}, about={"Models": "named by hand"}
         )
 
-    def missed(self, error: UpstreamError, backend: Backend) -> Probe:
-        """Judge a probe that got no answer."""
-        return Probe(fact=Failed(self.why(error, backend)), is_busy=isinstance(error, ReadTimeout))
+    async def fetch_list(self, upstream: HttpClient, secret: str | None) -> Reply:
+        """Request the list of models; raises an UpstreamError."""
+        headers = self.authorize_at(upstream.address, secret)
+        return await upstream.fetch(
+            "GET", self.list_path, headers=headers, timeout_s=self.probe_s, limit=BODY_LIMIT
+        )
 
-    def judge(self, reply: Reply, backend: Backend, secret: str | None) -> Probe:
-        """Judge the answer to the question for models."""
+    def failed_probe(self, error: UpstreamError, backend: Backend) -> Probe:
+        """Return the result of a probe that got no answer."""
+        return Probe(fact=Failed(self.explain(error, backend)), is_busy=isinstance(error, ReadTimeout))
+
+    def judge_list(self, reply: Reply, backend: Backend, secret: str | None) -> Probe:
+        """Return the result of a probe from the answer to `fetch_list`."""
         if reply.status != 200:
             return Probe(fact=status_fact(reply, backend, self.label, secret))
-        listing = self.read(reply.body)
+        listing = self.read_list(reply.body)
         if listing is None:
             return Probe(fact=Failed(no_list_reason(reply, backend, self.label, secret)))
-        if not self.is_mine(reply, listing):
+        if not self.is_own_list(reply, listing):
             return Probe(fact=Failed(not_this_kind(backend, self.label)))
         return Probe(fact=Answered(reply.elapsed_s), models=listing.models)
 
-    def read(self, body: bytes) -> Listing | None:
-        """Read the list in this kind's shape."""
+    def read_list(self, body: bytes) -> Listing | None:
+        """Read the list of models in this kind's shape; None if it is no such list."""
         return read_models(body)
 
-    def is_mine(self, reply: Reply, listing: Listing) -> bool:  # noqa: ARG002 — for kinds that can tell
-        """Whether a good list may be this kind's; False only where another engine's mark is certain."""
+    def is_own_list(self, reply: Reply, listing: Listing) -> bool:  # noqa: ARG002 — for kinds that can tell
+        """Whether a valid list may be this kind's; False only if it is certainly another engine's."""
         return True
 
     def authorize(self, secret: str | None, operation: Operation | None = None) -> Headers:  # noqa: ARG002 — some kinds differ
-        """Carry the secret as a bearer token; what has line breaks in it is no key and is not sent."""
+        """Return the headers that carry the secret upstream; without an operation, those of a probe.
+
+        By default a bearer token. A text with line breaks is not a key, and is not sent.
+        """
         token = token_of(secret)
         return ((b"authorization", b"Bearer " + token),) if token else ()
 
-    def speaks(self, operation: Operation) -> bool:
-        """Whether this kind has such a path at all."""
-        return operation in self.operations
+    def authorize_at(
+        self,
+        address: Address,  # noqa: ARG002 — for kinds where it matters
+        secret: str | None,
+        operation: Operation | None = None,
+    ) -> Headers:
+        """Return the headers that carry the secret to an address; by default the same for all."""
+        return self.authorize(secret, operation)
 
-    def defaults(self, operation: Operation) -> Headers:  # noqa: ARG002 — for kinds that want some
-        """Demand no header of its own."""
+    def default_headers(self, operation: Operation) -> Headers:  # noqa: ARG002 — for kinds that want some
+        """Return the headers that are added to a request whose client sent none of that name."""
         return ()
 
+    def speaks(self, operation: Operation) -> bool:
+        """Whether this kind has a path for an operation at all; what a model can do is another question."""
+        return operation in self.operations
+
     def path(self, operation: Operation, path: str) -> str:  # noqa: ARG002 — for kinds that moved it
-        """Have every face where it is here."""
+        """Return the path of an operation there, given the path to which it is posted here."""
         return path
 
-    def open(self, means: ChannelDeps) -> Channel | None:  # noqa: ARG002 — for kinds with something to keep
-        """Keep nothing."""
+    def open_channel(self, deps: ChannelDeps) -> Channel | None:  # noqa: ARG002 — for kinds with state
+        """Return the state that is kept for one backend; None if there is none."""
         return None
 
-    def why(self, error: UpstreamError, backend: Backend) -> Reason:
-        """Say what failed between here and there."""
+    def explain(self, error: UpstreamError, backend: Backend) -> Reason:
+        """Say why a backend gave no answer."""
         return reason(error, backend, self.label, self.start)
 
-    def headers_say(self, headers: Headers) -> Mapping[str, str] | None:  # noqa: ARG002 — for kinds with limits
-        """Read nothing in an answer's headers."""
+    def about_from_headers(self, headers: Headers) -> Mapping[str, str] | None:  # noqa: ARG002 — for kinds with limits
+        """Return what an answer's headers say about the backend (labelled lines, as in `Probe.about`)."""
         return None
 
-    def found(self, upstream: HttpClient, models: tuple[str, ...]) -> DetectedEngine:
-        """Name what was recognised by its label and port, as in `llama.cpp :8080`."""
+    def detected(self, upstream: HttpClient, models: tuple[str, ...]) -> DetectedEngine:
+        """Return a detected server, named by label and port as in `llama.cpp :8080`."""
         address = upstream.address
         return DetectedEngine(self.kind, address.url, f"{self.label} :{address.port}", models)
 
 
-async def ask(upstream: HttpClient, path: str) -> Reply:
-    """Ask a stranger one thing, without a key.
-
-    Raises the UpstreamErrors.
-    """
-    return await upstream.fetch("GET", path, timeout_s=RECOGNISE_S, limit=BODY_LIMIT)
+async def fetch_without_key(upstream: HttpClient, path: str) -> Reply:
+    """Send one GET to a server that is not known yet; raises an UpstreamError."""
+    return await upstream.fetch("GET", path, timeout_s=DETECT_S, limit=BODY_LIMIT)
 
 
 def token_of(secret: str | None) -> bytes:
-    """Return a key as it goes into a header; empty for none, and for what has line breaks in it and is none."""
+    """Return a key as it goes into a header; empty for none, and for a text with line breaks."""
     token = (secret or "").strip()
     return token.encode() if token.isprintable() else b""

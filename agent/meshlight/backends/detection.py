@@ -1,4 +1,4 @@
-"""Finding the engines that run on this machine, by what they answer on the usual ports."""
+"""Detecting the engines that run on this machine, by their answers on the usual ports."""
 
 import asyncio
 import time
@@ -21,22 +21,22 @@ from meshlight.http_client.client import Upstream
 from meshlight.http_client.response import Headers, Reply
 
 PORT_LIMIT_S = 1.5
-STRANGER_PAUSE_S = 60.0
+UNKNOWN_PAUSE_S = 60.0
 SILENT_PAUSE_S = 10.0
-"""An engine at the height of its work may answer nobody new; one look in three is no burden to whatever it is."""
+"""A busy engine may answer no new connection; one scan in three is no burden to whatever it is."""
 
 COMMON_PORTS = (1337, 4891, 5000, 5001, 13305, 30000)
 """Where servers of OpenAI's API that are no kind of their own listen by default: Jan, GPT4All,
 text-generation-webui, KoboldCpp, Lemonade, SGLang. LocalAI's 8080 is llama.cpp's as well."""
 _GENERIC: Kind = "openai-compatible"
 
-Outcome = DetectedEngine | Literal["nobody", "stranger", "silent", "starting"]
+Outcome = DetectedEngine | Literal["none", "unknown", "silent", "starting"]
 
-_PAUSES: dict[Outcome, float] = {"stranger": STRANGER_PAUSE_S, "silent": SILENT_PAUSE_S}
+_PAUSES: dict[Outcome, float] = {"unknown": UNKNOWN_PAUSE_S, "silent": SILENT_PAUSE_S}
 
 
 def usual_ports(kinds: Mapping[Kind, BackendKind] = KINDS) -> dict[int, tuple[Kind, ...]]:
-    """Return the ports on which engines are looked for, each with the kinds that usually listen there."""
+    """Return the ports that are scanned for engines, each with the kinds that usually listen there."""
     ports: dict[int, tuple[Kind, ...]] = {}
     for kind in kinds.values():
         for port in kind.usual_ports:
@@ -45,10 +45,10 @@ def usual_ports(kinds: Mapping[Kind, BackendKind] = KINDS) -> dict[int, tuple[Ki
 
 
 class Detector:
-    """Looks at the usual ports, all at the same time, and leaves strangers alone.
+    """Scans the usual ports, all at the same time, and leaves other servers alone.
 
-    Each port costs at most 1.5 s and delays no other. A server that answers but is no engine (somebody's
-    development server) gets two or three GETs, and is asked again after a minute or when the user wishes.
+    Each port takes at most 1.5 s and delays no other. A server that answers but is no engine (somebody's development
+    server) gets two or three GETs, and is tried again after a minute or when the user requests a scan.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class Detector:
         self._clock = clock
         self._limit_s = limit_s
         self._due: dict[int, float] = {}
-        """When the stranger on a port may be asked again (monotonic seconds)."""
+        """When the unknown server on a port may be tried again (monotonic seconds)."""
 
     async def scan(self, known: Collection[int] = (), *, force: bool = False) -> list[DetectedEngine]:
-        """Look once at every port but the `known` ones; `force` asks the strangers again too."""
+        """Scan every port but the `known` ones once; `force` includes those of unknown servers."""
         now = self._clock()
         due = [
             port for port in self._ports if port not in known and (force or now >= self._due.get(port, now))
         ]
-        outcomes = await asyncio.gather(*(self._look(port) for port in due))
+        outcomes = await asyncio.gather(*(self._scan_port(port) for port in due))
         for port, outcome in zip(due, outcomes, strict=True):
             if outcome in _PAUSES:
                 self._due[port] = now + _PAUSES[outcome]
@@ -82,49 +82,49 @@ class Detector:
                 self._due.pop(port, None)
         return [outcome for outcome in outcomes if isinstance(outcome, DetectedEngine)]
 
-    async def _look(self, port: int) -> Outcome:
-        """Look at one port; at `::1` only when nobody listens at 127.0.0.1."""
+    async def _scan_port(self, port: int) -> Outcome:
+        """Scan one port; at `::1` only if nothing listens at 127.0.0.1."""
         try:
             async with asyncio.timeout(self._limit_s):
                 for host in ("127.0.0.1", "::1"):
-                    outcome = await self._meet(Address("http", host, port, ""), self._order(port))
-                    if outcome != "nobody":
+                    outcome = await self._identify(Address("http", host, port, ""), self._order(port))
+                    if outcome != "none":
                         return outcome
         except TimeoutError:
             return "silent"
-        return "nobody"
+        return "none"
 
     def _order(self, port: int) -> list[BackendKind]:
-        """The kinds that usually listen there first, then the others, and last the one that any of them is too."""
+        """Return all kinds: first those that usually listen there, last the one that all the others are as well."""
         usual = self._ports[port]
         order = sorted(self._kinds, key=lambda kind: (kind == _GENERIC, kind not in usual))
         return [self._kinds[kind] for kind in order]
 
-    async def _meet(self, address: Address, kinds: Sequence[BackendKind]) -> Outcome:
+    async def _identify(self, address: Address, kinds: Sequence[BackendKind]) -> Outcome:
         upstream = self._upstream_for(address)
-        once = _Once(upstream, address)
+        cached = _CachedAnswers(upstream, address)
         try:
             for kind in kinds:
                 try:
-                    found = await kind.recognise(once)
+                    found = await kind.detect(cached)
                 except (RemoteProtocolError, ResponseTooLarge):
-                    continue  # no answer to this kind's question, but another kind may ask a better one
+                    continue  # no answer to this kind's request, but another kind may send a better one
                 if found is not None:
                     return found
         except ConnectError:
-            return "nobody"
+            return "none"
         except ReadError:
-            # A container's port closes on everybody while the engine inside is not yet up.
-            return "stranger" if once.has_heard else "starting"
+            # The port of a container closes every connection while the engine inside is not up yet.
+            return "unknown" if cached.has_answers else "starting"
         except ReadTimeout:
-            return "stranger" if once.has_heard else "silent"
+            return "unknown" if cached.has_answers else "silent"
         finally:
             upstream.close()
-        return "stranger"
+        return "unknown"
 
 
-class _Once:
-    """Asks each question once, however many kinds want to hear the answer."""
+class _CachedAnswers:
+    """Sends each request once, for however many kinds it is."""
 
     def __init__(self, upstream: HttpClient, address: Address) -> None:
         self._upstream = upstream
@@ -132,7 +132,7 @@ class _Once:
         self._answers: dict[str, Reply | UpstreamError] = {}
 
     @property
-    def has_heard(self) -> bool:
+    def has_answers(self) -> bool:
         """Whether it answered at all."""
         return any(isinstance(answer, Reply) for answer in self._answers.values())
 
@@ -146,7 +146,7 @@ class _Once:
         timeout_s: float = 2.0,
         limit: int = 1 << 20,
     ) -> Reply:
-        """Ask, or repeat the answer."""
+        """Send the request, or return its earlier answer."""
         answer = self._answers.get(path)
         if answer is None:
             try:

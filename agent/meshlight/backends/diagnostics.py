@@ -1,12 +1,12 @@
-"""Why a backend did not answer as it should: each failure with its cause and its fix, in plain words.
+"""Why a backend did not answer as it should: each failure with its cause and its fix, for people.
 
-What a server said is quoted only as `quote` lets it through.
+A server's own message is quoted only as `quoted_error` returns it.
 """
 
 import re
 
 from meshlight.backends.clouds.diagnostics import QUOTA_S, cloud_reason, wait_s
-from meshlight.backends.error_text import is_html, quoted_error, sanitize_line
+from meshlight.backends.error_text import QUOTE_MAX, is_html, quoted_error, sanitize_line
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import (
     BadAddress,
@@ -24,27 +24,27 @@ from meshlight.http_client.response import Reply
 
 _VERSION_IN_PATH = re.compile(r"^(.*?/v\d+[a-z0-9]*)/")
 _ENGINES = frozenset({"llamacpp", "ollama", "vllm", "mlx", "lmstudio"})
-_AUTHORITY = "Give the PEM file of its authority as this backend's CA file, or install it on this machine."
+_AUTHORITY = "Set the PEM file of its authority as this backend's CA file, or install it on this machine."
 _TLS_FIXES = {
     "the ca file": "Check the path of the CA file, or leave it out to trust the system's authorities.",
     "does not speak tls": "Write http:// instead of https:// in the URL, or check the port.",
     "expired": "Renew it on the server; if it is new, this machine's clock is wrong.",
-    "not valid yet": "Set this machine's clock right, or the server's.",
+    "not valid yet": "Correct this machine's clock, or the server's.",
     "for another": "Use the name that is in the certificate, or renew it with this one.",
     "signed": _AUTHORITY,
     "revoked": "Get the server a new certificate.",
     "during the handshake": "Check the port, and whether a proxy lies in between.",
 }
-"""What the upstream says went wrong in a handshake → what to do about it."""
+"""Words of a failed handshake's error → what to do about it."""
 _TLS_FIX = "Check the URL and the server's certificate."
 _OR_REMOVE = ", or remove this backend"
-_OTHER = "Remove this backend: what is there now is found by itself, or can be added as what it is."
+_OTHER = "Remove this backend: what is there now is detected, or can be added as what it is."
 _SET = "`meshlight backends set "
 _FOR_NEW = {
     "Give it": "Give its API key.",
     "Give the right one": "Copy the key once more, from its first letter to its last.",
 }
-"""What stands before the word that sets a key → what to do where there is nothing to set it on yet."""
+"""What stands before the command that sets a key → what to do if the backend is not listed yet."""
 _LOG = "Look at its log."
 
 
@@ -57,7 +57,7 @@ def where(backend: Backend) -> str:
 
 
 def reason(error: UpstreamError, backend: Backend, label: str, start: str = "") -> Reason:
-    """Say why an attempt got no answer; `label` names the kind, `start` says how it is started."""
+    """Return why a request got no answer; `label` names the kind, `start` says how it is started."""
     at = where(backend)
     who = _who(backend, label)
     match error:
@@ -91,27 +91,27 @@ def reason(error: UpstreamError, backend: Backend, label: str, start: str = "") 
 
 
 def status_reason(reply: Reply, backend: Backend, label: str, secret: str | None = None) -> Reason:
-    """Say what an answer other than 200 means."""
-    own = account_reason(reply, backend, label, secret)
-    return own if own is not None else _status_reason(reply, backend, label, secret)
+    """Return what an answer other than 200 means."""
+    of_account = account_reason(reply, backend, label, secret)
+    return of_account if of_account is not None else _status_reason(reply, backend, label, secret)
 
 
 def _status_reason(reply: Reply, backend: Backend, label: str, secret: str | None) -> Reason:
     at, status = where(backend), reply.status
     who = _who(backend, label)
-    told = quoted_error(reply, secret)
+    quoted = quoted_error(reply, secret)
     if status == 401:
         return _unauthorized(backend, at, who, has_secret=backend.has_secret or bool(secret))
     if status == 403:
         return Reason(
             "forbidden",
-            f"{at} forbids this (403).{told}",
+            f"{at} forbids this (403).{quoted}",
             "Check what the API key may do, and whether a proxy lies in between.",
         )
     if status == 429:
         return Reason(
             "rate-limited",
-            f"{at} asks to come back later (429, too many requests).{told}",
+            f"{at} asks to come back later (429, too many requests).{quoted}",
             "Wait, or raise the limit of the account or server.",
         )
     if is_loading(reply):
@@ -126,20 +126,23 @@ def _status_reason(reply: Reply, backend: Backend, label: str, secret: str | Non
     if status in {404, 405, 410}:
         return _missing_reason(reply, backend, at, who)
     if status >= 500:
-        return _server_reason(reply, at, who, told)
+        return _server_reason(reply, at, who, quoted)
     return Reason(
-        "bad-reply", f"{at} answers {status} when asked for its models.{told}", f"Check that it is {who}."
+        "bad-reply", f"{at} answers {status} when asked for its models.{quoted}", f"Check that it is {who}."
     )
 
 
 def account_reason(reply: Reply, backend: Backend, label: str, secret: str | None = None) -> Reason | None:
-    """Say what a failing answer tells of the whole account at a cloud, whatever was asked; it quotes nothing."""
+    """Return what a failing answer means for the whole account at a cloud, whatever the request; quotes nothing.
+
+    None if it is about the request alone, or the backend is no cloud.
+    """
     has_secret = backend.has_secret or bool(secret)
     return cloud_reason(reply, backend, label, where(backend), has_secret=has_secret)
 
 
 def status_fact(reply: Reply, backend: Backend, label: str, secret: str | None = None) -> ProbeFact:
-    """Turn an answer other than 200 into what it says of the backend's health."""
+    """Return what an answer other than 200 means for the backend's health."""
     why = status_reason(reply, backend, label, secret)
     match why.code:
         case "unauthorized" | "forbidden" | "region":
@@ -154,7 +157,7 @@ def status_fact(reply: Reply, backend: Backend, label: str, secret: str | None =
 
 
 def no_list_reason(reply: Reply, backend: Backend, label: str, secret: str | None = None) -> Reason:
-    """Say what a 200 means that is no list of models."""
+    """Return what a 200 without a list of models means."""
     at = where(backend)
     if is_html(reply):
         return _web_page(at, _who(backend, label))
@@ -168,18 +171,18 @@ def no_list_reason(reply: Reply, backend: Backend, label: str, secret: str | Non
 
 
 def not_this_kind(backend: Backend, label: str) -> Reason:
-    """Say that something else answers where an engine of this kind was."""
+    """Return that another server answers where an engine of this kind was."""
     return Reason("not-this-kind", f"Something else than {label} answers at {where(backend)}.", _OTHER)
 
 
 def for_new(why: Reason) -> Reason:
-    """Return a reason as it is told of a backend that is not listed yet, and can't be changed or removed."""
+    """Return a reason for a backend that is not listed yet, which can't be changed or removed."""
     fix = why.fix.replace(_OR_REMOVE, "")
-    do, has_word, _ = fix.partition(f": {_SET}")
+    what, has_command, _ = fix.partition(f": {_SET}")
     if fix == _OTHER:
         fix = "Check the port, or choose the kind of what is there."
-    elif has_word:
-        fix = _FOR_NEW.get(do, f"{do}.")
+    elif has_command:
+        fix = _FOR_NEW.get(what, f"{what}.")
     return Reason(why.code, why.text, fix)
 
 
@@ -188,12 +191,13 @@ def is_loading(reply: Reply) -> bool:
     return reply.status == 503 and not is_html(reply) and b"loading" in reply.body[:4096].lower()
 
 
-def _base(backend: Backend) -> str:
-    """Return the path below which its API is looked for."""
+def _base(backend: Backend) -> tuple[str, bool]:
+    """Return the path below which its API should be, and whether `/v1` follows it."""
     try:
-        return sanitize_line(parse_address(backend.url).base)
+        address = parse_address(backend.url)
     except BadAddress:
-        return ""
+        return "", True
+    return sanitize_line(address.base), address.has_v1
 
 
 def _who(backend: Backend, label: str) -> str:
@@ -208,8 +212,8 @@ def _connect_reason(error: ConnectError, at: str, who: str, start: str) -> Reaso
     text = sanitize_line(error.title)
     match error.cause:
         case "refused":
-            said_at = text.rstrip(".") if at.startswith("/") else f"Connection refused at {at}"
-            text = f"{said_at} — is {who} running?"
+            problem = text.rstrip(".") if at.startswith("/") else f"Connection refused at {at}"
+            text = f"{problem} — is {who} running?"
             return Reason("refused", text, f"{start}{_OR_REMOVE}.")
         case "name":
             fix = "Check the spelling in the URL, and the network or VPN that knows the name."
@@ -222,6 +226,8 @@ def _connect_reason(error: ConnectError, at: str, who: str, start: str) -> Reaso
             if at.startswith("/"):
                 fix = f"Check the path, and have {who} let this user read and write the socket."
             return Reason("unreachable", text, fix)
+        case "proxy":
+            return Reason("proxy", text, sanitize_line(error.hint, 2 * QUOTE_MAX))
         case "forbidden":
             fix = "Use a server's own address; link-local, metadata and Meshlight's own are refused."
             return Reason("forbidden-address", text, fix)
@@ -240,33 +246,42 @@ def _unauthorized(backend: Backend, at: str, who: str, *, has_secret: bool) -> R
 
 
 def _missing_reason(reply: Reply, backend: Backend, at: str, who: str) -> Reason:
-    path = _base(backend)
+    path, has_v1 = _base(backend)
+    text = f"There is no list of models at {at}{path} ({reply.status})."
+    name_them = (
+        f"If this server has no list, name its models: {_SET}{sanitize_line(backend.id)} --model NAME`."
+    )
     doubled = _VERSION_IN_PATH.match(path)
-    if doubled:
+    if doubled and has_v1:
         return Reason(
             "v1-doubled",
             f"There is no list of models at {at}: the path {path} goes on behind the version.",
-            f"End the URL with {doubled[1]}.",
+            f"End the URL with {doubled[1]}. If its API is at {path} all the same, end it with "
+            f"{path}/chat/completions.",
         )
+    if not has_v1 and not is_html(reply):
+        return Reason("v1-missing", text, f"Check the path of the URL. {name_them}")
     if is_html(reply):
         return _web_page(at, who)
-    if backend.kind in _ENGINES and not path:
-        return not_this_kind(backend, who)
-    return Reason(
-        "v1-missing",
-        f"There is no list of models at {at}{path} ({reply.status}).",
-        f"Try the URL without {path}."
-        if path
-        else "Give the URL under which /v1/models answers, or one that ends in the API's own version.",
-    )
+    if backend.kind in _ENGINES:
+        return (
+            Reason("v1-missing", text, f"Try the URL without {path}.")
+            if path
+            else not_this_kind(backend, who)
+        )
+    if path:
+        fix = f"Try the URL without {path}. If no /v1 follows {path} there, end it with {path}/chat/completions."
+        return Reason("v1-missing", text, fix)
+    fix = "Give the URL under which /v1/models answers, or one that ends in the API's own version."
+    return Reason("v1-missing", text, f"{fix} {name_them}")
 
 
-def _server_reason(reply: Reply, at: str, who: str, told: str) -> Reason:
+def _server_reason(reply: Reply, at: str, who: str, quoted: str) -> Reason:
     if reply.status in {502, 503, 504} and is_html(reply):
         text = f"A proxy at {at} can't reach {who} behind it ({reply.status})."
         return Reason("server-error", text, f"Start {who} behind the proxy.")
     return Reason(
-        "server-error", f"{_upper(who)} at {at} answers with an error ({reply.status}).{told}", _LOG
+        "server-error", f"{_upper(who)} at {at} answers with an error ({reply.status}).{quoted}", _LOG
     )
 
 

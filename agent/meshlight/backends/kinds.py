@@ -1,4 +1,4 @@
-"""The table of kinds: a new kind is a module of its own and one line here."""
+"""The table of kinds; `base.py` says how to add one."""
 
 from collections.abc import Mapping
 
@@ -31,20 +31,17 @@ _ALL: tuple[BackendKind, ...] = (
     Anthropic(),
     Gemini(),
     PeerKind(),
-    OpenAICompatible(),  # last: what it recognises, a kind above may know better
+    OpenAICompatible(),  # last: what it detects may be of a kind above
 )
 
 KINDS: Mapping[Kind, BackendKind] = {kind.kind: kind for kind in _ALL}
-"""All kinds, in the order in which a stranger is tried."""
+"""All kinds, in the order in which an unknown server is tried."""
 
 
 def kind_of(kind: str) -> BackendKind:
-    """Return the kind of that word.
-
-    Raises BadRequest when there is none.
-    """
-    for known, found in KINDS.items():
-        if known == kind:
+    """Return the kind of that name; raises BadRequest if there is none."""
+    for name, found in KINDS.items():
+        if name == kind:
             return found
     raise BadRequest(
         f"There is no kind {kind!r} of backend.", f"Use one of {', '.join(KINDS)}.", param="kind"
@@ -52,7 +49,7 @@ def kind_of(kind: str) -> BackendKind:
 
 
 def ring_for(kind: Kind, url: str) -> Ring:
-    """Return the ring that nobody has to say, by kind and place.
+    """Return the ring of a backend for which none is set, by its kind and address.
 
     Raises BadAddress for a URL that can't be a backend's.
     """
@@ -60,5 +57,5 @@ def ring_for(kind: Kind, url: str) -> Ring:
     ring = ring_of(parse_address(url))
     if known.default_ring is not None:
         return known.default_ring
-    # Who runs a router of their own far away reaches the company's by it, not a cloud's.
+    # A router at a distant address is the company's own, not a cloud.
     return "company" if ring == "cloud" and known.group == "router" else ring

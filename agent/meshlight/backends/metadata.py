@@ -1,8 +1,7 @@
-"""What a local engine tells of itself and its models, asked seldom, beside the probes that keep its health.
+"""What a local engine reports about itself and its models, beyond the list of models.
 
-What a stranger says of itself, made fit to be shown: of the right type, in bounds, short, printable.
-
-The version page that vLLM (`/version`) and Ollama (`/api/version`) share: `{"version": "0.12.6"}`.
+It is read seldom, beside the probes that decide on health, and is untrusted: the functions below check types and
+limits, and make texts short and printable.
 """
 
 import re
@@ -14,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meshlight.backends.base import PROBE_S, ChannelDeps, Engine, HttpClient, ModelRoute, Probe
+from meshlight.backends.base import PROBE_S, BackendKind, Channel, ChannelDeps, HttpClient, ModelRoute, Probe
 from meshlight.backends.error_text import sanitize_line
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.backends.model_list import Facts
@@ -24,21 +23,21 @@ from meshlight.http_client.response import Headers, Reply
 
 EVERY_S = 60.0
 DETAILS_S = 1.0
-"""All questions of one round together may take this long, and never longer than the probe has left."""
+"""All requests of one round together may take this long, and never longer than the probe has left."""
 REPLY_LIMIT = 1 << 20
-"""Bytes that are read of one answer, and of a list: what is longer costs more than it tells."""
+"""Bytes that are read of one answer, and of a list: a longer one costs more than it is worth."""
 DETAILS_MAX = 2_000
 """Models of which details are kept."""
 
 
 class MetadataSnapshot(Struct, frozen=True, kw_only=True):
-    """What an engine told; all of it is shown from now on, in the place of what it told before."""
+    """What an engine reports; it replaces the previous snapshot as a whole."""
 
     details: Mapping[str, ModelDetail]
     about: Mapping[str, str]
     warnings: tuple[str, ...] = ()
     again: bool = False
-    """Whether the next probe should ask once more: something moves, or not everything was asked yet."""
+    """Whether the next probe should read once more: a value is changing, or not everything was read yet."""
 
 
 class ModelListReply(Struct, frozen=True):
@@ -47,11 +46,11 @@ class ModelListReply(Struct, frozen=True):
     models: Sequence[str]
     body: bytes
     was_used: bool
-    """Whether requests went there since it was last asked to tell."""
+    """Whether requests were sent there since the metadata was last read."""
 
 
 class EngineQuery:
-    """Asks one engine, with its key, for as long as there is time; whatever goes wrong is no answer."""
+    """Sends small requests to one engine, with its key, while there is time; every failure counts as no answer."""
 
     def __init__(self, upstream: HttpClient, headers: Headers, within_s: float) -> None:
         self._upstream = upstream
@@ -59,7 +58,7 @@ class EngineQuery:
         self._until = monotonic() + within_s
 
     async def __call__(self, path: str, body: bytes = b"") -> bytes | None:
-        """Return the body of a good answer; with a body of our own it is a POST."""
+        """Return the body of a 200, or None; with a body of our own it is a POST."""
         left_s = self._until - monotonic()
         if left_s <= 0:
             return None
@@ -79,76 +78,71 @@ class EngineQuery:
 
 
 class MetadataReader(Protocol):
-    """What one kind of engine can be asked beyond its list; one object for each backend."""
+    """How the metadata of one kind of engine is read; one object for each backend."""
 
-    async def tell(self, ask: EngineQuery, listed: ModelListReply) -> MetadataSnapshot:
-        """Ask, and say what is known now: what got no answer this time is told as it was."""
+    async def read(self, query: EngineQuery, listed: ModelListReply) -> MetadataSnapshot:
+        """Return what is known now; a value that could not be read this time stays as it was."""
 
 
-class MetadataChannel:
-    """Probes as the kind does, and asks for details when they may be new.
+class MetadataChannel(Channel):
+    """Probes as the kind does, and reads the metadata when it may have changed.
 
-    That is at first sight, after an outage, when the list of models has changed, and every 60 s. The probe's
-    fact is never touched by it; a question that is not answered in time is simply not answered.
+    That is at the first probe, after an outage, when the list of models has changed, and every 60 s. The probe's fact
+    never depends on it; a request that is not answered in time is given up.
     """
 
-    def __init__(self, engine: Engine, teller: MetadataReader, means: ChannelDeps) -> None:
-        self._engine = engine
-        self._teller = teller
-        self._upstream = means.probes
-        self._clock = means.clock
+    def __init__(self, kind: BackendKind, reader: MetadataReader, deps: ChannelDeps) -> None:
+        self._kind = kind
+        self._reader = reader
+        self._upstream = deps.probes
+        self._clock = deps.clock
         self._due = float("-inf")
         self._models: tuple[str, ...] = ()
         self._was_used = False
-        self._told: MetadataSnapshot | None = None
+        self._snapshot: MetadataSnapshot | None = None
 
     async def probe(self, backend: Backend, secret: str | None) -> Probe:
-        """Ask for the models, and now and then for more."""
+        """Read the list of models, and now and then the metadata."""
         started = monotonic()
         try:
-            reply = await self._engine.ask_list(self._upstream, secret)
+            reply = await self._kind.fetch_list(self._upstream, secret)
         except UpstreamError as error:
             self._due = float("-inf")
-            return self._engine.missed(error, backend)
-        probe = await in_thread_if_large(len(reply.body), self._engine.judge, reply, backend, secret)
+            return self._kind.failed_probe(error, backend)
+        probe = await in_thread_if_large(len(reply.body), self._kind.judge_list, reply, backend, secret)
         if probe.models is None:
             self._due = float("-inf")
             return probe
         if self._clock() >= self._due or probe.models != self._models:
             left_s = min(DETAILS_S, PROBE_S - (monotonic() - started))
-            ask = EngineQuery(self._upstream, self._engine.authorize(secret), left_s)
+            query = EngineQuery(
+                self._upstream, self._kind.authorize_at(self._upstream.address, secret), left_s
+            )
             listed = ModelListReply(
                 probe.models[:DETAILS_MAX],
                 reply.body if len(reply.body) <= REPLY_LIMIT else b"",
                 self._was_used,
             )
             self._was_used = False
-            self._told = await self._teller.tell(ask, listed)
+            self._snapshot = await self._reader.read(query, listed)
             self._models = probe.models
-            self._due = self._clock() if self._told.again else self._clock() + EVERY_S
-        if self._told is None:
+            self._due = self._clock() if self._snapshot.again else self._clock() + EVERY_S
+        if self._snapshot is None:
             return probe
-        told = self._told
-        return replace(probe, details=told.details, about=told.about, warnings=told.warnings)
+        snapshot = self._snapshot
+        return replace(probe, details=snapshot.details, about=snapshot.about, warnings=snapshot.warnings)
 
-    async def way(self, model: str, secret: str | None) -> ModelRoute | None:  # noqa: ARG002 — there is one way
-        """Have every request go where the kind sends it, and note that one went."""
+    async def route(self, model: str, secret: str | None) -> ModelRoute | None:  # noqa: ARG002 — there is one route
+        """Return None: every request goes to the backend's own address; remember that there was one."""
         self._was_used = True
         return None
-
-    def renew(self, model: str, status: int, body: bytes) -> bool:  # noqa: ARG002 — nothing expires
-        """Know no better way."""
-        return False
-
-    def close(self) -> None:
-        """Have nothing to let go of."""
 
 
 WORD_MAX = 40
 TOKENS_MAX = 1_000_000_000
-"""A context beyond this is a mistake or a joke."""
+"""A longer context is a mistake."""
 COUNT_MAX = 10**15
-"""The same for parameters, bytes and whatever else is counted."""
+"""The same for parameters, bytes and all other counts."""
 
 _UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
 _SIZES = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
@@ -158,7 +152,7 @@ _any: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def read_object(body: bytes | None) -> Facts:
-    """Read a JSON object; empty when it is none."""
+    """Decode a JSON object; empty if the body is not one."""
     try:
         found = _any.decode(body) if body else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -167,7 +161,7 @@ def read_object(body: bytes | None) -> Facts:
 
 
 def read_objects(body: bytes | None) -> list[Facts]:
-    """Read a JSON array of objects; empty when it is none."""
+    """Decode a JSON array of objects; empty if the body is not one."""
     try:
         found = _any.decode(body) if body else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -176,7 +170,7 @@ def read_objects(body: bytes | None) -> list[Facts]:
 
 
 def as_object(found: Facts, *path: str) -> Facts:
-    """Return the object at a path inside another; empty when there is none."""
+    """Return the object at a path inside another; empty if there is none."""
     for step in path:
         inner = found.get(step)
         if not isinstance(inner, dict):
@@ -193,12 +187,12 @@ def number(value: object, most: int = COUNT_MAX) -> int | None:
 
 
 def tokens(value: object) -> int | None:
-    """Return how many tokens a context holds; None when that can't be."""
+    """Return a number of tokens, at most `TOKENS_MAX`; None for anything else."""
     return number(value, TOKENS_MAX)
 
 
 def short_text(value: object) -> str:
-    """Return a short text fit to be shown; empty when there is none."""
+    """Return a text, short enough and safe to be shown; empty if it is none."""
     return sanitize_line(value, WORD_MAX) if isinstance(value, str) else ""
 
 
@@ -207,13 +201,13 @@ def short_texts(value: object) -> tuple[str, ...]:
     return tuple(short_text(item) for item in value[:WORD_MAX]) if isinstance(value, list) else ()
 
 
-def mapped(said: Iterable[str], meaning: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Return what a server's words mean in ours, each once; words without a meaning are left out."""
-    return tuple(dict.fromkeys(ours for theirs in said for ours in meaning.get(theirs, ())))
+def mapped(words: Iterable[str], meaning: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Translate a server's words for capabilities into ours, each once; unknown words are left out."""
+    return tuple(dict.fromkeys(ours for theirs in words for ours in meaning.get(theirs, ())))
 
 
 def parameters_text(count: int | None) -> str:
-    """Return a number of parameters as people say it: `3.2B`, `689K`."""
+    """Return a number of parameters as people write it: `3.2B`, `689K`."""
     for size, unit in _UNITS:
         if count is not None and count >= size:
             value = count / size
@@ -222,7 +216,7 @@ def parameters_text(count: int | None) -> str:
 
 
 def bytes_text(count: int) -> str:
-    """Return a number of bytes as people say it: `2.0 GB`."""
+    """Return a number of bytes as people write it: `2.0 GB`."""
     for size, unit in _SIZES:
         if count >= size:
             return f"{count / size:.1f} {unit}"
@@ -230,7 +224,7 @@ def bytes_text(count: int) -> str:
 
 
 def quantization_text(ftype: str) -> str:
-    """Return llama.cpp's long name of a file type as files are called: `Q4_K - Medium` is `Q4_K_M`."""
+    """Return the short form of llama.cpp's name for a file type: `Q4_K - Medium` is `Q4_K_M`."""
     found = _FTYPE.fullmatch(ftype)
     if found is None:
         return ftype
@@ -245,7 +239,10 @@ class _Version(Struct):
 
 
 def version_of(reply: Reply) -> str | None:
-    """Return the version that a version page tells; None when the answer is no such page."""
+    """Return the version from a version endpoint; None if the answer is another.
+
+    vLLM (`/version`) and Ollama (`/api/version`) answer `{"version": "0.12.6"}`.
+    """
     if reply.status != 200:
         return None
     try:

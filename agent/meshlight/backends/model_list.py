@@ -1,7 +1,7 @@
-"""Reading the list of models that a server claims to have: a stranger's text, so nothing in it is believed.
+"""Reading the list of models of a server; it is untrusted.
 
-The number of ids and their length are capped, what is no printable text is dropped, the order is kept,
-and nothing but the ids is passed on (llama.cpp's router mode shows file paths and argv in its list).
+The number and length of the ids are limited, ids that are not printable are dropped, the order is kept, and nothing
+but the ids is passed on (llama.cpp's router mode has file paths and argv in its list).
 """
 
 from collections.abc import Iterable
@@ -10,26 +10,27 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from meshlight.domain.backend import is_model_id
+
 BODY_LIMIT = 8 << 20
-"""Bytes of a list that are read at all."""
+"""Bytes of a list that are read at most."""
 MODELS_MAX = 10_000
-ID_MAX = 512
 _COMMAS_MAX = 500_000
-"""Beyond this many commas a body is a bomb of empty items: 8 MB of it would unfold to hundreds."""
+"""A body with more commas is a bomb of empty items: 8 MB of them would decode to hundreds of MB."""
 
 _T = TypeVar("_T")
 Facts = dict[str, Any]
-"""What a server says of something, any of it: nothing in it is believed."""
+"""A JSON object of a server, untrusted."""
 
 
 class Listing(Struct, frozen=True):
-    """The ids a server lists, and the marks by which engines can be told apart."""
+    """The ids that a server lists, and what distinguishes engines."""
 
     models: tuple[str, ...]
     owners: frozenset[str] = frozenset()
-    """What the items say under `owned_by`."""
+    """The values of `owned_by`."""
     is_openai: bool = False
-    """Whether it is unmistakably OpenAI's shape: `"object": "list"` of `"object": "model"`, at least one."""
+    """Whether it certainly has OpenAI's shape: `"object": "list"` of `"object": "model"`, at least one."""
 
 
 class _List(Struct):
@@ -60,9 +61,9 @@ _any: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def read_models(body: bytes) -> Listing | None:
-    """Read the answer to `GET /v1/models`; None when it is no such list.
+    """Read the answer to `GET /v1/models`; None if it is no such list.
 
-    Some servers give the bare array, and `"data": null` stands for an empty one.
+    Some servers send the bare array, and `"data": null` for an empty one.
     """
     found = _decode(_list, body) if body.count(b",") <= _COMMAS_MAX else None
     if found is None:
@@ -81,7 +82,7 @@ def read_models(body: bytes) -> Listing | None:
 
 
 def read_tags(body: bytes) -> Listing | None:
-    """Read the answer to Ollama's `GET /api/tags`; None when it is no such list."""
+    """Read the answer to Ollama's `GET /api/tags`; None if it is no such list."""
     found = _decode(_tags, body) if body.count(b",") <= _COMMAS_MAX else None
     if found is None or found.models is UNSET:
         return None
@@ -90,7 +91,7 @@ def read_tags(body: bytes) -> Listing | None:
 
 
 def read_items(body: bytes, key: str = "data") -> dict[str, Facts]:
-    """Read all that the items of a list say, by id; empty when it is no such list.
+    """Read the items of a list, by id; empty if it is no such list.
 
     The list is under `key`, or is the whole body. An item's id is its `id`, `name` or `model`.
     """
@@ -102,7 +103,7 @@ def read_items(body: bytes, key: str = "data") -> dict[str, Facts]:
     for item in raws[:MODELS_MAX]:
         names = (item.get(word) for word in ("id", "name", "model")) if isinstance(item, dict) else ()
         name = next((name for name in names if isinstance(name, str) and name), "")
-        if is_id(name):
+        if is_model_id(name):
             items.setdefault(name, item)
     return items
 
@@ -115,10 +116,5 @@ def _decode(decoder: msgspec.json.Decoder[_T], body: bytes | Raw) -> _T | None:
 
 
 def _ids(claimed: Iterable[str]) -> tuple[str, ...]:
-    """Keep the ids that can be shown and sent, each once."""
-    return tuple(dict.fromkeys(name for name in claimed if is_id(name)))
-
-
-def is_id(name: str) -> bool:
-    """Whether a stranger's text can be the id of a model."""
-    return 0 < len(name) <= ID_MAX and name.isprintable() and not name.isspace()
+    """Return the ids that can be shown and sent, each once."""
+    return tuple(dict.fromkeys(name for name in claimed if is_model_id(name)))

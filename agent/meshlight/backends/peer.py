@@ -1,4 +1,4 @@
-"""Another Meshlight that was paired with: its models are used as if they were here."""
+"""A paired peer: another Meshlight, whose models are used as if they were here."""
 
 import asyncio
 import re
@@ -15,14 +15,13 @@ from meshlight.backends.base import (
     OLLAMA_OPERATIONS,
     OPENAI_OPERATIONS,
     PROBE_S,
+    BackendKind,
     Channel,
     ChannelDeps,
     DetectedEngine,
-    Engine,
     Field,
     Group,
     HttpClient,
-    ModelRoute,
     Operation,
     Probe,
 )
@@ -30,8 +29,8 @@ from meshlight.backends.diagnostics import reason, status_fact, where
 from meshlight.backends.error_text import sanitize_line
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.backends.metadata import WORD_MAX, short_text, tokens
-from meshlight.backends.model_list import BODY_LIMIT, MODELS_MAX, is_id
-from meshlight.domain.backend import Backend, ModelDetail, Reason, Ring
+from meshlight.backends.model_list import BODY_LIMIT, MODELS_MAX
+from meshlight.domain.backend import Backend, ModelDetail, Reason, Ring, is_model_id
 from meshlight.domain.errors import ConnectError, ReadError, UpstreamError
 from meshlight.domain.health import Answered, Failed, Refused
 from meshlight.domain.peers import SharedBackend, SharedCatalog
@@ -41,28 +40,28 @@ from meshlight.http_client.response import Headers
 CATALOG = "/peer/catalog"
 EVENTS = "/peer/events"
 QUIET_S = 45.0
-"""Three pings of the other side: a stream that was silent for longer is dead."""
+"""Three of the peer's pings: a stream that is silent for longer is dead."""
 
 BACKENDS_MAX = 200
-"""Backends of a catalog that are looked at."""
+"""Backends of a catalog that are read."""
 LINES_MAX = 20
-"""Of which so many are named to people."""
+"""Of these, how many are shown to people."""
 _COMMAS_MAX = 500_000
-"""More of them make a catalog that is a bomb of empty items."""
-_HEAVY = 64
-"""How much work a model of a catalog is, in bytes that are decoded."""
+"""A catalog with more commas is a bomb of empty items, which unfold to hundreds of bytes each."""
+_WORK_PER_MODEL = 64
+"""The work that one model of a catalog takes, as a number of bytes to decode."""
 _HASH = re.compile(r"[0-9a-zA-Z]{1,64}")
 _EVENT = re.compile(rb'event: catalog\r?\ndata: \{"hash": ?"([0-9a-zA-Z]{1,64})"')
 _EVENT_MAX = 4096
-"""Bytes of the stream that are kept to read an event that comes in pieces."""
+"""Bytes of the stream that are buffered, because an event may arrive in pieces."""
 
 _catalog = msgspec.json.Decoder(SharedCatalog)
 
 
-class PeerKind(Engine):
-    """It is asked over TLS with the key of this node, and has to answer with the key that was compared.
+class PeerKind(BackendKind):
+    """A peer is connected to by mutual TLS, with this node's key and the key that was verified when pairing.
 
-    Every protocol passes through as it came: the last translation is made where the model is.
+    Requests in every protocol are passed on unchanged: the peer that has the model translates them.
     """
 
     kind = "peer"
@@ -71,6 +70,7 @@ class PeerKind(Engine):
     group: ClassVar[Group] = "peer"
     start = "Start Meshlight there"
     default_ring: ClassVar[Ring | None] = "lan"
+    takes_models: ClassVar[bool] = False
     operations = frozenset[Operation]((*OPENAI_OPERATIONS, *ANTHROPIC_OPERATIONS, *OLLAMA_OPERATIONS))
 
     @property
@@ -78,135 +78,126 @@ class PeerKind(Engine):
         """None: a peer is added by pairing."""
         return ()
 
-    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:
-        """Recognise nobody: peers announce themselves."""
+    async def detect(self, upstream: HttpClient) -> DetectedEngine | None:
+        """Detect nothing: peers announce themselves."""
         del upstream
         return None
 
     def authorize(self, secret: str | None, operation: Operation | None = None) -> Headers:
-        """Send no key: the TLS handshake has proven who asks."""
+        """Send no key: the TLS handshake proves who this node is."""
         del secret, operation
         return ()
 
     def speaks(self, operation: Operation) -> bool:
-        """Whether the other node can pass this on; Gemini's protocol it can only where a Gemini backend is."""
+        """Whether the peer can pass this on; Gemini's protocol only if it has a Gemini backend."""
         return operation in self.operations or operation in GEMINI_OPERATIONS
 
-    def why(self, error: UpstreamError, backend: Backend) -> Reason:
-        """Tell a stranger in its place from a peer that is down."""
-        return _why(error, backend)
+    def explain(self, error: UpstreamError, backend: Backend) -> Reason:
+        """Distinguish a peer that is down from another server at its address."""
+        return _explain(error, backend)
 
-    def open(self, means: ChannelDeps) -> Channel:
-        """Keep the catalog, and a stream that tells at once when it changes."""
-        return PeerChannel(self, means)
+    def open_channel(self, deps: ChannelDeps) -> Channel:
+        """Keep the catalog, and the event stream that reports its changes."""
+        return PeerChannel(self, deps)
 
 
-class PeerChannel:
-    """What is known of one peer: the last catalog, and the stream of its changes."""
+class PeerChannel(Channel):
+    """The state of one peer: its last catalog, and the event stream that reports changes of it."""
 
-    def __init__(self, kind: PeerKind, means: ChannelDeps) -> None:
+    def __init__(self, kind: PeerKind, deps: ChannelDeps) -> None:
         self._kind = kind
-        self._means = means
+        self._deps = deps
         self._events: Upstream | None = None
-        self._listening: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
         self._hash = b""
-        self._last: SharedCatalog | None = None
-        self._shown: tuple[str, Probe] | None = None
-        """What the last catalog came to, and the name of the backend in its sentences."""
+        self._catalog: SharedCatalog | None = None
+        self._result: tuple[str, Probe] | None = None
+        """The probe's result from the last catalog, and the backend's name that its sentences contain."""
         self._is_closed = False
 
     async def probe(self, backend: Backend, secret: str | None) -> Probe:
-        """Ask for the catalog; an unchanged one costs a few bytes."""
+        """Fetch the catalog; an unchanged one costs a few bytes."""
         del secret
         headers = ((b"if-none-match", b'"%s"' % self._hash),) if self._hash else ()
         try:
-            reply = await self._means.probes.fetch(
+            reply = await self._deps.probes.fetch(
                 "GET", CATALOG, headers=headers, timeout_s=PROBE_S, limit=BODY_LIMIT
             )
         except UpstreamError as error:
-            why = self._kind.why(error, backend)
-            return Probe(fact=Refused(why) if why.code in _CERTAIN else Failed(why))
+            reason_ = self._kind.explain(error, backend)
+            return Probe(fact=Refused(reason_) if reason_.code in _CERTAIN else Failed(reason_))
         if reply.status == 403:
             return Probe(fact=Refused(_unpaired(backend)))
         if reply.status == 200:
-            catalog = await in_thread_if_large(len(reply.body), _read, reply.body)
+            catalog = await in_thread_if_large(len(reply.body), _decode, reply.body)
             if catalog is None:
                 return Probe(fact=Failed(_no_catalog(backend)))
-            self._last, self._shown = catalog, None
+            self._catalog, self._result = catalog, None
             self._hash = catalog.hash.encode() if _HASH.fullmatch(catalog.hash) else b""
-        elif reply.status != 304 or self._last is None:
+        elif reply.status != 304 or self._catalog is None:
             return Probe(fact=status_fact(reply, backend, self._kind.label))
-        self._listen()
-        if self._shown is None or self._shown[0] != backend.name:
-            models = sum(len(shared.models) for shared in self._last.backends)
-            self._shown = backend.name, await in_thread_if_large(_HEAVY * models, _seen, self._last, backend)
-        return replace(self._shown[1], fact=Answered(reply.elapsed_s))
-
-    async def way(self, model: str, secret: str | None) -> ModelRoute | None:
-        """Go to the peer itself."""
-        del model, secret
-        return None
-
-    def renew(self, model: str, status: int, body: bytes) -> bool:
-        """No other way would do better."""
-        del model, status, body
-        return False
+        self._start_following()
+        if self._result is None or self._result[0] != backend.name:
+            models = sum(len(shared.models) for shared in self._catalog.backends)
+            result = await in_thread_if_large(_WORK_PER_MODEL * models, _probe_of, self._catalog, backend)
+            self._result = backend.name, result
+        return replace(self._result[1], fact=Answered(reply.elapsed_s))
 
     def close(self) -> None:
-        """End the stream."""
+        """End the event stream."""
         self._is_closed = True
-        if self._listening is not None:
-            self._listening.cancel()
+        if self._following is not None:
+            self._following.cancel()
         if self._events is not None:
             self._events.close()
 
-    def _listen(self) -> None:
-        if self._is_closed or (self._listening is not None and not self._listening.done()):
+    def _start_following(self) -> None:
+        if self._is_closed or (self._following is not None and not self._following.done()):
             return
-        self._listening = asyncio.create_task(self._follow())
+        self._following = asyncio.create_task(self._follow())
 
     async def _follow(self) -> None:
-        """Have the peer probed whenever it tells of a change, and when the stream breaks off."""
-        means = self._means
+        """Request a probe whenever the stream reports a change, and when it ends."""
+        deps = self._deps
         if self._events is None:
-            self._events = means.upstream_for(means.probes.address)
+            self._events = deps.upstream_for(deps.probes.address)
         with suppress(UpstreamError, TimeoutError):
             async with asyncio.timeout(PROBE_S):
                 response = await self._events.send("GET", EVENTS, ((b"accept", b"text/event-stream"),))
             try:
                 if response.status != 200:
                     return
-                heard = b""
+                received = b""
                 while True:
                     async with asyncio.timeout(QUIET_S):
                         piece = await response.read()
                     if not piece:
                         break
-                    heard = (heard + piece)[-_EVENT_MAX:]
-                    *_, last = None, *_EVENT.finditer(heard)
+                    received = (received + piece)[-_EVENT_MAX:]
+                    *_, last = None, *_EVENT.finditer(received)
                     if last is not None:
-                        heard = heard[last.end() :]
+                        received = received[last.end() :]
                         if last[1] != self._hash:
-                            means.probe_soon()
+                            deps.probe_soon()
             finally:
                 response.abort()
-        means.probe_soon()
+        deps.probe_soon()
 
 
 _CERTAIN = frozenset({"identity-changed", "no-certificate"})
-"""What no second try would change."""
+"""Codes of reasons that a second probe would not change."""
 
 
-def _why(error: UpstreamError, backend: Backend) -> Reason:
-    flaw = error.__cause__
+def _explain(error: UpstreamError, backend: Backend) -> Reason:
+    cause = error.__cause__
     if isinstance(error, ConnectError) and error.cause == "tls":
-        if flaw is None:  # it is this node that could not begin
+        if cause is None:  # this node could not start the handshake
             return Reason("no-certificate", error.title, "Unpair it, and pair it again.")
-        if isinstance(flaw, ConnectionError):
+        if isinstance(cause, ConnectionError):
             return Reason(
                 "connection-lost", sanitize_line(error.title), "It may be restarting. Look at its log."
             )
-        if not isinstance(flaw, ssl.SSLCertVerificationError):
+        if not isinstance(cause, ssl.SSLCertVerificationError):
             return Reason(
                 "other-server",
                 f"What answers at {where(backend)} is no Meshlight: {sanitize_line(error.title)}",
@@ -244,8 +235,8 @@ def _no_catalog(backend: Backend) -> Reason:
     )
 
 
-def _read(body: bytes) -> SharedCatalog | None:
-    """Read a catalog; None when it is none."""
+def _decode(body: bytes) -> SharedCatalog | None:
+    """Decode a catalog; None if the body is not one."""
     if body.count(b",") > _COMMAS_MAX:
         return None
     try:
@@ -254,9 +245,9 @@ def _read(body: bytes) -> SharedCatalog | None:
         return None
 
 
-def _seen(catalog: SharedCatalog, backend: Backend) -> Probe:
-    """Make of a catalog what a probe tells; what a stranger may have written into it is capped and cleaned."""
-    backends = [shown for shared in catalog.backends[:BACKENDS_MAX] if (shown := _clean(shared)).models]
+def _probe_of(catalog: SharedCatalog, backend: Backend) -> Probe:
+    """Return a probe's result from a catalog, whose untrusted contents are limited and sanitized."""
+    backends = [cleaned for shared in catalog.backends[:BACKENDS_MAX] if (cleaned := _clean(shared)).models]
     up = [] if catalog.paused else [shared for shared in backends if shared.state != "unhealthy"]
     models = tuple(dict.fromkeys(model for shared in up for model in shared.models))[:MODELS_MAX]
     details: dict[str, ModelDetail] = {}
@@ -278,34 +269,34 @@ def _seen(catalog: SharedCatalog, backend: Backend) -> Probe:
         fact=Answered(0.0),
         models=models,
         details={model: detail for model, detail in details.items() if model in known},
-        about={shared.name: _line(shared) for shared in backends[:LINES_MAX]},
+        about={shared.name: _summary(shared) for shared in backends[:LINES_MAX]},
         warnings=tuple(warnings),
     )
 
 
 def _clean(shared: SharedBackend) -> SharedBackend:
-    """Leave of a backend what is fit to be shown."""
-    models = tuple(model for model in shared.models[:MODELS_MAX] if is_id(model))
+    """Return the parts of a shared backend that can be shown."""
+    models = tuple(model for model in shared.models[:MODELS_MAX] if is_model_id(model))
     known = frozenset(models)
     details = {
-        model: fit
+        model: cleaned
         for model, detail in shared.details.items()
-        if model in known and (fit := _fit(detail)) != ModelDetail()
+        if model in known and (cleaned := _clean_detail(detail)) != ModelDetail()
     }
     name, kind = sanitize_line(shared.name, 80) or "?", short_text(shared.kind) or "?"
     return replace(shared, name=name, kind=kind, models=models, details=details)
 
 
-def _fit(detail: ModelDetail) -> ModelDetail:
+def _clean_detail(detail: ModelDetail) -> ModelDetail:
     return ModelDetail(
         context=tokens(detail.context),
         loaded=detail.loaded,
         quantization=short_text(detail.quantization),
         parameters=short_text(detail.parameters),
-        capabilities=tuple(known for said in detail.capabilities[:WORD_MAX] if (known := short_text(said))),
+        capabilities=tuple(text for word in detail.capabilities[:WORD_MAX] if (text := short_text(word))),
     )
 
 
-def _line(shared: SharedBackend) -> str:
+def _summary(shared: SharedBackend) -> str:
     number = len(shared.models)
     return f"{shared.kind}, {shared.state}, {'1 model' if number == 1 else f'{number} models'}"

@@ -1,4 +1,4 @@
-"""Whose server listens at a port of this machine, where the system tells: other users of it are strangers too."""
+"""Which account's server listens on a port of this machine, if the system says so: other users are not trusted."""
 
 import os
 import re
@@ -12,44 +12,44 @@ from meshlight.http_client.address import Address
 
 PROC_NET = Path("/proc/net")
 HAS_SOCKET_OWNERS = sys.platform == "linux"
-"""Whether this system tells whose a listening socket is without special rights."""
+"""Whether this system shows the owner of a listening socket without special permissions."""
 _LISTENING = "0A"
 """TCP_LISTEN, as the fourth column of the kernel's tables has it (proc_net_tcp.rst)."""
 _AT = re.compile(r"(?:[0-9A-F]{8}|[0-9A-F]{32}):[0-9A-F]{4}")
 _EVERYWHERE = (IPv4Address(0), IPv6Address(0))
 _SERVICES_BELOW = 1000
-"""Accounts below are the system's and its services', by the convention of all distributions (`login.defs`)."""
+"""User ids below belong to the system and its services, by the convention of all distributions (`login.defs`)."""
 _DYNAMIC = range(61_184, 65_520)
-"""Where systemd takes the accounts of services with `DynamicUser=` from ("Users, Groups, UIDs and GIDs on systemd
-Systems"); no person has one of them."""
+"""User ids of systemd's services with `DynamicUser=` ("Users, Groups, UIDs and GIDs on systemd Systems"); no person
+has one of them."""
 
 IPAddress = IPv4Address | IPv6Address
 
 
 class Listener(Struct, frozen=True):
-    """A socket on which somebody listens."""
+    """A listening socket."""
 
     ip: IPAddress
     port: int
     owner: int
-    """The user id of the account to which it belongs."""
+    """The user id of its account."""
 
 
 class Listeners(Struct, frozen=True):
-    """All listening TCP sockets of this machine at one moment; none where the system does not tell."""
+    """All listening TCP sockets of this machine at one moment; empty if the system does not show them."""
 
     all: tuple[Listener, ...] = ()
 
     def owner_at(self, address: Address) -> int | None:
-        """Return whose server a connection to a loopback address reaches; of several, one that is not trusted.
+        """Return the user id whose server a connection to a loopback address reaches; of several, an untrusted one.
 
-        None where nobody listens in sight: the system does not tell, or it is a container behind a redirection,
-        which only the system's own account can set up.
+        None if no listener is visible: the system does not show it, or it is a container behind a redirection, which
+        only the system's own account can set up.
         """
-        asked = ip_address("127.0.0.1" if address.host == "localhost" else address.host)
+        target = ip_address("127.0.0.1" if address.host == "localhost" else address.host)
         here = [one for one in self.all if one.port == address.port]
-        # The kernel takes the socket of the very address before one of every address.
-        for ip in (asked, *(every for every in _EVERYWHERE if every.version >= asked.version)):
+        # The kernel prefers the socket of this exact address to one of all addresses.
+        for ip in (target, *(every for every in _EVERYWHERE if every.version >= target.version)):
             owners = [one.owner for one in here if one.ip == ip]
             if owners:
                 return next((owner for owner in owners if not is_trusted(owner)), owners[0])
@@ -57,12 +57,12 @@ class Listeners(Struct, frozen=True):
 
 
 def is_trusted(owner: int | None) -> bool:
-    """Whether an account may have prompts: this user's, root's, a service's; and where the system can't tell."""
+    """Whether prompts may be sent to an account's server: this user's, root's, a service's, or an unknown one's."""
     return owner is None or owner < _SERVICES_BELOW or owner in _DYNAMIC or owner == _own_uid()
 
 
 def read_listeners(tables: Path = PROC_NET) -> Listeners:
-    """Read who listens now. For a thread: on a server with many connections the kernel takes its time."""
+    """Read the listening sockets. Call it in a thread: with many connections the kernel takes long."""
     found: list[Listener] = []
     for name in ("tcp", "tcp6") if HAS_SOCKET_OWNERS else ():
         try:
@@ -82,7 +82,7 @@ def _listener(line: str) -> Listener | None:
 
 
 def _ip(text: str) -> IPAddress:
-    """Read an address as the tables have it: words of 32 bits in the machine's own order."""
+    """Read an address of the tables: words of 32 bits in the machine's byte order."""
     words = (int(text[at : at + 8], 16) for at in range(0, len(text), 8))
     packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
     if len(packed) == 4:

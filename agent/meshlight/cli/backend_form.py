@@ -26,6 +26,9 @@ from meshlight.domain.text import count, cut
 _SECONDS = click.FloatRange(min=0, max=86_400, min_open=True)
 _FILE = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
 
+_PROXY_HELP = "env (HTTPS_PROXY, NO_PROXY), none, or a proxy's URL.  [env for clouds, else none]"
+_MODEL_HELP = "A model that it has, if its server lists none; once for each model."
+
 _ADDED = {name: kind for name, kind in KINDS.items() if kind.group != "peer"}
 """A peer is paired, not added: the service says so to whoever tries."""
 
@@ -38,6 +41,7 @@ Examples:
   meshlight backends add ollama http://127.0.0.1:11434
   meshlight backends add vllm http://192.168.1.20:8000 --name "Big box"
   meshlight backends add openai-compatible https://llm.example.com --key
+  meshlight backends add openai-compatible https://ai.example.com --model s1
   pass show k | meshlight backends add vllm http://gpu.lan:8000 --key-stdin
 
 In a terminal, what its kind needs and you did not give is asked for; with KIND alone, everything is."""
@@ -50,6 +54,8 @@ In a terminal, what its kind needs and you did not give is asked for; with KIND 
 @click.option("--key-stdin", is_flag=True, help="Read its key from standard input.")
 @click.option("--access-key", help="The public half of a cluster's pair of keys; --key is the secret half.")
 @click.option("--ca-file", type=_FILE, help="PEM file of the authority that signed its certificate.")
+@click.option("--proxy", help=_PROXY_HELP)
+@click.option("--model", "models", multiple=True, metavar="ID", help=_MODEL_HELP)
 @click.option("--no-follow-clock", is_flag=True, help="Don't sign by the cluster's clock when ours is off.")
 @click.option("--save-anyway", is_flag=True, help="Keep it even if it doesn't answer now.")
 @click.option("--disabled", is_flag=True, help="Add it switched off, without asking it.")
@@ -63,6 +69,8 @@ def add(  # noqa: PLR0913 -- an option each
     key_stdin: bool,
     access_key: str | None,
     ca_file: Path | None,
+    proxy: str | None,
+    models: tuple[str, ...],
     no_follow_clock: bool,
     save_anyway: bool,
     disabled: bool,
@@ -73,7 +81,8 @@ def add(  # noqa: PLR0913 -- an option each
     program.
     """
     said = _check_text(url=url, access_key=access_key, ca_file=None if ca_file is None else str(ca_file))
-    wish: dict[str, object] = {"kind": kind, **_check_text(name=name, ring=ring)}
+    wish: dict[str, object] = {"kind": kind, **_check_text(name=name, ring=ring, proxy=proxy)}
+    wish |= {"models": models} if models else {}
     wish |= {"follow_clock": False} if no_follow_clock else {}
     wish |= {"save_anyway": True} if save_anyway else {}
     wish |= {"enabled": False} if disabled else {}
@@ -85,6 +94,7 @@ def add(  # noqa: PLR0913 -- an option each
             added = mesh.add(wish)
         except BackendCheckFailed as error:
             more = "--key asks for it. " if error.hint == "Give its API key." else ""
+            more += "--model names one. " if "name its models" in error.hint else ""
             raise BackendCheckFailed(
                 error.title, f"{error.hint} {more}To add it all the same: --save-anyway.".strip()
             ) from error
@@ -110,6 +120,9 @@ Examples:
 @click.option("--no-key", is_flag=True, help="Forget its key.")
 @click.option("--access-key", help="The public half of a cluster's pair of keys.")
 @click.option("--ca-file", type=_FILE, help="PEM file of the authority that signed its certificate.")
+@click.option("--proxy", help=_PROXY_HELP)
+@click.option("--model", "models", multiple=True, metavar="ID", help=_MODEL_HELP)
+@click.option("--no-models", is_flag=True, help="Ask its server for the models again.")
 @click.option(
     "--follow-clock/--no-follow-clock",
     default=None,
@@ -130,6 +143,9 @@ def set_(  # noqa: PLR0913 -- an option each
     no_key: bool,
     access_key: str | None,
     ca_file: Path | None,
+    proxy: str | None,
+    models: tuple[str, ...],
+    no_models: bool,
     follow_clock: bool | None,
     ring: str | None,
     priority: int | None,
@@ -140,11 +156,15 @@ def set_(  # noqa: PLR0913 -- an option each
     """Change the backend NAME; a new address or key is tried before it is kept."""
     if no_key and (ask_key or key_stdin):
         raise BadRequest("--no-key doesn't go with a new key.", "Give one of them.")
+    if no_models and models:
+        raise BadRequest("--no-models doesn't go with --model.", "Give one of them.")
     wish = _check_text(
         name=new_name,
         url=url,
         access_key=access_key,
         ca_file=None if ca_file is None else str(ca_file),
+        proxy=proxy,
+        models=models or None,
         follow_clock=follow_clock,
         ring=ring,
         priority=priority,
@@ -152,6 +172,7 @@ def set_(  # noqa: PLR0913 -- an option each
         idle_s=idle,
     )
     wish |= {"api_key": ""} if no_key else {}
+    wish |= {"models": ()} if no_models else {}
     if not (wish or ask_key or key_stdin):
         raise BadRequest("Nothing to change was named.", "meshlight backends set --help lists what can be.")
     wish |= {"save_anyway": True} if save_anyway else {}

@@ -227,7 +227,7 @@ def check_proxies(environ: Mapping[str, str]) -> Finding:
         return passed(f"{', '.join(given)} set; NO_PROXY spares this machine.")
     return warning(
         f"{', '.join(given)} set, and NO_PROXY doesn't spare {' and '.join(caught)}: apps may send to the proxy "
-        "what is for Meshlight. (Meshlight's own connections to this machine never use one.)",
+        "what is for Meshlight. (Meshlight itself uses one for clouds, never for this machine.)",
         f"export NO_PROXY={','.join(filter(None, (spared.strip(), *caught)))}",
     )
 

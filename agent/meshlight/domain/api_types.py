@@ -37,6 +37,8 @@ class Workload(Requests, frozen=True, kw_only=True):
     """Prompt tokens, where `usage` said them."""
     tokens_out: int = 0
     """Completion tokens, where `usage` said them."""
+    tokens_out_estimated: int = 0
+    """Completion tokens of streams without `usage`, by the number of their events; not part of `tokens_out`."""
 
 
 class HealthView(Struct, frozen=True, kw_only=True):
@@ -66,6 +68,10 @@ class BackendView(Struct, frozen=True, kw_only=True):
     requests: Workload
     access_key: str = ""
     ca_file: str = ""
+    proxy: str = ""
+    """`env`, `none` or the URL of a proxy, as set; empty for the default: `env` for clouds, `none` for all else."""
+    given_models: tuple[str, ...] = ()
+    """The models that the user named because the server has no list; empty for what the server lists."""
     details: Mapping[str, ModelDetail] = field(default_factory=dict)
     """What the backend tells of its models, by id; a model it tells nothing of is not in it."""
     names: Mapping[str, str] = field(default_factory=dict)
@@ -161,6 +167,8 @@ def backend_view(node: Node, work: Workload | None, now: float) -> BackendView:
         requests=done,
         access_key=backend.access_key,
         ca_file=backend.ca_file,
+        proxy=backend.proxy,
+        given_models=backend.models,
         details=node.details,
         names=node.names,
         about=node.about,

@@ -40,6 +40,16 @@ _HOME_RINGS: Mapping[Kind, Ring] = {
 }
 """Where the account of a kind is, whatever ring its address (a proxy's, perhaps) lies in."""
 
+MODEL_ID_MAX = 512
+"""Letters in the id of a model."""
+NAMED_MODELS_MAX = 1_000
+"""Models that a user may name for one backend."""
+
+
+def is_model_id(name: str) -> bool:
+    """Whether a text, from the user or a server, can be the id of a model."""
+    return 0 < len(name) <= MODEL_ID_MAX and name.isprintable() and not name.isspace()
+
 
 class Backend(Struct, frozen=True, kw_only=True):
     """A server that answers inference requests, as configured or found; its live state is a `Node`."""
@@ -63,6 +73,10 @@ class Backend(Struct, frozen=True, kw_only=True):
     """The public half of a cluster's pair of keys: it names the account and proves nothing."""
     ca_file: str = ""
     """Path of a PEM file with the authorities that its certificate is checked against; empty for the system's."""
+    proxy: str = ""
+    """`env` (HTTPS_PROXY and NO_PROXY), `none`, or the URL of an HTTP proxy; empty for `proxy_setting`'s default."""
+    models: tuple[str, ...] = ()
+    """The ids of its models as the user names them, for a server without a list; empty for what the server lists."""
     node_id: str = ""
     """Of a peer: the id that its key has to have."""
     follow_clock: bool = True
@@ -82,6 +96,11 @@ class Backend(Struct, frozen=True, kw_only=True):
     def is_metered(self) -> bool:
         """Whether sending a request twice may cost money twice."""
         return self.ring == "cloud" or _HOME_RINGS.get(self.kind) == "cloud"
+
+    @property
+    def proxy_setting(self) -> str:
+        """`env`, `none` or a URL: without a setting, the environment's proxy for clouds and none for all else."""
+        return self.proxy or ("env" if self.reach == "cloud" else "none")
 
     @property
     def reach(self) -> Ring:

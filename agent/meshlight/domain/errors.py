@@ -226,7 +226,7 @@ class BackendFailed(RouteError):
     status = 502
 
 
-ConnectCause = Literal["refused", "name", "tls", "timeout", "unreachable", "forbidden"]
+ConnectCause = Literal["refused", "name", "tls", "timeout", "unreachable", "forbidden", "proxy"]
 
 
 class UpstreamError(MeshlightError):
@@ -238,8 +238,8 @@ class UpstreamError(MeshlightError):
 class ConnectError(UpstreamError):
     """No connection: nothing was sent, so the request may always go elsewhere."""
 
-    def __init__(self, cause: ConnectCause, title: str) -> None:
-        super().__init__(title)
+    def __init__(self, cause: ConnectCause, title: str, hint: str = "") -> None:
+        super().__init__(title, hint)
         self.cause = cause
 
 

@@ -24,8 +24,17 @@ _SCHEMES: dict[str, Scheme] = {"http": "http", "https": "https"}
 _DEFAULT_PORTS: dict[Scheme, int] = {"http": 80, "https": 443}
 _HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _PATH = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=:@%-]*")
-_CLOSED = re.compile(r"/(v\d[^/]*|openai)$")
-"""A base that ends so holds the version already: `/chat/completions` follows, not `/v1/chat/completions`."""
+_CLOSED = re.compile(r"/(v\d[^/]*|openai|openai/deployments/[^/]+|inference|compat)$")
+"""A base that ends so is not followed by `/v1`: `/chat/completions` comes next.
+
+It holds the version already (`/api/paas/v4`), or its provider has none there: `/openai/deployments/NAME` (Azure),
+`/inference` (GitHub Models, Azure AI), `/compat` (Cloudflare's AI Gateway)."""
+_ENDPOINT = "/chat/completions"
+"""A URL that ends so is that of the chat endpoint itself: whatever stands before it is the base, without a `/v1`."""
+_QUERY = re.compile(r"[A-Za-z0-9._~-]+=[A-Za-z0-9._~:%,/+-]*(&[A-Za-z0-9._~-]+=[A-Za-z0-9._~:%,/+-]*)*")
+_SECRET_PARAMETER = re.compile(
+    r"(^|&|[_.-])(key|token|secret|password|sig|signature|code|auth)=", re.IGNORECASE
+)
 _BETA = re.compile(r"/v1beta(/openai)?$")
 """A base that ends so holds the version of Gemini's own paths already."""
 _METADATA = frozenset({"fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"})
@@ -45,6 +54,10 @@ class Address(Struct, frozen=True):
     port: int
     base: str = ""
     """The path that goes before every request's, without a trailing slash and without a trailing `/v1`."""
+    query: str = ""
+    """What follows the `?` of every request, such as `api-version=2024-10-21`; empty for nothing."""
+    is_exact: bool = False
+    """Whether the URL named the chat endpoint itself, so that no `/v1` follows the base, whatever it ends in."""
     socket: str = ""
     """The path of the Unix socket that takes the place of host and port; empty for TCP."""
 
@@ -65,7 +78,9 @@ class Address(Struct, frozen=True):
         """The URL that `parse_address` reads back to the same address."""
         if self.socket:
             return UNIX + quote(self.socket)
-        return f"{self.scheme}://{self.authority}{self.base}"
+        end = _ENDPOINT if self.is_exact else ""
+        query = f"?{self.query}" if self.query else ""
+        return f"{self.scheme}://{self.authority}{self.base}{end}{query}"
 
     @property
     def origin(self) -> str:
@@ -76,18 +91,22 @@ class Address(Struct, frozen=True):
     def _bracketed(self) -> str:
         return f"[{self.host}]" if ":" in self.host else self.host
 
-    def target(self, path: str) -> str:
-        """Return the request target of an API path such as `/v1/chat/completions`.
+    @property
+    def has_v1(self) -> bool:
+        """Whether `/v1` follows the base."""
+        return not self.is_exact and not _CLOSED.search(self.base)
 
-        A base that already ends in a version (`/api/paas/v4`) or in `/openai` takes the place of the `/v1`, and
-        a `/v1beta` is never there twice.
+    def target(self, path: str) -> str:
+        """Return the request target of an API path such as `/v1/chat/completions`, with the query of the URL.
+
+        A base that is not followed by `/v1` (`has_v1`) takes its place, and a `/v1beta` is never there twice.
         """
         base = self.base
-        if path.startswith("/v1/") and _CLOSED.search(base):
+        if path.startswith("/v1/") and not self.has_v1:
             path = path[len("/v1") :]
         elif path.startswith("/v1beta/"):
             base = _BETA.sub("", base)
-        return base + path
+        return base + (_with_query(path, self.query) if self.query else path)
 
 
 @lru_cache(4096)
@@ -97,9 +116,14 @@ def parse_address(url: str) -> Address:
         _refuse(f"{url[:40]}…", f"is longer than {URL_MAX} characters")
     if any(letter <= " " or letter == "\x7f" for letter in url):
         _refuse(repr(url), "holds spaces or control characters")
-    if "?" in url or "#" in url:
-        _refuse(url, "holds a query or a fragment", "Leave out everything from ? or # on.")
+    if "#" in url:
+        _refuse(url, "holds a fragment", "Leave out everything from # on.")
+    url, has_query, query = url.partition("?")
+    if has_query:
+        _check_query(url, query)
     if url[: len(UNIX)].lower() == UNIX:
+        if has_query:
+            _refuse(url, "is a socket and holds a query", "Leave out everything from ? on.")
         return Address("http", "localhost", 0, socket=socket_path(url))
     scheme = _scheme(url)
     try:
@@ -112,10 +136,15 @@ def parse_address(url: str) -> Address:
         _refuse("A URL", "holds a user name or password", "Give the key separately; it goes to the keyring.")
     if port == 0 or parts.netloc.endswith(":"):
         _refuse(url, "has no usable port")
-    base = parts.path
-    if not _PATH.fullmatch(base):
+    path = parts.path.rstrip("/")
+    if not _PATH.fullmatch(path):
         _refuse(url, "has letters in its path that must be %-escaped")
-    return Address(scheme, _host(url, host), port or _DEFAULT_PORTS[scheme], _base(base))
+    base = path.removesuffix(_ENDPOINT).rstrip("/")
+    is_exact = path.endswith(_ENDPOINT)
+    if not is_exact or base.endswith("/v1"):
+        base, is_exact = _base(base), False
+    is_exact = is_exact and not _CLOSED.search(base)
+    return Address(scheme, _host(url, host), port or _DEFAULT_PORTS[scheme], base, query, is_exact)
 
 
 def socket_path(url: str, platform: str = sys.platform) -> str:
@@ -186,6 +215,28 @@ def _inner(address: IPAddress) -> IPAddress:
     if address in _NAT64:
         return IPv4Address(address.packed[12:])
     return address.ipv4_mapped or address.sixtofour or address
+
+
+def _check_query(url: str, query: str) -> None:
+    """Refuse a query that can't follow every request, or that holds a secret (which is then not repeated)."""
+    if _SECRET_PARAMETER.search(query):
+        _refuse(f"{url}?…", "holds a key in its query", "Give the key separately; it goes to the keyring.")
+    if not _QUERY.fullmatch(query):
+        _refuse(
+            f"{url}?…",
+            "holds a query that is not NAME=VALUE",
+            "Leave out the ?, or write ?api-version=2024-10-21.",
+        )
+
+
+def _with_query(path: str, query: str) -> str:
+    """Add the query of the base to a path; a parameter that the path has already is not repeated."""
+    path, _, own = path.partition("?")
+    if not own:
+        return f"{path}?{query}"
+    fixed = {pair.partition("=")[0] for pair in query.split("&")}
+    others = [pair for pair in own.split("&") if pair.partition("=")[0] not in fixed]
+    return f"{path}?{'&'.join((*others, query))}"
 
 
 def _scheme(url: str) -> Scheme:

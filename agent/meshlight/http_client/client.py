@@ -10,10 +10,12 @@ from collections.abc import Callable
 from time import monotonic
 
 from meshlight.domain.errors import BadRequest, ReadError, ReadTimeout, ResponseTooLarge
+from meshlight.domain.proxy import Proxy, UnusableProxy
 from meshlight.http_client.address import Address
 from meshlight.http_client.connection import Connection
 from meshlight.http_client.connector import Connector, Resolver
 from meshlight.http_client.response import Headers, Reply, Response
+from meshlight.http_client.tunnel import TunnelConnector
 
 __all__ = ["Headers", "Reply", "Response", "Upstream"]
 
@@ -29,8 +31,8 @@ _IDENTITY = (b"accept-encoding", b"identity")
 class Upstream:
     """One backend's HTTP/1.1 client, with its own pool of connections.
 
-    Proxies and the environment are never looked at, redirects never followed. `resolver` and `tls` are for
-    those who bring their own names or authorities.
+    The environment is never looked at, redirects are never followed. `proxy` is what the connections are tunnelled
+    through; `resolver` and `tls` are for callers with names or authorities of their own.
     """
 
     def __init__(
@@ -42,11 +44,17 @@ class Upstream:
         idle_expiry_s: float = 2.0,
         resolver: Resolver | None = None,
         tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
+        proxy: Proxy | UnusableProxy | None = None,
     ) -> None:
         self.address = address
         self._connect_timeout_s = connect_timeout_s
         self._pool = ConnectionPool(idle_expiry_s)
-        self._dialer = Connector(address, self._pool, own=own, resolver=resolver or Resolver(), tls=tls)
+        resolver = resolver or Resolver()
+        self._dialer = (
+            Connector(address, self._pool, own=own, resolver=resolver, tls=tls)
+            if proxy is None
+            else TunnelConnector(address, self._pool, proxy=proxy, own=own, resolver=resolver, tls=tls)
+        )
         self._lines: dict[tuple[str, str], bytes] = {}
 
     @property

@@ -104,6 +104,7 @@ _WEIGHT: dict[ConnectCause, int] = {
     "timeout": 2,
     "refused": 2,
     "tls": 3,
+    "proxy": 3,
 }
 """What a cause tells: a refusal proves that the machine is there, a failed handshake that a server is."""
 
@@ -130,7 +131,7 @@ def tls_context() -> ssl.SSLContext:
 
 
 class Connector:
-    """Connects to one address; never through a proxy, and never to what `forbid` or `own` names.
+    """Connects to one address directly, and never to what `forbid` or `own` names.
 
     `own` are the (ip, port) pairs of our own listeners: a gateway that is its own backend would call itself
     for ever. `tls` replaces the system's authorities.
@@ -161,7 +162,7 @@ class Connector:
         if self._address.socket:
             return await self._knock(loop, timeout_s)
         deadline = loop.time() + timeout_s
-        ips = await self._resolve(timeout_s)
+        ips = await resolve_host(self._address.host, self._resolver, timeout_s)
         failed: ConnectError | None = None
         for place, ip in enumerate(ips):
             share_s = (deadline - loop.time()) / (len(ips) - place)
@@ -171,26 +172,6 @@ class Connector:
                 failed = error if failed is None else weightier_error(failed, error)
         self._resolver.forget(self._address.host)
         raise failed or ConnectError("name", f"The name {self._address.host} has no address.")
-
-    async def _resolve(self, timeout_s: float) -> tuple[str, ...]:
-        host = self._address.host
-        try:
-            return (str(ip_address(host)),)
-        except ValueError:
-            pass  # a name, then
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._resolver.resolve(host)
-        except TimeoutError:
-            said = f"The name {host} was not found within {timeout_s:g} s: no name server answers for it."
-        except socket.gaierror as error:
-            if error.errno == socket.EAI_AGAIN:
-                said = f"The name {host} could not be looked up: no name server answers for it."
-            else:
-                said = f"The name {host} was not found."
-        except (OSError, UnicodeError) as error:
-            said = f"The name {host} could not be looked up: {error}."
-        raise ConnectError("name", said)
 
     async def _try(self, loop: asyncio.AbstractEventLoop, ip: str, limit_s: float) -> Connection:
         address = self._address
@@ -245,6 +226,27 @@ class Connector:
         if why is not None:
             shown = address.place if ip == address.host else f"{address.place} ({ip})"
             raise ConnectError("forbidden", f"{shown} is not spoken to: it is {why}.")
+
+
+async def resolve_host(host: str, resolver: Resolver, timeout_s: float) -> tuple[str, ...]:
+    """Return the IP addresses of a name, best first, or the address itself; raises ConnectError (`name`)."""
+    try:
+        return (str(ip_address(host)),)
+    except ValueError:
+        pass  # a name, then
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await resolver.resolve(host)
+    except TimeoutError:
+        text = f"The name {host} was not found within {timeout_s:g} s: no name server answers for it."
+    except socket.gaierror as error:
+        if error.errno == socket.EAI_AGAIN:
+            text = f"The name {host} could not be looked up: no name server answers for it."
+        else:
+            text = f"The name {host} was not found."
+    except (OSError, UnicodeError) as error:
+        text = f"The name {host} could not be looked up: {error}."
+    raise ConnectError("name", text)
 
 
 def explain(error: OSError, where: str, *, is_tls: bool, limit_s: float) -> ConnectError:

@@ -34,6 +34,7 @@ from meshlight.mesh.backend_form import (
     BackendDraft,
     BackendPatch,
     check_field,
+    checked_models,
     checked_name,
     completed,
 )
@@ -42,7 +43,7 @@ from meshlight.mesh.registry import Registry
 
 MAX_BACKENDS = 1_000
 
-_OF_THE_WIRE = ("url", "access_key", "ca_file", "follow_clock")
+_OF_THE_WIRE = ("url", "access_key", "ca_file", "follow_clock", "proxy", "models")
 """What decides to whom, and as whom, one speaks; so does the secret."""
 _OF_KEY = frozenset({"unauthorized", "forbidden"})
 _OF_PLACE = frozenset(
@@ -128,6 +129,8 @@ class BackendAdmin:
             has_secret=bool(key),
             access_key=said["access_key"],
             ca_file=said["ca_file"],
+            proxy=said["proxy"],
+            models=checked_models(draft.models, kind),
             follow_clock=draft.follow_clock,
         )
         await self._refuse_duplicate(backend, key, is_new=True)
@@ -300,8 +303,10 @@ def _patched(old: Backend, patch: BackendPatch) -> Backend:
     for key in NAMED_IN_DRAFT:
         if isinstance(value := getattr(patch, key), str):
             check_field(key, value.strip(), kind)
-            if key in {"access_key", "ca_file"}:
+            if key in {"access_key", "ca_file", "proxy"}:
                 fields[key] = value.strip()
+    if not isinstance(patch.models, UnsetType):
+        fields["models"] = checked_models(patch.models, kind)
     if isinstance(patch.name, str):
         fields["name"] = checked_name(patch.name)
     if isinstance(patch.url, str):
@@ -319,6 +324,8 @@ def _culprit(why: Reason) -> str | None:
     """Return the field that is likely wrong; None where it is none of them, as with a clock or a quota."""
     if why.code in _OF_KEY:
         return "access_key" if why.text.startswith("The access key") else "api_key"
+    if why.code == "proxy":
+        return "proxy"
     if why.code == "tls" and "CA file" in why.text + why.fix:
         return "ca_file"
     return "url" if why.code in _OF_PLACE else None

@@ -97,8 +97,8 @@ class BackendConnection:
         if found is None:
             kind, probe = self.kind, "/v1/x"
             found = self._lanes[operation] = RequestTemplate(
-                auth=tuple(kind.authorize(self.secret, operation)),
-                defaults=tuple(kind.defaults(operation)),
+                auth=tuple(kind.authorize_at(self.address, self.secret, operation)),
+                defaults=tuple(kind.default_headers(operation)),
                 moves=kind.path(operation, probe) != probe,
                 speaks=kind.speaks(operation),
             )
@@ -204,13 +204,15 @@ class BackendConnections:
             lambda: self.probe_soon(backend.id),
             lambda place, fact: self.tell(backend.id, place, fact),
         )
-        link.channel = link.kind.open(means)
+        link.channel = link.kind.open_channel(means)
         link.places = _places(link.channel)
         return link
 
     async def probe(self, link: BackendConnection, secret: str | None) -> Probe:
         """Check a backend's health once."""
-        if link.channel is not None:
+        if link.backend.models and link.kind.takes_models:
+            probe = await link.kind.probe_without_list(link.probes, link.backend, secret)
+        elif link.channel is not None:
             probe = await link.channel.probe(link.backend, secret)
         else:
             probe = await link.kind.probe(link.probes, link.backend, secret)
@@ -262,6 +264,7 @@ def _route(backend: Backend) -> tuple[object, ...]:
         parse_address(backend.url),
         backend.kind,
         backend.ca_file,
+        backend.proxy_setting,
         backend.access_key,
         backend.follow_clock,
         backend.node_id,

@@ -1,18 +1,20 @@
 """A backend as somebody wants to add or change it, and what is wrong with that wish by itself."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from meshlight.backends.base import BackendKind
-from meshlight.domain.backend import Kind, Ring
+from meshlight.domain.backend import NAMED_MODELS_MAX, Kind, Ring, is_model_id
 from meshlight.domain.errors import BadRequest
+from meshlight.domain.proxy import PROXY_MAX, proxy_fault
 from meshlight.http_client.address import URL_MAX
 
 NAME_MAX = 80
 ACCESS_KEY_MAX = 256
-NAMED_IN_DRAFT = ("url", "api_key", "access_key", "ca_file")
+NAMED_IN_DRAFT = ("url", "api_key", "access_key", "ca_file", "proxy")
 """The fields of text that a kind may ask for."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
@@ -20,6 +22,11 @@ Url = Annotated[str, Meta(min_length=1, max_length=URL_MAX)]
 ApiKey = Annotated[str, Meta(max_length=16_384)]
 AccessKey = Annotated[str, Meta(max_length=ACCESS_KEY_MAX)]
 File = Annotated[str, Meta(max_length=4_096)]
+ProxySetting = Annotated[str, Meta(max_length=PROXY_MAX)]
+Models = (
+    Annotated[tuple[str, ...], Meta(max_length=NAMED_MODELS_MAX)] | Annotated[str, Meta(max_length=65_536)]
+)
+"""A list, or one text with commas or line breaks between the ids, as a form has it."""
 Priority = Annotated[int, Meta(ge=-1_000_000, le=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
@@ -37,6 +44,8 @@ class BackendDraft(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     api_key: ApiKey | None = None
     access_key: AccessKey = ""
     ca_file: File = ""
+    proxy: ProxySetting = ""
+    models: Models = ()
     follow_clock: bool = True
     ring: Ring | None = None
     enabled: bool = True
@@ -54,6 +63,8 @@ class BackendPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     api_key: ApiKey | UnsetType = UNSET
     access_key: AccessKey | UnsetType = UNSET
     ca_file: File | UnsetType = UNSET
+    proxy: ProxySetting | UnsetType = UNSET
+    models: Models | UnsetType = UNSET
     follow_clock: bool | UnsetType = UNSET
     ring: Ring | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
@@ -94,12 +105,31 @@ def check_field(name: str, text: str, kind: BackendKind) -> None:
             "Copy it once more.",
             name,
         )
+    if name == "proxy" and (fault := proxy_fault(text)):
+        hint = "Leave it empty, or give env, none, or a URL such as http://proxy.example:3128."
+        raise BadRequest(f"The proxy {fault}.", hint, name)
     if name == "ca_file" and not Path(text).is_absolute():
         raise BadRequest(
             "The file of the authority is not given by its whole path.",
             "Begin with the folder at the root, as in /etc/ssl/our-ca.pem.",
             name,
         )
+
+
+def checked_models(models: Models, kind: BackendKind) -> tuple[str, ...]:
+    """Return the ids of models that were named by hand, each once; BadRequest for what can't be one."""
+    names = re.split(r"[,\n]", models) if isinstance(models, str) else models
+    ids = tuple(dict.fromkeys(name for given in names if (name := given.strip())))
+    if ids and not kind.takes_models:
+        raise BadRequest(f"The models of a {kind.label} can't be named by hand.", "Leave them out.", "models")
+    if len(ids) > NAMED_MODELS_MAX:
+        raise BadRequest(f"More than {NAMED_MODELS_MAX} models are named.", "Name fewer.", "models")
+    for name in ids:
+        if not is_model_id(name):
+            raise BadRequest(
+                "The name of a model has control characters, or is too long.", "Copy it once more.", "models"
+            )
+    return ids
 
 
 def checked_name(text: str) -> str:

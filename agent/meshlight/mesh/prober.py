@@ -185,7 +185,7 @@ class Prober:
             return False
         now = self._clock()
         watch.busy_since = now if watch.busy_since is None else watch.busy_since
-        return now - watch.busy_since < link.kind.patience_s
+        return now - watch.busy_since < link.kind.busy_grace_s
 
     def _schedule(self, backend_id: str, watch: _Watch) -> None:
         node = self._registry.snapshot.nodes.get(backend_id)

@@ -25,12 +25,13 @@ class Tally:
         "successful",
         "tokens_in",
         "tokens_out",
+        "tokens_out_estimated",
         "total",
     )
 
     def __init__(self) -> None:
         self.total = self.successful = self.failed = self.cancelled = self.in_flight = 0
-        self.tokens_in = self.tokens_out = 0
+        self.tokens_in = self.tokens_out = self.tokens_out_estimated = 0
         self.first_bytes: deque[float] = deque(maxlen=FIRST_BYTES_KEPT)
 
     def start(self) -> None:
@@ -69,6 +70,7 @@ class Tally:
             first_byte_ms=round(median(self.first_bytes) * 1000, 1) if self.first_bytes else None,
             tokens_in=self.tokens_in,
             tokens_out=self.tokens_out,
+            tokens_out_estimated=self.tokens_out_estimated,
         )
 
 
@@ -119,6 +121,11 @@ class Ticket:
         for tally in (self._by_backend, self._by_model):
             tally.tokens_in += prompt
             tally.tokens_out += completion
+
+    def estimated_tokens(self, completion: int) -> None:
+        """Count the completion tokens of an answer without `usage`."""
+        for tally in (self._by_backend, self._by_model):
+            tally.tokens_out_estimated += completion
 
     def close(self, outcome: Outcome) -> None:
         """Give the place back; closing twice counts once."""

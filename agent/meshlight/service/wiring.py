@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import secrets as tokens
 import socket
 import ssl
@@ -16,6 +17,7 @@ from meshlight.domain.api_types import RouterView
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.config import HOST, HOST_V6, Config
 from meshlight.domain.events import PeersEvent
+from meshlight.domain.proxy import Proxy, UnusableProxy, choose_proxy
 from meshlight.gateway.access.sessions import Sessions
 from meshlight.gateway.control.app import GatewayParts, Identity, build_app
 from meshlight.gateway.control.events import Events
@@ -202,10 +204,16 @@ class Service:
             self._open_files.close()
 
     def _probes(self, address: Address, backend: Backend | None = None) -> Upstream:
-        return Upstream(address, own=self._own, idle_expiry_s=PROBES_REST_S, tls=self._tls(backend))
+        return Upstream(
+            address,
+            own=self._own,
+            idle_expiry_s=PROBES_REST_S,
+            tls=self._tls(backend),
+            proxy=_proxy(address, backend),
+        )
 
     def _upstream(self, address: Address, backend: Backend | None = None) -> Upstream:
-        return Upstream(address, own=self._own, tls=self._tls(backend))
+        return Upstream(address, own=self._own, tls=self._tls(backend), proxy=_proxy(address, backend))
 
     def _tls(self, backend: Backend | None) -> Callable[[], ssl.SSLContext] | None:
         """Return what a certificate is checked against; what is wrong with that is told when it is needed."""
@@ -263,6 +271,13 @@ class Service:
             uptime_s=round(self._clock() - self._started, 1),
             requests=self._traffic.router.requests(),
         )
+
+
+def _proxy(address: Address, backend: Backend | None) -> Proxy | UnusableProxy | None:
+    """Return the proxy through which an address of a backend is reached; None for a direct connection."""
+    if backend is None or address.socket:
+        return None
+    return choose_proxy(backend.proxy_setting, address.scheme, address.host, os.environ)
 
 
 def _settle_memory() -> None:

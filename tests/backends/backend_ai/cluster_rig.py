@@ -96,7 +96,7 @@ class Rig:
 
     async def token(self, model: str) -> str:
         """The Authorization header of the way to a model; empty without one."""
-        way = await self.channel.way(model, self.secret)
+        way = await self.channel.route(model, self.secret)
         return dict(way.auth).get(b"authorization", b"").decode()
 
     async def chat(self, model: str) -> Reply:
@@ -125,7 +125,7 @@ class Rig:
             upstream.close()
 
     async def _chat(self, model: str) -> Reply:
-        way = await self.channel.way(model, self.secret)
+        way = await self.channel.route(model, self.secret)
         body = {"model": way.model, "messages": [{"role": "user", "content": "hello"}]}
         headers = [(b"content-type", b"application/json"), *way.auth]
         return await way.upstream.fetch(

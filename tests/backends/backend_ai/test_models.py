@@ -31,7 +31,7 @@ async def test_a_public_service_is_used_without_a_token_and_others_with_one_in_t
         assert await r.token("a") == ""
         assert (await r.token("b")).startswith("BackendAI ey")
         assert r.cluster.tokens_issued == 1
-        way = await r.channel.way("b", r.secret)
+        way = await r.channel.route("b", r.secret)
     assert dict(way.auth)[b"accept"] == b"application/json, text/event-stream"
 
 
@@ -51,7 +51,7 @@ async def test_a_service_named_as_a_model_is_no_further_name() -> None:
     services = [ClusterService("m", ("other",)), ClusterService("s", ("m",))]
     async with rig(SimulatedCluster(services)) as r:
         probe = await r.healthy()
-        way = await r.channel.way("m", r.secret)
+        way = await r.channel.route("m", r.secret)
         assert way.upstream.address.url == services[1].url
     assert probe.names == {"s": "m"}
 
@@ -62,7 +62,7 @@ async def test_what_is_not_openai_compatible_is_told_and_not_routed() -> None:
     ) as r:
         probe = await r.healthy()
         with pytest.raises(RouteUnavailable, match="not OpenAI-compatible"):
-            await r.channel.way("jupyter", r.secret)
+            await r.channel.route("jupyter", r.secret)
     assert probe.models == ("llama-3.3-70b",)
     assert probe.names == {"chat": "llama-3.3-70b"}
     assert probe.about is not None
@@ -76,7 +76,7 @@ async def test_a_service_without_an_active_route_is_not_asked() -> None:
         with pytest.raises(
             RouteUnavailable, match="No service of the cluster with an active route serves idle"
         ):
-            await r.channel.way("idle", r.secret)
+            await r.channel.route("idle", r.secret)
         assert (service.request_log.total, r.cluster.tokens_issued) == (0, 0)
 
 
@@ -131,7 +131,7 @@ async def test_a_service_that_is_gone_takes_its_models_along_and_one_that_came_b
 async def test_a_service_is_asked_when_its_name_is_used_before_anybody_knows_what_it_serves() -> None:
     async with rig(first_look_s=0.0) as r:
         assert (await r.healthy()).names == {"llama-chat": ""}
-        way = await r.channel.way("llama-chat", r.secret)
+        way = await r.channel.route("llama-chat", r.secret)
     assert way.model == "llama-3.3-70b"
 
 
@@ -164,7 +164,7 @@ async def test_an_address_that_may_not_be_asked_is_not_asked(endpoint: str, said
         await r.healthy()
         probe = await r.healthy()
         with pytest.raises(RouteUnavailable):
-            await r.channel.way("odd", r.secret)
+            await r.channel.route("odd", r.secret)
     assert probe.models == ()
     assert probe.about is not None
     assert said in probe.about["Service odd"]
@@ -173,7 +173,7 @@ async def test_an_address_that_may_not_be_asked_is_not_asked(endpoint: str, said
 
 async def test_a_request_that_comes_before_the_first_probe_waits_for_it() -> None:
     async with rig() as r:
-        early = asyncio.ensure_future(r.channel.way("llama-chat", None))
+        early = asyncio.ensure_future(r.channel.route("llama-chat", None))
         await r.healthy()
         assert (await early).model == "llama-3.3-70b"
 
@@ -183,7 +183,7 @@ async def test_a_request_to_a_cluster_that_never_answered_is_told_why() -> None:
         r.secret = "wrong"
         await r.why()
         with pytest.raises(RouteUnavailable, match="secret key is wrong"):
-            await r.channel.way("llama-3.3-70b", r.secret)
+            await r.channel.route("llama-3.3-70b", r.secret)
 
 
 async def test_models_stay_in_reach_while_only_the_manager_fails() -> None:

@@ -193,7 +193,7 @@ async def test_a_kind_checks_once_without_a_channel() -> None:
         )
         upstream = Upstream(parse_address(cluster.url))
         probe = await ClusterKind().probe(upstream, backend, SECRET_KEY)
-        assert await ClusterKind().recognise(upstream) is None
+        assert await ClusterKind().detect(upstream) is None
         upstream.close()
     assert probe.models == ("llama-3.3-70b",)
 

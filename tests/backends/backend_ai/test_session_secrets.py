@@ -28,7 +28,7 @@ async def test_no_secret_comes_to_light(
             r.now, r.cluster.fault = at_s, trouble
             seen.append(await r.probe())
             try:
-                way = await r.channel.way("llama-chat", r.secret)
+                way = await r.channel.route("llama-chat", r.secret)
             except RouteUnavailable as error:
                 seen += [error, error.why, error.hint]
             else:

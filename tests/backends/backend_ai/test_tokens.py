@@ -102,7 +102,7 @@ async def test_an_app_proxy_that_the_manager_can_not_reach_is_said_so(legacy: bo
         r.cluster.fault = "token-500"
         probe = await r.healthy()
         with pytest.raises(RouteUnavailable, match="app proxy is not reachable from its manager") as closed:
-            await r.channel.way("llama-chat", r.secret)
+            await r.channel.route("llama-chat", r.secret)
     assert probe.models == ()
     assert probe.about is not None
     assert "app proxy is not reachable" in probe.about["Service llama-chat"]

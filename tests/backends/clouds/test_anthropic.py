@@ -47,8 +47,8 @@ def test_its_own_api_and_the_openai_compatible_one_want_the_key_in_different_hea
 
 
 def test_a_request_that_names_no_version_gets_one() -> None:
-    assert ANTHROPIC.defaults("messages") == ((b"anthropic-version", b"2023-06-01"),)
-    assert ANTHROPIC.defaults("chat/completions") == ()
+    assert ANTHROPIC.default_headers("messages") == ((b"anthropic-version", b"2023-06-01"),)
+    assert ANTHROPIC.default_headers("chat/completions") == ()
 
 
 async def test_a_list_in_pages_is_followed() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backends.playback import answer, backend, probe, probe_answer, recognise, scripted
+from backends.playback import answer, backend, detect, probe, probe_answer, scripted
 from meshlight.backends.base import OPENAI_OPERATIONS, OPERATIONS, Operation
 from meshlight.backends.clouds.diagnostics import QUOTA_S
 from meshlight.backends.diagnostics import status_fact
@@ -145,7 +145,7 @@ def test_it_speaks_openais_faces_but_rerank(operation: Operation) -> None:
 async def test_it_is_a_cloud_and_never_looked_for_on_this_machine() -> None:
     assert (OPENAI.group, OPENAI.default_ring, OPENAI.usual_ports) == ("cloud", "cloud", ())
     async with scripted({"*": LIST}) as server:
-        assert await recognise(OPENAI, server.url) is None
+        assert await detect(OPENAI, server.url) is None
         assert server.asked == []
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backends.playback import Scripted, answer, backend, probe, probe_answer, recognise, scripted
+from backends.playback import Scripted, answer, backend, detect, probe, probe_answer, scripted
 from meshlight.backends.base import Channel, ChannelDeps, Probe
 from meshlight.backends.engines.continuum import ADMIN_EVERY_S, ADMIN_REFUSED_S, admin_lines, read_backends
 from meshlight.backends.kinds import KINDS
@@ -27,14 +27,14 @@ GPU1 = {"name": "gpu1", "url": "http://10.0.0.1:8000", "is_healthy": True, "last
 GPU2 = {"name": "gpu2", "url": "http://10.0.0.2:8000", "is_healthy": False, "last_error": "timed out"}
 
 
-class Lookout:
-    """A router's channel with a clock of the test's."""
+class RouterChannel:
+    """A router's channel, and a clock that the test moves."""
 
     def __init__(self, server: Scripted, upstream: Upstream) -> None:
         self.now = 0.0
         self._backend = backend(CONTINUUM, server.url)
-        means = ChannelDeps(self._backend, upstream, lambda _: upstream, lambda: self.now, lambda: 0.0)
-        channel = CONTINUUM.open(means)
+        deps = ChannelDeps(self._backend, upstream, lambda _: upstream, lambda: self.now, lambda: 0.0)
+        channel = CONTINUUM.open_channel(deps)
         assert channel is not None
         self.channel: Channel = channel
 
@@ -43,11 +43,11 @@ class Lookout:
 
 
 @asynccontextmanager
-async def lookout(answers: dict[str, bytes]) -> AsyncIterator[tuple[Scripted, Lookout]]:
+async def router(answers: dict[str, bytes]) -> AsyncIterator[tuple[Scripted, RouterChannel]]:
     async with scripted(answers) as server:
         upstream = Upstream(parse_address(server.url))
         try:
-            yield server, Lookout(server, upstream)
+            yield server, RouterChannel(server, upstream)
         finally:
             upstream.close()
 
@@ -81,8 +81,8 @@ async def test_in_blocking_mode_it_wants_a_key() -> None:
 
 
 async def test_the_health_of_its_own_backends_is_shown_where_the_key_allows() -> None:
-    async with lookout({"/v1/models": LIST, ADMIN: behind(GPU1, GPU2)}) as (server, look):
-        probed = await look.probe()
+    async with router({"/v1/models": LIST, ADMIN: behind(GPU1, GPU2)}) as (server, channel):
+        probed = await channel.probe()
         assert isinstance(probed.fact, Answered)
         assert probed.models == ("m",)
         assert probed.about == {"Backends": "1 of 2 healthy (gpu2: timed out)"}
@@ -90,37 +90,37 @@ async def test_the_health_of_its_own_backends_is_shown_where_the_key_allows() ->
 
 
 async def test_it_is_not_asked_for_them_at_every_probe() -> None:
-    async with lookout({"/v1/models": LIST, ADMIN: behind(GPU1)}) as (server, look):
-        await look.probe()
-        look.now = ADMIN_EVERY_S - 1
-        assert (await look.probe()).about is None
-        look.now = ADMIN_EVERY_S
-        assert (await look.probe()).about == {"Backends": "1 of 1 healthy"}
+    async with router({"/v1/models": LIST, ADMIN: behind(GPU1)}) as (server, channel):
+        await channel.probe()
+        channel.now = ADMIN_EVERY_S - 1
+        assert (await channel.probe()).about is None
+        channel.now = ADMIN_EVERY_S
+        assert (await channel.probe()).about == {"Backends": "1 of 1 healthy"}
         assert server.asked.count(ADMIN) == 2
 
 
 @pytest.mark.parametrize("refusal", [answer({"error": "no"}, 403), answer({}, 404), answer({"backends": 1})])
 async def test_where_the_key_may_not_look_nothing_is_shown_and_the_log_is_spared(refusal: bytes) -> None:
-    async with lookout({"/v1/models": LIST, ADMIN: refusal}) as (server, look):
-        probed = await look.probe()
+    async with router({"/v1/models": LIST, ADMIN: refusal}) as (server, channel):
+        probed = await channel.probe()
         assert isinstance(probed.fact, Answered)
         assert probed.about == {}
-        look.now = ADMIN_REFUSED_S - 1
-        await look.probe()
+        channel.now = ADMIN_REFUSED_S - 1
+        await channel.probe()
         assert server.asked.count(ADMIN) == 1
 
 
 async def test_a_router_that_is_down_is_not_asked_for_more() -> None:
-    async with lookout({"*": answer({}, 500)}) as (server, look):
-        assert isinstance((await look.probe()).fact, Failed)
+    async with router({"*": answer({}, 500)}) as (server, channel):
+        assert isinstance((await channel.probe()).fact, Failed)
         assert server.asked == ["/v1/models"]
 
 
 async def test_requests_go_to_the_router_itself() -> None:
-    async with lookout({"/v1/models": LIST}) as (_, look):
-        assert await look.channel.way("m", None) is None
-        assert not look.channel.renew("m", 401, b"")
-        look.channel.close()
+    async with router({"/v1/models": LIST}) as (_, channel):
+        assert await channel.channel.route("m", None) is None
+        assert not channel.channel.renew("m", 401, b"")
+        channel.channel.close()
 
 
 def test_many_sick_backends_are_counted_and_hostile_names_made_harmless() -> None:
@@ -148,7 +148,7 @@ def test_anthropics_faces_are_below_a_path_of_their_own() -> None:
 
 async def test_it_is_not_looked_for_because_no_mark_of_it_is_certain() -> None:
     async with scripted({"*": LIST}) as server:
-        assert await recognise(CONTINUUM, server.url) is None
+        assert await detect(CONTINUUM, server.url) is None
         assert server.asked == []
     assert CONTINUUM.usual_ports == ()
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from backends.playback import HANG, answer
-from backends.recorded_backend import telling
+from backends.recorded_backend import recorded_backend
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import ModelDetail
 from meshlight.domain.health import Answered
@@ -77,7 +77,7 @@ FREE, ONE_BUSY = slots(False, False, False, False), slots(False, True, False, Fa
 
 
 async def test_one_model_is_told_with_context_size_and_skills() -> None:
-    async with telling(LLAMACPP, {"/v1/models": alone(), "/props": answer(PROPS)}) as engine:
+    async with recorded_backend(LLAMACPP, {"/v1/models": alone(), "/props": answer(PROPS)}) as engine:
         probe = await engine.probe()
     assert probe.details == {
         "tiny": ModelDetail(
@@ -94,7 +94,7 @@ async def test_one_model_is_told_with_context_size_and_skills() -> None:
 async def test_an_older_build_tells_less_in_its_list_and_the_rest_in_its_properties() -> None:
     meta = {"n_ctx_train": 131072, "n_params": 8_030_261_312}
     props = OLD | {"model_ftype": "Q4_K - Medium", "modalities": {"vision": True, "audio": True}}
-    async with telling(
+    async with recorded_backend(
         LLAMACPP, {"/v1/models": alone(meta=meta), "/props": answer(props), "/slots": FREE}
     ) as engine:
         probe = await engine.probe()
@@ -110,7 +110,7 @@ async def test_an_older_build_tells_less_in_its_list_and_the_rest_in_its_propert
 
 
 async def test_a_model_that_sees_says_so_in_the_list_too() -> None:
-    async with telling(LLAMACPP, {"/v1/models": alone(architecture=SIGHT)}) as engine:
+    async with recorded_backend(LLAMACPP, {"/v1/models": alone(architecture=SIGHT)}) as engine:
         details = (await engine.probe()).details
     assert details is not None
     assert "vision" in details["tiny"].capabilities
@@ -118,28 +118,28 @@ async def test_a_model_that_sees_says_so_in_the_list_too() -> None:
 
 async def test_busy_slots_are_counted_and_looked_at_again_until_they_are_free() -> None:
     server_answers = {"/v1/models": alone(), "/props": answer(OLD), "/slots": ONE_BUSY}
-    async with telling(LLAMACPP, server_answers) as engine:
+    async with recorded_backend(LLAMACPP, server_answers) as engine:
         probe = await engine.probe()
         assert probe.about == {"Version": "b11434-c0ffee1", "Slots": "1 of 4 busy"}
         engine.server.answers["/slots"] = FREE
         probe = await engine.probe()
         assert probe.about == {"Version": "b11434-c0ffee1", "Slots": "0 of 4 busy"}
-        assert await engine.asks() == ["/v1/models"], "what is free is looked at again in a minute"
+        assert await engine.probe_requests() == ["/v1/models"], "what is free is looked at again in a minute"
 
 
 async def test_a_server_that_may_fall_asleep_is_not_kept_awake_by_looking_at_its_slots() -> None:
     answers = {"/v1/models": alone(), "/props": answer(PROPS), "/slots": FREE}
-    async with telling(LLAMACPP, answers) as engine:
-        assert await engine.asks() == ["/v1/models", "/props"]
-        await engine.channel.way("tiny", None)  # a request of ours: it is awake anyway
-        assert await engine.asks(60) == ["/v1/models", "/props", "/slots"]
-        assert await engine.asks(60) == ["/v1/models", "/props"]
+    async with recorded_backend(LLAMACPP, answers) as engine:
+        assert await engine.probe_requests() == ["/v1/models", "/props"]
+        await engine.channel.route("tiny", None)  # a request of ours: it is awake anyway
+        assert await engine.probe_requests(60) == ["/v1/models", "/props", "/slots"]
+        assert await engine.probe_requests(60) == ["/v1/models", "/props"]
 
 
 async def test_a_sleeping_server_is_not_woken_and_its_model_is_said_to_be_unloaded() -> None:
     answers = {"/v1/models": alone(), "/props": answer(PROPS | {"is_sleeping": True}), "/slots": FREE}
-    async with telling(LLAMACPP, answers) as engine:
-        await engine.channel.way("tiny", None)
+    async with recorded_backend(LLAMACPP, answers) as engine:
+        await engine.channel.route("tiny", None)
         probe = await engine.probe()
         assert isinstance(probe.fact, Answered), "it wakes when it is asked: it is well"
         assert probe.details is not None
@@ -152,7 +152,7 @@ async def test_a_sleeping_server_is_not_woken_and_its_model_is_said_to_be_unload
 )
 async def test_a_server_that_does_not_show_its_slots_tells_how_many_there_are(silence: bytes) -> None:
     answers = {"/v1/models": alone(), "/props": answer(OLD), "/slots": silence}
-    async with telling(LLAMACPP, answers) as engine:
+    async with recorded_backend(LLAMACPP, answers) as engine:
         probe = await engine.probe()
         assert isinstance(probe.fact, Answered)
         assert probe.about == {"Version": "b11434-c0ffee1", "Slots": "4"}
@@ -161,7 +161,7 @@ async def test_a_server_that_does_not_show_its_slots_tells_how_many_there_are(si
 async def test_a_router_tells_which_models_are_loaded_and_none_is_loaded_by_the_question() -> None:
     data = [routed("tiny-a", "loaded", meta=META), routed("tiny-b", "unloaded"), routed("tiny-c", "loading")]
     listed = answer({"data": data, "object": "list"})
-    async with telling(LLAMACPP, {"/v1/models": listed, "/props": answer(ROUTER_PROPS)}) as engine:
+    async with recorded_backend(LLAMACPP, {"/v1/models": listed, "/props": answer(ROUTER_PROPS)}) as engine:
         probe = await engine.probe()
     assert isinstance(probe.fact, Answered), "what is not loaded is loaded on demand"
     assert probe.details == {
@@ -175,7 +175,7 @@ async def test_a_router_tells_which_models_are_loaded_and_none_is_loaded_by_the_
 
 async def test_a_router_of_one_model_says_of_it_no_more_than_of_any_other() -> None:
     listed = answer({"data": [routed("tiny-a", "unloaded")], "object": "list"})
-    async with telling(LLAMACPP, {"/v1/models": listed, "/props": answer(ROUTER_PROPS)}) as engine:
+    async with recorded_backend(LLAMACPP, {"/v1/models": listed, "/props": answer(ROUTER_PROPS)}) as engine:
         assert (await engine.probe()).details == {"tiny-a": ModelDetail(loaded=False)}
 
 
@@ -183,7 +183,9 @@ async def test_neither_paths_nor_arguments_are_passed_on() -> None:
     listed = answer(
         {"data": [routed("tiny-a", "loaded", meta=META, path="/home/me/a.gguf")], "object": "list"}
     )
-    async with telling(LLAMACPP, {"/v1/models": listed, "/props": answer(PROPS), "/slots": FREE}) as engine:
+    async with recorded_backend(
+        LLAMACPP, {"/v1/models": listed, "/props": answer(PROPS), "/slots": FREE}
+    ) as engine:
         probe = await engine.probe()
     told = msgspec.json.encode((probe.details, probe.about, probe.warnings))
     assert not [word for word in (b"gguf", b"/opt", b"/home", b"--", b"template", b"{%") if word in told]
@@ -192,7 +194,9 @@ async def test_neither_paths_nor_arguments_are_passed_on() -> None:
 async def test_numbers_that_cannot_be_are_dropped() -> None:
     meta = {"n_ctx": -1, "n_params": 10**30, "ftype": "F16\u202e" + "x" * 500}
     props = {"total_slots": "many", "build_info": ["b1"], "default_generation_settings": {"n_ctx": True}}
-    async with telling(LLAMACPP, {"/v1/models": alone(meta=meta), "/props": answer(props)}) as engine:
+    async with recorded_backend(
+        LLAMACPP, {"/v1/models": alone(meta=meta), "/props": answer(props)}
+    ) as engine:
         probe = await engine.probe()
     assert probe.details is not None
     detail = probe.details["tiny"]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from backends.playback import answer
-from backends.recorded_backend import telling
+from backends.recorded_backend import recorded_backend
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import ModelDetail
 from meshlight.domain.health import Answered
@@ -40,7 +40,7 @@ UNEXPECTED = answer({"error": "Unexpected endpoint or method. (GET /api/v0/model
 
 async def test_it_tells_what_is_loaded_and_how_long_a_context_is() -> None:
     native = answer({"object": "list", "data": NATIVE})
-    async with telling(LMSTUDIO, {"/v1/models": LIST, "/api/v0/models": native}) as engine:
+    async with recorded_backend(LMSTUDIO, {"/v1/models": LIST, "/api/v0/models": native}) as engine:
         probe = await engine.probe()
         assert engine.server.asked == ["/v1/models", "/api/v0/models"]
     assert isinstance(probe.fact, Answered), "what is not loaded is loaded on demand"
@@ -57,7 +57,7 @@ async def test_it_tells_what_is_loaded_and_how_long_a_context_is() -> None:
 
 
 async def test_an_older_one_without_that_list_tells_nothing() -> None:
-    async with telling(LMSTUDIO, {"/v1/models": LIST, "*": UNEXPECTED}) as engine:
+    async with recorded_backend(LMSTUDIO, {"/v1/models": LIST, "*": UNEXPECTED}) as engine:
         probe = await engine.probe()
     assert isinstance(probe.fact, Answered)
     assert (probe.details, probe.about) == ({}, {})

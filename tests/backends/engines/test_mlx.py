@@ -2,7 +2,7 @@
 
 import pytest
 
-from backends.playback import HANG, answer, probe, recognise, scripted
+from backends.playback import HANG, answer, detect, probe, scripted
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.health import Answered, Failed
 
@@ -26,14 +26,14 @@ CUT_OFF = python(b"")
 
 async def test_it_is_recognised_by_its_server_its_models_and_its_health() -> None:
     async with scripted({"/v1/models": MODELS, "/health": HEALTH}) as server:
-        found = await recognise(MLX, server.url)
+        found = await detect(MLX, server.url)
         assert (found.kind, found.name, found.models) == ("mlx", f"MLX :{server.port}", ("/models/tiny",))
         assert server.asked == ["/v1/models", "/health"]
 
 
 async def test_it_is_recognised_though_its_list_is_cut_off() -> None:
     async with scripted({"/v1/models": CUT_OFF, "/health": HEALTH}) as server:
-        assert (await recognise(MLX, server.url)).models == ()
+        assert (await detect(MLX, server.url)).models == ()
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ async def test_it_is_recognised_though_its_list_is_cut_off() -> None:
 )
 async def test_others_are_not_taken_for_it(answers: dict[str, bytes]) -> None:
     async with scripted(answers) as server:
-        assert await recognise(MLX, server.url) is None
+        assert await detect(MLX, server.url) is None
 
 
 async def test_a_probe_has_a_latency_although_it_closes_after_every_answer() -> None:
@@ -98,7 +98,7 @@ async def test_a_prompt_that_keeps_it_silent_is_busy_for_a_minute() -> None:
     async with scripted({"/health": HANG}) as server:
         probed = await probe(MLX, server.url)
         assert probed.is_busy
-        assert MLX.patience_s == 60
+        assert MLX.busy_grace_s == 60
 
 
 def test_it_speaks_chat_and_completions_only() -> None:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from backends.playback import NOT_FOUND, answer
-from backends.recorded_backend import telling
+from backends.recorded_backend import recorded_backend
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import ModelDetail
 from meshlight.domain.health import Answered
@@ -48,7 +48,7 @@ def server_of(
 
 async def test_what_is_in_memory_has_the_context_it_was_loaded_with() -> None:
     answers = server_of(tag("llama3.2:latest"), tag("gemma3:4b"), loaded=(running("llama3.2:latest"),))
-    async with telling(OLLAMA, answers) as engine:
+    async with recorded_backend(OLLAMA, answers) as engine:
         probe = await engine.probe()
     assert isinstance(probe.fact, Answered), "what is not in memory is loaded on demand"
     known = ModelDetail(
@@ -63,7 +63,7 @@ async def test_what_is_in_memory_has_the_context_it_was_loaded_with() -> None:
 
 async def test_a_model_that_does_not_fit_on_the_gpu_is_seen() -> None:
     loaded = running("m", size=8_000_000_000, size_vram=3_000_000_000)
-    async with telling(OLLAMA, server_of(tag("m"), loaded=(loaded,))) as engine:
+    async with recorded_backend(OLLAMA, server_of(tag("m"), loaded=(loaded,))) as engine:
         about = (await engine.probe()).about
     assert about is not None
     assert about["Loaded"] == "1 of 1 models, 8.0 GB, 37% of it on the GPU"
@@ -72,7 +72,7 @@ async def test_a_model_that_does_not_fit_on_the_gpu_is_seen() -> None:
 async def test_a_context_set_in_the_modelfile_is_known_before_the_model_is_loaded() -> None:
     show = shown("completion", parameters='stop "x"\nnum_ctx                        16384\ntemperature 1')
     answers = server_of(tag("m")) | {"/api/show": show}
-    async with telling(OLLAMA, answers) as engine:
+    async with recorded_backend(OLLAMA, answers) as engine:
         details = (await engine.probe()).details
     assert details is not None
     assert details["m"].context == 16384
@@ -80,16 +80,16 @@ async def test_a_context_set_in_the_modelfile_is_known_before_the_model_is_loade
 
 async def test_each_model_is_asked_about_once_two_in_a_round() -> None:
     names = [f"m{n}" for n in range(5)]
-    async with telling(OLLAMA, server_of(*map(tag, names))) as engine:
-        rounds = [await engine.asks() for _ in range(4)]
+    async with recorded_backend(OLLAMA, server_of(*map(tag, names))) as engine:
+        rounds = [await engine.probe_requests() for _ in range(4)]
         assert [asked.count("/api/show") for asked in rounds] == [2, 2, 1, 0]
         asked = [msgspec.json.decode(body)["model"] for body in engine.server.bodies if body]
         assert asked == names
-        assert await engine.asks(60) == ["/api/tags", "/api/ps", "/api/version"], "and never again"
+        assert await engine.probe_requests(60) == ["/api/tags", "/api/ps", "/api/version"], "and never again"
 
 
 async def test_a_model_that_was_pulled_anew_is_asked_about_anew() -> None:
-    async with telling(OLLAMA, server_of(tag("m", "one"))) as engine:
+    async with recorded_backend(OLLAMA, server_of(tag("m", "one"))) as engine:
         await engine.probe()
         engine.server.answers |= {
             "/api/tags": listed(tag("m", "two")),
@@ -101,7 +101,7 @@ async def test_a_model_that_was_pulled_anew_is_asked_about_anew() -> None:
 
 
 async def test_two_names_of_one_model_are_asked_about_together() -> None:
-    async with telling(OLLAMA, server_of(tag("a", "one"), tag("b", "one"))) as engine:
+    async with recorded_backend(OLLAMA, server_of(tag("a", "one"), tag("b", "one"))) as engine:
         details = (await engine.probe()).details
         assert details is not None
         assert details["a"].capabilities == details["b"].capabilities == ("chat", "completion", "tools")
@@ -110,7 +110,7 @@ async def test_two_names_of_one_model_are_asked_about_together() -> None:
 
 async def test_models_about_which_nothing_is_said_do_not_keep_others_from_being_asked_about() -> None:
     answers = server_of(*(tag(f"m{n}") for n in range(3))) | {"/api/show": NOT_FOUND}
-    async with telling(OLLAMA, answers) as engine:
+    async with recorded_backend(OLLAMA, answers) as engine:
         for wait in (5, 5, 60, 60):
             await engine.probe(wait)
         asked = [msgspec.json.decode(body)["model"] for body in engine.server.bodies if body]
@@ -120,7 +120,7 @@ async def test_models_about_which_nothing_is_said_do_not_keep_others_from_being_
 
 async def test_an_ollama_that_lists_the_capabilities_is_not_asked_for_them() -> None:
     tags = tag("e", capabilities=["embedding"]), tag("t", capabilities=["completion", "thinking", "insert"])
-    async with telling(OLLAMA, server_of(*tags)) as engine:
+    async with recorded_backend(OLLAMA, server_of(*tags)) as engine:
         details = (await engine.probe()).details
         assert details is not None
         assert details["e"].capabilities == ("embeddings",)
@@ -137,7 +137,7 @@ async def test_an_ollama_that_lists_the_capabilities_is_not_asked_for_them() -> 
 )
 async def test_models_that_ollama_only_passes_on_are_warned_of(names: list[str], said: str) -> None:
     away = [tag(name, remote_host="https://ollama.com:443", remote_model=name) for name in names]
-    async with telling(OLLAMA, server_of(tag("here"), *away)) as engine:
+    async with recorded_backend(OLLAMA, server_of(tag("here"), *away)) as engine:
         probe = await engine.probe()
     assert probe.warnings is not None
     assert [line.startswith(said) for line in probe.warnings] == [True]
@@ -147,7 +147,7 @@ async def test_models_that_ollama_only_passes_on_are_warned_of(names: list[str],
 
 async def test_an_ollama_that_does_not_say_what_is_in_memory_is_not_said_to_have_nothing_there() -> None:
     answers = server_of(tag("m")) | {"/api/ps": NOT_FOUND}
-    async with telling(OLLAMA, answers) as engine:
+    async with recorded_backend(OLLAMA, answers) as engine:
         probe = await engine.probe()
     assert probe.details is not None
     assert probe.details["m"].loaded is None
@@ -155,6 +155,6 @@ async def test_an_ollama_that_does_not_say_what_is_in_memory_is_not_said_to_have
 
 
 async def test_before_its_first_model_is_pulled_there_is_its_version() -> None:
-    async with telling(OLLAMA, server_of()) as engine:
+    async with recorded_backend(OLLAMA, server_of()) as engine:
         probe = await engine.probe()
     assert (probe.details, probe.about) == ({}, {"Version": "0.12.6"})

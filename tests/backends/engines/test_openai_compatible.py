@@ -1,6 +1,6 @@
 import pytest
 
-from backends.playback import answer, probe, recognise, scripted
+from backends.playback import answer, detect, probe, scripted
 from meshlight.backends.base import OPERATIONS
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.health import Answered
@@ -31,7 +31,7 @@ async def test_a_bare_array_is_taken_from_a_server_given_by_url_but_proves_nothi
     bare = answer([{"id": "m"}])
     async with scripted({"/v1/models": bare}) as server:
         assert (await probe(ANY, server.url)).models == ("m",)
-        assert await recognise(ANY, server.url) is None
+        assert await detect(ANY, server.url) is None
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ async def test_a_bare_array_is_taken_from_a_server_given_by_url_but_proves_nothi
 )
 async def test_in_a_search_only_an_unmistakable_list_counts(reply: bytes, is_found: bool) -> None:
     async with scripted({"/v1/models": reply}) as server:
-        found = await recognise(ANY, server.url)
+        found = await detect(ANY, server.url)
         assert (found is not None) is is_found
 
 

@@ -10,7 +10,7 @@ from meshlight.mesh.backend_form import BackendDraft
 from meshlight.simulator.engine import SimulatedEngine
 from node import Node
 
-DIALOG = {"url", "api_key", "access_key", "ca_file", "follow_clock"}
+DIALOG = {"url", "api_key", "access_key", "ca_file", "follow_clock", "proxy", "models"}
 
 
 async def test_every_kind_is_listed_with_its_fields(tmp_path: Path) -> None:

@@ -70,3 +70,31 @@ def test_an_anthropic_stream_counts_its_prompt_at_the_start_and_the_answer_at_th
 def test_ollamas_counts_are_found_even_where_it_remembers_the_prompt() -> None:
     assert read(b'{"done":true,"prompt_eval_count":7,"eval_count":3,"eval_duration":9}\n') == (7, 3)
     assert read(b'{"done":true,"eval_count":3,"eval_duration":9}\n') == (0, 3)
+
+
+def streamed(tokens: int, end: str = "\n", size: int = 1) -> bytes:
+    chunk = {"choices": [{"index": 0, "delta": {"content": "x" * size}}], "created": 1, "model": "m"}
+    events = [{"role": "assistant"}, *[chunk] * tokens, {"choices": [{"finish_reason": "stop"}]}]
+    lines = [f"data: {json.dumps(event)}" for event in events]
+    return f"{end}{end}".join([*lines, "data: [DONE]", ""]).encode()
+
+
+def estimate(body: bytes, piece: int = 1000) -> int:
+    tap = UsageTap()
+    for at in range(0, len(body), piece):
+        tap.feed(body[at : at + piece])
+    assert tap.read() is None
+    return tap.estimate()
+
+
+def test_a_stream_without_usage_is_estimated_by_its_events() -> None:
+    assert estimate(streamed(40)) == 40
+    assert estimate(streamed(40, "\r\n")) == 40
+    assert abs(estimate(streamed(5_000, size=4)) - 5_000) < 150
+    assert abs(estimate(streamed(5_000, size=4), piece=100_000) - 5_000) < 150
+    assert estimate(streamed(1)) == 1
+
+
+def test_what_is_no_event_stream_is_not_estimated() -> None:
+    assert estimate(b"") == 0
+    assert estimate(b'{"choices": []}' * 1000) == 0

@@ -154,6 +154,11 @@ def test_everything_that_can_be_set_is_read() -> None:
         (ONE + ONE, 6, "line 6: backends[1].url is the same as backends[0].url in line 3."),
         (CLUSTER + CLUSTER, 7, "line 7: backends[1].url is the same as backends[0].url in line 3."),
         (ONE + 'ca_file = "a\\nb"', 4, "line 4: backends[0].ca_file has a control character in it."),
+        (ONE + 'proxy = "off"', 4, 'line 4: backends[0].proxy is not "env", "none" or the URL of a proxy.'),
+        (ONE + 'proxy = "socks5://p:1"', 4, "line 4: backends[0].proxy is not the URL of an HTTP proxy"),
+        (ONE + 'proxy = "http://me:pw@p:1"', 4, "line 4: backends[0].proxy holds a user name or password"),
+        (ONE + 'models = "a"', 4, "line 4: backends[0].models must be a list, not text."),
+        (ONE + 'models = ["a", ""]', 4, "line 4: backends[0].models[1] is not the name of a model."),
         (
             ONE + "id = 'a'\n" + ONE.replace("8000", "1") + "id = 'a'",
             8,

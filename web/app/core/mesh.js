@@ -28,6 +28,8 @@ const NO_BACKEND = {
   requests: NO_STATS,
   access_key: "",
   ca_file: "",
+  proxy: "",
+  given_models: [],
   details: {},
   about: {},
   warnings: [],

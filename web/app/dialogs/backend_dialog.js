@@ -76,7 +76,7 @@ function openBackendForm(old, link, from) {
   /** @param {Field} field */
   const row = (field) => {
     const { name, is_secret, hint } = field;
-    const kept = before[name];
+    const kept = name === "models" ? before.given_models : before[name];
     const isCheckbox = field.default === "true" || field.default === "false";
     const defaultValue =
       name === "url" ? KINDS.get(kindSelect.value)?.default_url : isCheckbox ? "" : field.default;
@@ -174,6 +174,8 @@ function openBackendForm(old, link, from) {
 /** @param {HTMLElement} form_ */
 const inputs = (form_) => [...form_.querySelectorAll(/** @type {"input"} */ ("input, select"))];
 
+const MAY_BE_EMPTIED = ["access_key", "ca_file", "proxy", "models"];
+
 /** What was typed; for an edit only what differs. @param {HTMLFormElement} form_ @param {any} old */
 function collect(form_, old) {
   /** @type {Record<string, any>} */
@@ -185,8 +187,8 @@ function collect(form_, old) {
     } else if (
       old
         ? name !== "kind" &&
-          value !== String(old[name] ?? "") &&
-          (value || name === "access_key" || name === "ca_file")
+          value !== String((name === "models" ? old.given_models : old[name]) ?? "") &&
+          (value || MAY_BE_EMPTIED.includes(name))
         : value
     ) {
       data[name] = type === "number" ? Number(value) : value;

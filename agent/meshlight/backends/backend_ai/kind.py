@@ -6,10 +6,10 @@ Protocol: backend.ai-manager 23.09 to 26.9 (`GET /services`, `POST /services/{id
 from time import monotonic, time
 
 from meshlight.backends.base import (
+    BackendKind,
     Channel,
     ChannelDeps,
     DetectedEngine,
-    Engine,
     Field,
     HttpClient,
     Operation,
@@ -20,7 +20,7 @@ from meshlight.http_client.client import Upstream
 from meshlight.http_client.response import Headers
 
 
-class Cluster(Engine):
+class Cluster(BackendKind):
     """Given by the address of the manager's API and a pair of keys; its channel does all the work.
 
     The secret key signs and never leaves this machine: no header carries it.
@@ -32,6 +32,7 @@ class Cluster(Engine):
     group = "cluster"
     start = "Check with the cluster's administrator whether it is down"
     default_ring = "company"
+    takes_models = False
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -71,13 +72,13 @@ class Cluster(Engine):
             ),
         )
 
-    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:  # noqa: ARG002 — it is added by hand
+    async def detect(self, upstream: HttpClient) -> DetectedEngine | None:  # noqa: ARG002 — it is added by hand
         """Recognise nothing: without keys there is nothing to use."""
         return None
 
     async def probe(self, upstream: HttpClient, backend: Backend, secret: str | None) -> Probe:
         """Check once, keeping nothing."""
-        channel = self.open(ChannelDeps(backend, upstream, Upstream, monotonic, time))
+        channel = self.open_channel(ChannelDeps(backend, upstream, Upstream, monotonic, time))
         try:
             return await channel.probe(backend, secret)
         finally:
@@ -87,7 +88,7 @@ class Cluster(Engine):
         """Send no secret; what carries a token comes with the way to a service."""
         return ()
 
-    def open(self, means: ChannelDeps) -> Channel:
+    def open_channel(self, means: ChannelDeps) -> Channel:
         """Keep clock, quota, tokens and models of one cluster."""
         # httpx takes a tenth of a second to import, which only those with a cluster shall wait for.
         from meshlight.backends.backend_ai.session import ClusterChannel  # noqa: PLC0415

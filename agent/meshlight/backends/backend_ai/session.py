@@ -34,7 +34,7 @@ from meshlight.backends.backend_ai.services import (
     warnings,
 )
 from meshlight.backends.backend_ai.tokens import Tokens
-from meshlight.backends.base import ChannelDeps, ModelRoute, Probe
+from meshlight.backends.base import Channel, ChannelDeps, ModelRoute, Probe
 from meshlight.backends.error_text import is_html
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import ReadError, ReadTimeout, RouteUnavailable, UpstreamError
@@ -50,7 +50,7 @@ FIRST_PROBE_S = 8.0
 """How long a request waits for the first probe, which may have three questions to ask."""
 
 
-class ClusterChannel:
+class ClusterChannel(Channel):
     """Checks a cluster by one signed request, and knows the ways to its services.
 
     The first probe also signs in. A probe that is not due yet, by the cluster's quota, answers by what is known.
@@ -78,15 +78,15 @@ class ClusterChannel:
         self._why = None if isinstance(probe.fact, Answered) else probe.fact.reason
         return probe
 
-    async def way(self, model: str, secret: str | None) -> ModelRoute:  # noqa: ARG002 — the probe has brought the keys
+    async def route(self, model: str, secret: str | None) -> ModelRoute:  # noqa: ARG002 — the probe has brought the keys
         """Return the way to a model or, by its name, to a service; raises WayClosed.
 
         Before the first probe has ended nothing is known here, though the list of models may be: the backend was
         tried before it was kept, or the link is a new one.
         """
-        return await self.way_to("", model)
+        return await self.route_at("", model)
 
-    async def way_to(self, place: str, model: str) -> ModelRoute:
+    async def route_at(self, place: str, model: str) -> ModelRoute:
         """Return the way to a model at one service, the one of the place; raises WayClosed."""
         if not self._is_probed.is_set():
             with suppress(TimeoutError):
@@ -110,7 +110,7 @@ class ClusterChannel:
         self._models.refused("", place)
         return True
 
-    def look(self, place: str) -> None:
+    def check_soon(self, place: str) -> None:
         """Look at a service soon, because traffic gave cause."""
         self._models.look(place)
 
@@ -161,7 +161,9 @@ class ClusterChannel:
         self._clock = ClusterClock(means.wall, follows=self._backend.follow_clock)
         self._manager = Manager(means.probes, self._clock, access_key, secret)
         self._tokens = Tokens(self._issue, means.clock, self._clock.unix)
-        self._models = ServiceModels(self._address, self._tokens, means.upstream_for, means.clock, means.tell)
+        self._models = ServiceModels(
+            self._address, self._tokens, means.upstream_for, means.clock, means.report
+        )
         self._services: tuple[Service, ...] = ()
         self._hello: ManagerVersion | None = None
         self._is_signed_in = False

@@ -12,10 +12,10 @@ from meshlight.domain.backend import ModelDetail
 from meshlight.http_client.response import Headers
 
 VERSION = (b"anthropic-version", b"2023-06-01")
-"""For those who name none: the version that takes the most (2026-10-21 refuses `temperature`, `top_p`, `top_k`)."""
+"""For clients that name none: it accepts the most (2026-10-21 refuses `temperature`, `top_p`, `top_k`)."""
 _LIST = "/v1/models?limit=1000"
 _CAPABILITIES = {"image_input": "vision", "thinking": "thinking"}
-"""What its list calls a capability → our word for it."""
+"""Its list's name of a capability → ours."""
 
 
 class _Envelope(Struct):
@@ -25,7 +25,7 @@ class _Envelope(Struct):
 
 
 class Anthropic(Cloud):
-    """Its own API has its own key header; its OpenAI-compatible endpoint wants a bearer token.
+    """Its own API has a key header of its own; its OpenAI-compatible endpoint takes a bearer token.
 
     Sources: platform.claude.com/docs/en/api/overview, …/versioning, …/models-list, …/openai-sdk.
     """
@@ -39,19 +39,19 @@ class Anthropic(Cloud):
     operations = frozenset[Operation]({"chat/completions", *ANTHROPIC_OPERATIONS})
 
     def authorize(self, secret: str | None, operation: Operation | None = None) -> Headers:
-        """Carry the key as each of its two APIs wants it; a probe brings the version along."""
+        """Return the key in the header of the API that has the operation; a probe also names the version."""
         if operation is not None and operation not in ANTHROPIC_OPERATIONS:
             return super().authorize(secret, operation)
         token = token_of(secret)
         key: Headers = ((b"x-api-key", token),) if token else ()
         return (*key, VERSION) if operation is None else key
 
-    def defaults(self, operation: Operation) -> Headers:
-        """Every native request names a version of the API; clients for Anthropic do so themselves."""
+    def default_headers(self, operation: Operation) -> Headers:
+        """Return a version of the API, which every native request must name; most clients do."""
         return (VERSION,) if operation in ANTHROPIC_OPERATIONS else ()
 
     def read_page(self, body: bytes) -> Page | None:
-        """Read a page of the list; retired models are in it, but can't be asked any more."""
+        """Read a page of the list, without the retired models: those can't be used any more."""
         envelope = read_envelope(body, _Envelope)
         if envelope is None:
             return None
@@ -65,11 +65,11 @@ class Anthropic(Cloud):
 
 
 def _detail(item: Facts) -> ModelDetail:
-    """Return what the list tells of a model; every model in it takes messages, which is to chat."""
-    told = as_object(item, "capabilities")
-    can = tuple(
-        word for name, word in _CAPABILITIES.items() if as_object(told, name).get("supported") is True
+    """Return what the list says about a model; each of them can chat."""
+    listed = as_object(item, "capabilities")
+    more = tuple(
+        word for name, word in _CAPABILITIES.items() if as_object(listed, name).get("supported") is True
     )
     return ModelDetail(
-        context=tokens(item.get("max_input_tokens")), capabilities=("chat", *can) if told else ()
+        context=tokens(item.get("max_input_tokens")), capabilities=("chat", *more) if listed else ()
     )

@@ -1,10 +1,9 @@
-"""What the clouds have in common: a key, a list of models in pages, and limits told in headers.
+"""What the clouds have in common: a key, a list of models in pages, and rate limits in headers.
 
-What is left of an account's limits, read from the headers of an answer.
-
+What is left of an account's limits is in the headers of every answer:
 OpenAI: `x-ratelimit-remaining-requests: 498`, `x-ratelimit-reset-requests: 6m0s` (a duration).
 Anthropic: `anthropic-ratelimit-requests-remaining: 998`, `anthropic-ratelimit-requests-reset: 2026-05-01T12:00:12Z`.
-Only numbers, durations and dates are read; whatever else a header holds is left out, never shown.
+Only numbers, durations and dates are read; anything else in a header is left out, never shown.
 """
 
 import re
@@ -16,7 +15,7 @@ from typing import ClassVar, TypeVar
 import msgspec
 from msgspec import Struct
 
-from meshlight.backends.base import DetectedEngine, Engine, Field, Group, HttpClient, Probe
+from meshlight.backends.base import PROXY_FIELD, BackendKind, DetectedEngine, Field, Group, HttpClient, Probe
 from meshlight.backends.clouds.diagnostics import KEYS
 from meshlight.backends.diagnostics import no_list_reason, status_fact
 from meshlight.backends.error_text import sanitize_line
@@ -29,7 +28,7 @@ from meshlight.http_client.headers import header_value, read_date
 from meshlight.http_client.response import Headers
 
 PROBE_CLOUD_S = 5.0
-"""For each page: a TLS handshake with another continent is part of it, and it is asked once a minute."""
+"""For each page, in seconds: it includes a TLS handshake with another continent, once a minute."""
 CURSOR_MAX = 1_024
 PAGES_MAX = 6
 """The first page and five more, of a thousand models each."""
@@ -47,17 +46,18 @@ class Page(Struct, frozen=True):
     """The path of the next page; empty after the last one."""
 
 
-class Cloud(Engine):
-    """A provider that many accounts share; the free list of models is all that a probe asks for."""
+class Cloud(BackendKind):
+    """A provider that many accounts share; a probe reads nothing but the list of models, which is free."""
 
     group: ClassVar[Group] = "cloud"
     default_ring: ClassVar[Ring | None] = "cloud"
-    start: ClassVar[str] = "Check the network, and the address"  # nobody starts it
+    start: ClassVar[str] = "Check the network, and the address"  # users can't start it
+    probe_s: ClassVar[float] = PROBE_CLOUD_S
     key_placeholder: ClassVar[str]
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """A key; the address only for those who have a gateway of their own before it."""
+        """A key; another address or a proxy only for those who have one."""
         return (
             Field(
                 name="api_key",
@@ -70,18 +70,19 @@ class Cloud(Engine):
             Field(
                 name="url",
                 label="Address",
-                hint="Another one only for a gateway or proxy of your own.",
+                hint="Another one only for a gateway of your own.",
                 placeholder=self.default_url,
                 default=self.default_url,
             ),
+            PROXY_FIELD,
         )
 
-    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:  # noqa: ARG002 — what it is asked is of no use
-        """A cloud is never found on this machine: nothing is asked."""
+    async def detect(self, upstream: HttpClient) -> DetectedEngine | None:  # noqa: ARG002 — nothing is sent
+        """Detect nothing: a cloud is never on this machine."""
         return None
 
     async def probe(self, upstream: HttpClient, backend: Backend, secret: str | None) -> Probe:
-        """Ask for the models, page by page; whatever goes wrong becomes the fact."""
+        """Read the models page by page; every failure becomes the fact."""
         path, headers = self.list_path, self.authorize(secret)
         models: dict[str, None] = {}
         details: dict[str, ModelDetail] = {}
@@ -90,11 +91,11 @@ class Cloud(Engine):
         for _ in range(PAGES_MAX):
             try:
                 reply = await upstream.fetch(
-                    "GET", path, headers=headers, timeout_s=PROBE_CLOUD_S, limit=BODY_LIMIT
+                    "GET", path, headers=headers, timeout_s=self.probe_s, limit=BODY_LIMIT
                 )
             except UpstreamError as error:
-                return self.missed(error, backend)
-            about = self.headers_say(reply.headers) or about
+                return self.failed_probe(error, backend)
+            about = self.about_from_headers(reply.headers) or about
             if reply.status != 200:
                 return Probe(fact=status_fact(reply, backend, self.label, secret), about=about)
             page = self.read_page(reply.body)
@@ -115,17 +116,17 @@ class Cloud(Engine):
         )
 
     def read_page(self, body: bytes) -> Page | None:
-        """Read one page of the list; None when it is none."""
-        listing = self.read(body)
+        """Read one page of the list; None if it is no such page."""
+        listing = self.read_list(body)
         return None if listing is None else Page(listing.models, {})
 
-    def headers_say(self, headers: Headers) -> Mapping[str, str] | None:
-        """Read what is left of the account's limits."""
+    def about_from_headers(self, headers: Headers) -> Mapping[str, str] | None:
+        """Return what is left of the account's limits."""
         return rate_limit_lines(headers)
 
 
 def read_envelope(body: bytes, shape: type[_T]) -> _T | None:
-    """Read what a page says around its items; None when it is no such page."""
+    """Decode a page without its items; None if it is no such page."""
     try:
         return msgspec.json.decode(body, type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -133,7 +134,7 @@ def read_envelope(body: bytes, shape: type[_T]) -> _T | None:
 
 
 def is_cursor(text: str | None) -> bool:
-    """Whether a provider's mark of where its list goes on may be sent back to it."""
+    """Whether a provider's text for the next page may be sent back to it."""
     return text is not None and 0 < len(text) <= CURSOR_MAX and text.isprintable()
 
 
@@ -143,13 +144,13 @@ def open_key_warnings(backend: Backend, *, has_key: bool) -> tuple[str, ...]:
         address = parse_address(backend.url)
     except BadAddress:
         return ()
-    if not has_key or address.scheme != "http" or _is_here(address):
+    if not has_key or address.scheme != "http" or _is_this_machine(address):
         return ()
     place = sanitize_line(address.place)
-    return (f"The API key goes to {place} unencrypted: anybody on the way can read it. Use https://.",)
+    return (f"The API key is sent to {place} unencrypted: anybody on the way can read it. Use https://.",)
 
 
-def _is_here(address: Address) -> bool:
+def _is_this_machine(address: Address) -> bool:
     try:
         return bool(address.socket) or ip_address(address.host).is_loopback
     except ValueError:
@@ -157,7 +158,7 @@ def _is_here(address: Address) -> bool:
 
 
 LONGEST_S = 31 * 86_400.0
-"""No limit is believed to last longer than a month."""
+"""A longer limit is shown as a month."""
 _NUMBER = re.compile(r"\d{1,15}")
 _DURATION = re.compile(
     r"(?:(\d{1,4})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,8}(?:\.\d{1,9})?)s)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?"
@@ -175,19 +176,19 @@ _WHAT = {
 
 
 def rate_limit_lines(headers: Headers) -> Mapping[str, str] | None:
-    """Return a line for each limit (`{"Requests left": "498 of 500, back in 12 s"}`); None where there is none."""
-    told = {
+    """Return a line for each limit (`{"Requests left": "498 of 500, back in 12 s"}`); None if there is none."""
+    limits = {
         name: value.decode("latin-1").strip()
         for raw, value in headers
         if b"-ratelimit-" in raw and len(value) <= 64 and (name := raw.decode("latin-1").lower())
     }
-    if not told:
+    if not limits:
         return None
     now = read_date(header_value(headers, b"date"))
     lines: dict[str, str] = {}
     for what, label in _WHAT.items():
-        of_openai = [told.get(f"x-ratelimit-{part}-{what}", "") for part in _PARTS]
-        of_anthropic = [told.get(f"anthropic-ratelimit-{what}-{part}", "") for part in _PARTS]
+        of_openai = [limits.get(f"x-ratelimit-{part}-{what}", "") for part in _PARTS]
+        of_anthropic = [limits.get(f"anthropic-ratelimit-{what}-{part}", "") for part in _PARTS]
         left, limit, reset = of_openai if of_openai[0] else of_anthropic
         if line := _line(left, limit, _reset_s(reset, now)):
             lines[label] = line
@@ -202,11 +203,11 @@ def _line(left: str, limit: str, reset_s: float | None) -> str:
         line += f" of {int(limit):,}"
         if int(left) >= int(limit):
             return line
-    return line if reset_s is None else f"{line}, back in {_words(reset_s)}"
+    return line if reset_s is None else f"{line}, back in {_duration(reset_s)}"
 
 
 def _reset_s(text: str, now: datetime | None) -> float | None:
-    """Return in how many seconds a limit is whole again."""
+    """Return the seconds until a limit is reset; None if the text is neither a duration nor a date."""
     if not text:
         return None
     if _SECONDS.fullmatch(text):
@@ -226,7 +227,7 @@ def _reset_s(text: str, now: datetime | None) -> float | None:
     return min(max((then - now).total_seconds(), 0.0), LONGEST_S)
 
 
-def _words(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     if seconds < 1:
         return "less than 1 s"
     for unit_s, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):

@@ -1,4 +1,4 @@
-"""Google's Gemini API (not Vertex AI, whose keys and addresses are others)."""
+"""Google's Gemini API (not Vertex AI, which has other keys and addresses)."""
 
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ _LIST = "/v1beta/models?pageSize=1000"
 _OPENAI = "/v1beta/openai"
 _PREFIX = "models/"
 _METHODS = {"generateContent": ("chat",), "embedContent": ("embeddings",), "predict": ("image",)}
-"""Its methods that some face reaches → our word for what they do; others are live audio, video and old ones."""
+"""Its methods that an operation can use → our names of capabilities; others are live audio, video or old."""
 
 
 class _Envelope(Struct, rename="camel"):
@@ -26,7 +26,7 @@ class _Envelope(Struct, rename="camel"):
 class Gemini(Cloud):
     """Its own API takes the key in a header of its own; its OpenAI-compatible one is below another path.
 
-    The key is never sent in a query string, where logs would keep it.
+    The key is never sent in a query, since queries end up in logs.
     Sources: ai.google.dev/api/models, ai.google.dev/gemini-api/docs/openai, ai.google.dev/gemini-api/docs/api-key.
     """
 
@@ -41,45 +41,45 @@ class Gemini(Cloud):
     )
 
     def authorize(self, secret: str | None, operation: Operation | None = None) -> Headers:
-        """Carry the key as each of its two APIs wants it."""
+        """Return the key in the header of the API that has the operation."""
         if operation is not None and operation not in GEMINI_OPERATIONS:
             return super().authorize(secret, operation)
         token = token_of(secret)
         return ((b"x-goog-api-key", token),) if token else ()
 
     def path(self, operation: Operation, path: str) -> str:
-        """Return where a face is.
+        """Return the path of an operation.
 
-        Its own are below `/v1beta`: google-genai asks below `/v1` wherever it is given an address, and there Gemini
-        refuses system instructions, tools and thinking.
+        Gemini's own are below `/v1beta`: google-genai uses `/v1` when it is given a base URL; there Gemini refuses
+        system instructions, tools and thinking.
         """
         if operation not in GEMINI_OPERATIONS:
             return _OPENAI + path.removeprefix("/v1")
         return f"/v1beta/{path.removeprefix('/v1/')}" if path.startswith("/v1/") else path
 
     def read_page(self, body: bytes) -> Page | None:
-        """Read a page of the list; what no face can ask (video, live audio) is left out."""
+        """Read a page of the list, without what no operation can use (video, live audio)."""
         envelope = read_envelope(body, _Envelope)
         if envelope is None:
             return None
         details = {
             name.removeprefix(_PREFIX): _detail(item)
             for name, item in read_items(body, "models").items()
-            if _can_be_asked(item)
+            if _is_usable(item)
         }
         token = envelope.next_page_token
         path = f"{_LIST}&pageToken={quote(token or '', safe='')}"
         return Page(tuple(details), details, path if is_cursor(token) else "")
 
 
-def _can_be_asked(item: Facts) -> bool:
+def _is_usable(item: Facts) -> bool:
     methods = item.get("supportedGenerationMethods")
     return not isinstance(methods, list) or any(method in _METHODS for method in short_texts(methods))
 
 
 def _detail(item: Facts) -> ModelDetail:
-    can = mapped(short_texts(item.get("supportedGenerationMethods")), _METHODS)
+    capabilities = mapped(short_texts(item.get("supportedGenerationMethods")), _METHODS)
     return ModelDetail(
         context=tokens(item.get("inputTokenLimit")),
-        capabilities=(*can, "thinking") if item.get("thinking") is True else can,
+        capabilities=(*capabilities, "thinking") if item.get("thinking") is True else capabilities,
     )

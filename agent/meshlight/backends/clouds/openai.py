@@ -5,7 +5,7 @@ from meshlight.backends.clouds.base import Cloud
 
 
 class OpenAI(Cloud):
-    """Its API is the one that all others imitate; it has no `rerank`.
+    """The API that all others imitate; it has no `rerank`.
 
     Source: platform.openai.com/docs/api-reference.
     """

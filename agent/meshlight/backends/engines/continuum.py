@@ -1,8 +1,8 @@
-"""Continuum Router by Lablup: a router of its own, with backends behind it.
+"""Continuum Router by Lablup, a router with backends of its own.
 
-It serves OpenAI's faces below `/v1`, Anthropic's below `/anthropic/v1`, over TCP or a Unix socket.
-Sources: docs.continuum.lablup.ai/en/api, /en/admin-api, /en/configuration/backends, and for the paths of Anthropic's
-faces go.backend.ai/en/manual/api-server/router-statistics-coverage.
+It serves OpenAI's API below `/v1` and Anthropic's below `/anthropic/v1`, over TCP or a Unix socket.
+Sources: docs.continuum.lablup.ai/en/api, /en/admin-api, /en/configuration/backends, and for Anthropic's paths
+go.backend.ai/en/manual/api-server/router-statistics-coverage.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,12 @@ from msgspec.structs import replace
 from meshlight.backends.base import (
     ANTHROPIC_OPERATIONS,
     OPENAI_OPERATIONS,
+    BackendKind,
     Channel,
     ChannelDeps,
     DetectedEngine,
-    Engine,
     Field,
     HttpClient,
-    ModelRoute,
     Operation,
     Probe,
 )
@@ -37,9 +36,9 @@ from meshlight.http_client.response import Reply
 _ADMIN = "/admin/backends"
 _ADMIN_S = 1.0
 ADMIN_EVERY_S = 30.0
-"""Its own checks of its backends are no more frequent."""
+"""The router checks its own backends no more often."""
 ADMIN_REFUSED_S = 600.0
-"""Where the key may not look, it is seldom tried again: refused calls stand in the router's log."""
+"""Pause after a refusal, in seconds: refused calls fill the router's log."""
 _WARMING = ("warm", "starting", "initializ", "initialis", "loading", "not ready")
 _GOOD = frozenset({"healthy", "up", "ok", "online", "ready"})
 _BODY_MAX = 1 << 20
@@ -49,8 +48,8 @@ _NAME_MAX = 60
 _WHY_MAX = 80
 
 
-class Continuum(Engine):
-    """Its list of models is the probe; what it says of its own backends is shown where the key allows a look."""
+class Continuum(BackendKind):
+    """Probed by its list of models; the state of its own backends is shown if the key permits reading it."""
 
     kind = "continuum"
     label = "Continuum Router"
@@ -65,7 +64,7 @@ class Continuum(Engine):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Its address, which may be a socket, and a key where it wants one."""
+        """Its address, which may be a Unix socket, and a key if it requires one."""
         return (
             Field(
                 name="url",
@@ -82,32 +81,32 @@ class Continuum(Engine):
             ),
         )
 
-    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:  # noqa: ARG002 — nothing is asked
-        """Its list looks like anybody's and no mark of it is certain: a person adds it."""
+    async def detect(self, upstream: HttpClient) -> DetectedEngine | None:  # noqa: ARG002 — nothing is sent
+        """Detect nothing: its list looks like any server's, so a person adds it."""
         return None
 
     def path(self, operation: Operation, path: str) -> str:
-        """Return where Anthropic's faces are; all others stay."""
+        """Return the path of an operation; Anthropic's are below `/anthropic`."""
         return f"/anthropic{path}" if operation in ANTHROPIC_OPERATIONS else path
 
-    def judge(self, reply: Reply, backend: Backend, secret: str | None) -> Probe:
-        """Judge the list; a 503 by which it says that it warms up is no failure."""
+    def judge_list(self, reply: Reply, backend: Backend, secret: str | None) -> Probe:
+        """Return the probe's result; a 503 that says that it is warming up is no failure."""
         if reply.status == 503 and any(mark in message_of(reply).lower() for mark in _WARMING):
             text = f"{self.label} at {where(backend)} is warming up."
             return Probe(fact=Loading(Reason("loading", text, "Wait: it is checking its backends.")))
-        probe = super().judge(reply, backend, secret)
+        probe = super().judge_list(reply, backend, secret)
         if isinstance(probe.fact, Answered):
             warnings = open_key_warnings(backend, has_key=bool(self.authorize(secret)))
             return replace(probe, warnings=warnings)
         return probe
 
-    def open(self, means: ChannelDeps) -> Channel:
-        """Remember when the router's own backends were looked at."""
-        return _ContinuumChannel(self, means.probes, means.clock)
+    def open_channel(self, deps: ChannelDeps) -> Channel:
+        """Remember when the state of the router's own backends was read."""
+        return _ContinuumChannel(self, deps.probes, deps.clock)
 
 
-class _ContinuumChannel:
-    """Probes a router, and now and then asks it for the health of its own backends."""
+class _ContinuumChannel(Channel):
+    """Probes a router, and now and then reads the health of its own backends."""
 
     def __init__(self, kind: Continuum, probes: HttpClient, clock: Callable[[], float]) -> None:
         self._kind = kind
@@ -116,7 +115,7 @@ class _ContinuumChannel:
         self._due = float("-inf")
 
     async def probe(self, backend: Backend, secret: str | None) -> Probe:
-        """Check the health, and look behind it if it is time."""
+        """Check the health, and read that of the backends behind it if it is time."""
         probe = await self._kind.probe(self._probes, backend, secret)
         if not isinstance(probe.fact, Answered) or self._clock() < self._due:
             return probe
@@ -133,20 +132,9 @@ class _ContinuumChannel:
             return replace(probe, about={})
         return replace(probe, about={"Backends": admin_lines(behind)})
 
-    async def way(self, model: str, secret: str | None) -> ModelRoute | None:  # noqa: ARG002 — it is the same for all
-        """Everything goes to the router itself."""
-        return None
-
-    def renew(self, model: str, status: int, body: bytes) -> bool:  # noqa: ARG002 — nothing here can be renewed
-        """Nothing would be another."""
-        return False
-
-    def close(self) -> None:
-        """There is nothing to let go of."""
-
 
 class RoutedBackend(Struct, frozen=True):
-    """One backend of the router, as the router sees it."""
+    """One backend of the router, as the router reports it."""
 
     name: str
     is_healthy: bool
@@ -154,7 +142,7 @@ class RoutedBackend(Struct, frozen=True):
 
 
 def read_backends(body: bytes) -> list[RoutedBackend] | None:
-    """Read the answer to `GET /admin/backends`; None when it is no such list."""
+    """Read the answer to `GET /admin/backends`; None if it is no such list."""
     try:
         found: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -162,33 +150,33 @@ def read_backends(body: bytes) -> list[RoutedBackend] | None:
     items = found.get("backends") if isinstance(found, dict) else found
     if not isinstance(items, list):
         return None
-    return [_behind(item) for item in items[:_ITEMS_MAX] if isinstance(item, dict)]
+    return [_routed_backend(item) for item in items[:_ITEMS_MAX] if isinstance(item, dict)]
 
 
 def admin_lines(behind: list[RoutedBackend]) -> str:
     """Return the health of all of them in one line: `3 of 4 healthy (gpu2: timed out)`."""
-    ill = [each for each in behind if not each.is_healthy]
-    line = f"{len(behind) - len(ill)} of {len(behind)} healthy"
-    if not ill:
+    unhealthy = [each for each in behind if not each.is_healthy]
+    line = f"{len(behind) - len(unhealthy)} of {len(behind)} healthy"
+    if not unhealthy:
         return line
-    named = [f"{each.name}: {each.why}" if each.why else each.name for each in ill[:_NAMED_MAX]]
-    if len(ill) > _NAMED_MAX:
-        named.append(f"and {len(ill) - _NAMED_MAX} more")
+    named = [f"{each.name}: {each.why}" if each.why else each.name for each in unhealthy[:_NAMED_MAX]]
+    if len(unhealthy) > _NAMED_MAX:
+        named.append(f"and {len(unhealthy) - _NAMED_MAX} more")
     return f"{line} ({', '.join(named)})"
 
 
-def _behind(item: dict[str, Any]) -> RoutedBackend:
+def _routed_backend(item: dict[str, Any]) -> RoutedBackend:
     name = next(
         (item[key] for key in ("name", "id", "url") if isinstance(item.get(key), str) and item[key]), "?"
     )
-    said = next((item[key] for key in ("is_healthy", "healthy", "status", "health") if key in item), None)
-    is_healthy = said is True or (isinstance(said, str) and said.lower() in _GOOD)
+    state = next((item[key] for key in ("is_healthy", "healthy", "status", "health") if key in item), None)
+    is_healthy = state is True or (isinstance(state, str) and state.lower() in _GOOD)
     why = next((item[key] for key in ("last_error", "error", "reason") if isinstance(item.get(key), str)), "")
-    return RoutedBackend(_short(name), is_healthy, "" if is_healthy else sanitize_line(why, _WHY_MAX))
+    return RoutedBackend(_shown_name(name), is_healthy, "" if is_healthy else sanitize_line(why, _WHY_MAX))
 
 
-def _short(name: str) -> str:
-    """Return a name; of a URL only host and port, as a password may stand before them."""
+def _shown_name(name: str) -> str:
+    """Return a name that can be shown; of a URL only host and port, since it may contain a password."""
     if "://" not in name:
         return sanitize_line(name, _NAME_MAX)
     try:

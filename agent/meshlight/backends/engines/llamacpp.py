@@ -1,19 +1,18 @@
 """llama.cpp's `llama-server`, with one model or as a router of many.
 
-What llama-server tells beyond its list: properties, slots; as a router, which models are loaded.
-
-Fields as answered by build 11434; the server's README describes `/props` and `/slots`.
+Beyond its list it reports properties and slots; as a router, which models are loaded. Fields are those of build
+11434; the server's README describes `/props` and `/slots`.
 """
 
 from meshlight.backends.base import (
     MODELS,
+    BackendKind,
     Channel,
     ChannelDeps,
     DetectedEngine,
-    Engine,
     HttpClient,
     Operation,
-    ask,
+    fetch_without_key,
 )
 from meshlight.backends.metadata import (
     EngineQuery,
@@ -40,10 +39,10 @@ _SERVER = "llama.cpp"
 _OWNER = "llamacpp"
 
 
-class LlamaCpp(Engine):
-    """It signs each answer `Server: llama.cpp`, also the 503 while loading and the 401 without the key.
+class LlamaCpp(BackendKind):
+    """Recognised by the header `Server: llama.cpp`, also on the 503 while loading and the 401 without a key.
 
-    Behind a proxy that rewrites the header, the models still say `owned_by: llamacpp`.
+    Behind a proxy that rewrites the header, the models are still `owned_by: llamacpp`.
     """
 
     kind = "llamacpp"
@@ -63,24 +62,24 @@ class LlamaCpp(Engine):
         }
     )
 
-    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:
-        """One GET; a server that is loading or wants a key is recognised too, without its models."""
-        reply = await ask(upstream, MODELS)
+    async def detect(self, upstream: HttpClient) -> DetectedEngine | None:
+        """One GET; a server that is loading or requires a key is detected too, without its models."""
+        reply = await fetch_without_key(upstream, MODELS)
         listing = read_models(reply.body) if reply.status == 200 else None
-        if not _signs(reply) and (listing is None or _OWNER not in listing.owners):
+        if not _has_header(reply) and (listing is None or _OWNER not in listing.owners):
             return None
-        return self.found(upstream, listing.models if listing else ())
+        return self.detected(upstream, listing.models if listing else ())
 
-    def open(self, means: ChannelDeps) -> Channel:
-        """Keep what it tells of itself and its models."""
-        return MetadataChannel(self, LlamaCppMetadata(), means)
+    def open_channel(self, deps: ChannelDeps) -> Channel:
+        """Read its metadata beside the probes."""
+        return MetadataChannel(self, LlamaCppMetadata(), deps)
 
-    def is_mine(self, reply: Reply, listing: Listing) -> bool:
-        """A list with models that bears neither mark is another engine's."""
-        return not listing.models or _OWNER in listing.owners or _signs(reply)
+    def is_own_list(self, reply: Reply, listing: Listing) -> bool:
+        """Whether the header or an owner names llama.cpp; an empty list has no owner."""
+        return not listing.models or _OWNER in listing.owners or _has_header(reply)
 
 
-def _signs(reply: Reply) -> bool:
+def _has_header(reply: Reply) -> bool:
     return header_value(reply.headers, b"server").lower().startswith(_SERVER)
 
 
@@ -92,21 +91,20 @@ _OUTPUTS = {"audio": ("speech",), "image": ("image",)}
 
 
 class LlamaCppMetadata:
-    """One GET of `/props`; and one of `/slots`, but only when the server is awake and not about to fall asleep.
+    """One GET of `/props`, and one of `/slots` if that does not keep the server awake.
 
-    Looking at the slots counts as work for `--sleep-idle-seconds`: it wakes a server and keeps it awake. So a
-    server that may sleep (its properties say whether it does) is asked only after requests of ours went there,
-    or while it was busy. The list and the properties disturb nothing. A router is asked for nothing of one
-    model: that would load it.
+    For `--sleep-idle-seconds` a request for the slots counts as work: it wakes a server and keeps it awake. So for
+    a server that may sleep (its properties say so) it is sent only after requests of ours, or while it was busy. The
+    list and the properties do not count as work. A router gets no request about one model: that would load it.
     """
 
     def __init__(self) -> None:
         self._props: Facts = {}
         self._was_busy = False
 
-    async def tell(self, ask: EngineQuery, listed: ModelListReply) -> MetadataSnapshot:
-        """Ask for the properties and, if it is no burden, for the slots."""
-        self._props = props = read_object(await ask("/props")) or self._props
+    async def read(self, query: EngineQuery, listed: ModelListReply) -> MetadataSnapshot:
+        """Read the properties and, if that does not keep it awake, the slots."""
+        self._props = props = read_object(await query("/props")) or self._props
         items = read_items(listed.body)
         claims = read_items(listed.body, "models")
         alone = props if len(listed.models) == 1 and props.get("role") != "router" else {}
@@ -119,20 +117,20 @@ class LlamaCppMetadata:
         if props.get("role") == "router":
             about["Loaded"] = _loaded_text(details, len(listed.models), props)
         else:
-            about["Slots"] = await self._slots(ask, props, was_used=listed.was_used)
+            about["Slots"] = await self._slots(query, props, was_used=listed.was_used)
         return MetadataSnapshot(
             details=details,
-            about={label: said for label, said in about.items() if said},
+            about={label: text for label, text in about.items() if text},
             again=self._was_busy,
         )
 
-    async def _slots(self, ask: EngineQuery, props: Facts, *, was_used: bool) -> str:
+    async def _slots(self, query: EngineQuery, props: Facts, *, was_used: bool) -> str:
         total = number(props.get("total_slots"), _SLOTS_MAX)
-        may_look = "is_sleeping" not in props or was_used or self._was_busy
+        may_read = "is_sleeping" not in props or was_used or self._was_busy
         self._was_busy = False
         if props.get("endpoint_slots") is False or props.get("is_sleeping") is True:
-            may_look = False
-        slots = read_objects(await ask("/slots")) if may_look else []
+            may_read = False
+        slots = read_objects(await query("/slots")) if may_read else []
         if not slots:
             return "" if total is None else str(total)
         busy = sum(slot.get("is_processing") is True for slot in slots)
@@ -141,28 +139,29 @@ class LlamaCppMetadata:
 
 
 def _detail(item: Facts, claim: Facts, props: Facts) -> ModelDetail:
-    """Put together what list and properties say of one model; `props` is empty where they are not its own."""
+    """Combine what list and properties say about one model; `props` is empty if they are not about it."""
     meta = as_object(item, "meta")
     architecture = as_object(item, "architecture")
-    takes = mapped(short_texts(architecture.get("input_modalities")), _INPUTS)
+    inputs = mapped(short_texts(architecture.get("input_modalities")), _INPUTS)
     modalities = as_object(props, "modalities")
-    can = [
+    capabilities = [
         *mapped(short_texts(claim.get("capabilities")), _CLAIMED),
-        *(sense for sense in ("vision", "audio") if sense in takes or modalities.get(sense) is True),
+        *(sense for sense in ("vision", "audio") if sense in inputs or modalities.get(sense) is True),
         *mapped(short_texts(architecture.get("output_modalities")), _OUTPUTS),
     ]
     if as_object(props, "chat_template_caps").get("supports_tools") is True:
-        can.append("tools")
-    status = _LOADED.get(short_text(as_object(item, "status").get("value")))
-    if status is None and props:
-        status = props.get("is_sleeping") is not True  # alone, it answers only once its model is there
+        capabilities.append("tools")
+    is_loaded = _LOADED.get(short_text(as_object(item, "status").get("value")))
+    if is_loaded is None and props:
+        # With one model it answers only once that is loaded.
+        is_loaded = props.get("is_sleeping") is not True
     return ModelDetail(
         context=tokens(meta.get("n_ctx"))
         or tokens(as_object(props, "default_generation_settings").get("n_ctx")),
-        loaded=status,
+        loaded=is_loaded,
         quantization=quantization_text(short_text(meta.get("ftype")) or short_text(props.get("model_ftype"))),
         parameters=parameters_text(number(meta.get("n_params"))),
-        capabilities=tuple(dict.fromkeys(can)),
+        capabilities=tuple(dict.fromkeys(capabilities)),
     )
 
 

@@ -1,17 +1,17 @@
 """LM Studio's local server.
 
-What LM Studio's own list tells (`GET /api/v0/models`, described at lmstudio.ai/docs/developer/rest/endpoints).
+Its own list (`GET /api/v0/models`, lmstudio.ai/docs/developer/rest/endpoints) says more about the models.
 """
 
 from meshlight.backends.base import (
     MODELS,
+    BackendKind,
     Channel,
     ChannelDeps,
     DetectedEngine,
-    Engine,
     HttpClient,
     Operation,
-    ask,
+    fetch_without_key,
 )
 from meshlight.backends.error_text import message_of
 from meshlight.backends.metadata import (
@@ -29,16 +29,16 @@ from meshlight.domain.backend import ModelDetail
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
 
-_NATIVE = "/api/v0/models"
+NATIVE_LIST = "/api/v0/models"
 _OTHER_OWNERS = frozenset({"llamacpp", "vllm", "library", "lemonade", "koboldcpp", "sglang", "humanity"})
 _OTHER_SERVERS = ("llama.cpp", "basehttp/", "uvicorn")
 
 
-class LmStudio(Engine):
+class LmStudio(BackendKind):
     """It answers unknown paths with 200 and `{"error": "Unexpected endpoint or method. …"}`.
 
-    Its list at `/v1/models` is what can be served: all that is downloaded, or, with just-in-time loading off,
-    all that is loaded. The native list knows more, but not that.
+    Its list at `/v1/models` holds what can be served: every downloaded model or, with just-in-time loading off, every
+    loaded one. Its own list says more, but not that.
     """
 
     kind = "lmstudio"
@@ -49,30 +49,29 @@ class LmStudio(Engine):
         {"chat/completions", "completions", "embeddings", "responses", "messages", "messages/count_tokens"}
     )
 
-    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:
-        """Two GETs; the second, to its native list, only of a server that may be it."""
-        reply = await ask(upstream, MODELS)
+    async def detect(self, upstream: HttpClient) -> DetectedEngine | None:
+        """Two GETs; the second, for its own list, only to a server that may be LM Studio."""
+        reply = await fetch_without_key(upstream, MODELS)
         if reply.status == 401 and "LM Studio" in message_of(reply):
-            return self.found(upstream, ())
+            return self.detected(upstream, ())
         listing = read_models(reply.body) if reply.status == 200 else None
-        if listing is None or not self.is_mine(reply, listing):
+        if listing is None or not self.is_own_list(reply, listing):
             return None
-        native = await ask(upstream, _NATIVE)
+        native = await fetch_without_key(upstream, NATIVE_LIST)
         if native.status != 200 or read_models(native.body) is None:
             return None
-        return self.found(upstream, listing.models)
+        return self.detected(upstream, listing.models)
 
-    def open(self, means: ChannelDeps) -> Channel:
-        """Keep what it tells of itself and its models."""
-        return MetadataChannel(self, LmStudioMetadata(), means)
+    def open_channel(self, deps: ChannelDeps) -> Channel:
+        """Read its metadata beside the probes."""
+        return MetadataChannel(self, LmStudioMetadata(), deps)
 
-    def is_mine(self, reply: Reply, listing: Listing) -> bool:
-        """Whether the answer bears no other engine's mark; its own has changed over time."""
+    def is_own_list(self, reply: Reply, listing: Listing) -> bool:
+        """Whether nothing in the answer is certainly another engine's; its own marks have changed over time."""
         server = header_value(reply.headers, b"server").lower()
         return not listing.owners & _OTHER_OWNERS and not server.startswith(_OTHER_SERVERS)
 
 
-NATIVE_LIST = "/api/v0/models"
 _LOADED = {"loaded": True, "not-loaded": False, "loading": False}
 _TYPES = {
     "llm": ("chat", "completion"),
@@ -80,18 +79,18 @@ _TYPES = {
     "embeddings": ("embeddings",),
     "embedding": ("embeddings",),
 }
-_CAN = {"tool_use": ("tools",), "vision": ("vision",), "reasoning": ("thinking",)}
+_CAPABILITIES = {"tool_use": ("tools",), "vision": ("vision",), "reasoning": ("thinking",)}
 
 
 class LmStudioMetadata:
-    """One GET; it says neither its version nor how large a model is."""
+    """One GET, which says neither the version nor the size of a model."""
 
     def __init__(self) -> None:
         self._items: dict[str, Facts] = {}
 
-    async def tell(self, ask: EngineQuery, listed: ModelListReply) -> MetadataSnapshot:
-        """Ask for the native list; a model that is not loaded is loaded when it is asked for."""
-        body = await ask(NATIVE_LIST)
+    async def read(self, query: EngineQuery, listed: ModelListReply) -> MetadataSnapshot:
+        """Read its own list; a model that is not loaded is loaded by the first request for it."""
+        body = await query(NATIVE_LIST)
         self._items = (read_items(body) if body else {}) or self._items
         details = {model: _detail(item) for model in listed.models if (item := self._items.get(model))}
         loaded = sum(detail.loaded is True for detail in details.values())
@@ -100,14 +99,14 @@ class LmStudioMetadata:
 
 
 def _detail(item: Facts) -> ModelDetail:
-    most = tokens(item.get("max_context_length"))
-    can = (
+    longest = tokens(item.get("max_context_length"))
+    capabilities = (
         *mapped((short_text(item.get("type")),), _TYPES),
-        *mapped(short_texts(item.get("capabilities")), _CAN),
+        *mapped(short_texts(item.get("capabilities")), _CAPABILITIES),
     )
     return ModelDetail(
-        context=tokens(item.get("loaded_context_length")) or most,
+        context=tokens(item.get("loaded_context_length")) or longest,
         loaded=_LOADED.get(short_text(item.get("state"))),
         quantization=short_text(item.get("quantization")),
-        capabilities=tuple(dict.fromkeys(can)),
+        capabilities=tuple(dict.fromkeys(capabilities)),
     )

@@ -1,8 +1,7 @@
 """Ollama.
 
-What Ollama tells beyond its list: its version, what is in memory, what each model can do.
-
-Fields by Ollama's API documentation (`docs/api.md`) and `api/types.go`.
+Beyond its list it reports its version, the models in memory, and what each model can do. Fields are those of Ollama's
+API documentation (`docs/api.md`) and `api/types.go`.
 """
 
 import re
@@ -13,13 +12,13 @@ from msgspec import Struct
 
 from meshlight.backends.base import (
     OLLAMA_OPERATIONS,
+    BackendKind,
     Channel,
     ChannelDeps,
     DetectedEngine,
-    Engine,
     HttpClient,
     Operation,
-    ask,
+    fetch_without_key,
 )
 from meshlight.backends.metadata import (
     EngineQuery,
@@ -43,8 +42,8 @@ _TAGS = "/api/tags"
 _GREETING = b"Ollama is running"
 
 
-class Ollama(Engine):
-    """Its own list (`/api/tags`) is asked rather than `/v1/models`: nobody else answers there."""
+class Ollama(BackendKind):
+    """Probed by its own list (`/api/tags`) rather than `/v1/models`: no other engine answers there."""
 
     kind = "ollama"
     label = "Ollama"
@@ -65,30 +64,30 @@ class Ollama(Engine):
         }
     )
 
-    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:
-        """A GET of the front page tells strangers apart; only Ollama is asked for version and models."""
-        front = await ask(upstream, "/")
+    async def detect(self, upstream: HttpClient) -> DetectedEngine | None:
+        """A GET of the front page excludes other servers; only Ollama gets requests for version and models."""
+        front = await fetch_without_key(upstream, "/")
         if front.status != 200 or not front.body.lstrip().startswith(_GREETING):
             return None
-        if version_of(await ask(upstream, "/api/version")) is None:
+        if version_of(await fetch_without_key(upstream, "/api/version")) is None:
             return None
-        reply = await ask(upstream, _TAGS)
+        reply = await fetch_without_key(upstream, _TAGS)
         listing = read_tags(reply.body) if reply.status == 200 else None
-        return self.found(upstream, listing.models if listing else ())
+        return self.detected(upstream, listing.models if listing else ())
 
-    def open(self, means: ChannelDeps) -> Channel:
-        """Keep what it tells of itself and its models."""
-        return MetadataChannel(self, OllamaMetadata(), means)
+    def open_channel(self, deps: ChannelDeps) -> Channel:
+        """Read its metadata beside the probes."""
+        return MetadataChannel(self, OllamaMetadata(), deps)
 
-    def read(self, body: bytes) -> Listing | None:
+    def read_list(self, body: bytes) -> Listing | None:
         """Read `/api/tags`."""
         return read_tags(body)
 
 
 SHOWN_PER_ROUND = 2
-"""Models that are asked about in one round: each costs Ollama a look into a file."""
-_NAMED = 3
-_CAN = {
+"""Models whose details are read in one round: for each, Ollama reads a file."""
+_SHOWN_MAX = 3
+_CAPABILITIES = {
     "completion": ("chat", "completion"),
     "embedding": ("embeddings",),
     "vision": ("vision",),
@@ -102,101 +101,108 @@ _NUM_CTX = re.compile(r"^num_ctx\s+(\d{1,10})\s*$", re.MULTILINE)
 
 
 class _Shown(Struct, frozen=True):
-    """What `/api/show` said of one model; it holds for as long as the model's digest is the same."""
+    """What `/api/show` answered about one model; valid as long as the model's digest is the same."""
 
-    can: tuple[str, ...]
+    capabilities: tuple[str, ...]
     context: int | None
-    """What its Modelfile sets; without, Ollama decides when it loads the model."""
+    """As set in its Modelfile; without, Ollama decides when it loads the model."""
 
 
 class OllamaMetadata:
     """GETs of `/api/ps` and `/api/version`, and a POST of `/api/show` for each model, two at a time and once.
 
-    None of these loads a model. A new Ollama lists the capabilities itself, and is not asked for them.
+    None of these loads a model. A new Ollama has the capabilities in its list: then `/api/show` is not needed.
     """
 
     def __init__(self) -> None:
         self._version = ""
         self._running: dict[str, Facts] | None = None
-        """What is in memory, by model; None while nobody has said."""
+        """The models in memory, by name; None while unknown."""
         self._shown: dict[str, _Shown] = {}
         """By digest."""
-        self._mute: dict[str, None] = {}
-        """Digests about which nothing was said: they are asked after the others, the latest last."""
+        self._unanswered: dict[str, None] = {}
+        """Digests without an answer: they are tried again after the others, the latest last."""
 
-    async def tell(self, ask: EngineQuery, listed: ModelListReply) -> MetadataSnapshot:
-        """Ask what is in memory, then about models not yet known."""
+    async def read(self, query: EngineQuery, listed: ModelListReply) -> MetadataSnapshot:
+        """Read which models are in memory, then the details of those not yet known."""
         tags = read_items(listed.body, "models")
-        running = await ask("/api/ps")
+        running = await query("/api/ps")
         if running is not None:
             self._running = read_items(running, "models")
-        self._version = short_text(read_object(await ask("/api/version")).get("version")) or self._version
-        again = await self._show(ask, listed, tags)
+        self._version = short_text(read_object(await query("/api/version")).get("version")) or self._version
+        again = await self._read_details(query, listed, tags)
         details = {model: self._detail(model, tags.get(model, {})) for model in listed.models}
         about = {"Version": self._version} if self._version else {}
         if listed.models and self._running is not None:
             about["Loaded"] = _loaded_text(self._running, len(listed.models))
-        return MetadataSnapshot(details=details, about=about, warnings=_elsewhere(tags), again=again)
+        return MetadataSnapshot(details=details, about=about, warnings=_cloud_warnings(tags), again=again)
 
-    async def _show(self, ask: EngineQuery, listed: ModelListReply, tags: Mapping[str, Facts]) -> bool:
-        """Ask about some models that are not known; True when others are left."""
+    async def _read_details(
+        self, query: EngineQuery, listed: ModelListReply, tags: Mapping[str, Facts]
+    ) -> bool:
+        """Read the details of some models that are not known; returns whether others are left."""
         by_digest = {
             _digest(model, tag): model
             for model in listed.models
             if not isinstance((tag := tags.get(model, {})).get("capabilities"), list)
         }
         self._shown = {digest: shown for digest, shown in self._shown.items() if digest in by_digest}
-        self._mute = {digest: None for digest in self._mute if digest in by_digest}
-        fresh = [digest for digest in by_digest if digest not in self._shown and digest not in self._mute]
-        for digest in (*fresh, *self._mute)[:SHOWN_PER_ROUND]:
-            self._mute.pop(digest, None)
-            said = read_object(await ask("/api/show", msgspec.json.encode({"model": by_digest[digest]})))
-            if said:
-                self._shown[digest] = _read_show(said)
+        self._unanswered = {digest: None for digest in self._unanswered if digest in by_digest}
+        fresh = [
+            digest for digest in by_digest if digest not in self._shown and digest not in self._unanswered
+        ]
+        for digest in (*fresh, *self._unanswered)[:SHOWN_PER_ROUND]:
+            self._unanswered.pop(digest, None)
+            answer = read_object(await query("/api/show", msgspec.json.encode({"model": by_digest[digest]})))
+            if answer:
+                self._shown[digest] = _read_show(answer)
             else:
-                self._mute[digest] = None
+                self._unanswered[digest] = None
         return len(fresh) > SHOWN_PER_ROUND
 
     def _detail(self, model: str, tag: Facts) -> ModelDetail:
         running = self._running.get(model) if self._running is not None else None
         shown = self._shown.get(_digest(model, tag))
-        listed_can = mapped(short_texts(tag.get("capabilities")), _CAN)
-        is_here = not tag.get("remote_host")
+        listed = mapped(short_texts(tag.get("capabilities")), _CAPABILITIES)
+        is_local = not tag.get("remote_host")
         context = tokens(running.get("context_length")) if running else None
         return ModelDetail(
             context=context or (shown.context if shown else None),
-            loaded=running is not None if is_here and self._running is not None else None,
+            loaded=running is not None if is_local and self._running is not None else None,
             quantization=short_text(as_object(tag, "details").get("quantization_level")),
             parameters=short_text(as_object(tag, "details").get("parameter_size")),
-            capabilities=listed_can or (shown.can if shown else ()),
+            capabilities=listed or (shown.capabilities if shown else ()),
         )
 
 
 def _loaded_text(running: Mapping[str, Facts], total: int) -> str:
     size = sum(number(model.get("size")) or 0 for model in running.values())
     on_gpu = sum(number(model.get("size_vram")) or 0 for model in running.values())
-    said = f"{min(len(running), total)} of {total} models"
+    text = f"{min(len(running), total)} of {total} models"
     if not size:
-        return said
+        return text
     share = "" if on_gpu >= size else f", {100 * on_gpu // size}% of it on the GPU"
-    return f"{said}, {bytes_text(size)}{share}"
+    return f"{text}, {bytes_text(size)}{share}"
 
 
-def _read_show(said: Facts) -> _Shown:
-    parameters = said.get("parameters")
+def _read_show(answer: Facts) -> _Shown:
+    parameters = answer.get("parameters")
     found = _NUM_CTX.search(parameters) if isinstance(parameters, str) else None
     return _Shown(
-        mapped(short_texts(said.get("capabilities")), _CAN), tokens(int(found[1])) if found else None
+        mapped(short_texts(answer.get("capabilities")), _CAPABILITIES),
+        tokens(int(found[1])) if found else None,
     )
 
 
-def _elsewhere(tags: Mapping[str, Facts]) -> tuple[str, ...]:
-    """Warn of models that Ollama only passes on: whoever reads "this machine" must know."""
-    away = [short_text(model) for model, tag in tags.items() if tag.get("remote_host")]
-    if not away:
+def _cloud_warnings(tags: Mapping[str, Facts]) -> tuple[str, ...]:
+    """Warn of models that Ollama forwards to its cloud: they do not run on the machine where Ollama does."""
+    remote = [short_text(model) for model, tag in tags.items() if tag.get("remote_host")]
+    if not remote:
         return ()
-    named = ", ".join(away[:_NAMED]) + (f" and {len(away) - _NAMED} more" if len(away) > _NAMED else "")
-    runs = "runs" if len(away) == 1 else "run"
+    named = ", ".join(remote[:_SHOWN_MAX]) + (
+        f" and {len(remote) - _SHOWN_MAX} more" if len(remote) > _SHOWN_MAX else ""
+    )
+    runs = "runs" if len(remote) == 1 else "run"
     return (f"{named} {runs} in Ollama's cloud: what is sent to such a model leaves that machine.",)
 
 

@@ -1,20 +1,18 @@
 """vLLM's OpenAI server.
 
-What vLLM tells beyond the ids: the length of a context, and its version.
-
-Its `/load` says 0 unless it was started with `--enable-server-load-tracking`, so nothing can be told by it;
-`root` may be a path on its disk and is not passed on.
+Beyond the ids it reports the length of a context, and its version. Its `/load` is 0 unless it was started with
+`--enable-server-load-tracking`, so it is not read; `root` may be a path on its disk and is not passed on.
 """
 
 from meshlight.backends.base import (
     MODELS,
+    BackendKind,
     Channel,
     ChannelDeps,
     DetectedEngine,
-    Engine,
     HttpClient,
     Operation,
-    ask,
+    fetch_without_key,
 )
 from meshlight.backends.error_text import message_of
 from meshlight.backends.metadata import (
@@ -34,10 +32,10 @@ from meshlight.http_client.response import Reply
 _OWNER = "vllm"
 
 
-class Vllm(Engine):
-    """Its models say `owned_by: vllm`, as do some wrappers' that borrowed the word: `/version` confirms it.
+class Vllm(BackendKind):
+    """Recognised by `owned_by: vllm` and by `/version`, since some wrappers use the same owner.
 
-    It listens only when its model is loaded, so it never warms up visibly.
+    It listens only once its model is loaded, so a loading state is never seen.
     """
 
     kind = "vllm"
@@ -58,23 +56,23 @@ class Vllm(Engine):
         }
     )
 
-    async def recognise(self, upstream: HttpClient) -> DetectedEngine | None:
-        """Two GETs; with `--api-key` the list is refused, but its 401 and the open version page tell."""
-        reply = await ask(upstream, MODELS)
+    async def detect(self, upstream: HttpClient) -> DetectedEngine | None:
+        """Two GETs; with `--api-key` the list is refused, but its 401 and the open `/version` show what it is."""
+        reply = await fetch_without_key(upstream, MODELS)
         listing = read_models(reply.body) if reply.status == 200 else None
         wants_key = reply.status == 401 and message_of(reply) == "Unauthorized"
         if not wants_key and (listing is None or _OWNER not in listing.owners):
             return None
-        if version_of(await ask(upstream, "/version")) is None:
+        if version_of(await fetch_without_key(upstream, "/version")) is None:
             return None
-        return self.found(upstream, listing.models if listing else ())
+        return self.detected(upstream, listing.models if listing else ())
 
-    def open(self, means: ChannelDeps) -> Channel:
-        """Keep what it tells of itself and its models."""
-        return MetadataChannel(self, VllmMetadata(), means)
+    def open_channel(self, deps: ChannelDeps) -> Channel:
+        """Read its metadata beside the probes."""
+        return MetadataChannel(self, VllmMetadata(), deps)
 
-    def is_mine(self, reply: Reply, listing: Listing) -> bool:  # noqa: ARG002 — the list alone tells
-        """A list with models of which none is vLLM's is another engine's."""
+    def is_own_list(self, reply: Reply, listing: Listing) -> bool:  # noqa: ARG002 — the list is enough
+        """Whether an owner is vLLM; an empty list has no owner."""
         return not listing.models or _OWNER in listing.owners
 
 
@@ -84,9 +82,9 @@ class VllmMetadata:
     def __init__(self) -> None:
         self._version = ""
 
-    async def tell(self, ask: EngineQuery, listed: ModelListReply) -> MetadataSnapshot:
-        """Ask for the version; a model that it lists is in memory: it listens only then."""
-        self._version = short_text(read_object(await ask("/version")).get("version")) or self._version
+    async def read(self, query: EngineQuery, listed: ModelListReply) -> MetadataSnapshot:
+        """Read the version; every listed model is in memory, since it listens only then."""
+        self._version = short_text(read_object(await query("/version")).get("version")) or self._version
         items = read_items(listed.body)
         details = {
             model: ModelDetail(context=tokens(items.get(model, {}).get("max_model_len")), loaded=True)

@@ -16,6 +16,7 @@ _BRIEF: dict[str, str] = {
     "name-not-found": "name not found",
     "unreachable": "unreachable",
     "tls": "no trusted connection (TLS)",
+    "proxy": "its proxy does not connect",
     "unauthorized": "API key missing or refused",
     "forbidden": "no permission",
     "forbidden-address": "address not allowed",

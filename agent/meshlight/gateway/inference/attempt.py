@@ -277,9 +277,9 @@ class _AttemptRunner:
         """Find the way, and make the request for it; a large body is translated beside the event loop."""
         link, inbound = self.link, self._inbound
         if self.place and link.places is not None:
-            self.way = await link.places.way_to(self.place, self.model)
+            self.way = await link.places.route_at(self.place, self.model)
         elif link.channel is not None:
-            self.way = await link.channel.way(self.model, link.secret)
+            self.way = await link.channel.route(self.model, link.secret)
         return await in_thread_if_large(
             len(inbound.body) if self._is_translated or inbound.operation in READ_FACES else 0,
             build_upstream_request,
@@ -429,7 +429,7 @@ def _failed(trip: "_AttemptRunner", error: UpstreamError) -> FailedAttempt:
         code = "unreachable" if isinstance(error, ConnectError) else "connection-lost"
         reason = Reason(code, error.title, error.hint)
     else:
-        reason = link.kind.why(error, link.backend)
+        reason = link.kind.explain(error, link.backend)
     unreached = isinstance(error, ConnectError)
     fact = Unreached(reason) if unreached else Broke(reason)
     return FailedAttempt(

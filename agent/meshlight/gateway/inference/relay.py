@@ -36,7 +36,7 @@ from meshlight.gateway.inference.route_errors import (
     no_route,
     nothing_shared,
 )
-from meshlight.gateway.inference.streaming import Sink, StreamAborted, stream_response
+from meshlight.gateway.inference.streaming import Sink, StreamAborted, UsageTap, stream_response
 from meshlight.gateway.inference.timeouts import Cancellation, FirstByteTimer
 from meshlight.gateway.inference.upstream_errors import last_headers
 from meshlight.gateway.lan.app import PAUSED_RETRY_S
@@ -47,10 +47,12 @@ from meshlight.http_client.client import Headers
 from meshlight.mesh.backend_connections import BackendConnection, BackendConnections
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Change, Registry
-from meshlight.mesh.traffic import Outcome, Traffic
+from meshlight.mesh.traffic import Outcome, Ticket, Traffic
 
 log = logging.getLogger(__name__)
 
+_TEXT_STREAMS = frozenset({"chat/completions", "completions"})
+"""Operations whose streams have an event for each token."""
 _STAYS = frozenset({"failing-requests", "rate-limited"})
 """Reasons for which a request under way stays where it is: they speak of other requests."""
 _STAYS_AT_PLACE = _STAYS | {"token-refused", "service-refused", "no-access"}
@@ -253,7 +255,7 @@ class Relay:
                 return replace(opened, place=place) if place else opened
             ticket.first_byte(self._clock() - started)
             response = opened.response
-            said = link.kind.headers_say(response.headers) if backend.is_metered else None
+            said = link.kind.about_from_headers(response.headers) if backend.is_metered else None
             if said or opened.learnt:
                 self._registry.note(backend.id, {**(said or {}), **(opened.learnt or {})})
             extra = _budgeted(response.headers, backend.id, number, inbound)
@@ -277,8 +279,7 @@ class Relay:
                 outcome = "ok"
                 link.is_proven = True
             self._credit(backend.id, score)
-            if (counts := tap.read()) is not None:
-                ticket.tokens(*counts)
+            _count_tokens(ticket, tap, inbound.operation)
         except StreamAborted as cut:
             self._broke_off(link, score, cut.why)
         except asyncio.CancelledError:
@@ -320,7 +321,7 @@ class Relay:
         """Have a backend probed soon, or what is at a place behind it: the one says nothing of the other."""
         link = self._links.get(backend.id)
         if place and link is not None and link.places is not None:
-            link.places.look(place)
+            link.places.check_soon(place)
         else:
             self.suspect(backend)
 
@@ -365,7 +366,7 @@ class _PlaceWatcher:
     def suspect(self, backend: Backend) -> None:  # noqa: ARG002 - a Watcher
         """Have it looked at."""
         if self._link.places is not None:
-            self._link.places.look(self._place)
+            self._link.places.check_soon(self._place)
 
     def is_lost(self, backend: Backend) -> bool:
         """Whether looks at it fail now."""
@@ -393,6 +394,14 @@ async def _recording(sink: Sink, inbound: InferenceRequest) -> Sink:
         return sink
     kept = await in_thread_if_large(len(inbound.body), asked_to_keep, inbound.body, inbound.stored)
     return sink if kept is None else RecordingSink(sink, kept)
+
+
+def _count_tokens(ticket: Ticket, tap: UsageTap, operation: Operation) -> None:
+    """Count the tokens that the answer's `usage` says; without, estimate those of a stream."""
+    if (counts := tap.read()) is not None:
+        ticket.tokens(*counts)
+    elif operation in _TEXT_STREAMS:
+        ticket.estimated_tokens(tap.estimate())
 
 
 def _budgeted(

@@ -85,9 +85,11 @@ class UsageTap:
     Text of a model can't be mistaken for it: inside a JSON string the quotes are escaped.
     """
 
-    __slots__ = ("_head", "_size", "_tail")
+    __slots__ = ("_head", "_size", "_tail", "total")
 
     def __init__(self) -> None:
+        self.total = 0
+        """Bytes of the whole answer."""
         self._head = b""
         self._tail: deque[bytes] = deque()
         self._size = 0
@@ -97,13 +99,25 @@ class UsageTap:
         if len(self._head) < _HEAD:
             self._head += data[: _HEAD - len(self._head)]
         self._tail.append(data)
-        self._size += len(data)
+        size = len(data)
+        self._size += size
+        self.total += size
         while self._size - len(self._tail[0]) >= _TAIL:
             self._size -= len(self._tail.popleft())
 
     def tail(self) -> bytes:
         """Return the last bytes that have passed."""
         return b"".join(self._tail)[-_TAIL:]
+
+    def estimate(self) -> int:
+        """Return about how many tokens a stream without `usage` had: engines send an event for each.
+
+        The events are counted in the last bytes, and scaled to the whole answer; 0 for what is no event stream.
+        """
+        tail = self.tail()
+        events = tail.replace(b"\r\n", b"\n").count(b"\n\ndata:")
+        # Neither the `[DONE]` nor the last event, which has the reason of the end, is a token.
+        return max(round(events * self.total / len(tail)) - 2, 1) if events else 0
 
     def read(self) -> tuple[int, int] | None:
         """Return (prompt tokens, completion tokens), or None when the answer did not say."""

@@ -69,6 +69,7 @@ def url_identity(url: str) -> tuple[str, str, int, str]:
     if parts.scheme == _UNIX:
         return _UNIX, "", 0, unquote(parts.path)
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
+    path += f"?{parts.query}" if parts.query else ""
     return parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, 0), path
 
 
@@ -97,6 +98,6 @@ def url_fault(url: str) -> str | None:
         return "has a user name or a password in it; secrets don't belong in this file"
     if not is_socket and (not host or port == 0):
         return "names no host" if not host else "has the port 0"
-    if parts.query or parts.fragment or url.endswith(("?", "#")):
+    if parts.fragment or url.endswith(("?", "#")) or (is_socket and parts.query):
         return "must end before the ? or #"
     return None

@@ -164,6 +164,8 @@ def _backend_values(backend: Backend, ring_for: RingFor) -> tuple[dict[str, obje
         "access_key": backend.access_key,
         "ca_file": backend.ca_file,
         "follow_clock": backend.follow_clock,
+        "proxy": backend.proxy,
+        "models": list(backend.models),
         "node_id": backend.node_id,
     }
     defaults: dict[str, object] = {
@@ -177,6 +179,8 @@ def _backend_values(backend: Backend, ring_for: RingFor) -> tuple[dict[str, obje
         "access_key": "",
         "ca_file": "",
         "follow_clock": True,
+        "proxy": "",
+        "models": [],
         "node_id": "",
     }
     return wanted, defaults

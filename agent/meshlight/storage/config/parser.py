@@ -13,10 +13,19 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from meshlight.domain.allowed import host_fault, origin_fault
-from meshlight.domain.backend import KINDS, RINGS, Backend, Kind, Ring
+from meshlight.domain.backend import (
+    KINDS,
+    NAMED_MODELS_MAX,
+    RINGS,
+    Backend,
+    Kind,
+    Ring,
+    is_model_id,
+)
 from meshlight.domain.config import DEFAULT_PORT, Config, DiscoverySettings, LanSettings
 from meshlight.domain.errors import ConfigError, MeshlightError
 from meshlight.domain.peers import Peer, is_node_id
+from meshlight.domain.proxy import PROXY_MAX, proxy_fault
 from meshlight.domain.rules import Policy, Routing, Rule
 from meshlight.domain.text import similar_names
 from meshlight.storage.config.backend_ids import (
@@ -52,6 +61,8 @@ class BackendEntry(Struct, frozen=True, kw_only=True):
     access_key: Annotated[str, Meta(max_length=256)] = ""
     ca_file: Annotated[str, Meta(max_length=4096)] = ""
     follow_clock: bool = True
+    proxy: Annotated[str, Meta(max_length=PROXY_MAX)] = ""
+    models: Annotated[tuple[str, ...], Meta(max_length=NAMED_MODELS_MAX)] = ()
     node_id: str = ""
 
 
@@ -210,6 +221,8 @@ class _Reader:
                 access_key=entry.access_key,
                 ca_file=entry.ca_file,
                 follow_clock=entry.follow_clock,
+                proxy=entry.proxy,
+                models=tuple(dict.fromkeys(entry.models)),
                 node_id=entry.node_id,
             )
             for index, (entry, (id_, name)) in enumerate(zip(entries, names, strict=True))
@@ -226,6 +239,11 @@ class _Reader:
         for key, value in (("access_key", entry.access_key), ("ca_file", entry.ca_file)):
             if not value.isprintable():
                 self._refuse((*place, key), "has a control character in it")
+        if fault := proxy_fault(entry.proxy):
+            self._refuse((*place, "proxy"), fault)
+        for number, model in enumerate(entry.models):
+            if not is_model_id(model):
+                self._refuse((*place, "models", number), "is not the name of a model")
 
     def _check_unique(self, entries: tuple[BackendEntry, ...]) -> None:
         ids: dict[str, int] = {}

@@ -48,5 +48,7 @@ STARTER = """\
 # idle_s = 300             # how long a stream may pause, in seconds
 # access_key = ""          # the public half of a cluster's pair of keys; its secret half is in the keyring
 # ca_file = ""             # PEM file of the authority that signed the certificate of an https:// URL
+# proxy = ""               # "env" (HTTPS_PROXY, NO_PROXY), "none" or a URL; default: "env" for clouds, else "none"
+# models = []              # the names of its models, such as ["a", "b"], if its server has no list of them
 # follow_clock = true      # sign by a cluster's clock when this machine's is off
 """
