@@ -12,12 +12,12 @@ from pathlib import Path
 
 from meshlight import __version__
 from meshlight.backends.detection import Detector
-from meshlight.domain.api_types import RouterView
+from meshlight.domain.api_types import Identity, RouterView
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.config import HOST, HOST_V6, Config
 from meshlight.domain.events import PeersEvent
 from meshlight.gateway.access.sessions import Sessions
-from meshlight.gateway.control.app import GatewayParts, Identity, build_app
+from meshlight.gateway.control.app import GatewayParts, build_app
 from meshlight.gateway.control.events import Events
 from meshlight.gateway.control.metrics import Metrics
 from meshlight.gateway.control.page import Page, web_folder

@@ -9,9 +9,10 @@ from litestar import Litestar, MediaType, Response, asgi, get, post
 from litestar.datastructures import CacheControlHeader
 from litestar.di import Provide
 from litestar.params import JSONBody, QueryParameter
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from meshlight.domain.api_types import Identity, SignInFile, SignInLink
 from meshlight.domain.errors import BadRequest, MeshlightError, Unauthorized
 from meshlight.domain.proof import is_challenge
 from meshlight.gateway.access.guard import ENTER, Guard
@@ -43,39 +44,17 @@ Fragment = Annotated[str, Meta(max_length=4096, pattern=r"^[\x21-\x7e]*$")]
 Snap = Annotated[str, Meta(max_length=41, pattern=r"^[a-z0-9-]*$")]
 
 
-class Identity(Struct, frozen=True, kw_only=True):
-    """Which service this is: what anybody on this machine may know, and so without the id of this start."""
-
-    status: str = "ok"
-    service: str = "meshlight"
-    version: str
-    proof: str | UnsetType = UNSET
-    """The answer to a challenge, which only a holder of the local key can give."""
-
-
 class SignIn(Struct, frozen=True, forbid_unknown_fields=True):
     """The local key, to be swapped for the page's cookie."""
 
     key: str
 
 
-class SignInLink(Struct, frozen=True):
-    """A one-time link to the page; it works for a minute."""
-
-    url: str
-
-
-class FileWish(Struct, frozen=True, forbid_unknown_fields=True):
+class SignInFileRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """What the page is to show, as the fragment of its address, and the snap that the browser is, if it is one."""
 
     fragment: Fragment = ""
     snap: Snap = ""
-
-
-class LinkFile(Struct, frozen=True):
-    """A file that opens the page once when a browser is given its path; it works for a minute."""
-
-    path: str
 
 
 class GatewayParts(Struct, frozen=True, kw_only=True):
@@ -171,14 +150,14 @@ def build_app(operations: GatewayParts) -> ASGIApp:
         tags=["page"],
         responses=documented_errors(has_body=True),
     )
-    async def file(data: JSONBody[FileWish]) -> LinkFile:
+    async def file(data: JSONBody[SignInFileRequest]) -> SignInFile:
         """Write a file that opens the page once, within a minute: a browser gets its path, and no code.
 
         Other users of this machine can read each program's command line, and what a browser opens stands there.
         """
         action = f"{operations.url}{ENTER}" + (f"#{data.fragment}" if data.fragment else "")
         try:
-            return LinkFile(str(operations.write_link(action, operations.sessions.code(), data.snap)))
+            return SignInFile(str(operations.write_link(action, operations.sessions.code(), data.snap)))
         except OSError as error:
             raise MeshlightError(
                 f"The file that opens the page can't be written: {error.strerror or type(error).__name__}.",

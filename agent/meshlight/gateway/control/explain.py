@@ -1,13 +1,8 @@
 """Why a request would go where it goes: the ranking of routes, with everything routing knows."""
 
-from msgspec import Struct
-
-from meshlight.domain.api_types import latency_ms
-from meshlight.domain.backend import Ring
-from meshlight.domain.health import State
+from meshlight.domain.api_types import RouteExplanation, RouteView, latency_ms
 from meshlight.domain.model_names import other_tag
-from meshlight.domain.routing import Ranking, RouteScore, Tier, load_key, rank
-from meshlight.domain.rules import Policy
+from meshlight.domain.routing import Ranking, RouteScore, load_key, rank
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.inference.request import check_name
 from meshlight.gateway.inference.route_errors import no_such_model
@@ -15,33 +10,7 @@ from meshlight.mesh.registry import Registry
 from meshlight.mesh.traffic import Traffic
 
 
-class RouteView(Struct, frozen=True, kw_only=True):
-    """One route, best first, with the reason for its place."""
-
-    backend: str
-    name: str
-    model: str
-    ring: Ring
-    state: State
-    tier: Tier
-    why: str
-    latency_ms: float | None
-    in_flight: int
-    place: str = ""
-    """The place behind the backend (a service of a cluster); empty where it is one itself."""
-
-
-class Explanation(Struct, frozen=True, kw_only=True):
-    """Who would answer for a model now (`answers`, null when nobody), and every route."""
-
-    asked: str
-    model: str
-    policy: Policy
-    answers: str | None
-    routes: tuple[RouteView, ...]
-
-
-def explain(registry: Registry, traffic: Traffic, model: str) -> Explanation:
+def explain(registry: Registry, traffic: Traffic, model: str) -> RouteExplanation:
     """Explain the routes of a model, those that are switched off too.
 
     Raises BadRequest for what is no name, NoSuchModel when nobody has it, EveryRouteDown when no backend has told
@@ -56,7 +25,7 @@ def explain(registry: Registry, traffic: Traffic, model: str) -> Explanation:
         raise no_such_model(snapshot, model)
     candidates = ranking.candidates
     nodes = snapshot.nodes
-    return Explanation(
+    return RouteExplanation(
         asked=ranking.asked,
         model=ranking.model,
         policy=ranking.policy,

@@ -6,19 +6,26 @@ from litestar import Controller, Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter
-from msgspec import Struct
 
-from meshlight.domain.api_types import BackendView, HealthView, SnapshotView
+from meshlight.domain.api_types import (
+    BackendList,
+    BackendView,
+    CheckReport,
+    ModelTestReport,
+    RefreshProgress,
+    RouteExplanation,
+    SnapshotView,
+)
 from meshlight.domain.health import Answered, Loading
-from meshlight.gateway.control.explain import Explanation, explain
+from meshlight.gateway.control.explain import explain
 from meshlight.gateway.control.openapi import documented_errors
-from meshlight.gateway.control.test_request import ANY_MODEL, ModelTester, ModelTestReport, ModelTestRequest
+from meshlight.gateway.control.test_request import ANY_MODEL, ModelTester, ModelTestRequest
 from meshlight.mesh.backend_admin import BackendAdmin
 from meshlight.mesh.backend_form import BackendDraft, BackendPatch
 from meshlight.mesh.event_publisher import EventPublisher
 from meshlight.mesh.history import History, Past
 from meshlight.mesh.prober import Prober
-from meshlight.mesh.refresh import Refresher, RefreshProgress
+from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
 from meshlight.mesh.traffic import Traffic
 
@@ -36,23 +43,6 @@ BackendId = Annotated[
 ModelName = Annotated[
     str, QueryParameter(description="A model, an alias, or backend/model.", min_length=1, max_length=1024)
 ]
-
-
-class BackendList(Struct, frozen=True):
-    """Every backend."""
-
-    backends: tuple[BackendView, ...]
-
-
-class CheckReport(Struct, frozen=True, kw_only=True):
-    """What one check of one backend saw; `health` is what is believed after it."""
-
-    ok: bool
-    text: str
-    fix: str
-    health: HealthView
-    latency_ms: float | None
-    models: tuple[str, ...]
 
 
 class MeshController(Controller):
@@ -93,7 +83,7 @@ class MeshController(Controller):
         registry: RegistryDep,
         traffic: TrafficDep,
         model: ModelName,
-    ) -> Explanation:
+    ) -> RouteExplanation:
         """Return which backend would answer for a model now, the ranked list, and why not the others."""
         return explain(registry, traffic, model)
 

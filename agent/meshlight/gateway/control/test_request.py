@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from meshlight.domain.api_types import ModelTestReport, ModelTestRun
 from meshlight.domain.errors import MeshlightError, NotFound
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.inference.relay import Relay
@@ -35,26 +36,6 @@ class ModelTestRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 ANY_MODEL = ModelTestRequest()
-
-
-class ModelTestRun(Struct, frozen=True, kw_only=True):
-    """One request: times in milliseconds; `tokens` as the backend counted them, else the pieces of the stream."""
-
-    backend: str | None
-    ok: bool
-    first_token_ms: float | None
-    tokens: int
-    tokens_per_s: float | None
-    total_ms: float
-    text: str
-    error: str | None = None
-
-
-class ModelTestReport(Struct, frozen=True, kw_only=True):
-    """What came of it."""
-
-    model: str
-    runs: tuple[ModelTestRun, ...]
 
 
 class _Delta(Struct):

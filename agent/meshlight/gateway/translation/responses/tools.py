@@ -121,8 +121,8 @@ class Tools:
                 self._dropped.append(f"{place} ({kind})")
             case kind:
                 raise Untranslatable(
-                    f"The tool {sanitize_line(kind)!r} ({place}) runs at OpenAI; the backend of this model has only tools "
-                    "that the client runs itself.",
+                    f"The tool {sanitize_line(kind)!r} ({place}) runs at OpenAI; the backend of this model has only "
+                    "tools that the client runs itself.",
                     ELSEWHERE,
                     f"{place}.type",
                 )
