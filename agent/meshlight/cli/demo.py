@@ -27,8 +27,8 @@ from meshlight.storage.files import write_atomic
 from meshlight.storage.paths import Paths
 from meshlight.storage.secrets.environment import variable
 
-DEMO_PORT = 6375
-"""Beside the usual port, so that the person's own service may run at the same time."""
+DEMO_PORT = 6385
+"""Neither the usual port (6374) nor that of the LAN listener (6375): the person's own service may run meanwhile."""
 START_S = 20.0
 STOP_S = 15.0
 """The service lets running requests end for 10 s."""
