@@ -56,7 +56,7 @@ async def playing(kind: str) -> AsyncIterator[Played]:
         yield Played(server.url, server.models[0], {"api_key": KEY}, server)
 
 
-async def joined(node: Node, kind: str, played: Played) -> dict[str, Any]:
+async def join_details(node: Node, kind: str, played: Played) -> dict[str, Any]:
     """Add a server, and return it as the node shows it once its models are known."""
     shown = await added(node, kind, played.url, **played.fields)
     async with asyncio.timeout(KNOWN_WITHIN_S):

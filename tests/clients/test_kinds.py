@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clients.rig import add
-from clients.stand_ins import Played, joined, playing
+from clients.stand_ins import Played, join_details, playing
 from meshlight.backends.kinds import KINDS
 from node import Node
 from real.engines import Engine, free_port, running_llama
@@ -70,7 +70,7 @@ def test_no_kind_is_left_out() -> None:
 async def test_it_is_added_by_its_address_and_key_and_then_healthy_with_its_models(
     kind: str, played: Played, node: Node
 ) -> None:
-    shown = await joined(node, kind, played)
+    shown = await join_details(node, kind, played)
     snapshot = (await node.http.get("/mesh/snapshot")).json()
     (backend,) = snapshot["backends"]
     assert (backend["id"], backend["kind"], backend["health"]["state"]) == (kind, kind, "healthy")
@@ -86,7 +86,7 @@ async def test_it_is_added_by_its_address_and_key_and_then_healthy_with_its_mode
 async def test_it_answers_in_the_protocols_of_openai_anthropic_and_ollama(
     kind: str, played: Played, node: Node
 ) -> None:
-    await joined(node, kind, played)
+    await join_details(node, kind, played)
     body = {"model": played.model, "messages": ASK, "stream": True}
     texts = {}
     for path, limit in LIMITS.items():

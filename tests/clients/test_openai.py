@@ -7,7 +7,7 @@ import pytest
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.chat import ChatCompletionMessageParam
 
-from clients.stand_ins import Played, joined, playing
+from clients.stand_ins import Played, join_details, playing
 from meshlight.simulator.clouds.base import KEY, SimulatedCloud
 from meshlight.simulator.engine import SimulatedEngine
 from node import WAIT_S, Node
@@ -23,7 +23,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 @pytest.fixture
 async def played(node: Node, kind: str) -> AsyncIterator[Played]:
     async with playing(kind) as played:
-        await joined(node, kind, played)
+        await join_details(node, kind, played)
         yield played
 
 

@@ -14,7 +14,7 @@ from clients.scripted import CHAT, chats
 from clients.subjects import Way, llama_behind
 from clients.test_openai import client_of
 from faults.raw import RawBackend, chunked, whole
-from meshlight.gateway.translation.keepsake import Extras, call_id
+from meshlight.gateway.translation.carried_state import MessageExtras, call_id
 from meshlight.simulator.engine import SimulatedEngine as DemoEngine
 from meshlight.simulator.protocols.text import StepGate
 from node import IN_ORDER, Node
@@ -395,7 +395,7 @@ async def test_what_is_not_to_be_stored_is_kept_nowhere(node: Node, client: Asyn
 async def test_an_engine_with_the_path_knows_calls_by_the_ids_that_were_given(
     node: Node, client: AsyncOpenAI
 ) -> None:
-    told = call_id("call_1", {"google": {"thought_signature": "x"}}, Extras())
+    told = call_id("call_1", {"google": {"thought_signature": "x"}}, MessageExtras())
     turns: list[Any] = [
         {"type": "function_call", "call_id": told, "name": "f", "arguments": "{}"},
         {"type": "function_call_output", "call_id": told, "output": "3"},

@@ -89,14 +89,14 @@ def number(found: Any) -> int | None:
     return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
-def name_of(found: Any) -> str:
+def id_text(found: Any) -> str:
     """Read an id, which some servers write as a number; empty where there is none."""
     if isinstance(found, str):
         return found
     return str(found) if isinstance(found, int) and not isinstance(found, bool) else ""
 
 
-def ending_of(choice: Choice) -> str:
+def finish_reason_of(choice: Choice) -> str:
     """Read why an answer ended; empty while it does not say."""
     return choice.finish_reason.lower() if isinstance(choice.finish_reason, str) else ""
 
@@ -113,21 +113,21 @@ _FAILED = frozenset({"error", "abort", "insufficient_system_resource"})
 """OpenRouter's, vLLM's and DeepSeek's words for an answer that was given up."""
 
 
-def check_ending(reason: str, *, has_begun: bool, is_told: bool) -> None:
+def check_ending(reason: str, *, has_begun: bool, has_end_mark: bool) -> None:
     """Raise Untranslated where an answer that ended for this `finish_reason` is not whole.
 
-    `is_told` says that its end was told in another way: `[DONE]` came, or the answer is one whole JSON object. Small
+    `has_end_mark` says that its end was told in another way: `[DONE]` came, or the answer is one whole JSON object. Small
     servers leave the reason out, and need not say it then.
     """
     if not has_begun:
         raise TranslationFailed("It sent no answer.")
-    if not reason and not is_told:
+    if not reason and not has_end_mark:
         raise TranslationFailed("Its answer ends in the middle: it does not say why it stopped.")
     if reason in _FAILED:
         raise TranslationFailed(f"It gave the answer up in the middle ({reason}).")
 
 
-WHOLE_MAX = 64 << 20
+ANSWER_MAX = 64 << 20
 """Bytes of an answer that comes in one piece."""
 _TITLE_MAX = 300
 _SNIFFED = 64
@@ -147,8 +147,8 @@ class BodyBuffer:
     def add(self, data: bytes) -> None:
         """Keep a piece; raises Untranslated when there is too much."""
         self.data += data
-        if len(self.data) > WHOLE_MAX:
-            raise TranslationFailed(f"It sent an answer of more than {WHOLE_MAX >> 20} MiB.")
+        if len(self.data) > ANSWER_MAX:
+            raise TranslationFailed(f"It sent an answer of more than {ANSWER_MAX >> 20} MiB.")
 
     def take(self) -> bytes:
         """Return all that came, and keep nothing of it."""
@@ -181,7 +181,7 @@ class BufferedTranslator:
         return b""
 
 
-class AnswerEvents:
+class AnswerReader:
     """Takes the pieces of a body and gives what they complete; with `comments`, signs of life too."""
 
     __slots__ = ("_comments", "_may_be_events", "_parser", "_whole")
@@ -201,7 +201,7 @@ class AnswerEvents:
         self._may_be_events = b"json" not in kind
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the answer is one JSON object and no stream of events."""
         return self._parser is None
 
@@ -244,7 +244,7 @@ def read(data: bytes, decoder: msgspec.json.Decoder[T], *, counted: bool = True)
         raise TranslationFailed(f"It sent something that is no answer: {said}") from None
 
 
-def error_in_answer(data: bytes) -> TranslationFailed:
+def reported_error(data: bytes) -> TranslationFailed:
     """Return the fault that the backend itself tells of."""
     return TranslationFailed(
         f"It sent an error in place of an answer: {sanitize_line(error_message(data), _TITLE_MAX)}"

@@ -21,7 +21,7 @@ from meshlight.gateway.translation.anthropic import stream_builder as messages_c
 from meshlight.gateway.translation.anthropic import writer as messages_writer
 from meshlight.gateway.translation.anthropic.api import translate_count
 from meshlight.gateway.translation.base import ResponseTranslator
-from meshlight.gateway.translation.keepsake import SIGNATURE
+from meshlight.gateway.translation.carried_state import SIGNATURE
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
 
@@ -119,7 +119,7 @@ def test_a_message_is_told_only_when_it_is_whole() -> None:
 
 
 def test_answers_without_measure_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer_events, "WHOLE_MAX", 50)
+    monkeypatch.setattr(answer_events, "ANSWER_MAX", 50)
     monkeypatch.setattr(messages_call, "ARGUMENTS_MAX", 50)
     monkeypatch.setattr(messages_writer, "HELD_MAX", 50)
     for way in (back(), counter()):

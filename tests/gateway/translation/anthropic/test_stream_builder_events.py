@@ -20,7 +20,7 @@ from gateway.translation.anthropic.requests import (
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.anthropic.stream_builder import BLOCKS_MAX, CALLS_MAX
 from meshlight.gateway.translation.base import ResponseTranslator
-from meshlight.gateway.translation.keepsake import SIGNATURE
+from meshlight.gateway.translation.carried_state import SIGNATURE
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
 TAIL = {"id": "chatcmpl-1", "choices": [], "usage": USAGE}

@@ -48,13 +48,13 @@ def test_the_arguments_are_not_read_anew_for_each_piece(end: str, monkeypatch: p
     calls = CallList()
     calls.begin(0, "own").add(piece('{"a":[' + "1," * 1_000 + "]}" if end == " " else '{"a":{"b":"'))
     read: list[int] = []
-    is_whole = ToolCallBuilder.is_whole
+    is_complete = ToolCallBuilder.is_complete
 
     def counted(call: ToolCallBuilder) -> bool:
         read.append(len(call.text()))
-        return is_whole(call)
+        return is_complete(call)
 
-    monkeypatch.setattr(ToolCallBuilder, "is_whole", counted)
+    monkeypatch.setattr(ToolCallBuilder, "is_complete", counted)
     for number in range(500):
         following = piece(end, f"d{number}")
         call = find_call(calls, following) or calls.begin(0, "own")

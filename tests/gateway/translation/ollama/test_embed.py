@@ -88,7 +88,7 @@ def test_what_is_no_embedding_is_a_fault(data: bytes) -> None:
 
 
 def test_there_is_a_limit_to_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer_events, "WHOLE_MAX", 10)
+    monkeypatch.setattr(answer_events, "ANSWER_MAX", 10)
     with pytest.raises(TranslationFailed, match="more than"):
         embed_back("a").feed(b" " * 11)
 

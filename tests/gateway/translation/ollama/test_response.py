@@ -189,7 +189,7 @@ def test_only_the_first_of_several_answers_is_told() -> None:
 
 
 def test_there_are_limits_to_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer_events, "WHOLE_MAX", 10)
+    monkeypatch.setattr(answer_events, "ANSWER_MAX", 10)
     monkeypatch.setattr(ollama_back, "HELD_MAX", 10)
     monkeypatch.setattr(messages_call, "CALLS_MAX", 1)
     for data in (

@@ -46,8 +46,8 @@ from meshlight.gateway.translation.anthropic.request import chat_request, limit_
 from meshlight.gateway.translation.anthropic.response import MessagesTranslator, TokenCountTranslator
 from meshlight.gateway.translation.anthropic.stream_builder import AnswerOptions
 from meshlight.gateway.translation.base import TranslatedRequest
-from meshlight.gateway.translation.calls_sent import BackendTraits
-from meshlight.gateway.translation.pruned import Dropped
+from meshlight.gateway.translation.tool_calls import BackendTraits
+from meshlight.gateway.translation.unknown_fields import Dropped
 
 _encode = Encoder().encode
 

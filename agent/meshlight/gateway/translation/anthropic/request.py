@@ -35,10 +35,10 @@ from meshlight.gateway.translation.anthropic.schema import (
     Turn,
     UrlSource,
 )
-from meshlight.gateway.translation.calls_sent import BackendTraits, call_sent, message_extras, result_id
+from meshlight.gateway.translation.carried_state import ExtrasCollector, unpack_signature
 from meshlight.gateway.translation.json_repair import decode_repaired
-from meshlight.gateway.translation.keepsake import Collected, kept_in_signature
-from meshlight.gateway.translation.pruned import Dropped, pruned
+from meshlight.gateway.translation.tool_calls import BackendTraits, message_extras, result_id, sent_call
+from meshlight.gateway.translation.unknown_fields import Dropped, prune
 
 _EFFORT = {"xhigh": "high", "max": "high"}
 _CHOICE = {"auto": "auto", "any": "required", "none": "none"}
@@ -79,7 +79,7 @@ def _read(body: bytes, dropped: Dropped) -> MessagesRequest:
     except msgspec.ValidationError as error:
         if not str(error).startswith(_UNKNOWN):
             raise
-    return decode_repaired(pruned(body, MessagesRequest, dropped), _decoder)
+    return decode_repaired(prune(body, MessagesRequest, dropped), _decoder)
 
 
 def chat_request(
@@ -234,7 +234,7 @@ class History:
         self._said: list[str] = []
         self._thought: list[str] = []
         self._calls: list[dict[str, Any]] = []
-        self._kept = Collected()
+        self._kept = ExtrasCollector()
 
     def messages(self) -> list[dict[str, Any]]:
         """Return all that was added."""
@@ -327,13 +327,13 @@ class History:
             elif isinstance(block, ThinkingBlock):
                 if block.thinking:
                     self._thought.append(block.thinking)
-                self._kept.add(kept_in_signature(block.signature))
+                self._kept.add(unpack_signature(block.signature))
             elif isinstance(block, RedactedBlock):
-                self._kept.add(kept_in_signature(block.data))
+                self._kept.add(unpack_signature(block.data))
             elif isinstance(block, ToolUseBlock):
                 arguments = _object(block.input, f"{where}.input")
                 self._calls.append(
-                    call_sent(
+                    sent_call(
                         block.id, block.name, arguments, self._asked, self._kept, is_first=not self._calls
                     )
                 )

@@ -11,12 +11,12 @@ from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.anthropic.stream_builder import AnswerOptions, StreamBuilder
 from meshlight.gateway.translation.anthropic.writer import EventWriter, MessageWriter
 from meshlight.gateway.translation.chat import (
-    AnswerEvents,
+    AnswerReader,
     BufferedTranslator,
     Chunk,
-    error_in_answer,
     error_message,
     read,
+    reported_error,
 )
 from meshlight.gateway.translation.sse import Event
 
@@ -39,7 +39,7 @@ class MessagesTranslator:
         self._is_stream = ask.is_stream
         self._writer = EventWriter() if ask.is_stream else MessageWriter()
         self._assembly = StreamBuilder(ask, self._writer)
-        self._events = AnswerEvents(comments=True)
+        self._events = AnswerReader(comments=True)
         self._fault: TranslationFailed | None = None
         self._fault_type = "api_error"
 
@@ -74,7 +74,7 @@ class MessagesTranslator:
         self._raise_fault()
         self._take(self._events.end())
         if not self._assembly.is_finished:
-            self._assembly.finish(is_told=self._events.is_whole)
+            self._assembly.finish(has_end_mark=self._events.is_complete)
         return self._writer.take()
 
     def broken(self, why: str) -> bytes | None:
@@ -101,7 +101,7 @@ class MessagesTranslator:
             if event.is_comment:
                 self._assembly.ping()
             elif event.data.strip() == b"[DONE]":
-                self._assembly.finish(is_told=True)
+                self._assembly.finish(has_end_mark=True)
             elif event.name == b"error":
                 raise self._told(event.data, None)
             elif event.data.strip():
@@ -118,7 +118,7 @@ class MessagesTranslator:
         code = error.get("code") if isinstance(error, dict) else None
         if isinstance(code, int) and 400 <= code <= 599:
             self._fault_type = error_type(code)
-        return error_in_answer(data)
+        return reported_error(data)
 
 
 class TokenCountTranslator(BufferedTranslator):
@@ -131,7 +131,7 @@ class TokenCountTranslator(BufferedTranslator):
         data = self._whole.take()
         chunk = read(data, _decoder)
         if chunk.error:
-            raise error_in_answer(data)
+            raise reported_error(data)
         count = chunk.usage.get("prompt_tokens") if isinstance(chunk.usage, dict) else None
         if not isinstance(count, int) or count < 0:
             raise TranslationFailed("It does not say how many tokens the prompt has.")

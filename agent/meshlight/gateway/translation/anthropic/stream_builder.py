@@ -12,6 +12,7 @@ import msgspec
 from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.anthropic.writer import Head, Kind, Usage, Writer
+from meshlight.gateway.translation.carried_state import ExtrasCollector, call_id, signature
 from meshlight.gateway.translation.chat import (
     CUT,
     REFUSED,
@@ -20,12 +21,11 @@ from meshlight.gateway.translation.chat import (
     ToolCall,
     check_ending,
     count,
-    ending_of,
-    name_of,
+    finish_reason_of,
+    id_text,
     number,
 )
 from meshlight.gateway.translation.json_repair import decode_repaired
-from meshlight.gateway.translation.keepsake import Collected, call_id, signature
 
 ARGUMENTS_MAX = 16 << 20
 """Characters of the arguments of one call."""
@@ -83,7 +83,7 @@ class ToolCallBuilder:
 
     def add(self, piece: ToolCall) -> None:
         """Take a piece; raises Untranslated."""
-        given = name_of(piece.id)
+        given = id_text(piece.id)
         if given and not self.given_id and self.block < 0:
             self.id = self.given_id = given
         if piece.extra_content is not None and self.block < 0:
@@ -130,7 +130,7 @@ class ToolCallBuilder:
             self._told = 1
         return "".join(self._pieces)
 
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether it has a name, and its arguments are a JSON object, or nothing at all."""
         text = self.text()
         if not self.name:
@@ -147,7 +147,7 @@ class ToolCallBuilder:
         """Whether its arguments are there and whole; they are read once, when their outer bracket has closed."""
         if not (self.name and self._nesting.is_closed) or self._is_broken:
             return False
-        self._is_broken = not self.is_whole()
+        self._is_broken = not self.is_complete()
         return not self._is_broken
 
     def is_filled(self) -> bool:
@@ -158,7 +158,7 @@ class ToolCallBuilder:
         """Raise Untranslated when it is not whole."""
         if not self.name:
             raise TranslationFailed("It called a tool without saying which.")
-        if not self.is_whole():
+        if not self.is_complete():
             raise TranslationFailed(
                 f"It called the tool {self.shown} with arguments that are not a JSON object."
             )
@@ -241,7 +241,7 @@ def _begins_another(call: ToolCallBuilder, piece: ToolCall, *, has_index: bool) 
     name = piece.function.name if piece.function is not None else None
     if not name or not call.name:
         return False
-    given = name_of(piece.id)
+    given = id_text(piece.id)
     if not given:
         return not has_index
     if not call.given_id or given == call.given_id:
@@ -303,7 +303,7 @@ class StreamBuilder:
         self._calls = CallList()
         self._open: list[ToolCallBuilder] = []
         """Those whose blocks have begun and not ended."""
-        self._kept = Collected()
+        self._kept = ExtrasCollector()
         self._reason = ""
         self._matched: str | None = None
         self._is_refused = False
@@ -326,26 +326,26 @@ class StreamBuilder:
             if choice.delta is not None:
                 self._say(choice.delta)
             elif choice.message is not None:
-                self._say(choice.message, is_whole=True)
-            if reason := ending_of(choice):
+                self._say(choice.message, is_complete=True)
+            if reason := finish_reason_of(choice):
                 self._reason = reason
                 for matched in (choice.stop_reason, choice.matched_stop):
                     if isinstance(matched, str) and matched in self._ask.stop_sequences:
                         self._matched = matched
 
-    def finish(self, *, is_told: bool) -> None:
+    def finish(self, *, has_end_mark: bool) -> None:
         """End the message; raises Untranslated when the answer is not whole.
 
-        `is_told` says that the backend told its end in another way than by a reason.
+        `has_end_mark` says that the backend told its end in another way than by a reason.
         """
-        check_ending(self._reason, has_begun=bool(self._message_id), is_told=is_told)
+        check_ending(self._reason, has_begun=bool(self._message_id), has_end_mark=has_end_mark)
         is_cut = self._reason in CUT
         for call in self._calls.calls:
             if not is_cut:
                 call.check()
         self._close_block()
         for call in self._open:
-            self._close_call(call, is_whole=call.is_whole())
+            self._close_call(call, is_complete=call.is_complete())
         self._open.clear()
         if self._calls.calls and (extras := self._kept.take()):
             self._writer.redacted(self._next(), signature(extras))
@@ -357,7 +357,7 @@ class StreamBuilder:
         if self._message_id and not self.is_finished:
             self._writer.ping()
 
-    def _say(self, said: MessageDelta, *, is_whole: bool = False) -> None:
+    def _say(self, said: MessageDelta, *, is_complete: bool = False) -> None:
         self._kept.hear(said)
         thought: Any = said.reasoning_content or said.reasoning
         if isinstance(thought, str) and thought:
@@ -372,7 +372,7 @@ class StreamBuilder:
             self._is_refused = True
             self._add("text", said.refusal)
         for piece in said.tool_calls or ():
-            self._call(piece, None if is_whole else find_call(self._calls, piece))
+            self._call(piece, None if is_complete else find_call(self._calls, piece))
 
     def _say_part(self, part: Any) -> None:
         kind = part.get("type") if isinstance(part, dict) else None
@@ -430,11 +430,11 @@ class StreamBuilder:
                 self._close_call(call)
         self._open = [call for call in self._open if call.is_open]
 
-    def _close_call(self, call: ToolCallBuilder, *, is_whole: bool = True) -> None:
+    def _close_call(self, call: ToolCallBuilder, *, is_complete: bool = True) -> None:
         if rest := call.news(is_last=True):
             self._writer.add_arguments(call.block, rest)
         call.is_open = False
-        self._writer.close(call.block, is_whole=is_whole)
+        self._writer.close(call.block, is_complete=is_complete)
 
     def _next(self) -> int:
         self._count += 1
@@ -456,7 +456,7 @@ class StreamBuilder:
 
 def _message_id(given: Any, data: bytes) -> str:
     """Return an id of Anthropic's form, made of the upstream's; of the data itself where that gives none."""
-    own = _NOT_OF_AN_ID.sub("", name_of(given)[: 4 * _ID_MAX].removeprefix("chatcmpl-"))[:_ID_MAX]
+    own = _NOT_OF_AN_ID.sub("", id_text(given)[: 4 * _ID_MAX].removeprefix("chatcmpl-"))[:_ID_MAX]
     return f"msg_{own or hashlib.blake2b(data, digest_size=12).hexdigest()}"
 
 

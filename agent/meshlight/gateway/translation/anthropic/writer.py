@@ -62,7 +62,7 @@ class Writer(Protocol):
     def redacted(self, index: int, data: str) -> None:
         """A whole block comes that only we can read."""
 
-    def close(self, index: int, *, is_whole: bool = True) -> None:
+    def close(self, index: int, *, is_complete: bool = True) -> None:
         """The block ends; a call that was cut off is not whole."""
 
     def finish(self, reason: str, stop_sequence: str | None, usage: Usage) -> None:
@@ -116,7 +116,7 @@ class EventWriter:
         self._open(index, _encode({"type": "redacted_thinking", "data": data}))
         self.close(index)
 
-    def close(self, index: int, *, is_whole: bool = True) -> None:  # noqa: ARG002 - the stop reason tells it
+    def close(self, index: int, *, is_complete: bool = True) -> None:  # noqa: ARG002 - the stop reason tells it
         """Write `content_block_stop`."""
         self._write(b"content_block_stop", b'{"type":"content_block_stop","index":%d}' % index)
 
@@ -194,13 +194,13 @@ class MessageWriter:
         """Keep a whole block."""
         self._blocks[index] = {"type": "redacted_thinking", "data": data}
 
-    def close(self, index: int, *, is_whole: bool = True) -> None:
+    def close(self, index: int, *, is_complete: bool = True) -> None:
         """End a block; half a call has no `input` that could be told, so it is left out."""
         text = "".join(self._pieces.pop(index))
         block = self._blocks[index]
         if block["type"] != "tool_use":
             block[block["type"]] = text
-        elif is_whole:
+        elif is_complete:
             block["input"] = Raw((text.strip() or "{}").encode())
         else:
             del self._blocks[index]

@@ -18,7 +18,7 @@ from msgspec import Raw, Struct
 
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.base import TranslatedRequest
-from meshlight.gateway.translation.chat import BufferedTranslator, count, error_in_answer, error_message, read
+from meshlight.gateway.translation.chat import BufferedTranslator, count, error_message, read, reported_error
 from meshlight.gateway.translation.ollama.request import read_body
 from meshlight.gateway.translation.ollama.response import error_body
 from meshlight.gateway.translation.ollama.schema import EmbeddingsRequest, EmbedRequest
@@ -114,7 +114,7 @@ class EmbeddingTranslator(BufferedTranslator):
             raise TranslationFailed(f"It sent more than {self._count} embeddings for {self._count} texts.")
         found = read(data, _decoder, counted=False)
         if found.error:
-            raise error_in_answer(data)
+            raise reported_error(data)
         listed = found.data or []
         if len(listed) != self._count:
             raise TranslationFailed(f"It sent {len(listed)} embeddings for {self._count} texts.")

@@ -47,7 +47,6 @@ from meshlight.backends.base import Operation
 from meshlight.domain.errors import BadRequest
 from meshlight.gateway.translation.anthropic.request import limit_name
 from meshlight.gateway.translation.base import TranslatedRequest
-from meshlight.gateway.translation.calls_sent import BackendTraits
 from meshlight.gateway.translation.ollama.request import (
     answer_format,
     chances,
@@ -64,7 +63,8 @@ from meshlight.gateway.translation.ollama.request import (
 from meshlight.gateway.translation.ollama.response import OllamaTranslator
 from meshlight.gateway.translation.ollama.schema import ChatRequest, GenerateRequest
 from meshlight.gateway.translation.ollama.writer import SYSTEM, AnswerOptions, Clock, Immediate, loaded
-from meshlight.gateway.translation.pruned import Dropped
+from meshlight.gateway.translation.tool_calls import BackendTraits
+from meshlight.gateway.translation.unknown_fields import Dropped
 
 _generate_decoder = msgspec.json.Decoder(GenerateRequest)
 _encode = msgspec.json.Encoder().encode

@@ -16,9 +16,8 @@ from msgspec import Raw
 from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import BadRequest, Untranslatable
 from meshlight.gateway.control.validation import LONGEST, malformed_json, validation_error
-from meshlight.gateway.translation.calls_sent import BackendTraits, call_sent, message_extras, result_id
+from meshlight.gateway.translation.carried_state import ExtrasCollector
 from meshlight.gateway.translation.json_repair import decode_repaired
-from meshlight.gateway.translation.keepsake import Collected
 from meshlight.gateway.translation.ollama.schema import (
     CalledTool,
     ChatRequest,
@@ -26,7 +25,8 @@ from meshlight.gateway.translation.ollama.schema import (
     Message,
     Options,
 )
-from meshlight.gateway.translation.pruned import Dropped
+from meshlight.gateway.translation.tool_calls import BackendTraits, message_extras, result_id, sent_call
+from meshlight.gateway.translation.unknown_fields import Dropped
 
 T = TypeVar("T")
 
@@ -220,7 +220,7 @@ class History:
                 made["reasoning_content"] = message.thinking
             if message.tool_calls:
                 made["content"] = text or None
-                kept = Collected()
+                kept = ExtrasCollector()
                 made["tool_calls"] = self._calls(message.tool_calls, place, kept)
                 made |= message_extras(kept, self._asked)
         elif role == "tool":
@@ -243,7 +243,7 @@ class History:
             self._messages.append({"role": "user", "content": self._pictures})
             self._pictures = []
 
-    def _calls(self, calls: Sequence[CalledTool], place: str, kept: Collected) -> list[dict[str, Any]]:
+    def _calls(self, calls: Sequence[CalledTool], place: str, kept: ExtrasCollector) -> list[dict[str, Any]]:
         made: list[dict[str, Any]] = []
         self._waiting.clear()
         self._by_age.clear()
@@ -260,7 +260,7 @@ class History:
             self._by_age.append(given)
             self._by_name.setdefault(call.function.name, deque()).append(given)
             text = arguments.decode("utf-8", "replace")
-            made.append(call_sent(given, call.function.name, text, self._asked, kept, is_first=number == 0))
+            made.append(sent_call(given, call.function.name, text, self._asked, kept, is_first=number == 0))
         return made
 
     def _answered(self, message: Message) -> str:

@@ -84,7 +84,7 @@ class OllamaTranslator:
         self._raise_fault()
         self._take(self._reader.end())
         if not self._is_finished:
-            self._finish(is_told=self._reader.is_whole)
+            self._finish(has_end_mark=self._reader.is_complete)
         return self._taken()
 
     def broken(self, why: str) -> bytes | None:
@@ -112,7 +112,7 @@ class OllamaTranslator:
             return
         for chunk in chunks:
             if chunk is None:
-                self._finish(is_told=True)
+                self._finish(has_end_mark=True)
                 return
             for piece in self._assembly.take(chunk):
                 self._tell(piece)
@@ -129,8 +129,8 @@ class OllamaTranslator:
         if self._held_size > HELD_MAX:
             raise TranslationFailed(f"It sent an answer of more than {HELD_MAX >> 20} million characters.")
 
-    def _finish(self, *, is_told: bool) -> None:
-        last, end = self._assembly.finish(is_told=is_told)
+    def _finish(self, *, has_end_mark: bool) -> None:
+        last, end = self._assembly.finish(has_end_mark=has_end_mark)
         end = replace(
             end,
             total_duration=nanoseconds(self._clock.steady() - self._started),

@@ -14,23 +14,23 @@ from msgspec import Raw
 
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.anthropic.stream_builder import CallList, ToolCallBuilder, find_call
+from meshlight.gateway.translation.carried_state import ExtrasCollector, MessageExtras, call_id
 from meshlight.gateway.translation.chat import (
     CUT,
     REFUSED,
-    AnswerEvents,
+    AnswerReader,
     Choice,
     Chunk,
     MessageDelta,
     check_ending,
     count,
-    ending_of,
-    error_in_answer,
+    finish_reason_of,
     number,
     read,
+    reported_error,
 )
 from meshlight.gateway.translation.chat import ToolCall as CallPiece
 from meshlight.gateway.translation.json_repair import decode_repaired
-from meshlight.gateway.translation.keepsake import Collected, Extras, call_id
 from meshlight.gateway.translation.ollama.writer import AnswerOptions, CallFunction, End, Piece, ToolCall
 from meshlight.gateway.translation.sse import Event
 
@@ -46,12 +46,12 @@ class ToolCallCollector:
     def __init__(self, seed: str) -> None:
         self._calls = CallList()
         self._seed = seed
-        self.kept = Collected()
+        self.kept = ExtrasCollector()
         """What belongs to the message as a whole: the first call takes it along."""
 
-    def add(self, piece: CallPiece, *, is_whole: bool) -> None:
+    def add(self, piece: CallPiece, *, is_complete: bool) -> None:
         """Take a piece, or a whole call; raises Untranslated when they are too many or too large."""
-        call = None if is_whole else find_call(self._calls, piece)
+        call = None if is_complete else find_call(self._calls, piece)
         if call is None:
             call = self._calls.begin(number(piece.index), self._own_id())
         call.add(piece)
@@ -61,13 +61,13 @@ class ToolCallCollector:
 
         Raises Untranslated for half a call.
         """
-        kept = [call for call in self._calls.calls if call.is_whole()] if is_cut else self._calls.calls
+        kept = [call for call in self._calls.calls if call.is_complete()] if is_cut else self._calls.calls
         for call in kept:
             call.check()
         extras = self.kept.take()
         return tuple(
             ToolCall(
-                _told_id(call, Extras() if index else extras),
+                _told_id(call, MessageExtras() if index else extras),
                 CallFunction(index, call.name, _arguments(call.text())),
             )
             for index, call in enumerate(kept)
@@ -81,7 +81,7 @@ class ToolCallCollector:
         return digest.hexdigest()[:9]
 
 
-def _told_id(call: ToolCallBuilder, extras: Extras) -> str:
+def _told_id(call: ToolCallBuilder, extras: MessageExtras) -> str:
     return call_id(call.id, call.extra, extras)
 
 
@@ -118,7 +118,7 @@ class Reader:
     __slots__ = ("_events",)
 
     def __init__(self) -> None:
-        self._events = AnswerEvents()
+        self._events = AnswerReader()
 
     @property
     def waiting(self) -> int:
@@ -130,9 +130,9 @@ class Reader:
         self._events.begin(content_type)
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the answer is one JSON object."""
-        return self._events.is_whole
+        return self._events.is_complete
 
     def feed(self, data: bytes) -> Iterator[TextChunk | None]:
         """Give the chunks that `data` completes; raises Untranslated after those that came before the fault."""
@@ -151,10 +151,10 @@ def _chunk(event: Event) -> TextChunk | None:
     if event.data.strip() == b"[DONE]":
         return None
     if event.name == b"error":
-        raise error_in_answer(event.data)
+        raise reported_error(event.data)
     chunk = read(event.data, _decoder)
     if chunk.error or chunk.object == "error":
-        raise error_in_answer(event.data)
+        raise reported_error(event.data)
     return chunk
 
 
@@ -188,15 +188,15 @@ class StreamBuilder:
             piece = self._piece(choice)
             if piece != Piece():
                 yield piece
-            if reason := ending_of(choice):
+            if reason := finish_reason_of(choice):
                 self._reason = reason
 
-    def finish(self, *, is_told: bool) -> tuple[Piece, End]:
+    def finish(self, *, has_end_mark: bool) -> tuple[Piece, End]:
         """Return the calls, and how it ended; raises Untranslated when the answer is not whole.
 
-        `is_told` says that the backend told its end in another way than by a reason.
+        `has_end_mark` says that the backend told its end in another way than by a reason.
         """
-        check_ending(self._reason, has_begun=self.has_begun, is_told=is_told)
+        check_ending(self._reason, has_begun=self.has_begun, has_end_mark=has_end_mark)
         is_cut = self._reason in CUT
         reason = "length" if is_cut else "content_filter" if self._reason in REFUSED else "stop"
         end = End(
@@ -216,7 +216,7 @@ class StreamBuilder:
             _say(said, texts, thoughts)
             self._calls.kept.hear(said)
             for call in said.tool_calls or ():
-                self._calls.add(call, is_whole=choice.delta is None)
+                self._calls.add(call, is_complete=choice.delta is None)
         return Piece(
             text="".join(texts),
             thinking="" if self._ask.hides_thinking else "".join(thoughts),

@@ -35,12 +35,12 @@ from msgspec import Raw
 from msgspec.json import Encoder
 
 from meshlight.gateway.translation.base import TranslatedRequest
-from meshlight.gateway.translation.calls_sent import BackendTraits
 from meshlight.gateway.translation.responses.memory import PREFIX, StoredResponses
 from meshlight.gateway.translation.responses.request import ENCRYPTED, chat_request, input_items, read_request
 from meshlight.gateway.translation.responses.response import ResponsesTranslator
 from meshlight.gateway.translation.responses.schema import ResponsesRequest
 from meshlight.gateway.translation.responses.stream_builder import AnswerOptions
+from meshlight.gateway.translation.tool_calls import BackendTraits
 
 _encode = Encoder().encode
 

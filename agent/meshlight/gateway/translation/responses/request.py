@@ -16,9 +16,8 @@ from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import BadRequest, Untranslatable
 from meshlight.gateway.control.validation import malformed_json, validation_error
 from meshlight.gateway.translation.anthropic.request import limit_name
-from meshlight.gateway.translation.calls_sent import BackendTraits, call_sent, message_extras, result_id
+from meshlight.gateway.translation.carried_state import ExtrasCollector
 from meshlight.gateway.translation.json_repair import decode_repaired
-from meshlight.gateway.translation.keepsake import Collected
 from meshlight.gateway.translation.responses.schema import (
     REFUSED,
     Item,
@@ -36,6 +35,7 @@ from meshlight.gateway.translation.responses.tools import (
     shell_arguments,
     untranslatable,
 )
+from meshlight.gateway.translation.tool_calls import BackendTraits, message_extras, result_id, sent_call
 
 ENCRYPTED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
@@ -255,7 +255,7 @@ class Conversation:
 
     def __init__(self, asked: BackendTraits) -> None:
         self._asked = asked
-        self._kept = Collected()
+        self._kept = ExtrasCollector()
         self._messages: list[dict[str, Any]] = []
         self._system: list[str] = []
         self._user: list[Piece] = []
@@ -341,7 +341,7 @@ class Conversation:
         call_id = _needed(item.call_id or item.id, place, "call_id")
         arguments = arguments or item.arguments or "{}"
         is_first = not self._calls
-        call = call_sent(call_id, name, arguments, self._asked, self._kept, is_first=is_first)
+        call = sent_call(call_id, name, arguments, self._asked, self._kept, is_first=is_first)
         self._calls.append(call)
 
     def _result(self, item: Item, place: str) -> None:

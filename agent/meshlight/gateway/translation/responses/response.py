@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from meshlight.domain.errors import TranslationFailed
-from meshlight.gateway.translation.chat import AnswerEvents, Chunk, error_in_answer, error_message, read
+from meshlight.gateway.translation.chat import AnswerReader, Chunk, error_message, read, reported_error
 from meshlight.gateway.translation.responses.stream_builder import AnswerOptions, StreamBuilder
 from meshlight.gateway.translation.responses.writer import EventWriter, ObjectWriter
 from meshlight.gateway.translation.sse import Event
@@ -26,7 +26,7 @@ class ResponsesTranslator:
         self._is_stream = ask.is_stream
         self._writer = EventWriter() if ask.is_stream else ObjectWriter()
         self._builder = StreamBuilder(ask, self._writer, clock)
-        self._events = AnswerEvents(comments=True)
+        self._events = AnswerReader(comments=True)
         self._fault: TranslationFailed | None = None
         self._fault_code = BROKEN
 
@@ -61,7 +61,7 @@ class ResponsesTranslator:
         self._raise_fault()
         self._take(self._events.end())
         if not self._builder.is_finished:
-            self._builder.finish(is_told=self._events.is_whole)
+            self._builder.finish(has_end_mark=self._events.is_complete)
         return self._writer.take()
 
     def broken(self, why: str) -> bytes | None:
@@ -95,7 +95,7 @@ class ResponsesTranslator:
             if event.is_comment:
                 self._builder.ping()
             elif event.data.strip() == b"[DONE]":
-                self._builder.finish(is_told=True)
+                self._builder.finish(has_end_mark=True)
             elif event.name == b"error":
                 raise self._told(event.data)
             elif event.data.strip():
@@ -111,7 +111,7 @@ class ResponsesTranslator:
         """Return the fault that the backend itself tells of."""
         code = _own_error(data).get("code")
         self._fault_code = "rate_limit_exceeded" if code == 429 else _word(code) or BROKEN
-        return error_in_answer(data)
+        return reported_error(data)
 
 
 def _own_error(body: bytes) -> dict[str, Any]:

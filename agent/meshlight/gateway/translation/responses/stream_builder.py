@@ -8,6 +8,7 @@ import msgspec
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.anthropic.stream_builder import CallList, ToolCallBuilder, find_call
 from meshlight.gateway.translation.anthropic.writer import HELD_MAX
+from meshlight.gateway.translation.carried_state import ExtrasCollector, call_id
 from meshlight.gateway.translation.chat import (
     CUT,
     REFUSED,
@@ -16,10 +17,9 @@ from meshlight.gateway.translation.chat import (
     ToolCall,
     check_ending,
     count,
-    ending_of,
+    finish_reason_of,
     number,
 )
-from meshlight.gateway.translation.keepsake import Collected, call_id
 from meshlight.gateway.translation.responses.memory import PREFIX
 from meshlight.gateway.translation.responses.request import seal
 from meshlight.gateway.translation.responses.tools import Tools, custom_input, shell_action
@@ -78,7 +78,7 @@ class StreamBuilder:
         self._output: list[dict[str, Any]] = []
         self._open: _TextItem | None = None
         self._calls = CallList()
-        self._kept = Collected()
+        self._kept = ExtrasCollector()
         self._usage: dict[str, Any] | None = None
         self._reason = ""
         self._size = 0
@@ -100,16 +100,16 @@ class StreamBuilder:
             if choice.delta is not None:
                 self._say(choice.delta)
             elif choice.message is not None:
-                self._say(choice.message, is_whole=True)
-            if reason := ending_of(choice):
+                self._say(choice.message, is_complete=True)
+            if reason := finish_reason_of(choice):
                 self._reason = reason
 
-    def finish(self, *, is_told: bool) -> None:
+    def finish(self, *, has_end_mark: bool) -> None:
         """End the response; raises Untranslated when the answer is not whole.
 
-        `is_told` says that the backend told its end in another way than by a reason.
+        `has_end_mark` says that the backend told its end in another way than by a reason.
         """
-        check_ending(self._reason, has_begun=self.has_begun, is_told=is_told)
+        check_ending(self._reason, has_begun=self.has_begun, has_end_mark=has_end_mark)
         why = None
         if self._reason in CUT:
             why = "max_output_tokens"
@@ -158,7 +158,7 @@ class StreamBuilder:
             "usage": None if status == "in_progress" or self._usage is None else _usage(self._usage),
         }
 
-    def _say(self, said: MessageDelta, *, is_whole: bool = False) -> None:
+    def _say(self, said: MessageDelta, *, is_complete: bool = False) -> None:
         self._kept.hear(said)
         thought: Any = said.reasoning_content or said.reasoning
         if isinstance(thought, str) and thought:
@@ -172,7 +172,7 @@ class StreamBuilder:
         if said.refusal:
             self._speak("refusal", said.refusal)
         for piece in said.tool_calls or ():
-            self._call(piece, None if is_whole else find_call(self._calls, piece))
+            self._call(piece, None if is_complete else find_call(self._calls, piece))
 
     def _say_part(self, part: Any) -> None:
         kind = part.get("type") if isinstance(part, dict) else None
@@ -345,7 +345,7 @@ class StreamBuilder:
                 self._delta("response.custom_tool_call_input.done", call, input=text)
             case _:
                 item["action"] = shell_action(text)
-        item["status"] = "completed" if call.is_whole() else "incomplete"
+        item["status"] = "completed" if call.is_complete() else "incomplete"
         self._writer.event("response.output_item.done", output_index=call.block, item=item)
 
     def _close_whole_calls(self) -> None:

@@ -10,7 +10,7 @@ block `redacted_thinking`: signature and block are opaque to clients by Anthropi
 
 The signature also marks thoughts as none of Anthropic's, whose API refuses those that it has not signed.
 
-What is larger than `KEPT_MAX` is not kept. Clients of Ollama's API that return no ids lose it too: there Gemini's
+What is larger than `STATE_MAX` is not kept. Clients of Ollama's API that return no ids lose it too: there Gemini's
 documented stand-in takes its place.
 """
 
@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from meshlight.gateway.translation.chat import MessageDelta
 
-KEPT_MAX = 64 << 10
+STATE_MAX = 64 << 10
 """Bytes that are kept in one place, before they are packed."""
 SIGNATURE = "meshlight-"
 """Begins the signature of thoughts that nobody has signed."""
@@ -39,7 +39,7 @@ _TEXTS = ("text", "summary", "data")
 _encode = msgspec.json.Encoder().encode
 
 
-class Extras(Struct, frozen=True, omit_defaults=True):
+class MessageExtras(Struct, frozen=True, omit_defaults=True):
     """What belongs to a message as a whole."""
 
     reasoning_details: tuple[dict[str, Any], ...] = ()
@@ -49,18 +49,18 @@ class Extras(Struct, frozen=True, omit_defaults=True):
         return bool(self.reasoning_details or self.extra_content)
 
 
-class Kept(Struct, frozen=True, omit_defaults=True):
+class CarriedState(Struct, frozen=True, omit_defaults=True):
     """What is in one place: the backend's own id of a call, and what belongs to it and to the message."""
 
     id: str = ""
     call: Any = None
-    message: Extras = Extras()
+    message: MessageExtras = MessageExtras()
 
 
-_decoder = msgspec.json.Decoder(Kept)
+_decoder = msgspec.json.Decoder(CarriedState)
 
 
-class Collected:
+class ExtrasCollector:
     """Gathers what belongs to a message while its pieces come; `take` gives it away once."""
 
     __slots__ = ("_details", "_extra", "_size")
@@ -74,30 +74,30 @@ class Collected:
         """Take what a piece brings."""
         if isinstance(said.reasoning_details, list | tuple):
             for detail in said.reasoning_details:
-                if isinstance(detail, dict) and self._size <= KEPT_MAX:
+                if isinstance(detail, dict) and self._size <= STATE_MAX:
                     self._details.append(detail)
                     self._size += 32 + sum(len(value) for value in detail.values() if isinstance(value, str))
         if isinstance(said.extra_content, dict):
             self._extra = _merged(self._extra, said.extra_content)
 
-    def add(self, extras: Extras) -> None:
+    def add(self, extras: MessageExtras) -> None:
         """Take what came back."""
         self._details.extend(extras.reasoning_details)
         self._extra = _merged(self._extra, extras.extra_content or {})
 
-    def take(self) -> Extras:
+    def take(self) -> MessageExtras:
         """Return what was gathered since the last time."""
         if not (self._details or self._extra):
             return _NOTHING
-        found = Extras(joined(self._details), self._extra or None)
+        found = MessageExtras(join_details(self._details), self._extra or None)
         self._details, self._extra, self._size = [], {}, 0
         return found
 
 
-_NOTHING = Extras()
+_NOTHING = MessageExtras()
 
 
-def joined(details: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+def join_details(details: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
     """Return reasoning details with the pieces of each put together: those of one type and index that follow."""
     made: list[dict[str, Any]] = []
     pieces: dict[str, list[str]] = {}
@@ -124,30 +124,30 @@ def joined(details: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
     return tuple(made)
 
 
-def call_id(given: str, extra: Any, extras: Extras) -> str:
+def call_id(given: str, extra: Any, extras: MessageExtras) -> str:
     """Return the id by which a client knows a call: the backend's own, where there is nothing to keep."""
     if not extra and not extras:
         return given
-    packed = _pack(Kept(given, extra or None, extras))
+    packed = _pack(CarriedState(given, extra or None, extras))
     if packed is None and extra and extras:
-        packed = _pack(Kept(given, extra))
+        packed = _pack(CarriedState(given, extra))
     return given if packed is None else _CALL + packed
 
 
-def kept_in_id(told: str) -> Kept:
+def unpack_call_id(told: str) -> CarriedState:
     """Return what the id of a call holds; its own `id` where it is none of ours."""
     if not told.startswith(_CALL):
-        return Kept(told)
-    return _unpack(told[len(_CALL) :]) or Kept(told)
+        return CarriedState(told)
+    return _unpack(told[len(_CALL) :]) or CarriedState(told)
 
 
-def signature(extras: Extras) -> str:
+def signature(extras: MessageExtras) -> str:
     """Return what stands for a signature of thoughts."""
-    packed = _pack(Kept(message=extras)) if extras else ""
+    packed = _pack(CarriedState(message=extras)) if extras else ""
     return SIGNATURE + (packed or "")
 
 
-def kept_in_signature(told: object) -> Extras:
+def unpack_signature(told: object) -> MessageExtras:
     """Return what a signature, or the data of redacted thoughts, holds."""
     if not isinstance(told, str) or len(told) <= len(SIGNATURE) or not told.startswith(SIGNATURE):
         return _NOTHING
@@ -155,14 +155,14 @@ def kept_in_signature(told: object) -> Extras:
     return _NOTHING if kept is None else kept.message
 
 
-def with_own_ids(body: bytes) -> bytes:
+def restore_call_ids(body: bytes) -> bytes:
     """Return a body as it goes to somebody who knows the ids of calls as they were given, or never gave them."""
     return _IN_JSON.sub(_own, body) if _CALL.encode() in body else body
 
 
 def _own(match: re.Match[bytes]) -> bytes:
     told = match[0][1:-1].decode()
-    given = _NOT_OF_AN_ID.sub("_", kept_in_id(told).id)
+    given = _NOT_OF_AN_ID.sub("_", unpack_call_id(told).id)
     return b'"%s"' % (given or "call_0").encode()
 
 
@@ -181,21 +181,21 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _pack(kept: Kept) -> str | None:
+def _pack(kept: CarriedState) -> str | None:
     """Return it in letters, digits, `_` and `-`; None where it is too large."""
     data = _encode(kept)
-    if len(data) > KEPT_MAX:
+    if len(data) > STATE_MAX:
         return None
     packer = zlib.compressobj(wbits=_RAW_DEFLATE)
     return base64.urlsafe_b64encode(packer.compress(data) + packer.flush()).rstrip(b"=").decode()
 
 
-def _unpack(packed: str) -> Kept | None:
+def _unpack(packed: str) -> CarriedState | None:
     """Read what `_pack` made; None where somebody has changed it."""
     try:
         data = base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True)
         unpacker = zlib.decompressobj(wbits=_RAW_DEFLATE)
-        found = unpacker.decompress(data, KEPT_MAX)
+        found = unpacker.decompress(data, STATE_MAX)
         return _decoder.decode(found) if unpacker.eof else None
     except (binascii.Error, zlib.error, msgspec.DecodeError, ValueError, RecursionError):
         return None

@@ -78,7 +78,7 @@ _any = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 
 
-def named(refusal: Reply, body: bytes) -> frozenset[str]:
+def refused_fields(refusal: Reply, body: bytes) -> frozenset[str]:
     """Return which fields of ours in `body` a refusal says not to take; nothing where it is about something else."""
     text, exact = _words(refusal.body)
     if b'"tool_calls"' in body and _OF_IDS.search(text):
@@ -89,7 +89,7 @@ def named(refusal: Reply, body: bytes) -> frozenset[str]:
     return frozenset(name for name in here if name in exact or _is_said(name, text))
 
 
-def left_out(body: bytes, declined: frozenset[str]) -> tuple[bytes, tuple[str, ...]]:
+def without_fields(body: bytes, declined: frozenset[str]) -> tuple[bytes, tuple[str, ...]]:
     """Return a translated body without what is declined, and what that was."""
     fields: dict[str, Any] = dict(_fields.decode(body))
     gone = {name for name in declined if name not in _RENAMED and fields.pop(name, None) is not None}

@@ -15,7 +15,7 @@ from msgspec import Raw
 from meshlight.backends.base import Operation
 from meshlight.domain.backend import Kind
 from meshlight.gateway.translation.bounds import VALUES_MAX, has_more_values
-from meshlight.gateway.translation.keepsake import SIGNATURE, with_own_ids
+from meshlight.gateway.translation.carried_state import SIGNATURE, restore_call_ids
 
 _FACES = frozenset[Operation]({"messages", "messages/count_tokens", "api/chat"})
 """The faces to which translated conversations come back."""
@@ -28,11 +28,11 @@ _list = msgspec.json.Decoder(list[Raw])
 _encode = msgspec.json.Encoder().encode
 
 
-def for_passing(operation: Operation, body: bytes, kind: Kind) -> bytes:
+def without_own_state(operation: Operation, body: bytes, kind: Kind) -> bytes:
     """Return the body for a backend of this kind; the very same bytes where nothing of ours is in it."""
     if operation not in _FACES:
         return body
-    body = with_own_ids(body)
+    body = restore_call_ids(body)
     if kind != "anthropic" or b"thinking" not in body or has_more_values(body, VALUES_MAX):
         return body
     try:

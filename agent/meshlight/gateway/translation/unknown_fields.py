@@ -45,7 +45,7 @@ class Dropped:
         return tuple(self._names)
 
 
-def pruned(body: bytes, shape: type[Struct], dropped: Dropped) -> bytes:
+def prune(body: bytes, shape: type[Struct], dropped: Dropped) -> bytes:
     """Return a JSON body without the fields that `shape` does not have; raises msgspec.DecodeError and the like."""
     return bytes(_value(Raw(body), shape, "", dropped))
 

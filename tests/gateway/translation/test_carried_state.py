@@ -24,9 +24,9 @@ from gateway.translation.ollama.requests import back as ollama_back
 from gateway.translation.ollama.requests import chat as ollama_chat
 from gateway.translation.ollama.requests import told_lines
 from meshlight.gateway.translation.anthropic.api import translate_messages
-from meshlight.gateway.translation.calls_sent import STAND_IN
-from meshlight.gateway.translation.keepsake import KEPT_MAX, SIGNATURE, joined
+from meshlight.gateway.translation.carried_state import SIGNATURE, STATE_MAX, join_details
 from meshlight.gateway.translation.ollama.generate import translate_chat
+from meshlight.gateway.translation.tool_calls import PLACEHOLDER
 
 SIGNED = {"google": {"thought_signature": "EpwCCpkC" + "Ab+/" * 300 + "=="}}
 OTHERS = [SIGNED, {"any": {"thing": [1, None, "ü"]}}, {"cursor": "x"}]
@@ -142,12 +142,14 @@ def test_a_history_without_signatures_gets_the_documented_stand_in(extra: Any) -
     pieces = [call(n, "{}", id=f"c{n}", name="f", extra_content=extra) for n in range(2)]
     content = anthropic_turn(stream(*map(chunk, pieces), chunk({}, "tool_calls")), is_stream=True)
     first, second = anthropic_next(content, signs=True, extensions=False)[1]["tool_calls"]
-    assert first["extra_content"]["google"]["thought_signature"] == STAND_IN
+    assert first["extra_content"]["google"]["thought_signature"] == PLACEHOLDER
     assert second.get("extra_content") == extra
     plain = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
     body = json.dumps({"model": "m", "messages": [ASK, plain]}).encode()
     asked = json.loads(translate_chat(body, "m", extensions=False, signs=True).body)
-    assert asked["messages"][1]["tool_calls"][0]["extra_content"]["google"]["thought_signature"] == STAND_IN
+    assert (
+        asked["messages"][1]["tool_calls"][0]["extra_content"]["google"]["thought_signature"] == PLACEHOLDER
+    )
 
 
 def test_a_service_that_knows_openais_fields_only_gets_nothing_of_it() -> None:
@@ -161,7 +163,7 @@ def test_a_service_that_knows_openais_fields_only_gets_nothing_of_it() -> None:
 
 
 def test_what_is_too_large_to_be_kept_is_left_and_the_call_is_not() -> None:
-    piece = call(0, "{}", id="c", name="f", extra_content={"x": "y" * KEPT_MAX})
+    piece = call(0, "{}", id="c", name="f", extra_content={"x": "y" * STATE_MAX})
     (block,) = anthropic_turn(stream(chunk(piece), chunk({}, "tool_calls")), is_stream=True)
     assert block["id"] == "c"
 
@@ -184,4 +186,4 @@ def test_a_signature_of_ours_says_nothing_to_the_backend() -> None:
 
 def test_pieces_without_an_index_are_details_of_their_own() -> None:
     details = [{"type": "reasoning.text", "text": "a"}, {"type": "reasoning.text", "text": "b"}]
-    assert list(joined(details)) == details
+    assert list(join_details(details)) == details

@@ -5,9 +5,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from meshlight.gateway.translation.keepsake import Collected, kept_in_id
+from meshlight.gateway.translation.carried_state import ExtrasCollector, unpack_call_id
 
-STAND_IN = "skip_thought_signature_validator"
+PLACEHOLDER = "skip_thought_signature_validator"
 """What Gemini takes in place of a signature that there is none of (ai.google.dev, "Thought signatures")."""
 _ID_MAX = 40
 """Characters that OpenAI takes as the id of a call."""
@@ -22,11 +22,11 @@ class BackendTraits(Struct, frozen=True):
     """Whether it signs thoughts, and demands its signatures back: Gemini."""
 
 
-def call_sent(
-    told: str, name: str, arguments: str, asked: BackendTraits, kept: Collected, *, is_first: bool
+def sent_call(
+    told: str, name: str, arguments: str, asked: BackendTraits, kept: ExtrasCollector, *, is_first: bool
 ) -> dict[str, Any]:
     """Return a call of an earlier turn; what its id holds of the message goes to `kept`."""
-    found = kept_in_id(told)
+    found = unpack_call_id(told)
     kept.add(found.message)
     function = {"name": name, "arguments": arguments}
     call: dict[str, Any] = {"id": _sent_id(found.id, asked), "type": "function", "function": function}
@@ -40,10 +40,10 @@ def call_sent(
 
 def result_id(told: str, asked: BackendTraits) -> str:
     """Return the id of the call to which a result belongs."""
-    return _sent_id(kept_in_id(told).id, asked)
+    return _sent_id(unpack_call_id(told).id, asked)
 
 
-def message_extras(kept: Collected, asked: BackendTraits) -> dict[str, Any]:
+def message_extras(kept: ExtrasCollector, asked: BackendTraits) -> dict[str, Any]:
     """Return what belongs to the message as a whole, as far as this backend has a place for it."""
     extras = kept.take()
     made: dict[str, Any] = {}
@@ -70,5 +70,8 @@ def _with_stand_in(extra: Any) -> dict[str, Any]:
     google = found.get("google")
     return {
         **found,
-        "google": {**(google if isinstance(google, dict) else {}), "thought_signature": STAND_IN},
+        "google": {
+            **(google if isinstance(google, dict) else {}),
+            "thought_signature": PLACEHOLDER,
+        },
     }
