@@ -1,9 +1,10 @@
-"""What a backend wants back comes back to it, through clients whose protocol has no field for it."""
+"""State that a backend wants back reaches it, through clients whose protocol has no field for it."""
 
 import json
 import re
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.translation.anthropic.requests import (
@@ -24,7 +25,20 @@ from gateway.translation.ollama.requests import back as ollama_back
 from gateway.translation.ollama.requests import chat as ollama_chat
 from gateway.translation.ollama.requests import told_lines
 from meshlight.gateway.translation.anthropic.api import translate_messages
-from meshlight.gateway.translation.carried_state import SIGNATURE, STATE_MAX, join_details
+from meshlight.gateway.translation.carried_state import (
+    SIGNATURE,
+    STATE_MAX,
+    UNPACKED_MAX,
+    UNPACKED_VALUES_MAX,
+    ExtrasCollector,
+    MessageExtras,
+    StateReader,
+    call_id,
+    join_details,
+    restore_call_ids,
+    signature,
+)
+from meshlight.gateway.translation.chat import MessageDelta
 from meshlight.gateway.translation.ollama.generate import translate_chat
 from meshlight.gateway.translation.tool_calls import PLACEHOLDER
 
@@ -187,3 +201,91 @@ def test_a_signature_of_ours_says_nothing_to_the_backend() -> None:
 def test_pieces_without_an_index_are_details_of_their_own() -> None:
     details = [{"type": "reasoning.text", "text": "a"}, {"type": "reasoning.text", "text": "b"}]
     assert list(join_details(details)) == details
+
+
+@pytest.mark.parametrize("grow", ["keys", "inner keys", "details", "one value"])
+def test_a_backend_that_sends_ever_more_state_gets_no_more_than_the_limit_back(grow: str) -> None:
+    collector = ExtrasCollector()
+    for n in range(2_000):
+        text = "x" * 100
+        match grow:
+            case "keys":
+                delta = MessageDelta(extra_content={f"k{n}": text})
+            case "inner keys":
+                delta = MessageDelta(extra_content={"google": {f"k{n}": text}})
+            case "details":
+                delta = MessageDelta(reasoning_details=[{"index": n, "nested": [[text]]}])
+            case _:
+                delta = MessageDelta(extra_content={"google": {"k": text * n}})
+        collector.add_delta(delta)
+    size = len(msgspec.json.encode(collector.take()))
+    assert STATE_MAX // 2 < size < 2 * STATE_MAX
+    assert not collector.take()
+
+
+def test_a_signature_after_ten_thousand_pieces_of_thought_is_still_kept() -> None:
+    collector = ExtrasCollector()
+    for _ in range(10_000):
+        collector.add_delta(MessageDelta(extra_content={"google": {"thought": True, "cursor": "c" * 100}}))
+    collector.add_delta(MessageDelta(extra_content=SIGNED))
+    assert collector.take().extra_content == {"google": SIGNED["google"] | {"cursor": "c" * 100}}
+
+
+def packed_ids(count: int) -> list[str]:
+    """Return ids of calls that are short and unpack to nearly the limit."""
+    return [call_id(f"call_{n}", {"x": "y" * (STATE_MAX - 200)}, MessageExtras()) for n in range(count)]
+
+
+def test_a_request_unpacks_no_more_than_its_budget_however_many_ids_it_holds() -> None:
+    reader = StateReader()
+    ids = packed_ids(3 * UNPACKED_MAX // STATE_MAX)
+    assert max(map(len, ids)) < 300
+    states = [reader.read_call_id(client_id) for client_id in ids]
+    read = [state for state in states if state.call]
+    assert UNPACKED_MAX // STATE_MAX <= len(read) <= UNPACKED_MAX // STATE_MAX + 1
+    assert states[0].id == "call_0"
+    assert states[-1].id == ids[-1]
+    # A result has the id of its call, on either side of the limit.
+    assert [reader.own_id(client_id) for client_id in ids] == [state.id for state in states]
+
+
+def test_one_id_again_and_again_is_unpacked_no_more_often_than_the_budget_allows() -> None:
+    reader = StateReader()
+    [client_id] = packed_ids(1)
+    states = [reader.read_call_id(client_id) for _ in range(2 * UNPACKED_MAX // STATE_MAX)]
+    assert {state.id for state in states} == {"call_0"}
+    assert sum(bool(state.call) for state in states) <= UNPACKED_MAX // STATE_MAX + 1
+
+
+def test_state_of_very_many_values_spends_the_budget_too() -> None:
+    reader = StateReader()
+    many = call_id("c", {"x": [[]] * 20_000}, MessageExtras())
+    states = [reader.read_call_id(many) for _ in range(40)]
+    assert sum(bool(state.call) for state in states) <= UNPACKED_VALUES_MAX // 40_000 + 1
+
+
+@pytest.mark.parametrize(
+    "broken", ["toolu_meshlight_!", "toolu_meshlight_AAAA", "toolu_meshlight_" + "_" * 99]
+)
+def test_broken_state_spends_the_budget_too(broken: str) -> None:
+    reader = StateReader()
+    for n in range(UNPACKED_MAX // STATE_MAX):
+        assert reader.read_call_id(f"{broken}{n:04}").id == f"{broken}{n:04}"
+    [client_id] = packed_ids(1)
+    if broken.endswith(("!", "_")):
+        assert reader.read_call_id(client_id).call is None
+
+
+def test_signatures_share_the_budget_of_the_ids() -> None:
+    reader = StateReader()
+    signed = signature(MessageExtras(extra_content={"x": "y" * (STATE_MAX - 200)}))
+    read = [reader.read_signature(signed) for _ in range(2 * UNPACKED_MAX // STATE_MAX)]
+    assert sum(map(bool, read)) <= UNPACKED_MAX // STATE_MAX + 1
+    assert reader.read_call_id(packed_ids(1)[0]).call is None
+
+
+def test_a_body_that_is_passed_on_restores_ids_within_the_same_budget() -> None:
+    ids = packed_ids(2 * UNPACKED_MAX // STATE_MAX)
+    sent: list[str] = json.loads(restore_call_ids(json.dumps(ids).encode()))
+    assert sent[0] == "call_0"
+    assert sent[-1] == ids[-1]

@@ -1,17 +1,17 @@
-"""What a backend gives with an answer and wants back in the next turn, kept by the client without its knowing.
+"""State that a backend wants back in the next turn, carried by the client inside ids and signatures.
 
-Gemini refuses a call of a tool that comes back without its thought signature (`extra_content`), OpenRouter wants
-its `reasoning_details`. The protocols of Anthropic and Ollama have no field for either. So it travels in what every
-client returns as it got it: the id of a call, which ties the call to its result. No state is kept here for it: a
+Gemini refuses a tool call that comes back without its thought signature (`extra_content`); OpenRouter wants its
+`reasoning_details`. The protocols of Anthropic and Ollama have no field for either, so the state travels in what
+every client returns unchanged: the id of a call, which ties the call to its result. Nothing is stored here: a
 conversation may rest for weeks, go on after a restart, or at another node. Other gateways do the same, so clients
-are known to bear ids of some kilobytes; letters, digits, `_` and `-` are what Anthropic's API itself takes. What
-belongs to the message as a whole goes with its thoughts, into their signature, or with the next call, or else into a
-block `redacted_thinking`: signature and block are opaque to clients by Anthropic's rules.
+are known to accept ids of some kilobytes; the id uses only letters, digits, `_` and `-`, as Anthropic's API demands.
 
-The signature also marks thoughts as none of Anthropic's, whose API refuses those that it has not signed.
+State of the message as a whole goes into the signature of its thoughts, else into the id of the next call, else into
+a block `redacted_thinking`: clients must treat signature and block as opaque by Anthropic's rules. The signature also
+marks thoughts as not Anthropic's, whose API refuses thoughts that it has not signed.
 
-What is larger than `STATE_MAX` is not kept. Clients of Ollama's API that return no ids lose it too: there Gemini's
-documented stand-in takes its place.
+State above `STATE_MAX` is dropped. Clients of Ollama's API that return no ids lose it too; for Gemini, its documented
+placeholder is sent instead.
 """
 
 import base64
@@ -26,21 +26,25 @@ from msgspec import Struct
 from meshlight.gateway.translation.chat import MessageDelta
 
 STATE_MAX = 64 << 10
-"""Bytes that are kept in one place, before they are packed."""
+"""Bytes of JSON that one id or signature may hold, before compression; also what is collected of one message."""
+UNPACKED_MAX = 8 << 20
+"""Bytes of JSON that are unpacked for one request: 64 KB fit into an id of 100 characters, a body holds many ids."""
+UNPACKED_VALUES_MAX = 400_000
+"""The same in values, roughly counted: a value costs more as an object than as text."""
 SIGNATURE = "meshlight-"
-"""Begins the signature of thoughts that nobody has signed."""
+"""The prefix of signatures of thoughts that no provider has signed."""
 _CALL = "toolu_meshlight_"
 _IN_JSON = re.compile(rb'(?<!\\)"toolu_meshlight_[A-Za-z0-9_-]+"')
 _NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9_-]")
 _RAW_DEFLATE = -15
 _TEXTS = ("text", "summary", "data")
-"""The parts of a reasoning detail that grow from piece to piece; the others are told once."""
+"""The fields of a reasoning detail that grow from piece to piece; the others are sent once."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class MessageExtras(Struct, frozen=True, omit_defaults=True):
-    """What belongs to a message as a whole."""
+    """State of a message as a whole."""
 
     reasoning_details: tuple[dict[str, Any], ...] = ()
     extra_content: dict[str, Any] | None = None
@@ -50,7 +54,7 @@ class MessageExtras(Struct, frozen=True, omit_defaults=True):
 
 
 class CarriedState(Struct, frozen=True, omit_defaults=True):
-    """What is in one place: the backend's own id of a call, and what belongs to it and to the message."""
+    """The content of one id or signature: the backend's own id of the call, the call's state and the message's."""
 
     id: str = ""
     call: Any = None
@@ -58,144 +62,195 @@ class CarriedState(Struct, frozen=True, omit_defaults=True):
 
 
 _decoder = msgspec.json.Decoder(CarriedState)
-
-
-class ExtrasCollector:
-    """Gathers what belongs to a message while its pieces come; `take` gives it away once."""
-
-    __slots__ = ("_details", "_extra", "_size")
-
-    def __init__(self) -> None:
-        self._details: list[dict[str, Any]] = []
-        self._extra: dict[str, Any] = {}
-        self._size = 0
-
-    def hear(self, said: MessageDelta) -> None:
-        """Take what a piece brings."""
-        if isinstance(said.reasoning_details, list | tuple):
-            for detail in said.reasoning_details:
-                if isinstance(detail, dict) and self._size <= STATE_MAX:
-                    self._details.append(detail)
-                    self._size += 32 + sum(len(value) for value in detail.values() if isinstance(value, str))
-        if isinstance(said.extra_content, dict):
-            self._extra = _merged(self._extra, said.extra_content)
-
-    def add(self, extras: MessageExtras) -> None:
-        """Take what came back."""
-        self._details.extend(extras.reasoning_details)
-        self._extra = _merged(self._extra, extras.extra_content or {})
-
-    def take(self) -> MessageExtras:
-        """Return what was gathered since the last time."""
-        if not (self._details or self._extra):
-            return _NOTHING
-        found = MessageExtras(join_details(self._details), self._extra or None)
-        self._details, self._extra, self._size = [], {}, 0
-        return found
-
-
 _NOTHING = MessageExtras()
 
 
+class ExtrasCollector:
+    """Collects the state of a message from its pieces; `take` returns it and starts anew.
+
+    What would exceed STATE_MAX bytes of JSON is left out. A piece costs time by its own size, whatever came before.
+    """
+
+    __slots__ = ("_details", "_details_size", "_extra", "_extra_size", "_extra_sizes")
+
+    def __init__(self) -> None:
+        self._details: list[dict[str, Any]] = []
+        self._details_size = 0
+        self._extra: dict[str, Any] = {}
+        self._extra_size = 0
+        self._extra_sizes: dict[tuple[str, str], int] = {}
+        """Bytes of each value in `_extra`, by its two names; `_extra_size` is their sum."""
+
+    def add_delta(self, delta: MessageDelta) -> None:
+        """Add the state in a piece of an answer."""
+        if isinstance(delta.reasoning_details, list | tuple):
+            self._add_details(delta.reasoning_details)
+        if isinstance(delta.extra_content, dict):
+            self._merge(delta.extra_content)
+
+    def add(self, extras: MessageExtras) -> None:
+        """Add state that a client has returned."""
+        self._add_details(extras.reasoning_details)
+        if extras.extra_content:
+            self._merge(extras.extra_content)
+
+    def take(self) -> MessageExtras:
+        """Return what was collected since the last call."""
+        if not (self._details or self._extra):
+            return _NOTHING
+        found = MessageExtras(join_details(self._details), self._extra or None)
+        self._details, self._details_size = [], 0
+        self._extra, self._extra_size, self._extra_sizes = {}, 0, {}
+        return found
+
+    def _add_details(self, details: list[Any] | tuple[Any, ...]) -> None:
+        for detail in details:
+            if self._details_size > STATE_MAX:
+                return
+            if isinstance(detail, dict):
+                self._details.append(detail)
+                self._details_size += len(_encode(detail))
+
+    def _merge(self, extra: dict[str, Any]) -> None:
+        """Merge two levels deep: `{"google": {…}}`."""
+        for name, value in extra.items():
+            if not isinstance(value, dict):
+                if self._has_room(name, "", value):
+                    self._extra[name] = value
+                continue
+            before = self._extra.get(name)
+            merged = before if isinstance(before, dict) else {}
+            for inner, found in value.items():
+                # That a piece is a thought does not make the whole message one.
+                if inner != "thought" and self._has_room(name, inner, found):
+                    merged[inner] = found
+            if merged:
+                self._extra[name] = merged
+
+    def _has_room(self, name: str, inner: str, value: Any) -> bool:
+        """Whether a value still fits, in place of an earlier one of the same names; counts it if so."""
+        size = len(_encode(value)) + len(name) + len(inner)
+        total = self._extra_size - self._extra_sizes.get((name, inner), 0) + size
+        if total > STATE_MAX:
+            return False
+        self._extra_sizes[name, inner], self._extra_size = size, total
+        return True
+
+
 def join_details(details: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
-    """Return reasoning details with the pieces of each put together: those of one type and index that follow."""
-    made: list[dict[str, Any]] = []
+    """Return reasoning details with their pieces joined: consecutive ones of the same type and index."""
+    joined: list[dict[str, Any]] = []
     pieces: dict[str, list[str]] = {}
 
     def close() -> None:
         for name, texts in pieces.items():
-            made[-1][name] = "".join(texts)
+            joined[-1][name] = "".join(texts)
         pieces.clear()
 
     for detail in details:
-        last = made[-1] if made else {}
+        last = joined[-1] if joined else {}
         index = detail.get("index")
         is_same = index is not None and (last.get("index"), last.get("type")) == (index, detail.get("type"))
         if not is_same or (last.get("id") and detail.get("id") and last["id"] != detail["id"]):
             close()
-            made.append({})
+            joined.append({})
         for name, value in detail.items():
             if name in _TEXTS and isinstance(value, str):
                 pieces.setdefault(name, []).append(value)
-            elif value is not None or name not in made[-1]:
-                made[-1][name] = value
-    if made:
+            elif value is not None or name not in joined[-1]:
+                joined[-1][name] = value
+    if joined:
         close()
-    return tuple(made)
+    return tuple(joined)
 
 
-def call_id(given: str, extra: Any, extras: MessageExtras) -> str:
-    """Return the id by which a client knows a call: the backend's own, where there is nothing to keep."""
+def call_id(own_id: str, extra: Any, extras: MessageExtras) -> str:
+    """Return the id of a call for the client: with its state, or the backend's own id where there is none."""
     if not extra and not extras:
-        return given
-    packed = _pack(CarriedState(given, extra or None, extras))
+        return own_id
+    packed = _pack(CarriedState(own_id, extra or None, extras))
     if packed is None and extra and extras:
-        packed = _pack(CarriedState(given, extra))
-    return given if packed is None else _CALL + packed
-
-
-def unpack_call_id(told: str) -> CarriedState:
-    """Return what the id of a call holds; its own `id` where it is none of ours."""
-    if not told.startswith(_CALL):
-        return CarriedState(told)
-    return _unpack(told[len(_CALL) :]) or CarriedState(told)
+        packed = _pack(CarriedState(own_id, extra))
+    return own_id if packed is None else _CALL + packed
 
 
 def signature(extras: MessageExtras) -> str:
-    """Return what stands for a signature of thoughts."""
+    """Return the signature of thoughts for the client, with the message's state."""
     packed = _pack(CarriedState(message=extras)) if extras else ""
     return SIGNATURE + (packed or "")
 
 
-def unpack_signature(told: object) -> MessageExtras:
-    """Return what a signature, or the data of redacted thoughts, holds."""
-    if not isinstance(told, str) or len(told) <= len(SIGNATURE) or not told.startswith(SIGNATURE):
-        return _NOTHING
-    kept = _unpack(told[len(SIGNATURE) :])
-    return _NOTHING if kept is None else kept.message
+class StateReader:
+    """Unpacks the ids and signatures of one request, up to UNPACKED_MAX and UNPACKED_VALUES_MAX in all.
+
+    Beyond that, an id is passed on as it is, and its state is lost.
+    """
+
+    __slots__ = ("_bytes_left", "_own_ids", "_values_left")
+
+    def __init__(self) -> None:
+        self._bytes_left = UNPACKED_MAX
+        self._values_left = UNPACKED_VALUES_MAX
+        self._own_ids: dict[str, str] = {}
+        """The backend's own id by the client's: a result has the id of its call, and costs nothing more."""
+
+    def read_call_id(self, client_id: str) -> CarriedState:
+        """Return the content of a call's id; the id itself as `id` where it was not made here."""
+        if not client_id.startswith(_CALL):
+            return CarriedState(client_id)
+        state = self._unpack(client_id[len(_CALL) :]) or CarriedState(self._own_ids.get(client_id, client_id))
+        self._own_ids[client_id] = state.id
+        return state
+
+    def own_id(self, client_id: str) -> str:
+        """Return the backend's own id of a call."""
+        return self._own_ids.get(client_id) or self.read_call_id(client_id).id
+
+    def read_signature(self, text: object) -> MessageExtras:
+        """Return the content of a signature, or of the data of redacted thoughts; empty if not made here."""
+        if not isinstance(text, str) or len(text) <= len(SIGNATURE) or not text.startswith(SIGNATURE):
+            return _NOTHING
+        state = self._unpack(text[len(SIGNATURE) :])
+        return _NOTHING if state is None else state.message
+
+    def _unpack(self, packed: str) -> CarriedState | None:
+        """Decode what `_pack` returned; None where somebody has changed it, or the budget is spent."""
+        if self._bytes_left <= 0 or self._values_left <= 0:
+            return None
+        try:
+            data = base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True)
+            unpacker = zlib.decompressobj(wbits=_RAW_DEFLATE)
+            found = unpacker.decompress(data, STATE_MAX)
+        except (binascii.Error, zlib.error, ValueError):
+            self._bytes_left -= STATE_MAX  # how much was unpacked before the fault is not known
+            return None
+        self._bytes_left -= len(found)
+        self._values_left -= sum(map(found.count, (b",", b"[", b"{")))
+        if not unpacker.eof:
+            return None
+        try:
+            return _decoder.decode(found)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return None
 
 
 def restore_call_ids(body: bytes) -> bytes:
-    """Return a body as it goes to somebody who knows the ids of calls as they were given, or never gave them."""
-    return _IN_JSON.sub(_own, body) if _CALL.encode() in body else body
+    """Return a body with the backends' own ids of calls, for a backend that is sent it untranslated."""
+    if _CALL.encode() not in body:
+        return body
+    reader = StateReader()
+
+    def own(match: re.Match[bytes]) -> bytes:
+        own_id = _NOT_OF_AN_ID.sub("_", reader.own_id(match[0][1:-1].decode()))
+        return b'"%s"' % (own_id or "call_0").encode()
+
+    return _IN_JSON.sub(own, body)
 
 
-def _own(match: re.Match[bytes]) -> bytes:
-    told = match[0][1:-1].decode()
-    given = _NOT_OF_AN_ID.sub("_", unpack_call_id(told).id)
-    return b'"%s"' % (given or "call_0").encode()
-
-
-def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Return both, one level deep: `{"google": {…}}`. That a piece is a thought says nothing of the whole."""
-    made = dict(old)
-    for name, value in new.items():
-        if isinstance(value, dict):
-            before = made.get(name)
-            inner = {**before, **value} if isinstance(before, dict) else dict(value)
-            inner.pop("thought", None)
-            if inner:
-                made[name] = inner
-        else:
-            made[name] = value
-    return made
-
-
-def _pack(kept: CarriedState) -> str | None:
-    """Return it in letters, digits, `_` and `-`; None where it is too large."""
-    data = _encode(kept)
+def _pack(state: CarriedState) -> str | None:
+    """Return the state in letters, digits, `_` and `-`; None where it is too large."""
+    data = _encode(state)
     if len(data) > STATE_MAX:
         return None
     packer = zlib.compressobj(wbits=_RAW_DEFLATE)
     return base64.urlsafe_b64encode(packer.compress(data) + packer.flush()).rstrip(b"=").decode()
-
-
-def _unpack(packed: str) -> CarriedState | None:
-    """Read what `_pack` made; None where somebody has changed it."""
-    try:
-        data = base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True)
-        unpacker = zlib.decompressobj(wbits=_RAW_DEFLATE)
-        found = unpacker.decompress(data, STATE_MAX)
-        return _decoder.decode(found) if unpacker.eof else None
-    except (binascii.Error, zlib.error, msgspec.DecodeError, ValueError, RecursionError):
-        return None

@@ -116,8 +116,8 @@ _FAILED = frozenset({"error", "abort", "insufficient_system_resource"})
 def check_ending(reason: str, *, has_begun: bool, has_end_mark: bool) -> None:
     """Raise Untranslated where an answer that ended for this `finish_reason` is not whole.
 
-    `has_end_mark` says that its end was told in another way: `[DONE]` came, or the answer is one whole JSON object. Small
-    servers leave the reason out, and need not say it then.
+    `has_end_mark` says that something else has marked the end: `[DONE]`, or the end of one complete JSON object.
+    Small servers leave the reason out, and need not give it then.
     """
     if not has_begun:
         raise TranslationFailed("It sent no answer.")

@@ -35,9 +35,8 @@ from meshlight.gateway.translation.anthropic.schema import (
     Turn,
     UrlSource,
 )
-from meshlight.gateway.translation.carried_state import ExtrasCollector, unpack_signature
 from meshlight.gateway.translation.json_repair import decode_repaired
-from meshlight.gateway.translation.tool_calls import BackendTraits, message_extras, result_id, sent_call
+from meshlight.gateway.translation.tool_calls import BackendTraits, ToolCallHistory
 from meshlight.gateway.translation.unknown_fields import Dropped, prune
 
 _EFFORT = {"xhigh": "high", "max": "high"}
@@ -83,13 +82,13 @@ def _read(body: bytes, dropped: Dropped) -> MessagesRequest:
 
 
 def chat_request(
-    request: MessagesRequest, model: str, asked: BackendTraits, dropped: Dropped
+    request: MessagesRequest, model: str, traits: BackendTraits, dropped: Dropped
 ) -> dict[str, Any]:
     """Return the fields that both faces share: messages, tools, format and thinking.
 
     Raises Untranslatable and BadRequest.
     """
-    chat: dict[str, Any] = {"model": model, "messages": _messages(request, asked)}
+    chat: dict[str, Any] = {"model": model, "messages": _messages(request, traits)}
     if request.tools:
         chat["tools"] = [
             _tool(tool, f"tools[{number}]", dropped) for number, tool in enumerate(request.tools)
@@ -103,7 +102,7 @@ def chat_request(
         chat["response_format"] = {"type": "json_schema", "json_schema": named}
     if config is not None and config.effort is not None:
         chat["reasoning_effort"] = _EFFORT.get(config.effort, config.effort)
-    if request.thinking is not None and asked.extensions:
+    if request.thinking is not None and traits.extensions:
         chat |= _thinking(request.thinking)
     return chat
 
@@ -155,12 +154,12 @@ def _misfit(error: msgspec.ValidationError) -> BadRequest:
     return validation_error(error, MessagesRequest)
 
 
-def _messages(request: MessagesRequest, asked: BackendTraits) -> list[dict[str, Any]]:
+def _messages(request: MessagesRequest, traits: BackendTraits) -> list[dict[str, Any]]:
     turns = request.messages
     if not turns:
         raise BadRequest("messages is empty.", "Send at least one message.", "messages")
     last_user = max((number for number, turn in enumerate(turns) if turn.role == "user"), default=-1)
-    history = History(asked)
+    history = History(traits)
     history.add_system(request.system)
     for number, turn in enumerate(turns):
         history.add(turn, f"messages[{number}]", is_last_word=number >= last_user)
@@ -226,15 +225,15 @@ Part = str | dict[str, Any]
 class History:
     """Collects the messages; neighbours of one role become one message, as Anthropic's API has it."""
 
-    def __init__(self, asked: BackendTraits) -> None:
-        self._asked = asked
+    def __init__(self, traits: BackendTraits) -> None:
+        self._traits = traits
         self._messages: list[dict[str, Any]] = []
         self._system: list[str] = []
         self._user: list[Part] = []
         self._said: list[str] = []
         self._thought: list[str] = []
         self._calls: list[dict[str, Any]] = []
-        self._kept = ExtrasCollector()
+        self._tool_calls = ToolCallHistory(traits)
 
     def messages(self) -> list[dict[str, Any]]:
         """Return all that was added."""
@@ -312,7 +311,7 @@ class History:
         text = _PARAGRAPH.join(part for part in parts if isinstance(part, str) and part)
         if block.is_error and not text.lstrip("<").lower().startswith(("error", "tool_use_error")):
             text = f"Error: {text}" if text else "Error"
-        answered = result_id(block.tool_use_id, self._asked)
+        answered = self._tool_calls.result_id(block.tool_use_id)
         self._messages.append({"role": "tool", "tool_call_id": answered, "content": text})
         images = [part for part in parts if not isinstance(part, str)]
         return [f"From the result of tool call {answered}:", *images] if images else []
@@ -327,15 +326,13 @@ class History:
             elif isinstance(block, ThinkingBlock):
                 if block.thinking:
                     self._thought.append(block.thinking)
-                self._kept.add(unpack_signature(block.signature))
+                self._tool_calls.add_signature(block.signature)
             elif isinstance(block, RedactedBlock):
-                self._kept.add(unpack_signature(block.data))
+                self._tool_calls.add_signature(block.data)
             elif isinstance(block, ToolUseBlock):
                 arguments = _object(block.input, f"{where}.input")
                 self._calls.append(
-                    sent_call(
-                        block.id, block.name, arguments, self._asked, self._kept, is_first=not self._calls
-                    )
+                    self._tool_calls.call(block.id, block.name, arguments, is_first=not self._calls)
                 )
             elif not isinstance(block, FallbackBlock):
                 raise _foreign(block, where)
@@ -361,17 +358,17 @@ class History:
 
     def _flush_assistant(self) -> None:
         if not self._has_assistant:
-            self._kept.take()  # it belongs to nothing
+            self._tool_calls.take_extras()  # it belongs to no message
             return
         text = _PARAGRAPH.join(self._said)
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if self._calls:
             # Chat templates of engines print a null as a word; OpenAI takes nothing else there.
-            message["content"] = text or ("" if self._asked.extensions else None)
+            message["content"] = text or ("" if self._traits.extensions else None)
             message["tool_calls"] = self._calls
-        if self._thought and self._asked.extensions:
+        if self._thought and self._traits.extensions:
             message["reasoning_content"] = _PARAGRAPH.join(self._thought)
-        message |= message_extras(self._kept, self._asked)
+        message |= self._tool_calls.take_extras()
         if message["content"] or len(message) > 2:
             self._messages.append(message)
         self._said, self._thought, self._calls = [], [], []

@@ -358,7 +358,7 @@ class StreamBuilder:
             self._writer.ping()
 
     def _say(self, said: MessageDelta, *, is_complete: bool = False) -> None:
-        self._kept.hear(said)
+        self._kept.add_delta(said)
         thought: Any = said.reasoning_content or said.reasoning
         if isinstance(thought, str) and thought:
             self._add("thinking", thought)

@@ -16,7 +16,6 @@ from msgspec import Raw
 from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import BadRequest, Untranslatable
 from meshlight.gateway.control.validation import LONGEST, malformed_json, validation_error
-from meshlight.gateway.translation.carried_state import ExtrasCollector
 from meshlight.gateway.translation.json_repair import decode_repaired
 from meshlight.gateway.translation.ollama.schema import (
     CalledTool,
@@ -25,7 +24,7 @@ from meshlight.gateway.translation.ollama.schema import (
     Message,
     Options,
 )
-from meshlight.gateway.translation.tool_calls import BackendTraits, message_extras, result_id, sent_call
+from meshlight.gateway.translation.tool_calls import BackendTraits, ToolCallHistory
 from meshlight.gateway.translation.unknown_fields import Dropped
 
 T = TypeVar("T")
@@ -162,9 +161,9 @@ _SNIFFED = 64
 """Characters of base64 in which a picture shows what it is."""
 
 
-def chat_messages(messages: Sequence[Message], asked: BackendTraits) -> list[dict[str, Any]]:
+def chat_messages(messages: Sequence[Message], traits: BackendTraits) -> list[dict[str, Any]]:
     """Return the conversation; raises Untranslatable and BadRequest."""
-    history = History(asked)
+    history = History(traits)
     for number, message in enumerate(messages):
         history.add(message, f"messages[{number}]")
     return history.finish()
@@ -185,9 +184,10 @@ def picture_parts(text: str, images: Iterable[str], place: str) -> list[dict[str
 class History:
     """Collects the messages, and remembers which calls of tools wait for their results."""
 
-    def __init__(self, asked: BackendTraits) -> None:
+    def __init__(self, traits: BackendTraits) -> None:
         self._messages: list[dict[str, Any]] = []
-        self._asked = asked
+        self._traits = traits
+        self._tool_calls = ToolCallHistory(traits)
         self._pictures: list[dict[str, Any]] = []
         """Pictures that only a message of the user may hold, until there is one."""
         self._count = 0
@@ -216,13 +216,12 @@ class History:
         elif role != "tool":
             self._show()
         if role == "assistant":
-            if message.thinking and self._asked.extensions:
+            if message.thinking and self._traits.extensions:
                 made["reasoning_content"] = message.thinking
             if message.tool_calls:
                 made["content"] = text or None
-                kept = ExtrasCollector()
-                made["tool_calls"] = self._calls(message.tool_calls, place, kept)
-                made |= message_extras(kept, self._asked)
+                made["tool_calls"] = self._calls(message.tool_calls, place)
+                made |= self._tool_calls.take_extras()
         elif role == "tool":
             made["tool_call_id"] = self._answered(message)
         elif message.name:
@@ -243,7 +242,7 @@ class History:
             self._messages.append({"role": "user", "content": self._pictures})
             self._pictures = []
 
-    def _calls(self, calls: Sequence[CalledTool], place: str, kept: ExtrasCollector) -> list[dict[str, Any]]:
+    def _calls(self, calls: Sequence[CalledTool], place: str) -> list[dict[str, Any]]:
         made: list[dict[str, Any]] = []
         self._waiting.clear()
         self._by_age.clear()
@@ -260,7 +259,7 @@ class History:
             self._by_age.append(given)
             self._by_name.setdefault(call.function.name, deque()).append(given)
             text = arguments.decode("utf-8", "replace")
-            made.append(sent_call(given, call.function.name, text, self._asked, kept, is_first=number == 0))
+            made.append(self._tool_calls.call(given, call.function.name, text, is_first=number == 0))
         return made
 
     def _answered(self, message: Message) -> str:
@@ -268,9 +267,9 @@ class History:
         name = message.tool_name or message.name
         if message.tool_call_id:
             self._waiting.pop(message.tool_call_id, None)
-            return result_id(message.tool_call_id, self._asked)
+            return self._tool_calls.result_id(message.tool_call_id)
         found = self._oldest(self._by_name.get(name)) or self._oldest(self._by_age)
-        return result_id(found, self._asked) if found else self._own_id()
+        return self._tool_calls.result_id(found) if found else self._own_id()
 
     def _oldest(self, ids: deque[str] | None) -> str:
         """Return the first of them that still waits, which it does no longer; empty when none does."""

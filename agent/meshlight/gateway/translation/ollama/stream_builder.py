@@ -214,7 +214,7 @@ class StreamBuilder:
         thoughts: list[str] = []
         if said is not None:
             _say(said, texts, thoughts)
-            self._calls.kept.hear(said)
+            self._calls.kept.add_delta(said)
             for call in said.tool_calls or ():
                 self._calls.add(call, is_complete=choice.delta is None)
         return Piece(

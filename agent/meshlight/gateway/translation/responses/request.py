@@ -16,7 +16,6 @@ from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import BadRequest, Untranslatable
 from meshlight.gateway.control.validation import malformed_json, validation_error
 from meshlight.gateway.translation.anthropic.request import limit_name
-from meshlight.gateway.translation.carried_state import ExtrasCollector
 from meshlight.gateway.translation.json_repair import decode_repaired
 from meshlight.gateway.translation.responses.schema import (
     REFUSED,
@@ -35,7 +34,7 @@ from meshlight.gateway.translation.responses.tools import (
     shell_arguments,
     untranslatable,
 )
-from meshlight.gateway.translation.tool_calls import BackendTraits, message_extras, result_id, sent_call
+from meshlight.gateway.translation.tool_calls import BackendTraits, ToolCallHistory
 
 ENCRYPTED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
@@ -96,18 +95,18 @@ def chat_request(
     history: Sequence[Raw],
     model: str,
     unknown: Sequence[str],
-    asked: BackendTraits,
+    traits: BackendTraits,
 ) -> Chat:
     """Return the request for a model; `history` are the items of the responses that it goes on from.
 
     Raises Untranslatable and BadRequest.
     """
-    extensions = asked.extensions
+    extensions = traits.extensions
     dropped = list(unknown)
     tools = Tools(dropped)
     tools.add(request.tools or ())
     choice = tools.choose(request.tool_choice)
-    messages = _messages(request, history, dropped, asked)
+    messages = _messages(request, history, dropped, traits)
     chat: dict[str, Any] = {"model": model, "messages": messages}
     if tools.functions:
         chat["tools"] = tools.functions
@@ -137,9 +136,9 @@ def chat_request(
 
 
 def _messages(
-    request: ResponsesRequest, history: Sequence[Raw], dropped: list[str], asked: BackendTraits
+    request: ResponsesRequest, history: Sequence[Raw], dropped: list[str], traits: BackendTraits
 ) -> list[dict[str, Any]]:
-    conversation = Conversation(asked)
+    conversation = Conversation(traits)
     conversation.add_instructions(request.instructions)
     for item in _read(history, ""):
         conversation.add(item, "previous_response_id")
@@ -253,9 +252,9 @@ def thoughts_of(item: Item) -> str:
 class Conversation:
     """Collects the messages; neighbours of one role become one message, as many chat templates demand."""
 
-    def __init__(self, asked: BackendTraits) -> None:
-        self._asked = asked
-        self._kept = ExtrasCollector()
+    def __init__(self, traits: BackendTraits) -> None:
+        self._traits = traits
+        self._tool_calls = ToolCallHistory(traits)
         self._messages: list[dict[str, Any]] = []
         self._system: list[str] = []
         self._user: list[Piece] = []
@@ -341,7 +340,7 @@ class Conversation:
         call_id = _needed(item.call_id or item.id, place, "call_id")
         arguments = arguments or item.arguments or "{}"
         is_first = not self._calls
-        call = sent_call(call_id, name, arguments, self._asked, self._kept, is_first=is_first)
+        call = self._tool_calls.call(call_id, name, arguments, is_first=is_first)
         self._calls.append(call)
 
     def _result(self, item: Item, place: str) -> None:
@@ -351,7 +350,7 @@ class Conversation:
         parts = (Part(text=output),) if isinstance(output, str) else output or ()
         pieces = _pieces(parts, f"{place}.output")
         text = _PARAGRAPH.join(piece for piece in pieces if isinstance(piece, str) and piece)
-        call_id = result_id(_needed(item.call_id or item.id, place, "call_id"), self._asked)
+        call_id = self._tool_calls.result_id(_needed(item.call_id or item.id, place, "call_id"))
         self._messages.append({"role": "tool", "tool_call_id": call_id, "content": text})
         images = [piece for piece in pieces if not isinstance(piece, str)]
         if images:
@@ -383,11 +382,11 @@ class Conversation:
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if self._calls:
             # Chat templates of engines print a null as a word; OpenAI takes nothing else there.
-            message["content"] = text or ("" if self._asked.extensions else None)
+            message["content"] = text or ("" if self._traits.extensions else None)
             message["tool_calls"] = self._calls
-        if self._thought and self._asked.extensions:
+        if self._thought and self._traits.extensions:
             message["reasoning_content"] = _PARAGRAPH.join(self._thought)
-        message |= message_extras(self._kept, self._asked)
+        message |= self._tool_calls.take_extras()
         if message["content"] or len(message) > 2:
             self._messages.append(message)
         self._said, self._thought, self._calls = [], [], []

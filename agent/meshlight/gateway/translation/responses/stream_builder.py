@@ -159,7 +159,7 @@ class StreamBuilder:
         }
 
     def _say(self, said: MessageDelta, *, is_complete: bool = False) -> None:
-        self._kept.hear(said)
+        self._kept.add_delta(said)
         thought: Any = said.reasoning_content or said.reasoning
         if isinstance(thought, str) and thought:
             self._think(thought)
