@@ -20,7 +20,7 @@ TRIES = 3
 
 async def late(engine: SimulatedEngine, count: int, gone_at: float) -> float:
     """Return how many seconds after its client the backend was let go."""
-    left_at = (await engine.left(count, CHAT))[-1].left_at
+    left_at = (await engine.abandoned(count, CHAT))[-1].left_at
     assert left_at is not None
     return left_at - gone_at
 

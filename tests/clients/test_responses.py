@@ -223,7 +223,7 @@ async def test_a_client_that_leaves_lets_go_of_the_backend_and_nothing_is_kept(
             if event.type == "response.output_text.delta":
                 break
         await stream.close()
-        await engine.left(1, CHAT)
+        await engine.abandoned(1, CHAT)
         shown = await node.backend("mlx")
     assert (shown["requests"]["cancelled"], shown["health"]["state"]) == (1, "healthy")
     with pytest.raises(openai.NotFoundError):

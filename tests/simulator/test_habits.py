@@ -7,7 +7,8 @@ import pytest
 
 from meshlight.simulator.clouds.base import KEY, SimulatedCloud
 from meshlight.simulator.engine import SimulatedEngine
-from meshlight.simulator.habits import SIGNATURE, STAND_IN, Habit
+from meshlight.simulator.habits import PLACEHOLDER, SIGNATURE
+from meshlight.simulator.profile import Habit
 from simulator.clients import Json
 
 MODEL = "llama-3.2-3b"
@@ -63,7 +64,7 @@ async def test_gemini_takes_its_signature_back_and_the_documented_stand_in(http:
     reply = await said(http, "gemini", chat(tools=[TOOL]))
     message = reply.json()["choices"][0]["message"]
     (call,) = message["tool_calls"]
-    stand_in = CALL | {"extra_content": {"google": {"thought_signature": STAND_IN}}}
+    stand_in = CALL | {"extra_content": {"google": {"thought_signature": PLACEHOLDER}}}
     for given in (message, {"role": "assistant", "tool_calls": [stand_in]}):
         answered = RESULT | {"tool_call_id": call["id"]}
         assert (await said(http, "gemini", chat(messages=[ASK, given, answered]))).status_code == 200

@@ -17,7 +17,7 @@ from meshlight.simulator.model_traits import ollama_details, traits
     ],
 )
 def test_a_name_tells_size_and_skills(model: str, said: str, can: tuple[str, ...]) -> None:
-    assert traits(model).said == said
+    assert traits(model).size_text == said
     assert traits(model).capabilities == can
     assert 0 < traits(model).size < traits(model).parameters
 

@@ -76,7 +76,7 @@ async def _run(port: int, *, open_page: bool) -> int:
         environ = environment({"MESHLIGHT_HOME": folder, **HOLDS_STDIN}) | own_key()
         places = Paths.here(environ)
         async with Scenario() as scenario:
-            houses = scenario.houses
+            houses = scenario.backends
             write_atomic(places.config_file, config(port, houses).encode())
             process = await _start(environ | secrets(houses))
             try:
@@ -179,7 +179,7 @@ def _print_welcome(console: Console, home: Path, link: str, scenario: Scenario) 
         Column(title="FAULT SWITCH"),
         Column(title="MODELS", least=10, drop=1, fit=cut),
     )
-    rows = [[h.name, h.url, h.switch or "none", ", ".join(h.models)] for h in scenario.houses]
+    rows = [[h.name, h.url, h.switch or "none", ", ".join(h.models)] for h in scenario.backends]
     width = TerminalStyle.of(console).width
     whole, broken = scenario.llamacpp, scenario.broken
     click.echo("Demo backends are running. No model is behind them: all they say is scripted.")

@@ -31,7 +31,7 @@ async def test_who_asks_first_is_told_to_continue(line_to: LineTo) -> None:
         await line.send(b"POST /v1/completions HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
         assert await line.reader.readline() == b"HTTP/1.1 100 Continue\r\n"
         await line.send(b"{}")
-        await engine.seen()
+        await engine.received()
         assert engine.requests[0].body == b"{}"
 
 
