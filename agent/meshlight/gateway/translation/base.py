@@ -28,13 +28,13 @@ class ResponseTranslator(Protocol):
     def feed(self, data: bytes) -> bytes:
         """Take a piece of a 200 body, split anywhere, and return what the client gets now; often nothing.
 
-        Raises Untranslated.
+        Raises TranslationFailed.
         """
 
     def end(self) -> bytes:
         """Hear that the body ended as it should, and return the rest of the answer.
 
-        Raises Untranslated when what came is no whole answer.
+        Raises TranslationFailed when what came is no whole answer.
         """
 
     def broken(self, why: str) -> bytes | None:

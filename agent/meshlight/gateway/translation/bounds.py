@@ -30,7 +30,7 @@ def check_request(body: bytes) -> None:
 
 
 def check_answer(data: bytes) -> None:
-    """Raise Untranslated for an event, or a whole answer, of too many values."""
+    """Raise TranslationFailed for an event, or a whole answer, of too many values."""
     if has_more_values(data, ANSWER_VALUES_MAX):
         raise TranslationFailed(f"It sent more than {ANSWER_VALUES_MAX} values at once.")
 

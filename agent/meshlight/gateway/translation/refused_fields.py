@@ -32,7 +32,7 @@ EXTENSIONS = frozenset(
     }
 )
 """What is not OpenAI's: a server that refuses two of them takes none."""
-_WISHES = frozenset(
+_OPTIONAL = frozenset(
     {
         "reasoning_effort",
         "stream_options",
@@ -51,7 +51,7 @@ _WISHES = frozenset(
 _RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 IDS = "tool_call_id"
 """Stands for the form of the ids of calls: Mistral takes nine letters and digits and nothing else."""
-_OURS = EXTENSIONS | _WISHES | _RENAMED.keys()
+_OURS = EXTENSIONS | _OPTIONAL | _RENAMED.keys()
 _INNER = frozenset({"reasoning_content", "reasoning_details", "extra_content", "strict", "name"})
 """Fields inside messages, calls and tools."""
 _PLAIN = frozenset({"user", "name", "seed", "strict", "temperature"})
@@ -80,30 +80,30 @@ _encode = msgspec.json.Encoder().encode
 
 def refused_fields(refusal: Reply, body: bytes) -> frozenset[str]:
     """Return which fields of ours in `body` a refusal says not to take; nothing where it is about something else."""
-    text, exact = _words(refusal.body)
+    text, exact = _read(refusal.body)
     if b'"tool_calls"' in body and _OF_IDS.search(text):
         return frozenset({IDS})
     if not _REFUSES.search(text):
         return frozenset()
-    here = {name for name in _OURS if b'"%s"' % name.encode() in body}
-    return frozenset(name for name in here if name in exact or _is_said(name, text))
+    present = {name for name in _OURS if b'"%s"' % name.encode() in body}
+    return frozenset(name for name in present if name in exact or _is_named(name, text))
 
 
 def without_fields(body: bytes, declined: frozenset[str]) -> tuple[bytes, tuple[str, ...]]:
     """Return a translated body without what is declined, and what that was."""
     fields: dict[str, Any] = dict(_fields.decode(body))
-    gone = {name for name in declined if name not in _RENAMED and fields.pop(name, None) is not None}
+    removed = {name for name in declined if name not in _RENAMED and fields.pop(name, None) is not None}
     for old, new in _RENAMED.items():
         if old in declined and old in fields and new not in declined:
             fields[new] = fields.pop(old)
     inner = declined & _INNER
     for place in ("messages", "tools"):
         if place in fields and (inner or IDS in declined):
-            fields[place] = _inside(_any.decode(fields[place]), inner, gone, has_ids=IDS in declined)
-    return _encode(fields), tuple(sorted(gone))
+            fields[place] = _strip_inner(_any.decode(fields[place]), inner, removed, has_ids=IDS in declined)
+    return _encode(fields), tuple(sorted(removed))
 
 
-def _inside(items: Any, inner: frozenset[str], gone: set[str], *, has_ids: bool) -> Any:
+def _strip_inner(items: Any, inner: frozenset[str], removed: set[str], *, has_ids: bool) -> Any:
     for item in items:
         function = item.get("function")
         for holder in (
@@ -115,28 +115,28 @@ def _inside(items: Any, inner: frozenset[str], gone: set[str], *, has_ids: bool)
                 # A tool's name is what it is, and no note on a message.
                 if name in holder and not (name == "name" and holder is not item):
                     del holder[name]
-                    gone.add(name)
+                    removed.add(name)
         if has_ids:
             for call in item.get("tool_calls", ()):
-                call["id"] = _short(call["id"])
+                call["id"] = _short_id(call["id"])
             if IDS in item:
-                item[IDS] = _short(item[IDS])
+                item[IDS] = _short_id(item[IDS])
     return items
 
 
-def _short(given: str) -> str:
+def _short_id(given: str) -> str:
     if len(given) == 9 and given.isascii() and given.isalnum():
         return given
     return hashlib.blake2b(given.encode("utf-8", "replace"), digest_size=5).hexdigest()[:9]
 
 
-def _is_said(name: str, text: str) -> bool:
+def _is_named(name: str, text: str) -> bool:
     if name in _PLAIN:
         return re.search(rf"['\"`.]{name}['\"`]", text) is not None
     return re.search(rf"(?<![A-Za-z0-9_]){name}(?![A-Za-z0-9_])", text) is not None
 
 
-def _words(body: bytes) -> tuple[str, frozenset[str]]:
+def _read(body: bytes) -> tuple[str, frozenset[str]]:
     """Return what a refusal says in words, and what it marks as the names of fields."""
     try:
         found: Any = _any.decode(body) if len(body) <= _READ_MAX else None

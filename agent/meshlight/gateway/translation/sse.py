@@ -30,7 +30,7 @@ class Event(Struct, frozen=True, gc=False):
 class SseParser:
     """Takes pieces and gives whole events.
 
-    An event over EVENT_MAX ends it: what came before is returned, and the next call raises Untranslated.
+    An event over EVENT_MAX ends it: what came before is returned, and the next call raises TranslationFailed.
     """
 
     __slots__ = ("_comments", "_cr", "_data", "_fault", "_is_first", "_name", "_rest", "_rest_size", "_size")
@@ -51,7 +51,7 @@ class SseParser:
 
     @property
     def waiting(self) -> int:
-        """Return how much is kept of what has not come to its end."""
+        """Return the number of buffered bytes."""
         return self._size + self._rest_size
 
     def feed(self, data: bytes) -> list[Event]:

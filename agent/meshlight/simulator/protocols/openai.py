@@ -72,7 +72,7 @@ def usage(script: Script) -> dict[str, Any]:
 
 
 def wants_usage(body: dict[str, Any]) -> bool:
-    """Whether the client query for a last piece with the count."""
+    """Whether the client requested a last chunk with the usage."""
     options = body.get("stream_options")
     return isinstance(options, dict) and options.get("include_usage") is True
 

@@ -58,13 +58,13 @@ def write_script(speaker: tuple[str, str, str], prompt: str, limit: int | None, 
     A `length` of None is the text once.
     """
     words = _split(TEXT.format(name=speaker[0], label=speaker[1], model=speaker[2]))
-    length_wanted = len(words) if length is None else length
+    requested = len(words) if length is None else length
     if "LOOP" in prompt:
-        words, length_wanted = (" tick", " tock"), CONTEXT
+        words, requested = (" tick", " tock"), CONTEXT
     elif "COUNT" in prompt:
-        words, length_wanted = (), COUNT_TO if length is None else length
-    total = length_wanted if limit is None else min(length_wanted, limit)
-    is_cut = total < length_wanted or total == CONTEXT
+        words, requested = (), COUNT_TO if length is None else length
+    total = requested if limit is None else min(requested, limit)
+    is_cut = total < requested or total == CONTEXT
     return Script(words=words, total=total, is_cut=is_cut, prompt_tokens=count_tokens(prompt))
 
 

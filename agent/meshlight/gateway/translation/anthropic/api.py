@@ -65,13 +65,13 @@ def translate_messages(
     chat = chat_request(request, model, BackendTraits(extensions, signs), dropped) | sampling(
         request, dropped, extensions=extensions
     )
-    ask = AnswerOptions(
+    options = AnswerOptions(
         request.model,
         is_stream=request.stream is True,
         stop_sequences=request.stop_sequences or (),
         hides_thinking=request.thinking is not None and request.thinking.display == "omitted",
     )
-    return TranslatedRequest("chat/completions", _encode(chat), MessagesTranslator(ask), dropped.names())
+    return TranslatedRequest("chat/completions", _encode(chat), MessagesTranslator(options), dropped.names())
 
 
 def translate_count(

@@ -139,9 +139,9 @@ def limit_name(*, extensions: bool) -> str:
 def untranslatable(param: str, what: str = "") -> Untranslatable:
     """Return the error for a field that has no counterpart; `what` says which value of it."""
     param = sanitize_line(param, LONGEST)
-    said = f"{param} ({sanitize_line(what)})" if what else param
+    text_of = f"{param} ({sanitize_line(what)})" if what else param
     return Untranslatable(
-        f"{said} can't be carried over to chat completions, which is all that this model's backend speaks.",
+        f"{text_of} can't be carried over to chat completions, which is all that this model's backend speaks.",
         ELSEWHERE,
         param,
     )
@@ -230,8 +230,8 @@ class History:
         self._messages: list[dict[str, Any]] = []
         self._system: list[str] = []
         self._user: list[Part] = []
-        self._said: list[str] = []
-        self._thought: list[str] = []
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
         self._calls: list[dict[str, Any]] = []
         self._tool_calls = ToolCallHistory(traits)
 
@@ -289,17 +289,17 @@ class History:
     def _add_user(self, blocks: Sequence[Block], place: str) -> None:
         self._flush_assistant()
         shown: list[Part] = []
-        said: list[Part] = []
+        text_of: list[Part] = []
         for number, block in enumerate(blocks):
             where = f"{place}.content[{number}]"
             if isinstance(block, ToolResultBlock):
                 shown += self._add_result(block, where)
             elif isinstance(block, TextBlock | ImageBlock | DocumentBlock | SearchResultBlock):
-                said += _parts(block, where)
+                text_of += _parts(block, where)
             elif not isinstance(block, RedactedBlock | FallbackBlock):
                 raise _foreign(block, where)
         self._user += shown
-        self._user += said
+        self._user += text_of
 
     def _add_result(self, block: ToolResultBlock, place: str) -> list[Part]:
         """Add the answer of a tool and return its images: only a user's message may hold them."""
@@ -311,10 +311,10 @@ class History:
         text = _PARAGRAPH.join(part for part in parts if isinstance(part, str) and part)
         if block.is_error and not text.lstrip("<").lower().startswith(("error", "tool_use_error")):
             text = f"Error: {text}" if text else "Error"
-        answered = self._tool_calls.result_id(block.tool_use_id)
-        self._messages.append({"role": "tool", "tool_call_id": answered, "content": text})
+        call_id = self._tool_calls.result_id(block.tool_use_id)
+        self._messages.append({"role": "tool", "tool_call_id": call_id, "content": text})
         images = [part for part in parts if not isinstance(part, str)]
-        return [f"From the result of tool call {answered}:", *images] if images else []
+        return [f"From the result of tool call {call_id}:", *images] if images else []
 
     def _add_assistant(self, blocks: Sequence[Block], place: str) -> None:
         self._flush_user()
@@ -322,10 +322,10 @@ class History:
             where = f"{place}.content[{number}]"
             if isinstance(block, TextBlock):
                 if block.text:
-                    self._said.append(block.text)
+                    self._texts.append(block.text)
             elif isinstance(block, ThinkingBlock):
                 if block.thinking:
-                    self._thought.append(block.thinking)
+                    self._thoughts.append(block.thinking)
                 self._tool_calls.add_signature(block.signature)
             elif isinstance(block, RedactedBlock):
                 self._tool_calls.add_signature(block.data)
@@ -339,7 +339,7 @@ class History:
 
     @property
     def _has_assistant(self) -> bool:
-        return bool(self._said or self._thought or self._calls)
+        return bool(self._texts or self._thoughts or self._calls)
 
     def _flush_user(self) -> None:
         if not self._user:
@@ -360,18 +360,18 @@ class History:
         if not self._has_assistant:
             self._tool_calls.take_extras()  # it belongs to no message
             return
-        text = _PARAGRAPH.join(self._said)
+        text = _PARAGRAPH.join(self._texts)
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if self._calls:
             # Chat templates of engines print a null as a word; OpenAI takes nothing else there.
             message["content"] = text or ("" if self._traits.extensions else None)
             message["tool_calls"] = self._calls
-        if self._thought and self._traits.extensions:
-            message["reasoning_content"] = _PARAGRAPH.join(self._thought)
+        if self._thoughts and self._traits.extensions:
+            message["reasoning_content"] = _PARAGRAPH.join(self._thoughts)
         message |= self._tool_calls.take_extras()
         if message["content"] or len(message) > 2:
             self._messages.append(message)
-        self._said, self._thought, self._calls = [], [], []
+        self._texts, self._thoughts, self._calls = [], [], []
 
 
 def _parts(block: ResultBlock, place: str) -> list[Part]:

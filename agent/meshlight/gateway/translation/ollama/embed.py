@@ -107,8 +107,8 @@ class EmbeddingTranslator(BufferedTranslator):
         self._started = clock.steady()
 
     def end(self) -> bytes:
-        """Return the embeddings in the order of their texts; raises Untranslated when some are missing."""
-        data = self._whole.take()
+        """Return the embeddings in the order of their texts; raises TranslationFailed when some are missing."""
+        data = self._body.take()
         # The numbers are not looked at, so they don't count; each vector, and little else, is an object.
         if data.count(b"{") > self._count + _BESIDE:
             raise TranslationFailed(f"It sent more than {self._count} embeddings for {self._count} texts.")
@@ -130,7 +130,7 @@ class EmbeddingTranslator(BufferedTranslator):
         return _encode(told)
 
     def broken(self, why: str) -> None:
-        """Return None: half a JSON object can't be mended."""
+        """Return None: half a JSON object can't be repaired."""
 
     def error(self, status: int, body: bytes) -> bytes:
         """Return Ollama's error object with the backend's own message."""

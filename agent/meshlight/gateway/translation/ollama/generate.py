@@ -49,9 +49,9 @@ from meshlight.gateway.translation.anthropic.request import limit_name
 from meshlight.gateway.translation.base import TranslatedRequest
 from meshlight.gateway.translation.ollama.request import (
     answer_format,
-    chances,
     chat_messages,
     is_unload,
+    logprobs_fields,
     picture_parts,
     read_body,
     refuse_unload,
@@ -72,7 +72,7 @@ _CHAT: Operation = "chat/completions"
 _COMPLETIONS: Operation = "completions"
 _REFUSED = ("template", "context", "debug_render_only", "width", "height", "steps")
 _REFUSED_WHEN_RAW = ("images", "think", "logprobs")
-"""Completions have no pictures, no thoughts, and chances of another form."""
+"""Completions have no pictures, no thoughts, and logprobs_fields of another form."""
 
 
 def translate_generate(
@@ -89,7 +89,7 @@ def translate_generate(
     """
     request = read_body(body, _generate_decoder, GenerateRequest)
     _refuse(request, _REFUSED)
-    ask = AnswerOptions(
+    options = AnswerOptions(
         request.model,
         operation="generate",
         is_stream=request.stream is not False,
@@ -98,11 +98,11 @@ def translate_generate(
     if not (request.prompt or request.images or request.suffix):
         if is_unload(request.keep_alive):
             raise refuse_unload()
-        return loaded(ask, clock)
+        return loaded(options, clock)
     dropped = Dropped()
     make, to = (_raw, _COMPLETIONS) if request.raw or request.suffix else (_chat, _CHAT)
     asked = make(request, model, dropped, extensions=extensions)
-    return TranslatedRequest(to, _encode(asked), OllamaTranslator(ask, clock), dropped.names())
+    return TranslatedRequest(to, _encode(asked), OllamaTranslator(options, clock), dropped.names())
 
 
 def _chat(request: GenerateRequest, model: str, dropped: Dropped, *, extensions: bool) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def _chat(request: GenerateRequest, model: str, dropped: Dropped, *, extensions:
     chat: dict[str, Any] = {"model": model, "messages": messages}
     chat |= answer_format(request.format)
     chat |= thinking(request.think, extensions=extensions)
-    chat |= chances(request)
+    chat |= logprobs_fields(request)
     chat |= sampling(request.options, dropped, limit=limit_name(extensions=extensions), extensions=extensions)
     return chat | streaming(request)
 
@@ -156,7 +156,7 @@ def translate_chat(
     request = read_body(body, _chat_decoder, ChatRequest)
     if request.debug_render_only:
         raise untranslatable("_debug_render_only")
-    ask = AnswerOptions(
+    options = AnswerOptions(
         request.model,
         operation="chat",
         is_stream=request.stream is not False,
@@ -165,7 +165,7 @@ def translate_chat(
     if not request.messages:
         if is_unload(request.keep_alive):
             raise refuse_unload()
-        return loaded(ask, clock)
+        return loaded(options, clock)
     dropped = Dropped()
     chat: dict[str, Any] = {
         "model": model,
@@ -175,10 +175,12 @@ def translate_chat(
         chat["tools"] = [_tool(tool, f"tools[{number}]") for number, tool in enumerate(request.tools)]
     chat |= answer_format(request.format)
     chat |= thinking(request.think, extensions=extensions)
-    chat |= chances(request)
+    chat |= logprobs_fields(request)
     chat |= sampling(request.options, dropped, limit=limit_name(extensions=extensions), extensions=extensions)
     chat |= streaming(request)
-    return TranslatedRequest("chat/completions", _encode(chat), OllamaTranslator(ask, clock), dropped.names())
+    return TranslatedRequest(
+        "chat/completions", _encode(chat), OllamaTranslator(options, clock), dropped.names()
+    )
 
 
 def _tool(tool: dict[str, Raw], place: str) -> dict[str, Any]:

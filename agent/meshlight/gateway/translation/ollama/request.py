@@ -68,15 +68,15 @@ def sampling(options: Options | None, dropped: Dropped, *, limit: str, extension
     """
     if options is None:
         return {}
-    asked: dict[str, Any] = {
+    fields: dict[str, Any] = {
         name: value for name in _CARRIED if (value := getattr(options, name)) is not None
     }
     if options.seed is not None:
-        asked["seed"] = _whole("seed", options.seed)
+        fields["seed"] = _whole("seed", options.seed)
     if options.stop:
-        asked["stop"] = options.stop
+        fields["stop"] = options.stop
     if options.num_predict is not None and options.num_predict > 0:
-        asked[limit] = _whole("num_predict", options.num_predict)
+        fields[limit] = _whole("num_predict", options.num_predict)
     for name, (names, off) in _OWN.items():
         value = getattr(options, name)
         if value is None:
@@ -85,11 +85,11 @@ def sampling(options: Options | None, dropped: Dropped, *, limit: str, extension
             if value != off:
                 dropped.add(f"options.{name}")
             continue
-        told = _whole(name, value) if name == "top_k" else value
-        asked |= dict.fromkeys(names, told)
+        sent = _whole(name, value) if name == "top_k" else value
+        fields |= dict.fromkeys(names, sent)
     if options.repeat_last_n is not None and extensions:
-        asked["repeat_last_n"] = _whole("repeat_last_n", options.repeat_last_n)
-    return asked
+        fields["repeat_last_n"] = _whole("repeat_last_n", options.repeat_last_n)
+    return fields
 
 
 def answer_format(form: Raw) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def thinking(think: bool | str | None, *, extensions: bool) -> dict[str, Any]:
     """Return the wish to think; raises BadRequest for a level that Ollama has not."""
     if think is None or think == "":
         return {}
-    asked: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if isinstance(think, str):
         if think not in _LEVELS:
             raise BadRequest(
@@ -116,13 +116,13 @@ def thinking(think: bool | str | None, *, extensions: bool) -> dict[str, Any]:
                 f"Use one of {', '.join(_LEVELS)}.",
                 "think",
             )
-        asked["reasoning_effort"] = _LEVELS[think]
+        fields["reasoning_effort"] = _LEVELS[think]
     if extensions:
-        asked["chat_template_kwargs"] = {"enable_thinking": think is not False}
-    return asked
+        fields["chat_template_kwargs"] = {"enable_thinking": think is not False}
+    return fields
 
 
-def chances(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
+def logprobs_fields(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
     """Return the wish to hear how likely each token was."""
     if not request.logprobs:
         return {}
@@ -130,7 +130,7 @@ def chances(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
 
 
 def streaming(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
-    """Return the wish for a stream, which Ollama fulfils unless told not to."""
+    """Return the wish for a stream, which Ollama fulfils unless sent not to."""
     if request.stream is False:
         return {}
     return {"stream": True, "stream_options": {"include_usage": True}}
@@ -208,42 +208,48 @@ class History:
                 f"{place}.role",
             )
         text = message.content or ""
-        made: dict[str, Any] = {"role": role, "content": text}
-        shown = picture_parts("", message.images or (), f"{place}.images")
-        if role == "user" and (shown or self._pictures):
-            made["content"] = [*self._pictures, *([{"type": "text", "text": text}] if text else ()), *shown]
+        sent_message: dict[str, Any] = {"role": role, "content": text}
+        pictures = picture_parts("", message.images or (), f"{place}.images")
+        if role == "user" and (pictures or self._pictures):
+            sent_message["content"] = [
+                *self._pictures,
+                *([{"type": "text", "text": text}] if text else ()),
+                *pictures,
+            ]
             self._pictures = []
         elif role != "tool":
-            self._show()
+            self._flush_pictures()
         if role == "assistant":
             if message.thinking and self._traits.extensions:
-                made["reasoning_content"] = message.thinking
+                sent_message["reasoning_content"] = message.thinking
             if message.tool_calls:
-                made["content"] = text or None
-                made["tool_calls"] = self._calls(message.tool_calls, place)
-                made |= self._tool_calls.take_extras()
+                sent_message["content"] = text or None
+                sent_message["tool_calls"] = self._calls(message.tool_calls, place)
+                sent_message |= self._tool_calls.take_extras()
         elif role == "tool":
-            made["tool_call_id"] = self._answered(message)
+            sent_message["tool_call_id"] = self._result_id(message)
         elif message.name:
-            made["name"] = message.name
-        self._messages.append(made)
-        if shown and role != "user":
-            whence = f"the result of tool call {made['tool_call_id']}" if role == "tool" else f"the {role}"
-            self._pictures += [{"type": "text", "text": f"From {whence}:"}, *shown]
+            sent_message["name"] = message.name
+        self._messages.append(sent_message)
+        if pictures and role != "user":
+            origin = (
+                f"the result of tool call {sent_message['tool_call_id']}" if role == "tool" else f"the {role}"
+            )
+            self._pictures += [{"type": "text", "text": f"From {origin}:"}, *pictures]
 
     def finish(self) -> list[dict[str, Any]]:
         """Return all messages."""
-        self._show()
+        self._flush_pictures()
         return self._messages
 
-    def _show(self) -> None:
+    def _flush_pictures(self) -> None:
         """Add a message of the user with the pictures that wait for one."""
         if self._pictures:
             self._messages.append({"role": "user", "content": self._pictures})
             self._pictures = []
 
     def _calls(self, calls: Sequence[CalledTool], place: str) -> list[dict[str, Any]]:
-        made: list[dict[str, Any]] = []
+        sent_message: list[dict[str, Any]] = []
         self._waiting.clear()
         self._by_age.clear()
         self._by_name.clear()
@@ -259,10 +265,10 @@ class History:
             self._by_age.append(given)
             self._by_name.setdefault(call.function.name, deque()).append(given)
             text = arguments.decode("utf-8", "replace")
-            made.append(self._tool_calls.call(given, call.function.name, text, is_first=number == 0))
-        return made
+            sent_message.append(self._tool_calls.call(given, call.function.name, text, is_first=number == 0))
+        return sent_message
 
-    def _answered(self, message: Message) -> str:
+    def _result_id(self, message: Message) -> str:
         """Return the id of the call that a result belongs to: by id, by the tool's name, or the oldest."""
         name = message.tool_name or message.name
         if message.tool_call_id:
@@ -281,7 +287,7 @@ class History:
         return ""
 
     def _own_id(self) -> str:
-        """Return an id of nine letters and digits: Mistral's models take no others."""
+        """Return an id of nine letters and digits: Mistral's models accept no others."""
         self._count += 1
         return f"call{self._count:05d}"
 

@@ -76,7 +76,7 @@ def translate_responses(
         def keep(response: bytes) -> None:
             stored.keep(response_id, previous, items, response)
 
-    ask = AnswerOptions(
+    options = AnswerOptions(
         number=number,
         created_at=int(clock()),
         echo=_echo(request),
@@ -87,7 +87,7 @@ def translate_responses(
         keep=keep,
     )
     return TranslatedRequest(
-        "chat/completions", _encode(chat.body), ResponsesTranslator(ask, clock), chat.dropped
+        "chat/completions", _encode(chat.body), ResponsesTranslator(options, clock), chat.dropped
     )
 
 

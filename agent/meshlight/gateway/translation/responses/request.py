@@ -163,10 +163,10 @@ def _read(raws: Sequence[Raw], name: str) -> tuple[Item, ...]:
     except msgspec.ValidationError as error:
         place = _ITEM_PLACE.search(str(error))
         where = f"{name}{(place and place[1]) or ''}"
-        said = str(error).partition(" - at ")
-        inner = said[2].strip("`").partition("]")[2]
+        problem = str(error).partition(" - at ")
+        inner = problem[2].strip("`").partition("]")[2]
         raise BadRequest(
-            f"{where}{sanitize_line(inner)}: {sanitize_line(said[0])}.", "", where + sanitize_line(inner)
+            f"{where}{sanitize_line(inner)}: {sanitize_line(problem[0])}.", "", where + sanitize_line(inner)
         ) from None
 
 
@@ -258,8 +258,8 @@ class Conversation:
         self._messages: list[dict[str, Any]] = []
         self._system: list[str] = []
         self._user: list[Piece] = []
-        self._said: list[str] = []
-        self._thought: list[str] = []
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
         self._calls: list[dict[str, Any]] = []
 
     def messages(self) -> list[dict[str, Any]]:
@@ -281,10 +281,10 @@ class Conversation:
                 self._add_message(item, place)
             case "reasoning":
                 self._flush_user()
-                if self._said or self._calls:
+                if self._texts or self._calls:
                     self._flush_assistant()  # thoughts begin a turn
                 if thoughts := thoughts_of(item):
-                    self._thought.append(thoughts)
+                    self._thoughts.append(thoughts)
             case "function_call":
                 self._call(item, place, function_name(_needed(item.name, place, "name"), item.namespace))
             case "custom_tool_call":
@@ -308,7 +308,7 @@ class Conversation:
                 self._flush_user()
                 if self._calls:
                     self._flush_assistant()
-                self._said += [text for part in parts if (text := part.text or part.refusal)]
+                self._texts += [text for part in parts if (text := part.text or part.refusal)]
             case "system" | "developer":
                 self._add_system(parts, place)
             case _:
@@ -358,7 +358,7 @@ class Conversation:
 
     @property
     def _has_assistant(self) -> bool:
-        return bool(self._said or self._thought or self._calls)
+        return bool(self._texts or self._thoughts or self._calls)
 
     def _flush_user(self) -> None:
         if not self._user:
@@ -378,18 +378,18 @@ class Conversation:
     def _flush_assistant(self) -> None:
         if not self._has_assistant:
             return
-        text = _PARAGRAPH.join(self._said)
+        text = _PARAGRAPH.join(self._texts)
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if self._calls:
             # Chat templates of engines print a null as a word; OpenAI takes nothing else there.
             message["content"] = text or ("" if self._traits.extensions else None)
             message["tool_calls"] = self._calls
-        if self._thought and self._traits.extensions:
-            message["reasoning_content"] = _PARAGRAPH.join(self._thought)
+        if self._thoughts and self._traits.extensions:
+            message["reasoning_content"] = _PARAGRAPH.join(self._thoughts)
         message |= self._tool_calls.take_extras()
         if message["content"] or len(message) > 2:
             self._messages.append(message)
-        self._said, self._thought, self._calls = [], [], []
+        self._texts, self._thoughts, self._calls = [], [], []
 
 
 def _needed(value: str | None, place: str, name: str) -> str:

@@ -47,7 +47,7 @@ _keys = msgspec.json.Decoder(dict[str, Raw])
 _object = msgspec.json.Decoder(dict[str, Any])
 
 
-class Named(Struct, frozen=True):
+class NamedTool(Struct, frozen=True):
     """What a function stands for."""
 
     type: Literal["function", "custom", "local_shell"]
@@ -60,7 +60,7 @@ class Tools:
 
     def __init__(self, dropped: list[str]) -> None:
         self._dropped = dropped
-        self._named: dict[str, Named] = {}
+        self._named: dict[str, NamedTool] = {}
         self.functions: list[dict[str, Any]] = []
         """As chat completions has them."""
 
@@ -70,9 +70,9 @@ class Tools:
             where = f"{place}[{number}]"
             self._add(_read(raw, where, self._dropped), where)
 
-    def called(self, function: str) -> Named:
+    def tool_of(self, function: str) -> NamedTool:
         """Return what a call of this function is a call of; a function that nobody offered stands for itself."""
-        return self._named.get(function) or Named("function", function)
+        return self._named.get(function) or NamedTool("function", function)
 
     def choose(self, choice: str | ToolChoice | None) -> dict[str, Any]:
         """Return `tool_choice`, and leave only the tools that are allowed; raises Untranslatable."""
@@ -83,11 +83,14 @@ class Tools:
                 raise untranslatable("tool_choice", choice)
             return self._word(choice)
         if choice.type == "allowed_tools":
-            allowed = {self._wanted(one, "tool_choice.tools") for one in choice.tools}
+            allowed = {self._function_name(one, "tool_choice.tools") for one in choice.tools}
             self.functions = [f for f in self.functions if f["function"]["name"] in allowed]
             return self._word("required" if choice.mode == "required" else "auto")
         return {
-            "tool_choice": {"type": "function", "function": {"name": self._wanted(choice, "tool_choice")}}
+            "tool_choice": {
+                "type": "function",
+                "function": {"name": self._function_name(choice, "tool_choice")},
+            }
         }
 
     def _word(self, word: str) -> dict[str, Any]:
@@ -97,7 +100,7 @@ class Tools:
             return {}  # without tools the other words only upset some servers
         return {"tool_choice": word}
 
-    def _wanted(self, choice: ToolChoice, place: str) -> str:
+    def _function_name(self, choice: ToolChoice, place: str) -> str:
         if choice.type not in {"function", "custom", LOCAL_SHELL}:
             raise untranslatable(f"{place}.type", choice.type)
         return function_name(choice.name or choice.type, choice.namespace)
@@ -135,7 +138,7 @@ class Tools:
         parameters: Any,
         description: str | None,
     ) -> None:
-        named = Named(kind, tool.name or tool.type, namespace.name if namespace is not None else None)
+        named = NamedTool(kind, tool.name or tool.type, namespace.name if namespace is not None else None)
         name = function_name(named.name, named.namespace)
         if namespace is not None and namespace.description and name not in self._named:
             description = f"{namespace.description}\n\n{description or ''}".rstrip()
@@ -160,7 +163,7 @@ def custom_arguments(text: str) -> str:
 
 
 def custom_input(arguments: str) -> str:
-    """Return the text that a custom tool is called with; arguments of another form are themselves the text."""
+    """Return the text that a custom tool is tool_of with; arguments of another form are themselves the text."""
     try:
         found = _object.decode(arguments)
     except (msgspec.DecodeError, RecursionError):
@@ -170,13 +173,13 @@ def custom_input(arguments: str) -> str:
 
 
 def shell_arguments(action: Action | None) -> str:
-    """Return what a shell ran as arguments of its function."""
-    ran: dict[str, Any] = {"command": action.command if action is not None else []}
+    """Return what a shell action_made as arguments of its function."""
+    action_made: dict[str, Any] = {"command": action.command if action is not None else []}
     if action is not None and action.working_directory is not None:
-        ran["working_directory"] = action.working_directory
+        action_made["working_directory"] = action.working_directory
     if action is not None and action.timeout_ms is not None:
-        ran["timeout_ms"] = action.timeout_ms
-    return msgspec.json.encode(ran).decode()
+        action_made["timeout_ms"] = action.timeout_ms
+    return msgspec.json.encode(action_made).decode()
 
 
 def shell_action(arguments: str) -> dict[str, Any]:
@@ -202,9 +205,9 @@ def shell_action(arguments: str) -> dict[str, Any]:
 def untranslatable(param: str, what: str = "") -> Untranslatable:
     """Return the error for a field that has no counterpart; `what` says which value of it."""
     param = sanitize_line(param, LONGEST)
-    said = f"{param} ({sanitize_line(what)})" if what else param
+    text = f"{param} ({sanitize_line(what)})" if what else param
     return Untranslatable(
-        f"{said} can't be carried over to chat completions, which is all that this model's backend speaks.",
+        f"{text} can't be carried over to chat completions, which is all that this model's backend speaks.",
         ELSEWHERE,
         param,
     )
@@ -215,8 +218,8 @@ def _read(raw: Raw, place: str, dropped: list[str]) -> Tool:
         tool = _decoder.decode(raw)
         unknown: Iterable[str] = _keys.decode(raw).keys() - _FIELDS
     except msgspec.ValidationError as error:
-        found = validation_error(error, Tool)
-        raise BadRequest(f"{place}: {found.title}", found.hint, place) from None
+        problem = validation_error(error, Tool)
+        raise BadRequest(f"{place}: {problem.title}", problem.hint, place) from None
     if tool.type in {"function", "custom"}:
         if not tool.name:
             raise BadRequest(f"{place}.name is missing.", "Name the tool.", f"{place}.name")
@@ -229,5 +232,5 @@ def _with_grammar(tool: Tool) -> str | None:
     definition = form.get("definition")
     if form.get("type") != "grammar" or not isinstance(definition, str):
         return tool.description
-    said = f"The input must keep to this {form.get('syntax', '')} grammar:\n{definition}"
-    return f"{tool.description}\n\n{said}" if tool.description else said
+    text = f"The input must keep to this {form.get('syntax', '')} grammar:\n{definition}"
+    return f"{tool.description}\n\n{text}" if tool.description else text
