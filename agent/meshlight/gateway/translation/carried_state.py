@@ -214,7 +214,7 @@ class StateReader:
         return _NOTHING if state is None else state.message
 
     def _unpack(self, packed: str) -> CarriedState | None:
-        """Decode what `_pack` returned; None where somebody has changed it, or the budget is spent."""
+        """Decode what `_pack` returned; None if it was changed, or the budget is spent."""
         if self._bytes_left <= 0 or self._values_left <= 0:
             return None
         try:
@@ -248,7 +248,7 @@ def restore_call_ids(body: bytes) -> bytes:
 
 
 def _pack(state: CarriedState) -> str | None:
-    """Return the state in letters, digits, `_` and `-`; None where it is too large."""
+    """Return the state in letters, digits, `_` and `-`; None if it is too large."""
     data = _encode(state)
     if len(data) > STATE_MAX:
         return None

@@ -1,6 +1,6 @@
-"""The body of a Messages request as a body of chat completions; `messages` says what becomes of each field.
+"""Translates the body of a Messages request to chat completions: the fields first, then the conversation.
 
-The conversation of a Messages request, turn by turn, as the messages of chat completions.
+`api` explains the translation of each field.
 """
 
 import re
@@ -46,7 +46,7 @@ _PASSED = frozenset(
     {"type", "cache_control", "defer_loading", "eager_input_streaming", "input_examples", "allowed_callers"}
 )
 _USER_MAX = 64
-"""Characters that OpenAI takes as `user`."""
+"""Characters that OpenAI accepts as `user`."""
 _UNKNOWN = "Object contains unknown field"
 _BLOCK = re.compile(r"Invalid value '(?P<word>.*)' - at `\$\.?(?P<place>.*\.type)`$", re.DOTALL)
 
@@ -54,7 +54,7 @@ _decoder = msgspec.json.Decoder(MessagesRequest)
 
 
 def read_request(body: bytes, dropped: Dropped) -> MessagesRequest:
-    """Read a body of `messages` or `messages/count_tokens`; what nobody here knows is dropped.
+    """Read a body of `messages` or `messages/count_tokens`; unknown fields are dropped.
 
     Raises Untranslatable and BadRequest.
     """
@@ -84,7 +84,7 @@ def _read(body: bytes, dropped: Dropped) -> MessagesRequest:
 def chat_request(
     request: MessagesRequest, model: str, traits: BackendTraits, dropped: Dropped
 ) -> dict[str, Any]:
-    """Return the fields that both faces share: messages, tools, format and thinking.
+    """Return the fields that `messages` and `count_tokens` share: messages, tools, format and thinking.
 
     Raises Untranslatable and BadRequest.
     """
@@ -108,7 +108,7 @@ def chat_request(
 
 
 def sampling(request: MessagesRequest, dropped: Dropped, *, extensions: bool) -> dict[str, Any]:
-    """Return the fields that say how the answer is drawn and sent; raises BadRequest."""
+    """Return the fields for sampling, length and streaming of the answer; raises BadRequest."""
     if request.max_tokens is None:
         raise BadRequest("max_tokens is missing.", "Say how long the answer may become.", "max_tokens")
     chat: dict[str, Any] = {limit_name(extensions=extensions): request.max_tokens}
@@ -132,12 +132,12 @@ def sampling(request: MessagesRequest, dropped: Dropped, *, extensions: bool) ->
 
 
 def limit_name(*, extensions: bool) -> str:
-    """Return the field that bounds the answer: OpenAI has renamed it, engines know the old name."""
+    """Return the name of the limit of the answer: OpenAI has renamed it, engines know the old name."""
     return "max_tokens" if extensions else "max_completion_tokens"
 
 
 def untranslatable(param: str, what: str = "") -> Untranslatable:
-    """Return the error for a field that has no counterpart; `what` says which value of it."""
+    """Return the error for a field without a counterpart; `what` is its value."""
     param = sanitize_line(param, LONGEST)
     text_of = f"{param} ({sanitize_line(what)})" if what else param
     return Untranslatable(
@@ -196,7 +196,7 @@ def _tool_choice(choice: ToolChoice, *, has_tools: bool) -> dict[str, Any]:
         if not choice.name:
             raise BadRequest("tool_choice.name is missing.", "Name the tool.", "tool_choice.name")
         chat["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
-    elif has_tools or choice.type == "any":  # where there are no tools, the other words only upset OpenAI
+    elif has_tools or choice.type == "any":  # without tools, OpenAI refuses the other values
         chat["tool_choice"] = _CHOICE[choice.type]
     if choice.disable_parallel_tool_use and has_tools:
         chat["parallel_tool_calls"] = False
@@ -223,7 +223,7 @@ Part = str | dict[str, Any]
 
 
 class History:
-    """Collects the messages; neighbours of one role become one message, as Anthropic's API has it."""
+    """Collects the messages; consecutive turns of one role become one message, as in Anthropic's API."""
 
     def __init__(self, traits: BackendTraits) -> None:
         self._traits = traits
@@ -236,7 +236,7 @@ class History:
         self._tool_calls = ToolCallHistory(traits)
 
     def messages(self) -> list[dict[str, Any]]:
-        """Return all that was added."""
+        """Return the messages."""
         self._flush_assistant()
         self._flush_user()
         system = _PARAGRAPH.join(self._system)
@@ -245,14 +245,14 @@ class History:
     def add_system(self, system: str | Sequence[TextBlock] | None) -> None:
         """Add the system prompt.
 
-        A block of Claude Code's that only says which build of it asks is not part of it: it changes with each
-        request, so that no engine could reuse what it has read before.
+        Claude Code's block with its build is left out: it changes with each request, so that no engine could reuse
+        its prompt cache.
         """
         texts = [system] if isinstance(system, str) else [block.text for block in system or ()]
         self._system += [t for t in texts if t and not (t.startswith(_BILLING) and "\n" not in t.strip())]
 
     def add(self, turn: Turn, place: str, *, is_last_word: bool) -> None:
-        """Add one turn; `is_last_word` says that no user turn follows it.
+        """Add one turn; `is_last_word` says that no user turn follows.
 
         Raises Untranslatable and BadRequest.
         """
@@ -269,8 +269,8 @@ class History:
     def _add_reminder(self, blocks: Sequence[Block], place: str) -> None:
         """Add a system message inside the conversation.
 
-        Most chat templates take a system message in the first place only, so a later one goes where it stands as
-        a marked part of the user's turn.
+        Most chat templates allow a system message only at the start, so a later one becomes a marked part of the
+        user's turn at its position.
         """
         texts: list[str] = []
         for number, block in enumerate(blocks):
@@ -302,7 +302,7 @@ class History:
         self._user += text_of
 
     def _add_result(self, block: ToolResultBlock, place: str) -> list[Part]:
-        """Add the answer of a tool and return its images: only a user's message may hold them."""
+        """Add the result of a tool and return its images: only a user's message may have images."""
         content = block.content
         parts: list[Part] = [content] if isinstance(content, str) else []
         if content is not None and not isinstance(content, str):
@@ -358,12 +358,12 @@ class History:
 
     def _flush_assistant(self) -> None:
         if not self._has_assistant:
-            self._tool_calls.take_extras()  # it belongs to no message
+            self._tool_calls.take_extras()  # state without a message
             return
         text = _PARAGRAPH.join(self._texts)
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if self._calls:
-            # Chat templates of engines print a null as a word; OpenAI takes nothing else there.
+            # Chat templates of engines print null as a word; OpenAI accepts nothing else here.
             message["content"] = text or ("" if self._traits.extensions else None)
             message["tool_calls"] = self._calls
         if self._thoughts and self._traits.extensions:
@@ -375,7 +375,7 @@ class History:
 
 
 def _parts(block: ResultBlock, place: str) -> list[Part]:
-    """Return what a block says as texts and images."""
+    """Return the content of a block as texts and images."""
     if isinstance(block, TextBlock):
         return [block.text]
     if isinstance(block, ImageBlock):
@@ -405,7 +405,7 @@ def _url(source: Base64Source | UrlSource) -> str:
 
 
 def _object(value: Raw, place: str) -> str:
-    """Return a JSON object as text, as it was written."""
+    """Return a JSON object as its unchanged text."""
     text = str(value, "utf-8", "replace").strip()
     if not text.startswith("{"):
         raise BadRequest(f"{place} must be an object.", "", place)

@@ -1,7 +1,4 @@
-"""What the requests of Ollama's API have in common: reading them, and the fields that say how to answer.
-
-The messages of Ollama's chat as the messages of chat completions.
-"""
+"""Translates the common parts of Ollama's requests: decoding, options, and the messages of a chat."""
 
 import binascii
 import math
@@ -37,13 +34,13 @@ _OWN: dict[str, tuple[tuple[str, ...], float]] = {
     "typical_p": (("typical_p",), 1),
     "repeat_penalty": (("repeat_penalty", "repetition_penalty"), 1),
 }
-"""Options that are not OpenAI's: what engines call them (llama.cpp, then vLLM), and the value that means "off"."""
+"""Options that are not OpenAI's: their names at engines (llama.cpp, then vLLM), and the value that means "off"."""
 _LEVELS = {"low": "low", "medium": "medium", "high": "high", "max": "high"}
 _NOTHING = frozenset({b"", b"null", b'""'})
 
 
 def read_body(body: bytes, decoder: msgspec.json.Decoder[T], shape: type[T]) -> T:
-    """Read a body as `shape`; raises BadRequest."""
+    """Decode a body as `shape`; raises BadRequest."""
     try:
         return decode_repaired(body, decoder)
     except msgspec.ValidationError as error:
@@ -62,9 +59,9 @@ def untranslatable(param: str, why: str = "") -> Untranslatable:
 
 
 def sampling(options: Options | None, dropped: Dropped, *, limit: str, extensions: bool) -> dict[str, Any]:
-    """Return what the options are called elsewhere; `limit` is the name of the bound of the answer.
+    """Return the options by the names of chat completions; `limit` is the name of the limit of the answer.
 
-    Those that OpenAI's own API has not are dropped where there are no `extensions`. Raises BadRequest.
+    Without `extensions`, those that are not OpenAI's are dropped. Raises BadRequest.
     """
     if options is None:
         return {}
@@ -93,7 +90,7 @@ def sampling(options: Options | None, dropped: Dropped, *, limit: str, extension
 
 
 def answer_format(form: Raw) -> dict[str, Any]:
-    """Return the form that an answer must have; raises BadRequest."""
+    """Return the `response_format`; raises BadRequest."""
     text = bytes(form).strip()
     if text in _NOTHING:
         return {}
@@ -105,7 +102,7 @@ def answer_format(form: Raw) -> dict[str, Any]:
 
 
 def thinking(think: bool | str | None, *, extensions: bool) -> dict[str, Any]:
-    """Return the wish to think; raises BadRequest for a level that Ollama has not."""
+    """Return the fields for thinking; raises BadRequest for an unknown level."""
     if think is None or think == "":
         return {}
     fields: dict[str, Any] = {}
@@ -123,7 +120,7 @@ def thinking(think: bool | str | None, *, extensions: bool) -> dict[str, Any]:
 
 
 def logprobs_fields(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
-    """Return the wish to hear how likely each token was."""
+    """Return the fields for log probabilities."""
     if not request.logprobs:
         return {}
     return {"logprobs": True} | ({"top_logprobs": request.top_logprobs} if request.top_logprobs else {})
@@ -137,14 +134,14 @@ def streaming(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
 
 
 def is_unload(keep_alive: float | str | None) -> bool:
-    """Whether it says "not at all", in one of the ways in which Go reads a duration."""
+    """Whether it is zero, in one of the formats in which Go reads a duration."""
     if isinstance(keep_alive, str):
         return re.fullmatch(r"[+-]?0+(\.0*)?(ns|us|µs|ms|s|m|h)?", keep_alive.strip()) is not None
     return keep_alive is not None and keep_alive == 0
 
 
 def refuse_unload() -> Untranslatable:
-    """Return the error for the wish to unload a model."""
+    """Return the error for a request to unload a model."""
     return untranslatable("keep_alive", "Only Ollama can be asked to unload a model.")
 
 
@@ -158,7 +155,7 @@ def _whole(name: str, value: float) -> int:
 _ROLES = ("system", "user", "assistant", "tool")
 _BLANKS = " \t\r\n"
 _SNIFFED = 64
-"""Characters of base64 in which a picture shows what it is."""
+"""Characters of base64 that identify the type of an image."""
 
 
 def chat_messages(messages: Sequence[Message], traits: BackendTraits) -> list[dict[str, Any]]:
@@ -170,7 +167,7 @@ def chat_messages(messages: Sequence[Message], traits: BackendTraits) -> list[di
 
 
 def picture_parts(text: str, images: Iterable[str], place: str) -> list[dict[str, Any]]:
-    """Return a text with its pictures as content parts; raises BadRequest."""
+    """Return a text with its images as content parts; raises BadRequest."""
     parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
     for number, image in enumerate(images):
         data = image
@@ -182,24 +179,24 @@ def picture_parts(text: str, images: Iterable[str], place: str) -> list[dict[str
 
 
 class History:
-    """Collects the messages, and remembers which calls of tools wait for their results."""
+    """Collects the messages, and tracks which tool calls have no result yet."""
 
     def __init__(self, traits: BackendTraits) -> None:
         self._messages: list[dict[str, Any]] = []
         self._traits = traits
         self._tool_calls = ToolCallHistory(traits)
         self._pictures: list[dict[str, Any]] = []
-        """Pictures that only a message of the user may hold, until there is one."""
+        """Images for the next user's message, the only one that may have images."""
         self._count = 0
-        """Calls and results that were given an id of ours."""
+        """The number of ids made here for calls and results."""
         self._waiting: dict[str, None] = {}
-        """The ids of the calls that have no result yet."""
+        """The ids of calls without a result."""
         self._by_age: deque[str] = deque()
-        """All ids that have waited, oldest first; and the same by the tool's name."""
+        """All ids, oldest first; `_by_name` has the same by the tool's name."""
         self._by_name: dict[str | None, deque[str]] = {}
 
     def add(self, message: Message, place: str) -> None:
-        """Take the next message; `place` is its name for people. Raises Untranslatable and BadRequest."""
+        """Add the next message; `place` names it in errors. Raises Untranslatable and BadRequest."""
         role = message.role.lower()
         if role not in _ROLES:
             raise BadRequest(
@@ -243,7 +240,7 @@ class History:
         return self._messages
 
     def _flush_pictures(self) -> None:
-        """Add a message of the user with the pictures that wait for one."""
+        """Add a user's message with the images that wait for one."""
         if self._pictures:
             self._messages.append({"role": "user", "content": self._pictures})
             self._pictures = []
@@ -278,7 +275,7 @@ class History:
         return self._tool_calls.result_id(found) if found else self._own_id()
 
     def _oldest(self, ids: deque[str] | None) -> str:
-        """Return the first of them that still waits, which it does no longer; empty when none does."""
+        """Remove and return the first id without a result; empty if there is none."""
         while ids:
             found = ids.popleft()
             if found in self._waiting:

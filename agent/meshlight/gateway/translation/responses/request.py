@@ -1,6 +1,6 @@
-"""The body of a Responses request as a body of chat completions; `responses_api` says what becomes of each field.
+"""Translates the body of a Responses request to chat completions: the fields first, then the conversation.
 
-The conversation of a Responses request, item by item, as the messages of chat completions.
+`api` explains the translation of each field.
 """
 
 import base64
@@ -40,7 +40,7 @@ ENCRYPTED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
 _EFFORT = {"minimal": "low", "xhigh": "high", "max": "high"}
 _USER_MAX = 64
-"""Characters that OpenAI takes as `user`."""
+"""Characters that OpenAI accepts as `user`."""
 _ITEM_PLACE = re.compile(r"`\$(\[\d+\])?")
 _FIELDS = frozenset(ResponsesRequest.__struct_fields__)
 _EMPTY = frozenset({b"", b"null"})
@@ -53,16 +53,16 @@ _items = msgspec.json.Decoder(tuple[Item, ...])
 
 
 class Chat(Struct, frozen=True):
-    """What a request becomes."""
+    """A translated request."""
 
     body: dict[str, Any]
     tools: Tools
     dropped: tuple[str, ...]
-    """What was left out, by name."""
+    """The names of what was left out."""
 
 
 def read_request(body: bytes) -> tuple[ResponsesRequest, list[str]]:
-    """Read a body, and say which of its fields nobody here knows; raises Untranslatable and BadRequest."""
+    """Decode a body; return it with the names of its unknown fields; raises Untranslatable and BadRequest."""
     try:
         request = decode_repaired(body, _decoder)
         unknown = sorted(decode_repaired(body, _keys).keys() - _FIELDS)
@@ -79,7 +79,7 @@ def read_request(body: bytes) -> tuple[ResponsesRequest, list[str]]:
 
 
 def input_items(request: ResponsesRequest) -> tuple[Raw, ...]:
-    """Return what `input` holds, one by one; a text is a message of the user's. Raises BadRequest."""
+    """Return the items of `input`; a text is one message of the user. Raises BadRequest."""
     raw = bytes(request.input).strip()
     if raw in _EMPTY:
         return ()
@@ -97,7 +97,7 @@ def chat_request(
     unknown: Sequence[str],
     traits: BackendTraits,
 ) -> Chat:
-    """Return the request for a model; `history` are the items of the responses that it goes on from.
+    """Return the request for a model; `history` are the items of the responses that it continues.
 
     Raises Untranslatable and BadRequest.
     """
@@ -210,28 +210,28 @@ def _reasoning(request: ResponsesRequest, *, extensions: bool) -> dict[str, Any]
 _PARAGRAPH = "\n\n"
 _TEXTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
 _SEALED = "meshlight.1."
-"""Before thoughts that a client keeps for us as `encrypted_content`."""
+"""The prefix of thoughts that a client stores as `encrypted_content`."""
 LEFT_OUT = frozenset({"web_search_call", "image_generation_call", "tool_search_call", "tool_search_output"})
-"""What OpenAI's own tools did in earlier turns; what came of it, the assistant's messages say."""
+"""Calls of OpenAI's own tools in earlier turns; the assistant's messages contain their outcome."""
 _RESULTS = frozenset({"function_call_output", "custom_tool_call_output", "local_shell_call_output"})
 KNOWN = (
     frozenset({"message", "reasoning", "function_call", "custom_tool_call", "local_shell_call"})
     | _RESULTS
     | LEFT_OUT
 )
-"""The types of items that have a counterpart, or need none."""
+"""The types of items that have a counterpart, or are left out."""
 
 Piece = str | dict[str, Any]
 """A text, or an image as a content part of chat completions."""
 
 
 def seal(thoughts: str) -> str:
-    """Return thoughts in a form that a client keeps unread and sends back; it is no secret to anybody."""
+    """Encode thoughts as an opaque text that a client stores and sends back; it is not encrypted."""
     return _SEALED + base64.urlsafe_b64encode(thoughts.encode()).decode()
 
 
 def unseal(sealed: str) -> str | None:
-    """Return thoughts that were sealed here; None for what another service has encrypted."""
+    """Decode thoughts that were encoded here; None for what another service has encrypted."""
     if not sealed.startswith(_SEALED):
         return None
     try:
@@ -241,7 +241,7 @@ def unseal(sealed: str) -> str | None:
 
 
 def thoughts_of(item: Item) -> str:
-    """Return what a reasoning item says as far as it can be read."""
+    """Return the readable text of a reasoning item."""
     sealed = unseal(item.encrypted_content) if item.encrypted_content else None
     if sealed is not None:
         return sealed
@@ -250,7 +250,7 @@ def thoughts_of(item: Item) -> str:
 
 
 class Conversation:
-    """Collects the messages; neighbours of one role become one message, as many chat templates demand."""
+    """Collects the messages; consecutive items of one role become one message, as many chat templates demand."""
 
     def __init__(self, traits: BackendTraits) -> None:
         self._traits = traits
@@ -263,14 +263,14 @@ class Conversation:
         self._calls: list[dict[str, Any]] = []
 
     def messages(self) -> list[dict[str, Any]]:
-        """Return all that was added."""
+        """Return the messages."""
         self._flush_assistant()
         self._flush_user()
         system = _PARAGRAPH.join(self._system)
         return [{"role": "system", "content": system}, *self._messages] if system else self._messages
 
     def add_instructions(self, text: str | None) -> None:
-        """Add what stands before the conversation."""
+        """Add the instructions, which precede the conversation."""
         if text:
             self._system.append(text)
 
@@ -282,7 +282,7 @@ class Conversation:
             case "reasoning":
                 self._flush_user()
                 if self._texts or self._calls:
-                    self._flush_assistant()  # thoughts begin a turn
+                    self._flush_assistant()  # thoughts begin a new turn
                 if thoughts := thoughts_of(item):
                     self._thoughts.append(thoughts)
             case "function_call":
@@ -295,7 +295,7 @@ class Conversation:
             case kind if kind in _RESULTS:
                 self._result(item, place)
             case _:
-                pass  # what is left out
+                pass  # left out
 
     def _add_message(self, item: Item, place: str) -> None:
         content = item.content
@@ -317,10 +317,10 @@ class Conversation:
                 )
 
     def _add_system(self, parts: Sequence[Part], place: str) -> None:
-        """Add a message above the user's.
+        """Add a system or developer message.
 
-        Most chat templates take a system message in the first place only, so a later one goes where it stands as
-        a marked part of the user's turn.
+        Most chat templates allow a system message only at the start, so a later one becomes a marked part of the
+        user's turn at its position.
         """
         pieces = _pieces(parts, f"{place}.content")
         texts = [piece for piece in pieces if isinstance(piece, str) and piece]
@@ -344,7 +344,7 @@ class Conversation:
         self._calls.append(call)
 
     def _result(self, item: Item, place: str) -> None:
-        """Add the answer of a tool; its images follow in the user's message, the only one that may hold them."""
+        """Add the result of a tool; its images follow in the user's message, the only one that may have images."""
         self._flush_assistant()
         output = item.output
         parts = (Part(text=output),) if isinstance(output, str) else output or ()
@@ -381,7 +381,7 @@ class Conversation:
         text = _PARAGRAPH.join(self._texts)
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if self._calls:
-            # Chat templates of engines print a null as a word; OpenAI takes nothing else there.
+            # Chat templates of engines print null as a word; OpenAI accepts nothing else here.
             message["content"] = text or ("" if self._traits.extensions else None)
             message["tool_calls"] = self._calls
         if self._thoughts and self._traits.extensions:

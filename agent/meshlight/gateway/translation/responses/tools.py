@@ -1,8 +1,8 @@
-"""The tools of a Responses request as functions of chat completions, and their calls on the way back.
+"""Translates the tools of a Responses request to functions of chat completions, and their calls back.
 
-Three sorts are no functions and yet run at the client, so each becomes one: a `custom` tool takes text, so its
-function has one parameter, `input`; `local_shell` is described as the function that models know by that name; the
-tools of a `namespace` bear its name in front of their own.
+Three kinds of tools are not functions but run at the client, so each becomes a function: a `custom` tool takes text,
+so its function has one parameter, `input`; `local_shell` becomes the function that models know by that name; the
+functions of a `namespace` have its name as prefix.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from meshlight.gateway.translation.responses.schema import Action, Tool, ToolCho
 ELSEWHERE = "Leave it out, or use a model of a backend that has /v1/responses itself."
 LOCAL_SHELL = "local_shell"
 _OPTIONAL = ("web_search", "image_generation", "tool_search")
-"""Hosted tools that agents offer by themselves with every request: what the model may use, it can do without."""
+"""Tools hosted by OpenAI that agents offer with every request: optional, so they can be left out."""
 _BETWEEN = "__"
 _FIELDS = frozenset(Tool.__struct_fields__)
 _INPUT = {
@@ -48,7 +48,7 @@ _object = msgspec.json.Decoder(dict[str, Any])
 
 
 class NamedTool(Struct, frozen=True):
-    """What a function stands for."""
+    """The tool that a function was made from."""
 
     type: Literal["function", "custom", "local_shell"]
     name: str
@@ -62,7 +62,7 @@ class Tools:
         self._dropped = dropped
         self._named: dict[str, NamedTool] = {}
         self.functions: list[dict[str, Any]] = []
-        """As chat completions has them."""
+        """In the format of chat completions."""
 
     def add(self, tools: Sequence[Raw], place: str = "tools") -> None:
         """Add tools; raises Untranslatable and BadRequest."""
@@ -71,7 +71,7 @@ class Tools:
             self._add(_read(raw, where, self._dropped), where)
 
     def tool_of(self, function: str) -> NamedTool:
-        """Return what a call of this function is a call of; a function that nobody offered stands for itself."""
+        """Return the tool of a function; a function that was not offered is its own tool."""
         return self._named.get(function) or NamedTool("function", function)
 
     def choose(self, choice: str | ToolChoice | None) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Tools:
         if not self.functions:
             if word == "required":
                 raise untranslatable("tool_choice", "required, without a tool that can be called here")
-            return {}  # without tools the other words only upset some servers
+            return {}  # without tools, some servers refuse the other values
         return {"tool_choice": word}
 
     def _function_name(self, choice: ToolChoice, place: str) -> str:
@@ -153,7 +153,7 @@ class Tools:
 
 
 def function_name(name: str, namespace: str | None) -> str:
-    """Return the name of the function that stands for a tool."""
+    """Return the name of the function for a tool."""
     return f"{namespace}{_BETWEEN}{name}" if namespace else name
 
 
@@ -183,7 +183,7 @@ def shell_arguments(action: Action | None) -> str:
 
 
 def shell_action(arguments: str) -> dict[str, Any]:
-    """Return the action that the arguments of a shell's call ask for."""
+    """Return the action in the arguments of a shell's function."""
     try:
         found = _object.decode(arguments)
     except (msgspec.DecodeError, RecursionError):
@@ -203,7 +203,7 @@ def shell_action(arguments: str) -> dict[str, Any]:
 
 
 def untranslatable(param: str, what: str = "") -> Untranslatable:
-    """Return the error for a field that has no counterpart; `what` says which value of it."""
+    """Return the error for a field without a counterpart; `what` is its value."""
     param = sanitize_line(param, LONGEST)
     text = f"{param} ({sanitize_line(what)})" if what else param
     return Untranslatable(
