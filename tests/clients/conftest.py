@@ -8,6 +8,8 @@ import pytest
 pytest.register_assert_rewrite("clients.rig")
 
 from node import Node  # noqa: E402 - after the line above
+from real.conftest import mlx as mlx  # noqa: E402, PLC0414 - a fixture is known by its name
+from real.conftest import mlx_model as mlx_model  # noqa: E402, PLC0414 - the same
 from real.engines import Engine, running_llama  # noqa: E402 - after the line above
 from real.tiny_gguf import write_gguf  # noqa: E402 - the same
 

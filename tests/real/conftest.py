@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("real.promises")  # so that a broken promise shows its values
+pytest.register_assert_rewrite("real.client_contract")  # so that a failed assertion shows its values
 
 from real.engines import Engine, llama_server, mlx_python, running_llama, running_mlx  # noqa: E402 - after the line above
 from real.tiny_gguf import write_gguf  # noqa: E402 - the same

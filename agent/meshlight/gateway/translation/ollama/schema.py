@@ -1,7 +1,7 @@
-"""Requests of Ollama's API, as far as OpenAI's can carry them.
+"""Requests of Ollama's API, as far as they can be translated to OpenAI's.
 
-Fields are those of `api/types.go`. What is not listed here is not heard, as Ollama itself does it: its clients send
-more than it knows. What is `Passed` is listed and has no counterpart.
+Fields are those of `api/types.go`. Unlisted fields are ignored, as by Ollama itself, whose clients send more than it
+knows; a `Passed` field is known but has no counterpart.
 """
 
 from typing import Any

@@ -144,4 +144,4 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True):
 
 
 REFUSED = ("background", "conversation", "moderation", "prompt", "top_logprobs")
-"""Fields that only OpenAI's own service can fulfil, or that would change the answer; requests with them are refused."""
+"""Fields that only OpenAI's own service can fulfil, or that would change the answer: they are refused."""
