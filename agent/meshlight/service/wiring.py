@@ -153,8 +153,8 @@ class Service:
                 allowed_hosts=lambda: self._keeper.config.allowed_hosts,
                 allowed_origins=lambda: self._keeper.config.allowed_origins,
                 write_link=self._open_files.write,
-                knowledge={
-                    "feed": self._feed,
+                dependencies={
+                    "publisher": self._feed,
                     "history": history,
                     "registry": self._registry,
                     "traffic": self._traffic,
@@ -162,8 +162,8 @@ class Service:
                     "refresher": self._refresher,
                     "backend_admin": self._roster,
                     "model_tester": ModelTester(relay, self._registry, clock),
-                    "keeper": self._keeper,
-                    "neighbours": self._neighbours,
+                    "settings": self._keeper,
+                    "peers": self._neighbours,
                 },
             )
         )

@@ -1,4 +1,4 @@
-"""Why a request would go where it goes: the ranking of routes, with everything routing knows."""
+"""Explains where a request for a model would go: the ranking of its routes, with the reasons."""
 
 from meshlight.domain.api_types import RouteExplanation, RouteView, latency_ms
 from meshlight.domain.model_names import other_tag
@@ -11,14 +11,14 @@ from meshlight.mesh.traffic import Traffic
 
 
 def explain(registry: Registry, traffic: Traffic, model: str) -> RouteExplanation:
-    """Explain the routes of a model, those that are switched off too.
+    """Explain the routes of a model, including those that are switched off.
 
-    Raises BadRequest for what is no name, NoSuchModel when nobody has it, EveryRouteDown when no backend has told
-    its models yet.
+    Raises BadRequest for an invalid name, NoSuchModel if no backend has the model, EveryRouteDown if no backend has
+    listed its models yet.
     """
     check_name(model)
     snapshot = registry.snapshot
-    # The next request's turn, as the relay will count it.
+    # The number of the next request, as the relay will count it.
     ranking = rank(snapshot, model, traffic.load, registry.now(), traffic.router.total + 1)
     scores = (*ranking.scores, *_switched_off(snapshot, ranking))
     if not scores:
@@ -32,24 +32,24 @@ def explain(registry: Registry, traffic: Traffic, model: str) -> RouteExplanatio
         answers=candidates[0].backend if candidates else None,
         routes=tuple(
             RouteView(
-                backend=v.backend,
-                name=load_key(nodes[v.backend].backend.name, v.place),
-                model=v.model,
-                ring=nodes[v.backend].backend.ring,
-                state=nodes[v.backend].health.state,
-                tier=v.tier,
-                why=v.why,
-                latency_ms=latency_ms(nodes[v.backend].health),
-                in_flight=traffic.load.get(load_key(v.backend, v.place), 0),
-                place=v.place,
+                backend=score.backend,
+                name=load_key(nodes[score.backend].backend.name, score.place),
+                model=score.model,
+                ring=nodes[score.backend].backend.ring,
+                state=nodes[score.backend].health.state,
+                tier=score.tier,
+                why=score.why,
+                latency_ms=latency_ms(nodes[score.backend].health),
+                in_flight=traffic.load.get(load_key(score.backend, score.place), 0),
+                place=score.place,
             )
-            for v in scores
+            for score in scores
         ),
     )
 
 
 def _switched_off(snapshot: Snapshot, ranking: Ranking) -> list[RouteScore]:
-    """Return the routes that routing does not even look at."""
+    """Return the routes that routing does not consider."""
     known = {score.backend for score in ranking.scores}
     names = {ranking.model, other_tag(ranking.model)}
     return [

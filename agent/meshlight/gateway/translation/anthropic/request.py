@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import BadRequest, Untranslatable
-from meshlight.gateway.control.validation import LONGEST, malformed_json, shown, validation_error
+from meshlight.gateway.control.validation import LONGEST, malformed_json, message_of, validation_error
 from meshlight.gateway.translation.anthropic.schema import (
     REFUSED,
     Base64Source,
@@ -148,7 +148,7 @@ def untranslatable(param: str, what: str = "") -> Untranslatable:
 
 
 def _misfit(error: msgspec.ValidationError) -> BadRequest:
-    text = shown(error)
+    text = message_of(error)
     if block := _BLOCK.match(text):
         return untranslatable(block["place"], block["word"])
     return validation_error(error, MessagesRequest)
