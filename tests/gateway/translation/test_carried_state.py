@@ -18,12 +18,12 @@ from gateway.translation.anthropic.requests import (
     chunk,
     completion,
     events,
+    output_of,
     stream,
-    told,
 )
 from gateway.translation.ollama.requests import back as ollama_back
 from gateway.translation.ollama.requests import chat as ollama_chat
-from gateway.translation.ollama.requests import told_lines
+from gateway.translation.ollama.requests import output_lines
 from meshlight.gateway.translation.anthropic.api import translate_messages
 from meshlight.gateway.translation.carried_state import (
     SIGNATURE,
@@ -66,8 +66,8 @@ WHOLE = [
 def anthropic_turn(data: bytes, *, is_stream: bool) -> list[Json]:
     """Return the content of the answer, as a client puts it together."""
     if is_stream:
-        return blocks(events(told(back(stream=True), data)))
-    content: list[Json] = json.loads(told(back(), data, content_type=JSON))["content"]
+        return blocks(events(output_of(back(stream=True), data)))
+    content: list[Json] = json.loads(output_of(back(), data, content_type=JSON))["content"]
     return content
 
 
@@ -104,16 +104,18 @@ def test_a_call_keeps_what_its_backend_wants_back_at_anthropics_clients(extra: J
 def test_a_call_keeps_what_its_backend_wants_back_at_ollamas_clients(extra: Json, is_stream: bool) -> None:
     piece = call(0, "{}", id="call_1", name="f", extra_content=extra)
     if is_stream:
-        said = told_lines(ollama_back(), stream(chunk(piece), chunk({}, "tool_calls")))[0]["message"]
+        message = output_lines(ollama_back(), stream(chunk(piece), chunk({}, "tool_calls")))[0]["message"]
     else:
-        said = json.loads(
-            told(ollama_back(stream=False), completion(piece, "tool_calls"), content_type=JSON)
+        message = json.loads(
+            output_of(ollama_back(stream=False), completion(piece, "tool_calls"), content_type=JSON)
         )["message"]
-    made = ollama_chat(messages=[ASK, said, {"role": "tool", "content": "1", "tool_name": "f"}])["messages"]
+    made = ollama_chat(messages=[ASK, message, {"role": "tool", "content": "1", "tool_name": "f"}])[
+        "messages"
+    ]
     assert made[1]["tool_calls"][0]["extra_content"] == extra
     assert made[1]["tool_calls"][0]["id"] == made[2]["tool_call_id"] == "call_1"
-    by_id = {"role": "tool", "content": "1", "tool_call_id": said["tool_calls"][0]["id"]}
-    assert ollama_chat(messages=[ASK, said, by_id])["messages"] == made
+    by_id = {"role": "tool", "content": "1", "tool_call_id": message["tool_calls"][0]["id"]}
+    assert ollama_chat(messages=[ASK, message, by_id])["messages"] == made
 
 
 @pytest.mark.parametrize("is_stream", [True, False])
@@ -130,10 +132,11 @@ def test_the_details_of_reasoning_come_back_whole(is_stream: bool) -> None:
     assert asked["reasoning_details"] == WHOLE
     way = ollama_back() if is_stream else ollama_back(stream=False)
     lines = [
-        json.loads(line) for line in told(way, data, content_type=EVENTS if is_stream else JSON).splitlines()
+        json.loads(line)
+        for line in output_of(way, data, content_type=EVENTS if is_stream else JSON).splitlines()
     ]
-    said = next(line["message"] for line in lines if "tool_calls" in line["message"])
-    assert ollama_chat(messages=[ASK, said])["messages"][1]["reasoning_details"] == WHOLE
+    message = next(line["message"] for line in lines if "tool_calls" in line["message"])
+    assert ollama_chat(messages=[ASK, message])["messages"][1]["reasoning_details"] == WHOLE
 
 
 @pytest.mark.parametrize("place", ["before", "with", "after"])
@@ -182,10 +185,12 @@ def test_what_is_too_large_to_be_kept_is_left_and_the_call_is_not() -> None:
     assert block["id"] == "c"
 
 
-@pytest.mark.parametrize("told", ["toolu_meshlight_", "toolu_meshlight_AAAA", "toolu_meshlight_!", "x" * 50])
-def test_an_id_that_is_none_of_ours_is_an_id(told: str) -> None:
-    block = {"type": "tool_use", "id": told, "name": "f", "input": {}}
-    assert anthropic_next([block])[1]["tool_calls"][0]["id"] == told
+@pytest.mark.parametrize(
+    "client_id", ["toolu_meshlight_", "toolu_meshlight_AAAA", "toolu_meshlight_!", "x" * 50]
+)
+def test_an_id_that_is_none_of_ours_is_an_id(client_id: str) -> None:
+    block = {"type": "tool_use", "id": client_id, "name": "f", "input": {}}
+    assert anthropic_next([block])[1]["tool_calls"][0]["id"] == client_id
 
 
 def test_a_signature_of_ours_says_nothing_to_the_backend() -> None:

@@ -23,8 +23,8 @@ def test_numbers_are_never_lost_or_doubled() -> None:
 
 
 def test_even_a_loop_ends_with_the_context() -> None:
-    said = write_script(WHO, "LOOP", None, 48)
-    assert (said.total, said.finish) == (CONTEXT, "length")
+    text = write_script(WHO, "LOOP", None, 48)
+    assert (text.total, text.finish) == (CONTEXT, "length")
     assert "".join(write_script(WHO, "LOOP", 3, 48)) == " tick tock tick"
 
 

@@ -121,11 +121,11 @@ class EmbeddingTranslator(BufferedTranslator):
         vectors = [_numbers(vector.embedding) for vector in listed]
         if self._model is None:
             return _encode({"embedding": vectors[0]})
-        told: dict[str, Any] = {"model": self._model, "embeddings": vectors}
-        told["total_duration"] = nanoseconds(self._clock.steady() - self._started)
+        answer: dict[str, Any] = {"model": self._model, "embeddings": vectors}
+        answer["total_duration"] = nanoseconds(self._clock.steady() - self._started)
         if tokens := count(found.usage, "prompt_tokens"):
-            told["prompt_eval_count"] = tokens
-        return _encode(told)
+            answer["prompt_eval_count"] = tokens
+        return _encode(answer)
 
     def broken(self, why: str) -> None:
         """Return None: half a JSON object can't be repaired."""

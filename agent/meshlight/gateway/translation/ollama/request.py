@@ -127,7 +127,7 @@ def logprobs_fields(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
 
 
 def streaming(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
-    """Return the wish for a stream, which Ollama fulfils unless sent not to."""
+    """Return the fields for a stream, which is Ollama's default."""
     if request.stream is False:
         return {}
     return {"stream": True, "stream_options": {"include_usage": True}}
