@@ -1,4 +1,4 @@
-"""Every kind of backend there is: added as a person adds it, seen, asked in three protocols, and refused in words."""
+"""Every kind of backend: added as a person adds it, listed, used in three protocols, and refused with a message."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clients.rig import add
-from clients.stand_ins import Played, join_details, playing
+from clients.stand_ins import Played, joined, playing
 from meshlight.backends.kinds import KINDS
 from node import Node
 from real.engines import Engine, free_port, running_llama
@@ -33,13 +33,13 @@ LIMITS: dict[str, dict[str, Any]] = {
     "/v1/messages": {"max_tokens": 40},
     "/api/chat": {"options": {"num_predict": 40, "temperature": 0}},
 }
-"""Where each protocol is asked, and how it says "at most 40 tokens"."""
+"""The path of each protocol, and its field for at most 40 tokens."""
 ASK = [{"role": "user", "content": "hello"}]
 
 
 @pytest.fixture(scope="module")
 def locked_llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """A real llama-server that wants a key."""
+    """A real llama-server that requires a key."""
     model_file = write_gguf(tmp_path_factory.mktemp("locked") / "tiny-a.gguf", "tiny-a")
     with running_llama(model_file, "tiny-a", key=KEY, threads=1) as engine:
         yield engine
@@ -47,7 +47,7 @@ def locked_llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 @asynccontextmanager
 async def running(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[Played]:
-    """Run a server of a kind: the real one where there is one."""
+    """Run a server of a kind: the real one if there is one."""
     if kind in PLAYED:
         async with playing(kind) as played:
             yield played
@@ -70,7 +70,7 @@ def test_no_kind_is_left_out() -> None:
 async def test_it_is_added_by_its_address_and_key_and_then_healthy_with_its_models(
     kind: str, played: Played, node: Node
 ) -> None:
-    shown = await join_details(node, kind, played)
+    shown = await joined(node, kind, played)
     snapshot = (await node.http.get("/mesh/snapshot")).json()
     (backend,) = snapshot["backends"]
     assert (backend["id"], backend["kind"], backend["health"]["state"]) == (kind, kind, "healthy")
@@ -86,7 +86,7 @@ async def test_it_is_added_by_its_address_and_key_and_then_healthy_with_its_mode
 async def test_it_answers_in_the_protocols_of_openai_anthropic_and_ollama(
     kind: str, played: Played, node: Node
 ) -> None:
-    await join_details(node, kind, played)
+    await joined(node, kind, played)
     body = {"model": played.model, "messages": ASK, "stream": True}
     texts = {}
     for path, limit in LIMITS.items():
@@ -130,7 +130,7 @@ async def test_an_address_where_nothing_listens_is_told_with_what_to_do(node: No
 
 
 def text_of(event: dict[str, Any]) -> list[str]:
-    """Return the text that one event of a stream brings, in whichever of the three protocols."""
+    """Return the text in one event of a stream of any of the three protocols."""
     said = [choice.get("delta", {}).get("content") for choice in event.get("choices") or ()]
     said.append((event.get("delta") or {}).get("text"))
     said.append((event.get("message") or {}).get("content"))

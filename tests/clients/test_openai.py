@@ -1,4 +1,4 @@
-"""OpenAI's own client at clouds, a router and a cluster, played by our stand-ins, through the gateway."""
+"""OpenAI's own client at simulated clouds, a router and a cluster, through the gateway."""
 
 from collections.abc import AsyncIterator
 
@@ -7,7 +7,7 @@ import pytest
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.chat import ChatCompletionMessageParam
 
-from clients.stand_ins import Played, join_details, playing
+from clients.stand_ins import Played, joined, playing
 from meshlight.simulator.clouds.base import KEY, SimulatedCloud
 from meshlight.simulator.engine import SimulatedEngine
 from node import WAIT_S, Node
@@ -15,7 +15,7 @@ from node import WAIT_S, Node
 KINDS = ["openai", "anthropic", "gemini", "continuum", "cluster"]
 ASK: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hello"}]
 VECTORS = {"openai": "text-embedding-3-small", "gemini": "gemini-embedding-001"}
-"""The model for vectors, where it is not the one that chats."""
+"""The model for embeddings, if it is not the chat model."""
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -23,7 +23,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 @pytest.fixture
 async def played(node: Node, kind: str) -> AsyncIterator[Played]:
     async with playing(kind) as played:
-        await join_details(node, kind, played)
+        await joined(node, kind, played)
         yield played
 
 

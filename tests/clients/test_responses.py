@@ -1,4 +1,4 @@
-"""OpenAI's own client asks for responses, of engines that have chat completions only and of one that has both."""
+"""OpenAI's own client with the Responses API, at engines with chat completions only and at one with both."""
 
 import json
 from collections.abc import AsyncIterator
@@ -41,12 +41,12 @@ async def client(node: Node) -> AsyncIterator[AsyncOpenAI]:
 
 
 def sent(engine: DemoEngine) -> Any:
-    """Return the body of the last question that an engine got."""
+    """Return the body of the last request that an engine received."""
     return json.loads([seen for seen in engine.request_log.entries if seen.path == CHAT][-1].body)
 
 
 async def ask(client: AsyncOpenAI, *, streamed: bool, **fields: Any) -> Any:
-    """Ask for a response; of a stream, return what its last event brings."""
+    """Request a response; of a stream, return the response in its last event."""
     if not streamed:
         return await client.responses.create(**fields)
     events = [event async for event in await client.responses.create(stream=True, **fields)]

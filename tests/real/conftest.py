@@ -1,4 +1,4 @@
-"""Real engines for the tests of this folder: one of each for the whole run, with tiny models made on the spot."""
+"""Real engines for the tests of this folder: one of each for the whole run, with tiny models made for it."""
 
 from __future__ import annotations
 
