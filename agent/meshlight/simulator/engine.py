@@ -6,6 +6,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from meshlight.domain.backend import Kind
+from meshlight.simulator.clouds.anthropic import answer_without_key
+from meshlight.simulator.clouds.errors import anthropic_error
 from meshlight.simulator.fault_control import Control
 from meshlight.simulator.faults import Fault, FaultKind, FaultSwitch
 from meshlight.simulator.http.connection import Connection
@@ -16,9 +18,10 @@ from meshlight.simulator.profile import Dialect, EngineFacts, Habit
 from meshlight.simulator.profiles import PROFILES
 from meshlight.simulator.protocols.text import Pace, Speech
 from meshlight.simulator.request_log import LoggedRequest, RequestLog
-from meshlight.simulator.routes import answer
+from meshlight.simulator.routes import answer, has_key
 
 DEFAULT_MODELS = ("llama-3.2-3b",)
+MESSAGES = "/v1/messages"
 WAIT_S = 5.0
 
 
@@ -240,6 +243,10 @@ class SimulatedEngine:
 
     async def answer(self, logged: LoggedRequest) -> Reply:
         """Return the answer to a request that meets no fault."""
+        if self.facts.profile.has_messages and logged.method == "POST" and logged.path.startswith(MESSAGES):
+            if self.key is not None and not has_key(logged, self.key):
+                return anthropic_error(401, "authentication_error", "Incorrect API key provided.")
+            return await answer_without_key(self.facts, logged)
         return await answer(self.facts, logged, self.key)
 
     @property

@@ -42,6 +42,8 @@ class EngineProfile(Struct, frozen=True, kw_only=True):
     """Prefixes of paths that need no key."""
     no_model_status: int | None = 404
     """Status for a model it does not serve; None: the name is ignored and the first model answers."""
+    has_messages: bool = False
+    """Whether it has Anthropic's Messages API, below `/v1/messages`."""
     refuses_chunked: bool = False
     """Whether an upload without content-length is answered with 411."""
     closes_after_stream: bool = False

@@ -161,6 +161,7 @@ PROFILES: Mapping[Dialect, EngineProfile] = {
         get={"/api/v0/models": lists.lmstudio_own_models, "/v1/models": lists.lmstudio_models},
         error=_openai_error,
         no_such_path=_lmstudio_unknown_path,
+        has_messages=True,
         headers=(("X-Powered-By", "Express"),),
         keep_alive="timeout=5",
         idle_s=5.0,

@@ -40,7 +40,7 @@ OLLAMA: dict[str, Answer] = {
 async def answer(facts: EngineFacts, logged: LoggedRequest, key: str | None) -> Reply:
     """Return the engine's answer; inference takes as long as the engine's speech does."""
     profile = facts.profile
-    if key is not None and not logged.path.startswith(profile.open_paths) and not _has_key(logged, key):
+    if key is not None and not logged.path.startswith(profile.open_paths) and not has_key(logged, key):
         return profile.error(401, "Incorrect API key provided.", "unauthorized")
     if logged.method in {"GET", "HEAD"}:
         reader = profile.get.get(logged.path)
@@ -106,6 +106,7 @@ def _no_model(facts: EngineFacts, logged: LoggedRequest, name: str) -> Reply:
     return facts.profile.error(status, f"The model `{name}` does not exist.", "no_model")
 
 
-def _has_key(logged: LoggedRequest, key: str) -> bool:
+def has_key(logged: LoggedRequest, key: str) -> bool:
+    """Whether a request has the key as a bearer token."""
     given = logged.header("authorization") or ""
     return hmac.compare_digest(given.encode(), f"Bearer {key}".encode())
