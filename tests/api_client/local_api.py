@@ -146,13 +146,16 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/healthz":
             self._answer(200, {"status": "ok", "version": "0.1.0"})
         elif headers.get("authorization") != f"Bearer {KEY}":
-            self._answer(401, {"error": {"message": "No key.", "code": "invalid_api_key"}})
+            self._answer(401, {"error": {"message": "No key.", "type": "t", "code": "invalid_api_key"}})
         elif self.path == "/mesh/events":
             self._stream()
         else:
             script = api.answers.get((self.command, self.path))
             if script is None:
-                self._answer(404, {"error": {"message": f"Nothing scripted for {self.path}.", "code": "x"}})
+                self._answer(
+                    404,
+                    {"error": {"message": f"Nothing scripted for {self.path}.", "type": "t", "code": "x"}},
+                )
             else:
                 self._answer(*(script.pop(0) if len(script) > 1 else script[0]))
 

@@ -13,9 +13,11 @@ import pytest
 from msgspec import Struct
 
 from meshlight.api_client.client import ApiClient
-from meshlight.cli.demo import config, secrets
+from meshlight.cli.demo import DEMO_PORT, config, secrets
 from meshlight.cli.ports import free_port
 from meshlight.domain.backend import Kind, Ring
+from meshlight.domain.config import DEFAULT_PORT
+from meshlight.domain.peers import DOOR_PORT, LAN_PORT
 from meshlight.simulator.scenario import Scenario
 from meshlight.storage.config.file import ConfigFile
 
@@ -104,22 +106,26 @@ def test_a_port_that_is_taken_is_said(type_words: Type) -> None:
     assert said.err.startswith(f"Error: Port {port} is taken.")
 
 
+def test_the_demo_runs_beside_a_service_with_paired_machines() -> None:
+    assert DEMO_PORT not in {DEFAULT_PORT, LAN_PORT, DOOR_PORT}
+
+
 async def test_the_demos_configuration_is_one_that_the_service_takes(tmp_path: Path) -> None:
     def machine(_kind: Kind, _url: str) -> Ring:
         return "machine"
 
     async with Scenario(0) as scenario:
-        (tmp_path / "config.toml").write_text(config(7000, scenario.houses))
+        (tmp_path / "config.toml").write_text(config(7000, scenario.backends))
         read = ConfigFile(tmp_path / "config.toml", machine).load()
         assert read.port == 7000
         assert read.discovery.enabled is False
         assert read.lan.browse is read.lan.visible is False
         assert [(b.id, b.name, b.kind, b.url, b.ring, b.access_key) for b in read.backends] == [
-            (h.id, h.name, h.kind, h.url, h.ring, h.access_key) for h in scenario.houses
+            (h.id, h.name, h.kind, h.url, h.ring, h.access_key) for h in scenario.backends
         ]
         text = (tmp_path / "config.toml").read_text()
-        assert len(secrets(scenario.houses)) == 4
-        assert not any(secret in text for secret in secrets(scenario.houses).values())
+        assert len(secrets(scenario.backends)) == 4
+        assert not any(secret in text for secret in secrets(scenario.backends).values())
 
 
 def test_the_demo_has_everything_from_near_to_far_and_all_of_it_is_healthy(

@@ -7,8 +7,16 @@ import pytest
 
 from api_client.local_api import LocalApi
 from desktop.samples import backend, hostile, mesh, scenario
-from meshlight.domain.api_types import ModelTestReport, ModelTestRun, RouteLine, RouteReply, SnapshotView
+from meshlight.domain.api_types import (
+    ModelTestReport,
+    ModelTestRun,
+    RouteExplanation,
+    RouteView,
+    SnapshotView,
+)
+from meshlight.domain.backend import Ring
 from meshlight.domain.events import IncidentEvent, RefreshEvent
+from meshlight.domain.routing import Tier
 from meshlight.domain.snapshot import Light
 
 Type = Callable[..., Any]
@@ -133,20 +141,31 @@ def test_models_are_listed_once_with_all_who_serve_them(api: LocalApi, type_word
     assert json.loads(type_words("models", "--json").out)[0]["backends"] == ["a", "b"]
 
 
-def route(answers: str | None) -> RouteReply:
-    return RouteReply(
+def route_view(backend: str, *, name: str, tier: Tier, why: str, ring: Ring) -> RouteView:
+    return RouteView(
+        backend=backend,
+        name=name,
+        model="qwen3:4b",
+        ring=ring,
+        state="unknown",
+        tier=tier,
+        why=why,
+        latency_ms=None,
+        in_flight=0,
+    )
+
+
+def route(answers: str | None) -> RouteExplanation:
+    return RouteExplanation(
         asked="chat",
         model="qwen3:4b",
         policy="local-first",
         answers=answers,
         routes=(
-            RouteLine(
-                backend="a", name="Ollama", model="qwen3:4b", tier="ready", why="Healthy.", ring="machine"
-            ),
-            RouteLine(
-                backend="b",
+            route_view("a", name="Ollama", tier="ready", why="Healthy.", ring="machine"),
+            route_view(
+                "b",
                 name="far",
-                model="qwen3:4b",
                 tier="excluded",
                 why="A nearer ring serves this model, and no rule lets it spill over to the cloud.",
                 ring="cloud",
@@ -198,11 +217,17 @@ def test_a_trial_shows_who_answered_how_fast_and_what(api: LocalApi, type_words:
 
 def test_a_trial_that_fails_says_the_error_and_exits_one(api: LocalApi, type_words: Type) -> None:
     api.says("GET", "/mesh/snapshot", mesh())
-    api.says(
-        "POST",
-        "/mesh/test",
-        ModelTestReport(model="m", runs=(ModelTestRun(ok=False, error="Every route is down."),)),
+    failed = ModelTestRun(
+        ok=False,
+        backend=None,
+        first_token_ms=None,
+        tokens=0,
+        tokens_per_s=None,
+        total_ms=3,
+        text="",
+        error="Every route is down.",
     )
+    api.says("POST", "/mesh/test", ModelTestReport(model="m", runs=(failed,)))
     said = type_words("test")
     assert said.code == 1
     assert api.asked[-1].body == {"count": 3}

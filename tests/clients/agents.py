@@ -13,11 +13,11 @@ import pytest
 MODULES = Path(__file__).parents[2] / "packaging/node_modules"
 RUN_S = 90.0
 _NOWHERE = "http://127.0.0.1:9"
-"""A proxy that is not there: nothing of a run leaves this machine."""
+"""A proxy that does not exist, so that nothing leaves this machine."""
 
 
 async def run_agent(script: str, words: Sequence[str], home: Path, **environment: str) -> bytes:
-    """Run an agent's script with a home of its own, and return what it prints."""
+    """Run an agent's script with a home of its own; return its output."""
     program = shutil.which("node")
     if sys.platform == "win32":
         pytest.skip("run on systems with process groups")

@@ -1,4 +1,4 @@
-"""Requests in the shape in which Claude Code sends them: headers, system blocks, tools, and the newer fields."""
+"""Requests as Claude Code sends them: headers, system blocks, tools, and the newer fields."""
 
 from typing import Any
 
@@ -104,7 +104,7 @@ def turn(model: str, messages: list[Any]) -> dict[str, Any]:
 
 
 def answered(call: dict[str, Any]) -> list[Any]:
-    """Return the messages of the turn after a call of a tool: thoughts, the call, and its result."""
+    """Return the messages of the turn after a tool call: thoughts, the call, and its result."""
     thought = {"type": "thinking", "thinking": "The user asks for the weather.", "signature": "c2lnbmVk"}
     result = {
         "tool_use_id": call["id"],

@@ -1,4 +1,4 @@
-"""What the tests of the real clients share: real engines, one of each for the whole run, and a node for each test."""
+"""Fixtures of the real clients' tests: real engines, one of each for the whole run, and a node for each test."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A server that speaks chat completions and little else: a real engine, with its other protocols taken away."""
+"""A server with chat completions and little else: a real engine whose other protocols are hidden."""
 
 import asyncio
 import re
@@ -27,7 +27,7 @@ class Plain:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its base URL."""
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""A server of chat completions whose model says what a test has written; other protocols get a 404."""
+"""A server of chat completions with scripted answers; other protocols get a 404."""
 
 import asyncio
 import json
@@ -10,11 +10,11 @@ from faults.raw import Asked, RawBackend, Say, chunked, says, whole
 CHAT = "/v1/chat/completions"
 Json = dict[str, Any]
 Delta = Json
-"""What the model adds to its message: `{"content": …}` or `{"tool_calls": …}`."""
+"""One delta of the answer: `{"content": …}` or `{"tool_calls": …}`."""
 
 
 def chats(*pieces: bytes) -> Say:
-    """Answer chat completions with these pieces, and 404 to everything else."""
+    """Answer chat completions with these pieces, everything else with 404."""
     lost, found = says(whole(b"{}", status=b"404 Not Found")), says(*pieces)
 
     async def say(writer: asyncio.StreamWriter, asked: Asked) -> None:
@@ -24,7 +24,7 @@ def chats(*pieces: bytes) -> Say:
 
 
 def scripted(name: str, model: str, script: Callable[[Json], list[Delta]]) -> RawBackend:
-    """Return a server whose model answers each request's body with these deltas, as a stream or whole."""
+    """Return a server that answers each request with these deltas, as a stream or complete."""
 
     async def say(writer: asyncio.StreamWriter, asked: Asked) -> None:
         if asked.target != CHAT:
@@ -37,12 +37,12 @@ def scripted(name: str, model: str, script: Callable[[Json], list[Delta]]) -> Ra
 
 
 def questions(backend: RawBackend) -> list[Json]:
-    """Return the bodies of the chat requests that a server got."""
+    """Return the bodies of the chat requests that a server received."""
     return [json.loads(asked.body) for asked in backend.posts if asked.target == CHAT]
 
 
 def call(index: int, name: str, arguments: Json) -> Delta:
-    """Return a call of a tool."""
+    """Return a tool call."""
     function = {"name": name, "arguments": json.dumps(arguments)}
     return {
         "tool_calls": [

@@ -1,4 +1,4 @@
-"""Every kind of backend, real or played, with what a person types to add it."""
+"""Every kind of backend, real or simulated, with the fields that a person enters to add it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -23,11 +23,11 @@ DIALECTS: Mapping[str, Dialect] = {
     "lmstudio": "lmstudio",
     "openai-compatible": "openai",
 }
-"""Kinds of engines that are played → what the stand-in is to play."""
+"""Kinds of simulated engines, and the dialect of each."""
 
 
 class Played(Struct, frozen=True):
-    """A server that runs: where, what is typed beside the address, and a model of it that can chat."""
+    """A running server: its address, the other fields to add it, and a model that can chat."""
 
     url: str
     model: str
@@ -37,7 +37,7 @@ class Played(Struct, frozen=True):
 
 @asynccontextmanager
 async def playing(kind: str) -> AsyncIterator[Played]:
-    """Run the stand-in of a kind, which wants a key wherever such a server may want one."""
+    """Run the simulated server of a kind, with a key if such servers can have one."""
     if kind == "cluster":
         keys = {"access_key": ACCESS_KEY, "api_key": SECRET_KEY}
         async with SimulatedCluster([ClusterService("chat", ("qwen3-32b",))]) as cluster:
@@ -57,7 +57,7 @@ async def playing(kind: str) -> AsyncIterator[Played]:
 
 
 async def joined(node: Node, kind: str, played: Played) -> dict[str, Any]:
-    """Add a server, and return it as the node shows it once its models are known."""
+    """Add a server; return it as the snapshot shows it once its models are known."""
     shown = await added(node, kind, played.url, **played.fields)
     async with asyncio.timeout(KNOWN_WITHIN_S):
         while not shown["models"]:

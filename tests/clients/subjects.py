@@ -1,4 +1,4 @@
-"""Whom the clients of one protocol speak to: a real engine that has it, and one to which it must be translated."""
+"""The servers for the clients of one protocol: a real engine that has it, and one that needs translation."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +14,7 @@ Way = Literal["native", "translated"]
 
 @asynccontextmanager
 async def llama_behind(node: Node, llama: Engine, way: Way) -> AsyncIterator[Plain | None]:
-    """Put a real llama-server behind the node, or a server of the same answers that speaks OpenAI's API only."""
+    """Add a real llama-server to the node, or one with the same answers that has only OpenAI's API."""
     if way == "native":
         await added(node, "llamacpp", llama.url)
         yield None

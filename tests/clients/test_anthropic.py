@@ -1,4 +1,4 @@
-"""Anthropic's own client at a real llama-server: in the engine's own Messages API, and by way of chat completions."""
+"""Anthropic's own client at a real llama-server: with its own Messages API, and translated to chat completions."""
 
 import asyncio
 import time

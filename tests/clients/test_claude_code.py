@@ -1,4 +1,4 @@
-"""Claude Code's requests at a real llama-server: in the engine's own Messages API, and by way of chat completions."""
+"""Claude Code's requests at a real llama-server: with its own Messages API, and translated to chat completions."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ COUNT = "/v1/messages/count_tokens"
 
 
 async def send(node: Node, body: dict[str, Any], path: str = "/v1/messages") -> Any:
-    """Send a request as Claude Code does; return the events of its stream, or the answer that is no stream."""
+    """Send a request as Claude Code does; return the events of its stream, or the complete answer."""
     headers = claude_code.HEADERS | {"x-api-key": node.key}
     node.http.headers.pop("authorization", None)
     answer = await node.http.post(f"{path}?beta=true", json=body, headers=headers)

@@ -13,7 +13,7 @@ MODEL = "tiny-script"
 
 
 def model(body: dict[str, Any]) -> list[Delta]:
-    """Run a command and, once its result is there, say what it brought."""
+    """Answer with a command, and after its result with a text about it."""
     if not any(tool["function"]["name"] == "Bash" for tool in body.get("tools", ())):
         return [{"content": '{"title": "Counting"}'}]
     results = [turn["content"] for turn in body["messages"] if turn["role"] == "tool"]

@@ -17,7 +17,7 @@ MODEL = "tiny-script"
 
 
 async def codex(node: Node, home: Path, prompt: str) -> list[dict[str, Any]]:
-    """Run `codex exec` against the node, and return the events that it tells of."""
+    """Run `codex exec` against the node; return the events that it prints."""
     provider = {
         "name": '"Meshlight"',
         "base_url": f'"{node.url}/v1"',
@@ -40,7 +40,7 @@ async def codex(node: Node, home: Path, prompt: str) -> list[dict[str, Any]]:
 
 
 def model(body: dict[str, Any]) -> list[Delta]:
-    """Run a command and, once its result is there, say what it brought."""
+    """Answer with a command, and after its result with a text about it."""
     last = body["messages"][-1]
     if last["role"] != "tool":
         return [{"reasoning": "I count."}, call(0, "exec_command", {"cmd": "echo mesh-$((40 + 2))"})]

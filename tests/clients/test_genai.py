@@ -1,4 +1,4 @@
-"""Google's own client at Gemini, played by our stand-in, through the gateway."""
+"""Google's own client at a simulated Gemini, through the gateway."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

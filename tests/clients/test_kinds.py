@@ -1,4 +1,4 @@
-"""Every kind of backend there is: added as a person adds it, seen, asked in three protocols, and refused in words."""
+"""Every kind of backend: added as a person adds it, listed, used in three protocols, and refused with a message."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -33,13 +33,13 @@ LIMITS: dict[str, dict[str, Any]] = {
     "/v1/messages": {"max_tokens": 40},
     "/api/chat": {"options": {"num_predict": 40, "temperature": 0}},
 }
-"""Where each protocol is asked, and how it says "at most 40 tokens"."""
+"""The path of each protocol, and its field for at most 40 tokens."""
 ASK = [{"role": "user", "content": "hello"}]
 
 
 @pytest.fixture(scope="module")
 def locked_llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """A real llama-server that wants a key."""
+    """A real llama-server that requires a key."""
     model_file = write_gguf(tmp_path_factory.mktemp("locked") / "tiny-a.gguf", "tiny-a")
     with running_llama(model_file, "tiny-a", key=KEY, threads=1) as engine:
         yield engine
@@ -47,7 +47,7 @@ def locked_llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 @asynccontextmanager
 async def running(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[Played]:
-    """Run a server of a kind: the real one where there is one."""
+    """Run a server of a kind: the real one if there is one."""
     if kind in PLAYED:
         async with playing(kind) as played:
             yield played
@@ -130,7 +130,7 @@ async def test_an_address_where_nothing_listens_is_told_with_what_to_do(node: No
 
 
 def text_of(event: dict[str, Any]) -> list[str]:
-    """Return the text that one event of a stream brings, in whichever of the three protocols."""
+    """Return the text in one event of a stream of any of the three protocols."""
     said = [choice.get("delta", {}).get("content") for choice in event.get("choices") or ()]
     said.append((event.get("delta") or {}).get("text"))
     said.append((event.get("message") or {}).get("content"))

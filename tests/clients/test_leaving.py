@@ -1,4 +1,4 @@
-"""A client that leaves a translated stream: the backend is let go at once, as where nothing is translated."""
+"""A client that disconnects from a translated stream: the backend is released at once, as without translation."""
 
 import time
 from contextlib import aclosing
@@ -19,8 +19,8 @@ TRIES = 3
 
 
 async def late(engine: SimulatedEngine, count: int, gone_at: float) -> float:
-    """Return how many seconds after its client the backend was let go."""
-    left_at = (await engine.left(count, CHAT))[-1].left_at
+    """Return how many seconds after its client the backend was released."""
+    left_at = (await engine.abandoned(count, CHAT))[-1].left_at
     assert left_at is not None
     return left_at - gone_at
 

@@ -1,4 +1,4 @@
-"""Ollama's own client at a real llama-server, by way of OpenAI's API: it sees the mesh as one Ollama."""
+"""Ollama's own client at a real llama-server, translated to OpenAI's API: the mesh looks like one Ollama."""
 
 import json
 import time
@@ -30,7 +30,7 @@ SCHEMA: dict[str, Any] = {
 
 @pytest.fixture
 async def client(node: Node, llama: Engine, way: Way) -> AsyncIterator[AsyncClient]:
-    """`native` is llama.cpp as such, which tells of its models; `translated` a server that tells nothing."""
+    """`native` is llama.cpp itself, with details of its models; `translated` a server without."""
     async with llama_behind(node, llama, way), client_of(node) as client:
         yield client
 

@@ -1,4 +1,4 @@
-"""Ollama's own client at Ollama, played by our stand-in: what it asks goes there as it is."""
+"""Ollama's own client at a simulated Ollama: its requests are passed on unchanged."""
 
 import json
 

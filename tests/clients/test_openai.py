@@ -1,4 +1,4 @@
-"""OpenAI's own client at clouds, a router and a cluster, played by our stand-ins, through the gateway."""
+"""OpenAI's own client at simulated clouds, a router and a cluster, through the gateway."""
 
 from collections.abc import AsyncIterator
 
@@ -15,7 +15,7 @@ from node import WAIT_S, Node
 KINDS = ["openai", "anthropic", "gemini", "continuum", "cluster"]
 ASK: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hello"}]
 VECTORS = {"openai": "text-embedding-3-small", "gemini": "gemini-embedding-001"}
-"""The model for vectors, where it is not the one that chats."""
+"""The model for embeddings, if it is not the chat model."""
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 

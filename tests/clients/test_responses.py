@@ -1,4 +1,4 @@
-"""OpenAI's own client asks for responses, of engines that have chat completions only and of one that has both."""
+"""OpenAI's own client with the Responses API, at engines with chat completions only and at one with both."""
 
 import json
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from clients.scripted import CHAT, chats
 from clients.subjects import Way, llama_behind
 from clients.test_openai import client_of
 from faults.raw import RawBackend, chunked, whole
-from meshlight.gateway.translation.keepsake import Extras, call_id
+from meshlight.gateway.translation.carried_state import MessageExtras, call_id
 from meshlight.simulator.engine import SimulatedEngine as DemoEngine
 from meshlight.simulator.protocols.text import StepGate
 from node import IN_ORDER, Node
@@ -41,12 +41,12 @@ async def client(node: Node) -> AsyncIterator[AsyncOpenAI]:
 
 
 def sent(engine: DemoEngine) -> Any:
-    """Return the body of the last question that an engine got."""
+    """Return the body of the last request that an engine received."""
     return json.loads([seen for seen in engine.request_log.entries if seen.path == CHAT][-1].body)
 
 
 async def ask(client: AsyncOpenAI, *, streamed: bool, **fields: Any) -> Any:
-    """Ask for a response; of a stream, return what its last event brings."""
+    """Request a response; of a stream, return the response in its last event."""
     if not streamed:
         return await client.responses.create(**fields)
     events = [event async for event in await client.responses.create(stream=True, **fields)]
@@ -223,7 +223,7 @@ async def test_a_client_that_leaves_lets_go_of_the_backend_and_nothing_is_kept(
             if event.type == "response.output_text.delta":
                 break
         await stream.close()
-        await engine.left(1, CHAT)
+        await engine.abandoned(1, CHAT)
         shown = await node.backend("mlx")
     assert (shown["requests"]["cancelled"], shown["health"]["state"]) == (1, "healthy")
     with pytest.raises(openai.NotFoundError):
@@ -395,7 +395,7 @@ async def test_what_is_not_to_be_stored_is_kept_nowhere(node: Node, client: Asyn
 async def test_an_engine_with_the_path_knows_calls_by_the_ids_that_were_given(
     node: Node, client: AsyncOpenAI
 ) -> None:
-    told = call_id("call_1", {"google": {"thought_signature": "x"}}, Extras())
+    told = call_id("call_1", {"google": {"thought_signature": "x"}}, MessageExtras())
     turns: list[Any] = [
         {"type": "function_call", "call_id": told, "name": "f", "arguments": "{}"},
         {"type": "function_call_output", "call_id": told, "output": "3"},

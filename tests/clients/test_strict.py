@@ -1,4 +1,4 @@
-"""The real clients of Anthropic and Ollama work with a tool at strict servers and at sloppy ones."""
+"""The real clients of Anthropic and Ollama use a tool at strict servers and at sloppy ones."""
 
 from collections.abc import AsyncIterator
 from typing import Any

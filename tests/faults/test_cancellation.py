@@ -26,11 +26,11 @@ async def depart(
     late = []
     for count in range(1, TRIES + 1):
         caller = await Caller.ask(node, body)
-        await engine.seen(count, CHAT)
+        await engine.received(count, CHAT)
         if sees:
             await caller.until(sees)
         gone_at = caller.hang_up(rudely=rudely)
-        seen = (await engine.left(count, CHAT))[-1]
+        seen = (await engine.abandoned(count, CHAT))[-1]
         assert seen.left_at is not None
         late.append(seen.left_at - gone_at)
     assert median(late) <= LIMIT_S
@@ -81,7 +81,7 @@ async def test_a_client_that_does_not_read_holds_the_backend_back_and_its_depart
         caller = await Caller.ask(node, chat(said="LOOP", stream=True))
         await engine.held_back()
         gone_at = caller.hang_up(rudely=True)
-        (seen,) = await engine.left(1, CHAT)
+        (seen,) = await engine.abandoned(1, CHAT)
         assert seen.left_at is not None
         assert seen.left_at - gone_at <= LIMIT_S * 4  # megabytes lie between the two
 
@@ -105,9 +105,9 @@ async def test_a_departure_while_another_backend_is_tried_ends_that_one(tmp_path
         await first.fault("status", status=503, scope="inference")
         await second.fault("hang-headers", scope="inference")
         caller = await Caller.ask(node, chat())
-        await second.seen(1, CHAT)
+        await second.received(1, CHAT)
         caller.hang_up()
-        await second.left(1, CHAT)
+        await second.abandoned(1, CHAT)
         await asyncio.wait_for(second.idle(), 1)
         counts = await router(node)
         assert (counts["cancelled"], counts["in_flight"]) == (1, 0)

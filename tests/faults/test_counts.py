@@ -22,7 +22,7 @@ async def test_thirty_requests_at_once_spread_evenly_over_three_backends(tmp_pat
     ):
         asking = [asyncio.create_task(node.chat()) for _ in range(30)]
         for engine in (a, b, c):
-            await engine.seen(10, CHAT)
+            await engine.received(10, CHAT)
         counts = await router(node)
         assert (counts["total"], counts["in_flight"]) == (30, 30)
         gate.open()
@@ -65,10 +65,10 @@ async def test_every_kind_of_end_is_counted_once(tmp_path: Path) -> None:
             await ended(failed=1)
         await engine.fault("hang-headers", scope="inference")
         caller = await Caller.ask(node, chat())
-        await engine.seen(engine.request_log.count(CHAT), CHAT)
+        await engine.received(engine.request_log.count(CHAT), CHAT)
         await asyncio.wait_for(in_flight(node, 1), 5)
         caller.hang_up(rudely=True)
-        await engine.left(1, CHAT)
+        await engine.abandoned(1, CHAT)
         await ended(cancelled=1)
         await engine.fault("refuse")
         await node.chat()

@@ -37,7 +37,7 @@ async def test_a_request_that_waits_on_a_hung_backend_moves_on_within_ten_second
         assert stuck.status_code == 503
         assert "a stopped answering" in stuck.json()["error"]["message"]
         assert int(stuck.headers["retry-after"]) > 0
-        await hung.left(2, CHAT)  # both were let go
+        await hung.abandoned(2, CHAT)  # both were let go
 
 
 async def test_a_route_that_hangs_already_is_tried_but_not_for_long(tmp_path: Path) -> None:
@@ -60,11 +60,11 @@ async def test_what_waits_for_a_first_byte_moves_on_when_the_probes_say_so(tmp_p
     ):
         await hung.fault("hang-headers", scope="inference")
         asking = [asyncio.create_task(node.chat()) for _ in range(5)]
-        await hung.seen(5, CHAT)
+        await hung.received(5, CHAT)
         tell(node, "a", Failed(SILENT), Failed(SILENT))
         answers = await asyncio.gather(*asking)
         assert {answer.headers["x-meshlight-backend"] for answer in answers} == {"b"}
-        await hung.left(5, CHAT)
+        await hung.abandoned(5, CHAT)
         assert (await node.backend("a"))["in_flight"] == 0
 
 
@@ -79,7 +79,7 @@ async def test_an_answer_of_which_only_the_head_has_come_still_moves_on(
     ):
         await hung.fault("hang-body", scope="inference", after_bytes=after_bytes)
         caller = await Caller.ask(node, chat(stream=True))
-        await hung.seen(1, CHAT)
+        await hung.received(1, CHAT)
         if after_bytes is None:
             await caller.until(b"data: ")
         tell(node, "a", Failed(SILENT), Failed(SILENT))
@@ -99,7 +99,7 @@ async def test_a_request_stays_where_it_is_when_only_other_requests_failed_there
     ):
         await first.fault("hang-headers", scope="inference", count=1)
         caller = await Caller.ask(node, chat())
-        await first.seen(1, CHAT)
+        await first.received(1, CHAT)
         tell(node, "a", *[Broke(Reason("server-error", "It broke."))] * 3, Limited(SILENT, 30.0))
         assert (await node.chat()).headers["x-meshlight-backend"] == "b"
         assert (first.in_flight, len(second.calls())) == (1, 1)
@@ -130,4 +130,4 @@ async def test_a_stream_that_falls_silent_is_ended_by_the_idle_limit(tmp_path: P
         answer = await node.chat(stream=True)
         assert "sent nothing for 0.2 s" in answer.text
         assert "[DONE]" not in answer.text
-        await engine.left(1, CHAT)
+        await engine.abandoned(1, CHAT)

@@ -75,7 +75,7 @@ async def test_a_slow_backend_that_lives_is_not_punished(tmp_path: Path) -> None
     ):
         probes = slow.request_log.count("/v1/models")
         asking = asyncio.create_task(node.chat())
-        await slow.seen(probes + 1, "/v1/models")  # after a second somebody looks whether it lives
+        await slow.received(probes + 1, "/v1/models")  # after a second somebody looks whether it lives
         gate.open()
         assert (await asking).headers["x-meshlight-backend"] == "a"
         assert await health(node, "a") == ("healthy", "ok")
@@ -123,7 +123,7 @@ async def test_a_departed_client_is_held_against_nobody(tmp_path: Path) -> None:
             caller = await Caller.ask(node, chat(stream=True))
             await caller.until(b"data: ")
             caller.hang_up(rudely=True)
-            await engine.left(count, CHAT)
+            await engine.abandoned(count, CHAT)
         assert await health(node, "a") == ("healthy", "ok")
         assert (await node.backend("a"))["requests"]["cancelled"] == 5
 

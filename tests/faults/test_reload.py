@@ -91,7 +91,7 @@ async def test_a_request_that_waits_for_its_first_byte_outlives_the_removal_of_i
         Node(tmp_path, [engine]) as node,
     ):
         asking = asyncio.create_task(node.chat())
-        await engine.seen(1, CHAT)
+        await engine.received(1, CHAT)
         await remove_the_backend(node)
         assert (await node.chat()).status_code == 404
         gate.open()

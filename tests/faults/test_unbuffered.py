@@ -31,7 +31,7 @@ async def test_the_head_of_a_stream_comes_with_its_first_byte_and_not_before(tmp
         Node(tmp_path, [engine]) as node,
     ):
         caller = await Caller.ask(node, chat(stream=True))
-        await engine.seen(1, "/v1/chat")
+        await engine.received(1, "/v1/chat")
         assert not caller.got
         gate.step()
         assert (await caller.until(b"data: ")).startswith(b"HTTP/1.1 200 OK\r\n")

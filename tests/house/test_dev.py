@@ -1,4 +1,4 @@
-"""dev.py as a person meets it, where it can be met without installing anything."""
+"""dev.py from the command line, as far as that needs no installation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gates' own arithmetic: which are run, what is counted, what a strict run refuses."""
+"""The gates of dev.py: which are run, what is counted, what a strict run refuses."""
 
 from __future__ import annotations
 

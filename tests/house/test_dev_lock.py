@@ -1,4 +1,4 @@
-"""What may stand in a file of pins, and what is in ours."""
+"""Files of pinned versions: which lines are allowed, and what is in ours."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ async def test_one_that_is_ignored_while_it_is_being_asked_is_not_listed() -> No
         search = Search(engine.port)
         search.discovery.start()
         look = asyncio.create_task(search.discovery.look())
-        await engine.seen(1)
+        await engine.received(1)
         search.ignored = [engine.url]
         await look
         assert search.ids == []

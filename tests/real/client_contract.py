@@ -1,6 +1,6 @@
-"""What an application may rely on, said once: the same promises hold directly and through the gateway.
+"""What an application may rely on: the same promises hold at an engine directly, and through the gateway.
 
-Each promise takes the subject it speaks to and the engine behind it. What passes directly passes through the gateway.
+Each promise is a test of a subject (an API address) and the engine behind it.
 """
 
 from __future__ import annotations
@@ -82,14 +82,16 @@ async def embeddings_are_vectors_in_the_order_asked(subject: Subject, engine: En
 async def a_tool_is_called_and_its_result_answered(subject: Subject, engine: Engine) -> None:
     question: list[ChatCompletionMessageParam] = [{"role": "user", "content": "How is the weather in Seoul?"}]
     async with subject.client() as client:
-        asked = await client.chat.completions.create(model=subject.model, messages=question, tools=[WEATHER])
-        calls = asked.choices[0].message.tool_calls
-        assert asked.choices[0].finish_reason == "tool_calls"
+        completion = await client.chat.completions.create(
+            model=subject.model, messages=question, tools=[WEATHER]
+        )
+        calls = completion.choices[0].message.tool_calls
+        assert completion.choices[0].finish_reason == "tool_calls"
         assert calls is not None
         assert calls[0].type == "function"
         assert calls[0].function.name == "get_weather"
         assert json.loads(calls[0].function.arguments) == {"city": "Seoul"}
-        told: list[ChatCompletionMessageParam] = [
+        messages: list[ChatCompletionMessageParam] = [
             *question,
             {
                 "role": "assistant",
@@ -103,7 +105,7 @@ async def a_tool_is_called_and_its_result_answered(subject: Subject, engine: Eng
             },
             {"role": "tool", "tool_call_id": calls[0].id, "content": "21 degrees"},
         ]
-        answer = await client.chat.completions.create(model=subject.model, messages=told, tools=[WEATHER])
+        answer = await client.chat.completions.create(model=subject.model, messages=messages, tools=[WEATHER])
     assert answer.choices[0].message.content == answer_of(engine.model)
 
 
@@ -149,13 +151,13 @@ async def leaving_before_the_answer_stops_the_work(subject: Subject, engine: Eng
     Here llama-server looks for departed clients only when no task of any kind gave a result for a second, and asking
     for /slots is such a task: its log is read instead.
     """
-    said_before = len(engine.said())
+    length_before = len(engine.output())
     async with subject.client() as client:
         request = asyncio.create_task(client.chat.completions.create(model=subject.model, messages=FOR_EVER))
-        await _log_says(engine, "processing task", said_before)
+        await _log_says(engine, "processing task", length_before)
         request.cancel()
         await asyncio.wait([request])
-        await _log_says(engine, "stop: cancel task", said_before)
+        await _log_says(engine, "stop: cancel task", length_before)
 
 
 async def some_text_is_answered(subject: Subject, engine: Engine) -> None:
@@ -170,7 +172,7 @@ async def some_text_is_answered(subject: Subject, engine: Engine) -> None:
 async def a_stream_says_the_same_as_the_whole(subject: Subject, engine: Engine) -> None:
     del engine
     async with subject.client() as client:
-        whole = await client.chat.completions.create(
+        complete = await client.chat.completions.create(
             model=subject.model, messages=HELLO, max_tokens=16, temperature=0
         )
         stream = await client.chat.completions.create(
@@ -178,7 +180,7 @@ async def a_stream_says_the_same_as_the_whole(subject: Subject, engine: Engine) 
         )
         pieces = [choice.delta.content or "" async for chunk in stream for choice in chunk.choices]
     assert len(pieces) > 5, "the answer came in one lump"
-    assert "".join(pieces) == whole.choices[0].message.content
+    assert "".join(pieces) == complete.choices[0].message.content
 
 
 async def text_is_continued(subject: Subject, engine: Engine) -> None:
@@ -243,7 +245,7 @@ MLX: tuple[Promise, ...] = (
 
 
 def name_of(promise: Promise) -> str:
-    """Return the promise as words, for the name of its test."""
+    """Return the name of the promise, for the name of its test."""
     return getattr(promise, "__name__", "promise")
 
 
@@ -272,5 +274,5 @@ async def _busy(client: httpx.AsyncClient, engine: Engine) -> int:
 async def _log_says(engine: Engine, words: str, start: int, timeout_s: float = 10.0) -> None:
     """Return as soon as the engine's log has `words` after `start`; each look waits for an answer of /health."""
     async with asyncio.timeout(timeout_s), httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
-        while words not in engine.said()[start:]:
+        while words not in engine.output()[start:]:
             await client.get(f"{engine.url}/health")

@@ -1,4 +1,4 @@
-"""Real engines for the tests of this folder: one of each for the whole run, with tiny models made on the spot."""
+"""Real engines for the tests of this folder: one of each for the whole run, with tiny models made for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("real.client_contract")  # so that a broken promise shows its values
+pytest.register_assert_rewrite("real.client_contract")  # so that a failed assertion shows its values
 
 from real.engines import Engine, llama_server, mlx_python, running_llama, running_mlx  # noqa: E402 - after the line above
 from real.tiny_gguf import write_gguf  # noqa: E402 - the same

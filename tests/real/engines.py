@@ -22,7 +22,7 @@ GET_THEM = "run: python3 packaging/dev.py engines"
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine that runs: where it listens, how its only model is called, what it said."""
+    """A running engine: its address, its only model, its output."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -34,7 +34,7 @@ class Engine:
         """Where it listens, without /v1."""
         return f"http://{HOST}:{self.port}"
 
-    def said(self) -> str:
+    def output(self) -> str:
         """Return its log so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
@@ -157,5 +157,5 @@ def _wait_until_healthy(engine: Engine, timeout_s: float = 45.0) -> None:
                 continue
             break
     pytest.fail(
-        f"the engine at {engine.url} was not ready within {timeout_s:.0f} s; it said:\n{engine.said()[-2000:]}"
+        f"the engine at {engine.url} was not ready within {timeout_s:.0f} s; it said:\n{engine.output()[-2000:]}"
     )

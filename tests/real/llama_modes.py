@@ -36,7 +36,7 @@ def mesh_llama(
 
 @contextmanager
 def router_llama(models_folder: Path) -> Iterator[Engine]:
-    """Run llama-server in router mode: each GGUF file in the folder is a model, loaded when it is asked for."""
+    """Run llama-server in router mode: each GGUF file in the folder is a model, loaded when it is requested."""
     with _started(["--models-dir", str(models_folder)], "", models_folder.parent) as engine:
         _wait_until(lambda: _is_ready(engine), engine)
         yield engine
@@ -114,7 +114,7 @@ def _wait_until(is_so: Callable[[], bool], engine: Engine) -> None:
             if time.monotonic() < deadline:
                 continue
         pytest.fail(
-            f"llama-server was not ready within {READY_WITHIN_S:.0f} s; it said:\n{engine.said()[-2000:]}"
+            f"llama-server was not ready within {READY_WITHIN_S:.0f} s; it said:\n{engine.output()[-2000:]}"
         )
 
 

@@ -125,7 +125,7 @@ def serving(home: Path, *options: str) -> Iterator[Served]:
 
 
 def _wait_for_runtime_file(process: subprocess.Popen[bytes], home: Path) -> None:
-    """Return when the service has said where it listens; it writes that file in one piece."""
+    """Wait for the runtime file of the service, which is written atomically."""
     deadline = time.monotonic() + STARTS_WITHIN_S
     while time.monotonic() < deadline:
         if (home / "runtime.json").exists():

@@ -1,4 +1,4 @@
-"""The real engines, spoken to directly: what holds here must hold through the gateway."""
+"""The promises at real engines directly: what holds here must hold through the gateway."""
 
 from __future__ import annotations
 

@@ -36,11 +36,11 @@ MODEL = "tiny-found"
 FOUND_WITHIN_S = 5.0
 NOTICED_WITHIN_S = 10.0
 REPLACED_WITHIN_S = 15.0
-"""A probe that meets a stranger, then a look for what it is."""
+"""A probe that meets an unknown server, then its detection."""
 
 
 class Street:
-    """A service that was told nothing, and whatever engine listens at the usual port at the moment."""
+    """A service without configuration, and the engine that listens at the usual port at the moment."""
 
     def __init__(self, served: Served, model_file: Path, engines: ExitStack, llama: Engine) -> None:
         self.served = served
@@ -159,7 +159,7 @@ def test_a_killed_engine_is_told_within_ten_seconds_and_healed_within_ten_second
     served = street.served
     street.with_llama()
     take_env(served, monkeypatch)
-    told = incidents(served)
+    reported = incidents(served)
     street.kill()
     killed = time.monotonic()
     lost = served.wait(LLAMA, "unhealthy", "refused", within_s=20)
@@ -183,10 +183,10 @@ def test_a_killed_engine_is_told_within_ten_seconds_and_healed_within_ten_second
         answer = client.chat.completions.create(model=MODEL, messages=HELLO)
     assert answer.choices[0].message.content == answer_of(MODEL)
     assert served.word("status").code == 0
-    assert told.get(timeout=5) == (LLAMA, "healthy", "unhealthy", "refused")
-    came = told.get(timeout=5)
+    assert reported.get(timeout=5) == (LLAMA, "healthy", "unhealthy", "refused")
+    came = reported.get(timeout=5)
     if came == (LLAMA, "unhealthy", "warming", "loading"):  # a probe may come while it loads its model
-        came = told.get(timeout=5)
+        came = reported.get(timeout=5)
     assert (came[0], *came[2:]) == (LLAMA, "healthy", "ok")
     print(f"unhealthy {lost_s:.2f} s after the kill, healthy {healed_s:.2f} s after its restart")
 
@@ -222,19 +222,19 @@ def test_sigterm_ends_the_service_with_zero(tmp_path: Path) -> None:
 
 def incidents(served: Served) -> Queue[tuple[str, str, str, str]]:
     """Read the events from now on; the queue gets each change of state: who, from, to, why."""
-    told = Queue[tuple[str, str, str, str]]()
+    reported = Queue[tuple[str, str, str, str]]()
     reads = Event()
 
     def read() -> None:
         with suppress(ServiceError), ApiClient.connect(served.home / "runtime.json") as mesh:
             for news in mesh.events():
-                reads.set()  # the first is the whole mesh: what changes after it will be told
+                reads.set()  # the first is the whole mesh: what changes after it will be reported
                 if isinstance(news, IncidentEvent):
-                    told.put((news.backend, news.from_, news.to, news.reason))
+                    reported.put((news.backend, news.from_, news.to, news.reason))
 
     Thread(target=read, daemon=True).start()  # it ends with the service
     assert reads.wait(timeout=5), "the events did not begin"
-    return told
+    return reported
 
 
 def take_env(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

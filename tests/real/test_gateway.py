@@ -110,15 +110,15 @@ async def test_a_model_can_be_asked_for_by_its_name_even_if_that_is_a_path(to_ml
 async def test_a_model_nobody_has_is_not_found_and_no_engine_hears_of_it(
     to_llama: Subject, llama: Engine, mlx: Engine
 ) -> None:
-    said_before = len(llama.said()), len(mlx.said())
+    length_before = len(llama.output()), len(mlx.output())
     async with to_llama.client() as client:
         with pytest.raises(openai.NotFoundError, match=r"Did you mean tiny-a\?") as chat:
             await client.chat.completions.create(model="tiny-z", messages=promises.HELLO)
         assert chat.value.code == "model_not_found"
         with pytest.raises(openai.NotFoundError):
             await client.models.retrieve("tiny-z")
-    assert "processing task" not in llama.said()[said_before[0] :]
-    assert "tiny-z" not in mlx.said()[said_before[1] :]
+    assert "processing task" not in llama.output()[length_before[0] :]
+    assert "tiny-z" not in mlx.output()[length_before[1] :]
 
 
 async def test_a_client_without_the_local_key_is_refused_as_the_openai_client_knows_it(

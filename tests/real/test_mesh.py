@@ -1,4 +1,4 @@
-"""A mesh of several real llama-servers, each of which says its own name when asked who it is."""
+"""A mesh of several real llama-servers, each of which answers with its own name."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def subject(node: Node, model: str) -> Subject:
 
 
 async def who_answers(client: openai.AsyncOpenAI, model: str) -> tuple[str | None, str]:
-    """Ask who is there; returns what the model said, and the backend that the header names."""
+    """Ask the model for its name; return the answer, and the backend in the header."""
     raw = await client.chat.completions.with_raw_response.create(model=model, messages=promises.HELLO)
     return raw.parse().choices[0].message.content, raw.headers["x-meshlight-backend"]
 
@@ -120,7 +120,7 @@ async def test_no_client_of_thirty_sees_an_engine_die(
     with mesh_llama(models / "west.gguf", SHARED) as doomed:
         mesh = [four[0], Listed("doomed", doomed), four[2]]
         async with Node(tmp_path, mesh) as node, subject(node, SHARED).client() as client:
-            told: list[tuple[str, str]] = []
+            answered: list[tuple[str, str]] = []
 
             async def ask(tokens: int) -> None:
                 raw = await client.chat.completions.with_raw_response.create(
@@ -129,10 +129,10 @@ async def test_no_client_of_thirty_sees_an_engine_die(
                 usage = raw.parse().usage
                 assert usage is not None
                 assert usage.completion_tokens == tokens
-                told.append((raw.headers["x-meshlight-backend"], raw.headers["x-meshlight-attempts"]))
+                answered.append((raw.headers["x-meshlight-backend"], raw.headers["x-meshlight-attempts"]))
 
             await asyncio.gather(*map(ask, [10] * 6))
-            assert "doomed" in {backend for backend, _ in told}
+            assert "doomed" in {backend for backend, _ in answered}
             under_way = [asyncio.create_task(ask(300)) for _ in range(6)]
             async with asyncio.timeout(10), httpx.AsyncClient(trust_env=False) as direct:
                 while not await busy_slots(doomed, direct):  # each look is an awaited round trip to it
@@ -143,8 +143,10 @@ async def test_no_client_of_thirty_sees_an_engine_die(
                 results += await asyncio.gather(ask(10), ask(10), return_exceptions=True)
 
             assert [result for result in results if result is not None] == []
-            assert len(told) == 30
-            assert any(attempts != "1" for _, attempts in told), "nobody had to be moved to another engine"
+            assert len(answered) == 30
+            assert any(attempts != "1" for _, attempts in answered), (
+                "nobody had to be moved to another engine"
+            )
             after = await node.backend("doomed")
             assert (after["health"]["state"], after["health"]["reason"]) == ("unhealthy", "refused")
             router = (await node.http.get("/mesh/snapshot")).json()["router"]
@@ -255,8 +257,8 @@ async def test_a_router_of_many_models_shows_their_names_and_nothing_of_their_fi
 ) -> None:
     with router_llama(models) as router:
         async with httpx.AsyncClient(trust_env=False) as direct:
-            told = (await direct.get(f"{router.url}/v1/models")).text
-        assert "east.gguf" in told, "the engine itself shows its files: that is what this test is about"
+            answered = (await direct.get(f"{router.url}/v1/models")).text
+        assert "east.gguf" in answered, "the engine itself shows its files: that is what this test is about"
         async with (
             Node(tmp_path, [Listed("router", router)]) as node,
             subject(node, "east").client() as client,

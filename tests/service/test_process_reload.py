@@ -45,7 +45,7 @@ async def test_a_change_by_hand_holds_at_once_and_drops_no_running_stream(
     ):
         await events.next()
         running = asyncio.create_task(node.chat(stream=True))
-        await engine.seen(1, "/v1/chat")
+        await engine.received(1, "/v1/chat")
         node.config_file.write_text(
             'routing.aliases = { best = "qwen" }\nrouting.rules = [{ model = "llama-*", bound = "machine" }]\n'
             + entry(engine, "priority = 9")

@@ -40,8 +40,8 @@ async def test_only_an_admin_sees_what_is_behind(http: httpx.AsyncClient) -> Non
     )
     async with SimulatedContinuum(behind=[sick], admin_key="a") as router:
         assert (await http.get(f"{router.url}/admin/backends")).status_code == 401
-        seen = await http.get(f"{router.url}/admin/backends", headers={"authorization": "Bearer a"})
-        assert seen.json()["backends"][0]["last_error"] == "timed out"
+        logged = await http.get(f"{router.url}/admin/backends", headers={"authorization": "Bearer a"})
+        assert logged.json()["backends"][0]["last_error"] == "timed out"
         assert (
             await http.get(f"{router.url}/admin/x", headers={"authorization": "Bearer a"})
         ).status_code == 404

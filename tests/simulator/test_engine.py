@@ -30,7 +30,7 @@ async def test_it_remembers_what_it_was_asked(http: httpx.AsyncClient) -> None:
     async with SimulatedEngine("openai") as engine:
         await http.get(engine.url + "/v1/models?x=1", headers={"X-Probe": "yes"})
         await http.post(engine.url + CHAT, json=ASK)
-        probe, call = await engine.seen(2)
+        probe, call = await engine.received(2)
     assert (probe.method, probe.target, probe.path) == ("GET", "/v1/models?x=1", "/v1/models")
     assert probe.header("x-probe") == "yes"
     assert (probe.status, probe.body) == (200, b"")
@@ -50,7 +50,7 @@ async def test_it_sees_a_client_leave_in_the_middle_of_a_stream(http: httpx.Asyn
             async for _ in reply.aiter_bytes():
                 break
             assert engine.in_flight == 1
-        (gone,) = await engine.left()
+        (gone,) = await engine.abandoned()
         assert gone.left_at is not None
         assert gone.first_byte_at is not None
         assert gone.left_at >= gone.first_byte_at
@@ -61,9 +61,9 @@ async def test_it_sees_a_client_leave_in_the_middle_of_a_stream(http: httpx.Asyn
 async def test_it_sees_a_client_leave_before_the_first_byte(http: httpx.AsyncClient, body: Json) -> None:
     async with SimulatedEngine("llamacpp", first_token_s=60, pace=StepGate()) as engine:
         asked = asyncio.create_task(http.post(engine.url + CHAT, json=body))
-        await engine.seen()
+        await engine.received()
         asked.cancel()
-        (gone,) = await engine.left()
+        (gone,) = await engine.abandoned()
     assert gone.first_byte_at is None
     assert gone.sent == 0
 
@@ -75,7 +75,7 @@ async def test_an_endless_answer_ends_when_nobody_listens(http: httpx.AsyncClien
             async for chunk in reply.aiter_bytes():
                 assert b"tick" in chunk
                 break
-        await engine.left()
+        await engine.abandoned()
 
 
 async def test_a_gate_lets_one_token_pass_at_a_time(http: httpx.AsyncClient) -> None:
@@ -125,7 +125,7 @@ async def test_stopping_ends_what_hangs_and_leaves_nothing(http: httpx.AsyncClie
     await engine.start()
     await engine.fault("hang-headers")
     asked = asyncio.create_task(http.get(engine.url + "/health"))
-    await engine.seen()
+    await engine.received()
     await engine.stop()
     with pytest.raises(httpx.RemoteProtocolError):
         await asked
@@ -138,9 +138,9 @@ async def test_waiting_for_what_does_not_come_says_what_came(http: httpx.AsyncCl
     async with SimulatedEngine("openai", "Rosa") as engine:
         await http.get(engine.url + "/v1/models")
         with pytest.raises(TimeoutError, match="1 of 2 requests to /v1/ came to Rosa"):
-            await engine.seen(2, "/v1/", within_s=0.01)
+            await engine.received(2, "/v1/", within_s=0.01)
         with pytest.raises(TimeoutError, match="0 of 1 requests to any path were given up"):
-            await engine.left(within_s=0.01)
+            await engine.abandoned(within_s=0.01)
         await engine.connected(1)
         assert engine.hang_up() == 1
         await engine.connected(0)
@@ -151,7 +151,7 @@ async def test_it_forgets_old_requests_where_told_to_and_still_counts(http: http
         for _ in range(5):
             await http.get(engine.url + "/v1/models")
         assert len(engine.requests) == 2
-        assert len(await engine.seen(5)) == 2
+        assert len(await engine.received(5)) == 2
         assert engine.request_log.total == 5
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from meshlight.simulator.clouds.base import KEY, SimulatedCloud
 from meshlight.simulator.engine import SimulatedEngine
-from meshlight.simulator.habits import SIGNATURE, STAND_IN, Habit
+from meshlight.simulator.habits import PLACEHOLDER, SIGNATURE
+from meshlight.simulator.profile import Habit
 from simulator.clients import Json
 
 MODEL = "llama-3.2-3b"
@@ -21,7 +22,7 @@ def chat(**fields: Any) -> Json:
     return {"model": MODEL, "messages": [ASK]} | fields
 
 
-async def said(http: httpx.AsyncClient, habit: Habit | None, body: Json) -> httpx.Response:
+async def text(http: httpx.AsyncClient, habit: Habit | None, body: Json) -> httpx.Response:
     async with SimulatedEngine("openai", habit=habit) as engine:
         return await http.post(engine.url + "/v1/chat/completions", json=body)
 
@@ -53,20 +54,20 @@ async def said(http: httpx.AsyncClient, habit: Habit | None, body: Json) -> http
 async def test_a_strict_server_refuses_what_it_does_not_know(
     http: httpx.AsyncClient, habit: Habit, fields: Json, status: int, words: str
 ) -> None:
-    reply = await said(http, habit, chat(**fields))
+    reply = await text(http, habit, chat(**fields))
     assert (reply.status_code, words in reply.text) == (status, True), reply.text
-    assert (await said(http, None, chat(**fields))).status_code == 200
-    assert (await said(http, habit, chat())).status_code == 200
+    assert (await text(http, None, chat(**fields))).status_code == 200
+    assert (await text(http, habit, chat())).status_code == 200
 
 
 async def test_gemini_takes_its_signature_back_and_the_documented_stand_in(http: httpx.AsyncClient) -> None:
-    reply = await said(http, "gemini", chat(tools=[TOOL]))
+    reply = await text(http, "gemini", chat(tools=[TOOL]))
     message = reply.json()["choices"][0]["message"]
     (call,) = message["tool_calls"]
-    stand_in = CALL | {"extra_content": {"google": {"thought_signature": STAND_IN}}}
+    stand_in = CALL | {"extra_content": {"google": {"thought_signature": PLACEHOLDER}}}
     for given in (message, {"role": "assistant", "tool_calls": [stand_in]}):
         answered = RESULT | {"tool_call_id": call["id"]}
-        assert (await said(http, "gemini", chat(messages=[ASK, given, answered]))).status_code == 200
+        assert (await text(http, "gemini", chat(messages=[ASK, given, answered]))).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -91,9 +92,9 @@ async def test_anthropic_takes_no_thoughts_that_it_has_not_signed(
 
 
 async def test_a_sloppy_server_never_says_why_it_ends(http: httpx.AsyncClient) -> None:
-    whole = (await said(http, "sloppy", chat())).json()
+    whole = (await text(http, "sloppy", chat())).json()
     assert (whole["id"], whole["choices"][0].keys()) == (123, {"index", "message"})
-    streamed = (await said(http, "sloppy", chat(stream=True, tools=[TOOL]))).text
+    streamed = (await text(http, "sloppy", chat(stream=True, tools=[TOOL]))).text
     assert streamed.endswith("data: [DONE] \n\n")
     assert '"finish_reason":null' in streamed
     assert '"arguments":"{}"' in streamed

@@ -65,7 +65,7 @@ async def test_a_slot_of_llamacpp_is_busy_while_it_answers(http: httpx.AsyncClie
         await engine.fault("hang-body", after_bytes=0, scope="inference")
         async with http.stream("POST", engine.url + "/v1/completions", json=ask):
             busy = (await http.get(engine.url + "/slots")).json()
-        await engine.left()
+        await engine.abandoned()
         free = (await http.get(engine.url + "/slots")).json()
     assert [slot["is_processing"] for slot in busy] == [True, False, False, False]
     assert not any(slot["is_processing"] for slot in free)

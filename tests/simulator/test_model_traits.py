@@ -6,7 +6,7 @@ from meshlight.simulator.model_traits import ollama_details, traits
 
 
 @pytest.mark.parametrize(
-    ("model", "said", "can"),
+    ("model", "text", "can"),
     [
         ("llama-3.2-3b", "3.0B", ("completion", "tools")),
         ("gemma3:4b", "4.0B", ("completion", "vision")),
@@ -16,8 +16,8 @@ from meshlight.simulator.model_traits import ollama_details, traits
         ("llama3.2:latest", "3.2B", ("completion", "tools")),
     ],
 )
-def test_a_name_tells_size_and_skills(model: str, said: str, can: tuple[str, ...]) -> None:
-    assert traits(model).said == said
+def test_a_name_tells_size_and_skills(model: str, text: str, can: tuple[str, ...]) -> None:
+    assert traits(model).size_text == text
     assert traits(model).capabilities == can
     assert 0 < traits(model).size < traits(model).parameters
 

@@ -97,3 +97,14 @@ async def test_mlx_refuses_an_upload_without_length(http: httpx.AsyncClient) -> 
         assert (await http.post(mlx.url + CHAT, content=pieces())).status_code == 411
         assert (await http.post(vllm.url + CHAT, content=pieces())).status_code == 400
         assert vllm.requests[0].body == b'{"model":"llama-3.2-3b"}'
+
+
+async def test_lm_studio_has_anthropics_messages_too() -> None:
+    async with SimulatedEngine("lmstudio", models=["m"], key="k") as engine, httpx.AsyncClient() as http:
+        body = {"model": "m", "max_tokens": 4, "messages": [{"role": "user", "content": "hello"}]}
+        answer = await http.post(
+            f"{engine.url}/v1/messages", json=body, headers={"authorization": "Bearer k"}
+        )
+        refused = await http.post(f"{engine.url}/v1/messages", json=body)
+    assert (answer.status_code, answer.json()["stop_reason"]) == (200, "max_tokens")
+    assert (refused.status_code, refused.json()["error"]["type"]) == (401, "authentication_error")

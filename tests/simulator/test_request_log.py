@@ -18,13 +18,13 @@ def test_counts_go_by_the_beginning_of_a_path() -> None:
 
 async def test_a_wait_ends_when_what_it_waits_for_comes() -> None:
     request_log = RequestLog()
-    seen = LoggedRequest(method="GET", target="/")
-    waiting = asyncio.ensure_future(request_log.until(lambda: request_log.count_left() == 1, str, 5))
+    logged = LoggedRequest(method="GET", target="/")
+    waiting = asyncio.ensure_future(request_log.until(lambda: request_log.count_abandoned() == 1, str, 5))
     await asyncio.sleep(0)
-    request_log.arrived(seen)
-    request_log.ended(seen, client_left=True)
+    request_log.arrived(logged)
+    request_log.ended(logged, client_left=True)
     await waiting
-    assert seen.left_at == seen.ended_at
+    assert logged.left_at == logged.ended_at
 
 
 async def test_a_wait_that_is_over_says_why() -> None:

@@ -22,9 +22,9 @@ async def test_five_kinds_answer_and_one_fails_its_requests(http: httpx.AsyncCli
 
 async def test_what_is_farther_away_answers_to_its_key_alone(http: httpx.AsyncClient) -> None:
     async with Scenario(base_port=0) as scenario:
-        assert len({simulated.id for simulated in scenario.houses}) == len(scenario.houses) == 10
-        assert {simulated.ring for simulated in scenario.houses} == {"machine", "company", "cloud"}
-        assert all(simulated.name.startswith("Demo ") for simulated in scenario.houses)
+        assert len({simulated.id for simulated in scenario.backends}) == len(scenario.backends) == 10
+        assert {simulated.ring for simulated in scenario.backends} == {"machine", "company", "cloud"}
+        assert all(simulated.name.startswith("Demo ") for simulated in scenario.backends)
         assert (await http.get(scenario.continuum.url + "/v1/models")).status_code == 200
         assert (await http.get(scenario.openai.url + "/v1/models")).status_code == 401
         bearer = {"authorization": f"Bearer {KEY}"}
@@ -53,7 +53,7 @@ async def test_it_says_where_everything_is_and_how_to_break_it() -> None:
     for engine in scenario.engines:
         assert engine.url in text
         assert f"{engine.control_url}/fault" in text
-    for simulated in scenario.houses:
+    for simulated in scenario.backends:
         assert simulated.name in text
         assert simulated.url in text
         assert simulated.secret in text

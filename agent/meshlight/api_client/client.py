@@ -23,17 +23,16 @@ from meshlight.domain.api_types import (
     BackendList,
     BackendView,
     CheckReport,
-    FailureReply,
-    HealthzReply,
+    Identity,
     ModelTestReport,
-    RefreshReply,
-    RouteReply,
-    SessionCode,
-    SessionFile,
+    RefreshProgress,
+    RouteExplanation,
+    SignInFile,
+    SignInLink,
     SnapshotView,
 )
 from meshlight.domain.config import Runtime
-from meshlight.domain.errors import MeshlightError, RequestError, ServiceError
+from meshlight.domain.errors import Envelope, MeshlightError, RequestError, ServiceError
 from meshlight.domain.events import PeersEvent, RefreshEvent
 from meshlight.domain.peers import PeersView
 from meshlight.domain.private_variables import OWN_VARIABLES
@@ -149,10 +148,12 @@ def _demand_proof(stream: Stream, runtime: Runtime) -> None:
     question = f"GET /healthz?challenge={challenge} HTTP/1.1\r\nHost: {host}\r\n\r\n"
     stream.write(question.encode(), timeout=CONNECT_S)
     try:
-        proof = msgspec.json.decode(_read_answer(stream), type=HealthzReply).proof
+        proof = msgspec.json.decode(_read_answer(stream), type=Identity).proof
     except (ValueError, msgspec.MsgspecError) as error:
         raise _foreign(runtime) from error
-    if not is_proof(proof, _read_key(Path(runtime.key_file)), challenge, runtime.instance):
+    if not isinstance(proof, str) or not is_proof(
+        proof, _read_key(Path(runtime.key_file)), challenge, runtime.instance
+    ):
         raise _foreign(runtime)
 
 
@@ -185,7 +186,7 @@ def _foreign(runtime: Runtime) -> ServiceError:
     return ServiceError(
         f"Another program answers at {runtime.url}, not the Meshlight that was started there. "
         "The key was not sent to it.",
-        "Stop that program, or start Meshlight on another port: meshlight serve --port 6375. "
+        "Stop that program, or start Meshlight on another port: meshlight serve --port 6385. "
         "If Meshlight was updated while it ran, end it and start it again.",
     )
 
@@ -297,9 +298,9 @@ class ApiClient:
         """Whether this service knows of pausing (`pause`)."""
         return "paused" in self._ask("GET", "/mesh/settings", dict[str, object])
 
-    def route(self, model: str) -> RouteReply:
+    def route(self, model: str) -> RouteExplanation:
         """Ask which backend would answer a request for `model` now, and why not the others."""
-        return self._ask("GET", f"/mesh/route?model={quote(model, safe='')}", RouteReply)
+        return self._ask("GET", f"/mesh/route?model={quote(model, safe='')}", RouteExplanation)
 
     def test_model(self, model: str | None, count: int) -> ModelTestReport:
         """Have the service send `count` small real requests to `model` (None: one that is ready)."""
@@ -308,7 +309,7 @@ class ApiClient:
 
     def one_time_link(self) -> str:
         """Return a link that opens the page once, within a minute, without asking for the key."""
-        return self._ask("POST", "/mesh/session/code", SessionCode).url
+        return self._ask("POST", "/mesh/session/code", SignInLink).url
 
     def link_file(self, fragment: str = "", snap: str = "") -> str:
         """Return the path of a file that opens the page once, within a minute, in a browser that is given it.
@@ -316,7 +317,7 @@ class ApiClient:
         `fragment` is what the page is to show, `snap` the name of the snap that the browser is, if it is one.
         """
         wish = {"fragment": fragment, "snap": snap}
-        return self._ask("POST", "/mesh/session/file", SessionFile, wish).path
+        return self._ask("POST", "/mesh/session/file", SignInFile, wish).path
 
     def refresh(self, on_progress: Callable[[int, int], None]) -> None:
         """Have every backend probed and new engines looked for, now; return when that is over.
@@ -327,7 +328,7 @@ class ApiClient:
         with self._feed() as feed, ThreadPoolExecutor(1) as other_thread:
             next(feed, None)  # what is subscribed to before the start can't miss it
             asked = other_thread.submit(
-                self._ask, "POST", "/mesh/refresh?wait=true", RefreshReply, wait_s=REFRESH_S
+                self._ask, "POST", "/mesh/refresh?wait=true", RefreshProgress, wait_s=REFRESH_S
             )
             asked.add_done_callback(lambda _: feed.stop())
             for event in feed:
@@ -338,7 +339,7 @@ class ApiClient:
 
     def refresh_now(self) -> None:
         """Do as `refresh`, for those who follow `events` anyway and see the progress there."""
-        self._ask("POST", "/mesh/refresh?wait=true", RefreshReply, wait_s=REFRESH_S)
+        self._ask("POST", "/mesh/refresh?wait=true", RefreshProgress, wait_s=REFRESH_S)
 
     def events(self) -> Iterator[FeedItem]:
         """Yield the whole mesh, then each change as it happens, until the service ends (ServiceError)."""
@@ -435,7 +436,7 @@ class ApiClient:
 def _error(answer: httpx.Response) -> MeshlightError:
     """Turn an error answer back into the error that the service raised."""
     try:
-        said = msgspec.json.decode(answer.content, type=FailureReply).error
+        said = msgspec.json.decode(answer.content, type=Envelope).error
     except msgspec.MsgspecError:
         return RequestError(f"The service answered {answer.status_code} to {answer.request.url.path}.")
     kind = _ERRORS.get(said.code, RequestError)

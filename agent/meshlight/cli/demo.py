@@ -27,8 +27,8 @@ from meshlight.storage.files import write_atomic
 from meshlight.storage.paths import Paths
 from meshlight.storage.secrets.environment import variable
 
-DEMO_PORT = 6375
-"""Beside the usual port, so that the person's own service may run at the same time."""
+DEMO_PORT = 6385
+"""Neither the usual port (6374) nor that of the LAN listener (6375): the person's own service may run meanwhile."""
 START_S = 20.0
 STOP_S = 15.0
 """The service lets running requests end for 10 s."""
@@ -76,7 +76,7 @@ async def _run(port: int, *, open_page: bool) -> int:
         environ = environment({"MESHLIGHT_HOME": folder, **HOLDS_STDIN}) | own_key()
         places = Paths.here(environ)
         async with Scenario() as scenario:
-            houses = scenario.houses
+            houses = scenario.backends
             write_atomic(places.config_file, config(port, houses).encode())
             process = await _start(environ | secrets(houses))
             try:
@@ -179,7 +179,7 @@ def _print_welcome(console: Console, home: Path, link: str, scenario: Scenario) 
         Column(title="FAULT SWITCH"),
         Column(title="MODELS", least=10, drop=1, fit=cut),
     )
-    rows = [[h.name, h.url, h.switch or "none", ", ".join(h.models)] for h in scenario.houses]
+    rows = [[h.name, h.url, h.switch or "none", ", ".join(h.models)] for h in scenario.backends]
     width = TerminalStyle.of(console).width
     whole, broken = scenario.llamacpp, scenario.broken
     click.echo("Demo backends are running. No model is behind them: all they say is scripted.")

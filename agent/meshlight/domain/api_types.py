@@ -1,13 +1,13 @@
-"""The snapshot as apps see it at `/mesh/snapshot`: times are ages in seconds, latencies milliseconds.
+"""What the local API answers: the snapshot at `/mesh/snapshot`, and the answers to the other requests.
 
-Apps build on these fields: add to them, never rename or bend one.
-
-What the local API answers besides the views of the domain, as far as a client reads it.
+The gateway encodes these structs and the API client decodes them. Times are ages in seconds, latencies milliseconds.
+Apps build on these fields: add to them, but never rename one or change its meaning. Answers with structs of their
+own are in `meshlight.domain.peers` (`/mesh/peers`) and `meshlight.domain.errors` (`Envelope`).
 """
 
 from collections.abc import Mapping
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from meshlight.domain.backend import Backend, Kind, ModelDetail, Ring, Source
 from meshlight.domain.health import Health, State
@@ -216,106 +216,106 @@ def snapshot_view(
     )
 
 
-class HealthzReply(Struct, frozen=True):
-    """`GET /healthz?challenge=…`: the proof that it holds the local key."""
+class Identity(Struct, frozen=True, kw_only=True):
+    """`GET /healthz`: which service this is. Anybody on this machine may read it, so it has no id of this start."""
 
-    proof: str
-
-
-class BackendList(Struct, frozen=True):
-    """`GET /mesh/backends`."""
-
-    backends: tuple[BackendView, ...]
+    status: str = "ok"
+    service: str = "meshlight"
+    version: str
+    proof: str | UnsetType = UNSET
+    """The answer to a challenge; only a holder of the local key can compute it. Absent without a challenge."""
 
 
-class RefreshReply(Struct, frozen=True):
-    """`POST /mesh/refresh`: the refresh, and how many of its backends have been asked."""
-
-    id: str
-    total: int
-    done: int = 0
-
-
-class CheckReport(Struct, frozen=True, kw_only=True):
-    """`POST /mesh/backends/{id}/check`: what one probe said."""
-
-    ok: bool
-    health: HealthView
-    """What is believed after it; one probe alone may not change that."""
-    text: str = ""
-    fix: str = ""
-    latency_ms: float | None = None
-    models: tuple[str, ...] = ()
-
-
-class RouteLine(Struct, frozen=True, kw_only=True):
-    """One backend's verdict in a `RouteReply`."""
-
-    backend: str
-    name: str
-    model: str
-    tier: Tier
-    why: str
-    kind: Kind | None = None
-    ring: Ring | None = None
-    state: State = "unknown"
-    latency_ms: float | None = None
-    in_flight: int = 0
-
-
-class RouteReply(Struct, frozen=True, kw_only=True):
-    """`GET /mesh/route`: the backend that would answer now (`answers`), and every verdict, best first."""
-
-    asked: str
-    model: str
-    policy: Policy
-    answers: str | None = None
-    routes: tuple[RouteLine, ...] = ()
-
-
-class ModelTestRun(Struct, frozen=True, kw_only=True):
-    """One small request of a trial; either it went well or `error` says why not."""
-
-    __test__ = False  # pytest collects classes by this name's start
-
-    ok: bool
-    backend: str | None = None
-    first_token_ms: float | None = None
-    tokens: int | None = None
-    tokens_per_s: float | None = None
-    total_ms: float | None = None
-    text: str = ""
-    error: str | None = None
-
-
-class ModelTestReport(Struct, frozen=True, kw_only=True):
-    """`POST /mesh/test`: the model that was asked, and how it went each time."""
-
-    model: str
-    runs: tuple[ModelTestRun, ...] = ()
-
-
-class SessionCode(Struct, frozen=True):
+class SignInLink(Struct, frozen=True):
     """`POST /mesh/session/code`: a link that opens the page once, within a minute."""
 
     url: str
 
 
-class SessionFile(Struct, frozen=True):
-    """`POST /mesh/session/file`: a file that opens the page once, within a minute."""
+class SignInFile(Struct, frozen=True):
+    """`POST /mesh/session/file`: a file that opens the page once, within a minute, in a browser given its path."""
 
     path: str
 
 
-class Failure(Struct, frozen=True):
-    """The inside of an error answer."""
+class BackendList(Struct, frozen=True):
+    """`GET /mesh/backends`: every backend, configured or discovered."""
 
-    message: str
-    code: str = ""
-    hint: str = ""
+    backends: tuple[BackendView, ...]
 
 
-class FailureReply(Struct, frozen=True):
-    """An error answer: OpenAI's envelope with Meshlight's hint."""
+class CheckReport(Struct, frozen=True, kw_only=True):
+    """`POST /mesh/backends/{id}/check`: the result of one probe."""
 
-    error: Failure
+    ok: bool
+    text: str
+    fix: str
+    health: HealthView
+    """The backend's health after the probe; one probe alone need not change it."""
+    latency_ms: float | None
+    models: tuple[str, ...]
+
+
+class RefreshProgress(Struct, frozen=True):
+    """`POST /mesh/refresh`: how far a refresh has come. It is over when done == total.
+
+    The total grows when new engines are found.
+    """
+
+    id: str
+    done: int
+    total: int
+
+
+class RouteView(Struct, frozen=True, kw_only=True):
+    """One route of a `RouteExplanation`, with the reason for its rank."""
+
+    backend: str
+    name: str
+    model: str
+    ring: Ring
+    state: State
+    tier: Tier
+    why: str
+    latency_ms: float | None
+    in_flight: int
+    place: str = ""
+    """The service of a cluster that would answer; empty for a backend that is one service itself."""
+
+
+class RouteExplanation(Struct, frozen=True, kw_only=True):
+    """`GET /mesh/route`: the backend that would answer now (`answers`, null for none), and all routes, best first."""
+
+    asked: str
+    """The requested name, which may be an alias of `model`."""
+    model: str
+    policy: Policy
+    answers: str | None
+    routes: tuple[RouteView, ...]
+
+
+class ModelTestRun(Struct, frozen=True, kw_only=True):
+    """One request of a model test: times in milliseconds; it succeeded, or `error` says why not.
+
+    `tokens` is the backend's own count, else the number of pieces in which the stream came.
+    """
+
+    __test__ = False  # pytest collects classes by this name's start
+
+    backend: str | None
+    ok: bool
+    first_token_ms: float | None
+    tokens: int
+    tokens_per_s: float | None
+    total_ms: float
+    text: str
+    error: str | None = None
+
+
+class ModelTestReport(Struct, frozen=True, kw_only=True):
+    """`POST /mesh/test`: the model that was tested, and each run."""
+
+    __test__ = False
+
+    model: str
+    runs: tuple[ModelTestRun, ...]

@@ -5,20 +5,11 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
-from msgspec import Struct
-
+from meshlight.domain.api_types import RefreshProgress
 from meshlight.domain.errors import NotFound
 from meshlight.mesh.event_publisher import EventPublisher
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Registry
-
-
-class RefreshProgress(Struct, frozen=True):
-    """How far a refresh has come; over when done == total. The total grows when new engines are found."""
-
-    id: str
-    done: int
-    total: int
 
 
 class Refresher:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from meshlight import __version__
 from meshlight.backends.detection import Detector
-from meshlight.domain.api_types import RouterView
+from meshlight.domain.api_types import Identity, RouterView
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.config import HOST, HOST_V6, Config
 from meshlight.domain.events import PeersEvent
 from meshlight.domain.proxy import Proxy, UnusableProxy, choose_proxy
 from meshlight.gateway.access.sessions import Sessions
-from meshlight.gateway.control.app import GatewayParts, Identity, build_app
+from meshlight.gateway.control.app import GatewayParts, build_app
 from meshlight.gateway.control.events import Events
 from meshlight.gateway.control.metrics import Metrics
 from meshlight.gateway.control.page import Page, web_folder
@@ -155,8 +155,8 @@ class Service:
                 allowed_hosts=lambda: self._keeper.config.allowed_hosts,
                 allowed_origins=lambda: self._keeper.config.allowed_origins,
                 write_link=self._open_files.write,
-                knowledge={
-                    "feed": self._feed,
+                dependencies={
+                    "publisher": self._feed,
                     "history": history,
                     "registry": self._registry,
                     "traffic": self._traffic,
@@ -164,8 +164,8 @@ class Service:
                     "refresher": self._refresher,
                     "backend_admin": self._roster,
                     "model_tester": ModelTester(relay, self._registry, clock),
-                    "keeper": self._keeper,
-                    "neighbours": self._neighbours,
+                    "settings": self._keeper,
+                    "peers": self._neighbours,
                 },
             )
         )

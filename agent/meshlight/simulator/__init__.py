@@ -1,1 +1,1 @@
-"""Real little servers that play engines, clouds and clusters, for `meshlight demo` and for the tests."""
+"""Small HTTP servers that imitate engines, clouds and clusters, for `meshlight demo` and for the tests."""

@@ -1,4 +1,4 @@
-"""`python -m meshlight.simulator`: run the demo engines until Ctrl-C or SIGTERM."""
+"""`python -m meshlight.simulator`: run the demo backends until Ctrl-C or SIGTERM."""
 
 import argparse
 import asyncio
@@ -10,7 +10,7 @@ from meshlight.simulator.scenario import BASE_PORT, Scenario
 
 
 async def run(base_port: int) -> None:
-    """Run the town and say where it is."""
+    """Run the scenario, print its addresses, and wait for the signal to stop."""
     stopped = asyncio.Event()
     with suppress(NotImplementedError):
         # Windows has no signal handlers on its loop; Ctrl-C comes as KeyboardInterrupt there.

@@ -1,6 +1,6 @@
-"""The fault switch as other programs reach it: a small HTTP face on a port of its own, immune to the faults.
+"""The HTTP API of the fault switch, on a port of its own, where no fault applies.
 
-`GET /fault` says what is on, `POST /fault` switches one on, `DELETE /fault` switches it off.
+`GET /fault` returns the current fault, `POST /fault` switches one on, `DELETE /fault` switches it off.
 """
 
 from typing import Protocol
@@ -17,7 +17,7 @@ from meshlight.simulator.request_log import LoggedRequest, RequestLog
 
 
 class Breakable(Protocol):
-    """What the switch breaks and mends."""
+    """A server whose faults can be switched on and off."""
 
     name: str
     dialect: Dialect
@@ -26,7 +26,7 @@ class Breakable(Protocol):
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """Its base URL."""
 
     async def set_fault(self, fault: Fault) -> None:
         """Switch a fault on."""
@@ -36,29 +36,29 @@ class Breakable(Protocol):
 
 
 class Control:
-    """Answers the control port of one engine."""
+    """Answers at the control port of one engine."""
 
     def __init__(self, engine: Breakable) -> None:
         self._engine = engine
 
-    async def serve(self, seen: LoggedRequest, wire: Connection) -> None:
+    async def serve(self, logged: LoggedRequest, connection: Connection) -> None:
         """Answer one request."""
-        await deliver(await self._answer(seen), seen, wire, PROFILES["openai"])
+        await deliver(await self._answer(logged), logged, connection, PROFILES["openai"])
 
-    async def _answer(self, seen: LoggedRequest) -> Reply:
-        if seen.header("origin") is not None:
-            # A web page in the user's browser has no business here.
+    async def _answer(self, logged: LoggedRequest) -> Reply:
+        if logged.header("origin") is not None:
+            # Web pages in the user's browser must not reach it.
             return json_reply({"error": "not for web pages"}, 403)
-        if seen.path != "/fault":
+        if logged.path != "/fault":
             return json_reply({"error": "only /fault is here"}, 404)
-        match seen.method:
+        match logged.method:
             case "GET":
                 return self._state()
             case "DELETE":
                 await self._engine.clear()
                 return self._state()
             case "POST":
-                return await self._turn_on(seen.body)
+                return await self._turn_on(logged.body)
             case _:
                 return json_reply({"error": "use GET, POST or DELETE"}, 405)
 

@@ -1,20 +1,20 @@
-"""What can be made to go wrong with an engine, on purpose."""
+"""Faults that can be switched on at an engine, for the demo and for the tests."""
 
 from typing import Literal, get_args
 
 from msgspec import Struct
 
 FaultKind = Literal[
-    "refuse",  # the listener is closed and idle connections go; the port stays ours
-    "hang-headers",  # the request is taken and nothing ever comes back
+    "refuse",  # the listener and idle connections are closed; the port stays reserved
+    "hang-headers",  # the request is read and never answered
     "hang-body",  # head and some bytes, then silence
     "reset-headers",  # RST once the request was read
     "reset-body",  # head and some bytes, then RST
     "close-early",  # FIN before any byte
     "close-body",  # head and some bytes, then FIN without the body's end
-    "garbage",  # bytes that are no HTTP, then FIN
+    "garbage",  # bytes that are not HTTP, then FIN
     "html",  # 200 with a web page
-    "status",  # the status of `status`, with `retry_after_s` where one is given
+    "status",  # the status `status`, with `retry_after_s` where one is given
     "error-event",  # 200, and an error as the first event of a stream, with `status` as its code
     "loading",  # 503 in llama.cpp's shape
     "slow",  # one byte at a time, `delay_s` apart
@@ -42,27 +42,27 @@ INFERENCE = (
     "/api/generate",
     "/api/embed",
 )
-"""Where a request makes the engine work; everything else is a probe in the words of `Scope`."""
+"""Prefixes of inference paths; every other request counts as a probe for `Scope`."""
 
 
 class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One fault, and which requests meet it."""
+    """One fault, and the requests that it applies to."""
 
     kind: FaultKind
     count: int | None = None
-    """How many requests meet it before it is gone; None: until it is cleared."""
+    """Number of requests after which it is switched off; None: it stays until it is cleared."""
     scope: Scope = "all"
     paths: tuple[str, ...] = ()
-    """Prefixes of the paths that meet it; none: every path."""
+    """Prefixes of the paths that it applies to; empty: every path."""
     after_bytes: int | None = None
-    """Body bytes that still pass before `hang-body`, `reset-body` or `close-body`.
+    """Body bytes that are sent before `hang-body`, `reset-body` or `close-body`.
 
-    0 sends the head alone; None lets the first piece of a stream pass, or half of a whole body."""
+    0 sends the head alone; None sends the first piece of a stream, or half of a complete body."""
     delay_s: float = 0.05
     """Seconds between two bytes of `slow`."""
     status: int = 500
     message: str = ""
-    """What `status` and `error-event` say; empty for words of the demo's own."""
+    """The message of `status` and `error-event`; empty for a default message."""
     retry_after_s: int | None = None
     size: int = 128 * 1024
     """Bytes by which `big-head` grows the head."""
@@ -76,19 +76,19 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("status must be a number from 100 to 599")
 
     def meets(self, path: str) -> bool:
-        """Whether a request to `path` meets this fault."""
+        """Whether the fault applies to a request to `path`."""
         if self.paths and not path.startswith(self.paths):
             return False
         return self.scope == "all" or path.startswith(INFERENCE) == (self.scope == "inference")
 
 
 class FaultSwitch:
-    """The one fault that is on now, if any; a new one takes the place of the old."""
+    """The fault that is on now, if any; a new one replaces it."""
 
     def __init__(self) -> None:
         self.fault: Fault | None = None
         self.hits = 0
-        """How many requests have met it."""
+        """The number of requests that it was applied to."""
 
     def turn_on(self, fault: Fault) -> None:
         """Switch a fault on."""
@@ -100,7 +100,7 @@ class FaultSwitch:
         self.fault = None
 
     def take(self, path: str) -> Fault | None:
-        """Return the fault that a request to `path` meets, and count it."""
+        """Return the fault that applies to a request to `path`, and count it."""
         fault = self.fault
         if fault is None or fault.kind == "refuse" or not fault.meets(path):
             return None

@@ -1,4 +1,4 @@
-"""What engines answer when they are only looked at: health, versions, lists of models."""
+"""Answers of the engines' GET paths: health, properties, metrics, lists of models."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,12 +14,12 @@ VLLM_VERSION = "0.11.0"
 
 
 def fixed(reply: Reply) -> Callable[[EngineFacts], Reply]:
-    """Answer always the same."""
+    """Return a handler with always the same answer."""
     return lambda _facts: reply
 
 
 def health_ok(facts: EngineFacts) -> Reply:  # noqa: ARG001  # an entry in the table of paths
-    """Answer that all is well."""
+    """Answer that the server is healthy."""
     return json_reply({"status": "ok"})
 
 
@@ -39,7 +39,7 @@ def llamacpp_models(facts: EngineFacts) -> Reply:
 
 
 def llamacpp_props(facts: EngineFacts) -> Reply:
-    """Tell llama-server's properties, the few that matter of many."""
+    """Answer with the few of llama-server's properties that matter."""
     if _is_router(facts):
         return json_reply(
             {
@@ -73,7 +73,7 @@ def llamacpp_props(facts: EngineFacts) -> Reply:
 
 
 def llamacpp_slots(facts: EngineFacts) -> Reply:
-    """Tell which of llama-server's slots are at work; the request that asks is none of them."""
+    """Answer with llama-server's slots; the request for them occupies none."""
     busy = facts.request_log.in_flight - 1
     return json_reply(
         [
@@ -84,14 +84,14 @@ def llamacpp_slots(facts: EngineFacts) -> Reply:
 
 
 def llamacpp_metrics(facts: EngineFacts) -> Reply:
-    """Give llama-server's numbers for Prometheus."""
+    """Answer with llama-server's Prometheus metrics."""
     name = "llamacpp:requests_processing"
     lines = (f"# HELP {name} Number of requests processing", f"# TYPE {name} gauge")
     return text_reply("\n".join((*lines, f"{name} {facts.request_log.in_flight - 1}", "")))
 
 
 def ollama_models(facts: EngineFacts) -> Reply:
-    """List the models as Ollama's OpenAI face does."""
+    """List the models as Ollama's OpenAI-compatible API does."""
     return _plain_list(facts, owned_by="library")
 
 
@@ -116,7 +116,7 @@ def vllm_models(facts: EngineFacts) -> Reply:
 
 
 def vllm_metrics(facts: EngineFacts) -> Reply:
-    """Give vLLM's numbers for Prometheus."""
+    """Answer with vLLM's Prometheus metrics."""
     model = facts.models[0] if facts.models else ""
     name = "vllm:num_requests_running"
     lines = (f"# HELP {name} Number of requests in model execution batches.", f"# TYPE {name} gauge")
@@ -125,17 +125,17 @@ def vllm_metrics(facts: EngineFacts) -> Reply:
 
 
 def mlx_models(facts: EngineFacts) -> Reply:
-    """List the models as mlx_lm.server does: nobody owns them."""
+    """List the models as mlx_lm.server does: without `owned_by`."""
     return json_reply({"object": "list", "data": [_entry(facts, model) for model in facts.models]})
 
 
 def lmstudio_models(facts: EngineFacts) -> Reply:
-    """List the models as LM Studio's OpenAI face does."""
+    """List the models as LM Studio's OpenAI-compatible API does."""
     return _plain_list(facts, owned_by="organization_owner")
 
 
 def lmstudio_own_models(facts: EngineFacts) -> Reply:
-    """List the models as LM Studio's own API does, with what is in memory."""
+    """List the models as LM Studio's own API does: with whether each is loaded."""
     return json_reply(
         {
             "object": "list",
@@ -211,7 +211,7 @@ def _llamacpp_routed(facts: EngineFacts, model: str) -> dict[str, Any]:
 
 
 def _is_router(facts: EngineFacts) -> bool:
-    """A llama-server with several models is a router of one server for each."""
+    """A llama-server with several models is a router with one server per model."""
     return len(facts.models) > 1
 
 

@@ -1,4 +1,4 @@
-"""What tells one engine's dialect from another's: head lines, errors, lists, and the oddities."""
+"""How the engines differ (`EngineProfile`), the state of one engine (`EngineFacts`), and one inference request."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,51 +9,54 @@ import msgspec
 from msgspec import Struct, field
 
 from meshlight.domain.backend import Kind
-from meshlight.simulator.habits import Habit
 from meshlight.simulator.http.reply import Reply
 from meshlight.simulator.protocols.text import Speech
 from meshlight.simulator.request_log import LoggedRequest, RequestLog
 
 Dialect = Literal["llamacpp", "ollama", "vllm", "mlx", "lmstudio", "openai"]
+Habit = Literal["groq", "mistral", "azure", "gemini", "anthropic", "sloppy"]
+"""Strict or sloppy behaviour beside the dialect; `habits` explains each."""
 ErrorCode = Literal["bad_request", "unauthorized", "no_model", "not_found"]
 
 
 class EngineProfile(Struct, frozen=True, kw_only=True):
-    """How one kind of engine behaves; an entry in the table of dialects."""
+    """How one kind of engine behaves: an entry of `profiles.PROFILES`."""
 
     label: str
     """The engine's own name."""
     kind: Kind
-    """What the mesh takes it for."""
+    """The kind of backend that the mesh detects."""
     get: "Mapping[str, Callable[[EngineFacts], Reply]]"
-    """Paths that are read: lists, health, versions."""
+    """Handlers of GET, by path: lists, health, versions."""
     error: Callable[[int, str, ErrorCode], Reply]
-    """The engine's shape of an error."""
+    """Builds an error answer in the engine's own format, from status, message and code."""
     no_such_path: Callable[[LoggedRequest], Reply]
     http: str = "1.1"
     headers: tuple[tuple[str, str], ...] = ()
     """Sent with every answer."""
     keep_alive: str = ""
-    """What it says of its patience, in the header of that name."""
+    """The value of its `keep-alive` header; empty for none."""
     idle_s: float = float("inf")
-    """After how many seconds an idle connection is closed."""
+    """Seconds after which an idle connection is closed."""
     open_paths: tuple[str, ...] = ()
-    """Prefixes that answer without the key."""
+    """Prefixes of paths that need no key."""
     no_model_status: int | None = 404
     """Status for a model it does not serve; None: the name is ignored and the first model answers."""
+    has_messages: bool = False
+    """Whether it has Anthropic's Messages API, below `/v1/messages`."""
     refuses_chunked: bool = False
     """Whether an upload without content-length is answered with 411."""
     closes_after_stream: bool = False
-    """Whether the connection ends after each stream, though the head promised to keep it."""
+    """Whether the connection is closed after each stream, though the head says keep-alive."""
     closes_after_error: bool = False
     head_waits: bool = False
-    """Whether a stream's head comes only with its first piece."""
+    """Whether a stream's head is sent only with its first piece."""
     has_sizes: bool = True
-    """Whether answers that are no inference say their length; without, only the connection's end does."""
+    """Whether answers other than inference have a content-length; else the end of the connection ends them."""
     delta: dict[str, Any] = field(default_factory=dict)
-    """What each piece of a streamed message carries besides its text."""
+    """Fields of each delta of a streamed message besides its text."""
     first_delta: dict[str, Any] | None = None
-    """The piece before the first word; None: there is none."""
+    """The delta before the first token; None if there is none."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Fields of its own in every inference answer."""
     comment: bytes = b""
@@ -61,9 +64,9 @@ class EngineProfile(Struct, frozen=True, kw_only=True):
 
 
 class EngineFacts:
-    """What one engine is, as far as its answers show it."""
+    """The state of one engine, as far as its answers depend on it."""
 
-    def __init__(  # what one engine is
+    def __init__(
         self,
         profile: EngineProfile,
         name: str,
@@ -80,30 +83,30 @@ class EngineFacts:
         self.speech = speech
         self.request_log = request_log
         self.habit = habit
-        """How strictly it reads and how carelessly it writes; None: as a good-natured engine."""
+        """Strict or sloppy behaviour beside the profile; None for neither."""
         self.created = int(time.time())
 
-    def who(self, model: str) -> tuple[str, str, str]:
-        """Return name, label and model, as the script wants them."""
+    def speaker(self, model: str) -> tuple[str, str, str]:
+        """Return name, label and model, for `write_script`."""
         return self.name, self.profile.label, model
 
 
 class EngineRequest(Struct, frozen=True, kw_only=True):
-    """One inference request, decoded: the model is one that this engine serves."""
+    """One inference request, decoded. This engine serves the model."""
 
     facts: EngineFacts
-    seen: LoggedRequest
+    logged: LoggedRequest
     model: str
     body: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_stream(self) -> bool:
-        """Whether the answer shall come in pieces."""
+        """Whether the answer is to be streamed."""
         return self.body.get("stream") is True
 
     @property
     def limit(self) -> int | None:
-        """The most tokens the client wants, by whatever name it says so; raises BadAsk."""
+        """The client's limit of tokens, under any of its names; None for no limit. Raises BadEngineRequest."""
         options = self.body.get("options")
         places = (self.body, options if isinstance(options, dict) else {})
         names = ("max_completion_tokens", "max_tokens", "max_output_tokens", "num_predict")
@@ -116,16 +119,16 @@ class EngineRequest(Struct, frozen=True, kw_only=True):
 
 
 class BadEngineRequest(Exception):
-    """A request that an engine refuses as malformed; its text says why."""
+    """A request that an engine refuses as malformed; the text is the reason."""
 
 
 def new_id(prefix: str) -> str:
-    """Return a fresh id such as engines give to each answer."""
+    """Return a new id for an answer."""
     return f"{prefix}-{uuid4().hex[:24]}"
 
 
 def decode_body(body: bytes) -> dict[str, Any]:
-    """Decode a JSON object; raises BadAsk."""
+    """Decode a JSON object; raises BadEngineRequest."""
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""The table of dialects: how each engine behaves, down to its oddities."""
+"""The profiles of all engines: errors, unknown paths, headers, connections and oddities of each."""
 
 from collections.abc import Mapping
 
@@ -29,8 +29,8 @@ _OPENAI_CODES: dict[ErrorCode, str | None] = {
 
 
 def _llamacpp_error(status: int, message: str, code: ErrorCode) -> Reply:
-    said = "Invalid API Key" if code == "unauthorized" else message
-    return json_reply({"error": {"message": said, "type": _TYPES[code], "code": status}}, status)
+    text = "Invalid API Key" if code == "unauthorized" else message
+    return json_reply({"error": {"message": text, "type": _TYPES[code], "code": status}}, status)
 
 
 def _ollama_error(status: int, message: str, code: ErrorCode) -> Reply:
@@ -55,26 +55,26 @@ def _openai_error(status: int, message: str, code: ErrorCode) -> Reply:
     return json_reply({"error": error}, status)
 
 
-def _llamacpp_lost(seen: LoggedRequest) -> Reply:  # noqa: ARG001  # an entry in the table
+def _llamacpp_unknown_path(logged: LoggedRequest) -> Reply:  # noqa: ARG001  # an entry in the table
     return _llamacpp_error(404, "File Not Found", "not_found")
 
 
-def _ollama_lost(seen: LoggedRequest) -> Reply:  # noqa: ARG001  # an entry in the table
+def _ollama_unknown_path(logged: LoggedRequest) -> Reply:  # noqa: ARG001  # an entry in the table
     return text_reply("404 page not found", 404, "text/plain")
 
 
-def _detail_lost(seen: LoggedRequest) -> Reply:  # noqa: ARG001  # an entry in the table
+def _fastapi_unknown_path(logged: LoggedRequest) -> Reply:  # noqa: ARG001  # an entry in the table
     return json_reply({"detail": "Not Found"}, 404)
 
 
-def _mlx_lost(seen: LoggedRequest) -> Reply:  # noqa: ARG001  # an entry in the table
-    # It says JSON and sends none, as the real one does.
+def _mlx_unknown_path(logged: LoggedRequest) -> Reply:  # noqa: ARG001  # an entry in the table
+    # The content type says JSON and the body is none, as with the real server.
     return Reply(status=404, body=b"Not Found")
 
 
-def _lmstudio_lost(seen: LoggedRequest) -> Reply:
-    # LM Studio answers 200 to whatever it does not know: a status alone is no fingerprint.
-    return json_reply({"error": f"Unexpected endpoint or method. ({seen.method} {seen.path})"})
+def _lmstudio_unknown_path(logged: LoggedRequest) -> Reply:
+    # LM Studio answers 200 to unknown paths: a status alone does not identify an engine.
+    return json_reply({"error": f"Unexpected endpoint or method. ({logged.method} {logged.path})"})
 
 
 def loading() -> Reply:
@@ -97,7 +97,7 @@ PROFILES: Mapping[Dialect, EngineProfile] = {
             "/v1/models": lists.llamacpp_models,
         },
         error=_llamacpp_error,
-        no_such_path=_llamacpp_lost,
+        no_such_path=_llamacpp_unknown_path,
         headers=(("Server", "llama.cpp"), ("Access-Control-Allow-Origin", "")),
         keep_alive="timeout=5, max=100",
         idle_s=5.0,
@@ -120,7 +120,7 @@ PROFILES: Mapping[Dialect, EngineProfile] = {
             "/v1/models": lists.ollama_models,
         },
         error=_ollama_error,
-        no_such_path=_ollama_lost,
+        no_such_path=_ollama_unknown_path,
         delta={"role": "assistant"},
         extra={"system_fingerprint": "fp_ollama"},
     ),
@@ -135,7 +135,7 @@ PROFILES: Mapping[Dialect, EngineProfile] = {
             "/v1/models": lists.vllm_models,
         },
         error=_vllm_error,
-        no_such_path=_detail_lost,
+        no_such_path=_fastapi_unknown_path,
         headers=(("server", "uvicorn"),),
         idle_s=5.0,
         open_paths=("/health", "/ping", "/version", "/metrics"),
@@ -146,7 +146,7 @@ PROFILES: Mapping[Dialect, EngineProfile] = {
         kind="mlx",
         get={"/health": lists.health_ok, "/v1/models": lists.mlx_models},
         error=_mlx_error,
-        no_such_path=_mlx_lost,
+        no_such_path=_mlx_unknown_path,
         http="1.0",
         headers=(("Server", "BaseHTTP/0.6 Python/3.12.8"), ("Access-Control-Allow-Origin", "*")),
         refuses_chunked=True,
@@ -160,7 +160,8 @@ PROFILES: Mapping[Dialect, EngineProfile] = {
         kind="lmstudio",
         get={"/api/v0/models": lists.lmstudio_own_models, "/v1/models": lists.lmstudio_models},
         error=_openai_error,
-        no_such_path=_lmstudio_lost,
+        no_such_path=_lmstudio_unknown_path,
+        has_messages=True,
         headers=(("X-Powered-By", "Express"),),
         keep_alive="timeout=5",
         idle_s=5.0,
@@ -172,7 +173,7 @@ PROFILES: Mapping[Dialect, EngineProfile] = {
         kind="openai-compatible",
         get={"/v1/models": lists.openai_models},
         error=_openai_error,
-        no_such_path=_detail_lost,
+        no_such_path=_fastapi_unknown_path,
         headers=(("server", "uvicorn"),),
         idle_s=5.0,
         first_delta={"role": "assistant", "content": ""},

@@ -1,4 +1,4 @@
-"""What an engine has seen: every request, how its answer ended, and a way to wait for that."""
+"""The log of an engine's requests: each request, how its answer ended, and waiting for either."""
 
 import asyncio
 import time
@@ -13,30 +13,30 @@ from meshlight.simulator.faults import FaultKind
 
 
 class LoggedRequest(Struct, kw_only=True, eq=False):
-    """One request as it came in. All instants are seconds of `time.monotonic()`."""
+    """One request and the progress of its answer. All instants are seconds of `time.monotonic()`."""
 
     method: str
     target: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    """As they came, names in lower case."""
+    """In their order, with names in lower case."""
     body: bytes = b""
     at: float = 0.0
-    """When the last byte of the request had come."""
+    """When the last byte of the request was received."""
     connection: int = 0
-    """The serial number of the connection it came over; two requests with the same one shared it."""
+    """The serial number of its connection; requests with the same number shared one."""
     keep_alive: bool = True
     version: str = "1.1"
     fault: FaultKind | None = None
-    """The fault it met, if one was switched on for it."""
+    """The fault that was applied to it, if any."""
     status: int | None = None
     first_byte_at: float | None = None
     """When the first byte of the answer was written."""
     sent: int = 0
-    """Bytes of the answer (head included) that the connection has taken so far."""
+    """Bytes of the answer (with its head) that were written so far."""
     ended_at: float | None = None
-    """When the engine had finished with it, in whatever way."""
+    """When the engine was done with it, for whatever reason."""
     left_at: float | None = None
-    """When the client went away before the answer's end; None if it did not."""
+    """When the client disconnected before the end of the answer; None if it did not."""
 
     @property
     def path(self) -> str:
@@ -54,7 +54,7 @@ class LoggedRequest(Struct, kw_only=True, eq=False):
 
 
 class RequestLog:
-    """The requests of one engine, the newest last; counts go on where `keep` lets old entries go."""
+    """The requests of one engine, newest last. The counts include entries that were dropped beyond `keep`."""
 
     def __init__(self, keep: int | None = None) -> None:
         self.entries: deque[LoggedRequest] = deque(maxlen=keep)
@@ -63,46 +63,46 @@ class RequestLog:
         self.most_in_flight = 0
         self.connections = 0
         """Connections accepted so far."""
-        self._seen: Counter[str] = Counter()
-        self._left: Counter[str] = Counter()
+        self._received: Counter[str] = Counter()
+        self._abandoned: Counter[str] = Counter()
         self._waiters: list[asyncio.Future[None]] = []
 
-    def arrived(self, seen: LoggedRequest) -> None:
-        """Note a request that has come in whole."""
-        seen.at = time.monotonic()
-        self.entries.append(seen)
+    def arrived(self, logged: LoggedRequest) -> None:
+        """Log a request that was received completely."""
+        logged.at = time.monotonic()
+        self.entries.append(logged)
         self.total += 1
-        self._seen[seen.path] += 1
+        self._received[logged.path] += 1
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        self.ring()
+        self.notify()
 
-    def ended(self, seen: LoggedRequest, *, client_left: bool) -> None:
-        """Note that a request is over."""
-        seen.ended_at = time.monotonic()
+    def ended(self, logged: LoggedRequest, *, client_left: bool) -> None:
+        """Log the end of a request."""
+        logged.ended_at = time.monotonic()
         self.in_flight -= 1
         if client_left:
-            seen.left_at = seen.ended_at
-            self._left[seen.path] += 1
-        self.ring()
+            logged.left_at = logged.ended_at
+            self._abandoned[logged.path] += 1
+        self.notify()
 
     def count(self, path: str = "") -> int:
-        """How many requests to paths that begin with `path` have come."""
-        return _sum(self._seen, path)
+        """Return the number of requests to paths that begin with `path`."""
+        return _sum(self._received, path)
 
-    def count_left(self, path: str = "") -> int:
-        """How many of them their client gave up before the answer's end."""
-        return _sum(self._left, path)
+    def count_abandoned(self, path: str = "") -> int:
+        """Return how many of them were abandoned by their client before the end of the answer."""
+        return _sum(self._abandoned, path)
 
-    def ring(self) -> None:
-        """Let those who wait look again."""
+    def notify(self) -> None:
+        """Wake all waiters, which check their conditions again."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def until(self, holds: Callable[[], bool], what: Callable[[], str], within_s: float) -> None:
-        """Wait until `holds`; raises TimeoutError with the words of `what` after `within_s` seconds."""
+        """Wait until `holds()`; raises TimeoutError with the text of `what()` after `within_s` seconds."""
         try:
             async with asyncio.timeout(within_s):
                 while not holds():

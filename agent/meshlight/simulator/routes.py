@@ -1,10 +1,10 @@
-"""From a request to its reply: key, path, body and model are looked at in the order real engines do."""
+"""From a request to its reply: checks key, path, body and model in the order in which real engines do."""
 
 import hmac
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from meshlight.simulator.habits import refused
+from meshlight.simulator.habits import refusal
 from meshlight.simulator.http.reply import Reply, json_reply, text_reply
 from meshlight.simulator.profile import BadEngineRequest, EngineFacts, EngineRequest, decode_body
 from meshlight.simulator.protocols import media, vectors
@@ -37,22 +37,22 @@ OLLAMA: dict[str, Answer] = {
 }
 
 
-async def answer(facts: EngineFacts, seen: LoggedRequest, key: str | None) -> Reply:
-    """Return what the engine answers; for inference that may take as long as its pace says."""
+async def answer(facts: EngineFacts, logged: LoggedRequest, key: str | None) -> Reply:
+    """Return the engine's answer; inference takes as long as the engine's speech does."""
     profile = facts.profile
-    if key is not None and not seen.path.startswith(profile.open_paths) and not _has_key(seen, key):
+    if key is not None and not logged.path.startswith(profile.open_paths) and not has_key(logged, key):
         return profile.error(401, "Incorrect API key provided.", "unauthorized")
-    if seen.method in {"GET", "HEAD"}:
-        look = profile.get.get(seen.path)
-        return look(facts) if look is not None else profile.no_such_path(seen)
-    if profile.refuses_chunked and seen.header("transfer-encoding") is not None:
+    if logged.method in {"GET", "HEAD"}:
+        reader = profile.get.get(logged.path)
+        return reader(facts) if reader is not None else profile.no_such_path(logged)
+    if profile.refuses_chunked and logged.header("transfer-encoding") is not None:
         return text_reply("Length Required", 411)
-    is_ollama = profile.kind == "ollama" and seen.path in OLLAMA
-    work = OLLAMA[seen.path] if is_ollama else OPENAI.get(seen.path)
-    if seen.method != "POST" or work is None:
-        return profile.no_such_path(seen)
+    is_ollama = profile.kind == "ollama" and logged.path in OLLAMA
+    handler = OLLAMA[logged.path] if is_ollama else OPENAI.get(logged.path)
+    if logged.method != "POST" or handler is None:
+        return profile.no_such_path(logged)
     try:
-        return await _work(facts, seen, work)
+        return await _handle(facts, logged, handler)
     except BadEngineRequest as error:
         return (
             json_reply({"error": str(error)}, 400)
@@ -61,51 +61,52 @@ async def answer(facts: EngineFacts, seen: LoggedRequest, key: str | None) -> Re
         )
 
 
-async def _work(facts: EngineFacts, seen: LoggedRequest, work: Answer) -> Reply:
-    body = _body(seen)
-    asked = body.get("model")
-    model = _served(facts, asked)
+async def _handle(facts: EngineFacts, logged: LoggedRequest, handler: Answer) -> Reply:
+    body = _body(logged)
+    name = body.get("model")
+    model = _served(facts, name)
     if model is None:
-        return _no_model(facts, seen, str(asked))
-    if work is not ollama_api.show:  # looking at a model loads none
+        return _no_model(facts, logged, str(name))
+    if handler is not ollama_api.show:  # reading about a model does not load it
         facts.loaded.add(model)
-    if seen.path == "/v1/chat/completions" and (reply := refused(facts.habit, body)) is not None:
+    if logged.path == "/v1/chat/completions" and (reply := refusal(facts.habit, body)) is not None:
         return reply
-    ask = EngineRequest(facts=facts, seen=seen, model=model, body=body)
+    request = EngineRequest(facts=facts, logged=logged, model=model, body=body)
     try:
-        return await work(ask)
+        return await handler(request)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        # A body of the wrong shape somewhere deep: real engines say 400 too, with their parser's words.
+        # A nested field of the wrong type: real engines answer 400 too, with their parser's message.
         raise BadEngineRequest(f"the request is malformed: {error}") from error
 
 
-def _body(seen: LoggedRequest) -> dict[str, Any]:
-    kind = seen.header("content-type") or ""
+def _body(logged: LoggedRequest) -> dict[str, Any]:
+    kind = logged.header("content-type") or ""
     if kind.startswith("multipart/form-data"):
-        return dict(media.form(kind, seen.body))
-    return decode_body(seen.body)
+        return dict(media.form(kind, logged.body))
+    return decode_body(logged.body)
 
 
-def _served(facts: EngineFacts, asked: Any) -> str | None:
-    """Return the model that answers, by the id as it is listed; None where there is none."""
-    if isinstance(asked, str):
-        if asked in facts.models:
-            return asked
-        # Ollama reads a bare name as its `latest`.
-        if facts.profile.kind == "ollama" and f"{asked}:latest" in facts.models:
-            return f"{asked}:latest"
-    if facts.profile.no_model_status is None or (asked is None and facts.profile.kind == "mlx"):
+def _served(facts: EngineFacts, name: Any) -> str | None:
+    """Return the listed id of the model that answers; None if there is none."""
+    if isinstance(name, str):
+        if name in facts.models:
+            return name
+        # Ollama reads a name without a tag as `:latest`.
+        if facts.profile.kind == "ollama" and f"{name}:latest" in facts.models:
+            return f"{name}:latest"
+    if facts.profile.no_model_status is None or (name is None and facts.profile.kind == "mlx"):
         return next(iter(facts.models), "")
     return None
 
 
-def _no_model(facts: EngineFacts, seen: LoggedRequest, asked: str) -> Reply:
+def _no_model(facts: EngineFacts, logged: LoggedRequest, name: str) -> Reply:
     status = facts.profile.no_model_status or 404
-    if seen.path in OLLAMA:
-        return json_reply({"error": f"model '{asked}' not found"}, status)
-    return facts.profile.error(status, f"The model `{asked}` does not exist.", "no_model")
+    if logged.path in OLLAMA:
+        return json_reply({"error": f"model '{name}' not found"}, status)
+    return facts.profile.error(status, f"The model `{name}` does not exist.", "no_model")
 
 
-def _has_key(seen: LoggedRequest, key: str) -> bool:
-    given = seen.header("authorization") or ""
+def has_key(logged: LoggedRequest, key: str) -> bool:
+    """Whether a request has the key as a bearer token."""
+    given = logged.header("authorization") or ""
     return hmac.compare_digest(given.encode(), f"Bearer {key}".encode())

@@ -1,4 +1,4 @@
-"""All that `meshlight demo` runs: engines of this machine, a cluster and a router of a company, three clouds."""
+"""The servers of `meshlight demo`: local engines, a company's cluster and router, and three clouds."""
 
 import asyncio
 import re
@@ -20,13 +20,13 @@ from meshlight.simulator.protocols.text import Pace, Speech
 BASE_PORT = 16_481
 """The first engine's port; far from those where real engines live."""
 CONTROL_OFFSET = 20
-"""How far above an engine's port its fault switch is."""
+"""The distance from an engine's port to that of its fault switch."""
 KEEP = 200
-"""Requests each server remembers: a demo may run for days."""
+"""Requests in the log of each server: a demo may run for days."""
 
 
 class SimulatedBackend(Struct, frozen=True, kw_only=True):
-    """One backend of the town as somebody adds it."""
+    """One simulated backend, with what is needed to add it to a mesh."""
 
     id: str
     name: str
@@ -36,15 +36,15 @@ class SimulatedBackend(Struct, frozen=True, kw_only=True):
     models: tuple[str, ...]
     access_key: str = ""
     secret: str = ""
-    """Opens nothing but the demo."""
+    """Its key, valid at this demo only."""
     switch: str = ""
-    """Where its fault switch is, if it has one."""
+    """The URL of its fault switch; empty if it has none."""
 
 
 class Scenario:
-    """Five engines, a cluster, a router and three clouds on loopback; a port that is taken is replaced by a free one.
+    """Five engines, a cluster, a router and three clouds on loopback; a free port replaces one that is taken.
 
-    `base_port=0` takes free ports for all. `async with Town() as town:` runs it.
+    `base_port=0` uses free ports for all. `async with Scenario() as scenario:` runs it.
     """
 
     def __init__(self, base_port: int = BASE_PORT, pace: Pace = asyncio.sleep) -> None:
@@ -121,8 +121,8 @@ class Scenario:
         return self.openai, self.anthropic, self.gemini
 
     @property
-    def houses(self) -> tuple[SimulatedBackend, ...]:
-        """Every backend, from near to far; only while the town runs."""
+    def backends(self) -> tuple[SimulatedBackend, ...]:
+        """Every backend, from near to far; available only while the scenario runs."""
         near = tuple(_describe(engine, "machine") for engine in self.engines)
         models = (model for service in self.cluster.services for model in service.models)
         cluster = SimulatedBackend(
@@ -140,7 +140,7 @@ class Scenario:
 
     @property
     def engines(self) -> tuple[SimulatedEngine, ...]:
-        """The five of this machine, the one that fails requests last."""
+        """The five local engines; the last one fails requests."""
         return self.llamacpp, self.ollama, self.vllm, self.mlx, self.broken
 
     async def __aenter__(self) -> Self:
@@ -153,14 +153,14 @@ class Scenario:
         await self.stop()
 
     async def start(self) -> None:
-        """Start all, and make the last engine fail its requests; raises OSError if the machine gives no port."""
+        """Start all, and make the last engine fail inference; raises OSError if there is no free port."""
         try:
             for server in self._servers:
                 await server.start(anywhere=True)
         except OSError:
             await self.stop()
             raise
-        # Only what it is asked to do fails: at first all is green, then a request shows how the mesh copes.
+        # Only inference fails: at first everything is green, and a request then shows how the mesh copes.
         await self.broken.fault("status", status=500, scope="inference")
 
     async def stop(self) -> None:
@@ -169,27 +169,27 @@ class Scenario:
             await server.stop()
 
     def describe(self) -> str:
-        """Say in lines where each backend is, what opens it, and how to break and mend it."""
+        """Return lines that list each backend's address and key, and how to break and repair it."""
         failing = {engine.name: engine.switch.fault for engine in self.engines}
-        lines = ["Demo backends (no model is running, all they say is scripted):", ""]
-        for simulated in self.houses:
+        lines = ["Demo backends (no model is running, all answers are scripted):", ""]
+        for simulated in self.backends:
             fault = failing.get(simulated.name)
             state = f"   fails {fault.scope}: {fault.kind} {fault.status}" if fault is not None else ""
             lines.append(f"  {simulated.name:<24} {simulated.url:<24} {', '.join(simulated.models)}{state}")
         lines += ["", "Keys:", ""]
         lines += [
             f"  {simulated.name:<24} {' '.join(filter(None, (simulated.access_key, simulated.secret)))}"
-            for simulated in self.houses
+            for simulated in self.backends
             if simulated.secret
         ]
         lines += ["", "Fault switches:", ""]
         lines += [
-            f"  {simulated.name:<24} {simulated.switch}" for simulated in self.houses if simulated.switch
+            f"  {simulated.name:<24} {simulated.switch}" for simulated in self.backends if simulated.switch
         ]
         lines += [
             "",
             'Break one:  curl -X POST -d \'{"kind": "refuse"}\' ' + f"{self.llamacpp.control_url}/fault",
-            f"Mend one:   curl -X DELETE {self.broken.control_url}/fault",
+            f"Repair it:  curl -X DELETE {self.broken.control_url}/fault",
             f"Kinds:      {', '.join(FAULT_KINDS)}",
         ]
         return "\n".join(lines)

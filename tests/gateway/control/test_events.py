@@ -20,8 +20,8 @@ from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
 
-def numbers(told: list[Told]) -> list[int]:
-    return [event.id for event in told]
+def numbers(reply: list[Told]) -> list[int]:
+    return [event.id for event in reply]
 
 
 async def test_first_comes_the_whole_mesh_and_then_every_change_without_a_gap(
@@ -41,19 +41,19 @@ async def test_first_comes_the_whole_mesh_and_then_every_change_without_a_gap(
         await node.refresh()
         await node.refresh()
         await node.http.delete("/mesh/backends/box")
-        told = await stream.until(lambda event: "box" in event.data.get("removed", ()))
+        reply = await stream.until(lambda event: "box" in event.data.get("removed", ()))
 
-        assert numbers(told) == list(range(first.id + 1, first.id + 1 + len(told)))
-        assert all(event.data["seq"] == event.id for event in told)
-        heard = {event.name for event in told}
-        assert heard - {"peers"} == {"traffic", "topology", "health", "incident", "refresh"}
+        assert numbers(reply) == list(range(first.id + 1, first.id + 1 + len(reply)))
+        assert all(event.data["seq"] == event.id for event in reply)
+        received = {event.name for event in reply}
+        assert received - {"peers"} == {"traffic", "topology", "health", "incident", "refresh"}
         [fell] = [
-            event.data for event in told if event.name == "incident" and event.data["backend"] == "study"
+            event.data for event in reply if event.name == "incident" and event.data["backend"] == "study"
         ]
         assert (fell["from"], fell["to"], fell["reason"]) == ("healthy", "unhealthy", "refused")
-        names = [b["name"] for event in told if event.name == "topology" for b in event.data["backends"]]
+        names = [b["name"] for event in reply if event.name == "topology" for b in event.data["backends"]]
         assert names[-1] == "Attic"
-        refreshes = [event.data for event in told if event.name == "refresh"]
+        refreshes = [event.data for event in reply if event.name == "refresh"]
         steps = [r["done"] for r in refreshes if r["id"] == refreshes[-1]["id"]]
         assert (steps[0], steps[-1]) == (0, 2)
 
@@ -129,12 +129,12 @@ async def test_what_no_event_tells_of_brings_a_new_snapshot_with_the_next_number
     async with opened(node) as stream:
         await stream.next()
         await node.http.patch("/mesh/settings", json={"name": "Lab"})
-        told = await stream.until(lambda event: event.name == "snapshot")
-        assert told[-1].data["router"]["name"] == "Lab"
+        reply = await stream.until(lambda event: event.name == "snapshot")
+        assert reply[-1].data["router"]["name"] == "Lab"
         await node.http.patch("/mesh/backends/study", json={"priority": 4})
         following = await stream.next()
         assert following is not None
-        assert following.id == told[-1].id + 1
+        assert following.id == reply[-1].id + 1
 
 
 class Sleeper:
@@ -200,8 +200,8 @@ async def test_a_reader_that_reads_nothing_holds_up_nobody_and_costs_little_memo
             first = await awake.next()
             assert first is not None
             flooding = asyncio.create_task(flood(node, stuck))
-            told = await awake.until(lambda event: flooding.done() and event.id == node.service._hub.seq)
-            assert numbers(told) == list(range(first.id + 1, first.id + 1 + len(told)))
+            reply = await awake.until(lambda event: flooding.done() and event.id == node.service._hub.seq)
+            assert numbers(reply) == list(range(first.id + 1, first.id + 1 + len(reply)))
         assert stuck._frames == []
         assert node.service._hub._kept_size <= KEPT_BYTES
         newest = f'"{flooding.result()}"'.encode()

@@ -18,24 +18,28 @@ async def test_the_route_is_explained(tmp_path: Path) -> None:
         await node.refresh()
         await node.refresh()
         await node.http.post("/mesh/backends/off/disable")
-        told = (await node.http.get("/mesh/route?model=llama-3.2-3b")).json()
-        assert (told["asked"], told["model"], told["policy"]) == ("llama-3.2-3b", "llama-3.2-3b", "priority")
-        assert told["answers"] == "near"
-        assert [(r["backend"], r["tier"]) for r in told["routes"]] == [
+        reply = (await node.http.get("/mesh/route?model=llama-3.2-3b")).json()
+        assert (reply["asked"], reply["model"], reply["policy"]) == (
+            "llama-3.2-3b",
+            "llama-3.2-3b",
+            "priority",
+        )
+        assert reply["answers"] == "near"
+        assert [(r["backend"], r["tier"]) for r in reply["routes"]] == [
             ("near", "ready"),
             ("broken", "last-resort"),
             ("off", "excluded"),
         ]
-        assert "Connection refused" in told["routes"][1]["why"]
-        assert told["routes"][2]["why"] == "Switched off."
-        assert told["routes"][0]["latency_ms"] > 0
+        assert "Connection refused" in reply["routes"][1]["why"]
+        assert reply["routes"][2]["why"] == "Switched off."
+        assert reply["routes"][0]["latency_ms"] > 0
 
 
 async def test_a_model_that_only_a_switched_off_backend_has_is_explained_too(node: Node) -> None:
     await node.http.post("/mesh/backends/study/disable")
-    told = (await node.http.get("/mesh/route?model=llama-3.2-3b")).json()
-    assert told["answers"] is None
-    assert [r["why"] for r in told["routes"]] == ["Switched off."]
+    reply = (await node.http.get("/mesh/route?model=llama-3.2-3b")).json()
+    assert reply["answers"] is None
+    assert [r["why"] for r in reply["routes"]] == ["Switched off."]
 
 
 async def test_who_would_answer_is_who_answers_when_routes_take_turns(tmp_path: Path) -> None:
@@ -45,12 +49,12 @@ async def test_who_would_answer_is_who_answers_when_routes_take_turns(tmp_path: 
         SimulatedEngine("ollama", "c") as c,
         Node(tmp_path, [a, b, c], 'routing.policy = "round-robin"') as node,
     ):
-        said, answered = [], []
+        message, answered = [], []
         for _ in range(5):
-            said.append((await node.http.get("/mesh/route?model=llama-3.2-3b")).json()["answers"])
+            message.append((await node.http.get("/mesh/route?model=llama-3.2-3b")).json()["answers"])
             answered.append((await node.chat()).headers["x-meshlight-backend"])
-        assert said == answered
-        assert set(said) == {"a", "b", "c"}
+        assert message == answered
+        assert set(message) == {"a", "b", "c"}
 
 
 async def test_a_model_that_nobody_has_is_told_with_names_that_are_near(node: Node) -> None:

@@ -11,7 +11,7 @@ from node import Node
 MODELS = ("llama-3.2-3b", "gemma3:4b", "nomic-embed-text")
 
 
-async def told(node: Node) -> dict[str, Any]:
+async def details_of(node: Node) -> dict[str, Any]:
     """The backends of the snapshot, by kind."""
     snapshot = (await node.http.get("/mesh/snapshot")).json()
     return {backend["kind"]: backend for backend in snapshot["backends"]}
@@ -27,7 +27,7 @@ async def test_each_engine_s_own_words_are_in_the_snapshot(tmp_path: Path) -> No
         SimulatedEngine("openai", "x", MODELS[:1]) as other,
         Node(tmp_path, [llamacpp, ollama, vllm, mlx, lmstudio, other]) as node,
     ):
-        backends = await told(node)
+        backends = await details_of(node)
         assert {backend["health"]["state"] for backend in backends.values()} == {"healthy"}
         assert backends["llamacpp"]["details"] == {
             "llama-3.2-3b": {"context": 8192, "loaded": True, "quantization": "Q4_K_M", "parameters": "3B"},
@@ -61,7 +61,7 @@ async def test_a_model_that_is_pulled_is_told_at_the_next_look(tmp_path: Path) -
     async with SimulatedEngine("ollama", "o", MODELS[:1]) as engine, Node(tmp_path, [engine]) as node:
         engine.models = MODELS[:2]
         await node.http.post("/mesh/refresh?wait=true", json={})
-        details = (await told(node))["ollama"]["details"]
+        details = (await details_of(node))["ollama"]["details"]
         assert details["gemma3:4b"]["capabilities"] == ["chat", "completion", "vision"]
 
 
@@ -70,14 +70,14 @@ async def test_a_backend_with_a_key_is_asked_with_it(tmp_path: Path) -> None:
         body = {"kind": "llamacpp", "url": engine.url, "api_key": "sk-right"}
         added = await node.http.post("/mesh/backends", json=body)
         assert added.status_code == 201, added.text
-        backend = (await told(node))["llamacpp"]
+        backend = (await details_of(node))["llamacpp"]
         assert backend["about"] == {"Version": "b11434-demo", "Slots": "4"}
         assert "sk-right" not in (await node.http.get("/mesh/snapshot")).text
 
 
 async def test_a_model_that_is_not_in_memory_is_a_healthy_route(tmp_path: Path) -> None:
     async with SimulatedEngine("lmstudio", "s", MODELS[:2]) as engine, Node(tmp_path, [engine]) as node:
-        assert (await told(node))["lmstudio"]["details"]["gemma3:4b"]["loaded"] is False
+        assert (await details_of(node))["lmstudio"]["details"]["gemma3:4b"]["loaded"] is False
         reply: httpx.Response = await node.http.post(
             "/v1/chat/completions",
             json={"model": "gemma3:4b", "messages": [{"role": "user", "content": "hi"}]},

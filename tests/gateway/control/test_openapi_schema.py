@@ -169,7 +169,7 @@ async def test_the_description_says_what_a_body_may_not_hold_and_where_none_is_n
         "TermsPatch",
         "ModelTestRequest",
         "SignIn",
-        "FileWish",
+        "SignInFileRequest",
     }
     assert {name for name, part in parts.items() if part.get("additionalProperties") is False} == closed
     assert schema["paths"]["/mesh/test"]["post"]["requestBody"]["required"] is False

@@ -54,7 +54,7 @@ def test_a_kind_that_has_a_place_and_accounts_may_be_named_alone_or_with_its_acc
 
 
 @pytest.mark.parametrize(
-    ("link", "said"),
+    ("link", "message"),
     [
         ("http://add?kind=ollama&url=http://x", "begin with meshlight://add?"),
         ("meshlight://remove?kind=ollama&url=http://x", "begin with meshlight://add?"),
@@ -82,10 +82,10 @@ def test_a_kind_that_has_a_place_and_accounts_may_be_named_alone_or_with_its_acc
         (GOOD + "x" * LONGEST, f"longer than {LONGEST}"),
     ],
 )
-def test_another_link_is_refused_with_what_is_wrong_and_what_would_be_right(link: str, said: str) -> None:
+def test_another_link_is_refused_with_what_is_wrong_and_what_would_be_right(link: str, message: str) -> None:
     with pytest.raises(BadRequest) as refused:
         parse_deep_link(link)
-    assert said in refused.value.title
+    assert message in refused.value.title
     assert "pw@" not in refused.value.title
 
 
@@ -117,7 +117,7 @@ def test_a_link_that_pairs_says_where_and_whose_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("link", "said"),
+    ("link", "message"),
     [
         (f"meshlight://pair?port=6376&id={ID}", "names no host"),
         (f"meshlight://pair?host=&port=6376&id={ID}", "names no host"),
@@ -143,10 +143,10 @@ def test_a_link_that_pairs_says_where_and_whose_key() -> None:
         (f"meshlight://pair@x?host=x&port=1&id={ID}", "begin with meshlight://add? or meshlight://pair?"),
     ],
 )
-def test_another_link_that_pairs_is_refused_with_what_is_wrong(link: str, said: str) -> None:
+def test_another_link_that_pairs_is_refused_with_what_is_wrong(link: str, message: str) -> None:
     with pytest.raises(BadRequest) as refused:
         parse_deep_link(link)
-    assert said in refused.value.title
+    assert message in refused.value.title
 
 
 @given(st.text(max_size=60).map(f"meshlight://pair?port=1&id={ID}&host=".__add__))

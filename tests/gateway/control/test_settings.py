@@ -30,8 +30,8 @@ async def test_a_rule_holds_at_once(tmp_path: Path) -> None:
         changed = await node.http.patch("/mesh/settings", json={"routing": {"rules": rules}})
         assert changed.status_code == 200
         assert (await node.chat()).headers["x-meshlight-backend"] == "b"
-        told = (await node.http.get("/mesh/route?model=llama-3.2-3b")).json()
-        assert "pinned to b" in told["routes"][1]["why"]
+        reply = (await node.http.get("/mesh/route?model=llama-3.2-3b")).json()
+        assert "pinned to b" in reply["routes"][1]["why"]
 
 
 async def test_the_name_and_the_search_are_set_and_the_rest_stays(node: Node) -> None:

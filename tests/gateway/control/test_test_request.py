@@ -8,10 +8,10 @@ from node import IN_ORDER, Node
 
 
 async def test_a_trial_shows_who_answered_and_how_fast(node: Node) -> None:
-    told = (await node.http.post("/mesh/test", json={"count": 2})).json()
-    assert told["model"] == "llama-3.2-3b"
-    assert [(run["backend"], run["ok"]) for run in told["runs"]] == [("study", True)] * 2
-    run = told["runs"][0]
+    reply = (await node.http.post("/mesh/test", json={"count": 2})).json()
+    assert reply["model"] == "llama-3.2-3b"
+    assert [(run["backend"], run["ok"]) for run in reply["runs"]] == [("study", True)] * 2
+    run = reply["runs"][0]
     assert 0 < run["first_token_ms"] <= run["total_ms"]
     assert run["tokens"] > 1
     assert "demo" in run["text"]
@@ -19,9 +19,9 @@ async def test_a_trial_shows_who_answered_and_how_fast(node: Node) -> None:
 
 
 async def test_a_trial_needs_no_body(node: Node) -> None:
-    told = await node.http.post("/mesh/test")
-    assert told.status_code == 200
-    assert len(told.json()["runs"]) == 1
+    reply = await node.http.post("/mesh/test")
+    assert reply.status_code == 200
+    assert len(reply.json()["runs"]) == 1
 
 
 async def test_a_trial_prefers_a_model_that_can_chat_and_is_healthy(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whatever a body has wrong is said in words that show the place."""
+"""Whatever a body has wrong is message in words that show the place."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -25,7 +25,7 @@ class Tree(Struct, forbid_unknown_fields=True):
     height_m: int | float = 0
 
 
-def told(body: bytes) -> BadRequest:
+def reply(body: bytes) -> BadRequest:
     try:
         msgspec.json.decode(body, type=Tree)
     except msgspec.ValidationError as error:
@@ -81,7 +81,7 @@ def told(body: bytes) -> BadRequest:
 def test_the_place_the_mistake_and_what_would_be_right(
     body: bytes, param: str | None, title: str, hint: str
 ) -> None:
-    error = told(body)
+    error = reply(body)
     assert (error.param, error.title, error.hint) == (param, title, hint)
 
 
@@ -90,7 +90,7 @@ def test_what_came_is_not_repeated_at_length() -> None:
         b'{"%b": 1}' % (b"x" * 10_000),
         b'{"name": "x", "leaf": {"colour": "%b"}}' % (b"y" * 10_000),
     ):
-        assert len(told(body).title) < LONGEST + 50
+        assert len(reply(body).title) < LONGEST + 50
 
 
 @given(
@@ -104,5 +104,5 @@ def test_no_body_is_too_strange_to_be_told_about(value: object) -> None:
         body = msgspec.json.encode({"name": value, "leaf": value, "leaves": [value]})
     except (OverflowError, UnicodeEncodeError):
         return
-    error = told(body)
+    error = reply(body)
     assert error.title.endswith(".")

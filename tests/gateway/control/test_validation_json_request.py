@@ -1,4 +1,4 @@
-"""A request that is wrong is told which field, why, and what would be right."""
+"""A request that is wrong is reply which field, why, and what would be right."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from node import Node
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "param", "said", "hint"),
+    ("path", "body", "param", "message", "hint"),
     [
         ("backends", {"kind": "foo", "url": "http://h"}, "kind", "foo", KINDS),
         ("backends", {"kind": "vllm", "url": "http://h", "ring": "x"}, "ring", "x", RINGS),
@@ -27,11 +27,11 @@ from node import Node
     ],
 )
 async def test_a_body_that_does_not_fit_names_the_field_and_what_would_fit(
-    node: Node, path: str, body: object, param: str | None, said: str, hint: list[str]
+    node: Node, path: str, body: object, param: str | None, message: str, hint: list[str]
 ) -> None:
     error = await error_of(node, "POST", f"/mesh/{path}", 400, json=body)
     assert error["param"] == param
-    assert said in error["message"]
+    assert message in error["message"]
     assert all(word in error["hint"] for word in hint)
 
 

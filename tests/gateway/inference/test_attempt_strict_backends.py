@@ -10,7 +10,8 @@ import pytest
 from clients.rig import added
 from meshlight.simulator.clouds.base import KEY, SimulatedCloud
 from meshlight.simulator.engine import SimulatedEngine
-from meshlight.simulator.habits import SIGNATURE, Habit
+from meshlight.simulator.habits import SIGNATURE
+from meshlight.simulator.profile import Habit
 from node import Node
 
 STRICT: tuple[Habit, ...] = ("groq", "mistral", "azure")

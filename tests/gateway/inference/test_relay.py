@@ -146,12 +146,12 @@ async def test_each_attempt_is_ranked_anew() -> None:
             rig.add(engine)
         await a.fault("hang-headers", scope="inference")
         asking = asyncio.create_task(rig.ask())
-        await a.seen(1, "/v1/chat")
+        await a.received(1, "/v1/chat")
         rig.registry.apply("b", Failed(SILENT))
         rig.registry.apply("b", Failed(SILENT))
         rig.registry.apply("a", Failed(SILENT))
         rig.registry.apply("a", Failed(SILENT))
-        await c.seen(1, "/v1/chat")
+        await c.received(1, "/v1/chat")
         assert rig.traffic.load == {"a": 0, "c": 1}
         gate.open()
         assert (await asking).who == "c"
@@ -194,13 +194,13 @@ async def test_the_clients_departure_during_a_failing_attempt_ends_the_walk() ->
         await a.fault("hang-headers", scope="inference")
         leave = DisconnectListeners()
         asking = asyncio.create_task(rig.ask(leave=leave))
-        await a.seen(1, "/v1/chat")
+        await a.received(1, "/v1/chat")
         # Both in one turn of the loop: the backend falls, and the client goes.
         rig.registry.apply("a", Failed(SILENT))
         rig.registry.apply("a", Failed(SILENT))
         leave.fire()
         heard = await asking
-        await a.left(1, "/v1/chat")
+        await a.abandoned(1, "/v1/chat")
         assert (heard.status, heard.is_whole) == (0, False)
         assert not b.calls()
         assert rig.traffic.router.requests().cancelled == 1
@@ -236,11 +236,11 @@ async def test_the_end_of_the_service_ends_a_request_and_is_no_departure() -> No
         rig.add(engine)
         await engine.fault("hang-headers", scope="inference")
         asking = asyncio.create_task(rig.ask())
-        await engine.seen(1, "/v1/chat")
+        await engine.received(1, "/v1/chat")
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        await engine.left(1, "/v1/chat")
+        await engine.abandoned(1, "/v1/chat")
         assert rig.traffic.load == {"a": 0}
 
 

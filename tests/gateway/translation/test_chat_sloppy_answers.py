@@ -14,11 +14,11 @@ from gateway.translation.anthropic.requests import (
     chunk,
     completion,
     events,
+    output_of,
     stream,
-    told,
 )
 from gateway.translation.ollama.requests import back as ollama_back
-from gateway.translation.ollama.requests import told_lines
+from gateway.translation.ollama.requests import output_lines
 
 CITY = {"city": "Seoul"}
 TEXT = '{"city":"Seoul"}'
@@ -27,10 +27,10 @@ TEXT = '{"city":"Seoul"}'
 def calls_of(*deltas: Json, finish: str | None = "tool_calls") -> tuple[list[Any], list[Any]]:
     """Return name and arguments of each call as the clients of both protocols get them."""
     data = stream(*(chunk(delta) for delta in deltas), chunk({}, finish))
-    seen = events(told(back(stream=True), *(bytes([byte]) for byte in data)))
+    seen = events(output_of(back(stream=True), *(bytes([byte]) for byte in data)))
     assert seen[-2]["delta"]["stop_reason"] == "tool_use"
     made = [(block["name"], block["input"]) for block in blocks(seen) if block["type"] == "tool_use"]
-    lines = told_lines(ollama_back(), data)
+    lines = output_lines(ollama_back(), data)
     functions = [tool["function"] for line in lines for tool in line["message"].get("tool_calls", ())]
     return made, [(function["name"], function["arguments"]) for function in functions]
 
@@ -77,30 +77,30 @@ def test_a_call_without_arguments_has_none(arguments: str) -> None:
 @pytest.mark.parametrize("mark", [b"data: [DONE]\n\n", b"data: [DONE] \n\n", b"data:[DONE]"])
 def test_a_stream_that_is_done_has_ended_though_it_never_says_why(mark: bytes) -> None:
     data = stream(chunk({"content": "Hello"}), done=False) + mark
-    seen = events(told(back(stream=True), data))
+    seen = events(output_of(back(stream=True), data))
     assert seen[-2]["delta"]["stop_reason"] == "end_turn"
     assert seen[-1]["type"] == "message_stop"
-    assert told_lines(ollama_back(), data)[-1]["done_reason"] == "stop"
+    assert output_lines(ollama_back(), data)[-1]["done_reason"] == "stop"
     assert calls_of(call(0, TEXT, id="a", name="f"), finish=None) == ([("f", CITY)], [("f", CITY)])
 
 
 def test_half_a_call_is_no_normal_end_though_the_stream_is_done() -> None:
     data = stream(chunk(call(0, '{"ci', id="a", name="f")))
-    assert events(told(back(stream=True), data))[-1]["type"] == "error"
-    assert "error" in told_lines(ollama_back(), data)[-1]
+    assert events(output_of(back(stream=True), data))[-1]["type"] == "error"
+    assert "error" in output_lines(ollama_back(), data)[-1]
 
 
 def test_a_stream_that_neither_is_done_nor_says_why_is_broken_off() -> None:
     data = stream(chunk({"content": "Hello"}), done=False)
-    assert events(told(back(stream=True), data))[-1]["type"] == "error"
-    assert "error" in told_lines(ollama_back(), data)[-1]
+    assert events(output_of(back(stream=True), data))[-1]["type"] == "error"
+    assert "error" in output_lines(ollama_back(), data)[-1]
 
 
 @pytest.mark.parametrize("finish", [None, 0, ""])
 @pytest.mark.parametrize("ident", [123, None, "x"])
 def test_a_whole_answer_need_not_say_why_it_ended(finish: Any, ident: Any) -> None:
     data = completion({"content": "Hello"}, finish, id=ident)
-    found = json.loads(told(back(), data, content_type=JSON))
+    found = json.loads(output_of(back(), data, content_type=JSON))
     assert (found["content"][0]["text"], found["stop_reason"]) == ("Hello", "end_turn")
     assert isinstance(found["id"], str)
     way = ollama_back(stream=False)
@@ -113,5 +113,5 @@ def test_an_answer_numbered_by_text_is_the_first(index: Any) -> None:
     data = stream(
         {"id": 7, "choices": [{"index": index, "delta": {"content": "Hello"}, "finish_reason": "stop"}]}
     )
-    assert blocks(events(told(back(stream=True), data))) == [{"type": "text", "text": "Hello"}]
-    assert told_lines(ollama_back(), data)[0]["message"]["content"] == "Hello"
+    assert blocks(events(output_of(back(stream=True), data))) == [{"type": "text", "text": "Hello"}]
+    assert output_lines(ollama_back(), data)[0]["message"]["content"] == "Hello"

@@ -42,8 +42,8 @@ def test_a_last_event_without_its_blank_line_counts() -> None:
 
 def test_comments_are_told_to_those_who_ask() -> None:
     assert read(b": hello\n\ndata: a\n\n") == [Event(b"a")]
-    told = read(b": hello\n\ndata: a\n\n", comments=True)
-    assert told == [Event(b"hello", is_comment=True), Event(b"a")]
+    output_of = read(b": hello\n\ndata: a\n\n", comments=True)
+    assert output_of == [Event(b"hello", is_comment=True), Event(b"a")]
 
 
 def test_the_error_line_of_old_llama_servers_is_an_event() -> None:

@@ -95,18 +95,18 @@ async def test_gemini_answers_whole_as_events_and_with_vectors(http: httpx.Async
 
 async def test_geminis_list_comes_in_pages(http: httpx.AsyncClient) -> None:
     async with SimulatedCloud("gemini", models=["a", "b", "c"]) as cloud:
-        seen: list[str] = []
+        logged: list[str] = []
         token = ""
         while True:
             params = {"pageSize": "2", **({"pageToken": token} if token else {})}
             page = await http.get(
                 f"{cloud.url}/v1beta/models", params=params, headers={"x-goog-api-key": KEY}
             )
-            seen += [model["name"] for model in page.json()["models"]]
+            logged += [model["name"] for model in page.json()["models"]]
             token = page.json().get("nextPageToken", "")
             if not token:
                 break
-    assert seen == ["models/a", "models/b", "models/c"]
+    assert logged == ["models/a", "models/b", "models/c"]
 
 
 @pytest.mark.parametrize("provider", ["anthropic", "gemini"])

@@ -15,7 +15,7 @@ async def test_requests_sent_at_once_are_answered_in_turn(line_to: LineTo) -> No
     async with SimulatedEngine("openai") as engine, line_to(engine) as line:
         await line.send(GET + GET + LAST)
         assert (await line.answer()).count(b"HTTP/1.1 200 OK") == 3
-        assert [seen.connection for seen in engine.requests] == [1, 1, 1]
+        assert [logged.connection for logged in engine.requests] == [1, 1, 1]
 
 
 async def test_a_request_may_come_byte_by_byte(line_to: LineTo) -> None:
@@ -31,7 +31,7 @@ async def test_who_asks_first_is_told_to_continue(line_to: LineTo) -> None:
         await line.send(b"POST /v1/completions HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
         assert await line.reader.readline() == b"HTTP/1.1 100 Continue\r\n"
         await line.send(b"{}")
-        await engine.seen()
+        await engine.received()
         assert engine.requests[0].body == b"{}"
 
 
@@ -63,13 +63,13 @@ async def test_a_reader_that_does_not_read_holds_the_engine_back(line_to: LineTo
         # A StreamReader stops reading its socket by itself once its own buffer is full.
         await line.send(ask)
         await engine.held_back()
-        (seen,) = engine.requests
-        stopped_at = seen.sent
+        (logged,) = engine.requests
+        stopped_at = logged.sent
         for _ in range(100):
             await asyncio.sleep(0)
-        assert seen.sent == stopped_at
+        assert logged.sent == stopped_at
         async with asyncio.timeout(5):
-            while seen.sent == stopped_at:
+            while logged.sent == stopped_at:
                 await line.reader.read(1 << 16)
 
 

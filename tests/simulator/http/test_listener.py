@@ -34,11 +34,11 @@ def test_it_does_so_under_uvloop_too() -> None:
 async def test_opening_twice_and_shutting_twice_changes_nothing() -> None:
     async with SimulatedEngine("openai") as engine:
         port = engine.port
-        await engine._door.open()
+        await engine._listener.open()
         assert engine.port == port
         await engine.fault("refuse")
         await engine.fault("refuse")
-        assert not engine._door.is_open
+        assert not engine._listener.is_open
 
 
 async def test_an_engine_that_refuses_is_started_refusing() -> None:

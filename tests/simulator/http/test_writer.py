@@ -73,9 +73,9 @@ async def test_hang_headers_takes_the_request_and_says_nothing(
     await engine.fault("hang-headers")
     with pytest.raises(httpx.ReadTimeout):
         await http.get(engine.url + "/health", timeout=0.1)
-    (seen,) = await engine.left()
-    assert seen.fault == "hang-headers"
-    assert seen.sent == 0
+    (logged,) = await engine.abandoned()
+    assert logged.fault == "hang-headers"
+    assert logged.sent == 0
 
 
 @pytest.mark.parametrize("ask", [ASK, STREAM], ids=["whole", "stream"])
@@ -87,7 +87,7 @@ async def test_hang_body_sends_some_bytes_and_then_nothing(
         chunks = reply.aiter_raw()
         assert len(await anext(chunks)) == 10
         assert engine.in_flight == 1
-    await engine.left()
+    await engine.abandoned()
 
 
 async def test_hang_body_by_itself_lets_one_event_pass(
@@ -268,12 +268,12 @@ async def test_a_request_that_hangs_stays_hanging_when_the_fault_is_cleared(
 ) -> None:
     await engine.fault("hang-headers")
     hung = asyncio.create_task(http.get(engine.url + "/health"))
-    await engine.seen()
+    await engine.received()
     await engine.clear()
     assert (await http.get(engine.url + "/health")).status_code == 200
     assert not hung.done()
     hung.cancel()
-    await engine.left()
+    await engine.abandoned()
 
 
 async def test_http_1_0_clients_get_streams_that_end_with_the_connection(

@@ -45,13 +45,13 @@ async def test_a_transcription_says_how_much_audio_came(openai_of: OpenAIOf) -> 
     audio = bytes(range(256)) * 40
     async with SimulatedEngine("openai", "Rosa") as engine:
         client = openai_of(engine).audio
-        heard = await client.transcriptions.create(model=MODEL, file=("a.wav", audio))
+        received = await client.transcriptions.create(model=MODEL, file=("a.wav", audio))
         with pytest.warns(DeprecationWarning, match="deprecated"):
             plain = await client.translations.create(
                 model=MODEL, file=("a.wav", audio), response_format="text"
             )
-    assert heard.text == "This is a demo: Rosa was given 10240 bytes of audio."
-    assert plain == heard.text + "\n"
+    assert received.text == "This is a demo: Rosa was given 10240 bytes of audio."
+    assert plain == received.text + "\n"
 
 
 @pytest.mark.parametrize("path", ["images/generations", "audio/speech", "audio/transcriptions"])

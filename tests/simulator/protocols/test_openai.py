@@ -112,8 +112,8 @@ async def test_a_streamed_tool_call_comes_in_pieces(engine: SimulatedEngine, ope
 async def test_no_tool_is_called_once_its_result_is_there(
     engine: SimulatedEngine, openai_of: OpenAIOf
 ) -> None:
-    told = [*WEATHER, {"role": "tool", "tool_call_id": "x", "content": "weather: sunny"}]
-    reply = await openai_of(engine).chat.completions.create(model=MODEL, messages=told, tools=TOOLS)
+    reply = [*WEATHER, {"role": "tool", "tool_call_id": "x", "content": "weather: sunny"}]
+    reply = await openai_of(engine).chat.completions.create(model=MODEL, messages=reply, tools=TOOLS)
     assert reply.choices[0].finish_reason == "stop"
 
 

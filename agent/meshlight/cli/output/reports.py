@@ -17,7 +17,7 @@ from meshlight.domain.api_types import (
     ModelTestReport,
     ModelTestRun,
     ModelView,
-    RouteReply,
+    RouteExplanation,
     SnapshotView,
     Workload,
 )
@@ -81,7 +81,7 @@ def backend_listing(backends: Sequence[BackendView], paper: TerminalStyle) -> li
     return lay_out(columns, rows, paper.width)
 
 
-def route_report(reply: RouteReply, paper: TerminalStyle) -> RenderableType:
+def route_report(reply: RouteExplanation, paper: TerminalStyle) -> RenderableType:
     """Show who would answer now, and each backend's place in the order with the reason for it."""
     name = sanitize(reply.model)
     stands = "" if reply.asked == reply.model else f" (for which {sanitize(reply.asked)} stands)"
@@ -104,7 +104,7 @@ def route_report(reply: RouteReply, paper: TerminalStyle) -> RenderableType:
         [
             str(place),
             line.name,
-            line.ring or DASH,
+            line.ring,
             _TIERS[line.tier],
             paper.state(STATES[line.state]),
             milliseconds(line.latency_ms),
@@ -144,7 +144,7 @@ def test_report(
                 str(place),
                 names.get(run.backend or "", run.backend or DASH),
                 milliseconds(run.first_token_ms),
-                DASH if run.tokens is None else str(run.tokens),
+                str(run.tokens),
                 DASH if run.tokens_per_s is None else f"{run.tokens_per_s:.1f}",
                 milliseconds(run.total_ms),
             ]

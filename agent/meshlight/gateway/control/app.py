@@ -1,4 +1,4 @@
-"""The gateway as one ASGI application: the guard before everything, Litestar with the faces behind it."""
+"""Builds the gateway's ASGI application: the guard first, then inference, then Litestar with `/mesh` and the page."""
 
 from collections.abc import Callable
 from functools import cache
@@ -9,9 +9,10 @@ from litestar import Litestar, MediaType, Response, asgi, get, post
 from litestar.datastructures import CacheControlHeader
 from litestar.di import Provide
 from litestar.params import JSONBody, QueryParameter
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from meshlight.domain.api_types import Identity, SignInFile, SignInLink
 from meshlight.domain.errors import BadRequest, MeshlightError, Unauthorized
 from meshlight.domain.proof import is_challenge
 from meshlight.gateway.access.guard import ENTER, Guard
@@ -43,43 +44,21 @@ Fragment = Annotated[str, Meta(max_length=4096, pattern=r"^[\x21-\x7e]*$")]
 Snap = Annotated[str, Meta(max_length=41, pattern=r"^[a-z0-9-]*$")]
 
 
-class Identity(Struct, frozen=True, kw_only=True):
-    """Which service this is: what anybody on this machine may know, and so without the id of this start."""
-
-    status: str = "ok"
-    service: str = "meshlight"
-    version: str
-    proof: str | UnsetType = UNSET
-    """The answer to a challenge, which only a holder of the local key can give."""
-
-
 class SignIn(Struct, frozen=True, forbid_unknown_fields=True):
-    """The local key, to be swapped for the page's cookie."""
+    """The local key, exchanged for the page's cookie."""
 
     key: str
 
 
-class SignInLink(Struct, frozen=True):
-    """A one-time link to the page; it works for a minute."""
-
-    url: str
-
-
-class FileWish(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the page is to show, as the fragment of its address, and the snap that the browser is, if it is one."""
+class SignInFileRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The view that the page opens, as the fragment of its address, and the browser's snap, if it is one."""
 
     fragment: Fragment = ""
     snap: Snap = ""
 
 
-class LinkFile(Struct, frozen=True):
-    """A file that opens the page once when a browser is given its path; it works for a minute."""
-
-    path: str
-
-
 class GatewayParts(Struct, frozen=True, kw_only=True):
-    """Everything that answers, made by main."""
+    """The parts that answer requests, made by the service's wiring."""
 
     inference: Inference
     events: Events
@@ -91,37 +70,37 @@ class GatewayParts(Struct, frozen=True, kw_only=True):
     port: int
     is_key: Callable[[bytes], bool]
     prove: Callable[[str], str]
-    """Answers a challenge by the local key."""
+    """Answers a challenge with the local key."""
     require_key: Callable[[], bool]
     allowed_hosts: Callable[[], tuple[str, ...]]
     allowed_origins: Callable[[], tuple[str, ...]]
     write_link: Callable[[str, str, str], Path]
-    """Writes the file that posts a code (the second) to an address (the first), for a browser (the third)."""
-    knowledge: dict[str, object]
-    """What the control handlers ask, by the name of their parameter: feed, registry, prober, roster …"""
+    """Writes a file that posts the code (second) to the address (first), for the browser (third)."""
+    dependencies: dict[str, object]
+    """The objects that the control handlers use, by the name of their parameter: publisher, registry, prober, …"""
 
 
-def build_app(operations: GatewayParts) -> ASGIApp:
-    """Join the faces into one application."""
+def build_app(parts: GatewayParts) -> ASGIApp:
+    """Return the application."""
 
     @get(
         "/healthz",
-        summary="Is it alive, and which one is it",
+        summary="Health and identity of the service",
         tags=["service"],
         security=[{}],
         responses=documented_errors(),
     )
     async def healthz(challenge: Challenge = None) -> Identity:
-        """Say that the service lives; needs no key.
+        """Return that the service is alive; needs no key.
 
         With a challenge of 64 hex digits it proves by the local key that it is the service of the runtime file,
         before a client shows the key: HMAC-SHA256(key, "meshlight|" challenge "|" instance).
         """
         if challenge is None:
-            return operations.identity
+            return parts.identity
         if not is_challenge(challenge):
             raise BadRequest("The challenge is not 64 hex digits.", "Send 32 random bytes.", "challenge")
-        return replace(operations.identity, proof=operations.prove(challenge))
+        return replace(parts.identity, proof=parts.prove(challenge))
 
     @get(
         "/metrics",
@@ -132,7 +111,7 @@ def build_app(operations: GatewayParts) -> ASGIApp:
     )
     async def metrics() -> Response[bytes]:
         """Return the service's numbers in Prometheus' text format."""
-        return Response(operations.metrics.text(), media_type=CONTENT_TYPE)
+        return Response(parts.metrics.text(), media_type=CONTENT_TYPE)
 
     @post(
         "/mesh/session",
@@ -143,13 +122,13 @@ def build_app(operations: GatewayParts) -> ASGIApp:
         responses=documented_errors(has_body=True),
     )
     async def sign_in(data: JSONBody[SignIn]) -> Response[None]:
-        """Swap the local key for the page's cookie."""
-        if not operations.is_key(data.key.encode()):
+        """Exchange the local key for the page's cookie."""
+        if not parts.is_key(data.key.encode()):
             raise Unauthorized(
                 "That is not the local key.", "`meshlight key` prints it; `meshlight open` needs none."
             )
         response = Response(None, status_code=204)
-        token = operations.sessions.open()
+        token = parts.sessions.open()
         response.headers["set-cookie"] = set_cookies(token)[0]
         return response
 
@@ -162,7 +141,7 @@ def build_app(operations: GatewayParts) -> ASGIApp:
     )
     async def code() -> SignInLink:
         """Make a link that opens the page once, within a minute."""
-        return SignInLink(f"{operations.url}/?code={operations.sessions.code()}")
+        return SignInLink(f"{parts.url}/?code={parts.sessions.code()}")
 
     @post(
         "/mesh/session/file",
@@ -171,14 +150,14 @@ def build_app(operations: GatewayParts) -> ASGIApp:
         tags=["page"],
         responses=documented_errors(has_body=True),
     )
-    async def file(data: JSONBody[FileWish]) -> LinkFile:
-        """Write a file that opens the page once, within a minute: a browser gets its path, and no code.
+    async def file(data: JSONBody[SignInFileRequest]) -> SignInFile:
+        """Write a file that opens the page once, within a minute: a browser is given its path, without the code.
 
-        Other users of this machine can read each program's command line, and what a browser opens stands there.
+        Other users of this machine can read each program's command line, and so the address that a browser opens.
         """
-        action = f"{operations.url}{ENTER}" + (f"#{data.fragment}" if data.fragment else "")
+        action = f"{parts.url}{ENTER}" + (f"#{data.fragment}" if data.fragment else "")
         try:
-            return LinkFile(str(operations.write_link(action, operations.sessions.code(), data.snap)))
+            return SignInFile(str(parts.write_link(action, parts.sessions.code(), data.snap)))
         except OSError as error:
             raise MeshlightError(
                 f"The file that opens the page can't be written: {error.strerror or type(error).__name__}.",
@@ -209,13 +188,13 @@ def build_app(operations: GatewayParts) -> ASGIApp:
         QrController,
         SettingsController,
         PeersController,
-        asgi("/mesh/events", copy_scope=False)(operations.events),
+        asgi("/mesh/events", copy_scope=False)(parts.events),
         # By name and not as a mount: a mount at / would take every other mount's requests.
-        asgi([*sorted(operations.page.paths), ENTER], copy_scope=False)(operations.page),
+        asgi([*sorted(parts.page.paths), ENTER], copy_scope=False)(parts.page),
     ]
     app = Litestar(
         handlers,
-        dependencies={name: _known(thing) for name, thing in operations.knowledge.items()},
+        dependencies={name: _provide(thing) for name, thing in parts.dependencies.items()},
         exception_handlers=HANDLERS,
         openapi_config=None,
         request_class=JsonRequest,
@@ -225,19 +204,19 @@ def build_app(operations: GatewayParts) -> ASGIApp:
 
     @cache
     def description() -> Any:
-        return describe(app, operations.identity.version)  # 30 ms that only who asks shall pay
+        return describe(app, parts.identity.version)  # takes 30 ms: only made on request
 
     return Guard(
-        InferenceDispatch(app, operations.inference),  # type: ignore[arg-type]
-        port=operations.port,
-        is_key=operations.is_key,
-        sessions=operations.sessions,
-        require_key=operations.require_key,
-        free=operations.page.paths,
-        allowed_hosts=operations.allowed_hosts,
-        allowed_origins=operations.allowed_origins,
+        InferenceDispatch(app, parts.inference),  # type: ignore[arg-type]
+        port=parts.port,
+        is_key=parts.is_key,
+        sessions=parts.sessions,
+        require_key=parts.require_key,
+        free=parts.page.paths,
+        allowed_hosts=parts.allowed_hosts,
+        allowed_origins=parts.allowed_origins,
     )
 
 
-def _known(thing: object) -> Provide:
+def _provide(thing: object) -> Provide:
     return Provide(lambda: thing, sync_to_thread=False)

@@ -1,4 +1,4 @@
-"""Litestar's exception handlers: whatever is raised in a handler leaves in the one envelope."""
+"""Litestar's exception handlers: every error of a handler is answered in the same envelope."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ _BY_STATUS: Mapping[int, type[RequestError]] = {
 
 
 def translate(error: HTTPException, path: str) -> MeshlightError:
-    """Say what Litestar found wrong in our own words; its texts for 5xx stay inside."""
+    """Return a Litestar error as one of ours; its texts for 5xx are not shown."""
     if error.status_code == 404:
         return NotFound(f"There is nothing at {path[:200]}.", "GET /mesh/schema lists what there is.")
     if error.status_code == 400:
@@ -55,60 +55,60 @@ def translate(error: HTTPException, path: str) -> MeshlightError:
     return BadRequest(_sentence(error.detail)) if error.status_code < 500 else MeshlightError("")
 
 
-def answer_own(request: AnyRequest, error: Exception) -> Response[bytes]:
+def handle_own(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Answer a `MeshlightError`."""
     if not isinstance(error, MeshlightError):
-        return answer_fault(request, error)
+        return handle_unexpected(request, error)
     return _response(error_response(error, request.scope["path"]))
 
 
-def answer_litestar(request: AnyRequest, error: Exception) -> Response[bytes]:
-    """Answer what Litestar raises by itself: no such route, wrong method, a body that does not decode."""
+def handle_litestar(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """Answer an error that Litestar raised: no such route, wrong method, a body that does not decode."""
     if not isinstance(error, HTTPException) or error.status_code >= 500:
-        return answer_fault(request, error)
+        return handle_unexpected(request, error)
     response = _response(error_response(translate(error, request.scope["path"]), request.scope["path"]))
     if allowed := _allowed(error):
         response.headers["allow"] = ", ".join(sorted(allowed))
     return response
 
 
-def answer_fault(request: AnyRequest, error: Exception) -> Response[bytes]:
-    """Answer anything else: a fault of our own, 500 with an id and no details."""
+def handle_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """Answer any other error: a fault of this service, 500 with an id and no details."""
     return _response(unexpected(error, request.scope["path"]))
 
 
-def answer_depth(request: AnyRequest, error: Exception) -> Response[bytes]:  # noqa: ARG001 - Litestar's signature
-    """Answer JSON that is nested deeper than it can be decoded: Litestar lets the decoder's error through."""
+def handle_nesting(request: AnyRequest, error: Exception) -> Response[bytes]:  # noqa: ARG001 - Litestar's signature
+    """Answer JSON that is nested too deeply to decode: Litestar does not catch the decoder's error."""
     return _response(error_response(BadRequest("The body is nested too deeply."), request.scope["path"]))
 
 
 HANDLERS: dict[int | type[Exception], Handler] = {
-    MeshlightError: answer_own,
-    HTTPException: answer_litestar,
-    RecursionError: answer_depth,
-    Exception: answer_fault,
+    MeshlightError: handle_own,
+    HTTPException: handle_litestar,
+    RecursionError: handle_nesting,
+    Exception: handle_unexpected,
 }
 """For `Litestar(exception_handlers=...)`."""
 
 
 def _bad_request(error: HTTPException) -> BadRequest:
-    """Name the first thing that does not fit; the rest follows when that is mended."""
+    """Return an error that names the first invalid field."""
     details = error.extra if isinstance(error.extra, list) else []
     first = details[0] if details and isinstance(details[0], dict) else {}
-    key, said = first.get("key"), first.get("message")
+    key, message = first.get("key"), first.get("message")
     if missing := _MISSING.match(error.detail):
         return BadRequest(f"The query parameter {missing[1]} is missing.", "", missing[1])
-    if not isinstance(said, str):
+    if not isinstance(message, str):
         return BadRequest(_sentence(error.detail))
     if not isinstance(key, str) or key == "data":  # Litestar's name for the body as a whole
-        return BadRequest(_sentence(said))
-    return BadRequest(type_error(key, said), param=key)
+        return BadRequest(_sentence(message))
+    return BadRequest(type_error(key, message), param=key)
 
 
 def _allowed(error: HTTPException) -> set[str]:
-    """Return the methods that are answered where another one was tried."""
-    said = next((value for name, value in (error.headers or {}).items() if name.lower() == "allow"), "")
-    return {method.strip() for method in said.split(",") if method.strip()}
+    """Return the allowed methods, for an error about another method."""
+    message = next((value for name, value in (error.headers or {}).items() if name.lower() == "allow"), "")
+    return {method.strip() for method in message.split(",") if method.strip()}
 
 
 def _sentence(text: str) -> str:

@@ -20,7 +20,7 @@ _HEADERS = [
 
 
 class Events:
-    """Sends each reader a snapshot, then every event; a comment every 15 s shows that the line is alive."""
+    """Sends each reader a snapshot, then every event; a comment every 15 s shows that the connection is alive."""
 
     def __init__(self, hub: EventHub, ping_s: float = PING_S, readers_max: int = READERS_MAX) -> None:
         self._hub = hub
@@ -28,8 +28,8 @@ class Events:
         self._readers_max = readers_max
         self._readers: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 ASGI's form
-        """Serve one reader until it leaves or the service ends."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
+        """Serve one reader until it disconnects or the service ends."""
         try:
             last = self._admit(scope)
         except MeshlightError as error:
@@ -43,7 +43,7 @@ class Events:
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             while (frames := await self._next(subscription)) is not None:
-                # Waits where the reader takes nothing; the hub does not: what comes meanwhile is counted, not kept.
+                # Waits for a slow reader; the hub does not: events that come meanwhile are counted, not stored.
                 await send({"type": "http.response.body", "body": frames, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         finally:
@@ -52,7 +52,7 @@ class Events:
             self._readers.discard(reader)
 
     async def close(self) -> None:
-        """End every stream, and cut off who does not read."""
+        """End every stream, and cut off readers that do not read."""
         self._hub.close()
         if self._readers:
             _, stuck = await asyncio.wait(self._readers, timeout=END_S)

@@ -1,13 +1,8 @@
-"""Why a request would go where it goes: the ranking of routes, with everything routing knows."""
+"""Explains where a request for a model would go: the ranking of its routes, with the reasons."""
 
-from msgspec import Struct
-
-from meshlight.domain.api_types import latency_ms
-from meshlight.domain.backend import Ring
-from meshlight.domain.health import State
+from meshlight.domain.api_types import RouteExplanation, RouteView, latency_ms
 from meshlight.domain.model_names import other_tag
-from meshlight.domain.routing import Ranking, RouteScore, Tier, load_key, rank
-from meshlight.domain.rules import Policy
+from meshlight.domain.routing import Ranking, RouteScore, load_key, rank
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.inference.request import check_name
 from meshlight.gateway.inference.route_errors import no_such_model
@@ -15,72 +10,46 @@ from meshlight.mesh.registry import Registry
 from meshlight.mesh.traffic import Traffic
 
 
-class RouteView(Struct, frozen=True, kw_only=True):
-    """One route, best first, with the reason for its place."""
+def explain(registry: Registry, traffic: Traffic, model: str) -> RouteExplanation:
+    """Explain the routes of a model, including those that are switched off.
 
-    backend: str
-    name: str
-    model: str
-    ring: Ring
-    state: State
-    tier: Tier
-    why: str
-    latency_ms: float | None
-    in_flight: int
-    place: str = ""
-    """The place behind the backend (a service of a cluster); empty where it is one itself."""
-
-
-class Explanation(Struct, frozen=True, kw_only=True):
-    """Who would answer for a model now (`answers`, null when nobody), and every route."""
-
-    asked: str
-    model: str
-    policy: Policy
-    answers: str | None
-    routes: tuple[RouteView, ...]
-
-
-def explain(registry: Registry, traffic: Traffic, model: str) -> Explanation:
-    """Explain the routes of a model, those that are switched off too.
-
-    Raises BadRequest for what is no name, NoSuchModel when nobody has it, EveryRouteDown when no backend has told
-    its models yet.
+    Raises BadRequest for an invalid name, NoSuchModel if no backend has the model, EveryRouteDown if no backend has
+    listed its models yet.
     """
     check_name(model)
     snapshot = registry.snapshot
-    # The next request's turn, as the relay will count it.
+    # The number of the next request, as the relay will count it.
     ranking = rank(snapshot, model, traffic.load, registry.now(), traffic.router.total + 1)
     scores = (*ranking.scores, *_switched_off(snapshot, ranking))
     if not scores:
         raise no_such_model(snapshot, model)
     candidates = ranking.candidates
     nodes = snapshot.nodes
-    return Explanation(
+    return RouteExplanation(
         asked=ranking.asked,
         model=ranking.model,
         policy=ranking.policy,
         answers=candidates[0].backend if candidates else None,
         routes=tuple(
             RouteView(
-                backend=v.backend,
-                name=load_key(nodes[v.backend].backend.name, v.place),
-                model=v.model,
-                ring=nodes[v.backend].backend.ring,
-                state=nodes[v.backend].health.state,
-                tier=v.tier,
-                why=v.why,
-                latency_ms=latency_ms(nodes[v.backend].health),
-                in_flight=traffic.load.get(load_key(v.backend, v.place), 0),
-                place=v.place,
+                backend=score.backend,
+                name=load_key(nodes[score.backend].backend.name, score.place),
+                model=score.model,
+                ring=nodes[score.backend].backend.ring,
+                state=nodes[score.backend].health.state,
+                tier=score.tier,
+                why=score.why,
+                latency_ms=latency_ms(nodes[score.backend].health),
+                in_flight=traffic.load.get(load_key(score.backend, score.place), 0),
+                place=score.place,
             )
-            for v in scores
+            for score in scores
         ),
     )
 
 
 def _switched_off(snapshot: Snapshot, ranking: Ranking) -> list[RouteScore]:
-    """Return the routes that routing does not even look at."""
+    """Return the routes that routing does not consider."""
     known = {score.backend for score in ranking.scores}
     names = {ranking.model, other_tag(ranking.model)}
     return [

@@ -1,4 +1,4 @@
-"""`GET /mesh/kinds`: which kinds of backend can be added, and what each of them asks for."""
+"""`GET /mesh/kinds`: the kinds of backend that can be added, and the fields of each."""
 
 from litestar import Controller, get
 from msgspec import Struct
@@ -10,18 +10,18 @@ from meshlight.gateway.control.openapi import documented_errors
 
 
 class KindView(Struct, frozen=True, kw_only=True):
-    """One kind as people choose it; `fields` are those of the request that adds one."""
+    """One kind as people choose it; `fields` are those of the request that adds a backend."""
 
     kind: Kind
     label: str
     about: str
     group: Group
     ring: Ring | None
-    """The ring it always lies in; null when its address decides."""
+    """The ring of every backend of this kind; null if its address decides."""
     port: int | None
-    """Where it usually listens on this machine."""
+    """The usual port on this machine."""
     default_url: str
-    """Where it is when nobody says so; empty when somebody must."""
+    """The default address; empty if the user must give one."""
     fields: tuple[Field, ...]
 
 
@@ -35,11 +35,11 @@ class KindsController(Controller):
     """The kinds of backend."""
 
     path = "/mesh/kinds"
-    tags = ["backends"]  # noqa: RUF012 Litestar's own form
+    tags = ["backends"]  # noqa: RUF012 Litestar's own pattern
 
     @get("/", summary="Kinds of backend", responses=documented_errors())
     async def all(self) -> KindList:
-        """Return the kinds of backend, with the fields that each asks for; a peer asks for none: it is paired."""
+        """Return the kinds of backend, with the fields of each; a peer has none: it is paired."""
         return KindList(tuple(map(kind_view, KINDS.values())))
 
 

@@ -1,4 +1,4 @@
-"""`/mesh`: what apps may ask about and do to the mesh. Thin: every answer is somebody else's knowledge."""
+"""`/mesh` and `/mesh/backends`: reading and changing the mesh. Handlers only pass requests on."""
 
 from typing import Annotated
 
@@ -6,19 +6,26 @@ from litestar import Controller, Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter
-from msgspec import Struct
 
-from meshlight.domain.api_types import BackendView, HealthView, SnapshotView
+from meshlight.domain.api_types import (
+    BackendList,
+    BackendView,
+    CheckReport,
+    ModelTestReport,
+    RefreshProgress,
+    RouteExplanation,
+    SnapshotView,
+)
 from meshlight.domain.health import Answered, Loading
-from meshlight.gateway.control.explain import Explanation, explain
+from meshlight.gateway.control.explain import explain
 from meshlight.gateway.control.openapi import documented_errors
-from meshlight.gateway.control.test_request import ANY_MODEL, ModelTester, ModelTestReport, ModelTestRequest
+from meshlight.gateway.control.test_request import ANY_MODEL, ModelTester, ModelTestRequest
 from meshlight.mesh.backend_admin import BackendAdmin
 from meshlight.mesh.backend_form import BackendDraft, BackendPatch
 from meshlight.mesh.event_publisher import EventPublisher
 from meshlight.mesh.history import History, Past
 from meshlight.mesh.prober import Prober
-from meshlight.mesh.refresh import Refresher, RefreshProgress
+from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
 from meshlight.mesh.traffic import Traffic
 
@@ -38,33 +45,16 @@ ModelName = Annotated[
 ]
 
 
-class BackendList(Struct, frozen=True):
-    """Every backend."""
-
-    backends: tuple[BackendView, ...]
-
-
-class CheckReport(Struct, frozen=True, kw_only=True):
-    """What one check of one backend saw; `health` is what is believed after it."""
-
-    ok: bool
-    text: str
-    fix: str
-    health: HealthView
-    latency_ms: float | None
-    models: tuple[str, ...]
-
-
 class MeshController(Controller):
     """State of the mesh: the snapshot, a refresh, the explanation of a route."""
 
     path = "/mesh"
-    tags = ["mesh"]  # noqa: RUF012 Litestar's own form
+    tags = ["mesh"]  # noqa: RUF012 Litestar's own pattern
 
     @get("/snapshot", summary="The whole mesh", responses=documented_errors())
-    async def snapshot(self, feed: EventPublisherDep) -> SnapshotView:
+    async def snapshot(self, publisher: EventPublisherDep) -> SnapshotView:
         """Return the state of the whole mesh; events with a higher `seq` add up to the next one."""
-        return feed.view()
+        return publisher.view()
 
     @get("/history", summary="The last hour", responses=documented_errors())
     async def history(self, history: HistoryDep) -> Past:
@@ -81,20 +71,20 @@ class MeshController(Controller):
     async def refresh(
         self, refresher: RefresherDep, wait: FromQuery[bool] = False
     ) -> Response[RefreshProgress]:
-        """Start a check of every enabled backend, or join the one that runs; `wait` answers when it is over."""
+        """Start a check of every enabled backend, or join the running one; with `wait`, answer when it is over."""
         progress = refresher.start()
         if wait:
             return Response(await refresher.wait(), status_code=200)
         return Response(progress, status_code=202)
 
-    @get("/route", summary="Who would answer", responses=documented_errors(404, 503))
+    @get("/route", summary="Explain a route", responses=documented_errors(404, 503))
     async def route(
         self,
         registry: RegistryDep,
         traffic: TrafficDep,
         model: ModelName,
-    ) -> Explanation:
-        """Return which backend would answer for a model now, the ranked list, and why not the others."""
+    ) -> RouteExplanation:
+        """Return which backend would answer for a model now, and the ranked list with reasons."""
         return explain(registry, traffic, model)
 
     @post(
@@ -106,7 +96,7 @@ class MeshController(Controller):
     async def test(
         self, model_tester: ModelTesterDep, data: JSONBody[ModelTestRequest] = ANY_MODEL
     ) -> ModelTestReport:
-        """Send a few small requests through the gateway: who answers, how fast."""
+        """Send a few small requests through the gateway; return who answered, and how fast."""
         return await model_tester.run(data)
 
 
@@ -114,25 +104,25 @@ class BackendsController(Controller):
     """The list of backends."""
 
     path = "/mesh/backends"
-    tags = ["backends"]  # noqa: RUF012 Litestar's own form
+    tags = ["backends"]  # noqa: RUF012 Litestar's own pattern
 
     @get("/", summary="Every backend", responses=documented_errors())
-    async def all(self, feed: EventPublisherDep) -> BackendList:
-        """Return every backend, configured or found."""
-        return BackendList(feed.view().backends)
+    async def all(self, publisher: EventPublisherDep) -> BackendList:
+        """Return every backend, configured or discovered."""
+        return BackendList(publisher.view().backends)
 
     @post("/", summary="Add a backend", responses=documented_errors(409, 422, has_body=True))
     async def add(
-        self, backend_admin: BackendAdminDep, feed: EventPublisherDep, data: JSONBody[BackendDraft]
+        self, backend_admin: BackendAdminDep, publisher: EventPublisherDep, data: JSONBody[BackendDraft]
     ) -> BackendView:
-        """Connect to a backend and, if it answers as it should, keep it. Its key goes to the keyring."""
+        """Connect to a backend and save it if it answers correctly. Its key goes to the keyring."""
         backend = await backend_admin.add(data)
-        return feed.backend(backend.id)
+        return publisher.backend(backend.id)
 
     @get("/{backend_id:str}", summary="One backend", responses=documented_errors(404))
-    async def one(self, feed: EventPublisherDep, backend_id: BackendId) -> BackendView:
+    async def one(self, publisher: EventPublisherDep, backend_id: BackendId) -> BackendView:
         """Return one backend."""
-        return feed.backend(backend_id)
+        return publisher.backend(backend_id)
 
     @patch(
         "/{backend_id:str}",
@@ -142,17 +132,17 @@ class BackendsController(Controller):
     async def change(
         self,
         backend_admin: BackendAdminDep,
-        feed: EventPublisherDep,
+        publisher: EventPublisherDep,
         backend_id: BackendId,
         data: JSONBody[BackendPatch],
     ) -> BackendView:
-        """Change a backend; a new address or key is tried before it is kept."""
+        """Change a backend; a new address or key is tried before it is saved."""
         backend = await backend_admin.change(backend_id, data)
-        return feed.backend(backend.id)
+        return publisher.backend(backend.id)
 
     @delete("/{backend_id:str}", summary="Remove a backend", responses=documented_errors(404, 409))
     async def remove(self, backend_admin: BackendAdminDep, backend_id: BackendId) -> None:
-        """Remove a backend and its secrets; a found engine is not listed by itself again."""
+        """Remove a backend and its secrets; a discovered engine is not listed again."""
         await backend_admin.remove(backend_id)
 
     @post(
@@ -161,11 +151,13 @@ class BackendsController(Controller):
         summary="Check one backend now",
         responses=documented_errors(404),
     )
-    async def check(self, prober: ProberDep, feed: EventPublisherDep, backend_id: BackendId) -> CheckReport:
-        """Probe one backend now and tell what was seen."""
-        feed.backend(backend_id)
+    async def check(
+        self, prober: ProberDep, publisher: EventPublisherDep, backend_id: BackendId
+    ) -> CheckReport:
+        """Probe one backend now and return the result."""
+        publisher.backend(backend_id)
         probe = await prober.check(backend_id)
-        fact, view = probe.fact, feed.backend(backend_id)
+        fact, view = probe.fact, publisher.backend(backend_id)
         reason = None if isinstance(fact, Answered) else fact.reason
         return CheckReport(
             ok=isinstance(fact, Answered | Loading),
@@ -183,10 +175,10 @@ class BackendsController(Controller):
         responses=documented_errors(404, 409),
     )
     async def enable(
-        self, backend_admin: BackendAdminDep, feed: EventPublisherDep, backend_id: BackendId
+        self, backend_admin: BackendAdminDep, publisher: EventPublisherDep, backend_id: BackendId
     ) -> BackendView:
         """Switch a backend on."""
-        return feed.backend((await backend_admin.switch(backend_id, enabled=True)).id)
+        return publisher.backend((await backend_admin.switch(backend_id, enabled=True)).id)
 
     @post(
         "/{backend_id:str}/disable",
@@ -195,7 +187,7 @@ class BackendsController(Controller):
         responses=documented_errors(404, 409),
     )
     async def disable(
-        self, backend_admin: BackendAdminDep, feed: EventPublisherDep, backend_id: BackendId
+        self, backend_admin: BackendAdminDep, publisher: EventPublisherDep, backend_id: BackendId
     ) -> BackendView:
         """Switch a backend off; it stays listed, and off after a restart."""
-        return feed.backend((await backend_admin.switch(backend_id, enabled=False)).id)
+        return publisher.backend((await backend_admin.switch(backend_id, enabled=False)).id)

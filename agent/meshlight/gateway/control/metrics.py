@@ -12,19 +12,19 @@ from meshlight.domain.api_types import BackendView, SnapshotView
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 BACKENDS = 256
-"""More backends than this are not told apart: labels cost a scraper memory for as long as it keeps them."""
+"""Backends beyond this number get no metrics: labels cost a scraper memory for as long as it stores them."""
 LABEL_LENGTH = 64
 
 
 class Metrics:
-    """Shows a snapshot as metrics, with a registry of its own: nothing else of the process is in it."""
+    """Shows a snapshot as metrics, in a registry of its own, without metrics of the process."""
 
     def __init__(self, view: Callable[[], SnapshotView]) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_MeshCollector(view))
 
     def text(self) -> bytes:
-        """Return the metrics of this moment."""
+        """Return the current metrics."""
         return generate_latest(self._registry)
 
 
@@ -33,7 +33,7 @@ class _MeshCollector(Collector):
         self._view = view
 
     def describe(self) -> Iterator[Metric]:
-        """Describe nothing: registering must not ask for a snapshot."""
+        """Describe nothing, so that registering needs no snapshot."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
@@ -44,29 +44,29 @@ class _MeshCollector(Collector):
             "meshlight_build", "The running version.", {"version": label(view.router.version)}
         )
         yield GaugeMetricFamily("meshlight_uptime_seconds", "Age of the service.", view.router.uptime_s)
-        whole = CounterMetricFamily(
+        totals = CounterMetricFamily(
             "meshlight_router_requests", "Requests of clients, whichever backend answered.", labels=["result"]
         )
-        whole.add_metric(["successful"], view.router.requests.successful)
-        whole.add_metric(["failed"], view.router.requests.failed)
-        yield whole
+        totals.add_metric(["successful"], view.router.requests.successful)
+        totals.add_metric(["failed"], view.router.requests.failed)
+        yield totals
         yield from _traffic(view.backends, labels)
         yield from _states(view.backends, labels)
 
 
 def label(text: str) -> str:
-    """Return a stranger's text as a label value: one short line that every scraper can read."""
+    """Return untrusted text as a label value: one short line that every scraper can read."""
     clean = "".join(letter if letter.isprintable() else "_" for letter in text[:LABEL_LENGTH])
     return clean.encode("utf-8", "replace").decode()
 
 
 def _labels(backends: tuple[BackendView, ...]) -> dict[str, str]:
-    """Return a label of its own for each backend that gets one."""
+    """Return a unique label for each of the first BACKENDS backends."""
     labels: dict[str, str] = {}
     used: set[str] = set()
-    for place, backend in enumerate(backends[:BACKENDS]):
+    for number, backend in enumerate(backends[:BACKENDS]):
         name = label(backend.id)
-        labels[backend.id] = name if name not in used else f"{name}#{place}"
+        labels[backend.id] = name if name not in used else f"{name}#{number}"
         used.add(labels[backend.id])
     return labels
 

@@ -1,4 +1,4 @@
-"""What `/mesh` says of itself: the OpenAPI description, with every error in the one envelope."""
+"""The OpenAPI description of `/mesh`, with the errors of each operation."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -16,24 +16,24 @@ from meshlight.domain.errors import Envelope
 _MEANINGS: Mapping[int, str] = {
     400: "The body or a parameter is wrong; the message says which and how.",
     401: "The local key is missing or wrong.",
-    403: "Asked from where nobody may ask: a foreign Host, Origin or site.",
-    404: "No such thing.",
-    405: "The address exists, the method does not.",
-    409: "It is there already, or the configuration file or the keyring can't be used at present.",
+    403: "A foreign Host, Origin or site.",
+    404: "Not found.",
+    405: "The address does not have this method.",
+    409: "It exists already, or the configuration file or the keyring can't be used at present.",
     413: "The body is over 64 kB.",
-    415: "The body is not announced as JSON.",
-    422: "The backend was tried, and did not answer as it should; nothing was saved.",
-    429: "As many follow the events as may.",
+    415: "The content type is not JSON.",
+    422: "The backend was tried and did not answer correctly; nothing was saved.",
+    429: "Too many readers follow the events.",
     503: "No backend can answer at present.",
 }
 _ALWAYS = (400, 401, 403)
 _WITH_BODY = (413, 415)
 _STREAM = {
-    "summary": "What happens, as it happens",
+    "summary": "Events of the mesh",
     "description": (
         "Server-sent events: first a `snapshot` (the whole mesh), then numbered `health`, `topology`, `traffic`, "
         "`refresh` and `incident` events; `id` is `seq`. After a gap, or a `Last-Event-ID` that is too old, "
-        "another `snapshot` comes. A comment every 15 s shows that the line is alive."
+        "another `snapshot` comes. A comment every 15 s shows that the connection is alive."
     ),
     "operationId": "MeshEvents",
     "tags": ["mesh"],
@@ -51,7 +51,7 @@ _STREAM = {
 
 
 def documented_errors(*statuses: int, has_body: bool = False) -> dict[int, ResponseSpec]:
-    """Return the error answers of one operation: those named here, and those that every one may give."""
+    """Return the error answers of an operation: the given ones, and those of every operation."""
     wanted = {*_ALWAYS, *statuses, *(_WITH_BODY if has_body else ())}
     return {
         status: ResponseSpec(Envelope, generate_examples=False, description=_MEANINGS[status])
@@ -62,7 +62,7 @@ def documented_errors(*statuses: int, has_body: bool = False) -> dict[int, Respo
 def describe(app: Litestar, version: str) -> bytes:
     """Return the description of an application that was made with `openapi_config=None`.
 
-    So Litestar makes the description, and none of the pages around it, which fetch scripts from strangers.
+    Litestar then makes only the description, without its pages, which load scripts from other sites.
     """
     key = SecurityScheme(
         type="http", scheme="bearer", description="The local key: `meshlight key` prints it."
@@ -84,7 +84,7 @@ def describe(app: Litestar, version: str) -> bytes:
 
 
 def _complete(schema: Mapping[str, Any], app: Litestar) -> None:
-    """Say what Litestar leaves out: where no body is sent, where none is needed, where no more fields are taken."""
+    """Add what Litestar leaves out: empty bodies, optional bodies, and structs that refuse unknown fields."""
     for path in schema["paths"].values():
         for operation in path.values():
             operation["responses"].get("204", {}).pop("content", None)
@@ -102,7 +102,7 @@ def _complete(schema: Mapping[str, Any], app: Litestar) -> None:
 
 
 def _closed(kinds: Iterable[inspect.Type]) -> Iterator[str]:
-    """Name the structs among `kinds`, and those inside of them, that refuse fields they do not know."""
+    """Yield the names of structs in `kinds`, and inside of them, that refuse unknown fields."""
     for kind in kinds:
         if isinstance(kind, inspect.StructType):
             if kind.forbid_unknown_fields:
@@ -115,7 +115,7 @@ def _closed(kinds: Iterable[inspect.Type]) -> Iterator[str]:
 
 
 def _stream_responses(schema: Mapping[str, Any]) -> dict[str, object]:
-    """Return the stream's answers, its errors written as those of another operation are."""
+    """Return the stream's answers, with errors in the format of another operation."""
     written = schema["paths"]["/mesh/route"]["get"]["responses"]["400"]
     errors = {
         str(status): {"description": _MEANINGS[status], "content": written["content"]}

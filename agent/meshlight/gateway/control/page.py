@@ -1,4 +1,4 @@
-"""The page: serves the files of `web/`, and swaps the one-time code in its address for the session's cookie."""
+"""The page: serves the files of `web/`, and exchanges a one-time code for the session's cookie."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from meshlight.gateway.access.sessions import Sessions, set_cookies
 from meshlight.gateway.errors import error_response
 from meshlight.gateway.server.asgi import Receive, Scope, Send
 
-REFUSED = "/?signin=refused"
-"""Where a used, old or wrong code leads: the page says so and asks for the key."""
+SIGN_IN_REFUSED = "/?signin=refused"
+"""The address for a used, old or wrong code: the page says so and asks for the key."""
 
 FORM_BYTES = 1024
-"""A form that brings a code is far smaller."""
+"""Bytes of a form with a code, which is far smaller."""
 
 _TYPES = {
     ".css": b"text/css; charset=utf-8",
@@ -30,12 +30,12 @@ _TYPES = {
     ".webmanifest": b"application/manifest+json",
     ".woff2": b"font/woff2",
 }
-_POLICY = (
+_CONTENT_POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     b"font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-_SAFETY = (
-    (b"content-security-policy", _POLICY),
+_SECURITY_HEADERS = (
+    (b"content-security-policy", _CONTENT_POLICY),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -45,7 +45,7 @@ _SAFETY = (
 
 
 class StaticFile(Struct, frozen=True):
-    """One file as it was read last."""
+    """A file as it was last read."""
 
     stamp: tuple[int, int]
     etag: bytes
@@ -53,10 +53,10 @@ class StaticFile(Struct, frozen=True):
 
 
 class Page:
-    """An ASGI application for the files of one folder, known by name from the start: no path leads anywhere else.
+    """An ASGI application for the files of one folder; their names are fixed at the start, other paths are not found.
 
-    Files are read again when they change, so that editing one and reloading the page is all it takes. `used` is
-    told of each code that a browser brings.
+    Files are read again when they change, so that an edit shows when the page is reloaded. `used` is called with each
+    code that a browser sends.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class Page:
         self._sessions = sessions
         self._used = used
         self._files = _files(folder)
-        self._sheets: dict[str, StaticFile] = {}
+        self._cache: dict[str, StaticFile] = {}
         self.paths = frozenset(self._files)
-        """The paths that are answered; they need no key."""
+        """The served paths; they need no key."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -80,33 +80,33 @@ class Page:
                 MethodNotAllowed(f"{method} is not answered at {path[:200]}.", "Use GET.")
             ).send(send)
             return
-        if path == "/" and (elsewhere := _elsewhere(scope)):
-            await _lead(elsewhere, send)
+        if path == "/" and (address := _canonical_address(scope)):
+            await _redirect(address, send)
             return
         if path == "/" and method == "GET" and scope["query_string"]:
             codes = parse_qs(scope["query_string"].decode("latin-1")).get("code")
             if codes:
                 await self._sign_in(codes[0], send)
                 return
-        sheet = self._sheet(path)
-        if sheet is None:
+        static_file = self._read_file(path)
+        if static_file is None:
             await error_response(NotFound(f"There is no file at {path[:200]}.")).send(send)
             return
         known = next((value for name, value in scope["headers"] if name == b"if-none-match"), b"")
-        headers = [(b"etag", sheet.etag), (b"cache-control", b"no-cache"), *_SAFETY]
-        if sheet.etag in {tag.strip().removeprefix(b"W/") for tag in known.split(b",")}:
+        headers = [(b"etag", static_file.etag), (b"cache-control", b"no-cache"), *_SECURITY_HEADERS]
+        if static_file.etag in {tag.strip().removeprefix(b"W/") for tag in known.split(b",")}:
             await send({"type": "http.response.start", "status": 304, "headers": headers})
             await send({"type": "http.response.body"})
             return
         headers += [
             (b"content-type", _TYPES[self._files[path].suffix]),
-            (b"content-length", b"%d" % len(sheet.body)),
+            (b"content-length", b"%d" % len(static_file.body)),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else sheet.body})
+        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else static_file.body})
 
     async def _enter(self, receive: Receive, send: Send) -> None:
-        """Take a code that came as a form, from the file that a browser was given to open."""
+        """Sign in with a code from a form, which a file posts that a browser has opened."""
         body, more = b"", True
         while more:
             message = await receive()
@@ -121,14 +121,14 @@ class Page:
         await self._sign_in(codes[0] if codes else "", send)
 
     async def _sign_in(self, code: str, send: Send) -> None:
-        """Lead on to the page without the code in its address, with the cookie if the code was good."""
+        """Redirect to the page without the code, with the cookie if the code was valid."""
         self._used(code)
         token = self._sessions.exchange(code)
         headers = [
-            (b"location", REFUSED.encode()),
+            (b"location", SIGN_IN_REFUSED.encode()),
             (b"content-length", b"0"),
             (b"cache-control", b"no-store"),
-            *_SAFETY,
+            *_SECURITY_HEADERS,
         ]
         if token is not None:
             headers[0] = (b"location", b"/")
@@ -136,29 +136,29 @@ class Page:
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body"})
 
-    def _sheet(self, path: str) -> StaticFile | None:
-        """Return a file's content, read again if it changed; None if there is none."""
+    def _read_file(self, path: str) -> StaticFile | None:
+        """Return a file, read again if it changed; None if there is none."""
         file = self._files.get(path)
         if file is None:
             return None
         try:
             status = file.stat()
             stamp = (status.st_mtime_ns, status.st_size)
-            sheet = self._sheets.get(path)
-            if sheet is None or sheet.stamp != stamp:
+            static_file = self._cache.get(path)
+            if static_file is None or static_file.stamp != stamp:
                 body = file.read_bytes()
                 etag = b'"%s"' % hashlib.sha256(body).hexdigest()[:24].encode()
-                sheet = self._sheets[path] = StaticFile(stamp, etag, body)
+                static_file = self._cache[path] = StaticFile(stamp, etag, body)
         except OSError:
             return None
-        return sheet
+        return static_file
 
 
-def _elsewhere(scope: Scope) -> str:
-    """Return where the page is when it was asked for by another name of this machine, else nothing.
+def _canonical_address(scope: Scope) -> str:
+    """Return the page's address by IP if it was requested by another name of this machine; else an empty text.
 
-    The session's cookie belongs to the name. `localhost` may be ::1 to a browser, and when this service has ended,
-    another program there would be sent it.
+    The session's cookie belongs to the name. `localhost` may mean ::1 to a browser, which would send it to another
+    program there after this service has ended.
     """
     host = next((value for name, value in scope["headers"] if name == b"host"), b"").lower()
     for name in (b"localhost", b"[::1]"):
@@ -169,12 +169,12 @@ def _elsewhere(scope: Scope) -> str:
     return ""
 
 
-async def _lead(where: str, send: Send) -> None:
+async def _redirect(address: str, send: Send) -> None:
     headers = [
-        (b"location", where.encode("latin-1")),
+        (b"location", address.encode("latin-1")),
         (b"content-length", b"0"),
         (b"cache-control", b"no-store"),
-        *_SAFETY,
+        *_SECURITY_HEADERS,
     ]
     await send({"type": "http.response.start", "status": 307, "headers": headers})
     await send({"type": "http.response.body"})
@@ -193,7 +193,7 @@ def web_folder() -> Path:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Return what may be served: path in the address → file. Hidden files and links out of the folder may not."""
+    """Return the served files by their path in the address, without hidden files and links out of the folder."""
     root = folder.resolve()
     files: dict[str, Path] = {}
     for file in sorted(root.rglob("*")):

@@ -1,4 +1,4 @@
-"""`/mesh/peers`: pairing, sharing, and who is around. Thin: the neighbourhood knows."""
+"""`/mesh/peers`: pairing, sharing, and discovered machines. Handlers only pass requests on."""
 
 from collections.abc import Mapping
 from typing import Annotated, Protocol
@@ -17,7 +17,7 @@ PeerId = Annotated[str, PathParameter(description="The peer's node id.", min_len
 
 
 class PairRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whom to ask: somebody seen (by id), or a host with the port of its pairing door."""
+    """The machine to pair with: a discovered one (by id), or a host with its pairing port."""
 
     id: Annotated[str, Meta(max_length=64)] | None = None
     host: Annotated[str, Meta(max_length=253)] | None = None
@@ -25,47 +25,47 @@ class PairRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class TermsPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a peer may use here; an unset field stays as it is. `share_models: null` is "all of those rings"."""
+    """What a peer may use here; an unset field stays unchanged. `share_models: null` means all of those rings."""
 
     name: Annotated[str, Meta(min_length=1, max_length=80)] | UnsetType = UNSET
     share_rings: tuple[Ring, ...] | UnsetType = UNSET
     share_models: tuple[Annotated[str, Meta(max_length=512)], ...] | UnsetType | None = UNSET
     use: tuple[Annotated[str, Meta(max_length=512)], ...] | UnsetType | None = UNSET
-    """The only models (globs) that are used from it here; null is all that take over none of this machine's own."""
+    """The only models (globs) of the peer that are used here; null for all that this machine does not have itself."""
     max_in_flight: Annotated[int, Meta(ge=1, le=1_000)] | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
 
 
 class VisibilityPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whether this machine shows itself, and looks for others; an unset field stays as it is."""
+    """Whether this machine announces itself, and looks for others; an unset field stays unchanged."""
 
     visible: bool | UnsetType = UNSET
     browse: bool | UnsetType = UNSET
 
 
 class PeerService(Protocol):
-    """Who knows about other Meshlights."""
+    """Manages other Meshlights."""
 
     def view(self) -> PeersView:
-        """Return everything."""
+        """Return the paired and discovered machines, and the pairing under way."""
 
     async def set_visibility(self, *, visible: bool | None, browse: bool | None) -> None:
-        """Show this machine or hide it; look for others or don't."""
+        """Announce this machine or not; look for others or not; None leaves it unchanged."""
 
     async def ask(self, peer_id: str | None, host: str | None, port: int | None) -> None:
-        """Ask somebody to pair."""
+        """Start a pairing."""
 
     async def confirm(self) -> None:
-        """Say that the digits are the same on both machines."""
+        """Confirm that the digits are the same on both machines."""
 
     async def refuse(self) -> None:
-        """Say that they are not, or that nobody wants this."""
+        """Reject the pairing under way."""
 
     async def set_terms(self, peer_id: str, changed: Mapping[str, object]) -> None:
         """Change what a peer may use."""
 
     async def unpair(self, peer_id: str) -> None:
-        """End a pairing, on both sides where the other one can be reached."""
+        """End a pairing, on both sides if the other one can be reached."""
 
 
 PeerServiceDep = NamedDependency[SkipValidation[PeerService]]
@@ -75,21 +75,26 @@ class PeersController(Controller):
     """Other Meshlights."""
 
     path = "/mesh/peers"
-    tags = ["peers"]  # noqa: RUF012 Litestar's own form
+    tags = ["peers"]  # noqa: RUF012 Litestar's own pattern
 
-    @get("/", summary="Peers, and who is seen", responses=documented_errors())
-    async def all(self, neighbours: PeerServiceDep) -> PeersView:
-        """Return who is paired, who is seen on the network, and the pairing under way."""
-        return neighbours.view()
+    @get("/", summary="Paired and discovered machines", responses=documented_errors())
+    async def all(self, peers: PeerServiceDep) -> PeersView:
+        """Return the paired machines, those discovered on the network, and the pairing under way."""
+        return peers.view()
 
-    @patch("/", summary="Be seen, look around", responses=documented_errors(409, has_body=True))
-    async def seen(self, neighbours: PeerServiceDep, data: JSONBody[VisibilityPatch]) -> PeersView:
-        """Let others see this machine and ask it to pair, or not; look for others, or not."""
-        await neighbours.set_visibility(
+    @patch(
+        "/",
+        operation_id="MeshPeersSeen",  # generated clients know it by this name
+        summary="Change visibility",
+        responses=documented_errors(409, has_body=True),
+    )
+    async def visibility(self, peers: PeerServiceDep, data: JSONBody[VisibilityPatch]) -> PeersView:
+        """Announce this machine to others, so that they can pair, or not; look for others, or not."""
+        await peers.set_visibility(
             visible=None if isinstance(data.visible, UnsetType) else data.visible,
             browse=None if isinstance(data.browse, UnsetType) else data.browse,
         )
-        return neighbours.view()
+        return peers.view()
 
     @post(
         "/pairing",
@@ -97,10 +102,10 @@ class PeersController(Controller):
         summary="Ask to pair",
         responses=documented_errors(404, 409, 422, has_body=True),
     )
-    async def ask(self, neighbours: PeerServiceDep, data: JSONBody[PairRequest]) -> PeersView:
-        """Ask another Meshlight to pair; answers once both machines show the same digits."""
-        await neighbours.ask(data.id, data.host, data.port)
-        return neighbours.view()
+    async def ask(self, peers: PeerServiceDep, data: JSONBody[PairRequest]) -> PeersView:
+        """Start a pairing with another Meshlight; answers once both machines show the same digits."""
+        await peers.ask(data.id, data.host, data.port)
+        return peers.view()
 
     @post(
         "/pairing/confirm",
@@ -108,34 +113,32 @@ class PeersController(Controller):
         summary="The digits are the same",
         responses=documented_errors(404, 409),
     )
-    async def confirm(self, neighbours: PeerServiceDep) -> PeersView:
-        """Confirm the pairing under way; it is done when the other side has, too."""
-        await neighbours.confirm()
-        return neighbours.view()
+    async def confirm(self, peers: PeerServiceDep) -> PeersView:
+        """Confirm the pairing under way; it is complete when the other side has confirmed too."""
+        await peers.confirm()
+        return peers.view()
 
     @post(
         "/pairing/refuse", status_code=200, summary="The digits differ", responses=documented_errors(404, 409)
     )
-    async def refuse(self, neighbours: PeerServiceDep) -> PeersView:
-        """End the pairing under way for both."""
-        await neighbours.refuse()
-        return neighbours.view()
+    async def refuse(self, peers: PeerServiceDep) -> PeersView:
+        """Reject the pairing under way, for both sides."""
+        await peers.refuse()
+        return peers.view()
 
     @patch(
         "/{peer_id:str}",
         summary="Change what a peer may use",
         responses=documented_errors(404, 409, has_body=True),
     )
-    async def terms(
-        self, neighbours: PeerServiceDep, peer_id: PeerId, data: JSONBody[TermsPatch]
-    ) -> PeersView:
-        """Change what a peer may use here; it sees the change at once."""
+    async def terms(self, peers: PeerServiceDep, peer_id: PeerId, data: JSONBody[TermsPatch]) -> PeersView:
+        """Change what a peer may use here; it is notified at once."""
         changed = {key: value for key, value in asdict(data).items() if value is not UNSET}
-        await neighbours.set_terms(peer_id, changed)
-        return neighbours.view()
+        await peers.set_terms(peer_id, changed)
+        return peers.view()
 
     @delete("/{peer_id:str}", status_code=200, summary="Unpair", responses=documented_errors(404, 409))
-    async def unpair(self, neighbours: PeerServiceDep, peer_id: PeerId) -> PeersView:
-        """End a pairing: neither sees the other's models any more."""
-        await neighbours.unpair(peer_id)
-        return neighbours.view()
+    async def unpair(self, peers: PeerServiceDep, peer_id: PeerId) -> PeersView:
+        """End a pairing: neither machine sees the other's models any more."""
+        await peers.unpair(peer_id)
+        return peers.view()

@@ -1,4 +1,4 @@
-"""`/mesh/settings`: what the user may set while the service runs."""
+"""`/mesh/settings`: the settings that can be changed while the service runs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Protocol
@@ -16,25 +16,25 @@ from meshlight.gateway.control.openapi import documented_errors
 from meshlight.http_client.address import parse_address
 
 LISTED_MAX = 300
-"""Aliases, rules or ignored addresses in one edit: the file is written entry by entry, each time read anew. Whoever
-has more of them writes the file."""
+"""Aliases, rules or ignored addresses in one change: the file is written entry by entry and parsed again each time.
+Longer lists have to be written into the file."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """The settings in force; `notices` tell what is wrong with the service itself."""
+    """The current settings; `notices` are problems of the service itself."""
 
     name: str
     routing: Routing
     discovery: DiscoverySettings
     require_key: bool
     paused: bool
-    """Whether requests are turned away."""
+    """Whether requests are refused."""
     config_file: str
     notices: tuple[str, ...]
 
 
 class RoutingPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change of the routing; aliases and rules are replaced as a whole."""
+    """Changes of the routing; aliases and rules are replaced completely."""
 
     policy: Policy | UnsetType = UNSET
     aliases: Annotated[Mapping[str, str], Meta(max_length=LISTED_MAX)] | UnsetType = UNSET
@@ -42,14 +42,14 @@ class RoutingPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class DiscoveryPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change of the search for engines; the ignored URLs are replaced as a whole."""
+    """Changes of the discovery of engines; the ignored URLs are replaced completely."""
 
     enabled: bool | UnsetType = UNSET
     ignored: Annotated[tuple[str, ...], Meta(max_length=LISTED_MAX)] | UnsetType = UNSET
 
 
 class SettingsPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change; an unset field stays as it is, and an empty name is the host's."""
+    """What to change; an unset field stays unchanged, an empty name means the host's name."""
 
     name: Annotated[str, Meta(max_length=80)] | UnsetType = UNSET
     routing: RoutingPatch | UnsetType = UNSET
@@ -58,28 +58,28 @@ class SettingsPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     paused: bool | UnsetType = UNSET
 
     def on(self, old: Config) -> Config:
-        """Return the configuration with these changes; BadAddress for a URL that is none, BadRequest for too much."""
-        fields = _given(self)
+        """Return the configuration with these changes; raises BadAddress for a URL, BadRequest for long lists."""
+        fields = _changed_fields(self)
         if isinstance(self.routing, RoutingPatch):
             if isinstance(self.routing.rules, tuple):
                 for number, rule in enumerate(self.routing.rules):
                     _check_length(f"routing.rules[{number}].pin", rule.pin)
                     _check_length(f"routing.rules[{number}].prefer", rule.prefer)
-            fields["routing"] = replace(old.routing, **_given(self.routing))
+            fields["routing"] = replace(old.routing, **_changed_fields(self.routing))
         if isinstance(self.discovery, DiscoveryPatch):
             if isinstance(self.discovery.ignored, tuple):
                 for url in self.discovery.ignored:
                     parse_address(url)
-            fields["discovery"] = replace(old.discovery, **_given(self.discovery))
+            fields["discovery"] = replace(old.discovery, **_changed_fields(self.discovery))
         return replace(old, **fields)
 
 
-class SettingsPort(Protocol):
-    """Who holds the settings: the service joins it to the configuration file."""
+class SettingsService(Protocol):
+    """The settings, stored in the configuration file."""
 
     @property
     def config(self) -> Config:
-        """The configuration in force."""
+        """The current configuration."""
 
     @property
     def config_file(self) -> str:
@@ -87,34 +87,34 @@ class SettingsPort(Protocol):
 
     @property
     def name(self) -> str:
-        """How this node calls itself."""
+        """The name of this node."""
 
     def notices(self) -> tuple[str, ...]:
-        """What is wrong with the service itself."""
+        """Problems of the service itself."""
 
     async def set(self, patch: SettingsPatch) -> None:
-        """Write a change down and follow it."""
+        """Save a change and apply it."""
 
 
-SettingsDep = NamedDependency[SkipValidation[SettingsPort]]
+SettingsDep = NamedDependency[SkipValidation[SettingsService]]
 
 
 class SettingsController(Controller):
     """The settings."""
 
     path = "/mesh/settings"
-    tags = ["settings"]  # noqa: RUF012 Litestar's own form
+    tags = ["settings"]  # noqa: RUF012 Litestar's own pattern
 
-    @get("/", summary="The settings in force", responses=documented_errors())
-    async def read(self, keeper: SettingsDep) -> Settings:
-        """Return the settings in force."""
-        return _shown(keeper)
+    @get("/", summary="The current settings", responses=documented_errors())
+    async def read(self, settings: SettingsDep) -> Settings:
+        """Return the current settings."""
+        return _view(settings)
 
     @patch("/", summary="Change settings", responses=documented_errors(409, has_body=True))
-    async def change(self, keeper: SettingsDep, data: JSONBody[SettingsPatch]) -> Settings:
-        """Change settings; the file keeps its comments, and running streams go on."""
-        await keeper.set(data)
-        return _shown(keeper)
+    async def change(self, settings: SettingsDep, data: JSONBody[SettingsPatch]) -> Settings:
+        """Change settings; the file keeps its comments, and running streams continue."""
+        await settings.set(data)
+        return _view(settings)
 
 
 def _check_length(name: str, listed: Sequence[str]) -> None:
@@ -122,18 +122,18 @@ def _check_length(name: str, listed: Sequence[str]) -> None:
         raise BadRequest(f"{name} must be at most {LISTED_MAX} entries long.", "", name)
 
 
-def _given(patch: Struct) -> dict[str, object]:
+def _changed_fields(patch: Struct) -> dict[str, object]:
     return {key: value for key, value in asdict(patch).items() if value is not UNSET}
 
 
-def _shown(keeper: SettingsPort) -> Settings:
-    config = keeper.config
+def _view(settings: SettingsService) -> Settings:
+    config = settings.config
     return Settings(
-        name=keeper.name,
+        name=settings.name,
         routing=config.routing,
         discovery=config.discovery,
         require_key=config.require_key,
         paused=config.paused,
-        config_file=keeper.config_file,
-        notices=keeper.notices(),
+        config_file=settings.config_file,
+        notices=settings.notices(),
     )

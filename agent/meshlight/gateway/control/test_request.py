@@ -1,4 +1,4 @@
-"""First success without code: a few small real requests through the relay, with who answered and how fast."""
+"""`POST /mesh/test`: sends a few small real requests through the relay, and reports who answered and how fast."""
 
 import re
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from meshlight.domain.api_types import ModelTestReport, ModelTestRun
 from meshlight.domain.errors import MeshlightError, NotFound
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.inference.relay import Relay
@@ -21,40 +22,20 @@ MAX_TOKENS = 48
 RUNS_MAX = 5
 TEXT_MAX = 2_000
 ANSWER_LIMIT = 1 << 20
-"""Bytes of an answer that are looked at; an endless one is not kept."""
+"""Bytes of an answer that are evaluated; the rest is not stored."""
 
 _NO_CHAT = re.compile(r"embed|rerank|bge-|whisper|tts|dall-e|stable-diffusion|moderation", re.IGNORECASE)
 _CONTENT_TYPE = b"application/json"
 
 
 class ModelTestRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which model to try (the first one that can chat, if none is named), and how often (1 to 5)."""
+    """The model to test (default: the first one that can chat), and how often (1 to 5)."""
 
     model: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
     count: Annotated[int, Meta(ge=1, le=RUNS_MAX)] = 1
 
 
 ANY_MODEL = ModelTestRequest()
-
-
-class ModelTestRun(Struct, frozen=True, kw_only=True):
-    """One request: times in milliseconds; `tokens` as the backend counted them, else the pieces of the stream."""
-
-    backend: str | None
-    ok: bool
-    first_token_ms: float | None
-    tokens: int
-    tokens_per_s: float | None
-    total_ms: float
-    text: str
-    error: str | None = None
-
-
-class ModelTestReport(Struct, frozen=True, kw_only=True):
-    """What came of it."""
-
-    model: str
-    runs: tuple[ModelTestRun, ...]
 
 
 class _Delta(Struct):
@@ -75,7 +56,7 @@ _chunk = msgspec.json.Decoder(_Chunk)
 
 
 class _MeasuringSink:
-    """A sink that listens: it keeps what came, and when."""
+    """A sink that records the answer, and the time of each piece."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -84,7 +65,7 @@ class _MeasuringSink:
         self.body = bytearray()
         self.pieces: list[float] = []
         self.tap = UsageTap()
-        self.is_whole = False
+        self.is_complete = False
 
     async def start(self, status: int, headers: Headers) -> None:
         self.status, self.headers = status, headers
@@ -102,26 +83,28 @@ class _MeasuringSink:
     async def end(self, last: bytes = b"") -> None:
         if last:
             self.offer(last)
-        self.is_whole = True
+        self.is_complete = True
 
     def abort(self) -> None:
-        self.is_whole = False
+        self.is_complete = False
 
 
 class ModelTester:
-    """Runs trials, one request after the other."""
+    """Runs model tests, one request after the other."""
 
     def __init__(self, relay: Relay, registry: Registry, clock: Callable[[], float]) -> None:
         self._relay = relay
         self._registry = registry
         self._clock = clock
 
-    async def run(self, wish: ModelTestRequest) -> ModelTestReport:
-        """Send the requests; NotFound when there is no model to try."""
-        model = wish.model or _chat_model(self._registry.snapshot)
-        return ModelTestReport(model=model, runs=tuple([await self._once(model) for _ in range(wish.count)]))
+    async def run(self, request: ModelTestRequest) -> ModelTestReport:
+        """Send the requests; raises NotFound if there is no model."""
+        model = request.model or _chat_model(self._registry.snapshot)
+        return ModelTestReport(
+            model=model, runs=tuple([await self._run_once(model) for _ in range(request.count)])
+        )
 
-    async def _once(self, model: str) -> ModelTestRun:
+    async def _run_once(self, model: str) -> ModelTestRun:
         body = msgspec.json.encode(
             {
                 "model": model,
@@ -139,27 +122,27 @@ class ModelTester:
             body=body,
             head=Head(model, stream=True),
         )
-        ear = _MeasuringSink(self._clock)
+        sink = _MeasuringSink(self._clock)
         started = self._clock()
         error: str | None = None
         try:
-            await self._relay.run(inbound, ear, DisconnectListeners())
+            await self._relay.run(inbound, sink, DisconnectListeners())
         except MeshlightError as raised:
             error = f"{raised.title} {raised.hint}".strip()
-        return _report(ear, started, self._clock(), error)
+        return _report(sink, started, self._clock(), error)
 
 
-def _report(ear: _MeasuringSink, started: float, ended: float, error: str | None) -> ModelTestRun:
-    body = bytes(ear.body)
-    ok = error is None and ear.is_whole and ear.status == 200 and b'data: {"error"' not in body[-4_096:]
+def _report(sink: _MeasuringSink, started: float, ended: float, error: str | None) -> ModelTestRun:
+    body = bytes(sink.body)
+    ok = error is None and sink.is_complete and sink.status == 200 and b'data: {"error"' not in body[-4_096:]
     if error is None and not ok:
-        error = body[:500].decode("utf-8", "replace") or f"It answered {ear.status}."
+        error = body[:500].decode("utf-8", "replace") or f"It answered {sink.status}."
     text = _text(body) if ok else ""
-    counts = ear.tap.read()
-    tokens = counts[1] if counts and counts[1] else len(ear.pieces)
-    first = ear.pieces[0] if ear.pieces else None
-    spread_s = ear.pieces[-1] - ear.pieces[0] if len(ear.pieces) > 1 else 0.0
-    backend = next((value.decode() for name, value in ear.headers if name == b"x-meshlight-backend"), None)
+    counts = sink.tap.read()
+    tokens = counts[1] if counts and counts[1] else len(sink.pieces)
+    first = sink.pieces[0] if sink.pieces else None
+    spread_s = sink.pieces[-1] - sink.pieces[0] if len(sink.pieces) > 1 else 0.0
+    backend = next((value.decode() for name, value in sink.headers if name == b"x-meshlight-backend"), None)
     return ModelTestRun(
         backend=backend,
         ok=ok,
@@ -173,23 +156,23 @@ def _report(ear: _MeasuringSink, started: float, ended: float, error: str | None
 
 
 def _text(body: bytes) -> str:
-    """Return the text of a streamed (or whole) chat answer."""
-    said: list[str] = []
+    """Return the text of a chat answer, streamed or complete."""
+    texts: list[str] = []
     lines = [line[5:] for line in body.split(b"\n") if line.startswith(b"data:")] or [body]
     for line in lines:
         try:
             chunk = _chunk.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            continue  # `[DONE]`, comments, or half an emoji: a trial shows what it can read
+            continue  # `[DONE]`, a comment, or half an emoji: the rest is still shown
         for choice in chunk.choices:
             delta = choice.delta or choice.message
             if delta is not None:
-                said.append(delta.content or delta.reasoning_content or "")
-    return "".join(said).strip()
+                texts.append(delta.content or delta.reasoning_content or "")
+    return "".join(texts).strip()
 
 
 def _chat_model(snapshot: Snapshot) -> str:
-    """Return the first model that looks as if it could chat, one with a healthy route before others."""
+    """Return the first model that can chat by its name, preferably one with a healthy route."""
     names = [model for model in snapshot.routes if not _NO_CHAT.search(model)] or list(snapshot.routes)
     if not names:
         raise NotFound("There is no model to try yet.", "Start a local engine, or add a backend.")

@@ -1,6 +1,6 @@
-"""What is wrong with a JSON body or a parameter, in words that say where, and what would be right.
+"""Error messages for JSON bodies and parameters: what is wrong, where, and what would be right.
 
-A request to `/mesh` whose body is read strictly, as what its handler takes.
+`JsonRequest` decodes the bodies of `/mesh` strictly, as the struct of their handler.
 """
 
 import re
@@ -16,10 +16,10 @@ from meshlight.domain.errors import BadRequest
 from meshlight.domain.text import similar_names
 
 LONGEST = 300
-"""Characters of a message that are shown: it may quote what came."""
+"""Characters of a message that are shown; it may quote the input."""
 
-_SAID_MAX = 1_000
-_PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `\$\.?(?P<place>.*)`)?$", re.DOTALL)
+_QUOTED_MAX = 1_000
+_PROBLEM_AT = re.compile(r"^(?P<problem>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`$", re.DOTALL)
 _WRONG_TYPE = re.compile(r"Expected `([^`]+)`, got `([^`]+)`$")
@@ -36,34 +36,34 @@ _TYPES = {
 }
 
 
-def shown(error: msgspec.ValidationError) -> str:
-    """Return what msgspec says; of what it quotes, however long, only the start: the place stands at the end."""
+def message_of(error: msgspec.ValidationError) -> str:
+    """Return msgspec's message; a long quotation is cut in the middle, since the path is at the end."""
     text = str(error)
-    return text if len(text) <= 2 * _SAID_MAX else f"{text[:_SAID_MAX]}…{text[-_SAID_MAX:]}"
+    return text if len(text) <= 2 * _QUOTED_MAX else f"{text[:_QUOTED_MAX]}…{text[-_QUOTED_MAX:]}"
 
 
 def malformed_json(error: Exception) -> BadRequest:
-    """Say that a body is no JSON at all."""
+    """Return the error for a body that is not JSON."""
     text = str(error) if isinstance(error, msgspec.DecodeError) else "it is not in UTF-8"
-    said = text.removeprefix("JSON is malformed: ").replace("Input data was truncated", "it ends too early")
-    return BadRequest(f"The body is not JSON: {said[:LONGEST]}.", "Send one JSON object.")
+    reason = text.removeprefix("JSON is malformed: ").replace("Input data was truncated", "it ends too early")
+    return BadRequest(f"The body is not JSON: {reason[:LONGEST]}.", "Send one JSON object.")
 
 
 def validation_error(error: msgspec.ValidationError, shape: type) -> BadRequest:
-    """Say what does not fit `shape`, the struct that the body was decoded as."""
-    text = shown(error)
-    match = _PLACE.match(text)
-    problem, place = (match["problem"], match["place"] or "") if match else (text, "")
+    """Return the error for a body that does not fit `shape`, the struct that it was decoded as."""
+    text = message_of(error)
+    match = _PROBLEM_AT.match(text)
+    problem, path = (match["problem"], match["path"] or "") if match else (text, "")
     if unknown := _UNKNOWN.match(problem):
-        return _unknown_field(unknown[1], place, _fields_at(shape, place))
+        return _unknown_field(unknown[1], path, _fields_at(shape, path))
     if missing := _MISSING.match(problem):
-        where = _join(place, missing[1])
-        return BadRequest(f"{where} is missing.", _choices_hint(shape, where), where)
-    return BadRequest(type_error(place or "The body", problem), _choices_hint(shape, place), place or None)
+        field_path = _join(path, missing[1])
+        return BadRequest(f"{field_path} is missing.", _choices_hint(shape, field_path), field_path)
+    return BadRequest(type_error(path or "The body", problem), _choices_hint(shape, path), path or None)
 
 
 def type_error(name: str, problem: str) -> str:
-    """Say as a sentence what msgspec says of the value called `name`."""
+    """Return msgspec's message about the value `name` as a sentence."""
     if wrong := _WRONG_TYPE.match(problem):
         wanted = " or ".join(_TYPES.get(word, word) for word in wrong[1].split(" | "))
         return f"{name} must be {wanted}, not {_TYPES.get(wrong[2], wrong[2])}."
@@ -75,35 +75,35 @@ def type_error(name: str, problem: str) -> str:
     return f"{name}: {problem[:LONGEST]}."
 
 
-def _unknown_field(name: str, place: str, known: Sequence[str]) -> BadRequest:
-    shown = name[:LONGEST]
+def _unknown_field(name: str, path: str, known: Sequence[str]) -> BadRequest:
+    short = name[:LONGEST]
     close = similar_names(name, known)
     hint = f"Did you mean {' or '.join(close)}?" if close else f"Known: {', '.join(known)}."
-    return BadRequest(f"{_join(place, shown)} is not known here.", hint, _join(place, shown))
+    return BadRequest(f"{_join(path, short)} is not known here.", hint, _join(path, short))
 
 
-def _join(place: str, name: str) -> str:
-    return f"{place}.{name}" if place else name
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
-def _choices_hint(shape: type, place: str) -> str:
-    """List the words that may stand there, if only certain ones may."""
-    kinds = _types_at(shape, place)
+def _choices_hint(shape: type, path: str) -> str:
+    """Return a hint with the allowed values, if only certain ones are."""
+    kinds = _types_at(shape, path)
     words = [str(value) for kind in kinds if isinstance(kind, inspect.LiteralType) for value in kind.values]
     return f"Use one of {', '.join(words)}." if words else ""
 
 
-def _fields_at(shape: type, place: str) -> list[str]:
-    kinds = _types_at(shape, place)
+def _fields_at(shape: type, path: str) -> list[str]:
+    kinds = _types_at(shape, path)
     return [
         field.encode_name for kind in kinds if isinstance(kind, inspect.StructType) for field in kind.fields
     ]
 
 
-def _types_at(shape: type, place: str) -> list[inspect.Type]:
-    """Return what may stand at a place such as `routing.rules[0].bound`."""
+def _types_at(shape: type, path: str) -> list[inspect.Type]:
+    """Return the types that are allowed at a path such as `routing.rules[0].bound`."""
     kinds = _flat(inspect.type_info(shape))
-    for step in filter(None, re.sub(r"\[[^\]]*\]", ".[]", place).split(".")):
+    for step in filter(None, re.sub(r"\[[^\]]*\]", ".[]", path).split(".")):
         following: list[inspect.Type] = []
         for kind in kinds:
             if isinstance(kind, inspect.StructType):
@@ -119,18 +119,18 @@ def _flat(kind: inspect.Type) -> list[inspect.Type]:
 
 
 class JsonRequest(Request[Any, Any, Any]):
-    """Litestar would take `"5"` for a number and could not say what else would have been right."""
+    """Decodes bodies strictly: Litestar would accept `"5"` as a number, and its errors name no alternatives."""
 
     async def body(self) -> bytes:
-        """Return the body; BadRequest where there is none and the handler can't do without."""
+        """Return the body; BadRequest field_path there is none and the handler can't do without."""
         body = await super().body()
-        if not body and not self._wanted.has_default:
+        if not body and not self._data_field.has_default:
             raise BadRequest("The request has no body.", "Send a JSON object.")
         return body
 
     async def json(self) -> Any:
-        """Return the body as the struct that the handler's `data` is; BadRequest says what does not fit."""
-        shape = self._wanted.annotation
+        """Return the body as the struct of the handler's `data`; raises BadRequest if it does not fit."""
+        shape = self._data_field.annotation
         if not (isinstance(shape, type) and issubclass(shape, Struct)):
             raise TypeError(f"A body is decoded as a struct, not as {shape}.")
         try:
@@ -143,5 +143,5 @@ class JsonRequest(Request[Any, Any, Any]):
             raise BadRequest("The body is nested too deeply.", "Send one flat JSON object.") from None
 
     @property
-    def _wanted(self) -> FieldDefinition:
+    def _data_field(self) -> FieldDefinition:
         return self.route_handler.parsed_fn_signature.parameters["data"]

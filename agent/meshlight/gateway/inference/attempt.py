@@ -51,10 +51,10 @@ from meshlight.gateway.inference.upstream_errors import (
     whole_refusal,
 )
 from meshlight.gateway.translation.base import ResponseTranslator
-from meshlight.gateway.translation.declined import EXTENSIONS, left_out, named
-from meshlight.gateway.translation.keepsake import with_own_ids
+from meshlight.gateway.translation.carried_state import restore_call_ids
 from meshlight.gateway.translation.ollama.writer import Immediate
-from meshlight.gateway.translation.passed_history import for_passing
+from meshlight.gateway.translation.passthrough import without_own_state
+from meshlight.gateway.translation.refused_fields import EXTENSIONS, refused_fields, without_fields
 from meshlight.gateway.translation.responses.native import for_native
 from meshlight.gateway.translation.table import is_translatable, translate
 from meshlight.http_client.client import Headers, Reply, Response, Upstream
@@ -103,13 +103,16 @@ def build_upstream_request(
             return made
         operation, body, back, dropped = made.operation, made.body, made.back, made.dropped
         if without:
-            body, gone = left_out(body, without)
+            body, gone = without_fields(body, without)
             dropped = (*dropped, *gone)
         path = f"/v1/{operation}"
     else:
-        path, body = inbound.target_for(model), for_passing(operation, inbound.body_for(model), kind.kind)
+        path, body = (
+            inbound.target_for(model),
+            without_own_state(operation, inbound.body_for(model), kind.kind),
+        )
         if inbound.stored is not None:
-            body = with_own_ids(for_native(body, inbound.stored, takes_text=kind.group != "cloud"))
+            body = restore_call_ids(for_native(body, inbound.stored, takes_text=kind.group != "cloud"))
     lane = link.lane(operation)
     auth = lane.auth if way is None else way.auth
     if translated or way is not None:
@@ -387,7 +390,7 @@ class _AttemptRunner:
 
     def _does_without(self, refusal: Reply, body: bytes) -> bool:
         """Leave out what a refusal of a translated request declines; False where it is about something else."""
-        declined = named(refusal, body) - self._without
+        declined = refused_fields(refusal, body) - self._without
         if not declined or self._tries >= _FORM_TRIES:
             return False
         self._tries += 1

@@ -1,1 +1,1 @@
-"""Requests of one protocol carried by another, and the answers carried back: pure, without I/O or clock."""
+"""Translates requests of one protocol to another, and the answers back: pure functions, without I/O."""

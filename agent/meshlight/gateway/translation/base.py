@@ -1,4 +1,4 @@
-"""What a translation consists of: the request as the backend takes it, and the way back for its answer."""
+"""The two parts of a translation: the request for the backend, and the translator of its answer."""
 
 from typing import Protocol
 
@@ -8,10 +8,10 @@ from meshlight.backends.base import Operation
 
 
 class ResponseTranslator(Protocol):
-    """Turns the answer to a translated request into the protocol of the caller: one object per attempt.
+    """Translates the answer to a translated request into the protocol of the caller; one object per attempt.
 
-    `begin`, then `feed` for each piece, then `end`. A fault is raised once, after all that came before it was
-    returned; afterwards only `broken` may be called.
+    Call `begin`, then `feed` for each piece, then `end`. A fault is raised after everything before it was returned;
+    afterwards only `broken` may be called.
     """
 
     @property
@@ -20,35 +20,35 @@ class ResponseTranslator(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Bytes that are kept of an event, or a whole answer, that has not come to its end."""
+        """Bytes that are buffered of an incomplete event or answer."""
 
     def begin(self, content_type: bytes) -> None:
-        """Hear the upstream's `content-type` (empty when it named none) before the first piece of a 200 body."""
+        """Set the upstream's `content-type` (empty if it sent none), before the first piece of a 200 body."""
 
     def feed(self, data: bytes) -> bytes:
-        """Take a piece of a 200 body, split anywhere, and return what the client gets now; often nothing.
+        """Translate a piece of a 200 body, split anywhere; return the bytes for the client, often none.
 
-        Raises Untranslated.
+        Raises TranslationFailed.
         """
 
     def end(self) -> bytes:
-        """Hear that the body ended as it should, and return the rest of the answer.
+        """Return the rest of the answer, after the regular end of the body.
 
-        Raises Untranslated when what came is no whole answer.
+        Raises TranslationFailed if the answer is incomplete.
         """
 
     def broken(self, why: str) -> bytes | None:
-        """Return the protocol's own error event for an answer that broke off; None: only a cut can say so."""
+        """Return the protocol's error event for a broken answer; None if the connection must be cut instead."""
 
     def error(self, status: int, body: bytes) -> bytes:
-        """Return a failing answer of the upstream in the caller's shape; the status itself stays as it is."""
+        """Return the body of a failing answer in the caller's format; the status is passed on unchanged."""
 
 
 class TranslatedRequest(Struct, frozen=True):
-    """A request to be sent to `face` in place of the one that came."""
+    """The request that is sent to `operation` in place of the original one."""
 
     operation: Operation
     body: bytes
     back: ResponseTranslator
     dropped: tuple[str, ...] = ()
-    """The fields that were left out, though the client sent them."""
+    """The names of fields of the original that were left out."""

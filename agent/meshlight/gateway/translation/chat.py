@@ -1,13 +1,9 @@
-"""An answer of chat completions, whole or in chunks, as far as it is read; what else is in it is skipped.
+"""Answers of chat completions, as servers send them: the one protocol that every translation reads.
 
-Servers differ in what they leave out or call null, so nearly everything may be missing; and what only tells things
-apart (ids, indices) may be a number or text.
-
-How an answer of chat completions ended, by the words that servers have for it.
-
-The body of an answer as it comes, split anywhere: events out of a stream, or one out of a whole body.
-
-What a failing answer of an OpenAI-like server says: OpenAI's, FastAPI's or mlx_lm's JSON, a page, or nothing.
+In the order of the story: a body arrives in pieces, as a stream of events or as one JSON object (`AnswerReader`,
+`BufferedTranslator`); each event is decoded (`read`) into a `Chunk`; the small functions read its fields, which many
+servers leave out, set to null, or give another type; `check_ending` decides whether the answer is complete; and
+`error_message` reads what a failing answer says.
 """
 
 from typing import Any, TypeVar
@@ -22,11 +18,147 @@ from meshlight.gateway.translation.json_repair import decode_repaired
 from meshlight.gateway.translation.sse import Event, SseParser
 from meshlight.http_client.response import Reply
 
+ANSWER_MAX = 64 << 20
+"""Bytes of an answer in one piece."""
+MESSAGE_MAX = 2_000
+"""Characters of an error message that are passed on."""
+CUT = frozenset({"length", "max_tokens"})
+"""Values of `finish_reason` for an answer that a limit cut off."""
+REFUSED = frozenset({"content_filter", "refusal", "safety"})
+"""Values of `finish_reason` for an answer that was refused."""
+_FAILED = frozenset({"error", "abort", "insufficient_system_resource"})
+"""Values of `finish_reason` for an answer that was given up: OpenRouter's, vLLM's and DeepSeek's."""
+_REASON_MAX = 300
+_SNIFFED = 64
+_EVENT = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
 _DIGITS_MAX = 9
+_ERROR_BODY_MAX = 1 << 16
+_DETAILS_MAX = 20
+
+T = TypeVar("T")
+
+
+# The body: a stream of events, or one JSON object.
+
+
+class BodyBuffer:
+    """Collects an answer in one piece, up to ANSWER_MAX."""
+
+    __slots__ = ("data",)
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def add(self, data: bytes) -> None:
+        """Add a piece; raises TranslationFailed above the limit."""
+        self.data += data
+        if len(self.data) > ANSWER_MAX:
+            raise TranslationFailed(f"It sent an answer of more than {ANSWER_MAX >> 20} MiB.")
+
+    def take(self) -> bytes:
+        """Return the collected bytes, and empty the buffer."""
+        data = bytes(self.data)
+        self.data = bytearray()
+        return data
+
+
+class BufferedTranslator:
+    """Base of the translators of an answer that is one JSON object: collects it until its end."""
+
+    __slots__ = ("_body",)
+
+    content_type = b"application/json"
+
+    def __init__(self) -> None:
+        self._body = BodyBuffer()
+
+    def begin(self, content_type: bytes) -> None:
+        """Ignore the content type: the answer is JSON, or an error."""
+
+    @property
+    def waiting(self) -> int:
+        """Return the number of buffered bytes."""
+        return len(self._body.data)
+
+    def feed(self, data: bytes) -> bytes:
+        """Add a piece; raises TranslationFailed above the limit."""
+        self._body.add(data)
+        return b""
+
+
+class AnswerReader:
+    """Turns the pieces of a body, split anywhere, into events; with `comments`, comments (signs of life) too."""
+
+    __slots__ = ("_body", "_comments", "_may_be_events", "_parser")
+
+    def __init__(self, *, comments: bool = False) -> None:
+        self._comments = comments
+        self._parser: SseParser | None = None
+        self._body = BodyBuffer()
+        """An answer in one piece, or the first bytes of one whose form is not known yet."""
+        self._may_be_events = True
+
+    def begin(self, content_type: bytes) -> None:
+        """Set the content type; where it says neither events nor JSON, the first bytes decide."""
+        kind = content_type.lower()
+        if b"event-stream" in kind:
+            self._parser = SseParser(comments=self._comments)
+        self._may_be_events = b"json" not in kind
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the answer is one JSON object instead of a stream of events."""
+        return self._parser is None
+
+    @property
+    def waiting(self) -> int:
+        """Return the number of buffered bytes."""
+        return len(self._body.data) if self._parser is None else self._parser.waiting
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the events that `data` completes; raises TranslationFailed."""
+        if self._parser is None:
+            self._body.add(data)
+            if not (self._may_be_events and _is_event(self._body.data)):
+                return []
+            self._parser = SseParser(comments=self._comments)
+            data = self._body.take()
+        return self._parser.feed(data)
+
+    def end(self) -> list[Event]:
+        """Return the events that the end of the body completes; a body in one piece is one event."""
+        if self._parser is not None:
+            return self._parser.end()
+        data = self._body.take()
+        return [Event(data)] if data and not data.isspace() else []
+
+
+def _is_event(start: bytearray) -> bool:
+    """Whether a body of unknown form begins as a stream of events."""
+    return bytes(start[:_SNIFFED]).lstrip(b"\xef\xbb\xbf\r\n").startswith(_EVENT)
+
+
+def read(data: bytes, decoder: msgspec.json.Decoder[T], *, counted: bool = True) -> T:
+    """Decode one event or a complete body; raises TranslationFailed with the reason.
+
+    `counted=False` skips the check of how many values it has, for a decoder that decodes only a part.
+    """
+    if counted:
+        check_answer(data)
+    try:
+        return decode_repaired(data, decoder)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        reason = "it is nested too deeply." if isinstance(error, RecursionError) else "it is not JSON."
+        if isinstance(error, msgspec.ValidationError):
+            reason = sanitize_line(f"{error}.", _REASON_MAX)
+        raise TranslationFailed(f"It sent something that is no answer: {reason}") from None
+
+
+# The decoded answer. What only tells things apart (ids, indices) may be a number or text.
 
 
 class Function(Struct, frozen=True, gc=False):
-    """The function part of a tool call; some servers send arguments as an object instead of as text."""
+    """The function of a tool call; some servers send the arguments as an object instead of text."""
 
     name: str | None = None
     arguments: Raw = Raw()
@@ -39,7 +171,7 @@ class ToolCall(Struct, frozen=True):
     id: Any = None
     function: Function | None = None
     extra_content: Any = None
-    """What the server wants back with the call in the next turn; Gemini's signature of the thoughts before it."""
+    """State that the server wants back with the call in the next turn: Gemini's signature of its thoughts."""
 
 
 class MessageDelta(Struct, frozen=True):
@@ -49,17 +181,17 @@ class MessageDelta(Struct, frozen=True):
     """Mistral's thinking models answer with parts: `{"type": "thinking", "thinking": [{"type": "text", …}]}`."""
     reasoning_content: str | None = None
     reasoning: Any = None
-    """The same under the name that newer vLLM, mlx_lm and OpenRouter give it."""
+    """The same by the name that newer vLLM, mlx_lm and OpenRouter use."""
     refusal: str | None = None
     tool_calls: tuple[ToolCall, ...] | None = None
     reasoning_details: Any = None
     """OpenRouter: the thoughts in the form in which it wants them back."""
     extra_content: Any = None
-    """As with a call of a tool, of the message as a whole."""
+    """As in a tool call, for the message as a whole."""
 
 
 class Choice(Struct, frozen=True):
-    """One of the answers; only the first is ever asked for."""
+    """One of the answers; only the first is ever requested."""
 
     index: Any = 0
     delta: MessageDelta | None = None
@@ -68,203 +200,77 @@ class Choice(Struct, frozen=True):
     stop_reason: Any = None
     """vLLM: the stop sequence that ended it, or the id of a token."""
     matched_stop: Any = None
-    """The same of SGLang."""
+    """The same in SGLang."""
 
 
 class Chunk(Struct, frozen=True):
-    """A chunk, or a whole answer."""
+    """A chunk, or a complete answer."""
 
     id: Any = None
     choices: tuple[Choice, ...] | None = None
     usage: Any = None
     error: Any = None
     object: Any = None
-    """"error" in the mid-stream errors of older vLLM, whose message stands beside it."""
+    """"error" in the mid-stream errors of older vLLM, whose message is beside it."""
 
 
-def number(found: Any) -> int | None:
-    """Read an index, which some servers write as text; None for what is none."""
-    if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) <= _DIGITS_MAX:
-        return int(found)
-    return found if isinstance(found, int) and not isinstance(found, bool) else None
+def number(value: Any) -> int | None:
+    """Return an index, which some servers write as text; None if it is none."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _DIGITS_MAX:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def name_of(found: Any) -> str:
-    """Read an id, which some servers write as a number; empty where there is none."""
-    if isinstance(found, str):
-        return found
-    return str(found) if isinstance(found, int) and not isinstance(found, bool) else ""
+def id_text(value: Any) -> str:
+    """Return an id, which some servers write as a number; empty if there is none."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
-def ending_of(choice: Choice) -> str:
-    """Read why an answer ended; empty while it does not say."""
-    return choice.finish_reason.lower() if isinstance(choice.finish_reason, str) else ""
-
-
-def count(found: Any, name: str) -> int:
-    """Read a number of tokens; what is no number counts as not known, for counting must never break an answer."""
-    value = found.get(name) if isinstance(found, dict) else None
+def count(usage: Any, name: str) -> int:
+    """Return a number of tokens; 0 for anything else, since counting must never break an answer."""
+    value = usage.get(name) if isinstance(usage, dict) else None
     return max(0, value) if isinstance(value, int) else 0
 
 
-CUT = frozenset({"length", "max_tokens"})
-REFUSED = frozenset({"content_filter", "refusal", "safety"})
-_FAILED = frozenset({"error", "abort", "insufficient_system_resource"})
-"""OpenRouter's, vLLM's and DeepSeek's words for an answer that was given up."""
+# The end: complete, cut off, or failed.
 
 
-def check_ending(reason: str, *, has_begun: bool, is_told: bool) -> None:
-    """Raise Untranslated where an answer that ended for this `finish_reason` is not whole.
+def finish_reason_of(choice: Choice) -> str:
+    """Return why an answer ended, in lower case; empty while it does not say."""
+    return choice.finish_reason.lower() if isinstance(choice.finish_reason, str) else ""
 
-    `is_told` says that its end was told in another way: `[DONE]` came, or the answer is one whole JSON object. Small
-    servers leave the reason out, and need not say it then.
+
+def check_ending(reason: str, *, has_begun: bool, has_end_mark: bool) -> None:
+    """Raise TranslationFailed if an answer that ended with this `finish_reason` is not complete.
+
+    `has_end_mark` says that something else has marked the end: `[DONE]`, or the end of one complete JSON object.
+    Small servers leave the reason out, and need not give it then.
     """
     if not has_begun:
         raise TranslationFailed("It sent no answer.")
-    if not reason and not is_told:
+    if not reason and not has_end_mark:
         raise TranslationFailed("Its answer ends in the middle: it does not say why it stopped.")
     if reason in _FAILED:
         raise TranslationFailed(f"It gave the answer up in the middle ({reason}).")
 
 
-WHOLE_MAX = 64 << 20
-"""Bytes of an answer that comes in one piece."""
-_TITLE_MAX = 300
-_SNIFFED = 64
-_EVENT = (b"data:", b"event:", b"id:", b"retry:", b"error:", b":")
-
-T = TypeVar("T")
+# Errors: OpenAI's, FastAPI's or mlx_lm's JSON, a web page, or nothing.
 
 
-class BodyBuffer:
-    """Gathers an answer that comes in one piece, up to a limit."""
-
-    __slots__ = ("data",)
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def add(self, data: bytes) -> None:
-        """Keep a piece; raises Untranslated when there is too much."""
-        self.data += data
-        if len(self.data) > WHOLE_MAX:
-            raise TranslationFailed(f"It sent an answer of more than {WHOLE_MAX >> 20} MiB.")
-
-    def take(self) -> bytes:
-        """Return all that came, and keep nothing of it."""
-        data = bytes(self.data)
-        self.data = bytearray()
-        return data
-
-
-class BufferedTranslator:
-    """The first half of a way back for an answer that is one JSON object: it is gathered until its end."""
-
-    __slots__ = ("_whole",)
-
-    content_type = b"application/json"
-
-    def __init__(self) -> None:
-        self._whole = BodyBuffer()
-
-    def begin(self, content_type: bytes) -> None:
-        """Need not know: it is JSON or nothing."""
-
-    @property
-    def waiting(self) -> int:
-        """Return how much is kept of what has not come to its end."""
-        return len(self._whole.data)
-
-    def feed(self, data: bytes) -> bytes:
-        """Keep the piece; raises Untranslated when there are too many."""
-        self._whole.add(data)
-        return b""
-
-
-class AnswerEvents:
-    """Takes the pieces of a body and gives what they complete; with `comments`, signs of life too."""
-
-    __slots__ = ("_comments", "_may_be_events", "_parser", "_whole")
-
-    def __init__(self, *, comments: bool = False) -> None:
-        self._comments = comments
-        self._parser: SseParser | None = None
-        self._whole = BodyBuffer()
-        """An answer in one piece, or the first bytes of one that has not shown yet what it is."""
-        self._may_be_events = True
-
-    def begin(self, content_type: bytes) -> None:
-        """Learn whether events come; where the server does not say, the first byte will."""
-        kind = content_type.lower()
-        if b"event-stream" in kind:
-            self._parser = SseParser(comments=self._comments)
-        self._may_be_events = b"json" not in kind
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the answer is one JSON object and no stream of events."""
-        return self._parser is None
-
-    @property
-    def waiting(self) -> int:
-        """Return how much is kept of what has not come to its end."""
-        return len(self._whole.data) if self._parser is None else self._parser.waiting
-
-    def feed(self, data: bytes) -> list[Event]:
-        """Return the events that `data` completes; raises Untranslated."""
-        if self._parser is None:
-            self._whole.add(data)
-            if not (self._may_be_events and _is_event(self._whole.data)):
-                return []
-            self._parser = SseParser(comments=self._comments)
-            data = self._whole.take()
-        return self._parser.feed(data)
-
-    def end(self) -> list[Event]:
-        """Return what the end of the body completes: a whole body is one event."""
-        if self._parser is not None:
-            return self._parser.end()
-        data = self._whole.take()
-        return [Event(data)] if data and not data.isspace() else []
-
-
-def read(data: bytes, decoder: msgspec.json.Decoder[T], *, counted: bool = True) -> T:
-    """Decode one event or a whole body; raises Untranslated in words.
-
-    Not `counted` are the values of what is decoded only in part.
-    """
-    if counted:
-        check_answer(data)
-    try:
-        return decode_repaired(data, decoder)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        said = "it is nested too deeply." if isinstance(error, RecursionError) else "it is not JSON."
-        if isinstance(error, msgspec.ValidationError):
-            said = sanitize_line(f"{error}.", _TITLE_MAX)
-        raise TranslationFailed(f"It sent something that is no answer: {said}") from None
-
-
-def error_in_answer(data: bytes) -> TranslationFailed:
-    """Return the fault that the backend itself tells of."""
+def reported_error(data: bytes) -> TranslationFailed:
+    """Return the fault for an error that the backend sent in place of an answer."""
     return TranslationFailed(
-        f"It sent an error in place of an answer: {sanitize_line(error_message(data), _TITLE_MAX)}"
+        f"It sent an error in place of an answer: {sanitize_line(error_message(data), _REASON_MAX)}"
     )
 
 
-def _is_event(start: bytearray) -> bool:
-    """Whether an answer that does not say what it is begins as events do."""
-    return bytes(start[:_SNIFFED]).lstrip(b"\xef\xbb\xbf\r\n").startswith(_EVENT)
-
-
-MESSAGE_MAX = 2_000
-"""Characters of a message that are passed on."""
-_BODY_MAX = 1 << 16
-_LINES_MAX = 20
-
-
 def error_message(body: bytes, status: int | None = None) -> str:
-    """Return the message in one printable line; where there is none, a sentence that says what came instead."""
-    reply = Reply(status=status or 200, headers=(), body=body[: _BODY_MAX + 1], elapsed_s=0.0, reused=False)
+    """Return the message of a failing answer as one printable line; if it has none, a sentence that says so."""
+    reply = Reply(
+        status=status or 200, headers=(), body=body[: _ERROR_BODY_MAX + 1], elapsed_s=0.0, reused=False
+    )
     text = sanitize_line(message_of(reply), MESSAGE_MAX) or sanitize_line(_details(reply.body), MESSAGE_MAX)
     if text:
         return text
@@ -273,16 +279,16 @@ def error_message(body: bytes, status: int | None = None) -> str:
 
 
 def _details(body: bytes) -> str:
-    """Return what FastAPI finds wrong with a request: `{"detail": [{"loc": ["body", "x"], "msg": "…"}]}`."""
+    """Return FastAPI's complaints about a request: `{"detail": [{"loc": ["body", "x"], "msg": "…"}]}`."""
     try:
         found: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     details = found.get("detail") if isinstance(found, dict) else None
     lines: list[str] = []
-    for detail in details[:_LINES_MAX] if isinstance(details, list) else ():
-        if isinstance(detail, dict) and isinstance(said := detail.get("msg"), str):
-            place = detail.get("loc")
-            where = ".".join(str(step) for step in place) if isinstance(place, list) else ""
-            lines.append(f"{where}: {said}" if where else said)
+    for detail in details[:_DETAILS_MAX] if isinstance(details, list) else ():
+        if isinstance(detail, dict) and isinstance(message := detail.get("msg"), str):
+            steps = detail.get("loc")
+            path = ".".join(str(step) for step in steps) if isinstance(steps, list) else ""
+            lines.append(f"{path}: {message}" if path else message)
     return "; ".join(lines)

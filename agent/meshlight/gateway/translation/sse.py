@@ -1,8 +1,8 @@
-"""Server-sent events out of a stream of bytes that is split anywhere.
+"""Parses server-sent events from a stream of bytes that is split anywhere.
 
-Read as the HTML standard says (server-sent events, "parsing an event stream"), but for two things: an event that
-the end of the stream leaves without its blank line still counts, and so does a field `error`, with which older
-builds of llama-server tell of a failure in mid-stream.
+Follows the HTML standard (server-sent events, "parsing an event stream"), with two exceptions: a last event without
+its blank line still counts, and so does a field `error`, with which older builds of llama-server report a failure in
+mid-stream.
 """
 
 import re
@@ -12,25 +12,25 @@ from msgspec import Struct
 from meshlight.domain.errors import TranslationFailed
 
 EVENT_MAX = 16 << 20
-"""Bytes of one event; more is no event but a server gone wrong."""
+"""Bytes of one event."""
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
 
 
 class Event(Struct, frozen=True, gc=False):
-    """One event; `name` is empty for the usual ones that say nothing but `data:`."""
+    """One event; `name` is empty for those without an `event:` line."""
 
     data: bytes
     name: bytes = b""
     is_comment: bool = False
-    """Whether it is a comment (a sign of life), which is told only where it was asked for."""
+    """Whether it is a comment (a sign of life); only returned with `comments`."""
 
 
 class SseParser:
-    """Takes pieces and gives whole events.
+    """Turns pieces into events.
 
-    An event over EVENT_MAX ends it: what came before is returned, and the next call raises Untranslated.
+    An event above EVENT_MAX ends it: the events before are returned, and the next call raises TranslationFailed.
     """
 
     __slots__ = ("_comments", "_cr", "_data", "_fault", "_is_first", "_name", "_rest", "_rest_size", "_size")
@@ -38,20 +38,20 @@ class SseParser:
     def __init__(self, *, comments: bool = False) -> None:
         self._comments = comments
         self._rest: list[bytes] = []
-        """The pieces of a line that has not ended."""
+        """The pieces of an incomplete line."""
         self._rest_size = 0
         self._data: list[bytes] = []
         self._name = b""
         self._size = 0
-        """Bytes of the whole lines of the event that has not ended."""
+        """Bytes of the complete lines of an incomplete event."""
         self._cr = False
-        """Whether the last byte was a CR, so that a LF now belongs to it."""
+        """Whether the last byte was a CR, to which a following LF belongs."""
         self._is_first = True
         self._fault: TranslationFailed | None = None
 
     @property
     def waiting(self) -> int:
-        """Return how much is kept of what has not come to its end."""
+        """Return the number of buffered bytes."""
         return self._size + self._rest_size
 
     def feed(self, data: bytes) -> list[Event]:
@@ -72,27 +72,27 @@ class SseParser:
                 self._rest.clear()
                 self._rest_size = 0
             for line in lines:
-                if not self._take(line, found):
+                if not self._add_line(line, found):
                     return found
         if last:
             self._rest.append(last)
             self._rest_size += len(last)
-            self._is_bearable(self._size + self._rest_size)
+            self._check_size(self._size + self._rest_size)
         return found
 
     def end(self) -> list[Event]:
-        """Return the event that the end of the stream has left open, if it is one."""
+        """Return the event that was open at the end of the stream, if any."""
         if self._fault is not None:
             raise self._fault
         found: list[Event] = []
         if self._rest:
-            self._take(b"".join(self._rest), found)
+            self._add_line(b"".join(self._rest), found)
             self._rest.clear()
-        self._take(b"", found)
+        self._add_line(b"", found)
         return found
 
-    def _take(self, line: bytes, found: list[Event]) -> bool:
-        """Take a whole line; False when the event has become too large."""
+    def _add_line(self, line: bytes, found: list[Event]) -> bool:
+        """Add a complete line; return False if the event has become too large."""
         if self._is_first:
             line = line.removeprefix(_BOM)
             self._is_first = False
@@ -104,7 +104,7 @@ class SseParser:
             self._size = 0
             return True
         self._size += len(line)
-        if not self._is_bearable(self._size):
+        if not self._check_size(self._size):
             return False
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
@@ -119,7 +119,7 @@ class SseParser:
             found.append(Event(value, is_comment=True))
         return True
 
-    def _is_bearable(self, size: int) -> bool:
+    def _check_size(self, size: int) -> bool:
         if size > EVENT_MAX:
             self._fault = TranslationFailed(f"It sent one event of more than {EVENT_MAX >> 20} MiB.")
         return size <= EVENT_MAX

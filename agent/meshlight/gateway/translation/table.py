@@ -1,4 +1,4 @@
-"""Which faces can be reached by way of another one, where a backend does not have them itself."""
+"""The operations that a backend without them can still serve, by translation to another operation."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -15,14 +15,14 @@ from meshlight.gateway.translation.responses.memory import StoredResponses
 
 
 class Translate(Protocol):
-    """Translates one face's requests."""
+    """Translates the requests of one operation."""
 
     def __call__(
         self, body: bytes, model: str, *, extensions: bool, signs: bool
     ) -> TranslatedRequest | Immediate:
         """Translate a body for the route's model.
 
-        `extensions` allows fields that are not OpenAI's own; `signs` says that the backend demands its signatures of
+        `extensions` allows fields that are not OpenAI's; `signs` says that the backend demands its signatures of
         thoughts back. Raises Untranslatable or BadRequest.
         """
 
@@ -37,11 +37,11 @@ _TABLE: Mapping[Operation, tuple[Operation, Translate]] = {
     "api/embeddings": ("embeddings", translate_embeddings),
 }
 _COSTS = frozenset[Operation]({"messages/count_tokens"})
-"""Counting by way of an answer of one token is free on one's own machines only."""
+"""Counting tokens by an answer of one token is free on one's own machines only."""
 
 
 def is_reachable(operation: Operation, kind: BackendKind) -> bool:
-    """Whether a request to `face` can go to a backend of this kind: as it is, or translated."""
+    """Whether a backend of this kind can serve an operation: itself, or by translation."""
     if kind.speaks(operation):
         return True
     entry = _TABLE.get(operation)
@@ -49,7 +49,7 @@ def is_reachable(operation: Operation, kind: BackendKind) -> bool:
 
 
 def is_translatable(operation: Operation) -> bool:
-    """Whether a backend without this face may be reached by another."""
+    """Whether an operation can be translated to another."""
     return operation in _TABLE
 
 

@@ -1,1 +1,1 @@
-"""Servers that play OpenAI, Anthropic and Gemini."""
+"""Servers that imitate OpenAI, Anthropic and Gemini."""

@@ -8,10 +8,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from meshlight.simulator.clouds.errors import anthropic_error
-from meshlight.simulator.habits import refused
+from meshlight.simulator.habits import refusal
 from meshlight.simulator.http.reply import Reply, event_stream, json_reply, named_event
 from meshlight.simulator.profile import BadEngineRequest, EngineFacts, EngineRequest, decode_body, new_id
-from meshlight.simulator.protocols.text import Script, count_tokens, prompt_of, script
+from meshlight.simulator.protocols.text import Script, count_tokens, prompt_of, write_script
 from meshlight.simulator.request_log import LoggedRequest
 from meshlight.simulator.routes import answer as answer_as_openai
 
@@ -20,30 +20,30 @@ _PAGE_MAX = 1_000
 CONTEXT = 200_000
 
 
-async def answer(facts: EngineFacts, seen: LoggedRequest, key: str) -> Reply:
+async def answer(facts: EngineFacts, logged: LoggedRequest, key: str) -> Reply:
     """Answer as Anthropic does."""
-    if seen.path == "/v1/chat/completions":
-        return await answer_as_openai(facts, seen, key)
-    # Its clients sent the key in x-api-key until October 2026 and send a bearer token since; both open.
-    given = seen.header("x-api-key") or (seen.header("authorization") or "").removeprefix("Bearer ")
+    if logged.path == "/v1/chat/completions":
+        return await answer_as_openai(facts, logged, key)
+    # Clients sent the key in x-api-key until October 2026, and send a bearer token since; both are accepted.
+    given = logged.header("x-api-key") or (logged.header("authorization") or "").removeprefix("Bearer ")
     if not hmac.compare_digest(given, key):
         return anthropic_error(401, "authentication_error", "invalid x-api-key")
-    if seen.header("anthropic-version") is None:
+    if logged.header("anthropic-version") is None:
         return anthropic_error(400, "invalid_request_error", "anthropic-version: header is required")
-    return await answer_openly(facts, seen)
+    return await answer_without_key(facts, logged)
 
 
-async def answer_openly(facts: EngineFacts, seen: LoggedRequest) -> Reply:
-    """Answer without looking at key and version."""
+async def answer_without_key(facts: EngineFacts, logged: LoggedRequest) -> Reply:
+    """Answer without checking key and version."""
     try:
-        match seen.method, seen.path:
+        match logged.method, logged.path:
             case "GET", "/v1/models":
-                return _models(facts, seen)
+                return _models(facts, logged)
             case "POST", "/v1/messages":
-                ask = _ask(facts, seen)
-                return refused(facts.habit, ask.body) or await _messages(ask)
+                request = _read_request(facts, logged)
+                return refusal(facts.habit, request.body) or await _messages(request)
             case "POST", "/v1/messages/count_tokens":
-                return json_reply({"input_tokens": count_tokens(_prompt(_ask(facts, seen).body))})
+                return json_reply({"input_tokens": count_tokens(_prompt(_read_request(facts, logged).body))})
     except BadEngineRequest as error:
         return anthropic_error(400, "invalid_request_error", str(error))
     except LookupError as error:
@@ -52,23 +52,23 @@ async def answer_openly(facts: EngineFacts, seen: LoggedRequest) -> Reply:
 
 
 def limits(left: int, limit: int) -> tuple[tuple[str, str], ...]:
-    """Return the headers that tell what is left of how many requests."""
+    """Return the headers with the requests left, and the limit."""
     now = datetime.now(UTC)
-    whole = (now + timedelta(seconds=12)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    complete = (now + timedelta(seconds=12)).strftime("%Y-%m-%dT%H:%M:%SZ")
     return (
         ("date", format_datetime(now, usegmt=True)),
         ("anthropic-ratelimit-requests-limit", str(limit)),
         ("anthropic-ratelimit-requests-remaining", str(left)),
-        ("anthropic-ratelimit-requests-reset", whole),
+        ("anthropic-ratelimit-requests-reset", complete),
     )
 
 
-def _models(facts: EngineFacts, seen: LoggedRequest) -> Reply:
-    asked = parse_qs(seen.target.partition("?")[2])
-    limit = asked.get("limit", [str(_PAGE)])[0]
+def _models(facts: EngineFacts, logged: LoggedRequest) -> Reply:
+    query = parse_qs(logged.target.partition("?")[2])
+    limit = query.get("limit", [str(_PAGE)])[0]
     if not limit.isdigit() or not 1 <= int(limit) <= _PAGE_MAX:
         raise BadEngineRequest(f"limit: should be from 1 to {_PAGE_MAX}")
-    after = asked.get("after_id", [""])[0]
+    after = query.get("after_id", [""])[0]
     start = facts.models.index(after) + 1 if after in facts.models else 0
     page = facts.models[start : start + int(limit)]
     yes = {"supported": True}
@@ -90,12 +90,12 @@ def _models(facts: EngineFacts, seen: LoggedRequest) -> Reply:
     return json_reply({"data": entries, "has_more": has_more, **ends})
 
 
-def _ask(facts: EngineFacts, seen: LoggedRequest) -> EngineRequest:
+def _read_request(facts: EngineFacts, logged: LoggedRequest) -> EngineRequest:
     """Decode a request.
 
-    Raises BadAsk for one that is malformed, LookupError for a model that is not there.
+    Raises BadEngineRequest for a malformed one, LookupError for an unknown model.
     """
-    body = decode_body(seen.body)
+    body = decode_body(logged.body)
     model = body.get("model")
     if not isinstance(model, str):
         raise BadEngineRequest("model: Field required")
@@ -104,44 +104,51 @@ def _ask(facts: EngineFacts, seen: LoggedRequest) -> EngineRequest:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise BadEngineRequest("messages: Field required")
-    return EngineRequest(facts=facts, seen=seen, model=model, body=body)
+    return EngineRequest(facts=facts, logged=logged, model=model, body=body)
 
 
-async def _messages(ask: EngineRequest) -> Reply:
-    if ask.limit is None:
+async def _messages(request: EngineRequest) -> Reply:
+    if request.limit is None:
         raise BadEngineRequest("max_tokens: Field required")
-    said = script(ask.facts.who(ask.model), _prompt(ask.body), ask.limit, ask.facts.speech.length)
+    script = write_script(
+        request.facts.speaker(request.model),
+        _prompt(request.body),
+        request.limit,
+        request.facts.speech.length,
+    )
     start: dict[str, Any] = {
         "id": new_id("msg"),
         "type": "message",
         "role": "assistant",
-        "model": ask.model,
+        "model": request.model,
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
-        "usage": {"input_tokens": said.prompt_tokens, "output_tokens": 1},
+        "usage": {"input_tokens": script.prompt_tokens, "output_tokens": 1},
     }
-    if ask.is_stream:
-        return event_stream(_stream(ask, said, start))
+    if request.is_stream:
+        return event_stream(_stream(request, script, start))
     words = []
-    for index, word in enumerate(said):
-        await ask.facts.speech.beat(index)
+    for index, word in enumerate(script):
+        await request.facts.speech.beat(index)
         words.append(word)
     content = [{"type": "text", "text": "".join(words)}]
-    usage = {"input_tokens": said.prompt_tokens, "output_tokens": said.total}
-    return json_reply(start | {"content": content, "stop_reason": _stop(said), "usage": usage})
+    usage = {"input_tokens": script.prompt_tokens, "output_tokens": script.total}
+    return json_reply(start | {"content": content, "stop_reason": _stop(script), "usage": usage})
 
 
-async def _stream(ask: EngineRequest, said: Script, start: dict[str, Any]) -> AsyncGenerator[bytes, None]:
+async def _stream(
+    request: EngineRequest, script: Script, start: dict[str, Any]
+) -> AsyncGenerator[bytes, None]:
     yield _event("message_start", message=start)
     yield _event("content_block_start", index=0, content_block={"type": "text", "text": ""})
     yield _event("ping")
-    for index, word in enumerate(said):
-        await ask.facts.speech.beat(index)
+    for index, word in enumerate(script):
+        await request.facts.speech.beat(index)
         yield _event("content_block_delta", index=0, delta={"type": "text_delta", "text": word})
     yield _event("content_block_stop", index=0)
-    delta = {"stop_reason": _stop(said), "stop_sequence": None}
-    yield _event("message_delta", delta=delta, usage={"output_tokens": said.total})
+    delta = {"stop_reason": _stop(script), "stop_sequence": None}
+    yield _event("message_delta", delta=delta, usage={"output_tokens": script.total})
     yield _event("message_stop")
 
 
@@ -149,8 +156,8 @@ def _event(name: str, **fields: Any) -> bytes:
     return named_event(name, {"type": name} | fields)
 
 
-def _stop(said: Script) -> str:
-    return "max_tokens" if said.is_cut else "end_turn"
+def _stop(script: Script) -> str:
+    return "max_tokens" if script.is_cut else "end_turn"
 
 
 def _prompt(body: dict[str, Any]) -> str:

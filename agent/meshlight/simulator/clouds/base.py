@@ -1,6 +1,6 @@
-"""Real little servers that play the clouds: their own shapes, keys, limits, pages and errors.
+"""Small HTTP servers that imitate OpenAI, Anthropic and Gemini: formats, keys, limits, pages and errors.
 
-They stand in for OpenAI, Anthropic and Gemini by the providers' documentation; no model is running.
+They follow the providers' documentation; no model is running.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -25,14 +25,14 @@ LIMIT = 500
 
 
 class CloudProfile(Struct, frozen=True):
-    """What tells one cloud from another."""
+    """How the clouds differ."""
 
     label: str
     models: tuple[str, ...]
     answer: Callable[[EngineFacts, LoggedRequest, str], Awaitable[Reply]] | None = None
-    """None: the dialect that all others imitate."""
+    """None for OpenAI's API, which all engines have."""
     limits: Callable[[int, int], tuple[tuple[str, str], ...]] = lambda _left, _limit: ()
-    """The headers that tell what is left of how many requests."""
+    """Builds the headers with the requests left, and the limit."""
 
 
 def _openai_limits(left: int, limit: int) -> tuple[tuple[str, str], ...]:
@@ -53,10 +53,10 @@ _CLOUDS: Mapping[Provider, CloudProfile] = {
 
 
 class SimulatedCloud(SimulatedEngine):
-    """Plays one cloud on a loopback port; `async with Cloud("anthropic") as cloud:` is all it takes.
+    """Imitates one cloud on a loopback port: `async with SimulatedCloud("anthropic") as cloud:`.
 
-    It answers to `key` alone, in the header in which the provider wants it. `trouble` makes it refuse as the
-    provider does; the faults of engines work too.
+    It accepts only `key`, in the header that the provider documents. `trouble` makes it refuse as the provider does;
+    the faults of engines work too.
     """
 
     def __init__(
@@ -69,39 +69,39 @@ class SimulatedCloud(SimulatedEngine):
         limit: int = LIMIT,
         **same: Any,
     ) -> None:
-        manners = _CLOUDS[provider]
-        super().__init__("openai", name or f"demo {manners.label}", models or manners.models, key=key, **same)
-        self.facts.profile = replace(self.facts.profile, label=manners.label, headers=())
+        profile = _CLOUDS[provider]
+        super().__init__("openai", name or f"demo {profile.label}", models or profile.models, key=key, **same)
+        self.facts.profile = replace(self.facts.profile, label=profile.label, headers=())
         self.provider: Provider = provider
         self.trouble: Trouble | None = None
-        self._manners = manners
+        self._profile = profile
         self._key = key
         self._limit = limit
         self._left = limit
 
     @property
     def kind(self) -> Kind:
-        """What the mesh takes it for."""
+        """The kind of backend that the mesh detects."""
         return self.provider
 
     @property
     def label(self) -> str:
-        """The name of the cloud that it plays."""
-        return self._manners.label
+        """The name of the cloud that it imitates."""
+        return self._profile.label
 
     def revoke(self) -> None:
-        """Take its key back, as a person does in the provider's console: no key opens it any more."""
+        """Revoke its key, as a person does in the provider's console: no key is accepted any more."""
         self.key = self._key = uuid4().hex
 
-    async def answer(self, seen: LoggedRequest) -> Reply:
-        """Answer a request that no fault spoils."""
-        if self.trouble is not None and (reply := trouble(self.provider, self.trouble, seen)) is not None:
+    async def answer(self, logged: LoggedRequest) -> Reply:
+        """Return the answer to a request that meets no fault."""
+        if self.trouble is not None and (reply := trouble(self.provider, self.trouble, logged)) is not None:
             return reply
-        if self._manners.answer is None:
-            reply = await super().answer(seen)
+        if self._profile.answer is None:
+            reply = await super().answer(logged)
         else:
-            reply = await self._manners.answer(self.facts, seen, self._key)
-        if seen.method == "POST" and reply.status == 200:
+            reply = await self._profile.answer(self.facts, logged, self._key)
+        if logged.method == "POST" and reply.status == 200:
             self._left = max(self._left - 1, 0)
-            reply = replace(reply, headers=(*reply.headers, *self._manners.limits(self._left, self._limit)))
+            reply = replace(reply, headers=(*reply.headers, *self._profile.limits(self._left, self._limit)))
         return reply

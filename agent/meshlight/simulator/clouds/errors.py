@@ -1,4 +1,4 @@
-"""How the clouds refuse: each trouble with the status and the body that the provider documents."""
+"""How the clouds refuse requests: each trouble with the status and body that the provider documents."""
 
 from typing import Any, Literal
 
@@ -44,13 +44,13 @@ _GEMINI: dict[Trouble, tuple[int, str, str]] = {
     "no-permission": (403, "PERMISSION_DENIED", "The caller does not have permission"),
 }
 _OF_REQUESTS: frozenset[Trouble] = frozenset({"quota", "rate-limit", "overloaded"})
-"""The list of models stays free and open."""
+"""Troubles of inference; the list of models is still answered."""
 RETRY_S = 7
 
 
-def trouble(provider: str, kind: Trouble, seen: LoggedRequest) -> Reply | None:
-    """Return the refusal of a request; None where this trouble does not concern it."""
-    if kind in _OF_REQUESTS and seen.method != "POST":
+def trouble(provider: str, kind: Trouble, logged: LoggedRequest) -> Reply | None:
+    """Return the refusal of a request; None if this trouble does not concern it."""
+    if kind in _OF_REQUESTS and logged.method != "POST":
         return None
     match provider:
         case "anthropic":
@@ -66,12 +66,12 @@ def trouble(provider: str, kind: Trouble, seen: LoggedRequest) -> Reply | None:
                 {"error": {"message": message, "type": type_, "param": None, "code": code}}, status
             )
     if kind != "rate-limit" or provider == "gemini":
-        return reply  # Gemini tells in the body alone how long to wait
+        return reply  # Gemini sends the time to wait in the body alone
     return Reply(status=reply.status, body=reply.body, headers=(("retry-after", str(RETRY_S)),))
 
 
 def anthropic_error(status: int, type_: str, message: str) -> Reply:
-    """Refuse as Anthropic does (platform.claude.com/docs/en/api/errors)."""
+    """Return an error as Anthropic sends it (platform.claude.com/docs/en/api/errors)."""
     error = {"type": type_, "message": message}
     return json_reply(
         {"type": "error", "error": error, "request_id": "req_demo"}, status, ("request-id", "req_demo")
@@ -79,7 +79,7 @@ def anthropic_error(status: int, type_: str, message: str) -> Reply:
 
 
 def gemini_error(status: int, word: str, message: str, details: list[dict[str, Any]] | None = None) -> Reply:
-    """Refuse as Google's APIs do (cloud.google.com/apis/design/errors)."""
+    """Return an error as Google's APIs send it (cloud.google.com/apis/design/errors)."""
     error: dict[str, Any] = {"code": status, "message": message, "status": word}
     if details is not None:
         error["details"] = details

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from meshlight.simulator.clouds.errors import gemini_error
 from meshlight.simulator.http.reply import Reply, data_event, event_stream, json_reply
 from meshlight.simulator.profile import BadEngineRequest, EngineFacts, EngineRequest, decode_body, new_id
-from meshlight.simulator.protocols.text import Script, count_tokens, prompt_of, script
+from meshlight.simulator.protocols.text import Script, count_tokens, prompt_of, write_script
 from meshlight.simulator.protocols.vectors import vector_of
 from meshlight.simulator.request_log import LoggedRequest
 from meshlight.simulator.routes import answer as answer_as_openai
@@ -23,60 +23,64 @@ _PAGE_MAX = 1_000
 CONTEXT = 1_048_576
 
 
-async def answer(facts: EngineFacts, seen: LoggedRequest, key: str) -> Reply:
+async def answer(facts: EngineFacts, logged: LoggedRequest, key: str) -> Reply:
     """Answer as Gemini does."""
-    if seen.path.startswith(_OPENAI):
-        inner = replace(seen, target="/v1/" + seen.target.removeprefix(_OPENAI))
+    if logged.path.startswith(_OPENAI):
+        inner = replace(logged, target="/v1/" + logged.target.removeprefix(_OPENAI))
         reply = await answer_as_openai(facts, inner, None)
-        bearer = (seen.header("authorization") or "").removeprefix("Bearer ")
+        bearer = (logged.header("authorization") or "").removeprefix("Bearer ")
         if not hmac.compare_digest(bearer, key):
             reply = _wrong_key()
-        # Its OpenAI face puts what its own API says into a list of one.
+        # Its OpenAI-compatible API wraps the errors of its own API in a list of one.
         return reply if reply.status < 400 else replace(reply, body=b"[" + reply.body + b"]")
-    given = seen.header("x-goog-api-key")
+    given = logged.header("x-goog-api-key")
     if given is None:
         return gemini_error(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers.")
     if not hmac.compare_digest(given, key):
         return _wrong_key()
-    if (seen.method, seen.path) == ("GET", _LIST):
-        return _models(facts, seen)
-    model, _, method = seen.path.removeprefix(f"{_LIST}/").partition(":")
-    if seen.method != "POST" or not seen.path.startswith(f"{_LIST}/") or not method:
+    if (logged.method, logged.path) == ("GET", _LIST):
+        return _models(facts, logged)
+    model, _, method = logged.path.removeprefix(f"{_LIST}/").partition(":")
+    if logged.method != "POST" or not logged.path.startswith(f"{_LIST}/") or not method:
         return gemini_error(404, "NOT_FOUND", "The requested URL was not found on this server.")
     if model not in facts.models:
         message = f"models/{model} is not found for API version v1beta, or is not supported for {method}."
         return gemini_error(404, "NOT_FOUND", message)
     try:
         return await _work(
-            EngineRequest(facts=facts, seen=seen, model=model, body=decode_body(seen.body)), method
+            EngineRequest(facts=facts, logged=logged, model=model, body=decode_body(logged.body)), method
         )
     except (BadEngineRequest, AttributeError, KeyError, TypeError, IndexError) as error:
         return gemini_error(400, "INVALID_ARGUMENT", f"Invalid JSON payload received. {error}")
 
 
-async def _work(ask: EngineRequest, method: str) -> Reply:
+async def _work(request: EngineRequest, method: str) -> Reply:
     match method:
         case "generateContent":
-            said = _script(ask)
-            words = [word async for word in _words(ask, said)]
-            return json_reply(_piece(ask, "".join(words), said, is_last=True))
+            script = _script(request)
+            words = [word async for word in _words(request, script)]
+            return json_reply(_piece(request, "".join(words), script, is_last=True))
         case "streamGenerateContent":
-            is_sse = "alt=sse" in ask.seen.target
-            return event_stream(_events(ask, _script(ask))) if is_sse else await _array(ask, _script(ask))
+            is_sse = "alt=sse" in request.logged.target
+            return (
+                event_stream(_events(request, _script(request)))
+                if is_sse
+                else await _array(request, _script(request))
+            )
         case "countTokens":
-            return json_reply({"totalTokens": count_tokens(_prompt(ask.body))})
+            return json_reply({"totalTokens": count_tokens(_prompt(request.body))})
         case "embedContent":
-            return json_reply({"embedding": {"values": _vector(ask.body)}})
+            return json_reply({"embedding": {"values": _vector(request.body)}})
         case "batchEmbedContents":
-            values = [{"values": _vector(each)} for each in ask.body["requests"]]
+            values = [{"values": _vector(each)} for each in request.body["requests"]]
             return json_reply({"embeddings": values})
     return gemini_error(404, "NOT_FOUND", "The requested URL was not found on this server.")
 
 
-def _models(facts: EngineFacts, seen: LoggedRequest) -> Reply:
-    asked = parse_qs(seen.target.partition("?")[2])
-    size = min(int(asked.get("pageSize", [str(_PAGE)])[0]), _PAGE_MAX)
-    start = int(asked.get("pageToken", ["0"])[0])
+def _models(facts: EngineFacts, logged: LoggedRequest) -> Reply:
+    query = parse_qs(logged.target.partition("?")[2])
+    size = min(int(query.get("pageSize", [str(_PAGE)])[0]), _PAGE_MAX)
+    start = int(query.get("pageToken", ["0"])[0])
     page = facts.models[start : start + size]
     body: dict[str, Any] = {
         "models": [
@@ -103,9 +107,11 @@ def _wrong_key() -> Reply:
     return gemini_error(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", [info])
 
 
-def _script(ask: EngineRequest) -> Script:
-    limit = (ask.body.get("generationConfig") or {}).get("maxOutputTokens")
-    return script(ask.facts.who(ask.model), _prompt(ask.body), limit, ask.facts.speech.length)
+def _script(request: EngineRequest) -> Script:
+    limit = (request.body.get("generationConfig") or {}).get("maxOutputTokens")
+    return write_script(
+        request.facts.speaker(request.model), _prompt(request.body), limit, request.facts.speech.length
+    )
 
 
 def _prompt(body: dict[str, Any]) -> str:
@@ -116,36 +122,36 @@ def _vector(body: dict[str, Any]) -> list[float]:
     return vector_of(prompt_of(body["content"]["parts"]))
 
 
-async def _words(ask: EngineRequest, said: Script) -> AsyncGenerator[str, None]:
-    for index, word in enumerate(said):
-        await ask.facts.speech.beat(index)
+async def _words(request: EngineRequest, script: Script) -> AsyncGenerator[str, None]:
+    for index, word in enumerate(script):
+        await request.facts.speech.beat(index)
         yield word
 
 
-async def _events(ask: EngineRequest, said: Script) -> AsyncGenerator[bytes, None]:
-    async for word in _words(ask, said):
-        yield data_event(_piece(ask, word, said, is_last=False))
-    yield data_event(_piece(ask, "", said, is_last=True))
+async def _events(request: EngineRequest, script: Script) -> AsyncGenerator[bytes, None]:
+    async for word in _words(request, script):
+        yield data_event(_piece(request, word, script, is_last=False))
+    yield data_event(_piece(request, "", script, is_last=True))
 
 
-async def _array(ask: EngineRequest, said: Script) -> Reply:
-    """Answer a stream that was not asked for as events: one JSON list."""
-    pieces = [_piece(ask, word, said, is_last=False) async for word in _words(ask, said)]
-    return Reply(body=msgspec.json.encode([*pieces, _piece(ask, "", said, is_last=True)]))
+async def _array(request: EngineRequest, script: Script) -> Reply:
+    """Answer a stream without `alt=sse`: one JSON list."""
+    pieces = [_piece(request, word, script, is_last=False) async for word in _words(request, script)]
+    return Reply(body=msgspec.json.encode([*pieces, _piece(request, "", script, is_last=True)]))
 
 
-def _piece(ask: EngineRequest, text: str, said: Script, *, is_last: bool) -> dict[str, Any]:
+def _piece(request: EngineRequest, text: str, script: Script, *, is_last: bool) -> dict[str, Any]:
     candidate: dict[str, Any] = {"content": {"role": "model", "parts": [{"text": text}]}, "index": 0}
     if is_last:
-        candidate["finishReason"] = "MAX_TOKENS" if said.is_cut else "STOP"
+        candidate["finishReason"] = "MAX_TOKENS" if script.is_cut else "STOP"
     usage = {
-        "promptTokenCount": said.prompt_tokens,
-        "candidatesTokenCount": said.total,
-        "totalTokenCount": said.prompt_tokens + said.total,
+        "promptTokenCount": script.prompt_tokens,
+        "candidatesTokenCount": script.total,
+        "totalTokenCount": script.prompt_tokens + script.total,
     }
     return {
         "candidates": [candidate],
         "usageMetadata": usage,
-        "modelVersion": ask.model,
+        "modelVersion": request.model,
         "responseId": new_id("resp"),
     }

@@ -1,1 +1,1 @@
-"""The simulator's HTTP server: it can be told to break its answers."""
+"""The simulator's HTTP server, which can break its answers on request."""

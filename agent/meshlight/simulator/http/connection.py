@@ -1,4 +1,4 @@
-"""One client's connection to an engine: requests come in, bytes go out, and either side may go away."""
+"""One client's connection to a simulated server: reads requests, writes answers, and notices who ends it."""
 
 import asyncio
 import socket
@@ -20,20 +20,20 @@ BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: clo
 
 
 class Connection(asyncio.Protocol):
-    """Reads requests with httptools and has each served in its own task, one after the other."""
+    """Reads requests with httptools and serves them one after the other, in a task of its own."""
 
     def __init__(
-        self, serve: Serve, request_log: RequestLog, guests: set["Connection"], idle_s: float
+        self, serve: Serve, request_log: RequestLog, connections: set["Connection"], idle_s: float
     ) -> None:
         self.is_open = True
         self.number = 0
         self._serve = serve
-        self._journal = request_log
-        self._guests = guests
+        self._log = request_log
+        self._connections = connections
         self._idle_s = idle_s
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[LoggedRequest] = deque()
-        self._seen: LoggedRequest | None = None
+        self._current: LoggedRequest | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_ours_to_end = False
         self._writable: asyncio.Future[None] | None = None
@@ -41,29 +41,29 @@ class Connection(asyncio.Protocol):
         self._idle_timer: asyncio.TimerHandle | None = None
         self._start_request()
 
-    # asyncio's side
+    # called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection in."""
+        """Register the connection."""
         self._transport = cast("asyncio.Transport", transport)
-        self._journal.connections += 1
-        self.number = self._journal.connections
-        self._guests.add(self)
-        self._journal.ring()
+        self._log.connections += 1
+        self.number = self._log.connections
+        self._connections.add(self)
+        self._log.notify()
         self._be_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
-        """Let go of what was being answered: the client is gone, or we have ended it ourselves."""
+        """Stop the answer under way: the client has disconnected, or the engine has closed the connection."""
         self.is_open = False
-        self._guests.discard(self)
+        self._connections.discard(self)
         self._stop_idling()
         self.resume_writing()
-        seen, self._seen = self._seen, None
-        if seen is not None:
-            self._journal.ended(seen, client_left=not self._is_ours_to_end)
+        logged, self._current = self._current, None
+        if logged is not None:
+            self._log.ended(logged, client_left=not self._is_ours_to_end)
         if self._task is not None:
             self._task.cancel()
-        self._journal.ring()
+        self._log.notify()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, whose callbacks are the methods below."""
@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # No engine speaks another protocol: the request is answered as if it had not asked.
+            # No engine speaks another protocol: the upgrade is ignored.
             pass
         except httptools.HttpParserError:
             self._transport.write(BAD_REQUEST)
@@ -80,18 +80,18 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Make `write` wait: the client reads too slowly."""
         self._is_writing_paused = True
-        self._journal.ring()
+        self._log.notify()
 
     def resume_writing(self) -> None:
-        """Let `write` go on."""
+        """Let `write` continue."""
         self._is_writing_paused = False
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
 
-    # httptools' side
+    # called by httptools
 
     def on_url(self, url: bytes) -> None:
-        """Collect the target, which may come in pieces."""
+        """Collect the target, which may arrive in pieces."""
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Tell a client that asks first that it may send its body."""
+        """Answer `Expect: 100-continue`."""
         if (b"expect", b"100-continue") in self._headers:
             self._transport.write(CONTINUE)
 
@@ -108,8 +108,8 @@ class Connection(asyncio.Protocol):
         self._body += body
 
     def on_message_complete(self) -> None:
-        """Note the request and have it served when its turn comes."""
-        seen = LoggedRequest(
+        """Queue the request."""
+        logged = LoggedRequest(
             method=self._parser.get_method().decode("ascii"),
             target=self._target.decode("latin-1"),
             headers=tuple(self._headers),
@@ -119,48 +119,48 @@ class Connection(asyncio.Protocol):
             version=self._parser.get_http_version(),
         )
         self._start_request()
-        self._waiting.append(seen)
+        self._waiting.append(logged)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._serve_waiting())
 
-    # the engine's side
+    # called by the engine
 
     async def write(self, data: bytes) -> None:
-        """Send bytes and wait while the client is too slow; raises ConnectionResetError when it has gone."""
+        """Send bytes, and wait while the client reads too slowly; raises ConnectionResetError once it is gone."""
         if not self.is_open:
             raise ConnectionResetError("the client has gone")
-        seen = self._seen
-        if seen is not None and seen.first_byte_at is None and data:
-            seen.first_byte_at = time.monotonic()
+        logged = self._current
+        if logged is not None and logged.first_byte_at is None and data:
+            logged.first_byte_at = time.monotonic()
         self._transport.write(data)
-        if seen is not None:
-            seen.sent += len(data)
+        if logged is not None:
+            logged.sent += len(data)
         if self._is_writing_paused:
             self._writable = asyncio.get_running_loop().create_future()
             await self._writable
 
     def close(self) -> None:
-        """End the connection in peace: what is written still goes out, then FIN."""
+        """Close the connection: pending bytes are still sent, then FIN."""
         self._is_ours_to_end = True
         self._transport.close()
 
     def reset(self) -> None:
-        """End the connection at once with RST; what the kernel has not sent yet is lost."""
+        """Reset the connection at once (RST); bytes that the kernel has not sent are lost."""
         self._is_ours_to_end = True
-        # Windows has two 16-bit fields here, everybody else two ints.
+        # Windows has two 16-bit fields here, other systems two ints.
         layout = "hh" if sys.platform == "win32" else "ii"
         peer = self._transport.get_extra_info("socket")
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(layout, 1, 0))
         self._transport.abort()
 
     def drop(self) -> None:
-        """End the connection at once, as a process does that dies."""
+        """Drop the connection at once, as the system does when a process is killed."""
         self._is_ours_to_end = True
         self._transport.abort()
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is being read or answered over it."""
+        """Whether no request is being read or answered on it."""
         return self._task is None and not self._target
 
     @property
@@ -170,7 +170,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def task(self) -> asyncio.Task[None] | None:
-        """The task that answers now, to be awaited when the engine stops."""
+        """The task that answers now; awaited when the engine stops."""
         return self._task
 
     def _start_request(self) -> None:
@@ -181,21 +181,21 @@ class Connection(asyncio.Protocol):
     async def _serve_waiting(self) -> None:
         try:
             while self._waiting and self.is_open and not self._transport.is_closing():
-                seen = self._seen = self._waiting.popleft()
-                self._journal.arrived(seen)
-                await self._serve(seen, self)
-                if self._seen is not None:
-                    self._seen = None
-                    self._journal.ended(seen, client_left=False)
+                logged = self._current = self._waiting.popleft()
+                self._log.arrived(logged)
+                await self._serve(logged, self)
+                if self._current is not None:
+                    self._current = None
+                    self._log.ended(logged, client_left=False)
         except ConnectionResetError:
-            # Said by `write`; `connection_lost` has noted it already.
+            # Raised by `write`; `connection_lost` has logged the end already.
             pass
         finally:
             self._task = None
-            if self._seen is not None:
-                # An answer that broke off by our own mistake: the client must not wait for its rest.
-                seen, self._seen = self._seen, None
-                self._journal.ended(seen, client_left=False)
+            if self._current is not None:
+                # An answer that ended by an error of our own: the client must not wait for its rest.
+                logged, self._current = self._current, None
+                self._log.ended(logged, client_left=False)
                 self.drop()
             self._be_idle()
 

@@ -1,4 +1,4 @@
-"""A listening port with the connections that came through it."""
+"""A listening port and its connections."""
 
 import asyncio
 import errno
@@ -12,19 +12,19 @@ STOP_S = 5.0
 
 
 class Listener:
-    """Can be shut and opened again on the same port, which nobody else can take in between (on Linux)."""
+    """Can be shut and opened again on the same port, which stays reserved in between (on Linux)."""
 
     def __init__(
         self, host: str, serve: Serve, request_log: RequestLog, idle_s: float = float("inf")
     ) -> None:
         self.host = host
         self.port = 0
-        self.guests: set[Connection] = set()
+        self.connections: set[Connection] = set()
         self._serve = serve
-        self._journal = request_log
+        self._log = request_log
         self._idle_s = idle_s
         self._server: asyncio.Server | None = None
-        self._keeper: socket.socket | None = None
+        self._port_holder: socket.socket | None = None
 
     @property
     def is_open(self) -> bool:
@@ -33,14 +33,14 @@ class Listener:
 
     @property
     def authority(self) -> str:
-        """Host and port as they stand in a URL."""
+        """Host and port for a URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
     async def open(self, *, anywhere: bool = False) -> None:
-        """Listen on its port, or on a free one where it has none yet.
+        """Listen on its port, or on a free one if it has none yet.
 
-        Where the port is taken, it raises OSError, or with `anywhere` takes a free one.
+        If the port is taken, raises OSError, or uses a free one with `anywhere`.
         """
         if self._server is not None:
             return
@@ -52,61 +52,61 @@ class Listener:
             await self._listen(0)
 
     async def _listen(self, wanted: int) -> None:
-        if self._keeper is None and sys.platform == "linux":
-            # Bound but never listening: the port stays ours while the door is shut, and who connects to it
-            # is refused. Elsewhere a second socket on the port is not allowed, and the port is only hoped for.
-            self._keeper = _bind(self.host, wanted)
-            wanted = self._keeper.getsockname()[1]
+        if self._port_holder is None and sys.platform == "linux":
+            # Bound but never listening: the port stays reserved while the listener is shut, and connections are
+            # refused. Other systems allow no second socket on the port; there it may be lost.
+            self._port_holder = _bind(self.host, wanted)
+            wanted = self._port_holder.getsockname()[1]
         try:
             listener = _bind(self.host, wanted)
             self._server = await asyncio.get_running_loop().create_server(self.connection, sock=listener)
         except OSError:
-            self._let_port_go()
+            self._release_port()
             raise
         self.port = listener.getsockname()[1]
 
     async def shut(self) -> None:
-        """Stop listening and end idle connections; answers under way go on."""
+        """Stop listening and close idle connections; answers under way continue."""
         if self._server is None:
             return
         self._server.close()
         self._server = None
         self.hang_up()
-        # One turn of the loop: only then has every event loop closed its listening socket.
+        # One turn of the loop: only then has every kind of event loop closed its listening socket.
         await asyncio.sleep(0)
 
     def hang_up(self) -> int:
-        """End the idle connections as an engine does that finds them too old; returns how many there were."""
-        idle = [guest for guest in self.guests if guest.is_idle]
-        for guest in idle:
-            guest.close()
+        """Close the idle connections, as an engine does after its timeout; return how many there were."""
+        idle = [connection for connection in self.connections if connection.is_idle]
+        for connection in idle:
+            connection.close()
         return len(idle)
 
     async def close(self) -> None:
-        """Stop listening, end every connection at once, wait until nothing of it is left."""
+        """Stop listening, drop every connection, and wait until all are gone."""
         await self.shut()
-        tasks = [guest.task for guest in self.guests if guest.task is not None]
-        for guest in tuple(self.guests):
-            guest.drop()
-        await self._journal.until(
-            lambda: not self.guests, lambda: f"{len(self.guests)} connections still open", STOP_S
+        tasks = [connection.task for connection in self.connections if connection.task is not None]
+        for connection in tuple(self.connections):
+            connection.drop()
+        await self._log.until(
+            lambda: not self.connections, lambda: f"{len(self.connections)} connections still open", STOP_S
         )
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._let_port_go()
+        self._release_port()
 
     def connection(self) -> Connection:
-        """Return what serves one more guest, through whichever door it came."""
-        return Connection(self._serve, self._journal, self.guests, self._idle_s)
+        """Return the protocol of a new connection; also for other listeners, such as a Unix socket."""
+        return Connection(self._serve, self._log, self.connections, self._idle_s)
 
-    def _let_port_go(self) -> None:
-        if self._keeper is not None:
-            self._keeper.close()
-            self._keeper = None
+    def _release_port(self) -> None:
+        if self._port_holder is not None:
+            self._port_holder.close()
+            self._port_holder = None
 
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol by its number: without it asyncio leaves Nagle's algorithm on, which holds tokens back.
+    # With the protocol number, else asyncio leaves Nagle's algorithm on, which delays tokens.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if sys.platform != "win32":

@@ -1,4 +1,4 @@
-"""One answer of an engine, before it is put into bytes: status, headers, and a body whole or in pieces."""
+"""One answer of a simulated server before it is encoded: status, headers, and a body or a stream."""
 
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -13,7 +13,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """What is answered; `stream` takes the place of `body` where the answer comes in pieces."""
+    """An answer; `stream`, if set, replaces `body`."""
 
     status: int = 200
     content_type: str = JSON
@@ -38,15 +38,15 @@ def event_stream(stream: AsyncGenerator[bytes, None]) -> Reply:
 
 
 def data_event(value: Any) -> bytes:
-    """Put one JSON value into a server-sent event, as OpenAI's streams have it."""
+    """Return one JSON value as a server-sent event, as in OpenAI's streams."""
     return b"data: " + msgspec.json.encode(value) + b"\n\n"
 
 
 def named_event(name: str, value: Any) -> bytes:
-    """Put one JSON value into a server-sent event with a name, as `/v1/responses` has it."""
+    """Return one JSON value as a server-sent event with a name, as in the streams of `/v1/responses`."""
     return f"event: {name}\n".encode() + data_event(value)
 
 
 def json_line(value: Any) -> bytes:
-    """Put one JSON value on a line of its own, as Ollama's streams have it."""
+    """Return one JSON value as a line, as in Ollama's streams."""
     return msgspec.json.encode(value) + b"\n"

@@ -1,4 +1,4 @@
-"""From a reply to bytes on the wire, as the dialect frames them and as a fault spoils them."""
+"""Encodes a reply and sends it, framed as the engine does, and broken as the fault says."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -17,7 +17,7 @@ from meshlight.simulator.protocols.text import Pace
 from meshlight.simulator.request_log import LoggedRequest
 
 MARK = ("x-demo", "meshlight")
-"""On every answer, so that nobody takes a demo for the real thing."""
+"""A header of every answer, so that nobody mistakes the demo for a real engine."""
 GARBAGE = b"\x16\x03\x01\x02\x00this is no HTTP\x00\xff\xfe\r\n\r\n"
 WEB_PAGE = b"<!doctype html><html><head><title>Router login</title></head><body>demo web page</body></html>"
 LENGTH_TOO_MUCH = 64
@@ -28,36 +28,36 @@ Put = Callable[[bytes], Awaitable[None]]
 
 
 class Frame(Struct, frozen=True):
-    """How the end of a body is told, and whether the connection stays."""
+    """How the body is delimited, and whether the connection is kept."""
 
     length: int | None
     is_chunked: bool
     keeps: bool
 
     def piece(self, data: bytes) -> bytes:
-        """Put one piece of a body into bytes."""
+        """Encode one piece of the body."""
         return b"%x\r\n%b\r\n" % (len(data), data) if self.is_chunked and data else data
 
 
-async def spoil(fault: Fault, wire: Connection) -> bool:
-    """Do what a fault does instead of any answer; False if the request shall be answered after all."""
+async def spoil(fault: Fault, connection: Connection) -> bool:
+    """Apply a fault that prevents any answer; return False for a fault that does not."""
     match fault.kind:
         case "hang-headers":
             await _hang()
         case "reset-headers":
-            wire.reset()
+            connection.reset()
         case "close-early":
-            wire.close()
+            connection.close()
         case "garbage":
-            await wire.write(GARBAGE)
-            wire.close()
+            await connection.write(GARBAGE)
+            connection.close()
         case _:
             return False
     return True
 
 
 def phrase(status: int) -> str:
-    """Return the words of a status; some clouds have numbers of their own (529)."""
+    """Return the reason phrase of a status; some clouds use statuses of their own (529)."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -65,7 +65,7 @@ def phrase(status: int) -> str:
 
 
 def instead(fault: Fault) -> Reply | None:
-    """Return the reply that a fault puts in the place of the true one, if it does."""
+    """Return the reply with which a fault replaces the real one; None if it does not."""
     match fault.kind:
         case "html":
             return Reply(body=WEB_PAGE, content_type="text/html; charset=utf-8")
@@ -89,31 +89,35 @@ def _error(fault: Fault) -> bytes:
 
 async def deliver(
     reply: Reply,
-    seen: LoggedRequest,
-    wire: Connection,
+    logged: LoggedRequest,
+    connection: Connection,
     profile: EngineProfile,
     *,
     fault: Fault | None = None,
     pace: Pace = asyncio.sleep,
 ) -> None:
-    """Send a reply; raises ConnectionResetError when the client has gone."""
-    seen.status = reply.status
-    frame = _frame(reply, seen, profile, fault)
+    """Send a reply; raises ConnectionResetError when the client has disconnected."""
+    logged.status = reply.status
+    frame = _frame(reply, logged, profile, fault)
     head = _head(reply, profile, frame, fault)
-    put = _bytewise(wire, fault, pace) if fault and fault.kind in {"slow", "trickle"} else wire.write
+    put = (
+        _bytewise(connection, fault, pace)
+        if fault and fault.kind in {"slow", "trickle"}
+        else connection.write
+    )
     if reply.stream is not None:
         async with aclosing(reply.stream) as stream:
-            is_whole = await _pump(stream, head, put, frame, profile, fault)
+            is_complete = await _pump(stream, head, put, frame, profile, fault)
     else:
-        body = b"" if seen.method == "HEAD" else reply.body
-        is_whole = fault is None or fault.kind not in BODY_CUTS
-        if fault is not None and not is_whole:
+        body = b"" if logged.method == "HEAD" else reply.body
+        is_complete = fault is None or fault.kind not in BODY_CUTS
+        if fault is not None and not is_complete:
             body = body[: len(body) // 2 if fault.after_bytes is None else fault.after_bytes]
         await put(head + frame.piece(body))
-    if fault is not None and not is_whole:
-        await _cut(fault, wire)
+    if fault is not None and not is_complete:
+        await _cut(fault, connection)
     elif not frame.keeps or (reply.stream is not None and profile.closes_after_stream):
-        wire.close()
+        connection.close()
 
 
 async def _pump(
@@ -124,7 +128,7 @@ async def _pump(
     profile: EngineProfile,
     fault: Fault | None,
 ) -> bool:
-    """Send a stream piece by piece; False if a fault cuts it off."""
+    """Send a stream piece by piece; return False if a fault cuts it off."""
     is_cut = fault is not None and fault.kind in BODY_CUTS
     left = fault.after_bytes if fault is not None and is_cut else None
     pending = head
@@ -148,39 +152,39 @@ async def _pump(
     return True
 
 
-async def _cut(fault: Fault, wire: Connection) -> None:
+async def _cut(fault: Fault, connection: Connection) -> None:
     match fault.kind:
         case "reset-body":
-            wire.reset()
+            connection.reset()
         case "close-body":
-            wire.close()
+            connection.close()
         case _:
             await _hang()
 
 
 async def _hang() -> None:
-    """Wait for ever: only the client's departure, or the engine's end, cancels it."""
+    """Wait forever; cancelled when the client disconnects or the engine stops."""
     await asyncio.get_running_loop().create_future()
 
 
-def _bytewise(wire: Connection, fault: Fault, pace: Pace) -> Put:
+def _bytewise(connection: Connection, fault: Fault, pace: Pace) -> Put:
     async def put(data: bytes) -> None:
         for byte in data:
-            await wire.write(bytes((byte,)))
+            await connection.write(bytes((byte,)))
             await (pace(fault.delay_s) if fault.kind == "slow" else asyncio.sleep(0))
 
     return put
 
 
-def _frame(reply: Reply, seen: LoggedRequest, profile: EngineProfile, fault: Fault | None) -> Frame:
-    speaks_11 = profile.http == "1.1" and seen.version == "1.1"
-    keeps = speaks_11 and seen.keep_alive and not (profile.closes_after_error and reply.status >= 400)
+def _frame(reply: Reply, logged: LoggedRequest, profile: EngineProfile, fault: Fault | None) -> Frame:
+    speaks_11 = profile.http == "1.1" and logged.version == "1.1"
+    keeps = speaks_11 and logged.keep_alive and not (profile.closes_after_error and reply.status >= 400)
     if fault is not None and fault.kind == "wrong-length":
         length = LENGTH_OF_STREAM if reply.stream is not None else len(reply.body) + LENGTH_TOO_MUCH
         return Frame(length, is_chunked=False, keeps=False)
     if reply.stream is not None:
         return Frame(None, is_chunked=speaks_11, keeps=keeps and speaks_11)
-    has_size = profile.has_sizes or (seen.method == "POST" and reply.status == 200)
+    has_size = profile.has_sizes or (logged.method == "POST" and reply.status == 200)
     return Frame(len(reply.body) if has_size else None, is_chunked=False, keeps=keeps and has_size)
 
 

@@ -1,1 +1,1 @@
-"""What simulated engines answer: text, vectors, pictures and sound, in each protocol."""
+"""What simulated engines answer: text, vectors, images and audio, in each protocol."""

@@ -1,4 +1,4 @@
-"""Images and audio: a plain picture, a short tone, and words about how much audio came."""
+"""Images and audio: a plain picture, a short tone, and a text about the size of received audio."""
 
 import base64
 import io
@@ -17,42 +17,42 @@ RATE = 8_000
 SIDE = 64
 
 
-async def images(ask: EngineRequest) -> Reply:
-    """Answer `POST /v1/images/…` with as many pictures as `n` says; raises BadAsk."""
-    if not ask.body.get("prompt") and not ask.seen.path.endswith("variations"):
+async def images(request: EngineRequest) -> Reply:
+    """Answer `POST /v1/images/…` with `n` pictures (1 to 10); raises BadEngineRequest."""
+    if not request.body.get("prompt") and not request.logged.path.endswith("variations"):
         raise BadEngineRequest("'prompt' is required")
-    await ask.facts.speech.beat(0)
-    wanted = str(ask.body.get("n") or "1")
+    await request.facts.speech.beat(0)
+    wanted = str(request.body.get("n") or "1")
     count = int(wanted) if wanted.isdecimal() and int(wanted) <= 10 else 1
     picture = {
-        "b64_json": base64.b64encode(picture_of(ask.model)).decode("ascii"),
-        "revised_prompt": f"demo picture by {ask.facts.name}",
+        "b64_json": base64.b64encode(picture_of(request.model)).decode("ascii"),
+        "revised_prompt": f"demo picture by {request.facts.name}",
     }
     return json_reply({"created": int(time.time()), "data": [picture] * count})
 
 
-async def speech(ask: EngineRequest) -> Reply:
-    """Answer `POST /v1/audio/speech` with a short tone as WAV; raises BadAsk."""
-    if not isinstance(ask.body.get("input"), str):
+async def speech(request: EngineRequest) -> Reply:
+    """Answer `POST /v1/audio/speech` with a short tone as WAV; raises BadEngineRequest."""
+    if not isinstance(request.body.get("input"), str):
         raise BadEngineRequest("'input' is required")
-    await ask.facts.speech.beat(0)
+    await request.facts.speech.beat(0)
     return Reply(body=tone(), content_type="audio/wav")
 
 
-async def transcription(ask: EngineRequest) -> Reply:
-    """Answer `POST /v1/audio/transcriptions` and `translations`, sent as a form; raises BadAsk."""
-    audio = ask.body.get("file")
+async def transcription(request: EngineRequest) -> Reply:
+    """Answer `POST /v1/audio/transcriptions` and `translations`, sent as a form; raises BadEngineRequest."""
+    audio = request.body.get("file")
     if not isinstance(audio, bytes):
         raise BadEngineRequest("'file' is required")
-    await ask.facts.speech.beat(0)
-    text = f"This is a demo: {ask.facts.name} was given {len(audio)} bytes of audio."
-    if ask.body.get("response_format") == "text":
+    await request.facts.speech.beat(0)
+    text = f"This is a demo: {request.facts.name} was given {len(audio)} bytes of audio."
+    if request.body.get("response_format") == "text":
         return text_reply(text + "\n")
     return json_reply({"text": text})
 
 
 def form(content_type: str, body: bytes) -> dict[str, str | bytes]:
-    """Take a multipart form apart: fields as text, files as bytes; raises BadAsk."""
+    """Parse a multipart form: fields as text, files as bytes; raises BadEngineRequest."""
     boundary = re.search(r'boundary="?([^";,]+)"?', content_type)
     if boundary is None:
         raise BadEngineRequest("the form has no boundary")
@@ -70,7 +70,7 @@ def form(content_type: str, body: bytes) -> dict[str, str | bytes]:
 
 
 def picture_of(model: str) -> bytes:
-    """Return a PNG of one colour, which the model's name decides."""
+    """Return a PNG of one colour, chosen by the model's name."""
     colour = zlib.crc32(model.encode()).to_bytes(4, "big")[:3]
     rows = (b"\0" + colour * SIDE) * SIDE
     header = struct.pack(">IIBBBBB", SIDE, SIDE, 8, 2, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Ollama's own API: lists, NDJSON answers that stream unless told not to, embeddings."""
+"""Ollama's own API: lists, NDJSON answers that stream unless `stream` is false, embeddings."""
 
 import time
 from collections.abc import AsyncGenerator
@@ -9,7 +9,7 @@ from typing import Any
 from meshlight.simulator.http.reply import NDJSON, Reply, json_line, json_reply, text_reply
 from meshlight.simulator.model_traits import ollama_details, traits
 from meshlight.simulator.profile import BadEngineRequest, EngineFacts, EngineRequest
-from meshlight.simulator.protocols.text import Call, Script, call_for, count_tokens, prompt_of, script
+from meshlight.simulator.protocols.text import Call, Script, call_for, count_tokens, prompt_of, write_script
 from meshlight.simulator.protocols.vectors import inputs, vector_of
 
 VERSION = "0.12.6"
@@ -41,42 +41,42 @@ def running(facts: EngineFacts) -> Reply:
     return json_reply({"models": [_entry(facts, m) | memory | {"size_vram": traits(m).size} for m in loaded]})
 
 
-async def show(ask: EngineRequest) -> Reply:
+async def show(request: EngineRequest) -> Reply:
     """Answer `POST /api/show`."""
     return json_reply(
         {
-            "modelfile": f"# demo\nFROM {ask.model}",
+            "modelfile": f"# demo\nFROM {request.model}",
             "parameters": "",
             "template": "{{ .Prompt }}",
-            "details": ollama_details(ask.model),
+            "details": ollama_details(request.model),
             "model_info": {"general.architecture": "llama", "llama.context_length": 8192},
-            "capabilities": traits(ask.model).capabilities,
-            "modified_at": _time(ask.facts.created),
+            "capabilities": traits(request.model).capabilities,
+            "modified_at": _time(request.facts.created),
         }
     )
 
 
-async def chat(ask: EngineRequest) -> Reply:
-    """Answer `POST /api/chat`; raises BadAsk."""
-    messages = ask.body.get("messages")
+async def chat(request: EngineRequest) -> Reply:
+    """Answer `POST /api/chat`; raises BadEngineRequest."""
+    messages = request.body.get("messages")
     if not isinstance(messages, list):
         raise BadEngineRequest("messages is required")
     prompt = prompt_of(messages[-1:])
-    return await _answer(ask, prompt, call_for(ask.body, prompt), is_chat=True)
+    return await _answer(request, prompt, call_for(request.body, prompt), is_chat=True)
 
 
-async def generate(ask: EngineRequest) -> Reply:
-    """Answer `POST /api/generate`; raises BadAsk."""
-    return await _answer(ask, prompt_of(ask.body.get("prompt")), None, is_chat=False)
+async def generate(request: EngineRequest) -> Reply:
+    """Answer `POST /api/generate`; raises BadEngineRequest."""
+    return await _answer(request, prompt_of(request.body.get("prompt")), None, is_chat=False)
 
 
-async def embed(ask: EngineRequest) -> Reply:
-    """Answer `POST /api/embed`; raises BadAsk."""
-    texts = inputs(ask.body.get("input"))
-    await ask.facts.speech.beat(0)
+async def embed(request: EngineRequest) -> Reply:
+    """Answer `POST /api/embed`; raises BadEngineRequest."""
+    texts = inputs(request.body.get("input"))
+    await request.facts.speech.beat(0)
     return json_reply(
         {
-            "model": ask.model,
+            "model": request.model,
             "embeddings": [vector_of(text) for text in texts],
             "total_duration": 14_143_917,
             "load_duration": 1_019_500,
@@ -85,36 +85,38 @@ async def embed(ask: EngineRequest) -> Reply:
     )
 
 
-async def embeddings(ask: EngineRequest) -> Reply:
-    """Answer `POST /api/embeddings`, the older way of one text; raises BadAsk."""
-    await ask.facts.speech.beat(0)
-    return json_reply({"embedding": vector_of(prompt_of(ask.body.get("prompt")))})
+async def embeddings(request: EngineRequest) -> Reply:
+    """Answer `POST /api/embeddings`, the older API for one text; raises BadEngineRequest."""
+    await request.facts.speech.beat(0)
+    return json_reply({"embedding": vector_of(prompt_of(request.body.get("prompt")))})
 
 
-async def _answer(ask: EngineRequest, prompt: str, call: Call | None, *, is_chat: bool) -> Reply:
-    said = script(ask.facts.who(ask.model), prompt, ask.limit, ask.facts.speech.length)
-    if ask.body.get("stream") is not False:
-        return Reply(content_type=NDJSON, stream=_stream(ask, said, call, is_chat=is_chat))
+async def _answer(request: EngineRequest, prompt: str, call: Call | None, *, is_chat: bool) -> Reply:
+    script = write_script(
+        request.facts.speaker(request.model), prompt, request.limit, request.facts.speech.length
+    )
+    if request.body.get("stream") is not False:
+        return Reply(content_type=NDJSON, stream=_stream(request, script, call, is_chat=is_chat))
     started = time.monotonic()
     words = []
-    for index, word in enumerate(said if call is None else ("",)):
-        await ask.facts.speech.beat(index)
+    for index, word in enumerate(script if call is None else ("",)):
+        await request.facts.speech.beat(index)
         words.append(word)
-    return json_reply(_piece(ask, "".join(words), call, is_chat=is_chat) | _end(said, call, started))
+    return json_reply(_piece(request, "".join(words), call, is_chat=is_chat) | _end(script, call, started))
 
 
 async def _stream(
-    ask: EngineRequest, said: Script, call: Call | None, *, is_chat: bool
+    request: EngineRequest, script: Script, call: Call | None, *, is_chat: bool
 ) -> AsyncGenerator[bytes, None]:
     started = time.monotonic()
-    for index, word in enumerate(said if call is None else ("",)):
-        await ask.facts.speech.beat(index)
-        yield json_line(_piece(ask, word, call, is_chat=is_chat) | {"done": False})
-    yield json_line(_piece(ask, "", None, is_chat=is_chat) | _end(said, call, started))
+    for index, word in enumerate(script if call is None else ("",)):
+        await request.facts.speech.beat(index)
+        yield json_line(_piece(request, word, call, is_chat=is_chat) | {"done": False})
+    yield json_line(_piece(request, "", None, is_chat=is_chat) | _end(script, call, started))
 
 
-def _piece(ask: EngineRequest, text: str, call: Call | None, *, is_chat: bool) -> dict[str, Any]:
-    stamp = {"model": ask.model, "created_at": _time(time.time())}
+def _piece(request: EngineRequest, text: str, call: Call | None, *, is_chat: bool) -> dict[str, Any]:
+    stamp = {"model": request.model, "created_at": _time(time.time())}
     if not is_chat:
         return stamp | {"response": text}
     message: dict[str, Any] = {"role": "assistant", "content": text}
@@ -123,16 +125,16 @@ def _piece(ask: EngineRequest, text: str, call: Call | None, *, is_chat: bool) -
     return stamp | {"message": message}
 
 
-def _end(said: Script, call: Call | None, started: float) -> dict[str, Any]:
+def _end(script: Script, call: Call | None, started: float) -> dict[str, Any]:
     spent = int((time.monotonic() - started) * NANOSECONDS) + 1
     return {
         "done": True,
-        "done_reason": "stop" if call else said.finish,
+        "done_reason": "stop" if call else script.finish,
         "total_duration": spent,
         "load_duration": 1,
-        "prompt_eval_count": said.prompt_tokens,
+        "prompt_eval_count": script.prompt_tokens,
         "prompt_eval_duration": spent // 10 + 1,
-        "eval_count": said.total,
+        "eval_count": script.total,
         "eval_duration": spent,
     }
 

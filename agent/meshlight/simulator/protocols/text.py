@@ -1,11 +1,9 @@
-"""The words an engine says. They name the engine, say that it is a demo, and come token by token.
+"""The scripted answers of all engines: their tokens, the pace of the tokens, and tool calls.
 
-Two words in a prompt change them: LOOP asks for "tick tock" without end (a context's worth), COUNT for
-numbers in a row, by which a lost or doubled piece shows.
-
-How time passes between tokens: really, or as a test lets it.
-
-Tool calls: whether a prompt asks for one, and what the call says.
+The text names the engine and says that it is a demo. Two words in a prompt change it: LOOP asks for "tick tock"
+without end (a full context), COUNT for consecutive numbers, which show a lost or duplicated piece. `Speech` says how
+fast the tokens come; a test can let them pass one by one with a `StepGate`. `call_for` decides whether a request is
+answered with a tool call.
 """
 
 import asyncio
@@ -19,10 +17,10 @@ import msgspec
 from msgspec import Struct
 
 CONTEXT = 65_536
-"""Where even a LOOP ends, as a real engine's context does."""
+"""Tokens after which a LOOP ends, as a real engine's context does."""
 
 COUNT_TO = 48
-"""How many numbers COUNT gives where nobody says how many."""
+"""Numbers in an answer to COUNT, if the engine has no length."""
 
 TEXT = (
     "This is a demo, no model is running here: {name} plays {label} and answers as {model}."
@@ -33,50 +31,50 @@ TEXT = (
 
 
 class Script(Struct, frozen=True, kw_only=True):
-    """The tokens of one answer; iterating it gives each in turn."""
+    """The tokens of one answer; iterating yields them."""
 
     words: tuple[str, ...]
-    """Said over and over until `total` is reached; empty for numbers in a row."""
+    """Repeated until `total` is reached; empty for consecutive numbers."""
     total: int
     is_cut: bool
-    """Whether a limit ends it rather than the speaker."""
+    """Whether a limit ends it early."""
     prompt_tokens: int
 
     def __iter__(self) -> Iterator[str]:
-        """Give one token after the other."""
+        """Yield the tokens."""
         if not self.words:
             return (f" {number}" if number else "0" for number in range(self.total))
         return islice(cycle(self.words), self.total)
 
     @property
     def finish(self) -> str:
-        """OpenAI's word for how it ended."""
+        """OpenAI's `finish_reason`."""
         return "length" if self.is_cut else "stop"
 
 
-def script(who: tuple[str, str, str], prompt: str, limit: int | None, length: int | None) -> Script:
-    """Write the answer of `who` (name, label, model): of `length` tokens, or fewer where `limit` says so.
+def write_script(speaker: tuple[str, str, str], prompt: str, limit: int | None, length: int | None) -> Script:
+    """Write the answer of `speaker` (name, label, model): of `length` tokens, or fewer where `limit` says so.
 
-    A `length` of None says the text once.
+    A `length` of None is the text once.
     """
-    words = _split(TEXT.format(name=who[0], label=who[1], model=who[2]))
-    wanted = len(words) if length is None else length
+    words = _split(TEXT.format(name=speaker[0], label=speaker[1], model=speaker[2]))
+    requested = len(words) if length is None else length
     if "LOOP" in prompt:
-        words, wanted = (" tick", " tock"), CONTEXT
+        words, requested = (" tick", " tock"), CONTEXT
     elif "COUNT" in prompt:
-        words, wanted = (), COUNT_TO if length is None else length
-    total = wanted if limit is None else min(wanted, limit)
-    is_cut = total < wanted or total == CONTEXT
+        words, requested = (), COUNT_TO if length is None else length
+    total = requested if limit is None else min(requested, limit)
+    is_cut = total < requested or total == CONTEXT
     return Script(words=words, total=total, is_cut=is_cut, prompt_tokens=count_tokens(prompt))
 
 
 def count_tokens(text: str) -> int:
-    """Count tokens as a rough tokenizer does: one a word, and four that a chat template adds."""
+    """Count tokens roughly: one per word, and four for the chat template."""
     return len(text.split()) + 4
 
 
 def prompt_of(content: Any) -> str:
-    """Return the text of a message, a prompt or an input, whatever of the allowed shapes it has."""
+    """Return the text of a message, prompt or input in any of its allowed shapes."""
     match content:
         case str():
             return content
@@ -94,13 +92,13 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 Pace = Callable[[float], Awaitable[None]]
-"""Waits for so many seconds; `asyncio.sleep` is the real one."""
+"""Waits the given seconds: `asyncio.sleep`, or a fake in tests."""
 
 
 class StepGate:
-    """A pace for tests: each wait lasts until `step` lets it pass, or `open` lets all pass for good.
+    """A pace for tests: each wait lasts until `step` releases it, or `open` releases all for good.
 
-    An engine with `speed=1, pace=gate` then gives exactly one more token per `step`.
+    An engine with `speed=1, pace=gate` then sends exactly one more token per `step`.
     """
 
     def __init__(self) -> None:
@@ -109,7 +107,7 @@ class StepGate:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def __call__(self, seconds: float) -> None:  # noqa: ARG002  # a Pace takes the wait's length
-        """Wait to be let pass."""
+        """Wait to be released."""
         if self._is_open:
             await asyncio.sleep(0)
             return
@@ -126,11 +124,11 @@ class StepGate:
 
     @property
     def waiting(self) -> int:
-        """How many waits are held back now."""
+        """The number of waits that are held now."""
         return len(self._waiting)
 
     def step(self, count: int = 1) -> None:
-        """Let `count` waits pass, those to come included."""
+        """Release `count` waits, including future ones."""
         for _ in range(count):
             if self._waiting:
                 self._waiting.popleft().set_result(None)
@@ -138,32 +136,32 @@ class StepGate:
                 self._free += 1
 
     def open(self) -> None:
-        """Let every wait pass from now on."""
+        """Release every wait from now on."""
         self._is_open = True
         while self._waiting:
             self._waiting.popleft().set_result(None)
 
 
 class Speech(Struct, frozen=True, kw_only=True):
-    """How fast an engine talks, and how long."""
+    """The pace and length of an engine's answers."""
 
     speed: float | None = None
-    """Tokens per second; None puts no wait between two tokens."""
+    """Tokens per second; None for no wait between tokens."""
     first_token_s: float = 0.0
     """Seconds before the first token."""
     length: int | None = None
-    """Tokens of an answer that no `max_tokens` cuts shorter; None says the text once."""
+    """Tokens of an answer that no `max_tokens` shortens; None for the text once."""
     pace: Pace = asyncio.sleep
 
     async def beat(self, index: int) -> None:
-        """Wait for the token of that index (from 0) to be ready."""
+        """Wait until the token with this index (from 0) is due."""
         if index == 0:
             if self.first_token_s > 0:
                 await self.pace(self.first_token_s)
         elif self.speed is not None:
             await self.pace(1 / self.speed)
         else:
-            # Without a pause an endless answer would never let the loop see that its reader has gone.
+            # Without a pause, the loop would never notice that the reader of an endless answer has disconnected.
             await asyncio.sleep(0)
 
 
@@ -178,7 +176,7 @@ _EXAMPLES: dict[str, Any] = {
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """One call of one function."""
+    """A call of a function."""
 
     id: str
     name: str
@@ -186,15 +184,15 @@ class Call(Struct, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """The arguments as the JSON text that OpenAI's shape has."""
+        """The arguments as JSON text, as in OpenAI's API."""
         return msgspec.json.encode(self.arguments).decode()
 
 
 def call_for(body: dict[str, Any], prompt: str) -> Call | None:
-    """Return the call to answer with, or None where words are wanted.
+    """Return the tool call to answer with; None for a text.
 
-    Asked for is a call by `tool_choice` (required, or a name), or by a prompt that says "tool", "weather"
-    or a function's name; never right after a tool's result.
+    A call is requested by `tool_choice` (required, or a name), or by a prompt that contains "tool", "weather" or a
+    function's name; never directly after a tool's result.
     """
     functions = [tool["function"] for tool in body.get("tools") or () if _is_function(tool)]
     choice = body.get("tool_choice")
@@ -204,11 +202,11 @@ def call_for(body: dict[str, Any], prompt: str) -> Call | None:
         named = choice.get("function", choice).get("name")
         functions = [function for function in functions if function["name"] == named]
         return _call(functions[0]) if functions else None
-    said = prompt.lower()
-    mentioned = next((function for function in functions if function["name"].lower() in said), None)
+    text = prompt.lower()
+    mentioned = next((function for function in functions if function["name"].lower() in text), None)
     if mentioned is not None:
         return _call(mentioned)
-    is_wanted = choice == "required" or "tool" in said or "weather" in said
+    is_wanted = choice == "required" or "tool" in text or "weather" in text
     return _call(functions[0]) if is_wanted else None
 
 

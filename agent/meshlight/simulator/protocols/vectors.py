@@ -1,4 +1,4 @@
-"""Embeddings and rerank: numbers that depend on the text alone, so that equal texts get equal answers."""
+"""Embeddings and rerank: the numbers depend on the texts alone, so that equal texts get equal answers."""
 
 import base64
 import hashlib
@@ -13,11 +13,11 @@ from meshlight.simulator.protocols.text import count_tokens, prompt_of
 DIMENSIONS = 64
 
 
-async def embeddings(ask: EngineRequest) -> Reply:
-    """Answer `POST /v1/embeddings`, as floats or base64; raises BadAsk."""
-    texts = inputs(ask.body.get("input"))
-    is_base64 = ask.body.get("encoding_format") == "base64"
-    await ask.facts.speech.beat(0)
+async def embeddings(request: EngineRequest) -> Reply:
+    """Answer `POST /v1/embeddings`, as floats or base64; raises BadEngineRequest."""
+    texts = inputs(request.body.get("input"))
+    is_base64 = request.body.get("encoding_format") == "base64"
+    await request.facts.speech.beat(0)
     data = [
         {"object": "embedding", "index": index, "embedding": _packed(vector) if is_base64 else vector}
         for index, vector in enumerate(map(vector_of, texts))
@@ -27,27 +27,30 @@ async def embeddings(ask: EngineRequest) -> Reply:
         {
             "object": "list",
             "data": data,
-            "model": ask.model,
+            "model": request.model,
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         }
     )
 
 
-async def rerank(ask: EngineRequest) -> Reply:
-    """Answer `POST /v1/rerank`: the more words a document shares with the query, the better; raises BadAsk."""
-    query, documents = ask.body.get("query"), ask.body.get("documents")
+async def rerank(request: EngineRequest) -> Reply:
+    """Answer `POST /v1/rerank`: a document's score is the share of the query's words in it.
+
+    Raises BadEngineRequest.
+    """
+    query, documents = request.body.get("query"), request.body.get("documents")
     if not isinstance(query, str) or not isinstance(documents, list):
         raise BadEngineRequest("'query' and 'documents' are required")
-    await ask.facts.speech.beat(0)
+    await request.facts.speech.beat(0)
     texts = [prompt_of(document) for document in documents]
     scored = [{"index": i, "relevance_score": _score(query, text)} for i, text in enumerate(texts)]
     scored.sort(key=lambda result: -result["relevance_score"])
-    top = ask.body.get("top_n")
+    top = request.body.get("top_n")
     tokens = sum(map(count_tokens, [query, *texts]))
     return json_reply(
         {
             "object": "list",
-            "model": ask.model,
+            "model": request.model,
             "results": scored[:top] if isinstance(top, int) else scored,
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         }
@@ -55,7 +58,7 @@ async def rerank(ask: EngineRequest) -> Reply:
 
 
 def inputs(given: Any) -> list[str]:
-    """Return the texts to embed: one, several, or lists of token ids; raises BadAsk."""
+    """Return the texts to embed: one, several, or lists of token ids; raises BadEngineRequest."""
     match given:
         case str():
             return [given]
@@ -68,7 +71,7 @@ def inputs(given: Any) -> list[str]:
 
 
 def vector_of(text: str) -> list[float]:
-    """Return a vector of length 1 that `text` alone decides."""
+    """Return a vector of length 1 that depends on `text` alone."""
     noise = hashlib.shake_128(text.encode("utf-8", "replace")).digest(DIMENSIONS)
     raw = [byte - 127.5 for byte in noise]
     norm = math.sqrt(sum(value * value for value in raw))

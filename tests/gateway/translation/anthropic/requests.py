@@ -63,7 +63,7 @@ def completion(message: Json, finish: str = "stop", **fields: Any) -> bytes:
     ).encode()
 
 
-def told(way: ResponseTranslator, *pieces: bytes, content_type: bytes = EVENTS) -> bytes:
+def output_of(way: ResponseTranslator, *pieces: bytes, content_type: bytes = EVENTS) -> bytes:
     """Return what the client gets when the upstream sends these pieces, whatever becomes of them."""
     way.begin(content_type)
     out: list[bytes] = []

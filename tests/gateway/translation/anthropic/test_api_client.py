@@ -27,8 +27,8 @@ def translated(path: str, body: bytes) -> TranslatedRequest:
 def serve() -> Iterator[Serve]:
     """A client of a server that translates, with an engine behind it that always says the same."""
     with stage(translated) as start:
-        yield lambda *said, **more: anthropic.Anthropic(
-            api_key="k", base_url=start(*said, **more), max_retries=0
+        yield lambda *message, **more: anthropic.Anthropic(
+            api_key="k", base_url=start(*message, **more), max_retries=0
         )
 
 
@@ -79,12 +79,16 @@ def test_what_it_got_it_can_send_back(serve: Serve) -> None:
         turns = [{"role": "user", "content": "1 + 2?"}]
         with client.messages.stream(model="claude", max_tokens=9, messages=turns) as events:
             answer = events.get_final_message()
-    said = [block.model_dump(exclude_none=True) for block in answer.to_param()["content"]]
+    message = [block.model_dump(exclude_none=True) for block in answer.to_param()["content"]]
     result = {"type": "tool_result", "tool_use_id": "call_1", "content": "3"}
     body = {
         "model": "claude",
         "max_tokens": 9,
-        "messages": [*turns, {"role": "assistant", "content": said}, {"role": "user", "content": [result]}],
+        "messages": [
+            *turns,
+            {"role": "assistant", "content": message},
+            {"role": "user", "content": [result]},
+        ],
     }
     messages = json.loads(translate_messages(json.dumps(body, default=dict).encode(), "tiny").body)[
         "messages"

@@ -137,8 +137,8 @@ def test_documents_of_text_and_search_results_become_text() -> None:
     document = {"type": "document", "title": "Notes", "source": {"type": "text", "data": "Milk."}}
     pieces = {"type": "document", "source": {"type": "content", "content": [text("a"), text("b")]}}
     found = {"type": "search_result", "source": "https://e.org", "title": "E", "content": [text("c")]}
-    said = history(user(document, pieces, found, text("So?")))[0]["content"]
-    assert said == "Notes\nMilk.\n\na\n\nb\n\nE\nhttps://e.org\n\nc\n\nSo?"
+    message = history(user(document, pieces, found, text("So?")))[0]["content"]
+    assert message == "Notes\nMilk.\n\na\n\nb\n\nE\nhttps://e.org\n\nc\n\nSo?"
 
 
 def test_neighbours_of_one_role_become_one_message() -> None:

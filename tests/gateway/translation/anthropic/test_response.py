@@ -12,8 +12,8 @@ from gateway.translation.anthropic.requests import (
     back,
     chunk,
     completion,
+    output_of,
     stream,
-    told,
 )
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation import chat as answer_events
@@ -21,13 +21,13 @@ from meshlight.gateway.translation.anthropic import stream_builder as messages_c
 from meshlight.gateway.translation.anthropic import writer as messages_writer
 from meshlight.gateway.translation.anthropic.api import translate_count
 from meshlight.gateway.translation.base import ResponseTranslator
-from meshlight.gateway.translation.keepsake import SIGNATURE
+from meshlight.gateway.translation.carried_state import SIGNATURE
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
 
 
 def whole(message: Json, finish: str = "stop", **fields: object) -> Json:
-    found: Json = json.loads(told(back(), completion(message, finish, **fields), content_type=JSON))
+    found: Json = json.loads(output_of(back(), completion(message, finish, **fields), content_type=JSON))
     return found
 
 
@@ -71,7 +71,7 @@ def test_thoughts_words_and_calls_are_blocks() -> None:
         {"type": "tool_use", "id": "a", "name": "f", "input": {}},
     ]
     assert found["stop_reason"] == "tool_use"
-    assert b'"input":{"n": 1.50}' in told(back(), completion(message), content_type=JSON)
+    assert b'"input":{"n": 1.50}' in output_of(back(), completion(message), content_type=JSON)
 
 
 def test_half_a_call_that_the_limit_cut_off_is_left_out() -> None:
@@ -106,7 +106,7 @@ def test_what_is_no_answer_is_told_in_words(body: bytes, why: str) -> None:
 
 def test_a_stream_to_one_who_asked_for_a_message_is_gathered() -> None:
     data = stream(chunk({"content": "Hel"}), chunk({"content": "lo"}), chunk({}, "stop"))
-    found = json.loads(told(back(), data[:40], data[40:], content_type=EVENTS))
+    found = json.loads(output_of(back(), data[:40], data[40:], content_type=EVENTS))
     assert found["content"] == [{"type": "text", "text": "Hello"}]
 
 
@@ -119,7 +119,7 @@ def test_a_message_is_told_only_when_it_is_whole() -> None:
 
 
 def test_answers_without_measure_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer_events, "WHOLE_MAX", 50)
+    monkeypatch.setattr(answer_events, "ANSWER_MAX", 50)
     monkeypatch.setattr(messages_call, "ARGUMENTS_MAX", 50)
     monkeypatch.setattr(messages_writer, "HELD_MAX", 50)
     for way in (back(), counter()):
@@ -135,7 +135,7 @@ def test_answers_without_measure_are_given_up(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_tokens_of_a_prompt_are_counted() -> None:
-    assert told(counter(), completion({"content": "x"}, "length", usage=USAGE)) == b'{"input_tokens":12}'
+    assert output_of(counter(), completion({"content": "x"}, "length", usage=USAGE)) == b'{"input_tokens":12}'
     assert counter().content_type == b"application/json"
 
 

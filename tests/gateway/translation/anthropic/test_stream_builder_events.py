@@ -13,14 +13,14 @@ from gateway.translation.anthropic.requests import (
     chunk,
     completion,
     events,
+    output_of,
     stream,
-    told,
     types,
 )
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.anthropic.stream_builder import BLOCKS_MAX, CALLS_MAX
 from meshlight.gateway.translation.base import ResponseTranslator
-from meshlight.gateway.translation.keepsake import SIGNATURE
+from meshlight.gateway.translation.carried_state import SIGNATURE
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
 TAIL = {"id": "chatcmpl-1", "choices": [], "usage": USAGE}
@@ -31,7 +31,7 @@ def asked(**fields: Any) -> ResponseTranslator:
 
 
 def seen(*chunks: Json, **fields: Any) -> list[Json]:
-    return events(told(asked(**fields), stream(*chunks)))
+    return events(output_of(asked(**fields), stream(*chunks)))
 
 
 def fault(found: list[Json]) -> Json:
@@ -232,20 +232,20 @@ def test_signs_of_life_become_pings() -> None:
         + b": wait\n\n"
         + stream(chunk({}, "stop"))
     )
-    assert types(events(told(asked(), data))) == [
+    assert types(events(output_of(asked(), data))) == [
         *("message_start", "start", "delta", "ping", "stop", "message_delta", "message_stop")
     ]
 
 
 def test_a_stream_may_end_without_its_mark() -> None:
     data = stream(chunk({"content": "a"}), chunk({}, "stop"), TAIL, done=False)
-    found = events(told(asked(), data.rstrip(b"\n")))
+    found = events(output_of(asked(), data.rstrip(b"\n")))
     assert found[-1] == {"type": "message_stop"}
     assert found[-2]["usage"]["output_tokens"] == 5
 
 
 def test_a_stream_that_does_not_say_why_it_stopped_nor_that_it_is_done_is_broken() -> None:
-    found = events(told(asked(), stream(chunk({"content": "a"}), done=False)))
+    found = events(output_of(asked(), stream(chunk({"content": "a"}), done=False)))
     assert types(found) == ["message_start", "start", "delta", "error"]
     assert fault(found)["type"] == "api_error"
 
@@ -311,7 +311,7 @@ def test_an_answer_that_the_server_gave_up_is_broken(finish: str) -> None:
 def test_a_server_that_does_not_stream_is_understood_too(content_type: bytes) -> None:
     message = {"content": "I add.", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{}"}}]}
     data = completion(message, "tool_calls", usage=USAGE)
-    found = events(told(asked(), data[:50], data[50:], content_type=content_type))
+    found = events(output_of(asked(), data[:50], data[50:], content_type=content_type))
     assert blocks(found) == [
         {"type": "text", "text": "I add."},
         {"type": "tool_use", "id": "a", "name": "f", "input": {}},
@@ -321,16 +321,16 @@ def test_a_server_that_does_not_stream_is_understood_too(content_type: bytes) ->
 
 def test_a_server_that_forgets_to_say_that_it_streams_is_understood() -> None:
     data = b"\n" + stream(chunk({"content": "a"}), chunk({}, "stop"))
-    assert events(told(asked(), data[:3], data[3:], content_type=b""))[-1]["type"] == "message_stop"
+    assert events(output_of(asked(), data[:3], data[3:], content_type=b""))[-1]["type"] == "message_stop"
 
 
 def test_half_an_emoji_breaks_no_stream() -> None:
     data = stream(chunk({"content": "XX"}), chunk({}, "stop"))
     calls = stream(chunk(call(0, '{"a":"XX"}', id="a", name="f")), chunk({}, "stop"))
     for half in (rb"\ud83d", b"\xf0\x9f"):
-        called = blocks(events(told(asked(), calls.replace(b"XX", half.replace(b"\\", b"\\\\")))))
+        called = blocks(events(output_of(asked(), calls.replace(b"XX", half.replace(b"\\", b"\\\\")))))
         assert len(called[0]["input"]["a"]) == 1
-        assert blocks(events(told(asked(), data.replace(b"XX", half))))[0]["text"] == "\ufffd"
+        assert blocks(events(output_of(asked(), data.replace(b"XX", half))))[0]["text"] == "\ufffd"
 
 
 def test_only_the_first_answer_counts() -> None:

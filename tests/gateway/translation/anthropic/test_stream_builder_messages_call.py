@@ -22,13 +22,13 @@ def piece(text: str, given: str = "c1", name: str = "f") -> ToolCall:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_call_has_come_when_its_outer_bracket_has_closed(text: str, size: int) -> None:
+def test_a_call_has_arguments_when_its_outer_bracket_has_closed(text: str, size: int) -> None:
     call = ToolCallBuilder(0, "own")
     end = text.rindex("}")
     for start in range(0, len(text), size):
-        assert call.has_come() == (start > end)
+        assert call.has_arguments() == (start > end)
         call.add(piece(text[start : start + size]))
-    assert call.has_come()
+    assert call.has_arguments()
     assert call.is_filled()
 
 
@@ -38,9 +38,9 @@ def test_a_call_has_come_when_its_outer_bracket_has_closed(text: str, size: int)
 def test_what_is_no_object_never_comes(text: str) -> None:
     call = ToolCallBuilder(0, "own")
     call.add(piece(text))
-    assert not call.has_come()
+    assert not call.has_arguments()
     call.add(piece(" "))
-    assert not call.has_come()
+    assert not call.has_arguments()
 
 
 @pytest.mark.parametrize("end", ["}", '"}', " ", "]"])
@@ -48,13 +48,13 @@ def test_the_arguments_are_not_read_anew_for_each_piece(end: str, monkeypatch: p
     calls = CallList()
     calls.begin(0, "own").add(piece('{"a":[' + "1," * 1_000 + "]}" if end == " " else '{"a":{"b":"'))
     read: list[int] = []
-    is_whole = ToolCallBuilder.is_whole
+    is_complete = ToolCallBuilder.is_complete
 
     def counted(call: ToolCallBuilder) -> bool:
         read.append(len(call.text()))
-        return is_whole(call)
+        return is_complete(call)
 
-    monkeypatch.setattr(ToolCallBuilder, "is_whole", counted)
+    monkeypatch.setattr(ToolCallBuilder, "is_complete", counted)
     for number in range(500):
         following = piece(end, f"d{number}")
         call = find_call(calls, following) or calls.begin(0, "own")

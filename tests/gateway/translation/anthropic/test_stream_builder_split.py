@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.translation.anthropic.requests import Json, back, blocks, call, chunk, events, stream, told
+from gateway.translation.anthropic.requests import Json, back, blocks, call, chunk, events, output_of, stream
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
 TAIL = {"id": "chatcmpl-1", "choices": [], "usage": USAGE}
@@ -47,9 +47,11 @@ def test_any_split_of_the_stream_gives_the_client_the_same_bytes(
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=20)))
     edges = [0, *cuts, len(whole)]
     pieces = [whole[a:b] for a, b in pairwise(edges)]
-    once = told(back(stream=True), whole, content_type=content_type)
-    assert told(back(stream=True), *pieces, content_type=content_type) == once
-    assert told(back(), *pieces, content_type=content_type) == told(back(), whole, content_type=content_type)
+    once = output_of(back(stream=True), whole, content_type=content_type)
+    assert output_of(back(stream=True), *pieces, content_type=content_type) == once
+    assert output_of(back(), *pieces, content_type=content_type) == output_of(
+        back(), whole, content_type=content_type
+    )
 
 
 @given(st.lists(DELTAS, max_size=12))
@@ -62,8 +64,8 @@ def test_a_stream_and_a_whole_message_say_the_same(deltas: list[Json]) -> None:
             kept.append(delta)
         seen_calls.add(number)
     data = stream(*(chunk(delta) for delta in kept), chunk({}, "stop", usage=USAGE))
-    found = events(told(back(stream=True), data))
-    whole = json.loads(told(back(), data))
+    found = events(output_of(back(stream=True), data))
+    whole = json.loads(output_of(back(), data))
     assert blocks(found) == whole["content"]
     assert found[-2]["delta"]["stop_reason"] == whole["stop_reason"]
     assert found[-2]["usage"] == whole["usage"]
@@ -114,12 +116,12 @@ JSONS = st.recursive(
 )
 def test_no_json_breaks_more_than_its_own_answer(values: list[object], is_stream: bool) -> None:
     lines = b"".join(b"data: " + json.dumps(value).encode() + b"\n\n" for value in values)
-    told(back(stream=is_stream), lines)
-    told(back(stream=is_stream), json.dumps(values[0]).encode() if values else b"", content_type=b"")
+    output_of(back(stream=is_stream), lines)
+    output_of(back(stream=is_stream), json.dumps(values[0]).encode() if values else b"", content_type=b"")
 
 
 @given(st.binary(max_size=60), st.booleans())
 def test_no_bytes_break_more_than_their_own_answer(junk: bytes, is_stream: bool) -> None:
     data = stream(chunk(call(0, "XX", id="XX", name="f")), chunk({"content": "XX"}), chunk({}, "stop"))
-    told(back(stream=is_stream), data.replace(b"XX", junk))
-    told(back(stream=is_stream), junk, content_type=b"")
+    output_of(back(stream=is_stream), data.replace(b"XX", junk))
+    output_of(back(stream=is_stream), junk, content_type=b"")

@@ -4,7 +4,7 @@ import json
 from itertools import count
 from typing import Any
 
-from gateway.translation.anthropic.requests import Json, told
+from gateway.translation.anthropic.requests import Json, output_of
 from meshlight.gateway.translation.base import ResponseTranslator, TranslatedRequest
 from meshlight.gateway.translation.ollama.generate import translate_chat, translate_generate
 from meshlight.gateway.translation.ollama.writer import Clock, Immediate
@@ -69,6 +69,6 @@ def lines(data: bytes) -> list[Json]:
     return [json.loads(line) for line in data.split(b"\n")[:-1]]
 
 
-def told_lines(way: ResponseTranslator, *pieces: bytes) -> list[Json]:
+def output_lines(way: ResponseTranslator, *pieces: bytes) -> list[Json]:
     """Return the lines that a client gets when the upstream sends these pieces."""
-    return lines(told(way, *pieces))
+    return lines(output_of(way, *pieces))

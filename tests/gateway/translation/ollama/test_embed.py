@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.translation.anthropic.requests import JSON, Json, told
+from gateway.translation.anthropic.requests import JSON, Json, output_of
 from gateway.translation.ollama.requests import STILL, answered, sent, ticking
 from meshlight.domain.errors import BadRequest, TranslationFailed
 from meshlight.gateway.translation import chat as answer_events
@@ -39,7 +39,9 @@ def test_texts_are_asked_about_as_they_are() -> None:
 
 
 def test_embeddings_come_in_the_order_of_their_texts() -> None:
-    found = json.loads(told(embed_back(["a", "b"]), vectors((1, [3, 4.5]), (0, [1, 2])), content_type=JSON))
+    found = json.loads(
+        output_of(embed_back(["a", "b"]), vectors((1, [3, 4.5]), (0, [1, 2])), content_type=JSON)
+    )
     assert found == {
         "model": "nomic",
         "embeddings": [[1, 2], [3, 4.5]],
@@ -50,12 +52,12 @@ def test_embeddings_come_in_the_order_of_their_texts() -> None:
 
 def test_base64_is_read_too() -> None:
     packed = base64.b64encode(struct.pack("<2f", 0.5, -2)).decode()
-    assert json.loads(told(embed_back("a"), vectors((0, packed))))["embeddings"] == [[0.5, -2]]
+    assert json.loads(output_of(embed_back("a"), vectors((0, packed))))["embeddings"] == [[0.5, -2]]
 
 
 def test_the_older_way_gives_one() -> None:
     way = sent(translate_embeddings(body(prompt="a"), "tiny", clock=STILL)).back
-    assert json.loads(told(way, vectors((0, [0.5, 1])))) == {"embedding": [0.5, 1]}
+    assert json.loads(output_of(way, vectors((0, [0.5, 1])))) == {"embedding": [0.5, 1]}
 
 
 def test_no_text_is_answered_at_once() -> None:
@@ -88,7 +90,7 @@ def test_what_is_no_embedding_is_a_fault(data: bytes) -> None:
 
 
 def test_there_is_a_limit_to_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer_events, "WHOLE_MAX", 10)
+    monkeypatch.setattr(answer_events, "ANSWER_MAX", 10)
     with pytest.raises(TranslationFailed, match="more than"):
         embed_back("a").feed(b" " * 11)
 

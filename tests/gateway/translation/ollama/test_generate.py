@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.translation.anthropic.requests import JSON, Json, chunk, completion, stream, told
+from gateway.translation.anthropic.requests import JSON, Json, chunk, completion, output_of, stream
 from gateway.translation.ollama.requests import (
     MADE_AT,
     PNG,
@@ -101,7 +101,7 @@ def test_a_chat_is_told_as_a_generate() -> None:
     data = stream(
         chunk({"reasoning": "Hm."}), chunk({"content": "A"}), chunk({"content": "B"}), chunk({}, "stop")
     )
-    found = lines(told(generate_back(), data))
+    found = lines(output_of(generate_back(), data))
     assert [line["response"] for line in found] == ["", "A", "B", ""]
     assert found[0]["thinking"] == "Hm."
     assert found[-1]["done_reason"] == "stop"
@@ -113,13 +113,15 @@ def test_a_completion_is_told_as_a_generate() -> None:
         "choices": [{"index": 0, "text": "", "finish_reason": "length"}],
         "usage": {"completion_tokens": 2},
     }
-    found = lines(told(generate_back(raw=True), stream(*pieces, end)))
+    found = lines(output_of(generate_back(raw=True), stream(*pieces, end)))
     assert [line["response"] for line in found] == ["A", "B", ""]
     assert (found[-1]["done_reason"], found[-1]["eval_count"]) == ("length", 2)
 
 
 def test_without_a_stream_it_is_one_object() -> None:
-    found = json.loads(told(generate_back(stream=False), completion({"content": "AB"}), content_type=JSON))
+    found = json.loads(
+        output_of(generate_back(stream=False), completion({"content": "AB"}), content_type=JSON)
+    )
     assert found == {
         "model": "llama3",
         "created_at": MADE_AT,

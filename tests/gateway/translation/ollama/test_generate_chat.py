@@ -160,12 +160,12 @@ def test_a_picture_in_another_message_goes_into_the_users(role: str, whence: str
     call = {"role": "assistant", "tool_calls": [{"id": "x", "function": {"name": "f", "arguments": {}}}]}
     shown = {"role": role, "content": "Seen.", "images": [PNG]}
     url = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
-    said = [{"type": "text", "text": f"From {whence}:"}, url]
+    message = [{"type": "text", "text": f"From {whence}:"}, url]
     first = [ask, call, shown]
     *others, last = chat(messages=[*first, {"role": "tool", "content": "More."}, ask])["messages"]
     assert [message["role"] for message in others] == ["user", "assistant", role, "tool"]
-    assert (others[2]["content"], last["content"]) == ("Seen.", [*said, {"type": "text", "text": "?"}])
-    assert chat(messages=first)["messages"][-1] == {"role": "user", "content": said}
+    assert (others[2]["content"], last["content"]) == ("Seen.", [*message, {"type": "text", "text": "?"}])
+    assert chat(messages=first)["messages"][-1] == {"role": "user", "content": message}
 
 
 def test_results_find_their_calls_by_id_by_name_or_by_order() -> None:

@@ -27,7 +27,7 @@ FACES: dict[str, Callable[..., Any]] = {
 def serve() -> Iterator[Callable[..., ollama.Client]]:
     """A client of a server that translates, with an engine behind it that always says the same."""
     with stage(lambda path, body: FACES[path](body, "tiny")) as start:
-        yield lambda *said, **more: ollama.Client(start(*said, **more), trust_env=False)
+        yield lambda *message, **more: ollama.Client(start(*message, **more), trust_env=False)
 
 
 Serve = Callable[..., ollama.Client]

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from gateway.translation.anthropic.requests import JSON, Json, call, chunk, completion, stream, told
-from gateway.translation.ollama.requests import MADE_AT, back, lines, ticking, told_lines
+from gateway.translation.anthropic.requests import JSON, Json, call, chunk, completion, output_of, stream
+from gateway.translation.ollama.requests import MADE_AT, back, lines, output_lines, ticking
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation import chat as answer_events
 from meshlight.gateway.translation.anthropic import stream_builder as messages_call
@@ -24,7 +24,7 @@ def test_each_piece_is_a_line_and_the_last_one_has_the_numbers() -> None:
         TAIL,
     )
     head = {"model": "llama3:latest", "created_at": MADE_AT}
-    assert told_lines(back(), data) == [
+    assert output_lines(back(), data) == [
         head | {"message": {"role": "assistant", "content": "A"}, "done": False},
         head | {"message": {"role": "assistant", "content": "B"}, "done": False},
         head
@@ -36,7 +36,7 @@ def test_each_piece_is_a_line_and_the_last_one_has_the_numbers() -> None:
 
 def test_durations_are_those_that_were_measured() -> None:
     data = stream(*(chunk({"content": text}) for text in "ABC"), chunk({}, "stop"), TAIL)
-    last = told_lines(back(clock=ticking()), data)[-1]
+    last = output_lines(back(clock=ticking()), data)[-1]
     assert last["eval_duration"] == 2_000_000_000
     assert last["total_duration"] == 4_000_000_000
     assert not {"load_duration", "prompt_eval_duration"} & last.keys()
@@ -45,7 +45,7 @@ def test_durations_are_those_that_were_measured() -> None:
 def test_llama_cpp_knows_its_durations_better() -> None:
     timings = {"prompt_ms": 1.5, "predicted_ms": 20.25}
     found = json.loads(
-        told(back(stream=False), completion({"content": "A"}, timings=timings), content_type=JSON)
+        output_of(back(stream=False), completion({"content": "A"}, timings=timings), content_type=JSON)
     )
     assert (found["prompt_eval_duration"], found["eval_duration"]) == (1_500_000, 20_250_000)
 
@@ -58,7 +58,7 @@ def test_without_a_stream_it_is_one_object() -> None:
     }
     way = back(stream=False)
     assert way.content_type == b"application/json"
-    data = told(way, completion(message, "tool_calls", usage=USAGE), content_type=JSON)
+    data = output_of(way, completion(message, "tool_calls", usage=USAGE), content_type=JSON)
     found = json.loads(data)
     assert found["message"] == {
         "role": "assistant",
@@ -78,7 +78,7 @@ def test_calls_come_whole_in_one_line() -> None:
         chunk(call(1, "", name="now")),
         chunk({}, "tool_calls"),
     )
-    text, calls, last = told_lines(back(), data)
+    text, calls, last = output_lines(back(), data)
     assert text["message"]["content"] == "I add."
     first, second = calls["message"]["tool_calls"]
     assert first == {"id": "x", "function": {"index": 0, "name": "add", "arguments": {"a": 1}}}
@@ -95,23 +95,23 @@ def test_calls_that_nobody_numbers_are_told_apart() -> None:
         chunk(call(0, "{}", id="b", name="g")),
         chunk({}, "stop"),
     )
-    [calls, _] = told_lines(back(), data)
+    [calls, _] = output_lines(back(), data)
     assert [one["function"]["name"] for one in calls["message"]["tool_calls"]] == ["f", "f", "g", "g"]
     assert len({one["id"] for one in calls["message"]["tool_calls"]}) == 4
 
 
 def test_half_a_call_is_left_out_where_the_limit_cut_it_off_and_a_fault_elsewhere() -> None:
     half = chunk(call(0, '{"a', id="x", name="add"))
-    [last] = told_lines(back(), stream(half, chunk({}, "length")))
+    [last] = output_lines(back(), stream(half, chunk({}, "length")))
     assert last["done_reason"] == "length"
-    [fault] = told_lines(back(), stream(half, chunk({}, "tool_calls")))
+    [fault] = output_lines(back(), stream(half, chunk({}, "tool_calls")))
     assert "not a JSON object" in fault["error"]
 
 
 def test_thoughts_that_nobody_wanted_are_left_out() -> None:
     data = stream(chunk({"reasoning": "Hm."}), chunk({"content": "A"}), chunk({}, "stop"))
-    assert told_lines(back(), data)[0]["message"] == {"role": "assistant", "content": "", "thinking": "Hm."}
-    assert len(told_lines(back(think=False), data)) == 2
+    assert output_lines(back(), data)[0]["message"] == {"role": "assistant", "content": "", "thinking": "Hm."}
+    assert len(output_lines(back(think=False), data)) == 2
 
 
 def test_parts_and_refusals_are_told_as_text() -> None:
@@ -119,9 +119,9 @@ def test_parts_and_refusals_are_told_as_text() -> None:
         {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]},
         {"type": "text", "text": "A"},
     ]
-    message = told_lines(back(), stream(chunk({"content": parts}), chunk({}, "stop")))[0]["message"]
+    message = output_lines(back(), stream(chunk({"content": parts}), chunk({}, "stop")))[0]["message"]
     assert (message["thinking"], message["content"]) == ("Hm.", "A")
-    found = told_lines(back(), stream(chunk({"refusal": "No."}), chunk({}, "content_filter")))
+    found = output_lines(back(), stream(chunk({"refusal": "No."}), chunk({}, "content_filter")))
     assert (found[0]["message"]["content"], found[1]["done_reason"]) == ("No.", "content_filter")
 
 
@@ -130,8 +130,8 @@ def test_chances_come_back() -> None:
     logprobs = {"content": [one | {"top_logprobs": [one, {"token": 3}]}, {"logprob": 1}, 4]}
     piece = {"choices": [{"index": 0, "delta": {"content": "A"}, "logprobs": logprobs}]}
     data = stream(piece, chunk({}, "stop"))
-    assert told_lines(back(logprobs=True), data)[0]["logprobs"] == [one | {"top_logprobs": [one]}]
-    whole = json.loads(told(back(logprobs=True, stream=False), data))
+    assert output_lines(back(logprobs=True), data)[0]["logprobs"] == [one | {"top_logprobs": [one]}]
+    whole = json.loads(output_of(back(logprobs=True, stream=False), data))
     assert whole["logprobs"] == [one | {"top_logprobs": [one]}]
 
 
@@ -146,7 +146,7 @@ def test_chances_come_back() -> None:
     ],
 )
 def test_what_breaks_in_mid_stream_ends_with_a_line_that_says_so(data: bytes, why: str) -> None:
-    first, last = told_lines(back(), stream(chunk({"content": "A"}), done=False) + data)
+    first, last = output_lines(back(), stream(chunk({"content": "A"}), done=False) + data)
     assert first["message"]["content"] == "A"
     assert why in last["error"]
 
@@ -172,24 +172,26 @@ def test_what_is_no_answer_is_a_fault(body: bytes) -> None:
 
 def test_what_comes_after_the_end_is_not_heard() -> None:
     data = stream(chunk({"content": "A"}), chunk({}, "stop"))
-    assert told_lines(back(), data + data) == told_lines(back(), data)
+    assert output_lines(back(), data + data) == output_lines(back(), data)
 
 
 def test_a_content_part_of_another_kind_is_a_fault() -> None:
-    [fault] = told_lines(back(), stream(chunk({"content": [{"type": "image"}]})))
+    [fault] = output_lines(back(), stream(chunk({"content": [{"type": "image"}]})))
     assert "neither text nor thoughts" in fault["error"]
 
 
 def test_only_the_first_of_several_answers_is_told() -> None:
     other = {"choices": [{"index": 1, "delta": {"content": "B"}}]}
     assert (
-        told_lines(back(), stream(other, chunk({"content": "A"}), chunk({}, "stop")))[0]["message"]["content"]
+        output_lines(back(), stream(other, chunk({"content": "A"}), chunk({}, "stop")))[0]["message"][
+            "content"
+        ]
         == "A"
     )
 
 
 def test_there_are_limits_to_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer_events, "WHOLE_MAX", 10)
+    monkeypatch.setattr(answer_events, "ANSWER_MAX", 10)
     monkeypatch.setattr(ollama_back, "HELD_MAX", 10)
     monkeypatch.setattr(messages_call, "CALLS_MAX", 1)
     for data in (

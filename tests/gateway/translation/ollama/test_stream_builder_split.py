@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.translation.anthropic.requests import Json, chunk, stream, told
+from gateway.translation.anthropic.requests import Json, chunk, output_of, stream
 from gateway.translation.anthropic.test_stream_builder_split import DELTAS, JSONS, LINES, TAIL, USAGE
 from gateway.translation.ollama.requests import back, generate_back, lines
 
@@ -18,13 +18,13 @@ def test_any_split_of_the_stream_gives_the_client_the_same_lines(
     whole = b"".join(pieces)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=20)))
     split = [whole[a:b] for a, b in pairwise([0, *cuts, len(whole)])]
-    once = told(back(), whole, content_type=content_type)
-    assert told(back(), *split, content_type=content_type) == once
+    once = output_of(back(), whole, content_type=content_type)
+    assert output_of(back(), *split, content_type=content_type) == once
     lines(once)
-    assert told(generate_back(), *split, content_type=content_type) == told(
+    assert output_of(generate_back(), *split, content_type=content_type) == output_of(
         generate_back(), whole, content_type=content_type
     )
-    assert told(back(stream=False), *split, content_type=content_type) == told(
+    assert output_of(back(stream=False), *split, content_type=content_type) == output_of(
         back(stream=False), whole, content_type=content_type
     )
 
@@ -40,14 +40,14 @@ def test_text_thoughts_calls_and_numbers_are_kept(deltas: list[Json], finish: st
         if number is not None:
             seen.add(number)
     data = stream(*(chunk(delta) for delta in kept), chunk({}, finish), TAIL)
-    found = lines(told(back(), data))
-    whole = json.loads(told(back(stream=False), data))
-    said = [line["message"] for line in found]
-    calls = [call for message in said for call in message.get("tool_calls", ())]
+    found = lines(output_of(back(), data))
+    whole = json.loads(output_of(back(stream=False), data))
+    message = [line["message"] for line in found]
+    calls = [call for message in message for call in message.get("tool_calls", ())]
     texts = "".join(delta.get("content", "") for delta in kept)
-    assert "".join(message["content"] for message in said) == whole["message"]["content"] == texts
+    assert "".join(message["content"] for message in message) == whole["message"]["content"] == texts
     thoughts = "".join(delta.get("reasoning", "") for delta in kept)
-    assert "".join(message.get("thinking", "") for message in said) == thoughts
+    assert "".join(message.get("thinking", "") for message in message) == thoughts
     assert whole["message"].get("thinking", "") == thoughts
     assert calls == whole["message"].get("tool_calls", [])
     wanted = [delta["tool_calls"][0]["function"] for delta in kept if "tool_calls" in delta]
@@ -68,12 +68,12 @@ def test_text_thoughts_calls_and_numbers_are_kept(deltas: list[Json], finish: st
 )
 def test_no_json_breaks_more_than_its_own_answer(values: list[object], is_stream: bool) -> None:
     data = b"".join(b"data: " + json.dumps(value).encode() + b"\n\n" for value in values)
-    told(back(stream=is_stream), data)
-    told(back(stream=is_stream), json.dumps(values[0]).encode() if values else b"", content_type=b"")
+    output_of(back(stream=is_stream), data)
+    output_of(back(stream=is_stream), json.dumps(values[0]).encode() if values else b"", content_type=b"")
 
 
 @given(st.binary(max_size=60), st.booleans())
 def test_no_bytes_break_more_than_their_own_answer(junk: bytes, is_stream: bool) -> None:
     data = stream(chunk({"content": "XX"}), chunk({}, "stop")).replace(b"XX", junk)
-    told(back(stream=is_stream), data)
-    told(back(stream=is_stream), junk, content_type=b"")
+    output_of(back(stream=is_stream), data)
+    output_of(back(stream=is_stream), junk, content_type=b"")

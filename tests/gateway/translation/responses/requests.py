@@ -80,8 +80,8 @@ def output(found: Sequence[Json]) -> list[Json]:
         if verb == "delta":
             texts[index, stem] = texts.get((index, stem), "") + event["delta"]
         elif verb == "done" and not stem.endswith("part"):
-            said = next(event[key] for key in ("text", "arguments", "input", "refusal") if key in event)
-            assert texts.pop((index, stem), "") == said
+            message = next(event[key] for key in ("text", "arguments", "input", "refusal") if key in event)
+            assert texts.pop((index, stem), "") == message
     assert not texts
     assert ended == set(items)
     return [items[index] for index in sorted(items)]

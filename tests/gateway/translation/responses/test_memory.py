@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.translation.anthropic.requests import JSON, completion, told
+from gateway.translation.anthropic.requests import JSON, completion, output_of
 from gateway.translation.responses.requests import ask, messages, translated, user
 from meshlight.domain.errors import PreviousResponseUnknown
 from meshlight.domain.peers import Peer
@@ -22,7 +22,7 @@ def answered(stored: StoredResponses, number: str, **fields: Any) -> str:
     """Ask for a response that says its own number, and return its id."""
     made = translate_responses(ask(**fields), "tiny", stored=stored, number=number)
     message = {"content": f"said {number}", "reasoning": f"thought {number}"}
-    response = json.loads(told(made.back, completion(message), content_type=JSON))
+    response = json.loads(output_of(made.back, completion(message), content_type=JSON))
     found: str = response["id"]
     return found
 
@@ -47,7 +47,7 @@ def test_what_is_not_to_be_stored_or_came_to_no_end_is_not_kept() -> None:
     stored = StoredResponses()
     answered(stored, "1", store=False)
     way = translate_responses(ask(), "tiny", stored=stored).back
-    assert told(way, b"{}", content_type=JSON) == b"(cut)"
+    assert output_of(way, b"{}", content_type=JSON) == b"(cut)"
     assert len(stored) == 0
 
 
@@ -200,5 +200,5 @@ def test_what_an_engine_has_thought_goes_to_no_cloud() -> None:
     assert [item["type"] for item in json.loads(for_native(body, stored, takes_text=False))["input"]] == [
         "message"
     ]
-    told = json.loads(for_native(body, stored, takes_text=True))["input"]
-    assert told[0]["content"] == [{"type": "reasoning_text", "text": "Hm."}]
+    output_of = json.loads(for_native(body, stored, takes_text=True))["input"]
+    assert output_of[0]["content"] == [{"type": "reasoning_text", "text": "Hm."}]

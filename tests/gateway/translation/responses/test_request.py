@@ -36,9 +36,11 @@ def test_instructions_and_what_stands_above_the_user_are_one_system_message() ->
 
 def test_thoughts_text_and_calls_of_one_turn_are_one_message_and_results_follow() -> None:
     thought = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}]}
-    said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "I add."}]}
+    message = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "I add."}]}
     second = CALL | {"call_id": "c2", "arguments": ""}
-    turns = messages(user("?"), thought, said, CALL, second, RESULT, RESULT | {"call_id": "c2"}, user("So?"))
+    turns = messages(
+        user("?"), thought, message, CALL, second, RESULT, RESULT | {"call_id": "c2"}, user("So?")
+    )
     assert [turn["role"] for turn in turns] == ["user", "assistant", "tool", "tool", "user"]
     assert turns[1]["content"] == "I add."
     assert turns[1]["reasoning_content"] == "Hm."

@@ -4,7 +4,16 @@ import json
 
 import pytest
 
-from gateway.translation.anthropic.requests import JSON, Json, call, chunk, completion, events, stream, told
+from gateway.translation.anthropic.requests import (
+    JSON,
+    Json,
+    call,
+    chunk,
+    completion,
+    events,
+    output_of,
+    stream,
+)
 from gateway.translation.responses.requests import NOW, ask, back, messages, output, types, user
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.responses.api import translate_responses
@@ -55,11 +64,11 @@ TOOLS: list[Json] = [
 
 
 def streamed(*chunks: Json, done: bool = True, **fields: object) -> list[Json]:
-    return events(told(back(stream=True, **fields), stream(*chunks, done=done)))
+    return events(output_of(back(stream=True, **fields), stream(*chunks, done=done)))
 
 
 def whole(message: Json, finish: str = "stop", **fields: object) -> Json:
-    made = told(back(**fields), completion(message, finish, usage=USAGE), content_type=JSON)
+    made = output_of(back(**fields), completion(message, finish, usage=USAGE), content_type=JSON)
     found: Json = json.loads(made)
     return found
 
@@ -215,7 +224,7 @@ def test_a_refusal_is_a_part_of_its_own() -> None:
 )
 def test_an_error_in_the_middle_fails_the_response(rest: bytes, code: str, message: str) -> None:
     data = stream(chunk({"content": "Hel"}), done=False) + rest
-    found = events(told(back(stream=True), data))
+    found = events(output_of(back(stream=True), data))
     assert found[-1]["type"] == "response.failed"
     assert found[-1]["sequence_number"] == len(found) - 1
     assert found[-1]["response"]["status"] == "failed"
@@ -238,14 +247,14 @@ def test_an_error_before_the_first_event_is_no_answer_so_that_another_backend_ma
 def test_a_call_whose_arguments_are_no_object_is_a_broken_answer() -> None:
     found = streamed(chunk(call(0, "[1", id="c1", name="f")), chunk({}, "tool_calls"))
     assert found[-1]["type"] == "response.failed"
-    assert told(
+    assert output_of(
         back(), completion({"tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "[1"}}]})
     ) == (b"(cut)")
 
 
 def test_signs_of_life_are_comments() -> None:
     data = stream(chunk({"content": "A"}), done=False) + b": ping\n\n" + stream(chunk({}, "stop"))
-    assert b"\n\n: ping\n\nevent: response.output_text.done" in told(back(stream=True), data)
+    assert b"\n\n: ping\n\nevent: response.output_text.done" in output_of(back(stream=True), data)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.translation.anthropic.requests import Json, chunk, events, stream, told
+from gateway.translation.anthropic.requests import Json, chunk, events, output_of, stream
 from gateway.translation.anthropic.test_stream_builder_split import DELTAS, JSONS, LINES, USAGE
 from gateway.translation.responses.requests import back, output
 
@@ -19,9 +19,11 @@ def test_any_split_of_the_stream_gives_the_client_the_same_bytes(
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=20)))
     edges = [0, *cuts, len(whole)]
     pieces = [whole[a:b] for a, b in pairwise(edges)]
-    once = told(back(stream=True), whole, content_type=content_type)
-    assert told(back(stream=True), *pieces, content_type=content_type) == once
-    assert told(back(), *pieces, content_type=content_type) == told(back(), whole, content_type=content_type)
+    once = output_of(back(stream=True), whole, content_type=content_type)
+    assert output_of(back(stream=True), *pieces, content_type=content_type) == once
+    assert output_of(back(), *pieces, content_type=content_type) == output_of(
+        back(), whole, content_type=content_type
+    )
 
 
 @given(st.lists(DELTAS, max_size=12), st.booleans())
@@ -35,8 +37,8 @@ def test_a_stream_and_a_whole_response_say_the_same(deltas: list[Json], with_sum
         seen_calls.add(number)
     fields = {"reasoning": {"summary": "auto"}} if with_summary else {}
     data = stream(*(chunk(delta) for delta in kept), chunk({}, "stop", usage=USAGE))
-    found = events(told(back(stream=True, **fields), data))
-    whole = json.loads(told(back(**fields), data))
+    found = events(output_of(back(stream=True, **fields), data))
+    whole = json.loads(output_of(back(**fields), data))
     assert found[-1]["response"] == whole
     assert output(found) == whole["output"]
     texts = [delta["content"] for delta in kept if "content" in delta]
@@ -50,5 +52,5 @@ def test_a_stream_and_a_whole_response_say_the_same(deltas: list[Json], with_sum
 )
 def test_no_json_breaks_more_than_its_own_answer(values: list[object], is_stream: bool) -> None:
     lines = b"".join(b"data: " + json.dumps(value).encode() + b"\n\n" for value in values)
-    told(back(stream=is_stream), lines)
-    told(back(stream=is_stream), json.dumps(values[0]).encode() if values else b"", content_type=b"")
+    output_of(back(stream=is_stream), lines)
+    output_of(back(stream=is_stream), json.dumps(values[0]).encode() if values else b"", content_type=b"")

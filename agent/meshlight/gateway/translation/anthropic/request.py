@@ -1,6 +1,6 @@
-"""The body of a Messages request as a body of chat completions; `messages` says what becomes of each field.
+"""Translates the body of a Messages request to chat completions: the fields first, then the conversation.
 
-The conversation of a Messages request, turn by turn, as the messages of chat completions.
+`api` explains the translation of each field.
 """
 
 import re
@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import BadRequest, Untranslatable
-from meshlight.gateway.control.validation import LONGEST, malformed_json, shown, validation_error
+from meshlight.gateway.control.validation import LONGEST, malformed_json, message_of, validation_error
 from meshlight.gateway.translation.anthropic.schema import (
     REFUSED,
     Base64Source,
@@ -35,10 +35,9 @@ from meshlight.gateway.translation.anthropic.schema import (
     Turn,
     UrlSource,
 )
-from meshlight.gateway.translation.calls_sent import BackendTraits, call_sent, message_extras, result_id
 from meshlight.gateway.translation.json_repair import decode_repaired
-from meshlight.gateway.translation.keepsake import Collected, kept_in_signature
-from meshlight.gateway.translation.pruned import Dropped, pruned
+from meshlight.gateway.translation.tool_calls import BackendTraits, ToolCallHistory
+from meshlight.gateway.translation.unknown_fields import Dropped, prune
 
 _EFFORT = {"xhigh": "high", "max": "high"}
 _CHOICE = {"auto": "auto", "any": "required", "none": "none"}
@@ -47,7 +46,7 @@ _PASSED = frozenset(
     {"type", "cache_control", "defer_loading", "eager_input_streaming", "input_examples", "allowed_callers"}
 )
 _USER_MAX = 64
-"""Characters that OpenAI takes as `user`."""
+"""Characters that OpenAI accepts as `user`."""
 _UNKNOWN = "Object contains unknown field"
 _BLOCK = re.compile(r"Invalid value '(?P<word>.*)' - at `\$\.?(?P<place>.*\.type)`$", re.DOTALL)
 
@@ -55,7 +54,7 @@ _decoder = msgspec.json.Decoder(MessagesRequest)
 
 
 def read_request(body: bytes, dropped: Dropped) -> MessagesRequest:
-    """Read a body of `messages` or `messages/count_tokens`; what nobody here knows is dropped.
+    """Read a body of `messages` or `messages/count_tokens`; unknown fields are dropped.
 
     Raises Untranslatable and BadRequest.
     """
@@ -79,17 +78,17 @@ def _read(body: bytes, dropped: Dropped) -> MessagesRequest:
     except msgspec.ValidationError as error:
         if not str(error).startswith(_UNKNOWN):
             raise
-    return decode_repaired(pruned(body, MessagesRequest, dropped), _decoder)
+    return decode_repaired(prune(body, MessagesRequest, dropped), _decoder)
 
 
 def chat_request(
-    request: MessagesRequest, model: str, asked: BackendTraits, dropped: Dropped
+    request: MessagesRequest, model: str, traits: BackendTraits, dropped: Dropped
 ) -> dict[str, Any]:
-    """Return the fields that both faces share: messages, tools, format and thinking.
+    """Return the fields that `messages` and `count_tokens` share: messages, tools, format and thinking.
 
     Raises Untranslatable and BadRequest.
     """
-    chat: dict[str, Any] = {"model": model, "messages": _messages(request, asked)}
+    chat: dict[str, Any] = {"model": model, "messages": _messages(request, traits)}
     if request.tools:
         chat["tools"] = [
             _tool(tool, f"tools[{number}]", dropped) for number, tool in enumerate(request.tools)
@@ -103,13 +102,13 @@ def chat_request(
         chat["response_format"] = {"type": "json_schema", "json_schema": named}
     if config is not None and config.effort is not None:
         chat["reasoning_effort"] = _EFFORT.get(config.effort, config.effort)
-    if request.thinking is not None and asked.extensions:
+    if request.thinking is not None and traits.extensions:
         chat |= _thinking(request.thinking)
     return chat
 
 
 def sampling(request: MessagesRequest, dropped: Dropped, *, extensions: bool) -> dict[str, Any]:
-    """Return the fields that say how the answer is drawn and sent; raises BadRequest."""
+    """Return the fields for sampling, length and streaming of the answer; raises BadRequest."""
     if request.max_tokens is None:
         raise BadRequest("max_tokens is missing.", "Say how long the answer may become.", "max_tokens")
     chat: dict[str, Any] = {limit_name(extensions=extensions): request.max_tokens}
@@ -133,34 +132,34 @@ def sampling(request: MessagesRequest, dropped: Dropped, *, extensions: bool) ->
 
 
 def limit_name(*, extensions: bool) -> str:
-    """Return the field that bounds the answer: OpenAI has renamed it, engines know the old name."""
+    """Return the name of the limit of the answer: OpenAI has renamed it, engines know the old name."""
     return "max_tokens" if extensions else "max_completion_tokens"
 
 
 def untranslatable(param: str, what: str = "") -> Untranslatable:
-    """Return the error for a field that has no counterpart; `what` says which value of it."""
+    """Return the error for a field without a counterpart; `what` is its value."""
     param = sanitize_line(param, LONGEST)
-    said = f"{param} ({sanitize_line(what)})" if what else param
+    text_of = f"{param} ({sanitize_line(what)})" if what else param
     return Untranslatable(
-        f"{said} can't be carried over to chat completions, which is all that this model's backend speaks.",
+        f"{text_of} can't be carried over to chat completions, which is all that this model's backend speaks.",
         ELSEWHERE,
         param,
     )
 
 
 def _misfit(error: msgspec.ValidationError) -> BadRequest:
-    text = shown(error)
+    text = message_of(error)
     if block := _BLOCK.match(text):
         return untranslatable(block["place"], block["word"])
     return validation_error(error, MessagesRequest)
 
 
-def _messages(request: MessagesRequest, asked: BackendTraits) -> list[dict[str, Any]]:
+def _messages(request: MessagesRequest, traits: BackendTraits) -> list[dict[str, Any]]:
     turns = request.messages
     if not turns:
         raise BadRequest("messages is empty.", "Send at least one message.", "messages")
     last_user = max((number for number, turn in enumerate(turns) if turn.role == "user"), default=-1)
-    history = History(asked)
+    history = History(traits)
     history.add_system(request.system)
     for number, turn in enumerate(turns):
         history.add(turn, f"messages[{number}]", is_last_word=number >= last_user)
@@ -197,7 +196,7 @@ def _tool_choice(choice: ToolChoice, *, has_tools: bool) -> dict[str, Any]:
         if not choice.name:
             raise BadRequest("tool_choice.name is missing.", "Name the tool.", "tool_choice.name")
         chat["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
-    elif has_tools or choice.type == "any":  # where there are no tools, the other words only upset OpenAI
+    elif has_tools or choice.type == "any":  # without tools, OpenAI refuses the other values
         chat["tool_choice"] = _CHOICE[choice.type]
     if choice.disable_parallel_tool_use and has_tools:
         chat["parallel_tool_calls"] = False
@@ -224,20 +223,20 @@ Part = str | dict[str, Any]
 
 
 class History:
-    """Collects the messages; neighbours of one role become one message, as Anthropic's API has it."""
+    """Collects the messages; consecutive turns of one role become one message, as in Anthropic's API."""
 
-    def __init__(self, asked: BackendTraits) -> None:
-        self._asked = asked
+    def __init__(self, traits: BackendTraits) -> None:
+        self._traits = traits
         self._messages: list[dict[str, Any]] = []
         self._system: list[str] = []
         self._user: list[Part] = []
-        self._said: list[str] = []
-        self._thought: list[str] = []
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
         self._calls: list[dict[str, Any]] = []
-        self._kept = Collected()
+        self._tool_calls = ToolCallHistory(traits)
 
     def messages(self) -> list[dict[str, Any]]:
-        """Return all that was added."""
+        """Return the messages."""
         self._flush_assistant()
         self._flush_user()
         system = _PARAGRAPH.join(self._system)
@@ -246,14 +245,14 @@ class History:
     def add_system(self, system: str | Sequence[TextBlock] | None) -> None:
         """Add the system prompt.
 
-        A block of Claude Code's that only says which build of it asks is not part of it: it changes with each
-        request, so that no engine could reuse what it has read before.
+        Claude Code's block with its build is left out: it changes with each request, so that no engine could reuse
+        its prompt cache.
         """
         texts = [system] if isinstance(system, str) else [block.text for block in system or ()]
         self._system += [t for t in texts if t and not (t.startswith(_BILLING) and "\n" not in t.strip())]
 
     def add(self, turn: Turn, place: str, *, is_last_word: bool) -> None:
-        """Add one turn; `is_last_word` says that no user turn follows it.
+        """Add one turn; `is_last_word` says that no user turn follows.
 
         Raises Untranslatable and BadRequest.
         """
@@ -270,8 +269,8 @@ class History:
     def _add_reminder(self, blocks: Sequence[Block], place: str) -> None:
         """Add a system message inside the conversation.
 
-        Most chat templates take a system message in the first place only, so a later one goes where it stands as
-        a marked part of the user's turn.
+        Most chat templates allow a system message only at the start, so a later one becomes a marked part of the
+        user's turn at its position.
         """
         texts: list[str] = []
         for number, block in enumerate(blocks):
@@ -290,20 +289,20 @@ class History:
     def _add_user(self, blocks: Sequence[Block], place: str) -> None:
         self._flush_assistant()
         shown: list[Part] = []
-        said: list[Part] = []
+        text_of: list[Part] = []
         for number, block in enumerate(blocks):
             where = f"{place}.content[{number}]"
             if isinstance(block, ToolResultBlock):
                 shown += self._add_result(block, where)
             elif isinstance(block, TextBlock | ImageBlock | DocumentBlock | SearchResultBlock):
-                said += _parts(block, where)
+                text_of += _parts(block, where)
             elif not isinstance(block, RedactedBlock | FallbackBlock):
                 raise _foreign(block, where)
         self._user += shown
-        self._user += said
+        self._user += text_of
 
     def _add_result(self, block: ToolResultBlock, place: str) -> list[Part]:
-        """Add the answer of a tool and return its images: only a user's message may hold them."""
+        """Add the result of a tool and return its images: only a user's message may have images."""
         content = block.content
         parts: list[Part] = [content] if isinstance(content, str) else []
         if content is not None and not isinstance(content, str):
@@ -312,10 +311,10 @@ class History:
         text = _PARAGRAPH.join(part for part in parts if isinstance(part, str) and part)
         if block.is_error and not text.lstrip("<").lower().startswith(("error", "tool_use_error")):
             text = f"Error: {text}" if text else "Error"
-        answered = result_id(block.tool_use_id, self._asked)
-        self._messages.append({"role": "tool", "tool_call_id": answered, "content": text})
+        call_id = self._tool_calls.result_id(block.tool_use_id)
+        self._messages.append({"role": "tool", "tool_call_id": call_id, "content": text})
         images = [part for part in parts if not isinstance(part, str)]
-        return [f"From the result of tool call {answered}:", *images] if images else []
+        return [f"From the result of tool call {call_id}:", *images] if images else []
 
     def _add_assistant(self, blocks: Sequence[Block], place: str) -> None:
         self._flush_user()
@@ -323,26 +322,24 @@ class History:
             where = f"{place}.content[{number}]"
             if isinstance(block, TextBlock):
                 if block.text:
-                    self._said.append(block.text)
+                    self._texts.append(block.text)
             elif isinstance(block, ThinkingBlock):
                 if block.thinking:
-                    self._thought.append(block.thinking)
-                self._kept.add(kept_in_signature(block.signature))
+                    self._thoughts.append(block.thinking)
+                self._tool_calls.add_signature(block.signature)
             elif isinstance(block, RedactedBlock):
-                self._kept.add(kept_in_signature(block.data))
+                self._tool_calls.add_signature(block.data)
             elif isinstance(block, ToolUseBlock):
                 arguments = _object(block.input, f"{where}.input")
                 self._calls.append(
-                    call_sent(
-                        block.id, block.name, arguments, self._asked, self._kept, is_first=not self._calls
-                    )
+                    self._tool_calls.call(block.id, block.name, arguments, is_first=not self._calls)
                 )
             elif not isinstance(block, FallbackBlock):
                 raise _foreign(block, where)
 
     @property
     def _has_assistant(self) -> bool:
-        return bool(self._said or self._thought or self._calls)
+        return bool(self._texts or self._thoughts or self._calls)
 
     def _flush_user(self) -> None:
         if not self._user:
@@ -361,24 +358,24 @@ class History:
 
     def _flush_assistant(self) -> None:
         if not self._has_assistant:
-            self._kept.take()  # it belongs to nothing
+            self._tool_calls.take_extras()  # state without a message
             return
-        text = _PARAGRAPH.join(self._said)
+        text = _PARAGRAPH.join(self._texts)
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if self._calls:
-            # Chat templates of engines print a null as a word; OpenAI takes nothing else there.
-            message["content"] = text or ("" if self._asked.extensions else None)
+            # Chat templates of engines print null as a word; OpenAI accepts nothing else here.
+            message["content"] = text or ("" if self._traits.extensions else None)
             message["tool_calls"] = self._calls
-        if self._thought and self._asked.extensions:
-            message["reasoning_content"] = _PARAGRAPH.join(self._thought)
-        message |= message_extras(self._kept, self._asked)
+        if self._thoughts and self._traits.extensions:
+            message["reasoning_content"] = _PARAGRAPH.join(self._thoughts)
+        message |= self._tool_calls.take_extras()
         if message["content"] or len(message) > 2:
             self._messages.append(message)
-        self._said, self._thought, self._calls = [], [], []
+        self._texts, self._thoughts, self._calls = [], [], []
 
 
 def _parts(block: ResultBlock, place: str) -> list[Part]:
-    """Return what a block says as texts and images."""
+    """Return the content of a block as texts and images."""
     if isinstance(block, TextBlock):
         return [block.text]
     if isinstance(block, ImageBlock):
@@ -408,7 +405,7 @@ def _url(source: Base64Source | UrlSource) -> str:
 
 
 def _object(value: Raw, place: str) -> str:
-    """Return a JSON object as text, as it was written."""
+    """Return a JSON object as its unchanged text."""
     text = str(value, "utf-8", "replace").strip()
     if not text.startswith("{"):
         raise BadRequest(f"{place} must be an object.", "", place)

@@ -1,6 +1,6 @@
-"""The way back from chat completions to Anthropic's Messages API.
+"""Translates answers of chat completions to Anthropic's Messages API.
 
-Errors in Anthropic's shape: `{"type": "error", "error": {"type", "message"}}` (API reference, "Errors").
+Errors have Anthropic's format: `{"type": "error", "error": {"type", "message"}}` (API reference, "Errors").
 """
 
 from collections.abc import Iterable
@@ -11,12 +11,12 @@ from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.anthropic.stream_builder import AnswerOptions, StreamBuilder
 from meshlight.gateway.translation.anthropic.writer import EventWriter, MessageWriter
 from meshlight.gateway.translation.chat import (
-    AnswerEvents,
+    AnswerReader,
     BufferedTranslator,
     Chunk,
-    error_in_answer,
     error_message,
     read,
+    reported_error,
 )
 from meshlight.gateway.translation.sse import Event
 
@@ -24,10 +24,10 @@ _decoder = msgspec.json.Decoder(Chunk)
 
 
 class MessagesTranslator:
-    """Translates one answer; whether it comes as a stream or whole is the backend's choice, not the request's."""
+    """Translates one answer. The backend may send a stream or one object, whatever was requested."""
 
     __slots__ = (
-        "_assembly",
+        "_builder",
         "_events",
         "_fault",
         "_fault_type",
@@ -35,30 +35,30 @@ class MessagesTranslator:
         "_writer",
     )
 
-    def __init__(self, ask: AnswerOptions) -> None:
-        self._is_stream = ask.is_stream
-        self._writer = EventWriter() if ask.is_stream else MessageWriter()
-        self._assembly = StreamBuilder(ask, self._writer)
-        self._events = AnswerEvents(comments=True)
+    def __init__(self, options: AnswerOptions) -> None:
+        self._is_stream = options.is_stream
+        self._writer = EventWriter() if options.is_stream else MessageWriter()
+        self._builder = StreamBuilder(options, self._writer)
+        self._events = AnswerReader(comments=True)
         self._fault: TranslationFailed | None = None
         self._fault_type = "api_error"
 
     @property
     def content_type(self) -> bytes:
-        """Return the media type that was asked for."""
+        """Return the requested media type."""
         return b"text/event-stream; charset=utf-8" if self._is_stream else b"application/json"
 
     @property
     def waiting(self) -> int:
-        """Return how much is kept of what has not come to its end."""
+        """Return the number of buffered bytes."""
         return self._events.waiting
 
     def begin(self, content_type: bytes) -> None:
-        """Learn whether events come; where the server does not say, the first byte will."""
+        """Set the content type, which says whether events come; if it does not, the first bytes do."""
         self._events.begin(content_type)
 
     def feed(self, data: bytes) -> bytes:
-        """Return the events that `data` completes; raises Untranslated once they are returned."""
+        """Return the events that `data` completes; the next call raises TranslationFailed for a fault in them."""
         self._raise_fault()
         try:
             self._take(self._events.feed(data))
@@ -70,19 +70,19 @@ class MessagesTranslator:
         return out
 
     def end(self) -> bytes:
-        """Return the rest; raises Untranslated when the answer is not whole."""
+        """Return the rest; raises TranslationFailed when the answer is incomplete."""
         self._raise_fault()
         self._take(self._events.end())
-        if not self._assembly.is_finished:
-            self._assembly.finish(is_told=self._events.is_whole)
+        if not self._builder.is_finished:
+            self._builder.finish(has_end_mark=self._events.is_complete)
         return self._writer.take()
 
     def broken(self, why: str) -> bytes | None:
-        """Return `event: error`; nothing where the answer is complete; None where it is one JSON object."""
+        """Return `event: error`; empty if the answer is complete, None if it is one JSON object."""
         if not self._is_stream:
             return None
         rest = self._writer.take()
-        if self._assembly.is_finished:
+        if self._builder.is_finished:
             return rest
         return rest + error_event(self._fault_type, why)
 
@@ -96,29 +96,29 @@ class MessagesTranslator:
 
     def _take(self, events: Iterable[Event]) -> None:
         for event in events:
-            if self._assembly.is_finished:
+            if self._builder.is_finished:
                 return
             if event.is_comment:
-                self._assembly.ping()
+                self._builder.ping()
             elif event.data.strip() == b"[DONE]":
-                self._assembly.finish(is_told=True)
+                self._builder.finish(has_end_mark=True)
             elif event.name == b"error":
-                raise self._told(event.data, None)
+                raise self._reported_fault(event.data, None)
             elif event.data.strip():
                 self._chunk(event.data)
 
     def _chunk(self, data: bytes) -> None:
         chunk = read(data, _decoder)
         if chunk.error or chunk.object == "error":
-            raise self._told(data, chunk.error)
-        self._assembly.take(chunk, data)
+            raise self._reported_fault(data, chunk.error)
+        self._builder.take(chunk, data)
 
-    def _told(self, data: bytes, error: object) -> TranslationFailed:
-        """Return the fault that the backend itself tells of."""
+    def _reported_fault(self, data: bytes, error: object) -> TranslationFailed:
+        """Return the fault for an error that the backend reports."""
         code = error.get("code") if isinstance(error, dict) else None
         if isinstance(code, int) and 400 <= code <= 599:
             self._fault_type = error_type(code)
-        return error_in_answer(data)
+        return reported_error(data)
 
 
 class TokenCountTranslator(BufferedTranslator):
@@ -127,18 +127,18 @@ class TokenCountTranslator(BufferedTranslator):
     __slots__ = ()
 
     def end(self) -> bytes:
-        """Return `{"input_tokens": …}`; raises Untranslated when the backend did not count."""
-        data = self._whole.take()
+        """Return `{"input_tokens": …}`; raises TranslationFailed if the backend sent no count."""
+        data = self._body.take()
         chunk = read(data, _decoder)
         if chunk.error:
-            raise error_in_answer(data)
+            raise reported_error(data)
         count = chunk.usage.get("prompt_tokens") if isinstance(chunk.usage, dict) else None
         if not isinstance(count, int) or count < 0:
             raise TranslationFailed("It does not say how many tokens the prompt has.")
         return b'{"input_tokens":%d}' % count
 
     def broken(self, why: str) -> None:
-        """Return None: half a JSON object can't be mended."""
+        """Return None: half a JSON object can't be repaired."""
 
     def error(self, status: int, body: bytes) -> bytes:
         """Return Anthropic's error object with the backend's own message."""
@@ -160,7 +160,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def error_type(status: int) -> str:
-    """Return Anthropic's word for an HTTP status."""
+    """Return Anthropic's error type for an HTTP status."""
     return _TYPES.get(status, "invalid_request_error" if 400 <= status < 500 else "api_error")
 
 
@@ -170,5 +170,5 @@ def error_body(kind: str, message: str) -> bytes:
 
 
 def error_event(kind: str, message: str) -> bytes:
-    """Return the event that ends a stream which can't be finished."""
+    """Return the event that ends a broken stream."""
     return b"event: error\ndata: %s\n\n" % error_body(kind, message)

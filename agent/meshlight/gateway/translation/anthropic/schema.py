@@ -1,7 +1,7 @@
-"""A request of Anthropic's Messages API, as far as chat completions can carry it.
+"""Requests of Anthropic's Messages API, as far as they can be translated to chat completions.
 
 Fields and blocks are those of the API reference (`POST /v1/messages`, with its betas). A block that is not listed
-here is refused by name, a field is left out and told of; what is `Passed` is listed and has no counterpart.
+here is refused; an unlisted field is left out and reported; a `Passed` field is known but has no counterpart.
 """
 
 from typing import Any, Literal
@@ -9,13 +9,13 @@ from typing import Any, Literal
 from msgspec import Raw, Struct
 
 Passed = Any
-"""A hint to Anthropic's own service (caching, billing, signatures): read, and passed over."""
+"""A hint to Anthropic's own service (caching, billing, signatures): ignored."""
 Verbatim = Raw
-"""JSON that is carried over as it stands, digit for digit; empty when it did not come."""
+"""JSON that is copied unchanged, digit for digit; empty if it is missing."""
 
 
 class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What has no other fields than these."""
+    """Base of structs that refuse unknown fields."""
 
 
 class _Block(_Strict, frozen=True, kw_only=True, tag_field="type"):
@@ -25,7 +25,7 @@ class _Block(_Strict, frozen=True, kw_only=True, tag_field="type"):
 
 
 class TextBlock(_Block, frozen=True, kw_only=True, tag="text"):
-    """Text; its citations are notes on it and go no further."""
+    """Text; its citations are not translated."""
 
     text: str
     citations: Passed = None
@@ -52,7 +52,7 @@ class ImageBlock(_Block, frozen=True, kw_only=True, tag="image"):
 
 
 class Citations(_Strict, frozen=True, kw_only=True):
-    """Whether the answer shall cite a document."""
+    """Whether the answer should cite the document."""
 
     enabled: bool | None = None
 
@@ -71,7 +71,7 @@ class BlocksSource(_Strict, frozen=True, kw_only=True, tag_field="type", tag="co
 
 
 class DocumentBlock(_Block, frozen=True, kw_only=True, tag="document"):
-    """A document; a PDF is none that chat completions could carry."""
+    """A document; PDFs have no counterpart in chat completions."""
 
     source: TextSource | BlocksSource
     title: str | None = None
@@ -80,7 +80,7 @@ class DocumentBlock(_Block, frozen=True, kw_only=True, tag="document"):
 
 
 class SearchResultBlock(_Block, frozen=True, kw_only=True, tag="search_result"):
-    """Something that the caller found."""
+    """A search result of the caller."""
 
     source: str
     title: str
@@ -89,20 +89,20 @@ class SearchResultBlock(_Block, frozen=True, kw_only=True, tag="search_result"):
 
 
 class ThinkingBlock(_Block, frozen=True, kw_only=True, tag="thinking"):
-    """What the model thought in an earlier turn."""
+    """The model's thoughts in an earlier turn."""
 
     thinking: str
     signature: Passed = None
 
 
 class RedactedBlock(_Block, frozen=True, kw_only=True, tag="redacted_thinking"):
-    """Thoughts that only Anthropic can read: nothing to any other model."""
+    """Thoughts that only Anthropic can read."""
 
     data: Passed = None
 
 
 class FallbackBlock(_Block, frozen=True, kw_only=True, tag="fallback", rename={"origin": "from"}):
-    """A mark that another of Anthropic's models took over, which no model gets to see."""
+    """A mark that another of Anthropic's models took over; not sent to models."""
 
     origin: Passed = None
     to: Passed = None
@@ -110,7 +110,7 @@ class FallbackBlock(_Block, frozen=True, kw_only=True, tag="fallback", rename={"
 
 
 class ToolUseBlock(_Block, frozen=True, kw_only=True, tag="tool_use"):
-    """A call of a tool by the model."""
+    """A tool call by the model."""
 
     id: str
     name: str
@@ -120,7 +120,7 @@ class ToolUseBlock(_Block, frozen=True, kw_only=True, tag="tool_use"):
 
 
 class ToolReferenceBlock(_Block, frozen=True, kw_only=True, tag="tool_reference"):
-    """A tool that a search for tools has found."""
+    """A tool found by a tool search."""
 
     tool_name: str
 
@@ -129,7 +129,7 @@ ResultBlock = TextBlock | ImageBlock | DocumentBlock | SearchResultBlock | ToolR
 
 
 class ToolResultBlock(_Block, frozen=True, kw_only=True, tag="tool_result"):
-    """What a call of a tool brought."""
+    """The result of a tool call."""
 
     tool_use_id: str
     content: str | tuple[ResultBlock, ...] | None = None
@@ -160,13 +160,13 @@ class Turn(_Strict, frozen=True, kw_only=True):
 
 
 class Metadata(_Strict, frozen=True, kw_only=True):
-    """Who asks, for the statistics of the server."""
+    """The user, for the server's statistics."""
 
     user_id: str | None = None
 
 
 class Thinking(_Strict, frozen=True, kw_only=True):
-    """Whether the model shall think first, and for how long."""
+    """Whether the model should think first, and how much."""
 
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: int | None = None
@@ -182,14 +182,14 @@ class ToolChoice(_Strict, frozen=True, kw_only=True):
 
 
 class OutputFormat(_Strict, frozen=True, kw_only=True):
-    """The JSON schema that the answer shall keep to."""
+    """The JSON schema of the answer."""
 
     type: Literal["json_schema"]
     schema: Verbatim
 
 
 class OutputConfig(_Strict, frozen=True, kw_only=True):
-    """How the answer shall be."""
+    """Options of the answer."""
 
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
     format: OutputFormat | None = None
@@ -233,4 +233,4 @@ class MessagesRequest(_Strict, frozen=True, kw_only=True):
 
 
 REFUSED = ("container", "inference_geo", "mcp_servers", "thread")
-"""Fields that mean something only Anthropic's own service can do or promise."""
+"""Fields that only Anthropic's own service can fulfil; requests with them are refused."""

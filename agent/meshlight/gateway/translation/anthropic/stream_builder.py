@@ -1,6 +1,7 @@
-"""An answer of chat completions, chunk by chunk, told as a message of Anthropic's protocol.
+"""Builds a message of Anthropic's protocol from the chunks of chat completions.
 
-One call of a tool while its pieces come.
+`ToolCallBuilder`, `CallList` and `find_call` put the pieces of tool calls together; the translations to Ollama's API
+and to Responses use them too.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import msgspec
 from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.anthropic.writer import Head, Kind, Usage, Writer
+from meshlight.gateway.translation.carried_state import ExtrasCollector, call_id, signature
 from meshlight.gateway.translation.chat import (
     CUT,
     REFUSED,
@@ -20,21 +22,20 @@ from meshlight.gateway.translation.chat import (
     ToolCall,
     check_ending,
     count,
-    ending_of,
-    name_of,
+    finish_reason_of,
+    id_text,
     number,
 )
 from meshlight.gateway.translation.json_repair import decode_repaired
-from meshlight.gateway.translation.keepsake import Collected, call_id, signature
 
 ARGUMENTS_MAX = 16 << 20
 """Characters of the arguments of one call."""
 CALLS_MAX = 1_000
 """Calls of one answer."""
 _NOT_YET = frozenset({"", "{", "{}", "{}{"})
-"""Arguments, without their blanks, that may yet become a `{}` and then the real ones."""
+"""Arguments without blanks that may still turn out to be a `{}` before the real ones."""
 _SHORT = 64
-"""Characters within which a `{}` with blanks is looked for."""
+"""Characters in which a `{}` with blanks is expected."""
 _BRACKET = re.compile(r'["{}\[\]]')
 _IN_TEXT = re.compile(r'"|\\.?', re.DOTALL)
 _text = msgspec.json.Decoder(str)
@@ -42,15 +43,15 @@ _any = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class ToolCallBuilder:
-    """A call of a tool: who is called, and the text of the arguments so far."""
+    """One tool call while its pieces arrive: its name, its id and its arguments so far."""
 
     __slots__ = (
         "_is_broken",
         "_is_plain",
         "_nesting",
         "_pieces",
+        "_sent",
         "_size",
-        "_told",
         "block",
         "extra",
         "given_id",
@@ -63,27 +64,27 @@ class ToolCallBuilder:
     def __init__(self, index: int | None, own_id: str) -> None:
         self.index = index
         self.id = own_id
-        """The server's id, or ours where it gave none."""
+        """The server's id, or one of ours if it sent none."""
         self.given_id = ""
         self.name = ""
         self.extra: Any = None
-        """What the server wants back with it."""
+        """State that the server wants back with the call."""
         self.block = -1
         """The index of its block; -1 before it has one."""
         self.is_open = False
         self._pieces: list[str] = []
         self._size = 0
-        self._told = 0
-        """How many of the pieces the client has been told."""
+        self._sent = 0
+        """How many of the pieces were returned by `take_new`."""
         self._is_plain = False
-        """Whether the arguments can't be the `{}` any more that some servers send before the real ones."""
+        """Whether the arguments are more than the `{}` that some servers send before the real ones."""
         self._nesting = _Nesting()
         self._is_broken = False
-        """Whether the arguments ended and are no JSON object: what follows can't make them one."""
+        """Whether the arguments ended without being a JSON object; no later piece can change that."""
 
     def add(self, piece: ToolCall) -> None:
-        """Take a piece; raises Untranslated."""
-        given = name_of(piece.id)
+        """Add a piece; raises TranslationFailed."""
+        given = id_text(piece.id)
         if given and not self.given_id and self.block < 0:
             self.id = self.given_id = given
         if piece.extra_content is not None and self.block < 0:
@@ -102,10 +103,10 @@ class ToolCallBuilder:
         self._pieces.append(text)
         self._nesting.add(text)
         if not self._is_plain:
-            self._look()
+            self._strip_placeholder()
 
-    def _look(self) -> None:
-        """Leave out a `{}` that stands before the real arguments."""
+    def _strip_placeholder(self) -> None:
+        """Remove a `{}` before the real arguments."""
         text = "".join(self._pieces)
         self._pieces = [text]
         bare = "".join(text.split()) if len(text) <= _SHORT else text
@@ -115,23 +116,23 @@ class ToolCallBuilder:
         if bare.startswith('{}{"'):
             self._pieces = [text.lstrip()[2:].lstrip()]
 
-    def news(self, *, is_last: bool = False) -> str:
-        """Return what of the arguments is to be told now, once; what may be a mere `{}` only when nothing follows."""
+    def take_new(self, *, is_last: bool = False) -> str:
+        """Return the new part of the arguments; a possible placeholder `{}` only with `is_last`."""
         if not (self._is_plain or is_last):
             return ""
-        found = "".join(self._pieces[self._told :])
-        self._told = len(self._pieces)
+        found = "".join(self._pieces[self._sent :])
+        self._sent = len(self._pieces)
         return found
 
     def text(self) -> str:
         """Return the arguments so far."""
-        if self._told == len(self._pieces) > 1:
+        if self._sent == len(self._pieces) > 1:
             self._pieces = ["".join(self._pieces)]
-            self._told = 1
+            self._sent = 1
         return "".join(self._pieces)
 
-    def is_whole(self) -> bool:
-        """Whether it has a name, and its arguments are a JSON object, or nothing at all."""
+    def is_complete(self) -> bool:
+        """Whether it has a name, and its arguments are a JSON object or empty."""
         text = self.text()
         if not self.name:
             return False
@@ -143,34 +144,34 @@ class ToolCallBuilder:
             return False
         return True
 
-    def has_come(self) -> bool:
-        """Whether its arguments are there and whole; they are read once, when their outer bracket has closed."""
+    def has_arguments(self) -> bool:
+        """Whether its arguments are complete; they are decoded once, when their outer bracket has closed."""
         if not (self.name and self._nesting.is_closed) or self._is_broken:
             return False
-        self._is_broken = not self.is_whole()
+        self._is_broken = not self.is_complete()
         return not self._is_broken
 
     def is_filled(self) -> bool:
-        """Whether its arguments have come, and are no mere `{}`."""
-        return self._is_plain and self.has_come()
+        """Whether its arguments are complete, and more than a placeholder `{}`."""
+        return self._is_plain and self.has_arguments()
 
     def check(self) -> None:
-        """Raise Untranslated when it is not whole."""
+        """Raise TranslationFailed if it is incomplete."""
         if not self.name:
             raise TranslationFailed("It called a tool without saying which.")
-        if not self.is_whole():
+        if not self.is_complete():
             raise TranslationFailed(
                 f"It called the tool {self.shown} with arguments that are not a JSON object."
             )
 
     @property
     def shown(self) -> str:
-        """The name for people."""
+        """The name for error messages."""
         return sanitize_line(self.name, 100)
 
 
 class _Nesting:
-    """How deep the end of a JSON text that comes in pieces is inside its brackets; each character is read once."""
+    """Counts the open brackets of a JSON text that comes in pieces; reads each character once."""
 
     __slots__ = ("_depth", "_has_begun", "_is_escaped", "_is_text")
 
@@ -183,11 +184,11 @@ class _Nesting:
 
     @property
     def is_closed(self) -> bool:
-        """Whether there were brackets, and each is closed."""
+        """Whether there were brackets, and all are closed."""
         return self._has_begun and not self._depth and not self._is_text
 
     def add(self, text: str) -> None:
-        """Take a piece."""
+        """Add a piece."""
         place = 1 if self._is_escaped and text else 0
         self._is_escaped = self._is_escaped and not text
         while found := (_IN_TEXT if self._is_text else _BRACKET).search(text, place):
@@ -211,13 +212,13 @@ class CallList:
         self._newest: dict[int | None, ToolCallBuilder] = {}
 
     def newest(self, index: int | None) -> ToolCallBuilder | None:
-        """Return the last call of this index, or the last of all."""
+        """Return the last call with this index; for None, the last call."""
         if index is None:
             return self.calls[-1] if self.calls else None
         return self._newest.get(index)
 
     def begin(self, index: int | None, own_id: str) -> ToolCallBuilder:
-        """Add a call; raises Untranslated when there are too many."""
+        """Add a call; raises TranslationFailed if there are too many."""
         if len(self.calls) >= CALLS_MAX:
             raise TranslationFailed(f"It called more than {CALLS_MAX} tools at once.")
         call = self._newest[index] = ToolCallBuilder(index, own_id)
@@ -226,10 +227,10 @@ class CallList:
 
 
 def find_call(calls: CallList, piece: ToolCall) -> ToolCallBuilder | None:
-    """Return the call that a piece goes on with; None when it begins one.
+    """Return the call that a piece belongs to; None if it begins another.
 
-    Pieces of one index belong together, whatever their ids are: some servers make a new id for each piece. Some
-    number no calls, or call each one 0: there a piece with a name begins another call, once the one before is whole.
+    Pieces of one index belong together, whatever their ids are: some servers send a new id with each piece. Some
+    send no index, or always 0: then a piece with a name begins another call once the previous one is complete.
     """
     call = calls.newest(number(piece.index))
     if call is None or _begins_another(call, piece, has_index=number(piece.index) is not None):
@@ -241,7 +242,7 @@ def _begins_another(call: ToolCallBuilder, piece: ToolCall, *, has_index: bool) 
     name = piece.function.name if piece.function is not None else None
     if not name or not call.name:
         return False
-    given = name_of(piece.id)
+    given = id_text(piece.id)
     if not given:
         return not has_index
     if not call.given_id or given == call.given_id:
@@ -250,7 +251,7 @@ def _begins_another(call: ToolCallBuilder, piece: ToolCall, *, has_index: bool) 
 
 
 def _is_empty(piece: ToolCall) -> bool:
-    """Whether it is all of a call without arguments."""
+    """Whether the piece is a complete call without arguments."""
     return piece.function is not None and bytes(piece.function.arguments).strip(b'" ') == b"{}"
 
 
@@ -261,120 +262,120 @@ _NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 class AnswerOptions(msgspec.Struct, frozen=True):
-    """What of the request matters for its answer."""
+    """What the translation of the answer needs from the request."""
 
     model: str
-    """The name that the caller asked for."""
+    """The model name in the request."""
     is_stream: bool = False
     stop_sequences: tuple[str, ...] = ()
     hides_thinking: bool = False
 
 
 class StreamBuilder:
-    """Writes blocks in the order in which they come; `finish` is the end of the message."""
+    """Writes blocks in the order in which they begin; `finish` ends the message."""
 
     __slots__ = (
-        "_ask",
         "_block",
         "_calls",
         "_count",
+        "_extras",
         "_is_refused",
-        "_kept",
         "_kind",
         "_matched",
         "_message_id",
         "_open",
+        "_options",
         "_reason",
         "_usage",
         "_writer",
         "is_finished",
     )
 
-    def __init__(self, ask: AnswerOptions, writer: Writer) -> None:
-        self._ask = ask
+    def __init__(self, options: AnswerOptions, writer: Writer) -> None:
+        self._options = options
         self._writer = writer
         self._message_id = ""
         self._usage = Usage()
         self._kind: Kind | None = None
-        """What the open block of text or thoughts holds; None when there is none."""
+        """The kind of the open block; None if none is open."""
         self._block = 0
         self._count = 0
-        """Blocks that have begun."""
+        """Blocks that were begun."""
         self._calls = CallList()
         self._open: list[ToolCallBuilder] = []
-        """Those whose blocks have begun and not ended."""
-        self._kept = Collected()
+        """The calls whose blocks are open."""
+        self._extras = ExtrasCollector()
         self._reason = ""
         self._matched: str | None = None
         self._is_refused = False
         self.is_finished = False
 
     def take(self, chunk: Chunk, data: bytes) -> None:
-        """Tell what a chunk adds; `data` is the chunk itself, of which an id is made where it has none.
+        """Write what a chunk adds; `data` is its JSON, from which an id is made if it has none.
 
-        Raises Untranslated.
+        Raises TranslationFailed.
         """
         if isinstance(chunk.usage, dict):
             self._usage = _usage(chunk.usage)
         if not self._message_id and chunk.choices:
             self._message_id = _message_id(chunk.id, data)
-            head = Head(self._message_id, self._ask.model, _without_output(self._usage))
+            head = Head(self._message_id, self._options.model, _without_output(self._usage))
             self._writer.start(head)
         for choice in chunk.choices or ():
             if number(choice.index):
                 continue
             if choice.delta is not None:
-                self._say(choice.delta)
+                self._add_delta(choice.delta)
             elif choice.message is not None:
-                self._say(choice.message, is_whole=True)
-            if reason := ending_of(choice):
+                self._add_delta(choice.message, is_complete=True)
+            if reason := finish_reason_of(choice):
                 self._reason = reason
                 for matched in (choice.stop_reason, choice.matched_stop):
-                    if isinstance(matched, str) and matched in self._ask.stop_sequences:
+                    if isinstance(matched, str) and matched in self._options.stop_sequences:
                         self._matched = matched
 
-    def finish(self, *, is_told: bool) -> None:
-        """End the message; raises Untranslated when the answer is not whole.
+    def finish(self, *, has_end_mark: bool) -> None:
+        """End the message; raises TranslationFailed if the answer is incomplete.
 
-        `is_told` says that the backend told its end in another way than by a reason.
+        `has_end_mark` says that the backend marked the end in another way than by a reason.
         """
-        check_ending(self._reason, has_begun=bool(self._message_id), is_told=is_told)
+        check_ending(self._reason, has_begun=bool(self._message_id), has_end_mark=has_end_mark)
         is_cut = self._reason in CUT
         for call in self._calls.calls:
             if not is_cut:
                 call.check()
         self._close_block()
         for call in self._open:
-            self._close_call(call, is_whole=call.is_whole())
+            self._close_call(call, is_complete=call.is_complete())
         self._open.clear()
-        if self._calls.calls and (extras := self._kept.take()):
+        if self._calls.calls and (extras := self._extras.take()):
             self._writer.redacted(self._next(), signature(extras))
         self._writer.finish(self._stop_reason(), self._matched, self._usage)
         self.is_finished = True
 
     def ping(self) -> None:
-        """Tell that the backend lives, once there is a message."""
+        """Write a sign of life, once there is a message."""
         if self._message_id and not self.is_finished:
             self._writer.ping()
 
-    def _say(self, said: MessageDelta, *, is_whole: bool = False) -> None:
-        self._kept.hear(said)
-        thought: Any = said.reasoning_content or said.reasoning
+    def _add_delta(self, delta: MessageDelta, *, is_complete: bool = False) -> None:
+        self._extras.add_delta(delta)
+        thought: Any = delta.reasoning_content or delta.reasoning
         if isinstance(thought, str) and thought:
             self._add("thinking", thought)
-        if isinstance(said.content, str):
-            if said.content:
-                self._add("text", said.content)
-        elif said.content:
-            for part in said.content:
-                self._say_part(part)
-        if said.refusal:
+        if isinstance(delta.content, str):
+            if delta.content:
+                self._add("text", delta.content)
+        elif delta.content:
+            for part in delta.content:
+                self._add_part(part)
+        if delta.refusal:
             self._is_refused = True
-            self._add("text", said.refusal)
-        for piece in said.tool_calls or ():
-            self._call(piece, None if is_whole else find_call(self._calls, piece))
+            self._add("text", delta.refusal)
+        for piece in delta.tool_calls or ():
+            self._call(piece, None if is_complete else find_call(self._calls, piece))
 
-    def _say_part(self, part: Any) -> None:
+    def _add_part(self, part: Any) -> None:
         kind = part.get("type") if isinstance(part, dict) else None
         if kind == "text" and isinstance(part.get("text"), str):
             self._add("text", part["text"])
@@ -388,11 +389,11 @@ class StreamBuilder:
     def _add(self, kind: Kind, piece: str) -> None:
         if self._kind != kind:
             self._close_block()
-            self._close_whole_calls()
+            self._close_complete_calls()
             self._kind = kind
             self._block = self._next()
             self._writer.open(self._block, kind)
-        if kind == "thinking" and self._ask.hides_thinking:
+        if kind == "thinking" and self._options.hides_thinking:
             self._writer.ping()
         else:
             self._writer.add(self._block, kind, piece)
@@ -404,37 +405,37 @@ class StreamBuilder:
         call.add(piece)
         if call.block < 0:
             if not call.name:
-                return  # it can't begin without its name
+                return  # a block needs the name
             self._close_block()
-            self._close_whole_calls()
+            self._close_complete_calls()
             call.block = self._next()
             call.is_open = True
             self._open.append(call)
-            self._writer.open_call(call.block, call_id(call.id, call.extra, self._kept.take()), call.name)
-        if news := call.news():
+            self._writer.open_call(call.block, call_id(call.id, call.extra, self._extras.take()), call.name)
+        if take_new := call.take_new():
             if not call.is_open:
                 raise TranslationFailed(f"It went on with a call of the tool {call.shown} after its end.")
-            self._writer.add_arguments(call.block, news)
+            self._writer.add_arguments(call.block, take_new)
 
     def _close_block(self) -> None:
         if self._kind is not None:
             if self._kind == "thinking":
-                self._writer.sign(self._block, signature(self._kept.take()))
+                self._writer.sign(self._block, signature(self._extras.take()))
             self._writer.close(self._block)
             self._kind = None
 
-    def _close_whole_calls(self) -> None:
-        """Close the calls that are complete; one that isn't may still go on between others."""
+    def _close_complete_calls(self) -> None:
+        """Close the complete calls; an incomplete one may continue after other content."""
         for call in self._open:
-            if call.has_come():
+            if call.has_arguments():
                 self._close_call(call)
         self._open = [call for call in self._open if call.is_open]
 
-    def _close_call(self, call: ToolCallBuilder, *, is_whole: bool = True) -> None:
-        if rest := call.news(is_last=True):
+    def _close_call(self, call: ToolCallBuilder, *, is_complete: bool = True) -> None:
+        if rest := call.take_new(is_last=True):
             self._writer.add_arguments(call.block, rest)
         call.is_open = False
-        self._writer.close(call.block, is_whole=is_whole)
+        self._writer.close(call.block, is_complete=is_complete)
 
     def _next(self) -> int:
         self._count += 1
@@ -455,13 +456,13 @@ class StreamBuilder:
 
 
 def _message_id(given: Any, data: bytes) -> str:
-    """Return an id of Anthropic's form, made of the upstream's; of the data itself where that gives none."""
-    own = _NOT_OF_AN_ID.sub("", name_of(given)[: 4 * _ID_MAX].removeprefix("chatcmpl-"))[:_ID_MAX]
+    """Return an id in Anthropic's format, made from the upstream's id, else from the data."""
+    own = _NOT_OF_AN_ID.sub("", id_text(given)[: 4 * _ID_MAX].removeprefix("chatcmpl-"))[:_ID_MAX]
     return f"msg_{own or hashlib.blake2b(data, digest_size=12).hexdigest()}"
 
 
 def _usage(found: dict[str, Any]) -> Usage:
-    """Read the counts; what is no number counts as nothing, for counting must never break an answer."""
+    """Read the counts; anything but a number counts as 0, since counting must never break an answer."""
     details = found.get("prompt_tokens_details")
     cached = count(details, "cached_tokens")
     prompt = count(found, "prompt_tokens")

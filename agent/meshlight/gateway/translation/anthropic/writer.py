@@ -1,4 +1,4 @@
-"""Two ways to write an answer in Anthropic's protocol: as the events of a stream, and as one JSON object."""
+"""Writers of an answer in Anthropic's protocol: as the events of a stream, and as one JSON object."""
 
 from typing import Any, Literal, Protocol
 
@@ -8,16 +8,16 @@ from msgspec import Raw, Struct
 from meshlight.domain.errors import TranslationFailed
 
 HELD_MAX = 64 << 20
-"""Characters of an answer that are held; more is no answer to anyone."""
+"""Characters of an answer that are buffered."""
 PIECE_COST = 64
-"""What each piece costs beside its characters."""
+"""Counted for each piece besides its characters."""
 
 Kind = Literal["text", "thinking"]
 _encode = msgspec.json.Encoder().encode
 
 
 class Usage(Struct, frozen=True):
-    """Token counts as Anthropic has them: what came from the cache is not in `input_tokens`."""
+    """Token counts as Anthropic defines them: `input_tokens` excludes cached tokens."""
 
     input_tokens: int = 0
     cache_creation_input_tokens: int = 0
@@ -26,7 +26,7 @@ class Usage(Struct, frozen=True):
 
 
 class Head(Struct, frozen=True):
-    """What is known of a message when it starts."""
+    """The fields of a message at its start."""
 
     id: str
     model: str
@@ -39,7 +39,7 @@ class Head(Struct, frozen=True):
 
 
 class Writer(Protocol):
-    """Takes an answer in the order in which it grows; blocks are known by their index, from 0."""
+    """Receives an answer in the order in which it grows; blocks are identified by their index, from 0."""
 
     def start(self, head: Head) -> None:
         """The message begins."""
@@ -57,22 +57,22 @@ class Writer(Protocol):
         """The JSON text of a call's input grows."""
 
     def sign(self, index: int, signature: str) -> None:
-        """The thoughts get what stands for their signature, as the last of them."""
+        """The thoughts get their signature, after their last piece."""
 
     def redacted(self, index: int, data: str) -> None:
-        """A whole block comes that only we can read."""
+        """A complete block with state that only this gateway can read."""
 
-    def close(self, index: int, *, is_whole: bool = True) -> None:
-        """The block ends; a call that was cut off is not whole."""
+    def close(self, index: int, *, is_complete: bool = True) -> None:
+        """The block ends; a call that was cut off is incomplete."""
 
     def finish(self, reason: str, stop_sequence: str | None, usage: Usage) -> None:
         """The message ends."""
 
     def ping(self) -> None:
-        """There is nothing to tell but that the connection lives."""
+        """The connection is alive, without new content."""
 
     def take(self) -> bytes:
-        """Return what is to be sent now, once."""
+        """Return the bytes to send now; each is returned once."""
 
 
 class EventWriter:
@@ -88,7 +88,7 @@ class EventWriter:
         self._write(b"message_start", b'{"type":"message_start","message":%s}' % _encode(head))
 
     def open(self, index: int, kind: Kind) -> None:
-        """Write `content_block_start`; the signature of thoughts comes when they end."""
+        """Write `content_block_start`; the signature of thoughts follows at their end."""
         block = b'"text","text":""' if kind == "text" else b'"thinking","thinking":"","signature":""'
         self._open(index, b'{"type":%s}' % block)
 
@@ -116,7 +116,7 @@ class EventWriter:
         self._open(index, _encode({"type": "redacted_thinking", "data": data}))
         self.close(index)
 
-    def close(self, index: int, *, is_whole: bool = True) -> None:  # noqa: ARG002 - the stop reason tells it
+    def close(self, index: int, *, is_complete: bool = True) -> None:  # noqa: ARG002 - the stop reason says it
         """Write `content_block_stop`."""
         self._write(b"content_block_stop", b'{"type":"content_block_stop","index":%d}' % index)
 
@@ -150,7 +150,7 @@ class EventWriter:
 
 
 class MessageWriter:
-    """Writes one message, when it is complete."""
+    """Writes one message, once it is complete."""
 
     __slots__ = ("_blocks", "_body", "_head", "_pieces", "_size")
 
@@ -162,7 +162,7 @@ class MessageWriter:
         self._body = b""
 
     def start(self, head: Head) -> None:
-        """Keep the head."""
+        """Store the head."""
         self._head = head
 
     def open(self, index: int, kind: Kind) -> None:
@@ -176,31 +176,31 @@ class MessageWriter:
         self._pieces[index] = []
 
     def add(self, index: int, kind: Kind, piece: str) -> None:  # noqa: ARG002 - the block knows its kind
-        """Keep a piece; raises Untranslated where they become too many."""
+        """Store a piece; raises TranslationFailed when there are too many."""
         self._size += len(piece) + PIECE_COST
         if self._size > HELD_MAX:
             raise TranslationFailed(f"It sent an answer of more than {HELD_MAX >> 20} million characters.")
         self._pieces[index].append(piece)
 
     def add_arguments(self, index: int, piece: str) -> None:
-        """Keep a piece of the arguments."""
+        """Store a piece of the arguments."""
         self.add(index, "text", piece)
 
     def sign(self, index: int, signature: str) -> None:
-        """Keep the signature."""
+        """Store the signature."""
         self._blocks[index]["signature"] = signature
 
     def redacted(self, index: int, data: str) -> None:
-        """Keep a whole block."""
+        """Store a complete block."""
         self._blocks[index] = {"type": "redacted_thinking", "data": data}
 
-    def close(self, index: int, *, is_whole: bool = True) -> None:
-        """End a block; half a call has no `input` that could be told, so it is left out."""
+    def close(self, index: int, *, is_complete: bool = True) -> None:
+        """End a block; an incomplete call is left out, since its `input` would not be JSON."""
         text = "".join(self._pieces.pop(index))
         block = self._blocks[index]
         if block["type"] != "tool_use":
             block[block["type"]] = text
-        elif is_whole:
+        elif is_complete:
             block["input"] = Raw((text.strip() or "{}").encode())
         else:
             del self._blocks[index]
@@ -218,7 +218,7 @@ class MessageWriter:
         self._body = _encode(message)
 
     def ping(self) -> None:
-        """Write nothing: JSON has no place for it."""
+        """Do nothing: a JSON object has no place for it."""
 
     def take(self) -> bytes:
         """Return the message once it is written."""

@@ -1,10 +1,8 @@
-"""Ollama's embeddings by way of OpenAI's, for backends that do not speak Ollama's API.
+"""Translates Ollama's two embedding APIs to OpenAI's and back, for backends that do not have Ollama's API.
 
-`options`, `keep_alive` and `truncate` are passed over: they concern how Ollama runs the model, and a text that is too
-long for it is refused by the engine, in its own words, where Ollama would cut it. No text is answered at once with no
-embedding, as Ollama does.
-
-The way back from OpenAI's embeddings to Ollama's two ways of giving them.
+`options`, `keep_alive` and `truncate` are ignored: they concern how Ollama runs the model. A text that is too long is
+refused by the engine, with its own message, where Ollama would truncate it. A request without text is answered at
+once without embeddings, as by Ollama.
 """
 
 import base64
@@ -18,7 +16,7 @@ from msgspec import Raw, Struct
 
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.base import TranslatedRequest
-from meshlight.gateway.translation.chat import BufferedTranslator, count, error_in_answer, error_message, read
+from meshlight.gateway.translation.chat import BufferedTranslator, count, error_message, read, reported_error
 from meshlight.gateway.translation.ollama.request import read_body
 from meshlight.gateway.translation.ollama.response import error_body
 from meshlight.gateway.translation.ollama.schema import EmbeddingsRequest, EmbedRequest
@@ -40,7 +38,7 @@ def translate_embed(
     body: bytes,
     model: str,
     *,
-    extensions: bool = True,  # noqa: ARG001 — one of the translations, which are called alike
+    extensions: bool = True,  # noqa: ARG001 — all translations have the same parameters
     signs: bool = False,  # noqa: ARG001 — the same
     clock: Clock = SYSTEM,
 ) -> TranslatedRequest | Immediate:
@@ -49,11 +47,11 @@ def translate_embed(
     texts = [request.input] if isinstance(request.input, str) else request.input
     if not texts or texts == [""]:
         return no_embeddings(request.model)
-    asked: dict[str, Any] = {"model": model, "input": request.input, "encoding_format": "float"}
+    fields: dict[str, Any] = {"model": model, "input": request.input, "encoding_format": "float"}
     if request.dimensions:
-        asked["dimensions"] = request.dimensions
+        fields["dimensions"] = request.dimensions
     return TranslatedRequest(
-        "embeddings", _encode(asked), EmbeddingTranslator(request.model, len(texts), clock)
+        "embeddings", _encode(fields), EmbeddingTranslator(request.model, len(texts), clock)
     )
 
 
@@ -61,16 +59,16 @@ def translate_embeddings(
     body: bytes,
     model: str,
     *,
-    extensions: bool = True,  # noqa: ARG001 — one of the translations, which are called alike
+    extensions: bool = True,  # noqa: ARG001 — all translations have the same parameters
     signs: bool = False,  # noqa: ARG001 — the same
     clock: Clock = SYSTEM,
 ) -> TranslatedRequest | Immediate:
-    """Translate a body of `/api/embeddings`, the older way of one text; raises Untranslatable and BadRequest."""
+    """Translate a body of `/api/embeddings`, the older API for one text; raises Untranslatable and BadRequest."""
     request = read_body(body, _embeddings, EmbeddingsRequest)
     if not request.prompt:
         return no_embedding()
-    asked = {"model": model, "input": request.prompt, "encoding_format": "float"}
-    return TranslatedRequest("embeddings", _encode(asked), EmbeddingTranslator(None, 1, clock))
+    fields = {"model": model, "input": request.prompt, "encoding_format": "float"}
+    return TranslatedRequest("embeddings", _encode(fields), EmbeddingTranslator(None, 1, clock))
 
 
 class _Vector(Struct, frozen=True):
@@ -88,13 +86,13 @@ _decoder = msgspec.json.Decoder(_Vectors)
 _text = msgspec.json.Decoder(str)
 _NUMBERS = b"0123456789+-.eE, \t\r\n"
 _AT_ONCE = 4_096
-"""Numbers that are made objects of at one time."""
+"""Numbers that are decoded at one time."""
 _BESIDE = 1_000
-"""Objects of an answer that are no embeddings."""
+"""Values of an answer besides its embeddings."""
 
 
 class EmbeddingTranslator(BufferedTranslator):
-    """Translates one answer; `model` is the name that the caller asked for, None for the older way of one text."""
+    """Translates one answer; `model` is the name that the caller fields for, None for the older API for one text."""
 
     __slots__ = ("_clock", "_count", "_model", "_started")
 
@@ -102,19 +100,19 @@ class EmbeddingTranslator(BufferedTranslator):
         super().__init__()
         self._model = model
         self._count = count
-        """How many texts were asked about."""
+        """How many texts were fields about."""
         self._clock = clock
         self._started = clock.steady()
 
     def end(self) -> bytes:
-        """Return the embeddings in the order of their texts; raises Untranslated when some are missing."""
-        data = self._whole.take()
+        """Return the embeddings in the order of their texts; raises TranslationFailed if some are missing."""
+        data = self._body.take()
         # The numbers are not looked at, so they don't count; each vector, and little else, is an object.
         if data.count(b"{") > self._count + _BESIDE:
             raise TranslationFailed(f"It sent more than {self._count} embeddings for {self._count} texts.")
         found = read(data, _decoder, counted=False)
         if found.error:
-            raise error_in_answer(data)
+            raise reported_error(data)
         listed = found.data or []
         if len(listed) != self._count:
             raise TranslationFailed(f"It sent {len(listed)} embeddings for {self._count} texts.")
@@ -123,14 +121,14 @@ class EmbeddingTranslator(BufferedTranslator):
         vectors = [_numbers(vector.embedding) for vector in listed]
         if self._model is None:
             return _encode({"embedding": vectors[0]})
-        told: dict[str, Any] = {"model": self._model, "embeddings": vectors}
-        told["total_duration"] = nanoseconds(self._clock.steady() - self._started)
+        answer: dict[str, Any] = {"model": self._model, "embeddings": vectors}
+        answer["total_duration"] = nanoseconds(self._clock.steady() - self._started)
         if tokens := count(found.usage, "prompt_tokens"):
-            told["prompt_eval_count"] = tokens
-        return _encode(told)
+            answer["prompt_eval_count"] = tokens
+        return _encode(answer)
 
     def broken(self, why: str) -> None:
-        """Return None: half a JSON object can't be mended."""
+        """Return None: half a JSON object can't be repaired."""
 
     def error(self, status: int, body: bytes) -> bytes:
         """Return Ollama's error object with the backend's own message."""
@@ -138,7 +136,7 @@ class EmbeddingTranslator(BufferedTranslator):
 
 
 def _numbers(found: Raw) -> Raw:
-    """Return the numbers as they stand; some servers send base64 of 32-bit floats whatever they were asked for."""
+    """Return the numbers as they stand; some servers send base64 of 32-bit floats whatever they were fields for."""
     data = bytes(found).strip()
     if data[:1] == b"[" and not data[1:-1].translate(None, _NUMBERS):
         return Raw(data)

@@ -1,7 +1,4 @@
-"""What the requests of Ollama's API have in common: reading them, and the fields that say how to answer.
-
-The messages of Ollama's chat as the messages of chat completions.
-"""
+"""Translates the common parts of Ollama's requests: decoding, options, and the messages of a chat."""
 
 import binascii
 import math
@@ -16,9 +13,7 @@ from msgspec import Raw
 from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import BadRequest, Untranslatable
 from meshlight.gateway.control.validation import LONGEST, malformed_json, validation_error
-from meshlight.gateway.translation.calls_sent import BackendTraits, call_sent, message_extras, result_id
 from meshlight.gateway.translation.json_repair import decode_repaired
-from meshlight.gateway.translation.keepsake import Collected
 from meshlight.gateway.translation.ollama.schema import (
     CalledTool,
     ChatRequest,
@@ -26,7 +21,8 @@ from meshlight.gateway.translation.ollama.schema import (
     Message,
     Options,
 )
-from meshlight.gateway.translation.pruned import Dropped
+from meshlight.gateway.translation.tool_calls import BackendTraits, ToolCallHistory
+from meshlight.gateway.translation.unknown_fields import Dropped
 
 T = TypeVar("T")
 
@@ -38,13 +34,13 @@ _OWN: dict[str, tuple[tuple[str, ...], float]] = {
     "typical_p": (("typical_p",), 1),
     "repeat_penalty": (("repeat_penalty", "repetition_penalty"), 1),
 }
-"""Options that are not OpenAI's: what engines call them (llama.cpp, then vLLM), and the value that means "off"."""
+"""Options that are not OpenAI's: their names at engines (llama.cpp, then vLLM), and the value that means "off"."""
 _LEVELS = {"low": "low", "medium": "medium", "high": "high", "max": "high"}
 _NOTHING = frozenset({b"", b"null", b'""'})
 
 
 def read_body(body: bytes, decoder: msgspec.json.Decoder[T], shape: type[T]) -> T:
-    """Read a body as `shape`; raises BadRequest."""
+    """Decode a body as `shape`; raises BadRequest."""
     try:
         return decode_repaired(body, decoder)
     except msgspec.ValidationError as error:
@@ -63,21 +59,21 @@ def untranslatable(param: str, why: str = "") -> Untranslatable:
 
 
 def sampling(options: Options | None, dropped: Dropped, *, limit: str, extensions: bool) -> dict[str, Any]:
-    """Return what the options are called elsewhere; `limit` is the name of the bound of the answer.
+    """Return the options by the names of chat completions; `limit` is the name of the limit of the answer.
 
-    Those that OpenAI's own API has not are dropped where there are no `extensions`. Raises BadRequest.
+    Without `extensions`, those that are not OpenAI's are dropped. Raises BadRequest.
     """
     if options is None:
         return {}
-    asked: dict[str, Any] = {
+    fields: dict[str, Any] = {
         name: value for name in _CARRIED if (value := getattr(options, name)) is not None
     }
     if options.seed is not None:
-        asked["seed"] = _whole("seed", options.seed)
+        fields["seed"] = _whole("seed", options.seed)
     if options.stop:
-        asked["stop"] = options.stop
+        fields["stop"] = options.stop
     if options.num_predict is not None and options.num_predict > 0:
-        asked[limit] = _whole("num_predict", options.num_predict)
+        fields[limit] = _whole("num_predict", options.num_predict)
     for name, (names, off) in _OWN.items():
         value = getattr(options, name)
         if value is None:
@@ -86,15 +82,15 @@ def sampling(options: Options | None, dropped: Dropped, *, limit: str, extension
             if value != off:
                 dropped.add(f"options.{name}")
             continue
-        told = _whole(name, value) if name == "top_k" else value
-        asked |= dict.fromkeys(names, told)
+        sent = _whole(name, value) if name == "top_k" else value
+        fields |= dict.fromkeys(names, sent)
     if options.repeat_last_n is not None and extensions:
-        asked["repeat_last_n"] = _whole("repeat_last_n", options.repeat_last_n)
-    return asked
+        fields["repeat_last_n"] = _whole("repeat_last_n", options.repeat_last_n)
+    return fields
 
 
 def answer_format(form: Raw) -> dict[str, Any]:
-    """Return the form that an answer must have; raises BadRequest."""
+    """Return the `response_format`; raises BadRequest."""
     text = bytes(form).strip()
     if text in _NOTHING:
         return {}
@@ -106,10 +102,10 @@ def answer_format(form: Raw) -> dict[str, Any]:
 
 
 def thinking(think: bool | str | None, *, extensions: bool) -> dict[str, Any]:
-    """Return the wish to think; raises BadRequest for a level that Ollama has not."""
+    """Return the fields for thinking; raises BadRequest for an unknown level."""
     if think is None or think == "":
         return {}
-    asked: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if isinstance(think, str):
         if think not in _LEVELS:
             raise BadRequest(
@@ -117,35 +113,35 @@ def thinking(think: bool | str | None, *, extensions: bool) -> dict[str, Any]:
                 f"Use one of {', '.join(_LEVELS)}.",
                 "think",
             )
-        asked["reasoning_effort"] = _LEVELS[think]
+        fields["reasoning_effort"] = _LEVELS[think]
     if extensions:
-        asked["chat_template_kwargs"] = {"enable_thinking": think is not False}
-    return asked
+        fields["chat_template_kwargs"] = {"enable_thinking": think is not False}
+    return fields
 
 
-def chances(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
-    """Return the wish to hear how likely each token was."""
+def logprobs_fields(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
+    """Return the fields for log probabilities."""
     if not request.logprobs:
         return {}
     return {"logprobs": True} | ({"top_logprobs": request.top_logprobs} if request.top_logprobs else {})
 
 
 def streaming(request: ChatRequest | GenerateRequest) -> dict[str, Any]:
-    """Return the wish for a stream, which Ollama fulfils unless told not to."""
+    """Return the fields for a stream, which is Ollama's default."""
     if request.stream is False:
         return {}
     return {"stream": True, "stream_options": {"include_usage": True}}
 
 
 def is_unload(keep_alive: float | str | None) -> bool:
-    """Whether it says "not at all", in one of the ways in which Go reads a duration."""
+    """Whether it is zero, in one of the formats in which Go reads a duration."""
     if isinstance(keep_alive, str):
         return re.fullmatch(r"[+-]?0+(\.0*)?(ns|us|µs|ms|s|m|h)?", keep_alive.strip()) is not None
     return keep_alive is not None and keep_alive == 0
 
 
 def refuse_unload() -> Untranslatable:
-    """Return the error for the wish to unload a model."""
+    """Return the error for a request to unload a model."""
     return untranslatable("keep_alive", "Only Ollama can be asked to unload a model.")
 
 
@@ -159,19 +155,19 @@ def _whole(name: str, value: float) -> int:
 _ROLES = ("system", "user", "assistant", "tool")
 _BLANKS = " \t\r\n"
 _SNIFFED = 64
-"""Characters of base64 in which a picture shows what it is."""
+"""Characters of base64 that identify the type of an image."""
 
 
-def chat_messages(messages: Sequence[Message], asked: BackendTraits) -> list[dict[str, Any]]:
+def chat_messages(messages: Sequence[Message], traits: BackendTraits) -> list[dict[str, Any]]:
     """Return the conversation; raises Untranslatable and BadRequest."""
-    history = History(asked)
+    history = History(traits)
     for number, message in enumerate(messages):
         history.add(message, f"messages[{number}]")
     return history.finish()
 
 
 def picture_parts(text: str, images: Iterable[str], place: str) -> list[dict[str, Any]]:
-    """Return a text with its pictures as content parts; raises BadRequest."""
+    """Return a text with its images as content parts; raises BadRequest."""
     parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
     for number, image in enumerate(images):
         data = image
@@ -183,23 +179,24 @@ def picture_parts(text: str, images: Iterable[str], place: str) -> list[dict[str
 
 
 class History:
-    """Collects the messages, and remembers which calls of tools wait for their results."""
+    """Collects the messages, and tracks which tool calls have no result yet."""
 
-    def __init__(self, asked: BackendTraits) -> None:
+    def __init__(self, traits: BackendTraits) -> None:
         self._messages: list[dict[str, Any]] = []
-        self._asked = asked
+        self._traits = traits
+        self._tool_calls = ToolCallHistory(traits)
         self._pictures: list[dict[str, Any]] = []
-        """Pictures that only a message of the user may hold, until there is one."""
+        """Images for the next user's message, the only one that may have images."""
         self._count = 0
-        """Calls and results that were given an id of ours."""
+        """The number of ids made here for calls and results."""
         self._waiting: dict[str, None] = {}
-        """The ids of the calls that have no result yet."""
+        """The ids of calls without a result."""
         self._by_age: deque[str] = deque()
-        """All ids that have waited, oldest first; and the same by the tool's name."""
+        """All ids, oldest first; `_by_name` has the same by the tool's name."""
         self._by_name: dict[str | None, deque[str]] = {}
 
     def add(self, message: Message, place: str) -> None:
-        """Take the next message; `place` is its name for people. Raises Untranslatable and BadRequest."""
+        """Add the next message; `place` names it in errors. Raises Untranslatable and BadRequest."""
         role = message.role.lower()
         if role not in _ROLES:
             raise BadRequest(
@@ -208,43 +205,48 @@ class History:
                 f"{place}.role",
             )
         text = message.content or ""
-        made: dict[str, Any] = {"role": role, "content": text}
-        shown = picture_parts("", message.images or (), f"{place}.images")
-        if role == "user" and (shown or self._pictures):
-            made["content"] = [*self._pictures, *([{"type": "text", "text": text}] if text else ()), *shown]
+        sent_message: dict[str, Any] = {"role": role, "content": text}
+        pictures = picture_parts("", message.images or (), f"{place}.images")
+        if role == "user" and (pictures or self._pictures):
+            sent_message["content"] = [
+                *self._pictures,
+                *([{"type": "text", "text": text}] if text else ()),
+                *pictures,
+            ]
             self._pictures = []
         elif role != "tool":
-            self._show()
+            self._flush_pictures()
         if role == "assistant":
-            if message.thinking and self._asked.extensions:
-                made["reasoning_content"] = message.thinking
+            if message.thinking and self._traits.extensions:
+                sent_message["reasoning_content"] = message.thinking
             if message.tool_calls:
-                made["content"] = text or None
-                kept = Collected()
-                made["tool_calls"] = self._calls(message.tool_calls, place, kept)
-                made |= message_extras(kept, self._asked)
+                sent_message["content"] = text or None
+                sent_message["tool_calls"] = self._calls(message.tool_calls, place)
+                sent_message |= self._tool_calls.take_extras()
         elif role == "tool":
-            made["tool_call_id"] = self._answered(message)
+            sent_message["tool_call_id"] = self._result_id(message)
         elif message.name:
-            made["name"] = message.name
-        self._messages.append(made)
-        if shown and role != "user":
-            whence = f"the result of tool call {made['tool_call_id']}" if role == "tool" else f"the {role}"
-            self._pictures += [{"type": "text", "text": f"From {whence}:"}, *shown]
+            sent_message["name"] = message.name
+        self._messages.append(sent_message)
+        if pictures and role != "user":
+            origin = (
+                f"the result of tool call {sent_message['tool_call_id']}" if role == "tool" else f"the {role}"
+            )
+            self._pictures += [{"type": "text", "text": f"From {origin}:"}, *pictures]
 
     def finish(self) -> list[dict[str, Any]]:
         """Return all messages."""
-        self._show()
+        self._flush_pictures()
         return self._messages
 
-    def _show(self) -> None:
-        """Add a message of the user with the pictures that wait for one."""
+    def _flush_pictures(self) -> None:
+        """Add a user's message with the images that wait for one."""
         if self._pictures:
             self._messages.append({"role": "user", "content": self._pictures})
             self._pictures = []
 
-    def _calls(self, calls: Sequence[CalledTool], place: str, kept: Collected) -> list[dict[str, Any]]:
-        made: list[dict[str, Any]] = []
+    def _calls(self, calls: Sequence[CalledTool], place: str) -> list[dict[str, Any]]:
+        sent_message: list[dict[str, Any]] = []
         self._waiting.clear()
         self._by_age.clear()
         self._by_name.clear()
@@ -260,20 +262,20 @@ class History:
             self._by_age.append(given)
             self._by_name.setdefault(call.function.name, deque()).append(given)
             text = arguments.decode("utf-8", "replace")
-            made.append(call_sent(given, call.function.name, text, self._asked, kept, is_first=number == 0))
-        return made
+            sent_message.append(self._tool_calls.call(given, call.function.name, text, is_first=number == 0))
+        return sent_message
 
-    def _answered(self, message: Message) -> str:
+    def _result_id(self, message: Message) -> str:
         """Return the id of the call that a result belongs to: by id, by the tool's name, or the oldest."""
         name = message.tool_name or message.name
         if message.tool_call_id:
             self._waiting.pop(message.tool_call_id, None)
-            return result_id(message.tool_call_id, self._asked)
+            return self._tool_calls.result_id(message.tool_call_id)
         found = self._oldest(self._by_name.get(name)) or self._oldest(self._by_age)
-        return result_id(found, self._asked) if found else self._own_id()
+        return self._tool_calls.result_id(found) if found else self._own_id()
 
     def _oldest(self, ids: deque[str] | None) -> str:
-        """Return the first of them that still waits, which it does no longer; empty when none does."""
+        """Remove and return the first id without a result; empty if there is none."""
         while ids:
             found = ids.popleft()
             if found in self._waiting:
@@ -282,7 +284,7 @@ class History:
         return ""
 
     def _own_id(self) -> str:
-        """Return an id of nine letters and digits: Mistral's models take no others."""
+        """Return an id of nine letters and digits: Mistral's models accept no others."""
         self._count += 1
         return f"call{self._count:05d}"
 

@@ -1,6 +1,6 @@
-"""The way back from chat completions and completions to Ollama's chat and generate.
+"""Translates answers of chat completions and completions to Ollama's chat and generate.
 
-Errors in Ollama's shape: `{"error": "what went wrong"}`, as a body or as a line of a stream.
+Errors have Ollama's format: `{"error": "what went wrong"}`, as a body or as a line of a stream.
 """
 
 from collections.abc import Iterable
@@ -14,17 +14,16 @@ from meshlight.gateway.translation.ollama.stream_builder import Reader, StreamBu
 from meshlight.gateway.translation.ollama.writer import AnswerOptions, Clock, LineWriter, Piece, nanoseconds
 
 HELD_MAX = 64 << 20
-"""Characters of an answer that are held until it is whole."""
+"""Characters of an answer that are buffered until it is complete."""
 PIECE_COST = 128
-"""What each piece costs beside its characters, and what each token with its chances does."""
+"""Counted for each piece besides its characters, and for each token with log probabilities."""
 
 
 class OllamaTranslator:
-    """Translates one answer; whether it comes as a stream or whole is the backend's choice, not the request's."""
+    """Translates one answer. The backend may send a stream or one object, whatever was requested."""
 
     __slots__ = (
-        "_ask",
-        "_assembly",
+        "_builder",
         "_clock",
         "_fault",
         "_first",
@@ -32,23 +31,24 @@ class OllamaTranslator:
         "_held_size",
         "_is_finished",
         "_last",
+        "_options",
         "_out",
         "_reader",
         "_started",
-        "_teller",
+        "_writer",
     )
 
-    def __init__(self, ask: AnswerOptions, clock: Clock) -> None:
-        self._ask = ask
+    def __init__(self, options: AnswerOptions, clock: Clock) -> None:
+        self._options = options
         self._clock = clock
         self._started = self._first = self._last = clock.steady()
         self._reader = Reader()
-        self._assembly = StreamBuilder(ask, f"{clock.wall()}")
-        self._teller = LineWriter(ask, clock)
+        self._builder = StreamBuilder(options, f"{clock.wall()}")
+        self._writer = LineWriter(options, clock)
         self._out: list[bytes] = []
-        """Lines that are ready to be sent."""
+        """Lines to be sent."""
         self._held: list[Piece] = []
-        """The pieces so far, where the answer is to be one object."""
+        """The pieces so far, if the answer is to be one object."""
         self._held_size = 0
         self._fault: TranslationFailed | None = None
         self._is_finished = False
@@ -56,19 +56,19 @@ class OllamaTranslator:
     @property
     def content_type(self) -> bytes:
         """Return the media type of a stream of Ollama's, or of one object."""
-        return b"application/x-ndjson" if self._ask.is_stream else b"application/json"
+        return b"application/x-ndjson" if self._options.is_stream else b"application/json"
 
     @property
     def waiting(self) -> int:
-        """Return how much is kept of what has not come to its end."""
+        """Return the number of buffered bytes."""
         return self._reader.waiting
 
     def begin(self, content_type: bytes) -> None:
-        """Learn whether events come."""
+        """Set the content type, which says whether events come."""
         self._reader.begin(content_type)
 
     def feed(self, data: bytes) -> bytes:
-        """Return the lines that `data` completes; raises Untranslated once they are returned."""
+        """Return the lines that `data` completes; the next call raises TranslationFailed for a fault in them."""
         self._raise_fault()
         try:
             self._take(self._reader.feed(data))
@@ -80,16 +80,16 @@ class OllamaTranslator:
         return out
 
     def end(self) -> bytes:
-        """Return the rest; raises Untranslated when the answer is not whole."""
+        """Return the rest; raises TranslationFailed when the answer is incomplete."""
         self._raise_fault()
         self._take(self._reader.end())
         if not self._is_finished:
-            self._finish(is_told=self._reader.is_whole)
+            self._finish(has_end_mark=self._reader.is_complete)
         return self._taken()
 
     def broken(self, why: str) -> bytes | None:
-        """Return a line with the error; nothing where the answer is complete; None where it is one object."""
-        if not self._ask.is_stream:
+        """Return a line with the error; empty if the answer is complete, None if it is one object."""
+        if not self._options.is_stream:
             return None
         rest = self._taken()
         return rest if self._is_finished else rest + error_line(why)
@@ -112,42 +112,42 @@ class OllamaTranslator:
             return
         for chunk in chunks:
             if chunk is None:
-                self._finish(is_told=True)
+                self._finish(has_end_mark=True)
                 return
-            for piece in self._assembly.take(chunk):
+            for piece in self._builder.take(chunk):
                 self._tell(piece)
 
     def _tell(self, piece: Piece) -> None:
         self._last = self._clock.steady()
         if self._first == self._started:
             self._first = self._last
-        if self._ask.is_stream:
-            self._out.append(self._teller.line(piece))
+        if self._options.is_stream:
+            self._out.append(self._writer.line(piece))
             return
         self._held.append(piece)
         self._held_size += len(piece.text) + len(piece.thinking) + PIECE_COST * (1 + len(piece.logprobs))
         if self._held_size > HELD_MAX:
             raise TranslationFailed(f"It sent an answer of more than {HELD_MAX >> 20} million characters.")
 
-    def _finish(self, *, is_told: bool) -> None:
-        last, end = self._assembly.finish(is_told=is_told)
+    def _finish(self, *, has_end_mark: bool) -> None:
+        last, end = self._builder.finish(has_end_mark=has_end_mark)
         end = replace(
             end,
             total_duration=nanoseconds(self._clock.steady() - self._started),
             eval_duration=end.eval_duration or nanoseconds(self._last - self._first),
         )
-        if self._ask.is_stream:
+        if self._options.is_stream:
             if last.calls:
-                self._out.append(self._teller.line(last))
-            self._out.append(self._teller.end(Piece(), end) + b"\n")
+                self._out.append(self._writer.line(last))
+            self._out.append(self._writer.end(Piece(), end) + b"\n")
         else:
-            whole = Piece(
+            answer = Piece(
                 text="".join(piece.text for piece in self._held),
                 thinking="".join(piece.thinking for piece in self._held),
                 calls=last.calls,
                 logprobs=tuple(chance for piece in self._held for chance in piece.logprobs),
             )
-            self._out.append(self._teller.end(whole, end))
+            self._out.append(self._writer.end(answer, end))
         self._is_finished = True
 
 
@@ -160,5 +160,5 @@ def error_body(message: str) -> bytes:
 
 
 def error_line(message: str) -> bytes:
-    """Return the line that ends a stream which can't be finished (`docs/api/errors.mdx` of Ollama)."""
+    """Return the line that ends a broken stream (`docs/api/errors.mdx` of Ollama)."""
     return error_body(message) + b"\n"

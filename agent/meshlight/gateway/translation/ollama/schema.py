@@ -1,7 +1,7 @@
-"""Requests of Ollama's API, as far as OpenAI's can carry them.
+"""Requests of Ollama's API, as far as they can be translated to OpenAI's.
 
-Fields are those of `api/types.go`. What is not listed here is not heard, as Ollama itself does it: its clients send
-more than it knows. What is `Passed` is listed and has no counterpart.
+Fields are those of `api/types.go`. Unlisted fields are ignored, as by Ollama itself, whose clients send more than it
+knows; a `Passed` field is known but has no counterpart.
 """
 
 from typing import Any
@@ -9,14 +9,14 @@ from typing import Any
 from msgspec import Raw, Struct, field
 
 Passed = Any
-"""A wish about the engine itself: read, and passed over."""
+"""A setting of the engine itself: ignored."""
 Verbatim = Raw
-"""JSON that is carried over as it stands, digit for digit; empty when it did not come."""
+"""JSON that is copied unchanged, digit for digit; empty if it is missing."""
 Number = int | float | None
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """The options of a Modelfile; those that are `Passed` concern how Ollama loads a model, or mean nothing now."""
+    """The options of a Modelfile; `Passed` ones concern how Ollama loads a model, or are obsolete."""
 
     temperature: Number = None
     top_p: Number = None
@@ -55,7 +55,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 class CalledFunction(Struct, frozen=True, kw_only=True):
-    """Which function was called; the arguments are an object."""
+    """The function of a call; the arguments are an object."""
 
     name: str
     arguments: Verbatim = Raw()
@@ -64,7 +64,7 @@ class CalledFunction(Struct, frozen=True, kw_only=True):
 
 
 class CalledTool(Struct, frozen=True, kw_only=True):
-    """A call of a tool in an earlier turn; older clients send no id."""
+    """A tool call in an earlier turn; older clients send no id."""
 
     function: CalledFunction
     id: str | None = None
@@ -78,16 +78,16 @@ class Message(Struct, frozen=True, kw_only=True):
     content: str | None = None
     thinking: str | None = None
     images: tuple[str, ...] | None = None
-    """In base64."""
+    """Images in base64."""
     tool_calls: tuple[CalledTool, ...] | None = None
     tool_name: str | None = None
     name: str | None = None
-    """What older clients call `tool_name`."""
+    """Older clients' name of `tool_name`."""
     tool_call_id: str | None = None
 
 
 class _Request(Struct, frozen=True, kw_only=True):
-    """What all have."""
+    """The fields of all requests."""
 
     model: str
     options: Options | None = None
@@ -96,10 +96,10 @@ class _Request(Struct, frozen=True, kw_only=True):
 
 
 class _Asking(_Request, frozen=True, kw_only=True):
-    """What both ways of asking for text have."""
+    """The fields of generate and chat."""
 
     stream: bool | None = None
-    """A stream unless it says no."""
+    """The answer is a stream unless this is false."""
     format: Verbatim = Raw()
     think: bool | str | None = None
     shift: Passed = None
@@ -138,6 +138,6 @@ class EmbedRequest(_Request, frozen=True, kw_only=True):
 
 
 class EmbeddingsRequest(_Request, frozen=True, kw_only=True):
-    """A body of `/api/embeddings`, the older way of one text."""
+    """A body of `/api/embeddings`, the older API for one text."""
 
     prompt: str | None = None

@@ -1,8 +1,6 @@
-"""What the chunks of an answer say, in the terms of Ollama's API.
+"""Builds the pieces of Ollama's answers from the chunks of chat completions or completions.
 
-Calls of tools, gathered from their pieces: Ollama's clients get each whole, with its arguments as an object.
-
-An answer of chat completions or completions as it comes: chunks out of a stream, or one out of a whole body.
+Tool calls are collected, since Ollama's clients get each one complete, with its arguments as an object.
 """
 
 import hashlib
@@ -14,23 +12,23 @@ from msgspec import Raw
 
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.anthropic.stream_builder import CallList, ToolCallBuilder, find_call
+from meshlight.gateway.translation.carried_state import ExtrasCollector, MessageExtras, call_id
 from meshlight.gateway.translation.chat import (
     CUT,
     REFUSED,
-    AnswerEvents,
+    AnswerReader,
     Choice,
     Chunk,
     MessageDelta,
     check_ending,
     count,
-    ending_of,
-    error_in_answer,
+    finish_reason_of,
     number,
     read,
+    reported_error,
 )
 from meshlight.gateway.translation.chat import ToolCall as CallPiece
 from meshlight.gateway.translation.json_repair import decode_repaired
-from meshlight.gateway.translation.keepsake import Collected, Extras, call_id
 from meshlight.gateway.translation.ollama.writer import AnswerOptions, CallFunction, End, Piece, ToolCall
 from meshlight.gateway.translation.sse import Event
 
@@ -39,54 +37,54 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ToolCallCollector:
-    """The calls of one answer; `seed` makes their ids differ from those of other answers."""
+    """Collects the tool calls of one answer; `seed` makes their ids differ from those of other answers."""
 
-    __slots__ = ("_calls", "_seed", "kept")
+    __slots__ = ("_calls", "_seed", "extras")
 
     def __init__(self, seed: str) -> None:
         self._calls = CallList()
         self._seed = seed
-        self.kept = Collected()
-        """What belongs to the message as a whole: the first call takes it along."""
+        self.extras = ExtrasCollector()
+        """State of the message as a whole; the id of the first call carries it."""
 
-    def add(self, piece: CallPiece, *, is_whole: bool) -> None:
-        """Take a piece, or a whole call; raises Untranslated when they are too many or too large."""
-        call = None if is_whole else find_call(self._calls, piece)
+    def add(self, piece: CallPiece, *, is_complete: bool) -> None:
+        """Add a piece, or a complete call; raises TranslationFailed for too many or too large ones."""
+        call = None if is_complete else find_call(self._calls, piece)
         if call is None:
             call = self._calls.begin(number(piece.index), self._own_id())
         call.add(piece)
 
-    def whole(self, *, is_cut: bool) -> tuple[ToolCall, ...]:
-        """Return the calls; where the limit cut the answer off, without those that are not whole.
+    def finished(self, *, is_cut: bool) -> tuple[ToolCall, ...]:
+        """Return the calls; if the limit cut the answer off, only the complete ones.
 
-        Raises Untranslated for half a call.
+        Raises TranslationFailed for an incomplete call.
         """
-        kept = [call for call in self._calls.calls if call.is_whole()] if is_cut else self._calls.calls
-        for call in kept:
+        complete = [call for call in self._calls.calls if call.is_complete()] if is_cut else self._calls.calls
+        for call in complete:
             call.check()
-        extras = self.kept.take()
+        extras = self.extras.take()
         return tuple(
             ToolCall(
-                _told_id(call, Extras() if index else extras),
+                _client_id(call, MessageExtras() if index else extras),
                 CallFunction(index, call.name, _arguments(call.text())),
             )
-            for index, call in enumerate(kept)
+            for index, call in enumerate(complete)
         )
 
     def _own_id(self) -> str:
-        """Return an id of nine letters and digits: Mistral's models take no others."""
+        """Return an id of nine letters and digits: Mistral's models accept no others."""
         digest = hashlib.blake2b(
             f"{self._seed}/{len(self._calls.calls)}".encode("utf-8", "replace"), digest_size=5
         )
         return digest.hexdigest()[:9]
 
 
-def _told_id(call: ToolCallBuilder, extras: Extras) -> str:
+def _client_id(call: ToolCallBuilder, extras: MessageExtras) -> str:
     return call_id(call.id, call.extra, extras)
 
 
 def _arguments(text: str) -> Raw:
-    """Return a JSON object in one line; its numbers stay as they are."""
+    """Return a JSON object in one line, with its numbers unchanged."""
     if not text.strip():
         return Raw(b"{}")
     fields = decode_repaired(text.encode("utf-8", "replace"), _fields)
@@ -97,12 +95,12 @@ class TextChoice(Choice, frozen=True):
     """A choice of chat completions or of completions."""
 
     text: str | None = None
-    """Of completions."""
+    """The text of completions."""
     logprobs: Any = None
 
 
 class TextChunk(Chunk, frozen=True):
-    """A chunk of either, or a whole answer."""
+    """A chunk of either, or a complete answer."""
 
     choices: tuple[TextChoice, ...] | None = None
     timings: Any = None
@@ -113,37 +111,37 @@ _decoder = msgspec.json.Decoder(TextChunk)
 
 
 class Reader:
-    """Takes the pieces of a body, split anywhere; None among the chunks is the end of the answer."""
+    """Decodes the pieces of a body, split anywhere, into chunks; None marks the end of the answer."""
 
     __slots__ = ("_events",)
 
     def __init__(self) -> None:
-        self._events = AnswerEvents()
+        self._events = AnswerReader()
 
     @property
     def waiting(self) -> int:
-        """Return how much is kept of what has not come to its end."""
+        """Return how much is complete of what has not come to its end."""
         return self._events.waiting
 
     def begin(self, content_type: bytes) -> None:
-        """Learn whether events come; where the server does not say, the first byte will."""
+        """Set the content type, which says whether events come; if it does not, the first bytes do."""
         self._events.begin(content_type)
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the answer is one JSON object."""
-        return self._events.is_whole
+        return self._events.is_complete
 
     def feed(self, data: bytes) -> Iterator[TextChunk | None]:
-        """Give the chunks that `data` completes; raises Untranslated after those that came before the fault."""
-        yield from map(_chunk, _useful(self._events.feed(data)))
+        """Yield the chunks that `data` completes; raises TranslationFailed after those before the fault."""
+        yield from map(_chunk, _without_empty(self._events.feed(data)))
 
     def end(self) -> Iterator[TextChunk | None]:
-        """Give what the end of the body completes; raises Untranslated."""
-        yield from map(_chunk, _useful(self._events.end()))
+        """Yield the chunks that the end of the body completes; raises TranslationFailed."""
+        yield from map(_chunk, _without_empty(self._events.end()))
 
 
-def _useful(events: list[Event]) -> Iterator[Event]:
+def _without_empty(events: list[Event]) -> Iterator[Event]:
     return (event for event in events if event.data.strip() or event.name == b"error")
 
 
@@ -151,10 +149,10 @@ def _chunk(event: Event) -> TextChunk | None:
     if event.data.strip() == b"[DONE]":
         return None
     if event.name == b"error":
-        raise error_in_answer(event.data)
+        raise reported_error(event.data)
     chunk = read(event.data, _decoder)
     if chunk.error or chunk.object == "error":
-        raise error_in_answer(event.data)
+        raise reported_error(event.data)
     return chunk
 
 
@@ -162,21 +160,21 @@ _LONGEST_MS = 1e9
 
 
 class StreamBuilder:
-    """Takes chunks and gives pieces as they come; `finish` gives what is only known at the end."""
+    """Turns chunks into pieces; `finish` returns what is only known at the end."""
 
-    __slots__ = ("_ask", "_calls", "_reason", "_timings", "_usage", "has_begun")
+    __slots__ = ("_calls", "_options", "_reason", "_timings", "_usage", "has_begun")
 
-    def __init__(self, ask: AnswerOptions, seed: str) -> None:
-        self._ask = ask
+    def __init__(self, options: AnswerOptions, seed: str) -> None:
+        self._options = options
         self._calls = ToolCallCollector(seed)
         self._reason = ""
         self._usage: Any = None
         self._timings: Any = None
         self.has_begun = False
-        """Whether there is an answer, if only an empty one."""
+        """Whether there was a choice, even an empty one."""
 
     def take(self, chunk: TextChunk) -> Iterator[Piece]:
-        """Give what a chunk adds to text, thoughts and chances; raises Untranslated."""
+        """Yield what a chunk adds to text, thoughts and log probabilities; raises TranslationFailed."""
         if isinstance(chunk.usage, dict):
             self._usage = chunk.usage
         if isinstance(chunk.timings, dict):
@@ -188,15 +186,15 @@ class StreamBuilder:
             piece = self._piece(choice)
             if piece != Piece():
                 yield piece
-            if reason := ending_of(choice):
+            if reason := finish_reason_of(choice):
                 self._reason = reason
 
-    def finish(self, *, is_told: bool) -> tuple[Piece, End]:
-        """Return the calls, and how it ended; raises Untranslated when the answer is not whole.
+    def finish(self, *, has_end_mark: bool) -> tuple[Piece, End]:
+        """Return the calls, and how it ended; raises TranslationFailed when the answer is not finished.
 
-        `is_told` says that the backend told its end in another way than by a reason.
+        `has_end_mark` says that the backend token_entry its end in another way than by a reason.
         """
-        check_ending(self._reason, has_begun=self.has_begun, is_told=is_told)
+        check_ending(self._reason, has_begun=self.has_begun, has_end_mark=has_end_mark)
         is_cut = self._reason in CUT
         reason = "length" if is_cut else "content_filter" if self._reason in REFUSED else "stop"
         end = End(
@@ -206,38 +204,38 @@ class StreamBuilder:
             eval_count=count(self._usage, "completion_tokens"),
             eval_duration=_spent(self._timings, "predicted_ms"),
         )
-        return Piece(calls=self._calls.whole(is_cut=is_cut)), end
+        return Piece(calls=self._calls.finished(is_cut=is_cut)), end
 
     def _piece(self, choice: TextChoice) -> Piece:
-        said = choice.delta if choice.delta is not None else choice.message
+        delta = choice.delta if choice.delta is not None else choice.message
         texts: list[str] = [choice.text] if choice.text else []
         thoughts: list[str] = []
-        if said is not None:
-            _say(said, texts, thoughts)
-            self._calls.kept.hear(said)
-            for call in said.tool_calls or ():
-                self._calls.add(call, is_whole=choice.delta is None)
+        if delta is not None:
+            _add_delta(delta, texts, thoughts)
+            self._calls.extras.add_delta(delta)
+            for call in delta.tool_calls or ():
+                self._calls.add(call, is_complete=choice.delta is None)
         return Piece(
             text="".join(texts),
-            thinking="" if self._ask.hides_thinking else "".join(thoughts),
-            logprobs=tuple(_chances(choice.logprobs, inner=False)),
+            thinking="" if self._options.hides_thinking else "".join(thoughts),
+            logprobs=tuple(_logprobs(choice.logprobs, inner=False)),
         )
 
 
-def _say(said: MessageDelta, texts: list[str], thoughts: list[str]) -> None:
-    thought: Any = said.reasoning_content or said.reasoning
+def _add_delta(delta: MessageDelta, texts: list[str], thoughts: list[str]) -> None:
+    thought: Any = delta.reasoning_content or delta.reasoning
     if isinstance(thought, str):
         thoughts.append(thought)
-    if isinstance(said.content, str):
-        texts.append(said.content)
+    if isinstance(delta.content, str):
+        texts.append(delta.content)
     else:
-        for part in said.content or ():
-            _say_part(part, texts, thoughts)
-    if said.refusal:
-        texts.append(said.refusal)
+        for part in delta.content or ():
+            _add_part(part, texts, thoughts)
+    if delta.refusal:
+        texts.append(delta.refusal)
 
 
-def _say_part(part: Any, texts: list[str], thoughts: list[str]) -> None:
+def _add_part(part: Any, texts: list[str], thoughts: list[str]) -> None:
     kind = part.get("type") if isinstance(part, dict) else None
     if kind == "text" and isinstance(part.get("text"), str):
         texts.append(part["text"])
@@ -248,8 +246,8 @@ def _say_part(part: Any, texts: list[str], thoughts: list[str]) -> None:
         raise TranslationFailed("It sent a content part that is neither text nor thoughts.")
 
 
-def _chances(found: Any, *, inner: bool) -> Iterator[dict[str, Any]]:
-    """Give the tokens with their chances; what has not both is left out."""
+def _logprobs(found: Any, *, inner: bool) -> Iterator[dict[str, Any]]:
+    """Yield the tokens with their log probabilities; entries without both are left out."""
     listed = found if inner else found.get("content") if isinstance(found, dict) else None
     for entry in listed if isinstance(listed, list | tuple) else ():
         if not isinstance(entry, dict):
@@ -257,15 +255,15 @@ def _chances(found: Any, *, inner: bool) -> Iterator[dict[str, Any]]:
         token, chance, data = entry.get("token"), entry.get("logprob"), entry.get("bytes")
         if not isinstance(token, str) or not isinstance(chance, int | float):
             continue
-        told: dict[str, Any] = {"token": token, "logprob": chance}
+        token_entry: dict[str, Any] = {"token": token, "logprob": chance}
         if isinstance(data, list):
-            told["bytes"] = data
-        if not inner and (others := list(_chances(entry.get("top_logprobs"), inner=True))):
-            told["top_logprobs"] = others
-        yield told
+            token_entry["bytes"] = data
+        if not inner and (others := list(_logprobs(entry.get("top_logprobs"), inner=True))):
+            token_entry["top_logprobs"] = others
+        yield token_entry
 
 
 def _spent(timings: Any, name: str) -> int:
-    """Read milliseconds as nanoseconds."""
+    """Return milliseconds as nanoseconds."""
     value = timings.get(name) if isinstance(timings, dict) else None
     return int(value * 1_000_000) if isinstance(value, int | float) and 0 < value < _LONGEST_MS else 0

@@ -1,8 +1,7 @@
-"""Answers in Ollama's words: the lines of a stream, or one object. What is not known is left out, as Ollama does.
+"""Writes answers in Ollama's format: the lines of a stream, or one object; unknown fields are left out, as by Ollama.
 
-The two clocks that Ollama's answers need: they say when they were made, and how long it took.
-
-Answers that no backend need be asked for: Ollama's clients say "load this model" by asking nothing of it.
+Answers have the time at which they were made, and durations: `Clock`. Some need no backend (`Immediate`): Ollama's
+clients load a model by a request without a prompt.
 """
 
 import time
@@ -15,25 +14,25 @@ from msgspec import Raw, Struct
 
 
 class Clock(Struct, frozen=True):
-    """Where the time comes from."""
+    """The clocks of an answer; replaced in tests."""
 
     wall: Callable[[], float] = time.time
     """Unix seconds."""
     steady: Callable[[], float] = time.monotonic
-    """Seconds that never go back."""
+    """Monotonic seconds."""
 
 
 SYSTEM = Clock()
-"""This machine's clocks."""
+"""The system's clocks."""
 
 
 def moment(unix_s: float) -> str:
-    """Return a moment as RFC 3339 has it, in UTC."""
+    """Return Unix seconds in the format of RFC 3339, in UTC."""
     return datetime.fromtimestamp(unix_s, UTC).isoformat().replace("+00:00", "Z")
 
 
 def nanoseconds(seconds: float) -> int:
-    """Return a duration in Ollama's unit; never less than nothing."""
+    """Return a duration in Ollama's unit; negative ones become 0."""
     return max(0, int(seconds * 1_000_000_000))
 
 
@@ -41,17 +40,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 class AnswerOptions(Struct, frozen=True):
-    """What of the request matters for its answer."""
+    """What the translation of the answer needs from the request."""
 
     model: str
-    """The name that the caller asked for."""
+    """The model name in the request."""
     operation: Literal["chat", "generate"] = "chat"
     is_stream: bool = True
     hides_thinking: bool = False
 
 
 class CallFunction(Struct, frozen=True):
-    """Which function is called, and with what."""
+    """The function of a tool call, and its arguments."""
 
     index: int
     name: str
@@ -60,14 +59,14 @@ class CallFunction(Struct, frozen=True):
 
 
 class ToolCall(Struct, frozen=True):
-    """A whole call of a tool."""
+    """A complete tool call."""
 
     id: str
     function: CallFunction
 
 
 class Piece(Struct, frozen=True):
-    """What is said at once."""
+    """What is message at once."""
 
     text: str = ""
     thinking: str = ""
@@ -76,7 +75,7 @@ class Piece(Struct, frozen=True):
 
 
 class End(Struct, frozen=True, omit_defaults=True):
-    """How an answer ended, and its numbers: tokens, and durations in nanoseconds; 0 is "not known"."""
+    """How an answer ended, and its numbers: tokens, and durations in nanoseconds; 0 means unknown."""
 
     done_reason: str
     total_duration: int = 0
@@ -112,10 +111,10 @@ class _Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class LineWriter:
     """Writes the answer to one request."""
 
-    __slots__ = ("_ask", "_clock")
+    __slots__ = ("_clock", "_options")
 
-    def __init__(self, ask: AnswerOptions, clock: Clock) -> None:
-        self._ask = ask
+    def __init__(self, options: AnswerOptions, clock: Clock) -> None:
+        self._options = options
         self._clock = clock
 
     def line(self, piece: Piece) -> bytes:
@@ -123,17 +122,17 @@ class LineWriter:
         return _encode(self._line(piece, None)) + b"\n"
 
     def end(self, piece: Piece, end: End) -> bytes:
-        """Return the last line or the whole answer, without a line's end."""
+        """Return the last line, or the complete answer, without a newline."""
         return _encode(self._line(piece, end))
 
     def _line(self, piece: Piece, end: End | None) -> _Line:
-        is_chat = self._ask.operation == "chat"
-        said = _Message("assistant", piece.text, piece.thinking, piece.calls) if is_chat else None
+        is_chat = self._options.operation == "chat"
+        message = _Message("assistant", piece.text, piece.thinking, piece.calls) if is_chat else None
         numbers = {name: getattr(end, name) for name in End.__struct_fields__} if end is not None else {}
         return _Line(
-            model=self._ask.model,
+            model=self._options.model,
             created_at=moment(self._clock.wall()),
-            message=said,
+            message=message,
             response=None if is_chat else piece.text,
             thinking="" if is_chat else piece.thinking,
             logprobs=piece.logprobs,
@@ -143,19 +142,19 @@ class LineWriter:
 
 
 class Immediate(Struct, frozen=True):
-    """The whole answer, with status 200, in place of a request."""
+    """A complete answer with status 200, for which no backend is needed."""
 
     body: bytes
     content_type: bytes = b"application/json"
 
 
-def loaded(ask: AnswerOptions, clock: Clock) -> Immediate:
-    """Return the answer that a model is there; Ollama sends it as one object even where a stream was asked for."""
-    return Immediate(LineWriter(ask, clock).end(Piece(), End("load")))
+def loaded(options: AnswerOptions, clock: Clock) -> Immediate:
+    """Return the answer that a model is loaded; Ollama sends it as one object even if a stream was requested."""
+    return Immediate(LineWriter(options, clock).end(Piece(), End("load")))
 
 
 def no_embeddings(model: str) -> Immediate:
-    """Return the answer of `/api/embed` to no text at all."""
+    """Return the answer of `/api/embed` to an empty list of texts."""
     return Immediate(_encode({"model": model, "embeddings": []}))
 
 

@@ -1,29 +1,30 @@
-"""OpenAI's Responses API by way of chat completions, for backends that have no `/v1/responses`.
+"""Translates OpenAI's Responses API to chat completions, for backends that have no `/v1/responses`.
 
-What becomes of a request, after OpenAI's reference of both and what the Codex CLI is known to send:
+The translation of a request, by OpenAI's references of both and what the Codex CLI sends:
 
 - `instructions` and system or developer messages before the first turn become one system message; one inside the
-  conversation becomes a marked part of the user's turn, as most chat templates take none there.
+  conversation becomes a marked part of the user's turn, as most chat templates allow none there.
 - Items keep their order: thoughts, text and calls of one turn become one assistant message, results of tools become
-  `tool` messages; their pictures follow in the user's message, the only one that may hold them.
-- `reasoning` items go on as `reasoning_content`: from `encrypted_content` where it was made here (plain text in a
-  wrapping, for no answer here is a secret from its own client), else from their content or summary; what another
-  service has encrypted stays behind.
-- Function tools stay; `custom` tools, `local_shell` and namespaces become functions and their calls come back as what
-  they stand for (`responses_tools`). Tools that OpenAI runs are refused, but for those that agents offer with every
-  request (web search, image generation, tool search): they are left out, and so is what they did in earlier turns.
+  `tool` messages; their images follow in the user's message, the only one that may have images.
+- `reasoning` items become `reasoning_content`: from `encrypted_content` if it was made here (encoded, not encrypted:
+  an answer is no secret from its own client), else from their content or summary; what another service has encrypted
+  is left out.
+- Function tools stay; `custom` tools, `local_shell` and namespaces become functions and their calls come back in the
+  original form (`tools`). Tools that OpenAI runs are refused, except those that agents offer with every request (web
+  search, image generation, tool search): they are left out, with their calls in earlier turns.
 - `text.format`, `tool_choice`, `parallel_tool_calls`, `temperature`, `top_p`, `max_output_tokens`, `user` and
   `reasoning.effort` have counterparts.
-- `previous_response_id` puts what a kept response was asked and answered before the input; as at OpenAI, it is
-  kept unless `store` is false, and `instructions` do not go on from one to the next.
-- Passed over, because they change nothing of what the answer says: `metadata` (comes back), `client_metadata`,
-  `prompt_cache_*`, `safety_identifier`, `stream_options`, and `include` for tools that there are none of.
+- `previous_response_id` puts the input and output of a stored response before the input; as at OpenAI, a response is
+  stored unless `store` is false, and `instructions` are not carried over.
+- Ignored, because they do not change the content of the answer: `metadata` (comes back), `client_metadata`,
+  `prompt_cache_*`, `safety_identifier`, `stream_options`, and `include` for tools that do not exist here.
 - Left out and named in the answer's `x-meshlight-dropped`: `truncation` other than "disabled", `service_tier`,
-  `text.verbosity` and every field that is not known here.
-- Refused by name: `background`, `conversation`, `moderation`, `prompt`, `top_logprobs`, files, items of other types.
+  `text.verbosity` and every unknown field.
+- Refused: `background`, `conversation`, `moderation`, `prompt`, `top_logprobs`, files, items of other types.
 
-And of an answer: reasoning becomes a `reasoning` item, its text in `summary` where the client asked for a summary,
-else in `content`; `length` and `content_filter` make the response incomplete; a fault in mid-stream fails it.
+The translation of an answer: reasoning becomes a `reasoning` item, its text in `summary` if the client requested a
+summary, else in `content`; `length` and `content_filter` make the response incomplete, a fault in mid-stream makes it
+`failed`.
 """
 
 import secrets
@@ -35,12 +36,12 @@ from msgspec import Raw
 from msgspec.json import Encoder
 
 from meshlight.gateway.translation.base import TranslatedRequest
-from meshlight.gateway.translation.calls_sent import BackendTraits
 from meshlight.gateway.translation.responses.memory import PREFIX, StoredResponses
 from meshlight.gateway.translation.responses.request import ENCRYPTED, chat_request, input_items, read_request
 from meshlight.gateway.translation.responses.response import ResponsesTranslator
 from meshlight.gateway.translation.responses.schema import ResponsesRequest
 from meshlight.gateway.translation.responses.stream_builder import AnswerOptions
+from meshlight.gateway.translation.tool_calls import BackendTraits
 
 _encode = Encoder().encode
 
@@ -57,9 +58,9 @@ def translate_responses(
 ) -> TranslatedRequest:
     """Translate a body of `responses`; `model` is the route's, the answer names the one in the body.
 
-    `extensions` says that the backend takes fields which are not OpenAI's, `signs` that it demands its signatures of
-    thoughts back; `stored` are the caller's responses,
-    `clock` gives Unix seconds, and `number` makes the ids (random where it is empty). Raises Untranslatable (and
+    `extensions` says that the backend accepts fields that are not OpenAI's, `signs` that it demands its signatures of
+    thoughts back; `stored` are the caller's responses, `clock` returns Unix seconds, and `number` is used in the ids
+    (empty: random). Raises Untranslatable (and
     PreviousResponseUnknown) and BadRequest.
     """
     request, unknown = read_request(body)
@@ -76,7 +77,7 @@ def translate_responses(
         def keep(response: bytes) -> None:
             stored.keep(response_id, previous, items, response)
 
-    ask = AnswerOptions(
+    options = AnswerOptions(
         number=number,
         created_at=int(clock()),
         echo=_echo(request),
@@ -87,12 +88,12 @@ def translate_responses(
         keep=keep,
     )
     return TranslatedRequest(
-        "chat/completions", _encode(chat.body), ResponsesTranslator(ask, clock), chat.dropped
+        "chat/completions", _encode(chat.body), ResponsesTranslator(options, clock), chat.dropped
     )
 
 
 def _echo(request: ResponsesRequest) -> dict[str, Any]:
-    """Return what a response says of its request, with the defaults of the API's where that said nothing."""
+    """Return the fields of the request that a response repeats, with the API's defaults."""
     reasoning, text = request.reasoning, request.text
     form: Any = {"type": "text"}
     if text is not None and text.format is not None:

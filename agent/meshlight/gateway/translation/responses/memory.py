@@ -1,7 +1,7 @@
-"""The responses that clients may go on from by `previous_response_id`: in memory only, and not for ever.
+"""Stores responses that clients may continue by `previous_response_id`, in memory, up to limits.
 
-Each caller has a shelf of its own, so that nobody reaches what another has asked. A response holds its own input
-and output and the id of the one before it, so that a long conversation is kept once and not once for each turn.
+Each caller has a store of its own, so that nobody reaches another's conversations. An entry has its own input and
+output and the id of the previous one, so that a long conversation is stored once, not once per turn.
 """
 
 from collections import OrderedDict
@@ -16,9 +16,9 @@ OWN_ENTRIES, OWN_BYTES = 1_000, 64 << 20
 GUEST_ENTRIES, GUEST_BYTES = 100, 8 << 20
 GUESTS_MAX = 32
 PREFIX = "resp_mesh_"
-"""Begins the ids of the responses that are made here."""
-_LISTED = 128
-"""Bytes that an entry costs beside what it holds."""
+"""The prefix of the ids of responses made here."""
+_ENTRY_COST = 128
+"""Bytes that an entry costs besides its content."""
 
 
 class _Answered(Struct):
@@ -38,7 +38,7 @@ class _Entry(Struct, frozen=True):
 
 
 class StoredResponses:
-    """The responses of one caller; the one that was used longest ago goes first when they become too many."""
+    """The responses of one caller; beyond the limits, the least recently used is dropped."""
 
     def __init__(self, entries_max: int = OWN_ENTRIES, bytes_max: int = OWN_BYTES) -> None:
         self._entries_max = entries_max
@@ -50,29 +50,29 @@ class StoredResponses:
         return len(self._entries)
 
     def keep(self, response_id: str, previous: str | None, items: tuple[Raw, ...], response: bytes) -> None:
-        """Keep a response with the input that it answers; one that is too large for the shelf is not kept."""
-        own = tuple(Raw(bytes(item)) for item in items)  # not views that would keep whole bodies alive
-        size = len(response) + sum(len(bytes(item)) + _LISTED for item in own) + _LISTED
+        """Store a response with its input; one that is larger than the store is not stored."""
+        own = tuple(Raw(bytes(item)) for item in items)  # copies: views would keep complete bodies alive
+        size = len(response) + sum(len(bytes(item)) + _ENTRY_COST for item in own) + _ENTRY_COST
         if size > self._bytes_max:
             return
         self.forget(response_id)
         self._entries[response_id] = _Entry(previous, own, response, size)
         self._size += size
         while len(self._entries) > self._entries_max or self._size > self._bytes_max:
-            _, gone = self._entries.popitem(last=False)
-            self._size -= gone.size
+            _, dropped = self._entries.popitem(last=False)
+            self._size -= dropped.size
 
     def knows(self, response_id: str) -> bool:
-        """Whether a response is kept."""
+        """Whether a response is stored."""
         return response_id in self._entries
 
     def response(self, response_id: str) -> bytes | None:
-        """Return a response as its client got it."""
+        """Return a response as it was sent to its client."""
         entry = self._entries.get(response_id)
         return None if entry is None else entry.response
 
     def forget(self, response_id: str) -> bool:
-        """Let go of a response, and say whether it was there."""
+        """Remove a response; return whether it was stored."""
         entry = self._entries.pop(response_id, None)
         self._size -= 0 if entry is None else entry.size
         return entry is not None
@@ -80,7 +80,7 @@ class StoredResponses:
     def history(self, response_id: str) -> tuple[Raw, ...]:
         """Return the conversation up to and with a response: inputs and outputs in their order.
 
-        Raises PreviousResponseUnknown where it, or one before it, is not kept (any more).
+        Raises PreviousResponseUnknown if it, or one before it, is not stored (any more).
         """
         chain: list[tuple[str, _Entry]] = []
         step: str | None = response_id
@@ -91,24 +91,24 @@ class StoredResponses:
             chain.append((step, entry))
             step = entry.previous
         items: list[Raw] = []
-        for kept_id, entry in reversed(chain):
-            self._entries.move_to_end(kept_id)
+        for entry_id, entry in reversed(chain):
+            self._entries.move_to_end(entry_id)
             items += entry.items
             items += _answered.decode(entry.response).output
         return tuple(items)
 
 
 class ResponseMemory:
-    """The shelves of all callers."""
+    """The stores of all callers."""
 
     def __init__(self) -> None:
         self._own = StoredResponses()
         self._guests: OrderedDict[str, StoredResponses] = OrderedDict()
 
     def of(self, guest: Any | None) -> StoredResponses:
-        """Return what is kept for a peer, or for this machine's own clients where `guest` is None.
+        """Return the store of a peer, or of this machine's own clients if `guest` is None.
 
-        A peer that is unknown by id gets a shelf that nobody finds again.
+        A peer without an id gets an empty store that is not kept.
         """
         if guest is None:
             return self._own
@@ -125,7 +125,7 @@ class ResponseMemory:
 
 
 def unknown_response(response_id: str) -> PreviousResponseUnknown:
-    """Return the error for an id that nobody here knows."""
+    """Return the error for an unknown id."""
     return PreviousResponseUnknown(
         f"Previous response with id {response_id[:100]!r} not found: Meshlight keeps the latest in memory, until it "
         "is restarted.",

@@ -1,8 +1,8 @@
-"""A Responses request for a backend that has the API itself, where it speaks of what it may not know.
+"""Adapts a Responses request for a backend that has the API itself, but may not know what the request refers to.
 
-Such a backend knows neither our responses nor our thoughts, and often not even its own once they are told: a
-conversation of which the beginning is kept here is sent whole, and thoughts go as text, or stay behind where the
-backend takes only its own.
+Such a backend knows neither the responses nor the thoughts that were made here, and often does not store its own: a
+conversation whose beginning is stored here is sent completely, and thoughts are sent as text, or left out for a
+backend that accepts only its own.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ class _Last(Struct):
 
 
 class _Final(Struct):
-    """What a response must have to be gone on from."""
+    """The fields that a response needs to be continued."""
 
     id: str
     output: tuple[Raw, ...]
@@ -47,21 +47,21 @@ _final = msgspec.json.Decoder(_Final)
 
 
 class RecordedRequest(Struct, frozen=True):
-    """A request whose answer is to be kept."""
+    """A request whose answer is to be stored."""
 
     stored: StoredResponses
     previous: str | None
     items: tuple[Raw, ...]
 
     def keep(self, response_id: str, response: bytes) -> None:
-        """Keep the answer."""
+        """Store the answer."""
         self.stored.keep(response_id, self.previous, self.items, response)
 
 
 def asked_to_keep(body: bytes, stored: StoredResponses) -> RecordedRequest | None:
-    """Return what is to be kept with the answer to this body.
+    """Return what is to be stored with the answer to this body.
 
-    None where `store` is false, the response that it goes on from is not kept here, or it has too many values.
+    None if `store` is false, the response that it continues is not stored here, or it has too many values.
     """
     if has_more_values(body, VALUES_MAX):
         return None
@@ -77,7 +77,7 @@ def asked_to_keep(body: bytes, stored: StoredResponses) -> RecordedRequest | Non
 
 
 def final_response(answer: bytes) -> tuple[str, bytes] | None:
-    """Return the id and the text of the response that an answer ends with, whole or as events; None where none is."""
+    """Return the id and JSON of the response at the end of an answer, an object or events; None if there is none."""
     found = answer.strip()
     if not found.startswith(b"{"):
         lines = (line for line in reversed(found.splitlines()) if line.startswith(b"data:"))
@@ -96,9 +96,9 @@ def final_response(answer: bytes) -> tuple[str, bytes] | None:
 
 
 def for_native(body: bytes, stored: StoredResponses, *, takes_text: bool) -> bytes:
-    """Return the body with what is known here alone put in words that the backend knows; mostly the very same bytes.
+    """Return the body without references that only this gateway can resolve; usually the same object.
 
-    `takes_text` says that it takes thoughts as text.
+    `takes_text` says that the backend accepts thoughts as text.
     """
     if (_PREVIOUS not in body and _OWN_THOUGHTS not in body) or has_more_values(body, VALUES_MAX):
         return body
@@ -107,26 +107,24 @@ def for_native(body: bytes, stored: StoredResponses, *, takes_text: bool) -> byt
         request = decode_repaired(body, _decoder)
         items = input_items(request)
     except _UNREADABLE:
-        return body  # whatever is wrong with it, the backend will say
-    made: dict[str, Any] = dict(fields)
+        return body  # the backend reports what is wrong with it
+    sent: dict[str, Any] = dict(fields)
     history: tuple[Raw, ...] = ()
     previous = request.previous_response_id
     if previous and stored.knows(previous):
         history = stored.history(previous)
-        del made["previous_response_id"]
+        del sent["previous_response_id"]
     elif _OWN_THOUGHTS not in body:
         return body
-    # What an engine here has thought, a cloud does not take back from anybody.
-    before = [told for item in history if (told := _told(item, takes_text=takes_text, prefix="")) is not None]
-    now = [
-        told for item in items if (told := _told(item, takes_text=takes_text, prefix=REASONING)) is not None
-    ]
-    made["input"] = [*before, *now]
-    return msgspec.json.encode(made)
+    # A cloud does not accept the thoughts of an engine, not even those in the stored history.
+    before = [_sent_item(item, takes_text=takes_text, prefix="") for item in history]
+    now = [_sent_item(item, takes_text=takes_text, prefix=REASONING) for item in items]
+    sent["input"] = [item for item in (*before, *now) if item is not None]
+    return msgspec.json.encode(sent)
 
 
-def _told(raw: Raw, *, takes_text: bool, prefix: str) -> Any:
-    """Return an item as the backend takes it; thoughts whose ids begin with `prefix` may have to stay behind."""
+def _sent_item(raw: Raw, *, takes_text: bool, prefix: str) -> Any:
+    """Return an item for the backend; None for thoughts with the id prefix `prefix` that it does not accept."""
     try:
         if _type.decode(raw).type != "reasoning":
             return raw

@@ -1,6 +1,6 @@
-"""The body of a Responses request as a body of chat completions; `responses_api` says what becomes of each field.
+"""Translates the body of a Responses request to chat completions: the fields first, then the conversation.
 
-The conversation of a Responses request, item by item, as the messages of chat completions.
+`api` explains the translation of each field.
 """
 
 import base64
@@ -16,9 +16,7 @@ from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import BadRequest, Untranslatable
 from meshlight.gateway.control.validation import malformed_json, validation_error
 from meshlight.gateway.translation.anthropic.request import limit_name
-from meshlight.gateway.translation.calls_sent import BackendTraits, call_sent, message_extras, result_id
 from meshlight.gateway.translation.json_repair import decode_repaired
-from meshlight.gateway.translation.keepsake import Collected
 from meshlight.gateway.translation.responses.schema import (
     REFUSED,
     Item,
@@ -36,12 +34,13 @@ from meshlight.gateway.translation.responses.tools import (
     shell_arguments,
     untranslatable,
 )
+from meshlight.gateway.translation.tool_calls import BackendTraits, ToolCallHistory
 
 ENCRYPTED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
 _EFFORT = {"minimal": "low", "xhigh": "high", "max": "high"}
 _USER_MAX = 64
-"""Characters that OpenAI takes as `user`."""
+"""Characters that OpenAI accepts as `user`."""
 _ITEM_PLACE = re.compile(r"`\$(\[\d+\])?")
 _FIELDS = frozenset(ResponsesRequest.__struct_fields__)
 _EMPTY = frozenset({b"", b"null"})
@@ -54,16 +53,16 @@ _items = msgspec.json.Decoder(tuple[Item, ...])
 
 
 class Chat(Struct, frozen=True):
-    """What a request becomes."""
+    """A translated request."""
 
     body: dict[str, Any]
     tools: Tools
     dropped: tuple[str, ...]
-    """What was left out, by name."""
+    """The names of what was left out."""
 
 
 def read_request(body: bytes) -> tuple[ResponsesRequest, list[str]]:
-    """Read a body, and say which of its fields nobody here knows; raises Untranslatable and BadRequest."""
+    """Decode a body; return it with the names of its unknown fields; raises Untranslatable and BadRequest."""
     try:
         request = decode_repaired(body, _decoder)
         unknown = sorted(decode_repaired(body, _keys).keys() - _FIELDS)
@@ -80,7 +79,7 @@ def read_request(body: bytes) -> tuple[ResponsesRequest, list[str]]:
 
 
 def input_items(request: ResponsesRequest) -> tuple[Raw, ...]:
-    """Return what `input` holds, one by one; a text is a message of the user's. Raises BadRequest."""
+    """Return the items of `input`; a text is one message of the user. Raises BadRequest."""
     raw = bytes(request.input).strip()
     if raw in _EMPTY:
         return ()
@@ -96,18 +95,18 @@ def chat_request(
     history: Sequence[Raw],
     model: str,
     unknown: Sequence[str],
-    asked: BackendTraits,
+    traits: BackendTraits,
 ) -> Chat:
-    """Return the request for a model; `history` are the items of the responses that it goes on from.
+    """Return the request for a model; `history` are the items of the responses that it continues.
 
     Raises Untranslatable and BadRequest.
     """
-    extensions = asked.extensions
+    extensions = traits.extensions
     dropped = list(unknown)
     tools = Tools(dropped)
     tools.add(request.tools or ())
     choice = tools.choose(request.tool_choice)
-    messages = _messages(request, history, dropped, asked)
+    messages = _messages(request, history, dropped, traits)
     chat: dict[str, Any] = {"model": model, "messages": messages}
     if tools.functions:
         chat["tools"] = tools.functions
@@ -137,9 +136,9 @@ def chat_request(
 
 
 def _messages(
-    request: ResponsesRequest, history: Sequence[Raw], dropped: list[str], asked: BackendTraits
+    request: ResponsesRequest, history: Sequence[Raw], dropped: list[str], traits: BackendTraits
 ) -> list[dict[str, Any]]:
-    conversation = Conversation(asked)
+    conversation = Conversation(traits)
     conversation.add_instructions(request.instructions)
     for item in _read(history, ""):
         conversation.add(item, "previous_response_id")
@@ -164,10 +163,10 @@ def _read(raws: Sequence[Raw], name: str) -> tuple[Item, ...]:
     except msgspec.ValidationError as error:
         place = _ITEM_PLACE.search(str(error))
         where = f"{name}{(place and place[1]) or ''}"
-        said = str(error).partition(" - at ")
-        inner = said[2].strip("`").partition("]")[2]
+        problem = str(error).partition(" - at ")
+        inner = problem[2].strip("`").partition("]")[2]
         raise BadRequest(
-            f"{where}{sanitize_line(inner)}: {sanitize_line(said[0])}.", "", where + sanitize_line(inner)
+            f"{where}{sanitize_line(inner)}: {sanitize_line(problem[0])}.", "", where + sanitize_line(inner)
         ) from None
 
 
@@ -211,28 +210,28 @@ def _reasoning(request: ResponsesRequest, *, extensions: bool) -> dict[str, Any]
 _PARAGRAPH = "\n\n"
 _TEXTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
 _SEALED = "meshlight.1."
-"""Before thoughts that a client keeps for us as `encrypted_content`."""
+"""The prefix of thoughts that a client stores as `encrypted_content`."""
 LEFT_OUT = frozenset({"web_search_call", "image_generation_call", "tool_search_call", "tool_search_output"})
-"""What OpenAI's own tools did in earlier turns; what came of it, the assistant's messages say."""
+"""Calls of OpenAI's own tools in earlier turns; the assistant's messages contain their outcome."""
 _RESULTS = frozenset({"function_call_output", "custom_tool_call_output", "local_shell_call_output"})
 KNOWN = (
     frozenset({"message", "reasoning", "function_call", "custom_tool_call", "local_shell_call"})
     | _RESULTS
     | LEFT_OUT
 )
-"""The types of items that have a counterpart, or need none."""
+"""The types of items that have a counterpart, or are left out."""
 
 Piece = str | dict[str, Any]
 """A text, or an image as a content part of chat completions."""
 
 
 def seal(thoughts: str) -> str:
-    """Return thoughts in a form that a client keeps unread and sends back; it is no secret to anybody."""
+    """Encode thoughts as an opaque text that a client stores and sends back; it is not encrypted."""
     return _SEALED + base64.urlsafe_b64encode(thoughts.encode()).decode()
 
 
 def unseal(sealed: str) -> str | None:
-    """Return thoughts that were sealed here; None for what another service has encrypted."""
+    """Decode thoughts that were encoded here; None for what another service has encrypted."""
     if not sealed.startswith(_SEALED):
         return None
     try:
@@ -242,7 +241,7 @@ def unseal(sealed: str) -> str | None:
 
 
 def thoughts_of(item: Item) -> str:
-    """Return what a reasoning item says as far as it can be read."""
+    """Return the readable text of a reasoning item."""
     sealed = unseal(item.encrypted_content) if item.encrypted_content else None
     if sealed is not None:
         return sealed
@@ -251,27 +250,27 @@ def thoughts_of(item: Item) -> str:
 
 
 class Conversation:
-    """Collects the messages; neighbours of one role become one message, as many chat templates demand."""
+    """Collects the messages; consecutive items of one role become one message, as many chat templates demand."""
 
-    def __init__(self, asked: BackendTraits) -> None:
-        self._asked = asked
-        self._kept = Collected()
+    def __init__(self, traits: BackendTraits) -> None:
+        self._traits = traits
+        self._tool_calls = ToolCallHistory(traits)
         self._messages: list[dict[str, Any]] = []
         self._system: list[str] = []
         self._user: list[Piece] = []
-        self._said: list[str] = []
-        self._thought: list[str] = []
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
         self._calls: list[dict[str, Any]] = []
 
     def messages(self) -> list[dict[str, Any]]:
-        """Return all that was added."""
+        """Return the messages."""
         self._flush_assistant()
         self._flush_user()
         system = _PARAGRAPH.join(self._system)
         return [{"role": "system", "content": system}, *self._messages] if system else self._messages
 
     def add_instructions(self, text: str | None) -> None:
-        """Add what stands before the conversation."""
+        """Add the instructions, which precede the conversation."""
         if text:
             self._system.append(text)
 
@@ -282,10 +281,10 @@ class Conversation:
                 self._add_message(item, place)
             case "reasoning":
                 self._flush_user()
-                if self._said or self._calls:
-                    self._flush_assistant()  # thoughts begin a turn
+                if self._texts or self._calls:
+                    self._flush_assistant()  # thoughts begin a new turn
                 if thoughts := thoughts_of(item):
-                    self._thought.append(thoughts)
+                    self._thoughts.append(thoughts)
             case "function_call":
                 self._call(item, place, function_name(_needed(item.name, place, "name"), item.namespace))
             case "custom_tool_call":
@@ -296,7 +295,7 @@ class Conversation:
             case kind if kind in _RESULTS:
                 self._result(item, place)
             case _:
-                pass  # what is left out
+                pass  # left out
 
     def _add_message(self, item: Item, place: str) -> None:
         content = item.content
@@ -309,7 +308,7 @@ class Conversation:
                 self._flush_user()
                 if self._calls:
                     self._flush_assistant()
-                self._said += [text for part in parts if (text := part.text or part.refusal)]
+                self._texts += [text for part in parts if (text := part.text or part.refusal)]
             case "system" | "developer":
                 self._add_system(parts, place)
             case _:
@@ -318,10 +317,10 @@ class Conversation:
                 )
 
     def _add_system(self, parts: Sequence[Part], place: str) -> None:
-        """Add a message above the user's.
+        """Add a system or developer message.
 
-        Most chat templates take a system message in the first place only, so a later one goes where it stands as
-        a marked part of the user's turn.
+        Most chat templates allow a system message only at the start, so a later one becomes a marked part of the
+        user's turn at its position.
         """
         pieces = _pieces(parts, f"{place}.content")
         texts = [piece for piece in pieces if isinstance(piece, str) and piece]
@@ -341,17 +340,17 @@ class Conversation:
         call_id = _needed(item.call_id or item.id, place, "call_id")
         arguments = arguments or item.arguments or "{}"
         is_first = not self._calls
-        call = call_sent(call_id, name, arguments, self._asked, self._kept, is_first=is_first)
+        call = self._tool_calls.call(call_id, name, arguments, is_first=is_first)
         self._calls.append(call)
 
     def _result(self, item: Item, place: str) -> None:
-        """Add the answer of a tool; its images follow in the user's message, the only one that may hold them."""
+        """Add the result of a tool; its images follow in the user's message, the only one that may have images."""
         self._flush_assistant()
         output = item.output
         parts = (Part(text=output),) if isinstance(output, str) else output or ()
         pieces = _pieces(parts, f"{place}.output")
         text = _PARAGRAPH.join(piece for piece in pieces if isinstance(piece, str) and piece)
-        call_id = result_id(_needed(item.call_id or item.id, place, "call_id"), self._asked)
+        call_id = self._tool_calls.result_id(_needed(item.call_id or item.id, place, "call_id"))
         self._messages.append({"role": "tool", "tool_call_id": call_id, "content": text})
         images = [piece for piece in pieces if not isinstance(piece, str)]
         if images:
@@ -359,7 +358,7 @@ class Conversation:
 
     @property
     def _has_assistant(self) -> bool:
-        return bool(self._said or self._thought or self._calls)
+        return bool(self._texts or self._thoughts or self._calls)
 
     def _flush_user(self) -> None:
         if not self._user:
@@ -379,18 +378,18 @@ class Conversation:
     def _flush_assistant(self) -> None:
         if not self._has_assistant:
             return
-        text = _PARAGRAPH.join(self._said)
+        text = _PARAGRAPH.join(self._texts)
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if self._calls:
-            # Chat templates of engines print a null as a word; OpenAI takes nothing else there.
-            message["content"] = text or ("" if self._asked.extensions else None)
+            # Chat templates of engines print null as a word; OpenAI accepts nothing else here.
+            message["content"] = text or ("" if self._traits.extensions else None)
             message["tool_calls"] = self._calls
-        if self._thought and self._asked.extensions:
-            message["reasoning_content"] = _PARAGRAPH.join(self._thought)
-        message |= message_extras(self._kept, self._asked)
+        if self._thoughts and self._traits.extensions:
+            message["reasoning_content"] = _PARAGRAPH.join(self._thoughts)
+        message |= self._tool_calls.take_extras()
         if message["content"] or len(message) > 2:
             self._messages.append(message)
-        self._said, self._thought, self._calls = [], [], []
+        self._texts, self._thoughts, self._calls = [], [], []
 
 
 def _needed(value: str | None, place: str, name: str) -> str:

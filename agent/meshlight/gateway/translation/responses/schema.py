@@ -1,6 +1,6 @@
-"""A request of OpenAI's Responses API, as far as it is read; names of fields are those of the API reference.
+"""Requests of OpenAI's Responses API, as far as they are read; fields have the names of the API reference.
 
-Items, parts and tools are each one struct with every field that any of them has: which of them count, `type` says.
+Items, parts and tools are one struct each, with the fields of all their types; `type` says which of them count.
 """
 
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ from typing import Any
 from msgspec import Raw, Struct
 
 Verbatim = Raw
-"""JSON that is carried over as it stands, digit for digit; empty when it did not come."""
+"""JSON that is copied unchanged, digit for digit; empty if it is missing."""
 Passed = Any
-"""A hint to OpenAI's own service (caching, billing, statistics): read, and passed over."""
+"""A hint to OpenAI's own service (caching, billing, statistics): ignored."""
 
 
 class Part(Struct, frozen=True, kw_only=True):
-    """One piece of a message, of a result of a tool, or of thoughts."""
+    """One part of a message, a tool result or thoughts."""
 
     type: str = "input_text"
     text: str | None = None
@@ -25,7 +25,7 @@ class Part(Struct, frozen=True, kw_only=True):
 
 
 class Action(Struct, frozen=True, kw_only=True):
-    """What a `local_shell_call` runs."""
+    """The command of a `local_shell_call`."""
 
     command: Verbatim = Raw(b"[]")
     timeout_ms: int | None = None
@@ -33,7 +33,7 @@ class Action(Struct, frozen=True, kw_only=True):
 
 
 class Item(Struct, frozen=True, kw_only=True):
-    """One item of the conversation; without a type it is a message."""
+    """One item of the conversation; an item without a type is a message."""
 
     type: str | None = None
     role: str | None = None
@@ -51,7 +51,7 @@ class Item(Struct, frozen=True, kw_only=True):
 
 
 class ItemType(Struct, frozen=True):
-    """What is looked at first: the other fields of a type that is not known may be anything."""
+    """Decoded first, since an unknown type may have any other fields."""
 
     type: str | None = None
 
@@ -74,7 +74,7 @@ class Tool(Struct, frozen=True, kw_only=True):
 
 
 class ToolChoice(Struct, frozen=True, kw_only=True):
-    """Which tools the model may or must call, where that is more than a word."""
+    """Which tools the model may or must call, if it is more than a word."""
 
     type: str
     name: str = ""
@@ -84,7 +84,7 @@ class ToolChoice(Struct, frozen=True, kw_only=True):
 
 
 class Format(Struct, frozen=True, kw_only=True):
-    """The form of the answer's text."""
+    """The format of the answer's text."""
 
     type: str
     name: str = "answer"
@@ -94,14 +94,14 @@ class Format(Struct, frozen=True, kw_only=True):
 
 
 class Text(Struct, frozen=True, kw_only=True):
-    """How the answer's text shall be."""
+    """Options of the answer's text."""
 
     format: Format | None = None
     verbosity: str | None = None
 
 
 class Reasoning(Struct, frozen=True, kw_only=True):
-    """How much the model shall think, and what is told of it."""
+    """How much the model should think, and what is shown of it."""
 
     effort: str | None = None
     summary: str | None = None
@@ -144,4 +144,4 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True):
 
 
 REFUSED = ("background", "conversation", "moderation", "prompt", "top_logprobs")
-"""Fields that mean something only OpenAI's own service can do, or that would change what the answer holds."""
+"""Fields that only OpenAI's own service can fulfil, or that would change the answer: they are refused."""

@@ -1,4 +1,4 @@
-"""An answer of chat completions, chunk by chunk, told as the items of a response."""
+"""Builds the items of a response from the chunks of chat completions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +8,7 @@ import msgspec
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.anthropic.stream_builder import CallList, ToolCallBuilder, find_call
 from meshlight.gateway.translation.anthropic.writer import HELD_MAX
+from meshlight.gateway.translation.carried_state import ExtrasCollector, call_id
 from meshlight.gateway.translation.chat import (
     CUT,
     REFUSED,
@@ -16,38 +17,37 @@ from meshlight.gateway.translation.chat import (
     ToolCall,
     check_ending,
     count,
-    ending_of,
+    finish_reason_of,
     number,
 )
-from meshlight.gateway.translation.keepsake import Collected, call_id
 from meshlight.gateway.translation.responses.memory import PREFIX
 from meshlight.gateway.translation.responses.request import seal
 from meshlight.gateway.translation.responses.tools import Tools, custom_input, shell_action
 from meshlight.gateway.translation.responses.writer import Writer
 
 ITEMS_MAX = 1_000
-"""Items of one response; more is a server gone wrong."""
+"""Items of one response."""
 REASONING = "rs_mesh_"
-"""Begins the ids of the thoughts that are told here."""
+"""The prefix of the ids of reasoning items made here."""
 _PARTS = {"output_text": "response.output_text", "refusal": "response.refusal"}
 
 
 class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What of the request matters for its answer."""
+    """What the translation of the answer needs from the request."""
 
     number: str
-    """Makes the ids of this response and its items its own."""
+    """Makes the ids of this response and its items unique."""
     created_at: int
     echo: dict[str, Any]
-    """What a response repeats of its request."""
+    """The fields of the request that the response repeats."""
     tools: Tools
     is_stream: bool = False
     with_summary: bool = False
-    """Whether the client asked for a summary of the thoughts, which is where it will look for them."""
+    """Whether the client requested a summary of the thoughts; they are sent there then."""
     seals: bool = False
-    """Whether it asked for thoughts that it can send back without our keeping them."""
+    """Whether it requested thoughts that it can send back, so that nobody stores them here."""
     keep: Callable[[bytes], None] | None = None
-    """Takes the finished response, where it is to be kept."""
+    """Stores the finished response; None if it is not to be stored."""
 
     @property
     def response_id(self) -> str:
@@ -56,7 +56,7 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _TextItem:
-    """A message, or thoughts, while its pieces come."""
+    """A message or reasoning item while its pieces arrive."""
 
     __slots__ = ("index", "item", "part", "pieces")
 
@@ -69,16 +69,16 @@ class _TextItem:
 
 
 class StreamBuilder:
-    """Writes items in the order in which they begin; `finish` is the end of the response."""
+    """Writes items in the order in which they begin; `finish` ends the response."""
 
-    def __init__(self, ask: AnswerOptions, writer: Writer, clock: Callable[[], float]) -> None:
-        self._ask = ask
+    def __init__(self, options: AnswerOptions, writer: Writer, clock: Callable[[], float]) -> None:
+        self._options = options
         self._writer = writer
         self._clock = clock
         self._output: list[dict[str, Any]] = []
         self._open: _TextItem | None = None
         self._calls = CallList()
-        self._kept = Collected()
+        self._extras = ExtrasCollector()
         self._usage: dict[str, Any] | None = None
         self._reason = ""
         self._size = 0
@@ -86,7 +86,7 @@ class StreamBuilder:
         self.is_finished = False
 
     def take(self, chunk: Chunk) -> None:
-        """Tell what a chunk adds; raises Untranslated."""
+        """Write what a chunk adds; raises TranslationFailed."""
         if isinstance(chunk.usage, dict):
             self._usage = chunk.usage
         if not self.has_begun and chunk.choices:
@@ -98,18 +98,18 @@ class StreamBuilder:
             if number(choice.index):
                 continue
             if choice.delta is not None:
-                self._say(choice.delta)
+                self._add_delta(choice.delta)
             elif choice.message is not None:
-                self._say(choice.message, is_whole=True)
-            if reason := ending_of(choice):
+                self._add_delta(choice.message, is_complete=True)
+            if reason := finish_reason_of(choice):
                 self._reason = reason
 
-    def finish(self, *, is_told: bool) -> None:
-        """End the response; raises Untranslated when the answer is not whole.
+    def finish(self, *, has_end_mark: bool) -> None:
+        """End the response; raises TranslationFailed if the answer is incomplete.
 
-        `is_told` says that the backend told its end in another way than by a reason.
+        `has_end_mark` says that the backend marked the end in another way than by a reason.
         """
-        check_ending(self._reason, has_begun=self.has_begun, is_told=is_told)
+        check_ending(self._reason, has_begun=self.has_begun, has_end_mark=has_end_mark)
         why = None
         if self._reason in CUT:
             why = "max_output_tokens"
@@ -126,73 +126,73 @@ class StreamBuilder:
         status = "completed" if why is None else "incomplete"
         response = self._response(status, incomplete_details=None if why is None else {"reason": why})
         self._writer.event(f"response.{status}", response=response)
-        if self._ask.keep is not None:
-            self._ask.keep(msgspec.json.encode(response))
+        if self._options.keep is not None:
+            self._options.keep(msgspec.json.encode(response))
 
     def fail(self, code: str, message: str) -> None:
-        """End the response in the middle; what was told of it stands."""
+        """End the response with an error; what was sent of it stays valid."""
         self.is_finished = True
         response = self._response("failed", error={"code": code, "message": message})
         self._writer.event("response.failed", response=response)
 
     def ping(self) -> None:
-        """Tell that the backend lives, once there is a response."""
+        """Write a sign of life, once there is a response."""
         if self.has_begun and not self.is_finished:
             self._writer.ping()
 
     def _response(
         self, status: str, *, error: dict[str, str] | None = None, incomplete_details: Any = None
     ) -> dict[str, Any]:
-        """Return the response as far as it is known; the counts come last, where those who count look for them."""
+        """Return the response as far as it is known; `usage` is last, for readers of a stream's end."""
         return {
-            "id": self._ask.response_id,
+            "id": self._options.response_id,
             "object": "response",
-            "created_at": self._ask.created_at,
+            "created_at": self._options.created_at,
             "status": status,
             "background": False,
             "completed_at": int(self._clock()) if status == "completed" else None,
             "error": error,
             "incomplete_details": incomplete_details,
-            **self._ask.echo,
+            **self._options.echo,
             "output": self._output,
             "usage": None if status == "in_progress" or self._usage is None else _usage(self._usage),
         }
 
-    def _say(self, said: MessageDelta, *, is_whole: bool = False) -> None:
-        self._kept.hear(said)
-        thought: Any = said.reasoning_content or said.reasoning
+    def _add_delta(self, delta: MessageDelta, *, is_complete: bool = False) -> None:
+        self._extras.add_delta(delta)
+        thought: Any = delta.reasoning_content or delta.reasoning
         if isinstance(thought, str) and thought:
-            self._think(thought)
-        if isinstance(said.content, str):
-            if said.content:
-                self._speak("output_text", said.content)
-        elif said.content:
-            for part in said.content:
-                self._say_part(part)
-        if said.refusal:
-            self._speak("refusal", said.refusal)
-        for piece in said.tool_calls or ():
-            self._call(piece, None if is_whole else find_call(self._calls, piece))
+            self._add_thought(thought)
+        if isinstance(delta.content, str):
+            if delta.content:
+                self._add_text("output_text", delta.content)
+        elif delta.content:
+            for part in delta.content:
+                self._add_part(part)
+        if delta.refusal:
+            self._add_text("refusal", delta.refusal)
+        for piece in delta.tool_calls or ():
+            self._call(piece, None if is_complete else find_call(self._calls, piece))
 
-    def _say_part(self, part: Any) -> None:
+    def _add_part(self, part: Any) -> None:
         kind = part.get("type") if isinstance(part, dict) else None
         if kind == "text" and isinstance(part.get("text"), str):
             if part["text"]:
-                self._speak("output_text", part["text"])
+                self._add_text("output_text", part["text"])
         elif kind == "thinking" and isinstance(part.get("thinking"), list | tuple):
             for inner in part["thinking"]:
                 if isinstance(inner, dict) and isinstance(inner.get("text"), str) and inner["text"]:
-                    self._think(inner["text"])
+                    self._add_thought(inner["text"])
         else:
             raise TranslationFailed("It sent a content part that is neither text nor thoughts.")
 
-    def _hold(self, size: int) -> None:
+    def _count_size(self, size: int) -> None:
         self._size += size
         if self._size > HELD_MAX:
             raise TranslationFailed(f"It sent an answer of more than {HELD_MAX >> 20} million characters.")
 
     def _begin(self, item: dict[str, Any]) -> int:
-        """Add an item and tell of it; returns its index."""
+        """Add an item, write its event, and return its index."""
         index = len(self._output)
         if index >= ITEMS_MAX:
             raise TranslationFailed(f"It sent an answer of more than {ITEMS_MAX} parts.")
@@ -201,14 +201,14 @@ class StreamBuilder:
         return index
 
     def _next_id(self, prefix: str) -> str:
-        return f"{prefix}{self._ask.number}_{len(self._output)}"
+        return f"{prefix}{self._options.number}_{len(self._output)}"
 
     def _text_item(self, kind: str) -> _TextItem:
         found = self._open
         if found is not None and found.item["type"] == kind:
             return found
         self._close_text()
-        self._close_whole_calls()
+        self._close_complete_calls()
         if kind == "reasoning":
             item: dict[str, Any] = {"id": self._next_id(REASONING), "type": kind, "summary": []}
         else:
@@ -217,20 +217,20 @@ class StreamBuilder:
         self._open = found = _TextItem(self._begin(item), item)
         return found
 
-    def _think(self, piece: str) -> None:
-        self._hold(len(piece))
+    def _add_thought(self, piece: str) -> None:
+        self._count_size(len(piece))
         thoughts = self._text_item("reasoning")
         if not thoughts.part:
-            thoughts.part = "summary_text" if self._ask.with_summary else "reasoning_text"
-            name = "reasoning_summary_part" if self._ask.with_summary else "content_part"
+            thoughts.part = "summary_text" if self._options.with_summary else "reasoning_text"
+            name = "reasoning_summary_part" if self._options.with_summary else "content_part"
             part = {"type": thoughts.part, "text": ""}
             self._writer.event(f"response.{name}.added", **self._place(thoughts), part=part)
         thoughts.pieces.append(piece)
-        kind = "reasoning_summary_text" if self._ask.with_summary else "reasoning_text"
+        kind = "reasoning_summary_text" if self._options.with_summary else "reasoning_text"
         self._writer.event(f"response.{kind}.delta", **self._place(thoughts), delta=piece)
 
-    def _speak(self, part: str, piece: str) -> None:
-        self._hold(len(piece))
+    def _add_text(self, part: str, piece: str) -> None:
+        self._count_size(len(piece))
         message = self._text_item("message")
         if message.part != part:
             self._close_part(message)
@@ -270,7 +270,7 @@ class StreamBuilder:
                 self._writer.event("response.content_part.done", **place, part=part)
                 open_item.item["content"].append(part)
         open_item.part = ""
-        if open_item.item["type"] == "reasoning" and self._ask.seals:
+        if open_item.item["type"] == "reasoning" and self._options.seals:
             open_item.item["encrypted_content"] = seal(text)
         open_item.pieces = []
 
@@ -285,32 +285,32 @@ class StreamBuilder:
 
     def _call(self, piece: ToolCall, call: ToolCallBuilder | None) -> None:
         if call is None:
-            self._close_whole_calls()
-            own_id = f"call_{self._ask.number}_{len(self._calls.calls)}"
+            self._close_complete_calls()
+            own_id = f"call_{self._options.number}_{len(self._calls.calls)}"
             call = self._calls.begin(number(piece.index), own_id)
         call.add(piece)
         if piece.function is not None:
-            self._hold(len(bytes(piece.function.arguments)))
+            self._count_size(len(bytes(piece.function.arguments)))
         if call.block < 0:
             if not call.name:
-                return  # it can't begin without its name
+                return  # a block needs the name
             self._close_text()
             call.is_open = True
             call.block = self._begin(self._call_item(call))
-        if news := call.news():
+        if new := call.take_new():
             if not call.is_open:
                 raise TranslationFailed(f"It went on with a call of the tool {call.shown} after its end.")
-            self._tell(call, news)
+            self._add_arguments(call, new)
 
-    def _tell(self, call: ToolCallBuilder, arguments: str) -> None:
-        """Tell more of the arguments of a function; those of other tools are told when they are whole."""
+    def _add_arguments(self, call: ToolCallBuilder, arguments: str) -> None:
+        """Write more arguments of a function; those of other tools are written when they are complete."""
         if arguments and self._output[call.block]["type"] == "function_call":
             self._delta("response.function_call_arguments.delta", call, delta=arguments)
 
     def _call_item(self, call: ToolCallBuilder) -> dict[str, Any]:
-        named = self._ask.tools.called(call.name)
+        named = self._options.tools.tool_of(call.name)
         item: dict[str, Any] = {"type": f"{named.type}_call", "status": "in_progress"}
-        item["call_id"] = call_id(call.id, call.extra, self._kept.take())
+        item["call_id"] = call_id(call.id, call.extra, self._extras.take())
         match named.type:
             case "function":
                 item |= {"id": self._next_id("fc_mesh_"), "name": named.name, "arguments": ""}
@@ -327,10 +327,10 @@ class StreamBuilder:
         self._writer.event(kind, item_id=self._output[call.block]["id"], output_index=call.block, **fields)
 
     def _close_call(self, call: ToolCallBuilder) -> None:
-        """End a call; one that the limit cut off is told as it is, and called incomplete."""
+        """End a call; one that the limit cut off is sent as it is, with the status `incomplete`."""
         call.is_open = False
         item = self._output[call.block]
-        self._tell(call, call.news(is_last=True))
+        self._add_arguments(call, call.take_new(is_last=True))
         text = call.text()
         match item["type"]:
             case "function_call":
@@ -345,13 +345,13 @@ class StreamBuilder:
                 self._delta("response.custom_tool_call_input.done", call, input=text)
             case _:
                 item["action"] = shell_action(text)
-        item["status"] = "completed" if call.is_whole() else "incomplete"
+        item["status"] = "completed" if call.is_complete() else "incomplete"
         self._writer.event("response.output_item.done", output_index=call.block, item=item)
 
-    def _close_whole_calls(self) -> None:
-        """Close the last call if it is complete, for another item begins; others end with the answer."""
+    def _close_complete_calls(self) -> None:
+        """Close the last call if it is complete, since another item begins; others end with the answer."""
         call = self._calls.newest(None)
-        if call is not None and call.is_open and call.has_come():
+        if call is not None and call.is_open and call.has_arguments():
             self._close_call(call)
 
 
@@ -362,7 +362,7 @@ def _part(kind: str, text: str) -> dict[str, Any]:
 
 
 def _usage(found: dict[str, Any]) -> dict[str, Any]:
-    """Read the counts; what is no number counts as nothing, for counting must never break an answer."""
+    """Read the counts; anything but a number counts as 0, since counting must never break an answer."""
     prompt, answer = count(found, "prompt_tokens"), count(found, "completion_tokens")
     cached = count(found.get("prompt_tokens_details"), "cached_tokens")
     thought = count(found.get("completion_tokens_details"), "reasoning_tokens")

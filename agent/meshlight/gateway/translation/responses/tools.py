@@ -1,8 +1,8 @@
-"""The tools of a Responses request as functions of chat completions, and their calls on the way back.
+"""Translates the tools of a Responses request to functions of chat completions, and their calls back.
 
-Three sorts are no functions and yet run at the client, so each becomes one: a `custom` tool takes text, so its
-function has one parameter, `input`; `local_shell` is described as the function that models know by that name; the
-tools of a `namespace` bear its name in front of their own.
+Three kinds of tools are not functions but run at the client, so each becomes a function: a `custom` tool takes text,
+so its function has one parameter, `input`; `local_shell` becomes the function that models know by that name; the
+functions of a `namespace` have its name as prefix.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from meshlight.gateway.translation.responses.schema import Action, Tool, ToolCho
 ELSEWHERE = "Leave it out, or use a model of a backend that has /v1/responses itself."
 LOCAL_SHELL = "local_shell"
 _OPTIONAL = ("web_search", "image_generation", "tool_search")
-"""Hosted tools that agents offer by themselves with every request: what the model may use, it can do without."""
+"""Tools hosted by OpenAI that agents offer with every request: optional, so they can be left out."""
 _BETWEEN = "__"
 _FIELDS = frozenset(Tool.__struct_fields__)
 _INPUT = {
@@ -47,8 +47,8 @@ _keys = msgspec.json.Decoder(dict[str, Raw])
 _object = msgspec.json.Decoder(dict[str, Any])
 
 
-class Named(Struct, frozen=True):
-    """What a function stands for."""
+class NamedTool(Struct, frozen=True):
+    """The tool that a function was made from."""
 
     type: Literal["function", "custom", "local_shell"]
     name: str
@@ -60,9 +60,9 @@ class Tools:
 
     def __init__(self, dropped: list[str]) -> None:
         self._dropped = dropped
-        self._named: dict[str, Named] = {}
+        self._named: dict[str, NamedTool] = {}
         self.functions: list[dict[str, Any]] = []
-        """As chat completions has them."""
+        """In the format of chat completions."""
 
     def add(self, tools: Sequence[Raw], place: str = "tools") -> None:
         """Add tools; raises Untranslatable and BadRequest."""
@@ -70,9 +70,9 @@ class Tools:
             where = f"{place}[{number}]"
             self._add(_read(raw, where, self._dropped), where)
 
-    def called(self, function: str) -> Named:
-        """Return what a call of this function is a call of; a function that nobody offered stands for itself."""
-        return self._named.get(function) or Named("function", function)
+    def tool_of(self, function: str) -> NamedTool:
+        """Return the tool of a function; a function that was not offered is its own tool."""
+        return self._named.get(function) or NamedTool("function", function)
 
     def choose(self, choice: str | ToolChoice | None) -> dict[str, Any]:
         """Return `tool_choice`, and leave only the tools that are allowed; raises Untranslatable."""
@@ -83,21 +83,24 @@ class Tools:
                 raise untranslatable("tool_choice", choice)
             return self._word(choice)
         if choice.type == "allowed_tools":
-            allowed = {self._wanted(one, "tool_choice.tools") for one in choice.tools}
+            allowed = {self._function_name(one, "tool_choice.tools") for one in choice.tools}
             self.functions = [f for f in self.functions if f["function"]["name"] in allowed]
             return self._word("required" if choice.mode == "required" else "auto")
         return {
-            "tool_choice": {"type": "function", "function": {"name": self._wanted(choice, "tool_choice")}}
+            "tool_choice": {
+                "type": "function",
+                "function": {"name": self._function_name(choice, "tool_choice")},
+            }
         }
 
     def _word(self, word: str) -> dict[str, Any]:
         if not self.functions:
             if word == "required":
                 raise untranslatable("tool_choice", "required, without a tool that can be called here")
-            return {}  # without tools the other words only upset some servers
+            return {}  # without tools, some servers refuse the other values
         return {"tool_choice": word}
 
-    def _wanted(self, choice: ToolChoice, place: str) -> str:
+    def _function_name(self, choice: ToolChoice, place: str) -> str:
         if choice.type not in {"function", "custom", LOCAL_SHELL}:
             raise untranslatable(f"{place}.type", choice.type)
         return function_name(choice.name or choice.type, choice.namespace)
@@ -135,7 +138,7 @@ class Tools:
         parameters: Any,
         description: str | None,
     ) -> None:
-        named = Named(kind, tool.name or tool.type, namespace.name if namespace is not None else None)
+        named = NamedTool(kind, tool.name or tool.type, namespace.name if namespace is not None else None)
         name = function_name(named.name, named.namespace)
         if namespace is not None and namespace.description and name not in self._named:
             description = f"{namespace.description}\n\n{description or ''}".rstrip()
@@ -150,7 +153,7 @@ class Tools:
 
 
 def function_name(name: str, namespace: str | None) -> str:
-    """Return the name of the function that stands for a tool."""
+    """Return the name of the function for a tool."""
     return f"{namespace}{_BETWEEN}{name}" if namespace else name
 
 
@@ -160,7 +163,7 @@ def custom_arguments(text: str) -> str:
 
 
 def custom_input(arguments: str) -> str:
-    """Return the text that a custom tool is called with; arguments of another form are themselves the text."""
+    """Return the text that a custom tool is tool_of with; arguments of another form are themselves the text."""
     try:
         found = _object.decode(arguments)
     except (msgspec.DecodeError, RecursionError):
@@ -170,17 +173,17 @@ def custom_input(arguments: str) -> str:
 
 
 def shell_arguments(action: Action | None) -> str:
-    """Return what a shell ran as arguments of its function."""
-    ran: dict[str, Any] = {"command": action.command if action is not None else []}
+    """Return what a shell action_made as arguments of its function."""
+    action_made: dict[str, Any] = {"command": action.command if action is not None else []}
     if action is not None and action.working_directory is not None:
-        ran["working_directory"] = action.working_directory
+        action_made["working_directory"] = action.working_directory
     if action is not None and action.timeout_ms is not None:
-        ran["timeout_ms"] = action.timeout_ms
-    return msgspec.json.encode(ran).decode()
+        action_made["timeout_ms"] = action.timeout_ms
+    return msgspec.json.encode(action_made).decode()
 
 
 def shell_action(arguments: str) -> dict[str, Any]:
-    """Return the action that the arguments of a shell's call ask for."""
+    """Return the action in the arguments of a shell's function."""
     try:
         found = _object.decode(arguments)
     except (msgspec.DecodeError, RecursionError):
@@ -200,11 +203,11 @@ def shell_action(arguments: str) -> dict[str, Any]:
 
 
 def untranslatable(param: str, what: str = "") -> Untranslatable:
-    """Return the error for a field that has no counterpart; `what` says which value of it."""
+    """Return the error for a field without a counterpart; `what` is its value."""
     param = sanitize_line(param, LONGEST)
-    said = f"{param} ({sanitize_line(what)})" if what else param
+    text = f"{param} ({sanitize_line(what)})" if what else param
     return Untranslatable(
-        f"{said} can't be carried over to chat completions, which is all that this model's backend speaks.",
+        f"{text} can't be carried over to chat completions, which is all that this model's backend speaks.",
         ELSEWHERE,
         param,
     )
@@ -215,8 +218,8 @@ def _read(raw: Raw, place: str, dropped: list[str]) -> Tool:
         tool = _decoder.decode(raw)
         unknown: Iterable[str] = _keys.decode(raw).keys() - _FIELDS
     except msgspec.ValidationError as error:
-        found = validation_error(error, Tool)
-        raise BadRequest(f"{place}: {found.title}", found.hint, place) from None
+        problem = validation_error(error, Tool)
+        raise BadRequest(f"{place}: {problem.title}", problem.hint, place) from None
     if tool.type in {"function", "custom"}:
         if not tool.name:
             raise BadRequest(f"{place}.name is missing.", "Name the tool.", f"{place}.name")
@@ -229,5 +232,5 @@ def _with_grammar(tool: Tool) -> str | None:
     definition = form.get("definition")
     if form.get("type") != "grammar" or not isinstance(definition, str):
         return tool.description
-    said = f"The input must keep to this {form.get('syntax', '')} grammar:\n{definition}"
-    return f"{tool.description}\n\n{said}" if tool.description else said
+    text = f"The input must keep to this {form.get('syntax', '')} grammar:\n{definition}"
+    return f"{tool.description}\n\n{text}" if tool.description else text

@@ -1,4 +1,4 @@
-"""Two ways to write an answer in the protocol of OpenAI's Responses: as the events of a stream, and as one object."""
+"""Writers of an answer in OpenAI's Responses API: as the events of a stream, and as one JSON object."""
 
 from typing import Any, Protocol
 
@@ -9,16 +9,16 @@ _LAST = frozenset({"response.completed", "response.incomplete"})
 
 
 class Writer(Protocol):
-    """Takes an answer in the order in which it grows."""
+    """Receives an answer in the order in which it grows."""
 
     def event(self, kind: str, **fields: Any) -> None:
-        """Something was added; the last event is `response.completed`, `.incomplete` or `.failed`."""
+        """One event; the last one is `response.completed`, `.incomplete` or `.failed`."""
 
     def ping(self) -> None:
-        """There is nothing to tell but that the connection lives."""
+        """The connection is alive, without new content."""
 
     def take(self) -> bytes:
-        """Return what is to be sent now, once."""
+        """Return the bytes to send now; each is returned once."""
 
 
 class EventWriter:
@@ -31,7 +31,7 @@ class EventWriter:
         self._number = 0
 
     def event(self, kind: str, **fields: Any) -> None:
-        """Write one event, which bears its name twice."""
+        """Write one event; its name is in `event:` and in `type`."""
         data = _encode({"type": kind, "sequence_number": self._number, **fields})
         self._number += 1
         self._out.append(b"event: %s\ndata: %s\n\n" % (kind.encode(), data))
@@ -48,7 +48,7 @@ class EventWriter:
 
 
 class ObjectWriter:
-    """Writes the response, when it is complete."""
+    """Writes the response, once it is complete."""
 
     __slots__ = ("_body",)
 
@@ -56,12 +56,12 @@ class ObjectWriter:
         self._body = b""
 
     def event(self, kind: str, **fields: Any) -> None:
-        """Keep the response that the last event brings."""
+        """Store the response of the last event."""
         if kind in _LAST:
             self._body = _encode(fields["response"])
 
     def ping(self) -> None:
-        """Write nothing: JSON has no place for it."""
+        """Do nothing: a JSON object has no place for it."""
 
     def take(self) -> bytes:
         """Return the response once it is written."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from meshlight.gateway.translation.declined import EXTENSIONS, IDS, left_out, named
+from meshlight.gateway.translation.refused_fields import EXTENSIONS, IDS, refused_fields, without_fields
 from meshlight.http_client.response import Reply
 
 CALL = {
@@ -56,7 +56,7 @@ def pydantic(*loc: object) -> bytes:
 
 
 def found(body: bytes, status: int = 400) -> set[str]:
-    return set(named(Reply(status, (), body, elapsed_s=0.0, reused=False), RAW))
+    return set(refused_fields(Reply(status, (), body, elapsed_s=0.0, reused=False), RAW))
 
 
 @pytest.mark.parametrize(
@@ -103,34 +103,34 @@ def test_a_refusal_of_something_else_names_nothing(body: bytes) -> None:
     "name", ["chat_template_kwargs", "thinking_budget_tokens", "top_k", "temperature", "user"]
 )
 def test_a_field_is_left_out_and_the_rest_stays(name: str) -> None:
-    body, gone = left_out(RAW, frozenset({name}))
+    body, gone = without_fields(RAW, frozenset({name}))
     assert json.loads(body) == {key: value for key, value in BODY.items() if key != name}
     assert gone == (name,)
 
 
 @pytest.mark.parametrize("name", ["reasoning_content", "name", "strict"])
 def test_a_field_inside_is_left_out_and_the_rest_stays(name: str) -> None:
-    body, gone = left_out(RAW, frozenset({name}))
+    body, gone = without_fields(RAW, frozenset({name}))
     inner = {"reasoning_content": '"Hm."', "name": '"Ann"', "strict": "true"}[name]
     assert json.dumps(json.loads(body)) == RAW.decode().replace(f', "{name}": {inner}', "", 1)
     assert gone == (name,)
 
 
 def test_the_limit_goes_by_its_other_name() -> None:
-    body, gone = left_out(RAW, frozenset({"max_tokens"}))
+    body, gone = without_fields(RAW, frozenset({"max_tokens"}))
     assert (json.loads(body)["max_completion_tokens"], gone) == (9, ())
-    back, _ = left_out(body, frozenset({"max_completion_tokens"}))
+    back, _ = without_fields(body, frozenset({"max_completion_tokens"}))
     assert json.loads(back)["max_tokens"] == 9
-    both, _ = left_out(RAW, frozenset({"max_tokens", "max_completion_tokens"}))
+    both, _ = without_fields(RAW, frozenset({"max_tokens", "max_completion_tokens"}))
     assert json.loads(both)["max_tokens"] == 9
 
 
 def test_the_ids_of_calls_get_mistrals_form_and_stay_together() -> None:
-    messages = json.loads(left_out(RAW, frozenset({IDS}))[0])["messages"]
+    messages = json.loads(without_fields(RAW, frozenset({IDS}))[0])["messages"]
     given = messages[1]["tool_calls"][0]["id"]
     assert (len(given), given.isalnum(), messages[2]["tool_call_id"]) == (9, True, given)
 
 
 def test_a_body_without_any_of_it_stays_as_it_is() -> None:
     plain = b'{"model":"m","input":"a","n":1.50}'
-    assert left_out(plain, EXTENSIONS | {IDS}) == (plain, ())
+    assert without_fields(plain, EXTENSIONS | {IDS}) == (plain, ())

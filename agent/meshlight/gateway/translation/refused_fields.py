@@ -1,9 +1,9 @@
-"""What a server does not take of a translated request is learnt from its refusal, and left out from then on.
+"""Reads from a server's refusal which fields of a translated request it does not accept, and removes them.
 
-Whether a server knows a field can't be told by its kind: some refuse every field that is not OpenAI's (Groq with 400,
-Mistral with 422), some have renamed the limit, some models take no temperature. Its refusal names the field. What is
-left out is only what a translation writes or carries over as a wish; what decides the sense of the answer (messages,
-tools, formats, stop sequences) stays, and so does all of a request that is passed on as it came.
+The kind of a server does not say which fields it knows: some refuse every field that is not OpenAI's (Groq with 400,
+Mistral with 422), some have renamed the limit, some models accept no temperature. The refusal names the field. Only
+fields that a translation adds, or that are optional, are removed. What decides the meaning of the answer (messages,
+tools, formats, stop sequences) stays, and requests that are passed on untranslated stay unchanged.
 """
 
 import hashlib
@@ -31,8 +31,8 @@ EXTENSIONS = frozenset(
         "extra_content",
     }
 )
-"""What is not OpenAI's: a server that refuses two of them takes none."""
-_WISHES = frozenset(
+"""Fields that are not OpenAI's: a server that refuses two of them accepts none."""
+_OPTIONAL = frozenset(
     {
         "reasoning_effort",
         "stream_options",
@@ -50,12 +50,12 @@ _WISHES = frozenset(
 )
 _RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 IDS = "tool_call_id"
-"""Stands for the form of the ids of calls: Mistral takes nine letters and digits and nothing else."""
-_OURS = EXTENSIONS | _WISHES | _RENAMED.keys()
+"""Stands for the format of the ids of calls: Mistral accepts only nine letters and digits."""
+_OURS = EXTENSIONS | _OPTIONAL | _RENAMED.keys()
 _INNER = frozenset({"reasoning_content", "reasoning_details", "extra_content", "strict", "name"})
 """Fields inside messages, calls and tools."""
 _PLAIN = frozenset({"user", "name", "seed", "strict", "temperature"})
-"""Names that are words too: they count only where they are marked as names."""
+"""Names that are also ordinary words: they count only if marked as names."""
 _REFUSES = re.compile(
     r"unsupported|not supported|n't supported|not support|unknown|unrecogni[sz]ed|unexpected"
     r"|extra[_ ](?:input|field|forbid)|not permitted|not allowed"
@@ -71,39 +71,39 @@ _READ_MAX = 1 << 16
 _TEXT_MAX = 4_000
 _DEPTH_MAX = 8
 _QUOTES = frozenset({"input", "ctx", "body", "url", "failed_generation"})
-"""Where a refusal repeats the request, whose words are no names."""
+"""Keys below which a refusal repeats the request, whose words name no fields."""
 
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _any = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 
 
-def named(refusal: Reply, body: bytes) -> frozenset[str]:
-    """Return which fields of ours in `body` a refusal says not to take; nothing where it is about something else."""
-    text, exact = _words(refusal.body)
+def refused_fields(refusal: Reply, body: bytes) -> frozenset[str]:
+    """Return which removable fields of `body` a refusal names; empty if it is about something else."""
+    text, exact = _read(refusal.body)
     if b'"tool_calls"' in body and _OF_IDS.search(text):
         return frozenset({IDS})
     if not _REFUSES.search(text):
         return frozenset()
-    here = {name for name in _OURS if b'"%s"' % name.encode() in body}
-    return frozenset(name for name in here if name in exact or _is_said(name, text))
+    present = {name for name in _OURS if b'"%s"' % name.encode() in body}
+    return frozenset(name for name in present if name in exact or _is_named(name, text))
 
 
-def left_out(body: bytes, declined: frozenset[str]) -> tuple[bytes, tuple[str, ...]]:
-    """Return a translated body without what is declined, and what that was."""
+def without_fields(body: bytes, refused: frozenset[str]) -> tuple[bytes, tuple[str, ...]]:
+    """Return a translated body without the refused fields, and the names of those that it had."""
     fields: dict[str, Any] = dict(_fields.decode(body))
-    gone = {name for name in declined if name not in _RENAMED and fields.pop(name, None) is not None}
+    removed = {name for name in refused if name not in _RENAMED and fields.pop(name, None) is not None}
     for old, new in _RENAMED.items():
-        if old in declined and old in fields and new not in declined:
+        if old in refused and old in fields and new not in refused:
             fields[new] = fields.pop(old)
-    inner = declined & _INNER
+    inner = refused & _INNER
     for place in ("messages", "tools"):
-        if place in fields and (inner or IDS in declined):
-            fields[place] = _inside(_any.decode(fields[place]), inner, gone, has_ids=IDS in declined)
-    return _encode(fields), tuple(sorted(gone))
+        if place in fields and (inner or IDS in refused):
+            fields[place] = _strip_inner(_any.decode(fields[place]), inner, removed, has_ids=IDS in refused)
+    return _encode(fields), tuple(sorted(removed))
 
 
-def _inside(items: Any, inner: frozenset[str], gone: set[str], *, has_ids: bool) -> Any:
+def _strip_inner(items: Any, inner: frozenset[str], removed: set[str], *, has_ids: bool) -> Any:
     for item in items:
         function = item.get("function")
         for holder in (
@@ -112,32 +112,32 @@ def _inside(items: Any, inner: frozenset[str], gone: set[str], *, has_ids: bool)
             *((function,) if isinstance(function, dict) else ()),
         ):
             for name in inner:
-                # A tool's name is what it is, and no note on a message.
+                # A tool's name is not optional, the name of a message's author is.
                 if name in holder and not (name == "name" and holder is not item):
                     del holder[name]
-                    gone.add(name)
+                    removed.add(name)
         if has_ids:
             for call in item.get("tool_calls", ()):
-                call["id"] = _short(call["id"])
+                call["id"] = _short_id(call["id"])
             if IDS in item:
-                item[IDS] = _short(item[IDS])
+                item[IDS] = _short_id(item[IDS])
     return items
 
 
-def _short(given: str) -> str:
+def _short_id(given: str) -> str:
     if len(given) == 9 and given.isascii() and given.isalnum():
         return given
     return hashlib.blake2b(given.encode("utf-8", "replace"), digest_size=5).hexdigest()[:9]
 
 
-def _is_said(name: str, text: str) -> bool:
+def _is_named(name: str, text: str) -> bool:
     if name in _PLAIN:
         return re.search(rf"['\"`.]{name}['\"`]", text) is not None
     return re.search(rf"(?<![A-Za-z0-9_]){name}(?![A-Za-z0-9_])", text) is not None
 
 
-def _words(body: bytes) -> tuple[str, frozenset[str]]:
-    """Return what a refusal says in words, and what it marks as the names of fields."""
+def _read(body: bytes) -> tuple[str, frozenset[str]]:
+    """Return the text of a refusal, and the words that it marks as names of fields."""
     try:
         found: Any = _any.decode(body) if len(body) <= _READ_MAX else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

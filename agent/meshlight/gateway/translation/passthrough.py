@@ -1,9 +1,9 @@
-"""A conversation that is passed on as it came, freed of what only this node understands.
+"""Removes what only this gateway understands from a conversation that is passed on untranslated.
 
-A conversation may have been answered by one backend and go on at another that speaks the client's protocol itself.
-Anthropic's API refuses thoughts that it has not signed (400, for good: the client sends them again each time), so
-those stay behind, and with them a turn that consists of nothing else. What it has signed goes untouched, byte for
-byte, for it checks that too. Ids of calls become again what the backend that made them called them.
+A conversation may have been answered by one backend and continue at another that speaks the client's protocol itself.
+Anthropic's API refuses thoughts that it has not signed (400, and again each time, since the client resends them), so
+those are removed, and with them a turn that has nothing else. What it has signed stays unchanged, byte for byte,
+since it checks that too. The ids of calls become the original ones of their backends.
 """
 
 import re
@@ -15,30 +15,30 @@ from msgspec import Raw
 from meshlight.backends.base import Operation
 from meshlight.domain.backend import Kind
 from meshlight.gateway.translation.bounds import VALUES_MAX, has_more_values
-from meshlight.gateway.translation.keepsake import SIGNATURE, with_own_ids
+from meshlight.gateway.translation.carried_state import SIGNATURE, restore_call_ids
 
-_FACES = frozenset[Operation]({"messages", "messages/count_tokens", "api/chat"})
-"""The faces to which translated conversations come back."""
+_OPERATIONS = frozenset[Operation]({"messages", "messages/count_tokens", "api/chat"})
+"""The operations whose requests may contain translated answers."""
 _TYPES = (b"thinking", b"redacted_thinking")
-_MADE_UP = re.compile(rb'"(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})?"')
-"""What engines write where a signature belongs: nothing, or a random number (vLLM)."""
+_FAKE_SIGNATURE = re.compile(rb'"(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})?"')
+"""What engines send as a signature: nothing, or a random number (vLLM)."""
 
 _body = msgspec.json.Decoder(dict[str, Raw])
 _list = msgspec.json.Decoder(list[Raw])
 _encode = msgspec.json.Encoder().encode
 
 
-def for_passing(operation: Operation, body: bytes, kind: Kind) -> bytes:
-    """Return the body for a backend of this kind; the very same bytes where nothing of ours is in it."""
-    if operation not in _FACES:
+def without_own_state(operation: Operation, body: bytes, kind: Kind) -> bytes:
+    """Return the body for a backend of this kind; the same object if it contains nothing of this gateway."""
+    if operation not in _OPERATIONS:
         return body
-    body = with_own_ids(body)
+    body = restore_call_ids(body)
     if kind != "anthropic" or b"thinking" not in body or has_more_values(body, VALUES_MAX):
         return body
     try:
         return _without_unsigned(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return body  # it is for the backend to say what is wrong with it
+        return body  # the backend reports what is wrong with it
 
 
 def _without_unsigned(body: bytes) -> bytes:
@@ -51,7 +51,7 @@ def _without_unsigned(body: bytes) -> bytes:
 
 
 def _turn(turn: Raw) -> Any:
-    """Return a turn without unsigned thoughts, the very same where it has none; None where nothing is left."""
+    """Return a turn without unsigned thoughts: the same object if it has none, None if nothing is left."""
     if b"thinking" not in bytes(turn):
         return turn
     fields = _body.decode(turn)
@@ -72,5 +72,9 @@ def _is_unsigned(block: Raw) -> bool:
     kind = bytes(fields.get("type", Raw())).strip(b' "')
     if kind not in _TYPES:
         return False
-    sign = bytes(fields.get("data" if kind == _TYPES[1] else "signature", Raw(b'""'))).strip()
-    return sign.startswith(b'"' + SIGNATURE.encode()) or sign == b"null" or bool(_MADE_UP.fullmatch(sign))
+    signature = bytes(fields.get("data" if kind == _TYPES[1] else "signature", Raw(b'""'))).strip()
+    return (
+        signature.startswith(b'"' + SIGNATURE.encode())
+        or signature == b"null"
+        or bool(_FAKE_SIGNATURE.fullmatch(signature))
+    )

@@ -1,9 +1,9 @@
-"""A request freed of the fields that nobody here knows, so that a newer client is not stopped by them.
+"""Removes unknown fields from a request, so that it does not fail because the client is newer.
 
-Only what a shape describes is looked into. What a new field means can't be known; but clients send new ones as hints
-long before they depend on them, and the provider's own older servers ignore them too. What is left out is named in
-the answer's header. A block of a type that is not known stays: to leave it out would change what is said, so that
-the shape refuses it.
+Only values that the struct describes are searched. The meaning of a new field is unknown; but clients send new fields
+as hints long before they depend on them, and the provider's own older servers ignore them too. A header of the answer
+names the removed fields. A block of an unknown type stays, and the struct refuses it: removing it would change the
+conversation.
 """
 
 import re
@@ -17,10 +17,10 @@ from msgspec import Raw, Struct
 from meshlight.gateway.translation.json_repair import decode_repaired
 
 NAMES_MAX = 20
-"""Names that are told; the others are left out like them."""
+"""Names that are reported; further fields are removed without."""
 _NAME_MAX = 80
 _SNIFFED = 64
-"""Bytes in which a value shows what it is, after its blanks."""
+"""Bytes in which the first character after blanks is expected."""
 _UNFIT = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _items = msgspec.json.Decoder(list[Raw])
@@ -28,7 +28,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Dropped:
-    """Gathers the names of what was left out, each once."""
+    """Collects the names of removed fields, each once."""
 
     __slots__ = ("_names",)
 
@@ -36,22 +36,22 @@ class Dropped:
         self._names: dict[str, None] = {}
 
     def add(self, name: str) -> None:
-        """Take a name as it came from a stranger."""
+        """Add a name, which is untrusted text."""
         if len(self._names) < NAMES_MAX:
             self._names[_UNFIT.sub("?", name[:_NAME_MAX])] = None
 
     def names(self) -> tuple[str, ...]:
-        """Return them, fit for a header."""
+        """Return the names, safe for a header."""
         return tuple(self._names)
 
 
-def pruned(body: bytes, shape: type[Struct], dropped: Dropped) -> bytes:
-    """Return a JSON body without the fields that `shape` does not have; raises msgspec.DecodeError and the like."""
+def prune(body: bytes, shape: type[Struct], dropped: Dropped) -> bytes:
+    """Return a JSON body without the fields that `shape` does not have; raises what msgspec raises for bad JSON."""
     return bytes(_value(Raw(body), shape, "", dropped))
 
 
-def _value(value: Raw, hint: Any, place: str, dropped: Dropped) -> Raw:
-    """Return a value that is to be a `hint`, freed of what that does not have; what fits is not looked into."""
+def _value(value: Raw, hint: Any, path: str, dropped: Dropped) -> Raw:
+    """Return a value of the type `hint` without unknown fields; a value that decodes is returned as it is."""
     if _fits(value, hint):
         return value
     start = bytes(memoryview(value)[:_SNIFFED]).lstrip()[:1]
@@ -60,26 +60,26 @@ def _value(value: Raw, hint: Any, place: str, dropped: Dropped) -> Raw:
         return _object(
             value,
             [one for one in choices if isinstance(one, type) and issubclass(one, Struct)],
-            place,
+            path,
             dropped,
         )
     if start == b"[":
         for one in choices:
             if get_origin(one) is tuple:
                 items = decode_repaired(value, _items)
-                return Raw(_encode([_value(item, get_args(one)[0], f"{place}[]", dropped) for item in items]))
+                return Raw(_encode([_value(item, get_args(one)[0], f"{path}[]", dropped) for item in items]))
     return value
 
 
-def _object(value: Raw, shapes: list[type[Struct]], place: str, dropped: Dropped) -> Raw:
+def _object(value: Raw, shapes: list[type[Struct]], path: str, dropped: Dropped) -> Raw:
     found: dict[str, Raw] = decode_repaired(value, _fields)
-    shape = next((one for one in shapes if _is_meant(one, found)), None)
+    shape = next((one for one in shapes if _matches_tag(one, found)), None)
     if shape is None:
         return value
     hints, tag_field = _hints(shape), shape.__struct_config__.tag_field
     kept: dict[str, Raw] = {}
     for name, inner in found.items():
-        where = f"{place}.{name}" if place else name
+        where = f"{path}.{name}" if path else name
         if name in hints:
             kept[name] = _value(inner, hints[name], where, dropped)
         elif name == tag_field:
@@ -89,7 +89,7 @@ def _object(value: Raw, shapes: list[type[Struct]], place: str, dropped: Dropped
     return Raw(_encode(kept))
 
 
-def _is_meant(shape: type[Struct], found: dict[str, Raw]) -> bool:
+def _matches_tag(shape: type[Struct], found: dict[str, Raw]) -> bool:
     config = shape.__struct_config__
     if config.tag_field is None:
         return True
@@ -111,7 +111,7 @@ def _decoder(hint: Any) -> msgspec.json.Decoder[Any]:
 
 @cache
 def _hints(shape: type[Struct]) -> dict[str, Any]:
-    """Return the types of a shape's fields, by their names in JSON."""
+    """Return the types of a struct's fields, by their names in JSON."""
     hints = get_type_hints(shape)
     named = zip(shape.__struct_fields__, shape.__struct_encode_fields__, strict=True)
     return {encoded: hints[name] for name, encoded in named}

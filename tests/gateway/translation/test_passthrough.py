@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from gateway.translation.anthropic.requests import Json, call, chunk, stream
-from gateway.translation.test_keepsake import SIGNED, anthropic_turn
+from gateway.translation.test_carried_state import SIGNED, anthropic_turn
 from meshlight.backends.base import Operation
-from meshlight.gateway.translation.keepsake import SIGNATURE
-from meshlight.gateway.translation.passed_history import for_passing
+from meshlight.gateway.translation.carried_state import SIGNATURE
+from meshlight.gateway.translation.passthrough import without_own_state
 
 REAL = "EqQBCkYIARgCKkD+/" + "a" * 200 + "=="
 ASK = {"role": "user", "content": 'Why do you think? "thinking"'}
@@ -30,7 +30,7 @@ SIGNED_BLOCKS: list[Json] = [
 
 def passed(*turns: Json, kind: Any = "anthropic", operation: Operation = "messages", **fields: Any) -> Json:
     body = json.dumps({"model": "m", "messages": turns, "temperature": 0.10} | fields).encode()
-    found: Json = json.loads(for_passing(operation, body, kind))
+    found: Json = json.loads(without_own_state(operation, body, kind))
     return found
 
 
@@ -46,10 +46,10 @@ def test_thoughts_that_anthropic_has_not_signed_stay_behind(block: Json) -> None
 def test_what_is_signed_goes_byte_for_byte(block: Json, spaces: tuple[str, str]) -> None:
     turns = [ASK, {"role": "assistant", "content": [block, TEXT]}]
     body = json.dumps({"messages": turns, "n": 1.50}, separators=spaces).encode()
-    assert for_passing("messages", body, "anthropic") is body
+    assert without_own_state("messages", body, "anthropic") is body
     with_ours = [*turns, {"role": "assistant", "content": [UNSIGNED[0], TEXT]}]
     kept = json.dumps(turns[1], separators=spaces).encode()
-    assert kept in for_passing(
+    assert kept in without_own_state(
         "messages", json.dumps({"messages": with_ours}, separators=spaces).encode(), "anthropic"
     )
 
@@ -82,4 +82,4 @@ def test_a_call_has_its_own_id_again_wherever_the_conversation_goes(operation: O
     "body", [b"", b"{", b'{"messages":"thinking"}', b'{"messages":[["thinking"]]}', b'["thinking"]']
 )
 def test_what_is_no_conversation_is_for_the_backend_to_refuse(body: bytes) -> None:
-    assert for_passing("messages", body, "anthropic") == body
+    assert without_own_state("messages", body, "anthropic") == body
