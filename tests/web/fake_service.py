@@ -24,7 +24,7 @@ from meshlight.gateway.control.qr import MEDIA_TYPE, svg
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from web.fake_kinds import KINDS_HERE, culprit_of
+from web.fake_kinds import KINDS_HERE, NO_KEY, culprit_of
 from web.fake_peers import peers_answer
 from web.live_mesh import LiveMesh
 from web.sample_mesh import health, mesh
@@ -55,6 +55,10 @@ class FakeService(LiveMesh):
         """When set, /mesh answers nothing: requests wait."""
         self.sent_snapshot: Callable[[], Any] = self.snapshot
         """What is sent as the snapshot; another version of the service may send less or more."""
+        self.rules: list[dict[str, Any]] = []
+        """The rules of `/mesh/settings`."""
+        self.routes: list[dict[str, Any]] = []
+        """Further lines of `/mesh/route`."""
         self.port = 0
         self.asked: list[tuple[str, str, Any]] = []
         """What was asked under /mesh: method, path, body."""
@@ -165,7 +169,15 @@ class FakeService(LiveMesh):
                 {"backend": v.id, "name": v.name, "why": f"{v.ring}, {v.health.state}, nothing in flight"}
                 for v in list(self.views.values())[:3]
             ]
+            routes += self.routes
             return 200, {"policy": "local-first", "answers": routes[0]["backend"], "routes": routes}
+        if parts == ["settings"]:
+            if method == "PATCH":
+                self.rules = msgspec.json.decode(body)["routing"]["rules"]
+                for rule in self.rules:
+                    for ident in rule.get("also", ()):
+                        self.use(rule["model"], ident)
+            return 200, {"routing": {"policy": "local-first", "aliases": {}, "rules": self.rules}}
         if parts == ["backends"] and method == "POST":
             sent = msgspec.json.decode(body)
             if not sent.get("save_anyway") and (culprit := culprit_of(sent)):
@@ -202,14 +214,12 @@ class FakeService(LiveMesh):
                     "models": view.models,
                 }
             if method == "PATCH":
-                self.put(
-                    replace(
-                        view,
-                        **{
-                            k: v for k, v in msgspec.json.decode(body).items() if k in {"name", "url", "ring"}
-                        },
-                    )
-                )
+                sent = msgspec.json.decode(body)
+                if culprit := culprit_of(sent):
+                    return 422, {"error": culprit}
+                if sent.get("api_key", "") == "" and "keyed" in sent.get("url", ""):
+                    return 400, {"error": NO_KEY}
+                self.put(replace(view, **{k: v for k, v in sent.items() if k in {"name", "url", "ring"}}))
                 return 200, self.views[view.id]
         return 404, {"error": {"message": "No such thing.", "code": "not_found", "hint": ""}}
 

@@ -37,6 +37,15 @@ export function hostOf(url) {
   }
 }
 
+/** Scheme, host and port of an address. @param {string} url */
+export function originOf(url) {
+  try {
+    return new URL(url).origin;
+  } catch {
+    return url;
+  }
+}
+
 /** What a person typed for an address, with or without a port. @param {string} text @returns {{host:string, port?:number}} */
 export function parseHostPort(text) {
   const [, v6, name, port] = /^(?:\[(.+)\]|([^:]+))(?::(\d+))?$/.exec(text.trim()) ?? [];
