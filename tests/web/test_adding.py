@@ -202,7 +202,7 @@ async def test_a_new_address_asks_for_its_key_in_the_same_save(browser: Browser)
         ):
             await page.locator("#f-url").fill(url)
             await expect(key.get_by_text("is not sent to")).to_be_visible(visible=moved)
-        await expect(key).to_contain_text("The key for 127.0.0.1:8081 is not sent to 127.0.0.1:8082")
+        await expect(key).to_contain_text("A key for 127.0.0.1:8081 is not sent to 127.0.0.1:8082")
         await page.locator("#f-api_key").fill("sk-2")
         await page.keyboard.press("Enter")
         await expect(page.locator("#dialog")).to_be_hidden()

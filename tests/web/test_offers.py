@@ -1,5 +1,7 @@
 """What found engines and peers offer and is not used: seen on the map, explained, and used with one press."""
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 from playwright.async_api import Browser, Locator, Page, expect
@@ -13,10 +15,10 @@ from web.sample_mesh import mesh
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 WHY = "A peer offers this model too, and it is not used: Ollama, which you have added, has it."
-HOW = "To use both: `also = [\"peer-3\"]` in a rule for this model, or the model in the peer's `use`."
+HOW = 'To use both: `also = ["peer-3"]` in a rule for this model, or the model in the peer\'s `use`.'
 
 
-def service(**of_the_peer: object) -> FakeService:
+def service(**of_the_peer: Any) -> FakeService:
     """Return a mesh whose `peer-3` has one model more, which Ollama has too; that of the peer is not used."""
     views = {view.id: view for view in mesh(10, 60)}
     views["peer-3"] = replace(views["peer-3"], models=("own-1b", *views["peer-3"].models))

@@ -115,7 +115,7 @@ function openBackendForm(old, link, from) {
     if (moved)
       setText(
         hint,
-        `The key for ${hostOf(old.url)} is not sent to ${hostOf($("f-url").value)}: give ${field?.required ? "the one for the new address" : "its own here, or leave this empty if it needs none"}.`,
+        `A key for ${hostOf(old.url)} is not sent to ${hostOf($("f-url").value)}: give that one’s key here${field?.required ? "" : ", or leave this empty if it needs none"}.`,
       );
   };
   const draw = () => {

@@ -269,10 +269,12 @@ function pairedRow(peer) {
       checkboxes(usedModels).forEach((input, i) => {
         const [value, model] = choices[i];
         // What a pattern means already is not chosen by itself.
-        input.disabled = i >= patterns.length && (use ?? []).some((p) => p !== value && matchesPattern(p, model));
+        input.disabled =
+          i >= patterns.length && (use ?? []).some((p) => p !== value && matchesPattern(p, model));
         input.checked = input.disabled || Boolean(use?.includes(value));
       });
       used.value = use ? "chosen" : "";
+      el.querySelector(".use-hint").hidden = use !== null;
       for (const input of checkboxes(rings))
         input.checked = share_rings.includes(/** @type {Ring} */ (input.value));
       for (const input of checkboxes(chosenModels)) input.checked = Boolean(only?.includes(input.value));

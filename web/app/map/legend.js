@@ -13,7 +13,7 @@ export function drawLegend(open, toggle) {
     item.style.setProperty("--line", dashed(dash));
     return item;
   });
-  const offered = h("li", { class: "offered" }, "offered, not used");
+  const offered = h("li", { class: "offered" }, "○ offered, not used");
   offered.style.setProperty("--line", dashed(OFFERED_DASH));
   const marks = [
     offered,

@@ -13,7 +13,7 @@ export const STATUS_STYLES = {
 export const STATUS_ORDER = ["unhealthy", "warming", "unknown", "healthy", "disabled"];
 
 /** How what is offered and not used is drawn. */
-export const OFFERED_DASH = [2, 3];
+export const OFFERED_DASH = [5, 4];
 
 /** The reason of an engine that was found and is not used, for it runs as another user of this machine. */
 export const OTHER_USER = "other-user";

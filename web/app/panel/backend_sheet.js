@@ -180,6 +180,8 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
           h("p", {}, ...withCode(isOff ? "Switched off: no request goes there." : b.health.text)),
           ...(b.health.fix && !isOff ? [h("p", { class: "fix" }, ...withCode(b.health.fix))] : []),
         );
+        power.classList.toggle("primary", isForeign);
+        check.classList.toggle("primary", !isForeign);
         power.textContent = b.enabled ? "Disable" : isForeign ? "Use it anyway" : "Enable";
       }
       const since = state.querySelector(".since");

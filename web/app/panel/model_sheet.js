@@ -128,7 +128,6 @@ export function modelSheet({ store, select }, key) {
       const stats = view?.requests;
       list.set("Model id", model);
       list.set("Details", formatModelDetail(mesh?.backends.get(id)?.details?.[model]));
-      list.set("Belongs to", backend?.name ?? id);
       list.set("Requests", stats ? formatRequests(stats) : "none yet");
       list.set("First byte", stats?.first_byte_ms ? formatMs(stats.first_byte_ms) : "");
       list.set(
