@@ -91,6 +91,8 @@ async def test_what_a_peer_has_too_is_offered_and_used_after_one_press_and_liste
         await anna.get_by_role("button", name="Done").click(timeout=SOON)
         await anna.locator("#dialog .end button").click()
         peer = (await a.http.get("/mesh/peers")).json()["peers"][0]
+        # What is nearer goes on to a peer when it is down; what is as far away keeps the model.
+        assert (await a.http.patch("/mesh/backends/desk", json={"ring": "lan"})).is_success
         offer = anna.locator(f'[data-key="m:{peer["backend"]}\\a llama-3.2-3b"]')
         await expect(offer).to_have_class("card chip offered", timeout=SOON)
         await offer.click()
