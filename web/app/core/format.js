@@ -37,10 +37,11 @@ export function hostOf(url) {
   }
 }
 
-/** Scheme, host and port of an address. @param {string} url */
+/** Scheme, host and port of an address; all of it where it has none, such as that of a socket. @param {string} url */
 export function originOf(url) {
   try {
-    return new URL(url).origin;
+    const { origin } = new URL(url);
+    return origin === "null" ? url : origin;
   } catch {
     return url;
   }

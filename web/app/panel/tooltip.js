@@ -117,7 +117,11 @@ export class Tooltip {
       statusBadge(view.status),
       line(`on ${view.name}`, "quiet"),
       ...(unused.has(key) ? [line("offered here, not used: its details say why")] : []),
-      line(others > 0 ? `and on ${plural(others, "other backend")}` : "on no other backend"),
+      line(
+        others > 0
+          ? `${unused.has(key) ? "served by" : "and on"} ${plural(others, "other backend")}`
+          : "on no other backend",
+      ),
       ...(rate > 0 ? [line(`${rate.toFixed(1)} requests a second`)] : []),
     ];
   }
