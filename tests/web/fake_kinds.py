@@ -64,6 +64,14 @@ KINDS_HERE = (
     *_PLAYED,
 )
 
+NO_KEY = {
+    "message": "The key of Ollama was given for another address. Give the key for the new address.",
+    "code": "bad_request",
+    "param": "api_key",
+    "hint": "Give the key for the new address.",
+}
+"""How a backend at a host that is called `keyed` is refused without a key."""
+
 
 def culprit_of(sent: dict[str, Any]) -> dict[str, Any] | None:
     """Refuse the host `refuse`, and the key `wrong`."""

@@ -24,7 +24,7 @@ from meshlight.gateway.control.qr import MEDIA_TYPE, svg
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from web.fake_kinds import KINDS_HERE, culprit_of
+from web.fake_kinds import KINDS_HERE, NO_KEY, culprit_of
 from web.fake_peers import peers_answer
 from web.live_mesh import LiveMesh
 from web.sample_mesh import health, mesh
@@ -55,6 +55,10 @@ class FakeService(LiveMesh):
         """When set, /mesh answers nothing: requests wait."""
         self.sent_snapshot: Callable[[], Any] = self.snapshot
         """What is sent as the snapshot; another version of the service may send less or more."""
+        self.rules: list[dict[str, Any]] = []
+        """The rules of `/mesh/settings`."""
+        self.routes: list[dict[str, Any]] = []
+        """Further lines of `/mesh/route`."""
         self.port = 0
         self.asked: list[tuple[str, str, Any]] = []
         """What was asked under /mesh: method, path, body."""
@@ -145,7 +149,7 @@ class FakeService(LiveMesh):
         await writer.drain()
         return True
 
-    async def _mesh(self, method: str, path: str, body: bytes) -> tuple[int, object]:  # noqa: PLR0911 - one line an endpoint
+    async def _mesh(self, method: str, path: str, body: bytes) -> tuple[int, object]:
         parts = path.split("/")[2:]
         plain: dict[str, Callable[[], object]] = {
             "snapshot": self.sent_snapshot,
@@ -165,53 +169,68 @@ class FakeService(LiveMesh):
                 {"backend": v.id, "name": v.name, "why": f"{v.ring}, {v.health.state}, nothing in flight"}
                 for v in list(self.views.values())[:3]
             ]
+            routes += self.routes
             return 200, {"policy": "local-first", "answers": routes[0]["backend"], "routes": routes}
+        sent = msgspec.json.decode(body) if body else {}
+        if parts == ["settings"]:
+            return 200, self._settings(sent)
         if parts == ["backends"] and method == "POST":
-            sent = msgspec.json.decode(body)
-            if not sent.get("save_anyway") and (culprit := culprit_of(sent)):
-                return 422, {"error": culprit}
-            view = BackendView(
-                id="new-1",
-                name=sent.get("name") or "new one",
-                kind=sent["kind"],
-                ring=sent.get("ring", "machine"),
-                url=sent.get("url", "https://api.example.com"),
-                enabled=sent.get("enabled", True),
-                source="config",
-                health=health("healthy", sent.get("url", "")),
-                latency_ms=3.0,
-                models=("tiny-1b",),
-                in_flight=0,
-                requests=Workload(),
-            )
-            self.put(view)
-            return 201, view
+            return self._add(sent)
         if parts[:1] == ["backends"] and len(parts) >= 2 and parts[1] in self.views:
-            view = self.views[parts[1]]
-            if method == "DELETE":
-                self.remove(view.id)
-                return 200, {}
-            if parts[-1] in {"enable", "disable"}:
-                self.put(replace(view, enabled=parts[-1] == "enable"))
-                return 200, self.views[view.id]
-            if parts[-1] == "check":
-                return 200, {
-                    "ok": view.health.state == "healthy",
-                    "health": view.health,
-                    "latency_ms": view.latency_ms,
-                    "models": view.models,
-                }
-            if method == "PATCH":
-                self.put(
-                    replace(
-                        view,
-                        **{
-                            k: v for k, v in msgspec.json.decode(body).items() if k in {"name", "url", "ring"}
-                        },
-                    )
-                )
-                return 200, self.views[view.id]
+            return self._backend(method, self.views[parts[1]], parts[-1], sent)
         return 404, {"error": {"message": "No such thing.", "code": "not_found", "hint": ""}}
+
+    def _settings(self, sent: dict[str, Any]) -> object:
+        """Answer with the settings, after a change if one was sent."""
+        if sent:
+            self.rules = sent["routing"]["rules"]
+            for rule in self.rules:
+                for ident in rule.get("also", ()):
+                    self.use(rule["model"], ident)
+        return {"routing": {"policy": "local-first", "aliases": {}, "rules": self.rules}}
+
+    def _add(self, sent: dict[str, Any]) -> tuple[int, object]:
+        """Add a backend, unless it is one that refuses."""
+        if not sent.get("save_anyway") and (culprit := culprit_of(sent)):
+            return 422, {"error": culprit}
+        view = BackendView(
+            id="new-1",
+            name=sent.get("name") or "new one",
+            kind=sent["kind"],
+            ring=sent.get("ring", "machine"),
+            url=sent.get("url", "https://api.example.com"),
+            enabled=sent.get("enabled", True),
+            source="config",
+            health=health("healthy", sent.get("url", "")),
+            latency_ms=3.0,
+            models=("tiny-1b",),
+            in_flight=0,
+            requests=Workload(),
+        )
+        self.put(view)
+        return 201, view
+
+    def _backend(self, method: str, view: BackendView, verb: str, sent: dict[str, Any]) -> tuple[int, object]:
+        """Answer for one backend."""
+        if method == "DELETE":
+            self.remove(view.id)
+            return 200, {}
+        if verb == "check":
+            return 200, {
+                "ok": view.health.state == "healthy",
+                "health": view.health,
+                "latency_ms": view.latency_ms,
+                "models": view.models,
+            }
+        if verb in {"enable", "disable"}:
+            self.put(replace(view, enabled=verb == "enable"))
+        elif method == "PATCH":
+            if culprit := culprit_of(sent):
+                return 422, {"error": culprit}
+            if not sent.get("api_key") and "keyed" in sent.get("url", ""):
+                return 400, {"error": NO_KEY}
+            self.put(replace(view, **{k: v for k, v in sent.items() if k in {"name", "url", "ring"}}))
+        return 200, self.views[view.id]
 
     async def _events(self, writer: asyncio.StreamWriter) -> None:
         queue: asyncio.Queue[bytes] = asyncio.Queue()

@@ -6,6 +6,7 @@ import {
   displayName,
   formatModelDetail,
   hostOf,
+  originOf,
   truncateMiddle,
   formatMs,
 } from "../../web/app/core/format.js";
@@ -70,4 +71,13 @@ test("what an engine tells of a model is one line, without what goes without say
   assert.equal(formatModelDetail({ context: 512 }), "512 context");
   for (const none of [undefined, null, {}, { capabilities: null }, { capabilities: ["chat"] }])
     assert.equal(formatModelDetail(none), "");
+});
+
+test("a path leads to the same server, another scheme, host, port or socket to another one", () => {
+  const of = originOf("http://gpu.lan:8000");
+  for (const url of ["http://gpu.lan:8000/v1", "http://GPU.lan:8000/"]) assert.equal(originOf(url), of, url);
+  for (const url of ["https://gpu.lan:8000", "http://gpu:8000", "http://gpu.lan:8001", "gpu.lan:8000", ""])
+    assert.notEqual(originOf(url), of, url);
+  assert.equal(originOf("https://api.example.com:443/v1"), originOf("https://api.example.com"));
+  assert.notEqual(originOf("unix:///run/a.sock"), originOf("unix:///run/b.sock"));
 });

@@ -58,6 +58,8 @@ class LiveMesh:
         self.seq = 1
         self.peers = NOBODY
         self.notices: tuple[str, ...] = ()
+        self.offered: dict[str, tuple[str, ...]] = {}
+        """Models that backends offer and are not used for."""
         self.requests = Requests(total=48_211, successful=47_950, failed=261)
         self.listeners: set[asyncio.Queue[bytes]] = set()
         self.past: list[tuple[float, IncidentEvent]] = []
@@ -84,6 +86,7 @@ class LiveMesh:
             light_reason="1 of 10 down",
             backends=tuple(self.views.values()),
             models=tuple(ModelView(id=m, backends=tuple(ids)) for m, ids in routes.items()),
+            offered=self.offered,
             notices=self.notices,
         )
 
@@ -146,7 +149,17 @@ class LiveMesh:
     def put(self, view: BackendView) -> None:
         """Add or change a backend."""
         self.views[view.id] = view
-        self.publish(lambda seq: TopologyEvent(seq=seq, backends=(view,)))
+        self.publish(lambda seq: TopologyEvent(seq=seq, backends=(view,), offered=self.offered))
+
+    def offer(self, offered: dict[str, tuple[str, ...]]) -> None:
+        """Change what is offered and not used."""
+        self.offered = offered
+        self.publish(lambda seq: TopologyEvent(seq=seq, backends=(), offered=offered))
+
+    def use(self, model: str, ident: str) -> None:
+        """Use a backend for a model that it only offers."""
+        rest = {m: tuple(i for i in ids if (m, i) != (model, ident)) for m, ids in self.offered.items()}
+        self.offer({m: ids for m, ids in rest.items() if ids})
 
     def meet(self, **changed: object) -> None:
         """Change what is known of other Meshlights."""
@@ -156,7 +169,7 @@ class LiveMesh:
     def remove(self, ident: str) -> None:
         """Take a backend away."""
         self.views.pop(ident)
-        self.publish(lambda seq: TopologyEvent(seq=seq, backends=(), removed=(ident,)))
+        self.publish(lambda seq: TopologyEvent(seq=seq, backends=(), removed=(ident,), offered=self.offered))
 
     def flow(self, *routes: RouteTraffic) -> None:
         """Send one traffic event."""

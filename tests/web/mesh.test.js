@@ -147,3 +147,26 @@ test("the light that an event brings is the light", () => {
   const got = applyEvent(state, "health", { seq: 2, backends: [], light: "red", light_reason: "All down." });
   assert.deepEqual([got.light, got.light_reason], ["red", "All down."]);
 });
+
+test("what is offered and not used comes with each topology event as a whole, and is nothing where it is missing", () => {
+  const offered = { m2: ["b"], ["__proto__"]: ["a"] };
+  const state = fromSnapshot(/** @type {any} */ (snapshot([one, two], { offered })));
+  assert.deepEqual(toSnapshot(state).offered, offered);
+  const same = applyEvent(state, "topology", { seq: 2, backends: [], offered: { ...offered } });
+  assert.equal(same.offered, state.offered);
+  const next = applyEvent(same, "topology", { seq: 3, offered: { m1: ["a", "b"] } });
+  assert.deepEqual(toSnapshot(next).offered, { m1: ["a", "b"] });
+  assert.equal(applyEvent(next, "health", { seq: 4, backends: [] }).offered, next.offered);
+  assert.deepEqual(toSnapshot(applyEvent(next, "topology", { seq: 4 })).offered, {});
+  const { offered: _, ...older } = snapshot([one]);
+  assert.equal(fromSnapshot(/** @type {any} */ (older)).offered.size, 0);
+});
+
+test("a light that comes with a topology event counts too, and without one the page works it out", () => {
+  const state = fromSnapshot(/** @type {any} */ (before));
+  const paused = { light: "grey", light_reason: "Routing is paused." };
+  const got = applyEvent(state, "topology", { seq: 2, removed: ["b"], ...paused });
+  assert.deepEqual([got.light, got.light_reason], ["grey", "Routing is paused."]);
+  const own = applyEvent(state, "topology", { seq: 2, removed: ["b"] });
+  assert.deepEqual([own.light, own.light_reason], ["green", "The backend is healthy."]);
+});

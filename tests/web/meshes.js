@@ -103,18 +103,20 @@ export function snapshot(backends, over = {}) {
     light_reason: "All 2 backends are healthy.",
     backends,
     models: [...models].map(([id, on]) => ({ id, backends: on, requests: null })),
+    offered: {},
     notices: [],
     ...over,
   };
 }
 
 /** The snapshot that a state of the page stands for: the inverse of `fromSnapshot`. @param {any} mesh */
-export const toSnapshot = ({ seq, router, light, light_reason, backends, models, notices }) => ({
+export const toSnapshot = ({ seq, router, light, light_reason, backends, models, offered, notices }) => ({
   seq,
   router,
   light,
   light_reason,
   backends: [...backends.values()],
   models: [...models.values()],
+  offered: Object.fromEntries(offered),
   notices,
 });

@@ -185,3 +185,62 @@ async def test_an_edit_sends_what_differs_and_keeps_the_key_unless_another_is_ty
         await expect(page.locator("#dialog")).to_be_hidden()
         [change] = [body for method, _, body in service.asked if method == "PATCH"]
         assert change == {"name": "attic", "access_key": "AKIA2"}
+
+
+async def test_a_new_address_asks_for_its_key_in_the_same_save(browser: Browser) -> None:
+    service = FakeService(mesh(10, 60))
+    async with open_fake(browser, service) as page:
+        await card(page, "ollama-1").click()
+        await page.locator("#panel button", has_text="Edit").click()
+        key = page.locator(".field", has=page.locator("#f-api_key"))
+        await expect(page.locator("#f-api_key")).to_have_attribute("placeholder", "unchanged")
+        for url, moved in (
+            ("http://127.0.0.1:8081/below", False),
+            ("https://127.0.0.1:8081", True),
+            ("http://localhost:8081", True),
+            ("http://127.0.0.1:8082", True),
+        ):
+            await page.locator("#f-url").fill(url)
+            await expect(key.get_by_text("is not sent to")).to_be_visible(visible=moved)
+        await expect(key).to_contain_text("A key for 127.0.0.1:8081 is not sent to 127.0.0.1:8082")
+        await page.locator("#f-api_key").fill("sk-2")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#dialog")).to_be_hidden()
+        await page.locator("#panel button", has_text="Edit").click()
+        await page.locator("#f-url").fill("http://127.0.0.1:8083")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#dialog")).to_be_hidden()
+        assert [body for method, _, body in service.asked if method == "PATCH"] == [
+            {"url": "http://127.0.0.1:8082", "api_key": "sk-2"},
+            {"url": "http://127.0.0.1:8083", "api_key": ""},
+        ]
+
+
+async def test_where_a_key_is_needed_a_new_address_is_not_saved_without_it(browser: Browser) -> None:
+    service = FakeService(mesh(10, 60))
+    async with open_fake(browser, service) as page:
+        await card(page, "cluster-7").click()
+        await page.locator("#panel button", has_text="Edit").click()
+        await expect(page.locator("#f-api_key")).not_to_have_attribute("required", "")
+        await page.locator("#f-access_key").fill("AKIA1")
+        await page.locator("#f-url").fill("http://elsewhere:8080")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#f-api_key:invalid")).to_be_focused()
+        assert [body for method, _, body in service.asked if method == "PATCH"] == []
+
+
+async def test_a_key_that_the_service_asks_for_is_asked_for_at_its_field(browser: Browser) -> None:
+    service = FakeService(mesh(10, 60))
+    async with open_fake(browser, service, expect_errors=True) as page:
+        await card(page, "ollama-1").click()
+        await page.locator("#panel button", has_text="Edit").click()
+        await page.locator("#f-url").fill("http://keyed:8081")
+        await page.keyboard.press("Enter")
+        key = page.locator(".field", has=page.locator("#f-api_key"))
+        await expect(key.get_by_role("alert")).to_contain_text("was given for another address")
+        await expect(key.get_by_role("alert")).to_contain_text("Give the key for the new address.")
+        await expect(page.locator("#f-api_key")).to_be_focused()
+        await expect(key.get_by_role("button")).to_have_count(0)
+        await page.keyboard.type("sk-3")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#dialog")).to_be_hidden()

@@ -198,7 +198,7 @@ async def test_what_a_peer_may_use_is_changed_with_a_press_and_clouds_come_with_
         for name in ("servers on this network", "company routers and clusters", "clouds"):
             await expect(bo.get_by_role("checkbox", name=name)).not_to_be_checked()
         await bo.get_by_role("checkbox", name="clouds").check()
-        await bo.get_by_role("combobox", name="Models").select_option("chosen")
+        await bo.get_by_role("combobox", name="Models", exact=True).select_option("chosen")
         await expect(bo.get_by_role("checkbox", name="qwen3-32b", exact=True)).to_be_checked()
         await bo.get_by_role("checkbox", name="qwen3-32b", exact=True).uncheck()
         await bo.get_by_label("Requests at once").fill("2")
@@ -259,6 +259,44 @@ async def test_a_link_fills_in_the_address_pairs_nothing_by_itself_and_brings_it
         await expect(page.get_by_role("dialog", name="Pair with")).to_be_visible()
         whom = {"host": "192.168.1.20", "port": 7000, "id": BO}
         assert sent(scenario, "POST") == [("/pairing", whom)]
+
+
+async def test_a_link_leads_to_digits_that_are_compared_on_both_sides(browser: Browser) -> None:
+    scenario = service()
+    async with open_fake(browser, scenario, at=f"#pair?host=192.168.1.20&port=7000&id={BO}") as page:
+        await page.keyboard.press("Enter")
+        view = page.get_by_role("dialog", name="Pair with bo-desk")
+        await expect(view.locator(".digits b")).to_have_text(["204", "917"])
+        await expect(view.get_by_text("The same digits on both screens?")).to_be_visible()
+        await page.get_by_role("button", name="Yes, the same").click()
+        await expect(view.get_by_text("Confirmed here.")).to_be_visible()
+        assert sent(scenario, "POST")[-1] == ("/pairing/confirm", None)
+
+
+async def test_the_second_half_of_a_double_click_confirms_nothing(browser: Browser) -> None:
+    scenario = service()
+    async with open_fake(browser, scenario, clock=True) as page:
+        await card(page, "peer-3").click()
+        await page.clock.pause_at(await page.evaluate("Date.now() / 1000 + 1"))
+        scenario.meet(pairing=pairing())
+        yes = page.get_by_role("button", name="Yes, the same")
+        await expect(yes).to_be_disabled()
+        at = await yes.bounding_box()
+        assert at is not None
+        await page.mouse.click(at["x"] + 9, at["y"] + 9)
+        assert sent(scenario, "POST") == []
+        await page.clock.run_for(1_000)
+        await expect(yes).to_be_enabled()
+        await yes.dispatch_event("click", {"detail": 2})
+        await page.keyboard.press("Escape")
+        await expect(yes).to_have_count(0)
+        await page.get_by_role("button", name="Show", exact=True).click()
+        await expect(yes).to_be_disabled()
+        assert sent(scenario, "POST") == []
+        await page.clock.run_for(1_000)
+        await yes.click()
+        await expect(page.get_by_text("Confirmed here.")).to_be_visible()
+        assert sent(scenario, "POST") == [("/pairing/confirm", None)]
 
 
 async def test_the_tray_opens_the_peers_by_the_address_alone(browser: Browser) -> None:

@@ -69,3 +69,53 @@ async def test_two_people_compare_digits_and_each_sees_the_others_models_until_o
         await bo.get_by_role("button", name="Unpair", exact=True).click()
         await expect(bo.get_by_text("No paired machines yet.")).to_be_visible(timeout=SOON)
         await expect(card(anna, backend)).to_have_class("card backend removed", timeout=SOON)
+
+
+async def test_what_a_peer_has_too_is_offered_and_used_after_one_press_and_listed_after_another(
+    browser: Browser, tmp_path: Path
+) -> None:
+    (extra_a, _), (extra_b, door_b) = lan(), lan()
+    async with (
+        SimulatedEngine("llamacpp", "desk", ["llama-3.2-3b"]) as desk,
+        SimulatedEngine("ollama", "kitchen", ["llama-3.2-3b", "qwen3-8b"]) as kitchen,
+        Node(tmp_path / "a", [desk], 'name = "anna"\n' + extra_a) as a,
+        Node(tmp_path / "b", [kitchen], 'name = "bo"\n' + extra_b) as b,
+        open_page(browser, a.service.link()) as anna,
+        open_page(browser, b.service.link()) as bo,
+    ):
+        await anna.get_by_role("button", name="Peers", exact=True).click()
+        await anna.locator("#p-address").fill(f"127.0.0.1:{door_b}")
+        await anna.keyboard.press("Enter")
+        for page in (anna, bo):
+            await page.get_by_role("button", name="Yes, the same").click(timeout=SOON)
+        await anna.get_by_role("button", name="Done").click(timeout=SOON)
+        await anna.locator("#dialog .end button").click()
+        peer = (await a.http.get("/mesh/peers")).json()["peers"][0]
+        # What is nearer goes on to a peer when it is down; what is as far away keeps the model.
+        assert (await a.http.patch("/mesh/backends/desk", json={"ring": "lan"})).is_success
+        offer = anna.locator(f'[data-key="m:{peer["backend"]}\\a llama-3.2-3b"]')
+        await expect(offer).to_have_class("card chip offered", timeout=SOON)
+        await offer.click()
+        await expect(anna.locator("#panel .offers")).to_contain_text("which you have added, has it")
+        await anna.get_by_role("button", name="Use it").click()
+        await expect(offer).to_have_class("card chip selected", timeout=SOON)
+        [rule] = (await a.http.get("/mesh/settings")).json()["routing"]["rules"]
+        assert (rule["model"], rule["also"]) == ("llama-3.2-3b", [peer["backend"]])
+
+        await anna.keyboard.press("Escape")
+        await anna.get_by_role("button", name="Peers", exact=True).click()
+        await anna.locator("#p-paired summary").click()
+        await anna.get_by_role("combobox", name="Models used from it").select_option("chosen")
+        chosen = anna.get_by_role("group", name="Models used from it").get_by_role("checkbox")
+        await expect(chosen).to_have_count(2, timeout=SOON)
+        await chosen.nth(1).uncheck()
+        await expect(chosen.nth(1)).not_to_be_checked()
+        [after] = (await a.http.get("/mesh/peers")).json()["peers"]
+        assert after["use"] == ["llama-3.2-3b"]
+        await anna.locator("#dialog .end button").click()
+        other = anna.locator(f'[data-key="m:{peer["backend"]}\\a qwen3-8b"]')
+        await expect(other).to_have_class("card chip offered", timeout=SOON)
+        await other.click()
+        await expect(anna.locator("#panel .offers")).to_contain_text("not among the models", timeout=SOON)
+        await anna.get_by_role("button", name="Use it").click()
+        await expect(other).to_have_class("card chip selected", timeout=SOON)

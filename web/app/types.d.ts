@@ -57,6 +57,7 @@ type Snapshot = {
   light_reason: string;
   backends: BackendView[];
   models: ModelView[];
+  offered: Record<string, string[]>;
   notices: string[];
 };
 type Detail = {
@@ -109,6 +110,8 @@ type AppState = {
   shown: Map<string, ShownBackend>;
   /** by model: the ids of the backends that serve it */
   servers: Map<string, string[]>;
+  /** keys of the routes that a found engine or a peer offers and that are not used */
+  unused: Set<string>;
   activeRoutes: Set<string>;
   rates: Map<string, number>;
   filters: Filters;
@@ -195,6 +198,7 @@ type Scene = {
   palette: Palette;
   level: "near" | "mid" | "far";
   shown: Map<string, ShownBackend>;
+  unused: Set<string>;
   hubs: { user: Rect; router: Rect; scale: number };
   highlighted: Set<string> | null;
   matches: Set<string> | null;
@@ -281,6 +285,7 @@ type PeerView = {
   paused: boolean;
   in_flight: number;
   sees_models: string[];
+  use: string[] | null;
 };
 type DiscoveredPeerView = {
   id: string;
@@ -403,6 +408,7 @@ type MapModel = {
   matches: Set<string> | null;
   selected: string | null;
   active: Set<string>;
+  unused: Set<string>;
   topology: string;
   /** requests a second, where they are written instead of drawn */
   rates: Map<string, number>;
@@ -415,6 +421,7 @@ type Mesh = {
   light: string;
   light_reason: string;
   notices: string[];
+  offered: Map<string, string[]>;
   backends: Map<string, BackendView>;
   models: Map<string, ModelView>;
   inFlightByRoute: Map<string, number>;
@@ -431,4 +438,16 @@ type Column = {
   numeric?: boolean;
   /** left out in a narrow window */
   wideOnly?: boolean;
+};
+
+// rules.js, as `/mesh/settings` has them
+type Rule = { model: string; pin?: string[]; prefer?: string[]; also?: string[] } & Record<string, unknown>;
+/** one line of `/mesh/route` */
+type RouteLine = {
+  backend: string;
+  name: string;
+  state: State;
+  tier: "ready" | "untried" | "last-resort" | "excluded";
+  why: string;
+  place?: string;
 };

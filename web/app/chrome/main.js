@@ -74,7 +74,7 @@ const routerLines = ({ mesh }) =>
     : [];
 
 function showMap() {
-  const { mesh, shown, topology, servers, selection, matches, activeRoutes, rates } = store.state;
+  const { mesh, shown, topology, servers, unused, selection, matches, activeRoutes, rates } = store.state;
   if (!mesh) return;
   map.show({
     backends: shown,
@@ -84,6 +84,7 @@ function showMap() {
     highlighted: highlightedKeys(selection.key, shown, servers),
     pathOf: (key) => highlightedKeys(key, shown, servers),
     active: activeRoutes,
+    unused,
     rates,
     hub: {
       name: displayName(mesh.router.name),
@@ -94,7 +95,16 @@ function showMap() {
   });
 }
 store.subscribe(
-  (s) => [s.shown, s.topology, s.selection.key, s.matches, s.activeRoutes, s.rates, ...routerLines(s)],
+  (s) => [
+    s.shown,
+    s.topology,
+    s.unused,
+    s.selection.key,
+    s.matches,
+    s.activeRoutes,
+    s.rates,
+    ...routerLines(s),
+  ],
   showMap,
 );
 store.subscribe(
@@ -123,6 +133,10 @@ store.subscribe(emptyReason, (reason) =>
   showEmptyState(reason, { refresh, showAll: () => app.filter(noFilters()), showNow }),
 );
 store.subscribe((s) => s.settings, applySettings);
+store.subscribe(
+  (s) => s.unused.size > 0,
+  (some) => document.body.classList.toggle("with-offers", some),
+);
 
 /** Put the settings, and what the system wishes, on the page. */
 function applySettings() {

@@ -47,7 +47,14 @@ const MODELS = [
   {
     name: "Served by",
     wideOnly: true,
-    text: (r) => r.on.map((/** @type {any} */ b) => b.name).join(", "),
+    text: (r) =>
+      [
+        r.on.map((/** @type {ShownBackend} */ b) => b.name).join(", "),
+        r.offering.length &&
+          `offered, not used: ${r.offering.map((/** @type {ShownBackend} */ b) => b.name).join(", ")}`,
+      ]
+        .filter(Boolean)
+        .join(" · "),
     sort: (r) => r.on.length,
   },
   {
@@ -147,16 +154,21 @@ export class Table {
       this.rows = [...servers]
         .filter(
           ([id, on]) =>
-            !matches || on.some((b) => matches.keys.has(`m:${b}\n${id}`) || matches.keys.has(`b:${b}`)),
+            !matches ||
+            [...on, ...(mesh.offered.get(id) ?? [])].some(
+              (b) => matches.keys.has(`m:${b}\n${id}`) || matches.keys.has(`b:${b}`),
+            ),
         )
         .map(([id, ids]) => {
           const on = ids.map((b) => backends.get(b)).filter((b) => b !== undefined);
+          const offering = (mesh.offered.get(id) ?? []).flatMap((b) => backends.get(b) ?? []);
           const healthy = on.filter((b) => b.status === "healthy");
           const best = Math.min(...healthy.map((b) => b.latency ?? Infinity));
           return {
-            key: `m:${healthy[0]?.id ?? on[0]?.id}\n${id}`,
+            key: `m:${[...healthy, ...on, ...offering][0]?.id}\n${id}`,
             id,
             on,
+            offering,
             healthy: healthy.length,
             best,
             work: mesh.models.get(id)?.requests,

@@ -21,6 +21,8 @@ import { Store } from "./store.js";
 const COUNTERS_MS = 500;
 /** @type {Map<string, number>} */
 const NO_RATES = new Map();
+/** @type {Set<string>} */
+const NO_ROUTES = new Set();
 
 export class App {
   /**
@@ -47,6 +49,7 @@ export class App {
       topology: "",
       shown: new Map(),
       servers: new Map(),
+      unused: NO_ROUTES,
       activeRoutes: new Set(),
       rates: NO_RATES,
       filters: decodeFilters(hash.hide),
@@ -122,13 +125,16 @@ export class App {
       this.topology = { of, text };
     }
     const topology = `${this.topology.text}|${[...shown.keys()].join("\n")}`;
+    const unused = mesh.offered === state.mesh?.offered ? state.unused : unusedRoutes(mesh.offered);
     const now = performance.now();
     const activeRoutes = statusThen ? new Set() : this.rates.activeRoutes(mesh.inFlightByRoute, now);
     store.set({
       mesh,
       shown,
       topology,
-      servers: topology === state.topology ? state.servers : serversOf(shown),
+      servers:
+        topology === state.topology && unused === state.unused ? state.servers : serversOf(shown, unused),
+      unused,
       matches: this.findMatches(shown),
       activeRoutes: sameItems(state.activeRoutes, activeRoutes) ? state.activeRoutes : activeRoutes,
       rates: state.reducedMotion ? this.ratesNow(state.rates, now) : NO_RATES,
@@ -248,14 +254,22 @@ function unlessSame(before, list) {
   return changed ? new Map(next.map((b) => [b.id, b])) : before;
 }
 
-/** Which backends serve each model. @param {Map<string, ShownBackend>} shown */
-function serversOf(shown) {
+/** Which backends serve each model; those that offer it and are not used do not. @param {Map<string, ShownBackend>} shown @param {Set<string>} unused */
+function serversOf(shown, unused) {
   /** @type {Map<string, string[]>} */
   const servers = new Map();
   for (const { id, models } of shown.values())
-    for (const model of models) servers.get(model)?.push(id) ?? servers.set(model, [id]);
+    for (const model of models) {
+      const on = servers.get(model) ?? [];
+      if (!unused.has(routeKey(id, model))) on.push(id);
+      servers.set(model, on);
+    }
   return servers;
 }
+
+/** @param {Mesh["offered"]} offered */
+const unusedRoutes = (offered) =>
+  new Set([...offered].flatMap(([model, ids]) => ids.map((id) => routeKey(id, model))));
 
 /** @param {Set<string>} a @param {Set<string>} b */
 const sameItems = (a, b) => a.size === b.size && [...a].every((item) => b.has(item));

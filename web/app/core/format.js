@@ -37,6 +37,16 @@ export function hostOf(url) {
   }
 }
 
+/** Scheme, host and port of an address; all of it where it has none, such as that of a socket. @param {string} url */
+export function originOf(url) {
+  try {
+    const { origin } = new URL(url);
+    return origin === "null" ? url : origin;
+  } catch {
+    return url;
+  }
+}
+
 /** What a person typed for an address, with or without a port. @param {string} text @returns {{host:string, port?:number}} */
 export function parseHostPort(text) {
   const [, v6, name, port] = /^(?:\[(.+)\]|([^:]+))(?::(\d+))?$/.exec(text.trim()) ?? [];

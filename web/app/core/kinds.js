@@ -28,5 +28,8 @@ export const kindGroups = () =>
     (g) => g.kinds.length,
   );
 
+/** @param {string} kind */
+export const isCluster = (kind) => KINDS.get(kind)?.group === "cluster";
+
 /** Whether a link can lead another Meshlight there. @param {string} [kind] */
 export const isShareable = (kind = "") => (KINDS.get(kind)?.group ?? "peer") !== "peer";

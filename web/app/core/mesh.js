@@ -67,6 +67,15 @@ const normalRouter = (sent) => ({
   requests: withDefaults(NO_REQUESTS, sent?.requests),
 });
 
+/** By model, the ids of the backends that offer it and are not used for it; the map of before where nothing changed. @param {Record<string, string[]>} [sent] @param {Mesh["offered"]} [before] @returns {Mesh["offered"]} */
+function offeredMap(sent = {}, before = new Map()) {
+  const now = new Map(Object.entries(sent ?? {}));
+  const isSame =
+    now.size === before.size &&
+    [...now].every(([model, ids]) => before.get(model)?.join("\n") === ids.join("\n"));
+  return isSame ? before : now;
+}
+
 /** @param {any} view a snapshot as it was sent @param {Mesh|null} [before] what was shown until now; keeps the refresh progress @returns {Mesh} */
 export function fromSnapshot(view, before = null) {
   return {
@@ -75,6 +84,7 @@ export function fromSnapshot(view, before = null) {
     light: view.light ?? "grey",
     light_reason: view.light_reason ?? "",
     notices: view.notices ?? [],
+    offered: offeredMap(view.offered, before?.offered),
     backends: new Map((view.backends ?? []).map((/** @type {any} */ b) => [b.id, normalBackend(b)])),
     models: new Map(
       (view.models ?? []).map((/** @type {any} */ m) => [
@@ -94,8 +104,7 @@ export function applyEvent(mesh, name, event) {
   if (event.seq <= mesh.seq) return mesh;
   const next = { ...mesh, seq: event.seq };
   if (name === "health") return withLight(withHealth(next, event.backends ?? []), event);
-  if (name === "topology")
-    return withLight(withTopology(next, event.backends ?? [], event.removed ?? []), event);
+  if (name === "topology") return withLight(withTopology(next, event), event);
   if (name === "traffic")
     return withTraffic(next, event.routes ?? [], withDefaults(mesh.router.requests, event.router));
   if (name === "refresh") return { ...next, refresh: { id: event.id, done: event.done, total: event.total } };
@@ -116,8 +125,8 @@ function withHealth(mesh, changes) {
   return { ...mesh, backends, models: switched ? indexModels(backends, mesh.models) : mesh.models };
 }
 
-/** @param {Mesh} mesh @param {BackendView[]} changed @param {string[]} removed */
-function withTopology(mesh, changed, removed) {
+/** @param {Mesh} mesh @param {any} event @returns {Mesh} */
+function withTopology(mesh, { backends: changed = [], removed = [], offered }) {
   const backends = new Map(mesh.backends);
   for (const id of removed) backends.delete(id);
   for (const backend of changed) backends.set(backend.id, normalBackend(backend));
@@ -125,6 +134,7 @@ function withTopology(mesh, changed, removed) {
     ...mesh,
     backends,
     models: indexModels(backends, mesh.models),
+    offered: offeredMap(offered, mesh.offered),
     topology: mesh.topology + 1,
   };
 }

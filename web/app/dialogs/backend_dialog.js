@@ -1,9 +1,9 @@
 /** Adding, editing and removing a backend. The service connects before it saves. */
 import { ApiError, backendPath, callApi, errorText } from "../core/api.js";
-import { $, setTexts, h, fromTemplate, setTextWithCode, withCode } from "../chrome/dom.js";
+import { $, setText, setTexts, h, fromTemplate, setTextWithCode, withCode } from "../chrome/dom.js";
 import { KINDS, kindGroups } from "../core/kinds.js";
 import { shareContent } from "./share.js";
-import { displayName, hostOf } from "../core/format.js";
+import { displayName, hostOf, originOf } from "../core/format.js";
 
 export const addBackend = () => void openBackendForm(null);
 /** @param {BackendView} backend */
@@ -101,6 +101,23 @@ function openBackendForm(old, link, from) {
       hint && h("small", { id: `h-${name}` }, ...withCode(hint)),
     );
   };
+  /** A key that is kept is for the address that it was given for: another one wants its own in the same save. */
+  const hasMoved = () => Boolean(old) && originOf($("f-url")?.value || old?.url) !== originOf(old?.url ?? "");
+  const updateKey = () => {
+    const input = $("f-api_key");
+    if (!old || !input) return;
+    const field = KINDS.get(kindSelect.value)?.fields.find((f) => f.name === "api_key");
+    const moved = hasMoved();
+    input.required = moved && Boolean(field?.required);
+    input.placeholder = moved ? (field?.required ? "" : "none") : "unchanged";
+    const hint = $("h-moved");
+    hint.hidden = !moved;
+    if (moved)
+      setText(
+        hint,
+        `A key for ${hostOf(old.url)} is not sent to ${hostOf($("f-url").value)}: give that one’s key here${field?.required ? "" : ", or leave this empty if it needs none"}.`,
+      );
+  };
   const draw = () => {
     const kind = KINDS.get(kindSelect.value);
     const entered = inputs(fields).map((i) => [i.name, i.value]);
@@ -111,6 +128,8 @@ function openBackendForm(old, link, from) {
       const input = $(`f-${name}`);
       if (value && input && input.type !== "checkbox") input.value = value;
     }
+    if (old && $("f-api_key"))
+      $("f-api_key").after(h("small", { id: "h-moved", role: "status", hidden: true }));
     setTexts(node, {
       "#h-kind": kind?.about ?? "",
       "[role]": "Meshlight connects first and saves only what answers.",
@@ -132,6 +151,7 @@ function openBackendForm(old, link, from) {
   /** @param {Record<string, unknown>} [more] */
   const send = async (more) => {
     const data = { ...collect(node, old), ...more };
+    if (hasMoved() && $("f-api_key")) data.api_key ??= "";
     submit.disabled = true;
     submit.textContent = "Connecting …";
     status.textContent = `Connecting to ${hostOf(String(data.url || before.url || KINDS.get(kindSelect.value)?.default_url))} …`;
@@ -160,12 +180,13 @@ function openBackendForm(old, link, from) {
     if (input) {
       input.closest("details")?.setAttribute("open", "");
       input.setAttribute("aria-invalid", "true");
-      input.setAttribute("aria-errormessage", "trouble");
+      input.setAttribute("aria-errormessage", problem.id);
       input.parentElement?.append(problem);
       input.focus();
     } else end.before(problem);
   };
 
+  fields.addEventListener("input", updateKey);
   node.onsubmit = (/** @type {Event} */ e) => (e.preventDefault(), void send());
   draw();
   node.querySelector("input")?.focus();

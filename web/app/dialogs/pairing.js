@@ -11,6 +11,9 @@ let timer = 0;
 let shownDigits = "";
 /** Whether this page waits for an answer. */
 let isRequesting = false;
+/** Digits are confirmed after a look at them, not by the second half of a double click that opened the dialog. */
+const LOOK_MS = 800;
+let lookTimer = 0;
 /** A dialog with new content drops it. @type {any} */
 let notice;
 
@@ -46,7 +49,15 @@ export async function startPairing(target, name) {
 
 function open() {
   if (!$("pairing").open) $("pairing").showModal();
+  holdConfirm();
   render();
+}
+
+function holdConfirm() {
+  const confirm = $("pairing").querySelector("[data-act=confirm]");
+  confirm.disabled = true;
+  clearTimeout(lookTimer);
+  lookTimer = window.setTimeout(() => (confirm.disabled = false), LOOK_MS);
 }
 
 function render() {
@@ -64,7 +75,10 @@ function render() {
   notice.hidden = dialog.open || !isInProgress();
   if (!pairing) return;
   const { state, digits, why } = pairing;
-  if (dialog.open) shownDigits = digits;
+  if (dialog.open && digits !== shownDigits) {
+    shownDigits = digits;
+    holdConfirm();
+  }
   const parent = document.querySelector("dialog[open]") ?? document.body;
   if (!notice.hidden && notice.parentNode !== parent) parent.append(notice);
   for (const [root, word] of [
@@ -90,12 +104,13 @@ export function initPairing(openSharing) {
     "click",
     async (
       /** @type {any} */ {
+        detail,
         target: {
           dataset: { act },
         },
       },
     ) => {
-      if (!act) return;
+      if (!act || detail > 1) return;
       if (act !== "confirm") dialog.close();
       if (act === "terms") return openSharing(pairing?.id);
       if (act === "close") return;

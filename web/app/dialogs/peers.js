@@ -15,6 +15,8 @@ import { initPairing, startPairing, setPairing } from "./pairing.js";
 import { linkWithQr } from "./share.js";
 import { statusOf } from "../map/status_styles.js";
 import { displayName, parseHostPort, plural } from "../core/format.js";
+import { routeKey } from "../core/mesh.js";
+import { matchesPattern, patternOf } from "../core/rules.js";
 
 /** @type {PeersView} */
 const NO_PEERS = {
@@ -54,6 +56,7 @@ export function setPeers(now) {
   revision += 1;
   // An older service may lack a field.
   view = { ...NO_PEERS, ...now };
+  view.peers = view.peers.map((peer) => ({ ...peer, use: peer.use ?? null }));
   renderPeers();
   setPairing(view.pairing);
 }
@@ -181,17 +184,29 @@ function discoveredRow(discovered) {
 /** @param {PeerView} peer @returns {ListRow<PeerView>} */
 function pairedRow(peer) {
   const el = fromTemplate("peer-row");
-  const [models, maxInFlight, paused] = ["[name=models]", "[name=max_in_flight]", "[name=paused]"].map(
-    (where) => el.querySelector(where),
+  const [models, maxInFlight, paused, used] = ["models", "max_in_flight", "paused", "use"].map((name) =>
+    el.querySelector(`[name=${name}]`),
   );
-  const [chosenModels, reason, confirmation, rings] = [".selected", ".reason", ".problem", "fieldset"].map(
-    (where) => el.querySelector(where),
-  );
+  const [chosenModels, usedModels, reason, confirmation, rings] = [
+    ".selected",
+    ".used",
+    ".reason",
+    ".problem",
+    "fieldset",
+  ].map((where) => el.querySelector(where));
   const [details, unpair, keep, really] = el.querySelectorAll("button");
   const checkboxes = (/** @type {Element} */ group) => [...group.querySelectorAll("input")];
   const checkedValues = (/** @type {Element} */ group) =>
-    checkboxes(group).flatMap((input) => (input.checked ? input.value : []));
+    checkboxes(group).flatMap((input) => (input.checked && !input.disabled ? input.value : []));
   let offered = "";
+  let usable = "";
+  /** What the list had that is none of its models now: it can be ticked again. @type {Set<string>} */
+  const patternsSeen = new Set();
+  const itsModels = () => store.state.mesh?.backends.get(peer.backend ?? "")?.models ?? [];
+  /** Those that are used from it now. */
+  const inUse = () => itsModels().filter((m) => !store.state.unused.has(routeKey(peer.backend ?? "", m)));
+  const tick = (/** @type {string} */ value, /** @type {string} */ text) =>
+    h("label", { class: "tick" }, h("input", { type: "checkbox", value }), displayName(text));
 
   el.addEventListener("change", (/** @type {any} */ { target }) => {
     if (!target.reportValidity()) return;
@@ -203,9 +218,13 @@ function pairedRow(peer) {
           ? { share_models: checkedValues(chosenModels) }
           : target === models
             ? { share_models: models.value ? peer.sees_models : null }
-            : target === maxInFlight
-              ? { max_in_flight: Number(maxInFlight.value) }
-              : { paused: paused.checked },
+            : target === used
+              ? { use: used.value ? inUse().map(patternOf) : null }
+              : usedModels.contains(target)
+                ? { use: checkedValues(usedModels) }
+                : target === maxInFlight
+                  ? { max_in_flight: Number(maxInFlight.value) }
+                  : { paused: paused.checked },
     );
   });
   details.addEventListener("click", () => {
@@ -238,12 +257,24 @@ function pairedRow(peer) {
       );
       const ids = only ? [...new Set([...only, ...localBackends.flatMap((one) => one.models)])].sort() : [];
       if (offered !== (offered = ids.join("\n"))) {
-        chosenModels.replaceChildren(
-          ...ids.map((value) =>
-            h("label", { class: "tick" }, h("input", { type: "checkbox", value }), displayName(value)),
-          ),
-        );
+        chosenModels.replaceChildren(...ids.map((id) => tick(id, id)));
       }
+      const { use } = peer;
+      const own = itsModels().map((m) => [patternOf(m), m]);
+      for (const pattern of use ?? []) patternsSeen.add(pattern);
+      const patterns = [...patternsSeen].filter((p) => own.every(([q]) => q !== p)).map((p) => [p, p]);
+      const choices = use ? [...patterns, ...own] : [];
+      if (usable !== (usable = choices.join("\n")))
+        usedModels.replaceChildren(...choices.map(([value, text]) => tick(value, text)));
+      checkboxes(usedModels).forEach((input, i) => {
+        const [value, model] = choices[i];
+        // What a pattern means already is not chosen by itself.
+        input.disabled =
+          i >= patterns.length && (use ?? []).some((p) => p !== value && matchesPattern(p, model));
+        input.checked = input.disabled || Boolean(use?.includes(value));
+      });
+      used.value = use ? "chosen" : "";
+      el.querySelector(".use-hint").hidden = use !== null;
       for (const input of checkboxes(rings))
         input.checked = share_rings.includes(/** @type {Ring} */ (input.value));
       for (const input of checkboxes(chosenModels)) input.checked = Boolean(only?.includes(input.value));

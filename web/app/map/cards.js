@@ -141,16 +141,17 @@ export class Cards {
   /** @param {Chip} chip @param {ShownBackend} backend */
   renderModel(chip, backend) {
     const name = displayName(chip.model);
-    const statusText = backend.removed ? "removed" : backend.status;
+    const isUnused = this.scene.unused.has(chip.key);
+    const statusText = backend.removed ? "removed" : isUnused ? "offered, not used" : backend.status;
     const fontPx = chip.h < 17 ? 10.5 : chip.h < 20 ? 11.5 : chip.h < 23 ? 12 : 12.5;
     const text = fitText(name, chip.w - 23, `500 ${fontPx}px`);
     this.render(
       chip.key,
-      `${backend.status}${backend.removed}${chip.h}`,
+      `${backend.status}${backend.removed}${isUnused}${chip.h}`,
       `Model ${text} on ${backend.name}, ${statusText}${fullNameSuffix(text, name)}`,
       (el) => {
         el.dataset.status = backend.status;
-        setCard(el, `card chip${backend.removed ? " removed" : ""}`, text);
+        setCard(el, `card chip${backend.removed ? " removed" : ""}${isUnused ? " offered" : ""}`, text);
         el.style.fontSize = `${fontPx}px`;
       },
     );

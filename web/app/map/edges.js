@@ -1,7 +1,7 @@
 /** The lower canvas: lanes, edges, labels. */
 import { polyline, diamond } from "./canvas.js";
 import { backendEdge, inView, modelEdge, routerEdge, samplePath, strength } from "./paths.js";
-import { STATUS_STYLES } from "./status_styles.js";
+import { OFFERED_DASH, OTHER_USER, STATUS_STYLES } from "./status_styles.js";
 import { FONT, formatMs } from "../core/format.js";
 import { drawBackendBars, drawModelTiles } from "./overview.js";
 
@@ -48,8 +48,13 @@ function trace(ctx, { curve: c, line }, straight = false) {
   for (let i = 0; i < line.length; i += 2) ctx.lineTo(line[i], line[i + 1]);
 }
 
-/** @param {Context2D} ctx @param {Scene} scene @param {()=>void} shape @param {{status:Status, alpha:number, width:number, glow:boolean}} style */
-function stroke(ctx, { palette, camera: { k } }, shape, { status, alpha, width, glow }) {
+/** @param {Context2D} ctx @param {Scene} scene @param {()=>void} shape @param {{status:Status, alpha:number, width:number, glow:boolean, dash?:number[]}} style */
+function stroke(
+  ctx,
+  { palette, camera: { k } },
+  shape,
+  { status, alpha, width, glow, dash = STATUS_STYLES[status].dash },
+) {
   const unit = Math.max(k, 0.55) / k;
   ctx.strokeStyle = palette.statuses[status];
   if (glow) {
@@ -66,7 +71,7 @@ function stroke(ctx, { palette, camera: { k } }, shape, { status, alpha, width, 
   }
   ctx.globalAlpha = alpha;
   ctx.lineWidth = width * unit;
-  ctx.setLineDash(STATUS_STYLES[status].dash.map((d) => d * unit));
+  ctx.setLineDash(dash.map((d) => d * unit));
   ctx.beginPath();
   shape();
   ctx.stroke();
@@ -195,16 +200,28 @@ function drawModelEdges(ctx, scene, box) {
     ctx,
     scene,
     () => {
-      for (const chip of box.chips) trace(ctx, modelEdge(box, chip));
+      for (const chip of box.chips) if (!scene.unused.has(chip.key)) trace(ctx, modelEdge(box, chip));
     },
     style,
   );
+  const offered = box.chips.filter((chip) => scene.unused.has(chip.key));
+  if (offered.length)
+    stroke(
+      ctx,
+      scene,
+      () => {
+        for (const chip of offered) trace(ctx, modelEdge(box, chip));
+      },
+      { ...style, status: "disabled", dash: OFFERED_DASH },
+    );
   for (const chip of box.chips) {
     const isActive = scene.active.has(chip.key);
     const isHighlighted = scene.highlighted?.has(chip.key) ?? false;
     if (!isActive && !isHighlighted) continue;
+    const isUnused = scene.unused.has(chip.key);
     stroke(ctx, scene, () => trace(ctx, modelEdge(box, chip)), {
-      status: backend.status,
+      status: isUnused ? "disabled" : backend.status,
+      dash: isUnused ? OFFERED_DASH : undefined,
       alpha: scene.highlighted && !isHighlighted ? 0.25 : 0.85,
       width: isHighlighted ? 1.8 : 1.4,
       glow: isActive,
@@ -226,7 +243,7 @@ function drawLatencyLabel(ctx, scene, box) {
     warming: "warming",
     unhealthy: backend.reason.replaceAll("-", " ") || "unhealthy",
     unknown: "",
-    disabled: "off",
+    disabled: backend.reason === OTHER_USER ? "another user’s" : "off",
   }[backend.status];
   const text = rate > 0 ? `${statusText} · ${rate.toFixed(1)}/s` : statusText;
   if (!text || text === "–") return;

@@ -1,6 +1,6 @@
 /** The legend, drawn as the map is; without canvases, since each costs the browser a layer in every frame. */
 import { $, h, iconButton } from "../chrome/dom.js";
-import { STATUS_STYLES } from "./status_styles.js";
+import { OFFERED_DASH, STATUS_STYLES } from "./status_styles.js";
 
 /** @param {boolean} open @param {()=>void} toggle */
 export function drawLegend(open, toggle) {
@@ -13,7 +13,10 @@ export function drawLegend(open, toggle) {
     item.style.setProperty("--line", dashed(dash));
     return item;
   });
+  const offered = h("li", { class: "offered" }, "○ offered, not used");
+  offered.style.setProperty("--line", dashed(OFFERED_DASH));
   const marks = [
+    offered,
     h("li", { class: "request", "data-status": "healthy" }, "request"),
     h("li", { class: "request", "data-status": "unhealthy" }, "failed request"),
   ];

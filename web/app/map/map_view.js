@@ -83,7 +83,14 @@ export class MapView {
   /** @param {MapModel} model */
   show(model) {
     const before = this.model;
-    const drawnFields = /** @type {const} */ (["backends", "selected", "matches", "active", "rates"]);
+    const drawnFields = /** @type {const} */ ([
+      "backends",
+      "selected",
+      "matches",
+      "active",
+      "unused",
+      "rates",
+    ]);
     // The canvas is drawn anew only when it would look different: counters tick often.
     if (!before || drawnFields.some((field) => before[field] !== model[field])) this.drawnSignature = "";
     this.model = model;
@@ -146,6 +153,7 @@ export class MapView {
       palette: this.palette,
       level: detailLevel(layout, camera.k),
       shown: model.backends,
+      unused: model.unused,
       hubs: hubsAt(layout, camera.k),
       highlighted: model.highlighted,
       matches: model.matches,

@@ -25,7 +25,8 @@ export function drawModelTiles(ctx, scene, boxes) {
           : backend.status === "healthy"
             ? palette.quietModelAlpha
             : palette.quietModelAlpha + 0.1;
-      const alpha = base * strength(scene, chip.key) * (backend.removed ? 0.3 : 1);
+      const isFaint = backend.removed || scene.unused.has(chip.key);
+      const alpha = base * strength(scene, chip.key) * (isFaint ? 0.3 : 1);
       const name = `${backend.status}${alpha.toFixed(2)}`;
       let batch = batches.get(name);
       if (!batch)

@@ -59,7 +59,7 @@ export function visibleBackends(all, filters, past) {
 /** @param {string|null} key @param {Map<string, ShownBackend>} backends @param {Map<string, string[]>} servers */
 export function highlightedKeys(key, backends, servers) {
   if (!key || key === "u" || key === "r") return null;
-  const keys = new Set([key, "u", "r"]);
+  const keys = new Set([key, `b:${backendOf(key)}`, "u", "r"]);
   if (key.startsWith("b:")) {
     const backend = backends.get(key.slice(2));
     for (const model of backend?.models ?? []) keys.add(routeKey(key.slice(2), model));
@@ -75,12 +75,14 @@ export const modelOf = (key) => key.slice(key.indexOf("\n") + 1);
 /** @param {string} key */
 export const backendOf = (key) => (key.startsWith("m:") ? key.slice(2, key.indexOf("\n")) : key.slice(2));
 
-/** @param {string} key @param {Map<string, ShownBackend>} backends @param {Map<string, string[]>} servers */
+/** How many routes lead there that are used. @param {string} key @param {Map<string, ShownBackend>} backends @param {Map<string, string[]>} servers */
 export function countPaths(key, backends, servers) {
-  if (key.startsWith("b:")) return backends.get(key.slice(2))?.models.length ?? 0;
+  const id = key.slice(2);
+  if (key.startsWith("b:"))
+    return backends.get(id)?.models.filter((model) => servers.get(model)?.includes(id)).length ?? 0;
   if (key.startsWith("m:")) return servers.get(modelOf(key))?.length ?? 0;
   let sum = 0;
-  for (const backend of backends.values()) sum += backend.models.length;
+  for (const ids of servers.values()) sum += ids.length;
   return sum;
 }
 

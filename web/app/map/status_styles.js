@@ -12,6 +12,12 @@ export const STATUS_STYLES = {
 /** @type {Status[]} */
 export const STATUS_ORDER = ["unhealthy", "warming", "unknown", "healthy", "disabled"];
 
+/** How what is offered and not used is drawn. */
+export const OFFERED_DASH = [5, 4];
+
+/** The reason of an engine that was found and is not used, for it runs as another user of this machine. */
+export const OTHER_USER = "other-user";
+
 export const RING_LABELS = /** @type {const} */ ({
   machine: "This machine",
   lan: "LAN peers",

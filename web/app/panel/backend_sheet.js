@@ -2,11 +2,11 @@
 import { backendPath, callApi } from "../core/api.js";
 import { statusBadge, copyText, statusGlyph, h, fromTemplate, withCode } from "../chrome/dom.js";
 import { editBackend, removeBackend, shareBackend } from "../dialogs/backend_dialog.js";
-import { isShareable, kindLabel } from "../core/kinds.js";
+import { isCluster, isShareable, kindLabel } from "../core/kinds.js";
 import { busy, facts } from "./parts.js";
 import { peerByBackend, openPeersDialog } from "../dialogs/peers.js";
 import { drawPlot } from "./plot.js";
-import { RING_LABELS } from "../map/status_styles.js";
+import { OTHER_USER, RING_LABELS } from "../map/status_styles.js";
 import {
   formatDuration,
   displayName,
@@ -18,18 +18,23 @@ import {
 } from "../core/format.js";
 
 const PLOT_STEPS = 120;
+/** How often, and for how many models, routes are asked for to find services in trouble. */
+const SERVICES_MS = 10_000;
+const SERVICES_MODELS = 16;
 
 /** @param {PanelContext} context @param {string} id @returns {PanelSheet} */
 export function backendSheet({ store, history, select, healthAge, momentAge }, id) {
   const backend = () => store.state.mesh?.backends.get(id);
   const root = fromTemplate("backend-sheet");
-  const [state, reason, message, canvas, models, changes] = [
+  const [state, reason, message, canvas, models, changes, servicesTitle, services] = [
     ".state",
     ".reason",
     ".message",
     "canvas",
     ".models",
     ".changes",
+    ".services-title",
+    ".services",
   ].map((where) => root.querySelector(where));
   const list = facts(root.querySelector("dl"));
   const buttons = root.querySelectorAll("button");
@@ -39,6 +44,8 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
   let changeSignature = "";
   /** @type {string[]} */
   let aboutLabels = [];
+  let servicesAt = -SERVICES_MS;
+  servicesTitle.hidden = true;
 
   check.onclick = () =>
     busy(check, message, async () => {
@@ -53,7 +60,7 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
     busy(power, message, async () => {
       const on = backend()?.enabled;
       await callApi("POST", backendPath(id, on ? "disable" : "enable"));
-      return on ? "Disabled: no request goes there." : "Enabled.";
+      return on ? "Disabled: no request goes there." : "Enabled: requests may go there.";
     });
   const onPress = (/** @type {HTMLElement} */ button, /** @type {(b:BackendView)=>void} */ run) =>
     (button.onclick = () => {
@@ -68,24 +75,43 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
 
   /** @param {BackendView} b */
   const updateModels = (b) => {
-    const signature = JSON.stringify([b.models, b.details]);
+    const { unused } = store.state;
+    const isUnused = (/** @type {string} */ model) => unused.has(`m:${id}\n${model}`);
+    const signature = JSON.stringify([b.models, b.details, b.models.filter(isUnused)]);
     if (signature === modelSignature) return;
     modelSignature = signature;
     models.replaceChildren(
-      ...b.models
-        .slice(0, 80)
-        .map((model) =>
-          h(
-            "button",
-            { class: "link", onclick: () => select(`m:${id}\n${model}`, true) },
-            h("span", { class: "what", text: displayName(model) }),
-            formatModelDetail(b.details[model]) &&
-              h("small", { class: "quiet", text: formatModelDetail(b.details[model]) }),
-          ),
-        ),
+      ...b.models.slice(0, 80).map((model) => {
+        const detail = isUnused(model) ? "offered, not used" : formatModelDetail(b.details[model]);
+        return h(
+          "button",
+          { class: "link", onclick: () => select(`m:${id}\n${model}`, true) },
+          h("span", { class: isUnused(model) ? "what quiet" : "what", text: displayName(model) }),
+          detail && h("small", { class: "quiet", text: detail }),
+        );
+      }),
       ...(b.models.length > 80
         ? [h("p", { class: "quiet", text: `and ${formatCount(b.models.length - 80)} more` })]
         : []),
+    );
+  };
+  /** The routes of a cluster's models tell which of its services is in trouble. @param {BackendView} b */
+  const updateServices = async (b) => {
+    if (!isCluster(b.kind) || performance.now() - servicesAt < SERVICES_MS) return;
+    servicesAt = performance.now();
+    const found = b.models
+      .slice(0, SERVICES_MODELS)
+      .map((model) => callApi("GET", `/mesh/route?model=${encodeURIComponent(model)}`).catch(() => null));
+    /** @type {Map<string, string>} */
+    const troubles = new Map();
+    for (const answer of await Promise.all(found))
+      for (const r of /** @type {RouteLine[]} */ (answer?.routes ?? []))
+        if (r.backend === id && r.place && r.tier === "last-resort") troubles.set(displayName(r.name), r.why);
+    servicesTitle.hidden = !troubles.size;
+    services.replaceChildren(
+      ...[...troubles].map(([name, why]) =>
+        h("li", {}, h("b", { text: name }), h("small", {}, ...withCode(why))),
+      ),
     );
   };
   const updateChanges = () => {
@@ -141,24 +167,22 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
         return;
       }
       const past = store.state.moment !== null;
-      const signature = `${s.status}${past}${b.health.text}${b.health.fix}`;
+      const signature = `${s.status}${past}${b.health.reason}${b.health.text}${b.health.fix}`;
       if (signature !== stateSignature) {
         stateSignature = signature;
         const calm = s.status === "healthy" || past;
+        const isForeign = !b.enabled && b.health.reason === OTHER_USER;
+        const isOff = s.status === "disabled" && !isForeign;
         state.replaceChildren(statusBadge(s.status), h("span", { class: "quiet since" }));
         reason.hidden = calm;
         reason.dataset.status = s.status;
         reason.replaceChildren(
-          h(
-            "p",
-            {},
-            ...withCode(s.status === "disabled" ? "Switched off: no request goes there." : b.health.text),
-          ),
-          ...(b.health.fix && s.status !== "disabled"
-            ? [h("p", { class: "fix" }, ...withCode(b.health.fix))]
-            : []),
+          h("p", {}, ...withCode(isOff ? "Switched off: no request goes there." : b.health.text)),
+          ...(b.health.fix && !isOff ? [h("p", { class: "fix" }, ...withCode(b.health.fix))] : []),
         );
-        power.textContent = b.enabled ? "Disable" : "Enable";
+        power.classList.toggle("primary", isForeign);
+        check.classList.toggle("primary", !isForeign);
+        power.textContent = b.enabled ? "Disable" : isForeign ? "Use it anyway" : "Enable";
       }
       const since = state.querySelector(".since");
       if (since)
@@ -198,6 +222,7 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
       list.set("Found", b.source === "found" ? "by itself, on this machine" : "added by you");
       drawPlot(canvas, history.latencies(id, PLOT_STEPS), store.state.theme);
       updateModels(b);
+      void updateServices(b);
       updateChanges();
     },
   };

@@ -53,6 +53,8 @@ export function userSheet({ store, select }) {
 export function routerSheet({ store, uptime }) {
   const list = facts();
   const reason = h("p", { class: "lead" });
+  /** @type {string[]|null} */
+  let shownNotices = null;
   const notices = h("ul", { class: "notices", "data-status": "warming" });
   return {
     title: () => "Router",
@@ -81,8 +83,9 @@ export function routerSheet({ store, uptime }) {
       list.set("Name", displayName(router.name));
       list.set("Version", router.version);
       list.set("Node id", router.node_id);
-      if (notices.childElementCount !== mesh.notices.length)
-        notices.replaceChildren(...mesh.notices.map((text) => h("li", {}, ...withCode(text))));
+      if (mesh.notices === shownNotices) return;
+      shownNotices = mesh.notices;
+      notices.replaceChildren(...mesh.notices.map((text) => h("li", {}, ...withCode(text))));
     },
   };
 }

@@ -1,8 +1,10 @@
 /** The panel of a model. */
 import { callApi, errorText } from "../core/api.js";
-import { statusBadge, copyText, h, fromTemplate, withCode } from "../chrome/dom.js";
+import { $, statusBadge, copyText, h, fromTemplate, withCode } from "../chrome/dom.js";
 import { busy, facts, linkTo } from "./parts.js";
+import { openPeersDialog, peerByBackend } from "../dialogs/peers.js";
 import { backendOf, modelOf } from "../map/selection.js";
+import { patternOf, withAlso } from "../core/rules.js";
 import { displayName, formatCount, formatModelDetail, formatMs, formatRequests } from "../core/format.js";
 
 /** @param {PanelContext} context @param {string} key @returns {PanelSheet} */
@@ -10,17 +12,22 @@ export function modelSheet({ store, select }, key) {
   const id = backendOf(key);
   const model = modelOf(key);
   const root = fromTemplate("model-sheet");
-  const [state, owner, others, policy, route, message] = [
+  const [state, owner, others, policy, route, message, offersTitle, offers] = [
     ".state",
     ".owner",
     ".others",
     ".quiet",
     ".route",
     ".message",
+    ".offers-title",
+    ".offers",
   ].map((where) => root.querySelector(where));
+  const offersMessage = offers.nextElementSibling;
   const list = facts(root.querySelector("dl"));
   const [copyRequest, copyId, test] = root.querySelectorAll("button");
   let signature = "";
+  /** @type {RouteLine[]} */
+  let lines = [];
 
   copyRequest.onclick = () => copyText(request(model), copyRequest);
   copyId.onclick = () => copyText(model, copyId);
@@ -36,22 +43,78 @@ export function modelSheet({ store, select }, key) {
   const explain = async () => {
     try {
       const explanation = await callApi("GET", `/mesh/route?model=${encodeURIComponent(model)}`);
+      lines = explanation.routes;
+      const offering = offeredBy();
       route.replaceChildren(
-        ...explanation.routes.map((/** @type {any} */ r, /** @type {number} */ i) =>
-          h(
-            "li",
-            { class: i === 0 && explanation.answers ? "first" : "" },
-            h("b", { text: displayName(r.name) }),
-            i === 0 && explanation.answers ? h("span", { class: "picked", text: "answers" }) : null,
-            h("small", {}, ...withCode(r.why)),
+        ...lines
+          .filter((r) => !offering.includes(r.backend))
+          .map((r, i) =>
+            h(
+              "li",
+              {},
+              h("b", { text: displayName(r.name) }),
+              i === 0 && explanation.answers
+                ? h("span", { class: "picked", "data-status": "healthy", text: "answers" })
+                : r.tier === "last-resort" &&
+                    h("span", { class: "picked", "data-status": "unhealthy", text: "last resort" }),
+              h("small", {}, ...withCode(r.why)),
+            ),
           ),
-        ),
       );
+      drawOffers();
       policy.textContent = `Policy: ${explanation.policy}`;
     } catch (error) {
       route.replaceChildren(h("li", { class: "quiet" }, ...withCode(errorText(error))));
     }
   };
+  const offeredBy = () => store.state.mesh?.offered.get(model) ?? [];
+  /** Use a backend for this model, which only offers it. @param {string} backend @param {PeerView} [peer] */
+  const use = async (backend, peer) => {
+    if (peer?.use) {
+      const { use: only } = peer;
+      await callApi("PATCH", `/mesh/peers/${peer.id}`, { use: [...only, patternOf(model)] });
+    } else {
+      const { rules } = (await callApi("GET", "/mesh/settings")).routing;
+      await callApi("PATCH", "/mesh/settings", { routing: { rules: withAlso(rules, model, backend) } });
+    }
+    return `${displayName(store.state.mesh?.backends.get(backend)?.name ?? backend)} is used for it, too.`;
+  };
+  /** What had it may be gone. */
+  const keepFocus = () => {
+    if (document.activeElement === document.body) $("panel-title")?.focus({ preventScroll: true });
+  };
+  const drawOffers = () => {
+    const { shown } = store.state;
+    const hadFocus = offers.contains(document.activeElement);
+    const offering = offeredBy().flatMap((one) => shown.get(one) ?? []);
+    offersTitle.hidden = !offering.length;
+    offers.replaceChildren(
+      ...offering.map((one) => {
+        const peer = peerByBackend(one.id);
+        const button = h("button", {}, "Use it");
+        button.onclick = async () => {
+          await busy(button, offersMessage, () => use(one.id, peer));
+          keepFocus();
+        };
+        // How it is done by hand is what the button does.
+        const why = lines.find((line) => line.backend === one.id)?.why.split(" To use both:")[0];
+        return h(
+          "li",
+          {},
+          linkTo(one, select),
+          h("small", { class: "quiet" }, ...withCode(why ?? "")),
+          h(
+            "div",
+            { class: "row" },
+            button,
+            peer && h("button", { onclick: () => openPeersDialog(peer.id) }, "Choose its models …"),
+          ),
+        );
+      }),
+    );
+    if (hadFocus) keepFocus();
+  };
+
   void explain();
 
   return {
@@ -59,13 +122,12 @@ export function modelSheet({ store, select }, key) {
     kind: "Model",
     body: [...root.children],
     update() {
-      const { mesh, shown, servers } = store.state;
+      const { mesh, shown, servers, unused } = store.state;
       const view = mesh?.models.get(model);
       const backend = shown.get(id);
       const stats = view?.requests;
       list.set("Model id", model);
       list.set("Details", formatModelDetail(mesh?.backends.get(id)?.details?.[model]));
-      list.set("Belongs to", backend?.name ?? id);
       list.set("Requests", stats ? formatRequests(stats) : "none yet");
       list.set("First byte", stats?.first_byte_ms ? formatMs(stats.first_byte_ms) : "");
       list.set(
@@ -79,11 +141,16 @@ export function modelSheet({ store, select }, key) {
         mesh?.inFlightByRoute.get(key) ? `${mesh.inFlightByRoute.get(key)} in flight` : "",
       );
       const ids = servers.get(model) ?? [];
-      const now = ids.map((b) => `${b}${shown.get(b)?.status}${shown.get(b)?.latency}`).join();
+      const now = [...ids, "", ...offeredBy()]
+        .map((b) => `${b}${shown.get(b)?.status}${shown.get(b)?.latency}`)
+        .join();
       if (now === signature) return;
       const first = signature === "";
       signature = now;
-      state.replaceChildren(...(backend ? [statusBadge(backend.status)] : []));
+      state.replaceChildren(
+        ...(backend ? [statusBadge(backend.status)] : []),
+        unused.has(key) ? h("span", { class: "quiet", text: "offered here, not used" }) : "",
+      );
       owner.replaceChildren(...(backend ? [linkTo(backend, select)] : []));
       const rest = ids
         .filter((b) => b !== id)
@@ -92,8 +159,16 @@ export function modelSheet({ store, select }, key) {
       others.replaceChildren(
         ...(rest.length
           ? rest.slice(0, 60).map((b) => linkTo(b, select))
-          : [h("p", { class: "quiet", text: "No other backend: if this one is down, so is the model." })]),
+          : [
+              h("p", {
+                class: "quiet",
+                text: unused.has(key)
+                  ? "No backend is used for this model."
+                  : "No other backend: if this one is down, so is the model.",
+              }),
+            ]),
       );
+      drawOffers();
       if (!first) void explain();
     },
   };

@@ -1,7 +1,7 @@
 /** What a card has no room for, after 300 ms of rest. */
 import { $, statusBadge, h, keyOfEvent, withCode } from "../chrome/dom.js";
 import { kindLabel } from "../core/kinds.js";
-import { RING_LABELS } from "../map/status_styles.js";
+import { OTHER_USER, RING_LABELS } from "../map/status_styles.js";
 import { backendOf, modelOf } from "../map/selection.js";
 import { formatDuration, displayName, hostOf, plural, formatMs, formatRequests } from "../core/format.js";
 
@@ -73,7 +73,7 @@ export class Tooltip {
 
   /** @param {string} key @returns {Node[]|null} */
   content(key) {
-    const { mesh, shown, servers } = this.context.store.state;
+    const { mesh, shown, servers, unused } = this.context.store.state;
     if (!mesh) return null;
     const line = (/** @type {string} */ text, c = "") => h("p", { class: c }, ...withCode(text));
     if (key === "u")
@@ -103,20 +103,25 @@ export class Tooltip {
         line(
           `${formatMs(view.latency)} · ${plural(view.models.length, "model")} · ${backend?.in_flight ?? 0} in flight`,
         ),
-        ...(view.status === "healthy" || view.status === "disabled"
+        ...(view.status === "healthy" || (view.status === "disabled" && view.reason !== OTHER_USER)
           ? []
           : [line(view.text), line(backend?.health.fix ?? "", "fix")]),
         ...(view.removed ? [line("Removed; its place is kept for a minute.", "quiet")] : []),
       ];
     }
     const model = modelOf(key);
-    const others = (servers.get(model)?.length ?? 1) - 1;
+    const others = servers.get(model)?.filter((one) => one !== view.id).length ?? 0;
     const rate = this.rateOf(key);
     return [
       h("b", { text: displayName(model) }),
       statusBadge(view.status),
       line(`on ${view.name}`, "quiet"),
-      line(others > 0 ? `and on ${plural(others, "other backend")}` : "on no other backend"),
+      ...(unused.has(key) ? [line("offered here, not used: its details say why")] : []),
+      line(
+        others > 0
+          ? `${unused.has(key) ? "served by" : "and on"} ${plural(others, "other backend")}`
+          : "on no other backend",
+      ),
       ...(rate > 0 ? [line(`${rate.toFixed(1)} requests a second`)] : []),
     ];
   }
