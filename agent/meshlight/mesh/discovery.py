@@ -10,10 +10,10 @@ from meshlight.backends.base import DetectedEngine
 from meshlight.backends.detection import Detector
 from meshlight.backends.socket_owner import HAS_SOCKET_OWNERS, Listeners, is_trusted, read_listeners
 from meshlight.domain.backend import Backend, Reason
+from meshlight.domain.clock import CallLater, Timer
 from meshlight.domain.snapshot import Node
 from meshlight.http_client.address import ring_of
 from meshlight.mesh.backend_admin import server_key
-from meshlight.mesh.prober import Later, Timer
 from meshlight.mesh.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Discovery:
         registry: Registry,
         detector: Detector,
         clock: Callable[[], float],
-        later: Later,
+        later: CallLater,
         ignored: Callable[[], Collection[str]],
         listeners: Callable[[], Listeners] = read_listeners,
     ) -> None:

@@ -10,10 +10,10 @@ from meshlight.domain.api_types import (
     health_change,
     snapshot_view,
 )
+from meshlight.domain.clock import CallLater
 from meshlight.domain.events import HealthEvent, IncidentEvent, RefreshEvent, TopologyEvent, TrafficEvent
 from meshlight.domain.precedence import offered
 from meshlight.mesh.event_hub import EventHub
-from meshlight.mesh.prober import Later
 from meshlight.mesh.registry import Change, Registry
 from meshlight.mesh.traffic import Traffic
 
@@ -31,7 +31,7 @@ class EventPublisher:
         traffic: Traffic,
         hub: EventHub,
         clock: Callable[[], float],
-        later: Later,
+        later: CallLater,
         router: Callable[[], RouterView],
         notices: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:

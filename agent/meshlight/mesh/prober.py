@@ -7,10 +7,10 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from typing import Protocol
 
 from meshlight.backends.base import Probe
 from meshlight.domain.backend import Reason
+from meshlight.domain.clock import CallLater, Timer
 from meshlight.domain.errors import SecretError
 from meshlight.domain.health import PERIOD_S, Failed, probe_delay_s
 from meshlight.domain.snapshot import Node
@@ -31,20 +31,6 @@ KEY_GAP_S = 10.0
 """And of one where probes count against a quota no more often than this, and only about its key."""
 _NOT_SOON = frozenset({"rate-limited", "unauthorized", "forbidden"})
 """Reasons that are certain, and that asking again at once would only make worse."""
-
-
-class Timer(Protocol):
-    """What `later` returns: something that can be called off."""
-
-    def cancel(self) -> None:
-        """Call it off."""
-
-
-class Later(Protocol):
-    """The loop's call_later, or a test's."""
-
-    def __call__(self, delay: float, callback: Callable[[], None], /) -> Timer:
-        """Call `callback` in `delay` seconds."""
 
 
 class _Watch:
@@ -74,7 +60,7 @@ class Prober:
         registry: Registry,
         links: BackendConnections,
         clock: Callable[[], float],
-        later: Later,
+        later: CallLater,
         is_busy: Callable[[str], bool],
         spread: Callable[[], float] = random.random,
     ) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from meshlight.domain.backend import Backend
+from meshlight.domain.clock import CallLater
 from meshlight.domain.errors import MeshlightError
 from meshlight.domain.peers import Sighting
 from meshlight.http_client.address import parse_address
 from meshlight.http_client.client import Upstream
-from meshlight.mesh.prober import Later
 from meshlight.peers.trust import Trust
 
 AGAIN_S = 5.0
@@ -32,7 +32,7 @@ class AddressUpdate:
         lost: Callable[[str], tuple[Backend, Sighting] | None],
         put: Callable[[Backend], Awaitable[None]],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
-        later: Later,
+        later: CallLater,
     ) -> None:
         self._trust = trust
         self._lost = lost

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from meshlight.domain.backend import Backend
+from meshlight.domain.clock import CallLater, Timer
 from meshlight.domain.config import Config, LanSettings
 from meshlight.domain.errors import BadRequest, Conflict, MeshlightError, NotFound, SecretError, ServiceError
 from meshlight.domain.pairing import FailedTries
@@ -22,7 +23,6 @@ from meshlight.domain.peers import (
     sighting_view,
 )
 from meshlight.http_client.address import parse_address
-from meshlight.mesh.prober import Later, Timer
 from meshlight.mesh.registry import Change, Registry
 from meshlight.peers.address_update import AddressUpdate
 from meshlight.peers.catalogs import Catalogs, announced_counts
@@ -60,7 +60,7 @@ class PeerManager:
         probe_soon: Callable[[str], None],
         clock: Callable[[], float],
         wall: Callable[[], float],
-        later: Later,
+        later: CallLater,
         bind: Callable[[int], Sequence[socket.socket]],
     ) -> None:
         self._registry = registry

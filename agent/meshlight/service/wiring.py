@@ -14,6 +14,7 @@ from meshlight import __version__
 from meshlight.backends.detection import Detector
 from meshlight.domain.api_types import RouterView
 from meshlight.domain.backend import Backend, Kind
+from meshlight.domain.clock import CallLater
 from meshlight.domain.config import HOST, HOST_V6, Config
 from meshlight.domain.events import PeersEvent
 from meshlight.gateway.access.sessions import Sessions
@@ -40,7 +41,7 @@ from meshlight.mesh.discovery import Discovery
 from meshlight.mesh.event_hub import EventHub
 from meshlight.mesh.event_publisher import EventPublisher
 from meshlight.mesh.history import History
-from meshlight.mesh.prober import BackendSync, Later, Prober
+from meshlight.mesh.prober import BackendSync, Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
 from meshlight.mesh.traffic import Traffic
@@ -214,7 +215,7 @@ class Service:
         return partial(context_for, backend.ca_file) if backend is not None and backend.ca_file else None
 
     def _meet(
-        self, inference: Inference, clock: Callable[[], float], later: Later, ping_s: float
+        self, inference: Inference, clock: Callable[[], float], later: CallLater, ping_s: float
     ) -> PeerManager:
         """Make what deals with other Meshlights, and what they may ask here."""
         guests = Guests(lambda: {peer.id: peer for peer in self._keeper.config.peers})

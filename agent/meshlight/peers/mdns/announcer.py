@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from meshlight.mesh.prober import Later, Timer
+from meshlight.domain.clock import CallLater, Timer
 from meshlight.peers.mdns.adapter import MdnsAdapter
 from meshlight.peers.mdns.records import Announcement
 
@@ -24,7 +24,7 @@ _NOT_ANNOUNCED = (
 class Announcer:
     """Keeps what the network hears in step with what is wanted, one step at a time."""
 
-    def __init__(self, clock: Callable[[], float], later: Later) -> None:
+    def __init__(self, clock: Callable[[], float], later: CallLater) -> None:
         self._clock = clock
         self._later = later
         self._wanted: Announcement | None = None

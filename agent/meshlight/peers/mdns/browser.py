@@ -8,8 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import ip_address
 
+from meshlight.domain.clock import CallLater, Timer
 from meshlight.domain.peers import Sighting
-from meshlight.mesh.prober import Later, Timer
 from meshlight.peers.mdns.adapter import MdnsAdapter, open_mdns
 from meshlight.peers.mdns.announcer import Announcer
 from meshlight.peers.mdns.interfaces import Interface, find_interfaces
@@ -40,7 +40,7 @@ class DiscoveredPeers:
     def __init__(
         self,
         clock: Callable[[], float],
-        later: Later,
+        later: CallLater,
         *,
         own_id: str = "",
         is_known: Callable[[str], bool] = lambda _: False,

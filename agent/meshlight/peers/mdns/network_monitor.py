@@ -5,7 +5,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from meshlight.mesh.prober import Later, Timer
+from meshlight.domain.clock import CallLater, Timer
 from meshlight.peers.mdns.adapter import MdnsAdapter
 from meshlight.peers.mdns.interfaces import Interface
 
@@ -33,7 +33,7 @@ class NetworkMonitor:
         self,
         clock: Callable[[], float],
         wall: Callable[[], float],
-        later: Later,
+        later: CallLater,
         find: Callable[[], tuple[Interface, ...]],
         open_air: Callable[[Sequence[Interface]], Awaitable[MdnsAdapter | str]],
     ) -> None:

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 
 from msgspec import Struct
 
+from meshlight.domain.clock import CallLater
 from meshlight.domain.errors import PairingError
 from meshlight.domain.pairing import (
     LIMIT_S,
@@ -25,7 +26,6 @@ from meshlight.domain.pairing import (
     other_role,
 )
 from meshlight.domain.peers import LAN_PORT, PairingState, Peer
-from meshlight.mesh.prober import Later
 from meshlight.peers.pairing.messages import (
     FRAME_LIMIT,
     READ_S,
@@ -53,7 +53,7 @@ class LocalPeer(Struct, frozen=True, kw_only=True):
     """Where it listens for its peers, or will."""
     clock: Callable[[], float]
     """Monotonic seconds."""
-    later: Later
+    later: CallLater
     wall: Callable[[], float]
     """Unix seconds."""
 
