@@ -108,7 +108,7 @@ class Rig:
         place = len(self.registry.snapshot.nodes)
         given = {"kind": server.kind, "ring": "machine", "url": server.url, "priority": place} | fields
         self.registry.put(Backend(id=server.name, name=server.name, **given))
-        self.registry.apply(server.name, Answered(0.01), models or ("m",))
+        self.registry.record_fact(server.name, Answered(0.01), models or ("m",))
 
     async def ask(
         self,

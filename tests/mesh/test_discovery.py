@@ -198,12 +198,12 @@ async def test_one_that_is_gone_for_ten_minutes_leaves_the_list() -> None:
             source = "config" if name == "mine" else "found"
             search.registry.put(backend(name, source=source))
             search.prober.unwatch(name)
-            search.registry.apply(name, REFUSED)
+            search.registry.record_fact(name, REFUSED)
         search.clock.now += GONE_S
         await search.discovery.look()
         assert search.ids == ["found", "back", "mine"]
-        search.registry.apply("back", Answered())
-        search.registry.apply("back", Answered())
+        search.registry.record_fact("back", Answered())
+        search.registry.record_fact("back", Answered())
         search.clock.now += 1
         await search.discovery.look()
         assert search.ids == ["back", "mine"]
@@ -213,7 +213,7 @@ async def test_one_that_only_times_out_stays() -> None:
     async with Search() as search:
         search.registry.put(backend("found", source="found"))
         search.prober.unwatch("found")
-        search.registry.apply("found", Failed(Reason("timed-out", "It did not answer.")))
+        search.registry.record_fact("found", Failed(Reason("timed-out", "It did not answer.")))
         search.clock.now += GONE_S * 2
         await search.discovery.look()
         assert search.ids == ["found"]

@@ -58,7 +58,7 @@ async def test_a_slow_reader_is_dropped_to_a_snapshot() -> None:
         stage.registry.put(backend("a", priority=number))
     [(seq, name, _)] = await read(slow)
     assert (seq, name) == (stage.hub.seq, "snapshot")
-    stage.registry.apply("a", Answered(), ("m",))
+    stage.registry.record_fact("a", Answered(), ("m",))
     assert [event[1] for event in await read(slow)] == ["topology", "health", "incident"]
 
 
@@ -107,7 +107,7 @@ async def test_large_events_are_counted_by_their_bytes() -> None:
     stage.registry.put(backend("a"))
     last = stage.hub.seq
     for number in range(60):
-        stage.registry.apply("a", Answered(), tuple(f"{number}-{n:05}" for n in range(10_000)))
+        stage.registry.record_fact("a", Answered(), tuple(f"{number}-{n:05}" for n in range(10_000)))
         await read(awake)
     assert stage.hub._kept_size <= KEPT_BYTES
     assert [name for _, name, _ in await read(slow)] == ["snapshot"], (

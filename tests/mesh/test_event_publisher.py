@@ -18,7 +18,7 @@ async def test_a_changed_state_goes_out_at_once_with_its_reason() -> None:
     stage.registry.put(backend("a"))
     reader = stage.hub.subscribe(None)
     await read(reader)
-    stage.registry.apply("a", Unreached(DOWN))
+    stage.registry.record_fact("a", Unreached(DOWN))
     health, incident = await read(reader)
     assert health[1] == "health"
     assert incident[2] == {
@@ -35,11 +35,11 @@ async def test_latencies_are_gathered_for_a_second() -> None:
     stage = FakeClock()
     for name in "ab":
         stage.registry.put(backend(name))
-        stage.registry.apply(name, Answered(0.010))
+        stage.registry.record_fact(name, Answered(0.010))
     reader = stage.hub.subscribe(None)
     await read(reader)
-    stage.registry.apply("a", Answered(0.030))
-    stage.registry.apply("b", Answered(0.050))
+    stage.registry.record_fact("a", Answered(0.030))
+    stage.registry.record_fact("b", Answered(0.050))
     stage.clock.pass_time(1.0)
     [(_, name, data)] = await read(reader)
     assert name == "health"
@@ -72,7 +72,7 @@ async def test_traffic_goes_out_every_quarter_second_and_only_when_there_is_some
 async def test_an_idle_mesh_wakes_nobody() -> None:
     stage = FakeClock()
     stage.registry.put(backend("a"))
-    stage.registry.apply("a", Answered(0.01))
+    stage.registry.record_fact("a", Answered(0.01))
     stage.clock.pass_time(1.0)
     assert stage.clock.armed == []
 
@@ -122,9 +122,9 @@ async def test_a_snapshot_and_the_events_after_it_are_the_next_snapshot(acts: li
             case "remove":
                 stage.registry.remove(name)
             case "up":
-                stage.registry.apply(name, Answered(0.01), ("m",))
+                stage.registry.record_fact(name, Answered(0.01), ("m",))
             case "down":
-                stage.registry.apply(name, Failed(DOWN))
+                stage.registry.record_fact(name, Failed(DOWN))
             case "start":
                 stage.traffic.start()
                 open_tickets.setdefault(name, []).append(stage.traffic.reserve(name, "m"))

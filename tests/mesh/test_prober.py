@@ -176,7 +176,7 @@ async def test_a_hurried_probe_finds_what_traffic_met() -> None:
     wire = room.put(backend("a"), models("m"))
     await room.live(2)
     wire.says = REFUSED
-    room.registry.apply("a", Unreached(Reason("refused", "Connection refused.")))
+    room.registry.record_fact("a", Unreached(Reason("refused", "Connection refused.")))
     room.prober.probe_soon("a")
     await settle()
     assert room.registry.node("a").health.bad == 2

@@ -210,7 +210,7 @@ async def test_two_partings_at_once_are_one() -> None:
 
 async def test_a_peer_that_says_it_is_over_is_followed() -> None:
     async with street(PEER) as found:
-        found.registry.apply(found.used.id, Refused(Reason("unpaired", "Anna is no longer paired.", "")))
+        found.registry.record_fact(found.used.id, Refused(Reason("unpaired", "Anna is no longer paired.", "")))
         await found.rest()
 
         assert found.book.config.peers == ()
@@ -300,7 +300,7 @@ async def test_closing_while_the_listener_opens_leaves_nothing_open() -> None:
     assert found.listener.port == 0
     found.neighbours.unpaired(PEER.id)
     found.neighbours.follow()
-    found.registry.apply(found.used.id, Refused(Reason("unpaired", "Gone.", "")))
+    found.registry.record_fact(found.used.id, Refused(Reason("unpaired", "Gone.", "")))
     assert not found.neighbours._tasks
     assert RETRY_S not in found.clock.armed
 

@@ -68,7 +68,7 @@ def mesh() -> Rig:
     for place, (kind, ring) in enumerate(WHERE.items()):
         url = f"http://127.0.0.1:{9000 + place}"
         rig.registry.put(Backend(id=kind, name=kind, kind=kind, ring=ring, url=url))  # type: ignore[arg-type]
-        rig.registry.apply(kind, Answered(0.01), ("small", "big"))
+        rig.registry.record_fact(kind, Answered(0.01), ("small", "big"))
     return rig
 
 

@@ -146,7 +146,7 @@ class BackendAdmin:
                 raise
             self._registry.put(backend)
             if probe is not None:
-                self._registry.learn(backend.id, probe)
+                self._registry.record_probe(backend.id, probe)
         return backend
 
     async def change(self, backend_id: str, patch: BackendPatch) -> Backend:

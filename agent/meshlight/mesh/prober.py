@@ -72,7 +72,7 @@ class Prober:
         self._spread = spread
         self._watches: dict[str, _Watch] = {}
         links.probe_soon = self.probe_soon
-        links.tell = registry.apply_to
+        links.tell = registry.record_part_fact
 
     def watch(self, backend_id: str) -> None:
         """Probe this backend now and from now on."""
@@ -150,7 +150,7 @@ class Prober:
             link = self._links.put(self._registry.node(backend_id).backend)
             probe = await self._probe(link)
             if not self._is_patient(link, watch, probe):
-                self._registry.learn(backend_id, probe)
+                self._registry.record_probe(backend_id, probe)
         finally:
             watch.task = None
             if self._watches.get(backend_id) is watch:

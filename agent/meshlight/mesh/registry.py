@@ -32,7 +32,7 @@ Listener = Callable[[Change], None]
 
 _RECORDED = ("models", "names", "places", "details", "about", "warnings")
 """What a probe may learn besides its fact, as the node calls it too."""
-NOTES_APART_S = 1.0
+ABOUT_GAP_S = 1.0
 """Every answer of a cloud brings lines about it, and each new snapshot has its price: so many pass unread."""
 _PUBLISHED = frozenset({"about", "warnings"})
 """What goes with the health in events: it changes often, and the rest is large."""
@@ -48,7 +48,7 @@ class Registry:
         self._clock = clock
         self._snapshot = Snapshot()
         self._listeners: list[Listener] = []
-        self._noted: dict[str, float] = {}
+        self._about_recorded_at: dict[str, float] = {}
         """When lines about a backend were taken last."""
 
     @property
@@ -97,7 +97,7 @@ class Registry:
 
     def remove(self, backend_id: str) -> None:
         """Forget a backend; unknown ids are none's loss."""
-        self._noted.pop(backend_id, None)
+        self._about_recorded_at.pop(backend_id, None)
         if backend_id in self._snapshot.nodes:
             rest = {key: node for key, node in self._snapshot.nodes.items() if key != backend_id}
             self._publish(rest, Change(removed=(backend_id,)))
@@ -110,13 +110,13 @@ class Registry:
         if before != after:
             pairs = ({(m, i) for m, ids in each.items() for i in ids} for each in (before, after))
             moved = {backend_id for _, backend_id in set.symmetric_difference(*pairs)}
-            self._tell(Change(shape=tuple(sorted(moved))))
+            self._notify(Change(shape=tuple(sorted(moved))))
 
-    def apply(self, backend_id: str, fact: Fact, models: tuple[str, ...] | None = None) -> None:
+    def record_fact(self, backend_id: str, fact: Fact, models: tuple[str, ...] | None = None) -> None:
         """Take one fact about a backend; a fact about one that is gone or switched off is dropped."""
-        self._take(backend_id, fact, {} if models is None else {"models": models})
+        self._record(backend_id, fact, {} if models is None else {"models": models})
 
-    def apply_to(self, backend_id: str, part: str, fact: Fact) -> None:
+    def record_part_fact(self, backend_id: str, part: str, fact: Fact) -> None:
         """Take one fact about a place behind a backend, or a model of it, that says nothing of the whole."""
         old = self._snapshot.nodes.get(backend_id)
         if old is None or not old.backend.enabled:
@@ -134,26 +134,26 @@ class Registry:
             {**self._snapshot.nodes, backend_id: node}, Change(fell=(backend_id, part) if fell else None)
         )
 
-    def learn(self, backend_id: str, probe: Probe) -> None:
+    def record_probe(self, backend_id: str, probe: Probe) -> None:
         """Take what a probe saw: its fact, and what became known on the way."""
         known = {key: value for key in _RECORDED if (value := getattr(probe, key)) is not None}
-        self._take(backend_id, probe.fact, known)
+        self._record(backend_id, probe.fact, known)
 
-    def note(self, backend_id: str, about: Mapping[str, str]) -> None:
+    def record_about(self, backend_id: str, about: Mapping[str, str]) -> None:
         """Take labelled lines about a backend that came with an answer; others stay.
 
         It is done at most once a second for a backend: what comes in between is dropped.
         """
         old = self._snapshot.nodes.get(backend_id)
         now = self._clock()
-        if old is None or now - self._noted.get(backend_id, float("-inf")) < NOTES_APART_S:
+        if old is None or now - self._about_recorded_at.get(backend_id, float("-inf")) < ABOUT_GAP_S:
             return
         if any(old.about.get(label) != line for label, line in about.items()):
-            self._noted[backend_id] = now
+            self._about_recorded_at[backend_id] = now
             node = replace(old, about={**old.about, **about})
             self._publish({**self._snapshot.nodes, backend_id: node}, Change(health=(backend_id,)))
 
-    def _take(self, backend_id: str, fact: Fact, known: Mapping[str, object]) -> None:
+    def _record(self, backend_id: str, fact: Fact, known: Mapping[str, object]) -> None:
         old = self._snapshot.nodes.get(backend_id)
         if old is None or not old.backend.enabled:
             return
@@ -183,9 +183,9 @@ class Registry:
         routes = index(nodes) if reshaped else self._snapshot.routes
         self._snapshot = replace(self._snapshot, nodes=nodes, routes=routes)
         if change.health or reshaped or change.incident or change.fell:
-            self._tell(change)
+            self._notify(change)
 
-    def _tell(self, change: Change) -> None:
+    def _notify(self, change: Change) -> None:
         for listener in self._listeners:
             listener(change)
 
