@@ -12,15 +12,10 @@ from meshlight.backends.kinds import ring_for
 from meshlight.domain.backend import Kind
 from meshlight.domain.config import HOST
 from meshlight.gateway.server.listener import bind
-from meshlight.peers.trust import Trust
-from meshlight.service.settings_store import SettingsStore
 from meshlight.service.wiring import Service
 from meshlight.storage.config.file import ConfigFile
 from meshlight.storage.local_key import LocalKey
-from meshlight.storage.node_identity import NodeIdentityStore
 from meshlight.storage.paths import Paths
-from meshlight.storage.peer_certificates import PeerCertificates
-from meshlight.storage.secrets.store import Secrets
 
 WAIT_S = 10.0
 IN_ORDER = 'routing.policy = "priority"'
@@ -57,7 +52,7 @@ class Node:
         ping_s: float = 15.0,
         port: int = 0,
     ) -> None:
-        self._places = Paths.under(config_dir=home, state_dir=home, log_dir=home)
+        self._paths = Paths.under(config_dir=home, state_dir=home, log_dir=home)
         self._engines = engines
         # A node of a test looks for no others on the machine's own network, unless it is about that.
         self._extra = extra if "[lan]" in extra or "lan." in extra else f"{extra}\n[lan]\nbrowse = false\n"
@@ -77,32 +72,30 @@ class Node:
 
     @property
     def config_file(self) -> Path:
-        return self._places.config_file
+        return self._paths.config_file
 
     async def __aenter__(self) -> Self:
-        self._places.prepare()
+        self._paths.prepare()
         entries = [
             f'[[backends]]\nid = "{engine.name}"\nname = "{engine.name}"\nkind = "{engine.kind}"\n'
             f'url = "{engine.url}"\npriority = {place}\n'
             for place, engine in enumerate(self._engines)
         ]
-        if not self._places.config_file.exists():
-            self._places.config_file.write_text(self._extra + "\n" + "\n".join(entries), encoding="utf-8")
-        file = ConfigFile(self._places.config_file, ring_for)
-        config, fault = file.load_or_last_good()
-        key = LocalKey.open(self._places.key_file, {})
+        if not self._paths.config_file.exists():
+            self._paths.config_file.write_text(self._extra + "\n" + "\n".join(entries), encoding="utf-8")
+        file = ConfigFile(self._paths.config_file, ring_for)
+        _, error = file.load_or_last_good()
+        key = LocalKey.open(self._paths.key_file, {})
         self.key = key.reveal()
-        secrets = Secrets(file=self._places.secrets_file, insecure=True, environ={})
-        keeper = SettingsStore(file, secrets, config, fault, allows_discovery=self._discovery)
-        sock = bind(HOST, self._port)
-        trust = Trust(NodeIdentityStore(secrets), PeerCertificates(self._places.state_dir))
         self.service = Service(
-            keeper,
+            self._paths,
             file,
+            error,
             key,
-            sock,
-            trust,
-            state_dir=self._places.state_dir,
+            [bind(HOST, self._port)],
+            allows_discovery=self._discovery,
+            insecure_storage=True,
+            environ={},
             ports=self._ports,
             ping_s=self._ping_s,
         )

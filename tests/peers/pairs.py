@@ -35,18 +35,18 @@ class Ben:
     def __init__(self, clock: Clock, hello_s: float = 10.0) -> None:
         self.clock = clock
         self.requests: asyncio.Queue[PairingSession] = asyncio.Queue()
-        self.door = PairingServer(side(BEN, "Ben's PC", clock), self.requests.put_nowait, hello_s=hello_s)
+        self.server = PairingServer(side(BEN, "Ben's PC", clock), self.requests.put_nowait, hello_s=hello_s)
         self.port = 0
 
     async def open(self) -> None:
         sock = socket.create_server(("127.0.0.1", 0))
         sock.setblocking(False)
         self.port = sock.getsockname()[1]
-        await self.door.start([sock])
+        await self.server.start([sock])
 
     async def free(self) -> None:
         """Wait until the door has noticed that whoever was there has gone."""
-        while self.door._is_taken:  # noqa: ASYNC110 - the door tells nobody
+        while self.server._is_busy:  # noqa: ASYNC110 - the door tells nobody
             await asyncio.sleep(0)
 
 
@@ -57,7 +57,7 @@ async def ben(clock: Clock, hello_s: float = 10.0) -> AsyncIterator[Ben]:
     try:
         yield found
     finally:
-        await found.door.close()
+        await found.server.close()
 
 
 class Caller:

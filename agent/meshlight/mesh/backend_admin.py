@@ -6,7 +6,6 @@ Which URLs lead to one server.
 import asyncio
 import re
 from contextlib import suppress
-from typing import Protocol
 
 from msgspec import UnsetType
 from msgspec.structs import replace
@@ -39,6 +38,7 @@ from meshlight.mesh.backend_form import (
 )
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Registry
+from meshlight.mesh.settings_store import SettingsStore
 
 MAX_BACKENDS = 1_000
 
@@ -66,25 +66,6 @@ _OF_PLACE = frozenset(
 """The reasons of a failed try for which the key, or else the address, is likely wrong."""
 
 
-class BackendStore(Protocol):
-    """Where the list lasts: the configuration file and the keyring."""
-
-    async def put_backend(self, backend: Backend) -> None:
-        """Write a backend down."""
-
-    async def remove_backend(self, backend_id: str) -> None:
-        """Strike a backend out; its secrets go with it."""
-
-    async def put_secret(self, backend_id: str, secret: str, origin: str) -> None:
-        """Keep a backend's secret in the keyring, for this origin alone; SecretError when that can't be done."""
-
-    async def remove_secret(self, backend_id: str) -> None:
-        """Forget a backend's secret; SecretError when that can't be done."""
-
-    async def ignore(self, url: str) -> None:
-        """Never list a found engine at this URL again."""
-
-
 class BackendAdmin:
     """Changes the list and everything that hangs on it: registry, links, prober, shelf."""
 
@@ -93,13 +74,13 @@ class BackendAdmin:
         registry: Registry,
         links: BackendConnections,
         prober: Prober,
-        store: BackendStore,
+        store: SettingsStore,
         most: int = MAX_BACKENDS,
     ) -> None:
         self._registry = registry
         self._links = links
         self._prober = prober
-        self._shelf = store
+        self._store = store
         self._most = most
         self._lock = asyncio.Lock()
 
@@ -136,13 +117,13 @@ class BackendAdmin:
             await self._refuse_duplicate(backend, key, is_new=True)
             backend = replace(backend, id=self._free_id(name))
             if key:
-                await self._shelf.put_secret(backend.id, key, address.origin)
+                await self._store.put_secret(backend.id, key, address.origin)
             try:
-                await self._shelf.put_backend(backend)
+                await self._store.put_backend(backend)
             except MeshlightError:
                 if key:
                     with suppress(SecretError):
-                        await self._shelf.remove_secret(backend.id)
+                        await self._store.remove_secret(backend.id)
                 raise
             self._registry.put(backend)
             if probe is not None:
@@ -165,7 +146,7 @@ class BackendAdmin:
                 await self._try(new, key)
             if has_new_key:
                 await self._keep_key(old, key, parse_address(new.url).origin)
-            await self._shelf.put_backend(new)
+            await self._store.put_backend(new)
             self._registry.put(new)
             if touches_wire:
                 self._registry.renew(backend_id)
@@ -183,9 +164,9 @@ class BackendAdmin:
             backend = self._registry.node(backend_id).backend
             address = parse_address(backend.url)
             if backend.source == "found" or _may_be_found(address):
-                await self._shelf.ignore(address.url)
+                await self._store.ignore(address.url)
             if backend.source != "found":
-                await self._shelf.remove_backend(backend_id)
+                await self._store.remove_backend(backend_id)
             self._registry.remove(backend_id)
 
     def follow(self, config: Config) -> None:
@@ -237,9 +218,9 @@ class BackendAdmin:
 
     async def _keep_key(self, backend: Backend, key: str, origin: str) -> None:
         if key:
-            await self._shelf.put_secret(backend.id, key, origin)
+            await self._store.put_secret(backend.id, key, origin)
         elif backend.has_secret:
-            await self._shelf.remove_secret(backend.id)
+            await self._store.remove_secret(backend.id)
 
     async def _refuse_duplicate(self, backend: Backend, key: str, *, is_new: bool) -> None:
         """Raise Conflict if another backend is the same server or, where accounts share one, the same account."""

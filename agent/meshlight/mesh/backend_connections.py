@@ -14,22 +14,10 @@ from meshlight.domain.errors import SecretError
 from meshlight.domain.health import Answered, Fact
 from meshlight.http_client.address import Address, parse_address
 from meshlight.http_client.client import Headers, Upstream
+from meshlight.mesh.settings_store import SettingsStore
 
 MISSING_OPERATIONS_MAX = 1_000
 """Faces of models that are remembered as missing."""
-
-
-class SecretSource(Protocol):
-    """Where the secrets of backends come from; never blocks the loop."""
-
-    async def secret(self, backend_id: str, origin: str) -> str | None:
-        """Return the secret of a backend, or None when it has none.
-
-        Raises SecretError when it can't be read, or was given for another origin (see `Address.origin`).
-        """
-
-    def retry_secrets(self) -> None:
-        """Ask the keyring anew at the next need, even if it failed a moment ago: the user wants to know now."""
 
 
 class ClientFactory(Protocol):
@@ -152,22 +140,23 @@ class BackendConnections:
 
     def __init__(
         self,
-        secrets: SecretSource,
+        store: SettingsStore,
         upstream_for: ClientFactory,
         probes_for: ClientFactory,
+        *,
+        probe_soon: Callable[[str], None] = lambda _: None,
+        on_part_fact: Callable[[str, str, Fact], None] = lambda _, __, ___: None,
         clock: Callable[[], float] = monotonic,
         wall: Callable[[], float] = time,
     ) -> None:
-        self._secrets = secrets
+        self._store = store
         self._upstream_for = upstream_for
         self._probes_for = probes_for
         self._clock = clock
         self._wall = wall
         self._links: dict[str, BackendConnection] = {}
-        self.probe_soon: Callable[[str], None] = lambda _: None
-        """Called with the id of a backend that should be probed soon; the prober sets it."""
-        self.tell: Callable[[str, str, Fact], None] = lambda _, __, ___: None
-        """Called with a backend's id, a place behind it, and what was seen there; the prober sets it."""
+        self._probe_soon = probe_soon
+        self._on_part_fact = on_part_fact
 
     def put(self, backend: Backend) -> BackendConnection:
         """Return the link of a backend, made anew if it leads elsewhere, or as somebody else, than before."""
@@ -201,8 +190,8 @@ class BackendConnections:
             upstream_for,
             self._clock,
             self._wall,
-            lambda: self.probe_soon(backend.id),
-            lambda place, fact: self.tell(backend.id, place, fact),
+            lambda: self._probe_soon(backend.id),
+            lambda place, fact: self._on_part_fact(backend.id, place, fact),
         )
         link.channel = link.kind.open(means)
         link.places = _places(link.channel)
@@ -234,7 +223,7 @@ class BackendConnections:
     async def read_secret(self, link: BackendConnection) -> str | None:
         """Read a backend's secret and hand it to its link; SecretError when it can't be read, or isn't for there."""
         try:
-            secret = await self._secrets.secret(link.backend.id, link.address.origin)
+            secret = await self._store.secret(link.backend.id, link.address.origin)
         except SecretError as error:
             if error.state == "other-address":
                 link.know(None)
@@ -244,7 +233,7 @@ class BackendConnections:
 
     def retry_secrets(self) -> None:
         """Ask the keyring anew at the next need."""
-        self._secrets.retry_secrets()
+        self._store.retry_secrets()
 
     def close(self) -> None:
         """Close every link."""

@@ -69,7 +69,7 @@ class Discovery:
         if self._task is not None:
             self._task.cancel()
 
-    async def look(self) -> None:
+    async def scan(self) -> None:
         """Look once more, now, at strangers too; nothing when looking is switched off."""
         if self._on:
             await self._round(force=True)

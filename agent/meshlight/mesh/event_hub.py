@@ -85,19 +85,14 @@ class EventHub:
     to start of the service: a reader that comes back after one must not be taken for one that missed little.
     """
 
-    def __init__(self, first: int = 0) -> None:
+    def __init__(self, snapshot: Callable[[], SnapshotView], first: int = 0) -> None:
         self.seq = first
-        self.snapshot: Callable[[], SnapshotView] | None = None
+        self._snapshot = snapshot
         self._encoder = msgspec.json.Encoder()
         self._kept: deque[tuple[int, bytes]] = deque()
         self._kept_size = 0
         self._subscriptions: set[Subscription] = set()
         self._ended = False
-
-    @property
-    def has_readers(self) -> bool:
-        """Whether anybody listens."""
-        return bool(self._subscriptions)
 
     def publish(self, make: Callable[[int], Event]) -> None:
         """Give an event the next number and hand it on; it is not even made when nobody listens."""
@@ -152,9 +147,7 @@ class EventHub:
         self._kept_size = 0
 
     def _snapshot_frame(self) -> bytes:
-        if self.snapshot is None:
-            raise RuntimeError("The hub has no source of snapshots yet.")
-        view = self.snapshot()
+        view = self._snapshot()
         return self._frame(view.seq, "snapshot", self._encoder.encode(view))
 
     @staticmethod

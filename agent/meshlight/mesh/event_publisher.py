@@ -44,8 +44,6 @@ class EventPublisher:
         self._notices = notices
         self._stale: dict[str, None] = {}
         registry.listen(self._on_change)
-        traffic.on_activity = self._arm_traffic
-        hub.snapshot = self.view
 
     def view(self) -> SnapshotView:
         """Show the whole mesh, numbered so that the events after it add up to what comes next."""
@@ -69,6 +67,10 @@ class EventPublisher:
     def progress(self, refresh_id: str, done: int, total: int) -> None:
         """Tell how far a refresh has come."""
         self._hub.publish(lambda seq: RefreshEvent(seq=seq, id=refresh_id, done=done, total=total))
+
+    def schedule_traffic(self) -> None:
+        """Publish what was counted in a moment; for `Traffic`, which calls it once per event."""
+        self._later(TRAFFIC_S, self._flush_traffic)
 
     def _on_change(self, change: Change) -> None:
         if change.shape or change.removed:
@@ -107,9 +109,6 @@ class EventPublisher:
             self._hub.publish(
                 lambda seq: HealthEvent(seq=seq, backends=tuple(health_change(n, now) for n in present))
             )
-
-    def _arm_traffic(self) -> None:
-        self._later(TRAFFIC_S, self._flush_traffic)
 
     def _flush_traffic(self) -> None:
         routes = self._traffic.drain()

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 
 from meshlight.backends.base import Probe
-from meshlight.domain.backend import Reason
+from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.clock import CallLater, Timer
 from meshlight.domain.errors import SecretError
 from meshlight.domain.health import PERIOD_S, Failed, probe_delay_s
@@ -71,8 +71,6 @@ class Prober:
         self._is_busy = is_busy
         self._spread = spread
         self._watches: dict[str, _Watch] = {}
-        links.probe_soon = self.probe_soon
-        links.tell = registry.record_part_fact
 
     def watch(self, backend_id: str) -> None:
         """Probe this backend now and from now on."""
@@ -205,15 +203,21 @@ class BackendSync:
     """Follows the registry: what is there and enabled has a link and is probed, what is gone has neither."""
 
     def __init__(
-        self, registry: Registry, links: BackendConnections, prober: Prober, traffic: Traffic
+        self,
+        registry: Registry,
+        links: BackendConnections,
+        prober: Prober,
+        traffic: Traffic,
+        is_ready: Callable[[Backend], bool] = lambda _: True,
     ) -> None:
         self._registry = registry
         self._links = links
         self._prober = prober
         self._traffic = traffic
+        self._is_ready = is_ready
         registry.listen(self._on_change)
 
-    def try_secrets(self) -> None:
+    def retry_secrets(self) -> None:
         """Probe at once what could not be probed for want of a secret: the keyring is open now."""
         for backend_id, node in self._registry.snapshot.nodes.items():
             if node.backend.enabled and node.health.reason.code.startswith("secret-"):
@@ -230,7 +234,7 @@ class BackendSync:
             old = self._links.get(backend_id)
             if self._links.put(backend) is not old:
                 self._prober.unwatch(backend_id)  # a running probe is of the old address
-            if backend.enabled:
+            if backend.enabled and self._is_ready(backend):
                 self._prober.watch(backend_id)
             else:
                 self._prober.unwatch(backend_id)

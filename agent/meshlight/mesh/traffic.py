@@ -142,7 +142,7 @@ class Traffic:
         self.router = Tally()
         self.load: dict[str, int] = {}
         """Requests in flight per backend id, and per `load_key` of a place behind one."""
-        self.on_activity = on_activity
+        self._on_activity = on_activity
         self._backends: dict[str, Tally] = {}
         self._models: dict[str, Tally] = {}
         self._routes: dict[tuple[str, str], _TrafficWindow] = {}
@@ -238,7 +238,7 @@ class Traffic:
     def _stir(self) -> None:
         if not self._router_moved:
             self._router_moved = True
-            self.on_activity()
+            self._on_activity()
 
     @staticmethod
     def _tally(tallies: dict[str, Tally], key: str) -> Tally:

@@ -44,20 +44,20 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
 
 def serve(options: ServeOptions) -> int:
     """Run the service in this process until it is told to stop; return the exit code."""
-    places = Paths.here()
+    paths = Paths.here()
     if options.config is not None:
-        places = places.with_config_file(options.config)
+        paths = paths.with_config_file(options.config)
     try:
-        places.prepare()
-        lock = start_alone(places.lock_file)
+        paths.prepare()
+        lock = start_alone(paths.lock_file)
         if isinstance(lock, AlreadyRunning):
-            running = RuntimeFile(places.runtime_file).read()
+            running = RuntimeFile(paths.runtime_file).read()
             where = f" at {running.url} (pid {running.pid})" if running else ""
             _say(f"Meshlight is running already{where}. `meshlight status` shows it.")
             return ALREADY_RUNNING
         with lock:
-            _start_log(options.log_level, places.log_file)
-            return _serve_alone(options, places)
+            _start_log(options.log_level, paths.log_file)
+            return _serve_alone(options, paths)
     except MeshlightError as error:
         _say(f"{error.title} {error.hint}".strip())
     except OSError as error:
@@ -65,11 +65,11 @@ def serve(options: ServeOptions) -> int:
     return FAILED
 
 
-def _serve_alone(options: ServeOptions, places: Paths) -> int:
+def _serve_alone(options: ServeOptions, paths: Paths) -> int:
     from meshlight.backends.kinds import ring_for  # noqa: PLC0415 not before the lock is ours
     from meshlight.storage.config.file import ConfigFile  # noqa: PLC0415 the same
 
-    file = ConfigFile(places.config_file, ring_for)
+    file = ConfigFile(paths.config_file, ring_for)
     config, fault = file.load_or_last_good()
     if fault is not None:
         _say(f"{file.path}: {fault.title} {fault.hint}".strip())
@@ -77,50 +77,42 @@ def _serve_alone(options: ServeOptions, places: Paths) -> int:
     if loopbacks.problem:
         log.warning("%s", loopbacks.problem)
     raise_file_limit()
-    key = LocalKey.open(places.key_file)
-    from meshlight.peers.trust import Trust  # noqa: PLC0415 the same
-    from meshlight.service.settings_store import SettingsStore  # noqa: PLC0415 the port is bound: the heavy part may come now
-    from meshlight.service.wiring import Service  # noqa: PLC0415 the same
-    from meshlight.storage.node_identity import NodeIdentityStore  # noqa: PLC0415 the same
-    from meshlight.storage.peer_certificates import PeerCertificates  # noqa: PLC0415 the same
-    from meshlight.storage.secrets.store import Secrets  # noqa: PLC0415 the same
+    key = LocalKey.open(paths.key_file)
+    from meshlight.service.wiring import Service  # noqa: PLC0415 the port is bound: the heavy part may come now
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
 
         async def live() -> None:
-            secrets = Secrets(file=places.secrets_file, insecure=options.insecure_storage)
-            keeper = SettingsStore(file, secrets, config, fault, allows_discovery=options.discovery)
-            trust = Trust(NodeIdentityStore(secrets), PeerCertificates(places.state_dir))
-            keeper.notice("ipv6", loopbacks.problem)
             service = Service(
-                keeper,
+                paths,
                 file,
+                fault,
                 key,
-                loopbacks.sockets[0],
-                trust,
-                also=loopbacks.sockets[1:],
-                state_dir=places.state_dir,
+                loopbacks.sockets,
+                allows_discovery=options.discovery,
+                insecure_storage=options.insecure_storage,
+                notices={"ipv6": loopbacks.problem},
             )
-            await _live(service, options, places)
+            await _live(service, options, paths)
 
         runner.run(live())
     return 0
 
 
-async def _live(service: "Service", options: ServeOptions, places: Paths) -> None:
+async def _live(service: "Service", options: ServeOptions, paths: Paths) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_on_fault)
     _stop_on_signals(loop, stop)
-    _stop_with_parent(loop, stop, places.log_file)
-    watchdog = Watchdog(loop, places.log_file)
+    _stop_with_parent(loop, stop, paths.log_file)
+    watchdog = Watchdog(loop, paths.log_file)
     watchdog.start()
-    runtime_file = RuntimeFile(places.runtime_file)
+    runtime_file = RuntimeFile(paths.runtime_file)
     runtime = Runtime(
         url=service.url,
         pid=os.getpid(),
         instance=service.instance,
-        key_file=str(places.key_file),
+        key_file=str(paths.key_file),
         version=__version__,
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fake_clock import FakeClock, backend
+from fake_clock import FakeMesh, backend
 from meshlight.domain.errors import TooManyRequests
 from meshlight.domain.health import Answered
 from meshlight.domain.peers import Peer
@@ -36,7 +36,7 @@ class Reader:
         await asyncio.wait_for(self.task, 5)
 
 
-class Desk(FakeClock):
+class Desk(FakeMesh):
     def __init__(self, ping_s: float = 60.0) -> None:
         super().__init__()
         self.hashes: dict[str, str] = {ANNA.id: "one"}

@@ -1,7 +1,7 @@
 """`/mesh/settings`: what the user may set while the service runs."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from litestar import Controller, get, patch
 from litestar.di import NamedDependency
@@ -14,6 +14,7 @@ from meshlight.domain.errors import BadRequest
 from meshlight.domain.rules import Policy, Routing, Rule
 from meshlight.gateway.control.openapi import documented_errors
 from meshlight.http_client.address import parse_address
+from meshlight.mesh.settings_store import SettingsStore
 
 LISTED_MAX = 300
 """Aliases, rules or ignored addresses in one edit: the file is written entry by entry, each time read anew. Whoever
@@ -74,29 +75,7 @@ class SettingsPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return replace(old, **fields)
 
 
-class SettingsPort(Protocol):
-    """Who holds the settings: the service joins it to the configuration file."""
-
-    @property
-    def config(self) -> Config:
-        """The configuration in force."""
-
-    @property
-    def config_file(self) -> str:
-        """The path of the file, for people."""
-
-    @property
-    def name(self) -> str:
-        """How this node calls itself."""
-
-    def notices(self) -> tuple[str, ...]:
-        """What is wrong with the service itself."""
-
-    async def set(self, patch: SettingsPatch) -> None:
-        """Write a change down and follow it."""
-
-
-SettingsDep = NamedDependency[SkipValidation[SettingsPort]]
+SettingsDep = NamedDependency[SkipValidation[SettingsStore]]
 
 
 class SettingsController(Controller):
@@ -106,15 +85,15 @@ class SettingsController(Controller):
     tags = ["settings"]  # noqa: RUF012 Litestar's own form
 
     @get("/", summary="The settings in force", responses=documented_errors())
-    async def read(self, keeper: SettingsDep) -> Settings:
+    async def read(self, settings_store: SettingsDep) -> Settings:
         """Return the settings in force."""
-        return _shown(keeper)
+        return _shown(settings_store)
 
     @patch("/", summary="Change settings", responses=documented_errors(409, has_body=True))
-    async def change(self, keeper: SettingsDep, data: JSONBody[SettingsPatch]) -> Settings:
+    async def change(self, settings_store: SettingsDep, data: JSONBody[SettingsPatch]) -> Settings:
         """Change settings; the file keeps its comments, and running streams go on."""
-        await keeper.set(data)
-        return _shown(keeper)
+        await settings_store.change(data.on)
+        return _shown(settings_store)
 
 
 def _check_length(name: str, listed: Sequence[str]) -> None:
@@ -126,14 +105,14 @@ def _given(patch: Struct) -> dict[str, object]:
     return {key: value for key, value in asdict(patch).items() if value is not UNSET}
 
 
-def _shown(keeper: SettingsPort) -> Settings:
-    config = keeper.config
+def _shown(settings_store: SettingsStore) -> Settings:
+    config = settings_store.config
     return Settings(
-        name=keeper.name,
+        name=settings_store.name,
         routing=config.routing,
         discovery=config.discovery,
         require_key=config.require_key,
         paused=config.paused,
-        config_file=keeper.config_file,
-        notices=keeper.notices(),
+        config_file=settings_store.config_file,
+        notices=settings_store.notices(),
     )
