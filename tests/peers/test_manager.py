@@ -26,7 +26,7 @@ from meshlight.domain.errors import (
 from meshlight.domain.health import Refused
 from meshlight.domain.pairing import TRIES
 from meshlight.domain.peers import Peer, Sighting
-from meshlight.peers.manager import RETRY_S, PeerManager
+from meshlight.peers.manager import FIRST_PROBE_S, RETRY_S, PeerManager
 from meshlight.peers.mdns.browser import DiscoveredPeers
 from meshlight.peers.pairing.session import PairingSession, request_pairing
 from meshlight.peers.trust import Trust
@@ -222,10 +222,9 @@ async def test_a_pairing_is_one_write_and_one_pass_and_then_the_peer_is_probed()
         assert [peer.id for peer in found.store.config.peers] == [ANNA.node_id]
         assert found.used.node_id == ANNA.node_id
         assert (found.changes - changes, found.certificates.reads - reads) == (1, 1)
-        assert ready == [False, True], (
-            "the backend appears before its certificate is pinned, and is renewed after"
-        )
-        assert found.probed == [found.used.id]
+        assert (ready, found.probed) == ([False], []), "it can't be reached before its certificate is pinned"
+        found.clock.pass_time(FIRST_PROBE_S)
+        assert (ready, found.probed) == ([False, True], [found.used.id])
         assert found.listener.port == 6375
 
 

@@ -15,8 +15,8 @@ How a pairing goes, file by file:
  5. The coordinator calls `PeerManager._add_peer`: the certificate is saved (`trust.py`), then one change of the
     settings (`mesh/settings_store.py`, `service/settings_store.py`) adds the peer and the backend that stands for it.
  6. The service follows the new configuration (`service/wiring.py`): `mesh/backend_admin.py` puts the backend into the
-    registry, and a pass here pins the certificate, opens the listener, and has the backend probed
-    (`mesh/prober.py`) for the first time.
+    registry, and a pass here pins the certificate and opens the listener. A second later, when the other machine has
+    done the same, the backend is probed for the first time (`mesh/prober.py`).
 """
 
 import asyncio
@@ -57,6 +57,9 @@ from meshlight.peers.unpairing import Unpairing
 
 RETRY_S = 30.0
 """After how long a pass that had a problem (a port that is taken, a locked keyring) is repeated."""
+FIRST_PROBE_S = 1.0
+"""How long after a pairing the peer is probed for the first time: both machines open their listeners just then, and
+one that is not open yet would count as down."""
 
 log = logging.getLogger(__name__)
 
@@ -195,8 +198,11 @@ class PeerManager:
             return
         self._discovered.own_id = identity.node_id
         new = await self._trust.pin((*(peer.id for peer in peers), *lan.pending_unpair_notices))
-        self._probe_anew(new if self._has_keys else self.peers())
-        self._has_keys = True
+        if not self._has_keys:
+            self._has_keys = True
+            self._probe_anew(self.peers().keys() - new)
+        if new:
+            self._later(FIRST_PROBE_S, lambda: self._probe_anew(new))
         if lan.listen and (peers or lan.pending_unpair_notices) and not self._is_closed:
             tls = self._trust.server(identity)
             await self._listener.open(tls.context, tls.who, lan.port)
@@ -204,7 +210,9 @@ class PeerManager:
             await self._listener.close()
 
     def _probe_anew(self, peer_ids: Collection[str]) -> None:
-        """Forget what was believed of the peers' health while this node had no keys for them, and probe them."""
+        """Forget what was believed of the peers' health while they could not be reached, and probe them."""
+        if self._is_closed:
+            return
         for peer_id in peer_ids:
             if (backend := self._backend_of(peer_id)) is not None:
                 self._registry.renew(backend.id)

@@ -40,7 +40,7 @@ class Trust:
         self._certificates = certificates
         self._pinned: dict[str, bytes] = {}
         self._new: set[str] = set()
-        """Peers whose certificates were saved since `pin` was called last."""
+        """Peers whose certificates were saved and are not pinned yet."""
         self._server: ServerTls | None = None
         self._clients: dict[str, ssl.SSLContext] = {}
         self._has_pinned = False
@@ -74,21 +74,22 @@ class Trust:
     async def remove(self, node_id: str) -> None:
         """Delete a peer's certificate."""
         await asyncio.to_thread(self._certificates.remove, node_id)
+        self._new.discard(node_id)
 
     async def pin(self, node_ids: Iterable[str]) -> set[str]:
         """Trust exactly these peers from now on, as far as their certificates are saved.
 
-        Returns those of them that were not trusted before, or have a new certificate.
+        Returns those of them that were new; see `is_new`.
         """
         saved = await asyncio.to_thread(self._certificates.all)
-        before, new = self._pinned, self._new
         self._pinned = {node_id: saved[node_id] for node_id in node_ids if node_id in saved}
-        self._new = set()
+        new = self._new & self._pinned.keys()
+        self._new -= new
         self._clients.clear()
         self._has_pinned = True
         if self._server is not None:
             self._server.pin(self._pinned.values())
-        return {node_id for node_id in self._pinned if node_id in new or node_id not in before}
+        return new
 
     def server(self, identity: PrivateIdentity) -> ServerTls:
         """Return the TLS of the listener; it follows what is pinned."""
