@@ -81,7 +81,10 @@ def add_up(view: dict[str, Any], events: list[tuple[int, str, dict[str, Any]]]) 
     """What a page does with a snapshot and the events after it."""
     backends = {b["id"]: dict(b) for b in view["backends"]}
     requests = view["router"]["requests"]
+    light = view["light"], view["light_reason"]
     for _, name, data in events:
+        if name in {"health", "topology"}:
+            light = data["light"], data["light_reason"]
         if name == "topology":
             for gone in data["removed"]:
                 backends.pop(gone, None)
@@ -97,7 +100,7 @@ def add_up(view: dict[str, Any], events: list[tuple[int, str, dict[str, Any]]]) 
                     counts["total"] += route["started"]
                     counts["successful"] += route["ok"]
                     counts["failed"] += route["failed"]
-    return {"backends": backends, "requests": requests}
+    return {"backends": backends, "requests": requests, "light": light}
 
 
 ACTS = st.lists(
@@ -139,6 +142,7 @@ async def test_a_snapshot_and_the_events_after_it_are_the_next_snapshot(acts: li
     assert [event[0] for event in events] == list(range(before["seq"] + 1, after["seq"] + 1))
     added = add_up(before, events)
     assert added["requests"] == after["router"]["requests"]
+    assert added["light"] == (after["light"], after["light_reason"])
     assert set(added["backends"]) == {b["id"] for b in after["backends"]}
     for shown in after["backends"]:
         mine = added["backends"][shown["id"]]

@@ -1,6 +1,6 @@
 """Turns what the registry and the traffic counts tell into numbered events, and shows the whole picture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from meshlight.domain.api_types import (
     BackendView,
@@ -13,6 +13,7 @@ from meshlight.domain.api_types import (
 from meshlight.domain.clock import CallLater
 from meshlight.domain.events import HealthEvent, IncidentEvent, RefreshEvent, TopologyEvent, TrafficEvent
 from meshlight.domain.precedence import offered
+from meshlight.domain.snapshot import Node, light
 from meshlight.mesh.event_hub import EventHub
 from meshlight.mesh.registry import Change, Registry
 from meshlight.mesh.traffic import Traffic
@@ -96,8 +97,14 @@ class EventPublisher:
         counts = self._traffic.by_backend()
         now = self._clock()
         views = (backend_view(nodes[key], counts.get(key), now) for key in change.shape if key in nodes)
+        colour, reason = light(nodes)
         return TopologyEvent(
-            seq=seq, backends=tuple(views), removed=change.removed, offered=offered(snapshot)
+            seq=seq,
+            backends=tuple(views),
+            removed=change.removed,
+            offered=offered(snapshot),
+            light=colour,
+            light_reason=reason,
         )
 
     def _flush_health(self) -> None:
@@ -106,12 +113,20 @@ class EventPublisher:
         present = [nodes[key] for key in stale if key in nodes]
         if present:
             now = self._clock()
-            self._hub.publish(
-                lambda seq: HealthEvent(seq=seq, backends=tuple(health_change(n, now) for n in present))
-            )
+            self._hub.publish(lambda seq: _health_event(seq, present, now, nodes))
 
     def _flush_traffic(self) -> None:
         routes = self._traffic.drain()
         if routes is not None:
             requests = self._traffic.router.requests()
             self._hub.publish(lambda seq: TrafficEvent(seq=seq, routes=routes, router=requests))
+
+
+def _health_event(seq: int, changed: Sequence[Node], now: float, nodes: Mapping[str, Node]) -> HealthEvent:
+    colour, reason = light(nodes)
+    return HealthEvent(
+        seq=seq,
+        backends=tuple(health_change(node, now) for node in changed),
+        light=colour,
+        light_reason=reason,
+    )
