@@ -14,9 +14,9 @@ THERE = "http://127.0.0.1:7002"
 class FakeBackendAdmin(FakeBackends):
     """A mesh whose list of backends can be changed; `changes` are those of the registry."""
 
-    def __init__(self, most: int = 1_000) -> None:
+    def __init__(self, limit: int = 1_000) -> None:
         super().__init__()
-        self.backend_admin = BackendAdmin(self.registry, self.connections, self.prober, self.store, most)
+        self.backend_admin = BackendAdmin(self.registry, self.connections, self.prober, self.store, limit)
         self.changes: list[Change] = []
         self.registry.listen(self.changes.append)
 

@@ -145,7 +145,7 @@ async def test_a_backend_without_a_name_is_called_after_its_kind_and_place() -> 
 
 
 async def test_there_is_a_most_of_backends() -> None:
-    fake = FakeBackendAdmin(most=1)
+    fake = FakeBackendAdmin(limit=1)
     await fake.backend_admin.add(draft())
     with pytest.raises(Conflict, match="already"):
         await fake.backend_admin.add(draft(THERE))

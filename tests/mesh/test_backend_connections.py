@@ -77,7 +77,7 @@ def test_the_end_closes_all() -> None:
 
 def test_what_a_backend_does_not_take_is_told_as_a_line_about_it() -> None:
     connection = FakeBackends().connections.put(backend("a"))
-    assert connection.notes() == {}
-    connection.learn_declined("m", frozenset({"top_k"}))
-    connection.learn_declined("n", frozenset({"top_k", "min_p"}))
-    assert connection.notes() == {"Does not take": "min_p, top_k"}
+    assert connection.declined_lines() == {}
+    connection.record_declined_fields("m", frozenset({"top_k"}))
+    connection.record_declined_fields("n", frozenset({"top_k", "min_p"}))
+    assert connection.declined_lines() == {"Does not take": "min_p, top_k"}

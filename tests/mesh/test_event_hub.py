@@ -2,7 +2,7 @@
 
 from fake_clock import FakeMesh, backend, read
 from meshlight.domain.health import Answered
-from meshlight.mesh.event_hub import BEHIND, KEPT_BYTES
+from meshlight.mesh.event_hub import KEPT_BYTES, QUEUE_MAX
 
 
 async def test_a_new_reader_starts_with_a_snapshot_and_goes_on_with_the_next_number() -> None:
@@ -54,7 +54,7 @@ async def test_a_slow_reader_is_dropped_to_a_snapshot() -> None:
     fake = FakeMesh()
     slow = fake.hub.subscribe(None)
     await read(slow)
-    for number in range(BEHIND + 5):
+    for number in range(QUEUE_MAX + 5):
         fake.registry.put(backend("a", priority=number))
     [(seq, name, _)] = await read(slow)
     assert (seq, name) == (fake.hub.seq, "snapshot")

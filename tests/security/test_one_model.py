@@ -120,7 +120,7 @@ def sent(inbound: InferenceRequest) -> Iterator[tuple[Backend, str, UpstreamRequ
         if not is_reachable(inbound.operation, KINDS[backend.kind]):
             continue
         link = RIG.links.put(backend)
-        link.know("sk")
+        link.set_secret("sk")
         try:
             upstream_request = build_upstream_request(
                 inbound, score.model, link, None, "n", translated=not link.kind.speaks(inbound.operation)

@@ -1,4 +1,4 @@
-"""Turns what the registry and the traffic counts tell into numbered events, and shows the whole picture."""
+"""Publishes changes of the registry and of the traffic counts as numbered events, and makes the snapshot view."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,7 +10,7 @@ from meshlight.domain.api_types import (
     health_change,
     snapshot_view,
 )
-from meshlight.domain.clock import CallLater
+from meshlight.domain.clock import CallLater, Clock
 from meshlight.domain.events import HealthEvent, IncidentEvent, RefreshEvent, TopologyEvent, TrafficEvent
 from meshlight.domain.precedence import offered
 from meshlight.domain.snapshot import Node, light
@@ -20,18 +20,21 @@ from meshlight.mesh.traffic import Traffic
 
 TRAFFIC_S = 0.25
 LATENCY_S = 1.0
-"""Latencies change with every probe: they are gathered for a second. A changed state goes out at once."""
+"""Latencies change with every probe, so they are collected for a second. A changed state is published at once."""
 
 
 class EventPublisher:
-    """The one publisher of events about the mesh."""
+    """The publisher of all events about backends, traffic and refreshes.
+
+    `router` and `notices` return what the snapshot view says of the service itself.
+    """
 
     def __init__(
         self,
         registry: Registry,
         traffic: Traffic,
         hub: EventHub,
-        clock: Callable[[], float],
+        clock: Clock,
         later: CallLater,
         router: Callable[[], RouterView],
         notices: Callable[[], tuple[str, ...]] = tuple,
@@ -47,7 +50,7 @@ class EventPublisher:
         registry.listen(self._on_change)
 
     def view(self) -> SnapshotView:
-        """Show the whole mesh, numbered so that the events after it add up to what comes next."""
+        """Return the whole mesh with the number of the last event that is in it."""
         self._flush_health()
         self._flush_traffic()
         return snapshot_view(
@@ -61,21 +64,21 @@ class EventPublisher:
         )
 
     def backend(self, backend_id: str) -> BackendView:
-        """Show one backend; NotFound when there is none."""
+        """Return one backend; NotFound when there is none."""
         work = self._traffic.by_backend().get(backend_id)
         return backend_view(self._registry.node(backend_id), work, self._clock())
 
     def progress(self, refresh_id: str, done: int, total: int) -> None:
-        """Tell how far a refresh has come."""
+        """Publish how far a refresh is."""
         self._hub.publish(lambda seq: RefreshEvent(seq=seq, id=refresh_id, done=done, total=total))
 
     def schedule_traffic(self) -> None:
-        """Publish what was counted in a moment; for `Traffic`, which calls it once per event."""
+        """Publish the traffic counts in a moment; `Traffic` calls this at the first change after each event."""
         self._later(TRAFFIC_S, self._flush_traffic)
 
     def _on_change(self, change: Change) -> None:
         if change.shape or change.removed:
-            self._flush_traffic()  # a whole backend carries its counts: what is in them must not follow again
+            self._flush_traffic()  # the backends carry their counts: what is in them must not follow again
             self._hub.publish(lambda seq: self._topology(seq, change))
         if change.health:
             if not self._stale:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fake_clock import FakeTimer, Clock, backend
+from fake_clock import Clock, FakeTimer, backend
 from meshlight.domain.backend import Backend
 from meshlight.gateway.inference.timeouts import Cancellation, Cause, FirstByteTimer
 
