@@ -17,7 +17,7 @@ from meshlight.domain.pairing import (
     matches_commitment,
 )
 from meshlight.peers.pairing.messages import (
-    FRAME_LIMIT,
+    MESSAGE_LIMIT,
     READ_S,
     VERSION,
     Hello,
@@ -218,7 +218,7 @@ async def _handshake(
     connection by the time the loop closes it.
     """
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=FRAME_LIMIT, loop=loop)
+    reader = asyncio.StreamReader(limit=MESSAGE_LIMIT, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     transport, _ = await loop.connect_accepted_socket(
         lambda: protocol, accepted, ssl=tls, ssl_handshake_timeout=limit_s, ssl_shutdown_timeout=limit_s

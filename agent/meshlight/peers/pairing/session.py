@@ -29,19 +29,19 @@ from meshlight.domain.pairing import (
 )
 from meshlight.domain.peers import LAN_PORT, PairingState, Peer
 from meshlight.peers.pairing.messages import (
-    FRAME_LIMIT,
+    MESSAGE_LIMIT,
     READ_S,
     VERSION,
     Confirmed,
     Done,
-    Frame,
     Hello,
+    Message,
     Offer,
     PairingAborted,
     PairingConnection,
     Refusal,
     Reveal,
-    meaning,
+    ending_of,
 )
 from meshlight.peers.tls import Certificate, PrivateIdentity, pairing_client_context, presented_certificate
 
@@ -186,19 +186,19 @@ class PairingSession:
         except PairingAborted as error:
             self._advance(self._progress.end(error.ending))
 
-    def _receive(self, frame: Frame) -> None:
+    def _receive(self, message: Message) -> None:
         now = self._progress.at(self._local.clock())
-        match frame:
+        match message:
             case Confirmed():
                 statement = self._transcript.statement(other_role(self.role))
-                is_good = self._remote.certificate.signed(statement, frame.signature)
+                is_good = self._remote.certificate.signed(statement, message.signature)
                 self._advance(now.confirmed_there() if is_good else now.end("signature"))
             case Done():
                 self._advance(now.done_there())
             case Refusal():
                 # The asking side could choose a reason that does not count as a failed try.
                 # So it is always counted as refused.
-                self._advance(now.end(meaning(frame) if self.role == "asking" else "refused-there"))
+                self._advance(now.end(ending_of(message) if self.role == "asking" else "refused-there"))
             case _:
                 self._advance(now.end("garbage"))
 
@@ -238,7 +238,7 @@ async def request_pairing(
     try:
         async with asyncio.timeout(READ_S):
             reader, writer = await asyncio.open_connection(
-                host, port, ssl=pairing_client_context(), limit=FRAME_LIMIT
+                host, port, ssl=pairing_client_context(), limit=MESSAGE_LIMIT
             )
     except (OSError, TimeoutError, ValueError) as error:
         raise failure("unreachable", name) from error
