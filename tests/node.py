@@ -1,4 +1,4 @@
-"""A whole Meshlight node in the test's own event loop, on a free port, with a home of its own."""
+"""A complete Meshlight node in the test's own event loop, on a free port, with a folder of its own."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ IN_ORDER = 'routing.policy = "priority"'
 
 
 class Server(Protocol):
-    """What a node needs to know of a backend: most are demo engines."""
+    """What a node needs to know about a backend; most are simulated engines."""
 
     name: str
 
@@ -37,8 +37,8 @@ class Node:
     """`async with Node(tmp_path, [engine]) as node:` is a running service with these backends, all checked once.
 
     `http` is a client with the local key; `url` is where it listens. Engines are backends under their names; with
-    `IN_ORDER` as `extra`, requests try them in the order given. A home that has a configuration already keeps it,
-    as after a restart; with `port`, it listens where it did. With `discovery`, engines are looked for on `ports`.
+    `IN_ORDER` as `extra`, requests try them in the order given. A folder that has a configuration already keeps it,
+    as after a restart; with `port`, it listens where it did. With `discovery`, `ports` are scanned for engines.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Node:
     ) -> None:
         self._paths = Paths.under(config_dir=home, state_dir=home, log_dir=home)
         self._engines = engines
-        # A node of a test looks for no others on the machine's own network, unless it is about that.
+        # A test's node does not browse the machine's network, unless the test is about that.
         self._extra = extra if "[lan]" in extra or "lan." in extra else f"{extra}\n[lan]\nbrowse = false\n"
         self._discovery = discovery
         self._ports: dict[int, tuple[Kind, ...]] = dict.fromkeys(ports, ())
@@ -120,19 +120,19 @@ class Node:
             await self._running
 
     async def refresh(self) -> None:
-        """Have every backend checked, and wait until it is."""
-        answer = await self.http.post("/mesh/refresh?wait=true")
-        assert answer.is_success, answer.text
+        """Have every backend probed, and wait until that is done."""
+        response = await self.http.post("/mesh/refresh?wait=true")
+        assert response.is_success, response.text
 
     async def chat(self, model: str = "llama-3.2-3b", **fields: Any) -> httpx.Response:
-        """Ask a short question."""
+        """Send a short chat request."""
         body = {"model": model, "messages": [{"role": "user", "content": "hi"}], **fields}
         return await self.http.post("/v1/chat/completions", json=body)
 
     async def backend(self, name: str) -> dict[str, Any]:
         """Return one backend as the snapshot shows it."""
-        answer = await self.http.get(f"/mesh/backends/{name}")
-        found: dict[str, Any] = answer.json()
+        response = await self.http.get(f"/mesh/backends/{name}")
+        found: dict[str, Any] = response.json()
         return found
 
     async def until(self, name: str, state: str, within_s: float = WAIT_S) -> dict[str, Any]:
