@@ -1,4 +1,4 @@
-"""A clock that stands still until told, and a little mesh on it."""
+"""A clock that stands still until a test moves it, and a small mesh on it."""
 
 import heapq
 import json
@@ -13,8 +13,8 @@ from meshlight.mesh.registry import Registry
 from meshlight.mesh.traffic import Traffic
 
 
-class Alarm:
-    """A timer of the stage's clock."""
+class FakeTimer:
+    """A timer of the fake clock."""
 
     def __init__(self, callback: Callable[[], None]) -> None:
         self.callback: Callable[[], None] | None = callback
@@ -28,32 +28,32 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self._due: list[tuple[float, int, Alarm]] = []
+        self._due: list[tuple[float, int, FakeTimer]] = []
         self._count = 0
 
     def __call__(self) -> float:
         return self.now
 
-    def later(self, delay: float, callback: Callable[[], None]) -> Alarm:
-        alarm = Alarm(callback)
+    def later(self, delay: float, callback: Callable[[], None]) -> FakeTimer:
+        timer = FakeTimer(callback)
         self._count += 1
-        heapq.heappush(self._due, (self.now + delay, self._count, alarm))
-        return alarm
+        heapq.heappush(self._due, (self.now + delay, self._count, timer))
+        return timer
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass; what falls due on the way is called."""
         until = self.now + seconds
         while self._due and self._due[0][0] <= until:
-            at, _, alarm = heapq.heappop(self._due)
+            at, _, timer = heapq.heappop(self._due)
             self.now = max(self.now, at)
-            if alarm.callback is not None:
-                alarm.callback()
+            if timer.callback is not None:
+                timer.callback()
         self.now = until
 
     @property
     def armed(self) -> list[float]:
         """Seconds until each timer that is still set."""
-        return sorted(at - self.now for at, _, alarm in self._due if alarm.callback is not None)
+        return sorted(at - self.now for at, _, timer in self._due if timer.callback is not None)
 
 
 def backend(name: str, **fields: object) -> Backend:
@@ -65,22 +65,22 @@ def backend(name: str, **fields: object) -> Backend:
     return Backend(id=name, name=name, **given)  # type: ignore[arg-type]
 
 
-class FakeClock:
-    """Registry, traffic, hub and feed on one clock."""
+class FakeMesh:
+    """Registry, traffic, event hub and event publisher on one clock."""
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.registry = Registry(self.clock)
-        self.traffic = Traffic()
-        self.hub = EventHub()
-        self.feed = EventPublisher(
+        self.traffic = Traffic(lambda: self.publisher.schedule_traffic())  # noqa: PLW0108 - made below
+        self.hub = EventHub(lambda: self.publisher.view())  # noqa: PLW0108 - made below
+        self.publisher = EventPublisher(
             self.registry, self.traffic, self.hub, self.clock, self.clock.later, self._router
         )
 
     def _router(self) -> RouterView:
         return RouterView(
             node_id="n",
-            name="stage",
+            name="mesh",
             version="0",
             status="running",
             uptime_s=self.clock.now - 1000.0,
@@ -89,7 +89,7 @@ class FakeClock:
 
 
 async def read(subscription: Subscription) -> list[tuple[int, str, dict[str, Any]]]:
-    """Read what waits for a subscriber: (number, name, data) of each event."""
+    """Read what is queued for a subscriber: (number, name, data) of each event."""
     raw = await subscription.next()
     assert raw is not None
     events = []

@@ -1,4 +1,4 @@
-"""A whole Meshlight node in the test's own event loop, on a free port, with a home of its own."""
+"""A complete Meshlight node in the test's own event loop, on a free port, with a folder of its own."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,22 +12,17 @@ from meshlight.backends.kinds import ring_for
 from meshlight.domain.backend import Kind
 from meshlight.domain.config import HOST
 from meshlight.gateway.server.listener import bind
-from meshlight.peers.trust import Trust
-from meshlight.service.settings_store import SettingsStore
 from meshlight.service.wiring import Service
 from meshlight.storage.config.file import ConfigFile
 from meshlight.storage.local_key import LocalKey
-from meshlight.storage.node_identity import NodeIdentityStore
 from meshlight.storage.paths import Paths
-from meshlight.storage.peer_certificates import PeerCertificates
-from meshlight.storage.secrets.store import Secrets
 
 WAIT_S = 10.0
 IN_ORDER = 'routing.policy = "priority"'
 
 
 class Server(Protocol):
-    """What a node needs to know of a backend: most are demo engines."""
+    """What a node needs to know about a backend; most are simulated engines."""
 
     name: str
 
@@ -42,8 +37,8 @@ class Node:
     """`async with Node(tmp_path, [engine]) as node:` is a running service with these backends, all checked once.
 
     `http` is a client with the local key; `url` is where it listens. Engines are backends under their names; with
-    `IN_ORDER` as `extra`, requests try them in the order given. A home that has a configuration already keeps it,
-    as after a restart; with `port`, it listens where it did. With `discovery`, engines are looked for on `ports`.
+    `IN_ORDER` as `extra`, requests try them in the order given. A folder that has a configuration already keeps it,
+    as after a restart; with `port`, it listens where it did. With `discovery`, `ports` are scanned for engines.
     """
 
     def __init__(
@@ -57,9 +52,9 @@ class Node:
         ping_s: float = 15.0,
         port: int = 0,
     ) -> None:
-        self._places = Paths.under(config_dir=home, state_dir=home, log_dir=home)
+        self._paths = Paths.under(config_dir=home, state_dir=home, log_dir=home)
         self._engines = engines
-        # A node of a test looks for no others on the machine's own network, unless it is about that.
+        # A test's node does not browse the machine's network, unless the test is about that.
         self._extra = extra if "[lan]" in extra or "lan." in extra else f"{extra}\n[lan]\nbrowse = false\n"
         self._discovery = discovery
         self._ports: dict[int, tuple[Kind, ...]] = dict.fromkeys(ports, ())
@@ -77,32 +72,30 @@ class Node:
 
     @property
     def config_file(self) -> Path:
-        return self._places.config_file
+        return self._paths.config_file
 
     async def __aenter__(self) -> Self:
-        self._places.prepare()
+        self._paths.prepare()
         entries = [
             f'[[backends]]\nid = "{engine.name}"\nname = "{engine.name}"\nkind = "{engine.kind}"\n'
             f'url = "{engine.url}"\npriority = {place}\n'
             for place, engine in enumerate(self._engines)
         ]
-        if not self._places.config_file.exists():
-            self._places.config_file.write_text(self._extra + "\n" + "\n".join(entries), encoding="utf-8")
-        file = ConfigFile(self._places.config_file, ring_for)
-        config, fault = file.load_or_last_good()
-        key = LocalKey.open(self._places.key_file, {})
+        if not self._paths.config_file.exists():
+            self._paths.config_file.write_text(self._extra + "\n" + "\n".join(entries), encoding="utf-8")
+        file = ConfigFile(self._paths.config_file, ring_for)
+        _, error = file.load_or_last_good()
+        key = LocalKey.open(self._paths.key_file, {})
         self.key = key.reveal()
-        secrets = Secrets(file=self._places.secrets_file, insecure=True, environ={})
-        keeper = SettingsStore(file, secrets, config, fault, allows_discovery=self._discovery)
-        sock = bind(HOST, self._port)
-        trust = Trust(NodeIdentityStore(secrets), PeerCertificates(self._places.state_dir))
         self.service = Service(
-            keeper,
+            self._paths,
             file,
+            error,
             key,
-            sock,
-            trust,
-            state_dir=self._places.state_dir,
+            [bind(HOST, self._port)],
+            allows_discovery=self._discovery,
+            insecure_storage=True,
+            environ={},
             ports=self._ports,
             ping_s=self._ping_s,
         )
@@ -127,19 +120,19 @@ class Node:
             await self._running
 
     async def refresh(self) -> None:
-        """Have every backend checked, and wait until it is."""
-        answer = await self.http.post("/mesh/refresh?wait=true")
-        assert answer.is_success, answer.text
+        """Have every backend probed, and wait until that is done."""
+        response = await self.http.post("/mesh/refresh?wait=true")
+        assert response.is_success, response.text
 
     async def chat(self, model: str = "llama-3.2-3b", **fields: Any) -> httpx.Response:
-        """Ask a short question."""
+        """Send a short chat request."""
         body = {"model": model, "messages": [{"role": "user", "content": "hi"}], **fields}
         return await self.http.post("/v1/chat/completions", json=body)
 
     async def backend(self, name: str) -> dict[str, Any]:
         """Return one backend as the snapshot shows it."""
-        answer = await self.http.get(f"/mesh/backends/{name}")
-        found: dict[str, Any] = answer.json()
+        response = await self.http.get(f"/mesh/backends/{name}")
+        found: dict[str, Any] = response.json()
         return found
 
     async def until(self, name: str, state: str, within_s: float = WAIT_S) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A Meshlight of the test's own: a folder with a configuration, and the programs that are started on it."""
+"""A folder with a configuration, and the programs that are started on it."""
 
 import os
 import queue
@@ -20,7 +20,7 @@ SOON_S = 20.0
 
 
 class Home:
-    """A folder as MESHLIGHT_HOME, with a free port, no search for engines and what else `lines` say."""
+    """A folder as MESHLIGHT_HOME, with a free port, no discovery, and `lines` added to the configuration."""
 
     def __init__(self, folder: Path, *lines: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,9 +38,9 @@ class Home:
     def runtime(self) -> Runtime:
         return msgspec.json.decode(self.runtime_file.read_bytes(), type=Runtime)
 
-    def start(self, *words: str, more: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, more: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            program(*words),
+            program(*arguments),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -60,26 +60,26 @@ class Home:
 
 
 class Standings:
-    """What a supervisor told, in order; `until` waits for a state."""
+    """What a supervisor has reported, in order; `until` waits for a state."""
 
     def __init__(self) -> None:
-        self._told: queue.SimpleQueue[ServiceStatus] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[ServiceStatus] = queue.SimpleQueue()
         self.seen: list[ServiceStatus] = []
 
-    def __call__(self, standing: ServiceStatus) -> None:
-        self._told.put(standing)
+    def __call__(self, status: ServiceStatus) -> None:
+        self._reports.put(status)
 
     def until(self, *states: ServiceState, limit_s: float = SOON_S) -> ServiceStatus:
         end = time.monotonic() + limit_s
         while True:
-            standing = self._told.get(timeout=max(end - time.monotonic(), 0.01))
-            self.seen.append(standing)
-            if standing.state in states:
-                return standing
+            status = self._reports.get(timeout=max(end - time.monotonic(), 0.01))
+            self.seen.append(status)
+            if status.state in states:
+                return status
 
 
 def wait_until(holds: Callable[[], bool], limit_s: float = SOON_S) -> float:
-    """Wait until something outside of this process is so; return the seconds that took."""
+    """Wait until something outside of this process holds; return the seconds that took."""
     begun = time.monotonic()
     while not holds():
         if time.monotonic() - begun > limit_s:
@@ -89,7 +89,7 @@ def wait_until(holds: Callable[[], bool], limit_s: float = SOON_S) -> float:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs (one that waits to be buried doesn't)."""
+    """Whether a process runs (a zombie doesn't)."""
     if sys.platform != "linux":
         try:
             os.kill(pid, 0)

@@ -27,7 +27,7 @@ async def add(node: Node, cluster: SimulatedCluster) -> None:
     }
     added = await node.http.post("/mesh/backends", json=draft)
     assert added.is_success, added.text
-    channel: Any = node.service._links.get("campus").channel  # type: ignore[union-attr]
+    channel: Any = node.service._connections.get("campus").channel  # type: ignore[union-attr]
     async with asyncio.timeout(WAIT_S):
         while any(desk.ids is None for desk in channel._models._desks.values()) or not channel._services:
             await node.refresh()
@@ -134,7 +134,7 @@ async def test_a_service_that_is_back_is_used_again(tmp_path: Path) -> None:
             assert (await node.chat("m")).status_code == 200
         assert (await routes(node))["first"] == "last-resort"
         first.refuses_tokens = False
-        models: Any = node.service._links.get("campus").channel._models  # type: ignore[union-attr]
+        models: Any = node.service._connections.get("campus").channel._models  # type: ignore[union-attr]
         await models._look(models._at("first"))
         assert (await routes(node))["first"] == "ready"
 

@@ -19,7 +19,7 @@ SILENT = Reason("timed-out", "It took the connection but did not answer in time.
 def tell(node: Node, name: str, *facts: Fact) -> None:
     """Let the registry hear facts, as a probe or a request would tell them."""
     for fact in facts:
-        node.service._registry.apply(name, fact)
+        node.service._registry.record_fact(name, fact)
 
 
 async def test_a_request_that_waits_on_a_hung_backend_moves_on_within_ten_seconds(tmp_path: Path) -> None:

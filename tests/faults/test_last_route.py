@@ -62,7 +62,7 @@ async def test_an_ejected_backend_is_used_again_after_its_pause() -> None:
         for seconds, who in ((10, "b"), (25, "a")):
             rig.clock.pass_time(seconds)
             for _ in range(2):
-                rig.registry.apply("a", Answered(0.01))
+                rig.registry.record_fact("a", Answered(0.01))
             assert (await rig.ask()).who == who
 
 

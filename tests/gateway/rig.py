@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import msgspec
 
 from fake_clock import Clock
+from mesh.memory_settings import MemorySettingsStore
 from meshlight.backends.base import Operation
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.health import Answered
@@ -33,16 +34,6 @@ class Server(Protocol):
 
     @property
     def url(self) -> str: ...
-
-
-class NoSecrets:
-    """A shelf without secrets."""
-
-    async def secret(self, backend_id: str, origin: str) -> str | None:  # noqa: ARG002 - a SecretSource
-        return None
-
-    def retry_secrets(self) -> None:
-        pass
 
 
 class QuietProber(Prober):
@@ -94,7 +85,7 @@ class Rig:
         self.clock = Clock()
         self.registry = Registry(self.clock)
         self.resolver = resolver
-        self.links = BackendConnections(NoSecrets(), self._upstream, self._upstream)
+        self.links = BackendConnections(MemorySettingsStore(), self._upstream, self._upstream)
         self.prober = QuietProber(
             self.registry, self.links, self.clock, self.clock.later, lambda _: False, lambda: 0.0
         )
@@ -108,7 +99,7 @@ class Rig:
         place = len(self.registry.snapshot.nodes)
         given = {"kind": server.kind, "ring": "machine", "url": server.url, "priority": place} | fields
         self.registry.put(Backend(id=server.name, name=server.name, **given))
-        self.registry.apply(server.name, Answered(0.01), models or ("m",))
+        self.registry.record_fact(server.name, Answered(0.01), models or ("m",))
 
     async def ask(
         self,

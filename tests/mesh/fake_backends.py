@@ -1,4 +1,4 @@
-"""Backends that answer as a test wills, with links, prober and traffic around them, on the stage's clock."""
+"""Backends that answer as a test wants, with connections, prober and traffic around them, on a fake clock."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,9 +6,11 @@ from typing import Any, cast
 
 import msgspec
 
-from fake_clock import FakeClock
+from fake_clock import FakeMesh
+from mesh.memory_settings import MemorySettingsStore
 from meshlight.domain.backend import Backend
-from meshlight.domain.errors import ConnectError, SecretError
+from meshlight.domain.config import Config
+from meshlight.domain.errors import ConnectError
 from meshlight.http_client.address import Address, parse_address
 from meshlight.http_client.client import Headers, Reply, Upstream
 from meshlight.mesh.backend_connections import BackendConnections
@@ -33,7 +35,7 @@ def models(*names: str) -> Reply:
     return reply({"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
 
 
-def opened(address: Address, backend: Backend | None = None, /) -> Upstream:  # noqa: ARG001 - an Opens
+def opened(address: Address, backend: Backend | None = None, /) -> Upstream:  # noqa: ARG001 - a ClientFactory
     """A real client."""
     return Upstream(address)
 
@@ -41,17 +43,17 @@ def opened(address: Address, backend: Backend | None = None, /) -> Upstream:  # 
 Answer = Reply | Exception | None
 
 
-class Wire:
-    """Plays the way to one server. `says` is its answer; with None it hangs until `release`."""
+class FakeUpstream:
+    """A client of one server. `answer` is the server's; with None it hangs until `release`."""
 
     def __init__(self, address: Address, clock: Callable[[], float]) -> None:
         self.address = address
-        self.says: Answer = models("m")
-        self.asked: list[float] = []
-        """When each question came."""
+        self.answer: Answer = models("m")
+        self.requests: list[float] = []
+        """When each request came."""
         self.keys: list[bytes] = []
         """The credentials that came with them."""
-        self.given_up = 0
+        self.cancelled = 0
         self.is_closed = False
         self._clock = clock
         self._waiting: list[asyncio.Future[None]] = []
@@ -60,23 +62,23 @@ class Wire:
         del method
         if path in DETAILS:
             return reply(b"", 404)
-        self.asked.append(self._clock())
+        self.requests.append(self._clock())
         self.keys.append(dict(headers).get(b"authorization", b""))
-        while self.says is None:
+        while self.answer is None:
             gate = asyncio.get_running_loop().create_future()
             self._waiting.append(gate)
             try:
                 await gate
             except asyncio.CancelledError:
-                self.given_up += 1
+                self.cancelled += 1
                 raise
-        if isinstance(self.says, Exception):
-            raise self.says
-        return self.says
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
 
-    def release(self, says: Answer) -> None:
+    def release(self, answer: Answer) -> None:
         """Answer all that hang."""
-        self.says = says
+        self.answer = answer
         waiting, self._waiting = self._waiting, []
         for gate in waiting:
             if not gate.done():
@@ -86,54 +88,43 @@ class Wire:
         self.is_closed = True
 
 
-class Purse:
-    """Holds secrets, or can't be opened."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, str] = {}
-        self.origins: dict[str, str] = {}
-        self.locked: SecretError | None = None
-        self.retries = 0
-
-    async def secret(self, backend_id: str, origin: str) -> str | None:
-        if self.locked is not None:
-            raise self.locked
-        if self.origins.get(backend_id, origin) != origin:
-            raise SecretError("other-address", "The key was given for another address.", "Give it again.")
-        return self.kept.get(backend_id)
-
-    def retry_secrets(self) -> None:
-        self.retries += 1
-
-
-class Room(FakeClock):
-    """A stage with a prober on it; `busy` holds the backends on which requests run."""
+class FakeBackends(FakeMesh):
+    """A mesh with a prober; `busy` holds the backends on which requests run."""
 
     def __init__(self, spread: Callable[[], float] = lambda: 0.0) -> None:
         super().__init__()
-        self.purse = Purse()
+        self.store = MemorySettingsStore(on_change=self._follow)
         self.busy: set[str] = set()
-        self.wires: dict[str, Wire] = {}
-        self.links = BackendConnections(self.purse, self.upstream, self.upstream)
-        self.prober = Prober(
-            self.registry, self.links, self.clock, self.clock.later, self.busy.__contains__, spread
+        self.upstreams: dict[str, FakeUpstream] = {}
+        self.connections = BackendConnections(
+            self.store,
+            self.upstream,
+            self.upstream,
+            probe_soon=lambda backend_id: self.prober.probe_soon(backend_id),  # noqa: PLW0108 - made below
+            on_part_fact=self.registry.record_part_fact,
         )
-        BackendSync(self.registry, self.links, self.prober, self.traffic)
+        self.prober = Prober(
+            self.registry, self.connections, self.clock, self.clock.later, self.busy.__contains__, spread
+        )
+        BackendSync(self.registry, self.connections, self.prober, self.traffic)
 
-    def wire(self, url: str) -> Wire:
-        """The way to a URL."""
+    def _follow(self, config: Config) -> None:
+        """Bring the mesh to the configuration; nothing to do without a `BackendAdmin`."""
+
+    def upstream_of(self, url: str) -> FakeUpstream:
+        """The client of a URL."""
         address = parse_address(url)
-        return self.wires.setdefault(address.url, Wire(address, self.clock))
+        return self.upstreams.setdefault(address.url, FakeUpstream(address, self.clock))
 
-    def upstream(self, address: Address, backend: Backend | None = None, /) -> Upstream:  # noqa: ARG002 - an Opens
-        return cast("Upstream", self.wire(address.url))
+    def upstream(self, address: Address, backend: Backend | None = None, /) -> Upstream:  # noqa: ARG002 - a ClientFactory
+        return cast("Upstream", self.upstream_of(address.url))
 
-    def put(self, backend: Backend, says: Answer) -> Wire:
+    def put(self, backend: Backend, answer: Answer) -> FakeUpstream:
         """Add a backend that answers so."""
-        wire = self.wire(backend.url)
-        wire.says = says
+        upstream = self.upstream_of(backend.url)
+        upstream.answer = answer
         self.registry.put(backend)
-        return wire
+        return upstream
 
     async def live(self, seconds: float) -> None:
         """Let time pass in small steps, and whatever falls due happen."""

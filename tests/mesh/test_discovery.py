@@ -8,8 +8,9 @@ from typing import Self
 from msgspec.structs import replace
 
 from backends.scripted import ScriptedServer, answering
-from fake_clock import FakeClock, backend
-from mesh.fake_backends import Purse, opened, settle
+from fake_clock import FakeMesh, backend
+from mesh.fake_backends import opened, settle
+from mesh.memory_settings import MemorySettingsStore
 from meshlight.backends.detection import Detector
 from meshlight.backends.socket_owner import Listener, Listeners
 from meshlight.domain.backend import Kind, Reason
@@ -26,15 +27,15 @@ PAGE = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\
 USUAL: Sequence[Kind] = ("llamacpp", "mlx")
 
 
-class Search(FakeClock):
+class Search(FakeMesh):
     """Looks at the ports of these engines, as if they were the usual ones."""
 
     def __init__(self, *ports: int) -> None:
         super().__init__()
         self.ignored: list[str] = []
-        self.links = BackendConnections(Purse(), opened, opened)
-        self.prober = Prober(self.registry, self.links, self.clock, self.clock.later, lambda _: False)
-        BackendSync(self.registry, self.links, self.prober, self.traffic)
+        self.connections = BackendConnections(MemorySettingsStore(), opened, opened)
+        self.prober = Prober(self.registry, self.connections, self.clock, self.clock.later, lambda _: False)
+        BackendSync(self.registry, self.connections, self.prober, self.traffic)
         detector = Detector(Upstream, dict.fromkeys(ports, USUAL), clock=self.clock)
         self.listeners = Listeners()
         self.discovery = Discovery(
@@ -56,7 +57,7 @@ class Search(FakeClock):
     async def __aexit__(self, *_: object) -> None:
         self.discovery.stop()
         await self.prober.close()
-        self.links.close()
+        self.connections.close()
 
     async def tick(self) -> None:
         """Wait until the look that runs is over."""
@@ -119,7 +120,7 @@ async def test_a_stranger_is_left_alone_until_the_user_wishes() -> None:
             search.clock.pass_time(PERIOD_S)
             await search.tick()
         assert len(page.requests) == first
-        await search.discovery.look()
+        await search.discovery.scan()
         assert len(page.requests) > first
 
 
@@ -131,7 +132,7 @@ async def test_another_engine_on_the_port_takes_the_place_of_the_found_one() -> 
             for _ in range(2):
                 await search.prober.check(f"llamacpp-{old.port}")
             assert search.registry.node(f"llamacpp-{old.port}").health.reason.code == "not-this-kind"
-            await search.discovery.look()
+            await search.discovery.scan()
             assert search.ids == [f"vllm-{old.port}"]
 
 
@@ -140,7 +141,7 @@ async def test_what_is_ignored_is_not_listed_and_its_port_not_even_asked() -> No
         search = Search(engine.port)
         search.ignored = [f"http://localhost:{engine.port}/"]
         async with search:
-            await search.discovery.look()
+            await search.discovery.scan()
             assert search.ids == []
             assert engine.requests == []
             assert engine.request_log.connections == 0
@@ -158,7 +159,7 @@ async def test_one_that_is_ignored_while_it_is_being_asked_is_not_listed() -> No
     async with SimulatedEngine("llamacpp") as engine:
         search = Search(engine.port)
         search.discovery.start()
-        look = asyncio.create_task(search.discovery.look())
+        look = asyncio.create_task(search.discovery.scan())
         await engine.received(1)
         search.ignored = [engine.url]
         await look
@@ -198,14 +199,14 @@ async def test_one_that_is_gone_for_ten_minutes_leaves_the_list() -> None:
             source = "config" if name == "mine" else "found"
             search.registry.put(backend(name, source=source))
             search.prober.unwatch(name)
-            search.registry.apply(name, REFUSED)
+            search.registry.record_fact(name, REFUSED)
         search.clock.now += GONE_S
-        await search.discovery.look()
+        await search.discovery.scan()
         assert search.ids == ["found", "back", "mine"]
-        search.registry.apply("back", Answered())
-        search.registry.apply("back", Answered())
+        search.registry.record_fact("back", Answered())
+        search.registry.record_fact("back", Answered())
         search.clock.now += 1
-        await search.discovery.look()
+        await search.discovery.scan()
         assert search.ids == ["back", "mine"]
 
 
@@ -213,9 +214,9 @@ async def test_one_that_only_times_out_stays() -> None:
     async with Search() as search:
         search.registry.put(backend("found", source="found"))
         search.prober.unwatch("found")
-        search.registry.apply("found", Failed(Reason("timed-out", "It did not answer.")))
+        search.registry.record_fact("found", Failed(Reason("timed-out", "It did not answer.")))
         search.clock.now += GONE_S * 2
-        await search.discovery.look()
+        await search.discovery.scan()
         assert search.ids == ["found"]
 
 
@@ -224,7 +225,7 @@ async def test_with_the_search_off_nobody_is_asked_and_what_was_found_stays() ->
         search.discovery.stop()
         seen = engine.request_log.total
         search.registry.remove(f"llamacpp-{engine.port}")
-        await search.discovery.look()
+        await search.discovery.scan()
         assert search.ids == []
         await engine.idle()
         assert engine.request_log.total <= seen + 1, "no more than the probe that was under way"
@@ -276,7 +277,7 @@ async def test_an_engine_of_another_user_is_found_and_not_used_until_it_is_switc
             assert search.registry.snapshot.routes == {}
             search.registry.put(replace(node.backend, enabled=True, source="config"))
             await search.until(node.backend.id, "healthy")
-            await search.discovery.look()
+            await search.discovery.scan()
             assert search.registry.node(node.backend.id).backend.enabled
 
 
@@ -285,12 +286,12 @@ async def test_a_port_that_goes_to_another_user_is_used_no_more_and_used_again_w
         name = f"llamacpp-{engine.port}"
         await search.until(name, "healthy")
         search.listeners = owned(engine.port, STRANGER)
-        await search.discovery.look()
+        await search.discovery.scan()
         assert not search.registry.node(name).backend.enabled
         assert search.registry.snapshot.routes == {}
         for uid in (STRANGER, 0):
             search.listeners = owned(engine.port, uid)
-            await search.discovery.look()
+            await search.discovery.scan()
             assert search.ids == [name]
             assert search.registry.node(name).backend.enabled is (uid == 0)
 
@@ -303,5 +304,5 @@ async def test_an_engine_of_another_user_that_is_gone_leaves_the_list() -> None:
             assert search.ids == [f"llamacpp-{engine.port}"]
             await engine.stop()
             search.listeners = Listeners()
-            await search.discovery.look()
+            await search.discovery.scan()
             assert search.ids == []

@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fake_clock import FakeClock, backend, read
+from fake_clock import FakeMesh, backend, read
 from meshlight.domain.backend import Reason
 from meshlight.domain.health import Answered, Failed, Unreached
 
@@ -14,11 +14,11 @@ DOWN = Reason("refused", "Connection refused at 127.0.0.1:8080 — is llama.cpp 
 
 
 async def test_a_changed_state_goes_out_at_once_with_its_reason() -> None:
-    stage = FakeClock()
-    stage.registry.put(backend("a"))
-    reader = stage.hub.subscribe(None)
+    fake = FakeMesh()
+    fake.registry.put(backend("a"))
+    reader = fake.hub.subscribe(None)
     await read(reader)
-    stage.registry.apply("a", Unreached(DOWN))
+    fake.registry.record_fact("a", Unreached(DOWN))
     health, incident = await read(reader)
     assert health[1] == "health"
     assert incident[2] == {
@@ -32,32 +32,32 @@ async def test_a_changed_state_goes_out_at_once_with_its_reason() -> None:
 
 
 async def test_latencies_are_gathered_for_a_second() -> None:
-    stage = FakeClock()
+    fake = FakeMesh()
     for name in "ab":
-        stage.registry.put(backend(name))
-        stage.registry.apply(name, Answered(0.010))
-    reader = stage.hub.subscribe(None)
+        fake.registry.put(backend(name))
+        fake.registry.record_fact(name, Answered(0.010))
+    reader = fake.hub.subscribe(None)
     await read(reader)
-    stage.registry.apply("a", Answered(0.030))
-    stage.registry.apply("b", Answered(0.050))
-    stage.clock.pass_time(1.0)
+    fake.registry.record_fact("a", Answered(0.030))
+    fake.registry.record_fact("b", Answered(0.050))
+    fake.clock.pass_time(1.0)
     [(_, name, data)] = await read(reader)
     assert name == "health"
     assert [b["latency_ms"] for b in data["backends"]] == [20.0, 30.0]
 
 
 async def test_traffic_goes_out_every_quarter_second_and_only_when_there_is_some() -> None:
-    stage = FakeClock()
-    stage.registry.put(backend("a"))
-    reader = stage.hub.subscribe(None)
+    fake = FakeMesh()
+    fake.registry.put(backend("a"))
+    reader = fake.hub.subscribe(None)
     await read(reader)
-    assert stage.clock.armed == []
-    stage.traffic.start()
-    ticket = stage.traffic.reserve("a", "m")
-    stage.clock.pass_time(0.25)
+    assert fake.clock.armed == []
+    fake.traffic.start()
+    ticket = fake.traffic.reserve("a", "m")
+    fake.clock.pass_time(0.25)
     ticket.close("ok")
-    stage.traffic.end("ok")
-    stage.clock.pass_time(0.25)
+    fake.traffic.end("ok")
+    fake.clock.pass_time(0.25)
     first, second = await read(reader)
     assert first[2]["routes"] == [
         {"backend": "a", "model": "m", "started": 1, "ok": 0, "failed": 0, "in_flight": 1}
@@ -66,22 +66,25 @@ async def test_traffic_goes_out_every_quarter_second_and_only_when_there_is_some
         {"backend": "a", "model": "m", "started": 0, "ok": 1, "failed": 0, "in_flight": 0}
     ]
     assert second[2]["router"]["successful"] == 1
-    assert stage.clock.armed == []
+    assert fake.clock.armed == []
 
 
 async def test_an_idle_mesh_wakes_nobody() -> None:
-    stage = FakeClock()
-    stage.registry.put(backend("a"))
-    stage.registry.apply("a", Answered(0.01))
-    stage.clock.pass_time(1.0)
-    assert stage.clock.armed == []
+    fake = FakeMesh()
+    fake.registry.put(backend("a"))
+    fake.registry.record_fact("a", Answered(0.01))
+    fake.clock.pass_time(1.0)
+    assert fake.clock.armed == []
 
 
 def add_up(view: dict[str, Any], events: list[tuple[int, str, dict[str, Any]]]) -> dict[str, Any]:
     """What a page does with a snapshot and the events after it."""
     backends = {b["id"]: dict(b) for b in view["backends"]}
     requests = view["router"]["requests"]
+    light = view["light"], view["light_reason"]
     for _, name, data in events:
+        if name in {"health", "topology"}:
+            light = data["light"], data["light_reason"]
         if name == "topology":
             for gone in data["removed"]:
                 backends.pop(gone, None)
@@ -97,7 +100,7 @@ def add_up(view: dict[str, Any], events: list[tuple[int, str, dict[str, Any]]]) 
                     counts["total"] += route["started"]
                     counts["successful"] += route["ok"]
                     counts["failed"] += route["failed"]
-    return {"backends": backends, "requests": requests}
+    return {"backends": backends, "requests": requests, "light": light}
 
 
 ACTS = st.lists(
@@ -111,34 +114,35 @@ ACTS = st.lists(
 
 @given(ACTS)
 async def test_a_snapshot_and_the_events_after_it_are_the_next_snapshot(acts: list[tuple[str, str]]) -> None:
-    stage = FakeClock()
-    reader = stage.hub.subscribe(None)
+    fake = FakeMesh()
+    reader = fake.hub.subscribe(None)
     [(_, _, before)] = await read(reader)
     open_tickets: dict[str, list[Any]] = {}
     for act, name in acts:
         match act:
             case "put":
-                stage.registry.put(backend(name))
+                fake.registry.put(backend(name))
             case "remove":
-                stage.registry.remove(name)
+                fake.registry.remove(name)
             case "up":
-                stage.registry.apply(name, Answered(0.01), ("m",))
+                fake.registry.record_fact(name, Answered(0.01), ("m",))
             case "down":
-                stage.registry.apply(name, Failed(DOWN))
+                fake.registry.record_fact(name, Failed(DOWN))
             case "start":
-                stage.traffic.start()
-                open_tickets.setdefault(name, []).append(stage.traffic.reserve(name, "m"))
+                fake.traffic.start()
+                open_tickets.setdefault(name, []).append(fake.traffic.reserve(name, "m"))
             case "ok" | "fail" if open_tickets.get(name):
                 outcome = "ok" if act == "ok" else "failed"
                 open_tickets[name].pop().close(outcome)
-                stage.traffic.end(outcome)  # type: ignore[arg-type]
+                fake.traffic.end(outcome)  # type: ignore[arg-type]
             case "time":
-                stage.clock.pass_time(0.6)
-    after = msgspec.to_builtins(stage.feed.view())
-    events = await read(reader) if stage.hub.seq > before["seq"] else []
+                fake.clock.pass_time(0.6)
+    after = msgspec.to_builtins(fake.publisher.view())
+    events = await read(reader) if fake.hub.seq > before["seq"] else []
     assert [event[0] for event in events] == list(range(before["seq"] + 1, after["seq"] + 1))
     added = add_up(before, events)
     assert added["requests"] == after["router"]["requests"]
+    assert added["light"] == (after["light"], after["light_reason"])
     assert set(added["backends"]) == {b["id"] for b in after["backends"]}
     for shown in after["backends"]:
         mine = added["backends"][shown["id"]]

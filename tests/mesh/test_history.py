@@ -19,9 +19,9 @@ def test_the_steps_between_two_changes_follow_from_the_first() -> None:
     history = History(registry, clock)
     registry.put(backend("a"))
     clock.pass_time(5)
-    registry.apply("a", Answered(0.010))
+    registry.record_fact("a", Answered(0.010))
     clock.pass_time(15)
-    registry.apply("a", Unreached(DOWN))
+    registry.record_fact("a", Unreached(DOWN))
     clock.pass_time(5)
     track = history.past().backends["a"]
     assert track.states == ("unknown", "healthy", "healthy", "healthy", "unhealthy", "unhealthy")
@@ -43,7 +43,7 @@ def test_incidents_have_their_age_and_the_words_of_the_wire() -> None:
     registry = Registry(clock)
     history = History(registry, clock)
     registry.put(backend("a"))
-    registry.apply("a", Unreached(DOWN))
+    registry.record_fact("a", Unreached(DOWN))
     clock.pass_time(12)
     told = json.loads(msgspec.json.encode(history.past()))
     assert told["incidents"] == [
@@ -65,9 +65,9 @@ def test_a_week_weighs_no_more_than_an_hour() -> None:
     registry.put(backend("a"))
     for turn in range(3 * STEPS):
         clock.pass_time(5)
-        registry.apply("a", Unreached(DOWN))
-        registry.apply("a", Answered(turn / 1000))
-        registry.apply("a", Answered(turn / 1000))
+        registry.record_fact("a", Unreached(DOWN))
+        registry.record_fact("a", Answered(turn / 1000))
+        registry.record_fact("a", Answered(turn / 1000))
     past = history.past()
     assert len(past.backends["a"].states) == STEPS
     assert len(past.incidents) == INCIDENTS

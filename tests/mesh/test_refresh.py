@@ -4,8 +4,9 @@ import asyncio
 from contextlib import AsyncExitStack
 from time import monotonic
 
-from fake_clock import FakeClock, backend, read
-from mesh.fake_backends import REFUSED, Purse, Room, models, opened, settle
+from fake_clock import FakeMesh, backend, read
+from mesh.fake_backends import REFUSED, FakeBackends, models, opened, settle
+from mesh.memory_settings import MemorySettingsStore
 from meshlight.mesh.backend_connections import BackendConnections
 from meshlight.mesh.event_hub import Subscription
 from meshlight.mesh.prober import BackendSync, Prober
@@ -14,8 +15,8 @@ from meshlight.mesh.registry import Registry
 from meshlight.simulator.engine import SimulatedEngine
 
 
-class Ward(Room):
-    """A room with a refresher; `look` waits until `seen` is set, then puts what it is to find."""
+class Ward(FakeBackends):
+    """A fake with a refresher; `look` waits until `seen` is set, then puts what it is to find."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,7 +24,7 @@ class Ward(Room):
         self.seen.set()
         self.finds: list[str] = []
         self.looks = 0
-        self.refresher = Refresher(self.registry, self.prober, self.feed, self.look)
+        self.refresher = Refresher(self.registry, self.prober, self.publisher, self.look)
 
     async def look(self) -> None:
         self.looks += 1
@@ -44,7 +45,7 @@ async def test_every_enabled_backend_is_checked_once_and_each_step_is_told() -> 
     off = ward.put(backend("off", enabled=False), models("m"))
     await settle()
     ward.seen.clear()
-    down.says = None
+    down.answer = None
     reader = ward.hub.subscribe(None)
     await read(reader)
     ward.refresher.start()
@@ -54,23 +55,23 @@ async def test_every_enabled_backend_is_checked_once_and_each_step_is_told() -> 
     down.release(REFUSED)
     await ward.refresher.wait()
     assert await told(reader) == [(2, 2)]
-    assert (len(up.asked), len(down.asked), len(off.asked)) == (2, 2, 0)
+    assert (len(up.requests), len(down.requests), len(off.requests)) == (2, 2, 0)
     assert ward.looks == 1
 
 
 async def test_who_asks_meanwhile_joins() -> None:
     ward = Ward()
-    wire = ward.put(backend("a"), models("m"))
+    upstream = ward.put(backend("a"), models("m"))
     await settle()
-    wire.says = None
+    upstream.answer = None
     first = ward.refresher.start()
     await settle()
     assert ward.refresher.start() == first
     waiting = [asyncio.create_task(ward.refresher.wait()) for _ in range(3)]
     await settle()
-    wire.release(models("m"))
+    upstream.release(models("m"))
     assert {(await wait).id for wait in waiting} == {first.id}
-    assert (len(wire.asked), ward.looks) == (2, 1)
+    assert (len(upstream.requests), ward.looks) == (2, 1)
     following = ward.refresher.start()
     assert following.id != first.id
     await ward.refresher.wait()
@@ -110,23 +111,23 @@ async def test_one_that_is_removed_meanwhile_holds_nothing_up() -> None:
     ward.put(backend("a"), models("m"))
     gone = ward.put(backend("gone"), models("m"))
     await settle()
-    gone.says = None
+    gone.answer = None
     ward.refresher.start()
     await settle()
     ward.registry.remove("gone")
     over = await ward.refresher.wait()
     assert (over.done, over.total) == (2, 2)
-    assert gone.given_up == 1
+    assert gone.cancelled == 1
 
 
 async def test_one_that_is_switched_off_meanwhile_holds_nothing_up() -> None:
     ward = Ward()
-    wire = ward.put(backend("a"), models("m"))
+    upstream = ward.put(backend("a"), models("m"))
     await settle()
-    wire.says = None
+    upstream.answer = None
     ward.refresher.start()
     await settle()
-    wire.says = models("m")
+    upstream.answer = models("m")
     ward.registry.put(backend("a", enabled=False))
     assert (await ward.refresher.wait()).done == 1
 
@@ -136,14 +137,14 @@ async def test_a_kind_with_a_fault_of_its_own_does_not_end_the_refresh() -> None
     broken = ward.put(backend("broken"), models("m"))
     ward.put(backend("a"), models("m"))
     await settle()
-    broken.says = ZeroDivisionError("a fault of the kind's own")
+    broken.answer = ZeroDivisionError("a fault of the kind's own")
     ward.refresher.start()
     assert (await ward.refresher.wait()).done == 2
 
 
 async def test_the_end_of_the_service_ends_it_and_lets_go_who_waits() -> None:
     ward = Ward()
-    wire = ward.put(backend("a"), None)
+    upstream = ward.put(backend("a"), None)
     ward.seen.clear()
     ward.refresher.start()
     waiting = asyncio.create_task(ward.refresher.wait())
@@ -152,7 +153,7 @@ async def test_the_end_of_the_service_ends_it_and_lets_go_who_waits() -> None:
     assert (await waiting).done == 0
     await ward.prober.close()
     await settle()
-    assert wire.given_up == 1
+    assert upstream.cancelled == 1
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -164,13 +165,13 @@ async def test_fifty_backends_of_which_ten_hang_are_checked_within_two_and_a_hal
         ]
         for engine in engines[:10]:
             await engine.fault("hang-headers")
-        stage = FakeClock()
+        fake = FakeMesh()
         registry = Registry(monotonic)
-        links = BackendConnections(Purse(), opened, opened)
+        connections = BackendConnections(MemorySettingsStore(), opened, opened)
         later = asyncio.get_running_loop().call_later
-        prober = Prober(registry, links, monotonic, later, lambda _: False)
-        BackendSync(registry, links, prober, stage.traffic)
-        refresher = Refresher(registry, prober, stage.feed, Ward().look)
+        prober = Prober(registry, connections, monotonic, later, lambda _: False)
+        BackendSync(registry, connections, prober, fake.traffic)
+        refresher = Refresher(registry, prober, fake.publisher, Ward().look)
         for engine in engines:
             registry.put(backend(engine.name, url=engine.url))
         began = monotonic()
@@ -184,4 +185,4 @@ async def test_fifty_backends_of_which_ten_hang_are_checked_within_two_and_a_hal
         since = [registry.node(f"e{n}").health.since - began for n in range(10, 50)]
         assert max(since) < 1.5, "those that answer do not wait for those that hang"
         await prober.close()
-        links.close()
+        connections.close()

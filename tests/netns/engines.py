@@ -1,6 +1,6 @@
-"""Demo engines in a process of their own on a machine of the tests' network, told on stdin what to serve.
+"""Demo engines in a process of their own on a machine of the tests' network, which read from stdin what to serve.
 
-As a program (`python -m peers.engines`) it starts the engines that its argument describes (JSON), says their ports
+As a program (`python -m netns.engines`) it starts the engines that its argument describes (JSON), says their ports
 on a line of stdout, and answers each line of stdin with one line.
 """
 
@@ -22,7 +22,7 @@ TESTS = Path(__file__).parents[1]
 
 
 class Wanted(msgspec.Struct, omit_defaults=True):
-    """One engine; with `cloud` it plays that one, which wants a key."""
+    """One engine; with `cloud` it simulates that one, which requires a key."""
 
     name: str
     models: tuple[str, ...]
@@ -32,7 +32,7 @@ class Wanted(msgspec.Struct, omit_defaults=True):
     length: int | None = None
     first_token_s: float = 0.0
     port: int = 0
-    """0 takes a free one."""
+    """0 chooses a free one."""
 
 
 class Order(msgspec.Struct, omit_defaults=True):
@@ -40,11 +40,11 @@ class Order(msgspec.Struct, omit_defaults=True):
 
     place: int = 0
     models: tuple[str, ...] | None = None
-    """Serve these from now on; None only asks what was seen."""
+    """Serve these from now on; None only returns the requests."""
 
 
 class Call(msgspec.Struct):
-    """One request for inference as the engine saw it."""
+    """One inference request as the engine received it."""
 
     path: str
     via: str
@@ -77,7 +77,7 @@ class Engines:
         await self._tell(Order(place=place, models=models))
 
     async def calls(self, place: int = 0) -> list[Call]:
-        """Return the requests for inference that the engine at this place has seen."""
+        """Return the inference requests that the engine at this place has received."""
         return msgspec.json.decode(await self._tell(Order(place=place)), type=list[Call])
 
     async def _tell(self, order: Order) -> bytes:

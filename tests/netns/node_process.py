@@ -1,4 +1,4 @@
-"""A person's Meshlight on a machine of the tests' network: `meshlight serve`, asked as an app does."""
+"""A Meshlight on a machine of the tests' network: a `meshlight serve` process, used through its API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HELLO = [{"role": "user", "content": "hi"}]
 
 
 class State:
-    """What a Meshlight tells of itself at one moment: `peers` as at `/mesh/peers`, `mesh` its snapshot."""
+    """The state of a Meshlight at one moment: `peers` as at `/mesh/peers`, `mesh` its snapshot."""
 
     def __init__(self, peers: dict[str, Any], mesh: dict[str, Any]) -> None:
         self.peers = peers
@@ -35,19 +35,19 @@ class State:
 
     @property
     def pairing(self) -> dict[str, Any]:
-        """How the pairing stands; empty if there is none."""
+        """The state of the pairing; empty if there is none."""
         return self.peers["pairing"] or {}
 
     def saw(self, node_id: str) -> dict[str, Any] | None:
-        """Whom it sees under this id."""
+        """The discovered node with this id."""
         return next((seen for seen in self.peers["seen"] if seen["id"] == node_id), None)
 
     def peer(self, node_id: str) -> dict[str, Any] | None:
-        """The peer of this id."""
+        """The peer with this id."""
         return next((peer for peer in self.peers["peers"] if peer["id"] == node_id), None)
 
     def backend(self, name: str) -> dict[str, Any] | None:
-        """The backend of this name or id."""
+        """The backend with this name or id."""
         return next((b for b in self.mesh["backends"] if name in {b["name"], b["id"]}), None)
 
 
@@ -82,13 +82,13 @@ class Home:
         self.id = (await self.state()).peers["node_id"]
 
     async def kill(self) -> None:
-        """End it without warning, as when the power fails."""
+        """Kill it, as when the power fails."""
         await self.http.aclose()
         self.process.kill()
         await self.process.wait()
 
     async def stop(self) -> None:
-        """End it as the user does."""
+        """Stop it as a user does."""
         await self.http.aclose()
         self.process.terminate()
         async with asyncio.timeout(STOP_S):
@@ -115,7 +115,7 @@ class Home:
         pytest.fail(f"{self.name} was not so within {within_s} s: {told}")
 
     async def change(self, method: str, path: str, **fields: Any) -> dict[str, Any]:
-        """Do something at `/mesh`; returns the answer."""
+        """Send a request to `/mesh`; returns the response."""
         answer = await self.http.request(method, f"/mesh{path}", json=fields)
         assert answer.is_success, answer.text
         found: dict[str, Any] = answer.json()
@@ -143,7 +143,7 @@ class Home:
         return agreed
 
     async def chat(self, model: str, **fields: Any) -> httpx.Response:
-        """Ask something through this machine's own address."""
+        """Send a chat request to this machine's own service."""
         body = {"model": model, "messages": HELLO, **fields}
         return await self.http.post("/v1/chat/completions", json=body)
 

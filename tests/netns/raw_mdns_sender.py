@@ -1,4 +1,4 @@
-"""Announcements made by hand, byte by byte as a stranger might, sent from a machine of the tests' network."""
+"""Announcements made byte by byte, as an attacker might, sent from a machine of the tests' network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RESPONSE = 0x8400
 
 
 class Crier:
-    """Sends announcements from a machine, and answers nobody."""
+    """Sends announcements from a machine, and answers no queries."""
 
     def __init__(self, machine: Machine) -> None:
         self._socket = machine.socket(socket.AF_INET, socket.SOCK_DGRAM)

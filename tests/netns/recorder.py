@@ -1,4 +1,4 @@
-"""A stranger's TLS server on a machine of the tests' network, that keeps every byte that anybody entrusts to it."""
+"""The TLS server of an unknown node on a machine of the tests' network; it records every byte that it is sent."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from netns.namespaces import Machine
 
 
 def stranger() -> NodeIdentity:
-    """Return the identity of somebody whom nobody knows."""
+    """Return the identity of an unknown node."""
     return identity_of(new_key())
 
 
 def strangers_context(identity: NodeIdentity) -> ssl.SSLContext:
-    """Return the TLS of a client who believes anybody and shows a certificate that nobody knows."""
+    """Return the TLS of a client that accepts any certificate and presents an unknown one."""
     context = pairing_client_context()
     password = b"of-no-worth"
     with NamedTemporaryFile() as file:
@@ -31,7 +31,7 @@ def strangers_context(identity: NodeIdentity) -> ssl.SSLContext:
 
 
 class Recorder:
-    """`async with Recorder(machine, 6375) as recorder:` answers handshakes with a stranger's key."""
+    """`async with Recorder(machine, 6375) as recorder:` completes handshakes with an unknown key."""
 
     def __init__(self, machine: Machine, port: int) -> None:
         self._machine = machine
@@ -41,7 +41,7 @@ class Recorder:
         self._news = asyncio.Event()
         self.connections = 0
         self.received = b""
-        """What was sent to it once a handshake was through."""
+        """What it was sent after a handshake had succeeded."""
 
     async def __aenter__(self) -> Self:
         self._socket = self._machine.socket()

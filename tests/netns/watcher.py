@@ -1,4 +1,4 @@
-"""A program that only looks around: `python -m peers.watcher`, run on a machine of the tests' network.
+"""A program that only runs `DiscoveredPeers`: `python -m netns.watcher`, run on a machine of the tests' network.
 
 A line on stdin is what it shall announce from now on (JSON, or null: be seen no more). A line on stdout is what it
 sees, at each change.
@@ -18,33 +18,33 @@ from meshlight.peers.mdns.records import Announcement
 
 
 async def watch() -> None:
-    """Look around until SIGTERM or the end of stdin."""
+    """Browse until SIGTERM or the end of stdin."""
     loop = asyncio.get_running_loop()
-    sightings = DiscoveredPeers(loop.time, loop.call_later)
 
-    def tell() -> None:
-        seen = {
-            "entries": sightings.entries,
-            "ignored": sightings.ignored,
-            "problem": sightings.problem,
-            "duplicate": sightings.duplicate,
-            "announced": sightings.is_announced,
+    def report() -> None:
+        adapter = discovered._monitor.adapter
+        view = {
+            "entries": discovered.entries,
+            "ignored": discovered.ignored,
+            "problem": discovered.problem,
+            "duplicate": discovered.duplicate,
+            "announced": adapter is not None and bool(adapter.own),
         }
-        sys.stdout.buffer.write(msgspec.json.encode(seen) + b"\n")
+        sys.stdout.buffer.write(msgspec.json.encode(view) + b"\n")
         sys.stdout.buffer.flush()
 
-    async def obey() -> None:
+    async def read_commands() -> None:
         reader = asyncio.StreamReader()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         while line := await reader.readline():
-            sightings.announce(msgspec.json.decode(line, type=Announcement | None))
+            discovered.announce(msgspec.json.decode(line, type=Announcement | None))
 
-    sightings.on_change = tell
-    await sightings.start()
-    task = asyncio.create_task(obey())
+    discovered = DiscoveredPeers(loop.time, loop.call_later, on_change=report)
+    await discovered.start()
+    task = asyncio.create_task(read_commands())
     loop.add_signal_handler(signal.SIGTERM, task.cancel)
     await asyncio.wait((task,))
-    await sightings.stop()
+    await discovered.stop()
 
 
 if __name__ == "__main__":

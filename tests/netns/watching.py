@@ -1,4 +1,4 @@
-"""A watcher on each machine, and what it sees."""
+"""A process that browses the network of a machine, and what it has discovered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TESTS = Path(__file__).parents[1]
 
 
 class View(msgspec.Struct):
-    """What a watcher sees."""
+    """What a watcher has discovered."""
 
     entries: dict[str, Sighting] = {}
     ignored: int = 0
@@ -29,7 +29,7 @@ class View(msgspec.Struct):
 
 
 class Watcher:
-    """A process that looks around on a machine; see watcher.py."""
+    """The watcher process of a machine; see watcher.py."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -39,13 +39,13 @@ class Watcher:
     async def on(cls, machine: Machine) -> Watcher:
         return cls(await machine.run([sys.executable, "-m", "netns.watcher"], {"PYTHONPATH": str(TESTS)}))
 
-    def announce(self, told: Announcement | None) -> None:
-        """Have it be seen as this; None: no more."""
+    def announce(self, announcement: Announcement | None) -> None:
+        """Have it announce this; None: nothing."""
         assert self.process.stdin is not None
-        self.process.stdin.write(msgspec.json.encode(told) + b"\n")
+        self.process.stdin.write(msgspec.json.encode(announcement) + b"\n")
 
     async def until(self, is_so: Callable[[View], object], within_s: float) -> float:
-        """Wait until it sees this; returns the seconds it took."""
+        """Wait until this holds of its view; returns the seconds that took."""
         assert self.process.stdout is not None
         started = time.monotonic()
         try:

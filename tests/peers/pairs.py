@@ -1,4 +1,4 @@
-"""Two nodes at a real pairing door, and somebody who speaks the protocol word for word, or almost."""
+"""Two nodes at a real pairing port, and a caller who sends the protocol's messages one by one, or malformed ones."""
 
 import asyncio
 import secrets
@@ -30,23 +30,23 @@ def side(identity: PrivateIdentity, name: str, clock: Clock, port: int = 6375) -
 
 
 class Ben:
-    """The asked node: its door, and what it was asked."""
+    """The asked node: its pairing server, and the requests that it has received."""
 
     def __init__(self, clock: Clock, hello_s: float = 10.0) -> None:
         self.clock = clock
         self.requests: asyncio.Queue[PairingSession] = asyncio.Queue()
-        self.door = PairingServer(side(BEN, "Ben's PC", clock), self.requests.put_nowait, hello_s=hello_s)
+        self.server = PairingServer(side(BEN, "Ben's PC", clock), self.requests.put_nowait, hello_s=hello_s)
         self.port = 0
 
     async def open(self) -> None:
         sock = socket.create_server(("127.0.0.1", 0))
         sock.setblocking(False)
         self.port = sock.getsockname()[1]
-        await self.door.start([sock])
+        await self.server.start([sock])
 
     async def free(self) -> None:
-        """Wait until the door has noticed that whoever was there has gone."""
-        while self.door._is_taken:  # noqa: ASYNC110 - the door tells nobody
+        """Wait until the server has noticed that the caller has gone."""
+        while self.server._is_busy:  # noqa: ASYNC110 - the server has no event for it
             await asyncio.sleep(0)
 
 
@@ -57,11 +57,11 @@ async def ben(clock: Clock, hello_s: float = 10.0) -> AsyncIterator[Ben]:
     try:
         yield found
     finally:
-        await found.door.close()
+        await found.server.close()
 
 
 class Caller:
-    """Somebody at a door who sends what a test wants, and reads what comes."""
+    """A caller at a pairing port who sends what a test wants, and reads what comes."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, identity: PrivateIdentity

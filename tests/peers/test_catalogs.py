@@ -2,7 +2,7 @@
 
 import msgspec
 
-from fake_clock import FakeClock, backend
+from fake_clock import FakeMesh, backend
 from meshlight.backends.base import Probe
 from meshlight.domain.backend import ModelDetail, Reason
 from meshlight.domain.health import Answered, Failed
@@ -12,7 +12,7 @@ from meshlight.peers.catalogs import Catalogs
 ANNA = Peer(id="a" * 64, name="Anna", url="")
 
 
-class Shop(FakeClock):
+class Shop(FakeMesh):
     def __init__(self) -> None:
         super().__init__()
         self.offers = Catalogs()
@@ -21,7 +21,9 @@ class Shop(FakeClock):
 
     def probe(self, *models: str) -> None:
         details = {"m": ModelDetail(context=4096)}
-        self.registry.learn("study", Probe(fact=Answered(0.01), models=models or ("m",), details=details))
+        self.registry.record_probe(
+            "study", Probe(fact=Answered(0.01), models=models or ("m",), details=details)
+        )
 
     def catalog(self, peer: Peer = ANNA, *, sees: bool | None = None) -> SharedCatalog:
         return self.offers.catalog(self.registry.snapshot, peer, "b" * 64, "Ben", sees_you=sees)
@@ -31,7 +33,7 @@ def test_probes_that_bring_nothing_new_leave_the_catalog_as_it_is() -> None:
     shop = Shop()
     first = shop.catalog()
     shop.probe()
-    shop.registry.note("study", {"Version": "2"})
+    shop.registry.record_about("study", {"Version": "2"})
 
     assert shop.catalog() is first
 
@@ -44,7 +46,7 @@ def test_models_health_terms_and_whether_the_peer_is_reached_make_another() -> N
     hashes.append(shop.catalog(sees=True).hash)
     hashes.append(shop.catalog(msgspec.structs.replace(ANNA, share_models=("n",))).hash)
     for _ in range(3):
-        shop.registry.apply("study", Failed(Reason("refused", "No.", "")))
+        shop.registry.record_fact("study", Failed(Reason("refused", "No.", "")))
     hashes.append(shop.catalog().hash)
 
     assert len(set(hashes)) == 5

@@ -1,4 +1,4 @@
-"""Listener, door and announcement follow the configuration, whatever fails on the way; and nothing is left behind."""
+"""Listener, pairing port and announcement follow the configuration, whatever fails; and nothing is left behind."""
 
 import asyncio
 import socket
@@ -9,21 +9,30 @@ from contextlib import asynccontextmanager
 import pytest
 from msgspec.structs import replace
 
-from fake_clock import FakeClock, backend
+from fake_clock import FakeMesh, backend
 from mesh.fake_backends import settle
+from mesh.memory_settings import MemorySettingsStore
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.config import Config, LanSettings
-from meshlight.domain.errors import BadRequest, Conflict, NotFound, PairingError, SecretError, ServiceError
+from meshlight.domain.errors import (
+    BadRequest,
+    ConfigError,
+    Conflict,
+    NotFound,
+    PairingError,
+    SecretError,
+    ServiceError,
+)
 from meshlight.domain.health import Refused
 from meshlight.domain.pairing import TRIES
 from meshlight.domain.peers import Peer, Sighting
-from meshlight.peers.manager import RETRY_S, PeerManager
+from meshlight.peers.manager import FIRST_PROBE_S, RETRY_S, PeerManager
 from meshlight.peers.mdns.browser import DiscoveredPeers
-from meshlight.peers.pairing.session import request_pairing
+from meshlight.peers.pairing.session import PairingSession, request_pairing
 from meshlight.peers.trust import Trust
 from peers.node_identities import node
 from peers.pairs import side
-from peers.test_trust import Chest, Pins
+from peers.test_trust import MemoryCertificates, MemoryIdentity
 
 HERE, ANNA = node(), node()
 PEER = Peer(id=ANNA.node_id, name="Anna", url="https://127.0.0.1:9")
@@ -31,8 +40,8 @@ LISTENS = LanSettings(browse=False, listen=True)
 TAKEN = ServiceError("Port 6375 is taken by another program.", "Stop that program.")
 
 
-class Desk:
-    """The listener: notes what is done with it, and may not get its port."""
+class FakeListener:
+    """Records what is done with it, and may not get its port."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -55,91 +64,75 @@ class Desk:
         self.cuts.append(peer)
 
 
-class Book:
-    """The ledger, in memory."""
+class FakeDiscoveredPeers(DiscoveredPeers):
+    """Has the entries that a test wants."""
 
-    name = "Ben"
-
-    def __init__(self, street: "Street", config: Config) -> None:
-        self._street = street
-        self.config = config
-        self.notices: dict[str, str] = {}
-        self.fault: Exception | None = None
-
-    async def change(self, wanted: Callable[[Config], Config]) -> None:
-        if self.fault is not None:
-            raise self.fault
-        await asyncio.sleep(0)
-        self.config = wanted(self.config)
-        self._street.neighbours.follow()
-
-    async def put_backend(self, backend: Backend) -> None:
-        self._street.registry.put(backend)
-
-    async def remove_backend(self, backend_id: str) -> None:
-        if backend_id not in self._street.registry.snapshot.nodes:
-            raise NotFound("No such backend.")
-        await asyncio.sleep(0)
-        self._street.registry.remove(backend_id)
-
-    def notice(self, topic: str, text: str) -> None:
-        self.notices[topic] = text
-
-
-class Lookout(DiscoveredPeers):
-    """Sees whom a test wants it to see."""
-
-    seen: Mapping[str, Sighting]
+    found: Mapping[str, Sighting]
 
     @property
     def entries(self) -> Mapping[str, Sighting]:
-        return self.seen
+        return self.found
 
 
-class Street(FakeClock):
-    def __init__(self, *peers: Peer, lan: LanSettings = LISTENS, chest: Chest | None = None) -> None:
+class FakePeers(FakeMesh):
+    def __init__(
+        self, *peers: Peer, lan: LanSettings = LISTENS, identity: MemoryIdentity | None = None
+    ) -> None:
         super().__init__()
-        self.chest = chest or Chest(HERE)
-        self.pins = Pins({ANNA.node_id: ANNA.certificate_pem})
-        self.listener = Desk()
-        self.lookout = Lookout(self.clock, self.clock.later, find=lambda: ())
-        self.lookout.seen = {}
-        self.hurried: list[str] = []
-        self.doors: list[int] = []
-        self.book: Book = Book(self, Config(lan=lan, peers=peers))
-        self.neighbours = PeerManager(
+        self.identity = identity or MemoryIdentity(HERE)
+        self.certificates = MemoryCertificates({ANNA.node_id: ANNA.certificate_pem})
+        self.trust = Trust(self.identity, self.certificates)
+        self.listener = FakeListener()
+        self.discovered = FakeDiscoveredPeers(self.clock, self.clock.later, find=lambda: ())
+        self.discovered.found = {}
+        self.probed: list[str] = []
+        self.pairing_ports: list[int] = []
+        used = tuple(_backend_of(peer) for peer in peers)
+        self.store = MemorySettingsStore(Config(lan=lan, peers=peers, backends=used), self._follow)
+        self.changes = 0
+        self.news = asyncio.Event()
+        self.manager = PeerManager(
             registry=self.registry,
-            store=self.book,
-            trust=Trust(self.chest, self.pins),
-            sightings=self.lookout,
+            store=self.store,
+            trust=self.trust,
+            discovered=self.discovered,
             listener=self.listener,
             running=lambda _: 0,
-            probe_soon=self.hurried.append,
+            probe_soon=self.probed.append,
             clock=self.clock,
             wall=lambda: 0.0,
             later=self.clock.later,
             bind=self._bind,
+            on_change=self.news.set,
         )
-        for peer in peers:
-            self.registry.put(
-                backend(f"peer-{peer.id[:8]}", kind="peer", ring="lan", url=peer.url, node_id=peer.id)
-            )
+        self._put_backends(self.store.config)
+
+    def _put_backends(self, config: Config) -> None:
+        for gone in set(self.registry.snapshot.nodes) - {used.id for used in config.backends}:
+            self.registry.remove(gone)
+        for used in config.backends:
+            self.registry.put(used)
+
+    def _follow(self, config: Config) -> None:
+        self.changes += 1
+        self._put_backends(config)
+        self.manager.follow()
 
     def _bind(self, port: int) -> list[socket.socket]:
-        self.doors.append(port)
+        self.pairing_ports.append(port)
         sock = socket.create_server(("127.0.0.1", 0))
-        self.door_at: tuple[str, int] = sock.getsockname()
+        self.pairing_address: tuple[str, int] = sock.getsockname()
         sock.setblocking(False)
         return [sock]
 
     async def lan(self, **fields: object) -> None:
-        await self.book.change(lambda old: replace(old, lan=replace(old.lan, **fields)))
+        await self.store.change(lambda old: replace(old, lan=replace(old.lan, **fields)))
         await self.rest()
 
     async def rest(self) -> None:
         """Wait until everything under way has ended."""
-        while self.neighbours._tasks:
-            await asyncio.gather(*self.neighbours._tasks, return_exceptions=True)
+        while self.manager._tasks:
+            await asyncio.gather(*self.manager._tasks, return_exceptions=True)
             await settle()
 
     @property
@@ -147,42 +140,64 @@ class Street(FakeClock):
         return self.registry.node(f"peer-{ANNA.node_id[:8]}").backend
 
 
+def _backend_of(peer: Peer) -> Backend:
+    return backend(f"peer-{peer.id[:8]}", kind="peer", ring="lan", url=peer.url, node_id=peer.id)
+
+
 @asynccontextmanager
-async def street(
-    *peers: Peer, lan: LanSettings = LISTENS, chest: Chest | None = None
-) -> AsyncIterator[Street]:
-    found = Street(*peers, lan=lan, chest=chest)
-    found.neighbours.start()
+async def fake_peers(
+    *peers: Peer, lan: LanSettings = LISTENS, identity: MemoryIdentity | None = None
+) -> AsyncIterator[FakePeers]:
+    found = FakePeers(*peers, lan=lan, identity=identity)
+    found.manager.start()
     await found.rest()
     try:
         yield found
     finally:
-        await found.neighbours.close()
-        assert not found.neighbours._tasks
+        await found.manager.close()
+        assert not found.manager._tasks
+
+
+async def confirm(found: FakePeers, asking: PairingSession) -> None:
+    """Confirm on both sides, once this one shows the digits too."""
+    while found.manager.view().pairing is None:
+        found.news.clear()
+        await found.news.wait()
+    await asking.confirm()
+    await found.manager.confirm()
+    await asking.end()
+
+
+async def until_over(found: FakePeers) -> None:
+    """Wait until the pairing under way is saved, or has failed."""
+    task = found.manager._coordinator._task
+    assert task is not None
+    await task
+    await found.rest()
 
 
 async def test_it_listens_only_while_there_is_somebody_to_listen_to() -> None:
-    async with street(PEER) as found:
+    async with fake_peers(PEER) as found:
         assert found.listener.port == 6375
         await found.lan(listen=False)
         assert found.listener.port == 0
         await found.lan(listen=True, port=7000)
         assert found.listener.port == 7000
-        await found.neighbours.unpair(PEER.id)
+        await found.manager.unpair(PEER.id)
         await found.rest()
-        assert list(found.book.config.lan.pending_unpair_notices) == [PEER.id]
+        assert list(found.store.config.lan.pending_unpair_notices) == [PEER.id]
         assert found.listener.port == 7000  # Anna could not be told, and is told when she asks
-        found.neighbours.unpaired(PEER.id)
+        found.manager.unpaired(PEER.id)
         await found.rest()
-        assert not found.book.config.lan.pending_unpair_notices
-        assert (found.listener.port, found.pins.kept) == (0, {})
+        assert not found.store.config.lan.pending_unpair_notices
+        assert (found.listener.port, found.certificates.kept) == (0, {})
 
 
 async def test_tries_that_failed_are_remembered_while_nobody_sees_this_machine() -> None:
-    async with street() as found:
+    async with fake_peers() as found:
         for _ in range(TRIES):
             await found.lan(visible=True)
-            host, port = found.door_at
+            host, port = found.pairing_address
             asking = await request_pairing(side(ANNA, "Anna", found.clock), host, port)
             await asking.refuse()
             with pytest.raises(PairingError, match="refused here"):
@@ -190,95 +205,144 @@ async def test_tries_that_failed_are_remembered_while_nobody_sees_this_machine()
             await found.lan(visible=False)
         await found.lan(visible=True)
         with pytest.raises(PairingError, match="too many have failed"):
-            await request_pairing(side(ANNA, "Anna", found.clock), *found.door_at)
+            await request_pairing(side(ANNA, "Anna", found.clock), *found.pairing_address)
+
+
+async def test_a_pairing_is_one_write_and_one_pass_and_then_the_peer_is_probed() -> None:
+    async with fake_peers(lan=LanSettings(browse=False, visible=True)) as found:
+        reads, changes = found.certificates.reads, found.changes
+        ready: list[bool] = []
+        found.registry.listen(
+            lambda change: ready.append(not found.trust.is_new(ANNA.node_id)) if change.shape else None
+        )
+        asking = await request_pairing(side(ANNA, "Anna", found.clock), *found.pairing_address)
+        await confirm(found, asking)
+        await until_over(found)
+
+        assert [peer.id for peer in found.store.config.peers] == [ANNA.node_id]
+        assert found.used.node_id == ANNA.node_id
+        assert (found.changes - changes, found.certificates.reads - reads) == (1, 1)
+        assert (ready, found.probed) == ([False], []), "it can't be reached before its certificate is pinned"
+        found.clock.pass_time(FIRST_PROBE_S)
+        assert (ready, found.probed) == ([False, True], [found.used.id])
+        assert found.listener.port == 6375
+
+
+async def test_a_peer_that_pairs_again_keeps_its_terms_and_gets_its_new_address() -> None:
+    async with fake_peers(replace(PEER, max_in_flight=7), lan=replace(LISTENS, visible=True)) as found:
+        changes = found.changes
+        asking = await request_pairing(side(ANNA, "Anna B.", found.clock, port=7001), *found.pairing_address)
+        await confirm(found, asking)
+        await until_over(found)
+
+        [peer] = found.store.config.peers
+        assert (peer.name, peer.max_in_flight, peer.url) == ("Anna B.", 7, "https://127.0.0.1:7001")
+        assert found.used.url == peer.url
+        assert found.changes - changes == 1
+
+
+async def test_a_pairing_that_can_not_be_saved_leaves_neither_peer_nor_backend() -> None:
+    async with fake_peers(lan=LanSettings(browse=False, visible=True)) as found:
+        found.store.error = ConfigError("The file can't be written.", "Free some space.")
+        asking = await request_pairing(side(ANNA, "Anna", found.clock), *found.pairing_address)
+        await confirm(found, asking)
+        await until_over(found)
+
+        view = found.manager.view()
+        assert view.peers == ()
+        assert view.pairing is not None
+        assert "could not be written down here" in view.pairing.why
+        assert found.registry.snapshot.nodes == {}
 
 
 async def test_two_partings_at_once_are_one() -> None:
-    async with street(PEER) as found:
-        found.neighbours.unpaired(PEER.id)
-        found.neighbours.unpaired(PEER.id)
-        await asyncio.gather(found.neighbours.unpair(PEER.id), found.neighbours.unpair(PEER.id))
+    async with fake_peers(PEER) as found:
+        found.manager.unpaired(PEER.id)
+        found.manager.unpaired(PEER.id)
+        await asyncio.gather(found.manager.unpair(PEER.id), found.manager.unpair(PEER.id))
         await found.rest()
 
-        assert found.book.config.peers == ()
-        assert len(found.book.config.lan.pending_unpair_notices) <= 1
+        assert found.store.config.peers == ()
+        assert len(found.store.config.lan.pending_unpair_notices) <= 1
         assert PEER.id in found.listener.cuts
         assert found.registry.snapshot.nodes == {}
         with pytest.raises(NotFound):
-            await found.neighbours.unpair(PEER.id)
+            await found.manager.unpair(PEER.id)
 
 
 async def test_a_peer_that_says_it_is_over_is_followed() -> None:
-    async with street(PEER) as found:
-        found.registry.apply(found.used.id, Refused(Reason("unpaired", "Anna is no longer paired.", "")))
+    async with fake_peers(PEER) as found:
+        found.registry.record_fact(
+            found.used.id, Refused(Reason("unpaired", "Anna is no longer paired.", ""))
+        )
         await found.rest()
 
-        assert found.book.config.peers == ()
-        assert found.book.notices["unpaired"] == "Anna has ended the pairing with this machine."
+        assert found.store.config.peers == ()
+        assert found.store.by_topic["unpaired"] == "Anna has ended the pairing with this machine."
 
 
 async def test_a_keyring_that_is_locked_is_told_with_its_fix_and_tried_again() -> None:
-    chest = Chest(HERE, SecretError("locked", "The keyring is locked.", "Unlock it."))
-    async with street(PEER, chest=chest) as found:
-        assert found.book.notices["peers"] == "The keyring is locked. Unlock it."
-        assert found.neighbours.view().problem == "The keyring is locked. Unlock it."
+    identity = MemoryIdentity(HERE, SecretError("locked", "The keyring is locked.", "Unlock it."))
+    async with fake_peers(PEER, identity=identity) as found:
+        assert found.store.by_topic["peers"] == "The keyring is locked. Unlock it."
+        assert found.manager.view().problem == "The keyring is locked. Unlock it."
         assert found.listener.port == 0
         with pytest.raises(SecretError):
-            await found.neighbours.set_visibility(visible=True, browse=None)
-        assert not found.book.config.lan.visible
+            await found.manager.set_visibility(visible=True, browse=None)
+        assert not found.store.config.lan.visible
 
-        chest.error = None
+        identity.error = None
         found.clock.pass_time(RETRY_S)
         await found.rest()
         assert found.listener.port == 6375
-        assert found.book.notices["peers"] == ""
-        assert found.hurried == [found.used.id]  # it can be asked now
+        assert found.store.by_topic["peers"] == ""
+        assert found.probed == [found.used.id]  # it can be asked now
 
 
 async def test_a_key_that_is_gone_is_told_while_there_are_peers_who_know_it() -> None:
-    async with street(PEER, chest=Chest()) as found:
-        assert "is gone from its keyring" in found.neighbours.view().problem
-    async with street(chest=Chest()) as found:
-        assert "keyring" not in found.neighbours.view().problem
+    async with fake_peers(PEER, identity=MemoryIdentity()) as found:
+        assert "is gone from its keyring" in found.manager.view().problem
+    async with fake_peers(identity=MemoryIdentity()) as found:
+        assert "keyring" not in found.manager.view().problem
 
 
 async def test_a_listener_without_its_port_keeps_nobody_from_being_seen_or_hidden() -> None:
-    found = Street(PEER)
+    found = FakePeers(PEER)
     found.listener.taken = TAKEN
-    found.neighbours.start()
+    found.manager.start()
     await found.rest()
-    assert found.book.notices["peers"] == "Port 6375 is taken by another program. Stop that program."
+    assert found.store.by_topic["peers"] == "Port 6375 is taken by another program. Stop that program."
 
-    await found.neighbours.set_visibility(visible=True, browse=None)
-    assert found.neighbours.view().door == 6376
-    await found.neighbours.set_visibility(visible=False, browse=None)
-    assert found.neighbours.view().door == 0
+    await found.manager.set_visibility(visible=True, browse=None)
+    assert found.manager.view().door == 6376
+    await found.manager.set_visibility(visible=False, browse=None)
+    assert found.manager.view().door == 0
 
     found.listener.taken = None
     found.clock.pass_time(RETRY_S)
     await found.rest()
-    assert (found.listener.port, found.book.notices["peers"]) == (6375, "")
-    await found.neighbours.close()
+    assert (found.listener.port, found.store.by_topic["peers"]) == (6375, "")
+    await found.manager.close()
 
 
 async def test_a_door_that_can_not_be_opened_is_told_to_who_wanted_it() -> None:
-    async with street() as found:
-        found.neighbours._bind = lambda _: (_ for _ in ()).throw(TAKEN)
+    async with fake_peers() as found:
+        found.manager._bind = lambda _: (_ for _ in ()).throw(TAKEN)
         with pytest.raises(Conflict, match="is taken"):
-            await found.neighbours.set_visibility(visible=True, browse=None)
+            await found.manager.set_visibility(visible=True, browse=None)
 
 
 async def test_the_door_follows_its_port() -> None:
-    async with street(lan=replace(LISTENS, visible=True)) as found:
+    async with fake_peers(lan=replace(LISTENS, visible=True)) as found:
         await found.lan(door=7777)
-        assert found.doors == [6376, 7777]
-        assert found.neighbours.view().door == 7777
+        assert found.pairing_ports == [6376, 7777]
+        assert found.manager.view().door == 7777
 
 
 async def test_what_is_changed_while_the_listener_opens_counts_in_the_end() -> None:
-    found = Street(PEER)
+    found = FakePeers(PEER)
     found.listener.gate = asyncio.Event()
-    found.neighbours.start()
+    found.manager.start()
     await settle()
     changing = asyncio.create_task(found.lan(listen=False))
     await settle()
@@ -287,30 +351,30 @@ async def test_what_is_changed_while_the_listener_opens_counts_in_the_end() -> N
     await found.rest()
 
     assert found.listener.port == 0
-    await found.neighbours.close()
+    await found.manager.close()
 
 
 async def test_closing_while_the_listener_opens_leaves_nothing_open() -> None:
-    found = Street(PEER)
+    found = FakePeers(PEER)
     found.listener.gate = asyncio.Event()
-    found.neighbours.start()
+    found.manager.start()
     await settle()
-    await found.neighbours.close()
+    await found.manager.close()
 
     assert found.listener.port == 0
-    found.neighbours.unpaired(PEER.id)
-    found.neighbours.follow()
-    found.registry.apply(found.used.id, Refused(Reason("unpaired", "Gone.", "")))
-    assert not found.neighbours._tasks
+    found.manager.unpaired(PEER.id)
+    found.manager.follow()
+    found.registry.record_fact(found.used.id, Refused(Reason("unpaired", "Gone.", "")))
+    assert not found.manager._tasks
     assert RETRY_S not in found.clock.armed
 
 
 async def test_a_fault_in_the_background_is_logged_by_its_kind_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with street(PEER) as found:
-        found.book.fault = RuntimeError("sk-canary-secret")
-        found.neighbours.unpaired(PEER.id)
+    async with fake_peers(PEER) as found:
+        found.store.error = RuntimeError("sk-canary-secret")
+        found.manager.unpaired(PEER.id)
         await found.rest()
 
     assert "RuntimeError" in caplog.text
@@ -335,11 +399,11 @@ def sighting(*addresses: str, **fields: object) -> Sighting:
 
 
 async def test_whom_to_ask_has_to_be_named_and_seen() -> None:
-    async with street() as found:
+    async with fake_peers() as found:
         for peer_id, kind in ((None, BadRequest), (PEER.id, NotFound)):
             with pytest.raises(kind):
-                await found.neighbours.ask(peer_id, None, None)
-        found.lookout.seen = {"bago:x": sighting("10.0.0.9", id="bago:x", door=0, service="bago")}
+                await found.manager.ask(peer_id, None, None)
+        found.discovered.found = {"bago:x": sighting("10.0.0.9", id="bago:x", door=0, service="bago")}
         with pytest.raises(BadRequest, match="can't be paired with"):
-            await found.neighbours.ask("bago:x", None, None)
-        assert found.neighbours.view().pairing is None
+            await found.manager.ask("bago:x", None, None)
+        assert found.manager.view().pairing is None

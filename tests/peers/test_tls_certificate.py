@@ -3,7 +3,7 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from meshlight.peers.tls import LARGEST, read_certificate
+from meshlight.peers.tls import CERTIFICATE_MAX, read_certificate
 from peers.node_identities import impostor, node
 
 ANNA = node()
@@ -33,7 +33,7 @@ def test_only_its_owner_signs_for_it() -> None:
         b"\x30" * 100,
         ANNA.certificate_der[:-1],
         ANNA.certificate_der + b"\x00",
-        b"\x30" * (LARGEST + 1),
+        b"\x30" * (CERTIFICATE_MAX + 1),
         impostor(is_authority=True).certificate_der,
         impostor(curve=ec.SECP384R1()).certificate_der,
         impostor(signed_by=impostor()).certificate_der,

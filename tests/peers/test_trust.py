@@ -13,7 +13,7 @@ from peers.node_identities import impostor, node
 HERE, ANNA, BEN = node(), node(), node()
 
 
-class Chest:
+class MemoryIdentity:
     """Where the key is, or is not."""
 
     def __init__(self, kept: PrivateIdentity | None = None, error: SecretError | None = None) -> None:
@@ -30,11 +30,12 @@ class Chest:
         return self.kept
 
 
-class Pins:
+class MemoryCertificates:
     """Certificates in memory, sound or not."""
 
     def __init__(self, kept: dict[str, bytes]) -> None:
         self.kept = kept
+        self.reads = 0
 
     def put(self, node_id: str, pem: bytes) -> None:
         self.kept[node_id] = pem
@@ -43,17 +44,18 @@ class Pins:
         return self.kept.pop(node_id, None) is not None
 
     def all(self) -> dict[str, bytes]:
+        self.reads += 1
         return dict(self.kept)
 
 
-def both() -> Pins:
-    return Pins({ANNA.node_id: ANNA.certificate_pem, BEN.node_id: BEN.certificate_pem})
+def both() -> MemoryCertificates:
+    return MemoryCertificates({ANNA.node_id: ANNA.certificate_pem, BEN.node_id: BEN.certificate_pem})
 
 
-async def ready(pins: Pins, *believed: str) -> Trust:
-    trust = Trust(Chest(HERE), pins)
+async def ready(pins: MemoryCertificates, *believed: str) -> Trust:
+    trust = Trust(MemoryIdentity(HERE), pins)
     await trust.find()
-    await trust.believe(believed)
+    await trust.pin(believed)
     return trust
 
 
@@ -64,7 +66,7 @@ def why(trust: Trust, node_id: str) -> str:
 
 
 async def test_a_node_without_a_key_has_no_id_until_it_needs_one() -> None:
-    trust = Trust(Chest(), both())
+    trust = Trust(MemoryIdentity(), both())
     assert await trust.find() is None
     assert trust.node_id == ""
     assert await trust.open() is HERE
@@ -73,11 +75,11 @@ async def test_a_node_without_a_key_has_no_id_until_it_needs_one() -> None:
 
 
 async def test_a_keyring_that_can_not_be_opened_is_told_and_may_open_later() -> None:
-    chest = Chest(error=SecretError("locked", "The keyring is locked.", "Unlock it."))
-    trust = Trust(chest, both())
+    identity = MemoryIdentity(error=SecretError("locked", "The keyring is locked.", "Unlock it."))
+    trust = Trust(identity, both())
     with pytest.raises(SecretError, match="locked"):
         await trust.open()
-    chest.error = None
+    identity.error = None
     assert await trust.open() is HERE
 
 
@@ -90,12 +92,14 @@ async def test_only_who_is_believed_and_whose_certificate_is_here_can_be_asked()
 
 
 async def test_before_the_keys_were_read_it_is_said_that_they_are_being_read() -> None:
-    assert "still being read" in why(Trust(Chest(HERE), both()), ANNA.node_id)
+    assert "still being read" in why(Trust(MemoryIdentity(HERE), both()), ANNA.node_id)
 
 
 async def test_a_certificate_that_is_no_nodes_is_told_and_breaks_nothing() -> None:
     mallory = impostor(is_authority=True)
-    trust = await ready(Pins({"d" * 64: mallory.certificate_pem, "e" * 64: b"garbage"}), "d" * 64, "e" * 64)
+    trust = await ready(
+        MemoryCertificates({"d" * 64: mallory.certificate_pem, "e" * 64: b"garbage"}), "d" * 64, "e" * 64
+    )
 
     for node_id in ("d" * 64, "e" * 64):
         assert "can't be used" in why(trust, node_id)
@@ -106,19 +110,19 @@ async def test_the_listener_follows_what_is_believed() -> None:
     tls = trust.server(HERE)
     assert trust.server(HERE) is tls
     assert tls._ids == {ANNA.node_id}
-    await trust.believe([BEN.node_id])
+    await trust.pin([BEN.node_id])
     assert tls._ids == {BEN.node_id}
 
 
 async def test_peers_are_kept_and_dropped_on_the_disk(tmp_path: Path) -> None:
-    trust = Trust(Chest(HERE), PeerCertificates(tmp_path))
+    trust = Trust(MemoryIdentity(HERE), PeerCertificates(tmp_path))
     await trust.find()
-    await trust.keep(ANNA.node_id, ANNA.certificate_pem)
-    await trust.believe([ANNA.node_id])
+    await trust.save(ANNA.node_id, ANNA.certificate_pem)
+    await trust.pin([ANNA.node_id])
     trust.client(ANNA.node_id)
-    await trust.drop(ANNA.node_id)
-    await trust.drop(ANNA.node_id)
-    await trust.believe(list[str]())
+    await trust.remove(ANNA.node_id)
+    await trust.remove(ANNA.node_id)
+    await trust.pin(list[str]())
     assert why(trust, ANNA.node_id)
     with pytest.raises(ValueError, match="not that of the peer"):
-        await trust.keep(BEN.node_id, ANNA.certificate_pem)
+        await trust.save(BEN.node_id, ANNA.certificate_pem)

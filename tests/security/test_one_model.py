@@ -68,7 +68,7 @@ def mesh() -> Rig:
     for place, (kind, ring) in enumerate(WHERE.items()):
         url = f"http://127.0.0.1:{9000 + place}"
         rig.registry.put(Backend(id=kind, name=kind, kind=kind, ring=ring, url=url))  # type: ignore[arg-type]
-        rig.registry.apply(kind, Answered(0.01), ("small", "big"))
+        rig.registry.record_fact(kind, Answered(0.01), ("small", "big"))
     return rig
 
 
@@ -120,7 +120,7 @@ def sent(inbound: InferenceRequest) -> Iterator[tuple[Backend, str, UpstreamRequ
         if not is_reachable(inbound.operation, KINDS[backend.kind]):
             continue
         link = RIG.links.put(backend)
-        link.know("sk")
+        link.set_secret("sk")
         try:
             upstream_request = build_upstream_request(
                 inbound, score.model, link, None, "n", translated=not link.kind.speaks(inbound.operation)

@@ -97,14 +97,14 @@ async def test_what_the_service_writes_itself_is_followed_once(
 ) -> None:
     async with Node(tmp_path, [engine]) as node, opened(node) as events:
         await events.next()
-        keeper = node.service._keeper
-        follow, followed = keeper.follow, list[Config]()
+        store = node.service._settings
+        follow, followed = store._on_change, list[Config]()
 
         def counted(config: Config) -> None:
             followed.append(config)
             follow(config)
 
-        keeper.follow = counted
+        store._on_change = counted
         await node.http.patch("/mesh/settings", json={"routing": {"policy": "fastest"}})
         await node.http.patch("/mesh/backends/study", json={"priority": 3})
         assert len(followed) == 2
@@ -137,7 +137,7 @@ async def test_edits_at_the_same_time_are_all_kept(tmp_path: Path, engine: Simul
             False,
         )
         assert len((await node.http.get("/mesh/backends")).json()["backends"]) == 6
-        assert node.service._keeper.config == node.service._keeper._file.load()
+        assert node.service._settings.config == node.service._settings._file.load()
 
 
 async def test_a_deleted_file_keeps_all_and_a_change_writes_it_anew(

@@ -11,6 +11,7 @@ from msgspec import Struct
 from meshlight.domain.api_types import BackendView, HealthChange, Requests
 from meshlight.domain.health import State
 from meshlight.domain.peers import PeersView
+from meshlight.domain.snapshot import Light
 
 EventName = Literal["snapshot", "health", "topology", "traffic", "refresh", "incident", "peers"]
 
@@ -20,6 +21,9 @@ class HealthEvent(Struct, frozen=True, kw_only=True):
 
     seq: int
     backends: tuple[HealthChange, ...]
+    light: Light | None = None
+    """The colour of the whole mesh after this event, as in the snapshot; None from an older service."""
+    light_reason: str = ""
 
 
 class TopologyEvent(Struct, frozen=True, kw_only=True):
@@ -30,6 +34,9 @@ class TopologyEvent(Struct, frozen=True, kw_only=True):
     removed: tuple[str, ...] = ()
     offered: Mapping[str, tuple[str, ...]] = {}
     """All that is offered and not used now, as in the snapshot."""
+    light: Light | None = None
+    """The colour of the whole mesh after this event, as in the snapshot; None from an older service."""
+    light_reason: str = ""
 
 
 class RouteTraffic(Struct, frozen=True, kw_only=True):

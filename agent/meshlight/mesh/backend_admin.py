@@ -1,12 +1,12 @@
-"""The list of backends the user has: adding, changing, removing, switching on and off, and following the file.
+"""The list of backends: adding, changing, removing, switching on and off, and following the configuration.
 
-Which URLs lead to one server.
+Two backends may not be the same server, nor, where several accounts share one server, the same account; `server_key`
+says which URLs lead to one server.
 """
 
 import asyncio
 import re
 from contextlib import suppress
-from typing import Protocol
 
 from msgspec import UnsetType
 from msgspec.structs import replace
@@ -40,13 +40,14 @@ from meshlight.mesh.backend_form import (
 )
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Registry
+from meshlight.mesh.settings_store import SettingsStore
 
 MAX_BACKENDS = 1_000
 
-_OF_THE_WIRE = ("url", "access_key", "ca_file", "follow_clock", "proxy", "models")
-"""What decides to whom, and as whom, one speaks; so does the secret."""
-_OF_KEY = frozenset({"unauthorized", "forbidden"})
-_OF_PLACE = frozenset(
+_CONNECTION_FIELDS = ("url", "access_key", "ca_file", "follow_clock", "proxy", "models")
+"""The fields, besides the secret, that decide where requests go and as which account."""
+_KEY_REASONS = frozenset({"unauthorized", "forbidden"})
+_ADDRESS_REASONS = frozenset(
     {
         "refused",
         "name-not-found",
@@ -64,57 +65,39 @@ _OF_PLACE = frozenset(
         "v1-missing",
     }
 )
-"""The reasons of a failed try for which the key, or else the address, is likely wrong."""
-
-
-class BackendStore(Protocol):
-    """Where the list lasts: the configuration file and the keyring."""
-
-    async def put_backend(self, backend: Backend) -> None:
-        """Write a backend down."""
-
-    async def remove_backend(self, backend_id: str) -> None:
-        """Strike a backend out; its secrets go with it."""
-
-    async def put_secret(self, backend_id: str, secret: str, origin: str) -> None:
-        """Keep a backend's secret in the keyring, for this origin alone; SecretError when that can't be done."""
-
-    async def remove_secret(self, backend_id: str) -> None:
-        """Forget a backend's secret; SecretError when that can't be done."""
-
-    async def ignore(self, url: str) -> None:
-        """Never list a found engine at this URL again."""
+"""The reasons of a failed probe for which the key, or else the address, is likely wrong."""
 
 
 class BackendAdmin:
-    """Changes the list and everything that hangs on it: registry, links, prober, shelf."""
+    """Changes the list, and with it registry, connections, probes and settings."""
 
     def __init__(
         self,
         registry: Registry,
-        links: BackendConnections,
+        connections: BackendConnections,
         prober: Prober,
-        store: BackendStore,
-        most: int = MAX_BACKENDS,
+        store: SettingsStore,
+        limit: int = MAX_BACKENDS,
     ) -> None:
         self._registry = registry
-        self._links = links
+        self._connections = connections
         self._prober = prober
-        self._shelf = store
-        self._most = most
+        self._store = store
+        self._limit = limit
         self._lock = asyncio.Lock()
 
     async def add(self, draft: BackendDraft) -> Backend:
-        """Try a backend, then add it.
+        """Probe a backend, then add it.
 
-        Raises BadRequest, Conflict (it is listed already) or CheckFailed (it did not answer as it should).
+        Raises BadRequest, Conflict (it is listed already), BackendCheckFailed (it did not answer as it should),
+        ConfigError or SecretError (it could not be saved).
         """
         kind = kind_of(draft.kind)
         if kind.group == "peer":
             raise BadRequest(f"A {kind.label} is paired, not added.", "Pair with it instead.", "kind")
-        said = completed(draft, kind)
-        key = said.pop("api_key")
-        address = parse_address(said["url"])
+        texts = completed(draft, kind)
+        key = texts.pop("api_key")
+        address = parse_address(texts["url"])
         name = checked_name(draft.name or self._free_name(kind, address))
         backend = Backend(
             id=self._free_id(name),
@@ -127,96 +110,101 @@ class BackendAdmin:
             first_byte_s=draft.first_byte_s,
             idle_s=draft.idle_s,
             has_secret=bool(key),
-            access_key=said["access_key"],
-            ca_file=said["ca_file"],
-            proxy=said["proxy"],
+            access_key=texts["access_key"],
+            ca_file=texts["ca_file"],
+            proxy=texts["proxy"],
             models=checked_models(draft.models, kind),
             follow_clock=draft.follow_clock,
         )
         await self._refuse_duplicate(backend, key, is_new=True)
-        probe = await self._try(backend, key) if draft.enabled and not draft.save_anyway else None
+        probe = await self._probe(backend, key) if draft.enabled and not draft.save_anyway else None
         async with self._lock:
             await self._refuse_duplicate(backend, key, is_new=True)
             backend = replace(backend, id=self._free_id(name))
             if key:
-                await self._shelf.put_secret(backend.id, key, address.origin)
+                await self._store.put_secret(backend.id, key, address.origin)
             try:
-                await self._shelf.put_backend(backend)
+                await self._store.put_backend(backend)
             except MeshlightError:
                 if key:
                     with suppress(SecretError):
-                        await self._shelf.remove_secret(backend.id)
+                        await self._store.remove_secret(backend.id)
                 raise
             self._registry.put(backend)
             if probe is not None:
-                self._registry.learn(backend.id, probe)
+                self._registry.record_probe(backend.id, probe)
         return backend
 
     async def change(self, backend_id: str, patch: BackendPatch) -> Backend:
-        """Change a backend; a new address or key is tried first. A found backend becomes a configured one."""
+        """Change a backend; with a new address or key it is probed first. A found backend becomes a configured one.
+
+        Raises NotFound, and what `add` raises.
+        """
         async with self._lock:
             old = self._registry.node(backend_id).backend
             new = _patched(old, patch)
             has_new_key = isinstance(patch.api_key, str)
             if not has_new_key:
-                await self._refuse_taking_key_along(old, new)
-            touches_wire = has_new_key or any(getattr(new, key) != getattr(old, key) for key in _OF_THE_WIRE)
-            key = await self._key_for(old, patch) if touches_wire else ""
-            if touches_wire:
+                await self._refuse_moving_key(old, new)
+            reconnects = has_new_key or any(
+                getattr(new, key) != getattr(old, key) for key in _CONNECTION_FIELDS
+            )
+            key = await self._key_for(old, patch) if reconnects else ""
+            if reconnects:
                 await self._refuse_duplicate(new, key, is_new=False)
-            if touches_wire and new.enabled and not patch.save_anyway:
-                await self._try(new, key)
+            if reconnects and new.enabled and not patch.save_anyway:
+                await self._probe(new, key)
             if has_new_key:
-                await self._keep_key(old, key, parse_address(new.url).origin)
-            await self._shelf.put_backend(new)
+                await self._save_key(old, key, parse_address(new.url).origin)
+            await self._store.put_backend(new)
             self._registry.put(new)
-            if touches_wire:
+            if reconnects:
                 self._registry.renew(backend_id)
-        if touches_wire and new.enabled:
+        if reconnects and new.enabled:
             await self._prober.check(backend_id, anew=True)
         return new
 
     async def switch(self, backend_id: str, *, enabled: bool) -> Backend:
-        """Switch a backend on or off; off keeps it listed, and lasts."""
+        """Switch a backend on or off, in the configuration too; one that is off stays listed."""
         return await self.change(backend_id, BackendPatch(enabled=enabled))
 
     async def remove(self, backend_id: str) -> None:
-        """Remove a backend with its secrets; what would be found on this machine is not listed by itself again."""
+        """Remove a backend with its secrets; discovery does not list it again."""
         async with self._lock:
             backend = self._registry.node(backend_id).backend
             address = parse_address(backend.url)
             if backend.source == "found" or _may_be_found(address):
-                await self._shelf.ignore(address.url)
+                await self._store.ignore(address.url)
             if backend.source != "found":
-                await self._shelf.remove_backend(backend_id)
+                await self._store.remove_backend(backend_id)
             self._registry.remove(backend_id)
 
     def follow(self, config: Config) -> None:
-        """Bring the mesh to what the configuration says now; found engines stay unless they are ignored."""
+        """Bring the registry to the configuration; found engines stay unless they are ignored."""
         wanted = {backend.id: backend for backend in config.backends}
         taken = {server_key(backend.url) for backend in wanted.values()}
         taken |= {server_key(url) for url in config.discovery.ignored}
         for node in tuple(self._registry.snapshot.nodes.values()):
             backend = node.backend
-            is_wanted = backend.source == "found" and server_key(backend.url) not in taken
-            if backend.id not in wanted and not is_wanted:
+            is_kept = backend.source == "found" and server_key(backend.url) not in taken
+            if backend.id not in wanted and not is_kept:
                 self._registry.remove(backend.id)
         for backend in wanted.values():
             self._registry.put(backend)
         uses = {peer.id: peer.use for peer in config.peers if peer.use is not None}
         self._registry.route_by(config.routing, uses)
 
-    async def _try(self, backend: Backend, key: str) -> Probe:
-        """Ask a backend as it will be asked once it is listed; CheckFailed with cause, fix and field."""
-        link = self._links.make(backend)
-        link.know(key)
+    async def _probe(self, backend: Backend, key: str) -> Probe:
+        """Probe a backend as it will be once it is listed; BackendCheckFailed with reason, fix and field."""
+        connection = self._connections.make(backend)
+        connection.set_secret(key)
         try:
-            probe = await self._links.probe(link, key)
+            probe = await self._connections.probe(connection, key)
         finally:
-            link.close()
+            connection.close()
         if not isinstance(probe.fact, Answered | Loading):
-            why = for_new(probe.fact.reason)
-            raise BackendCheckFailed(why.text, why.fix, _culprit(why))
+            reason = for_new(probe.fact.reason)
+            raise BackendCheckFailed(reason.text, reason.fix, _likely_field(reason))
         return probe
 
     async def _key_for(self, old: Backend, patch: BackendPatch) -> str:
@@ -226,10 +214,10 @@ class BackendAdmin:
         return await self._key_of(old)
 
     async def _key_of(self, backend: Backend) -> str:
-        return await self._links.read_secret(self._links.put(backend)) or ""
+        return await self._connections.read_secret(self._connections.put(backend)) or ""
 
-    async def _refuse_taking_key_along(self, old: Backend, new: Backend) -> None:
-        """Raise BadRequest if a kept key would be sent to another host than the one that it was given for."""
+    async def _refuse_moving_key(self, old: Backend, new: Backend) -> None:
+        """Raise BadRequest if a saved key would be sent to another origin than the one it was saved for."""
         before, after = parse_address(old.url).origin, parse_address(new.url).origin
         if before != after and (old.has_secret or await self._key_of(old)):
             raise BadRequest(
@@ -238,21 +226,21 @@ class BackendAdmin:
                 "api_key",
             )
 
-    async def _keep_key(self, backend: Backend, key: str, origin: str) -> None:
+    async def _save_key(self, backend: Backend, key: str, origin: str) -> None:
         if key:
-            await self._shelf.put_secret(backend.id, key, origin)
+            await self._store.put_secret(backend.id, key, origin)
         elif backend.has_secret:
-            await self._shelf.remove_secret(backend.id)
+            await self._store.remove_secret(backend.id)
 
     async def _refuse_duplicate(self, backend: Backend, key: str, *, is_new: bool) -> None:
-        """Raise Conflict if another backend is the same server or, where accounts share one, the same account."""
+        """Raise Conflict if another backend is the same server, or the same account where accounts share a server."""
         nodes = self._registry.snapshot.nodes
-        if is_new and len(nodes) >= self._most:
-            raise Conflict(f"There are {self._most} backends already.", "Remove one first.")
-        place = server_key(backend.url)
+        if is_new and len(nodes) >= self._limit:
+            raise Conflict(f"There are {self._limit} backends already.", "Remove one first.")
+        server = server_key(backend.url)
         for node in tuple(nodes.values()):
             other = node.backend
-            if (not is_new and other.id == backend.id) or server_key(other.url) != place:
+            if (not is_new and other.id == backend.id) or server_key(other.url) != server:
                 continue
             if {other.kind, backend.kind} <= ACCOUNT_KINDS and not await self._is_account(
                 other, backend, key
@@ -265,7 +253,7 @@ class BackendAdmin:
             )
 
     async def _is_account(self, other: Backend, backend: Backend, key: str) -> bool:
-        """Whether a listed backend speaks as the same account; one whose key can't be read now may be another."""
+        """Whether a listed backend uses the same account; one whose key can't be read now counts as another."""
         if other.access_key or backend.access_key:
             return other.access_key == backend.access_key
         with suppress(SecretError):
@@ -273,7 +261,7 @@ class BackendAdmin:
         return False
 
     def _free_name(self, kind: BackendKind, address: Address) -> str:
-        """Return a name for a backend that nobody named: its kind, and where it is unless that is well known."""
+        """Return a name for a backend that has none: its kind, and its address unless that is the usual one."""
         is_usual = bool(kind.default_url) and address == parse_address(kind.default_url)
         name = kind.label if is_usual else f"{kind.label} {address.socket or address.authority}"[:NAME_MAX]
         taken = {node.backend.name for node in self._registry.snapshot.nodes.values()}
@@ -288,12 +276,12 @@ class BackendAdmin:
 
 
 def _may_be_found(address: Address) -> bool:
-    """Whether discovery would look there."""
+    """Whether discovery scans that address."""
     return address.port in usual_ports() and ring_of(address) == "machine"
 
 
 def _patched(old: Backend, patch: BackendPatch) -> Backend:
-    """Return the backend as it is wished to be; raises BadRequest."""
+    """Return the backend with the patch applied; raises BadRequest."""
     kind = kind_of(old.kind)
     fields = {
         key: value
@@ -313,22 +301,22 @@ def _patched(old: Backend, patch: BackendPatch) -> Backend:
         address = parse_address(patch.url.strip())
         fields["url"] = address.url
         if old.ring == ring_for(old.kind, old.url):
-            # It followed from the old address, and how far a prompt travels must follow from the new one.
+            # The ring followed from the old address, so it must follow from the new one: it says how far prompts go.
             fields.setdefault("ring", ring_for(old.kind, address.url))
     if isinstance(patch.api_key, str):
         fields["has_secret"] = bool(patch.api_key.strip())
     return replace(old, source="config", **fields)
 
 
-def _culprit(why: Reason) -> str | None:
+def _likely_field(reason: Reason) -> str | None:
     """Return the field that is likely wrong; None where it is none of them, as with a clock or a quota."""
-    if why.code in _OF_KEY:
-        return "access_key" if why.text.startswith("The access key") else "api_key"
-    if why.code == "proxy":
+    if reason.code in _KEY_REASONS:
+        return "access_key" if reason.text.startswith("The access key") else "api_key"
+    if reason.code == "proxy":
         return "proxy"
-    if why.code == "tls" and "CA file" in why.text + why.fix:
+    if reason.code == "tls" and "CA file" in reason.text + reason.fix:
         return "ca_file"
-    return "url" if why.code in _OF_PLACE else None
+    return "url" if reason.code in _ADDRESS_REASONS else None
 
 
 def _numbered(name: str, number: int) -> str:
@@ -336,7 +324,7 @@ def _numbered(name: str, number: int) -> str:
 
 
 def server_key(url: str) -> Address | None:
-    """Return where a URL leads, `localhost` being 127.0.0.1; None for a URL that can't be a backend's."""
+    """Return the address of a URL, with `localhost` as 127.0.0.1; None for a URL that can't be a backend's."""
     try:
         address = parse_address(url)
     except BadAddress:

@@ -1,4 +1,4 @@
-"""What it takes to talk to one backend: its upstream client, its kind, its credentials."""
+"""What requests to a backend go through: its HTTP clients, its kind, its credentials; one connection per backend."""
 
 from collections.abc import Callable
 from time import monotonic, time
@@ -10,60 +10,49 @@ from msgspec.structs import replace
 from meshlight.backends.base import BackendKind, Channel, ChannelDeps, Operation, Places, Probe
 from meshlight.backends.kinds import kind_of
 from meshlight.domain.backend import Backend
+from meshlight.domain.clock import Clock
 from meshlight.domain.errors import SecretError
 from meshlight.domain.health import Answered, Fact
 from meshlight.http_client.address import Address, parse_address
 from meshlight.http_client.client import Headers, Upstream
+from meshlight.mesh.settings_store import SettingsStore
 
 MISSING_OPERATIONS_MAX = 1_000
-"""Faces of models that are remembered as missing."""
-
-
-class SecretSource(Protocol):
-    """Where the secrets of backends come from; never blocks the loop."""
-
-    async def secret(self, backend_id: str, origin: str) -> str | None:
-        """Return the secret of a backend, or None when it has none.
-
-        Raises SecretError when it can't be read, or was given for another origin (see `Address.origin`).
-        """
-
-    def retry_secrets(self) -> None:
-        """Ask the keyring anew at the next need, even if it failed a moment ago: the user wants to know now."""
+"""Missing operations (or declined fields) of models that are remembered for one backend."""
 
 
 class ClientFactory(Protocol):
-    """Makes upstream clients."""
+    """Makes HTTP clients."""
 
     def __call__(self, address: Address, backend: Backend | None = None, /) -> Upstream:
-        """Return a client for an address; the backend says what the certificate is checked against."""
+        """Return a client for an address; the backend decides which certificates are accepted."""
 
 
 class RequestTemplate(Struct, frozen=True):
-    """What every request to one face of one backend has in common, worked out once."""
+    """What all requests for one operation of one backend have in common, computed once."""
 
     auth: Headers
     """The headers that carry the secret."""
     defaults: Headers
-    """The headers that it gets where its client sent none of that name."""
-    moves: bool
-    """Whether the face lives elsewhere there."""
+    """The headers that are added where the client sent none of that name."""
+    changes_path: bool
+    """Whether the operation has another path there."""
     speaks: bool
-    """Whether the kind has this face at all."""
+    """Whether the kind has this operation at all."""
 
 
 class BackendConnection:
-    """The live means of talking to one backend, made anew when its address changes."""
+    """The clients and credentials of one backend; made anew when its address changes."""
 
     __slots__ = (
-        "_lanes",
+        "_templates",
         "address",
         "backend",
         "channel",
-        "declines",
+        "declined_fields",
         "is_proven",
         "kind",
-        "lacks",
+        "missing_operations",
         "places",
         "probes",
         "secret",
@@ -76,181 +65,188 @@ class BackendConnection:
         self.address: Address = upstream.address
         self.upstream = upstream
         self.probes = probes
-        """A connection of its own for probes: it may rest longer, since a probe can be sent twice."""
+        """A client of its own for probes: its connections may stay idle longer, since a probe can be sent twice."""
         self.channel: Channel | None = None
-        """What its kind keeps for it, if it keeps anything."""
+        """What its kind keeps for one backend, if it keeps anything."""
         self.places: Places | None = None
-        """The same channel, where the backend is several places."""
+        """The same channel, where the backend consists of several places."""
         self.is_proven = False
         """Whether a request was served with this secret."""
         self.secret: str | None = None
-        """Known once the first probe has read it."""
-        self.lacks: set[tuple[Operation, str]] = set()
-        """Faces that its kind has and this one turned out not to have for a model: an old version serves it."""
-        self.declines: dict[str, frozenset[str]] = {}
-        """Fields that it turned out not to take for a model, where a translation had written them."""
-        self._lanes: dict[Operation, RequestTemplate] = {}
+        """None until the first probe has read it, and where there is none."""
+        self.missing_operations: set[tuple[Operation, str]] = set()
+        """Operations that its kind has and this backend turned out not to have for a model, being an old version."""
+        self.declined_fields: dict[str, frozenset[str]] = {}
+        """Fields that it turned out not to accept for a model, where a translation had written them."""
+        self._templates: dict[Operation, RequestTemplate] = {}
 
-    def lane(self, operation: Operation) -> RequestTemplate:
-        """Return what every request to a face has in common."""
-        found = self._lanes.get(operation)
+    def template(self, operation: Operation) -> RequestTemplate:
+        """Return what all requests for an operation have in common."""
+        found = self._templates.get(operation)
         if found is None:
             kind, probe = self.kind, "/v1/x"
-            found = self._lanes[operation] = RequestTemplate(
+            found = self._templates[operation] = RequestTemplate(
                 auth=tuple(kind.authorize_at(self.address, self.secret, operation)),
                 defaults=tuple(kind.default_headers(operation)),
-                moves=kind.path(operation, probe) != probe,
+                changes_path=kind.path(operation, probe) != probe,
                 speaks=kind.speaks(operation),
             )
         return found
 
     def auth(self, operation: Operation) -> Headers:
-        """Return the headers that carry the secret to a face."""
-        return self.lane(operation).auth
+        """Return the headers that carry the secret for an operation."""
+        return self.template(operation).auth
 
     def speaks(self, operation: Operation, model: str) -> bool:
-        """Whether a request to this face can be sent as it is."""
-        return self.lane(operation).speaks and not (self.lacks and (operation, model) in self.lacks)
+        """Whether a request for this operation can be sent untranslated."""
+        return self.template(operation).speaks and not (
+            self.missing_operations and (operation, model) in self.missing_operations
+        )
 
-    def learn_lack(self, operation: Operation, model: str) -> None:
-        """Know from now on that a face is not there for a model."""
-        if len(self.lacks) >= MISSING_OPERATIONS_MAX:
-            self.lacks.clear()
-        self.lacks.add((operation, model))
+    def record_missing_operation(self, operation: Operation, model: str) -> None:
+        """Remember that an operation is missing for a model."""
+        if len(self.missing_operations) >= MISSING_OPERATIONS_MAX:
+            self.missing_operations.clear()
+        self.missing_operations.add((operation, model))
 
-    def learn_declined(self, model: str, fields: frozenset[str]) -> None:
-        """Know from now on which fields are not taken for a model."""
-        if len(self.declines) >= MISSING_OPERATIONS_MAX:
-            self.declines.clear()
-        self.declines[model] = fields
+    def record_declined_fields(self, model: str, fields: frozenset[str]) -> None:
+        """Remember which fields are not accepted for a model."""
+        if len(self.declined_fields) >= MISSING_OPERATIONS_MAX:
+            self.declined_fields.clear()
+        self.declined_fields[model] = fields
 
-    def notes(self) -> dict[str, str]:
-        """Return what was learnt about it on the way, as labelled lines for people."""
-        fields = sorted({name for names in self.declines.values() for name in names})
+    def declined_lines(self) -> dict[str, str]:
+        """Return the declined fields as a labelled line for people; empty without any."""
+        fields = sorted({name for names in self.declined_fields.values() for name in names})
         return {"Does not take": ", ".join(fields)} if fields else {}
 
     def close(self) -> None:
-        """Close the connections; requests that run on them end first."""
+        """Close the clients; requests that run on them end first."""
         if self.channel is not None:
             self.channel.close()
         self.upstream.close()
         self.probes.close()
 
-    def know(self, secret: str | None) -> None:
+    def set_secret(self, secret: str | None) -> None:
         """Use this secret from now on."""
         if secret != self.secret:
             self.secret = secret
             self.is_proven = False
-            self._lanes.clear()
+            self._templates.clear()
 
 
 class BackendConnections:
-    """All links by backend id.
+    """All connections, by backend id.
 
-    `clock` is monotonic seconds, `wall` Unix seconds.
+    `probe_soon` is called with the id of a backend whose channel asks for a probe; `on_part_fact` with a backend's
+    id, a place behind it, and what was observed there. `clock` is monotonic seconds, `wall` Unix seconds.
     """
 
     def __init__(
         self,
-        secrets: SecretSource,
+        store: SettingsStore,
         upstream_for: ClientFactory,
         probes_for: ClientFactory,
-        clock: Callable[[], float] = monotonic,
-        wall: Callable[[], float] = time,
+        *,
+        probe_soon: Callable[[str], None] = lambda _: None,
+        on_part_fact: Callable[[str, str, Fact], None] = lambda _, __, ___: None,
+        clock: Clock = monotonic,
+        wall: Clock = time,
     ) -> None:
-        self._secrets = secrets
+        self._store = store
         self._upstream_for = upstream_for
         self._probes_for = probes_for
         self._clock = clock
         self._wall = wall
-        self._links: dict[str, BackendConnection] = {}
-        self.probe_soon: Callable[[str], None] = lambda _: None
-        """Called with the id of a backend that should be probed soon; the prober sets it."""
-        self.tell: Callable[[str, str, Fact], None] = lambda _, __, ___: None
-        """Called with a backend's id, a place behind it, and what was seen there; the prober sets it."""
+        self._connections: dict[str, BackendConnection] = {}
+        self._probe_soon = probe_soon
+        self._on_part_fact = on_part_fact
 
     def put(self, backend: Backend) -> BackendConnection:
-        """Return the link of a backend, made anew if it leads elsewhere, or as somebody else, than before."""
-        old = self._links.get(backend.id)
+        """Return the connection of a backend, made anew if its address, its account or its kind has changed."""
+        old = self._connections.get(backend.id)
         if old is not None and old.backend is backend:
             return old
         if old is not None and _route(old.backend) == _route(backend):
             old.backend = backend
             return old
-        link = self.make(backend)
+        connection = self.make(backend)
         if old is not None:
             old.close()
-            if old.backend.kind == backend.kind and old.address.origin == link.address.origin:
-                link.know(old.secret)
-        self._links[backend.id] = link
-        return link
+            if old.backend.kind == backend.kind and old.address.origin == connection.address.origin:
+                connection.set_secret(old.secret)
+        self._connections[backend.id] = connection
+        return connection
 
     def make(self, backend: Backend) -> BackendConnection:
-        """Return a link that nobody else gets: for a backend that is tried before it is kept."""
+        """Return a connection that is not listed: for a backend that is tried before it is added."""
         address = parse_address(backend.url)
-        link = BackendConnection(
+        connection = BackendConnection(
             backend, self._upstream_for(address, backend), self._probes_for(address, backend)
         )
 
         def upstream_for(address: Address) -> Upstream:
             return self._upstream_for(address, backend)
 
-        means = ChannelDeps(
+        deps = ChannelDeps(
             backend,
-            link.probes,
+            connection.probes,
             upstream_for,
             self._clock,
             self._wall,
-            lambda: self.probe_soon(backend.id),
-            lambda place, fact: self.tell(backend.id, place, fact),
+            lambda: self._probe_soon(backend.id),
+            lambda place, fact: self._on_part_fact(backend.id, place, fact),
         )
-        link.channel = link.kind.open_channel(means)
-        link.places = _places(link.channel)
-        return link
+        connection.channel = connection.kind.open_channel(deps)
+        connection.places = _places(connection.channel)
+        return connection
 
-    async def probe(self, link: BackendConnection, secret: str | None) -> Probe:
+    async def probe(self, connection: BackendConnection, secret: str | None) -> Probe:
         """Check a backend's health once."""
-        if link.backend.models and link.kind.takes_models:
-            probe = await link.kind.probe_without_list(link.probes, link.backend, secret)
-        elif link.channel is not None:
-            probe = await link.channel.probe(link.backend, secret)
+        if connection.backend.models and connection.kind.takes_models:
+            probe = await connection.kind.probe_without_list(connection.probes, connection.backend, secret)
+        elif connection.channel is not None:
+            probe = await connection.channel.probe(connection.backend, secret)
         else:
-            probe = await link.kind.probe(link.probes, link.backend, secret)
+            probe = await connection.kind.probe(connection.probes, connection.backend, secret)
         if not isinstance(probe.fact, Answered):
-            link.lacks.clear()  # it may come back as a newer version
-            link.declines.clear()
-        elif link.declines and probe.about is not None:
-            probe = replace(probe, about={**probe.about, **link.notes()})
+            connection.missing_operations.clear()  # it may come back as a newer version
+            connection.declined_fields.clear()
+        elif connection.declined_fields and probe.about is not None:
+            probe = replace(probe, about={**probe.about, **connection.declined_lines()})
         return probe
 
     def get(self, backend_id: str) -> BackendConnection | None:
-        """Return a backend's link, if there is one."""
-        return self._links.get(backend_id)
+        """Return a backend's connection, if there is one."""
+        return self._connections.get(backend_id)
 
     def remove(self, backend_id: str) -> None:
-        """Close a link; requests that run on it end first."""
-        link = self._links.pop(backend_id, None)
-        if link is not None:
-            link.close()
+        """Remove a connection; requests that run on it end first."""
+        connection = self._connections.pop(backend_id, None)
+        if connection is not None:
+            connection.close()
 
-    async def read_secret(self, link: BackendConnection) -> str | None:
-        """Read a backend's secret and hand it to its link; SecretError when it can't be read, or isn't for there."""
+    async def read_secret(self, connection: BackendConnection) -> str | None:
+        """Read a backend's secret and return it; its connection uses it from now on.
+
+        Raises SecretError when it can't be read, or was saved for another origin.
+        """
         try:
-            secret = await self._secrets.secret(link.backend.id, link.address.origin)
+            secret = await self._store.secret(connection.backend.id, connection.address.origin)
         except SecretError as error:
             if error.state == "other-address":
-                link.know(None)
+                connection.set_secret(None)
             raise
-        link.know(secret)
+        connection.set_secret(secret)
         return secret
 
     def retry_secrets(self) -> None:
-        """Ask the keyring anew at the next need."""
-        self._secrets.retry_secrets()
+        """Ask the keyring again at the next need."""
+        self._store.retry_secrets()
 
     def close(self) -> None:
-        """Close every link."""
-        for backend_id in tuple(self._links):
+        """Close all."""
+        for backend_id in tuple(self._connections):
             self.remove(backend_id)
 
 
@@ -259,7 +255,7 @@ def _places(channel: object) -> Places | None:
 
 
 def _route(backend: Backend) -> tuple[object, ...]:
-    """Return what a link is made of."""
+    """Return what a connection depends on."""
     return (
         parse_address(backend.url),
         backend.kind,

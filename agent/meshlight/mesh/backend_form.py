@@ -1,4 +1,4 @@
-"""A backend as somebody wants to add or change it, and what is wrong with that wish by itself."""
+"""What a request to add or change a backend contains, and the checks that need nothing but the request."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ from meshlight.http_client.address import URL_MAX
 NAME_MAX = 80
 ACCESS_KEY_MAX = 256
 NAMED_IN_DRAFT = ("url", "api_key", "access_key", "ca_file", "proxy")
-"""The fields of text that a kind may ask for."""
+"""The text fields that a kind may require."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
 Url = Annotated[str, Meta(min_length=1, max_length=URL_MAX)]
@@ -32,10 +32,10 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class BackendDraft(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A backend as somebody wants to add it.
+    """A backend to add.
 
-    Without a URL it is where its kind usually is. `save_anyway` keeps it even if it does not answer now; one that
-    is added switched off is not asked at all.
+    Without a URL it is at its kind's usual address. `save_anyway` adds it even if it does not answer now; one that is
+    added switched off is not probed.
     """
 
     kind: Kind
@@ -56,7 +56,7 @@ class BackendDraft(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class BackendPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What somebody wants to change of a backend; an unset field stays as it is, an empty key is none."""
+    """What to change in a backend; an unset field stays as it is, an empty key removes the key."""
 
     name: Name | UnsetType = UNSET
     url: Url | UnsetType = UNSET
@@ -75,20 +75,20 @@ class BackendPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 def completed(draft: BackendDraft, kind: BackendKind) -> dict[str, str]:
-    """Return the text of each field that a kind may ask for, with the kind's own defaults where nothing was said.
+    """Return the text of each field that a kind may require, with the kind's defaults for those left out.
 
-    Raises BadRequest, which names the field, for one that is missing or can't be.
+    Raises BadRequest, which names the field, for one that is missing or not allowed.
     """
-    said = {name: (getattr(draft, name) or "").strip() for name in NAMED_IN_DRAFT}
-    said |= {f.name: f.default for f in kind.fields if f.default and said.get(f.name) == ""}
-    said["url"] = said["url"] or kind.default_url
-    for name, text in said.items():
+    texts = {name: (getattr(draft, name) or "").strip() for name in NAMED_IN_DRAFT}
+    texts |= {f.name: f.default for f in kind.fields if f.default and texts.get(f.name) == ""}
+    texts["url"] = texts["url"] or kind.default_url
+    for name, text in texts.items():
         check_field(name, text, kind)
-    return said
+    return texts
 
 
 def check_field(name: str, text: str, kind: BackendKind) -> None:
-    """Raise BadRequest if a field of this kind can't have this text."""
+    """Raise BadRequest if a field of this kind does not allow this text."""
     field = next((field for field in kind.fields if field.name == name), None)
     if not text:
         if name == "url" or (field is not None and field.required):
@@ -133,7 +133,7 @@ def checked_models(models: Models, kind: BackendKind) -> tuple[str, ...]:
 
 
 def checked_name(text: str) -> str:
-    """Return a name without the blanks around it; BadRequest for one that nobody could read."""
+    """Return a name without the blanks around it; BadRequest for one that is not printable."""
     name = text.strip()
     if not name or not name.isprintable():
         raise BadRequest(

@@ -1,4 +1,4 @@
-"""Numbers the events and hands each to every subscriber, encoded once as a server-sent event."""
+"""Numbers the events and queues each for every subscriber, encoded once as a server-sent event."""
 
 import asyncio
 from collections import deque
@@ -9,18 +9,18 @@ import msgspec
 from meshlight.domain.api_types import SnapshotView
 from meshlight.domain.events import EVENT_NAMES, Event
 
-KEPT = 1024
-"""Events kept for a subscriber that comes back."""
+KEPT_MAX = 1024
+"""Events kept for a subscriber that reconnects."""
 KEPT_BYTES = 4 << 20
-BEHIND = 256
-"""Frames a slow reader may be behind before it gets a whole snapshot instead."""
-BEHIND_BYTES = 1 << 20
+QUEUE_MAX = 256
+"""Frames queued for a slow reader; one that is further behind gets a whole snapshot instead."""
+QUEUE_BYTES = 1 << 20
 
 
 class Subscription:
-    """One reader of the events; a reader that falls behind loses its backlog and gets a snapshot.
+    """One reader of the events; a reader that falls behind loses its queue and gets a snapshot.
 
-    Every reader's next event is the one whose number follows the last it got: nothing is told twice.
+    Each event that a reader gets has the number after the one before: none is sent twice.
     """
 
     def __init__(self, snapshot: Callable[[], bytes], backlog: list[bytes] | None) -> None:
@@ -35,7 +35,7 @@ class Subscription:
         """Queue a frame."""
         if self._needs_snapshot:
             return
-        if len(self._frames) >= BEHIND or self._size + len(frame) > BEHIND_BYTES:
+        if len(self._frames) >= QUEUE_MAX or self._size + len(frame) > QUEUE_BYTES:
             self.restart()
             return
         self._frames.append(frame)
@@ -43,23 +43,23 @@ class Subscription:
         self._wake()
 
     def restart(self) -> None:
-        """Go on from a snapshot; what waits is in it."""
+        """Continue with a snapshot, which includes what is queued."""
         self._frames, self._size = [], 0
         self._needs_snapshot = True
         self._wake()
 
     def end(self) -> None:
-        """Let the reader know that no more will come."""
+        """End the stream; the reader gets None."""
         self._ended = True
         self._wake()
 
     async def next(self) -> bytes | None:
-        """Return all frames that wait, joined, or wait for one; None at the end."""
+        """Return all queued frames, joined, or wait for one; None at the end."""
         while True:
             if self._ended:
                 return None
             if self._needs_snapshot:
-                # Making it may publish what was gathered: that is in it, and must not follow again.
+                # Making it may publish events that were held back: they are in it, and must not follow it.
                 snapshot = self._snapshot()
                 self._needs_snapshot = False
                 return snapshot
@@ -80,27 +80,22 @@ class Subscription:
 class EventHub:
     """The numbered stream of events.
 
-    `snapshot` gives the whole picture as of `seq`. With nobody listening an event is only a number: whoever
-    comes back later finds a gap and gets a snapshot. Numbers begin behind `first`, which has to differ from start
-    to start of the service: a reader that comes back after one must not be taken for one that missed little.
+    `snapshot` returns the whole mesh as of `seq`. Without subscribers an event is only a number: a reader that
+    reconnects later has a gap and gets a snapshot. Numbers begin after `first`, which must differ at each start of
+    the service, so that a reader that reconnects after a restart gets a snapshot too.
     """
 
-    def __init__(self, first: int = 0) -> None:
+    def __init__(self, snapshot: Callable[[], SnapshotView], first: int = 0) -> None:
         self.seq = first
-        self.snapshot: Callable[[], SnapshotView] | None = None
+        self._snapshot = snapshot
         self._encoder = msgspec.json.Encoder()
         self._kept: deque[tuple[int, bytes]] = deque()
         self._kept_size = 0
         self._subscriptions: set[Subscription] = set()
         self._ended = False
 
-    @property
-    def has_readers(self) -> bool:
-        """Whether anybody listens."""
-        return bool(self._subscriptions)
-
     def publish(self, make: Callable[[int], Event]) -> None:
-        """Give an event the next number and hand it on; it is not even made when nobody listens."""
+        """Give an event the next number and queue it; without subscribers it is not even made."""
         self.seq += 1
         if not self._subscriptions:
             self._forget()
@@ -112,14 +107,14 @@ class EventHub:
             subscription.offer(frame)
 
     def restart(self) -> None:
-        """Give every reader a new snapshot, for what no event tells of has changed."""
+        """Give every reader a new snapshot, because something has changed that no event describes."""
         self.seq += 1
         self._forget()
         for subscription in self._subscriptions:
             subscription.restart()
 
     def subscribe(self, last_seq: int | None) -> Subscription:
-        """Start reading after event `last_seq`; with None or after a gap, from a snapshot."""
+        """Start reading after event `last_seq`; with None or after a gap, with a snapshot."""
         backlog: list[bytes] | None = None
         if last_seq is not None and (
             last_seq == self.seq or (self._kept and self._kept[0][0] <= last_seq + 1)
@@ -132,7 +127,7 @@ class EventHub:
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Stop handing events to this reader."""
+        """Remove this reader."""
         self._subscriptions.discard(subscription)
 
     def close(self) -> None:
@@ -144,7 +139,7 @@ class EventHub:
     def _keep(self, frame: bytes) -> None:
         self._kept.append((self.seq, frame))
         self._kept_size += len(frame)
-        while len(self._kept) > KEPT or self._kept_size > KEPT_BYTES:
+        while len(self._kept) > KEPT_MAX or self._kept_size > KEPT_BYTES:
             self._kept_size -= len(self._kept.popleft()[1])
 
     def _forget(self) -> None:
@@ -152,9 +147,7 @@ class EventHub:
         self._kept_size = 0
 
     def _snapshot_frame(self) -> bytes:
-        if self.snapshot is None:
-            raise RuntimeError("The hub has no source of snapshots yet.")
-        view = self.snapshot()
+        view = self._snapshot()
         return self._frame(view.seq, "snapshot", self._encoder.encode(view))
 
     @staticmethod

@@ -1,6 +1,6 @@
-"""Turns what the registry and the traffic counts tell into numbered events, and shows the whole picture."""
+"""Publishes changes of the registry and of the traffic counts as numbered events, and makes the snapshot view."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from meshlight.domain.api_types import (
     BackendView,
@@ -10,28 +10,32 @@ from meshlight.domain.api_types import (
     health_change,
     snapshot_view,
 )
+from meshlight.domain.clock import CallLater, Clock
 from meshlight.domain.events import HealthEvent, IncidentEvent, RefreshEvent, TopologyEvent, TrafficEvent
 from meshlight.domain.precedence import offered
+from meshlight.domain.snapshot import Node, light
 from meshlight.mesh.event_hub import EventHub
-from meshlight.mesh.prober import Later
 from meshlight.mesh.registry import Change, Registry
 from meshlight.mesh.traffic import Traffic
 
 TRAFFIC_S = 0.25
 LATENCY_S = 1.0
-"""Latencies change with every probe: they are gathered for a second. A changed state goes out at once."""
+"""Latencies change with every probe, so they are collected for a second. A changed state is published at once."""
 
 
 class EventPublisher:
-    """The one publisher of events about the mesh."""
+    """The publisher of all events about backends, traffic and refreshes.
+
+    `router` and `notices` return what the snapshot view says of the service itself.
+    """
 
     def __init__(
         self,
         registry: Registry,
         traffic: Traffic,
         hub: EventHub,
-        clock: Callable[[], float],
-        later: Later,
+        clock: Clock,
+        later: CallLater,
         router: Callable[[], RouterView],
         notices: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
@@ -44,11 +48,9 @@ class EventPublisher:
         self._notices = notices
         self._stale: dict[str, None] = {}
         registry.listen(self._on_change)
-        traffic.on_activity = self._arm_traffic
-        hub.snapshot = self.view
 
     def view(self) -> SnapshotView:
-        """Show the whole mesh, numbered so that the events after it add up to what comes next."""
+        """Return the whole mesh with the number of the last event that is in it."""
         self._flush_health()
         self._flush_traffic()
         return snapshot_view(
@@ -62,17 +64,21 @@ class EventPublisher:
         )
 
     def backend(self, backend_id: str) -> BackendView:
-        """Show one backend; NotFound when there is none."""
+        """Return one backend; NotFound when there is none."""
         work = self._traffic.by_backend().get(backend_id)
         return backend_view(self._registry.node(backend_id), work, self._clock())
 
     def progress(self, refresh_id: str, done: int, total: int) -> None:
-        """Tell how far a refresh has come."""
+        """Publish how far a refresh is."""
         self._hub.publish(lambda seq: RefreshEvent(seq=seq, id=refresh_id, done=done, total=total))
+
+    def schedule_traffic(self) -> None:
+        """Publish the traffic counts in a moment; `Traffic` calls this at the first change after each event."""
+        self._later(TRAFFIC_S, self._flush_traffic)
 
     def _on_change(self, change: Change) -> None:
         if change.shape or change.removed:
-            self._flush_traffic()  # a whole backend carries its counts: what is in them must not follow again
+            self._flush_traffic()  # the backends carry their counts: what is in them must not follow again
             self._hub.publish(lambda seq: self._topology(seq, change))
         if change.health:
             if not self._stale:
@@ -94,8 +100,14 @@ class EventPublisher:
         counts = self._traffic.by_backend()
         now = self._clock()
         views = (backend_view(nodes[key], counts.get(key), now) for key in change.shape if key in nodes)
+        colour, reason = light(nodes)
         return TopologyEvent(
-            seq=seq, backends=tuple(views), removed=change.removed, offered=offered(snapshot)
+            seq=seq,
+            backends=tuple(views),
+            removed=change.removed,
+            offered=offered(snapshot),
+            light=colour,
+            light_reason=reason,
         )
 
     def _flush_health(self) -> None:
@@ -104,15 +116,20 @@ class EventPublisher:
         present = [nodes[key] for key in stale if key in nodes]
         if present:
             now = self._clock()
-            self._hub.publish(
-                lambda seq: HealthEvent(seq=seq, backends=tuple(health_change(n, now) for n in present))
-            )
-
-    def _arm_traffic(self) -> None:
-        self._later(TRAFFIC_S, self._flush_traffic)
+            self._hub.publish(lambda seq: _health_event(seq, present, now, nodes))
 
     def _flush_traffic(self) -> None:
         routes = self._traffic.drain()
         if routes is not None:
             requests = self._traffic.router.requests()
             self._hub.publish(lambda seq: TrafficEvent(seq=seq, routes=routes, router=requests))
+
+
+def _health_event(seq: int, changed: Sequence[Node], now: float, nodes: Mapping[str, Node]) -> HealthEvent:
+    colour, reason = light(nodes)
+    return HealthEvent(
+        seq=seq,
+        backends=tuple(health_change(node, now) for node in changed),
+        light=colour,
+        light_reason=reason,
+    )

@@ -1,14 +1,14 @@
-"""What was: each backend's state and latency over the last hour in steps of 5 s, and its last changes of state.
+"""The last hour of each backend: its state and latency in steps of 5 s, and its last changes of state.
 
-Nothing is sampled: a step is written when something changed in it, and the steps between follow from the one before.
+Nothing is sampled: a step is stored when something changed in it, and the steps between are as the one before.
 """
 
 from collections import deque
-from collections.abc import Callable
 
 from msgspec import Struct
 
 from meshlight.domain.api_types import latency_ms
+from meshlight.domain.clock import Clock
 from meshlight.domain.snapshot import Node
 from meshlight.mesh.registry import Change, Registry
 
@@ -16,7 +16,7 @@ STEP_S = 5.0
 STEPS = 720
 """One hour."""
 INCIDENTS = 20
-"""Changes of state kept for each backend."""
+"""Changes of state stored for each backend."""
 
 
 class Track(Struct, frozen=True):
@@ -38,7 +38,7 @@ class PastIncident(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
 
 
 class Past(Struct, frozen=True, kw_only=True):
-    """The last hour of every backend that is there now; incidents oldest first."""
+    """The last hour of every listed backend; incidents oldest first."""
 
     step_s: float
     backends: dict[str, Track]
@@ -60,9 +60,9 @@ class _Incident(Struct, frozen=True):
 
 
 class History:
-    """Listens to the registry and remembers; bounded for each backend, and a backend that goes is forgotten."""
+    """Listens to the registry and stores changes, up to a limit for each backend; a removed backend is forgotten."""
 
-    def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:
+    def __init__(self, registry: Registry, clock: Clock) -> None:
         self._registry = registry
         self._clock = clock
         self._entries: dict[str, deque[_Entry]] = {}
@@ -99,14 +99,14 @@ class History:
             self._incidents.pop(backend_id, None)
         for backend_id in {*change.health, *change.shape}:
             if backend_id in nodes:
-                self._note(nodes[backend_id], step)
+                self._record(nodes[backend_id], step)
         if change.incident is not None:
             backend_id, before, after = change.incident
             reason = nodes[backend_id].health.reason
             kept = self._incidents.setdefault(backend_id, deque(maxlen=INCIDENTS))
             kept.append(_Incident(self._clock(), before, after, reason.code, reason.text))
 
-    def _note(self, node: Node, step: int) -> None:
+    def _record(self, node: Node, step: int) -> None:
         entries = self._entries.setdefault(node.backend.id, deque(maxlen=STEPS))
         if entries and entries[-1].step == step:
             entries.pop()
@@ -115,7 +115,7 @@ class History:
 
 
 def _track(entries: deque[_Entry], last: int) -> Track:
-    """Spread the entries over the steps from the first one known to the present one."""
+    """Spread the entries over all steps, from the first one stored to the present one."""
     first = max(entries[0].step, last - STEPS + 1)
     states: list[str | None] = []
     latencies: list[float | None] = []

@@ -1,4 +1,4 @@
-"""A refresh: every enabled backend is checked once, now. One runs at a time; who asks meanwhile joins it."""
+"""A refresh: every enabled backend is probed now, and new engines are searched for. One runs at a time."""
 
 import asyncio
 import secrets
@@ -13,15 +13,19 @@ from meshlight.mesh.registry import Registry
 
 
 class Refresher:
-    """Runs refreshes, one at a time. `look` looks for new engines; what it finds is checked too."""
+    """Runs refreshes, one at a time. `scan` searches for new engines; what it finds is probed too."""
 
     def __init__(
-        self, registry: Registry, prober: Prober, feed: EventPublisher, look: Callable[[], Awaitable[None]]
+        self,
+        registry: Registry,
+        prober: Prober,
+        publisher: EventPublisher,
+        scan: Callable[[], Awaitable[None]],
     ) -> None:
         self._registry = registry
         self._prober = prober
-        self._feed = feed
-        self._look = look
+        self._publisher = publisher
+        self._scan = scan
         self._task: asyncio.Task[None] | None = None
         self._progress = RefreshProgress("", 0, 0)
 
@@ -40,28 +44,28 @@ class Refresher:
         return self._progress
 
     async def close(self) -> None:
-        """End a running refresh."""
+        """Cancel a running refresh."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait((self._task,))
 
     async def _run(self, ids: tuple[str, ...]) -> None:
-        self._tell(0, len(ids))
-        looking = asyncio.create_task(self._look_around())
-        running = {looking, *self._checks(ids)}
+        self._report(0, len(ids))
+        scanning = asyncio.create_task(self._run_scan())
+        running = {scanning, *self._checks(ids)}
         done, total = 0, len(ids)
         try:
             while running:
                 finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                if looking in finished:
-                    finished.remove(looking)
+                if scanning in finished:
+                    finished.remove(scanning)
                     new = [backend_id for backend_id in self._enabled() if backend_id not in ids]
                     running |= self._checks(new)
                     total += len(new)
                 done += len(finished)
                 has_moved = (done, total) != (self._progress.done, self._progress.total)
-                if not running or (has_moved and done < total):  # all checked is not over: the look may go on
-                    self._tell(done, total)
+                if not running or (has_moved and done < total):  # all are checked, but the scan goes on
+                    self._report(done, total)
         finally:
             for task in running:
                 task.cancel()
@@ -77,9 +81,9 @@ class Refresher:
         with suppress(NotFound):  # removed meanwhile
             await self._prober.check(backend_id)
 
-    async def _look_around(self) -> None:
-        await self._look()
+    async def _run_scan(self) -> None:
+        await self._scan()
 
-    def _tell(self, done: int, total: int) -> None:
+    def _report(self, done: int, total: int) -> None:
         self._progress = RefreshProgress(self._progress.id, done, total)
-        self._feed.progress(self._progress.id, done, total)
+        self._publisher.progress(self._progress.id, done, total)

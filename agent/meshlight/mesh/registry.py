@@ -1,4 +1,4 @@
-"""The single owner of the mesh's live state: takes facts, publishes immutable snapshots."""
+"""The single owner of the mesh's live state: records facts, publishes immutable snapshots."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from meshlight.backends.base import Probe
 from meshlight.domain.backend import NOT_CHECKED, OK, Backend, Reason
+from meshlight.domain.clock import Clock
 from meshlight.domain.errors import NotFound
 from meshlight.domain.health import Fact, Health, State, observe, observe_part
 from meshlight.domain.precedence import offered
@@ -20,36 +21,36 @@ class Change(Struct, frozen=True, kw_only=True):
     health: tuple[str, ...] = ()
     """Backends whose health or latency changed."""
     shape: tuple[str, ...] = ()
-    """Backends that came, or whose settings or models changed."""
+    """Backends that were added, or whose settings or models changed."""
     removed: tuple[str, ...] = ()
     incident: tuple[str, State, State] | None = None
     """The backend that changed its state, from, to."""
     fell: tuple[str, str] | None = None
-    """A backend and a place or model of it that can't be used any more, though the whole may."""
+    """A backend, and a place or model of it that can't be used any more while the rest of it can."""
 
 
 Listener = Callable[[Change], None]
 
 _RECORDED = ("models", "names", "places", "details", "about", "warnings")
-"""What a probe may learn besides its fact, as the node calls it too."""
-NOTES_APART_S = 1.0
-"""Every answer of a cloud brings lines about it, and each new snapshot has its price: so many pass unread."""
+"""What a probe may return besides its fact; these are fields of both `Probe` and `Node`."""
+ABOUT_GAP_S = 1.0
+"""Every response of a cloud has lines about it, and each new snapshot costs time, so most are dropped."""
 _PUBLISHED = frozenset({"about", "warnings"})
-"""What goes with the health in events: it changes often, and the rest is large."""
+"""What is published with the health: it changes often, while the rest is large."""
 
 
 class Registry:
-    """Holds the snapshot; only this class ever makes a new one.
+    """Holds the snapshot; only this class makes new ones.
 
-    Listeners are called after the new snapshot is in place, in the order in which they came; none may block.
+    Listeners are called once the new snapshot is in place, in the order in which they were added; none may block.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._snapshot = Snapshot()
         self._listeners: list[Listener] = []
-        self._noted: dict[str, float] = {}
-        """When lines about a backend were taken last."""
+        self._about_recorded_at: dict[str, float] = {}
+        """When lines about a backend were recorded last."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -74,50 +75,50 @@ class Registry:
         return node
 
     def put(self, backend: Backend, reason: Reason = NOT_CHECKED) -> None:
-        """Add a backend, or change its settings; its health is kept unless its address or kind is another.
+        """Add a backend, or change its settings; its health stays unless its address or kind is another.
 
-        `reason` says why nothing is known of a new one.
+        `reason` says why a new one's health is unknown.
         """
         old = self._snapshot.nodes.get(backend.id)
-        if old is None or _wire(old.backend) != _wire(backend):
+        if old is None or _identity(old.backend) != _identity(backend):
             node = Node(backend=backend, health=Health(since=self._clock(), reason=reason))
         elif old.backend == backend:
             return
         elif backend.enabled and not old.backend.enabled:
-            # What was believed before the pause is stale: the next probe decides.
+            # What was recorded before the pause is stale: the next probe decides.
             node = replace(old, backend=backend, health=Health(since=self._clock()), parts={})
         else:
             node = replace(old, backend=backend)
         self._publish({**self._snapshot.nodes, backend.id: node}, Change(shape=(backend.id,)))
 
     def renew(self, backend_id: str) -> None:
-        """Forget what was believed of a backend: the next fact decides, as at first."""
+        """Reset a backend's health to unknown: the next fact decides."""
         node = replace(self.node(backend_id), health=Health(since=self._clock()), parts={})
         self._publish({**self._snapshot.nodes, backend_id: node}, Change(shape=(backend_id,)))
 
     def remove(self, backend_id: str) -> None:
-        """Forget a backend; unknown ids are none's loss."""
-        self._noted.pop(backend_id, None)
+        """Remove a backend; an unknown id is ignored."""
+        self._about_recorded_at.pop(backend_id, None)
         if backend_id in self._snapshot.nodes:
             rest = {key: node for key, node in self._snapshot.nodes.items() if key != backend_id}
             self._publish(rest, Change(removed=(backend_id,)))
 
     def route_by(self, routing: Routing, uses: Mapping[str, tuple[str, ...]] | None = None) -> None:
-        """Follow other routing wishes from now on; `uses` says what is used from which peer (see `Snapshot`)."""
+        """Set the routing; `uses` says which models are used from which peer (see `Snapshot`)."""
         before = offered(self._snapshot)
         self._snapshot = replace(self._snapshot, routing=routing, uses=uses or {})
         after = offered(self._snapshot)
         if before != after:
             pairs = ({(m, i) for m, ids in each.items() for i in ids} for each in (before, after))
             moved = {backend_id for _, backend_id in set.symmetric_difference(*pairs)}
-            self._tell(Change(shape=tuple(sorted(moved))))
+            self._notify(Change(shape=tuple(sorted(moved))))
 
-    def apply(self, backend_id: str, fact: Fact, models: tuple[str, ...] | None = None) -> None:
-        """Take one fact about a backend; a fact about one that is gone or switched off is dropped."""
-        self._take(backend_id, fact, {} if models is None else {"models": models})
+    def record_fact(self, backend_id: str, fact: Fact, models: tuple[str, ...] | None = None) -> None:
+        """Record a fact about a backend; one about a backend that is gone or switched off is dropped."""
+        self._record(backend_id, fact, {} if models is None else {"models": models})
 
-    def apply_to(self, backend_id: str, part: str, fact: Fact) -> None:
-        """Take one fact about a place behind a backend, or a model of it, that says nothing of the whole."""
+    def record_part_fact(self, backend_id: str, part: str, fact: Fact) -> None:
+        """Record a fact about a place behind a backend, or a model of it, that says nothing about the rest of it."""
         old = self._snapshot.nodes.get(backend_id)
         if old is None or not old.backend.enabled:
             return
@@ -134,37 +135,37 @@ class Registry:
             {**self._snapshot.nodes, backend_id: node}, Change(fell=(backend_id, part) if fell else None)
         )
 
-    def learn(self, backend_id: str, probe: Probe) -> None:
-        """Take what a probe saw: its fact, and what became known on the way."""
+    def record_probe(self, backend_id: str, probe: Probe) -> None:
+        """Record the result of a probe: its fact, and what else it returned."""
         known = {key: value for key in _RECORDED if (value := getattr(probe, key)) is not None}
-        self._take(backend_id, probe.fact, known)
+        self._record(backend_id, probe.fact, known)
 
-    def note(self, backend_id: str, about: Mapping[str, str]) -> None:
-        """Take labelled lines about a backend that came with an answer; others stay.
+    def record_about(self, backend_id: str, about: Mapping[str, str]) -> None:
+        """Record labelled lines about a backend that came with a response; its other lines stay.
 
-        It is done at most once a second for a backend: what comes in between is dropped.
+        At most once a second for a backend: what comes in between is dropped.
         """
         old = self._snapshot.nodes.get(backend_id)
         now = self._clock()
-        if old is None or now - self._noted.get(backend_id, float("-inf")) < NOTES_APART_S:
+        if old is None or now - self._about_recorded_at.get(backend_id, float("-inf")) < ABOUT_GAP_S:
             return
         if any(old.about.get(label) != line for label, line in about.items()):
-            self._noted[backend_id] = now
+            self._about_recorded_at[backend_id] = now
             node = replace(old, about={**old.about, **about})
             self._publish({**self._snapshot.nodes, backend_id: node}, Change(health=(backend_id,)))
 
-    def _take(self, backend_id: str, fact: Fact, known: Mapping[str, object]) -> None:
+    def _record(self, backend_id: str, fact: Fact, known: Mapping[str, object]) -> None:
         old = self._snapshot.nodes.get(backend_id)
         if old is None or not old.backend.enabled:
             return
         health = observe(old.health, fact, self._clock(), old.backend.ring)
         if health.state == "unhealthy" and "warnings" not in known:
-            known = {**known, "warnings": ()}  # they are about a backend that works
+            known = {**known, "warnings": ()}  # warnings are about a backend that works
         changed = {key for key, value in known.items() if value != getattr(old, key)}
         if health == old.health and not changed:
             return
         node = replace(old, health=health, **{key: known[key] for key in changed})
-        if node.parts and "places" in changed:  # those that are gone are forgotten
+        if node.parts and "places" in changed:  # places that are gone are forgotten
             present = {place for places in node.places.values() for place in places}
             node = replace(node, parts={key: part for key, part in node.parts.items() if key in present})
         shown = _shown(health) != _shown(old.health) or bool(changed & _PUBLISHED)
@@ -183,18 +184,18 @@ class Registry:
         routes = index(nodes) if reshaped else self._snapshot.routes
         self._snapshot = replace(self._snapshot, nodes=nodes, routes=routes)
         if change.health or reshaped or change.incident or change.fell:
-            self._tell(change)
+            self._notify(change)
 
-    def _tell(self, change: Change) -> None:
+    def _notify(self, change: Change) -> None:
         for listener in self._listeners:
             listener(change)
 
 
-def _wire(backend: Backend) -> tuple[str, ...]:
-    """Return what decides to whom one speaks."""
+def _identity(backend: Backend) -> tuple[str, ...]:
+    """Return what a backend's health belongs to."""
     return backend.url, backend.kind, backend.access_key
 
 
 def _shown(health: Health) -> tuple[object, ...]:
-    """Return what of a health anybody can see; the tallies behind it are nobody's event."""
+    """Return what of a health is published; a change of the counters behind it is no event."""
     return health.state, health.reason, health.latency_s

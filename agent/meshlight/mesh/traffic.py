@@ -1,4 +1,4 @@
-"""Counts what goes through the mesh, and what is in flight now, by which routing spreads a burst."""
+"""Counts requests per backend, model and route, and those in flight, by which routing spreads a burst."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -35,12 +35,12 @@ class Tally:
         self.first_bytes: deque[float] = deque(maxlen=FIRST_BYTES_KEPT)
 
     def start(self) -> None:
-        """Count a request in."""
+        """Count a request that begins."""
         self.total += 1
         self.in_flight += 1
 
     def end(self, outcome: Outcome) -> None:
-        """Count it out."""
+        """Count its end."""
         self.in_flight -= 1
         if outcome == "ok":
             self.successful += 1
@@ -75,7 +75,7 @@ class Tally:
 
 
 class _TrafficWindow:
-    """What happened on one route since the last traffic event."""
+    """The counts of one route since the last traffic event."""
 
     __slots__ = ("failed", "in_flight", "ok", "started")
 
@@ -84,7 +84,7 @@ class _TrafficWindow:
 
 
 class Ticket:
-    """One attempt on one route: a place reserved on a backend, given back by `close`."""
+    """One attempt on one route: counts as in flight until `close`."""
 
     __slots__ = ("_by_backend", "_by_model", "_closed", "_traffic", "_window", "backend", "model", "place")
 
@@ -112,12 +112,12 @@ class Ticket:
         window.in_flight += 1
 
     def first_byte(self, seconds: float) -> None:
-        """Note how long the first body byte took."""
+        """Record how long the first body byte took."""
         self._by_backend.first_bytes.append(seconds)
         self._by_model.first_bytes.append(seconds)
 
     def tokens(self, prompt: int, completion: int) -> None:
-        """Note what the answer's `usage` said."""
+        """Record the token counts of the response's `usage`."""
         for tally in (self._by_backend, self._by_model):
             tally.tokens_in += prompt
             tally.tokens_out += completion
@@ -128,7 +128,7 @@ class Ticket:
             tally.tokens_out_estimated += completion
 
     def close(self, outcome: Outcome) -> None:
-        """Give the place back; closing twice counts once."""
+        """Count the end of the attempt; closing twice counts once."""
         if self._closed:
             return
         self._closed = True
@@ -139,37 +139,37 @@ class Ticket:
             self._window.ok += 1
         elif outcome == "failed":
             self._window.failed += 1
-        self._traffic.give_back(self.backend, self.model, self.place)
+        self._traffic.release(self.backend, self.model, self.place)
 
 
 class Traffic:
-    """All counts. `on_activity` is called when the first thing happens after `drain`, to arm a flush."""
+    """All counts. `on_activity` is called at the first change after `drain`, to schedule the next one."""
 
     def __init__(self, on_activity: Callable[[], None] = lambda: None) -> None:
         self.router = Tally()
         self.load: dict[str, int] = {}
         """Requests in flight per backend id, and per `load_key` of a place behind one."""
-        self.on_activity = on_activity
+        self._on_activity = on_activity
         self._backends: dict[str, Tally] = {}
         self._models: dict[str, Tally] = {}
         self._routes: dict[tuple[str, str], _TrafficWindow] = {}
-        self._fresh: set[tuple[str, str]] = set()
-        self._router_moved = False
+        self._changed_routes: set[tuple[str, str]] = set()
+        self._has_changed = False
         self._leaving: set[str] = set()
-        """Backends that are gone while requests still run on them."""
+        """Removed backends on which requests still run."""
 
     def start(self) -> None:
-        """A client's request came in."""
+        """Count a client's request that begins."""
         self.router.start()
-        self._stir()
+        self._on_change()
 
     def end(self, outcome: Outcome) -> None:
-        """A client's request is over."""
+        """Count its end."""
         self.router.end(outcome)
-        self._stir()
+        self._on_change()
 
     def reserve(self, backend: str, model: str, place: str = "") -> Ticket:
-        """Take a place on a backend for one attempt, before anything is awaited."""
+        """Count an attempt as in flight, before anything is awaited; `place` is one behind the backend."""
         self._leaving.discard(backend)
         self.load[backend] = self.load.get(backend, 0) + 1
         if place:
@@ -178,21 +178,21 @@ class Traffic:
         by_backend, by_model = self._tally(self._backends, backend), self._tally(self._models, model)
         return Ticket(self, backend, model, by_backend, by_model, self._window(backend, model), place)
 
-    def give_back(self, backend: str, model: str, place: str = "") -> None:
-        """One place on a backend is free again; for the ticket that held it."""
+    def release(self, backend: str, model: str, place: str = "") -> None:
+        """Count an attempt as ended; for its ticket alone."""
         self.load[backend] -= 1
         if place:
             key = load_key(backend, place)
             self.load[key] -= 1
             if not self.load[key]:
                 del self.load[key]
-        self._fresh.add((backend, model))
-        self._stir()
+        self._changed_routes.add((backend, model))
+        self._on_change()
         if backend in self._leaving:
             self.forget(backend)
 
     def forget(self, backend: str) -> None:
-        """Drop the counts of a backend that is gone, once nothing is in flight there."""
+        """Drop the counts of a removed backend, once nothing is in flight there."""
         if self.load.get(backend):
             self._leaving.add(backend)
             return
@@ -201,24 +201,24 @@ class Traffic:
         self.load.pop(backend, None)
         for route in [route for route in self._routes if route[0] == backend]:
             del self._routes[route]
-            self._fresh.discard(route)
+            self._changed_routes.discard(route)
 
     def by_backend(self) -> Mapping[str, Workload]:
-        """Counts per backend id."""
+        """Return the counts per backend id."""
         return {key: tally.work() for key, tally in self._backends.items()}
 
     def by_model(self) -> Mapping[str, Workload]:
-        """Counts per model id, of the models that were asked for."""
+        """Return the counts per model id, of the models that were requested."""
         return {key: tally.work() for key, tally in self._models.items()}
 
     def drain(self) -> tuple[RouteTraffic, ...] | None:
-        """Return what happened per route since the last call; None when nothing did at all."""
-        if not self._fresh and not self._router_moved:
+        """Return the counts per route since the last call; None when nothing has changed."""
+        if not self._changed_routes and not self._has_changed:
             return None
-        said = []
-        for key in self._fresh:
+        drained = []
+        for key in self._changed_routes:
             window = self._routes[key]
-            said.append(
+            drained.append(
                 RouteTraffic(
                     backend=key[0],
                     model=key[1],
@@ -229,23 +229,23 @@ class Traffic:
                 )
             )
             window.started = window.ok = window.failed = 0
-        self._fresh.clear()
-        self._router_moved = False
-        return tuple(said)
+        self._changed_routes.clear()
+        self._has_changed = False
+        return tuple(drained)
 
     def _window(self, backend: str, model: str) -> _TrafficWindow:
         key = (backend, model)
         window = self._routes.get(key)
         if window is None:
             window = self._routes[key] = _TrafficWindow()
-        self._stir()
-        self._fresh.add(key)
+        self._on_change()
+        self._changed_routes.add(key)
         return window
 
-    def _stir(self) -> None:
-        if not self._router_moved:
-            self._router_moved = True
-            self.on_activity()
+    def _on_change(self) -> None:
+        if not self._has_changed:
+            self._has_changed = True
+            self._on_activity()
 
     @staticmethod
     def _tally(tallies: dict[str, Tally], key: str) -> Tally:

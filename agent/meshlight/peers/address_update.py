@@ -1,4 +1,4 @@
-"""Following a peer to another address: where it is announced, and has proven that it is the one."""
+"""Follows a peer to another address, once it has proven there that it is the peer."""
 
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -6,24 +6,24 @@ from typing import Any
 from msgspec.structs import replace
 
 from meshlight.domain.backend import Backend
+from meshlight.domain.clock import CallLater
 from meshlight.domain.errors import MeshlightError
 from meshlight.domain.peers import Sighting
 from meshlight.http_client.address import parse_address
 from meshlight.http_client.client import Upstream
-from meshlight.mesh.prober import Later
 from meshlight.peers.trust import Trust
 
-AGAIN_S = 5.0
-"""How long after a try in vain the next one is made, while the peer is still lost and announced elsewhere."""
+RETRY_S = 5.0
+"""How long after a failed try the next one is made, while the peer is still down and announced elsewhere."""
 TRY_S = 2.0
 
 
 class AddressUpdate:
-    """Looks for lost peers where they announce themselves.
+    """Tries the announced addresses of peers that are down.
 
-    An announcement proves nothing, and anybody can make one: a peer's address is changed only once a handshake with
-    its key has succeeded at the new one, so nobody can lead a node astray. `lost` gives the backend of a peer that
-    is down and seen at other addresses; `put` writes a backend down.
+    Anybody can announce anything, so a peer's address is changed only after a TLS handshake with its key has
+    succeeded at the new one. `lost` returns the backend of a peer that is down and announced elsewhere, and that
+    announcement; `put` saves a changed backend, `spawn` runs a task in the background.
     """
 
     def __init__(
@@ -31,36 +31,36 @@ class AddressUpdate:
         trust: Trust,
         lost: Callable[[str], tuple[Backend, Sighting] | None],
         put: Callable[[Backend], Awaitable[None]],
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
-        later: Later,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        later: CallLater,
     ) -> None:
         self._trust = trust
         self._lost = lost
         self._put = put
         self._spawn = spawn
         self._later = later
-        self._looking: set[str] = set()
+        self._running: set[str] = set()
 
-    def look(self, peer_id: str) -> None:
-        """Look for a peer, if it is lost and not looked for already."""
-        found = None if peer_id in self._looking else self._lost(peer_id)
+    def check(self, peer_id: str) -> None:
+        """Try a peer's announced addresses if it is lost, unless that runs already."""
+        found = None if peer_id in self._running else self._lost(peer_id)
         if found is not None:
-            self._looking.add(peer_id)
-            self._spawn(self._follow(peer_id, *found))
+            self._running.add(peer_id)
+            self._spawn(self._try_addresses(peer_id, *found))
 
-    async def _follow(self, peer_id: str, backend: Backend, sighting: Sighting) -> None:
+    async def _try_addresses(self, peer_id: str, backend: Backend, found: Sighting) -> None:
         try:
-            for address in sighting.addresses:
+            for address in found.addresses:
                 host = f"[{address}]" if ":" in address else address
-                url = f"https://{host}:{sighting.port}"
-                if await self._is_there(peer_id, url):
+                url = f"https://{host}:{found.port}"
+                if await self._is_at(peer_id, url):
                     await self._put(replace(backend, url=url))
                     return
         finally:
-            self._looking.discard(peer_id)
-        self._later(AGAIN_S, lambda: self.look(peer_id))
+            self._running.discard(peer_id)
+        self._later(RETRY_S, lambda: self.check(peer_id))
 
-    async def _is_there(self, peer_id: str, url: str) -> bool:
+    async def _is_at(self, peer_id: str, url: str) -> bool:
         try:
             upstream = Upstream(parse_address(url), tls=lambda: self._trust.client(peer_id))
             try:

@@ -1,7 +1,4 @@
-"""The catalogs that peers get to see, made anew only when something in them may have changed.
-
-What this node tells the whole network of itself while it lets itself be seen: numbers, and no model's name.
-"""
+"""What this node says about its models: a catalog for each peer, and counts without names in the announcement."""
 
 from collections.abc import Sequence
 
@@ -15,31 +12,31 @@ _LABELS: dict[str, str] = {name: kind.label for name, kind in KINDS.items()}
 
 
 class Catalogs:
-    """Keeps each peer's last catalog: one of 10,000 models costs milliseconds, and every change asks for all."""
+    """Caches each peer's catalog: one of 10,000 models takes milliseconds, and each change needs all."""
 
     def __init__(self) -> None:
-        self._made: dict[str, tuple[Sequence[object], Sequence[object], SharedCatalog]] = {}
+        self._cache: dict[str, tuple[Sequence[object], Sequence[object], SharedCatalog]] = {}
 
     def catalog(
         self, snapshot: Snapshot, peer: Peer, node_id: str, name: str, *, sees_you: bool | None
     ) -> SharedCatalog:
-        """Return what a peer gets to see of this snapshot."""
+        """Return what is shared with a peer of this snapshot; `sees_you` is whether this node reaches the peer."""
         terms = (peer, node_id, name, sees_you)
-        # The registry gives what has not changed as the very same objects: no list need be compared.
+        # What has not changed is the same object in each snapshot, so identities are compared, not lists.
         parts: list[object] = []
         for node in snapshot.nodes.values():
             parts += (node.backend, node.models, node.details, node.health.state)
-        kept = self._made.get(peer.id)
-        if kept is not None and kept[0] == terms and _are_same(kept[1], parts):
-            return kept[2]
+        cached = self._cache.get(peer.id)
+        if cached is not None and cached[0] == terms and _are_same(cached[1], parts):
+            return cached[2]
         catalog = shared(snapshot, peer, node_id, name, sees_you=sees_you, paused=peer.paused, labels=_LABELS)
-        self._made[peer.id] = terms, parts, catalog
+        self._cache[peer.id] = terms, parts, catalog
         return catalog
 
     def forget(self, peer_ids: set[str]) -> None:
-        """Forget all peers but these."""
-        for gone in self._made.keys() - peer_ids:
-            del self._made[gone]
+        """Forget all peers except these."""
+        for gone in self._cache.keys() - peer_ids:
+            del self._cache[gone]
 
 
 def _are_same(old: Sequence[object], new: Sequence[object]) -> bool:
@@ -47,7 +44,7 @@ def _are_same(old: Sequence[object], new: Sequence[object]) -> bool:
 
 
 def announced_counts(snapshot: Snapshot, node_id: str, name: str, lan: LanSettings) -> Announcement:
-    """Count what is here; what is itself a peer's is not."""
+    """Return the announcement of this node; backends that are peers are not counted."""
     own = [node for node in snapshot.nodes.values() if node.backend.enabled and node.backend.kind != "peer"]
     models = {model for node in own for model in node.models}
     return Announcement(

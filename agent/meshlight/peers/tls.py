@@ -1,9 +1,7 @@
-"""TLS between nodes: version 1.3, both sides show a certificate, and only pinned ones are taken.
+"""TLS between nodes: version 1.3, both sides present a certificate, and only pinned ones are accepted.
 
-Nothing else vouches for a peer: no authority, no name. A pinned certificate is no authority itself (see
-`read_certificate`), so a peer can't make another one.
-
-A node's certificate, read strictly: what is pinned must not be able to vouch for anybody else.
+Nothing else proves who a peer is: no authority, no host name. A certificate that is an authority is never pinned (see
+`read_certificate`), since OpenSSL would then also accept what it has signed.
 """
 
 import logging
@@ -22,14 +20,14 @@ from meshlight.domain.peers import node_id
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-# The library takes 8 MB and 50 ms: who has no peer shall not pay for it, so it is imported where it is used.
+# `cryptography` takes 8 MB and 50 ms, so it is imported only where it is used: most nodes have no peer.
 
-LARGEST = 4096
-"""Bytes of DER; ours have about 430."""
+CERTIFICATE_MAX = 4096
+"""Bytes of DER; a node's certificate has about 430."""
 
 
 class Certificate(Struct, frozen=True, kw_only=True):
-    """A certificate that can be pinned, and the id of the node that it belongs to."""
+    """A node's certificate, which may be pinned, and the id of the node."""
 
     node_id: str
     der: bytes
@@ -53,18 +51,18 @@ class Certificate(Struct, frozen=True, kw_only=True):
 
 
 def read_certificate(der: bytes) -> Certificate:
-    """Read a certificate of the only form that nodes have: P-256, signed by itself, no authority.
+    """Read a certificate of the only form that nodes have: P-256, self-signed, not an authority.
 
-    Raises ValueError for any other. An authority is refused because whatever it signs would pass as its own.
+    Raises ValueError for any other. Pinning an authority would also accept every certificate that it has signed.
     """
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
 
-    if len(der) > LARGEST:
+    if len(der) > CERTIFICATE_MAX:
         raise ValueError("The certificate is too large.")
     try:
         key, is_authority = _read(der)
     except Exception as error:
-        # The parser has many errors, and a stranger would find the one that is left out here.
+        # The parser raises many types of errors, and an attacker would find one that is not listed here.
         raise ValueError("The certificate is not one of a node.") from error
     if is_authority:
         raise ValueError("The certificate is that of an authority.")
@@ -73,16 +71,16 @@ def read_certificate(der: bytes) -> Certificate:
 
 
 def _read(der: bytes) -> "tuple[EllipticCurvePublicKey, bool]":
-    """Return the key of a certificate that has signed itself, and whether it says that it is an authority."""
+    """Return the key of a self-signed certificate, and whether the certificate is an authority's."""
     from cryptography import x509  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
 
-    read = x509.load_der_x509_certificate(der)
-    key = read.public_key()
+    certificate = x509.load_der_x509_certificate(der)
+    key = certificate.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise ValueError("The certificate's key is not one of a node.")  # noqa: TRY004 - of this type, it is none
-    read.verify_directly_issued_by(read)
-    return key, read.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        raise ValueError("The certificate's key is not one of a node.")  # noqa: TRY004 - the argument has its type
+    certificate.verify_directly_issued_by(certificate)
+    return key, certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
 
 
 _ALPN = ["http/1.1"]
@@ -91,11 +89,11 @@ log = logging.getLogger(__name__)
 
 
 class PrivateIdentity(Protocol):
-    """This node's identity, as the store keeps it."""
+    """This node's certificate and private key."""
 
     @property
     def certificate_pem(self) -> bytes:
-        """The certificate that peers have pinned."""
+        """The certificate, in PEM."""
 
     @property
     def certificate_der(self) -> bytes:
@@ -103,42 +101,42 @@ class PrivateIdentity(Protocol):
 
     @property
     def node_id(self) -> str:
-        """The id that follows from the key."""
+        """The node id, which is a hash of the public key."""
 
     def sign(self, data: bytes) -> bytes:
-        """Sign with the key (ECDSA with SHA-256, in DER)."""
+        """Return a signature of the data (ECDSA with SHA-256, in DER)."""
 
     def sealed_key(self, password: bytes) -> bytes:
         """Return the key in PEM, encrypted with a password."""
 
 
 class ServerTls:
-    """TLS of a listener whose peers come and go: `context` stays the same while `pin` changes whom it takes.
+    """TLS of a listener whose peers come and go: `context` stays the same while `pin` changes who is accepted.
 
-    OpenSSL asks for the certificates that count in the middle of each handshake, so a connection made after `pin`
-    has returned goes by the new ones; those that are open stay open.
+    The pinned certificates are chosen in the middle of each handshake, so they count for each connection that is made
+    after `pin` has returned; open connections stay open.
     """
 
     def __init__(self, identity: PrivateIdentity, pinned: Iterable[bytes]) -> None:
         self._identity = identity
         self.context = server_context(identity, ())
-        """For `create_server`; by itself it takes nobody."""
+        """For the listening socket; without the callback it would accept nobody."""
         self.context.sni_callback = self._choose
         self.pin(pinned)
 
     def pin(self, pinned: Iterable[bytes]) -> None:
-        """Take the peers with those certificates (PEM) from now on; one that is no node's is left out."""
+        """Accept the peers with these certificates (PEM) from now on; one that is no node's is left out."""
         good = {}
         for pem in pinned:
             try:
                 good[_read_pinned(pem).node_id] = pem
             except ValueError as error:
-                log.warning("A peer is not let in: %s Unpair it, and pair it anew.", error)
+                log.warning("A peer is not accepted: %s Unpair it, and pair it anew.", error)
         self._current = server_context(self._identity, good.values())
         self._ids = frozenset(good)
 
     def who(self, session: ssl.SSLObject) -> str | None:
-        """Return the id of the peer behind a connection; None if it is nobody who is pinned now."""
+        """Return the id of the peer behind a connection; None if it is not pinned now."""
         found = peer_id(session)
         return found if found in self._ids else None
 
@@ -149,18 +147,18 @@ class ServerTls:
 
 
 def server_context(identity: PrivateIdentity, pinned: Iterable[bytes]) -> ssl.SSLContext:
-    """Make a context that takes only clients with one of the certificates (PEM); ValueError for no node's."""
+    """Make a context that accepts clients with these certificates (PEM); ValueError for one of no node."""
     context = _context(ssl.PROTOCOL_TLS_SERVER)
     _pin(context, pinned)
     _load_certificate(context, identity)
-    # A resumed session shows no certificate, and would outlive its pairing.
+    # A resumed session presents no certificate, so it could outlive its pairing.
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
     return context
 
 
 def client_context(identity: PrivateIdentity, pinned: bytes) -> ssl.SSLContext:
-    """Make a context that talks to the one server with this certificate (PEM); ValueError for no node's."""
+    """Make a context that accepts the server with this certificate (PEM); ValueError for one of no node."""
     context = _context(ssl.PROTOCOL_TLS_CLIENT)
     _pin(context, (pinned,))
     _load_certificate(context, identity)
@@ -168,7 +166,7 @@ def client_context(identity: PrivateIdentity, pinned: bytes) -> ssl.SSLContext:
 
 
 def pairing_server_context(identity: PrivateIdentity) -> ssl.SSLContext:
-    """Make the context of the pairing door: it shows who is here, and takes anybody."""
+    """Make the context of the pairing port: it presents this node's certificate, and asks clients for none."""
     context = _context(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_NONE
     _load_certificate(context, identity)
@@ -178,23 +176,23 @@ def pairing_server_context(identity: PrivateIdentity) -> ssl.SSLContext:
 
 
 def pairing_client_context() -> ssl.SSLContext:
-    """Make the context for somebody else's pairing door: any certificate will do, to be compared by people."""
+    """Make the context for another node's pairing port: it accepts any certificate, for people to compare."""
     context = _context(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_mode = ssl.CERT_NONE
     return context
 
 
 def peer_id(session: ssl.SSLObject) -> str | None:
-    """Return the id of the node whose certificate the other side showed; None if it showed none of a node's.
+    """Return the id of the node whose certificate the other side has presented, and so has its key.
 
-    TLS has proven that the other side has its key.
+    None if it has presented none, or one that is no node's.
     """
     certificate = presented_certificate(session)
     return None if certificate is None else certificate.node_id
 
 
 def presented_certificate(session: ssl.SSLObject) -> Certificate | None:
-    """Return the certificate that the other side showed; None if it is none of a node's."""
+    """Return the certificate that the other side has presented; None for none, or one that is no node's."""
     try:
         return read_certificate(session.getpeercert(binary_form=True) or b"")
     except ValueError:
@@ -211,7 +209,7 @@ def _context(protocol: int) -> ssl.SSLContext:
 
 
 def _pin(context: ssl.SSLContext, pinned: Iterable[bytes]) -> None:
-    """Make the certificates the only ones that are trusted, each for itself alone."""
+    """Trust exactly these certificates, each for itself alone."""
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     for pem in pinned:
         context.load_verify_locations(cadata=_read_pinned(pem).der)
@@ -223,9 +221,9 @@ def _read_pinned(pem: bytes) -> Certificate:
 
 
 def _load_certificate(context: ssl.SSLContext, identity: PrivateIdentity) -> None:
-    """Show our own certificate.
+    """Present this node's certificate.
 
-    Python loads a key from a file only, so it is written, encrypted with a password that only memory knows.
+    Python loads a key from a file only, so it is written to one, encrypted with a password that is only in memory.
     """
     password = secrets.token_hex(32).encode()
     descriptor, name = tempfile.mkstemp(suffix=".pem")

@@ -10,83 +10,97 @@ from meshlight.peers.tls import PrivateIdentity, ServerTls, client_context
 
 
 class IdentityStore(Protocol):
-    """Where this node's key comes from."""
+    """Where this node's key is saved."""
 
     async def find(self) -> PrivateIdentity | None:
         """Return the identity if there is one; SecretError when that can't be found out."""
 
     async def open(self) -> PrivateIdentity:
-        """Return the identity, made now if there is none; SecretError when it can't be kept."""
+        """Return the identity, made now if there is none; SecretError when it can't be saved."""
 
 
 class CertificateStore(Protocol):
-    """Where the certificates of the peers are; each method blocks for a moment."""
+    """Where the certificates of the peers are saved; each method blocks for a moment."""
 
     def put(self, node_id: str, pem: bytes) -> None:
-        """Keep one."""
+        """Save one."""
 
     def remove(self, node_id: str) -> bool:
-        """Forget one."""
+        """Delete one; returns whether it was there."""
 
     def all(self) -> dict[str, bytes]:
         """Return all, by node id."""
 
 
 class Trust:
-    """Knows who this node is, and whom it believes."""
+    """Who this node is, and which peers it trusts."""
 
-    def __init__(self, keys: IdentityStore, pins: CertificateStore) -> None:
-        self._keys = keys
-        self._pins = pins
+    def __init__(self, identities: IdentityStore, certificates: CertificateStore) -> None:
+        self._identities = identities
+        self._certificates = certificates
         self._pinned: dict[str, bytes] = {}
+        self._new: set[str] = set()
+        """Peers whose certificates were saved and are not pinned yet."""
         self._server: ServerTls | None = None
         self._clients: dict[str, ssl.SSLContext] = {}
-        self._has_read = False
+        self._has_pinned = False
         self.identity: PrivateIdentity | None = None
-        """Who this node is; None until it was asked for, or where there is no key yet."""
+        """Who this node is; None until it was read, and while there is no key."""
 
     @property
     def node_id(self) -> str:
         """This node's id; empty while it has no key."""
         return "" if self.identity is None else self.identity.node_id
 
+    def is_new(self, node_id: str) -> bool:
+        """Whether a peer's certificate was saved and is not pinned yet, so that it can't be reached."""
+        return node_id in self._new
+
     async def find(self) -> PrivateIdentity | None:
-        """Return the key if there is one; SecretError when that can't be found out."""
-        self.identity = self.identity or await self._keys.find()
+        """Return this node's identity if there is one; SecretError when that can't be found out."""
+        self.identity = self.identity or await self._identities.find()
         return self.identity
 
     async def open(self) -> PrivateIdentity:
-        """Return the key, made now if there is none; SecretError when it can't be kept."""
-        self.identity = self.identity or await self._keys.open()
+        """Return this node's identity, made now if there is none; SecretError when it can't be saved."""
+        self.identity = self.identity or await self._identities.open()
         return self.identity
 
-    async def keep(self, node_id: str, pem: bytes) -> None:
-        """Pin a peer's certificate."""
-        await asyncio.to_thread(self._pins.put, node_id, pem)
+    async def save(self, node_id: str, pem: bytes) -> None:
+        """Save a peer's certificate; it counts once `pin` names the peer."""
+        await asyncio.to_thread(self._certificates.put, node_id, pem)
+        self._new.add(node_id)
 
-    async def drop(self, node_id: str) -> None:
-        """Forget a peer's certificate."""
-        await asyncio.to_thread(self._pins.remove, node_id)
+    async def remove(self, node_id: str) -> None:
+        """Delete a peer's certificate."""
+        await asyncio.to_thread(self._certificates.remove, node_id)
+        self._new.discard(node_id)
 
-    async def believe(self, node_ids: Iterable[str]) -> None:
-        """Take exactly these peers from now on, as far as their certificates are there."""
-        kept = await asyncio.to_thread(self._pins.all)
-        self._pinned = {node_id: kept[node_id] for node_id in node_ids if node_id in kept}
+    async def pin(self, node_ids: Iterable[str]) -> set[str]:
+        """Trust exactly these peers from now on, as far as their certificates are saved.
+
+        Returns those of them that were new; see `is_new`.
+        """
+        saved = await asyncio.to_thread(self._certificates.all)
+        self._pinned = {node_id: saved[node_id] for node_id in node_ids if node_id in saved}
+        new = self._new & self._pinned.keys()
+        self._new -= new
         self._clients.clear()
-        self._has_read = True
+        self._has_pinned = True
         if self._server is not None:
             self._server.pin(self._pinned.values())
+        return new
 
     def server(self, identity: PrivateIdentity) -> ServerTls:
-        """Return the TLS of the listener; it follows what is believed."""
+        """Return the TLS of the listener; it follows what is pinned."""
         if self._server is None:
             self._server = ServerTls(identity, self._pinned.values())
         return self._server
 
     def client(self, node_id: str) -> ssl.SSLContext:
-        """Return the TLS for asking a peer; ConnectFailed when this node can't."""
+        """Return the TLS context for requests to a peer; ConnectError when there is none."""
         pinned = self._pinned.get(node_id)
-        if not self._has_read:
+        if not self._has_pinned:
             raise ConnectError("unreachable", "The key of this machine is still being read.")
         if self.identity is None or pinned is None:
             raise ConnectError("tls", "This machine has no certificate of that peer: pair it anew.")

@@ -1,1 +1,1 @@
-"""The service's process: it starts, joins every part, and ends."""
+"""The service: its process, and the wiring of all parts."""

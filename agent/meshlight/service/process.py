@@ -1,4 +1,8 @@
-"""The life of the service's process: one at a time, port first, runtime file, until a signal or the parent's end."""
+"""The service's process, from start to exit.
+
+Only one runs at a time (a lock). It binds the port first, then builds the service, writes the runtime file by which
+clients find it, and serves until a signal comes or the parent process ends.
+"""
 
 import asyncio
 import logging
@@ -32,7 +36,7 @@ ALREADY_RUNNING = 3
 
 
 class ServeOptions(Struct, frozen=True, kw_only=True):
-    """What the command line says; None leaves the word to the configuration."""
+    """The options of the command line; None means that the configuration decides."""
 
     port: int | None = None
     config: Path | None = None
@@ -43,93 +47,85 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
 
 
 def serve(options: ServeOptions) -> int:
-    """Run the service in this process until it is told to stop; return the exit code."""
-    places = Paths.here()
+    """Run the service in this process until it is stopped; return the exit code."""
+    paths = Paths.here()
     if options.config is not None:
-        places = places.with_config_file(options.config)
+        paths = paths.with_config_file(options.config)
     try:
-        places.prepare()
-        lock = start_alone(places.lock_file)
+        paths.prepare()
+        lock = start_alone(paths.lock_file)
         if isinstance(lock, AlreadyRunning):
-            running = RuntimeFile(places.runtime_file).read()
+            running = RuntimeFile(paths.runtime_file).read()
             where = f" at {running.url} (pid {running.pid})" if running else ""
-            _say(f"Meshlight is running already{where}. `meshlight status` shows it.")
+            _print(f"Meshlight is running already{where}. `meshlight status` shows it.")
             return ALREADY_RUNNING
         with lock:
-            _start_log(options.log_level, places.log_file)
-            return _serve_alone(options, places)
+            _configure_log(options.log_level, paths.log_file)
+            return _serve_alone(options, paths)
     except MeshlightError as error:
-        _say(f"{error.title} {error.hint}".strip())
+        _print(f"{error.title} {error.hint}".strip())
     except OSError as error:
-        _say(f"{error}. Make the folder writable for you, or set MESHLIGHT_HOME to one that is.")
+        _print(f"{error}. Make the folder writable for you, or set MESHLIGHT_HOME to one that is.")
     return FAILED
 
 
-def _serve_alone(options: ServeOptions, places: Paths) -> int:
-    from meshlight.backends.kinds import ring_for  # noqa: PLC0415 not before the lock is ours
+def _serve_alone(options: ServeOptions, paths: Paths) -> int:
+    from meshlight.backends.kinds import ring_for  # noqa: PLC0415 loaded only once the lock is held
     from meshlight.storage.config.file import ConfigFile  # noqa: PLC0415 the same
 
-    file = ConfigFile(places.config_file, ring_for)
-    config, fault = file.load_or_last_good()
-    if fault is not None:
-        _say(f"{file.path}: {fault.title} {fault.hint}".strip())
+    file = ConfigFile(paths.config_file, ring_for)
+    config, error = file.load_or_last_good()
+    if error is not None:
+        _print(f"{file.path}: {error.title} {error.hint}".strip())
     loopbacks = bind_loopbacks(config.port if options.port is None else options.port)
     if loopbacks.problem:
         log.warning("%s", loopbacks.problem)
     raise_file_limit()
-    key = LocalKey.open(places.key_file)
-    from meshlight.peers.trust import Trust  # noqa: PLC0415 the same
-    from meshlight.service.settings_store import SettingsStore  # noqa: PLC0415 the port is bound: the heavy part may come now
-    from meshlight.service.wiring import Service  # noqa: PLC0415 the same
-    from meshlight.storage.node_identity import NodeIdentityStore  # noqa: PLC0415 the same
-    from meshlight.storage.peer_certificates import PeerCertificates  # noqa: PLC0415 the same
-    from meshlight.storage.secrets.store import Secrets  # noqa: PLC0415 the same
+    key = LocalKey.open(paths.key_file)
+    from meshlight.service.wiring import Service  # noqa: PLC0415 the slow import, after the port is bound
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
 
-        async def live() -> None:
-            secrets = Secrets(file=places.secrets_file, insecure=options.insecure_storage)
-            keeper = SettingsStore(file, secrets, config, fault, allows_discovery=options.discovery)
-            trust = Trust(NodeIdentityStore(secrets), PeerCertificates(places.state_dir))
-            keeper.notice("ipv6", loopbacks.problem)
+        async def run() -> None:
             service = Service(
-                keeper,
+                paths,
                 file,
+                error,
                 key,
-                loopbacks.sockets[0],
-                trust,
-                also=loopbacks.sockets[1:],
-                state_dir=places.state_dir,
+                loopbacks.sockets,
+                allows_discovery=options.discovery,
+                insecure_storage=options.insecure_storage,
+                notices={"ipv6": loopbacks.problem},
             )
-            await _live(service, options, places)
+            await _run(service, options, paths)
 
-        runner.run(live())
+        runner.run(run())
     return 0
 
 
-async def _live(service: "Service", options: ServeOptions, places: Paths) -> None:
+async def _run(service: "Service", options: ServeOptions, paths: Paths) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_on_fault)
+    loop.set_exception_handler(_on_unhandled)
     _stop_on_signals(loop, stop)
-    _stop_with_parent(loop, stop, places.log_file)
-    watchdog = Watchdog(loop, places.log_file)
+    _stop_with_parent(loop, stop, paths.log_file)
+    watchdog = Watchdog(loop, paths.log_file)
     watchdog.start()
-    runtime_file = RuntimeFile(places.runtime_file)
+    runtime_file = RuntimeFile(paths.runtime_file)
     runtime = Runtime(
         url=service.url,
         pid=os.getpid(),
         instance=service.instance,
-        key_file=str(places.key_file),
+        key_file=str(paths.key_file),
         version=__version__,
     )
 
     def ready() -> None:
         runtime_file.write(runtime)
         if not options.quiet:
-            _say(f"Meshlight {__version__} listens at {service.url}/v1")
-            _say(f"Open the mesh (works once, within a minute): {service.link()}")
-            _say("Ctrl-C stops it. `meshlight status` in another terminal shows the mesh.")
+            _print(f"Meshlight {__version__} listens at {service.url}/v1")
+            _print(f"Open the mesh (works once, within a minute): {service.link()}")
+            _print("Ctrl-C stops it. `meshlight status` in another terminal shows the mesh.")
 
     try:
         await service.run(stop, ready)
@@ -138,13 +134,13 @@ async def _live(service: "Service", options: ServeOptions, places: Paths) -> Non
         runtime_file.remove(service.instance)
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _start_log(level: str, file: Path) -> None:
-    """Log to stderr and to a file of at most two megabytes; never a prompt, an answer or a key."""
-    from logging.handlers import RotatingFileHandler  # noqa: PLC0415 not for those who only ask for help
+def _configure_log(level: str, file: Path) -> None:
+    """Log to stderr and to files of at most two megabytes together; never a prompt, an answer or a key."""
+    from logging.handlers import RotatingFileHandler  # noqa: PLC0415 `--help` needs none of it
 
     form = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z")
     to_file = RotatingFileHandler(file, maxBytes=1_000_000, backupCount=1, encoding="utf-8")
@@ -152,23 +148,23 @@ def _start_log(level: str, file: Path) -> None:
     to_screen.setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
     for handler in (to_file, to_screen):
         handler.setFormatter(form)
-    # Only our own words: a library at its most talkative may log headers, and with them keys.
+    # Only our own messages: a library's debug messages may contain headers, and with them keys.
     root = logging.getLogger("meshlight")
     root.setLevel(level.upper())
     root.handlers = [to_file, to_screen]
     root.propagate = False
 
 
-def _on_fault(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-    """Log what nobody caught by its kind only: its text may quote a prompt."""
+def _on_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    """Log an unhandled exception by its type only, since its text may quote a prompt."""
     del loop
-    fault = context.get("exception")
-    log.error("Unhandled in the event loop: %s (%s)", context.get("message"), type(fault).__name__)
+    error = context.get("exception")
+    log.error("Unhandled in the event loop: %s (%s)", context.get("message"), type(error).__name__)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
-        import uvloop  # noqa: PLC0415 there is none for Windows
+        import uvloop  # noqa: PLC0415 there is no uvloop for Windows
     except ImportError:
         return None
     return uvloop.new_event_loop
@@ -183,15 +179,15 @@ def _stop_on_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> No
 
 
 def _stop_with_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, log_file: Path) -> None:
-    """End when the parent does, if it says by MESHLIGHT_PARENT that it holds our stdin open for that.
+    """End when the parent process does, if MESHLIGHT_PARENT says that it keeps our stdin open for that.
 
-    The loop is asked to stop; if it hangs, the thread that watches the parent ends the process.
+    The thread that watches stdin asks the loop to stop, and ends the process if the loop hangs.
     """
     if os.environ.get("MESHLIGHT_PARENT") != "stdin":
         return
 
     def watch(stdin: int) -> None:
-        # Not by sys.stdin: a thread that waits in it when the interpreter ends brings that down with an abort.
+        # Not by sys.stdin: the interpreter aborts at exit when a thread is waiting in it.
         with suppress(OSError):
             while os.read(stdin, 4096):
                 pass

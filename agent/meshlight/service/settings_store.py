@@ -1,45 +1,52 @@
-"""Joins what lasts (the configuration file, the keyring) to the mesh that lives by it."""
+"""The settings store of the service: the configuration file and the keyring behind one port.
+
+Writes run in a thread, one after the other. After each one, and after each edit by hand, the service is called with
+the new configuration.
+"""
 
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config
 from meshlight.domain.errors import ConfigError, SecretError
-from meshlight.gateway.control.settings import SettingsPatch
 from meshlight.storage.config.file import ConfigFile
 from meshlight.storage.secrets.store import Secrets
 
 log = logging.getLogger(__name__)
 
 
-class SettingsStore:
-    """Holds the configuration in force; writes go through here, in a thread, one after the other."""
+class FileSettingsStore:
+    """Implements `SettingsStore`; see there.
+
+    `file` was read already, and `error` says what was wrong with it. `on_change` is called with each new
+    configuration, `on_status` when the name, the pause or the notices have changed.
+    """
 
     def __init__(
         self,
         file: ConfigFile,
         secrets: Secrets,
-        config: Config,
-        error: ConfigError | None,
+        error: ConfigError | None = None,
         *,
+        on_change: Callable[[Config], None],
+        on_status: Callable[[], None],
         allows_discovery: bool = True,
+        notices: Mapping[str, str] | None = None,
     ) -> None:
         self._file = file
         self._secrets = secrets
-        self._config = config
-        self._with_secret = _with_secret(config)
+        self._config = file.last_good
+        self._ids_with_secret = _ids_with_secret(self._config)
         self._error = error
-        self._notices: dict[str, str] = {}
+        self._on_change = on_change
+        self._on_status = on_status
         self._allows_discovery = allows_discovery
-        self.follow: Callable[[Config], None] = lambda _: None
-        """Called with each new configuration; the service sets it once the mesh is built."""
-        self.tell: Callable[[], None] = lambda: None
-        """Called when the name, the pause or the notices are others than before."""
+        self._notices = {topic: text for topic, text in (notices or {}).items() if text}
 
     @property
     def config(self) -> Config:
@@ -48,66 +55,62 @@ class SettingsStore:
 
     @property
     def config_file(self) -> str:
-        """The path of the configuration file."""
+        """The path of the configuration file, for people."""
         return str(self._file.path)
 
     @property
     def name(self) -> str:
-        """How this node calls itself: what the user said, or else the host's name."""
+        """How this node calls itself: the configured name, or else the host's."""
         return self._config.name or socket.gethostname()
 
     @property
-    def looks_for_engines(self) -> bool:
-        """Whether local engines are looked for."""
+    def is_discovery_on(self) -> bool:
+        """Whether local engines are searched for."""
         return self._allows_discovery and self._config.discovery.enabled
 
     def notices(self) -> tuple[str, ...]:
-        """Return what is wrong with the service itself, in sentences."""
-        broken = () if self._error is None else (_broken(self._error),)
+        """Return what is wrong with the service itself, as sentences."""
+        broken = () if self._error is None else (_error_notice(self._error),)
         return (*broken, *self._notices.values())
 
     def notice(self, topic: str, text: str) -> None:
-        """Show a sentence to the user from now on; an empty one takes it back."""
+        """Show a sentence to the user from now on; an empty text removes it."""
         if text == self._notices.get(topic, ""):
             return
         if text:
             self._notices[topic] = text
         else:
             del self._notices[topic]
-        self.tell()
+        self._on_status()
 
     def reload(self, result: Config | ConfigError) -> None:
-        """Follow a file that was changed by hand; a broken one leaves all as it is, and is told."""
+        """Follow a file that was edited by hand; a broken one leaves everything as it is, and is reported."""
         if isinstance(result, ConfigError):
-            log.warning("%s", _broken(result))
+            log.warning("%s", _error_notice(result))
             self._error = result
-            self.tell()
+            self._on_status()
         else:
-            self._take(result)
+            self._apply(result)
 
     async def secret(self, backend_id: str, origin: str) -> str | None:
-        """Return a backend's secret; SecretError when it can't be read, or was given for another origin."""
-        if backend_id not in self._with_secret and not self._secrets.in_environment(backend_id):
+        """Return a backend's secret; SecretError when it can't be read, or was saved for another origin."""
+        if backend_id not in self._ids_with_secret and not self._secrets.in_environment(backend_id):
             return None
         found = await self._secrets.get(backend_id, origin=origin)
         return None if found is None else found.reveal()
 
-    def when_unlocked(self, then: Callable[[], None]) -> None:
-        """Have `then` called when a keyring that was locked is open again."""
-        self._secrets.on_unlocked = then
-
     def retry_secrets(self) -> None:
-        """Ask the keyring anew at the next need."""
+        """Ask the keyring again at the next need."""
         self._secrets.retry()
 
     async def put_backend(self, backend: Backend) -> None:
-        """Write a backend down."""
-        await self._edit(lambda: self._file.put_backend(backend))
+        """Add a backend, or change the one with its id."""
+        await self._write(lambda: self._file.put_backend(backend))
 
     async def remove_backend(self, backend_id: str) -> None:
-        """Strike a backend out, and forget its secrets."""
-        has_secret = backend_id in self._with_secret
-        await self._edit(lambda: self._file.remove_backend(backend_id))
+        """Remove a backend and its secrets."""
+        has_secret = backend_id in self._ids_with_secret
+        await self._write(lambda: self._file.remove_backend(backend_id))
         if has_secret:
             try:
                 await self._secrets.remove_all(backend_id)
@@ -115,53 +118,50 @@ class SettingsStore:
                 log.warning("The secrets of %s could not be removed: %s", backend_id, error.title)
 
     async def put_secret(self, backend_id: str, secret: str, origin: str) -> None:
-        """Keep a backend's secret, for this origin alone."""
+        """Save a backend's secret, for this origin only."""
         await self._secrets.set(backend_id, secret, origin=origin)
 
     async def remove_secret(self, backend_id: str) -> None:
-        """Forget a backend's secret."""
+        """Delete a backend's secret."""
         await self._secrets.remove(backend_id)
 
     async def ignore(self, url: str) -> None:
-        """Never list a found engine at this URL again."""
+        """Never list an engine found at this URL again."""
 
-        def ignoring(old: Config) -> Config:
+        def with_url(old: Config) -> Config:
             ignored = tuple(dict.fromkeys((*old.discovery.ignored, url)))
             return replace(old, discovery=replace(old.discovery, ignored=ignored))
 
-        await self._edit(lambda: self._file.change(ignoring))
+        await self.change(with_url)
 
-    async def change(self, wanted: Callable[[Config], Config]) -> None:
-        """Write changed settings down and follow them; `wanted` makes the new ones of what the file says."""
-        await self._edit(lambda: self._file.change(wanted))
-
-    async def set(self, patch: SettingsPatch) -> None:
-        """Write changed settings down and follow them: all of them, or where one can't be, none."""
-        await self._edit(lambda: self._file.change(patch.on))
+    async def change(self, update: Callable[[Config], Config]) -> None:
+        """Change any settings in one write, and follow them; `update` gets what the file has now."""
+        await self._write(lambda: self._file.change(update))
 
     def close(self) -> None:
         """Wipe the secrets from memory."""
         self._secrets.close()
 
-    async def _edit(self, change: Callable[[], Config]) -> None:
-        await asyncio.to_thread(change)
-        # Of two edits at once the later one may be told of first, so not what this one gave is taken.
-        self._take(self._file.last_good)
+    async def _write(self, edit: Callable[[], Config]) -> None:
+        await asyncio.to_thread(edit)
+        # With two edits at once, the second may be done before the first gets here: so not what this edit returned
+        # is taken, but what the file has now.
+        self._apply(self._file.last_good)
 
-    def _take(self, config: Config) -> None:
-        was_told = (self.name, self._config.paused, self._error)
+    def _apply(self, config: Config) -> None:
+        before = (self.name, self._config.paused, self._error)
         self._error = None
         if config != self._config:
             self._config = config
-            self._with_secret = _with_secret(config)
-            self.follow(config)
-        if was_told != (self.name, config.paused, None):
-            self.tell()
+            self._ids_with_secret = _ids_with_secret(config)
+            self._on_change(config)
+        if before != (self.name, config.paused, None):
+            self._on_status()
 
 
-def _with_secret(config: Config) -> frozenset[str]:
+def _ids_with_secret(config: Config) -> frozenset[str]:
     return frozenset(backend.id for backend in config.backends if backend.has_secret)
 
 
-def _broken(error: ConfigError) -> str:
+def _error_notice(error: ConfigError) -> str:
     return f"The configuration can't be read: {error.title} {error.hint}".strip()

@@ -1,4 +1,26 @@
-"""Builds every part of the service and joins them: the one place that knows them all."""
+"""Builds every part of the service and connects them: the only module that knows them all.
+
+Who calls whom at run time, so that each walk can be read in order:
+
+A tick. `Prober` has one timer per backend. When it fires, the prober reads the secret (`SettingsStore`), probes
+through the backend's `BackendConnection` (and its kind in `backends/`), and records the result in the `Registry`. The
+registry publishes a new snapshot and calls its listeners: `EventPublisher` (events for page and tray), `History`,
+`BackendSync` (starts and stops connections and probes), `Relay` (frees requests that wait for a backend that has
+failed), `PeerManager` and `CatalogFeed` (tell peers what changed).
+
+A refresh. `POST /mesh/refresh` (`gateway/control/mesh.py`) calls `Refresher`, which has the `Prober` check every
+enabled backend and `Discovery` scan for new engines, and reports progress through `EventPublisher`.
+
+A pairing. See `peers/manager.py`.
+
+A change of settings. Control handlers write through `FileSettingsStore`, `ConfigWatch` notices edits by hand; both
+end in `Service._follow`, which brings backends, peers and discovery to the new configuration.
+
+Parts get their callbacks as constructor arguments. Where two parts need each other, one of them gets a lambda that
+looks the other up when it is called.
+"""
+
+# ruff: noqa: PLW0108 - the lambdas name parts that are built later
 
 import asyncio
 import gc
@@ -9,14 +31,16 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 from meshlight import __version__
 from meshlight.backends.detection import Detector
 from meshlight.domain.api_types import Identity, RouterView
 from meshlight.domain.backend import Backend, Kind
+from meshlight.domain.clock import CallLater, Clock
 from meshlight.domain.config import HOST, HOST_V6, Config
+from meshlight.domain.errors import ConfigError
 from meshlight.domain.events import PeersEvent
+from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.domain.proxy import Proxy, UnusableProxy, choose_proxy
 from meshlight.gateway.access.sessions import Sessions
 from meshlight.gateway.control.app import GatewayParts, build_app
@@ -42,153 +66,196 @@ from meshlight.mesh.discovery import Discovery
 from meshlight.mesh.event_hub import EventHub
 from meshlight.mesh.event_publisher import EventPublisher
 from meshlight.mesh.history import History
-from meshlight.mesh.prober import BackendSync, Later, Prober
+from meshlight.mesh.prober import BackendSync, Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
 from meshlight.mesh.traffic import Traffic
 from meshlight.peers.manager import PeerManager
 from meshlight.peers.mdns.browser import DiscoveredPeers
 from meshlight.peers.trust import Trust
-from meshlight.service.settings_store import SettingsStore
+from meshlight.service.settings_store import FileSettingsStore
 from meshlight.storage.config.file import ConfigFile
 from meshlight.storage.config.watcher import ConfigWatch
 from meshlight.storage.local_key import LocalKey
+from meshlight.storage.node_identity import NodeIdentityStore
 from meshlight.storage.node_mark import read_node_id
 from meshlight.storage.open_files import OpenFiles
+from meshlight.storage.paths import Paths
+from meshlight.storage.peer_certificates import PeerCertificates
+from meshlight.storage.secrets.store import Secrets
 
 COLLECT_AFTER = 20_000
-"""New objects between two looks of the collector; a request leaves no rings behind, so there is little to find."""
-PROBES_REST_S = 30.0
-"""How long a connection for probes may rest: longer than the tick, so that most find it warm."""
+"""New objects between two runs of the garbage collector; requests leave no cycles behind, so it finds little."""
+PROBE_CONNECTION_IDLE_S = 30.0
+"""How long a connection for probes may stay idle: longer than the time between probes, so that most reuse it."""
 
 
 class Service:
-    """The whole service on bound sockets; made and run inside the event loop.
+    """The whole service on bound sockets; built and run inside the event loop.
 
-    `sock` is that of 127.0.0.1, `also` are others of the same port. What lasts is kept in `state_dir`. Engines are
-    looked for on `ports` (the usual ones if None); the event streams ping every `ping_s` seconds.
+    `file` was read already, `error` says what was wrong with it. The first of `sockets` is bound to 127.0.0.1, the
+    others to the same port. `notices` are shown to the user from the start, by topic. `environ` is where secrets may
+    be. Engines are searched for on `ports` (the usual ones if None); the event streams ping every `ping_s` seconds.
     """
 
     def __init__(  # noqa: PLR0913 - it joins many parts, most given by name
         self,
-        keeper: SettingsStore,
+        paths: Paths,
         file: ConfigFile,
+        error: ConfigError | None,
         key: LocalKey,
-        sock: socket.socket,
-        trust: Trust,
+        sockets: Sequence[socket.socket],
         *,
-        state_dir: Path,
-        also: Sequence[socket.socket] = (),
+        allows_discovery: bool = True,
+        insecure_storage: bool = False,
+        environ: Mapping[str, str] = OWN_VARIABLES,
+        notices: Mapping[str, str] | None = None,
         ports: Mapping[int, Sequence[Kind]] | None = None,
         ping_s: float = PING_S,
     ) -> None:
         clock = time.monotonic
         later = asyncio.get_running_loop().call_later
-        self._sockets = [sock, *also]
+        self._sockets = list(sockets)
         self._started = clock()
         self._clock = clock
-        self._port: int = sock.getsockname()[1]
+        self._port: int = sockets[0].getsockname()[1]
         self.url = f"http://{HOST}:{self._port}"
         self.instance = tokens.token_hex(16)
-        self._node_id = read_node_id(state_dir)
+        self._node_id = read_node_id(paths.state_dir)
         self._own = frozenset({(HOST, self._port), (HOST_V6, self._port)})
 
-        self._keeper = keeper
-        self._sessions = Sessions(clock)
-        self._open_files = OpenFiles(state_dir / "open", later)
-        # Later than every number of an earlier start, so that no reader of that one is taken for one of this.
-        self._hub = EventHub(first=int(time.time() * 1000))
-        self._traffic = Traffic()
-        self._registry = Registry(clock)
-        self._links = BackendConnections(self._keeper, self._upstream, self._probes)
-        self._prober = Prober(
-            self._registry, self._links, clock, later, lambda i: self._traffic.load.get(i, 0) > 0
+        # What outlives the process.
+        secrets = Secrets(
+            file=paths.secrets_file,
+            insecure=insecure_storage,
+            environ=environ,
+            on_unlocked=lambda: self._sync.retry_secrets(),
         )
-        self._roster = BackendAdmin(self._registry, self._links, self._prober, self._keeper)
+        self._settings = FileSettingsStore(
+            file,
+            secrets,
+            error,
+            on_change=self._follow,
+            on_status=lambda: self._hub.restart(),
+            allows_discovery=allows_discovery,
+            notices={**(notices or {}), "key": " ".join(key.notices)},
+        )
+        self._trust = Trust(NodeIdentityStore(secrets), PeerCertificates(paths.state_dir))
+        self._sessions = Sessions(clock)
+        self._open_files = OpenFiles(paths.state_dir / "open", later)
+        self._watch = ConfigWatch(file, later, self._settings.reload)
+
+        # The mesh: backends, their health, the events about them.
+        self._registry = Registry(clock)
+        # The first number is later than all of an earlier start, so that no reader of that one is mistaken for one
+        # of this.
+        self._hub = EventHub(lambda: self._publisher.view(), first=int(time.time() * 1000))
+        self._traffic = Traffic(lambda: self._publisher.schedule_traffic())
+        self._publisher = EventPublisher(
+            self._registry,
+            self._traffic,
+            self._hub,
+            clock,
+            later,
+            self._router_view,
+            self._settings.notices,
+        )
+        history = History(self._registry, clock)
+        self._connections = BackendConnections(
+            self._settings,
+            self._upstream,
+            self._probe_upstream,
+            probe_soon=lambda backend_id: self._prober.probe_soon(backend_id),
+            on_part_fact=self._registry.record_part_fact,
+        )
+        self._prober = Prober(
+            self._registry, self._connections, clock, later, lambda i: self._traffic.load.get(i, 0) > 0
+        )
+        self._sync = BackendSync(
+            self._registry,
+            self._connections,
+            self._prober,
+            self._traffic,
+            is_ready=lambda backend: backend.kind != "peer" or not self._trust.is_new(backend.node_id),
+        )
+        self._backend_admin = BackendAdmin(self._registry, self._connections, self._prober, self._settings)
         self._discovery = Discovery(
             self._registry,
             Detector(self._upstream, ports, clock=clock),
             clock,
             later,
-            lambda: self._keeper.config.discovery.ignored,
+            lambda: self._settings.config.discovery.ignored,
         )
-        self._feed = EventPublisher(
-            self._registry, self._traffic, self._hub, clock, later, self._router_view, self._keeper.notices
-        )
-        history = History(self._registry, clock)
-        self._refresher = Refresher(self._registry, self._prober, self._feed, self._discovery.look)
-        upkeep = BackendSync(self._registry, self._links, self._prober, self._traffic)
-        keeper.when_unlocked(upkeep.try_secrets)
-        self._events = Events(self._hub, ping_s)
-        self._trust = trust
+        self._refresher = Refresher(self._registry, self._prober, self._publisher, self._discovery.scan)
+
+        # What answers requests.
         started = int(time.time())
+        self._events = Events(self._hub, ping_s)
         self._catalog = ModelCatalog(self._registry, started)
         relay = Relay(
             self._registry,
-            self._links,
+            self._connections,
             self._prober,
             self._traffic,
             clock,
             self._node_id,
-            is_paused=lambda: self._keeper.config.paused,
+            is_paused=lambda: self._settings.config.paused,
         )
-        inference = Inference(relay, self._catalog, Ollama(self._registry, started, __version__, self._links))
-        self._neighbours = self._meet(inference, clock, later, ping_s)
-        self._watch = ConfigWatch(file, later, self._keeper.reload)
-        self._keeper.follow = self._follow
-        self._keeper.tell = self._hub.restart
-        self._keeper.notice("key", " ".join(key.notices))
-        self._follow(keeper.config)
+        inference = Inference(
+            relay, self._catalog, Ollama(self._registry, started, __version__, self._connections)
+        )
+        self._peers = self._build_peers(inference, clock, later, ping_s)
         self._app = build_app(
             GatewayParts(
                 inference=inference,
                 events=self._events,
                 page=Page(web_folder(), self._sessions, self._open_files.used),
-                metrics=Metrics(self._feed.view),
+                metrics=Metrics(self._publisher.view),
                 sessions=self._sessions,
                 identity=Identity(version=__version__),
                 url=self.url,
                 port=self._port,
                 is_key=key.matches,
                 prove=partial(key.prove, self.instance),
-                require_key=lambda: self._keeper.config.require_key,
-                allowed_hosts=lambda: self._keeper.config.allowed_hosts,
-                allowed_origins=lambda: self._keeper.config.allowed_origins,
+                require_key=lambda: self._settings.config.require_key,
+                allowed_hosts=lambda: self._settings.config.allowed_hosts,
+                allowed_origins=lambda: self._settings.config.allowed_origins,
                 write_link=self._open_files.write,
                 dependencies={
-                    "publisher": self._feed,
+                    "publisher": self._publisher,
                     "history": history,
                     "registry": self._registry,
                     "traffic": self._traffic,
                     "prober": self._prober,
                     "refresher": self._refresher,
-                    "backend_admin": self._roster,
+                    "backend_admin": self._backend_admin,
                     "model_tester": ModelTester(relay, self._registry, clock),
-                    "settings": self._keeper,
-                    "peers": self._neighbours,
+                    "settings": self._settings,
+                    "peers": self._peers,
                 },
             )
         )
+        self._follow(self._settings.config)
 
     def link(self) -> str:
         """Return a one-time link to the page."""
         return f"{self.url}/?code={self._sessions.code()}"
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-        """Serve until `stop` is set; `ready` is called once connections are taken."""
+        """Serve until `stop` is set; `ready` is called once connections are accepted."""
 
         def start() -> None:
             self._open_files.start()
             ready()
             self._watch.start()
-            self._neighbours.start()
-            _settle_memory()
+            self._peers.start()
+            _freeze_startup_objects()
 
-        leaving: list[asyncio.Task[None]] = []
+        ending: list[asyncio.Task[None]] = []
 
         async def end() -> None:
-            # What peers have running here ends while the users' own does, and takes no time of its own.
-            leaving.append(asyncio.create_task(self._neighbours.close()))
+            # The requests of peers end at the same time as those of the local apps, so they add no waiting.
+            ending.append(asyncio.create_task(self._peers.close()))
             await self._events.close()
 
         try:
@@ -196,68 +263,78 @@ class Service:
         finally:
             self._watch.stop()
             self._discovery.stop()
-            await (leaving[0] if leaving else self._neighbours.close())
+            await (ending[0] if ending else self._peers.close())
             await self._refresher.close()
             await self._prober.close()
-            self._links.close()
-            self._keeper.close()
+            self._connections.close()
+            self._settings.close()
             self._open_files.close()
-
-    def _probes(self, address: Address, backend: Backend | None = None) -> Upstream:
-        return Upstream(
-            address,
-            own=self._own,
-            idle_expiry_s=PROBES_REST_S,
-            tls=self._tls(backend),
-            proxy=_proxy(address, backend),
-        )
 
     def _upstream(self, address: Address, backend: Backend | None = None) -> Upstream:
         return Upstream(address, own=self._own, tls=self._tls(backend), proxy=_proxy(address, backend))
 
+    def _probe_upstream(self, address: Address, backend: Backend | None = None) -> Upstream:
+        return Upstream(
+            address,
+            own=self._own,
+            idle_expiry_s=PROBE_CONNECTION_IDLE_S,
+            tls=self._tls(backend),
+            proxy=_proxy(address, backend),
+        )
+
     def _tls(self, backend: Backend | None) -> Callable[[], ssl.SSLContext] | None:
-        """Return what a certificate is checked against; what is wrong with that is told when it is needed."""
+        """Return what makes the TLS context for a backend; an error of it is raised when a connection is opened."""
         if backend is not None and backend.kind == "peer":
             return partial(self._trust.client, backend.node_id)
         return partial(context_for, backend.ca_file) if backend is not None and backend.ca_file else None
 
-    def _meet(
-        self, inference: Inference, clock: Callable[[], float], later: Later, ping_s: float
+    def _build_peers(
+        self, inference: Inference, clock: Clock, later: CallLater, ping_s: float
     ) -> PeerManager:
-        """Make what deals with other Meshlights, and what they may ask here."""
-        guests = Guests(lambda: {peer.id: peer for peer in self._keeper.config.peers})
-        listener = LanServer()
-        neighbours = PeerManager(
+        """Build what deals with other Meshlights, and the listener on which paired ones may send requests."""
+        guests = Guests(lambda: {peer.id: peer for peer in self._settings.config.peers})
+        feed = CatalogFeed(self._registry, lambda peer_id: manager.catalog_hash(peer_id), ping_s)
+        app = LanApp(
+            guests,
+            lambda peer: manager.catalog(peer),
+            feed,
+            inference,
+            lambda peer_id: manager.unpaired(peer_id),
+        )
+        discovered = DiscoveredPeers(
+            clock,
+            later,
+            is_known=lambda peer_id: peer_id in guests.peers,
+            wall=time.time,
+            on_change=lambda: manager.follow_discovered(),
+        )
+
+        def on_change() -> None:
+            feed.ring()
+            self._hub.publish(lambda seq: PeersEvent(seq=seq, peers=manager.view()))
+
+        manager = PeerManager(
             registry=self._registry,
-            store=self._keeper,
+            store=self._settings,
             trust=self._trust,
-            sightings=DiscoveredPeers(
-                clock, later, is_known=lambda peer_id: peer_id in guests.peers, wall=time.time
-            ),
-            listener=listener,
+            discovered=discovered,
+            listener=LanServer(app, feed.close),
             running=guests.running,
             probe_soon=self._prober.probe_soon,
             clock=clock,
             wall=time.time,
             later=later,
             bind=everywhere,
+            on_change=on_change,
         )
-        feed = CatalogFeed(self._registry, neighbours.catalog_hash, ping_s)
-        listener.serves(LanApp(guests, neighbours.catalog, feed, inference, neighbours.unpaired), feed.close)
-
-        def changed() -> None:
-            feed.ring()
-            self._hub.publish(lambda seq: PeersEvent(seq=seq, peers=neighbours.view()))
-
-        neighbours.on_change = changed
-        return neighbours
+        return manager
 
     def _follow(self, config: Config) -> None:
-        """Bring everything to what the configuration says now."""
-        self._roster.follow(config)
+        """Bring backends, peers and discovery to the configuration."""
+        self._backend_admin.follow(config)
         self._catalog.forget()
-        self._neighbours.follow()
-        if self._keeper.looks_for_engines:
+        self._peers.follow()
+        if self._settings.is_discovery_on:
             self._discovery.start()
         else:
             self._discovery.stop()
@@ -265,9 +342,9 @@ class Service:
     def _router_view(self) -> RouterView:
         return RouterView(
             node_id=self._node_id,
-            name=self._keeper.name,
+            name=self._settings.name,
             version=__version__,
-            status="paused" if self._keeper.config.paused else "running",
+            status="paused" if self._settings.config.paused else "running",
             uptime_s=round(self._clock() - self._started, 1),
             requests=self._traffic.router.requests(),
         )
@@ -280,8 +357,8 @@ def _proxy(address: Address, backend: Backend | None) -> Proxy | UnusableProxy |
     return choose_proxy(backend.proxy_setting, address.scheme, address.host, os.environ)
 
 
-def _settle_memory() -> None:
-    """Tell the collector that what was made at the start stays, or it would walk through it again and again."""
+def _freeze_startup_objects() -> None:
+    """Exclude what was built at the start from garbage collection, which would scan it again and again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 10, 10)

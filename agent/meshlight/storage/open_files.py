@@ -8,11 +8,10 @@ import hashlib
 import html
 import os
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
+from meshlight.domain.clock import CallLater, Timer
 from meshlight.storage.files import PRIVATE_FOLDER, make_folder
 
 KEPT_S = 60.0
@@ -26,13 +25,6 @@ _PAGE = """<!doctype html>
 """
 
 
-class Timer(Protocol):
-    """What can be called off."""
-
-    def cancel(self) -> None:
-        """Call it off."""
-
-
 class OpenFiles:
     """The files under `folder` that wait for a browser; `later` calls a function after some seconds.
 
@@ -40,9 +32,7 @@ class OpenFiles:
     keeps its own things.
     """
 
-    def __init__(
-        self, folder: Path, later: Callable[[float, Callable[[], None]], Timer], home: Path | None = None
-    ) -> None:
+    def __init__(self, folder: Path, later: CallLater, home: Path | None = None) -> None:
         self._folder = folder
         self._later = later
         self._home = home

@@ -73,7 +73,7 @@ async def test_a_token_that_was_revoked_costs_the_client_nothing(tmp_path: Path)
     async with SimulatedCluster() as cluster, Node(tmp_path) as node:
         await add(node, cluster)
         await known(node)
-        link = node.service._links.get("campus")
+        link = node.service._connections.get("campus")
         assert link is not None
         assert isinstance(link.channel, ClusterChannel)
         tokens = link.channel._tokens

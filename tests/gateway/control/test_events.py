@@ -186,7 +186,7 @@ async def flood(node: Node, stuck: Subscription) -> str:
     for number in count():
         was_dropped = stuck._needs_snapshot
         newest = f"model-{number}"
-        registry.apply("big", Answered(), (newest, *(f"{newest}-{n:04}" for n in range(5_000))))
+        registry.record_fact("big", Answered(), (newest, *(f"{newest}-{n:04}" for n in range(5_000))))
         await asyncio.sleep(0)
         if was_dropped:
             break

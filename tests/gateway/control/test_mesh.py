@@ -234,7 +234,7 @@ async def test_who_changes_a_backend_s_address_does_not_get_its_key(
     node: Node, tmp_path: Path, *, insists: bool
 ) -> None:
     keyring = MemoryKeyring()
-    node.service._keeper._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=keyring)
+    node.service._settings._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=keyring)
     async with SimulatedEngine("vllm", key="sk-right") as here, scripted({"*": PAGE}) as there:
         body = {"kind": "vllm", "url": here.url, "name": "cloud", "api_key": "sk-right"}
         assert (await node.http.post("/mesh/backends", json=body)).status_code == 201
@@ -252,12 +252,12 @@ async def test_who_changes_a_backend_s_address_does_not_get_its_key(
 async def test_a_url_that_is_changed_in_the_file_by_hand_is_asked_without_the_key(
     node: Node, tmp_path: Path
 ) -> None:
-    node.service._keeper._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=MemoryKeyring())
+    node.service._settings._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=MemoryKeyring())
     async with SimulatedEngine("vllm", key="sk-right") as here, scripted({"*": PAGE}) as there:
         body = {"kind": "vllm", "url": here.url, "name": "cloud", "api_key": "sk-right"}
         assert (await node.http.post("/mesh/backends", json=body)).status_code == 201
         text = node.config_file.read_text().replace(here.url, there.url)
-        node.service._keeper.reload(read_config(text, ring_for))
+        node.service._settings.reload(read_config(text, ring_for))
         seen = (await node.http.post("/mesh/backends/cloud/check")).json()
         assert seen["health"]["reason"] == "secret-other-address"
         assert "meshlight secrets set cloud" in seen["fix"]
@@ -268,7 +268,7 @@ async def test_a_locked_keyring_is_told_with_its_fix_and_unlocking_it_is_enough(
     node: Node, tmp_path: Path
 ) -> None:
     keyring = FailingKeyring(KeyringLocked("locked"))
-    node.service._keeper._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=keyring)
+    node.service._settings._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=keyring)
     async with SimulatedEngine("vllm", key="sk-right") as locked:
         body = {"kind": "vllm", "url": locked.url, "name": "locked", "api_key": "sk-right"}
         error = await error_of(node, "POST", "/mesh/backends", 409, json=body)
@@ -282,7 +282,7 @@ async def test_a_locked_keyring_is_told_with_its_fix_and_unlocking_it_is_enough(
         assert (await node.http.post("/mesh/backends/locked/check")).json()["ok"] is True
         # As after a restart: nothing is remembered, and the keyring is locked.
         keyring.error = KeyringLocked("locked")
-        node.service._keeper._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=keyring)
+        node.service._settings._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=keyring)
         seen = (await node.http.post("/mesh/backends/locked/check")).json()
         assert seen["ok"] is False
         assert "locked" in seen["text"].lower()

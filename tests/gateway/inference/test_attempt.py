@@ -48,7 +48,7 @@ async def test_a_long_refusal_of_a_translated_request_is_told_in_full(tmp_path: 
     head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
     raw = RawBackend("a", say=says(head % len(said) + said[:40], said[40:]))
     async with raw, Node(tmp_path, [raw]) as node:
-        node.service._links.get("a").learn_lack("messages", "m")  # type: ignore[union-attr]
+        node.service._connections.get("a").record_missing_operation("messages", "m")  # type: ignore[union-attr]
         answer = await node.http.post("/v1/messages", json=ask())
         assert answer.status_code == 400
         assert answer.json()["error"]["message"].startswith("xxx")
@@ -74,7 +74,7 @@ async def test_a_backend_whose_answer_can_not_be_translated_is_hung_up_on(
             gone.set()
 
     async with RawBackend("a", say=say) as raw, Node(tmp_path, [raw]) as node:
-        node.service._links.get("a").learn_lack("messages", "m")  # type: ignore[union-attr]
+        node.service._connections.get("a").record_missing_operation("messages", "m")  # type: ignore[union-attr]
         answer = await node.http.post("/v1/messages", json=ask(stream=is_stream))
         assert answer.status_code == 502
         await asyncio.wait_for(gone.wait(), WAIT_S)
@@ -82,9 +82,9 @@ async def test_a_backend_whose_answer_can_not_be_translated_is_hung_up_on(
 
 async def test_an_engine_that_was_away_is_asked_in_the_clients_own_protocol_again(tmp_path: Path) -> None:
     async with SimulatedEngine("vllm", "a") as engine, Node(tmp_path, [engine]) as node:
-        link = node.service._links.get("a")
+        link = node.service._connections.get("a")
         assert link is not None
-        link.learn_lack("messages", "llama-3.2-3b")
+        link.record_missing_operation("messages", "llama-3.2-3b")
         await engine.fault("status", status=500)
         await node.refresh()
         assert link.speaks("messages", "llama-3.2-3b")
@@ -92,7 +92,7 @@ async def test_an_engine_that_was_away_is_asked_in_the_clients_own_protocol_agai
 
 async def test_the_slots_of_a_llama_server_are_looked_at_once_it_was_used(tmp_path: Path) -> None:
     async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
-        channel: Any = node.service._links.get("a").channel  # type: ignore[union-attr]
+        channel: Any = node.service._connections.get("a").channel  # type: ignore[union-attr]
         assert not channel._was_used
         await node.http.post("/v1/chat/completions", json=ask("llama-3.2-3b"))
         assert channel._was_used

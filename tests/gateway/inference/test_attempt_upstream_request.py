@@ -22,7 +22,7 @@ def link(kind: Kind, url: str = "http://127.0.0.1:8080", secret: str | None = No
     backend = Backend(id="b", name="b", kind=kind, ring="machine", url=url)
     address = Address("http", "127.0.0.1", 8080)
     found = BackendConnection(backend, Upstream(address), Upstream(address))
-    found.know(secret)
+    found.set_secret(secret)
     return found
 
 

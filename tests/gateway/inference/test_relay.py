@@ -104,7 +104,7 @@ async def test_the_first_failover_from_a_trusted_backend_costs_nothing_and_the_r
             statuses.append(heard.status)
             for name in ("a", "b"):
                 rig.registry.renew(name)
-                rig.registry.apply(name, Answered(0.01))
+                rig.registry.record_fact(name, Answered(0.01))
         # Each request had its free failover to b; the second one to c is a retry out of the budget.
         assert len(b.calls()) == 40
         assert len(c.calls()) == statuses.count(200) == 8  # a fifth of 40, of which 3 at once
@@ -129,7 +129,7 @@ async def test_a_request_without_another_route_takes_nothing_out_of_the_budget()
         for _ in range(10):
             assert (await rig.ask(model="alone")).status == 500
         rig.registry.renew("a")
-        rig.registry.apply("a", Answered(0.01))
+        rig.registry.record_fact("a", Answered(0.01))
         assert (await rig.ask()).who == "c"
 
 
@@ -147,10 +147,10 @@ async def test_each_attempt_is_ranked_anew() -> None:
         await a.fault("hang-headers", scope="inference")
         asking = asyncio.create_task(rig.ask())
         await a.received(1, "/v1/chat")
-        rig.registry.apply("b", Failed(SILENT))
-        rig.registry.apply("b", Failed(SILENT))
-        rig.registry.apply("a", Failed(SILENT))
-        rig.registry.apply("a", Failed(SILENT))
+        rig.registry.record_fact("b", Failed(SILENT))
+        rig.registry.record_fact("b", Failed(SILENT))
+        rig.registry.record_fact("a", Failed(SILENT))
+        rig.registry.record_fact("a", Failed(SILENT))
         await c.received(1, "/v1/chat")
         assert rig.traffic.load == {"a": 0, "c": 1}
         gate.open()
@@ -196,8 +196,8 @@ async def test_the_clients_departure_during_a_failing_attempt_ends_the_walk() ->
         asking = asyncio.create_task(rig.ask(leave=leave))
         await a.received(1, "/v1/chat")
         # Both in one turn of the loop: the backend falls, and the client goes.
-        rig.registry.apply("a", Failed(SILENT))
-        rig.registry.apply("a", Failed(SILENT))
+        rig.registry.record_fact("a", Failed(SILENT))
+        rig.registry.record_fact("a", Failed(SILENT))
         leave.fire()
         heard = await asking
         await a.abandoned(1, "/v1/chat")

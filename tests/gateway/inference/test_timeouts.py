@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fake_clock import Alarm, Clock, backend
+from fake_clock import Clock, FakeTimer, backend
 from meshlight.domain.backend import Backend
 from meshlight.gateway.inference.timeouts import Cancellation, Cause, FirstByteTimer
 
@@ -32,7 +32,7 @@ class Loop(Clock):
     def time(self) -> float:
         return self()
 
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Alarm:
+    def call_later(self, delay: float, callback: Callable[[], None]) -> FakeTimer:
         return self.later(delay, callback)
 
 

@@ -45,7 +45,7 @@ async def test_nothing_of_the_clients_headers_goes_along_with_a_translation(tmp_
     body = b'{"id":"x","choices":[{"message":{"role":"assistant","content":"yes"},"finish_reason":"stop"}]}'
     say = says(whole(body, b"content-type: application/json"))
     async with RawBackend("a", say=say) as raw, Node(tmp_path, [raw]) as node:
-        node.service._links.get("a").learn_lack("messages", "m")  # type: ignore[union-attr]
+        node.service._connections.get("a").record_missing_operation("messages", "m")  # type: ignore[union-attr]
         answer = await node.http.post(
             "/v1/messages", json=ask(model="m"), headers={"anthropic-beta": "x", "x-secret": "y"}
         )
@@ -95,7 +95,7 @@ async def test_a_failing_answer_comes_in_the_callers_protocol_with_the_engines_w
     said = b'{"error":{"message":"the prompt is too long by 7","type":"invalid_request_error"}}'
     refusal = whole(said, b"content-type: application/json", status=b"400 Bad Request")
     async with RawBackend("a", say=says(refusal)) as raw, Node(tmp_path, [raw]) as node:
-        node.service._links.get("a").learn_lack("messages", "m")  # type: ignore[union-attr]
+        node.service._connections.get("a").record_missing_operation("messages", "m")  # type: ignore[union-attr]
         answer = await node.http.post("/v1/messages", json=ask(model="m"))
         assert answer.status_code == 400
         assert answer.json() == {
@@ -128,7 +128,7 @@ async def test_what_no_route_can_be_asked_for_is_refused_by_name(tmp_path: Path)
 async def test_a_stream_of_garbage_is_an_error_not_an_empty_message(tmp_path: Path) -> None:
     pieces = chunked(b"data: {not json}\n\n", b"data: [DONE]\n\n")
     async with RawBackend("a", say=says(*pieces)) as raw, Node(tmp_path, [raw]) as node:
-        node.service._links.get("a").learn_lack("messages", "m")  # type: ignore[union-attr]
+        node.service._connections.get("a").record_missing_operation("messages", "m")  # type: ignore[union-attr]
         answer = await node.http.post("/v1/messages", json=ask(model="m", stream=True))
         assert answer.status_code == 502
         assert answer.json()["type"] == "error"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fake_clock import FakeClock, backend
+from fake_clock import FakeMesh, backend
 from meshlight.domain.errors import TooManyRequests
 from meshlight.domain.health import Answered
 from meshlight.domain.peers import Peer
@@ -36,7 +36,7 @@ class Reader:
         await asyncio.wait_for(self.task, 5)
 
 
-class Desk(FakeClock):
+class Desk(FakeMesh):
     def __init__(self, ping_s: float = 60.0) -> None:
         super().__init__()
         self.hashes: dict[str, str] = {ANNA.id: "one"}
@@ -59,7 +59,7 @@ async def test_a_reader_learns_the_hash_at_once_and_each_new_one() -> None:
     assert await reader.next() == told("one")
 
     desk.hashes[ANNA.id] = "two"
-    desk.registry.apply("study", Answered(0.01), ("m",))
+    desk.registry.record_fact("study", Answered(0.01), ("m",))
     assert await reader.next() == told("two")
 
     desk.hashes[ANNA.id] = "three"
@@ -73,7 +73,7 @@ async def test_a_change_that_is_none_for_this_peer_is_not_told() -> None:
     reader = Reader(desk.stream)
     await reader.next()
     for number in range(5):
-        desk.registry.apply("study", Answered(0.01), (f"m{number}",))
+        desk.registry.record_fact("study", Answered(0.01), (f"m{number}",))
         await asyncio.sleep(0)
     assert reader.frames.empty()
     await desk.stream.close()
@@ -105,7 +105,7 @@ async def test_a_reader_that_leaves_is_let_go_of() -> None:
     reader.leave.fire()
     await reader.end()
     desk.asked = 0
-    desk.registry.apply("study", Answered(0.01), ("m",))
+    desk.registry.record_fact("study", Answered(0.01), ("m",))
 
     assert desk.asked == 0
 

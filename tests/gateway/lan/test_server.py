@@ -27,12 +27,11 @@ class Rooms:
 
     def __init__(self, limits: Limits) -> None:
         self.tls = ServerTls(HERE, [ANNA.certificate_pem, BEN.certificate_pem])
-        self.lan = LanServer(limits)
+        self.lan = LanServer(self._app, self._end, limits)
         self.asked: list[str] = []
         self.endings = 0
         self.hold: asyncio.Event | None = None
         self.entered = asyncio.Event()
-        self.lan.serves(self._app, self._end)
 
     async def open(self, port: int = 0) -> None:
         await self.lan.open(self.tls.context, self.tls.who, port)

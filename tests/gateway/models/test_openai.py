@@ -19,7 +19,7 @@ def registry() -> Registry:
     made = Registry(Clock())
     for name, models in (("a", ("m", "org/n")), ("b", ("m",))):
         made.put(backend(name))
-        made.apply(name, Answered(0.01), models)
+        made.record_fact(name, Answered(0.01), models)
     return made
 
 
@@ -30,10 +30,10 @@ def ids(catalog: ModelCatalog) -> list[str]:
 def test_it_is_encoded_once_and_anew_when_the_models_change(registry: Registry) -> None:
     catalog = ModelCatalog(registry, 7)
     first = catalog.all()
-    registry.apply("a", Failed(Reason("refused", "Refused.")))
-    registry.apply("a", Answered(0.02))
+    registry.record_fact("a", Failed(Reason("refused", "Refused.")))
+    registry.record_fact("a", Answered(0.02))
     assert catalog.all() is first
-    registry.apply("b", Answered(0.01), ("m", "new"))
+    registry.record_fact("b", Answered(0.01), ("m", "new"))
     assert ids(catalog) == ["m", "org/n", "new"]
     registry.remove("b")
     assert ids(catalog) == ["m", "org/n"]

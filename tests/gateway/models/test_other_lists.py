@@ -65,7 +65,7 @@ def test_every_list_shows_the_same_names_those_of_a_clusters_services_too() -> N
     snapshot = mesh(campus, fast="qwen", by_service="campus/chat", nowhere="gone")
     registry = Registry(lambda: 0.0)
     registry.put(campus.backend)
-    registry.learn("campus", Probe(fact=Answered(), models=campus.models, names=campus.names))
+    registry.record_probe("campus", Probe(fact=Answered(), models=campus.models, names=campus.names))
     registry.route_by(snapshot.routing)
 
     expected = ["qwen", "fast", "by_service", "campus/chat"]

@@ -1,4 +1,4 @@
-"""A network that exists in the test alone, on the stage's clock, with Sightings that listen to it."""
+"""A network that exists in the test alone, on a fake clock, with a `DiscoveredPeers` on it."""
 
 from __future__ import annotations
 
@@ -21,128 +21,128 @@ def node_id(number: int) -> str:
     return f"{number:064x}"
 
 
-def told(number: int, **fields: object) -> Announcement:
+def announcement(number: int, **fields: object) -> Announcement:
     """What the n-th other machine announces."""
     given = {"id": node_id(number), "name": f"node {number}", "port": 6375, "door": 6376} | fields
     return Announcement(**given)  # type: ignore[arg-type]
 
 
-def raw(told: Announcement, address: str, instance: str = "", **changed: str) -> RawService:
-    """An announcement as it comes from a machine at this address."""
-    said = to_txt(told) | changed
+def raw(announced: Announcement, address: str, instance: str = "", **changed: str) -> RawService:
+    """An announcement as it is received from a machine at this address."""
+    txt = to_txt(announced) | changed
     return RawService(
         service=MESHLIGHT,
-        instance=instance or instance_of(told),
+        instance=instance or instance_of(announced),
         server=f"host-{address.replace('.', '-')}.local.",
-        port=told.port,
+        port=announced.port,
         addresses=(address,),
-        properties={key.encode(): value.encode() for key, value in said.items()},
+        properties={key.encode(): value.encode() for key, value in txt.items()},
     )
 
 
-class FakeAir:
-    """One opening of the network."""
+class FakeAdapter:
+    """Multicast DNS as it was opened once."""
 
-    def __init__(self, mdns: Ether) -> None:
-        self._ether = mdns
+    def __init__(self, network: FakeNetwork) -> None:
+        self._network = network
         self._on_event: OnEvent | None = None
         self.own = ""
-        self.heard: dict[str, RawService] = {}
-        self.asked: list[str] = []
+        self.received: dict[str, RawService] = {}
+        self.queried: list[str] = []
         self.browsed = 0
-        self.said: list[Announcement | None] = []
-        self.said_at: list[float] = []
+        self.announced: list[Announcement | None] = []
+        self.announced_at: list[float] = []
         self.closed: str = ""
 
     async def browse(self, on_event: OnEvent | None) -> None:
         self._on_event = on_event
         if on_event is not None:
             self.browsed += 1
-            self.heard |= self._ether.there
-            for instance in self.heard:
+            self.received |= self._network.there
+            for instance in self.received:
                 on_event(instance, False)
 
     def known(self, instance: str) -> RawService | None:
-        return self.heard.get(instance)
+        return self.received.get(instance)
 
-    async def ask(self, instance: str) -> RawService | None:
-        self.asked.append(instance)
-        if self._ether.gate is not None:
-            await self._ether.gate.wait()
-        found = self._ether.there.get(instance)
+    async def query(self, instance: str) -> RawService | None:
+        self.queried.append(instance)
+        if self._network.gate is not None:
+            await self._network.gate.wait()
+        found = self._network.there.get(instance)
         if found is not None:
-            self.heard[instance] = found
+            self.received[instance] = found
         return found
 
-    async def announce(self, told: Announcement) -> None:
-        if self._ether.refusal is not None:
-            raise self._ether.refusal
-        self.own = instance_of(told)
-        self._note(told)
+    async def announce(self, announcement: Announcement) -> None:
+        if self._network.refusal is not None:
+            raise self._network.refusal
+        self.own = instance_of(announcement)
+        self._record(announcement)
 
     async def withdraw(self) -> None:
         self.own = ""
-        self._note(None)
+        self._record(None)
 
     async def close(self, *, goodbye: bool) -> None:
         self.closed = "goodbye" if goodbye else "silent"
 
-    def hear(self, instance: str, *, is_gone: bool = False) -> None:
+    def receive(self, instance: str, *, is_gone: bool = False) -> None:
         if self._on_event is not None:
             self._on_event(instance, is_gone)
 
-    def _note(self, told: Announcement | None) -> None:
-        self.said.append(told)
-        self.said_at.append(self._ether.clock())
+    def _record(self, announcement: Announcement | None) -> None:
+        self.announced.append(announcement)
+        self.announced_at.append(self._network.clock())
 
 
-class Ether:
-    """The network, this machine on it, and its interfaces; `there` is who answers."""
+class FakeNetwork:
+    """The network, and this machine with its interfaces on it; `there` are the announcements of the others."""
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.wall_ahead = START_WALL
         self.interfaces: tuple[Interface, ...] = HOME
         self.there: dict[str, RawService] = {}
-        self.airs: list[FakeAir] = []
+        self.adapters: list[FakeAdapter] = []
         self.refuses_open = ""
         self.refusal: OSError | None = None
         self.gate: asyncio.Event | None = None
         self.tries = 0
         self.changes: list[float] = []
         self.paired: set[str] = set()
-        self.sightings = DiscoveredPeers(
+        self.discovered = DiscoveredPeers(
             self.clock,
             self.clock.later,
             is_known=self.paired.__contains__,
             wall=lambda: self.clock() + self.wall_ahead,
             find=lambda: self.interfaces,
-            open_air=self._open,
+            open_adapter=self._open,
+            on_change=lambda: self.changes.append(self.clock()),
         )
-        self.sightings.on_change = lambda: self.changes.append(self.clock())
 
     @property
-    def air(self) -> FakeAir:
-        """The network as it is open now."""
-        return self.airs[-1]
+    def adapter(self) -> FakeAdapter:
+        """The adapter that is open now."""
+        return self.adapters[-1]
 
     async def _open(self, interfaces: Sequence[Interface]) -> MdnsAdapter | str:
         self.tries += 1
         if self.refuses_open or not interfaces:
             return self.refuses_open or "This machine is on no network."
-        self.airs.append(FakeAir(self))
-        return self.air
+        self.adapters.append(FakeAdapter(self))
+        return self.adapter
 
-    def say(self, *announcements: RawService) -> None:
+    def announce_from(self, *announcements: RawService) -> None:
         """Have machines announce themselves."""
         for one in announcements:
-            self.there[one.instance] = self.air.heard[one.instance] = one
-            self.air.hear(one.instance)
+            self.there[one.instance] = self.adapter.received[one.instance] = one
+            self.adapter.receive(one.instance)
 
     def leave(self, one: RawService) -> None:
-        """Have one say goodbye."""
-        del self.there[one.instance], self.air.heard[one.instance]
-        self.air.hear(one.instance, is_gone=True)
+        """Have one leave with a goodbye."""
+        del self.there[one.instance], self.adapter.received[one.instance]
+        self.adapter.receive(one.instance, is_gone=True)
 
     async def live(self, seconds: float) -> None:
         """Let time pass in small steps, and whatever falls due happen."""
@@ -152,10 +152,10 @@ class Ether:
             await self._settle()
 
     async def _settle(self) -> None:
-        """Let everything run that waits for nothing; a look at the interfaces is in a thread, and is waited for."""
+        """Let everything run that waits for nothing; the interfaces are read in a thread, which is waited for."""
         for _ in range(12):
             await asyncio.sleep(0)
-        while (task := self.sightings._aerial._round) is not None and self.gate is None:
+        while (task := self.discovered._monitor._poll) is not None and self.gate is None:
             await asyncio.wait((task,))
             for _ in range(12):
                 await asyncio.sleep(0)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from meshlight.peers.mdns.adapter import ZeroconfAdapter, _words, open_mdns
+from meshlight.peers.mdns.adapter import ZeroconfAdapter, _explain, open_mdns
 from meshlight.peers.mdns.interfaces import Interface
 from meshlight.peers.mdns.records import MESHLIGHT, Announcement, ReceivedAnnouncement, read
 
@@ -32,24 +32,24 @@ class Ear:
         self._bell.clear()
 
 
-async def _air() -> ZeroconfAdapter:
-    air = await open_mdns(LOOPBACK)
-    if isinstance(air, str):
-        pytest.skip(f"no multicast on this machine's loopback interface: {air}")
-    assert isinstance(air, ZeroconfAdapter)
-    return air
+async def _open() -> ZeroconfAdapter:
+    adapter = await open_mdns(LOOPBACK)
+    if isinstance(adapter, str):
+        pytest.skip(f"no multicast on this machine's loopback interface: {adapter}")
+    assert isinstance(adapter, ZeroconfAdapter)
+    return adapter
 
 
 @pytest.fixture
 async def pair() -> AsyncIterator[tuple[ZeroconfAdapter, ZeroconfAdapter]]:
-    one, other = await _air(), await _air()
+    one, other = await _open(), await _open()
     yield one, other
     await one.close(goodbye=True)
     await other.close(goodbye=True)
 
 
-def heard(air: ZeroconfAdapter, instance: str) -> ReceivedAnnouncement | None:
-    raw = air.known(instance)
+def heard(adapter: ZeroconfAdapter, instance: str) -> ReceivedAnnouncement | None:
+    raw = adapter.known(instance)
     return read(raw, on_loopback=True) if raw is not None else None
 
 
@@ -93,7 +93,7 @@ async def test_one_that_is_asked_answers_and_one_that_is_not_there_does_not(
 ) -> None:
     one, other = pair
     await one.announce(TOLD)
-    raw = await other.ask(one.own)
+    raw = await other.query(one.own)
     assert raw is not None
     assert read(raw, on_loopback=True) is not None
     for name in (
@@ -102,7 +102,7 @@ async def test_one_that_is_asked_answers_and_one_that_is_not_there_does_not(
         f"{'n' * 300}.{MESHLIGHT}",
         f"\x07.{MESHLIGHT}",
     ):
-        assert await other.ask(name) is None
+        assert await other.query(name) is None
         assert other.known(name) is None
 
 
@@ -124,4 +124,4 @@ async def test_without_an_interface_it_says_so() -> None:
 def test_a_network_that_can_t_be_opened_is_told_with_a_way_out(
     error: OSError | RuntimeError, part: str
 ) -> None:
-    assert part in _words(error)
+    assert part in _explain(error)

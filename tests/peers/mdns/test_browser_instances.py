@@ -6,13 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from fake_clock import Clock
-from meshlight.peers.mdns.browser import MOST, UNSEEN_S, InstanceTable
+from meshlight.peers.mdns.browser import INSTANCES_MAX, UNCONFIRMED_S, InstanceTable
 from meshlight.peers.mdns.records import ReceivedAnnouncement, read
-from peers.mdns.fake_mdns import node_id, raw, told
+from peers.mdns.fake_mdns import announcement, node_id, raw
 
 
 def heard(number: int, instance: str = "", address: str = "") -> ReceivedAnnouncement:
-    found = read(raw(told(number), address or f"10.0.{number // 250}.{number % 250 + 1}", instance=instance))
+    found = read(
+        raw(announcement(number), address or f"10.0.{number // 250}.{number % 250 + 1}", instance=instance)
+    )
     assert found is not None
     return found
 
@@ -28,22 +30,22 @@ def test_it_never_holds_more_than_sixty_four_and_each_once(
         before = dict(seen.entries)
         has_changed = seen.drop(one.instance) if is_gone else seen.take(one)
         assert has_changed == (dict(seen.entries) != before)
-        assert len(seen.instances) <= MOST
+        assert len(seen.instances) <= INSTANCES_MAX
         assert {entry.id for entry in seen.entries.values()} == set(seen.entries)
 
 
 def test_a_full_list_lets_who_was_long_unseen_go_and_nobody_else() -> None:
     clock = Clock()
     seen = InstanceTable(clock, lambda _: False)
-    for number in range(MOST):
+    for number in range(INSTANCES_MAX):
         seen.take(heard(number))
     assert seen.is_full
     assert not seen.take(heard(500))
-    clock.pass_time(UNSEEN_S)
-    for number in range(1, MOST):
+    clock.pass_time(UNCONFIRMED_S)
+    for number in range(1, INSTANCES_MAX):
         seen.take(heard(number))
     assert seen.take(heard(500))
-    assert set(seen.entries) == {node_id(500), *map(node_id, range(1, MOST))}
+    assert set(seen.entries) == {node_id(500), *map(node_id, range(1, INSTANCES_MAX))}
     assert seen.ignored == 1
 
 

@@ -6,12 +6,12 @@ import logging
 
 import pytest
 
-from peers.mdns.fake_mdns import HOME, OFFICE, Ether
+from peers.mdns.fake_mdns import HOME, OFFICE, FakeNetwork
 
 
-async def looking() -> Ether:
-    mdns = Ether()
-    await mdns.sightings.start()
+async def looking() -> FakeNetwork:
+    mdns = FakeNetwork()
+    await mdns.discovered.start()
     await mdns.live(0.25)
     return mdns
 
@@ -25,38 +25,38 @@ async def test_a_steady_network_is_opened_once() -> None:
 async def test_without_a_network_one_sentence_is_told_and_the_next_one_is_taken(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    mdns = Ether()
+    mdns = FakeNetwork()
     mdns.interfaces = ()
     with caplog.at_level(logging.INFO):
-        await mdns.sightings.start()
+        await mdns.discovered.start()
         await mdns.live(600)
-    assert mdns.sightings.problem == "This machine is on no network."
+    assert mdns.discovered.problem == "This machine is on no network."
     assert len(caplog.records) == 1
     assert len(mdns.changes) == 1
     mdns.interfaces = HOME
     await mdns.live(5)
-    assert mdns.sightings.problem == ""
-    assert len(mdns.airs) == 1
+    assert mdns.discovered.problem == ""
+    assert len(mdns.adapters) == 1
 
 
 async def test_a_network_that_goes_takes_its_machines_along() -> None:
     mdns = await looking()
     mdns.interfaces = ()
     await mdns.live(7)
-    assert mdns.sightings.problem == "This machine is on no network."
-    assert not mdns.sightings.entries
-    assert mdns.air.closed == "silent"
+    assert mdns.discovered.problem == "This machine is on no network."
+    assert not mdns.discovered.entries
+    assert mdns.adapter.closed == "silent"
 
 
 async def test_a_refused_port_is_tried_once_a_minute() -> None:
-    mdns = Ether()
+    mdns = FakeNetwork()
     mdns.refuses_open = "Another program holds port 5353."
-    await mdns.sightings.start()
+    await mdns.discovered.start()
     await mdns.live(181)
     assert mdns.tries == 4
     mdns.refuses_open = ""
     await mdns.live(61)
-    assert mdns.sightings.problem == ""
+    assert mdns.discovered.problem == ""
 
 
 async def test_interfaces_that_still_change_are_waited_for_but_not_for_ever() -> None:
@@ -100,16 +100,16 @@ async def test_after_a_sleep_the_network_is_opened_anew() -> None:
 
 
 async def test_a_system_that_does_not_tell_its_interfaces_is_asked_again() -> None:
-    mdns = Ether()
+    mdns = FakeNetwork()
     answers = iter([OSError(5, "Input/output error")])
 
     def find() -> tuple[()]:
         raise next(answers)
 
-    find_well, mdns.sightings._aerial._find = mdns.sightings._aerial._find, find
-    await mdns.sightings.start()
+    find_well, mdns.discovered._monitor._find = mdns.discovered._monitor._find, find
+    await mdns.discovered.start()
     await mdns.live(1)
-    assert mdns.sightings.problem.startswith("The network can't be looked at (Input/output error)")
-    mdns.sightings._aerial._find = find_well
+    assert mdns.discovered.problem.startswith("The network can't be examined (Input/output error)")
+    mdns.discovered._monitor._find = find_well
     await mdns.live(6)
-    assert mdns.sightings.problem == ""
+    assert mdns.discovered.problem == ""

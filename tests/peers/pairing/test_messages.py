@@ -1,4 +1,4 @@
-"""One line of pairing at a time: whatever comes, it is a frame or an ending in a word."""
+"""One line of pairing at a time: whatever comes, it is a message or an ending in a word."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshlight.peers.pairing.messages import (
-    FRAME_LIMIT,
+    MESSAGE_LIMIT,
     Done,
-    Frame,
     Hello,
+    Message,
     Offer,
     PairingAborted,
     PairingConnection,
@@ -55,7 +55,7 @@ def _tidy() -> Iterator[None]:
 
 def wire(said: bytes, *, is_over: bool = True) -> tuple[PairingConnection, Paper]:
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=FRAME_LIMIT, loop=loop)
+    reader = asyncio.StreamReader(limit=MESSAGE_LIMIT, loop=loop)
     reader.feed_data(said)
     if is_over:
         reader.feed_eof()
@@ -65,7 +65,7 @@ def wire(said: bytes, *, is_over: bool = True) -> tuple[PairingConnection, Paper
     return PairingConnection(reader, MADE[-1]), paper
 
 
-FRAMES: list[Frame] = [
+MESSAGES: list[Message] = [
     Hello(v=1, name="Büro", certificate=b"c", commitment=b"d" * 32, port=6375),
     Offer(name="Ben", certificate=b"c", nonce=b"n" * 32, port=6375),
     Reveal(nonce=b"n" * 32),
@@ -74,12 +74,12 @@ FRAMES: list[Frame] = [
 ]
 
 
-@pytest.mark.parametrize("frame", FRAMES)
-async def test_what_is_sent_is_read(frame: Frame) -> None:
+@pytest.mark.parametrize("message", MESSAGES)
+async def test_what_is_sent_is_read(message: Message) -> None:
     sender, paper = wire(b"")
-    sender.send(frame)
+    sender.send(message)
     receiver, _ = wire(paper.written)
-    assert await receiver.read() == frame
+    assert await receiver.read() == message
 
 
 @given(st.binary(max_size=200))
@@ -115,16 +115,16 @@ async def test_another_frame_than_the_expected_one_is_garbage() -> None:
         Reveal(nonce=b"n" * 33),
     ],
 )
-async def test_fields_out_of_their_bounds_are_garbage(said: Frame) -> None:
+async def test_fields_out_of_their_bounds_are_garbage(said: Message) -> None:
     receiver, _ = wire(msgspec.json.encode(said) + b"\n")
     with pytest.raises(PairingAborted, match="garbage"):
         await receiver.read()
 
 
 async def test_a_line_may_have_16_kilobytes_and_no_more() -> None:
-    receiver, _ = wire(b'{"t":"done"' + b" " * (FRAME_LIMIT - 20) + b"}\n")
+    receiver, _ = wire(b'{"t":"done"' + b" " * (MESSAGE_LIMIT - 20) + b"}\n")
     assert await receiver.read() == Done()
-    receiver, _ = wire(b'{"t":"done"' + b" " * FRAME_LIMIT + b"}\n", is_over=False)
+    receiver, _ = wire(b'{"t":"done"' + b" " * MESSAGE_LIMIT + b"}\n", is_over=False)
     with pytest.raises(PairingAborted, match="garbage"):
         await receiver.read()
 

@@ -35,7 +35,7 @@ async def test_one_pairing_at_a_time_and_others_are_told() -> None:
     async with ben(Clock()) as asked:
         anna = await request_pairing(side(ANNA, "Anna", asked.clock), "127.0.0.1", asked.port)
         his = await asked.requests.get()
-        assert asked.door.pairing is his
+        assert asked.server.pairing is his
         async with await Caller.at(asked.port) as caller:
             caller.send(caller.hello())
             assert await refusal(caller) == "busy"
@@ -46,7 +46,7 @@ async def test_one_pairing_at_a_time_and_others_are_told() -> None:
 async def test_the_door_is_free_again_when_a_pairing_is_over() -> None:
     async with ben(Clock()) as asked:
         await pair(asked)
-        assert asked.door.pairing is None
+        assert asked.server.pairing is None
         await pair(asked)
 
 
@@ -223,10 +223,10 @@ async def test_three_failed_tries_shut_the_door_for_ten_minutes(
     clock = Clock()
     async with ben(clock) as asked:
         for _ in range(3):
-            assert not asked.door.is_shut
+            assert not asked.server.is_locked
             await attempt(asked)
             await asked.free()
-        assert asked.door.is_shut
+        assert asked.server.is_locked
         with pytest.raises(PairingError, match="too many have failed"):
             await request_pairing(side(ANNA, "Anna", clock), "127.0.0.1", asked.port)
         clock.pass_time(SHUT_S - 1)
@@ -252,7 +252,7 @@ async def test_pairings_that_took_too_long_do_not_shut_the_door() -> None:
 async def test_a_closed_door_takes_nobody_and_can_be_opened_again() -> None:
     async with ben(Clock()) as asked:
         silent = await Caller.at(asked.port)
-        await asked.door.close()
+        await asked.server.close()
         assert await silent.read() == {}
         with pytest.raises(OSError, match=r"."):
             await asyncio.open_connection("127.0.0.1", asked.port)

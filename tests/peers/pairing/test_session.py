@@ -89,7 +89,7 @@ async def test_confirming_twice_is_confirming_once() -> None:
 async def test_each_step_is_told() -> None:
     async with comparing(Clock()) as both:
         steps: list[str] = []
-        both.anna.on_change = lambda: steps.append(both.anna.state)
+        both.anna._on_change = lambda: steps.append(both.anna.state)
         await both.anna.confirm()
         await both.ben.confirm()
         await both.anna.end()
@@ -156,7 +156,7 @@ async def test_a_confirmation_that_comes_too_late_counts_for_nothing() -> None:
 
 async def test_a_door_that_is_closed_ends_it_for_both() -> None:
     async with comparing(Clock()) as both:
-        await both.node.door.close()
+        await both.node.server.close()
         assert await why_not(both.anna) == "closed"
         assert await why_not(both.ben) == "closed"
         with pytest.raises(PairingError, match="Nobody takes requests"):

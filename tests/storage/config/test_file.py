@@ -263,3 +263,33 @@ def test_a_file_from_windows_stays_one(file: ConfigFile, path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf# mine\r\nport = 7000\r\n")
     file.set_value("name", "desk")
     assert path.read_bytes() == b'\xef\xbb\xbf# mine\r\nport = 7000\r\nname = "desk"\r\n'
+
+
+def test_backends_and_other_settings_change_in_one_edit(file: ConfigFile, path: Path) -> None:
+    by_hand(path, BY_HAND)
+    mac = file.load().backends[0]
+    near = replace(BOX, id="near", url="http://10.0.0.8:8000")
+
+    new = file.change(lambda old: replace(old, name="Lab", backends=(*old.backends, BOX, near)))
+    assert (new.name, new.backends) == ("Lab", (mac, BOX, near))
+    moved = replace(BOX, url="http://10.0.0.9:8000")
+    file.change(lambda old: replace(old, name="", backends=(mac, moved)))
+    assert file.load().backends == (mac, moved)
+    assert "# Ann's" in path.read_text()
+    file.change(lambda old: replace(old, backends=()))
+    assert file.load().backends == ()
+
+
+def test_a_backend_that_can_not_be_added_keeps_the_other_settings_as_they_are(
+    file: ConfigFile, path: Path
+) -> None:
+    by_hand(path, BY_HAND)
+    before = file.load()
+    with pytest.raises(Conflict):
+        file.change(
+            lambda old: replace(
+                old, name="Lab", backends=(*old.backends, replace(BOX, kind="mlx", url="http://mac:8080"))
+            )
+        )
+    assert file.load() == before
+    assert path.read_text() == BY_HAND

@@ -68,9 +68,14 @@ async def test_a_locked_keyring_is_said_and_its_unlocking_is_noticed_without_ano
     secrets = Secrets(file=tmp_path / "no", environ={}, keyring=service_keyring())
     await secrets.set("box", CANARY)
     secrets.close()
-    secrets = Secrets(file=tmp_path / "no", environ={}, keyring=service_keyring(), look_s=0.1)
     unlocked = asyncio.Event()
-    secrets.on_unlocked = unlocked.set
+    secrets = Secrets(
+        file=tmp_path / "no",
+        environ={},
+        keyring=service_keyring(),
+        look_s=0.1,
+        on_unlocked=unlocked.set,
+    )
     gnome.lock()
     with pytest.raises(SecretError, match="locked") as caught:
         await secrets.get("box")

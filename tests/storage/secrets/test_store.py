@@ -235,9 +235,8 @@ async def test_an_unlocked_keyring_is_used_again_and_told_of_though_it_was_to_be
 ) -> None:
     keyring = FailingKeyring(KeyringLocked())
     is_locked = True
-    secrets = secrets_with(keyring, is_locked=lambda _: is_locked, look_s=0.005)
     unlocked = asyncio.Event()
-    secrets.on_unlocked = unlocked.set
+    secrets = secrets_with(keyring, is_locked=lambda _: is_locked, look_s=0.005, on_unlocked=unlocked.set)
     with pytest.raises(SecretError):
         await secrets.get("box")
     is_locked = False

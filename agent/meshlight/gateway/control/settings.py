@@ -1,7 +1,7 @@
 """`/mesh/settings`: the settings that can be changed while the service runs."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from litestar import Controller, get, patch
 from litestar.di import NamedDependency
@@ -14,6 +14,7 @@ from meshlight.domain.errors import BadRequest
 from meshlight.domain.rules import Policy, Routing, Rule
 from meshlight.gateway.control.openapi import documented_errors
 from meshlight.http_client.address import parse_address
+from meshlight.mesh.settings_store import SettingsStore
 
 LISTED_MAX = 300
 """Aliases, rules or ignored addresses in one change: the file is written entry by entry and parsed again each time.
@@ -74,29 +75,7 @@ class SettingsPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return replace(old, **fields)
 
 
-class SettingsService(Protocol):
-    """The settings, stored in the configuration file."""
-
-    @property
-    def config(self) -> Config:
-        """The current configuration."""
-
-    @property
-    def config_file(self) -> str:
-        """The path of the file, for people."""
-
-    @property
-    def name(self) -> str:
-        """The name of this node."""
-
-    def notices(self) -> tuple[str, ...]:
-        """Problems of the service itself."""
-
-    async def set(self, patch: SettingsPatch) -> None:
-        """Save a change and apply it."""
-
-
-SettingsDep = NamedDependency[SkipValidation[SettingsService]]
+SettingsDep = NamedDependency[SkipValidation[SettingsStore]]
 
 
 class SettingsController(Controller):
@@ -113,7 +92,7 @@ class SettingsController(Controller):
     @patch("/", summary="Change settings", responses=documented_errors(409, has_body=True))
     async def change(self, settings: SettingsDep, data: JSONBody[SettingsPatch]) -> Settings:
         """Change settings; the file keeps its comments, and running streams continue."""
-        await settings.set(data)
+        await settings.change(data.on)
         return _view(settings)
 
 
@@ -126,7 +105,7 @@ def _changed_fields(patch: Struct) -> dict[str, object]:
     return {key: value for key, value in asdict(patch).items() if value is not UNSET}
 
 
-def _view(settings: SettingsService) -> Settings:
+def _view(settings: SettingsStore) -> Settings:
     config = settings.config
     return Settings(
         name=settings.name,

@@ -113,19 +113,19 @@ def build_upstream_request(
         )
         if inbound.stored is not None:
             body = restore_call_ids(for_native(body, inbound.stored, takes_text=kind.group != "cloud"))
-    lane = link.lane(operation)
-    auth = lane.auth if way is None else way.auth
+    template = link.template(operation)
+    auth = template.auth if way is None else way.auth
     if translated or way is not None:
         headers = bare(_JSON if translated else inbound.content_type, auth)
     else:
         headers = to_backend(inbound.headers, auth, inbound.content_type, is_guest=inbound.guest is not None)
-    if lane.defaults:
+    if template.defaults:
         present = {name for name, _ in headers}
-        headers.extend(pair for pair in lane.defaults if pair[0] not in present)
+        headers.extend(pair for pair in template.defaults if pair[0] not in present)
     if kind.group not in {"cluster", "cloud"} and not link.backend.is_metered:
         visited = ",".join((*inbound.visited, node_id)) if inbound.visited else node_id
         headers.append((b"x-meshlight-via", visited.encode("latin-1", "replace")))
-    if lane.moves:
+    if template.changes_path:
         path = kind.path(operation, path)
     return UpstreamRequest(upstream, upstream.address.target(path), headers, body, back, dropped)
 
@@ -260,7 +260,7 @@ class _AttemptRunner:
         self._is_misread = False
         """Whether it is translated because the backend refused its own protocol: that speaks of this request only."""
         self._is_renewed = False
-        self._without = link.declines.get(score.model, _NOTHING)
+        self._without = link.declined_fields.get(score.model, _NOTHING)
         self._tries = 0
         self.is_sent = False
         self.way: ModelRoute | None = None
@@ -382,7 +382,7 @@ class _AttemptRunner:
         self, response: Response, back: ResponseTranslator, upstream_request: UpstreamRequest, first: bytes
     ) -> StartedResponse:
         if response.status < 400 and not self._is_misread and self.link.kind.speaks(self._inbound.operation):
-            self.link.learn_lack(self._inbound.operation, self.model)
+            self.link.record_missing_operation(self._inbound.operation, self.model)
         answer = TranslatedResponse(response, back, first)
         return StartedResponse(
             answer, await answer.read(), back, upstream_request.dropped, self._learn(response.status)
@@ -401,8 +401,8 @@ class _AttemptRunner:
         """Remember what had to be left out for the request to be taken."""
         if self._tries == 0 or status >= 400:
             return None
-        self.link.learn_declined(self.model, self._without)
-        return self.link.notes()
+        self.link.record_declined_fields(self.model, self._without)
+        return self.link.declined_lines()
 
     def _does_better(self, refusal: Reply) -> bool:
         """Prepare another try at the same backend, if there is a promising one."""

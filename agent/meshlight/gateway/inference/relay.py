@@ -257,7 +257,7 @@ class Relay:
             response = opened.response
             said = link.kind.about_from_headers(response.headers) if backend.is_metered else None
             if said or opened.learnt:
-                self._registry.note(backend.id, {**(said or {}), **(opened.learnt or {})})
+                self._registry.record_about(backend.id, {**(said or {}), **(opened.learnt or {})})
             extra = _budgeted(response.headers, backend.id, number, inbound)
             if opened.dropped:
                 extra.append(dropped(opened.dropped))
@@ -307,9 +307,9 @@ class Relay:
 
     def _hold(self, backend_id: str, part: str, fact: Fact) -> None:
         if part:
-            self._registry.apply_to(backend_id, part, fact)
+            self._registry.record_part_fact(backend_id, part, fact)
         else:
-            self._registry.apply(backend_id, fact)
+            self._registry.record_fact(backend_id, fact)
 
     def _suspect_of(self, miss: FailedAttempt) -> None:
         if miss.wants_probe:
@@ -330,11 +330,11 @@ class Relay:
         if node is None:
             return
         if node.parts and (part := score.place or score.model) in node.parts:
-            self._registry.apply_to(backend_id, part, Served())
+            self._registry.record_part_fact(backend_id, part, Served())
         if not score.place and (
             node.health.failures or node.health.ejections or node.health.state == "unhealthy"
         ):
-            self._registry.apply(backend_id, Served())
+            self._registry.record_fact(backend_id, Served())
 
     def _on_change(self, change: Change) -> None:
         """A backend fell, or a place behind one: what waits there for a first byte moves on."""

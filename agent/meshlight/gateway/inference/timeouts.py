@@ -4,10 +4,10 @@ Ends a wait from outside, with the cause kept: the client left, the backend fell
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Literal, Protocol
 
 from meshlight.domain.backend import Backend
+from meshlight.domain.clock import Loop
 
 Cause = Literal["left", "fell", "first-byte", "idle"]
 
@@ -71,23 +71,6 @@ class Watcher(Protocol):
 
     def is_lost(self, backend: Backend) -> bool:
         """Whether its probes fail now."""
-
-
-class Timer(Protocol):
-    """What `call_later` returns."""
-
-    def cancel(self) -> object:
-        """Call it off."""
-
-
-class Loop(Protocol):
-    """The event loop, as far as it keeps time."""
-
-    def time(self) -> float:
-        """Seconds of a monotonic clock."""
-
-    def call_later(self, delay: float, callback: Callable[[], None], /) -> Timer:
-        """Call `callback` in `delay` seconds."""
 
 
 class FirstByteTimer:

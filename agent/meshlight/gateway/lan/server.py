@@ -97,32 +97,28 @@ def everywhere(port: int) -> list[socket.socket]:
 
 
 class LanServer:
-    """Opens and closes the LAN listener while the service runs; `serves` says what it offers."""
+    """Opens and closes the LAN listener while the service runs; it serves `app`, whose streams `ending` ends."""
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, app: ASGIApp, ending: Hook, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
-        self._offer: tuple[ASGIApp, Hook] | None = None
+        self._app = app
+        self._ending = ending
         self._gateway: _LanGateway | None = None
         self._serving: asyncio.Task[None] | None = None
         self._wished = 0
         self.port = 0
         """Where it listens now; 0 while it does not."""
 
-    def serves(self, app: ASGIApp, ending: Hook) -> None:
-        """Offer this app; `ending` ends its streams."""
-        self._offer = app, ending
-
     async def open(self, tls: ssl.SSLContext, who: IdentifyPeer, port: int) -> None:
         """Listen on `port`, if it does not listen there already; ServiceError when it can't be had."""
         if self._gateway is not None and port != self._wished:
             await self.close()
-        if self._gateway is not None or self._offer is None:
+        if self._gateway is not None:
             return
-        app, ending = self._offer
         self._wished = port
         sockets = everywhere(port)
         self.port = int(sockets[0].getsockname()[1])
-        self._gateway = _LanGateway(app, tls, who, ending, self._limits)
+        self._gateway = _LanGateway(self._app, tls, who, self._ending, self._limits)
         self._serving = asyncio.create_task(self._gateway.serve(sockets))
         await self._gateway.ready.wait()
         log.info("Peers may ask on port %d.", self.port)

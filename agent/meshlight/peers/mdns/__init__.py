@@ -1,1 +1,1 @@
-"""Being seen and seeing others by multicast DNS."""
+"""Discovery and announcement of nodes by multicast DNS."""

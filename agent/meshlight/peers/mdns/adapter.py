@@ -1,4 +1,4 @@
-"""Multicast DNS on the interfaces of this machine, by python-zeroconf."""
+"""Multicast DNS on this machine's interfaces, by the zeroconf library."""
 
 import errno
 import logging
@@ -28,7 +28,7 @@ from meshlight.peers.mdns.records import (
     usable,
 )
 
-ASK_MS = 3000
+QUERY_MS = 3000
 _QUIET = logging.CRITICAL + 1
 _TXT, _IN = 16, 1  # RFC 1035, sections 3.2.2 and 3.2.4
 _NO_V6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENOPROTOOPT})
@@ -38,34 +38,34 @@ OnEvent = Callable[[str, bool], None]
 
 
 class MdnsAdapter(Protocol):
-    """What the list of sightings needs of multicast DNS."""
+    """Multicast DNS, open on some interfaces. Tests replace it."""
 
     @property
     def own(self) -> str:
         """The instance name under which this node is announced; empty while it is not."""
 
     async def browse(self, on_event: OnEvent | None) -> None:
-        """Ask who is there, anew at each call, and tell of each one that comes, changes or leaves; None: stop."""
+        """Query for all instances anew, and report each that comes, changes or leaves; None stops that."""
 
     def known(self, instance: str) -> RawService | None:
-        """Return what was heard of an instance; None when a part is missing or too old."""
+        """Return what was received of an instance; None when a part is missing or expired."""
 
-    async def ask(self, instance: str) -> RawService | None:
-        """Return what an instance says when it is asked; None when it says nothing for three seconds."""
+    async def query(self, instance: str) -> RawService | None:
+        """Query one instance; None when it does not answer within three seconds."""
 
-    async def announce(self, told: Announcement) -> None:
-        """Be seen; or say the new facts, if this node is seen already. Raises OSError."""
+    async def announce(self, announcement: Announcement) -> None:
+        """Announce this node, or update its announcement. Raises OSError."""
 
     async def withdraw(self) -> None:
-        """Say goodbye."""
+        """Take the announcement back with a goodbye."""
 
     async def close(self, *, goodbye: bool) -> None:
-        """Leave the network."""
+        """Close all sockets."""
 
 
 async def open_mdns(interfaces: Sequence[Interface]) -> "MdnsAdapter | str":
-    """Join the multicast groups of these interfaces; returns words for people where that can't be done."""
-    # It tells of every odd packet, in the sender's words; what matters to people is said by us.
+    """Join the multicast groups of these interfaces; returns a sentence for people when that fails."""
+    # It logs every malformed packet, with text from its sender; what matters to people is reported by us.
     logging.getLogger("zeroconf").setLevel(_QUIET)
     if not interfaces:
         return (
@@ -74,7 +74,7 @@ async def open_mdns(interfaces: Sequence[Interface]) -> "MdnsAdapter | str":
     try:
         zeroconf = _open(interfaces)
     except (OSError, RuntimeError) as error:
-        return _words(error)
+        return _explain(error)
     try:
         await zeroconf.zeroconf.async_wait_for_start()
     except NotRunningException:
@@ -101,7 +101,7 @@ def _open(interfaces: Sequence[Interface]) -> AsyncZeroconf:
     return AsyncZeroconf(v4, ip_version=IPVersion.V4Only)
 
 
-def _words(error: OSError | RuntimeError) -> str:
+def _explain(error: OSError | RuntimeError) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.EADDRINUSE:
         return (
@@ -118,44 +118,48 @@ def _words(error: OSError | RuntimeError) -> str:
 
 
 class ZeroconfAdapter:
-    """An open network; see `MdnsAdapter`."""
+    """Implements `MdnsAdapter` by zeroconf; see there."""
 
     def __init__(self, zeroconf: AsyncZeroconf, interfaces: Sequence[Interface]) -> None:
         self._zeroconf = zeroconf
         self._browser: AsyncServiceBrowser | None = None
         self._info: AsyncServiceInfo | None = None
         addresses = [address for one in interfaces for address in (*one.v4, *one.v6)]
-        far = usable(addresses)
-        self._addresses = far or usable(addresses, on_loopback=True)
-        # Not the machine's own host name: other responders of this machine may hold that one.
-        self._tail = secrets.token_hex(3)
+        reachable = usable(addresses)
+        self._addresses = reachable or usable(addresses, on_loopback=True)
+        # Not the machine's own host name: another responder on this machine may own it.
+        self._suffix = secrets.token_hex(3)
 
     @property
     def own(self) -> str:
-        """See Air."""
+        """See `MdnsAdapter`."""
         return self._info.name if self._info is not None else ""
 
     async def browse(self, on_event: OnEvent | None) -> None:
-        """See Air."""
+        """See `MdnsAdapter`."""
         if self._browser is not None:
             await self._browser.async_cancel()
             self._browser = None
         if on_event is None:
             return
 
-        def heard(zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange) -> None:
+        def on_state_change(
+            zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
+        ) -> None:
             del zeroconf, service_type
             on_event(name, state_change is ServiceStateChange.Removed)
 
-        self._browser = AsyncServiceBrowser(self._zeroconf.zeroconf, [MESHLIGHT, BAGO], handlers=[heard])
+        self._browser = AsyncServiceBrowser(
+            self._zeroconf.zeroconf, [MESHLIGHT, BAGO], handlers=[on_state_change]
+        )
 
     def known(self, instance: str) -> RawService | None:
-        """See Air."""
+        """See `MdnsAdapter`."""
         info = _info(instance)
         if info is None or not info.load_from_cache(self._zeroconf.zeroconf):
             return None
-        # The cache gives a TXT record for a second after a newer one has replaced it, and revives those of before
-        # when one of them comes again. The record that is true is the one that will live longest.
+        # For a second after a TXT record was replaced, the cache has the old one too, and it revives old ones when
+        # one of them is received again. The current one is the one that expires last.
         records = self._zeroconf.zeroconf.cache.get_all_by_details(info.name, _TXT, _IN)
         if records:
             latest = max(records, key=lambda record: record.get_expiration_time(100))
@@ -169,28 +173,32 @@ class ZeroconfAdapter:
             )
         return _raw(info)
 
-    async def ask(self, instance: str) -> RawService | None:
-        """See Air."""
+    async def query(self, instance: str) -> RawService | None:
+        """See `MdnsAdapter`."""
         info = _info(instance)
         try:
-            if info is not None and await info.async_request(self._zeroconf.zeroconf, ASK_MS):
+            if info is not None and await info.async_request(self._zeroconf.zeroconf, QUERY_MS):
                 return _raw(info)
         except NotRunningException:  # closed meanwhile
             pass
         return None
 
-    async def announce(self, told: Announcement) -> None:
-        """See Air."""
+    async def announce(self, announcement: Announcement) -> None:
+        """See `MdnsAdapter`."""
         info = self._info
-        if info is not None and info.name != instance_of(told) and not self._is_renamed(info.name, told):
+        if (
+            info is not None
+            and info.name != instance_of(announcement)
+            and not self._is_renamed(info.name, announcement)
+        ):
             await self.withdraw()
             info = None
         new = AsyncServiceInfo(
             MESHLIGHT,
-            info.name if info is not None else instance_of(told),
-            port=told.port,
-            properties=dict(to_txt(told)),
-            server=info.server if info is not None else _server(told.name, self._tail),
+            info.name if info is not None else instance_of(announcement),
+            port=announcement.port,
+            properties=dict(to_txt(announcement)),
+            server=info.server if info is not None else _server(announcement.name, self._suffix),
             parsed_addresses=list(self._addresses),
         )
         try:
@@ -204,13 +212,13 @@ class ZeroconfAdapter:
         await done
 
     async def withdraw(self) -> None:
-        """See Air."""
+        """See `MdnsAdapter`."""
         info, self._info = self._info, None
         if info is not None:
             await (await self._zeroconf.async_unregister_service(info))
 
     async def close(self, *, goodbye: bool) -> None:
-        """See Air."""
+        """See `MdnsAdapter`."""
         await self.browse(None)
         if self._info is not None and not goodbye:
             self._zeroconf.zeroconf.registry.async_remove(self._info)
@@ -218,17 +226,17 @@ class ZeroconfAdapter:
         await self._zeroconf.async_close()
 
     @staticmethod
-    def _is_renamed(name: str, told: Announcement) -> bool:
-        """Whether `name` is what became of this announcement's name, which was taken."""
+    def _is_renamed(name: str, announcement: Announcement) -> bool:
+        """Whether `name` is this announcement's name with the number that a name in use gets."""
         stem, _, number = name.removesuffix(f".{MESHLIGHT}").rpartition("-")
-        return number.isdecimal() and f"{stem}.{MESHLIGHT}" == instance_of(told)
+        return number.isdecimal() and f"{stem}.{MESHLIGHT}" == instance_of(announcement)
 
 
 def _info(instance: str) -> AsyncServiceInfo | None:
     service = next((kind for kind in (MESHLIGHT, BAGO) if instance.lower().endswith("." + kind)), None)
     try:
         return AsyncServiceInfo(service, instance) if service is not None else None
-    except BadTypeInNameException:  # a stranger's name may break every rule
+    except BadTypeInNameException:  # a received name may break every rule
         return None
 
 
@@ -243,9 +251,9 @@ def _raw(info: AsyncServiceInfo) -> RawService:
     )
 
 
-def _server(name: str, tail: str) -> str:
+def _server(name: str, suffix: str) -> str:
     letters = "".join(
         sign if sign.isascii() and sign.isalnum() else "-" for sign in sanitize_name(name).lower()
     )
     stem = "-".join(part for part in letters.split("-") if part)[:40].strip("-")
-    return f"{stem or 'meshlight'}-{tail}.local."
+    return f"{stem or 'meshlight'}-{suffix}.local."

@@ -1,4 +1,4 @@
-"""The network interfaces of this machine that others can be met on."""
+"""The network interfaces of this machine that may lead to other machines."""
 
 import ipaddress
 import re
@@ -10,8 +10,8 @@ from msgspec import Struct
 _INNER = re.compile(
     r"(docker|podman|cni|virbr|lxcbr|lxdbr|vmnet|vboxnet)[0-9]+|br-[0-9a-f]{12}|(veth|cali|flannel|vnet).*"
 )
-"""Networks of containers and virtual machines inside this one. They have the same addresses on every machine, so
-announcing these would make two machines look like one; and they come and go all the time."""
+"""Networks of containers and virtual machines inside this machine. Their addresses are the same on every machine, so
+announcing them would make two machines look like one; and they come and go all the time."""
 
 
 class Interface(Struct, frozen=True, order=True):
@@ -25,10 +25,10 @@ class Interface(Struct, frozen=True, order=True):
 
 
 def find_interfaces() -> tuple[Interface, ...]:
-    """Return the interfaces in a fixed order; blocks for about a millisecond.
+    """Return the interfaces in a fixed order; blocks for about a millisecond. Raises OSError.
 
-    Those of containers and virtual machines are left out, and so is one that has nothing but a link-local IPv6
-    address: it leads to no network of its own (the host's end of a cable into a container). Raises OSError.
+    Those of containers and virtual machines are left out, and so is one that has only a link-local IPv6 address: it
+    belongs to no network of its own (for example the host's end of a container's cable).
     """
     found = []
     for adapter in ifaddr.get_adapters():

@@ -1,54 +1,60 @@
-"""Keeps multicast DNS open while it is wanted, on the interfaces that this machine has at the moment."""
+"""Keeps multicast DNS open while it is wanted, on the interfaces that this machine has now."""
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from meshlight.mesh.prober import Later, Timer
+from meshlight.domain.clock import CallLater, Clock, Timer
 from meshlight.peers.mdns.adapter import MdnsAdapter
 from meshlight.peers.mdns.interfaces import Interface
 
 log = logging.getLogger(__name__)
 
 PERIOD_S = 5.0
-"""Between two looks at the interfaces."""
+"""How often the interfaces are polled."""
 SETTLE_S = 1.0
-"""Interfaces that have just changed are looked at again so soon; they are used once they stand still."""
-MOST_SETTLING = 5
+"""How soon interfaces that have just changed are polled again; they are used once two polls agree."""
+SETTLING_MAX = 5
 RETRY_S = 60.0
 JUMP_S = 10.0
-"""A round so much later than it should be, by either clock: the machine slept (the monotonic clock of Linux and
-macOS stands still meanwhile, the wall clock does not; on Windows both run on)."""
+"""A poll that comes so much later than it should, by either clock, means that the machine slept. The monotonic clock
+of Linux and macOS stands still meanwhile, the wall clock does not; on Windows both go on."""
 
 
 class NetworkMonitor:
-    """Opens the network anew whenever interfaces come or go and after a sleep, as zeroconf does not look itself.
+    """Reopens multicast DNS when interfaces come or go and after a sleep, since zeroconf does not watch for that.
 
-    `opened` is called with each new network, `kept` with a good one every five seconds, `closing` before one is
-    closed; `changed` when `problem` is another sentence. Without `want(True)` no socket is open and nothing polls.
+    `on_open` is called with each new adapter, `on_keep` every five seconds with one that still works, `on_closing`
+    before one is closed, `on_problem` when `problem` has changed. Without `want(True)` no socket is open and nothing
+    polls.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it is given its clocks, its system calls and its callbacks
         self,
-        clock: Callable[[], float],
-        wall: Callable[[], float],
-        later: Later,
+        clock: Clock,
+        wall: Clock,
+        later: CallLater,
         find: Callable[[], tuple[Interface, ...]],
-        open_air: Callable[[Sequence[Interface]], Awaitable[MdnsAdapter | str]],
+        open_adapter: Callable[[Sequence[Interface]], Awaitable[MdnsAdapter | str]],
+        *,
+        on_open: Callable[[MdnsAdapter], Awaitable[None]],
+        on_keep: Callable[[MdnsAdapter], Awaitable[None]],
+        on_closing: Callable[[], Awaitable[None]],
+        on_problem: Callable[[], None],
     ) -> None:
-        self.air: MdnsAdapter | None = None
+        self.adapter: MdnsAdapter | None = None
         self.problem = ""
         """Why there is no network, and what to do; empty while there is one, and while none is wanted."""
-        self.opened: Callable[[MdnsAdapter], Awaitable[None]] = _ignore
-        self.kept: Callable[[MdnsAdapter], Awaitable[None]] = _ignore
-        self.closing: Callable[[], Awaitable[None]] = _ignore
-        self.changed: Callable[[], None] = lambda: None
+        self._on_open = on_open
+        self._on_keep = on_keep
+        self._on_closing = on_closing
+        self._on_problem = on_problem
         self._clock = clock
         self._wall = wall
         self._later = later
         self._find = find
-        self._open_air = open_air
+        self._open_adapter = open_adapter
         self._is_wanted = False
         self._used: tuple[Interface, ...] | None = None
         self._found: tuple[Interface, ...] | None = None
@@ -56,8 +62,8 @@ class NetworkMonitor:
         self._tried_at = float("-inf")
         self._clocks: tuple[float, float] | None = None
         self._timer: Timer | None = None
-        self._round: asyncio.Task[None] | None = None
-        self._is_hurried = False
+        self._poll: asyncio.Task[None] | None = None
+        self._is_poll_requested = False
 
     @property
     def addresses(self) -> frozenset[str]:
@@ -68,57 +74,57 @@ class NetworkMonitor:
         """Have a network open from now on, or have it closed with a goodbye."""
         if is_wanted != self._is_wanted:
             self._is_wanted = is_wanted
-            self.probe_soon()
+            self.poll_soon()
 
-    def probe_soon(self) -> None:
-        """Do the next round now; it tries to open what could not be opened a moment ago."""
+    def poll_soon(self) -> None:
+        """Poll now; this also retries what could not be opened a moment ago."""
         self._tried_at = float("-inf")
-        if self._round is not None:
-            self._is_hurried = True
+        if self._poll is not None:
+            self._is_poll_requested = True
         else:
             self._go()
 
     async def close(self) -> None:
-        """Want it no more; returns when the goodbye is said."""
+        """Close it; returns when the goodbye was sent."""
         self.want(False)
-        while self._round is not None:
-            await asyncio.wait((self._round,))
+        while self._poll is not None:
+            await asyncio.wait((self._poll,))
 
     def _go(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._is_hurried = False
-        self._round = asyncio.get_running_loop().create_task(self._run())
+        self._is_poll_requested = False
+        self._poll = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
         try:
             await self._step()
-        except OSError as error:  # of the system's list of interfaces
-            self._say(f"The network can't be looked at ({error.strerror}). Trying again in a few seconds.")
+        except OSError as error:  # from the system's list of interfaces
+            self._report(f"The network can't be examined ({error.strerror}). Trying again in a few seconds.")
         finally:
-            self._round = None
-            if self._is_hurried:
+            self._poll = None
+            if self._is_poll_requested:
                 self._go()
             elif self._is_wanted:
                 self._timer = self._later(SETTLE_S if self._settling else PERIOD_S, self._go)
 
     async def _step(self) -> None:
         if not self._is_wanted:
-            await self._leave(goodbye=True)
-            self._say("")
+            await self._close_adapter(goodbye=True)
+            self._report("")
             self._clocks = None
             return
         found = await asyncio.to_thread(self._find)
         slept = self._has_slept()
-        if self.air is None:
+        if self.adapter is None:
             if slept or found != self._used or self._clock() - self._tried_at >= RETRY_S:
                 await self._open(found)
         elif slept or self._has_settled(found):
-            await self._leave(goodbye=False)
+            await self._close_adapter(goodbye=False)
             await self._open(found)
         else:
-            await self.kept(self.air)
+            await self._on_keep(self.adapter)
 
     def _has_slept(self) -> bool:
         was, self._clocks = self._clocks, (self._clock(), self._wall())
@@ -127,41 +133,37 @@ class NetworkMonitor:
         return any(now - before > PERIOD_S + JUMP_S for now, before in zip(self._clocks, was, strict=True))
 
     def _has_settled(self, found: tuple[Interface, ...]) -> bool:
-        """Whether the interfaces are other than those in use, and have stopped changing."""
+        """Whether the interfaces differ from those in use, and have stopped changing."""
         was, self._found = self._found, found
         if found == self._used:
             self._settling = 0
             return False
         self._settling += 1
-        return found == was or self._settling > MOST_SETTLING
+        return found == was or self._settling > SETTLING_MAX
 
     async def _open(self, found: tuple[Interface, ...]) -> None:
         self._settling = 0
         self._used = self._found = found
         self._tried_at = self._clock()
-        air = await self._open_air(found)
-        if isinstance(air, str):
-            self._say(air)
+        adapter = await self._open_adapter(found)
+        if isinstance(adapter, str):
+            self._report(adapter)
             return
-        self.air = air
-        self._say("")
-        await self.opened(air)
+        self.adapter = adapter
+        self._report("")
+        await self._on_open(adapter)
 
-    async def _leave(self, *, goodbye: bool) -> None:
-        air, self.air = self.air, None
+    async def _close_adapter(self, *, goodbye: bool) -> None:
+        adapter, self.adapter = self.adapter, None
         self._used = None
-        if air is not None:
-            await self.closing()
-            with contextlib.suppress(OSError):  # of a network that is gone
-                await air.close(goodbye=goodbye)
+        if adapter is not None:
+            await self._on_closing()
+            with contextlib.suppress(OSError):  # from a network that is gone
+                await adapter.close(goodbye=goodbye)
 
-    def _say(self, words: str) -> None:
-        if words != self.problem:
-            self.problem = words
-            if words:
-                log.warning("%s", words)
-            self.changed()
-
-
-async def _ignore(*_: object) -> None:
-    """What a callback does before it is set."""
+    def _report(self, problem: str) -> None:
+        if problem != self.problem:
+            self.problem = problem
+            if problem:
+                log.warning("%s", problem)
+            self._on_problem()

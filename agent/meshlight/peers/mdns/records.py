@@ -1,4 +1,4 @@
-"""What a node says of itself on the local network, and how what strangers say is read: strictly."""
+"""The DNS records of an announcement: how this node's are written, and how received ones are read, strictly."""
 
 import hashlib
 import ipaddress
@@ -11,22 +11,22 @@ from msgspec import Struct
 VERSION = b"1"
 MESHLIGHT = "_meshlight._tcp.local."
 BAGO = "_bago._tcp.local."
-"""Backend.AI GO's nodes: they are shown, and added by hand."""
+"""Nodes of Backend.AI GO: they are listed, and added by hand."""
 NAME_LENGTH = 80
-"""Characters of a name; a longer one is not one of ours."""
+"""Characters of a name; Meshlight never announces a longer one."""
 _NAME_BYTES = 240
 """A string of a TXT record holds 255 bytes, its key included (RFC 6763, section 6.1)."""
 _LABEL_BYTES = 56
 """An instance name holds 63 bytes (RFC 6763, section 4.1.1); the rest is for the `-2` of a taken one."""
-MOST_ADDRESSES = 8
-MOST_COUNTED = 1_000_000
+ADDRESSES_MAX = 8
+COUNT_MAX = 1_000_000
 _ID = re.compile(rb"[0-9a-f]{64}")
 _CATALOG = re.compile(rb"[0-9a-f]{8}")
 _NUMBER = re.compile(rb"0|[1-9][0-9]{0,6}")
 
 
 class Announcement(Struct, frozen=True, kw_only=True):
-    """What this node lets others see: no model names and no secrets."""
+    """What this node announces: no model names and no secrets."""
 
     id: str
     """The node id: 64 hex digits."""
@@ -40,7 +40,7 @@ class Announcement(Struct, frozen=True, kw_only=True):
 
 
 class RawService(Struct, frozen=True, kw_only=True):
-    """One announcement as it came from the network, nothing of it checked."""
+    """One announcement as received, nothing of it checked."""
 
     service: str
     instance: str
@@ -52,7 +52,7 @@ class RawService(Struct, frozen=True, kw_only=True):
 
 
 class ReceivedAnnouncement(Struct, frozen=True, kw_only=True):
-    """One announcement that reads as it should; that it is true is another matter."""
+    """One announcement that is well-formed; nothing says that it is true."""
 
     service: Literal["meshlight", "bago"]
     instance: str
@@ -68,36 +68,36 @@ class ReceivedAnnouncement(Struct, frozen=True, kw_only=True):
 
 
 def catalog_of(models: Iterable[str]) -> str:
-    """Return the 8 hex digits that stand for a list of model ids, whatever its order."""
+    """Return 8 hex digits that identify a set of model ids."""
     return hashlib.sha256("\n".join(sorted(set(models))).encode()).hexdigest()[:8]
 
 
-def to_txt(told: Announcement) -> dict[str, str]:
+def to_txt(announcement: Announcement) -> dict[str, str]:
     """Return the TXT record of an announcement."""
     return {
         "v": VERSION.decode(),
-        "id": told.id,
-        "name": sanitize_name(told.name) or "Meshlight",
-        "port": str(told.port),
-        "door": str(told.door),
-        "backends": str(min(told.backends, MOST_COUNTED)),
-        "models": str(min(told.models, MOST_COUNTED)),
-        "catalog": told.catalog,
+        "id": announcement.id,
+        "name": sanitize_name(announcement.name) or "Meshlight",
+        "port": str(announcement.port),
+        "door": str(announcement.door),
+        "backends": str(min(announcement.backends, COUNT_MAX)),
+        "models": str(min(announcement.models, COUNT_MAX)),
+        "catalog": announcement.catalog,
     }
 
 
-def instance_of(told: Announcement) -> str:
-    """Return the full instance name: who it is for people, with the start of the id so that it is unique."""
-    tail = f" {told.id[:8]}"
-    head = cut(f"Meshlight {sanitize_name(told.name)}".rstrip(), _LABEL_BYTES - len(tail))
-    return f"{head.replace('.', ' ')}{tail}.{MESHLIGHT}"
+def instance_of(announcement: Announcement) -> str:
+    """Return the full instance name: the name for people, and the start of the id to make it unique."""
+    suffix = f" {announcement.id[:8]}"
+    head = cut(f"Meshlight {sanitize_name(announcement.name)}".rstrip(), _LABEL_BYTES - len(suffix))
+    return f"{head.replace('.', ' ')}{suffix}.{MESHLIGHT}"
 
 
 def read(raw: RawService, *, on_loopback: bool = False) -> ReceivedAnnouncement | None:
-    """Return what an announcement says; None unless every field is as it should be.
+    """Return a received announcement; None unless every field is valid.
 
-    Addresses that lead to no other machine (loopback, link-local IPv6, multicast) are left out, and without any
-    other it is none. `on_loopback` is for a network that is this machine alone: then loopback counts.
+    Addresses that lead to no other machine (loopback, link-local IPv6, multicast) are left out; one with no other
+    address is invalid. With `on_loopback`, for a network inside this machine, loopback addresses count.
     """
     addresses = usable(raw.addresses, on_loopback=on_loopback)
     if not addresses or not 1 <= raw.port <= 65535:
@@ -108,10 +108,10 @@ def read(raw: RawService, *, on_loopback: bool = False) -> ReceivedAnnouncement 
 
 
 def usable(addresses: Iterable[str], *, on_loopback: bool = False) -> tuple[str, ...]:
-    """Return the addresses that another machine may be reached at, IPv4 first, at most eight.
+    """Return the addresses at which another machine may be reached, IPv4 first, at most eight.
 
-    A link-local IPv6 address means nothing without the zone, which neither a URL nor an AAAA record carries:
-    it is left out. Link-local IPv4 (two machines on one cable) needs none and stays.
+    A link-local IPv6 address needs a zone, which neither a URL nor an AAAA record carries, so it is left out.
+    Link-local IPv4 (two machines on one cable) needs none and stays.
     """
     kept: set[ipaddress.IPv4Address | ipaddress.IPv6Address] = set()
     for text in addresses:
@@ -119,37 +119,39 @@ def usable(addresses: Iterable[str], *, on_loopback: bool = False) -> tuple[str,
             address = ipaddress.ip_address(text)
         except ValueError:
             continue
-        is_far = not (address.is_loopback or address.is_multicast or address.is_unspecified)
-        is_zoned = address.version == 6 and (address.is_link_local or address.ipv4_mapped is not None)
-        if (is_far and not is_zoned and text != "255.255.255.255") or (on_loopback and address.is_loopback):
+        is_elsewhere = not (address.is_loopback or address.is_multicast or address.is_unspecified)
+        needs_zone = address.version == 6 and (address.is_link_local or address.ipv4_mapped is not None)
+        if (is_elsewhere and not needs_zone and text != "255.255.255.255") or (
+            on_loopback and address.is_loopback
+        ):
             kept.add(address)
     ordered = sorted(kept, key=lambda address: (address.version, int(address)))
-    return tuple(str(address) for address in ordered[:MOST_ADDRESSES])
+    return tuple(str(address) for address in ordered[:ADDRESSES_MAX])
 
 
 def sanitize_name(text: str) -> str:
-    """Return the printable part of a text, on one line, within the length of a name."""
+    """Return the printable part of a text on one line, at most as long as a name may be."""
     kept = "".join(sign if sign.isprintable() else " " for sign in text[: 4 * NAME_LENGTH])
     return cut(" ".join(kept.split())[:NAME_LENGTH], _NAME_BYTES)
 
 
-def cut(text: str, most: int) -> str:
-    """Return the text in at most so many bytes of UTF-8, no character broken."""
-    return text.encode()[:most].decode(errors="ignore").rstrip()
+def cut(text: str, limit: int) -> str:
+    """Return the text cut to at most so many bytes of UTF-8, at a character's end."""
+    return text.encode()[:limit].decode(errors="ignore").rstrip()
 
 
 def _meshlight(raw: RawService, addresses: tuple[str, ...]) -> ReceivedAnnouncement | None:
-    said = raw.properties
-    node_id = said.get(b"id") or b""
-    catalog = said.get(b"catalog") or b""
-    name = _name(said.get(b"name"))
-    port, door = _number(said, b"port"), _number(said, b"door")
-    backends, models = _number(said, b"backends"), _number(said, b"models")
-    if said.get(b"v") != VERSION or not _ID.fullmatch(node_id) or not _CATALOG.fullmatch(catalog):
+    txt = raw.properties
+    node_id = txt.get(b"id") or b""
+    catalog = txt.get(b"catalog") or b""
+    name = _name(txt.get(b"name"))
+    port, door = _number(txt, b"port"), _number(txt, b"door")
+    backends, models = _number(txt, b"backends"), _number(txt, b"models")
+    if txt.get(b"v") != VERSION or not _ID.fullmatch(node_id) or not _CATALOG.fullmatch(catalog):
         return None
     if name is None or port is None or door is None or backends is None or models is None:
         return None
-    if not 1 <= port <= 65535 or not 1 <= door <= 65535 or max(backends, models) > MOST_COUNTED:
+    if not 1 <= port <= 65535 or not 1 <= door <= 65535 or max(backends, models) > COUNT_MAX:
         return None
     return ReceivedAnnouncement(
         service="meshlight",
@@ -167,7 +169,7 @@ def _meshlight(raw: RawService, addresses: tuple[str, ...]) -> ReceivedAnnouncem
 
 
 def _bago(raw: RawService, addresses: tuple[str, ...]) -> ReceivedAnnouncement:
-    """Read a node of another program: it has no id of ours, so its instance name stands for one."""
+    """Read a node of Backend.AI GO: it has no node id, so one is made from its instance name."""
     label = raw.instance.removesuffix(raw.service).rstrip(".")
     return ReceivedAnnouncement(
         service="bago",
@@ -180,17 +182,17 @@ def _bago(raw: RawService, addresses: tuple[str, ...]) -> ReceivedAnnouncement:
     )
 
 
-def _name(said: bytes | None) -> str | None:
+def _name(raw: bytes | None) -> str | None:
     try:
-        name = (said or b"").decode()
+        name = (raw or b"").decode()
     except UnicodeDecodeError:
         return None
     is_good = name.strip() and name.isprintable() and len(name) <= NAME_LENGTH
     return name.strip() if is_good else None
 
 
-def _number(said: Mapping[bytes, bytes | None], key: bytes) -> int | None:
-    text = said.get(key) or b""
+def _number(txt: Mapping[bytes, bytes | None], key: bytes) -> int | None:
+    text = txt.get(key) or b""
     return int(text) if _NUMBER.fullmatch(text) else None
 
 

@@ -1,4 +1,4 @@
-"""What two nodes say to each other while they are paired: one JSON object a line, at most 16 kB."""
+"""The messages of a pairing, and the connection that carries them: one JSON object per line, at most 16 kB."""
 
 import asyncio
 from typing import Annotated, Literal, TypeVar
@@ -9,19 +9,19 @@ from msgspec import Meta, Struct
 from meshlight.domain.pairing import NONCE_BYTES, PairingEnding
 
 VERSION = 1
-FRAME_LIMIT = 16_384
+MESSAGE_LIMIT = 16_384
 READ_S = 10.0
-"""How long the other program, not its person, may take for a word."""
+"""How long the other node may take for a message that needs no person."""
 
 Name = Annotated[str, Meta(max_length=1024)]
 Nonce = Annotated[bytes, Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
 Der = Annotated[bytes, Meta(max_length=4096)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
-RefusalWord = Literal["busy", "shut", "closed", "refused", "late", "broken", "version"]
+RefusalCode = Literal["busy", "shut", "closed", "refused", "late", "broken", "version"]
 
 
 class Hello(Struct, frozen=True, kw_only=True, tag="hello", tag_field="t"):
-    """The first word of the side that asks."""
+    """The first message of the asking side."""
 
     v: int
     name: Name
@@ -32,7 +32,7 @@ class Hello(Struct, frozen=True, kw_only=True, tag="hello", tag_field="t"):
 
 
 class Offer(Struct, frozen=True, kw_only=True, tag="offer", tag_field="t"):
-    """The answer of the asked side."""
+    """The first message of the asked side."""
 
     name: Name
     certificate: Der
@@ -41,7 +41,7 @@ class Offer(Struct, frozen=True, kw_only=True, tag="offer", tag_field="t"):
 
 
 class Reveal(Struct, frozen=True, kw_only=True, tag="reveal", tag_field="t"):
-    """The nonce that the side that asks had committed itself to."""
+    """The nonce that the asking side had committed itself to."""
 
     nonce: Nonce
 
@@ -53,20 +53,20 @@ class Confirmed(Struct, frozen=True, kw_only=True, tag="confirmed", tag_field="t
 
 
 class Done(Struct, frozen=True, kw_only=True, tag="done", tag_field="t"):
-    """Both have confirmed, as this side knows."""
+    """This side knows that both have confirmed."""
 
 
 class Refusal(Struct, frozen=True, kw_only=True, tag="no", tag_field="t"):
-    """It is over, for a reason out of a list: nobody's sentences are shown here but our own."""
+    """The pairing is over, for a reason from a fixed list, so no text of the other side is ever shown."""
 
-    why: RefusalWord
+    why: RefusalCode
 
 
-Frame = Hello | Offer | Reveal | Confirmed | Done | Refusal
-F = TypeVar("F", bound=Struct)
+Message = Hello | Offer | Reveal | Confirmed | Done | Refusal
+M = TypeVar("M", bound=Struct)
 
-_decoder: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
-_REASONS: dict[PairingEnding, RefusalWord | None] = {
+_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
+_CODES: dict[PairingEnding, RefusalCode | None] = {
     "busy": "busy",
     "shut": "shut",
     "closed": "closed",
@@ -77,8 +77,8 @@ _REASONS: dict[PairingEnding, RefusalWord | None] = {
     "unreachable": None,
     "refused-there": None,
 }
-"""What the other side is told of an ending; of those not named here, that something broke."""
-_MEANINGS: dict[RefusalWord, PairingEnding] = {
+"""What is sent to the other side for an ending: None nothing, and `broken` for those not listed."""
+_ENDINGS: dict[RefusalCode, PairingEnding] = {
     "busy": "busy",
     "shut": "shut",
     "closed": "closed",
@@ -98,27 +98,27 @@ class PairingAborted(Exception):
 
 
 class PairingConnection:
-    """Frames over one connection."""
+    """Sends and receives messages over one connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
 
-    async def expect(self, kind: type[F], limit_s: float = READ_S) -> F:
-        """Read a frame of one kind within `limit_s` seconds; raises Ended for whatever else comes, or nothing."""
+    async def expect(self, kind: type[M], limit_s: float = READ_S) -> M:
+        """Read a message of one type within `limit_s` seconds; PairingAborted for any other, or none."""
         try:
             async with asyncio.timeout(limit_s):
-                frame = await self.read()
+                message = await self.read()
         except TimeoutError:
             raise PairingAborted("lost") from None
-        if isinstance(frame, Refusal):
-            raise PairingAborted(meaning(frame))
-        if not isinstance(frame, kind):
+        if isinstance(message, Refusal):
+            raise PairingAborted(ending_of(message))
+        if not isinstance(message, kind):
             raise PairingAborted("garbage")
-        return frame
+        return message
 
-    async def read(self) -> Frame:
-        """Read the next frame, however long it takes; raises Ended (lost, garbage)."""
+    async def read(self) -> Message:
+        """Read the next message, however long it takes; raises PairingAborted (lost, garbage)."""
         try:
             return _decoder.decode(await self._reader.readuntil(b"\n"))
         except asyncio.LimitOverrunError:
@@ -128,16 +128,16 @@ class PairingConnection:
         except (msgspec.DecodeError, ValueError, RecursionError):
             raise PairingAborted("garbage") from None
 
-    def send(self, frame: Frame) -> None:
-        """Send a frame. Frames are few and small, so nothing waits until it has gone."""
+    def send(self, message: Message) -> None:
+        """Send a message. Messages are few and small, so this does not wait until it was sent."""
         if not self._writer.is_closing():
-            self._writer.write(msgspec.json.encode(frame) + b"\n")
+            self._writer.write(msgspec.json.encode(message) + b"\n")
 
     def close(self, ending: PairingEnding | None = None) -> None:
-        """Close the connection once what was sent has gone, after telling the other side why."""
-        told = None if ending is None else _REASONS.get(ending, "broken")
-        if told is not None:
-            self.send(Refusal(why=told))
+        """Tell the other side why, and close the connection once everything was sent."""
+        code = None if ending is None else _CODES.get(ending, "broken")
+        if code is not None:
+            self.send(Refusal(why=code))
         self._writer.close()
 
     def abort(self) -> None:
@@ -146,6 +146,6 @@ class PairingConnection:
             self._writer.transport.abort()
 
 
-def meaning(refusal: Refusal) -> PairingEnding:
-    """Return what the other side's refusal means here."""
-    return _MEANINGS[refusal.why]
+def ending_of(refusal: Refusal) -> PairingEnding:
+    """Return the ending that the other side's refusal stands for."""
+    return _ENDINGS[refusal.why]

@@ -1,7 +1,9 @@
-"""Pairing two nodes: one asks at the other's door, two people compare six digits, and each pins the other's key.
+"""One pairing, on either side, and how the asking side begins it.
 
-The side that asks sees in the TLS handshake whose key the door has; the asked side sees only a certificate in the
-first frame, and takes it for proven once it has signed what both have seen, the door's certificate included.
+The asking side connects to the other's pairing port, both show six digits, two people compare them, and each node
+then trusts the other's certificate. The asking side gets the other's certificate from the TLS handshake. The asked
+side gets the asking one's in the first message; it counts as proven once its key has signed the transcript, which
+both certificates are part of.
 """
 
 import asyncio
@@ -11,6 +13,7 @@ from ipaddress import ip_address
 
 from msgspec import Struct
 
+from meshlight.domain.clock import CallLater
 from meshlight.domain.errors import PairingError
 from meshlight.domain.pairing import (
     LIMIT_S,
@@ -25,21 +28,20 @@ from meshlight.domain.pairing import (
     other_role,
 )
 from meshlight.domain.peers import LAN_PORT, PairingState, Peer
-from meshlight.mesh.prober import Later
 from meshlight.peers.pairing.messages import (
-    FRAME_LIMIT,
+    MESSAGE_LIMIT,
     READ_S,
     VERSION,
     Confirmed,
     Done,
-    Frame,
     Hello,
+    Message,
     Offer,
     PairingAborted,
     PairingConnection,
     Refusal,
     Reveal,
-    meaning,
+    ending_of,
 )
 from meshlight.peers.tls import Certificate, PrivateIdentity, pairing_client_context, presented_certificate
 
@@ -50,16 +52,16 @@ class LocalPeer(Struct, frozen=True, kw_only=True):
     identity: PrivateIdentity
     name: str
     port: int = LAN_PORT
-    """Where it listens for its peers, or will."""
+    """Where it listens for its peers, or will listen."""
     clock: Callable[[], float]
     """Monotonic seconds."""
-    later: Later
+    later: CallLater
     wall: Callable[[], float]
     """Unix seconds."""
 
 
 class RemotePeer(Struct, frozen=True, kw_only=True):
-    """The other side; its name is a stranger's text, cleaned."""
+    """The other side, as it describes itself; `name` is sanitized."""
 
     name: str
     certificate: Certificate
@@ -67,216 +69,226 @@ class RemotePeer(Struct, frozen=True, kw_only=True):
 
 
 class Paired(Struct, frozen=True, kw_only=True):
-    """What a pairing comes to: whom to keep, and what to pin."""
+    """The result of a pairing: the peer to save, and its certificate to pin."""
 
     peer: Peer
     certificate_pem: bytes
 
 
 class PairingSession:
-    """A pairing under way, on either side, from when there are digits to compare; it needs a running loop."""
+    """A pairing from when there are digits to compare; made inside the event loop.
+
+    `ends_at` is when it is given up, by the clock of `local`; `on_change` is called when `state` has changed.
+    """
 
     def __init__(
         self,
-        here: LocalPeer,
-        there: RemotePeer,
-        wire: PairingConnection,
+        local: LocalPeer,
+        remote: RemotePeer,
+        connection: PairingConnection,
         transcript: Transcript,
         role: Role,
         ends_at: float,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        self._here = here
-        self._there = there
-        self._wire = wire
+        self._local = local
+        self._remote = remote
+        self._connection = connection
         self._transcript = transcript
-        self._standing = PairingProgress(role=role, ends_at=ends_at).met(transcript.digits)
-        self._is_done_told = False
+        self._progress = PairingProgress(role=role, ends_at=ends_at).met(transcript.digits)
+        self._is_done_sent = False
         self._over = asyncio.Event()
-        self.on_change: Callable[[], None] = lambda: None
-        """Called whenever `state` has changed."""
-        self._timer = here.later(max(0.0, ends_at - here.clock()), self._tick)
-        self._listening = asyncio.create_task(self._listen())
+        self._on_change = on_change
+        self._timer = local.later(max(0.0, ends_at - local.clock()), self._tick)
+        self._receiver = asyncio.create_task(self._receive_all())
 
     @property
     def role(self) -> Role:
         """Which side this is."""
-        return self._standing.role
+        return self._progress.role
 
     @property
     def state(self) -> PairingState:
-        """How far it has come."""
-        return self._standing.state
+        """How far it is."""
+        return self._progress.state
 
     @property
     def digits(self) -> str:
-        """What the two people compare."""
-        return self._standing.digits
+        """The six digits that the two people compare."""
+        return self._progress.digits
 
     @property
     def other_name(self) -> str:
         """What the other side calls itself."""
-        return self._there.name
+        return self._remote.name
 
     @property
     def other_id(self) -> str:
-        """The other side's node id; on the asked side nothing has proven it yet while this is `comparing`."""
-        return self._there.certificate.node_id
+        """The other side's node id; on the asked side it is not proven while `state` is `comparing`."""
+        return self._remote.certificate.node_id
 
     @property
     def left_s(self) -> float:
         """Seconds until it ends by itself."""
-        return 0.0 if self._standing.is_over else max(0.0, self._standing.ends_at - self._here.clock())
+        return 0.0 if self._progress.is_over else max(0.0, self._progress.ends_at - self._local.clock())
 
     @property
     def ending(self) -> PairingEnding | None:
-        """Why it is over without a pairing, as a word."""
-        return self._standing.ending
+        """Why it ended without a pairing, as a code; None while it runs and when it succeeded."""
+        return self._progress.ending
 
     @property
     def why(self) -> str:
-        """Why it is over without a pairing, in a sentence and the fix; else empty."""
+        """Why it ended without a pairing and what to do, in sentences; else empty."""
         error = self._error()
         return "" if error is None else f"{error.title} {error.hint}"
 
     async def confirm(self) -> None:
-        """Take the word of the person here that the digits are the same; PairingError if it is over."""
-        self._put(self._standing.at(self._here.clock()))
-        if self._standing.state == "comparing":
+        """Confirm, for the person here, that the digits are the same; PairingError if it is over."""
+        self._advance(self._progress.at(self._local.clock()))
+        if self._progress.state == "comparing":
             statement = self._transcript.statement(self.role)
-            self._wire.send(Confirmed(signature=self._here.identity.sign(statement)))
-            self._put(self._standing.confirm())
+            self._connection.send(Confirmed(signature=self._local.identity.sign(statement)))
+            self._advance(self._progress.confirm())
         if error := self._error():
             raise error
 
     async def refuse(self) -> None:
-        """End it for both, because the digits differ or nobody wants this; nothing happens if it is over."""
+        """End it on both sides, because the digits differ or nobody wants it; does nothing if it is over."""
         self.stop("refused-here")
 
     def stop(self, ending: PairingEnding) -> None:
-        """End it for both, for a reason of this side."""
-        self._put(self._standing.end(ending))
+        """End it on both sides, for a reason of this side."""
+        self._advance(self._progress.end(ending))
 
     async def over(self) -> None:
-        """Wait until it is over, in whichever way."""
+        """Wait until it is over, successful or not."""
         await self._over.wait()
 
     async def end(self) -> Paired:
-        """Wait until the other side is paired; PairingError when it ended without."""
+        """Wait for the result; PairingError when it ended without a pairing."""
         await self._over.wait()
         if error := self._error():
             raise error
-        peer = Peer(id=self.other_id, name=self.other_name, url=self._there.url, paired_at=self._here.wall())
-        return Paired(peer=peer, certificate_pem=self._there.certificate.pem)
+        peer = Peer(
+            id=self.other_id, name=self.other_name, url=self._remote.url, paired_at=self._local.wall()
+        )
+        return Paired(peer=peer, certificate_pem=self._remote.certificate.pem)
 
     def _error(self) -> PairingError | None:
-        ending = self._standing.ending
+        ending = self._progress.ending
         return None if ending is None else failure(ending, self.other_name)
 
-    async def _listen(self) -> None:
+    async def _receive_all(self) -> None:
         try:
-            while not self._standing.is_over:
-                self._hear(await self._wire.read())
+            while not self._progress.is_over:
+                self._receive(await self._connection.read())
         except PairingAborted as error:
-            self._put(self._standing.end(error.ending))
+            self._advance(self._progress.end(error.ending))
 
-    def _hear(self, frame: Frame) -> None:
-        now = self._standing.at(self._here.clock())
-        match frame:
+    def _receive(self, message: Message) -> None:
+        now = self._progress.at(self._local.clock())
+        match message:
             case Confirmed():
                 statement = self._transcript.statement(other_role(self.role))
-                is_good = self._there.certificate.signed(statement, frame.signature)
-                self._put(now.confirmed_there() if is_good else now.end("signature"))
+                is_good = self._remote.certificate.signed(statement, message.signature)
+                self._advance(now.confirmed_there() if is_good else now.end("signature"))
             case Done():
-                self._put(now.done_there())
+                self._advance(now.done_there())
             case Refusal():
-                # The reason of one who asks is its own to choose, and some reasons would cost it no try.
-                self._put(now.end(meaning(frame) if self.role == "asking" else "refused-there"))
+                # The asking side could choose a reason that does not count as a failed try.
+                # So it is always counted as refused.
+                self._advance(now.end(ending_of(message) if self.role == "asking" else "refused-there"))
             case _:
-                self._put(now.end("garbage"))
+                self._advance(now.end("garbage"))
 
     def _tick(self) -> None:
-        self._put(self._standing.at(self._here.clock()))
+        self._advance(self._progress.at(self._local.clock()))
 
-    def _put(self, standing: PairingProgress) -> None:
-        """Go on from here: tell the other side what it has to know, and close when it is over."""
-        if standing == self._standing:
+    def _advance(self, progress: PairingProgress) -> None:
+        """Take over new progress: send the other side what it must know, and close when it is over."""
+        if progress == self._progress:
             return
-        self._standing = standing
-        if standing.is_agreed and not self._is_done_told:
-            self._is_done_told = True
-            self._wire.send(Done())
-        if standing.is_over:
+        self._progress = progress
+        if progress.is_agreed and not self._is_done_sent:
+            self._is_done_sent = True
+            self._connection.send(Done())
+        if progress.is_over:
             self._timer.cancel()
-            self._wire.close(standing.ending)
-            self._listening.cancel()
+            self._connection.close(progress.ending)
+            self._receiver.cancel()
             self._over.set()
-        self.on_change()
+        self._on_change()
 
 
 async def request_pairing(
-    here: LocalPeer, host: str, port: int, expected_id: str | None = None
+    local: LocalPeer,
+    host: str,
+    port: int,
+    expected_id: str | None = None,
+    on_change: Callable[[], None] = lambda: None,
 ) -> PairingSession:
-    """Ask at the door of another node, and return once both sides show the same digits.
+    """Ask the node at an address to pair; returns once both sides show the same digits. Raises PairingError.
 
-    `expected_id` is the node id out of a link: a door with any other key is told nothing. It stands for no
-    comparison, as a link may come from anybody, with the id of whoever made it. Raises PairingError.
+    `expected_id` is the node id from a link: nothing is sent to a node with any other key. People still have to
+    compare the digits, since anybody can make a link, with their own id in it.
     """
-    ends_at = here.clock() + LIMIT_S
+    ends_at = local.clock() + LIMIT_S
     name = clean_name(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     try:
         async with asyncio.timeout(READ_S):
             reader, writer = await asyncio.open_connection(
-                host, port, ssl=pairing_client_context(), limit=FRAME_LIMIT
+                host, port, ssl=pairing_client_context(), limit=MESSAGE_LIMIT
             )
     except (OSError, TimeoutError, ValueError) as error:
         raise failure("unreachable", name) from error
-    wire = PairingConnection(reader, writer)
+    connection = PairingConnection(reader, writer)
     try:
-        transcript, there = await _exchange(here, wire, writer, expected_id)
+        transcript, remote = await _exchange(local, connection, writer, expected_id)
     except PairingAborted as error:
-        wire.close(error.ending)
+        connection.close(error.ending)
         raise failure(error.ending, name) from None
     except BaseException:
-        wire.abort()
+        connection.abort()
         raise
-    return PairingSession(here, there, wire, transcript, "asking", ends_at)
+    return PairingSession(local, remote, connection, transcript, "asking", ends_at, on_change)
 
 
 async def _exchange(
-    here: LocalPeer, wire: PairingConnection, writer: asyncio.StreamWriter, expected_id: str | None
+    local: LocalPeer, connection: PairingConnection, writer: asyncio.StreamWriter, expected_id: str | None
 ) -> tuple[Transcript, RemotePeer]:
-    """Do the asking side's part up to the digits; raises Ended."""
+    """Do the asking side's part up to the digits; raises PairingAborted."""
     session = writer.get_extra_info("ssl_object")
-    shown = None if session is None else presented_certificate(session)
-    if shown is None:
+    presented = None if session is None else presented_certificate(session)
+    if presented is None:
         raise PairingAborted("certificate")
-    if expected_id is not None and shown.node_id != expected_id:
+    if expected_id is not None and presented.node_id != expected_id:
         raise PairingAborted("other-key")
-    if shown.node_id == here.identity.node_id:
+    if presented.node_id == local.identity.node_id:
         raise PairingAborted("own-key")
-    own, nonce = here.identity.certificate_der, secrets.token_bytes(NONCE_BYTES)
-    promised = commitment(nonce, own)
-    wire.send(
-        Hello(v=VERSION, name=clean_name(here.name), certificate=own, commitment=promised, port=here.port)
+    own, nonce = local.identity.certificate_der, secrets.token_bytes(NONCE_BYTES)
+    committed = commitment(nonce, own)
+    connection.send(
+        Hello(v=VERSION, name=clean_name(local.name), certificate=own, commitment=committed, port=local.port)
     )
-    offer = await wire.expect(Offer)
-    if offer.certificate != shown.der:
+    offer = await connection.expect(Offer)
+    if offer.certificate != presented.der:
         raise PairingAborted("signature")
-    wire.send(Reveal(nonce=nonce))
+    connection.send(Reveal(nonce=nonce))
     transcript = Transcript(
         asking_certificate=own,
-        asked_certificate=shown.der,
+        asked_certificate=presented.der,
         asking_nonce=nonce,
         asked_nonce=offer.nonce,
     )
     url = url_of(writer.get_extra_info("peername")[0], offer.port)
-    return transcript, RemotePeer(name=clean_name(offer.name), certificate=shown, url=url)
+    return transcript, RemotePeer(name=clean_name(offer.name), certificate=presented, url=url)
 
 
 def url_of(host: str, port: int) -> str:
-    """Return where a node listens for its peers, from its address as a connection shows it.
+    """Return the URL at which a node serves its peers, from the address of a connection.
 
-    Empty for a link-local IPv6 address: no URL can say through which interface it is reached.
+    Empty for a link-local IPv6 address: a URL can't name the interface through which it is reached.
     """
     address = ip_address(host)
     if address.version == 6 and address.is_link_local:

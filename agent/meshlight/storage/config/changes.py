@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
+from msgspec.structs import replace
+
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config, DiscoverySettings, LanSettings
 from meshlight.domain.errors import BadRequest, Conflict, NotFound
@@ -47,6 +49,21 @@ def put_backend(text: str, config: Config, backend: Backend, ring_for: RingFor) 
     wanted, defaults = _backend_values(backend, ring_for)
     values = {key: value for key, value in wanted.items() if value != defaults.get(key)}
     return insert_entry(text, _BACKENDS, len(config.backends), values)
+
+
+def set_backends(text: str, old: Config, new: Sequence[Backend], ring_for: RingFor) -> str:
+    """Change, remove and add backends until the list is `new`; those that stay keep their order."""
+    stay = {backend.id for backend in new}
+    for backend in old.backends:
+        if backend.id not in stay:
+            text = remove_backend(text, old, backend.id, ring_for)
+            old = replace(old, backends=tuple(other for other in old.backends if other.id != backend.id))
+    for backend in new:
+        if backend not in old.backends:
+            text = put_backend(text, old, backend, ring_for)
+            listed = {other.id: other for other in old.backends} | {backend.id: backend}
+            old = replace(old, backends=tuple(listed.values()))
+    return text
 
 
 def remove_backend(text: str, config: Config, id_: str, ring_for: RingFor) -> str:

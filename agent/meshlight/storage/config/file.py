@@ -178,13 +178,15 @@ class ConfigFile:
         )
 
     def change(self, wanted: Callable[[Config], Config]) -> Config:
-        """Change any settings but the backends in one edit, so that either all of them hold or none.
+        """Change any settings in one edit, so that either all of them hold or none.
 
-        `wanted` makes the new configuration of what the file says now. Raises BadRequest for a wrong value.
+        `wanted` makes the new configuration from what the file has now. Raises BadRequest for a wrong value, Conflict
+        for a backend that is there twice.
         """
 
         def rewrite(text: str, old: Config) -> str:
             new = wanted(old)
+            text = changes.set_backends(text, old, new.backends, self._ring_for)
             text = changes.set_routing(text, old.routing, new.routing)
             text = changes.set_discovery(text, old.discovery, new.discovery)
             text = changes.set_lan(text, old.lan, new.lan)

@@ -1,22 +1,11 @@
 """Notices that the configuration file was changed by somebody else, and reads it."""
 
 from collections.abc import Callable
-from typing import Protocol
 
+from meshlight.domain.clock import CallLater, Timer
 from meshlight.domain.config import Config
 from meshlight.domain.errors import ConfigError
 from meshlight.storage.config.file import ConfigFile, Signature
-
-
-class Timer(Protocol):
-    """What `loop.call_later` returns."""
-
-    def cancel(self) -> None:
-        """Forget the call."""
-
-
-Later = Callable[[float, Callable[[], None]], Timer]
-"""`loop.call_later`: seconds from now, what to call."""
 
 
 class ConfigWatch:
@@ -30,7 +19,7 @@ class ConfigWatch:
     def __init__(
         self,
         file: ConfigFile,
-        later: Later,
+        later: CallLater,
         tell: Callable[[Config | ConfigError], None],
         *,
         interval_s: float = 1.0,

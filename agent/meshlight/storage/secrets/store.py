@@ -64,6 +64,7 @@ class Secrets:
         clock: Callable[[], float] = time.monotonic,
         is_locked: Callable[[KeyringBackend], bool | None] = is_locked,
         look_s: float = LOOK_S,
+        on_unlocked: Callable[[], None] = lambda: None,
     ) -> None:
         self._environ = environ
         self._given: KeyringBackend | None = PlainSecrets(file) if insecure else keyring
@@ -81,8 +82,7 @@ class Secrets:
         self._failed: Exception | None = None
         """How often reading failed, and how the last time: written by the thread that asks the keyring."""
         self._watch = LockWatch(self._worker, lambda: is_locked(self._open()), self._is_open_again, look_s)
-        self.on_unlocked: Callable[[], None] = lambda: None
-        """Called when a keyring that was locked answers again."""
+        self._on_unlocked = on_unlocked
 
     async def get(self, backend_id: str, field: str = "api_key", *, origin: str = "") -> Secret | None:
         """Return the secret, or None if there is none; with an `origin`, only if it was given for that.
@@ -257,7 +257,7 @@ class Secrets:
 
     def _is_open_again(self) -> None:
         self.retry()
-        self.on_unlocked()
+        self._on_unlocked()
 
     def _open(self) -> KeyringBackend:
         """Find the keyring; called in the thread, because looking for one may take its time."""
