@@ -77,10 +77,10 @@ def test_what_is_missing_is_named_with_its_option_where_nobody_can_be_asked(
         ({"url": "https://x", "access_key": "a"}, "--key-stdin"),
     ):
         with pytest.raises(BadRequest) as missing:
-            ask(Cluster(), given, may_ask=False)
+            ask(Cluster(), given, is_interactive=False)
         assert option in missing.value.hint
     whole = {"url": "https://x", "access_key": "a", "api_key": "s"}
-    assert ask(Cluster(), whole, may_ask=False) == whole
+    assert ask(Cluster(), whole, is_interactive=False) == whole
 
 
 def test_a_kind_that_has_a_place_of_its_own_needs_no_address() -> None:
@@ -88,7 +88,7 @@ def test_a_kind_that_has_a_place_of_its_own_needs_no_address() -> None:
         default_url = "https://api.example.com"
 
     given = {"access_key": "a", "api_key": "s"}
-    assert ask(Cloud(), given, may_ask=False) == given
+    assert ask(Cloud(), given, is_interactive=False) == given
 
 
 def test_at_a_terminal_all_is_asked_for_and_the_key_is_not_shown(api: LocalApi, tmp_path: Path) -> None:

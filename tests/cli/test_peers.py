@@ -30,10 +30,10 @@ def test_one_screen_says_who_is_here_who_is_paired_and_who_is_seen(type_words: T
     said = type_words("peers")
     assert said.code == 0
     assert " ".join(said.lines[:2]) == (
-        "desk (3fa9 41c0) can be seen on this network, and asked to pair (192.168.1.5, fd00::5)."
+        "desk (3fa9 41c0) is visible to other machines on this network (192.168.1.5, fd00::5)."
     )
     assert "Hide it with: meshlight peers visible off" in said.lines
-    paired, seen = said.out.split("SEEN ON THIS NETWORK")
+    paired, seen = said.out.split("FOUND ON THIS NETWORK")
     assert "● healthy  Bo    77aa 0011  2: qwen3:4b" in paired
     assert "every model of this machine" in paired
     assert "0 of 4" in paired
@@ -47,10 +47,10 @@ def test_a_machine_alone_says_how_to_be_seen_and_how_to_be_asked(api: LocalApi, 
     api.says("GET", "/mesh/peers", around(node_id="", short=""))
     api.says("GET", "/mesh/backends", {"backends": []})
     out = " ".join(type_words("peers").out.split())
-    assert out.startswith("desk (it gets an id when it is first seen or paired) is hidden:")
+    assert out.startswith("desk (no id until it is first visible or paired) is hidden:")
     assert "Show it with: meshlight peers visible on" in out
-    assert "Two machines are paired once, by comparing six digits." in out
-    assert "On the other machine: meshlight pair --accept" in out
+    assert "No paired machines yet." in out
+    assert "Run this on the other machine: meshlight pair --accept" in out
 
 
 def test_what_is_wrong_is_said_with_its_fix(api: LocalApi, type_words: Type) -> None:

@@ -27,8 +27,8 @@ FAILED = 1
 class Command(Struct, frozen=True):
     """One word: the file under `commands` and the name in it, and what it does in a line."""
 
-    place: str
-    says: str
+    target: str
+    summary: str
 
 
 SECTIONS: Final[dict[str, dict[str, Command]]] = {
@@ -80,7 +80,7 @@ class CommandGroup(click.Group):
         own = super().get_command(ctx, cmd_name)
         if own is not None or cmd_name not in COMMANDS:
             return own
-        module, _, name = COMMANDS[cmd_name].place.partition(":")
+        module, _, name = COMMANDS[cmd_name].target.partition(":")
         command = getattr(import_module(f"meshlight.cli.{module}"), name)
         return command if isinstance(command, click.Command) else None
 
@@ -90,9 +90,9 @@ class CommandGroup(click.Group):
         """Find the word that was typed, or say which was meant."""
         typed = args[0]
         if self.get_command(ctx, typed) is None and not typed.startswith("-"):
-            near = get_close_matches(typed, COMMANDS, n=1)
-            meant = f" Did you mean {near[0]!r}?" if near else ""
-            ctx.fail(f"No such word: {typed!r}.{meant}")
+            similar = get_close_matches(typed, COMMANDS, n=1)
+            suggestion = f" Did you mean {similar[0]!r}?" if similar else ""
+            ctx.fail(f"No such word: {typed!r}.{suggestion}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -100,7 +100,7 @@ class CommandGroup(click.Group):
         widest = max(map(len, COMMANDS))
         for title, section in SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl([(name.ljust(widest), word.says) for name, word in section.items()])
+                formatter.write_dl([(name.ljust(widest), word.summary) for name, word in section.items()])
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a word; an error of ours becomes a clear line and an exit code."""

@@ -15,7 +15,7 @@ from rich.console import Console
 from meshlight.backends.base import BackendKind, Field
 from meshlight.backends.kinds import KINDS, kind_of
 from meshlight.cli.output.console import TerminalStyle, glyph_of, new_console
-from meshlight.cli.output.status import note
+from meshlight.cli.output.status import message_lines
 from meshlight.cli.output.table import Column, lay_out
 from meshlight.cli.service_client import connect_service, pick_backend, print_json
 from meshlight.domain.api_types import BackendView
@@ -72,25 +72,25 @@ def add(  # noqa: PLR0913 -- an option each
     A key goes into the keyring of this machine; it is never an argument, since arguments can be seen by every
     program.
     """
-    said = _check_text(url=url, access_key=access_key, ca_file=None if ca_file is None else str(ca_file))
-    wish: dict[str, object] = {"kind": kind, **_check_text(name=name, ring=ring)}
-    wish |= {"follow_clock": False} if no_follow_clock else {}
-    wish |= {"save_anyway": True} if save_anyway else {}
-    wish |= {"enabled": False} if disabled else {}
-    with connect_service() as mesh:
+    said = _without_none(url=url, access_key=access_key, ca_file=None if ca_file is None else str(ca_file))
+    body: dict[str, object] = {"kind": kind, **_without_none(name=name, ring=ring)}
+    body |= {"follow_clock": False} if no_follow_clock else {}
+    body |= {"save_anyway": True} if save_anyway else {}
+    body |= {"enabled": False} if disabled else {}
+    with connect_service() as client:
         secret = read_key(ask=ask_key, from_stdin=key_stdin)
         given = said if secret is None else said | {"api_key": secret}
-        wish |= ask(kind_of(kind), given, may_ask=sys.stdin.isatty() and not key_stdin)
+        body |= ask(kind_of(kind), given, is_interactive=sys.stdin.isatty() and not key_stdin)
         try:
-            added = mesh.add(wish)
+            added = client.add(body)
         except BackendCheckFailed as error:
             more = "--key asks for it. " if error.hint == "Give its API key." else ""
             raise BackendCheckFailed(
                 error.title, f"{error.hint} {more}To add it all the same: --save-anyway.".strip()
             ) from error
         if added.enabled and added.health.state == "unknown":
-            seen = mesh.check(added.id)
-            added = replace(added, health=seen.health, models=seen.models, latency_ms=seen.latency_ms)
+            report = client.check(added.id)
+            added = replace(added, health=report.health, models=report.models, latency_ms=report.latency_ms)
     print_added(new_console(), added, "Added")
 
 
@@ -140,7 +140,7 @@ def set_(  # noqa: PLR0913 -- an option each
     """Change the backend NAME; a new address or key is tried before it is kept."""
     if no_key and (ask_key or key_stdin):
         raise BadRequest("--no-key doesn't go with a new key.", "Give one of them.")
-    wish = _check_text(
+    body = _without_none(
         name=new_name,
         url=url,
         access_key=access_key,
@@ -151,16 +151,16 @@ def set_(  # noqa: PLR0913 -- an option each
         first_byte_s=first_byte,
         idle_s=idle,
     )
-    wish |= {"api_key": ""} if no_key else {}
-    if not (wish or ask_key or key_stdin):
+    body |= {"api_key": ""} if no_key else {}
+    if not (body or ask_key or key_stdin):
         raise BadRequest("Nothing to change was named.", "meshlight backends set --help lists what can be.")
-    wish |= {"save_anyway": True} if save_anyway else {}
-    with connect_service() as mesh:
-        backend = pick_backend(mesh.backends(), name)
+    body |= {"save_anyway": True} if save_anyway else {}
+    with connect_service() as client:
+        backend = pick_backend(client.backends(), name)
         secret = read_key(ask=ask_key, from_stdin=key_stdin)
-        wish |= {} if secret is None else {"api_key": secret}
+        body |= {} if secret is None else {"api_key": secret}
         try:
-            changed = mesh.change(backend.id, wish)
+            changed = client.change(backend.id, body)
         except BackendCheckFailed as error:
             more = "To keep the change all the same: --save-anyway."
             raise BackendCheckFailed(error.title, f"{error.hint} {more}".strip()) from error
@@ -190,23 +190,23 @@ def kinds(*, as_json: bool) -> None:
         Column(title="KIND"),
         Column(title="WHAT IT IS"),
         Column(title="NEEDS"),
-        Column(title="MORE", least=24, drop=1, fit=cut),
+        Column(title="MORE", min_width=24, drop=1, fit=cut),
     )
     console = new_console()
     console.print(*lay_out(columns, rows, TerminalStyle.of(console).width), sep="\n")
 
 
-def print_added(console: Console, backend: BackendView, done: str) -> None:
+def print_added(console: Console, backend: BackendView, action: str) -> None:
     """Say what was done to a backend, and how it is."""
-    paper = TerminalStyle.of(console)
+    style = TerminalStyle.of(console)
     if not backend.enabled:
-        console.print(*note(glyph_of(backend), f"{done}: {backend.name}.", "", paper), sep="\n")
+        console.print(*message_lines(glyph_of(backend), f"{action}: {backend.name}.", "", style), sep="\n")
     elif backend.health.state in {"healthy", "unknown"}:
-        said = f"{done}: {backend.name} ({backend.health.state}, {models_of(backend.models)})."
-        console.print(*note(glyph_of(backend), said, "", paper), sep="\n")
+        said = f"{action}: {backend.name} ({backend.health.state}, {models_of(backend.models)})."
+        console.print(*message_lines(glyph_of(backend), said, "", style), sep="\n")
     else:
-        said = f"{done}: {backend.name} ({backend.health.state}): {backend.health.text}"
-        console.print(*note(glyph_of(backend), said, backend.health.fix, paper), sep="\n")
+        said = f"{action}: {backend.name} ({backend.health.state}): {backend.health.text}"
+        console.print(*message_lines(glyph_of(backend), said, backend.health.fix, style), sep="\n")
 
 
 def models_of(names: tuple[str, ...]) -> str:
@@ -214,12 +214,12 @@ def models_of(names: tuple[str, ...]) -> str:
     return count(len(names), "model")
 
 
-def _check_text(**given: object) -> dict[str, object]:
+def _without_none(**given: object) -> dict[str, object]:
     """Return what was given at all."""
     return {name: value for name, value in given.items() if value is not None}
 
 
-_WAYS = {
+_OPTION_HINTS = {
     "url": "Give its address behind the kind: meshlight backends add {kind} URL",
     "api_key": "Pipe it in with --key-stdin, or let --key ask for it.",
     "access_key": "Give it with --access-key.",
@@ -228,26 +228,28 @@ _WAYS = {
 """What a kind may ask for that is text, and how it is given without being asked."""
 
 
-def ask(kind: BackendKind, given: Mapping[str, object], *, may_ask: bool) -> dict[str, object]:
+def ask(kind: BackendKind, given: Mapping[str, object], *, is_interactive: bool) -> dict[str, object]:
     """Return what was given and what a person then typed.
 
     With an address given, only what the kind can't do without is asked for. Where nobody may be asked, BadRequest
     names the option that is missing.
     """
     said = dict(given)
-    asks_all = "url" not in given
+    prompt_all = "url" not in given
     for field in kind.fields:
-        if field.name in said or field.name not in _WAYS:
+        if field.name in said or field.name not in _OPTION_HINTS:
             continue
-        usual = field.default or (kind.default_url if field.name == "url" else "")
-        is_needed = field.required and not usual
-        if may_ask and (is_needed or asks_all):
-            typed = _prompt(field, usual, is_needed=is_needed)
+        default_value = field.default or (kind.default_url if field.name == "url" else "")
+        is_required = field.required and not default_value
+        if is_interactive and (is_required or prompt_all):
+            typed = _prompt(field, default_value, is_required=is_required)
             said |= {field.name: typed} if typed else {}
-        elif is_needed:
+        elif is_required:
             label = field.label if field.label[:2].isupper() else field.label.lower()
             raise BadRequest(
-                f"{kind.label} needs its {label}.", _WAYS[field.name].format(kind=kind.kind), field.name
+                f"{kind.label} needs its {label}.",
+                _OPTION_HINTS[field.name].format(kind=kind.kind),
+                field.name,
             )
     return said
 
@@ -267,14 +269,16 @@ def read_key(*, ask: bool, from_stdin: bool) -> str | None:
     return None
 
 
-def _prompt(field: Field, usual: str, *, is_needed: bool) -> str:
+def _prompt(field: Field, default_value: str, *, is_required: bool) -> str:
     words = f"{field.label} (not shown)" if field.is_secret else field.label
-    if not is_needed and not usual:
+    if not is_required and not default_value:
         words += ", empty for none"
     if field.hint:
         click.echo(field.hint)
-    if not usual and field.placeholder and not field.is_secret:
+    if not default_value and field.placeholder and not field.is_secret:
         words += f" (such as {field.placeholder})"
-    default = usual or (None if is_needed else "")
-    typed: str = click.prompt(words, default=default, hide_input=field.is_secret, show_default=bool(usual))
+    default = default_value or (None if is_required else "")
+    typed: str = click.prompt(
+        words, default=default, hide_input=field.is_secret, show_default=bool(default_value)
+    )
     return typed.strip()

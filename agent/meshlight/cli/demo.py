@@ -32,7 +32,7 @@ DEMO_PORT = 6375
 START_S = 20.0
 STOP_S = 15.0
 """The service lets running requests end for 10 s."""
-LOOK_S = 0.05
+POLL_S = 0.05
 
 
 @click.command(
@@ -74,21 +74,21 @@ async def _run(port: int, *, open_page: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="meshlight-demo-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         environ = environment({"MESHLIGHT_HOME": folder, **HOLDS_STDIN}) | own_key()
-        places = Paths.here(environ)
+        paths = Paths.here(environ)
         async with Scenario() as scenario:
-            houses = scenario.houses
-            write_atomic(places.config_file, config(port, houses).encode())
-            process = await _start(environ | secrets(houses))
+            backends = scenario.houses
+            write_atomic(paths.config_file, config(port, backends).encode())
+            process = await _start(environ | secrets(backends))
             try:
                 ended = asyncio.create_task(process.wait())
-                told = asyncio.create_task(stopped.wait())
-                link = await _link(places.runtime_file, process, told)
+                stop_requested = asyncio.create_task(stopped.wait())
+                link = await _wait_for_link(paths.runtime_file, process, stop_requested)
                 if link is not None:
                     _print_welcome(new_console(), home, link, scenario)
                     if open_page:
-                        await asyncio.to_thread(_open_page, places.runtime_file)
-                    await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
-                told.cancel()
+                        await asyncio.to_thread(_open_page, paths.runtime_file)
+                    await asyncio.wait({ended, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
+                stop_requested.cancel()
             finally:
                 code = await _stop(process)
     if not stopped.is_set() and code != 0:  # 0 is the Quit of the icon's menu
@@ -97,21 +97,21 @@ async def _run(port: int, *, open_page: bool) -> int:
     return 0
 
 
-def config(port: int, houses: Iterable[SimulatedBackend]) -> str:
+def config(port: int, backends: Iterable[SimulatedBackend]) -> str:
     """Return the configuration of a service that knows these backends and looks for no others."""
     lines = [f"port = {port}", 'name = "Demo"', "", "[discovery]", "enabled = false"]
     lines += ["", "[lan]", "browse = false"]
-    for simulated in houses:
+    for backend in backends:
         lines += ["", "[[backends]]"]
         for key in ("id", "name", "kind", "url", "ring", "access_key"):
-            if value := getattr(simulated, key):
+            if value := getattr(backend, key):
                 lines.append(f'{key} = "{value}"')
     return "\n".join(lines) + "\n"
 
 
-def secrets(houses: Iterable[SimulatedBackend]) -> dict[str, str]:
+def secrets(backends: Iterable[SimulatedBackend]) -> dict[str, str]:
     """Return the environment that holds the keys of these backends: no keyring is asked."""
-    return {variable(simulated.id, "api_key"): simulated.secret for simulated in houses if simulated.secret}
+    return {variable(backend.id, "api_key"): backend.secret for backend in backends if backend.secret}
 
 
 def own_key() -> dict[str, str]:
@@ -147,41 +147,43 @@ async def _stop(process: Process) -> int:
     return await process.wait()
 
 
-async def _link(runtime_file: Path, process: Process, told: "asyncio.Task[bool]") -> str | None:
+async def _wait_for_link(
+    runtime_file: Path, process: Process, stop_requested: "asyncio.Task[bool]"
+) -> str | None:
     """Wait for the service and return its one-time link; None if it ended or we are told to."""
     loop = asyncio.get_running_loop()
     until = loop.time() + START_S
-    while process.returncode is None and not told.done():
+    while process.returncode is None and not stop_requested.done():
         try:
-            return await asyncio.to_thread(_ask_link, runtime_file)
+            return await asyncio.to_thread(_fetch_link, runtime_file)
         except ServiceError:
             if loop.time() > until:
                 raise
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(POLL_S)
     return None
 
 
-def _ask_link(runtime_file: Path) -> str:
-    with ApiClient.connect(runtime_file) as service:
-        return service.one_time_link()
+def _fetch_link(runtime_file: Path) -> str:
+    with ApiClient.connect(runtime_file) as client:
+        return client.one_time_link()
 
 
 def _open_page(runtime_file: Path) -> None:
-    with ApiClient.connect(runtime_file) as service:
-        open_page(service)
+    with ApiClient.connect(runtime_file) as client:
+        open_page(client)
 
 
 def _print_welcome(console: Console, home: Path, link: str, scenario: Scenario) -> None:
     """Say what runs, how to look at it, and how to break it."""
     columns = (
-        Column(title="BACKEND", least=16),
+        Column(title="BACKEND", min_width=16),
         Column(title="ADDRESS"),
         Column(title="FAULT SWITCH"),
-        Column(title="MODELS", least=10, drop=1, fit=cut),
+        Column(title="MODELS", min_width=10, drop=1, fit=cut),
     )
     rows = [[h.name, h.url, h.switch or "none", ", ".join(h.models)] for h in scenario.houses]
     width = TerminalStyle.of(console).width
-    whole, broken = scenario.llamacpp, scenario.broken
+    healthy, broken = scenario.llamacpp, scenario.broken
     click.echo("Demo backends are running. No model is behind them: all they say is scripted.")
     console.print("", *lay_out(columns, rows, width), sep="\n")
     lines = [
@@ -191,9 +193,9 @@ def _print_welcome(console: Console, home: Path, link: str, scenario: Scenario) 
         "Look at it from another terminal:",
         _shell_line(home),
         "  meshlight status",
-        f"  meshlight test {whole.models[0]}",
-        f"Break {whole.name}, and mend {broken.name}:",
-        f'  curl -d \'{{"kind": "refuse"}}\' {whole.control_url}/fault',
+        f"  meshlight test {healthy.models[0]}",
+        f"Break {healthy.name}, and mend {broken.name}:",
+        f'  curl -d \'{{"kind": "refuse"}}\' {healthy.control_url}/fault',
         f"  curl -X DELETE {broken.control_url}/fault",
         "Other kinds of faults:",
         *(

@@ -10,7 +10,7 @@ from meshlight.api_client.client import read_runtime
 from meshlight.cli.service_client import connect_service
 from meshlight.desktop.system.instance_signal import signal_instance
 from meshlight.desktop.system.opener import has_screen
-from meshlight.desktop.system.process import program, start_apart
+from meshlight.desktop.system.process import program, start_detached
 from meshlight.desktop.window.launcher import INSTANCE_SOCKET
 from meshlight.domain.config import DEFAULT_PORT, HOST
 from meshlight.domain.errors import ServiceError
@@ -18,12 +18,12 @@ from meshlight.storage.local_key import LocalKey
 from meshlight.storage.paths import Paths
 
 Shell = Literal["sh", "fish", "powershell"]
-_LINES: dict[Shell, str] = {
+_EXPORT_LINES: dict[Shell, str] = {
     "sh": "export {name}='{value}'",
     "fish": "set -gx {name} '{value}'",
     "powershell": "$env:{name} = '{value}'",
 }
-_USE: dict[Shell, str] = {
+_USAGE: dict[Shell, str] = {
     "sh": 'eval "$(meshlight env)"',
     "fish": "meshlight env | source",
     "powershell": "meshlight env | Out-String | Invoke-Expression",
@@ -59,14 +59,14 @@ def env(shell: Shell | None) -> None:
 
     OpenAI's, Anthropic's and Ollama's own clients, and most apps built on them, read these variables.
     """
-    places = Paths.here()
+    paths = Paths.here()
     try:
-        url = read_runtime(places.runtime_file).url
+        url = read_runtime(paths.runtime_file).url
     except ServiceError as error:
         url = f"http://{HOST}:{DEFAULT_PORT}"
         click.echo(f"{error.title} {error.hint}", err=True)
     shell = shell or usual_shell()
-    click.echo(f"# Use it with: {_USE[shell]}")
+    click.echo(f"# Use it with: {_USAGE[shell]}")
     click.echo(environment(url, _local_key(), shell))
 
 
@@ -87,8 +87,8 @@ def open_(*, browser: bool, only_print: bool) -> None:
     minute; the browser then stays logged in.
     """
     if only_print:
-        with connect_service() as mesh:
-            click.echo(mesh.one_time_link())
+        with connect_service() as client:
+            click.echo(client.one_time_link())
         return
     if browser or not has_screen():
         from meshlight.cli.window import open_in_browser  # noqa: PLC0415 -- not for `key` and `env`
@@ -100,14 +100,14 @@ def open_(*, browser: bool, only_print: bool) -> None:
     if signal_instance(Paths.here().state_dir, INSTANCE_SOCKET):
         click.echo("The mesh window comes to the front.")
         return
-    start_apart(program("window"))
+    start_detached(program("window"))
     click.echo("The mesh window opens. If it doesn't: meshlight open --browser")
 
 
 def environment(url: str, local_key: str, shell: Shell) -> str:
     """Return the lines that point apps to the service at `url`, in the words of a shell."""
     return "\n".join(
-        _LINES[shell].format(name=name, value=value)
+        _EXPORT_LINES[shell].format(name=name, value=value)
         for name, value in (
             ("OPENAI_BASE_URL", f"{url}/v1"),
             ("OPENAI_API_KEY", local_key),
@@ -127,6 +127,6 @@ def usual_shell() -> Shell:
 
 
 def _local_key() -> str:
-    places = Paths.here()
-    places.check()
-    return LocalKey.open(places.key_file).reveal()
+    paths = Paths.here()
+    paths.check()
+    return LocalKey.open(paths.key_file).reveal()

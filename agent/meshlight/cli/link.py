@@ -5,7 +5,7 @@ import click
 from meshlight.cli.service_client import connect_service
 from meshlight.desktop.system.instance_signal import signal_instance
 from meshlight.desktop.system.opener import has_screen
-from meshlight.desktop.system.process import program, start_apart
+from meshlight.desktop.system.process import program, start_detached
 from meshlight.desktop.system.url_handler import link_handler_here
 from meshlight.desktop.window.launcher import INSTANCE_SOCKET
 from meshlight.desktop.window.window import with_node
@@ -45,8 +45,8 @@ def link(*, url: str | None, browser: bool, only_print: bool, register: bool, un
         )
     fragment = parse_deep_link(url).fragment
     if only_print:
-        with connect_service() as mesh:
-            click.echo(with_node(mesh.one_time_link(), fragment))
+        with connect_service() as client:
+            click.echo(with_node(client.one_time_link(), fragment))
         return
     if browser or not has_screen():
         from meshlight.cli.window import open_in_browser  # noqa: PLC0415 -- not where there is a window
@@ -56,7 +56,7 @@ def link(*, url: str | None, browser: bool, only_print: bool, register: bool, un
     with connect_service():  # says what is wrong here, where somebody reads it
         pass
     if not signal_instance(Paths.here().state_dir, INSTANCE_SOCKET, fragment):
-        start_apart(program("window", f"--node={fragment}"))
+        start_detached(program("window", f"--node={fragment}"))
     click.echo("The dialog opens in the mesh window. If it doesn't: the same with --browser")
 
 

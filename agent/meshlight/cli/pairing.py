@@ -12,11 +12,11 @@ from msgspec import Struct
 from meshlight.api_client.client import ApiClient
 from meshlight.cli.output.console import WARN, TerminalStyle, new_console
 from meshlight.cli.output.peers import discovered_hints, discovered_lines, local_node_lines
-from meshlight.cli.output.status import note
+from meshlight.cli.output.status import message_lines
 from meshlight.cli.pairing_flow import Answer, DigitComparison, ignoring_errors, under_way
 from meshlight.cli.peers import find_peer, matches, single_match
 from meshlight.cli.service_client import connect_service
-from meshlight.desktop.tray.peers_menu import request
+from meshlight.desktop.tray.peers_menu import pairing_request
 from meshlight.domain.errors import BadRequest, Conflict
 from meshlight.domain.peers import PeersView, SightingView
 from meshlight.domain.text import sanitize
@@ -79,19 +79,19 @@ def pair(
     Without a name it shows who is seen on this network; or goes on with a pairing that is under way, such as one
     that another machine has asked for.
     """
-    named = " ".join(who)
-    if accept + refuse + link > 1 or (named and (accept or refuse)) or (visible and not accept):
+    name = " ".join(who)
+    if accept + refuse + link > 1 or (name and (accept or refuse)) or (visible and not accept):
         raise BadRequest("These options don't go together.", "meshlight pair --help shows what does.")
-    answer = Answer(yes_digits, may_ask=sys.stdin.isatty(), waits=accept)
-    with connect_service() as mesh:
+    answer = Answer(yes_digits, is_interactive=sys.stdin.isatty(), waits=accept)
+    with connect_service() as client:
         if link:
-            print_link(mesh.peers(), named)
+            print_link(client.peers(), name)
             return
         if refuse:
-            mesh.refuse_pairing()
+            client.refuse_pairing()
             click.echo("Refused. Nobody is paired by it.")
             return
-        code = _accept(mesh, answer, visible=visible) if accept else _pair(mesh, named, answer)
+        code = _accept(client, answer, visible=visible) if accept else _pair(client, name, answer)
     ctx.exit(code)
 
 
@@ -103,48 +103,48 @@ def unpair(who: tuple[str, ...], *, yes: bool) -> None:
 
     The other machine is told at once, or when it next asks.
     """
-    with connect_service() as mesh:
-        peer = find_peer(mesh.peers().peers, " ".join(who))
+    with connect_service() as client:
+        peer = find_peer(client.peers().peers, " ".join(who))
         name = sanitize(peer.name)
         if not yes and sys.stdin.isatty():
             click.confirm(f"End the pairing with {name} ({peer.short})?", abort=True)
-        mesh.unpair(peer.id)
+        client.unpair(peer.id)
     click.echo(f"Unpaired: {name} and this machine see nothing of each other any more.")
 
 
-def _pair(mesh: ApiClient, named: str, answer: Answer) -> int:
-    news = mesh.follow_peers()
-    view = next(news)
-    if not named:
+def _pair(client: ApiClient, name: str, answer: Answer) -> int:
+    updates = client.follow_peers()
+    view = next(updates)
+    if not name:
         if under_way(view) is not None:
-            return DigitComparison(mesh, news, answer).see_through(view)
+            return DigitComparison(client, updates, answer).run(view)
         if answer.digits is not None:
             raise BadRequest(
                 "No pairing is under way, so there is nothing to confirm.", "Name whom to pair with."
             )
-        wish = _choose(view, answer)
-        if wish is None:
+        target = _choose(view, answer)
+        if target is None:
             return 0
     else:
-        wish = _target(view, named)
-    comparison = DigitComparison(mesh, news, answer)
+        target = _target(view, name)
+    comparison = DigitComparison(client, updates, answer)
     with comparison.refusing_on_ctrl_c():
         try:
-            asked = mesh.ask_to_pair(wish.as_body())
+            view_after_request = client.ask_to_pair(target.as_body())
         except Conflict as error:
             raise Conflict(
                 error.title, "To go on with it: meshlight pair. To end it: meshlight pair --refuse"
             ) from error
-        return comparison.see_through(asked)
+        return comparison.run(view_after_request)
 
 
-def _accept(mesh: ApiClient, answer: Answer, *, visible: bool) -> int:
+def _accept(client: ApiClient, answer: Answer, *, visible: bool) -> int:
     """Wait until another machine asks, seen for that long only if it was hidden before."""
-    news = mesh.follow_peers()
-    view = next(news)
+    updates = client.follow_peers()
+    view = next(updates)
     was_hidden = not view.visible
     if was_hidden:
-        if not visible and not answer.may_ask:
+        if not visible and not answer.is_interactive:
             raise BadRequest(
                 "This machine is hidden, so nobody can ask it.",
                 "--visible shows it meanwhile; for good: meshlight peers visible on",
@@ -153,42 +153,42 @@ def _accept(mesh: ApiClient, answer: Answer, *, visible: bool) -> int:
         if not visible and not click.confirm(question, default=True):
             click.echo("It stays hidden, so nobody can ask it.")
             return 1
-        view = mesh.set_visibility(visible=True)
-    comparison = DigitComparison(mesh, news, answer)
+        view = client.set_visibility(visible=True)
+    comparison = DigitComparison(client, updates, answer)
     try:
         with comparison.refusing_on_ctrl_c():
-            if request(view) is None:
+            if pairing_request(view) is None:
                 _print_waiting(view)
-                view = comparison.wait("Waiting until another machine asks (Ctrl-C ends it)", request)
-            return comparison.see_through(view)
+                view = comparison.wait("Waiting until another machine asks (Ctrl-C ends it)", pairing_request)
+            return comparison.run(view)
     finally:
         if was_hidden:
             with ignoring_errors():
-                mesh.set_visibility(visible=False)
+                client.set_visibility(visible=False)
 
 
 def _print_waiting(view: PeersView) -> None:
     console = new_console()
-    paper = TerminalStyle.of(console)
-    console.print(local_node_lines(view, paper)[0])
+    style = TerminalStyle.of(console)
+    console.print(local_node_lines(view, style)[0])
     if view.problem:
-        console.print(*note(WARN, view.problem, "", paper), sep="\n")
+        console.print(*message_lines(WARN, view.problem, "", style), sep="\n")
     click.echo(f"On the other machine: meshlight pair {sanitize(view.name)}")
     if view.addresses:
         host = view.addresses[0]
-        at = f"[{host}]:{view.door}" if ":" in host else f"{host}:{view.door}"
-        click.echo(f"If it doesn't see this one there: meshlight pair {at}")
+        address = f"[{host}]:{view.door}" if ":" in host else f"{host}:{view.door}"
+        click.echo(f"If it doesn't see this one there: meshlight pair {address}")
 
 
 def _choose(view: PeersView, answer: Answer) -> PairingTarget | None:
     """Show who is seen and ask which is meant; None when nobody is."""
     console = new_console()
-    paper = TerminalStyle.of(console)
-    seen = [one for one in view.seen if one.can_pair]
-    if seen:
-        console.print(*discovered_lines(seen, paper, numbered=answer.may_ask), sep="\n")
-    if not seen or not answer.may_ask:
-        console.print(*discovered_hints(view, seen, paper), sep="\n")
+    style = TerminalStyle.of(console)
+    sightings = [one for one in view.seen if one.can_pair]
+    if sightings:
+        console.print(*discovered_lines(sightings, style, numbered=answer.is_interactive), sep="\n")
+    if not sightings or not answer.is_interactive:
+        console.print(*discovered_hints(view, sightings, style), sep="\n")
         click.echo("One that isn't seen is paired by its address: meshlight pair HOST")
         return None
     typed: str = click.prompt(
@@ -197,30 +197,30 @@ def _choose(view: PeersView, answer: Answer) -> PairingTarget | None:
     typed = typed.strip()
     if not typed:
         return None
-    if typed.isdecimal() and 1 <= int(typed) <= len(seen):
-        return PairingTarget(id=seen[int(typed) - 1].id)
+    if typed.isdecimal() and 1 <= int(typed) <= len(sightings):
+        return PairingTarget(id=sightings[int(typed) - 1].id)
     return _target(view, typed)
 
 
-def _target(view: PeersView, named: str) -> PairingTarget:
+def _target(view: PeersView, name: str) -> PairingTarget:
     """Return whom a person means: a link, somebody who is seen, or an address."""
-    if named.lower().startswith("meshlight:"):
-        link = parse_deep_link(named)
+    if name.lower().startswith("meshlight:"):
+        link = parse_deep_link(name)
         if not isinstance(link, PairLink):
             raise BadRequest(
                 "This link adds a backend; it pairs nothing.", "Follow it with: meshlight link '…'"
             )
         return PairingTarget(id=link.id, host=link.host, port=link.port)
-    known = matches([one for one in view.seen if one.service == "meshlight"], named)
+    known = matches([one for one in view.seen if one.service == "meshlight"], name)
     if known:
-        return _discovered(single_match(known, named))
-    paired = matches(view.peers, named)
+        return _discovered(single_match(known, name))
+    paired = matches(view.peers, name)
     if paired:
         raise Conflict(
-            f"{sanitize(single_match(paired, named).name)} is paired already.",
+            f"{sanitize(single_match(paired, name).name)} is paired already.",
             "meshlight peers shows how it is.",
         )
-    return _address(named)
+    return _address(name)
 
 
 def _discovered(one: SightingView) -> PairingTarget:
@@ -231,23 +231,23 @@ def _discovered(one: SightingView) -> PairingTarget:
         raise BadRequest(f"{name} can't be paired with now.", "On that machine: meshlight pair --accept")
     if one.conflict:
         console = new_console(stderr=True)
-        console.print(*note(WARN, one.conflict, "", TerminalStyle.of(console)), sep="\n")
+        console.print(*message_lines(WARN, one.conflict, "", TerminalStyle.of(console)), sep="\n")
     return PairingTarget(id=one.id)
 
 
-def _address(named: str) -> PairingTarget:
+def _address(name: str) -> PairingTarget:
     """Read `HOST`, `HOST:PORT`, `[V6]:PORT` or a bare IPv6 address."""
-    text, port = named.strip(), ""
+    text, port = name.strip(), ""
     if parse_host(text) is None:
         text, _, port = text.rpartition(":")
     host = parse_host(text)
     if host is None or (port and not (port.isdecimal() and int(port) in _PORTS)):
         raise BadRequest(
-            f"Nobody called {sanitize(named)!r} is seen, and it is no address.",
+            f"Nobody called {sanitize(name)!r} is seen, and it is no address.",
             "`meshlight peers` shows who is seen; an address looks like 192.168.1.20 or box.lan:6376.",
         )
     if host.isalpha():
-        click.echo(f"Nobody called {sanitize(named)!r} is seen; it is tried as an address.", err=True)
+        click.echo(f"Nobody called {sanitize(name)!r} is seen; it is tried as an address.", err=True)
     return PairingTarget(host=host, port=int(port) if port else 0)
 
 
@@ -306,5 +306,5 @@ def _hosts(view: PeersView, host: str) -> tuple[str, ...]:
 
 
 def _link(view: PeersView, host: str) -> str:
-    named = PairLink(host=host, port=view.door, id=view.node_id, name=sanitize(view.name)).text
-    return named if len(named) <= LONGEST else PairLink(host=host, port=view.door, id=view.node_id).text
+    name = PairLink(host=host, port=view.door, id=view.node_id, name=sanitize(view.name)).text
+    return name if len(name) <= LONGEST else PairLink(host=host, port=view.door, id=view.node_id).text

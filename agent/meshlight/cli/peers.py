@@ -12,7 +12,7 @@ from rich.text import Text
 
 from meshlight.cli.output.console import GOOD, WARN, TerminalStyle, new_console
 from meshlight.cli.output.peers import discovered_hints, local_node_lines, peers_report, terms_text
-from meshlight.cli.output.status import note
+from meshlight.cli.output.status import message_lines
 from meshlight.cli.service_client import connect_service, print_json
 from meshlight.domain.backend import RINGS, Ring
 from meshlight.domain.errors import BadRequest, NotFound
@@ -44,9 +44,9 @@ def peers(ctx: click.Context, *, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    with connect_service() as mesh:
-        view = mesh.peers()
-        backends = () if as_json else mesh.backends()
+    with connect_service() as client:
+        view = client.peers()
+        backends = () if as_json else client.backends()
     if as_json:
         print_json(view)
         return
@@ -62,30 +62,30 @@ def visible(switch: Switch) -> None:
     They can then ask it to pair, and see its name, its id and how many models it has. Peers that are paired go on
     either way.
     """
-    with connect_service() as mesh:
-        view = mesh.set_visibility(visible=switch == "on")
+    with connect_service() as client:
+        view = client.set_visibility(visible=switch == "on")
     console = new_console()
-    paper = TerminalStyle.of(console)
-    console.print(*local_node_lines(view, paper), sep="\n")
+    style = TerminalStyle.of(console)
+    console.print(*local_node_lines(view, style), sep="\n")
     if view.visible:
         console.print(Text("Pair from another machine with: meshlight pair", "bright_black"))
     if view.problem:
-        console.print(*note(WARN, view.problem, "", paper), sep="\n")
+        console.print(*message_lines(WARN, view.problem, "", style), sep="\n")
 
 
 @peers.command(epilog="""\b\nExamples:\n  meshlight peers browse on\n  meshlight peers browse off""")
 @click.argument("switch", type=_SWITCH, metavar="on|off")
 def browse(switch: Switch) -> None:
     """Look for other machines on this network, or not."""
-    with connect_service() as mesh:
-        view = mesh.set_visibility(browse=switch == "on")
+    with connect_service() as client:
+        view = client.set_visibility(browse=switch == "on")
     console = new_console()
-    paper = TerminalStyle.of(console)
+    style = TerminalStyle.of(console)
     if view.browse:
         said = "Looking for others on this network. See them in some seconds with: meshlight peers"
-        console.print(*note(GOOD, said, "", paper), sep="\n")
+        console.print(*message_lines(GOOD, said, "", style), sep="\n")
     else:
-        console.print(*discovered_hints(view, (), paper), sep="\n")
+        console.print(*discovered_hints(view, (), style), sep="\n")
 
 
 @peers.command(
@@ -138,28 +138,32 @@ def share(
         terms["max_in_flight"] = at_once
     if paused is not None:
         terms["paused"] = paused
-    with connect_service() as mesh:
-        peer = find_peer(mesh.peers().peers, name)
+    with connect_service() as client:
+        peer = find_peer(client.peers().peers, name)
         if terms:
-            changed = mesh.set_terms(peer.id, terms)
+            changed = client.set_terms(peer.id, terms)
             peer = next((one for one in changed.peers if one.id == peer.id), peer)
-    tell_terms(peer)
+    print_terms(peer)
 
 
-def tell_terms(peer: PeerView) -> None:
+def print_terms(peer: PeerView) -> None:
     """Say what a peer may use here, and what it gets to see of it now."""
     console = new_console()
-    paper = TerminalStyle.of(console)
+    style = TerminalStyle.of(console)
     limit = count(peer.max_in_flight, "request")
     said = f"{sanitize(peer.name)} may use {terms_text(peer)}, {limit} at once."
     if peer.paused:
         said = f"{sanitize(peer.name)} is paused: it may use nothing for now. Let it again with --resume."
     if peer.use is not None:
         said += f" Used from it: {', '.join(sanitize(model) for model in peer.use) or 'nothing'}."
-    seen = len(peer.sees_models)
-    is_well = peer.paused or bool(seen)
-    sees = "" if peer.paused else f" It sees {count(seen, 'model') if seen else 'no model'} here now."
-    console.print(*note(GOOD if is_well else WARN, said + sees, "", paper), sep="\n")
+    model_count = len(peer.sees_models)
+    is_ok = peer.paused or bool(model_count)
+    sees = (
+        ""
+        if peer.paused
+        else f" It sees {count(model_count, 'model') if model_count else 'no model'} here now."
+    )
+    console.print(*message_lines(GOOD if is_ok else WARN, said + sees, "", style), sep="\n")
 
 
 def _rings(said: str) -> list[Ring]:
@@ -232,8 +236,8 @@ def find_peer(peers: Sequence[N], said: str) -> N:
     if not found:
         if not peers:
             raise NotFound("This machine is paired with nobody yet.", "Pair it with: meshlight pair")
-        near = get_close_matches(sanitize(said), [sanitize(one.name) for one in peers], n=3, cutoff=0.6)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "See their names with: meshlight peers"
+        similar = get_close_matches(sanitize(said), [sanitize(one.name) for one in peers], n=3, cutoff=0.6)
+        hint = f"Did you mean {' or '.join(similar)}?" if similar else "See their names with: meshlight peers"
         raise NotFound(f"No peer is called {sanitize(said)!r}.", hint)
     return single_match(found, said)
 

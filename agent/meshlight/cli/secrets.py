@@ -46,25 +46,25 @@ Example:
 def list_(*, as_json: bool) -> None:
     """Which backends have a key, and how it stands with each; the keys themselves are never shown."""
 
-    async def look(kept: Secrets) -> list[dict[str, str]]:
+    async def list_keys(store: Secrets) -> list[dict[str, str]]:
         found = []
         for backend in _backends():
-            given = kept.in_environment(backend.id)
+            given = store.in_environment(backend.id)
             if backend.has_secret or given:
-                fact = await kept.look(backend.id)
-                place = "environment" if given else "keyring"
+                fact = await store.look(backend.id)
+                source = "environment" if given else "keyring"
                 found.append(
                     {
                         "backend": backend.id,
                         "name": backend.name,
                         "state": fact.state,
-                        "place": place,
+                        "place": source,
                         "fix": fact.fix,
                     }
                 )
         return found
 
-    rows = _with_secrets(look)
+    rows = _with_secrets(list_keys)
     if as_json:
         print_json(rows)
     elif not rows:
@@ -76,11 +76,11 @@ def list_(*, as_json: bool) -> None:
             Column(title="FROM"),
             Column(title="VARIABLE", drop=1),
         )
-        lines = [
+        table_rows = [
             [sanitize(r["name"]), r["state"], r["place"], variable(r["backend"], "api_key")] for r in rows
         ]
         console = new_console()
-        console.print(*lay_out(columns, lines, TerminalStyle.of(console).width), sep="\n")
+        console.print(*lay_out(columns, table_rows, TerminalStyle.of(console).width), sep="\n")
         for row in rows:
             if row["fix"]:
                 click.echo(f"{sanitize(row['name'])}: {row['fix']}")
@@ -100,15 +100,15 @@ def set_(*, backend: str) -> None:
     It is never taken from the command line, where other users of this machine could read it.
     """
     chosen = _pick(backend)
-    value = _ask(chosen)
+    value = _prompt_key(chosen)
     service = _service()
     if service is not None:
         with service:  # so that it is used at once, and the configuration is written in one place
             service.change(chosen.id, {"api_key": value})
     else:
         origin = parse_address(chosen.url).origin
-        _with_secrets(lambda kept: kept.set(chosen.id, value, origin=origin))
-        _mark(chosen, has_secret=True)
+        _with_secrets(lambda store: store.set(chosen.id, value, origin=origin))
+        _save_has_secret(chosen, has_secret=True)
     click.echo(f"The key of {sanitize(chosen.name)} is kept.")
 
 
@@ -127,12 +127,12 @@ def remove(*, backend: str) -> None:
         with service:
             service.change(chosen.id, {"api_key": ""})
     else:
-        _with_secrets(lambda kept: kept.remove(chosen.id))
-        _mark(chosen, has_secret=False)
+        _with_secrets(lambda store: store.remove(chosen.id))
+        _save_has_secret(chosen, has_secret=False)
     click.echo(f"The key of {sanitize(chosen.name)} is forgotten.")
 
 
-def _ask(backend: Backend) -> str:
+def _prompt_key(backend: Backend) -> str:
     """Return the key, typed without an echo or read from a pipe."""
     if sys.stdin.isatty():
         value = click.prompt(
@@ -155,19 +155,19 @@ def _backends() -> tuple[Backend, ...]:
     return config.backends
 
 
-def _pick(named: str) -> Backend:
+def _pick(name: str) -> Backend:
     """Return the backend of this id or name; NotFound when there is none, or more than one."""
     backends = _backends()
-    found = [b for b in backends if b.id == named] or [
-        b for b in backends if b.name.casefold() == named.casefold()
+    found = [b for b in backends if b.id == name] or [
+        b for b in backends if b.name.casefold() == name.casefold()
     ]
     if len(found) == 1:
         return found[0]
     if found:
         ids = ", ".join(b.id for b in found)
-        raise NotFound(f"{len(found)} backends are called {named!r}.", f"Name one by its id: {ids}.")
+        raise NotFound(f"{len(found)} backends are called {name!r}.", f"Name one by its id: {ids}.")
     hint = "See their names with: meshlight backends list"
-    raise NotFound(f"No backend of the configuration is called {named!r}.", hint)
+    raise NotFound(f"No backend of the configuration is called {name!r}.", hint)
 
 
 def _service() -> ApiClient | None:
@@ -177,7 +177,7 @@ def _service() -> ApiClient | None:
         return None
 
 
-def _mark(backend: Backend, *, has_secret: bool) -> None:
+def _save_has_secret(backend: Backend, *, has_secret: bool) -> None:
     """Write down whether there is a key to look for."""
     from msgspec.structs import replace  # noqa: PLC0415 -- only where no service does it
 
@@ -189,11 +189,11 @@ def _with_secrets(work: Callable[[Secrets], Coroutine[Any, Any, T]]) -> T:
     """Do something with the secrets that are kept, in an event loop of its own."""
 
     async def run() -> T:
-        places = Paths.here()
-        kept = Secrets(file=places.secrets_file, insecure=places.secrets_file.exists())
+        paths = Paths.here()
+        store = Secrets(file=paths.secrets_file, insecure=paths.secrets_file.exists())
         try:
-            return await work(kept)
+            return await work(store)
         finally:
-            kept.close()
+            store.close()
 
     return asyncio.run(run())

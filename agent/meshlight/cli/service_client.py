@@ -15,30 +15,34 @@ from meshlight.storage.paths import Paths
 
 def connect_service() -> ApiClient:
     """Return the running service of this user; raises ServiceError when it isn't running."""
-    places = Paths.here()
-    places.check()
-    return ApiClient.connect(places.runtime_file)
+    paths = Paths.here()
+    paths.check()
+    return ApiClient.connect(paths.runtime_file)
 
 
-def pick_backend(backends: Sequence[BackendView], named: str) -> BackendView:
+def pick_backend(backends: Sequence[BackendView], name: str) -> BackendView:
     """Return the backend with this id or name (case aside); raise NotFound with the names near it."""
     for backend in backends:
-        if backend.id == named:
+        if backend.id == name:
             return backend
-    found = [b for b in backends if b.name == named] or [
-        b for b in backends if b.name.casefold() == named.casefold()
+    found = [b for b in backends if b.name == name] or [
+        b for b in backends if b.name.casefold() == name.casefold()
     ]
     if len(found) == 1:
         return found[0]
     if found:
         raise NotFound(
-            f"{len(found)} backends are called {named!r}.",
+            f"{len(found)} backends are called {name!r}.",
             f"Name one by its id: {', '.join(b.id for b in found)}.",
         )
     names = [b.name for b in backends]
-    near = get_close_matches(named, names, n=3, cutoff=0.6)
-    hint = f"Did you mean {' or '.join(near)}?" if near else "See their names with: meshlight backends list"
-    raise NotFound(f"No backend is called {named!r}.", hint)
+    similar = get_close_matches(name, names, n=3, cutoff=0.6)
+    hint = (
+        f"Did you mean {' or '.join(similar)}?"
+        if similar
+        else "See their names with: meshlight backends list"
+    )
+    raise NotFound(f"No backend is called {name!r}.", hint)
 
 
 def print_json(value: object, *, indent: int | None = 2) -> None:

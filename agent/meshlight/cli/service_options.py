@@ -26,8 +26,8 @@ _OPTIONS = (
 )
 
 
-def service_options(word: CommandFunction) -> CommandFunction:
+def service_options(command: CommandFunction) -> CommandFunction:
     """Give a word --port, --config, --insecure-storage and --no-discovery, in this order."""
     for option in reversed(_OPTIONS):
-        word = option(word)
-    return word
+        command = option(command)
+    return command
