@@ -12,5 +12,5 @@ def test_a_backend_whose_key_is_gone_is_wrong(tmp_path: Path) -> None:
     keyed = Backend(id="far", name="Far", kind="vllm", ring="lan", url="http://far", has_secret=True)
     plain, missing = check_keyring(places, [keyed])
     assert "plain file" in plain.message
-    assert (missing.level, missing.message.startswith("The key of Far can't be had")) == ("wrong", True)
+    assert (missing.level, missing.message.startswith("The API key of Far can't be read")) == ("wrong", True)
     assert len(check_keyring(places, [])) == 1

@@ -109,7 +109,7 @@ def test_being_seen_and_looking_are_switched(api: LocalApi, type_words: Type, wo
     off = type_words("peers", word, "off")
     assert (on.code, off.code) == (0, 0)
     assert [one.body for one in api.asked if one.body] == [{sent: True}, {sent: False}]
-    assert ("Hide it with" if word == "visible" else "Looking for others") in on.out
+    assert ("Hide it with" if word == "visible" else "Searching on this network") in on.out
 
 
 def test_what_a_peer_may_use_is_changed_and_said(scenario: LocalApi, type_words: Type) -> None:
@@ -156,7 +156,7 @@ def test_without_a_change_it_is_only_said(scenario: LocalApi, type_words: Type) 
         ),
         (
             ("share", "Bo", "--models", " ,"),
-            "--models names nothing.\nTo let it use nothing for now: --pause",
+            "--models is empty.\nTo share nothing for now: --pause",
         ),
     ],
 )
@@ -175,19 +175,19 @@ def test_of_two_with_one_name_neither_is_chosen_and_the_ids_are_named(
     api.says("GET", "/mesh/peers", around(peers=(peer("Bo"), peer("BO", EVA))))
     said = type_words("unpair", "bo")
     assert said.code == 1
-    assert said.err == "Error: 2 machines can be meant by 'bo'.\nName one by its id: 77aa0011, 1a2b3c4d.\n"
+    assert said.err == "Error: 2 machines match 'bo'.\nName one by its id: 77aa0011, 1a2b3c4d.\n"
 
 
 def test_a_name_that_poses_as_another_s_id_takes_nobody_s_place(api: LocalApi, type_words: Type) -> None:
     api.says("GET", "/mesh/peers", around(peers=(peer("Bo"), peer("77aa 0011", EVA))))
-    assert "2 machines can be meant" in type_words("unpair", "77aa 0011").err
+    assert "2 machines match" in type_words("unpair", "77aa 0011").err
 
 
 def test_a_pairing_is_ended(scenario: LocalApi, type_words: Type) -> None:
     scenario.says("DELETE", f"/mesh/peers/{BO}", around())
     said = type_words("unpair", "Bo")
     assert (said.code, scenario.asked[-1].method) == (0, "DELETE")
-    assert said.out == "Unpaired: Bo and this machine see nothing of each other any more.\n"
+    assert said.out == "Unpaired: Bo and this machine can't use each other's models any more.\n"
 
 
 def test_an_older_service_says_that_it_knows_no_peers(api: LocalApi, type_words: Type) -> None:

@@ -1,6 +1,6 @@
-"""The words that add a backend, change one, and show which kinds there are.
+"""The commands `backends add`, `backends set` and `backends kinds`.
 
-Asking a person at a terminal for what a kind of backend needs; a program is told what is missing instead.
+At a terminal, they prompt for the fields that the kind of backend needs; in a script, a missing one is an error.
 """
 
 import sys
@@ -27,11 +27,11 @@ _SECONDS = click.FloatRange(min=0, max=86_400, min_open=True)
 _FILE = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
 
 _ADDED = {name: kind for name, kind in KINDS.items() if kind.group != "peer"}
-"""A peer is paired, not added: the service says so to whoever tries."""
+"""A peer is paired, not added; the service rejects it with that hint."""
 
 
 @click.command(
-    epilog=f"""KIND is one of: {", ".join(_ADDED)}. `meshlight backends kinds` says what each is and needs.
+    epilog=f"""KIND is one of: {", ".join(_ADDED)}. `meshlight backends kinds` describes each.
 
 \b
 Examples:
@@ -40,19 +40,21 @@ Examples:
   meshlight backends add openai-compatible https://llm.example.com --key
   pass show k | meshlight backends add vllm http://gpu.lan:8000 --key-stdin
 
-In a terminal, what its kind needs and you did not give is asked for; with KIND alone, everything is."""
+At a terminal, you are asked for required values that are missing; with KIND alone, for all values."""
 )
 @click.argument("kind", type=click.Choice(tuple(KINDS)), metavar="KIND")
 @click.argument("url", required=False)
-@click.option("--name", help="What to call it.  [its kind and host]")
-@click.option("--ring", type=click.Choice(RINGS), help="How far away it is.  [told from its address]")
-@click.option("--key", "ask_key", is_flag=True, help="Ask for its key, without showing it.")
-@click.option("--key-stdin", is_flag=True, help="Read its key from standard input.")
-@click.option("--access-key", help="The public half of a cluster's pair of keys; --key is the secret half.")
-@click.option("--ca-file", type=_FILE, help="PEM file of the authority that signed its certificate.")
-@click.option("--no-follow-clock", is_flag=True, help="Don't sign by the cluster's clock when ours is off.")
-@click.option("--save-anyway", is_flag=True, help="Keep it even if it doesn't answer now.")
-@click.option("--disabled", is_flag=True, help="Add it switched off, without asking it.")
+@click.option("--name", help="Its name.  [its kind and host]")
+@click.option("--ring", type=click.Choice(RINGS), help="How far away it is.  [from its address]")
+@click.option("--key", "ask_key", is_flag=True, help="Ask for its API key, without showing it.")
+@click.option("--key-stdin", is_flag=True, help="Read its API key from standard input.")
+@click.option("--access-key", help="The public half of a cluster's key pair; --key is the secret half.")
+@click.option("--ca-file", type=_FILE, help="PEM file of the CA that signed its certificate.")
+@click.option(
+    "--no-follow-clock", is_flag=True, help="Don't use the cluster's clock for signatures when ours is wrong."
+)
+@click.option("--save-anyway", is_flag=True, help="Save it even if it doesn't answer now.")
+@click.option("--disabled", is_flag=True, help="Add it disabled, without checking it.")
 def add(  # noqa: PLR0913 -- an option each
     kind: str,
     url: str | None,
@@ -67,10 +69,10 @@ def add(  # noqa: PLR0913 -- an option each
     save_anyway: bool,
     disabled: bool,
 ) -> None:
-    """Add the backend of KIND at URL, after trying whether it answers.
+    """Add a backend of KIND at URL, after checking that it answers.
 
-    A key goes into the keyring of this machine; it is never an argument, since arguments can be seen by every
-    program.
+    Its API key is stored in this machine's keyring. It can't be given as an argument, since other programs can see
+    arguments.
     """
     said = _without_none(url=url, access_key=access_key, ca_file=None if ca_file is None else str(ca_file))
     body: dict[str, object] = {"kind": kind, **_without_none(name=name, ring=ring)}
@@ -86,7 +88,7 @@ def add(  # noqa: PLR0913 -- an option each
         except BackendCheckFailed as error:
             more = "--key asks for it. " if error.hint == "Give its API key." else ""
             raise BackendCheckFailed(
-                error.title, f"{error.hint} {more}To add it all the same: --save-anyway.".strip()
+                error.title, f"{error.hint} {more}To add it anyway: --save-anyway.".strip()
             ) from error
         if added.enabled and added.health.state == "unknown":
             report = client.check(added.id)
@@ -103,23 +105,23 @@ Examples:
   meshlight backends set ollama --name "Study" --priority 1 --first-byte 120""",
 )
 @click.argument("name")
-@click.option("--name", "new_name", help="What to call it from now on.")
-@click.option("--url", help="Where it is now.")
-@click.option("--key", "ask_key", is_flag=True, help="Ask for its new key, without showing it.")
-@click.option("--key-stdin", is_flag=True, help="Read its new key from standard input.")
-@click.option("--no-key", is_flag=True, help="Forget its key.")
-@click.option("--access-key", help="The public half of a cluster's pair of keys.")
-@click.option("--ca-file", type=_FILE, help="PEM file of the authority that signed its certificate.")
+@click.option("--name", "new_name", help="Its new name.")
+@click.option("--url", help="Its new address.")
+@click.option("--key", "ask_key", is_flag=True, help="Ask for its new API key, without showing it.")
+@click.option("--key-stdin", is_flag=True, help="Read its new API key from standard input.")
+@click.option("--no-key", is_flag=True, help="Remove its API key.")
+@click.option("--access-key", help="The public half of a cluster's key pair.")
+@click.option("--ca-file", type=_FILE, help="PEM file of the CA that signed its certificate.")
 @click.option(
     "--follow-clock/--no-follow-clock",
     default=None,
-    help="Whether to sign by a cluster's clock when this machine's is off.",
+    help="Whether to use a cluster's clock for signatures when this machine's is wrong.",
 )
 @click.option("--ring", type=click.Choice(RINGS), help="How far away it is.")
-@click.option("--priority", type=click.IntRange(-1_000_000, 1_000_000), help="Smaller is tried earlier.")
-@click.option("--first-byte", type=_SECONDS, metavar="SECONDS", help="How long an answer may take to begin.")
+@click.option("--priority", type=click.IntRange(-1_000_000, 1_000_000), help="Lower numbers are tried first.")
+@click.option("--first-byte", type=_SECONDS, metavar="SECONDS", help="How long a response may take to start.")
 @click.option("--idle", type=_SECONDS, metavar="SECONDS", help="How long a stream may pause.")
-@click.option("--save-anyway", is_flag=True, help="Keep the change even if it doesn't answer now.")
+@click.option("--save-anyway", is_flag=True, help="Save the change even if it doesn't answer now.")
 def set_(  # noqa: PLR0913 -- an option each
     name: str,
     *,
@@ -137,9 +139,9 @@ def set_(  # noqa: PLR0913 -- an option each
     idle: float | None,
     save_anyway: bool,
 ) -> None:
-    """Change the backend NAME; a new address or key is tried before it is kept."""
+    """Change the backend NAME; a new address or key is checked before it is saved."""
     if no_key and (ask_key or key_stdin):
-        raise BadRequest("--no-key doesn't go with a new key.", "Give one of them.")
+        raise BadRequest("--no-key can't be combined with a new key.", "Give one of them.")
     body = _without_none(
         name=new_name,
         url=url,
@@ -153,7 +155,7 @@ def set_(  # noqa: PLR0913 -- an option each
     )
     body |= {"api_key": ""} if no_key else {}
     if not (body or ask_key or key_stdin):
-        raise BadRequest("Nothing to change was named.", "meshlight backends set --help lists what can be.")
+        raise BadRequest("No change was given.", "For the options, see: meshlight backends set --help")
     body |= {"save_anyway": True} if save_anyway else {}
     with connect_service() as client:
         backend = pick_backend(client.backends(), name)
@@ -162,7 +164,7 @@ def set_(  # noqa: PLR0913 -- an option each
         try:
             changed = client.change(backend.id, body)
         except BackendCheckFailed as error:
-            more = "To keep the change all the same: --save-anyway."
+            more = "To save the change anyway: --save-anyway."
             raise BackendCheckFailed(error.title, f"{error.hint} {more}".strip()) from error
     print_added(new_console(), changed, "Changed")
 
@@ -170,7 +172,7 @@ def set_(  # noqa: PLR0913 -- an option each
 @click.command(epilog="""\b\nExamples:\n  meshlight backends kinds\n  meshlight backends kinds --json""")
 @click.option("--json", "as_json", is_flag=True, help="Print the kinds as JSON.")
 def kinds(*, as_json: bool) -> None:
-    """Which kinds of backend can be added, and what each needs."""
+    """List the kinds of backends, and what each needs."""
     if as_json:
         print_json(
             [
@@ -197,7 +199,7 @@ def kinds(*, as_json: bool) -> None:
 
 
 def print_added(console: Console, backend: BackendView, action: str) -> None:
-    """Say what was done to a backend, and how it is."""
+    """Print what was done to a backend (`Added`, …), and its state."""
     style = TerminalStyle.of(console)
     if not backend.enabled:
         console.print(*message_lines(glyph_of(backend), f"{action}: {backend.name}.", "", style), sep="\n")
@@ -210,12 +212,12 @@ def print_added(console: Console, backend: BackendView, action: str) -> None:
 
 
 def models_of(names: tuple[str, ...]) -> str:
-    """Say how many models there are."""
+    """Return the number of models as text."""
     return count(len(names), "model")
 
 
 def _without_none(**given: object) -> dict[str, object]:
-    """Return what was given at all."""
+    """Return the arguments that are not None."""
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -225,7 +227,7 @@ _OPTION_HINTS = {
     "access_key": "Give it with --access-key.",
     "ca_file": "Give it with --ca-file.",
 }
-"""What a kind may ask for that is text, and how it is given without being asked."""
+"""The text fields of backends, and how to give each one without a prompt."""
 
 
 def ask(kind: BackendKind, given: Mapping[str, object], *, is_interactive: bool) -> dict[str, object]:
@@ -255,13 +257,13 @@ def ask(kind: BackendKind, given: Mapping[str, object], *, is_interactive: bool)
 
 
 def read_key(*, ask: bool, from_stdin: bool) -> str | None:
-    """Get a backend's key from where the person wants to give it; None if it has none."""
+    """Return a backend's API key from a prompt or from standard input; None if neither was requested."""
     if ask and from_stdin:
-        raise BadRequest("--key and --key-stdin don't go together.", "Give one of them.")
+        raise BadRequest("--key and --key-stdin can't be combined.", "Give one of them.")
     if from_stdin:
         secret = sys.stdin.readline().strip()
         if not secret:
-            raise BadRequest("Standard input held no key.", "Pipe the key in as one line.")
+            raise BadRequest("Standard input has no key.", "Pipe the key in as one line.")
         return secret
     if ask:
         typed: str = click.prompt("Key (not shown)", hide_input=True)

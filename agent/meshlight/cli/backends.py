@@ -1,4 +1,4 @@
-"""The words that change which backends there are."""
+"""The commands below `meshlight backends`."""
 
 import sys
 
@@ -23,11 +23,11 @@ Examples:
 NAME is a backend's name or id, as `meshlight backends list` shows them."""
 )
 def backends() -> None:
-    """List, add, change, remove, check and switch backends."""
+    """List, add, change, remove and check backends."""
 
 
-for word in (add, set_, kinds):
-    backends.add_command(word)
+for command in (add, set_, kinds):
+    backends.add_command(command)
 
 
 @backends.command(
@@ -39,7 +39,7 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the backends as JSON.")
 def list_(*, as_json: bool) -> None:
-    """Every backend with its id and address."""
+    """List every backend with its id and address."""
     with connect_service() as client:
         found = client.backends()
     if as_json:
@@ -48,14 +48,14 @@ def list_(*, as_json: bool) -> None:
         console = new_console()
         console.print(*backend_listing(found, TerminalStyle.of(console)), sep="\n")
     else:
-        click.echo("No backend yet. Add one with: meshlight backends add KIND URL")
+        click.echo("No backends yet. Add one with: meshlight backends add KIND URL")
 
 
 @backends.command(epilog="""\b\nExample:\n  meshlight backends show ollama""")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print the backend as JSON.")
 def show(name: str, *, as_json: bool) -> None:
-    """One backend in full: state, reason, fix, counts, models."""
+    """Show all details of one backend: state, reason, fix, counts, models."""
     with connect_service() as client:
         backend = pick_backend(client.backends(), name)
     if as_json:
@@ -74,9 +74,9 @@ Examples:
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def remove(names: tuple[str, ...], *, yes: bool) -> None:
-    """Remove backends, and their keys from the keyring.
+    """Remove backends, and their API keys from the keyring.
 
-    An engine that Meshlight found by itself is not looked at again, until you add it by its address.
+    An engine that Meshlight found automatically is ignored from then on, until you add it by its address.
     """
     with connect_service() as client:
         found = client.backends()
@@ -94,12 +94,12 @@ Examples:
   meshlight backends check ollama
   meshlight backends check
 
-Exit code: 0 if all answered as they should, 1 if one did not."""
+Exit code: 0 if all are healthy, 1 if one is not."""
 )
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.pass_context
 def check(ctx: click.Context, names: tuple[str, ...]) -> None:
-    """Probe backends now, all that are on or those named."""
+    """Check backends now: the named ones, or all that are enabled."""
     console = new_console()
     style = TerminalStyle.of(console)
     all_ok = True
@@ -123,14 +123,14 @@ def check(ctx: click.Context, names: tuple[str, ...]) -> None:
 @backends.command(epilog="""\b\nExample:\n  meshlight backends enable ollama""")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 def enable(names: tuple[str, ...]) -> None:
-    """Switch backends on."""
+    """Enable backends."""
     _switch(names, on=True)
 
 
 @backends.command(epilog="""\b\nExample:\n  meshlight backends disable ollama""")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 def disable(names: tuple[str, ...]) -> None:
-    """Switch backends off: nothing is sent to them, and they count for nothing."""
+    """Disable backends: they get no requests and don't affect the overall state."""
     _switch(names, on=False)
 
 
@@ -139,4 +139,4 @@ def _switch(names: tuple[str, ...], *, on: bool) -> None:
     with connect_service() as client:
         found = client.backends()
         for backend in [pick_backend(found, name) for name in names]:
-            print_added(console, client.switch(backend.id, on=on), "Switched on" if on else "Switched off")
+            print_added(console, client.switch(backend.id, on=on), "Enabled" if on else "Disabled")

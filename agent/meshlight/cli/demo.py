@@ -1,4 +1,4 @@
-"""The word that shows everything without any model: demo backends, and a service of their own."""
+"""The command `meshlight demo`: simulated backends and a separate service for them, without any model."""
 
 import asyncio
 import signal
@@ -28,10 +28,10 @@ from meshlight.storage.paths import Paths
 from meshlight.storage.secrets.environment import variable
 
 DEMO_PORT = 6375
-"""Beside the usual port, so that the person's own service may run at the same time."""
+"""Next to the default port, so that the user's own service can run at the same time."""
 START_S = 20.0
 STOP_S = 15.0
-"""The service lets running requests end for 10 s."""
+"""The service gives running requests 10 s to finish."""
 POLL_S = 0.05
 
 
@@ -41,7 +41,7 @@ Examples:
   meshlight demo
   meshlight demo --open
 
-Ctrl-C ends everything and leaves nothing behind."""
+Ctrl-C ends the demo and removes all its files."""
 )
 @click.option(
     "--port",
@@ -51,22 +51,22 @@ Ctrl-C ends everything and leaves nothing behind."""
 @click.option("--open", "open_page", is_flag=True, help="Open the mesh page in the browser.")
 @click.pass_context
 def demo(ctx: click.Context, *, port: int | None, open_page: bool) -> None:
-    """Try everything on little servers that play real ones.
+    """Try everything with simulated backends.
 
-    Starts demo engines that speak as llama.cpp, Ollama, vLLM, MLX and LM Studio do, a demo Backend.AI cluster, a demo
-    Continuum Router and three demo clouds, all on this machine, and a service that knows only them. No model runs:
-    all that they say is scripted, and labelled demo. One of them fails on purpose, and nearly all can be broken and
-    mended. Your own settings, keys and backends are not touched, and nothing goes out to the network.
+    Starts simulated llama.cpp, Ollama, vLLM, MLX and LM Studio engines, a Backend.AI cluster, a Continuum Router and
+    three clouds on this machine, and a service that uses only them. No model runs: all answers are scripted. One
+    backend fails on purpose, and nearly all have a switch for faults. Your own settings, keys and backends are not
+    changed, and nothing is sent to the network.
     """
     if port is not None and not is_port_free(port):
-        raise ServiceError(f"Port {port} is taken.", "Without --port, the demo takes a free one.")
+        raise ServiceError(f"Port {port} is taken.", "Leave out --port to use a free one.")
     if port is None:
         port = DEMO_PORT if is_port_free(DEMO_PORT) else free_port()
     ctx.exit(asyncio.run(_run(port, open_page=open_page)))
 
 
 async def _run(port: int, *, open_page: bool) -> int:
-    """Run engines and service until a signal comes or the service ends; return the exit code."""
+    """Run backends and service until a signal arrives or the service ends; return the exit code."""
     stopped = asyncio.Event()
     with suppress(NotImplementedError):  # Windows: Ctrl-C comes as KeyboardInterrupt there
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -91,14 +91,14 @@ async def _run(port: int, *, open_page: bool) -> int:
                 stop_requested.cancel()
             finally:
                 code = await _stop(process)
-    if not stopped.is_set() and code != 0:  # 0 is the Quit of the icon's menu
+    if not stopped.is_set() and code != 0:  # 0: Quit in the tray menu
         raise ServiceError(f"The demo's service ended by itself (exit code {code}).", "Its message is above.")
     click.echo("The demo has ended.")
     return 0
 
 
 def config(port: int, backends: Iterable[SimulatedBackend]) -> str:
-    """Return the configuration of a service that knows these backends and looks for no others."""
+    """Return the configuration of a service with only these backends, and without discovery."""
     lines = [f"port = {port}", 'name = "Demo"', "", "[discovery]", "enabled = false"]
     lines += ["", "[lan]", "browse = false"]
     for backend in backends:
@@ -110,22 +110,22 @@ def config(port: int, backends: Iterable[SimulatedBackend]) -> str:
 
 
 def secrets(backends: Iterable[SimulatedBackend]) -> dict[str, str]:
-    """Return the environment that holds the keys of these backends: no keyring is asked."""
+    """Return the environment variables with the API keys of these backends, so that no keyring is used."""
     return {variable(backend.id, "api_key"): backend.secret for backend in backends if backend.secret}
 
 
 def own_key() -> dict[str, str]:
-    """Return the local key of our own variables, if they give one: the demo's service takes the same."""
+    """Return the local key from our environment, if it has one: the demo's service uses the same."""
     key = OWN_VARIABLES.get(KEY, "")
     return {KEY: key} if key else {}
 
 
 async def _start(environ: dict[str, str]) -> Process:
-    """Start tray and service (the service alone where there is no tray), which end when their standard input closes.
+    """Start tray and service (only the service where there is no tray).
 
-    That is so even if we are killed.
+    They end when their standard input closes, so even if we are killed.
     """
-    # In a session of its own, the terminal's Ctrl-C reaches us alone, and we end the child in good order.
+    # In a session of its own, so that the terminal's Ctrl-C reaches only us, and we end the child gracefully.
     return await asyncio.create_subprocess_exec(
         *program("tray", "--quiet", "--no-discovery"),
         stdin=PIPE,
@@ -135,7 +135,7 @@ async def _start(environ: dict[str, str]) -> Process:
 
 
 async def _stop(process: Process) -> int:
-    """End the service: by its closed input, by a signal if it doesn't listen, by force if it must be."""
+    """End the service and return its exit code: close its input, then SIGTERM, then SIGKILL, each if needed."""
     if process.stdin is not None:
         process.stdin.close()
     for last_resort in (process.terminate, process.kill):
@@ -150,7 +150,7 @@ async def _stop(process: Process) -> int:
 async def _wait_for_link(
     runtime_file: Path, process: Process, stop_requested: "asyncio.Task[bool]"
 ) -> str | None:
-    """Wait for the service and return its one-time link; None if it ended or we are told to."""
+    """Wait for the service and return its one-time link; None if it ended or a signal arrived."""
     loop = asyncio.get_running_loop()
     until = loop.time() + START_S
     while process.returncode is None and not stop_requested.done():
@@ -174,7 +174,7 @@ def _open_page(runtime_file: Path) -> None:
 
 
 def _print_welcome(console: Console, home: Path, link: str, scenario: Scenario) -> None:
-    """Say what runs, how to look at it, and how to break it."""
+    """Print what runs, how to open it, and how to break it."""
     columns = (
         Column(title="BACKEND", min_width=16),
         Column(title="ADDRESS"),
@@ -184,17 +184,17 @@ def _print_welcome(console: Console, home: Path, link: str, scenario: Scenario) 
     rows = [[h.name, h.url, h.switch or "none", ", ".join(h.models)] for h in scenario.houses]
     width = TerminalStyle.of(console).width
     healthy, broken = scenario.llamacpp, scenario.broken
-    click.echo("Demo backends are running. No model is behind them: all they say is scripted.")
+    click.echo("The demo backends run. They use no model: all their answers are scripted.")
     console.print("", *lay_out(columns, rows, width), sep="\n")
     lines = [
         "",
         "The mesh page (this link works once, within a minute):",
         f"  {link}",
-        "Look at it from another terminal:",
+        "Try it from another terminal:",
         _shell_line(home),
         "  meshlight status",
         f"  meshlight test {healthy.models[0]}",
-        f"Break {healthy.name}, and mend {broken.name}:",
+        f"Break {healthy.name}, and repair {broken.name}:",
         f'  curl -d \'{{"kind": "refuse"}}\' {healthy.control_url}/fault',
         f"  curl -X DELETE {broken.control_url}/fault",
         "Other kinds of faults:",
@@ -203,10 +203,10 @@ def _print_welcome(console: Console, home: Path, link: str, scenario: Scenario) 
             for line in wrap(", ".join(kind for kind in FAULT_KINDS if kind != "refuse"), width - 2)
         ),
         "",
-        "Ctrl-C ends the demo, as does Quit in the icon's menu, and leaves nothing behind.",
+        "Ctrl-C or Quit in the tray menu ends the demo and removes all its files.",
     ]
     for line in lines:
-        click.echo(line)  # whole, so that links and commands can be copied
+        click.echo(line)  # without line breaks, so that links and commands can be copied
 
 
 def _shell_line(home: Path) -> str:

@@ -1,4 +1,4 @@
-"""The word that says what is wrong on this machine and how to mend it."""
+"""The command `meshlight doctor`: runs all checks of `doctor_checks` and prints their findings."""
 
 import os
 import sys
@@ -26,15 +26,15 @@ Examples:
   meshlight doctor
   meshlight doctor --json
 
-Exit code: 0 if nothing is wrong (what is worth a look is marked !), 1 if something is (marked ✗)."""
+Exit code: 0 if there are no problems (warnings are marked !), 1 if there are (marked ✗)."""
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_context
 def doctor(ctx: click.Context, *, as_json: bool) -> None:
-    """What is wrong on this machine, and how to mend it.
+    """Find problems on this machine, and how to fix them.
 
-    Looks at Python, the configuration, the folder of keys, the service and its port, the keyring, proxies, the
-    clock, limits, and the engines of this machine. It changes nothing, and works without the service.
+    Checks Python, the configuration, the folder of keys, the service and its port, the keyring, proxies, the clock,
+    limits, and the engines of this machine. It changes nothing, and works without the service.
     """
     console = new_console()
     style = TerminalStyle.of(console)
@@ -50,14 +50,14 @@ def doctor(ctx: click.Context, *, as_json: bool) -> None:
     if as_json:
         print_json(findings)
     elif problems or warnings:
-        click.echo(f"\n{count(problems, 'thing')} wrong, {warnings} worth a look.")
+        click.echo(f"\n{count(problems, 'problem')}, {count(warnings, 'warning')}.")
     else:
-        click.echo("\nNothing is wrong.")
+        click.echo("\nNo problems found.")
     ctx.exit(1 if problems else 0)
 
 
 def _findings() -> Iterator[Finding]:
-    """Look at one thing after the other."""
+    """Run one check after the other."""
     paths = Paths.here()
     yield checks.check_python(sys.version_info[:3])
     finding, config = checks.check_config(paths)
@@ -75,7 +75,7 @@ def _findings() -> Iterator[Finding]:
 
 
 def _open_files_limit() -> int | None:
-    """Return up to how many files the service may raise its limit, None where there is none."""
+    """Return the highest limit on open files that the service may set; None if there is none."""
     if sys.platform == "win32":
         return None
     import resource  # noqa: PLC0415 -- Windows has none

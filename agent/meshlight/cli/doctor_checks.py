@@ -1,12 +1,8 @@
-"""What the doctor looks at of Meshlight itself: its files, its keyring, its port, its service.
+"""The checks of `meshlight doctor`; each returns findings: a message that is ok, a warning or a problem, and a fix.
 
-What the doctor finds: a sentence that is fine, worth a look, or wrong, with the way to mend it.
-
-What the doctor looks at around Meshlight: Python, clock, limits, proxies. Each function gets its facts.
-
-What the doctor says of the engines: as the service sees them, or as one look at the usual ports finds them.
-
-What the doctor says of the keyring, where the keys of backends are kept.
+In order: Meshlight itself (configuration, files, port, service), the machine (Python, clock, limits, proxies; these
+functions get their values as arguments), the engines (from the service, or by one scan of the default ports), and
+the keyring with the API keys of backends.
 """
 
 import asyncio
@@ -38,6 +34,7 @@ from meshlight.storage.paths import Paths
 from meshlight.storage.secrets.store import Secrets
 
 Level = Literal["ok", "look", "wrong"]
+"""`look` is a warning, `wrong` a problem; scripts read these values from the JSON."""
 
 
 class Finding(Struct, frozen=True, rename={"message": "said"}):
@@ -49,36 +46,36 @@ class Finding(Struct, frozen=True, rename={"message": "said"}):
 
 
 def passed(message: str) -> Finding:
-    """Return a finding that needs nothing done."""
+    """Return a finding that needs no action."""
     return Finding("ok", message)
 
 
 def warning(message: str, fix: str) -> Finding:
-    """Return a finding that may trouble somebody."""
+    """Return a finding that may be a problem for some."""
     return Finding("look", message, fix)
 
 
 def failed(message: str, fix: str) -> Finding:
-    """Return a finding that must be mended."""
+    """Return a finding that must be fixed."""
     return Finding("wrong", message, fix)
 
 
 class ServiceReport(Struct, frozen=True):
-    """What there is to say of the service, and how it sees the mesh if it runs."""
+    """The findings about the service, and its snapshot if it runs."""
 
     findings: tuple[Finding, ...]
     view: SnapshotView | None = None
 
 
 def check_config(paths: Paths) -> tuple[Finding, Config]:
-    """Read the configuration; where it is broken, go on with what was last good, as the service does."""
+    """Check the configuration; if it is invalid, return the last valid one, as the service does."""
     file = paths.config_file
     if not file.exists():
         return passed(f"No configuration file yet at {file}; the defaults apply."), Config()
     try:
         return passed(f"The configuration {file} is valid."), _read_config(file)
     except ConfigError as error:
-        hint = f"{error.hint} Until then the service runs on the last good one.".strip()
+        hint = f"{error.hint} Until then the service uses the last valid one.".strip()
         found = failed(f"The configuration {file} can't be used: {error.title}", hint)
     with suppress(ConfigError):
         return found, _read_config(file.with_name(f"{file.name}.bak"))
@@ -86,25 +83,25 @@ def check_config(paths: Paths) -> tuple[Finding, Config]:
 
 
 def check_folder(paths: Paths) -> list[Finding]:
-    """Judge who may read what is kept."""
+    """Check that other users can't read the stored files."""
     if not paths.state_dir.exists():
-        return [passed(f"Nothing is kept yet in {paths.state_dir}.")]
+        return [passed(f"Nothing is stored yet in {paths.state_dir}.")]
     if sys.platform == "win32":
-        return [passed(f"What is kept lies in {paths.state_dir}.")]
+        return [passed(f"Files are stored in {paths.state_dir}.")]
     readable = [path for path in (paths.key_file, paths.runtime_file, paths.secrets_file) if _is_open(path)]
     found = [
-        failed(f"Other users of this machine may read {path}.", f"chmod 600 '{path}', then make a new key.")
+        failed(f"Other users of this machine can read {path}.", f"chmod 600 '{path}', then make a new key.")
         for path in readable
     ]
     try:
         paths.check()
     except ServiceError as error:
         found.append(failed(error.title, error.hint))
-    return found or [passed(f"What is kept in {paths.state_dir} is for your eyes only.")]
+    return found or [passed(f"Only you can read the files in {paths.state_dir}.")]
 
 
 def check_service(paths: Paths, port: int) -> ServiceReport:
-    """Look for the service, and if it doesn't run for who has its port."""
+    """Check the service; if it doesn't run, check who uses its port."""
     try:
         with ApiClient.connect(paths.runtime_file) as client:
             runtime = client.runtime
@@ -118,7 +115,7 @@ def check_service(paths: Paths, port: int) -> ServiceReport:
                 )
             view = client.snapshot()
             notices = (
-                warning(notice, "The service says so; `meshlight status` shows it too.")
+                warning(notice, "The service reports this; `meshlight status` shows it too.")
                 for notice in view.notices
             )
             return ServiceReport((message, *notices), view)
@@ -158,7 +155,7 @@ def _port_v6(port: int) -> tuple[Finding, ...]:
         return ()
     return (
         warning(
-            f"Port {port} of [{HOST_V6}] is taken, which programs that ask for `localhost` may reach instead.",
+            f"Port {port} of [{HOST_V6}] is taken, and programs that connect to `localhost` may reach it instead.",
             f"See by what with: {how_to_find(port)}. Stop it, or give programs http://{HOST}:{port}",
         ),
     )
@@ -169,7 +166,7 @@ def _is_open(path: Path) -> bool:
 
 
 def _read_config(file: Path) -> Config:
-    """Read a configuration without leaving a trace (the service's own reader keeps a copy of what is good)."""
+    """Read a configuration without writing anything (the service's own reader saves a copy of a valid one)."""
     try:
         text = file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -185,7 +182,7 @@ LOCAL_NAMES = ("127.0.0.1", "localhost")
 
 
 def check_python(version: Sequence[int]) -> Finding:
-    """Judge the version of Python."""
+    """Check the version of Python."""
     message = ".".join(str(part) for part in version[:3])
     if tuple(version[:2]) < OLDEST_PYTHON:
         return failed(f"Python {message} is too old.", "Install Python 3.11 or newer, and Meshlight with it.")
@@ -193,18 +190,18 @@ def check_python(version: Sequence[int]) -> Finding:
 
 
 def check_clock(now: float, installed_at: float) -> Finding:
-    """Judge the clock (seconds since 1970) by a file that was `installed_at` before."""
+    """Judge the clock (seconds since 1970) by the time `installed_at` of this program."""
     message = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M UTC")
     if now < installed_at - DAY_S:
         return failed(
             f"The clock says {message}, which is before this program was installed.",
             "Set the clock (on Linux: timedatectl set-ntp true), or TLS and signed requests will fail.",
         )
-    return passed(f"The clock says {message}; compare it with a watch if a cluster refuses your signature.")
+    return passed(f"The clock says {message}; compare it with a watch if a cluster rejects your signature.")
 
 
 def check_open_files(most: int | None) -> Finding:
-    """Judge how many files and connections a process may have open; None where there is no such limit."""
+    """Check how many files and connections a process may open; None if there is no limit."""
     if most is None:
         return passed("No limit on open files.")
     if most < FEW_FILES:
@@ -216,7 +213,7 @@ def check_open_files(most: int | None) -> Finding:
 
 
 def check_proxies(environ: Mapping[str, str]) -> Finding:
-    """Judge whether the proxies of the environment take away what apps send to this machine."""
+    """Check whether a proxy of the environment would get what apps send to this machine."""
     proxies = [name for name in _PROXIES if environ.get(name) or environ.get(name.lower())]
     if not proxies:
         return passed("No proxy is set in this terminal.")
@@ -232,19 +229,19 @@ def check_proxies(environ: Mapping[str, str]) -> Finding:
 
 
 def _bypasses_proxy(no_proxy: str, host: str) -> bool:
-    """Whether a NO_PROXY names this host, as most HTTP clients read it."""
+    """Whether NO_PROXY includes this host, as most HTTP clients read it."""
     entries = [entry.strip().lower().lstrip(".") for entry in no_proxy.split(",")]
     return "*" in entries or host in entries
 
 
 def check_known_engines(view: SnapshotView) -> list[Finding]:
-    """Judge each backend that is on by what the service knows of it."""
+    """Check each enabled backend by the service's snapshot."""
     findings = [_check_backend(backend) for backend in view.backends if backend.enabled]
     return findings or [_no_engine_finding()]
 
 
 def check_usual_ports() -> list[Finding]:
-    """Look for engines without the service."""
+    """Scan the default ports for engines, without the service."""
     found = asyncio.run(_scan())
     return [
         passed(f"{engine.name} answers at {engine.url} with {count(len(engine.models), 'model')}.")
@@ -276,13 +273,13 @@ def _check_backend(backend: BackendView) -> Finding:
 def _no_engine_finding() -> Finding:
     ports = ", ".join(str(port) for port in sorted(usual_ports()))
     return warning(
-        f"No engine answers on the usual ports of this machine ({ports}).",
+        f"No engine answers on the default ports of this machine ({ports}).",
         "Start one (such as `ollama serve`), add one by its address (meshlight backends add), or try the demo.",
     )
 
 
 PROBE_ID = "doctor"
-"""A backend that has no secret: asking for its shows whether the keyring answers, and changes nothing."""
+"""The id of a backend that has no secret: reading it shows whether the keyring answers, and changes nothing."""
 KEYRING_FIXES = (
     "Install and unlock a keyring (GNOME Keyring, KWallet, KeePassXC); or give each key in the environment as "
     "MESHLIGHT_SECRET_<ID>; or start the service with --insecure-storage."
@@ -290,7 +287,7 @@ KEYRING_FIXES = (
 
 
 def check_keyring(paths: Paths, backends: Sequence[Backend]) -> list[Finding]:
-    """Judge whether the keys of backends can be kept, and whether those that should be there are."""
+    """Check that API keys can be stored, and that those of these backends are there."""
     backends_with_key = [backend for backend in backends if backend.has_secret]
     return asyncio.run(_check_secrets(paths, backends_with_key))
 
@@ -303,18 +300,16 @@ async def _check_secrets(paths: Paths, backends_with_key: Sequence[Backend]) -> 
         await secrets.get(PROBE_ID)
     except SecretError as error:
         if not backends_with_key:
-            return [warning(f"{error.title} A backend that wants a key could not keep it.", KEYRING_FIXES)]
+            return [warning(f"{error.title} API keys of backends can't be stored.", KEYRING_FIXES)]
         found.append(warning(error.title, KEYRING_FIXES))
     else:
         found.append(
-            warning(
-                f"Keys of backends are kept in a plain file, {paths.secrets_file}.", "A keyring is safer."
-            )
+            warning(f"API keys are stored in a plain file, {paths.secrets_file}.", "A keyring is safer.")
             if is_plain
             else passed("The keyring answers.")
         )
     for backend in backends_with_key:
         fact = await secrets.look(backend.id)
         if fact.state != "present":
-            found.append(failed(f"The key of {backend.name} can't be had: {fact.text}", fact.fix))
+            found.append(failed(f"The API key of {backend.name} can't be read: {fact.text}", fact.fix))
     return found

@@ -1,4 +1,4 @@
-"""Words that give other programs, and people, the way in: key, env, open."""
+"""The commands that give apps and people access: `key`, `env`, `open`."""
 
 import os
 import sys
@@ -37,9 +37,9 @@ Examples:
   curl -H "Authorization: Bearer $(meshlight key)" 127.0.0.1:6374/v1/models"""
 )
 def key() -> None:
-    """Print the local key, which apps give as their API key.
+    """Print the local key, which apps use as API key.
 
-    It opens this machine's Meshlight and nothing else; it is not the key of any provider.
+    It gives access to this machine's Meshlight only; it is not the key of a provider.
     """
     click.echo(_local_key())
 
@@ -51,13 +51,11 @@ Examples:
   meshlight env | source                                  fish
   meshlight env | Out-String | Invoke-Expression          PowerShell"""
 )
-@click.option(
-    "--shell", type=click.Choice(get_args(Shell)), help="For which shell.  [the one you seem to use]"
-)
+@click.option("--shell", type=click.Choice(get_args(Shell)), help="The shell to print for.  [detected]")
 def env(shell: Shell | None) -> None:
-    """Print the variables that point apps to Meshlight.
+    """Print the environment variables for apps.
 
-    OpenAI's, Anthropic's and Ollama's own clients, and most apps built on them, read these variables.
+    The clients of OpenAI, Anthropic and Ollama, and most apps that use them, read these variables.
     """
     paths = Paths.here()
     try:
@@ -81,10 +79,10 @@ Examples:
 @click.option("--browser", is_flag=True, help="Open it in the browser instead of a window.")
 @click.option("--print", "only_print", is_flag=True, help="Print the link instead of opening it.")
 def open_(*, browser: bool, only_print: bool) -> None:
-    """Open the mesh, in a window or in the browser.
+    """Open the mesh page in a window or the browser.
 
-    Where this machine can show no window of its own, the page opens in the browser. The link works once, within a
-    minute; the browser then stays logged in.
+    If this machine can't show a window, the page opens in the browser. The link works once, within a minute; the
+    browser then stays signed in.
     """
     if only_print:
         with connect_service() as client:
@@ -95,7 +93,7 @@ def open_(*, browser: bool, only_print: bool) -> None:
 
         open_in_browser(Paths.here())
         return
-    with connect_service():  # says what is wrong here, where somebody reads it
+    with connect_service():  # fails here, where the user sees the error
         pass
     if signal_instance(Paths.here().state_dir, INSTANCE_SOCKET):
         click.echo("The mesh window comes to the front.")
@@ -105,7 +103,7 @@ def open_(*, browser: bool, only_print: bool) -> None:
 
 
 def environment(url: str, local_key: str, shell: Shell) -> str:
-    """Return the lines that point apps to the service at `url`, in the words of a shell."""
+    """Return the lines that set the variables for apps to the service at `url`, in the syntax of a shell."""
     return "\n".join(
         _EXPORT_LINES[shell].format(name=name, value=value)
         for name, value in (
@@ -120,7 +118,7 @@ def environment(url: str, local_key: str, shell: Shell) -> str:
 
 
 def usual_shell() -> Shell:
-    """Return the shell that this user seems to use."""
+    """Return the shell that this user probably uses."""
     if sys.platform == "win32":
         return "powershell"
     return "fish" if os.environ.get("SHELL", "").endswith("fish") else "sh"

@@ -1,4 +1,7 @@
-"""Words for the API keys of backends: list, keep, remove. No key is ever shown, or taken from the command line."""
+"""The commands below `meshlight secrets`: they never print an API key, or take one from the command line.
+
+If the service runs, it makes the change; otherwise the keyring and the configuration are changed directly.
+"""
 
 import asyncio
 import sys
@@ -30,10 +33,10 @@ Examples:
   meshlight secrets list
   pass show studio | meshlight secrets set studio
 
-Keys are kept in the system's keyring, never in the configuration file."""
+API keys are stored in the system's keyring, never in the configuration file."""
 )
 def secrets() -> None:
-    """Keep, list and remove the API keys of backends."""
+    """List, set and remove the API keys of backends."""
 
 
 @secrets.command(
@@ -42,9 +45,9 @@ def secrets() -> None:
 Example:
   meshlight secrets list""",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def list_(*, as_json: bool) -> None:
-    """Which backends have a key, and how it stands with each; the keys themselves are never shown."""
+    """List the backends with an API key and the state of each key; the keys are never shown."""
 
     async def list_keys(store: Secrets) -> list[dict[str, str]]:
         found = []
@@ -68,7 +71,7 @@ def list_(*, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif not rows:
-        click.echo("No backend has a key. Give one with: meshlight secrets set BACKEND")
+        click.echo("No backend has an API key. Set one with: meshlight secrets set BACKEND")
     else:
         columns = (
             Column(title="BACKEND"),
@@ -95,21 +98,21 @@ Examples:
 )
 @click.argument("backend")
 def set_(*, backend: str) -> None:
-    """Keep the API key of BACKEND (its name or id): asked for, or read from standard input.
+    """Set the API key of BACKEND (its name or id), from a prompt or standard input.
 
-    It is never taken from the command line, where other users of this machine could read it.
+    It can't be given on the command line, where other users of this machine could read it.
     """
     chosen = _pick(backend)
     value = _prompt_key(chosen)
     service = _service()
     if service is not None:
-        with service:  # so that it is used at once, and the configuration is written in one place
+        with service:  # the service uses the new key at once, and only it writes the configuration
             service.change(chosen.id, {"api_key": value})
     else:
         origin = parse_address(chosen.url).origin
         _with_secrets(lambda store: store.set(chosen.id, value, origin=origin))
         _save_has_secret(chosen, has_secret=True)
-    click.echo(f"The key of {sanitize(chosen.name)} is kept.")
+    click.echo(f"The API key of {sanitize(chosen.name)} is saved.")
 
 
 @secrets.command(
@@ -120,7 +123,7 @@ Example:
 )
 @click.argument("backend")
 def remove(*, backend: str) -> None:
-    """Forget the API key of BACKEND (its name or id)."""
+    """Remove the API key of BACKEND (its name or id)."""
     chosen = _pick(backend)
     service = _service()
     if service is not None:
@@ -129,11 +132,11 @@ def remove(*, backend: str) -> None:
     else:
         _with_secrets(lambda store: store.remove(chosen.id))
         _save_has_secret(chosen, has_secret=False)
-    click.echo(f"The key of {sanitize(chosen.name)} is forgotten.")
+    click.echo(f"The API key of {sanitize(chosen.name)} is removed.")
 
 
 def _prompt_key(backend: Backend) -> str:
-    """Return the key, typed without an echo or read from a pipe."""
+    """Return the key from a prompt without echo, or from a pipe."""
     if sys.stdin.isatty():
         value = click.prompt(
             f"API key of {sanitize(backend.name)}", hide_input=True, default="", show_default=False
@@ -150,13 +153,13 @@ def _file() -> ConfigFile:
 
 
 def _backends() -> tuple[Backend, ...]:
-    """Return the backends of the configuration: those that were only found have no keys."""
+    """Return the backends of the configuration; those that were only discovered have no keys."""
     config, _ = _file().load_or_last_good()
     return config.backends
 
 
 def _pick(name: str) -> Backend:
-    """Return the backend of this id or name; NotFound when there is none, or more than one."""
+    """Return the backend with this id or name; raises NotFound if there is none, or more than one."""
     backends = _backends()
     found = [b for b in backends if b.id == name] or [
         b for b in backends if b.name.casefold() == name.casefold()
@@ -178,7 +181,7 @@ def _service() -> ApiClient | None:
 
 
 def _save_has_secret(backend: Backend, *, has_secret: bool) -> None:
-    """Write down whether there is a key to look for."""
+    """Save in the configuration whether the backend has a key."""
     from msgspec.structs import replace  # noqa: PLC0415 -- only where no service does it
 
     if backend.has_secret != has_secret:
@@ -186,7 +189,7 @@ def _save_has_secret(backend: Backend, *, has_secret: bool) -> None:
 
 
 def _with_secrets(work: Callable[[Secrets], Coroutine[Any, Any, T]]) -> T:
-    """Do something with the secrets that are kept, in an event loop of its own."""
+    """Run a task with the secrets store in an event loop of its own."""
 
     async def run() -> T:
         paths = Paths.here()

@@ -1,4 +1,4 @@
-"""What most words begin or end with: the running service, a backend named by a person, JSON for programs."""
+"""Helpers of most commands: connect to the service, find a backend by name or id, print JSON."""
 
 import json
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from meshlight.storage.paths import Paths
 
 
 def connect_service() -> ApiClient:
-    """Return the running service of this user; raises ServiceError when it isn't running."""
+    """Return a client of this user's running service; raises ServiceError if it isn't running."""
     paths = Paths.here()
     paths.check()
     return ApiClient.connect(paths.runtime_file)
 
 
 def pick_backend(backends: Sequence[BackendView], name: str) -> BackendView:
-    """Return the backend with this id or name (case aside); raise NotFound with the names near it."""
+    """Return the backend with this id or name (ignoring case); raises NotFound with similar names."""
     for backend in backends:
         if backend.id == name:
             return backend
@@ -46,5 +46,5 @@ def pick_backend(backends: Sequence[BackendView], name: str) -> BackendView:
 
 
 def print_json(value: object, *, indent: int | None = 2) -> None:
-    """Print a value as JSON in pure ASCII: a name can't smuggle control characters into the terminal."""
+    """Print a value as JSON in pure ASCII, so that no name can send control characters to the terminal."""
     click.echo(json.dumps(msgspec.to_builtins(value), indent=indent, ensure_ascii=True))

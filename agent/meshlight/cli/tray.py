@@ -1,4 +1,4 @@
-"""The word that shows the icon in the tray, which is also what `meshlight` does without a word."""
+"""The command `meshlight tray`, which is also the default without a command: wires up the tray and runs it."""
 
 import os
 import signal
@@ -34,18 +34,18 @@ from meshlight.storage.paths import Paths
 
 INSTANCE_SOCKET = "tray"
 PANEL_WAIT_S = 30
-"""For so long the icon waits for the panel of a desktop that has just begun."""
+"""How long the icon waits at login for the desktop's panel."""
 ACTIVATE_TRIES = 300
 ACTIVATE_PAUSE_S = 0.1
-"""The first tray may be starting still: it is waited for as long as a start may take on a slow machine."""
+"""The first tray may still be starting: wait as long as that may take on a slow machine."""
 
 
 class NoTrayIcon(Exception):
-    """There is no tray to show an icon in; the text says why."""
+    """This desktop has no tray; the message says why."""
 
 
 TrayFactory = Callable[[OnAction], TrayIcon]
-"""Makes the icon for this desktop; raises NoFace."""
+"""Creates the icon for this desktop; raises NoTrayIcon."""
 
 
 @click.command(
@@ -54,11 +54,13 @@ Examples:
   meshlight
   meshlight tray --port 6400
 
-A second one opens the window of the first. Quit is in the icon's menu."""
+If it already runs, this opens its window. To quit, use the icon's menu."""
 )
 @service_options
-@click.option("--patience", default=0.0, metavar="SECONDS", help="Wait so long for the desktop's panel. [0]")
-@click.option("--quiet", is_flag=True, help="Where there is no tray, print no link and no welcome.")
+@click.option(
+    "--patience", default=0.0, metavar="SECONDS", help="How long to wait for the desktop's panel. [0]"
+)
+@click.option("--quiet", is_flag=True, help="Without a tray: don't print a link or a welcome.")
 @click.pass_context
 def tray(
     ctx: click.Context,
@@ -72,8 +74,8 @@ def tray(
 ) -> None:
     """Show the icon in the tray, and keep the service running.
 
-    The icon says how the mesh is doing; its menu opens the mesh, checks all backends and copies what apps need.
-    Where there is no tray, the service runs in this terminal, as with `serve`.
+    The icon shows the state of the mesh; its menu opens the mesh page, checks all backends and copies the settings
+    for apps. Where there is no tray, the service runs in this terminal, as with `serve`.
     """
     arguments = [] if port is None else ["--port", str(port)]
     arguments += [] if config is None else ["--config", str(config.expanduser().absolute())]
@@ -83,7 +85,7 @@ def tray(
         ctx.exit(run_tray(Paths.here(), arguments, lambda on_action: _tray_icon(on_action, patience)))
     except NoTrayIcon as why:
         if not quiet and (link := _link_of_running(Paths.here())):
-            click.echo(f"{why} Meshlight runs already; this link opens it once, within a minute:", err=True)
+            click.echo(f"{why} Meshlight already runs. This link opens it once, within a minute:", err=True)
             click.echo(link)
             ctx.exit(0)
         if not quiet:
@@ -102,9 +104,9 @@ def tray(
 
 
 def run_tray(paths: Paths, arguments: Sequence[str], make_icon: TrayFactory) -> int:
-    """Show the tray until it is quit, or open the window of the one that is there; return the exit code.
+    """Run the tray until the user quits, or open the window of the one that already runs; return the exit code.
 
-    `arguments` go to the service. Raises NoFace where there is no tray, and MeshlightError.
+    `arguments` are passed to the service. Raises NoTrayIcon if there is no tray, and MeshlightError.
     """
     try:
         paths.prepare()
@@ -144,7 +146,7 @@ def _assemble(make_icon: TrayFactory, paths: Paths, arguments: Sequence[str]) ->
         notify=send_notification,
         time_in=lambda seconds: time.strftime("%H:%M", time.localtime(time.time() + seconds)),
     )
-    # What starts at login knows nothing of a folder that a variable of this session names.
+    # A program that starts at login doesn't have this session's MESHLIGHT_HOME.
     at_login = (
         None
         if os.environ.get("MESHLIGHT_HOME")
@@ -166,7 +168,7 @@ def _free_port_near(port: int) -> int:
 
 
 def _save_port(paths: Paths, port: int) -> None:
-    # Loaded here: nobody's port is taken on most days, and the tray should stay small.
+    # Imported here: the port is rarely taken, and the tray should use little memory.
     from meshlight.backends.kinds import ring_for  # noqa: PLC0415
     from meshlight.storage.config.file import ConfigFile  # noqa: PLC0415
 
@@ -174,15 +176,15 @@ def _save_port(paths: Paths, port: int) -> None:
 
 
 def _activate_first(paths: Paths) -> int:
-    """Have the tray that runs open its window; return the exit code."""
+    """Let the running tray open its window; return the exit code."""
     pause = threading.Event()
     for _ in range(ACTIVATE_TRIES):
         if signal_instance(paths.state_dir, INSTANCE_SOCKET):
-            click.echo("Meshlight is in the tray already; its window opens.")
+            click.echo("Meshlight is already in the tray; its window opens.")
             return 0
         pause.wait(ACTIVATE_PAUSE_S)
     raise ServiceError(
-        "Meshlight is in the tray already, and doesn't answer.", "End it, then start it again: meshlight"
+        "Meshlight is already in the tray, but doesn't answer.", "End it, then start it again: meshlight"
     )
 
 
@@ -195,7 +197,7 @@ def _link_of_running(paths: Paths) -> str:
 
 
 def _tray_icon(on_action: OnAction, wait_s: float) -> TrayIcon:
-    from meshlight.desktop.tray.select import NoTrayHost, choose_tray  # noqa: PLC0415 -- only once this is the first tray
+    from meshlight.desktop.tray.select import NoTrayHost, choose_tray  # noqa: PLC0415 -- not for a second start
 
     tray_icon = choose_tray(on_action, wait_s=wait_s)
     if isinstance(tray_icon, NoTrayHost):

@@ -1,4 +1,4 @@
-"""The word that shows the mesh in a window of its own; the tray starts it, and a person may."""
+"""The command `meshlight window`, which shows the mesh page in a window; the tray starts it, and a user may."""
 
 import os
 import threading
@@ -27,13 +27,13 @@ Examples:
   meshlight window
   meshlight window --node ollama
 
-A second one brings the first to the front."""
+If a window is already open, this brings it to the front."""
 )
-@click.option("--node", default="", metavar="ID", help="Choose this backend in the picture.")
+@click.option("--node", default="", metavar="ID", help="Select this backend on the page.")
 def window(*, node: str) -> None:
-    """Show the mesh in a window.
+    """Show the mesh page in a window.
 
-    Where this machine has nothing to show a window with, the page opens in the browser.
+    If this machine can't show a window, the page opens in the browser.
     """
     receive_key()
     paths = Paths.here()
@@ -51,14 +51,14 @@ def window(*, node: str) -> None:
             mesh_window.run(node)
         except NoWindow as error:
             open_in_browser(paths, node, why=error)
-    # A handler of the web view may wait for an answer that the closed window can't give any more.
+    # A handler of the web view may still wait for an answer that the closed window can't give.
     leave = threading.Timer(EXIT_DELAY_S, os._exit, (0,))
     leave.daemon = True
     leave.start()
 
 
 def open_in_browser(paths: Paths, node: str = "", why: ServiceError | None = None) -> None:
-    """Open the page in the browser, or print its link where there is none."""
+    """Open the page in the browser, or print its link if there is none."""
     paths.check()
     with ApiClient.connect(paths.runtime_file) as client:
         if why is not None:
@@ -67,16 +67,16 @@ def open_in_browser(paths: Paths, node: str = "", why: ServiceError | None = Non
             click.echo("The mesh page opens in your browser. If it doesn't: meshlight open --print")
             return
         link = with_node(client.one_time_link(), node)
-    click.echo("No browser to open here. Open this link within a minute:", err=True)
+    click.echo("No browser was found. Open this link within a minute:", err=True)
     click.echo(link)
 
 
 def _activate_open_window(paths: Paths, node: str) -> None:
-    """Bring the window that is open to the front; it may be opening still."""
+    """Bring the open window to the front; it may still be starting."""
     pause = threading.Event()
     for _ in range(ACTIVATE_TRIES):
         if signal_instance(paths.state_dir, INSTANCE_SOCKET, node):
             click.echo("The mesh window comes to the front.")
             return
         pause.wait(ACTIVATE_PAUSE_S)
-    raise ServiceError("The mesh window is open and doesn't answer.", "Close it and try again.")
+    raise ServiceError("The mesh window is open, but doesn't answer.", "Close it and try again.")
