@@ -203,7 +203,7 @@ def _print_welcome(console: Console, home: Path, link: str, scenario: Scenario) 
             for line in wrap(", ".join(kind for kind in FAULT_KINDS if kind != "refuse"), width - 2)
         ),
         "",
-        "Ctrl-C or Quit in the tray menu ends the demo and removes all its files.",
+        "Ctrl-C ends the demo, as does Quit in the tray menu, and removes all its files.",
     ]
     for line in lines:
         click.echo(line)  # without line breaks, so that links and commands can be copied
