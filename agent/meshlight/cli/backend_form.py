@@ -74,14 +74,14 @@ def add(  # noqa: PLR0913 -- an option each
     Its API key is stored in this machine's keyring. It can't be given as an argument, since other programs can see
     arguments.
     """
-    said = _without_none(url=url, access_key=access_key, ca_file=None if ca_file is None else str(ca_file))
+    fields = _without_none(url=url, access_key=access_key, ca_file=None if ca_file is None else str(ca_file))
     body: dict[str, object] = {"kind": kind, **_without_none(name=name, ring=ring)}
     body |= {"follow_clock": False} if no_follow_clock else {}
     body |= {"save_anyway": True} if save_anyway else {}
     body |= {"enabled": False} if disabled else {}
     with connect_service() as client:
         secret = read_key(ask=ask_key, from_stdin=key_stdin)
-        given = said if secret is None else said | {"api_key": secret}
+        given = fields if secret is None else fields | {"api_key": secret}
         body |= ask(kind_of(kind), given, is_interactive=sys.stdin.isatty() and not key_stdin)
         try:
             added = client.add(body)
@@ -204,11 +204,11 @@ def print_added(console: Console, backend: BackendView, action: str) -> None:
     if not backend.enabled:
         console.print(*message_lines(glyph_of(backend), f"{action}: {backend.name}.", "", style), sep="\n")
     elif backend.health.state in {"healthy", "unknown"}:
-        said = f"{action}: {backend.name} ({backend.health.state}, {models_of(backend.models)})."
-        console.print(*message_lines(glyph_of(backend), said, "", style), sep="\n")
+        fields = f"{action}: {backend.name} ({backend.health.state}, {models_of(backend.models)})."
+        console.print(*message_lines(glyph_of(backend), fields, "", style), sep="\n")
     else:
-        said = f"{action}: {backend.name} ({backend.health.state}): {backend.health.text}"
-        console.print(*message_lines(glyph_of(backend), said, backend.health.fix, style), sep="\n")
+        fields = f"{action}: {backend.name} ({backend.health.state}): {backend.health.text}"
+        console.print(*message_lines(glyph_of(backend), fields, backend.health.fix, style), sep="\n")
 
 
 def models_of(names: tuple[str, ...]) -> str:
@@ -236,16 +236,16 @@ def ask(kind: BackendKind, given: Mapping[str, object], *, is_interactive: bool)
     With an address given, only what the kind can't do without is asked for. Where nobody may be asked, BadRequest
     names the option that is missing.
     """
-    said = dict(given)
+    fields = dict(given)
     prompt_all = "url" not in given
     for field in kind.fields:
-        if field.name in said or field.name not in _OPTION_HINTS:
+        if field.name in fields or field.name not in _OPTION_HINTS:
             continue
         default_value = field.default or (kind.default_url if field.name == "url" else "")
         is_required = field.required and not default_value
         if is_interactive and (is_required or prompt_all):
             typed = _prompt(field, default_value, is_required=is_required)
-            said |= {field.name: typed} if typed else {}
+            fields |= {field.name: typed} if typed else {}
         elif is_required:
             label = field.label if field.label[:2].isupper() else field.label.lower()
             raise BadRequest(
@@ -253,7 +253,7 @@ def ask(kind: BackendKind, given: Mapping[str, object], *, is_interactive: bool)
                 _OPTION_HINTS[field.name].format(kind=kind.kind),
                 field.name,
             )
-    return said
+    return fields
 
 
 def read_key(*, ask: bool, from_stdin: bool) -> str | None:

@@ -79,8 +79,8 @@ def browse(switch: Switch) -> None:
     console = new_console()
     style = TerminalStyle.of(console)
     if view.browse:
-        said = "Searching on this network. See the result in a few seconds with: meshlight peers"
-        console.print(*message_lines(GOOD, said, "", style), sep="\n")
+        text = "Searching on this network. See the result in a few seconds with: meshlight peers"
+        console.print(*message_lines(GOOD, text, "", style), sep="\n")
     else:
         console.print(*discovered_hints(view, (), style), sep="\n")
 
@@ -146,11 +146,11 @@ def print_terms(peer: PeerView) -> None:
     console = new_console()
     style = TerminalStyle.of(console)
     limit = count(peer.max_in_flight, "request")
-    said = f"{sanitize(peer.name)} may use {terms_text(peer)}, {limit} at once."
+    text = f"{sanitize(peer.name)} may use {terms_text(peer)}, {limit} at once."
     if peer.paused:
-        said = f"{sanitize(peer.name)} is paused: it may use nothing for now. Undo this with --resume."
+        text = f"{sanitize(peer.name)} is paused: it may use nothing for now. Undo this with --resume."
     if peer.use is not None:
-        said += f" Used from it: {', '.join(sanitize(model) for model in peer.use) or 'nothing'}."
+        text += f" Used from it: {', '.join(sanitize(model) for model in peer.use) or 'nothing'}."
     model_count = len(peer.sees_models)
     is_ok = peer.paused or bool(model_count)
     sees = (
@@ -158,19 +158,19 @@ def print_terms(peer: PeerView) -> None:
         if peer.paused
         else f" It sees {count(model_count, 'model') if model_count else 'no model'} here now."
     )
-    console.print(*message_lines(GOOD if is_ok else WARN, said + sees, "", style), sep="\n")
+    console.print(*message_lines(GOOD if is_ok else WARN, text + sees, "", style), sep="\n")
 
 
-def _rings(said: str) -> list[Ring]:
-    found = _words(said, "--rings")
+def _rings(text: str) -> list[Ring]:
+    found = _words(text, "--rings")
     wrong = [word for word in found if word not in RINGS]
     if wrong:
         raise BadRequest(f"There is no ring {sanitize(wrong[0])!r}.", f"Rings are: {', '.join(RINGS)}.")
     return [ring for ring in RINGS if ring in found]
 
 
-def _words(said: str, option: str) -> list[str]:
-    found = [word.strip() for word in said.split(",") if word.strip()]
+def _words(text: str, option: str) -> list[str]:
+    found = [word.strip() for word in text.split(",") if word.strip()]
     if not found:
         raise BadRequest(f"{option} is empty.", "To share nothing for now: --pause")
     return list(dict.fromkeys(found))
@@ -196,13 +196,13 @@ class Named(Protocol):
 N = TypeVar("N", bound=Named)
 
 
-def matches(found: Sequence[N], said: str) -> list[N]:
+def matches(found: Sequence[N], text: str) -> list[N]:
     """Return the machines with this name, this id or this start of an id, ignoring case.
 
     Matches by name and by the start of an id count alike: a machine must not hide another one by choosing a name
     that looks like its id.
     """
-    wanted = sanitize(said)
+    wanted = sanitize(text)
     digits = wanted.replace(" ", "").lower()
     is_id = len(digits) >= PREFIX and _HEX.issuperset(digits)
     exact = [one for one in found if one.id == digits]
@@ -215,24 +215,24 @@ def matches(found: Sequence[N], said: str) -> list[N]:
     ]
 
 
-def single_match(found: Sequence[N], said: str) -> N:
+def single_match(found: Sequence[N], text: str) -> N:
     """Return the only match; raises BadRequest if there are several."""
     if len(found) > 1:
         ids = ", ".join(one.id[: _distinct_names(found)] for one in found)
-        raise BadRequest(f"{len(found)} machines match {sanitize(said)!r}.", f"Name one by its id: {ids}.")
+        raise BadRequest(f"{len(found)} machines match {sanitize(text)!r}.", f"Name one by its id: {ids}.")
     return found[0]
 
 
-def find_peer(peers: Sequence[N], said: str) -> N:
+def find_peer(peers: Sequence[N], text: str) -> N:
     """Return the peer with this name or id; raises NotFound with similar names if there is none."""
-    found = matches(peers, said)
+    found = matches(peers, text)
     if not found:
         if not peers:
             raise NotFound("There are no paired machines yet.", "Pair one with: meshlight pair")
-        similar = get_close_matches(sanitize(said), [sanitize(one.name) for one in peers], n=3, cutoff=0.6)
+        similar = get_close_matches(sanitize(text), [sanitize(one.name) for one in peers], n=3, cutoff=0.6)
         hint = f"Did you mean {' or '.join(similar)}?" if similar else "See their names with: meshlight peers"
-        raise NotFound(f"No peer is called {sanitize(said)!r}.", hint)
-    return single_match(found, said)
+        raise NotFound(f"No peer is called {sanitize(text)!r}.", hint)
+    return single_match(found, text)
 
 
 def _distinct_names(found: Sequence[Named]) -> int:

@@ -213,7 +213,7 @@ def test_without_a_display_the_window_gives_the_link_for_a_browser(windows: Wind
     window = windows.home.start("window", more={"DISPLAY": "", "WAYLAND_DISPLAY": ""})
     out, _ = window.communicate(timeout=20)
     assert window.returncode == 0
-    assert "No web view to show a window with" in out
+    assert "This machine has no web view to show a window with" in out
     assert f"http://127.0.0.1:{windows.home.port}/?code=" in out
 
 

@@ -257,7 +257,9 @@ def test_an_icon_that_the_desktop_takes_away_is_told(toolkit: Toolkit, screen: S
 def test_x11_s_loop_never_returns_and_the_face_does(
     toolkit: Toolkit, screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("meshlight.desktop.tray.pystray.x11_icon.mended", lambda icon_class: icon_class)
+    monkeypatch.setattr(
+        "meshlight.desktop.tray.pystray.x11_icon.patch_x11_icon", lambda icon_class: icon_class
+    )
     screen.never_returns = True
     tray = Tray(toolkit, "xorg").start().until_ready()
     tray.stop()

@@ -86,7 +86,7 @@ async def shown(tmp_path: Path) -> AsyncIterator[Shown]:
                 "DISPLAY": screen.name,
                 "DBUS_SESSION_BUS_ADDRESS": bus.address,
                 "NO_AT_BRIDGE": "1",  # nobody reads the screen aloud here
-                "PYTHONPATH": str(PROGRAM.parents[1]),
+                "PYTHONPATH": str(PROGRAM.parents[3]),
             }
             process = await asyncio.create_subprocess_exec(
                 sys.executable, str(PROGRAM), "appindicator", stdin=PIPE, stdout=PIPE, env=there
