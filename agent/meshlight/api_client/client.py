@@ -116,7 +116,7 @@ class ApiClient:
         self._http.close()
 
     def snapshot(self) -> SnapshotView:
-        """Return the whole mesh as it is now."""
+        """Return the current snapshot of the mesh."""
         return self._fetch("GET", "/mesh/snapshot", SnapshotView)
 
     def backends(self) -> tuple[BackendView, ...]:
