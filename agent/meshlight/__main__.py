@@ -1,4 +1,4 @@
-"""`python -m meshlight`: the same words as the `meshlight` command."""
+"""`python -m meshlight` does the same as the `meshlight` command."""
 
 from meshlight.cli.app import main
 

@@ -10,7 +10,7 @@ import pytest
 
 from api_client.local_api import INSTANCE, KEY, LocalApi
 from desktop.samples import mesh
-from meshlight.api_client.client import ApiClient
+from meshlight.api_client.client import ApiClient, SharedClient
 from meshlight.domain.config import Runtime
 from meshlight.domain.errors import ServiceError
 
@@ -64,7 +64,7 @@ def test_without_a_runtime_file_one_learns_how_to_start_the_service(tmp_path: Pa
 def test_a_runtime_file_left_over_by_a_killed_service_is_not_a_running_service(tmp_path: Path) -> None:
     with LocalApi(tmp_path) as api:
         pass
-    with pytest.raises(ServiceError, match=f"nobody answers at {api.url}"):
+    with pytest.raises(ServiceError, match=f"nothing answers at {api.url}"):
         ApiClient.connect(api.runtime_file)
 
 
@@ -167,3 +167,75 @@ def test_a_server_that_speaks_no_http_is_another_program(tmp_path: Path) -> None
         with pytest.raises(ServiceError, match="Another program answers"):
             ApiClient.connect(tmp_path / "runtime.json")
         thread.join()
+
+
+def test_a_shared_client_proves_its_connection_once_and_keeps_it(api: LocalApi) -> None:
+    api.says("GET", "/mesh/snapshot", mesh())
+    shared = SharedClient(api.runtime_file)
+    for _ in range(3):
+        with shared.use() as client:
+            assert client.snapshot() == mesh()
+    shared.close()
+    assert api.proofs == 1
+    assert [asked.path for asked in api.asked] == ["/healthz"] + 3 * ["/mesh/snapshot"]
+
+
+def test_a_shared_client_whose_connection_was_closed_proves_the_next_one(api: LocalApi) -> None:
+    api.says("GET", "/mesh/snapshot", mesh())
+    shared = SharedClient(api.runtime_file)
+    with shared.use() as client:
+        api.hangs_up = True
+        client.snapshot()  # its response closes the connection
+    api.hangs_up = False
+    for _ in range(2):
+        with shared.use() as client:
+            assert client.snapshot() == mesh()
+    shared.close()
+    assert api.proofs == 2
+
+
+def test_a_shared_client_never_gives_the_key_to_whoever_takes_the_port_over(tmp_path: Path) -> None:
+    with LocalApi(tmp_path) as api:
+        api.says("GET", "/mesh/snapshot", mesh())
+        shared = SharedClient(api.runtime_file)
+        with shared.use() as client:
+            api.hangs_up = True
+            client.snapshot()
+    answer = b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"proof":""}'
+    with (
+        Impostor(tmp_path, answer, api.port) as impostor,
+        pytest.raises(ServiceError, match="Another program answers"),
+        shared.use() as client,
+    ):
+        client.snapshot()
+    shared.close()
+    assert all(KEY.encode() not in heard for heard in impostor.heard)
+
+
+def test_a_shared_client_connects_again_when_the_service_was_started_again(api: LocalApi) -> None:
+    api.says("GET", "/mesh/snapshot", mesh())
+    shared = SharedClient(api.runtime_file)
+    with shared.use() as old:
+        runtime = msgspec.structs.replace(old.runtime, instance="start-2")
+        api.runtime_file.write_bytes(msgspec.json.encode(runtime))
+        api.instance = "start-2"
+        with shared.use() as new:
+            assert new is not old
+            assert new.snapshot() == mesh()
+        assert old.snapshot() == mesh()  # a client in use is closed only after its last user
+    shared.close()
+
+
+def test_a_shared_client_without_a_service_says_how_to_start_it(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError, match="isn't running"), SharedClient(tmp_path / "runtime.json").use():
+        pass
+
+
+def test_a_shared_client_that_is_used_after_its_end_leaves_no_connection_open(api: LocalApi) -> None:
+    api.says("GET", "/mesh/snapshot", mesh())
+    shared = SharedClient(api.runtime_file)
+    shared.close()
+    with shared.use() as client:
+        assert client.snapshot() == mesh()
+    with pytest.raises(RuntimeError, match="closed"):
+        client.snapshot()

@@ -23,7 +23,7 @@ def test_the_help_shows_every_word_in_its_section_with_a_line_that_fits(type_wor
     for title, section in SECTIONS.items():
         assert f"\n{title}:\n" in said.out
         for name, word in section.items():
-            assert any(line.split() == [name, *word.says.split()] for line in said.lines), name
+            assert any(line.split() == [name, *word.summary.split()] for line in said.lines), name
     assert max(map(len, said.lines)) <= 80
 
 
@@ -43,7 +43,7 @@ def test_the_list_of_words_says_what_the_word_itself_says(name: str) -> None:
     assert (
         command.help.splitlines()[0]
         .rstrip(".")
-        .startswith(COMMANDS[name].says.split(";")[0].rstrip(".")[:20])
+        .startswith(COMMANDS[name].summary.split(";")[0].rstrip(".")[:20])
     )
 
 

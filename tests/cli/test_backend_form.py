@@ -77,10 +77,10 @@ def test_what_is_missing_is_named_with_its_option_where_nobody_can_be_asked(
         ({"url": "https://x", "access_key": "a"}, "--key-stdin"),
     ):
         with pytest.raises(BadRequest) as missing:
-            ask(Cluster(), given, may_ask=False)
+            ask(Cluster(), given, is_interactive=False)
         assert option in missing.value.hint
     whole = {"url": "https://x", "access_key": "a", "api_key": "s"}
-    assert ask(Cluster(), whole, may_ask=False) == whole
+    assert ask(Cluster(), whole, is_interactive=False) == whole
 
 
 def test_a_kind_that_has_a_place_of_its_own_needs_no_address() -> None:
@@ -88,7 +88,7 @@ def test_a_kind_that_has_a_place_of_its_own_needs_no_address() -> None:
         default_url = "https://api.example.com"
 
     given = {"access_key": "a", "api_key": "s"}
-    assert ask(Cloud(), given, may_ask=False) == given
+    assert ask(Cloud(), given, is_interactive=False) == given
 
 
 def test_at_a_terminal_all_is_asked_for_and_the_key_is_not_shown(api: LocalApi, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_refused_key_is_followed_by_the_ways_on(api: LocalApi, type_words: Typ
     )
     said = type_words("backends", "add", "vllm", "http://x")
     assert said.err.splitlines()[1] == (
-        "Give its API key. --key asks for it. To add it all the same: --save-anyway."
+        "Give its API key. --key asks for it. To add it anyway: --save-anyway."
     )
 
 
@@ -155,9 +155,9 @@ def test_a_new_key_is_asked_for_and_never_shown_and_an_old_one_can_go(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "Nothing to change was named."),
-        (["--no-key", "--key"], "--no-key doesn't go with a new key."),
-        (["--key", "--key-stdin"], "--key and --key-stdin don't go together."),
+        ([], "No change was given."),
+        (["--no-key", "--key"], "--no-key can't be combined with a new key."),
+        (["--key", "--key-stdin"], "--key and --key-stdin can't be combined."),
     ],
 )
 def test_a_change_that_can_t_be_meant_is_not_sent(
@@ -175,7 +175,7 @@ def test_a_change_that_does_not_answer_is_not_kept_and_the_way_on_is_named(
     api.says("GET", "/mesh/backends", {"backends": scenario().backends})
     api.fails("PATCH", "/mesh/backends/mlx", 422, "check_failed", "Connection refused at x:1.", "Start it.")
     said = type_words("backends", "set", "mlx", "--url", "http://x:1")
-    assert said.err.splitlines()[1] == "Start it. To keep the change all the same: --save-anyway."
+    assert said.err.splitlines()[1] == "Start it. To save the change anyway: --save-anyway."
     api.says("PATCH", "/mesh/backends/mlx", backend("mlx", state="unhealthy"))
     type_words("backends", "set", "mlx", "--url", "http://x:1", "--save-anyway")
     assert api.asked[-1].body == {"url": "http://x:1", "save_anyway": True}

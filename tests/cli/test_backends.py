@@ -100,9 +100,7 @@ def test_a_backend_that_does_not_answer_is_not_added_and_the_ways_on_are_named(
     api.fails("POST", "/mesh/backends", 422, "check_failed", "Connection refused at x:80.", "Start it.")
     said = type_words("backends", "add", "vllm", "http://x")
     assert said.code == 1
-    assert said.err == (
-        "Error: Connection refused at x:80.\nStart it. To add it all the same: --save-anyway.\n"
-    )
+    assert said.err == ("Error: Connection refused at x:80.\nStart it. To add it anyway: --save-anyway.\n")
 
 
 def test_a_key_comes_by_standard_input_or_a_hidden_prompt_and_is_never_shown(
@@ -120,9 +118,9 @@ def test_no_key_where_one_was_promised_is_said_before_anything_is_sent(
     api: LocalApi, type_words: Type
 ) -> None:
     said = type_words("backends", "add", "vllm", "http://x", "--key-stdin", given="\n")
-    assert (said.code, said.err.splitlines()[0]) == (1, "Error: Standard input held no key.")
+    assert (said.code, said.err.splitlines()[0]) == (1, "Error: Standard input has no key.")
     said = type_words("backends", "add", "vllm", "http://x", "--key-stdin", "--key", given="\n")
-    assert said.err.startswith("Error: --key and --key-stdin don't go together.")
+    assert said.err.startswith("Error: --key and --key-stdin can't be combined.")
     assert {one.path for one in api.asked} == {"/healthz"}
 
 
@@ -176,5 +174,5 @@ def test_a_check_tells_for_each_backend_that_is_on_how_it_is(listed: LocalApi, t
 def test_switching_says_the_new_state(listed: LocalApi, type_words: Type) -> None:
     listed.says("POST", "/mesh/backends/mlx/disable", backend("mlx", name="MLX", enabled=False))
     listed.says("POST", "/mesh/backends/mlx/enable", backend("mlx", name="MLX", state="unknown"))
-    assert type_words("backends", "disable", "mlx").out == "- Switched off: MLX.\n"
-    assert type_words("backends", "enable", "mlx").out == "○ Switched on: MLX (unknown, 1 model).\n"
+    assert type_words("backends", "disable", "mlx").out == "- Disabled: MLX.\n"
+    assert type_words("backends", "enable", "mlx").out == "○ Enabled: MLX (unknown, 1 model).\n"

@@ -62,7 +62,7 @@ def test_a_broken_configuration_is_named_with_its_line(tmp_path: Path, port: int
     assert said.code == 1
     assert "line 2" in said.out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.toml"]
-    assert said.lines[-1].startswith("1 thing wrong")
+    assert said.lines[-1].startswith("1 problem")
 
 
 def test_a_port_in_strange_hands_is_named_with_whose_they_are(port: int, type_words: Type) -> None:
@@ -99,7 +99,7 @@ def test_a_key_that_others_may_read_is_wrong(tmp_path: Path, type_words: Type) -
     (tmp_path / "local.key").chmod(0o644)
     said = type_words("doctor")
     assert said.code == 1
-    assert "✗ Other users of this machine may read" in said.out
+    assert "✗ Other users of this machine can read" in said.out
 
 
 @posix

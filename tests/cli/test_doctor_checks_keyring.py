@@ -11,6 +11,6 @@ def test_a_backend_whose_key_is_gone_is_wrong(tmp_path: Path) -> None:
     places.secrets_file.chmod(0o600)
     keyed = Backend(id="far", name="Far", kind="vllm", ring="lan", url="http://far", has_secret=True)
     plain, missing = check_keyring(places, [keyed])
-    assert "plain file" in plain.said
-    assert (missing.level, missing.said.startswith("The key of Far can't be had")) == ("wrong", True)
+    assert "plain file" in plain.message
+    assert (missing.level, missing.message.startswith("The API key of Far can't be read")) == ("wrong", True)
     assert len(check_keyring(places, [])) == 1

@@ -27,8 +27,8 @@ def test_the_way_to_spare_this_machine_keeps_what_was_spared_before() -> None:
 def test_an_old_python_a_clock_of_yesteryear_and_a_low_limit_are_seen() -> None:
     assert machine.check_python((3, 10, 4)).level == "wrong"
     assert machine.check_python((3, 14, 0)).level == "ok"
-    assert machine.check_clock(now=0.0, made=1_700_000_000.0).level == "wrong"
-    assert machine.check_clock(now=1_700_000_100.0, made=1_700_000_000.0).level == "ok"
+    assert machine.check_clock(now=0.0, installed_at=1_700_000_000.0).level == "wrong"
+    assert machine.check_clock(now=1_700_000_100.0, installed_at=1_700_000_000.0).level == "ok"
     assert machine.check_open_files(256).level == "look"
     assert machine.check_open_files(65_536).level == "ok"
     assert machine.check_open_files(None).level == "ok"

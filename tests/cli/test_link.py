@@ -68,5 +68,5 @@ def test_the_desktop_is_told_and_untold(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     assert type_words("link", "--register").out == "meshlight:// links open with Meshlight.\n"
     assert (tmp_path / "data/applications/meshlight-link.desktop").is_file()
-    assert type_words("link", "--unregister").out == "meshlight:// links open no more.\n"
+    assert type_words("link", "--unregister").out == "meshlight:// links no longer open.\n"
     assert not (tmp_path / "data/applications/meshlight-link.desktop").exists()

@@ -48,7 +48,7 @@ def sent(api: LocalApi) -> list[tuple[str, Any]]:
 
 def test_two_people_compare_large_digits_and_a_yes_pairs(scenario: LocalApi, tmp_path: Path) -> None:
     with Terminal(tmp_path, "pair", "eva") as term:
-        term.until("Are these the same digits on both machines? [y/N]")
+        term.until("Do both machines show the same digits? [y/N]")
         assert "██  ██████" in term.screen
         assert "\n  123 456\n" in term.screen
         assert "within 55 s" in term.screen
@@ -67,7 +67,7 @@ def test_the_wait_for_the_other_side_is_seen_and_ends_with_its_word(
     with Terminal(tmp_path, "pair", "1a2b") as term:
         term.until("[y/N]")
         term.type("y")
-        term.until("Waiting until it is confirmed on Eva too…")
+        term.until("Waiting for confirmation on Eva…")
         over = pairing(
             "over", why="The pairing was refused on Eva. If the digits differed, somebody may be in between."
         )
@@ -83,7 +83,7 @@ def test_anything_but_a_yes_refuses(scenario: LocalApi, tmp_path: Path, answer: 
         term.type(answer)
         assert term.end() == 1
     assert sent(scenario)[-1] == ("refuse", None)
-    assert "✗ Refused: nobody is paired." in term.screen
+    assert "✗ Refused: no machine was paired." in term.screen
 
 
 def test_ctrl_c_refuses_for_both_and_says_so(scenario: LocalApi, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_ctrl_c_refuses_for_both_and_says_so(scenario: LocalApi, tmp_path: Path)
         term.ctrl_c()
         assert term.end() == 1
     assert sent(scenario)[-1] == ("refuse", None)
-    assert "Ended. Nobody is paired by it." in term.screen
+    assert "Ended. No machine was paired." in term.screen
     assert "Traceback" not in term.screen
 
 
@@ -128,7 +128,7 @@ def test_a_machine_that_asked_is_answered_by_the_same_word(scenario: LocalApi, t
 
     scenario.says("POST", "/mesh/peers/pairing/confirm", confirmed)
     with Terminal(tmp_path, "pair") as term:
-        term.until("Bo asks to be paired.")
+        term.until("Bo asks to pair.")
         term.until("[y/N]")
         term.type("y")
         assert term.end() == 0
@@ -138,11 +138,11 @@ def test_a_machine_that_asked_is_answered_by_the_same_word(scenario: LocalApi, t
 def test_to_accept_it_is_seen_for_that_time_only(scenario: LocalApi, tmp_path: Path) -> None:
     scenario.says("PATCH", "/mesh/peers", around(visible=True), around())
     with Terminal(tmp_path, "pair", "--accept") as term:
-        term.until("Let it be seen on this network until it is paired? [Y/n]")
+        term.until("Make it visible on this network until it is paired? [Y/n]")
         term.type("")
-        term.until("Waiting until another machine asks")
-        assert "On the other machine: meshlight pair desk\n" in term.screen
-        assert "If it doesn't see this one there: meshlight pair 192.168.1.5:6376" in term.screen
+        term.until("Waiting for another machine")
+        assert "On the other machine, run: meshlight pair desk\n" in term.screen
+        assert "If that doesn't find this machine: meshlight pair 192.168.1.5:6376" in term.screen
         scenario.send(PeersEvent(seq=8, peers=around(visible=True, pairing=ASKED)))
         term.until("[y/N]")
         term.type("n")
@@ -153,7 +153,7 @@ def test_to_accept_it_is_seen_for_that_time_only(scenario: LocalApi, tmp_path: P
 def test_ctrl_c_while_it_waits_hides_it_again(scenario: LocalApi, tmp_path: Path) -> None:
     scenario.says("PATCH", "/mesh/peers", around(visible=True), around())
     with Terminal(tmp_path, "pair", "--accept", "--visible") as term:
-        term.until("Waiting until another machine asks")
+        term.until("Waiting for another machine")
         term.ctrl_c()
         assert term.end() == 1
     assert sent(scenario)[-1] == ("peers", {"visible": False})
@@ -170,7 +170,7 @@ def test_who_does_not_want_to_be_seen_stays_hidden(scenario: LocalApi, tmp_path:
 def test_a_script_is_told_the_digits_and_gives_them_back(scenario: LocalApi, type_words: Type) -> None:
     asked = type_words("pair", "Eva")
     assert asked.code == 3
-    assert "If they are the same there: meshlight pair --yes-digits 123456" in asked.lines
+    assert "If they are the same, run: meshlight pair --yes-digits 123456" in asked.lines
     scenario.says("GET", "/mesh/peers", around(pairing=pairing()))
     scenario.send(mesh())
     said = type_words("pair", "--yes-digits", "123 456")
@@ -206,7 +206,7 @@ def test_what_was_confirmed_in_another_window_waits_for_the_other_side(
     scenario.says("GET", "/mesh/peers", around(), how)
     said = type_words("pair", LINK)
     assert said.code == 0
-    assert "This side has confirmed Eva. There, somebody has to confirm these digits:" in said.lines
+    assert "This machine has confirmed. Now confirm these digits on Eva:" in said.lines
 
 
 @pytest.mark.parametrize(
@@ -228,14 +228,14 @@ def test_one_that_is_not_seen_is_asked_by_its_address(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("big", "box"), "Nobody called 'big box' is seen, and it is no address."),
-        (("box.lan:70000",), "Nobody called 'box.lan:70000' is seen"),
-        (("--accept", "Eva"), "These options don't go together."),
-        (("--visible",), "These options don't go together."),
-        (("--accept",), "This machine is hidden, so nobody can ask it."),
-        (("--yes-digits", "1"), "No pairing is under way, so there is nothing to confirm."),
-        (("--link",), "This machine is hidden, so nobody could follow its link."),
-        (("meshlight://add?kind=ollama&url=http://x",), "This link adds a backend; it pairs nothing."),
+        (("big", "box"), "No machine called 'big box' was found, and it is not an address."),
+        (("box.lan:70000",), "No machine called 'box.lan:70000' was found"),
+        (("--accept", "Eva"), "These options can't be combined."),
+        (("--visible",), "These options can't be combined."),
+        (("--accept",), "This machine is hidden, so no other machine can ask it to pair."),
+        (("--yes-digits", "1"), "There is no pairing to confirm."),
+        (("--link",), "This machine is hidden, so no other machine could use its link."),
+        (("meshlight://add?kind=ollama&url=http://x",), "This link adds a backend; it is not for pairing."),
         (("meshlight://pair?host=x&port=1&id=2",), "The link names no id of 64 hex digits."),
     ],
 )
@@ -263,7 +263,7 @@ def test_one_that_is_paired_or_can_t_be_is_said_to_be(api: LocalApi, type_words:
 def test_a_pairing_under_way_is_not_disturbed(scenario: LocalApi, type_words: Type) -> None:
     scenario.fails("POST", "/mesh/peers/pairing", 409, "conflict", "A pairing is under way already.")
     said = type_words("pair", "Eva")
-    assert said.err.splitlines()[1] == "To go on with it: meshlight pair. To end it: meshlight pair --refuse"
+    assert said.err.splitlines()[1] == "To continue it: meshlight pair. To end it: meshlight pair --refuse"
 
 
 def test_the_own_link_is_one_that_the_other_can_read(api: LocalApi, type_words: Type) -> None:
@@ -282,4 +282,4 @@ def test_at_a_terminal_the_link_is_a_picture_too(api: LocalApi, tmp_path: Path) 
     with Terminal(tmp_path, "pair", "--link", width=100) as term:
         assert term.end() == 0
     assert "██ ▄▄▄▄▄ █" in term.screen
-    assert "On the other machine: meshlight pair 'LINK'" in term.screen
+    assert "On the other machine, run: meshlight pair 'LINK'" in term.screen

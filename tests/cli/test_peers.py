@@ -30,10 +30,10 @@ def test_one_screen_says_who_is_here_who_is_paired_and_who_is_seen(type_words: T
     said = type_words("peers")
     assert said.code == 0
     assert " ".join(said.lines[:2]) == (
-        "desk (3fa9 41c0) can be seen on this network, and asked to pair (192.168.1.5, fd00::5)."
+        "desk (3fa9 41c0) is visible to other machines on this network (192.168.1.5, fd00::5)."
     )
     assert "Hide it with: meshlight peers visible off" in said.lines
-    paired, seen = said.out.split("SEEN ON THIS NETWORK")
+    paired, seen = said.out.split("FOUND ON THIS NETWORK")
     assert "● healthy  Bo    77aa 0011  2: qwen3:4b" in paired
     assert "every model of this machine" in paired
     assert "0 of 4" in paired
@@ -47,10 +47,10 @@ def test_a_machine_alone_says_how_to_be_seen_and_how_to_be_asked(api: LocalApi, 
     api.says("GET", "/mesh/peers", around(node_id="", short=""))
     api.says("GET", "/mesh/backends", {"backends": []})
     out = " ".join(type_words("peers").out.split())
-    assert out.startswith("desk (it gets an id when it is first seen or paired) is hidden:")
+    assert out.startswith("desk (no id until it is first visible or paired) is hidden:")
     assert "Show it with: meshlight peers visible on" in out
-    assert "Two machines are paired once, by comparing six digits." in out
-    assert "On the other machine: meshlight pair --accept" in out
+    assert "No paired machines yet." in out
+    assert "Run this on the other machine: meshlight pair --accept" in out
 
 
 def test_what_is_wrong_is_said_with_its_fix(api: LocalApi, type_words: Type) -> None:
@@ -109,7 +109,7 @@ def test_being_seen_and_looking_are_switched(api: LocalApi, type_words: Type, wo
     off = type_words("peers", word, "off")
     assert (on.code, off.code) == (0, 0)
     assert [one.body for one in api.asked if one.body] == [{sent: True}, {sent: False}]
-    assert ("Hide it with" if word == "visible" else "Looking for others") in on.out
+    assert ("Hide it with" if word == "visible" else "Searching on this network") in on.out
 
 
 def test_what_a_peer_may_use_is_changed_and_said(scenario: LocalApi, type_words: Type) -> None:
@@ -156,7 +156,7 @@ def test_without_a_change_it_is_only_said(scenario: LocalApi, type_words: Type) 
         ),
         (
             ("share", "Bo", "--models", " ,"),
-            "--models names nothing.\nTo let it use nothing for now: --pause",
+            "--models is empty.\nTo share nothing for now: --pause",
         ),
     ],
 )
@@ -175,19 +175,19 @@ def test_of_two_with_one_name_neither_is_chosen_and_the_ids_are_named(
     api.says("GET", "/mesh/peers", around(peers=(peer("Bo"), peer("BO", EVA))))
     said = type_words("unpair", "bo")
     assert said.code == 1
-    assert said.err == "Error: 2 machines can be meant by 'bo'.\nName one by its id: 77aa0011, 1a2b3c4d.\n"
+    assert said.err == "Error: 2 machines match 'bo'.\nName one by its id: 77aa0011, 1a2b3c4d.\n"
 
 
 def test_a_name_that_poses_as_another_s_id_takes_nobody_s_place(api: LocalApi, type_words: Type) -> None:
     api.says("GET", "/mesh/peers", around(peers=(peer("Bo"), peer("77aa 0011", EVA))))
-    assert "2 machines can be meant" in type_words("unpair", "77aa 0011").err
+    assert "2 machines match" in type_words("unpair", "77aa 0011").err
 
 
 def test_a_pairing_is_ended(scenario: LocalApi, type_words: Type) -> None:
     scenario.says("DELETE", f"/mesh/peers/{BO}", around())
     said = type_words("unpair", "Bo")
     assert (said.code, scenario.asked[-1].method) == (0, "DELETE")
-    assert said.out == "Unpaired: Bo and this machine see nothing of each other any more.\n"
+    assert said.out == "Unpaired: Bo and this machine can't use each other's models any more.\n"
 
 
 def test_an_older_service_says_that_it_knows_no_peers(api: LocalApi, type_words: Type) -> None:

@@ -56,13 +56,13 @@ def test_the_list_says_who_has_a_key_and_never_which(type_words: Type, home: Pat
 
 def test_a_key_from_standard_input_is_kept_and_a_forgotten_one_is_gone(type_words: Type, home: Path) -> None:
     said = type_words("secrets", "set", "studio", given=f"{KEY}2\n")
-    assert (said.code, said.out) == (0, "The key of Studio is kept.\n")
+    assert (said.code, said.out) == (0, "The API key of Studio is saved.\n")
     assert (
         json.loads((home / "secrets.json").read_text())["studio/api_key"] == f"{KEY}2\nhttp://127.0.0.1:8000"
     )
     assert KEY not in (home / "config.toml").read_text()
     assert "Studio" in type_words("secrets", "list").out
-    assert type_words("secrets", "remove", "Studio").out == "The key of Studio is forgotten.\n"
+    assert type_words("secrets", "remove", "Studio").out == "The API key of Studio is removed.\n"
     assert "studio/api_key" not in json.loads((home / "secrets.json").read_text())
     assert "Studio" not in type_words("secrets", "list").out
 
@@ -118,7 +118,7 @@ def test_on_a_terminal_the_key_is_asked_for_and_not_echoed(home: Path) -> None:
     while b"API key of Studio" not in seen:
         seen += os.read(ours, 1000)
     os.write(ours, f"{KEY}\n".encode())
-    while b"is kept" not in seen:
+    while b"is saved" not in seen:
         seen += os.read(ours, 1000)
     assert process.wait(20) == 0
     os.close(ours)

@@ -56,7 +56,7 @@ def test_without_a_word_and_without_a_tray_the_service_runs_and_gives_the_link_u
         with started(tmp_path) as third:
             _, err = third.communicate(timeout=20)
             assert third.returncode == 0
-            assert "Meshlight runs already; this link opens it" in err
+            assert "Meshlight already runs. This link opens it" in err
         service.send_signal(signal.SIGINT)
         assert service.wait(timeout=20) == 0
 

@@ -178,7 +178,7 @@ def test_a_route_says_who_would_answer_and_why_not_the_others(api: LocalApi, typ
     api.says("GET", "/mesh/route?model=chat", route("a"))
     said = type_words("route", "chat")
     assert said.code == 0
-    assert said.lines[0] == "✓ Ollama would answer a request for qwen3:4b (for which chat stands) now."
+    assert said.lines[0] == "✓ Ollama would answer a request for qwen3:4b (requested as chat) now."
     assert "   A nearer ring serves this model, and no rule lets it spill over to the cloud." in said.lines
     assert json.loads(type_words("route", "chat", "--json").out)["answers"] == "a"
 

@@ -1,4 +1,4 @@
-"""A tray without a desktop: it keeps what it is told to show, and a test waits for that and presses."""
+"""A tray icon without a desktop: a test waits for what it shows, and clicks on its menu."""
 
 import threading
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from meshlight.domain.snapshot import Light
 WAIT_S = 20.0
 
 
-class Hand:
-    """A `TrayIcon` in the hand."""
+class FakeTray:
+    """A `TrayIcon` that stores what it shows."""
 
-    name = "hand"
+    name = "fake"
 
     def __init__(self, on_action: OnAction) -> None:
         self._on_action = on_action
@@ -49,10 +49,10 @@ class Hand:
     def stop(self) -> None:
         self._stopped.set()
 
-    def until(self, is_so: Callable[["Hand"], object]) -> None:
-        """Wait until what is shown is so."""
+    def until(self, condition: Callable[["FakeTray"], object]) -> None:
+        """Wait until the condition holds for what is shown."""
         with self._changed:
-            assert self._changed.wait_for(lambda: is_so(self), WAIT_S), (
+            assert self._changed.wait_for(lambda: condition(self), WAIT_S), (
                 self.light,
                 self.tooltip,
                 self.texts(),
@@ -63,11 +63,11 @@ class Hand:
         return [item.text for item in self.items if not item.is_separator]
 
     def says(self, beginning: str) -> bool:
-        """Whether a line of the menu begins so."""
+        """Whether a line of the menu begins with this."""
         return any(text.startswith(beginning) for text in self.texts())
 
     def press(self, verb: Verb, backend: str = "") -> None:
-        """Click on what asks for this; it must be in the menu."""
+        """Click on the line with this action, which must be in the menu."""
         action = Action(verb, backend)
         assert action in self._actions(self.items), action
         self._on_action(action)

@@ -9,8 +9,8 @@ BO = "77aa0011" + "b" * 56
 EVA = "1a2b3c4d" + "e" * 56
 
 
-def peer(name: str = "Bo", id_: str = BO, **told: Any) -> PeerView:
-    said: dict[str, Any] = {
+def peer(name: str = "Bo", id_: str = BO, **changes: Any) -> PeerView:
+    fields: dict[str, Any] = {
         "id": id_,
         "short": short_id(id_),
         "name": name,
@@ -23,11 +23,11 @@ def peer(name: str = "Bo", id_: str = BO, **told: Any) -> PeerView:
         "in_flight": 0,
         "sees_models": ("qwen3:4b", "gemma3:4b"),
     }
-    return PeerView(**(said | told))
+    return PeerView(**(fields | changes))
 
 
-def sighting(name: str = "Eva", id_: str = EVA, **told: Any) -> SightingView:
-    said: dict[str, Any] = {
+def sighting(name: str = "Eva", id_: str = EVA, **changes: Any) -> SightingView:
+    fields: dict[str, Any] = {
         "id": id_,
         "short": short_id(id_),
         "name": name,
@@ -41,11 +41,11 @@ def sighting(name: str = "Eva", id_: str = EVA, **told: Any) -> SightingView:
         "can_pair": True,
         "conflict": "",
     }
-    return SightingView(**(said | told))
+    return SightingView(**(fields | changes))
 
 
-def pairing(state: str = "comparing", role: str = "asking", **told: Any) -> PairingView:
-    said: dict[str, Any] = {
+def pairing(state: str = "comparing", role: str = "asking", **changes: Any) -> PairingView:
+    fields: dict[str, Any] = {
         "role": role,
         "state": state,
         "name": "Eva",
@@ -54,22 +54,22 @@ def pairing(state: str = "comparing", role: str = "asking", **told: Any) -> Pair
         "why": "",
         "left_s": 55.0,
     }
-    return PairingView(**(said | told))
+    return PairingView(**(fields | changes))
 
 
-def around(**told: Any) -> PeersView:
-    said: dict[str, Any] = {
+def around(**changes: Any) -> PeersView:
+    fields: dict[str, Any] = {
         "node_id": HERE,
         "short": short_id(HERE),
         "name": "desk",
         "visible": False,
         "browse": True,
         "port": 0,
-        "door": 6376 if told.get("visible") else 0,
+        "door": 6376 if changes.get("visible") else 0,
         "addresses": ("192.168.1.5", "fd00::5"),
         "problem": "",
         "peers": (),
         "seen": (),
         "pairing": None,
     }
-    return PeersView(**(said | told))
+    return PeersView(**(fields | changes))

@@ -222,12 +222,12 @@ class _Watcher(ServiceInterface):
 
 def _line(layout: list[Any]) -> MenuLine:
     number, values, children = layout
-    said = {name: variant.value for name, variant in values.items()}
+    properties = {name: variant.value for name, variant in values.items()}
     return MenuLine(
         number=number,
-        label=said.get("label", "").replace("__", "_"),
-        enabled=said.get("enabled", True),
-        checked=bool(said["toggle-state"]) if said.get("toggle-type") else None,
-        is_separator=said.get("type") == "separator",
+        label=properties.get("label", "").replace("__", "_"),
+        enabled=properties.get("enabled", True),
+        checked=bool(properties["toggle-state"]) if properties.get("toggle-type") else None,
+        is_separator=properties.get("type") == "separator",
         lines=tuple(_line(child.value) for child in children),
     )

@@ -39,9 +39,9 @@ def backend(
     models: tuple[str, ...] = ("qwen3:4b",),
     work: Workload | None = None,
     text: str | None = None,
-    **told: Any,
+    **extra: Any,
 ) -> BackendView:
-    code, said, fix = REASONS[state]
+    code, reason_text, fix = REASONS[state]
     return BackendView(
         id=id_,
         name=name or id_,
@@ -50,12 +50,12 @@ def backend(
         url="http://127.0.0.1:11434",
         enabled=enabled,
         source="found",
-        health=HealthView(state=state, reason=code, text=text or said, fix=fix, since_s=200.4),
+        health=HealthView(state=state, reason=code, text=text or reason_text, fix=fix, since_s=200.4),
         latency_ms=latency_ms,
         models=models,
         in_flight=0,
         requests=work or Workload(),
-        **told,
+        **extra,
     )
 
 

@@ -25,8 +25,8 @@ class Screen:
             stderr=subprocess.DEVNULL,
         )
         os.close(writes)
-        with os.fdopen(reads) as said:
-            self.name = f":{said.readline().strip()}"
+        with os.fdopen(reads) as output:
+            self.name = f":{output.readline().strip()}"
         self._display = display.Display(self.name)
 
     def __enter__(self) -> Self:

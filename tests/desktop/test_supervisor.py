@@ -30,12 +30,14 @@ def supervise(home: Home) -> Iterator[Supervise]:
     running: list[Supervisor] = []
 
     def start(
-        words: Sequence[str] = program(*SERVE), rule: Backoff | None = None
+        command: Sequence[str] = program(*SERVE), backoff: Backoff | None = None
     ) -> tuple[Supervisor, Standings]:
-        told = Standings()
-        supervisor = Supervisor(words, home.runtime_file, told, environ=home.environ, rule=rule).start()
+        statuses = Standings()
+        supervisor = Supervisor(
+            command, home.runtime_file, statuses, environ=home.environ, backoff=backoff
+        ).start()
         running.append(supervisor)
-        return supervisor, told
+        return supervisor, statuses
 
     yield start
     for supervisor in running:
@@ -43,10 +45,10 @@ def supervise(home: Home) -> Iterator[Supervise]:
 
 
 def test_a_service_is_started_and_ended_with_its_supervisor(home: Home, supervise: Supervise) -> None:
-    supervisor, told = supervise()
-    standing = told.until("running")
-    assert [s.state for s in told.seen] == ["starting", "running"]
-    assert (standing.url, standing.is_ours) == (f"http://127.0.0.1:{home.port}", True)
+    supervisor, statuses = supervise()
+    status = statuses.until("running")
+    assert [s.state for s in statuses.seen] == ["starting", "running"]
+    assert (status.url, status.is_ours) == (f"http://127.0.0.1:{home.port}", True)
     pid = home.runtime.pid
     assert home.answers()
     supervisor.stop()
@@ -55,13 +57,13 @@ def test_a_service_is_started_and_ended_with_its_supervisor(home: Home, supervis
 
 
 def test_a_killed_service_answers_again_within_three_seconds(home: Home, supervise: Supervise) -> None:
-    _, told = supervise()
-    told.until("running")
+    _, statuses = supervise()
+    statuses.until("running")
     pid = home.runtime.pid
     killed = time.monotonic()
     os.kill(pid, signal.SIGKILL)
-    assert "ended and is started again" in told.until("restarting").text
-    told.until("running")
+    assert "ended and is being restarted" in statuses.until("restarting").text
+    statuses.until("running")
     assert home.answers()
     assert time.monotonic() - killed < 3.0
     assert home.runtime.pid != pid
@@ -70,23 +72,23 @@ def test_a_killed_service_answers_again_within_three_seconds(home: Home, supervi
 def test_a_service_that_hangs_is_not_taken_for_a_dead_one_when_it_answers_again(
     home: Home, supervise: Supervise
 ) -> None:
-    supervisor, told = supervise()
-    first = told.until("running")
+    supervisor, statuses = supervise()
+    first = statuses.until("running")
     os.kill(home.runtime.pid, signal.SIGSTOP)
-    supervisor.look()
+    supervisor.check()
     os.kill(home.runtime.pid, signal.SIGCONT)
-    assert told.until("running").instance == first.instance
+    assert statuses.until("running").instance == first.instance
 
 
 def test_a_running_service_is_attached_to_and_left_alone(home: Home, supervise: Supervise) -> None:
     with home.start(*SERVE) as service:
         wait_until(home.runtime_file.exists)
-        supervisor, told = supervise()
-        assert told.until("running").is_ours is False
-        assert [s.state for s in told.seen] == ["running"]
+        supervisor, statuses = supervise()
+        assert statuses.until("running").is_ours is False
+        assert [s.state for s in statuses.seen] == ["running"]
         supervisor.restart()
-        supervisor.look()
-        told.until("running")
+        supervisor.check()
+        statuses.until("running")
         supervisor.stop()
         assert service.poll() is None
         assert home.answers()
@@ -99,27 +101,27 @@ def test_a_service_that_was_stopped_where_it_was_started_is_not_replaced_until_a
 ) -> None:
     with home.start(*SERVE) as service:
         wait_until(home.runtime_file.exists)
-        supervisor, told = supervise()
-        told.until("running")
+        supervisor, statuses = supervise()
+        statuses.until("running")
         service.terminate()
         service.wait(20)
-        supervisor.look()
-        stopped = told.until("stopped")
+        supervisor.check()
+        stopped = statuses.until("stopped")
         assert "stopped where it was started" in stopped.text
         supervisor.restart()
-        assert told.until("running").is_ours is True
+        assert statuses.until("running").is_ours is True
 
 
 def test_an_attached_service_that_is_killed_is_replaced(home: Home, supervise: Supervise) -> None:
     with home.start(*SERVE) as service:
         wait_until(home.runtime_file.exists)
-        supervisor, told = supervise()
-        told.until("running")
+        supervisor, statuses = supervise()
+        statuses.until("running")
         service.kill()
         service.wait(20)
-        supervisor.look()
-        told.until("restarting")
-        assert told.until("running").is_ours is True
+        supervisor.check()
+        statuses.until("restarting")
+        assert statuses.until("running").is_ours is True
 
 
 def test_a_service_that_ends_five_times_is_given_up_visibly_until_restart_is_pressed(
@@ -127,35 +129,35 @@ def test_a_service_that_ends_five_times_is_given_up_visibly_until_restart_is_pre
 ) -> None:
     count = tmp_path / "count"
     failing = f"import sys; open({str(count)!r}, 'a').write('x'); sys.exit('Disk full.')"
-    supervisor, told = supervise([sys.executable, "-S", "-c", failing], AT_ONCE)
-    given_up = told.until("given-up")
+    supervisor, statuses = supervise([sys.executable, "-S", "-c", failing], AT_ONCE)
+    given_up = statuses.until("given-up")
     assert "ended 5 times" in given_up.text
     assert "Disk full." in given_up.text
     assert "Restart" in given_up.fix
     assert count.read_text() == "x" * 5
     supervisor.restart()
-    told.until("given-up")
+    statuses.until("given-up")
     assert count.read_text() == "x" * 10
 
 
 def test_a_program_that_cannot_be_started_is_given_up_with_the_reason(supervise: Supervise) -> None:
-    _, told = supervise(["/nowhere/meshlight"], AT_ONCE)
-    assert "No such file" in told.until("given-up").text
+    _, statuses = supervise(["/nowhere/meshlight"], AT_ONCE)
+    assert "No such file" in statuses.until("given-up").text
 
 
 def test_a_stranger_on_the_port_is_named_and_its_page_is_never_taken_for_ours(
     home: Home, supervise: Supervise
 ) -> None:
     with socket.create_server(("127.0.0.1", home.port)):
-        supervisor, told = supervise()
-        standing = told.until("port-taken")
-        assert standing.port == home.port
-        assert standing.text == f"Port {home.port} is taken by another program (at 127.0.0.1:{home.port})."
-        assert standing.fix.startswith("Stop that program")
-        assert standing.url == ""
+        supervisor, statuses = supervise()
+        status = statuses.until("port-taken")
+        assert status.port == home.port
+        assert status.text == f"Port {home.port} is taken by another program (at 127.0.0.1:{home.port})."
+        assert status.fix.startswith("Stop that program")
+        assert status.url == ""
         home.port = Home(home.folder / "other").port
         supervisor.use_port(home.port)
-        assert told.until("running").url == f"http://127.0.0.1:{home.port}"
+        assert statuses.until("running").url == f"http://127.0.0.1:{home.port}"
         assert home.answers()
 
 
@@ -185,6 +187,6 @@ def test_of_two_supervisors_that_start_at_once_one_has_the_service_and_the_other
     both = [supervise() for _ in range(2)]
     wait_s = 20.0
     instances = set()
-    for _, told in both:
-        instances.add(told.until("running", limit_s=wait_s).instance)
+    for _, statuses in both:
+        instances.add(statuses.until("running", limit_s=wait_s).instance)
     assert len(instances) == 1

@@ -3,18 +3,18 @@ from hypothesis import strategies as st
 
 from meshlight.desktop.supervisor import Backoff, CrashHistory, delay_s, record_crash
 
-RULE = Backoff()
+BACKOFF = Backoff()
 
 
-def delays(lives: list[float], chance: float) -> list[float | None]:
+def delays(lives: list[float], fraction: float) -> list[float | None]:
     """The pauses after each of these lives, each of which begins when the pause before it is over."""
-    now, deaths, said = 0.0, CrashHistory(), list[float | None]()
+    now, crashes, pauses = 0.0, CrashHistory(), list[float | None]()
     for lived in lives:
         now += lived
-        deaths = record_crash(deaths, now, lived, RULE)
-        said.append(delay_s(deaths, chance, RULE))
-        now += said[-1] or 0.0
-    return said
+        crashes = record_crash(crashes, now, lived, BACKOFF)
+        pauses.append(delay_s(crashes, fraction, BACKOFF))
+        now += pauses[-1] or 0.0
+    return pauses
 
 
 def test_a_service_that_dies_at_once_is_started_ever_later_and_then_given_up() -> None:
@@ -30,13 +30,13 @@ def test_after_a_minute_of_life_the_first_pause_is_short_again() -> None:
 
 
 def test_deaths_that_are_minutes_apart_are_never_given_up_and_pause_half_a_minute_at_most() -> None:
-    said = delays([40.0] * 30, 1.0)
-    assert None not in said
-    assert max(s for s in said if s is not None) == 30.0
+    pauses = delays([40.0] * 30, 1.0)
+    assert None not in pauses
+    assert max(s for s in pauses if s is not None) == 30.0
 
 
 @given(st.lists(st.floats(0, 200), max_size=40), st.floats(0, 1))
 def test_no_pause_is_shorter_than_half_a_second_or_longer_than_thirty(
-    lives: list[float], chance: float
+    lives: list[float], fraction: float
 ) -> None:
-    assert all(s is None or 0.5 <= s <= 30.0 for s in delays(lives, chance))
+    assert all(s is None or 0.5 <= s <= 30.0 for s in delays(lives, fraction))

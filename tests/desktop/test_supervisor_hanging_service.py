@@ -14,10 +14,10 @@ import pytest
 from meshlight.desktop.supervisor import (
     HUNG_AFTER_SLEEP_S,
     HUNG_S,
-    SILENT_S,
-    SLEPT_S,
+    REPORT_SILENCE_S,
+    SLEEP_GAP_S,
     Backoff,
-    Silence,
+    SilenceTimer,
     Supervisor,
 )
 from meshlight.desktop.system.process import HOLDS_STDIN
@@ -64,78 +64,78 @@ def time() -> Time:
 
 
 @pytest.fixture
-def told() -> Standings:
+def statuses() -> Standings:
     return Standings()
 
 
 @pytest.fixture
-def supervisor(home: Home, time: Time, told: Standings) -> Iterator[Supervisor]:
-    found = Supervisor(
-        SERVE, home.runtime_file, told, environ=home.environ, rule=AT_ONCE, clock=time, wall=time
+def supervisor(home: Home, time: Time, statuses: Standings) -> Iterator[Supervisor]:
+    new_supervisor = Supervisor(
+        SERVE, home.runtime_file, statuses, environ=home.environ, backoff=AT_ONCE, clock=time, wall_clock=time
     )
-    yield found.start()
-    found.stop()
+    yield new_supervisor.start()
+    new_supervisor.stop()
 
 
 def test_a_service_that_hangs_is_shown_as_silent_and_then_ended_for_good_and_started_again(
-    home: Home, time: Time, told: Standings, supervisor: Supervisor
+    home: Home, time: Time, statuses: Standings, supervisor: Supervisor
 ) -> None:
-    told.until("running")
+    statuses.until("running")
     stuck = home.runtime.pid
     os.kill(stuck, signal.SIGUSR1)
-    time.now += SILENT_S + 1
-    supervisor.look()
-    silent = told.until("silent")
+    time.now += REPORT_SILENCE_S + 1
+    supervisor.check()
+    silent = statuses.until("silent")
     assert "does not answer" in silent.text
     assert silent.fix
-    time.now += HUNG_S - SILENT_S
-    supervisor.look()
-    assert f"did not answer for {HUNG_S:g} s" in told.until("restarting").text
+    time.now += HUNG_S - REPORT_SILENCE_S
+    supervisor.check()
+    assert f"did not answer for {HUNG_S:g} s" in statuses.until("restarting").text
     assert not is_alive(stuck)
-    told.until("running")
+    statuses.until("running")
     assert home.answers()
     assert home.runtime.pid != stuck
 
 
 def test_a_service_that_was_only_busy_is_shown_as_running_again(
-    home: Home, time: Time, told: Standings, supervisor: Supervisor
+    home: Home, time: Time, statuses: Standings, supervisor: Supervisor
 ) -> None:
-    first = told.until("running")
+    first = statuses.until("running")
     os.kill(home.runtime.pid, signal.SIGSTOP)
-    time.now += SILENT_S + 1
-    supervisor.look()
-    told.until("silent")
+    time.now += REPORT_SILENCE_S + 1
+    supervisor.check()
+    statuses.until("silent")
     os.kill(home.runtime.pid, signal.SIGCONT)
-    assert told.until("running").instance == first.instance
+    assert statuses.until("running").instance == first.instance
 
 
 def test_restart_is_heard_while_the_service_hangs(
-    home: Home, time: Time, told: Standings, supervisor: Supervisor
+    home: Home, time: Time, statuses: Standings, supervisor: Supervisor
 ) -> None:
-    told.until("running")
+    statuses.until("running")
     stuck = home.runtime.pid
     os.kill(stuck, signal.SIGUSR1)
-    time.now += SILENT_S + 1
-    supervisor.look()
-    told.until("silent")
+    time.now += REPORT_SILENCE_S + 1
+    supervisor.check()
+    statuses.until("silent")
     supervisor.restart()
-    told.until("running")
+    statuses.until("running")
     assert not is_alive(stuck)
 
 
 def test_a_service_of_somebody_else_that_hangs_is_told_of_and_left_alone(
-    home: Home, time: Time, told: Standings
+    home: Home, time: Time, statuses: Standings
 ) -> None:
     with subprocess.Popen(SERVE, stdin=subprocess.DEVNULL, env=home.environ) as service:
         wait_until(home.runtime_file.exists)
         supervisor = Supervisor(
-            SERVE, home.runtime_file, told, environ=home.environ, clock=time, wall=time
+            SERVE, home.runtime_file, statuses, environ=home.environ, clock=time, wall_clock=time
         ).start()
-        told.until("running")
+        statuses.until("running")
         service.send_signal(signal.SIGUSR1)
-        time.now += SILENT_S + 1
-        supervisor.look()
-        silent = told.until("silent")
+        time.now += REPORT_SILENCE_S + 1
+        supervisor.check()
+        silent = statuses.until("silent")
         assert (silent.is_ours, silent.fix) == (False, "End it where it was started.")
         assert service.poll() is None
         supervisor.stop()
@@ -211,29 +211,29 @@ def test_where_the_loop_hangs_is_written_to_the_log_while_it_hangs(tmp_path: Pat
 
 def test_silence_is_told_soon_and_counts_as_a_hang_after_half_a_minute() -> None:
     time = Time()
-    silence = Silence(time, time)
+    silence = SilenceTimer(time, time)
     seen = []
     for _ in range(7):
         time.now += 5
-        silence.check()
-        seen.append((silence.is_told, silence.is_a_hang))
+        silence.record_silence()
+        seen.append((silence.is_reportable, silence.is_hang))
     assert seen == [(False, False)] + 4 * [(True, False)] + 2 * [(True, True)]
-    silence.heard()
-    assert (silence.is_told, silence.is_a_hang) == (False, False)
+    silence.record_answer()
+    assert (silence.is_reportable, silence.is_hang) == (False, False)
 
 
 @pytest.mark.parametrize(
     "runs_on", [True, False], ids=["a clock that runs on", "a clock that stops in sleep"]
 )
 def test_a_sleep_of_the_machine_is_no_silence_and_the_service_gets_longer_after_it(runs_on: bool) -> None:
-    clock, wall = Time(), Time()
-    silence = Silence(clock, wall)
-    clock.now += 5 + SLEPT_S * runs_on
-    wall.now += 5 + SLEPT_S
-    silence.check()
-    assert not silence.is_told
+    clock, wall_clock = Time(), Time()
+    silence = SilenceTimer(clock, wall_clock)
+    clock.now += 5 + SLEEP_GAP_S * runs_on
+    wall_clock.now += 5 + SLEEP_GAP_S
+    silence.record_silence()
+    assert not silence.is_reportable
     for waited in range(5, int(HUNG_AFTER_SLEEP_S) + 5, 5):
         clock.now += 5
-        wall.now += 5
-        silence.check()
-        assert silence.is_a_hang == (waited >= HUNG_AFTER_SLEEP_S)
+        wall_clock.now += 5
+        silence.record_silence()
+        assert silence.is_hang == (waited >= HUNG_AFTER_SLEEP_S)

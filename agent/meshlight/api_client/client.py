@@ -1,17 +1,19 @@
-"""The client of the local API: how the command line, the tray and the window speak to the running service.
+"""The client of the local API: how the command line, the tray and the window talk to the running service.
 
-The way to the running service: where it says it is, the proof that it is there, the key it wants.
+The runtime file says where the service is. The client proves the service's identity on every new TCP connection,
+before it sends the local key or anything else. All methods block; the tray calls them from worker threads.
 """
 
 import re
 import secrets
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -38,185 +40,34 @@ from meshlight.domain.peers import PeersView
 from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.domain.proof import CHALLENGE_BYTES, is_proof
 
-START_HINT: Final = "Start it with: meshlight serve"
-CONNECT_S: Final = 2.0
-ANSWER_S: Final = 30.0
-"""Adding or checking a backend waits for that backend, which may take a while to refuse."""
-_NO_ROOTS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Trusts nobody: the service speaks plain HTTP on this machine. Reading the system's roots takes 40 ms each time."""
-
-
-_ANSWER_BYTES: Final = 16_384
-_LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: *([0-9]{1,5})(?=\r|$)")
-
-
-class Stream(Protocol):
-    """A connection that nothing was sent on yet."""
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read what comes."""
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write all of it."""
-
-    def close(self) -> None:
-        """Close it."""
-
-
-def read_runtime(runtime_file: Path) -> Runtime:
-    """Read the runtime file; raise ServiceError when there is none or it says nothing."""
-    try:
-        return msgspec.json.decode(runtime_file.read_bytes(), type=Runtime)
-    except FileNotFoundError as error:
-        raise ServiceError("Meshlight isn't running.", START_HINT) from error
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ServiceError(
-            f"The runtime file {runtime_file} can't be read: {error}.",
-            "Stop the service if it runs, delete this file, and start it again: meshlight serve",
-        ) from error
-
-
-def connect(runtime: Runtime) -> httpx.Client:
-    """Return a client that carries the key, for the service that wrote the runtime file.
-
-    Whoever answers has to prove, on each new connection and before anything else is sent on it, that it holds the
-    key itself: a stranger on the port gets to see nothing, also one who takes it over while this client lives.
-    Raises ServiceError when nobody, or somebody else, is there.
-    """
-    http = httpx.Client(
-        base_url=runtime.url,
-        verify=_NO_ROOTS,
-        trust_env=False,  # the proxies of the environment are for the world outside; none may see the key
-        follow_redirects=False,
-        timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
-    )
-
-    def trace(event: str, info: Mapping[str, Any]) -> None:
-        if event == "connection.connect_tcp.complete":
-            _prove(info["return_value"], runtime)
-
-    def traced(request: httpx.Request) -> None:
-        request.extensions["trace"] = trace
-
-    http.event_hooks = {"request": [traced]}
-    try:
-        _knock(http, runtime)
-        http.headers["authorization"] = f"Bearer {_read_key(Path(runtime.key_file))}"
-    except BaseException:
-        http.close()
-        raise
-    return http
-
-
-def silent(runtime: Runtime) -> ServiceError:
-    """Return the error for a service that was there and now says nothing."""
-    return ServiceError(
-        f"The service at {runtime.url} (pid {runtime.pid}) doesn't answer.",
-        "It may have just stopped, or hang. Start it again with: meshlight serve",
-    )
-
-
-def _knock(http: httpx.Client, runtime: Runtime) -> None:
-    """Open the first connection, and say in plain words why that can't be."""
-    try:
-        answer = http.get("/healthz", timeout=CONNECT_S)
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise ServiceError(
-            f"Meshlight isn't running: nobody answers at {runtime.url}, where it last ran.",
-            START_HINT,
-        ) from error
-    except httpx.TimeoutException as error:
-        raise silent(runtime) from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _foreign(runtime) from error
-    if answer.status_code != 200:
-        raise _foreign(runtime)
-
-
-def _prove(stream: Stream, runtime: Runtime) -> None:
-    """Have whoever is at the other end of a new connection prove itself, or close it; raises ServiceError."""
-    try:
-        _demand_proof(stream, runtime)
-    except BaseException:
-        stream.close()
-        raise
-
-
-def _demand_proof(stream: Stream, runtime: Runtime) -> None:
-    challenge = secrets.token_hex(CHALLENGE_BYTES)
-    host = httpx.URL(runtime.url).netloc.decode("ascii")
-    question = f"GET /healthz?challenge={challenge} HTTP/1.1\r\nHost: {host}\r\n\r\n"
-    stream.write(question.encode(), timeout=CONNECT_S)
-    try:
-        proof = msgspec.json.decode(_read_answer(stream), type=Identity).proof
-    except (ValueError, msgspec.MsgspecError) as error:
-        raise _foreign(runtime) from error
-    if not isinstance(proof, str) or not is_proof(
-        proof, _read_key(Path(runtime.key_file)), challenge, runtime.instance
-    ):
-        raise _foreign(runtime)
-
-
-def _read_answer(stream: Stream) -> bytes:
-    """Return the body of one small answer, and leave the connection as it is; raises ValueError for any other."""
-    until = time.monotonic() + CONNECT_S
-    data = b""
-    start, end = 0, -1
-    while end < 0 or len(data) < end:
-        left_s = until - time.monotonic()
-        if left_s <= 0:
-            raise httpx.ReadTimeout("The proof took too long.")
-        piece = stream.read(_ANSWER_BYTES, timeout=left_s)
-        data += piece
-        if not piece or len(data) > _ANSWER_BYTES:
-            raise ValueError("It is cut off, or too long.")
-        head, gap, _ = data.partition(b"\r\n\r\n")
-        if gap and end < 0:
-            length = _LENGTH.search(head)
-            if length is None or not head.startswith(b"HTTP/1.1 200 "):
-                raise ValueError("It is no plain answer.")
-            start = len(head) + len(gap)
-            end = start + int(length[1])
-    if len(data) > end:
-        raise ValueError("Something follows that nobody asked for.")
-    return data[start:]
-
-
-def _foreign(runtime: Runtime) -> ServiceError:
-    return ServiceError(
-        f"Another program answers at {runtime.url}, not the Meshlight that was started there. "
-        "The key was not sent to it.",
-        "Stop that program, or start Meshlight on another port: meshlight serve --port 6385. "
-        "If Meshlight was updated while it ran, end it and start it again.",
-    )
-
-
-def _read_key(key_file: Path) -> str:
-    if given := OWN_VARIABLES.get("MESHLIGHT_KEY", "").strip():
-        return given  # a key that the environment gives is in no file
-    try:
-        return key_file.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ServiceError(
-            f"The local key in {key_file} can't be read: {error}.",
-            "Run this as the user who started the service.",
-        ) from error
-
+if TYPE_CHECKING:
+    from httpcore import NetworkStream
 
 T = TypeVar("T")
 
-REFRESH_S: Final = 120.0
-"""A probe of an engine that loads a model is given a minute."""
-TEST_S: Final = 900.0
-"""A trial may meet a model that is loaded for minutes before its first token."""
-SILENCE_S: Final = 40.0
-"""The feed pings every 15 s: silence of this length means that the service hangs."""
-PAIRING_S: Final = 60.0
-"""Another machine is asked at each of its addresses, some seconds at most at each."""
+START_HINT: Final = "Start it with: meshlight serve"
+CONNECT_TIMEOUT_S: Final = 2.0
+RESPONSE_TIMEOUT_S: Final = 30.0
+"""Adding or checking a backend waits for that backend, which may take long to refuse."""
+REFRESH_TIMEOUT_S: Final = 120.0
+"""The probe of an engine that is loading a model may take a minute."""
+TEST_TIMEOUT_S: Final = 900.0
+"""A test request may reach a model that loads for minutes before its first token."""
+FEED_TIMEOUT_S: Final = 40.0
+"""The event feed sends a ping every 15 s: silence of this length means that the service hangs."""
+PAIRING_TIMEOUT_S: Final = 60.0
+"""The service tries each address of the other machine, for some seconds each."""
+KEEP_ALIVE_S: Final = 60.0
+"""An idle connection is reused for this long. The service closes it after 75 s: ending it first avoids a race."""
+
+_NO_CERTIFICATES: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Trusts no certificate: the service speaks plain HTTP on this machine, and loading the system's takes 40 ms."""
+_MAX_RESPONSE_BYTES: Final = 16_384
+_CONTENT_LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: *([0-9]{1,5})(?=\r|$)")
 
 _ERRORS: Final[Mapping[str, type[MeshlightError]]] = {
-    kind.code: kind
-    for kind in (
+    error.code: error
+    for error in (
         errors.BadRequest,
         errors.BadAddress,
         errors.Unauthorized,
@@ -234,12 +85,13 @@ _ERRORS: Final[Mapping[str, type[MeshlightError]]] = {
         errors.BackendFailed,
     )
 }
+"""The errors of the local API by their codes, to raise them here as the service raised them there."""
 
 
 class ApiClient:
-    """The running service, after it has proved to be the one that wrote the runtime file.
+    """A connection to the running service, which has proved that it is the one that wrote the runtime file.
 
-    Every method raises ServiceError when the service stops answering, and else the error the service sent.
+    Every method raises ServiceError when the service stops answering, or else the error that the service sent.
     """
 
     def __init__(self, http: httpx.Client, runtime: Runtime) -> None:
@@ -248,9 +100,9 @@ class ApiClient:
 
     @classmethod
     def connect(cls, runtime_file: Path) -> Self:
-        """Find the service by its runtime file; raise ServiceError when it isn't running or isn't ours."""
+        """Find the service by its runtime file; raises ServiceError when it isn't running or isn't ours."""
         runtime = read_runtime(runtime_file)
-        return cls(connect(runtime), runtime)
+        return cls(_connect(runtime), runtime)
 
     def __enter__(self) -> Self:
         return self
@@ -263,184 +115,379 @@ class ApiClient:
         self._http.close()
 
     def snapshot(self) -> SnapshotView:
-        """Return the whole mesh as it is now."""
-        return self._ask("GET", "/mesh/snapshot", SnapshotView)
+        """Return the current snapshot of the mesh."""
+        return self._fetch("GET", "/mesh/snapshot", SnapshotView)
 
     def backends(self) -> tuple[BackendView, ...]:
-        """Return every backend, switched off or not."""
-        return self._ask("GET", "/mesh/backends", BackendList).backends
+        """Return every backend, disabled ones too."""
+        return self._fetch("GET", "/mesh/backends", BackendList).backends
 
-    def add(self, wish: Mapping[str, object]) -> BackendView:
-        """Add a backend (`kind`, `url`, and what else the API takes); it is tried before it is saved."""
-        return self._ask("POST", "/mesh/backends", BackendView, wish)
+    def add(self, body: Mapping[str, object]) -> BackendView:
+        """Add a backend (`kind`, `url` and the other fields of the API); it is checked before it is saved."""
+        return self._fetch("POST", "/mesh/backends", BackendView, body)
 
-    def change(self, id_: str, wish: Mapping[str, object]) -> BackendView:
-        """Change the named settings of a backend."""
-        return self._ask("PATCH", _backend(id_), BackendView, wish)
+    def change(self, id_: str, body: Mapping[str, object]) -> BackendView:
+        """Change the given settings of a backend."""
+        return self._fetch("PATCH", _backend(id_), BackendView, body)
 
     def remove(self, id_: str) -> None:
         """Remove a backend and its secret."""
-        self._send("DELETE", _backend(id_))
+        self._request("DELETE", _backend(id_))
 
     def check(self, id_: str) -> CheckReport:
         """Probe one backend now."""
-        return self._ask("POST", f"{_backend(id_)}/check", CheckReport, wait_s=REFRESH_S)
+        return self._fetch("POST", f"{_backend(id_)}/check", CheckReport, timeout_s=REFRESH_TIMEOUT_S)
 
     def switch(self, id_: str, *, on: bool) -> BackendView:
         """Switch a backend on or off."""
-        return self._ask("POST", f"{_backend(id_)}/{'enable' if on else 'disable'}", BackendView)
+        return self._fetch("POST", f"{_backend(id_)}/{'enable' if on else 'disable'}", BackendView)
 
     def pause(self, *, on: bool) -> None:
-        """Let requests through no more (`on`), or again; the backends are watched all the same."""
-        self._send("PATCH", "/mesh/settings", {"paused": on})
+        """Stop routing requests (`on`) or resume; the backends are still probed while paused."""
+        self._request("PATCH", "/mesh/settings", {"paused": on})
 
     def can_pause(self) -> bool:
-        """Whether this service knows of pausing (`pause`)."""
-        return "paused" in self._ask("GET", "/mesh/settings", dict[str, object])
+        """Whether this service supports `pause`."""
+        return "paused" in self._fetch("GET", "/mesh/settings", dict[str, object])
 
     def route(self, model: str) -> RouteExplanation:
-        """Ask which backend would answer a request for `model` now, and why not the others."""
-        return self._ask("GET", f"/mesh/route?model={quote(model, safe='')}", RouteExplanation)
+        """Return which backend would answer a request for `model` now, and why not the others."""
+        return self._fetch("GET", f"/mesh/route?model={quote(model, safe='')}", RouteExplanation)
 
     def test_model(self, model: str | None, count: int) -> ModelTestReport:
-        """Have the service send `count` small real requests to `model` (None: one that is ready)."""
-        wish: dict[str, object] = {"count": count} if model is None else {"count": count, "model": model}
-        return self._ask("POST", "/mesh/test", ModelTestReport, wish, wait_s=TEST_S)
+        """Have the service send `count` small real requests to `model` (None: any model that is ready)."""
+        body: dict[str, object] = {"count": count} if model is None else {"count": count, "model": model}
+        return self._fetch("POST", "/mesh/test", ModelTestReport, body, timeout_s=TEST_TIMEOUT_S)
 
     def one_time_link(self) -> str:
-        """Return a link that opens the page once, within a minute, without asking for the key."""
-        return self._ask("POST", "/mesh/session/code", SignInLink).url
+        """Return a link that opens the page once, within a minute, without the key."""
+        return self._fetch("POST", "/mesh/session/code", SignInLink).url
 
     def link_file(self, fragment: str = "", snap: str = "") -> str:
-        """Return the path of a file that opens the page once, within a minute, in a browser that is given it.
+        """Return the path of a file that opens the page once, within a minute, when a browser loads it.
 
-        `fragment` is what the page is to show, `snap` the name of the snap that the browser is, if it is one.
+        `fragment` selects what the page shows; `snap` is the browser's snap package, if it is installed as one.
         """
-        wish = {"fragment": fragment, "snap": snap}
-        return self._ask("POST", "/mesh/session/file", SignInFile, wish).path
+        body = {"fragment": fragment, "snap": snap}
+        return self._fetch("POST", "/mesh/session/file", SignInFile, body).path
 
     def refresh(self, on_progress: Callable[[int, int], None]) -> None:
-        """Have every backend probed and new engines looked for, now; return when that is over.
+        """Probe every backend and search for new engines; returns when both are finished.
 
-        `on_progress` gets (done, total) from the feed. The end is told by the answer to the request, since
-        the look for new engines may take longer than the probes.
+        `on_progress` gets (done, total) from the event feed. The response to the request marks the end, because
+        the search for new engines may take longer than the probes.
         """
         with self._feed() as feed, ThreadPoolExecutor(1) as other_thread:
-            next(feed, None)  # what is subscribed to before the start can't miss it
-            asked = other_thread.submit(
-                self._ask, "POST", "/mesh/refresh?wait=true", RefreshProgress, wait_s=REFRESH_S
+            next(feed, None)  # subscribed before the refresh starts, so no progress is missed
+            pending = other_thread.submit(
+                self._fetch, "POST", "/mesh/refresh?wait=true", RefreshProgress, timeout_s=REFRESH_TIMEOUT_S
             )
-            asked.add_done_callback(lambda _: feed.stop())
+            pending.add_done_callback(lambda _: feed.stop())
             for event in feed:
                 if isinstance(event, RefreshEvent):
                     on_progress(event.done, event.total)
-            over = asked.result()
-            on_progress(over.total, over.total)
+            result = pending.result()
+            on_progress(result.total, result.total)
 
     def refresh_now(self) -> None:
-        """Do as `refresh`, for those who follow `events` anyway and see the progress there."""
-        self._ask("POST", "/mesh/refresh?wait=true", RefreshProgress, wait_s=REFRESH_S)
+        """Like `refresh`, for callers that get the progress from `events` already."""
+        self._fetch("POST", "/mesh/refresh?wait=true", RefreshProgress, timeout_s=REFRESH_TIMEOUT_S)
 
     def events(self) -> Iterator[FeedItem]:
-        """Yield the whole mesh, then each change as it happens, until the service ends (ServiceError)."""
+        """Yield a snapshot, then each change as it happens; raises ServiceError when the service ends."""
         with self._feed() as feed:
             yield from feed
         raise ServiceError(f"The service at {self.runtime.url} has stopped.", START_HINT)
 
     def peers(self) -> PeersView:
-        """Return everything about other Meshlights."""
-        return self._ask("GET", "/mesh/peers", PeersView)
+        """Return this machine as a peer, the paired peers, the discovered ones, and the current pairing."""
+        return self._fetch("GET", "/mesh/peers", PeersView)
 
     def set_visibility(self, *, visible: bool | None = None, browse: bool | None = None) -> PeersView:
-        """Show this machine to others or hide it; look for others or don't; None leaves it as it is."""
-        wish = {"visible": visible, "browse": browse}
-        given = {name: on for name, on in wish.items() if on is not None}
-        return self._ask("PATCH", "/mesh/peers", PeersView, given)
+        """Turn announcing (`visible`) and browsing on the local network on or off; None leaves it unchanged."""
+        body = {"visible": visible, "browse": browse}
+        given = {name: on for name, on in body.items() if on is not None}
+        return self._fetch("PATCH", "/mesh/peers", PeersView, given)
 
-    def ask_to_pair(self, wish: Mapping[str, object]) -> PeersView:
-        """Ask somebody who is seen (`id`), or whoever is at a `host` and `port`; there are digits then."""
-        return self._ask("POST", "/mesh/peers/pairing", PeersView, wish, wait_s=PAIRING_S)
+    def ask_to_pair(self, body: Mapping[str, object]) -> PeersView:
+        """Request a pairing with a discovered machine (`id`) or an address (`host`, `port`); the view has digits."""
+        return self._fetch("POST", "/mesh/peers/pairing", PeersView, body, timeout_s=PAIRING_TIMEOUT_S)
 
     def confirm_pairing(self) -> PeersView:
-        """Say that the digits are the same on both machines."""
-        return self._ask("POST", "/mesh/peers/pairing/confirm", PeersView)
+        """Confirm that both machines show the same digits."""
+        return self._fetch("POST", "/mesh/peers/pairing/confirm", PeersView)
 
     def refuse_pairing(self) -> PeersView:
-        """End the pairing under way."""
-        return self._ask("POST", "/mesh/peers/pairing/refuse", PeersView)
+        """Refuse and end the current pairing."""
+        return self._fetch("POST", "/mesh/peers/pairing/refuse", PeersView)
 
     def set_terms(self, peer_id: str, terms: Mapping[str, object]) -> PeersView:
         """Change what a peer may use here."""
-        return self._ask("PATCH", _peer(peer_id), PeersView, terms)
+        return self._fetch("PATCH", _peer(peer_id), PeersView, terms)
 
     def unpair(self, peer_id: str) -> PeersView:
         """End a pairing."""
-        return self._ask("DELETE", _peer(peer_id), PeersView)
+        return self._fetch("DELETE", _peer(peer_id), PeersView)
 
     def follow_peers(self) -> Iterator[PeersView]:
-        """Yield how it stands with other Meshlights now, and whenever that changes."""
+        """Yield the peers now, and after each change; raises ServiceError when the service ends."""
         with self._feed() as feed:
-            next(feed, None)  # what is subscribed to before the question can't miss the answer's next change
+            next(feed, None)  # subscribed before the request, so no change is missed
             yield self.peers()
-            for news in feed:
-                if isinstance(news, PeersEvent):
-                    yield news.peers
-                elif isinstance(news, SnapshotView):
-                    yield self.peers()  # after a gap, in which there may have been news
+            for event in feed:
+                if isinstance(event, PeersEvent):
+                    yield event.peers
+                elif isinstance(event, SnapshotView):
+                    yield self.peers()  # after a gap in the feed, which may have hidden changes
         raise ServiceError(f"The service at {self.runtime.url} has stopped.", START_HINT)
 
     @contextmanager
     def _feed(self) -> Iterator[EventFeed]:
-        timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
+        timeout = httpx.Timeout(FEED_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         try:
-            with self._http.stream("GET", "/mesh/events", timeout=timeout) as answer:
-                if answer.status_code != 200:
-                    answer.read()
-                    raise _error(answer)
-                yield EventFeed(answer)
+            with self._http.stream("GET", "/mesh/events", timeout=timeout) as response:
+                if response.status_code != 200:
+                    response.read()
+                    raise _error(response)
+                yield EventFeed(response)
         except httpx.TransportError as error:
-            raise silent(self.runtime) from error
+            raise _not_answering(self.runtime) from error
 
-    def _ask(
+    def _fetch(
         self,
         method: str,
         path: str,
-        shape: type[T],
-        wish: Mapping[str, object] | None = None,
-        wait_s: float = ANSWER_S,
+        result_type: type[T],
+        body: Mapping[str, object] | None = None,
+        timeout_s: float = RESPONSE_TIMEOUT_S,
     ) -> T:
-        answer = self._send(method, path, wish, wait_s)
+        response = self._request(method, path, body, timeout_s)
         try:
-            return msgspec.json.decode(answer.content, type=shape)
+            return msgspec.json.decode(response.content, type=result_type)
         except msgspec.MsgspecError as error:
             raise ServiceError(
                 f"The service's answer to {method} {path} can't be read: {error}.",
                 "The service and this program may be of different versions: restart the service.",
             ) from error
 
-    def _send(
-        self, method: str, path: str, wish: Mapping[str, object] | None = None, wait_s: float = ANSWER_S
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        timeout_s: float = RESPONSE_TIMEOUT_S,
     ) -> httpx.Response:
-        body = None if wish is None else msgspec.json.encode(wish)
-        headers = {} if body is None else {"content-type": "application/json"}
-        timeout = httpx.Timeout(wait_s, connect=CONNECT_S)
+        content = None if body is None else msgspec.json.encode(body)
+        headers = {} if content is None else {"content-type": "application/json"}
+        timeout = httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S)
         try:
-            answer = self._http.request(method, path, content=body, headers=headers, timeout=timeout)
+            response = self._http.request(method, path, content=content, headers=headers, timeout=timeout)
         except httpx.TransportError as error:
-            raise silent(self.runtime) from error
-        if answer.status_code >= 400:
-            raise _error(answer)
-        return answer
+            raise _not_answering(self.runtime) from error
+        if response.status_code >= 400:
+            raise _error(response)
+        return response
 
 
-def _error(answer: httpx.Response) -> MeshlightError:
-    """Turn an error answer back into the error that the service raised."""
+class SharedClient:
+    """One client for a program that lives long, usable from any thread.
+
+    It connects at first use and is reused until the service is started again, so its open connection needs no
+    second proof. A connection that was lost in between is opened and proven again.
+    """
+
+    def __init__(self, runtime_file: Path) -> None:
+        self._runtime_file = runtime_file
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._client: ApiClient | None = None
+        self._users: dict[ApiClient, int] = {}
+
+    @contextmanager
+    def use(self) -> Iterator[ApiClient]:
+        """Lend the client; raises ServiceError when the service isn't running or isn't ours."""
+        with self._lock:
+            client = self._connected()
+            self._users[client] += 1
+        try:
+            yield client
+        finally:
+            with self._lock:
+                self._users[client] -= 1
+                self._close_unused()
+
+    def close(self) -> None:
+        """Close the connections, those in use when their user has finished; later uses connect for themselves."""
+        with self._lock:
+            self._is_closed = True
+            self._client = None
+            self._close_unused()
+
+    def _connected(self) -> ApiClient:
+        runtime = read_runtime(self._runtime_file)
+        if self._client is not None and self._client.runtime == runtime:
+            return self._client
+        self._client = None
+        self._close_unused()
+        client = ApiClient(_connect(runtime), runtime)
+        self._users[client] = 0
+        if not self._is_closed:
+            self._client = client
+        return client
+
+    def _close_unused(self) -> None:
+        for client in [one for one, users in self._users.items() if one is not self._client and not users]:
+            del self._users[client]
+            client.close()
+
+
+def read_runtime(runtime_file: Path) -> Runtime:
+    """Read the runtime file; raises ServiceError when it is missing or unreadable."""
     try:
-        said = msgspec.json.decode(answer.content, type=Envelope).error
+        return msgspec.json.decode(runtime_file.read_bytes(), type=Runtime)
+    except FileNotFoundError as error:
+        raise ServiceError("Meshlight isn't running.", START_HINT) from error
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ServiceError(
+            f"The runtime file {runtime_file} can't be read: {error}.",
+            "Stop the service if it runs, delete this file, and start it again: meshlight serve",
+        ) from error
+
+
+def _connect(runtime: Runtime) -> httpx.Client:
+    """Return an HTTP client that sends the key, for the service that wrote the runtime file.
+
+    On each new connection, before anything else is sent, the other side has to prove that it holds the key itself.
+    So another program on the port learns nothing, even one that takes it over while this client exists.
+    Raises ServiceError when no service, or another program, answers.
+    """
+    http = httpx.Client(
+        base_url=runtime.url,
+        verify=_NO_CERTIFICATES,
+        trust_env=False,  # no proxy of the environment may see the key
+        follow_redirects=False,
+        timeout=httpx.Timeout(RESPONSE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+        limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S),
+    )
+
+    def prove_new_connection(event: str, info: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            _require_proof(info["return_value"], runtime)
+
+    def add_trace(request: httpx.Request) -> None:
+        request.extensions["trace"] = prove_new_connection
+
+    http.event_hooks = {"request": [add_trace]}
+    try:
+        _open_first_connection(http, runtime)
+        http.headers["authorization"] = f"Bearer {_read_key(Path(runtime.key_file))}"
+    except BaseException:
+        http.close()
+        raise
+    return http
+
+
+def _open_first_connection(http: httpx.Client, runtime: Runtime) -> None:
+    """Open the first connection, and turn each way in which that fails into a clear ServiceError."""
+    try:
+        response = http.get("/healthz", timeout=CONNECT_TIMEOUT_S)
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise ServiceError(
+            f"Meshlight isn't running: nothing answers at {runtime.url}, where it last ran.",
+            START_HINT,
+        ) from error
+    except httpx.TimeoutException as error:
+        raise _not_answering(runtime) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _wrong_service(runtime) from error
+    if response.status_code != 200:
+        raise _wrong_service(runtime)
+
+
+def _require_proof(stream: "NetworkStream", runtime: Runtime) -> None:
+    """Check the proof of the other side of a new connection; closes it and raises ServiceError if it is wrong."""
+    try:
+        _check_proof(stream, runtime)
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _check_proof(stream: "NetworkStream", runtime: Runtime) -> None:
+    challenge = secrets.token_hex(CHALLENGE_BYTES)
+    host = httpx.URL(runtime.url).netloc.decode("ascii")
+    request = f"GET /healthz?challenge={challenge} HTTP/1.1\r\nHost: {host}\r\n\r\n"
+    stream.write(request.encode(), timeout=CONNECT_TIMEOUT_S)
+    try:
+        proof = msgspec.json.decode(_read_response(stream), type=Identity).proof
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise _wrong_service(runtime) from error
+    key = _read_key(Path(runtime.key_file))
+    if not isinstance(proof, str) or not is_proof(proof, key, challenge, runtime.instance):
+        raise _wrong_service(runtime)
+
+
+def _read_response(stream: "NetworkStream") -> bytes:
+    """Return the body of one small response and leave the connection open; raises ValueError for any other."""
+    until = time.monotonic() + CONNECT_TIMEOUT_S
+    data = b""
+    start, end = 0, -1
+    while end < 0 or len(data) < end:
+        left_s = until - time.monotonic()
+        if left_s <= 0:
+            raise httpx.ReadTimeout("The proof took too long.")
+        chunk = stream.read(_MAX_RESPONSE_BYTES, timeout=left_s)
+        data += chunk
+        if not chunk or len(data) > _MAX_RESPONSE_BYTES:
+            raise ValueError("The response is cut off or too long.")
+        head, separator, _ = data.partition(b"\r\n\r\n")
+        if separator and end < 0:
+            length = _CONTENT_LENGTH.search(head)
+            if length is None or not head.startswith(b"HTTP/1.1 200 "):
+                raise ValueError("It is not a response with status 200 and a content length.")
+            start = len(head) + len(separator)
+            end = start + int(length[1])
+    if len(data) > end:
+        raise ValueError("More data follows the response.")
+    return data[start:]
+
+
+def _read_key(key_file: Path) -> str:
+    if key := OWN_VARIABLES.get("MESHLIGHT_KEY", "").strip():
+        return key  # a key from the environment is in no file
+    try:
+        return key_file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ServiceError(
+            f"The local key in {key_file} can't be read: {error}.",
+            "Run this as the user who started the service.",
+        ) from error
+
+
+def _not_answering(runtime: Runtime) -> ServiceError:
+    return ServiceError(
+        f"The service at {runtime.url} (pid {runtime.pid}) doesn't answer.",
+        "It may have just stopped, or hang. Start it again with: meshlight serve",
+    )
+
+
+def _wrong_service(runtime: Runtime) -> ServiceError:
+    return ServiceError(
+        f"Another program answers at {runtime.url}, not the Meshlight that was started there. "
+        "The key was not sent to it.",
+        "Stop that program, or start Meshlight on another port: meshlight serve --port 6385. "
+        "If Meshlight was updated while it ran, end it and start it again.",
+    )
+
+
+def _error(response: httpx.Response) -> MeshlightError:
+    """Turn an error response back into the error that the service raised."""
+    try:
+        failure = msgspec.json.decode(response.content, type=Envelope).error
     except msgspec.MsgspecError:
-        return RequestError(f"The service answered {answer.status_code} to {answer.request.url.path}.")
-    kind = _ERRORS.get(said.code, RequestError)
-    return kind(said.message.removesuffix(said.hint).rstrip(), said.hint)
+        return RequestError(f"The service answered {response.status_code} to {response.request.url.path}.")
+    error_type = _ERRORS.get(failure.code, RequestError)
+    return error_type(failure.message.removesuffix(failure.hint).rstrip(), failure.hint)
 
 
 def _peer(id_: str) -> str:

@@ -1,4 +1,4 @@
-"""Reading `/mesh/events`: server-sent events become the events of the domain."""
+"""Reads the event stream `/mesh/events`: each server-sent event becomes an event type of the domain."""
 
 import socket
 from collections.abc import Iterable, Iterator
@@ -20,9 +20,9 @@ from meshlight.domain.events import (
 )
 
 FeedItem = SnapshotView | Event
-"""One thing that the feed says: the whole mesh (on connect and after a gap), or what changed."""
+"""One item of the feed: a full snapshot (on connect and after a gap) or a change."""
 
-_SHAPES: dict[str, type[FeedItem]] = {
+_ITEM_TYPES: dict[str, type[FeedItem]] = {
     "snapshot": SnapshotView,
     "health": HealthEvent,
     "topology": TopologyEvent,
@@ -36,9 +36,9 @@ _SHAPES: dict[str, type[FeedItem]] = {
 class EventFeed:
     """The events of one open connection; it ends when the service ends it, or after `stop`."""
 
-    def __init__(self, answer: httpx.Response) -> None:
-        self._answer = answer
-        self._news = read_feed(answer.iter_lines())
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self._items = read_feed(response.iter_lines())
         self._stopped = False
 
     def __iter__(self) -> Self:
@@ -46,36 +46,36 @@ class EventFeed:
 
     def __next__(self) -> FeedItem:
         try:
-            return next(self._news)
+            return next(self._items)
         except httpx.TransportError:
             if self._stopped:
                 raise StopIteration from None
             raise
 
     def stop(self) -> None:
-        """End the feed from any thread, also while another waits in it."""
+        """End the feed, from any thread, even while another thread waits for its next event."""
         self._stopped = True
-        connection: socket.socket = self._answer.extensions["network_stream"].get_extra_info("socket")
+        connection: socket.socket = self._response.extensions["network_stream"].get_extra_info("socket")
         try:
-            connection.shutdown(socket.SHUT_RDWR)  # closing alone would not wake the thread that reads
+            connection.shutdown(socket.SHUT_RDWR)  # closing alone would not wake the reading thread
         except OSError:
-            return  # it has ended already
+            return  # already closed
 
 
 def read_feed(lines: Iterable[str]) -> Iterator[FeedItem]:
-    """Yield each event that `lines` (without their ends) hold.
+    """Yield each event in `lines` (without line ends).
 
-    Events of an unknown name are passed over, as a newer service may send more than this client knows.
-    Raises ServiceError when an event is not what its name says.
+    Events with an unknown name are skipped, as a newer service may send more than this client supports.
+    Raises ServiceError when the data of an event doesn't match its name.
     """
     name = ""
     data: list[str] = []
     for line in lines:
         part, _, value = line.partition(":")
         if not line:
-            shape = _SHAPES.get(name)
-            if shape is not None and data:
-                yield _decode("\n".join(data), shape, name)
+            item_type = _ITEM_TYPES.get(name)
+            if item_type is not None and data:
+                yield _decode("\n".join(data), item_type, name)
             name, data = "", []
         elif part == "event":
             name = value.removeprefix(" ")
@@ -83,9 +83,9 @@ def read_feed(lines: Iterable[str]) -> Iterator[FeedItem]:
             data.append(value.removeprefix(" "))
 
 
-def _decode(data: str, shape: type[FeedItem], name: str) -> FeedItem:
+def _decode(data: str, item_type: type[FeedItem], name: str) -> FeedItem:
     try:
-        return msgspec.json.decode(data, type=shape)
+        return msgspec.json.decode(data, type=item_type)
     except msgspec.MsgspecError as error:
         raise ServiceError(
             f"The service sent a {name} event that this program can't read: {error}.",

@@ -1,4 +1,8 @@
-"""Follows the mesh by the feed of the service: each change at once, and nothing asked while nothing changes."""
+"""Follows one run of the service for the tray: reads its event feed in a thread and reports snapshots.
+
+Most events change numbers only and are applied to the last snapshot; after others the snapshot is fetched again.
+While nothing changes, nothing is requested.
+"""
 
 import threading
 import time
@@ -16,25 +20,25 @@ from meshlight.domain.errors import MeshlightError, RequestError
 from meshlight.domain.events import HealthEvent, PeersEvent, RefreshEvent, TrafficEvent
 from meshlight.domain.peers import PeersView
 
-AGAIN_S = 1.0
+RETRY_DELAY_S = 1.0
 
 
 class SnapshotReceived(Struct, frozen=True):
-    """The mesh as it is now, as the service of this instance tells it."""
+    """The current snapshot of the service with this instance id."""
 
     instance: str
     view: SnapshotView
 
 
 class PeersReceived(Struct, frozen=True):
-    """Other Meshlights, as the service of this instance tells of them."""
+    """The current peers of the service with this instance id."""
 
     instance: str
     peers: PeersView
 
 
 class RefreshProgressed(Struct, frozen=True):
-    """How far a refresh has come, whoever asked for it."""
+    """The progress of a refresh, whoever started it."""
 
     done: int
     total: int
@@ -49,63 +53,65 @@ class FeedLost(Struct, frozen=True):
 FeedUpdate = SnapshotReceived | PeersReceived | RefreshProgressed | FeedLost
 
 
-def watch(runtime_file: Path, instance: str, tell: Callable[[FeedUpdate], None]) -> None:
-    """Start to follow the service in a thread of its own, which ends when the service does.
+def watch(runtime_file: Path, instance: str, notify: Callable[[FeedUpdate], None]) -> None:
+    """Follow the service in a new thread, which ends when the service does.
 
-    Everything is told from that thread, `FeedLost` as the last thing.
+    `notify` is called from that thread; its last call is with `FeedLost`.
     """
-    seen = threading.Event()
+    has_reported = threading.Event()
 
-    def saw(news: FeedUpdate) -> None:
-        seen.set()
-        tell(news)
+    def report(event: FeedUpdate) -> None:
+        has_reported.set()
+        notify(event)
 
     def run() -> None:
         try:
-            with ApiClient.connect(runtime_file) as service:
-                if service.runtime.instance == instance:
-                    _watch_feed(service, saw)
+            with ApiClient.connect(runtime_file) as client:
+                if client.runtime.instance == instance:
+                    _watch_feed(client, report)
         except MeshlightError:
-            pass  # that it is over is all that matters: the supervisor finds out why
+            pass  # only the end matters here: the supervisor finds out the reason
         finally:
-            if not seen.is_set():
-                time.sleep(AGAIN_S)  # or a service that gives no feed would be asked for one without a pause
-            tell(FeedLost(instance))
+            if not has_reported.is_set():
+                time.sleep(
+                    RETRY_DELAY_S
+                )  # a service without a feed must not be asked again and again without a pause
+            notify(FeedLost(instance))
 
     threading.Thread(target=run, name="feed", daemon=True).start()
 
 
-def _watch_feed(service: ApiClient, tell: Callable[[FeedUpdate], None]) -> None:
+def _watch_feed(client: ApiClient, notify: Callable[[FeedUpdate], None]) -> None:
     view: SnapshotView | None = None
-    instance = service.runtime.instance
-    for news in service.events():
-        if isinstance(news, RefreshEvent):
-            tell(RefreshProgressed(news.done, news.total))
-        elif isinstance(news, PeersEvent):
-            tell(PeersReceived(instance, news.peers))
-        elif not isinstance(news, TrafficEvent):
-            # What was asked for last may know of this event already: it is older then.
-            if view is not None and not isinstance(news, SnapshotView) and news.seq <= view.seq:
+    instance = client.runtime.instance
+    for event in client.events():
+        if isinstance(event, RefreshEvent):
+            notify(RefreshProgressed(event.done, event.total))
+        elif isinstance(event, PeersEvent):
+            notify(PeersReceived(instance, event.peers))
+        elif not isinstance(event, TrafficEvent):
+            # The snapshot that was fetched last may already contain this event.
+            if view is not None and not isinstance(event, SnapshotView) and event.seq <= view.seq:
                 continue
             if view is None:
-                _fetch_peers(service, tell)
-            before, view = view, _after(view, news) or service.snapshot()
+                _fetch_peers(client, notify)
+            before, view = view, _apply_event(view, event) or client.snapshot()
             if view != before:
-                tell(SnapshotReceived(instance, view))
+                notify(SnapshotReceived(instance, view))
 
 
-def _fetch_peers(service: ApiClient, tell: Callable[[FeedUpdate], None]) -> None:
-    with suppress(RequestError):  # of a service that knows nothing of other Meshlights
-        tell(PeersReceived(service.runtime.instance, service.peers()))
+def _fetch_peers(client: ApiClient, notify: Callable[[FeedUpdate], None]) -> None:
+    with suppress(RequestError):  # an older service has no peers
+        notify(PeersReceived(client.runtime.instance, client.peers()))
 
 
-def _after(view: SnapshotView | None, news: FeedItem) -> SnapshotView | None:
-    """Return the mesh after an event that changes numbers only; None when it has to be asked for as a whole."""
-    if isinstance(news, SnapshotView):
-        return news
-    if view is None or not isinstance(news, HealthEvent):
+def _apply_event(view: SnapshotView | None, event: FeedItem) -> SnapshotView | None:
+    """Return the snapshot after an event that changes numbers only; None when it has to be fetched again."""
+    if isinstance(event, SnapshotView):
+        return event
+    if view is None or not isinstance(event, HealthEvent):
         return None
-    changes = {change.id: change for change in news.backends}
+    changes = {change.id: change for change in event.backends}
     backends = []
     for backend in view.backends:
         change = changes.pop(backend.id, None)
@@ -119,4 +125,4 @@ def _after(view: SnapshotView | None, news: FeedItem) -> SnapshotView | None:
             return None
         else:
             backends.append(replace(backend, health=change.health, latency_ms=change.latency_ms))
-    return None if changes else replace(view, seq=news.seq, backends=tuple(backends))
+    return None if changes else replace(view, seq=event.seq, backends=tuple(backends))

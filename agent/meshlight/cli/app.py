@@ -1,7 +1,7 @@
-"""The words a person types, in order: which there are, what each does in a line, where it is written.
+"""The command line: the list of all commands with a summary of each, and the entry point `main`.
 
-A word's file is loaded when that word is used: `meshlight serve` lives for weeks and must not carry the
-tables, progress bars and HTTP client of the other words in its memory.
+The module of a command is imported only when the command is used: `meshlight serve` runs for weeks and should not
+hold the tables, progress bars and HTTP client of the other commands in memory.
 """
 
 import io
@@ -25,85 +25,87 @@ FAILED = 1
 
 
 class Command(Struct, frozen=True):
-    """One word: the file under `commands` and the name in it, and what it does in a line."""
+    """A command: its module in `meshlight.cli` and its name there (`module:name`), and a one-line summary."""
 
-    place: str
-    says: str
+    target: str
+    summary: str
 
 
 SECTIONS: Final[dict[str, dict[str, Command]]] = {
     "Run": {
-        "tray": Command("tray:tray", "Show the icon in the tray; what Meshlight does without a word."),
+        "tray": Command("tray:tray", "Show the icon in the tray; the default command."),
         "serve": Command("serve:serve", "Run the service in this terminal."),
-        "demo": Command("demo:demo", "Try everything on little servers that play real ones."),
+        "demo": Command("demo:demo", "Try everything with simulated backends."),
     },
-    "Look": {
-        "status": Command("status:status", "How the mesh is doing, on one screen."),
+    "Inspect": {
+        "status": Command("status:status", "Show the state of the mesh and its backends."),
         "refresh": Command("status:refresh", "Check every backend now, then show the status."),
-        "models": Command("status:models", "Every model that can be reached, and who serves it."),
-        "route": Command("status:route", "Which backend would answer for a model, and why."),
-        "test": Command("status:test", "Send a few small real requests; show who answered, how fast."),
-        "open": Command("env:open_", "Open the mesh, in a window or in the browser."),
-        "window": Command("window:window", "Show the mesh in a window of its own."),
+        "models": Command("status:models", "List every available model and its backends."),
+        "route": Command("status:route", "Show which backend would answer for a model."),
+        "test": Command("status:test", "Send a few small real requests and measure them."),
+        "open": Command("env:open_", "Open the mesh page in a window or the browser."),
+        "window": Command("window:window", "Show the mesh page in a window."),
     },
-    "Change": {
-        "backends": Command("backends:backends", "List, add, change, remove, check and switch backends."),
-        "link": Command("link:link", "Open the dialog that a meshlight:// link fills in."),
-        "secrets": Command("secrets:secrets", "Keep, list and remove the API keys of backends."),
+    "Configure": {
+        "backends": Command("backends:backends", "List, add, change, remove and check backends."),
+        "link": Command("link:link", "Open a meshlight:// link."),
+        "secrets": Command("secrets:secrets", "List, set and remove the API keys of backends."),
     },
     "Other machines": {
-        "peers": Command("peers:peers", "Other Meshlights: who is paired, who is seen, what each may use."),
+        "peers": Command("peers:peers", "Show paired and discovered machines, and share models."),
         "pair": Command("pairing:pair", "Pair this machine with another Meshlight."),
         "unpair": Command("pairing:unpair", "End a pairing."),
     },
     "Use from apps": {
-        "env": Command("env:env", "Print the variables that point apps to Meshlight."),
-        "key": Command("env:key", "Print the local key, which apps give as their API key."),
+        "env": Command("env:env", "Print the environment variables for apps."),
+        "key": Command("env:key", "Print the local key, which apps use as API key."),
     },
-    "Mend": {
-        "doctor": Command("doctor:doctor", "What is wrong on this machine, and how to mend it."),
+    "Troubleshoot": {
+        "doctor": Command("doctor:doctor", "Find problems on this machine, and how to fix them."),
         "version": Command("version", "Print the version."),
     },
 }
-COMMANDS: Final = {name: word for section in SECTIONS.values() for name, word in section.items()}
+COMMANDS: Final = {name: command for section in SECTIONS.values() for name, command in section.items()}
 
 
 class CommandGroup(click.Group):
-    """The group of all words: shows them in sections, loads each when it is used, tells errors in a line."""
+    """The group of all commands: lists them in sections, imports each on use, prints errors as one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
-        """Return all words in the order of the help."""
+        """Return the names of all commands in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load a word."""
+        """Import a command."""
         own = super().get_command(ctx, cmd_name)
         if own is not None or cmd_name not in COMMANDS:
             return own
-        module, _, name = COMMANDS[cmd_name].place.partition(":")
+        module, _, name = COMMANDS[cmd_name].target.partition(":")
         command = getattr(import_module(f"meshlight.cli.{module}"), name)
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the word that was typed, or say which was meant."""
+        """Find the command that was typed, or suggest a similar one."""
         typed = args[0]
         if self.get_command(ctx, typed) is None and not typed.startswith("-"):
-            near = get_close_matches(typed, COMMANDS, n=1)
-            meant = f" Did you mean {near[0]!r}?" if near else ""
-            ctx.fail(f"No such word: {typed!r}.{meant}")
+            similar = get_close_matches(typed, COMMANDS, n=1)
+            suggestion = f" Did you mean {similar[0]!r}?" if similar else ""
+            ctx.fail(f"No such command: {typed!r}.{suggestion}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write the words in their sections, without loading any."""
+        """Write the commands in their sections, without importing any."""
         widest = max(map(len, COMMANDS))
         for title, section in SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl([(name.ljust(widest), word.says) for name, word in section.items()])
+                formatter.write_dl(
+                    [(name.ljust(widest), command.summary) for name, command in section.items()]
+                )
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a word; an error of ours becomes a clear line and an exit code."""
+        """Run a command; a MeshlightError becomes a message, a hint and an exit code."""
         try:
             return super().invoke(ctx)
         except MeshlightError as error:
@@ -116,14 +118,14 @@ class CommandGroup(click.Group):
 @click.group(
     cls=CommandGroup,
     invoke_without_command=True,
-    epilog="Begin with `meshlight`, then `meshlight status`; each word has its own --help.",
+    epilog="Start with `meshlight`, then try `meshlight status`. Each command has its own --help.",
 )
 @click.version_option(__version__, prog_name="meshlight", message="%(prog)s %(version)s")
 @click.pass_context
 def commands(ctx: click.Context) -> None:
     """Every language model you can reach, behind one local OpenAI-compatible address.
 
-    Without a word, Meshlight shows its icon in the tray; where there is none, it runs in this terminal.
+    Without a command, Meshlight shows its icon in the tray. Where there is no tray, it runs in this terminal.
     """
     if ctx.invoked_subcommand is None:
         tray = commands.get_command(ctx, "tray")
@@ -133,15 +135,15 @@ def commands(ctx: click.Context) -> None:
 
 @commands.command(epilog="\b\nExample:\n  meshlight version")
 def version() -> None:
-    """Print the version, with those of what it stands on."""
+    """Print the version, with those of Python and the system."""
     click.echo(f"meshlight {__version__} (Python {python_version()}, {sys.platform})")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the words of the command line."""
+    """Run the command line (default: of this process)."""
     take_private()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal or pipe that can't show a letter shows "?" instead of a stack trace.
+            # A terminal or pipe that can't encode a character gets "?" instead of an exception.
             stream.reconfigure(errors="replace")
     commands.main(args=arguments, prog_name="meshlight")

@@ -1,6 +1,6 @@
-"""The words that add a backend, change one, and show which kinds there are.
+"""The commands `backends add`, `backends set` and `backends kinds`.
 
-Asking a person at a terminal for what a kind of backend needs; a program is told what is missing instead.
+At a terminal, they prompt for the fields that the kind of backend needs; in a script, a missing one is an error.
 """
 
 import sys
@@ -15,7 +15,7 @@ from rich.console import Console
 from meshlight.backends.base import BackendKind, Field
 from meshlight.backends.kinds import KINDS, kind_of
 from meshlight.cli.output.console import TerminalStyle, glyph_of, new_console
-from meshlight.cli.output.status import note
+from meshlight.cli.output.status import message_lines
 from meshlight.cli.output.table import Column, lay_out
 from meshlight.cli.service_client import connect_service, pick_backend, print_json
 from meshlight.domain.api_types import BackendView
@@ -30,11 +30,11 @@ _PROXY_HELP = "env (HTTPS_PROXY, NO_PROXY), none, or a proxy's URL.  [env for cl
 _MODEL_HELP = "A model that it has, if its server lists none; once for each model."
 
 _ADDED = {name: kind for name, kind in KINDS.items() if kind.group != "peer"}
-"""A peer is paired, not added: the service says so to whoever tries."""
+"""A peer is paired, not added; the service rejects it with that hint."""
 
 
 @click.command(
-    epilog=f"""KIND is one of: {", ".join(_ADDED)}. `meshlight backends kinds` says what each is and needs.
+    epilog=f"""KIND is one of: {", ".join(_ADDED)}. `meshlight backends kinds` describes each.
 
 \b
 Examples:
@@ -44,21 +44,23 @@ Examples:
   meshlight backends add openai-compatible https://ai.example.com --model s1
   pass show k | meshlight backends add vllm http://gpu.lan:8000 --key-stdin
 
-In a terminal, what its kind needs and you did not give is asked for; with KIND alone, everything is."""
+At a terminal, you are asked for required values that are missing; with KIND alone, for all values."""
 )
 @click.argument("kind", type=click.Choice(tuple(KINDS)), metavar="KIND")
 @click.argument("url", required=False)
-@click.option("--name", help="What to call it.  [its kind and host]")
-@click.option("--ring", type=click.Choice(RINGS), help="How far away it is.  [told from its address]")
-@click.option("--key", "ask_key", is_flag=True, help="Ask for its key, without showing it.")
-@click.option("--key-stdin", is_flag=True, help="Read its key from standard input.")
-@click.option("--access-key", help="The public half of a cluster's pair of keys; --key is the secret half.")
-@click.option("--ca-file", type=_FILE, help="PEM file of the authority that signed its certificate.")
+@click.option("--name", help="Its name.  [its kind and host]")
+@click.option("--ring", type=click.Choice(RINGS), help="How far away it is.  [from its address]")
+@click.option("--key", "ask_key", is_flag=True, help="Ask for its API key, without showing it.")
+@click.option("--key-stdin", is_flag=True, help="Read its API key from standard input.")
+@click.option("--access-key", help="The public half of a cluster's key pair; --key is the secret half.")
+@click.option("--ca-file", type=_FILE, help="PEM file of the CA that signed its certificate.")
 @click.option("--proxy", help=_PROXY_HELP)
 @click.option("--model", "models", multiple=True, metavar="ID", help=_MODEL_HELP)
-@click.option("--no-follow-clock", is_flag=True, help="Don't sign by the cluster's clock when ours is off.")
-@click.option("--save-anyway", is_flag=True, help="Keep it even if it doesn't answer now.")
-@click.option("--disabled", is_flag=True, help="Add it switched off, without asking it.")
+@click.option(
+    "--no-follow-clock", is_flag=True, help="Don't use the cluster's clock for signatures when ours is wrong."
+)
+@click.option("--save-anyway", is_flag=True, help="Save it even if it doesn't answer now.")
+@click.option("--disabled", is_flag=True, help="Add it disabled, without checking it.")
 def add(  # noqa: PLR0913 -- an option each
     kind: str,
     url: str | None,
@@ -75,32 +77,32 @@ def add(  # noqa: PLR0913 -- an option each
     save_anyway: bool,
     disabled: bool,
 ) -> None:
-    """Add the backend of KIND at URL, after trying whether it answers.
+    """Add a backend of KIND at URL, after checking that it answers.
 
-    A key goes into the keyring of this machine; it is never an argument, since arguments can be seen by every
-    program.
+    Its API key is stored in this machine's keyring. It can't be given as an argument, since other programs can see
+    arguments.
     """
-    said = _check_text(url=url, access_key=access_key, ca_file=None if ca_file is None else str(ca_file))
-    wish: dict[str, object] = {"kind": kind, **_check_text(name=name, ring=ring, proxy=proxy)}
-    wish |= {"models": models} if models else {}
-    wish |= {"follow_clock": False} if no_follow_clock else {}
-    wish |= {"save_anyway": True} if save_anyway else {}
-    wish |= {"enabled": False} if disabled else {}
-    with connect_service() as mesh:
+    fields = _without_none(url=url, access_key=access_key, ca_file=None if ca_file is None else str(ca_file))
+    body: dict[str, object] = {"kind": kind, **_without_none(name=name, ring=ring, proxy=proxy)}
+    body |= {"models": models} if models else {}
+    body |= {"follow_clock": False} if no_follow_clock else {}
+    body |= {"save_anyway": True} if save_anyway else {}
+    body |= {"enabled": False} if disabled else {}
+    with connect_service() as client:
         secret = read_key(ask=ask_key, from_stdin=key_stdin)
-        given = said if secret is None else said | {"api_key": secret}
-        wish |= ask(kind_of(kind), given, may_ask=sys.stdin.isatty() and not key_stdin)
+        given = fields if secret is None else fields | {"api_key": secret}
+        body |= ask(kind_of(kind), given, is_interactive=sys.stdin.isatty() and not key_stdin)
         try:
-            added = mesh.add(wish)
+            added = client.add(body)
         except BackendCheckFailed as error:
             more = "--key asks for it. " if error.hint == "Give its API key." else ""
             more += "--model names one. " if "name its models" in error.hint else ""
             raise BackendCheckFailed(
-                error.title, f"{error.hint} {more}To add it all the same: --save-anyway.".strip()
+                error.title, f"{error.hint} {more}To add it anyway: --save-anyway.".strip()
             ) from error
         if added.enabled and added.health.state == "unknown":
-            seen = mesh.check(added.id)
-            added = replace(added, health=seen.health, models=seen.models, latency_ms=seen.latency_ms)
+            report = client.check(added.id)
+            added = replace(added, health=report.health, models=report.models, latency_ms=report.latency_ms)
     print_added(new_console(), added, "Added")
 
 
@@ -113,26 +115,26 @@ Examples:
   meshlight backends set ollama --name "Study" --priority 1 --first-byte 120""",
 )
 @click.argument("name")
-@click.option("--name", "new_name", help="What to call it from now on.")
-@click.option("--url", help="Where it is now.")
-@click.option("--key", "ask_key", is_flag=True, help="Ask for its new key, without showing it.")
-@click.option("--key-stdin", is_flag=True, help="Read its new key from standard input.")
-@click.option("--no-key", is_flag=True, help="Forget its key.")
-@click.option("--access-key", help="The public half of a cluster's pair of keys.")
-@click.option("--ca-file", type=_FILE, help="PEM file of the authority that signed its certificate.")
+@click.option("--name", "new_name", help="Its new name.")
+@click.option("--url", help="Its new address.")
+@click.option("--key", "ask_key", is_flag=True, help="Ask for its new API key, without showing it.")
+@click.option("--key-stdin", is_flag=True, help="Read its new API key from standard input.")
+@click.option("--no-key", is_flag=True, help="Remove its API key.")
+@click.option("--access-key", help="The public half of a cluster's key pair.")
+@click.option("--ca-file", type=_FILE, help="PEM file of the CA that signed its certificate.")
 @click.option("--proxy", help=_PROXY_HELP)
 @click.option("--model", "models", multiple=True, metavar="ID", help=_MODEL_HELP)
-@click.option("--no-models", is_flag=True, help="Ask its server for the models again.")
+@click.option("--no-models", is_flag=True, help="Read the models from its server again.")
 @click.option(
     "--follow-clock/--no-follow-clock",
     default=None,
-    help="Whether to sign by a cluster's clock when this machine's is off.",
+    help="Whether to use a cluster's clock for signatures when this machine's is wrong.",
 )
 @click.option("--ring", type=click.Choice(RINGS), help="How far away it is.")
-@click.option("--priority", type=click.IntRange(-1_000_000, 1_000_000), help="Smaller is tried earlier.")
-@click.option("--first-byte", type=_SECONDS, metavar="SECONDS", help="How long an answer may take to begin.")
+@click.option("--priority", type=click.IntRange(-1_000_000, 1_000_000), help="Lower numbers are tried first.")
+@click.option("--first-byte", type=_SECONDS, metavar="SECONDS", help="How long a response may take to start.")
 @click.option("--idle", type=_SECONDS, metavar="SECONDS", help="How long a stream may pause.")
-@click.option("--save-anyway", is_flag=True, help="Keep the change even if it doesn't answer now.")
+@click.option("--save-anyway", is_flag=True, help="Save the change even if it doesn't answer now.")
 def set_(  # noqa: PLR0913 -- an option each
     name: str,
     *,
@@ -153,12 +155,12 @@ def set_(  # noqa: PLR0913 -- an option each
     idle: float | None,
     save_anyway: bool,
 ) -> None:
-    """Change the backend NAME; a new address or key is tried before it is kept."""
+    """Change the backend NAME; a new address or key is checked before it is saved."""
     if no_key and (ask_key or key_stdin):
-        raise BadRequest("--no-key doesn't go with a new key.", "Give one of them.")
+        raise BadRequest("--no-key can't be combined with a new key.", "Give one of them.")
     if no_models and models:
-        raise BadRequest("--no-models doesn't go with --model.", "Give one of them.")
-    wish = _check_text(
+        raise BadRequest("--no-models can't be combined with --model.", "Give one of them.")
+    body = _without_none(
         name=new_name,
         url=url,
         access_key=access_key,
@@ -171,19 +173,19 @@ def set_(  # noqa: PLR0913 -- an option each
         first_byte_s=first_byte,
         idle_s=idle,
     )
-    wish |= {"api_key": ""} if no_key else {}
-    wish |= {"models": ()} if no_models else {}
-    if not (wish or ask_key or key_stdin):
-        raise BadRequest("Nothing to change was named.", "meshlight backends set --help lists what can be.")
-    wish |= {"save_anyway": True} if save_anyway else {}
-    with connect_service() as mesh:
-        backend = pick_backend(mesh.backends(), name)
+    body |= {"api_key": ""} if no_key else {}
+    body |= {"models": ()} if no_models else {}
+    if not (body or ask_key or key_stdin):
+        raise BadRequest("No change was given.", "For the options, see: meshlight backends set --help")
+    body |= {"save_anyway": True} if save_anyway else {}
+    with connect_service() as client:
+        backend = pick_backend(client.backends(), name)
         secret = read_key(ask=ask_key, from_stdin=key_stdin)
-        wish |= {} if secret is None else {"api_key": secret}
+        body |= {} if secret is None else {"api_key": secret}
         try:
-            changed = mesh.change(backend.id, wish)
+            changed = client.change(backend.id, body)
         except BackendCheckFailed as error:
-            more = "To keep the change all the same: --save-anyway."
+            more = "To save the change anyway: --save-anyway."
             raise BackendCheckFailed(error.title, f"{error.hint} {more}".strip()) from error
     print_added(new_console(), changed, "Changed")
 
@@ -191,7 +193,7 @@ def set_(  # noqa: PLR0913 -- an option each
 @click.command(epilog="""\b\nExamples:\n  meshlight backends kinds\n  meshlight backends kinds --json""")
 @click.option("--json", "as_json", is_flag=True, help="Print the kinds as JSON.")
 def kinds(*, as_json: bool) -> None:
-    """Which kinds of backend can be added, and what each needs."""
+    """List the kinds of backends, and what each needs."""
     if as_json:
         print_json(
             [
@@ -211,76 +213,78 @@ def kinds(*, as_json: bool) -> None:
         Column(title="KIND"),
         Column(title="WHAT IT IS"),
         Column(title="NEEDS"),
-        Column(title="MORE", least=24, drop=1, fit=cut),
+        Column(title="MORE", min_width=24, drop=1, fit=cut),
     )
     console = new_console()
     console.print(*lay_out(columns, rows, TerminalStyle.of(console).width), sep="\n")
 
 
-def print_added(console: Console, backend: BackendView, done: str) -> None:
-    """Say what was done to a backend, and how it is."""
-    paper = TerminalStyle.of(console)
+def print_added(console: Console, backend: BackendView, action: str) -> None:
+    """Print what was done to a backend (`Added`, …), and its state."""
+    style = TerminalStyle.of(console)
     if not backend.enabled:
-        console.print(*note(glyph_of(backend), f"{done}: {backend.name}.", "", paper), sep="\n")
+        console.print(*message_lines(glyph_of(backend), f"{action}: {backend.name}.", "", style), sep="\n")
     elif backend.health.state in {"healthy", "unknown"}:
-        said = f"{done}: {backend.name} ({backend.health.state}, {models_of(backend.models)})."
-        console.print(*note(glyph_of(backend), said, "", paper), sep="\n")
+        fields = f"{action}: {backend.name} ({backend.health.state}, {models_of(backend.models)})."
+        console.print(*message_lines(glyph_of(backend), fields, "", style), sep="\n")
     else:
-        said = f"{done}: {backend.name} ({backend.health.state}): {backend.health.text}"
-        console.print(*note(glyph_of(backend), said, backend.health.fix, paper), sep="\n")
+        fields = f"{action}: {backend.name} ({backend.health.state}): {backend.health.text}"
+        console.print(*message_lines(glyph_of(backend), fields, backend.health.fix, style), sep="\n")
 
 
 def models_of(names: tuple[str, ...]) -> str:
-    """Say how many models there are."""
+    """Return the number of models as text."""
     return count(len(names), "model")
 
 
-def _check_text(**given: object) -> dict[str, object]:
-    """Return what was given at all."""
+def _without_none(**given: object) -> dict[str, object]:
+    """Return the arguments that are not None."""
     return {name: value for name, value in given.items() if value is not None}
 
 
-_WAYS = {
+_OPTION_HINTS = {
     "url": "Give its address behind the kind: meshlight backends add {kind} URL",
     "api_key": "Pipe it in with --key-stdin, or let --key ask for it.",
     "access_key": "Give it with --access-key.",
     "ca_file": "Give it with --ca-file.",
 }
-"""What a kind may ask for that is text, and how it is given without being asked."""
+"""The text fields of backends, and how to give each one without a prompt."""
 
 
-def ask(kind: BackendKind, given: Mapping[str, object], *, may_ask: bool) -> dict[str, object]:
+def ask(kind: BackendKind, given: Mapping[str, object], *, is_interactive: bool) -> dict[str, object]:
     """Return what was given and what a person then typed.
 
     With an address given, only what the kind can't do without is asked for. Where nobody may be asked, BadRequest
     names the option that is missing.
     """
-    said = dict(given)
-    asks_all = "url" not in given
+    fields = dict(given)
+    prompt_all = "url" not in given
     for field in kind.fields:
-        if field.name in said or field.name not in _WAYS:
+        if field.name in fields or field.name not in _OPTION_HINTS:
             continue
-        usual = field.default or (kind.default_url if field.name == "url" else "")
-        is_needed = field.required and not usual
-        if may_ask and (is_needed or asks_all):
-            typed = _prompt(field, usual, is_needed=is_needed)
-            said |= {field.name: typed} if typed else {}
-        elif is_needed:
+        default_value = field.default or (kind.default_url if field.name == "url" else "")
+        is_required = field.required and not default_value
+        if is_interactive and (is_required or prompt_all):
+            typed = _prompt(field, default_value, is_required=is_required)
+            fields |= {field.name: typed} if typed else {}
+        elif is_required:
             label = field.label if field.label[:2].isupper() else field.label.lower()
             raise BadRequest(
-                f"{kind.label} needs its {label}.", _WAYS[field.name].format(kind=kind.kind), field.name
+                f"{kind.label} needs its {label}.",
+                _OPTION_HINTS[field.name].format(kind=kind.kind),
+                field.name,
             )
-    return said
+    return fields
 
 
 def read_key(*, ask: bool, from_stdin: bool) -> str | None:
-    """Get a backend's key from where the person wants to give it; None if it has none."""
+    """Return a backend's API key from a prompt or from standard input; None if neither was requested."""
     if ask and from_stdin:
-        raise BadRequest("--key and --key-stdin don't go together.", "Give one of them.")
+        raise BadRequest("--key and --key-stdin can't be combined.", "Give one of them.")
     if from_stdin:
         secret = sys.stdin.readline().strip()
         if not secret:
-            raise BadRequest("Standard input held no key.", "Pipe the key in as one line.")
+            raise BadRequest("Standard input has no key.", "Pipe the key in as one line.")
         return secret
     if ask:
         typed: str = click.prompt("Key (not shown)", hide_input=True)
@@ -288,14 +292,16 @@ def read_key(*, ask: bool, from_stdin: bool) -> str | None:
     return None
 
 
-def _prompt(field: Field, usual: str, *, is_needed: bool) -> str:
+def _prompt(field: Field, default_value: str, *, is_required: bool) -> str:
     words = f"{field.label} (not shown)" if field.is_secret else field.label
-    if not is_needed and not usual:
+    if not is_required and not default_value:
         words += ", empty for none"
     if field.hint:
         click.echo(field.hint)
-    if not usual and field.placeholder and not field.is_secret:
+    if not default_value and field.placeholder and not field.is_secret:
         words += f" (such as {field.placeholder})"
-    default = usual or (None if is_needed else "")
-    typed: str = click.prompt(words, default=default, hide_input=field.is_secret, show_default=bool(usual))
+    default = default_value or (None if is_required else "")
+    typed: str = click.prompt(
+        words, default=default, hide_input=field.is_secret, show_default=bool(default_value)
+    )
     return typed.strip()

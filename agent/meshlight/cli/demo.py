@@ -1,4 +1,4 @@
-"""The word that shows everything without any model: demo backends, and a service of their own."""
+"""The command `meshlight demo`: simulated backends and a separate service for them, without any model."""
 
 import asyncio
 import signal
@@ -28,11 +28,11 @@ from meshlight.storage.paths import Paths
 from meshlight.storage.secrets.environment import variable
 
 DEMO_PORT = 6385
-"""Neither the usual port (6374) nor that of the LAN listener (6375): the person's own service may run meanwhile."""
+"""Neither the default port (6374) nor that of the LAN listener (6375): the user's own service may run meanwhile."""
 START_S = 20.0
 STOP_S = 15.0
-"""The service lets running requests end for 10 s."""
-LOOK_S = 0.05
+"""The service gives running requests 10 s to finish."""
+POLL_S = 0.05
 
 
 @click.command(
@@ -41,7 +41,7 @@ Examples:
   meshlight demo
   meshlight demo --open
 
-Ctrl-C ends everything and leaves nothing behind."""
+Ctrl-C ends the demo and removes all its files."""
 )
 @click.option(
     "--port",
@@ -51,22 +51,22 @@ Ctrl-C ends everything and leaves nothing behind."""
 @click.option("--open", "open_page", is_flag=True, help="Open the mesh page in the browser.")
 @click.pass_context
 def demo(ctx: click.Context, *, port: int | None, open_page: bool) -> None:
-    """Try everything on little servers that play real ones.
+    """Try everything with simulated backends.
 
-    Starts demo engines that speak as llama.cpp, Ollama, vLLM, MLX and LM Studio do, a demo Backend.AI cluster, a demo
-    Continuum Router and three demo clouds, all on this machine, and a service that knows only them. No model runs:
-    all that they say is scripted, and labelled demo. One of them fails on purpose, and nearly all can be broken and
-    mended. Your own settings, keys and backends are not touched, and nothing goes out to the network.
+    Starts simulated llama.cpp, Ollama, vLLM, MLX and LM Studio engines, a Backend.AI cluster, a Continuum Router and
+    three clouds on this machine, and a service that uses only them. No model runs: all answers are scripted. One
+    backend fails on purpose, and nearly all have a switch for faults. Your own settings, keys and backends are not
+    changed, and nothing is sent to the network.
     """
     if port is not None and not is_port_free(port):
-        raise ServiceError(f"Port {port} is taken.", "Without --port, the demo takes a free one.")
+        raise ServiceError(f"Port {port} is taken.", "Leave out --port to use a free one.")
     if port is None:
         port = DEMO_PORT if is_port_free(DEMO_PORT) else free_port()
     ctx.exit(asyncio.run(_run(port, open_page=open_page)))
 
 
 async def _run(port: int, *, open_page: bool) -> int:
-    """Run engines and service until a signal comes or the service ends; return the exit code."""
+    """Run backends and service until a signal arrives or the service ends; return the exit code."""
     stopped = asyncio.Event()
     with suppress(NotImplementedError):  # Windows: Ctrl-C comes as KeyboardInterrupt there
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -74,58 +74,58 @@ async def _run(port: int, *, open_page: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="meshlight-demo-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         environ = environment({"MESHLIGHT_HOME": folder, **HOLDS_STDIN}) | own_key()
-        places = Paths.here(environ)
+        paths = Paths.here(environ)
         async with Scenario() as scenario:
-            houses = scenario.backends
-            write_atomic(places.config_file, config(port, houses).encode())
-            process = await _start(environ | secrets(houses))
+            backends = scenario.backends
+            write_atomic(paths.config_file, config(port, backends).encode())
+            process = await _start(environ | secrets(backends))
             try:
                 ended = asyncio.create_task(process.wait())
-                told = asyncio.create_task(stopped.wait())
-                link = await _link(places.runtime_file, process, told)
+                stop_requested = asyncio.create_task(stopped.wait())
+                link = await _wait_for_link(paths.runtime_file, process, stop_requested)
                 if link is not None:
                     _print_welcome(new_console(), home, link, scenario)
                     if open_page:
-                        await asyncio.to_thread(_open_page, places.runtime_file)
-                    await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
-                told.cancel()
+                        await asyncio.to_thread(_open_page, paths.runtime_file)
+                    await asyncio.wait({ended, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
+                stop_requested.cancel()
             finally:
                 code = await _stop(process)
-    if not stopped.is_set() and code != 0:  # 0 is the Quit of the icon's menu
+    if not stopped.is_set() and code != 0:  # 0: Quit in the tray menu
         raise ServiceError(f"The demo's service ended by itself (exit code {code}).", "Its message is above.")
     click.echo("The demo has ended.")
     return 0
 
 
-def config(port: int, houses: Iterable[SimulatedBackend]) -> str:
-    """Return the configuration of a service that knows these backends and looks for no others."""
+def config(port: int, backends: Iterable[SimulatedBackend]) -> str:
+    """Return the configuration of a service with only these backends, and without discovery."""
     lines = [f"port = {port}", 'name = "Demo"', "", "[discovery]", "enabled = false"]
     lines += ["", "[lan]", "browse = false"]
-    for simulated in houses:
+    for backend in backends:
         lines += ["", "[[backends]]"]
         for key in ("id", "name", "kind", "url", "ring", "access_key"):
-            if value := getattr(simulated, key):
+            if value := getattr(backend, key):
                 lines.append(f'{key} = "{value}"')
     return "\n".join(lines) + "\n"
 
 
-def secrets(houses: Iterable[SimulatedBackend]) -> dict[str, str]:
-    """Return the environment that holds the keys of these backends: no keyring is asked."""
-    return {variable(simulated.id, "api_key"): simulated.secret for simulated in houses if simulated.secret}
+def secrets(backends: Iterable[SimulatedBackend]) -> dict[str, str]:
+    """Return the environment variables with the API keys of these backends, so that no keyring is used."""
+    return {variable(backend.id, "api_key"): backend.secret for backend in backends if backend.secret}
 
 
 def own_key() -> dict[str, str]:
-    """Return the local key of our own variables, if they give one: the demo's service takes the same."""
+    """Return the local key from our environment, if it has one: the demo's service uses the same."""
     key = OWN_VARIABLES.get(KEY, "")
     return {KEY: key} if key else {}
 
 
 async def _start(environ: dict[str, str]) -> Process:
-    """Start tray and service (the service alone where there is no tray), which end when their standard input closes.
+    """Start tray and service (only the service where there is no tray).
 
-    That is so even if we are killed.
+    They end when their standard input closes, so even if we are killed.
     """
-    # In a session of its own, the terminal's Ctrl-C reaches us alone, and we end the child in good order.
+    # In a session of its own, so that the terminal's Ctrl-C reaches only us, and we end the child gracefully.
     return await asyncio.create_subprocess_exec(
         *program("tray", "--quiet", "--no-discovery"),
         stdin=PIPE,
@@ -135,7 +135,7 @@ async def _start(environ: dict[str, str]) -> Process:
 
 
 async def _stop(process: Process) -> int:
-    """End the service: by its closed input, by a signal if it doesn't listen, by force if it must be."""
+    """End the service and return its exit code: close its input, then SIGTERM, then SIGKILL, each if needed."""
     if process.stdin is not None:
         process.stdin.close()
     for last_resort in (process.terminate, process.kill):
@@ -147,53 +147,55 @@ async def _stop(process: Process) -> int:
     return await process.wait()
 
 
-async def _link(runtime_file: Path, process: Process, told: "asyncio.Task[bool]") -> str | None:
-    """Wait for the service and return its one-time link; None if it ended or we are told to."""
+async def _wait_for_link(
+    runtime_file: Path, process: Process, stop_requested: "asyncio.Task[bool]"
+) -> str | None:
+    """Wait for the service and return its one-time link; None if it ended or a signal arrived."""
     loop = asyncio.get_running_loop()
     until = loop.time() + START_S
-    while process.returncode is None and not told.done():
+    while process.returncode is None and not stop_requested.done():
         try:
-            return await asyncio.to_thread(_ask_link, runtime_file)
+            return await asyncio.to_thread(_fetch_link, runtime_file)
         except ServiceError:
             if loop.time() > until:
                 raise
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(POLL_S)
     return None
 
 
-def _ask_link(runtime_file: Path) -> str:
-    with ApiClient.connect(runtime_file) as service:
-        return service.one_time_link()
+def _fetch_link(runtime_file: Path) -> str:
+    with ApiClient.connect(runtime_file) as client:
+        return client.one_time_link()
 
 
 def _open_page(runtime_file: Path) -> None:
-    with ApiClient.connect(runtime_file) as service:
-        open_page(service)
+    with ApiClient.connect(runtime_file) as client:
+        open_page(client)
 
 
 def _print_welcome(console: Console, home: Path, link: str, scenario: Scenario) -> None:
-    """Say what runs, how to look at it, and how to break it."""
+    """Print what runs, how to open it, and how to break it."""
     columns = (
-        Column(title="BACKEND", least=16),
+        Column(title="BACKEND", min_width=16),
         Column(title="ADDRESS"),
         Column(title="FAULT SWITCH"),
-        Column(title="MODELS", least=10, drop=1, fit=cut),
+        Column(title="MODELS", min_width=10, drop=1, fit=cut),
     )
     rows = [[h.name, h.url, h.switch or "none", ", ".join(h.models)] for h in scenario.backends]
     width = TerminalStyle.of(console).width
-    whole, broken = scenario.llamacpp, scenario.broken
-    click.echo("Demo backends are running. No model is behind them: all they say is scripted.")
+    healthy, broken = scenario.llamacpp, scenario.broken
+    click.echo("The demo backends run. They use no model: all their answers are scripted.")
     console.print("", *lay_out(columns, rows, width), sep="\n")
     lines = [
         "",
         "The mesh page (this link works once, within a minute):",
         f"  {link}",
-        "Look at it from another terminal:",
+        "Try it from another terminal:",
         _shell_line(home),
         "  meshlight status",
-        f"  meshlight test {whole.models[0]}",
-        f"Break {whole.name}, and mend {broken.name}:",
-        f'  curl -d \'{{"kind": "refuse"}}\' {whole.control_url}/fault',
+        f"  meshlight test {healthy.models[0]}",
+        f"Break {healthy.name}, and repair {broken.name}:",
+        f'  curl -d \'{{"kind": "refuse"}}\' {healthy.control_url}/fault',
         f"  curl -X DELETE {broken.control_url}/fault",
         "Other kinds of faults:",
         *(
@@ -201,10 +203,10 @@ def _print_welcome(console: Console, home: Path, link: str, scenario: Scenario) 
             for line in wrap(", ".join(kind for kind in FAULT_KINDS if kind != "refuse"), width - 2)
         ),
         "",
-        "Ctrl-C ends the demo, as does Quit in the icon's menu, and leaves nothing behind.",
+        "Ctrl-C ends the demo, as does Quit in the tray menu, and removes all its files.",
     ]
     for line in lines:
-        click.echo(line)  # whole, so that links and commands can be copied
+        click.echo(line)  # without line breaks, so that links and commands can be copied
 
 
 def _shell_line(home: Path) -> str:

@@ -1,4 +1,4 @@
-"""The word that says what is wrong on this machine and how to mend it."""
+"""The command `meshlight doctor`: runs all checks of `doctor_checks` and prints their findings."""
 
 import os
 import sys
@@ -9,18 +9,15 @@ from pathlib import Path
 import click
 
 from meshlight import __file__ as _program
-from meshlight.cli import doctor_checks as engines
-from meshlight.cli import doctor_checks as machine
-from meshlight.cli import doctor_checks as simulated
-from meshlight.cli import doctor_checks as vault
+from meshlight.cli import doctor_checks as checks
 from meshlight.cli.doctor_checks import Finding, Level
 from meshlight.cli.output.console import BAD, GOOD, WARN, StatusGlyph, TerminalStyle, new_console
-from meshlight.cli.output.status import note
+from meshlight.cli.output.status import message_lines
 from meshlight.cli.service_client import print_json
 from meshlight.domain.text import count
 from meshlight.storage.paths import Paths
 
-_SIGNS: dict[Level, StatusGlyph] = {"ok": GOOD, "look": WARN, "wrong": BAD}
+_GLYPHS: dict[Level, StatusGlyph] = {"ok": GOOD, "look": WARN, "wrong": BAD}
 
 
 @click.command(
@@ -29,54 +26,56 @@ Examples:
   meshlight doctor
   meshlight doctor --json
 
-Exit code: 0 if nothing is wrong (what is worth a look is marked !), 1 if something is (marked ✗)."""
+Exit code: 0 if there are no problems (warnings are marked !), 1 if there are (marked ✗)."""
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_context
 def doctor(ctx: click.Context, *, as_json: bool) -> None:
-    """What is wrong on this machine, and how to mend it.
+    """Find problems on this machine, and how to fix them.
 
-    Looks at Python, the configuration, the folder of keys, the service and its port, the keyring, proxies, the
-    clock, limits, and the engines of this machine. It changes nothing, and works without the service.
+    Checks Python, the configuration, the folder of keys, the service and its port, the keyring, proxies, the clock,
+    limits, and the engines of this machine. It changes nothing, and works without the service.
     """
     console = new_console()
-    paper = TerminalStyle.of(console)
-    found: list[Finding] = []
+    style = TerminalStyle.of(console)
+    findings: list[Finding] = []
     for finding in _findings():
-        found.append(finding)
+        findings.append(finding)
         if not as_json:
-            console.print(*note(_SIGNS[finding.level], finding.said, finding.fix, paper), sep="\n")
-    wrong = sum(finding.level == "wrong" for finding in found)
-    to_see = sum(finding.level == "look" for finding in found)
+            console.print(
+                *message_lines(_GLYPHS[finding.level], finding.message, finding.fix, style), sep="\n"
+            )
+    problems = sum(finding.level == "wrong" for finding in findings)
+    warnings = sum(finding.level == "look" for finding in findings)
     if as_json:
-        print_json(found)
-    elif wrong or to_see:
-        click.echo(f"\n{count(wrong, 'thing')} wrong, {to_see} worth a look.")
+        print_json(findings)
+    elif problems or warnings:
+        click.echo(f"\n{count(problems, 'problem')}, {count(warnings, 'warning')}.")
     else:
-        click.echo("\nNothing is wrong.")
-    ctx.exit(1 if wrong else 0)
+        click.echo("\nNo problems found.")
+    ctx.exit(1 if problems else 0)
 
 
 def _findings() -> Iterator[Finding]:
-    """Look at one thing after the other."""
-    places = Paths.here()
-    yield machine.check_python(sys.version_info[:3])
-    said, config = simulated.check_config(places)
-    yield said
-    yield from simulated.check_folder(places)
-    yield from vault.check_keyring(places, config.backends)
-    service = simulated.check_service(places, config.port)
+    """Run one check after the other."""
+    paths = Paths.here()
+    yield checks.check_python(sys.version_info[:3])
+    finding, config = checks.check_config(paths)
+    yield finding
+    yield from checks.check_folder(paths)
+    yield from checks.check_keyring(paths, config.backends)
+    service = checks.check_service(paths, config.port)
     yield from service.findings
-    yield machine.check_proxies(os.environ)
-    yield machine.check_clock(time.time(), Path(_program).stat().st_mtime)
-    yield machine.check_open_files(_open_files_limit())
+    yield checks.check_proxies(os.environ)
+    yield checks.check_clock(time.time(), Path(_program).stat().st_mtime)
+    yield checks.check_open_files(_open_files_limit())
     yield from (
-        engines.check_usual_ports() if service.view is None else engines.check_known_engines(service.view)
+        checks.check_usual_ports() if service.view is None else checks.check_known_engines(service.view)
     )
 
 
 def _open_files_limit() -> int | None:
-    """Return up to how many files the service may raise its limit, None where there is none."""
+    """Return the highest limit on open files that the service may set; None if there is none."""
     if sys.platform == "win32":
         return None
     import resource  # noqa: PLC0415 -- Windows has none

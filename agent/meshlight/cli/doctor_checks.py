@@ -1,12 +1,8 @@
-"""What the doctor looks at of Meshlight itself: its files, its keyring, its port, its service.
+"""The checks of `meshlight doctor`; each returns findings: a message that is ok, a warning or a problem, and a fix.
 
-What the doctor finds: a sentence that is fine, worth a look, or wrong, with the way to mend it.
-
-What the doctor looks at around Meshlight: Python, clock, limits, proxies. Each function gets its facts.
-
-What the doctor says of the engines: as the service sees them, or as one look at the usual ports finds them.
-
-What the doctor says of the keyring, where the keys of backends are kept.
+In order: Meshlight itself (configuration, files, port, service), the machine (Python, clock, limits, proxies; these
+functions get their values as arguments), the engines (from the service, or by one scan of the default ports), and
+the keyring with the API keys of backends.
 """
 
 import asyncio
@@ -38,103 +34,102 @@ from meshlight.storage.paths import Paths
 from meshlight.storage.secrets.store import Secrets
 
 Level = Literal["ok", "look", "wrong"]
+"""`look` is a warning, `wrong` a problem; scripts read these values from the JSON."""
 
 
-class Finding(Struct, frozen=True):
-    """One thing looked at."""
+class Finding(Struct, frozen=True, rename={"message": "said"}):
+    """The result of one check; the JSON of `meshlight doctor` calls its message `said`."""
 
     level: Level
-    said: str
+    message: str
     fix: str = ""
 
 
-def passed(said: str) -> Finding:
-    """Return a finding that needs nothing done."""
-    return Finding("ok", said)
+def passed(message: str) -> Finding:
+    """Return a finding that needs no action."""
+    return Finding("ok", message)
 
 
-def warning(said: str, fix: str) -> Finding:
-    """Return a finding that may trouble somebody."""
-    return Finding("look", said, fix)
+def warning(message: str, fix: str) -> Finding:
+    """Return a finding that may be a problem for some."""
+    return Finding("look", message, fix)
 
 
-def failed(said: str, fix: str) -> Finding:
-    """Return a finding that must be mended."""
-    return Finding("wrong", said, fix)
+def failed(message: str, fix: str) -> Finding:
+    """Return a finding that must be fixed."""
+    return Finding("wrong", message, fix)
 
 
 class ServiceReport(Struct, frozen=True):
-    """What there is to say of the service, and how it sees the mesh if it runs."""
+    """The findings about the service, and its snapshot if it runs."""
 
     findings: tuple[Finding, ...]
     view: SnapshotView | None = None
 
 
-def check_config(places: Paths) -> tuple[Finding, Config]:
-    """Read the configuration; where it is broken, go on with what was last good, as the service does."""
-    file = places.config_file
+def check_config(paths: Paths) -> tuple[Finding, Config]:
+    """Check the configuration; if it is invalid, return the last valid one, as the service does."""
+    file = paths.config_file
     if not file.exists():
         return passed(f"No configuration file yet at {file}; the defaults apply."), Config()
     try:
         return passed(f"The configuration {file} is valid."), _read_config(file)
     except ConfigError as error:
-        hint = f"{error.hint} Until then the service runs on the last good one.".strip()
+        hint = f"{error.hint} Until then the service uses the last valid one.".strip()
         found = failed(f"The configuration {file} can't be used: {error.title}", hint)
     with suppress(ConfigError):
         return found, _read_config(file.with_name(f"{file.name}.bak"))
     return found, Config()
 
 
-def check_folder(places: Paths) -> list[Finding]:
-    """Judge who may read what is kept."""
-    if not places.state_dir.exists():
-        return [passed(f"Nothing is kept yet in {places.state_dir}.")]
+def check_folder(paths: Paths) -> list[Finding]:
+    """Check that other users can't read the stored files."""
+    if not paths.state_dir.exists():
+        return [passed(f"Nothing is stored yet in {paths.state_dir}.")]
     if sys.platform == "win32":
-        return [passed(f"What is kept lies in {places.state_dir}.")]
-    open_ones = [
-        path for path in (places.key_file, places.runtime_file, places.secrets_file) if _is_open(path)
-    ]
+        return [passed(f"Files are stored in {paths.state_dir}.")]
+    readable = [path for path in (paths.key_file, paths.runtime_file, paths.secrets_file) if _is_open(path)]
     found = [
-        failed(f"Other users of this machine may read {path}.", f"chmod 600 '{path}', then make a new key.")
-        for path in open_ones
+        failed(f"Other users of this machine can read {path}.", f"chmod 600 '{path}', then make a new key.")
+        for path in readable
     ]
     try:
-        places.check()
+        paths.check()
     except ServiceError as error:
         found.append(failed(error.title, error.hint))
-    return found or [passed(f"What is kept in {places.state_dir} is for your eyes only.")]
+    return found or [passed(f"Only you can read the files in {paths.state_dir}.")]
 
 
-def check_service(places: Paths, port: int) -> ServiceReport:
-    """Look for the service, and if it doesn't run for who has its port."""
+def check_service(paths: Paths, port: int) -> ServiceReport:
+    """Check the service; if it doesn't run, check who uses its port."""
     try:
-        with ApiClient.connect(places.runtime_file) as mesh:
-            runtime = mesh.runtime
-            said = passed(
+        with ApiClient.connect(paths.runtime_file) as client:
+            runtime = client.runtime
+            message = passed(
                 f"The service runs at {runtime.url} (pid {runtime.pid}, version {runtime.version})."
             )
             if runtime.version != __version__:
-                said = warning(
+                message = warning(
                     f"The service at {runtime.url} is version {runtime.version}, this program is {__version__}.",
                     "Restart the service.",
                 )
-            view = mesh.snapshot()
+            view = client.snapshot()
             notices = (
-                warning(notice, "The service says so; `meshlight status` shows it too.")
+                warning(notice, "The service reports this; `meshlight status` shows it too.")
                 for notice in view.notices
             )
-            return ServiceReport((said, *notices), view)
+            return ServiceReport((message, *notices), view)
     except ServiceError as error:
-        return ServiceReport((_not_running(places, error), _port(port), *_port_v6(port)))
+        return ServiceReport((_not_running(paths, error), _port(port), *_port_v6(port)))
 
 
-def _not_running(places: Paths, error: ServiceError) -> Finding:
-    if not places.runtime_file.exists():
+def _not_running(paths: Paths, error: ServiceError) -> Finding:
+    if not paths.runtime_file.exists():
         return warning(error.title, error.hint)
     try:
-        runtime = read_runtime(places.runtime_file)
-    except ServiceError as broken:
-        return failed(broken.title, broken.hint)
+        runtime = read_runtime(paths.runtime_file)
+    except ServiceError as unreadable:
+        return failed(unreadable.title, unreadable.hint)
     if is_port_free(int(runtime.url.rpartition(":")[2])):
         return warning(
             f"The service isn't running; the last one (pid {runtime.pid}) was killed and left its runtime file.",
@@ -146,11 +141,12 @@ def _not_running(places: Paths, error: ServiceError) -> Finding:
 def _port(port: int) -> Finding:
     if is_port_free(port):
         return passed(f"Port {port} is free.")
-    who = port_owner(port)
-    said = f"Port {port} is taken by {'another program' if who is None else f'{who.name} (pid {who.pid})'}."
-    find = f"See which with: {how_to_find(port)}. " if who is None else ""
+    owner = port_owner(port)
+    message = f"Port {port} is taken by {'another program' if owner is None else f'{owner.name} (pid {owner.pid})'}."
+    command_hint = f"See which with: {how_to_find(port)}. " if owner is None else ""
     return failed(
-        said, f"{find}Stop it, or start Meshlight on another port: meshlight serve --port {port + 1}"
+        message,
+        f"{command_hint}Stop it, or start Meshlight on another port: meshlight serve --port {port + 1}",
     )
 
 
@@ -159,7 +155,7 @@ def _port_v6(port: int) -> tuple[Finding, ...]:
         return ()
     return (
         warning(
-            f"Port {port} of [{HOST_V6}] is taken, which programs that ask for `localhost` may reach instead.",
+            f"Port {port} of [{HOST_V6}] is taken, and programs that connect to `localhost` may reach it instead.",
             f"See by what with: {how_to_find(port)}. Stop it, or give programs http://{HOST}:{port}",
         ),
     )
@@ -170,7 +166,7 @@ def _is_open(path: Path) -> bool:
 
 
 def _read_config(file: Path) -> Config:
-    """Read a configuration without leaving a trace (the service's own reader keeps a copy of what is good)."""
+    """Read a configuration without writing anything (the service's own reader saves a copy of a valid one)."""
     try:
         text = file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -186,26 +182,26 @@ LOCAL_NAMES = ("127.0.0.1", "localhost")
 
 
 def check_python(version: Sequence[int]) -> Finding:
-    """Judge the version of Python."""
-    said = ".".join(str(part) for part in version[:3])
+    """Check the version of Python."""
+    message = ".".join(str(part) for part in version[:3])
     if tuple(version[:2]) < OLDEST_PYTHON:
-        return failed(f"Python {said} is too old.", "Install Python 3.11 or newer, and Meshlight with it.")
-    return passed(f"Python {said}.")
+        return failed(f"Python {message} is too old.", "Install Python 3.11 or newer, and Meshlight with it.")
+    return passed(f"Python {message}.")
 
 
-def check_clock(now: float, made: float) -> Finding:
-    """Judge the clock (seconds since 1970) by a file that was `made` before."""
-    said = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    if now < made - DAY_S:
+def check_clock(now: float, installed_at: float) -> Finding:
+    """Judge the clock (seconds since 1970) by the time `installed_at` of this program."""
+    message = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    if now < installed_at - DAY_S:
         return failed(
-            f"The clock says {said}, which is before this program was installed.",
+            f"The clock says {message}, which is before this program was installed.",
             "Set the clock (on Linux: timedatectl set-ntp true), or TLS and signed requests will fail.",
         )
-    return passed(f"The clock says {said}; compare it with a watch if a cluster refuses your signature.")
+    return passed(f"The clock says {message}; compare it with a watch if a cluster rejects your signature.")
 
 
 def check_open_files(most: int | None) -> Finding:
-    """Judge how many files and connections a process may have open; None where there is no such limit."""
+    """Check how many files and connections a process may open; None if there is no limit."""
     if most is None:
         return passed("No limit on open files.")
     if most < FEW_FILES:
@@ -217,105 +213,103 @@ def check_open_files(most: int | None) -> Finding:
 
 
 def check_proxies(environ: Mapping[str, str]) -> Finding:
-    """Judge whether the proxies of the environment take away what apps send to this machine."""
-    given = [name for name in _PROXIES if environ.get(name) or environ.get(name.lower())]
-    if not given:
+    """Check whether a proxy of the environment would get what apps send to this machine."""
+    proxies = [name for name in _PROXIES if environ.get(name) or environ.get(name.lower())]
+    if not proxies:
         return passed("No proxy is set in this terminal.")
-    spared = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    caught = [name for name in LOCAL_NAMES if not _bypasses_proxy(spared, name)]
-    if not caught:
-        return passed(f"{', '.join(given)} set; NO_PROXY spares this machine.")
+    no_proxy = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    not_exempt = [name for name in LOCAL_NAMES if not _bypasses_proxy(no_proxy, name)]
+    if not not_exempt:
+        return passed(f"{', '.join(proxies)} set; NO_PROXY includes this machine.")
     return warning(
-        f"{', '.join(given)} set, and NO_PROXY doesn't spare {' and '.join(caught)}: apps may send to the proxy "
-        "what is for Meshlight. (Meshlight itself uses one for clouds, never for this machine.)",
-        f"export NO_PROXY={','.join(filter(None, (spared.strip(), *caught)))}",
+        f"{', '.join(proxies)} set, and NO_PROXY doesn't include {' and '.join(not_exempt)}: apps may send requests "
+        "for Meshlight to the proxy. (Meshlight itself uses one for clouds, never for this machine.)",
+        f"export NO_PROXY={','.join(filter(None, (no_proxy.strip(), *not_exempt)))}",
     )
 
 
 def _bypasses_proxy(no_proxy: str, host: str) -> bool:
-    """Whether a NO_PROXY names this host, as most HTTP clients read it."""
+    """Whether NO_PROXY includes this host, as most HTTP clients read it."""
     entries = [entry.strip().lower().lstrip(".") for entry in no_proxy.split(",")]
     return "*" in entries or host in entries
 
 
 def check_known_engines(view: SnapshotView) -> list[Finding]:
-    """Judge each backend that is on by what the service knows of it."""
-    judged = [_judge(backend) for backend in view.backends if backend.enabled]
-    return judged or [_no_engine()]
+    """Check each enabled backend by the service's snapshot."""
+    findings = [_check_backend(backend) for backend in view.backends if backend.enabled]
+    return findings or [_no_engine_finding()]
 
 
 def check_usual_ports() -> list[Finding]:
-    """Look for engines without the service."""
+    """Scan the default ports for engines, without the service."""
     found = asyncio.run(_scan())
     return [
         passed(f"{engine.name} answers at {engine.url} with {count(len(engine.models), 'model')}.")
         for engine in found
-    ] or [_no_engine()]
+    ] or [_no_engine_finding()]
 
 
 async def _scan() -> list[DetectedEngine]:
-    opened: list[Upstream] = []
+    upstreams: list[Upstream] = []
 
     def upstream(address: Address) -> Upstream:
-        opened.append(Upstream(address))
-        return opened[-1]
+        upstreams.append(Upstream(address))
+        return upstreams[-1]
 
     try:
         return await Detector(upstream).scan(force=True)
     finally:
-        for one in opened:
+        for one in upstreams:
             one.close()
 
 
-def _judge(backend: BackendView) -> Finding:
+def _check_backend(backend: BackendView) -> Finding:
     health = backend.health
     if health.state == "healthy":
         return passed(f"{backend.name} answers at {backend.url} with {count(len(backend.models), 'model')}.")
     return warning(f"{backend.name} is {health.state}: {health.text}", health.fix)
 
 
-def _no_engine() -> Finding:
+def _no_engine_finding() -> Finding:
     ports = ", ".join(str(port) for port in sorted(usual_ports()))
     return warning(
-        f"No engine answers on the usual ports of this machine ({ports}).",
+        f"No engine answers on the default ports of this machine ({ports}).",
         "Start one (such as `ollama serve`), add one by its address (meshlight backends add), or try the demo.",
     )
 
 
-CHECK_ID = "doctor"
-"""A backend that has no secret: asking for its shows whether the keyring answers, and changes nothing."""
+PROBE_ID = "doctor"
+"""The id of a backend that has no secret: reading it shows whether the keyring answers, and changes nothing."""
 KEYRING_FIXES = (
     "Install and unlock a keyring (GNOME Keyring, KWallet, KeePassXC); or give each key in the environment as "
     "MESHLIGHT_SECRET_<ID>; or start the service with --insecure-storage."
 )
 
 
-def check_keyring(places: Paths, backends: Sequence[Backend]) -> list[Finding]:
-    """Judge whether the keys of backends can be kept, and whether those that should be there are."""
-    keyed = [backend for backend in backends if backend.has_secret]
-    return asyncio.run(_check_secrets(places, keyed))
+def check_keyring(paths: Paths, backends: Sequence[Backend]) -> list[Finding]:
+    """Check that API keys can be stored, and that those of these backends are there."""
+    backends_with_key = [backend for backend in backends if backend.has_secret]
+    return asyncio.run(_check_secrets(paths, backends_with_key))
 
 
-async def _check_secrets(places: Paths, keyed: Sequence[Backend]) -> list[Finding]:
-    is_plain = places.secrets_file.exists()
-    secrets = Secrets(file=places.secrets_file, insecure=is_plain)
+async def _check_secrets(paths: Paths, backends_with_key: Sequence[Backend]) -> list[Finding]:
+    is_plain = paths.secrets_file.exists()
+    secrets = Secrets(file=paths.secrets_file, insecure=is_plain)
     found: list[Finding] = []
     try:
-        await secrets.get(CHECK_ID)
+        await secrets.get(PROBE_ID)
     except SecretError as error:
-        if not keyed:
-            return [warning(f"{error.title} A backend that wants a key could not keep it.", KEYRING_FIXES)]
+        if not backends_with_key:
+            return [warning(f"{error.title} API keys of backends can't be stored.", KEYRING_FIXES)]
         found.append(warning(error.title, KEYRING_FIXES))
     else:
         found.append(
-            warning(
-                f"Keys of backends are kept in a plain file, {places.secrets_file}.", "A keyring is safer."
-            )
+            warning(f"API keys are stored in a plain file, {paths.secrets_file}.", "A keyring is safer.")
             if is_plain
             else passed("The keyring answers.")
         )
-    for backend in keyed:
+    for backend in backends_with_key:
         fact = await secrets.look(backend.id)
         if fact.state != "present":
-            found.append(failed(f"The key of {backend.name} can't be had: {fact.text}", fact.fix))
+            found.append(failed(f"The API key of {backend.name} can't be read: {fact.text}", fact.fix))
     return found

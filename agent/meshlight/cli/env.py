@@ -1,4 +1,4 @@
-"""Words that give other programs, and people, the way in: key, env, open."""
+"""The commands that give apps and people access: `key`, `env`, `open`."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from meshlight.api_client.client import read_runtime
 from meshlight.cli.service_client import connect_service
 from meshlight.desktop.system.instance_signal import signal_instance
 from meshlight.desktop.system.opener import has_screen
-from meshlight.desktop.system.process import program, start_apart
+from meshlight.desktop.system.process import program, start_detached
 from meshlight.desktop.window.launcher import INSTANCE_SOCKET
 from meshlight.domain.config import DEFAULT_PORT, HOST
 from meshlight.domain.errors import ServiceError
@@ -18,12 +18,12 @@ from meshlight.storage.local_key import LocalKey
 from meshlight.storage.paths import Paths
 
 Shell = Literal["sh", "fish", "powershell"]
-_LINES: dict[Shell, str] = {
+_EXPORT_LINES: dict[Shell, str] = {
     "sh": "export {name}='{value}'",
     "fish": "set -gx {name} '{value}'",
     "powershell": "$env:{name} = '{value}'",
 }
-_USE: dict[Shell, str] = {
+_USAGE: dict[Shell, str] = {
     "sh": 'eval "$(meshlight env)"',
     "fish": "meshlight env | source",
     "powershell": "meshlight env | Out-String | Invoke-Expression",
@@ -37,9 +37,9 @@ Examples:
   curl -H "Authorization: Bearer $(meshlight key)" 127.0.0.1:6374/v1/models"""
 )
 def key() -> None:
-    """Print the local key, which apps give as their API key.
+    """Print the local key, which apps use as API key.
 
-    It opens this machine's Meshlight and nothing else; it is not the key of any provider.
+    It gives access to this machine's Meshlight only; it is not the key of a provider.
     """
     click.echo(_local_key())
 
@@ -51,22 +51,20 @@ Examples:
   meshlight env | source                                  fish
   meshlight env | Out-String | Invoke-Expression          PowerShell"""
 )
-@click.option(
-    "--shell", type=click.Choice(get_args(Shell)), help="For which shell.  [the one you seem to use]"
-)
+@click.option("--shell", type=click.Choice(get_args(Shell)), help="The shell to print for.  [detected]")
 def env(shell: Shell | None) -> None:
-    """Print the variables that point apps to Meshlight.
+    """Print the environment variables for apps.
 
-    OpenAI's, Anthropic's and Ollama's own clients, and most apps built on them, read these variables.
+    The clients of OpenAI, Anthropic and Ollama, and most apps that use them, read these variables.
     """
-    places = Paths.here()
+    paths = Paths.here()
     try:
-        url = read_runtime(places.runtime_file).url
+        url = read_runtime(paths.runtime_file).url
     except ServiceError as error:
         url = f"http://{HOST}:{DEFAULT_PORT}"
         click.echo(f"{error.title} {error.hint}", err=True)
     shell = shell or usual_shell()
-    click.echo(f"# Use it with: {_USE[shell]}")
+    click.echo(f"# Use it with: {_USAGE[shell]}")
     click.echo(environment(url, _local_key(), shell))
 
 
@@ -81,33 +79,33 @@ Examples:
 @click.option("--browser", is_flag=True, help="Open it in the browser instead of a window.")
 @click.option("--print", "only_print", is_flag=True, help="Print the link instead of opening it.")
 def open_(*, browser: bool, only_print: bool) -> None:
-    """Open the mesh, in a window or in the browser.
+    """Open the mesh page in a window or the browser.
 
-    Where this machine can show no window of its own, the page opens in the browser. The link works once, within a
-    minute; the browser then stays logged in.
+    If this machine can't show a window, the page opens in the browser. The link works once, within a minute; the
+    browser then stays signed in.
     """
     if only_print:
-        with connect_service() as mesh:
-            click.echo(mesh.one_time_link())
+        with connect_service() as client:
+            click.echo(client.one_time_link())
         return
     if browser or not has_screen():
         from meshlight.cli.window import open_in_browser  # noqa: PLC0415 -- not for `key` and `env`
 
         open_in_browser(Paths.here())
         return
-    with connect_service():  # says what is wrong here, where somebody reads it
+    with connect_service():  # fails here, where the user sees the error
         pass
     if signal_instance(Paths.here().state_dir, INSTANCE_SOCKET):
         click.echo("The mesh window comes to the front.")
         return
-    start_apart(program("window"))
+    start_detached(program("window"))
     click.echo("The mesh window opens. If it doesn't: meshlight open --browser")
 
 
 def environment(url: str, local_key: str, shell: Shell) -> str:
-    """Return the lines that point apps to the service at `url`, in the words of a shell."""
+    """Return the lines that set the variables for apps to the service at `url`, in the syntax of a shell."""
     return "\n".join(
-        _LINES[shell].format(name=name, value=value)
+        _EXPORT_LINES[shell].format(name=name, value=value)
         for name, value in (
             ("OPENAI_BASE_URL", f"{url}/v1"),
             ("OPENAI_API_KEY", local_key),
@@ -120,13 +118,13 @@ def environment(url: str, local_key: str, shell: Shell) -> str:
 
 
 def usual_shell() -> Shell:
-    """Return the shell that this user seems to use."""
+    """Return the shell that this user probably uses."""
     if sys.platform == "win32":
         return "powershell"
     return "fish" if os.environ.get("SHELL", "").endswith("fish") else "sh"
 
 
 def _local_key() -> str:
-    places = Paths.here()
-    places.check()
-    return LocalKey.open(places.key_file).reveal()
+    paths = Paths.here()
+    paths.check()
+    return LocalKey.open(paths.key_file).reveal()

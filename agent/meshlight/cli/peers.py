@@ -1,7 +1,4 @@
-"""The words about other Meshlights: who is paired, who is seen, and what each may use.
-
-Another Meshlight as a person names it: by its name, its id, or the beginning of that.
-"""
+"""The commands below `meshlight peers`, and finding a machine by name, id, or the start of its id."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -12,7 +9,7 @@ from rich.text import Text
 
 from meshlight.cli.output.console import GOOD, WARN, TerminalStyle, new_console
 from meshlight.cli.output.peers import discovered_hints, local_node_lines, peers_report, terms_text
-from meshlight.cli.output.status import note
+from meshlight.cli.output.status import message_lines
 from meshlight.cli.service_client import connect_service, print_json
 from meshlight.domain.backend import RINGS, Ring
 from meshlight.domain.errors import BadRequest, NotFound
@@ -34,19 +31,19 @@ Examples:
   meshlight peers share "Bo's desk" --at-once 2
   meshlight pair""",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the peers as JSON.")
 @click.pass_context
 def peers(ctx: click.Context, *, as_json: bool) -> None:
-    """Other Meshlights: who is paired, who is seen, what each may use.
+    """Show paired and discovered machines, and share models.
 
-    A paired machine's models are used like those of any backend, and it may use those here that you share with it.
-    What comes from one peer is never passed on to another.
+    You can use a paired machine's models like those of any backend, and it may use the models here that you share.
+    Models of one peer are never shared with another.
     """
     if ctx.invoked_subcommand is not None:
         return
-    with connect_service() as mesh:
-        view = mesh.peers()
-        backends = () if as_json else mesh.backends()
+    with connect_service() as client:
+        view = client.peers()
+        backends = () if as_json else client.backends()
     if as_json:
         print_json(view)
         return
@@ -57,63 +54,61 @@ def peers(ctx: click.Context, *, as_json: bool) -> None:
 @peers.command(epilog="""\b\nExamples:\n  meshlight peers visible on\n  meshlight peers visible off""")
 @click.argument("switch", type=_SWITCH, metavar="on|off")
 def visible(switch: Switch) -> None:
-    """Show this machine to others on this network, or hide it.
+    """Make this machine visible to others on this network, or hide it.
 
-    They can then ask it to pair, and see its name, its id and how many models it has. Peers that are paired go on
-    either way.
+    Others can then ask it to pair, and see its name, its id and the number of its models. Paired machines keep
+    working either way.
     """
-    with connect_service() as mesh:
-        view = mesh.set_visibility(visible=switch == "on")
+    with connect_service() as client:
+        view = client.set_visibility(visible=switch == "on")
     console = new_console()
-    paper = TerminalStyle.of(console)
-    console.print(*local_node_lines(view, paper), sep="\n")
+    style = TerminalStyle.of(console)
+    console.print(*local_node_lines(view, style), sep="\n")
     if view.visible:
         console.print(Text("Pair from another machine with: meshlight pair", "bright_black"))
     if view.problem:
-        console.print(*note(WARN, view.problem, "", paper), sep="\n")
+        console.print(*message_lines(WARN, view.problem, "", style), sep="\n")
 
 
 @peers.command(epilog="""\b\nExamples:\n  meshlight peers browse on\n  meshlight peers browse off""")
 @click.argument("switch", type=_SWITCH, metavar="on|off")
 def browse(switch: Switch) -> None:
-    """Look for other machines on this network, or not."""
-    with connect_service() as mesh:
-        view = mesh.set_visibility(browse=switch == "on")
+    """Search for other machines on this network, or not."""
+    with connect_service() as client:
+        view = client.set_visibility(browse=switch == "on")
     console = new_console()
-    paper = TerminalStyle.of(console)
+    style = TerminalStyle.of(console)
     if view.browse:
-        said = "Looking for others on this network. See them in some seconds with: meshlight peers"
-        console.print(*note(GOOD, said, "", paper), sep="\n")
+        text = "Searching on this network. See the result in a few seconds with: meshlight peers"
+        console.print(*message_lines(GOOD, text, "", style), sep="\n")
     else:
-        console.print(*discovered_hints(view, (), paper), sep="\n")
+        console.print(*discovered_hints(view, (), style), sep="\n")
 
 
 @peers.command(
     epilog="""\b
 Examples:
-  meshlight peers share Bo                             says what it may use
+  meshlight peers share Bo                             show what it may use
   meshlight peers share Bo --rings machine,lan --at-once 2
   meshlight peers share Bo --models qwen3:4b,gemma3:4b
   meshlight peers share Bo --models all
-  meshlight peers share Bo --use 'qwen3*'              what is used from it here
+  meshlight peers share Bo --use 'qwen3*'              what you use of it
   meshlight peers share Bo --pause
 
-NAME is a peer's name or id, or the beginning of its id."""
+NAME is a peer's name or id, or the start of its id."""
 )
 @click.argument("name")
-@click.option(
-    "--rings", metavar="RING,…", help=f"How far from here the models may be that it uses: {', '.join(RINGS)}."
-)
-@click.option("--models", metavar="MODEL,…|all", help="Only these models of those rings, or all of them.")
+@click.option("--rings", metavar="RING,…", help=f"It may use models in these rings: {', '.join(RINGS)}.")
+@click.option("--models", metavar="MODEL,…|all", help="It may use only these models of those rings, or all.")
 @click.option(
     "--use",
     metavar="MODEL,…|all",
-    help="Only these models (globs) of its are used here, or all but your own.",
+    help="Use only these models (globs) of the peer, or all that you don't have yourself.",
 )
 @click.option(
-    "--at-once", type=click.IntRange(1, 1_000), metavar="N", help="Requests of it that may run at once."
+    "--at-once", type=click.IntRange(1, 1_000), metavar="N", help="How many requests it may run at once."
 )
-@click.option("--pause/--resume", "paused", default=None, help="Let it use nothing for now, or again.")
+@click.option("--pause/--resume", "paused", default=None, help="Stop sharing for now, or resume.")
 def share(
     name: str,
     *,
@@ -123,9 +118,9 @@ def share(
     at_once: int | None,
     paused: bool | None,
 ) -> None:
-    """Say what a peer may use here, or change it.
+    """Show what a peer may use here, or change it.
 
-    The peer sees the change at once.
+    The change takes effect at once.
     """
     terms: dict[str, object] = {}
     if rings is not None:
@@ -138,52 +133,56 @@ def share(
         terms["max_in_flight"] = at_once
     if paused is not None:
         terms["paused"] = paused
-    with connect_service() as mesh:
-        peer = find_peer(mesh.peers().peers, name)
+    with connect_service() as client:
+        peer = find_peer(client.peers().peers, name)
         if terms:
-            changed = mesh.set_terms(peer.id, terms)
+            changed = client.set_terms(peer.id, terms)
             peer = next((one for one in changed.peers if one.id == peer.id), peer)
-    tell_terms(peer)
+    print_terms(peer)
 
 
-def tell_terms(peer: PeerView) -> None:
-    """Say what a peer may use here, and what it gets to see of it now."""
+def print_terms(peer: PeerView) -> None:
+    """Print what a peer may use here, and how many models it can use now."""
     console = new_console()
-    paper = TerminalStyle.of(console)
+    style = TerminalStyle.of(console)
     limit = count(peer.max_in_flight, "request")
-    said = f"{sanitize(peer.name)} may use {terms_text(peer)}, {limit} at once."
+    text = f"{sanitize(peer.name)} may use {terms_text(peer)}, {limit} at once."
     if peer.paused:
-        said = f"{sanitize(peer.name)} is paused: it may use nothing for now. Let it again with --resume."
+        text = f"{sanitize(peer.name)} is paused: it may use nothing for now. Undo this with --resume."
     if peer.use is not None:
-        said += f" Used from it: {', '.join(sanitize(model) for model in peer.use) or 'nothing'}."
-    seen = len(peer.sees_models)
-    is_well = peer.paused or bool(seen)
-    sees = "" if peer.paused else f" It sees {count(seen, 'model') if seen else 'no model'} here now."
-    console.print(*note(GOOD if is_well else WARN, said + sees, "", paper), sep="\n")
+        text += f" Used from it: {', '.join(sanitize(model) for model in peer.use) or 'nothing'}."
+    model_count = len(peer.sees_models)
+    is_ok = peer.paused or bool(model_count)
+    sees = (
+        ""
+        if peer.paused
+        else f" It sees {count(model_count, 'model') if model_count else 'no model'} here now."
+    )
+    console.print(*message_lines(GOOD if is_ok else WARN, text + sees, "", style), sep="\n")
 
 
-def _rings(said: str) -> list[Ring]:
-    found = _words(said, "--rings")
+def _rings(text: str) -> list[Ring]:
+    found = _words(text, "--rings")
     wrong = [word for word in found if word not in RINGS]
     if wrong:
         raise BadRequest(f"There is no ring {sanitize(wrong[0])!r}.", f"Rings are: {', '.join(RINGS)}.")
     return [ring for ring in RINGS if ring in found]
 
 
-def _words(said: str, option: str) -> list[str]:
-    found = [word.strip() for word in said.split(",") if word.strip()]
+def _words(text: str, option: str) -> list[str]:
+    found = [word.strip() for word in text.split(",") if word.strip()]
     if not found:
-        raise BadRequest(f"{option} names nothing.", "To let it use nothing for now: --pause")
+        raise BadRequest(f"{option} is empty.", "To share nothing for now: --pause")
     return list(dict.fromkeys(found))
 
 
 PREFIX = 4
-"""Digits of an id that are enough to name it by; fewer are a name."""
+"""The least number of digits for the start of an id; a shorter text is read as a name only."""
 _HEX = frozenset("0123456789abcdef")
 
 
 class Named(Protocol):
-    """What can be named."""
+    """A machine with an id and a name: a paired peer or a discovered machine."""
 
     @property
     def id(self) -> str:
@@ -191,19 +190,19 @@ class Named(Protocol):
 
     @property
     def name(self) -> str:
-        """What it calls itself."""
+        """Its own name."""
 
 
 N = TypeVar("N", bound=Named)
 
 
-def matches(found: Sequence[N], said: str) -> list[N]:
-    """Return those that are meant by name or by id, case aside.
+def matches(found: Sequence[N], text: str) -> list[N]:
+    """Return the machines with this name, this id or this start of an id, ignoring case.
 
-    Both ways count alike: a name that looks like another machine's id must not take its place, nor an id that of a
-    name.
+    Matches by name and by the start of an id count alike: a machine must not hide another one by choosing a name
+    that looks like its id.
     """
-    wanted = sanitize(said)
+    wanted = sanitize(text)
     digits = wanted.replace(" ", "").lower()
     is_id = len(digits) >= PREFIX and _HEX.issuperset(digits)
     exact = [one for one in found if one.id == digits]
@@ -216,28 +215,26 @@ def matches(found: Sequence[N], said: str) -> list[N]:
     ]
 
 
-def single_match(found: Sequence[N], said: str) -> N:
-    """Return the one that is meant; BadRequest when it may be several."""
+def single_match(found: Sequence[N], text: str) -> N:
+    """Return the only match; raises BadRequest if there are several."""
     if len(found) > 1:
         ids = ", ".join(one.id[: _distinct_names(found)] for one in found)
-        raise BadRequest(
-            f"{len(found)} machines can be meant by {sanitize(said)!r}.", f"Name one by its id: {ids}."
-        )
+        raise BadRequest(f"{len(found)} machines match {sanitize(text)!r}.", f"Name one by its id: {ids}.")
     return found[0]
 
 
-def find_peer(peers: Sequence[N], said: str) -> N:
-    """Return the peer that is meant; NotFound, with the names near it, when there is none."""
-    found = matches(peers, said)
+def find_peer(peers: Sequence[N], text: str) -> N:
+    """Return the peer with this name or id; raises NotFound with similar names if there is none."""
+    found = matches(peers, text)
     if not found:
         if not peers:
-            raise NotFound("This machine is paired with nobody yet.", "Pair it with: meshlight pair")
-        near = get_close_matches(sanitize(said), [sanitize(one.name) for one in peers], n=3, cutoff=0.6)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "See their names with: meshlight peers"
-        raise NotFound(f"No peer is called {sanitize(said)!r}.", hint)
-    return single_match(found, said)
+            raise NotFound("There are no paired machines yet.", "Pair one with: meshlight pair")
+        similar = get_close_matches(sanitize(text), [sanitize(one.name) for one in peers], n=3, cutoff=0.6)
+        hint = f"Did you mean {' or '.join(similar)}?" if similar else "See their names with: meshlight peers"
+        raise NotFound(f"No peer is called {sanitize(text)!r}.", hint)
+    return single_match(found, text)
 
 
 def _distinct_names(found: Sequence[Named]) -> int:
-    """Return how many digits tell the ids apart, at least as many as people are shown."""
+    """Return how many digits distinguish the ids, at least 8, as reports show them."""
     return next((n for n in range(8, 64) if len({one.id[:n] for one in found}) == len(found)), 64)

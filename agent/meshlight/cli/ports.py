@@ -1,4 +1,4 @@
-"""Who has a port of this machine."""
+"""Ports of this machine: whether one is free, and which process uses it."""
 
 import errno
 import socket
@@ -27,13 +27,13 @@ class PortOwner(Struct, frozen=True):
 
 
 def is_port_free(port: int, host: str = HOST) -> bool:
-    """Whether a service could listen on this port of a loopback address now; so it is where there is no IPv6."""
+    """Whether a service could listen on this port of a loopback address now; True for IPv6 where there is none."""
     try:
         probe = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     except OSError:
         return True
     with probe:
-        if sys.platform != "win32":  # there it would let two programs share the port
+        if sys.platform != "win32":  # on Windows it would let two programs share the port
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -51,7 +51,7 @@ def free_port() -> int:
 
 
 def port_owner(port: int, proc: Path = Path("/proc")) -> PortOwner | None:
-    """Return the process that listens on `port`, where the system tells (Linux, for processes of this user)."""
+    """Return the process that listens on `port`, if the system shows it (Linux, for processes of this user)."""
     sockets = {
         f"socket:[{inode}]" for table in ("tcp", "tcp6") for inode in _inodes(proc / "net" / table, port)
     }
@@ -62,17 +62,17 @@ def port_owner(port: int, proc: Path = Path("/proc")) -> PortOwner | None:
             if any(str(link.readlink()) in sockets for link in (process / "fd").iterdir()):
                 return PortOwner(int(process.name), (process / "comm").read_text().strip())
         except OSError:
-            continue  # it has ended, or is somebody else's
+            continue  # it has ended, or belongs to another user
     return None
 
 
 def how_to_find(port: int) -> str:
-    """Return the command that shows who has a port, for when we can't tell."""
+    """Return the command that shows which process uses a port, for when `port_owner` can't."""
     return _FINDERS.get(sys.platform, _FINDERS["darwin"]).format(port=port)
 
 
 def _inodes(table: Path, port: int) -> set[str]:
-    """Return the inodes of the sockets that listen on `port`, from a table of the kernel's."""
+    """Return the inodes of the sockets that listen on `port`, from one of the kernel's tables."""
     try:
         lines = table.read_text().splitlines()[1:]
     except OSError:

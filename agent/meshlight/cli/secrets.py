@@ -1,4 +1,7 @@
-"""Words for the API keys of backends: list, keep, remove. No key is ever shown, or taken from the command line."""
+"""The commands below `meshlight secrets`: they never print an API key, or take one from the command line.
+
+If the service runs, it makes the change; otherwise the keyring and the configuration are changed directly.
+"""
 
 import asyncio
 import sys
@@ -30,10 +33,10 @@ Examples:
   meshlight secrets list
   pass show studio | meshlight secrets set studio
 
-Keys are kept in the system's keyring, never in the configuration file."""
+API keys are stored in the system's keyring, never in the configuration file."""
 )
 def secrets() -> None:
-    """Keep, list and remove the API keys of backends."""
+    """List, set and remove the API keys of backends."""
 
 
 @secrets.command(
@@ -42,33 +45,33 @@ def secrets() -> None:
 Example:
   meshlight secrets list""",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def list_(*, as_json: bool) -> None:
-    """Which backends have a key, and how it stands with each; the keys themselves are never shown."""
+    """List the backends with an API key and the state of each key; the keys are never shown."""
 
-    async def look(kept: Secrets) -> list[dict[str, str]]:
+    async def list_keys(store: Secrets) -> list[dict[str, str]]:
         found = []
         for backend in _backends():
-            given = kept.in_environment(backend.id)
+            given = store.in_environment(backend.id)
             if backend.has_secret or given:
-                fact = await kept.look(backend.id)
-                place = "environment" if given else "keyring"
+                fact = await store.look(backend.id)
+                source = "environment" if given else "keyring"
                 found.append(
                     {
                         "backend": backend.id,
                         "name": backend.name,
                         "state": fact.state,
-                        "place": place,
+                        "place": source,
                         "fix": fact.fix,
                     }
                 )
         return found
 
-    rows = _with_secrets(look)
+    rows = _with_secrets(list_keys)
     if as_json:
         print_json(rows)
     elif not rows:
-        click.echo("No backend has a key. Give one with: meshlight secrets set BACKEND")
+        click.echo("No backend has an API key. Set one with: meshlight secrets set BACKEND")
     else:
         columns = (
             Column(title="BACKEND"),
@@ -76,11 +79,11 @@ def list_(*, as_json: bool) -> None:
             Column(title="FROM"),
             Column(title="VARIABLE", drop=1),
         )
-        lines = [
+        table_rows = [
             [sanitize(r["name"]), r["state"], r["place"], variable(r["backend"], "api_key")] for r in rows
         ]
         console = new_console()
-        console.print(*lay_out(columns, lines, TerminalStyle.of(console).width), sep="\n")
+        console.print(*lay_out(columns, table_rows, TerminalStyle.of(console).width), sep="\n")
         for row in rows:
             if row["fix"]:
                 click.echo(f"{sanitize(row['name'])}: {row['fix']}")
@@ -95,21 +98,21 @@ Examples:
 )
 @click.argument("backend")
 def set_(*, backend: str) -> None:
-    """Keep the API key of BACKEND (its name or id): asked for, or read from standard input.
+    """Set the API key of BACKEND (its name or id), from a prompt or standard input.
 
-    It is never taken from the command line, where other users of this machine could read it.
+    It can't be given on the command line, where other users of this machine could read it.
     """
     chosen = _pick(backend)
-    value = _ask(chosen)
+    value = _prompt_key(chosen)
     service = _service()
     if service is not None:
-        with service:  # so that it is used at once, and the configuration is written in one place
+        with service:  # the service uses the new key at once, and only it writes the configuration
             service.change(chosen.id, {"api_key": value})
     else:
         origin = parse_address(chosen.url).origin
-        _with_secrets(lambda kept: kept.set(chosen.id, value, origin=origin))
-        _mark(chosen, has_secret=True)
-    click.echo(f"The key of {sanitize(chosen.name)} is kept.")
+        _with_secrets(lambda store: store.set(chosen.id, value, origin=origin))
+        _save_has_secret(chosen, has_secret=True)
+    click.echo(f"The API key of {sanitize(chosen.name)} is saved.")
 
 
 @secrets.command(
@@ -120,20 +123,20 @@ Example:
 )
 @click.argument("backend")
 def remove(*, backend: str) -> None:
-    """Forget the API key of BACKEND (its name or id)."""
+    """Remove the API key of BACKEND (its name or id)."""
     chosen = _pick(backend)
     service = _service()
     if service is not None:
         with service:
             service.change(chosen.id, {"api_key": ""})
     else:
-        _with_secrets(lambda kept: kept.remove(chosen.id))
-        _mark(chosen, has_secret=False)
-    click.echo(f"The key of {sanitize(chosen.name)} is forgotten.")
+        _with_secrets(lambda store: store.remove(chosen.id))
+        _save_has_secret(chosen, has_secret=False)
+    click.echo(f"The API key of {sanitize(chosen.name)} is removed.")
 
 
-def _ask(backend: Backend) -> str:
-    """Return the key, typed without an echo or read from a pipe."""
+def _prompt_key(backend: Backend) -> str:
+    """Return the key from a prompt without echo, or from a pipe."""
     if sys.stdin.isatty():
         value = click.prompt(
             f"API key of {sanitize(backend.name)}", hide_input=True, default="", show_default=False
@@ -150,24 +153,24 @@ def _file() -> ConfigFile:
 
 
 def _backends() -> tuple[Backend, ...]:
-    """Return the backends of the configuration: those that were only found have no keys."""
+    """Return the backends of the configuration; those that were only discovered have no keys."""
     config, _ = _file().load_or_last_good()
     return config.backends
 
 
-def _pick(named: str) -> Backend:
-    """Return the backend of this id or name; NotFound when there is none, or more than one."""
+def _pick(name: str) -> Backend:
+    """Return the backend with this id or name; raises NotFound if there is none, or more than one."""
     backends = _backends()
-    found = [b for b in backends if b.id == named] or [
-        b for b in backends if b.name.casefold() == named.casefold()
+    found = [b for b in backends if b.id == name] or [
+        b for b in backends if b.name.casefold() == name.casefold()
     ]
     if len(found) == 1:
         return found[0]
     if found:
         ids = ", ".join(b.id for b in found)
-        raise NotFound(f"{len(found)} backends are called {named!r}.", f"Name one by its id: {ids}.")
+        raise NotFound(f"{len(found)} backends are called {name!r}.", f"Name one by its id: {ids}.")
     hint = "See their names with: meshlight backends list"
-    raise NotFound(f"No backend of the configuration is called {named!r}.", hint)
+    raise NotFound(f"No backend of the configuration is called {name!r}.", hint)
 
 
 def _service() -> ApiClient | None:
@@ -177,8 +180,8 @@ def _service() -> ApiClient | None:
         return None
 
 
-def _mark(backend: Backend, *, has_secret: bool) -> None:
-    """Write down whether there is a key to look for."""
+def _save_has_secret(backend: Backend, *, has_secret: bool) -> None:
+    """Save in the configuration whether the backend has a key."""
     from msgspec.structs import replace  # noqa: PLC0415 -- only where no service does it
 
     if backend.has_secret != has_secret:
@@ -186,14 +189,14 @@ def _mark(backend: Backend, *, has_secret: bool) -> None:
 
 
 def _with_secrets(work: Callable[[Secrets], Coroutine[Any, Any, T]]) -> T:
-    """Do something with the secrets that are kept, in an event loop of its own."""
+    """Run a task with the secrets store in an event loop of its own."""
 
     async def run() -> T:
-        places = Paths.here()
-        kept = Secrets(file=places.secrets_file, insecure=places.secrets_file.exists())
+        paths = Paths.here()
+        store = Secrets(file=paths.secrets_file, insecure=paths.secrets_file.exists())
         try:
-            return await work(kept)
+            return await work(store)
         finally:
-            kept.close()
+            store.close()
 
     return asyncio.run(run())

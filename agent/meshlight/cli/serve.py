@@ -1,4 +1,4 @@
-"""The word that runs the service. What this file imports stays in the service's memory: click and no more."""
+"""The command `meshlight serve`. This module imports click only, as its imports stay in the service's memory."""
 
 from pathlib import Path
 
@@ -16,13 +16,13 @@ Examples:
   meshlight serve --port 6400 --no-discovery
   MESHLIGHT_HOME=/srv/meshlight meshlight serve --log-level warning
 
-Ctrl-C ends it after the requests that run are answered (10 s at most)."""
+Ctrl-C ends it after running requests have finished (10 s at most)."""
 )
 @service_options
 @click.option(
     "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="How much to log."
 )
-@click.option("--quiet", is_flag=True, help="Print no link and no welcome.")
+@click.option("--quiet", is_flag=True, help="Don't print a link or a welcome.")
 @click.pass_context
 def serve(
     ctx: click.Context,
@@ -36,7 +36,7 @@ def serve(
 ) -> None:
     """Run the service in this terminal.
 
-    It finds the engines of this machine, watches every backend, and answers OpenAI requests at
+    It finds the engines on this machine, monitors every backend, and answers OpenAI requests at
     http://127.0.0.1:6374/v1. It prints a link that opens the mesh page once.
     """
     from meshlight.service.process import ServeOptions  # noqa: PLC0415 -- `serve --help` needn't load the whole service

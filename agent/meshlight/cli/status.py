@@ -1,4 +1,4 @@
-"""Words that look at the mesh: status, refresh, models, route, test."""
+"""The commands that inspect the mesh: `status`, `refresh`, `models`, `route`, `test`."""
 
 from collections.abc import Callable
 
@@ -24,21 +24,21 @@ Examples:
   meshlight status --watch
   meshlight status --json | jq -r '.backends[] | .name + " " + .health.state'
 
-Exit code: 0 green, 1 amber, 2 red, 3 grey (nothing to say yet), 4 the service isn't running."""
+Exit code: 0 green, 1 amber, 2 red, 3 grey (not known yet), 4 the service isn't running."""
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the snapshot as JSON.")
-@click.option("--watch", is_flag=True, help="Stay and show each change; end with Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Show each change until Ctrl-C.")
 @click.pass_context
 def status(ctx: click.Context, *, as_json: bool, watch: bool) -> None:
-    """How the mesh is doing, on one screen.
+    """Show the state of the mesh and its backends.
 
-    Shows the light, and each backend with its state, latency and models. For a backend that is not healthy it
-    says why and how to mend it.
+    Shows the overall state, and each backend with its state, latency and models. For a backend that is not healthy,
+    it shows the reason and a fix.
     """
-    with connect_service() as mesh:
-        view = _watch(mesh, as_json=as_json) if watch else mesh.snapshot()
+    with connect_service() as client:
+        view = _watch(client, as_json=as_json) if watch else client.snapshot()
         if not watch:
-            _show(view, mesh.runtime.url, as_json=as_json)
+            _show(view, client.runtime.url, as_json=as_json)
     ctx.exit(EXIT_CODES[view.light])
 
 
@@ -52,15 +52,15 @@ The exit code is that of `meshlight status`."""
 @click.option("--json", "as_json", is_flag=True, help="Print the snapshot afterwards as JSON.")
 @click.pass_context
 def refresh(ctx: click.Context, *, as_json: bool) -> None:
-    """Check every backend now and look for new engines, then show the status."""
-    with connect_service() as mesh:
+    """Check every backend now and search for new engines, then show the status."""
+    with connect_service() as client:
         columns = (TextColumn("Checking backends"), BarColumn(), MofNCompleteColumn())
         console = new_console(stderr=True)
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task("", total=None)
-            mesh.refresh(lambda done, total: bar.update(task, completed=done, total=total))
-        view = mesh.snapshot()
-        _show(view, mesh.runtime.url, as_json=as_json)
+            client.refresh(lambda done, total: bar.update(task, completed=done, total=total))
+        view = client.snapshot()
+        _show(view, client.runtime.url, as_json=as_json)
     ctx.exit(EXIT_CODES[view.light])
 
 
@@ -73,13 +73,13 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the models as JSON.")
 def models(*, as_json: bool) -> None:
-    """Every model that can be reached, what is known of it, and who serves it.
+    """List every available model and its backends.
 
-    A model that several backends serve is listed once; the ring is the nearest of them. Context (in tokens),
-    quantisation, and whether it is in memory now are shown where an engine tells them.
+    A model that several backends serve is listed once, with the nearest ring. Context (in tokens), quantisation,
+    and whether it is in memory now are shown if an engine reports them.
     """
-    with connect_service() as mesh:
-        view = mesh.snapshot()
+    with connect_service() as client:
+        view = client.snapshot()
     if as_json:
         print_json(model_listing(view))
         return
@@ -104,12 +104,12 @@ Exit code: 0 if a backend would answer, 1 if none would."""
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @click.pass_context
 def route(ctx: click.Context, model: str, *, as_json: bool) -> None:
-    """Which backend would answer a request for MODEL now, and why not the others.
+    """Show which backend would answer for MODEL now, and why not the others.
 
-    MODEL is a model's id, an alias of yours, or BACKEND/MODEL for the model on one backend.
+    MODEL is a model's id, one of your aliases, or BACKEND/MODEL for the model on one backend.
     """
-    with connect_service() as mesh:
-        reply = mesh.route(model)
+    with connect_service() as client:
+        reply = client.route(model)
     if as_json:
         print_json(reply)
     else:
@@ -131,14 +131,16 @@ Exit code: 0 if every request was answered, 1 if one was not."""
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context
 def test(ctx: click.Context, model: str | None, count: int, *, as_json: bool) -> None:
-    """Send a few small real requests, and show who answered and how fast.
+    """Send a few small real requests and measure them: which backend answered, how fast.
 
-    Without MODEL, one that is ready is taken. The requests go through the same door as those of your apps.
+    Without MODEL, a model that is ready is used. The requests take the same route as those of your apps.
     """
-    with connect_service() as mesh:
-        names = {b.id: b.name for b in mesh.snapshot().backends}
-        with new_console(stderr=True).status("Waiting for the answers; a cold model may take minutes."):
-            test_model = mesh.test_model(model, count)
+    with connect_service() as client:
+        names = {b.id: b.name for b in client.snapshot().backends}
+        with new_console(stderr=True).status(
+            "Waiting for the responses. A model that must be loaded first may take minutes."
+        ):
+            test_model = client.test_model(model, count)
     if as_json:
         print_json(test_model)
     else:
@@ -156,34 +158,35 @@ def _show(view: SnapshotView, url: str, *, as_json: bool) -> None:
     console.print(status_report(view, url, TerminalStyle.of(console)))
 
 
-def _watch(mesh: ApiClient, *, as_json: bool) -> SnapshotView:
-    """Show the mesh at each change until Ctrl-C; return it as it was last."""
+def _watch(client: ApiClient, *, as_json: bool) -> SnapshotView:
+    """Show the mesh after each change until Ctrl-C; return the last snapshot."""
     console = new_console()
-    url = mesh.runtime.url
+    url = client.runtime.url
     if as_json:
-        return _follow(mesh, lambda view: print_json(view, indent=None), only_changes=True)
+        return _follow(client, lambda view: print_json(view, indent=None), only_changes=True)
     if not console.is_terminal:
-        return _follow(mesh, lambda view: _show(view, url, as_json=False), only_changes=True)
+        return _follow(client, lambda view: _show(view, url, as_json=False), only_changes=True)
     with Live(console=console, screen=True, auto_refresh=False) as live:
         view = _follow(
-            mesh, lambda view: live.update(status_report(view, url, TerminalStyle.of(console)), refresh=True)
+            client,
+            lambda view: live.update(status_report(view, url, TerminalStyle.of(console)), refresh=True),
         )
     _show(view, url, as_json=False)
     return view
 
 
 def _follow(
-    mesh: ApiClient, show: Callable[[SnapshotView], None], *, only_changes: bool = False
+    client: ApiClient, show: Callable[[SnapshotView], None], *, only_changes: bool = False
 ) -> SnapshotView:
-    """Show the mesh at each event; with `only_changes`, not for numbers such as latencies and counts."""
-    view = mesh.snapshot()
+    """Show the mesh after each event; with `only_changes`, not if only numbers such as latencies changed."""
+    view = client.snapshot()
     show(view)
     try:
-        for news in mesh.events():
-            if news.seq <= view.seq:
-                continue  # what was shown last knew of it already
-            before, view = view, news if isinstance(news, SnapshotView) else mesh.snapshot()
-            if not only_changes or _summary(view) != _summary(before):
+        for event in client.events():
+            if event.seq <= view.seq:
+                continue  # already part of the last snapshot
+            previous, view = view, event if isinstance(event, SnapshotView) else client.snapshot()
+            if not only_changes or _summary(view) != _summary(previous):
                 show(view)
     except KeyboardInterrupt:
         pass

@@ -1,4 +1,4 @@
-"""The word that shows the icon in the tray, which is also what `meshlight` does without a word."""
+"""The command `meshlight tray`, which is also the default without a command: wires up the tray and runs it."""
 
 import os
 import signal
@@ -33,19 +33,19 @@ from meshlight.storage.local_key import LocalKey
 from meshlight.storage.paths import Paths
 
 INSTANCE_SOCKET = "tray"
-LOGIN_S = 30
-"""For so long the icon waits for the panel of a desktop that has just begun."""
-RING_TRIES = 300
-RING_PAUSE_S = 0.1
-"""The first tray may be starting still: it is waited for as long as a start may take on a slow machine."""
+PANEL_WAIT_S = 30
+"""How long the icon waits at login for the desktop's panel."""
+ACTIVATE_TRIES = 300
+ACTIVATE_PAUSE_S = 0.1
+"""The first tray may still be starting: wait as long as that may take on a slow machine."""
 
 
 class NoTrayIcon(Exception):
-    """There is no tray to show an icon in; the text says why."""
+    """This desktop has no tray; the message says why."""
 
 
 TrayFactory = Callable[[OnAction], TrayIcon]
-"""Makes the icon for this desktop; raises NoFace."""
+"""Creates the icon for this desktop; raises NoTrayIcon."""
 
 
 @click.command(
@@ -54,11 +54,13 @@ Examples:
   meshlight
   meshlight tray --port 6400
 
-A second one opens the window of the first. Quit is in the icon's menu."""
+If it already runs, this opens its window. To quit, use the icon's menu."""
 )
 @service_options
-@click.option("--patience", default=0.0, metavar="SECONDS", help="Wait so long for the desktop's panel. [0]")
-@click.option("--quiet", is_flag=True, help="Where there is no tray, print no link and no welcome.")
+@click.option(
+    "--patience", default=0.0, metavar="SECONDS", help="How long to wait for the desktop's panel. [0]"
+)
+@click.option("--quiet", is_flag=True, help="Without a tray: don't print a link or a welcome.")
 @click.pass_context
 def tray(
     ctx: click.Context,
@@ -72,18 +74,18 @@ def tray(
 ) -> None:
     """Show the icon in the tray, and keep the service running.
 
-    The icon says how the mesh is doing; its menu opens the mesh, checks all backends and copies what apps need.
-    Where there is no tray, the service runs in this terminal, as with `serve`.
+    The icon shows the state of the mesh; its menu opens the mesh page, checks all backends and copies the settings
+    for apps. Where there is no tray, the service runs in this terminal, as with `serve`.
     """
-    words = [] if port is None else ["--port", str(port)]
-    words += [] if config is None else ["--config", str(config.expanduser().absolute())]
-    words += ["--insecure-storage"] if insecure_storage else []
-    words += ["--no-discovery"] if no_discovery else []
+    arguments = [] if port is None else ["--port", str(port)]
+    arguments += [] if config is None else ["--config", str(config.expanduser().absolute())]
+    arguments += ["--insecure-storage"] if insecure_storage else []
+    arguments += ["--no-discovery"] if no_discovery else []
     try:
-        ctx.exit(show(Paths.here(), words, lambda on_action: _tray_icon(on_action, patience)))
+        ctx.exit(run_tray(Paths.here(), arguments, lambda on_action: _tray_icon(on_action, patience)))
     except NoTrayIcon as why:
         if not quiet and (link := _link_of_running(Paths.here())):
-            click.echo(f"{why} Meshlight runs already; this link opens it once, within a minute:", err=True)
+            click.echo(f"{why} Meshlight already runs. This link opens it once, within a minute:", err=True)
             click.echo(link)
             ctx.exit(0)
         if not quiet:
@@ -101,104 +103,106 @@ def tray(
     )
 
 
-def show(places: Paths, words: Sequence[str], make_face: TrayFactory) -> int:
-    """Show the tray until it is quit, or open the window of the one that is there; return the exit code.
+def run_tray(paths: Paths, arguments: Sequence[str], make_icon: TrayFactory) -> int:
+    """Run the tray until the user quits, or open the window of the one that already runs; return the exit code.
 
-    `words` go to the service. Raises NoFace where there is no tray, and MeshlightError.
+    `arguments` are passed to the service. Raises NoTrayIcon if there is no tray, and MeshlightError.
     """
     try:
-        places.prepare()
+        paths.prepare()
     except OSError as error:
         raise ServiceError(
             f"{error}.", "Make the folder writable for you, or set MESHLIGHT_HOME to one that is."
         ) from error
-    lock = start_alone(places.state_dir / "tray.lock")
+    lock = start_alone(paths.state_dir / "tray.lock")
     if isinstance(lock, AlreadyRunning):
-        return _activate_first(places)
+        return _activate_first(paths)
     with lock:
-        tray = _assemble(make_face, places, words)
+        tray = _assemble(make_icon, paths, arguments)
         _quit_on_signals(tray.quit)
         end_with_parent(tray.quit)
-        with ActivationListener(places.state_dir, INSTANCE_SOCKET, tray.rung):
-            lost = tray.run()
-    if lost:
-        click.echo(lost, err=True)
-    return 1 if lost else 0
+        with ActivationListener(paths.state_dir, INSTANCE_SOCKET, tray.activate):
+            lost_reason = tray.run()
+    if lost_reason:
+        click.echo(lost_reason, err=True)
+    return 1 if lost_reason else 0
 
 
-def _assemble(make_face: TrayFactory, places: Paths, words: Sequence[str]) -> TrayApp:
+def _assemble(make_icon: TrayFactory, paths: Paths, arguments: Sequence[str]) -> TrayApp:
     def supervisor(on_change: Callable[[ServiceStatus], None]) -> Supervisor:
-        return Supervisor(program("serve", "--quiet", *words), places.runtime_file, on_change)
+        return Supervisor(program("serve", "--quiet", *arguments), paths.runtime_file, on_change)
 
     def key() -> str:
-        return LocalKey.open(places.key_file).reveal()
+        return LocalKey.open(paths.key_file).reveal()
 
-    desk = TrayEnvironment(
-        runtime_file=places.runtime_file,
+    tray_environment = TrayEnvironment(
+        runtime_file=paths.runtime_file,
         copy=copy,
         key=key,
         environment=lambda url: environment(url, key(), usual_shell()),
-        free_port=_free_near,
-        keep_port=lambda port: _keep_port(places, port),
-        show_log=lambda: open_file(places.log_file),
+        free_port=_free_port_near,
+        save_port=lambda port: _save_port(paths, port),
+        show_log=lambda: open_file(paths.log_file),
         notify=send_notification,
         time_in=lambda seconds: time.strftime("%H:%M", time.localtime(time.time() + seconds)),
     )
-    # What starts at login knows nothing of a folder that a variable of this session names.
+    # A program that starts at login doesn't have this session's MESHLIGHT_HOME.
     at_login = (
-        None if os.environ.get("MESHLIGHT_HOME") else program("tray", "--patience", str(LOGIN_S), *words)
+        None
+        if os.environ.get("MESHLIGHT_HOME")
+        else program("tray", "--patience", str(PANEL_WAIT_S), *arguments)
     )
     return TrayApp(
-        make_face,
+        make_icon,
         supervisor,
-        WindowLauncher(program("window"), places.state_dir),
-        desk,
+        WindowLauncher(program("window"), paths.state_dir),
+        tray_environment,
         None if at_login is None else autostart_here(at_login),
-        JsonFile(places.state_dir / "tray.json", Preferences),
+        JsonFile(paths.state_dir / "tray.json", Preferences),
     )
 
 
-def _free_near(port: int) -> int:
+def _free_port_near(port: int) -> int:
     near = range(port + 1, min(port + 20, 65535))
     return next((other for other in near if is_port_free(other)), 0) or free_port()
 
 
-def _keep_port(places: Paths, port: int) -> None:
-    # Loaded here: nobody's port is taken on most days, and the tray should stay small.
+def _save_port(paths: Paths, port: int) -> None:
+    # Imported here: the port is rarely taken, and the tray should use little memory.
     from meshlight.backends.kinds import ring_for  # noqa: PLC0415
     from meshlight.storage.config.file import ConfigFile  # noqa: PLC0415
 
-    ConfigFile(places.config_file, ring_for).set_value("port", port)
+    ConfigFile(paths.config_file, ring_for).set_value("port", port)
 
 
-def _activate_first(places: Paths) -> int:
-    """Have the tray that runs open its window; return the exit code."""
+def _activate_first(paths: Paths) -> int:
+    """Let the running tray open its window; return the exit code."""
     pause = threading.Event()
-    for _ in range(RING_TRIES):
-        if signal_instance(places.state_dir, INSTANCE_SOCKET):
-            click.echo("Meshlight is in the tray already; its window opens.")
+    for _ in range(ACTIVATE_TRIES):
+        if signal_instance(paths.state_dir, INSTANCE_SOCKET):
+            click.echo("Meshlight is already in the tray; its window opens.")
             return 0
-        pause.wait(RING_PAUSE_S)
+        pause.wait(ACTIVATE_PAUSE_S)
     raise ServiceError(
-        "Meshlight is in the tray already, and doesn't answer.", "End it, then start it again: meshlight"
+        "Meshlight is already in the tray, but doesn't answer.", "End it, then start it again: meshlight"
     )
 
 
-def _link_of_running(places: Paths) -> str:
+def _link_of_running(paths: Paths) -> str:
     try:
-        with ApiClient.connect(places.runtime_file) as service:
-            return service.one_time_link()
+        with ApiClient.connect(paths.runtime_file) as client:
+            return client.one_time_link()
     except ServiceError:
         return ""
 
 
-def _tray_icon(on_action: OnAction, patience_s: float) -> TrayIcon:
-    from meshlight.desktop.tray.select import NoTrayHost, choose_tray  # noqa: PLC0415 -- only once this is the first tray
+def _tray_icon(on_action: OnAction, wait_s: float) -> TrayIcon:
+    from meshlight.desktop.tray.select import NoTrayHost, choose_tray  # noqa: PLC0415 -- not for a second start
 
-    found = choose_tray(on_action, patience_s=patience_s)
-    if isinstance(found, NoTrayHost):
-        raise NoTrayIcon(found.reason)
-    return found
+    tray_icon = choose_tray(on_action, wait_s=wait_s)
+    if isinstance(tray_icon, NoTrayHost):
+        raise NoTrayIcon(tray_icon.reason)
+    return tray_icon
 
 
 def _quit_on_signals(quit_: Callable[[], None]) -> None:

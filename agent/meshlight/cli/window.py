@@ -1,4 +1,4 @@
-"""The word that shows the mesh in a window of its own; the tray starts it, and a person may."""
+"""The command `meshlight window`, which shows the mesh page in a window; the tray starts it, and a user may."""
 
 import os
 import threading
@@ -9,16 +9,16 @@ from meshlight.api_client.client import ApiClient
 from meshlight.desktop.system.instance_signal import signal_instance
 from meshlight.desktop.system.json_file import JsonFile
 from meshlight.desktop.system.opener import open_page
-from meshlight.desktop.system.process import end_with_parent, hear_key
+from meshlight.desktop.system.process import end_with_parent, receive_key
 from meshlight.desktop.window.launcher import INSTANCE_SOCKET
 from meshlight.desktop.window.window import MeshWindow, WindowGeometry, fragment_for, with_node
 from meshlight.domain.errors import NoWindow, ServiceError
 from meshlight.storage.instance import AlreadyRunning, start_alone
 from meshlight.storage.paths import Paths
 
-RING_TRIES = 200
-RING_PAUSE_S = 0.1
-LEAVE_S = 2.0
+ACTIVATE_TRIES = 200
+ACTIVATE_PAUSE_S = 0.1
+EXIT_DELAY_S = 2.0
 
 
 @click.command(
@@ -27,56 +27,56 @@ Examples:
   meshlight window
   meshlight window --node ollama
 
-A second one brings the first to the front."""
+If a window is already open, this brings it to the front."""
 )
-@click.option("--node", default="", metavar="ID", help="Choose this backend in the picture.")
+@click.option("--node", default="", metavar="ID", help="Select this backend on the page.")
 def window(*, node: str) -> None:
-    """Show the mesh in a window.
+    """Show the mesh page in a window.
 
-    Where this machine has nothing to show a window with, the page opens in the browser.
+    If this machine can't show a window, the page opens in the browser.
     """
-    hear_key()
-    places = Paths.here()
-    places.check()
-    lock = start_alone(places.state_dir / "window.lock")
+    receive_key()
+    paths = Paths.here()
+    paths.check()
+    lock = start_alone(paths.state_dir / "window.lock")
     if isinstance(lock, AlreadyRunning):
-        _activate_open_window(places, node)
+        _activate_open_window(paths, node)
         return
     with lock:
-        shown = MeshWindow(
-            places.runtime_file, places.state_dir, JsonFile(places.state_dir / "window.json", WindowGeometry)
+        mesh_window = MeshWindow(
+            paths.runtime_file, paths.state_dir, JsonFile(paths.state_dir / "window.json", WindowGeometry)
         )
-        end_with_parent(shown.close)
+        end_with_parent(mesh_window.close)
         try:
-            shown.run(node)
+            mesh_window.run(node)
         except NoWindow as error:
-            open_in_browser(places, node, why=error)
-    # A handler of the web view may wait for an answer that the closed window can't give any more.
-    leave = threading.Timer(LEAVE_S, os._exit, (0,))
+            open_in_browser(paths, node, why=error)
+    # A handler of the web view may still wait for an answer that the closed window can't give.
+    leave = threading.Timer(EXIT_DELAY_S, os._exit, (0,))
     leave.daemon = True
     leave.start()
 
 
-def open_in_browser(places: Paths, node: str = "", why: ServiceError | None = None) -> None:
-    """Open the page in the browser, or print its link where there is none."""
-    places.check()
-    with ApiClient.connect(places.runtime_file) as service:
+def open_in_browser(paths: Paths, node: str = "", why: ServiceError | None = None) -> None:
+    """Open the page in the browser, or print its link if there is none."""
+    paths.check()
+    with ApiClient.connect(paths.runtime_file) as client:
         if why is not None:
             click.echo(f"{why.title} {why.hint}", err=True)
-        if open_page(service, fragment_for(node)):
+        if open_page(client, fragment_for(node)):
             click.echo("The mesh page opens in your browser. If it doesn't: meshlight open --print")
             return
-        link = with_node(service.one_time_link(), node)
-    click.echo("No browser to open here. Open this link within a minute:", err=True)
+        link = with_node(client.one_time_link(), node)
+    click.echo("No browser was found. Open this link within a minute:", err=True)
     click.echo(link)
 
 
-def _activate_open_window(places: Paths, node: str) -> None:
-    """Bring the window that is open to the front; it may be opening still."""
+def _activate_open_window(paths: Paths, node: str) -> None:
+    """Bring the open window to the front; it may still be starting."""
     pause = threading.Event()
-    for _ in range(RING_TRIES):
-        if signal_instance(places.state_dir, INSTANCE_SOCKET, node):
+    for _ in range(ACTIVATE_TRIES):
+        if signal_instance(paths.state_dir, INSTANCE_SOCKET, node):
             click.echo("The mesh window comes to the front.")
             return
-        pause.wait(RING_PAUSE_S)
-    raise ServiceError("The mesh window is open and doesn't answer.", "Close it and try again.")
+        pause.wait(ACTIVATE_PAUSE_S)
+    raise ServiceError("The mesh window is open, but doesn't answer.", "Close it and try again.")

@@ -1,10 +1,12 @@
-"""Keeps the service running: attaches to one that runs, or starts one as a child, and again when it dies.
+"""Keeps the service running for the tray, in one thread that reports each change as a `ServiceStatus`.
 
-The service as a child: started with a pipe that it watches, its last words kept, ended in good order.
-
-When a service that died is started again, and when that is given up.
-
-How it stands with the service, as its supervisor sees it.
+The life of the service process: if the runtime file names a service that proves its identity, the supervisor
+attaches to it and never ends it. Otherwise it starts one as a child, whose standard input is a pipe that ends when
+the tray does, and waits until it answers. From then on it checks every few seconds that the service answers.
+A child that exits is started again after 1, 2, 4 … 30 s; after five crashes in two minutes it stays stopped until
+the user presses Restart. A child that stays silent is reported after 8 s, and killed and started again after 30 s.
+When its port is taken, the supervisor waits for the user's choice and tries again now and then. `stop` closes the
+child's standard input, lets running requests finish, and uses signals only if that is not enough.
 """
 
 import queue
@@ -23,22 +25,70 @@ import httpx
 from msgspec import Struct
 
 from meshlight.api_client.client import ApiClient, read_runtime
-from meshlight.desktop.system.process import HOLDS_STDIN, apart, service_environment
+from meshlight.desktop.system.process import HOLDS_STDIN, detached_options, service_environment
 from meshlight.domain.config import Runtime
 from meshlight.domain.errors import ServiceError
 from meshlight.domain.private_variables import OWN_VARIABLES
 
-KEPT_LINES = 20
-LONGEST_LINE = 400
-ORDERLY_S = 12.0
-"""The service lets running requests end for 10 s."""
+ServiceState = Literal["starting", "running", "silent", "restarting", "port-taken", "stopped", "given-up"]
+"""`silent`: the process is there and does not answer. `port-taken`, `stopped` and `given-up` wait for the user."""
+
+
+class ServiceStatus(Struct, frozen=True, kw_only=True):
+    """The state of the service, with a text and a fix for people."""
+
+    state: ServiceState
+    text: str
+    fix: str = ""
+    url: str = ""
+    """Its address, while it runs."""
+    instance: str = ""
+    """The id of this run of the service."""
+    is_ours: bool = True
+    """Whether it is our child, which ends with us."""
+    port: int | None = None
+    """With `port-taken`: the port that another program uses."""
+
+
+ALREADY_RUNNING: Final = 3
+"""The exit code of a service that found the lock held by another one."""
+START_TIMEOUT_S: Final = 20.0
+POLL_S: Final = 0.05
+"""Between two reads of the runtime file while the service starts."""
+STOPPED_POLL_S: Final = 2.0
+"""Between two checks for a service that was started elsewhere, while ours is stopped."""
+PORT_TAKEN_RETRY_S: Final = 20.0
+"""Between two starts while another program uses the port."""
+CHECK_S: Final = 5.0
+"""Between two checks that the service answers: one that hangs keeps its connections open, so only a request shows
+it."""
+CHECK_SILENT_S: Final = 1.0
+"""The same while it is silent."""
+REPORT_SILENCE_S: Final = 8.0
+"""Silence of this length is reported."""
+HUNG_S: Final = 30.0
+"""A child that is alive and silent for this long hangs, and is started again. One that somebody else has asked to
+end takes at most 10 s for its running requests."""
+HUNG_AFTER_SLEEP_S: Final = 60.0
+"""The same after the machine slept, as it is busy when it wakes."""
+SLEEP_GAP_S: Final = 30.0
+"""A check that comes this late means that the machine slept in between."""
+_PORT_TAKEN: Final = re.compile(r"^Port (\d+) is taken|^Meshlight is already running at \S+:(\d+)\b")
+"""The last line of a service that ended because its port was taken."""
+
+Command = Literal["restart", "stop", "check"]
+
+MAX_LINES = 20
+MAX_LINE = 400
+GRACE_S = 12.0
+"""The service gives running requests 10 s to finish."""
 FORCE_S = 3.0
 
 
 class ServiceProcess:
-    """One run of the service. `on_end` is called with this object, from a thread of its own, when it has ended.
+    """One run of the service. When it ends, `on_end` is called with this object from its own thread.
 
-    The child holds the read end of our pipe: when we die, in whatever way, it reads the end of it and goes.
+    The child reads our pipe as its standard input: when we end, in whatever way, it sees the pipe close and exits.
     Raises OSError when the program can't be started.
     """
 
@@ -57,9 +107,9 @@ class ServiceProcess:
             encoding="utf-8",
             errors="replace",
             env=service_environment(HOLDS_STDIN, environ),
-            **apart(),
+            **detached_options(),
         )
-        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._lines: deque[str] = deque(maxlen=MAX_LINES)
         self._on_end = on_end
         self._thread = threading.Thread(target=self._watch, name=f"child {self.pid}", daemon=True)
         self._thread.start()
@@ -71,32 +121,32 @@ class ServiceProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
     @property
     def code(self) -> int | None:
-        """The exit code; negative when a signal ended it, None while it runs."""
+        """The exit code; negative if a signal ended it, None while it runs."""
         return self._process.poll()
 
     @property
     def last_line(self) -> str:
-        """The last thing it said."""
+        """The last line that it wrote to standard error."""
         return self._lines[-1] if self._lines else ""
 
     def end(self) -> None:
-        """End it: by its closed input, by a signal if it doesn't listen, by force if it must be; waits for that."""
+        """End the process and wait: close its input, then send SIGTERM, then SIGKILL, each if needed."""
         self._close_stdin()
-        for wait_s, harder in ((ORDERLY_S, self._process.terminate), (FORCE_S, self._process.kill)):
+        for wait_s, next_step in ((GRACE_S, self._process.terminate), (FORCE_S, self._process.kill)):
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(wait_s)
                 break
-            harder()
+            next_step()
         self._process.wait()
         self._thread.join(FORCE_S)
 
     def kill(self) -> None:
-        """End it at once: it hangs."""
+        """End the process at once, as it hangs."""
         self._process.kill()
 
     def _watch(self) -> None:
@@ -104,8 +154,8 @@ class ServiceProcess:
         if stderr is not None:
             with suppress(OSError, ValueError):
                 for line in stderr:
-                    if said := line.strip():
-                        self._lines.append(said[:LONGEST_LINE])
+                    if text := line.strip():
+                        self._lines.append(text[:MAX_LINE])
             stderr.close()
         self._process.wait()
         self._close_stdin()
@@ -118,191 +168,143 @@ class ServiceProcess:
 
 
 class Backoff(Struct, frozen=True, kw_only=True):
-    """The rule: 1, 2, 4 … 30 s apart, from the start again after a minute of life; at most 5 deaths in 2 minutes."""
+    """When to restart: after 1, 2, 4 … 30 s, from 1 s again after a minute of uptime; at most 5 crashes in 2 min."""
 
     first_s: float = 1.0
     longest_s: float = 30.0
-    settled_s: float = 60.0
-    """A service that lived so long was well: what killed it has nothing to do with earlier deaths."""
-    deaths: int = 5
-    within_s: float = 120.0
+    stable_s: float = 60.0
+    """A service that ran for this long was stable: its crash has nothing to do with earlier ones."""
+    max_crashes: int = 5
+    window_s: float = 120.0
 
 
 class CrashHistory(Struct, frozen=True):
-    """The deaths that still count: `at` on a monotonic clock, and how many came in a row without a settled life."""
+    """The crashes that still count: `times` on a monotonic clock, and how many came without a stable run between."""
 
-    at: tuple[float, ...] = ()
+    times: tuple[float, ...] = ()
     in_a_row: int = 0
 
 
-def record_crash(old: CrashHistory, now: float, lived_s: float, rule: Backoff) -> CrashHistory:
-    """Return the deaths after one more, of a service that lived `lived_s` seconds."""
-    recent = tuple(at for at in old.at if now - at <= rule.within_s)
-    return CrashHistory((*recent, now), 1 if lived_s >= rule.settled_s else old.in_a_row + 1)
+def record_crash(old: CrashHistory, now: float, uptime_s: float, backoff: Backoff) -> CrashHistory:
+    """Return the history with one more crash, of a service that ran for `uptime_s` seconds."""
+    recent = tuple(at for at in old.times if now - at <= backoff.window_s)
+    return CrashHistory((*recent, now), 1 if uptime_s >= backoff.stable_s else old.in_a_row + 1)
 
 
-def delay_s(deaths: CrashHistory, chance: float, rule: Backoff) -> float | None:
-    """Return the seconds until the next start; None when it is given up.
+def delay_s(crashes: CrashHistory, fraction: float, backoff: Backoff) -> float | None:
+    """Return the seconds until the next start, or None to give up.
 
-    `chance` (0 to 1) spreads the starts: the delay is between a half and the whole of its step.
+    `fraction` (0 to 1) adds jitter: the delay is between half of its step and all of it.
     """
-    if len(deaths.at) >= rule.deaths:
+    if len(crashes.times) >= backoff.max_crashes:
         return None
-    step: float = min(rule.first_s * 2 ** min(max(deaths.in_a_row - 1, 0), 16), rule.longest_s)
-    return step * (0.5 + 0.5 * chance)
+    step: float = min(backoff.first_s * 2 ** min(max(crashes.in_a_row - 1, 0), 16), backoff.longest_s)
+    return step * (0.5 + 0.5 * fraction)
 
 
-ServiceState = Literal["starting", "running", "silent", "restarting", "port-taken", "stopped", "given-up"]
-"""`silent` is there and does not answer."""
+class SilenceTimer:
+    """Measures how long a service has not answered, and leaves out the time in which the machine slept.
 
-
-class ServiceStatus(Struct, frozen=True, kw_only=True):
-    """One state of the service, with what to say of it."""
-
-    state: ServiceState
-    text: str
-    fix: str = ""
-    url: str = ""
-    """Where it answers, while it runs."""
-    instance: str = ""
-    """Which start of the service that is."""
-    is_ours: bool = True
-    """Whether it is our child, and ends with us."""
-    port: int | None = None
-    """The port that somebody else has, when that is what is wrong."""
-
-
-ALREADY_RUNNING: Final = 3
-"""The exit code of a service that found another one holding the lock."""
-START_S: Final = 20.0
-LOOK_S: Final = 0.05
-"""Between two looks for the runtime file of a service that starts."""
-REST_S: Final = 2.0
-"""Between two looks for a service of somebody else's, while ours is at rest."""
-TAKEN_S: Final = 20.0
-"""Between two tries while somebody else has the port."""
-CHECK_S: Final = 5.0
-"""Between two questions to a service whether it answers: one that hangs keeps its connections, so that nothing but
-asking shows it."""
-CHECK_SILENT_S: Final = 1.0
-"""The same while it is silent."""
-SILENT_S: Final = 8.0
-"""Silence that is told."""
-HUNG_S: Final = 30.0
-"""A child that lives and answers nothing for so long hangs, and is started again. One that was told to end by
-somebody else takes 10 s at most for the requests that run."""
-HUNG_AFTER_SLEEP_S: Final = 60.0
-"""The same after a sleep of the machine, which has much to do when it wakes."""
-SLEPT_S: Final = 30.0
-"""A check that was due so many seconds ago by the wall's clock was held up by a sleep."""
-_TAKEN: Final = re.compile(r"^Port (\d+) is taken|^Meshlight is already running at \S+:(\d+)\b")
-"""What the service says as its last words when its port is not to be had."""
-
-Request = Literal["restart", "stop", "look"]
-
-
-class Silence:
-    """How long a service has not answered, by a clock that may run on while the machine sleeps.
-
-    `clock` and `wall` are in seconds; the second one is the time of day.
+    `clock` (monotonic, may continue during sleep) and `wall_clock` (time of day) return seconds.
     """
 
-    def __init__(self, clock: Callable[[], float], wall: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._wall = wall
-        self._since = self._looked = clock()
-        self._looked_wall = wall()
+        self._wall_clock = wall_clock
+        self._since = self._checked_at = clock()
+        self._checked_at_wall = wall_clock()
         self._limit_s = HUNG_S
 
-    def heard(self) -> None:
-        """Note an answer."""
-        self._since = self._looked = self._clock()
-        self._looked_wall = self._wall()
+    def record_answer(self) -> None:
+        """Reset the silence, as the service answered."""
+        self._since = self._checked_at = self._clock()
+        self._checked_at_wall = self._wall_clock()
         self._limit_s = HUNG_S
 
-    def check(self) -> None:
-        """Note that no answer came; where the machine has slept since the last look, the silence begins anew."""
-        now, wall = self._clock(), self._wall()
-        if max(now - self._looked, wall - self._looked_wall) > SLEPT_S:
+    def record_silence(self) -> None:
+        """Record that no answer came; if the machine slept since the last check, the silence starts anew."""
+        now, wall_now = self._clock(), self._wall_clock()
+        if max(now - self._checked_at, wall_now - self._checked_at_wall) > SLEEP_GAP_S:
             self._since = now
             self._limit_s = HUNG_AFTER_SLEEP_S
-        self._looked, self._looked_wall = now, wall
+        self._checked_at, self._checked_at_wall = now, wall_now
 
     @property
-    def is_told(self) -> bool:
-        """Whether it is long enough to be told."""
-        return self._looked - self._since >= SILENT_S
+    def is_reportable(self) -> bool:
+        """Whether the user should be told of the silence."""
+        return self._checked_at - self._since >= REPORT_SILENCE_S
 
     @property
-    def is_a_hang(self) -> bool:
-        """Whether it is so long that the service won't answer again."""
-        return self._looked - self._since >= self._limit_s
+    def is_hang(self) -> bool:
+        """Whether the service has been silent for so long that it won't answer again."""
+        return self._checked_at - self._since >= self._limit_s
 
 
 class ServiceExited(Struct, frozen=True):
-    """A child has ended."""
+    """A child process has ended."""
 
     child: ServiceProcess
 
 
 class Supervisor:
-    """One thread that owns the child and tells each change by `on_change`, called from that thread.
+    """A thread that owns the service process and calls `on_change` for each change of its status.
 
-    `words` is the command line of the service; `more_words` are added for one run, as after `use_port`.
+    `command` is the command line of the service, to which `use_port` adds a port. `fraction` returns a random
+    number from 0 to 1 for the jitter of restarts.
     """
 
     def __init__(
         self,
-        words: Sequence[str],
+        command: Sequence[str],
         runtime_file: Path,
         on_change: Callable[[ServiceStatus], None],
         *,
         environ: Mapping[str, str] = OWN_VARIABLES,
-        rule: Backoff | None = None,
+        backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
-        chance: Callable[[], float] = random.random,
+        wall_clock: Callable[[], float] = time.time,
+        fraction: Callable[[], float] = random.random,
     ) -> None:
-        self._words = tuple(words)
+        self._command = tuple(command)
         self._runtime_file = runtime_file
         self._on_change = on_change
         self._environ = environ
-        self._rule = rule or Backoff()
+        self._backoff = backoff or Backoff()
         self._clock = clock
-        self._wall = wall
-        self._chance = chance
-        self._inbox: queue.SimpleQueue[Request | ServiceExited] = queue.SimpleQueue()
-        self._more_words: tuple[str, ...] = ()
-        self._deaths = CrashHistory()
+        self._wall_clock = wall_clock
+        self._fraction = fraction
+        self._inbox: queue.SimpleQueue[Command | ServiceExited] = queue.SimpleQueue()
+        self._extra_arguments: tuple[str, ...] = ()
+        self._crashes = CrashHistory()
         self._stopping = False
-        self._why = ""
-        """Why we have ended the child."""
+        self._kill_reason = ""
+        """Why we killed the child, if we did."""
         self._is_silent = False
-        """Whether the last question was heard by somebody who said nothing."""
-        self._gone = ""
-        """The instance that is known to have ended, though its runtime file may be there still."""
+        """Whether the last check reached a process that did not answer."""
+        self._ended_instance = ""
+        """The instance that has certainly ended, though its runtime file may still exist."""
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self) -> Self:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
         return self
 
-    def look(self) -> None:
-        """See whether the service is still there: somebody's connection to it broke."""
-        self._inbox.put("look")
+    def check(self) -> None:
+        """Check the service now, because a connection to it broke."""
+        self._inbox.put("check")
 
     def restart(self) -> None:
-        """Start the service now, because the user says so: one at rest, or once more one that runs as our child."""
+        """Start the service at the user's request: a stopped one, or a running child again."""
         self._inbox.put("restart")
 
     def use_port(self, port: int) -> None:
-        """Start the service at another port, for as long as this supervisor lives."""
-        self._more_words = ("--port", str(port))
+        """Start the service on another port, for as long as this supervisor exists."""
+        self._extra_arguments = ("--port", str(port))
         self._inbox.put("restart")
 
     def stop(self) -> None:
-        """End a child of ours in good order, and return once it has ended; a service of others is left alone."""
+        """End our child gracefully and return when it has ended; a service that we did not start keeps running."""
         self._inbox.put("stop")
         if self._thread.is_alive():
             self._thread.join()
@@ -311,52 +313,52 @@ class Supervisor:
         while not self._stopping:
             runtime = self._find()
             if runtime is not None:
-                self._attend(runtime)
+                self._watch_external(runtime)
             else:
-                self._have_one()
+                self._run_child()
 
     def _find(self) -> Runtime | None:
-        """Return a service that runs and has proved to be the one of the runtime file."""
+        """Return the runtime of a service that answers and proves to be the one of the runtime file, or None."""
         self._is_silent = False
         try:
-            if read_runtime(self._runtime_file).instance == self._gone:
+            if read_runtime(self._runtime_file).instance == self._ended_instance:
                 return None
-            with ApiClient.connect(self._runtime_file) as service:
-                return service.runtime
+            with ApiClient.connect(self._runtime_file) as client:
+                return client.runtime
         except ServiceError as error:
             self._is_silent = isinstance(error.__cause__, httpx.TimeoutException)
             return None
 
-    def _attend(self, runtime: Runtime) -> None:
-        """Watch a service that somebody else started, until it is gone; it is never ended by us."""
-        self._tell_running(runtime, is_ours=False)
-        silence = Silence(self._clock, self._wall)
-        was_told = False
+    def _watch_external(self, runtime: Runtime) -> None:
+        """Watch a service that was started elsewhere until it is gone; we never end it."""
+        self._report_running(runtime, is_ours=False)
+        silence = SilenceTimer(self._clock, self._wall_clock)
+        was_reported = False
         while True:
-            wish = self._wait(CHECK_SILENT_S if was_told else CHECK_S)
+            message = self._wait(CHECK_SILENT_S if was_reported else CHECK_S)
             if self._stopping:
                 return
-            if wish not in {"look", None}:
+            if message not in {"check", None}:
                 continue
-            now = self._find()
-            if now is not None:
-                silence.heard()
-                if was_told or wish == "look":
-                    self._tell_running(now, is_ours=False)
-                was_told = False
+            found = self._find()
+            if found is not None:
+                silence.record_answer()
+                if was_reported or message == "check":
+                    self._report_running(found, is_ours=False)
+                was_reported = False
             elif not self._is_silent:
                 break
             else:
-                silence.check()
-                if silence.is_told and not was_told:
-                    was_told = True
-                    self._tell_silent(runtime, is_ours=False)
-        self._gone = runtime.instance
-        if self._stale() == runtime.instance:  # it had no time to remove its file
-            self._mourn(0.0, "The service that was started elsewhere has died.")
+                silence.record_silence()
+                if silence.is_reportable and not was_reported:
+                    was_reported = True
+                    self._report_silent(runtime, is_ours=False)
+        self._ended_instance = runtime.instance
+        if self._recorded_instance() == runtime.instance:  # it could not remove its file
+            self._handle_crash(0.0, "The service that was started elsewhere has crashed.")
             return
-        # Who started it has stopped it, and may want it so (or a unit of systemd that we must not race with).
-        self._rest(
+        # It was stopped on purpose where it was started, perhaps by systemd, with which we must not race.
+        self._stay_stopped(
             ServiceStatus(
                 state="stopped",
                 text="The service was stopped where it was started.",
@@ -365,174 +367,174 @@ class Supervisor:
             )
         )
 
-    def _have_one(self) -> None:
-        """Start a child and watch it until it ends."""
-        again = self._deaths.in_a_row > 0
+    def _run_child(self) -> None:
+        """Start the service as a child and watch it until it ends."""
+        is_again = self._crashes.in_a_row > 0
         self._on_change(
-            ServiceStatus(state="restarting", text="The service ended and is being started again.")
-            if again
+            ServiceStatus(state="restarting", text="The service ended and is being restarted.")
+            if is_again
             else ServiceStatus(state="starting", text="The service is starting.")
         )
-        born = self._clock()
-        self._gone = self._stale()
+        started_at = self._clock()
+        self._ended_instance = self._recorded_instance()
         try:
             child = ServiceProcess(
-                [*self._words, *self._more_words], lambda c: self._inbox.put(ServiceExited(c)), self._environ
+                [*self._command, *self._extra_arguments],
+                lambda ended: self._inbox.put(ServiceExited(ended)),
+                self._environ,
             )
         except OSError as error:
-            self._mourn(0.0, f"The service can't be started: {error}.")
+            self._handle_crash(0.0, f"The service can't be started: {error}.")
             return
         try:
-            wished = self._await_ready(child) and self._watch(child)
+            is_restart = self._await_ready(child) and self._watch(child)
         finally:
             if child.is_alive:
                 child.end()
-        if self._stopping or wished:
+        if self._stopping or is_restart:
             return
-        self._after_end(child, self._clock() - born)
+        self._after_end(child, self._clock() - started_at)
 
     def _await_ready(self, child: ServiceProcess) -> bool:
-        """Wait until the child answers; False when it ended or took too long."""
-        until = self._clock() + START_S
+        """Wait until the child answers; False if it ended or took too long."""
+        until = self._clock() + START_TIMEOUT_S
         while self._clock() < until:
             runtime = self._find()
             if runtime is not None:
-                self._tell_running(runtime, is_ours=True)
+                self._report_running(runtime, is_ours=True)
                 return True
-            news = self._wait(LOOK_S)
-            if self._stopping or (isinstance(news, ServiceExited) and news.child is child):
+            message = self._wait(POLL_S)
+            if self._stopping or (isinstance(message, ServiceExited) and message.child is child):
                 return False
         return False
 
     def _watch(self, child: ServiceProcess) -> bool:
-        """Watch a child that answers until it ends; True when the user asked for a new start.
-
-        One that lives and has not answered for too long is ended for good.
-        """
-        silence = Silence(self._clock, self._wall)
-        is_answering, was_told = True, False
+        """Watch a child that answers until it ends; True if the user requested a restart. Kills one that hangs."""
+        silence = SilenceTimer(self._clock, self._wall_clock)
+        is_answering, was_reported = True, False
         while True:
-            news = self._wait(CHECK_S if is_answering else CHECK_SILENT_S)
+            message = self._wait(CHECK_S if is_answering else CHECK_SILENT_S)
             if self._stopping:
                 return False
-            if news == "restart":
-                if was_told:
-                    child.kill()  # it would not hear that it shall end
+            if message == "restart":
+                if was_reported:
+                    child.kill()  # it hangs, so it would not end by its closed input
                 return True
-            if isinstance(news, ServiceExited):
-                if news.child is child:
+            if isinstance(message, ServiceExited):
+                if message.child is child:
                     return False
                 continue
             runtime = self._find()
             is_answering = runtime is not None
             if runtime is not None:
-                silence.heard()
-                if was_told or news == "look":
-                    self._tell_running(runtime, is_ours=True)
-                was_told = False
+                silence.record_answer()
+                if was_reported or message == "check":
+                    self._report_running(runtime, is_ours=True)
+                was_reported = False
                 continue
-            silence.check()
-            if silence.is_told and not was_told and child.is_alive:
-                was_told = True
-                self._tell_silent(None, is_ours=True)
-            if silence.is_a_hang:
+            silence.record_silence()
+            if silence.is_reportable and not was_reported and child.is_alive:
+                was_reported = True
+                self._report_silent(None, is_ours=True)
+            if silence.is_hang:
                 child.kill()
                 child.end()
-                self._why = f"It did not answer for {HUNG_S:g} s: its log shows where it hung."
+                self._kill_reason = f"It did not answer for {HUNG_S:g} s: its log shows where it hung."
                 return False
 
-    def _after_end(self, child: ServiceProcess, lived_s: float) -> None:
-        """Decide what follows from the end of a child that nobody wished for."""
+    def _after_end(self, child: ServiceProcess, uptime_s: float) -> None:
+        """Decide what to do after a child has ended unexpectedly."""
         if child.code == ALREADY_RUNNING:
-            self._await_other(lived_s, child.last_line)
+            self._await_other(uptime_s, child.last_line)
             return
-        taken = _TAKEN.match(child.last_line)
-        if taken is None:
-            why, self._why = self._why, ""
-            self._mourn(lived_s, why or child.last_line or _how(child.code))
+        taken_port = _PORT_TAKEN.match(child.last_line)
+        if taken_port is None:
+            why, self._kill_reason = self._kill_reason, ""
+            self._handle_crash(uptime_s, why or child.last_line or _exit_text(child.code))
             return
-        port = int(taken[1] or taken[2])
+        port = int(taken_port[1] or taken_port[2])
         title, _, fix = child.last_line.partition(". ")
-        self._rest(
+        self._stay_stopped(
             ServiceStatus(state="port-taken", text=f"{title.rstrip('.')}.", fix=fix, port=port),
-            again_in_s=TAKEN_S,
+            again_in_s=PORT_TAKEN_RETRY_S,
         )
 
-    def _await_other(self, lived_s: float, why: str) -> None:
-        """Wait for the service of somebody else, whose start was faster and who may not answer yet."""
-        self._gone = ""
-        until = self._clock() + START_S / 4
+    def _await_other(self, uptime_s: float, why: str) -> None:
+        """Wait for a service that was started elsewhere at the same time and may not answer yet."""
+        self._ended_instance = ""
+        until = self._clock() + START_TIMEOUT_S / 4
         while self._clock() < until and not self._stopping:
             if self._find() is not None:
                 return
-            self._wait(LOOK_S * 4)
-        self._mourn(lived_s, why)
+            self._wait(POLL_S * 4)
+        self._handle_crash(uptime_s, why)
 
-    def _stale(self) -> str:
-        """Return the instance in a runtime file that nobody answers for, so that it isn't asked again and again."""
+    def _recorded_instance(self) -> str:
+        """Return the instance in the runtime file, so that one that has ended isn't contacted again and again."""
         try:
             return read_runtime(self._runtime_file).instance
         except ServiceError:
             return ""
 
-    def _mourn(self, lived_s: float, why: str) -> None:
-        """Count a death; wait for the next start, or give up until the user says otherwise."""
-        self._deaths = record_crash(self._deaths, self._clock(), lived_s, self._rule)
-        wait_s = delay_s(self._deaths, self._chance(), self._rule)
+    def _handle_crash(self, uptime_s: float, why: str) -> None:
+        """Record a crash; wait before the next start, or give up until the user restarts it."""
+        self._crashes = record_crash(self._crashes, self._clock(), uptime_s, self._backoff)
+        wait_s = delay_s(self._crashes, self._fraction(), self._backoff)
         if wait_s is not None:
             self._on_change(
                 ServiceStatus(
-                    state="restarting", text=f"The service ended and is started again. {why}".strip()
+                    state="restarting", text=f"The service ended and is being restarted. {why}".strip()
                 )
             )
             self._pause(wait_s)
             return
-        self._rest(
+        self._stay_stopped(
             ServiceStatus(
                 state="given-up",
-                text=f"Service stopped: it ended {len(self._deaths.at)} times in a short while. {why}".strip(),
-                fix="Look at its log, then press Restart.",
+                text=f"Service stopped: it ended {len(self._crashes.times)} times within minutes. {why}".strip(),
+                fix="Read its log, then press Restart.",
             )
         )
-        self._deaths = CrashHistory()
+        self._crashes = CrashHistory()
 
-    def _rest(self, standing: ServiceStatus, again_in_s: float | None = None) -> None:
-        """Stay as it is until the user says otherwise, somebody starts a service, or the time is over."""
-        self._on_change(standing)
+    def _stay_stopped(self, status: ServiceStatus, again_in_s: float | None = None) -> None:
+        """Do nothing until the user requests a restart, a service is started elsewhere, or the time is over."""
+        self._on_change(status)
         until = None if again_in_s is None else self._clock() + again_in_s
         while until is None or self._clock() < until:
-            if self._wait(REST_S) == "restart" or self._stopping or self._find() is not None:
+            if self._wait(STOPPED_POLL_S) == "restart" or self._stopping or self._find() is not None:
                 return
 
     def _pause(self, wait_s: float) -> None:
+        """Wait before the next start; a restart by the user ends the wait."""
         until = self._clock() + wait_s
         while (left_s := until - self._clock()) > 0 and not self._stopping:
             if self._wait(left_s) == "restart":
                 return
 
-    def _wait(self, limit_s: float | None) -> Request | ServiceExited | None:
-        """Return the next wish or end; None when none came in time."""
+    def _wait(self, limit_s: float | None) -> Command | ServiceExited | None:
+        """Return the next command or exit; None if none came in time."""
         try:
-            news = self._inbox.get(timeout=limit_s)
+            message = self._inbox.get(timeout=limit_s)
         except queue.Empty:
             return None
-        if news == "stop":
+        if message == "stop":
             self._stopping = True
-        if news == "restart":
-            self._deaths = CrashHistory()
-        return news
+        if message == "restart":
+            self._crashes = CrashHistory()
+        return message
 
-    def _tell_silent(self, runtime: Runtime | None, *, is_ours: bool) -> None:
+    def _report_silent(self, runtime: Runtime | None, *, is_ours: bool) -> None:
         url = runtime.url if runtime is not None else ""
         where = f" at {url}" if url else ""
-        fix = "It is ended and started again if that lasts." if is_ours else "End it where it was started."
+        fix = "If that lasts, it is restarted." if is_ours else "End it where it was started."
         self._on_change(
             ServiceStatus(
                 state="silent", text=f"The service{where} does not answer.", fix=fix, url=url, is_ours=is_ours
             )
         )
 
-    def _tell_running(self, runtime: Runtime, *, is_ours: bool) -> None:
+    def _report_running(self, runtime: Runtime, *, is_ours: bool) -> None:
         self._on_change(
             ServiceStatus(
                 state="running",
@@ -544,8 +546,8 @@ class Supervisor:
         )
 
 
-def _how(code: int | None) -> str:
-    """Say how a process ended that said nothing."""
+def _exit_text(code: int | None) -> str:
+    """Describe how a process ended that wrote nothing to standard error."""
     if code is None:
         return ""
     return f"It was ended by signal {-code}." if code < 0 else f"It ended with exit code {code}."

@@ -3,8 +3,8 @@ from meshlight.cli.output.peers import HEIGHT, large_digits
 
 
 def test_ten_digits_are_ten_shapes() -> None:
-    paper = TerminalStyle(width=80)
-    assert len({tuple(large_digits(digit, paper)) for digit in "0123456789"}) == 10
+    style = TerminalStyle(width=80)
+    assert len({tuple(large_digits(digit, style)) for digit in "0123456789"}) == 10
 
 
 def test_six_digits_stand_in_two_groups_that_fit_a_narrow_terminal() -> None:

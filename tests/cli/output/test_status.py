@@ -4,7 +4,7 @@ from rich.console import Console
 from desktop.samples import backend, hostile, mesh, scenario
 from meshlight.cli.output.console import GOOD, TerminalStyle
 from meshlight.cli.output.reports import MODELS_SHOWN, backend_report
-from meshlight.cli.output.status import models_text, note, requests_text, status_report
+from meshlight.cli.output.status import message_lines, models_text, requests_text, status_report
 from meshlight.domain.api_types import Requests
 
 
@@ -26,7 +26,7 @@ def test_the_status_fits_every_terminal(view: object, width: int) -> None:
 
 def test_a_long_reason_wraps_under_itself() -> None:
     said = "one two three four five six seven", "seven eight nine ten eleven"
-    shown = note(GOOD, *said, TerminalStyle(width=30))
+    shown = message_lines(GOOD, *said, TerminalStyle(width=30))
     assert [line.plain for line in shown] == [
         "✓ one two three four five six",
         "  seven",

@@ -7,9 +7,9 @@ from meshlight.domain.text import cut
 
 COLUMNS = (
     Column(title="STATE"),
-    Column(title="NAME", least=6),
+    Column(title="NAME", min_width=6),
     Column(title="RING", drop=2),
-    Column(title="MODELS", least=6, fit=cut),
+    Column(title="MODELS", min_width=6, fit=cut),
     Column(title="MS", right=True, drop=1),
 )
 

@@ -69,9 +69,9 @@ def test_on_a_mac_the_agent_is_a_property_list_that_starts_at_login(tmp_path: Pa
     agent.switch(on=True)
     assert is_on(agent)
     [file] = (tmp_path / "LaunchAgents").iterdir()
-    said = plistlib.loads(file.read_bytes())
-    assert said["ProgramArguments"] == COMMAND
-    assert said["RunAtLoad"] is True
+    entry = plistlib.loads(file.read_bytes())
+    assert entry["ProgramArguments"] == COMMAND
+    assert entry["RunAtLoad"] is True
     agent.switch(on=False)
     agent.switch(on=False)
     assert not is_on(agent)

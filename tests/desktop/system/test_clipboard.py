@@ -61,7 +61,7 @@ def test_one_that_fails_is_followed_by_the_next(tools: Tools, caplog: pytest.Log
     tools.add("xsel")
     assert copy(KEY, environment=X11, find=tools.find, platform="linux")
     assert tools.took("xsel") == KEY
-    assert "xclip ended with 1" in caplog.text
+    assert "xclip ended with exit code 1" in caplog.text
     assert KEY not in caplog.text
 
 

@@ -8,10 +8,10 @@ from meshlight.desktop.system.opener import has_screen, open_file
 from meshlight.desktop.system.process import (
     HAS_KEY,
     environment,
-    hear_key,
     program,
+    receive_key,
     service_environment,
-    start_apart,
+    start_detached,
 )
 from process_fixture import wait_until
 
@@ -70,26 +70,26 @@ def test_a_window_hears_the_key_from_who_starts_it_and_not_from_its_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MESHLIGHT_KEY", SECRETS["MESHLIGHT_KEY"])
-    heard = tmp_path / "heard"
+    received = tmp_path / "heard"
     script = """
 import os, sys
 from pathlib import Path
-from meshlight.desktop.system.process import hear_key
+from meshlight.desktop.system.process import receive_key
 from meshlight.domain.private_variables import OWN_VARIABLES
 was = os.environ.get("MESHLIGHT_KEY")
-hear_key()
+receive_key()
 told = f"{was} {OWN_VARIABLES['MESHLIGHT_KEY']} {os.environ.get('MESHLIGHT_KEY_IS_TOLD')}"
 Path(sys.argv[1] + ".new").write_text(told)
 Path(sys.argv[1] + ".new").rename(sys.argv[1])
 """
-    start_apart([sys.executable, "-c", script, str(heard)])
-    wait_until(heard.exists)
-    assert heard.read_text() == f"None {SECRETS['MESHLIGHT_KEY']} None"
+    start_detached([sys.executable, "-c", script, str(received)])
+    wait_until(received.exists)
+    assert received.read_text() == f"None {SECRETS['MESHLIGHT_KEY']} None"
 
 
 def test_who_is_told_no_key_reads_nothing() -> None:
     environ = {"A": "1"}
-    hear_key(environ, -1)
+    receive_key(environ, -1)
     assert environ == {"A": "1"}
     assert not HAS_KEY.items() <= environ.items()
 

@@ -61,9 +61,9 @@ async def desktop(tmp_path: Path) -> AsyncIterator[Desktop]:
             await stack.enter_async_context(SimulatedEngine("ollama", "box", control_port=None)),
         )
         panel = await stack.enter_async_context(Panel(bus.address))
-        desk = Desktop(panel, bus.address, engines, tmp_path / "home")
-        stack.push_async_callback(desk.end)
-        yield desk
+        found = Desktop(panel, bus.address, engines, tmp_path / "home")
+        stack.push_async_callback(found.end)
+        yield found
 
 
 def children(pid: int) -> list[list[str]]:
@@ -76,13 +76,13 @@ def children(pid: int) -> list[list[str]]:
     return [Path(f"/proc/{child}/cmdline").read_text().strip("\0").split("\0") for child in pids]
 
 
-async def until_said(icon: Icon, said: Callable[[str], bool], limit_s: float = 20.0) -> str:
-    """Wait until the tooltip says so."""
+async def until_tooltip(icon: Icon, condition: Callable[[str], bool], limit_s: float = 20.0) -> str:
+    """Wait until the condition holds for the tooltip, and return it."""
     text = ""
     async with asyncio.timeout(limit_s):
         while True:
             title, text = await icon.tooltip()
-            if said(f"{title} {text}"):
+            if condition(f"{title} {text}"):
                 return f"{title} {text}"
             await asyncio.sleep(0.05)
 
@@ -94,29 +94,29 @@ async def test_the_icon_follows_the_engines_and_the_service_and_quit_leaves_no_p
     tray = desktop.start("tray")
     icon = await desktop.panel.icon()
     shown_s = time.monotonic() - begun
-    await until_said(icon, lambda said: "All 2 backends are healthy" in said)
+    await until_tooltip(icon, lambda text: "All 2 backends are healthy" in text)
     service = desktop.home.runtime.pid
     assert shown_s < 3.0  # 0.5 s on a machine that does nothing else
 
     await desktop.engines[1].fault("refuse")
     await icon.press("Refresh now")
-    said = await until_said(icon, lambda said: "1 of 2 down" in said)
-    assert "box" in said
+    text = await until_tooltip(icon, lambda text: "1 of 2 down" in text)
+    assert "box" in text
 
     await desktop.engines[1].clear()
     await icon.press("Refresh")  # "Refreshed: 1 of 2 healthy", for some seconds
-    await until_said(icon, lambda said: "All 2 backends" in said)
+    await until_tooltip(icon, lambda text: "All 2 backends" in text)
 
     killed = time.monotonic()
     os.kill(service, signal.SIGKILL)
-    await until_said(icon, lambda said: "started again" in said)
-    await until_said(icon, lambda said: "All 2 backends" in said)
+    await until_tooltip(icon, lambda text: "being restarted" in text)
+    await until_tooltip(icon, lambda text: "All 2 backends" in text)
     assert desktop.home.answers()
     assert time.monotonic() - killed < 5.0  # /v1 answers earlier than the icon is green
 
     service = desktop.home.runtime.pid
     await icon.press("Backends", "● box", "Disable")
-    await until_said(icon, lambda said: "studio is healthy" in said)
+    await until_tooltip(icon, lambda text: "studio is healthy" in text)
     await icon.press("Quit")
     await asyncio.to_thread(tray.wait, 20)
     assert tray.returncode == 0
@@ -127,7 +127,7 @@ async def test_the_icon_follows_the_engines_and_the_service_and_quit_leaves_no_p
 
 async def test_a_killed_tray_takes_its_service_along(desktop: Desktop) -> None:
     tray = desktop.start("tray")
-    await until_said(await desktop.panel.icon(), lambda said: "All 2" in said)
+    await until_tooltip(await desktop.panel.icon(), lambda text: "All 2" in text)
     pid = desktop.home.runtime.pid
     tray.kill()
     assert await asyncio.to_thread(wait_until, lambda: not is_alive(pid), 3.0) < 3.0
@@ -138,8 +138,8 @@ async def test_quit_leaves_a_service_alone_that_ran_before(desktop: Desktop) -> 
     await asyncio.to_thread(wait_until, desktop.home.runtime_file.exists)
     tray = desktop.start("tray")
     icon = await desktop.panel.icon()
-    await until_said(icon, lambda said: "All 2" in said)
-    await icon.press("Quit (the service goes on)")
+    await until_tooltip(icon, lambda text: "All 2" in text)
+    await icon.press("Quit (the service keeps running)")
     await asyncio.to_thread(tray.wait, 20)
     assert service.poll() is None
     assert desktop.home.answers()
@@ -148,7 +148,7 @@ async def test_quit_leaves_a_service_alone_that_ran_before(desktop: Desktop) -> 
 async def test_twenty_starts_at_once_make_one_tray_and_one_service(desktop: Desktop) -> None:
     starts = [desktop.start() for _ in range(20)]
     icon = await desktop.panel.icon()
-    await until_said(icon, lambda said: "All 2" in said, limit_s=40.0)
+    await until_tooltip(icon, lambda text: "All 2" in text, limit_s=40.0)
 
     def ended() -> list[int]:
         return [code for start in starts if (code := start.poll()) is not None]

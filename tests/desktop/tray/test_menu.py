@@ -131,7 +131,7 @@ def test_the_switches_show_how_they_stand() -> None:
 def test_notifications_are_snoozed_and_woken() -> None:
     assert find(menu(scenario(), RUNNING), "snooze").action == Action("snooze")
     snoozed = find(menu(scenario(), replace(RUNNING, snoozed_until="14:05")), "snooze")
-    assert snoozed.text == "Wake notifications (silent until 14:05)"
+    assert snoozed.text == "End snooze (notifications are off until 14:05)"
     assert snoozed.action == Action("wake")
     keys = [item.key for item in menu(scenario(), replace(RUNNING, notifies=False))]
     assert "snooze" not in keys
@@ -145,11 +145,11 @@ def test_what_can_not_be_switched_here_is_not_there() -> None:
 def test_while_the_service_is_down_only_what_still_works_can_be_clicked() -> None:
     items = menu(scenario(), TrayState(service="down"))
     assert [item.key for item in items if item.enabled] == ["log", "about", "quit"]
-    assert items[0].text == "✖ The service is down and is being started again."
+    assert items[0].text == "✖ The service is down and is being restarted."
 
 
 def test_a_service_that_gave_up_is_restarted_by_hand() -> None:
-    items = menu(None, TrayState(service="stopped", said="Service stopped: it died 5 times."))
+    items = menu(None, TrayState(service="stopped", message="Service stopped: it died 5 times."))
     assert [(item.key, item.action) for item in items if item.enabled and not item.items] == [
         ("restart", Action("restart")),
         ("log", Action("log")),
@@ -160,13 +160,13 @@ def test_a_service_that_gave_up_is_restarted_by_hand() -> None:
 def test_quit_says_when_the_service_goes_on() -> None:
     assert (
         find(menu(scenario(), replace(RUNNING, owns_service=False)), "quit").text
-        == "Quit (the service goes on)"
+        == "Quit (the service keeps running)"
     )
 
 
 def test_a_mesh_without_backends_says_so() -> None:
     line = find(menu(mesh(light="grey", reason="No backend found yet."), RUNNING), "backends")
-    assert (line.text, line.enabled) == ("No backend yet", False)
+    assert (line.text, line.enabled) == ("No backends yet", False)
 
 
 def test_names_of_strangers_keep_to_their_line() -> None:
@@ -197,9 +197,9 @@ def test_latencies_are_told_in_steps() -> None:
 
 @given(st.floats(min_value=0, max_value=1e6), st.floats(min_value=0, max_value=1e6))
 def test_a_longer_latency_is_never_told_as_a_shorter_one(one: float, other: float) -> None:
-    def ms(said: str) -> float:
-        number, unit = said.removeprefix("<").split()
-        return float(number) * (1000 if unit == "s" else 1) - said.startswith("<")
+    def ms(message: str) -> float:
+        number, unit = message.removeprefix("<").split()
+        return float(number) * (1000 if unit == "s" else 1) - message.startswith("<")
 
     low, high = sorted((one, other))
     assert ms(latency(low)) <= ms(latency(high))

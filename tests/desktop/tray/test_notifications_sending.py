@@ -72,9 +72,9 @@ async def test_a_note_is_shown_by_the_desktop_and_its_text_is_not_taken_for_mark
         connection.disconnect()
 
 
-@pytest.mark.parametrize(("is_clicked", "said"), [(True, b"clicked\n"), (False, b"")])
+@pytest.mark.parametrize(("is_clicked", "output"), [(True, b"clicked\n"), (False, b"")])
 async def test_a_click_on_a_note_does_what_it_is_for_and_closing_it_does_not(
-    tmp_path: Path, is_clicked: bool, said: bytes
+    tmp_path: Path, is_clicked: bool, output: bytes
 ) -> None:
     with SessionBus(tmp_path) as bus:
         daemon = Daemon()
@@ -99,7 +99,7 @@ async def test_a_click_on_a_note_does_what_it_is_for_and_closing_it_does_not(
                 else:
                     daemon.closed(1, 2)
                 await asyncio.wait((end,), timeout=0.2)
-        assert (await end)[0] == said
+        assert (await end)[0] == output
         connection.disconnect()
 
 

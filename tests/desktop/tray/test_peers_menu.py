@@ -6,7 +6,7 @@ from desktop.neighbours import BO, EVA, around, pairing, peer, sighting
 from desktop.samples import backend, mesh
 from meshlight.desktop.tray.menu import menu
 from meshlight.desktop.tray.menu_items import Action, Item
-from meshlight.desktop.tray.peers_menu import request_note, request_text
+from meshlight.desktop.tray.peers_menu import request_notification, request_text
 from meshlight.desktop.tray.state import TrayState
 from meshlight.domain.peers import PeersView
 from meshlight.domain.text import sanitize, width
@@ -48,9 +48,9 @@ def test_being_visible_is_checked_and_can_be_ended() -> None:
 def test_nobody_around_a_problem_and_not_looking_are_said() -> None:
     texts = [item.text for item in lines(around(browse=False, problem="Port 6376 is taken. Stop it."))]
     assert "! Port 6376 is taken. Stop it." in texts
-    assert "Paired with nobody yet" in texts
-    assert "Not looking for other machines" in texts
-    assert "No other machine to pair with is seen" in [item.text for item in lines(around())]
+    assert "No paired machines yet" in texts
+    assert "Search for other machines is off" in texts
+    assert "No other machines found to pair with" in [item.text for item in lines(around())]
 
 
 def test_a_peer_that_is_paused_or_not_used_says_so() -> None:
@@ -61,7 +61,7 @@ def test_a_peer_that_is_paused_or_not_used_says_so() -> None:
 
 def test_a_request_that_waits_is_the_first_line_of_all_and_leads_to_the_answer() -> None:
     first = menu(mesh(BOS), TrayState(service="running", peers=around(pairing=ASKED)))[0]
-    assert (first.text, first.action) == ("! Bo asks to be paired: 123 456", Action("open", "peers?"))
+    assert (first.text, first.action) == ("! Bo asks to pair: 123 456", Action("open", "peers?"))
     for other in (replace(ASKED, state="confirmed"), replace(ASKED, state="over"), pairing()):
         shown = menu(mesh(BOS), TrayState(service="running", peers=around(pairing=other)))
         assert shown[0].key == "status"
@@ -80,10 +80,10 @@ def test_a_crowd_makes_no_menu_taller_than_the_screen() -> None:
 
 
 def test_names_of_strangers_keep_to_their_line_and_their_length() -> None:
-    asked = replace(ASKED, name=NASTY)
-    crowd = around(peers=(peer(NASTY),), seen=(sighting(NASTY),), problem=NASTY, pairing=asked)
+    pairing_view = replace(ASKED, name=NASTY)
+    crowd = around(peers=(peer(NASTY),), seen=(sighting(NASTY),), problem=NASTY, pairing=pairing_view)
     for item in walk(menu(mesh(BOS), TrayState(service="running", peers=crowd))):
         assert item.text == sanitize(item.text)
         assert width(item.text) <= 72
-    assert request_text(asked).endswith("asks to be paired: 123 456")
-    assert request_note(asked).title.endswith("asks to be paired: 123 456")
+    assert request_text(pairing_view).endswith("asks to pair: 123 456")
+    assert request_notification(pairing_view).title.endswith("asks to pair: 123 456")

@@ -32,15 +32,15 @@ def at(bus: SessionBus, **more: str) -> dict[str, str]:
     return {"DBUS_SESSION_BUS_ADDRESS": bus.address, "WAYLAND_DISPLAY": "wayland-0", **more}
 
 
-def reason(face: TrayIcon | NoTrayHost) -> str:
-    assert isinstance(face, NoTrayHost)
-    assert "\n" not in face.reason
-    return face.reason
+def reason(tray: TrayIcon | NoTrayHost) -> str:
+    assert isinstance(tray, NoTrayHost)
+    assert "\n" not in tray.reason
+    return tray.reason
 
 
 def test_without_a_display_there_is_no_tray_and_it_says_so() -> None:
-    said = reason(choose_tray(ignore, environment={}, platform="linux"))
-    assert said == "There is no display here, so there is no tray icon."
+    text = reason(choose_tray(ignore, environment={}, platform="linux"))
+    assert text == "There is no display here, so there is no tray icon."
 
 
 def test_over_ssh_there_is_no_tray_on_somebody_else_s_screen() -> None:
@@ -49,55 +49,55 @@ def test_over_ssh_there_is_no_tray_on_somebody_else_s_screen() -> None:
 
 
 def test_without_a_session_bus_there_is_no_tray() -> None:
-    said = reason(choose_tray(ignore, environment={"WAYLAND_DISPLAY": "wayland-0"}, platform="linux"))
-    assert "session bus" in said
+    text = reason(choose_tray(ignore, environment={"WAYLAND_DISPLAY": "wayland-0"}, platform="linux"))
+    assert "session bus" in text
 
 
 @needs_bus
 def test_a_desktop_without_a_panel_for_icons_is_told_what_it_lacks(bus: SessionBus) -> None:
-    said = reason(choose_tray(ignore, environment=at(bus), platform="linux"))
-    assert "StatusNotifierWatcher" in said
-    assert "GNOME" in said
+    text = reason(choose_tray(ignore, environment=at(bus), platform="linux"))
+    assert "StatusNotifierWatcher" in text
+    assert "GNOME" in text
 
 
 @needs_bus
 async def test_a_desktop_with_a_panel_is_spoken_to_over_the_bus(bus: SessionBus) -> None:
     async with Panel(bus.address):
-        face = await asyncio.to_thread(choose_tray, ignore, environment=at(bus), platform="linux")
-    assert not isinstance(face, NoTrayHost)
-    assert face.name == "D-Bus"
+        tray = await asyncio.to_thread(choose_tray, ignore, environment=at(bus), platform="linux")
+    assert not isinstance(tray, NoTrayHost)
+    assert tray.name == "D-Bus"
 
 
 @needs_bus
 async def test_right_after_login_the_panel_is_waited_for(bus: SessionBus) -> None:
     async with asyncio.TaskGroup() as tasks:
         choice = tasks.create_task(
-            asyncio.to_thread(choose_tray, ignore, patience_s=30.0, environment=at(bus), platform="linux")
+            asyncio.to_thread(choose_tray, ignore, wait_s=30.0, environment=at(bus), platform="linux")
         )
         async with Panel(bus.address):
-            face = await choice
-    assert not isinstance(face, NoTrayHost)
+            tray = await choice
+    assert not isinstance(tray, NoTrayHost)
 
 
 @needs_bus
 def test_patience_has_an_end(bus: SessionBus) -> None:
-    face = choose_tray(ignore, patience_s=0.05, environment=at(bus), platform="linux")
-    assert isinstance(face, NoTrayHost)
+    tray = choose_tray(ignore, wait_s=0.05, environment=at(bus), platform="linux")
+    assert isinstance(tray, NoTrayHost)
 
 
 @needs_bus
 def test_a_bus_that_has_gone_is_told(bus: SessionBus) -> None:
     bus.end()
-    said = reason(choose_tray(ignore, environment=at(bus), platform="linux"))
-    assert said.startswith("The session bus doesn't answer, so there is no tray icon: ")
+    text = reason(choose_tray(ignore, environment=at(bus), platform="linux"))
+    assert text.startswith("The session bus doesn't answer, so there is no tray icon: ")
 
 
 @needs_bus
 async def test_the_way_over_the_bus_can_be_asked_for_without_a_display(bus: SessionBus) -> None:
     there = {"DBUS_SESSION_BUS_ADDRESS": bus.address, "MESHLIGHT_TRAY": "dbus"}
     async with Panel(bus.address):
-        face = await asyncio.to_thread(choose_tray, ignore, environment=there, platform="linux")
-    assert not isinstance(face, NoTrayHost)
+        tray = await asyncio.to_thread(choose_tray, ignore, environment=there, platform="linux")
+    assert not isinstance(tray, NoTrayHost)
 
 
 def test_the_tray_can_be_switched_off() -> None:
@@ -105,14 +105,14 @@ def test_the_tray_can_be_switched_off() -> None:
 
 
 def test_a_way_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    said = reason(choose_tray(ignore, environment={"MESHLIGHT_TRAY": "kde"}))
-    assert "'kde'" in said
-    assert "dbus" in said
-    assert "xorg" in said
+    text = reason(choose_tray(ignore, environment={"MESHLIGHT_TRAY": "kde"}))
+    assert "'kde'" in text
+    assert "dbus" in text
+    assert "xorg" in text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="where these toolkits are there")
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_a_toolkit_that_can_not_be_loaded_is_told_in_one_line(platform: str) -> None:
-    said = reason(choose_tray(ignore, environment={}, platform=platform))
-    assert said.startswith("No tray icon can be shown here: ")
+    text = reason(choose_tray(ignore, environment={}, platform=platform))
+    assert text.startswith("No tray icon can be shown here: ")

@@ -3,7 +3,7 @@ from msgspec.structs import replace
 
 from desktop.samples import backend, hostile, mesh, scenario
 from meshlight.desktop.tray.state import TrayState
-from meshlight.desktop.tray.tooltip import brief, fit, light_of, tooltip
+from meshlight.desktop.tray.tooltip import fit, light_of, short_reason, tooltip
 from meshlight.domain.api_types import SnapshotView
 from meshlight.domain.snapshot import Light
 from meshlight.domain.text import sanitize
@@ -45,22 +45,22 @@ def test_grey_gives_the_mesh_s_own_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("view", "state", "light", "said"),
+    ("view", "state", "light", "message"),
     [
-        (None, TrayState(), "grey", "Starting the service."),
-        (scenario(), TrayState(), "grey", "Starting the service."),
-        (None, RUNNING, "grey", "Starting the service."),
-        (scenario(), TrayState(service="down"), "red", "The service is down and is being started again."),
-        (None, TrayState(service="stopped", said="It died."), "red", "It died."),
+        (None, TrayState(), "grey", "The service is starting."),
+        (scenario(), TrayState(), "grey", "The service is starting."),
+        (None, RUNNING, "grey", "The service is starting."),
+        (scenario(), TrayState(service="down"), "red", "The service is down and is being restarted."),
+        (None, TrayState(service="stopped", message="It died."), "red", "It died."),
         (paused(scenario()), RUNNING, "grey", "Routing is paused."),
         (mesh(backend("a"), light="green"), RUNNING, "green", "a is healthy, 1 model."),
     ],
 )
 def test_the_icon_follows_the_service_first_and_the_mesh_after_it(
-    view: SnapshotView | None, state: TrayState, light: Light, said: str
+    view: SnapshotView | None, state: TrayState, light: Light, message: str
 ) -> None:
     assert light_of(view, state) == light
-    assert tooltip(view, state) == said
+    assert tooltip(view, state) == message
 
 
 def test_the_mesh_s_own_light_is_shown_as_it_is() -> None:
@@ -72,17 +72,17 @@ def test_the_mesh_s_own_light_is_shown_as_it_is() -> None:
 def test_a_reason_nobody_has_short_words_for_is_told_in_its_own() -> None:
     sick = backend("a", state="unhealthy", text="The cluster's clock is 9 min off.")
     sick = replace(sick, health=replace(sick.health, reason="clock-off"))
-    assert brief(sick) == "The cluster's clock is 9 min off"
+    assert short_reason(sick) == "The cluster's clock is 9 min off"
 
 
 def test_a_healthy_backend_needs_no_reason() -> None:
-    assert brief(backend("a")) == ""
+    assert short_reason(backend("a")) == ""
 
 
 def test_a_stranger_s_name_stays_on_the_line() -> None:
-    said = tooltip(hostile(), RUNNING)
-    assert said == sanitize(said)
-    assert len(said) < 128
+    message = tooltip(hostile(), RUNNING)
+    assert message == sanitize(message)
+    assert len(message) < 128
 
 
 def test_a_backend_without_a_name_is_still_a_backend() -> None:

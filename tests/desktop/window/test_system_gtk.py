@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.desktop.window.system_gtk import DistributionFinder
+from meshlight.desktop.window.system_gtk import SystemModuleFinder
 
 
 def test_only_gtks_own_modules_are_lent(tmp_path: Path) -> None:
     for name in ("gi", "httpx"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").touch()
-    lender = DistributionFinder(tmp_path)
+    lender = SystemModuleFinder(tmp_path)
     found = lender.find_spec("gi")
     assert found is not None
     assert found.origin == str(tmp_path / "gi" / "__init__.py")

@@ -14,7 +14,14 @@ from msgspec import Struct
 
 from meshlight.desktop.system.json_file import JsonFile
 from meshlight.desktop.window.system_gtk import use_system_gtk
-from meshlight.desktop.window.window import REST, WAKE, WindowGeometry, fitted, prepare, with_node
+from meshlight.desktop.window.window import (
+    PAUSE_SCRIPT,
+    RESUME_SCRIPT,
+    WindowGeometry,
+    fit_to_screens,
+    prepare_webkit,
+    with_node,
+)
 from process_fixture import Home, is_alive, wait_until
 
 TITLE = "Meshlight"
@@ -38,18 +45,18 @@ class Glass(Struct, frozen=True):
 
 
 def test_a_window_comes_back_to_where_it_was() -> None:
-    place = WindowGeometry(width=900, height=700, x=100, y=50)
-    assert fitted(place, [Glass(0, 0, 1920, 1080)]) == place
+    geometry = WindowGeometry(width=900, height=700, x=100, y=50)
+    assert fit_to_screens(geometry, [Glass(0, 0, 1920, 1080)]) == geometry
 
 
 def test_a_window_of_a_screen_that_is_gone_comes_to_one_that_is_there_and_fits_into_it() -> None:
-    place = fitted(WindowGeometry(width=3000, height=2000, x=2500, y=50), [Glass(0, 0, 1280, 720)])
-    assert place == WindowGeometry(width=1280, height=720)
+    geometry = fit_to_screens(WindowGeometry(width=3000, height=2000, x=2500, y=50), [Glass(0, 0, 1280, 720)])
+    assert geometry == WindowGeometry(width=1280, height=720)
 
 
 def test_a_window_on_the_second_screen_stays_there() -> None:
-    place = WindowGeometry(width=900, height=700, x=-1000, y=50)
-    assert fitted(place, [Glass(0, 0, 1280, 720), Glass(-1280, 0, 1280, 720)]).x == -1000
+    geometry = WindowGeometry(width=900, height=700, x=-1000, y=50)
+    assert fit_to_screens(geometry, [Glass(0, 0, 1280, 720), Glass(-1280, 0, 1280, 720)]).x == -1000
 
 
 def test_a_broken_file_of_the_last_place_does_no_harm(tmp_path: Path) -> None:
@@ -64,11 +71,11 @@ def test_a_broken_file_of_the_last_place_does_no_harm(tmp_path: Path) -> None:
 
 def test_without_a_gpu_webkit_is_told_to_draw_without_dmabuf(tmp_path: Path) -> None:
     environ: dict[str, str] = {}
-    prepare(environ, tmp_path)
+    prepare_webkit(environ, tmp_path)
     assert environ == ({"WEBKIT_DISABLE_DMABUF_RENDERER": "1"} if sys.platform == "linux" else {})
     (tmp_path / "renderD128").touch()
     environ = {}
-    prepare(environ, tmp_path)
+    prepare_webkit(environ, tmp_path)
     assert "WEBKIT_DISABLE_DMABUF_RENDERER" not in environ or Path("/proc/driver/nvidia").exists()
 
 
@@ -87,7 +94,7 @@ def test_a_link_to_a_node_is_written_as_the_page_writes_it() -> None:
 
 def test_the_page_listens_for_what_the_window_tells_it() -> None:
     page = (Path(__file__).parents[3] / "web" / "app" / "chrome" / "main.js").read_text()
-    for script in (REST, WAKE):
+    for script in (PAUSE_SCRIPT, RESUME_SCRIPT):
         [event] = re.findall(r"Event\('(.+?)'\)", script)
         assert f'addEventListener("{event}"' in page
 
@@ -206,7 +213,7 @@ def test_without_a_display_the_window_gives_the_link_for_a_browser(windows: Wind
     window = windows.home.start("window", more={"DISPLAY": "", "WAYLAND_DISPLAY": ""})
     out, _ = window.communicate(timeout=20)
     assert window.returncode == 0
-    assert "No web view to show a window with" in out
+    assert "This machine has no web view to show a window with" in out
     assert f"http://127.0.0.1:{windows.home.port}/?code=" in out
 
 

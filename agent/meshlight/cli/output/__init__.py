@@ -1,1 +1,1 @@
-"""How the command line writes: tables, reports, colours that fit the terminal."""
+"""What the command line prints: tables, reports and colours that fit the terminal; imports domain and rich only."""

@@ -1,4 +1,4 @@
-"""The terminal as a sheet to write on: its width, its letters, the signs that stand for states."""
+"""The style of the terminal: its width, whether it shows only ASCII, and the glyphs for states."""
 
 import sys
 from typing import Self
@@ -13,7 +13,7 @@ from meshlight.domain.snapshot import Light
 
 
 class StatusGlyph(Struct, frozen=True):
-    """A state in colour, shape and word; `plain` is the shape for terminals that know only ASCII."""
+    """A state as colour, shape and word; `plain` is the shape for terminals that show only ASCII."""
 
     shape: str
     plain: str
@@ -34,41 +34,41 @@ LIGHTS: dict[Light, StatusGlyph] = {
     "red": StatusGlyph("✖", "x", "red", "Red"),
     "grey": StatusGlyph("○", "o", "bright_black", "Grey"),
 }
-GOOD = StatusGlyph("✓", "+", "green", "fine")
-WARN = StatusGlyph("!", "!", "yellow", "look")
-BAD = StatusGlyph("✗", "x", "red", "wrong")
+GOOD = StatusGlyph("✓", "+", "green", "ok")
+WARN = StatusGlyph("!", "!", "yellow", "warning")
+BAD = StatusGlyph("✗", "x", "red", "problem")
 
 
 class TerminalStyle(Struct, frozen=True):
-    """What a screen must know of the terminal it is written on."""
+    """The properties of a terminal that reports depend on; `width` is in cells."""
 
     width: int
     ascii_only: bool = False
 
     @classmethod
     def of(cls, console: Console) -> Self:
-        """Look at a console."""
+        """Return the style of a console."""
         return cls(width=console.width, ascii_only=not console.encoding.lower().startswith("utf"))
 
-    def shape(self, sign: StatusGlyph) -> str:
+    def shape(self, glyph: StatusGlyph) -> str:
         """Return a state's shape as this terminal can show it."""
-        return sign.plain if self.ascii_only else sign.shape
+        return glyph.plain if self.ascii_only else glyph.shape
 
-    def sign(self, sign: StatusGlyph) -> Text:
-        """Show a state's shape alone, in its colour."""
-        return Text.assemble((self.shape(sign), sign.colour))
+    def coloured_shape(self, glyph: StatusGlyph) -> Text:
+        """Return a state's shape alone, in its colour."""
+        return Text.assemble((self.shape(glyph), glyph.colour))
 
-    def state(self, sign: StatusGlyph) -> Text:
-        """Show a state's shape and word."""
-        return Text.assemble((f"{self.shape(sign)} {sign.word}", sign.colour))
+    def state(self, glyph: StatusGlyph) -> Text:
+        """Return a state's shape and word, in its colour."""
+        return Text.assemble((f"{self.shape(glyph)} {glyph.word}", glyph.colour))
 
 
 def glyph_of(backend: BackendView) -> StatusGlyph:
-    """Return the sign of a backend: its health, or that it is switched off."""
+    """Return the glyph of a backend: its health, or "off" if it is disabled."""
     return STATES[backend.health.state] if backend.enabled else OFF
 
 
 def new_console(*, stderr: bool = False) -> Console:
-    """Return a console that prints what it is given: a name in brackets is not taken for a colour."""
+    """Return a console without markup, so that a name in brackets is not read as a colour."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(file=stream, markup=False, emoji=False, highlight=False)

@@ -1,7 +1,4 @@
-"""The screen of `meshlight peers`: this machine, who is paired with it, and who is seen.
-
-Six digits so large that two people in front of two screens can't misread them.
-"""
+"""The report of `meshlight peers` (this machine, paired and discovered machines), and large pairing digits."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from meshlight.cli.output.console import OFF, WARN, TerminalStyle, glyph_of
-from meshlight.cli.output.status import models_text, note, problem_lines
+from meshlight.cli.output.status import message_lines, models_text, problem_lines
 from meshlight.cli.output.table import Cell, Column, lay_out
 from meshlight.domain.api_types import BackendView
 from meshlight.domain.backend import Ring
@@ -25,64 +22,64 @@ _RINGS: dict[Ring, str] = {
     "company": "the company",
     "cloud": "the cloud",
 }
-_PEERS = (
+_PEER_COLUMNS = (
     Column(title="STATE"),
-    Column(title="NAME", least=12),
+    Column(title="NAME", min_width=12),
     Column(title="ID"),
-    Column(title="MODELS", least=14, fit=cut),
-    Column(title="MAY USE HERE", least=27, fit=cut),
+    Column(title="MODELS", min_width=14, fit=cut),
+    Column(title="MAY USE HERE", min_width=27, fit=cut),
     Column(title="NOW", drop=1),
 )
-_SEEN = (
-    Column(title="NAME", least=12),
+_DISCOVERED_COLUMNS = (
+    Column(title="NAME", min_width=12),
     Column(title="ID"),
-    Column(title="HAS", least=12, fit=cut),
-    Column(title="ADDRESS", least=15, fit=cut),
+    Column(title="HAS", min_width=12, fit=cut),
+    Column(title="ADDRESS", min_width=15, fit=cut),
     Column(title="", fit=cut),
 )
 
 
-def peers_report(view: PeersView, backends: Sequence[BackendView], paper: TerminalStyle) -> RenderableType:
-    """Show everything about other Meshlights on one screen."""
-    parts: list[RenderableType] = [*local_node_lines(view, paper)]
+def peers_report(view: PeersView, backends: Sequence[BackendView], style: TerminalStyle) -> RenderableType:
+    """Return the report on all other machines."""
+    parts: list[RenderableType] = [*local_node_lines(view, style)]
     if view.problem:
-        parts += note(WARN, view.problem, "", paper)
+        parts += message_lines(WARN, view.problem, "", style)
     parts += ["", Text("PAIRED", "bold")]
     if view.peers:
-        parts += _peer_lines(view.peers, {backend.id: backend for backend in backends}, paper)
-        parts += _quiet("Change what one may use with: meshlight peers share NAME", paper)
+        parts += _peer_lines(view.peers, {backend.id: backend for backend in backends}, style)
+        parts += _dim_lines("Change what a machine may use with: meshlight peers share NAME", style)
     else:
-        parts += _quiet("Nobody yet. Two machines are paired once, by comparing six digits.", paper)
-    parts += ["", Text("SEEN ON THIS NETWORK", "bold")]
-    others = [one for one in view.seen if not one.is_paired]
-    if others:
-        parts += discovered_lines(others, paper)
-    parts += discovered_hints(view, others, paper)
+        parts += _dim_lines("No paired machines yet. Pair one with: meshlight pair", style)
+    parts += ["", Text("FOUND ON THIS NETWORK", "bold")]
+    unpaired = [one for one in view.seen if not one.is_paired]
+    if unpaired:
+        parts += discovered_lines(unpaired, style)
+    parts += discovered_hints(view, unpaired, style)
     return Group(*parts)
 
 
-def local_node_lines(view: PeersView, paper: TerminalStyle) -> list[Text]:
-    """Say who this machine is to others, and how to be seen or hidden."""
+def local_node_lines(view: PeersView, style: TerminalStyle) -> list[Text]:
+    """Return how other machines see this one, and how to change that."""
     name = sanitize(view.name) or "This machine"
-    who = (
-        f"{name} ({view.short})" if view.short else f"{name} (it gets an id when it is first seen or paired)"
+    identity = (
+        f"{name} ({view.short})" if view.short else f"{name} (no id until it is first visible or paired)"
     )
     if not view.visible:
-        said = f"{who} is hidden: others can't see it, nor ask it to pair."
-        return [Text(line) for line in wrap(said, paper.width)] + _quiet(
-            "Show it with: meshlight peers visible on", paper
+        text = f"{identity} is hidden: other machines can't find it or ask it to pair."
+        return [Text(line) for line in wrap(text, style.width)] + _dim_lines(
+            "Show it with: meshlight peers visible on", style
         )
-    at = f" ({', '.join(view.addresses[:ADDRESSES_NAMED])})" if view.addresses else ""
-    said = f"{who} can be seen on this network, and asked to pair{at}."
-    return [Text(line) for line in wrap(said, paper.width)] + _quiet(
-        "Hide it with: meshlight peers visible off", paper
+    addresses = f" ({', '.join(view.addresses[:ADDRESSES_NAMED])})" if view.addresses else ""
+    text = f"{identity} is visible to other machines on this network{addresses}."
+    return [Text(line) for line in wrap(text, style.width)] + _dim_lines(
+        "Hide it with: meshlight peers visible off", style
     )
 
 
 def discovered_lines(
-    seen: Sequence[SightingView], paper: TerminalStyle, *, numbered: bool = False
+    sightings: Sequence[SightingView], style: TerminalStyle, *, numbered: bool = False
 ) -> list[Text]:
-    """Show who is seen, one a line; with `numbered`, to be chosen by number."""
+    """Return one line for each discovered machine; with `numbered`, numbers to choose by."""
     rows: list[list[Cell]] = [
         [
             one.name or DASH,
@@ -91,40 +88,42 @@ def discovered_lines(
             ", ".join(one.addresses[:ADDRESSES_NAMED]) or one.host,
             "paired" if one.is_paired else "" if one.can_pair else "can't be paired",
         ]
-        for one in seen
+        for one in sightings
     ]
-    columns: tuple[Column, ...] = _SEEN
+    columns: tuple[Column, ...] = _DISCOVERED_COLUMNS
     if numbered:
         columns = (Column(title="", right=True), *columns)
-        rows = [[str(place), *row] for place, row in enumerate(rows, start=1)]
-    lines = lay_out(columns, rows, paper.width)
-    for one in seen:
+        rows = [[str(index), *row] for index, row in enumerate(rows, start=1)]
+    lines = lay_out(columns, rows, style.width)
+    for one in sightings:
         if one.conflict:
-            lines += note(WARN, f"{one.name}: {one.conflict}", "", paper)
+            lines += message_lines(WARN, f"{one.name}: {one.conflict}", "", style)
     return lines
 
 
-def discovered_hints(view: PeersView, others: Sequence[SightingView], paper: TerminalStyle) -> list[Text]:
-    """Say what to do with those who are seen, or why nobody is."""
+def discovered_hints(view: PeersView, unpaired: Sequence[SightingView], style: TerminalStyle) -> list[Text]:
+    """Return what to do with the discovered machines, or why there are none."""
     if not view.browse:
-        return _quiet("Not looking. Look again with: meshlight peers browse on", paper)
+        return _dim_lines("The search is off. Turn it on with: meshlight peers browse on", style)
     lines: list[Text] = []
-    if any(one.can_pair for one in others):
-        lines += _quiet("Pair with one: meshlight pair NAME", paper)
+    if any(one.can_pair for one in unpaired):
+        lines += _dim_lines("Pair with one: meshlight pair NAME", style)
     else:
-        lines += _quiet("Nobody else to pair with. On the other machine: meshlight pair --accept", paper)
-    other = next((one for one in others if one.service == "bago" and one.addresses), None)
+        lines += _dim_lines(
+            "No machines found to pair with. Run this on the other machine: meshlight pair --accept", style
+        )
+    other = next((one for one in unpaired if one.service == "bago" and one.addresses), None)
     if other is not None:
         host = other.addresses[0]
         url = f"http://[{host}]:{other.port}" if ":" in host else f"http://{host}:{other.port}"
-        said = f"{sanitize(other.name)} is a Backend.AI GO node, which is not paired with but added by its address:"
-        lines += _quiet(said, paper)
+        text = f"{sanitize(other.name)} is a Backend.AI GO node. It can't be paired; add it by its address:"
+        lines += _dim_lines(text, style)
         lines.append(Text(f"  meshlight backends add openai-compatible {sanitize(url)}"))
     return lines
 
 
 def terms_text(peer: PeerView) -> str:
-    """Return what a peer may use here: `every model of this machine`."""
+    """Return what a peer may use here, such as `every model of this machine`."""
     if peer.paused:
         return "nothing: paused"
     rings = " and ".join(_RINGS[ring] for ring in peer.share_rings)
@@ -139,15 +138,15 @@ def terms_text(peer: PeerView) -> str:
 
 
 def _peer_lines(
-    peers: Sequence[PeerView], backends: Mapping[str, BackendView], paper: TerminalStyle
+    peers: Sequence[PeerView], backends: Mapping[str, BackendView], style: TerminalStyle
 ) -> list[Text]:
     rows: list[list[Cell]] = []
-    told: list[Text] = []
+    messages: list[Text] = []
     for peer in peers:
         backend = backends.get(peer.backend or "")
         rows.append(
             [
-                paper.state(OFF if backend is None else glyph_of(backend)),
+                style.state(OFF if backend is None else glyph_of(backend)),
                 peer.name,
                 peer.short,
                 DASH if backend is None else models_text(backend.models),
@@ -156,19 +155,21 @@ def _peer_lines(
             ]
         )
         if backend is None:
-            said = f"{sanitize(peer.name)} is not used here: its backend was removed."
-            told += note(WARN, said, "Pair with it anew, or end the pairing: meshlight unpair NAME", paper)
+            text = f"{sanitize(peer.name)} is not used here: its backend was removed."
+            messages += message_lines(
+                WARN, text, "Pair it again, or end the pairing: meshlight unpair NAME", style
+            )
         elif backend.enabled and backend.health.state != "healthy":
-            told += problem_lines(backend, paper)
-    return lay_out(_PEERS, rows, paper.width) + told
+            messages += problem_lines(backend, style)
+    return lay_out(_PEER_COLUMNS, rows, style.width) + messages
 
 
-def _quiet(said: str, paper: TerminalStyle) -> list[Text]:
-    return [Text(line, "bright_black") for line in wrap(said, paper.width)]
+def _dim_lines(text: str, style: TerminalStyle) -> list[Text]:
+    return [Text(line, "bright_black") for line in wrap(text, style.width)]
 
 
 HEIGHT = 5
-_SHAPES = (
+_DIGIT_SHAPES = (
     "###,# #,# #,# #,###",
     "  #,  #,  #,  #,  #",
     "###,  #,###,#  ,###",
@@ -181,24 +182,24 @@ _SHAPES = (
     "###,# #,###,  #,###",
 )
 """The rows of each digit, three dots wide."""
-_DOT = 2
-"""Cells of the terminal for one dot: they are twice as high as wide."""
+_CELLS_PER_DOT = 2
+"""Terminal cells for one dot: a cell is twice as high as wide."""
 
 
-def large_digits(digits: str, paper: TerminalStyle) -> list[str]:
-    """Return the lines that draw digits in groups of three, in letters that this terminal can show."""
-    ink = "#" if paper.ascii_only else "█"
-    rows = [_row(digits, row).replace("#", ink).rstrip() for row in range(HEIGHT)]
+def large_digits(digits: str, style: TerminalStyle) -> list[str]:
+    """Return lines that draw digits in groups of three, so large that nobody misreads them."""
+    block = "#" if style.ascii_only else "█"
+    rows = [_row(digits, row).replace("#", block).rstrip() for row in range(HEIGHT)]
     return [f"  {row}" for row in rows]
 
 
 def _row(digits: str, row: int) -> str:
     drawn = ""
-    for place, digit in enumerate(digits):
-        gap = 0 if place == 0 else 3 if place % 3 == 0 else 1
-        drawn += " " * gap * _DOT + "".join(dot * _DOT for dot in _cells(digit, row))
+    for index, digit in enumerate(digits):
+        gap = 0 if index == 0 else 3 if index % 3 == 0 else 1
+        drawn += " " * gap * _CELLS_PER_DOT + "".join(dot * _CELLS_PER_DOT for dot in _cells(digit, row))
     return drawn
 
 
 def _cells(digit: str, row: int) -> str:
-    return _SHAPES[int(digit)].split(",")[row]
+    return _DIGIT_SHAPES[int(digit)].split(",")[row]

@@ -1,4 +1,4 @@
-"""The screen of `meshlight status`: the light, the router, each backend, and how to mend the ill ones."""
+"""The report of `meshlight status`: the light, the service, each backend, and fixes for unhealthy ones."""
 
 from collections.abc import Iterable
 
@@ -14,46 +14,49 @@ MODELS_NAMED = 8
 
 _COLUMNS = (
     Column(title="STATE"),
-    Column(title="NAME", least=20),
-    Column(title="KIND", least=12, fit=cut),
+    Column(title="NAME", min_width=20),
+    Column(title="KIND", min_width=12, fit=cut),
     Column(title="RING", drop=2),
     Column(title="LATENCY", right=True),
-    Column(title="MODELS", least=14, fit=cut),
+    Column(title="MODELS", min_width=14, fit=cut),
     Column(title="REQUESTS", drop=1),
 )
 
 
-def status_report(view: SnapshotView, url: str, paper: TerminalStyle) -> RenderableType:
-    """Show the whole mesh on one screen."""
+def status_report(view: SnapshotView, url: str, style: TerminalStyle) -> RenderableType:
+    """Return the report on the whole mesh."""
     light = LIGHTS[view.light]
     parts: list[RenderableType] = [
-        *_hanging_indent(paper.state(light).append(":"), view.light_reason, paper),
-        *[Text(line, "bright_black") for line in wrap(_router_text(view, url), paper.width)],
+        *_hanging_indent(style.state(light).append(":"), view.light_reason, style),
+        *[Text(line, "bright_black") for line in wrap(_router_text(view, url), style.width)],
     ]
     for notice in view.notices:
-        parts += note(WARN, notice, "", paper)
+        parts += message_lines(WARN, notice, "", style)
     parts.append("")
     if not view.backends:
         parts += [
-            "Start an engine such as llama-server or Ollama on this machine: it appears by itself.",
-            "Add one that runs elsewhere by its address, for example:",
+            "Start an engine such as llama-server or Ollama on this machine: it is found automatically.",
+            "Add one on another machine by its address, for example:",
             "  meshlight backends add openai-compatible http://192.168.1.20:8000",
         ]
         return Group(*parts)
-    parts += backend_lines(view.backends, paper)
+    parts += backend_lines(view.backends, style)
     shown = [b for b in view.backends if b.enabled]
-    told = [line for b in shown if b.health.state != "healthy" for line in problem_lines(b, paper)]
-    told += [
-        line for b in shown for said in b.warnings for line in note(WARN, f"{b.name}: {said}", "", paper)
+    messages = [line for b in shown if b.health.state != "healthy" for line in problem_lines(b, style)]
+    messages += [
+        line
+        for b in shown
+        for text in b.warnings
+        for line in message_lines(WARN, f"{b.name}: {text}", "", style)
     ]
-    return Group(*parts, "", *told) if told else Group(*parts)
+    return Group(*parts, "", *messages) if messages else Group(*parts)
 
 
-def backend_lines(backends: Iterable[BackendView], paper: TerminalStyle) -> list[Text]:
-    """Show the backends, one a line."""
+def backend_lines(backends: Iterable[BackendView], style: TerminalStyle) -> list[Text]:
+    """Return one line for each backend."""
     rows: list[list[Cell]] = [
         [
-            paper.state(glyph_of(b)),
+            style.state(glyph_of(b)),
             b.name,
             b.kind,
             b.ring,
@@ -63,36 +66,36 @@ def backend_lines(backends: Iterable[BackendView], paper: TerminalStyle) -> list
         ]
         for b in backends
     ]
-    return lay_out(_COLUMNS, rows, paper.width)
+    return lay_out(_COLUMNS, rows, style.width)
 
 
-def problem_lines(backend: BackendView, paper: TerminalStyle) -> list[Text]:
-    """Say why a backend is not healthy, for how long, and what to do."""
+def problem_lines(backend: BackendView, style: TerminalStyle) -> list[Text]:
+    """Return why a backend is not healthy, since when, and the fix."""
     health = backend.health
-    said = f"{backend.name} ({health.state} for {duration(health.since_s)}): {health.text}"
-    return note(glyph_of(backend), said, health.fix, paper)
+    text = f"{backend.name} ({health.state} for {duration(health.since_s)}): {health.text}"
+    return message_lines(glyph_of(backend), text, health.fix, style)
 
 
-def note(sign: StatusGlyph, said: str, fix: str, paper: TerminalStyle) -> list[Text]:
-    """Show a sentence behind its sign, and under it what to do; long ones wrap under themselves."""
-    lines = _hanging_indent(paper.sign(sign), said, paper)
+def message_lines(glyph: StatusGlyph, text: str, fix: str, style: TerminalStyle) -> list[Text]:
+    """Return a sentence after its glyph, and the fix below it; long texts wrap with a hanging indent."""
+    lines = _hanging_indent(style.coloured_shape(glyph), text, style)
     if fix:
-        lines += _hanging_indent(Text("  ").append("Fix:", "bold"), fix, paper)
+        lines += _hanging_indent(Text("  ").append("Fix:", "bold"), fix, style)
     return lines
 
 
 def requests_text(requests: Requests) -> str:
-    """Return the counts that are not nought: `128, 3 failed, 1 now`."""
-    said = [f"{requests.total:,}"]
+    """Return the counts that are not zero: `128, 3 failed, 1 now`."""
+    parts = [f"{requests.total:,}"]
     if requests.failed:
-        said.append(f"{requests.failed:,} failed")
+        parts.append(f"{requests.failed:,} failed")
     if requests.in_flight:
-        said.append(f"{requests.in_flight:,} now")
-    return ", ".join(said)
+        parts.append(f"{requests.in_flight:,} now")
+    return ", ".join(parts)
 
 
 def models_text(models: tuple[str, ...]) -> str:
-    """Return how many models there are, and the first of their names."""
+    """Return the number of models, and the first of their names."""
     if not models:
         return "0"
     return f"{len(models)}: {', '.join(sanitize(model) for model in models[:MODELS_NAMED])}"
@@ -100,14 +103,14 @@ def models_text(models: tuple[str, ...]) -> str:
 
 def _router_text(view: SnapshotView, url: str) -> str:
     router, requests = view.router, view.router.requests
-    said = f"{sanitize(router.name) or 'Meshlight'} at {url}, up {duration(router.uptime_s)}"
-    said += f", {count(requests.total, 'request')}"
-    more = [f"{n:,} {what}" for n, what in ((requests.failed, "failed"), (requests.in_flight, "now")) if n]
-    return f"{said} ({', '.join(more)})" if more else said
+    text = f"{sanitize(router.name) or 'Meshlight'} at {url}, up {duration(router.uptime_s)}"
+    text += f", {count(requests.total, 'request')}"
+    counts = [f"{n:,} {what}" for n, what in ((requests.failed, "failed"), (requests.in_flight, "now")) if n]
+    return f"{text} ({', '.join(counts)})" if counts else text
 
 
-def _hanging_indent(head: Text, said: str, paper: TerminalStyle) -> list[Text]:
-    """Show `said` after `head`; the lines after the first begin under it."""
+def _hanging_indent(head: Text, text: str, style: TerminalStyle) -> list[Text]:
+    """Show `text` after `head`; the lines after the first begin under it."""
     under = head.cell_len + 1
-    first, *rest = wrap(sanitize(said), max(paper.width - under, 20))
+    first, *rest = wrap(sanitize(text), max(style.width - under, 20))
     return [head + Text(f" {first}"), *(Text(" " * under + line) for line in rest)]

@@ -1,4 +1,4 @@
-"""A table that always fits: columns give way, then names lose their middle, and no line ever wraps."""
+"""A table that always fits the terminal: columns shrink or are left out, and no line wraps."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,56 +12,56 @@ Cell = str | Text
 
 
 class Column(Struct, frozen=True, kw_only=True):
-    """One column; `least` is the width to which it may shrink, `drop` the turn in which it may go."""
+    """One column; `min_width` is the width to which it may shrink (None: it doesn't shrink)."""
 
     title: str
-    least: int | None = None
+    min_width: int | None = None
     drop: int = 0
-    """0 is never; the column with the highest number goes first."""
+    """When to leave the column out: the highest number goes first, and 0 never."""
     right: bool = False
     fit: Callable[[str, int], str] = shorten
 
 
 def lay_out(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], cells: int) -> list[Text]:
-    """Return a line of titles and one for each row, in at most `cells` cells; strings are cleaned, Texts not."""
-    said: list[list[Cell]] = [
+    """Return a line of titles and one for each row, at most `cells` wide; strings are sanitized, Texts are not."""
+    cleaned: list[list[Cell]] = [
         [cell if isinstance(cell, Text) else sanitize(cell) for cell in row] for row in rows
     ]
-    natural = [max((_width(row[i]) for row in said), default=0) for i in range(len(columns))]
-    natural = [max(taken, len(column.title)) for taken, column in zip(natural, columns, strict=True)]
-    kept = list(range(len(columns)))
-    widths = _shrink(columns, natural, kept, cells)
-    for turn in sorted({column.drop for column in columns if column.drop}, reverse=True):
-        if _taken(widths, kept) <= cells:
+    natural = [max((_width(row[i]) for row in cleaned), default=0) for i in range(len(columns))]
+    natural = [max(used, len(column.title)) for used, column in zip(natural, columns, strict=True)]
+    visible = list(range(len(columns)))
+    widths = _shrink(columns, natural, visible, cells)
+    for order in sorted({column.drop for column in columns if column.drop}, reverse=True):
+        if _total_width(widths, visible) <= cells:
             break
-        kept = [i for i in kept if columns[i].drop != turn]
-        widths = _shrink(columns, natural, kept, cells)
+        visible = [i for i in visible if columns[i].drop != order]
+        widths = _shrink(columns, natural, visible, cells)
     titles: list[Cell] = [Text(column.title, "bold") for column in columns]
-    return [_line([_placed(row[i], columns[i], widths[i]) for i in kept]) for row in [titles, *said]]
+    return [_line([_aligned(row[i], columns[i], widths[i]) for i in visible]) for row in [titles, *cleaned]]
 
 
-def _shrink(columns: Sequence[Column], natural: list[int], kept: list[int], cells: int) -> list[int]:
-    """Take from the widest column that may still shrink, cell by cell, until all fit or none may."""
+def _shrink(columns: Sequence[Column], natural: list[int], visible: list[int], cells: int) -> list[int]:
+    """Shrink the widest column that still may, cell by cell, until all columns fit or none may shrink."""
     widths = list(natural)
-    while _taken(widths, kept) > cells:
-        least = {i: columns[i].least for i in kept}
-        soft = [i for i, floor in least.items() if floor is not None and widths[i] > floor]
+    while _total_width(widths, visible) > cells:
+        min_width = {i: columns[i].min_width for i in visible}
+        soft = [i for i, floor in min_width.items() if floor is not None and widths[i] > floor]
         if not soft:
             break
         widths[max(soft, key=lambda i: widths[i])] -= 1
     return widths
 
 
-def _taken(widths: list[int], kept: list[int]) -> int:
-    return sum(widths[i] for i in kept) + GAP * (len(kept) - 1)
+def _total_width(widths: list[int], visible: list[int]) -> int:
+    return sum(widths[i] for i in visible) + GAP * (len(visible) - 1)
 
 
 def _width(cell: Cell) -> int:
     return cell.cell_len if isinstance(cell, Text) else width(cell)
 
 
-def _placed(cell: Cell, column: Column, cells: int) -> Text:
-    """Fit a cell into its column, at the side where it belongs."""
+def _aligned(cell: Cell, column: Column, cells: int) -> Text:
+    """Fit a cell into its column, aligned left or right."""
     fitted = cell if isinstance(cell, Text) else Text(column.fit(cell, cells))
     space = Text(" " * max(cells - fitted.cell_len, 0))
     return space + fitted if column.right else fitted + space

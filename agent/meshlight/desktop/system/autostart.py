@@ -1,4 +1,4 @@
-"""Starting at login: an entry where each system looks for it, made and removed by the menu; off by default."""
+"""Start at login: an entry in the place that each system reads, created and removed by the tray's menu."""
 
 import os
 import plistlib
@@ -13,15 +13,15 @@ _RUN_KEY = r"Software\Microsoft\Windows\CurrentVersion\Run"
 
 
 class Autostart(Protocol):
-    """One system's way of starting a program at login. Methods raise OSError where the system refuses."""
+    """One system's entry for programs that start at login. Methods raise OSError if the system refuses."""
 
     @property
     def is_on(self) -> bool:
-        """Whether the entry is there."""
+        """Whether the entry exists."""
         ...
 
     def switch(self, *, on: bool) -> None:
-        """Make the entry, or remove it; either twice does no harm."""
+        """Create the entry or remove it; repeating it does no harm."""
         ...
 
 
@@ -34,13 +34,13 @@ class DesktopEntry:
 
     @property
     def is_on(self) -> bool:
-        """Whether the entry is there, and not switched off by the desktop's own settings."""
+        """Whether the entry exists and is not disabled in the desktop's own settings."""
         try:
             lines = self._file.read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError):
             return False
-        said = {name.strip(): value.strip().lower() for name, _, value in (x.partition("=") for x in lines)}
-        return said.get("Hidden") != "true" and said.get("X-GNOME-Autostart-enabled") != "false"
+        values = {name.strip(): value.strip().lower() for name, _, value in (x.partition("=") for x in lines)}
+        return values.get("Hidden") != "true" and values.get("X-GNOME-Autostart-enabled") != "false"
 
     def switch(self, *, on: bool) -> None:
         """Write the file or remove it."""
@@ -53,7 +53,7 @@ class DesktopEntry:
             "Version=1.0",
             "Name=Meshlight",
             "Comment=Every language model you can reach, behind one local address",
-            f"Exec={' '.join(map(quoted, self._command))}",
+            f"Exec={' '.join(map(quote_exec, self._command))}",
             "Icon=meshlight",
             "Terminal=false",
             "StartupNotify=false",
@@ -64,7 +64,7 @@ class DesktopEntry:
 
 
 class LaunchAgent:
-    """macOS: a property list in `~/Library/LaunchAgents`; it counts from the next login on."""
+    """macOS: a property list in `~/Library/LaunchAgents`, which applies from the next login on."""
 
     def __init__(self, folder: Path, command: Sequence[str]) -> None:
         self._file = folder / f"{LABEL}.plist"
@@ -72,7 +72,7 @@ class LaunchAgent:
 
     @property
     def is_on(self) -> bool:
-        """Whether the property list is there."""
+        """Whether the property list exists."""
         return self._file.is_file()
 
     def switch(self, *, on: bool) -> None:
@@ -92,10 +92,10 @@ class LaunchAgent:
 
 
 class Registry(Protocol):
-    """What is used of one key of the Windows registry."""
+    """The access to one key of the Windows registry (`RunKey`, or a fake in tests)."""
 
     def get(self, name: str) -> str | None:
-        """Return a value, None if it is not there."""
+        """Return a value, or None if it is missing."""
         ...
 
     def set(self, name: str, value: str) -> None:
@@ -103,7 +103,7 @@ class Registry(Protocol):
         ...
 
     def remove(self, name: str) -> None:
-        """Remove a value that may not be there."""
+        """Remove a value, which may be missing."""
         ...
 
 
@@ -116,13 +116,13 @@ class RunEntry:
 
     @property
     def is_on(self) -> bool:
-        """Whether the value is there."""
+        """Whether the value exists."""
         return self._registry.get("Meshlight") is not None
 
     def switch(self, *, on: bool) -> None:
         """Write the value or remove it."""
         if on:
-            import subprocess  # noqa: PLC0415 - only for Windows' own rules of quoting
+            import subprocess  # noqa: PLC0415 - only for Windows' quoting rules
 
             self._registry.set("Meshlight", subprocess.list2cmdline(self._command))
         else:
@@ -130,14 +130,14 @@ class RunEntry:
 
 
 def autostart_here(command: Sequence[str], home: Path | None = None) -> Autostart | None:
-    """Return this system's way; None where there is none."""
+    """Return this system's autostart entry for a command; None where it is not supported."""
     home = home or Path.home()
     if sys.platform == "win32":
         return RunEntry(RunKey(), command)
     if sys.platform == "darwin":
         return LaunchAgent(home / "Library" / "LaunchAgents", command)
     config = os.environ.get("XDG_CONFIG_HOME", "")
-    # The specification says that a path that is not absolute is to be left aside.
+    # The Base Directory Specification says to ignore a path that is not absolute.
     folder = Path(config) if config.startswith("/") else home / ".config"
     return DesktopEntry(folder / "autostart", command)
 
@@ -149,7 +149,7 @@ if sys.platform == "win32":
         """The Run key of this user."""
 
         def get(self, name: str) -> str | None:
-            """Return a value, None if it is not there."""
+            """Return a value, or None if it is missing."""
             try:
                 with winreg.OpenKey(winreg.HKEY_CURRENT_USER, _RUN_KEY) as key:
                     return str(winreg.QueryValueEx(key, name)[0])
@@ -162,7 +162,7 @@ if sys.platform == "win32":
                 winreg.SetValueEx(key, name, 0, winreg.REG_SZ, value)
 
         def remove(self, name: str) -> None:
-            """Remove a value that may not be there."""
+            """Remove a value, which may be missing."""
             try:
                 with winreg.OpenKey(winreg.HKEY_CURRENT_USER, _RUN_KEY, access=winreg.KEY_SET_VALUE) as key:
                     winreg.DeleteValue(key, name)
@@ -170,9 +170,9 @@ if sys.platform == "win32":
                 return
 
 
-def quoted(word: str) -> str:
-    """Quote a word as the Desktop Entry Specification wants it in `Exec`."""
-    for sign in ("\\", '"', "`", "$"):
-        word = word.replace(sign, f"\\{sign}")
-    # The value is a string of the file format besides, in which a backslash is doubled; % begins a field code.
-    return f'"{word}"'.replace("\\", "\\\\").replace("%", "%%")
+def quote_exec(argument: str) -> str:
+    """Quote an argument for `Exec` as the Desktop Entry Specification demands."""
+    for character in ("\\", '"', "`", "$"):
+        argument = argument.replace(character, f"\\{character}")
+    # The file format doubles each backslash once more; % starts a field code.
+    return f'"{argument}"'.replace("\\", "\\\\").replace("%", "%%")

@@ -1,4 +1,4 @@
-"""The clipboard, by the system's own programs: fixed commands, the text by stdin, where no process list shows it."""
+"""Copies text to the clipboard by the system's own programs; the text goes by stdin, which no process list shows."""
 
 import logging
 import os
@@ -12,16 +12,16 @@ from msgspec import Struct
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S: Final = 3.0
-"""They hand the text over at once; longer means that no display answers."""
+TIMEOUT_S: Final = 3.0
+"""The programs finish at once; if one takes longer, the display doesn't answer."""
 
 
 class Tool(Struct, frozen=True):
-    """One program that takes the clipboard's new text from its stdin."""
+    """A program that copies its stdin to the clipboard."""
 
     argv: tuple[str, ...]
-    needs: str = ""
-    """The environment variable without which it has nowhere to put it."""
+    variable: str = ""
+    """The environment variable that it needs."""
 
 
 _LINUX: Final = (
@@ -43,25 +43,25 @@ def copy(
     find: Callable[[str], str | None] = shutil.which,
     platform: str = sys.platform,
 ) -> bool:
-    """Put `text` (ASCII) on the clipboard; whether it is there. What stood in the way is told in the log."""
+    """Copy `text` (ASCII) to the clipboard; returns whether that succeeded. Failures are logged."""
     for tool in _TOOLS.get(platform, _LINUX):
         program = find(tool.argv[0])
-        if program is None or (tool.needs and not environment.get(tool.needs)):
+        if program is None or (tool.variable and not environment.get(tool.variable)):
             continue
-        failed = _hand_over([program, *tool.argv[1:]], text)
-        if not failed:
+        error = _run_tool([program, *tool.argv[1:]], text)
+        if not error:
             return True
-        log.warning("The clipboard could not be reached: %s", failed)
+        log.warning("The clipboard could not be reached: %s", error)
     if platform not in {"darwin", "win32"}:
         package = "wl-clipboard" if environment.get("WAYLAND_DISPLAY") else "xclip"
-        log.warning("No program here reaches the clipboard; %s would.", package)
+        log.warning("No clipboard program was found. Install the package %s.", package)
     return False
 
 
-def _hand_over(argv: Sequence[str], text: str) -> str:
-    """Start one program, give it the text, return what went wrong.
+def _run_tool(argv: Sequence[str], text: str) -> str:
+    """Run one program with the text as input; return what went wrong, or "".
 
-    Its output goes nowhere: on X11 the program stays behind to serve the text, and an open pipe would hold us.
+    Its output is discarded: on X11 the program stays in the background to serve the text, and a pipe would block us.
     """
     try:
         subprocess.run(  # noqa: S603 -- fixed words, found on PATH
@@ -69,13 +69,13 @@ def _hand_over(argv: Sequence[str], text: str) -> str:
             input=text.encode("ascii", "replace"),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=PATIENCE_S,
+            timeout=TIMEOUT_S,
             check=True,
         )
     except subprocess.TimeoutExpired:
-        return f"{argv[0]} did not take the text within {PATIENCE_S:.0f} s."
+        return f"{argv[0]} did not take the text within {TIMEOUT_S:.0f} s."
     except subprocess.CalledProcessError as error:
-        return f"{argv[0]} ended with {error.returncode}."
+        return f"{argv[0]} ended with exit code {error.returncode}."
     except OSError as error:
         return f"{argv[0]} can't be started: {error.strerror}."
     return ""

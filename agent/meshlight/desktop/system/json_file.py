@@ -1,4 +1,4 @@
-"""A few values of the tray's or the window's own, in a JSON file that may be missing or broken without harm."""
+"""A small JSON file with saved values of the tray or the window; a missing or broken file is no error."""
 
 import os
 from contextlib import suppress
@@ -11,22 +11,22 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class JsonFile(Generic[T]):
-    """The file of one kind of values; nothing in it is worth an error."""
+    """Reads and writes one Struct; never raises an error, as its values are not important."""
 
-    def __init__(self, path: Path, shape: type[T]) -> None:
+    def __init__(self, path: Path, struct_type: type[T]) -> None:
         self._path = path
-        self._shape = shape
+        self._struct_type = struct_type
 
     def read(self) -> T:
-        """Return what was kept; the defaults where there is nothing that can be read."""
+        """Return the saved values, or the defaults if they can't be read."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=self._shape)
+            return msgspec.json.decode(self._path.read_bytes(), type=self._struct_type)
         except (OSError, msgspec.MsgspecError):
-            return self._shape()
+            return self._struct_type()
 
     def write(self, value: T) -> None:
-        """Keep the values, whole or not at all; a full disk only means that they are not remembered."""
-        beside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        """Save the values atomically; if that fails, such as on a full disk, the old ones stay."""
+        temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with suppress(OSError):
-            beside.write_bytes(msgspec.json.encode(value))
-            beside.replace(self._path)
+            temporary.write_bytes(msgspec.json.encode(value))
+            temporary.replace(self._path)

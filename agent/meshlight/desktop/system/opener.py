@@ -1,4 +1,4 @@
-"""Opening a file or a link with what the system has for it, without a shell."""
+"""Opens a file in the user's viewer, or a page in the browser, without a shell."""
 
 import os
 import re
@@ -9,26 +9,19 @@ import threading
 import webbrowser
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
-from meshlight.desktop.system.process import apart
+from meshlight.api_client.client import ApiClient
+from meshlight.desktop.system.process import detached_options
 
-ASK_S = 2.0
-
-
-class Opens(Protocol):
-    """What of the running service is needed to open its page."""
-
-    def link_file(self, fragment: str, snap: str) -> str:
-        """Return the path of a file that opens the page."""
+TIMEOUT_S = 2.0
 
 
 def open_file(path: Path) -> bool:
-    """Open a file in the user's viewer; whether that was begun."""
+    """Open a file in the user's viewer; returns whether the viewer was started."""
     if not path.exists():
         return False
     if sys.platform == "win32":
-        os.startfile(path)  # noqa: S606 - a file of ours, by its whole path
+        os.startfile(path)  # noqa: S606 - our own file, by its full path
         return True
     opener = "open" if sys.platform == "darwin" else "xdg-open"
     try:
@@ -37,50 +30,50 @@ def open_file(path: Path) -> bool:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            **apart(),
+            **detached_options(),
         )
     except OSError:
         return False
-    # Some openers stay for as long as the viewer is open; whoever has ended must be taken leave of.
+    # Some openers run for as long as the viewer is open; waiting avoids a zombie process.
     threading.Thread(target=process.wait, name="viewer", daemon=True).start()
     return True
 
 
 def open_link(link: str) -> bool:
-    """Open a link in the browser; whether there is one, and a screen to show it on.
+    """Open a link in the browser; returns whether there is a browser and a screen.
 
-    Nothing secret may be in it: every user of this machine sees the browser's command line.
+    The link must not contain a secret: every user of this machine can see the browser's command line.
     """
     return has_screen() and webbrowser.open(link)
 
 
-def open_page(service: Opens, fragment: str = "") -> bool:
-    """Open the page of a service in the browser, by a file that brings the one-time code."""
-    return has_screen() and webbrowser.open(Path(service.link_file(fragment, browser_snap())).as_uri())
+def open_page(client: ApiClient, fragment: str = "") -> bool:
+    """Open the service's page in the browser, by a file with the one-time code; returns whether that worked."""
+    return has_screen() and webbrowser.open(Path(client.link_file(fragment, browser_snap())).as_uri())
 
 
 def browser_snap(environ: Mapping[str, str] = os.environ) -> str:
-    """Return the name of the snap that the user's browser is, which sees no hidden folder; "" for any other."""
-    asks = shutil.which("xdg-settings", path=environ.get("PATH"))
-    if sys.platform != "linux" or asks is None or environ.get("BROWSER"):
+    """Return the snap package of the user's browser, which can't read hidden folders; "" if it is not a snap."""
+    xdg_settings = shutil.which("xdg-settings", path=environ.get("PATH"))
+    if sys.platform != "linux" or xdg_settings is None or environ.get("BROWSER"):
         return ""
     try:
-        said = subprocess.run(  # noqa: S603 - a fixed program, no shell
-            [asks, "get", "default-web-browser"],
+        output = subprocess.run(  # noqa: S603 - a fixed program, no shell
+            [xdg_settings, "get", "default-web-browser"],
             check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=ASK_S,
+            timeout=TIMEOUT_S,
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    # A snap's desktop entry is called after the snap and the program in it: firefox_firefox.desktop.
-    found = re.fullmatch(rb"([a-z0-9][a-z0-9-]{0,40})_[A-Za-z0-9-]+\.desktop\s*", said)
+    # A snap's desktop entry is named after the snap and its program: firefox_firefox.desktop.
+    found = re.fullmatch(rb"([a-z0-9][a-z0-9-]{0,40})_[A-Za-z0-9-]+\.desktop\s*", output)
     return found[1].decode() if found else ""
 
 
 def has_screen() -> bool:
-    """Whether a window can be shown: without a display, a browser could be one that takes the terminal."""
+    """Whether a window can be shown: without a display, the browser could be one that runs in the terminal."""
     if sys.platform in {"win32", "darwin"}:
         return True
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,6 +1,6 @@
-"""How to start another process of Meshlight: with this Python or with the frozen program, never by fork.
+"""Starts other processes of Meshlight (with this Python or the frozen program, never by fork).
 
-Ending with the process that started us, in whatever way that one ends.
+A child gets the local key by its standard input if only our environment has it, and ends when its parent ends.
 """
 
 import os
@@ -14,47 +14,47 @@ from typing import IO, Any, Final
 from meshlight.domain.private_variables import KEY, OWN_VARIABLES, is_private, keep_key
 
 HOLDS_STDIN: Final = {"MESHLIGHT_PARENT": "stdin"}
-"""Tells a child that its standard input is held open for as long as its parent lives."""
+"""Tells a child that its parent holds its standard input open for as long as the parent lives."""
 HAS_KEY: Final = {"MESHLIGHT_KEY_IS_TOLD": "stdin"}
 """Tells a child that the local key is the first line of its standard input."""
-_LONGEST_KEY: Final = 600
+_MAX_KEY_BYTES: Final = 600
 
 
-def program(*words: str) -> list[str]:
-    """Return the command line of `meshlight` with these words."""
+def program(*arguments: str) -> list[str]:
+    """Return the command line of `meshlight` with these arguments."""
     if getattr(sys, "frozen", False):
-        return [sys.executable, *words]
-    # -P: a folder called "meshlight" (or "http") where the tray was started must not be taken for ours.
-    return [sys.executable, "-P", "-m", "meshlight", *words]
+        return [sys.executable, *arguments]
+    # -P: a folder called "meshlight" (or "http") in the working directory must not be imported instead of ours.
+    return [sys.executable, "-P", "-m", "meshlight", *arguments]
 
 
-def apart() -> dict[str, Any]:
-    """Return what `subprocess.Popen` needs so that our terminal's Ctrl-C leaves a child alone."""
+def detached_options() -> dict[str, Any]:
+    """Return arguments for `subprocess.Popen` so that Ctrl-C in our terminal doesn't reach the child."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
 
 
-def environment(more: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the variables for a child: ours, without what is secret or was meant for us alone, and `more`."""
-    kept = {
+def environment(extra: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the variables for a child: ours without secrets and without those meant for us alone, plus `extra`."""
+    inherited = {
         name: value
         for name, value in environ.items()
         if name not in HOLDS_STDIN and name not in HAS_KEY and not is_private(name)
     }
-    return kept | dict(more)
+    return inherited | dict(extra)
 
 
 def service_environment(
-    more: Mapping[str, str], environ: Mapping[str, str] = OWN_VARIABLES
+    extra: Mapping[str, str], environ: Mapping[str, str] = OWN_VARIABLES
 ) -> dict[str, str]:
-    """Return the variables for the service, which alone needs the secrets that they hold."""
+    """Return the variables for the service, including secrets, which only the service needs."""
     secret = {name: value for name, value in environ.items() if is_private(name)}
-    return environment(more, environ) | secret
+    return environment(extra, environ) | secret
 
 
-def start_apart(command: Sequence[str]) -> None:
-    """Start a program of ours that outlives us; it is told the local key if only our own variables hold it."""
+def start_detached(command: Sequence[str]) -> None:
+    """Start a Meshlight program that outlives us; it gets the local key if only our environment has it."""
     key = OWN_VARIABLES.get(KEY, "")
     process = subprocess.Popen(  # noqa: S603 - our own program, no shell
         command,
@@ -62,28 +62,28 @@ def start_apart(command: Sequence[str]) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=environment(HAS_KEY if key else {}),
-        **apart(),
+        **detached_options(),
     )
     if process.stdin is not None:
         with suppress(OSError), process.stdin:
-            tell_key(process.stdin, key)
-    process.returncode = 0  # it is left alone: there is nothing to wait for, and nothing to warn of
+            send_key(process.stdin, key)
+    process.returncode = 0  # it runs on alone: nothing waits for it, and Popen must not warn about that
 
 
-def tell_key(stdin: IO[bytes], key: str) -> None:
+def send_key(stdin: IO[bytes], key: str) -> None:
     """Write the local key to a child that is started with `HAS_KEY`; raises OSError."""
     stdin.write(f"{key}\n".encode())
     stdin.flush()
 
 
-def hear_key(environ: MutableMapping[str, str] = os.environ, stdin: int = 0) -> None:
-    """Take the local key from who started us, if it says that it tells us."""
+def receive_key(environ: MutableMapping[str, str] = os.environ, stdin: int = 0) -> None:
+    """Read the local key from standard input, if the process that started us announced it (`HAS_KEY`)."""
     if not all(environ.pop(name, "") == value for name, value in HAS_KEY.items()):
         return
     line = b""
-    # Letter by letter: what follows on it is not ours to read.
-    while len(line) < _LONGEST_KEY and (letter := os.read(stdin, 1)) not in {b"", b"\n"}:
-        line += letter
+    # Byte by byte, as the rest of the input is not ours to read.
+    while len(line) < _MAX_KEY_BYTES and (byte := os.read(stdin, 1)) not in {b"", b"\n"}:
+        line += byte
     keep_key(line.decode("ascii", "replace"))
 
 
@@ -93,12 +93,12 @@ STDIN: Final = 0
 def end_with_parent(
     end: Callable[[], None], environ: Mapping[str, str] = os.environ, stdin: int = STDIN
 ) -> None:
-    """Call `end`, from a thread, when the parent that says it holds our standard input open is gone."""
+    """Call `end`, from a thread, when the parent that holds our standard input open (`HOLDS_STDIN`) has ended."""
     if environ.get("MESHLIGHT_PARENT") != "stdin":
         return
 
     def watch() -> None:
-        # Not by sys.stdin: a thread that waits inside of it makes the interpreter abort at its end.
+        # Not by sys.stdin: a thread that waits in it makes the interpreter abort on exit.
         while os.read(stdin, 4096):
             pass
         end()

@@ -1,4 +1,14 @@
-"""The tray: one thread that owns all state, told of everything by one queue, and a face that shows it."""
+"""The tray application: from a click or an event to the redrawn icon.
+
+`run` shows the icon on the main thread and stays there, because toolkits demand it. All state belongs to one other
+thread, which takes events from one queue: clicks (`Action`), the status of the service from the supervisor, updates
+from the event feed (`watch`), and results of work that was done in threads of its own.
+
+The life of a click: the icon puts an `Action` into the queue; `_on_action` starts what takes time in a worker
+thread, which calls the local API by one shared, proven client; its result or the feed's next snapshot comes back
+through the queue; `_handle` replaces the state; `_redraw` computes colour, tooltip and menu from it, and the icon
+changes only what differs. Timers (snooze, the result of a refresh, notifications) only shorten the wait on the queue.
+"""
 
 import queue
 import threading
@@ -8,7 +18,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meshlight.api_client.client import ApiClient
+from meshlight.api_client.client import SharedClient
 from meshlight.api_client.watcher import (
     FeedLost,
     FeedUpdate,
@@ -22,9 +32,9 @@ from meshlight.desktop.system.autostart import Autostart
 from meshlight.desktop.system.json_file import JsonFile
 from meshlight.desktop.tray.menu import menu
 from meshlight.desktop.tray.menu_items import Action
-from meshlight.desktop.tray.notifications import BackendMark, Notification, NotificationQueue, marks_of
-from meshlight.desktop.tray.peers_menu import SHOW, request, request_note
-from meshlight.desktop.tray.state import Preferences, Refresh, Service, TrayEnvironment, TrayState
+from meshlight.desktop.tray.notifications import Notification, NotificationQueue, WatchedState, watched_states
+from meshlight.desktop.tray.peers_menu import OPEN_PEERS, pairing_request, request_notification
+from meshlight.desktop.tray.state import Preferences, Refresh, ServicePhase, TrayEnvironment, TrayState
 from meshlight.desktop.tray.tooltip import light_of, tooltip
 from meshlight.desktop.tray.tray_icon import OnAction, TrayIcon
 from meshlight.desktop.window.launcher import WindowLauncher
@@ -32,13 +42,13 @@ from meshlight.domain.api_types import SnapshotView
 from meshlight.domain.errors import MeshlightError
 from meshlight.domain.peers import PeersView
 
-ICON_UPDATE_S: Final = 1.0
-"""The service is started once the icon is there, but an icon that is slow doesn't hold it up for longer."""
-SHOWN_S: Final = 6.0
-"""For so long the menu shows how a refresh went."""
+ICON_WAIT_S: Final = 1.0
+"""The service starts once the icon is there; a slow icon delays it by no more than this."""
+REFRESH_SHOWN_S: Final = 6.0
+"""How long the menu shows the result of a refresh."""
 SNOOZE_S: Final = 3600.0
 
-_SERVICE: Final[dict[ServiceState, Service]] = {
+_SERVICE_STATES: Final[dict[ServiceState, ServicePhase]] = {
     "starting": "starting",
     "running": "running",
     "restarting": "down",
@@ -50,102 +60,107 @@ _SERVICE: Final[dict[ServiceState, Service]] = {
 
 
 class Ready(Struct, frozen=True):
-    """The icon is there."""
+    """The icon is on the screen."""
 
 
 class ActivateRequested(Struct, frozen=True):
-    """Somebody started Meshlight once more: show the window (with this node)."""
+    """Meshlight was started a second time: show the window, with this node selected."""
 
     node: str
 
 
 class Refreshed(Struct, frozen=True):
-    """A refresh that was asked for here is over; `error` says why it came to nothing."""
+    """A refresh that was started here has finished; `error` is empty, or says why it failed."""
 
     error: str = ""
 
 
-class CapabilitiesLearned(Struct, frozen=True):
-    """What the service of this instance can do besides the usual."""
+class CapabilitiesFetched(Struct, frozen=True):
+    """The optional features of the service with this instance id."""
 
     instance: str
     can_pause: bool
 
 
-TrayEvent = Ready | ActivateRequested | Action | ServiceStatus | FeedUpdate | CapabilitiesLearned | Refreshed
+TrayEvent = Ready | ActivateRequested | Action | ServiceStatus | FeedUpdate | CapabilitiesFetched | Refreshed
 
 
 class TrayApp:
-    """The tray's life: `run` on the main thread shows the icon, and everything else happens in one other thread."""
+    """Shows the tray icon (`run`, on the main thread) and handles everything else in a second thread.
+
+    `make_icon` and `supervisor` each get the callback for their events; `autostart` is None where it is unsupported.
+    """
 
     def __init__(
         self,
-        make_face: Callable[[OnAction], TrayIcon],
+        make_icon: Callable[[OnAction], TrayIcon],
         supervisor: Callable[[Callable[[ServiceStatus], None]], Supervisor],
         window: WindowLauncher,
-        desk: TrayEnvironment,
+        environment: TrayEnvironment,
         autostart: Autostart | None,
         preferences: JsonFile[Preferences],
     ) -> None:
+        self._client = SharedClient(environment.runtime_file)
         self._window = window
-        self._desk = desk
+        self._environment = environment
         self._autostart = autostart
-        self._file = preferences
-        self._kept = preferences.read()
+        self._preferences_file = preferences
+        self._preferences = preferences.read()
         self._inbox: queue.SimpleQueue[TrayEvent] = queue.SimpleQueue()
-        self._face = make_face(self._inbox.put)
+        self._icon = make_icon(self._inbox.put)
         self._supervisor = supervisor(self._inbox.put)
         self._state = TrayState(
             can_pause=False,
             starts_at_login=None if autostart is None else autostart.is_on,
-            notifies=self._kept.notifications,
+            notifies=self._preferences.notifications,
         )
         self._view: SnapshotView | None = None
         self._instance = ""
-        self._wanted: str | None = None
-        """The node of a window that was asked for while the service was not there."""
-        self._bulletin = NotificationQueue()
+        self._requested_node: str | None = None
+        """The node of a window that was requested while the service was not running; None if none was."""
+        self._notifications = NotificationQueue()
         self._snoozed_until: float | None = None
-        self._shown_until: float | None = None
-        self._thread = threading.Thread(target=self._live, name="tray", daemon=True)
+        self._refresh_shown_until: float | None = None
+        self._thread = threading.Thread(target=self._run_loop, name="tray", daemon=True)
 
     def run(self) -> str:
-        """Show the tray until the user quits; return nothing then, or how the icon was lost."""
-        self._show()
+        """Show the tray until the user quits and return ""; or return how the icon was lost."""
+        self._redraw()
         self._thread.start()
         try:
-            return self._face.run(lambda: self._inbox.put(Ready()))
+            return self._icon.run(lambda: self._inbox.put(Ready()))
         finally:
             self.quit()
             self._thread.join()
 
-    def rung(self, node: str) -> None:
-        """Show the window, because somebody started Meshlight once more."""
+    def activate(self, node: str) -> None:
+        """Show the window, because Meshlight was started a second time."""
         self._inbox.put(ActivateRequested(node))
 
     def quit(self) -> None:
-        """End in good order, as the menu's Quit does."""
+        """End gracefully, like Quit in the menu."""
         self._inbox.put(Action("quit"))
 
-    def _live(self) -> None:
-        news: TrayEvent | None = self._next(ICON_UPDATE_S)
+    def _run_loop(self) -> None:
+        event: TrayEvent | None = self._next(ICON_WAIT_S)
         self._supervisor.start()
-        if not self._kept.was_started:
-            self._keep(replace(self._kept, was_started=True))
+        if not self._preferences.was_started:
+            self._save_preferences(replace(self._preferences, was_started=True))
             self._inbox.put(ActivateRequested(""))
         while True:
-            if isinstance(news, Action) and news.verb == "quit":
+            if isinstance(event, Action) and event.verb == "quit":
                 break
-            if news is not None:
-                self._take(news)
-            self._tend()
-            self._show()
-            news = self._next(self._rest_s())
-        self._face.set_icon("grey")
-        self._face.set_tooltip("Ending: requests that run are answered first.")
+            if event is not None:
+                self._handle(event)
+            self._run_due_tasks()
+            self._redraw()
+            event = self._next(self._wait_s())
+        self._icon.set_icon("grey")
+        self._icon.set_tooltip("Quitting: running requests are finished first.")
         self._window.close()
+        self._client.close()
         self._supervisor.stop()
-        self._face.stop()
+        self._icon.stop()
 
     def _next(self, limit_s: float | None) -> TrayEvent | None:
         try:
@@ -153,134 +168,134 @@ class TrayApp:
         except queue.Empty:
             return None
 
-    def _take(self, news: TrayEvent) -> None:
-        """Change the state by one piece of news; `Ready` only wakes."""
+    def _handle(self, event: TrayEvent) -> None:
+        """Apply one event to the state; `Ready` only wakes the loop."""
         if (
-            isinstance(news, SnapshotReceived | PeersReceived | FeedLost | CapabilitiesLearned)
-            and news.instance != self._instance
+            isinstance(event, SnapshotReceived | PeersReceived | FeedLost | CapabilitiesFetched)
+            and event.instance != self._instance
         ):
-            return  # of a service that is gone
-        match news:
+            return  # from a service that has ended
+        match event:
             case ServiceStatus():
-                self._stand(news)
+                self._on_service_status(event)
             case SnapshotReceived(_, view):
                 self._view = view
             case PeersReceived(_, peers):
-                self._look_around(peers)
+                self._on_peers(peers)
             case RefreshProgressed(done, total):
                 if self._state.refresh is not None and not self._state.refresh.is_over:
                     self._set(refresh=Refresh(done=done, total=total))
             case FeedLost():
-                self._supervisor.look()
-            case CapabilitiesLearned(_, can_pause):
+                self._supervisor.check()
+            case CapabilitiesFetched(_, can_pause):
                 self._set(can_pause=can_pause)
             case Refreshed(error):
                 self._set(refresh=Refresh(is_over=True, error=error))
-                self._shown_until = self._desk.clock() + SHOWN_S
+                self._refresh_shown_until = self._environment.clock() + REFRESH_SHOWN_S
             case ActivateRequested(node):
-                self._open(node)
+                self._open_window(node)
             case Action():
-                self._act(news)
+                self._on_action(event)
 
-    def _stand(self, standing: ServiceStatus) -> None:
-        """Follow the service that runs now, or show why none does."""
-        is_running = standing.state == "running"
+    def _on_service_status(self, status: ServiceStatus) -> None:
+        """Follow the service that runs now, or show why none runs."""
+        is_running = status.state == "running"
         self._set(
-            service=_SERVICE[standing.state],
-            said="" if is_running else f"{standing.text} {standing.fix}".strip(),
-            url=standing.url,
-            owns_service=standing.is_ours,
-            free_port=None if standing.port is None else self._desk.free_port(standing.port),
+            service=_SERVICE_STATES[status.state],
+            message="" if is_running else f"{status.text} {status.fix}".strip(),
+            url=status.url,
+            owns_service=status.is_ours,
+            free_port=None if status.port is None else self._environment.free_port(status.port),
         )
         if not is_running:
             self._view, self._instance = None, ""
             self._set(refresh=None, peers=None)
             return
-        if standing.instance != self._instance:
+        if status.instance != self._instance:
             self._view = None
-            _in_thread(lambda: self._learn(standing.instance))
-        self._instance = standing.instance
-        watch(self._desk.runtime_file, standing.instance, self._inbox.put)
-        if self._wanted is not None:
-            self._window.open(self._wanted)
-            self._wanted = None
+            _in_thread(lambda: self._fetch_capabilities(status.instance))
+        self._instance = status.instance
+        watch(self._environment.runtime_file, status.instance, self._inbox.put)
+        if self._requested_node is not None:
+            self._window.open(self._requested_node)
+            self._requested_node = None
 
-    def _learn(self, instance: str) -> None:
-        """Ask the service what its menu may offer."""
+    def _fetch_capabilities(self, instance: str) -> None:
+        """Fetch which optional items the menu may offer."""
         try:
-            with ApiClient.connect(self._desk.runtime_file) as service:
-                self._inbox.put(CapabilitiesLearned(instance, service.can_pause()))
+            with self._client.use() as client:
+                self._inbox.put(CapabilitiesFetched(instance, client.can_pause()))
         except MeshlightError:
-            return  # it has gone already, and the next one is asked again
+            return  # the service has ended; the next one is asked again
 
-    def _act(self, action: Action) -> None:
-        """Do what a click asks for; whatever may take time happens in a thread of its own."""
+    def _on_action(self, action: Action) -> None:
+        """Do what a click requests; anything slow runs in a thread of its own."""
         match action.verb:
             case "open":
-                self._open(action.backend)
+                self._open_window(action.backend)
             case "refresh":
                 self._refresh()
             case "check" | "enable" | "disable" | "pause" | "resume" | "show-here" | "hide-here":
-                _in_thread(lambda: self._ask(action))
+                _in_thread(lambda: self._send(action))
             case "copy-address" | "copy-key" | "copy-environment":
                 url = self._state.url
                 _in_thread(lambda: self._copy(action, url))
             case "login-on" | "login-off":
                 self._switch_login(on=action.verb == "login-on")
             case "notify-on" | "notify-off":
-                self._keep(replace(self._kept, notifications=action.verb == "notify-on"))
-                self._set(notifies=self._kept.notifications)
+                self._save_preferences(replace(self._preferences, notifications=action.verb == "notify-on"))
+                self._set(notifies=self._preferences.notifications)
             case "snooze" | "wake":
                 is_silent = action.verb == "snooze"
-                self._snoozed_until = self._desk.clock() + SNOOZE_S if is_silent else None
-                self._set(snoozed_until=self._desk.time_in(SNOOZE_S) if is_silent else "")
+                self._snoozed_until = self._environment.clock() + SNOOZE_S if is_silent else None
+                self._set(snoozed_until=self._environment.time_in(SNOOZE_S) if is_silent else "")
             case "log":
                 _in_thread(self._show_log)
             case "restart":
                 self._supervisor.restart()
             case "move":
-                self._move()
+                self._use_free_port()
             case "quit":
-                pass  # taken before
+                pass  # handled by the loop
 
-    def _look_around(self, peers: PeersView) -> None:
-        """Take in who is around, and tell of one who asks to be paired: once, and at once, as it waits a minute."""
-        before, asked = request(self._state.peers), request(peers)
+    def _on_peers(self, peers: PeersView) -> None:
+        """Store the peers, and notify of a new pairing request: once, and at once, as it expires in a minute."""
+        before, now = pairing_request(self._state.peers), pairing_request(peers)
         self._set(peers=peers)
-        is_new = asked is not None and (before is None or before.digits != asked.digits)
-        if asked is not None and is_new and not self._is_silent:
-            note = replace(request_note(asked), on_click=lambda: self._inbox.put(SHOW))
-            _in_thread(lambda: self._desk.notify(note))
+        is_new = now is not None and (before is None or before.digits != now.digits)
+        if now is not None and is_new and not self._is_silent:
+            notification = replace(request_notification(now), on_click=lambda: self._inbox.put(OPEN_PEERS))
+            _in_thread(lambda: self._environment.notify(notification))
 
-    def _move(self) -> None:
-        """Have the service listen at the port that was offered, from now on."""
+    def _use_free_port(self) -> None:
+        """Start the service on the free port that the menu offered, now and in future."""
         port = self._state.free_port
         if port is None:
             return
         try:
-            self._desk.keep_port(port)
+            self._environment.save_port(port)
         except MeshlightError as error:
-            self._tell(error.title, error.hint)  # it is used all the same, until Meshlight is quit
+            self._notify(error.title, error.hint)  # the port is still used until Meshlight quits
         self._supervisor.use_port(port)
 
-    def _open(self, node: str) -> None:
-        """Show the window now, or as soon as there is a service whose page it can show."""
+    def _open_window(self, node: str) -> None:
+        """Show the window now, or as soon as the service runs."""
         if self._state.service == "running":
             self._window.open(node)
         else:
-            self._wanted = node
+            self._requested_node = node
 
     def _refresh(self) -> None:
-        """Begin a refresh, unless one that was asked for here is under way."""
+        """Start a refresh, unless one that was started here is still running."""
         if self._state.refresh is not None and not self._state.refresh.is_over:
             return
-        self._shown_until = None
+        self._refresh_shown_until = None
         self._set(refresh=Refresh())
 
         def refresh() -> None:
             try:
-                with ApiClient.connect(self._desk.runtime_file) as service:
-                    service.refresh_now()
+                with self._client.use() as client:
+                    client.refresh_now()
             except MeshlightError as error:
                 self._inbox.put(Refreshed(error.title))
             else:
@@ -288,38 +303,42 @@ class TrayApp:
 
         _in_thread(refresh)
 
-    def _ask(self, action: Action) -> None:
-        """Have the service do something; what comes of it is seen by its events."""
+    def _send(self, action: Action) -> None:
+        """Send the action to the service; its effect arrives as events."""
         try:
-            with ApiClient.connect(self._desk.runtime_file) as service:
+            with self._client.use() as client:
                 if action.verb == "check":
-                    service.check(action.backend)
+                    client.check(action.backend)
                 elif action.verb in {"enable", "disable"}:
-                    service.switch(action.backend, on=action.verb == "enable")
+                    client.switch(action.backend, on=action.verb == "enable")
                 elif action.verb in {"show-here", "hide-here"}:
-                    service.set_visibility(visible=action.verb == "show-here")
+                    client.set_visibility(visible=action.verb == "show-here")
                 else:
-                    service.pause(on=action.verb == "pause")
+                    client.pause(on=action.verb == "pause")
         except MeshlightError as error:
-            self._tell(error.title, error.hint)
+            self._notify(error.title, error.hint)
 
     def _copy(self, action: Action, url: str) -> None:
         try:
             if action.verb == "copy-address":
                 text = f"{url}/v1"
             else:
-                text = self._desk.key() if action.verb == "copy-key" else self._desk.environment(url)
+                text = (
+                    self._environment.key()
+                    if action.verb == "copy-key"
+                    else self._environment.environment(url)
+                )
         except MeshlightError as error:
-            self._tell(error.title, error.hint)
+            self._notify(error.title, error.hint)
             return
-        if not self._desk.copy(text):
-            self._tell("The clipboard can't be reached.", "In a terminal: meshlight env, or meshlight key")
+        if not self._environment.copy(text):
+            self._notify(
+                "Copying to the clipboard failed.", "In a terminal, use: meshlight env, or meshlight key"
+            )
 
     def _show_log(self) -> None:
-        if not self._desk.show_log():
-            self._tell(
-                "The log could not be opened.", "`meshlight doctor` says where it is and what is wrong."
-            )
+        if not self._environment.show_log():
+            self._notify("The log could not be opened.", "In a terminal, use: meshlight doctor")
 
     def _switch_login(self, *, on: bool) -> None:
         if self._autostart is None:
@@ -327,58 +346,58 @@ class TrayApp:
         try:
             self._autostart.switch(on=on)
         except OSError as error:
-            self._tell("Starting at login could not be switched.", error.strerror or str(error))
+            self._notify("Start at login could not be changed.", error.strerror or str(error))
         self._set(starts_at_login=self._autostart.is_on)
 
-    def _tell(self, title: str, body: str) -> None:
-        """Answer a click that came to nothing, whether or not notifications are wanted."""
-        _in_thread(lambda: self._desk.notify(Notification(title, body)))
+    def _notify(self, title: str, body: str) -> None:
+        """Report a click that failed, even while notifications are off."""
+        _in_thread(lambda: self._environment.notify(Notification(title, body)))
 
-    def _tend(self) -> None:
-        """Do what the time is come for."""
-        now = self._desk.clock()
-        if self._shown_until is not None and now >= self._shown_until:
-            self._shown_until = None
+    def _run_due_tasks(self) -> None:
+        """Do what is due by now: hide the refresh result, end the snooze, send notifications."""
+        now = self._environment.clock()
+        if self._refresh_shown_until is not None and now >= self._refresh_shown_until:
+            self._refresh_shown_until = None
             self._set(refresh=None)
         if self._snoozed_until is not None and now >= self._snoozed_until:
             self._snoozed_until = None
             self._set(snoozed_until="")
         if self._state.service != "starting":
-            self._bulletin.see(marks_of(self._view, service=self._service_mark()), now)
-        note = self._bulletin.take(now, silent=self._is_silent)
-        if note is not None:
-            _in_thread(lambda: self._desk.notify(note))
+            self._notifications.update(watched_states(self._view, service=self._service_state()), now)
+        notification = self._notifications.next_due(now, silent=self._is_silent)
+        if notification is not None:
+            _in_thread(lambda: self._environment.notify(notification))
 
     @property
     def _is_silent(self) -> bool:
-        return not self._kept.notifications or self._snoozed_until is not None
+        return not self._preferences.notifications or self._snoozed_until is not None
 
-    def _service_mark(self) -> BackendMark:
+    def _service_state(self) -> WatchedState:
         state = self._state
         if state.service == "running":
-            return BackendMark("Meshlight", "healthy")
-        return BackendMark("Meshlight", "unhealthy", state.said)
+            return WatchedState("Meshlight", "healthy")
+        return WatchedState("Meshlight", "unhealthy", state.message)
 
-    def _rest_s(self) -> float | None:
-        """Seconds until there is something to tend to; None when only news can bring it."""
-        waits = (self._shown_until, self._snoozed_until, self._bulletin.due_at)
+    def _wait_s(self) -> float | None:
+        """Return the seconds until a timer is due; None if only an event can change anything."""
+        waits = (self._refresh_shown_until, self._snoozed_until, self._notifications.due_at)
         times = [at for at in waits if at is not None]
-        return max(min(times) - self._desk.clock(), 0.01) if times else None
+        return max(min(times) - self._environment.clock(), 0.01) if times else None
 
-    def _show(self) -> None:
-        """Show everything as it is; the face leaves alone what is the same."""
-        self._face.set_icon(light_of(self._view, self._state))
-        self._face.set_tooltip(tooltip(self._view, self._state))
-        self._face.set_menu(menu(self._view, self._state))
+    def _redraw(self) -> None:
+        """Show the current state; the icon changes only what differs."""
+        self._icon.set_icon(light_of(self._view, self._state))
+        self._icon.set_tooltip(tooltip(self._view, self._state))
+        self._icon.set_menu(menu(self._view, self._state))
 
     def _set(self, **changes: object) -> None:
         self._state = replace(self._state, **changes)
 
-    def _keep(self, preferences: Preferences) -> None:
-        self._kept = preferences
-        self._file.write(preferences)
+    def _save_preferences(self, preferences: Preferences) -> None:
+        self._preferences = preferences
+        self._preferences_file.write(preferences)
 
 
 def _in_thread(work: Callable[[], object]) -> None:
-    """Do something that may take its time in a thread of its own."""
+    """Run slow work in a thread of its own."""
     threading.Thread(target=work, name="tray work", daemon=True).start()

@@ -1,45 +1,45 @@
-"""The menu of the tray as data: what it says now, and what each item asks for. Pure."""
+"""The tray's menu as data: the lines that it shows now and the action of each. Pure functions."""
 
 from meshlight import __version__
 from meshlight.desktop.tray.menu_items import LINE_CELLS, OPEN, STATES, Action, Item, line, separator
 from meshlight.desktop.tray.peers_menu import peers_menu, request_line
 from meshlight.desktop.tray.state import Refresh, TrayState
-from meshlight.desktop.tray.tooltip import PAUSED, brief, light_of, name, tooltip
+from meshlight.desktop.tray.tooltip import PAUSED, light_of, name, short_reason, tooltip
 from meshlight.domain.api_types import BackendView, SnapshotView
 from meshlight.domain.snapshot import Light
 from meshlight.domain.text import count, cut, sanitize
 
 BACKENDS_LISTED = 25
-"""A menu that is longer than the screen helps nobody: the rest is in the mesh's window."""
+"""The menu must fit on the screen: the window lists the rest."""
 
 _LIGHTS: dict[Light, str] = {"green": "●", "amber": "▲", "red": "✖", "grey": "○"}
 _OFF = "-"
 
 
 def menu(view: SnapshotView | None, state: TrayState) -> tuple[Item, ...]:
-    """Return the whole menu; equal inputs give equal menus, so a face is told only of real changes."""
+    """Return the whole menu; equal inputs give equal menus, so only real changes reach the screen."""
     is_up = state.service in {"starting", "running"}
-    known = view if state.service == "running" else None
+    shown_view = view if state.service == "running" else None
     return (
         *request_line(state.peers),
-        _status(known, state),
-        *_mend(state),
+        _status(shown_view, state),
+        *_recovery(state),
         Item(key="open", text="Open mesh", action=OPEN if is_up else None, is_default=True),
         separator(1),
-        _refresh(known, state.refresh),
-        _backends(known),
-        *peers_menu(state.peers, known),
+        _refresh(shown_view, state.refresh),
+        _backends(shown_view),
+        *peers_menu(state.peers, shown_view),
         separator(2),
         line("copy-address", "Copy API address", Action("copy-address") if state.url else None),
         line("copy-key", "Copy API key", Action("copy-key") if state.url else None),
         line("copy-environment", "Copy as environment", Action("copy-environment") if state.url else None),
         separator(3),
-        *([_pause(known)] if state.can_pause else []),
+        *([_pause(shown_view)] if state.can_pause else []),
         *_switches(state),
         line("log", "Show log", Action("log")),
         _about(state),
         separator(4),
-        line("quit", "Quit" if state.owns_service else "Quit (the service goes on)", Action("quit")),
+        line("quit", "Quit" if state.owns_service else "Quit (the service keeps running)", Action("quit")),
     )
 
 
@@ -55,8 +55,8 @@ def latency(value_ms: float | None) -> str:
     return f"{round(value_ms / 500) / 2:.1f} s"
 
 
-def _mend(state: TrayState) -> list[Item]:
-    """Offer what helps a service that waits for its user."""
+def _recovery(state: TrayState) -> list[Item]:
+    """Return the actions that help when the service waits for the user."""
     if state.service != "stopped":
         return []
     lines = [line("restart", "Restart the service", Action("restart"))]
@@ -66,10 +66,10 @@ def _mend(state: TrayState) -> list[Item]:
 
 
 def _status(view: SnapshotView | None, state: TrayState) -> Item:
-    """Say the state; where a backend is the cause, a click leads to it."""
-    said = f"{_LIGHTS[light_of(view, state)]} {tooltip(view, state)}"
-    ill = [b for b in view.backends if b.enabled and b.health.state == "unhealthy"] if view else []
-    return line("status", cut(said, LINE_CELLS), Action("open", ill[0].id) if ill else None)
+    """Return the line with the state; if a backend is the cause, a click shows it."""
+    text = f"{_LIGHTS[light_of(view, state)]} {tooltip(view, state)}"
+    unhealthy = [b for b in view.backends if b.enabled and b.health.state == "unhealthy"] if view else []
+    return line("status", cut(text, LINE_CELLS), Action("open", unhealthy[0].id) if unhealthy else None)
 
 
 def _refresh(view: SnapshotView | None, refresh: Refresh | None) -> Item:
@@ -89,33 +89,33 @@ def _refresh(view: SnapshotView | None, refresh: Refresh | None) -> Item:
 def _backends(view: SnapshotView | None) -> Item:
     backends = view.backends if view else ()
     if not backends:
-        return line("backends", "No backend yet" if view else "Backends")
+        return line("backends", "No backends yet" if view else "Backends")
     shown = backends
     if len(backends) > BACKENDS_LISTED:
-        shown = tuple(sorted(backends, key=_is_well))[:BACKENDS_LISTED]
+        shown = tuple(sorted(backends, key=_is_fine))[:BACKENDS_LISTED]
     lines = [_backend(backend) for backend in shown]
     if more := len(backends) - len(shown):
         lines.append(line("more", f"{count(more, 'more backend')}…", OPEN))
     return Item(key="backends", text="Backends", items=tuple(lines))
 
 
-def _is_well(backend: BackendView) -> bool:
+def _is_fine(backend: BackendView) -> bool:
     return not backend.enabled or backend.health.state == "healthy"
 
 
 def _backend(backend: BackendView) -> Item:
-    said = f"{_OFF} {name(backend)}: off"
+    text = f"{_OFF} {name(backend)}: off"
     if backend.enabled:
         state = backend.health.state
-        said = f"{STATES[state]} {name(backend)}: {state}"
+        text = f"{STATES[state]} {name(backend)}: {state}"
         if state == "healthy":
-            said += f", {latency(backend.latency_ms)}" if backend.latency_ms is not None else ""
-        elif why := brief(backend):
-            said += f" — {why}"
+            text += f", {latency(backend.latency_ms)}" if backend.latency_ms is not None else ""
+        elif why := short_reason(backend):
+            text += f" — {why}"
     switch = Action("disable" if backend.enabled else "enable", backend.id)
     return Item(
         key=f"backend {backend.id}",
-        text=cut(said, LINE_CELLS),
+        text=cut(text, LINE_CELLS),
         items=(
             line("open", "Open in mesh", Action("open", backend.id)),
             line("check", "Check now", Action("check", backend.id) if backend.enabled else None),
@@ -142,7 +142,11 @@ def _switches(state: TrayState) -> list[Item]:
         lines.append(Item(key="notify", text="Notifications", action=action, checked=on))
         if on and state.snoozed_until:
             lines.append(
-                line("snooze", f"Wake notifications (silent until {state.snoozed_until})", Action("wake"))
+                line(
+                    "snooze",
+                    f"End snooze (notifications are off until {state.snoozed_until})",
+                    Action("wake"),
+                )
             )
         elif on:
             lines.append(line("snooze", "Snooze notifications for 1 hour", Action("snooze")))
@@ -152,6 +156,6 @@ def _switches(state: TrayState) -> list[Item]:
 def _about(state: TrayState) -> Item:
     lines = [line("version", f"Meshlight {__version__}")]
     if state.url:
-        lines.append(line("address", f"Listens at {sanitize(state.url)}"))
+        lines.append(line("address", f"Address: {sanitize(state.url)}"))
     lines.append(line("licence", "Licence: Apache-2.0"))
     return Item(key="about", text="About", items=tuple(lines))

@@ -1,4 +1,4 @@
-"""The lines of a menu, and what a click on one asks for."""
+"""The parts of a menu: items, and the action that a click on one requests."""
 
 from typing import Literal
 
@@ -35,7 +35,7 @@ STATES: dict[State, str] = {"healthy": "●", "warming": "◐", "unhealthy": "�
 
 
 class Action(Struct, frozen=True):
-    """What a click asks for, and of which backend (its id) where it is about one."""
+    """What a click requests, with the id of a backend where it is about one."""
 
     verb: Verb
     backend: str = ""
@@ -45,13 +45,13 @@ OPEN = Action("open")
 
 
 class Item(Struct, frozen=True, kw_only=True):
-    """One line of a menu; `key` names it among its siblings for as long as it is the same thing."""
+    """One line of a menu; `key` identifies it among its siblings when the menu changes."""
 
     key: str
     text: str = ""
-    """Plain text, already clean; faces escape in it what their platform would read as a mnemonic."""
+    """Plain, sanitized text; each tray escapes what its platform would read as a keyboard mnemonic."""
     action: Action | None = None
-    """What a click asks for; a line without action and without items is only there to be read."""
+    """What a click requests; a line with neither action nor items is for reading only."""
     checked: bool | None = None
     is_default: bool = False
     is_separator: bool = False
@@ -68,6 +68,6 @@ def line(key: str, text: str, action: Action | None = None) -> Item:
     return Item(key=key, text=text, action=action)
 
 
-def separator(place: int) -> Item:
-    """Return the rule at a place that no other rule of its menu has."""
-    return Item(key=f"separator-{place}", is_separator=True)
+def separator(number: int) -> Item:
+    """Return a separator with a number that is unique in its menu."""
+    return Item(key=f"separator-{number}", is_separator=True)

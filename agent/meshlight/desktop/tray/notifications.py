@@ -1,6 +1,6 @@
-"""What is worth a notification: pure, and never in a hurry. Sending it is `notice.py`'s business.
+"""Desktop notifications: which changes deserve one (`NotificationQueue`, pure), and how one is sent.
 
-Puts a notification on the screen: by the desktop's own service, or by the program that is there for it.
+A backend is reported when its state has lasted for 10 s, and changes within a minute become one notification.
 """
 
 import asyncio
@@ -23,17 +23,17 @@ LINE_CELLS = 110
 LINES = 4
 
 
-class Rule(Struct, frozen=True, kw_only=True):
-    """How patient to be."""
+class NotificationDelays(Struct, frozen=True, kw_only=True):
+    """How long to wait before a notification."""
 
     settle_s: float = 10.0
-    """A state must have lasted so long; what comes and goes faster is not told at all."""
-    apart_s: float = 60.0
-    """Between two notifications; what happens meanwhile is told in one."""
+    """A state must have lasted this long; shorter changes are never reported."""
+    gap_s: float = 60.0
+    """The least time between two notifications; changes in between are reported together."""
 
 
-class BackendMark(Struct, frozen=True):
-    """One thing that can be well or not: its name for people, how it is, and why."""
+class WatchedState(Struct, frozen=True):
+    """The state of the service or of a backend, with its name for people and the reason."""
 
     name: str
     state: State
@@ -46,89 +46,91 @@ class Notification(Struct, frozen=True):
     title: str
     body: str
     on_click: Callable[[], None] | None = None
-    """What a click on it does, on the thread that shows it."""
+    """Called on a click, on the thread that shows the notification."""
 
 
 class NotificationQueue:
-    """Remembers what the user knows, and says what has changed since and has come to stay.
+    """Remembers which states were reported, and returns a notification once a different one has lasted.
 
-    All instants are seconds of one monotonic clock.
+    All times are seconds of one monotonic clock.
     """
 
-    def __init__(self, rule: Rule | None = None) -> None:
-        self._rule = rule or Rule()
-        self._known: dict[str, State] = {}
-        """What the user was told last, or what was so at the start."""
-        self._now: dict[str, BackendMark] = {}
-        self._since: dict[str, float] = {}
-        """Since when a thing has been otherwise than the user knows."""
-        self._last = float("-inf")
+    def __init__(self, delays: NotificationDelays | None = None) -> None:
+        self._delays = delays or NotificationDelays()
+        self._reported: dict[str, State] = {}
+        """The states that were reported last, or that were there at the start."""
+        self._current: dict[str, WatchedState] = {}
+        self._changed_at: dict[str, float] = {}
+        """When each state began to differ from the reported one."""
+        self._last_sent_at = float("-inf")
 
-    def see(self, marks: Mapping[str, BackendMark], now: float) -> None:
-        """Take in how everything is; what is missing is forgotten."""
-        for gone in self._known.keys() - marks.keys():
-            self._known.pop(gone)
-            self._since.pop(gone, None)
-        for key, mark in marks.items():
-            before = self._now.get(key)
-            if mark.state in {"warming", "unknown"}:
-                self._since.pop(key, None)  # on its way: what it becomes will be told
-            elif self._known.setdefault(key, mark.state) == mark.state:
-                self._since.pop(key, None)
-            elif before is None or before.state != mark.state or key not in self._since:
-                self._since[key] = now
-        self._now = dict(marks)
+    def update(self, states: Mapping[str, WatchedState], now: float) -> None:
+        """Record the current states; entries that are missing are forgotten."""
+        for gone in self._reported.keys() - states.keys():
+            self._reported.pop(gone)
+            self._changed_at.pop(gone, None)
+        for key, watched in states.items():
+            before = self._current.get(key)
+            if watched.state in {"warming", "unknown"}:
+                self._changed_at.pop(key, None)  # temporary: the state that follows is reported
+            elif self._reported.setdefault(key, watched.state) == watched.state:
+                self._changed_at.pop(key, None)
+            elif before is None or before.state != watched.state or key not in self._changed_at:
+                self._changed_at[key] = now
+        self._current = dict(states)
 
     @property
     def due_at(self) -> float | None:
-        """When there will be something to tell; None when there is nothing."""
-        if not self._since:
+        """When the next notification is due; None if there is none."""
+        if not self._changed_at:
             return None
-        return max(min(self._since.values()) + self._rule.settle_s, self._last + self._rule.apart_s)
+        return max(
+            min(self._changed_at.values()) + self._delays.settle_s, self._last_sent_at + self._delays.gap_s
+        )
 
-    def take(self, now: float, *, silent: bool = False) -> Notification | None:
-        """Return what is to be told now, all of it in one; `silent` takes it as known without telling."""
+    def next_due(self, now: float, *, silent: bool = False) -> Notification | None:
+        """Return the notification that is due now, if any; `silent` only marks its states as reported."""
         due_at = self.due_at
         if due_at is None or now < due_at:
             return None
-        ripe = [key for key, since in self._since.items() if now - since >= self._rule.settle_s]
-        marks = [self._now[key] for key in ripe]
-        for key in ripe:
-            self._known[key] = self._now[key].state
-            del self._since[key]
-        if silent or not marks:
+        settled = [key for key, since in self._changed_at.items() if now - since >= self._delays.settle_s]
+        states = [self._current[key] for key in settled]
+        for key in settled:
+            self._reported[key] = self._current[key].state
+            del self._changed_at[key]
+        if silent or not states:
             return None
-        self._last = now
-        return _note(marks, self._now)
+        self._last_sent_at = now
+        return _notification(states, self._current)
 
 
-def marks_of(view: SnapshotView | None, *, service: BackendMark) -> dict[str, BackendMark]:
-    """Return what is watched: the service, and while it runs each backend that is switched on."""
-    marks = {"": service}
+def watched_states(view: SnapshotView | None, *, service: WatchedState) -> dict[str, WatchedState]:
+    """Return the states to watch by id: the service (""), and while it runs each enabled backend."""
+    states = {"": service}
     if view is not None and service.state == "healthy":
         for backend in view.backends:
             if backend.enabled:
-                marks[backend.id] = BackendMark(backend.name, backend.health.state, backend.health.text)
-    return marks
+                states[backend.id] = WatchedState(backend.name, backend.health.state, backend.health.text)
+    return states
 
 
-def _note(marks: list[BackendMark], everything: Mapping[str, BackendMark]) -> Notification:
-    if len(marks) == 1:
-        [mark] = marks
-        title, body = f"{_name(mark)} {_verb(mark)}", "" if mark.state == "healthy" else mark.text
+def _notification(states: list[WatchedState], everything: Mapping[str, WatchedState]) -> Notification:
+    if len(states) == 1:
+        [watched] = states
+        title, body = f"{_name(watched)} {_verb(watched)}", "" if watched.state == "healthy" else watched.text
     else:
-        backends = [mark for key, mark in everything.items() if key]
-        down = [mark for mark in marks if mark.state != "healthy"]
-        if backends and all(mark.state == "unhealthy" for mark in backends):
+        backends = [watched for key, watched in everything.items() if key]
+        down = [watched for watched in states if watched.state != "healthy"]
+        if backends and all(watched.state == "unhealthy" for watched in backends):
             title = "Every backend is down"
-        elif len(down) == len(marks):
-            title = f"{len(marks)} backends are down"
+        elif len(down) == len(states):
+            title = f"{len(states)} backends are down"
         elif not down:
-            title = f"{len(marks)} backends are healthy again"
+            title = f"{len(states)} backends are healthy again"
         else:
-            title = f"{len(marks)} backends changed"
-        lines = [f"{_name(mark)} {_verb(mark)}" for mark in marks[:LINES]]
-        if (more := len(marks) - LINES) > 0:
+            title = f"{len(states)} backends changed"
+        lines = [f"{_name(watched)} {_verb(watched)}" for watched in states[:LINES]]
+        if (more := len(states) - LINES) > 0:
             lines.append(f"and {more} more")
         body = "\n".join(cut(line, LINE_CELLS) for line in lines)
     return Notification(
@@ -136,18 +138,18 @@ def _note(marks: list[BackendMark], everything: Mapping[str, BackendMark]) -> No
     )
 
 
-def _name(mark: BackendMark) -> str:
-    return sanitize(mark.name) or "A backend"
+def _name(watched: WatchedState) -> str:
+    return sanitize(watched.name) or "A backend"
 
 
-def _verb(mark: BackendMark) -> str:
-    return "is healthy again" if mark.state == "healthy" else "is down"
+def _verb(watched: WatchedState) -> str:
+    return "is healthy again" if watched.state == "healthy" else "is down"
 
 
 NAME: Final = "Meshlight"
-LIMIT_S: Final = 5.0
-CLICK_S: Final = 60
-"""For so long a note that can be clicked stays, and its click is waited for."""
+TIMEOUT_S: Final = 5.0
+CLICK_TIMEOUT_S: Final = 60
+"""A notification with `on_click` stays on the screen this long, and the click is awaited as long."""
 _OSASCRIPT: Final = (
     "on run argv",
     "display notification (item 2 of argv) with title (item 1 of argv)",
@@ -155,74 +157,78 @@ _OSASCRIPT: Final = (
 )
 
 
-def send_notification(note: Notification) -> bool:
-    """Show the note; whether somebody took it.
+def send_notification(notification: Notification) -> bool:
+    """Show a notification; returns whether the desktop accepted it.
 
-    May take seconds, and a minute for a note that can be clicked: not for a thread that others wait for.
+    Blocks for seconds, and for up to a minute if it has `on_click`: call it in a thread of its own.
     """
     try:
-        asyncio.run(_by_library(note))
+        asyncio.run(_send_by_library(notification))
     except Exception:  # noqa: BLE001 - no bus, no daemon, no permission: each platform has its own errors for that
-        return _by_program(note)
+        return _send_by_program(notification)
     return True
 
 
-async def _by_library(note: Notification) -> None:
-    # Imported at the first notification: most days have none, and the tray should stay small.
+async def _send_by_library(notification: Notification) -> None:
+    # Imported at the first notification: there is usually none, and the tray should use little memory.
     from desktop_notifier import DesktopNotifier  # noqa: PLC0415
 
     logging.getLogger("desktop_notifier").setLevel(
         logging.CRITICAL
-    )  # what fails here is told by the other way
-    clicked, over = asyncio.Event(), asyncio.Event()
-    async with asyncio.timeout(LIMIT_S):
+    )  # if this fails, a program is tried instead
+    clicked, dismissed = asyncio.Event(), asyncio.Event()
+    async with asyncio.timeout(TIMEOUT_S):
         notifier = DesktopNotifier(app_name=NAME, app_icon=None)
-        await (
-            notifier.get_capabilities()
-        )  # this raises where nobody would take a note, and `send_notification` doesn't
-        # On Linux the body is a kind of HTML, and names come from strangers.
-        body = html.escape(note.body, quote=False) if sys.platform == "linux" else note.body
+        await notifier.get_capabilities()  # raises where no daemon accepts notifications; sending does not
+        # On Linux the body is a kind of HTML, and names may come from untrusted machines.
+        body = html.escape(notification.body, quote=False) if sys.platform == "linux" else notification.body
         await notifier.send(
-            title=note.title,
+            title=notification.title,
             message=body,
-            on_clicked=clicked.set if note.on_click else None,
-            on_dismissed=over.set if note.on_click else None,
-            timeout=CLICK_S if note.on_click else -1,
+            on_clicked=clicked.set if notification.on_click else None,
+            on_dismissed=dismissed.set if notification.on_click else None,
+            timeout=CLICK_TIMEOUT_S if notification.on_click else -1,
         )
-    if note.on_click and await _click(clicked, over):
-        note.on_click()
+    if notification.on_click and await _wait_for_click(clicked, dismissed):
+        notification.on_click()
 
 
-async def _click(clicked: asyncio.Event, over: asyncio.Event) -> bool:
-    """Wait until the note is clicked or gone; whether it was clicked."""
-    waits = [asyncio.ensure_future(event.wait()) for event in (clicked, over)]
-    await asyncio.wait(waits, timeout=CLICK_S, return_when=asyncio.FIRST_COMPLETED)
+async def _wait_for_click(clicked: asyncio.Event, dismissed: asyncio.Event) -> bool:
+    """Wait until the notification is clicked or dismissed; returns whether it was clicked."""
+    waits = [asyncio.ensure_future(event.wait()) for event in (clicked, dismissed)]
+    await asyncio.wait(waits, timeout=CLICK_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
     return clicked.is_set()
 
 
-def _by_program(note: Notification) -> bool:
-    command = _command(note)
+def _send_by_program(notification: Notification) -> bool:
+    command = _command(notification)
     if command is None:
         return False
     try:
-        done = subprocess.run(  # noqa: S603 - a fixed program, no shell; the texts are single words of it
+        result = subprocess.run(  # noqa: S603 - a fixed program, no shell; the texts are single words of it
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=LIMIT_S,
+            timeout=TIMEOUT_S,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return done.returncode == 0
+    return result.returncode == 0
 
 
-def _command(note: Notification, platform: str = sys.platform) -> list[str] | None:
+def _command(notification: Notification, platform: str = sys.platform) -> list[str] | None:
     if platform == "darwin":
         script = [word for line in _OSASCRIPT for word in ("-e", line)]
-        return ["osascript", *script, note.title, note.body]
+        return ["osascript", *script, notification.title, notification.body]
     if platform == "linux" and (program := shutil.which("notify-send")):
-        return [program, f"--app-name={NAME}", "--", note.title, html.escape(note.body, quote=False)]
+        return [
+            program,
+            f"--app-name={NAME}",
+            "--",
+            notification.title,
+            html.escape(notification.body, quote=False),
+        ]
     return None

@@ -1,4 +1,4 @@
-"""Which way to the tray this desktop offers: our own over D-Bus first, then pystray's, or none and why."""
+"""Chooses the tray icon for this desktop: D-Bus first, then pystray's backends, or none with the reason."""
 
 import asyncio
 import logging
@@ -18,16 +18,16 @@ from meshlight.domain.text import sanitize
 
 log = logging.getLogger(__name__)
 
-VARIABLE: Final = "MESHLIGHT_TRAY"
-"""Environment variable that names one way and rules out the others: `dbus`, pystray's names, or `none`."""
-_NO_HOST: Final = (
-    "This desktop shows no tray icons: nothing on the session bus (StatusNotifierWatcher) or on the X display "
-    "takes them. GNOME needs the extension AppIndicator."
+TRAY_VARIABLE: Final = "MESHLIGHT_TRAY"
+"""Environment variable that selects one tray: `dbus`, the name of a pystray backend, or `none`."""
+_NO_TRAY_TEXT: Final = (
+    "This desktop shows no tray icons: there is no tray on the session bus (StatusNotifierWatcher) or on the X "
+    "display. GNOME needs the extension AppIndicator."
 )
 
 
 class NoTrayHost(Struct, frozen=True):
-    """There can be no icon here; `reason` is one line for people."""
+    """No tray icon is possible here; `reason` is one line for people."""
 
     reason: str
 
@@ -35,33 +35,36 @@ class NoTrayHost(Struct, frozen=True):
 def choose_tray(
     on_action: OnAction,
     *,
-    patience_s: float = 0.0,
+    wait_s: float = 0.0,
     environment: Mapping[str, str] = os.environ,
     platform: str = sys.platform,
 ) -> TrayIcon | NoTrayHost:
-    """Return the best face for this desktop, not yet running, or why there is none.
+    """Return the best tray icon for this desktop, not yet running, or why there is none.
 
-    Blocks for at most a few seconds, and for `patience_s` more while nobody shows tray icons: right after
-    login the desktop may not have started its panel.
+    Blocks for at most a few seconds, and for `wait_s` more while there is no tray: right after login the desktop
+    may not have started its panel.
     """
-    asked = environment.get(VARIABLE, "")
-    if asked == "none":
-        return NoTrayHost(f"No tray icon, as {VARIABLE} says.")
-    if asked and asked not in {"dbus", *get_args(PystrayBackend)}:
+    requested = environment.get(TRAY_VARIABLE, "")
+    if requested == "none":
+        return NoTrayHost(f"No tray icon, as {TRAY_VARIABLE} says.")
+    if requested and requested not in {"dbus", *get_args(PystrayBackend)}:
         return NoTrayHost(
-            f"{VARIABLE} is {sanitize(asked)!r}, but can only be: dbus, {', '.join(get_args(PystrayBackend))}, none."
+            f"{TRAY_VARIABLE} is {sanitize(requested)!r}, but must be one of: dbus, "
+            f"{', '.join(get_args(PystrayBackend))}, none."
         )
-    if asked and asked != "dbus":
-        return _first_of(on_action, [way for way in get_args(PystrayBackend) if way == asked])
+    if requested and requested != "dbus":
+        return _first_pystray(
+            on_action, [backend for backend in get_args(PystrayBackend) if backend == requested]
+        )
     if platform == "darwin":
-        return _first_of(on_action, ["darwin"])
+        return _first_pystray(on_action, ["darwin"])
     if platform == "win32":
-        return _first_of(on_action, ["win32"])
-    return _on_linux(on_action, patience_s, environment, only_dbus=bool(asked))
+        return _first_pystray(on_action, ["win32"])
+    return _on_linux(on_action, wait_s, environment, only_dbus=bool(requested))
 
 
 def _on_linux(
-    on_action: OnAction, patience_s: float, environment: Mapping[str, str], *, only_dbus: bool
+    on_action: OnAction, wait_s: float, environment: Mapping[str, str], *, only_dbus: bool
 ) -> TrayIcon | NoTrayHost:
     if not only_dbus:
         if not (environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")):
@@ -71,19 +74,19 @@ def _on_linux(
                 "This is an SSH session: a tray icon would appear on the other machine's screen or nowhere."
             )
     address = bus_address(environment)
-    face = _dbus(on_action, patience_s, address)
-    if isinstance(face, NoTrayHost) and not only_dbus and environment.get("DISPLAY") and _x_tray():
+    tray = _dbus(on_action, wait_s, address)
+    if isinstance(tray, NoTrayHost) and not only_dbus and environment.get("DISPLAY") and _has_x11_tray():
         with_gtk: list[PystrayBackend] = [
             "gtk",
             "appindicator",
             "xorg",
         ]  # which fail without a bus once they run
-        return _first_of(on_action, with_gtk if address else ["xorg"])
-    return face
+        return _first_pystray(on_action, with_gtk if address else ["xorg"])
+    return tray
 
 
-def _dbus(on_action: OnAction, patience_s: float, address: str | None) -> TrayIcon | NoTrayHost:
-    """Return our own face where somebody on the session bus shows icons."""
+def _dbus(on_action: OnAction, wait_s: float, address: str | None) -> TrayIcon | NoTrayHost:
+    """Return the D-Bus tray icon if something on the session bus shows icons."""
     try:
         from meshlight.desktop.tray.dbus import bus as session_bus  # noqa: PLC0415 -- Linux alone
         from meshlight.desktop.tray.dbus.tray import BusError, DBusTray  # noqa: PLC0415
@@ -94,32 +97,32 @@ def _dbus(on_action: OnAction, patience_s: float, address: str | None) -> TrayIc
             "There is no session bus here (DBUS_SESSION_BUS_ADDRESS is not set), so there is no tray icon."
         )
     try:
-        found = asyncio.run(session_bus.await_watcher(address, patience_s))
+        found = asyncio.run(session_bus.await_watcher(address, wait_s))
     except BusError as error:
         return NoTrayHost(
             f"The session bus doesn't answer, so there is no tray icon: {str(error) or 'timed out'}."
         )
-    return DBusTray(on_action, address) if found else NoTrayHost(_NO_HOST)
+    return DBusTray(on_action, address) if found else NoTrayHost(_NO_TRAY_TEXT)
 
 
-def _first_of(
-    on_action: OnAction, ways: list[PystrayBackend], load: Callable[[PystrayBackend], Toolkit] = load
+def _first_pystray(
+    on_action: OnAction, backends: list[PystrayBackend], load: Callable[[PystrayBackend], Toolkit] = load
 ) -> TrayIcon | NoTrayHost:
-    """Return the first of pystray's ways that can be loaded."""
-    said = ""
-    if {"gtk", "appindicator"} & set(ways):
+    """Return a tray icon by the first of these pystray backends that can be loaded."""
+    reason = ""
+    if {"gtk", "appindicator"} & set(backends):
         use_system_gtk()
-    for way in ways:
+    for backend in backends:
         try:
-            return PystrayTray(on_action, way, load(way))
+            return PystrayTray(on_action, backend, load(backend))
         except Exception as error:  # noqa: BLE001 -- besides ImportError: of the display, of GTK, of AppKit
-            said = sanitize(str(error)) or type(error).__name__
-            log.info("No tray icon by pystray's %s: %s", way, said)
-    return NoTrayHost(f"No tray icon can be shown here: {said}")
+            reason = sanitize(str(error)) or type(error).__name__
+            log.info("No tray icon by pystray's %s: %s", backend, reason)
+    return NoTrayHost(f"No tray icon can be shown here: {reason}")
 
 
-def _x_tray() -> bool:
-    """Whether the X display has a system tray of the old kind (XEmbed)."""
+def _has_x11_tray() -> bool:
+    """Whether the X display has a system tray of the old protocol (XEmbed)."""
     try:
         from Xlib.display import Display  # noqa: PLC0415 -- touches the display
 

@@ -1,4 +1,4 @@
-"""The state of the mesh in a colour and one line: what the icon shows, and what it says under the pointer."""
+"""The state of the mesh as the colour of the tray icon and as one line for its tooltip. Pure functions."""
 
 from meshlight.desktop.tray.state import TrayState
 from meshlight.domain.api_types import BackendView, SnapshotView
@@ -6,16 +6,16 @@ from meshlight.domain.snapshot import Light
 from meshlight.domain.text import count, cut, sanitize, shorten
 
 PAUSED = "paused"
-"""`router.status` of a service that passes no requests on."""
+"""`router.status` of a service that routes no requests."""
 NAME_CELLS = 28
 REASON_CELLS = 48
 
-_BRIEF: dict[str, str] = {
+_SHORT_REASONS: dict[str, str] = {
     "refused": "refused, is it running?",
-    "timed-out": "no answer in time",
+    "timed-out": "timed out",
     "name-not-found": "name not found",
     "unreachable": "unreachable",
-    "tls": "no trusted connection (TLS)",
+    "tls": "TLS certificate not trusted",
     "proxy": "its proxy does not connect",
     "unauthorized": "API key missing or refused",
     "forbidden": "no permission",
@@ -24,23 +24,23 @@ _BRIEF: dict[str, str] = {
     "loading": "loading a model",
     "loading-too-long": "loading for too long",
     "not-an-api": "a web page, not an API",
-    "not-this-kind": "something else answers there",
-    "v1-missing": "no list of models at its URL",
-    "v1-doubled": "its URL is too long",
-    "redirected": "moved to another address",
-    "server-error": "answers with an error",
-    "bad-reply": "gives no readable answer",
+    "not-this-kind": "another program answers there",
+    "v1-missing": "no model list at its URL",
+    "v1-doubled": "/v1 twice in its URL",
+    "redirected": "redirects to another address",
+    "server-error": "server error",
+    "bad-reply": "unreadable answer",
     "connection-lost": "connection lost",
     "failing-requests": "requests fail",
     "not-checked": "not checked yet",
 }
-"""A reason's code → its cause in a few words. A code that is not here is said by its own sentence."""
+"""The code of a reason → its cause in a few words. For other codes, the reason's own text is shown."""
 
 
 def light_of(view: SnapshotView | None, state: TrayState) -> Light:
-    """Return the colour of the icon. Red: the service is down, or every enabled backend is unhealthy.
+    """Return the colour of the icon.
 
-    Grey: the service is starting or paused, or nothing is enabled. Else as the mesh itself has it.
+    Red if the service is down, grey while it starts or is paused, and otherwise the overall light of the mesh.
     """
     if state.service in {"down", "stopped"}:
         return "red"
@@ -50,59 +50,59 @@ def light_of(view: SnapshotView | None, state: TrayState) -> Light:
 
 
 def tooltip(view: SnapshotView | None, state: TrayState) -> str:
-    """Return the line that says what the icon means: `1 of 4 down: vllm — refused, is it running?`."""
+    """Return the line that explains the icon, such as `1 of 4 down: vllm — refused, is it running?`."""
     if state.service == "stopped":
-        return sanitize(state.said) or "The service has stopped."
+        return sanitize(state.message) or "The service has stopped."
     if state.service == "down":
-        return sanitize(state.said) or "The service is down and is being started again."
+        return sanitize(state.message) or "The service is down and is being restarted."
     if state.service == "starting" or view is None:
-        return sanitize(state.said) or "Starting the service."
+        return sanitize(state.message) or "The service is starting."
     if view.router.status == PAUSED:
         return "Routing is paused."
     enabled = [backend for backend in view.backends if backend.enabled]
     down = [backend for backend in enabled if backend.health.state == "unhealthy"]
     warming = [backend for backend in enabled if backend.health.state == "warming"]
     if down:
-        return _ill("down", down, len(enabled))
+        return _unhealthy_text("down", down, len(enabled))
     if warming:
-        return _ill("warming up", warming, len(enabled))
+        return _unhealthy_text("warming up", warming, len(enabled))
     if view.light == "green":
         who = f"{name(enabled[0])} is" if len(enabled) == 1 else f"All {len(enabled)} backends are"
         return f"{who} healthy, {count(len(view.models), 'model')}."
     return sanitize(view.light_reason)
 
 
-def brief(backend: BackendView) -> str:
-    """Return in a few words why a backend is as it is; nothing when it is healthy."""
+def short_reason(backend: BackendView) -> str:
+    """Return in a few words why a backend is not healthy; empty if it is."""
     health = backend.health
     if health.state == "healthy":
         return ""
-    return _BRIEF.get(health.reason) or cut(sanitize(health.text).rstrip("."), REASON_CELLS)
+    return _SHORT_REASONS.get(health.reason) or cut(sanitize(health.text).rstrip("."), REASON_CELLS)
 
 
 def name(backend: BackendView) -> str:
-    """Return a backend's name as it fits into a line: strangers may have chosen it."""
+    """Return a backend's name, sanitized and shortened for one line: it may come from an untrusted machine."""
     return shorten(sanitize(backend.name), NAME_CELLS) or "(no name)"
 
 
-def fit(said: str, units: int) -> str:
-    """Return `said` in at most `units` UTF-16 units, as Windows counts the letters of a tooltip."""
-    if _units(said) <= units:
-        return said
-    kept = said
-    while kept and _units(kept) > units - 1:
-        kept = kept[:-1]
-    return kept.rstrip() + "…"
+def fit(text: str, units: int) -> str:
+    """Return `text` shortened to at most `units` UTF-16 code units, as Windows limits tooltips."""
+    if _units(text) <= units:
+        return text
+    shortened = text
+    while shortened and _units(shortened) > units - 1:
+        shortened = shortened[:-1]
+    return shortened.rstrip() + "…"
 
 
-def _ill(what: str, ill: list[BackendView], of: int) -> str:
-    first = ill[0]
-    said = f"{len(ill)} of {of} {what}: {name(first)}"
-    if why := brief(first):
-        said += f" — {why}"
-    others = [name(backend) for backend in ill[1:]]
-    return f"{said}; also {', '.join(others)}" if others else said
+def _unhealthy_text(what: str, unhealthy: list[BackendView], of: int) -> str:
+    first = unhealthy[0]
+    text = f"{len(unhealthy)} of {of} {what}: {name(first)}"
+    if why := short_reason(first):
+        text += f" — {why}"
+    others = [name(backend) for backend in unhealthy[1:]]
+    return f"{text}; also {', '.join(others)}" if others else text
 
 
-def _units(said: str) -> int:
-    return len(said.encode("utf-16-le", "replace")) // 2
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le", "replace")) // 2

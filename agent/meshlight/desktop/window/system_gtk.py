@@ -1,4 +1,4 @@
-"""GTK's Python modules belong to the distribution: a virtual environment made from its Python may borrow them."""
+"""Makes GTK's Python modules of the Linux distribution importable in a virtual environment of the same Python."""
 
 import sys
 import sysconfig
@@ -10,9 +10,9 @@ from types import ModuleType
 from typing import Final
 
 MODULES: Final = frozenset({"gi", "cairo"})
-"""Nothing else of the distribution's comes with them, so that no library of ours is replaced by an older one."""
+"""No other module of the distribution is importable, so that none of our libraries is replaced by an older one."""
 _VERSION = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-FOLDERS: Final = tuple(
+SYSTEM_FOLDERS: Final = tuple(
     Path(folder)
     for folder in (
         "/usr/lib/python3/dist-packages",
@@ -22,8 +22,8 @@ FOLDERS: Final = tuple(
 )
 
 
-class DistributionFinder:
-    """An importer that finds `MODULES` in one folder, asked after all others."""
+class SystemModuleFinder:
+    """An import finder for `MODULES` in one folder, used after all other finders."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
@@ -31,14 +31,14 @@ class DistributionFinder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find a module, as `importlib` asks."""
+        """Find a module (the interface of `importlib`)."""
         return (
             PathFinder.find_spec(name, [self._folder], target) if path is None and name in MODULES else None
         )
 
 
-def use_system_gtk(folders: Sequence[Path] = FOLDERS) -> bool:
-    """Make `import gi` work where the distribution has it for this very Python; whether it does."""
+def use_system_gtk(folders: Sequence[Path] = SYSTEM_FOLDERS) -> bool:
+    """Make `import gi` work if the distribution has it for this Python version; returns whether it works."""
     if find_spec("gi") is not None:
         return True
     if sys.platform != "linux":
@@ -46,6 +46,6 @@ def use_system_gtk(folders: Sequence[Path] = FOLDERS) -> bool:
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     for folder in folders:
         if (folder / "gi" / f"_gi{suffix}").is_file():
-            sys.meta_path.append(DistributionFinder(folder))
+            sys.meta_path.append(SystemModuleFinder(folder))
             return True
     return False

@@ -237,7 +237,7 @@ async def test_a_desktop_may_ask_for_a_part_of_the_menu(tray: Tray, panel: Panel
     assert {name for child in top for name in child.value[1]} == {"label"}
     number = (await icon.menu()).find("Quit").number
     (lines,) = await icon.ask_menu("GetGroupProperties", "aias", [number, 999_999], ["label"])
-    assert [(n, said["label"].value) for n, said in lines] == [(number, "Quit")]
+    assert [(n, properties["label"].value) for n, properties in lines] == [(number, "Quit")]
     (all_lines,) = await icon.ask_menu("GetGroupProperties", "aias", [], [])
     assert len(all_lines) > 20
     (label,) = await icon.ask_menu("GetProperty", "is", number, "label")

@@ -22,14 +22,14 @@ RUNNING = TrayState(service="running", url="http://127.0.0.1:6374", starts_at_lo
 
 
 def show(way: PystrayBackend) -> str:
-    face = PystrayTray(lambda action: print(action.verb, action.backend, flush=True), way, load(way))
-    face.set_icon("grey")
-    face.set_tooltip(tooltip(scenario(), RUNNING))
-    face.set_menu(menu(scenario(), RUNNING))
+    tray = PystrayTray(lambda action: print(action.verb, action.backend, flush=True), way, load(way))
+    tray.set_icon("grey")
+    tray.set_tooltip(tooltip(scenario(), RUNNING))
+    tray.set_menu(menu(scenario(), RUNNING))
 
     def leave(number: int, _frame: FrameType | None) -> None:
         print(signal.Signals(number).name, flush=True)
-        face.stop()
+        tray.stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
@@ -37,12 +37,12 @@ def show(way: PystrayBackend) -> str:
     def obey() -> None:
         for line in sys.stdin:
             if line.strip() == "stop":
-                face.stop()
+                tray.stop()
             else:
-                face.set_icon(LIGHTS[line.strip()])
+                tray.set_icon(LIGHTS[line.strip()])
 
     threading.Thread(target=obey, daemon=True).start()
-    return face.run(lambda: print("ready", flush=True))
+    return tray.run(lambda: print("ready", flush=True))
 
 
 if __name__ == "__main__":

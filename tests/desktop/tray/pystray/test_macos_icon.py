@@ -65,13 +65,13 @@ def appkit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("appkit")
 def test_the_icon_keeps_all_its_pixels_on_retina() -> None:
-    pen = patch_mac_icon(PlainIcon)(icon("green", PIXELS))
-    pen._assert_image()
-    (shown,) = pen.shown
+    native_icon = patch_mac_icon(PlainIcon)(icon("green", PIXELS))
+    native_icon._assert_image()
+    (shown,) = native_icon.shown
     assert shown.points == (22.0, 22.0)
     with Image.open(io.BytesIO(shown.file)) as picture:
         assert picture.size == (44, 44)
-    assert pen._icon_image is shown
+    assert native_icon._icon_image is shown
 
 
 @pytest.mark.usefixtures("appkit")

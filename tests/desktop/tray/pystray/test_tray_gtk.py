@@ -43,7 +43,7 @@ class Shown:
     def __init__(self, process: Process, icon: Icon) -> None:
         self.process, self.icon = process, icon
 
-    async def said(self) -> str:
+    async def read_line(self) -> str:
         """The next line it says."""
         assert self.process.stdout is not None
         async with asyncio.timeout(10):
@@ -100,31 +100,31 @@ async def shown(tmp_path: Path) -> AsyncIterator[Shown]:
 
 
 async def test_it_shows_each_state_takes_clicks_and_ends_by_the_menu_s_word(shown: Shown) -> None:
-    assert await shown.said() == "ready"
+    assert await shown.read_line() == "ready"
     for light in LIGHTS:
         shown.tell(light)
         await shown.until_it_shows(light)
     assert await shown.icon.get("Title") == "Meshlight: 1 of 5 down: Big box — refused, is it running?"
     assert (await shown.icon.menu()).find("Start at login").checked is True
-    for path, said in (
+    for path, text in (
         (("Refresh now",), "refresh"),
         (("Open mesh",), "open"),
         (("Backends", "● Ollama", "Disable"), "disable ollama-11434"),
         (("Quit",), "quit"),
     ):
         await shown.press(*path)
-        assert await shown.said() == said
+        assert await shown.read_line() == text
     shown.tell("stop")
-    assert await shown.said() == "ended"
+    assert await shown.read_line() == "ended"
     assert await shown.process.wait() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_ctrl_c_is_not_taken_over_by_gtk(shown: Shown, number: signal.Signals) -> None:
-    assert await shown.said() == "ready"
+    assert await shown.read_line() == "ready"
     shown.tell("red")
     await shown.until_it_shows("red")
     shown.process.send_signal(number)
-    assert await shown.said() == number.name
-    assert await shown.said() == "ended"
+    assert await shown.read_line() == number.name
+    assert await shown.read_line() == "ended"
     assert await shown.process.wait() == 0

@@ -1,7 +1,4 @@
-"""Joining the user's session bus, and whether somebody on it shows tray icons.
-
-Where the user's session bus is.
-"""
+"""The user's session bus: its address, connecting to it, and whether something on it shows tray icons."""
 
 import asyncio
 import contextlib
@@ -15,40 +12,40 @@ from dbus_fast.aio import MessageBus
 
 WATCHER: Final = "org.kde.StatusNotifierWatcher"
 WATCHER_PATH: Final = "/StatusNotifierWatcher"
-DRIVER: Final = "org.freedesktop.DBus"
-"""The bus itself; nobody else can speak under its name."""
-DRIVER_PATH: Final = "/org/freedesktop/DBus"
-ANSWER_S: Final = 2.0
-"""A bus and a desktop answer in milliseconds; longer means that they hang."""
+BUS: Final = "org.freedesktop.DBus"
+"""The bus itself; no other program can send messages under its name."""
+BUS_PATH: Final = "/org/freedesktop/DBus"
+REPLY_TIMEOUT_S: Final = 2.0
+"""A bus and a desktop answer in milliseconds; this much longer means that they hang."""
 
 
-async def connect(at: str) -> MessageBus:
-    """Join the bus. Raises what dbus-fast and sockets do when that fails, TimeoutError after ANSWER_S."""
-    async with asyncio.timeout(ANSWER_S):
-        return await MessageBus(at).connect()
+async def connect(address: str) -> MessageBus:
+    """Connect to the bus. Raises the errors of dbus-fast and sockets; TimeoutError after REPLY_TIMEOUT_S."""
+    async with asyncio.timeout(REPLY_TIMEOUT_S):
+        return await MessageBus(address).connect()
 
 
-async def ask(bus: MessageBus, message: Message) -> list[object]:
-    """Call a method and return its answer; raises ConnectionError for an error answer, TimeoutError."""
-    async with asyncio.timeout(ANSWER_S):
+async def call(bus: MessageBus, message: Message) -> list[object]:
+    """Call a method and return its reply; raises ConnectionError for an error reply, TimeoutError for none."""
+    async with asyncio.timeout(REPLY_TIMEOUT_S):
         reply = await bus.call(message)
     if reply.message_type is MessageType.ERROR:
-        said = reply.body[0] if reply.body else reply.error_name
-        raise ConnectionError(f"{message.interface}.{message.member}: {said}")
+        text = reply.body[0] if reply.body else reply.error_name
+        raise ConnectionError(f"{message.interface}.{message.member}: {text}")
     return list(reply.body)
 
 
-def to_driver(member: str, *arguments: str) -> Message:
-    """Return a call of the bus itself, whose arguments are strings."""
+def bus_call(member: str, *arguments: str) -> Message:
+    """Return a method call to the bus itself with string arguments."""
     signature = "s" * len(arguments)
-    return Message(DRIVER, DRIVER_PATH, DRIVER, member, signature=signature, body=list(arguments))
+    return Message(BUS, BUS_PATH, BUS, member, signature=signature, body=list(arguments))
 
 
-def watcher_came(message: Message) -> bool:
-    """Whether a message says that a StatusNotifierWatcher has just come up."""
+def is_watcher_start(message: Message) -> bool:
+    """Whether a message says that a StatusNotifierWatcher has just started."""
     return (
         message.message_type is MessageType.SIGNAL
-        and message.sender == DRIVER  # a stranger may send a signal of that name, but not from there
+        and message.sender == BUS  # other programs may send a signal of that name, but not as this sender
         and message.member == "NameOwnerChanged"
         and message.signature == "sss"
         and message.body[0] == WATCHER
@@ -56,46 +53,46 @@ def watcher_came(message: Message) -> bool:
     )
 
 
-async def follow_watcher(bus: MessageBus) -> None:
-    """Ask the bus to send what `watcher_came` looks for."""
-    rule = f"type='signal',sender='{DRIVER}',member='NameOwnerChanged',arg0='{WATCHER}'"
-    await ask(bus, to_driver("AddMatch", rule))
+async def subscribe_to_watcher(bus: MessageBus) -> None:
+    """Subscribe to the signal that `is_watcher_start` recognizes."""
+    rule = f"type='signal',sender='{BUS}',member='NameOwnerChanged',arg0='{WATCHER}'"
+    await call(bus, bus_call("AddMatch", rule))
 
 
 async def has_watcher(bus: MessageBus) -> bool:
-    """Whether somebody on the bus shows tray icons."""
-    return (await ask(bus, to_driver("NameHasOwner", WATCHER))) == [True]
+    """Whether a program on the bus shows tray icons."""
+    return (await call(bus, bus_call("NameHasOwner", WATCHER))) == [True]
 
 
-async def await_watcher(at: str, patience_s: float) -> bool:
-    """Whether somebody on the bus at this address shows tray icons, now or within `patience_s`.
+async def await_watcher(address: str, wait_s: float) -> bool:
+    """Whether a program on the bus at this address shows tray icons, now or within `wait_s`.
 
-    Raises what `connect` and `ask` raise.
+    Raises the errors of `connect` and `call`.
     """
-    bus = await connect(at)
-    came = asyncio.Event()
+    bus = await connect(address)
+    started = asyncio.Event()
 
-    def notice(message: Message) -> None:
-        if watcher_came(message):
-            came.set()
+    def on_message(message: Message) -> None:
+        if is_watcher_start(message):
+            started.set()
 
     try:
-        bus.add_message_handler(notice)
-        await follow_watcher(bus)
+        bus.add_message_handler(on_message)
+        await subscribe_to_watcher(bus)
         if await has_watcher(bus):
             return True
-        if patience_s > 0:
+        if wait_s > 0:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience_s):
-                    await came.wait()
-        return came.is_set()
+                async with asyncio.timeout(wait_s):
+                    await started.wait()
+        return started.is_set()
     finally:
         bus.disconnect()
-        await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # as it comes
+        await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # dbus-fast has no types here
 
 
 def bus_address(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the address of the session bus, None where there is none."""
+    """Return the address of the session bus, or None if there is none."""
     if given := environment.get("DBUS_SESSION_BUS_ADDRESS"):
         return given
     folder = environment.get("XDG_RUNTIME_DIR")

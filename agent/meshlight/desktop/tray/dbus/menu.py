@@ -1,9 +1,7 @@
-"""The menu on the session bus: com.canonical.dbusmenu, which the desktop draws and clicks for us.
+"""The menu on the session bus by the protocol com.canonical.dbusmenu: the desktop draws it and reports clicks.
 
-A menu as com.canonical.dbusmenu wants it: numbered lines that keep their numbers while they mean the same.
-
-Thanks to that an open menu is changed in place, and a click that was on its way when the menu changed can't
-hit another line. Pure.
+`MenuTree` (pure) numbers the lines, and a line keeps its number while it means the same. So an open menu is changed
+in place, and a click that was sent just before the menu changed can't hit another line. `DBusMenu` serves the tree.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,10 +18,10 @@ from meshlight.desktop.tray.tray_icon import OnAction
 ROOT = 0
 Value = str | int | bool
 Properties = dict[str, Value]
-"""Only what differs from the protocol's own defaults (visible, enabled, standard, no toggle)."""
+"""Only properties that differ from the protocol's defaults (visible, enabled, standard, no toggle)."""
 
 
-class Line(Struct, frozen=True, kw_only=True):
+class MenuLine(Struct, frozen=True, kw_only=True):
     """One line of the menu, or its root."""
 
     properties: Properties
@@ -31,37 +29,37 @@ class Line(Struct, frozen=True, kw_only=True):
     action: Action | None = None
 
 
-class Change(Struct, frozen=True, kw_only=True):
-    """What differs from the menu before."""
+class MenuChange(Struct, frozen=True, kw_only=True):
+    """The difference to the previous menu."""
 
     is_layout: bool
-    """Whether lines came, went or moved."""
+    """Whether lines were added, removed or moved."""
     updated: dict[int, Properties]
-    """New values of lines that stayed."""
+    """Changed properties of lines that stayed."""
     removed: dict[int, list[str]]
-    """Properties of lines that stayed which fell back to their defaults."""
+    """Properties of lines that stayed which are back at their defaults."""
 
 
 class MenuTree:
-    """The lines of the menu by number, the root being 0."""
+    """The lines of the menu by number; the root is 0."""
 
     def __init__(self) -> None:
         self.revision = 1
-        self.lines: Mapping[int, Line] = {ROOT: Line(properties=_ROOT_PROPERTIES)}
+        self.lines: Mapping[int, MenuLine] = {ROOT: MenuLine(properties=_ROOT_PROPERTIES)}
         self._numbers: dict[tuple[str, ...], int] = {(): ROOT}
         self._last = ROOT
 
-    def replace(self, items: tuple[Item, ...]) -> Change:
-        """Take over another menu and say what that changes; a new layout gets a new revision."""
+    def replace(self, items: tuple[Item, ...]) -> MenuChange:
+        """Replace the menu and return what changed; a new layout gets a new revision."""
         numbers: dict[tuple[str, ...], int] = {(): ROOT}
         for path, _ in _walk(items):
             if path in numbers:
                 raise ValueError(f"two lines of the menu have the same key: {path}")
-            numbers[path] = self._numbers.get(path) or self._next()
+            numbers[path] = self._numbers.get(path) or self._next_number()
         lines = {
-            ROOT: Line(properties=_ROOT_PROPERTIES, children=_children(numbers, (), items)),
+            ROOT: MenuLine(properties=_ROOT_PROPERTIES, children=_children(numbers, (), items)),
             **{
-                numbers[path]: Line(
+                numbers[path]: MenuLine(
                     properties=_properties(item),
                     children=_children(numbers, path, item.items),
                     action=item.action,
@@ -75,8 +73,8 @@ class MenuTree:
             self.revision += 1
         return change
 
-    def _next(self) -> int:
-        """Return a number that no line of this process has had."""
+    def _next_number(self) -> int:
+        """Return a number that was never used in this process."""
         self._last += 1
         return self._last
 
@@ -85,7 +83,7 @@ _ROOT_PROPERTIES: Properties = {"children-display": "submenu"}
 
 
 def _walk(items: tuple[Item, ...], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Item]]:
-    """Yield each item with the keys that lead to it."""
+    """Yield each item with its path of keys."""
     for item in items:
         path = (*above, item.key)
         yield path, item
@@ -101,17 +99,19 @@ def _children(
 def _properties(item: Item) -> Properties:
     if item.is_separator:
         return {"type": "separator"}
-    said: Properties = {"label": item.text.replace("_", "__")}  # a single one would underline what follows
+    properties: Properties = {
+        "label": item.text.replace("_", "__")
+    }  # a single _ underlines the next character
     if not item.enabled:
-        said["enabled"] = False
+        properties["enabled"] = False
     if item.checked is not None:
-        said |= {"toggle-type": "checkmark", "toggle-state": int(item.checked)}
+        properties |= {"toggle-type": "checkmark", "toggle-state": int(item.checked)}
     if item.items:
-        said["children-display"] = "submenu"
-    return said
+        properties["children-display"] = "submenu"
+    return properties
 
 
-def _change(old: Mapping[int, Line], new: Mapping[int, Line]) -> Change:
+def _change(old: Mapping[int, MenuLine], new: Mapping[int, MenuLine]) -> MenuChange:
     stayed = [number for number in new if number in old]
     updated: dict[int, Properties] = {}
     removed: dict[int, list[str]] = {}
@@ -119,10 +119,10 @@ def _change(old: Mapping[int, Line], new: Mapping[int, Line]) -> Change:
         before, now = old[number].properties, new[number].properties
         if changed := {name: value for name, value in now.items() if before.get(name) != value}:
             updated[number] = changed
-        if gone := [name for name in before if name not in now]:
-            removed[number] = gone
+        if missing := [name for name in before if name not in now]:
+            removed[number] = missing
     is_layout = old.keys() != new.keys() or any(old[n].children != new[n].children for n in stayed)
-    return Change(is_layout=is_layout, updated=updated, removed=removed)
+    return MenuChange(is_layout=is_layout, updated=updated, removed=removed)
 
 
 PATH: Final = "/MenuBar"
@@ -139,7 +139,7 @@ Updated = list[tuple[int, dict[str, Variant]]]
 
 
 class DBusMenu(ServiceInterface):
-    """Serves one menu; clicks are told to `on_action`."""
+    """Serves one menu; clicks go to `on_action`."""
 
     def __init__(self, on_action: OnAction) -> None:
         super().__init__("com.canonical.dbusmenu")
@@ -147,7 +147,7 @@ class DBusMenu(ServiceInterface):
         self._on_action = on_action
 
     def replace(self, items: tuple[Item, ...]) -> None:
-        """Show another menu, and tell the desktop what that changes, if anything."""
+        """Replace the menu, and notify the desktop of what changed, if anything."""
         change = self._tree.replace(items)
         if change.updated or change.removed:
             self._items_updated(
@@ -161,55 +161,55 @@ class DBusMenu(ServiceInterface):
     def get_layout(
         self, parent: DBusInt32, depth: DBusInt32, names: Names
     ) -> Annotated[tuple[int, Layout], DBusSignature("u(ia{sv}av)")]:
-        """Return a line and what is under it, `depth` levels deep (-1: all)."""
+        """Return a line with the lines below it, `depth` levels deep (-1: all)."""
         return self._tree.revision, self._layout(parent, depth, names)
 
     @dbus_method(name="GetGroupProperties")
     def get_group_properties(
         self, numbers: Numbers, names: Names
     ) -> Annotated[list[Layout], DBusSignature("a(ia{sv})")]:
-        """Return the properties of these lines; of all when none is named."""
+        """Return the properties of these lines, or of all lines if none is given."""
         lines = self._tree.lines
-        asked = numbers or list(lines)
-        return [[n, _variants(lines[n].properties, names)] for n in asked if n in lines]
+        requested = numbers or list(lines)
+        return [[n, _variants(lines[n].properties, names)] for n in requested if n in lines]
 
     @dbus_method(name="GetProperty")
     def get_property(self, number: DBusInt32, name: DBusStr) -> DBusVariant:
         """Return one property of one line."""
         values = _variants(self._line(number).properties)
         if name not in values:
-            raise _invalid(f"line {number} has no property {name}")
+            raise _invalid_arguments(f"line {number} has no property {name}")
         return values[name]
 
     @dbus_method(name="Event")
-    def event(self, number: DBusInt32, what: DBusStr, _data: DBusVariant, _at: DBusUInt32) -> None:
-        """Take note of a click; being hovered over, opened and closed means nothing to us."""
+    def event(self, number: DBusInt32, event_type: DBusStr, _data: DBusVariant, _at: DBusUInt32) -> None:
+        """Handle a click; events for hovering, opening and closing are ignored."""
         line = self._line(number)
-        if what == _CLICKED and line.action is not None:
+        if event_type == _CLICKED and line.action is not None:
             self._on_action(line.action)
 
     @dbus_method(name="EventGroup")
     def event_group(self, events: Events) -> Numbers:
-        """Take several events; return the numbers that don't exist."""
+        """Handle several events; return the numbers that don't exist."""
         unknown = []
-        for number, what, *_ in events:
+        for number, event_type, *_ in events:
             line = self._tree.lines.get(number)
             if line is None:
                 unknown.append(number)
-            elif what == _CLICKED and line.action is not None:
+            elif event_type == _CLICKED and line.action is not None:
                 self._on_action(line.action)
         return unknown
 
     @dbus_method(name="AboutToShow")
     def about_to_show(self, _number: DBusInt32) -> DBusBool:
-        """Say that what the desktop knows of the menu is up to date: every change was told at once."""
+        """Return False: the desktop's menu needs no update, as every change was sent at once."""
         return False
 
     @dbus_method(name="AboutToShowGroup")
     def about_to_show_group(
         self, numbers: Numbers
     ) -> Annotated[tuple[list[int], list[int]], DBusSignature("aiai")]:
-        """Say the same of several lines; return those to update (none) and those that don't exist."""
+        """Do the same for several lines; return those to update (none) and those that don't exist."""
         return [], [number for number in numbers if number not in self._tree.lines]
 
     @dbus_property(access=PropertyAccess.READ, name="Version")
@@ -219,17 +219,17 @@ class DBusMenu(ServiceInterface):
 
     @dbus_property(access=PropertyAccess.READ, name="TextDirection")
     def text_direction(self) -> DBusStr:
-        """Return the direction of our own words."""
+        """Return the direction of our texts."""
         return "ltr"
 
     @dbus_property(access=PropertyAccess.READ, name="Status")
     def status(self) -> DBusStr:
-        """Return `normal`; the other word would ask the desktop to open the menu by itself."""
+        """Return `normal`; the other value, `notice`, asks the desktop to open the menu by itself."""
         return "normal"
 
     @dbus_property(access=PropertyAccess.READ, name="IconThemePath")
     def icon_theme_path(self) -> Names:
-        """Return no folder: the menu has no pictures."""
+        """Return no folder: the menu has no images."""
         return []
 
     @dbus_signal(name="ItemsPropertiesUpdated")
@@ -247,16 +247,16 @@ class DBusMenu(ServiceInterface):
         children = [self._layout(child, depth - 1, names) for child in line.children] if depth else []
         return [number, _variants(line.properties, names), [Variant("(ia{sv}av)", c) for c in children]]
 
-    def _line(self, number: int) -> Line:
+    def _line(self, number: int) -> MenuLine:
         try:
             return self._tree.lines[number]
         except KeyError:
-            raise _invalid(f"the menu has no line {number}") from None
+            raise _invalid_arguments(f"the menu has no line {number}") from None
 
 
 def _variants(values: Properties, names: list[str] | None = None) -> dict[str, Variant]:
     return {n: Variant(_SIGNATURES[type(v)], v) for n, v in values.items() if not names or n in names}
 
 
-def _invalid(said: str) -> DBusError:
-    return DBusError("org.freedesktop.DBus.Error.InvalidArgs", said)
+def _invalid_arguments(message: str) -> DBusError:
+    return DBusError("org.freedesktop.DBus.Error.InvalidArgs", message)

@@ -1,4 +1,4 @@
-"""The icon on the session bus: org.kde.StatusNotifierItem, which KDE, GNOME's extension, Xfce and sway show."""
+"""The icon on the session bus by the protocol org.kde.StatusNotifierItem (KDE, GNOME's extension, Xfce, sway)."""
 
 from functools import lru_cache
 from typing import Annotated, Any, Final
@@ -16,66 +16,66 @@ from meshlight.domain.snapshot import Light
 PATH: Final = "/StatusNotifierItem"
 _READ: Final = PropertyAccess.READ
 _MARKUP: Final = str.maketrans({"<": "\u2039", ">": "\u203a", "&": "+"})
-"""Some desktops read a tooltip as HTML and some don't: with these letters gone, both show the same."""
+"""Some desktops read a tooltip as HTML and some don't: without these characters both show the same."""
 
 Pixmaps = Annotated[list[list[Any]], DBusSignature("a(iiay)")]
-"""Pictures as (width, height, ARGB32 in network byte order)."""
+"""Images as (width, height, ARGB32 in network byte order)."""
 
 
 class StatusItem(ServiceInterface):
-    """Shows one icon; clicks on it are told to `on_action`."""
+    """Serves one icon; clicks on it go to `on_action`."""
 
     def __init__(self, on_action: OnAction) -> None:
         super().__init__("org.kde.StatusNotifierItem")
         self._on_action = on_action
         self._light: Light = "grey"
-        self._said = ""
+        self._tooltip = ""
 
-    def show(self, light: Light, said: str) -> None:
-        """Show a state and a tooltip; the desktop is told of what changed."""
-        had, spoke = self._light, self._said
+    def show(self, light: Light, tooltip_text: str) -> None:
+        """Show a colour and a tooltip, and notify the desktop of what changed."""
+        old_light, old_tooltip = self._light, self._tooltip
         old_status = self._status
-        self._light, self._said = light, said
-        if light != had:
+        self._light, self._tooltip = light, tooltip_text
+        if light != old_light:
             self._new_icon()
             self._new_attention_icon()
-        if said != spoke:
+        if tooltip_text != old_tooltip:
             self._new_tooltip()
         if self._status != old_status:
             self._new_status()
 
     @property
     def _status(self) -> str:
-        """Return how much the icon matters: KDE takes one that needs attention out of the hidden ones."""
+        """Return how important the icon is: KDE shows a hidden one that needs attention."""
         return "NeedsAttention" if self._light == "red" else "Active"
 
     @dbus_method(name="Activate")
     def activate(self, _x: DBusInt32, _y: DBusInt32) -> None:
-        """Answer a left click."""
+        """Handle a left click: open the window."""
         self._on_action(OPEN)
 
     @dbus_method(name="SecondaryActivate")
     def secondary_activate(self, _x: DBusInt32, _y: DBusInt32) -> None:
-        """Answer a middle click: the quick refresh."""
+        """Handle a middle click: refresh."""
         self._on_action(Action("refresh"))
 
     @dbus_method(name="ContextMenu")
     def context_menu(self, _x: DBusInt32, _y: DBusInt32) -> None:
-        """Answer a right click on a desktop that doesn't draw the menu itself: the window has all of it."""
+        """Handle a right click on a desktop that doesn't draw the menu itself: open the window."""
         self._on_action(OPEN)
 
     @dbus_method(name="Scroll")
     def scroll(self, _delta: DBusInt32, _orientation: DBusStr) -> None:
-        """Let the wheel turn: there is nothing to scroll."""
+        """Ignore the mouse wheel."""
 
     @dbus_property(access=_READ, name="Category")
     def category(self) -> DBusStr:
-        """Return what sort of item this is."""
+        """Return the category of the icon."""
         return "ApplicationStatus"
 
     @dbus_property(access=_READ, name="Id")
     def id(self) -> DBusStr:
-        """Return the name by which desktops remember where the icon goes."""
+        """Return the id by which desktops remember the position of the icon."""
         return "meshlight"
 
     @dbus_property(access=_READ, name="Title")
@@ -95,7 +95,7 @@ class StatusItem(ServiceInterface):
 
     @dbus_property(access=_READ, name="IconName")
     def icon_name(self) -> DBusStr:
-        """Return no name: the picture comes as pixels, whatever the theme."""
+        """Return no name: the icon is sent as pixels, not taken from a theme."""
         return ""
 
     @dbus_property(access=_READ, name="IconThemePath")
@@ -125,27 +125,27 @@ class StatusItem(ServiceInterface):
 
     @dbus_property(access=_READ, name="AttentionIconPixmap")
     def attention_icon_pixmap(self) -> Pixmaps:
-        """Return the same icon: it says itself that it needs attention."""
+        """Return the same icon, as it already shows that it needs attention."""
         return _pixmaps(self._light)
 
     @dbus_property(access=_READ, name="AttentionMovieName")
     def attention_movie_name(self) -> DBusStr:
-        """Return no film."""
+        """Return no animation."""
         return ""
 
     @dbus_property(access=_READ, name="ToolTip")
     def tooltip(self) -> Annotated[list[Any], DBusSignature("(sa(iiay)ss)")]:
-        """Return the tooltip: no picture of its own, the name, the state."""
-        return ["", [], TITLE, self._said.translate(_MARKUP)]
+        """Return the tooltip: no image of its own, the title, the state."""
+        return ["", [], TITLE, self._tooltip.translate(_MARKUP)]
 
     @dbus_property(access=_READ, name="ItemIsMenu")
     def item_is_menu(self) -> DBusBool:
-        """Say that a left click does something else than open the menu."""
+        """Return False: a left click does something else than open the menu."""
         return False
 
     @dbus_property(access=_READ, name="Menu")
     def menu(self) -> DBusObjectPath:
-        """Return where the menu is."""
+        """Return the object path of the menu."""
         return dbus_menu.PATH
 
     @dbus_signal(name="NewIcon")

@@ -1,6 +1,6 @@
-"""A tray icon over D-Bus alone: colour, tooltip, menu and clicks on any desktop that has StatusNotifierItems.
+"""A tray icon by D-Bus: colour, tooltip, menu and clicks on any desktop that supports StatusNotifierItem.
 
-It needs no GTK, so that it works from a plain virtual environment.
+It needs no GTK, so it works from a plain virtual environment.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from dbus_fast.aio import MessageBus
 from meshlight.desktop.tray.dbus import bus as session_bus
 from meshlight.desktop.tray.dbus import menu as dbus_menu
 from meshlight.desktop.tray.dbus import status_item
-from meshlight.desktop.tray.dbus.bus import ANSWER_S, WATCHER, WATCHER_PATH, ask
+from meshlight.desktop.tray.dbus.bus import REPLY_TIMEOUT_S, WATCHER, WATCHER_PATH, call
 from meshlight.desktop.tray.dbus.menu import DBusMenu
 from meshlight.desktop.tray.dbus.status_item import StatusItem
 from meshlight.desktop.tray.menu_items import Item
@@ -27,14 +27,14 @@ from meshlight.domain.snapshot import Light
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""A watcher may own its name before it can answer: registering is tried again after these pauses."""
+RETRY_DELAYS_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""A watcher may own its name before it can answer: registration is retried after these delays."""
 
 BusError = (DBusFastError, OSError, EOFError, TimeoutError)
 
 
 class DBusTray:
-    """A `TrayIcon` that speaks StatusNotifierItem; it runs its own event loop in the thread that calls `run`."""
+    """A `TrayIcon` by StatusNotifierItem; `run` runs an event loop of its own in the calling thread."""
 
     name = "D-Bus"
 
@@ -43,10 +43,10 @@ class DBusTray:
         self._item = StatusItem(on_action)
         self._menu = DBusMenu(on_action)
         self._lock = threading.RLock()
-        """Guards the wishes below, which any thread may change, and the loop that is told of them.
-        Reentrant, as the handler of a signal may call `stop` while its own thread holds it."""
+        """Guards the desired state below, which any thread may change, and the loop that applies it.
+        Reentrant, as a signal handler may call `stop` while its own thread holds it."""
         self._light: Light = "grey"
-        self._said = ""
+        self._tooltip = ""
         self._items: tuple[Item, ...] = ()
         self._is_stopped = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -54,42 +54,42 @@ class DBusTray:
         self._registering: asyncio.Task[None] | None = None
 
     def run(self, on_ready: Callable[[], None]) -> str:
-        """Show the icon until `stop`; return why it was lost, if it was."""
-        return asyncio.run(self._live(on_ready))
+        """Show the icon until `stop` and return ""; or return why the icon was lost."""
+        return asyncio.run(self._run_loop(on_ready))
 
     def set_icon(self, light: Light) -> None:
-        """Show this state."""
+        """Show this colour."""
         with self._lock:
             if light != self._light:
                 self._light = light
-                self._tell()
+                self._wake_loop()
 
     def set_tooltip(self, text: str) -> None:
-        """Say this under the pointer."""
+        """Show this as the tooltip."""
         with self._lock:
-            if text != self._said:
-                self._said = text
-                self._tell()
+            if text != self._tooltip:
+                self._tooltip = text
+                self._wake_loop()
 
     def set_menu(self, items: tuple[Item, ...]) -> None:
-        """Offer this menu."""
+        """Show this menu."""
         with self._lock:
             if items != self._items:
                 self._items = items
-                self._tell()
+                self._wake_loop()
 
     def stop(self) -> None:
-        """Take the icon away."""
+        """Remove the icon."""
         with self._lock:
             self._is_stopped = True
-            self._tell()
+            self._wake_loop()
 
-    def _tell(self) -> None:
+    def _wake_loop(self) -> None:
         """Wake the loop, from any thread; must be called with the lock held."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake.set)
 
-    async def _live(self, on_ready: Callable[[], None]) -> str:
+    async def _run_loop(self, on_ready: Callable[[], None]) -> str:
         with self._lock:
             self._loop = asyncio.get_running_loop()
             self._wake.set()
@@ -105,42 +105,44 @@ class DBusTray:
         if self._is_stopped:
             return ""
         bus = await session_bus.connect(self._address)
-        gone = asyncio.ensure_future(bus.wait_for_disconnect())  # type: ignore[no-untyped-call]  # as it comes
+        disconnected = asyncio.ensure_future(bus.wait_for_disconnect())  # type: ignore[no-untyped-call]  # dbus-fast has no types here
         try:
             self._show()
             bus.export(status_item.PATH, self._item)
             bus.export(dbus_menu.PATH, self._menu)
-            own = await _own_name(bus)
-            bus.add_message_handler(lambda message: self._notice(message, bus, own))
-            await session_bus.follow_watcher(bus)
+            own_name = await _request_own_name(bus)
+            bus.add_message_handler(lambda message: self._on_message(message, bus, own_name))
+            await session_bus.subscribe_to_watcher(bus)
             if await session_bus.has_watcher(bus):
-                registering = self._register(bus, own)
-                await asyncio.wait({registering, gone}, timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+                registering = self._register(bus, own_name)
+                await asyncio.wait(
+                    {registering, disconnected}, timeout=REPLY_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
+                )
             on_ready()
-            return await self._follow_wishes(gone)
+            return await self._apply_changes(disconnected)
         finally:
             if self._registering is not None:
                 self._registering.cancel()
             bus.disconnect()
             with contextlib.suppress(*BusError):
-                await gone
+                await disconnected
 
-    def _notice(self, message: Message, bus: MessageBus, own: str) -> None:
-        """Hand the icon to a watcher that has just come up."""
-        if session_bus.watcher_came(message):
-            self._register(bus, own)
+    def _on_message(self, message: Message, bus: MessageBus, own_name: str) -> None:
+        """Register the icon with a watcher that has just started."""
+        if session_bus.is_watcher_start(message):
+            self._register(bus, own_name)
 
-    def _register(self, bus: MessageBus, own: str) -> asyncio.Task[None]:
-        """Begin to hand the icon to the watcher; a try with an earlier one ends."""
+    def _register(self, bus: MessageBus, own_name: str) -> asyncio.Task[None]:
+        """Start registering the icon with the watcher; an earlier attempt is cancelled."""
         if self._registering is not None:
             self._registering.cancel()
-        self._registering = asyncio.get_running_loop().create_task(_register_patiently(bus, own))
+        self._registering = asyncio.get_running_loop().create_task(_register_with_retries(bus, own_name))
         return self._registering
 
-    async def _follow_wishes(self, gone: asyncio.Future[None]) -> str:
-        """Show each wish as it comes, until `stop` or the end of the connection; return why it ended."""
-        gone.add_done_callback(lambda _: self._wake.set())
-        while not gone.done() and not self._is_stopped:
+    async def _apply_changes(self, disconnected: asyncio.Future[None]) -> str:
+        """Apply each change until `stop` or the end of the connection; return why it ended."""
+        disconnected.add_done_callback(lambda _: self._wake.set())
+        while not disconnected.done() and not self._is_stopped:
             await self._wake.wait()
             self._wake.clear()
             self._show()
@@ -148,18 +150,18 @@ class DBusTray:
 
     def _show(self) -> None:
         with self._lock:
-            light, said, items = self._light, self._said, self._items
-        self._item.show(light, said)
+            light, tooltip_text, items = self._light, self._tooltip, self._items
+        self._item.show(light, tooltip_text)
         self._menu.replace(items)
 
 
-async def _own_name(bus: MessageBus) -> str:
-    """Take the well-known name of an item, and return the name to register: the connection's own if refused."""
+async def _request_own_name(bus: MessageBus) -> str:
+    """Request the well-known name of an item, and return the name to register: the unique name if refused."""
     for number in count(1):
         name = f"org.kde.StatusNotifierItem-{os.getpid()}-{number}"
         try:
             reply = await bus.request_name(name, NameFlag.DO_NOT_QUEUE)
-        except DBusFastError as error:  # a sandbox may forbid names of its own
+        except DBusFastError as error:  # a sandbox may forbid well-known names
             log.info("The bus gives no name to the icon: %s", error)
             break
         if reply is RequestNameReply.PRIMARY_OWNER:
@@ -167,12 +169,14 @@ async def _own_name(bus: MessageBus) -> str:
     return bus.unique_name or ""
 
 
-async def _register_patiently(bus: MessageBus, own: str) -> None:
-    """Hand the icon to the watcher; one that doesn't take it is asked a few times, then left alone."""
-    call = Message(WATCHER, WATCHER_PATH, WATCHER, "RegisterStatusNotifierItem", signature="s", body=[own])
-    for pause_s in (*PATIENCE_S, None):
+async def _register_with_retries(bus: MessageBus, own_name: str) -> None:
+    """Register the icon with the watcher, with a few retries."""
+    registration = Message(
+        WATCHER, WATCHER_PATH, WATCHER, "RegisterStatusNotifierItem", signature="s", body=[own_name]
+    )
+    for pause_s in (*RETRY_DELAYS_S, None):
         try:
-            await ask(bus, call)
+            await call(bus, registration)
         except BusError as error:
             log.info("The desktop did not take the tray icon: %s", error)
         else:

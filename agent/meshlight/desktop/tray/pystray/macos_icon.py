@@ -1,24 +1,24 @@
-"""pystray's icon for the macOS menu bar, mended: sharp on Retina, no Dock tile, touched on the main thread only."""
+"""Fixes pystray's icon for the macOS menu bar: sharp on Retina, no Dock icon, changed on the main thread only."""
 
 import io
 from collections.abc import Callable
 from typing import Any, Final
 
 PIXELS: Final = 44
-"""The menu bar is 22 points high, and a Retina display has two pixels in a point."""
+"""The menu bar is 22 points high, and a Retina display has two pixels per point."""
 _ACCESSORY: Final = 1
-"""NSApplicationActivationPolicyAccessory: a program that lives in the menu bar alone."""
+"""NSApplicationActivationPolicyAccessory: a program that appears in the menu bar only."""
 
 
 def patch_mac_icon(icon_class: type[Any]) -> type[Any]:
-    """Return pystray's icon class with a picture that keeps all its pixels (pystray shrinks it to points)."""
+    """Return pystray's icon class with an image of full resolution (pystray scales it down to points)."""
     import AppKit  # noqa: PLC0415 -- exists on macOS alone
     import Foundation  # noqa: PLC0415
 
     AppKit.NSApplication.sharedApplication().setActivationPolicy_(_ACCESSORY)
 
     class Icon(icon_class):  # type: ignore[misc]  # pystray has no types
-        """An icon of PIXELS that is shown at the height of the bar."""
+        """An icon of PIXELS, shown at the height of the menu bar."""
 
         def _assert_image(self) -> None:
             file = io.BytesIO()
@@ -33,7 +33,7 @@ def patch_mac_icon(icon_class: type[Any]) -> type[Any]:
 
 
 def on_main_thread(task: Callable[[], None]) -> None:
-    """Have the main thread do it: AppKit may crash when another one touches what is on the screen."""
+    """Run the task on the main thread: AppKit may crash when another thread changes the screen."""
     from PyObjCTools import AppHelper  # noqa: PLC0415 -- exists on macOS alone
 
     AppHelper.callAfter(task)

@@ -1,4 +1,4 @@
-"""pystray as it is loaded and mended: importing it touches the display, and its classes have traps."""
+"""Loads pystray for one of its backends, and works around its faults: importing it already touches the display."""
 
 import importlib
 import os
@@ -19,14 +19,15 @@ class Toolkit(Struct, frozen=True):
     MenuItem: Any
 
 
-def load(way: PystrayBackend) -> Toolkit:
-    """Import pystray with this backend. Raises whatever its imports do: of the display, of GTK, of AppKit."""
+def load(backend: PystrayBackend) -> Toolkit:
+    """Import pystray with this backend. Raises any error that its imports raise: of the display, GTK or AppKit."""
     before = os.environ.get("PYSTRAY_BACKEND")
-    os.environ["PYSTRAY_BACKEND"] = way
+    os.environ["PYSTRAY_BACKEND"] = backend
     try:
         pystray = importlib.import_module("pystray")
-        backend = importlib.import_module(f"pystray._{way}")  # the first import may have been for another way
-        return Toolkit(backend.Icon, pystray.Menu, pystray.MenuItem)
+        # The first import of pystray may have been for another backend, so its module is loaded by name.
+        module = importlib.import_module(f"pystray._{backend}")
+        return Toolkit(module.Icon, pystray.Menu, pystray.MenuItem)
     finally:
         if before is None:
             del os.environ["PYSTRAY_BACKEND"]
@@ -35,10 +36,10 @@ def load(way: PystrayBackend) -> Toolkit:
 
 
 def fix_toolkit(icon_class: type[Any]) -> type[Any]:
-    """Return pystray's icon class without its building the whole menu anew after every click."""
+    """Return pystray's icon class changed so that it doesn't rebuild the whole menu after every click."""
 
     class Icon(icon_class):  # type: ignore[misc]  # pystray has no types
-        """An icon whose menu is built when it is another one."""
+        """An icon that rebuilds its menu only when it was replaced."""
 
         built: Any = None
 
@@ -50,19 +51,19 @@ def fix_toolkit(icon_class: type[Any]) -> type[Any]:
     return Icon
 
 
-def give_back_ctrl_c(ctrl_c: Any) -> None:
-    """Have GTK's loop put our handler of Ctrl-C back: only the main thread may, and that is in the loop."""
+def restore_ctrl_c(ctrl_c: Any) -> None:
+    """Restore our Ctrl-C handler from within GTK's loop: only the main thread may, and it runs that loop."""
     from gi.repository import GLib  # noqa: PLC0415 -- exists only beside GTK
 
-    def put_back() -> bool:
+    def restore() -> bool:
         signal.signal(signal.SIGINT, ctrl_c)
         return False  # once
 
-    GLib.idle_add(put_back)
+    GLib.idle_add(restore)
 
 
-def release_setup(pen: Any) -> None:
-    """Let pystray's setup thread end: it waits for a start that has failed, and would keep the process alive."""
-    queue = getattr(pen, "_Icon__queue", None)
+def release_setup(native_icon: Any) -> None:
+    """Let pystray's setup thread end: it waits for a start that failed, and would keep the process alive."""
+    queue = getattr(native_icon, "_Icon__queue", None)
     if queue is not None:
         queue.put(True)

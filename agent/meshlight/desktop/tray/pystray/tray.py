@@ -1,8 +1,8 @@
 """A tray icon by pystray: macOS, Windows, and Linux desktops that D-Bus alone does not reach.
 
-pystray's ways are worked around here: importing it touches the display; its GTK faces take over Ctrl-C and
-fail on leaving without a notification daemon; its X11 face never returns; its setup thread outlives a failed
-start; each change of the menu builds all of it anew.
+It works around pystray's faults: importing it touches the display; its GTK backends take over Ctrl-C and fail on
+exit without a notification daemon; its X11 backend never returns; its setup thread outlives a failed start; each
+change of the menu rebuilds all of it.
 """
 
 import logging
@@ -21,8 +21,8 @@ from meshlight.desktop.tray.pystray.toolkit import (
     PystrayBackend,
     Toolkit,
     fix_toolkit,
-    give_back_ctrl_c,
     release_setup,
+    restore_ctrl_c,
 )
 from meshlight.desktop.tray.tooltip import fit
 from meshlight.desktop.tray.tray_icon import TITLE, OnAction
@@ -31,13 +31,13 @@ from meshlight.domain.snapshot import Light
 log = logging.getLogger(__name__)
 
 TOOLTIP_UNITS: Final = 127
-"""Windows keeps 128 UTF-16 units with the NUL at the end, and pystray raises an error beyond."""
+"""Windows allows 128 UTF-16 code units with the final NUL, and pystray raises an error for more."""
 _PIXELS: Final = 64
 _SM_CXICON: Final = 11
 
 
 class DesiredState(Struct, frozen=True, kw_only=True):
-    """What is to be seen."""
+    """What the icon should show."""
 
     light: Light = "grey"
     text: str = ""
@@ -45,38 +45,38 @@ class DesiredState(Struct, frozen=True, kw_only=True):
 
 
 class PystrayTray:
-    """A `TrayIcon` by pystray; `toolkit` is what `load` returned for `way`."""
+    """A `TrayIcon` by pystray; `toolkit` is what `load` returned for `backend`."""
 
-    def __init__(self, on_action: OnAction, way: PystrayBackend, toolkit: Toolkit) -> None:
-        self.name = f"pystray ({way})"
-        self._way = way
+    def __init__(self, on_action: OnAction, backend: PystrayBackend, toolkit: Toolkit) -> None:
+        self.name = f"pystray ({backend})"
+        self._backend = backend
         self._toolkit = toolkit
         self._on_action = on_action
         self._changed = threading.Condition(threading.RLock())
-        """Guards the wishes and `_is_stopped`; reentrant, as a signal's handler may call `stop` at any moment."""
-        self._wishes = DesiredState()
+        """Guards `_desired` and `_is_stopped`; reentrant, as a signal handler may call `stop` at any moment."""
+        self._desired = DesiredState()
         self._is_stopped = False
         self._has_failed = False
         self._started = threading.Event()
         self._ended = threading.Event()
 
     def set_icon(self, light: Light) -> None:
-        """Show this state."""
+        """Show this colour."""
         with self._changed:
-            self._wish(DesiredState(light=light, text=self._wishes.text, items=self._wishes.items))
+            self._set_desired(DesiredState(light=light, text=self._desired.text, items=self._desired.items))
 
     def set_tooltip(self, text: str) -> None:
-        """Say this under the pointer."""
+        """Show this as the tooltip."""
         with self._changed:
-            self._wish(DesiredState(light=self._wishes.light, text=text, items=self._wishes.items))
+            self._set_desired(DesiredState(light=self._desired.light, text=text, items=self._desired.items))
 
     def set_menu(self, items: tuple[Item, ...]) -> None:
-        """Offer this menu."""
+        """Show this menu."""
         with self._changed:
-            self._wish(DesiredState(light=self._wishes.light, text=self._wishes.text, items=items))
+            self._set_desired(DesiredState(light=self._desired.light, text=self._desired.text, items=items))
 
     def stop(self) -> None:
-        """Take the icon away."""
+        """Remove the icon."""
         with self._changed:
             self._is_stopped = True
             self._changed.notify_all()
@@ -84,113 +84,113 @@ class PystrayTray:
 
     def run(self, on_ready: Callable[[], None]) -> str:
         """Show the icon until `stop`; return why it was lost, if it was."""
-        shown = self._wishes
+        shown = self._desired
         try:
-            pen = self._new_icon(shown)
+            native_icon = self._new_icon(shown)
         except Exception as error:  # noqa: BLE001 -- pystray raises what its toolkits raise, of any class
             return f"The tray icon can't be shown: {error}"
-        threading.Thread(target=self._follow_wishes, args=(pen, shown, on_ready), daemon=True).start()
-        if self._way == "xorg":
-            return self._run_aside(pen)
-        return self._run_here(pen)
+        threading.Thread(target=self._apply_changes, args=(native_icon, shown, on_ready), daemon=True).start()
+        if self._backend == "xorg":
+            return self._run_in_thread(native_icon)
+        return self._run_on_main_thread(native_icon)
 
-    def _run_here(self, pen: Any) -> str:
+    def _run_on_main_thread(self, native_icon: Any) -> str:
         ctrl_c = signal.getsignal(signal.SIGINT)
 
         def setup(_: Any) -> None:
-            """Do next to nothing: pystray waits for the end of its setup when it stops."""
-            if self._way in {"gtk", "appindicator"} and ctrl_c is not None:
-                give_back_ctrl_c(ctrl_c)
+            """Return quickly: pystray waits for the end of its setup when it stops."""
+            if self._backend in {"gtk", "appindicator"} and ctrl_c is not None:
+                restore_ctrl_c(ctrl_c)
             self._started.set()
 
         try:
-            pen.run(setup)
+            native_icon.run(setup)
         except Exception as error:  # noqa: BLE001 -- as above
             if self._is_stopped:
-                return ""  # GTK's has a notification taken back, which fails where nobody shows any
+                return ""  # GTK's withdraws a notification, which fails without a notification daemon
             self._has_failed = True
             if not self._started.is_set():
-                release_setup(pen)
+                release_setup(native_icon)
             return f"The tray icon failed: {error}"
         return "" if self._is_stopped else "The desktop has taken the tray icon away."
 
-    def _run_aside(self, pen: Any) -> str:
-        """Leave X11's loop, which never returns, to a thread that dies with the process."""
+    def _run_in_thread(self, native_icon: Any) -> str:
+        """Run X11's loop, which never returns, in a thread that ends with the process."""
 
-        def turn() -> None:
-            pen._thread = threading.current_thread()  # noqa: SLF001 -- pystray sets it after others may ask for it
+        def run_loop() -> None:
+            native_icon._thread = threading.current_thread()  # noqa: SLF001 -- pystray sets it too late
             try:
-                pen.run(lambda _: self._started.set())
+                native_icon.run(lambda _: self._started.set())
             finally:
                 self._ended.set()
 
-        threading.Thread(target=turn, daemon=True).start()
+        threading.Thread(target=run_loop, daemon=True).start()
         self._ended.wait()
         return "" if self._is_stopped else "The X display has taken the tray icon away."
 
-    def _new_icon(self, wishes: DesiredState) -> Any:
+    def _new_icon(self, desired: DesiredState) -> Any:
         icon_class = self._toolkit.Icon
-        if self._way == "darwin":
+        if self._backend == "darwin":
             from meshlight.desktop.tray.pystray.macos_icon import patch_mac_icon  # noqa: PLC0415 -- needs AppKit
 
             icon_class = patch_mac_icon(icon_class)
-        elif self._way == "xorg":
+        elif self._backend == "xorg":
             from meshlight.desktop.tray.pystray.x11_icon import patch_x11_icon  # noqa: PLC0415 -- needs Xlib
 
             icon_class = patch_x11_icon(icon_class)
         icon_class = fix_toolkit(icon_class)
         return icon_class(
-            "meshlight", self._picture(wishes.light), _title(wishes.text), self._menu(wishes.items)
+            "meshlight", self._picture(desired.light), _title(desired.text), self._menu(desired.items)
         )
 
-    def _wish(self, wishes: DesiredState) -> None:
-        """Note what is to be seen; must be called with the lock held."""
-        self._wishes = wishes
+    def _set_desired(self, desired: DesiredState) -> None:
+        """Store what the icon should show; must be called with the lock held."""
+        self._desired = desired
         self._changed.notify_all()
 
-    def _follow_wishes(self, pen: Any, shown: DesiredState, on_ready: Callable[[], None]) -> None:
-        """Bring each wish to the screen, in a thread of its own: some toolkits let the caller wait."""
+    def _apply_changes(self, native_icon: Any, shown: DesiredState, on_ready: Callable[[], None]) -> None:
+        """Bring each change to the screen, in a thread of its own: some toolkits block the caller."""
         self._started.wait()
         if self._has_failed:
             return
-        self._do(lambda: setattr(pen, "visible", True))
+        self._do(lambda: setattr(native_icon, "visible", True))
         on_ready()
         while True:
             with self._changed:
-                while not self._is_stopped and self._wishes == shown:
+                while not self._is_stopped and self._desired == shown:
                     self._changed.wait()
                 if self._is_stopped:
                     break
-                before, shown = shown, self._wishes
-            self._do(partial(self._show, pen, before, shown))
-        self._do(pen.stop)
+                before, shown = shown, self._desired
+            self._do(partial(self._show, native_icon, before, shown))
+        self._do(native_icon.stop)
 
     def _do(self, task: Callable[[], None]) -> None:
-        """Do something to the icon, in the thread that may; what a toolkit refuses is told in the log."""
+        """Change the icon in the thread that is allowed to; errors of the toolkit go to the log."""
 
-        def carefully() -> None:
+        def guarded() -> None:
             try:
                 task()
             except Exception as error:  # noqa: BLE001 -- as above
                 log.warning("The tray icon could not be changed: %s", error)
 
-        if self._way == "darwin":
+        if self._backend == "darwin":
             from meshlight.desktop.tray.pystray.macos_icon import on_main_thread  # noqa: PLC0415 -- needs AppKit
 
-            on_main_thread(carefully)
+            on_main_thread(guarded)
         else:
-            carefully()
+            guarded()
 
-    def _show(self, pen: Any, old: DesiredState, new: DesiredState) -> None:
+    def _show(self, native_icon: Any, old: DesiredState, new: DesiredState) -> None:
         if new.light != old.light:
-            pen.icon = self._picture(new.light)
+            native_icon.icon = self._picture(new.light)
         if new.text != old.text:
-            pen.title = _title(new.text)
+            native_icon.title = _title(new.text)
         if new.items != old.items:
-            pen.menu = self._menu(new.items)
+            native_icon.menu = self._menu(new.items)
 
     def _picture(self, light: Light) -> Any:
-        return icon(light, _pixels(self._way))
+        return icon(light, _pixels(self._backend))
 
     def _menu(self, items: tuple[Item, ...]) -> Any:
         return self._toolkit.Menu(*[self._line(item) for item in items])
@@ -199,15 +199,17 @@ class PystrayTray:
         if item.is_separator:
             return self._toolkit.Menu.SEPARATOR
 
-        def press(pen: Any, _line: Any) -> None:
+        def on_click(native_icon: Any, _line: Any) -> None:
             if item.checked is not None:
-                pen.built = None  # the toolkit has turned the tick by itself: it is drawn anew as it is
+                native_icon.built = (
+                    None  # the toolkit has toggled the checkmark itself: redraw the real state
+                )
             if item.action is not None:
                 self._on_action(item.action)
 
         return self._toolkit.MenuItem(
-            item.text.replace("&", "&&") if self._way == "win32" else item.text,
-            self._menu(item.items) if item.items else press,
+            item.text.replace("&", "&&") if self._backend == "win32" else item.text,
+            self._menu(item.items) if item.items else on_click,
             checked=None if item.checked is None else lambda _: bool(item.checked),
             default=item.is_default,
             enabled=item.enabled,
@@ -218,13 +220,13 @@ def _title(text: str) -> str:
     return fit(f"{TITLE}: {text}" if text else TITLE, TOOLTIP_UNITS)
 
 
-def _pixels(way: PystrayBackend) -> int:
-    """Return the size at which the platform takes the picture without scaling it."""
-    if way == "darwin":
+def _pixels(backend: PystrayBackend) -> int:
+    """Return the image size that the platform shows without scaling."""
+    if backend == "darwin":
         from meshlight.desktop.tray.pystray.macos_icon import PIXELS  # noqa: PLC0415 -- macOS alone
 
         return PIXELS
-    if way == "win32" and sys.platform == "win32":
+    if backend == "win32" and sys.platform == "win32":
         import ctypes  # noqa: PLC0415 -- Windows alone
 
         return int(ctypes.windll.user32.GetSystemMetrics(_SM_CXICON)) or 32
