@@ -67,9 +67,11 @@ def test_what_is_not_known_yet_of_a_new_backend_is_looked_at_once_more(
     api: LocalApi, type_words: Type
 ) -> None:
     api.says("POST", "/mesh/backends", backend("x", state="unknown", models=()))
-    api.says(
-        "POST", "/mesh/backends/x/check", {"ok": True, "health": backend("x").health, "models": ["a", "b"]}
-    )
+    report = {
+        "ok": True, "text": "It answers.", "fix": "", "health": backend("x").health, "latency_ms": 1.0,
+        "models": ["a", "b"],
+    }  # fmt: skip
+    api.says("POST", "/mesh/backends/x/check", report)
     said = type_words("backends", "add", "ollama", "http://127.0.0.1:11434")
     assert said.out == "● Added: x (healthy, 2 models).\n"
 
