@@ -172,7 +172,7 @@ async def test_a_request_that_a_service_computes_outlives_the_manager(tmp_path: 
         asking = asyncio.create_task(node.chat("m"))
         await service.request_log.until(lambda: bool(service.calls()), lambda: "nobody came", WAIT_S)
         if fault == "gone":
-            await cluster._door.close()
+            await cluster.stop_manager()
         else:
             cluster.fault = fault
         await node.until("campus", "unhealthy", within_s=40.0)

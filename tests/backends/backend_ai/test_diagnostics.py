@@ -87,7 +87,7 @@ async def test_a_clock_that_may_not_be_corrected(legacy: bool) -> None:
 async def test_a_manager_whose_proxy_tells_another_time() -> None:
     """The Date header is the proxy's, so that the manager's own clock can't be seen."""
     async with rig() as r:
-        gate = r.cluster._gate
+        gate = r.cluster._signature_check
         gate._clock = lambda: r.cluster.clock() + 3600
         why = await r.why()
     assert why.code == "clock-off"

@@ -30,7 +30,7 @@ async def test_a_public_service_is_used_without_a_token_and_others_with_one_in_t
         await r.healthy()
         assert await r.token("a") == ""
         assert (await r.token("b")).startswith("BackendAI ey")
-        assert r.cluster.tokens_issued == 1
+        assert r.cluster.token_requests == 1
         way = await r.channel.way("b", r.secret)
     assert dict(way.auth)[b"accept"] == b"application/json, text/event-stream"
 
@@ -77,7 +77,7 @@ async def test_a_service_without_an_active_route_is_not_asked() -> None:
             RouteUnavailable, match="No service of the cluster with an active route serves idle"
         ):
             await r.channel.way("idle", r.secret)
-        assert (service.request_log.total, r.cluster.tokens_issued) == (0, 0)
+        assert (service.request_log.total, r.cluster.token_requests) == (0, 0)
 
 
 async def test_a_slow_service_holds_no_probe_up_and_what_it_serves_comes_with_a_later_one() -> None:

@@ -77,8 +77,8 @@ async def test_a_manager_that_was_replaced_by_an_older_one_is_greeted_anew() -> 
     async with rig() as r:
         await r.healthy()
         old = SimulatedCluster(r.cluster.services, legacy=True)
-        r.cluster.legacy, r.cluster._gate = True, old._gate
-        old._gate._clock = r.cluster._now
+        r.cluster.legacy, r.cluster._signature_check = True, old._signature_check
+        old._signature_check._clock = r.cluster._now
         about = (await r.healthy()).about
     assert about is not None
     assert about["API version"] == "v7.20230615"

@@ -21,7 +21,7 @@ async def test_a_hundred_requests_at_once_ask_for_one_token() -> None:
         r.now += 2 * LIFE_MAX_S
         tokens = await asyncio.gather(*(r.token(MODEL) for _ in range(100)))
         assert len(set(tokens)) == 1
-        assert r.cluster.tokens_issued == 2  # one for the list of models, one now
+        assert r.cluster.token_requests == 2  # one for the list of models, one now
 
 
 async def test_a_token_is_asked_for_a_day_and_renewed_in_the_background_at_four_fifths_of_its_life() -> None:
@@ -32,11 +32,11 @@ async def test_a_token_is_asked_for_a_day_and_renewed_in_the_background_at_four_
         r.now += 795
         assert await r.token(MODEL) == first
         await r.settle()
-        assert r.cluster.tokens_issued == 1
+        assert r.cluster.token_requests == 1
         r.now += 10
         assert await r.token(MODEL) == first  # nobody waits for the new one
         await r.settle()
-        assert r.cluster.tokens_issued == 2
+        assert r.cluster.token_requests == 2
         assert await r.token(MODEL) != first
 
 
@@ -46,7 +46,7 @@ async def test_a_refused_token_is_renewed_once_and_the_request_goes_through() ->
         r.now += 60
         r.cluster.services[0].issuer.revoke()
         assert (await r.chat(MODEL)).status == 200
-        assert r.cluster.tokens_issued == 2
+        assert r.cluster.token_requests == 2
 
 
 async def test_a_hundred_refusals_at_once_ask_for_one_new_token() -> None:
@@ -56,7 +56,7 @@ async def test_a_hundred_refusals_at_once_ask_for_one_new_token() -> None:
         r.cluster.services[0].issuer.revoke()
         replies = await asyncio.gather(*(r.chat(MODEL) for _ in range(100)))
         assert {reply.status for reply in replies} == {200}
-        assert r.cluster.tokens_issued == 2
+        assert r.cluster.token_requests == 2
 
 
 async def test_a_service_that_refuses_new_tokens_too_is_not_given_one_after_another() -> None:
@@ -68,7 +68,7 @@ async def test_a_service_that_refuses_new_tokens_too_is_not_given_one_after_anot
         replies = [await r.chat(MODEL) for _ in range(20)]
         assert {reply.status for reply in replies} == {401}
         assert b"E20008" in replies[-1].body
-        assert r.cluster.tokens_issued == 2
+        assert r.cluster.token_requests == 2
 
 
 async def test_a_refusal_by_the_model_itself_renews_nothing() -> None:
@@ -85,7 +85,7 @@ async def test_a_token_that_has_ended_while_the_machine_slept_is_replaced() -> N
         r.now += 15
         r.slept_s = 3600
         assert (await r.chat(MODEL)).status == 200
-        assert r.cluster.tokens_issued == 2
+        assert r.cluster.token_requests == 2
 
 
 async def test_a_token_is_asked_for_by_the_cluster_s_clock_even_if_that_was_just_set() -> None:
@@ -117,7 +117,7 @@ async def test_a_failed_wish_for_a_token_is_not_repeated_by_each_request() -> No
         for _ in range(10):
             with pytest.raises(RouteUnavailable):
                 await r.token(MODEL)
-        assert r.cluster.tokens_issued == 2
+        assert r.cluster.token_requests == 2
         r.cluster.fault = None
         r.now += RETRY_S
         assert await r.token(MODEL)
