@@ -27,7 +27,7 @@ export function backendSheet(app, id) {
 
   check.onclick = () => busy(check, says, async () => {
     const r = await call("POST", backendPath(id, "check"));
-    return r.ok ? `Answers in ${ms(r.latency_ms)}, ${many(r.models?.length ?? r.models ?? 0, "model")}.` : r.health.text === backend()?.health.text ? "Checked just now: no change." : `${r.health.text} ${r.health.fix}`;
+    return r.ok ? [`Answers in ${ms(r.latency_ms)}, ${many(r.models?.length ?? r.models ?? 0, "model")}.`, r.note].filter(Boolean).join(" ") : r.health.text === backend()?.health.text ? "Checked just now: no change." : `${r.health.text} ${r.health.fix}`;
   });
   power.onclick = () => busy(power, says, async () => {
     const on = backend()?.enabled;

@@ -113,6 +113,8 @@ function lit(mesh) {
     return say(down.length === enabled.length ? "red" : "amber", text);
   }
   if (warming.length) return say("amber", `${warming.length} of ${enabled.length} warming up: ${warming[0].name}`);
+  const degraded = enabled.filter((b) => b.health.state === "healthy" && b.degraded);
+  if (degraded.length) return say("amber", `${degraded.length} of ${enabled.length} can serve nothing: ${degraded[0].name}: ${degraded[0].degraded}`);
   if (enabled.every((b) => b.health.state === "healthy")) {
     return say("green", enabled.length === 1 ? "The backend is healthy." : `All ${enabled.length} backends are healthy.`);
   }

@@ -17,7 +17,7 @@ type HealthView = { state: State; reason: string; text: string; fix: string; sin
 type BackendView = {
   id: string; name: string; kind: string; ring: Ring; url: string; enabled: boolean; source: string;
   health: HealthView; latency_ms: number | null; models: string[]; in_flight: number; requests: Work; access_key: string; ca_file: string;
-  details: Record<string, Detail>; about: Record<string, string>; warnings: string[];
+  details: Record<string, Detail>; about: Record<string, string>; warnings: string[]; degraded?: string;
 };
 type ModelView = { id: string; backends: string[]; requests: Work | null };
 type RouterView = { node_id: string; name: string; version: string; status: string; uptime_s: number; requests: Requests };
@@ -26,7 +26,7 @@ type Snapshot = {
   backends: BackendView[]; models: ModelView[]; notices: string[];
 };
 type Detail = { context?: number; loaded?: boolean; quantization?: string; parameters?: string; capabilities?: string[] };
-type HealthChange = { id: string; enabled: boolean; health: HealthView; latency_ms: number | null; about: Record<string, string>; warnings: string[] };
+type HealthChange = { id: string; enabled: boolean; health: HealthView; latency_ms: number | null; about: Record<string, string>; warnings: string[]; degraded?: string };
 type RouteTraffic = { backend: string; model: string; started: number; ok: number; failed: number; in_flight: number };
 type Incident = { seq: number; backend: string; from: State; to: State; reason: string; text: string };
 
