@@ -163,6 +163,18 @@ def test_a_check_tells_for_each_backend_that_is_on_how_it_is(listed: LocalApi, t
     assert type_words("backends", "check", "ollama").code == 0
 
 
+def test_a_check_says_what_it_could_not_check(listed: LocalApi, type_words: Type) -> None:
+    one = next(backend for backend in scenario().backends if backend.health.state == "healthy")
+    listed.says(
+        "POST",
+        f"/mesh/backends/{one.id}/check",
+        {"ok": True, "health": one.health, "models": (), "note": "Services were not checked."},
+    )
+    shown = type_words("backends", "check", one.id)
+    assert f"! {one.name}: Services were not checked." in shown.lines
+    assert shown.code == 0
+
+
 def test_switching_says_the_new_state(listed: LocalApi, type_words: Type) -> None:
     listed.says("POST", "/mesh/backends/mlx/disable", backend("mlx", name="MLX", enabled=False))
     listed.says("POST", "/mesh/backends/mlx/enable", backend("mlx", name="MLX", state="unknown"))

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from backends.backend_ai.cluster_rig import rig
-from meshlight.backends.backend_ai.tokens import LIFE_MAX_S, RETRY_S, Tokens
+from meshlight.backends.backend_ai.tokens import LIFE_MAX_S, RETRY_S, KeptTokens, Tokens
 from meshlight.domain.backend import Reason
 from meshlight.domain.errors import RouteUnavailable
 from meshlight.simulator.backend_ai.manager import SimulatedCluster
@@ -163,6 +163,91 @@ async def test_those_who_wait_when_the_cluster_is_removed_are_told() -> None:
     tokens.close()
     with pytest.raises(RouteUnavailable, match="changed or removed"):
         await waiting
+
+
+class MemoryStore:
+    """A token store in memory."""
+
+    def __init__(self) -> None:
+        self.sealed: dict[str, bytes] = {}
+
+    def read(self, account: str) -> bytes:
+        return self.sealed.get(account, b"")
+
+    def write(self, account: str, sealed: bytes) -> None:
+        self.sealed[account] = sealed
+
+
+class Account:
+    """The tokens of one account over restarts, on a clock of its own."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.now = 1000.0
+        self.issued = 0
+        self.store = store
+        self.restart()
+
+    def restart(self, *, is_other_key: bool = False) -> None:
+        secret = "another" if is_other_key else "secret"
+        self.tokens = Tokens(
+            self._issue, lambda: self.now - 900, lambda: self.now, KeptTokens(self.store, "a", secret)
+        )
+
+    async def _issue(self, service_id: str) -> str | Reason:
+        self.issued += 1
+        claims = json.dumps({"exp": self.now + 100, "n": self.issued}).encode()
+        return f"a.{base64.urlsafe_b64encode(claims).rstrip(b'=').decode()}.{service_id}"
+
+
+async def test_a_token_is_used_after_a_restart_until_it_ends_and_renewed_in_time() -> None:
+    account = Account(MemoryStore())
+    first = await account.tokens.get("s")
+    account.now += 50
+    account.restart()
+    assert await account.tokens.get("s") == first
+    assert account.issued == 1
+    account.now += 31  # more than four fifths of its life
+    account.restart()
+    assert await account.tokens.get("s") == first
+    await asyncio.wait(account.tokens._requests.values())
+    assert account.issued == 2
+    account.now += 101
+    account.restart()
+    assert await account.tokens.get("s") != first
+    assert account.issued == 3
+
+
+async def test_a_kept_token_that_is_refused_is_replaced_and_forgotten() -> None:
+    account = Account(MemoryStore())
+    first = await account.tokens.get("s")
+    account.restart()
+    assert await account.tokens.get("s") == first
+    account.tokens.refused("s")
+    account.restart()
+    assert await account.tokens.get("s") != first
+
+
+async def test_kept_tokens_can_be_read_with_the_same_secret_key_alone() -> None:
+    store = MemoryStore()
+    account = Account(store)
+    first = await account.tokens.get("s")
+    assert first.encode() not in b"".join(store.sealed.values())
+    assert "a." not in repr(KeptTokens(store, "a", "secret").load())
+    assert [kept.text for kept in KeptTokens(store, "a", "secret").load()] == [first]
+    assert KeptTokens(store, "a", "another").load() == []
+    assert KeptTokens(store, "b", "secret").load() == []
+    account.restart(is_other_key=True)
+    assert await account.tokens.get("s") != first
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", b"x" * 12, b"x" * 500])
+async def test_kept_tokens_that_are_damaged_are_requested_anew(damage: bytes) -> None:
+    account = Account(MemoryStore())
+    await account.tokens.get("s")
+    account.store.sealed["a"] = damage
+    account.restart()
+    assert await account.tokens.get("s")
+    assert account.issued == 2
 
 
 @pytest.mark.parametrize("claims", [{}, {"exp": "soon"}, [], {"exp": 1e300}, {"exp": -5}])

@@ -53,6 +53,8 @@ class CheckReport(Struct, frozen=True, kw_only=True):
     health: HealthView
     latency_ms: float | None
     models: tuple[str, ...]
+    note: str = ""
+    """What this check could not check, and when it can."""
 
 
 class MeshController(Controller):
@@ -174,6 +176,7 @@ class BackendsController(Controller):
             health=view.health,
             latency_ms=view.latency_ms,
             models=view.models if probe.models is None else probe.models,
+            note=probe.note,
         )
 
     @post(

@@ -59,12 +59,14 @@ def bad_gateway() -> Reply:
 
 
 def proxy_refusal(code: str, request: LoggedRequest) -> Reply:
-    """Return an app proxy's 401: JSON only where Accept lists `application/json` without a leading space."""
+    """Return an app proxy's 401."""
+    return proxy_error(401, "authorization-failed", f"{code}: {_PROXY_ERRORS[code]}", request)
+
+
+def proxy_error(status: int, kind: str, title: str, request: LoggedRequest) -> Reply:
+    """Return an app proxy's error: JSON only where Accept lists `application/json` without a leading space."""
     accepted = (request.header("accept") or "").split(",")
-    title = f"{code}: {_PROXY_ERRORS[code]}"
     if "application/json" in accepted:
-        return json_reply(
-            {"type": "https://api.backend.ai/probs/appproxy/authorization-failed", "title": title}, 401
-        )
+        return json_reply({"type": f"https://api.backend.ai/probs/appproxy/{kind}", "title": title}, status)
     page = f"<!doctype html><html><head><title>Backend.AI</title></head><body>{title}</body></html>"
-    return text_reply(page, 401, "text/html; charset=utf-8")
+    return text_reply(page, status, "text/html; charset=utf-8")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from meshlight.simulator.backend_ai.errors import proxy_refusal
+from meshlight.simulator.backend_ai.errors import proxy_error, proxy_refusal
 from meshlight.simulator.backend_ai.jwt_issuer import JwtIssuer
 from meshlight.simulator.faults import Fault, FaultKind, FaultSwitch
 from meshlight.simulator.http.connection import Connection
@@ -54,6 +54,8 @@ class ClusterService:
         self.hangs = False
         self.refuses_tokens = False
         """Whether the app proxy accepts no token for it, not even a new one."""
+        self.proxy_status: int | None = None
+        """A status with which the app proxy itself fails requests for inference."""
         self.switch = FaultSwitch()
         self.endpoint: str | None = None
         """The address that the manager lists, where that is not the real one; empty: it lists none (null)."""
@@ -130,6 +132,10 @@ class ClusterService:
             code = self.issuer.error_code(request.header("authorization"), self.clock())
         if code is not None:
             reply = proxy_refusal(code, request)
+        elif self.proxy_status is not None and request.method == "POST":
+            reply = proxy_error(
+                self.proxy_status, "server-error", "E50001: Circuit is not reachable", request
+            )
         elif (fault := self.switch.take(request.path)) is not None:
             if await spoil(fault, connection):
                 return
