@@ -1,5 +1,6 @@
 """A peer as a backend: its catalog is a stranger's text, its key must be the compared one."""
 
+import asyncio
 import ssl
 
 import msgspec
@@ -130,6 +131,39 @@ async def test_models_of_a_backend_that_is_down_there_are_not_offered_here() -> 
 
     assert probe.models == ("m",)
     assert probe.about == {"study": "ollama, healthy, 1 model", "attic": "ollama, unhealthy, 1 model"}
+
+
+async def test_models_that_a_peer_has_and_that_can_not_be_used_are_known_with_the_reason() -> None:
+    paused = await seen(paused=True)
+    assert paused.unusable is not None
+    assert {model: why.code for model, why in paused.unusable.items()} == {"m": "peer-paused"}
+    down = await seen(backends=[SHARED | {"state": "unhealthy", "models": ["m", "n"]}, SHARED])
+    assert down.unusable is not None
+    assert {model: why.text for model, why in down.unusable.items()} == {
+        "n": "study on Ben is unhealthy there."
+    }
+
+
+async def test_a_model_that_a_peer_does_not_share_any_more_is_known_as_that() -> None:
+    both, one = [SHARED | {"models": ["m", "n"]}], [SHARED]
+    catalogs = [
+        catalog(hash=name * 8, backends=backends)
+        for name, backends in zip("abc", (both, one, both), strict=True)
+    ]
+    listening = asyncio.Event()
+
+    async def listen(peer: Peer) -> None:
+        listening.set()
+        await peer.until_gone()
+
+    async with asking(ben(*catalogs, stream=listen)) as (side, _):
+        before, after, again = [await side.probe() for _ in range(3)]
+        await asyncio.wait_for(listening.wait(), 5)
+    assert (before.models, before.unusable) == (("m", "n"), {})
+    assert after.models == ("m",)
+    assert after.unusable is not None
+    assert [why.text for why in after.unusable.values()] == ["Ben does not share n with you any more."]
+    assert (again.models, again.unusable) == (("m", "n"), {})
 
 
 async def test_a_peer_that_shares_nothing_or_can_not_reach_us_says_so() -> None:

@@ -113,6 +113,8 @@ class PeerChannel:
         self._last: SharedCatalog | None = None
         self._shown: tuple[str, Probe] | None = None
         """What the last catalog came to, and the name of the backend in its sentences."""
+        self._shared: dict[str, None] = {}
+        """The models that some catalog named: those that a later one leaves out are not shared any more."""
         self._is_closed = False
 
     async def probe(self, backend: Backend, secret: str | None) -> Probe:
@@ -139,7 +141,8 @@ class PeerChannel:
         self._listen()
         if self._shown is None or self._shown[0] != backend.name:
             models = sum(len(shared.models) for shared in self._last.backends)
-            self._shown = backend.name, await in_thread_if_large(_HEAVY * models, _seen, self._last, backend)
+            probe = await in_thread_if_large(_HEAVY * models, _seen, self._last, backend)
+            self._shown = backend.name, self._with_withdrawn(probe, backend)
         return replace(self._shown[1], fact=Answered(reply.elapsed_s))
 
     async def way(self, model: str, secret: str | None) -> ModelRoute | None:
@@ -159,6 +162,19 @@ class PeerChannel:
             self._listening.cancel()
         if self._events is not None:
             self._events.close()
+
+    def _with_withdrawn(self, probe: Probe, backend: Backend) -> Probe:
+        """Add the models that are not shared any more to those that can't be used."""
+        unusable = dict(probe.unusable or {})
+        named = {*(probe.models or ()), *unusable}
+        for model in self._shared:
+            if model not in named:
+                text = f"{backend.name} does not share {model} with you any more."
+                unusable[model] = Reason("not-shared", text, "Ask its owner to share it again.")
+        self._shared |= dict.fromkeys(named)
+        if len(self._shared) > MODELS_MAX:
+            self._shared = dict.fromkeys(named)
+        return replace(probe, unusable=unusable)
 
     def _listen(self) -> None:
         if self._is_closed or (self._listening is not None and not self._listening.done()):
@@ -264,6 +280,13 @@ def _seen(catalog: SharedCatalog, backend: Backend) -> Probe:
         for model, detail in shared.details.items():
             details.setdefault(model, detail)
     known = frozenset(models)
+    down = backends if catalog.paused else [shared for shared in backends if shared.state == "unhealthy"]
+    unusable = {
+        model: _not_now(shared, backend, is_paused=catalog.paused)
+        for shared in down[:LINES_MAX]
+        for model in shared.models
+        if model not in known
+    }
     warnings = []
     if catalog.sees_you is False:
         warnings.append(
@@ -280,7 +303,16 @@ def _seen(catalog: SharedCatalog, backend: Backend) -> Probe:
         details={model: detail for model, detail in details.items() if model in known},
         about={shared.name: _line(shared) for shared in backends[:LINES_MAX]},
         warnings=tuple(warnings),
+        unusable=unusable,
     )
+
+
+def _not_now(shared: SharedBackend, backend: Backend, *, is_paused: bool) -> Reason:
+    """Return why a model that a peer shares can't be used now."""
+    if is_paused:
+        return Reason("peer-paused", f"Its owner has paused sharing on {backend.name}.")
+    text = f"{shared.name} on {backend.name} is {shared.state} there."
+    return Reason("peer-backend-down", text, "`meshlight status` there shows why.")
 
 
 def _clean(shared: SharedBackend) -> SharedBackend:
