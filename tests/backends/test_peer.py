@@ -1,6 +1,5 @@
 """A peer as a backend: its catalog is a stranger's text, its key must be the compared one."""
 
-import asyncio
 import ssl
 
 import msgspec
@@ -9,6 +8,7 @@ import pytest
 from backends.peer_rig import ANNA, BEN, CATALOG, MALLORY, SHARED, answer, asking, ben, catalog, seen
 from backends.scripted import Peer
 from backends.scripted import answering as _answering
+from meshlight.backends.base import Probe
 from meshlight.backends.peer import PeerKind
 from meshlight.domain.backend import ModelDetail
 from meshlight.domain.errors import ConnectError
@@ -145,25 +145,16 @@ async def test_models_that_a_peer_has_and_that_can_not_be_used_are_known_with_th
 
 
 async def test_a_model_that_a_peer_does_not_share_any_more_is_known_as_that() -> None:
-    both, one = [SHARED | {"models": ["m", "n"]}], [SHARED]
-    catalogs = [
-        catalog(hash=name * 8, backends=backends)
-        for name, backends in zip("abc", (both, one, both), strict=True)
-    ]
-    listening = asyncio.Event()
-
-    async def listen(peer: Peer) -> None:
-        listening.set()
-        await peer.until_gone()
-
-    async with asking(ben(*catalogs, stream=listen)) as (side, _):
-        before, after, again = [await side.probe() for _ in range(3)]
-        await asyncio.wait_for(listening.wait(), 5)
-    assert (before.models, before.unusable) == (("m", "n"), {})
-    assert after.models == ("m",)
+    async with asking(ben(catalog())) as (side, _):
+        before, after, again = (
+            side.channel._with_withdrawn(Probe(fact=Answered(), models=models), side.backend)
+            for models in (("m", "n"), ("m",), ("m", "n"))
+        )
+    assert (before.unusable, again.unusable) == ({}, {})
     assert after.unusable is not None
-    assert [why.text for why in after.unusable.values()] == ["Ben does not share n with you any more."]
-    assert (again.models, again.unusable) == (("m", "n"), {})
+    assert {model: why.text for model, why in after.unusable.items()} == {
+        "n": "Ben does not share n with you any more."
+    }
 
 
 async def test_a_peer_that_shares_nothing_or_can_not_reach_us_says_so() -> None:
