@@ -8,11 +8,13 @@ import pytest
 from backends.peer_rig import ANNA, BEN, CATALOG, MALLORY, SHARED, answer, asking, ben, catalog, seen
 from backends.scripted import Peer
 from backends.scripted import answering as _answering
-from meshlight.backends.base import Probe
-from meshlight.backends.peer import PeerKind
-from meshlight.domain.backend import ModelDetail
+from meshlight.backends.base import ChannelDeps, Probe
+from meshlight.backends.peer import PeerChannel, PeerKind, _read, _seen
+from meshlight.domain.backend import Backend, ModelDetail
 from meshlight.domain.errors import ConnectError
 from meshlight.domain.health import Answered, Failed, Refused
+from meshlight.http_client.address import parse_address
+from meshlight.http_client.client import Upstream
 from meshlight.peers.tls import client_context, server_context
 
 
@@ -133,23 +135,30 @@ async def test_models_of_a_backend_that_is_down_there_are_not_offered_here() -> 
     assert probe.about == {"study": "ollama, healthy, 1 model", "attic": "ollama, unhealthy, 1 model"}
 
 
-async def test_models_that_a_peer_has_and_that_can_not_be_used_are_known_with_the_reason() -> None:
-    paused = await seen(paused=True)
-    assert paused.unusable is not None
-    assert {model: why.code for model, why in paused.unusable.items()} == {"m": "peer-paused"}
-    down = await seen(backends=[SHARED | {"state": "unhealthy", "models": ["m", "n"]}, SHARED])
-    assert down.unusable is not None
-    assert {model: why.text for model, why in down.unusable.items()} == {
-        "n": "study on Ben is unhealthy there."
-    }
+BEN_BACKEND = Backend(id="peer-ben", name="Ben", kind="peer", ring="lan", url="https://127.0.0.1:1")
 
 
-async def test_a_model_that_a_peer_does_not_share_any_more_is_known_as_that() -> None:
-    async with asking(ben(catalog())) as (side, _):
-        before, after, again = (
-            side.channel._with_withdrawn(Probe(fact=Answered(), models=models), side.backend)
-            for models in (("m", "n"), ("m",), ("m", "n"))
-        )
+def unusable(**fields: object) -> dict[str, str]:
+    """The models of such a catalog that can't be used, and why."""
+    read = _read(msgspec.json.encode(CATALOG | fields))
+    assert read is not None
+    return {model: why.text for model, why in (_seen(read, BEN_BACKEND).unusable or {}).items()}
+
+
+def test_models_that_a_peer_has_and_that_can_not_be_used_are_known_with_the_reason() -> None:
+    assert unusable() == {}
+    assert unusable(paused=True) == {"m": "Its owner has paused sharing on Ben."}
+    down = SHARED | {"state": "unhealthy", "models": ["m", "n"]}
+    assert unusable(backends=[down, SHARED]) == {"n": "study on Ben is unhealthy there."}
+
+
+def test_a_model_that_a_peer_does_not_share_any_more_is_known_as_that() -> None:
+    upstream = Upstream(parse_address(BEN_BACKEND.url))
+    channel = PeerChannel(PeerKind(), ChannelDeps(BEN_BACKEND, upstream, Upstream, lambda: 0.0, lambda: 0.0))
+    before, after, again = (
+        channel._with_withdrawn(Probe(fact=Answered(), models=models), BEN_BACKEND)
+        for models in (("m", "n"), ("m",), ("m", "n"))
+    )
     assert (before.unusable, again.unusable) == ({}, {})
     assert after.unusable is not None
     assert {model: why.text for model, why in after.unusable.items()} == {
