@@ -62,6 +62,8 @@ _OF_PLACE = frozenset(
         "redirected",
         "v1-doubled",
         "v1-missing",
+        "web-ui",
+        "no-services",
     }
 )
 """The reasons of a failed try for which the key, or else the address, is likely wrong."""

@@ -7,7 +7,16 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meshlight.backends.base import BackendKind, Channel, ChannelDeps, Operation, Places, Probe
+from meshlight.backends.base import (
+    BackendKind,
+    Channel,
+    ChannelDeps,
+    Operation,
+    Paced,
+    Places,
+    Probe,
+    TokenStore,
+)
 from meshlight.backends.kinds import kind_of
 from meshlight.domain.backend import Backend
 from meshlight.domain.errors import SecretError
@@ -157,12 +166,14 @@ class BackendConnections:
         probes_for: ClientFactory,
         clock: Callable[[], float] = monotonic,
         wall: Callable[[], float] = time,
+        token_store: TokenStore | None = None,
     ) -> None:
         self._secrets = secrets
         self._upstream_for = upstream_for
         self._probes_for = probes_for
         self._clock = clock
         self._wall = wall
+        self._token_store = token_store
         self._links: dict[str, BackendConnection] = {}
         self.probe_soon: Callable[[str], None] = lambda _: None
         """Called with the id of a backend that should be probed soon; the prober sets it."""
@@ -203,10 +214,18 @@ class BackendConnections:
             self._wall,
             lambda: self.probe_soon(backend.id),
             lambda place, fact: self.tell(backend.id, place, fact),
+            self._token_store,
         )
         link.channel = link.kind.open_channel(means)
         link.places = _places(link.channel)
         return link
+
+    def check_now(self, backend_id: str) -> None:
+        """Have the next probe of a backend really ask, or say when it can, where it could answer from memory."""
+        link = self._links.get(backend_id)
+        channel: object = None if link is None else link.channel
+        if isinstance(channel, Paced):
+            channel.check_now()
 
     async def probe(self, link: BackendConnection, secret: str | None) -> Probe:
         """Check a backend's health once."""

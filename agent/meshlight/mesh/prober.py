@@ -93,6 +93,7 @@ class Prober:
         if backend_id not in self._watches:
             watch = _Watch(int(self._spread() * SLOTS) * PERIOD_S / SLOTS)
             self._watches[backend_id] = watch
+            self._links.check_now(backend_id)  # it may have been off: what is remembered may be stale
             self._start(backend_id, watch)
 
     def unwatch(self, backend_id: str) -> None:
@@ -134,6 +135,7 @@ class Prober:
             self.watch(backend_id)
         while True:
             backend = self._registry.node(backend_id).backend
+            self._links.check_now(backend_id)
             watch = self._watches.get(backend_id)
             if watch is None:  # switched off: only who asks gets to know
                 return await self._probe(self._links.put(backend))

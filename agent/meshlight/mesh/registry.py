@@ -30,11 +30,11 @@ class Change(Struct, frozen=True, kw_only=True):
 
 Listener = Callable[[Change], None]
 
-_RECORDED = ("models", "names", "places", "details", "about", "warnings")
+_RECORDED = ("models", "names", "places", "details", "about", "warnings", "unusable", "degraded")
 """What a probe may learn besides its fact, as the node calls it too."""
 NOTES_APART_S = 1.0
 """Every answer of a cloud brings lines about it, and each new snapshot has its price: so many pass unread."""
-_PUBLISHED = frozenset({"about", "warnings"})
+_PUBLISHED = frozenset({"about", "warnings", "degraded"})
 """What goes with the health in events: it changes often, and the rest is large."""
 
 
@@ -173,7 +173,7 @@ class Registry:
             {**self._snapshot.nodes, backend_id: node},
             Change(
                 health=(backend_id,) if shown else (),
-                shape=(backend_id,) if changed - _PUBLISHED else (),
+                shape=(backend_id,) if changed - _PUBLISHED - {"unusable"} else (),
                 incident=(backend_id, old.health.state, health.state) if moved else None,
             ),
         )

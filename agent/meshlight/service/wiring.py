@@ -55,6 +55,7 @@ from meshlight.storage.config.watcher import ConfigWatch
 from meshlight.storage.local_key import LocalKey
 from meshlight.storage.node_mark import read_node_id
 from meshlight.storage.open_files import OpenFiles
+from meshlight.storage.token_files import TokenFiles
 
 COLLECT_AFTER = 20_000
 """New objects between two looks of the collector; a request leaves no rings behind, so there is little to find."""
@@ -100,7 +101,9 @@ class Service:
         self._hub = EventHub(first=int(time.time() * 1000))
         self._traffic = Traffic()
         self._registry = Registry(clock)
-        self._links = BackendConnections(self._keeper, self._upstream, self._probes)
+        self._links = BackendConnections(
+            self._keeper, self._upstream, self._probes, token_store=TokenFiles(state_dir / "tokens")
+        )
         self._prober = Prober(
             self._registry, self._links, clock, later, lambda i: self._traffic.load.get(i, 0) > 0
         )
