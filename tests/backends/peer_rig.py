@@ -76,6 +76,14 @@ class PeerConnection:
     async def probe(self) -> Probe:
         return await self.channel.probe(self.backend, None)
 
+    async def close(self) -> None:
+        """Close the channel and its connections, and wait until its stream has ended."""
+        self.channel.close()
+        self.probes.close()
+        following = self.channel._following
+        if following is not None:
+            await asyncio.gather(following, return_exceptions=True)
+
     def _request_probe(self) -> None:
         self.probe_requests += 1
         self.probe_requested.set()
@@ -110,8 +118,7 @@ async def connected(
         try:
             yield connection, server
         finally:
-            connection.channel.close()
-            connection.probes.close()
+            await connection.close()
 
 
 async def probe_of(**fields: Any) -> Probe:

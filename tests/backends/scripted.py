@@ -77,6 +77,9 @@ class Peer:
 
 Script = Callable[[Peer], Awaitable[None]]
 
+ACCEPT_TURNS = 5
+"""Turns of the event loop between a client's connect and the start of the script, and one to spare."""
+
 
 class ScriptedServer:
     """Listens on a free loopback port and plays `script` on each connection, then closes it."""
@@ -109,10 +112,14 @@ class ScriptedServer:
         return self
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        # What is being accepted when the server closes would never be closed: asyncio loses its transport.
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
         self._server.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # a transport is closed one turn after `close`
         if kind is None and self._errors:
             raise self._errors[0]
 

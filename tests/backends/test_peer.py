@@ -8,10 +8,13 @@ import pytest
 from backends.peer_rig import ANNA, BEN, CATALOG, MALLORY, SHARED, answer, ben, catalog, connected, probe_of
 from backends.scripted import Peer
 from backends.scripted import answering as _answering
-from meshlight.backends.peer import PeerKind
-from meshlight.domain.backend import ModelDetail
+from meshlight.backends.base import ChannelDeps, Probe
+from meshlight.backends.peer import PeerChannel, PeerKind, _decode, _probe_of
+from meshlight.domain.backend import Backend, ModelDetail
 from meshlight.domain.errors import ConnectError
 from meshlight.domain.health import Answered, Failed, Refused
+from meshlight.http_client.address import parse_address
+from meshlight.http_client.client import Upstream
 from meshlight.peers.tls import client_context, server_context
 
 
@@ -134,6 +137,37 @@ async def test_models_of_a_backend_that_is_down_there_are_not_offered_here() -> 
 
     assert probe.models == ("m",)
     assert probe.about == {"study": "ollama, healthy, 1 model", "attic": "ollama, unhealthy, 1 model"}
+
+
+BEN_BACKEND = Backend(id="peer-ben", name="Ben", kind="peer", ring="lan", url="https://127.0.0.1:1")
+
+
+def unusable(**fields: object) -> dict[str, str]:
+    """The models of such a catalog that can't be used, and why."""
+    decoded = _decode(msgspec.json.encode(CATALOG | fields))
+    assert decoded is not None
+    return {model: why.text for model, why in (_probe_of(decoded, BEN_BACKEND).unusable or {}).items()}
+
+
+def test_models_that_a_peer_has_and_that_can_not_be_used_are_known_with_the_reason() -> None:
+    assert unusable() == {}
+    assert unusable(paused=True) == {"m": "Its owner has paused sharing on Ben."}
+    down = SHARED | {"state": "unhealthy", "models": ["m", "n"]}
+    assert unusable(backends=[down, SHARED]) == {"n": "study on Ben is unhealthy there."}
+
+
+def test_a_model_that_a_peer_does_not_share_any_more_is_known_as_that() -> None:
+    upstream = Upstream(parse_address(BEN_BACKEND.url))
+    channel = PeerChannel(PeerKind(), ChannelDeps(BEN_BACKEND, upstream, Upstream, lambda: 0.0, lambda: 0.0))
+    before, after, again = (
+        channel._with_withdrawn(Probe(fact=Answered(), models=models), BEN_BACKEND)
+        for models in (("m", "n"), ("m",), ("m", "n"))
+    )
+    assert (before.unusable, again.unusable) == ({}, {})
+    assert after.unusable is not None
+    assert {model: why.text for model, why in after.unusable.items()} == {
+        "n": "Ben does not share n with you any more."
+    }
 
 
 async def test_a_peer_that_shares_nothing_or_can_not_reach_us_says_so() -> None:

@@ -6,9 +6,16 @@ import pytest
 
 from api_client.local_api import LocalApi
 from desktop.samples import backend, scenario
+from meshlight.domain.api_types import BackendView
 
 Type = Callable[..., Any]
 SECRET = "sk-a-secret-of-the-test"
+
+
+def checked(view: BackendView, **fields: Any) -> dict[str, Any]:
+    """The answer to a check that went well."""
+    usual = {"ok": True, "text": "", "fix": "", "health": view.health, "latency_ms": 1.0, "models": []}
+    return usual | fields
 
 
 @pytest.fixture
@@ -67,11 +74,7 @@ def test_what_is_not_known_yet_of_a_new_backend_is_looked_at_once_more(
     api: LocalApi, type_words: Type
 ) -> None:
     api.says("POST", "/mesh/backends", backend("x", state="unknown", models=()))
-    report = {
-        "ok": True, "text": "It answers.", "fix": "", "health": backend("x").health, "latency_ms": 1.0,
-        "models": ["a", "b"],
-    }  # fmt: skip
-    api.says("POST", "/mesh/backends/x/check", report)
+    api.says("POST", "/mesh/backends/x/check", checked(backend("x"), models=["a", "b"]))
     said = type_words("backends", "add", "ollama", "http://127.0.0.1:11434")
     assert said.out == "● Added: x (healthy, 2 models).\n"
 
@@ -171,6 +174,18 @@ def test_a_check_tells_for_each_backend_that_is_on_how_it_is(listed: LocalApi, t
     assert "  Fix: Start it." in said.lines
     assert "LM Studio" not in said.out
     assert type_words("backends", "check", "ollama").code == 0
+
+
+def test_a_check_says_what_it_could_not_check(listed: LocalApi, type_words: Type) -> None:
+    one = next(backend for backend in scenario().backends if backend.health.state == "healthy")
+    listed.says(
+        "POST",
+        f"/mesh/backends/{one.id}/check",
+        checked(one, note="Services were not checked."),
+    )
+    shown = type_words("backends", "check", one.id)
+    assert f"! {one.name}: Services were not checked." in shown.lines
+    assert shown.code == 0
 
 
 def test_switching_says_the_new_state(listed: LocalApi, type_words: Type) -> None:

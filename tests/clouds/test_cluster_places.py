@@ -29,7 +29,7 @@ async def add(node: Node, cluster: SimulatedCluster) -> None:
     assert added.is_success, added.text
     channel: Any = node.service._connections.get("campus").channel  # type: ignore[union-attr]
     async with asyncio.timeout(WAIT_S):
-        while any(desk.ids is None for desk in channel._models._desks.values()) or not channel._services:
+        while any(state.ids is None for state in channel._models._states.values()) or not channel._services:
             await node.refresh()
     await node.refresh()
 
@@ -135,7 +135,7 @@ async def test_a_service_that_is_back_is_used_again(tmp_path: Path) -> None:
         assert (await routes(node))["first"] == "last-resort"
         first.refuses_tokens = False
         models: Any = node.service._connections.get("campus").channel._models  # type: ignore[union-attr]
-        await models._look(models._at("first"))
+        await models._check(models._at("first"))
         assert (await routes(node))["first"] == "ready"
 
 
@@ -172,7 +172,7 @@ async def test_a_request_that_a_service_computes_outlives_the_manager(tmp_path: 
         asking = asyncio.create_task(node.chat("m"))
         await service.request_log.until(lambda: bool(service.calls()), lambda: "nobody came", WAIT_S)
         if fault == "gone":
-            await cluster._door.close()
+            await cluster.stop_manager()
         else:
             cluster.fault = fault
         await node.until("campus", "unhealthy", within_s=40.0)

@@ -1,6 +1,7 @@
 """One light for the whole mesh: green means actively good, off is never green, bad is never grey."""
 
 import pytest
+from msgspec.structs import replace
 
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.health import Health, State
@@ -51,6 +52,17 @@ def test_the_light_says_how_the_mesh_is(states: str, colour: str) -> None:
 def test_the_reason_names_the_first_that_is_down_and_why() -> None:
     nodes = {n.backend.id: n for n in (node("a", "healthy"), node("vllm", "unhealthy"))}
     assert light(nodes)[1] == "1 of 2 down: vllm: refused, is it running?"
+
+
+def test_a_healthy_backend_that_can_serve_nothing_makes_the_light_amber_and_says_why() -> None:
+    useless = replace(node("campus", "healthy"), degraded="No service can be used.")
+    off = replace(node("off", "healthy", enabled=False), degraded="No service can be used.")
+    nodes = {n.backend.id: n for n in (node("a", "healthy", "m"), useless, off)}
+    assert light(nodes) == ("amber", "1 of 2 can serve nothing: campus: No service can be used.")
+    nodes["down"] = node("down", "unhealthy")
+    assert light(nodes)[1].startswith("1 of 3 down: down")
+    del nodes["down"], nodes["campus"]
+    assert light(nodes)[0] == "green"
 
 
 def test_a_model_on_three_backends_is_one_model_with_three_routes() -> None:

@@ -141,6 +141,7 @@ class LiveMesh:
                 latency_ms=v.latency_ms,
                 about=v.about,
                 warnings=v.warnings,
+                degraded=v.degraded,
             )
             for v in views
         )

@@ -106,6 +106,7 @@ test("a snapshot that lacks what newer services send is filled in, whatever is m
     "details",
     "about",
     "warnings",
+    "degraded",
     "models",
     "health",
     "in_flight",
@@ -160,6 +161,16 @@ test("what is offered and not used comes with each topology event as a whole, an
   assert.deepEqual(toSnapshot(applyEvent(next, "topology", { seq: 4 })).offered, {});
   const { offered: _, ...older } = snapshot([one]);
   assert.equal(fromSnapshot(/** @type {any} */ (older)).offered.size, 0);
+});
+
+test("one that is healthy and can serve nothing makes the light amber, and says why", () => {
+  const state = fromSnapshot(/** @type {any} */ (snapshot([one, view({ id: "b", name: "b" })])));
+  const degraded = "No service has an active route.";
+  const got = applyEvent(state, "health", { seq: 2, backends: [{ id: "a", degraded }] });
+  assert.equal(got.backends.get("a")?.degraded, degraded);
+  assert.deepEqual([got.light, got.light_reason], ["amber", `1 of 2 can serve nothing: a: ${degraded}`]);
+  const again = applyEvent(got, "health", { seq: 3, backends: [{ id: "a", degraded: "" }] });
+  assert.equal(again.light, "green");
 });
 
 test("a light that comes with a topology event counts too, and without one the page works it out", () => {

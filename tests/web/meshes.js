@@ -69,9 +69,12 @@ export const view = (over = {}) => ({
   in_flight: 0,
   access_key: "",
   ca_file: "",
+  proxy: "",
+  given_models: [],
   details: {},
   about: {},
   warnings: [],
+  degraded: "",
   requests: {
     total: 0,
     successful: 0,

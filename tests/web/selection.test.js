@@ -12,6 +12,7 @@ import {
 import { flightDuration, pointAt, measurePath } from "../../web/app/map/particles.js";
 import { TrafficRates } from "../../web/app/map/traffic_rates.js";
 import { view } from "./meshes.js";
+import { statusLabel } from "../../web/app/map/status_styles.js";
 
 const list = /** @type {any[]} */ ([
   view(),
@@ -40,6 +41,26 @@ test("a past moment shows who was there, as they were", () => {
   assert.deepEqual(
     got.map((b) => [b.id, b.status]),
     [["b", "unhealthy"]],
+  );
+});
+
+test("one that is healthy and can serve nothing is labelled as degraded, but for a past moment", () => {
+  const idle = {
+    ...list[0],
+    health: { ...list[0].health, state: "healthy" },
+    enabled: true,
+    degraded: "Idle.",
+  };
+  const shown = (/** @type {any} */ backend, /** @type {any} */ past = null) =>
+    visibleBackends([{ backend, removed: false }], noFilters(), past).map((b) => [
+      b.degraded,
+      statusLabel(b),
+    ]);
+  assert.deepEqual(shown(idle), [["Idle.", "degraded"]]);
+  assert.deepEqual(shown({ ...idle, enabled: false }), [["", "disabled"]]);
+  assert.deepEqual(
+    shown(idle, () => ({ status: "healthy", latency: 5 })),
+    [["", "healthy"]],
   );
 });
 

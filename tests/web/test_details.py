@@ -1,5 +1,7 @@
 """The panels show what engines tell of themselves and their models."""
 
+import re
+
 import pytest
 from msgspec.structs import replace
 from playwright.async_api import Browser, expect
@@ -47,3 +49,23 @@ async def test_version_warnings_and_details_of_models_are_in_the_panels(browser:
         await expect(page.locator("#panel .facts")).to_contain_text(
             "Details8k context · Q4_K_M · loaded · vision"
         )
+
+
+async def test_a_backend_that_can_serve_nothing_is_not_shown_as_healthy(browser: Browser) -> None:
+    views = mesh(10, 60)
+    reason = "None of its 2 services has an active route."
+    service = FakeService(views)
+    async with open_fake(browser, service) as page:
+        healthy = next(v for v in views if v.id == "ollama-1")
+        service.views["ollama-1"] = replace(healthy, degraded=reason)
+        service.tell(service.views["ollama-1"])
+        await expect(card(page, "ollama-1")).to_have_attribute("data-status", "degraded")
+        await expect(card(page, "ollama-1")).to_have_attribute("aria-label", re.compile(re.escape(reason)))
+        await card(page, "ollama-1").click()
+        await expect(page.locator("#panel .state")).to_contain_text("degraded")
+        await expect(page.locator("#panel .reason")).to_have_text(reason)
+
+        service.views["ollama-1"] = healthy
+        service.tell(healthy)
+        await expect(card(page, "ollama-1")).to_have_attribute("data-status", "healthy")
+        await expect(page.locator("#panel .reason")).to_be_hidden()

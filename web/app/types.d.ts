@@ -11,6 +11,8 @@ type Theme = "dark" | "light" | "contrast" | "forced";
 type State = "healthy" | "warming" | "unhealthy" | "unknown";
 /** What a backend looks like: its state, or `disabled` when its switch is off. */
 type Status = State | "disabled";
+/** What is written on a backend: its status, or that it answers and can serve nothing. */
+type StatusLabel = Status | "degraded";
 type Ring = "machine" | "lan" | "company" | "cloud";
 type Requests = { total: number; successful: number; failed: number; in_flight: number };
 type RequestStats = Requests & {
@@ -40,6 +42,7 @@ type BackendView = {
   details: Record<string, Detail>;
   about: Record<string, string>;
   warnings: string[];
+  degraded: string;
 };
 type ModelView = { id: string; backends: string[]; requests: RequestStats | null };
 type RouterView = {
@@ -74,6 +77,7 @@ type HealthChange = {
   latency_ms: number | null;
   about: Record<string, string>;
   warnings: string[];
+  degraded: string;
 };
 type RouteTraffic = {
   backend: string;
@@ -97,6 +101,8 @@ type ShownBackend = {
   removed: boolean;
   reason: string;
   text: string;
+  /** why it can serve nothing though it is healthy; empty when it can, and at a past moment */
+  degraded: string;
 };
 
 // app.js

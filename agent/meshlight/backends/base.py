@@ -121,6 +121,12 @@ class Probe(Struct, frozen=True, kw_only=True):
     """Further names of its routes (`backend/NAME`), and the id that each serves, or "" while unknown."""
     places: Mapping[str, tuple[str, ...]] | None = None
     """The services behind it that serve a model or a further name: each is a route of its own."""
+    unusable: Mapping[str, Reason] | None = None
+    """Models and further names that exist there and can't be used now, and why."""
+    degraded: str | None = None
+    """Why it can serve nothing though it answers; empty when it can."""
+    note: str = ""
+    """What a check that a person asked for could not check, and when it can."""
 
 
 class DetectedEngine(Struct, frozen=True):
@@ -152,6 +158,16 @@ class HttpClient(Protocol):
         """Send one request and read the complete answer; raises an UpstreamError."""
 
 
+class TokenStore(Protocol):
+    """Keeps the tokens of an account over a restart, sealed: the store can't read them."""
+
+    def read(self, account: str) -> bytes:
+        """Return what was written last for an account; empty when nothing was, or it can't be read."""
+
+    def write(self, account: str, sealed: bytes) -> None:
+        """Store this for an account, in the place of what was there."""
+
+
 def _no_probe() -> None:
     """Stand for a missing prober."""
 
@@ -174,6 +190,8 @@ class ChannelDeps(Struct, frozen=True):
     """Requests a probe soon, because something has changed there."""
     report: Callable[[str, Fact], None] = _no_report
     """Reports what was observed of one service behind the backend."""
+    token_store: TokenStore | None = None
+    """Keeps tokens over a restart; None: they are issued anew."""
 
 
 class ModelRoute(Struct, frozen=True):
@@ -214,6 +232,14 @@ class Channel(ABC):
 
     def close(self) -> None:  # noqa: B027 — most have nothing to close
         """Release everything."""
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """What a channel has in addition if its probes may answer from memory, because requests are counted there."""
+
+    def check_now(self) -> None:
+        """Have the next probe send a request, or say when it can: a person wants to know."""
 
 
 @runtime_checkable

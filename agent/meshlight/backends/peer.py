@@ -39,6 +39,8 @@ from meshlight.http_client.response import Headers
 
 CATALOG = "/peer/catalog"
 EVENTS = "/peer/events"
+NOT_SHARED = "not-shared"
+"""The code of the reason for a model that a peer has withdrawn."""
 QUIET_S = 45.0
 """Three of the peer's pings: a stream that is silent for longer is dead."""
 
@@ -113,6 +115,8 @@ class PeerChannel(Channel):
         self._catalog: SharedCatalog | None = None
         self._result: tuple[str, Probe] | None = None
         """The probe's result from the last catalog, and the backend's name that its sentences contain."""
+        self._shared: dict[str, None] = {}
+        """The models that some catalog named: those that a later one leaves out are not shared any more."""
         self._is_closed = False
 
     async def probe(self, backend: Backend, secret: str | None) -> Probe:
@@ -140,7 +144,7 @@ class PeerChannel(Channel):
         if self._result is None or self._result[0] != backend.name:
             models = sum(len(shared.models) for shared in self._catalog.backends)
             result = await in_thread_if_large(_WORK_PER_MODEL * models, _probe_of, self._catalog, backend)
-            self._result = backend.name, result
+            self._result = backend.name, self._with_withdrawn(result, backend)
         return replace(self._result[1], fact=Answered(reply.elapsed_s))
 
     def close(self) -> None:
@@ -150,6 +154,19 @@ class PeerChannel(Channel):
             self._following.cancel()
         if self._events is not None:
             self._events.close()
+
+    def _with_withdrawn(self, probe: Probe, backend: Backend) -> Probe:
+        """Add the models that are not shared any more to those that can't be used."""
+        unusable = dict(probe.unusable or {})
+        named = {*(probe.models or ()), *unusable}
+        for model in self._shared:
+            if model not in named:
+                text = f"{backend.name} does not share {model} with you any more."
+                unusable[model] = Reason(NOT_SHARED, text, "Ask its owner to share it again.")
+        self._shared |= dict.fromkeys(named)
+        if len(self._shared) > MODELS_MAX:
+            self._shared = dict.fromkeys(named)
+        return replace(probe, unusable=unusable)
 
     def _start_following(self) -> None:
         if self._is_closed or (self._following is not None and not self._following.done()):
@@ -255,6 +272,13 @@ def _probe_of(catalog: SharedCatalog, backend: Backend) -> Probe:
         for model, detail in shared.details.items():
             details.setdefault(model, detail)
     known = frozenset(models)
+    down = backends if catalog.paused else [shared for shared in backends if shared.state == "unhealthy"]
+    unusable = {
+        model: _not_now(shared, backend, is_paused=catalog.paused)
+        for shared in down[:LINES_MAX]
+        for model in shared.models
+        if model not in known
+    }
     warnings = []
     if catalog.sees_you is False:
         warnings.append(
@@ -271,7 +295,16 @@ def _probe_of(catalog: SharedCatalog, backend: Backend) -> Probe:
         details={model: detail for model, detail in details.items() if model in known},
         about={shared.name: _summary(shared) for shared in backends[:LINES_MAX]},
         warnings=tuple(warnings),
+        unusable=unusable,
     )
+
+
+def _not_now(shared: SharedBackend, backend: Backend, *, is_paused: bool) -> Reason:
+    """Return why a model that a peer shares can't be used now."""
+    if is_paused:
+        return Reason("peer-paused", f"Its owner has paused sharing on {backend.name}.")
+    text = f"{shared.name} on {backend.name} is {shared.state} there."
+    return Reason("peer-backend-down", text, "`meshlight status` there shows why.")
 
 
 def _clean(shared: SharedBackend) -> SharedBackend:

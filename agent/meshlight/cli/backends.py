@@ -5,7 +5,7 @@ import sys
 import click
 
 from meshlight.cli.backend_form import add, kinds, models_of, print_added, set_
-from meshlight.cli.output.console import BAD, GOOD, TerminalStyle, new_console
+from meshlight.cli.output.console import BAD, GOOD, WARN, TerminalStyle, new_console
 from meshlight.cli.output.reports import backend_listing, backend_report
 from meshlight.cli.output.status import message_lines
 from meshlight.cli.service_client import connect_service, pick_backend, print_json
@@ -114,6 +114,8 @@ def check(ctx: click.Context, names: tuple[str, ...]) -> None:
                     f"{backend.name} answers ({milliseconds(result.latency_ms)}, {models_of(result.models)})."
                 )
                 console.print(*message_lines(GOOD, text, "", style), sep="\n")
+                if result.note:
+                    console.print(*message_lines(WARN, f"{backend.name}: {result.note}", "", style), sep="\n")
             else:
                 text = f"{backend.name}: {result.text or result.health.text}"
                 console.print(*message_lines(BAD, text, result.fix or result.health.fix, style), sep="\n")

@@ -80,6 +80,8 @@ class BackendView(Struct, frozen=True, kw_only=True):
     """Labelled lines about the backend for people, such as its version."""
     warnings: tuple[str, ...] = ()
     """Sentences about what should be looked at though it works."""
+    degraded: str = ""
+    """Why it can serve nothing though it answers; empty when it can."""
 
 
 class ModelView(Struct, frozen=True, kw_only=True):
@@ -127,6 +129,7 @@ class HealthChange(Struct, frozen=True, kw_only=True):
     latency_ms: float | None
     about: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    degraded: str = ""
 
 
 _IDLE = Workload()
@@ -173,6 +176,7 @@ def backend_view(node: Node, work: Workload | None, now: float) -> BackendView:
         names=node.names,
         about=node.about,
         warnings=node.warnings,
+        degraded=node.degraded,
     )
 
 
@@ -185,6 +189,7 @@ def health_change(node: Node, now: float) -> HealthChange:
         latency_ms=latency_ms(node.health),
         about=node.about,
         warnings=node.warnings,
+        degraded=node.degraded,
     )
 
 
@@ -254,6 +259,8 @@ class CheckReport(Struct, frozen=True, kw_only=True):
     """The backend's health after the probe; one probe alone need not change it."""
     latency_ms: float | None
     models: tuple[str, ...]
+    note: str = ""
+    """What this check could not check, and when it can."""
 
 
 class RefreshProgress(Struct, frozen=True):

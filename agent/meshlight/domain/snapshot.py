@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from meshlight.domain.backend import Backend, ModelDetail
+from meshlight.domain.backend import Backend, ModelDetail, Reason
 from meshlight.domain.health import Health
 from meshlight.domain.rules import Routing
 
@@ -30,6 +30,10 @@ class Node(Struct, frozen=True, kw_only=True):
     """Labelled lines about the backend, for people."""
     warnings: tuple[str, ...] = ()
     """What should be looked at though it works."""
+    unusable: Mapping[str, Reason] = field(default_factory=dict)
+    """Models and further names that exist there and can't be used now, and why."""
+    degraded: str = ""
+    """Why it can serve nothing though it answers; empty when it can."""
 
     def serves(self, name: str) -> bool:
         """Whether a request may name this here: a model's id, or another name of a route."""
@@ -60,7 +64,7 @@ def light(nodes: Mapping[str, Node]) -> tuple[Light, str]:
     """Return the colour of the whole mesh and the reason in words.
 
     First match wins: red when every enabled backend is unhealthy, amber when some enabled backend is
-    unhealthy or warming, green when all enabled ones are healthy, grey otherwise (nothing
+    unhealthy, warming or degraded, green when all enabled ones are healthy, grey otherwise (nothing
     enabled, or not yet known).
     """
     enabled = [node for node in nodes.values() if node.backend.enabled]
@@ -75,6 +79,13 @@ def light(nodes: Mapping[str, Node]) -> tuple[Light, str]:
     if warming:
         first = warming[0]
         return "amber", f"{len(warming)} of {len(enabled)} warming up: {first.backend.name}"
+    degraded = [node for node in enabled if node.health.state == "healthy" and node.degraded]
+    if degraded:
+        first = degraded[0]
+        return (
+            "amber",
+            f"{len(degraded)} of {len(enabled)} can serve nothing: {first.backend.name}: {first.degraded}",
+        )
     if all(node.health.state == "healthy" for node in enabled):
         count = len(enabled)
         return "green", "The backend is healthy." if count == 1 else f"All {count} backends are healthy."

@@ -63,6 +63,8 @@ _ADDRESS_REASONS = frozenset(
         "redirected",
         "v1-doubled",
         "v1-missing",
+        "web-ui",
+        "no-services",
     }
 )
 """The reasons of a failed probe for which the key, or else the address, is likely wrong."""

@@ -7,7 +7,16 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meshlight.backends.base import BackendKind, Channel, ChannelDeps, Operation, Places, Probe
+from meshlight.backends.base import (
+    BackendKind,
+    Channel,
+    ChannelDeps,
+    Operation,
+    Paced,
+    Places,
+    Probe,
+    TokenStore,
+)
 from meshlight.backends.kinds import kind_of
 from meshlight.domain.backend import Backend
 from meshlight.domain.clock import Clock
@@ -152,12 +161,14 @@ class BackendConnections:
         on_part_fact: Callable[[str, str, Fact], None] = lambda _, __, ___: None,
         clock: Clock = monotonic,
         wall: Clock = time,
+        token_store: TokenStore | None = None,
     ) -> None:
         self._store = store
         self._upstream_for = upstream_for
         self._probes_for = probes_for
         self._clock = clock
         self._wall = wall
+        self._token_store = token_store
         self._connections: dict[str, BackendConnection] = {}
         self._probe_soon = probe_soon
         self._on_part_fact = on_part_fact
@@ -196,10 +207,18 @@ class BackendConnections:
             self._wall,
             lambda: self._probe_soon(backend.id),
             lambda place, fact: self._on_part_fact(backend.id, place, fact),
+            self._token_store,
         )
         connection.channel = connection.kind.open_channel(deps)
         connection.places = _places(connection.channel)
         return connection
+
+    def check_now(self, backend_id: str) -> None:
+        """Have the next probe of a backend send a request, or say when it can, where it could answer from memory."""
+        connection = self._connections.get(backend_id)
+        channel: object = None if connection is None else connection.channel
+        if isinstance(channel, Paced):
+            channel.check_now()
 
     async def probe(self, connection: BackendConnection, secret: str | None) -> Probe:
         """Check a backend's health once."""

@@ -78,6 +78,7 @@ class Prober:
         if backend_id not in self._schedules:
             schedule = _Schedule(int(self._spread() * SLOTS) * PERIOD_S / SLOTS)
             self._schedules[backend_id] = schedule
+            self._connections.check_now(backend_id)  # it may have been off: what is remembered may be stale
             self._start(backend_id, schedule)
 
     def unwatch(self, backend_id: str) -> None:
@@ -119,6 +120,7 @@ class Prober:
             self.watch(backend_id)
         while True:
             backend = self._registry.node(backend_id).backend
+            self._connections.check_now(backend_id)
             schedule = self._schedules.get(backend_id)
             if schedule is None:  # it is switched off: the result is for the caller alone
                 return await self._probe(self._connections.put(backend))

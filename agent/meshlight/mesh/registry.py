@@ -31,11 +31,11 @@ class Change(Struct, frozen=True, kw_only=True):
 
 Listener = Callable[[Change], None]
 
-_RECORDED = ("models", "names", "places", "details", "about", "warnings")
+_RECORDED = ("models", "names", "places", "details", "about", "warnings", "unusable", "degraded")
 """What a probe may return besides its fact; these are fields of both `Probe` and `Node`."""
 ABOUT_GAP_S = 1.0
 """Every response of a cloud has lines about it, and each new snapshot costs time, so most are dropped."""
-_PUBLISHED = frozenset({"about", "warnings"})
+_PUBLISHED = frozenset({"about", "warnings", "degraded"})
 """What is published with the health: it changes often, while the rest is large."""
 
 
@@ -174,7 +174,7 @@ class Registry:
             {**self._snapshot.nodes, backend_id: node},
             Change(
                 health=(backend_id,) if shown else (),
-                shape=(backend_id,) if changed - _PUBLISHED else (),
+                shape=(backend_id,) if changed - _PUBLISHED - {"unusable"} else (),
                 incident=(backend_id, old.health.state, health.state) if moved else None,
             ),
         )

@@ -83,6 +83,7 @@ from meshlight.storage.open_files import OpenFiles
 from meshlight.storage.paths import Paths
 from meshlight.storage.peer_certificates import PeerCertificates
 from meshlight.storage.secrets.store import Secrets
+from meshlight.storage.token_files import TokenFiles
 
 COLLECT_AFTER = 20_000
 """New objects between two runs of the garbage collector; requests leave no cycles behind, so it finds little."""
@@ -167,6 +168,7 @@ class Service:
             self._probe_upstream,
             probe_soon=lambda backend_id: self._prober.probe_soon(backend_id),
             on_part_fact=self._registry.record_part_fact,
+            token_store=TokenFiles(paths.state_dir / "tokens"),
         )
         self._prober = Prober(
             self._registry, self._connections, clock, later, lambda i: self._traffic.load.get(i, 0) > 0

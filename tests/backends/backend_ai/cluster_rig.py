@@ -1,4 +1,4 @@
-"""A cluster's channel at a demo cluster, on clocks that stand still until told."""
+"""A cluster's channel at a simulated cluster, with clocks that stand still until they are set."""
 
 import asyncio
 import json
@@ -19,17 +19,17 @@ from meshlight.simulator.backend_ai.manager import ACCESS_KEY, SECRET_KEY, Simul
 START = 1_790_000_000.0
 
 
-class Hurried:
-    """A client that waits for some paths no longer than it is told here."""
+class ShortTimeouts:
+    """A client whose timeouts for some paths can be set."""
 
     def __init__(self, upstream: Upstream) -> None:
         self.address = upstream.address
-        self.ask_s: dict[str, float] = {}
+        self.timeouts_s: dict[str, float] = {}
         self._upstream = upstream
 
     async def fetch(self, method: str, path: str, **rest: Any) -> Reply:
-        if path in self.ask_s:
-            rest["timeout_s"] = self.ask_s[path]
+        if path in self.timeouts_s:
+            rest["timeout_s"] = self.timeouts_s[path]
         return await self._upstream.fetch(method, path, **rest)
 
 
@@ -43,7 +43,7 @@ class Rig:
         *,
         access_key: str = ACCESS_KEY,
         ca_file: str = "",
-        first_look_s: float = 30.0,
+        first_check_s: float = 30.0,
         is_own: bool = False,
         **fields: object,
     ) -> None:
@@ -69,16 +69,16 @@ class Rig:
         address = parse_address(self.backend.url)
         own = frozenset({(address.host, address.port)} if is_own else ())
         self.probes = Upstream(address, own=own, idle_expiry_s=30.0, tls=tls)
-        self.asks = Hurried(self.probes)
+        self.client = ShortTimeouts(self.probes)
         self._upstreams: list[Upstream] = [self.probes]
-        means = ChannelDeps(
+        deps = ChannelDeps(
             self.backend,
-            self.asks,
+            self.client,
             self._upstream_for,
             lambda: self.now,
             lambda: START + self.now + self.slept_s,
         )
-        self.channel = ClusterChannel(means, first_look_s)
+        self.channel = ClusterChannel(deps, first_check_s)
 
     async def probe(self) -> Probe:
         return await self.channel.probe(self.backend, self.secret)
@@ -108,13 +108,12 @@ class Rig:
 
     async def settle(self, *services: str) -> None:
         """Wait until nothing runs in the background of the channel, or only of these services."""
-        desks = self.channel._models._desks.values()
-        looks = [
-            desk.task
-            for desk in desks
-            if desk.task is not None and (not services or desk.service.name in services)
+        checks = [
+            state.task
+            for state in self.channel._models._states.values()
+            if state.task is not None and (not services or state.service.name in services)
         ]
-        tasks = [*looks, *(() if services else self.channel._tokens._flights.values())]
+        tasks = [*checks, *(() if services else self.channel._tokens._requests.values())]
         if tasks:
             async with asyncio.timeout(30.0):
                 await asyncio.wait(tasks)

@@ -87,7 +87,7 @@ async def test_a_clock_that_may_not_be_corrected(legacy: bool) -> None:
 async def test_a_manager_whose_proxy_tells_another_time() -> None:
     """The Date header is the proxy's, so that the manager's own clock can't be seen."""
     async with rig() as r:
-        gate = r.cluster._gate
+        gate = r.cluster._signature_check
         gate._clock = lambda: r.cluster.clock() + 3600
         why = await r.why()
     assert why.code == "clock-off"
@@ -136,6 +136,50 @@ async def test_a_web_page_that_has_nothing_to_do_with_it() -> None:
     assert "web page" in why.text
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_the_page_of_a_proxy_without_its_manager(status: int) -> None:
+    page = answer(b"<html><title>%d</title></html>" % status, status, Content_Type="text/html")
+    async with scripted({"*": page}) as server, rig(url=server.url) as r:
+        why = await r.why()
+    assert why.code == "server-error"
+    assert f"answers {status}: a proxy without its manager" in why.text
+    assert "Wait a minute" in why.fix
+
+
+async def test_a_manager_that_restarts_behind_its_proxy() -> None:
+    async with rig() as r:
+        await r.healthy()
+        r.cluster.fault = "restarting"
+        why = await r.why()
+        asked = [seen.target for seen in r.cluster.request_log.entries][-2:]
+        r.cluster.fault = None
+        await r.healthy()
+    assert why.code == "server-error"
+    assert "may be restarting" in why.text
+    assert asked == ["/services", "/"]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_proxy_that_wants_a_login_of_its_own(status: int) -> None:
+    page = answer(b"<html>login</html>", status, Content_Type="text/html")
+    async with scripted({"*": page}) as server, rig(url=server.url) as r:
+        why = await r.why()
+    greeting = answer({"version": "v9.20250722"})
+    async with scripted({"/": greeting, "*": page}) as server, rig(url=server.url) as r:
+        signed = await r.why()
+    for found in (why, signed):
+        assert found.code == "proxy-refuses"
+        assert f"refuses requests ({status}); the manager itself was not reached" in found.text
+
+
+async def test_a_page_with_404_names_its_status() -> None:
+    page = answer(b"<html>none</html>", 404, Content_Type="text/html")
+    async with scripted({"*": page}) as server, rig(url=server.url) as r:
+        why = await r.why()
+    assert why.code == "not-an-api"
+    assert "a web page (404)" in why.text
+
+
 async def test_another_api() -> None:
     async with scripted({"*": answer({"object": "list"})}) as server, rig(url=server.url) as r:
         why = await r.why()
@@ -177,7 +221,7 @@ async def test_a_manager_whose_database_is_down() -> None:
 async def test_a_manager_that_hangs() -> None:
     async with rig() as r:
         await r.healthy()
-        r.asks.ask_s["/services"] = 0.1
+        r.client.timeouts_s["/services"] = 0.1
         r.cluster.fault = "hang"
         why = await r.why()
     assert why.code == "manager-failing"
@@ -186,7 +230,7 @@ async def test_a_manager_that_hangs() -> None:
 
 async def test_a_manager_that_says_nothing_at_all() -> None:
     async with scripted({"*": HANG}) as server, rig(url=server.url) as r:
-        r.asks.ask_s["/"] = 0.1
+        r.client.timeouts_s["/"] = 0.1
         why = await r.why()
     assert why.code == "timed-out"
 
@@ -221,7 +265,7 @@ async def test_a_service_that_is_reached_without_tls_behind_a_manager_with_it_is
         async with rig(url=url, ca_file=str(ca_file)) as secure:
             probe = await secure.healthy()
         assert probe.warnings == (
-            "The manager is asked by https, but these services are reached by plain http: plain.",
+            "The manager is reached by https, but these services by plain http: plain.",
         )
         assert (await r.healthy()).warnings == ()
 

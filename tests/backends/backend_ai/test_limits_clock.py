@@ -10,35 +10,35 @@ def clock(*, follows: bool = True) -> ClusterClock:
 
 
 def test_requests_are_dated_by_this_machine_while_it_is_about_right() -> None:
-    told = clock()
-    told.see("Mon, 21 Sep 2026 14:17:20 GMT")
-    assert (told.is_far_off, told.now().isoformat()) == (False, "2026-09-21T14:13:20+00:00")
+    measured = clock()
+    measured.set_from("Mon, 21 Sep 2026 14:17:20 GMT")
+    assert (measured.is_far_off, measured.now().isoformat()) == (False, "2026-09-21T14:13:20+00:00")
 
 
 def test_requests_are_dated_by_the_cluster_when_it_is_not() -> None:
-    told = clock()
-    told.see("Mon, 21 Sep 2026 15:13:20 GMT")
-    assert (told.is_far_off, told.now().isoformat()) == (True, "2026-09-21T15:13:20.500000+00:00")
+    measured = clock()
+    measured.set_from("Mon, 21 Sep 2026 15:13:20 GMT")
+    assert (measured.is_far_off, measured.now().isoformat()) == (True, "2026-09-21T15:13:20.500000+00:00")
 
 
 def test_requests_are_dated_by_this_machine_when_that_is_wished() -> None:
-    told = clock(follows=False)
-    told.see("Mon, 21 Sep 2026 15:13:20 GMT")
-    assert (told.is_far_off, told.now().isoformat()) == (True, "2026-09-21T14:13:20+00:00")
-    assert told.unix() == 1_790_003_600.5
+    measured = clock(follows=False)
+    measured.set_from("Mon, 21 Sep 2026 15:13:20 GMT")
+    assert (measured.is_far_off, measured.now().isoformat()) == (True, "2026-09-21T14:13:20+00:00")
+    assert measured.unix() == 1_790_003_600.5
 
 
 @pytest.mark.parametrize(
     "date", ["", "yesterday", "Mon, 99 Sep 2026", "Thu, 01 Jan 1970 00:00:00 GMT", "9" * 5000]
 )
 def test_a_date_that_is_none_changes_nothing(date: str) -> None:
-    told = clock()
-    told.see(date)
-    assert told.offset_s == 0.0
+    measured = clock()
+    measured.set_from(date)
+    assert measured.offset_s == 0.0
 
 
 @pytest.mark.parametrize(
-    ("offset_s", "said"),
+    ("offset_s", "text"),
     [
         (12.0, "12 s behind the cluster's"),
         (-45.0, "45 s ahead of the cluster's"),
@@ -47,7 +47,7 @@ def test_a_date_that_is_none_changes_nothing(date: str) -> None:
         (9e5, "10 days behind the cluster's"),
     ],
 )
-def test_a_difference_is_said_in_words(offset_s: float, said: str) -> None:
-    told = clock()
-    told.offset_s = offset_s
-    assert told.difference() == said
+def test_a_difference_is_said_in_words(offset_s: float, text: str) -> None:
+    measured = clock()
+    measured.offset_s = offset_s
+    assert measured.difference() == text

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from backends.backend_ai.cluster_rig import rig
-from meshlight.backends.backend_ai.models import LOOK_AGAIN_S, LOOK_EVERY_S
+from meshlight.backends.backend_ai.models import CHECK_AGAIN_S, CHECK_EVERY_S
 from meshlight.domain.errors import RouteUnavailable
 from meshlight.simulator.backend_ai.manager import SimulatedCluster
 from meshlight.simulator.backend_ai.service import ClusterService
@@ -30,7 +30,7 @@ async def test_a_public_service_is_used_without_a_token_and_others_with_one_in_t
         await r.healthy()
         assert await r.token("a") == ""
         assert (await r.token("b")).startswith("BackendAI ey")
-        assert r.cluster.tokens_issued == 1
+        assert r.cluster.token_requests == 1
         way = await r.channel.route("b", r.secret)
     assert dict(way.auth)[b"accept"] == b"application/json, text/event-stream"
 
@@ -74,16 +74,59 @@ async def test_a_service_without_an_active_route_is_not_asked() -> None:
     async with rig(SimulatedCluster([service])) as r:
         assert (await r.healthy()).models == ()
         with pytest.raises(
-            RouteUnavailable, match="No service of the cluster with an active route serves idle"
+            RouteUnavailable, match=r"The service idle can't be used: no active route \(0 of 1 wanted\)\."
         ):
             await r.channel.route("idle", r.secret)
-        assert (service.request_log.total, r.cluster.tokens_issued) == (0, 0)
+        assert (service.request_log.total, r.cluster.token_requests) == (0, 0)
+
+
+async def test_a_service_that_stopped_is_known_with_its_reason_and_back_with_its_routes() -> None:
+    services = [ClusterService("chat", ("a", "b")), ClusterService("other", ("b",))]
+    async with rig(SimulatedCluster(services)) as r:
+        await r.healthy()
+        services[0].routes, services[0].endpoint = 0, ""
+        probe = await r.healthy()
+        assert (probe.models, probe.names) == (("b",), {"other": "b"})
+        assert probe.unusable is not None
+        assert set(probe.unusable) == {"chat", "a"}  # b is served by the other one
+        assert "no active route (0 of 1 wanted)" in probe.unusable["a"].text
+        with pytest.raises(RouteUnavailable, match="no active route"):
+            await r.channel.route("a", r.secret)
+        services[0].routes, services[0].endpoint = 1, None
+        probe = await r.healthy()
+        assert probe.models == ("a", "b")
+        assert probe.unusable == {}
+        assert r.cluster.token_requests == 2  # its token is as good as before
+
+
+async def test_two_services_of_one_name_each_have_a_line_of_their_own() -> None:
+    services = [ClusterService("twin", routes=0), ClusterService("twin", routes=0)]
+    services[1].id = "another"
+    async with rig(SimulatedCluster(services)) as r:
+        about = (await r.healthy()).about
+    assert about is not None
+    assert {label for label in about if label.startswith("Service twin (")} == {
+        f"Service twin ({services[0].id})",
+        "Service twin (another)",
+    }
+
+
+async def test_check_now_checks_services_with_a_problem_too() -> None:
+    service = ClusterService("chat", is_openai=False)
+    async with rig(SimulatedCluster([service])) as r:
+        assert (await r.healthy()).models == ()
+        service.is_openai = True
+        assert (await r.healthy()).models == ()
+        r.channel.check_now()
+        await r.healthy()
+        await r.settle()
+        assert (await r.healthy()).models == ("llama-3.3-70b",)
 
 
 async def test_a_slow_service_holds_no_probe_up_and_what_it_serves_comes_with_a_later_one() -> None:
     slow = ClusterService("slow", ("late",))
     slow.hangs = True
-    async with rig(SimulatedCluster([slow, ClusterService("quick", ("early",))]), first_look_s=0.0) as r:
+    async with rig(SimulatedCluster([slow, ClusterService("quick", ("early",))]), first_check_s=0.0) as r:
         assert (await r.healthy()).models == ()
         await r.settle("quick")
         probe = await r.healthy()
@@ -94,7 +137,7 @@ async def test_a_slow_service_holds_no_probe_up_and_what_it_serves_comes_with_a_
         await slow.stop()
         await slow.start()
         await r.settle()
-        r.now += LOOK_AGAIN_S
+        r.now += CHECK_AGAIN_S
         await r.healthy()
         await r.settle()
         assert (await r.healthy()).models == ("late", "early")
@@ -105,7 +148,7 @@ async def test_a_service_is_asked_again_after_a_minute_and_at_once_when_its_rout
     async with rig(SimulatedCluster([service])) as r:
         await r.healthy()
         service.models = ("b",)
-        r.now += LOOK_EVERY_S - 1
+        r.now += CHECK_EVERY_S - 1
         assert (await r.healthy()).models == ("a",)
         assert service.request_log.total == 1
         r.now += 1
@@ -129,7 +172,7 @@ async def test_a_service_that_is_gone_takes_its_models_along_and_one_that_came_b
 
 
 async def test_a_service_is_asked_when_its_name_is_used_before_anybody_knows_what_it_serves() -> None:
-    async with rig(first_look_s=0.0) as r:
+    async with rig(first_check_s=0.0) as r:
         assert (await r.healthy()).names == {"llama-chat": ""}
         way = await r.channel.route("llama-chat", r.secret)
     assert way.model == "llama-3.3-70b"
@@ -140,7 +183,7 @@ async def test_a_service_that_fails_keeps_the_models_it_had_and_says_what_is_wro
     async with rig(SimulatedCluster([service])) as r:
         await r.healthy()
         await service.stop()
-        r.now += LOOK_EVERY_S
+        r.now += CHECK_EVERY_S
         await r.healthy()
         await r.settle()
         probe = await r.healthy()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from meshlight.backends.backend_ai.services import SERVICES_MAX, place_of_service, read_services
+from meshlight.backends.backend_ai.services import SERVICES_MAX, address_of_service, read_services
 from meshlight.http_client.address import Address, parse_address
 
 ITEM = {
@@ -62,6 +62,29 @@ def test_a_service_without_route_or_address_is_listed_and_not_up(change: dict[st
 
 
 @pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        ({}, ""),
+        ({"active_route_count": 0}, "no active route"),
+        ({"active_route_count": 0, "replicas": 3}, "no active route (0 of 3 wanted)"),
+        (
+            {"active_route_count": 0, "replicas": 3, "desired_session_count": 2},
+            "no active route (0 of 2 wanted)",
+        ),
+        ({"active_route_count": 0, "replicas": 0}, "it is stopped (0 replicas wanted)"),
+        ({"active_route_count": 0, "replicas": -1}, "no active route"),
+        ({"active_route_count": 0, "replicas": True}, "no active route"),
+        ({"active_route_count": 0, "replicas": 10**30}, "no active route"),
+        ({"service_endpoint": None}, "it has no address yet"),
+    ],
+)
+def test_a_service_says_why_nothing_answers_there(change: dict[str, object], state: str) -> None:
+    services = read_services(json.dumps([ITEM | change]).encode())
+    assert services is not None
+    assert [service.state for service in services] == [state]
+
+
+@pytest.mark.parametrize(
     "body", [b"", b"{}", b"null", b"<html>", b"[" * 100_000, b"[" + b"," * 200_000, b"\xff"]
 )
 def test_what_is_no_list_is_none(body: bytes) -> None:
@@ -74,7 +97,7 @@ def test_no_list_is_endless() -> None:
 
 def test_a_loopback_address_is_only_used_where_the_manager_is_on_this_machine_too() -> None:
     here, there = parse_address("http://127.0.0.1:8081"), parse_address("https://api.example")
-    assert place_of_service("http://127.0.0.1:10201/", here) == parse_address("http://127.0.0.1:10201")
-    refused = place_of_service("http://localhost:10201/", there)
+    assert address_of_service("http://127.0.0.1:10201/", here) == parse_address("http://127.0.0.1:10201")
+    refused = address_of_service("http://localhost:10201/", there)
     assert "leads to this machine" in str(refused)
-    assert isinstance(place_of_service("https://x.apps.example/", there), Address)
+    assert isinstance(address_of_service("https://x.apps.example/", there), Address)

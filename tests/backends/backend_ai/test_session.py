@@ -2,12 +2,13 @@
 
 import pytest
 
-from backends.backend_ai.cluster_rig import rig
+from backends.backend_ai.cluster_rig import Rig, rig
 from meshlight.backends.backend_ai.client import ManagerVersion
 from meshlight.backends.backend_ai.kind import Cluster as ClusterKind
 from meshlight.backends.backend_ai.limits import ClusterClock
 from meshlight.backends.backend_ai.services import ClusterSummary, Service, warnings
 from meshlight.domain.backend import Backend
+from meshlight.domain.errors import RouteUnavailable
 from meshlight.domain.health import Answered, Limited
 from meshlight.http_client.address import parse_address
 from meshlight.http_client.client import Upstream
@@ -59,8 +60,8 @@ async def test_the_panel_shows_versions_services_and_what_is_left_of_the_quota()
     assert about["Manager"] == "26.9.6"
     assert about["API version"] == "v9.20250722"
     assert about["Services"] == "2, 1 with an active route"
-    assert about["Requests left"] == "498 of 500 in 15 min"
-    assert "manager's API" in about["Latency"]
+    assert about["Requests left"] == "497 of 500 in 15 min"
+    assert about["Service b"] == "no active route (0 of 1 wanted)"
     assert "Clock" not in about
 
 
@@ -77,8 +78,8 @@ async def test_a_manager_that_was_replaced_by_an_older_one_is_greeted_anew() -> 
     async with rig() as r:
         await r.healthy()
         old = SimulatedCluster(r.cluster.services, legacy=True)
-        r.cluster.legacy, r.cluster._gate = True, old._gate
-        old._gate._clock = r.cluster._now
+        r.cluster.legacy, r.cluster._signature_check = True, old._signature_check
+        old._signature_check._clock = r.cluster._now
         about = (await r.healthy()).about
     assert about is not None
     assert about["API version"] == "v7.20230615"
@@ -104,7 +105,8 @@ async def test_a_cluster_without_a_running_service_is_healthy_and_says_what_is_m
         probe = await r.healthy()
     assert probe.models == ()
     assert probe.warnings is not None
-    assert "no model service has an active route" in probe.warnings[0]
+    assert probe.warnings == (probe.degraded,)
+    assert probe.degraded == "The only model service can't be used: idle: no active route (0 of 1 wanted)."
 
 
 async def test_a_clock_that_is_hours_off_is_corrected_and_told() -> None:
@@ -175,6 +177,126 @@ async def test_after_429_nothing_is_asked_for_a_minute_and_then_for_two() -> Non
         await r.healthy()
 
 
+async def test_between_rare_checks_an_unsigned_request_shows_a_dead_manager() -> None:
+    async with rig(SimulatedCluster(limit=500)) as r:
+        await r.healthy()
+        before = len(r.cluster.request_log.entries)
+        r.now += 5
+        await r.healthy()
+        assert [seen.target for seen in list(r.cluster.request_log.entries)[before:]] == ["/"]
+        await r.cluster.stop_manager()
+        r.now += 5
+        assert (await r.why()).code == "refused"
+
+
+async def test_the_limit_that_answers_to_unsigned_requests_name_is_not_the_account_s() -> None:
+    async with rig(SimulatedCluster(limit=500)) as r:
+        await r.healthy()
+        r.now += 5
+        about = (await r.healthy()).about
+    assert about is not None
+    assert about["Requests left"] == "497 of 500 in 15 min"
+
+
+async def test_check_now_asks_between_rare_checks() -> None:
+    async with rig(SimulatedCluster(limit=500)) as r:
+        await r.healthy()
+        r.cluster.keys.clear()
+        r.now += 5
+        await r.healthy()
+        r.channel.check_now()
+        assert "is unknown at" in (await r.why()).text
+
+
+async def test_check_now_without_requests_left_says_what_it_could_not_check_and_when_it_can() -> None:
+    async with rig(SimulatedCluster([], limit=2)) as r:
+        await r.healthy()
+        r.now += 30
+        r.channel.check_now()
+        probe = await r.healthy()
+        assert "Keys and services were not checked" in probe.note
+        assert "they are in 60 min" in probe.note
+        assert len(r.cluster.calls("/services")) == 1
+        await r.cluster.stop_manager()
+        r.channel.check_now()
+        assert (await r.why()).code == "refused"
+
+
+async def test_check_now_notices_a_limit_that_was_raised() -> None:
+    async with rig(SimulatedCluster([], limit=0)) as r:
+        assert (await r.why()).code == "rate-limited"
+        r.cluster.limit = 10_000
+        r.now += 5
+        r.channel.check_now()
+        assert "It is asked again in 55 s." in (await r.why()).fix  # refused requests count: not every click
+        r.now += 5
+        r.channel.check_now()
+        await r.healthy()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (("Retry-After", "20"),),
+        (("RateLimit-Reset", "20"),),
+        (("RateLimit", '"default";r=0;t=20'),),
+        (("X-RateLimit-Reset", "1790000020"),),
+    ],
+)
+async def test_after_429_nothing_is_asked_for_as_long_as_the_answer_says(
+    headers: tuple[tuple[str, str], ...],
+) -> None:
+    async with rig(SimulatedCluster([])) as r:
+        await r.healthy()
+        r.cluster.limit, r.cluster.limited_headers = 0, headers
+        fact = (await r.probe()).fact
+        assert isinstance(fact, Limited)
+        assert fact.retry_after_s is not None
+        assert 19 <= fact.retry_after_s <= 21
+        asked = lists(r)
+        r.cluster.limit = 10_000
+        r.now += 15
+        r.channel.check_now()
+        assert "It is asked again in " in (await r.why()).fix
+        assert lists(r) == asked
+        r.now += 6
+        await r.healthy()
+
+
+async def test_after_429_no_token_is_requested_either() -> None:
+    async with rig(SimulatedCluster(life_s=100)) as r:
+        await r.healthy()
+        r.cluster.limit, r.cluster.limited_headers = 0, (("Retry-After", "30"),)
+        r.now += 200
+        for _ in range(5):
+            with pytest.raises(RouteUnavailable, match="used up its number of requests"):
+                await r.token("llama-3.3-70b")
+            r.now += 5.5
+        assert r.cluster.token_requests == 2
+        probe = await r.probe()
+        assert isinstance(probe.fact, Limited)
+        assert probe.about is not None
+        assert probe.about["Requests left"] == "0 of 10,000 in 15 min"
+        r.cluster.limit = 10_000
+        r.now += 5
+        await r.healthy()
+        assert await r.token("llama-3.3-70b")
+
+
+def lists(r: Rig) -> int:
+    """How often the manager was asked for its services."""
+    return sum(seen.path == "/services" for seen in r.cluster.request_log.entries)
+
+
+async def test_the_latency_is_the_manager_s_and_its_median() -> None:
+    async with rig() as r:
+        await r.healthy()
+        r.channel._latencies.extend((0.5, 0.5, 0.5))
+        about = (await r.healthy()).about
+    assert about is not None
+    assert about["Manager latency"] == "500 ms (its API, not a model)"
+
+
 async def test_a_new_secret_key_signs_in_anew() -> None:
     async with rig() as r:
         await r.healthy()
@@ -209,15 +331,16 @@ async def test_a_kind_checks_once_without_a_channel() -> None:
     ],
 )
 def test_plain_http_to_another_host_is_warned_of(url: str, is_warned_of: bool) -> None:
-    shown = ClusterSummary(
+    summary = ClusterSummary(
         address=parse_address(url),
         access_key="AKIA",
-        hello=ManagerVersion("v9.20250722", "26.9.6"),
+        greeting=ManagerVersion("v9.20250722", "26.9.6"),
         version="v9.20250722",
         services=(Service(id="s", name="s", endpoint="http://x/", routes=1),),
         quota=None,
-        troubles={},
+        latency_s=None,
+        problems={},
         plain=(),
     )
-    said = warnings(shown, ClusterClock(lambda: 0.0, follows=True))
-    assert [text.startswith("Plain http to another host") for text in said] == [True] * is_warned_of
+    found = warnings(summary, ClusterClock(lambda: 0.0, follows=True))
+    assert [text.startswith("Plain http to another host") for text in found] == [True] * is_warned_of

@@ -104,7 +104,7 @@ async def test_a_service_without_token_is_said_in_words_and_another_backend_take
         await known(node)
         desk = {"kind": "vllm", "name": "desk", "url": engine.url, "ring": "lan"}
         await node.http.post("/mesh/backends", json=desk)
-        cluster.services[0].issuer.revoke()
+        cluster.services[0].refuses_tokens = True
         other = await node.chat("llama-3.3-70b")
     assert alone.status_code == 503
     assert "app proxy is not reachable from its manager" in alone.text

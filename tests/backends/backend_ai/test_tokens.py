@@ -7,7 +7,7 @@ import json
 import pytest
 
 from backends.backend_ai.cluster_rig import rig
-from meshlight.backends.backend_ai.tokens import LIFE_MAX_S, RETRY_S, Tokens
+from meshlight.backends.backend_ai.tokens import LIFE_MAX_S, RETRY_S, KeptTokens, Tokens
 from meshlight.domain.backend import Reason
 from meshlight.domain.errors import RouteUnavailable
 from meshlight.simulator.backend_ai.manager import SimulatedCluster
@@ -21,7 +21,7 @@ async def test_a_hundred_requests_at_once_ask_for_one_token() -> None:
         r.now += 2 * LIFE_MAX_S
         tokens = await asyncio.gather(*(r.token(MODEL) for _ in range(100)))
         assert len(set(tokens)) == 1
-        assert r.cluster.tokens_issued == 2  # one for the list of models, one now
+        assert r.cluster.token_requests == 2  # one for the list of models, one now
 
 
 async def test_a_token_is_asked_for_a_day_and_renewed_in_the_background_at_four_fifths_of_its_life() -> None:
@@ -32,11 +32,11 @@ async def test_a_token_is_asked_for_a_day_and_renewed_in_the_background_at_four_
         r.now += 795
         assert await r.token(MODEL) == first
         await r.settle()
-        assert r.cluster.tokens_issued == 1
+        assert r.cluster.token_requests == 1
         r.now += 10
         assert await r.token(MODEL) == first  # nobody waits for the new one
         await r.settle()
-        assert r.cluster.tokens_issued == 2
+        assert r.cluster.token_requests == 2
         assert await r.token(MODEL) != first
 
 
@@ -46,7 +46,7 @@ async def test_a_refused_token_is_renewed_once_and_the_request_goes_through() ->
         r.now += 60
         r.cluster.services[0].issuer.revoke()
         assert (await r.chat(MODEL)).status == 200
-        assert r.cluster.tokens_issued == 2
+        assert r.cluster.token_requests == 2
 
 
 async def test_a_hundred_refusals_at_once_ask_for_one_new_token() -> None:
@@ -56,7 +56,7 @@ async def test_a_hundred_refusals_at_once_ask_for_one_new_token() -> None:
         r.cluster.services[0].issuer.revoke()
         replies = await asyncio.gather(*(r.chat(MODEL) for _ in range(100)))
         assert {reply.status for reply in replies} == {200}
-        assert r.cluster.tokens_issued == 2
+        assert r.cluster.token_requests == 2
 
 
 async def test_a_service_that_refuses_new_tokens_too_is_not_given_one_after_another() -> None:
@@ -68,7 +68,7 @@ async def test_a_service_that_refuses_new_tokens_too_is_not_given_one_after_anot
         replies = [await r.chat(MODEL) for _ in range(20)]
         assert {reply.status for reply in replies} == {401}
         assert b"E20008" in replies[-1].body
-        assert r.cluster.tokens_issued == 2
+        assert r.cluster.token_requests == 2
 
 
 async def test_a_refusal_by_the_model_itself_renews_nothing() -> None:
@@ -85,7 +85,7 @@ async def test_a_token_that_has_ended_while_the_machine_slept_is_replaced() -> N
         r.now += 15
         r.slept_s = 3600
         assert (await r.chat(MODEL)).status == 200
-        assert r.cluster.tokens_issued == 2
+        assert r.cluster.token_requests == 2
 
 
 async def test_a_token_is_asked_for_by_the_cluster_s_clock_even_if_that_was_just_set() -> None:
@@ -117,7 +117,7 @@ async def test_a_failed_wish_for_a_token_is_not_repeated_by_each_request() -> No
         for _ in range(10):
             with pytest.raises(RouteUnavailable):
                 await r.token(MODEL)
-        assert r.cluster.tokens_issued == 2
+        assert r.cluster.token_requests == 2
         r.cluster.fault = None
         r.now += RETRY_S
         assert await r.token(MODEL)
@@ -163,6 +163,91 @@ async def test_those_who_wait_when_the_cluster_is_removed_are_told() -> None:
     tokens.close()
     with pytest.raises(RouteUnavailable, match="changed or removed"):
         await waiting
+
+
+class MemoryStore:
+    """A token store in memory."""
+
+    def __init__(self) -> None:
+        self.sealed: dict[str, bytes] = {}
+
+    def read(self, account: str) -> bytes:
+        return self.sealed.get(account, b"")
+
+    def write(self, account: str, sealed: bytes) -> None:
+        self.sealed[account] = sealed
+
+
+class Account:
+    """The tokens of one account over restarts, on a clock of its own."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.now = 1000.0
+        self.issued = 0
+        self.store = store
+        self.restart()
+
+    def restart(self, *, is_other_key: bool = False) -> None:
+        secret = "another" if is_other_key else "secret"
+        self.tokens = Tokens(
+            self._issue, lambda: self.now - 900, lambda: self.now, KeptTokens(self.store, "a", secret)
+        )
+
+    async def _issue(self, service_id: str) -> str | Reason:
+        self.issued += 1
+        claims = json.dumps({"exp": self.now + 100, "n": self.issued}).encode()
+        return f"a.{base64.urlsafe_b64encode(claims).rstrip(b'=').decode()}.{service_id}"
+
+
+async def test_a_token_is_used_after_a_restart_until_it_ends_and_renewed_in_time() -> None:
+    account = Account(MemoryStore())
+    first = await account.tokens.get("s")
+    account.now += 50
+    account.restart()
+    assert await account.tokens.get("s") == first
+    assert account.issued == 1
+    account.now += 31  # more than four fifths of its life
+    account.restart()
+    assert await account.tokens.get("s") == first
+    await asyncio.wait(account.tokens._requests.values())
+    assert account.issued == 2
+    account.now += 101
+    account.restart()
+    assert await account.tokens.get("s") != first
+    assert account.issued == 3
+
+
+async def test_a_kept_token_that_is_refused_is_replaced_and_forgotten() -> None:
+    account = Account(MemoryStore())
+    first = await account.tokens.get("s")
+    account.restart()
+    assert await account.tokens.get("s") == first
+    account.tokens.refused("s")
+    account.restart()
+    assert await account.tokens.get("s") != first
+
+
+async def test_kept_tokens_can_be_read_with_the_same_secret_key_alone() -> None:
+    store = MemoryStore()
+    account = Account(store)
+    first = await account.tokens.get("s")
+    assert first.encode() not in b"".join(store.sealed.values())
+    assert "a." not in repr(KeptTokens(store, "a", "secret").load())
+    assert [kept.text for kept in KeptTokens(store, "a", "secret").load()] == [first]
+    assert KeptTokens(store, "a", "another").load() == []
+    assert KeptTokens(store, "b", "secret").load() == []
+    account.restart(is_other_key=True)
+    assert await account.tokens.get("s") != first
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", b"x" * 12, b"x" * 500])
+async def test_kept_tokens_that_are_damaged_are_requested_anew(damage: bytes) -> None:
+    account = Account(MemoryStore())
+    await account.tokens.get("s")
+    account.store.sealed["a"] = damage
+    account.restart()
+    assert await account.tokens.get("s")
+    assert account.issued == 2
 
 
 @pytest.mark.parametrize("claims", [{}, {"exp": "soon"}, [], {"exp": 1e300}, {"exp": -5}])

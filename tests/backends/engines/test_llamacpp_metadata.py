@@ -204,3 +204,21 @@ async def test_numbers_that_cannot_be_are_dropped() -> None:
     assert len(detail.quantization) == 40
     assert detail.quantization.isprintable()
     assert probe.about == {}
+
+
+async def test_a_model_that_a_router_failed_to_load_is_shown_with_that() -> None:
+    statuses = {
+        "good": {"value": "loaded"},
+        "broken": {"value": "unloaded", "failed": True, "exit_code": 1},
+        "lost": {"value": "failed"},
+        "odd": {"value": "unloaded", "failed": "yes", "exit_code": -1},
+    }
+    items = [{"id": name, "owned_by": "llamacpp", "status": status} for name, status in statuses.items()]
+    listed = answer({"object": "list", "data": items})
+    async with recorded_backend(LLAMACPP, {"/v1/models": listed, "/props": answer(ROUTER_PROPS)}) as engine:
+        about = (await engine.probe()).about
+    assert about is not None
+    assert {label: line for label, line in about.items() if label.startswith("Model")} == {
+        "Model broken": "failed to load when last requested (exit code 1): its log says why",
+        "Model lost": "failed to load when last requested: its log says why",
+    }

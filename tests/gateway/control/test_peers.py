@@ -88,7 +88,9 @@ async def test_a_paired_peers_model_answers_here_and_terms_change_what_it_may_us
         changed = await ben.http.patch(f"/mesh/peers/{there['id']}", json={"share_models": ["alpha"]})
         assert changed.json()["peers"][0]["sees_models"] == ["alpha"]
         await sees(anna, "beta", is_there=False)
-        assert (await anna.chat("beta")).status_code == 404
+        refusal = await anna.chat("beta")
+        assert refusal.status_code == 404
+        assert "does not share beta with you any more" in refusal.text
 
         await ben.http.patch(f"/mesh/peers/{there['id']}", json={"share_models": None, "paused": True})
         await sees(anna, "alpha", is_there=False)

@@ -1,4 +1,4 @@
-"""The demo cluster's manager, as clients meet it: signed by the arithmetic of the protocol, once more by hand."""
+"""The simulated manager as its clients see it, with requests signed by a second implementation of the protocol."""
 
 import hashlib
 import hmac
@@ -181,15 +181,79 @@ async def test_who_asks_too_often_is_refused_without_a_word_of_when(http: httpx.
     assert again.status_code == 200
 
 
+async def test_the_limit_counts_any_900_seconds_and_the_refused_requests_too(http: httpx.AsyncClient) -> None:
+    now = 1_790_000_000.0
+    async with SimulatedCluster(limit=2, clock=lambda: now) as cluster:
+        await ask(http, cluster)
+        now += 600
+        statuses = [(await ask(http, cluster)).status_code for _ in range(2)]
+        now += 301  # the first request is older than 900 s, the refused one is not
+        refused = (await ask(http, cluster)).status_code
+        now += 901
+        again = await ask(http, cluster)
+    assert statuses == [200, 429]
+    assert refused == 429
+    assert (again.status_code, again.headers["x-ratelimit-remaining"]) == (200, "1")
+
+
+async def test_unsigned_requests_use_up_nothing_and_name_a_limit_that_is_not_the_account_s(
+    http: httpx.AsyncClient,
+) -> None:
+    async with SimulatedCluster(limit=2) as cluster:
+        for _ in range(5):
+            greeting = await http.get(cluster.url)
+            assert greeting.headers["x-ratelimit-remaining"] == "1000"
+        assert (await ask(http, cluster)).headers["x-ratelimit-remaining"] == "1"
+
+
+async def test_a_proxy_in_front_may_say_when_to_ask_again(http: httpx.AsyncClient) -> None:
+    async with SimulatedCluster(limit=0) as cluster:
+        cluster.limited_headers = (("Retry-After", "20"),)
+        refused = await ask(http, cluster)
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "20")
+
+
+async def test_a_manager_that_restarts_is_a_page_of_its_proxy(http: httpx.AsyncClient) -> None:
+    async with SimulatedCluster() as cluster:
+        cluster.fault = "restarting"
+        for reply in (await http.get(cluster.url), await ask(http, cluster)):
+            assert (reply.status_code, reply.headers["content-type"]) == (502, "text/html")
+
+
+async def test_services_of_other_users_are_not_listed_and_not_given(http: httpx.AsyncClient) -> None:
+    theirs = ClusterService("theirs")
+    theirs.is_own = False
+    for legacy, kind in ((False, "not-enough-permission"), (True, "generic-forbidden")):
+        async with SimulatedCluster([theirs], legacy=legacy) as cluster:
+            listed = await ask(http, cluster)
+            one = await ask(http, cluster, f"/services/{theirs.id}")
+            target = f"/services/{theirs.id}/token"
+            token = await ask(http, cluster, target, method="POST", json={"duration": "1h"})
+            assert listed.json() == cluster.token_rows == []
+            assert (one.status_code, token.status_code) == (403, 403)
+            assert one.json()["type"].endswith(kind)
+
+
+async def test_a_service_that_has_not_started_is_listed_with_what_is_wanted(http: httpx.AsyncClient) -> None:
+    idle = ClusterService("idle", routes=0)
+    idle.endpoint = ""
+    async with SimulatedCluster([idle]) as new, SimulatedCluster([idle], legacy=True) as old:
+        (row,) = (await ask(http, new)).json()
+        (old_row,) = (await ask(http, old)).json()
+    assert (row["desired_session_count"], row["active_route_count"], row["service_endpoint"]) == (1, 0, None)
+    assert (row["replicas"], "replicas" in old_row) == (1, False)
+
+
 async def test_a_token_is_issued_for_as_long_as_is_asked_for(http: httpx.AsyncClient) -> None:
     async with SimulatedCluster() as cluster:
         target = f"/services/{cluster.services[0].id}/token"
-        good = await ask(http, cluster, target, method="POST", json={"duration": "1h"})
+        good = await ask(http, cluster, target, method="POST", json={"valid_until": cluster.clock() + 60})
         lacking = await ask(http, cluster, target, method="POST", json={})
         unknown = await ask(http, cluster, "/services/none/token", method="POST", json={"duration": "1h"})
         cluster.fault = "token-500"
         failed = await ask(http, cluster, target, method="POST", json={"duration": "1h"})
-        assert cluster.tokens_issued == 4
+        assert cluster.token_requests == 4
+        assert len(cluster.token_rows) == 1
     assert good.json()["token"].count(".") == 2
     assert (lacking.status_code, unknown.status_code, failed.status_code) == (400, 404, 500)
 
@@ -199,8 +263,11 @@ async def test_one_service_can_be_asked_for_and_what_is_not_there_can_not(http: 
         one = await ask(http, cluster, f"/services/{cluster.services[0].id}")
         none = await ask(http, cluster, "/services/none")
         lost = await ask(http, cluster, "/nowhere")
+        unsigned = await http.get(f"{cluster.url}/nowhere")
+        wrong_method = await ask(http, cluster, method="DELETE")
     assert one.json()["name"] == "llama-chat"
-    assert (none.status_code, lost.status_code) == (404, 404)
+    assert (none.status_code, lost.status_code, unsigned.status_code) == (404, 404, 404)
+    assert wrong_method.status_code == 405
     assert lost.json()["type"].endswith("/url-not-found")
 
 

@@ -1,4 +1,4 @@
-"""A service of the demo cluster, behind its app proxy."""
+"""A service of the simulated cluster, behind its app proxy."""
 
 import httpx
 import pytest
@@ -43,7 +43,8 @@ async def test_a_token_ends_and_can_be_revoked_and_is_good_for_one_service(http:
         now += 11
         assert (await models(http, a, authorization=f"BackendAI {short}")).status_code == 401
         assert (await models(http, a, authorization=f"BackendAI {long}")).status_code == 200
-        assert (await models(http, b, authorization=f"BackendAI {long}")).status_code == 401
+        other = await models(http, b, authorization=f"BackendAI {long}")
+        assert (other.status_code, "E20009" in other.text) == (401, True)
         a.issuer.revoke()
         assert (await models(http, a, authorization=f"BackendAI {long}")).status_code == 401
 
@@ -70,6 +71,6 @@ async def test_a_public_service_needs_none_and_another_kind_of_app_answers_pages
             json={"model": "llama-3.3-70b", "messages": [{"role": "user", "content": "hi"}]},
         )
         page = await models(http, services[1])
-        assert cluster.tokens_issued == 0
+        assert cluster.token_requests == 0
     assert chat.json()["choices"][0]["message"]["content"]
     assert "html" in page.headers["content-type"]

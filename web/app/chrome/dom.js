@@ -1,5 +1,5 @@
 /** Elements and what they say; text is always set as text. */
-import { STATUS_STYLES } from "../map/status_styles.js";
+import { glyphOf } from "../map/status_styles.js";
 
 /** @template {keyof HTMLElementTagNameMap} T @param {T} tag @param {Record<string, any>} [props] @param {...(Node|string|null|undefined|false)} children @returns {HTMLElementTagNameMap[T]} */
 export function h(tag, props = {}, ...children) {
@@ -53,11 +53,11 @@ export const icon = (name) => ($("icons").content.querySelector(`.i-${name}`) ??
 export const iconButton = (iconName, label, press, props = {}) =>
   h("button", { class: "tool", "aria-label": label, title: label, onclick: press, ...props }, icon(iconName));
 
-/** @param {Status} status */
+/** @param {StatusLabel} status */
 export const statusGlyph = (status) =>
-  h("span", { class: "glyph", "aria-hidden": "true", text: STATUS_STYLES[status]?.glyph });
+  h("span", { class: "glyph", "aria-hidden": "true", text: glyphOf(status) });
 
-/** @param {Status} status */
+/** @param {StatusLabel} status */
 export const statusBadge = (status) =>
   h("span", { class: "badge", "data-status": status }, statusGlyph(status), status);
 

@@ -1,7 +1,7 @@
 /** A sortable table; only the rows in view are elements. */
 import { $, h } from "./dom.js";
 import { kindLabel } from "../core/kinds.js";
-import { STATUS_STYLES, STATUS_ORDER, RING_LABELS, RING_ORDER } from "../map/status_styles.js";
+import { STATUS_ORDER, RING_LABELS, RING_ORDER, glyphOf, statusLabel } from "../map/status_styles.js";
 import { displayName, formatCount, hostOf, formatMs } from "../core/format.js";
 
 const ROW = 34;
@@ -11,8 +11,7 @@ const BACKENDS = [
   { name: "Backend", text: (r) => r.shown.name, sort: (r) => r.shown.name.toLowerCase() },
   {
     name: "State",
-    text: (r) =>
-      `${STATUS_STYLES[/** @type {Status} */ (r.shown.status)].glyph} ${r.shown.removed ? "removed" : r.shown.status}`,
+    text: (r) => `${glyphOf(statusLabel(r.shown))} ${r.shown.removed ? "removed" : statusLabel(r.shown)}`,
     sort: (r) => STATUS_ORDER.indexOf(r.shown.status),
   },
   { name: "Kind", wideOnly: true, sort: (r) => kindLabel(r.shown.kind) },
@@ -230,7 +229,7 @@ export class Table {
                 )
               : h("td", {
                   class: classOf(c),
-                  "data-status": c.name === "State" ? row.shown.status : null,
+                  "data-status": c.name === "State" ? statusLabel(row.shown) : null,
                   text: lines[i][j],
                 }),
           ),

@@ -242,6 +242,7 @@ function unlessSame(before, list) {
     "removed",
     "reason",
     "text",
+    "degraded",
   ]);
   let changed = before.size !== list.length;
   const ids = before.keys();

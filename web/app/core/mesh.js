@@ -33,6 +33,7 @@ const NO_BACKEND = {
   details: {},
   about: {},
   warnings: [],
+  degraded: "",
 };
 
 /** What was sent, with what stands in for what was not; null counts as not sent. @template T @param {T} usual @param {any} sent @returns {T} */
@@ -210,6 +211,11 @@ function withLight(mesh, event) {
   }
   if (warming.length)
     return withReason("amber", `${warming.length} of ${enabled.length} warming up: ${warming[0].name}`);
+  const degraded = enabled.filter((b) => b.health.state === "healthy" && b.degraded);
+  if (degraded.length) {
+    const text = `${degraded.length} of ${enabled.length} can serve nothing: ${degraded[0].name}: ${degraded[0].degraded}`;
+    return withReason("amber", text);
+  }
   if (enabled.every((b) => b.health.state === "healthy")) {
     return withReason(
       "green",

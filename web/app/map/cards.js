@@ -2,6 +2,7 @@
 import { h, icon } from "../chrome/dom.js";
 import { inView, strength } from "./paths.js";
 import { kindLabel } from "../core/kinds.js";
+import { statusLabel } from "./status_styles.js";
 import { CARD_PAD_EMS, nameFontPx } from "./sizes.js";
 import { formatCompact, displayName, fitText, textWidth, plural, formatMs } from "../core/format.js";
 
@@ -112,9 +113,11 @@ export class Cards {
   renderBackend(box, backend, size) {
     const { level, layout } = this.scene;
     const isBare = level === "far" || !inView(this.scene, box);
-    const statusText = backend.removed ? "removed" : backend.status;
-    const subtitle =
-      layout.style === "wide"
+    const statusText = backend.removed ? "removed" : statusLabel(backend);
+    const isDegraded = statusText === "degraded";
+    const subtitle = isDegraded
+      ? `degraded: ${backend.degraded}`
+      : layout.style === "wide"
         ? `${statusText} · ${plural(backend.models.length, "model")}`
         : `${statusText}${backend.status === "healthy" ? ` · ${formatMs(backend.latency)}` : ""} · ${plural(backend.models.length, "model")}`;
     const mid = level === "mid";
@@ -125,15 +128,17 @@ export class Cards {
     const label = `Backend ${name || backend.name} ${subtitle}${fullNameSuffix(name, backend.name)}, ${kindLabel(backend.kind)}, ${backend.latency === null ? "no latency" : formatMs(backend.latency)}`;
     const zoomed = mid ? size.toFixed(2) : "";
     this.render(box.key, `${isBare}${level}${zoomed}${label}`, label, (el) => {
-      el.dataset.status = backend.status;
+      el.dataset.status = statusLabel(backend);
       const removed = backend.removed ? " removed" : "";
       if (isBare) return setCard(el, `card backend bare${removed}`);
       el.style.fontSize = `${mid ? fontPx * size : fontPx}px`;
       if (mid) return setCard(el, `card backend mid${removed}`, name);
       // As many of its parts as fit: the label has them all.
-      const parts = subtitle.split(" · ");
+      const parts = isDegraded ? [subtitle] : subtitle.split(" · ");
       const font = `600 ${Math.max(10, fontPx * 0.84)}px`;
-      while (parts.length > 1 && textWidth(parts.join(" · "), font) > box.w - 3.6 * fontPx) parts.pop();
+      const partsWidth = box.w - 3.6 * fontPx;
+      while (parts.length > 1 && textWidth(parts.join(" · "), font) > partsWidth) parts.pop();
+      if (isDegraded) parts[0] = fitText(subtitle, partsWidth, font);
       setCard(el, `card backend${removed}`, icon(backend.kind), b(name), small(parts.join(" · ")));
     });
   }

@@ -51,6 +51,7 @@ export function visibleBackends(all, filters, past) {
       removed: removed && !past,
       reason: past ? "" : backend.health.reason,
       text: backend.health.text,
+      degraded: status === "healthy" && !past ? backend.degraded : "",
     });
   }
   return out;

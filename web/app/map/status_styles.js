@@ -30,3 +30,9 @@ export const RING_ORDER = ["machine", "lan", "company", "cloud"];
 
 /** @param {{enabled:boolean, health:{state:State}}} backend @returns {Status} */
 export const statusOf = (backend) => (backend.enabled ? backend.health.state : "disabled");
+
+/** @param {ShownBackend} backend @returns {StatusLabel} */
+export const statusLabel = ({ status, degraded }) => (degraded ? "degraded" : status);
+
+/** @param {StatusLabel} label */
+export const glyphOf = (label) => (label === "degraded" ? "!" : STATUS_STYLES[label]?.glyph);

@@ -6,7 +6,7 @@ import { isCluster, isShareable, kindLabel } from "../core/kinds.js";
 import { busy, facts } from "./parts.js";
 import { peerByBackend, openPeersDialog } from "../dialogs/peers.js";
 import { drawPlot } from "./plot.js";
-import { OTHER_USER, RING_LABELS } from "../map/status_styles.js";
+import { OTHER_USER, RING_LABELS, statusLabel } from "../map/status_styles.js";
 import {
   formatDuration,
   displayName,
@@ -51,7 +51,12 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
     busy(check, message, async () => {
       const r = await callApi("POST", backendPath(id, "check"));
       return r.ok
-        ? `Answers in ${formatMs(r.latency_ms)}, ${plural(r.models?.length ?? r.models ?? 0, "model")}.`
+        ? [
+            `Answers in ${formatMs(r.latency_ms)}, ${plural(r.models?.length ?? r.models ?? 0, "model")}.`,
+            r.note,
+          ]
+            .filter(Boolean)
+            .join(" ")
         : r.health.text === backend()?.health.text
           ? "Checked just now: no change."
           : `${r.health.text} ${r.health.fix}`;
@@ -167,18 +172,25 @@ export function backendSheet({ store, history, select, healthAge, momentAge }, i
         return;
       }
       const past = store.state.moment !== null;
-      const signature = `${s.status}${past}${b.health.reason}${b.health.text}${b.health.fix}`;
+      const signature = `${s.status}${past}${s.degraded}${b.health.reason}${b.health.text}${b.health.fix}`;
       if (signature !== stateSignature) {
         stateSignature = signature;
-        const calm = s.status === "healthy" || past;
+        const label = statusLabel(s);
+        const calm = label === "healthy" || past;
         const isForeign = !b.enabled && b.health.reason === OTHER_USER;
         const isOff = s.status === "disabled" && !isForeign;
-        state.replaceChildren(statusBadge(s.status), h("span", { class: "quiet since" }));
+        state.replaceChildren(statusBadge(label), h("span", { class: "quiet since" }));
         reason.hidden = calm;
-        reason.dataset.status = s.status;
+        reason.dataset.status = label;
         reason.replaceChildren(
-          h("p", {}, ...withCode(isOff ? "Switched off: no request goes there." : b.health.text)),
-          ...(b.health.fix && !isOff ? [h("p", { class: "fix" }, ...withCode(b.health.fix))] : []),
+          h(
+            "p",
+            {},
+            ...withCode(isOff ? "Switched off: no request goes there." : s.degraded || b.health.text),
+          ),
+          ...(b.health.fix && !isOff && !s.degraded
+            ? [h("p", { class: "fix" }, ...withCode(b.health.fix))]
+            : []),
         );
         power.classList.toggle("primary", isForeign);
         check.classList.toggle("primary", !isForeign);

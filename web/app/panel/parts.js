@@ -2,6 +2,7 @@
 import { errorText } from "../core/api.js";
 import { h, setText, setTextWithCode, statusGlyph, withCode } from "../chrome/dom.js";
 import { formatMs } from "../core/format.js";
+import { statusLabel } from "../map/status_styles.js";
 
 /** A list of names and values; an empty value hides its line. */
 export function facts(el = h("dl", { class: "facts" })) {
@@ -37,11 +38,14 @@ export async function busy(button, message, action) {
 }
 
 /** @param {ShownBackend} backend @param {PanelContext["select"]} select */
-export const linkTo = ({ id, name, status, latency }, select) =>
-  h(
+export const linkTo = (backend, select) => {
+  const { id, name, latency } = backend;
+  const status = statusLabel(backend);
+  return h(
     "button",
     { class: "link", "data-status": status, onclick: () => select(`b:${id}`, true) },
     statusGlyph(status),
     h("span", { class: "what", text: name }),
     h("span", { class: "quiet", text: status === "healthy" ? formatMs(latency) : status }),
   );
+};

@@ -1,7 +1,7 @@
 /** What a card has no room for, after 300 ms of rest. */
 import { $, statusBadge, h, keyOfEvent, withCode } from "../chrome/dom.js";
 import { kindLabel } from "../core/kinds.js";
-import { OTHER_USER, RING_LABELS } from "../map/status_styles.js";
+import { OTHER_USER, RING_LABELS, statusLabel } from "../map/status_styles.js";
 import { backendOf, modelOf } from "../map/selection.js";
 import { formatDuration, displayName, hostOf, plural, formatMs, formatRequests } from "../core/format.js";
 
@@ -98,7 +98,7 @@ export class Tooltip {
     if (key.startsWith("b:")) {
       return [
         h("b", { text: view.name }),
-        statusBadge(view.status),
+        statusBadge(statusLabel(view)),
         line(`${kindLabel(view.kind)} · ${RING_LABELS[view.ring]} · ${hostOf(backend?.url ?? "")}`, "quiet"),
         line(
           `${formatMs(view.latency)} · ${plural(view.models.length, "model")} · ${backend?.in_flight ?? 0} in flight`,
@@ -106,6 +106,7 @@ export class Tooltip {
         ...(view.status === "healthy" || (view.status === "disabled" && view.reason !== OTHER_USER)
           ? []
           : [line(view.text), line(backend?.health.fix ?? "", "fix")]),
+        ...(view.degraded ? [line(view.degraded)] : []),
         ...(view.removed ? [line("Removed; its place is kept for a minute.", "quiet")] : []),
       ];
     }
@@ -114,7 +115,7 @@ export class Tooltip {
     const rate = this.rateOf(key);
     return [
       h("b", { text: displayName(model) }),
-      statusBadge(view.status),
+      statusBadge(statusLabel(view)),
       line(`on ${view.name}`, "quiet"),
       ...(unused.has(key) ? [line("offered here, not used: its details say why")] : []),
       line(

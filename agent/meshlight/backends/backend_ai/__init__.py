@@ -1,1 +1,1 @@
-"""Backend.AI clusters: signed requests to the manager, services behind an app proxy."""
+"""Backend.AI clusters: signed requests to the manager, model services behind an app proxy."""

@@ -1,4 +1,4 @@
-"""A Backend.AI cluster: its manager is asked by signed requests, its services answer behind the app proxy.
+"""The kind of backend that is a Backend.AI cluster: signed requests to its manager, services behind an app proxy.
 
 Protocol: backend.ai-manager 23.09 to 26.9 (`GET /services`, `POST /services/{id}/token`, HMAC signing).
 """
@@ -21,9 +21,9 @@ from meshlight.http_client.response import Headers
 
 
 class Cluster(BackendKind):
-    """Given by the address of the manager's API and a pair of keys; its channel does all the work.
+    """Needs the address of the manager's API and a pair of keys; its channel does the work.
 
-    The secret key signs and never leaves this machine: no header carries it.
+    The secret key signs requests and is never sent.
     """
 
     kind = "cluster"
@@ -73,24 +73,24 @@ class Cluster(BackendKind):
         )
 
     async def detect(self, upstream: HttpClient) -> DetectedEngine | None:  # noqa: ARG002 — it is added by hand
-        """Recognise nothing: without keys there is nothing to use."""
+        """Return None: without keys nothing can be used."""
         return None
 
     async def probe(self, upstream: HttpClient, backend: Backend, secret: str | None) -> Probe:
-        """Check once, keeping nothing."""
+        """Check once, and keep nothing."""
         channel = self.open_channel(ChannelDeps(backend, upstream, Upstream, monotonic, time))
         try:
             return await channel.probe(backend, secret)
         finally:
             channel.close()
 
-    def authorize(self, secret: str | None, operation: Operation | None = None) -> Headers:  # noqa: ARG002 — it is no token
-        """Send no secret; what carries a token comes with the way to a service."""
+    def authorize(self, secret: str | None, operation: Operation | None = None) -> Headers:  # noqa: ARG002 — it only signs
+        """Return no header: a service's token comes with the route to it."""
         return ()
 
-    def open_channel(self, means: ChannelDeps) -> Channel:
-        """Keep clock, quota, tokens and models of one cluster."""
-        # httpx takes a tenth of a second to import, which only those with a cluster shall wait for.
+    def open_channel(self, deps: ChannelDeps) -> Channel:
+        """Return the channel, which keeps clock, quota, tokens and models of one cluster."""
+        # httpx takes 0.1 s to import, which only users with a cluster need to wait for.
         from meshlight.backends.backend_ai.session import ClusterChannel  # noqa: PLC0415
 
-        return ClusterChannel(means)
+        return ClusterChannel(deps)

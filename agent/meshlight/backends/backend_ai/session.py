@@ -1,75 +1,89 @@
-"""What is kept for one cluster: its clock, its quota, the tokens and models of its services."""
+"""One cluster as a channel: checks its manager, and gives the routes to its services.
+
+The first probe asks for the version, signs in and lists the services; each later one is a single signed request.
+Where an account may send few requests, signed probes are rare: those in between are unsigned, which is counted
+against nothing and shows whether the manager is there.
+"""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from statistics import median
 
-from meshlight.backends.backend_ai.client import Manager, ManagerVersion, read_token
+from msgspec.structs import replace
+
+from meshlight.backends.backend_ai.client import REQUEST_S, Manager, ManagerVersion, read_token
 from meshlight.backends.backend_ai.diagnostics import (
+    disagreement,
     failing,
     keys_reason,
-    missed_reason,
     no_list_reason,
+    no_manager_reason,
+    paused,
+    quota_note,
     refusal_fact,
     service_refused,
-    stranger_reason,
     token_reason,
     token_refused,
-    trouble_of,
+    token_withheld,
+    unanswered_reason,
 )
 from meshlight.backends.backend_ai.limits import (
     INTERVAL_MIN_S,
     ClusterClock,
     Quota,
-    limited_wait_s,
+    named_pause_s,
+    pause_s,
     read_quota,
 )
 from meshlight.backends.backend_ai.models import ServiceModels, is_token_refusal
 from meshlight.backends.backend_ai.services import (
     ClusterSummary,
     Service,
+    degraded_text,
     read_services,
     summary_lines,
     warnings,
 )
-from meshlight.backends.backend_ai.tokens import Tokens
+from meshlight.backends.backend_ai.tokens import KeptTokens, Tokens
 from meshlight.backends.base import Channel, ChannelDeps, ModelRoute, Probe
 from meshlight.backends.error_text import is_html
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import ReadError, ReadTimeout, RouteUnavailable, UpstreamError
-from meshlight.domain.health import Answered, Failed, Limited, ProbeFact, Refused
-from meshlight.http_client.headers import retry_after_s
+from meshlight.domain.health import LATENCIES_KEPT, Answered, Failed, Limited, ProbeFact, Refused
 from meshlight.http_client.response import Reply
 
 FIRST_CHECK_S = 1.0
-"""How long a probe waits for the models of services that were never seen: a list that grows later is no harm."""
-SECOND_S = 3.0
-"""How long the manager may take to say that it is there, when a signed request has failed."""
+"""How long a probe waits for the models of services of which nothing is known: a later one brings the rest."""
+GREETING_S = 3.0
+"""How long the manager may take for an unsigned request, when it has answered one before."""
 FIRST_PROBE_S = 8.0
-"""How long a request waits for the first probe, which may have three questions to ask."""
+"""How long a request waits for the first probe, which may send three requests."""
+ASK_AGAIN_S = 10.0
+"""How soon after a 429 that names no pause a person's check may send a request."""
 
 
 class ClusterChannel(Channel):
-    """Checks a cluster by one signed request, and knows the ways to its services.
+    """Checks a cluster, and knows the routes to its services."""
 
-    The first probe also signs in. A probe that is not due yet, by the cluster's quota, answers by what is known.
-    """
-
-    def __init__(self, means: ChannelDeps, first_look_s: float = FIRST_CHECK_S) -> None:
-        self._means = means
-        self._first_look_s = first_look_s
-        self._address = means.probes.address
-        self._backend = means.backend
+    def __init__(self, deps: ChannelDeps, first_check_s: float = FIRST_CHECK_S) -> None:
+        self._deps = deps
+        self._first_check_s = first_check_s
+        self._address = deps.probes.address
+        self._backend = deps.backend
         self._keys: tuple[str, str] | None = None
         self._why: Reason | None = None
-        """Why the last probe was not answered as it should be."""
+        """Why the last probe failed; None when it did not."""
+        self._is_requested = False
+        """Whether a person wants the next probe."""
         self._is_probed = asyncio.Event()
-        """Whether a probe has ended since the keys are what they are."""
+        """Whether a probe has ended with the present keys."""
         self._begin("", "")
 
     async def probe(self, backend: Backend, secret: str | None) -> Probe:
-        """Check the health once; whatever goes wrong on the way becomes the fact."""
+        """Check the health once; whatever goes wrong becomes the fact."""
         self._backend = backend
         try:
             probe = await self._probe(secret)
@@ -78,77 +92,58 @@ class ClusterChannel(Channel):
         self._why = None if isinstance(probe.fact, Answered) else probe.fact.reason
         return probe
 
-    async def route(self, model: str, secret: str | None) -> ModelRoute:  # noqa: ARG002 — the probe has brought the keys
-        """Return the way to a model or, by its name, to a service; raises WayClosed.
+    def check_now(self) -> None:
+        """Have the next probe send a signed request, or say when it can: a person wants to know."""
+        self._is_requested = True
 
-        Before the first probe has ended nothing is known here, though the list of models may be: the backend was
-        tried before it was kept, or the link is a new one.
-        """
+    async def route(self, model: str, secret: str | None) -> ModelRoute:  # noqa: ARG002 — the probe has brought the keys
+        """Return the route to a model or, by its name, to a service; raises RouteUnavailable."""
         return await self.route_at("", model)
 
     async def route_at(self, place: str, model: str) -> ModelRoute:
-        """Return the way to a model at one service, the one of the place; raises WayClosed."""
+        """Return the route to a model at one place (a service); raises RouteUnavailable.
+
+        The list of models may be known before the first probe of this channel has ended: it is from an earlier one.
+        """
         if not self._is_probed.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_PROBE_S):
                     await self._is_probed.wait()
         if self._why is not None and not self._models.knows(model):
             raise RouteUnavailable(self._why)
-        return await self._models.way(model, place)
+        return await self._models.route(model, place)
 
     def renew(self, model: str, status: int, body: bytes) -> bool:
-        """Say whether it was the token that was refused; the next `way` has a new one then."""
-        if not is_token_refusal(status, body):
-            return False
-        self._models.refused(model)
-        return True
+        """Whether it was the token that was refused; the next route has a new one then."""
+        return self._renew(model, "", status, body)
 
     def renew_at(self, place: str, status: int, body: bytes) -> bool:
-        """Say whether it was a service's token that was refused; the next way has a new one then."""
-        if not is_token_refusal(status, body):
-            return False
-        self._models.refused("", place)
-        return True
+        """Whether it was a service's token that was refused; the next route has a new one then."""
+        return self._renew("", place, status, body)
 
     def check_soon(self, place: str) -> None:
-        """Look at a service soon, because traffic gave cause."""
-        self._models.look(place)
+        """Check a service soon, because traffic gave cause."""
+        self._models.check_soon(place)
 
     def refusal_reason(self, place: str, refusal: Reply) -> Reason:
-        """Say why a service refuses a request, with a new token too."""
+        """Return why a service refuses a request, with a new token too."""
         if is_token_refusal(refusal.status, refusal.body):
             return token_refused(place)
         return service_refused(place, refusal.status)
 
     def close(self) -> None:
-        """End what runs in the background, and let the connections to the services go."""
+        """Cancel what runs in the background, and close the connections to the services."""
         self._models.close()
         self._tokens.close()
 
-    async def _probe(self, secret: str | None) -> Probe:
-        why = keys_reason(self._backend.access_key, secret)
-        if why is not None:
-            return Probe(fact=Refused(why))
-        self._know(self._backend.access_key, secret or "")
-        now = self._means.clock()
-        if self._limited is not None and now < self._due:
-            return Probe(fact=Limited(self._limited.reason, self._due - now))
-        if now < self._due:
-            self._models.follow(self._services)
-            return self._seen(Answered())
-        try:
-            fact = await self._check()
-        except UpstreamError as error:
-            fact = await self._missed(error)
-        if not isinstance(fact, Answered):
-            return Probe(fact=fact)
-        await self._models.first(self._first_look_s)
-        return self._seen(fact)
+    def _renew(self, model: str, place: str, status: int, body: bytes) -> bool:
+        if not is_token_refusal(status, body):
+            return False
+        self._models.token_refused(model, place)
+        return True
 
-    # what is kept
-
-    def _know(self, access_key: str, secret: str) -> None:
-        """Begin anew with other keys: they are somebody else."""
+    def _use_keys(self, access_key: str, secret: str) -> None:
+        """Start anew with other keys: they are another account's."""
         keys = (access_key, secret.strip())
         if keys != self._keys:
             if self._keys is not None:
@@ -157,147 +152,210 @@ class ClusterChannel(Channel):
             self._begin(*keys)
 
     def _begin(self, access_key: str, secret: str) -> None:
-        means = self._means
-        self._clock = ClusterClock(means.wall, follows=self._backend.follow_clock)
-        self._manager = Manager(means.probes, self._clock, access_key, secret)
-        self._tokens = Tokens(self._issue, means.clock, self._clock.unix)
-        self._models = ServiceModels(
-            self._address, self._tokens, means.upstream_for, means.clock, means.report
-        )
+        deps = self._deps
+        self._clock = ClusterClock(deps.wall, follows=self._backend.follow_clock)
+        self._manager = Manager(deps.probes, self._clock, access_key, secret)
+        kept = None
+        if deps.token_store is not None and secret:
+            kept = KeptTokens(deps.token_store, f"{self._address.url}\n{access_key}", secret)
+        self._tokens = Tokens(self._issue, deps.clock, self._clock.unix, kept)
+        self._models = ServiceModels(self._address, self._tokens, deps.upstream_for, deps.clock, deps.report)
         self._services: tuple[Service, ...] = ()
-        self._hello: ManagerVersion | None = None
+        self._greeting: ManagerVersion | None = None
         self._is_signed_in = False
+        self._latencies = deque[float](maxlen=LATENCIES_KEPT)
         self._quota: Quota | None = None
         self._due = float("-inf")
-        self._limited: Limited | None = None
+        """When the next signed probe may be sent."""
+        self._limited: Reason | None = None
+        """Why nothing signed is sent until then, where that is a 429."""
+        self._limited_at = float("-inf")
+        self._is_pause_named = False
         self._refusals = 0
         self._why = None
         self._is_probed.clear()
 
     async def _issue(self, service_id: str) -> str | Reason:
-        """Ask for a token; return the reason when there is none."""
-        name = next((s.name for s in self._services if s.id == service_id), service_id)
+        """Request a token; return the reason when there is none."""
+        name = next((service.name for service in self._services if service.id == service_id), service_id)
+        wait_s = self._due - self._deps.clock()
+        if self._limited is not None and wait_s > 0:
+            return token_withheld(name, paused(self._limited, wait_s))
         try:
-            reply = await self._signed(partial(self._manager.issue, service_id))
+            reply = await self._signed(partial(self._manager.issue_token, service_id))
         except UpstreamError as error:
-            why = missed_reason(error, self._backend)
-            return Reason(why.code, f"There is no token for the service {name}: {why.text}", why.fix)
+            return token_withheld(name, unanswered_reason(error, self._backend))
         if reply.status not in {200, 201}:
-            return token_reason(reply, name, self._backend, self._clock)
+            why = token_reason(reply, name, self._backend, self._clock)
+            if reply.status == 429:
+                self._pause(refusal_fact(reply, self._backend, self._clock), reply)
+            return why
+        self._quota = read_quota(reply.headers) or self._quota
         token = read_token(reply.body)
         text = f"The manager answers without a token for the service {name}."
         return token or Reason("no-token", text, "Ask the cluster's administrator to look at its log.")
 
-    # how a check goes
+    async def _probe(self, secret: str | None) -> Probe:
+        why = keys_reason(self._backend.access_key, secret)
+        if why is not None:
+            return Probe(fact=Refused(why))
+        self._use_keys(self._backend.access_key, secret or "")
+        is_requested, self._is_requested = self._is_requested, False
+        now = self._deps.clock()
+        if now < self._due and not (is_requested and self._may_ask(now)):
+            return await self._probe_unsigned(self._due - now, is_requested=is_requested)
+        if is_requested:
+            self._tokens.forget_refusals()
+        try:
+            fact = await self._check(recheck=is_requested)
+        except UpstreamError as error:
+            fact = await self._unanswered(error)
+        if isinstance(fact, Limited):
+            return self._limited_probe(fact.reason, is_requested=is_requested)
+        if not isinstance(fact, Answered):
+            return Probe(fact=fact)
+        await self._models.first(self._first_check_s)
+        return self._answered(fact)
 
-    async def _check(self) -> ProbeFact:
-        if self._hello is None:
+    def _may_ask(self, now: float) -> bool:
+        """Whether a person's check may send a signed request before the next is due."""
+        if self._limited is not None:
+            return not self._is_pause_named and now - self._limited_at >= ASK_AGAIN_S
+        return self._quota is None or self._quota.left > 0
+
+    async def _probe_unsigned(self, wait_s: float, *, is_requested: bool) -> Probe:
+        """Probe while no signed request may be sent for `wait_s` seconds."""
+        if self._limited is not None and not is_requested:
+            return self._limited_probe(self._limited, is_requested=False)
+        try:
+            fact = await self._greet(GREETING_S)
+        except UpstreamError as error:
+            fact = Failed(unanswered_reason(error, self._backend))
+        if fact is not None and not isinstance(fact, Limited):
+            return Probe(fact=fact)
+        if self._limited is not None:
+            return self._limited_probe(self._limited, is_requested=is_requested)
+        self._models.follow(self._services, recheck=is_requested)
+        return self._answered(Answered(), quota_note(wait_s) if is_requested else "")
+
+    async def _check(self, *, recheck: bool) -> ProbeFact:
+        if self._greeting is None:
             fact = await self._greet()
             if fact is not None:
                 return fact
         if not self._is_signed_in:
-            reply = await self._signed(self._manager.check)
+            reply = await self._signed(self._manager.check_keys)
             if reply.status != 200:
                 return await self._refused(reply)
             self._is_signed_in = True
-        return await self._judge(await self._signed(self._manager.services))
+        return await self._listed(await self._signed(self._manager.services), recheck=recheck)
 
-    async def _greet(self) -> ProbeFact | None:
-        """Learn version and time; return the fact when it is no manager that answers."""
-        reply, hello = await self._manager.greet()
-        if hello is None:
-            is_web_ui = is_html(reply) and await self._manager.is_web_ui()
-            why = stranger_reason(reply, self._backend, is_web_ui=is_web_ui)
-            return self._stay_away(why, reply) if why.code == "rate-limited" else Failed(why)
-        self._hello = hello
+    async def _greet(self, timeout_s: float = REQUEST_S) -> ProbeFact | None:
+        """Get version and time; return the fact when it is no manager that answers."""
+        reply, greeting = await self._manager.greet(timeout_s)
+        if greeting is None:
+            is_web_ui = is_html(reply) and reply.status < 400 and await self._manager.is_web_ui()
+            why = no_manager_reason(reply, self._backend, is_web_ui=is_web_ui)
+            return self._pause(Limited(why), reply) if why.code == "rate-limited" else Failed(why)
+        self._greeting = greeting
         return None
 
-    async def _signed(self, ask: Callable[[], Awaitable[Reply]]) -> Reply:
-        """Ask, and once more by the cluster's time and version of now if that is what it minds."""
-        reply = await ask()
-        if trouble_of(reply) != "other" and await self._greet() is None:
-            reply = await ask()
+    async def _signed(self, send: Callable[[], Awaitable[Reply]]) -> Reply:
+        """Send, and once more with the cluster's time and version of now if it disagreed with those."""
+        reply = await send()
+        if disagreement(reply) != "other" and await self._greet() is None:
+            reply = await send()
         return reply
 
-    async def _judge(self, reply: Reply) -> ProbeFact:
-        """Judge the answer to the question for services."""
+    async def _listed(self, reply: Reply, *, recheck: bool) -> ProbeFact:
+        """Judge the answer to the request for the services."""
         if reply.status != 200:
             return await self._refused(reply)
         services = read_services(reply.body)
         if services is None:
             return Failed(no_list_reason(reply, self._backend))
         self._services = services
+        self._latencies.append(reply.elapsed_s)
         self._limited, self._refusals = None, 0
         self._quota = read_quota(reply.headers)
         interval_s = self._quota.interval_s if self._quota is not None else INTERVAL_MIN_S
-        # At the usual pace the prober decides: it asks faster while something changes.
-        self._due = self._means.clock() + interval_s if interval_s > INTERVAL_MIN_S else float("-inf")
-        self._models.follow(services)
+        # At the usual interval the prober decides: it probes faster while something changes.
+        self._due = self._deps.clock() + interval_s if interval_s > INTERVAL_MIN_S else float("-inf")
+        self._models.follow(services, recheck=recheck)
         return Answered(reply.elapsed_s)
 
     async def _refused(self, reply: Reply) -> ProbeFact:
-        """Judge a refusal of a signed request; of an inner failure the unsigned greeting tells more."""
+        """Judge a refusal of a signed request; with a 5xx, an unsigned one tells who fails."""
         if reply.status in {401, 403}:
             self._is_signed_in = False
-        fact = refusal_fact(reply, self._backend, self._clock, 0.0)
-        if isinstance(fact, Limited):
-            return self._stay_away(fact.reason, reply)
+        fact = refusal_fact(reply, self._backend, self._clock)
         if reply.status >= 500:
             return await self._second_opinion(fact)
-        return fact
+        return self._pause(fact, reply)
 
-    async def _missed(self, error: UpstreamError) -> ProbeFact:
-        """Judge a request that got no answer."""
-        fact = Failed(missed_reason(error, self._backend))
-        if self._hello is None:
+    async def _unanswered(self, error: UpstreamError) -> ProbeFact:
+        """Judge a signed request that got no answer."""
+        fact = Failed(unanswered_reason(error, self._backend))
+        if self._greeting is None:
             return fact
         if isinstance(error, ReadTimeout):
-            return await self._second_opinion(
-                fact, Failed(failing(self._backend, "it does not answer in time"))
-            )
+            return await self._second_opinion(Failed(failing(self._backend, "it does not answer in time")))
         if isinstance(error, ReadError):
-            return await self._second_opinion(
-                fact, Failed(failing(self._backend, "it breaks off its answer"))
-            )
+            return await self._second_opinion(Failed(failing(self._backend, "it breaks off its answer")))
         return fact
 
-    async def _second_opinion(self, fact: ProbeFact, if_up: ProbeFact | None = None) -> ProbeFact:
-        """Ask the unsigned greeting: a manager whose database is down still answers that one."""
+    async def _second_opinion(self, if_up: ProbeFact) -> ProbeFact:
+        """Send the unsigned request, which a manager answers even when its database is down."""
         try:
-            reply, hello = await self._manager.greet(SECOND_S)
+            return await self._greet(GREETING_S) or if_up
         except UpstreamError as error:
-            return Failed(missed_reason(error, self._backend))
-        if hello is None:
-            return Failed(stranger_reason(reply, self._backend, is_web_ui=False))
-        self._hello = hello
-        return if_up or fact
+            return Failed(unanswered_reason(error, self._backend))
 
-    def _stay_away(self, why: Reason, reply: Reply) -> Limited:
-        """Ask nothing for a while, longer each time; the manager itself does not say for how long."""
+    def _pause(self, fact: ProbeFact, reply: Reply) -> ProbeFact:
+        """After a 429, send nothing signed for as long as it says or, without a word, longer each time."""
+        if not isinstance(fact, Limited):
+            return fact
         self._refusals += 1
-        wait_s = limited_wait_s(self._refusals, retry_after_s(reply.headers))
-        self._due = self._means.clock() + wait_s
-        self._limited = Limited(why, wait_s)
-        return self._limited
+        named_s = named_pause_s(reply.headers, self._clock.unix())
+        wait_s = pause_s(self._refusals) if named_s is None else named_s
+        self._limited_at = self._deps.clock()
+        self._due = self._limited_at + wait_s
+        self._limited, self._is_pause_named = fact.reason, named_s is not None
+        if self._quota is not None:
+            self._quota = replace(self._quota, left=0)
+        return Limited(fact.reason, wait_s)
 
-    def _seen(self, fact: ProbeFact) -> Probe:
-        """Return a good probe with all that is known."""
-        models = self._models
-        shown = ClusterSummary(
-            address=self._address,
-            access_key=self._backend.access_key,
-            hello=self._hello or ManagerVersion(self._manager.version),
-            version=self._manager.version,
-            services=self._services,
-            quota=self._quota,
-            troubles=models.troubles,
-            plain=models.plain,
+    def _limited_probe(self, why: Reason, *, is_requested: bool) -> Probe:
+        wait_s = max(self._due - self._deps.clock(), 0.0)
+        return Probe(
+            fact=Limited(paused(why, wait_s) if is_requested else why, wait_s),
+            about=None if self._greeting is None else summary_lines(self._summary(), self._clock),
         )
+
+    def _answered(self, fact: Answered, note: str = "") -> Probe:
+        """Return a good probe with all that is known."""
+        models, summary = self._models, self._summary()
         return Probe(
             fact=fact,
             models=models.models,
             names=models.names,
             places=models.places,
-            about=summary_lines(shown, self._clock),
-            warnings=warnings(shown, self._clock),
+            unusable=models.unusable,
+            about=summary_lines(summary, self._clock),
+            warnings=warnings(summary, self._clock),
+            degraded=degraded_text(summary),
+            note=note,
+        )
+
+    def _summary(self) -> ClusterSummary:
+        return ClusterSummary(
+            address=self._address,
+            access_key=self._backend.access_key,
+            greeting=self._greeting or ManagerVersion(self._manager.version),
+            version=self._manager.version,
+            services=self._services,
+            quota=self._quota,
+            latency_s=median(self._latencies) if self._latencies else None,
+            problems=self._models.problems,
+            plain=self._models.plain,
         )

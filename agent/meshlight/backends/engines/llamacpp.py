@@ -4,6 +4,8 @@ Beyond its list it reports properties and slots; as a router, which models are l
 11434; the server's README describes `/props` and `/slots`.
 """
 
+from collections.abc import Mapping
+
 from meshlight.backends.base import (
     MODELS,
     BackendKind,
@@ -14,6 +16,7 @@ from meshlight.backends.base import (
     Operation,
     fetch_without_key,
 )
+from meshlight.backends.error_text import sanitize_line
 from meshlight.backends.metadata import (
     EngineQuery,
     MetadataChannel,
@@ -85,6 +88,8 @@ def _has_header(reply: Reply) -> bool:
 
 _SLOTS_MAX = 10_000
 _LOADED = {"loaded": True, "unloaded": False, "loading": False, "sleeping": False, "failed": False}
+_FAILED_SHOWN = 8
+_EXIT_CODE_MAX = 1 << 32
 _CLAIMED = {"completion": ("chat", "completion"), "embedding": ("embeddings",), "rerank": ("rerank",)}
 _INPUTS = {"image": ("vision",), "audio": ("audio",)}
 _OUTPUTS = {"audio": ("speech",), "image": ("image",)}
@@ -116,6 +121,7 @@ class LlamaCppMetadata:
         about = {"Version": short_text(props.get("build_info"))}
         if props.get("role") == "router":
             about["Loaded"] = _loaded_text(details, len(listed.models), props)
+            about |= _failed_lines(items)
         else:
             about["Slots"] = await self._slots(query, props, was_used=listed.was_used)
         return MetadataSnapshot(
@@ -163,6 +169,22 @@ def _detail(item: Facts, claim: Facts, props: Facts) -> ModelDetail:
         parameters=parameters_text(number(meta.get("n_params"))),
         capabilities=tuple(dict.fromkeys(capabilities)),
     )
+
+
+def _failed_lines(items: Mapping[str, Facts]) -> dict[str, str]:
+    """Return a line for each model that a router failed to load when it was last requested."""
+    lines: dict[str, str] = {}
+    for model, item in items.items():
+        status = as_object(item, "status")
+        if status.get("failed") is True or status.get("value") == "failed":
+            code = number(status.get("exit_code"), _EXIT_CODE_MAX)
+            exit_code = "" if code is None else f" (exit code {code})"
+            lines[f"Model {sanitize_line(model, 60)}"] = (
+                f"failed to load when last requested{exit_code}: its log says why"
+            )
+        if len(lines) == _FAILED_SHOWN:
+            break
+    return lines
 
 
 def _loaded_text(details: dict[str, ModelDetail], total: int, props: Facts) -> str:

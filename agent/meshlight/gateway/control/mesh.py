@@ -166,6 +166,7 @@ class BackendsController(Controller):
             health=view.health,
             latency_ms=view.latency_ms,
             models=view.models if probe.models is None else probe.models,
+            note=probe.note,
         )
 
     @post(

@@ -477,7 +477,7 @@ def _refused(
         # Of a service behind another address nothing follows for the backend itself.
         fact=None if trip.way is not None and not part else fact,
         part=part,
-        refusal=told(refusal, back, link.secret) if is_whole else None,
+        refusal=told(refusal, back, link.secret, trip.operation) if is_whole else None,
     )
 
 

@@ -8,10 +8,11 @@ Reasons as the people here see them name backends and quote addresses; a guest g
 import re
 from collections.abc import Iterable, Sequence
 
-import msgspec
 from msgspec.structs import replace
 
-from meshlight.backends.base import GEMINI_OPERATIONS, Operation, path_of
+from meshlight.backends.base import GEMINI_OPERATIONS, Operation
+from meshlight.backends.peer import NOT_SHARED
+from meshlight.domain.backend import Reason
 from meshlight.domain.errors import (
     BackendFailed,
     EveryRouteDown,
@@ -22,13 +23,12 @@ from meshlight.domain.errors import (
     RouteError,
 )
 from meshlight.domain.model_names import other_tag
-from meshlight.domain.routing import Ranking
+from meshlight.domain.routing import NAME_MAX, Ranking
 from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.domain.text import similar_names
-from meshlight.gateway.errors import protocol_of
 from meshlight.gateway.inference.attempt import FailedAttempt
+from meshlight.gateway.inference.failing_answer import protocol_error
 from meshlight.gateway.inference.upstream_errors import RETRY_AFTER_S
-from meshlight.gateway.translation.anthropic.response import error_body, error_type
 from meshlight.http_client.client import Reply
 
 SHOWN = 8
@@ -64,6 +64,12 @@ def no_such_model(snapshot: Snapshot, name: str) -> MeshlightError:
         said = _joined(map(_state, silent))
         fix = next((node.health.reason.fix for node in silent if node.health.reason.fix), "")
         return EveryRouteDown(f"No backend has named its models yet: {said}", fix, RETRY_AFTER_S)
+    if unusable := _unusable(snapshot, name):
+        text = _joined(f"{node.backend.name}: {why.text}" for node, why in unusable)
+        fix = next((why.fix for _, why in unusable if why.fix), "`meshlight status` shows every backend.")
+        if all(why.code == NOT_SHARED for _, why in unusable):  # to try again would not help
+            return ModelNotFound(f"No backend serves the model {name[:200]!r}: {text}", fix)
+        return EveryRouteDown(f"No route to {name[:200]!r} can be used now: {text}", fix, RETRY_AFTER_S)
     title = f"No backend serves the model {name[:200]!r}."
     names = {name, other_tag(name)}
     off = [n.backend.name for n in nodes if not n.backend.enabled and names.intersection(n.models)]
@@ -79,6 +85,21 @@ def no_such_model(snapshot: Snapshot, name: str) -> MeshlightError:
     if silent:
         hint += f" Not asked yet, so it may be there: {_joined(map(_state, silent))}"
     return ModelNotFound(title, hint)
+
+
+def _unusable(snapshot: Snapshot, name: str) -> list[tuple[Node, Reason]]:
+    """Return the backends where a model is known to exist and can't be used, and why."""
+    target = snapshot.routing.aliases.get(name, name)
+    found = []
+    for node in snapshot.nodes.values() if len(target) <= NAME_MAX else ():
+        if not node.unusable or not node.backend.enabled:
+            continue
+        prefixes = ("", f"{node.backend.id}/", f"{node.backend.name}/")
+        names = (target.removeprefix(prefix) for prefix in prefixes if target.startswith(prefix))
+        why = next((node.unusable[name] for name in names if name in node.unusable), None)
+        if why is not None:
+            found.append((node, why))
+    return found
 
 
 def final_refusal(misses: Sequence[FailedAttempt]) -> Reply | None:
@@ -216,23 +237,7 @@ def for_guest(refusal: Reply, operation: Operation) -> Reply:
         code, why = f"status_{status}", _BY_STATUS.get(status, "something failed there")
     elif status in _OF_REQUEST:
         code, why = next(((code, words) for code, words, marks in _FOUND if marks.search(start)), (code, why))
-    body = _body(status, code, f"The model's server answered {status}: {why}.", operation)
+    body = protocol_error(status, code, f"The model's server answered {status}: {why}.", operation)
     kept = [pair for pair in refusal.headers if pair[0] in _TEXTS]
     headers = (*kept, (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
     return replace(refusal, headers=headers, body=body)
-
-
-def _body(status: int, code: str, message: str, operation: Operation) -> bytes:
-    made: object
-    match protocol_of(path_of(operation).replace("MODEL", "m")):
-        case "anthropic":
-            return error_body(error_type(status), message)
-        case "ollama":
-            made = {"error": message}
-        case "gemini":
-            word = "INTERNAL" if status >= 500 else "INVALID_ARGUMENT"
-            made = {"error": {"code": status, "message": message, "status": word}}
-        case _:
-            kind = "api_error" if status >= 500 else "invalid_request_error"
-            made = {"error": {"message": message, "type": kind, "code": code, "param": None}}
-    return msgspec.json.encode(made)

@@ -1,1 +1,1 @@
-"""A server that plays a Backend.AI cluster: manager, services, tokens."""
+"""A simulated Backend.AI cluster: manager, model services, app proxy."""

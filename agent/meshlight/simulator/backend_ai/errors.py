@@ -1,10 +1,10 @@
-"""The refusals of a Backend.AI manager and its app proxy, as real ones word them (23.09.10 and 26.9.6)."""
+"""Error responses of a Backend.AI manager and its app proxy, worded as the real ones (23.09.10 and 26.9.6)."""
 
 from meshlight.simulator.http.reply import Reply, json_reply, text_reply
 from meshlight.simulator.request_log import LoggedRequest
 
 PROBLEM = "application/problem+json"
-_KINDS = {
+_PROBLEMS = {
     "auth-failed": (401, "Credential/signature mismatch.", "user_auth_unauthorized"),
     "invalid-auth-params": (
         400,
@@ -16,6 +16,7 @@ _KINDS = {
     "not-enough-permission": (403, "Not enough permission.", "permission_access_forbidden"),
     "url-not-found": (404, "Unknown URL path.", "api_access_not-found"),
     "object-not-found": (404, "E00002: No such endpoint.", "endpoint_read_not-found"),
+    "method-not-allowed": (405, "HTTP Method Not Allowed.", "api_access_forbidden"),
     "rate-limit-exceeded": (
         429,
         "You have reached your API query rate limit.",
@@ -23,17 +24,21 @@ _KINDS = {
     ),
     "internal-server-error": (500, "Internal server error", "api_generic_internal-error"),
 }
-_PROXY = {
+_PROXY_ERRORS = {
     "E20006": "Authorization header not provided",
     "E20007": "Unsupported authorization method",
     "E20008": "Authorization token invalid or expired",
     "E20009": "Authorization token is of another circuit",
 }
+_BAD_GATEWAY = (
+    "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"
+    "<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+)
 
 
 def problem(kind: str, msg: str = "", *, legacy: bool = False) -> Reply:
-    """Refuse as a manager does; only newer ones send an `error_code`."""
-    status, title, code = _KINDS[kind]
+    """Return a manager's error; only newer managers send an `error_code`."""
+    status, title, code = _PROBLEMS[kind]
     body = {"type": f"https://api.backend.ai/probs/{kind}", "title": title}
     if msg:
         body["msg"] = msg
@@ -43,18 +48,25 @@ def problem(kind: str, msg: str = "", *, legacy: bool = False) -> Reply:
     return Reply(status=status, content_type=PROBLEM, body=reply.body)
 
 
-def trouble() -> Reply:
-    """Fail as a manager does whose database is down: no JSON at all."""
+def database_down() -> Reply:
+    """Return the error of a manager whose database is down: plain text, no JSON."""
     return text_reply("500 Internal Server Error\n\nServer got itself in trouble", 500)
 
 
-def proxy_refusal(code: str, seen: LoggedRequest) -> Reply:
-    """Refuse as an app proxy does: with JSON only where `application/json` is named without a blank before it."""
-    wishes = (seen.header("accept") or "").split(",")
-    title = f"{code}: {_PROXY[code]}"
-    if "application/json" in wishes:
-        return json_reply(
-            {"type": "https://api.backend.ai/probs/appproxy/authorization-failed", "title": title}, 401
-        )
+def bad_gateway() -> Reply:
+    """Return the page of a reverse proxy (nginx) whose manager is restarting."""
+    return text_reply(_BAD_GATEWAY, 502, "text/html")
+
+
+def proxy_refusal(code: str, request: LoggedRequest) -> Reply:
+    """Return an app proxy's 401."""
+    return proxy_error(401, "authorization-failed", f"{code}: {_PROXY_ERRORS[code]}", request)
+
+
+def proxy_error(status: int, kind: str, title: str, request: LoggedRequest) -> Reply:
+    """Return an app proxy's error: JSON only where Accept lists `application/json` without a leading space."""
+    accepted = (request.header("accept") or "").split(",")
+    if "application/json" in accepted:
+        return json_reply({"type": f"https://api.backend.ai/probs/appproxy/{kind}", "title": title}, status)
     page = f"<!doctype html><html><head><title>Backend.AI</title></head><body>{title}</body></html>"
-    return text_reply(page, 401, "text/html; charset=utf-8")
+    return text_reply(page, status, "text/html; charset=utf-8")

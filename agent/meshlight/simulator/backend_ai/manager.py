@@ -1,8 +1,8 @@
-"""A real little Backend.AI cluster: a manager that checks signatures, and services behind an app proxy."""
+"""A simulated Backend.AI cluster: a manager that checks signatures, and model services behind an app proxy."""
 
 import asyncio
 import time
-from collections import Counter
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from types import TracebackType
@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import msgspec
 from msgspec.structs import replace
 
-from meshlight.simulator.backend_ai.errors import problem, trouble
+from meshlight.simulator.backend_ai.errors import bad_gateway, database_down, problem
 from meshlight.simulator.backend_ai.service import ClusterService
 from meshlight.simulator.backend_ai.signature_check import NEWEST, NEWEST_LEGACY, SignatureCheck, access_key
 from meshlight.simulator.http.connection import Connection
@@ -27,8 +27,9 @@ ClusterFault = Literal[
     "no-permission",  # 403 for the list of services, though the keys are good
     "failing",  # signed requests: 500, no JSON (the database is down)
     "hang",  # signed requests: no answer (Redis is frozen)
+    "restarting",  # everything: 502, the page of the proxy in front of it
     "token-500",  # the app proxy is not reachable from the manager
-    "new-version",  # no API version that anybody here speaks is good enough
+    "new-version",  # it supports no API version that a client here speaks
     "redirect",  # everything is somewhere else
     "web-ui",  # this is the address of the web UI
 ]
@@ -37,16 +38,18 @@ ACCESS_KEY = "AKIADEMOCLUSTER00000"
 SECRET_KEY = "demo-secret-key-of-nobody-0000000000000000"  # noqa: S105 — it opens nothing but the demo
 WINDOW_S = 900
 LIMIT = 10_000
+UNSIGNED_LIMIT = 1_000
+"""Answers to unsigned requests name this limit, and none of it is ever used up."""
 LIFE_MAX_S = 86_400.0
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _PAGE = "<!doctype html><html><head><title>Backend.AI</title></head><body>demo web UI</body></html>"
 
 
 class SimulatedCluster:
-    """Plays manager and app proxy on loopback; `async with Cluster() as cluster:` is all it takes.
+    """Plays manager and app proxy on loopback; use it as `async with SimulatedCluster() as cluster:`.
 
-    `clock` is the cluster's time in Unix seconds. `legacy` answers as 23.09.10 does, else it is 26.9.6. `fault`
-    switches one thing to go wrong; a key is revoked by taking it out of `keys`.
+    `clock` is the cluster's time in Unix seconds. `legacy` answers as 23.09.10 does, otherwise as 26.9.6. `fault`
+    makes one thing go wrong; a key is revoked by removing it from `keys`.
     """
 
     def __init__(  # noqa: PLR0913  # a caller names the few it needs
@@ -66,18 +69,23 @@ class SimulatedCluster:
         self.clock = clock
         self.legacy = legacy
         self.limit = limit
+        """Signed requests that a key may send in any 900 s."""
+        self.limited_headers: tuple[tuple[str, str], ...] = ()
+        """What a 429 carries; a manager's own says nothing of when to ask again, a proxy in front of it may."""
         self.life_s = life_s
-        """The longest life of a token, whatever is asked for."""
+        """The longest life of a token, whatever is requested."""
         self.base = base
-        """The path below which it is, as behind a proxy that it knows of."""
+        """The path below which the manager is, as behind a proxy that it knows of."""
         self.keys = {ACCESS_KEY: SECRET_KEY}
         self.services = [ClusterService("llama-chat")] if services is None else list(services)
         self.fault: ClusterFault | None = None
         self.request_log = RequestLog(keep)
-        self._used: Counter[tuple[str, int]] = Counter()
-        self._gate = SignatureCheck(self.keys, self._now, legacy=legacy)
-        self._door = Listener("127.0.0.1", self._serve, self.request_log)
-        self._door.port = port
+        self.token_rows: list[tuple[str, str]] = []
+        """Service id and token of every token issued: each is a row in a real manager's database."""
+        self._signed_at: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._signature_check = SignatureCheck(self.keys, self._now, legacy=legacy)
+        self._listener = Listener("127.0.0.1", self._serve, self.request_log)
+        self._listener.port = port
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -89,9 +97,9 @@ class SimulatedCluster:
         await self.stop()
 
     async def start(self, *, anywhere: bool = False) -> None:
-        """Listen; where a wanted port is taken, it raises OSError, or with `anywhere` takes a free one."""
+        """Listen; raises OSError where a requested port is in use, or with `anywhere` uses a free one."""
         try:
-            await self._door.open(anywhere=anywhere)
+            await self._listener.open(anywhere=anywhere)
             for service in self.services:
                 service.clock = self._now
                 await service.start(anywhere=anywhere)
@@ -101,9 +109,13 @@ class SimulatedCluster:
 
     async def stop(self) -> None:
         """Stop manager and services; leaves no task and no socket."""
-        await self._door.close()
+        await self.stop_manager()
         for service in self.services:
             await service.stop()
+
+    async def stop_manager(self) -> None:
+        """Stop the manager alone: its services go on."""
+        await self._listener.close()
 
     async def add(self, service: ClusterService) -> None:
         """Start one more service."""
@@ -113,8 +125,8 @@ class SimulatedCluster:
 
     @property
     def url(self) -> str:
-        """Where the manager is, without a trailing slash."""
-        return f"http://{self._door.authority}{self.base}"
+        """The manager's address, without a trailing slash."""
+        return f"http://{self._listener.authority}{self.base}"
 
     @property
     def version(self) -> str:
@@ -122,124 +134,153 @@ class SimulatedCluster:
         return NEWEST_LEGACY if self.legacy else NEWEST
 
     def calls(self, path: str) -> list[LoggedRequest]:
-        """Return the requests to the manager whose path begins so."""
-        return [seen for seen in self.request_log.entries if seen.path.startswith(path)]
+        """Return the requests to the manager whose path begins with `path`."""
+        return [request for request in self.request_log.entries if request.path.startswith(path)]
 
     @property
-    def tokens_issued(self) -> int:
-        """How often a token was asked for."""
-        return sum(seen.path.endswith("/token") for seen in self.request_log.entries)
-
-    # how it answers
+    def token_requests(self) -> int:
+        """How often a token was requested."""
+        return sum(request.path.endswith("/token") for request in self.request_log.entries)
 
     def _now(self) -> float:
         return self.clock()
 
-    async def _serve(self, seen: LoggedRequest, wire: Connection) -> None:
-        is_signed = seen.header("authorization") is not None
+    async def _serve(self, request: LoggedRequest, connection: Connection) -> None:
+        is_signed = request.header("authorization") is not None
         if self.fault == "hang" and is_signed:
             await asyncio.get_running_loop().create_future()
-        reply = self._answer(seen)
-        date = ("Date", formatdate(self.clock(), usegmt=True))
-        reply = replace(reply, headers=(("Server", "Python/3 aiohttp/3"), date, *reply.headers))
-        await deliver(reply, seen, wire, PROFILES["openai"])
+        if self.fault == "restarting":
+            reply, server = bad_gateway(), "nginx"
+        else:
+            reply, server = self._answer(request), "Python/3 aiohttp/3"
+        date = formatdate(self.clock(), usegmt=True)
+        reply = replace(reply, headers=(("Server", server), ("Date", date), *reply.headers))
+        await deliver(reply, request, connection, PROFILES["openai"])
 
-    def _answer(self, seen: LoggedRequest) -> Reply:
+    def _answer(self, request: LoggedRequest) -> Reply:
         if self.fault == "redirect":
             return Reply(status=302, headers=(("location", "https://elsewhere.example/"),))
         if self.fault == "web-ui":
-            return self._web_ui(seen)
-        if not seen.path.startswith(f"{self.base}/"):
+            return self._web_ui(request)
+        if not request.path.startswith(f"{self.base}/"):
             return self._problem("url-not-found")
-        if self._path(seen) == "/":
-            return self._hello()
-        reply = self._refuse(seen)
+        if self._path(request) == "/":
+            return _with_quota(self._greeting(), UNSIGNED_LIMIT, UNSIGNED_LIMIT)
+        if request.header("authorization") is None and not self._is_known(request):
+            return self._problem("url-not-found")  # without a signature only known paths ask for one
+        reply = self._refuse(request)
         if reply is not None:
             return reply
-        key = (access_key(seen), int(self.clock() // WINDOW_S))
-        self._used[key] += 1
-        left = self.limit - self._used[key]
-        if left < 0:
-            return self._problem("rate-limit-exceeded")
-        reply = self._signed(seen)
-        if reply.status >= 400:
-            return reply
-        quota = {"Limit": self.limit, "Remaining": left, "Window": WINDOW_S}
-        told = tuple((f"X-RateLimit-{what}", str(number)) for what, number in quota.items())
-        return replace(reply, headers=(*reply.headers, *told))
+        used = self._count(access_key(request))
+        if used > self.limit:
+            return replace(self._problem("rate-limit-exceeded"), headers=self.limited_headers)
+        reply = self._signed(request)
+        return reply if reply.status >= 400 else _with_quota(reply, self.limit, self.limit - used)
 
-    def _path(self, seen: LoggedRequest) -> str:
-        return seen.path.removeprefix(self.base)
+    def _count(self, key: str) -> int:
+        """Count a signed request and return how many the last 900 s had; refused ones count too."""
+        now, signed_at = self.clock(), self._signed_at[key]
+        signed_at.append(now)
+        while signed_at[0] <= now - WINDOW_S:
+            signed_at.popleft()
+        return len(signed_at)
 
-    def _refuse(self, seen: LoggedRequest) -> Reply | None:
+    def _path(self, request: LoggedRequest) -> str:
+        return request.path.removeprefix(self.base)
+
+    def _is_known(self, request: LoggedRequest) -> bool:
+        return self._path(request).strip("/").partition("/")[0] in {"auth", "services"}
+
+    def _refuse(self, request: LoggedRequest) -> Reply | None:
         """Return the refusal of a request that may not do anything here."""
         if self.fault == "failing":
-            return trouble()
+            return database_down()
         if self.fault == "new-version":
             return self._problem("invalid-api-params", "Unsupported API version.")
-        reply = self._gate.refuse(seen)
+        reply = self._signature_check.refuse(request)
         if reply is None and self.fault == "ip":
             return self._problem("auth-failed", "'127.0.0.1' is not allowed IP address")
         if reply is None and self.fault == "no-rights":
             return self._problem("auth-failed", "Unauthorized access")
         return reply
 
-    def _signed(self, seen: LoggedRequest) -> Reply:
-        parts = self._path(seen).strip("/").split("/")
-        match seen.method, parts:
+    def _signed(self, request: LoggedRequest) -> Reply:
+        parts = self._path(request).strip("/").split("/")
+        match request.method, parts:
             case "GET", ["auth"]:
-                return self._auth(seen)
+                return self._auth(request)
             case "GET", ["services"]:
                 if self.fault == "no-permission":
-                    kind = "generic-forbidden" if self.legacy else "not-enough-permission"
-                    return self._problem(kind)
-                return json_reply([service.entry() for service in self.services])
+                    return self._forbidden()
+                own = [service for service in self.services if service.is_own]
+                return json_reply([service.entry(legacy=self.legacy) for service in own])
             case "GET", ["services", service_id]:
                 service = self._service(service_id)
-                return json_reply(service.entry()) if service else self._problem("object-not-found")
+                if isinstance(service, Reply):
+                    return service
+                return json_reply(service.entry(legacy=self.legacy))
             case "POST", ["services", service_id, "token"]:
-                return self._token(service_id, seen)
+                return self._token(service_id, request)
+            case _, ["auth"] | ["services"] | ["services", _] | ["services", _, "token"]:
+                return self._problem("method-not-allowed")
         return self._problem("url-not-found")
 
-    def _hello(self) -> Reply:
+    def _greeting(self) -> Reply:
         return json_reply({"version": self.version, "manager": "23.09.10" if self.legacy else "26.9.6"})
 
-    def _auth(self, seen: LoggedRequest) -> Reply:
-        echo = seen.target.partition("?echo=")[2]
+    def _auth(self, request: LoggedRequest) -> Reply:
+        echo = request.target.partition("?echo=")[2]
         if not echo:
             return self._problem("invalid-api-params")
         return json_reply({"authorized": "yes", "echo": echo})
 
-    def _token(self, service_id: str, seen: LoggedRequest) -> Reply:
+    def _token(self, service_id: str, request: LoggedRequest) -> Reply:
         service = self._service(service_id)
         if self.fault == "token-500":
-            return trouble() if self.legacy else self._problem("internal-server-error")
-        if service is None:
-            return self._problem("object-not-found")
-        life_s = _life_s(seen.body)
+            return database_down() if self.legacy else self._problem("internal-server-error")
+        if isinstance(service, Reply):
+            return service
+        life_s = _life_s(request.body, self.clock())
         if life_s is None:
             return self._problem("invalid-api-params", "valid_until or duration should be specified")
-        return json_reply({"token": service.issuer.issue(self.clock(), min(life_s, self.life_s))})
+        token = service.issuer.issue(self.clock(), min(life_s, self.life_s))
+        self.token_rows.append((service.id, token))
+        return json_reply({"token": token})
 
-    def _service(self, service_id: str) -> ClusterService | None:
-        return next((service for service in self.services if service.id == service_id), None)
+    def _service(self, service_id: str) -> ClusterService | Reply:
+        """Return a service of the key's user, or the refusal: 403 for another user's, 404 for an unknown id."""
+        service = next((service for service in self.services if service.id == service_id), None)
+        if service is None:
+            return self._problem("object-not-found")
+        return service if service.is_own else self._forbidden()
+
+    def _forbidden(self) -> Reply:
+        return self._problem("generic-forbidden" if self.legacy else "not-enough-permission")
 
     def _problem(self, kind: str, msg: str = "") -> Reply:
         return problem(kind, msg, legacy=self.legacy)
 
-    def _web_ui(self, seen: LoggedRequest) -> Reply:
+    def _web_ui(self, request: LoggedRequest) -> Reply:
         """Answer as the web server does: pages, and the API below `/func/` for those who have logged in there."""
-        if seen.path == "/func/":
-            return self._hello()
-        if seen.path.startswith("/func/"):
+        if request.path == "/func/":
+            return self._greeting()
+        if request.path.startswith("/func/"):
             return self._problem("auth-failed", "Unauthorized access")
         return text_reply(_PAGE, 200, "text/html; charset=utf-8")
 
 
-def _life_s(body: bytes) -> float | None:
-    """Read the wished life of a token, as in `{"duration": "24h"}`."""
+def _with_quota(reply: Reply, limit: int, left: int) -> Reply:
+    numbers = {"Limit": limit, "Remaining": left, "Window": WINDOW_S}
+    headers = tuple((f"X-RateLimit-{name}", str(number)) for name, number in numbers.items())
+    return replace(reply, headers=(*reply.headers, *headers))
+
+
+def _life_s(body: bytes, now: float) -> float | None:
+    """Read the requested life of a token: `{"duration": "24h"}` or `{"valid_until": <Unix seconds>}`."""
     try:
-        wish: Any = msgspec.json.decode(body)["duration"]
-        return float(int(wish[:-1]) * _UNITS[wish[-1]])
+        fields: Any = msgspec.json.decode(body)
+        if "valid_until" in fields:
+            return float(fields["valid_until"]) - now
+        return float(int(fields["duration"][:-1]) * _UNITS[fields["duration"][-1]])
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, IndexError):
         return None

@@ -1,11 +1,11 @@
-"""One model service of the demo cluster: an engine behind the app proxy, which wants a token."""
+"""One model service of the simulated cluster: an engine behind the app proxy, which wants a token."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from meshlight.simulator.backend_ai.errors import proxy_refusal
+from meshlight.simulator.backend_ai.errors import proxy_error, proxy_refusal
 from meshlight.simulator.backend_ai.jwt_issuer import JwtIssuer
 from meshlight.simulator.faults import Fault, FaultKind, FaultSwitch
 from meshlight.simulator.http.connection import Connection
@@ -24,8 +24,8 @@ MODELS = ("llama-3.3-70b",)
 class ClusterService:
     """Answers as a vLLM behind an app proxy does, on a port of its own.
 
-    Some of what it is may be changed while it runs: `routes`, `is_public`, `models`, `hangs`. `fault` makes it fail
-    as an engine may; the token is looked at before that.
+    `routes`, `desired`, `is_public`, `models` and `hangs` may be changed while it runs. `fault` makes it fail as an
+    engine may; the token is checked before that.
     """
 
     def __init__(
@@ -43,27 +43,34 @@ class ClusterService:
         self.name = name
         self.id = str(uuid5(NAMESPACE_URL, f"demo:{name}"))
         self.routes = routes
+        """How many of its containers can answer now."""
+        self.desired = max(routes, 1)
+        """How many containers its owner wants."""
         self.is_public = is_public
         self.is_openai = is_openai
         """Whether it answers below `/v1` at all; other services may be anything."""
+        self.is_own = True
+        """Whether it belongs to the user of the key; a manager lists no others, not even to an administrator."""
         self.hangs = False
         self.refuses_tokens = False
-        """Whether the app proxy takes no token for it, not even a new one."""
+        """Whether the app proxy accepts no token for it, not even a new one."""
+        self.proxy_status: int | None = None
+        """A status with which the app proxy itself fails requests for inference."""
         self.switch = FaultSwitch()
         self.endpoint: str | None = None
-        """What the manager says of its address, where that shall not be the true one."""
+        """The address that the manager lists, where that is not the real one; empty: it lists none (null)."""
         self.issuer = JwtIssuer(self.id)
         self.request_log = RequestLog(keep)
         self.clock: Callable[[], float] | None = None
         """The cluster's time, set by the cluster."""
         self._facts = EngineFacts(PROFILES["vllm"], name, tuple(models), speech or Speech(), self.request_log)
-        self._door = Listener("127.0.0.1", self._serve, self.request_log)
-        self._door.port = port
+        self._listener = Listener("127.0.0.1", self._serve, self.request_log)
+        self._listener.port = port
 
     @property
     def url(self) -> str:
-        """Where the app proxy has it."""
-        return f"http://{self._door.authority}"
+        """The address that the app proxy gives it."""
+        return f"http://{self._listener.authority}"
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -88,49 +95,55 @@ class ClusterService:
         self.switch.turn_off()
 
     def calls(self, path: str = "/v1/") -> list[LoggedRequest]:
-        """Return the POST requests that it was sent, without the looks at its models."""
+        """Return the POST requests that it received, without the requests for its models."""
         return [
-            seen for seen in self.request_log.entries if seen.method == "POST" and seen.path.startswith(path)
+            request
+            for request in self.request_log.entries
+            if request.method == "POST" and request.path.startswith(path)
         ]
 
     async def start(self, *, anywhere: bool = False) -> None:
         """Listen; raises OSError."""
-        await self._door.open(anywhere=anywhere)
+        await self._listener.open(anywhere=anywhere)
 
     async def stop(self) -> None:
         """Stop, and end every connection."""
-        await self._door.close()
+        await self._listener.close()
 
-    def entry(self) -> dict[str, Any]:
-        """Return what the manager lists of it."""
-        return {
+    def entry(self, *, legacy: bool = False) -> dict[str, Any]:
+        """Return its row in the manager's list; older managers (23.09) have no `replicas`."""
+        row = {
             "id": self.id,
             "name": self.name,
-            "replicas": max(self.routes, 1),
-            "desired_session_count": max(self.routes, 1),
+            "desired_session_count": self.desired,
             "active_route_count": self.routes,
-            "service_endpoint": self.endpoint if self.endpoint is not None else f"{self.url}/",
+            "service_endpoint": f"{self.url}/" if self.endpoint is None else self.endpoint or None,
             "is_public": self.is_public,
         }
+        return row if legacy else row | {"replicas": self.desired}
 
-    async def _serve(self, seen: LoggedRequest, wire: Connection) -> None:
+    async def _serve(self, request: LoggedRequest, connection: Connection) -> None:
         if self.hangs:
             await asyncio.get_running_loop().create_future()
-        flaw: str | None = None
+        code: str | None = None
         if self.refuses_tokens:
-            flaw = "E20008"
+            code = "E20008"
         elif not self.is_public and self.clock is not None:
-            flaw = self.issuer.flaw(seen.header("authorization"), self.clock())
-        if flaw is not None:
-            reply = proxy_refusal(flaw, seen)
-        elif (fault := self.switch.take(seen.path)) is not None:
-            if await spoil(fault, wire):
+            code = self.issuer.error_code(request.header("authorization"), self.clock())
+        if code is not None:
+            reply = proxy_refusal(code, request)
+        elif self.proxy_status is not None and request.method == "POST":
+            reply = proxy_error(
+                self.proxy_status, "server-error", "E50001: Circuit is not reachable", request
+            )
+        elif (fault := self.switch.take(request.path)) is not None:
+            if await spoil(fault, connection):
                 return
-            reply = instead(fault) or await answer(self._facts, seen, None)
-            await deliver(reply, seen, wire, self._facts.profile, fault=fault, pace=self.pace)
+            reply = instead(fault) or await answer(self._facts, request, None)
+            await deliver(reply, request, connection, self._facts.profile, fault=fault, pace=self.pace)
             return
         elif self.is_openai:
-            reply = await answer(self._facts, seen, None)
+            reply = await answer(self._facts, request, None)
         else:
             reply = text_reply("<!doctype html><title>Jupyter</title>", 200, "text/html; charset=utf-8")
-        await deliver(reply, seen, wire, self._facts.profile, pace=self.pace)
+        await deliver(reply, request, connection, self._facts.profile, pace=self.pace)

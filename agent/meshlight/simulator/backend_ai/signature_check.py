@@ -1,4 +1,7 @@
-"""Checks the signature of a request as strictly as a manager does; written from the protocol, not from a signer."""
+"""Checks the signature of a request as strictly as a manager does.
+
+Written from the protocol alone: it shares no code with the signer in `backends/backend_ai/client.py`.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -34,7 +37,7 @@ _CREDENTIAL = re.compile(r"signMethod=HMAC-SHA256, ?credential=([^:,\s]+):([0-9a
 
 
 class _Signed(Struct, frozen=True):
-    """What of a request's headers is signed as it stands there."""
+    """The header values that are signed literally."""
 
     date_text: str
     date: datetime
@@ -42,7 +45,7 @@ class _Signed(Struct, frozen=True):
 
 
 class SignatureCheck:
-    """Lets through what is signed by one of `keys` (access key → secret key), around the time of `clock`.
+    """Accepts what is signed by one of `keys` (access key → secret key) within 15 minutes of `clock` (Unix seconds).
 
     `legacy` answers as 23.09.10 does.
     """
@@ -52,65 +55,65 @@ class SignatureCheck:
         self._clock = clock
         self._legacy = legacy
 
-    def refuse(self, seen: LoggedRequest) -> Reply | None:
+    def refuse(self, request: LoggedRequest) -> Reply | None:
         """Return the refusal of a request, or None if its signature is good."""
-        given = seen.header("authorization")
-        date_text = seen.header("date") or seen.header("x-backendai-date")
-        if given is None:
+        authorization = request.header("authorization")
+        date_text = request.header("date") or request.header("x-backendai-date")
+        if authorization is None:
             if self._legacy and date_text is None:
-                return self._say("invalid-auth-params", "Date/time sync error")
-            return self._say("auth-failed", "Unauthorized access")
-        version = seen.header("x-backendai-version")
+                return self._problem("invalid-auth-params", "Date/time sync error")
+            return self._problem("auth-failed", "Unauthorized access")
+        version = request.header("x-backendai-version")
         if version is None:
-            return self._say("invalid-api-params", "API version missing in request headers")
+            return self._problem("invalid-api-params", "API version missing in request headers")
         if version not in VERSIONS or (self._legacy and int(version[1]) > int(NEWEST_LEGACY[1])):
-            return self._say("invalid-api-params", "Unsupported API version.")
+            return self._problem("invalid-api-params", "Unsupported API version.")
         date = _date(date_text)
         if date is None or abs(date.timestamp() - self._clock()) >= SKEW_S:
-            return self._say("invalid-auth-params", "Date/time sync error")
-        return self._check(seen, given, _Signed(date_text or "", date, version))
+            return self._problem("invalid-auth-params", "Date/time sync error")
+        return self._check(request, authorization, _Signed(date_text or "", date, version))
 
-    def _check(self, seen: LoggedRequest, given: str, signed: _Signed) -> Reply | None:
-        scheme, _, parameters = given.partition(" ")
+    def _check(self, request: LoggedRequest, authorization: str, signed: _Signed) -> Reply | None:
+        scheme, _, parameters = authorization.partition(" ")
         if scheme != "BackendAI":
-            return self._say("invalid-auth-params", "Invalid authorization type name")
+            return self._problem("invalid-auth-params", "Invalid authorization type name")
         match = _CREDENTIAL.fullmatch(parameters)
         if match is None:
-            return self._say("internal-server-error")
+            return self._problem("internal-server-error")
         secret = self._keys.get(match[1])
         if secret is None:
-            return self._say("auth-failed", "Access key not found" + ("" if self._legacy else " in HMAC"))
-        if not compare_digest(_expected(seen, secret, signed), match[2]):
-            return self._say(
+            return self._problem("auth-failed", "Access key not found" + ("" if self._legacy else " in HMAC"))
+        if not compare_digest(_expected(request, secret, signed), match[2]):
+            return self._problem(
                 "auth-failed", "Signature mismatch" if self._legacy else "HMAC signature mismatch"
             )
         return None
 
-    def _say(self, kind: str, msg: str = "") -> Reply:
+    def _problem(self, kind: str, msg: str = "") -> Reply:
         return problem(kind, msg, legacy=self._legacy)
 
 
-def access_key(seen: LoggedRequest) -> str:
-    """Return the access key of a request that the gate has let through."""
-    match = _CREDENTIAL.search(seen.header("authorization") or "")
+def access_key(request: LoggedRequest) -> str:
+    """Return the access key of a request whose signature was accepted."""
+    match = _CREDENTIAL.search(request.header("authorization") or "")
     return match[1] if match else ""
 
 
-def _expected(seen: LoggedRequest, secret: str, signed: _Signed) -> str:
-    kind = (seen.header("content-type") or "application/octet-stream").split(";")[0].strip().lower()
-    host = seen.header("host") or ""
+def _expected(request: LoggedRequest, secret: str, signed: _Signed) -> str:
+    media_type = (request.header("content-type") or "application/octet-stream").split(";")[0].strip().lower()
+    host = request.header("host") or ""
     text = (
-        f"{seen.method}\n{seen.target}\n{signed.date_text}\nhost:{host}\ncontent-type:{kind}\n"
+        f"{request.method}\n{request.target}\n{signed.date_text}\nhost:{host}\ncontent-type:{media_type}\n"
         f"x-backendai-version:{signed.version}\n{sha256(b'').hexdigest()}"
     )
     day = f"{signed.date.year:04}{signed.date.month:02}{signed.date.day:02}"
-    of_day = HMAC(secret.encode(), day.encode(), sha256).digest()
-    of_host = HMAC(of_day, host.encode(), sha256).digest()
-    return HMAC(of_host, text.encode(), sha256).hexdigest()
+    day_key = HMAC(secret.encode(), day.encode(), sha256).digest()
+    host_key = HMAC(day_key, host.encode(), sha256).digest()
+    return HMAC(host_key, text.encode(), sha256).hexdigest()
 
 
 def _date(text: str | None) -> datetime | None:
-    """Read a date in ISO 8601 or as in mail; one without a zone is UTC."""
+    """Read a date in ISO 8601 or as in mail (RFC 5322); one without a zone is UTC."""
     for read in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             date = read(text or "")
