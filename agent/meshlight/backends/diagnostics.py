@@ -6,7 +6,6 @@ What a server said is quoted only as `quote` lets it through.
 import re
 
 from meshlight.backends.clouds.diagnostics import QUOTA_S, cloud_reason, wait_s
-from meshlight.backends.error_text import is_html, quoted_error, sanitize_line
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import (
     BadAddress,
@@ -18,7 +17,9 @@ from meshlight.domain.errors import (
     UpstreamError,
 )
 from meshlight.domain.health import Failed, Limited, Loading, ProbeFact, Refused
+from meshlight.domain.text import sanitize_line
 from meshlight.http_client.address import parse_address
+from meshlight.http_client.error_text import is_html, quoted_error
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
 

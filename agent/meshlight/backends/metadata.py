@@ -15,11 +15,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.backends.base import PROBE_S, ChannelDeps, Engine, HttpClient, ModelRoute, Probe
-from meshlight.backends.error_text import sanitize_line
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.backends.model_list import Facts
 from meshlight.domain.backend import Backend, ModelDetail
 from meshlight.domain.errors import UpstreamError
+from meshlight.domain.text import sanitize_line
 from meshlight.http_client.response import Headers, Reply
 
 EVERY_S = 60.0

@@ -45,6 +45,15 @@ def sanitize(said: str) -> str:
     return " ".join("".join(kept).split())
 
 
+QUOTE_MAX = 200
+
+
+def sanitize_line(text: str, limit: int = QUOTE_MAX) -> str:
+    """Make a stranger's text fit to be shown: one line, no control characters, at most `limit` characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
 def width(said: str) -> int:
     """Return how many terminal cells clean text takes."""
     return sum(_cells(letter) for letter in said)

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.translation.anthropic.requests import Json, call, chunk, stream
 from gateway.translation.test_keepsake import SIGNED, anthropic_turn
-from meshlight.backends.base import Operation
+from meshlight.domain.operations import Operation
 from meshlight.gateway.translation.keepsake import SIGNATURE
 from meshlight.gateway.translation.passed_history import for_passing
 

@@ -10,10 +10,11 @@ from msgspec import Struct
 
 from meshlight.backends.backend_ai.limits import ClusterClock
 from meshlight.backends.diagnostics import reason, where
-from meshlight.backends.error_text import is_html, sanitize_line
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import ConnectError, UpstreamError
 from meshlight.domain.health import Failed, Limited, ProbeFact, Refused
+from meshlight.domain.text import sanitize_line
+from meshlight.http_client.error_text import is_html
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
 

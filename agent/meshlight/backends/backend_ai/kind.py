@@ -5,17 +5,9 @@ Protocol: backend.ai-manager 23.09 to 26.9 (`GET /services`, `POST /services/{id
 
 from time import monotonic, time
 
-from meshlight.backends.base import (
-    Channel,
-    ChannelDeps,
-    DetectedEngine,
-    Engine,
-    Field,
-    HttpClient,
-    Operation,
-    Probe,
-)
+from meshlight.backends.base import Channel, ChannelDeps, DetectedEngine, Engine, Field, HttpClient, Probe
 from meshlight.domain.backend import Backend
+from meshlight.domain.operations import Operation
 from meshlight.http_client.client import Upstream
 from meshlight.http_client.response import Headers
 

@@ -12,8 +12,8 @@ from msgspec import Raw, Struct
 
 from meshlight.backends.backend_ai.client import ManagerVersion
 from meshlight.backends.backend_ai.limits import NOTICED_S, ClusterClock, Quota
-from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import BadAddress
+from meshlight.domain.text import sanitize_line
 from meshlight.http_client.address import Address, parse_address, ring_of
 
 SERVICES_MAX = 500

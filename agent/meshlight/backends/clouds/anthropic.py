@@ -4,11 +4,12 @@ from urllib.parse import quote
 
 from msgspec import Raw, Struct
 
-from meshlight.backends.base import ANTHROPIC_OPERATIONS, Operation, token_of
+from meshlight.backends.base import token_of
 from meshlight.backends.clouds.base import Cloud, Page, is_cursor, read_envelope
 from meshlight.backends.metadata import as_object, tokens
 from meshlight.backends.model_list import Facts, read_items
 from meshlight.domain.backend import ModelDetail
+from meshlight.domain.operations import ANTHROPIC_OPERATIONS, Operation
 from meshlight.http_client.response import Headers
 
 VERSION = (b"anthropic-version", b"2023-06-01")

@@ -19,11 +19,11 @@ from msgspec import Struct
 from meshlight.backends.base import DetectedEngine, Engine, Field, Group, HttpClient, Probe
 from meshlight.backends.clouds.diagnostics import KEYS
 from meshlight.backends.diagnostics import no_list_reason, status_fact
-from meshlight.backends.error_text import sanitize_line
 from meshlight.backends.model_list import BODY_LIMIT
 from meshlight.domain.backend import Backend, ModelDetail, Ring
 from meshlight.domain.errors import BadAddress, UpstreamError
 from meshlight.domain.health import Answered, Failed
+from meshlight.domain.text import sanitize_line
 from meshlight.http_client.address import Address, parse_address
 from meshlight.http_client.headers import header_value, read_date
 from meshlight.http_client.response import Headers

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from meshlight.backends.error_text import QUOTE_MAX, is_html
 from meshlight.domain.backend import Backend, Kind, Reason
+from meshlight.domain.text import QUOTE_MAX
+from meshlight.http_client.error_text import is_html
 from meshlight.http_client.headers import LONGEST_S, retry_after_s
 from meshlight.http_client.response import Reply
 

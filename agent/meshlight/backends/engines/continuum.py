@@ -14,8 +14,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.backends.base import (
-    ANTHROPIC_OPERATIONS,
-    OPENAI_OPERATIONS,
     Channel,
     ChannelDeps,
     DetectedEngine,
@@ -23,15 +21,16 @@ from meshlight.backends.base import (
     Field,
     HttpClient,
     ModelRoute,
-    Operation,
     Probe,
 )
 from meshlight.backends.clouds.base import open_key_warnings
 from meshlight.backends.diagnostics import where
-from meshlight.backends.error_text import message_of, sanitize_line
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import UpstreamError
 from meshlight.domain.health import Answered, Loading
+from meshlight.domain.operations import ANTHROPIC_OPERATIONS, OPENAI_OPERATIONS, Operation
+from meshlight.domain.text import sanitize_line
+from meshlight.http_client.error_text import message_of
 from meshlight.http_client.response import Reply
 
 _ADMIN = "/admin/backends"

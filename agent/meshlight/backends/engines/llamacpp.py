@@ -5,16 +5,7 @@ What llama-server tells beyond its list: properties, slots; as a router, which m
 Fields as answered by build 11434; the server's README describes `/props` and `/slots`.
 """
 
-from meshlight.backends.base import (
-    MODELS,
-    Channel,
-    ChannelDeps,
-    DetectedEngine,
-    Engine,
-    HttpClient,
-    Operation,
-    ask,
-)
+from meshlight.backends.base import MODELS, Channel, ChannelDeps, DetectedEngine, Engine, HttpClient, ask
 from meshlight.backends.metadata import (
     EngineQuery,
     MetadataChannel,
@@ -33,6 +24,7 @@ from meshlight.backends.metadata import (
 )
 from meshlight.backends.model_list import Facts, Listing, read_items, read_models
 from meshlight.domain.backend import ModelDetail
+from meshlight.domain.operations import Operation
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
 

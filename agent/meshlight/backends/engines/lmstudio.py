@@ -3,17 +3,7 @@
 What LM Studio's own list tells (`GET /api/v0/models`, described at lmstudio.ai/docs/developer/rest/endpoints).
 """
 
-from meshlight.backends.base import (
-    MODELS,
-    Channel,
-    ChannelDeps,
-    DetectedEngine,
-    Engine,
-    HttpClient,
-    Operation,
-    ask,
-)
-from meshlight.backends.error_text import message_of
+from meshlight.backends.base import MODELS, Channel, ChannelDeps, DetectedEngine, Engine, HttpClient, ask
 from meshlight.backends.metadata import (
     EngineQuery,
     MetadataChannel,
@@ -26,6 +16,8 @@ from meshlight.backends.metadata import (
 )
 from meshlight.backends.model_list import Facts, Listing, read_items, read_models
 from meshlight.domain.backend import ModelDetail
+from meshlight.domain.operations import Operation
+from meshlight.http_client.error_text import message_of
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
 

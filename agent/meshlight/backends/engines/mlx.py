@@ -4,13 +4,14 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meshlight.backends.base import MODELS, PROBE_S, DetectedEngine, Engine, HttpClient, Operation, Probe, ask
+from meshlight.backends.base import MODELS, PROBE_S, DetectedEngine, Engine, HttpClient, Probe, ask
 from meshlight.backends.diagnostics import where
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.backends.model_list import BODY_LIMIT, Listing, read_models
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import UpstreamError
 from meshlight.domain.health import Answered, Failed
+from meshlight.domain.operations import Operation
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
 

@@ -11,16 +11,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from meshlight.backends.base import (
-    OLLAMA_OPERATIONS,
-    Channel,
-    ChannelDeps,
-    DetectedEngine,
-    Engine,
-    HttpClient,
-    Operation,
-    ask,
-)
+from meshlight.backends.base import Channel, ChannelDeps, DetectedEngine, Engine, HttpClient, ask
 from meshlight.backends.metadata import (
     EngineQuery,
     MetadataChannel,
@@ -38,6 +29,7 @@ from meshlight.backends.metadata import (
 )
 from meshlight.backends.model_list import Facts, Listing, read_items, read_tags
 from meshlight.domain.backend import ModelDetail
+from meshlight.domain.operations import OLLAMA_OPERATIONS, Operation
 
 _TAGS = "/api/tags"
 _GREETING = b"Ollama is running"

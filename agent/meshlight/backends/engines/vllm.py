@@ -6,17 +6,7 @@ Its `/load` says 0 unless it was started with `--enable-server-load-tracking`, s
 `root` may be a path on its disk and is not passed on.
 """
 
-from meshlight.backends.base import (
-    MODELS,
-    Channel,
-    ChannelDeps,
-    DetectedEngine,
-    Engine,
-    HttpClient,
-    Operation,
-    ask,
-)
-from meshlight.backends.error_text import message_of
+from meshlight.backends.base import MODELS, Channel, ChannelDeps, DetectedEngine, Engine, HttpClient, ask
 from meshlight.backends.metadata import (
     EngineQuery,
     MetadataChannel,
@@ -29,6 +19,8 @@ from meshlight.backends.metadata import (
 )
 from meshlight.backends.model_list import Listing, read_items, read_models
 from meshlight.domain.backend import ModelDetail
+from meshlight.domain.operations import Operation
+from meshlight.http_client.error_text import message_of
 from meshlight.http_client.response import Reply
 
 _OWNER = "vllm"

@@ -13,8 +13,8 @@ from typing import Protocol
 
 import msgspec
 
-from meshlight.backends.base import Operation
 from meshlight.domain.errors import UpstreamError
+from meshlight.domain.operations import Operation
 from meshlight.gateway.inference.attempt import StartedResponse
 from meshlight.gateway.inference.headers import to_client, to_guest
 from meshlight.gateway.inference.route_errors import BROKEN_OFF, for_guest

@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from meshlight.backends.error_text import is_html, message_of, sanitize_line
 from meshlight.domain.errors import TranslationFailed
+from meshlight.domain.text import sanitize_line
 from meshlight.gateway.translation.bounds import check_answer
 from meshlight.gateway.translation.json_repair import decode_repaired
 from meshlight.gateway.translation.sse import Event, SseParser
+from meshlight.http_client.error_text import is_html, message_of
 from meshlight.http_client.response import Reply
 
 _DIGITS_MAX = 9

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw
 
-from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import BadRequest, Untranslatable
+from meshlight.domain.text import sanitize_line
 from meshlight.gateway.control.validation import LONGEST, malformed_json, validation_error
 from meshlight.gateway.translation.calls_sent import BackendTraits, call_sent, message_extras, result_id
 from meshlight.gateway.translation.json_repair import decode_repaired

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Raw, Struct
 
-from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import BadRequest, Untranslatable
+from meshlight.domain.text import sanitize_line
 from meshlight.gateway.control.validation import LONGEST, validation_error
 from meshlight.gateway.translation.responses.schema import Action, Tool, ToolChoice
 

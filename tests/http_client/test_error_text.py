@@ -1,6 +1,7 @@
 import pytest
 
-from meshlight.backends.error_text import QUOTE_MAX, is_html, message_of, quoted_error, sanitize_line
+from meshlight.domain.text import QUOTE_MAX, sanitize_line
+from meshlight.http_client.error_text import is_html, message_of, quoted_error
 from meshlight.http_client.response import Reply
 
 

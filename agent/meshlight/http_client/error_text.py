@@ -4,17 +4,11 @@ from typing import Any
 
 import msgspec
 
+from meshlight.domain.text import QUOTE_MAX, sanitize_line
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
 
-QUOTE_MAX = 200
 _BODY_MAX = 1 << 16
-
-
-def sanitize_line(text: str, limit: int = QUOTE_MAX) -> str:
-    """Make a stranger's text fit to be shown: one line, no control characters, at most `limit` characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def is_html(reply: Reply) -> bool:
