@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from meshlight.domain.errors import PairingError
 from meshlight.domain.peers import PairingState
+from meshlight.domain.text import sanitize
 
 LIMIT_S = 60.0
 """How long two people have, from the first word on."""
@@ -143,9 +144,8 @@ def other_role(role: Role) -> Role:
 
 
 def clean_name(text: str) -> str:
-    """Return the printable part of a stranger's name, at most 80 characters; never empty."""
-    kept = "".join(sign if sign.isprintable() else " " for sign in text[: 4 * NAME_LENGTH])
-    return " ".join(kept.split())[:NAME_LENGTH].rstrip() or "unnamed"
+    """Return the name of another machine, safe to show, at most 80 characters; never empty."""
+    return sanitize(text, NAME_LENGTH) or "unnamed"
 
 
 def failure(ending: PairingEnding, name: str) -> PairingError:

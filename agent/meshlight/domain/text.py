@@ -1,6 +1,7 @@
-"""Making words fit to print: names come from strangers and may hold anything, at any length.
+"""Text for people: untrusted text made safe to show, cut to a width, and numbers with their units.
 
-Names that look like one that does not exist: for error messages that help.
+Names and messages come from other machines and may hold anything, at any length: whatever reaches a terminal, a menu,
+a log or an error message goes through `sanitize` first.
 """
 
 import re
@@ -10,48 +11,69 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
 
-_ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, screen
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC and its kin
-    r"|\x9b[0-?]*[ -/]*[@-~]"  # CSI as a single C1 character
-    r"|\x1b[ -/]*[0-~]?"  # any other escape
-)
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
-_MARKS = frozenset({"Mn", "Me"})
-_MARKS_KEPT = 2
 ELLIPSIS = "…"
 DASH = "-"
+QUOTE_MAX = 200
+"""Characters of another program's text that are quoted in a sentence of ours."""
+_ESCAPE_SEQUENCES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]?"  # CSI: colours, cursor, screen
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS, SOS, PM, APC
+    r"|\x9b[0-?]*[ -/]*[@-~]?"  # CSI as a single C1 character
+    r"|\x1b[ -/]*[0-~]?"  # any other escape
+)
+"""ECMA-48. A sequence that was cut off counts to the end of the text."""
+_LINE_BREAKS = re.compile(r"\r\n|[\n\r\v\f\x85\u2028\u2029]")
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+"""Control, format (bidi, zero-width), surrogate, private-use and unassigned characters."""
+_BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Fillers of Hangul and the empty Braille pattern: letters and symbols by category, and yet nothing to see."""
+_MARKS = frozenset({"Mn", "Me"})
+_MARKS_MAX = 2
+_RAW_FACTOR = 4
+"""How many raw characters are read for each one that may stay, so that a huge text costs little."""
 
 
-def sanitize(said: str) -> str:
-    """Return `said` on one line, without terminal escapes, control, bidi or invisible characters.
+def sanitize(text: str, limit: int | None = None, *, keep_newlines: bool = False) -> str:
+    """Return untrusted text as one line that is safe to show, of at most `limit` characters.
 
-    At most two combining marks stay on one letter, so that a name can't climb over its neighbours.
+    Removes whole escape sequences (ANSI colours, terminal titles, links) and control, bidi and invisible characters.
+    Runs of white space become one space. At most two combining marks stay on one letter, so that a name can't climb
+    over its neighbours. A text that is cut ends in an ellipsis. With `keep_newlines` each line is cleaned for itself,
+    and empty lines are removed.
     """
+    if limit is not None:
+        text = text[: _RAW_FACTOR * limit]
+    text = _ESCAPE_SEQUENCES.sub("", text)
+    lines = _LINE_BREAKS.split(text) if keep_newlines else [text]
+    text = "\n".join(filter(None, map(_one_line, lines)))
+    if limit is None or len(text) <= limit:
+        return text
+    return text[: limit - 1].rstrip() + ELLIPSIS
+
+
+def sanitize_line(text: str, limit: int = QUOTE_MAX) -> str:
+    """Return untrusted text as `sanitize` does, short enough to be quoted in a sentence."""
+    return sanitize(text, limit)
+
+
+def _one_line(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())
     kept: list[str] = []
     marks = 0
-    for letter in _ESCAPES.sub("", said):
+    for letter in text:
         category = unicodedata.category(letter)
-        if category[0] == "Z" or letter in "\t\n\r\v\f":
+        if category[0] == "Z" or letter in "\t\n\r\v\f\x85" or letter in _BLANK_LETTERS:
             kept.append(" ")
             marks = 0
         elif category in _MARKS:
             marks += 1
-            if marks <= _MARKS_KEPT:
+            if marks <= _MARKS_MAX:
                 kept.append(letter)
-        elif category not in _UNSEEN:
+        elif category not in _INVISIBLE:
             kept.append(letter)
             marks = 0
     return " ".join("".join(kept).split())
-
-
-QUOTE_MAX = 200
-
-
-def sanitize_line(text: str, limit: int = QUOTE_MAX) -> str:
-    """Make a stranger's text fit to be shown: one line, no control characters, at most `limit` characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def width(said: str) -> int:
