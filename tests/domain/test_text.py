@@ -103,6 +103,13 @@ def test_shortened_text_always_fits(said: str, cells: int) -> None:
     assert width(cut(sanitize(said), cells)) <= cells
 
 
+@pytest.mark.parametrize(
+    ("text", "cells"), [("abc", 3), ("日本", 4), ("e\u0301", 1), ("🙂", 2), ("\u4dc0", 2), ("\u2630", 2)]
+)
+def test_a_width_is_counted_in_terminal_cells(text: str, cells: int) -> None:
+    assert width(text) == cells
+
+
 def test_a_long_name_keeps_both_of_its_ends() -> None:
     assert shorten("llama-3.3-70b-instruct-q4_k_m.gguf", 15) == "llama-3…_m.gguf"
     assert shorten("short", 15) == "short"

@@ -27,6 +27,10 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 """Control, format (bidi, zero-width), surrogate, private-use and unassigned characters."""
 _BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 """Fillers of Hangul and the empty Braille pattern: letters and symbols by category, and yet nothing to see."""
+_NEWLY_WIDE = re.compile(
+    "[\u2630-\u2637\u268a-\u268f\u4dc0-\u4dff\U0001d300-\U0001d356\U0001d360-\U0001d376]"
+)
+"""Hexagrams, counting rods and the like: wide since Unicode 16, which Python's tables may not know yet."""
 _MARKS = frozenset({"Mn", "Me"})
 _MARKS_MAX = 2
 _RAW_FACTOR = 4
@@ -144,7 +148,8 @@ def count(number: int, noun: str, plural: str = "") -> str:
 def _cells(letter: str) -> int:
     if unicodedata.combining(letter) or unicodedata.category(letter) in _MARKS:
         return 0
-    return 2 if unicodedata.east_asian_width(letter) in {"W", "F"} else 1
+    is_wide = unicodedata.east_asian_width(letter) in {"W", "F"} or bool(_NEWLY_WIDE.match(letter))
+    return 2 if is_wide else 1
 
 
 def _head(said: str, cells: int) -> str:
