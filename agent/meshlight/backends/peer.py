@@ -26,6 +26,7 @@ from meshlight.backends.large_work import in_thread_if_large
 from meshlight.backends.metadata import WORD_MAX, short_text, tokens
 from meshlight.backends.model_list import BODY_LIMIT, MODELS_MAX, is_id
 from meshlight.domain.backend import Backend, ModelDetail, Reason, Ring
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import ConnectError, ReadError, UpstreamError
 from meshlight.domain.health import Answered, Failed, Refused
 from meshlight.domain.operations import (
@@ -250,10 +251,7 @@ def _read(body: bytes) -> SharedCatalog | None:
     """Read a catalog; None when it is none."""
     if body.count(b",") > _COMMAS_MAX:
         return None
-    try:
-        return _catalog.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    return decode_or_none(body, _catalog)
 
 
 def _seen(catalog: SharedCatalog, backend: Backend) -> Probe:

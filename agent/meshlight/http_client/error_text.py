@@ -1,9 +1,6 @@
 """What a server says, made fit to be shown: at most 200 characters, no control characters, not the secret."""
 
-from typing import Any
-
-import msgspec
-
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.text import QUOTE_MAX, sanitize_line
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
@@ -21,9 +18,8 @@ def message_of(reply: Reply) -> str:
     """Return what an answer gives as its error message, as it came; empty when it gives none."""
     if is_html(reply) or len(reply.body) > _BODY_MAX:
         return ""
-    try:
-        found: Any = msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    found = decode_or_none(reply.body)
+    if found is None and reply.body.strip() != b"null":
         return bytes(reply.body[: 8 * QUOTE_MAX]).decode("utf-8", "replace")
     for key in ("error", "message", "detail"):
         if isinstance(found, dict):

@@ -12,6 +12,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from meshlight.domain.config import Runtime
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import ServiceError
 from meshlight.storage.files import make_folder, read_capped, write_atomic
 
@@ -81,9 +82,10 @@ class RuntimeFile:
         A service that was killed leaves its file: whoever reads it has `/healthz` prove itself.
         """
         try:
-            return msgspec.json.decode(read_capped(self.path), type=Runtime)
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            data = read_capped(self.path)
+        except OSError:
             return None
+        return decode_or_none(data, Runtime)
 
     def remove(self, instance: str) -> bool:
         """Remove the file if it is still that of `instance`; return whether it was."""

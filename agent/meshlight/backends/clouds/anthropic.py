@@ -5,10 +5,11 @@ from urllib.parse import quote
 from msgspec import Raw, Struct
 
 from meshlight.backends.base import token_of
-from meshlight.backends.clouds.base import Cloud, Page, is_cursor, read_envelope
+from meshlight.backends.clouds.base import Cloud, Page, is_cursor
 from meshlight.backends.metadata import as_object, tokens
 from meshlight.backends.model_list import Facts, read_items
 from meshlight.domain.backend import ModelDetail
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.operations import ANTHROPIC_OPERATIONS, Operation
 from meshlight.http_client.response import Headers
 
@@ -53,7 +54,7 @@ class Anthropic(Cloud):
 
     def read_page(self, body: bytes) -> Page | None:
         """Read a page of the list; retired models are in it, but can't be asked any more."""
-        envelope = read_envelope(body, _Envelope)
+        envelope = decode_or_none(body, _Envelope)
         if envelope is None:
             return None
         items = {id_: item for id_, item in read_items(body).items() if item.get("lifecycle") != "retired"}

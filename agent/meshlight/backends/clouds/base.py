@@ -11,9 +11,8 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
-import msgspec
 from msgspec import Struct
 
 from meshlight.backends.base import DetectedEngine, Engine, Field, Group, HttpClient, Probe
@@ -33,9 +32,6 @@ PROBE_CLOUD_S = 5.0
 CURSOR_MAX = 1_024
 PAGES_MAX = 6
 """The first page and five more, of a thousand models each."""
-
-
-_T = TypeVar("_T")
 
 
 class Page(Struct, frozen=True):
@@ -122,14 +118,6 @@ class Cloud(Engine):
     def headers_say(self, headers: Headers) -> Mapping[str, str] | None:
         """Read what is left of the account's limits."""
         return rate_limit_lines(headers)
-
-
-def read_envelope(body: bytes, shape: type[_T]) -> _T | None:
-    """Read what a page says around its items; None when it is no such page."""
-    try:
-        return msgspec.json.decode(body, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
 
 
 def is_cursor(text: str | None) -> bool:

@@ -9,9 +9,8 @@ ai.google.dev/gemini-api/docs/troubleshooting.
 import re
 from typing import Any
 
-import msgspec
-
 from meshlight.domain.backend import Backend, Kind, Reason
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.text import QUOTE_MAX
 from meshlight.http_client.error_text import is_html
 from meshlight.http_client.headers import LONGEST_S, retry_after_s
@@ -150,10 +149,7 @@ def _parts(reply: Reply) -> list[dict[str, Any]]:
     """Return the error of an error body and its details; Gemini's OpenAI face puts it into a list of one."""
     if is_html(reply) or len(reply.body) > _BODY_MAX:
         return []
-    try:
-        found: Any = msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return []
+    found = decode_or_none(reply.body)
     if isinstance(found, list) and found:
         found = found[0]
     error = found.get("error") if isinstance(found, dict) else None

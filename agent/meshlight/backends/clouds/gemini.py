@@ -5,10 +5,11 @@ from urllib.parse import quote
 from msgspec import Raw, Struct
 
 from meshlight.backends.base import token_of
-from meshlight.backends.clouds.base import Cloud, Page, is_cursor, read_envelope
+from meshlight.backends.clouds.base import Cloud, Page, is_cursor
 from meshlight.backends.metadata import mapped, short_texts, tokens
 from meshlight.backends.model_list import Facts, read_items
 from meshlight.domain.backend import ModelDetail
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.operations import GEMINI_OPERATIONS, Operation
 from meshlight.http_client.response import Headers
 
@@ -60,7 +61,7 @@ class Gemini(Cloud):
 
     def read_page(self, body: bytes) -> Page | None:
         """Read a page of the list; what no face can ask (video, live audio) is left out."""
-        envelope = read_envelope(body, _Envelope)
+        envelope = decode_or_none(body, _Envelope)
         if envelope is None:
             return None
         details = {

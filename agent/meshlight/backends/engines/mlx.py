@@ -1,6 +1,5 @@
 """Apple's `mlx_lm.server`."""
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -9,6 +8,7 @@ from meshlight.backends.diagnostics import where
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.backends.model_list import BODY_LIMIT, Listing, read_models
 from meshlight.domain.backend import Backend, Reason
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import UpstreamError
 from meshlight.domain.health import Answered, Failed
 from meshlight.domain.operations import Operation
@@ -71,10 +71,8 @@ class Mlx(Engine):
 
 
 def _health(reply: Reply) -> str | None:
-    try:
-        return msgspec.json.decode(reply.body, type=_Health).status
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    health = decode_or_none(reply.body, _Health)
+    return health.status if health is not None else None
 
 
 def _dead(backend: Backend) -> Reason:

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import MeshlightError, NotFound
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.inference.relay import Relay
@@ -177,11 +178,9 @@ def _text(body: bytes) -> str:
     said: list[str] = []
     lines = [line[5:] for line in body.split(b"\n") if line.startswith(b"data:")] or [body]
     for line in lines:
-        try:
-            chunk = _chunk.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue  # `[DONE]`, comments, or half an emoji: a trial shows what it can read
-        for choice in chunk.choices:
+        chunk = decode_or_none(line, _chunk)
+        # None for `[DONE]`, comments, or half an emoji: a test shows what it can read.
+        for choice in chunk.choices if chunk is not None else ():
             delta = choice.delta or choice.message
             if delta is not None:
                 said.append(delta.content or delta.reasoning_content or "")

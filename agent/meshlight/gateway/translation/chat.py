@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import TranslationFailed
 from meshlight.domain.text import sanitize_line
 from meshlight.gateway.translation.bounds import check_answer
@@ -275,10 +276,7 @@ def error_message(body: bytes, status: int | None = None) -> str:
 
 def _details(body: bytes) -> str:
     """Return what FastAPI finds wrong with a request: `{"detail": [{"loc": ["body", "x"], "msg": "…"}]}`."""
-    try:
-        found: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
+    found = decode_or_none(body)
     details = found.get("detail") if isinstance(found, dict) else None
     lines: list[str] = []
     for detail in details[:_LINES_MAX] if isinstance(details, list) else ():

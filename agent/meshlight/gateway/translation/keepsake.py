@@ -15,7 +15,6 @@ documented stand-in takes its place.
 """
 
 import base64
-import binascii
 import re
 import zlib
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from meshlight.domain.decoding import decode_or_none
 from meshlight.gateway.translation.chat import MessageDelta
 
 KEPT_MAX = 64 << 10
@@ -196,6 +196,6 @@ def _unpack(packed: str) -> Kept | None:
         data = base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True)
         unpacker = zlib.decompressobj(wbits=_RAW_DEFLATE)
         found = unpacker.decompress(data, KEPT_MAX)
-        return _decoder.decode(found) if unpacker.eof else None
-    except (binascii.Error, zlib.error, msgspec.DecodeError, ValueError, RecursionError):
+    except (ValueError, zlib.error):  # binascii's errors are ValueErrors
         return None
+    return decode_or_none(found, _decoder) if unpacker.eof else None
