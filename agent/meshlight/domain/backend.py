@@ -74,11 +74,6 @@ class Backend(Struct, frozen=True, kw_only=True):
         return self.source == "found" or self.kind == "peer"
 
     @property
-    def is_remote(self) -> bool:
-        """Whether a probe crosses a network that may drop a packet without meaning it."""
-        return self.ring != "machine"
-
-    @property
     def is_metered(self) -> bool:
         """Whether sending a request twice may cost money twice."""
         return self.ring == "cloud" or _HOME_RINGS.get(self.kind) == "cloud"

@@ -28,10 +28,6 @@ class Reply(Struct, frozen=True):
     reused: bool
     """Whether the connection had served an earlier exchange, so that `elapsed_s` is a warm latency."""
 
-    def header(self, name: bytes) -> bytes | None:
-        """Return the first header of that (lower-case) name."""
-        return next((value for key, value in self.headers if key == name), None)
-
 
 class Source(Protocol):
     """Where an answer's bytes come from, as the answer sees it."""

@@ -20,7 +20,6 @@ from meshlight.domain.errors import BadRequest, ConfigError
 from meshlight.domain.rules import Routing
 from meshlight.storage.config import changes
 from meshlight.storage.config.parser import RingFor, read_config
-from meshlight.storage.config.starter import STARTER
 from meshlight.storage.config.toml_editor import set_value
 from meshlight.storage.files import read_with_stat, write_atomic
 
@@ -134,14 +133,6 @@ class ConfigFile:
                 kept = read_text(self.backup)
                 self._last_good, self._last_page = read_config(kept.text, self._ring_for), kept
             return self._last_good, error
-
-    def create_starter(self) -> bool:
-        """Write a file that explains itself, if there is none; return whether it was written."""
-        with self._lock:
-            if self.path.exists():
-                return False
-            self._write(NO_TEXT, STARTER)
-            return True
 
     def put_backend(self, backend: Backend) -> Config:
         """Add a backend, or change the one of the same id.
