@@ -115,8 +115,7 @@ class Service:
         )
         history = History(self._registry, clock)
         self._refresher = Refresher(self._registry, self._prober, self._feed, self._discovery.look)
-        upkeep = BackendSync(self._registry, self._links, self._prober, self._traffic)
-        keeper.when_unlocked(upkeep.try_secrets)
+        self._sync = BackendSync(self._registry, self._links, self._prober, self._traffic)
         self._events = Events(self._hub, ping_s)
         self._trust = trust
         started = int(time.time())
@@ -171,6 +170,10 @@ class Service:
     def link(self) -> str:
         """Return a one-time link to the page."""
         return f"{self.url}/?code={self._sessions.code()}"
+
+    def retry_secrets(self) -> None:
+        """Probe the backends whose secret could not be read, because the keyring is unlocked now."""
+        self._sync.try_secrets()
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Serve until `stop` is set; `ready` is called once connections are taken."""
