@@ -84,9 +84,9 @@ def test_all_settings_can_be_changed(file: ConfigFile) -> None:
 
 def test_setting_what_is_set_writes_nothing(file: ConfigFile, path: Path) -> None:
     by_hand(path, BY_HAND)
-    before = file.signature_now()
+    before = file.current_signature()
     assert file.set_value("port", 7000).port == 7000
-    assert file.signature_now() == before == file.signature_seen
+    assert file.current_signature() == before == file.last_signature
 
 
 def test_an_edit_sees_what_was_saved_by_hand_a_moment_ago(file: ConfigFile, path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_refused_edit_does_not_hide_a_change_made_by_hand(file: ConfigFile, pa
     by_hand(path, BY_HAND)
     with pytest.raises(NotFound):
         file.remove_backend("nobody")
-    assert file.signature_now() != file.signature_seen
+    assert file.current_signature() != file.last_signature
 
 
 def test_a_service_with_a_broken_file_starts_with_the_last_good_one(file: ConfigFile, path: Path) -> None:

@@ -149,7 +149,11 @@ def test_everything_that_can_be_set_is_read() -> None:
         ),
         (ONE + "first_byte_s = nan", 4, "line 4: backends[0].first_byte_s must be more than 0, not nan."),
         (ONE + "idle_s = inf", 4, "line 4: backends[0].idle_s must be at most 86400, not inf."),
-        (ONE + "id = 'GPU box'", 4, "line 4: backends[0].id must be of small letters, digits and dashes"),
+        (
+            ONE + "id = 'GPU box'",
+            4,
+            "line 4: backends[0].id must consist of small letters, digits and dashes",
+        ),
         (ONE + "name = ' '", 4, "line 4: backends[0].name is empty; leave it out"),
         (ONE + ONE, 6, "line 6: backends[1].url is the same as backends[0].url in line 3."),
         (CLUSTER + CLUSTER, 7, "line 7: backends[1].url is the same as backends[0].url in line 3."),
