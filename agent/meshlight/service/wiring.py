@@ -51,7 +51,7 @@ from meshlight.service.settings_store import SettingsStore
 from meshlight.storage.config.file import ConfigFile
 from meshlight.storage.config.watcher import ConfigWatch
 from meshlight.storage.local_key import LocalKey
-from meshlight.storage.node_mark import read_node_id
+from meshlight.storage.node_id import read_node_id
 from meshlight.storage.open_files import OpenFiles
 
 COLLECT_AFTER = 20_000

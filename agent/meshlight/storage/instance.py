@@ -1,7 +1,4 @@
-"""One service for each user: the second one to start learns that there is a first.
-
-The file that tells where the running service is.
-"""
+"""One service per user: a lock file for the running one, and the runtime file that says where it listens."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -25,9 +22,9 @@ class AlreadyRunning:
 
 
 class Started:
-    """This process is the one service for as long as this object is kept.
+    """This process is the one service, for as long as this object exists.
 
-    The lock is given back by `release`, or by the system when the process dies.
+    The lock is released by `release`, or by the system when the process ends.
     """
 
     def __init__(self, lock: FileLock, path: Path) -> None:
@@ -35,7 +32,7 @@ class Started:
         self.path = path
 
     def release(self) -> None:
-        """Let another service start; doing it twice does no harm."""
+        """Release the lock; a second call does nothing."""
         self._lock.release(force=True)
 
     def __enter__(self) -> Self:
@@ -48,9 +45,9 @@ class Started:
 
 
 def start_alone(lock_file: Path) -> Started | AlreadyRunning:
-    """Take the lock if it is free, without waiting.
+    """Acquire the lock if it is free, without waiting.
 
-    Raises ServiceError where no lock can be made at all (folder not writable, disk full).
+    Raises ServiceError where no lock file can be created (folder not writable, disk full).
     """
     try:
         make_folder(lock_file.parent)
@@ -73,13 +70,13 @@ class RuntimeFile:
         self.path = path
 
     def write(self, runtime: Runtime) -> None:
-        """Tell everybody of this user where the service is; raises OSError."""
+        """Write where the service listens, for this user's programs; raises OSError."""
         write_atomic(self.path, msgspec.json.encode(runtime))
 
     def read(self) -> Runtime | None:
-        """Return what the last service wrote, or None where there is nothing usable.
+        """Return what the last service wrote; None where there is nothing usable.
 
-        A service that was killed leaves its file: whoever reads it has `/healthz` prove itself.
+        A service that was killed leaves its file, so readers let the service prove itself at `/healthz`.
         """
         try:
             data = read_capped(self.path)
