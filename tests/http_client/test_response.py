@@ -53,7 +53,7 @@ async def test_a_waiting_reader_gets_the_clean_end() -> None:
     response.end()
     response.wake()
     assert await reading == b""
-    assert response.is_whole
+    assert response.is_complete
 
 
 async def test_a_waiting_reader_gets_the_error() -> None:
@@ -63,7 +63,7 @@ async def test_a_waiting_reader_gets_the_error() -> None:
     response.fail(RemoteProtocolError("odd"))
     with pytest.raises(RemoteProtocolError):
         await reading
-    assert not response.is_whole
+    assert not response.is_complete
 
 
 async def test_a_pending_read_raises_when_another_task_aborts() -> None:

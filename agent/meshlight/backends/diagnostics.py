@@ -52,7 +52,7 @@ _LOG = "Look at its log."
 def where(backend: Backend) -> str:
     """Return `host:port` of a backend, for a sentence."""
     try:
-        return parse_address(backend.url).place
+        return parse_address(backend.url).host_port
     except BadAddress:
         return sanitize_line(backend.url)
 

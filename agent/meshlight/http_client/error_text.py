@@ -1,4 +1,4 @@
-"""What a server says, made fit to be shown: at most 200 characters, no control characters, not the secret."""
+"""The error message in a server's response, found in each usual shape, and quoted safely."""
 
 from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.text import QUOTE_MAX, sanitize_line
@@ -9,13 +9,13 @@ _BODY_MAX = 1 << 16
 
 
 def is_html(reply: Reply) -> bool:
-    """Whether an answer is a page for a browser."""
-    kind = header_value(reply.headers, b"content-type").lower()
-    return "html" in kind or reply.body[:64].lstrip().lower().startswith((b"<!doctype", b"<html"))
+    """Whether a response is an HTML page."""
+    content_type = header_value(reply.headers, b"content-type").lower()
+    return "html" in content_type or reply.body[:64].lstrip().lower().startswith((b"<!doctype", b"<html"))
 
 
 def message_of(reply: Reply) -> str:
-    """Return what an answer gives as its error message, as it came; empty when it gives none."""
+    """Return the error message of a response, unchanged; empty when there is none."""
     if is_html(reply) or len(reply.body) > _BODY_MAX:
         return ""
     found = decode_or_none(reply.body)
@@ -28,7 +28,7 @@ def message_of(reply: Reply) -> str:
 
 
 def quoted_error(reply: Reply, secret: str | None) -> str:
-    """Return the error message as a sentence to append, without the secret; empty when there is none."""
+    """Return the error message as a sentence to append, with the secret replaced; empty when there is none."""
     text = message_of(reply)
     if secret and secret.strip():
         text = text.replace(secret.strip(), "***")

@@ -156,7 +156,7 @@ def _validated(value: str, origin: str) -> str:
     ):
         raise SecretError(
             "refused",
-            f"{origin} contains no usable key: it must have {_LENGTH_MIN} to {_LENGTH_MAX} letters, digits and signs.",
+            f"{origin} contains no usable key: it needs {_LENGTH_MIN} to {_LENGTH_MAX} letters, digits or signs.",
             "Remove it, and a key is created at the next start.",
         )
     return value

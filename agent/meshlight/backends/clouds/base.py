@@ -133,7 +133,7 @@ def open_key_warnings(backend: Backend, *, has_key: bool) -> tuple[str, ...]:
         return ()
     if not has_key or address.scheme != "http" or _is_here(address):
         return ()
-    place = sanitize_line(address.place)
+    place = sanitize_line(address.host_port)
     return (f"The API key goes to {place} unencrypted: anybody on the way can read it. Use https://.",)
 
 

@@ -363,7 +363,7 @@ class _AttemptRunner:
         first, back = b"", upstream_request.back
         if back is None or response.status in _OF_ACCOUNT:
             first = await response.read()
-            if response.status in _OF_ACCOUNT and response.is_whole:
+            if response.status in _OF_ACCOUNT and response.is_complete:
                 refusal = whole_refusal(response, first)
                 if account_reason(self.link, refusal) is not None:
                     return _refused(self, refusal, True, back)

@@ -207,7 +207,7 @@ async def stream_response(
             return tap
         headers = (to_guest if is_guest else to_client)(response.headers, extra)
         await sink.start(response.status, headers)
-        if not response.is_whole:
+        if not response.is_complete:
             piece = await _pump(response, piece, sink, tap, interrupt, idle_s)
         tap.feed(piece)
         await sink.end(piece)
@@ -252,7 +252,7 @@ async def _pump(
             silence.begin()
             piece = await response.read(push)
             silence.since = None
-            if response.is_whole:
+            if response.is_complete:
                 break
     finally:
         silence.end()
