@@ -1,8 +1,7 @@
-"""The snapshot as apps see it at `/mesh/snapshot`: times are ages in seconds, latencies milliseconds.
+"""The JSON of the local API: the snapshot (`/mesh/snapshot`), and the replies that Meshlight's own clients read.
 
-Apps build on these fields: add to them, never rename or bend one.
-
-What the local API answers besides the views of the domain, as far as a client reads it.
+Times are ages in seconds, latencies are milliseconds. Apps rely on these fields: new ones may be added, but none
+renamed or changed in meaning.
 """
 
 from collections.abc import Mapping
@@ -24,19 +23,19 @@ class Requests(Struct, frozen=True, kw_only=True):
     successful: int = 0
     failed: int = 0
     cancelled: int = 0
-    """The client left before the answer was whole; nobody's fault."""
+    """The client left before the response was complete; counts as nobody's failure."""
     in_flight: int = 0
 
 
 class Workload(Requests, frozen=True, kw_only=True):
-    """Counts of one backend or model, with what its answers told."""
+    """Counts of one backend or model, with figures from its responses."""
 
     first_byte_ms: float | None = None
-    """Median time to the first body byte of the last answers, in milliseconds."""
+    """Median time to the first body byte of the last responses, in milliseconds."""
     tokens_in: int = 0
-    """Prompt tokens, where `usage` said them."""
+    """Prompt tokens, where `usage` reports them."""
     tokens_out: int = 0
-    """Completion tokens, where `usage` said them."""
+    """Completion tokens, where `usage` reports them."""
 
 
 class HealthView(Struct, frozen=True, kw_only=True):
@@ -67,17 +66,17 @@ class BackendView(Struct, frozen=True, kw_only=True):
     access_key: str = ""
     ca_file: str = ""
     details: Mapping[str, ModelDetail] = field(default_factory=dict)
-    """What the backend tells of its models, by id; a model it tells nothing of is not in it."""
+    """What the backend reports of its models, by id; without the models that it reports nothing of."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """Further names of its routes, to be asked for as `backend/NAME`, and the model id behind each."""
+    """Further names of its routes, requested as `backend/NAME`, and the model id of each."""
     about: Mapping[str, str] = field(default_factory=dict)
     """Labelled lines about the backend for people, such as its version."""
     warnings: tuple[str, ...] = ()
-    """Sentences about what should be looked at though it works."""
+    """Sentences about problems of a backend that works."""
 
 
 class ModelView(Struct, frozen=True, kw_only=True):
-    """One model id, the enabled backends that serve it, and its own counts once it was asked for."""
+    """One model id, the enabled backends that serve it, and its own counts once it was requested."""
 
     id: str
     backends: tuple[str, ...]
@@ -91,7 +90,7 @@ class RouterView(Struct, frozen=True, kw_only=True):
     name: str
     version: str
     status: str
-    """`running`, or `paused` while the user has requests turned away."""
+    """`running`, or `paused` while requests are rejected."""
     uptime_s: float
     requests: Requests
 
@@ -106,10 +105,10 @@ class SnapshotView(Struct, frozen=True, kw_only=True):
     backends: tuple[BackendView, ...]
     models: tuple[ModelView, ...]
     offered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Models that a backend of the user's has, and the ids of the found engines and peers that offer them too and are
-    not used; `/mesh/route` says why, and how to use them."""
+    """Models of the user's own backends, and the ids of the found engines and peers that offer them too and are not
+    used; `/mesh/route` says why, and how to use them."""
     notices: tuple[str, ...] = field(default_factory=tuple)
-    """What the user should know of the service itself, such as a configuration file that can't be read."""
+    """Problems of the service itself, such as a configuration file that can't be read."""
 
 
 class HealthChange(Struct, frozen=True, kw_only=True):
@@ -127,7 +126,7 @@ _IDLE = Workload()
 
 
 def health_view(health: Health, now: float) -> HealthView:
-    """Show a health at the monotonic instant `now`."""
+    """Return the view of a health at `now`, in monotonic seconds."""
     return HealthView(
         state=health.state,
         reason=health.reason.code,
@@ -138,14 +137,14 @@ def health_view(health: Health, now: float) -> HealthView:
 
 
 def latency_ms(health: Health) -> float | None:
-    """Return the shown latency in milliseconds."""
+    """Return the latency in milliseconds."""
     return None if health.latency_s is None else round(health.latency_s * 1000, 1)
 
 
 def backend_view(node: Node, work: Workload | None, now: float) -> BackendView:
-    """Show one backend."""
+    """Return the view of one backend."""
     backend: Backend = node.backend
-    done = work or _IDLE
+    workload = work or _IDLE
     return BackendView(
         id=backend.id,
         name=backend.name,
@@ -157,8 +156,8 @@ def backend_view(node: Node, work: Workload | None, now: float) -> BackendView:
         health=health_view(node.health, now),
         latency_ms=latency_ms(node.health),
         models=node.models,
-        in_flight=done.in_flight,
-        requests=done,
+        in_flight=workload.in_flight,
+        requests=workload,
         access_key=backend.access_key,
         ca_file=backend.ca_file,
         details=node.details,
@@ -169,7 +168,7 @@ def backend_view(node: Node, work: Workload | None, now: float) -> BackendView:
 
 
 def health_change(node: Node, now: float) -> HealthChange:
-    """Show one backend's health alone."""
+    """Return the view of one backend's health alone."""
     return HealthChange(
         id=node.backend.id,
         enabled=node.backend.enabled,
@@ -189,15 +188,15 @@ def snapshot_view(
     now: float,
     notices: tuple[str, ...] = (),
 ) -> SnapshotView:
-    """Show the whole mesh at the monotonic instant `now`."""
-    colour, why = light(snapshot.nodes)
+    """Return the view of the whole mesh at `now`, in monotonic seconds."""
+    colour, reason = light(snapshot.nodes)
     if router.status == "paused":
-        colour, why = "grey", "Routing is paused."
+        colour, reason = "grey", "Routing is paused."
     return SnapshotView(
         seq=seq,
         router=router,
         light=colour,
-        light_reason=why,
+        light_reason=reason,
         backends=tuple(backend_view(n, by_backend.get(n.backend.id), now) for n in snapshot.nodes.values()),
         models=tuple(
             ModelView(id=model, backends=ids, requests=by_model.get(model))
@@ -209,7 +208,7 @@ def snapshot_view(
 
 
 class HealthzReply(Struct, frozen=True):
-    """`GET /healthz?challenge=…`: the proof that it holds the local key."""
+    """`GET /healthz?challenge=…`: the proof that the service has the local key."""
 
     proof: str
 
@@ -221,7 +220,7 @@ class BackendList(Struct, frozen=True):
 
 
 class RefreshReply(Struct, frozen=True):
-    """`POST /mesh/refresh`: the refresh, and how many of its backends have been asked."""
+    """`POST /mesh/refresh`: the refresh, and how many of its backends are done."""
 
     id: str
     total: int
@@ -229,11 +228,11 @@ class RefreshReply(Struct, frozen=True):
 
 
 class CheckReport(Struct, frozen=True, kw_only=True):
-    """`POST /mesh/backends/{id}/check`: what one probe said."""
+    """`POST /mesh/backends/{id}/check`: the result of one probe."""
 
     ok: bool
     health: HealthView
-    """What is believed after it; one probe alone may not change that."""
+    """The health after the probe; one probe alone may not change it."""
     text: str = ""
     fix: str = ""
     latency_ms: float | None = None
@@ -241,7 +240,7 @@ class CheckReport(Struct, frozen=True, kw_only=True):
 
 
 class RouteLine(Struct, frozen=True, kw_only=True):
-    """One backend's verdict in a `RouteReply`."""
+    """One route in a `RouteReply`: its tier, and why."""
 
     backend: str
     name: str
@@ -256,7 +255,7 @@ class RouteLine(Struct, frozen=True, kw_only=True):
 
 
 class RouteReply(Struct, frozen=True, kw_only=True):
-    """`GET /mesh/route`: the backend that would answer now (`answers`), and every verdict, best first."""
+    """`GET /mesh/route`: the backend that would answer now (`answers`), and every route, best first."""
 
     asked: str
     model: str
@@ -266,9 +265,9 @@ class RouteReply(Struct, frozen=True, kw_only=True):
 
 
 class ModelTestRun(Struct, frozen=True, kw_only=True):
-    """One small request of a trial; either it went well or `error` says why not."""
+    """One small request of a model test; `error` says why it failed."""
 
-    __test__ = False  # pytest collects classes by this name's start
+    __test__ = False  # pytest would collect a class with this name
 
     ok: bool
     backend: str | None = None
@@ -281,7 +280,7 @@ class ModelTestRun(Struct, frozen=True, kw_only=True):
 
 
 class ModelTestReport(Struct, frozen=True, kw_only=True):
-    """`POST /mesh/test`: the model that was asked, and how it went each time."""
+    """`POST /mesh/test`: the tested model, and the result of each request."""
 
     model: str
     runs: tuple[ModelTestRun, ...] = ()
@@ -300,7 +299,7 @@ class SessionFile(Struct, frozen=True):
 
 
 class Failure(Struct, frozen=True):
-    """The inside of an error answer."""
+    """The content of an error response."""
 
     message: str
     code: str = ""
@@ -308,6 +307,6 @@ class Failure(Struct, frozen=True):
 
 
 class FailureReply(Struct, frozen=True):
-    """An error answer: OpenAI's envelope with Meshlight's hint."""
+    """An error response: OpenAI's envelope with Meshlight's hint."""
 
     error: Failure

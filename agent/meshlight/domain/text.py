@@ -80,31 +80,31 @@ def _one_line(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def width(said: str) -> int:
-    """Return how many terminal cells clean text takes."""
-    return sum(_cells(letter) for letter in said)
+def width(text: str) -> int:
+    """Return the number of terminal cells of clean text."""
+    return sum(_cells(letter) for letter in text)
 
 
-def shorten(said: str, cells: int) -> str:
-    """Return clean text in at most `cells` cells; long names lose their middle: they differ at the ends."""
-    if width(said) <= cells:
-        return said
+def shorten(text: str, cells: int) -> str:
+    """Return clean text in at most `cells` cells; long names lose their middle, because they differ at the ends."""
+    if width(text) <= cells:
+        return text
     if cells <= 1:
         return ELLIPSIS[:cells]
     tail = (cells - 1) // 2
-    return _head(said, cells - 1 - tail) + ELLIPSIS + _head(said[::-1], tail)[::-1]
+    return _head(text, cells - 1 - tail) + ELLIPSIS + _head(text[::-1], tail)[::-1]
 
 
-def cut(said: str, cells: int) -> str:
-    """Return clean text in at most `cells` cells; what is too long loses its end, as sentences may."""
-    return said if width(said) <= cells else _head(said, cells - 1).rstrip() + ELLIPSIS
+def cut(text: str, cells: int) -> str:
+    """Return clean text in at most `cells` cells; a longer one loses its end."""
+    return text if width(text) <= cells else _head(text, cells - 1).rstrip() + ELLIPSIS
 
 
-def wrap(said: str, cells: int) -> list[str]:
+def wrap(text: str, cells: int) -> list[str]:
     """Return clean text as lines of at most `cells` cells; a word longer than a line is broken."""
     lines = [""]
-    for whole in said.split():
-        word = whole
+    for full_word in text.split():
+        word = full_word
         room = cells - width(lines[-1]) - bool(lines[-1])
         if width(word) > room and lines[-1]:
             lines.append("")
@@ -118,10 +118,10 @@ def wrap(said: str, cells: int) -> list[str]:
 
 def duration(seconds: float) -> str:
     """Return a length of time in at most two units: `8 s`, `3 min`, `2 h 14 min`, `5 d 3 h`."""
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, hours = whole // 60, whole // 3600
+    total = int(seconds)
+    if total < 60:
+        return f"{total} s"
+    minutes, hours = total // 60, total // 3600
     if minutes < 60:
         return f"{minutes} min"
     if hours < 24:
@@ -152,38 +152,37 @@ def _cells(letter: str) -> int:
     return 2 if is_wide else 1
 
 
-def _head(said: str, cells: int) -> str:
-    """Return the longest start of `said` that takes at most `cells` cells."""
-    taken = 0
-    for place, letter in enumerate(said):
-        taken += _cells(letter)
-        if taken > cells:
-            return said[:place]
-    return said
+def _head(text: str, cells: int) -> str:
+    """Return the longest start of `text` that takes at most `cells` cells."""
+    used = 0
+    for index, letter in enumerate(text):
+        used += _cells(letter)
+        if used > cells:
+            return text[:index]
+    return text
 
 
 COMPARED_MAX = 2_000
-"""Comparing is slow: of a long list only the first names are looked at."""
+"""Names of a long list that are compared at all, because comparing is slow."""
 COMPARED = 20
-"""Names that are compared letter by letter, which takes the square of their length: those with the most letters in
-common."""
+"""Names, those with the most letters in common, that are compared letter by letter, in quadratic time."""
 LENGTH = 100
-"""Characters of a name that are looked at."""
+"""Characters of a name that are compared."""
 SIMILAR = 0.6
 
 
 def similar_names(name: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return up to three of `names` that a person may have meant by `name`."""
-    by_lower = {known[:LENGTH].lower(): known for known in islice(names, COMPARED_MAX)}
-    meant = name[:LENGTH].lower()
-    letters = Counter(meant)
-    alike: list[tuple[float, str]] = []
-    for known in by_lower:
-        length = len(meant) + len(known)
-        if length and 2 * min(len(meant), len(known)) / length >= SIMILAR:
-            common = 2 * sum((letters & Counter(known)).values()) / length
+    """Return up to three of `names` that are similar to `name`, to suggest them in an error message."""
+    by_lower = {candidate[:LENGTH].lower(): candidate for candidate in islice(names, COMPARED_MAX)}
+    target = name[:LENGTH].lower()
+    letters = Counter(target)
+    similar: list[tuple[float, str]] = []
+    for candidate in by_lower:
+        length = len(target) + len(candidate)
+        if length and 2 * min(len(target), len(candidate)) / length >= SIMILAR:
+            common = 2 * sum((letters & Counter(candidate)).values()) / length
             if common >= SIMILAR:
-                alike.append((common, known))
-    alike.sort(key=lambda entry: -entry[0])
-    close = get_close_matches(meant, [known for _, known in alike[:COMPARED]], n=3, cutoff=SIMILAR)
+                similar.append((common, candidate))
+    similar.sort(key=lambda entry: -entry[0])
+    close = get_close_matches(target, [candidate for _, candidate in similar[:COMPARED]], n=3, cutoff=SIMILAR)
     return tuple(by_lower[match] for match in close)

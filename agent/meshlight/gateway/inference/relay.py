@@ -96,7 +96,7 @@ class Relay:
         """
         self._admit(inbound)
         self._traffic.start()
-        self._budget.note_request(self._clock())
+        self._budget.record_request(self._clock())
         outcome: Outcome = "failed"
         interrupt = Cancellation()
         leave.add(interrupt.left)
