@@ -208,7 +208,7 @@ def _excluded(backend: Backend, rule: Rule, nearest: int, aside: Mapping[str, st
     ring = RING_ORDER[backend.ring]
     if not backend.enabled:
         return "Switched off."
-    if rule.bounds(backend.ring):
+    if rule.is_beyond_bound(backend.ring):
         return f"The rule for {rule.model!r} never goes beyond {rule.bound}."
     if rule.excludes(backend):
         return f"The rule for {rule.model!r} is pinned to {', '.join(rule.pin)}."

@@ -28,14 +28,14 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How far a request may go when nearer routes are down. A cloud costs money and gets the prompt, so it replaces
     a nearer route only where a rule says `spill = "cloud"`."""
 
-    def bounds(self, ring: Ring) -> bool:
+    def is_beyond_bound(self, ring: Ring) -> bool:
         """Whether `ring` is beyond this rule's bound."""
         return self.bound is not None and RING_ORDER[ring] > RING_ORDER[self.bound]
 
     def excludes(self, backend: Backend) -> bool:
         """Whether this rule excludes a backend."""
         pinned_out = bool(self.pin) and backend.id not in self.pin and backend.name not in self.pin
-        return pinned_out or self.bounds(backend.ring)
+        return pinned_out or self.is_beyond_bound(backend.ring)
 
     def allows(self, backend: Backend) -> bool:
         """Whether this rule names a found engine or a peer. `pin` and `prefer` count by id: a peer chose its name."""
