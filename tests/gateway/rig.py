@@ -6,9 +6,9 @@ from typing import Any, Protocol
 import msgspec
 
 from fake_clock import Clock
-from meshlight.backends.base import Operation
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.health import Answered
+from meshlight.domain.operations import Operation
 from meshlight.domain.rules import Routing
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import Head, InferenceRequest

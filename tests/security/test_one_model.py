@@ -18,11 +18,11 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from gateway.rig import Rig
-from meshlight.backends.base import GEMINI_OPERATIONS, OLLAMA_OPERATIONS, OPERATIONS, Operation
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.errors import BadRequest
 from meshlight.domain.health import Answered
+from meshlight.domain.operations import GEMINI_OPERATIONS, OLLAMA_OPERATIONS, OPERATIONS, Operation
 from meshlight.domain.peers import Peer, may_use
 from meshlight.domain.routing import rank
 from meshlight.domain.rules import Routing, Rule

@@ -32,6 +32,7 @@ from meshlight.domain.api_types import (
     SnapshotView,
 )
 from meshlight.domain.config import Runtime
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import Envelope, MeshlightError, RequestError, ServiceError
 from meshlight.domain.events import PeersEvent, RefreshEvent
 from meshlight.domain.peers import PeersView
@@ -435,12 +436,12 @@ class ApiClient:
 
 def _error(answer: httpx.Response) -> MeshlightError:
     """Turn an error answer back into the error that the service raised."""
-    try:
-        said = msgspec.json.decode(answer.content, type=Envelope).error
-    except msgspec.MsgspecError:
+    reply = decode_or_none(answer.content, Envelope)
+    if reply is None:
         return RequestError(f"The service answered {answer.status_code} to {answer.request.url.path}.")
-    kind = _ERRORS.get(said.code, RequestError)
-    return kind(said.message.removesuffix(said.hint).rstrip(), said.hint)
+    error = reply.error
+    kind = _ERRORS.get(error.code, RequestError)
+    return kind(error.message.removesuffix(error.hint).rstrip(), error.hint)
 
 
 def _peer(id_: str) -> str:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from meshlight import __version__
 from meshlight.domain.errors import MeshlightError, ServiceError
-from meshlight.domain.private_variables import take_private
+from meshlight.domain.private_variables import remove_private
 from meshlight.domain.text import sanitize
 
 NOT_RUNNING = 4
@@ -139,7 +139,7 @@ def version() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the words of the command line."""
-    take_private()
+    remove_private()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal or pipe that can't show a letter shows "?" instead of a stack trace.

@@ -315,7 +315,7 @@ async def _check_secrets(places: Paths, keyed: Sequence[Backend]) -> list[Findin
             else passed("The keyring answers.")
         )
     for backend in keyed:
-        fact = await secrets.look(backend.id)
+        fact = await secrets.check(backend.id)
         if fact.state != "present":
             found.append(failed(f"The key of {backend.name} can't be had: {fact.text}", fact.fix))
     return found

@@ -51,7 +51,7 @@ def list_(*, as_json: bool) -> None:
         for backend in _backends():
             given = kept.in_environment(backend.id)
             if backend.has_secret or given:
-                fact = await kept.look(backend.id)
+                fact = await kept.check(backend.id)
                 place = "environment" if given else "keyring"
                 found.append(
                     {

@@ -7,11 +7,12 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meshlight.backends.base import BackendKind, Channel, ChannelDeps, Operation, Places, Probe
+from meshlight.backends.base import BackendKind, Channel, ChannelDeps, Places, Probe
 from meshlight.backends.kinds import kind_of
 from meshlight.domain.backend import Backend
 from meshlight.domain.errors import SecretError
 from meshlight.domain.health import Answered, Fact
+from meshlight.domain.operations import Operation
 from meshlight.http_client.address import Address, parse_address
 from meshlight.http_client.client import Headers, Upstream
 

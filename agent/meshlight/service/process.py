@@ -88,7 +88,12 @@ def _serve_alone(options: ServeOptions, places: Paths) -> int:
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
 
         async def live() -> None:
-            secrets = Secrets(file=places.secrets_file, insecure=options.insecure_storage)
+            def retry_secrets() -> None:
+                service.retry_secrets()  # made below: the service needs the secrets first
+
+            secrets = Secrets(
+                file=places.secrets_file, insecure=options.insecure_storage, on_unlocked=retry_secrets
+            )
             keeper = SettingsStore(file, secrets, config, fault, allows_discovery=options.discovery)
             trust = Trust(NodeIdentityStore(secrets), PeerCertificates(places.state_dir))
             keeper.notice("ipv6", loopbacks.problem)

@@ -92,10 +92,6 @@ class SettingsStore:
         found = await self._secrets.get(backend_id, origin=origin)
         return None if found is None else found.reveal()
 
-    def when_unlocked(self, then: Callable[[], None]) -> None:
-        """Have `then` called when a keyring that was locked is open again."""
-        self._secrets.on_unlocked = then
-
     def retry_secrets(self) -> None:
         """Ask the keyring anew at the next need."""
         self._secrets.retry()

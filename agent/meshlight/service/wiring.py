@@ -53,7 +53,7 @@ from meshlight.service.settings_store import SettingsStore
 from meshlight.storage.config.file import ConfigFile
 from meshlight.storage.config.watcher import ConfigWatch
 from meshlight.storage.local_key import LocalKey
-from meshlight.storage.node_mark import read_node_id
+from meshlight.storage.node_id import read_node_id
 from meshlight.storage.open_files import OpenFiles
 
 COLLECT_AFTER = 20_000
@@ -117,8 +117,7 @@ class Service:
         )
         history = History(self._registry, clock)
         self._refresher = Refresher(self._registry, self._prober, self._feed, self._discovery.look)
-        upkeep = BackendSync(self._registry, self._links, self._prober, self._traffic)
-        keeper.when_unlocked(upkeep.try_secrets)
+        self._sync = BackendSync(self._registry, self._links, self._prober, self._traffic)
         self._events = Events(self._hub, ping_s)
         self._trust = trust
         started = int(time.time())
@@ -173,6 +172,10 @@ class Service:
     def link(self) -> str:
         """Return a one-time link to the page."""
         return f"{self.url}/?code={self._sessions.code()}"
+
+    def retry_secrets(self) -> None:
+        """Probe the backends whose secret could not be read, because the keyring is unlocked now."""
+        self._sync.try_secrets()
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Serve until `stop` is set; `ready` is called once connections are taken."""

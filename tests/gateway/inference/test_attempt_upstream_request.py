@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
-from meshlight.backends.base import ModelRoute, Operation
+from meshlight.backends.base import ModelRoute
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.errors import Untranslatable
+from meshlight.domain.operations import Operation
 from meshlight.gateway.inference.attempt import UpstreamRequest, build_upstream_request
 from meshlight.gateway.inference.request import Head, InferenceRequest
 from meshlight.http_client.address import Address

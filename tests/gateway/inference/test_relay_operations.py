@@ -1,9 +1,9 @@
 """Routes to backends that have no such path are left out, with the reason."""
 
 from fake_clock import backend
-from meshlight.backends.base import Operation
 from meshlight.domain.backend import OK, Kind
 from meshlight.domain.health import Health
+from meshlight.domain.operations import Operation
 from meshlight.domain.routing import Ranking, rank
 from meshlight.domain.rules import Routing
 from meshlight.domain.snapshot import Node, Snapshot, index

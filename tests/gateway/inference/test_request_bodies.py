@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.backends.base import Operation
 from meshlight.domain.errors import BadRequest, UnsupportedMediaType
+from meshlight.domain.operations import Operation
 from meshlight.gateway.inference.request import read_head, sent_type, with_model
 
 JSON = b"application/json"

@@ -5,9 +5,9 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.rig import Rig
-from meshlight.backends.base import Operation
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import BackendFailed, EveryRouteDown, FirstByteTooLate, NotFound, Untranslatable
+from meshlight.domain.operations import Operation
 from meshlight.domain.peers import Peer
 from meshlight.gateway.inference.attempt import FailedAttempt
 from meshlight.gateway.inference.headers import to_guest

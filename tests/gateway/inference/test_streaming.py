@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from gateway.rig import Heard
-from meshlight.backends.base import Operation
 from meshlight.domain.errors import ReadError, RemoteProtocolError
+from meshlight.domain.operations import Operation
 from meshlight.gateway.inference.attempt import StartedResponse
 from meshlight.gateway.inference.streaming import StreamAborted, stream_response
 from meshlight.gateway.inference.timeouts import Cancellation

@@ -19,8 +19,9 @@ from msgspec import Struct
 
 from meshlight.backends.backend_ai.limits import ClusterClock
 from meshlight.backends.base import HttpClient
-from meshlight.backends.error_text import sanitize_line
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import RemoteProtocolError
+from meshlight.domain.text import sanitize_line
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
 
@@ -178,10 +179,7 @@ class Manager:
 
 def read_version(reply: Reply) -> ManagerVersion | None:
     """Read the answer to `GET /`; None when it is no manager's."""
-    try:
-        hello = msgspec.json.decode(reply.body, type=ManagerVersion) if reply.status == 200 else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    hello = decode_or_none(reply.body, ManagerVersion) if reply.status == 200 else None
     if hello is None or not _VERSION.fullmatch(hello.version):
         return None
     return ManagerVersion(hello.version, sanitize_line(hello.manager, 40))
@@ -189,10 +187,8 @@ def read_version(reply: Reply) -> ManagerVersion | None:
 
 def read_token(body: bytes) -> str | None:
     """Read the answer to a request for a token; None when it holds none that could be sent."""
-    try:
-        token = msgspec.json.decode(body, type=_Token).token
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    found = decode_or_none(body, _Token)
+    token = found.token if found is not None else ""
     fits = 0 < len(token) <= 16_384 and token.isascii() and token.isprintable() and " " not in token
     return token if fits else None
 

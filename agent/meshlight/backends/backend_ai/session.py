@@ -35,10 +35,10 @@ from meshlight.backends.backend_ai.services import (
 )
 from meshlight.backends.backend_ai.tokens import Tokens
 from meshlight.backends.base import Channel, ChannelDeps, ModelRoute, Probe
-from meshlight.backends.error_text import is_html
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import ReadError, ReadTimeout, RouteUnavailable, UpstreamError
 from meshlight.domain.health import Answered, Failed, Limited, ProbeFact, Refused
+from meshlight.http_client.error_text import is_html
 from meshlight.http_client.headers import retry_after_s
 from meshlight.http_client.response import Reply
 

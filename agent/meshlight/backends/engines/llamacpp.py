@@ -11,7 +11,6 @@ from meshlight.backends.base import (
     ChannelDeps,
     DetectedEngine,
     HttpClient,
-    Operation,
     fetch_without_key,
 )
 from meshlight.backends.metadata import (
@@ -32,6 +31,7 @@ from meshlight.backends.metadata import (
 )
 from meshlight.backends.model_list import Facts, Listing, read_items, read_models
 from meshlight.domain.backend import ModelDetail
+from meshlight.domain.operations import Operation
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
 

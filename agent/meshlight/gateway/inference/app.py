@@ -10,8 +10,8 @@ from urllib.parse import unquote, unquote_plus
 import msgspec
 from msgspec.structs import replace
 
-from meshlight.backends.base import GEMINI_OPERATIONS, OPERATIONS, Operation
 from meshlight.domain.errors import MeshlightError, NotFound, RouteError
+from meshlight.domain.operations import GEMINI_OPERATIONS, OPERATIONS, Operation
 from meshlight.gateway.errors import error_response, protocol_of, unexpected
 from meshlight.gateway.inference.headers import request_id
 from meshlight.gateway.inference.json_body import fold

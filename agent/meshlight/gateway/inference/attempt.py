@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from meshlight.backends import diagnostics as reasons
-from meshlight.backends.base import ModelRoute, Operation, path_of
-from meshlight.backends.error_text import quoted_error
+from meshlight.backends.base import ModelRoute
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import (
@@ -21,6 +20,7 @@ from meshlight.domain.errors import (
     UpstreamError,
 )
 from meshlight.domain.health import Broke, Fact, Limited, Refused, Unreached
+from meshlight.domain.operations import Operation, path_of
 from meshlight.domain.routing import RouteScore
 from meshlight.gateway.inference.blame import (
     NO_ACCESS_S,
@@ -58,6 +58,7 @@ from meshlight.gateway.translation.refused_fields import EXTENSIONS, refused_fie
 from meshlight.gateway.translation.responses.native import for_native
 from meshlight.gateway.translation.table import is_translatable, translate
 from meshlight.http_client.client import Headers, Reply, Response, Upstream
+from meshlight.http_client.error_text import quoted_error
 from meshlight.mesh.backend_connections import BackendConnection
 
 READ_FACES = frozenset[Operation]({"messages", "messages/count_tokens", "api/chat", "responses"})
@@ -365,7 +366,7 @@ class _AttemptRunner:
         first, back = b"", upstream_request.back
         if back is None or response.status in _OF_ACCOUNT:
             first = await response.read()
-            if response.status in _OF_ACCOUNT and response.is_whole:
+            if response.status in _OF_ACCOUNT and response.is_complete:
                 refusal = whole_refusal(response, first)
                 if account_reason(self.link, refusal) is not None:
                     return _refused(self, refusal, True, back)

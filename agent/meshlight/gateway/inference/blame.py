@@ -7,9 +7,10 @@ account in so many words; otherwise the next probe, asked for at once, decides.
 import re
 from typing import Literal
 
-from meshlight.backends.error_text import is_html, message_of, sanitize_line
 from meshlight.domain.backend import Reason
+from meshlight.domain.text import sanitize_line
 from meshlight.http_client.client import Reply
+from meshlight.http_client.error_text import is_html, message_of
 
 RefusalSubject = Literal["key", "request", "model", "unclear"]
 """What is refused. `unclear` leaves it to a probe."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from meshlight.domain.decoding import decode_or_none
 from meshlight.http_client.client import Reply, Response
 
 PEEK = 8_192
@@ -94,12 +95,9 @@ def _find(head: bytes) -> tuple[int, bytes] | None:
             return None
     else:
         name, data = _event(start)
-    try:
-        said: Any = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return (_DEFAULT, _wrapped(data)) if name == b"error" and data else None
+    said = decode_or_none(data)
     if not isinstance(said, dict):
-        return (_DEFAULT, _wrapped(data)) if name == b"error" else None
+        return (_DEFAULT, _wrapped(data)) if name == b"error" and data else None
     error = said.get("error")
     if not (error or name == b"error" or "error" in (said.get("type"), said.get("object"))):
         return None
@@ -139,8 +137,4 @@ def _wrapped(data: bytes) -> bytes:
 
 
 def _is_json(text: bytes) -> bool:
-    try:
-        msgspec.json.decode(text, type=msgspec.Raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
+    return decode_or_none(text, msgspec.Raw) is not None

@@ -13,12 +13,12 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from meshlight.backends.base import Operation, path_of
 from meshlight.backends.kinds import KINDS
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import Paused, RoutingLoop
 from meshlight.domain.health import Broke, Fact, Served
+from meshlight.domain.operations import Operation, path_of
 from meshlight.domain.peers import may_use, own_id
 from meshlight.domain.routing import EXTRA_ATTEMPTS, Ranking, RetryBudget, RouteScore, load_key, rank
 from meshlight.domain.snapshot import Node, Snapshot
@@ -98,7 +98,7 @@ class Relay:
         """
         self._admit(inbound)
         self._traffic.start()
-        self._budget.note_request(self._clock())
+        self._budget.record_request(self._clock())
         outcome: Outcome = "failed"
         interrupt = Cancellation()
         leave.add(interrupt.left)

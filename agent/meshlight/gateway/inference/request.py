@@ -8,8 +8,8 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from meshlight.backends.base import Operation
 from meshlight.domain.errors import BadRequest, MethodNotAllowed, UnsupportedMediaType
+from meshlight.domain.operations import Operation
 from meshlight.domain.peers import SharingTerms
 from meshlight.domain.routing import NAME_MAX
 from meshlight.gateway.inference.content_coding import coding_of, too_large, unpacked

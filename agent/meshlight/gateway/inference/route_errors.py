@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from meshlight.backends.base import GEMINI_OPERATIONS, Operation, path_of
 from meshlight.domain.errors import (
     BackendFailed,
     EveryRouteDown,
@@ -22,6 +21,7 @@ from meshlight.domain.errors import (
     RouteError,
 )
 from meshlight.domain.model_names import other_tag
+from meshlight.domain.operations import GEMINI_OPERATIONS, Operation, path_of
 from meshlight.domain.routing import Ranking
 from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.domain.text import similar_names

@@ -13,8 +13,8 @@ from typing import Protocol
 
 import msgspec
 
-from meshlight.backends.base import Operation
 from meshlight.domain.errors import UpstreamError
+from meshlight.domain.operations import Operation
 from meshlight.gateway.inference.attempt import StartedResponse
 from meshlight.gateway.inference.headers import to_client, to_guest
 from meshlight.gateway.inference.route_errors import BROKEN_OFF, for_guest
@@ -221,7 +221,7 @@ async def stream_response(
             return tap
         headers = (to_guest if is_guest else to_client)(response.headers, extra)
         await sink.start(response.status, headers)
-        if not response.is_whole:
+        if not response.is_complete:
             piece = await _pump(response, piece, sink, tap, interrupt, idle_s)
         tap.feed(piece)
         await sink.end(piece)
@@ -266,7 +266,7 @@ async def _pump(
             silence.begin()
             piece = await response.read(push)
             silence.since = None
-            if response.is_whole:
+            if response.is_complete:
                 break
     finally:
         silence.end()

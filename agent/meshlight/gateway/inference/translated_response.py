@@ -23,12 +23,12 @@ def _nothing() -> None:
 class ImmediateResponse:
     """Has the face of a Response that came whole; nobody was asked for it."""
 
-    __slots__ = ("headers", "is_whole", "reused", "status")
+    __slots__ = ("headers", "is_complete", "reused", "status")
 
     def __init__(self, content_type: bytes, size: int) -> None:
         self.status = 200
         self.reused = False
-        self.is_whole = True
+        self.is_complete = True
         self.headers: Headers = ((b"content-type", content_type), (b"content-length", b"%d" % size))
 
     async def read(self, push: Push | None = None) -> bytes:  # noqa: ARG002 - a Response's
@@ -50,7 +50,7 @@ class TranslatedResponse:
         "_rest",
         "headers",
         "heard",
-        "is_whole",
+        "is_complete",
         "reused",
         "status",
     )
@@ -68,7 +68,7 @@ class TranslatedResponse:
         self._back = back
         self.status = inner.status
         self.reused = inner.reused
-        self.is_whole = False
+        self.is_complete = False
         """Whether the last piece has been read."""
         said = next((value for name, value in inner.headers if name == b"content-type"), b"")
         made = back.content_type if inner.status < 400 else b"application/json"
@@ -79,7 +79,7 @@ class TranslatedResponse:
 
     async def read(self, push: Push | None = None) -> bytes:  # noqa: ARG002 — each piece must be translated
         """Return the next translated bytes, `b""` at the end; raises the UpstreamErrors, Untranslated too."""
-        if self.is_whole:
+        if self.is_complete:
             return b""
         if self.status >= 400:
             return await self._error()
@@ -99,7 +99,7 @@ class TranslatedResponse:
             if made:
                 self._held = 0
                 return made
-        self.is_whole = True
+        self.is_complete = True
         return await in_thread_if_large(self._held, self._back.end)
 
     def abort(self) -> None:
@@ -113,5 +113,5 @@ class TranslatedResponse:
             pieces.append(piece)
             size += len(piece)
         self._inner.abort()
-        self.is_whole = True
+        self.is_complete = True
         return self._back.error(self.status, b"".join(pieces))

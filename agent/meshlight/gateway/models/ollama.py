@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from meshlight.backends.base import OLLAMA_OPERATIONS, Operation
 from meshlight.domain.backend import Kind, ModelDetail
 from meshlight.domain.errors import BadRequest, ModelNotFound, NotFound, UpstreamError
+from meshlight.domain.operations import OLLAMA_OPERATIONS, Operation
 from meshlight.domain.routing import listed, resolve
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.inference.request import (

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from meshlight.backends.base import Operation
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.errors import NotFound
+from meshlight.domain.operations import Operation
 from meshlight.domain.routing import listed, resolve
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.inference.route_errors import AT_CHAT, no_such_model

@@ -8,7 +8,7 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from meshlight.backends.base import OLLAMA_OPERATIONS, OPERATIONS
+from meshlight.domain.operations import OLLAMA_OPERATIONS, OPERATIONS
 
 _PATHS = frozenset(
     (
