@@ -184,7 +184,7 @@ async def test_nor_does_a_path_without_translation_cost_the_others_their_backend
         for _ in range(4):
             answer = await node.http.post("/v1/rerank", json={"model": "m", "query": "a", "documents": ["b"]})
             assert answer.status_code == 503
-            assert "/v1/rerank (401), though it takes the key elsewhere" in answer.text
+            assert "/v1/rerank (401), though it accepts the key elsewhere" in answer.text
             assert (await node.chat("m")).status_code == 200
         assert await health(node) == ("healthy", "ok")
 

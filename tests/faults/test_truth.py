@@ -163,7 +163,7 @@ async def test_the_openai_client_makes_no_second_try_of_its_own_once_we_have_tri
 )
 async def test_an_unknown_path_is_404_with_those_there_are(tmp_path: Path, path: str, status: int) -> None:
     async with Node(tmp_path) as node:
-        answer = await node.http.post(path, json={"model": "m"})
+        answer = await node.http.post(path, json={})
         assert answer.status_code == status
         assert "chat/completions" in answer.json()["error"]["message"]
 

@@ -31,7 +31,7 @@ from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.attempt import UpstreamRequest, build_upstream_request
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import GUEST, InferenceRequest
-from meshlight.gateway.inference.streaming import Sink
+from meshlight.gateway.inference.sinks import Sink
 from meshlight.gateway.models.ollama import Ollama
 from meshlight.gateway.models.openai import ModelCatalog
 from meshlight.gateway.server.asgi import Message, Scope
@@ -54,7 +54,7 @@ class Noting(Relay):
     def __init__(self) -> None:
         self.asked: list[InferenceRequest] = []
 
-    async def run(self, inbound: InferenceRequest, sink: Sink, leave: DisconnectListeners) -> None:  # noqa: ARG002 - the relay's own
+    async def run(self, inbound: InferenceRequest, sink: Sink, disconnect: DisconnectListeners) -> None:  # noqa: ARG002 - the relay's own
         self.asked.append(inbound)
         await sink.start(200, [])
         await sink.end(b"")
@@ -324,7 +324,7 @@ def test_every_reader_finds_the_model_that_was_judged(
         event("refused")
         return
     for backend, model, upstream_request in sent(inbound):
-        event(f"sent, {'translated' if upstream_request.back else 'as it is'}")
+        event(f"sent, {'translated' if upstream_request.translator else 'as it is'}")
         assert model in {"small", "big"}
         assert guest is None or model == "small"
         assert model == "small" or backend.ring == "machine"

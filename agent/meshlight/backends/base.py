@@ -40,7 +40,9 @@ GeminiOperation = Literal[
     "gemini/embedContent",
     "gemini/batchEmbedContents",
 ]
-Operation = OpenAIOperation | AnthropicOperation | OllamaOperation | GeminiOperation
+OtherOperation = Literal["other"]
+"""A path below `/v1` that is not known here: the request's own path is used."""
+Operation = OpenAIOperation | AnthropicOperation | OllamaOperation | GeminiOperation | OtherOperation
 """One operation of one protocol: an inference request is posted to a face."""
 
 OPENAI_OPERATIONS: tuple[Operation, ...] = get_args(OpenAIOperation)
@@ -306,6 +308,8 @@ class Engine:
     patience_s: ClassVar[float] = 0.0
     default_ring: ClassVar[Ring | None] = None
     operations: ClassVar[frozenset[Operation]] = frozenset(OPERATIONS)
+    has_other_paths: ClassVar[bool] = True
+    """Whether it may have paths of its own below `/v1` that take OpenAI's form of request."""
     list_path: ClassVar[str] = MODELS
     key_hint: ClassVar[str] = "Only if the server asks for one."
 
@@ -365,7 +369,7 @@ class Engine:
 
     def speaks(self, operation: Operation) -> bool:
         """Whether this kind has such a path at all."""
-        return operation in self.operations
+        return operation in self.operations or (operation == "other" and self.has_other_paths)
 
     def defaults(self, operation: Operation) -> Headers:  # noqa: ARG002 — for kinds that want some
         """Demand no header of its own."""

@@ -90,7 +90,7 @@ class PeerKind(Engine):
 
     def speaks(self, operation: Operation) -> bool:
         """Whether the other node can pass this on; Gemini's protocol it can only where a Gemini backend is."""
-        return operation in self.operations or operation in GEMINI_OPERATIONS
+        return super().speaks(operation) or operation in GEMINI_OPERATIONS
 
     def why(self, error: UpstreamError, backend: Backend) -> Reason:
         """Tell a stranger in its place from a peer that is down."""

@@ -4,6 +4,7 @@ MeshlightError
 ├── RequestError               the caller can mend it
 │   ├── BadRequest             400  the body or a parameter is wrong
 │   │   ├── BadAddress         400  a URL that can't be a backend's
+│   │   ├── NoModelInBody      400  the body is no JSON object, or names no model
 │   │   └── Untranslatable     400  a field that the backend's protocol has no word for
 │   │       ├── PreviousResponseUnknown  400  it goes on from a response that is not kept
 │   │       └── TooMuch        413  a body too large to be translated
@@ -74,6 +75,10 @@ class RequestError(MeshlightError):
 
 class BadRequest(RequestError):
     """The body or a parameter is wrong."""
+
+
+class NoModelInBody(BadRequest):
+    """The body is no JSON object, or names no model."""
 
 
 class BadAddress(BadRequest):

@@ -70,7 +70,7 @@ def test_what_the_backend_understands_goes_on_byte_for_byte_under_its_own_key() 
 
     assert upstream_request.body is inbound().body
     assert upstream_request.target == "/v1/chat/completions"
-    assert upstream_request.back is None
+    assert upstream_request.translator is None
     assert named(upstream_request)[b"authorization"] == b"Bearer sk-own"
     assert named(upstream_request)[b"user-agent"] == b"curl"
     assert not any(CANARY in value for _, value in upstream_request.headers)
@@ -110,7 +110,7 @@ def test_a_translated_request_brings_its_way_home_with_it() -> None:
     upstream_request = packed(inbound("messages", body), link("openai-compatible"), translated=True)
 
     assert upstream_request.target == "/v1/chat/completions"
-    assert upstream_request.back is not None
+    assert upstream_request.translator is not None
     assert not any(CANARY in value for _, value in upstream_request.headers)
 
 

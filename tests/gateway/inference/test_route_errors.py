@@ -16,7 +16,7 @@ from meshlight.domain.health import Health, State
 from meshlight.domain.routing import rank
 from meshlight.domain.rules import Routing, Rule
 from meshlight.domain.snapshot import Node, Snapshot, index
-from meshlight.gateway.inference.attempt import FailedAttempt
+from meshlight.gateway.inference.failures import FailedAttempt
 from meshlight.gateway.inference.route_errors import (
     SHOWN,
     final_error,

@@ -9,7 +9,7 @@ from meshlight.backends.base import Operation
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import BackendFailed, EveryRouteDown, FirstByteTooLate, NotFound, Untranslatable
 from meshlight.domain.peers import Peer
-from meshlight.gateway.inference.attempt import FailedAttempt
+from meshlight.gateway.inference.failures import FailedAttempt
 from meshlight.gateway.inference.headers import to_guest
 from meshlight.gateway.inference.route_errors import (
     final_guest_error,
@@ -46,8 +46,8 @@ def test_the_status_is_that_of_what_happened() -> None:
     assert isinstance(final_guest_error("m", [miss("connection-lost")]), BackendFailed)
     said = Untranslatable("`top_k` has no counterpart.", "Leave it out.", "top_k")
     assert final_guest_error("m", [miss("untranslatable", error=said)]) is said
-    assert isinstance(no_guest_route("m", lacks_face=True), NotFound)
-    assert isinstance(no_guest_route("m", lacks_face=False), EveryRouteDown)
+    assert isinstance(no_guest_route("m", lacks_path=True), NotFound)
+    assert isinstance(no_guest_route("m", lacks_path=False), EveryRouteDown)
     assert nothing_shared().status == 404
 
 
@@ -102,9 +102,9 @@ def test_of_a_backends_failing_answer_a_peer_gets_our_own_words(
         (b'{"error":{"code":"context_length_exceeded"}}', b"prompt is too long"),
         (b'{"error":{"type":"exceed_context_size_error","n_ctx":512}}', b"prompt is too long"),
         (b'{"error":"the prompt exceeds the available context size"}', b"prompt is too long"),
-        (b'{"error":{"message":"image input is not supported - hint: mmproj"}}', b"takes no pictures"),
-        (b'{"error":"registry.ollama.ai/library/x does not support tools"}', b"takes no tools"),
-        (b'{"error":"this model: tools are not supported"}', b"takes no tools"),
+        (b'{"error":{"message":"image input is not supported - hint: mmproj"}}', b"accepts no images"),
+        (b'{"error":"registry.ollama.ai/library/x does not support tools"}', b"accepts no tools"),
+        (b'{"error":"this model: tools are not supported"}', b"accepts no tools"),
         (b'{"error":{"message":"Input flagged by moderation"}}', b"content filter"),
     ],
 )

@@ -53,7 +53,7 @@ def response(status: int, *pieces: bytes, first: bytes = b"") -> TranslatedRespo
 async def test_a_thought_that_is_hidden_from_the_client_is_no_silence() -> None:
     heard: list[None] = []
     answer = response(200, b"a", b"b", b"C", b"d")
-    answer.heard = lambda: heard.append(None)
+    answer.on_piece = lambda: heard.append(None)
     assert await answer.read() == b"C"
     assert len(heard) == 3
     assert (await answer.read(), await answer.read()) == (b".", b"")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from meshlight.gateway.inference.blame import RefusalSubject, may_mean_path, subject
+from meshlight.gateway.inference.failures import RefusalSubject, may_mean_path, subject
 from meshlight.http_client.response import Reply
 
 JSON = ((b"content-type", b"application/json"),)

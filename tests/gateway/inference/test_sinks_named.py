@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.rig import Heard
-from meshlight.gateway.inference.named_sink import NamedSink
+from meshlight.gateway.inference.sinks import NamedSink
 from meshlight.simulator.engine import SimulatedEngine
 from meshlight.simulator.profile import Dialect
 from node import Node
