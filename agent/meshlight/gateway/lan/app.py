@@ -24,7 +24,7 @@ from meshlight.gateway.inference.content_coding import too_large
 from meshlight.gateway.inference.request import BODY_LIMIT, GUEST, request_header
 from meshlight.gateway.lan.catalog_events import CatalogFeed
 from meshlight.gateway.server.asgi import ASGIApp, Receive, Scope, Send
-from meshlight.gateway.server.path_spelling import respell
+from meshlight.gateway.server.path_spelling import normalize_path
 
 PAUSED_RETRY_S = 30.0
 """When a client may ask again while somebody keeps something paused."""
@@ -93,7 +93,7 @@ class LanApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of a peer."""
-        respell(scope)
+        normalize_path(scope)
         path: str = scope["path"]
         try:
             peer_id = scope["state"]["peer"]
