@@ -25,7 +25,7 @@ async def test_every_face_is_relayed(tmp_path: Path, operation: str, fields: dic
         answer = await node.http.post(f"/v1/{operation}", json={"model": "llama-3.2-3b", **fields})
         assert answer.status_code == 200, answer.text
         assert answer.headers["x-meshlight-backend"] == "a"
-        assert [seen.path for seen in engine.calls()] == [f"/v1/{operation}"]
+        assert [observed.path for observed in engine.calls()] == [f"/v1/{operation}"]
 
 
 async def test_a_backend_without_the_face_is_left_out(tmp_path: Path) -> None:

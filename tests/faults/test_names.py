@@ -170,9 +170,9 @@ async def test_a_model_without_a_tag_is_found_with_latest(tmp_path: Path) -> Non
             assert (await node.chat(wrong)).status_code == 404, wrong
 
 
-@pytest.mark.parametrize("wish", ["nomic-embed-text", TAGGED, "nomic-*", "*-text"])
-async def test_a_rule_holds_for_a_model_with_and_without_latest(tmp_path: Path, wish: str) -> None:
-    rule = f'{IN_ORDER}\n[[routing.rules]]\nmodel = "{wish}"\npin = ["b"]\n'
+@pytest.mark.parametrize("wanted", ["nomic-embed-text", TAGGED, "nomic-*", "*-text"])
+async def test_a_rule_holds_for_a_model_with_and_without_latest(tmp_path: Path, wanted: str) -> None:
+    rule = f'{IN_ORDER}\n[[routing.rules]]\nmodel = "{wanted}"\npin = ["b"]\n'
     async with (
         SimulatedEngine("ollama", "a", [TAGGED]) as first,
         SimulatedEngine("ollama", "b", [TAGGED]) as second,

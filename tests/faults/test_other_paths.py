@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from faults.raw import RawBackend, says, whole
+from faults.raw import RawBackend, complete, responds
 from node import IN_ORDER, Node
 from security.paired_node import simulated
 
-LACKS_404 = whole(b'{"detail": "Not Found"}', b"content-type: application/json", status=b"404 Not Found")
-LACKS_405 = whole(b"", status=b"405 Method Not Allowed")
-BROKEN = whole(b"{}", b"content-type: application/json", status=b"500 Internal Server Error")
+LACKS_404 = complete(b'{"detail": "Not Found"}', b"content-type: application/json", status=b"404 Not Found")
+LACKS_405 = complete(b"", status=b"405 Method Not Allowed")
+BROKEN = complete(b"{}", b"content-type: application/json", status=b"500 Internal Server Error")
 
 
 async def post(node: Node, path: str = "/v1/systemone", **fields: Any) -> Any:
@@ -41,7 +41,7 @@ async def test_a_backend_that_lacks_the_path_is_remembered_and_another_one_used(
     tmp_path: Path, lacking: bytes
 ) -> None:
     async with (
-        RawBackend("a", say=says(lacking)) as without,
+        RawBackend("a", respond=responds(lacking)) as without,
         RawBackend("b") as having,
         Node(tmp_path, [without, having], IN_ORDER) as node,
     ):
@@ -57,8 +57,8 @@ async def test_a_backend_that_lacks_the_path_is_remembered_and_another_one_used(
 
 async def test_where_every_backend_lacks_the_path_the_client_reads_their_answer(tmp_path: Path) -> None:
     async with (
-        RawBackend("a", say=says(LACKS_404)) as first,
-        RawBackend("b", say=says(LACKS_404)) as second,
+        RawBackend("a", respond=responds(LACKS_404)) as first,
+        RawBackend("b", respond=responds(LACKS_404)) as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         for _ in range(2):
@@ -72,7 +72,7 @@ async def test_where_every_backend_lacks_the_path_the_client_reads_their_answer(
 
 async def test_what_a_backend_may_have_done_is_not_done_again(tmp_path: Path) -> None:
     async with (
-        RawBackend("a", say=says(BROKEN)) as first,
+        RawBackend("a", respond=responds(BROKEN)) as first,
         RawBackend("b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
@@ -93,13 +93,13 @@ async def test_a_guest_reaches_such_a_path_of_a_shared_model_only(tmp_path: Path
         RawBackend("a", models=("shared", "hidden")) as backend,
         simulated(tmp_path, [backend], 'share_models = ["shared"]') as found,
     ):
-        assert (await found.ask("POST", "/v1/systemone", {"model": "shared"})).status == 200
+        assert (await found.request("POST", "/v1/systemone", {"model": "shared"})).status == 200
         for path, body in (
             ("/v1/systemone", {"model": "hidden"}),
             ("/v1/systemone", {}),
             ("/v1/load_lora_adapter", {"model": "shared"}),
             ("/v1/../systemone", {"model": "shared"}),
         ):
-            assert (await found.ask("POST", path, body)).status == 404
-        assert (await found.ask("GET", "/v1/systemone")).status == 404
+            assert (await found.request("POST", path, body)).status == 404
+        assert (await found.request("GET", "/v1/systemone")).status == 404
         assert [json.loads(request.body)["model"] for request in backend.posts] == ["shared"]

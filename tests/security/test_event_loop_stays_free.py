@@ -81,9 +81,9 @@ def test_a_body_that_has_to_be_translated_holds_nobody_up(operation: str, shape:
     place.backend.status, place.backend.media, place.backend.body = 200, JSON, b"{}"
     body = named(b"m", BODIES[shape] + LIMIT[operation.startswith("/v1/")])
     with place.free():
-        status, told = place.ask(operation, body)
-    assert status in {200, 400, 413, 502}, told[:300]
-    assert len(told) < 4_000
+        status, answer = place.ask(operation, body)
+    assert status in {200, 400, 413, 502}, answer[:300]
+    assert len(answer) < 4_000
 
 
 @pytest.mark.parametrize("shape", ["small keys", "tiny messages", "empty lists", "one text"])
@@ -99,10 +99,10 @@ def test_a_body_that_passes_holds_nobody_up(operation: str, shape: str, place: P
 @pytest.mark.parametrize("shape", ["small keys", "empty lists", "deep", "a long name", "a long word"])
 def test_a_body_for_control_holds_nobody_up(path: str, shape: str, place: Place) -> None:
     with place.free():
-        status, told = place.ask(path, named(b"m", BODIES[shape][:60_000]))
+        status, answer = place.ask(path, named(b"m", BODIES[shape][:60_000]))
         place.ask(path, named(b"m", BODIES[shape][:60_000]), "PATCH")
     assert 400 <= status < 500
-    assert len(told) < 4_000
+    assert len(answer) < 4_000
 
 
 EDITS = {
@@ -121,9 +121,9 @@ NOTHING = b'{"routing":{"aliases":{},"rules":[]},"discovery":{"ignored":[]}}'
 @pytest.mark.parametrize("shape", EDITS)
 def test_an_edit_of_the_settings_holds_nobody_up(shape: str, place: Place) -> None:
     with place.free():
-        status, told = place.ask("/mesh/settings", EDITS[shape], "PATCH")
-        assert status in {400, 409} or shape == "a long alias", told[:300]
-        assert b"at most 300 entries" in told or "long" in shape
+        status, answer = place.ask("/mesh/settings", EDITS[shape], "PATCH")
+        assert status in {400, 409} or shape == "a long alias", answer[:300]
+        assert b"at most 300 entries" in answer or "long" in shape
         place.ask("/v1/models", None, "GET")
         place.ask("/v1/chat/completions", named(b"nobody"))
         assert place.ask("/mesh/settings", NOTHING, "PATCH")[0] == 200

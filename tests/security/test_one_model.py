@@ -52,10 +52,10 @@ class Noting(Relay):
     """A relay that notes what it is asked."""
 
     def __init__(self) -> None:
-        self.asked: list[InferenceRequest] = []
+        self.requests: list[InferenceRequest] = []
 
     async def run(self, inbound: InferenceRequest, sink: Sink, disconnect: DisconnectListeners) -> None:  # noqa: ARG002 - the relay's own
-        self.asked.append(inbound)
+        self.requests.append(inbound)
         await sink.start(200, [])
         await sink.end(b"")
 
@@ -104,7 +104,7 @@ async def judged(
         scope, receive, send
     )
     assert statuses[0] in {200, 400, 404, 415}
-    return relay.asked[0] if relay.asked else None
+    return relay.requests[0] if relay.requests else None
 
 
 def sent(inbound: InferenceRequest) -> Iterator[tuple[Backend, str, UpstreamRequest]]:
@@ -377,5 +377,5 @@ def test_an_ordinary_request_goes_to_each_backend_that_may_have_it(
 )
 def test_a_body_of_geminis_that_names_another_model_than_its_path_is_refused(body: bytes) -> None:
     for verb in ("batchEmbedContents", "countTokens", "embedContent"):
-        asked = judged(f"/v1beta/models/small:{verb}", body, b"application/json", None)
-        assert asyncio.run(asked) is None
+        request = judged(f"/v1beta/models/small:{verb}", body, b"application/json", None)
+        assert asyncio.run(request) is None

@@ -96,8 +96,8 @@ def test_a_peer_gets_the_request_as_it_came_and_no_key() -> None:
 
 def test_a_way_of_its_own_decides_place_key_and_name_and_takes_none_of_the_clients_headers() -> None:
     there = Upstream(Address("http", "127.0.0.1", 9090))
-    way = ModelRoute(there, ((b"authorization", b"Bearer token"),), "service-model")
-    upstream_request = packed(inbound(), link("continuum"), way=way)
+    translator = ModelRoute(there, ((b"authorization", b"Bearer token"),), "service-model")
+    upstream_request = packed(inbound(), link("continuum"), way=translator)
 
     assert upstream_request.upstream is there
     assert msgspec.json.decode(upstream_request.body)["model"] == "service-model"

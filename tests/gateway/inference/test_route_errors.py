@@ -76,9 +76,9 @@ def test_a_route_that_is_loading_makes_asking_again_worth_it() -> None:
 
 @pytest.mark.parametrize("status", [404, 408, 429, 500, 503])
 def test_a_backends_own_answer_is_the_last_word(status: int) -> None:
-    said = final_refusal([miss("a"), miss("b", "x", status=status)])
-    assert said is not None
-    assert said.status == status
+    text = final_refusal([miss("a"), miss("b", "x", status=status)])
+    assert text is not None
+    assert text.status == status
 
 
 @pytest.mark.parametrize("status", [0, 200, 307, 401, 403])

@@ -95,8 +95,8 @@ def test_while_a_model_loads_asking_again_helps() -> None:
         b"x-should-retry": b"true",
         b"retry-after": b"5",
     }
-    told = reply(503, (b"retry-after-ms", b"200"))
-    assert names(last_headers(told, is_loading=True)) == {
+    answer = reply(503, (b"retry-after-ms", b"200"))
+    assert names(last_headers(answer, is_loading=True)) == {
         b"x-should-retry": b"true",
         b"retry-after-ms": b"200",
     }
