@@ -1,4 +1,4 @@
-"""A backend and a client of which a test decides or sees every byte."""
+"""A backend and a client whose every byte a test can choose or read."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""When a client goes away, the backend that works for it is let go at once."""
+"""When a client disconnects, the request to its backend ends at once."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A burst spreads over equal backends, and whatever happens to a request, it is counted once and let go."""
+"""A burst spreads over equal backends, and whatever happens to a request, it is counted as ended once."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a backend says reaches the client byte for byte, and what a client says reaches the backend so."""
+"""Answers reach the client byte for byte, and requests reach the backend so."""
 
 import hashlib
 import json

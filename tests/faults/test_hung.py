@@ -1,4 +1,4 @@
-"""A backend that hangs costs a client ten seconds at most, and is told by its name."""
+"""A backend that hangs costs a client ten seconds at most, and the error names it."""
 
 import asyncio
 import time

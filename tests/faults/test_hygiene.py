@@ -1,4 +1,4 @@
-"""Whose secrets go where: ours never upstream, a backend's only to it, and no backend can act as ours."""
+"""Which secrets go where: ours never to a backend, a backend's only to that one, and none can act as ours."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What costs money or does something is never done twice, and a prompt leaves the house only where a rule says so."""
+"""What costs money or changes something is never done twice, and a prompt leaves this network only by a rule."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A stream that runs is not disturbed by what becomes of the configuration, not even by the end of its backend."""
+"""A running stream is not disturbed by changes of the configuration, not even by the removal of its backend."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Prompts, answers and keys are never logged, at any level, and are in nothing that the mesh tells of itself."""
+"""Prompts, answers and keys are never logged, at any level, and never in what the mesh API shows."""
 
 import logging
 from contextlib import suppress

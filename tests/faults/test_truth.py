@@ -1,4 +1,4 @@
-"""What a client is told when no answer can be had: what is wrong, where, and what to do."""
+"""The error when no answer can be had: what is wrong, where, and what to do."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Nothing is held back on the way: each token is with the client before the next one is made."""
+"""Nothing is buffered: each token reaches the client before the next one is generated."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""The page's session: what it opens, and what it takes to change anything with it."""
+"""The page's session: what it gives access to, and what a change by it needs."""
 
 import pytest
 

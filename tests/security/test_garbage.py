@@ -1,4 +1,4 @@
-"""Whatever bytes come, in whatever pieces: the connection answers or ends, and never breaks."""
+"""Whatever bytes arrive, in whatever pieces: the connection answers or closes, and never fails."""
 
 import asyncio
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Who may ask what, with which key; and the key itself is found nowhere."""
+"""Which request needs which key; and the key itself is never shown."""
 
 import logging
 from typing import Any

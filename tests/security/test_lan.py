@@ -1,4 +1,4 @@
-"""The LAN listener: nobody gets in without a paired key, and who does gets what is shared and not a word more."""
+"""The LAN listener: only paired keys get in, and they get only what is shared."""
 
 import asyncio
 import json

@@ -45,7 +45,7 @@ ANNA = Peer(
 WHERE: dict[Kind, str] = {"llamacpp": "machine", "ollama": "lan", "openai": "cloud", "gemini": "cloud"}
 MARK = b"x7MA4YWxkTrZu0gW"
 FORM = b"multipart/form-data; boundary=" + MARK
-ALL_FACES: tuple[Operation, ...] = (*OPERATIONS, *OLLAMA_OPERATIONS, *GEMINI_OPERATIONS)
+ALL_OPERATIONS: tuple[Operation, ...] = (*OPERATIONS, *OLLAMA_OPERATIONS, *GEMINI_OPERATIONS)
 
 
 class Noting(Relay):
@@ -293,16 +293,16 @@ OTHER_TYPES = st.sampled_from(
         b"multipart/mixed; boundary=" + MARK,
     ]
 )
-FORM_FACES = st.sampled_from(
+FORM_OPERATIONS = st.sampled_from(
     ["audio/transcriptions", "audio/translations", "images/edits", "images/variations"]
 )
-FACE = st.sampled_from(ALL_FACES)
+OPERATION = st.sampled_from(ALL_OPERATIONS)
 
 REQUESTS = (
-    st.tuples(FACE, json_body(), st.just(b"application/json"))
-    | st.tuples(FACE, json_body(), OTHER_TYPES)
-    | st.tuples(FORM_FACES, form_body(), st.just(FORM))
-    | st.tuples(FACE, form_body(), OTHER_TYPES)
+    st.tuples(OPERATION, json_body(), st.just(b"application/json"))
+    | st.tuples(OPERATION, json_body(), OTHER_TYPES)
+    | st.tuples(FORM_OPERATIONS, form_body(), st.just(FORM))
+    | st.tuples(OPERATION, form_body(), OTHER_TYPES)
 )
 
 
@@ -339,7 +339,7 @@ def test_every_reader_finds_the_model_that_was_judged(
 
 
 @pytest.mark.parametrize("guest", [None, ANNA], ids=["owner", "peer"])
-@pytest.mark.parametrize("operation", ALL_FACES)
+@pytest.mark.parametrize("operation", ALL_OPERATIONS)
 def test_an_ordinary_request_goes_to_each_backend_that_may_have_it(
     operation: Operation, guest: Peer | None
 ) -> None:

@@ -1,4 +1,4 @@
-"""Nothing a stranger sends is read without an end."""
+"""Nothing that a client without the key sends is read without a limit."""
 
 from contextlib import ExitStack
 

@@ -1,4 +1,4 @@
-"""Nobody holds a connection by being slow."""
+"""No client keeps a connection open by being slow."""
 
 import select
 import time

@@ -1,4 +1,4 @@
-"""A real gateway server in a thread, and raw sockets to trouble it with."""
+"""A real gateway server in a thread, and raw sockets to attack it with."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The face of inference by itself: what it takes, what it keeps to itself, and what a fault of ours looks like."""
+"""The inference app by itself: which paths it accepts, what it does not pass on, how our own faults look."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""One attempt: what a refusal says of whom, what is asked again at the same backend, and what is let go of."""
+"""One attempt: what a refusal is about, what is sent to the same backend again, and which connections are closed."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A request may come compressed: it is unpacked as far as a body may be long, and a broken one is refused."""
+"""A compressed request is decompressed up to the size that a body may have, and a broken one is refused."""
 
 import gzip
 import tracemalloc

@@ -1,4 +1,4 @@
-"""What a 401 or 403 refuses, by its words."""
+"""What a 401 or 403 refuses, judged by its text."""
 
 import pytest
 

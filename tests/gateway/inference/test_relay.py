@@ -1,4 +1,4 @@
-"""The relay on a clock that stands still: which routes it walks, how often, and what it learns on the way."""
+"""The relay on a clock that stands still: which routes it tries, how many, and what it records of their backends."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""A request is sent on under the name that its route has, in the body or in the path, and else as it came."""
+"""A request is sent on with its route's name of the model, in the body or in the path, and otherwise unchanged."""
 
 import pytest
 

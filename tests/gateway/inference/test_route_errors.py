@@ -1,4 +1,4 @@
-"""What is said at the end: which routes there were, what is wrong with each, and whether asking again helps."""
+"""The final error: which routes there were, what is wrong with each, and whether a retry helps."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a peer is told of a failure: why, and no backend's name, address or key."""
+"""What a peer reads of a failure: the cause, and no backend's name, address or key."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""Whoever asks by another name is answered by that name, whatever stands behind it."""
+"""A client that uses another name of a model is answered under that name."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An answer that is kept while it passes reaches the client as it would without."""
+"""An answer that is stored while it is passed on reaches the client unchanged."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""From the first byte to the end: pieces pass as they came, silence has a limit, and a break is seen as one."""
+"""From the first byte to the end: pieces pass unchanged, silence has a limit, and the client sees a break."""
 
 import asyncio
 

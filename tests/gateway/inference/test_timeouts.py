@@ -1,4 +1,4 @@
-"""How long a request waits for its first byte, told by the looks that its timer takes."""
+"""How long a request waits for its first byte, and when its backend is probed meanwhile."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A wait that is ended from outside knows why, and the end of the task itself is never mistaken for it."""
+"""A wait that is cancelled from outside knows the cause; the end of the task itself is not mistaken for it."""
 
 import asyncio
 

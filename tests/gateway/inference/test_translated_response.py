@@ -1,4 +1,4 @@
-"""A translated answer is read like any other one, and each piece that comes is heard, whatever is left of it."""
+"""A translated answer is read like any other one, and each received piece is noticed, even an empty one."""
 
 from typing import Any
 

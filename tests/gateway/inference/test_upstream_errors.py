@@ -1,4 +1,4 @@
-"""Which answers a client should not have while another backend may give a better one, and how they end."""
+"""Which answers are held back while another backend may give a better one, and how they are passed on at last."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What a peer may ask on the LAN listener, at a whole node."""
+"""What a peer may request on the LAN listener of a complete node."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Who of the peers may ask now, and how much at once."""
+"""Which peers may send requests now, and how many at once."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Each peer hears at once when its catalog has changed, and not a word otherwise."""
+"""Each peer is notified when its catalog has changed, and only then."""
 
 import asyncio
 from typing import Any

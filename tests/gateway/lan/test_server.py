@@ -1,4 +1,4 @@
-"""The LAN listener opens and closes while the service runs, and knows which peer each connection is."""
+"""The LAN listener opens and closes while the service runs, and knows the peer of each connection."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Strangers get as far as their handshake, a few of them at a time, and for a short while."""
+"""Clients without a paired key get as far as the handshake, a few at a time, and for a short time."""
 
 import asyncio
 import ssl

@@ -1,4 +1,4 @@
-"""Ollama's clients see the models of the whole mesh, and only what is known of each."""
+"""Ollama's clients see all models of the mesh, and only known facts about each."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The list of models is encoded once per change, whatever a request asks."""
+"""The list of models is encoded once per change, however many requests read it."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who keeps a place when all are taken."""
+"""Which connections stay open when there are too many."""
 
 from meshlight.gateway.server.admission import ConnectionAdmission
 from meshlight.gateway.server.limits import Limits

@@ -1,4 +1,4 @@
-"""How the departure of a client is told."""
+"""How a client's disconnect is reported."""
 
 import pytest
 

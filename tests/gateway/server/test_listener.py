@@ -1,4 +1,4 @@
-"""The port: had, or clearly said who has it."""
+"""The port is bound, or the error says which program has it."""
 
 import socket
 import sys

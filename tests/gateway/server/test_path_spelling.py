@@ -1,4 +1,4 @@
-"""What clients write for a path of inference leads to that path, and to nothing that it would not lead to."""
+"""Other spellings of an inference path lead to that path, and to nothing else."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""How answers look on the wire, whole or broken."""
+"""How answers look on the wire, complete or broken."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""The server's own life: it answers, notices departures, and stops without dropping what runs."""
+"""The server answers, notices disconnects, and stops without dropping running requests."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""Every face goes to the backends that have it, and where none has it the error says so."""
+"""Every operation goes to the backends that have it; where none has it, the error says so."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
-FACES: list[tuple[str, dict[str, Any]]] = [
+OPERATIONS: list[tuple[str, dict[str, Any]]] = [
     ("chat/completions", {"messages": [{"role": "user", "content": "hi"}]}),
     ("completions", {"prompt": "hi"}),
     ("embeddings", {"input": "hi"}),
@@ -19,7 +19,7 @@ FACES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("operation", "fields"), FACES)
+@pytest.mark.parametrize(("operation", "fields"), OPERATIONS)
 async def test_every_face_is_relayed(tmp_path: Path, operation: str, fields: dict[str, Any]) -> None:
     async with SimulatedEngine("openai", "a") as engine, Node(tmp_path, [engine]) as node:
         answer = await node.http.post(f"/v1/{operation}", json={"model": "llama-3.2-3b", **fields})

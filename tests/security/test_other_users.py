@@ -1,4 +1,4 @@
-"""Another user of the same machine: what it sees, what it can take, and what is never told to it."""
+"""Another user of the same machine: what they can see and reach, and what they never can."""
 
 import html
 import os

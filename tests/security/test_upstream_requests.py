@@ -1,4 +1,4 @@
-"""What a running node sends on to an engine: no header, query or second model that was not judged."""
+"""What a running node sends to an engine: no header, query or second model that was not checked."""
 
 import gzip
 import json
