@@ -220,6 +220,8 @@ class BackendKind(ABC):
     """The ring that it is always in; None if its address decides."""
     operations: ClassVar[frozenset[Operation]] = frozenset(OPERATIONS)
     """What it has a path for; whether a model can do it is another question."""
+    has_other_paths: ClassVar[bool] = True
+    """Whether it may have paths of its own below `/v1` that take OpenAI's form of request."""
     list_path: ClassVar[str] = MODELS
     probe_s: ClassVar[float] = PROBE_S
     """How long a probe may take, in seconds."""
@@ -325,7 +327,7 @@ class BackendKind(ABC):
 
     def speaks(self, operation: Operation) -> bool:
         """Whether this kind has a path for an operation at all; what a model can do is another question."""
-        return operation in self.operations
+        return operation in self.operations or (operation == "other" and self.has_other_paths)
 
     def path(self, operation: Operation, path: str) -> str:  # noqa: ARG002 — for kinds that moved it
         """Return the path of an operation there, given the path to which it is posted here."""

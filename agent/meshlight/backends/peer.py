@@ -93,7 +93,7 @@ class PeerKind(BackendKind):
 
     def speaks(self, operation: Operation) -> bool:
         """Whether the peer can pass this on; Gemini's protocol only if it has a Gemini backend."""
-        return operation in self.operations or operation in GEMINI_OPERATIONS
+        return super().speaks(operation) or operation in GEMINI_OPERATIONS
 
     def explain(self, error: UpstreamError, backend: Backend) -> Reason:
         """Distinguish a peer that is down from another server at its address."""

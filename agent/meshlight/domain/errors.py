@@ -4,6 +4,7 @@ MeshlightError
 ├── RequestError               the caller can fix it
 │   ├── BadRequest             400  the body or a parameter is wrong
 │   │   ├── BadAddress         400  a URL that can't be a backend's
+│   │   ├── NoModelInBody      400  the body is no JSON object, or names no model
 │   │   └── Untranslatable     400  a field that the backend's protocol does not have
 │   │       ├── PreviousResponseUnknown  400  it continues a response that is not stored
 │   │       └── TooMuch        413  a body too large to be translated
@@ -74,6 +75,10 @@ class RequestError(MeshlightError):
 
 class BadRequest(RequestError):
     """The body or a parameter is wrong."""
+
+
+class NoModelInBody(BadRequest):
+    """The body is no JSON object, or names no model."""
 
 
 class BadAddress(BadRequest):

@@ -24,7 +24,9 @@ GeminiOperation = Literal[
     "gemini/embedContent",
     "gemini/batchEmbedContents",
 ]
-Operation = OpenAIOperation | AnthropicOperation | OllamaOperation | GeminiOperation
+OtherOperation = Literal["other"]
+"""A path below `/v1` that is not known here: the request's own path is used."""
+Operation = OpenAIOperation | AnthropicOperation | OllamaOperation | GeminiOperation | OtherOperation
 """One operation of one protocol; each inference request is a POST to one of them."""
 
 OPENAI_OPERATIONS: tuple[Operation, ...] = get_args(OpenAIOperation)

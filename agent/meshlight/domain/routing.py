@@ -1,4 +1,4 @@
-"""Which routes can serve a request, in which order, and why the others can't; and how many retries are allowed.
+"""Which routes can serve a request, in which order, and why the others can't.
 
 `rank` scores every backend that serves the model. The relay tries the usable routes in order; `/mesh/route` shows all
 of them, the excluded ones with the reason.
@@ -251,50 +251,3 @@ class _Order(Struct, frozen=True):
                 return (preference, latency, busy, turn)
             case "local-first":
                 return (preference, ring, busy, latency, turn)
-
-
-SHARE = 0.2
-FLOOR = 3
-WINDOW_S = 10.0
-EXTRA_ATTEMPTS = 2
-
-
-class RetryBudget:
-    """Allows retries for a fifth of the requests of the last ten seconds, and always for three.
-
-    The first failover from a backend that is not ejected yet is not counted (the relay does not take it from the
-    budget), or a gateway with little traffic would refuse its fourth retry before the backend is ejected. Times are
-    seconds of a monotonic clock.
-    """
-
-    __slots__ = ("_earlier", "_requests", "_retries", "_start")
-
-    def __init__(self) -> None:
-        self._start = 0.0
-        self._requests = 0
-        self._retries = 0
-        self._earlier = (0, 0)
-
-    def record_request(self, now: float) -> None:
-        """Count a request."""
-        self._advance(now)
-        self._requests += 1
-
-    def take(self, now: float) -> bool:
-        """Use one retry of the budget; returns False when there is none left."""
-        self._advance(now)
-        requests = self._requests + self._earlier[0]
-        retries = self._retries + self._earlier[1]
-        if retries >= max(FLOOR, SHARE * requests):
-            return False
-        self._retries += 1
-        return True
-
-    def _advance(self, now: float) -> None:
-        """Begin a new half window if it is time; the previous half still counts."""
-        age = now - self._start
-        if age < WINDOW_S / 2:
-            return
-        self._earlier = (self._requests, self._retries) if age < WINDOW_S else (0, 0)
-        self._requests = self._retries = 0
-        self._start = now

@@ -249,7 +249,7 @@ class Service:
         listener.serves(LanApp(guests, neighbours.catalog, feed, inference, neighbours.unpaired), feed.close)
 
         def changed() -> None:
-            feed.ring()
+            feed.notify()
             self._hub.publish(lambda seq: PeersEvent(seq=seq, peers=neighbours.view()))
 
         neighbours.on_change = changed
@@ -258,7 +258,7 @@ class Service:
     def _follow(self, config: Config) -> None:
         """Bring everything to what the configuration says now."""
         self._roster.follow(config)
-        self._catalog.forget()
+        self._catalog.invalidate()
         self._neighbours.follow()
         if self._keeper.looks_for_engines:
             self._discovery.start()

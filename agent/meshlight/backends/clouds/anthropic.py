@@ -38,6 +38,7 @@ class Anthropic(Cloud):
     default_url = "https://api.anthropic.com"
     key_placeholder = "sk-ant-…"
     list_path = _LIST
+    has_other_paths = False
     operations = frozenset[Operation]({"chat/completions", *ANTHROPIC_OPERATIONS})
 
     def authorize(self, secret: str | None, operation: Operation | None = None) -> Headers:

@@ -38,6 +38,7 @@ class Gemini(Cloud):
     default_url = "https://generativelanguage.googleapis.com"
     key_placeholder = "AIza…"
     list_path = _LIST
+    has_other_paths = False
     operations = frozenset[Operation](
         {"chat/completions", "embeddings", "images/generations", *GEMINI_OPERATIONS}
     )
