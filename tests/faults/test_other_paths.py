@@ -11,6 +11,9 @@ from node import IN_ORDER, Node
 from security.paired_node import simulated
 
 LACKS_404 = complete(b'{"detail": "Not Found"}', b"content-type: application/json", status=b"404 Not Found")
+LACKS_200 = complete(
+    b'{"error":"Unexpected endpoint or method. (POST /v1/systemone)"}', b"content-type: application/json"
+)
 LACKS_405 = complete(b"", status=b"405 Method Not Allowed")
 BROKEN = complete(b"{}", b"content-type: application/json", status=b"500 Internal Server Error")
 
@@ -36,7 +39,7 @@ async def test_an_alias_is_replaced_by_the_models_name(tmp_path: Path) -> None:
         assert json.loads(backend.posts[0].body) == {"model": "m"}
 
 
-@pytest.mark.parametrize("lacking", [LACKS_404, LACKS_405])
+@pytest.mark.parametrize("lacking", [LACKS_404, LACKS_405, LACKS_200])
 async def test_a_backend_that_lacks_the_path_is_remembered_and_another_one_used(
     tmp_path: Path, lacking: bytes
 ) -> None:

@@ -45,6 +45,32 @@ async def test_an_engine_without_messages_is_asked_for_it_once_and_then_in_its_o
         assert answer.headers["request-id"] == answer.headers["x-request-id"]
 
 
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/messages", {"max_tokens": 30}),
+        ("/v1/messages", {"max_tokens": 30, "stream": True}),
+        ("/v1/messages/count_tokens", {}),
+    ],
+)
+async def test_an_older_lm_studio_that_answers_200_to_a_path_that_it_lacks_is_asked_in_its_own_protocol(
+    tmp_path: Path, path: str, fields: dict[str, Any]
+) -> None:
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], **fields}
+    async with (
+        SimulatedEngine("lmstudio", "a", has_messages=False) as engine,
+        Node(tmp_path, [engine]) as node,
+    ):
+        for _ in range(2):
+            answer = await node.http.post(path, json=body)
+            assert answer.status_code == 200, answer.text
+            assert "Unexpected endpoint" not in answer.text
+            assert answer.headers["x-meshlight-attempts"] == "1"
+        chat = ("POST", "/v1/chat/completions")
+        assert posts(engine) == [("POST", path), chat, chat]
+        assert (await node.backend("a"))["health"]["state"] == "healthy"
+
+
 async def test_nothing_of_the_clients_headers_goes_along_with_a_translation(tmp_path: Path) -> None:
     body = b'{"id":"x","choices":[{"message":{"role":"assistant","content":"yes"},"finish_reason":"stop"}]}'
     say = responds(complete(body, b"content-type: application/json"))

@@ -31,7 +31,6 @@ from meshlight.gateway.inference.retry_policy import FORM_RETRIES, RetryPolicy
 from meshlight.gateway.inference.timeouts import Cancellation, FirstByteTimer
 from meshlight.gateway.inference.translated_response import ImmediateResponse, TranslatedResponse
 from meshlight.gateway.inference.upstream_errors import (
-    has_no_such_path,
     is_plainly_ok,
     is_refusal,
     read_error,
@@ -233,7 +232,6 @@ class _AttemptRunner:
 
     async def run(self) -> StartedResponse | FailedAttempt:
         """Send it, and again where the backend's refusal was about the form and not the request."""
-        inbound = self._inbound
         while True:
             upstream_request = await self._build()
             if isinstance(upstream_request, Immediate):
@@ -261,11 +259,7 @@ class _AttemptRunner:
                         return await self._translated(
                             response, upstream_request.translator, upstream_request, first
                         )
-                    if not (is_translatable(inbound.operation) and has_no_such_path(first)):
-                        return StartedResponse(response, first)
-                    response.abort()
-                    self._is_translated = True
-                    continue
+                    return StartedResponse(response, first)
                 response.abort()
                 refusal = error
             elif response.status in _OF_FORM and self._may_be_misread:

@@ -178,6 +178,8 @@ def _find(head: bytes) -> tuple[int, bytes] | None:
         name, data = b"", start.partition(b"\n")[0] if not _is_json(start) else start
         if not b"".join(data[:64].split()).startswith(b'{"error"'):
             return None
+        if has_no_such_path(data):
+            return 404, data
     else:
         name, data = _event(start)
     decoded = decode_or_none(data)
