@@ -105,7 +105,7 @@ def test_each_flaw_of_a_certificate_has_its_own_fix(title: str, fix: str) -> Non
     ("error", "code"),
     [
         (ConnectError("timeout", "No connection to h:1 within 2 s."), "timed-out"),
-        (ConnectError("unreachable", "h:1 can't be reached: no way to that network."), "unreachable"),
+        (ConnectError("unreachable", "h:1 can't be reached: no route to that network."), "unreachable"),
         (RemoteProtocolError("h:1 does not speak HTTP as it should.\r\n\x1b[2J"), "bad-reply"),
         (UpstreamError("odd"), "upstream"),
     ],

@@ -1,11 +1,11 @@
 import pytest
 
-from meshlight.backends.base import GEMINI_OPERATIONS, OLLAMA_OPERATIONS, OPERATIONS
 from meshlight.backends.detection import usual_ports
 from meshlight.backends.kinds import KINDS, kind_of, ring_for
 from meshlight.domain.backend import KINDS as WORDS
 from meshlight.domain.backend import Kind, Ring
 from meshlight.domain.errors import BadAddress, BadRequest
+from meshlight.domain.operations import GEMINI_OPERATIONS, OLLAMA_OPERATIONS, OPERATIONS
 
 
 def test_each_kind_is_found_by_its_word() -> None:

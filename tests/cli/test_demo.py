@@ -17,7 +17,7 @@ from meshlight.cli.demo import DEMO_PORT, config, secrets
 from meshlight.cli.ports import free_port
 from meshlight.domain.backend import Kind, Ring
 from meshlight.domain.config import DEFAULT_PORT
-from meshlight.domain.peers import DOOR_PORT, LAN_PORT
+from meshlight.domain.peers import LAN_PORT, PAIRING_PORT
 from meshlight.simulator.scenario import Scenario
 from meshlight.storage.config.file import ConfigFile
 
@@ -107,7 +107,7 @@ def test_a_port_that_is_taken_is_said(type_words: Type) -> None:
 
 
 def test_the_demo_runs_beside_a_service_with_paired_machines() -> None:
-    assert DEMO_PORT not in {DEFAULT_PORT, LAN_PORT, DOOR_PORT}
+    assert DEMO_PORT not in {DEFAULT_PORT, LAN_PORT, PAIRING_PORT}
 
 
 async def test_the_demos_configuration_is_one_that_the_service_takes(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from faults.raw import Asked, RawBackend, Say, chunked, says, whole
+from faults.raw import RawBackend, ReceivedRequest, Responder, chunked, complete, responds
 
 CHAT = "/v1/chat/completions"
 Json = dict[str, Any]
@@ -13,27 +13,27 @@ Delta = Json
 """One delta of the answer: `{"content": …}` or `{"tool_calls": …}`."""
 
 
-def chats(*pieces: bytes) -> Say:
+def chats(*pieces: bytes) -> Responder:
     """Answer chat completions with these pieces, everything else with 404."""
-    lost, found = says(whole(b"{}", status=b"404 Not Found")), says(*pieces)
+    lost, found = responds(complete(b"{}", status=b"404 Not Found")), responds(*pieces)
 
-    async def say(writer: asyncio.StreamWriter, asked: Asked) -> None:
+    async def respond(writer: asyncio.StreamWriter, asked: ReceivedRequest) -> None:
         await (found if asked.target == CHAT else lost)(writer, asked)
 
-    return say
+    return respond
 
 
 def scripted(name: str, model: str, script: Callable[[Json], list[Delta]]) -> RawBackend:
     """Return a server that answers each request with these deltas, as a stream or complete."""
 
-    async def say(writer: asyncio.StreamWriter, asked: Asked) -> None:
+    async def respond(writer: asyncio.StreamWriter, asked: ReceivedRequest) -> None:
         if asked.target != CHAT:
-            await says(whole(b"{}", status=b"404 Not Found"))(writer, asked)
+            await responds(complete(b"{}", status=b"404 Not Found"))(writer, asked)
             return
         body = json.loads(asked.body)
         await chats(*_pieces(script(body), is_stream=body.get("stream") is True))(writer, asked)
 
-    return RawBackend(name, (model,), say)
+    return RawBackend(name, (model,), respond)
 
 
 def questions(backend: RawBackend) -> list[Json]:
@@ -63,7 +63,7 @@ def _pieces(deltas: list[Delta], *, is_stream: bool) -> list[bytes]:
             message["tool_calls"] = calls
         choices = [{"index": 0, "message": message, "finish_reason": finish}]
         body = json.dumps({"id": "chatcmpl-1", "choices": choices, "usage": usage}).encode()
-        return [whole(body, b"content-type: application/json")]
+        return [complete(body, b"content-type: application/json")]
     chunks: list[Json] = [
         {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas
     ]

@@ -13,7 +13,7 @@ from clients.rig import added
 from clients.scripted import CHAT, chats
 from clients.subjects import Way, llama_behind
 from clients.test_openai import client_of
-from faults.raw import RawBackend, chunked, whole
+from faults.raw import RawBackend, chunked, complete
 from meshlight.gateway.translation.carried_state import MessageExtras, call_id
 from meshlight.simulator.engine import SimulatedEngine as DemoEngine
 from meshlight.simulator.protocols.text import StepGate
@@ -247,7 +247,7 @@ FAULT = b'data: {"error":{"message":"slot lost"}}\n\n'
 async def test_an_error_in_place_of_the_first_event_lets_another_backend_answer(tmp_path: Path) -> None:
     say = chats(*chunked(FAULT))
     async with (
-        RawBackend("a", say=say) as raw,
+        RawBackend("a", respond=say) as raw,
         DemoEngine("mlx", "b", models=["m"]) as engine,
         Node(tmp_path, [raw, engine], IN_ORDER) as node,
         client_of(node) as client,
@@ -261,7 +261,7 @@ async def test_an_error_in_place_of_the_first_event_lets_another_backend_answer(
 async def test_an_error_after_the_first_event_fails_the_response(tmp_path: Path) -> None:
     say = chats(*chunked(PIECE, FAULT))
     async with (
-        RawBackend("a", say=say) as raw,
+        RawBackend("a", respond=say) as raw,
         Node(tmp_path, [raw]) as node,
         client_of(node) as client,
     ):
@@ -275,9 +275,9 @@ async def test_an_error_after_the_first_event_fails_the_response(tmp_path: Path)
 async def test_thoughts_of_a_model_are_read_and_come_back_to_it(tmp_path: Path) -> None:
     message = b'{"role":"assistant","content":"yes","reasoning":"Hm."}'
     body = b'{"choices":[{"message":%s,"finish_reason":"stop"}]}' % message
-    say = chats(whole(body, b"content-type: application/json"))
+    say = chats(complete(body, b"content-type: application/json"))
     async with (
-        RawBackend("a", say=say) as raw,
+        RawBackend("a", respond=say) as raw,
         Node(tmp_path, [raw]) as node,
         client_of(node) as client,
     ):

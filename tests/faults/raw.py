@@ -1,4 +1,4 @@
-"""A backend and a client of which a test decides or sees every byte."""
+"""A backend and a client whose every byte a test can choose or read."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from node import Node
 WAIT_S = 5.0
 
 
-class Asked(Struct, frozen=True):
+class ReceivedRequest(Struct, frozen=True):
     """One request as a backend read it."""
 
     method: str
@@ -30,25 +30,25 @@ class Asked(Struct, frozen=True):
         return [value for key, value in self.headers if key == name]
 
 
-Say = Callable[[asyncio.StreamWriter, Asked], Awaitable[None]]
+Responder = Callable[[asyncio.StreamWriter, ReceivedRequest], Awaitable[None]]
 
 
-def whole(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
+def complete(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
     """Return an answer with its length."""
     lines = [b"HTTP/1.1 " + status, b"content-length: %d" % len(body), *headers]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-def says(*pieces: bytes) -> Say:
+def responds(*pieces: bytes) -> Responder:
     """Write each piece by itself."""
 
-    async def say(writer: asyncio.StreamWriter, asked: Asked) -> None:  # noqa: ARG001 - a Say
+    async def respond(writer: asyncio.StreamWriter, request: ReceivedRequest) -> None:  # noqa: ARG001 - a Responder
         for piece in pieces:
             writer.write(piece)
             await writer.drain()
             await asyncio.sleep(0)
 
-    return say
+    return respond
 
 
 def chunked(*pieces: bytes, content_type: bytes = b"text/event-stream") -> list[bytes]:
@@ -62,11 +62,11 @@ class RawBackend:
 
     kind: Kind = "openai-compatible"
 
-    def __init__(self, name: str, models: Sequence[str] = ("m",), say: Say | None = None) -> None:
+    def __init__(self, name: str, models: Sequence[str] = ("m",), respond: Responder | None = None) -> None:
         self.name = name
         self.models = models
-        self.say = say or says(whole(b'{"ok": true}', b"content-type: application/json"))
-        self.asked: list[Asked] = []
+        self.respond = respond or responds(complete(b'{"ok": true}', b"content-type: application/json"))
+        self.requests: list[ReceivedRequest] = []
         self._count = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -75,8 +75,8 @@ class RawBackend:
         return f"http://127.0.0.1:{self._port}"
 
     @property
-    def posts(self) -> list[Asked]:
-        return [asked for asked in self.asked if asked.method == "POST"]
+    def posts(self) -> list[ReceivedRequest]:
+        return [request for request in self.requests if request.method == "POST"]
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
@@ -111,14 +111,14 @@ class RawBackend:
             )
             body = await reader.readexactly(int(dict(headers).get(b"content-length", b"0")))
             method, target, _ = line.decode("latin-1").split(" ")
-            asked = Asked(method, target, headers, body, head + body, number)
-            self.asked.append(asked)
+            request = ReceivedRequest(method, target, headers, body, head + body, number)
+            self.requests.append(request)
             if method == "POST":
-                await self.say(writer, asked)
+                await self.respond(writer, request)
             else:
                 data = [{"id": name, "object": "model", "owned_by": "x"} for name in self.models]
                 listed = json.dumps({"object": "list", "data": data}).encode()
-                writer.write(whole(listed, b"content-type: application/json"))
+                writer.write(complete(listed, b"content-type: application/json"))
                 await writer.drain()
 
 
@@ -136,7 +136,7 @@ class Caller:
         return cls(*await asyncio.open_connection(host, int(port), limit=1 << 16))
 
     @classmethod
-    async def ask(cls, node: Node, body: bytes | dict[str, Any], path: str = "/v1/chat/completions") -> Self:
+    async def post(cls, node: Node, body: bytes | dict[str, Any], path: str = "/v1/chat/completions") -> Self:
         """Send a whole request."""
         caller = await cls.connect(node)
         data = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from faults.raw import Asked, RawBackend, chat, chunked, says, tune, whole
+from faults.raw import RawBackend, ReceivedRequest, chat, chunked, complete, responds, tune
 from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
@@ -36,7 +36,7 @@ OF_KEY = [
 
 def error(message: str, status: int) -> bytes:
     body = b'{"error":{"message":"%b"}}' % message.encode()
-    return whole(body, JSON, status=b"%d Odd" % status)
+    return complete(body, JSON, status=b"%d Odd" % status)
 
 
 async def health(node: Node, name: str = "a") -> tuple[str, str]:
@@ -49,7 +49,7 @@ async def test_what_one_request_may_not_have_is_told_to_its_client_and_to_nobody
     tmp_path: Path, message: str
 ) -> None:
     async with (
-        RawBackend("a", say=says(error(message, 403))) as first,
+        RawBackend("a", respond=responds(error(message, 403))) as first,
         RawBackend("b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
@@ -62,13 +62,13 @@ async def test_what_one_request_may_not_have_is_told_to_its_client_and_to_nobody
 
 async def test_a_model_that_an_account_may_not_use_is_asked_for_elsewhere_for_a_while(tmp_path: Path) -> None:
     async with (
-        RawBackend("a", ["m", "n"], say=says(error(NO_ACCESS, 403))) as first,
+        RawBackend("a", ["m", "n"], respond=responds(error(NO_ACCESS, 403))) as first,
         RawBackend("b", ["m"]) as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         assert (await node.chat("m")).status_code == 403
         assert (await node.chat("m")).headers["x-meshlight-backend"] == "b"
-        first.say = second.say
+        first.respond = second.respond
         assert (await node.chat("n")).headers["x-meshlight-backend"] == "a"
         routes = (await node.http.get("/mesh/route?model=m")).json()["routes"]
         assert [route["tier"] for route in routes] == ["ready", "last-resort"]
@@ -76,11 +76,14 @@ async def test_a_model_that_an_account_may_not_use_is_asked_for_elsewhere_for_a_
 
 
 async def test_with_no_other_route_such_a_model_is_still_asked_for(tmp_path: Path) -> None:
-    async with RawBackend("a", say=says(error(NO_ACCESS, 403))) as backend, Node(tmp_path, [backend]) as node:
+    async with (
+        RawBackend("a", respond=responds(error(NO_ACCESS, 403))) as backend,
+        Node(tmp_path, [backend]) as node,
+    ):
         for _ in range(3):
             answer = await node.chat("m")
             assert (answer.status_code, answer.json()["error"]["message"]) == (403, NO_ACCESS)
-        backend.say = says(whole(b"{}", JSON))
+        backend.respond = responds(complete(b"{}", JSON))
         assert (await node.chat("m")).status_code == 200
         routes = (await node.http.get("/mesh/route?model=m")).json()["routes"]
         assert [route["tier"] for route in routes] == ["last-resort"]  # asked to wait, it waits
@@ -91,7 +94,7 @@ async def test_a_backend_that_names_the_key_or_the_account_is_not_asked_again(
     tmp_path: Path, status: int, message: str
 ) -> None:
     async with (
-        RawBackend("a", say=says(error(message, status))) as first,
+        RawBackend("a", respond=responds(error(message, status))) as first,
         RawBackend("b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
@@ -104,22 +107,22 @@ async def test_a_backend_that_names_the_key_or_the_account_is_not_asked_again(
 @pytest.mark.parametrize(
     "answer",
     [
-        whole(b"", status=b"401 Unauthorized"),
-        whole(b"Unauthorized", status=b"401 Unauthorized"),
-        whole(b"<html>403 Forbidden</html>", b"content-type: text/html", status=b"403 Forbidden"),
-        whole(b'{"detail":"Forbidden"}', JSON, status=b"403 Forbidden"),
+        complete(b"", status=b"401 Unauthorized"),
+        complete(b"Unauthorized", status=b"401 Unauthorized"),
+        complete(b"<html>403 Forbidden</html>", b"content-type: text/html", status=b"403 Forbidden"),
+        complete(b'{"detail":"Forbidden"}', JSON, status=b"403 Forbidden"),
     ],
 )
 async def test_a_refusal_without_a_reason_goes_on_and_a_probe_decides(tmp_path: Path, answer: bytes) -> None:
     async with (
-        RawBackend("a", say=says(answer)) as first,
+        RawBackend("a", respond=responds(answer)) as first,
         RawBackend("b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
-        looks = len(first.asked)
+        looks = len(first.requests)
         assert (await node.chat("m")).headers["x-meshlight-backend"] == "b"
         await node.refresh()
-        assert len(first.asked) > looks + 1
+        assert len(first.requests) > looks + 1
         assert await health(node) == ("healthy", "ok")
 
 
@@ -146,18 +149,18 @@ class Gate(RawBackend):
     """Checks keys before paths: what it lacks is refused by 401, whoever asks."""
 
     def __init__(self, words: bytes) -> None:
-        super().__init__("a", say=self._say)
+        super().__init__("a", respond=self._say)
         self._words = words
 
-    async def _say(self, writer: Any, asked: Asked) -> None:
+    async def _say(self, writer: Any, asked: ReceivedRequest) -> None:
         if asked.target != "/v1/chat/completions":
-            await says(whole(self._words, JSON, status=b"401 Unauthorized"))(writer, asked)
+            await responds(complete(self._words, JSON, status=b"401 Unauthorized"))(writer, asked)
         elif b'"stream":true' in asked.body:
             event = b'data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\n'
-            await says(*chunked(event, b"data: [DONE]\n\n"))(writer, asked)
+            await responds(*chunked(event, b"data: [DONE]\n\n"))(writer, asked)
         else:
             body = b'{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}]}'
-            await says(whole(body, JSON))(writer, asked)
+            await responds(complete(body, JSON))(writer, asked)
 
 
 @pytest.mark.parametrize("words", [b'{"error":"Unauthorized"}', b'{"error":"Invalid API key"}', b""])
@@ -171,7 +174,7 @@ async def test_a_path_that_is_refused_by_401_while_the_key_is_good_is_a_path_tha
             assert answer.status_code == 200, answer.text
             assert "hi" in answer.text
         assert await health(node) == ("healthy", "ok")
-        lacking = [asked for asked in gate.posts if asked.target != "/v1/chat/completions"]
+        lacking = [request for request in gate.posts if request.target != "/v1/chat/completions"]
         assert len(lacking) == 1  # it is known from then on
 
 
@@ -184,7 +187,7 @@ async def test_nor_does_a_path_without_translation_cost_the_others_their_backend
         for _ in range(4):
             answer = await node.http.post("/v1/rerank", json={"model": "m", "query": "a", "documents": ["b"]})
             assert answer.status_code == 503
-            assert "/v1/rerank (401), though it takes the key elsewhere" in answer.text
+            assert "/v1/rerank (401), though it accepts the key elsewhere" in answer.text
             assert (await node.chat("m")).status_code == 200
         assert await health(node) == ("healthy", "ok")
 
@@ -205,7 +208,7 @@ async def test_not_even_when_such_a_path_is_the_first_that_is_asked_for(tmp_path
 async def test_a_cloud_keeps_its_health_when_it_refuses_one_request(
     tmp_path: Path, kind: Any, message: str
 ) -> None:
-    first, second = RawBackend("a", say=says(error(message, 403))), RawBackend("b")
+    first, second = RawBackend("a", respond=responds(error(message, 403))), RawBackend("b")
     first.kind = second.kind = kind
     async with first, second, Node(tmp_path, [first, second], IN_ORDER) as node:
         answer = await node.chat("m")

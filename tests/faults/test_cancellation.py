@@ -1,4 +1,4 @@
-"""When a client goes away, the backend that works for it is let go at once."""
+"""When a client disconnects, the request to its backend ends at once."""
 
 import asyncio
 from pathlib import Path
@@ -25,14 +25,14 @@ async def depart(
     """
     late = []
     for count in range(1, TRIES + 1):
-        caller = await Caller.ask(node, body)
+        caller = await Caller.post(node, body)
         await engine.received(count, CHAT)
         if sees:
             await caller.until(sees)
         gone_at = caller.hang_up(rudely=rudely)
-        seen = (await engine.abandoned(count, CHAT))[-1]
-        assert seen.left_at is not None
-        late.append(seen.left_at - gone_at)
+        observed = (await engine.abandoned(count, CHAT))[-1]
+        assert observed.left_at is not None
+        late.append(observed.left_at - gone_at)
     assert median(late) <= LIMIT_S
     counts = await router(node)
     assert (counts["cancelled"], counts["in_flight"], counts["failed"]) == (TRIES, 0, 0)
@@ -78,12 +78,12 @@ async def test_a_client_that_does_not_read_holds_the_backend_back_and_its_depart
     tmp_path: Path,
 ) -> None:
     async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
-        caller = await Caller.ask(node, chat(said="LOOP", stream=True))
+        caller = await Caller.post(node, chat(said="LOOP", stream=True))
         await engine.held_back()
         gone_at = caller.hang_up(rudely=True)
-        (seen,) = await engine.abandoned(1, CHAT)
-        assert seen.left_at is not None
-        assert seen.left_at - gone_at <= LIMIT_S * 4  # megabytes lie between the two
+        (observed,) = await engine.abandoned(1, CHAT)
+        assert observed.left_at is not None
+        assert observed.left_at - gone_at <= LIMIT_S * 4  # megabytes lie between the two
 
 
 async def test_a_request_that_its_client_never_finishes_reaches_no_backend(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ async def test_a_departure_while_another_backend_is_tried_ends_that_one(tmp_path
     ):
         await first.fault("status", status=503, scope="inference")
         await second.fault("hang-headers", scope="inference")
-        caller = await Caller.ask(node, chat())
+        caller = await Caller.post(node, chat())
         await second.received(1, CHAT)
         caller.hang_up()
         await second.abandoned(1, CHAT)

@@ -1,4 +1,4 @@
-"""A burst spreads over equal backends, and whatever happens to a request, it is counted once and let go."""
+"""A burst spreads over equal backends, and whatever happens to a request, it is counted as ended once."""
 
 import asyncio
 from pathlib import Path
@@ -59,12 +59,12 @@ async def test_every_kind_of_end_is_counted_once(tmp_path: Path) -> None:
         broken: tuple[FaultKind, ...] = ("reset-body", "close-body", "wrong-length")
         for kind in broken:
             await engine.fault(kind, scope="inference")
-            caller = await Caller.ask(node, chat(stream=True))
+            caller = await Caller.post(node, chat(stream=True))
             await caller.rest() if kind == "wrong-length" else await caller.until(b"broke off")
             caller.hang_up()
             await ended(failed=1)
         await engine.fault("hang-headers", scope="inference")
-        caller = await Caller.ask(node, chat())
+        caller = await Caller.post(node, chat())
         await engine.received(engine.request_log.count(CHAT), CHAT)
         await asyncio.wait_for(in_flight(node, 1), 5)
         caller.hang_up(rudely=True)

@@ -1,4 +1,4 @@
-"""Backends that are dead or hang slow down nobody but themselves: no list, no picture, no start, no other request."""
+"""Backends that are dead or hang slow down nothing else: no list, no map, no start, no other request."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a backend says reaches the client byte for byte, and what a client says reaches the backend so."""
+"""Answers reach the client byte for byte, and requests reach the backend so."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from faults.raw import RawBackend, chat, chunked, says, whole
+from faults.raw import RawBackend, chat, chunked, complete, responds
 from meshlight.simulator.engine import SimulatedEngine
 from node import Node
 
@@ -26,7 +26,7 @@ ODD_BODY = (
     b'"usage":{"prompt_tokens":1,"completion_tokens":2} ,"a":null}'
 )
 ASKED = (
-    b'{ "zeta":1.10,"messages":[{"role":"user","content":"\\ud83d half, \xf0\x9f\x9a\x80 whole, '
+    b'{ "zeta":1.10,"messages":[{"role":"user","content":"\\ud83d half, \xf0\x9f\x9a\x80 complete, '
     b'\\"model\\": \\"inner\\"","model":"inner"}],\n\t"model" :  "%b" ,"seed":12345678901234567890123,'
     b'"unknown_to_us":{"b":[1,{}],"a":null},"temperature":-0.0,"stream":false}  '
 )
@@ -47,26 +47,28 @@ async def test_a_stream_arrives_byte_for_byte(tmp_path: Path, cut: str) -> None:
         pieces = [bytes((byte,)) for byte in b"".join(pieces)]
     elif cut == "all at once":
         pieces = [b"".join(pieces)]
-    async with RawBackend("a", say=says(*pieces)) as backend, Node(tmp_path, [backend]) as node:
+    async with RawBackend("a", respond=responds(*pieces)) as backend, Node(tmp_path, [backend]) as node:
         assert await stream(node) == b"".join(ODD_STREAM)
         work = (await node.backend("a"))["requests"]
         assert (work["tokens_in"], work["tokens_out"]) == (7, 3)
 
 
 async def test_a_stream_that_only_the_connections_end_ends_arrives_whole(tmp_path: Path) -> None:
-    async def say(writer: Any, asked: Any) -> None:
-        await says(b"HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\n", *ODD_STREAM)(writer, asked)
+    async def respond(writer: Any, request: Any) -> None:
+        await responds(b"HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\n", *ODD_STREAM)(
+            writer, request
+        )
         writer.close()
 
-    async with RawBackend("a", say=say) as backend, Node(tmp_path, [backend]) as node:
+    async with RawBackend("a", respond=respond) as backend, Node(tmp_path, [backend]) as node:
         assert await stream(node) == b"".join(ODD_STREAM)
 
 
 @pytest.mark.parametrize("step", [1, 7, 10_000])
 async def test_a_whole_answer_arrives_byte_for_byte(tmp_path: Path, step: int) -> None:
-    raw = whole(ODD_BODY, b"content-type: application/json; charset=utf-8")
+    raw = complete(ODD_BODY, b"content-type: application/json; charset=utf-8")
     pieces = [raw[at : at + step] for at in range(0, len(raw), step)]
-    async with RawBackend("a", say=says(*pieces)) as backend, Node(tmp_path, [backend]) as node:
+    async with RawBackend("a", respond=responds(*pieces)) as backend, Node(tmp_path, [backend]) as node:
         answer = await node.chat("m")
         assert answer.content == ODD_BODY
         assert answer.headers["content-type"] == "application/json; charset=utf-8"
@@ -81,20 +83,22 @@ async def test_a_request_reaches_the_backend_byte_for_byte(tmp_path: Path, opera
         headers = {"content-type": "application/json"}
         answer = await node.http.post(f"/v1/{operation}?beta=%20x&b", content=ASKED % b"m", headers=headers)
         assert answer.status_code == 200, answer.text
-        (asked,) = backend.posts
-        assert asked.body == ASKED % b"m"
-        assert asked.target == f"/v1/{operation}?beta=%20x&b"
+        (request,) = backend.posts
+        assert request.body == ASKED % b"m"
+        assert request.target == f"/v1/{operation}?beta=%20x&b"
 
 
-@pytest.mark.parametrize("asked", ["nick", "a/m", "A Name/m"])
+@pytest.mark.parametrize("requested", ["nick", "a/m", "A Name/m"])
 async def test_only_the_value_of_model_changes_where_another_name_was_used(
-    tmp_path: Path, asked: str
+    tmp_path: Path, requested: str
 ) -> None:
     config = 'routing.aliases = { nick = "m" }'
     async with RawBackend("a") as backend, Node(tmp_path, [backend], config) as node:
         await node.http.patch("/mesh/backends/a", json={"name": "A Name"})
         headers = {"content-type": "application/json"}
-        answer = await node.http.post("/v1/chat/completions", content=ASKED % asked.encode(), headers=headers)
+        answer = await node.http.post(
+            "/v1/chat/completions", content=ASKED % requested.encode(), headers=headers
+        )
         assert answer.status_code == 200, answer.text
         assert backend.posts[0].body == ASKED % b"m"
 
@@ -114,7 +118,7 @@ async def test_a_form_reaches_the_backend_byte_for_byte(tmp_path: Path) -> None:
                 headers={"content-type": "multipart/form-data; boundary=b"},
             )
             assert answer.status_code == 200, answer.text
-        assert [asked.body for asked in backend.posts] == [parts.replace(b"%b", b"whisper")] * 2
+        assert [request.body for request in backend.posts] == [parts.replace(b"%b", b"whisper")] * 2
 
 
 async def test_what_an_engine_trickles_out_is_what_it_says(tmp_path: Path) -> None:
@@ -125,16 +129,16 @@ async def test_what_an_engine_trickles_out_is_what_it_says(tmp_path: Path) -> No
         events = [line[6:] for line in answer.text.split("\n") if line.startswith("data: ")]
         assert events[-1] == "[DONE]"
         chunks = [json.loads(event) for event in events[:-1]]
-        said = "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"])
-        assert said == " ".join(map(str, range(12)))
+        text = "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"])
+        assert text == " ".join(map(str, range(12)))
         assert chunks[-1]["usage"]["completion_tokens"] == 12
 
 
 async def test_fifty_megabytes_pass_both_ways(tmp_path: Path) -> None:
     size = 50 * 1024 * 1024
     back = hashlib.sha256(b"0123456789abcdef" * (size // 16))
-    raw = whole(b"0123456789abcdef" * (size // 16), b"content-type: application/octet-stream")
-    async with RawBackend("a", say=says(raw)) as backend, Node(tmp_path, [backend]) as node:
+    raw = complete(b"0123456789abcdef" * (size // 16), b"content-type: application/octet-stream")
+    async with RawBackend("a", respond=responds(raw)) as backend, Node(tmp_path, [backend]) as node:
         body = b'{"model": "a/m", "image": "' + b"QUJD" * (size // 4) + b'"}'
         answer = await node.http.post(
             "/v1/chat/completions", content=body, headers={"content-type": "application/json"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from faults.raw import Asked, RawBackend, chat, chunked, says, whole
+from faults.raw import RawBackend, ReceivedRequest, chat, chunked, complete, responds
 from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
@@ -24,7 +24,7 @@ ERRORS: list[list[bytes]] = [
     chunked(b'data: {"id":"x","choices":[],"error":{"code":502,"message":"provider is away"}}\r\n\r\n'),
     chunked(b"event: error\r\ndata: the engine died\r\n\r\n"),
     chunked(b'{"error":"llama runner process has terminated"}\n', content_type=LINES),
-    [whole(b'{"error": {"message": "worker died", "code": 500}}', b"content-type: application/json")],
+    [complete(b'{"error": {"message": "worker died", "code": 500}}', b"content-type: application/json")],
 ]
 
 
@@ -33,7 +33,7 @@ async def test_the_next_backend_answers_where_a_stream_begins_with_an_error(
     tmp_path: Path, pieces: list[bytes]
 ) -> None:
     async with (
-        RawBackend("a", say=says(*pieces)) as bad,
+        RawBackend("a", respond=responds(*pieces)) as bad,
         SimulatedEngine("vllm", "b", ["m"]) as good,
         Node(tmp_path, [bad, good], IN_ORDER) as node,
     ):
@@ -46,13 +46,13 @@ async def test_the_next_backend_answers_where_a_stream_begins_with_an_error(
 
 @pytest.mark.parametrize(("path", "back"), [("/v1/messages", "message_stop"), ("/api/chat", '"done":true')])
 async def test_it_is_so_for_translated_requests(tmp_path: Path, path: str, back: str) -> None:
-    async def say(writer: asyncio.StreamWriter, asked: Asked) -> None:
-        lacks = asked.target != CHAT
-        pieces = [whole(b"{}", status=b"404 Not Found")] if lacks else chunked(BARE)
-        await says(*pieces)(writer, asked)
+    async def respond(writer: asyncio.StreamWriter, request: ReceivedRequest) -> None:
+        lacks = request.target != CHAT
+        pieces = [complete(b"{}", status=b"404 Not Found")] if lacks else chunked(BARE)
+        await responds(*pieces)(writer, request)
 
     async with (
-        RawBackend("a", say=say) as bad,
+        RawBackend("a", respond=respond) as bad,
         SimulatedEngine("vllm", "b", ["m"]) as good,
         Node(tmp_path, [bad, good], IN_ORDER) as node,
     ):
@@ -71,7 +71,7 @@ async def test_it_is_so_for_translated_requests(tmp_path: Path, path: str, back:
 async def test_with_no_other_backend_the_client_gets_it_as_a_status(
     tmp_path: Path, event: bytes, status: int
 ) -> None:
-    async with RawBackend("a", say=says(*chunked(event))) as bad, Node(tmp_path, [bad]) as node:
+    async with RawBackend("a", respond=responds(*chunked(event))) as bad, Node(tmp_path, [bad]) as node:
         answer = await node.chat("m", stream=True)
         assert answer.status_code == status
         assert answer.headers["content-type"] == "application/json"
@@ -81,7 +81,7 @@ async def test_with_no_other_backend_the_client_gets_it_as_a_status(
 async def test_what_speaks_of_the_request_reaches_the_client_as_it_came(tmp_path: Path) -> None:
     event = b'data: {"error":{"message":"too long","type":"invalid_request_error","code":400}}\n\n'
     async with (
-        RawBackend("a", say=says(*chunked(event))) as first,
+        RawBackend("a", respond=responds(*chunked(event))) as first,
         RawBackend("b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
@@ -105,7 +105,7 @@ HARMLESS = [
 @pytest.mark.parametrize("first", HARMLESS)
 async def test_what_only_looks_like_one_passes_byte_for_byte(tmp_path: Path, first: bytes) -> None:
     async with (
-        RawBackend("a", say=says(*chunked(first, b"data: x\n\n"))) as backend,
+        RawBackend("a", respond=responds(*chunked(first, b"data: x\n\n"))) as backend,
         Node(tmp_path, [backend]) as node,
     ):
         answer = await node.chat("m", stream=True)
@@ -119,13 +119,13 @@ async def test_the_first_bytes_of_an_ordinary_stream_do_not_wait(tmp_path: Path,
     go = asyncio.Event()
     rest = b',"choices":[]}\n\n'
 
-    async def say(writer: asyncio.StreamWriter, asked: Asked) -> None:
+    async def respond(writer: asyncio.StreamWriter, request: ReceivedRequest) -> None:
         head, piece, last, end = chunked(first, rest)
-        await says(head + piece)(writer, asked)
+        await responds(head + piece)(writer, request)
         await go.wait()
-        await says(last, end)(writer, asked)
+        await responds(last, end)(writer, request)
 
-    async with RawBackend("a", say=say) as backend, Node(tmp_path, [backend]) as node:
+    async with RawBackend("a", respond=respond) as backend, Node(tmp_path, [backend]) as node:
         async with node.http.stream("POST", CHAT, json=chat("m", stream=True)) as answer:
             pieces = answer.aiter_raw()
             got = await anext(pieces)
@@ -139,7 +139,7 @@ async def test_the_first_bytes_of_an_ordinary_stream_do_not_wait(tmp_path: Path,
 async def test_an_error_after_the_first_word_stays_where_it_stands(tmp_path: Path) -> None:
     word = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
     async with (
-        RawBackend("a", say=says(*chunked(word, BARE))) as first,
+        RawBackend("a", respond=responds(*chunked(word, BARE))) as first,
         RawBackend("b") as second,
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
@@ -150,7 +150,7 @@ async def test_an_error_after_the_first_word_stays_where_it_stands(tmp_path: Pat
 
 async def test_three_of_them_send_requests_elsewhere_for_a_while(tmp_path: Path) -> None:
     async with (
-        RawBackend("a", say=says(*chunked(BARE))) as bad,
+        RawBackend("a", respond=responds(*chunked(BARE))) as bad,
         SimulatedEngine("vllm", "b", ["m"]) as good,
         Node(tmp_path, [bad, good], IN_ORDER) as node,
     ):

@@ -1,4 +1,4 @@
-"""A backend that hangs costs a client ten seconds at most, and is told by its name."""
+"""A backend that hangs costs a client ten seconds at most, and the error names it."""
 
 import asyncio
 import time
@@ -78,7 +78,7 @@ async def test_an_answer_of_which_only_the_head_has_come_still_moves_on(
         Node(tmp_path, [hung, good], IN_ORDER) as node,
     ):
         await hung.fault("hang-body", scope="inference", after_bytes=after_bytes)
-        caller = await Caller.ask(node, chat(stream=True))
+        caller = await Caller.post(node, chat(stream=True))
         await hung.received(1, CHAT)
         if after_bytes is None:
             await caller.until(b"data: ")
@@ -98,7 +98,7 @@ async def test_a_request_stays_where_it_is_when_only_other_requests_failed_there
         Node(tmp_path, [first, second], IN_ORDER) as node,
     ):
         await first.fault("hang-headers", scope="inference", count=1)
-        caller = await Caller.ask(node, chat())
+        caller = await Caller.post(node, chat())
         await first.received(1, CHAT)
         tell(node, "a", *[Broke(Reason("server-error", "It broke."))] * 3, Limited(SILENT, 30.0))
         assert (await node.chat()).headers["x-meshlight-backend"] == "b"

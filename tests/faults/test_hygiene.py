@@ -1,11 +1,11 @@
-"""Whose secrets go where: ours never upstream, a backend's only to it, and no backend can act as ours."""
+"""Which secrets go where: ours never to a backend, a backend's only to that one, and none can act as ours."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from faults.raw import RawBackend, chat, says, whole
+from faults.raw import RawBackend, chat, complete, responds
 from node import IN_ORDER, Node
 
 BACKEND_KEYS = {"a": "sk-canary-of-backend-a-0001", "b": "sk-canary-of-backend-b-0002"}
@@ -38,9 +38,9 @@ async def test_the_local_key_never_goes_upstream(tmp_path: Path) -> None:
             answer = await node.http.post(CHAT + query, json=chat("m"), headers=given)
             assert answer.status_code == 200, answer.text
         assert len(backend.posts) == len(keys(node))
-        for asked in backend.asked:
-            assert node.key.encode() not in asked.raw
-        assert {asked.target for asked in backend.posts} == {CHAT + "?beta=1"}
+        for request in backend.requests:
+            assert node.key.encode() not in request.raw
+        assert {request.target for request in backend.posts} == {CHAT + "?beta=1"}
 
 
 async def test_a_backends_key_goes_to_that_backend_alone(tmp_path: Path) -> None:
@@ -58,11 +58,11 @@ async def test_a_backends_key_goes_to_that_backend_alone(tmp_path: Path) -> None
             )
             assert added.status_code == 201, added.text
         await node.refresh()
-        first.say = says(whole(b"", status=b"503 Odd"))
+        first.respond = responds(complete(b"", status=b"503 Odd"))
         assert (await node.chat("m")).headers["x-meshlight-backend"] == "b"
         for backend, own, other in ((first, "a", "b"), (second, "b", "a")):
             assert backend.posts[0].header(b"authorization") == [f"Bearer {BACKEND_KEYS[own]}".encode()]
-            assert all(BACKEND_KEYS[other].encode() not in asked.raw for asked in backend.asked)
+            assert all(BACKEND_KEYS[other].encode() not in request.raw for request in backend.requests)
 
 
 async def test_a_refusal_that_quotes_our_key_at_the_backend_does_not_reach_the_client(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ async def test_a_refusal_that_quotes_our_key_at_the_backend_does_not_reach_the_c
         await node.refresh()
         for status in (b"401 Unauthorized", b"403 Forbidden"):
             error = b'{"error":{"message":"Incorrect API key provided: %b"}}' % key.encode()
-            backend.say = says(whole(error, b"content-type: application/json", status=status))
+            backend.respond = responds(complete(error, b"content-type: application/json", status=status))
             answer = await node.chat("m")
             assert answer.status_code == 503
             assert key not in answer.text
@@ -103,19 +103,19 @@ async def test_what_describes_the_client_and_its_connection_stays_here(tmp_path:
         kept = {"openai-beta": "assistants=v2", "x-stainless-lang": "python", "traceparent": "00-1-2-01"}
         answer = await node.http.post(CHAT, json=chat("m"), headers=dropped | kept)
         assert answer.status_code == 200
-        (asked,) = backend.posts
-        sent = dict(asked.headers)
+        (request,) = backend.posts
+        sent = dict(request.headers)
         for name in dropped.keys() - {"accept-encoding"}:
             assert name.encode() not in sent, name
         assert sent[b"accept-encoding"] == b"identity"
         assert sent[b"host"] == backend.url.removeprefix("http://").encode()
         for name, value in kept.items():
             assert sent[name.encode()] == value.encode()
-        assert len(asked.headers) == len(sent)
+        assert len(request.headers) == len(sent)
 
 
 async def test_a_backend_sets_no_cookie_and_forges_nothing(tmp_path: Path) -> None:
-    raw = whole(
+    raw = complete(
         b"{}",
         b"Set-Cookie: meshlight_session=evil",
         b"ACCESS-CONTROL-ALLOW-ORIGIN: *",
@@ -131,7 +131,7 @@ async def test_a_backend_sets_no_cookie_and_forges_nothing(tmp_path: Path) -> No
         b"x-ratelimit-remaining: 9",
         b"x-request-id: theirs",
     )
-    async with RawBackend("a", say=says(raw)) as backend, Node(tmp_path, [backend]) as node:
+    async with RawBackend("a", respond=responds(raw)) as backend, Node(tmp_path, [backend]) as node:
         answer = await node.chat("m")
         assert dict(answer.headers) == {
             "content-length": "2",

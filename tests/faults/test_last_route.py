@@ -56,14 +56,14 @@ async def test_an_ejected_backend_is_used_again_after_its_pause() -> None:
         rig.add(second)
         await first.fault("status", status=502, scope="inference", count=3)
         for _ in range(4):
-            assert (await rig.ask()).who == "b"
+            assert (await rig.send()).who == "b"
         assert len(first.calls()) == 3
         assert rig.state("a") == ("unhealthy", "failing-requests")
         for seconds, who in ((10, "b"), (25, "a")):
             rig.clock.pass_time(seconds)
             for _ in range(2):
                 rig.registry.record_fact("a", Answered(0.01))
-            assert (await rig.ask()).who == who
+            assert (await rig.send()).who == who
 
 
 async def test_a_slow_backend_that_lives_is_not_punished(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ async def test_a_departed_client_is_held_against_nobody(tmp_path: Path) -> None:
     async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         await engine.fault("hang-body", scope="inference")
         for count in range(1, 6):
-            caller = await Caller.ask(node, chat(stream=True))
+            caller = await Caller.post(node, chat(stream=True))
             await caller.until(b"data: ")
             caller.hang_up(rudely=True)
             await engine.abandoned(count, CHAT)
@@ -133,7 +133,7 @@ async def test_three_broken_streams_eject_as_well(tmp_path: Path, kind: Any) -> 
     async with SimulatedEngine("llamacpp", "a", speed=500) as engine, Node(tmp_path, [engine]) as node:
         await engine.fault(kind, scope="inference", after_bytes=1_000)
         for _ in range(3):
-            caller = await Caller.ask(node, chat(stream=True))
+            caller = await Caller.post(node, chat(stream=True))
             await caller.rest()
             caller.hang_up()
         assert await health(node, "a") == ("unhealthy", "failing-requests")

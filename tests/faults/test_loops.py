@@ -1,4 +1,4 @@
-"""Two nodes that list each other do not send a request round for ever."""
+"""Two nodes that list each other do not forward a request forever."""
 
 from pathlib import Path
 

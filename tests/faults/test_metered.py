@@ -1,4 +1,4 @@
-"""What costs money or does something is never done twice, and a prompt leaves the house only where a rule says so."""
+"""What costs money or changes something is never done twice, and a prompt leaves this network only by a rule."""
 
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ async def test_a_dear_request_has_a_connection_of_its_own_and_moves_on_where_the
         await node.chat()
         for _ in range(2):
             assert (await post(node, path, **fields)).status_code == 200
-        assert len({seen.connection for seen in first.calls()}) == 3
+        assert len({observed.connection for observed in first.calls()}) == 3
         await first.fault("refuse")
         assert (await post(node, path, **fields)).headers["x-meshlight-backend"] == "b"
 

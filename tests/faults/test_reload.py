@@ -1,4 +1,4 @@
-"""A stream that runs is not disturbed by what becomes of the configuration, not even by the end of its backend."""
+"""A running stream is not disturbed by changes of the configuration, not even by the removal of its backend."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -63,7 +63,7 @@ async def test_a_running_stream_goes_on_to_its_end(
         SimulatedEngine("llamacpp", "a", speed=1, pace=gate) as engine,
         Node(tmp_path, [engine], 'routing.policy = "priority"') as node,
     ):
-        caller = await Caller.ask(node, chat(said="COUNT", stream=True))
+        caller = await Caller.post(node, chat(said="COUNT", stream=True))
         await caller.until(b'"content":"0"')
         await change(node)
         for number in range(1, 48):

@@ -1,4 +1,4 @@
-"""Prompts, answers and keys are never logged, at any level, and are in nothing that the mesh tells of itself."""
+"""Prompts, answers and keys are never logged, at any level, and never in what the mesh API shows."""
 
 import logging
 from contextlib import suppress
@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from faults.raw import RawBackend, chat, chunked, says, whole
+from faults.raw import RawBackend, chat, chunked, complete, responds
 from node import Node
 
 CHAT = "/v1/chat/completions"
@@ -44,35 +44,35 @@ def everything() -> Any:
 
 
 async def test_nothing_that_passes_is_ever_told(tmp_path: Path, everything: list[str]) -> None:
-    async def breaking(writer: Any, asked: Any) -> None:
-        await says(*chunked(EVENT)[:-1])(writer, asked)
+    async def breaking(writer: Any, request: Any) -> None:
+        await responds(*chunked(EVENT)[:-1])(writer, request)
         writer.close()
 
-    async def garbage(writer: Any, asked: Any) -> None:
-        await says(f"{PROMPT} {ANSWER} is no HTTP\r\n\r\n".encode())(writer, asked)
+    async def garbage(writer: Any, request: Any) -> None:
+        await responds(f"{PROMPT} {ANSWER} is no HTTP\r\n\r\n".encode())(writer, request)
         writer.close()
 
-    async def odd_header(writer: Any, asked: Any) -> None:
+    async def odd_header(writer: Any, request: Any) -> None:
         head = f"HTTP/1.1 200 OK\r\nx-{PROMPT}: \x01{ANSWER}\r\ncontent-length: 0\r\n\r\n"
-        await says(head.encode())(writer, asked)
+        await responds(head.encode())(writer, request)
         writer.close()
 
-    odd_chunk = says(chunked()[0], f"zz{ANSWER}\r\n".encode())
+    odd_chunk = responds(chunked()[0], f"zz{ANSWER}\r\n".encode())
     answers = [
-        says(whole(b'{"content": "%b"}' % ANSWER.encode(), JSON)),
-        says(*chunked(EVENT, b"data: [DONE]\n\n")),
+        responds(complete(b'{"content": "%b"}' % ANSWER.encode(), JSON)),
+        responds(*chunked(EVENT, b"data: [DONE]\n\n")),
         breaking,
         garbage,
         odd_header,
         odd_chunk,
         *[
-            says(whole(ECHO, JSON, status=b"%d Odd" % s))
+            responds(complete(ECHO, JSON, status=b"%d Odd" % s))
             for s in (400, 401, 403, 404, 429, 500, 500, 500, 501, 503)
         ],
-        says(whole(ECHO, JSON, b"location: http://x/" + PROMPT.encode(), status=b"307 Odd")),
-        says(whole(b"<html>" + ANSWER.encode(), b"content-type: text/html")),
+        responds(complete(ECHO, JSON, b"location: http://x/" + PROMPT.encode(), status=b"307 Odd")),
+        responds(complete(b"<html>" + ANSWER.encode(), b"content-type: text/html")),
     ]
-    told: list[str] = []
+    response: list[str] = []
     async with RawBackend("a") as backend, Node(tmp_path) as node:
         added = await node.http.post(
             "/mesh/backends",
@@ -81,23 +81,23 @@ async def test_nothing_that_passes_is_ever_told(tmp_path: Path, everything: list
         assert added.status_code == 201, added.text
         await node.refresh()
         for answer in answers:
-            backend.say = answer
+            backend.respond = answer
             for body in (chat("m", PROMPT), chat("m", PROMPT, stream=True)):
                 with suppress(httpx.RemoteProtocolError):  # where it is cut off, as it should be
                     await node.http.post(f"{CHAT}?x={PROMPT}", json=body, headers={"x-odd": PROMPT})
-                told.append((await node.http.get("/mesh/snapshot")).text)
+                response.append((await node.http.get("/mesh/snapshot")).text)
         await node.http.post(CHAT, content=b'{"model": "m", "x": "' + PROMPT.encode())
         await node.http.post(CHAT, json=chat("m/x", PROMPT))
         async with node.http.stream("GET", "/mesh/events") as events:
             async for line in events.aiter_lines():
-                told.append(line)
+                response.append(line)
                 if line.startswith("data: "):
                     break
-        told.append((await node.http.get("/mesh/route?model=m")).text)
-        told.append((await node.http.get("/metrics")).text)
+        response.append((await node.http.get("/mesh/route?model=m")).text)
+        response.append((await node.http.get("/metrics")).text)
         assert len(backend.posts) >= 2 * len(answers)
         local_key = node.key
     assert everything, "the log is empty: nothing was tested"
     for canary in (PROMPT, ANSWER, KEY, local_key):
         assert not [line for line in everything if canary in line]
-        assert not [line for line in told if canary in line]
+        assert not [line for line in response if canary in line]

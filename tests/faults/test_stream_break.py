@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from faults.raw import RawBackend, Say, chat, chunked, router, says, tune
+from faults.raw import RawBackend, Responder, chat, chunked, responds, router, tune
 from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
@@ -112,12 +112,12 @@ EVENT = b'data: {"choices":[{"delta":{"content":"hi"}}]}'
 GZIP = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip\r\n\r\n"
 
 
-def breaking(*pieces: bytes) -> Say:
-    async def say(writer: Any, asked: Any) -> None:
-        await says(*pieces)(writer, asked)
+def breaking(*pieces: bytes) -> Responder:
+    async def respond(writer: Any, request: Any) -> None:
+        await responds(*pieces)(writer, request)
         writer.close()
 
-    return say
+    return respond
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def breaking(*pieces: bytes) -> Say:
     ],
 )
 async def test_the_error_is_an_event_of_its_own(tmp_path: Path, pieces: list[bytes], gap: bytes) -> None:
-    async with RawBackend("a", say=breaking(*pieces)) as backend, Node(tmp_path, [backend]) as node:
+    async with RawBackend("a", respond=breaking(*pieces)) as backend, Node(tmp_path, [backend]) as node:
         answer = await node.chat("m", stream=True)
         head, _, error = answer.content.partition(b'data: {"error"')
         assert error.endswith(b"}\n\n")
@@ -147,7 +147,7 @@ async def test_the_error_is_an_event_of_its_own(tmp_path: Path, pieces: list[byt
 )
 async def test_what_can_bear_no_event_is_cut_off(tmp_path: Path, pieces: list[bytes]) -> None:
     async with (
-        RawBackend("a", say=breaking(*pieces)) as backend,
+        RawBackend("a", respond=breaking(*pieces)) as backend,
         Node(tmp_path, [backend]) as node,
         node.http.stream("POST", "/v1/chat/completions", json=chat("m", stream=True)) as answer,
     ):

@@ -1,4 +1,4 @@
-"""What a client is told when no answer can be had: what is wrong, where, and what to do."""
+"""The error when no answer can be had: what is wrong, where, and what to do."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import openai
 import pytest
 
-from faults.raw import RawBackend, chat, says, tune, whole
+from faults.raw import RawBackend, chat, complete, responds, tune
 from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
@@ -29,7 +29,7 @@ async def test_an_unknown_model_is_404_with_the_names_that_are_near(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "response"),
     [
         ("a\\u0000b", (404, "model_not_found")),
         ("%", (404, "model_not_found")),
@@ -40,14 +40,14 @@ async def test_an_unknown_model_is_404_with_the_names_that_are_near(tmp_path: Pa
     ],
 )
 async def test_any_unknown_name_is_a_clean_404_and_what_is_none_a_clean_400(
-    tmp_path: Path, name: str, told: tuple[int, str]
+    tmp_path: Path, name: str, response: tuple[int, str]
 ) -> None:
     async with SimulatedEngine("llamacpp", "a") as engine, Node(tmp_path, [engine]) as node:
         body = b'{"model": "%b", "messages": []}' % name.encode()
         answer = await node.http.post(
             "/v1/chat/completions", content=body, headers={"content-type": "application/json"}
         )
-        assert (answer.status_code, answer.json()["error"]["code"]) == told
+        assert (answer.status_code, answer.json()["error"]["code"]) == response
 
 
 async def test_a_model_whose_backend_is_switched_off_is_said_to_be_there(tmp_path: Path) -> None:
@@ -107,8 +107,8 @@ async def test_a_backend_that_makes_no_sense_is_502(tmp_path: Path, kind: Any) -
 @pytest.mark.parametrize("status", [400, 404, 408, 409, 422, 429, 500, 502, 503, 504, 529])
 async def test_the_only_backends_own_error_comes_word_for_word(tmp_path: Path, status: int) -> None:
     body = b'{ "error" : {"message":"line 1\\nline \\ud83d","n":12345678901234567890} }'
-    raw = whole(body, b"content-type: application/json; x=y", b"retry-after: 7", status=b"%d Odd" % status)
-    async with RawBackend("a", say=says(raw)) as backend, Node(tmp_path, [backend]) as node:
+    raw = complete(body, b"content-type: application/json; x=y", b"retry-after: 7", status=b"%d Odd" % status)
+    async with RawBackend("a", respond=responds(raw)) as backend, Node(tmp_path, [backend]) as node:
         answer = await node.chat("m")
         assert (answer.status_code, answer.content) == (status, body)
         assert answer.headers["content-type"] == "application/json; x=y"
@@ -121,7 +121,7 @@ async def test_the_only_backends_own_error_comes_word_for_word(tmp_path: Path, s
 async def test_a_long_error_comes_whole(tmp_path: Path) -> None:
     body = b'{"error": "' + b"x" * 300_000 + b'"}'
     async with (
-        RawBackend("a", say=says(whole(body, status=b"500 Odd"))) as backend,
+        RawBackend("a", respond=responds(complete(body, status=b"500 Odd"))) as backend,
         Node(tmp_path, [backend]) as node,
     ):
         assert (await node.chat("m")).content == body
@@ -140,12 +140,12 @@ async def test_a_refusal_of_our_key_is_not_told_as_one_of_the_clients(tmp_path: 
 @pytest.mark.parametrize("status", [b"301 Moved", b"307 Temporary Redirect", b"308 Permanent Redirect"])
 async def test_a_redirect_takes_no_prompt_elsewhere(tmp_path: Path, status: bytes) -> None:
     async with RawBackend("b") as elsewhere:
-        raw = whole(b"", b"location: %b/v1/chat/completions" % elsewhere.url.encode(), status=status)
-        async with RawBackend("a", say=says(raw)) as backend, Node(tmp_path, [backend]) as node:
+        raw = complete(b"", b"location: %b/v1/chat/completions" % elsewhere.url.encode(), status=status)
+        async with RawBackend("a", respond=responds(raw)) as backend, Node(tmp_path, [backend]) as node:
             answer = await node.http.post("/v1/chat/completions", json=chat("m"), follow_redirects=True)
             assert answer.status_code == 502
             assert "redirects to" in answer.json()["error"]["message"]
-            assert not elsewhere.asked
+            assert not elsewhere.requests
 
 
 async def test_the_openai_client_makes_no_second_try_of_its_own_once_we_have_tried(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ async def test_the_openai_client_makes_no_second_try_of_its_own_once_we_have_tri
 )
 async def test_an_unknown_path_is_404_with_those_there_are(tmp_path: Path, path: str, status: int) -> None:
     async with Node(tmp_path) as node:
-        answer = await node.http.post(path, json={"model": "m"})
+        answer = await node.http.post(path, json={})
         assert answer.status_code == status
         assert "chat/completions" in answer.json()["error"]["message"]
 

@@ -1,4 +1,4 @@
-"""Nothing is held back on the way: each token is with the client before the next one is made."""
+"""Nothing is buffered: each token reaches the client before the next one is generated."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ from node import Node
 async def test_each_token_arrives_before_the_next_is_released(tmp_path: Path) -> None:
     gate = StepGate()
     async with SimulatedEngine("vllm", "a", speed=1, pace=gate) as engine, Node(tmp_path, [engine]) as node:
-        caller = await Caller.ask(node, chat(said="COUNT", stream=True))
+        caller = await Caller.post(node, chat(said="COUNT", stream=True))
         await caller.until(b'"content":"0"')
         for number in range(1, 20):
             assert gate.waiting == 1
@@ -30,7 +30,7 @@ async def test_the_head_of_a_stream_comes_with_its_first_byte_and_not_before(tmp
         SimulatedEngine("ollama", "a", first_token_s=1, pace=gate) as engine,
         Node(tmp_path, [engine]) as node,
     ):
-        caller = await Caller.ask(node, chat(stream=True))
+        caller = await Caller.post(node, chat(stream=True))
         await engine.received(1, "/v1/chat")
         assert not caller.got
         gate.step()

@@ -1,4 +1,4 @@
-"""A backend that is loading its model is passed over, and where it is the only one the client is told to wait."""
+"""A backend that is loading its model is skipped; if it is the only one, the client is asked to wait."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A relay with everything it needs and nothing else, on a clock that stands still."""
+"""A relay with everything it needs and nothing else, on a clock that the test moves."""
 
 import asyncio
 from typing import Any, Protocol
@@ -7,9 +7,9 @@ import msgspec
 
 from fake_clock import Clock
 from mesh.memory_settings import MemorySettingsStore
-from meshlight.backends.base import Operation
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.health import Answered
+from meshlight.domain.operations import Operation
 from meshlight.domain.rules import Routing
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import Head, InferenceRequest
@@ -37,16 +37,16 @@ class Server(Protocol):
 
 
 class QuietProber(Prober):
-    """Notes which backends it was told to hurry to, and does not."""
+    """Records which backends it was asked to probe soon, and probes none."""
 
-    hurried: list[str]
+    probed_soon: list[str]
 
     def probe_soon(self, backend_id: str, *, for_key: bool = False) -> None:  # noqa: ARG002 - a Prober
-        self.hurried.append(backend_id)
+        self.probed_soon.append(backend_id)
 
 
-class Heard:
-    """A sink that keeps what it is given."""
+class RecordedAnswer:
+    """A sink that records the answer."""
 
     def __init__(self) -> None:
         self.status = 0
@@ -89,32 +89,32 @@ class Rig:
         self.prober = QuietProber(
             self.registry, self.links, self.clock, self.clock.later, lambda _: False, lambda: 0.0
         )
-        self.prober.hurried = []
+        self.prober.probed_soon = []
         self.traffic = Traffic()
         self.relay = Relay(self.registry, self.links, self.prober, self.traffic, self.clock, "this-node")
         self.registry.route_by(routing or Routing(policy="priority"))
 
     def add(self, server: Server, *models: str, **fields: Any) -> None:
         """Put a backend into the mesh, healthy, after those that are there."""
-        place = len(self.registry.snapshot.nodes)
-        given = {"kind": server.kind, "ring": "machine", "url": server.url, "priority": place} | fields
-        self.registry.put(Backend(id=server.name, name=server.name, **given))
+        position = len(self.registry.snapshot.nodes)
+        settings = {"kind": server.kind, "ring": "machine", "url": server.url, "priority": position} | fields
+        self.registry.put(Backend(id=server.name, name=server.name, **settings))
         self.registry.record_fact(server.name, Answered(0.01), models or ("m",))
 
-    async def ask(
+    async def send(
         self,
         operation: Operation = "chat/completions",
         model: str = "m",
-        leave: DisconnectListeners | None = None,
+        disconnect: DisconnectListeners | None = None,
         **fields: Any,
-    ) -> Heard:
+    ) -> RecordedAnswer:
         """Send one request through; raises what the relay raises."""
         body = msgspec.json.encode({"model": model, "messages": [{"role": "user", "content": "hi"}]} | fields)
-        heard = Heard()
+        answer = RecordedAnswer()
         await self.relay.run(
-            self.inbound(operation, model, body, **fields), heard, leave or DisconnectListeners()
+            self.inbound(operation, model, body, **fields), answer, disconnect or DisconnectListeners()
         )
-        return heard
+        return answer
 
     def inbound(self, operation: Operation, model: str, body: bytes, **fields: Any) -> InferenceRequest:
         return InferenceRequest(

@@ -70,7 +70,7 @@ class TinCan:
         assert connection.is_usable
         self.told.append("opened")
 
-    def rested(self, connection: Connection) -> None:
+    def released(self, connection: Connection) -> None:
         assert connection is self.connection
         self.told.append("rested")
 

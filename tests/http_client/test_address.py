@@ -185,7 +185,7 @@ def test_the_default_port_is_left_out_of_the_host_header_but_told_to_people(
     url: str, authority: str, place: str
 ) -> None:
     address = parse_address(url)
-    assert (address.authority, address.place) == (authority, place)
+    assert (address.authority, address.host_port) == (authority, place)
 
 
 @pytest.mark.parametrize(

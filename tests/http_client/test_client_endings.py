@@ -12,6 +12,7 @@ from meshlight.domain.errors import ConnectError, ReadError, ReadTimeout, Respon
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
 from meshlight.http_client.connector import Resolver
+from meshlight.http_client.headers import header_value
 
 
 @on_each_loop
@@ -98,7 +99,11 @@ async def test_a_fetch_brings_the_whole_answer_with_its_latency() -> None:
         upstream = Upstream(Address("http", "127.0.0.1", server.port, "/base"))
         first = await upstream.fetch("GET", "/v1/models", headers=[(b"authorization", b"Bearer x")])
         second = await upstream.fetch("GET", "/v1/models")
-        assert (first.status, first.body, first.header(b"content-type")) == (200, b"{}", b"application/json")
+        assert (first.status, first.body, header_value(first.headers, b"content-type")) == (
+            200,
+            b"{}",
+            "application/json",
+        )
         assert (first.reused, second.reused) == (False, True)
         assert 0 < second.elapsed_s < 1
         assert server.requests[0].line == "GET /base/v1/models HTTP/1.1"

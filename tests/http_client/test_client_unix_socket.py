@@ -19,7 +19,7 @@ from meshlight.domain.health import Answered, Failed
 from meshlight.http_client.address import Address, parse_address, ring_of, socket_path
 from meshlight.http_client.client import Upstream
 from meshlight.mesh.backend_admin import server_key
-from meshlight.storage.config.backend_ids import Naming, host_of, name_backends, url_fault, url_identity
+from meshlight.storage.config.backend_ids import EntryNames, host_of, name_backends, url_fault, url_identity
 from meshlight.storage.config.parser import read_config
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Unix sockets for us")
@@ -144,7 +144,7 @@ async def test_a_good_one_is_healthy() -> None:
 )
 def test_its_url_is_read_and_written_back(url: str, path: str) -> None:
     address = parse_address(url)
-    assert (address.socket, address.place, address.authority) == (path, path, "localhost")
+    assert (address.socket, address.host_port, address.authority) == (path, path, "localhost")
     assert address.target("/v1/models") == "/v1/models"
     assert ring_of(address) == "machine"
     assert parse_address(address.url) == address == server_key(url)
@@ -195,7 +195,7 @@ def test_the_configuration_takes_it_and_names_it_after_its_file() -> None:
     assert url_fault("unix://run/router.sock") is not None
     assert url_fault("unix:///run/x.sock#a") == "must end before the ? or #"
     assert host_of("unix:///run/router.sock") == "router"
-    assert name_backends([Naming("unix:///run/router.sock")]) == [("router", "router")]
+    assert name_backends([EntryNames("unix:///run/router.sock")]) == [("router", "router")]
     text = '[[backends]]\nkind = "continuum"\nurl = "unix:///run/router.sock"\n'
     (found,) = read_config(text, ring_for).backends
     assert (found.id, found.ring, found.url) == ("router", "machine", "unix:///run/router.sock")

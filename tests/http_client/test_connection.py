@@ -242,7 +242,7 @@ def test_an_answer_that_came_whole_no_longer_holds_the_connection() -> None:
     first = can.ask()
     can.hear(OK)
     unread = first.result()
-    assert unread.is_whole
+    assert unread.is_complete
     second = can.ask()
     unread.abort()
     can.hear(OK)
@@ -259,9 +259,9 @@ def test_a_stream_is_given_piece_by_piece_as_it_comes() -> None:
     assert step(response.read()) == b"one"
     can.hear(chunk(b"two"), chunk(b"three"))
     assert step(response.read()) == b"twothree"
-    was_whole = response.is_whole
+    was_whole = response.is_complete
     can.hear(b"0\r\n\r\n")
-    assert (was_whole, response.is_whole) == (False, True)
+    assert (was_whole, response.is_complete) == (False, True)
     assert step(response.read()) == b""
     assert step(response.read()) == b""
     assert can.is_kept
@@ -280,7 +280,7 @@ def test_a_server_that_speaks_first_is_told_from_one_that_hangs_up() -> None:
     speaks, hangs_up = TinCan(), TinCan()
     speaks.hear(b"SSH-2.0-OpenSSH_9.2\r\n")
     hangs_up.hang_up()
-    with pytest.raises(RemoteProtocolError, match="before it was asked"):
+    with pytest.raises(RemoteProtocolError, match="before any request"):
         speaks.ask()
     with pytest.raises(ReadError, match="without an answer"):
         hangs_up.ask()

@@ -13,7 +13,14 @@ from meshlight.domain.errors import ConnectCause, ConnectError
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import ConnectionPool
 from meshlight.http_client.connection import Connection
-from meshlight.http_client.connector import Connector, Lookup, Resolver, explain, tls_context, weightier_error
+from meshlight.http_client.connector import (
+    Connector,
+    Lookup,
+    Resolver,
+    explain,
+    more_specific_error,
+    tls_context,
+)
 
 
 def no_lookup(host: str) -> list[str]:
@@ -38,7 +45,7 @@ async def ask(connection: Connection) -> int:
 
 async def failure(dialing: Connector, timeout_s: float = 5.0) -> ConnectError:
     with pytest.raises(ConnectError) as caught:
-        await dialing.dial(timeout_s)
+        await dialing.connect(timeout_s)
     return caught.value
 
 
@@ -51,14 +58,14 @@ def free_port() -> int:
 @on_each_loop
 async def test_an_ip_address_is_dialled_without_a_name_server() -> None:
     async with ScriptedServer(answering(OK)) as server:
-        assert await ask(await dialer(server.address).dial(5)) == 200
+        assert await ask(await dialer(server.address).connect(5)) == 200
 
 
 @on_each_loop
 async def test_the_addresses_of_a_name_are_tried_in_order() -> None:
     async with ScriptedServer(answering(OK)) as server:
         address = Address("http", "gpu.test", server.port)
-        assert await ask(await dialer(address, lambda _: ["::1", "127.0.0.1"]).dial(5)) == 200
+        assert await ask(await dialer(address, lambda _: ["::1", "127.0.0.1"]).connect(5)) == 200
 
 
 @on_each_loop
@@ -137,8 +144,8 @@ async def test_a_dead_first_address_leaves_time_for_the_second() -> None:
         (TimeoutError(), "timeout", "No connection to h:1 within 0.5 s."),
         (OSError(errno.ETIMEDOUT, "Connection timed out"), "timeout", "within"),
         (OSError(errno.ECONNREFUSED, "Connection refused"), "refused", "Connection refused at h:1."),
-        (OSError(errno.EHOSTUNREACH, "No route to host"), "unreachable", "no way to that machine"),
-        (OSError(errno.ENETUNREACH, "Network is unreachable"), "unreachable", "no way to that network"),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "unreachable", "no route to that machine"),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), "unreachable", "no route to that network"),
         (OSError(errno.EACCES, "Permission denied"), "unreachable", "Permission denied"),
         (OSError("odd"), "unreachable", "odd"),
         (OSError(), "unreachable", "OSError"),
@@ -157,11 +164,11 @@ def test_of_several_failures_the_one_that_tells_most_is_told() -> None:
     causes: list[ConnectCause] = ["forbidden", "unreachable", "timeout", "tls"]
     failures = [ConnectError(cause, cause) for cause in causes]
     for lighter, weightier in pairwise(failures):
-        assert weightier_error(lighter, weightier) is weightier
-        assert weightier_error(weightier, lighter) is weightier
+        assert more_specific_error(lighter, weightier) is weightier
+        assert more_specific_error(weightier, lighter) is weightier
     refused, again = ConnectError("refused", "a"), ConnectError("refused", "b")
-    assert weightier_error(refused, again) is again
-    assert weightier_error(refused, failures[1]) is refused
+    assert more_specific_error(refused, again) is again
+    assert more_specific_error(refused, failures[1]) is refused
 
 
 @pytest.mark.parametrize(
@@ -189,7 +196,7 @@ async def test_an_address_is_judged_anew_on_each_connect() -> None:
         resolver = Resolver(lambda _: answers.pop(0))
         address = Address("http", "moves.test", server.port)
         dialing = Connector(address, ConnectionPool(2.0), own=frozenset(), resolver=resolver, tls=None)
-        assert await ask(await dialing.dial(5)) == 200
+        assert await ask(await dialing.connect(5)) == 200
         resolver.forget("moves.test")
         assert (await failure(dialing)).cause == "forbidden"
 
@@ -231,7 +238,7 @@ async def test_a_connection_to_itself_counts_as_refused() -> None:
 
     dialing = dialer(Address("http", "127.0.0.1", port))
     with pytest.raises(ConnectError) as caught:
-        await dialing._try(Loop(), "127.0.0.1", 5)  # type: ignore[arg-type]
+        await dialing._connect_ip(Loop(), "127.0.0.1", 5)  # type: ignore[arg-type]
     assert caught.value.cause == "refused"
 
 
@@ -239,7 +246,7 @@ async def test_a_connection_to_itself_counts_as_refused() -> None:
 async def test_a_trusted_certificate_is_accepted() -> None:
     server_tls, authority = server_context("good")
     async with ScriptedServer(answering(OK), tls=server_tls) as server:
-        assert await ask(await dialer(server.address, tls=client_trusting(authority)).dial(5)) == 200
+        assert await ask(await dialer(server.address, tls=client_trusting(authority)).connect(5)) == 200
 
 
 @on_each_loop

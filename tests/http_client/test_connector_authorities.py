@@ -60,10 +60,10 @@ def test_the_same_file_is_read_once(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (None, "can't be read: No such file"),
-        (b"", "holds no certificate"),
-        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "holds no certificate"),
-        (b"\x30\x82" * 50, "holds no certificate"),
-        (b" " * (SIZE_MAX + 1), "is no file of certificates"),
+        (b"", "contains no certificate"),
+        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "contains no certificate"),
+        (b"\x30\x82" * 50, "contains no certificate"),
+        (b" " * (SIZE_MAX + 1), "is not a file of certificates"),
     ],
 )
 def test_a_file_that_is_of_no_use_is_named(tmp_path: Path, content: bytes | None, words: str) -> None:
@@ -78,5 +78,5 @@ def test_a_file_that_is_of_no_use_is_named(tmp_path: Path, content: bytes | None
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ConnectError, match="is no file of certificates"):
+    with pytest.raises(ConnectError, match="is not a file of certificates"):
         context_for(str(tmp_path))

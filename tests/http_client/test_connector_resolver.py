@@ -4,7 +4,7 @@ from threading import Event
 
 import pytest
 
-from meshlight.http_client.connector import KEEP_S, Resolver, system_lookup
+from meshlight.http_client.connector import DNS_CACHE_S, Resolver, system_lookup
 
 
 class Names:
@@ -34,7 +34,7 @@ async def test_a_name_is_looked_up_once_and_remembered_for_a_while() -> None:
     names, clock = Names(), Clock()
     resolver = Resolver(names, clock)
     assert await resolver.resolve("gpu") == ("10.0.0.1", "10.0.0.2")
-    clock.now += KEEP_S - 1
+    clock.now += DNS_CACHE_S - 1
     await resolver.resolve("gpu")
     assert names.asked == ["gpu"]
     clock.now += 2

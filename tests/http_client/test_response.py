@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from meshlight.domain.errors import ReadError, RemoteProtocolError
-from meshlight.http_client.response import HIGH_WATER, Reply, Response
+from meshlight.http_client.response import HIGH_WATER, Response
 
 
 class Tap:
@@ -53,7 +53,7 @@ async def test_a_waiting_reader_gets_the_clean_end() -> None:
     response.end()
     response.wake()
     assert await reading == b""
-    assert response.is_whole
+    assert response.is_complete
 
 
 async def test_a_waiting_reader_gets_the_error() -> None:
@@ -63,7 +63,7 @@ async def test_a_waiting_reader_gets_the_error() -> None:
     response.fail(RemoteProtocolError("odd"))
     with pytest.raises(RemoteProtocolError):
         await reading
-    assert not response.is_whole
+    assert not response.is_complete
 
 
 async def test_a_pending_read_raises_when_another_task_aborts() -> None:
@@ -103,9 +103,3 @@ async def test_aborting_after_the_end_is_harmless() -> None:
     tap.response.abort()
     assert tap.asked == []
     assert await tap.response.read() == b"x"
-
-
-def test_a_reply_gives_its_headers_by_name() -> None:
-    reply = Reply(200, [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")], b"", 0.1, reused=False)
-    assert reply.header(b"a") == b"1"
-    assert reply.header(b"c") is None

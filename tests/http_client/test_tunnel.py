@@ -36,7 +36,7 @@ async def test_a_server_is_reached_by_its_name_through_the_proxy_with_tls_inside
         upstream.close()
     assert (first.status, first.body, second.status) == (200, b"ok", 200)
     assert (first.reused, second.reused) == (False, True)
-    assert proxy.lines == [f"CONNECT {server.address.place} HTTP/1.1"]
+    assert proxy.lines == [f"CONNECT {server.address.host_port} HTTP/1.1"]
     assert "Bearer" not in "".join(proxy.heads)
     assert [request.headers["host"] for request in server.requests] == [server.address.authority] * 2
 
@@ -108,7 +108,7 @@ async def test_what_a_proxy_answers_instead_of_a_tunnel_is_the_reason(
         error = await failure(proxy.proxy)
     assert error.cause == "proxy"
     assert text in error.title
-    assert proxy.proxy.place in error.title
+    assert proxy.proxy.host_port in error.title
     assert fix in error.hint
 
 

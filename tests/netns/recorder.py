@@ -24,7 +24,7 @@ def strangers_context(identity: NodeIdentity) -> ssl.SSLContext:
     context = pairing_client_context()
     password = b"of-no-worth"
     with NamedTemporaryFile() as file:
-        file.write(identity.sealed_key(password) + identity.certificate_pem)
+        file.write(identity.encrypted_key(password) + identity.certificate_pem)
         file.flush()
         context.load_cert_chain(file.name, password=password)
     return context

@@ -35,7 +35,7 @@ class Impostor(Struct, frozen=True, kw_only=True):
     def sign(self, data: bytes) -> bytes:
         return self.private.sign(data, ec.ECDSA(hashes.SHA256()))
 
-    def sealed_key(self, password: bytes) -> bytes:
+    def encrypted_key(self, password: bytes) -> bytes:
         return self.private.private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password)
         )

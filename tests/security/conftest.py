@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from node import Node
-from security.hostile import Hostile, Longest, Place
+from security.hostile import AttackedNode, Hostile, LongestCallback
 from security.wire import LOOPS, Echo, Gateway, running
 
 
@@ -37,8 +37,8 @@ def gateway(loop_name: str, shared_echo: Echo) -> Iterator[Gateway]:
 
 
 @pytest.fixture(scope="module")
-def longest() -> Iterator[Longest]:
-    found = Longest()
+def longest() -> Iterator[LongestCallback]:
+    found = LongestCallback()
     run = events.Handle._run
 
     def timed(handle: events.Handle) -> None:
@@ -57,10 +57,12 @@ def longest() -> Iterator[Longest]:
 
 
 @pytest.fixture(scope="module")
-def place(longest: Longest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def attacked_node(
+    longest: LongestCallback, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AttackedNode]:
     backend = Hostile()
     home: Path = tmp_path_factory.mktemp("home")
-    made: list[Place] = []
+    made: list[AttackedNode] = []
     ready = threading.Event()
     over: list[Any] = []
 
@@ -69,7 +71,7 @@ def place(longest: Longest, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         over.append((asyncio.get_running_loop(), stop))
         try:
             async with Node(home, [backend]) as node:
-                made.append(Place(backend, longest, node.key, node.url))
+                made.append(AttackedNode(backend, longest, node.key, node.url))
                 longest.thread = threading.get_ident()
                 ready.set()
                 await stop.wait()

@@ -1,4 +1,4 @@
-"""A node in a thread, its hostile backend and clients, and a look at how long its event loop was held."""
+"""A node in a thread, its hostile backend and clients, and a measure of how long its event loop was blocked."""
 
 import http.client
 import threading
@@ -76,7 +76,7 @@ class Hostile:
         self.server.server_close()
 
 
-class Longest:
+class LongestCallback:
     """The longest that one callback has held a loop."""
 
     def __init__(self) -> None:
@@ -85,10 +85,10 @@ class Longest:
         self.by = ""
 
 
-class Place:
+class AttackedNode:
     """The running node, as its clients see it."""
 
-    def __init__(self, backend: Hostile, longest: Longest, key: str, url: str) -> None:
+    def __init__(self, backend: Hostile, longest: LongestCallback, key: str, url: str) -> None:
         self.backend = backend
         self.longest = longest
         self._key = key
@@ -134,11 +134,11 @@ def keys(size: int) -> bytes:
     return b",".join(b'"k%07d":1' % number for number in range(size // 13))
 
 
-def grown(place: Place, operation: str, body: bytes) -> int:
+def grown(attacked_node: AttackedNode, operation: str, body: bytes) -> int:
     """Return how many bytes were held at most while one request was answered."""
     tracemalloc.start()
     try:
-        place.ask(operation, body)
+        attacked_node.ask(operation, body)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -44,7 +44,7 @@ class Answer:
         return json.loads(body)
 
 
-class House:
+class PairedNode:
     """The node, its LAN port, and its own identity."""
 
     def __init__(self, node: Node, port: int, certificate_pem: bytes) -> None:
@@ -68,7 +68,7 @@ class House:
         finally:
             writer.transport.abort()
 
-    async def ask(
+    async def request(
         self, method: str, path: str, body: object = None, *headers: str, host: str = "peer"
     ) -> Answer:
         content = b"" if body is None else json.dumps(body).encode()
@@ -79,7 +79,7 @@ class House:
 
     async def chat(self, model: str, *headers: str, **fields: Any) -> Answer:
         body = {"model": model, "messages": [{"role": "user", "content": "hi"}], **fields}
-        return await self.ask("POST", "/v1/chat/completions", body, *headers)
+        return await self.request("POST", "/v1/chat/completions", body, *headers)
 
 
 async def read_all(reader: asyncio.StreamReader) -> bytes:
@@ -102,7 +102,7 @@ def free_port() -> int:
 @asynccontextmanager
 async def simulated(
     home: Path, engines: Sequence[Server] = (), terms: str = "", extra: str = "", port: int = 0
-) -> AsyncIterator[House]:
+) -> AsyncIterator[PairedNode]:
     """Run a node whose peer is Anna; `terms` are lines of her entry in the configuration."""
     places = Paths.under(config_dir=home, state_dir=home, log_dir=home)
     places.prepare()
@@ -114,7 +114,7 @@ async def simulated(
     peer = f'[[peers]]\nid = "{ANNA.node_id}"\nname = "Anna"\nurl = "https://127.0.0.1:9"\n{terms}\n'
     async with Node(home, engines, f"{extra}\n{lan}\n{peer}") as found:
         await settled(found)
-        yield House(found, port, identity.certificate_pem)
+        yield PairedNode(found, port, identity.certificate_pem)
 
 
 async def settled(found: Node) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Names and origins that the user lets in: with the key always, live, and nothing beside them."""
+"""Hosts and origins that the user allows: always with the key, effective at once, and nothing else is allowed."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The page's session: what it opens, and what it takes to change anything with it."""
+"""The page's session: what it gives access to, and what a change by it needs."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def test_a_change_by_session_must_say_that_it_comes_from_the_page(
     method: str, cookie: tuple[str, str], gateway: Gateway, echo: Echo
 ) -> None:
     own = ("Origin", f"http://127.0.0.1:{gateway.port}")
-    for said, status in (
+    for text, status in (
         ([], 403),
         ([("Sec-Fetch-Site", "none")], 403),
         ([("Sec-Fetch-Site", "same-site")], 403),
@@ -40,7 +40,7 @@ def test_a_change_by_session_must_say_that_it_comes_from_the_page(
         ([own, ("Sec-Fetch-Site", "same-origin")], 200),
         ([own, ("Sec-Fetch-Site", "cross-site")], 403),
     ):
-        assert gateway.request(method, "/mesh/backends", cookie, JSON, *said, body=b"{}").status == status
+        assert gateway.request(method, "/mesh/backends", cookie, JSON, *text, body=b"{}").status == status
     assert len(echo.asked) == 3
 
 

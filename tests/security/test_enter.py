@@ -1,4 +1,4 @@
-"""The file that a browser is given to open: its code is taken from a file, and from no other site's page."""
+"""The file that a browser opens to sign in: its code is accepted from a file, and from no other site's page."""
 
 from collections.abc import Iterator
 

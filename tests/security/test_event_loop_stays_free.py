@@ -6,14 +6,14 @@ that the loop's own thread spends in one callback, so that a busy machine change
 
 import pytest
 
-from security.hostile import JSON, LIST, Place, grown, keys, many, named
+from security.hostile import JSON, LIST, AttackedNode, grown, keys, many, named
 
 GROWS = 4
 BESIDE = 24 << 20
 """Bytes that a body may cost whatever its size: the most values that are read of one."""
 MB = 1 << 20
 SSE = b"text/event-stream"
-FACES = [
+OPERATIONS = [
     "/v1/chat/completions",
     "/v1/embeddings",
     "/v1/responses",
@@ -24,16 +24,16 @@ FACES = [
     "/api/embed",
     "/api/embeddings",
 ]
-TRANSLATED = FACES[3:]
+TRANSLATED = OPERATIONS[3:]
 
 
-@pytest.mark.parametrize("operation", [*FACES, "/api/show"])
+@pytest.mark.parametrize("operation", [*OPERATIONS, "/api/show"])
 @pytest.mark.parametrize("name", [b"/" * 50_000, b"a/" * 25_000, b"hostile/" * 6_000], ids=["/", "a/", "id/"])
 def test_a_model_called_by_a_name_without_end_is_refused_at_once(
-    operation: str, name: bytes, place: Place
+    operation: str, name: bytes, attacked_node: AttackedNode
 ) -> None:
-    with place.free():
-        status, body = place.ask(operation, named(name))
+    with attacked_node.free():
+        status, body = attacked_node.ask(operation, named(name))
     assert status == 400
     assert b"640" in body
     assert len(body) < 1_000
@@ -49,9 +49,9 @@ def test_a_model_called_by_a_name_without_end_is_refused_at_once(
     ],
     ids=["a model", "a route", "Gemini's verb", "Gemini's model"],
 )
-def test_a_name_without_end_in_a_path_is_refused_at_once(path: str, place: Place) -> None:
-    with place.free():
-        status, body = place.ask(
+def test_a_name_without_end_in_a_path_is_refused_at_once(path: str, attacked_node: AttackedNode) -> None:
+    with attacked_node.free():
+        status, body = attacked_node.ask(
             path, b"{}" if "generate" in path else None, "POST" if "generate" in path else "GET"
         )
     assert status == 400, body[:300]
@@ -77,32 +77,34 @@ BODIES = {
 
 @pytest.mark.parametrize("shape", BODIES)
 @pytest.mark.parametrize("operation", TRANSLATED)
-def test_a_body_that_has_to_be_translated_holds_nobody_up(operation: str, shape: str, place: Place) -> None:
-    place.backend.status, place.backend.media, place.backend.body = 200, JSON, b"{}"
+def test_a_body_that_has_to_be_translated_holds_nobody_up(
+    operation: str, shape: str, attacked_node: AttackedNode
+) -> None:
+    attacked_node.backend.status, attacked_node.backend.media, attacked_node.backend.body = 200, JSON, b"{}"
     body = named(b"m", BODIES[shape] + LIMIT[operation.startswith("/v1/")])
-    with place.free():
-        status, told = place.ask(operation, body)
-    assert status in {200, 400, 413, 502}, told[:300]
-    assert len(told) < 4_000
+    with attacked_node.free():
+        status, answer = attacked_node.ask(operation, body)
+    assert status in {200, 400, 413, 502}, answer[:300]
+    assert len(answer) < 4_000
 
 
 @pytest.mark.parametrize("shape", ["small keys", "tiny messages", "empty lists", "one text"])
-@pytest.mark.parametrize("operation", FACES[:1])
-def test_a_body_that_passes_holds_nobody_up(operation: str, shape: str, place: Place) -> None:
-    place.backend.status, place.backend.media, place.backend.body = 200, JSON, b"{}"
-    with place.free():
-        status = place.ask(operation, named(b"m", BODIES[shape]))[0]
+@pytest.mark.parametrize("operation", OPERATIONS[:1])
+def test_a_body_that_passes_holds_nobody_up(operation: str, shape: str, attacked_node: AttackedNode) -> None:
+    attacked_node.backend.status, attacked_node.backend.media, attacked_node.backend.body = 200, JSON, b"{}"
+    with attacked_node.free():
+        status = attacked_node.ask(operation, named(b"m", BODIES[shape]))[0]
     assert status == (400 if shape == "small keys" else 200)
 
 
 @pytest.mark.parametrize("path", ["/mesh/backends", "/mesh/settings", "/mesh/peers/pairing", "/mesh/test"])
 @pytest.mark.parametrize("shape", ["small keys", "empty lists", "deep", "a long name", "a long word"])
-def test_a_body_for_control_holds_nobody_up(path: str, shape: str, place: Place) -> None:
-    with place.free():
-        status, told = place.ask(path, named(b"m", BODIES[shape][:60_000]))
-        place.ask(path, named(b"m", BODIES[shape][:60_000]), "PATCH")
+def test_a_body_for_control_holds_nobody_up(path: str, shape: str, attacked_node: AttackedNode) -> None:
+    with attacked_node.free():
+        status, answer = attacked_node.ask(path, named(b"m", BODIES[shape][:60_000]))
+        attacked_node.ask(path, named(b"m", BODIES[shape][:60_000]), "PATCH")
     assert 400 <= status < 500
-    assert len(told) < 4_000
+    assert len(answer) < 4_000
 
 
 EDITS = {
@@ -119,14 +121,14 @@ NOTHING = b'{"routing":{"aliases":{},"rules":[]},"discovery":{"ignored":[]}}'
 
 
 @pytest.mark.parametrize("shape", EDITS)
-def test_an_edit_of_the_settings_holds_nobody_up(shape: str, place: Place) -> None:
-    with place.free():
-        status, told = place.ask("/mesh/settings", EDITS[shape], "PATCH")
-        assert status in {400, 409} or shape == "a long alias", told[:300]
-        assert b"at most 300 entries" in told or "long" in shape
-        place.ask("/v1/models", None, "GET")
-        place.ask("/v1/chat/completions", named(b"nobody"))
-        assert place.ask("/mesh/settings", NOTHING, "PATCH")[0] == 200
+def test_an_edit_of_the_settings_holds_nobody_up(shape: str, attacked_node: AttackedNode) -> None:
+    with attacked_node.free():
+        status, answer = attacked_node.ask("/mesh/settings", EDITS[shape], "PATCH")
+        assert status in {400, 409} or shape == "a long alias", answer[:300]
+        assert b"at most 300 entries" in answer or "long" in shape
+        attacked_node.ask("/v1/models", None, "GET")
+        attacked_node.ask("/v1/chat/completions", named(b"nobody"))
+        assert attacked_node.ask("/mesh/settings", NOTHING, "PATCH")[0] == 200
 
 
 HEADS = {
@@ -141,9 +143,9 @@ HEADS = {
 
 @pytest.mark.parametrize("shape", HEADS)
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/mesh/settings"])
-def test_a_head_holds_nobody_up(path: str, shape: str, place: Place) -> None:
-    with place.free():
-        place.ask(path, named(b"m"), headers=HEADS[shape])
+def test_a_head_holds_nobody_up(path: str, shape: str, attacked_node: AttackedNode) -> None:
+    with attacked_node.free():
+        attacked_node.ask(path, named(b"m"), headers=HEADS[shape])
 
 
 def chunk(delta: bytes, ending: bytes = b"null") -> bytes:
@@ -200,22 +202,29 @@ ASKS = {
 @pytest.mark.parametrize("shape", STREAMS)
 @pytest.mark.parametrize(("operation", "is_stream"), ASKS)
 def test_a_stream_that_has_to_be_translated_holds_nobody_up(
-    operation: str, is_stream: bool, shape: str, place: Place
+    operation: str, is_stream: bool, shape: str, attacked_node: AttackedNode
 ) -> None:
-    place.backend.status, place.backend.media, place.backend.body = 200, SSE, STREAMS[shape]
-    with place.free():
-        place.ask(operation, named(b"m", ASKS[operation, is_stream]))
+    attacked_node.backend.status, attacked_node.backend.media, attacked_node.backend.body = (
+        200,
+        SSE,
+        STREAMS[shape],
+    )
+    with attacked_node.free():
+        attacked_node.ask(operation, named(b"m", ASKS[operation, is_stream]))
 
 
 @pytest.mark.parametrize("operation", ["/v1/messages", "/api/chat", "/v1/chat/completions"])
-def test_an_answer_in_chunks_of_one_byte_holds_nobody_up(operation: str, place: Place) -> None:
-    place.backend.status, place.backend.media = 200, SSE
-    place.backend.body, place.backend.chunks = STREAMS["small events"][:300_000] + b"\n\n" + DONE, True
+def test_an_answer_in_chunks_of_one_byte_holds_nobody_up(operation: str, attacked_node: AttackedNode) -> None:
+    attacked_node.backend.status, attacked_node.backend.media = 200, SSE
+    attacked_node.backend.body, attacked_node.backend.chunks = (
+        STREAMS["small events"][:300_000] + b"\n\n" + DONE,
+        True,
+    )
     try:
-        with place.free():
-            status, body = place.ask(operation, named(b"m", ASKS.get((operation, True), b"")))
+        with attacked_node.free():
+            status, body = attacked_node.ask(operation, named(b"m", ASKS.get((operation, True), b"")))
     finally:
-        place.backend.chunks = False
+        attacked_node.backend.chunks = False
     assert status == 200
     assert b"aa" in body or body.count(b'"a"') > 1_000
 
@@ -247,11 +256,15 @@ WHOLE_ASKS = {
 @pytest.mark.parametrize("shape", WHOLES)
 @pytest.mark.parametrize("operation", WHOLE_ASKS)
 def test_a_whole_answer_that_has_to_be_translated_holds_nobody_up(
-    operation: str, shape: str, place: Place
+    operation: str, shape: str, attacked_node: AttackedNode
 ) -> None:
-    place.backend.status, place.backend.media, place.backend.body = 200, JSON, WHOLES[shape]
-    with place.free():
-        place.ask(operation, named(b"m", WHOLE_ASKS[operation]))
+    attacked_node.backend.status, attacked_node.backend.media, attacked_node.backend.body = (
+        200,
+        JSON,
+        WHOLES[shape],
+    )
+    with attacked_node.free():
+        attacked_node.ask(operation, named(b"m", WHOLE_ASKS[operation]))
 
 
 ERRORS = {
@@ -266,13 +279,17 @@ ERRORS = {
 
 @pytest.mark.parametrize("shape", ERRORS)
 @pytest.mark.parametrize("status", [400, 403, 429, 500])
-def test_a_long_error_holds_nobody_up(status: int, shape: str, place: Place) -> None:
-    place.backend.status, place.backend.media, place.backend.body = status, JSON, ERRORS[shape]
-    with place.free():
-        place.ask("/v1/messages", named(b"m", ASKS["/v1/messages", True]))
-        place.ask("/v1/chat/completions", named(b"m"))
-        place.backend.status = 200
-        place.backend.list = LIST
+def test_a_long_error_holds_nobody_up(status: int, shape: str, attacked_node: AttackedNode) -> None:
+    attacked_node.backend.status, attacked_node.backend.media, attacked_node.backend.body = (
+        status,
+        JSON,
+        ERRORS[shape],
+    )
+    with attacked_node.free():
+        attacked_node.ask("/v1/messages", named(b"m", ASKS["/v1/messages", True]))
+        attacked_node.ask("/v1/chat/completions", named(b"m"))
+        attacked_node.backend.status = 200
+        attacked_node.backend.list = LIST
 
 
 LISTS = {
@@ -286,32 +303,38 @@ LISTS = {
 
 
 @pytest.mark.parametrize("shape", LISTS)
-def test_a_list_of_models_holds_nobody_up(shape: str, place: Place) -> None:
-    place.backend.list = LISTS[shape]
+def test_a_list_of_models_holds_nobody_up(shape: str, attacked_node: AttackedNode) -> None:
+    attacked_node.backend.list = LISTS[shape]
     try:
-        with place.free():
-            assert place.ask("/mesh/refresh", b"{}")[0] < 500
-            place.ask("/v1/chat/completions", named(b"m1" * 200))
-            place.ask("/v1/models", None, "GET")
-            place.ask("/api/tags", None, "GET")
+        with attacked_node.free():
+            assert attacked_node.ask("/mesh/refresh", b"{}")[0] < 500
+            attacked_node.ask("/v1/chat/completions", named(b"m1" * 200))
+            attacked_node.ask("/v1/models", None, "GET")
+            attacked_node.ask("/api/tags", None, "GET")
     finally:
-        place.backend.list = LIST
-        place.ask("/mesh/refresh", b"{}")
+        attacked_node.backend.list = LIST
+        attacked_node.ask("/mesh/refresh", b"{}")
 
 
 @pytest.mark.parametrize("shape", ["empty lists", "as many as are taken", "one text", "escapes"])
 @pytest.mark.parametrize("operation", ["/v1/messages", "/api/chat"])
 def test_a_body_costs_no_more_memory_than_four_times_its_size(
-    operation: str, shape: str, place: Place
+    operation: str, shape: str, attacked_node: AttackedNode
 ) -> None:
-    place.backend.status, place.backend.media, place.backend.body = 200, JSON, b"{}"
+    attacked_node.backend.status, attacked_node.backend.media, attacked_node.backend.body = 200, JSON, b"{}"
     body = named(b"m", BODIES[shape] + LIMIT[operation.startswith("/v1/")])
-    assert grown(place, operation, body) <= GROWS * len(body) + BESIDE
+    assert grown(attacked_node, operation, body) <= GROWS * len(body) + BESIDE
 
 
 @pytest.mark.parametrize("shape", ["10,000 calls", "empty lists", "chances", "a long text"])
-def test_an_answer_costs_no_more_memory_than_four_times_its_size(shape: str, place: Place) -> None:
-    place.backend.status, place.backend.media, place.backend.body = 200, JSON, WHOLES[shape]
+def test_an_answer_costs_no_more_memory_than_four_times_its_size(
+    shape: str, attacked_node: AttackedNode
+) -> None:
+    attacked_node.backend.status, attacked_node.backend.media, attacked_node.backend.body = (
+        200,
+        JSON,
+        WHOLES[shape],
+    )
     for operation in ("/v1/messages", "/api/chat"):
-        peak = grown(place, operation, named(b"m", WHOLE_ASKS[operation]))
+        peak = grown(attacked_node, operation, named(b"m", WHOLE_ASKS[operation]))
         assert peak <= GROWS * len(WHOLES[shape]) + BESIDE

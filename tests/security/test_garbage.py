@@ -1,4 +1,4 @@
-"""Whatever bytes come, in whatever pieces: the connection answers or ends, and never breaks."""
+"""Whatever bytes arrive, in whatever pieces: the connection answers or closes, and never fails."""
 
 import asyncio
 from itertools import pairwise
@@ -83,12 +83,12 @@ class Seen(list[tuple[str, bytes]]):
 
 async def converse(pieces: list[bytes]) -> tuple[Seen, bytes]:
     """Feed the pieces to a connection, letting the application run between them."""
-    seen, wire = Seen(), Wire()
+    observed, wire = Seen(), Wire()
     config = uvicorn.Config(
-        cast("Any", seen), http=ClientConnection, ws="none", log_config=None, interface="asgi3"
+        cast("Any", observed), http=ClientConnection, ws="none", log_config=None, interface="asgi3"
     )
     config.load()
-    config.loaded_app = seen
+    config.loaded_app = observed
     protocol = ClientConnection(config, GatewayState(DEFAULT_LIMITS), {})
     protocol.connection_made(cast("asyncio.Transport", wire))
     for piece in pieces:
@@ -98,14 +98,14 @@ async def converse(pieces: list[bytes]) -> tuple[Seen, bytes]:
         for _ in range(3):
             await asyncio.sleep(0)
     while protocol.tasks and not all(task.done() for task in protocol.tasks):
-        before = len(seen)
+        before = len(observed)
         for _ in range(5):
             await asyncio.sleep(0)
-        if len(seen) == before:
+        if len(observed) == before:
             break
     protocol.connection_lost(None)
     await asyncio.gather(*protocol.tasks)
-    return seen, wire.written
+    return observed, wire.written
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:

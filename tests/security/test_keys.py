@@ -1,4 +1,4 @@
-"""Who may ask what, with which key; and the key itself is found nowhere."""
+"""Which request needs which key; and the key itself is never shown."""
 
 import logging
 from typing import Any
@@ -129,10 +129,10 @@ def test_a_path_of_inference_wants_the_key_however_it_is_spelled(path: str, gate
 
 def test_anthropic_clients_get_the_refusal_in_their_own_shape(gateway: Gateway) -> None:
     for path in ("/v1/messages", "/v1/messages/count_tokens"):
-        said = gateway.request("POST", path, ("x-api-key", "wrong")).json()
-        assert said["type"] == "error"
-        assert said["error"]["type"] == "authentication_error"
-        assert "wrong" in said["error"]["message"]
+        text = gateway.request("POST", path, ("x-api-key", "wrong")).json()
+        assert text["type"] == "error"
+        assert text["error"]["type"] == "authentication_error"
+        assert "wrong" in text["error"]["message"]
 
 
 def test_the_sign_in_may_be_asked_without_a_key_by_a_post_alone(gateway: Gateway) -> None:

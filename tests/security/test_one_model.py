@@ -18,11 +18,11 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from gateway.rig import Rig
-from meshlight.backends.base import GEMINI_OPERATIONS, OLLAMA_OPERATIONS, OPERATIONS, Operation
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.errors import BadRequest
 from meshlight.domain.health import Answered
+from meshlight.domain.operations import GEMINI_OPERATIONS, OLLAMA_OPERATIONS, OPERATIONS, Operation
 from meshlight.domain.peers import Peer, may_use
 from meshlight.domain.routing import rank
 from meshlight.domain.rules import Routing, Rule
@@ -31,7 +31,7 @@ from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.attempt import UpstreamRequest, build_upstream_request
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import GUEST, InferenceRequest
-from meshlight.gateway.inference.streaming import Sink
+from meshlight.gateway.inference.sinks import Sink
 from meshlight.gateway.models.ollama import Ollama
 from meshlight.gateway.models.openai import ModelCatalog
 from meshlight.gateway.server.asgi import Message, Scope
@@ -45,17 +45,17 @@ ANNA = Peer(
 WHERE: dict[Kind, str] = {"llamacpp": "machine", "ollama": "lan", "openai": "cloud", "gemini": "cloud"}
 MARK = b"x7MA4YWxkTrZu0gW"
 FORM = b"multipart/form-data; boundary=" + MARK
-ALL_FACES: tuple[Operation, ...] = (*OPERATIONS, *OLLAMA_OPERATIONS, *GEMINI_OPERATIONS)
+ALL_OPERATIONS: tuple[Operation, ...] = (*OPERATIONS, *OLLAMA_OPERATIONS, *GEMINI_OPERATIONS)
 
 
 class Noting(Relay):
     """A relay that notes what it is asked."""
 
     def __init__(self) -> None:
-        self.asked: list[InferenceRequest] = []
+        self.requests: list[InferenceRequest] = []
 
-    async def run(self, inbound: InferenceRequest, sink: Sink, leave: DisconnectListeners) -> None:  # noqa: ARG002 - the relay's own
-        self.asked.append(inbound)
+    async def run(self, inbound: InferenceRequest, sink: Sink, disconnect: DisconnectListeners) -> None:  # noqa: ARG002 - the relay's own
+        self.requests.append(inbound)
         await sink.start(200, [])
         await sink.end(b"")
 
@@ -104,7 +104,7 @@ async def judged(
         scope, receive, send
     )
     assert statuses[0] in {200, 400, 404, 415}
-    return relay.asked[0] if relay.asked else None
+    return relay.requests[0] if relay.requests else None
 
 
 def sent(inbound: InferenceRequest) -> Iterator[tuple[Backend, str, UpstreamRequest]]:
@@ -293,16 +293,16 @@ OTHER_TYPES = st.sampled_from(
         b"multipart/mixed; boundary=" + MARK,
     ]
 )
-FORM_FACES = st.sampled_from(
+FORM_OPERATIONS = st.sampled_from(
     ["audio/transcriptions", "audio/translations", "images/edits", "images/variations"]
 )
-FACE = st.sampled_from(ALL_FACES)
+OPERATION = st.sampled_from(ALL_OPERATIONS)
 
 REQUESTS = (
-    st.tuples(FACE, json_body(), st.just(b"application/json"))
-    | st.tuples(FACE, json_body(), OTHER_TYPES)
-    | st.tuples(FORM_FACES, form_body(), st.just(FORM))
-    | st.tuples(FACE, form_body(), OTHER_TYPES)
+    st.tuples(OPERATION, json_body(), st.just(b"application/json"))
+    | st.tuples(OPERATION, json_body(), OTHER_TYPES)
+    | st.tuples(FORM_OPERATIONS, form_body(), st.just(FORM))
+    | st.tuples(OPERATION, form_body(), OTHER_TYPES)
 )
 
 
@@ -324,7 +324,7 @@ def test_every_reader_finds_the_model_that_was_judged(
         event("refused")
         return
     for backend, model, upstream_request in sent(inbound):
-        event(f"sent, {'translated' if upstream_request.back else 'as it is'}")
+        event(f"sent, {'translated' if upstream_request.translator else 'as it is'}")
         assert model in {"small", "big"}
         assert guest is None or model == "small"
         assert model == "small" or backend.ring == "machine"
@@ -339,7 +339,7 @@ def test_every_reader_finds_the_model_that_was_judged(
 
 
 @pytest.mark.parametrize("guest", [None, ANNA], ids=["owner", "peer"])
-@pytest.mark.parametrize("operation", ALL_FACES)
+@pytest.mark.parametrize("operation", ALL_OPERATIONS)
 def test_an_ordinary_request_goes_to_each_backend_that_may_have_it(
     operation: Operation, guest: Peer | None
 ) -> None:
@@ -377,5 +377,5 @@ def test_an_ordinary_request_goes_to_each_backend_that_may_have_it(
 )
 def test_a_body_of_geminis_that_names_another_model_than_its_path_is_refused(body: bytes) -> None:
     for verb in ("batchEmbedContents", "countTokens", "embedContent"):
-        asked = judged(f"/v1beta/models/small:{verb}", body, b"application/json", None)
-        assert asyncio.run(asked) is None
+        request = judged(f"/v1beta/models/small:{verb}", body, b"application/json", None)
+        assert asyncio.run(request) is None

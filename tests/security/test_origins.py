@@ -1,4 +1,4 @@
-"""Pages of other sites, and what they may not do to somebody's own machine."""
+"""Pages of other sites may not use this machine's service."""
 
 import pytest
 

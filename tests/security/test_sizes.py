@@ -1,4 +1,4 @@
-"""Nothing a stranger sends is read without an end."""
+"""Nothing that a client without the key sends is read without a limit."""
 
 from contextlib import ExitStack
 
@@ -61,7 +61,7 @@ def test_a_chunked_body_is_counted(size: int, gateway: Gateway, echo: Echo) -> N
     reply = gateway.ask(head.encode() + body)
 
     assert reply.status == (200 if size <= CONTROL_BYTES else 413)
-    assert [asked["size"] for asked in echo.asked] == ([size] if size <= CONTROL_BYTES else [])
+    assert [request["size"] for request in echo.asked] == ([size] if size <= CONTROL_BYTES else [])
 
 
 def test_a_chunked_flood_is_refused_while_it_comes(gateway: Gateway, echo: Echo) -> None:
@@ -75,12 +75,12 @@ def test_a_chunked_flood_is_refused_while_it_comes(gateway: Gateway, echo: Echo)
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/jsonx", "text/json", "", None])
 def test_control_takes_a_body_only_as_json(kind: str | None, gateway: Gateway, echo: Echo) -> None:
-    said = [] if kind is None else [("Content-Type", kind)]
-    reply = gateway.request("POST", "/mesh/x", HEADER, *said, body=b"{}")
+    text = [] if kind is None else [("Content-Type", kind)]
+    reply = gateway.request("POST", "/mesh/x", HEADER, *text, body=b"{}")
 
     assert reply.status == 415
     assert echo.asked == []
-    assert gateway.request("POST", "/v1/x", HEADER, *said, body=b"{}").status == 200
+    assert gateway.request("POST", "/v1/x", HEADER, *text, body=b"{}").status == 200
 
 
 @pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=utf-8"])

@@ -1,4 +1,4 @@
-"""Nobody holds a connection by being slow."""
+"""No client keeps a connection open by being slow."""
 
 import select
 import time
@@ -20,16 +20,16 @@ def hasty(loop_name: str, shared_echo: Echo) -> Iterator[Gateway]:
 
 
 def head(gateway: Gateway, length: int = 0) -> bytes:
-    said = f"POST /v1/x HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\nX-Api-Key: {KEY.decode()}\r\n"
-    return f"{said}Content-Length: {length}\r\n\r\n".encode()
+    text = f"POST /v1/x HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\nX-Api-Key: {KEY.decode()}\r\n"
+    return f"{text}Content-Length: {length}\r\n\r\n".encode()
 
 
 def test_a_head_that_comes_byte_by_byte_is_cut_off(hasty: Gateway, echo: Echo) -> None:
     started = time.monotonic()
     with hasty.connect() as sock:
-        said = drip(sock, head(hasty)[:-2] + b"X-A: " + b"a" * 1000, 0.02)
+        text = drip(sock, head(hasty)[:-2] + b"X-A: " + b"a" * 1000, 0.02)
 
-    assert said.startswith(b"HTTP/1.1 408 ")
+    assert text.startswith(b"HTTP/1.1 408 ")
     assert 0.25 < time.monotonic() - started < SOON_S
     assert echo.asked == []
 
@@ -37,9 +37,9 @@ def test_a_head_that_comes_byte_by_byte_is_cut_off(hasty: Gateway, echo: Echo) -
 def test_line_ends_before_a_request_win_no_time(hasty: Gateway) -> None:
     started = time.monotonic()
     with hasty.connect() as sock:
-        said = drip(sock, b"\r\n" * 1000, 0.02)
+        text = drip(sock, b"\r\n" * 1000, 0.02)
 
-    assert said == b""
+    assert text == b""
     assert time.monotonic() - started < SOON_S
 
 
@@ -55,9 +55,9 @@ def test_the_deadline_holds_for_each_request_of_a_connection(hasty: Gateway) -> 
         for _ in range(3):
             sock.sendall(head(hasty))
             assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
-        said = drip(sock, head(hasty)[:-2] + b"X-A: " + b"a" * 1000, 0.02)
+        text = drip(sock, head(hasty)[:-2] + b"X-A: " + b"a" * 1000, 0.02)
 
-    assert said.startswith(b"HTTP/1.1 408 ")
+    assert text.startswith(b"HTTP/1.1 408 ")
 
 
 def test_an_idle_connection_is_closed_without_a_word(hasty: Gateway) -> None:
@@ -90,13 +90,13 @@ def test_a_refused_client_that_never_stops_sending_is_cut_off(hasty: Gateway) ->
     started = time.monotonic()
     with hasty.connect() as sock:
         sock.sendall(b"\x00")
-        said = b""
+        text = b""
         while time.monotonic() - started < SOON_S:
             try:
                 sock.sendall(b"x" * 1000)
                 if select.select([sock], [], [], 0.01)[0]:
-                    said += sock.recv(65536)
+                    text += sock.recv(65536)
             except OSError:
                 break
-    assert said.startswith(b"HTTP/1.1 400 ")
+    assert text.startswith(b"HTTP/1.1 400 ")
     assert time.monotonic() - started < SOON_S

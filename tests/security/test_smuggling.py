@@ -115,7 +115,7 @@ def test_pipelined_requests_are_answered_in_order_and_each_passes_the_guard(
     foreign = b"GET /v1/evil HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
     reply = gateway.ask(b"".join(good % (place, gateway.port) for place in range(10)) + foreign)
 
-    assert [asked["path"] for asked in echo.asked] == [f"/v1/{place}" for place in range(10)]
+    assert [request["path"] for request in echo.asked] == [f"/v1/{place}" for place in range(10)]
     assert reply.count == 11
     assert reply.raw.rpartition(b"HTTP/1.1 ")[2].startswith(b"403 ")
 

@@ -1,4 +1,4 @@
-"""A real gateway server in a thread, and raw sockets to trouble it with."""
+"""A real gateway server in a thread, and raw sockets to attack it with."""
 
 import asyncio
 import contextlib
@@ -45,15 +45,15 @@ class Echo:
             size += len(message["body"])
             if not message["more_body"]:
                 break
-        asked = {
+        request = {
             "method": scope["method"],
             "path": scope["path"],
             "query": scope["query_string"].decode(),
             "headers": [[name.decode(), value.decode("latin-1")] for name, value in scope["headers"]],
             "size": size,
         }
-        self.asked.append(asked)
-        body = json.dumps(asked).encode()
+        self.asked.append(request)
+        body = json.dumps(request).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})

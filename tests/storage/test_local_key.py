@@ -144,7 +144,7 @@ def test_the_environment_can_give_the_key(path: Path) -> None:
     key = LocalKey.open(path, {"MESHLIGHT_KEY": " ml-0123456789abcdef "})
     assert (key.reveal(), key.file) == ("ml-0123456789abcdef", None)
     assert not path.exists()
-    with pytest.raises(SecretError, match="MESHLIGHT_KEY holds no usable key"):
+    with pytest.raises(SecretError, match="MESHLIGHT_KEY contains no usable key"):
         LocalKey.open(path, {"MESHLIGHT_KEY": "short"})
 
 

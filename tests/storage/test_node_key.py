@@ -119,7 +119,7 @@ async def test_a_signature_is_that_of_the_key(secrets_with: Made) -> None:
 
 
 def test_the_key_leaves_only_encrypted() -> None:
-    sealed = identity_of(Secret(KNOWN)).sealed_key(b"password")
+    sealed = identity_of(Secret(KNOWN)).encrypted_key(b"password")
     assert sealed.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
     opened = load_pem_private_key(sealed, b"password")
     assert isinstance(opened, ec.EllipticCurvePrivateKey)
@@ -152,14 +152,13 @@ async def test_of_many_that_ask_at_once_all_get_the_same(secrets_with: Made) -> 
     identities = NodeIdentityStore(secrets_with(MemoryKeyring()))
     found = await asyncio.gather(*(identities.open() for _ in range(5)))
     assert len({identity.node_id for identity in found}) == 1
-    assert identities.known == found[0]
+    assert await identities.find() == found[0]
 
 
 async def test_looking_for_an_identity_makes_none(secrets_with: Made) -> None:
     keyring = MemoryKeyring()
     identities = NodeIdentityStore(secrets_with(keyring))
     assert await identities.find() is None
-    assert identities.known is None
     assert keyring.kept == {}
     made = await identities.open()
     assert await identities.find() == made
@@ -187,7 +186,7 @@ async def test_a_key_that_can_not_be_kept_is_not_used(secrets_with: Made) -> Non
     identities = NodeIdentityStore(secrets_with(ForgetfulKeyring()))
     with pytest.raises(SecretError):
         await identities.open()
-    assert identities.known is None
+    assert await identities.find() is None
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.storage.open_files import KEPT_S, OpenFiles
+from meshlight.storage.open_files import LIFETIME_S, OpenFiles
 
 CODE = "the-code-that-opens-the-page"
 ACTION = "http://127.0.0.1:6374/mesh/session/enter#add?kind=ollama&url=http%3A%2F%2Fx%22"
@@ -69,9 +69,9 @@ def test_the_file_goes_when_the_code_is_used(files: OpenFiles, later: Later) -> 
 
 def test_the_file_goes_after_a_minute(files: OpenFiles, later: Later) -> None:
     path = files.write(ACTION, CODE)
-    later.pass_(KEPT_S - 1)
+    later.pass_(LIFETIME_S - 1)
     assert path.exists()
-    later.pass_(KEPT_S)
+    later.pass_(LIFETIME_S)
     assert not path.exists()
 
 

@@ -47,7 +47,7 @@ def test_no_other_file_is_touched_by_a_strange_id(tmp_path: Path, node_id: str) 
     outside.write_bytes(b"mine")
     with pytest.raises(ValueError, match=r"."):
         PeerCertificates(tmp_path).put(node_id, ANNA.certificate_pem)
-    with pytest.raises(ValueError, match="no node id"):
+    with pytest.raises(ValueError, match="not a node id"):
         PeerCertificates(tmp_path).remove(node_id)
     assert outside.read_bytes() == b"mine"
 
@@ -65,7 +65,7 @@ def test_files_that_do_not_hold_what_their_name_says_let_nobody_in(
     (folder / f"{'3' * 64}.pem").mkdir()
     (folder / "note.txt").write_text("not a certificate")
     assert pinned.all() == {ANNA.node_id: ANNA.certificate_pem}
-    assert caplog.text.count("pair it anew") == 5
+    assert caplog.text.count("pair it again") == 5
 
 
 def test_a_file_holds_one_certificate_and_nothing_else(tmp_path: Path) -> None:

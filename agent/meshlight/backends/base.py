@@ -12,7 +12,7 @@ To add a kind, write one file, one test and one line:
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Literal, Protocol, get_args, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -22,53 +22,10 @@ from meshlight.backends.model_list import BODY_LIMIT, Listing, read_models
 from meshlight.domain.backend import Backend, Kind, ModelDetail, Reason, Ring
 from meshlight.domain.errors import ReadTimeout, ResponseTooLarge, UpstreamError
 from meshlight.domain.health import Answered, Fact, Failed, ProbeFact
+from meshlight.domain.operations import OPERATIONS, Operation
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
 from meshlight.http_client.response import Headers, Reply
-
-OpenAIOperation = Literal[
-    "chat/completions",
-    "completions",
-    "embeddings",
-    "responses",
-    "rerank",
-    "images/generations",
-    "images/edits",
-    "images/variations",
-    "audio/speech",
-    "audio/transcriptions",
-    "audio/translations",
-]
-AnthropicOperation = Literal["messages", "messages/count_tokens"]
-OllamaOperation = Literal["api/chat", "api/generate", "api/embed", "api/embeddings"]
-GeminiOperation = Literal[
-    "gemini/generateContent",
-    "gemini/streamGenerateContent",
-    "gemini/countTokens",
-    "gemini/embedContent",
-    "gemini/batchEmbedContents",
-]
-Operation = OpenAIOperation | AnthropicOperation | OllamaOperation | GeminiOperation
-"""One operation of one protocol: an inference request is posted to a face."""
-
-OPENAI_OPERATIONS: tuple[Operation, ...] = get_args(OpenAIOperation)
-"""Each is the path below `/v1` to which it is posted."""
-ANTHROPIC_OPERATIONS: tuple[Operation, ...] = get_args(AnthropicOperation)
-"""These too are paths below `/v1`."""
-OLLAMA_OPERATIONS: tuple[Operation, ...] = get_args(OllamaOperation)
-"""Each is the path to which it is posted."""
-GEMINI_OPERATIONS: tuple[Operation, ...] = get_args(GeminiOperation)
-"""Posted to `/v1beta/models/MODEL:` with the word after the slash."""
-OPERATIONS: tuple[Operation, ...] = (*OPENAI_OPERATIONS, *ANTHROPIC_OPERATIONS)
-"""The faces below `/v1`."""
-
-
-def path_of(operation: Operation) -> str:
-    """Return where a face lives, for people."""
-    if operation.startswith("gemini/"):
-        return f"/v1beta/models/MODEL:{operation.removeprefix('gemini/')}"
-    return f"/{operation}" if operation.startswith("api/") else f"/v1/{operation}"
-
 
 Group = Literal["engine", "router", "cluster", "cloud", "peer"]
 
@@ -289,6 +246,8 @@ class BackendKind(ABC):
     """The ring that it is always in; None if its address decides."""
     operations: ClassVar[frozenset[Operation]] = frozenset(OPERATIONS)
     """What it has a path for; whether a model can do it is another question."""
+    has_other_paths: ClassVar[bool] = True
+    """Whether it may have paths of its own below `/v1` that take OpenAI's form of request."""
     list_path: ClassVar[str] = MODELS
     probe_s: ClassVar[float] = PROBE_S
     """How long a probe may take, in seconds."""
@@ -394,7 +353,7 @@ class BackendKind(ABC):
 
     def speaks(self, operation: Operation) -> bool:
         """Whether this kind has a path for an operation at all; what a model can do is another question."""
-        return operation in self.operations
+        return operation in self.operations or (operation == "other" and self.has_other_paths)
 
     def path(self, operation: Operation, path: str) -> str:  # noqa: ARG002 — for kinds that moved it
         """Return the path of an operation there, given the path to which it is posted here."""

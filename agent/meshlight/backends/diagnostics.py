@@ -6,7 +6,6 @@ A server's own message is quoted only as `quoted_error` returns it.
 import re
 
 from meshlight.backends.clouds.diagnostics import QUOTA_S, cloud_reason, wait_s
-from meshlight.backends.error_text import QUOTE_MAX, is_html, quoted_error, sanitize_line
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import (
     BadAddress,
@@ -18,7 +17,9 @@ from meshlight.domain.errors import (
     UpstreamError,
 )
 from meshlight.domain.health import Failed, Limited, Loading, ProbeFact, Refused
+from meshlight.domain.text import QUOTE_MAX, sanitize_line
 from meshlight.http_client.address import parse_address
+from meshlight.http_client.error_text import is_html, quoted_error
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
 
@@ -51,7 +52,7 @@ _LOG = "Look at its log."
 def where(backend: Backend) -> str:
     """Return `host:port` of a backend, for a sentence."""
     try:
-        return parse_address(backend.url).place
+        return parse_address(backend.url).host_port
     except BadAddress:
         return sanitize_line(backend.url)
 

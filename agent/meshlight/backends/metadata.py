@@ -7,18 +7,18 @@ limits, and make texts short and printable.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.backends.base import PROBE_S, BackendKind, Channel, ChannelDeps, HttpClient, ModelRoute, Probe
-from meshlight.backends.error_text import sanitize_line
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.backends.model_list import Facts
 from meshlight.domain.backend import Backend, ModelDetail
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import UpstreamError
+from meshlight.domain.text import sanitize_line
 from meshlight.http_client.response import Headers, Reply
 
 EVERY_S = 60.0
@@ -148,24 +148,17 @@ _UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
 _SIZES = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
 _MIXES = {"small": "_S", "medium": "_M", "large": "_L"}
 _FTYPE = re.compile(r"(?:\(guessed\) )?(?:all )?(\S+)(?: - (.+))?")
-_any: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def read_object(body: bytes | None) -> Facts:
     """Decode a JSON object; empty if the body is not one."""
-    try:
-        found = _any.decode(body) if body else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
+    found = decode_or_none(body) if body else None
     return found if isinstance(found, dict) else {}
 
 
 def read_objects(body: bytes | None) -> list[Facts]:
     """Decode a JSON array of objects; empty if the body is not one."""
-    try:
-        found = _any.decode(body) if body else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return []
+    found = decode_or_none(body) if body else None
     return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
@@ -245,7 +238,5 @@ def version_of(reply: Reply) -> str | None:
     """
     if reply.status != 200:
         return None
-    try:
-        return sanitize_line(msgspec.json.decode(reply.body, type=_Version).version) or None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    page = decode_or_none(reply.body, _Version)
+    return (sanitize_line(page.version) or None) if page is not None else None

@@ -5,12 +5,13 @@ but the ids is passed on (llama.cpp's router mode has file paths and argv in its
 """
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from meshlight.domain.backend import is_model_id
+from meshlight.domain.decoding import decode_or_none
 
 BODY_LIMIT = 8 << 20
 """Bytes of a list that are read at most."""
@@ -18,7 +19,6 @@ MODELS_MAX = 10_000
 _COMMAS_MAX = 500_000
 """A body with more commas is a bomb of empty items: 8 MB of them would decode to hundreds of MB."""
 
-_T = TypeVar("_T")
 Facts = dict[str, Any]
 """A JSON object of a server, untrusted."""
 
@@ -57,7 +57,6 @@ _list = msgspec.json.Decoder(_List | list[Raw])
 _item = msgspec.json.Decoder(_Item)
 _tags = msgspec.json.Decoder(_Tags)
 _tag = msgspec.json.Decoder(_Tag)
-_any: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def read_models(body: bytes) -> Listing | None:
@@ -65,7 +64,7 @@ def read_models(body: bytes) -> Listing | None:
 
     Some servers send the bare array, and `"data": null` for an empty one.
     """
-    found = _decode(_list, body) if body.count(b",") <= _COMMAS_MAX else None
+    found = decode_or_none(body, _list) if body.count(b",") <= _COMMAS_MAX else None
     if found is None:
         return None
     if isinstance(found, list):
@@ -74,7 +73,7 @@ def read_models(body: bytes) -> Listing | None:
         return None
     else:
         raws, is_list = found.data or [], found.object == "list"
-    items = [item for raw in raws[:MODELS_MAX] if (item := _decode(_item, raw)) is not None]
+    items = [item for raw in raws[:MODELS_MAX] if (item := decode_or_none(raw, _item)) is not None]
     models = _ids(item.id for item in items)
     owners = frozenset(item.owned_by for item in items if isinstance(item.owned_by, str))
     is_openai = is_list and bool(models) and all(item.object == "model" for item in items)
@@ -83,10 +82,10 @@ def read_models(body: bytes) -> Listing | None:
 
 def read_tags(body: bytes) -> Listing | None:
     """Read the answer to Ollama's `GET /api/tags`; None if it is no such list."""
-    found = _decode(_tags, body) if body.count(b",") <= _COMMAS_MAX else None
+    found = decode_or_none(body, _tags) if body.count(b",") <= _COMMAS_MAX else None
     if found is None or found.models is UNSET:
         return None
-    tags = (_decode(_tag, raw) for raw in (found.models or [])[:MODELS_MAX])
+    tags = (decode_or_none(raw, _tag) for raw in (found.models or [])[:MODELS_MAX])
     return Listing(_ids(tag.name or tag.model for tag in tags if tag is not None))
 
 
@@ -95,7 +94,7 @@ def read_items(body: bytes, key: str = "data") -> dict[str, Facts]:
 
     The list is under `key`, or is the whole body. An item's id is its `id`, `name` or `model`.
     """
-    found = _decode(_any, body) if body.count(b",") <= _COMMAS_MAX else None
+    found = decode_or_none(body) if body.count(b",") <= _COMMAS_MAX else None
     raws = found.get(key) if isinstance(found, dict) else found
     if not isinstance(raws, list):
         return {}
@@ -106,13 +105,6 @@ def read_items(body: bytes, key: str = "data") -> dict[str, Facts]:
         if is_model_id(name):
             items.setdefault(name, item)
     return items
-
-
-def _decode(decoder: msgspec.json.Decoder[_T], body: bytes | Raw) -> _T | None:
-    try:
-        return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
 
 
 def _ids(claimed: Iterable[str]) -> tuple[str, ...]:

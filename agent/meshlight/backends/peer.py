@@ -10,10 +10,6 @@ import msgspec
 from msgspec.structs import replace
 
 from meshlight.backends.base import (
-    ANTHROPIC_OPERATIONS,
-    GEMINI_OPERATIONS,
-    OLLAMA_OPERATIONS,
-    OPENAI_OPERATIONS,
     PROBE_S,
     BackendKind,
     Channel,
@@ -22,18 +18,25 @@ from meshlight.backends.base import (
     Field,
     Group,
     HttpClient,
-    Operation,
     Probe,
 )
 from meshlight.backends.diagnostics import reason, status_fact, where
-from meshlight.backends.error_text import sanitize_line
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.backends.metadata import WORD_MAX, short_text, tokens
 from meshlight.backends.model_list import BODY_LIMIT, MODELS_MAX
 from meshlight.domain.backend import Backend, ModelDetail, Reason, Ring, is_model_id
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import ConnectError, ReadError, UpstreamError
 from meshlight.domain.health import Answered, Failed, Refused
+from meshlight.domain.operations import (
+    ANTHROPIC_OPERATIONS,
+    GEMINI_OPERATIONS,
+    OLLAMA_OPERATIONS,
+    OPENAI_OPERATIONS,
+    Operation,
+)
 from meshlight.domain.peers import SharedBackend, SharedCatalog
+from meshlight.domain.text import sanitize_line
 from meshlight.http_client.client import Upstream
 from meshlight.http_client.response import Headers
 
@@ -92,7 +95,7 @@ class PeerKind(BackendKind):
 
     def speaks(self, operation: Operation) -> bool:
         """Whether the peer can pass this on; Gemini's protocol only if it has a Gemini backend."""
-        return operation in self.operations or operation in GEMINI_OPERATIONS
+        return super().speaks(operation) or operation in GEMINI_OPERATIONS
 
     def explain(self, error: UpstreamError, backend: Backend) -> Reason:
         """Distinguish a peer that is down from another server at its address."""
@@ -256,10 +259,7 @@ def _decode(body: bytes) -> SharedCatalog | None:
     """Decode a catalog; None if the body is not one."""
     if body.count(b",") > _COMMAS_MAX:
         return None
-    try:
-        return _catalog.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    return decode_or_none(body, _catalog)
 
 
 def _probe_of(catalog: SharedCatalog, backend: Backend) -> Probe:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from meshlight import __version__
 from meshlight.domain.errors import MeshlightError, ServiceError
-from meshlight.domain.private_variables import take_private
+from meshlight.domain.private_variables import remove_private
 from meshlight.domain.text import sanitize
 
 NOT_RUNNING = 4
@@ -141,7 +141,7 @@ def version() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line (default: of this process)."""
-    take_private()
+    remove_private()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal or pipe that can't encode a character gets "?" instead of an exception.

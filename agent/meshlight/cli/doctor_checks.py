@@ -309,7 +309,7 @@ async def _check_secrets(paths: Paths, backends_with_key: Sequence[Backend]) -> 
             else passed("The keyring answers.")
         )
     for backend in backends_with_key:
-        fact = await secrets.look(backend.id)
+        fact = await secrets.check(backend.id)
         if fact.state != "present":
             found.append(failed(f"The API key of {backend.name} can't be read: {fact.text}", fact.fix))
     return found

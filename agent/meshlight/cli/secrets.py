@@ -54,7 +54,7 @@ def list_(*, as_json: bool) -> None:
         for backend in _backends():
             given = store.in_environment(backend.id)
             if backend.has_secret or given:
-                fact = await store.look(backend.id)
+                fact = await store.check(backend.id)
                 source = "environment" if given else "keyring"
                 found.append(
                     {

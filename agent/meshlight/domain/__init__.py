@@ -1,1 +1,1 @@
-"""Pure rules: what is true of the mesh, and what follows from it. No await, no clock, no I/O."""
+"""The rules and data types of the mesh. Pure: no await, no clock, no I/O."""

@@ -24,19 +24,19 @@ class Requests(Struct, frozen=True, kw_only=True):
     successful: int = 0
     failed: int = 0
     cancelled: int = 0
-    """The client left before the answer was whole; nobody's fault."""
+    """The client left before the response was complete; counts as nobody's failure."""
     in_flight: int = 0
 
 
 class Workload(Requests, frozen=True, kw_only=True):
-    """Counts of one backend or model, with what its answers told."""
+    """Counts of one backend or model, with figures from its responses."""
 
     first_byte_ms: float | None = None
-    """Median time to the first body byte of the last answers, in milliseconds."""
+    """Median time to the first body byte of the last responses, in milliseconds."""
     tokens_in: int = 0
-    """Prompt tokens, where `usage` said them."""
+    """Prompt tokens, where `usage` reports them."""
     tokens_out: int = 0
-    """Completion tokens, where `usage` said them."""
+    """Completion tokens, where `usage` reports them."""
     tokens_out_estimated: int = 0
     """Completion tokens of streams without `usage`, by the number of their events; not part of `tokens_out`."""
 
@@ -73,9 +73,9 @@ class BackendView(Struct, frozen=True, kw_only=True):
     given_models: tuple[str, ...] = ()
     """The models that the user named because the server has no list; empty for what the server lists."""
     details: Mapping[str, ModelDetail] = field(default_factory=dict)
-    """What the backend tells of its models, by id; a model it tells nothing of is not in it."""
+    """What the backend reports of its models, by id; without the models that it reports nothing of."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """Further names of its routes, to be asked for as `backend/NAME`, and the model id behind each."""
+    """Further names of its routes, requested as `backend/NAME`, and the model id of each."""
     about: Mapping[str, str] = field(default_factory=dict)
     """Labelled lines about the backend for people, such as its version."""
     warnings: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class BackendView(Struct, frozen=True, kw_only=True):
 
 
 class ModelView(Struct, frozen=True, kw_only=True):
-    """One model id, the enabled backends that serve it, and its own counts once it was asked for."""
+    """One model id, the enabled backends that serve it, and its own counts once it was requested."""
 
     id: str
     backends: tuple[str, ...]
@@ -99,7 +99,7 @@ class RouterView(Struct, frozen=True, kw_only=True):
     name: str
     version: str
     status: str
-    """`running`, or `paused` while the user has requests turned away."""
+    """`running`, or `paused` while requests are rejected."""
     uptime_s: float
     requests: Requests
 
@@ -114,10 +114,10 @@ class SnapshotView(Struct, frozen=True, kw_only=True):
     backends: tuple[BackendView, ...]
     models: tuple[ModelView, ...]
     offered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Models that a backend of the user's has, and the ids of the found engines and peers that offer them too and are
-    not used; `/mesh/route` says why, and how to use them."""
+    """Models of the user's own backends, and the ids of the found engines and peers that offer them too and are not
+    used; `/mesh/route` says why, and how to use them."""
     notices: tuple[str, ...] = field(default_factory=tuple)
-    """What the user should know of the service itself, such as a configuration file that can't be read."""
+    """Problems of the service itself, such as a configuration file that can't be read."""
 
 
 class HealthChange(Struct, frozen=True, kw_only=True):
@@ -136,7 +136,7 @@ _IDLE = Workload()
 
 
 def health_view(health: Health, now: float) -> HealthView:
-    """Show a health at the monotonic instant `now`."""
+    """Return the view of a health at `now`, in monotonic seconds."""
     return HealthView(
         state=health.state,
         reason=health.reason.code,
@@ -147,14 +147,14 @@ def health_view(health: Health, now: float) -> HealthView:
 
 
 def latency_ms(health: Health) -> float | None:
-    """Return the shown latency in milliseconds."""
+    """Return the latency in milliseconds."""
     return None if health.latency_s is None else round(health.latency_s * 1000, 1)
 
 
 def backend_view(node: Node, work: Workload | None, now: float) -> BackendView:
-    """Show one backend."""
+    """Return the view of one backend."""
     backend: Backend = node.backend
-    done = work or _IDLE
+    workload = work or _IDLE
     return BackendView(
         id=backend.id,
         name=backend.name,
@@ -166,8 +166,8 @@ def backend_view(node: Node, work: Workload | None, now: float) -> BackendView:
         health=health_view(node.health, now),
         latency_ms=latency_ms(node.health),
         models=node.models,
-        in_flight=done.in_flight,
-        requests=done,
+        in_flight=workload.in_flight,
+        requests=workload,
         access_key=backend.access_key,
         ca_file=backend.ca_file,
         proxy=backend.proxy,
@@ -181,7 +181,7 @@ def backend_view(node: Node, work: Workload | None, now: float) -> BackendView:
 
 
 def health_change(node: Node, now: float) -> HealthChange:
-    """Show one backend's health alone."""
+    """Return the view of one backend's health alone."""
     return HealthChange(
         id=node.backend.id,
         enabled=node.backend.enabled,
@@ -202,15 +202,15 @@ def snapshot_view(
     now: float,
     notices: tuple[str, ...] = (),
 ) -> SnapshotView:
-    """Show the whole mesh at the monotonic instant `now`."""
-    colour, why = light(snapshot.nodes)
+    """Return the view of the whole mesh at `now`, in monotonic seconds."""
+    colour, reason = light(snapshot.nodes)
     if router.status == "paused":
-        colour, why = "grey", "Routing is paused."
+        colour, reason = "grey", "Routing is paused."
     return SnapshotView(
         seq=seq,
         router=router,
         light=colour,
-        light_reason=why,
+        light_reason=reason,
         backends=tuple(backend_view(n, by_backend.get(n.backend.id), now) for n in snapshot.nodes.values()),
         models=tuple(
             ModelView(id=model, backends=ids, requests=by_model.get(model))

@@ -1,9 +1,4 @@
-"""What the configuration says of one backend.
-
-What an engine tells of one of its models, beyond the id.
-
-Why a backend is not healthy, in words for people, with the way to mend it.
-"""
+"""One backend as configured or found, what it reports of a model, and the reason for its state."""
 
 from collections.abc import Mapping
 from typing import Literal, get_args
@@ -29,16 +24,16 @@ Source = Literal["config", "found"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 RINGS: tuple[Ring, ...] = get_args(Ring)
-RING_ORDER: dict[Ring, int] = {ring: place for place, ring in enumerate(RINGS)}
+RING_ORDER: dict[Ring, int] = {ring: distance for distance, ring in enumerate(RINGS)}
 ACCOUNT_KINDS: frozenset[Kind] = frozenset({"cluster", "openai", "anthropic", "gemini"})
-"""Kinds of which many accounts share one address: it may be listed once for each account."""
-_HOME_RINGS: Mapping[Kind, Ring] = {
+"""Kinds where many accounts share one address, so that it may be configured once per account."""
+_ACCOUNT_RINGS: Mapping[Kind, Ring] = {
     "cluster": "company",
     "openai": "cloud",
     "anthropic": "cloud",
     "gemini": "cloud",
 }
-"""Where the account of a kind is, whatever ring its address (a proxy's, perhaps) lies in."""
+"""The ring of a kind's account, whatever the ring of its address (perhaps a proxy's)."""
 
 MODEL_ID_MAX = 512
 """Letters in the id of a model."""
@@ -64,38 +59,33 @@ class Backend(Struct, frozen=True, kw_only=True):
     priority: int = 0
     """Smaller is tried earlier under the `priority` policy."""
     first_byte_s: float = 300.0
-    """How long a request may wait for its first body byte; a cold model load may take minutes."""
+    """Seconds that a request may wait for its first body byte; loading a model may take minutes."""
     idle_s: float = 300.0
-    """How long a stream may pause between two bytes."""
+    """Seconds that a stream may pause between two bytes."""
     has_secret: bool = False
-    """Whether a secret is kept for this backend; the secret itself is never part of this struct."""
+    """Whether a secret is stored for this backend; the secret itself is never part of this struct."""
     access_key: str = ""
-    """The public half of a cluster's pair of keys: it names the account and proves nothing."""
+    """The public half of a cluster's key pair: it names the account and is not a secret."""
     ca_file: str = ""
-    """Path of a PEM file with the authorities that its certificate is checked against; empty for the system's."""
+    """Path of a PEM file with the authorities for its certificate; empty for the system's."""
     proxy: str = ""
     """`env` (HTTPS_PROXY and NO_PROXY), `none`, or the URL of an HTTP proxy; empty for `proxy_setting`'s default."""
     models: tuple[str, ...] = ()
     """The ids of its models as the user names them, for a server without a list; empty for what the server lists."""
     node_id: str = ""
-    """Of a peer: the id that its key has to have."""
+    """Of a peer: the node id that its key must have."""
     follow_clock: bool = True
-    """Whether requests are signed by a cluster's clock when this machine's is off."""
+    """Whether requests are signed with a cluster's time when this machine's clock is wrong."""
 
     @property
     def is_offer(self) -> bool:
-        """Whether somebody else said that it is there, and what it has: a found engine, a peer."""
+        """Whether it was not added by the user: a found engine, or a peer."""
         return self.source == "found" or self.kind == "peer"
 
     @property
-    def is_remote(self) -> bool:
-        """Whether a probe crosses a network that may drop a packet without meaning it."""
-        return self.ring != "machine"
-
-    @property
     def is_metered(self) -> bool:
-        """Whether sending a request twice may cost money twice."""
-        return self.ring == "cloud" or _HOME_RINGS.get(self.kind) == "cloud"
+        """Whether each request may cost money."""
+        return self.ring == "cloud" or _ACCOUNT_RINGS.get(self.kind) == "cloud"
 
     @property
     def proxy_setting(self) -> str:
@@ -104,28 +94,28 @@ class Backend(Struct, frozen=True, kw_only=True):
 
     @property
     def reach(self) -> Ring:
-        """How far a prompt really travels: its ring, or that of its kind's account where that is farther."""
-        home = _HOME_RINGS.get(self.kind, self.ring)
-        return max(self.ring, home, key=lambda ring: RING_ORDER[ring])
+        """How far a prompt really travels: its ring, or the ring of its account where that is farther."""
+        account_ring = _ACCOUNT_RINGS.get(self.kind, self.ring)
+        return max(self.ring, account_ring, key=lambda ring: RING_ORDER[ring])
 
 
 class ModelDetail(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Only what the engine itself says is here; what it does not say is left out, never guessed."""
+    """What an engine reports of one of its models; what it does not report is never guessed."""
 
     context: int | None = None
-    """How many tokens a prompt and its answer may have together."""
+    """Tokens that a prompt and its answer may have together."""
     loaded: bool | None = None
-    """Whether it lies in memory now, so that an answer need not wait for it."""
+    """Whether it is in memory now, so that a request need not wait for loading."""
     quantization: str = ""
-    """As the engine calls it, such as `Q4_K_M`."""
+    """The engine's name for it, such as `Q4_K_M`."""
     parameters: str = ""
-    """The size in words, such as `7B`."""
+    """The size as text, such as `7B`."""
     capabilities: tuple[str, ...] = ()
     """Out of: chat, completion, embeddings, rerank, vision, audio, tools, thinking, image, speech, transcription."""
 
 
 class Reason(Struct, frozen=True):
-    """A code for programs, a sentence that names the cause, a sentence that names the fix."""
+    """Why a backend is in its state: a code for programs, a sentence with the cause, a sentence with the fix."""
 
     code: str
     text: str

@@ -1,41 +1,42 @@
-"""Every error Meshlight knows, in one tree.
+"""All errors of Meshlight, in one tree.
 
 MeshlightError
-├── RequestError               the caller can mend it
+├── RequestError               the caller can fix it
 │   ├── BadRequest             400  the body or a parameter is wrong
 │   │   ├── BadAddress         400  a URL that can't be a backend's
-│   │   └── Untranslatable     400  a field that the backend's protocol has no word for
-│   │       ├── PreviousResponseUnknown  400  it goes on from a response that is not kept
+│   │   ├── NoModelInBody      400  the body is no JSON object, or names no model
+│   │   └── Untranslatable     400  a field that the backend's protocol does not have
+│   │       ├── PreviousResponseUnknown  400  it continues a response that is not stored
 │   │       └── TooMuch        413  a body too large to be translated
 │   ├── Unauthorized           401  the local key is missing or wrong
-│   ├── OriginForbidden        403  asked from where nobody may ask: foreign Host, Origin or site
+│   ├── OriginForbidden        403  a foreign Host, Origin or site
 │   ├── NotFound               404  no such thing
 │   │   └── ModelNotFound      404  no backend serves a model of that name
 │   ├── MethodNotAllowed       405  the address exists, the method does not
-│   ├── Conflict               409  it is there already
+│   ├── Conflict               409  it exists already
 │   ├── PayloadTooLarge        413  the body is over the limit
-│   ├── UnsupportedMediaType   415  the body is not of the media type asked for
-│   ├── BackendCheckFailed     422  a backend was tried before saving, and did not answer as it should
-│   └── TooManyRequests        429  there are as many of them as there may be
+│   ├── UnsupportedMediaType   415  the body does not have the required media type
+│   ├── BackendCheckFailed     422  a backend was tried before saving, and the check failed
+│   └── TooManyRequests        429  the maximum number is reached
 ├── RouteError                 no backend could answer
 │   ├── Paused                 503  the user turned routing off for now
-│   ├── RoutingLoop            508  the request went round in a circle between nodes
+│   ├── RoutingLoop            508  the request went in a circle between nodes
 │   ├── EveryRouteDown         503  each route was tried or is known to be down
-│   ├── FirstByteTooLate       504  a backend took the request and sent nothing in time
-│   └── BackendFailed          502  a backend answered with something that is no answer
-├── UpstreamError              what one attempt met; the relay turns it into one of the above
+│   ├── FirstByteTooLate       504  a backend accepted the request and sent nothing in time
+│   └── BackendFailed          502  a backend sent an invalid response
+├── UpstreamError              the failure of one attempt; the relay turns it into one of the above
 │   ├── ConnectError                no connection: nothing was sent
-│   ├── ReadError                   the connection ended before the answer did
-│   ├── ReadTimeout                 nothing came in time
-│   ├── RemoteProtocolError         it does not speak HTTP as it should
-│   ├── RouteUnavailable            the way to this model of the backend is known to be closed
-│   ├── ResponseTooLarge            more came than this caller reads
-│   └── TranslationFailed           it is no answer that the caller's protocol could carry
+│   ├── ReadError                   the connection ended before the response did
+│   ├── ReadTimeout                 nothing arrived in time
+│   ├── RemoteProtocolError         invalid HTTP
+│   ├── RouteUnavailable            there is no route to this model of the backend now
+│   ├── ResponseTooLarge            more than this caller reads
+│   └── TranslationFailed           the response can't be translated to the caller's protocol
 ├── ConfigError                409  the configuration file can't be used (line, what is wrong)
-├── SecretError                409  a secret can't be read or kept (state, three fixes)
+├── SecretError                409  a secret can't be read or stored (state, three fixes)
 ├── PairingError               409  two machines were not paired (cause)
 └── ServiceError               the service can't start or can't be reached
-    └── NoWindow               this machine has nothing to show a window with
+    └── NoWindow               this machine can't show a window
 
 Each has `code` (for programs), `title` (a sentence for people), `hint` (what to do next) and `status`.
 """
@@ -61,7 +62,7 @@ class MeshlightError(Exception):
 
 
 class RequestError(MeshlightError):
-    """The caller can mend it; `param` names what is wrong in the request, where one thing can be named."""
+    """The caller can fix it; `param` names the wrong parameter, where it is one."""
 
     code = "invalid_request"
     type = "invalid_request_error"
@@ -76,6 +77,10 @@ class BadRequest(RequestError):
     """The body or a parameter is wrong."""
 
 
+class NoModelInBody(BadRequest):
+    """The body is no JSON object, or names no model."""
+
+
 class BadAddress(BadRequest):
     """A URL that can't be a backend's address."""
 
@@ -83,13 +88,13 @@ class BadAddress(BadRequest):
 
 
 class Untranslatable(BadRequest):
-    """The caller's protocol can say it and the backend's can't; `param` names the field."""
+    """The caller's protocol has a field that the backend's has not; `param` names it."""
 
     code = "untranslatable"
 
 
 class PreviousResponseUnknown(Untranslatable):
-    """The request goes on from a response that is not kept here (any more); another backend may have it."""
+    """The request continues a response that is not stored here (any more); another backend may have it."""
 
     code = "previous_response_not_found"
 
@@ -110,7 +115,7 @@ class Unauthorized(RequestError):
 
 
 class OriginForbidden(RequestError):
-    """Asked from where nobody may ask: a foreign Host, Origin or site."""
+    """The request comes from a foreign Host, Origin or site."""
 
     code = "boundary"
     type = "permission_error"
@@ -138,7 +143,7 @@ class MethodNotAllowed(RequestError):
 
 
 class Conflict(RequestError):
-    """It is there already."""
+    """It exists already."""
 
     code = "conflict"
     status = 409
@@ -152,28 +157,28 @@ class PayloadTooLarge(RequestError):
 
 
 class UnsupportedMediaType(RequestError):
-    """The body is not of the media type asked for."""
+    """The body does not have the required media type."""
 
     code = "unsupported_media_type"
     status = 415
 
 
 class BackendCheckFailed(RequestError):
-    """A backend was tried before saving, and did not answer as it should."""
+    """A backend was tried before saving, and the check failed."""
 
     code = "check_failed"
     status = 422
 
 
 class TooManyRequests(RequestError):
-    """There are as many of them as there may be: one has to go before another can come."""
+    """The maximum number is reached: one has to end before the next."""
 
     code = "too_many"
     status = 429
 
 
 class RouteError(MeshlightError):
-    """No backend could answer; `retry_after_s` is when asking again may help, `attempts` how many were made."""
+    """No backend could answer; a retry may help after `retry_after_s` seconds; `attempts` were made."""
 
     def __init__(
         self,
@@ -188,7 +193,7 @@ class RouteError(MeshlightError):
         self.retry_after_s = retry_after_s
         self.attempts = attempts
         self.is_warming = is_warming
-        """Whether a route is loading its model, so that asking again helps though each was tried."""
+        """Whether a route is loading its model, so that a retry helps though each was tried."""
 
 
 class EveryRouteDown(RouteError):
@@ -199,7 +204,7 @@ class EveryRouteDown(RouteError):
 
 
 class FirstByteTooLate(RouteError):
-    """A backend took the request and sent nothing in time."""
+    """A backend accepted the request and sent nothing in time."""
 
     code = "first_byte_too_late"
     status = 504
@@ -213,14 +218,14 @@ class Paused(RouteError):
 
 
 class RoutingLoop(RouteError):
-    """The request went round in a circle between nodes."""
+    """The request went in a circle between nodes."""
 
     code = "loop_found"
     status = 508
 
 
 class BackendFailed(RouteError):
-    """A backend answered with something that is no answer."""
+    """A backend sent an invalid response."""
 
     code = "backend_broke"
     status = 502
@@ -230,7 +235,7 @@ ConnectCause = Literal["refused", "name", "tls", "timeout", "unreachable", "forb
 
 
 class UpstreamError(MeshlightError):
-    """What one attempt met."""
+    """The failure of one attempt."""
 
     code = "upstream"
 
@@ -244,22 +249,22 @@ class ConnectError(UpstreamError):
 
 
 class ReadError(UpstreamError):
-    """The connection ended before the answer did."""
+    """The connection ended before the response did."""
 
     def __init__(self, title: str, *, reused: bool, got_bytes: bool) -> None:
         super().__init__(title)
         self.reused = reused
-        """Whether the connection had served an earlier exchange (it may have been closing already)."""
+        """Whether the connection had carried an earlier exchange (it may have been closing already)."""
         self.got_bytes = got_bytes
-        """Whether any byte of this answer had come."""
+        """Whether any byte of this response had arrived."""
 
 
 class ReadTimeout(UpstreamError):
-    """Nothing came in time."""
+    """Nothing arrived in time."""
 
 
 class RouteUnavailable(UpstreamError):
-    """There is no way to this model of the backend now; nothing was sent, so the request may go elsewhere."""
+    """There is no route to this model of the backend now; nothing was sent, so the request may go elsewhere."""
 
     def __init__(self, why: Reason) -> None:
         super().__init__(why.text, why.fix)
@@ -267,15 +272,15 @@ class RouteUnavailable(UpstreamError):
 
 
 class RemoteProtocolError(UpstreamError):
-    """It does not speak HTTP as it should."""
+    """The response is not valid HTTP."""
 
 
 class ResponseTooLarge(UpstreamError):
-    """More came than this caller reads."""
+    """The response is larger than this caller reads."""
 
 
 class TranslationFailed(UpstreamError):
-    """It is no answer that the caller's protocol could carry: an error inside it, half of one, or none."""
+    """The response can't be translated to the caller's protocol: it contains an error, or is incomplete."""
 
     code = "untranslated"
 
@@ -296,7 +301,7 @@ SecretState = Literal["missing", "locked", "no-keyring", "refused", "other-addre
 
 
 class SecretError(MeshlightError):
-    """A secret can't be read or kept."""
+    """A secret can't be read or stored."""
 
     code = "secret"
     type = "invalid_request_error"
@@ -308,7 +313,7 @@ class SecretError(MeshlightError):
 
 
 class PairingError(MeshlightError):
-    """Two machines were not paired; `cause` is a word of `domain/pairing.py`."""
+    """Two machines were not paired; `cause` is a `PairingEnding` of `domain/pairing.py`."""
 
     code = "pairing"
     type = "invalid_request_error"
@@ -326,11 +331,11 @@ class ServiceError(MeshlightError):
 
 
 class NoWindow(ServiceError):
-    """This machine has nothing to show a window with."""
+    """This machine can't show a window."""
 
 
 class ErrorBody(Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """The inside of OpenAI's error envelope, with Meshlight's hint added."""
+    """The content of OpenAI's error envelope, with Meshlight's hint added."""
 
     message: str
     type: str
@@ -346,7 +351,7 @@ class Envelope(Struct, frozen=True):
 
 
 def envelope(error: MeshlightError) -> Envelope:
-    """Put an error into the one shape in which all errors leave the gateway."""
+    """Return an error in the shape that all errors of the gateway have."""
     message = f"{error.title} {error.hint}".strip() if error.hint else error.title
     param = error.param if isinstance(error, RequestError) else None
     return Envelope(

@@ -1,6 +1,6 @@
-"""The events of the mesh, as `/mesh/events` sends them: each takes the next number (`seq`).
+"""The events of the mesh, as `/mesh/events` sends them: each has the next number (`seq`).
 
-Never a prompt, a key or a body. Fields may be added, not renamed.
+They never contain a prompt, a key or a body. Fields may be added, not renamed.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class HealthEvent(Struct, frozen=True, kw_only=True):
 
 
 class TopologyEvent(Struct, frozen=True, kw_only=True):
-    """These backends came or changed (whole), those are gone (ids)."""
+    """Backends that were added or changed (complete), and removed ones (ids)."""
 
     seq: int
     backends: tuple[BackendView, ...]
@@ -59,7 +59,7 @@ class TrafficEvent(Struct, frozen=True, kw_only=True):
 
 
 class RefreshEvent(Struct, frozen=True, kw_only=True):
-    """How far a refresh has come; it is over when `done == total`."""
+    """The progress of a refresh; it is over when `done == total`."""
 
     seq: int
     id: str
@@ -79,7 +79,7 @@ class IncidentEvent(Struct, frozen=True, kw_only=True, rename={"from_": "from"})
 
 
 class PeersEvent(Struct, frozen=True, kw_only=True):
-    """Who is paired or seen, or how a pairing stands, has changed: here is all of it."""
+    """The paired or discovered peers, or a pairing, have changed; contains all of them."""
 
     seq: int
     peers: PeersView

@@ -1,8 +1,7 @@
-"""How the health of a backend follows from what is seen of it: `observe(old, fact, now) -> new`.
+"""How the health of a backend follows from probes and traffic: `observe(old, fact, now) -> new`.
 
-The first result decides; after that two good probes bring a backend up and two bad ones (three where a
-network lies between) take it down, so that a single lost packet never repaints the picture.
-All instants are seconds of one monotonic clock.
+The first result decides; after that two good probes make a backend healthy and two bad ones (three over a network)
+make it unhealthy, so that a single lost packet changes nothing. All times are seconds of one monotonic clock.
 """
 
 from statistics import median
@@ -32,13 +31,13 @@ LATENCIES_KEPT = 5
 
 
 class Answered(Struct, frozen=True):
-    """A probe was answered as it should be; `latency_s` is None when the connection was a new one."""
+    """A probe succeeded; `latency_s` is None when the connection was a new one."""
 
     latency_s: float | None = None
 
 
 class Loading(Struct, frozen=True):
-    """The backend says that it is loading a model."""
+    """The backend reports that it is loading a model."""
 
     reason: Reason
 
@@ -50,30 +49,30 @@ class Failed(Struct, frozen=True):
 
 
 class Refused(Struct, frozen=True):
-    """The backend answers, but not us: wrong key or no permission. Certain at once."""
+    """The backend refuses us: wrong key or no permission. One result is enough."""
 
     reason: Reason
 
 
 class Limited(Struct, frozen=True):
-    """The backend asked us to come back later."""
+    """The backend limits our rate."""
 
     reason: Reason
     retry_after_s: float | None = None
 
 
 class Served(Struct, frozen=True):
-    """A request was answered."""
+    """A request succeeded."""
 
 
 class Unreached(Struct, frozen=True):
-    """A request could not even connect: one is enough to go elsewhere."""
+    """A request could not connect: one is enough to use other routes."""
 
     reason: Reason
 
 
 class Broke(Struct, frozen=True):
-    """A request met a 5xx or lost its connection."""
+    """A request got a 5xx or lost its connection."""
 
     reason: Reason
 
@@ -84,7 +83,7 @@ Fact = ProbeFact | TrafficFact
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """What is believed of one backend, and the tallies by which that may change."""
+    """The state of one backend, and the counters by which it changes."""
 
     state: State = "unknown"
     reason: Reason = NOT_CHECKED
@@ -97,7 +96,7 @@ class Health(Struct, frozen=True, kw_only=True):
     """Failed requests in a row."""
     ejections: int = 0
     held_until: float = 0.0
-    """Until then no good probe lifts the state: ejected by traffic, or asked to wait."""
+    """Until then no good probe makes it healthy: ejected by traffic, or rate-limited."""
     latencies: tuple[float, ...] = ()
 
     @property
@@ -107,7 +106,7 @@ class Health(Struct, frozen=True, kw_only=True):
 
     @property
     def is_spotless(self) -> bool:
-        """Whether nothing at all is held against it."""
+        """Whether it is healthy without any recent failure."""
         return self.state == "healthy" and not (self.bad or self.failures or self.ejections)
 
     @property
@@ -117,19 +116,19 @@ class Health(Struct, frozen=True, kw_only=True):
 
 
 def observe_part(old: Health, fact: Fact, now: float, ring: Ring) -> Health:
-    """Return the health of a part of a backend (a place behind it, a model) after one more fact.
+    """Return the health of a part of a backend (a service behind it, a model) after one more fact.
 
-    Nobody watches a part as the whole is watched: one good look or answer is enough to trust it again.
+    Parts are checked less often than backends: one good check or response is enough to use it again.
     """
     match fact:
         case Answered() | Served() if now >= old.held_until:
             is_well = old.state == "healthy" and isinstance(fact, Answered)
-            # That it lists its models says nothing of the requests that it fails.
+            # A good model list says nothing about failing requests.
             return replace(old, bad=0) if is_well else Health(state="healthy", reason=OK, since=now)
         case Answered() | Served():
             return old
         case Failed():
-            return observe(old, fact, now, "machine")  # looks are few: two bad ones are enough
+            return observe(old, fact, now, "machine")  # checks are rare: two bad ones are enough
         case _:
             return observe(old, fact, now, ring)
 
@@ -159,7 +158,7 @@ def observe(old: Health, fact: Fact, now: float, ring: Ring) -> Health:
 
 
 def probe_delay_s(health: Health, ring: Ring, now: float) -> float:
-    """Seconds until the next probe is due (before the prober's jitter)."""
+    """Return the seconds until the next probe (before the prober's jitter)."""
     if health.reason.code == "rate-limited":
         return max(health.held_until - now, CHANGING_S)
     if health.is_changing or health.state == "warming":
@@ -173,9 +172,9 @@ def probe_delay_s(health: Health, ring: Ring, now: float) -> float:
     return PERIOD_S
 
 
-def _become(old: Health, state: State, reason: Reason, now: float, **tallies: float) -> Health:
+def _become(old: Health, state: State, reason: Reason, now: float, **counters: float) -> Health:
     since = old.since if old.state == state else now
-    return replace(old, state=state, reason=reason, since=since, **tallies)
+    return replace(old, state=state, reason=reason, since=since, **counters)
 
 
 def _answered(old: Health, latency_s: float | None, now: float) -> Health:
@@ -202,7 +201,7 @@ def _failed(old: Health, reason: Reason, now: float, ring: Ring) -> Health:
     bad = old.bad + 1
     if old.state == "healthy" and bad < limit:
         return replace(old, bad=bad)
-    # What probes see for themselves, they also see the end of: a pause for failed requests has no more to say.
+    # Probes that fail by themselves also notice the recovery, so the pause for failed requests ends.
     held_until = 0.0 if old.ejections else old.held_until
     return _become(old, "unhealthy", reason, now, good=0, bad=bad, held_until=held_until)
 
@@ -221,11 +220,11 @@ def _broke(old: Health, reason: Reason, now: float) -> Health:
         return replace(old, failures=failures)
     ejections = old.ejections + 1
     pause = min(EJECT_S * ejections, EJECT_MAX_S)
-    said = Reason(
+    failing = Reason(
         "failing-requests",
         f"{failures} requests in a row failed: {reason.text}",
         f"Requests go elsewhere for {pause:.0f} s. {reason.fix}".strip(),
     )
     return _become(
-        old, "unhealthy", said, now, good=0, failures=0, ejections=ejections, held_until=now + pause
+        old, "unhealthy", failing, now, good=0, failures=0, ejections=ejections, held_until=now + pause
     )

@@ -1,12 +1,12 @@
-"""Names of models with and without Ollama's tag: `NAME` and `NAME:latest` are the same model, whoever asks."""
+"""Model names with and without Ollama's tag: `NAME` and `NAME:latest` are the same model, in every protocol."""
 
 LATEST = ":latest"
 
 
 def other_tag(name: str) -> str:
-    """Return the other way in which a name may be written: without `:latest`, or with it where it bears no tag.
+    """Return the other spelling of a name: without `:latest`, or with it where it has no tag.
 
-    A name with another tag has only one: it comes back as it is.
+    A name with another tag has one spelling only, and is returned unchanged.
     """
     if name.endswith(LATEST):
         return name.removesuffix(LATEST)

@@ -1,8 +1,9 @@
-"""How two nodes come to trust each other: what is compared, what is signed, and who may do what when.
+"""How two nodes come to trust each other: what people compare, what the nodes sign, and the steps of a pairing.
 
-The one that asks commits itself to its nonce before it has seen the other's. Somebody between the two has to
-speak to each side with a certificate of its own, so the digits of the two sides are those of different texts; and
-as each of its nonces is fixed before it learns the last part of either text, it can only guess: one in a million.
+The requesting side commits to its nonce before it knows the other's. An attacker in between has to use a certificate
+of its own towards each side, so the digits of the two sides are computed from different transcripts; and as each of
+the attacker's nonces is fixed before the last part of either transcript is known, guessing is all that is left: one
+in a million.
 """
 
 import hashlib
@@ -14,9 +15,10 @@ from msgspec.structs import replace
 
 from meshlight.domain.errors import PairingError
 from meshlight.domain.peers import PairingState
+from meshlight.domain.text import sanitize
 
 LIMIT_S = 60.0
-"""How long two people have, from the first word on."""
+"""Seconds that two people have, from the first message on."""
 NONCE_BYTES = 32
 NAME_LENGTH = 80
 TRIES, TRIES_WITHIN_S, SHUT_S = 3, 600.0, 600.0
@@ -43,13 +45,13 @@ PairingEnding = Literal[
     "own-key",
 ]
 
-_WORDS: dict[PairingEnding, tuple[str, str]] = {
+_MESSAGES: dict[PairingEnding, tuple[str, str]] = {
     "busy": ("{} is being paired with somebody else.", "Try again in a minute."),
     "shut": (
-        "{} takes no requests to pair for now: too many have failed.",
-        "Try again in ten minutes. If nobody of you has tried, somebody else on the network has.",
+        "{} accepts no pairing requests for now: too many have failed.",
+        "Try again in ten minutes. If neither of you has tried, somebody else on the network has.",
     ),
-    "closed": ("{} lets itself be seen no longer.", "Let it be seen again, and ask anew."),
+    "closed": ("{} is not visible any more.", "Make it visible again, and start a new pairing."),
     "refused-here": (
         "The pairing with {} was refused here.",
         "If the digits differed, somebody may be in between.",
@@ -59,14 +61,14 @@ _WORDS: dict[PairingEnding, tuple[str, str]] = {
         "If the digits differed, somebody may be in between.",
     ),
     "broken-there": (
-        "{} ended the pairing, because it found something wrong in it.",
-        "Ask anew. If it stays so, somebody may be in between.",
+        "{} ended the pairing, because something in it was wrong.",
+        "Start a new pairing. If this happens again, somebody may be in between.",
     ),
-    "late": ("The pairing with {} was not confirmed on both machines in time.", "Ask anew."),
-    "lost": ("The connection to {} ended before the pairing was done.", "Ask anew."),
+    "late": ("The pairing with {} was not confirmed on both machines in time.", "Start a new pairing."),
+    "lost": ("The connection to {} ended before the pairing was complete.", "Start a new pairing."),
     "unreachable": (
-        "Nobody takes requests to pair at {}.",
-        "Let that machine be seen, and check that its firewall lets port 6376 through.",
+        "Nothing accepts pairing requests at {}.",
+        "Make that machine visible, and check that its firewall allows port 6376.",
     ),
     "garbage": (
         "{} does not speak Meshlight's pairing protocol.",
@@ -74,15 +76,15 @@ _WORDS: dict[PairingEnding, tuple[str, str]] = {
     ),
     "version": ("{} speaks another version of the pairing protocol.", "Update Meshlight on both machines."),
     "certificate": (
-        "{} shows a certificate that is none of Meshlight's.",
+        "{} has a certificate that is not one of Meshlight's.",
         "Update Meshlight on both machines.",
     ),
     "commitment": (
-        "{} broke its word: its number is not the one that it had promised.",
+        "{} sent another number than the one that it had committed to.",
         "Somebody may be in between: do not pair over this network.",
     ),
     "signature": (
-        "{} could not prove that its key is its own.",
+        "{} could not prove that it has its key.",
         "Somebody may be in between: do not pair over this network.",
     ),
     "other-key": (
@@ -95,11 +97,11 @@ _WORDS: dict[PairingEnding, tuple[str, str]] = {
     ),
 }
 _INNOCENT: frozenset[PairingEnding] = frozenset({"late", "closed", "busy"})
-"""Endings that the asked side decides on by itself: see `FailedTries`."""
+"""Endings that the asked side decides by itself: see `FailedTries`."""
 
 
 class Transcript(Struct, frozen=True, kw_only=True):
-    """What both sides have to have seen alike: certificates (DER) and nonces."""
+    """What must be the same on both sides: certificates (DER) and nonces."""
 
     asking_certificate: bytes
     asked_certificate: bytes
@@ -112,7 +114,7 @@ class Transcript(Struct, frozen=True, kw_only=True):
         return f"{int.from_bytes(self._digest(_DIGITS), 'big') % 1_000_000:06d}"
 
     def statement(self, role: Role) -> bytes:
-        """Return what a side signs when its person has confirmed; the other side's is another text."""
+        """Return the text that a side signs once its user has confirmed; each side signs another text."""
         return _SIGNED + role.encode() + b"\n" + self._digest(_SIGNED)
 
     def _digest(self, label: bytes) -> bytes:
@@ -123,18 +125,18 @@ class Transcript(Struct, frozen=True, kw_only=True):
             self.asking_nonce,
             self.asked_nonce,
         )
-        # Each with its length, so that no two transcripts are the same text.
+        # Each part with its length, so that no two transcripts give the same text.
         return hashlib.sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).digest()
 
 
 def commitment(nonce: bytes, certificate: bytes) -> bytes:
-    """Return what binds the side that asks to a nonce before it shows it."""
+    """Return the commitment of the asking side to a nonce that it has not sent yet."""
     return hashlib.sha256(nonce + certificate).digest()
 
 
-def matches_commitment(promised: bytes, nonce: bytes, certificate: bytes) -> bool:
-    """Whether a nonce is the one that was promised."""
-    return len(nonce) == NONCE_BYTES and compare_digest(promised, commitment(nonce, certificate))
+def matches_commitment(committed: bytes, nonce: bytes, certificate: bytes) -> bool:
+    """Whether a nonce is the one that was committed to."""
+    return len(nonce) == NONCE_BYTES and compare_digest(committed, commitment(nonce, certificate))
 
 
 def other_role(role: Role) -> Role:
@@ -143,23 +145,22 @@ def other_role(role: Role) -> Role:
 
 
 def clean_name(text: str) -> str:
-    """Return the printable part of a stranger's name, at most 80 characters; never empty."""
-    kept = "".join(sign if sign.isprintable() else " " for sign in text[: 4 * NAME_LENGTH])
-    return " ".join(kept.split())[:NAME_LENGTH].rstrip() or "unnamed"
+    """Return the name of another machine, safe to show, at most 80 characters; never empty."""
+    return sanitize(text, NAME_LENGTH) or "unnamed"
 
 
 def failure(ending: PairingEnding, name: str) -> PairingError:
-    """Put an ending into words; `name` is the other side's."""
-    title, hint = _WORDS[ending]
+    """Return the error for people of an ending; `name` is the other side's."""
+    title, hint = _MESSAGES[ending]
     return PairingError(ending, title.format(name), hint)
 
 
 class PairingProgress(Struct, frozen=True, kw_only=True):
-    """How far one side of a pairing has come. A fact that is out of turn ends it, and an end is for ever."""
+    """The progress of one side of a pairing. A step out of order ends it, and an ended pairing never goes on."""
 
     role: Role
     ends_at: float
-    """When it ends by itself, in monotonic seconds."""
+    """When it times out, in monotonic seconds."""
     state: PairingState = "waiting"
     digits: str = ""
     is_confirmed_there: bool = False
@@ -168,31 +169,31 @@ class PairingProgress(Struct, frozen=True, kw_only=True):
     ending: PairingEnding | None = None
 
     def met(self, digits: str) -> "PairingProgress":
-        """Both nonces are known."""
+        """Return the progress once both nonces are known."""
         return replace(self, state="comparing", digits=digits) if self.state == "waiting" else self
 
     def confirm(self) -> "PairingProgress":
-        """Take the word of the person here: the digits are the same. Only once there are any."""
+        """Return the progress once the user here has confirmed the digits; only valid once there are digits."""
         return replace(self, state="confirmed") if self.state == "comparing" else self
 
     def confirmed_there(self) -> "PairingProgress":
-        """Take the word of the other person; its signature was found good."""
+        """Return the progress once the other user has confirmed, with a valid signature."""
         if self.state not in {"comparing", "confirmed"} or self.is_confirmed_there:
             return self.end("garbage")
         return replace(self, is_confirmed_there=True)
 
     def done_there(self) -> "PairingProgress":
-        """Learn that the other side has what it needs; it can't before both have confirmed."""
+        """Return the progress once the other side knows that both have confirmed; ends it before that."""
         if not self.is_agreed or self.is_done_there:
             return self.end("garbage")
         return replace(self, is_done_there=True, state="paired")
 
     def end(self, ending: PairingEnding) -> "PairingProgress":
-        """End without a pairing."""
+        """Return the progress of a pairing that failed."""
         return self if self.is_over else replace(self, state="over", ending=ending)
 
     def at(self, now: float) -> "PairingProgress":
-        """Let time pass."""
+        """Return the progress at `now`, in monotonic seconds."""
         return self.end("late") if now >= self.ends_at else self
 
     @property
@@ -207,24 +208,23 @@ class PairingProgress(Struct, frozen=True, kw_only=True):
 
 
 class FailedTries(Struct, frozen=True):
-    """The failed tries at a door: after three within ten minutes it stays shut for ten.
+    """The failed attempts to pair with this node: after three within ten minutes it accepts none for ten minutes.
 
-    To be told of each end after the asked side has shown its nonce, also of a connection that broke off: whoever
-    is in between knows the digits by then, and would otherwise go on asking until they are the wanted ones. A
-    minute that passed does not count, because nobody can have many of those; nor does being turned away because
-    the person here is busy, as no digits would have been the right ones then.
+    Each ending after the asked side has sent its nonce counts, also a broken connection: an attacker in between knows
+    the digits by then, and would otherwise try again until they match. A timeout does not count, because each takes a
+    minute; nor does a refusal because the user here is busy, as no digits could have been confirmed then.
     """
 
     failed_at: tuple[float, ...] = ()
     shut_until: float = float("-inf")
 
     def after(self, ending: PairingEnding, now: float) -> "FailedTries":
-        """Count an ending, at monotonic seconds."""
+        """Return the attempts with one more ending, at `now` in monotonic seconds."""
         if ending in _INNOCENT:
             return self
         recent = (*(at for at in self.failed_at if now - at < TRIES_WITHIN_S), now)
         return FailedTries((), now + SHUT_S) if len(recent) >= TRIES else FailedTries(recent, self.shut_until)
 
     def is_shut(self, now: float) -> bool:
-        """Whether nobody may try now."""
+        """Whether no attempt is accepted at `now`."""
         return now < self.shut_until

@@ -1,8 +1,6 @@
-"""Other Meshlights: those that this one is paired with, and those that are seen on the network.
+"""Other Meshlight nodes: paired peers, discovered ones, and their JSON at `/mesh/peers`.
 
-What a peer may use of this node: decided here, by kind, ring and model, and nowhere else.
-
-The other Meshlights as apps see them at `/mesh/peers`: who is paired, who is seen, who asks to be paired.
+What a peer may use of this node is decided here alone, by kind, ring and model.
 """
 
 import hashlib
@@ -20,14 +18,14 @@ from meshlight.domain.health import State
 from meshlight.domain.snapshot import Node, Snapshot
 
 LAN_PORT = 6375
-"""Where a node listens for its peers, unless it says otherwise."""
-DOOR_PORT = 6376
-"""Where it can be asked to pair, unless it says otherwise."""
+"""The default port on which a node listens for its peers."""
+PAIRING_PORT = 6376
+"""The default port for pairing requests."""
 _NODE_ID = re.compile(r"[0-9a-f]{64}")
 
 
 class Peer(Struct, frozen=True, kw_only=True):
-    """Another Meshlight that this one is paired with, and what it may use here."""
+    """A paired node, and what it may use here."""
 
     id: str
     """Its node id."""
@@ -38,24 +36,24 @@ class Peer(Struct, frozen=True, kw_only=True):
     share_models: tuple[str, ...] | None = None
     """The only models it may use; None for all of those rings."""
     use: tuple[str, ...] | None = None
-    """The only models (globs) that are used from it here, whoever else has them; None for all that take none over."""
+    """The only models (globs) that are used from it here, even where an own backend has them; None for all others."""
     max_in_flight: int = 4
     paused: bool = False
     paired_at: float = 0.0
-    """Unix seconds, for lists only."""
+    """Unix seconds, only for lists."""
 
 
 class Sighting(Struct, frozen=True, kw_only=True):
-    """Somebody who announces itself on the local network: a proposal, which proves nothing."""
+    """A node that announces itself on the local network; nothing of it is proven."""
 
     id: str
-    """The node id it tells; for a node of another program, a text that starts with `bago:`."""
+    """The announced node id; for a node of another program, a text that starts with `bago:`."""
     name: str
     host: str
     addresses: tuple[str, ...]
     port: int
     door: int
-    """Where it can be asked to pair; 0 for a node of another program."""
+    """Its port for pairing requests; 0 for a node of another program."""
     backends: int
     models: int
     catalog: str
@@ -64,7 +62,7 @@ class Sighting(Struct, frozen=True, kw_only=True):
     since: float
     """Seconds of the monotonic clock."""
     conflict: str = ""
-    """A sentence when another machine announces the same id; else empty."""
+    """A sentence if another machine announces the same id; else empty."""
 
 
 def node_id(public_key: bytes) -> str:
@@ -81,7 +79,7 @@ _PATH = re.compile(r"[/\\~]|\.{1,2}[/\\]|[A-Za-z]:[/\\]|file:", re.IGNORECASE)
 
 
 class SharingTerms(Protocol):
-    """What was agreed on with a peer."""
+    """What a peer may use."""
 
     @property
     def share_rings(self) -> tuple[Ring, ...]:
@@ -93,9 +91,9 @@ class SharingTerms(Protocol):
 
 
 class SharedBackend(Struct, frozen=True, kw_only=True):
-    """One backend as a peer gets to see it: no address, no key, no reason that quotes either.
+    """One backend in the catalog for a peer: without address and key, and without reasons, which may quote them.
 
-    Nor the name that it has here, which often is a host's: `name` says what kind it is.
+    It has not the name that it has here, which is often a host's: `name` says what kind it is.
     """
 
     name: str
@@ -107,7 +105,7 @@ class SharedBackend(Struct, frozen=True, kw_only=True):
 
 
 class SharedCatalog(Struct, frozen=True, kw_only=True):
-    """What a node gives to one peer (`GET /peer/catalog`); `hash` changes when anything in it does."""
+    """What one peer may use of a node (`GET /peer/catalog`); `hash` changes when anything in it does."""
 
     v: int = 1
     node_id: str
@@ -115,28 +113,28 @@ class SharedCatalog(Struct, frozen=True, kw_only=True):
     hash: str = ""
     paused: bool = False
     sees_you: bool | None = None
-    """Whether this node reaches the peer that asks; None while it has not tried."""
+    """Whether this node reaches the requesting peer; None while it has not tried."""
     backends: tuple[SharedBackend, ...] = ()
 
 
 def may_use(terms: SharingTerms, backend: Backend, model: str) -> bool:
-    """Whether a peer may have a model of a backend.
+    """Whether a peer may use a model of a backend.
 
-    What is itself a peer's is never passed on: a mesh of three lists each model once for each place where it is. An
-    account at a cloud or a cluster counts as what it is, whichever ring its user has put it into.
+    A peer's models are never passed on to another peer, so that a mesh of three nodes lists each model once per
+    machine. An account at a cloud or a cluster counts by its real ring, whatever the user has configured.
     """
-    return _is_open(terms, backend) and (terms.share_models is None or model in terms.share_models)
+    return _is_shared(terms, backend) and (terms.share_models is None or model in terms.share_models)
 
 
-def told_id(model: str) -> str:
-    """Return what peers are told that a model is called: of a file's path, which engines list too, its last part."""
+def shared_id(model: str) -> str:
+    """Return the id of a model in catalogs for peers: of a file path, which some engines list, the last part."""
     if _PATH.match(model) is None:
         return model
     return re.split(r"[/\\]", model.rstrip("/\\"))[-1] or "model"
 
 
 def own_id(snapshot: Snapshot, terms: SharingTerms, name: str) -> str:
-    """Return the id of the model that a peer was told of by this name; the name itself where it was no path."""
+    """Return the id of the model that peers know by this name; the name itself where it is not a path."""
     if name in snapshot.routes:
         return name
     nodes = snapshot.nodes
@@ -145,7 +143,7 @@ def own_id(snapshot: Snapshot, terms: SharingTerms, name: str) -> str:
             model
             for model, backends in snapshot.routes.items()
             if name in model
-            and told_id(model) == name
+            and shared_id(model) == name
             and any(may_use(terms, nodes[backend].backend, model) for backend in backends)
         ),
         name,
@@ -162,7 +160,7 @@ def shared(
     paused: bool,
     labels: Mapping[str, str] | None = None,
 ) -> SharedCatalog:
-    """Return what a peer gets to see under its terms; `labels` are what the kinds of backends are called."""
+    """Return the catalog for a peer under its terms; `labels` are the names of the kinds of backends."""
     numbers: Counter[str] = Counter()
     backends: list[SharedBackend] = []
     for node in snapshot.nodes.values():
@@ -177,26 +175,28 @@ def shared(
     return replace(catalog, hash=hashlib.sha256(msgspec.json.encode(catalog)).hexdigest()[:8])
 
 
-def _is_open(terms: SharingTerms, backend: Backend) -> bool:
+def _is_shared(terms: SharingTerms, backend: Backend) -> bool:
     return backend.enabled and backend.kind != "peer" and backend.reach in terms.share_rings
 
 
 def _shared(node: Node, terms: SharingTerms) -> SharedBackend | None:
     backend = node.backend
-    if not _is_open(terms, backend):
+    if not _is_shared(terms, backend):
         return None
-    wanted = None if terms.share_models is None else frozenset(terms.share_models)
-    models = tuple(model for model in node.models if wanted is None or model in wanted)
+    allowed = None if terms.share_models is None else frozenset(terms.share_models)
+    models = tuple(model for model in node.models if allowed is None or model in allowed)
     if not models:
         return None
-    given = frozenset(models)
+    shared_models = frozenset(models)
     return SharedBackend(
         name="",
         kind=backend.kind,
         ring=backend.ring,
         state=node.health.state,
-        models=tuple(dict.fromkeys(map(told_id, models))),
-        details={told_id(model): detail for model, detail in node.details.items() if model in given},
+        models=tuple(dict.fromkeys(map(shared_id, models))),
+        details={
+            shared_id(model): detail for model, detail in node.details.items() if model in shared_models
+        },
     )
 
 
@@ -212,21 +212,21 @@ class PeerView(Struct, frozen=True, kw_only=True):
     name: str
     url: str
     backend: str | None
-    """The id of the backend as which it is used here."""
+    """The id of the backend that uses it here."""
     share_rings: tuple[Ring, ...]
     share_models: tuple[str, ...] | None
     max_in_flight: int
     paused: bool
     in_flight: int
-    """Requests of this peer that run here now."""
+    """Requests of this peer that are running here now."""
     sees_models: tuple[str, ...]
-    """What it gets to see under these terms now."""
+    """The models in its catalog now."""
     use: tuple[str, ...] | None = None
-    """The only models (globs) that are used from it here; None for all that take none over."""
+    """The only models (globs) that are used from it here; None for all that no own backend has."""
 
 
 class SightingView(Struct, frozen=True, kw_only=True):
-    """Somebody who announces itself on this network; nothing of it is proven."""
+    """A discovered node; nothing of it is proven."""
 
     id: str
     short: str
@@ -234,7 +234,7 @@ class SightingView(Struct, frozen=True, kw_only=True):
     host: str
     addresses: tuple[str, ...]
     port: int
-    """Where it serves; 0 if it does not say."""
+    """The port for peers; 0 if it announces none."""
     service: Literal["meshlight", "bago"]
     backends: int
     models: int
@@ -244,39 +244,39 @@ class SightingView(Struct, frozen=True, kw_only=True):
 
 
 class PairingView(Struct, frozen=True, kw_only=True):
-    """A pairing under way, or how the last one ended."""
+    """The running pairing, or how the last one ended."""
 
     role: Literal["asking", "asked"]
     state: PairingState
     name: str
     id: str
     digits: str
-    """The six digits that both people compare; empty until there are any."""
+    """The six digits that both users compare; empty until there are any."""
     why: str
-    """Why it is over, in a sentence."""
+    """Why it ended, in a sentence."""
     left_s: float
-    """Seconds until it ends by itself."""
+    """Seconds until it times out."""
 
 
 class PeersView(Struct, frozen=True, kw_only=True):
-    """Everything about other Meshlights."""
+    """Everything about other nodes (`GET /mesh/peers`)."""
 
     node_id: str
-    """This node's own id; empty until its key was made (at the first pairing)."""
+    """This node's own id; empty until its key is created, at the first pairing."""
     short: str
     name: str
     visible: bool
-    """Whether this machine lets itself be seen, and asked to pair."""
+    """Whether this machine can be discovered, and paired with."""
     browse: bool
-    """Whether it looks for others."""
+    """Whether it discovers others."""
     port: int
-    """Where peers may ask; 0 while it does not listen."""
+    """The port for peers; 0 while it does not listen."""
     door: int
-    """Where it can be asked to pair; 0 while it can't."""
+    """The port for pairing requests; 0 while it accepts none."""
     addresses: tuple[str, ...] = ()
-    """This machine's addresses on the networks where it looks or is seen, IPv4 first; empty while it does neither."""
+    """This machine's addresses on the local networks, IPv4 first; empty while it neither browses nor is visible."""
     problem: str
-    """What keeps it from seeing or being seen, with the fix; empty if nothing does."""
+    """What prevents discovery, with the fix; empty if nothing does."""
     peers: tuple[PeerView, ...]
     seen: tuple[SightingView, ...]
     pairing: PairingView | None
@@ -288,7 +288,7 @@ def short_id(node_id: str) -> str:
 
 
 def peer_view(peer: Peer, backend: Backend | None, catalog: SharedCatalog, running: int) -> PeerView:
-    """Show a peer, as `backend` of which it is used here, and to which `catalog` is shown."""
+    """Return the view of a peer with its backend here and its catalog; `running` requests are in flight."""
     models = (model for shared in catalog.backends for model in shared.models)
     return PeerView(
         id=peer.id,
@@ -306,20 +306,20 @@ def peer_view(peer: Peer, backend: Backend | None, catalog: SharedCatalog, runni
     )
 
 
-def sighting_view(seen: Sighting, peers: Mapping[str, Peer]) -> SightingView:
-    """Show somebody who is seen; `peers` are those paired with, by node id."""
-    is_paired = seen.id in peers
+def sighting_view(node: Sighting, peers: Mapping[str, Peer]) -> SightingView:
+    """Return the view of a discovered node; `peers` are the paired ones, by node id."""
+    is_paired = node.id in peers
     return SightingView(
-        id=seen.id,
-        short=short_id(seen.id) if seen.service == "meshlight" else "",
-        name=seen.name,
-        host=seen.host,
-        addresses=seen.addresses,
-        port=seen.port,
-        service=seen.service,
-        backends=seen.backends,
-        models=seen.models,
+        id=node.id,
+        short=short_id(node.id) if node.service == "meshlight" else "",
+        name=node.name,
+        host=node.host,
+        addresses=node.addresses,
+        port=node.port,
+        service=node.service,
+        backends=node.backends,
+        models=node.models,
         is_paired=is_paired,
-        can_pair=bool(seen.door) and not is_paired,
-        conflict=seen.conflict,
+        can_pair=bool(node.door) and not is_paired,
+        conflict=node.conflict,
     )

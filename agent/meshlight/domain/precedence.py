@@ -1,9 +1,9 @@
-"""What the user's own backends keep: a model that one of them has is not taken over by whoever else offers it.
+"""The user's own backends have precedence: found engines and peers can't take over a model that one of them has.
 
-Anybody may list `gpt-5-mini`: another user's program at a usual port, or a peer. Found engines and peers offer; a
-backend that the user has added has. An offer is set aside where an own backend has the model and is as far away or
-farther, so that no prompt goes elsewhere for being nearer. What an own backend nearer by has may still go on to a
-peer when that one is down, as the rings say.
+Anybody may list `gpt-5-mini`: another user's program on a usual port, or a peer. What found engines and peers list is
+an offer. It is not used where a backend that the user has added has the model and is as far away or farther, so that
+no prompt goes elsewhere because that is nearer. When the own backend is nearer and down, a peer may still be used, by
+the rules for rings.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,15 +19,15 @@ _NONE: Mapping[str, str] = {}
 def set_aside(
     model: str, nodes: Sequence[Node], rule: Rule, uses: Mapping[str, tuple[str, ...]]
 ) -> Mapping[str, str]:
-    """Return which of the backends that serve a model are not used for it, by id, and why.
+    """Return the backends that serve a model and are not used for it: backend id → why.
 
-    `uses` are the lists of models that are used from a peer, by node id; one without a list is not in it.
+    `uses` are the models that are used from a peer, by node id, for the peers that have such a list.
     """
     offers = [node.backend for node in nodes if node.backend.is_offer]
     if not offers:
         return _NONE
     own = [node.backend for node in nodes if node.backend.enabled and not node.backend.is_offer]
-    own = [backend for backend in own if not rule.keeps_out(backend)]
+    own = [backend for backend in own if not rule.excludes(backend)]
     found: dict[str, str] = {}
     for backend in offers:
         if rule.allows(backend):
@@ -38,13 +38,13 @@ def set_aside(
                 found[backend.id] = (
                     f"It is not among the models that are used from {backend.name}: add it to that peer's `use`."
                 )
-        elif keeper := _keeper(backend, own):
-            found[backend.id] = _why(backend, keeper)
+        elif owner := _own_backend(backend, own):
+            found[backend.id] = _why(backend, owner)
     return found
 
 
 def offered(snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
-    """Return the models that are offered by more than those that are used for them: model → ids of the others."""
+    """Return the offers that are not used: model → ids of the backends that offer it."""
     found: dict[str, tuple[str, ...]] = {}
     routing, nodes = snapshot.routing, snapshot.nodes
     for model, ids in snapshot.routes.items():
@@ -55,17 +55,17 @@ def offered(snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _keeper(offer: Backend, own: Iterable[Backend]) -> Backend | None:
-    far = RING_ORDER[offer.ring]
-    return next((backend for backend in own if RING_ORDER[backend.reach] >= far), None)
+def _own_backend(offer: Backend, own: Iterable[Backend]) -> Backend | None:
+    distance = RING_ORDER[offer.ring]
+    return next((backend for backend in own if RING_ORDER[backend.reach] >= distance), None)
 
 
-def _why(offer: Backend, keeper: Backend) -> str:
+def _why(offer: Backend, owner: Backend) -> str:
     what = "A peer" if offer.kind == "peer" else "A found engine"
     how = f'`also = ["{offer.id}"]` in a rule for this model'
     if offer.kind == "peer":
         how += ", or the model in the peer's `use`"
     return (
-        f"{what} offers this model too, and it is not used: {keeper.name}, which you have added, has it. "
+        f"{what} offers this model too, and it is not used: {owner.name}, which you have added, has it. "
         f"To use both: {how}."
     )

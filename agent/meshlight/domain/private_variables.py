@@ -1,7 +1,7 @@
-"""Variables that hold secrets: this process keeps them, and no program that it starts inherits them.
+"""Environment variables with secrets: kept in this process, and not inherited by the programs that it starts.
 
-A web view, a browser and what they start in turn would otherwise carry the keys in their own environment, where
-crash reports and debugging tools find them.
+Otherwise a web view, a browser and the programs that they start would have the keys in their environment, where crash
+reports and debugging tools find them.
 """
 
 import os
@@ -11,22 +11,22 @@ from collections.abc import MutableMapping
 KEY = "MESHLIGHT_KEY"
 _PREFIX = "MESHLIGHT_SECRET_"
 
-_taken: dict[str, str] = {}
-OWN_VARIABLES: ChainMap[str, str] = ChainMap(os.environ, _taken)
-"""The variables that this process was given: those of its environment, and those that were taken out of it."""
+_removed: dict[str, str] = {}
+OWN_VARIABLES: ChainMap[str, str] = ChainMap(os.environ, _removed)
+"""The variables that this process was started with, including those removed from its environment."""
 
 
 def is_private(name: str) -> bool:
-    """Whether a variable holds a secret of ours."""
+    """Whether a variable contains a secret of Meshlight's."""
     return name == KEY or name.startswith(_PREFIX)
 
 
-def take_private(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Take what is secret out of the environment; `OWN_VARIABLES` still has it."""
+def remove_private(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Remove the secrets from the environment; `OWN_VARIABLES` still has them."""
     for name in [name for name in environ if is_private(name)]:
-        _taken[name] = environ.pop(name)
+        _removed[name] = environ.pop(name)
 
 
-def keep_key(key: str) -> None:
-    """Keep a local key that came by another way than the environment."""
-    _taken[KEY] = key
+def store_key(key: str) -> None:
+    """Store a local key that did not come from the environment."""
+    _removed[KEY] = key

@@ -31,12 +31,12 @@ class Proxy(Struct, frozen=True):
     """The variable of the environment that names it; empty when it is set for the backend."""
 
     @property
-    def place(self) -> str:
+    def host_port(self) -> str:
         """`host:port`, for people; the credentials are never part of it."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __repr__(self) -> str:
-        return f"Proxy({self.place!r})"
+        return f"Proxy({self.host_port!r})"
 
 
 class UnusableProxy(Struct, frozen=True):

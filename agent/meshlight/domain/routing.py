@@ -1,9 +1,7 @@
-"""Which routes can serve a request, in which order, and why not the others: pure and explained.
+"""Which routes can serve a request, in which order, and why the others can't.
 
-`rank` looks at every backend that serves the model and gives a verdict on each. The relay walks the usable
-ones in order; `/mesh/route` shows them all. Nothing is hidden: a route that is left out says why.
-
-How many retries a gateway may make before it adds to the trouble it sees.
+`rank` scores every backend that serves the model. The relay tries the usable routes in order; `/mesh/route` shows all
+of them, the excluded ones with the reason.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,29 +20,29 @@ _TIER_ORDER: dict[Tier, int] = {"ready": 0, "untried": 1, "last-resort": 2, "exc
 _NEVER = float("inf")
 _NONE: Mapping[str, str] = {}
 _ITSELF = ("",)
-"""The one place of a backend that has no others."""
+"""The places of a backend without services behind it: the backend itself."""
 NAME_MAX = 640
-"""Characters of a name that a request may call a model by, with that of a backend before it."""
+"""Characters of the model name in a request, which may begin with the name of a backend."""
 
 
 def load_key(backend: str, place: str) -> str:
-    """Return under which key the load of a route is counted."""
+    """Return the key under which the load of a route is counted."""
     return f"{backend}/{place}" if place else backend
 
 
 class RouteScore(Struct, frozen=True, kw_only=True):
-    """What routing thinks of one route, that is a backend, a place behind it, a model: its tier, and why."""
+    """The tier of one route (a backend, a place behind it, a model), and why."""
 
     backend: str
     model: str
     tier: Tier
     why: str
     place: str = ""
-    """The place behind the backend; empty where it is one itself."""
+    """The service behind the backend; empty for the backend itself."""
 
 
 class Ranking(Struct, frozen=True, kw_only=True):
-    """The answer for one model name: all verdicts, best first."""
+    """The scores of all routes for one model name, best first."""
 
     asked: str
     model: str
@@ -55,11 +53,11 @@ class Ranking(Struct, frozen=True, kw_only=True):
     def candidates(self) -> tuple[RouteScore, ...]:
         """The routes to try, in order.
 
-        Routes that are down are not tried while a better one exists; with nothing better, the best of them
-        is tried once, so that the last route of a model is never blacked out by a wrong belief.
+        Routes that are down are not tried while a better one exists; without a better one, the best of them is tried
+        once, so that a wrong health state never makes the last route of a model unusable.
         """
-        good = tuple(v for v in self.scores if v.tier in {"ready", "untried"})
-        return good or tuple(v for v in self.scores if v.tier == "last-resort")[:1]
+        good = tuple(score for score in self.scores if score.tier in {"ready", "untried"})
+        return good or tuple(score for score in self.scores if score.tier == "last-resort")[:1]
 
 
 def resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
@@ -67,14 +65,15 @@ def resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
 
     In order: an alias, a model id, `backend/model` with the backend's id or name; and then the same for the name
     without `:latest`, or with it. Model ids may themselves contain `/ : @ %`, so an exact id goes before the split,
-    and of several backends that of the shortest name. A name of more than NAME_MAX characters leads nowhere.
+    and of several backends the one with the shortest name wins. A name of more than NAME_MAX characters is not
+    resolved.
     """
     if len(name) > NAME_MAX:
         return name, ()
     found = _resolve(snapshot, name)
     if not found[1]:
-        for written in (other_tag(name), other_tag(found[0])):  # the name, and what an alias stands for
-            tagged = _resolve(snapshot, written)
+        for spelling in (other_tag(name), other_tag(found[0])):  # the name, and what an alias stands for
+            tagged = _resolve(snapshot, spelling)
             if tagged[1]:
                 return tagged
     return found
@@ -97,10 +96,10 @@ def _resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
 
 
 def listed(snapshot: Snapshot) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Return every name that lists of models show, with what `resolve` says of it, enabled backends only.
+    """Return every name for lists of models, with its model id and enabled backends, as `resolve` returns them.
 
-    That is the models' ids, the aliases, and `backend/NAME` of the further names; a name that leads nowhere is left
-    out.
+    These are the models' ids, the aliases, and `backend/NAME` of the further names; without names that no enabled
+    backend serves.
     """
     nodes = snapshot.nodes
     further = (f"{n.backend.name}/{name}" for n in nodes.values() if n.backend.enabled for name in n.names)
@@ -123,11 +122,11 @@ def rank(
     turn: int = 0,
     may_use: Callable[[Backend, str], bool] | None = None,
 ) -> Ranking:
-    """Judge every route of the model that `name` stands for.
+    """Return the scores of every route of the model that `name` stands for.
 
-    `load` gives the requests in flight per backend id, `now` is the registry's monotonic clock in seconds,
-    `turn` counts requests and moves the start of `round-robin`. Where not everything is for whoever asks, `may_use`
-    says what of a backend and a model is: nothing else is judged or shown, as if it were not there.
+    `load` has the requests in flight per route (see `load_key`), `now` is the registry's monotonic clock in seconds,
+    `turn` counts requests and moves the start of `round-robin`. For callers with limited access, `may_use` decides
+    which models of which backends they get: everything else is treated as if it did not exist.
     """
     model, backends = resolve(snapshot, name)
     policy = snapshot.routing.policy
@@ -140,26 +139,26 @@ def rank(
         (
             RING_ORDER[n.backend.ring]
             for n in nodes
-            if n.backend.enabled and not rule.keeps_out(n.backend) and n.backend.id not in aside
+            if n.backend.enabled and not rule.excludes(n.backend) and n.backend.id not in aside
         ),
         default=0,
     )
-    judged = [
-        (node, place, *_judge(node, place, model, rule, nearest, now, aside))
+    scored = [
+        (node, place, *_score(node, place, model, rule, nearest, now, aside))
         for node in nodes
         for place in node.places.get(model, _ITSELF)
     ]
-    if len(judged) > 1:
-        order = _Order(policy, rule, load, turn, len(judged))
-        judged = [
+    if len(scored) > 1:
+        order = _Order(policy, rule, load, turn, len(scored))
+        scored = [
             entry
             for _, entry in sorted(
-                enumerate(judged), key=lambda e: (_TIER_ORDER[e[1][2]], *order.key(e[1][0], e[1][1], e[0]))
+                enumerate(scored), key=lambda e: (_TIER_ORDER[e[1][2]], *order.key(e[1][0], e[1][1], e[0]))
             )
         ]
     scores = tuple(
         RouteScore(backend=node.backend.id, model=model, tier=tier, why=why, place=place)
-        for node, place, tier, why in judged
+        for node, place, tier, why in scored
     )
     return Ranking(asked=name, model=model, policy=policy, scores=scores)
 
@@ -167,7 +166,7 @@ def rank(
 def _set_aside(
     snapshot: Snapshot, name: str, model: str, nodes: Sequence[Node], rule: Rule
 ) -> Mapping[str, str]:
-    """Return which of these are not used, and why; one that is addressed as `backend/model` always is."""
+    """Return which of these are not used, and why; one that is requested as `backend/model` is always used."""
     if len(nodes) == 1:
         backend = nodes[0].backend
         if not (snapshot.uses and backend.is_offer):
@@ -177,16 +176,16 @@ def _set_aside(
     return set_aside(model, nodes, rule, snapshot.uses)
 
 
-def _judge(
+def _score(
     node: Node, place: str, model: str, rule: Rule, nearest: int, now: float, aside: Mapping[str, str]
 ) -> tuple[Tier, str]:
     if why := _excluded(node.backend, rule, nearest, aside):
         return "excluded", why
-    return _judge_health(node, place, model, now)
+    return _score_health(node, place, model, now)
 
 
-def _judge_health(node: Node, place: str, model: str, now: float) -> tuple[Tier, str]:
-    """Judge a route that may be used by what is believed of the backend, and of the part that would answer."""
+def _score_health(node: Node, place: str, model: str, now: float) -> tuple[Tier, str]:
+    """Return the tier of an allowed route, by the health of the backend and of the part that would answer."""
     health = node.health
     part = node.parts.get(place or model) if node.parts else None
     if part is not None and part.state != "healthy":
@@ -196,7 +195,7 @@ def _judge_health(node: Node, place: str, model: str, now: float) -> tuple[Tier,
     if health.state == "healthy":
         return "ready", "Healthy."
     if place and health.state == "unhealthy":
-        return "untried", f"What is asked for its health is another: {health.reason.text}"
+        return "untried", f"The backend is down, but this service may not be: {health.reason.text}"
     if health.state == "unknown":
         return "untried", health.reason.text
     if health.reason.code == "failing-requests" and now >= health.held_until:
@@ -205,13 +204,13 @@ def _judge_health(node: Node, place: str, model: str, now: float) -> tuple[Tier,
 
 
 def _excluded(backend: Backend, rule: Rule, nearest: int, aside: Mapping[str, str]) -> str:
-    """Return why a backend may not be used, whatever its health; empty when it may."""
+    """Return why a backend must not be used, whatever its health; empty when it may be."""
     ring = RING_ORDER[backend.ring]
     if not backend.enabled:
         return "Switched off."
-    if rule.bounds(backend.ring):
+    if rule.is_beyond_bound(backend.ring):
         return f"The rule for {rule.model!r} never goes beyond {rule.bound}."
-    if rule.keeps_out(backend):
+    if rule.excludes(backend):
         return f"The rule for {rule.model!r} is pinned to {', '.join(rule.pin)}."
     if backend.id in aside:
         return aside[backend.id]
@@ -229,73 +228,26 @@ class _Order(Struct, frozen=True):
     turn: int
     count: int
 
-    def key(self, node: Node, within: str, place: int) -> tuple[float, ...]:
+    def key(self, node: Node, place: str, index: int) -> tuple[float, ...]:
         backend = node.backend
-        busy = float(self.load.get(load_key(backend.id, within), 0))
+        busy = float(self.load.get(load_key(backend.id, place), 0))
         latency = _NEVER if node.health.latency_s is None else node.health.latency_s
         ring = float(RING_ORDER[backend.ring])
         prefer = self.rule.prefer
-        wished = next(
-            (float(i) for i, wish in enumerate(prefer) if wish in {backend.id, backend.name}),
+        preference = next(
+            (float(i) for i, preferred in enumerate(prefer) if preferred in {backend.id, backend.name}),
             float(len(prefer)),
         )
-        # Places of one backend have no order among themselves: those that are as busy take turns.
-        turn = float((place - self.turn) % self.count) if within else 0.0
+        # Places of one backend have no order of their own: equally busy ones take turns.
+        turn = float((index - self.turn) % self.count) if place else 0.0
         match self.policy:
             case "priority":
-                return (wished, float(backend.priority), ring, busy, latency, turn)
+                return (preference, float(backend.priority), ring, busy, latency, turn)
             case "round-robin":
-                return (wished, float((place - self.turn) % self.count))
+                return (preference, float((index - self.turn) % self.count))
             case "least-busy":
-                return (wished, busy, ring, latency, turn)
+                return (preference, busy, ring, latency, turn)
             case "fastest":
-                return (wished, latency, busy, turn)
+                return (preference, latency, busy, turn)
             case "local-first":
-                return (wished, ring, busy, latency, turn)
-
-
-SHARE = 0.2
-FLOOR = 3
-WINDOW_S = 10.0
-EXTRA_ATTEMPTS = 2
-
-
-class RetryBudget:
-    """At most a fifth of the requests of the last window may be retried, and never fewer than three.
-
-    The first failover away from a backend that is not yet ejected is outside the budget (the relay does not
-    ask for it), or a quiet gateway would refuse its fourth retry before it has learnt anything.
-    Instants are seconds of a monotonic clock.
-    """
-
-    __slots__ = ("_earlier", "_requests", "_retries", "_start")
-
-    def __init__(self) -> None:
-        self._start = 0.0
-        self._requests = 0
-        self._retries = 0
-        self._earlier = (0, 0)
-
-    def note_request(self, now: float) -> None:
-        """Count a request towards the share."""
-        self._turn(now)
-        self._requests += 1
-
-    def take(self, now: float) -> bool:
-        """Take one retry out of the budget; False when it is spent."""
-        self._turn(now)
-        requests = self._requests + self._earlier[0]
-        retries = self._retries + self._earlier[1]
-        if retries >= max(FLOOR, SHARE * requests):
-            return False
-        self._retries += 1
-        return True
-
-    def _turn(self, now: float) -> None:
-        """Move on to a new half window; the last half still counts."""
-        age = now - self._start
-        if age < WINDOW_S / 2:
-            return
-        self._earlier = (self._requests, self._retries) if age < WINDOW_S else (0, 0)
-        self._requests = self._retries = 0
-        self._start = now
+                return (preference, ring, busy, latency, turn)

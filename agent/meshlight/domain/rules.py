@@ -1,4 +1,4 @@
-"""What the user wants of routing: the policy, the aliases, the rules of single models."""
+"""The routing settings of the user: the policy, the aliases, and rules for models."""
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -13,7 +13,7 @@ Policy = Literal["local-first", "priority", "round-robin", "least-busy", "fastes
 
 
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A wish for the models whose id matches `model` (a glob such as `llama-*`); the first match counts."""
+    """A rule for the models whose id matches `model` (a glob such as `llama-*`); the first match applies."""
 
     model: str
     pin: tuple[str, ...] = ()
@@ -21,22 +21,21 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     prefer: tuple[str, ...] = ()
     """These backends first, in this order."""
     also: tuple[str, ...] = ()
-    """Found engines and peers (id or name, `*` for all) that are used too where a backend that the user has added has
-    the model."""
+    """Found engines and peers (id or name, `*` for all) that are used too where an own backend has the model."""
     bound: Ring | None = None
-    """Never beyond this ring, whatever happens."""
+    """Requests never go beyond this ring."""
     spill: Ring = "company"
-    """How far a request may go when nearer routes are down. A cloud costs money and takes the prompt out
-    of the house, so it is used instead of a nearer route only where a rule says `spill = "cloud"`."""
+    """How far a request may go when nearer routes are down. A cloud costs money and gets the prompt, so it replaces
+    a nearer route only where a rule says `spill = "cloud"`."""
 
-    def bounds(self, ring: Ring) -> bool:
-        """Whether `ring` lies beyond this rule's bound."""
+    def is_beyond_bound(self, ring: Ring) -> bool:
+        """Whether `ring` is beyond this rule's bound."""
         return self.bound is not None and RING_ORDER[ring] > RING_ORDER[self.bound]
 
-    def keeps_out(self, backend: Backend) -> bool:
-        """Whether this rule keeps a backend out altogether."""
+    def excludes(self, backend: Backend) -> bool:
+        """Whether this rule excludes a backend."""
         pinned_out = bool(self.pin) and backend.id not in self.pin and backend.name not in self.pin
-        return pinned_out or self.bounds(backend.ring)
+        return pinned_out or self.is_beyond_bound(backend.ring)
 
     def allows(self, backend: Backend) -> bool:
         """Whether this rule names a found engine or a peer. `pin` and `prefer` count by id: a peer chose its name."""
@@ -46,23 +45,23 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The user's wishes as a whole."""
+    """All routing settings."""
 
     policy: Policy = "local-first"
     aliases: Mapping[str, str] = field(default_factory=dict)
-    """Another name → the model (or `backend/model`) it stands for; not followed twice."""
+    """Alias → the model (or `backend/model`) that it stands for; an alias of an alias is not resolved."""
     rules: tuple[Rule, ...] = ()
 
     def rule(self, model: str) -> Rule:
-        """Return the first rule that matches `model`, or the rule that wishes nothing."""
-        return next((rule for rule in self.rules if _means(rule.model, model)), _NO_WISH)
+        """Return the first rule that matches `model`, or the default rule."""
+        return next((rule for rule in self.rules if _matches(rule.model, model)), _DEFAULT_RULE)
 
 
-_NO_WISH = Rule(model="*")
+_DEFAULT_RULE = Rule(model="*")
 
 
-def _means(pattern: str, model: str) -> bool:
-    """Whether a rule's pattern means a model, with or without the tag `:latest` on either side."""
+def _matches(pattern: str, model: str) -> bool:
+    """Whether a rule's pattern matches a model, with or without the tag `:latest` on either side."""
     return (
         fnmatchcase(model, pattern)
         or is_same(pattern, model)

@@ -1,4 +1,4 @@
-"""The state of the mesh at one moment: published by the registry, never changed afterwards."""
+"""The state of the mesh at one moment: published by the registry, immutable."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -19,13 +19,13 @@ class Node(Struct, frozen=True, kw_only=True):
     health: Health = field(default_factory=Health)
     models: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
-    """Further names that requests may use as `backend/NAME`, and the model id behind each ("" while unknown)."""
+    """Further names that requests may use as `backend/NAME`, and the model id of each ("" while unknown)."""
     places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The places behind it that serve a model or a further name; a model that is not in it is served by itself."""
+    """The services behind it, by model or further name; a model without an entry is served by the backend itself."""
     parts: Mapping[str, Health] = field(default_factory=dict)
-    """What is believed of single places and models of it; those not in it are as well as the whole."""
+    """The health of single services and models of it; the others have the health of the backend."""
     details: Mapping[str, ModelDetail] = field(default_factory=dict)
-    """What the backend tells of its models, by id."""
+    """What the backend reports of its models, by id."""
     about: Mapping[str, str] = field(default_factory=dict)
     """Labelled lines about the backend, for people."""
     warnings: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Node(Struct, frozen=True, kw_only=True):
     """Why it can serve nothing though it answers; empty when it can."""
 
     def serves(self, name: str) -> bool:
-        """Whether a request may name this here: a model's id, or another name of a route."""
+        """Whether a request may use this name here: a model's id, or another name of a route."""
         return name in self.models or name in self.names
 
 
@@ -47,11 +47,11 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     routing: Routing = field(default_factory=Routing)
     uses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The models (globs) that are used from a peer, by node id, where that was said."""
+    """The models (globs) that are used from a peer, by node id, for the peers with such a list."""
 
 
 def index(nodes: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
-    """Return the routes of the enabled backends: model id → backend ids, both in order of appearance."""
+    """Return the routes of the enabled backends: model id → backend ids, both in their first order."""
     routes: dict[str, tuple[str, ...]] = {}
     for node in nodes.values():
         if node.backend.enabled:
@@ -61,7 +61,7 @@ def index(nodes: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
 
 
 def light(nodes: Mapping[str, Node]) -> tuple[Light, str]:
-    """Return the colour of the whole mesh and the reason in words.
+    """Return the colour of the whole mesh, and the reason as text.
 
     First match wins: red when every enabled backend is unhealthy, amber when some enabled backend is
     unhealthy, warming or degraded, green when all enabled ones are healthy, grey otherwise (nothing
@@ -74,8 +74,8 @@ def light(nodes: Mapping[str, Node]) -> tuple[Light, str]:
     warming = [node for node in enabled if node.health.state == "warming"]
     if down:
         first = down[0]
-        said = f"{len(down)} of {len(enabled)} down: {first.backend.name}: {first.health.reason.text}"
-        return ("red" if len(down) == len(enabled) else "amber"), said
+        reason = f"{len(down)} of {len(enabled)} down: {first.backend.name}: {first.health.reason.text}"
+        return ("red" if len(down) == len(enabled) else "amber"), reason
     if warming:
         first = warming[0]
         return "amber", f"{len(warming)} of {len(enabled)} warming up: {first.backend.name}"

@@ -1,6 +1,7 @@
-"""Making words fit to print: names come from strangers and may hold anything, at any length.
+"""Text for people: untrusted text made safe to show, cut to a width, and numbers with their units.
 
-Names that look like one that does not exist: for error messages that help.
+Names and messages come from other machines and may hold anything, at any length: whatever reaches a terminal, a menu,
+a log or an error message goes through `sanitize` first.
 """
 
 import re
@@ -10,66 +11,100 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
 
-_ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, screen
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC and its kin
-    r"|\x9b[0-?]*[ -/]*[@-~]"  # CSI as a single C1 character
-    r"|\x1b[ -/]*[0-~]?"  # any other escape
-)
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
-_MARKS = frozenset({"Mn", "Me"})
-_MARKS_KEPT = 2
 ELLIPSIS = "…"
 DASH = "-"
+QUOTE_MAX = 200
+"""Characters of another program's text that are quoted in a sentence of ours."""
+_ESCAPE_SEQUENCES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]?"  # CSI: colours, cursor, screen
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS, SOS, PM, APC
+    r"|\x9b[0-?]*[ -/]*[@-~]?"  # CSI as a single C1 character
+    r"|\x1b[ -/]*[0-~]?"  # any other escape
+)
+"""ECMA-48. A sequence that was cut off counts to the end of the text."""
+_LINE_BREAKS = re.compile(r"\r\n|[\n\r\v\f\x85\u2028\u2029]")
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+"""Control, format (bidi, zero-width), surrogate, private-use and unassigned characters."""
+_BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Fillers of Hangul and the empty Braille pattern: letters and symbols by category, and yet nothing to see."""
+_NEWLY_WIDE = re.compile(
+    "[\u2630-\u2637\u268a-\u268f\u4dc0-\u4dff\U0001d300-\U0001d356\U0001d360-\U0001d376]"
+)
+"""Hexagrams, counting rods and the like: wide since Unicode 16, which Python's tables may not know yet."""
+_MARKS = frozenset({"Mn", "Me"})
+_MARKS_MAX = 2
+_RAW_FACTOR = 4
+"""How many raw characters are read for each one that may stay, so that a huge text costs little."""
 
 
-def sanitize(said: str) -> str:
-    """Return `said` on one line, without terminal escapes, control, bidi or invisible characters.
+def sanitize(text: str, limit: int | None = None, *, keep_newlines: bool = False) -> str:
+    """Return untrusted text as one line that is safe to show, of at most `limit` characters.
 
-    At most two combining marks stay on one letter, so that a name can't climb over its neighbours.
+    Removes whole escape sequences (ANSI colours, terminal titles, links) and control, bidi and invisible characters.
+    Runs of white space become one space. At most two combining marks stay on one letter, so that a name can't climb
+    over its neighbours. A text that is cut ends in an ellipsis. With `keep_newlines` each line is cleaned for itself,
+    and empty lines are removed.
     """
+    if limit is not None:
+        text = text[: _RAW_FACTOR * limit]
+    text = _ESCAPE_SEQUENCES.sub("", text)
+    lines = _LINE_BREAKS.split(text) if keep_newlines else [text]
+    text = "\n".join(filter(None, map(_one_line, lines)))
+    if limit is None or len(text) <= limit:
+        return text
+    return text[: limit - 1].rstrip() + ELLIPSIS
+
+
+def sanitize_line(text: str, limit: int = QUOTE_MAX) -> str:
+    """Return untrusted text as `sanitize` does, short enough to be quoted in a sentence."""
+    return sanitize(text, limit)
+
+
+def _one_line(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())
     kept: list[str] = []
     marks = 0
-    for letter in _ESCAPES.sub("", said):
+    for letter in text:
         category = unicodedata.category(letter)
-        if category[0] == "Z" or letter in "\t\n\r\v\f":
+        if category[0] == "Z" or letter in "\t\n\r\v\f\x85" or letter in _BLANK_LETTERS:
             kept.append(" ")
             marks = 0
         elif category in _MARKS:
             marks += 1
-            if marks <= _MARKS_KEPT:
+            if marks <= _MARKS_MAX:
                 kept.append(letter)
-        elif category not in _UNSEEN:
+        elif category not in _INVISIBLE:
             kept.append(letter)
             marks = 0
     return " ".join("".join(kept).split())
 
 
-def width(said: str) -> int:
-    """Return how many terminal cells clean text takes."""
-    return sum(_cells(letter) for letter in said)
+def width(text: str) -> int:
+    """Return the number of terminal cells of clean text."""
+    return sum(_cells(letter) for letter in text)
 
 
-def shorten(said: str, cells: int) -> str:
-    """Return clean text in at most `cells` cells; long names lose their middle: they differ at the ends."""
-    if width(said) <= cells:
-        return said
+def shorten(text: str, cells: int) -> str:
+    """Return clean text in at most `cells` cells; long names lose their middle, because they differ at the ends."""
+    if width(text) <= cells:
+        return text
     if cells <= 1:
         return ELLIPSIS[:cells]
     tail = (cells - 1) // 2
-    return _head(said, cells - 1 - tail) + ELLIPSIS + _head(said[::-1], tail)[::-1]
+    return _head(text, cells - 1 - tail) + ELLIPSIS + _head(text[::-1], tail)[::-1]
 
 
-def cut(said: str, cells: int) -> str:
-    """Return clean text in at most `cells` cells; what is too long loses its end, as sentences may."""
-    return said if width(said) <= cells else _head(said, cells - 1).rstrip() + ELLIPSIS
+def cut(text: str, cells: int) -> str:
+    """Return clean text in at most `cells` cells; a longer one loses its end."""
+    return text if width(text) <= cells else _head(text, cells - 1).rstrip() + ELLIPSIS
 
 
-def wrap(said: str, cells: int) -> list[str]:
+def wrap(text: str, cells: int) -> list[str]:
     """Return clean text as lines of at most `cells` cells; a word longer than a line is broken."""
     lines = [""]
-    for whole in said.split():
-        word = whole
+    for full_word in text.split():
+        word = full_word
         room = cells - width(lines[-1]) - bool(lines[-1])
         if width(word) > room and lines[-1]:
             lines.append("")
@@ -83,10 +118,10 @@ def wrap(said: str, cells: int) -> list[str]:
 
 def duration(seconds: float) -> str:
     """Return a length of time in at most two units: `8 s`, `3 min`, `2 h 14 min`, `5 d 3 h`."""
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, hours = whole // 60, whole // 3600
+    total = int(seconds)
+    if total < 60:
+        return f"{total} s"
+    minutes, hours = total // 60, total // 3600
     if minutes < 60:
         return f"{minutes} min"
     if hours < 24:
@@ -113,41 +148,41 @@ def count(number: int, noun: str, plural: str = "") -> str:
 def _cells(letter: str) -> int:
     if unicodedata.combining(letter) or unicodedata.category(letter) in _MARKS:
         return 0
-    return 2 if unicodedata.east_asian_width(letter) in {"W", "F"} else 1
+    is_wide = unicodedata.east_asian_width(letter) in {"W", "F"} or bool(_NEWLY_WIDE.match(letter))
+    return 2 if is_wide else 1
 
 
-def _head(said: str, cells: int) -> str:
-    """Return the longest start of `said` that takes at most `cells` cells."""
-    taken = 0
-    for place, letter in enumerate(said):
-        taken += _cells(letter)
-        if taken > cells:
-            return said[:place]
-    return said
+def _head(text: str, cells: int) -> str:
+    """Return the longest start of `text` that takes at most `cells` cells."""
+    used = 0
+    for index, letter in enumerate(text):
+        used += _cells(letter)
+        if used > cells:
+            return text[:index]
+    return text
 
 
 COMPARED_MAX = 2_000
-"""Comparing is slow: of a long list only the first names are looked at."""
+"""Names of a long list that are compared at all, because comparing is slow."""
 COMPARED = 20
-"""Names that are compared letter by letter, which takes the square of their length: those with the most letters in
-common."""
+"""Names, those with the most letters in common, that are compared letter by letter, in quadratic time."""
 LENGTH = 100
-"""Characters of a name that are looked at."""
+"""Characters of a name that are compared."""
 SIMILAR = 0.6
 
 
 def similar_names(name: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return up to three of `names` that a person may have meant by `name`."""
-    by_lower = {known[:LENGTH].lower(): known for known in islice(names, COMPARED_MAX)}
-    meant = name[:LENGTH].lower()
-    letters = Counter(meant)
-    alike: list[tuple[float, str]] = []
-    for known in by_lower:
-        length = len(meant) + len(known)
-        if length and 2 * min(len(meant), len(known)) / length >= SIMILAR:
-            common = 2 * sum((letters & Counter(known)).values()) / length
+    """Return up to three of `names` that are similar to `name`, to suggest them in an error message."""
+    by_lower = {candidate[:LENGTH].lower(): candidate for candidate in islice(names, COMPARED_MAX)}
+    target = name[:LENGTH].lower()
+    letters = Counter(target)
+    similar: list[tuple[float, str]] = []
+    for candidate in by_lower:
+        length = len(target) + len(candidate)
+        if length and 2 * min(len(target), len(candidate)) / length >= SIMILAR:
+            common = 2 * sum((letters & Counter(candidate)).values()) / length
             if common >= SIMILAR:
-                alike.append((common, known))
-    alike.sort(key=lambda entry: -entry[0])
-    close = get_close_matches(meant, [known for _, known in alike[:COMPARED]], n=3, cutoff=SIMILAR)
+                similar.append((common, candidate))
+    similar.sort(key=lambda entry: -entry[0])
+    close = get_close_matches(target, [candidate for _, candidate in similar[:COMPARED]], n=3, cutoff=SIMILAR)
     return tuple(by_lower[match] for match in close)

@@ -1,4 +1,4 @@
-"""An error as it leaves the gateway: status, headers and the JSON envelope, ready to be sent."""
+"""Turns an error into the response that a client gets: status, headers and a body in its protocol's shape."""
 
 import logging
 import math
@@ -16,7 +16,7 @@ from meshlight.gateway.server.asgi import Send
 from meshlight.gateway.translation.anthropic.response import error_type
 
 RETRY_WITHIN_S = 60.0
-"""Clients of OpenAI's and Anthropic's make honour a `Retry-After` up to this; a longer wait is not theirs."""
+"""OpenAI's and Anthropic's clients honour a `Retry-After` up to this; longer ones they ignore."""
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +37,14 @@ Protocol = Literal["openai", "anthropic", "ollama", "gemini"]
 
 
 class ErrorResponse(Struct, frozen=True):
-    """A whole small answer."""
+    """A complete small response."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
 
     def raw(self) -> bytes:
-        """Return the answer as HTTP/1.1 bytes that also end the connection."""
+        """Return the response as HTTP/1.1 bytes that also close the connection."""
         try:
             phrase = HTTPStatus(self.status).phrase
         except ValueError:
@@ -55,15 +55,15 @@ class ErrorResponse(Struct, frozen=True):
         return b"\r\n".join(lines)
 
     async def send(self, send: Send) -> None:
-        """Give the answer to an ASGI server."""
+        """Send the response to an ASGI server."""
         await send({"type": "http.response.start", "status": self.status, "headers": list(self.headers)})
         await send({"type": "http.response.body", "body": self.body})
 
 
 def error_response(error: MeshlightError, path: str = "") -> ErrorResponse:
-    """Answer with an error in the shape that the clients of `path` understand.
+    """Return the response for an error, in the protocol of `path`.
 
-    That is OpenAI's envelope everywhere but where the clients of Anthropic, Ollama and Gemini ask.
+    That is OpenAI's envelope, except at the paths of Anthropic's, Ollama's and Gemini's APIs.
     """
     extra: list[tuple[bytes, bytes]] = []
     retry_after_s = error.retry_after_s if isinstance(error, RouteError) else None
@@ -92,7 +92,7 @@ def error_response(error: MeshlightError, path: str = "") -> ErrorResponse:
 
 
 def protocol_of(path: str) -> Protocol:
-    """Return whose clients ask at a path."""
+    """Return the protocol that is spoken at a path."""
     if path == "/v1/messages" or path.startswith("/v1/messages/"):
         return "anthropic"
     if path.startswith("/api/"):
@@ -103,15 +103,15 @@ def protocol_of(path: str) -> Protocol:
 
 
 def plain(status: int, code: str, text: str) -> ErrorResponse:
-    """Answer what goes wrong before there is a request: a head that can't be read, or comes too late."""
+    """Return the response for what fails before there is a request, such as a head that is malformed or late."""
     kind = "api_error" if status >= 500 else "invalid_request_error"
     return _build(status, _encode(Envelope(ErrorBody(message=text, type=kind, code=code))), [])
 
 
 def unexpected(error: BaseException, path: str = "") -> ErrorResponse:
-    """Answer a fault of our own: the log gets an id and where it happened, the client only the id.
+    """Return the response for a fault of our own: the log gets an id and the traceback, the client only the id.
 
-    The text of the error stays out of both: it may quote a prompt or a key.
+    The text of the error goes into neither: it may quote a prompt or a key.
     """
     number = secrets.token_hex(4)
     where = "".join(traceback.format_tb(error.__traceback__)).rstrip()

@@ -1,1 +1,1 @@
-"""Our own small HTTP/1.1 client: addresses, names, connections and answers, on the inference path and the probes."""
+"""A small HTTP/1.1 client for inference requests and probes: addresses, DNS, connections, responses."""

@@ -1,4 +1,4 @@
-"""Where a backend is: its URL taken apart once, and the addresses that may never be spoken to."""
+"""The address of a backend: its URL, parsed once, and the IP addresses that are never connected to."""
 
 import re
 import sys
@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from meshlight.domain.backend import Ring
 from meshlight.domain.errors import BadAddress
+from meshlight.domain.text import sanitize
 
 Scheme = Literal["http", "https"]
 IPAddress = IPv4Address | IPv6Address
@@ -24,58 +25,58 @@ _SCHEMES: dict[str, Scheme] = {"http": "http", "https": "https"}
 _DEFAULT_PORTS: dict[Scheme, int] = {"http": 80, "https": 443}
 _HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _PATH = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=:@%-]*")
-_CLOSED = re.compile(r"/(v\d[^/]*|openai|openai/deployments/[^/]+|inference|compat)$")
-"""A base that ends so is not followed by `/v1`: `/chat/completions` comes next.
+_WITHOUT_V1 = re.compile(r"/(v\d[^/]*|openai|openai/deployments/[^/]+|inference|compat)$")
+"""A base with this ending is not followed by `/v1`: `/chat/completions` comes next.
 
-It holds the version already (`/api/paas/v4`), or its provider has none there: `/openai/deployments/NAME` (Azure),
+It has its version already (`/api/paas/v4`), or its provider has none there: `/openai/deployments/NAME` (Azure),
 `/inference` (GitHub Models, Azure AI), `/compat` (Cloudflare's AI Gateway)."""
 _ENDPOINT = "/chat/completions"
-"""A URL that ends so is that of the chat endpoint itself: whatever stands before it is the base, without a `/v1`."""
+"""A URL with this ending is that of the chat endpoint itself: what is before it is the base, without a `/v1`."""
 _QUERY = re.compile(r"[A-Za-z0-9._~-]+=[A-Za-z0-9._~:%,/+-]*(&[A-Za-z0-9._~-]+=[A-Za-z0-9._~:%,/+-]*)*")
 _SECRET_PARAMETER = re.compile(
     r"(^|&|[_.-])(key|token|secret|password|sig|signature|code|auth)=", re.IGNORECASE
 )
-_BETA = re.compile(r"/v1beta(/openai)?$")
-"""A base that ends so holds the version of Gemini's own paths already."""
+_V1BETA = re.compile(r"/v1beta(/openai)?$")
+"""A base with this ending has the version of Gemini's own paths already."""
 _METADATA = frozenset({"fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"})
-"""Metadata services of clouds outside the link-local range: AWS (v6), Alibaba, Azure, Oracle."""
+"""Cloud metadata services outside the link-local range: AWS (v6), Alibaba, Azure, Oracle."""
 _NAT64 = IPv6Network("64:ff9b::/96")
 _SHARED = re.compile(r"100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.")
-"""100.64.0.0/10: carrier-grade NAT, and where Tailscale gives its nodes their addresses."""
+"""100.64.0.0/10: carrier-grade NAT (RFC 6598), and the addresses of Tailscale's nodes."""
 _LAN_SUFFIXES = (".local", ".lan", ".home.arpa")
 
 
 class Address(Struct, frozen=True):
-    """A backend's URL in parts, valid by construction (see `parse_address`)."""
+    """The parts of a backend's URL, always valid (see `parse_address`)."""
 
     scheme: Scheme
     host: str
     """A lower-case ASCII name or an IP literal, IPv6 without brackets."""
     port: int
     base: str = ""
-    """The path that goes before every request's, without a trailing slash and without a trailing `/v1`."""
+    """The prefix of every request path, without a trailing slash and without a trailing `/v1`."""
     query: str = ""
     """What follows the `?` of every request, such as `api-version=2024-10-21`; empty for nothing."""
     is_exact: bool = False
-    """Whether the URL named the chat endpoint itself, so that no `/v1` follows the base, whatever it ends in."""
+    """Whether the URL named the chat endpoint itself, so that no `/v1` follows the base, whatever its ending."""
     socket: str = ""
-    """The path of the Unix socket that takes the place of host and port; empty for TCP."""
+    """The path of the Unix socket that replaces host and port; empty for TCP."""
 
     @property
     def authority(self) -> str:
-        """`host:port` as the Host header wants it: the default port is left out."""
+        """`host:port` for the Host header, without the default port."""
         if self.socket:
             return self.host
-        return self._bracketed if self.port == _DEFAULT_PORTS[self.scheme] else self.place
+        return self._bracketed if self.port == _DEFAULT_PORTS[self.scheme] else self.host_port
 
     @property
-    def place(self) -> str:
-        """`host:port` for people, always with the port; of a socket, its path."""
+    def host_port(self) -> str:
+        """`host:port` for people, always with the port; for a socket, its path."""
         return self.socket or f"{self._bracketed}:{self.port}"
 
     @property
     def url(self) -> str:
-        """The URL that `parse_address` reads back to the same address."""
+        """The URL from which `parse_address` returns this address again."""
         if self.socket:
             return UNIX + quote(self.socket)
         end = _ENDPOINT if self.is_exact else ""
@@ -84,8 +85,8 @@ class Address(Struct, frozen=True):
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port: what a secret is given for, whatever the path."""
-        return UNIX + quote(self.socket) if self.socket else f"{self.scheme}://{self.place}"
+        """Scheme, host and port: a secret is given for one origin, whatever the path."""
+        return UNIX + quote(self.socket) if self.socket else f"{self.scheme}://{self.host_port}"
 
     @property
     def _bracketed(self) -> str:
@@ -94,7 +95,7 @@ class Address(Struct, frozen=True):
     @property
     def has_v1(self) -> bool:
         """Whether `/v1` follows the base."""
-        return not self.is_exact and not _CLOSED.search(self.base)
+        return not self.is_exact and not _WITHOUT_V1.search(self.base)
 
     def target(self, path: str) -> str:
         """Return the request target of an API path such as `/v1/chat/completions`, with the query of the URL.
@@ -105,13 +106,13 @@ class Address(Struct, frozen=True):
         if path.startswith("/v1/") and not self.has_v1:
             path = path[len("/v1") :]
         elif path.startswith("/v1beta/"):
-            base = _BETA.sub("", base)
+            base = _V1BETA.sub("", base)
         return base + (_with_query(path, self.query) if self.query else path)
 
 
 @lru_cache(4096)
 def parse_address(url: str) -> Address:
-    """Read a backend's URL; raise BadAddress with the reason when it can't be one."""
+    """Parse a backend's URL; raises BadAddress with the reason when it can't be one."""
     if len(url) > URL_MAX:
         _refuse(f"{url[:40]}…", f"is longer than {URL_MAX} characters")
     if any(letter <= " " or letter == "\x7f" for letter in url):
@@ -132,7 +133,7 @@ def parse_address(url: str) -> Address:
     except ValueError as error:
         _refuse(url, f"can't be read ({error})")
     if "@" in parts.netloc:
-        # The URL is not repeated here: what stands before the @ is a secret.
+        # The URL is not repeated here: the part before the @ is a secret.
         _refuse("A URL", "holds a user name or password", "Give the key separately; it goes to the keyring.")
     if port == 0 or parts.netloc.endswith(":"):
         _refuse(url, "has no usable port")
@@ -143,7 +144,7 @@ def parse_address(url: str) -> Address:
     is_exact = path.endswith(_ENDPOINT)
     if not is_exact or base.endswith("/v1"):
         base, is_exact = _base(base), False
-    is_exact = is_exact and not _CLOSED.search(base)
+    is_exact = is_exact and not _WITHOUT_V1.search(base)
     return Address(scheme, _host(url, host), port or _DEFAULT_PORTS[scheme], base, query, is_exact)
 
 
@@ -167,13 +168,14 @@ def socket_path(url: str, platform: str = sys.platform) -> str:
 
 
 def forbid(ip: str) -> str | None:
-    """Say why an IP address may not be spoken to; None when it may.
+    """Return why an IP address must not be connected to; None when it may be.
 
-    Link-local addresses hold the metadata services that hand out a cloud machine's credentials; multicast and
-    unspecified addresses are nobody's. IPv6 forms that carry an IPv4 address inside are judged by that one.
+    Link-local addresses include the metadata services that give out a cloud machine's credentials; multicast and
+    unspecified addresses belong to no single machine. An IPv6 address that contains an IPv4 address (mapped, 6to4,
+    NAT64) is judged by that one.
     """
     try:
-        address: IPAddress = _inner(ip_address(ip))
+        address: IPAddress = _unwrapped(ip_address(ip))
     except ValueError:
         return "not an IP address"
     if str(address) in _METADATA:
@@ -188,17 +190,17 @@ def forbid(ip: str) -> str | None:
 
 
 def plain_ip(ip: str) -> str:
-    """Return the one spelling of an IP address: compressed, and IPv4 where IPv6 only wraps it."""
-    return str(_inner(ip_address(ip)))
+    """Return the canonical form of an IP address: compressed, and IPv4 where IPv6 only wraps it."""
+    return str(_unwrapped(ip_address(ip)))
 
 
 def ring_of(address: Address) -> Ring:
-    """Tell from the host alone how far a prompt travels; `company` is for the user to say."""
+    """Return how far a prompt travels, by the host alone; only the user can say `company`."""
     if address.socket:
         return "machine"
     host = address.host.rstrip(".")
     try:
-        ip = _inner(ip_address(host))
+        ip = _unwrapped(ip_address(host))
     except ValueError:
         if host == "localhost" or host.endswith(".localhost"):
             return "machine"
@@ -208,7 +210,7 @@ def ring_of(address: Address) -> Ring:
     return "lan" if ip.is_private or ip.is_link_local or _SHARED.match(str(ip)) else "cloud"
 
 
-def _inner(address: IPAddress) -> IPAddress:
+def _unwrapped(address: IPAddress) -> IPAddress:
     """Return the IPv4 address inside an IPv6 one (mapped, 6to4, NAT64), or the address itself."""
     if isinstance(address, IPv4Address):
         return address
@@ -240,18 +242,18 @@ def _with_query(path: str, query: str) -> str:
 
 
 def _scheme(url: str) -> Scheme:
-    scheme, found, _ = url.partition("://")
-    known = _SCHEMES.get(scheme.lower()) if found else None
-    if known is None:
-        hint = "No other protocol is spoken." if found else f"Write http://{url}, perhaps?"
+    name, separator, _ = url.partition("://")
+    scheme = _SCHEMES.get(name.lower()) if separator else None
+    if scheme is None:
+        hint = "No other protocol is supported." if separator else f"Write http://{url}, perhaps?"
         if url.startswith("unix:/"):
             hint = f"Write {UNIX}{url[len('unix:') :]}."
         _refuse(url, "does not begin with http:// or https://", hint)
-    return known
+    return scheme
 
 
 def _host(url: str, host: str) -> str:
-    """Return the host as it is resolved and sent: lower-case ASCII."""
+    """Return the host in the form that is resolved and sent: lower-case ASCII."""
     if not host:
         _refuse(url, "names no host")
     if "[" in url:
@@ -267,7 +269,7 @@ def _host(url: str, host: str) -> str:
         _refuse(url, f"has no host name that could exist: {host!r}")
     last = name.rstrip(".").rpartition(".")[2]
     if last.isdigit() or re.fullmatch("0x[0-9a-f]*", last):
-        # 127.1, 0x7f.0.0.1 and 2130706433 mean an address to the resolver and a name to a reader.
+        # 127.1, 0x7f.0.0.1 and 2130706433 are addresses to the resolver, though they look like names.
         try:
             return str(IPv4Address(name))
         except AddressValueError:
@@ -276,12 +278,12 @@ def _host(url: str, host: str) -> str:
 
 
 def _base(path: str) -> str:
-    """Strip what every request brings itself: `http://h/v1/` and `http://h` are the same backend."""
+    """Strip the part that every request path has: `http://h/v1/` and `http://h` are the same backend."""
     path = path.rstrip("/")
     stripped = path.removesuffix("/v1").rstrip("/")
-    # Without its /v1, a base such as /openai/v1 would be taken for one that holds its version already.
-    return path if stripped != path and _CLOSED.search(stripped) else stripped
+    # Without its /v1, a base such as /openai/v1 would look like one that has its version already.
+    return path if stripped != path and _WITHOUT_V1.search(stripped) else stripped
 
 
 def _refuse(url: str, why: str, hint: str = "") -> NoReturn:
-    raise BadAddress(f"{url} {why}.", hint, param="url")
+    raise BadAddress(f"{sanitize(url)} {why}.", hint, param="url")

@@ -1,7 +1,4 @@
-"""Speaking to one backend: requests out, answers in, connections kept warm between them.
-
-The connections to one backend: which are open, and which rest and may be used again.
-"""
+"""The HTTP client of one backend: sends requests, returns responses, and reuses connections from its pool."""
 
 import asyncio
 import ssl
@@ -20,10 +17,10 @@ from meshlight.http_client.tunnel import TunnelConnector
 __all__ = ["Headers", "Reply", "Response", "Upstream"]
 
 CONNECT_SHARE = 0.9
-"""The part of a fetch's time that may go into connecting, so that "no connection" and "no answer" differ."""
-CROWDED_S = 0.1
-"""A new connection on which no answer has begun after this long may be waiting for one that rests to close."""
-_LINES_KEPT = 256
+"""The share of a fetch's time for connecting, so that "no connection" and "no answer" are told apart."""
+SLOW_FIRST_RESPONSE_S = 0.1
+"""After this time without a response, a new connection may be waiting for an idle one to be closed."""
+_REQUEST_LINES_MAX = 256
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _IDENTITY = (b"accept-encoding", b"identity")
 
@@ -31,8 +28,8 @@ _IDENTITY = (b"accept-encoding", b"identity")
 class Upstream:
     """One backend's HTTP/1.1 client, with its own pool of connections.
 
-    The environment is never looked at, redirects are never followed. `proxy` is what the connections are tunnelled
-    through; `resolver` and `tls` are for callers with names or authorities of their own.
+    It ignores the environment, and never follows redirects. `proxy` is what the connections are tunnelled through;
+    `resolver` and `tls` replace the system's names and certificate authorities.
     """
 
     def __init__(
@@ -50,7 +47,7 @@ class Upstream:
         self._connect_timeout_s = connect_timeout_s
         self._pool = ConnectionPool(idle_expiry_s)
         resolver = resolver or Resolver()
-        self._dialer = (
+        self._connector = (
             Connector(address, self._pool, own=own, resolver=resolver, tls=tls)
             if proxy is None
             else TunnelConnector(address, self._pool, proxy=proxy, own=own, resolver=resolver, tls=tls)
@@ -59,12 +56,12 @@ class Upstream:
 
     @property
     def idle(self) -> int:
-        """How many connections rest in the pool."""
-        return self._pool.resting
+        """The number of idle connections in the pool."""
+        return self._pool.idle
 
     @property
     def open(self) -> int:
-        """How many connections are open, resting or busy."""
+        """The number of open connections, idle or busy."""
         return self._pool.open
 
     async def send(
@@ -78,21 +75,24 @@ class Upstream:
         resend: bool = True,
         connect_timeout_s: float | None = None,
     ) -> Response:
-        """Send a request and return its answer once the final head has come.
+        """Send a request and return its response once the final head has arrived.
 
-        `headers` may not hold `host`, `content-length`, `transfer-encoding` or `connection`: those are made
-        here. When a connection from the pool dies before any byte of the answer, the request is sent once more
-        on a new one; `fresh` forbids both, `resend=False` the second. The caller reads the answer to its end or
-        aborts it. Cancelling closes the connection. Raises BadRequest, ConnectFailed, ConnectionLost or BadReply.
+        `headers` must not contain `host`, `content-length`, `transfer-encoding` or `connection`: those are added
+        here. When a pooled connection ends before any byte of the response, the request is sent once more on a new
+        one; `fresh` forbids pooled connections, and `resend=False` the second attempt. The caller reads the response
+        to its end or aborts it. Cancelling closes the connection. Raises BadRequest, ConnectError, ReadError or
+        RemoteProtocolError.
         """
         head = self._head(method, target, headers, body)
-        connection = None if fresh else self._pool.take(monotonic())
+        connection = None if fresh else self._pool.acquire(monotonic())
         while True:
             if connection is None:
-                connection = await self._dialer.dial(connect_timeout_s or self._connect_timeout_s)
+                connection = await self._connector.connect(connect_timeout_s or self._connect_timeout_s)
             waiter = connection.begin(head, body, bodiless=method == "HEAD")
             try:
-                return await waiter if connection.is_reused else await self._first_answer(connection, waiter)
+                return (
+                    await waiter if connection.is_reused else await self._first_response(connection, waiter)
+                )
             except asyncio.CancelledError:
                 connection.abandon(waiter)
                 raise
@@ -101,18 +101,18 @@ class Upstream:
                     raise
             connection = None  # it was closing already: once more, on a new one
 
-    async def _first_answer(self, connection: Connection, waiter: asyncio.Future[Response]) -> Response:
-        """Await the first answer on a new connection; while it is late, no other connection rests.
+    async def _first_response(self, connection: Connection, waiter: asyncio.Future[Response]) -> Response:
+        """Await the first response on a new connection; while it is late, the pool has no idle connections.
 
-        Small servers serve a connection by a thread for as long as it rests (llama-server has slots + 2 threads and
-        rests 5 s): a new connection is accepted, and then waits behind our own resting ones.
+        Small servers use one thread per connection, also while it is idle (llama-server has slots + 2 threads and
+        closes idle connections after 5 s): a new connection is accepted, and then waits for our own idle ones.
         """
-        late = connection.loop.call_later(CROWDED_S, self._pool.crowd, connection)
+        timer = connection.loop.call_later(SLOW_FIRST_RESPONSE_S, self._pool.block_idle, connection)
         try:
             return await waiter
         finally:
-            late.cancel()
-            self._pool.ease(connection)
+            timer.cancel()
+            self._pool.unblock_idle(connection)
 
     async def fetch(
         self,
@@ -124,10 +124,10 @@ class Upstream:
         timeout_s: float = 2.0,
         limit: int = 1 << 20,
     ) -> Reply:
-        """Fetch a small answer whole: at most `limit` bytes of body, all within `timeout_s` seconds.
+        """Fetch a small response completely: at most `limit` bytes of body, all within `timeout_s` seconds.
 
         `path` is an API path such as `/v1/models`; the address makes the request target of it. Raises what
-        `send` raises, ReplyTooLate and ReplyTooLarge.
+        `send` raises, ReadTimeout and ResponseTooLarge.
         """
         response: Response | None = None
         pieces: list[bytes] = []
@@ -145,12 +145,12 @@ class Upstream:
                     left -= len(piece)
                     if left < 0:
                         raise ResponseTooLarge(
-                            f"{self.address.place} answered {path} with more than {limit} bytes."
+                            f"{self.address.host_port} answered {path} with more than {limit} bytes."
                         )
                     pieces.append(piece)
         except TimeoutError as error:
             what = "did not answer" if response is None else "did not end its answer to"
-            raise ReadTimeout(f"{self.address.place} {what} {path} within {timeout_s:g} s.") from error
+            raise ReadTimeout(f"{self.address.host_port} {what} {path} within {timeout_s:g} s.") from error
         finally:
             if response is not None:
                 response.abort()
@@ -167,7 +167,7 @@ class Upstream:
         self._pool.close()
 
     def _head(self, method: str, target: str, headers: Headers, body: bytes) -> bytes:
-        """Return the request's head, and refuse one that would be read as more than one."""
+        """Return the request's head; raises BadRequest for one that a server would read as more than one request."""
         lines = [self._lines.get((method, target)) or self._line(method, target)]
         lines += [b": ".join(header) for header in headers]
         breaks = len(lines) + 2
@@ -182,87 +182,87 @@ class Upstream:
         return head
 
     def _line(self, method: str, target: str) -> bytes:
-        """Return the request line with the host line, remembered for the next time."""
+        """Return the request line and the Host header, cached for the next time."""
         if not (method.isascii() and method.isalpha()):
-            raise BadRequest(f"{method!r} is no HTTP method.")
+            raise BadRequest(f"{method!r} is not an HTTP method.")
         if not (target.startswith("/") and target.isascii() and target.isprintable() and " " not in target):
-            raise BadRequest(f"{target[:80]!r} is no request target.", "Escape its letters with %.")
+            raise BadRequest(f"{target[:80]!r} is not a request target.", "Escape its letters with %.")
         line = f"{method} {target} HTTP/1.1\r\nhost: {self.address.authority}".encode("ascii")
-        if len(self._lines) >= _LINES_KEPT:
-            self._lines.clear()  # targets come from clients: there may be any number of them
+        if len(self._lines) >= _REQUEST_LINES_MAX:
+            self._lines.clear()  # targets come from clients, who may send any number of them
         self._lines[method, target] = line
         return line
 
 
 class ConnectionPool:
-    """Keep-alive for one backend: last in, first out, and never a connection that rested too long.
+    """The connections to one backend; the last idle one is reused first, and none that was idle for too long.
 
-    Servers close resting connections after a time of their own (llama.cpp after 5 s); expiring them well
-    before that keeps the race rare in which a request meets a closing connection.
+    Servers close idle connections after a time of their own (llama.cpp after 5 s). Expiring them well before that
+    makes it rare that a request is sent on a connection that is being closed.
     """
 
-    __slots__ = ("_crowding", "_expiry_s", "_is_closed", "_resting", "open")
+    __slots__ = ("_expiry_s", "_idle", "_is_closed", "_slow_connections", "open")
 
     def __init__(self, expiry_s: float) -> None:
         self.open = 0
-        """How many connections are open, resting or not."""
+        """The number of open connections, idle or busy."""
         self._expiry_s = expiry_s
-        self._crowding: set[Connection] = set()
-        """New connections whose first answer is late."""
+        self._slow_connections: set[Connection] = set()
+        """New connections whose first response is late; while there are any, no connection stays idle."""
         self._is_closed = False
-        self._resting: deque[Connection] = deque()  # oldest first
+        self._idle: deque[Connection] = deque()  # oldest first
 
     @property
-    def resting(self) -> int:
-        """How many connections rest."""
-        return len(self._resting)
+    def idle(self) -> int:
+        """The number of idle connections."""
+        return len(self._idle)
 
-    def take(self, now: float) -> Connection | None:
-        """Take the connection that rested least, if one is fit to serve; `now` is `time.monotonic()`."""
-        resting = self._resting
-        while resting:
-            connection = resting.pop()
+    def acquire(self, now: float) -> Connection | None:
+        """Return the usable connection that was idle for the shortest time, if any; `now` is `time.monotonic()`."""
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
             if now - connection.idle_since > self._expiry_s:
-                resting.append(connection)
-                self._drop_all()  # the others rested even longer
+                idle.append(connection)
+                self._close_idle()  # the others were idle even longer
             elif connection.is_usable:
                 return connection
         return None
 
     def close(self) -> None:
-        """Close what rests now, and the others as their exchanges end."""
+        """Close the idle connections now, and the others when their exchange ends."""
         self._is_closed = True
-        self._drop_all()
+        self._close_idle()
 
-    def crowd(self, connection: Connection) -> None:
-        """Let nothing rest until `ease`: the connection may wait for a place that a resting one holds."""
-        self._crowding.add(connection)
-        self._drop_all()
+    def block_idle(self, connection: Connection) -> None:
+        """Close all connections that become idle until `unblock_idle`: this one may wait for one of their threads."""
+        self._slow_connections.add(connection)
+        self._close_idle()
 
-    def ease(self, connection: Connection) -> None:
-        """The connection's first answer has come, or is not waited for any more."""
-        self._crowding.discard(connection)
+    def unblock_idle(self, connection: Connection) -> None:
+        """Undo `block_idle`: the first response has arrived, or nobody waits for it any more."""
+        self._slow_connections.discard(connection)
 
-    def opened(self, connection: Connection) -> None:  # noqa: ARG002  # the Keeper's words
+    def opened(self, connection: Connection) -> None:  # noqa: ARG002  # ConnectionOwner's signature
         """Count a connection."""
         self.open += 1
 
-    def rested(self, connection: Connection) -> None:
-        """Keep a connection for the next request."""
-        if self._is_closed or self._crowding:
+    def released(self, connection: Connection) -> None:
+        """Keep a connection for the next request, or close it."""
+        if self._is_closed or self._slow_connections:
             connection.close()
             return
-        resting = self._resting
-        if resting and connection.idle_since - resting[0].idle_since > self._expiry_s:
-            resting.popleft().close()  # after a burst the bottom of the pile would lie there for ever
-        resting.append(connection)
+        idle = self._idle
+        if idle and connection.idle_since - idle[0].idle_since > self._expiry_s:
+            idle.popleft().close()  # else the oldest ones would stay for ever after a burst
+        idle.append(connection)
 
     def closed(self, connection: Connection) -> None:
-        """Forget a connection."""
+        """Remove a connection."""
         self.open -= 1
-        if connection in self._resting:
-            self._resting.remove(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
 
-    def _drop_all(self) -> None:
-        while self._resting:
-            self._resting.pop().close()
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().close()

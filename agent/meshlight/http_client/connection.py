@@ -1,7 +1,7 @@
-"""One HTTP/1.1 connection, one exchange at a time: bytes in, an answer out.
+"""One HTTP/1.1 connection, which carries one request and response at a time.
 
-It opens no socket: the transport is handed to it, so that tests can feed it bytes. Nothing here makes a task, a lock
-or a timer; an exchange costs one write, one future, and one more for each wait of its reader.
+It opens no socket: it gets its transport, so that tests can feed it bytes. It creates no tasks, locks or timers; an
+exchange costs one write, one future, and one more future for each wait of its reader.
 """
 
 import asyncio
@@ -16,30 +16,31 @@ from meshlight.http_client.response import HIGH_WATER, Headers, Reply, Response
 __all__ = ["Connection", "ConnectionOwner", "Headers", "Reply", "Response"]
 
 HEAD_MAX = 64 * 1024
-"""Bytes of an answer's head, and of all else that brings no body: 1xx heads, chunk extensions, trailers."""
+"""Bytes of a response's head, and of everything else without body: 1xx heads, chunk extensions, trailers."""
 HEADERS_MAX = 200
 ONE_WRITE_MAX = 64 * 1024
-"""Up to here copying the body behind its head is cheaper than a second write."""
+"""Up to this size, copying the body behind the head is cheaper than a second write."""
 
 
 class ConnectionOwner(Protocol):
-    """Who keeps connections: told when one opens, rests and closes."""
+    """The owner of connections: notified when one opens, becomes idle and closes."""
 
     def opened(self, connection: "Connection") -> None:
-        """The connection is there."""
+        """The connection is open."""
 
-    def rested(self, connection: "Connection") -> None:
-        """An exchange ended cleanly; the connection may serve another."""
+    def released(self, connection: "Connection") -> None:
+        """An exchange ended cleanly; the connection can carry another."""
 
     def closed(self, connection: "Connection") -> None:
-        """The connection is gone, or will never serve again."""
+        """The connection is closed."""
 
 
 class Connection(asyncio.Protocol):
-    """A connection to a backend; `place` is how errors call it ("127.0.0.1:8080")."""
+    """A connection to a backend; `peer_name` names it in errors ("127.0.0.1:8080")."""
 
     __slots__ = (
         "_bodiless",
+        "_failure",
         "_fed",
         "_framed",
         "_headers",
@@ -47,15 +48,14 @@ class Connection(asyncio.Protocol):
         "_is_busy",
         "_is_complete",
         "_is_paused",
-        "_keeper",
-        "_may_keep",
+        "_may_reuse",
+        "_owner",
         "_parser",
-        "_place",
+        "_peer_name",
         "_response",
         "_sent_at",
         "_transport",
         "_waiter",
-        "_why",
         "idle_since",
         "is_reused",
         "is_usable",
@@ -64,46 +64,46 @@ class Connection(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(self, keeper: ConnectionOwner, place: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, owner: ConnectionOwner, peer_name: str, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.idle_since = 0.0
         """When the last exchange ended, in seconds of `time.monotonic()`."""
         self.is_reused = False
         """Whether an exchange has ended on it."""
         self.is_usable = True
-        """False once it was given up, by either side."""
-        self._keeper = keeper
-        self._place = place
+        """False once either side has given it up."""
+        self._owner = owner
+        self._peer_name = peer_name
         self._parser: Any = HttpResponseParser(self)
         self._waiter: asyncio.Future[Response] | None = None
         self._response: Response | None = None
-        self._why: UpstreamError | None = None  # it is not usable any more
+        self._failure: UpstreamError | None = None  # why it is not usable any more
         self._headers: list[tuple[bytes, bytes]] = []
         self._sent_at = 0.0
-        self._fed = 0  # bytes since the last sign of progress
-        self._bodiless = False  # an answer to HEAD
-        self._framed = False  # by a length or by chunks; else the connection's end is the body's
-        self._interim = False  # inside a 1xx answer
-        self._is_busy = False  # inside an exchange
-        self._is_complete = False  # the answer of this exchange has come whole
+        self._fed = 0  # bytes since the last progress
+        self._bodiless = False  # a response to HEAD
+        self._framed = False  # body ends by length or chunks; else with the connection
+        self._interim = False  # inside a 1xx response
+        self._is_busy = False  # during an exchange
+        self._is_complete = False  # the response of this exchange has arrived completely
         self._is_paused = False
-        self._may_keep = False
+        self._may_reuse = False
 
-    # --- what the upstream asks
+    # --- for the client
 
     def begin(self, head: bytes, body: bytes, *, bodiless: bool = False) -> asyncio.Future[Response]:
-        """Write a request; the future gives its answer once the final head has come.
+        """Write a request; the future gets its response once the final head has arrived.
 
-        Whoever is cancelled while waiting calls `abandon` with the future.
+        A caller that is cancelled while waiting calls `abandon` with the future.
         """
-        if self._why is not None:  # the server hung up, or spoke, before it was asked anything
-            raise self._why
+        if self._failure is not None:  # the server closed, or sent something, before any request
+            raise self._failure
         waiter = self._waiter = self.loop.create_future()
         self._headers = []
         self._fed = 0
         self._is_busy = True
         self._bodiless = bodiless
-        self._framed = self._interim = self._is_complete = self._may_keep = False
+        self._framed = self._interim = self._is_complete = self._may_reuse = False
         self._sent_at = monotonic()
         if len(body) <= ONE_WRITE_MAX:
             self._transport.write(head + body)
@@ -113,15 +113,15 @@ class Connection(asyncio.Protocol):
         return waiter
 
     def abandon(self, waiter: asyncio.Future[Response]) -> None:
-        """Close the connection unless the exchange of `waiter` is over: then it may serve another by now."""
+        """Close the connection, unless the exchange of `waiter` is over: it may carry another one by now."""
         if self._waiter is waiter:
             self.abort()
         elif not waiter.cancelled() and waiter.exception() is None:
             waiter.result().abort()
 
     def abort(self) -> None:
-        """Close the connection at once; an answer still under way ends in ConnectionLost."""
-        self._fail(self._lost(f"The connection to {self._place} was given up."))
+        """Close the connection at once; a response that is still arriving ends in ReadError."""
+        self._fail(self._lost(f"The connection to {self._peer_name} was given up."))
 
     def close(self) -> None:
         """Close an idle connection."""
@@ -129,28 +129,32 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def resume(self) -> None:
-        """Let the server send again."""
+        """Read from the server again."""
         if self._is_paused:
             self._is_paused = False
             self._transport.resume_reading()
 
-    # --- what the transport tells
+    # --- callbacks of the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
+        """Store the transport."""
         self._transport = transport  # type: ignore[assignment]  # a stream transport, by create_connection
-        self._keeper.opened(self)
+        self._owner.opened(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, then wake whoever waits: once, however many pieces there were."""
-        if not self._is_busy:  # a server that speaks unasked can't be trusted with the next answer
-            self._fail(RemoteProtocolError(f"{self._place} spoke before it was asked: it is no HTTP server."))
+        """Parse the data, then wake the reader: once, however many pieces there were."""
+        if not self._is_busy:  # a server that sends without a request can't be trusted with the next response
+            self._fail(
+                RemoteProtocolError(
+                    f"{self._peer_name} sent data before any request: it is not an HTTP server."
+                )
+            )
             return
-        broken = self._parse(data)
+        error = self._parse(data)
         response = self._response
         if response is None:
-            if broken is not None:
-                self._fail(broken)
+            if error is not None:
+                self._fail(error)
             return
         waiter = self._waiter
         if waiter is not None:
@@ -159,8 +163,8 @@ class Connection(asyncio.Protocol):
                 self.abort()
                 return
             waiter.set_result(response)
-        if broken is not None:
-            self._fail(broken)
+        if error is not None:
+            self._fail(error)
         elif self._is_complete:
             self._finish(response)
         elif response.unread > HIGH_WATER and not self._is_paused:
@@ -169,36 +173,36 @@ class Connection(asyncio.Protocol):
         response.wake()
 
     def eof_received(self) -> None:
-        """End the body that only this can end; any other answer is cut short by it."""
+        """End a body that ends with the connection; any other response is truncated."""
         response = self._response
         if response is not None and not self._framed:
             self._finish(response)
             response.wake()
         else:
-            self._fail(self._lost(f"{self._place} closed the connection {self._progress()}."))
+            self._fail(self._lost(f"{self._peer_name} closed the connection {self._progress()}."))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits."""
+        """Notify the waiting caller or reader."""
         response = self._response
         if response is not None and not self._framed and response.status >= 400 and exc is not None:
-            # Who refuses a request without reading all of it and closes makes its kernel send a reset.
+            # A server that refuses a request without reading all of it, and closes, resets the connection.
             self._finish(response)
             response.wake()
         else:
-            self._fail(self._lost(f"The connection to {self._place} broke {self._progress()}."))
-        # The parser holds this object's methods: a ring that only the garbage collector would end.
+            self._fail(self._lost(f"The connection to {self._peer_name} broke {self._progress()}."))
+        # The parser refers to this object: without this, only the garbage collector would free the two.
         self._parser = None
-        self._keeper.closed(self)
+        self._owner.closed(self)
 
-    # --- what the parser finds
+    # --- callbacks of the parser
 
     def on_message_begin(self) -> None:
-        """Refuse a second answer to one request."""
+        """Refuse a second response to one request."""
         if self._is_complete:
-            raise RemoteProtocolError("more than one answer")
+            raise RemoteProtocolError("more than one response")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; trailers, which come after the head, are dropped."""
+        """Store a header; trailers, which come after the body, are ignored."""
         if self._response is not None:
             return
         name = name.lower()
@@ -207,12 +211,12 @@ class Connection(asyncio.Protocol):
             self._framed = True
         elif name == b"transfer-encoding":
             if value.lower() != b"chunked":
-                raise RemoteProtocolError("a transfer encoding that was not asked for")
+                raise RemoteProtocolError("a transfer encoding that was not requested")
             self._framed = True
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Make the answer, unless this head is but a 1xx."""
+        """Create the response, unless this is a 1xx head."""
         status: int = self._parser.get_status_code()
         headers = self._headers
         if len(headers) > HEADERS_MAX:
@@ -221,7 +225,7 @@ class Connection(asyncio.Protocol):
             raise RemoteProtocolError(f"a head of more than {HEAD_MAX} bytes")
         if status < 200:
             if status == 101:
-                raise RemoteProtocolError("a switch to a protocol that was not asked for")
+                raise RemoteProtocolError("a switch to a protocol that was not requested")
             self._interim = True
             self._headers = []
             self._framed = False
@@ -239,7 +243,7 @@ class Connection(asyncio.Protocol):
             self._framed = self._is_complete = True
 
     def on_body(self, piece: bytes) -> None:
-        """Take a piece of the body."""
+        """Pass on a piece of the body."""
         response = self._response
         if response is None or self._is_complete:
             raise RemoteProtocolError("a body where there can be none")
@@ -247,49 +251,49 @@ class Connection(asyncio.Protocol):
         response.feed(piece)
 
     def on_message_complete(self) -> None:
-        """Note that the answer is whole."""
+        """Mark the response as complete."""
         if self._interim:
             self._interim = False
             return
         self._is_complete = True
-        self._may_keep = self._parser.should_keep_alive()
+        self._may_reuse = self._parser.should_keep_alive()
 
-    # --- how an exchange ends
+    # --- the end of an exchange
 
     def _parse(self, data: bytes) -> RemoteProtocolError | None:
-        """Feed the parser; return what makes the answer unfit, if anything does."""
+        """Feed the parser; return the error of an invalid response."""
         self._fed += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
-            self._may_keep = False
+            self._may_reuse = False
             if self._is_complete:
-                return None  # the answer is whole; what came behind it only spoils the connection
+                return None  # the response is complete; data after it only makes the connection unusable
             cause = error.__context__ if isinstance(error.__context__, RemoteProtocolError) else error
-            return RemoteProtocolError(f"{self._place} does not speak HTTP as it should: {cause}.")
+            return RemoteProtocolError(f"{self._peer_name} sent invalid HTTP: {cause}.")
         if self._fed > HEAD_MAX and not self._is_complete:
             return RemoteProtocolError(
-                f"{self._place} does not speak HTTP as it should: {self._fed} bytes without a body."
+                f"{self._peer_name} sent invalid HTTP: {self._fed} bytes without a body."
             )
         return None
 
     def _finish(self, response: Response) -> None:
-        """End the exchange cleanly; keep the connection if both sides are done with it and willing."""
+        """End the exchange cleanly; reuse the connection if both sides allow it and the request was sent."""
         self._response = None
         self._is_busy = False
         response.end()
-        if self._may_keep and not self._transport.get_write_buffer_size():
+        if self._may_reuse and not self._transport.get_write_buffer_size():
             self.is_reused = True
             self.idle_since = monotonic()
-            self._keeper.rested(self)
-        else:  # perhaps with an answer that came before the request was sent whole: nobody wants the rest
+            self._owner.released(self)
+        else:  # perhaps the response arrived before the whole request was sent: the rest is not sent
             self.is_usable = False
             self._transport.abort()
 
     def _fail(self, error: UpstreamError) -> None:
-        """End the exchange, if there is one, with an error; the connection is done for."""
+        """End the exchange, if there is one, with an error; the connection is not used again."""
         self.is_usable = False
-        self._why = error
+        self._failure = error
         self._is_busy = False
         waiter, response = self._waiter, self._response
         self._waiter = self._response = None

@@ -1,8 +1,7 @@
-"""From an address to an open connection, or to the plain words for why there is none.
+"""Opens a connection to an address: resolves the name, connects, checks the certificate, and explains failures.
 
-Host names to IP addresses, such that a dead name server or an absent machine holds up nobody else.
-
-A backend's own authorities: the PEM file that its certificate is checked against.
+Lookups run in threads of their own, so that a dead name server or a missing machine delays no other backend. A
+backend may have its own certificate authorities, in a PEM file.
 """
 
 import asyncio
@@ -25,32 +24,32 @@ from meshlight.http_client.address import Address, forbid, plain_ip
 from meshlight.http_client.connection import Connection, ConnectionOwner
 
 Lookup = Callable[[str], Sequence[str]]
-KEEP_S = 30.0
+DNS_CACHE_S = 30.0
 
 
-class _Known(Struct, frozen=True):
+class _CacheEntry(Struct, frozen=True):
     ips: tuple[str, ...]
     at: float
 
 
 def system_lookup(host: str) -> list[str]:
-    """Ask the system, which may take many seconds; the best address comes first."""
+    """Resolve a name by the system, which may take many seconds; the best address comes first."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class Resolver:
-    """Looks names up, each once at a time, and remembers what it found for half a minute.
+    """Resolves names, each only once at a time, and caches the result for half a minute.
 
-    The loop's own `getaddrinfo` shares a few threads among all callers (uvloop: two), and looking up the
-    `.local` name of a colleague's sleeping machine occupies one for five seconds. So each lookup has a
-    short-lived daemon thread of its own: no name waits for another, and none keeps the program from ending.
+    The loop's own `getaddrinfo` shares a few threads among all callers (uvloop: two), and looking up the `.local`
+    name of a sleeping machine occupies one for five seconds. So each lookup has a short-lived daemon thread of its
+    own: no name waits for another, and none delays the end of the program.
     """
 
     def __init__(self, lookup: Lookup = system_lookup, clock: Callable[[], float] = monotonic) -> None:
         self._lookup = lookup
         self._clock = clock
-        self._known: dict[str, _Known] = {}
+        self._cache: dict[str, _CacheEntry] = {}
         self._pending: dict[str, asyncio.Future[tuple[str, ...] | Exception]] = {}
 
     async def resolve(self, host: str) -> tuple[str, ...]:
@@ -58,21 +57,21 @@ class Resolver:
 
         Raises OSError (mostly `socket.gaierror`) or UnicodeError.
         """
-        known = self._known.get(host)
-        if known is not None and self._clock() - known.at < KEEP_S:
-            return known.ips
+        cached = self._cache.get(host)
+        if cached is not None and self._clock() - cached.at < DNS_CACHE_S:
+            return cached.ips
         pending = self._pending.get(host)
         if pending is None:
             pending = self._start(host)
-        # Shielded: who gives up waiting does not take the answer from the others.
+        # Shielded: a caller that stops waiting does not cancel the lookup for the others.
         found = await asyncio.shield(pending)
         if isinstance(found, Exception):
             raise found
         return found
 
     def forget(self, host: str) -> None:
-        """Look the name up afresh next time: nothing answered at its addresses."""
-        self._known.pop(host, None)
+        """Remove a name from the cache, because nothing answered at its addresses."""
+        self._cache.pop(host, None)
 
     def _start(self, host: str) -> asyncio.Future[tuple[str, ...] | Exception]:
         loop = asyncio.get_running_loop()
@@ -81,7 +80,7 @@ class Resolver:
         def settle(found: tuple[str, ...] | Exception) -> None:
             del self._pending[host]
             if isinstance(found, tuple):
-                self._known[host] = _Known(found, self._clock())
+                self._cache[host] = _CacheEntry(found, self._clock())
             pending.set_result(found)
 
         def work() -> None:
@@ -97,7 +96,7 @@ class Resolver:
         return pending
 
 
-_WEIGHT: dict[ConnectCause, int] = {
+_INFORMATION: dict[ConnectCause, int] = {
     "forbidden": 0,
     "name": 0,
     "unreachable": 1,
@@ -106,9 +105,9 @@ _WEIGHT: dict[ConnectCause, int] = {
     "tls": 3,
     "proxy": 3,
 }
-"""What a cause tells: a refusal proves that the machine is there, a failed handshake that a server is."""
+"""How much a cause says: a refusal proves that the machine exists, a failed handshake that a server does."""
 
-_CERTIFICATE_FLAWS = {
+_CERTIFICATE_PROBLEMS = {
     9: "its certificate is not valid yet (is a clock wrong?)",
     10: "its certificate has expired (or this machine's clock is wrong)",
     18: "its certificate is self-signed",
@@ -119,69 +118,69 @@ _CERTIFICATE_FLAWS = {
     62: "its certificate is for another host name",
     64: "its certificate is for another IP address",
 }
-"""OpenSSL's X509_V_ERR_* numbers in words (x509_vfy.h)."""
+"""OpenSSL's X509_V_ERR_* numbers (x509_vfy.h), as the end of a sentence."""
 
 
 @cache
 def tls_context() -> ssl.SSLContext:
-    """Return the one context that verifies servers against the system's authorities; made on first use."""
+    """Return the shared context that verifies servers by the system's authorities; created on first use."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 class Connector:
-    """Connects to one address directly, and never to what `forbid` or `own` names.
+    """Connects to one address directly, and never to an address that `forbid` or `own` excludes.
 
-    `own` are the (ip, port) pairs of our own listeners: a gateway that is its own backend would call itself
-    for ever. `tls` replaces the system's authorities.
+    `own` are the (ip, port) pairs of our own listeners: a gateway that is its own backend would call itself for
+    ever. `tls` replaces the system's authorities.
     """
 
     def __init__(
         self,
         address: Address,
-        keeper: ConnectionOwner,
+        owner: ConnectionOwner,
         *,
         own: Collection[tuple[str, int]],
         resolver: Resolver,
         tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None,
     ) -> None:
         self._address = address
-        self._keeper = keeper
+        self._owner = owner
         self._own = own
         self._resolver = resolver
         self._tls = tls
 
-    async def dial(self, timeout_s: float) -> Connection:
-        """Open a connection within `timeout_s` seconds, or raise ConnectFailed.
+    async def connect(self, timeout_s: float) -> Connection:
+        """Return a connection, opened within `timeout_s` seconds; raises ConnectError.
 
-        The addresses of a name are tried in order, and share the time among them, so that a dead first one
-        leaves enough for the second.
+        The addresses of a name are tried in order and share the time, so that a dead first one leaves enough for the
+        second.
         """
         loop = asyncio.get_running_loop()
         if self._address.socket:
-            return await self._knock(loop, timeout_s)
+            return await self._connect_socket(loop, timeout_s)
         deadline = loop.time() + timeout_s
         ips = await resolve_host(self._address.host, self._resolver, timeout_s)
         failed: ConnectError | None = None
-        for place, ip in enumerate(ips):
-            share_s = (deadline - loop.time()) / (len(ips) - place)
+        for index, ip in enumerate(ips):
+            share_s = (deadline - loop.time()) / (len(ips) - index)
             try:
-                return await self._try(loop, ip, share_s)
+                return await self._connect_ip(loop, ip, share_s)
             except ConnectError as error:
-                failed = error if failed is None else weightier_error(failed, error)
+                failed = error if failed is None else more_specific_error(failed, error)
         self._resolver.forget(self._address.host)
         raise failed or ConnectError("name", f"The name {self._address.host} has no address.")
 
-    async def _try(self, loop: asyncio.AbstractEventLoop, ip: str, limit_s: float) -> Connection:
+    async def _connect_ip(self, loop: asyncio.AbstractEventLoop, ip: str, limit_s: float) -> Connection:
         address = self._address
         self._check(ip)
         tls = self._context() if address.scheme == "https" else None
-        where = address.place if ip == address.host else f"{address.place} ({ip})"
+        where = address.host_port if ip == address.host else f"{address.host_port} ({ip})"
         try:
             async with asyncio.timeout(limit_s):
                 transport, connection = await loop.create_connection(
-                    lambda: Connection(self._keeper, address.place, loop),
+                    lambda: Connection(self._owner, address.host_port, loop),
                     ip,
                     address.port,
                     ssl=tls,
@@ -190,18 +189,18 @@ class Connector:
         except OSError as error:  # among them TimeoutError and ssl.SSLError
             raise explain(error, where, is_tls=tls is not None, limit_s=limit_s) from error
         if transport.get_extra_info("sockname") == transport.get_extra_info("peername"):
-            # Nobody listens, and the system chose this very port for our end: the connection is to itself.
+            # Nobody listens, and the system chose the same port for our end: the connection is to itself.
             connection.abort()
             raise ConnectError("refused", f"Connection refused at {where}.")
         return connection
 
-    async def _knock(self, loop: asyncio.AbstractEventLoop, limit_s: float) -> Connection:
+    async def _connect_socket(self, loop: asyncio.AbstractEventLoop, limit_s: float) -> Connection:
         """Connect to a Unix socket."""
         path = self._address.socket
         try:
             async with asyncio.timeout(limit_s):
                 _, connection = await loop.create_unix_connection(
-                    lambda: Connection(self._keeper, path, loop), path
+                    lambda: Connection(self._owner, path, loop), path
                 )
         except FileNotFoundError as error:
             raise ConnectError("refused", f"There is no socket at {path}.") from error
@@ -212,20 +211,20 @@ class Connector:
         return connection
 
     def _context(self) -> ssl.SSLContext:
-        """Return what the certificate is checked against; ConnectFailed when the user's own can't be read."""
+        """Return the TLS context; raises ConnectError when the user's own authorities can't be read."""
         if self._tls is None:
             return tls_context()
         return self._tls if isinstance(self._tls, ssl.SSLContext) else self._tls()
 
     def _check(self, ip: str) -> None:
-        """Refuse what may not be spoken to; asked for each address on each connect, as names may move."""
+        """Refuse forbidden addresses; checked for each address on each connect, because names may change."""
         address = self._address
         why = forbid(ip)
         if why is None and (plain_ip(ip), address.port) in self._own:
             why = "Meshlight's own address, which can't be its own backend"
         if why is not None:
-            shown = address.place if ip == address.host else f"{address.place} ({ip})"
-            raise ConnectError("forbidden", f"{shown} is not spoken to: it is {why}.")
+            name = address.host_port if ip == address.host else f"{address.host_port} ({ip})"
+            raise ConnectError("forbidden", f"{name} is not connected to: it is {why}.")
 
 
 async def resolve_host(host: str, resolver: Resolver, timeout_s: float) -> tuple[str, ...]:
@@ -233,7 +232,7 @@ async def resolve_host(host: str, resolver: Resolver, timeout_s: float) -> tuple
     try:
         return (str(ip_address(host)),)
     except ValueError:
-        pass  # a name, then
+        pass  # it is a name
     try:
         async with asyncio.timeout(timeout_s):
             return await resolver.resolve(host)
@@ -250,28 +249,28 @@ async def resolve_host(host: str, resolver: Resolver, timeout_s: float) -> tuple
 
 
 def explain(error: OSError, where: str, *, is_tls: bool, limit_s: float) -> ConnectError:
-    """Say in plain words why the connection to `where` ("host:port", or a socket's path) could not be made."""
+    """Return the error for people of a failed connection to `where` ("host:port", or a socket's path)."""
     match error:
         case TimeoutError():
             return ConnectError("timeout", f"No connection to {where} within {limit_s:.2g} s.")
         case ssl.SSLError():
-            return ConnectError("tls", f"No TLS with {where}: {_flaw(error)}.")
+            return ConnectError("tls", f"No TLS with {where}: {_tls_problem(error)}.")
         case ConnectionRefusedError():
             return ConnectError("refused", f"Connection refused at {where}.")
         case ConnectionError() if is_tls:
             return ConnectError("tls", f"No TLS with {where}: it closed the connection during the handshake.")
         case _:
-            return ConnectError("unreachable", f"{where} can't be reached: {_words(error)}.")
+            return ConnectError("unreachable", f"{where} can't be reached: {_os_problem(error)}.")
 
 
-def weightier_error(old: ConnectError, new: ConnectError) -> ConnectError:
-    """Return the failure that tells more of two, and of equals the new one."""
-    return new if _WEIGHT[new.cause] >= _WEIGHT[old.cause] else old
+def more_specific_error(old: ConnectError, new: ConnectError) -> ConnectError:
+    """Return the failure that says more; of two equal ones, the new one."""
+    return new if _INFORMATION[new.cause] >= _INFORMATION[old.cause] else old
 
 
-def _flaw(error: ssl.SSLError) -> str:
+def _tls_problem(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _CERTIFICATE_FLAWS.get(
+        return _CERTIFICATE_PROBLEMS.get(
             error.verify_code, f"its certificate is refused: {error.verify_message}"
         )
     reason: str = getattr(error, "reason", None) or str(error)
@@ -280,41 +279,41 @@ def _flaw(error: ssl.SSLError) -> str:
     return reason.replace("_", " ").lower()
 
 
-def _words(error: OSError) -> str:
+def _os_problem(error: OSError) -> str:
     number = error.errno
     if number in {errno.EHOSTUNREACH, errno.EHOSTDOWN}:
-        return "no way to that machine"
+        return "no route to that machine"
     if number == errno.ENETUNREACH:
-        return "no way to that network"
+        return "no route to that network"
     return error.strerror or str(error) or type(error).__name__
 
 
 SIZE_MAX = 4 << 20
-"""The system's own bundle has a quarter of a megabyte."""
+"""Bytes of a CA file; the system's own bundle has a quarter of a megabyte."""
 
 
 def context_for(ca_file: str) -> ssl.SSLContext:
     """Return a context that trusts the authorities in a PEM file, and no others.
 
-    The file is read anew when it has changed. Raises ConnectFailed (`tls`) when it can't be used.
+    The file is read again when it has changed. Raises ConnectError (`tls`) when it can't be used.
     """
     try:
-        seen = Path(ca_file).stat()
-        if not S_ISREG(seen.st_mode) or seen.st_size > SIZE_MAX:
-            raise ConnectError("tls", f"The CA file {ca_file} is no file of certificates in PEM form.")
-        return _context(ca_file, seen.st_mtime_ns, seen.st_size)
+        found = Path(ca_file).stat()
+        if not S_ISREG(found.st_mode) or found.st_size > SIZE_MAX:
+            raise ConnectError("tls", f"The CA file {ca_file} is not a file of certificates in PEM form.")
+        return _context(ca_file, found.st_mtime_ns, found.st_size)
     except ssl.SSLError:
-        raise ConnectError("tls", f"The CA file {ca_file} holds no certificate in PEM form.") from None
+        raise ConnectError("tls", f"The CA file {ca_file} contains no certificate in PEM form.") from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise ConnectError("tls", f"The CA file {ca_file} can't be read: {why}.") from None
 
 
 @lru_cache(64)
-def _context(ca_file: str, changed_ns: int, size: int) -> ssl.SSLContext:  # noqa: ARG001 — a changed file is another key
+def _context(ca_file: str, changed_ns: int, size: int) -> ssl.SSLContext:  # noqa: ARG001 — part of the cache key
     context = ssl.create_default_context(cafile=ca_file)
-    # What a company signs itself often lacks extensions that the strict reading of RFC 5280 wants (Python 3.13 asks
-    # for them), and the file may hold an authority in the middle of the chain, or the server's certificate itself.
+    # A company's own certificates often lack extensions that strict RFC 5280 checks require (the default since Python
+    # 3.13), and the file may contain an intermediate authority, or the server's certificate itself.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.set_alpn_protocols(["http/1.1"])

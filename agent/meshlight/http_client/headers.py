@@ -1,4 +1,4 @@
-"""When a server that is asked too often wants to be asked again."""
+"""Reading response headers: a value by name, dates, and how long to wait before the next request."""
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from meshlight.http_client.response import Headers
 
 LONGEST_S = 3600.0
-"""No server is believed to want more: a wrong header must not switch a backend off for good."""
+"""The longest wait that is accepted, in seconds: a wrong header must not switch a backend off for good."""
 
 
 def header_value(headers: Headers, name: bytes) -> str:
@@ -15,7 +15,7 @@ def header_value(headers: Headers, name: bytes) -> str:
 
 
 def retry_after_s(headers: Headers) -> float | None:
-    """Return the seconds to wait by `retry-after-ms` or `Retry-After` (seconds or a date), if they say.
+    """Return the seconds to wait by `retry-after-ms` or `Retry-After` (seconds or a date); None without them.
 
     A date is measured against the server's own `Date`, so that a wrong clock on either side does not matter.
     """
@@ -31,7 +31,7 @@ def retry_after_s(headers: Headers) -> float | None:
 
 
 def read_date(text: str) -> datetime | None:
-    """Return the instant of a header's date (RFC 9110, section 5.6.7); None when it is none."""
+    """Return the time of a header's date (RFC 9110, section 5.6.7); None when it is not a date."""
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""A streaming answer: what has come, who waits for more, and how it ended."""
+"""Responses: a small complete one (`Reply`), and one whose body is still arriving (`Response`)."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,46 +10,42 @@ from meshlight.domain.errors import UpstreamError
 
 Headers = Sequence[tuple[bytes, bytes]]
 Push = Callable[[bytes], bool]
-"""Takes a piece of a body and says whether it did; what it does not take is read."""
+"""Called with a piece of a body; returns whether it has taken it. A piece that is not taken is read."""
 
 HIGH_WATER = 256 * 1024
-"""Bytes that may lie unread before the server is made to wait."""
+"""Unread bytes above which reading from the server pauses."""
 
 
 class Reply(Struct, frozen=True):
-    """A whole small answer, for probes."""
+    """A small, complete response."""
 
     status: int
     headers: Headers
     """Names are lower-case."""
     body: bytes
     elapsed_s: float
-    """From the request's write to the answer's head, without the time to connect."""
+    """Seconds from writing the request to the response's head, without the time to connect."""
     reused: bool
-    """Whether the connection had served an earlier exchange, so that `elapsed_s` is a warm latency."""
-
-    def header(self, name: bytes) -> bytes | None:
-        """Return the first header of that (lower-case) name."""
-        return next((value for key, value in self.headers if key == name), None)
+    """Whether the connection had carried an earlier exchange, so that `elapsed_s` is a warm latency."""
 
 
 class Source(Protocol):
-    """Where an answer's bytes come from, as the answer sees it."""
+    """The source of a response's bytes: a connection."""
 
     loop: asyncio.AbstractEventLoop
 
     def resume(self) -> None:
-        """Let the server send again."""
+        """Read from the server again."""
 
     def abort(self) -> None:
         """Close the connection at once."""
 
 
 class Response:
-    """An answer whose head has come, and whose body is still coming or lies here already.
+    """A response whose head has arrived, and whose body is arriving or complete.
 
-    The reader reads until `b""` or calls `abort()`; calling `abort()` after the end is harmless, so that a
-    `finally` may always do it. A body that came whole no longer holds its connection, read or not.
+    The reader reads until `b""` or calls `abort()`; calling `abort()` after the end does nothing, so that a
+    `finally` may always do it. A complete body does not occupy its connection any more, read or not.
     """
 
     __slots__ = (
@@ -78,15 +74,15 @@ class Response:
     ) -> None:
         self.status = status
         self.headers = headers
-        """Names are lower-case; values are as they came, without surrounding blanks."""
+        """Names are lower-case; values are unchanged, without surrounding spaces."""
         self.reused = reused
-        """Whether the connection had served an earlier exchange."""
+        """Whether the connection had carried an earlier exchange."""
         self.sent_at = sent_at
         """When the request was written, in seconds of `time.monotonic()`."""
         self.first_byte_at = first_byte_at
-        """When the head had come, in seconds of `time.monotonic()`."""
+        """When the head had arrived, in seconds of `time.monotonic()`."""
         self.unread = 0
-        """Bytes of the body that have come and were not read."""
+        """Bytes of the body that have arrived and are not read yet."""
         self._source: Source | None = source
         self._pieces: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None
@@ -94,22 +90,22 @@ class Response:
         self._error: UpstreamError | None = None
 
     @property
-    def is_whole(self) -> bool:
-        """Whether the body has come to its clean end, so that the next `read()` gives all that is left."""
+    def is_complete(self) -> bool:
+        """Whether the body has ended cleanly, so that the next `read()` returns the rest of it."""
         return self._source is None and self._error is None
 
     async def read(self, push: Push | None = None) -> bytes:
-        """Return the body bytes that have come since the last call; `b""` at the clean end.
+        """Return the body bytes that have arrived since the last call; `b""` at the clean end.
 
-        Waits only when nothing has come. Raises ConnectionLost or BadReply once everything before the break
+        Waits only when there are none. Raises ReadError or RemoteProtocolError once everything before the failure
         was read. A cancelled read closes the connection.
 
-        With `push`, the pieces that come while this waits are handed to it as they come, which spares a turn of
-        the event loop for each; this returns with the first piece that `push` does not take, or with the last.
+        With `push`, the pieces that arrive while this waits are passed to it at once, which saves a turn of the event
+        loop for each; this returns with the first piece that `push` does not take, or at the end.
         """
         pieces = self._pieces
-        while not pieces and self._source is not None:  # what came may have been framing alone
-            await self._more(self._source, push)
+        while not pieces and self._source is not None:  # what arrived may have been framing only
+            await self._wait(self._source, push)
         if not pieces:
             if self._error is not None:
                 raise self._error
@@ -125,12 +121,12 @@ class Response:
         return data
 
     def abort(self) -> None:
-        """Close the connection at once; a pending `read()` raises ConnectionLost."""
+        """Close the connection at once; a pending `read()` raises ReadError."""
         if self._source is not None:
             self._pieces.clear()
             self._source.abort()
 
-    async def _more(self, source: Source, push: Push | None) -> None:
+    async def _wait(self, source: Source, push: Push | None) -> None:
         if self._waiter is not None:
             raise RuntimeError("another read() is waiting already")
         waiter = self._waiter = source.loop.create_future()
@@ -143,15 +139,15 @@ class Response:
         finally:
             self._waiter = None
 
-    # What follows is for the connection that feeds this answer.
+    # --- for the connection that feeds this response
 
     def feed(self, piece: bytes) -> None:
-        """Add a piece of the body; the reader is woken by `wake`, once for all pieces of one read."""
+        """Add a piece of the body; `wake` notifies the reader, once for all pieces of one read."""
         self._pieces.append(piece)
         self.unread += len(piece)
 
     def wake(self) -> None:
-        """Let a waiting reader go on."""
+        """Notify a waiting reader."""
         waiter = self._waiter
         if waiter is None or waiter.done():
             return
@@ -167,11 +163,11 @@ class Response:
         waiter.set_result(None)
 
     def end(self) -> None:
-        """Note the clean end; from here on the connection is no business of this answer."""
+        """Mark the clean end, and let go of the connection."""
         self._source = None
 
     def fail(self, error: UpstreamError) -> None:
-        """Note an end that is no clean one."""
+        """Mark the end with an error."""
         self._source = None
         self._error = error
         self.wake()

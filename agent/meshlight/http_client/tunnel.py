@@ -45,15 +45,15 @@ class TunnelConnector:
         self._resolver = resolver
         self._tls = tls
 
-    async def dial(self, timeout_s: float) -> Connection:
+    async def connect(self, timeout_s: float) -> Connection:
         """Open a connection within `timeout_s` seconds, or raise ConnectError, whose hint says what to do."""
         proxy = self._proxy
         if isinstance(proxy, UnusableProxy):
             fix = "Correct it and restart Meshlight" if proxy.variable else "Correct it"
             raise ConnectError("proxy", f"{proxy.what} {proxy.fault}.", f"{fix}, or {_WITHOUT}.")
-        place = self._address.place
+        host_port = self._address.host_port
         if (why := _forbidden(self._address.host)) is not None:
-            raise ConnectError("forbidden", f"{place} is not spoken to: it is {why}.")
+            raise ConnectError("forbidden", f"{host_port} is not connected to: it is {why}.")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         try:
@@ -74,7 +74,7 @@ class TunnelConnector:
                     return await self._open(loop, proxy, transport, reply)
             except TimeoutError as error:
                 transport.abort()
-                title = f"No connection to {place} through the proxy {proxy.place} within {timeout_s:.2g} s."
+                title = f"No connection to {host_port} through the proxy {proxy.host_port} within {timeout_s:.2g} s."
                 raise ConnectError("timeout", title) from error
             except BaseException:
                 transport.abort()
@@ -90,17 +90,17 @@ class TunnelConnector:
         if why is None and (plain_ip(ip), proxy.port) in self._own:
             why = "Meshlight's own address, which can't be its own proxy"
         if why is not None:
-            raise ConnectError("forbidden", f"The proxy {proxy.place} is not used: it is {why}.")
+            raise ConnectError("forbidden", f"The proxy {proxy.host_port} is not used: it is {why}.")
         try:
             async with asyncio.timeout(limit_s):
                 transport, reply = await loop.create_connection(lambda: _ConnectReply(loop), ip, proxy.port)
         except OSError as error:  # among them TimeoutError
-            cause = explain(error, proxy.place, is_tls=False, limit_s=limit_s)
+            cause = explain(error, proxy.host_port, is_tls=False, limit_s=limit_s)
             raise _unreachable(proxy, cause) from error
         if transport.get_extra_info("sockname") == transport.get_extra_info("peername"):
             # Nobody listens, and the system chose this very port for our end: the connection is to itself.
             transport.abort()
-            raise _unreachable(proxy, ConnectError("refused", f"Connection refused at {proxy.place}."))
+            raise _unreachable(proxy, ConnectError("refused", f"Connection refused at {proxy.host_port}."))
         return transport, reply
 
     async def _open(
@@ -116,16 +116,16 @@ class TunnelConnector:
         try:
             status = await reply.status
         except (ConnectionError, ValueError) as error:
-            title = f"The proxy {proxy.place} answers with something that is not HTTP."
+            title = f"The proxy {proxy.host_port} answers with something that is not HTTP."
             if isinstance(error, ConnectionError):
-                title = f"The proxy {proxy.place} closed the connection without an answer."
+                title = f"The proxy {proxy.host_port} closed the connection without an answer."
             raise ConnectError("proxy", title, f"Check {_setting(proxy)}, or {_WITHOUT}.") from error
         if not 200 <= status < 300:
             raise _refused(status, address, proxy)
-        connection = Connection(self._owner, address.place, loop)
+        connection = Connection(self._owner, address.host_port, loop)
         inner = await self._handshake(loop, transport, reply) if address.scheme == "https" else transport
         if reply.has_more:
-            title = f"{address.place} spoke before it was asked: it is no HTTP server."
+            title = f"{address.host_port} spoke before it was asked: it is no HTTP server."
             raise ConnectError("unreachable", title)
         inner.set_protocol(connection)
         connection.connection_made(inner)
@@ -141,9 +141,9 @@ class TunnelConnector:
         except TimeoutError:
             raise
         except OSError as error:  # among them ssl.SSLError
-            raise explain(error, address.place, is_tls=True, limit_s=0.0) from error
+            raise explain(error, address.host_port, is_tls=True, limit_s=0.0) from error
         if inner is None:
-            raise ConnectError("tls", f"No TLS with {address.place}: the connection closed.")
+            raise ConnectError("tls", f"No TLS with {address.host_port}: the connection closed.")
         return inner
 
 
@@ -188,7 +188,7 @@ class _ConnectReply(asyncio.Protocol):
 
 
 def _connect_head(address: Address, proxy: Proxy) -> bytes:
-    lines = [f"CONNECT {address.place} HTTP/1.1", f"Host: {address.place}"]
+    lines = [f"CONNECT {address.host_port} HTTP/1.1", f"Host: {address.host_port}"]
     if proxy.credentials:
         lines.append(f"Proxy-Authorization: Basic {b64encode(proxy.credentials.encode()).decode('ascii')}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
@@ -196,31 +196,33 @@ def _connect_head(address: Address, proxy: Proxy) -> bytes:
 
 def _refused(status: int, address: Address, proxy: Proxy) -> ConnectError:
     """Return what a proxy's refusal of a tunnel means; nothing of its page is quoted."""
-    place = address.place
+    host_port = address.host_port
     if status == 407:
         variable = proxy.variable or "HTTPS_PROXY"
         if proxy.credentials:
-            title = f"The proxy {proxy.place} refuses the user name and password (407)."
+            title = f"The proxy {proxy.host_port} refuses the user name and password (407)."
             return ConnectError(
                 "proxy", title, f"Correct them in the variable {variable} and restart Meshlight."
             )
-        fix = f"Set {variable}=http://NAME:PASSWORD@{proxy.place} where Meshlight starts, and restart it."
+        fix = f"Set {variable}=http://NAME:PASSWORD@{proxy.host_port} where Meshlight starts, and restart it."
         if not proxy.variable:
             fix = f'{fix} Set the proxy of this backend to "env".'
-        return ConnectError("proxy", f"The proxy {proxy.place} wants a user name and password (407).", fix)
+        return ConnectError(
+            "proxy", f"The proxy {proxy.host_port} wants a user name and password (407).", fix
+        )
     if status >= 500:
-        title = f"The proxy {proxy.place} can't reach {place} ({status})."
+        title = f"The proxy {proxy.host_port} can't reach {host_port} ({status})."
         fix = "Check that the server is up and its name is known there"
         return ConnectError("proxy", title, f"{fix}, or {_WITHOUT}.")
     what = "forbids connections to" if status == 403 else "does not connect to"
     more = " Many proxies allow port 443 only." if address.port != 443 else ""
-    title = f"The proxy {proxy.place} {what} {place} ({status})."
+    title = f"The proxy {proxy.host_port} {what} {host_port} ({status})."
     return ConnectError("proxy", title, f"Ask who runs the proxy to allow it, or {_WITHOUT}.{more}")
 
 
 def _unreachable(proxy: Proxy, cause: ConnectError) -> ConnectError:
     text = cause.title.rstrip(".")
-    title = f"The proxy {proxy.place} can't be reached: {text[:1].lower()}{text[1:]}."
+    title = f"The proxy {proxy.host_port} can't be reached: {text[:1].lower()}{text[1:]}."
     return ConnectError("proxy", title, f"Start it or check {_setting(proxy)}, or {_WITHOUT}.")
 
 
@@ -229,7 +231,7 @@ def _setting(proxy: Proxy) -> str:
 
 
 def _forbidden(host: str) -> str | None:
-    """Say why a host given as an IP address may not be spoken to; names are the proxy's to resolve."""
+    """Say why a host given as an IP address may not be connected to; names are the proxy's to resolve."""
     try:
         plain_ip(host)
     except ValueError:

@@ -11,7 +11,6 @@ from meshlight.backends.base import (
     BackendKind,
     Channel,
     ChannelDeps,
-    Operation,
     Paced,
     Places,
     Probe,
@@ -22,6 +21,7 @@ from meshlight.domain.backend import Backend
 from meshlight.domain.clock import Clock
 from meshlight.domain.errors import SecretError
 from meshlight.domain.health import Answered, Fact
+from meshlight.domain.operations import Operation
 from meshlight.http_client.address import Address, parse_address
 from meshlight.http_client.client import Headers, Upstream
 from meshlight.mesh.settings_store import SettingsStore

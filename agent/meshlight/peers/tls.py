@@ -106,7 +106,7 @@ class PrivateIdentity(Protocol):
     def sign(self, data: bytes) -> bytes:
         """Return a signature of the data (ECDSA with SHA-256, in DER)."""
 
-    def sealed_key(self, password: bytes) -> bytes:
+    def encrypted_key(self, password: bytes) -> bytes:
         """Return the key in PEM, encrypted with a password."""
 
 
@@ -229,7 +229,7 @@ def _load_certificate(context: ssl.SSLContext, identity: PrivateIdentity) -> Non
     descriptor, name = tempfile.mkstemp(suffix=".pem")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(identity.sealed_key(password) + identity.certificate_pem)
+            file.write(identity.encrypted_key(password) + identity.certificate_pem)
         context.load_cert_chain(name, password=password)
     finally:
         Path(name).unlink(missing_ok=True)

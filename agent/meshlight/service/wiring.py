@@ -77,8 +77,8 @@ from meshlight.service.settings_store import FileSettingsStore
 from meshlight.storage.config.file import ConfigFile
 from meshlight.storage.config.watcher import ConfigWatch
 from meshlight.storage.local_key import LocalKey
+from meshlight.storage.node_id import read_node_id
 from meshlight.storage.node_identity import NodeIdentityStore
-from meshlight.storage.node_mark import read_node_id
 from meshlight.storage.open_files import OpenFiles
 from meshlight.storage.paths import Paths
 from meshlight.storage.peer_certificates import PeerCertificates
@@ -243,6 +243,10 @@ class Service:
         """Return a one-time link to the page."""
         return f"{self.url}/?code={self._sessions.code()}"
 
+    def retry_secrets(self) -> None:
+        """Probe the backends whose secret could not be read, because the keyring is unlocked now."""
+        self._sync.retry_secrets()
+
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Serve until `stop` is set; `ready` is called once connections are accepted."""
 
@@ -312,7 +316,7 @@ class Service:
         )
 
         def on_change() -> None:
-            feed.ring()
+            feed.notify()
             self._hub.publish(lambda seq: PeersEvent(seq=seq, peers=manager.view()))
 
         manager = PeerManager(
@@ -334,7 +338,7 @@ class Service:
     def _follow(self, config: Config) -> None:
         """Bring backends, peers and discovery to the configuration."""
         self._backend_admin.follow(config)
-        self._catalog.forget()
+        self._catalog.invalidate()
         self._peers.follow()
         if self._settings.is_discovery_on:
             self._discovery.start()

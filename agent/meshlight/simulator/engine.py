@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from msgspec.structs import replace
+
 from meshlight.domain.backend import Kind
 from meshlight.simulator.clouds.anthropic import answer_without_key
 from meshlight.simulator.clouds.errors import anthropic_error
@@ -28,7 +30,8 @@ WAIT_S = 5.0
 class SimulatedEngine:
     """Imitates one engine on a loopback port: `async with SimulatedEngine("vllm") as engine:`.
 
-    `habit` makes it refuse what a strict provider refuses, or answer as carelessly as a small server does.
+    `habit` makes it refuse what a strict provider refuses, or answer as carelessly as a small server does. Without
+    `has_messages` it is an older version, which lacks Anthropic's Messages API.
     `request_log.entries` holds the requests. Every wait (`received`, `abandoned`, `idle`, …) raises TimeoutError
     after `within_s` seconds, with the numbers that it has instead.
     """
@@ -50,8 +53,11 @@ class SimulatedEngine:
         idle_s: float | None = None,
         keep: int | None = None,
         habit: Habit | None = None,
+        has_messages: bool = True,
     ) -> None:
         profile = PROFILES[dialect]
+        if not has_messages:
+            profile = replace(profile, has_messages=False)
         speech = Speech(speed=speed, first_token_s=first_token_s, length=length, pace=pace)
         self.dialect = dialect
         self.name = name or f"demo {profile.label}"

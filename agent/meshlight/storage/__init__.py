@@ -1,1 +1,1 @@
-"""What lasts: configuration, secrets, keys, certificates and the files of a running service."""
+"""What is stored on disk and in the keyring: configuration, secrets, keys, certificates, runtime files."""

@@ -1,7 +1,7 @@
-"""Files that are always whole: written beside, flushed, then put in place in one step.
+"""Atomic writes: a temporary file in the same folder is written, flushed, then renamed.
 
-A plain `open(path, "w")` that is killed half-way leaves a broken file; here a reader sees the old content or
-the new one, never a part. What a killed writer leaves is a temporary file, and `sweep` takes those away.
+A plain `open(path, "w")` that is killed half-way leaves a broken file; here a reader sees the old content or the new
+one, never a part of it. A killed writer leaves its temporary file, which `sweep` removes.
 """
 
 import errno
@@ -16,7 +16,7 @@ from pathlib import Path
 from meshlight.domain.errors import ServiceError
 
 DEFAULT_LIMIT = 1 << 20
-"""The most bytes read of a file of ours; none of them comes near."""
+"""The most bytes that are read of a file; Meshlight's own are far smaller."""
 PRIVATE_FOLDER = 0o700
 _USERS = Path("/proc/self/uid_map")
 _EVERY_USER = re.compile(r"0 +0 +4294967295")
@@ -28,45 +28,45 @@ _BINARY: int = getattr(os, "O_BINARY", 0)
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` and those above it, each for this user alone; an existing folder stays as it is."""
-    for missing in reversed([place for place in (folder, *folder.parents) if not place.exists()]):
+    """Create `folder` and its missing parents, each for this user alone; an existing folder stays as it is."""
+    for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
         missing.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
 
 
 def refuse_shared(folder: Path) -> None:
-    """Refuse a folder in which other users could put or exchange files; raises ServiceError with the mend.
+    """Raise ServiceError, with the fix, for a folder in which other users could create or replace files.
 
-    One that is not there yet is judged by those above it: none of them may let everybody rename what is in it.
+    A missing folder is checked by its parents: none of them may let everybody rename what is in it.
     """
     if os.name == "nt":
         return  # the user's profile folder is private there, and modes say nothing
-    # As it is named and as it is: either may lead to it by a folder that others may exchange.
-    for place in dict.fromkeys((folder, *folder.resolve().parents, *folder.absolute().parents)):
+    # Both the named path and the resolved one: either may lead through a folder that others can replace.
+    for path in dict.fromkeys((folder, *folder.resolve().parents, *folder.absolute().parents)):
         try:
-            found = place.stat()
+            found = path.stat()
         except OSError:
             continue
-        if found.st_uid not in _trusted(place == folder) and (
-            place == folder or not found.st_mode & stat.S_ISVTX
+        if found.st_uid not in _trusted_users(path == folder) and (
+            path == folder or not found.st_mode & stat.S_ISVTX
         ):
             raise ServiceError(
-                f"The folder {place} belongs to another user (uid {found.st_uid}), who could exchange what "
+                f"The folder {path} belongs to another user (uid {found.st_uid}), who could replace what "
                 "Meshlight keeps there.",
                 "Run Meshlight as that user, or set MESHLIGHT_HOME to a folder of your own.",
             )
-        is_open = found.st_mode & (0o022 if place == folder else 0o002)
-        if is_open and (place == folder or not found.st_mode & stat.S_ISVTX):
+        is_open = found.st_mode & (0o022 if path == folder else 0o002)
+        if is_open and (path == folder or not found.st_mode & stat.S_ISVTX):
             raise ServiceError(
-                f"Other users may write in the folder {place} (mode {stat.S_IMODE(found.st_mode):04o}), and so "
-                "exchange what Meshlight keeps there.",
-                f"Take that from them: chmod go-w '{place}'; or set MESHLIGHT_HOME to a folder of your own.",
+                f"Other users may write in the folder {path} (mode {stat.S_IMODE(found.st_mode):04o}), and so "
+                "replace what Meshlight keeps there.",
+                f"Take that from them: chmod go-w '{path}'; or set MESHLIGHT_HOME to a folder of your own.",
             )
 
 
-def _trusted(is_own: bool) -> set[int]:
-    """Return whose folders are none of a stranger's: ours and root's.
+def _trusted_users(is_own: bool) -> set[int]:
+    """Return the user ids whose folders are trusted: ours and root's.
 
-    In a sandbox with users of its own the system's folders seem to be nobody's.
+    In a sandbox with its own user ids the system's folders seem to belong to `nobody`, which is trusted for them.
     """
     trusted = {os.geteuid(), 0}
     if not is_own:
@@ -77,9 +77,9 @@ def _trusted(is_own: bool) -> set[int]:
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Put `data` into `path` in one step, with the permissions `mode` from the first byte on.
+    """Write `data` to `path` in one step, with the permissions `mode` from the first byte on.
 
-    A symbolic link stays a link: the file it points to is replaced. Raises OSError, and then the old content
+    A symbolic link stays a link: the file that it points to is replaced. Raises OSError, and then the old content
     is still there.
     """
     target = path.resolve() if path.is_symlink() else path
@@ -94,14 +94,14 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 def write_beside(target: Path, data: bytes, mode: int) -> Path:
-    """Write `data`, flushed to the disk, into a new temporary file in the folder of `target`, and name it."""
+    """Write `data`, flushed to the disk, to a new temporary file in the folder of `target`; return its path."""
     make_folder(target.parent)
     temporary = target.parent / f".{target.name}.{secrets.token_hex(6)}{_TEMPORARY}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             if hasattr(os, "fchmod"):
-                os.fchmod(stream.fileno(), mode)  # the umask may have taken bits away
+                os.fchmod(stream.fileno(), mode)  # the umask may have removed bits
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
@@ -113,7 +113,7 @@ def write_beside(target: Path, data: bytes, mode: int) -> Path:
 
 
 def flush_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where the system lets a folder be flushed (not Windows)."""
+    """Make a rename survive a power cut, where the system can flush a folder (not Windows)."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -123,7 +123,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path, older_than_s: float = 60.0) -> int:
-    """Remove what killed writers left in `folder` and return how many files that were.
+    """Remove the temporary files of killed writers in `folder`; return their number.
 
     Younger files stay: another process may be writing one right now.
     """
@@ -144,8 +144,8 @@ def read_capped(path: Path, limit: int = DEFAULT_LIMIT) -> bytes:
 
 
 def read_with_stat(path: Path, limit: int = DEFAULT_LIMIT) -> tuple[bytes, os.stat_result]:
-    """Do as `read_capped`, and tell how the file was just before its first byte was read."""
-    # Non-blocking: where somebody has put a pipe, opening would wait for its writer.
+    """Do as `read_capped`, and return the stat of the file just before its first byte was read too."""
+    # Non-blocking: opening a pipe would wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | _BINARY | getattr(os, "O_NONBLOCK", 0))
     before = os.fstat(descriptor)
     if not stat.S_ISREG(before.st_mode):
@@ -159,7 +159,7 @@ def read_with_stat(path: Path, limit: int = DEFAULT_LIMIT) -> tuple[bytes, os.st
 
 
 def _replace(temporary: Path, target: Path) -> None:
-    """Rename over `target`; Windows refuses while an editor or a virus scanner has it open."""
+    """Rename to `target`; Windows refuses while an editor or a virus scanner has it open, so it is tried again."""
     tries = _WINDOWS_TRIES if os.name == "nt" else 1
     for left in reversed(range(tries)):
         try:

@@ -1,7 +1,4 @@
-"""One service for each user: the second one to start learns that there is a first.
-
-The file that tells where the running service is.
-"""
+"""One service per user: a lock file for the running one, and the runtime file that says where it listens."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +9,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from meshlight.domain.config import Runtime
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import ServiceError
 from meshlight.storage.files import make_folder, read_capped, write_atomic
 
@@ -24,9 +22,9 @@ class AlreadyRunning:
 
 
 class Started:
-    """This process is the one service for as long as this object is kept.
+    """This process is the one service, for as long as this object exists.
 
-    The lock is given back by `release`, or by the system when the process dies.
+    The lock is released by `release`, or by the system when the process ends.
     """
 
     def __init__(self, lock: FileLock, path: Path) -> None:
@@ -34,7 +32,7 @@ class Started:
         self.path = path
 
     def release(self) -> None:
-        """Let another service start; doing it twice does no harm."""
+        """Release the lock; a second call does nothing."""
         self._lock.release(force=True)
 
     def __enter__(self) -> Self:
@@ -47,9 +45,9 @@ class Started:
 
 
 def start_alone(lock_file: Path) -> Started | AlreadyRunning:
-    """Take the lock if it is free, without waiting.
+    """Acquire the lock if it is free, without waiting.
 
-    Raises ServiceError where no lock can be made at all (folder not writable, disk full).
+    Raises ServiceError where no lock file can be created (folder not writable, disk full).
     """
     try:
         make_folder(lock_file.parent)
@@ -72,18 +70,19 @@ class RuntimeFile:
         self.path = path
 
     def write(self, runtime: Runtime) -> None:
-        """Tell everybody of this user where the service is; raises OSError."""
+        """Write where the service listens, for this user's programs; raises OSError."""
         write_atomic(self.path, msgspec.json.encode(runtime))
 
     def read(self) -> Runtime | None:
-        """Return what the last service wrote, or None where there is nothing usable.
+        """Return what the last service wrote; None where there is nothing usable.
 
-        A service that was killed leaves its file: whoever reads it has `/healthz` prove itself.
+        A service that was killed leaves its file, so readers let the service prove itself at `/healthz`.
         """
         try:
-            return msgspec.json.decode(read_capped(self.path), type=Runtime)
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            data = read_capped(self.path)
+        except OSError:
             return None
+        return decode_or_none(data, Runtime)
 
     def remove(self, instance: str) -> bool:
         """Remove the file if it is still that of `instance`; return whether it was."""

@@ -1,4 +1,4 @@
-"""The local key: what every program of this user shows to the service."""
+"""The local key, with which every program of this user authenticates to the service."""
 
 import hmac
 import os
@@ -17,30 +17,30 @@ from meshlight.storage.secrets.secret import HIDDEN, Secret
 
 PREFIX = "ml-"
 _RANDOM_BYTES = 32
-_SHORTEST, _LONGEST = 16, 512
+_LENGTH_MIN, _LENGTH_MAX = 16, 512
 _FILE_LIMIT = 4096
 
 
 class LocalKey:
-    """A 256-bit key, made at the first start and kept for this user alone; shown as `***`."""
+    """A 256-bit key, created at the first start and readable for this user alone; printed as `***`."""
 
     def __init__(self, value: str, *, file: Path | None = None, notices: tuple[str, ...] = ()) -> None:
         self._secret = Secret(value)
         self._digest = sha256(value.encode()).digest()
         self.file = file
-        """Where the key is kept; None if the environment gave the key itself."""
+        """The path of the key; None if the environment gave the key itself."""
         self.notices = notices
-        """What the user should know, such as a file that others could read."""
+        """Warnings for the user, such as a key file that others could read."""
 
     @classmethod
     def open(cls, path: Path, environ: Mapping[str, str] = OWN_VARIABLES) -> "LocalKey":
         """Return the key of `MESHLIGHT_KEY`, of the file `MESHLIGHT_KEY_FILE` names, or of `path`.
 
-        Where `path` is not there it is made; of two processes that do so at once, both get the same key.
-        Raises SecretError for a key that is none, and for a file that can't be read, made or kept private.
+        A missing file at `path` is created; two processes that do so at the same time get the same key. Raises
+        SecretError for an invalid key, and for a file that can't be read, created or made private.
         """
         if given := environ.get("MESHLIGHT_KEY", "").strip():
-            return cls(_checked(given, "MESHLIGHT_KEY"))
+            return cls(_validated(given, "MESHLIGHT_KEY"))
         if named := environ.get("MESHLIGHT_KEY_FILE", "").strip():
             return cls._read(Path(named).expanduser().absolute(), ours=False)
         try:
@@ -56,10 +56,10 @@ class LocalKey:
 
     @classmethod
     def _read(cls, path: Path, *, ours: bool) -> "LocalKey":
-        """Read a key; our own file has to be there and private, a file that the user names has to be there."""
+        """Read a key file. `ours`: raises FileNotFoundError where it is missing, and makes it private."""
         notices: tuple[str, ...] = ()
         try:
-            notices = _guard(path, ours=ours)
+            notices = _make_private(path, ours=ours)
             value = read_capped(path, _FILE_LIMIT).decode("ascii").strip()
         except FileNotFoundError:
             if ours:
@@ -75,21 +75,21 @@ class LocalKey:
                 f"The key file {path} can't be used: {error.strerror or error}.",
                 "Make it readable for you alone (chmod 600).",
             ) from None
-        return cls(_checked(value, str(path)), file=path, notices=notices)
+        return cls(_validated(value, str(path)), file=path, notices=notices)
 
     def reveal(self) -> str:
         """Return the key itself; for `meshlight key`, `meshlight env` and the clipboard."""
         return self._secret.reveal()
 
     def matches(self, candidate: bytes | str) -> bool:
-        """Whether this is the key, in a time that does not depend on how much of it is right."""
-        if len(candidate) > _LONGEST:
+        """Whether this is the key; takes the same time however much of it is right."""
+        if len(candidate) > _LENGTH_MAX:
             return False
-        shown = candidate.encode(errors="surrogatepass") if isinstance(candidate, str) else candidate
-        return hmac.compare_digest(sha256(shown).digest(), self._digest)
+        data = candidate.encode(errors="surrogatepass") if isinstance(candidate, str) else candidate
+        return hmac.compare_digest(sha256(data).digest(), self._digest)
 
     def prove(self, instance: str, challenge: str) -> str:
-        """Answer a client's challenge as the service of this start."""
+        """Return the answer to a client's challenge, for this instance of the service."""
         return prove(self._secret.reveal(), challenge, instance)
 
     def __repr__(self) -> str:
@@ -103,7 +103,7 @@ class LocalKey:
 
 
 def make_key(path: Path, link: Callable[[Path, Path], None] = Path.hardlink_to) -> None:
-    """Put a new key in place whole, unless another process was faster: a link is never made over a file."""
+    """Create the key file in one step, unless another process was faster: a link never replaces a file."""
     key = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
     try:
         temporary = write_beside(path, f"{key}\n".encode(), 0o600)
@@ -112,7 +112,7 @@ def make_key(path: Path, link: Callable[[Path, Path], None] = Path.hardlink_to) 
         except FileExistsError:
             pass
         except OSError:
-            # A file system without links (exFAT): there two first starts at the same instant are left to luck.
+            # A file system without links (exFAT): there, of two first starts at the same instant, the last one wins.
             if not path.exists():
                 temporary.replace(path)
         finally:
@@ -126,8 +126,8 @@ def make_key(path: Path, link: Callable[[Path, Path], None] = Path.hardlink_to) 
         ) from None
 
 
-def _guard(path: Path, *, ours: bool) -> tuple[str, ...]:
-    """Make our key file private again, and say so; raises OSError, or SecretError for somebody else's file."""
+def _make_private(path: Path, *, ours: bool) -> tuple[str, ...]:
+    """Make our key file private and return the warnings; raises OSError, or SecretError for another user's file."""
     found = path.stat()
     if os.name == "nt":
         return ()  # the user's profile folder is private there, and modes say nothing
@@ -136,7 +136,7 @@ def _guard(path: Path, *, ours: bool) -> tuple[str, ...]:
         raise SecretError(
             "refused",
             f"The key file {path} belongs to another user (uid {found.st_uid}).",
-            "Remove it, and a new key is made at the next start.",
+            "Remove it, and a new key is created at the next start.",
         )
     if not mode & 0o077:
         return ()
@@ -144,16 +144,19 @@ def _guard(path: Path, *, ours: bool) -> tuple[str, ...]:
         return (f"Other users can read the key file {path} (mode {mode:04o}).",)
     path.chmod(0o600)
     was = f"Other users could read the key file {path} (mode {mode:04o}); it is private again."
-    return (f"{was} If you share this computer, remove the file: a new key is made at the next start.",)
+    return (f"{was} If you share this computer, remove the file: a new key is created at the next start.",)
 
 
-def _checked(value: str, origin: str) -> str:
+def _validated(value: str, origin: str) -> str:
     if not (
-        _SHORTEST <= len(value) <= _LONGEST and value.isascii() and value.isprintable() and " " not in value
+        _LENGTH_MIN <= len(value) <= _LENGTH_MAX
+        and value.isascii()
+        and value.isprintable()
+        and " " not in value
     ):
         raise SecretError(
             "refused",
-            f"{origin} holds no usable key: it takes {_SHORTEST} to {_LONGEST} letters, digits and signs.",
-            "Remove it, and a key is made at the next start.",
+            f"{origin} contains no usable key: it needs {_LENGTH_MIN} to {_LENGTH_MAX} letters, digits or signs.",
+            "Remove it, and a key is created at the next start.",
         )
     return value

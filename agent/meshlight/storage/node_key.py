@@ -1,7 +1,7 @@
-"""Who this node is: a key that lives in the keyring, and the certificate that follows from it.
+"""The identity of this node: a key in the keyring, and the certificate derived from it.
 
 The same key always gives the same certificate, byte for byte: fixed dates, a serial number from the key, and
-signatures without chance (RFC 6979). So only the key has to be kept, and a node that has lost everything else is
+deterministic signatures (RFC 6979). So only the key has to be stored, and a node that has lost everything else is
 still the one that its peers have pinned.
 """
 
@@ -31,14 +31,14 @@ from meshlight.storage.node_identity import OWNER
 from meshlight.storage.secrets.environment import variable
 from meshlight.storage.secrets.secret import Secret
 
-_SINCE = datetime(1970, 1, 1, tzinfo=UTC)
-"""A machine that has lost the time is still known by its key."""
-_FOR_EVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+_NOT_BEFORE = datetime(1970, 1, 1, tzinfo=UTC)
+"""So that a machine with a wrong clock is still recognised by its key."""
+_NOT_AFTER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """RFC 5280, section 4.1.2.5: for a certificate without a well-defined end."""
 
 
 class NodeIdentity(Struct, frozen=True, kw_only=True):
-    """The key of this node and its certificate. Shown or logged, the key is `***`; it is never encoded."""
+    """The key of this node and its certificate. Printed or logged, the key is `***`; it is never encoded."""
 
     certificate_pem: bytes
     certificate_der: bytes
@@ -46,17 +46,17 @@ class NodeIdentity(Struct, frozen=True, kw_only=True):
     key: Secret
 
     def sign(self, data: bytes) -> bytes:
-        """Return the signature of the key (ECDSA with SHA-256, in DER)."""
+        """Return the signature of `data` by the key (ECDSA with SHA-256, in DER)."""
         return _key_of(self.key).sign(data, _ecdsa())
 
-    def sealed_key(self, password: bytes) -> bytes:
+    def encrypted_key(self, password: bytes) -> bytes:
         """Return the key in PEM, encrypted with a password."""
-        sealed = BestAvailableEncryption(password)
-        return _key_of(self.key).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, sealed)
+        encryption = BestAvailableEncryption(password)
+        return _key_of(self.key).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
 def node_id_of(certificate: bytes) -> str:
-    """Return the id of the node whose certificate (DER) this is; ValueError if it is none."""
+    """Return the id of the node with this certificate (DER); raises ValueError if it is none."""
     try:
         return node_id(_spki(x509.load_der_x509_certificate(certificate).public_key()))
     except UnsupportedAlgorithm as error:
@@ -64,7 +64,7 @@ def node_id_of(certificate: bytes) -> str:
 
 
 def new_key() -> Secret:
-    """Make a P-256 key, as it is kept: PKCS #8 in base64, on one line (184 characters)."""
+    """Return a new P-256 key in the stored form: PKCS #8 in base64, on one line (184 characters)."""
     key = ec.generate_private_key(ec.SECP256R1())
     return Secret(
         base64.b64encode(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())).decode()
@@ -72,7 +72,7 @@ def new_key() -> Secret:
 
 
 def identity_of(key: Secret) -> NodeIdentity:
-    """Return the identity that follows from a key; SecretError if it is damaged."""
+    """Return the identity of a key; raises SecretError if the key is damaged."""
     certificate = _certificate(_key_of(key))
     der = certificate.public_bytes(Encoding.DER)
     return NodeIdentity(
@@ -84,18 +84,18 @@ def identity_of(key: Secret) -> NodeIdentity:
 
 
 def _certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    """Make the certificate. It is no authority: what its key signs is no certificate for anybody."""
+    """Return the certificate. It is not an authority: its key can't sign other certificates."""
     public = key.public_key()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "meshlight")])
-    mark = x509.SubjectKeyIdentifier.from_public_key(public)
+    key_id = x509.SubjectKeyIdentifier.from_public_key(public)
     serial = int.from_bytes(hashlib.sha256(_spki(public)).digest()[:16], "big") | 1
     return (
-        x509.CertificateBuilder(name, name, public, serial, _SINCE, _FOR_EVER)
+        x509.CertificateBuilder(name, name, public, serial, _NOT_BEFORE, _NOT_AFTER)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_SIGNS_HANDSHAKES, critical=True)
         .add_extension(_BOTH_SIDES, critical=False)
-        .add_extension(mark, critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier(mark.digest, None, None), critical=False)
+        .add_extension(key_id, critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier(key_id.digest, None, None), critical=False)
         .sign(key, hashes.SHA256(), ecdsa_deterministic=True)
     )
 
@@ -115,7 +115,7 @@ _BOTH_SIDES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKe
 
 
 def _key_of(secret: Secret) -> ec.EllipticCurvePrivateKey:
-    """Read the key; an error quotes nothing of it."""
+    """Return the key; the error never quotes it."""
     try:
         key = load_der_private_key(base64.b64decode(secret.reveal(), validate=True), None)
     except (ValueError, TypeError, binascii.Error):
@@ -125,8 +125,8 @@ def _key_of(secret: Secret) -> ec.EllipticCurvePrivateKey:
     raise SecretError(
         "refused",
         "The key of this machine, by which its peers know it, is damaged.",
-        f"Give it anew as the value of {variable(OWNER, 'api_key')} (a P-256 key as PKCS #8 in base64, on one line); "
-        "or remove it from the keyring, and pair anew.",
+        f"Give it again in {variable(OWNER, 'api_key')} (a P-256 key as PKCS #8 in base64, on one line); "
+        "or remove it from the keyring, and pair again.",
     )
 
 

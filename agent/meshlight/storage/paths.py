@@ -1,4 +1,4 @@
-"""Where everything of Meshlight's lies on this machine."""
+"""The paths of Meshlight's files on this machine."""
 
 import os
 from collections.abc import Mapping
@@ -12,24 +12,24 @@ from meshlight.storage.files import make_folder, refuse_shared, sweep
 
 
 class Paths(Struct, frozen=True, kw_only=True):
-    """The paths of all files that last; `MESHLIGHT_HOME` puts them into one folder."""
+    """The paths of all stored files; `MESHLIGHT_HOME` puts them into one folder."""
 
     config_file: Path
     state_dir: Path
     runtime_file: Path
-    """Where the running service is; there only while one runs."""
+    """Says where the running service listens; exists only while one runs."""
     key_file: Path
     lock_file: Path
     log_file: Path
     history_file: Path
     secrets_file: Path
-    """Used only with the insecure storage that the user has to ask for."""
+    """Used only with `--insecure-storage`."""
 
     @classmethod
     def here(cls, environ: Mapping[str, str] = os.environ) -> "Paths":
-        """Return the places of this user on this machine; nothing is made yet.
+        """Return the paths of this user on this machine; nothing is created yet.
 
-        `MESHLIGHT_HOME` (may begin with `~`) wins over the system's own folders for settings, state and logs.
+        `MESHLIGHT_HOME` (may begin with `~`) replaces the system's own folders for settings, state and logs.
         """
         if home := environ.get("MESHLIGHT_HOME", "").strip():
             folder = Path(home).expanduser().absolute()
@@ -43,7 +43,7 @@ class Paths(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def under(cls, *, config_dir: Path, state_dir: Path, log_dir: Path) -> "Paths":
-        """Name the files inside the three folders."""
+        """Return the paths of the files in these three folders."""
         return cls(
             config_file=config_dir / "config.toml",
             state_dir=state_dir,
@@ -56,13 +56,13 @@ class Paths(Struct, frozen=True, kw_only=True):
         )
 
     def with_config_file(self, path: Path) -> "Paths":
-        """Return the same places with another configuration file, as `--config` asks."""
+        """Return the same paths with another configuration file, for `--config`."""
         return replace(self, config_file=path.expanduser().absolute())
 
     def prepare(self) -> None:
-        """Make the folders (0700) and sweep what a killed writer left; raises OSError where that can't be.
+        """Create the folders (mode 0700) and remove the temporary files of killed writers.
 
-        Raises ServiceError for a folder in which others could exchange what is kept there.
+        Raises OSError, and ServiceError for a folder in which other users could replace files.
         """
         for folder in self._folders():
             refuse_shared(folder)
@@ -70,7 +70,7 @@ class Paths(Struct, frozen=True, kw_only=True):
             sweep(folder)
 
     def check(self) -> None:
-        """Refuse folders in which others could exchange what is kept there; raises ServiceError."""
+        """Raise ServiceError for a folder in which other users could replace files."""
         for folder in self._folders():
             refuse_shared(folder)
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from backends.playback import answer, probe, probe_answer, scripted
-from meshlight.backends.base import GEMINI_OPERATIONS
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import ModelDetail
 from meshlight.domain.health import Answered, Fact, Failed, Limited, Refused
+from meshlight.domain.operations import GEMINI_OPERATIONS
 from meshlight.http_client.address import parse_address
 
 GEMINI = KINDS["gemini"]

@@ -3,11 +3,11 @@
 import pytest
 
 from backends.playback import answer, backend, detect, probe, probe_answer, scripted
-from meshlight.backends.base import OPENAI_OPERATIONS, OPERATIONS, Operation
 from meshlight.backends.clouds.diagnostics import QUOTA_S
 from meshlight.backends.diagnostics import status_fact
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.health import Answered, Fact, Failed, Limited, Refused
+from meshlight.domain.operations import OPENAI_OPERATIONS, OPERATIONS, Operation
 from meshlight.http_client.response import Reply
 
 OPENAI = KINDS["openai"]

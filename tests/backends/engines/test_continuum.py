@@ -131,7 +131,7 @@ def test_many_sick_backends_are_counted_and_hostile_names_made_harmless() -> Non
         b'{"backends": [{"name": "a\\u001b[31mb", "status": "down", "error": "x\\ny"}, 7, {}]}'
     )
     assert odd is not None
-    assert admin_lines(odd) == "0 of 2 healthy (a [31mb: x y, ?)"
+    assert admin_lines(odd) == "0 of 2 healthy (ab: x y, ?)"
 
 
 def test_words_for_health_are_understood_too() -> None:

@@ -1,9 +1,9 @@
 import pytest
 
 from backends.playback import answer, detect, probe, scripted
-from meshlight.backends.base import OPERATIONS
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.health import Answered
+from meshlight.domain.operations import OPERATIONS
 
 ANY = KINDS["openai-compatible"]
 MODELS = answer({"object": "list", "data": [{"id": "glm-5", "object": "model", "owned_by": "zai"}]})

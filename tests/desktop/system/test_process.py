@@ -50,11 +50,11 @@ def test_secrets_are_taken_out_of_the_environment_and_kept_for_ourselves(
 ) -> None:
     script = """
 import os, subprocess, sys
-from meshlight.domain.private_variables import OWN_VARIABLES, take_private
+from meshlight.domain.private_variables import OWN_VARIABLES, remove_private
 from meshlight.desktop.system.process import service_environment
 from meshlight.storage.local_key import LocalKey
 from pathlib import Path
-take_private()
+remove_private()
 left = subprocess.run([sys.executable, "-c", "import os; print(*os.environ)"], capture_output=True, text=True)
 assert "MESHLIGHT_KEY" not in left.stdout and "MESHLIGHT_SECRET" not in left.stdout, left.stdout
 assert LocalKey.open(Path("/nowhere")).reveal() == OWN_VARIABLES["MESHLIGHT_KEY"] == "ml-0123456789abcdef"

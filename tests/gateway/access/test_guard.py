@@ -1,4 +1,4 @@
-"""The guard in a real composition, and what it costs; the rules are in tests/security."""
+"""The guard in front of the real app, and what it costs; the rules are in tests/security."""
 
 import time
 from typing import Any

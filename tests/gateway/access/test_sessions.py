@@ -1,4 +1,4 @@
-"""One-time codes and the sessions they are swapped for."""
+"""One-time codes and the sessions they are exchanged for."""
 
 from meshlight.gateway.access.sessions import CODES, SESSIONS, Sessions, read_cookie, set_cookies
 

@@ -1,4 +1,4 @@
-"""The face of inference by itself: what it takes, what it keeps to itself, and what a fault of ours looks like."""
+"""The inference app by itself: which paths it accepts, what it does not pass on, how our own faults look."""
 
 import logging
 
@@ -9,7 +9,7 @@ from meshlight.domain.peers import Peer
 from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import GUEST, InferenceRequest
-from meshlight.gateway.inference.streaming import Sink
+from meshlight.gateway.inference.sinks import Sink
 from meshlight.gateway.models.ollama import Ollama
 from meshlight.gateway.models.openai import ModelCatalog
 from meshlight.gateway.server.asgi import Message, Scope
@@ -25,10 +25,10 @@ class Stub(Relay):
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
-        self.asked: list[InferenceRequest] = []
+        self.requests: list[InferenceRequest] = []
 
-    async def run(self, inbound: InferenceRequest, sink: Sink, leave: DisconnectListeners) -> None:  # noqa: ARG002 - the relay's own
-        self.asked.append(inbound)
+    async def run(self, inbound: InferenceRequest, sink: Sink, disconnect: DisconnectListeners) -> None:  # noqa: ARG002 - the relay's own
+        self.requests.append(inbound)
         if self.error is not None:
             raise self.error
         await sink.start(200, [])
@@ -86,15 +86,75 @@ async def ask(
 async def test_keys_in_the_query_stay_here_and_the_rest_passes_as_it_is(query: bytes, passed: str) -> None:
     relay = Stub()
     assert await ask(relay, "/v1/completions", query) == (200, b"ok")
-    assert relay.asked[0].target == passed
+    assert relay.requests[0].target == passed
 
 
-@pytest.mark.parametrize("path", ["/v1/", "/v1/x", "/v1/chat%2Fcompletions", "/v1/chat/completions/"])
-async def test_other_paths_are_not_relayed(path: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/",
+        "/v1/chat%2Fcompletions",
+        "/v1/chat/completions/",
+        "/v1/a.b",
+        "/v1/../x",
+        "/v1//x",
+        "/v1/x y",
+        "/v1/x%00",
+        "/v1/x;a=b",
+        "/v1/\xe9",
+        "/v1/" + "x" * 200,
+        "/v1beta/x",
+    ],
+)
+async def test_paths_that_are_not_clean_are_not_relayed(path: str) -> None:
     relay = Stub()
     status, body = await ask(relay, path)
     assert (status, b"chat/completions" in body) == (404, True)
-    assert not relay.asked
+    assert not relay.requests
+
+
+@pytest.mark.parametrize("path", ["/v1/x", "/v1/systemone", "/v1/audio/voices_2", "/v1/responses/compact"])
+async def test_an_unknown_path_is_relayed_when_its_body_names_a_model(path: str) -> None:
+    relay = Stub()
+    assert await ask(relay, path, b"a=1&key=sk") == (200, b"ok")
+    request = relay.requests[0]
+    assert (request.operation, request.target, request.head.model) == ("other", f"{path}?a=1", "m")
+    assert (request.path, request.is_costly) == (path, True)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b"x", b'{"model": null}', b'{"model": ""}', b'{"model": 5}']
+)
+async def test_an_unknown_path_without_a_model_is_unknown(body: bytes) -> None:
+    relay = Stub()
+    status, answer = await ask(relay, "/v1/systemone", body=body)
+    assert (status, b"if its JSON body names a model" in answer) == (404, True)
+    assert not relay.requests
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"model": "a", "model": "b"}', b'{"Model": "a"}', b'{"model": "a", "Stream": 1}']
+)
+async def test_an_unknown_path_with_an_ambiguous_body_is_refused(body: bytes) -> None:
+    relay = Stub()
+    assert (await ask(relay, "/v1/systemone", body=body))[0] == 400
+    assert not relay.requests
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+async def test_only_posts_to_unknown_paths_are_relayed(method: str) -> None:
+    relay = Stub()
+    assert (await ask(relay, "/v1/systemone", method=method))[0] == 404
+    assert not relay.requests
+
+
+@pytest.mark.parametrize("path", ["/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/v1/x/load"])
+async def test_a_guest_loads_nothing(path: str) -> None:
+    relay = Stub()
+    guest = Peer(id="a", name="a", url="")
+    assert (await ask(relay, path, guest=guest))[0] == 404
+    assert (await ask(relay, "/v1/score", guest=guest))[0] == 200
+    assert [request.path for request in relay.requests] == ["/v1/score"]
 
 
 async def test_a_fault_of_our_own_is_told_without_what_it_was_about(caplog: pytest.LogCaptureFixture) -> None:
@@ -119,7 +179,7 @@ async def test_a_tag_is_no_verb_of_geminis() -> None:
     relay = Stub()
     assert (await ask(relay, "/v1/models/llama3:8b", method="GET"))[0] == 404
     assert (await ask(relay, "/v1beta/models/a%2Fb:8b:generateContent", body=b"{}"))[0] == 200
-    assert [(asked.operation, asked.head.model) for asked in relay.asked] == [
+    assert [(request.operation, request.head.model) for request in relay.requests] == [
         ("gemini/generateContent", "a/b:8b")
     ]
 
@@ -130,7 +190,7 @@ async def test_a_guest_reaches_no_response_but_its_own() -> None:
     guests = [None, Peer(id="a", name="a", url=""), Peer(id="b", name="b", url="")]
     for guest in guests:
         await ask(relay, "/v1/responses", inference=inference, guest=guest)
-        stored = relay.asked[-1].stored
+        stored = relay.requests[-1].stored
         assert stored is not None
         stored.keep(f"resp_mesh_{guest and guest.id}", None, (), b'{"output":[]}')
     for guest in guests:
@@ -141,8 +201,8 @@ async def test_a_guest_reaches_no_response_but_its_own() -> None:
             if other is not guest:
                 gone, _ = await ask(relay, own, method="DELETE", inference=inference, guest=other)
                 assert gone == 404
-        gone, told = await ask(relay, own, method="DELETE", inference=inference, guest=guest)
-        assert (gone, b'"deleted":true' in told) == (200, True)
+        gone, answer = await ask(relay, own, method="DELETE", inference=inference, guest=guest)
+        assert (gone, b'"deleted":true' in answer) == (200, True)
         assert (await ask(relay, own, method="GET", inference=inference, guest=guest))[0] == 404
     assert (await ask(relay, "/v1/responses/x", method="PUT", inference=inference))[0] == 405
 
@@ -150,4 +210,4 @@ async def test_a_guest_reaches_no_response_but_its_own() -> None:
 async def test_other_requests_carry_no_responses() -> None:
     relay = Stub()
     await ask(relay, "/v1/chat/completions")
-    assert relay.asked[0].stored is None
+    assert relay.requests[0].stored is None

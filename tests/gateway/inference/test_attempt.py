@@ -1,4 +1,4 @@
-"""One attempt: what a refusal says of whom, what is asked again at the same backend, and what is let go of."""
+"""One attempt: what a refusal is about, what is sent to the same backend again, and which connections are closed."""
 
 import asyncio
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from faults.raw import Asked, RawBackend, says, whole
+from faults.raw import RawBackend, ReceivedRequest, complete, responds
 from meshlight.domain.backend import Kind
 from meshlight.simulator.engine import SimulatedEngine
 from node import Node
@@ -19,7 +19,7 @@ class Cloud(RawBackend):
     """A provider whose words a test decides."""
 
     def __init__(self, kind: Kind, status: bytes, body: bytes) -> None:
-        super().__init__("a", say=says(whole(body, JSON, status=status)))
+        super().__init__("a", respond=responds(complete(body, JSON, status=status)))
         self.kind = kind
 
 
@@ -28,25 +28,25 @@ def ask(model: str = "m", **fields: Any) -> dict[str, Any]:
 
 
 async def test_a_cloud_that_does_not_know_the_model_is_asked_once_and_quoted(tmp_path: Path) -> None:
-    said = b'{"type":"error","error":{"type":"not_found_error","message":"model: m"}}'
-    async with Cloud("anthropic", b"404 Not Found", said) as raw, Node(tmp_path, [raw]) as node:
+    text = b'{"type":"error","error":{"type":"not_found_error","message":"model: m"}}'
+    async with Cloud("anthropic", b"404 Not Found", text) as raw, Node(tmp_path, [raw]) as node:
         answer = await node.http.post("/v1/messages", json=ask())
-        assert (answer.status_code, answer.content) == (404, said)
-        assert [asked.target for asked in raw.posts] == ["/v1/messages"]
+        assert (answer.status_code, answer.content) == (404, text)
+        assert [request.target for request in raw.posts] == ["/v1/messages"]
 
 
 async def test_a_used_up_account_is_found_out_by_a_translated_request_too(tmp_path: Path) -> None:
-    said = b'{"error":{"message":"pay","code":"billing_not_active"}}'
-    async with Cloud("openai", b"400 Bad Request", said) as raw, Node(tmp_path, [raw]) as node:
+    text = b'{"error":{"message":"pay","code":"billing_not_active"}}'
+    async with Cloud("openai", b"400 Bad Request", text) as raw, Node(tmp_path, [raw]) as node:
         answer = await node.http.post("/v1/messages", json=ask())
         assert answer.json()["error"]["message"] == "pay"
         assert (await node.backend("a"))["health"]["reason"] == "quota"
 
 
 async def test_a_long_refusal_of_a_translated_request_is_told_in_full(tmp_path: Path) -> None:
-    said = b'{"error":{"message":"%b end"}}' % (b"x" * 900)
+    text = b'{"error":{"message":"%b end"}}' % (b"x" * 900)
     head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-    raw = RawBackend("a", say=says(head % len(said) + said[:40], said[40:]))
+    raw = RawBackend("a", respond=responds(head % len(text) + text[:40], text[40:]))
     async with raw, Node(tmp_path, [raw]) as node:
         node.service._connections.get("a").record_missing_operation("messages", "m")  # type: ignore[union-attr]
         answer = await node.http.post("/v1/messages", json=ask())
@@ -60,7 +60,7 @@ async def test_a_backend_whose_answer_can_not_be_translated_is_hung_up_on(
 ) -> None:
     gone = asyncio.Event()
 
-    async def say(writer: asyncio.StreamWriter, asked: Asked) -> None:  # noqa: ARG001 - a Say
+    async def respond(writer: asyncio.StreamWriter, request: ReceivedRequest) -> None:  # noqa: ARG001 - a Responder
         writer.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
         )
@@ -73,7 +73,7 @@ async def test_a_backend_whose_answer_can_not_be_translated_is_hung_up_on(
         except ConnectionError:
             gone.set()
 
-    async with RawBackend("a", say=say) as raw, Node(tmp_path, [raw]) as node:
+    async with RawBackend("a", respond=respond) as raw, Node(tmp_path, [raw]) as node:
         node.service._connections.get("a").record_missing_operation("messages", "m")  # type: ignore[union-attr]
         answer = await node.http.post("/v1/messages", json=ask(stream=is_stream))
         assert answer.status_code == 502

@@ -58,27 +58,30 @@ class Talk:
             "/v1/messages" if self.is_messages else "/api/chat", json=self.body
         )
         assert answer.status_code == 200, answer.text
-        said = (self._message if self.is_messages else self._chat)(answer.text)
-        self.body = self.body | {"messages": [*self.body["messages"], said]}
+        message = (self._message if self.is_messages else self._chat)(answer.text)
+        self.body = self.body | {"messages": [*self.body["messages"], message]}
         if self.is_messages:
-            text = "".join(block["text"] for block in said["content"] if block["type"] == "text")
-            return text, [block for block in said["content"] if block["type"] == "tool_use"]
-        return said["content"], said.get("tool_calls", [])
+            text = "".join(block["text"] for block in message["content"] if block["type"] == "text")
+            return text, [block for block in message["content"] if block["type"] == "tool_use"]
+        return message["content"], message.get("tool_calls", [])
 
     def answer(self, call: Json) -> None:
         """Add the result of a call."""
-        told: Json = {"role": "tool", "content": "21 degrees", "tool_name": "get_weather"}
+        response: Json = {"role": "tool", "content": "21 degrees", "tool_name": "get_weather"}
         if self.is_messages:
             result = {"type": "tool_result", "tool_use_id": call["id"], "content": "21 degrees"}
-            told = {"role": "user", "content": [result]}
-        self.body = self.body | {"messages": [*self.body["messages"], told]}
+            response = {"role": "user", "content": [result]}
+        self.body = self.body | {"messages": [*self.body["messages"], response]}
 
     def _chat(self, text: str) -> Json:
         lines = [json.loads(line) for line in text.splitlines()]
-        said: Json = {"role": "assistant", "content": "".join(line["message"]["content"] for line in lines)}
+        message: Json = {
+            "role": "assistant",
+            "content": "".join(line["message"]["content"] for line in lines),
+        }
         calls = [call for line in lines for call in line["message"].get("tool_calls", ())]
         assert lines[-1]["done_reason"] == "stop"
-        return said | ({"tool_calls": calls} if calls else {})
+        return message | ({"tool_calls": calls} if calls else {})
 
     def _message(self, text: str) -> Json:
         if not self.is_stream:
@@ -161,11 +164,11 @@ async def test_a_conversation_begun_elsewhere_goes_on_at_gemini(
     node, cloud = gemini
     begun = Talk(node, operation, is_stream=False, model=cloud.models[0])
     call: Json = {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {}}
-    said: Json = {"role": "assistant", "content": [call]}
+    text: Json = {"role": "assistant", "content": [call]}
     if operation == "chat":
         call = {"function": {"name": "get_weather", "arguments": {}}}
-        said = {"role": "assistant", "content": "", "tool_calls": [call]}
-    begun.body = begun.body | {"messages": [ASK, said]}
+        text = {"role": "assistant", "content": "", "tool_calls": [call]}
+    begun.body = begun.body | {"messages": [ASK, text]}
     begun.answer(call)
     assert (await begun.ask())[0]
 
@@ -177,15 +180,15 @@ async def test_what_a_server_does_not_take_is_learnt_once_and_shown(tmp_path: Pa
         Node(tmp_path, [engine]) as node,
     ):
         first = await node.http.post("/v1/messages", json=CODE)
-        asked = len(engine.calls())
+        request = len(engine.calls())
         assert (first.status_code, first.headers["x-meshlight-attempts"]) == (200, "1"), (
             first.text,
             [c.body for c in engine.calls()],
         )
-        assert asked > 1
+        assert request > 1
         second = await node.http.post("/v1/messages", json=CODE)
         assert second.status_code == 200
-        assert len(engine.calls()) == asked + 1
+        assert len(engine.calls()) == request + 1
         if habit != "azure":
             assert "chat_template_kwargs" in second.headers["x-meshlight-dropped"]
         shown = (await node.backend("a"))["about"]
@@ -229,10 +232,10 @@ async def test_a_conversation_begun_with_a_local_model_goes_on_at_anthropic(
     async with SimulatedCloud("anthropic", habit="anthropic") as cloud, Node(tmp_path) as node:
         await added(node, "anthropic", cloud.url, api_key=KEY)
         await node.refresh()
-        said = [block, THOUGHT, {"type": "text", "text": "Yes."}]
+        text = [block, THOUGHT, {"type": "text", "text": "Yes."}]
         turns = [
             ASK,
-            {"role": "assistant", "content": said},
+            {"role": "assistant", "content": text},
             ASK,
             {"role": "assistant", "content": [block]},
             ASK,
@@ -241,7 +244,7 @@ async def test_a_conversation_begun_with_a_local_model_goes_on_at_anthropic(
         answer = await node.http.post("/v1/messages", json=body)
         assert answer.status_code == 200, answer.text
         sent = json.loads(cloud.calls()[-1].body)["messages"]
-        assert sent == [ASK, {"role": "assistant", "content": said[1:]}, ASK, ASK]
+        assert sent == [ASK, {"role": "assistant", "content": text[1:]}, ASK, ASK]
 
 
 async def test_a_new_field_of_claude_code_is_left_out_and_named(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
-from meshlight.backends.base import ModelRoute, Operation
+from meshlight.backends.base import ModelRoute
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.errors import Untranslatable
+from meshlight.domain.operations import Operation
 from meshlight.gateway.inference.attempt import UpstreamRequest, build_upstream_request
 from meshlight.gateway.inference.request import Head, InferenceRequest
 from meshlight.http_client.address import Address
@@ -70,7 +71,7 @@ def test_what_the_backend_understands_goes_on_byte_for_byte_under_its_own_key() 
 
     assert upstream_request.body is inbound().body
     assert upstream_request.target == "/v1/chat/completions"
-    assert upstream_request.back is None
+    assert upstream_request.translator is None
     assert named(upstream_request)[b"authorization"] == b"Bearer sk-own"
     assert named(upstream_request)[b"user-agent"] == b"curl"
     assert not any(CANARY in value for _, value in upstream_request.headers)
@@ -96,8 +97,8 @@ def test_a_peer_gets_the_request_as_it_came_and_no_key() -> None:
 
 def test_a_way_of_its_own_decides_place_key_and_name_and_takes_none_of_the_clients_headers() -> None:
     there = Upstream(Address("http", "127.0.0.1", 9090))
-    way = ModelRoute(there, ((b"authorization", b"Bearer token"),), "service-model")
-    upstream_request = packed(inbound(), link("continuum"), way=way)
+    translator = ModelRoute(there, ((b"authorization", b"Bearer token"),), "service-model")
+    upstream_request = packed(inbound(), link("continuum"), way=translator)
 
     assert upstream_request.upstream is there
     assert msgspec.json.decode(upstream_request.body)["model"] == "service-model"
@@ -110,7 +111,7 @@ def test_a_translated_request_brings_its_way_home_with_it() -> None:
     upstream_request = packed(inbound("messages", body), link("openai-compatible"), translated=True)
 
     assert upstream_request.target == "/v1/chat/completions"
-    assert upstream_request.back is not None
+    assert upstream_request.translator is not None
     assert not any(CANARY in value for _, value in upstream_request.headers)
 
 

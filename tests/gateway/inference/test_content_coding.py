@@ -1,4 +1,4 @@
-"""A request may come compressed: it is unpacked as far as a body may be long, and a broken one is refused."""
+"""A compressed request is decompressed up to the size that a body may have, and a broken one is refused."""
 
 import gzip
 import tracemalloc
@@ -7,7 +7,7 @@ import pytest
 import zstandard
 
 from meshlight.domain.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
-from meshlight.gateway.inference.content_coding import coding_of, unpacked
+from meshlight.gateway.inference.content_coding import coding_of, decompress
 
 BODY = b'{"model": "m", "x": "' + bytes(range(32, 127)) * 5_000 + b'"}'
 LIMIT = 1 << 20
@@ -23,11 +23,11 @@ def streamed(body: bytes) -> bytes:
 @BOTH
 @pytest.mark.parametrize("body", [b"", b"{}", BODY])
 async def test_a_packed_body_is_read_as_it_was(coding: str, body: bytes) -> None:
-    assert await unpacked(PACK[coding](body), coding, LIMIT) == body
+    assert await decompress(PACK[coding](body), coding, LIMIT) == body
 
 
 async def test_a_stream_of_zstd_that_does_not_say_its_size_is_read_too() -> None:
-    assert await unpacked(streamed(BODY), "zstd", LIMIT) == BODY
+    assert await decompress(streamed(BODY), "zstd", LIMIT) == BODY
 
 
 @BOTH
@@ -36,7 +36,7 @@ async def test_a_bomb_is_unpacked_no_further_than_the_limit(coding: str) -> None
     tracemalloc.start()
     try:
         with pytest.raises(PayloadTooLarge, match="1 MB"):
-            await unpacked(bomb, coding, LIMIT)
+            await decompress(bomb, coding, LIMIT)
         assert tracemalloc.get_traced_memory()[1] < 24 << 20
     finally:
         tracemalloc.stop()
@@ -57,14 +57,14 @@ async def test_a_bomb_is_unpacked_no_further_than_the_limit(coding: str) -> None
 async def test_a_body_that_is_not_whole_is_refused(coding: str, spoil: object) -> None:
     assert callable(spoil)
     with pytest.raises(BadRequest, match=coding):
-        await unpacked(spoil(PACK[coding](BODY)), coding, LIMIT)
+        await decompress(spoil(PACK[coding](BODY)), coding, LIMIT)
 
 
 async def test_a_window_larger_than_senders_may_use_is_refused() -> None:
     large = zstandard.ZstdCompressionParameters(window_log=27, enable_ldm=True)
     packer = zstandard.ZstdCompressor(compression_params=large).compressobj()
     with pytest.raises(BadRequest, match="zstd"):
-        await unpacked(packer.compress(bytes(9 << 20)) + packer.flush(), "zstd", 64 << 20)
+        await decompress(packer.compress(bytes(9 << 20)) + packer.flush(), "zstd", 64 << 20)
 
 
 @pytest.mark.parametrize("named", [b"", b"identity", b"Identity, identity", b" , "])

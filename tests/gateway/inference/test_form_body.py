@@ -151,20 +151,22 @@ def test_a_boundary_that_can_be_read_in_two_ways_is_none(content_type: bytes) ->
     ],
 )
 def test_no_form_costs_more_than_a_look_at_each_of_its_bytes(body: bytes) -> None:
-    seen = 0
+    observed = 0
 
     class Counted(bytes):
         """Bytes that add up how far they are searched."""
 
         def find(self, sub: bytes, start: int = 0, end: int | None = None) -> int:  # type: ignore[override]
-            nonlocal seen
+            nonlocal observed
             found = super().find(sub, start, len(self) if end is None else end)
-            seen += (len(self) if found == -1 and end is None else end or 0 if found == -1 else found) - start
+            observed += (
+                len(self) if found == -1 and end is None else end or 0 if found == -1 else found
+            ) - start
             return found
 
     with suppress(BadRequest):
         model_span(Counted(body), TYPE)
-    assert seen <= 3 * len(body) + PARTS_MAX * HEAD_MAX
+    assert observed <= 3 * len(body) + PARTS_MAX * HEAD_MAX
 
 
 @given(st.binary(max_size=200), st.text(min_size=1, max_size=20))

@@ -1,4 +1,4 @@
-"""The relay on a clock that stands still: which routes it walks, how often, and what it learns on the way."""
+"""The relay on a clock that stands still: which routes it tries, how many, and what it records of their backends."""
 
 import asyncio
 import socket
@@ -9,7 +9,7 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gateway.rig import Heard, Rig
+from gateway.rig import RecordedAnswer, Rig
 from meshlight.domain.backend import Kind, Reason
 from meshlight.domain.errors import (
     BackendFailed,
@@ -61,9 +61,9 @@ async def test_a_name_that_leads_nowhere_is_no_obstacle() -> None:
     async with SimulatedEngine("vllm", "good", ["m"]) as engine:
         rig.add(Place("gone", "http://no-such-host.example:8080"))
         rig.add(engine)
-        assert (await rig.ask()).who == "good"
+        assert (await rig.send()).who == "good"
         assert rig.state("gone") == ("unhealthy", "name-not-found")
-        assert rig.prober.hurried == ["gone"]
+        assert rig.prober.probed_soon == ["gone"]
 
 
 async def test_a_machine_that_does_not_answer_the_connect_is_no_obstacle() -> None:
@@ -72,7 +72,7 @@ async def test_a_machine_that_does_not_answer_the_connect_is_no_obstacle() -> No
         async with SimulatedEngine("vllm", "good", ["m"]) as engine:
             rig.add(Place("off", url))
             rig.add(engine)
-            assert (await rig.ask()).who == "good"
+            assert (await rig.send()).who == "good"
             assert rig.state("off") == ("unhealthy", "timed-out")
 
 
@@ -81,7 +81,7 @@ async def test_one_request_makes_three_attempts_at_most() -> None:
     for number in range(6):
         rig.add(Place(f"p{number}", NO_SERVER))
     with pytest.raises(EveryRouteDown) as caught:
-        await rig.ask()
+        await rig.send()
     assert caught.value.attempts == 3
     assert [name for name in caught.value.title.split() if name.startswith("p")] == ["p0:", "p1:", "p2:"]
 
@@ -100,8 +100,8 @@ async def test_the_first_failover_from_a_trusted_backend_costs_nothing_and_the_r
         await b.fault("status", status=500, scope="inference")
         statuses = []
         for _ in range(40):
-            heard = await rig.ask()
-            statuses.append(heard.status)
+            answer = await rig.send()
+            statuses.append(answer.status)
             for name in ("a", "b"):
                 rig.registry.renew(name)
                 rig.registry.record_fact(name, Answered(0.01))
@@ -111,7 +111,7 @@ async def test_the_first_failover_from_a_trusted_backend_costs_nothing_and_the_r
         assert statuses[:3] == [200] * 3
         assert statuses[3:12] == [500] * 9
         rig.clock.pass_time(20)
-        assert [(await rig.ask()).status for _ in range(3)] == [200] * 3  # a new window
+        assert [(await rig.send()).status for _ in range(3)] == [200] * 3  # a new window
 
 
 async def test_a_request_without_another_route_takes_nothing_out_of_the_budget() -> None:
@@ -127,10 +127,10 @@ async def test_a_request_without_another_route_takes_nothing_out_of_the_budget()
         await a.fault("status", status=500, scope="inference")
         await b.fault("status", status=500, scope="inference")
         for _ in range(10):
-            assert (await rig.ask(model="alone")).status == 500
+            assert (await rig.send(model="alone")).status == 500
         rig.registry.renew("a")
         rig.registry.record_fact("a", Answered(0.01))
-        assert (await rig.ask()).who == "c"
+        assert (await rig.send()).who == "c"
 
 
 async def test_each_attempt_is_ranked_anew() -> None:
@@ -145,7 +145,7 @@ async def test_each_attempt_is_ranked_anew() -> None:
         for engine in (a, b, c):
             rig.add(engine)
         await a.fault("hang-headers", scope="inference")
-        asking = asyncio.create_task(rig.ask())
+        asking = asyncio.create_task(rig.send())
         await a.received(1, "/v1/chat")
         rig.registry.record_fact("b", Failed(SILENT))
         rig.registry.record_fact("b", Failed(SILENT))
@@ -164,7 +164,7 @@ async def test_round_robin_takes_turns() -> None:
     async with SimulatedEngine("llamacpp", "a", ["m"]) as a, SimulatedEngine("llamacpp", "b", ["m"]) as b:
         rig.add(a)
         rig.add(b)
-        assert [(await rig.ask()).who for _ in range(6)] in (["a", "b"] * 3, ["b", "a"] * 3)
+        assert [(await rig.send()).who for _ in range(6)] in (["a", "b"] * 3, ["b", "a"] * 3)
 
 
 async def test_the_kind_of_error_tells_what_happened_last() -> None:
@@ -173,15 +173,15 @@ async def test_the_kind_of_error_tells_what_happened_last() -> None:
         rig.add(engine, first_byte_s=0.1)
         await engine.fault("hang-headers", scope="inference")
         with pytest.raises(FirstByteTooLate):
-            await rig.ask()
+            await rig.send()
         await engine.fault("garbage", scope="inference")
         with pytest.raises(BackendFailed):
-            await rig.ask()
+            await rig.send()
         await engine.fault("refuse")
         with pytest.raises(EveryRouteDown, match=r"is llama\.cpp running"):
-            await rig.ask()
+            await rig.send()
         with pytest.raises(ModelNotFound):
-            await rig.ask(model="n")
+            await rig.send(model="n")
     counts = rig.traffic.router.requests()
     assert (counts.total, counts.failed, counts.in_flight) == (4, 4, 0)
 
@@ -192,16 +192,16 @@ async def test_the_clients_departure_during_a_failing_attempt_ends_the_walk() ->
         rig.add(a)
         rig.add(b)
         await a.fault("hang-headers", scope="inference")
-        leave = DisconnectListeners()
-        asking = asyncio.create_task(rig.ask(leave=leave))
+        disconnect = DisconnectListeners()
+        asking = asyncio.create_task(rig.send(disconnect=disconnect))
         await a.received(1, "/v1/chat")
         # Both in one turn of the loop: the backend falls, and the client goes.
         rig.registry.record_fact("a", Failed(SILENT))
         rig.registry.record_fact("a", Failed(SILENT))
-        leave.fire()
-        heard = await asking
+        disconnect.fire()
+        answer = await asking
         await a.abandoned(1, "/v1/chat")
-        assert (heard.status, heard.is_whole) == (0, False)
+        assert (answer.status, answer.is_whole) == (0, False)
         assert not b.calls()
         assert rig.traffic.router.requests().cancelled == 1
 
@@ -210,21 +210,21 @@ async def test_a_client_that_left_before_it_began_is_not_served() -> None:
     rig = Rig()
     async with SimulatedEngine("llamacpp", "a", ["m"]) as engine:
         rig.add(engine)
-        leave = DisconnectListeners()
-        leave.fire()
-        assert (await rig.ask(leave=leave)).status == 0
+        disconnect = DisconnectListeners()
+        disconnect.fire()
+        assert (await rig.send(disconnect=disconnect)).status == 0
         assert rig.traffic.router.requests().cancelled == 1
-        assert (await rig.ask()).status == 200
+        assert (await rig.send()).status == 200
 
 
 async def test_a_client_may_leave_while_its_backend_is_still_being_reached() -> None:
     rig = Rig()
     with deaf_port() as url:
         rig.add(Place("off", url))
-        leave = DisconnectListeners()
-        asking = asyncio.create_task(rig.ask(leave=leave))
+        disconnect = DisconnectListeners()
+        asking = asyncio.create_task(rig.send(disconnect=disconnect))
         await asyncio.sleep(0)
-        leave.fire()
+        disconnect.fire()
         assert (await asking).status == 0
     assert rig.traffic.load == {"off": 0}
     assert rig.state("off") == ("healthy", "ok")
@@ -235,7 +235,7 @@ async def test_the_end_of_the_service_ends_a_request_and_is_no_departure() -> No
     async with SimulatedEngine("llamacpp", "a", ["m"]) as engine:
         rig.add(engine)
         await engine.fault("hang-headers", scope="inference")
-        asking = asyncio.create_task(rig.ask())
+        asking = asyncio.create_task(rig.send())
         await engine.received(1, "/v1/chat")
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -250,7 +250,7 @@ async def test_a_circle_is_refused_before_anything_is_counted() -> None:
     for visited in (("this-node",), ("x", "y", "z")):
         inbound = replace(plain, visited=visited)
         with pytest.raises(RoutingLoop, match=" → ".join(visited)):
-            await rig.relay.run(inbound, Heard(), DisconnectListeners())
+            await rig.relay.run(inbound, RecordedAnswer(), DisconnectListeners())
     assert rig.traffic.router.requests().total == 0
 
 
@@ -264,15 +264,15 @@ async def test_a_model_that_fails_at_a_peer_costs_its_other_models_nothing(statu
         rig.add(peer, "m", "n", kind="peer")
         rig.add(own, "m", "n", source="found")
         await peer.fault("status", status=status)
-        assert [(await rig.ask()).who for _ in range(4)] == ["own"] * 4
+        assert [(await rig.send()).who for _ in range(4)] == ["own"] * 4
         assert len(peer.calls()) == (1 if status == 429 else 3)
         assert rig.state("peer") == ("healthy", "ok")
         await peer.clear()
-        assert (await rig.ask(model="n")).who == "peer"
-        assert (await rig.ask()).who == "own"
+        assert (await rig.send(model="n")).who == "peer"
+        assert (await rig.send()).who == "own"
         rig.clock.pass_time(60)
         rig.registry.remove("own")
-        assert (await rig.ask()).who == "peer"
+        assert (await rig.send()).who == "peer"
         assert not rig.registry.node("peer").parts
 
 
@@ -281,5 +281,5 @@ async def test_a_peer_that_can_not_be_reached_is_down_for_every_model() -> None:
     async with SimulatedEngine("vllm", "own", ["m", "n"]) as own:
         rig.add(Place("peer", NO_SERVER), "m", "n", kind="peer")
         rig.add(own, "m", "n", source="found")
-        assert (await rig.ask()).who == "own"
+        assert (await rig.send()).who == "own"
         assert rig.state("peer")[0] == "unhealthy"

@@ -1,4 +1,4 @@
-"""A found engine that lists what the user's own account has gets no prompt of it."""
+"""A discovered engine that lists models of the user's own account gets no prompt for them."""
 
 import asyncio
 from pathlib import Path

@@ -1,13 +1,13 @@
 """Routes to backends that have no such path are left out, with the reason."""
 
 from fake_clock import backend
-from meshlight.backends.base import Operation
 from meshlight.domain.backend import OK, Kind
 from meshlight.domain.health import Health
+from meshlight.domain.operations import Operation, path_of
 from meshlight.domain.routing import Ranking, rank
 from meshlight.domain.rules import Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
-from meshlight.gateway.inference.relay import with_operation
+from meshlight.gateway.inference.relay import without_lacking_kinds
 
 
 def judged(operation: Operation, *kinds: Kind, enabled: bool = True) -> tuple[Ranking, Ranking]:
@@ -21,7 +21,7 @@ def judged(operation: Operation, *kinds: Kind, enabled: bool = True) -> tuple[Ra
     }
     snapshot = Snapshot(nodes=nodes, routes=index(nodes), routing=Routing())
     ranking = rank(snapshot, "m" if enabled else f"{kinds[0]}/m", {}, 0.0)
-    return ranking, with_operation(ranking, operation, nodes)
+    return ranking, without_lacking_kinds(ranking, operation, nodes, path_of(operation))
 
 
 def test_where_all_have_it_nothing_changes() -> None:
@@ -45,3 +45,12 @@ def test_what_is_excluded_already_keeps_its_reason() -> None:
     before, after = judged("embeddings", "mlx", enabled=False)
     assert before.scores == after.scores
     assert after.scores[0].why == "Switched off."
+
+
+def test_an_unknown_path_goes_to_the_kinds_with_openais_api() -> None:
+    _, after = judged("other", "anthropic", "gemini", "openai", "llamacpp", "openai-compatible")
+    assert {v.backend for v in after.candidates} == {"openai", "llamacpp", "openai-compatible"}
+    assert {v.why for v in after.scores if v.tier == "excluded"} == {
+        "Anthropic has no /v1/other.",
+        "Gemini has no /v1/other.",
+    }

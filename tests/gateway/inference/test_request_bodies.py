@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.backends.base import Operation
 from meshlight.domain.errors import BadRequest, UnsupportedMediaType
+from meshlight.domain.operations import Operation
 from meshlight.gateway.inference.request import read_head, sent_type, with_model
 
 JSON = b"application/json"
@@ -29,7 +29,7 @@ def test_model_and_stream_are_read_and_the_rest_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "text"),
     [
         (b"", "not the JSON"),
         (b"[]", "not the JSON"),
@@ -45,8 +45,8 @@ def test_model_and_stream_are_read_and_the_rest_is_left_alone() -> None:
         (b'{"model": ""}', "names no model"),
     ],
 )
-def test_a_body_that_cannot_be_routed_is_refused_with_the_reason(body: bytes, said: str) -> None:
-    with pytest.raises(BadRequest, match=said):
+def test_a_body_that_cannot_be_routed_is_refused_with_the_reason(body: bytes, text: str) -> None:
+    with pytest.raises(BadRequest, match=text):
         read_head(body, JSON)
 
 
@@ -123,7 +123,7 @@ def test_the_model_of_a_form_is_found_among_binary_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "content_type", "said"),
+    ("body", "content_type", "text"),
     [
         (form((b'name="file"', b"x")), FORM, "names no model"),
         (b"------x\r\n", FORM, "its end is missing"),
@@ -131,8 +131,8 @@ def test_the_model_of_a_form_is_found_among_binary_parts() -> None:
         (form((b'name="model"', b"m")), b"multipart/form-data", "boundary"),
     ],
 )
-def test_a_form_that_cannot_be_routed_is_refused(body: bytes, content_type: bytes, said: str) -> None:
-    with pytest.raises(BadRequest, match=said):
+def test_a_form_that_cannot_be_routed_is_refused(body: bytes, content_type: bytes, text: str) -> None:
+    with pytest.raises(BadRequest, match=text):
         read_head(body, content_type)
 
 
@@ -190,13 +190,13 @@ def test_what_is_no_other_model_is_nobodys_business(body: bytes) -> None:
 def test_a_peer_names_one_model_and_no_other_place_to_run_it(key: str) -> None:
     body = json.dumps({"model": "small", key: ["big"]}).encode()
     assert read_head(body, JSON).model == "small"
-    with pytest.raises(BadRequest, match="not taken from a peer"):
+    with pytest.raises(BadRequest, match="not accepted from a peer"):
         read_head(body, JSON, is_guest=True)
 
 
 @pytest.mark.parametrize("model", ["x" * 641, "/" * 100_000])
 def test_a_name_that_is_no_models_is_refused_before_anybody_looks_for_it(model: str) -> None:
-    with pytest.raises(BadRequest, match="letters"):
+    with pytest.raises(BadRequest, match="characters"):
         read_head(json.dumps({"model": model}).encode(), JSON)
 
 
@@ -234,7 +234,7 @@ def test_a_form_is_taken_where_forms_are_sent_and_nowhere_else(operation: Operat
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         b"",
         JSON,
@@ -244,9 +244,9 @@ def test_a_form_is_taken_where_forms_are_sent_and_nowhere_else(operation: Operat
         b"x",
     ],
 )
-def test_what_was_read_as_json_is_sent_on_as_json(said: bytes) -> None:
-    assert sent_type(said, "chat/completions") == JSON
-    assert sent_type(said, "audio/transcriptions") == JSON
+def test_what_was_read_as_json_is_sent_on_as_json(text: bytes) -> None:
+    assert sent_type(text, "chat/completions") == JSON
+    assert sent_type(text, "audio/transcriptions") == JSON
 
 
 def test_json_that_is_called_a_form_is_no_form() -> None:

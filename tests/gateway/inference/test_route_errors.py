@@ -1,4 +1,4 @@
-"""What is said at the end: which routes there were, what is wrong with each, and whether asking again helps."""
+"""The final error: which routes there were, what is wrong with each, and whether a retry helps."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from meshlight.domain.health import Health, State
 from meshlight.domain.routing import rank
 from meshlight.domain.rules import Routing, Rule
 from meshlight.domain.snapshot import Node, Snapshot, index
-from meshlight.gateway.inference.attempt import FailedAttempt
+from meshlight.gateway.inference.failures import FailedAttempt
 from meshlight.gateway.inference.route_errors import (
     SHOWN,
     final_error,
@@ -76,9 +76,9 @@ def test_a_route_that_is_loading_makes_asking_again_worth_it() -> None:
 
 @pytest.mark.parametrize("status", [404, 408, 429, 500, 503])
 def test_a_backends_own_answer_is_the_last_word(status: int) -> None:
-    said = final_refusal([miss("a"), miss("b", "x", status=status)])
-    assert said is not None
-    assert said.status == status
+    text = final_refusal([miss("a"), miss("b", "x", status=status)])
+    assert text is not None
+    assert text.status == status
 
 
 @pytest.mark.parametrize("status", [0, 200, 307, 401, 403])

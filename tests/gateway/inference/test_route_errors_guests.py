@@ -1,15 +1,15 @@
-"""What a peer is told of a failure: why, and no backend's name, address or key."""
+"""What a peer reads of a failure: the cause, and no backend's name, address or key."""
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
 from gateway.rig import Rig
-from meshlight.backends.base import Operation
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import BackendFailed, EveryRouteDown, FirstByteTooLate, NotFound, Untranslatable
+from meshlight.domain.operations import Operation
 from meshlight.domain.peers import Peer
-from meshlight.gateway.inference.attempt import FailedAttempt
+from meshlight.gateway.inference.failures import FailedAttempt
 from meshlight.gateway.inference.headers import to_guest
 from meshlight.gateway.inference.route_errors import (
     final_guest_error,
@@ -44,10 +44,10 @@ def test_no_word_of_the_owners_reasons_is_passed_on(code: str) -> None:
 def test_the_status_is_that_of_what_happened() -> None:
     assert isinstance(final_guest_error("m", [miss("first-byte-too-late", "first-byte")]), FirstByteTooLate)
     assert isinstance(final_guest_error("m", [miss("connection-lost")]), BackendFailed)
-    said = Untranslatable("`top_k` has no counterpart.", "Leave it out.", "top_k")
-    assert final_guest_error("m", [miss("untranslatable", error=said)]) is said
-    assert isinstance(no_guest_route("m", lacks_face=True), NotFound)
-    assert isinstance(no_guest_route("m", lacks_face=False), EveryRouteDown)
+    text = Untranslatable("`top_k` has no counterpart.", "Leave it out.", "top_k")
+    assert final_guest_error("m", [miss("untranslatable", error=text)]) is text
+    assert isinstance(no_guest_route("m", lacks_path=True), NotFound)
+    assert isinstance(no_guest_route("m", lacks_path=False), EveryRouteDown)
     assert nothing_shared().status == 404
 
 
@@ -67,11 +67,11 @@ FACES_AND_SHAPES: list[tuple[Operation, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize("said", QUOTES)
-@pytest.mark.parametrize(("operation", "way"), FACES_AND_SHAPES)
+@pytest.mark.parametrize("text", QUOTES)
+@pytest.mark.parametrize(("operation", "translator"), FACES_AND_SHAPES)
 @pytest.mark.parametrize("status", [400, 404, 422, 429, 500, 503])
 def test_of_a_backends_failing_answer_a_peer_gets_our_own_words(
-    said: str, operation: Operation, way: list[str], status: int
+    text: str, operation: Operation, translator: list[str], status: int
 ) -> None:
     headers = (
         (b"content-type", b"text/html"),
@@ -79,14 +79,14 @@ def test_of_a_backends_failing_answer_a_peer_gets_our_own_words(
         (b"content-length", b"9"),
         (b"retry-after", b"7"),
     )
-    body = b'{"error":{"message":"%b"}}' % said.encode()
+    body = b'{"error":{"message":"%b"}}' % text.encode()
     reply = for_guest(Reply(status, headers, body, elapsed_s=0.0, reused=False), operation)
 
     assert reply.status == status
     assert len(reply.body) < 300
     assert not any(word in reply.body for word in (b"anna", b"attic", b"10.1", b"gguf", b"tcp"))
     found = msgspec.json.decode(reply.body)
-    for step in way:
+    for step in translator:
         found = found[step]
     assert found.startswith(f"The model's server answered {status}: ")
     assert dict(reply.headers) == {
@@ -97,19 +97,19 @@ def test_of_a_backends_failing_answer_a_peer_gets_our_own_words(
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("text", "answer"),
     [
         (b'{"error":{"code":"context_length_exceeded"}}', b"prompt is too long"),
         (b'{"error":{"type":"exceed_context_size_error","n_ctx":512}}', b"prompt is too long"),
         (b'{"error":"the prompt exceeds the available context size"}', b"prompt is too long"),
-        (b'{"error":{"message":"image input is not supported - hint: mmproj"}}', b"takes no pictures"),
-        (b'{"error":"registry.ollama.ai/library/x does not support tools"}', b"takes no tools"),
-        (b'{"error":"this model: tools are not supported"}', b"takes no tools"),
+        (b'{"error":{"message":"image input is not supported - hint: mmproj"}}', b"accepts no images"),
+        (b'{"error":"registry.ollama.ai/library/x does not support tools"}', b"accepts no tools"),
+        (b'{"error":"this model: tools are not supported"}', b"accepts no tools"),
         (b'{"error":{"message":"Input flagged by moderation"}}', b"content filter"),
     ],
 )
-def test_a_peer_is_told_what_it_can_mend(said: bytes, told: bytes) -> None:
-    assert told in for_guest(Reply(400, (), said, elapsed_s=0.0, reused=False), "messages").body
+def test_a_peer_is_told_what_it_can_mend(text: bytes, answer: bytes) -> None:
+    assert answer in for_guest(Reply(400, (), text, elapsed_s=0.0, reused=False), "messages").body
 
 
 def test_headers_that_tell_of_the_owners_account_stay_here() -> None:
@@ -135,7 +135,7 @@ async def test_the_short_cut_for_models_with_one_route_is_not_for_guests() -> No
 
     rig.add(Nobody(), "m")  # type: ignore[arg-type]
     with pytest.raises(EveryRouteDown, match="attic"):
-        await rig.ask()
+        await rig.send()
     rig.registry.put(BACKEND)
     inbound = rig.inbound("chat/completions", "m", b'{"model":"m"}')
     guest = Peer(id="a", name="Anna", url="", share_rings=())
@@ -155,18 +155,18 @@ STARTS = [b"", b"a", b"9", b"image ", b"support tools. ", b"context_length ", b"
 def test_no_address_is_told_whatever_stands_before_it_and_however_much(
     start: bytes, place: bytes, size: int
 ) -> None:
-    said = start * (size // len(start) if size and start else 1) + b" " + place
+    text = start * (size // len(start) if size and start else 1) + b" " + place
     for status in (400, 500):
-        body = for_guest(Reply(status, (), said, elapsed_s=0.0, reused=False), "chat/completions").body
+        body = for_guest(Reply(status, (), text, elapsed_s=0.0, reused=False), "chat/completions").body
         assert len(body) < 300
         assert place not in body
 
 
 @pytest.mark.parametrize("media", [b"text/html", b"application/json"])
 def test_a_sentence_stands_for_an_error_that_is_too_long_for_anybody(media: bytes) -> None:
-    said = b"<p>" + b"a" * (1 << 20)
+    text = b"<p>" + b"a" * (1 << 20)
     headers = ((b"content-type", media),)
-    reply = for_guest(Reply(500, headers, said, elapsed_s=0.0, reused=False), "chat/completions")
+    reply = for_guest(Reply(500, headers, text, elapsed_s=0.0, reused=False), "chat/completions")
     assert "something failed there" in msgspec.json.decode(reply.body)["error"]["message"]
     assert dict(reply.headers)[b"content-type"] == b"application/json"
     assert dict(reply.headers)[b"content-length"] == b"%d" % len(reply.body)

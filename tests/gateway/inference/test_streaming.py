@@ -1,12 +1,12 @@
-"""From the first byte to the end: pieces pass as they came, silence has a limit, and a break is seen as one."""
+"""From the first byte to the end: pieces pass unchanged, silence has a limit, and the client sees a break."""
 
 import asyncio
 
 import pytest
 
-from gateway.rig import Heard
-from meshlight.backends.base import Operation
+from gateway.rig import RecordedAnswer
 from meshlight.domain.errors import ReadError, RemoteProtocolError
+from meshlight.domain.operations import Operation
 from meshlight.gateway.inference.attempt import StartedResponse
 from meshlight.gateway.inference.streaming import StreamAborted, stream_response
 from meshlight.gateway.inference.timeouts import Cancellation
@@ -30,7 +30,7 @@ class Line:
         self.is_aborted = True
 
 
-class Pieces(Heard):
+class Pieces(RecordedAnswer):
     """A sink that keeps the pieces apart, and may be slow to take them."""
 
     def __init__(self, slow_s: float = 0.0) -> None:
@@ -68,7 +68,7 @@ class Stream:
 
 
 async def passing(
-    stream: Stream, sink: Heard, operation: Operation = "chat/completions", idle_s: float = 60.0
+    stream: Stream, sink: RecordedAnswer, operation: Operation = "chat/completions", idle_s: float = 60.0
 ) -> None:
     await stream_response(
         StartedResponse(stream.response, EVENT), operation, sink, [], Cancellation(), idle_s
@@ -157,7 +157,7 @@ async def test_what_can_bear_no_event_is_cut() -> None:
 
 
 async def test_a_sink_that_fails_lets_the_backend_go() -> None:
-    class Broken(Heard):
+    class Broken(RecordedAnswer):
         async def write(self, data: bytes) -> None:  # noqa: ARG002 - a Sink
             raise RuntimeError("no")
 

@@ -1,4 +1,4 @@
-"""How long a request waits for its first byte, told by the looks that its timer takes."""
+"""How long a request waits for its first byte, and when its backend is probed meanwhile."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,10 +19,10 @@ class Eye:
         self._clock = clock
         self._start = clock()
 
-    def suspect(self, backend: Backend) -> None:  # noqa: ARG002 - a Watcher
+    def request_probe(self, backend: Backend) -> None:  # noqa: ARG002 - a HealthWatcher
         self.looks.append(self._clock() - self._start)
 
-    def is_lost(self, backend: Backend) -> bool:  # noqa: ARG002 - a Watcher
+    def is_lost(self, backend: Backend) -> bool:  # noqa: ARG002 - a HealthWatcher
         return self.lost
 
 
@@ -39,16 +39,16 @@ class Loop(Clock):
 class Wait:
     """One wait, and how it ended."""
 
-    def __init__(self, *, first_byte_s: float = 300.0, can_leave: bool = True) -> None:
+    def __init__(self, *, first_byte_s: float = 300.0, may_leave: bool = True) -> None:
         self.loop = Loop()
         self.eye = Eye(self.loop)
-        self.interrupt = Cancellation()
-        self.patience = FirstByteTimer(
+        self.cancellation = Cancellation()
+        self.first_byte_timer = FirstByteTimer(
             backend("a", first_byte_s=first_byte_s),
-            self.interrupt,
+            self.cancellation,
             self.eye,
             self.loop,
-            can_leave=can_leave,
+            may_leave=may_leave,
         )
 
     async def after(self, seconds: float) -> Cause | None:
@@ -57,7 +57,7 @@ class Wait:
         try:
             await asyncio.sleep(0)
         except asyncio.CancelledError:
-            return self.interrupt.settle()
+            return self.cancellation.settle()
         return None
 
 
@@ -65,7 +65,7 @@ async def test_a_live_backend_is_waited_for_and_looked_at_every_other_second() -
     wait = Wait()
     assert await wait.after(10) is None
     assert wait.eye.looks == [1, 3, 5, 7, 9]
-    wait.patience.end()
+    wait.first_byte_timer.end()
     assert not wait.loop.armed
 
 
@@ -86,7 +86,7 @@ async def test_one_that_came_back_meanwhile_is_waited_for() -> None:
 
 
 async def test_what_may_not_leave_stays_with_a_lost_backend() -> None:
-    wait = Wait(can_leave=False)
+    wait = Wait(may_leave=False)
     wait.eye.lost = True
     assert await wait.after(299) is None
     assert await wait.after(1) == "first-byte"

@@ -1,4 +1,4 @@
-"""A wait that is ended from outside knows why, and the end of the task itself is never mistaken for it."""
+"""A wait that is cancelled from outside knows the cause; the end of the task itself is not mistaken for it."""
 
 import asyncio
 
@@ -7,11 +7,11 @@ import pytest
 from meshlight.gateway.inference.timeouts import Cancellation, Cause
 
 
-async def wait(interrupt: Cancellation) -> Cause | None:
+async def wait(cancellation: Cancellation) -> Cause | None:
     try:
         await asyncio.get_running_loop().create_future()
     except asyncio.CancelledError:
-        cause = interrupt.settle()
+        cause = cancellation.settle()
         if cause is None:
             raise
         return cause
@@ -19,31 +19,31 @@ async def wait(interrupt: Cancellation) -> Cause | None:
 
 
 async def test_the_first_cause_counts() -> None:
-    interrupt = Cancellation()
+    cancellation = Cancellation()
     loop = asyncio.get_running_loop()
-    loop.call_soon(interrupt.fire, "fell")
-    loop.call_soon(interrupt.fire, "idle")
-    assert await wait(interrupt) == "fell"
+    loop.call_soon(cancellation.fire, "fell")
+    loop.call_soon(cancellation.fire, "idle")
+    assert await wait(cancellation) == "fell"
 
 
 async def test_it_can_be_used_again() -> None:
-    interrupt = Cancellation()
+    cancellation = Cancellation()
     loop = asyncio.get_running_loop()
-    loop.call_soon(interrupt.fire, "fell")
-    assert await wait(interrupt) == "fell"
-    interrupt.again()
-    loop.call_soon(interrupt.fire, "first-byte")
-    assert await wait(interrupt) == "first-byte"
+    loop.call_soon(cancellation.fire, "fell")
+    assert await wait(cancellation) == "fell"
+    cancellation.rearm()
+    loop.call_soon(cancellation.fire, "first-byte")
+    assert await wait(cancellation) == "first-byte"
 
 
 async def test_a_departure_that_came_second_ends_the_next_wait() -> None:
-    interrupt = Cancellation()
+    cancellation = Cancellation()
     loop = asyncio.get_running_loop()
-    loop.call_soon(interrupt.fire, "fell")
-    loop.call_soon(interrupt.left)
-    assert await wait(interrupt) == "fell"
-    interrupt.again()
-    assert await wait(interrupt) == "left"
+    loop.call_soon(cancellation.fire, "fell")
+    loop.call_soon(cancellation.client_left)
+    assert await wait(cancellation) == "fell"
+    cancellation.rearm()
+    assert await wait(cancellation) == "left"
 
 
 async def test_the_end_of_the_task_goes_on() -> None:
@@ -64,12 +64,12 @@ async def test_the_end_of_the_task_goes_on() -> None:
 
 
 async def test_a_time_limit_inside_the_wait_is_not_confused_with_it() -> None:
-    interrupt = Cancellation()
+    cancellation = Cancellation()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
             await asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_soon(interrupt.left)
-    assert await wait(interrupt) == "left"
+    asyncio.get_running_loop().call_soon(cancellation.client_left)
+    assert await wait(cancellation) == "left"
 
 
 def test_outside_of_a_task_there_is_nothing_to_interrupt() -> None:

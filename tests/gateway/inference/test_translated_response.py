@@ -1,4 +1,4 @@
-"""A translated answer is read like any other one, and each piece that comes is heard, whatever is left of it."""
+"""A translated answer is read like any other one, and each received piece is noticed, even an empty one."""
 
 from typing import Any
 
@@ -51,13 +51,13 @@ def response(status: int, *pieces: bytes, first: bytes = b"") -> TranslatedRespo
 
 
 async def test_a_thought_that_is_hidden_from_the_client_is_no_silence() -> None:
-    heard: list[None] = []
+    received: list[None] = []
     answer = response(200, b"a", b"b", b"C", b"d")
-    answer.heard = lambda: heard.append(None)
+    answer.on_piece = lambda: received.append(None)
     assert await answer.read() == b"C"
-    assert len(heard) == 3
+    assert len(received) == 3
     assert (await answer.read(), await answer.read()) == (b".", b"")
-    assert len(heard) == 4
+    assert len(received) == 4
     assert dict(answer.headers) == {b"x-kept": b"1", b"content-type": b"text/plain"}
 
 

@@ -8,7 +8,7 @@ import anthropic
 import httpx
 import pytest
 
-from faults.raw import RawBackend, chunked, says, tune, whole
+from faults.raw import RawBackend, chunked, complete, responds, tune
 from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
@@ -20,7 +20,11 @@ def ask(**fields: Any) -> dict[str, Any]:
 
 
 def posts(engine: SimulatedEngine) -> list[tuple[str, str]]:
-    return [(seen.method, seen.path) for seen in engine.request_log.entries if seen.method == "POST"]
+    return [
+        (observed.method, observed.path)
+        for observed in engine.request_log.entries
+        if observed.method == "POST"
+    ]
 
 
 async def test_an_engine_without_messages_is_asked_for_it_once_and_then_in_its_own_protocol(
@@ -41,10 +45,36 @@ async def test_an_engine_without_messages_is_asked_for_it_once_and_then_in_its_o
         assert answer.headers["request-id"] == answer.headers["x-request-id"]
 
 
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/messages", {"max_tokens": 30}),
+        ("/v1/messages", {"max_tokens": 30, "stream": True}),
+        ("/v1/messages/count_tokens", {}),
+    ],
+)
+async def test_an_older_lm_studio_that_answers_200_to_a_path_that_it_lacks_is_asked_in_its_own_protocol(
+    tmp_path: Path, path: str, fields: dict[str, Any]
+) -> None:
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], **fields}
+    async with (
+        SimulatedEngine("lmstudio", "a", has_messages=False) as engine,
+        Node(tmp_path, [engine]) as node,
+    ):
+        for _ in range(2):
+            answer = await node.http.post(path, json=body)
+            assert answer.status_code == 200, answer.text
+            assert "Unexpected endpoint" not in answer.text
+            assert answer.headers["x-meshlight-attempts"] == "1"
+        chat = ("POST", "/v1/chat/completions")
+        assert posts(engine) == [("POST", path), chat, chat]
+        assert (await node.backend("a"))["health"]["state"] == "healthy"
+
+
 async def test_nothing_of_the_clients_headers_goes_along_with_a_translation(tmp_path: Path) -> None:
     body = b'{"id":"x","choices":[{"message":{"role":"assistant","content":"yes"},"finish_reason":"stop"}]}'
-    say = says(whole(body, b"content-type: application/json"))
-    async with RawBackend("a", say=say) as raw, Node(tmp_path, [raw]) as node:
+    say = responds(complete(body, b"content-type: application/json"))
+    async with RawBackend("a", respond=say) as raw, Node(tmp_path, [raw]) as node:
         node.service._connections.get("a").record_missing_operation("messages", "m")  # type: ignore[union-attr]
         answer = await node.http.post(
             "/v1/messages", json=ask(model="m"), headers={"anthropic-beta": "x", "x-secret": "y"}
@@ -92,9 +122,9 @@ async def test_a_translated_stream_that_breaks_ends_with_anthropics_error_event(
 
 
 async def test_a_failing_answer_comes_in_the_callers_protocol_with_the_engines_words(tmp_path: Path) -> None:
-    said = b'{"error":{"message":"the prompt is too long by 7","type":"invalid_request_error"}}'
-    refusal = whole(said, b"content-type: application/json", status=b"400 Bad Request")
-    async with RawBackend("a", say=says(refusal)) as raw, Node(tmp_path, [raw]) as node:
+    text = b'{"error":{"message":"the prompt is too long by 7","type":"invalid_request_error"}}'
+    refusal = complete(text, b"content-type: application/json", status=b"400 Bad Request")
+    async with RawBackend("a", respond=responds(refusal)) as raw, Node(tmp_path, [raw]) as node:
         node.service._connections.get("a").record_missing_operation("messages", "m")  # type: ignore[union-attr]
         answer = await node.http.post("/v1/messages", json=ask(model="m"))
         assert answer.status_code == 400
@@ -127,7 +157,7 @@ async def test_what_no_route_can_be_asked_for_is_refused_by_name(tmp_path: Path)
 
 async def test_a_stream_of_garbage_is_an_error_not_an_empty_message(tmp_path: Path) -> None:
     pieces = chunked(b"data: {not json}\n\n", b"data: [DONE]\n\n")
-    async with RawBackend("a", say=says(*pieces)) as raw, Node(tmp_path, [raw]) as node:
+    async with RawBackend("a", respond=responds(*pieces)) as raw, Node(tmp_path, [raw]) as node:
         node.service._connections.get("a").record_missing_operation("messages", "m")  # type: ignore[union-attr]
         answer = await node.http.post("/v1/messages", json=ask(model="m", stream=True))
         assert answer.status_code == 502

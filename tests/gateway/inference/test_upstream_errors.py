@@ -1,4 +1,4 @@
-"""Which answers a client should not have while another backend may give a better one, and how they end."""
+"""Which answers are held back while another backend may give a better one, and how they are passed on at last."""
 
 import asyncio
 
@@ -6,11 +6,11 @@ import pytest
 
 from meshlight.domain.errors import ReadError
 from meshlight.gateway.inference.upstream_errors import (
-    LIMIT,
+    REFUSAL_LIMIT,
+    has_no_such_path,
     is_refusal,
     last_headers,
     read_refusal,
-    says_no_such_path,
 )
 from meshlight.http_client.response import Headers, Reply, Response
 
@@ -68,7 +68,7 @@ async def test_one_that_breaks_or_never_ends_is_not_whole() -> None:
         False,
     )
     answer = response(500)
-    answer.feed(b"x" * (LIMIT + 1))
+    answer.feed(b"x" * (REFUSAL_LIMIT + 1))
     assert not (await read_refusal(answer))[1]
 
 
@@ -95,8 +95,8 @@ def test_while_a_model_loads_asking_again_helps() -> None:
         b"x-should-retry": b"true",
         b"retry-after": b"5",
     }
-    told = reply(503, (b"retry-after-ms", b"200"))
-    assert names(last_headers(told, is_loading=True)) == {
+    answer = reply(503, (b"retry-after-ms", b"200"))
+    assert names(last_headers(answer, is_loading=True)) == {
         b"x-should-retry": b"true",
         b"retry-after-ms": b"200",
     }
@@ -108,7 +108,7 @@ def test_how_long_to_wait_after_too_many_requests_the_backend_knows() -> None:
 
 
 def test_lm_studio_says_with_a_200_that_it_has_no_such_path() -> None:
-    assert says_no_such_path(b'{"error":"Unexpected endpoint or method. (POST /v1/messages)"}')
-    assert not says_no_such_path(
+    assert has_no_such_path(b'{"error":"Unexpected endpoint or method. (POST /v1/messages)"}')
+    assert not has_no_such_path(
         b'{"id":"msg_1","content":[{"type":"text","text":"Unexpected endpoint or method."}]}'
     )

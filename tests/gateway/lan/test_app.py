@@ -1,4 +1,4 @@
-"""What a peer may ask on the LAN listener, at a whole node."""
+"""What a peer may request on the LAN listener of a complete node."""
 
 import json
 from collections.abc import AsyncIterator
@@ -9,11 +9,11 @@ import pytest
 from backends.scripted import Peer as Scripted
 from backends.scripted import ScriptedServer
 from meshlight.simulator.engine import SimulatedEngine
-from security.paired_node import ANNA, House, settled, simulated
+from security.paired_node import ANNA, PairedNode, settled, simulated
 
 
 @pytest.fixture
-async def open_house(tmp_path: Path) -> AsyncIterator[House]:
+async def paired_node(tmp_path: Path) -> AsyncIterator[PairedNode]:
     async with (
         SimulatedEngine("llamacpp", "study", models=("m",)) as engine,
         simulated(tmp_path, [engine]) as found,
@@ -21,11 +21,11 @@ async def open_house(tmp_path: Path) -> AsyncIterator[House]:
         yield found
 
 
-async def test_the_catalog_is_not_sent_twice_to_who_has_it(open_house: House) -> None:
-    first = await open_house.ask("GET", "/peer/catalog")
+async def test_the_catalog_is_not_sent_twice_to_who_has_it(paired_node: PairedNode) -> None:
+    first = await paired_node.request("GET", "/peer/catalog")
     tag = first.headers["etag"]
-    again = await open_house.ask("GET", "/peer/catalog", None, f"if-none-match: {tag}")
-    other = await open_house.ask("GET", "/peer/catalog", None, 'if-none-match: "older"')
+    again = await paired_node.request("GET", "/peer/catalog", None, f"if-none-match: {tag}")
+    other = await paired_node.request("GET", "/peer/catalog", None, 'if-none-match: "older"')
 
     assert first.headers["content-type"] == "application/json"
     assert tag == f'"{first.json()["hash"]}"'
@@ -33,14 +33,14 @@ async def test_the_catalog_is_not_sent_twice_to_who_has_it(open_house: House) ->
     assert (other.status, other.body) == (200, first.body)
 
 
-async def test_each_path_takes_its_own_method(open_house: House) -> None:
+async def test_each_path_takes_its_own_method(paired_node: PairedNode) -> None:
     for method, path in (("POST", "/peer/catalog"), ("HEAD", "/peer/events"), ("GET", "/peer/unpair")):
-        answer = await open_house.ask(method, path)
+        answer = await paired_node.request(method, path)
         assert answer.status == 405
-        assert (await open_house.ask("GET", "/peer/catalog")).status == 200
+        assert (await paired_node.request("GET", "/peer/catalog")).status == 200
 
 
-async def test_every_protocol_of_the_mesh_is_spoken_to_peers(open_house: House) -> None:
+async def test_every_protocol_of_the_mesh_is_spoken_to_peers(paired_node: PairedNode) -> None:
     hi = [{"role": "user", "content": "hi"}]
     for path, body in (
         ("/v1/chat/completions", {"model": "m", "messages": hi}),
@@ -48,27 +48,27 @@ async def test_every_protocol_of_the_mesh_is_spoken_to_peers(open_house: House) 
         ("/api/chat", {"model": "m", "messages": hi, "stream": False}),
         ("/v1/responses", {"model": "m", "input": "hi"}),
     ):
-        answer = await open_house.ask("POST", path, body)
+        answer = await paired_node.request("POST", path, body)
         assert answer.status == 200, answer.raw
 
 
-async def test_a_streamed_answer_comes_as_it_is_made(open_house: House) -> None:
-    answer = await open_house.chat("m", stream=True)
+async def test_a_streamed_answer_comes_as_it_is_made(paired_node: PairedNode) -> None:
+    answer = await paired_node.chat("m", stream=True)
 
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.raw.count(b"data: ") > 3
     assert b"data: [DONE]" in answer.raw
 
 
-async def test_a_peer_may_end_the_pairing_and_is_nobody_afterwards(open_house: House) -> None:
-    assert (await open_house.ask("POST", "/peer/unpair")).status == 204
-    view = await settled(open_house.node)
+async def test_a_peer_may_end_the_pairing_and_is_nobody_afterwards(paired_node: PairedNode) -> None:
+    assert (await paired_node.request("POST", "/peer/unpair")).status == 204
+    view = await settled(paired_node.node)
     while view["peers"]:
-        view = await settled(open_house.node)
+        view = await settled(paired_node.node)
     with pytest.raises(OSError, match=r"."):
-        await open_house.connect()
+        await paired_node.connect()
     assert ANNA.node_id not in str(view)
-    notices = (await open_house.node.http.get("/mesh/snapshot")).json()["notices"]
+    notices = (await paired_node.node.http.get("/mesh/snapshot")).json()["notices"]
     assert notices == ["Anna has ended the pairing with this machine."]
 
 
@@ -88,9 +88,9 @@ async def test_a_backend_that_quotes_the_owners_key_does_not_quote_it_to_a_peer(
         while True:
             request = await peer.request()
             is_list = "GET" in request.line
-            said = f"upstream http://10.9.8.7:1 got {request.headers.get('authorization')}"
+            text = f"upstream http://10.9.8.7:1 got {request.headers.get('authorization')}"
             models = {"data": [{"id": "m", "object": "model"}], "object": "list"}
-            body = json.dumps(models if is_list else {"error": {"message": said}})
+            body = json.dumps(models if is_list else {"error": {"message": text}})
             status = 200 if is_list else 500
             await peer.send(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
 

@@ -1,4 +1,4 @@
-"""Who of the peers may ask now, and how much at once."""
+"""Which peers may send requests now, and how many at once."""
 
 import pytest
 
@@ -16,9 +16,9 @@ def guests() -> Guests:
 
 
 def test_only_a_peer_is_known(guests: Guests) -> None:
-    assert guests.known(ANNA.id) is ANNA
+    assert guests.find(ANNA.id) is ANNA
     with pytest.raises(OriginForbidden, match="not paired"):
-        guests.known("c" * 64)
+        guests.find("c" * 64)
 
 
 def test_a_peer_that_is_no_more_is_known_no_more() -> None:
@@ -27,7 +27,7 @@ def test_a_peer_that_is_no_more_is_known_no_more() -> None:
     del peers[ANNA.id]
 
     with pytest.raises(OriginForbidden):
-        guests.known(ANNA.id)
+        guests.find(ANNA.id)
 
 
 def test_each_peer_has_a_cap_of_its_own(guests: Guests) -> None:

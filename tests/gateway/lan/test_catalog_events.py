@@ -1,4 +1,4 @@
-"""Each peer hears at once when its catalog has changed, and not a word otherwise."""
+"""Each peer is notified when its catalog has changed, and only then."""
 
 import asyncio
 from typing import Any
@@ -20,9 +20,9 @@ class Reader:
 
     def __init__(self, feed: CatalogFeed, peer: Peer = ANNA) -> None:
         self.frames: asyncio.Queue[bytes] = asyncio.Queue()
-        self.leave = DisconnectListeners()
+        self.disconnect = DisconnectListeners()
         self.task = asyncio.create_task(
-            feed.follow(peer, {"extensions": {DISCONNECT: self.leave}}, self._send)
+            feed.follow(peer, {"extensions": {DISCONNECT: self.disconnect}}, self._send)
         )
 
     async def _send(self, message: Any) -> None:
@@ -63,7 +63,7 @@ async def test_a_reader_learns_the_hash_at_once_and_each_new_one() -> None:
     assert await reader.next() == told("two")
 
     desk.hashes[ANNA.id] = "three"
-    desk.stream.ring()
+    desk.stream.notify()
     assert await reader.next() == told("three")
     await desk.stream.close()
 
@@ -92,7 +92,7 @@ async def test_the_stream_ends_with_the_pairing() -> None:
     reader = Reader(desk.stream)
     await reader.next()
     del desk.hashes[ANNA.id]
-    desk.stream.ring()
+    desk.stream.notify()
 
     assert await reader.next() == b""
     await reader.end()
@@ -102,7 +102,7 @@ async def test_a_reader_that_leaves_is_let_go_of() -> None:
     desk = Desk()
     reader = Reader(desk.stream)
     await reader.next()
-    reader.leave.fire()
+    reader.disconnect.fire()
     await reader.end()
     desk.asked = 0
     desk.registry.record_fact("study", Answered(0.01), ("m",))
@@ -135,6 +135,6 @@ async def test_after_a_close_it_serves_again_as_when_the_listener_is_opened_anew
     again = Reader(desk.stream)
     assert await again.next() == told("one")
     desk.hashes[ANNA.id] = "two"
-    desk.stream.ring()
+    desk.stream.notify()
     assert await again.next() == told("two")
     await desk.stream.close()

@@ -1,4 +1,4 @@
-"""The LAN listener opens and closes while the service runs, and knows which peer each connection is."""
+"""The LAN listener opens and closes while the service runs, and knows the peer of each connection."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ class Rooms:
         tls = client_context(who, HERE.certificate_pem)
         return await asyncio.open_connection("127.0.0.1", self.lan.port, ssl=tls)
 
-    async def ask(self, who: Any = ANNA) -> str:
+    async def request(self, who: Any = ANNA) -> str:
         reader, writer = await self.connect(who)
         writer.write(ASK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
         raw = await asyncio.wait_for(read_all(reader), 10)
@@ -75,8 +75,8 @@ async def rooms(**limits: Any) -> AsyncIterator[Rooms]:
 async def test_each_connection_is_its_peers() -> None:
     async with rooms() as found:
         await found.open()
-        assert await found.ask(ANNA) == ANNA.node_id
-        assert await found.ask(BEN) == BEN.node_id
+        assert await found.request(ANNA) == ANNA.node_id
+        assert await found.request(BEN) == BEN.node_id
 
 
 async def test_it_opens_closes_and_opens_again() -> None:
@@ -87,7 +87,7 @@ async def test_it_opens_closes_and_opens_again() -> None:
             port = found.lan.port
             await found.open(0)
             assert found.lan.port == port  # it listens already
-            assert await found.ask() == ANNA.node_id
+            assert await found.request() == ANNA.node_id
             await found.lan.close()
             await found.lan.close()
             assert (found.lan.port, found.endings) == (0, round_)
@@ -102,7 +102,7 @@ async def test_it_follows_to_another_port() -> None:
         await found.open(second)
 
         assert found.lan.port == second
-        assert await found.ask() == ANNA.node_id
+        assert await found.request() == ANNA.node_id
         with pytest.raises(OSError, match=r"."):
             await asyncio.open_connection("127.0.0.1", first)
 
@@ -117,7 +117,7 @@ async def test_a_taken_port_is_told_with_the_setting_that_mends_it_and_can_be_tr
             assert "`[lan]`" in caught.value.hint
             assert found.lan.port == 0
         await found.open(port)
-        assert await found.ask() == ANNA.node_id
+        assert await found.request() == ANNA.node_id
 
 
 async def test_the_connections_of_one_peer_are_cut_and_those_of_others_stay() -> None:
@@ -142,19 +142,19 @@ async def test_the_connections_of_one_peer_are_cut_and_those_of_others_stay() ->
 async def test_a_peer_that_is_let_go_of_gets_no_further_connection() -> None:
     async with rooms() as found:
         await found.open()
-        assert await found.ask(ANNA) == ANNA.node_id
+        assert await found.request(ANNA) == ANNA.node_id
         found.tls.pin([BEN.certificate_pem])
         with suppress(OSError):
-            assert await found.ask(ANNA) == ""
+            assert await found.request(ANNA) == ""
         assert found.asked == [ANNA.node_id]
-        assert await found.ask(BEN) == BEN.node_id
+        assert await found.request(BEN) == BEN.node_id
 
 
 async def test_a_connection_whose_key_is_nobodys_by_the_end_of_the_handshake_is_cut_unread() -> None:
     async with rooms() as found:
         await found.lan.open(found.tls.context, lambda _: None, 0)
         with suppress(OSError):
-            assert await found.ask(ANNA) == ""
+            assert await found.request(ANNA) == ""
         assert found.asked == []
         await found.lan.close()  # and it is counted nowhere: nothing is waited for
 

@@ -1,4 +1,4 @@
-"""Strangers get as far as their handshake, a few of them at a time, and for a short while."""
+"""Clients without a paired key get as far as the handshake, a few at a time, and for a short time."""
 
 import asyncio
 import ssl
@@ -26,7 +26,7 @@ async def gate(
 ) -> AsyncIterator[tuple[TlsAcceptor, int]]:
     sock = bind("127.0.0.1", 0)
     tls = server_context(HERE, [FRIEND.certificate_pem])
-    found = TlsAcceptor(sock, tls, connect, handshake_s=handshake_s, most=most)
+    found = TlsAcceptor(sock, tls, connect, handshake_s=handshake_s, limit=most)
     port: int = sock.getsockname()[1]
     try:
         yield found, port

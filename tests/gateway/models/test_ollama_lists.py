@@ -1,4 +1,4 @@
-"""Ollama's clients see the models of the whole mesh, and only what is known of each."""
+"""Ollama's clients see all models of the mesh, and only known facts about each."""
 
 import json
 from typing import Any
@@ -96,7 +96,7 @@ def test_a_model_is_shown_with_the_smallest_context_that_it_may_meet(mesh: Snaps
 
 
 @pytest.mark.parametrize(
-    ("kind", "told", "shown"),
+    ("kind", "answer", "shown"),
     [
         ("vllm", None, ["completion", "tools"]),
         ("mlx", (), ["completion", "tools"]),
@@ -112,11 +112,11 @@ def test_a_model_is_shown_with_the_smallest_context_that_it_may_meet(mesh: Snaps
     ],
 )
 def test_a_model_calls_tools_unless_somebody_who_knows_says_no(
-    kind: Kind, told: tuple[str, ...] | None, shown: list[str]
+    kind: Kind, answer: tuple[str, ...] | None, shown: list[str]
 ) -> None:
-    nodes = {"a": node("a", {"m": None if told is None else ModelDetail(capabilities=told)}, kind)}
-    seen = Snapshot(nodes=nodes, routes=index(nodes))
-    assert json.loads(show(seen, "m", STARTED))["capabilities"] == shown
+    nodes = {"a": node("a", {"m": None if answer is None else ModelDetail(capabilities=answer)}, kind)}
+    observed = Snapshot(nodes=nodes, routes=index(nodes))
+    assert json.loads(show(observed, "m", STARTED))["capabilities"] == shown
 
 
 def test_ollamas_own_client_reads_them(mesh: Snapshot) -> None:

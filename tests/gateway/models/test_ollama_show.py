@@ -1,4 +1,4 @@
-"""What a real Ollama tells of a model of its own is passed on as it is; only the name is mapped."""
+"""What an Ollama answers about its own model is passed on unchanged; only the name is mapped."""
 
 import json
 from pathlib import Path

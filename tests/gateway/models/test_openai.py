@@ -1,4 +1,4 @@
-"""The list of models is encoded once per change, whatever a request asks."""
+"""The list of models is encoded once per change, however many requests read it."""
 
 import json
 from typing import Any
@@ -43,7 +43,7 @@ def test_aliases_are_listed_where_they_lead_somewhere(registry: Registry) -> Non
     catalog = ModelCatalog(registry, 7)
     catalog.all()
     registry.route_by(Routing(aliases={"x": "m", "y": "b/m", "z": "nowhere", "m": "org/n"}))
-    catalog.forget()
+    catalog.invalidate()
     listed: dict[str, Any] = {model["id"]: model["meshlight"] for model in json.loads(catalog.all())["data"]}
     assert listed == {
         "m": {"backends": ["a"], "alias_of": "org/n"},

@@ -1,4 +1,4 @@
-"""Who keeps a place when all are taken."""
+"""Which connections stay open when there are too many."""
 
 from meshlight.gateway.server.admission import ConnectionAdmission
 from meshlight.gateway.server.limits import Limits
@@ -23,13 +23,13 @@ def test_the_one_without_the_key_that_rests_longest_goes_and_one_that_works_goes
     room = ConnectionAdmission(Limits(connections=3))
     a, b, c, d, e, f = (Line(name) for name in "abcdef")
     assert all(room.admit(line, taken) for taken, line in enumerate((a, b, c)))
-    room.works(a)
-    room.works(b)
-    room.rests(b)
+    room.request_started(a)
+    room.request_started(b)
+    room.request_ended(b)
     gone = []
     for line in (d, e, f):
         assert room.admit(line, 3)
-        room.works(line)
+        room.request_started(line)
         gone.append([one.name for one in (a, b, c, d, e, f) if one.is_evicted])
     assert gone == [["c"], ["b", "c"], ["a", "b", "c"]]
 
@@ -60,9 +60,9 @@ def test_one_that_was_evicted_does_not_come_back_with_its_last_answer() -> None:
     room = ConnectionAdmission(Limits(connections=1))
     a, b = Line("a"), Line("b")
     assert room.admit(a, 0)
-    room.works(a)
+    room.request_started(a)
     assert room.admit(b, 1)
-    room.rests(a)
+    room.request_ended(a)
     room.forget(b)
     assert a.is_evicted
     assert not room.admit(Line("c"), 1)

@@ -1,4 +1,4 @@
-"""A deadline that is moved often and met once."""
+"""A deadline that is moved often and missed once."""
 
 import asyncio
 from collections.abc import Callable

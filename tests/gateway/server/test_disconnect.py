@@ -1,4 +1,4 @@
-"""How the departure of a client is told."""
+"""How a client's disconnect is reported."""
 
 import pytest
 
@@ -6,45 +6,45 @@ from meshlight.gateway.server.disconnect import DisconnectListeners
 
 
 def test_everybody_is_told_once_and_in_order() -> None:
-    told: list[int] = []
-    leave = DisconnectListeners()
-    leave.add(lambda: told.append(1))
-    leave.add(lambda: told.append(2))
-    leave.fire()
-    leave.fire()
+    answer: list[int] = []
+    disconnect = DisconnectListeners()
+    disconnect.add(lambda: answer.append(1))
+    disconnect.add(lambda: answer.append(2))
+    disconnect.fire()
+    disconnect.fire()
 
-    assert told == [1, 2]
-    assert leave.gone
+    assert answer == [1, 2]
+    assert disconnect.gone
 
 
 def test_who_is_discarded_is_not_told() -> None:
-    told: list[int] = []
+    answer: list[int] = []
 
     def tell() -> None:
-        told.append(1)
+        answer.append(1)
 
-    leave = DisconnectListeners()
-    leave.add(tell)
-    leave.discard(tell)
-    leave.discard(tell)
-    leave.add(tell)
-    leave.clear()
-    leave.fire()
+    disconnect = DisconnectListeners()
+    disconnect.add(tell)
+    disconnect.discard(tell)
+    disconnect.discard(tell)
+    disconnect.add(tell)
+    disconnect.clear()
+    disconnect.fire()
 
-    assert told == []
+    assert answer == []
 
 
 def test_a_listener_that_breaks_does_not_silence_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    told: list[int] = []
+    answer: list[int] = []
 
     def broken() -> None:
         raise ValueError("secret words")
 
-    leave = DisconnectListeners()
-    leave.add(broken)
-    leave.add(lambda: told.append(1))
-    leave.fire()
+    disconnect = DisconnectListeners()
+    disconnect.add(broken)
+    disconnect.add(lambda: answer.append(1))
+    disconnect.fire()
 
-    assert told == [1]
+    assert answer == [1]
     assert "ValueError" in caplog.text
     assert "secret words" not in caplog.text

@@ -1,4 +1,4 @@
-"""The port: had, or clearly said who has it."""
+"""The port is bound, or the error says which program has it."""
 
 import socket
 import sys
@@ -10,7 +10,13 @@ import pytest
 
 from meshlight.domain.errors import ServiceError
 from meshlight.gateway.server.asgi import Receive, Scope, Send
-from meshlight.gateway.server.listener import Listener, bind, bind_loopbacks, raise_file_limit, who_listens
+from meshlight.gateway.server.listener import (
+    ListenerInfo,
+    bind,
+    bind_loopbacks,
+    identify_listener,
+    raise_file_limit,
+)
 from security.wire import running
 
 
@@ -77,7 +83,7 @@ def test_a_running_meshlight_is_recognised() -> None:
         await send({"type": "http.response.body", "body": body})
 
     with running(app) as gateway:
-        assert who_listens("127.0.0.1", gateway.port) == Listener("meshlight", "1")
+        assert identify_listener("127.0.0.1", gateway.port) == ListenerInfo("meshlight", "1")
         with pytest.raises(ServiceError, match=f"already running at 127.0.0.1:{gateway.port}"):
             bind("127.0.0.1", gateway.port)
 
@@ -85,7 +91,7 @@ def test_a_running_meshlight_is_recognised() -> None:
 def test_nobody_listens_on_a_closed_port() -> None:
     with bind("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
-    assert who_listens("127.0.0.1", port) is None
+    assert identify_listener("127.0.0.1", port) is None
 
 
 def test_an_address_of_another_machine_can_not_be_had() -> None:

@@ -1,10 +1,10 @@
-"""What clients write for a path of inference leads to that path, and to nothing that it would not lead to."""
+"""Other spellings of an inference path lead to that path, and to nothing else."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.gateway.server.path_spelling import meant, respell
+from meshlight.gateway.server.path_spelling import canonical_path, normalize_path
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from meshlight.gateway.server.path_spelling import meant, respell
     ],
 )
 def test_another_spelling_is_the_path_that_it_stands_for(path: str, stands_for: str) -> None:
-    assert meant(path) == stands_for
+    assert canonical_path(path) == stands_for
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_another_spelling_is_the_path_that_it_stands_for(path: str, stands_for: 
     ],
 )
 def test_no_other_path_changes_to_one_that_is_not_inference(path: str) -> None:
-    found = meant(path)
+    found = canonical_path(path)
     assert found is None or found.startswith(("/v1/models/", "/v1beta/models/"))
 
 
 @given(st.text("/.%v1apimeshodlbt2F", max_size=30))
 def test_whatever_comes_out_is_a_path_of_inference(text: str) -> None:
     scope = {"path": f"/{text}", "raw_path": f"/{text}".encode()}
-    respell(scope)
+    normalize_path(scope)
     if scope["path"] != f"/{text}":
         assert str(scope["path"]).startswith(("/v1/", "/api/", "/v1beta/"))

@@ -1,4 +1,4 @@
-"""How answers look on the wire, whole or broken."""
+"""How answers look on the wire, complete or broken."""
 
 import asyncio
 import socket
@@ -68,17 +68,17 @@ def test_an_answer_without_a_body_has_none(method: bytes, status: int, loop_name
 
 
 def test_a_head_is_not_held_back_until_there_is_a_body(loop_name: str) -> None:
-    seen = threading.Event()
+    observed = threading.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        await asyncio.get_running_loop().run_in_executor(None, seen.wait, PATIENCE_S)
+        await asyncio.get_running_loop().run_in_executor(None, observed.wait, PATIENCE_S)
         await send({"type": "http.response.body", "body": b"x"})
 
     with running(app, LOOPS[loop_name], guarded=False) as gateway, gateway.connect() as sock:
         sock.sendall(CLOSE % b"GET")
         assert sock.recv(65536).startswith(b"HTTP/1.1 200 OK")
-        seen.set()
+        observed.set()
         assert read_all(sock) == b"1\r\nx\r\n0\r\n\r\n"
 
 
@@ -214,7 +214,7 @@ def test_requests_sent_ahead_in_pieces_are_answered_in_order(loop_name: str) -> 
             sock.sendall(raw[start : start + 70])
         sock.sendall(CLOSE % b"GET")
         read_all(sock)
-    assert [seen["path"] for seen in echo.asked] == [*(f"/{place}" for place in range(30)), "/"]
+    assert [observed["path"] for observed in echo.asked] == [*(f"/{place}" for place in range(30)), "/"]
 
 
 def test_a_client_that_waits_for_leave_to_send_gets_it(loop_name: str) -> None:
@@ -241,9 +241,9 @@ def test_an_offered_upgrade_is_passed_over_and_the_body_is_read(upgrade: bytes, 
         )
         head = b"POST /v1/x?a=b HTTP/1.1\r\nHost: x\r\nX-Kept: 1\r\n" + offer + b"Content-Length: 6\r\n\r\n"
         sock.sendall(head + b"abc")
-        said = exchange(sock, b"def").json()
-        assert (said["path"], said["query"], said["size"]) == ("/v1/x", "a=b", 6)
-        assert said["headers"] == [["host", "x"], ["x-kept", "1"], ["content-length", "6"]]
+        text = exchange(sock, b"def").json()
+        assert (text["path"], text["query"], text["size"]) == ("/v1/x", "a=b", 6)
+        assert text["headers"] == [["host", "x"], ["x-kept", "1"], ["content-length", "6"]]
         assert exchange(sock, head + b"GET /he").json()["size"] == 6
 
 
@@ -347,7 +347,7 @@ def test_a_request_sent_ahead_that_turns_to_garbage_takes_no_answer_from_the_one
     with running(echo, LOOPS[loop_name], guarded=False) as gateway:
         reply = gateway.ask(b"GET /good HTTP/1.1\r\nHost: x\r\n\r\n" + CHUNKED + b"garbage\r\n")
     assert (reply.status, reply.count) == (200, 1)
-    assert [seen["path"] for seen in echo.asked] == ["/good"]
+    assert [observed["path"] for observed in echo.asked] == ["/good"]
 
 
 def test_an_old_client_sees_that_its_answer_is_cut_off(loop_name: str) -> None:

@@ -1,4 +1,4 @@
-"""The server's own life: it answers, notices departures, and stops without dropping what runs."""
+"""The server answers, notices disconnects, and stops without dropping running requests."""
 
 import asyncio
 import socket
@@ -37,8 +37,8 @@ class Gate:
             return
         self.loop = asyncio.get_running_loop()
         self.open = asyncio.Event()
-        leave = scope["extensions"][DISCONNECT]
-        leave.add(self.left.set)
+        disconnect = scope["extensions"][DISCONNECT]
+        disconnect.add(self.left.set)
         if self.start:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"one ", "more_body": True})
@@ -48,7 +48,7 @@ class Gate:
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
-        leave.discard(self.left.set)
+        disconnect.discard(self.left.set)
         if not self.start:
             await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"two"})
@@ -69,7 +69,7 @@ def test_a_departure_is_told_at_once_before_and_in_the_middle_of_an_answer(
         sock = gateway.connect()
         sock.sendall(GET)
         assert gate.entered.wait(PATIENCE_S)
-        asked = time.monotonic()
+        request = time.monotonic()
         if how == "half-close":
             sock.shutdown(socket.SHUT_WR)
         elif how == "reset":
@@ -82,7 +82,7 @@ def test_a_departure_is_told_at_once_before_and_in_the_middle_of_an_answer(
         else:
             sock.close()
         assert gate.left.wait(PATIENCE_S)
-        assert time.monotonic() - asked < 0.25
+        assert time.monotonic() - request < 0.25
         gate.release()
         sock.close()
 
@@ -99,33 +99,33 @@ def test_a_departure_is_told_even_when_more_requests_were_sent_ahead(loop_name: 
 
 
 def test_who_asks_late_for_a_departure_is_told_too(loop_name: str) -> None:
-    told = threading.Event()
+    answer = threading.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
         while (await receive())["type"] != "http.disconnect":
             pass
-        leave = scope["extensions"][DISCONNECT]
-        assert leave.gone
+        disconnect = scope["extensions"][DISCONNECT]
+        assert disconnect.gone
         discarded = asyncio.Event()
-        leave.add(discarded.set)
-        leave.discard(discarded.set)
-        leave.add(told.set)
+        disconnect.add(discarded.set)
+        disconnect.discard(discarded.set)
+        disconnect.add(answer.set)
         await asyncio.sleep(0)
         assert not discarded.is_set()
 
     with running(app, LOOPS[loop_name], guarded=False) as gateway:
         with gateway.connect() as sock:
             sock.sendall(GET)
-        assert told.wait(PATIENCE_S)
+        assert answer.wait(PATIENCE_S)
 
 
 def test_a_listener_of_one_request_hears_nothing_of_the_next(loop_name: str) -> None:
-    heard = threading.Event()
+    received = threading.Event()
     ended = threading.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/forgetful":
-            scope["extensions"][DISCONNECT].add(heard.set)
+            scope["extensions"][DISCONNECT].add(received.set)
         else:
             scope["extensions"][DISCONNECT].add(ended.set)
             ended.clear()
@@ -142,7 +142,7 @@ def test_a_listener_of_one_request_hears_nothing_of_the_next(loop_name: str) -> 
             assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
             sock.sendall(GET)
         assert ended.wait(PATIENCE_S)
-    assert not heard.is_set()
+    assert not received.is_set()
 
 
 def test_stopping_lets_a_running_answer_end(loop_name: str) -> None:
@@ -197,11 +197,11 @@ def test_stopping_twice_stops_at_once(loop_name: str) -> None:
     with running(gate, LOOPS[loop_name], guarded=False) as gateway, gateway.connect() as sock:
         sock.sendall(GET)
         assert gate.entered.wait(PATIENCE_S)
-        asked = time.monotonic()
+        request = time.monotonic()
         gateway.loop.call_soon_threadsafe(gateway.server.stop)
         gateway.loop.call_soon_threadsafe(gateway.server.stop)
         read_all(sock)
-        assert time.monotonic() - asked < 2
+        assert time.monotonic() - request < 2
     assert gate.cancelled.is_set()
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.backends.base import Operation
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.errors import TooMuch, TranslationFailed
+from meshlight.domain.operations import Operation
 from meshlight.gateway.translation import bounds
 from meshlight.gateway.translation.bounds import check_answer, check_request, has_more_values
 from meshlight.gateway.translation.table import translate

@@ -33,7 +33,7 @@ def test_each_shape_is_read(body: bytes, message: str) -> None:
 
 def test_a_message_is_one_printable_line_of_bounded_length() -> None:
     text = error_message(json.dumps({"error": {"message": "a\x1b[31m\nb" + "x" * 10_000}}).encode(), 500)
-    assert text.startswith("a [31m b")
+    assert text.startswith("a b")
     assert len(text) <= MESSAGE_MAX
     assert text.isprintable()
 

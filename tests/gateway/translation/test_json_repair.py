@@ -24,6 +24,11 @@ def test_halves_are_replaced_and_the_rest_stays(data: bytes, text: str) -> None:
     assert decode_repaired(data, TEXT) == text
 
 
+@pytest.mark.parametrize("data", [rb'"\ud83d cut"', b'"\xf0\x9f cut"', '"plain ü"'.encode()])
+def test_a_part_that_is_not_decoded_yet_is_repaired_too(data: bytes) -> None:
+    assert decode_repaired(msgspec.Raw(data), TEXT) == decode_repaired(data, TEXT)
+
+
 def test_what_is_no_json_stays_an_error() -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_repaired(b'"open', TEXT)

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.translation.anthropic.requests import Json, call, chunk, stream
 from gateway.translation.test_carried_state import SIGNED, anthropic_turn
-from meshlight.backends.base import Operation
+from meshlight.domain.operations import Operation
 from meshlight.gateway.translation.carried_state import SIGNATURE
 from meshlight.gateway.translation.passthrough import without_own_state
 

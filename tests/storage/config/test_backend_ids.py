@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from meshlight.storage.config.backend_ids import (
     ID_PATTERN,
-    Naming,
+    EntryNames,
     host_of,
     name_backends,
     slug,
@@ -31,7 +31,7 @@ def test_an_id_is_made_of_the_letters_and_digits_of_a_name(words: str, made: str
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.none() | st.text(max_size=8), st.sampled_from("abc")), max_size=8))
 def test_every_backend_gets_an_id_of_its_own(entries: list[tuple[str | None, str]]) -> None:
-    named = name_backends([Naming(url=f"http://{host}", name=name) for name, host in entries])
+    named = name_backends([EntryNames(url=f"http://{host}", name=name) for name, host in entries])
     ids = [id_ for id_, _ in named]
     assert len(set(ids)) == len(ids)
     assert all(ID_PATTERN.fullmatch(id_) for id_ in ids)
@@ -40,18 +40,18 @@ def test_every_backend_gets_an_id_of_its_own(entries: list[tuple[str | None, str
 def test_a_written_id_is_kept_and_never_given_to_another() -> None:
     named = name_backends(
         [
-            Naming("http://a", name="Ollama"),
-            Naming("http://b", id="ollama"),
-            Naming("http://c", name="ollama"),
+            EntryNames("http://a", name="Ollama"),
+            EntryNames("http://b", id="ollama"),
+            EntryNames("http://c", name="ollama"),
         ]
     )
     assert named == [("ollama-2", "Ollama"), ("ollama", "ollama"), ("ollama-3", "ollama")]
 
 
 def test_a_name_defaults_to_the_id_and_then_to_the_host() -> None:
-    assert name_backends([Naming("http://gpu.lan:8000/v1", id="box")]) == [("box", "box")]
-    assert name_backends([Naming("http://gpu.lan:8000/v1")]) == [("gpu-lan", "gpu.lan")]
-    assert name_backends([Naming("http://[::1]:8000", name="서버")]) == [("1", "서버")]
+    assert name_backends([EntryNames("http://gpu.lan:8000/v1", id="box")]) == [("box", "box")]
+    assert name_backends([EntryNames("http://gpu.lan:8000/v1")]) == [("gpu-lan", "gpu.lan")]
+    assert name_backends([EntryNames("http://[::1]:8000", name="서버")]) == [("1", "서버")]
 
 
 @pytest.mark.parametrize(

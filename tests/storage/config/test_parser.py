@@ -149,7 +149,11 @@ def test_everything_that_can_be_set_is_read() -> None:
         ),
         (ONE + "first_byte_s = nan", 4, "line 4: backends[0].first_byte_s must be more than 0, not nan."),
         (ONE + "idle_s = inf", 4, "line 4: backends[0].idle_s must be at most 86400, not inf."),
-        (ONE + "id = 'GPU box'", 4, "line 4: backends[0].id must be of small letters, digits and dashes"),
+        (
+            ONE + "id = 'GPU box'",
+            4,
+            "line 4: backends[0].id must consist of small letters, digits and dashes",
+        ),
         (ONE + "name = ' '", 4, "line 4: backends[0].name is empty; leave it out"),
         (ONE + ONE, 6, "line 6: backends[1].url is the same as backends[0].url in line 3."),
         (CLUSTER + CLUSTER, 7, "line 7: backends[1].url is the same as backends[0].url in line 3."),
@@ -205,13 +209,13 @@ def test_a_url_that_cannot_be_a_backends_is_refused_in_the_words_of_who_knows() 
     ("line", "said"),
     [
         ('allowed_hosts = ["mesh.example", "http://mesh.example"]', "is a URL"),
-        ('allowed_hosts = ["*"]', "would let in every name"),
+        ('allowed_hosts = ["*"]', "would allow every name"),
         ('allowed_hosts = ["a b"]', "is not the name of a host"),
         ('allowed_hosts = "mesh.example"', "allowed_hosts"),
         ("allowed_hosts = [1]", "allowed_hosts"),
         ('allowed_origins = ["https://app.example/path"]', "is not an origin"),
         ('allowed_origins = ["null"]', "is the origin of every local file"),
-        ('allowed_origins = ["*"]', "would let in every site"),
+        ('allowed_origins = ["*"]', "would allow every site"),
     ],
 )
 def test_a_host_or_an_origin_that_can_t_be_allowed_is_named_with_its_line(line: str, said: str) -> None:

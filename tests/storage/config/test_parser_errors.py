@@ -1,12 +1,12 @@
 import msgspec
 import pytest
 
-from meshlight.storage.config.parser import describe, is_secret_word, show
+from meshlight.storage.config.parser import describe, is_secret_word, show_path
 
 
 def test_a_place_is_shown_as_people_write_it() -> None:
-    assert show(("backends", 1, "ring")) == "backends[1].ring"
-    assert show(("routing", "aliases", "gpt 4.1")) == 'routing.aliases."gpt 4.1"'
+    assert show_path(("backends", 1, "ring")) == "backends[1].ring"
+    assert show_path(("routing", "aliases", "gpt 4.1")) == 'routing.aliases."gpt 4.1"'
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshlight.storage.config.toml_editor import (
-    Place,
+    KeyPath,
     insert_entry,
     insert_lines,
     remove_entry,
@@ -75,7 +75,7 @@ LAYOUTS = [
         (("discovery", "ignored"), ["http://a", "http://b"]),
     ],
 )
-def test_setting_a_value_sets_it_and_nothing_else(text: str, place: Place, value: object) -> None:
+def test_setting_a_value_sets_it_and_nothing_else(text: str, place: KeyPath, value: object) -> None:
     wanted: Any = tomllib.loads(text)
     table = wanted
     for step in place[:-1]:
@@ -91,7 +91,7 @@ def test_setting_a_value_sets_it_and_nothing_else(text: str, place: Place, value
 @pytest.mark.parametrize(
     "place", [("port",), ("routing", "policy"), ("routing", "aliases", "a"), ("nothing",)]
 )
-def test_removing_a_value_removes_it_and_nothing_else(text: str, place: Place) -> None:
+def test_removing_a_value_removes_it_and_nothing_else(text: str, place: KeyPath) -> None:
     wanted: Any = tomllib.loads(text)
     table = wanted
     for step in place[:-1]:
@@ -104,7 +104,9 @@ def test_removing_a_value_removes_it_and_nothing_else(text: str, place: Place) -
 @pytest.mark.parametrize("table", [("backends",), ("routing", "rules")])
 @settings(deadline=None, max_examples=25)
 @given(data=st.data())
-def test_entries_go_in_and_out_where_they_were_meant_to(text: str, table: Place, data: st.DataObject) -> None:
+def test_entries_go_in_and_out_where_they_were_meant_to(
+    text: str, table: KeyPath, data: st.DataObject
+) -> None:
     entries = copy.deepcopy(entries_of(text, table))
     for count in range(data.draw(st.integers(1, 4))):
         removes = bool(entries) and bool(data.draw(st.booleans()))
@@ -163,7 +165,7 @@ def comments(text: str) -> list[str]:
     return sorted(line.partition("#")[2] for line in text.split("\n") if "#" in line)
 
 
-def entries_of(text: str, table: Place) -> list[Any]:
+def entries_of(text: str, table: KeyPath) -> list[Any]:
     data: Any = tomllib.loads(text)
     for step in table:
         data = data.get(step, {})

@@ -1,6 +1,6 @@
 import pytest
 
-from meshlight.storage.config.toml_editor import Place, layout
+from meshlight.storage.config.toml_editor import KeyPath, layout
 
 TEXT = '''\
 # top
@@ -51,7 +51,7 @@ model = "x"
         (("routing", "rules", 0, "nothing", "here"), 26),
     ],
 )
-def test_every_key_has_its_line_and_a_missing_one_that_of_its_table(place: Place, line: int) -> None:
+def test_every_key_has_its_line_and_a_missing_one_that_of_its_table(place: KeyPath, line: int) -> None:
     assert layout(TEXT).line_of(place) == line
 
 

@@ -145,12 +145,12 @@ def test_a_listener_that_fails_does_not_end_the_watch(scene: Scene) -> None:
     def fail(_: Config | ConfigError) -> None:
         raise RuntimeError("listener")
 
-    scene.watch._tell = fail
+    scene.watch._on_change = fail
     scene.save("port = 7008\n")
     scene.step()
     with pytest.raises(RuntimeError, match="listener"):
         scene.step()
-    scene.watch._tell = scene.tell
+    scene.watch._on_change = scene.tell
     scene.save("port = 7009\n")
     assert ports(scene.settle()) == [7009]
 

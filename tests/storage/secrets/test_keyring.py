@@ -4,7 +4,7 @@ from keyring.core import load_keyring
 from keyring.errors import InitError, KeyringLocked, NoKeyringError, PasswordDeleteError, PasswordSetError
 
 from meshlight.domain.errors import SecretError, SecretState
-from meshlight.storage.secrets.keyring import KeyringBackend, explained, system_keyring, usable
+from meshlight.storage.secrets.keyring import KeyringBackend, system_keyring, to_secret_error, usable
 from storage.memory_storage import CANARY, MemoryKeyring, chain_of, no_keyring, null_keyring
 
 
@@ -58,9 +58,9 @@ def test_of_a_chain_the_first_that_keeps_secrets_is_used() -> None:
 def test_what_a_keyring_raises_is_put_into_words_and_never_quoted(
     error: Exception, state: SecretState
 ) -> None:
-    said = explained(error)
-    assert said.state == state
-    assert CANARY not in f"{said.title} {said.hint}"
+    found = to_secret_error(error)
+    assert found.state == state
+    assert CANARY not in f"{found.title} {found.hint}"
 
 
 def test_a_system_without_a_keyring_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:

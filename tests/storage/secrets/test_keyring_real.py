@@ -57,7 +57,7 @@ async def test_a_real_keyring_keeps_gives_and_forgets(tmp_path: Path) -> None:
     assert found is not None
     assert found.reveal() == CANARY
     assert await first.remove("box")
-    assert (await first.look("box")).state == "missing"
+    assert (await first.check("box")).state == "missing"
     first.close()
     second.close()
 
@@ -73,7 +73,7 @@ async def test_a_locked_keyring_is_said_and_its_unlocking_is_noticed_without_ano
         file=tmp_path / "no",
         environ={},
         keyring=service_keyring(),
-        look_s=0.1,
+        lock_poll_s=0.1,
         on_unlocked=unlocked.set,
     )
     gnome.lock()
@@ -94,7 +94,7 @@ async def test_a_bus_that_is_away_is_said_with_the_ways_out(
 ) -> None:
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", f"unix:path={tmp_path}/nowhere")
     secrets = Secrets(file=tmp_path / "no", environ={}, keyring=service_keyring())
-    fact = await secrets.look("box")
+    fact = await secrets.check("box")
     assert fact.state in {"no-keyring", "locked"}
     for way in ("MESHLIGHT_SECRET_BOX", "--insecure-storage"):
         assert way in fact.fix

@@ -88,7 +88,7 @@ async def test_a_secret_that_nobody_gave_is_missing_and_three_fixes_are_named(se
     secrets = secrets_with(MemoryKeyring())
     assert await secrets.get("gpu-box") is None
     with pytest.raises(SecretError) as caught:
-        await secrets.need("gpu-box")
+        await secrets.require("gpu-box")
     assert caught.value.state == "missing"
     assert "'gpu-box'" in caught.value.title
     for fix in (
@@ -158,7 +158,7 @@ async def test_why_a_secret_cannot_be_had_is_said_with_three_fixes(
     secrets_with: Made, keyring: KeyringBackend, state: str
 ) -> None:
     secrets = secrets_with(keyring)
-    fact = await secrets.look("box")
+    fact = await secrets.check("box")
     assert fact.state == state
     assert "keyring" in fact.text.lower()
     assert fact.fix.count("; or ") == 2
@@ -172,9 +172,9 @@ async def test_why_a_secret_cannot_be_had_is_said_with_three_fixes(
 
 async def test_how_it_stands_with_a_secret_can_be_told_without_telling_it(secrets_with: Made) -> None:
     secrets = secrets_with(MemoryKeyring())
-    assert (await secrets.look("box")).state == "missing"
+    assert (await secrets.check("box")).state == "missing"
     await secrets.set("box", CANARY)
-    fact = await secrets.look("box")
+    fact = await secrets.check("box")
     assert fact.state == "present"
     assert CANARY not in repr(fact)
 
@@ -236,7 +236,9 @@ async def test_an_unlocked_keyring_is_used_again_and_told_of_though_it_was_to_be
     keyring = FailingKeyring(KeyringLocked())
     is_locked = True
     unlocked = asyncio.Event()
-    secrets = secrets_with(keyring, is_locked=lambda _: is_locked, look_s=0.005, on_unlocked=unlocked.set)
+    secrets = secrets_with(
+        keyring, is_locked=lambda _: is_locked, lock_poll_s=0.005, on_unlocked=unlocked.set
+    )
     with pytest.raises(SecretError):
         await secrets.get("box")
     is_locked = False
@@ -281,7 +283,7 @@ async def test_after_a_secret_was_kept_the_keyring_is_trusted_again(secrets_with
 
 
 async def test_a_keyring_that_only_says_it_keeps_the_secret_is_found_out(secrets_with: Made) -> None:
-    with pytest.raises(SecretError, match="has not kept"):
+    with pytest.raises(SecretError, match="has not stored"):
         await secrets_with(ForgetfulKeyring()).set("box", CANARY)
 
 
@@ -333,8 +335,8 @@ async def test_a_secret_is_found_in_no_log_and_no_error(
     with caplog.at_level(logging.DEBUG):
         for call in (
             lambda: secrets.set("box", CANARY),
-            lambda: secrets.need("box"),
-            lambda: secrets.look("box"),
+            lambda: secrets.require("box"),
+            lambda: secrets.check("box"),
             lambda: secrets.remove("box"),
         ):
             try:

@@ -18,8 +18,8 @@ from msgspec import Struct
 
 from meshlight.backends.backend_ai.limits import ClusterClock
 from meshlight.backends.base import HttpClient
-from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import RemoteProtocolError
+from meshlight.domain.text import sanitize_line
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
 

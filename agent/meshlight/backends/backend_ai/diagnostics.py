@@ -7,15 +7,16 @@ mismatch."
 
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
 from meshlight.backends.backend_ai.limits import ClusterClock
 from meshlight.backends.diagnostics import reason, where
-from meshlight.backends.error_text import is_html, sanitize_line
 from meshlight.domain.backend import Backend, Reason
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import ConnectError, UpstreamError
 from meshlight.domain.health import Failed, Limited, ProbeFact, Refused
+from meshlight.domain.text import sanitize_line
+from meshlight.http_client.error_text import is_html
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
 
@@ -325,11 +326,8 @@ def _msg(reply: Reply) -> str:
     """Return the `msg` of a manager's error; without one, its title."""
     if is_html(reply) or len(reply.body) > 1 << 16:
         return ""
-    try:
-        problem = msgspec.json.decode(reply.body, type=_Problem)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
-    return problem.msg or problem.title
+    problem = decode_or_none(reply.body, _Problem)
+    return (problem.msg or problem.title) if problem is not None else ""
 
 
 def _quoted(reply: Reply) -> str:

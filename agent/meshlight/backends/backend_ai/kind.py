@@ -12,10 +12,10 @@ from meshlight.backends.base import (
     DetectedEngine,
     Field,
     HttpClient,
-    Operation,
     Probe,
 )
 from meshlight.domain.backend import Backend
+from meshlight.domain.operations import Operation
 from meshlight.http_client.client import Upstream
 from meshlight.http_client.response import Headers
 

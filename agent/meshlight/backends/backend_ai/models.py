@@ -12,13 +12,13 @@ from meshlight.backends.backend_ai.diagnostics import service_reason, token_refu
 from meshlight.backends.backend_ai.services import Service, address_of_service
 from meshlight.backends.backend_ai.tokens import Tokens
 from meshlight.backends.base import ModelRoute
-from meshlight.backends.error_text import is_html
 from meshlight.backends.model_list import read_models
 from meshlight.domain.backend import Reason
 from meshlight.domain.errors import RouteUnavailable, UpstreamError
 from meshlight.domain.health import Answered, Fact, Failed, Refused
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
+from meshlight.http_client.error_text import is_html
 from meshlight.http_client.headers import retry_after_s
 from meshlight.http_client.response import Headers, Reply
 

@@ -12,9 +12,9 @@ from msgspec import Raw, Struct
 
 from meshlight.backends.backend_ai.client import ManagerVersion
 from meshlight.backends.backend_ai.limits import SHOWN_S, ClusterClock, Quota
-from meshlight.backends.error_text import sanitize_line
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import BadAddress
-from meshlight.domain.text import milliseconds
+from meshlight.domain.text import milliseconds, sanitize_line
 from meshlight.http_client.address import Address, parse_address, ring_of
 
 SERVICES_MAX = 500
@@ -74,9 +74,8 @@ def read_services(body: bytes) -> tuple[Service, ...] | None:
     """Read the answer to `GET /services` (one shape from 23.03 to 26.9); None when it is no such list."""
     if body.count(b",") > _COMMAS_MAX:
         return None
-    try:
-        raws = _items.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    raws = decode_or_none(body, _items)
+    if raws is None:
         return None
     found = [service for raw in raws[:SERVICES_MAX] if (service := _read(raw)) is not None]
     return tuple({service.id: service for service in found}.values())
@@ -101,9 +100,8 @@ def address_of_service(endpoint: str, manager: Address) -> Address | str:
 
 
 def _read(raw: Raw) -> Service | None:
-    try:
-        item = _item.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    item = decode_or_none(raw, _item)
+    if item is None:
         return None
     name = item.name
     if (

@@ -49,10 +49,10 @@ from meshlight.backends.backend_ai.services import (
 )
 from meshlight.backends.backend_ai.tokens import KeptTokens, Tokens
 from meshlight.backends.base import Channel, ChannelDeps, ModelRoute, Probe
-from meshlight.backends.error_text import is_html
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import ReadError, ReadTimeout, RouteUnavailable, UpstreamError
 from meshlight.domain.health import LATENCIES_KEPT, Answered, Failed, Limited, ProbeFact, Refused
+from meshlight.http_client.error_text import is_html
 from meshlight.http_client.response import Reply
 
 FIRST_CHECK_S = 1.0

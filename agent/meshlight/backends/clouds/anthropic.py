@@ -4,11 +4,13 @@ from urllib.parse import quote
 
 from msgspec import Raw, Struct
 
-from meshlight.backends.base import ANTHROPIC_OPERATIONS, Operation, token_of
-from meshlight.backends.clouds.base import Cloud, Page, is_cursor, read_envelope
+from meshlight.backends.base import token_of
+from meshlight.backends.clouds.base import Cloud, Page, is_cursor
 from meshlight.backends.metadata import as_object, tokens
 from meshlight.backends.model_list import Facts, read_items
 from meshlight.domain.backend import ModelDetail
+from meshlight.domain.decoding import decode_or_none
+from meshlight.domain.operations import ANTHROPIC_OPERATIONS, Operation
 from meshlight.http_client.response import Headers
 
 VERSION = (b"anthropic-version", b"2023-06-01")
@@ -36,6 +38,7 @@ class Anthropic(Cloud):
     default_url = "https://api.anthropic.com"
     key_placeholder = "sk-ant-…"
     list_path = _LIST
+    has_other_paths = False
     operations = frozenset[Operation]({"chat/completions", *ANTHROPIC_OPERATIONS})
 
     def authorize(self, secret: str | None, operation: Operation | None = None) -> Headers:
@@ -52,7 +55,7 @@ class Anthropic(Cloud):
 
     def read_page(self, body: bytes) -> Page | None:
         """Read a page of the list, without the retired models: those can't be used any more."""
-        envelope = read_envelope(body, _Envelope)
+        envelope = decode_or_none(body, _Envelope)
         if envelope is None:
             return None
         items = {id_: item for id_, item in read_items(body).items() if item.get("lifecycle") != "retired"}

@@ -10,19 +10,18 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
-import msgspec
 from msgspec import Struct
 
 from meshlight.backends.base import PROXY_FIELD, BackendKind, DetectedEngine, Field, Group, HttpClient, Probe
 from meshlight.backends.clouds.diagnostics import KEYS
 from meshlight.backends.diagnostics import no_list_reason, status_fact
-from meshlight.backends.error_text import sanitize_line
 from meshlight.backends.model_list import BODY_LIMIT
 from meshlight.domain.backend import Backend, ModelDetail, Ring
 from meshlight.domain.errors import BadAddress, UpstreamError
 from meshlight.domain.health import Answered, Failed
+from meshlight.domain.text import sanitize_line
 from meshlight.http_client.address import Address, parse_address
 from meshlight.http_client.headers import header_value, read_date
 from meshlight.http_client.response import Headers
@@ -32,9 +31,6 @@ PROBE_CLOUD_S = 5.0
 CURSOR_MAX = 1_024
 PAGES_MAX = 6
 """The first page and five more, of a thousand models each."""
-
-
-_T = TypeVar("_T")
 
 
 class Page(Struct, frozen=True):
@@ -125,14 +121,6 @@ class Cloud(BackendKind):
         return rate_limit_lines(headers)
 
 
-def read_envelope(body: bytes, shape: type[_T]) -> _T | None:
-    """Decode a page without its items; None if it is no such page."""
-    try:
-        return msgspec.json.decode(body, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
 def is_cursor(text: str | None) -> bool:
     """Whether a provider's text for the next page may be sent back to it."""
     return text is not None and 0 < len(text) <= CURSOR_MAX and text.isprintable()
@@ -146,7 +134,7 @@ def open_key_warnings(backend: Backend, *, has_key: bool) -> tuple[str, ...]:
         return ()
     if not has_key or address.scheme != "http" or _is_this_machine(address):
         return ()
-    place = sanitize_line(address.place)
+    place = sanitize_line(address.host_port)
     return (f"The API key is sent to {place} unencrypted: anybody on the way can read it. Use https://.",)
 
 

@@ -9,10 +9,10 @@ ai.google.dev/gemini-api/docs/troubleshooting.
 import re
 from typing import Any
 
-import msgspec
-
-from meshlight.backends.error_text import QUOTE_MAX, is_html
 from meshlight.domain.backend import Backend, Kind, Reason
+from meshlight.domain.decoding import decode_or_none
+from meshlight.domain.text import QUOTE_MAX
+from meshlight.http_client.error_text import is_html
 from meshlight.http_client.headers import LONGEST_S, retry_after_s
 from meshlight.http_client.response import Reply
 
@@ -151,10 +151,7 @@ def _parts(reply: Reply) -> list[dict[str, Any]]:
     """Return the error of an error body and its details; Gemini's OpenAI API puts it into a list of one."""
     if is_html(reply) or len(reply.body) > _BODY_MAX:
         return []
-    try:
-        found: Any = msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return []
+    found = decode_or_none(reply.body)
     if isinstance(found, list) and found:
         found = found[0]
     error = found.get("error") if isinstance(found, dict) else None

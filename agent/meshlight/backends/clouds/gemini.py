@@ -4,11 +4,13 @@ from urllib.parse import quote
 
 from msgspec import Raw, Struct
 
-from meshlight.backends.base import GEMINI_OPERATIONS, Operation, token_of
-from meshlight.backends.clouds.base import Cloud, Page, is_cursor, read_envelope
+from meshlight.backends.base import token_of
+from meshlight.backends.clouds.base import Cloud, Page, is_cursor
 from meshlight.backends.metadata import mapped, short_texts, tokens
 from meshlight.backends.model_list import Facts, read_items
 from meshlight.domain.backend import ModelDetail
+from meshlight.domain.decoding import decode_or_none
+from meshlight.domain.operations import GEMINI_OPERATIONS, Operation
 from meshlight.http_client.response import Headers
 
 _LIST = "/v1beta/models?pageSize=1000"
@@ -36,6 +38,7 @@ class Gemini(Cloud):
     default_url = "https://generativelanguage.googleapis.com"
     key_placeholder = "AIza…"
     list_path = _LIST
+    has_other_paths = False
     operations = frozenset[Operation](
         {"chat/completions", "embeddings", "images/generations", *GEMINI_OPERATIONS}
     )
@@ -59,7 +62,7 @@ class Gemini(Cloud):
 
     def read_page(self, body: bytes) -> Page | None:
         """Read a page of the list, without what no operation can use (video, live audio)."""
-        envelope = read_envelope(body, _Envelope)
+        envelope = decode_or_none(body, _Envelope)
         if envelope is None:
             return None
         details = {

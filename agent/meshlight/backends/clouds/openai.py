@@ -1,7 +1,7 @@
 """OpenAI itself."""
 
-from meshlight.backends.base import OPENAI_OPERATIONS, Operation
 from meshlight.backends.clouds.base import Cloud
+from meshlight.domain.operations import OPENAI_OPERATIONS, Operation
 
 
 class OpenAI(Cloud):

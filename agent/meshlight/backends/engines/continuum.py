@@ -9,28 +9,27 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.backends.base import (
-    ANTHROPIC_OPERATIONS,
-    OPENAI_OPERATIONS,
     BackendKind,
     Channel,
     ChannelDeps,
     DetectedEngine,
     Field,
     HttpClient,
-    Operation,
     Probe,
 )
 from meshlight.backends.clouds.base import open_key_warnings
 from meshlight.backends.diagnostics import where
-from meshlight.backends.error_text import message_of, sanitize_line
 from meshlight.domain.backend import Backend, Reason
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import UpstreamError
 from meshlight.domain.health import Answered, Loading
+from meshlight.domain.operations import ANTHROPIC_OPERATIONS, OPENAI_OPERATIONS, Operation
+from meshlight.domain.text import sanitize_line
+from meshlight.http_client.error_text import message_of
 from meshlight.http_client.response import Reply
 
 _ADMIN = "/admin/backends"
@@ -143,10 +142,7 @@ class RoutedBackend(Struct, frozen=True):
 
 def read_backends(body: bytes) -> list[RoutedBackend] | None:
     """Read the answer to `GET /admin/backends`; None if it is no such list."""
-    try:
-        found: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    found = decode_or_none(body)
     items = found.get("backends") if isinstance(found, dict) else found
     if not isinstance(items, list):
         return None

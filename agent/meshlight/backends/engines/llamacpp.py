@@ -13,10 +13,8 @@ from meshlight.backends.base import (
     ChannelDeps,
     DetectedEngine,
     HttpClient,
-    Operation,
     fetch_without_key,
 )
-from meshlight.backends.error_text import sanitize_line
 from meshlight.backends.metadata import (
     EngineQuery,
     MetadataChannel,
@@ -35,6 +33,8 @@ from meshlight.backends.metadata import (
 )
 from meshlight.backends.model_list import Facts, Listing, read_items, read_models
 from meshlight.domain.backend import ModelDetail
+from meshlight.domain.operations import Operation
+from meshlight.domain.text import sanitize_line
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
 

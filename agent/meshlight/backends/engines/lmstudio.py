@@ -10,10 +10,8 @@ from meshlight.backends.base import (
     ChannelDeps,
     DetectedEngine,
     HttpClient,
-    Operation,
     fetch_without_key,
 )
-from meshlight.backends.error_text import message_of
 from meshlight.backends.metadata import (
     EngineQuery,
     MetadataChannel,
@@ -26,6 +24,8 @@ from meshlight.backends.metadata import (
 )
 from meshlight.backends.model_list import Facts, Listing, read_items, read_models
 from meshlight.domain.backend import ModelDetail
+from meshlight.domain.operations import Operation
+from meshlight.http_client.error_text import message_of
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
 

@@ -1,6 +1,5 @@
 """Apple's `mlx_lm.server`."""
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -10,7 +9,6 @@ from meshlight.backends.base import (
     BackendKind,
     DetectedEngine,
     HttpClient,
-    Operation,
     Probe,
     fetch_without_key,
 )
@@ -18,8 +16,10 @@ from meshlight.backends.diagnostics import where
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.backends.model_list import BODY_LIMIT, Listing, read_models
 from meshlight.domain.backend import Backend, Reason
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import UpstreamError
 from meshlight.domain.health import Answered, Failed
+from meshlight.domain.operations import Operation
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
 
@@ -79,10 +79,8 @@ class Mlx(BackendKind):
 
 
 def _health(reply: Reply) -> str | None:
-    try:
-        return msgspec.json.decode(reply.body, type=_Health).status
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    health = decode_or_none(reply.body, _Health)
+    return health.status if health is not None else None
 
 
 def _unavailable(backend: Backend) -> Reason:

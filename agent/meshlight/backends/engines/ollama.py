@@ -11,13 +11,11 @@ import msgspec
 from msgspec import Struct
 
 from meshlight.backends.base import (
-    OLLAMA_OPERATIONS,
     BackendKind,
     Channel,
     ChannelDeps,
     DetectedEngine,
     HttpClient,
-    Operation,
     fetch_without_key,
 )
 from meshlight.backends.metadata import (
@@ -37,6 +35,7 @@ from meshlight.backends.metadata import (
 )
 from meshlight.backends.model_list import Facts, Listing, read_items, read_tags
 from meshlight.domain.backend import ModelDetail
+from meshlight.domain.operations import OLLAMA_OPERATIONS, Operation
 
 _TAGS = "/api/tags"
 _GREETING = b"Ollama is running"

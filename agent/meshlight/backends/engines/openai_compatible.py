@@ -13,12 +13,12 @@ from meshlight.backends.base import (
     DetectedEngine,
     Field,
     HttpClient,
-    Operation,
     fetch_without_key,
     token_of,
 )
 from meshlight.backends.model_list import Listing, read_models
 from meshlight.domain.errors import UpstreamError
+from meshlight.domain.operations import Operation
 from meshlight.http_client.address import Address
 from meshlight.http_client.response import Headers
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from typing import IO, Any, Final
 
-from meshlight.domain.private_variables import KEY, OWN_VARIABLES, is_private, keep_key
+from meshlight.domain.private_variables import KEY, OWN_VARIABLES, is_private, store_key
 
 HOLDS_STDIN: Final = {"MESHLIGHT_PARENT": "stdin"}
 """Tells a child that its parent holds its standard input open for as long as the parent lives."""
@@ -84,7 +84,7 @@ def receive_key(environ: MutableMapping[str, str] = os.environ, stdin: int = 0) 
     # Byte by byte, as the rest of the input is not ours to read.
     while len(line) < _MAX_KEY_BYTES and (byte := os.read(stdin, 1)) not in {b"", b"\n"}:
         line += byte
-    keep_key(line.decode("ascii", "replace"))
+    store_key(line.decode("ascii", "replace"))
 
 
 STDIN: Final = 0

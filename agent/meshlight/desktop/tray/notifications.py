@@ -134,7 +134,8 @@ def _notification(states: list[WatchedState], everything: Mapping[str, WatchedSt
             lines.append(f"and {more} more")
         body = "\n".join(cut(line, LINE_CELLS) for line in lines)
     return Notification(
-        cut(title, TITLE_CELLS), "\n".join(cut(sanitize(line), LINE_CELLS) for line in body.split("\n"))
+        cut(title, TITLE_CELLS),
+        "\n".join(cut(line, LINE_CELLS) for line in sanitize(body, keep_newlines=True).split("\n")),
     )
 
 

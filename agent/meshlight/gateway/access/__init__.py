@@ -1,1 +1,1 @@
-"""Who may ask: the guard before everything, the page's sessions, other origins."""
+"""Access control: the guard in front of everything, the page's sessions, other origins."""

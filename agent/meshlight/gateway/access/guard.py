@@ -1,4 +1,4 @@
-"""The guard: stands before everything and decides who may ask, by Host, Origin, key and size."""
+"""The guard: checks every request before anything else does, by Host, Origin, key and size."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -14,20 +14,20 @@ from meshlight.domain.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
-from meshlight.gateway.access.cors import answer_preflight, is_preflight, naming, shared_origin
+from meshlight.gateway.access.cors import allowed_origin, answer_preflight, is_preflight, with_cors
 from meshlight.gateway.access.sessions import Sessions, read_cookie
 from meshlight.gateway.errors import error_response
 from meshlight.gateway.server.admission import CONNECTION
 from meshlight.gateway.server.asgi import ASGIApp, Message, Receive, Scope, Send
-from meshlight.gateway.server.path_spelling import respell
+from meshlight.gateway.server.path_spelling import normalize_path
 
 INFERENCE_BYTES = 64 * 1024 * 1024
 CONTROL_BYTES = 64 * 1024
 ALWAYS_OPEN = frozenset({"/healthz"})
 SIGN_IN = "/mesh/session"
-"""A POST here brings the key in its body, so the handler checks it."""
+"""A POST here has the key in its body, so the handler checks it."""
 ENTER = "/mesh/session/enter"
-"""A POST here brings a one-time code in a form, from a file that a browser was given to open."""
+"""A POST here has a one-time code in a form, from a file that a browser was given to open."""
 
 _BY_BODY = frozenset({SIGN_IN, ENTER})
 _INFERENCE = frozenset({"v1", "api", "v1beta"})
@@ -42,15 +42,15 @@ _KEY_HINT = "`meshlight key` prints it; send it as `Authorization: Bearer KEY`."
 
 _NONE: Mapping[str, Any] = {}
 
-Seen = Mapping[bytes, bytes]
+WatchedHeaders = Mapping[bytes, bytes]
 
 
 class Guard:
-    """ASGI middleware. What it lets through is asked by a program or page of this machine that may ask it.
+    """ASGI middleware that lets through requests of programs and pages on this machine that are allowed to send them.
 
-    `is_key` compares a key in constant time, `require_key` tells the live setting, `free` holds the paths of
-    the page's own files, which anybody on this machine may read. `allowed_hosts` and `allowed_origins` tell the
-    live settings: other names of this service, and other sites whose pages may ask for inference, both with the key.
+    `is_key` compares a key in constant time, `require_key` returns the live setting, `free` are the paths of the
+    page's own files, which every program on this machine may read. `allowed_hosts` and `allowed_origins` return the
+    live settings: other names of this service, and other sites whose pages may use inference, both with the key.
     """
 
     def __init__(
@@ -80,25 +80,25 @@ class Guard:
         self._loopback = re.compile(rf"(?:127(?:\.(?:0|[1-9]\d{{0,2}})){{3}}|localhost)(?:{ports})".encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request through, or answer it with what is wrong."""
+        """Let the request through, or answer it with an error."""
         if scope["type"] == "http":
-            respell(scope)
+            normalize_path(scope)
             origin = b""
             if (allowed := self._allowed_origins()) and _is_inference(scope["path"]):
-                origin = shared_origin(scope, allowed)
+                origin = allowed_origin(scope, allowed)
                 if origin:
-                    send = naming(origin, send)
+                    send = with_cors(origin, send)
             try:
                 if origin and is_preflight(scope):
                     self._check_host(dict(scope["headers"]))
                     await answer_preflight(scope, send)
                     return
-                limit = self._judge(scope, origin)
+                limit = self._check(scope, origin)
             except MeshlightError as error:
                 await error_response(error, scope["path"]).send(send)
                 return
             if limit:
-                await self._count(scope, receive, send, limit)
+                await self._limit_body(scope, receive, send, limit)
             else:
                 await self._app(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -106,37 +106,37 @@ class Guard:
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    def _judge(self, scope: Scope, shared: bytes = b"") -> int:
-        """Raise what is wrong; return the limit to count to where the body's size is not known, else 0."""
-        seen: dict[bytes, bytes] = {}
+    def _check(self, scope: Scope, shared: bytes = b"") -> int:
+        """Raise the error for a refused request; return the limit for a body whose size is not known, else 0."""
+        headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
             if name in _WATCHED:
-                if name in seen:
+                if name in headers:
                     raise BadRequest(f"The header {name.decode()} came twice.")
-                seen[name] = value
+                headers[name] = value
         method, path = scope["method"], scope["path"]
-        wants_key = self._check_host(seen)
+        wants_key = self._check_host(headers)
         if shared:
             wants_key = True
         else:
-            self._check_site(seen, method, path)
+            self._check_site(headers, method, path)
         if method == "OPTIONS":
             raise MethodNotAllowed(
-                "OPTIONS is not answered here.", "No other site's page may ask, so none is asked."
+                "OPTIONS is not answered here.", "Pages of other sites may not use this service."
             )
         if ".." in path and "/../" in path + "/":
             raise BadRequest("The path has a `..` in it.")
         is_inference = _is_inference(path)
-        if wants_key and not self._has_key(seen):
-            raise _refused_key(seen)
-        if self._check_key(seen, method, path, is_inference=is_inference):
-            _keep_place(scope)
-        return self._check_body(seen, path, is_inference=is_inference)
+        if wants_key and not self._has_key(headers):
+            raise _refused_key(headers)
+        if self._check_key(headers, method, path, is_inference=is_inference):
+            _confirm_key(scope)
+        return self._check_body(headers, path, is_inference=is_inference)
 
-    def _check_body(self, seen: Seen, path: str, *, is_inference: bool) -> int:
-        """Refuse a body that is too large or of the wrong kind; return what `_judge` does."""
-        size = seen.get(b"content-length")
-        if size is None and b"transfer-encoding" not in seen:
+    def _check_body(self, headers: WatchedHeaders, path: str, *, is_inference: bool) -> int:
+        """Refuse a body that is too large or of the wrong type; return what `_check` does."""
+        size = headers.get(b"content-length")
+        if size is None and b"transfer-encoding" not in headers:
             return 0
         limit = INFERENCE_BYTES if is_inference else CONTROL_BYTES
         if size is not None:
@@ -147,16 +147,16 @@ class Guard:
             if not length:
                 return 0
         if not is_inference:
-            kind = seen.get(b"content-type", b"").partition(b";")[0].strip().lower()
+            kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
             if kind != (_FORM if path == ENTER else b"application/json"):
                 raise UnsupportedMediaType(
                     "The body is not announced as JSON.", "Send `Content-Type: application/json`."
                 )
         return limit
 
-    def _check_host(self, seen: Seen) -> bool:
-        """Refuse every name that is not ours; return whether it is one that is answered only to the key."""
-        host = seen.get(b"host")
+    def _check_host(self, headers: WatchedHeaders) -> bool:
+        """Refuse every name that is not ours; return whether this one needs the key."""
+        host = headers.get(b"host")
         if host is None:
             raise BadRequest("The request names no Host.")
         if host in self._hosts or self._is_loopback(host):
@@ -168,25 +168,25 @@ class Guard:
             )
         return True
 
-    def _check_site(self, seen: Seen, method: str, path: str) -> None:
-        """Refuse what comes from, or by way of, a page that is not ours."""
-        origin = seen.get(b"origin")
-        # A page from a file has no origin. The code that it brings is the proof, as the key is elsewhere.
+    def _check_site(self, headers: WatchedHeaders, method: str, path: str) -> None:
+        """Refuse what a page of another origin sends, directly or by a link or form."""
+        origin = headers.get(b"origin")
+        # A page from a file has no origin. Its code is the proof, as the key is elsewhere.
         is_file = origin == b"null" and path == ENTER and method == "POST"
         if origin is not None and origin not in self._origins and not is_file:
             raise OriginForbidden(
-                "A page of another origin may not ask here.",
-                "Ask from a program, with the key, or name it in `allowed_origins` in the configuration.",
+                "A page of another origin may not use this service.",
+                "Use a program, with the key, or name it in `allowed_origins` in the configuration.",
             )
-        if seen.get(b"sec-fetch-site", b"none") not in _OWN_SITE and not (
-            # A link that somebody follows: it only opens the page.
+        if headers.get(b"sec-fetch-site", b"none") not in _OWN_SITE and not (
+            # A link that a user follows: it only opens the page.
             # Or the file that a browser was given to open, which posts its code.
             ((path == "/" and method == "GET") or (path == ENTER and method == "POST"))
-            and seen.get(b"sec-fetch-mode") == b"navigate"
-            and seen.get(b"sec-fetch-dest") == b"document"
+            and headers.get(b"sec-fetch-mode") == b"navigate"
+            and headers.get(b"sec-fetch-dest") == b"document"
         ):
             raise OriginForbidden(
-                "A page of another site may not ask here.", "Ask from a program, with the key."
+                "A page of another site may not use this service.", "Use a program, with the key."
             )
 
     def _is_loopback(self, host: bytes) -> bool:
@@ -196,49 +196,53 @@ class Guard:
             return False
         return lower[:3] != b"127" or all(int(part) < 256 for part in lower.partition(b":")[0].split(b"."))
 
-    def _check_key(self, seen: Seen, method: str, path: str, *, is_inference: bool) -> bool:
-        """Raise if the key is needed and not there; return whether it was shown, or the session that it began."""
+    def _check_key(self, headers: WatchedHeaders, method: str, path: str, *, is_inference: bool) -> bool:
+        """Raise Unauthorized if the key is needed and missing; return whether the key or a session was shown."""
         if path in self._free:
             if method not in _READ:
                 raise MethodNotAllowed(f"{method} is not answered at {path}.", "Use GET.")
             return False
         if (is_inference or path == "/metrics") and not self._require_key():
             return False
-        if self._has_key(seen):
+        if self._has_key(headers):
             return True
         if method == "POST" and path in _BY_BODY:
             return False
-        cookie = seen.get(b"cookie")
+        cookie = headers.get(b"cookie")
         token = None if is_inference or cookie is None else read_cookie(cookie)
         if token is None:
-            raise _refused_key(seen)
+            raise _refused_key(headers)
         if not self._sessions.accepts(token):
             raise Unauthorized(
                 "The page's session has ended.", "Sign in with the local key: `meshlight key` prints it."
             )
-        if method not in _READ and b"origin" not in seen and seen.get(b"sec-fetch-site") != b"same-origin":
-            # A browser says where an unsafe request comes from; what does not say it shall use the key.
+        if (
+            method not in _READ
+            and b"origin" not in headers
+            and headers.get(b"sec-fetch-site") != b"same-origin"
+        ):
+            # A browser says where an unsafe request comes from; clients that do not say it have to use the key.
             raise OriginForbidden(
                 "A change by session must come from the page itself.", "Use the key instead."
             )
         return True
 
-    def _has_key(self, seen: Seen) -> bool:
-        bearer = seen.get(b"authorization")
+    def _has_key(self, headers: WatchedHeaders) -> bool:
+        bearer = headers.get(b"authorization")
         if bearer is not None and bearer[:7].lower() == b"bearer " and self._is_key(bearer[7:].strip()):
             return True
         for name in (b"x-api-key", b"x-goog-api-key"):
-            key = seen.get(name)
+            key = headers.get(name)
             if key is not None and self._is_key(key):
                 return True
         return False
 
-    async def _count(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
-        """Let a request of unknown size through, and stop it where it passes the limit."""
+    async def _limit_body(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        """Let a request of unknown size through, and refuse it once it exceeds the limit."""
         size = 0
         is_started = False
 
-        async def counted() -> Message:
+        async def limited_receive() -> Message:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
@@ -246,13 +250,13 @@ class Guard:
                 raise _too_large(limit)
             return message
 
-        async def noted(message: Message) -> None:
+        async def noting_send(message: Message) -> None:
             nonlocal is_started
             is_started = True
             await send(message)
 
         try:
-            await self._app(scope, counted, noted)
+            await self._app(scope, limited_receive, noting_send)
         except PayloadTooLarge as error:
             if is_started:
                 raise
@@ -263,17 +267,17 @@ def _is_inference(path: str) -> bool:
     return path[1:].partition("/")[0] in _INFERENCE
 
 
-def _refused_key(seen: Seen) -> Unauthorized:
-    given = any(name in seen for name in (b"authorization", b"x-api-key", b"x-goog-api-key"))
+def _refused_key(headers: WatchedHeaders) -> Unauthorized:
+    given = any(name in headers for name in (b"authorization", b"x-api-key", b"x-goog-api-key"))
     return Unauthorized("The local key is wrong." if given else "The local key is missing.", _KEY_HINT)
 
 
-def _keep_place(scope: Scope) -> None:
+def _confirm_key(scope: Scope) -> None:
     connection = scope.get("extensions", _NONE).get(CONNECTION)
     if connection is not None and not connection.has_key:
         connection.show_key()
 
 
 def _too_large(limit: int) -> PayloadTooLarge:
-    said = f"{limit // (1024 * 1024)} MB" if limit >= 1024 * 1024 else f"{limit // 1024} kB"
-    return PayloadTooLarge(f"The request body is over {said}.", "Send less, or split the request.")
+    size = f"{limit // (1024 * 1024)} MB" if limit >= 1024 * 1024 else f"{limit // 1024} kB"
+    return PayloadTooLarge(f"The request body is over {size}.", "Send less, or split the request.")

@@ -1,4 +1,4 @@
-"""The page's way in: a one-time code in its address, swapped for a cookie that scripts can't read."""
+"""The page's sign-in: a one-time code in its address is exchanged for a cookie that scripts can't read."""
 
 import hashlib
 import secrets
@@ -7,17 +7,17 @@ from collections.abc import Callable
 COOKIE = "meshlight_session"
 CODE_S = 60.0
 CODES = 32
-"""Codes outstanding at most; the oldest gives way."""
+"""Unused codes at most; the oldest is dropped."""
 IDLE_S = 30 * 24 * 3600.0
 SESSIONS = 64
-"""Sessions at most; the one unused for longest gives way."""
+"""Sessions at most; the one unused for longest is dropped."""
 PATHS = ("/mesh", "/metrics")
-"""Where browsers send the cookie. Browsers share cookies among all ports of a host, so with the path `/` every
-other program's page on this machine would be handed this one."""
+"""Where browsers send the cookie. Browsers share cookies among all ports of a host, so with the path `/` the page
+of every other program on this machine would get this one."""
 
 
 class Sessions:
-    """Codes and sessions, kept in memory as hashes only: a restart ends them, and the page asks for the key.
+    """Codes and sessions, stored in memory as hashes only: a restart ends them, and the page asks for the key.
 
     `clock` gives monotonic seconds.
     """
@@ -29,7 +29,7 @@ class Sessions:
         """Hash of the token → when it was last used, least recently used first."""
 
     def code(self) -> str:
-        """Make a code that `exchange` takes once, within 60 seconds."""
+        """Return a new code that `exchange` accepts once, within 60 seconds."""
         code = secrets.token_urlsafe(32)
         self._codes[_hash(code)] = self._clock() + CODE_S
         while len(self._codes) > CODES:
@@ -37,14 +37,14 @@ class Sessions:
         return code
 
     def exchange(self, code: str) -> str | None:
-        """Swap a code for a session's token; None when it was used, is too old or was never given."""
+        """Return a session's token for a code; None if the code was used, is too old or was never issued."""
         until = self._codes.pop(_hash(code), None)
         if until is None or self._clock() > until:
             return None
         return self.open()
 
     def open(self) -> str:
-        """Open a session for somebody who has shown the key, and return its token (256 bit)."""
+        """Open a session for a user who has shown the key, and return its token (256 bit)."""
         token = secrets.token_urlsafe(32)
         self._sessions[_hash(token)] = self._clock()
         while len(self._sessions) > SESSIONS:
@@ -52,9 +52,9 @@ class Sessions:
         return token
 
     def accepts(self, token: str) -> bool:
-        """Whether the token belongs to a session; this use keeps it alive for another 30 days.
+        """Whether the token belongs to a session; this use extends it by another 30 days.
 
-        Only hashes are looked up, so the time this takes tells nothing of the tokens.
+        Only hashes are looked up, so the time this takes reveals nothing of the tokens.
         """
         key = _hash(token)
         used = self._sessions.pop(key, None)
@@ -76,7 +76,7 @@ def set_cookies(token: str) -> tuple[str, ...]:
 
 
 def read_cookie(header: bytes) -> str | None:
-    """Return the session's token out of a `Cookie` header."""
+    """Return the session's token from a `Cookie` header, or None."""
     for pair in header.split(b";"):
         name, _, value = pair.strip().partition(b"=")
         if name == _NAME:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from meshlight.domain.api_types import ModelTestReport, ModelTestRun
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import MeshlightError, NotFound
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.inference.relay import Relay
@@ -160,11 +161,9 @@ def _text(body: bytes) -> str:
     texts: list[str] = []
     lines = [line[5:] for line in body.split(b"\n") if line.startswith(b"data:")] or [body]
     for line in lines:
-        try:
-            chunk = _chunk.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue  # `[DONE]`, a comment, or half an emoji: the rest is still shown
-        for choice in chunk.choices:
+        chunk = decode_or_none(line, _chunk)
+        # None for `[DONE]`, a comment, or half an emoji: the rest is still shown.
+        for choice in chunk.choices if chunk is not None else ():
             delta = choice.delta or choice.message
             if delta is not None:
                 texts.append(delta.content or delta.reasoning_content or "")

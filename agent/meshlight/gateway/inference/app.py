@@ -1,23 +1,24 @@
-"""The inference faces as one ASGI app, in every protocol in which prompts come in; no framework stands in its way.
+"""All inference paths as one ASGI app: `/v1` is OpenAI's and Anthropic's, `/api` Ollama's, `/v1beta` Gemini's.
 
-`/v1` is OpenAI's and Anthropic's, `/api` is Ollama's, `/v1beta` is Gemini's. Gemini's clients ask below `/v1` too.
-
-Sends inference straight to the relay, and everything else to the framework.
+Gemini's clients also use `/v1`. Lists of models are answered here, everything else goes to the relay. A POST to an
+unknown path below `/v1` goes to a backend too, if its JSON body names a model: servers have paths of their own, such
+as `/v1/score`.
 """
 
+import re
 from urllib.parse import unquote, unquote_plus
 
 import msgspec
 from msgspec.structs import replace
 
-from meshlight.backends.base import GEMINI_OPERATIONS, OPERATIONS, Operation
-from meshlight.domain.errors import MeshlightError, NotFound, RouteError
+from meshlight.domain.errors import MeshlightError, NoModelInBody, NotFound, RouteError
+from meshlight.domain.operations import GEMINI_OPERATIONS, OPERATIONS, Operation
 from meshlight.gateway.errors import error_response, protocol_of, unexpected
 from meshlight.gateway.inference.headers import request_id
 from meshlight.gateway.inference.json_body import fold
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import GUEST, ClientLeft, InferenceRequest, expect, read_request
-from meshlight.gateway.inference.streaming import AsgiSink
+from meshlight.gateway.inference.sinks import AsgiSink
 from meshlight.gateway.models.ollama import Ollama
 from meshlight.gateway.models.openai import ModelCatalog
 from meshlight.gateway.server.asgi import ASGIApp, Receive, Scope, Send
@@ -25,15 +26,22 @@ from meshlight.gateway.server.disconnect import DISCONNECT
 from meshlight.gateway.server.request_cycle import OFFER
 from meshlight.gateway.translation.responses.memory import ResponseMemory
 
-_FACES: dict[str, Operation] = {operation: operation for operation in OPERATIONS}
-_VERBS: dict[str, Operation] = {
+_OPERATIONS: dict[str, Operation] = {operation: operation for operation in OPERATIONS}
+_GEMINI_VERBS: dict[str, Operation] = {
     operation.removeprefix("gemini/"): operation for operation in GEMINI_OPERATIONS
 }
+_PREFIXES = ("/v1/", "/api/", "/v1beta/")
 _STORED = "/v1/responses/"
+_OTHER_PATH = re.compile(r"/v1(?:/[A-Za-z0-9_-]+)+")
+"""The form of unknown paths that are passed on: nothing that a server could read as another path."""
+_LOADS = re.compile(r"/(?:un)?load")
+"""In paths by which servers are managed, such as vLLM's `/v1/load_lora_adapter`: they are not for guests."""
+OTHER_PATH_MAX = 200
+"""Characters of an unknown path that is passed on."""
 _KEYS = frozenset({"key", "api_key", "api-key", "apikey", "access_token", "token"})
-"""Query parameters in which some clients send their key: ours is no backend's business."""
+"""Query parameters in which some clients send their key: no backend may see ours."""
 _GEMINI_STREAM = "alt=sse"
-"""The one parameter that a peer's request keeps: it is a stream's form."""
+"""The only parameter that is kept of a peer's query: it sets the form of a stream."""
 
 
 class Inference:
@@ -47,88 +55,132 @@ class Inference:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        target = scope["raw_path"].decode("latin-1")
+        path = scope["raw_path"].decode("latin-1")
         try:
-            await self._answer(target, scope, receive, send)
+            await self._answer(path, scope, receive, send)
         except ClientLeft:
             return
         except MeshlightError as error:
-            made = error_response(error, target)
+            response = error_response(error, path)
             if isinstance(error, RouteError) and GUEST not in scope["extensions"]:
                 attempts = (b"x-meshlight-attempts", b"%d" % error.attempts)
-                made = replace(made, headers=(*made.headers, attempts, request_id()))
-            await made.send(send)
-        except Exception as error:  # noqa: BLE001 the last line of defence: a fault of ours, told as one
-            await unexpected(error, target).send(send)
+                response = replace(response, headers=(*response.headers, attempts, request_id()))
+            await response.send(send)
+        except Exception as error:  # noqa: BLE001 - the last place where a fault of ours can become an answer
+            await unexpected(error, path).send(send)
 
-    async def _answer(self, target: str, scope: Scope, receive: Receive, send: Send) -> None:
-        operation = _FACES.get(target[4:]) if target.startswith("/v1/") else None
+    async def _answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        operation = _OPERATIONS.get(path[4:]) if path.startswith("/v1/") else None
         if operation is not None:
             if scope["method"] != "POST":
-                expect("POST", scope, target)
+                expect("POST", scope, path)
             extensions = scope["extensions"]
-            whole = _whole(target, scope) if scope["query_string"] else target
+            target = _with_query(path, scope) if scope["query_string"] else path
             guest = extensions.get(GUEST)
-            inbound = await read_request(operation, whole, scope["headers"], receive, guest=guest)
+            inbound = await read_request(operation, target, scope["headers"], receive, guest=guest)
             if operation == "responses":
                 inbound = replace(inbound, stored=self._responses.of(guest))
             await self._relay.run(inbound, AsgiSink(send, extensions[OFFER]), extensions[DISCONNECT])
-        elif target.startswith("/api/"):
-            found = await self._ollama.answer(target, scope, receive)
+        elif path.startswith("/api/"):
+            found = await self._ollama.answer(path, scope, receive)
             if isinstance(found, InferenceRequest):
                 await self._run(found, scope, send)
             else:
                 await _send_json(found, send)
-        elif target.startswith(_STORED):
-            await _send_json(self._stored(target, scope), send)
+        elif path.startswith(_STORED) and scope["method"] != "POST":
+            await _send_json(self._stored(path, scope), send)
         else:
-            await self._models(target, scope, receive, send)
+            below = path.partition("/")[2].partition("/")[2]
+            if below == "models" or below.startswith("models/"):
+                await self._models(path, unquote(below[len("models/") :]), scope, receive, send)
+            else:
+                await self._other(path, scope, receive, send)
 
-    def _stored(self, target: str, scope: Scope) -> bytes:
-        """Answer for one kept response: what it is, or that it is kept no more."""
-        response_id = unquote(target[len(_STORED) :])
+    def _stored(self, path: str, scope: Scope) -> bytes:
+        """Return a stored response, or what its deletion answers; raises NotFound if it is not stored (any more)."""
+        response_id = unquote(path[len(_STORED) :])
         stored = self._responses.of(scope["extensions"].get(GUEST))
         if scope["method"] == "DELETE":
             if stored.forget(response_id):
                 return msgspec.json.encode({"id": response_id, "object": "response", "deleted": True})
         else:
-            expect("GET", scope, target)
+            expect("GET", scope, path)
             if (found := stored.response(response_id)) is not None:
                 return found
         raise NotFound(
-            f"Response with id {response_id[:100]!r} not found: the latest of engines are kept, in memory.",
+            f"Response with id {response_id[:100]!r} not found: only the latest of engines are stored, in memory.",
             "Ask the backend that made it.",
         )
 
-    async def _models(self, target: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _models(self, path: str, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what begins with `/v1/models` or `/v1beta/models`: lists, and Gemini's verbs."""
-        path = target.partition("/")[2].partition("/")[2]
-        if path != "models" and not path.startswith("models/"):
-            known = ", ".join(sorted(_FACES))
-            raise NotFound(f"There is no {target[:200]} here.", f"Inference is at /v1/ + {known}.")
-        name = unquote(path[len("models/") :])
-        if protocol_of(target) == "gemini" and (verb := name.rpartition(":")[2]) in _VERBS:
-            expect("POST", scope, target)
+        if protocol_of(path) == "gemini" and (verb := name.rpartition(":")[2]) in _GEMINI_VERBS:
+            expect("POST", scope, path)
             model = name[: -len(verb) - 1]
             guest = scope["extensions"].get(GUEST)
             inbound = await read_request(
-                _VERBS[verb], _whole(target, scope), scope["headers"], receive, model=model, guest=guest
+                _GEMINI_VERBS[verb],
+                _with_query(path, scope),
+                scope["headers"],
+                receive,
+                model=model,
+                guest=guest,
             )
             await self._run(inbound, scope, send)
             return
-        expect("GET", scope, target)
+        expect("GET", scope, path)
         if GUEST in scope["extensions"]:
-            raise NotFound("Peers are told of models by /peer/catalog.")
-        await _send_json(self._catalog.answer(name, _is_inference(target, scope)), send)
+            raise NotFound("Peers find the models at /peer/catalog.")
+        await _send_json(self._catalog.answer(name, _list_protocol(path, scope)), send)
+
+    async def _other(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request to an unknown path on if its body names a model; raises NotFound if not."""
+        is_post = scope["method"] == "POST"
+        guest = scope["extensions"].get(GUEST)
+        is_passed = is_post and len(path) <= OTHER_PATH_MAX and _OTHER_PATH.fullmatch(path)
+        if is_passed and not (guest is not None and _LOADS.search(path)):
+            target = _with_query(path, scope)
+            try:
+                inbound = await read_request("other", target, scope["headers"], receive, guest=guest)
+            except NoModelInBody:
+                pass
+            else:
+                await self._run(inbound, scope, send)
+                return
+        if path.startswith(_STORED):
+            expect("GET", scope, path)
+        known = ", ".join(sorted(_OPERATIONS))
+        hint = f"Inference is at /v1/ + {known}."
+        if is_post and path.startswith("/v1/"):
+            hint += " A POST to another path is passed to a backend if its JSON body names a model."
+        raise NotFound(f"There is no {path[:200]} here.", hint)
 
     async def _run(self, inbound: InferenceRequest, scope: Scope, send: Send) -> None:
         extensions = scope["extensions"]
         await self._relay.run(inbound, AsgiSink(send, extensions[OFFER]), extensions[DISCONNECT])
 
 
-def _is_inference(target: str, scope: Scope) -> str:
-    """Return in whose shape a list is wanted: the clients of three protocols ask for it at one path."""
-    if target.startswith("/v1beta/"):
+class InferenceDispatch:
+    """ASGI middleware behind the guard that sends inference past the framework.
+
+    A mount inside Litestar costs 20 µs a request and one more coroutine a chunk, a sixth of the whole.
+    """
+
+    def __init__(self, app: ASGIApp, inference: ASGIApp) -> None:
+        self._app = app
+        self._inference = inference
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and scope["path"].startswith(_PREFIXES):
+            await self._inference(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _list_protocol(path: str, scope: Scope) -> str:
+    """Return in which protocol's shape a list is wanted: the clients of three protocols use the same path."""
+    if path.startswith("/v1beta/"):
         return "gemini"
     names = {name for name, _ in scope["headers"]}
     if b"anthropic-version" in names:
@@ -136,20 +188,20 @@ def _is_inference(target: str, scope: Scope) -> str:
     return "gemini" if b"x-goog-api-key" in names else "openai"
 
 
-def _whole(target: str, scope: Scope) -> str:
-    """Return the path with its query as it stands, but for the parameters that carry a key or name a model.
+def _with_query(path: str, scope: Scope) -> str:
+    """Return the path with its query unchanged, but without the parameters that carry a key or name a model.
 
-    What a peer says there would be said in the owner's name: nothing of it goes on.
+    Of a peer's query nothing is kept but the form of a stream: the rest would be sent in the owner's name.
     """
     query = scope["query_string"].decode("latin-1")
     if not query:
-        return target
+        return path
     pairs = query.split("&")
     if GUEST in scope["extensions"]:
-        is_gemini = protocol_of(target) == "gemini"
-        return f"{target}?{_GEMINI_STREAM}" if is_gemini and _GEMINI_STREAM in pairs else target
+        is_gemini = protocol_of(path) == "gemini"
+        return f"{path}?{_GEMINI_STREAM}" if is_gemini and _GEMINI_STREAM in pairs else path
     kept = [pair for pair in pairs if not _is_ours(unquote_plus(pair.partition("=")[0]))]
-    return f"{target}?{'&'.join(kept)}" if kept else target
+    return f"{path}?{'&'.join(kept)}" if kept else path
 
 
 def _is_ours(name: str) -> bool:
@@ -160,25 +212,3 @@ async def _send_json(body: bytes, send: Send) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-_INFERENCE = ("/v1/", "/api/", "/v1beta/")
-
-
-class InferenceDispatch:
-    """ASGI middleware behind the guard.
-
-    A mount inside Litestar costs 20 µs a request and one more coroutine a chunk, a sixth of the whole: so the paths
-    of inference go past it.
-    """
-
-    def __init__(self, app: ASGIApp, inference: ASGIApp) -> None:
-        self._app = app
-        self._inference = inference
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] == "http" and scope["path"].startswith(_INFERENCE):
-            await self._inference(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)

@@ -1,6 +1,7 @@
-"""One attempt at one route, up to the first body byte: that byte commits the answer, a failed status does not.
+"""One attempt at one route: builds the request as this backend takes it, sends it, and waits for the first body byte.
 
-What one attempt sends, and where: the request as this backend takes it, translated if it must be.
+That byte commits the answer; a failing status does not. A refusal that is about the form of the request is answered
+by sending it to the same backend in another form (see `retry_policy`).
 """
 
 import asyncio
@@ -8,47 +9,34 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from meshlight.backends import diagnostics as reasons
-from meshlight.backends.base import ModelRoute, Operation, path_of
-from meshlight.backends.error_text import quoted_error
+from meshlight.backends.base import ModelRoute
 from meshlight.backends.large_work import in_thread_if_large
-from meshlight.domain.backend import Backend, Reason
-from meshlight.domain.errors import (
-    ConnectError,
-    RouteUnavailable,
-    TranslationFailed,
-    Untranslatable,
-    UpstreamError,
-)
-from meshlight.domain.health import Broke, Fact, Limited, Refused, Unreached
+from meshlight.domain.backend import Reason
+from meshlight.domain.errors import Untranslatable, UpstreamError
+from meshlight.domain.operations import Operation
 from meshlight.domain.routing import RouteScore
-from meshlight.gateway.inference.blame import (
-    NO_ACCESS_S,
-    RefusalSubject,
-    may_mean_path,
-    no_access,
-    path_refused,
-    subject,
-)
-from meshlight.gateway.inference.failing_answer import (
+from meshlight.gateway.inference.failures import (
+    COMPLETE_GROUPS,
+    AttemptRoute,
+    FailedAttempt,
     account_reason,
-    fact_of,
-    interrupted_reason,
-    status_reason,
-    told,
-    without_words,
+    failed_by_error,
+    failed_by_refusal,
+    failed_by_wait,
+    may_mean_path,
 )
-from meshlight.gateway.inference.first_event import is_clear, read_error
 from meshlight.gateway.inference.headers import bare, to_backend
 from meshlight.gateway.inference.request import InferenceRequest
-from meshlight.gateway.inference.timeouts import Cancellation, Cause, FirstByteTimer
+from meshlight.gateway.inference.retry_policy import FORM_RETRIES, RetryPolicy
+from meshlight.gateway.inference.timeouts import Cancellation, FirstByteTimer
 from meshlight.gateway.inference.translated_response import ImmediateResponse, TranslatedResponse
 from meshlight.gateway.inference.upstream_errors import (
+    is_plainly_ok,
     is_refusal,
+    read_error,
     read_refusal,
-    says_no_such_path,
+    refusal_reply,
     speaks_of_backend,
-    whole_refusal,
 )
 from meshlight.gateway.translation.base import ResponseTranslator
 from meshlight.gateway.translation.carried_state import restore_call_ids
@@ -60,51 +48,107 @@ from meshlight.gateway.translation.table import is_translatable, translate
 from meshlight.http_client.client import Headers, Reply, Response, Upstream
 from meshlight.mesh.backend_connections import BackendConnection
 
-READ_FACES = frozenset[Operation]({"messages", "messages/count_tokens", "api/chat", "responses"})
-"""Faces whose bodies may be read and changed even where they are passed on in their own protocol."""
+READ_OPERATIONS = frozenset[Operation]({"messages", "messages/count_tokens", "api/chat", "responses"})
+"""Operations whose bodies may be read and changed even where they are passed on in their own protocol."""
 _JSON = b"application/json"
+_NO_SUCH_PATH = frozenset({404, 405, 501})
+_OF_FORM = frozenset({400, 422})
+"""Statuses that may say that a field is not accepted."""
+_FORM_MAX = 64 * 1024
+"""Bytes of a refusal that are searched for a field."""
+_OF_ACCOUNT = frozenset({400, 402})
+"""Statuses that are about the request, and at some clouds about a wrong key or about money."""
+_NOTHING = frozenset[str]()
+
+
+class StartedResponse(Struct, frozen=True):
+    """An answer whose first body byte has come, or that is complete and empty."""
+
+    response: Response | TranslatedResponse | ImmediateResponse
+    first: bytes
+    translator: ResponseTranslator | None = None
+    """What translates it, if it is translated."""
+    dropped: tuple[str, ...] = ()
+    """What the client sent and the backend did not get."""
+    notes: Mapping[str, str] | None = None
+    """Labelled lines about the backend that this attempt brought."""
 
 
 class UpstreamRequest(Struct, frozen=True):
-    """A request ready to be sent; `back` brings the answer home where it was translated."""
+    """A request ready to be sent; `translator` translates the answer back, if the request was translated."""
 
     upstream: Upstream
     target: str
     headers: Headers
     body: bytes
-    back: ResponseTranslator | None = None
+    translator: ResponseTranslator | None = None
     dropped: tuple[str, ...] = ()
     """What the client sent and the backend does not get."""
+
+
+async def open_route(
+    inbound: InferenceRequest,
+    score: RouteScore,
+    link: BackendConnection,
+    node_id: str,
+    policy: RetryPolicy,
+    cancellation: Cancellation,
+    first_byte_timer: FirstByteTimer,
+) -> StartedResponse | FailedAttempt:
+    """Send the request on one route and wait for the first body byte.
+
+    A wait that was cancelled because of the backend (it fell, the first byte came too late) is a FailedAttempt; any
+    other cancellation goes on to the caller. Raises BadRequest when the body can't be read.
+    """
+    runner = _AttemptRunner(inbound, score, link, node_id, policy)
+    started: StartedResponse | FailedAttempt | None = None
+    try:
+        started = await runner.run()
+    except Untranslatable as error:
+        reason = Reason("untranslatable", error.title, error.hint)
+        return FailedAttempt(backend=link.backend, reason=reason, error=error)
+    except UpstreamError as error:
+        return failed_by_error(runner.route(), error)
+    except asyncio.CancelledError:
+        if cancellation.cause in {"fell", "first-byte"} and (cause := cancellation.settle()) is not None:
+            cancellation.rearm()
+            return failed_by_wait(runner.route(), cause, was_sent=runner.is_sent)
+        raise
+    finally:
+        first_byte_timer.end()
+        if runner.response is not None and not isinstance(started, StartedResponse):
+            runner.response.abort()
+    return started
 
 
 def build_upstream_request(
     inbound: InferenceRequest,
     model: str,
     link: BackendConnection,
-    way: ModelRoute | None,
+    model_route: ModelRoute | None,
     node_id: str,
     *,
     translated: bool,
     without: frozenset[str] = frozenset(),
 ) -> UpstreamRequest | Immediate:
-    """Make one attempt's request for the route's `model`, or its answer where nobody need be asked.
+    """Return one attempt's request for the route's `model`, or its answer where no backend is needed for it.
 
-    `without` are the fields that a translation has to leave out, for this backend has declined them.
-    Raises Untranslatable when this backend's protocol has no word for something in it.
+    `without` are the fields that a translation leaves out because this backend has declined them.
+    Raises Untranslatable when this backend's protocol can't express something in it.
     """
-    kind, operation, back = link.kind, inbound.operation, None
+    kind, operation, translator = link.kind, inbound.operation, None
     dropped: tuple[str, ...] = ()
     upstream = link.upstream
-    if way is not None:
-        upstream, model = way.upstream, way.model
+    if model_route is not None:
+        upstream, model = model_route.upstream, model_route.model
     if translated:
         made = translate(operation, inbound.body, model, kind, inbound.stored)
         if isinstance(made, Immediate):
             return made
-        operation, body, back, dropped = made.operation, made.body, made.back, made.dropped
+        operation, body, translator, dropped = made.operation, made.body, made.back, made.dropped
         if without:
-            body, gone = without_fields(body, without)
-            dropped = (*dropped, *gone)
+            body, removed = without_fields(body, without)
+            dropped = (*dropped, *removed)
         path = f"/v1/{operation}"
     else:
         path, body = (
@@ -114,8 +158,8 @@ def build_upstream_request(
         if inbound.stored is not None:
             body = restore_call_ids(for_native(body, inbound.stored, takes_text=kind.group != "cloud"))
     template = link.template(operation)
-    auth = template.auth if way is None else way.auth
-    if translated or way is not None:
+    auth = template.auth if model_route is None else model_route.auth
+    if translated or model_route is not None:
         headers = bare(_JSON if translated else inbound.content_type, auth)
     else:
         headers = to_backend(inbound.headers, auth, inbound.content_type, is_guest=inbound.guest is not None)
@@ -127,179 +171,70 @@ def build_upstream_request(
         headers.append((b"x-meshlight-via", visited.encode("latin-1", "replace")))
     if template.changes_path:
         path = kind.path(operation, path)
-    return UpstreamRequest(upstream, upstream.address.target(path), headers, body, back, dropped)
-
-
-_NOT_ITS_FAULT = frozenset({501, 505, 508})
-"""Failing statuses that speak of what was asked, not of the backend: `501` is llama.cpp's word for "not with this
-model"."""
-_NOT_COMPUTED = frozenset({501, 503, 505, 529})
-"""Failing statuses by which a server turns a request away before it has done anything for it."""
-_NO_SUCH_PATH = frozenset({404, 405, 501})
-_OF_FORM = frozenset({400, 422})
-"""Statuses that may say that a field is not taken."""
-_FORM_MAX = 64 * 1024
-"""Bytes of a refusal in which a field is looked for."""
-_FORM_TRIES = 4
-"""How often one request is sent again without a field that was declined."""
-_COMPLETE = frozenset({"cloud", "peer"})
-"""Groups whose 404 speaks of the model, for none of them is too old to have the paths of its kind."""
-_OF_ACCOUNT = frozenset({400, 402})
-"""Statuses that speak of the request, and at some clouds of a wrong key or of money."""
-
-_NOTHING = frozenset[str]()
-
-
-class FailedAttempt(Struct, frozen=True, kw_only=True):
-    """An attempt that gave the client nothing, and what it says of the backend."""
-
-    backend: Backend
-    reason: Reason
-    """For the client that asked: it may quote what the backend said of this very request."""
-    was_sent: bool = False
-    """Whether the request had gone out, so that it may have cost or done something."""
-    was_answered: bool = False
-    """Whether the backend refused it in so many words, so that it has not been charged."""
-    was_free: bool = False
-    """Whether it was refused before anything was computed or done."""
-    is_final: bool = False
-    """Whether the refusal speaks of this request, whoever is asked: its client gets it, and no other is tried."""
-    wants_probe: bool = False
-    """Whether only a probe can say if it is the key that was refused."""
-    fact: Fact | None = None
-    """For everybody: it quotes nothing of a request."""
-    part: str = ""
-    """What of the backend the fact speaks of: a place behind it, or a model; empty for the backend as a whole."""
-    refusal: Reply | None = None
-    """The failing answer, whole."""
-    place: str = ""
-    """The place behind the backend that was tried; empty where it is one itself."""
-    cause: Cause | None = None
-    error: Untranslatable | None = None
-    """What of the request this backend's protocol has no word for."""
-
-
-class StartedResponse(Struct, frozen=True):
-    """An answer whose first body byte has come (or that is whole and empty)."""
-
-    response: Response | TranslatedResponse | ImmediateResponse
-    first: bytes
-    back: ResponseTranslator | None = None
-    """What has translated it, where it was."""
-    dropped: tuple[str, ...] = ()
-    """What the client sent and the backend did not get."""
-    learnt: Mapping[str, str] | None = None
-    """Labelled lines about the backend that this attempt brought."""
-
-
-async def open_route(
-    inbound: InferenceRequest,
-    score: RouteScore,
-    link: BackendConnection,
-    node_id: str,
-    interrupt: Cancellation,
-    patience: FirstByteTimer,
-) -> StartedResponse | FailedAttempt:
-    """Send the request on one route and wait for the first body byte.
-
-    A wait ended by the interrupt for the backend's sake (it fell, the first byte came too late) is a Miss; any
-    other cancellation goes on to the caller. Raises BadRequest when the body can't be read.
-    """
-    backend = link.backend
-    trip = _AttemptRunner(inbound, score, link, node_id)
-    opened: StartedResponse | FailedAttempt | None = None
-    try:
-        opened = await trip.run()
-    except Untranslatable as error:
-        return FailedAttempt(
-            backend=backend, reason=Reason("untranslatable", error.title, error.hint), error=error
-        )
-    except UpstreamError as error:
-        return _failed(trip, error)
-    except asyncio.CancelledError:
-        if interrupt.cause in {"fell", "first-byte"} and (cause := interrupt.settle()) is not None:
-            interrupt.again()
-            reason = interrupted_reason(backend, cause, score.place)
-            return FailedAttempt(backend=backend, reason=reason, was_sent=trip.is_sent, cause=cause)
-        raise
-    finally:
-        patience.end()
-        if trip.response is not None and not isinstance(opened, StartedResponse):
-            trip.response.abort()
-    return opened
+    return UpstreamRequest(upstream, upstream.address.target(path), headers, body, translator, dropped)
 
 
 class _AttemptRunner:
-    """One request on its way to one backend, and what came back."""
+    """One request on its way to one backend, and the answer to it."""
 
     __slots__ = (
+        "_form_retries",
         "_inbound",
         "_is_misread",
         "_is_renewed",
         "_is_translated",
+        "_link",
+        "_model",
+        "_model_route",
         "_node_id",
-        "_tries",
+        "_place",
+        "_policy",
         "_without",
         "is_sent",
-        "link",
-        "model",
-        "place",
         "response",
-        "way",
     )
 
     def __init__(
-        self, inbound: InferenceRequest, score: RouteScore, link: BackendConnection, node_id: str
+        self,
+        inbound: InferenceRequest,
+        score: RouteScore,
+        link: BackendConnection,
+        node_id: str,
+        policy: RetryPolicy,
     ) -> None:
         self._inbound = inbound
-        self.model = score.model
-        self.place = score.place
-        self.link = link
+        self._model = score.model
+        self._place = score.place
+        self._link = link
         self._node_id = node_id
+        self._policy = policy
         self._is_translated = not link.speaks(inbound.operation, score.model)
         self._is_misread = False
-        """Whether it is translated because the backend refused its own protocol: that speaks of this request only."""
+        """Whether it is translated because the backend refused its own protocol: that is about this request only."""
         self._is_renewed = False
         self._without = link.declined_fields.get(score.model, _NOTHING)
-        self._tries = 0
+        self._form_retries = 0
         self.is_sent = False
-        self.way: ModelRoute | None = None
+        self._model_route: ModelRoute | None = None
         self.response: Response | None = None
 
-    @property
-    def operation(self) -> Operation:
-        """What is asked for."""
-        return self._inbound.operation
-
-    @property
-    def is_at_chat(self) -> bool:
-        """Whether it goes to a path that every server of models has."""
-        return self._is_translated or self.operation in {"chat/completions", "completions"}
-
-    async def _packed(self) -> UpstreamRequest | Immediate:
-        """Find the way, and make the request for it; a large body is translated beside the event loop."""
-        link, inbound = self.link, self._inbound
-        if self.place and link.places is not None:
-            self.way = await link.places.route_at(self.place, self.model)
-        elif link.channel is not None:
-            self.way = await link.channel.route(self.model, link.secret)
-        return await in_thread_if_large(
-            len(inbound.body) if self._is_translated or inbound.operation in READ_FACES else 0,
-            build_upstream_request,
-            inbound,
-            self.model,
-            link,
-            self.way,
-            self._node_id,
-            translated=self._is_translated,
-            without=self._without,
+    def route(self) -> AttemptRoute:
+        """Return what judging a failure needs to know."""
+        inbound = self._inbound
+        return AttemptRoute(
+            self._link,
+            self._model,
+            self._place,
+            is_elsewhere=self._model_route is not None,
+            operation=inbound.operation,
+            path=inbound.path,
+            is_at_chat=self._is_translated or inbound.operation in {"chat/completions", "completions"},
         )
 
     async def run(self) -> StartedResponse | FailedAttempt:
-        """Send it, and once more where the backend's refusal was about the form and not the request."""
-        link, inbound = self.link, self._inbound
+        """Send it, and again where the backend's refusal was about the form and not the request."""
         while True:
-            upstream_request = await self._packed()
+            upstream_request = await self._build()
             if isinstance(upstream_request, Immediate):
                 return StartedResponse(
                     ImmediateResponse(upstream_request.content_type, len(upstream_request.body)),
@@ -311,25 +246,21 @@ class _AttemptRunner:
                 upstream_request.target,
                 upstream_request.headers,
                 upstream_request.body,
-                fresh=inbound.is_dear,
-                resend=not link.backend.is_metered,
+                fresh=self._policy.new_connection,
+                resend=self._policy.resend,
             )
             if is_refusal(response):
-                refusal, is_whole = await read_refusal(response)
+                refusal, is_complete = await read_refusal(response)
             elif response.status == 200:
-                first, error, is_whole = await response.read(), None, True
-                if not is_clear(first):
+                first, error, is_complete = await response.read(), None, True
+                if not is_plainly_ok(first):
                     first, error = await read_error(response, first)
-                if error is None or not self._goes_elsewhere(error):
-                    if upstream_request.back is not None:
+                if error is None or not self._is_about_backend(error):
+                    if upstream_request.translator is not None:
                         return await self._translated(
-                            response, upstream_request.back, upstream_request, first
+                            response, upstream_request.translator, upstream_request, first
                         )
-                    if not (is_translatable(inbound.operation) and says_no_such_path(first)):
-                        return StartedResponse(response, first)
-                    response.abort()
-                    self._is_translated = True
-                    continue
+                    return StartedResponse(response, first)
                 response.abort()
                 refusal = error
             elif response.status in _OF_FORM and self._may_be_misread:
@@ -337,164 +268,106 @@ class _AttemptRunner:
                 self._is_translated = self._is_misread = True
                 continue
             else:
-                opened = await self._open(response, upstream_request)
-                if opened is None:
+                started = await self._start(response, upstream_request)
+                if started is None:
                     response.abort()
                     continue
-                return opened
-            if not self._does_better(refusal):
-                return _refused(self, refusal, is_whole, upstream_request.back)
+                return started
+            if not self._can_improve(refusal):
+                return failed_by_refusal(self.route(), refusal, is_complete, upstream_request.translator)
+
+    async def _build(self) -> UpstreamRequest | Immediate:
+        """Find the model's route, and build the request for it; a large body is translated beside the event loop."""
+        link, inbound = self._link, self._inbound
+        if self._place and link.places is not None:
+            self._model_route = await link.places.route_at(self._place, self._model)
+        elif link.channel is not None:
+            self._model_route = await link.channel.route(self._model, link.secret)
+        return await in_thread_if_large(
+            len(inbound.body) if self._is_translated or inbound.operation in READ_OPERATIONS else 0,
+            build_upstream_request,
+            inbound,
+            self._model,
+            link,
+            self._model_route,
+            self._node_id,
+            translated=self._is_translated,
+            without=self._without,
+        )
 
     @property
     def _may_be_misread(self) -> bool:
-        """Whether a refusal may be about a part of the Responses API that an engine has not got, and we can carry."""
+        """Whether a refusal may be about a part of the Responses API that an engine lacks and translation has."""
         return (
             self._inbound.operation == "responses"
             and not self._is_translated
-            and self.link.kind.group not in _COMPLETE
+            and self._link.kind.group not in COMPLETE_GROUPS
         )
 
-    def _goes_elsewhere(self, error: Reply) -> bool:
-        """Whether an error told in a stream speaks of the backend, as the status would."""
-        return speaks_of_backend(error.status) or account_reason(self.link, error) is not None
+    def _is_about_backend(self, error: Reply) -> bool:
+        """Whether an error within a stream is about the backend, as its status would be."""
+        return speaks_of_backend(error.status) or account_reason(self._link, error) is not None
 
-    async def _open(
+    async def _start(
         self, response: Response, upstream_request: UpstreamRequest
     ) -> StartedResponse | FailedAttempt | None:
-        """Return what came; None when the same backend shall be asked once more."""
-        first, back = b"", upstream_request.back
-        if back is None or response.status in _OF_ACCOUNT:
+        """Return the answer; None when the request is to be sent to the same backend again."""
+        first, translator = b"", upstream_request.translator
+        if translator is None or response.status in _OF_ACCOUNT:
             first = await response.read()
-            if response.status in _OF_ACCOUNT and response.is_whole:
-                refusal = whole_refusal(response, first)
-                if account_reason(self.link, refusal) is not None:
-                    return _refused(self, refusal, True, back)
-        if back is None:
+            if response.status in _OF_ACCOUNT and response.is_complete:
+                refusal = refusal_reply(response, first)
+                if account_reason(self._link, refusal) is not None:
+                    return failed_by_refusal(self.route(), refusal, True, translator)
+        if translator is None:
             return StartedResponse(response, first)
         if response.status in _OF_FORM:
             while len(first) <= _FORM_MAX and (piece := await response.read()):
                 first += piece
-            if self._does_without(whole_refusal(response, first), upstream_request.body):
+            if self._drop_declined(refusal_reply(response, first), upstream_request.body):
                 return None
-        return await self._translated(response, back, upstream_request, first)
+        return await self._translated(response, translator, upstream_request, first)
 
     async def _translated(
-        self, response: Response, back: ResponseTranslator, upstream_request: UpstreamRequest, first: bytes
+        self,
+        response: Response,
+        translator: ResponseTranslator,
+        upstream_request: UpstreamRequest,
+        first: bytes,
     ) -> StartedResponse:
-        if response.status < 400 and not self._is_misread and self.link.kind.speaks(self._inbound.operation):
-            self.link.record_missing_operation(self._inbound.operation, self.model)
-        answer = TranslatedResponse(response, back, first)
-        return StartedResponse(
-            answer, await answer.read(), back, upstream_request.dropped, self._learn(response.status)
-        )
+        operation, is_ok = self._inbound.operation, response.status < 400
+        if is_ok and not self._is_misread and self._link.kind.speaks(operation):
+            self._link.record_missing_operation(operation, self._model)
+        answer = TranslatedResponse(response, translator, first)
+        notes: Mapping[str, str] | None = None
+        first = await answer.read()
+        if is_ok and self._form_retries:
+            self._link.record_declined_fields(self._model, self._without)
+            notes = self._link.declined_lines()
+        return StartedResponse(answer, first, translator, upstream_request.dropped, notes)
 
-    def _does_without(self, refusal: Reply, body: bytes) -> bool:
-        """Leave out what a refusal of a translated request declines; False where it is about something else."""
+    def _drop_declined(self, refusal: Reply, body: bytes) -> bool:
+        """Leave out the fields that a refusal of a translated request declines; False if it declines none."""
         declined = refused_fields(refusal, body) - self._without
-        if not declined or self._tries >= _FORM_TRIES:
+        if not declined or self._form_retries >= FORM_RETRIES:
             return False
-        self._tries += 1
-        self._without |= declined if self._tries == 1 else declined | EXTENSIONS
+        self._form_retries += 1
+        self._without |= declined if self._form_retries == 1 else declined | EXTENSIONS
         return True
 
-    def _learn(self, status: int) -> Mapping[str, str] | None:
-        """Remember what had to be left out for the request to be taken."""
-        if self._tries == 0 or status >= 400:
-            return None
-        self.link.record_declined_fields(self.model, self._without)
-        return self.link.declined_lines()
-
-    def _does_better(self, refusal: Reply) -> bool:
-        """Prepare another try at the same backend, if there is a promising one."""
-        channel, places = self.link.channel, self.link.places
+    def _can_improve(self, refusal: Reply) -> bool:
+        """Prepare another request to the same backend, if there is a promising one."""
+        channel, places = self._link.channel, self._link.places
         if channel is not None and not self._is_renewed:
-            if self.place and places is not None:
-                self._is_renewed = places.renew_at(self.place, refusal.status, refusal.body)
+            if self._place and places is not None:
+                self._is_renewed = places.renew_at(self._place, refusal.status, refusal.body)
             else:
-                self._is_renewed = channel.renew(self.model, refusal.status, refusal.body)
+                self._is_renewed = channel.renew(self._model, refusal.status, refusal.body)
             if self._is_renewed:
                 return True
-        if self._is_translated or self.link.kind.group in _COMPLETE:
+        if self._is_translated or self._link.kind.group in COMPLETE_GROUPS:
             return False
         if refusal.status not in _NO_SUCH_PATH and not may_mean_path(refusal):
             return False
         self._is_translated = is_translatable(self._inbound.operation)  # an older version may lack the path
         return self._is_translated
-
-
-def _failed(trip: "_AttemptRunner", error: UpstreamError) -> FailedAttempt:
-    link = trip.link
-    if isinstance(error, RouteUnavailable):
-        return FailedAttempt(backend=link.backend, reason=error.why)
-    if isinstance(error, TranslationFailed):
-        reason = Reason("bad-reply", f"{link.backend.name}: {error.title}", error.hint)
-    elif trip.way is not None:  # not the backend's own address: its kind has no words for it
-        code = "unreachable" if isinstance(error, ConnectError) else "connection-lost"
-        reason = Reason(code, error.title, error.hint)
-    else:
-        reason = link.kind.explain(error, link.backend)
-    unreached = isinstance(error, ConnectError)
-    fact = Unreached(reason) if unreached else Broke(reason)
-    return FailedAttempt(
-        backend=link.backend,
-        reason=reason,
-        was_sent=not unreached,
-        fact=None if trip.way is not None and not trip.place else fact,
-        part=trip.place,
-    )
-
-
-def _refused(
-    trip: "_AttemptRunner", refusal: Reply, is_whole: bool, back: ResponseTranslator | None
-) -> FailedAttempt:
-    """Say what a failing answer means: of the backend or a part of it, or (404 and the like) of this request."""
-    link, status = trip.link, refusal.status
-    fact: Fact | None = None
-    part, is_final, wants_probe = trip.place, False, False
-    own = account_reason(link, refusal)
-    if status < 300:
-        reason = reasons.no_list_reason(refusal, link.backend, link.kind.label, link.secret)
-        fact = Broke(reason)
-    elif status in {401, 403} and own is None:
-        reason, fact, refused = _forbidden(trip, refusal)
-        is_final, wants_probe = refused in {"request", "model"}, refused == "unclear"
-        part = part or ("" if refused == "key" else trip.model)
-    elif own is not None or status < 400 or status == 429 or (status >= 500 and status not in _NOT_ITS_FAULT):
-        reason = own or status_reason(link, refusal)
-        is_quiet = own is not None or reason.code == "loading"
-        fact = fact_of(refusal, reason if is_quiet else status_reason(link, without_words(refusal)))
-        part = part or (trip.model if link.kind.group == "peer" else "")
-    else:
-        reason = Reason(f"status-{status}", f"It answered {status}.{quoted_error(refusal, link.secret)}")
-    return FailedAttempt(
-        backend=link.backend,
-        reason=reason,
-        was_sent=True,
-        was_answered=True,
-        was_free=300 <= status < 500 or status in _NOT_COMPUTED,
-        is_final=is_final,
-        wants_probe=wants_probe,
-        # Of a service behind another address nothing follows for the backend itself.
-        fact=None if trip.way is not None and not part else fact,
-        part=part,
-        refusal=told(refusal, back, link.secret, trip.operation) if is_whole else None,
-    )
-
-
-def _forbidden(trip: "_AttemptRunner", refusal: Reply) -> tuple[Reason, Fact | None, RefusalSubject]:
-    """Judge a 401 or 403: why it was, what it says of the backend or its part, and what it refuses."""
-    link, refused = trip.link, subject(refusal)
-    if trip.place and link.places is not None and refused in {"key", "unclear"}:
-        why = link.places.refusal_reason(trip.place, refusal)
-        return why, Refused(why), "key"
-    reason = status_reason(link, refusal)
-    quiet = status_reason(link, without_words(refusal))
-    if refused == "model":
-        return reason, Limited(no_access(trip.model, reasons.where(link.backend)), NO_ACCESS_S), refused
-    if refused == "request":
-        return reason, None, refused
-    if refusal.status == 401 and link.kind.group not in _COMPLETE and (link.is_proven or not trip.is_at_chat):
-        # The same key has served, or nobody knows if that path is there at all: a probe can tell.
-        reason = path_refused(path_of(trip.operation), reasons.where(link.backend), is_proven=link.is_proven)
-        return reason, Broke(reason), "unclear"
-    return reason, Refused(quiet) if refused == "key" else Broke(quiet), refused

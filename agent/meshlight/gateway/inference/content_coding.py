@@ -1,4 +1,4 @@
-"""Unpacks a request body that came compressed (RFC 9110, section 8.4), never further than a body may be long."""
+"""Decompresses a request body (RFC 9110, section 8.4), never to more than a body may have."""
 
 import asyncio
 import zlib
@@ -8,16 +8,16 @@ from meshlight.domain.errors import BadRequest, PayloadTooLarge, UnsupportedMedi
 from meshlight.http_client.client import Headers
 
 _PIECE = 262_144
-"""Bytes of a body that are unpacked in one turn of the event loop."""
+"""Bytes of a body that are decompressed in one turn of the event loop."""
 _ZSTD_STEP = 256
-"""Bytes of zstd that are unpacked in one go: each four of them may stand for 128 kB."""
+"""Bytes of zstd that are decompressed at a time: each four of them may stand for 128 kB."""
 _ZSTD_WINDOW = 1 << 23
-"""The largest window that a sender may count on (RFC 9659)."""
-_TAKEN = "Send it as it is, or in gzip or zstd."
+"""The largest window that a receiver has to support (RFC 9659)."""
+_HINT = "Send it uncompressed, or in gzip or zstd."
 
 
 def coding_of(headers: Headers) -> str:
-    """Return in what a body is packed, "" for nothing; WrongType for what can't be unpacked here."""
+    """Return "gzip", "zstd" or "" for none; raises UnsupportedMediaType for any other coding."""
     named = b",".join(value for name, value in headers if name == b"content-encoding")
     codings = [
         coding for word in named.split(b",") if (coding := word.strip().lower()) not in {b"", b"identity"}
@@ -29,14 +29,14 @@ def coding_of(headers: Headers) -> str:
     if codings == [b"zstd"]:
         return "zstd"
     raise UnsupportedMediaType(
-        f"A request body in content-encoding {named[:40].decode('latin-1')!r} can't be read here.", _TAKEN
+        f"A request body in content-encoding {named[:40].decode('latin-1')!r} can't be read here.", _HINT
     )
 
 
-async def unpacked(body: bytes, coding: str, limit: int) -> bytes:
-    """Return the body as it was before it was packed; others get their turn meanwhile.
+async def decompress(body: bytes, coding: str, limit: int) -> bytes:
+    """Return the decompressed body; the event loop runs other tasks meanwhile.
 
-    Raises BadRequest when it is broken, TooLarge over `limit` bytes.
+    Raises BadRequest when it is broken, PayloadTooLarge over `limit` bytes.
     """
     pieces: list[bytes] = []
     size = done = 0
@@ -57,41 +57,41 @@ def too_large(limit: int) -> PayloadTooLarge:
 
 
 def _gunzip(body: bytes) -> Iterator[bytes]:
-    unpacker = zlib.decompressobj(wbits=31)
+    decompressor = zlib.decompressobj(wbits=31)
     rest = body
     try:
-        while not unpacker.eof:
-            piece = unpacker.decompress(rest, _PIECE)
-            rest = unpacker.unconsumed_tail
-            if not piece and not rest and not unpacker.eof:
+        while not decompressor.eof:
+            piece = decompressor.decompress(rest, _PIECE)
+            rest = decompressor.unconsumed_tail
+            if not piece and not rest and not decompressor.eof:
                 raise _broken("gzip")
             yield piece
     except zlib.error:
         raise _broken("gzip") from None
-    if unpacker.unused_data:
+    if decompressor.unused_data:
         raise _broken("gzip")
 
 
 def _unzstd(body: bytes) -> Iterator[bytes]:
     try:
-        import zstandard  # noqa: PLC0415 - few clients pack their requests, and it costs every start 5 ms
+        import zstandard  # noqa: PLC0415 - few clients compress requests, and it costs every start 5 ms
     except ImportError:
         raise UnsupportedMediaType(
             "A request body in zstd can't be read here: zstandard is not installed."
         ) from None
-    unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
     try:
-        for place in range(0, len(body), _ZSTD_STEP):
-            if unpacker.eof:
+        for start in range(0, len(body), _ZSTD_STEP):
+            if decompressor.eof:
                 raise _broken("zstd")
-            yield unpacker.decompress(body[place : place + _ZSTD_STEP])
+            yield decompressor.decompress(body[start : start + _ZSTD_STEP])
     except zstandard.ZstdError:
         raise _broken("zstd") from None
-    if not unpacker.eof or unpacker.unused_data:
+    if not decompressor.eof or decompressor.unused_data:
         raise _broken("zstd")
 
 
 def _broken(coding: str) -> BadRequest:
     return BadRequest(
-        f"The request body is not whole in {coding}.", "Look at what packs it, or send it as it is."
+        f"The request body is not complete in {coding}.", "Check what compresses it, or send it uncompressed."
     )

@@ -1,13 +1,13 @@
 """Reads a multipart form (RFC 7578) strictly, in one pass: one that two parsers could read differently is refused.
 
-Names stand in plain quotes, each delimiter on a line of its own, each part under a small head with one disposition.
+Names are in plain quotes, each delimiter is on a line of its own, each part has a small head with one disposition.
 That is what every HTTP library sends.
 """
 
 import re
 
 from meshlight.domain.errors import BadRequest, UnsupportedMediaType
-from meshlight.gateway.inference.json_body import fold, twice
+from meshlight.gateway.inference.json_body import field_repeated, fold
 
 TYPE_MAX = 256
 """Bytes of a content type."""
@@ -28,31 +28,31 @@ _DISPOSITION = re.compile(
 )
 _PARAMETER = re.compile(rb";[ \t]*([a-z*]+)=(\"[^\"]*+\"|[^\";\s]++)", re.IGNORECASE)
 _PLAIN = re.compile(rb"text/plain(?:[ \t]*;[ \t]*charset=\"?(?:utf-8|us-ascii)\"?)?", re.IGNORECASE)
-_UNCODED = frozenset({b"7bit", b"8bit", b"binary"})
+_PLAIN_ENCODINGS = frozenset({b"7bit", b"8bit", b"binary"})
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HINT = "Let the HTTP library make the form."
 
 
 def is_form(content_type: bytes) -> bool:
-    """Whether a body is announced as a form; WrongType for another kind of multipart."""
+    """Whether a body is announced as a form; raises UnsupportedMediaType for another kind of multipart."""
     if content_type[:10].lower() != b"multipart/":
         return False
     if content_type.partition(b";")[0].strip().lower() != b"multipart/form-data":
-        raise UnsupportedMediaType("A body of several parts is only taken as multipart/form-data.", _HINT)
+        raise UnsupportedMediaType("A body of several parts is only accepted as multipart/form-data.", _HINT)
     return True
 
 
 def model_span(body: bytes, content_type: bytes) -> tuple[int, int]:
-    """Return where the value of the form's one field `model` stands.
+    """Return start and end of the value of the form's one field `model`.
 
-    Raises BadRequest when there is none, or when the form is not as plain as it must be.
+    Raises BadRequest when there is none, or when the form is not plain enough to be read in one way only.
     """
     found = _BOUNDARY.fullmatch(content_type) if len(content_type) <= TYPE_MAX else None
     if found is None:
         raise BadRequest(
             "The multipart body has no usable boundary.", "Let the HTTP library set content-type."
         )
-    seen: set[str] = set()
+    names: set[str] = set()
     span: tuple[int, int] | None = None
     for head, start, end in _parts(body, b"--" + (found[1] or found[2])):
         name, is_file = _field(head)
@@ -67,9 +67,9 @@ def model_span(body: bytes, content_type: bytes) -> tuple[int, int]:
                 f"Call it {meant!r}, without a file name.",
                 meant,
             )
-        if name in seen:
-            raise twice(name)
-        seen.add(name)
+        if name in names:
+            raise field_repeated(name)
+        names.add(name)
         if name == "model":
             _check_plain(head)
             span = start, end
@@ -78,33 +78,33 @@ def model_span(body: bytes, content_type: bytes) -> tuple[int, int]:
     return span
 
 
-def _parts(body: bytes, mark: bytes) -> list[tuple[dict[bytes, bytes], int, int]]:
-    """Return each part's head, and where its content begins and ends."""
+def _parts(body: bytes, delimiter: bytes) -> list[tuple[dict[bytes, bytes], int, int]]:
+    """Return each part's head, and start and end of its content."""
     parts: list[tuple[dict[bytes, bytes], int, int]] = []
-    place = 2 if body[:2] == b"\r\n" else 0
-    if not body.startswith(mark, place):
+    position = 2 if body[:2] == b"\r\n" else 0
+    if not body.startswith(delimiter, position):
         raise _unclear("it does not begin with its boundary")
     while True:
-        place += len(mark)
-        after = body[place : place + 4]
+        position += len(delimiter)
+        after = body[position : position + 4]
         if after[:2] == b"--":
-            if after[2:] and body[place + 2 :] != b"\r\n":
+            if after[2:] and body[position + 2 :] != b"\r\n":
                 raise _unclear("something follows its end")
             return parts
         if after[:2] != b"\r\n":
-            raise _unclear("its boundary stands within a part")
+            raise _unclear("its boundary is within a part")
         if len(parts) == PARTS_MAX:
             raise _unclear(f"it has over {PARTS_MAX} parts")
-        following = body.find(mark, place)
+        following = body.find(delimiter, position)
         if following == -1:
             raise _unclear("its end is missing")
-        head_end = body.find(b"\r\n\r\n", place, min(following, place + HEAD_MAX))
+        head_end = body.find(b"\r\n\r\n", position, min(following, position + HEAD_MAX))
         if head_end == -1:
             raise _unclear("a part has no head, or one that is too long")
         if following < head_end + 6 or body[following - 2 : following] != b"\r\n":
-            raise _unclear("its boundary stands within a part")
-        parts.append((_head(body[place + 2 : head_end]), head_end + 4, following - 2))
-        place = following
+            raise _unclear("its boundary is within a part")
+        parts.append((_head(body[position + 2 : head_end]), head_end + 4, following - 2))
+        position = following
 
 
 def _head(raw: bytes) -> dict[bytes, bytes]:
@@ -113,7 +113,7 @@ def _head(raw: bytes) -> dict[bytes, bytes]:
         name, colon, value = line.partition(b":")
         name = name.lower()
         if not colon or not _NAME.fullmatch(name) or name in fields:
-            raise _unclear("a part's head is malformed, or says something twice")
+            raise _unclear("a part's head is malformed, or repeats a field")
         if b"\r" in value or b"\n" in value or b"\0" in value:
             raise _unclear("a part's head is malformed")
         fields[name] = value.strip(b" \t")
@@ -129,12 +129,12 @@ def _field(head: dict[bytes, bytes]) -> tuple[str, bool]:
     for match in _PARAMETER.finditer(found[1]):
         key = match[1].lower()
         if key in given:
-            raise _unclear("a part's content-disposition says something twice")
+            raise _unclear("a part's content-disposition repeats a parameter")
         given[key] = match[2]
     name = given.get(b"name", b"")
     if not name.startswith(b'"'):
         raise _unclear("a part has no name in quotes")
-    if head.get(b"content-transfer-encoding", b"binary").lower() not in _UNCODED:
+    if head.get(b"content-transfer-encoding", b"binary").lower() not in _PLAIN_ENCODINGS:
         raise _unclear("a part is encoded")
     return name[1:-1].decode("utf-8", "replace"), len(given) > 1
 

@@ -1,11 +1,11 @@
 """Which headers pass through, in either direction.
 
-Towards a backend goes what is known to be part of a request to a model, and nothing else: a list of what to leave
-out is never complete, for every proxy has a header of its own by which it tells who asks (`Remote-User`,
-`X-Forwarded-*`), and each cloud one that names an account. Of this machine's own programs that is what the clients of
-the APIs send: how to answer, versions and betas, ids by which requests are traced, kept apart or not done twice,
-whatever bears the name of an API's maker, and no word that reads like a credential. A peer's prompt needs its type
-and the version of the protocol; anything more would be said in the owner's name.
+To a backend go only headers that are known to be part of a request to a model. A list of what to leave out would
+never be complete: every proxy has headers of its own that identify the user (`Remote-User`, `X-Forwarded-*`), and
+each cloud has some that name an account. From this machine's own programs, that is what the clients of the APIs send:
+how to answer, versions and betas, ids for tracing, sessions and idempotency, and headers with the name of an API's
+maker, unless they read like a credential. A peer's request needs its type and the protocol's version; anything more
+would be sent in the owner's name.
 
 Hop-by-hop headers end here (RFC 9110, section 7.6.1), and nothing a backend sends can set a cookie or open this
 origin to other sites.
@@ -46,9 +46,9 @@ _PASSED_PREFIXES = (
 )
 _CREDENTIAL = re.compile(rb"api-?key|auth|token|secret|cookie|password")
 _PASSED_FOR_GUESTS = frozenset({b"accept", b"anthropic-version", b"anthropic-beta"})
-_NAMES_KEPT = 1_024
+_REMEMBERED_MAX = 1_024
 _passes: dict[bytes, bool] = {}
-"""Names of headers that were looked at: nearly always the same few."""
+"""Header name → whether it passes; nearly always the same few names."""
 _RESPONSE_DROPPED = _HOP_BY_HOP | frozenset(
     b"set-cookie set-cookie2 server alt-svc strict-transport-security clear-site-data content-security-policy "
     b"x-content-type-options www-authenticate refresh link".split()
@@ -58,19 +58,19 @@ _FOR_GUESTS = frozenset(
     b"content-type content-length content-encoding content-disposition retry-after retry-after-ms x-should-retry "
     b"x-request-id request-id".split()
 )
-"""What a peer gets of a backend's headers: others may tell of its owner's account, or where it is."""
-_RUN = secrets.token_hex(4).encode()
+"""The headers of a backend that a peer gets: others may show its owner's account or its address."""
+_RUN_ID = secrets.token_hex(4).encode()
 _numbers = count(1)
-"""A request's id is this run's name and its number in it."""
+"""A request's id is the id of this run and its number in it."""
 _IDENTITY = (b"accept-encoding", b"identity")
 _NOT_OF_A_NAME = re.compile(r"[^A-Za-z0-9_.()\[\]\- ]")
-_NAMES_MAX, _NAME_MAX = 20, 100
+_DROPPED_MAX, _NAME_MAX = 20, 100
 """Names in `x-meshlight-dropped`, and characters of each."""
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
-def _named(headers: Headers) -> frozenset[bytes]:
-    """Return the headers that `Connection` declares to be hop-by-hop."""
+def _connection_headers(headers: Headers) -> frozenset[bytes]:
+    """Return the names that the `Connection` header declares to be hop-by-hop."""
     if b"connection" not in dict(headers):
         return frozenset()
     values = [value for name, value in headers if name == b"connection"]
@@ -78,19 +78,19 @@ def _named(headers: Headers) -> frozenset[bytes]:
 
 
 def is_page(headers: Headers) -> bool:
-    """Whether an answer says that it is a web page, which no answer of an API is."""
+    """Whether an answer is a web page by its type; no API answers with one."""
     return any(name == b"content-type" and value[:9].lower() == b"text/html" for name, value in headers)
 
 
 def request_id() -> tuple[bytes, bytes]:
     """Return a header with a new id."""
-    return b"x-request-id", b"req_%s_%d" % (_RUN, next(_numbers))
+    return b"x-request-id", b"req_%s_%d" % (_RUN_ID, next(_numbers))
 
 
 def dropped(names: Sequence[str]) -> tuple[bytes, bytes]:
-    """Return the header that says what of a request was left out; the names are the client's own words."""
-    shown = [_NOT_OF_A_NAME.sub("?", name[:_NAME_MAX]) for name in names[:_NAMES_MAX]]
-    more = [f"and {len(names) - _NAMES_MAX} more"] if len(names) > _NAMES_MAX else []
+    """Return the header that lists what of a request was left out; the names are the client's, so sanitized."""
+    shown = [_NOT_OF_A_NAME.sub("?", name[:_NAME_MAX]) for name in names[:_DROPPED_MAX]]
+    more = [f"and {len(names) - _DROPPED_MAX} more"] if len(names) > _DROPPED_MAX else []
     return b"x-meshlight-dropped", ", ".join([*shown, *more]).encode("ascii")
 
 
@@ -100,28 +100,28 @@ def to_backend(
     """Return the client's headers as they go to a backend, with the backend's own credentials.
 
     Names must be lower-case, as ASGI gives them; `content_type` is the one under which the body was read. The answer
-    is asked for unencoded, so that its `usage` can be read; `host` and `content-length` are the upstream client's
-    business.
+    is requested without content coding, so that its `usage` can be read; the HTTP client adds `host` and
+    `content-length`.
     """
-    named = _named(headers)
+    hop_by_hop = _connection_headers(headers)
     kept = [(b"content-type", content_type or b"application/json")]
     if is_guest:
-        kept += [pair for pair in headers if pair[0] in _PASSED_FOR_GUESTS and pair[0] not in named]
+        kept += [pair for pair in headers if pair[0] in _PASSED_FOR_GUESTS and pair[0] not in hop_by_hop]
     else:
         for pair in headers:
             passes = _passes.get(pair[0])
             if passes is None:
-                passes = _look_at(pair[0])
-            if passes and pair[0] not in named:
+                passes = _check_name(pair[0])
+            if passes and pair[0] not in hop_by_hop:
                 kept.append(pair)
     kept.append(_IDENTITY)
     kept.extend(auth)
     return kept
 
 
-def _look_at(name: bytes) -> bool:
-    """Return whether a header of this machine's own programs goes on to a backend, and keep that in mind."""
-    if len(_passes) >= _NAMES_KEPT:
+def _check_name(name: bytes) -> bool:
+    """Return whether a header of this machine's own programs goes on to a backend, and remember it."""
+    if len(_passes) >= _REMEMBERED_MAX:
         _passes.clear()
     passes = name in _PASSED or (name.startswith(_PASSED_PREFIXES) and not _CREDENTIAL.search(name))
     _passes[name] = passes
@@ -129,18 +129,18 @@ def _look_at(name: bytes) -> bool:
 
 
 def bare(content_type: bytes, auth: Headers) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a request that goes on without any of its client's."""
+    """Return the headers of a request that goes on with none of its client's."""
     return [(b"content-type", content_type or b"application/json"), _IDENTITY, *auth]
 
 
 def to_client(headers: Headers, extra: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return a backend's headers as they go to the client, with `extra` added."""
-    named = _named(headers)
+    hop_by_hop = _connection_headers(headers)
     kept = [
         pair
         for pair in headers
         if pair[0] not in _RESPONSE_DROPPED
-        and pair[0] not in named
+        and pair[0] not in hop_by_hop
         and not pair[0].startswith(_RESPONSE_DROPPED_PREFIXES)
     ]
     kept.append(_NOSNIFF)

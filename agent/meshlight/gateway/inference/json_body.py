@@ -1,38 +1,42 @@
-"""Reads the top level of a JSON body strictly: a field that decides something stands there once, in one spelling.
+"""Reads the top level of a JSON body strictly: a field that decides something occurs once, in one spelling.
 
-Decoders differ in what they make of a key that comes twice, or in another case: most take the last, some the first,
-Go's also takes `"Model"` for `model`, and some leave out what is no letter. A body that two of them would read
-differently is refused, so that whoever reads it after us sees what was judged here.
+Decoders differ in what they do with a key that occurs twice or in another case: most use the last, some the first,
+Go's also reads `"Model"` as `model`, and some ignore characters that are no letters. A body that two of them would
+read differently is refused, so that the backend reads what was checked here.
+
+Requests of Gemini's API name their model in the path, and some in the body too: `embedContent` beside its content,
+`batchEmbedContents` in each of its requests, `countTokens` in the request that it counts (API reference,
+"Embeddings" and "Counting tokens"). All have to equal the one in the path, which is the one that was checked.
 """
 
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
-from meshlight.domain.errors import BadRequest
+from meshlight.domain.errors import BadRequest, NoModelInBody
 
 KEYS_MAX = 1_000
-"""Fields that a body has at most; requests have a few dozen."""
+"""Fields that a body may have; requests have a few dozen."""
 LENIENT_ITEMS = 200_000
-"""Items of a body that is no strict JSON: such a body is read by slower means."""
+"""Items that a body which is no strict JSON may have: it is read by slower means."""
 _SMALL = 65_536
-"""Bytes of a body that can't hold so many keys that their number would matter before it is counted."""
+"""A body of so many bytes can't hold enough keys to cost much before they are counted."""
 
-# Possessive throughout: a string of 50 MB must not leave a way back for each of its letters.
+# Possessive quantifiers throughout: a string of 50 MB must not be backtracked into.
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOP = re.compile(_STRING + rb"|[{}\[\]:,]", re.DOTALL)
 _DEEP = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+[{}\[\]]", re.DOTALL)
-"""Where nothing matters but how deep it is: strings and numbers are leapt over."""
+"""For below the top level, where only the depth matters: strings and numbers are skipped."""
 _BEFORE_VALUE = re.compile(rb"[\s{,]*+" + _STRING + rb"\s*+:\s*+", re.DOTALL)
 
 _DECIDING = {"model": "model", "stream": "stream", "store": "store"}
-_WORDS = """
+_USUAL_NAMES = """
 model stream store messages system input instructions prompt suffix tools tool_choice temperature top_p top_k min_p
 max_tokens max_completion_tokens max_output_tokens n stop stop_sequences seed stream_options response_format format
 options keep_alive user metadata reasoning reasoning_effort thinking parallel_tool_calls logprobs top_logprobs include
@@ -40,18 +44,18 @@ text template raw images think truncate dimensions encoding_format frequency_pen
 service_tier modalities audio chat_template_kwargs cache_prompt previous_response_id prompt_cache_key output_config
 context_management safety_identifier verbosity
 """
-_USUAL = frozenset(_WORDS.split())
-"""Names that are no other spelling of a deciding one: most bodies have no others, so that none need be looked at."""
+_USUAL = frozenset(_USUAL_NAMES.split())
+"""Names that are no other spelling of a deciding one: most bodies have no others, so no name needs a check."""
 
 
 class _Key:
-    """The type that the decoder is told a key has, so that it hands each one over, also one that comes again."""
+    """The type of a key for the decoder, which makes it report every key, also one that occurs again."""
 
     __slots__ = ()
 
 
 class _Name(Struct, _Key, eq=False, gc=False):
-    """One key of an object: equal to no other, so that a dict keeps those that come twice."""
+    """One key of an object: equal to no other, so that a dict holds those that occur twice."""
 
     kind: object
     text: str
@@ -62,7 +66,7 @@ _value = msgspec.json.Decoder(str | None)
 
 
 class Fields(Struct, frozen=True):
-    """What a JSON body says of itself."""
+    """The fields of a JSON body that decide something."""
 
     model: str | None
     stream: bool
@@ -74,7 +78,7 @@ class Fields(Struct, frozen=True):
 def read_fields(body: bytes) -> Fields:
     """Read the deciding fields of a JSON object.
 
-    Raises BadRequest when it is none, or when one of them stands there twice or in another spelling.
+    Raises NoModelInBody when it is none, BadRequest when one of them occurs twice or in another spelling.
     """
     try:
         found = _decode(body, len(body))
@@ -96,9 +100,9 @@ def read_fields(body: bytes) -> Fields:
 
 
 def pairs(body: bytes | Raw) -> list[tuple[str, Raw]]:
-    """Return every key of an object with its value, in order, also those that come twice.
+    """Return every key of an object with its value, in order, also those that occur twice.
 
-    Raises BadRequest for too many, and what msgspec raises for what is no object.
+    Raises BadRequest for too many keys, and msgspec's errors for what is no object.
     """
     return [(key.text, value) for key, value in _decode(body, memoryview(body).nbytes).items()]
 
@@ -118,9 +122,9 @@ def _is_true(value: Raw | None) -> bool:
 def check_spelling(
     names: Sequence[str], deciding: Mapping[str, str], usual: frozenset[str] = frozenset()
 ) -> None:
-    """Raise BadRequest when a deciding name comes twice, or in a spelling that some reader takes for it.
+    """Raise BadRequest when a deciding name occurs twice, or in a spelling that some reader takes for it.
 
-    `deciding` gives the names by what they fold to; those of `usual` need no look.
+    `deciding` gives the names by what they fold to; those of `usual` need no check.
     """
     if not usual.issuperset(names):
         for name in names:
@@ -137,16 +141,16 @@ def check_spelling(
                 )
     for name in deciding.values():
         if names.count(name) > 1:
-            raise twice(name)
+            raise field_repeated(name)
 
 
-def twice(name: str) -> BadRequest:
-    """Return the error for a field that stands there more than once."""
+def field_repeated(name: str) -> BadRequest:
+    """Return the error for a field that occurs more than once."""
     return BadRequest(f"The body has the field {name!r} more than once.", "Send it once.", name)
 
 
 def fold(name: str) -> str:
-    """Return a name as the laxest reader takes it: without case, and without what is no letter or digit."""
+    """Return a name as the most lenient reader reads it: without case, letters and digits only."""
     if name.isascii():
         name = name.lower()
         return name if name.isalnum() else "".join(filter(str.isalnum, name))
@@ -154,25 +158,25 @@ def fold(name: str) -> str:
 
 
 def value_span(body: bytes, name: str) -> tuple[int, int]:
-    """Return where the value of a top-level field stands; the body was read before, so it is there."""
+    """Return start and end of the value of a top-level field; the body was read before, so the field exists."""
     try:
         fields = pairs(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return next(span for key, span in _scan(body) if key == name)
-    place = 0
+    position = 0
     for key, value in fields:
-        before = _BEFORE_VALUE.match(body, place)
-        place = before.end() if before else place
-        end = place + memoryview(value).nbytes
+        before = _BEFORE_VALUE.match(body, position)
+        position = before.end() if before else position
+        end = position + memoryview(value).nbytes
         if key == name:
-            return place, end
-        place = end
+            return position, end
+        position = end
     raise KeyError(name)
 
 
-def no_object(what: str) -> BadRequest:
+def no_object(what: str) -> NoModelInBody:
     """Return the error for a body that is not what it should be."""
-    return BadRequest(f"The body is not the JSON object it should be: {what}.")
+    return NoModelInBody(f"The body is not the JSON object it should be: {what}.")
 
 
 def _too_many() -> BadRequest:
@@ -180,7 +184,7 @@ def _too_many() -> BadRequest:
 
 
 def _counting() -> "msgspec.json.Decoder[dict[_Key, Raw]]":
-    """Return a decoder that ends at one key too many: 64 MB of tiny ones would unfold to gigabytes."""
+    """Return a decoder that stops at one key too many: 64 MB of tiny ones would need gigabytes."""
     numbers = count()
 
     def name(kind: object, text: str) -> _Name:
@@ -191,42 +195,42 @@ def _counting() -> "msgspec.json.Decoder[dict[_Key, Raw]]":
     return msgspec.json.Decoder(dict[_Key, Raw], dec_hook=name)
 
 
-def _lenient(body: bytes, said: str) -> Fields:
-    """Read what msgspec won't, such as half an emoji's escape: whether that will do is the backend's affair."""
+def _lenient(body: bytes, problem: str) -> Fields:
+    """Read what msgspec rejects, such as half a surrogate pair: the backend decides whether to accept it."""
     if body.count(b",") + body.count(b"[") + body.count(b"{") > LENIENT_ITEMS:
-        raise no_object(said)
+        raise no_object(problem)
     try:
         found = json.loads(body.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
-        raise no_object(said) from None
+        raise no_object(problem) from None
     model = found.get("model") if isinstance(found, dict) else 0
     if model is not None and not isinstance(model, str):
-        raise no_object(said)
+        raise no_object(problem)
     if model is not None and not model.isascii():
         try:
             model.encode()
         except UnicodeEncodeError:
-            raise no_object(said) from None
+            raise no_object(problem) from None
     names = [name for name, _ in _scan(body)]
     check_spelling(names, _DECIDING, _USUAL)
     return Fields(model, found.get("stream") is True, found.get("store") is True, names)
 
 
 def _scan(body: bytes) -> list[tuple[str, tuple[int, int]]]:
-    """Return every top-level key, with the span of its value where that is a string, and else of nothing."""
+    """Return every top-level key, with the span of its value if that is a string, and else an empty span."""
     fields: list[tuple[str, tuple[int, int]]] = []
-    depth = place = 0
+    depth = position = 0
     last_string = b""
     wants_value = False
-    while token := _TOP.search(body, place) if depth == 1 else _DEEP.match(body, place):
-        place = token.end()
-        last = body[place - 1 : place]
+    while token := _TOP.search(body, position) if depth == 1 else _DEEP.match(body, position):
+        position = token.end()
+        last = body[position - 1 : position]
         if last in b"{[":
             depth += 1
         elif last in b"}]":
             depth -= 1
         elif last == b":":
-            fields.append((json.loads(last_string.decode("utf-8", "replace")), (place, place)))
+            fields.append((json.loads(last_string.decode("utf-8", "replace")), (position, position)))
             wants_value = True
         elif last == b",":
             wants_value = False
@@ -236,3 +240,65 @@ def _scan(body: bytes) -> list[tuple[str, tuple[int, int]]]:
         else:
             last_string = token[0]
     return fields
+
+
+REQUESTS_MAX = 1_000
+"""Requests of one batch; Google accepts 100."""
+_COUNTED = "generateContentRequest"
+_GEMINI_DECIDING = {fold(name): name for name in ("model", "requests", _COUNTED)}
+_GEMINI_SPELLINGS = {"generate_content_request": _COUNTED}
+"""Google accepts the names of its fields in either style."""
+_model = msgspec.json.Decoder(str)
+_requests = msgspec.json.Decoder(list[Raw])
+
+_Change = Callable[[str], bytes]
+
+
+def check_models(body: bytes, model: str) -> None:
+    """Raise BadRequest when the body names another model than the path, or is not the JSON that it should be."""
+
+    def same(named: str) -> bytes:
+        if named.removeprefix("models/") != model:
+            raise BadRequest(
+                f"The body names the model {named[:200]!r} and the path {model[:200]!r}.",
+                "Name the same in both, or leave it out of the body.",
+                "model",
+            )
+        return b""
+
+    try:
+        _rewrite_models(body, same, is_top=True, is_written=False)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise no_object(str(error)) from None
+    except RecursionError:
+        raise no_object("nested too deeply") from None
+
+
+def with_models(body: bytes, model: str) -> bytes:
+    """Return the body with another model wherever it names one; all other values stay as they are."""
+    return _rewrite_models(
+        body, lambda _: msgspec.json.encode(f"models/{model}"), is_top=True, is_written=True
+    )
+
+
+def _rewrite_models(body: bytes | Raw, change: _Change, *, is_top: bool, is_written: bool) -> bytes:
+    fields = pairs(body)
+    check_spelling([_GEMINI_SPELLINGS.get(name, name) for name, _ in fields], _GEMINI_DECIDING)
+    written: list[bytes] = []
+    for name, value in fields:
+        new: bytes | Raw = value
+        if name == "model":
+            new = change(_model.decode(value))
+        elif is_top and name == "requests":
+            requests = _requests.decode(value)
+            if len(requests) > REQUESTS_MAX:
+                raise BadRequest(f"The batch has over {REQUESTS_MAX} requests.", "Split it.", "requests")
+            walked = [
+                _rewrite_models(request, change, is_top=False, is_written=is_written) for request in requests
+            ]
+            new = b"[" + b",".join(walked) + b"]"
+        elif is_top and _GEMINI_SPELLINGS.get(name, name) == _COUNTED:
+            new = _rewrite_models(value, change, is_top=False, is_written=is_written)
+        if is_written:
+            written.append(msgspec.json.encode(name) + b":" + bytes(new))
+    return b"{" + b",".join(written) + b"}"

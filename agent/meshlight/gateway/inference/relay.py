@@ -1,9 +1,7 @@
-"""The inference path: takes a request, walks its routes, passes the first good answer on.
+"""Carries a request to a backend: ranks its routes, tries them in order, and passes the first good answer on.
 
-Another route may be tried as long as no body byte has gone to the client: always when the connection failed, and
-when the request was sent and brought nothing unless that could cost or do something twice. Afterwards never.
-
-Leaves out the routes to backends that have no such path at all.
+Routes to backends that lack the requested path are left out. When another route may be tried is `retry_policy`'s
+decision. What each attempt shows of a backend is recorded in the registry, and the backend probed soon if it failed.
 """
 
 import asyncio
@@ -13,20 +11,20 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from meshlight.backends.base import Operation, path_of
 from meshlight.backends.kinds import KINDS
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import Paused, RoutingLoop
 from meshlight.domain.health import Broke, Fact, Served
+from meshlight.domain.operations import Operation
 from meshlight.domain.peers import may_use, own_id
-from meshlight.domain.routing import EXTRA_ATTEMPTS, Ranking, RetryBudget, RouteScore, load_key, rank
+from meshlight.domain.routing import Ranking, RouteScore, load_key, rank
 from meshlight.domain.snapshot import Node, Snapshot
-from meshlight.gateway.inference.attempt import FailedAttempt, open_route
+from meshlight.gateway.inference.attempt import StartedResponse, open_route
+from meshlight.gateway.inference.failures import FailedAttempt
 from meshlight.gateway.inference.headers import dropped, request_id, to_client
-from meshlight.gateway.inference.named_sink import NamedSink
-from meshlight.gateway.inference.recording_sink import RecordingSink
 from meshlight.gateway.inference.request import HOPS, InferenceRequest
+from meshlight.gateway.inference.retry_policy import RetryBudget, allows_next, policy_for
 from meshlight.gateway.inference.route_errors import (
     final_error,
     final_guest_error,
@@ -36,7 +34,8 @@ from meshlight.gateway.inference.route_errors import (
     no_route,
     nothing_shared,
 )
-from meshlight.gateway.inference.streaming import Sink, StreamAborted, UsageTap, stream_response
+from meshlight.gateway.inference.sinks import NamedSink, RecordingSink, Sink
+from meshlight.gateway.inference.streaming import StreamAborted, UsageTap, stream_response
 from meshlight.gateway.inference.timeouts import Cancellation, FirstByteTimer
 from meshlight.gateway.inference.upstream_errors import last_headers
 from meshlight.gateway.lan.app import PAUSED_RETRY_S
@@ -54,13 +53,18 @@ log = logging.getLogger(__name__)
 _TEXT_STREAMS = frozenset({"chat/completions", "completions"})
 """Operations whose streams have an event for each token."""
 _STAYS = frozenset({"failing-requests", "rate-limited"})
-"""Reasons for which a request under way stays where it is: they speak of other requests."""
+"""Reasons for which a waiting request stays with its backend: they are about other requests."""
 _STAYS_AT_PLACE = _STAYS | {"token-refused", "service-refused", "no-access"}
-"""And those of a place: what waits there for its first byte was let in."""
+"""The same for a place behind a backend: a request that waits there for its first byte was let in."""
 _ANSWERS = frozenset({"failing-requests", "loading"})
-"""Reasons of a backend that is down and yet answers: better than none, once those that are up have failed."""
+"""Reasons of a backend that is down and still answers: better than none, once the healthy ones have failed."""
+_PATH_LACKING = frozenset({404, 405})
+"""Statuses by which a backend says that it lacks a path."""
 
-SOLE_KEPT = 256
+SOLE_ROUTES_MAX = 256
+"""Models whose only route is remembered."""
+LACKING_MAX = 1_000
+"""Paths that are remembered as lacking."""
 
 
 class Relay:
@@ -86,31 +90,44 @@ class Relay:
         self._budget = RetryBudget()
         self._turn = 0
         self._sole: dict[tuple[str, Operation], tuple[Snapshot, RouteScore]] = {}
-        """Models with one healthy route: nothing but a new snapshot can change what is said of them."""
+        """Models with one healthy route: nothing but a new snapshot can change their ranking."""
+        self._lacking: set[tuple[str, str, str]] = set()
+        """Backend, model and path of requests of no known operation that a backend answered by 404 or 405."""
         self._waiting: dict[tuple[str, str], set[Cancellation]] = {}
         """The requests that wait for a first byte and may leave, by backend and place behind it."""
         registry.listen(self._on_change)
 
-    async def run(self, inbound: InferenceRequest, sink: Sink, leave: DisconnectListeners) -> None:
+    async def run(self, inbound: InferenceRequest, sink: Sink, disconnect: DisconnectListeners) -> None:
         """Answer one request through `sink`.
 
-        Raises NoSuchModel, NotFound or a RouteError when nothing was sent to the client yet and nothing will be.
+        Raises ModelNotFound, NotFound or a RouteError when nothing was sent to the client yet and nothing will be.
         """
         self._admit(inbound)
         self._traffic.start()
-        self._budget.note_request(self._clock())
+        self._budget.record_request(self._clock())
         outcome: Outcome = "failed"
-        interrupt = Cancellation()
-        leave.add(interrupt.left)
+        cancellation = Cancellation()
+        disconnect.add(cancellation.client_left)
         try:
-            outcome = await self._walk(inbound, sink, interrupt)
+            outcome = await self._try_routes(inbound, sink, cancellation)
         except asyncio.CancelledError:
             outcome = "cancelled"
-            if interrupt.cause != "left" or interrupt.settle() is None:
+            if cancellation.cause != "left" or cancellation.settle() is None:
                 raise
         finally:
-            leave.discard(interrupt.left)
+            disconnect.discard(cancellation.client_left)
             self._traffic.end(outcome)
+
+    def request_probe(self, backend: Backend) -> None:
+        """Have a backend probed soon."""
+        self._prober.probe_soon(backend.id)
+
+    def is_lost(self, backend: Backend) -> bool:
+        """Whether a request that waits for this backend waits in vain."""
+        node = self._registry.snapshot.nodes.get(backend.id)
+        if node is None or node.health.state != "unhealthy" or node.health.good:
+            return False
+        return node.health.reason.code not in _STAYS
 
     def _admit(self, inbound: InferenceRequest) -> None:
         if self._is_paused():
@@ -127,50 +144,85 @@ class Relay:
                 "Two nodes list each other as a backend: remove one of the two entries.",
             )
 
-    def suspect(self, backend: Backend) -> None:
-        """Have a backend probed soon."""
-        self._prober.probe_soon(backend.id)
-
-    def is_lost(self, backend: Backend) -> bool:
-        """Whether a request that waits on this backend waits in vain."""
-        node = self._registry.snapshot.nodes.get(backend.id)
-        if node is None or node.health.state != "unhealthy" or node.health.good:
-            return False
-        return node.health.reason.code not in _STAYS
-
-    async def _walk(self, inbound: InferenceRequest, sink: Sink, interrupt: Cancellation) -> Outcome:
+    async def _try_routes(self, inbound: InferenceRequest, sink: Sink, cancellation: Cancellation) -> Outcome:
         self._turn += 1
-        misses: list[FailedAttempt] = []
+        failures: list[FailedAttempt] = []
         tried: list[RouteScore] = []
-        score: RouteScore | None = self._first(inbound)
+        score: RouteScore | None = self._first_route(inbound)
         while score is not None:
             tried.append(score)
-            result = await self._try(score, inbound, sink, interrupt, len(tried))
+            result = await self._try_route(score, inbound, sink, cancellation, len(tried))
             if not isinstance(result, FailedAttempt):
-                for miss in misses:
-                    if result == "ok" and _may_be_the_requests_fault(miss):
-                        self._learn(miss)  # another backend could do it: so it was not the request
+                for failure in failures:
+                    if result == "ok" and failure.may_be_the_requests_fault:
+                        self._record_failure(
+                            failure
+                        )  # another backend could do it: so it was not the request
                 return result
-            misses.append(result)
-            if not _may_be_the_requests_fault(result):
-                self._learn(result)
+            failures.append(result)
+            if inbound.operation == "other" and result.refusal and result.refusal.status in _PATH_LACKING:
+                self._record_lacking(result.backend.id, score.model, inbound.path)
+            if not result.may_be_the_requests_fault:
+                self._record_failure(result)
             elif result.wants_probe:
-                self._suspect_of(result)
-            score = self._next(inbound, misses, tried)
-        refusal = final_refusal(misses)
+                self._request_probe_after(result)
+            score = self._next_route(inbound, failures, tried)
+        await self._send_failure(inbound, failures, sink)
+        return "failed"
+
+    async def _send_failure(
+        self, inbound: InferenceRequest, failures: list[FailedAttempt], sink: Sink
+    ) -> None:
+        """Send the last backend's failing answer; raises the RouteError if there is none to send."""
+        refusal = final_refusal(failures)
         is_guest = inbound.guest is not None
         if refusal is None:
-            word = final_guest_error if is_guest else final_error
-            raise word(inbound.head.model, misses)
+            make_error = final_guest_error if is_guest else final_error
+            raise make_error(inbound.head.model, failures)
         if is_guest:
             refusal = for_guest(refusal, inbound.operation)
-        last = misses[-1]
+        last = failures[-1]
         headers = last_headers(refusal, is_loading=last.reason.code == "loading")
         await sink.start(
-            refusal.status, to_client(headers, _budgeted(headers, last.backend.id, len(misses), inbound))
+            refusal.status, to_client(headers, _own_headers(headers, last.backend.id, len(failures), inbound))
         )
         await sink.end(refusal.body)
-        return "failed"
+
+    def _first_route(self, inbound: InferenceRequest) -> RouteScore:
+        snapshot = self._registry.snapshot
+        key = (inbound.head.model, inbound.operation)
+        sole = self._sole.get(key)
+        if sole is not None and sole[0] is snapshot and inbound.guest is None:
+            return sole[1]
+        all_routes = self._rank(inbound)
+        ranking = self._with_path(all_routes, inbound)
+        candidates = ranking.candidates
+        if not ranking.scores and inbound.guest is not None:
+            raise nothing_shared()
+        if not candidates and inbound.guest is not None:
+            raise no_guest_route(inbound.head.model, lacks_path=bool(all_routes.candidates))
+        if not candidates:
+            raise no_route(snapshot, ranking, lacks=inbound.operation if all_routes.candidates else None)
+        if len(ranking.scores) == 1 and candidates[0].tier == "ready" and inbound.guest is None:
+            if len(self._sole) >= SOLE_ROUTES_MAX:
+                self._sole.clear()
+            self._sole[key] = (snapshot, candidates[0])
+        return candidates[0]
+
+    def _next_route(
+        self, inbound: InferenceRequest, failures: list[FailedAttempt], tried: list[RouteScore]
+    ) -> RouteScore | None:
+        """Return the route to try after the last failure; ranked anew, for the mesh may have changed meanwhile."""
+        if not allows_next(inbound, failures, tried[-1].tier):
+            return None
+        done = {(score.backend, score.place) for score in tried}
+        scores = self._with_path(self._rank(inbound), inbound).scores
+        following = next(
+            (s for s in scores if (s.backend, s.place) not in done and self._is_worth_trying(s)), None
+        )
+        if following is None or self._budget.allows(len(failures), tried[-1].tier, self._clock()):
+            return following
+        return None
 
     def _rank(self, inbound: InferenceRequest) -> Ranking:
         snapshot = self._registry.snapshot
@@ -179,109 +231,89 @@ class Relay:
             name, terms = own_id(snapshot, inbound.guest, name), partial(may_use, inbound.guest)
         return rank(snapshot, name, self._traffic.load, self._clock(), self._turn, terms)
 
-    def _first(self, inbound: InferenceRequest) -> RouteScore:
-        snapshot = self._registry.snapshot
-        asked = (inbound.head.model, inbound.operation)
-        sole = self._sole.get(asked)
-        if sole is not None and sole[0] is snapshot and inbound.guest is None:
-            return sole[1]
-        known = self._rank(inbound)
-        ranking = with_operation(known, inbound.operation, snapshot.nodes)
-        candidates = ranking.candidates
-        if not ranking.scores and inbound.guest is not None:
-            raise nothing_shared()
-        if not candidates and inbound.guest is not None:
-            raise no_guest_route(inbound.head.model, lacks_face=bool(known.candidates))
-        if not candidates:
-            raise no_route(snapshot, ranking, lacks=inbound.operation if known.candidates else None)
-        if len(ranking.scores) == 1 and candidates[0].tier == "ready" and inbound.guest is None:
-            if len(self._sole) >= SOLE_KEPT:
-                self._sole.clear()
-            self._sole[asked] = (snapshot, candidates[0])
-        return candidates[0]
-
-    def _next(
-        self, inbound: InferenceRequest, misses: list[FailedAttempt], tried: list[RouteScore]
-    ) -> RouteScore | None:
-        """Return the route to try after the last miss: judged anew, for the mesh may have changed meanwhile."""
-        last = misses[-1]
-        if len(misses) > EXTRA_ATTEMPTS or tried[-1].tier == "last-resort" or last.is_final:
-            return None
-        if last.was_sent and (
-            (inbound.is_dear and not last.was_free) or (last.backend.is_metered and not last.was_answered)
-        ):
-            return None
-        known = {(score.backend, score.place) for score in tried}
-        scores = with_operation(self._rank(inbound), inbound.operation, self._registry.snapshot.nodes).scores
-        following = next(
-            (v for v in scores if (v.backend, v.place) not in known and self._is_worth_it(v)), None
+    def _with_path(self, ranking: Ranking, inbound: InferenceRequest) -> Ranking:
+        """Return the ranking without the routes whose backend has no such path."""
+        ranking = without_lacking_kinds(
+            ranking, inbound.operation, self._registry.snapshot.nodes, inbound.path
         )
-        is_free = len(misses) == 1 and tried[-1].tier == "ready"
-        return following if following is None or is_free or self._budget.take(self._clock()) else None
+        if inbound.operation != "other" or not self._lacking:
+            return ranking
+        scores = tuple(
+            replace(score, tier="last-resort", why=f"It answered that it lacks {inbound.path}.")
+            if score.tier != "excluded" and (score.backend, score.model, inbound.path) in self._lacking
+            else score
+            for score in ranking.scores
+        )
+        return replace(ranking, scores=scores)
 
-    def _is_worth_it(self, score: RouteScore) -> bool:
+    def _is_worth_trying(self, score: RouteScore) -> bool:
         if score.tier == "last-resort":
             node = self._registry.node(score.backend)
             health = node.parts.get(score.place or score.model, node.health)
             return health.reason.code in _ANSWERS
         return score.tier != "excluded"
 
-    async def _try(
-        self, score: RouteScore, inbound: InferenceRequest, sink: Sink, interrupt: Cancellation, number: int
+    async def _try_route(
+        self,
+        score: RouteScore,
+        inbound: InferenceRequest,
+        sink: Sink,
+        cancellation: Cancellation,
+        number: int,
     ) -> Outcome | FailedAttempt:
+        """Try one route, as attempt number `number`; return how it ended, or why it gave no answer."""
         link = self._links.put(self._registry.node(score.backend).backend)
-        backend = link.backend
-        # What can't be sent twice stays where it is, even when the backend's probes fail meanwhile.
-        can_leave = not (inbound.is_dear or backend.is_metered)
-        place = score.place
+        backend, place = link.backend, score.place
+        policy = policy_for(inbound, backend)
+        may_leave = policy.may_leave
         waiting = self._waiting.setdefault((backend.id, place), set())
-        started = self._clock()
+        started_at = self._clock()
         ticket = self._traffic.reserve(backend.id, score.model, place)
         outcome: Outcome = "failed"
         try:
             watcher = _PlaceWatcher(self._registry, link, place) if place else self
-            patience = FirstByteTimer(
-                backend, interrupt, watcher, asyncio.get_running_loop(), can_leave=can_leave
+            first_byte_timer = FirstByteTimer(
+                backend, cancellation, watcher, asyncio.get_running_loop(), may_leave=may_leave
             )
-            if can_leave:
-                waiting.add(interrupt)
+            if may_leave:
+                waiting.add(cancellation)
             try:
-                opened = await open_route(inbound, score, link, self._node_id, interrupt, patience)
+                started = await open_route(
+                    inbound, score, link, self._node_id, policy, cancellation, first_byte_timer
+                )
             finally:
-                waiting.discard(interrupt)
-                if place and not waiting:  # services come and go
+                waiting.discard(cancellation)
+                if place and not waiting:  # places come and go
                     self._waiting.pop((backend.id, place), None)
-            if isinstance(opened, FailedAttempt):
-                return replace(opened, place=place) if place else opened
-            ticket.first_byte(self._clock() - started)
-            response = opened.response
-            said = link.kind.about_from_headers(response.headers) if backend.is_metered else None
-            if said or opened.learnt:
-                self._registry.record_about(backend.id, {**(said or {}), **(opened.learnt or {})})
-            extra = _budgeted(response.headers, backend.id, number, inbound)
-            if opened.dropped:
-                extra.append(dropped(opened.dropped))
-            if inbound.stored is not None and opened.back is None and link.kind.group == "engine":
+            if isinstance(started, FailedAttempt):
+                return replace(started, place=place) if place else started
+            ticket.first_byte(self._clock() - started_at)
+            response = started.response
+            self._record_notes(link, started)
+            extra = _own_headers(response.headers, backend.id, number, inbound)
+            if started.dropped:
+                extra.append(dropped(started.dropped))
+            if inbound.stored is not None and started.translator is None and link.kind.group == "engine":
                 sink = await _recording(sink, inbound) if response.status == 200 else sink
             asked = inbound.head.model if inbound.named is None else inbound.named
-            if opened.back is None and asked and asked != score.model:
+            if started.translator is None and asked and asked != score.model:
                 sink = NamedSink(sink, score.model, asked)
             tap = await stream_response(
-                opened,
+                started,
                 inbound.operation,
                 sink,
                 extra,
-                interrupt,
+                cancellation,
                 backend.idle_s,
                 is_guest=inbound.guest is not None,
             )
             if response.status < 400:
                 outcome = "ok"
                 link.is_proven = True
-            self._credit(backend.id, score)
+            self._record_success(backend.id, score)
             _count_tokens(ticket, tap, inbound.operation)
-        except StreamAborted as cut:
-            self._broke_off(link, score, cut.why)
+        except StreamAborted as aborted:
+            self._record_abort(link, score, aborted.why)
         except asyncio.CancelledError:
             outcome = "cancelled"
             raise
@@ -289,43 +321,13 @@ class Relay:
             ticket.close(outcome)
         return outcome
 
-    def _broke_off(self, link: BackendConnection, score: RouteScore, why: str) -> None:
-        """Hold it against a route that its answer ended before it was whole."""
-        backend, place = link.backend, score.place
-        log.info("%s broke off: %s", load_key(backend.id, place), why)
-        part = place or (score.model if link.kind.group == "peer" else "")
-        self._hold(backend.id, part, Broke(Reason("connection-lost", why)))
-        self._look(backend, place)
+    def _record_notes(self, link: BackendConnection, started: StartedResponse) -> None:
+        """Show people what an answer tells about its backend, such as the limits of an account."""
+        limits = link.kind.about_from_headers(started.response.headers) if link.backend.is_metered else None
+        if limits or started.notes:
+            self._registry.record_about(link.backend.id, {**(limits or {}), **(started.notes or {})})
 
-    def _learn(self, miss: FailedAttempt) -> None:
-        """Traffic is evidence: hold a miss against its backend or a part of it, and have that probed at once."""
-        log.info("attempt on %s failed: %s", miss.backend.id, miss.reason.code)
-        if miss.fact is not None:
-            self._hold(miss.backend.id, miss.part, miss.fact)
-        if not miss.is_final:
-            self._suspect_of(miss)
-
-    def _hold(self, backend_id: str, part: str, fact: Fact) -> None:
-        if part:
-            self._registry.record_part_fact(backend_id, part, fact)
-        else:
-            self._registry.record_fact(backend_id, fact)
-
-    def _suspect_of(self, miss: FailedAttempt) -> None:
-        if miss.wants_probe:
-            self._prober.probe_soon(miss.backend.id, for_key=True)
-        else:
-            self._look(miss.backend, miss.place)
-
-    def _look(self, backend: Backend, place: str) -> None:
-        """Have a backend probed soon, or what is at a place behind it: the one says nothing of the other."""
-        link = self._links.get(backend.id)
-        if place and link is not None and link.places is not None:
-            link.places.check_soon(place)
-        else:
-            self.suspect(backend)
-
-    def _credit(self, backend_id: str, score: RouteScore) -> None:
+    def _record_success(self, backend_id: str, score: RouteScore) -> None:
         node = self._registry.snapshot.nodes.get(backend_id)
         if node is None:
             return
@@ -336,40 +338,83 @@ class Relay:
         ):
             self._registry.record_fact(backend_id, Served())
 
+    def _record_abort(self, link: BackendConnection, score: RouteScore, why: str) -> None:
+        """Hold it against a route that its answer ended before it was complete."""
+        backend, place = link.backend, score.place
+        log.info("%s broke off: %s", load_key(backend.id, place), why)
+        part = place or (score.model if link.kind.group == "peer" else "")
+        self._apply(backend.id, part, Broke(Reason("connection-lost", why)))
+        self._request_probe_at(backend, place)
+
+    def _record_failure(self, failure: FailedAttempt) -> None:
+        """Hold a failure against its backend or a part of it, and have that probed at once."""
+        log.info("attempt on %s failed: %s", failure.backend.id, failure.reason.code)
+        if failure.fact is not None:
+            self._apply(failure.backend.id, failure.part, failure.fact)
+        if not failure.is_final:
+            self._request_probe_after(failure)
+
+    def _record_lacking(self, backend_id: str, model: str, path: str) -> None:
+        if len(self._lacking) >= LACKING_MAX:
+            self._lacking.clear()
+        self._lacking.add((backend_id, model, path))
+
+    def _apply(self, backend_id: str, part: str, fact: Fact) -> None:
+        if part:
+            self._registry.record_part_fact(backend_id, part, fact)
+        else:
+            self._registry.record_fact(backend_id, fact)
+
+    def _request_probe_after(self, failure: FailedAttempt) -> None:
+        if failure.wants_probe:
+            self._prober.probe_soon(failure.backend.id, for_key=True)
+        else:
+            self._request_probe_at(failure.backend, failure.place)
+
+    def _request_probe_at(self, backend: Backend, place: str) -> None:
+        """Have a backend probed soon, or the place behind it that was used: one says nothing about the other."""
+        link = self._links.get(backend.id)
+        if place and link is not None and link.places is not None:
+            link.places.check_soon(place)
+        else:
+            self.request_probe(backend)
+
     def _on_change(self, change: Change) -> None:
-        """A backend fell, or a place behind one: what waits there for a first byte moves on."""
+        """Let the requests that wait for a first byte leave, when their backend or the place behind it fell."""
         for key in [key for key in self._waiting if key[0] in change.removed] if change.removed else ():
             del self._waiting[key]
         if change.fell is not None and is_lost_part(
             self._registry.snapshot.nodes.get(change.fell[0]), change.fell[1]
         ):
-            self._let_go(change.fell)
+            self._release_waiting(change.fell)
         if change.incident is None or change.incident[2] != "unhealthy":
             return
         backend_id = change.incident[0]
+        if self._lacking:  # it may come back as another version, with other paths
+            self._lacking = {key for key in self._lacking if key[0] != backend_id}
         if self.is_lost(self._registry.node(backend_id).backend):
-            self._let_go((backend_id, ""))
+            self._release_waiting((backend_id, ""))
 
-    def _let_go(self, where: tuple[str, str]) -> None:
-        for interrupt in tuple(self._waiting.get(where, ())):
-            interrupt.fire("fell")
+    def _release_waiting(self, key: tuple[str, str]) -> None:
+        for cancellation in tuple(self._waiting.get(key, ())):
+            cancellation.fire("fell")
 
 
 class _PlaceWatcher:
-    """Knows how one place behind a backend is; what the backend's own probes say is nothing to what waits there."""
+    """Watches one place behind a backend: the backend's own probes say nothing about what waits there."""
 
     def __init__(self, registry: Registry, link: BackendConnection, place: str) -> None:
         self._registry = registry
         self._link = link
         self._place = place
 
-    def suspect(self, backend: Backend) -> None:  # noqa: ARG002 - a Watcher
-        """Have it looked at."""
+    def request_probe(self, backend: Backend) -> None:  # noqa: ARG002 - a HealthWatcher's
+        """Have the place checked soon."""
         if self._link.places is not None:
             self._link.places.check_soon(self._place)
 
     def is_lost(self, backend: Backend) -> bool:
-        """Whether looks at it fail now."""
+        """Whether its checks fail now."""
         return is_lost_part(self._registry.snapshot.nodes.get(backend.id), self._place)
 
 
@@ -379,21 +424,36 @@ def is_lost_part(node: Node | None, place: str) -> bool:
     return part is not None and part.state == "unhealthy" and part.reason.code not in _STAYS_AT_PLACE
 
 
-def _may_be_the_requests_fault(miss: FailedAttempt) -> bool:
-    """Whether a backend answered 500: engines say so too when they can't take what the client asked for.
-
-    llama-server does it for a picture sent to a model without eyes. It is held against the backend only when
-    another one then answers the same request.
-    """
-    return miss.refusal is not None and (miss.refusal.status == 500 or miss.wants_probe)
+def without_lacking_kinds(
+    ranking: Ranking, operation: Operation, nodes: Mapping[str, Node], path: str
+) -> Ranking:
+    """Return the ranking with every route excluded, with the reason, whose kind of backend lacks the path."""
+    lacking = {
+        score.backend
+        for score in ranking.scores
+        if not is_reachable(operation, KINDS[nodes[score.backend].backend.kind])
+    }
+    if not lacking:
+        return ranking
+    scores = tuple(
+        replace(
+            score,
+            tier="excluded",
+            why=f"{KINDS[nodes[score.backend].backend.kind].label} has no {path}.",
+        )
+        if score.backend in lacking and score.tier != "excluded"
+        else score
+        for score in ranking.scores
+    )
+    return replace(ranking, scores=scores)
 
 
 async def _recording(sink: Sink, inbound: InferenceRequest) -> Sink:
-    """Return a sink that keeps the response that passes through it, where the request wants it kept."""
+    """Return a sink that stores the response that passes through it, if the request asks for that."""
     if inbound.stored is None:
         return sink
-    kept = await in_thread_if_large(len(inbound.body), asked_to_keep, inbound.body, inbound.stored)
-    return sink if kept is None else RecordingSink(sink, kept)
+    recorded = await in_thread_if_large(len(inbound.body), asked_to_keep, inbound.body, inbound.stored)
+    return sink if recorded is None else RecordingSink(sink, recorded)
 
 
 def _count_tokens(ticket: Ticket, tap: UsageTap, operation: Operation) -> None:
@@ -404,10 +464,10 @@ def _count_tokens(ticket: Ticket, tap: UsageTap, operation: Operation) -> None:
         ticket.estimated_tokens(tap.estimate())
 
 
-def _budgeted(
+def _own_headers(
     headers: Headers, backend_id: str, attempts: int, inbound: InferenceRequest
 ) -> list[tuple[bytes, bytes]]:
-    """Return the headers that Meshlight adds to a backend's answer; which backend it was is none of a guest's."""
+    """Return the headers that Meshlight adds to a backend's answer; a guest does not see which backend it was."""
     extra: list[tuple[bytes, bytes]] = []
     if inbound.guest is None:
         extra += [(b"x-meshlight-backend", backend_id.encode()), (b"x-meshlight-attempts", b"%d" % attempts)]
@@ -415,26 +475,6 @@ def _budgeted(
     known = given.get(b"x-request-id")
     if known is None:
         extra.append(request_id())
-    if (
-        inbound.operation.startswith("messages") and b"request-id" not in given
-    ):  # what Anthropic's clients call it
+    if inbound.operation.startswith("messages") and b"request-id" not in given:  # Anthropic's name for it
         extra.append((b"request-id", known or extra[-1][1]))
     return extra
-
-
-def with_operation(ranking: Ranking, operation: Operation, nodes: Mapping[str, Node]) -> Ranking:
-    """Return the ranking with every route excluded, with the reason, whose kind of backend lacks this face."""
-    deaf = {
-        v.backend for v in ranking.scores if not is_reachable(operation, KINDS[nodes[v.backend].backend.kind])
-    }
-    if not deaf:
-        return ranking
-    scores = tuple(_exclude(v, operation, nodes) if v.backend in deaf else v for v in ranking.scores)
-    return replace(ranking, scores=scores)
-
-
-def _exclude(score: RouteScore, operation: Operation, nodes: Mapping[str, Node]) -> RouteScore:
-    if score.tier == "excluded":
-        return score
-    label = KINDS[nodes[score.backend].backend.kind].label
-    return replace(score, tier="excluded", why=f"{label} has no {path_of(operation)}.")

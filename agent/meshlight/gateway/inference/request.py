@@ -1,6 +1,6 @@
-"""One inference request as it came in: what routing needs decoded, the rest kept as bytes.
+"""Reads one inference request: what routing needs is decoded, the rest stays bytes.
 
-Reads what routing needs out of a request body, and changes the `model` value in it, and nothing else.
+In the body that goes on to a backend, the value of `model` is all that may change.
 """
 
 from urllib.parse import quote
@@ -8,14 +8,19 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from meshlight.backends.base import Operation
-from meshlight.domain.errors import BadRequest, MethodNotAllowed, UnsupportedMediaType
+from meshlight.domain.errors import BadRequest, MethodNotAllowed, NoModelInBody, UnsupportedMediaType
+from meshlight.domain.operations import Operation, path_of
 from meshlight.domain.peers import SharingTerms
 from meshlight.domain.routing import NAME_MAX
-from meshlight.gateway.inference.content_coding import coding_of, too_large, unpacked
+from meshlight.gateway.inference.content_coding import coding_of, decompress, too_large
 from meshlight.gateway.inference.form_body import is_form, model_span
-from meshlight.gateway.inference.gemini_body import check_models, with_models
-from meshlight.gateway.inference.json_body import fold, read_fields, value_span
+from meshlight.gateway.inference.json_body import (
+    check_models,
+    fold,
+    read_fields,
+    value_span,
+    with_models,
+)
 from meshlight.gateway.server.asgi import Receive, Scope
 from meshlight.gateway.translation.responses.memory import StoredResponses
 from meshlight.http_client.client import Headers
@@ -24,14 +29,14 @@ JSON = b"application/json"
 _FORMS = frozenset[Operation](
     {"audio/transcriptions", "audio/translations", "images/edits", "images/variations"}
 )
-"""The faces to which forms are sent."""
-_OTHER_WORDS = """
+"""The operations to which forms are sent."""
+_OTHER_NAMES = """
 models modellist fallbacks fallbackmodels contextwindowfallbacks engine engineid deploymentid draftmodel
 speculativemodel route provider plugins preset apibase baseurl apikey apitype customllmprovider userconfig
 litellmparams
 """
-_OTHER_MODELS = frozenset(_OTHER_WORDS.split())
-"""Fields in which some servers take another model than `model`, or another place to run it; folded."""
+_OTHER_MODELS = frozenset(_OTHER_NAMES.split())
+"""Fields by which some servers choose another model than `model`, or another server to run it; folded."""
 
 
 class Head(Struct, frozen=True):
@@ -43,15 +48,18 @@ class Head(Struct, frozen=True):
 
 
 def sent_type(content_type: bytes, operation: Operation) -> bytes:
-    """Return the content type under which a body is read here, and sent on: what was judged is what is read.
+    """Return the content type under which a body is read here and sent on, so that the backend reads it as we did.
 
-    Raises WrongType for a form where none is taken. All else is JSON whatever it is called, as with curl and Ollama.
+    Raises UnsupportedMediaType for a form where none is accepted. All else is JSON whatever it is called, as with
+    curl and Ollama.
     """
     if content_type == JSON or not is_form(content_type):
         return JSON
+    if operation == "other":
+        raise NoModelInBody("Only JSON is passed on to an unknown path.")
     if operation not in _FORMS:
         raise UnsupportedMediaType(
-            f"{operation} takes no form.", "Send JSON, with `Content-Type: application/json`."
+            f"{operation} accepts no form.", "Send JSON, with `Content-Type: application/json`."
         )
     return content_type
 
@@ -59,8 +67,8 @@ def sent_type(content_type: bytes, operation: Operation) -> bytes:
 def read_head(body: bytes, content_type: bytes, *, is_guest: bool = False) -> Head:
     """Return model, stream and store of a JSON or multipart body.
 
-    Raises BadRequest when it has no model, or when another reader might find another one in it. A guest's body may
-    not name models beside it.
+    Raises BadRequest when it has no model (NoModelInBody for JSON), or when another reader might find another one in
+    it. A guest's body may not name models beside it.
     """
     if is_form(content_type):
         start, end = model_span(body, content_type)
@@ -71,15 +79,15 @@ def read_head(body: bytes, content_type: bytes, *, is_guest: bool = False) -> He
     fields = read_fields(body)
     if is_guest and (other := next((n for n in fields.names if fold(n) in _OTHER_MODELS), None)):
         raise BadRequest(
-            f"{other[:40]!r} is not taken from a peer.", 'Name the one model under "model".', other[:40]
+            f"{other[:40]!r} is not accepted from a peer.", 'Name the one model under "model".', other[:40]
         )
     return Head(checked_model(fields.model), fields.stream, fields.store)
 
 
 def checked_model(value: str | None) -> str:
-    """Return a model's name; BadRequest for none, and for one that is none's."""
+    """Return a model's name; raises NoModelInBody for none, BadRequest for one that no model can have."""
     if not value:
-        raise BadRequest(
+        raise NoModelInBody(
             "The request names no model.", 'Add "model"; GET /v1/models lists those there are.', param="model"
         )
     check_name(value)
@@ -87,10 +95,10 @@ def checked_model(value: str | None) -> str:
 
 
 def check_name(model: str) -> None:
-    """Raise BadRequest for what is too long to be the name of a model."""
+    """Raise BadRequest for what is too long to be a model's name."""
     if len(model) > NAME_MAX:
         raise BadRequest(
-            f"The model's name has {len(model)} letters; none has over {NAME_MAX}.",
+            f"The model's name has {len(model)} characters; none has over {NAME_MAX}.",
             "GET /v1/models lists those there are.",
             "model",
         )
@@ -108,27 +116,28 @@ def with_model(body: bytes, content_type: bytes, model: str) -> bytes:
 
 
 BODY_LIMIT = 64 * 1024 * 1024
-"""Bytes of one request body on `/v1`."""
+"""Bytes of one inference request's body."""
 GUEST = "meshlight.guest"
-"""The extension of a request's scope that holds the peer who asks, on the LAN listener."""
+"""The key in `scope["extensions"]` of the peer that sent a request, on the LAN listener."""
 HOPS = 2
 """How often a request may go on from one node to the next."""
-
-_DEAR = ("images/", "audio/")
+VISITED_MAX = 16
+"""Nodes that a request may name as visited; more are ignored."""
+_COSTLY = ("images/", "audio/", "other")
 
 
 class ClientLeft(Exception):
-    """The client left before its request was whole."""
+    """The client left before its request was complete."""
 
 
 class InferenceRequest(Struct, frozen=True, kw_only=True):
-    """A request to be routed; `target` is the path with its query, `body` is unpacked.
+    """A request to be routed; `target` is the path with its query, `body` is decompressed.
 
-    What goes on to a backend is what stands here: `content_type` says how the body was read.
+    What is sent to a backend is what is stored here: `content_type` says how the body was read.
     """
 
     operation: Operation
-    """The path below `/v1/`, such as `chat/completions`."""
+    """Such as `chat/completions`; `other` for a path below `/v1` that Meshlight does not know."""
     target: str
     headers: Headers
     content_type: bytes
@@ -137,33 +146,38 @@ class InferenceRequest(Struct, frozen=True, kw_only=True):
     visited: tuple[str, ...] = ()
     """Ids of the nodes that this request has passed through."""
     guest: SharingTerms | None = None
-    """On whose behalf a peer asks, and what it may use; None for this machine's own requests."""
+    """What the peer that sent the request may use; None for this machine's own requests."""
     named: str | None = None
     """The model as the body calls it, where that is not `head.model`; "" when the path names it."""
     stored: StoredResponses | None = None
-    """The responses that the caller may go on from, where it asks for another one."""
+    """The stored responses that the caller may continue from."""
 
     @property
-    def is_dear(self) -> bool:
-        """Whether sending it twice would cost or do something twice."""
-        return self.operation.startswith(_DEAR) or (
+    def path(self) -> str:
+        """The path that was requested, for people."""
+        return self.target.partition("?")[0] if self.operation == "other" else path_of(self.operation)
+
+    @property
+    def is_costly(self) -> bool:
+        """Whether doing it twice costs or changes something (see `retry_policy`)."""
+        return self.operation.startswith(_COSTLY) or (
             self.operation.startswith("responses") and self.head.store
         )
 
     def body_for(self, model: str) -> bytes:
-        """Return the body with `model` as its model; the very same bytes where it is so already."""
+        """Return the body with `model` as its model; the same bytes where it is already."""
         if self.named == "":
             return self.body if model == self.head.model else with_models(self.body, model)
         named = self.head.model if self.named is None else self.named
         return self.body if model == named else with_model(self.body, self.content_type, model)
 
     def target_for(self, model: str) -> str:
-        """Return the target with `model` as its model, where it is the path that names it."""
+        """Return the target with `model` as its model, if the path names the model."""
         if self.named != "" or model == self.head.model:
             return self.target
         path, mark, query = self.target.partition("?")
-        front, verb = path.partition("/models/")[0], self.operation.removeprefix("gemini/")
-        return f"{front}/models/{quote(model, safe='')}:{verb}{mark}{query}"
+        base, verb = path.partition("/models/")[0], self.operation.removeprefix("gemini/")
+        return f"{base}/models/{quote(model, safe='')}:{verb}{mark}{query}"
 
 
 def request_header(headers: Headers, name: bytes) -> bytes:
@@ -172,14 +186,14 @@ def request_header(headers: Headers, name: bytes) -> bytes:
 
 
 def expect(method: str, scope: Scope, target: str) -> None:
-    """Raise MethodNotAllowed for another method; a HEAD counts as a GET, for the connection leaves the body out."""
-    asked = "GET" if scope["method"] == "HEAD" else scope["method"]
-    if asked != method:
+    """Raise MethodNotAllowed for another method; a HEAD counts as a GET, since the server leaves its body out."""
+    method_sent = "GET" if scope["method"] == "HEAD" else scope["method"]
+    if method_sent != method:
         raise MethodNotAllowed(f"{target[:200]} takes {method}, not {scope['method']}.")
 
 
 async def read_body(receive: Receive, limit: int = BODY_LIMIT) -> bytes:
-    """Read a whole request body; TooLarge over `limit` bytes, ClientLeft when it is never finished."""
+    """Return a request body; raises PayloadTooLarge over `limit` bytes, ClientLeft when it never ends."""
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
         body: bytes = message.get("body", b"")
@@ -211,16 +225,17 @@ async def read_request(
 ) -> InferenceRequest:
     """Read and decode one request.
 
-    `model` is what a path named. Raises BadRequest when it can't be routed, or when not every reader would find the
-    same model in it; WrongType for a content type or encoding that is not taken, TooLarge.
+    `model` is the one that a path names. Raises BadRequest when it can't be routed, or when not every reader would
+    find the same model in it; UnsupportedMediaType for a content type or encoding that is not accepted,
+    PayloadTooLarge, ClientLeft.
     """
-    seen = dict(headers)
-    coding = coding_of(headers) if b"content-encoding" in seen else ""
-    content_type = sent_type(seen.get(b"content-type", b""), operation)
+    values = dict(headers)
+    coding = coding_of(headers) if b"content-encoding" in values else ""
+    content_type = sent_type(values.get(b"content-type", b""), operation)
     body = await read_body(receive)
     if coding:
-        body = await unpacked(body, coding, BODY_LIMIT)
-    via = seen.get(b"x-meshlight-via", b"").decode("latin-1")
+        body = await decompress(body, coding, BODY_LIMIT)
+    via = values.get(b"x-meshlight-via", b"").decode("latin-1")
     named: str | None = None
     if model is not None:
         head, named = Head(checked_model(model)), ""
@@ -236,5 +251,5 @@ async def read_request(
         head=head,
         guest=guest,
         named=named,
-        visited=tuple(node.strip() for node in via.split(",") if node.strip())[:16] if via else (),
+        visited=tuple(node.strip() for node in via.split(",") if node.strip())[:VISITED_MAX] if via else (),
     )

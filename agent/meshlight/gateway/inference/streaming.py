@@ -1,71 +1,29 @@
-"""Passes a backend's answer on to the client, from its first body byte to its end, unbuffered and untouched.
+"""Passes a backend's answer on to the client, from its first body byte to its end, unbuffered and unchanged.
 
-Where an answer goes: the relay speaks to a sink, whatever server stands behind it.
-
-Reads the token counts out of an answer that passes by, without touching it.
+On the way it notes the token counts that the answer reports, and watches for a backend that falls silent.
 """
 
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol
 
 import msgspec
 
-from meshlight.backends.base import Operation
 from meshlight.domain.errors import UpstreamError
+from meshlight.domain.operations import Operation
 from meshlight.gateway.inference.attempt import StartedResponse
 from meshlight.gateway.inference.headers import to_client, to_guest
 from meshlight.gateway.inference.route_errors import BROKEN_OFF, for_guest
+from meshlight.gateway.inference.sinks import Sink
 from meshlight.gateway.inference.timeouts import Cancellation
 from meshlight.gateway.inference.translated_response import ImmediateResponse, TranslatedResponse
-from meshlight.gateway.server.asgi import Send
 from meshlight.http_client.client import Headers, Reply, Response
 
-
-class Sink(Protocol):
-    """Takes one answer: start once, then any number of pieces, then end (perhaps with the last one) or abort."""
-
-    async def start(self, status: int, headers: Headers) -> None:
-        """Send the head."""
-
-    async def write(self, data: bytes) -> None:
-        """Send a piece of the body; returns when there is room for more."""
-
-    def offer(self, data: bytes) -> bool:
-        """Send a piece of the body now, if there is room; False leaves it to `write`."""
-
-    async def end(self, last: bytes = b"") -> None:
-        """Send the last piece: the answer is whole."""
-
-    def abort(self) -> None:
-        """The answer can't become whole: the client must see that it is cut off."""
-
-
-class AsgiSink:
-    """An ASGI `send` as a sink. An aborted answer stays unfinished: the server closes the connection."""
-
-    __slots__ = ("_send", "offer")
-
-    def __init__(self, send: Send, offer: Callable[[bytes], bool]) -> None:
-        self._send = send
-        self.offer = offer
-
-    async def start(self, status: int, headers: Headers) -> None:
-        """Send the head."""
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-    async def write(self, data: bytes) -> None:
-        """Send a piece of the body."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
-
-    async def end(self, last: bytes = b"") -> None:
-        """Finish the body."""
-        await self._send({"type": "http.response.body", "body": last, "more_body": False})
-
-    def abort(self) -> None:
-        """Leave the answer unfinished."""
+_NAMELESS = frozenset({"chat/completions", "completions"})
+"""Operations whose streams have events without a name."""
+_SSE, _LINES = b"text/event-stream", b"application/x-ndjson"
+_BROKEN_TEXT = "The answer broke off: {}"
+_NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d{1,9})')
 
 
 _HEAD = 2_048
@@ -76,13 +34,51 @@ _COMPLETION = re.compile(
     rb'"(?:completion_tokens|output_tokens|candidatesTokenCount|eval_count)"\s*:\s*(\d{1,12})'
 )
 _NEAR = 1_024
-"""How far behind its beginning the counts of a `usage` stand."""
+"""The counts of a `usage` are within so many bytes of its beginning."""
+
+
+class StreamAborted(Exception):
+    """The answer broke off after its first byte; `why` is a sentence for people."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class _SilenceTimer:
+    """Fires `idle` when the backend is silent for too long; the time that the client takes to read is not counted.
+
+    Noting a byte costs an assignment: when the one timer fires, it checks how long ago that was, and is set anew.
+    """
+
+    __slots__ = ("_cancellation", "_limit_s", "_loop", "_timer", "since")
+
+    def __init__(self, limit_s: float, cancellation: Cancellation) -> None:
+        self.since: float | None = None
+        """Since when we wait for the backend; None while we do not."""
+        self._limit_s = limit_s
+        self._cancellation = cancellation
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(limit_s, self._check)
+
+    def begin(self) -> None:
+        self.since = self._loop.time()
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _check(self) -> None:
+        silent_s = 0.0 if self.since is None else self._loop.time() - self.since
+        if silent_s >= self._limit_s:
+            self._cancellation.fire("idle")
+        else:
+            self._timer = self._loop.call_later(self._limit_s - silent_s, self._check)
 
 
 class UsageTap:
-    """Keeps the first and the last bytes of an answer; `usage` stands in one of the two.
+    """Keeps the first and the last bytes of an answer; `usage` is in one of the two.
 
-    Text of a model can't be mistaken for it: inside a JSON string the quotes are escaped.
+    A model's text can't be mistaken for it: inside a JSON string the quotes are escaped.
     """
 
     __slots__ = ("_head", "_size", "_tail", "total")
@@ -95,7 +91,7 @@ class UsageTap:
         self._size = 0
 
     def feed(self, data: bytes) -> None:
-        """See a piece of the body."""
+        """Take note of a piece of the body."""
         if len(self._head) < _HEAD:
             self._head += data[: _HEAD - len(self._head)]
         self._tail.append(data)
@@ -106,7 +102,7 @@ class UsageTap:
             self._size -= len(self._tail.popleft())
 
     def tail(self) -> bytes:
-        """Return the last bytes that have passed."""
+        """Return the last bytes that were passed on."""
         return b"".join(self._tail)[-_TAIL:]
 
     def estimate(self) -> int:
@@ -120,12 +116,12 @@ class UsageTap:
         return max(round(events * self.total / len(tail)) - 2, 1) if events else 0
 
     def read(self) -> tuple[int, int] | None:
-        """Return (prompt tokens, completion tokens), or None when the answer did not say."""
+        """Return (prompt tokens, completion tokens), or None when the answer reports none."""
         prompt, completion = _read(self.tail())
         if prompt is None and completion is None:
             prompt, completion = _read(self._head)
         elif prompt is None and (begun := _USAGE.search(self._head)):
-            # Anthropic's streams count the prompt when they begin, and at their end often the answer alone.
+            # Anthropic's streams report the prompt at their beginning, and often only the answer at their end.
             prompt = _number(_PROMPT.search(self._head, begun.end(), begun.end() + _NEAR))
         return None if prompt is None and completion is None else (prompt or 0, completion or 0)
 
@@ -137,7 +133,7 @@ def _read(text: bytes) -> tuple[int | None, int | None]:
         found = _USAGE.match(text, end)
     if found is not None:
         start = found.end()
-    else:  # Ollama's stand beside the answer; a prompt that it remembers it does not count
+    else:  # Ollama has its counts beside the answer; it does not count a cached prompt
         start = text.rfind(b'"prompt_eval_count"')
         start = text.rfind(b'"eval_count"') if start == -1 else start
     if start == -1:
@@ -150,89 +146,45 @@ def _number(found: re.Match[bytes] | None) -> int | None:
     return int(found[1]) if found else None
 
 
-_NAMELESS = frozenset({"chat/completions", "completions"})
-"""The faces whose streams have events without a name."""
-_SSE, _LINES = b"text/event-stream", b"application/x-ndjson"
-_WORDS = "The answer broke off: {}"
-_NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d{1,9})')
-
-
-class StreamAborted(Exception):
-    """The answer broke off after its first byte."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
-
-
-class _SilenceTimer:
-    """Fires `idle` when the backend is silent for too long; the time that the client takes to read is not counted.
-
-    Noting a byte costs an assignment: the one timer looks when it fires, and waits on.
-    """
-
-    __slots__ = ("_interrupt", "_limit_s", "_loop", "_timer", "since")
-
-    def __init__(self, limit_s: float, interrupt: Cancellation) -> None:
-        self.since: float | None = None
-        """Since when the backend is waited for; None while it is not."""
-        self._limit_s = limit_s
-        self._interrupt = interrupt
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(limit_s, self._look)
-
-    def begin(self) -> None:
-        self.since = self._loop.time()
-
-    def end(self) -> None:
-        self._timer.cancel()
-
-    def _look(self) -> None:
-        silent_s = 0.0 if self.since is None else self._loop.time() - self.since
-        if silent_s >= self._limit_s:
-            self._interrupt.fire("idle")
-        else:
-            self._timer = self._loop.call_later(self._limit_s - silent_s, self._look)
-
-
 async def stream_response(
-    opened: StartedResponse,
+    started: StartedResponse,
     operation: Operation,
     sink: Sink,
     extra: Headers,
-    interrupt: Cancellation,
+    cancellation: Cancellation,
     idle_s: float,
     *,
     is_guest: bool = False,
 ) -> UsageTap:
-    """Pass an answer on; CutOff when the backend breaks off or is silent for `idle_s` seconds.
+    """Pass an answer on, byte for byte; a guest gets nothing of a backend's error texts and few of its headers.
 
-    The bytes go on as they were read; a guest gets to see nothing else of the backend. Returns what heard them pass.
+    Returns the tap that knows the token counts. Raises StreamAborted when the backend breaks off or is silent for
+    `idle_s` seconds; the client has been shown that the answer is broken by then.
     """
-    response, piece = opened.response, opened.first
+    response, piece = started.response, started.first
     tap = UsageTap()
     try:
         if is_guest and response.status >= 400:
-            told = for_guest(
+            public = for_guest(
                 Reply(response.status, response.headers, piece, elapsed_s=0.0, reused=False), operation
             )
-            await sink.start(told.status, to_guest(told.headers, extra))
-            await sink.end(told.body)
+            await sink.start(public.status, to_guest(public.headers, extra))
+            await sink.end(public.body)
             return tap
         headers = (to_guest if is_guest else to_client)(response.headers, extra)
         await sink.start(response.status, headers)
-        if not response.is_whole:
-            piece = await _pump(response, piece, sink, tap, interrupt, idle_s)
+        if not response.is_complete:
+            piece = await _pump(response, piece, sink, tap, cancellation, idle_s)
         tap.feed(piece)
         await sink.end(piece)
     except UpstreamError as error:
-        await _break_off(opened, operation, sink, tap, BROKEN_OFF if is_guest else error.title)
+        await _break_off(started, operation, sink, tap, BROKEN_OFF if is_guest else error.title)
         raise StreamAborted(error.title) from None
     except asyncio.CancelledError:
-        if interrupt.cause != "idle" or interrupt.settle() is None:
+        if cancellation.cause != "idle" or cancellation.settle() is None:
             raise
         why = f"The backend sent nothing for {idle_s:g} s."
-        await _break_off(opened, operation, sink, tap, why)
+        await _break_off(started, operation, sink, tap, why)
         raise StreamAborted(why) from None
     finally:
         response.abort()
@@ -244,11 +196,11 @@ async def _pump(
     piece: bytes,
     sink: Sink,
     tap: UsageTap,
-    interrupt: Cancellation,
+    cancellation: Cancellation,
     idle_s: float,
 ) -> bytes:
-    """Pass on all but the last piece, and return that."""
-    silence = _SilenceTimer(idle_s, interrupt)
+    """Pass on all pieces but the last, and return that one."""
+    silence = _SilenceTimer(idle_s, cancellation)
 
     def push(data: bytes) -> bool:
         if not sink.offer(data):
@@ -258,7 +210,7 @@ async def _pump(
         return True
 
     if isinstance(response, TranslatedResponse):
-        response.heard = silence.begin
+        response.on_piece = silence.begin
     try:
         while piece:
             tap.feed(piece)
@@ -266,19 +218,19 @@ async def _pump(
             silence.begin()
             piece = await response.read(push)
             silence.since = None
-            if response.is_whole:
+            if response.is_complete:
                 break
     finally:
         silence.end()
     return piece
 
 
-async def _break_off(opened: StartedResponse, operation: str, sink: Sink, tap: UsageTap, why: str) -> None:
-    """End a broken answer so that the client sees it is broken: an error event in a stream, a cut elsewhere."""
-    response = opened.response
+async def _break_off(started: StartedResponse, operation: str, sink: Sink, tap: UsageTap, why: str) -> None:
+    """End a broken answer so that the client sees it is broken: by an error event in a stream, else by an abort."""
+    response = started.response
     response.abort()
-    if opened.back is not None:  # what it has sent are whole events
-        event = opened.back.broken(why)
+    if started.translator is not None:  # it has sent whole events only
+        event = started.translator.broken(why)
         if event is None:
             sink.abort()
         else:
@@ -291,28 +243,28 @@ async def _break_off(opened: StartedResponse, operation: str, sink: Sink, tap: U
         media not in {_SSE, _LINES}
         or b"content-length" in headers
         or headers.get(b"content-encoding", b"identity") != b"identity"
-        # Half a line can't be taken back: what would follow it is no event, and what it would become no JSON.
+        # After half a line, an error event would be read as the rest of that line.
         or (tail and not tail.endswith(b"\n"))
     ):
         sink.abort()
         return
     if media == _LINES:
-        await sink.end(msgspec.json.encode({"error": _WORDS.format(why)}) + b"\n")
+        await sink.end(msgspec.json.encode({"error": _BROKEN_TEXT.format(why)}) + b"\n")
         return
     gap = b"" if tail.endswith((b"\n\n", b"\r\n\r\n")) else b"\n"
     await sink.end(gap + _error_event(operation, tail, why))
 
 
 def _error_event(operation: str, tail: bytes, why: str) -> bytes:
-    """Make the event by which the clients of a face learn that an answer broke off."""
+    """Return the event that tells the clients of an operation that the answer broke off."""
     if operation.startswith("gemini/"):
-        status = {"code": 502, "message": _WORDS.format(why), "status": "UNAVAILABLE"}
+        status = {"code": 502, "message": _BROKEN_TEXT.format(why), "status": "UNAVAILABLE"}
         return b"data: " + msgspec.json.encode({"error": status}) + b"\n\n"
-    said = {"message": _WORDS.format(why), "code": "backend_broke", "param": None}
-    error = {**said, "type": "api_error"}
+    details = {"message": _BROKEN_TEXT.format(why), "code": "backend_broke", "param": None}
+    error = {**details, "type": "api_error"}
     if operation in _NAMELESS:
         return b"data: " + msgspec.json.encode({"error": error}) + b"\n\n"
     numbers = _NUMBER.findall(tail)
     number = int(numbers[-1]) + 1 if numbers else 0
-    event = {"type": "error", "error": error, **said, "sequence_number": number}
+    event = {"type": "error", "error": error, **details, "sequence_number": number}
     return b"event: error\ndata: " + msgspec.json.encode(event) + b"\n\n"

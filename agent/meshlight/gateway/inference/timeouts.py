@@ -1,6 +1,6 @@
-"""How long a request waits for its first byte: long on a backend that lives, briefly on one that does not.
+"""How long a request waits for its first byte, and what ends the wait: the client left, the backend fell, time is up.
 
-Ends a wait from outside, with the cause kept: the client left, the backend fell, time ran out.
+A backend that still answers its probes is waited for as long as its own limit says; one that does not is left soon.
 """
 
 import asyncio
@@ -11,9 +11,18 @@ from meshlight.domain.clock import Loop
 
 Cause = Literal["left", "fell", "first-byte", "idle"]
 
+PROBE_AFTER_S = 1.0
+"""A request that has waited this long has its backend probed at once."""
+PROBE_AGAIN_S = 2.0
+"""And then again in this interval, so that a hanging backend is found within ten seconds wherever it is."""
+GIVE_UP_S = 4.0
+"""After this long, a backend that was down from the start has failed one more probe, made for this request."""
+_SLACK_S = 0.005
+"""A timer may fire early by this much."""
+
 
 class Cancellation:
-    """Cancels the task that made it, once, and remembers why (the way `asyncio.timeout` does).
+    """Cancels the task that made it, once, and remembers the cause (as `asyncio.timeout` does).
 
     `fire` must be called from the event loop while the task waits inside the guarded block, which is always so
     for callbacks; `settle` is called in that block's `except CancelledError`.
@@ -24,7 +33,7 @@ class Cancellation:
     def __init__(self) -> None:
         task = asyncio.current_task()
         if task is None:
-            raise RuntimeError("An interrupt needs a task to cancel.")
+            raise RuntimeError("A cancellation needs a task to cancel.")
         self._task = task
         self._has_left = False
         self.cause: Cause | None = None
@@ -35,8 +44,8 @@ class Cancellation:
             self.cause = cause
             self._task.cancel()
 
-    def left(self) -> None:
-        """The client left."""
+    def client_left(self) -> None:
+        """End the wait because the client left."""
         self._has_left = True
         self.fire("left")
 
@@ -46,64 +55,61 @@ class Cancellation:
             return None
         return self.cause
 
-    def again(self) -> None:
+    def rearm(self) -> None:
         """Be ready for the next wait; it ends at once if the client left meanwhile."""
         self.cause = None
         if self._has_left:
             self.fire("left")
 
 
-SUSPECT_S = 1.0
-"""A request that has waited this long has its backend probed at once."""
-AGAIN_S = 2.0
-"""And then as often, so that a backend that hangs is found out within ten seconds wherever it is."""
-GIVE_UP_S = 4.0
-"""After this long a backend that was down already has failed one more probe, made for this very request."""
-_SLACK_S = 0.005
-"""A timer may fire early by so much."""
+class HealthWatcher(Protocol):
+    """What a waiting request needs to know of its backend's health."""
 
-
-class Watcher(Protocol):
-    """Who knows how the backend is."""
-
-    def suspect(self, backend: Backend) -> None:
-        """Have it probed: a request waits on it."""
+    def request_probe(self, backend: Backend) -> None:
+        """Have the backend probed: a request waits for it."""
 
     def is_lost(self, backend: Backend) -> bool:
-        """Whether its probes fail now."""
+        """Whether the backend's probes fail now."""
 
 
 class FirstByteTimer:
-    """The timer of one wait; `end` it whatever comes.
+    """The timer of one wait for a first byte; `end` it in any case.
 
-    It fires `first-byte` at the backend's own limit, and `fell` where the request may leave (`can_leave`) and the
-    backend was down at the start and still is. A backend that falls meanwhile is the registry's to tell.
+    It fires `first-byte` at the backend's own limit, and `fell` if the request may leave (`may_leave`) and the
+    backend was down at the start and still is. A backend that goes down meanwhile is noticed by the relay, which
+    listens to the registry.
     """
 
-    __slots__ = ("_backend", "_can_leave", "_interrupt", "_loop", "_since", "_timer", "_watcher")
+    __slots__ = ("_backend", "_cancellation", "_loop", "_may_leave", "_since", "_timer", "_watcher")
 
     def __init__(
-        self, backend: Backend, interrupt: Cancellation, watcher: Watcher, loop: Loop, *, can_leave: bool
+        self,
+        backend: Backend,
+        cancellation: Cancellation,
+        watcher: HealthWatcher,
+        loop: Loop,
+        *,
+        may_leave: bool,
     ) -> None:
         self._backend = backend
-        self._interrupt = interrupt
+        self._cancellation = cancellation
         self._watcher = watcher
-        self._can_leave = can_leave
+        self._may_leave = may_leave
         self._loop = loop
         self._since = loop.time()
-        self._timer = loop.call_later(min(SUSPECT_S, backend.first_byte_s), self._look)
+        self._timer = loop.call_later(min(PROBE_AFTER_S, backend.first_byte_s), self._check)
 
     def end(self) -> None:
-        """The wait is over."""
+        """Stop: the wait is over."""
         self._timer.cancel()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         waited_s = self._loop.time() - self._since
         limit_s = self._backend.first_byte_s
         if waited_s + _SLACK_S >= limit_s:
-            self._interrupt.fire("first-byte")
-        elif self._can_leave and waited_s >= GIVE_UP_S and self._watcher.is_lost(self._backend):
-            self._interrupt.fire("fell")
+            self._cancellation.fire("first-byte")
+        elif self._may_leave and waited_s >= GIVE_UP_S and self._watcher.is_lost(self._backend):
+            self._cancellation.fire("fell")
         else:
-            self._watcher.suspect(self._backend)
-            self._timer = self._loop.call_later(min(AGAIN_S, limit_s - waited_s), self._look)
+            self._watcher.request_probe(self._backend)
+            self._timer = self._loop.call_later(min(PROBE_AGAIN_S, limit_s - waited_s), self._check)

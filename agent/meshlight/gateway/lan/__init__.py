@@ -1,1 +1,1 @@
-"""The LAN listener: what paired peers may ask, behind mutual TLS."""
+"""The LAN listener for paired peers: TLS connections, and what peers may request on them."""

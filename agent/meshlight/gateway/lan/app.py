@@ -1,8 +1,7 @@
-"""What peers may ask on the LAN listener: inference, the catalog of what is shared with them, its changes.
+"""What peers may request on the LAN listener: inference, the catalog of what is shared with them, and its changes.
 
-Nothing of `/mesh` is here, no page, no key. Who asks was proven in the TLS handshake.
-
-The peers that may ask here, how much each has running, and how many at most.
+Nothing of `/mesh` is here, no page, no key: the peer was identified in the TLS handshake. `Guests` knows the peers
+that may send requests, how many each has running, and how many it may have.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,42 +23,44 @@ from meshlight.gateway.inference.content_coding import too_large
 from meshlight.gateway.inference.request import BODY_LIMIT, GUEST, request_header
 from meshlight.gateway.lan.catalog_events import CatalogFeed
 from meshlight.gateway.server.asgi import ASGIApp, Receive, Scope, Send
-from meshlight.gateway.server.path_spelling import respell
+from meshlight.gateway.server.path_spelling import normalize_path
 
 PAUSED_RETRY_S = 30.0
-"""When a client may ask again while somebody keeps something paused."""
+"""When a client may retry while an owner has something paused."""
 
 
 class Guests:
-    """Looks a peer up by the id of its key, and admits its requests; `peers` gives those paired with now."""
+    """Finds a peer by the id of its key, and admits its requests; `peers` returns those that are paired now."""
 
     def __init__(self, peers: Callable[[], Mapping[str, Peer]]) -> None:
-        self._find = peers
+        self._current_peers = peers
         self._running: dict[str, int] = {}
 
     @property
     def peers(self) -> Mapping[str, Peer]:
-        """Those paired with now, by node id."""
-        return self._find()
+        """The peers that are paired now, by node id."""
+        return self._current_peers()
 
-    def known(self, peer_id: str) -> Peer:
-        """Return the peer with this key; Boundary when there is none (any more)."""
+    def find(self, peer_id: str) -> Peer:
+        """Return the peer with this key; raises OriginForbidden when it is not paired (any more)."""
         peer = self.peers.get(peer_id)
         if peer is None:
-            raise OriginForbidden("This machine is not paired with yours.", "Pair them anew: meshlight pair.")
+            raise OriginForbidden(
+                "This machine is not paired with yours.", "Pair them again: meshlight pair."
+            )
         return peer
 
     def enter(self, peer: Peer) -> None:
-        """Count a request in. Raises Paused, or TooMany over the peer's cap; each entry needs a `leave`."""
+        """Count a request as running, until `leave`. Raises Paused, or TooManyRequests over the peer's limit."""
         if peer.paused:
             raise Paused("Sharing with this peer is paused by its owner.", "", PAUSED_RETRY_S)
         running = self._running.get(peer.id, 0)
         if running >= peer.max_in_flight:
-            raise TooManyRequests(f"{running} requests of this peer run already; no more are taken at once.")
+            raise TooManyRequests(f"{running} requests of this peer run already; no more may run at once.")
         self._running[peer.id] = running + 1
 
     def leave(self, peer: Peer) -> None:
-        """Count a request out."""
+        """Count a request as ended."""
         left = self._running.get(peer.id, 0) - 1
         if left > 0:
             self._running[peer.id] = left
@@ -93,16 +94,16 @@ class LanApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of a peer."""
-        respell(scope)
+        normalize_path(scope)
         path: str = scope["path"]
         try:
             peer_id = scope["state"]["peer"]
-            if path == "/peer/unpair":  # also from who was told that it is no peer any more
+            if path == "/peer/unpair":  # also from one that is no peer any more
                 _expect("POST", scope)
                 self._on_unpair(peer_id)
                 await _send(send, 204)
                 return
-            peer = self._guests.known(peer_id)
+            peer = self._guests.find(peer_id)
             if path.startswith(("/v1/", "/api/", "/v1beta/")):
                 await self._infer(peer, scope, receive, send)
             elif path == "/peer/catalog":
@@ -112,7 +113,9 @@ class LanApp:
                 _expect("GET", scope)
                 await self._feed.follow(peer, scope, send)
             else:
-                raise NotFound(f"There is no {path[:200]} here.", f"Peers ask {', '.join(_PATHS)} or /v1/*.")
+                raise NotFound(
+                    f"There is no {path[:200]} here.", f"Peers may use {', '.join(_PATHS)} or /v1/*."
+                )
         except TooManyRequests as error:
             made = error_response(error, path)
             await _send(send, 429, made.body, (b"retry-after", b"1"), *made.headers[:1])

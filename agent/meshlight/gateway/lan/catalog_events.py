@@ -1,4 +1,4 @@
-"""`/peer/events`: tells each peer at once when what is shared with it has changed (server-sent events)."""
+"""`/peer/events`: notifies each peer when what is shared with it has changed (server-sent events)."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from meshlight.gateway.server.limits import END_S, PING_S
 from meshlight.mesh.registry import Change, Registry
 
 STREAMS_MAX = 3
-"""Streams that one peer may keep open."""
+"""Streams that one peer may have open."""
 _HEADERS = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
 
 
 class CatalogFeed:
-    """One stream for each peer that listens: an event holds the hash of its catalog, and nothing else.
+    """The open streams of peers: an event holds the hash of the peer's catalog, and nothing else.
 
-    `hash_for` gives the hash now, and None for who is no peer any more: its stream ends.
+    `hash_for` returns the current hash, and None for one that is no peer any more: its stream ends.
     """
 
     def __init__(
@@ -28,55 +28,59 @@ class CatalogFeed:
         self._hash_for = hash_for
         self._ping_s = ping_s
         self._readers: dict[asyncio.Task[None], str] = {}
-        self._bells: set[asyncio.Event] = set()
+        self._wake_events: set[asyncio.Event] = set()
         self._is_over = False
         registry.listen(self._on_change)
 
     async def follow(self, peer: Peer, scope: Scope, send: Send) -> None:
-        """Serve one reader until it leaves, the pairing ends, or the service does. Raises TooMany."""
+        """Serve one stream until the peer leaves, is unpaired, or the service stops. Raises TooManyRequests."""
         if sum(owner == peer.id for owner in self._readers.values()) >= STREAMS_MAX:
             raise TooManyRequests(f"{STREAMS_MAX} streams of events are open for this peer already.")
-        bell = asyncio.Event()
-        bell.set()
-        gone = asyncio.Event()
+        wake = asyncio.Event()
+        wake.set()
+        has_left = asyncio.Event()
         reader = cast("asyncio.Task[None]", asyncio.current_task())
-        leave = scope["extensions"][DISCONNECT]
+        disconnect = scope["extensions"][DISCONNECT]
 
-        def left() -> None:
-            gone.set()
-            bell.set()
+        def on_disconnect() -> None:
+            has_left.set()
+            wake.set()
 
         self._readers[reader] = peer.id
-        self._bells.add(bell)
-        leave.add(left)
+        self._wake_events.add(wake)
+        disconnect.add(on_disconnect)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-            told: str | None = None
-            while not self._is_over and not gone.is_set() and (now := self._hash_for(peer.id)) is not None:
+            sent_hash: str | None = None
+            while (
+                not self._is_over
+                and not has_left.is_set()
+                and (current := self._hash_for(peer.id)) is not None
+            ):
                 frame = (
                     b": ping\n\n"
-                    if now == told
-                    else b'event: catalog\ndata: {"hash":"%s"}\n\n' % now.encode()
+                    if current == sent_hash
+                    else b'event: catalog\ndata: {"hash":"%s"}\n\n' % current.encode()
                 )
-                told = now
+                sent_hash = current
                 await send({"type": "http.response.body", "body": frame, "more_body": True})
-                bell.clear()
-                await self._wait(bell, gone, peer.id, told)
+                wake.clear()
+                await self._wait(wake, has_left, peer.id, sent_hash)
             await send({"type": "http.response.body", "body": b""})
         finally:
-            leave.discard(left)
-            self._bells.discard(bell)
+            disconnect.discard(on_disconnect)
+            self._wake_events.discard(wake)
             del self._readers[reader]
 
-    def ring(self) -> None:
-        """Look again for every reader: who is paired with, or what is shared, has changed."""
-        for bell in self._bells:
-            bell.set()
+    def notify(self) -> None:
+        """Check every stream's hash again: the peers, or what is shared, may have changed."""
+        for wake in self._wake_events:
+            wake.set()
 
     async def close(self) -> None:
-        """End every stream; those that come later are served again, as after the listener was opened anew."""
+        """End every stream; later ones are served again, as after the listener was reopened."""
         self._is_over = True
-        self.ring()
+        self.notify()
         if self._readers:
             _, stuck = await asyncio.wait(self._readers, timeout=END_S)
             for reader in stuck:
@@ -84,17 +88,17 @@ class CatalogFeed:
             await asyncio.gather(*stuck, return_exceptions=True)
         self._is_over = False
 
-    async def _wait(self, bell: asyncio.Event, gone: asyncio.Event, peer_id: str, told: str) -> None:
-        """Return when there is something to tell, or when it is time for a ping."""
+    async def _wait(self, wake: asyncio.Event, has_left: asyncio.Event, peer_id: str, sent_hash: str) -> None:
+        """Return when the hash has changed, the stream is to end, or it is time for a ping."""
         try:
             async with asyncio.timeout(self._ping_s):
-                await bell.wait()
-                while self._hash_for(peer_id) == told and not (self._is_over or gone.is_set()):
-                    bell.clear()
-                    await bell.wait()
+                await wake.wait()
+                while self._hash_for(peer_id) == sent_hash and not (self._is_over or has_left.is_set()):
+                    wake.clear()
+                    await wake.wait()
         except TimeoutError:
             return
 
     def _on_change(self, change: Change) -> None:
-        if self._bells and (change.shape or change.removed or change.incident):
-            self.ring()
+        if self._wake_events and (change.shape or change.removed or change.incident):
+            self.notify()

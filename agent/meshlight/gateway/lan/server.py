@@ -1,8 +1,7 @@
 """The LAN listener: the gateway's server behind TLS, for connections whose client proved a paired key.
 
-Takes connections and does their TLS handshakes; however many strangers knock, a few at a time get in the way.
-
-The loop's own listener sets no bound to the handshakes under way: each would hold a file until its time is up.
+`TlsAcceptor` does the handshakes, a limited number at a time: the event loop's own listener has no limit, so clients
+without a key could hold any number of files until their handshakes time out.
 """
 
 import asyncio
@@ -21,24 +20,24 @@ from meshlight.gateway.server.limits import DEFAULT_LIMITS, Limits
 from meshlight.gateway.server.listener import bind
 from meshlight.gateway.server.server import GatewayServer, Hook
 
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - peers are on other machines; who asks is proven in the handshake
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - peers are on other machines; the handshake identifies them
 
 IdentifyPeer = Callable[[ssl.SSLObject], str | None]
-"""Returns the id of the paired key behind a connection, or None when it is nobody's."""
+"""Returns the id of the paired key of a connection, or None if no peer has it."""
 
 log = logging.getLogger(__name__)
 
 
 class _LanProtocol(ClientConnection):
-    """A connection that knows which peer it belongs to."""
+    """A connection of a known peer."""
 
-    who: IdentifyPeer
-    has_key = True  # a paired one: any other is cut
+    identify: IdentifyPeer
+    has_key = True  # a paired one: any other is aborted
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection of a peer; any other is cut before a byte of it is read."""
+        """Accept the connection of a peer; any other is aborted before a byte of it is read."""
         session = transport.get_extra_info("ssl_object")
-        peer = None if session is None else self.who(session)
+        peer = None if session is None else self.identify(session)
         if peer is None:
             self.transport = transport
             self.flow = FlowControl(transport)
@@ -54,31 +53,31 @@ class _LanProtocol(ClientConnection):
 
 
 class _LanGateway(GatewayServer):
-    """uvicorn's server with TLS and the peers' protocol."""
+    """The gateway's server with TLS and connections of peers."""
 
     def __init__(
-        self, app: ASGIApp, tls: ssl.SSLContext, who: IdentifyPeer, ending: Hook, limits: Limits
+        self, app: ASGIApp, tls: ssl.SSLContext, identify: IdentifyPeer, ending: Hook, limits: Limits
     ) -> None:
         super().__init__(app, limits=limits, ending=ending, lifespan="off")
         self._tls = tls
-        self._who = who
-        self._gates: list[TlsAcceptor] = []
+        self._identify = identify
+        self._acceptors: list[TlsAcceptor] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take connections."""
-        self._gates += [TlsAcceptor(sock, self._tls, self._connect) for sock in sockets or ()]
+        """Accept connections."""
+        self._acceptors += [TlsAcceptor(sock, self._tls, self._connect) for sock in sockets or ()]
         self.started = True
         self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no more connections, end the streams, let running requests end, close the rest."""
-        for gate in self._gates:
-            await gate.close()
+        """Accept no more connections, end the streams, let running requests end, close the rest."""
+        for acceptor in self._acceptors:
+            await acceptor.close()
         await super().shutdown(sockets)
 
     def _connect(self) -> ClientConnection:
         protocol = _LanProtocol(self.config, self.server_state, {})
-        protocol.who = self._who
+        protocol.identify = self._identify
         return protocol
 
     def cut(self, peer: str) -> None:
@@ -89,7 +88,7 @@ class _LanGateway(GatewayServer):
 
 
 def everywhere(port: int) -> list[socket.socket]:
-    """Listen on a port of every address, without IPv6 where there is none; ServiceError when it can't be had."""
+    """Listen on a port of every address, without IPv6 where there is none; raises ServiceError if it can't."""
     sockets = [bind(EVERYWHERE[0], port, is_lan=True)]
     with suppress(ServiceError, OSError):
         sockets.append(bind(EVERYWHERE[1], int(sockets[0].getsockname()[1]), is_lan=True))
@@ -105,23 +104,23 @@ class LanServer:
         self._ending = ending
         self._gateway: _LanGateway | None = None
         self._serving: asyncio.Task[None] | None = None
-        self._wished = 0
+        self._requested_port = 0
         self.port = 0
         """Where it listens now; 0 while it does not."""
 
-    async def open(self, tls: ssl.SSLContext, who: IdentifyPeer, port: int) -> None:
-        """Listen on `port`, if it does not listen there already; ServiceError when it can't be had."""
-        if self._gateway is not None and port != self._wished:
+    async def open(self, tls: ssl.SSLContext, identify: IdentifyPeer, port: int) -> None:
+        """Listen on `port`, if it does not listen there already; raises ServiceError when it can't be bound."""
+        if self._gateway is not None and port != self._requested_port:
             await self.close()
         if self._gateway is not None:
             return
-        self._wished = port
+        self._requested_port = port
         sockets = everywhere(port)
         self.port = int(sockets[0].getsockname()[1])
-        self._gateway = _LanGateway(self._app, tls, who, self._ending, self._limits)
+        self._gateway = _LanGateway(self._app, tls, identify, self._ending, self._limits)
         self._serving = asyncio.create_task(self._gateway.serve(sockets))
         await self._gateway.ready.wait()
-        log.info("Peers may ask on port %d.", self.port)
+        log.info("Listening for peers on port %d.", self.port)
 
     def cut(self, peer: str) -> None:
         """Close every connection of a peer: the pairing is over."""
@@ -129,7 +128,7 @@ class LanServer:
             self._gateway.cut(peer)
 
     async def close(self) -> None:
-        """Listen no more, after running requests have ended."""
+        """Stop listening, after running requests have ended."""
         gateway, serving = self._gateway, self._serving
         self._gateway = self._serving = None
         self.port = 0
@@ -139,12 +138,12 @@ class LanServer:
 
 
 HANDSHAKE_S = 5.0
-"""How long a stranger may take for its handshake."""
+"""How long a client may take for its handshake."""
 HANDSHAKES_MAX = 128
-"""Handshakes under way; with more, the eldest is cut: an honest one takes some milliseconds."""
+"""Handshakes under way; with more, the oldest is aborted: an ordinary one takes some milliseconds."""
 _SHUTDOWN_S = 1.0
 _PAUSE_S = 1.0
-"""How long to wait when the system has no more connections to give."""
+"""How long to wait when the system can open no more connections."""
 
 
 class TlsAcceptor:
@@ -157,22 +156,22 @@ class TlsAcceptor:
         connect: Callable[[], asyncio.Protocol],
         *,
         handshake_s: float = HANDSHAKE_S,
-        most: int = HANDSHAKES_MAX,
+        limit: int = HANDSHAKES_MAX,
     ) -> None:
         self._sock = sock
         self._tls = tls
         self._connect = connect
         self._handshake_s = handshake_s
-        self._most = most
-        self._greeting: dict[asyncio.Task[None], None] = {}
-        """The handshakes under way, the eldest first."""
+        self._limit = limit
+        self._handshakes: dict[asyncio.Task[None], None] = {}
+        """The handshakes under way, the oldest first."""
         self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
     async def close(self) -> None:
-        """Take no more connections, and cut those that are not through their handshake; then let go of the socket."""
-        # One after the other, so that whoever came last is in the hands of its task.
+        """Accept no more connections, abort the handshakes under way, and close the socket."""
+        # One after the other, so that the connection accepted last has its task already.
         await _end((self._accepting,))
-        await _end(tuple(self._greeting))
+        await _end(tuple(self._handshakes))
         self._sock.close()
 
     async def _accept(self) -> None:
@@ -181,20 +180,22 @@ class TlsAcceptor:
             try:
                 connection, _ = await loop.sock_accept(self._sock)
             except OSError as error:
-                log.warning("A peer's connection can't be taken: %s.", error.strerror or type(error).__name__)
+                log.warning(
+                    "A peer's connection can't be accepted: %s.", error.strerror or type(error).__name__
+                )
                 await asyncio.sleep(_PAUSE_S)
                 continue
-            if len(self._greeting) >= self._most:
-                eldest = next(iter(self._greeting))
-                self._forget(eldest)
-                eldest.cancel()
-            task = loop.create_task(self._greet(connection))
-            self._greeting[task] = None
+            if len(self._handshakes) >= self._limit:
+                oldest = next(iter(self._handshakes))
+                self._forget(oldest)
+                oldest.cancel()
+            task = loop.create_task(self._handshake(connection))
+            self._handshakes[task] = None
             task.add_done_callback(self._forget)
-            await asyncio.sleep(0)  # it has to begin before it may be cut, or its connection stays open
+            await asyncio.sleep(0)  # it has to begin before it may be cancelled, or its connection stays open
 
-    async def _greet(self, connection: socket.socket) -> None:
-        """Do the handshake; the connection is the loop's from here on, and the protocol's once it is done."""
+    async def _handshake(self, connection: socket.socket) -> None:
+        """Do the handshake; the event loop owns the connection from here on, and the protocol once it is done."""
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._connect,
@@ -203,11 +204,11 @@ class TlsAcceptor:
                 ssl_handshake_timeout=self._handshake_s,
                 ssl_shutdown_timeout=_SHUTDOWN_S,
             )
-        except OSError:  # among them TimeoutError and ssl.SSLError: a stranger, or one who has gone
+        except OSError:  # among them TimeoutError and ssl.SSLError: no peer, or one that has disconnected
             return
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        self._greeting.pop(task, None)
+        self._handshakes.pop(task, None)
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

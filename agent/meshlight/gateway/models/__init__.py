@@ -1,1 +1,1 @@
-"""The lists of models in every protocol's shape."""
+"""The lists of models, as the clients of OpenAI, Anthropic, Gemini and Ollama read them."""

@@ -1,10 +1,8 @@
-"""Ollama's own API: its clients see the whole mesh, whatever the models run on.
+"""Ollama's own API: its clients see all models of the mesh, whatever runs them.
 
-The mesh's models in the shapes of Ollama's lists, for clients of Ollama's API.
-
-Only what is known is told: Ollama's own value for "not known" is empty text, so `details` has it where no backend
-tells more. `size` is such a value too, 0, for typed clients fail without it; `size_vram` and `expires_at` of a model
-in memory are left out, for their empty values would say "on the CPU" and "being unloaded".
+Lists are answered here, inference becomes a request for the relay. Only known facts are listed: for an unknown text,
+Ollama's own value is the empty string. `size` is 0, because typed clients fail without it; `size_vram` and
+`expires_at` of a loaded model are left out, because their empty values would mean "on the CPU" and "being unloaded".
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,9 +12,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from meshlight.backends.base import OLLAMA_OPERATIONS, Operation
 from meshlight.domain.backend import Kind, ModelDetail
 from meshlight.domain.errors import BadRequest, ModelNotFound, NotFound, UpstreamError
+from meshlight.domain.operations import OLLAMA_OPERATIONS, Operation
 from meshlight.domain.routing import listed, resolve
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.inference.request import (
@@ -34,10 +32,10 @@ from meshlight.mesh.backend_connections import BackendConnections
 from meshlight.mesh.registry import Registry
 
 SHOW_LIMIT = 64 * 1024
-SHOWN_LIMIT = 16 * 1024 * 1024
-"""Bytes of what a real Ollama tells of a model: `verbose` brings its whole vocabulary."""
+SHOW_ANSWER_LIMIT = 16 * 1024 * 1024
+"""Bytes of what an Ollama answers about a model: with `verbose` it sends the whole vocabulary."""
 SHOW_WITHIN_S = 5.0
-_FACES: dict[str, Operation] = {f"/{operation}": operation for operation in OLLAMA_OPERATIONS}
+_OPERATIONS: dict[str, Operation] = {f"/{operation}": operation for operation in OLLAMA_OPERATIONS}
 _LISTS = frozenset({"/api/tags", "/api/ps", "/api/version"})
 
 
@@ -47,10 +45,11 @@ class _Show(Struct):
 
 
 class Ollama:
-    """Answers what is below `/api/`: lists by itself, the rest as a request to be relayed.
+    """Answers the paths below `/api/`: lists itself, the rest as a request to be relayed.
 
-    `started` is the start of the service in Unix seconds, for no list tells when a model was changed. What a real
-    Ollama tells of a model of its own is passed on; without `links` none is asked.
+    `started` is the start of the service in Unix seconds, listed as the time of each model's last change, which no
+    backend reports. What an Ollama backend answers about its own model is passed on; without `links` none is
+    requested.
     """
 
     def __init__(
@@ -64,11 +63,11 @@ class Ollama:
     async def answer(self, target: str, scope: Scope, receive: Receive) -> InferenceRequest | bytes:
         """Return the body of a small answer, or the request that has to be relayed.
 
-        Raises NotFound, NoSuchModel, MethodNotAllowed or BadRequest.
+        Raises NotFound, ModelNotFound, MethodNotAllowed or BadRequest.
         """
         snapshot = self._registry.snapshot
         guest = scope["extensions"].get(GUEST)
-        operation = _FACES.get(target)
+        operation = _OPERATIONS.get(target)
         if operation is not None:
             expect("POST", scope, target)
             inbound = await read_request(operation, target, scope["headers"], receive, guest=guest)
@@ -76,7 +75,7 @@ class Ollama:
                 raise _missing(snapshot, inbound.head.model)
             return inbound
         if guest is not None:
-            raise NotFound("Peers are told of models by /peer/catalog.")
+            raise NotFound("Peers find the models at /peer/catalog.")
         if target in _LISTS:
             expect("GET", scope, target)
             return self._list(target, snapshot)
@@ -87,35 +86,35 @@ class Ollama:
             check_name(name)
             if not resolve(snapshot, name)[1]:
                 raise _missing(snapshot, name)
-            return await self._shown_there(snapshot, name, body) or show(snapshot, name, self._started)
-        word = target.removeprefix("/api/").partition("/")[0]
-        if word in REFUSED:
-            raise NotFound(REFUSED[word])
+            return await self._show_at_backend(snapshot, name, body) or show(snapshot, name, self._started)
+        command = target.removeprefix("/api/").partition("/")[0]
+        if command in REFUSED:
+            raise NotFound(REFUSED[command])
         raise NotFound(
             f"There is no {target[:200]} here.", "Use /api/chat, /api/generate, /api/tags or /api/show."
         )
 
-    async def _shown_there(self, snapshot: Snapshot, name: str, body: bytes) -> bytes | None:
-        """Return what a real Ollama says of a model of its own; None where none has it, or none answers."""
+    async def _show_at_backend(self, snapshot: Snapshot, name: str, body: bytes) -> bytes | None:
+        """Return what an Ollama backend answers about the model; None if none has it, or none answers."""
         model, backends = resolve(snapshot, name)
         for backend_id in backends if self._links is not None else ():
             node = snapshot.nodes[backend_id]
             link = self._links.get(backend_id) if self._links is not None else None
-            is_there = (
+            is_usable = (
                 node.backend.kind == "ollama" and node.backend.enabled and node.health.state != "unhealthy"
             )
-            if link is None or not is_there:
+            if link is None or not is_usable:
                 continue
             headers = ((b"content-type", b"application/json"), *link.auth("api/chat"))
-            asked = _with_model(body, model)
+            own_body = _with_model(body, model)
             try:
                 reply = await link.upstream.fetch(
                     "POST",
                     "/api/show",
                     headers=headers,
-                    body=asked,
+                    body=own_body,
                     timeout_s=SHOW_WITHIN_S,
-                    limit=SHOWN_LIMIT,
+                    limit=SHOW_ANSWER_LIMIT,
                 )
             except UpstreamError:
                 continue
@@ -130,7 +129,7 @@ class Ollama:
 
 
 def _missing(snapshot: Snapshot, name: str) -> Exception:
-    """Say it in the words by which Ollama's clients know it."""
+    """Return the error for an unknown model with the text that Ollama's clients know."""
     found = no_such_model(snapshot, name)
     if isinstance(found, ModelNotFound):
         return ModelNotFound(f"model '{name[:200]}' not found.", found.hint)
@@ -138,7 +137,7 @@ def _missing(snapshot: Snapshot, name: str) -> Exception:
 
 
 def _with_model(body: bytes, model: str) -> bytes:
-    """Return the request with the name by which that Ollama knows the model."""
+    """Return the request with the backend's name of the model."""
     fields: dict[str, object] = dict(msgspec.json.decode(body, type=dict[str, msgspec.Raw]))
     fields.pop("name", None)
     return msgspec.json.encode(fields | {"model": model})
@@ -146,17 +145,17 @@ def _with_model(body: bytes, model: str) -> bytes:
 
 def _name(body: bytes) -> str:
     try:
-        asked = msgspec.json.decode(body, type=_Show)
+        request = msgspec.json.decode(body, type=_Show)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest("The body is not the JSON object it should be.", 'Send {"model": NAME}.') from error
-    name = asked.model or asked.name
+    name = request.model or request.name
     if not name:
         raise BadRequest("The request names no model.", 'Send {"model": NAME}.', "model")
     return name
 
 
 API_LEVEL = "0.13.0"
-"""The Ollama whose API this is: clients ask for it, and hold back what an older one would not have known.
+"""The version of Ollama's API that is served here: clients read it, and don't use what an older one would lack.
 
 That is levels of `think` (0.11) and `logprobs` (0.12.11).
 """
@@ -169,9 +168,9 @@ REFUSED: Mapping[str, str] = {
     "delete": "Meshlight deletes no models: delete it on the machine that has it.",
     "blobs": "Meshlight stores no files of models: send them to the machine that shall run the model.",
 }
-"""What of Ollama's API is about files of models, by the word after `/api/`, and what to do instead."""
+"""Path after `/api/` of what is about files of models, which Meshlight has none of → what to do instead."""
 
-_WORDS = {
+_CAPABILITY_NAMES = {
     "chat": "completion",
     "completion": "completion",
     "embeddings": "embedding",
@@ -182,11 +181,11 @@ _WORDS = {
     "image": "image",
     "speech": "speech",
 }
-"""Ollama's words for what a model can do; it has none for the others."""
-_TELL_OF_TOOLS = frozenset[Kind]({"llamacpp", "lmstudio", "ollama"})
-"""Kinds that say of a model whether it calls tools: of what they tell without tools, it does not."""
+"""Capability of a model → Ollama's name for it; it has none for the others."""
+_REPORT_TOOLS = frozenset[Kind]({"llamacpp", "lmstudio", "ollama"})
+"""Kinds that report whether a model calls tools: if they report capabilities without it, it does not."""
 _UNKNOWN = "unknown"
-"""The architecture, which no backend tells; the context's length can't be told without one."""
+"""The architecture, which no backend reports; the context's length can't be listed without one."""
 
 
 def tags(snapshot: Snapshot, started: int) -> bytes:
@@ -202,7 +201,7 @@ def tags(snapshot: Snapshot, started: int) -> bytes:
 
 
 def running(snapshot: Snapshot) -> bytes:
-    """Return the models that a backend says to have in memory, as `GET /api/ps` lists them."""
+    """Return the models that a backend reports as loaded, as `GET /api/ps` lists them."""
     entries = []
     for model, backends in snapshot.routes.items():
         details = list(_details(snapshot, model, backends))
@@ -217,7 +216,7 @@ def running(snapshot: Snapshot) -> bytes:
 
 
 def show(snapshot: Snapshot, name: str, started: int) -> bytes:
-    """Return one model as `POST /api/show` tells of it; raises NoSuchModel."""
+    """Return one model as `POST /api/show` describes it; raises ModelNotFound."""
     model, backends = resolve(snapshot, name)
     if not backends:
         raise no_such_model(snapshot, name)
@@ -262,18 +261,20 @@ def _about(detail: ModelDetail) -> dict[str, Any]:
 
 
 def _capabilities(snapshot: Snapshot, backends: tuple[str, ...], detail: ModelDetail) -> list[str]:
-    """Return what it can do; where nobody says, that it chats and calls tools.
+    """Return its capabilities; where no backend reports any, that it chats and calls tools.
 
-    Clients read an empty list as "can do nothing", and leave such a model out of their menus. Most backends have no
-    word for tools, so that their silence says nothing of them.
+    Clients read an empty list as "can do nothing", and leave such a model out of their menus. Most backends can't
+    report tools, so a list of theirs without tools says nothing about them.
     """
-    can = list(dict.fromkeys(_WORDS[word] for word in detail.capabilities if word in _WORDS))
+    names = list(
+        dict.fromkeys(_CAPABILITY_NAMES[name] for name in detail.capabilities if name in _CAPABILITY_NAMES)
+    )
     if not detail.capabilities:
         return ["completion", "tools"]
-    tells = any(snapshot.nodes[backend].backend.kind in _TELL_OF_TOOLS for backend in backends)
-    if "completion" in can and "tools" not in can and not tells:
-        can.append("tools")
-    return can
+    reports_tools = any(snapshot.nodes[backend].backend.kind in _REPORT_TOOLS for backend in backends)
+    if "completion" in names and "tools" not in names and not reports_tools:
+        names.append("tools")
+    return names
 
 
 def _details(snapshot: Snapshot, model: str, backends: tuple[str, ...]) -> Iterator[ModelDetail]:
@@ -289,7 +290,7 @@ def _detail(snapshot: Snapshot, model: str, backends: tuple[str, ...]) -> ModelD
 
 
 def _merged(details: list[ModelDetail]) -> ModelDetail:
-    """Return what holds wherever a request goes: the smallest context; else what the first one says."""
+    """Return what applies to every route: the smallest context; for the rest, what the first one reports."""
     contexts = [detail.context for detail in details if detail.context]
     return ModelDetail(
         context=min(contexts, default=None),

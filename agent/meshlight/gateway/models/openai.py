@@ -1,4 +1,4 @@
-"""The list of models that the mesh serves, as OpenAI's `/v1/models` gives it, encoded once per change."""
+"""The models of the mesh as OpenAI's `/v1/models` lists them, encoded once per change."""
 
 import msgspec
 
@@ -40,7 +40,7 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelCatalog:
-    """Answers `/v1/models`; `created` is the start of the service in Unix seconds, for engines tell no better."""
+    """Answers `/v1/models`; `created` is the start of the service in Unix seconds: engines report nothing better."""
 
     def __init__(self, registry: Registry, created: int) -> None:
         self._registry = registry
@@ -51,7 +51,7 @@ class ModelCatalog:
     def answer(self, name: str, protocol: str) -> bytes:
         """Return the whole list, or one model if `name` names it, in the shape of a protocol.
 
-        Raises NoSuchModel when nobody serves it.
+        Raises ModelNotFound when no backend serves it.
         """
         check_name(name)
         snapshot = self._registry.snapshot
@@ -74,21 +74,21 @@ class ModelCatalog:
         return self._bytes
 
     def one(self, name: str) -> bytes:
-        """Return one model as JSON, by any name that a request may use; NoSuchModel when nobody serves it."""
+        """Return one model as JSON, by any name that a request may use; raises ModelNotFound if none serves it."""
         snapshot = self._registry.snapshot
         ids = tuple(i for i in resolve(snapshot, name)[1] if snapshot.nodes[i].backend.enabled)
         if not ids:
             raise no_such_model(snapshot, name)
         return msgspec.json.encode(self._card(snapshot, name, ids))
 
-    def forget(self) -> None:
-        """Build the list anew at the next question (the aliases changed)."""
+    def invalidate(self) -> None:
+        """Build the list again at the next request (the aliases changed)."""
         self._bytes = None
 
     def _card(self, snapshot: Snapshot, name: str, ids: tuple[str, ...]) -> ModelCard:
-        place = ModelAvailability(ids, snapshot.routing.aliases.get(name))
+        availability = ModelAvailability(ids, snapshot.routing.aliases.get(name))
         owner = snapshot.nodes[ids[0]].backend.kind
-        return ModelCard(id=name, created=self._created, owned_by=owner, meshlight=place)
+        return ModelCard(id=name, created=self._created, owned_by=owner, meshlight=availability)
 
     def _on_change(self, change: Change) -> None:
         if change.shape or change.removed:

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from meshlight.backends.base import Operation
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.errors import NotFound
+from meshlight.domain.operations import Operation
 from meshlight.domain.routing import listed, resolve
 from meshlight.domain.snapshot import Snapshot
 from meshlight.gateway.inference.route_errors import AT_CHAT, no_such_model
@@ -26,14 +26,14 @@ def anthropic_models(snapshot: Snapshot, created: int) -> bytes:
 
 
 def anthropic_model(snapshot: Snapshot, name: str, created: int) -> bytes:
-    """Return one model in Anthropic's shape; raises NoSuchModel."""
+    """Return one model in Anthropic's shape; raises ModelNotFound."""
     if not resolve(snapshot, name)[1]:
         raise no_such_model(snapshot, name)
     return msgspec.json.encode(_anthropic(name, created))
 
 
 def gemini_models(snapshot: Snapshot) -> bytes:
-    """Return the models that can be asked in Gemini's own protocol, as its API lists them."""
+    """Return the models that can be used in Gemini's own protocol, as its API lists them."""
     found = listed(snapshot).items()
     shown = [_gemini(snapshot, name, model) for name, (model, ids) in found if _speaks_gemini(snapshot, ids)]
     return msgspec.json.encode({"models": shown})
@@ -42,13 +42,13 @@ def gemini_models(snapshot: Snapshot) -> bytes:
 def gemini_model(snapshot: Snapshot, name: str) -> bytes:
     """Return one model in Gemini's shape.
 
-    Raises NoSuchModel when nobody serves it, and NotFound when no Gemini backend does.
+    Raises ModelNotFound when no backend serves it, and NotFound when no Gemini backend does.
     """
     model, backends = resolve(snapshot, name)
     if not backends:
         raise no_such_model(snapshot, name)
     if not _speaks_gemini(snapshot, backends):
-        raise NotFound(f"{name[:200]!r} is no model of Gemini's.", AT_CHAT)
+        raise NotFound(f"{name[:200]!r} is not a model of Gemini's.", AT_CHAT)
     return msgspec.json.encode(_gemini(snapshot, name, model))
 
 
@@ -57,7 +57,7 @@ def _anthropic(name: str, created: int) -> dict[str, str]:
 
 
 def _speaks_gemini(snapshot: Snapshot, backends: tuple[str, ...]) -> bool:
-    """Tell by the kinds that serve it; a peer passes Gemini's protocol on, but does not tell for which models."""
+    """Whether a backend of Gemini's API serves it; peers pass that on too, but don't report for which models."""
     nodes = (snapshot.nodes[backend].backend for backend in backends)
     kinds = (KINDS[backend.kind] for backend in nodes if backend.enabled)
     return any(kind.group != "peer" and kind.speaks(_GENERATE) for kind in kinds)
@@ -65,10 +65,10 @@ def _speaks_gemini(snapshot: Snapshot, backends: tuple[str, ...]) -> bool:
 
 def _gemini(snapshot: Snapshot, name: str, model: str) -> dict[str, object]:
     shown: dict[str, object] = {"name": f"models/{name}", "displayName": name}
-    told = (snapshot.nodes[backend].details.get(model) for backend in snapshot.routes.get(model, ()))
-    details = [detail for detail in told if detail is not None]
-    can = {word for detail in details for word in detail.capabilities}
-    only_embeds = "embeddings" in can and "chat" not in can
+    reported = (snapshot.nodes[backend].details.get(model) for backend in snapshot.routes.get(model, ()))
+    details = [detail for detail in reported if detail is not None]
+    capabilities = {name for detail in details for name in detail.capabilities}
+    only_embeds = "embeddings" in capabilities and "chat" not in capabilities
     shown["supportedGenerationMethods"] = (
         ["embedContent"] if only_embeds else ["generateContent", "countTokens"]
     )

@@ -1,1 +1,1 @@
-"""The HTTP server: sockets, client connections, one request and its answer, limits."""
+"""The HTTP server: listening sockets, client connections, one request and its answer, limits."""

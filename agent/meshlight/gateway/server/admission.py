@@ -1,4 +1,4 @@
-"""Which connections keep their places when all are taken: those that have shown the key."""
+"""Which connections stay open when there are too many: those that have shown the key."""
 
 from collections import OrderedDict
 from typing import Protocol
@@ -6,67 +6,67 @@ from typing import Protocol
 from meshlight.gateway.server.limits import Limits
 
 CONNECTION = "meshlight.connection"
-"""The key in `scope["extensions"]` under which a request finds the connection that it came on."""
+"""The key in `scope["extensions"]` of the connection that a request came on."""
 
 
 class Connection(Protocol):
-    """What is known and asked of a connection here."""
+    """What admission needs of a connection."""
 
     has_key: bool
-    """Whether a request on it has brought the key, or the page's session."""
+    """Whether a request on it had the key, or the page's session."""
 
     def show_key(self) -> None:
-        """Know from now on that it has."""
+        """Remember that a request on it had the key."""
 
     def evict(self) -> None:
-        """End at once, to make room."""
+        """Close at once, to make room."""
 
 
 class ConnectionAdmission:
-    """The connections that have not shown the key, those that rest longest first.
+    """The connections that have not shown the key, those that are idle longest first.
 
-    When all places are taken the first of them goes. What counts is the last whole answer, or else the beginning:
-    whoever sends a byte now and then rests all the same. One with a request under way goes only when nobody rests.
-    A part of the places is never theirs (see `Limits.strangers`). Each step takes the same time, however many
-    there are.
+    When the limit is reached, the first of them is closed. Idle time counts from the last complete answer, or else
+    from the start of the connection: sending a byte now and then does not help. One with a running request is closed
+    only when none is idle. A part of the limit is reserved for connections with the key (see `Limits.without_key`).
+    Each step takes the same time, however many there are.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._resting: OrderedDict[Connection, None] = OrderedDict()
-        self._working: OrderedDict[Connection, None] = OrderedDict()
+        self._idle: OrderedDict[Connection, None] = OrderedDict()
+        self._busy: OrderedDict[Connection, None] = OrderedDict()
 
-    def admit(self, connection: Connection, places_taken: int) -> bool:
-        """Give a new connection its place, another's perhaps; False when all have shown the key."""
-        strangers = 0 if connection.has_key else len(self._resting) + len(self._working)
-        is_full = places_taken >= self._limits.connections or strangers >= self._limits.strangers
+    def admit(self, connection: Connection, open_connections: int) -> bool:
+        """Accept a new connection, closing another one if needed; False when all have shown the key."""
+        without_key = 0 if connection.has_key else len(self._idle) + len(self._busy)
+        is_full = open_connections >= self._limits.connections or without_key >= self._limits.without_key
         if is_full and not self._make_room():
             return False
         if not connection.has_key:
-            self._resting[connection] = None
+            self._idle[connection] = None
         return True
 
-    def works(self, connection: Connection) -> None:
-        """Know that a request of one without the key is being answered."""
-        if connection in self._resting:
-            del self._resting[connection]
-            self._working[connection] = None
+    def request_started(self, connection: Connection) -> None:
+        """Count a connection without the key as busy: a request of it is being answered."""
+        if connection in self._idle:
+            del self._idle[connection]
+            self._busy[connection] = None
 
-    def rests(self, connection: Connection) -> None:
-        """Know that it is answered."""
-        if connection in self._working:
-            del self._working[connection]
-            self._resting[connection] = None
+    def request_ended(self, connection: Connection) -> None:
+        """Count it as idle again."""
+        if connection in self._busy:
+            del self._busy[connection]
+            self._idle[connection] = None
 
     def forget(self, connection: Connection) -> None:
-        """Leave a connection alone: it has shown the key, or is gone."""
-        self._resting.pop(connection, None)
-        self._working.pop(connection, None)
+        """Stop tracking a connection: it has shown the key, or is closed."""
+        self._idle.pop(connection, None)
+        self._busy.pop(connection, None)
 
     def _make_room(self) -> bool:
-        line = self._resting or self._working
-        if not line:
+        candidates = self._idle or self._busy
+        if not candidates:
             return False
-        longest, _ = line.popitem(last=False)
-        longest.evict()
+        oldest, _ = candidates.popitem(last=False)
+        oldest.evict()
         return True

@@ -1,4 +1,4 @@
-"""The names of ASGI's types, without importing a framework for them."""
+"""ASGI's types, without importing a framework for them."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any

@@ -1,8 +1,7 @@
-"""One connection of a client: HTTP/1.1 read strictly, with a limit on everything a stranger can make us wait for.
+"""One connection of a client: HTTP/1.1 parsed strictly, with limits on all that a client can make us wait for.
 
-Reading a request that offers an upgrade as if it offered none, which HTTP allows and asks of us.
-
-Java's client offers h2c with its first request, and the parser would take that request's body for the new protocol.
+A request that offers an upgrade is read as if it offered none, as HTTP allows. Java's client offers h2c with its
+first request, and the parser would take that request's body for the new protocol.
 """
 
 import asyncio
@@ -49,13 +48,13 @@ class GatewayState(ServerState):
         self.limits = limits
         self.admission = ConnectionAdmission(limits)
         self.surplus: set[ClientConnection] = set()
-        """Connections over the cap that still read their refusal."""
+        """Connections over the limit that still read their refusal."""
         self.emptied = asyncio.Event()
-        """Set whenever the last connection is gone."""
+        """Set whenever the last connection has closed."""
 
 
 class RequestRefused(Exception):
-    """The bytes that came can't become a request."""
+    """The received bytes are no request that is answered here."""
 
 
 class Stage(Enum):
@@ -67,9 +66,9 @@ class Stage(Enum):
 
 
 class ClientConnection(HttpToolsProtocol):
-    """uvicorn's connection with deadlines, caps and a way to hear of the client's departure.
+    """uvicorn's connection with deadlines, limits and a notification when the client disconnects.
 
-    One timer per connection: deadlines are moved by writing a number, and the timer looks at it when it fires.
+    One timer per connection: deadlines are moved by writing a number, and the timer checks it when it fires.
     """
 
     server_state: GatewayState
@@ -86,29 +85,29 @@ class ClientConnection(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)  # uvicorn's reads on after `Connection: close`
         self.limits = server_state.limits
         self.guarded_app: ASGIApp = config.loaded_app
-        self.leave = DisconnectListeners()
+        self.disconnect = DisconnectListeners()
         self._running: RequestCycle | None = None
         self._waiting: deque[RequestCycle] = deque()
         self._newest: RequestCycle | None = None
         self._ahead = bytearray()
         self._stage = Stage.BETWEEN
-        self._is_deaf = False
+        self._ignores_input = False
         self._is_upgrading = False
         self._has_encoding = False
         self._method = ""
         self._refusal: ErrorResponse | None = None
-        self._begun = self._head_size = self._wire_size = self._body_size = 0
-        self._deadline = Deadline(self.loop, self._too_late)
+        self._heads = self._head_size = self._wire_size = self._body_size = 0
+        self._deadline = Deadline(self.loop, self._on_deadline)
 
-    # The transport's calls.
+    # Called by the transport.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection, or say at once that there are too many."""
+        """Accept a connection, or answer at once that there are too many."""
         self.transport = transport
         self.flow = FlowControl(transport)
         if not self.server_state.admission.admit(self, len(self.connections)):
             self.server_state.surplus.add(self)
-            self._say(plain(503, "too_many_connections", "Too many connections are open. Close some."))
+            self._answer(plain(503, "too_many_connections", "Too many connections are open. Close some."))
             return
         self.connections.add(self)
         self.server = get_local_addr(transport)
@@ -117,14 +116,14 @@ class ClientConnection(HttpToolsProtocol):
         self._deadline.due_in(self.limits.header_s)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """Tell everybody who waits on this client."""
-        self._is_deaf = True
+        """Notify everything that waits for this client."""
+        self._ignores_input = True
         self._deadline.close()
-        for exchange in self._unfinished():
-            exchange.depart()
+        for cycle in self._unfinished():
+            cycle.client_left()
         self._running = self._newest = None
         self._waiting.clear()
-        self.leave.fire()
+        self.disconnect.fire()
         self.flow.resume_writing()
         self.parser = None  # type: ignore[assignment]  # it holds us, and we hold it
         self.connections.discard(self)
@@ -134,8 +133,8 @@ class ClientConnection(HttpToolsProtocol):
             self.server_state.emptied.set()
 
     def data_received(self, data: bytes) -> None:
-        """Read what came; while a request is being answered, what follows it waits unread."""
-        if self._is_deaf:
+        """Parse received bytes; while a request is being answered, those of the next one wait unparsed."""
+        if self._ignores_input:
             return
         if self._stage is Stage.BETWEEN and self._running is not None:
             self._ahead += data
@@ -148,26 +147,26 @@ class ClientConnection(HttpToolsProtocol):
         """Close as soon as the running request is answered; the server is stopping."""
         last = next(iter(self._waiting), self._running)
         if self.transport.is_closing() and self.flow.write_paused:
-            self.transport.abort()  # given up already, and closing waits for a client that reads nothing
+            self.transport.abort()  # closing waits for a client that reads nothing
         elif last is None:
             self.transport.close()
         else:
             last.keep_alive = False
 
     def show_key(self) -> None:
-        """Keep the place from now on."""
+        """Be one of the connections that stay open from now on."""
         self.has_key = True
         self.server_state.admission.forget(self)
 
     def evict(self) -> None:
-        """Make room for another connection, at once."""
+        """Close at once, to make room for another connection."""
         self.connections.discard(self)
         self.transport.abort()
 
-    # The parser and its calls.
+    # The parser, and what it calls.
 
     def _feed(self, data: bytes) -> None:
-        stage, begun = self._stage, self._begun
+        stage, heads = self._stage, self._heads
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -182,13 +181,13 @@ class ClientConnection(HttpToolsProtocol):
         if self._stage is Stage.BETWEEN:
             return
         if self._stage is Stage.BODY:
-            if stage is Stage.BODY and begun == self._begun:
+            if stage is Stage.BODY and heads == self._heads:
                 self._wire_size += len(data)
                 if self._wire_size > self.limits.head_bytes + FRAMING_RATIO * self._body_size:
                     self._refuse(plain(400, "bad_request", "The body's framing is larger than the body."))
                     return
             self._deadline.due_in(self.limits.body_idle_s)
-        elif begun != self._begun:
+        elif heads != self._heads:
             self._deadline.due_in(self.limits.header_s)
         else:
             # The parser keeps an unfinished name or value to itself, so the bytes are counted here as well.
@@ -199,7 +198,7 @@ class ClientConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Start a new head."""
         self._stage = Stage.HEAD
-        self._begun += 1
+        self._heads += 1
         self._head_size = self._wire_size = self._body_size = 0
         self.url = b""
         self.headers = []
@@ -207,23 +206,23 @@ class ClientConnection(HttpToolsProtocol):
         self._has_encoding = False
 
     def on_url(self, url: bytes) -> None:
-        """Take a piece of the request target."""
+        """Add a piece of the request target."""
         self.url += url
         if len(self.url) > self.limits.url_bytes:
-            raise self._refusing(plain(414, "uri_too_long", "The request target is too long."))
+            raise self._refusal_error(plain(414, "uri_too_long", "The request target is too long."))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header. Trailers are counted and dropped: the guard has judged the head by then."""
+        """Add a header. Trailers are counted and dropped: the guard has checked the head by then."""
         self._head_size += len(name) + len(value) + 4
         if self._head_size > self.limits.head_bytes:
-            raise self._refusing(self._too_large())
+            raise self._refusal_error(self._too_large())
         if self._stage is not Stage.HEAD:
             return
         name = name.lower()
         if name == b"transfer-encoding":
             self._has_encoding = True
             if value.lower() != b"chunked":
-                raise self._refusing(
+                raise self._refusal_error(
                     plain(501, "bad_request", "The only transfer coding read here is chunked.")
                 )
         elif name == b"expect" and value.lower() == b"100-continue":
@@ -238,11 +237,13 @@ class ClientConnection(HttpToolsProtocol):
         if (
             version not in {"1.1", "1.0"}
             or (version == "1.0" and self._has_encoding)
-            or not raw_path.startswith(b"/")  # a proxy's form of target, "*", or a CONNECT
+            or not raw_path.startswith(b"/")  # a target in the form for proxies, "*", or a CONNECT
             or b"#" in self.url
             or len(self._waiting) >= PIPELINED
         ):
-            raise self._refusing(plain(400, "bad_request", "This is not a request that is answered here."))
+            raise self._refusal_error(
+                plain(400, "bad_request", "This is not a request that is answered here.")
+            )
         if self.parser.should_upgrade():
             self._is_upgrading = True
             self._method = method
@@ -264,52 +265,52 @@ class ClientConnection(HttpToolsProtocol):
             "headers": self.headers,
             "state": self.app_state.copy(),
         }
-        exchange = RequestCycle(
+        cycle = RequestCycle(
             self.scope,  # type: ignore[arg-type]
             self,
             keep_alive=version == "1.1" and self.parser.should_keep_alive(),
             expects_continue=self.expect_100_continue,
         )
-        extensions: Any = {DISCONNECT: self.leave, OFFER: exchange.offer, CONNECTION: self}
+        extensions: Any = {DISCONNECT: self.disconnect, OFFER: cycle.offer, CONNECTION: self}
         self.scope["extensions"] = extensions
-        self._newest = exchange
+        self._newest = cycle
         if self._running is None:
-            self._start(exchange)
+            self._start(cycle)
         else:
-            self._waiting.appendleft(exchange)
+            self._waiting.appendleft(cycle)
 
     def on_body(self, body: bytes) -> None:
-        """Hand a piece of the body on."""
+        """Pass a piece of the body on."""
         self._body_size += len(body)
         if self._newest is not None:
             self._newest.feed(body)
 
     def on_message_complete(self) -> None:
-        """The request is whole: from here the client may wait as long as the answer takes."""
+        """The request is complete: from here on the client may wait as long as the answer takes."""
         if self._is_upgrading:
             return
         self._stage = Stage.BETWEEN
         self._deadline.lift()
-        self.flow.resume_reading()  # or the client's departure would go unnoticed
+        self.flow.resume_reading()  # or a disconnect would go unnoticed
         if self._newest is not None:
             self._newest.feed_end()
 
-    # The exchanges' calls.
+    # Called by the request cycles.
 
-    def ended(self, exchange: RequestCycle) -> None:
-        """Go on with what comes after a complete answer."""
+    def completed(self, cycle: RequestCycle) -> None:
+        """Go on after a complete answer."""
         self.server_state.total_requests += 1
         self._running = None
         if not self.has_key:
-            self.server_state.admission.rests(self)
-        if self._newest is exchange:
+            self.server_state.admission.request_ended(self)
+        if self._newest is cycle:
             self._newest = None  # an idle connection keeps no request
-        self.leave.clear()
+        self.disconnect.clear()
         if self.transport.is_closing():
             return
-        if exchange.more_body or (self._is_deaf and not self._waiting):
+        if cycle.more_body or (self._ignores_input and not self._waiting):
             self._linger()
-        elif not exchange.keep_alive:
+        elif not cycle.keep_alive:
             self.transport.close()
         elif self._waiting:
             self._start(self._waiting.pop())
@@ -320,32 +321,32 @@ class ClientConnection(HttpToolsProtocol):
                 self.flow.resume_reading()
                 self._feed(data)
 
-    def broke(self, exchange: RequestCycle) -> None:
-        """Close: what was sent is not whole, and only the end of the connection can say so."""
-        if exchange.scope["http_version"] == "1.1" or exchange.is_silent:
+    def aborted(self, cycle: RequestCycle) -> None:
+        """Close: the answer is incomplete, and only the end of the connection can show it."""
+        if cycle.scope["http_version"] == "1.1" or cycle.is_silent:
             self.transport.close()
         else:
-            # An old client takes a quiet end for a whole answer, so this one ends with a reset.
+            # An HTTP/1.0 client takes a normal end for a complete answer, so this one gets a reset.
             with suppress(OSError):
                 self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.transport.abort()
 
-    def _start(self, exchange: RequestCycle) -> None:
-        self._running = exchange
+    def _start(self, cycle: RequestCycle) -> None:
+        self._running = cycle
         if not self.has_key:
-            self.server_state.admission.works(self)
-        task = self.loop.create_task(exchange.run(self.guarded_app))
+            self.server_state.admission.request_started(self)
+        task = self.loop.create_task(cycle.run(self.guarded_app))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
     def _unfinished(self) -> list[RequestCycle]:
-        """Return the exchanges that are not answered yet, oldest first."""
+        """Return the request cycles that are not answered yet, oldest first."""
         return [*([] if self._running is None else [self._running]), *reversed(self._waiting)]
 
     # Refusals and deadlines.
 
-    def _refusing(self, answer: ErrorResponse) -> RequestRefused:
-        """Keep the answer for when the parser has stopped."""
+    def _refusal_error(self, answer: ErrorResponse) -> RequestRefused:
+        """Store the answer for when the parser has stopped."""
         self._refusal = answer
         return RequestRefused()
 
@@ -353,18 +354,18 @@ class ClientConnection(HttpToolsProtocol):
         return plain(431, "headers_too_large", "The request's headers are too large.")
 
     def _refuse(self, answer: ErrorResponse) -> None:
-        """Listen no more; answer now, or after the requests that came whole before."""
-        self._is_deaf = True
+        """Ignore further input; answer now, or after the complete requests before this one."""
+        self._ignores_input = True
         unfinished = self._unfinished()
         if self._stage is Stage.BODY and unfinished and unfinished[-1].more_body:
             broken = unfinished.pop()
             if broken is self._running:
                 self._running = None
                 was_silent = broken.is_silent
-                broken.depart()
-                self.leave.fire()
+                broken.client_left()
+                self.disconnect.fire()
                 if was_silent:
-                    self._say(answer)
+                    self._answer(answer)
                 else:
                     self.transport.close()
                 return
@@ -373,34 +374,34 @@ class ClientConnection(HttpToolsProtocol):
             unfinished[-1].keep_alive = False
             self._deadline.lift()
         else:
-            self._say(answer)
+            self._answer(answer)
 
-    def _say(self, answer: ErrorResponse) -> None:
-        """Write an answer of our own and end the connection politely."""
+    def _answer(self, answer: ErrorResponse) -> None:
+        """Write an answer of our own and end the connection."""
         self.transport.write(answer.raw())
         self._linger()
 
     def _linger(self) -> None:
-        """End our side, and drop what still comes: closing at once would reset, and the client lose the answer."""
-        self._is_deaf = True
+        """End our side and drop further input: closing at once would reset, and the client would lose the answer."""
+        self._ignores_input = True
         if not self.transport.can_write_eof():  # TLS has no half-closed connections
             self.transport.close()
             return
-        with suppress(OSError):  # gone already: connection_lost follows
+        with suppress(OSError):  # closed already: connection_lost follows
             self.transport.write_eof()
         self.flow.resume_reading()
         self._deadline.due_in(self.limits.linger_s)
 
-    def _too_late(self) -> None:
-        """A deadline has passed: which one, the stage tells."""
+    def _on_deadline(self) -> None:
+        """A deadline has passed; the stage shows which one."""
         if self.transport.is_closing():
             return
-        if self._is_deaf:
+        if self._ignores_input:
             self.transport.abort()
         elif self._stage is Stage.BETWEEN:
             self.transport.close()
         elif self._stage is Stage.BODY and self.flow.read_paused:
-            self._deadline.due_in(self.limits.body_idle_s)  # it is we who do not read
+            self._deadline.due_in(self.limits.body_idle_s)  # it is us who do not read
         else:
             self._refuse(plain(408, "request_timeout", "The request came too slowly."))
 
@@ -409,14 +410,14 @@ _OFFERS = frozenset({b"upgrade", b"http2-settings"})
 
 
 def without_upgrade(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the head of the request, in HTTP/1.1 bytes, without the offer. Header names are lower-case."""
+    """Return the head of a request, in HTTP/1.1 bytes, without its offer. Header names are lower-case."""
     lines = [method.encode("ascii") + b" " + target + b" HTTP/1.1"]
     for name, value in headers:
         if name == b"connection":
             tokens = [token.strip() for token in value.split(b",")]
-            kept = b", ".join(token for token in tokens if token.lower() not in _OFFERS)
-            if kept:
-                lines.append(b"connection: " + kept)
+            remaining = b", ".join(token for token in tokens if token.lower() not in _OFFERS)
+            if remaining:
+                lines.append(b"connection: " + remaining)
         elif name not in _OFFERS:
             lines.append(name + b": " + value)
     return b"\r\n".join([*lines, b"", b""])

@@ -1,4 +1,4 @@
-"""A deadline that is moved often and met seldom."""
+"""A deadline that is moved often and rarely missed."""
 
 import asyncio
 import math
@@ -11,7 +11,7 @@ SLACK_S = 0.005
 class Deadline:
     """Calls `missed` once the deadline has passed.
 
-    Moving the deadline later costs an assignment: the one timer looks at it when it fires, and waits on.
+    Moving the deadline later costs an assignment: when the one timer fires, it checks the deadline and is set anew.
     """
 
     __slots__ = ("_loop", "_missed", "_timer", "_timer_at", "_when")
@@ -33,11 +33,11 @@ class Deadline:
             self._wait()
 
     def lift(self) -> None:
-        """Have no deadline for now; the timer stays, for the next one."""
+        """Have no deadline for now; the timer stays for the next one."""
         self._when = math.inf
 
     def close(self) -> None:
-        """Have no deadline ever again."""
+        """Have no deadline any more, and cancel the timer."""
         self._when = math.inf
         if self._timer is not None:
             self._timer.cancel()
@@ -45,9 +45,9 @@ class Deadline:
 
     def _wait(self) -> None:
         self._timer_at = self._when
-        self._timer = self._loop.call_at(self._when, self._look)
+        self._timer = self._loop.call_at(self._when, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._timer = None
         if self._when is math.inf:
             return

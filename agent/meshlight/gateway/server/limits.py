@@ -1,4 +1,4 @@
-"""How long and how much one connection may take."""
+"""Limits of time and size for one connection, and of the number of connections."""
 
 from msgspec import Struct
 
@@ -13,7 +13,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     keep_alive_s: float = 75.0
     """Between two requests. Longer than the clients' own limits, so that they close, and no request is lost."""
     linger_s: float = 2.0
-    """How long what a refused client still sends is read and dropped, so that it gets to read the refusal."""
+    """How long the rest of a refused request is read and dropped, so that the client can read the refusal."""
     drain_s: float = 10.0
     """How long running requests may go on when the service stops."""
     head_bytes: int = 65_536
@@ -21,13 +21,13 @@ class Limits(Struct, frozen=True, kw_only=True):
     connections: int = 4096
 
     @property
-    def strangers(self) -> int:
-        """How many connections may be open that have not shown the key: the rest is kept for those that have."""
+    def without_key(self) -> int:
+        """How many connections may be open that have not shown the key: the rest is reserved for those that have."""
         return self.connections - self.connections // 8
 
 
 DEFAULT_LIMITS = Limits()
 PING_S = 15.0
-"""Between two comments on a stream of events, which show that the line is alive."""
+"""Between two comments on a stream of events, which show that the connection is alive."""
 END_S = 0.5
 """How long a reader of events may take to read the end of its stream."""

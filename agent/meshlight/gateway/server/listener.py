@@ -1,4 +1,4 @@
-"""The listening socket: bound before anything heavy is imported, so that a taken port is told at once."""
+"""The listening sockets: bound before anything heavy is imported, so that a taken port is reported at once."""
 
 import errno
 import http.client
@@ -17,14 +17,14 @@ PORT_TRIES = 16
 """Ports that are tried until one is free on both loopback addresses."""
 HEALTH_TIMEOUT_S = 0.5
 WITHOUT_LIMIT = 65_536
-"""How many files to ask for where the hard limit is "no limit", which no system accepts as a number."""
+"""The number of files to request where the hard limit is "no limit", which no system accepts as a number."""
 
 
 _NO_IPV6 = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ENOPROTOOPT})
 
 
-class Listener(Struct, frozen=True):
-    """What a port's owner says of itself at `/healthz`; only its answer to a challenge proves it."""
+class ListenerInfo(Struct, frozen=True):
+    """What a program answers at `/healthz`; only its answer to a challenge proves that it is ours."""
 
     service: Literal["meshlight"]
     version: str = ""
@@ -33,13 +33,13 @@ class Listener(Struct, frozen=True):
 def bind(host: str, port: int, *, is_lan: bool = False) -> socket.socket:
     """Bind and listen; port 0 takes a free one.
 
-    Raises `ServiceError` when the address can't be had, and says who has it where that can be found out; with
-    `is_lan`, for a port of the peers, nobody is asked, as this is done while the service runs.
+    Raises `ServiceError` when the address can't be bound, and names the program that has it if that is a Meshlight;
+    with `is_lan`, for the port for peers, this is not checked, as it is bound while the service runs.
     """
     try:
         return _listening(host, port)
     except OSError as error:
-        raise (_cannot_on_lan(port, error) if is_lan else _cannot(host, port, error)) from error
+        raise (_lan_bind_error(port, error) if is_lan else _bind_error(host, port, error)) from error
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -56,7 +56,7 @@ def _listening(host: str, port: int) -> socket.socket:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((host, port))
-        # Two sockets may be bound to one port as long as none listens, so only this tells.
+        # Two sockets may be bound to one port as long as none listens, so only listening shows if it is taken.
         sock.listen(BACKLOG)
         sock.setblocking(False)
     except BaseException:
@@ -65,7 +65,7 @@ def _listening(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _without_v6(port: int, error: OSError) -> str:
+def _no_v6_text(port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"Port {port} of [{HOST_V6}] is taken by another program, which programs that ask for `localhost` may "
@@ -76,7 +76,7 @@ def _without_v6(port: int, error: OSError) -> str:
 
 
 class Loopbacks(Struct, frozen=True):
-    """The sockets of this service, that of 127.0.0.1 first; `problem` tells why there is none of ::1."""
+    """The sockets of this service, 127.0.0.1 first; `problem` is the text for people if ::1 is missing."""
 
     sockets: tuple[socket.socket, ...]
     problem: str = ""
@@ -85,8 +85,8 @@ class Loopbacks(Struct, frozen=True):
 def bind_loopbacks(port: int) -> Loopbacks:
     """Bind and listen on both loopback addresses, so that `localhost` is this service whatever it resolves to.
 
-    Raises `ServiceError` when 127.0.0.1 can't be had. Without ::1 the service goes on: a machine without IPv6 has
-    none, and where another program has it, `problem` says so.
+    Raises `ServiceError` when 127.0.0.1 can't be bound. Without ::1 the service starts all the same: a machine
+    without IPv6 has none, and where another program has it, `problem` says so.
     """
     first = bind(HOST, port)
     for tries_left in reversed(range(PORT_TRIES if port == 0 else 1)):
@@ -97,23 +97,23 @@ def bind_loopbacks(port: int) -> Loopbacks:
             if error.errno in _NO_IPV6:
                 return Loopbacks((first,))
             if not tries_left:
-                return Loopbacks((first,), _without_v6(free, error))
-        # A free port was asked for, and this one is free in one of the two alone.
+                return Loopbacks((first,), _no_v6_text(free, error))
+        # A free port was requested, and this one is free at one of the two addresses only.
         other = bind(HOST, 0)
         first.close()
         first = other
-    raise AssertionError("It has returned.")
+    raise AssertionError("unreachable")
 
 
-def who_listens(host: str, port: int) -> Listener | None:
-    """Ask the owner of a port whether it is a Meshlight; None when it is not, or does not say in time."""
+def identify_listener(host: str, port: int) -> ListenerInfo | None:
+    """Return what the program at a port says it is; None if it is no Meshlight, or does not answer in time."""
     connection = http.client.HTTPConnection(host, port, timeout=HEALTH_TIMEOUT_S)
     try:
         connection.request("GET", "/healthz")
         response = connection.getresponse()
         if response.status != 200:
             return None
-        return msgspec.json.decode(response.read(4096), type=Listener)
+        return msgspec.json.decode(response.read(4096), type=ListenerInfo)
     except (OSError, http.client.HTTPException, msgspec.MsgspecError, UnicodeError):
         return None
     finally:
@@ -123,29 +123,29 @@ def who_listens(host: str, port: int) -> Listener | None:
 def raise_file_limit() -> int:
     """Raise the number of files (and so connections) this process may have open to what the system allows.
 
-    Returns the limit that holds afterwards; 8,192 on Windows, where there is none of this kind.
+    Returns the limit that then applies; 8,192 on Windows, which has no such limit.
     """
     if sys.platform == "win32":
         return 8192
     import resource  # noqa: PLC0415 - does not exist on Windows
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wished = (WITHOUT_LIMIT, 10_240) if hard == resource.RLIM_INFINITY else (hard,)
-    for limit in wished:
+    candidates = (WITHOUT_LIMIT, 10_240) if hard == resource.RLIM_INFINITY else (hard,)
+    for limit in candidates:
         if soft != resource.RLIM_INFINITY and limit > soft:
             try:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-            except (OSError, ValueError):  # macOS takes no more than kern.maxfilesperproc
+            except (OSError, ValueError):  # macOS allows no more than kern.maxfilesperproc
                 continue
             return limit
     return soft if soft != resource.RLIM_INFINITY else WITHOUT_LIMIT
 
 
-def _cannot(host: str, port: int, error: OSError) -> ServiceError:
-    """Say why the address can't be had."""
+def _bind_error(host: str, port: int, error: OSError) -> ServiceError:
+    """Return the error that says why the address can't be bound."""
     at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if error.errno == errno.EADDRINUSE:
-        if who_listens(host, port) is not None:
+        if identify_listener(host, port) is not None:
             return ServiceError(
                 f"Meshlight is already running at {at}.",
                 "Use `meshlight status` to see it, or start this one with another --port.",
@@ -161,7 +161,7 @@ def _cannot(host: str, port: int, error: OSError) -> ServiceError:
     return ServiceError(f"Can't listen at {at}: {error.strerror or type(error).__name__}.")
 
 
-def _cannot_on_lan(port: int, error: OSError) -> ServiceError:
+def _lan_bind_error(port: int, error: OSError) -> ServiceError:
     fix = "set another `port` or `door` under `[lan]` in the configuration."
     if error.errno == errno.EADDRINUSE:
         return ServiceError(

@@ -1,4 +1,4 @@
-"""One request and its answer: the ASGI side of a connection."""
+"""One request and its answer: the ASGI side of a client's connection."""
 
 import asyncio
 import re
@@ -11,34 +11,33 @@ from meshlight.gateway.errors import unexpected
 from meshlight.gateway.server.asgi import ASGIApp, Message, Scope
 
 OFFER = "meshlight.offer"
-"""The key in `scope["extensions"]` under which a request finds its exchange's `offer`."""
+"""The key in `scope["extensions"]` of a request's `RequestCycle.offer`."""
 _BAD_NAME = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\"]')
 _BAD_HEAD = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_NAMES_KEPT = 1_024
+_REMEMBERED_MAX = 1_024
 _names: dict[bytes, bytes] = {}
-"""Header names that were looked at → as they are sent, empty for those that never leave. Nearly always the
-same few."""
+"""Header name → as it is sent, empty for those that are never sent. Nearly always the same few."""
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
 _JOINED_BYTES = 65_536
 """Up to here one copy is cheaper than one more system call."""
-SHARED = "meshlight.shared"
-"""Names the headers, in the start of an answer, by which the guard lets a page of another origin read it."""
+CORS_HEADERS = "meshlight.cors_headers"
+"""The key, in the start of an answer, of the headers by which the guard lets a page of another origin read it."""
 _BODILESS = frozenset({204, 304})
-_UNFIT = "A response header holds a character that no header may hold."
+_INVALID = "A response header holds a character that no header may hold."
 
 
 class Connection(Protocol):
-    """What an exchange needs of the connection that it happens on."""
+    """What a request cycle needs of its connection."""
 
     flow: FlowControl
     transport: asyncio.Transport
 
-    def ended(self, exchange: "RequestCycle") -> None:
+    def completed(self, cycle: "RequestCycle") -> None:
         """The answer is complete."""
 
-    def broke(self, exchange: "RequestCycle") -> None:
+    def aborted(self, cycle: "RequestCycle") -> None:
         """The answer will never be complete."""
 
 
@@ -50,10 +49,10 @@ class RequestCycle:
         "_connection",
         "_event",
         "_expects_continue",
-        "_given",
         "_head",
-        "_left",
+        "_is_body_delivered",
         "_parts",
+        "_remaining",
         "_size",
         "disconnected",
         "is_complete",
@@ -69,7 +68,7 @@ class RequestCycle:
         self.scope = scope
         self.keep_alive = keep_alive
         self.more_body = True
-        """Whether a part of the request body is still to come."""
+        """Whether a part of the request body has not been received yet."""
         self.disconnected = False
         self.is_started = False
         self.is_complete = False
@@ -77,22 +76,22 @@ class RequestCycle:
         self._expects_continue = expects_continue
         self._parts: list[bytes] = []
         self._size = 0
-        self._given = False
+        self._is_body_delivered = False
         self._event: asyncio.Event | None = None
         self._head: bytes | None = None
         self._chunked = False
-        self._left: int | None = None
-        """Bytes of the announced length that are still to be sent; None where none was announced."""
+        self._remaining: int | None = None
+        """Bytes of the announced length that are not sent yet; None if no length was announced."""
 
     @property
     def is_silent(self) -> bool:
-        """Whether nothing of the answer is on the wire yet."""
+        """Whether no byte of the answer has been written yet."""
         return not self.is_started or self._head is not None
 
-    # What the connection tells.
+    # Called by the connection.
 
     def feed(self, body: bytes) -> None:
-        """Take a piece of the request body."""
+        """Add a piece of the request body."""
         if self.is_complete or self.disconnected:
             return
         self._parts.append(body)
@@ -108,32 +107,32 @@ class RequestCycle:
         if self._event is not None:
             self._event.set()
 
-    def depart(self) -> None:
-        """The client is gone: nothing more is read or written."""
+    def client_left(self) -> None:
+        """Note that the client has disconnected: nothing more is read or written."""
         if not self.is_complete:
             self.disconnected = True
             self._head = None
         if self._event is not None:
             self._event.set()
 
-    # What the application calls.
+    # Called by the application.
 
     async def run(self, app: ASGIApp) -> None:
-        """Let the application answer, and mend what it leaves undone."""
+        """Let the application answer; if it fails, send an error or close the connection."""
         try:
             await app(self.scope, self.receive, self.send)
-            self._demand_start()
+            self._require_start()
         except Exception as error:  # noqa: BLE001 - the last place where a fault can become an answer
             made = unexpected(error, self.scope["path"])
             if self.is_silent and not self.disconnected:
                 self.is_started, self._head, self.keep_alive = False, None, False
                 await made.send(self.send)
         finally:
-            # Cut off on purpose, broken or cancelled: the client must see that the answer is not whole.
+            # Aborted, failed or cancelled: the client must see that the answer is incomplete.
             if not self.is_complete and not self.disconnected:
-                self._connection.broke(self)
+                self._connection.aborted(self)
 
-    def _demand_start(self) -> None:
+    def _require_start(self) -> None:
         if not self.is_started and not self.disconnected:
             raise RuntimeError("The application returned without an answer.")
 
@@ -144,11 +143,11 @@ class RequestCycle:
             if not self.is_started and self.more_body and not self.disconnected:
                 self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not (self.disconnected or self.is_complete):
-            if self._parts or not (self.more_body or self._given):
+            if self._parts or not (self.more_body or self._is_body_delivered):
                 body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
                 self._parts = []
                 self._size = 0
-                self._given = not self.more_body
+                self._is_body_delivered = not self.more_body
                 return {"type": "http.request", "body": body, "more_body": self.more_body}
             self._connection.flow.resume_reading()
             if self._event is None:
@@ -172,34 +171,34 @@ class RequestCycle:
             raise RuntimeError(f"{message['type']} can't be sent now.")
 
     def offer(self, body: bytes) -> bool:
-        """Send a piece of the body at once, and return whether there was room; with none it is `send`'s."""
+        """Send a piece of the body at once, if there is room; on False the caller uses `send`."""
         if self._connection.flow.write_paused or self.disconnected or self.is_complete or not self.is_started:
             return False
         self._send_body(body, more=True)
         return True
 
     def _send_head(self, message: Message) -> None:
-        """Make the head; it is written with the first piece of the body, or in this turn of the loop."""
+        """Build the head; it is written with the first piece of the body, or in this turn of the event loop."""
         status: int = message["status"]
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
         length: int | None = None
-        left: int | None = None
+        remaining: int | None = None
         chunked = False
         keep_alive = self.keep_alive and not self.more_body
         for name, value in message.get("headers", ()):
             lower = _names.get(name)
             if lower is None:
-                lower = _look_at(name)
+                lower = _check_name(name)
             if lower:
                 lines.append(b"%b: %b\r\n" % (lower, value))
                 if lower == b"content-length":
                     length = int(value)
             elif name.lower() == b"connection":
                 keep_alive = keep_alive and b"close" not in value.lower()
-        # Of the guard alone: an application's own words on who may read an answer never leave.
-        lines += [b"%b: %b\r\n" % header for header in message.get(SHARED, ())]
+        # The guard's only: what an application itself says about who may read an answer is never sent.
+        lines += [b"%b: %b\r\n" % header for header in message.get(CORS_HEADERS, ())]
         if self.scope["method"] == "HEAD" or status in _BODILESS:
-            left = 0
+            remaining = 0
         elif length is None:
             chunked = self.scope["http_version"] == "1.1"
             if chunked:
@@ -207,21 +206,21 @@ class RequestCycle:
             else:
                 keep_alive = False
         else:
-            left = length
+            remaining = length
         lines.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
         head = b"".join(lines)
-        # One look at the whole head: a line more than was written means that a value brought its own.
+        # One check of the whole head: a line more than was written means that a value contained one.
         breaks = len(lines) + (not keep_alive)
         if head.count(b"\n") != breaks or head.count(b"\r") != breaks or _BAD_HEAD.search(head):
-            raise RuntimeError(_UNFIT)
-        self.keep_alive, self._chunked, self._left = keep_alive, chunked, left
+            raise RuntimeError(_INVALID)
+        self.keep_alive, self._chunked, self._remaining = keep_alive, chunked, remaining
         self._head = head
         self.is_started = True
         if length is None:
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Write a head for which no body came at once."""
+        """Write the head if no body followed at once."""
         if self._head is not None and not self.disconnected:
             self._connection.transport.write(self._head)
             self._head = None
@@ -232,13 +231,13 @@ class RequestCycle:
             body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             if not more:
                 body += b"0\r\n\r\n"
-        elif self._left is not None:
+        elif self._remaining is not None:
             if self.scope["method"] == "HEAD":
                 body = b""
-            if len(body) > self._left or (not more and len(body) < self._left):
+            if len(body) > self._remaining or (not more and len(body) < self._remaining):
                 self._head = head or None
                 raise RuntimeError("The body is not as long as its content-length says.")
-            self._left -= len(body)
+            self._remaining -= len(body)
         if head and len(body) > _JOINED_BYTES:
             self._connection.transport.write(head)
             self._connection.transport.write(body)
@@ -248,17 +247,17 @@ class RequestCycle:
             self.is_complete = True
             if self._event is not None:
                 self._event.set()
-            self._connection.ended(self)
+            self._connection.completed(self)
 
 
-def _look_at(name: bytes) -> bytes:
-    """Return a header name as it is sent, empty if it never leaves; raise if it is unfit."""
+def _check_name(name: bytes) -> bytes:
+    """Return a header name as it is sent, empty if it is never sent; raises RuntimeError if it is invalid."""
     lower = name.lower()
     if not name or _BAD_NAME.search(name):
-        raise RuntimeError(_UNFIT)
-    # This address opens to no foreign page, and the framing is ours, whatever an application says.
+        raise RuntimeError(_INVALID)
+    # No foreign page may read answers, and the framing is ours, whatever an application sets.
     if lower in {b"connection", b"transfer-encoding"} or lower.startswith(b"access-control-"):
         lower = b""
-    if len(_names) < _NAMES_KEPT:
+    if len(_names) < _REMEMBERED_MAX:
         _names[name] = lower
     return lower

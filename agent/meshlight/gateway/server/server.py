@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn's, without its ten wake-ups a second, its signal handlers and its talk."""
+"""The HTTP server: uvicorn's, without its ten wake-ups a second, its signal handlers and its log messages."""
 
 import asyncio
 import logging
@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 class GatewayServer(uvicorn.Server):
     """Serves one application on sockets that are bound already, until `stop` is called.
 
-    `ending` is awaited once no new connection is taken and before running requests are waited for: it ends the
-    event streams, which would otherwise never end. Signals are the caller's business.
+    `ending` is awaited after the last new connection and before running requests are waited for: it ends the event
+    streams, which would otherwise never end. Signals are handled by the caller.
     """
 
     server_state: GatewayState
@@ -55,7 +55,7 @@ class GatewayServer(uvicorn.Server):
         self.limits = limits
         self.server_state = GatewayState(limits)
         self.ready = asyncio.Event()
-        """Set once connections are taken."""
+        """Set once connections are accepted."""
         self._app = app
         self._ending = ending
         self._stopping = asyncio.Event()
@@ -72,7 +72,7 @@ class GatewayServer(uvicorn.Server):
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until stopped. Raises `ServiceError` when the application does not start."""
         self.config.load()
-        # At the most talkative log level uvicorn wraps the application in one that logs headers, keys and all.
+        # At its most verbose log level uvicorn wraps the application in one that logs headers, keys and all.
         self.config.loaded_app = self._app
         self.lifespan = self.config.lifespan_class(self.config)
         await self.startup(sockets)
@@ -82,7 +82,7 @@ class GatewayServer(uvicorn.Server):
             await self.shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application, then take connections."""
+        """Start the application, then accept connections."""
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise ServiceError("The service could not start.", "Its log says why.")
@@ -93,11 +93,11 @@ class GatewayServer(uvicorn.Server):
         self.ready.set()
 
     async def main_loop(self) -> None:
-        """Wait for `stop`, without waking up to look."""
+        """Wait for `stop`, without polling."""
         await self._stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no more connections, end the streams, let running requests end, close the rest."""
+        """Accept no more connections, end the streams, let running requests end, close the rest."""
         for listener in self._listeners:
             listener.close()
         for sock in sockets or ():
@@ -147,7 +147,7 @@ async def serve(
     limits: Limits = DEFAULT_LIMITS,
     lifespan: Literal["auto", "on", "off"] = "auto",
 ) -> None:
-    """Serve `app` until `stop` is set; `ready` is called once connections are taken, and ends it if it fails."""
+    """Serve `app` until `stop` is set; `ready` is called once connections are accepted; if it fails, serving ends."""
     server = GatewayServer(app, limits=limits, ending=ending, lifespan=lifespan)
     serving = asyncio.create_task(server.serve(sockets))
     watching = asyncio.create_task(_watch(server, stop, ready))

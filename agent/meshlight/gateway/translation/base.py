@@ -4,7 +4,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from meshlight.backends.base import Operation
+from meshlight.domain.operations import Operation
 
 
 class ResponseTranslator(Protocol):

@@ -15,7 +15,6 @@ placeholder is sent instead.
 """
 
 import base64
-import binascii
 import re
 import zlib
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from meshlight.domain.decoding import decode_or_none
 from meshlight.gateway.translation.chat import MessageDelta
 
 STATE_MAX = 64 << 10
@@ -221,17 +221,12 @@ class StateReader:
             data = base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True)
             unpacker = zlib.decompressobj(wbits=_RAW_DEFLATE)
             found = unpacker.decompress(data, STATE_MAX)
-        except (binascii.Error, zlib.error, ValueError):
+        except (ValueError, zlib.error):  # binascii's errors are ValueErrors
             self._bytes_left -= STATE_MAX  # how much was unpacked before the fault is not known
             return None
         self._bytes_left -= len(found)
         self._values_left -= sum(map(found.count, (b",", b"[", b"{")))
-        if not unpacker.eof:
-            return None
-        try:
-            return _decoder.decode(found)
-        except (msgspec.DecodeError, ValueError, RecursionError):
-            return None
+        return decode_or_none(found, _decoder) if unpacker.eof else None
 
 
 def restore_call_ids(body: bytes) -> bytes:

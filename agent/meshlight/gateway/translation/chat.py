@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from meshlight.backends.error_text import is_html, message_of, sanitize_line
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import TranslationFailed
+from meshlight.domain.text import sanitize_line
 from meshlight.gateway.translation.bounds import check_answer
 from meshlight.gateway.translation.json_repair import decode_repaired
 from meshlight.gateway.translation.sse import Event, SseParser
+from meshlight.http_client.error_text import is_html, message_of
 from meshlight.http_client.response import Reply
 
 ANSWER_MAX = 64 << 20
@@ -280,10 +282,7 @@ def error_message(body: bytes, status: int | None = None) -> str:
 
 def _details(body: bytes) -> str:
     """Return FastAPI's complaints about a request: `{"detail": [{"loc": ["body", "x"], "msg": "…"}]}`."""
-    try:
-        found: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
+    found = decode_or_none(body)
     details = found.get("detail") if isinstance(found, dict) else None
     lines: list[str] = []
     for detail in details[:_DETAILS_MAX] if isinstance(details, list) else ():

@@ -24,7 +24,7 @@ _VALID = re.compile(
 _HALF = len(rb"\ud83d")
 
 
-def decode_repaired(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+def decode_repaired(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:
     """Decode JSON; half a character becomes U+FFFD, as in a browser.
 
     Raises what `decoder` raises: msgspec.DecodeError, msgspec.ValidationError, RecursionError.
@@ -34,8 +34,9 @@ def decode_repaired(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     except msgspec.ValidationError:
         raise
     except (msgspec.DecodeError, UnicodeDecodeError):
-        repaired = _repair(data) if len(data) <= REPAIRED_MAX else data
-        if repaired == data:
+        broken = bytes(data)
+        repaired = _repair(broken) if len(broken) <= REPAIRED_MAX else broken
+        if repaired == broken:
             raise
         return decoder.decode(repaired)
 

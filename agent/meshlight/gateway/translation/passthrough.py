@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from meshlight.backends.base import Operation
 from meshlight.domain.backend import Kind
+from meshlight.domain.operations import Operation
 from meshlight.gateway.translation.bounds import VALUES_MAX, has_more_values
 from meshlight.gateway.translation.carried_state import SIGNATURE, restore_call_ids
 

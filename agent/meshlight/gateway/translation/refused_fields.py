@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from meshlight.domain.decoding import decode_or_none
 from meshlight.http_client.response import Reply
 
 EXTENSIONS = frozenset(
@@ -138,10 +139,7 @@ def _is_named(name: str, text: str) -> bool:
 
 def _read(body: bytes) -> tuple[str, frozenset[str]]:
     """Return the text of a refusal, and the words that it marks as names of fields."""
-    try:
-        found: Any = _any.decode(body) if len(body) <= _READ_MAX else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = None
+    found = decode_or_none(body) if len(body) <= _READ_MAX else None
     if not isinstance(found, dict | list):
         return body[:_TEXT_MAX].decode("utf-8", "replace"), frozenset()
     exact: set[str] = set()

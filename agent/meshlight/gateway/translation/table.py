@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from meshlight.backends.base import BackendKind, Operation
+from meshlight.domain.backend import Kind
+from meshlight.domain.operations import Operation
 from meshlight.gateway.translation.anthropic.api import translate_count, translate_messages
 from meshlight.gateway.translation.base import TranslatedRequest
 from meshlight.gateway.translation.bounds import check_request
@@ -12,6 +13,21 @@ from meshlight.gateway.translation.ollama.generate import translate_chat, transl
 from meshlight.gateway.translation.ollama.writer import Immediate
 from meshlight.gateway.translation.responses.api import translate_responses
 from meshlight.gateway.translation.responses.memory import StoredResponses
+
+
+class Target(Protocol):
+    """What a translation needs to know of the kind of backend that a request goes to."""
+
+    @property
+    def kind(self) -> Kind:
+        """The kind's name in the configuration and in the API."""
+
+    @property
+    def group(self) -> str:
+        """The group of the kind; `cloud` means strict about unknown fields, and billed per token."""
+
+    def speaks(self, operation: Operation) -> bool:
+        """Whether the kind has this operation itself."""
 
 
 class Translate(Protocol):
@@ -40,7 +56,7 @@ _COSTS = frozenset[Operation]({"messages/count_tokens"})
 """Counting tokens by an answer of one token is free on one's own machines only."""
 
 
-def is_reachable(operation: Operation, kind: BackendKind) -> bool:
+def is_reachable(operation: Operation, kind: Target) -> bool:
     """Whether a backend of this kind can serve an operation: itself, or by translation."""
     if kind.speaks(operation):
         return True
@@ -54,7 +70,7 @@ def is_translatable(operation: Operation) -> bool:
 
 
 def translate(
-    operation: Operation, body: bytes, model: str, kind: BackendKind, stored: StoredResponses | None = None
+    operation: Operation, body: bytes, model: str, kind: Target, stored: StoredResponses | None = None
 ) -> TranslatedRequest | Immediate:
     """Translate a request for a backend of this kind; `stored` are the caller's responses.
 

@@ -8,6 +8,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from meshlight.domain.text import sanitize
+
 VERSION = b"1"
 MESHLIGHT = "_meshlight._tcp.local."
 BAGO = "_bago._tcp.local."
@@ -130,9 +132,8 @@ def usable(addresses: Iterable[str], *, on_loopback: bool = False) -> tuple[str,
 
 
 def sanitize_name(text: str) -> str:
-    """Return the printable part of a text on one line, at most as long as a name may be."""
-    kept = "".join(sign if sign.isprintable() else " " for sign in text[: 4 * NAME_LENGTH])
-    return cut(" ".join(kept.split())[:NAME_LENGTH], _NAME_BYTES)
+    """Return a name that is safe to show, within the length of a name and the bytes of its record."""
+    return cut(sanitize(text, NAME_LENGTH), _NAME_BYTES)
 
 
 def cut(text: str, limit: int) -> str:

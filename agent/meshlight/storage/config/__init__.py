@@ -1,1 +1,1 @@
-"""The configuration file: read, checked, edited without losing a word of the user's, watched."""
+"""The configuration file: reading, checking, editing and watching it."""

@@ -1,4 +1,4 @@
-"""Which id a backend of the file gets, and when two URLs are one backend."""
+"""Which id a backend of the file gets, and when two URLs mean the same backend."""
 
 import re
 import unicodedata
@@ -11,52 +11,51 @@ from msgspec import Struct
 from meshlight.domain.backend import ACCOUNT_KINDS, Kind
 
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
-_LONGEST_SLUG = 48
-_LONGEST_URL = 2048
+_SLUG_MAX = 48
+_URL_MAX = 2048
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _UNIX = "unix"
 
 
-class Naming(Struct, frozen=True):
-    """What an entry of the file says about its own names; each but the URL may be missing."""
+class EntryNames(Struct, frozen=True):
+    """The values of an entry that its id and name follow from; only the URL is required."""
 
     url: str
     id: str | None = None
     name: str | None = None
 
 
-def slug(words: str) -> str:
-    """Make an id out of words: small letters, digits and dashes; empty if none can be made of them."""
-    plain = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode("ascii").lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain)[:_LONGEST_SLUG].strip("-")
+def slug(text: str) -> str:
+    """Return text as an id of small letters, digits and dashes; empty if nothing is left."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii").lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:_SLUG_MAX].strip("-")
 
 
-def name_backends(namings: Sequence[Naming]) -> list[tuple[str, str]]:
+def name_backends(entries: Sequence[EntryNames]) -> list[tuple[str, str]]:
     """Return the (id, name) of each entry, in order.
 
-    An id that is written down is kept. One that is not is the slug of the name, or else of the host; where
-    that is taken already it gets `-2`, `-3`, … in the order of the file. Names default to the id, or else to
-    the host.
+    An id in the file is kept. A missing one is the slug of the name, or else of the host; where that is taken
+    it gets `-2`, `-3`, … in the order of the file. Names default to the id, or else to the host.
     """
-    taken = {naming.id for naming in namings if naming.id is not None}
+    taken = {entry.id for entry in entries if entry.id is not None}
     named: list[tuple[str, str]] = []
-    for naming in namings:
-        host = host_of(naming.url)
-        if naming.id is not None:
-            named.append((naming.id, naming.name or naming.id))
+    for entry in entries:
+        host = host_of(entry.url)
+        if entry.id is not None:
+            named.append((entry.id, entry.name or entry.id))
             continue
-        base = slug(naming.name or "") or slug(host) or "backend"
-        given, count = base, 1
-        while given in taken:
+        base = slug(entry.name or "") or slug(host) or "backend"
+        new_id, count = base, 1
+        while new_id in taken:
             count += 1
-            given = f"{base}-{count}"
-        taken.add(given)
-        named.append((given, naming.name or host))
+            new_id = f"{base}-{count}"
+        taken.add(new_id)
+        named.append((new_id, entry.name or host))
     return named
 
 
 def host_of(url: str) -> str:
-    """Return the host of a URL that `url_fault` finds nothing wrong with; of a socket, its name without ending."""
+    """Return the host of a URL that `url_fault` accepts; of a socket, its file name without the ending."""
     parts = urlsplit(url)
     if parts.scheme == _UNIX:
         return PurePosixPath(unquote(parts.path)).stem
@@ -64,7 +63,7 @@ def host_of(url: str) -> str:
 
 
 def url_identity(url: str) -> tuple[str, str, int, str]:
-    """Return what two spellings of one backend's URL have in common: `HTTP://Box/v1/` is `http://box:80`."""
+    """Return the same key for each spelling of a backend's URL: `HTTP://Box/v1/` and `http://box:80`."""
     parts = urlsplit(url)
     if parts.scheme == _UNIX:
         return _UNIX, "", 0, unquote(parts.path)
@@ -74,16 +73,16 @@ def url_identity(url: str) -> tuple[str, str, int, str]:
 
 
 def account_identity(kind: Kind, url: str, access_key: str) -> tuple[object, ...] | None:
-    """Return what no two backends may share; None for an account that only its secret tells from another."""
+    """Return a key that no two backends may share; None for an account that only its secret identifies."""
     if kind not in ACCOUNT_KINDS:
         return url_identity(url)
     return (*url_identity(url), access_key) if access_key else None
 
 
 def url_fault(url: str) -> str | None:
-    """Say what keeps `url` from being a backend's address, or None. A password in it is never repeated."""
-    if len(url) > _LONGEST_URL:
-        return f"is longer than {_LONGEST_URL} characters"
+    """Return why `url` can't be a backend's address, or None. A password in it is never repeated."""
+    if len(url) > _URL_MAX:
+        return f"is longer than {_URL_MAX} characters"
     if not url.isprintable() or " " in url:
         return "has a space or a control character in it"
     try:

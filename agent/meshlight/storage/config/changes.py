@@ -1,8 +1,7 @@
-"""Changes of the configuration in its own words, made on its text.
+"""Changes of the configuration (a backend, the routing, a peer) as edits of its text.
 
-A value that is not in the file and is its default stays out of it; one that is in the file is changed where it
-stands. Whatever has to be written for a backend carries its id, so that no later edit by hand, of the order or of
-a name, can hand its secret to another one.
+A default value that is not in the file is not written; a value that is in the file is changed in place. A backend is
+written with its id, so that a later edit by hand, of the order or of a name, can't give its secret to another one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from meshlight.domain.rules import Routing, Rule
 from meshlight.storage.config.backend_ids import account_identity, host_of, slug, url_fault
 from meshlight.storage.config.parser import RingFor, parse
 from meshlight.storage.config.toml_editor import (
-    Place,
+    KeyPath,
     insert_entry,
     insert_lines,
     remove_entry,
@@ -27,9 +26,9 @@ from meshlight.storage.config.toml_editor import (
     set_value,
 )
 
-_BACKENDS: Place = ("backends",)
-_RULES: Place = ("routing", "rules")
-_PEERS: Place = ("peers",)
+_BACKENDS: KeyPath = ("backends",)
+_RULES: KeyPath = ("routing", "rules")
+_PEERS: KeyPath = ("peers",)
 
 
 def put_backend(text: str, config: Config, backend: Backend, ring_for: RingFor) -> str:
@@ -39,7 +38,7 @@ def put_backend(text: str, config: Config, backend: Backend, ring_for: RingFor) 
     duplicate = next((b for b in config.backends if b.id != backend.id and _is_duplicate(b, backend)), None)
     if duplicate is not None:
         raise Conflict(
-            f"{backend.url} is in the configuration already, as {duplicate.id!r}.",
+            f"{backend.url} is already in the configuration, as {duplicate.id!r}.",
             f"Change {duplicate.id!r}, or remove it first.",
         )
     text = _pin_ids(text, config, ring_for)
@@ -67,7 +66,7 @@ def set_backends(text: str, old: Config, new: Sequence[Backend], ring_for: RingF
 
 
 def remove_backend(text: str, config: Config, id_: str, ring_for: RingFor) -> str:
-    """Take a backend out, with the comments that belong to it; raises NotFound."""
+    """Remove a backend, with the comments that belong to it; raises NotFound."""
     index = next((i for i, b in enumerate(config.backends) if b.id == id_), None)
     if index is None:
         raise NotFound(
@@ -77,7 +76,7 @@ def remove_backend(text: str, config: Config, id_: str, ring_for: RingFor) -> st
 
 
 def set_routing(text: str, old: Routing, new: Routing) -> str:
-    """Write the user's wishes: only those that differ from `old`, which is what the text says now."""
+    """Write the routing settings that differ from `old`, the ones in the text."""
     if new.policy != old.policy:
         text = set_value(text, ("routing", "policy"), new.policy)
     for name in old.aliases:
@@ -90,7 +89,7 @@ def set_routing(text: str, old: Routing, new: Routing) -> str:
 
 
 def set_discovery(text: str, old: DiscoverySettings, new: DiscoverySettings) -> str:
-    """Write whether and what is looked for; only what differs from `old`, which is what the text says now."""
+    """Write the discovery settings that differ from `old`, the ones in the text."""
     if new.enabled != old.enabled:
         text = set_value(text, ("discovery", "enabled"), new.enabled)
     if new.ignored != old.ignored:
@@ -99,7 +98,7 @@ def set_discovery(text: str, old: DiscoverySettings, new: DiscoverySettings) -> 
 
 
 def set_lan(text: str, old: LanSettings, new: LanSettings) -> str:
-    """Write how this node meets others; only what differs from `old`, which is what the text says now."""
+    """Write the LAN settings that differ from `old`, the ones in the text."""
     for key in new.__struct_fields__:
         value = getattr(new, key)
         if value != getattr(old, key):
@@ -108,7 +107,7 @@ def set_lan(text: str, old: LanSettings, new: LanSettings) -> str:
 
 
 def set_peers(text: str, old: Sequence[Peer], new: Sequence[Peer]) -> str:
-    """Write whom this node is paired with: who is gone goes with the comments on them, who is new comes last."""
+    """Write the paired peers: removed ones go with their comments, new ones are added at the end."""
     wanted = {peer.id: peer for peer in new}
     for index in reversed(range(len(old))):
         if old[index].id not in wanted:
@@ -118,8 +117,8 @@ def set_peers(text: str, old: Sequence[Peer], new: Sequence[Peer]) -> str:
         text = insert_entry(text, _PEERS, len(kept), {"id": peer_id, "name": wanted[peer_id].name, "url": ""})
         kept.append(peer_id)
     for index, peer_id in enumerate(kept):
-        said, defaults = _peer_values(wanted[peer_id])
-        text = _write_entry(text, (*_PEERS, index), _entries(text, _PEERS)[index], said, defaults)
+        values, defaults = _peer_values(wanted[peer_id])
+        text = _write_entry(text, (*_PEERS, index), _entries(text, _PEERS)[index], values, defaults)
     return text
 
 
@@ -146,12 +145,12 @@ def _peer_values(peer: Peer) -> tuple[dict[str, object], dict[str, object]]:
 
 
 def _is_duplicate(one: Backend, other: Backend) -> bool:
-    mark = account_identity(one.kind, one.url, one.access_key)
-    return mark is not None and mark == account_identity(other.kind, other.url, other.access_key)
+    identity = account_identity(one.kind, one.url, one.access_key)
+    return identity is not None and identity == account_identity(other.kind, other.url, other.access_key)
 
 
 def _pin_ids(text: str, config: Config, ring_for: RingFor) -> str:
-    """Write down the ids that depend on the order of the file, before an edit can change that order."""
+    """Write the ids that depend on the order of the file, before an edit can change that order."""
     raw = _entries(text, _BACKENDS)
     for index, (entry, backend) in enumerate(zip(raw, config.backends, strict=True)):
         base = slug(str(entry.get("name", ""))) or slug(host_of(backend.url)) or "backend"
@@ -166,7 +165,7 @@ def _write_backend(text: str, index: int, backend: Backend, ring_for: RingFor) -
 
 
 def _backend_values(backend: Backend, ring_for: RingFor) -> tuple[dict[str, object], dict[str, object]]:
-    """Return what the entry has to say, in the order in which it is written, and what goes without saying."""
+    """Return the values of an entry, in the order in which they are written, and the defaults."""
     wanted: dict[str, object] = {
         "id": backend.id,
         "name": backend.name,
@@ -204,24 +203,24 @@ def _backend_values(backend: Backend, ring_for: RingFor) -> tuple[dict[str, obje
 
 
 def _short(seconds: float) -> float:
-    """Write 300, not 300.0."""
+    """Return 300 rather than 300.0."""
     return int(seconds) if float(seconds).is_integer() else seconds
 
 
 def _set_rules(text: str, old: Sequence[Rule], new: Sequence[Rule]) -> str:
-    """Take out, put in and move whole entries (with their comments), then change what is left to change."""
+    """Remove, insert and move whole entries (with their comments), then change single values."""
     changes = SequenceMatcher(
         None, [r.model for r in old], [r.model for r in new], autojunk=False
     ).get_opcodes()
-    spare: dict[str, list[str]] = {}
+    removed: dict[str, list[str]] = {}
     for kind, first, end, _, _ in reversed(changes):
         if kind in {"delete", "replace"}:
             for index in reversed(range(first, end)):
-                text, spare[old[index].model] = remove_entry(text, _RULES, index)
+                text, removed[old[index].model] = remove_entry(text, _RULES, index)
     for kind, _, _, first, end in changes:
         if kind in {"insert", "replace"}:
             for index in range(first, end):
-                if moved := spare.pop(new[index].model, None):
+                if moved := removed.pop(new[index].model, None):
                     text = insert_lines(text, _RULES, index, moved)
                 else:
                     text = insert_entry(text, _RULES, index, {"model": new[index].model})
@@ -241,22 +240,22 @@ def _set_rules(text: str, old: Sequence[Rule], new: Sequence[Rule]) -> str:
 
 def _write_entry(
     text: str,
-    place: Place,
+    key_path: KeyPath,
     raw: Mapping[str, object],
     wanted: Mapping[str, object],
     defaults: Mapping[str, object],
 ) -> str:
-    """Change the keys of one entry that do not say what is wanted."""
+    """Change the keys of one entry that differ from `wanted`."""
     for key, value in wanted.items():
         if key in raw and value is None:
-            text = remove_value(text, (*place, key))
+            text = remove_value(text, (*key_path, key))
         elif raw[key] != value if key in raw else value != defaults.get(key):
-            text = set_value(text, (*place, key), value)
+            text = set_value(text, (*key_path, key), value)
     return text
 
 
-def _entries(text: str, table: Place) -> list[dict[str, Any]]:
-    """Return the entries of a list of tables as the text has them."""
+def _entries(text: str, table: KeyPath) -> list[dict[str, Any]]:
+    """Return the entries of a list of tables, as they are in the text."""
     data: Any = parse(text)
     for step in table:
         data = data.get(step, {})

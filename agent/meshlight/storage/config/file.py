@@ -1,6 +1,6 @@
-"""The configuration file: read, watched over, and edited without losing a word of the user's.
+"""The configuration file: reads it, and edits it without losing anything that the user wrote.
 
-The configuration file as bytes: what was found, and how to write it back the same way.
+Line ends, the byte order mark and the permissions stay as they were.
 """
 
 import os
@@ -20,18 +20,17 @@ from meshlight.domain.errors import BadRequest, ConfigError
 from meshlight.domain.rules import Routing
 from meshlight.storage.config import changes
 from meshlight.storage.config.parser import RingFor, read_config
-from meshlight.storage.config.starter import STARTER
 from meshlight.storage.config.toml_editor import set_value
 from meshlight.storage.files import read_with_stat, write_atomic
 
 Signature = tuple[int, int, int, int]
-"""What tells one state of a file from another: its two times of change in nanoseconds, size, inode."""
+"""Identifies one state of a file: modification and change time in nanoseconds, size, inode."""
 
 _BOM = b"\xef\xbb\xbf"
 
 
 class ConfigText(Struct, frozen=True):
-    """A text with Unix line ends, and the bytes that it was read from."""
+    """A text with Unix line ends, and how it was stored."""
 
     text: str
     data: bytes
@@ -42,7 +41,7 @@ class ConfigText(Struct, frozen=True):
     crlf: bool = False
 
     def encode(self, text: str) -> bytes:
-        """Return another text in the bytes of this one: same line ends, same mark at the beginning."""
+        """Return another text as bytes with the same line ends and byte order mark."""
         body = text if text.endswith("\n") else text + "\n"
         if self.crlf:
             body = body.replace("\n", "\r\n")
@@ -50,11 +49,11 @@ class ConfigText(Struct, frozen=True):
 
 
 NO_TEXT = ConfigText("", b"", None)
-"""What is read where there is no file."""
+"""The content where there is no file."""
 
 
 def read_text(path: Path) -> ConfigText:
-    """Read the file; raises OSError, or ConfigError for what is no UTF-8."""
+    """Read the file; raises OSError, or ConfigError with the line that is not UTF-8."""
     data, found = read_with_stat(path)
     try:
         text = data.removeprefix(_BOM).decode()
@@ -72,7 +71,7 @@ def read_text(path: Path) -> ConfigText:
 
 
 def signature_of(found: os.stat_result) -> Signature:
-    """Return what changes when the file does: by writing into it, replacing it, or changing who may read it."""
+    """Return the signature, which changes when the file is written, replaced, or gets other permissions."""
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
@@ -82,9 +81,8 @@ _TRIES = 5
 class ConfigFile:
     """The TOML file at `path`; a missing one means the defaults.
 
-    Beside it, `config.toml.bak` keeps the last content that was good. Every edit begins by reading the file anew,
-    so that what was changed by hand is kept, even if nobody has noticed it yet. Each edit returns the whole new
-    configuration. Safe to call from several threads.
+    `config.toml.bak` beside it has the last valid content. Every edit reads the file first, so that changes by hand
+    are kept even if they were not noticed yet. Each edit returns the whole new configuration. Thread-safe.
     """
 
     def __init__(self, path: Path, ring_for: RingFor) -> None:
@@ -92,62 +90,54 @@ class ConfigFile:
         self._ring_for = ring_for
         self._lock = threading.RLock()
         self._last_good = Config()
-        self._last_page: ConfigText | None = None
-        self._seen: Signature | None = None
+        self._last_content: ConfigText | None = None
+        self._signature: Signature | None = None
 
     @property
     def backup(self) -> Path:
-        """Where the last good content is kept."""
+        """The path of the last valid content."""
         return self.path.with_name(self.path.name + ".bak")
 
     @property
     def last_good(self) -> Config:
-        """What was last read without an error; the defaults before that."""
+        """The last valid configuration; the defaults before the first."""
         return self._last_good
 
     def load(self, *, must_exist: bool = False) -> Config:
         """Read the file; raises ConfigError with the line that is wrong, and then `last_good` stays.
 
-        `must_exist` is for a file that was there: that it is gone is an error then, and means no defaults.
+        With `must_exist`, a missing file is an error and does not mean the defaults.
         """
         with self._lock:
-            self._seen = self.signature_now()  # a broken file counts as seen: it is reported once
-            page = self._read()
-            self._seen = page.signature
-            if must_exist and page.signature is None:
+            self._signature = self.current_signature()  # also of a broken file: it is reported once
+            content = self._read()
+            self._signature = content.signature
+            if must_exist and content.signature is None:
                 raise ConfigError(
                     f"{self.path} is gone.",
-                    "The last good configuration stays in force; put the file back, or start Meshlight anew "
-                    "to begin with the defaults.",
+                    "The last good configuration stays in force; put the file back, or start Meshlight again "
+                    "to start with the defaults.",
                 )
-            config = self._parse(page)
-            self._last_good, self._last_page = config, page
-            self._keep(page)
+            config = self._parse(content)
+            self._last_good, self._last_content = config, content
+            self._back_up(content)
             return config
 
     def load_or_last_good(self) -> tuple[Config, ConfigError | None]:
-        """Read the file, or where it is broken its last good content, with the error that says why."""
+        """Return the configuration; of a broken file, the last valid one and the error."""
         try:
             return self.load(), None
         except ConfigError as error:
             with self._lock, suppress(OSError, ConfigError):
-                kept = read_text(self.backup)
-                self._last_good, self._last_page = read_config(kept.text, self._ring_for), kept
+                backup = read_text(self.backup)
+                self._last_good, self._last_content = read_config(backup.text, self._ring_for), backup
             return self._last_good, error
-
-    def create_starter(self) -> bool:
-        """Write a file that explains itself, if there is none; return whether it was written."""
-        with self._lock:
-            if self.path.exists():
-                return False
-            self._write(NO_TEXT, STARTER)
-            return True
 
     def put_backend(self, backend: Backend) -> Config:
         """Add a backend, or change the one of the same id.
 
-        One that was found becomes the user's own by this. Raises Conflict if another backend has its URL,
-        BadRequest if a value can't be, ConfigError if the file is broken at present.
+        A found engine becomes one of the user's own. Raises Conflict if another backend has its URL, BadRequest for
+        an invalid value, ConfigError if the file is broken.
         """
         own = replace(backend, source="config")
 
@@ -157,7 +147,7 @@ class ConfigFile:
         )
 
     def remove_backend(self, id_: str) -> Config:
-        """Take a backend out; raises NotFound, or ConfigError if the file is broken at present."""
+        """Remove a backend; raises NotFound, or ConfigError if the file is broken."""
         return self._edit(
             lambda text, old: changes.remove_backend(text, old, id_, self._ring_for),
             lambda old: replace(old, backends=tuple(b for b in old.backends if b.id != id_)),
@@ -171,7 +161,7 @@ class ConfigFile:
         )
 
     def set_discovery(self, discovery: DiscoverySettings) -> Config:
-        """Change what is looked for, and what is switched off for good."""
+        """Change the discovery settings."""
         return self._edit(
             lambda text, old: changes.set_discovery(text, old.discovery, discovery),
             lambda old: replace(old, discovery=discovery),
@@ -202,45 +192,45 @@ class ConfigFile:
     def set_value(
         self, key: Literal["port", "name", "require_key", "paused"], value: int | str | bool
     ) -> Config:
-        """Change one setting that stands at the top of the file; raises BadRequest for a wrong value."""
+        """Change one top-level setting; raises BadRequest for an invalid value."""
         return self._edit(
             lambda text, old: text if getattr(old, key) == value else set_value(text, (key,), value),
             lambda old: replace(old, **{key: value}),
         )
 
-    def signature_now(self) -> Signature | None:
-        """Return the state of the file on the disk; None if it can't be seen or is not there."""
+    def current_signature(self) -> Signature | None:
+        """Return the signature of the file on disk; None if it is missing or can't be accessed."""
         try:
             return signature_of(self.path.stat())
         except OSError:
             return None
 
     @property
-    def signature_seen(self) -> Signature | None:
-        """The state of the file when it was last read or written here."""
-        return self._seen
+    def last_signature(self) -> Signature | None:
+        """The signature of the file when it was last read or written here."""
+        return self._signature
 
     def _edit(self, change: Callable[[str, Config], str], wanted: Callable[[Config], Config]) -> Config:
-        """Change the text, and write it only if reading it gives what is wanted."""
+        """Change the text, and write it only if it is read as the wanted configuration."""
         with self._lock:
             for _ in range(_TRIES):
-                page = self._page_to_edit()
-                old = self._parse(page)
+                content = self._content_to_edit()
+                old = self._parse(content)
                 new = wanted(old)
-                text = change(page.text, old)
+                text = change(content.text, old)
                 self._check(text, new)
-                if self.signature_now() != page.signature:
-                    continue  # somebody saved the file just now: begin again with theirs
-                self._keep(page)
-                self._last_page, self._seen = page, page.signature
-                if text != page.text:
-                    self._write(page, text)
+                if self.current_signature() != content.signature:
+                    continue  # the file was just saved by somebody else: start again from that
+                self._back_up(content)
+                self._last_content, self._signature = content, content.signature
+                if text != content.text:
+                    self._write(content, text)
                 self._last_good = new
                 return new
         raise ConfigError(f"{self.path} keeps changing while it is edited.", "Try again in a moment.")
 
     def _check(self, text: str, wanted: Config) -> None:
-        """Refuse an edit whose text would not be read as what was meant."""
+        """Refuse an edited text that is not read as the wanted configuration."""
         try:
             found = read_config(text, self._ring_for)
         except ConfigError as error:
@@ -251,12 +241,12 @@ class ConfigFile:
                 f"This change can't be made in {self.path} as it is laid out.", "Make it by hand, please."
             )
 
-    def _page_to_edit(self) -> ConfigText:
-        """Read what is to be edited; where the file was deleted, what is still in force is written anew."""
-        page = self._read()
-        if page.signature is None and self._last_page is not None:
-            return replace(self._last_page, signature=None)
-        return page
+    def _content_to_edit(self) -> ConfigText:
+        """Return the content to edit; of a deleted file, the last content, which is then written again."""
+        content = self._read()
+        if content.signature is None and self._last_content is not None:
+            return replace(self._last_content, signature=None)
+        return content
 
     def _read(self) -> ConfigText:
         try:
@@ -268,32 +258,32 @@ class ConfigFile:
                 f"{self.path} can't be read: {error.strerror or error}.", "Make it a file that you may read."
             ) from error
 
-    def _parse(self, page: ConfigText) -> Config:
+    def _parse(self, content: ConfigText) -> Config:
         try:
-            return read_config(page.text, self._ring_for)
+            return read_config(content.text, self._ring_for)
         except ConfigError as error:
-            mend = f"Mend {self.path}; until then the last good configuration stays in force."
-            raise ConfigError(error.title, f"{error.hint} {mend}".strip(), line=error.line) from None
+            fix = f"Fix {self.path}; until then the last good configuration stays in force."
+            raise ConfigError(error.title, f"{error.hint} {fix}".strip(), line=error.line) from None
 
-    def _keep(self, page: ConfigText) -> None:
-        """Keep a good content as the backup; where that can't be (a folder mounted read-only), go on."""
-        if page.signature is None:
+    def _back_up(self, content: ConfigText) -> None:
+        """Write the backup; an error (a read-only folder) is ignored."""
+        if content.signature is None:
             return
         with suppress(OSError):
-            if not self.backup.exists() or self.backup.read_bytes() != page.data:
-                write_atomic(self.backup, page.data, page.mode)
+            if not self.backup.exists() or self.backup.read_bytes() != content.data:
+                write_atomic(self.backup, content.data, content.mode)
 
-    def _write(self, page: ConfigText, text: str) -> None:
-        data = page.encode(text)
+    def _write(self, content: ConfigText, text: str) -> None:
+        data = content.encode(text)
         try:
-            write_atomic(self.path, data, page.mode)
+            write_atomic(self.path, data, content.mode)
         except OSError as error:
             raise ConfigError(
                 f"{self.path} can't be written: {error.strerror or error}.",
                 "Make its folder writable for you, or free some space.",
             ) from error
-        self._seen = self.signature_now()
-        self._last_page = replace(page, text=text, data=data, signature=self._seen)
+        self._signature = self.current_signature()
+        self._last_content = replace(content, text=text, data=data, signature=self._signature)
 
 
 def _with(backends: tuple[Backend, ...], new: Backend) -> tuple[Backend, ...]:

@@ -1,6 +1,6 @@
-"""From the text of the configuration file to a valid `Config`, or to an error that names line and key.
+"""Reads the text of the configuration file: returns a valid `Config`, or an error that names line and key.
 
-Words for what can be wrong with a value of the configuration file.
+msgspec checks types and limits; its messages are reworded for people, and never repeat a value that may be a secret.
 """
 
 import json
@@ -30,23 +30,23 @@ from meshlight.domain.rules import Policy, Routing, Rule
 from meshlight.domain.text import similar_names
 from meshlight.storage.config.backend_ids import (
     ID_PATTERN,
-    Naming,
+    EntryNames,
     account_identity,
     name_backends,
     url_fault,
 )
-from meshlight.storage.config.toml_editor import Place, layout
+from meshlight.storage.config.toml_editor import KeyPath, layout
 
 RingFor = Callable[[Kind, str], Ring]
-"""Says how far a kind of backend at a URL is; may raise a MeshlightError for a URL that can't be a backend's."""
+"""Returns the ring of a kind of backend at a URL; raises MeshlightError for a URL that can't be a backend's."""
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-_LONGEST_NAME = 100
+_NAME_MAX = 100
 _END_OF_TEXT = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)")
 
 
 class BackendEntry(Struct, frozen=True, kw_only=True):
-    """One `[[backends]]` entry as the file has it: kind and url are needed, all else has a default."""
+    """One `[[backends]]` entry as the file has it: kind and url are required, everything else has a default."""
 
     kind: Kind
     url: str
@@ -67,7 +67,7 @@ class BackendEntry(Struct, frozen=True, kw_only=True):
 
 
 class ConfigEntries(Struct, frozen=True, kw_only=True):
-    """The whole file as it stands."""
+    """The contents of the whole file, before the checks that need more than one value."""
 
     port: Annotated[int, Meta(ge=1, le=65_535)] = DEFAULT_PORT
     name: str = ""
@@ -90,7 +90,7 @@ _TABLES: Mapping[str, type[Struct]] = {
     "backends": BackendEntry,
     "peers": Peer,
 }
-_HOMES: Mapping[str, type[Struct]] = {
+_TABLE_NAMES: Mapping[str, type[Struct]] = {
     "at the top of the file, above the first [table]": ConfigEntries,
     "under [routing]": Routing,
     "under [[routing.rules]]": Rule,
@@ -101,7 +101,7 @@ _HOMES: Mapping[str, type[Struct]] = {
 }
 
 _COMMON = frozenset({"name", "model", "enabled"})
-"""Words that are keys in more than one table, or would be nearly everywhere."""
+"""Keys of more than one table, or too general to guess the table from."""
 _BELONGS = "it belongs"
 _SECRETS = (
     "Take it out. `meshlight backends add` puts a secret into the system's keyring; or set the variable "
@@ -110,7 +110,7 @@ _SECRETS = (
 
 
 def parse(text: str) -> dict[str, object]:
-    """Read TOML (with Unix line ends) into plain values; raises ConfigError with the line."""
+    """Parse TOML (with Unix line ends) to plain values; raises ConfigError with the line."""
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -121,9 +121,9 @@ def parse(text: str) -> dict[str, object]:
         if match and match[1]:
             line = int(match[1])
         else:
-            cut = layout(text)
+            unfinished = layout(text).unfinished
             last = len(text.rstrip("\n").split("\n"))
-            line = last if cut.unfinished is None else cut.unfinished + 1
+            line = last if unfinished is None else unfinished + 1
         what = _END_OF_TEXT.sub("", problem)
         raise ConfigError(f"line {line}: this is not TOML: {what}.", line=line) from None
 
@@ -134,7 +134,7 @@ def read_config(text: str, ring_for: RingFor) -> Config:
 
 
 class _Reader:
-    """One reading of one text."""
+    """Reads one text."""
 
     def __init__(self, text: str, ring_for: RingFor) -> None:
         self._text = text
@@ -146,8 +146,8 @@ class _Reader:
         try:
             entries = msgspec.convert(data, ConfigEntries)
         except msgspec.ValidationError as error:
-            place, problem = describe(str(error), data)
-            self._refuse(place, problem)
+            key_path, problem = describe(str(error), data)
+            self._refuse(key_path, problem)
         if fault := _name_fault(entries.name):
             self._refuse(("name",), fault)
         return Config(
@@ -164,15 +164,15 @@ class _Reader:
             backends=self._backends(entries.backends),
         )
 
-    def _check_keys(self, table: Mapping[str, object], shape: type[Struct], place: Place) -> None:
-        """Refuse secrets and unknown keys, before any value is looked at."""
+    def _check_keys(self, table: Mapping[str, object], shape: type[Struct], key_path: KeyPath) -> None:
+        """Refuse secrets and unknown keys, before any value is checked."""
         for key, value in table.items():
-            here = (*place, key)
+            here = (*key_path, key)
             if key not in shape.__struct_fields__:
-                instead = _known_instead(key, shape)
-                if is_secret_word(key) and not instead.startswith(_BELONGS):
+                suggestion = _suggest(key, shape)
+                if is_secret_word(key) and not suggestion.startswith(_BELONGS):
                     self._refuse(here, "looks like a secret, and secrets don't belong in this file", _SECRETS)
-                self._refuse(here, f"is unknown here; {instead}")
+                self._refuse(here, f"is unknown here; {suggestion}")
             inner = _TABLES.get(key)
             if inner is None:
                 continue
@@ -192,20 +192,20 @@ class _Reader:
         return names
 
     def _peers(self, peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
-        known: set[str] = set()
+        ids: set[str] = set()
         for index, peer in enumerate(peers):
             if not is_node_id(peer.id):
                 self._refuse(("peers", index, "id"), "must be a node id: 64 hex digits")
-            if peer.id in known:
+            if peer.id in ids:
                 self._refuse(("peers", index, "id"), "is there twice")
-            known.add(peer.id)
+            ids.add(peer.id)
         return peers
 
     def _backends(self, entries: tuple[BackendEntry, ...]) -> tuple[Backend, ...]:
         for index, entry in enumerate(entries):
             self._check_entry(index, entry)
         self._check_unique(entries)
-        names = name_backends([Naming(entry.url, entry.id, entry.name) for entry in entries])
+        names = name_backends([EntryNames(entry.url, entry.id, entry.name) for entry in entries])
         return tuple(
             Backend(
                 id=id_,
@@ -229,21 +229,21 @@ class _Reader:
         )
 
     def _check_entry(self, index: int, entry: BackendEntry) -> None:
-        place: Place = ("backends", index)
+        key_path: KeyPath = ("backends", index)
         if fault := url_fault(entry.url):
-            self._refuse((*place, "url"), fault, _SECRETS if "password" in fault else "")
+            self._refuse((*key_path, "url"), fault, _SECRETS if "password" in fault else "")
         if entry.id is not None and not ID_PATTERN.fullmatch(entry.id):
-            self._refuse((*place, "id"), "must be of small letters, digits and dashes, at most 64 of them")
+            self._refuse((*key_path, "id"), "must consist of small letters, digits and dashes, at most 64")
         if entry.name is not None and (fault := _name_fault(entry.name) or _empty_fault(entry.name)):
-            self._refuse((*place, "name"), fault)
+            self._refuse((*key_path, "name"), fault)
         for key, value in (("access_key", entry.access_key), ("ca_file", entry.ca_file)):
             if not value.isprintable():
-                self._refuse((*place, key), "has a control character in it")
+                self._refuse((*key_path, key), "has a control character in it")
         if fault := proxy_fault(entry.proxy):
-            self._refuse((*place, "proxy"), fault)
+            self._refuse((*key_path, "proxy"), fault)
         for number, model in enumerate(entry.models):
             if not is_model_id(model):
-                self._refuse((*place, "models", number), "is not the name of a model")
+                self._refuse((*key_path, "models", number), "is not the name of a model")
 
     def _check_unique(self, entries: tuple[BackendEntry, ...]) -> None:
         ids: dict[str, int] = {}
@@ -251,48 +251,48 @@ class _Reader:
         for index, entry in enumerate(entries):
             if entry.id is not None and ids.setdefault(entry.id, index) != index:
                 self._refuse_duplicate(index, "id", ids[entry.id])
-            where = account_identity(entry.kind, entry.url, entry.access_key)
-            if where is not None and urls.setdefault(where, index) != index:
-                self._refuse_duplicate(index, "url", urls[where])
+            identity = account_identity(entry.kind, entry.url, entry.access_key)
+            if identity is not None and urls.setdefault(identity, index) != index:
+                self._refuse_duplicate(index, "url", urls[identity])
 
     def _ring(self, index: int, entry: BackendEntry) -> Ring:
         try:
-            # Asked in any case: it refuses what can't be a backend's URL.
-            told = self._ring_for(entry.kind, entry.url)
+            # Called in any case, because it refuses URLs that can't be a backend's.
+            default = self._ring_for(entry.kind, entry.url)
         except MeshlightError as error:
             self._refuse(("backends", index, "url"), f"can't be used: {error.title}", error.hint)
-        return entry.ring or told
+        return entry.ring or default
 
     def _refuse_duplicate(self, index: int, key: str, duplicate: int) -> NoReturn:
-        first: Place = ("backends", duplicate, key)
+        first: KeyPath = ("backends", duplicate, key)
         line = layout(self._text).line_of(first)
         self._refuse(
             ("backends", index, key),
-            f"is the same as {show(first)} in line {line}",
+            f"is the same as {show_path(first)} in line {line}",
             "Remove one of the two." if key == "url" else "Give each backend its own id.",
         )
 
-    def _refuse(self, place: Place, problem: str, hint: str = "") -> NoReturn:
-        line = layout(self._text).line_of(place)
-        where = f"line {line}: {show(place)}" if line else show(place)
+    def _refuse(self, key_path: KeyPath, problem: str, hint: str = "") -> NoReturn:
+        line = layout(self._text).line_of(key_path)
+        where = f"line {line}: {show_path(key_path)}" if line else show_path(key_path)
         end = "" if problem.endswith((".", "?")) else "."
         raise ConfigError(f"{where} {problem}{end}", hint, line=line) from None
 
 
-def _known_instead(key: str, shape: type[Struct]) -> str:
-    """Say where a key belongs that is unknown in `shape`, or what it may have been meant to be."""
-    for home, other in _HOMES.items():
+def _suggest(key: str, shape: type[Struct]) -> str:
+    """Return where a key that is unknown in `shape` belongs, or which key was probably meant."""
+    for where, other in _TABLE_NAMES.items():
         if other is not shape and key in other.__struct_fields__ and key not in _COMMON:
-            return f"{_BELONGS} {home}"
-    if meant := similar_names(key, shape.__struct_fields__):
-        return f"did you mean {meant[0]}?"
+            return f"{_BELONGS} {where}"
+    if similar := similar_names(key, shape.__struct_fields__):
+        return f"did you mean {similar[0]}?"
     return f"known: {', '.join(shape.__struct_fields__)}"
 
 
 def _name_fault(name: str) -> str | None:
     if not name.isprintable():
         return "has a control character in it"
-    return f"is longer than {_LONGEST_NAME} characters" if len(name) > _LONGEST_NAME else None
+    return f"is longer than {_NAME_MAX} characters" if len(name) > _NAME_MAX else None
 
 
 def _empty_fault(name: str) -> str | None:
@@ -324,8 +324,8 @@ _SECRET_WORDS = frozenset(
     | {"credential", "credentials"}
 )
 _SECRET_ENDINGS = ("_key", "_apikey", "_token", "_secret", "_password")
-_LONGEST_SHOWN = 24
-"""A longer word is no slip of the pen; it may be a secret in the wrong place."""
+_SHOWN_MAX = 24
+"""A longer value is no typing error; it may be a secret in the wrong setting."""
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _PATH = re.compile(r"^(?P<problem>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
@@ -334,10 +334,10 @@ _WRONG_TYPE = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
 _OUT_OF_RANGE = re.compile(r"Expected `\w+` (>=|<=|>|<) (-?[\d.e+]+)")
 
 
-def show(place: Place) -> str:
-    """Write a place as people write it: `backends[1].ring`."""
+def show_path(key_path: KeyPath) -> str:
+    """Return a key path as people write it: `backends[1].ring`."""
     shown = ""
-    for step in place:
+    for step in key_path:
         if isinstance(step, int):
             shown += f"[{step}]"
         else:
@@ -347,30 +347,30 @@ def show(place: Place) -> str:
 
 
 def is_secret_word(key: str) -> bool:
-    """Whether a key of this name would hold a secret."""
+    """Whether a key of this name would contain a secret."""
     word = key.lower().replace("-", "_")
     return word in _SECRET_WORDS or word.endswith(_SECRET_ENDINGS)
 
 
-def describe(message: str, data: object) -> tuple[Place, str]:
-    """Turn msgspec's message about `data` into the place and a sentence's end for people."""
+def describe(message: str, data: object) -> tuple[KeyPath, str]:
+    """Turn msgspec's message about `data` into the key path and the end of a sentence for people."""
     match = _PATH.match(message)
     problem, path = (match["problem"], match["path"] or "") if match else (message, "")
-    place = _place(path, data)
-    return place, _words(problem, place, _value(place, data))
+    key_path = _key_path(path, data)
+    return key_path, _reworded(problem, key_path, _value(key_path, data))
 
 
-def _words(problem: str, place: Place, value: object) -> str:
-    name = next((step for step in reversed(place) if isinstance(step, str)), "")
+def _reworded(problem: str, key_path: KeyPath, value: object) -> str:
+    name = next((step for step in reversed(key_path) if isinstance(step, str)), "")
     if "Invalid enum value" in problem:
-        shown = f", not {value!r}" if len(str(value)) <= _LONGEST_SHOWN else ""
+        shown = f", not {value!r}" if len(str(value)) <= _SHOWN_MAX else ""
         return f"must be one of {', '.join(_CHOICES[name])}{shown}"
     if missing := _MISSING.match(problem):
         choice = f": one of {', '.join(_CHOICES[missing[1]])}" if missing[1] in _CHOICES else ""
         return f"needs {missing[1]}{choice}"
     if wrong := _WRONG_TYPE.match(problem):
         wanted = " or ".join(_TYPES.get(word, word) for word in wrong[1].split(" | ") if word != "null")
-        # The value itself is not shown: a key pasted into the wrong place would end up in the log.
+        # The value is not shown: a key pasted into the wrong setting would end up in the log.
         got = "text" if wrong[2] == "str" else _TYPES.get(wrong[2], wrong[2])
         return f"must be {wanted}, not {got}"
     if limit := _OUT_OF_RANGE.match(problem):
@@ -378,23 +378,23 @@ def _words(problem: str, place: Place, value: object) -> str:
     return f"is wrong: {problem}"
 
 
-def _place(path: str, data: object) -> Place:
-    """Read a path such as `.backends[1].ring`; `[...]` stands for a value of a table of texts."""
-    place: list[str | int] = []
+def _key_path(path: str, data: object) -> KeyPath:
+    """Parse a path such as `.backends[1].ring`; `[...]` stands for a value in a table of texts."""
+    key_path: list[str | int] = []
     for name, index in _STEP.findall(path):
         if name:
-            place.append(name)
+            key_path.append(name)
         elif index == "...":
-            table = _value(tuple(place), data)
+            table = _value(tuple(key_path), data)
             if isinstance(table, Mapping):
-                place.extend([next((key for key, each in table.items() if not isinstance(each, str)), "")])
+                key_path.extend([next((key for key, each in table.items() if not isinstance(each, str)), "")])
         else:
-            place.append(int(index))
-    return tuple(place)
+            key_path.append(int(index))
+    return tuple(key_path)
 
 
-def _value(place: Place, data: object) -> object:
-    for step in place:
+def _value(key_path: KeyPath, data: object) -> object:
+    for step in key_path:
         if isinstance(step, int) and isinstance(data, list):
             data = data[step]
         elif isinstance(step, str) and isinstance(data, Mapping):

@@ -1,17 +1,10 @@
-"""Edits of the configuration's text that leave all else as the user wrote it: comments, order, blank lines.
+"""Edits of a TOML text that keep everything else as the user wrote it: comments, order, blank lines.
 
-Only the statement in question is given to tomlkit, or lines are put in or taken out. (Given a whole document,
-tomlkit moves comments and tables that are not where it would have put them.) Texts have Unix line ends; each
-function takes a text and returns the new one.
-
-The configuration file as text: which statement stands on which lines.
-
-TOML is a sequence of statements, each of which is valid alone. So the text is cut by giving a TOML reader one
-line more at a time until it is content: no grammar of our own, and a line number for every key. Edits replace
-single statements, which leaves every other byte of a hand-written file as it was. Texts here have Unix line
-ends.
-
-What tomlkit does to one statement of the configuration, and how a new key is written.
+TOML is a sequence of statements, each of which is valid alone. `layout` finds them by giving a TOML parser one more
+line at a time until it accepts: no grammar of our own, and a line number for every key. An edit then inserts or
+removes lines, or lets tomlkit change the one statement in question. (Given a whole document, tomlkit moves comments
+and tables that are not where it would have put them.) Texts have Unix line ends; each edit takes a text and returns
+the new one.
 """
 
 import tomllib
@@ -22,12 +15,12 @@ import tomlkit
 from msgspec import Struct
 from tomlkit.items import Array, InlineTable
 
-Place = tuple[str | int, ...]
-"""Where a value stands: `("backends", 1, "ring")`."""
+KeyPath = tuple[str | int, ...]
+"""The keys and indexes that lead to a value: `("backends", 1, "ring")`."""
 Heading = Literal["none", "table", "entry"]
 
-_MOST_TRIES = 1000
-"""How often one statement may be tried before it is given up as endless."""
+_TRIES_MAX = 1000
+"""Attempts to parse one statement before it counts as unfinished."""
 _CLOSERS = ("]", "}", '"""', "'''")
 
 
@@ -38,8 +31,8 @@ class Statement(Struct, frozen=True):
     """Its first line, counted from 0."""
     end: int
     """The line after its last."""
-    section: Place
-    """The table it opens, or in which its key stands."""
+    section: KeyPath
+    """The table that it opens, or that contains its key."""
     heading: Heading
     data: Mapping[str, object]
     """The key with its value; empty for a heading."""
@@ -51,26 +44,26 @@ class Layout(Struct, frozen=True):
     lines: Sequence[str]
     statements: Sequence[Statement]
     unfinished: int | None
-    """The first line of a statement that never ends, if there is one."""
+    """The first line of a statement without an end, if there is one."""
 
-    def line_of(self, place: Place) -> int | None:
-        """Return the line (from 1) where `place` is set, or the nearest table around it."""
-        first: dict[Place, int] = {}
+    def line_of(self, key_path: KeyPath) -> int | None:
+        """Return the line (from 1) where `key_path` is set, or the nearest table around it."""
+        first: dict[KeyPath, int] = {}
         for statement in self.statements:
-            for found in _places(statement):
+            for found in _key_paths(statement):
                 first.setdefault(found, statement.first + 1)
-        for length in range(len(place), 0, -1):
-            if place[:length] in first:
-                return first[place[:length]]
+        for length in range(len(key_path), 0, -1):
+            if key_path[:length] in first:
+                return first[key_path[:length]]
         return None
 
 
 def layout(text: str) -> Layout:
-    """Cut `text` into statements; of a broken text, those before the break."""
+    """Split `text` into statements; of a broken text, those before the error."""
     lines = text.split("\n")
     statements: list[Statement] = []
-    section: Place = ()
-    entries: dict[Place, int] = {}
+    section: KeyPath = ()
+    entries: dict[KeyPath, int] = {}
     start = 0
     while start < len(lines):
         cut = _cut(lines, start)
@@ -94,7 +87,7 @@ def _cut(lines: Sequence[str], start: int) -> tuple[int, dict[str, object]] | No
         if end > start + 1 and not any(closer in lines[end - 1] for closer in _CLOSERS):
             continue
         tries += 1
-        if tries > _MOST_TRIES:
+        if tries > _TRIES_MAX:
             return None
         try:
             return end, tomllib.loads("\n".join(lines[start:end]))
@@ -104,7 +97,7 @@ def _cut(lines: Sequence[str], start: int) -> tuple[int, dict[str, object]] | No
 
 
 def _heading(data: Mapping[str, object]) -> tuple[list[str], bool]:
-    """Read the names of a heading from what a TOML reader made of it alone."""
+    """Return the names of a heading, from its parsed TOML, and whether it is an `[[entry]]`."""
     names: list[str] = []
     inner: object = data
     while isinstance(inner, dict) and inner:
@@ -113,50 +106,50 @@ def _heading(data: Mapping[str, object]) -> tuple[list[str], bool]:
     return names, isinstance(inner, list)
 
 
-def _resolve(names: Sequence[str], is_entry: bool, entries: dict[Place, int]) -> Place:
-    """Turn the names of a heading into a place: `[backends.extra]` belongs to the last `[[backends]]`."""
-    place: Place = ()
+def _resolve(names: Sequence[str], is_entry: bool, entries: dict[KeyPath, int]) -> KeyPath:
+    """Turn the names of a heading into a key path: `[backends.extra]` belongs to the last `[[backends]]`."""
+    key_path: KeyPath = ()
     for left, name in zip(reversed(range(len(names))), names, strict=True):
-        place = (*place, name)
+        key_path = (*key_path, name)
         if not left and is_entry:
-            entries[place] = entries.get(place, 0) + 1
-        if place in entries:
-            place = (*place, entries[place] - 1)
-    return place
+            entries[key_path] = entries.get(key_path, 0) + 1
+        if key_path in entries:
+            key_path = (*key_path, entries[key_path] - 1)
+    return key_path
 
 
-def _places(statement: Statement) -> Iterator[Place]:
-    """All places that a statement sets, outermost first."""
+def _key_paths(statement: Statement) -> Iterator[KeyPath]:
+    """All key paths that a statement sets, outermost first."""
     for length in range(1, len(statement.section) + 1):
         yield statement.section[:length]
     yield from _inner(statement.section, statement.data)
 
 
-def _inner(place: Place, value: object) -> Iterator[Place]:
-    """All places inside a value."""
+def _inner(key_path: KeyPath, value: object) -> Iterator[KeyPath]:
+    """All key paths inside a value."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield (*place, key)
-            yield from _inner((*place, key), inner)
+            yield (*key_path, key)
+            yield from _inner((*key_path, key), inner)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield (*place, index)
-            yield from _inner((*place, index), inner)
+            yield (*key_path, index)
+            yield from _inner((*key_path, index), inner)
 
 
 Change = Callable[[Any], None]
-"""What is done to one statement; tomlkit's containers share no type that can be indexed."""
+"""A change of one parsed statement; tomlkit's containers share no type that can be indexed."""
 
 
 def rewritten(statement: str, change: Change) -> str:
-    """Return the statement as it is after `change`; its comment and its spaces stay."""
+    """Return the changed statement; its comment and its spaces stay."""
     document = tomlkit.parse(statement)
     change(document)
     return tomlkit.dumps(document)
 
 
-def is_inline(statement: str, path: Place) -> bool:
-    """Whether the way to `path` leads through a `{…}` or a `[…]`, and not only through dotted keys."""
+def is_inline(statement: str, path: KeyPath) -> bool:
+    """Whether `path` leads through a `{…}` or a `[…]`, and not only through dotted keys."""
     item: Any = tomlkit.parse(statement)
     for step in path:
         item = item[step]
@@ -165,8 +158,8 @@ def is_inline(statement: str, path: Place) -> bool:
     return False
 
 
-def assignment(path: Place, value: object) -> Change:
-    """Set the value at `path`; a list keeps the comments in it."""
+def assignment(path: KeyPath, value: object) -> Change:
+    """Return the change that sets the value at `path`; a list keeps its comments."""
 
     def assign(document: Any) -> None:
         for step in path[:-1]:
@@ -183,9 +176,9 @@ def assignment(path: Place, value: object) -> Change:
 
 
 def _align(array: Array, wanted: list[object]) -> None:
-    """Change a list by as little as it takes, so that the comments in it stay with their lines."""
-    for gone in [each for each in array.unwrap() if each not in wanted]:
-        array.remove(gone)
+    """Change a list as little as possible, so that its comments stay on their lines."""
+    for removed in [each for each in array.unwrap() if each not in wanted]:
+        array.remove(removed)
     for new in wanted[len(array) :]:
         array.append(new)
     if array.unwrap() != wanted:
@@ -193,8 +186,8 @@ def _align(array: Array, wanted: list[object]) -> None:
         array.extend(wanted)
 
 
-def deletion(path: Place) -> Change:
-    """Take away what is at `path`."""
+def deletion(path: KeyPath) -> Change:
+    """Return the change that deletes what is at `path`."""
 
     def delete(document: Any) -> None:
         for step in path[:-1]:
@@ -204,8 +197,8 @@ def deletion(path: Place) -> Change:
     return delete
 
 
-def insertion(path: Place, index: int, values: Mapping[str, object]) -> Change:
-    """Put a `{…}` into the list at `path`."""
+def insertion(path: KeyPath, index: int, values: Mapping[str, object]) -> Change:
+    """Return the change that inserts a `{…}` into the list at `path`."""
 
     def insert(document: Any) -> None:
         for step in path:
@@ -216,7 +209,7 @@ def insertion(path: Place, index: int, values: Mapping[str, object]) -> Change:
 
 
 def _inline(value: object) -> Any:
-    """Write a table as `{…}`, and several as `[{…}, {…}]`; every other value is left to tomlkit."""
+    """Return a table as `{…}` and a list of tables as `[{…}, {…}]`; tomlkit writes every other value."""
     if isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
         array = tomlkit.array()
         array.extend(_inline(each) for each in value)
@@ -230,96 +223,96 @@ def _inline(value: object) -> Any:
 
 
 def line_for(path: Sequence[str | int], value: object) -> str:
-    """Write `key = value` for a key that is not there yet."""
+    """Return the line `key = value` for a new key."""
     return f"{'.'.join(key_for(step) for step in path)} = {tomlkit.item(value).as_string()}"
 
 
 def key_for(step: str | int) -> str:
-    """Write one key, in quotes where it needs them."""
+    """Return one key, in quotes where TOML needs them."""
     return tomlkit.key(str(step)).as_string()
 
 
-def set_value(text: str, place: Place, value: object) -> str:
-    """Set one key; `place` may lead through tables that are not there yet."""
-    page = layout(text)
-    for statement in page.statements:
-        path = _inside(statement, place)
+def set_value(text: str, key_path: KeyPath, value: object) -> str:
+    """Set one key; missing tables on the way are added."""
+    parsed = layout(text)
+    for statement in parsed.statements:
+        path = _inside(statement, key_path)
         depth = _depth(statement.data, path)
-        if depth and (depth == len(path) or _is_inline(page, statement, path[:depth])):
+        if depth and (depth == len(path) or _is_inline(parsed, statement, path[:depth])):
             for step in reversed(path[depth + 1 :]):
                 value = {step: value}
-            return _rewrite(page, statement, assignment(path[: depth + 1], value))
-    return _insert_value(page, place, value)
+            return _rewrite(parsed, statement, assignment(path[: depth + 1], value))
+    return _insert_value(parsed, key_path, value)
 
 
-def remove_value(text: str, place: Place) -> str:
-    """Take one key away, if it is there."""
-    page = layout(text)
-    for statement in page.statements:
-        path = _inside(statement, place)
+def remove_value(text: str, key_path: KeyPath) -> str:
+    """Remove one key, if it is there."""
+    parsed = layout(text)
+    for statement in parsed.statements:
+        path = _inside(statement, key_path)
         if path and _depth(statement.data, path) == len(path):
-            if _is_alone(statement.data, path) and not _is_inline(page, statement, path[:-1]):
-                return _joined(page, statement.first, statement.end)
-            return _rewrite(page, statement, deletion(path))
+            if _is_alone(statement.data, path) and not _is_inline(parsed, statement, path[:-1]):
+                return _join(parsed, statement.first, statement.end)
+            return _rewrite(parsed, statement, deletion(path))
     return text
 
 
-def insert_entry(text: str, table: Place, index: int, values: Mapping[str, object]) -> str:
-    """Put a new entry into a list of tables, before the one at `index` or after the last."""
-    page = layout(text)
-    inline = _inline_list(page, table)
+def insert_entry(text: str, table: KeyPath, index: int, values: Mapping[str, object]) -> str:
+    """Insert an entry into a list of tables, before the one at `index` or after the last."""
+    parsed = layout(text)
+    inline = _inline_list(parsed, table)
     if inline and (path := _inside(inline, table)) and _depth(inline.data, (*path, 0)) > len(path):
-        return _rewrite(page, inline, insertion(path, index, values))
-    if _is_in_braces(page, table):
+        return _rewrite(parsed, inline, insertion(path, index, values))
+    if _is_in_braces(parsed, table):
         return set_value(text, table, [values])
-    text = remove_value(text, table)  # an empty list: the new entry is written as a table of its own
+    text = remove_value(text, table)  # an empty list: the new entry becomes a table of its own
     heading = ".".join(key_for(step) for step in table)
     lines = [f"[[{heading}]]", *(line_for([key], value) for key, value in values.items())]
     return insert_lines(text, table, index, lines)
 
 
-def insert_lines(text: str, table: Place, index: int, lines: Sequence[str]) -> str:
-    """Put the lines of an entry before the entry at `index` of a list of tables, or after the last."""
-    page = layout(text)
-    for statement in page.statements:
+def insert_lines(text: str, table: KeyPath, index: int, lines: Sequence[str]) -> str:
+    """Insert the lines of an entry before the entry at `index` of a list of tables, or after the last."""
+    parsed = layout(text)
+    for statement in parsed.statements:
         if statement.heading == "entry" and statement.section == (*table, index):
-            at = _above(page, statement)
-            return _joined(page, at, at, [*lines, ""])
-    return _open_table(page, table, lines)
+            at = _above(parsed, statement)
+            return _join(parsed, at, at, [*lines, ""])
+    return _open_table(parsed, table, lines)
 
 
-def remove_entry(text: str, table: Place, index: int) -> tuple[str, list[str]]:
-    """Take an entry out of a list of tables; return the new text and the lines that went, for another place.
+def remove_entry(text: str, table: KeyPath, index: int) -> tuple[str, list[str]]:
+    """Remove an entry from a list of tables; return the new text and the removed lines, to insert them elsewhere.
 
-    The comments right above its heading and right below its last key go with it.
+    The comments right above its heading and right below its last key belong to it.
     """
-    page = layout(text)
-    if inline := _inline_list(page, table):
-        return _rewrite(page, inline, deletion((*_inside(inline, table), index))), []
+    parsed = layout(text)
+    if inline := _inline_list(parsed, table):
+        return _rewrite(parsed, inline, deletion((*_inside(inline, table), index))), []
     entry = (*table, index)
-    heading = next(s for s in page.statements if s.heading == "entry" and s.section == entry)
-    first, end = _above(page, heading), _below(page, _last(page, entry))
-    taken = list(page.lines[first:end])
-    is_last = end >= len(page.lines) - 1
-    if first == 0 or not page.lines[first - 1].strip():  # leave one of the two blank lines around it
+    heading = next(s for s in parsed.statements if s.heading == "entry" and s.section == entry)
+    first, end = _above(parsed, heading), _below(parsed, _last(parsed, entry))
+    removed = list(parsed.lines[first:end])
+    is_last = end >= len(parsed.lines) - 1
+    if first == 0 or not parsed.lines[first - 1].strip():  # leave one of the two blank lines around it
         first -= is_last and first > 0
-        end += not is_last and not page.lines[end].strip()
-    return _joined(page, first, end), taken
+        end += not is_last and not parsed.lines[end].strip()
+    return _join(parsed, first, end), removed
 
 
-# --- where things stand
+# --- finding statements
 
 
-def _inside(statement: Statement, place: Place) -> Place:
-    """Return `place` as seen from the statement's table; empty if it can't be there."""
+def _inside(statement: Statement, key_path: KeyPath) -> KeyPath:
+    """Return `key_path` relative to the statement's table; empty if it can't be there."""
     size = len(statement.section)
-    if statement.heading == "none" and place[:size] == statement.section:
-        return place[size:]
+    if statement.heading == "none" and key_path[:size] == statement.section:
+        return key_path[size:]
     return ()
 
 
-def _depth(data: object, path: Place) -> int:
-    """How many steps of `path` lead to something in `data`."""
+def _depth(data: object, path: KeyPath) -> int:
+    """Return how many steps of `path` exist in `data`."""
     for steps, step in enumerate(path):
         keys = data if isinstance(data, Mapping) else range(len(data)) if isinstance(data, list) else ()
         if step not in keys:
@@ -328,8 +321,8 @@ def _depth(data: object, path: Place) -> int:
     return len(path)
 
 
-def _is_alone(data: object, path: Place) -> bool:
-    """Whether the value at `path` is all that is set."""
+def _is_alone(data: object, path: KeyPath) -> bool:
+    """Whether the value at `path` is the only one that is set."""
     for step in path:
         if not isinstance(data, Mapping) or len(data) != 1:
             return False
@@ -337,33 +330,33 @@ def _is_alone(data: object, path: Place) -> bool:
     return True
 
 
-def _is_inline(page: Layout, statement: Statement, path: Place) -> bool:
-    return is_inline(_text(page, statement), path)
+def _is_inline(parsed: Layout, statement: Statement, path: KeyPath) -> bool:
+    return is_inline(_text(parsed, statement), path)
 
 
-def _is_in_braces(page: Layout, place: Place) -> bool:
-    """Whether what holds `place` is written as `{…}`, so that it can't have a heading."""
-    for statement in page.statements:
-        path = _inside(statement, place)
+def _is_in_braces(parsed: Layout, key_path: KeyPath) -> bool:
+    """Whether the table around `key_path` is written as `{…}`, so that it can't have a heading."""
+    for statement in parsed.statements:
+        path = _inside(statement, key_path)
         depth = min(_depth(statement.data, path), len(path) - 1)
-        if depth > 0 and _is_inline(page, statement, path[:depth]):
+        if depth > 0 and _is_inline(parsed, statement, path[:depth]):
             return True
     return False
 
 
-def _inline_list(page: Layout, table: Place) -> Statement | None:
+def _inline_list(parsed: Layout, table: KeyPath) -> Statement | None:
     """Return the statement that writes a list of tables as `key = [{…}]`."""
-    for statement in page.statements:
+    for statement in parsed.statements:
         path = _inside(statement, table)
         if path and _depth(statement.data, path) == len(path):
             return statement
     return None
 
 
-def _last(page: Layout, prefix: Place) -> Statement:
+def _last(parsed: Layout, prefix: KeyPath) -> Statement:
     """Return the last statement in the run that begins with the table `prefix`, tables inside it included."""
     run: list[Statement] = []
-    for statement in page.statements:
+    for statement in parsed.statements:
         if statement.section[: len(prefix)] == prefix:
             run.append(statement)
         elif run:
@@ -371,77 +364,77 @@ def _last(page: Layout, prefix: Place) -> Statement:
     return run[-1]
 
 
-def _above(page: Layout, heading: Statement) -> int:
-    """Return the first of the comment lines right above a heading; a comment that opens the file is not its."""
+def _above(parsed: Layout, heading: Statement) -> int:
+    """Return the first of the comment lines right above a heading; not a comment that opens the file."""
     first = heading.first
-    while first and page.lines[first - 1].lstrip().startswith("#"):
+    while first and parsed.lines[first - 1].lstrip().startswith("#"):
         first -= 1
     return first or heading.first
 
 
-def _below(page: Layout, statement: Statement) -> int:
-    """Return the line after the comments right below a statement; those that touch the next heading are its."""
+def _below(parsed: Layout, statement: Statement) -> int:
+    """Return the line after the comments right below a statement; those that touch the next heading belong to it."""
     end = statement.end
-    while end < len(page.lines) and page.lines[end].lstrip().startswith("#"):
+    while end < len(parsed.lines) and parsed.lines[end].lstrip().startswith("#"):
         end += 1
-    return end if end == len(page.lines) or not page.lines[end].strip() else statement.end
+    return end if end == len(parsed.lines) or not parsed.lines[end].strip() else statement.end
 
 
-# --- the changes themselves
+# --- changing lines
 
 
-def _insert_value(page: Layout, place: Place, value: object) -> str:
-    """Write a key that is not there yet: into its table, beside its dotted brothers, or into a new table."""
-    *table, name = place
+def _insert_value(parsed: Layout, key_path: KeyPath, value: object) -> str:
+    """Add a key: to its table, next to other dotted keys of that table, or in a new table."""
+    *table, name = key_path
     section = tuple(table)
-    own = [s for s in page.statements if s.section == section]
+    own = [s for s in parsed.statements if s.section == section]
     if own:
         last = own[-1]
-        sample = page.lines[last.first]
+        sample = parsed.lines[last.first]
         indent = sample[: len(sample) - len(sample.lstrip())]
-        return _joined(page, last.end, last.end, [indent + line_for([name], value)])
-    for statement in reversed(page.statements):
-        path = _inside(statement, place)
-        if _depth(statement.data, path) >= 1 and not _is_inline(page, statement, path[:1]):
-            return _joined(page, statement.end, statement.end, [line_for(path, value)])
+        return _join(parsed, last.end, last.end, [indent + line_for([name], value)])
+    for statement in reversed(parsed.statements):
+        path = _inside(statement, key_path)
+        if _depth(statement.data, path) >= 1 and not _is_inline(parsed, statement, path[:1]):
+            return _join(parsed, statement.end, statement.end, [line_for(path, value)])
     if not section:
-        return _open_root(page, line_for([name], value))
+        return _open_root(parsed, line_for([name], value))
     heading = ".".join(key_for(step) for step in section)
-    return _open_table(page, section, [f"[{heading}]", line_for([name], value)])
+    return _open_table(parsed, section, [f"[{heading}]", line_for([name], value)])
 
 
-def _open_root(page: Layout, line: str) -> str:
-    """Write the first key that stands in no table: below the opening comment, above the first heading."""
-    if not page.statements:
-        return _appended(page, [line])
-    at = _above(page, page.statements[0])
-    return _joined(page, at, at, [line, ""])
+def _open_root(parsed: Layout, line: str) -> str:
+    """Add the first key outside any table: below the opening comment, above the first heading."""
+    if not parsed.statements:
+        return _append(parsed, [line])
+    at = _above(parsed, parsed.statements[0])
+    return _join(parsed, at, at, [line, ""])
 
 
-def _open_table(page: Layout, table: Place, lines: Sequence[str]) -> str:
-    """Write a new table after the nearest one that is its kin, or else at the end."""
+def _open_table(parsed: Layout, table: KeyPath, lines: Sequence[str]) -> str:
+    """Add a table after the last one with the longest common prefix, or else at the end."""
     for size in range(len(table), 0, -1):
-        if any(s.heading != "none" and s.section[:size] == table[:size] for s in page.statements):
-            kin = [s for s in page.statements if s.section[:size] == table[:size]][-1]
-            at = _below(page, kin)
-            after = [""] if at < len(page.lines) and page.lines[at].strip() else []
-            return _joined(page, at, at, ["", *lines, *after])
-    return _appended(page, lines)
+        if any(s.heading != "none" and s.section[:size] == table[:size] for s in parsed.statements):
+            related = [s for s in parsed.statements if s.section[:size] == table[:size]][-1]
+            at = _below(parsed, related)
+            after = [""] if at < len(parsed.lines) and parsed.lines[at].strip() else []
+            return _join(parsed, at, at, ["", *lines, *after])
+    return _append(parsed, lines)
 
 
-def _appended(page: Layout, lines: Sequence[str]) -> str:
-    text = "\n".join(page.lines).rstrip("\n")
+def _append(parsed: Layout, lines: Sequence[str]) -> str:
+    text = "\n".join(parsed.lines).rstrip("\n")
     return "\n".join([*([text, ""] if text else []), *lines, ""])
 
 
-def _rewrite(page: Layout, statement: Statement, change: Change) -> str:
-    lines = rewritten(_text(page, statement), change).split("\n")
-    return _joined(page, statement.first, statement.end, lines)
+def _rewrite(parsed: Layout, statement: Statement, change: Change) -> str:
+    lines = rewritten(_text(parsed, statement), change).split("\n")
+    return _join(parsed, statement.first, statement.end, lines)
 
 
-def _text(page: Layout, statement: Statement) -> str:
-    return "\n".join(page.lines[statement.first : statement.end])
+def _text(parsed: Layout, statement: Statement) -> str:
+    return "\n".join(parsed.lines[statement.first : statement.end])
 
 
-def _joined(page: Layout, first: int, end: int, lines: Sequence[str] = ()) -> str:
-    return "\n".join([*page.lines[:first], *lines, *page.lines[end:]])
+def _join(parsed: Layout, first: int, end: int, lines: Sequence[str] = ()) -> str:
+    return "\n".join([*parsed.lines[:first], *lines, *parsed.lines[end:]])

@@ -1,4 +1,4 @@
-"""Notices that the configuration file was changed by somebody else, and reads it."""
+"""Watches the configuration file for changes by hand, and reads it again."""
 
 from collections.abc import Callable
 
@@ -9,51 +9,51 @@ from meshlight.storage.config.file import ConfigFile, Signature
 
 
 class ConfigWatch:
-    """One `stat` a second, no thread: tells of a new `Config`, or of the `ConfigError` that keeps the old one.
+    """Reports a new `Config`, or the `ConfigError` that keeps the old one; one `stat` per second, no thread.
 
-    A change is read once the file has been still for `settle_s`, so that an editor can write it in several steps,
-    or put another file in its place. A deleted file changes nothing: the last good configuration stays in force.
-    What `ConfigFile` itself has written is no news.
+    A change is read once the file has not changed for `settle_s`, so that an editor can write it in several steps,
+    or replace the file. A deleted file is reported as an error: the last good configuration stays in force. What
+    `ConfigFile` itself has written is not reported.
     """
 
     def __init__(
         self,
         file: ConfigFile,
         later: CallLater,
-        tell: Callable[[Config | ConfigError], None],
+        on_change: Callable[[Config | ConfigError], None],
         *,
         interval_s: float = 1.0,
         settle_s: float = 0.2,
     ) -> None:
         self._file = file
         self._later = later
-        self._tell = tell
+        self._on_change = on_change
         self._interval_s = interval_s
         self._settle_s = settle_s
         self._timer: Timer | None = None
         self._unsettled: tuple[Signature | None] | None = None
-        """The state that was seen a moment ago for the first time, in a tuple because "no file" is one too."""
+        """A changed state that was found by the last poll; in a tuple, because None ("no file") is a state too."""
 
     def start(self) -> None:
-        """Begin to look; what was changed since the file was last read is noticed too."""
+        """Start polling; changes since the file was last read are noticed too."""
         self.stop()
-        self._timer = self._later(self._interval_s, self._look)
+        self._timer = self._later(self._interval_s, self._poll)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop polling."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
-        now = self._file.signature_now()
-        is_news = now != self._file.signature_seen
-        is_still = self._unsettled == (now,)
-        self._unsettled = (now,) if is_news and not is_still else None
-        # Set before the telling, so that whatever goes wrong there does not end the watch.
-        self._timer = self._later(self._settle_s if self._unsettled else self._interval_s, self._look)
-        if is_news and is_still:
-            self._tell(self._read())
+    def _poll(self) -> None:
+        now = self._file.current_signature()
+        is_changed = now != self._file.last_signature
+        is_settled = self._unsettled == (now,)
+        self._unsettled = (now,) if is_changed and not is_settled else None
+        # Set before the callback, so that an error in there does not end the watch.
+        self._timer = self._later(self._settle_s if self._unsettled else self._interval_s, self._poll)
+        if is_changed and is_settled:
+            self._on_change(self._read())
 
     def _read(self) -> Config | ConfigError:
         try:

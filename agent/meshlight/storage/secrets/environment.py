@@ -11,16 +11,16 @@ LONGEST_FILE = 1 << 16
 
 
 def variable(backend_id: str, field: str) -> str:
-    """Name the variable of a secret: that of `gpu-box`'s API key is `MESHLIGHT_SECRET_GPU_BOX`."""
+    """Return the name of a secret's variable: that of `gpu-box`'s API key is `MESHLIGHT_SECRET_GPU_BOX`."""
     name = backend_id if field == "api_key" else f"{backend_id}_{field}"
     return f"MESHLIGHT_SECRET_{name.upper().replace('-', '_')}"
 
 
 def secret_of_environment(environ: Mapping[str, str], backend_id: str, field: str) -> Secret | None:
-    """Return the secret that the environment gives; it is read anew each time, so that files may change.
+    """Return the secret that the environment gives; read on each call, so that files may change.
 
-    Raises SecretError for a file that can't be read. Neither its path nor its content is repeated in the error:
-    somebody may have put the secret where the path belongs.
+    Raises SecretError for a file that can't be read. The error repeats neither its path nor its content: somebody
+    may have put the secret where the path belongs.
     """
     name = variable(backend_id, field)
     if value := environ.get(name, "").strip():
@@ -48,10 +48,10 @@ def secret_of_environment(environ: Mapping[str, str], backend_id: str, field: st
 
 def checked(value: str, origin: str) -> str:
     """Return a secret that can go into a header line; raises SecretError for one with control characters."""
-    if any(ord(sign) < 0x20 or ord(sign) == 0x7F for sign in value):
+    if any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in value):
         raise SecretError(
             "refused",
             f"The secret from {origin} has a line break or another control character in it.",
-            "Copy it once more, on a single line.",
+            "Copy it again, on a single line.",
         )
     return value

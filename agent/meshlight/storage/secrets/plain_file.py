@@ -1,4 +1,4 @@
-"""Secrets in a plain file, for machines without a keyring whose owner has asked for it in so many words."""
+"""Secrets in a plain file, for machines without a keyring, and only when the user requests it explicitly."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ from meshlight.storage.files import read_capped, write_atomic
 
 
 class PlainSecrets:
-    """A JSON file (0600) that is used like a keyring; it is as safe as the user's account and its backups."""
+    """A JSON file (mode 0600) with the interface of a keyring; as safe as the user's account and its backups."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -20,12 +20,12 @@ class PlainSecrets:
         """Return the secret, or None."""
         return self._read().get(username)
 
-    def set_password(self, service: str, username: str, password: str) -> None:  # noqa: ARG002 - the same
-        """Keep the secret."""
+    def set_password(self, service: str, username: str, password: str) -> None:  # noqa: ARG002 - a keyring's signature
+        """Store the secret."""
         self._write(self._read() | {username: password})
 
-    def delete_password(self, service: str, username: str) -> None:  # noqa: ARG002 - the same
-        """Forget the secret."""
+    def delete_password(self, service: str, username: str) -> None:  # noqa: ARG002 - a keyring's signature
+        """Delete the secret."""
         self._write({name: secret for name, secret in self._read().items() if name != username})
 
     def _read(self) -> dict[str, str]:
@@ -39,11 +39,13 @@ class PlainSecrets:
             raise SecretError(
                 "refused",
                 f"The secrets file {self._path} can't be read: {error.strerror or error}.",
-                "Make it yours alone (chmod 600)",
+                "Make it readable for you alone (chmod 600)",
             ) from None
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise SecretError(
-                "refused", f"The secrets file {self._path} is damaged.", "Remove it and give the secrets anew"
+                "refused",
+                f"The secrets file {self._path} is damaged.",
+                "Remove it and give the secrets again",
             ) from None
 
     def _write(self, secrets: dict[str, str]) -> None:

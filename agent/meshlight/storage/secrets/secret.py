@@ -1,4 +1,4 @@
-"""A secret that does not give itself away."""
+"""A secret that is never shown by accident."""
 
 from typing import NoReturn, SupportsIndex
 
@@ -6,9 +6,9 @@ HIDDEN = "***"
 
 
 class Secret:
-    """A secret text: shown, formatted, logged or encoded it is `***`; only `reveal` gives it.
+    """A secret text. Printed, formatted, logged or encoded it is `***`; only `reveal` returns it.
 
-    It can't be pickled or copied by pickling. With msgspec, `enc_hook=str` writes the stars.
+    It can't be pickled. With msgspec, `enc_hook=str` writes the stars.
     """
 
     __slots__ = ("_bytes",)
@@ -17,15 +17,15 @@ class Secret:
         self._bytes = bytearray(value.encode())
 
     def reveal(self) -> str:
-        """Return the secret itself; for the one place that sends it."""
+        """Return the secret itself, where it is sent."""
         return self._bytes.decode()
 
     def copy(self) -> "Secret":
-        """Return another object with the same secret, which `wipe` on this one does not touch."""
+        """Return another object with the same secret, which stays when this one is wiped."""
         return Secret(self.reveal())
 
     def wipe(self) -> None:
-        """Overwrite the secret in memory; what `reveal` has given out before is beyond reach."""
+        """Overwrite the secret in memory; copies that `reveal` returned earlier stay."""
         self._bytes[:] = bytes(len(self._bytes))
         self._bytes.clear()
 

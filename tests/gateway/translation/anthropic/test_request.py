@@ -43,6 +43,16 @@ def test_sampling_has_the_same_words_on_both_sides() -> None:
     assert asked["user"] == "u"
 
 
+@pytest.mark.parametrize("half", [rb"\ud83d", rb"\ude00", b"\xf0\x9f"])
+def test_half_an_emoji_beside_an_unknown_field_is_replaced(half: bytes) -> None:
+    body = ask(messages=[{"role": "user", "content": "HALF", "unheard_of": 1}]).replace(
+        b"HALF", half + b" cut"
+    )
+    translated = translate_messages(body, "tiny")
+    assert json.loads(translated.body)["messages"] == [{"role": "user", "content": "\ufffd cut"}]
+    assert translated.dropped == ("messages[].unheard_of",)
+
+
 def test_numbers_stay_digit_for_digit() -> None:
     body = ask(temperature=0, max_tokens=1).replace(b'"temperature": 0', b'"temperature": 1.00')
     body = body.replace(b'"max_tokens": 1', b'"max_tokens": 123456789012345678901234567890')

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import TranslationFailed
+from meshlight.domain.text import sanitize_line
 from meshlight.gateway.translation.anthropic.writer import Head, Kind, Usage, Writer
 from meshlight.gateway.translation.carried_state import ExtrasCollector, call_id, signature
 from meshlight.gateway.translation.chat import (

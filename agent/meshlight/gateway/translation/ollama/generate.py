@@ -41,8 +41,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from meshlight.backends.base import Operation
 from meshlight.domain.errors import BadRequest
+from meshlight.domain.operations import Operation
 from meshlight.gateway.translation.anthropic.request import limit_name
 from meshlight.gateway.translation.base import TranslatedRequest
 from meshlight.gateway.translation.ollama.request import (

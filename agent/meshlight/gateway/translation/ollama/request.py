@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw
 
-from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import BadRequest, Untranslatable
+from meshlight.domain.text import sanitize_line
 from meshlight.gateway.control.validation import LONGEST, malformed_json, validation_error
 from meshlight.gateway.translation.json_repair import decode_repaired
 from meshlight.gateway.translation.ollama.schema import (

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from meshlight.backends.error_text import sanitize_line
 from meshlight.domain.errors import BadRequest, Untranslatable
+from meshlight.domain.text import sanitize_line
 from meshlight.gateway.control.validation import malformed_json, validation_error
 from meshlight.gateway.translation.anthropic.request import limit_name
 from meshlight.gateway.translation.json_repair import decode_repaired

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation.chat import AnswerReader, Chunk, error_message, read, reported_error
 from meshlight.gateway.translation.responses.stream_builder import AnswerOptions, StreamBuilder
@@ -115,10 +116,7 @@ class ResponsesTranslator:
 
 
 def _own_error(body: bytes) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
+    found = decode_or_none(body)
     error = found.get("error") if isinstance(found, dict) else None
     return error if isinstance(error, dict) else {}
 

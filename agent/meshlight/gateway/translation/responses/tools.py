@@ -11,8 +11,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Raw, Struct
 
-from meshlight.backends.error_text import sanitize_line
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.errors import BadRequest, Untranslatable
+from meshlight.domain.text import sanitize_line
 from meshlight.gateway.control.validation import LONGEST, validation_error
 from meshlight.gateway.translation.responses.schema import Action, Tool, ToolChoice
 
@@ -163,11 +164,8 @@ def custom_arguments(text: str) -> str:
 
 
 def custom_input(arguments: str) -> str:
-    """Return the text that a custom tool is tool_of with; arguments of another form are themselves the text."""
-    try:
-        found = _object.decode(arguments)
-    except (msgspec.DecodeError, RecursionError):
-        return arguments
+    """Return the text that a custom tool is called with; arguments of another form are themselves the text."""
+    found = decode_or_none(arguments, _object) or {}
     text = found.get("input")
     return text if isinstance(text, str) and len(found) == 1 else arguments
 
@@ -184,10 +182,7 @@ def shell_arguments(action: Action | None) -> str:
 
 def shell_action(arguments: str) -> dict[str, Any]:
     """Return the action in the arguments of a shell's function."""
-    try:
-        found = _object.decode(arguments)
-    except (msgspec.DecodeError, RecursionError):
-        found = {}
+    found = decode_or_none(arguments, _object) or {}
     command = found.get("command")
     if isinstance(command, str):
         command = ["bash", "-lc", command]

@@ -1,4 +1,4 @@
-"""The id by which this node knows its own requests again: random, kept, and another's on another machine."""
+"""The id by which this node recognises its own requests: random, stored, and different on each machine."""
 
 import hashlib
 import re
@@ -13,10 +13,10 @@ _SEED = re.compile(r"[0-9a-f]{32}")
 
 
 def read_node_id(state_dir: Path, host: str | None = None) -> str:
-    """Return this node's id (16 hex digits), made at the first start; raises OSError where it can't be kept.
+    """Return this node's id (16 hex digits), created at the first start; raises OSError where it can't be stored.
 
-    A home that was copied to another machine keeps its seed, and two nodes with one id would take each other's
-    requests for their own: so the host's name is part of it.
+    The host's name is part of it: a state folder copied to another machine keeps its seed, and two nodes with the
+    same id would take each other's requests for their own.
     """
     path = state_dir / "node.id"
     seed = ""
@@ -25,5 +25,5 @@ def read_node_id(state_dir: Path, host: str | None = None) -> str:
     if not _SEED.fullmatch(seed):
         seed = secrets.token_hex(16)
         write_atomic(path, f"{seed}\n".encode())
-    marks = ("meshlight node", seed, socket.gethostname() if host is None else host)
-    return hashlib.sha256("\0".join(marks).encode()).hexdigest()[:16]
+    parts = ("meshlight node", seed, socket.gethostname() if host is None else host)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -1,17 +1,12 @@
 import pytest
 
-from meshlight.backends.error_text import QUOTE_MAX, is_html, message_of, quoted_error, sanitize_line
+from meshlight.domain.text import QUOTE_MAX
+from meshlight.http_client.error_text import is_html, message_of, quoted_error
 from meshlight.http_client.response import Reply
 
 
 def reply(body: bytes, kind: bytes = b"application/json") -> Reply:
     return Reply(status=500, headers=[(b"content-type", kind)], body=body, elapsed_s=0.0, reused=False)
-
-
-def test_a_strangers_text_becomes_one_short_line() -> None:
-    assert sanitize_line("a\r\n\tb\x1b[31m\u202e  c") == "a b [31m c"
-    assert len(sanitize_line("x" * 10_000)) == QUOTE_MAX
-    assert sanitize_line("é" * 10_000).endswith("…")
 
 
 @pytest.mark.parametrize(

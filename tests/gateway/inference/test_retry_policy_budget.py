@@ -1,6 +1,6 @@
 """Retries are bounded: a fifth of the requests, and never fewer than three."""
 
-from meshlight.domain.routing import RetryBudget
+from meshlight.gateway.inference.retry_policy import RetryBudget
 
 
 def test_a_quiet_gateway_may_retry_three_times() -> None:
@@ -11,7 +11,7 @@ def test_a_quiet_gateway_may_retry_three_times() -> None:
 def test_a_busy_gateway_may_retry_a_fifth_of_its_requests() -> None:
     budget = RetryBudget()
     for _ in range(100):
-        budget.note_request(100.0)
+        budget.record_request(100.0)
     assert sum(budget.take(101.0) for _ in range(100)) == 20
 
 

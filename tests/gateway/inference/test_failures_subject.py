@@ -1,8 +1,8 @@
-"""What a 401 or 403 refuses, by its words."""
+"""What a 401 or 403 refuses, judged by its text."""
 
 import pytest
 
-from meshlight.gateway.inference.blame import RefusalSubject, may_mean_path, subject
+from meshlight.gateway.inference.failures import RefusalSubject, may_mean_path, subject
 from meshlight.http_client.response import Reply
 
 JSON = ((b"content-type", b"application/json"),)

@@ -1,4 +1,4 @@
-"""Every face goes to the backends that have it, and where none has it the error says so."""
+"""Every operation goes to the backends that have it; where none has it, the error says so."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
-FACES: list[tuple[str, dict[str, Any]]] = [
+OPERATIONS: list[tuple[str, dict[str, Any]]] = [
     ("chat/completions", {"messages": [{"role": "user", "content": "hi"}]}),
     ("completions", {"prompt": "hi"}),
     ("embeddings", {"input": "hi"}),
@@ -19,13 +19,13 @@ FACES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("operation", "fields"), FACES)
+@pytest.mark.parametrize(("operation", "fields"), OPERATIONS)
 async def test_every_face_is_relayed(tmp_path: Path, operation: str, fields: dict[str, Any]) -> None:
     async with SimulatedEngine("openai", "a") as engine, Node(tmp_path, [engine]) as node:
         answer = await node.http.post(f"/v1/{operation}", json={"model": "llama-3.2-3b", **fields})
         assert answer.status_code == 200, answer.text
         assert answer.headers["x-meshlight-backend"] == "a"
-        assert [seen.path for seen in engine.calls()] == [f"/v1/{operation}"]
+        assert [observed.path for observed in engine.calls()] == [f"/v1/{operation}"]
 
 
 async def test_a_backend_without_the_face_is_left_out(tmp_path: Path) -> None:

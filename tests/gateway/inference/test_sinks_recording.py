@@ -1,8 +1,8 @@
-"""An answer that is kept while it passes reaches the client as it would without."""
+"""An answer that is stored while it is passed on reaches the client unchanged."""
 
 import pytest
 
-from meshlight.gateway.inference.recording_sink import RECORDED_MAX, RecordingSink
+from meshlight.gateway.inference.sinks import RECORDED_MAX, RecordingSink
 from meshlight.gateway.translation.responses.memory import StoredResponses
 from meshlight.gateway.translation.responses.native import RecordedRequest
 from meshlight.http_client.client import Headers

@@ -1,4 +1,4 @@
-"""Another user of the same machine: what it sees, what it can take, and what is never told to it."""
+"""Another user of the same machine: what they can see and reach, and what they never can."""
 
 import html
 import os
@@ -124,14 +124,14 @@ def squatter(port: int, says: str, *hosts: str) -> Iterator[list[str]]:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        heard: list[str] = []
+        received: list[str] = []
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "listens\n"
-            yield heard
+            yield received
         finally:
-            said, _ = process.communicate()
-            heard += [bytes.fromhex(line).decode("latin-1") for line in said.split()]
+            text, _ = process.communicate()
+            received += [bytes.fromhex(line).decode("latin-1") for line in text.split()]
 
 
 def words(home: Path, *typed: str, environ: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
@@ -170,16 +170,16 @@ def test_what_a_browser_is_started_with_tells_a_stranger_nothing_and_brings_its_
         assert opened.returncode == 0, opened.stderr
         link = started.read_text().strip()
         try:
-            seen = stranger(COMMAND_LINES)
+            observed = stranger(COMMAND_LINES)
             walked = stranger(READ, str(home.parent))
         finally:
             wait.write_text("go\n")
         page = Path(unquote(urlsplit(link).path))
-        assert link in seen, "it sees the command line"
+        assert link in observed, "it sees the command line"
         code = html.unescape(re.findall(r'name="code" value="([^"]+)"', page.read_text())[0])
         for secret in (code, KEY, SECRET):
-            assert secret not in seen + opened.stdout + opened.stderr + (home / "env").read_text()
-        assert "code=" not in seen
+            assert secret not in observed + opened.stdout + opened.stderr + (home / "env").read_text()
+        assert "code=" not in observed
         assert "read" not in walked.split()
         assert stat.S_IMODE(page.stat().st_mode) == 0o600
 
@@ -208,29 +208,29 @@ def test_a_stranger_reads_no_file_and_no_variable_of_ours(home: Path) -> None:
 def test_a_stranger_can_not_take_our_port_on_either_address_while_we_listen(home: Path) -> None:
     with serving(home) as service:
         port = urlsplit(service.url).port
-        said = stranger(BIND, str(port)).split("\n")
-    assert [line.split()[0] for line in said if line] == ["refused"] * 4, said
+        text = stranger(BIND, str(port)).split("\n")
+    assert [line.split()[0] for line in text if line] == ["refused"] * 4, text
 
 
 def test_a_stranger_who_took_the_port_of_ipv4_first_is_named_and_we_end(home: Path) -> None:
     port = free_port()
-    with squatter(port, "{}", "127.0.0.1") as heard, serving(home, "--port", str(port)) as service:
+    with squatter(port, "{}", "127.0.0.1") as received, serving(home, "--port", str(port)) as service:
         assert service.wait() == 1
-        said = service.line("Port ")
-    assert f"Port {port} is taken by another program (at 127.0.0.1:{port})" in said
-    assert all("ml-" not in one for one in heard)
+        text = service.line("Port ")
+    assert f"Port {port} is taken by another program (at 127.0.0.1:{port})" in text
+    assert all("ml-" not in one for one in received)
 
 
 def test_a_stranger_who_took_the_port_of_ipv6_first_is_named_and_we_go_on(home: Path) -> None:
     port = free_port()
-    with squatter(port, "{}", "::1") as heard, serving(home, "--port", str(port)) as service:
+    with squatter(port, "{}", "::1") as received, serving(home, "--port", str(port)) as service:
         with service.client() as client:
             notices = client.get("/mesh/snapshot").json()["notices"]
         status = meshlight(home, "status")
     assert any(f"Port {port} of [::1] is taken by another program" in notice for notice in notices)
     assert "[::1] is taken" in " ".join((status.stdout + status.stderr).split())
     assert "[::1] is taken" in (home / "meshlight.log").read_text()
-    assert heard == []
+    assert received == []
 
 
 def test_a_stranger_who_takes_the_port_over_gets_no_key_whatever_it_says(home: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_stranger_who_takes_the_port_over_gets_no_key_whatever_it_says(home: P
     lie = (
         f'{{"status":"ok","service":"meshlight","instance":"{instance}","version":"1","proof":"{"0" * 64}"}}'
     )
-    with squatter(port, lie, "127.0.0.1", "::1") as heard:
+    with squatter(port, lie, "127.0.0.1", "::1") as received:
         for typed in (
             ["status"],
             ["backends", "list"],
@@ -255,8 +255,8 @@ def test_a_stranger_who_takes_the_port_over_gets_no_key_whatever_it_says(home: P
             done = words(home, *typed, environ={"DISPLAY": ":0"})
             assert done.returncode != 0
             assert f"Another program answers at http://127.0.0.1:{port}" in done.stderr, (typed, done.stderr)
-    assert len(heard) == 5
-    for request in heard:
+    assert len(received) == 5
+    for request in received:
         assert request.startswith("GET /healthz?challenge=")
         assert key not in request
         assert "authorization" not in request.lower()
@@ -284,10 +284,10 @@ def test_a_home_in_a_stranger_s_hands_is_refused_by_every_word(home: Path, whose
         home.mkdir(0o700)
     for typed in (["serve", "--port", "0"], ["status"], ["key"], ["env"], ["open", "--browser"], ["window"]):
         done = words(home, *typed, environ={"DISPLAY": ":0"})
-        said = done.stdout + done.stderr
+        text = done.stdout + done.stderr
         assert done.returncode != 0, typed
-        assert "belongs to another user (uid 65534)" in said, (typed, said)
-        assert "set MESHLIGHT_HOME to a folder of your own" in said
+        assert "belongs to another user (uid 65534)" in text, (typed, text)
+        assert "set MESHLIGHT_HOME to a folder of your own" in text
     assert list(home.iterdir()) == []
 
 

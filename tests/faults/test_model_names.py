@@ -1,4 +1,4 @@
-"""Models are found by every name they have: ids with odd letters, `backend/model`, aliases."""
+"""Models are found by every name they have: ids with unusual characters, `backend/model`, aliases."""
 
 import json
 from pathlib import Path
@@ -139,7 +139,7 @@ async def test_a_model_that_came_or_went_is_in_the_list_or_not(two: Any) -> None
 
 
 TAGGED = "nomic-embed-text:latest"
-FACES = [
+OPERATIONS = [
     ("/v1/embeddings", {"input": "a"}),
     ("/v1/chat/completions", {"messages": [{"role": "user", "content": "hi"}]}),
     ("/v1/messages", {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}),
@@ -148,7 +148,7 @@ FACES = [
 ]
 
 
-@pytest.mark.parametrize(("path", "fields"), FACES)
+@pytest.mark.parametrize(("path", "fields"), OPERATIONS)
 @pytest.mark.parametrize("name", ["nomic-embed-text", TAGGED, "hen/nomic-embed-text", "finder"])
 async def test_a_model_of_ollama_is_found_without_its_latest_wherever_it_is_asked_for(
     tmp_path: Path, path: str, fields: dict[str, Any], name: str
@@ -170,9 +170,9 @@ async def test_a_model_without_a_tag_is_found_with_latest(tmp_path: Path) -> Non
             assert (await node.chat(wrong)).status_code == 404, wrong
 
 
-@pytest.mark.parametrize("wish", ["nomic-embed-text", TAGGED, "nomic-*", "*-text"])
-async def test_a_rule_holds_for_a_model_with_and_without_latest(tmp_path: Path, wish: str) -> None:
-    rule = f'{IN_ORDER}\n[[routing.rules]]\nmodel = "{wish}"\npin = ["b"]\n'
+@pytest.mark.parametrize("wanted", ["nomic-embed-text", TAGGED, "nomic-*", "*-text"])
+async def test_a_rule_holds_for_a_model_with_and_without_latest(tmp_path: Path, wanted: str) -> None:
+    rule = f'{IN_ORDER}\n[[routing.rules]]\nmodel = "{wanted}"\npin = ["b"]\n'
     async with (
         SimulatedEngine("ollama", "a", [TAGGED]) as first,
         SimulatedEngine("ollama", "b", [TAGGED]) as second,

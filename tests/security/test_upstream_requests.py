@@ -1,4 +1,4 @@
-"""What a running node sends on to an engine: no header, query or second model that was not judged."""
+"""What a running node sends to an engine: no header, query or second model that was not checked."""
 
 import gzip
 import json
@@ -9,7 +9,7 @@ import pytest
 import zstandard
 
 from meshlight.simulator.engine import SimulatedEngine
-from security.paired_node import House, simulated
+from security.paired_node import PairedNode, simulated
 
 HI = [{"role": "user", "content": "hi"}]
 BODY = json.dumps({"model": "shared", "messages": HI}).encode()
@@ -35,7 +35,7 @@ CLIENTS = (
 class Both:
     """The same engine behind the local listener and the one for peers."""
 
-    def __init__(self, found: House, engine: SimulatedEngine) -> None:
+    def __init__(self, found: PairedNode, engine: SimulatedEngine) -> None:
         self.found = found
         self.engine = engine
 
@@ -63,8 +63,8 @@ async def both(tmp_path: Path) -> AsyncIterator[Both]:
 
 @pytest.mark.parametrize("who", ["owner", "peer"])
 async def test_nobody_tells_an_engine_who_they_are(both: Both, who: str) -> None:
-    status, said = await both.post(who, "/v1/chat/completions?user=owner&b=1", BODY, *WHO, *CLIENTS)
-    assert status == 200, said
+    status, text = await both.post(who, "/v1/chat/completions?user=owner&b=1", BODY, *WHO, *CLIENTS)
+    assert status == 200, text
     call = both.engine.calls()[-1]
     for line in WHO:
         assert not call.header(line.partition(":")[0]), line
@@ -92,8 +92,8 @@ async def test_a_request_that_names_two_models_reaches_no_engine(
     both: Both, who: str, body: bytes, kind: str
 ) -> None:
     before = len(both.engine.calls())
-    status, said = await both.post(who, "/v1/chat/completions", body, kind=kind)
-    assert status in {400, 415}, said
+    status, text = await both.post(who, "/v1/chat/completions", body, kind=kind)
+    assert status in {400, 415}, text
     assert len(both.engine.calls()) == before
 
 
@@ -104,19 +104,19 @@ async def test_a_request_that_names_two_models_reaches_no_engine(
 async def test_a_compressed_request_arrives_unpacked(
     both: Both, who: str, coding: str, pack: Callable[[bytes], bytes]
 ) -> None:
-    status, said = await both.post(who, "/v1/chat/completions", pack(BODY), f"content-encoding: {coding}")
-    assert status == 200, said
+    status, text = await both.post(who, "/v1/chat/completions", pack(BODY), f"content-encoding: {coding}")
+    assert status == 200, text
     call = both.engine.calls()[-1]
     assert not call.header("content-encoding")
     assert call.header("content-length") == str(len(BODY))
-    status, said = await both.post(
+    status, text = await both.post(
         who, "/v1/chat/completions", pack(b'{"model":"hidden"}')[:-3], f"content-encoding: {coding}"
     )
-    assert status == 400, said
-    status, said = await both.post(
+    assert status == 400, text
+    status, text = await both.post(
         who, "/v1/chat/completions", pack(bytes(65 << 20)), f"content-encoding: {coding}"
     )
-    assert status == 413, said
+    assert status == 413, text
 
 
 @pytest.mark.parametrize("who", ["owner", "peer"])
@@ -124,8 +124,8 @@ async def test_a_compressed_request_arrives_unpacked(
     "target", ["//v1/chat/completions", "/v1//chat/completions", "/v1/chat/completions/", "/chat/completions"]
 )
 async def test_another_spelling_of_a_path_is_that_path(both: Both, who: str, target: str) -> None:
-    status, said = await both.post(who, target, BODY)
-    assert status == 200, said
+    status, text = await both.post(who, target, BODY)
+    assert status == 200, text
     assert both.engine.calls()[-1].target == "/v1/chat/completions"
 
 
@@ -149,7 +149,7 @@ async def test_another_spelling_wants_the_key_and_no_cookie_too(both: Both, targ
     "target", ["//mesh/snapshot", "/mesh/snapshot/", "//peer/catalog", "//metrics", "//healthz"]
 )
 async def test_no_spelling_leads_a_peer_to_what_is_not_inference(both: Both, target: str) -> None:
-    answer = await both.found.ask("GET", target)
+    answer = await both.found.request("GET", target)
     assert answer.status == 404
 
 
@@ -159,13 +159,15 @@ async def test_a_model_named_by_its_files_path_is_asked_for_by_its_last_part(tmp
         SimulatedEngine("vllm", "attic", models=(path,), keep=100) as engine,
         simulated(tmp_path, [engine]) as found,
     ):
-        catalog = await found.ask("GET", "/peer/catalog")
+        catalog = await found.request("GET", "/peer/catalog")
         assert catalog.json()["backends"][0]["models"] == ["small.gguf"]
         assert b"anna" not in catalog.raw
         assert b"attic" not in catalog.raw
         assert (await found.chat("small.gguf")).status == 200
         assert engine.calls()[-1].json()["model"] == path
-        assert (await found.ask("POST", "/api/chat", {"model": "small.gguf", "messages": HI})).status == 200
+        assert (
+            await found.request("POST", "/api/chat", {"model": "small.gguf", "messages": HI})
+        ).status == 200
         await engine.stop()
         refused = await found.chat("small.gguf")
         assert refused.status in {502, 503}

@@ -1,12 +1,12 @@
-"""Whoever asks by another name is answered by that name, whatever stands behind it."""
+"""A client that uses another name of a model is answered under that name."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from gateway.rig import Heard
-from meshlight.gateway.inference.named_sink import NamedSink
+from gateway.rig import RecordedAnswer
+from meshlight.gateway.inference.sinks import NamedSink
 from meshlight.simulator.engine import SimulatedEngine
 from meshlight.simulator.profile import Dialect
 from node import Node
@@ -26,15 +26,15 @@ BODIES = [
 
 
 @pytest.mark.parametrize("dialect", ["llamacpp", "ollama", "vllm", "openai"])
-@pytest.mark.parametrize("asked", ["nick", f"a/{MODEL}", MODEL])
+@pytest.mark.parametrize("requested", ["nick", f"a/{MODEL}", MODEL])
 @pytest.mark.parametrize("is_stream", [True, False])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/messages", "/api/chat"])
 async def test_an_answer_names_the_model_as_it_was_asked(
-    tmp_path: Path, dialect: Dialect, asked: str, path: str, is_stream: bool
+    tmp_path: Path, dialect: Dialect, requested: str, path: str, is_stream: bool
 ) -> None:
     async with SimulatedEngine(dialect, "a") as engine, Node(tmp_path, [engine], ALIASES) as node:
         ask = {
-            "model": asked,
+            "model": requested,
             "messages": [{"role": "user", "content": "hi"}],
             "prompt": "hi",
             "stream": is_stream,
@@ -43,8 +43,8 @@ async def test_an_answer_names_the_model_as_it_was_asked(
             ask["max_tokens"] = 9
         answer = await node.http.post(path, json=ask)
         assert answer.status_code == 200, answer.text
-        assert f'"model":{json.dumps(asked)}' in answer.text
-        if asked != MODEL:
+        assert f'"model":{json.dumps(requested)}' in answer.text
+        if requested != MODEL:
             assert f'"model":{json.dumps(MODEL)}' not in answer.text
 
 
@@ -54,14 +54,14 @@ async def test_an_answer_names_the_model_as_it_was_asked(
 async def test_wherever_an_answer_is_split_only_the_name_changes(
     body: bytes, size: int, has_room: bool
 ) -> None:
-    heard = Heard()
+    answer = RecordedAnswer()
 
     def offer(data: bytes) -> bool:
-        heard.body += data if has_room else b""
+        answer.body += data if has_room else b""
         return has_room
 
-    heard.offer = offer  # type: ignore[method-assign]
-    sink = NamedSink(heard, "m", "nick/1")
+    answer.offer = offer  # type: ignore[method-assign]
+    sink = NamedSink(answer, "m", "nick/1")
     await sink.start(200, JSON)
     for place in range(0, len(body), size):
         piece = body[place : place + size]
@@ -69,15 +69,15 @@ async def test_wherever_an_answer_is_split_only_the_name_changes(
             await sink.write(piece)
     await sink.end()
     wanted = body.replace(b'"model":"m"', b'"model":"nick/1"').replace(b'"model": "m"', b'"model": "nick/1"')
-    assert heard.body == wanted
-    assert "content-length" not in heard.headers
+    assert answer.body == wanted
+    assert "content-length" not in answer.headers
 
 
 async def test_what_is_no_text_goes_as_it_is() -> None:
-    heard = Heard()
-    sink = NamedSink(heard, "m", "nick")
+    answer = RecordedAnswer()
+    sink = NamedSink(answer, "m", "nick")
     await sink.start(200, [(b"content-type", b"audio/wav"), (b"content-length", b"11")])
     await sink.end(b'"model":"m"')
-    assert (heard.body, heard.headers["content-length"]) == (b'"model":"m"', "11")
+    assert (answer.body, answer.headers["content-length"]) == (b'"model":"m"', "11")
     sink.abort()
-    assert heard.is_cut
+    assert answer.is_cut

@@ -5,7 +5,7 @@ from shutil import copy
 
 import pytest
 
-from meshlight.storage.node_mark import read_node_id
+from meshlight.storage.node_id import read_node_id
 
 
 def test_the_id_is_the_same_at_every_start_and_kept_for_this_user(tmp_path: Path) -> None:

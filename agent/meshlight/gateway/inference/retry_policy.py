@@ -1,0 +1,127 @@
+"""When a request may be sent again, and by whom. The relay and its attempts decide nothing of this themselves.
+
+A response is committed by its first body byte, for that byte is handed to the client at once. From then on nobody
+retries: an answer that breaks off is shown as broken. Until then, three may send the request again:
+
+1. The HTTP client (`resend`), once, on a new connection, when a kept-alive connection closed before any byte of an
+   answer. A server closes resting connections, so the request was most probably never read. Not to metered
+   backends: if it was read after all, the second one would be paid for too. A costly request is not even sent on a
+   kept-alive connection (`new_connection`).
+2. The attempt, to the same backend, when a refusal was about the form and no work was done: without a field that
+   was declined (at most `FORM_RETRIES` times), in another protocol when the path is missing (once), with renewed
+   credentials (once).
+3. The relay, on the next route (`may_try_next`), at most `EXTRA_ATTEMPTS` times and within the `RetryBudget`.
+   Always when nothing was sent, because the connection failed. When the request was sent and failed: a costly
+   request only if the backend rejected it unprocessed, a request to a metered backend only if it answered.
+   For the same reasons such a request stays with a backend that hangs (`may_leave`).
+
+A route whose failure is final (it refused this request, not this backend's service), and a last-resort route, are
+not followed by another one.
+"""
+
+from msgspec import Struct
+
+from meshlight.domain.backend import Backend
+from meshlight.domain.routing import Tier
+from meshlight.gateway.inference.failures import FailedAttempt
+from meshlight.gateway.inference.request import InferenceRequest
+
+EXTRA_ATTEMPTS = 2
+"""Routes that are tried after the first one."""
+FORM_RETRIES = 4
+"""How often one request is sent to the same backend again without a field that it declined."""
+BUDGET_SHARE = 0.2
+"""Retries per request."""
+BUDGET_FLOOR = 3
+BUDGET_WINDOW_S = 10.0
+
+
+class RetryPolicy(Struct, frozen=True):
+    """What may be done again for one request at one backend."""
+
+    is_costly: bool
+    """Whether doing the request twice costs or changes something: images, audio, stored responses, unknown paths."""
+    is_metered: bool
+    """Whether the backend charges for what it is sent."""
+
+    @property
+    def new_connection(self) -> bool:
+        """Whether the request needs a connection that cannot be closing already."""
+        return self.is_costly
+
+    @property
+    def resend(self) -> bool:
+        """Whether the HTTP client may send again when a kept-alive connection turns out to be closed."""
+        return not self.is_metered
+
+    @property
+    def may_leave(self) -> bool:
+        """Whether a request that was sent may leave a backend that went down before the first byte."""
+        return not (self.is_costly or self.is_metered)
+
+    def may_try_next(self, failure: FailedAttempt) -> bool:
+        """Whether the request may go to another backend after this failure."""
+        if failure.is_final:
+            return False
+        if not failure.was_sent:
+            return True
+        if self.is_costly and not failure.was_free:
+            return False
+        return failure.was_answered or not self.is_metered
+
+
+def policy_for(inbound: InferenceRequest, backend: Backend) -> RetryPolicy:
+    """Return the policy for one request at one backend."""
+    return RetryPolicy(inbound.is_costly, backend.is_metered)
+
+
+def allows_next(inbound: InferenceRequest, failures: list[FailedAttempt], last_tier: Tier) -> bool:
+    """Whether another route may be tried at all after these failures, the last one on a route of `last_tier`."""
+    if len(failures) > EXTRA_ATTEMPTS or last_tier == "last-resort":
+        return False
+    last = failures[-1]
+    return policy_for(inbound, last.backend).may_try_next(last)
+
+
+class RetryBudget:
+    """At most a fifth of the requests of the last window may be retried, and never fewer than three.
+
+    The first failover away from a healthy backend is free: otherwise a quiet gateway would refuse its fourth retry
+    before it has recorded that the backend fails. Instants are seconds of a monotonic clock.
+    """
+
+    __slots__ = ("_earlier", "_requests", "_retries", "_start")
+
+    def __init__(self) -> None:
+        self._start = 0.0
+        self._requests = 0
+        self._retries = 0
+        self._earlier = (0, 0)
+
+    def record_request(self, now: float) -> None:
+        """Count a request towards the share."""
+        self._advance(now)
+        self._requests += 1
+
+    def allows(self, failures: int, last_tier: Tier, now: float) -> bool:
+        """Whether another route may be tried now; takes one retry from the budget unless the failover is free."""
+        return (failures == 1 and last_tier == "ready") or self.take(now)
+
+    def take(self, now: float) -> bool:
+        """Take one retry from the budget; False when it is spent."""
+        self._advance(now)
+        requests = self._requests + self._earlier[0]
+        retries = self._retries + self._earlier[1]
+        if retries >= max(BUDGET_FLOOR, BUDGET_SHARE * requests):
+            return False
+        self._retries += 1
+        return True
+
+    def _advance(self, now: float) -> None:
+        """Move on to a new half window; the last half still counts."""
+        age = now - self._start
+        if age < BUDGET_WINDOW_S / 2:
+            return
+        self._earlier = (self._requests, self._retries) if age < BUDGET_WINDOW_S else (0, 0)
+        self._requests = self._retries = 0
+        self._start = now

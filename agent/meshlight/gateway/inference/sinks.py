@@ -1,0 +1,183 @@
+"""Where an answer goes: a sink takes its head, its pieces and its end, whatever server stands behind it.
+
+`AsgiSink` hands them to the server. Two others wrap a sink: `NamedSink` names the model as the client did, and
+`RecordingSink` stores an answer so that a later request can continue from it.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from meshlight.gateway.server.asgi import Send
+from meshlight.gateway.translation.responses.native import RecordedRequest, final_response
+from meshlight.http_client.client import Headers
+
+RECORDED_MAX = 8 << 20
+"""Bytes of an answer that is stored; a longer one is passed on only."""
+_TEXT_TYPES = (b"json", b"event-stream")
+
+
+class Sink(Protocol):
+    """Receives one answer: `start` once, any number of pieces, then `end` (perhaps with the last one) or `abort`."""
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head."""
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the body; returns when there is room for more."""
+
+    def offer(self, data: bytes) -> bool:
+        """Send a piece of the body now, if there is room; on False the caller uses `write`."""
+
+    async def end(self, last: bytes = b"") -> None:
+        """Send the last piece: the answer is complete."""
+
+    def abort(self) -> None:
+        """Give up: the answer can't be completed, and the client must see that."""
+
+
+class AsgiSink:
+    """Sends to an ASGI server. An aborted answer stays unfinished: the server closes the connection."""
+
+    __slots__ = ("_send", "offer")
+
+    def __init__(self, send: Send, offer: Callable[[bytes], bool]) -> None:
+        self._send = send
+        self.offer = offer
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head."""
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self, last: bytes = b"") -> None:
+        """Finish the body."""
+        await self._send({"type": "http.response.body", "body": last, "more_body": False})
+
+    def abort(self) -> None:
+        """Leave the answer unfinished."""
+
+
+class NamedSink:
+    """Passes an answer on to another sink, with the name that the client requested instead of the model's id.
+
+    Some clients refuse an answer from another model than they requested. Only requests that used another name (an
+    alias, `backend/model`, a tag) need this. The value is replaced where it is exactly the model's id; every other
+    byte stays.
+    """
+
+    __slots__ = ("_held", "_inner", "_is_text", "_longest", "_replacements")
+
+    def __init__(self, inner: Sink, model: str, requested: str) -> None:
+        self._inner = inner
+        old, new = msgspec.json.encode(model), msgspec.json.encode(requested)
+        self._replacements = tuple((key + old, key + new) for key in (b'"model":', b'"model": '))
+        self._longest = max(len(old) for old, _ in self._replacements)
+        self._held = b""
+        """The end of what was received, while it may be the beginning of the name."""
+        self._is_text = False
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head, without the length, which may change."""
+        kind = next((value.lower() for name, value in headers if name == b"content-type"), b"")
+        self._is_text = any(name in kind for name in _TEXT_TYPES)
+        if self._is_text:
+            headers = [pair for pair in headers if pair[0] != b"content-length"]
+        await self._inner.start(status, headers)
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        ready, self._held = self._rename(data)
+        if ready:
+            await self._inner.write(ready)
+
+    def offer(self, data: bytes) -> bool:
+        """Send a piece of the body now, if there is room."""
+        ready, held = self._rename(data)
+        if ready and not self._inner.offer(ready):
+            return False
+        self._held = held
+        return True
+
+    async def end(self, last: bytes = b"") -> None:
+        """Send the rest."""
+        ready, held = self._rename(last)
+        self._held = b""
+        await self._inner.end(ready + held)
+
+    def abort(self) -> None:
+        """Leave the answer unfinished."""
+        self._inner.abort()
+
+    def _rename(self, data: bytes) -> tuple[bytes, bytes]:
+        """Return the bytes that can be sent, and those that have to wait for the next piece."""
+        if not self._is_text:
+            return data, b""
+        data = self._held + data
+        for old, new in self._replacements:
+            if old in data:
+                data = data.replace(old, new)
+        if data.endswith(b"\n"):  # as events and lines do: no name spans them
+            return data, b""
+        position = data.find(b'"', max(0, len(data) - self._longest + 1))
+        while position >= 0:
+            if any(old.startswith(data[position:]) for old, _ in self._replacements):
+                return data[:position], data[position:]
+            position = data.find(b'"', position + 1)
+        return data, b""
+
+
+class RecordingSink:
+    """Passes the answer of an engine's own `/v1/responses` on to another sink, and stores it when it is complete.
+
+    llama.cpp and Ollama store no responses and refuse `previous_response_id`, vLLM stores them only where it is
+    configured to. With the stored response, the next request can continue from it at whichever backend.
+    """
+
+    __slots__ = ("_pieces", "_request", "_sink", "_size")
+
+    def __init__(self, sink: Sink, request: RecordedRequest) -> None:
+        self._sink = sink
+        self._request = request
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head."""
+        await self._sink.start(status, headers)
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        self._record(data)
+        await self._sink.write(data)
+
+    def offer(self, data: bytes) -> bool:
+        """Send a piece of the body now, if there is room."""
+        if not self._sink.offer(data):
+            return False
+        self._record(data)
+        return True
+
+    async def end(self, last: bytes = b"") -> None:
+        """Store the answer and finish the body."""
+        self._record(last)
+        if self._size <= RECORDED_MAX and (found := final_response(b"".join(self._pieces))) is not None:
+            self._request.keep(*found)
+        self._pieces.clear()
+        await self._sink.end(last)
+
+    def abort(self) -> None:
+        """Leave the answer unfinished, and store nothing of it."""
+        self._pieces.clear()
+        self._sink.abort()
+
+    def _record(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size <= RECORDED_MAX:
+            self._pieces.append(data)
+        else:
+            self._pieces.clear()
