@@ -6,6 +6,7 @@ import pytest
 
 from api_client.local_api import LocalApi
 from desktop.samples import backend, scenario
+from meshlight.domain.api_types import CheckReport
 
 Type = Callable[..., Any]
 SECRET = "sk-a-secret-of-the-test"
@@ -67,9 +68,10 @@ def test_what_is_not_known_yet_of_a_new_backend_is_looked_at_once_more(
     api: LocalApi, type_words: Type
 ) -> None:
     api.says("POST", "/mesh/backends", backend("x", state="unknown", models=()))
-    api.says(
-        "POST", "/mesh/backends/x/check", {"ok": True, "health": backend("x").health, "models": ["a", "b"]}
+    report = CheckReport(
+        ok=True, text="", fix="", health=backend("x").health, latency_ms=1.0, models=("a", "b")
     )
+    api.says("POST", "/mesh/backends/x/check", report)
     said = type_words("backends", "add", "ollama", "http://127.0.0.1:11434")
     assert said.out == "● Added: x (healthy, 2 models).\n"
 
