@@ -3,8 +3,8 @@
 import threading
 from collections.abc import Callable
 
+from meshlight.desktop.tray.interface import OnAction
 from meshlight.desktop.tray.menu_items import Action, Item, Verb
-from meshlight.desktop.tray.tray_icon import OnAction
 from meshlight.domain.snapshot import Light
 
 WAIT_S = 20.0

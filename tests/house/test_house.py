@@ -42,7 +42,7 @@ TESTED_ELSEWHERE = {
     "desktop/tray/dbus/status_item": "desktop/tray/dbus/test_tray: at a real session bus",
     "desktop/tray/pystray/toolkit": "desktop/tray/pystray/test_tray: through the tray that patches it",
     "desktop/window/launcher": "desktop/window/test_window: through the window that it starts",
-    "domain/allowed": "security/test_allowed: from outside, with hostile hosts and origins",
+    "domain/allowed_callers": "security/test_allowed: from outside, with hostile hosts and origins",
     "gateway/access/cors": "security/test_origins: from outside, with foreign origins",
     "gateway/control/app": "gateway/control/test_openapi_schema: every route that it joins",
     "gateway/inference/json_body": "gateway/inference/test_request_bodies: with the other bodies",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from meshlight.domain.allowed import host_fault, origin_fault
+from meshlight.domain.allowed_callers import host_fault, origin_fault
 from security.wire import KEY, LOOPS, Echo, Gateway, running
 
 HEADER = ("X-Api-Key", KEY.decode())

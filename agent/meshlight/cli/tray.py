@@ -23,9 +23,9 @@ from meshlight.desktop.system.json_file import JsonFile
 from meshlight.desktop.system.opener import open_file
 from meshlight.desktop.system.process import end_with_parent, program
 from meshlight.desktop.tray.app import TrayApp
+from meshlight.desktop.tray.interface import OnAction, TrayIcon
 from meshlight.desktop.tray.notifications import send_notification
 from meshlight.desktop.tray.state import Preferences, TrayEnvironment
-from meshlight.desktop.tray.tray_icon import OnAction, TrayIcon
 from meshlight.desktop.window.launcher import WindowLauncher
 from meshlight.domain.errors import ServiceError
 from meshlight.storage.instance import AlreadyRunning, start_alone

@@ -17,9 +17,9 @@ from meshlight.desktop.system.autostart import DesktopEntry
 from meshlight.desktop.system.json_file import JsonFile
 from meshlight.desktop.system.process import program
 from meshlight.desktop.tray.app import TrayApp
+from meshlight.desktop.tray.interface import OnAction
 from meshlight.desktop.tray.notifications import Notification
 from meshlight.desktop.tray.state import Preferences, TrayEnvironment
-from meshlight.desktop.tray.tray_icon import OnAction
 from meshlight.desktop.window.launcher import WindowLauncher
 from meshlight.domain.api_types import HealthChange
 from meshlight.domain.errors import SecretError

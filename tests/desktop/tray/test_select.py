@@ -8,9 +8,9 @@ import pytest
 
 from desktop.panel import Panel
 from desktop.session import SessionBus
+from meshlight.desktop.tray.interface import TrayIcon
 from meshlight.desktop.tray.menu_items import Action
 from meshlight.desktop.tray.select import NoTrayHost, choose_tray
-from meshlight.desktop.tray.tray_icon import TrayIcon
 
 needs_bus = pytest.mark.skipif(
     sys.platform != "linux" or which("dbus-daemon") is None, reason="needs a session bus"

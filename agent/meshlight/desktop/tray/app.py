@@ -30,13 +30,13 @@ from meshlight.api_client.watcher import (
 from meshlight.desktop.supervisor import ServiceState, ServiceStatus, Supervisor
 from meshlight.desktop.system.autostart import Autostart
 from meshlight.desktop.system.json_file import JsonFile
+from meshlight.desktop.tray.interface import OnAction, TrayIcon
 from meshlight.desktop.tray.menu import menu
 from meshlight.desktop.tray.menu_items import Action
 from meshlight.desktop.tray.notifications import Notification, NotificationQueue, WatchedState, watched_states
 from meshlight.desktop.tray.peers_menu import OPEN_PEERS, pairing_request, request_notification
 from meshlight.desktop.tray.state import Preferences, Refresh, ServicePhase, TrayEnvironment, TrayState
 from meshlight.desktop.tray.tooltip import light_of, tooltip
-from meshlight.desktop.tray.tray_icon import OnAction, TrayIcon
 from meshlight.desktop.window.launcher import WindowLauncher
 from meshlight.domain.api_types import SnapshotView
 from meshlight.domain.errors import MeshlightError

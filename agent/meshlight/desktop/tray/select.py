@@ -10,9 +10,9 @@ from typing import Final, get_args
 from msgspec import Struct
 
 from meshlight.desktop.tray.dbus.bus import bus_address
+from meshlight.desktop.tray.interface import OnAction, TrayIcon
 from meshlight.desktop.tray.pystray.toolkit import PystrayBackend, Toolkit, load
 from meshlight.desktop.tray.pystray.tray import PystrayTray
-from meshlight.desktop.tray.tray_icon import OnAction, TrayIcon
 from meshlight.desktop.window.system_gtk import use_system_gtk
 from meshlight.domain.text import sanitize
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection
 
-from meshlight.domain.allowed import is_allowed_origin
+from meshlight.domain.allowed_callers import is_allowed_origin
 from meshlight.gateway.server.asgi import Message, Scope, Send
 from meshlight.gateway.server.request_cycle import CORS_HEADERS
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from meshlight.domain.allowed import is_allowed_host
+from meshlight.domain.allowed_callers import is_allowed_host
 from meshlight.domain.errors import (
     BadRequest,
     MeshlightError,

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn, get_args
 import msgspec
 from msgspec import Meta, Struct, field
 
-from meshlight.domain.allowed import host_fault, origin_fault
+from meshlight.domain.allowed_callers import host_fault, origin_fault
 from meshlight.domain.backend import (
     KINDS,
     NAMED_MODELS_MAX,

@@ -12,8 +12,8 @@ from dbus_fast.annotations import DBusBool, DBusInt32, DBusSignature, DBusStr, D
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
 from msgspec import Struct
 
+from meshlight.desktop.tray.interface import OnAction
 from meshlight.desktop.tray.menu_items import Action, Item
-from meshlight.desktop.tray.tray_icon import OnAction
 
 ROOT = 0
 Value = str | int | bool

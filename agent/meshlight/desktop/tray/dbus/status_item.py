@@ -9,8 +9,8 @@ from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus
 
 from meshlight.desktop.tray.dbus import menu as dbus_menu
 from meshlight.desktop.tray.icon import SIZES, argb, icon
+from meshlight.desktop.tray.interface import TITLE, OnAction
 from meshlight.desktop.tray.menu_items import OPEN, Action
-from meshlight.desktop.tray.tray_icon import TITLE, OnAction
 from meshlight.domain.snapshot import Light
 
 PATH: Final = "/StatusNotifierItem"

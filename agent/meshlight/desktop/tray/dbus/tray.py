@@ -21,8 +21,8 @@ from meshlight.desktop.tray.dbus import status_item
 from meshlight.desktop.tray.dbus.bus import REPLY_TIMEOUT_S, WATCHER, WATCHER_PATH, call
 from meshlight.desktop.tray.dbus.menu import DBusMenu
 from meshlight.desktop.tray.dbus.status_item import StatusItem
+from meshlight.desktop.tray.interface import OnAction
 from meshlight.desktop.tray.menu_items import Item
-from meshlight.desktop.tray.tray_icon import OnAction
 from meshlight.domain.snapshot import Light
 
 log = logging.getLogger(__name__)

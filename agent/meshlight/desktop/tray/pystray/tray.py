@@ -16,6 +16,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from meshlight.desktop.tray.icon import icon
+from meshlight.desktop.tray.interface import TITLE, OnAction
 from meshlight.desktop.tray.menu_items import Item
 from meshlight.desktop.tray.pystray.toolkit import (
     PystrayBackend,
@@ -25,7 +26,6 @@ from meshlight.desktop.tray.pystray.toolkit import (
     restore_ctrl_c,
 )
 from meshlight.desktop.tray.tooltip import fit
-from meshlight.desktop.tray.tray_icon import TITLE, OnAction
 from meshlight.domain.snapshot import Light
 
 log = logging.getLogger(__name__)
