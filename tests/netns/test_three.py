@@ -138,7 +138,7 @@ async def test_a_peer_has_no_more_requests_at_once_than_it_may(scenario: Town) -
         await bo.until(lambda state: (state.peer(anna.id) or {}).get("in_flight") == 1)
         refused = await anna.chat("bo/shared")
         assert refused.status_code == 429, refused.text
-        assert "no more are taken at once" in refused.text
+        assert "no more may run at once" in refused.text
     await bo.change("PATCH", f"/peers/{anna.id}", max_in_flight=CROWD)
     await scenario.settled()
     assert (await anna.chat("model-of-bo")).status_code == 200

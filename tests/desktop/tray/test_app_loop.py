@@ -186,7 +186,10 @@ def test_backends_are_switched_and_checked_and_an_error_is_told(
     api: LocalApi, desktop: Desktop, shown: FakeTray
 ) -> None:
     api.says("POST", "/mesh/backends/box/disable", backend("box", enabled=False))
-    api.says("POST", "/mesh/backends/gpu/check", {"ok": True, "health": backend("gpu").health})
+    report = {
+        "ok": True, "text": "", "fix": "", "health": backend("gpu").health, "latency_ms": 1.0, "models": []
+    }  # fmt: skip
+    api.says("POST", "/mesh/backends/gpu/check", report)
     shown.press("disable", "box")
     shown.press("check", "gpu")
     paths = {"/mesh/backends/box/disable", "/mesh/backends/gpu/check"}
