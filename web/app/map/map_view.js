@@ -62,7 +62,8 @@ export class MapView {
   /** Take the element's size; beside the panel it is laid out anew if every name stays readable. */
   measure() {
     const { clientWidth: w, clientHeight: h } = this.elements.root;
-    if (w === this.view.w && h === this.view.h) return;
+    // A hidden map has no size: it keeps its layout and camera until it is shown again.
+    if (!w || !h || (w === this.view.w && h === this.view.h)) return;
     const relayout = !this.model?.selected || this.fitsWide(w, h);
     this.view = { w, h };
     sizedContext(this.elements.edges, w, h);
