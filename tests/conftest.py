@@ -1,7 +1,23 @@
 """What holds for every test."""
 
+from pathlib import Path
+
 import hypothesis
+import pytest
+
+SLOW = frozenset(
+    {"cli", "clients", "clouds", "desktop", "faults", "netns", "real", "security", "service", "web"}
+)
+"""Folders whose tests start processes, browsers or real engines; `-m "not slow"` leaves them out."""
+TESTS = Path(__file__).parent
 
 # A machine that is busy with other work is no failure: no test here is about how long one example takes.
 hypothesis.settings.register_profile("meshlight", deadline=None)
 hypothesis.settings.load_profile("meshlight")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow by its folder."""
+    for item in items:
+        if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).parts[0] in SLOW:
+            item.add_marker("slow")
