@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from backends.scripted import Peer, ScriptedServer
 from meshlight.backends.base import ChannelDeps, Probe
 from meshlight.backends.peer import EVENTS, PeerChannel, PeerKind
 from meshlight.domain.backend import Backend
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
 from peers.node_identities import node
+from servers.byte_server import ByteServer, Peer
 
 ANNA, BEN, MALLORY = node(), node(), node()
 SHARED: dict[str, Any] = {
@@ -52,9 +52,7 @@ def event(hash_: str) -> bytes:
 class PeerConnection:
     """A channel that is connected to a scripted peer, Ben; `probe_requests` counts its requests for a probe."""
 
-    def __init__(
-        self, server: ScriptedServer, tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
-    ) -> None:
+    def __init__(self, server: ByteServer, tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None) -> None:
         address = Address("http" if tls is None else "https", "127.0.0.1", server.port)
         self.backend = Backend(
             id="peer-ben", name="Ben", kind="peer", ring="lan", url=address.url, node_id=BEN.node_id
@@ -112,8 +110,8 @@ async def connected(
     *,
     server_tls: ssl.SSLContext | None = None,
     client_tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
-) -> AsyncIterator[tuple[PeerConnection, ScriptedServer]]:
-    async with ScriptedServer(script, server_tls) as server:
+) -> AsyncIterator[tuple[PeerConnection, ByteServer]]:
+    async with ByteServer(script, server_tls) as server:
         connection = PeerConnection(server, client_tls)
         try:
             yield connection, server

@@ -1,15 +1,15 @@
-"""A small server that sends recorded answers of real engines, byte for byte, and records its requests."""
+"""A server that sends recorded answers of real engines, byte for byte, and probes of it."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import ssl
+from collections.abc import Mapping
 from typing import Any
 
 from meshlight.backends.base import BackendKind, Probe
 from meshlight.domain.backend import Backend
 from meshlight.http_client.address import parse_address
 from meshlight.http_client.client import Upstream
+from servers.byte_server import ByteServer, Peer
 
 HANG = b"\0hang"
 """Read the request and never answer."""
@@ -32,64 +32,44 @@ NOT_FOUND = answer(b"Not Found", 404, Content_Type="text/plain")
 PAGE = answer(b"<!doctype html><title>My shop</title>", Content_Type="text/html")
 
 
-class Scripted:
-    """The server: its address, its answers by path, and the requests that it got (`asked` has their paths)."""
+class Playback(ByteServer):
+    """The server: its answers by path (`*` for all others), and the requests that it got."""
 
-    def __init__(self, answers: Mapping[str, bytes]) -> None:
+    def __init__(
+        self,
+        answers: Mapping[str, bytes],
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        super().__init__(self._play, tls, host=host, port=port)
         self.answers = dict(answers)
-        self.asked: list[str] = []
-        self.heads: list[str] = []
-        self.bodies: list[bytes] = []
-        self.port = 0
-        self._open: set[asyncio.StreamWriter] = set()
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def asked(self) -> list[str]:
+        """The paths of its requests."""
+        return [request.target for request in self.requests]
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                path = head.split(" ")[1]
-                self.asked.append(path)
-                self.heads.append(head)
-                length = head.lower().partition("content-length: ")[2].partition("\r")[0]
-                self.bodies.append(await reader.readexactly(int(length or 0)))
-                reply = self.answers.get(path, self.answers.get("*", NOT_FOUND))
-                if reply == HANG:
-                    await reader.read()
-                    return
-                if reply == BREAK:
-                    return
-                writer.write(reply)
-                await writer.drain()
-                if reply.startswith(b"HTTP/1.0"):
-                    return
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return
-        finally:
-            self._open.discard(writer)
-            writer.close()
+    @property
+    def heads(self) -> list[str]:
+        return [request.raw_head.decode() for request in self.requests]
 
-    def hang_up(self) -> None:
-        for writer in list(self._open):
-            writer.close()
+    @property
+    def bodies(self) -> list[bytes]:
+        return [request.body for request in self.requests]
 
-
-@asynccontextmanager
-async def scripted(answers: Mapping[str, bytes], host: str = "127.0.0.1") -> AsyncIterator[Scripted]:
-    """Serve `answers` (path → answer, `*` for all others) on a free port."""
-    played = Scripted(answers)
-    server = await asyncio.start_server(played.serve, host, 0)
-    played.port = server.sockets[0].getsockname()[1]
-    try:
-        yield played
-    finally:
-        server.close()
-        played.hang_up()
-        await server.wait_closed()
+    async def _play(self, peer: Peer) -> None:
+        while True:
+            path = (await peer.request()).target
+            reply = self.answers.get(path, self.answers.get("*", NOT_FOUND))
+            if reply == HANG:
+                await peer.until_gone()
+                return
+            if reply == BREAK:
+                return
+            await peer.send(reply)
+            if reply.startswith(b"HTTP/1.0"):
+                return
 
 
 def backend(kind: BackendKind, url: str, **fields: Any) -> Backend:
@@ -115,5 +95,5 @@ async def detect(kind: BackendKind, url: str) -> Any:
 
 async def probe_answer(kind: BackendKind, path: str, reply: bytes, secret: str | None = None) -> Probe:
     """Probe a server that answers `reply` at `path` and 404 elsewhere."""
-    async with scripted({path: reply}) as server:
+    async with Playback({path: reply}) as server:
         return await probe(kind, server.url, secret)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from backends.playback import Scripted, backend, scripted
+from backends.playback import Playback, backend
 from meshlight.backends.base import BackendKind, Channel, ChannelDeps, Probe
 from meshlight.http_client.address import parse_address
 from meshlight.http_client.client import Upstream
@@ -12,7 +12,7 @@ from meshlight.http_client.client import Upstream
 class RecordedBackend:
     """`now` is the time of the channel's clock; `server` has the requests that it got."""
 
-    def __init__(self, kind: BackendKind, server: Scripted, upstream: Upstream) -> None:
+    def __init__(self, kind: BackendKind, server: Playback, upstream: Upstream) -> None:
         self.now = 1000.0
         self.server = server
         self.backend = backend(kind, server.url)
@@ -36,7 +36,7 @@ class RecordedBackend:
 @asynccontextmanager
 async def recorded_backend(kind: BackendKind, answers: Mapping[str, bytes]) -> AsyncIterator[RecordedBackend]:
     """Serve `answers` (path → answer) and give the backend that is probed there."""
-    async with scripted(answers) as server:
+    async with Playback(answers) as server:
         upstream = Upstream(parse_address(server.url))
         engine = RecordedBackend(kind, server, upstream)
         try:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backends.playback import HANG, answer, probe, scripted
+from backends.playback import HANG, Playback, answer, probe
 from meshlight.backends.base import BackendKind
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.health import Answered, Failed
@@ -12,7 +12,7 @@ MODELS = answer({"object": "list", "data": [{"id": "m", "object": "model"}]})
 
 
 async def test_the_key_goes_along_and_what_is_no_key_does_not() -> None:
-    async with scripted({"/v1/models": MODELS}) as server:
+    async with Playback({"/v1/models": MODELS}) as server:
         for secret in ("sk-1\n", None, "", "a\r\nx-evil: 1"):
             await probe(ANY, server.url, secret)
         assert "authorization: Bearer sk-1\r\n" in server.heads[0]
@@ -20,14 +20,14 @@ async def test_the_key_goes_along_and_what_is_no_key_does_not() -> None:
 
 
 async def test_the_first_probe_has_a_latency_too_since_connecting_does_not_count() -> None:
-    async with scripted({"/v1/models": MODELS}) as server:
+    async with Playback({"/v1/models": MODELS}) as server:
         fact = (await probe(ANY, server.url)).fact
     assert isinstance(fact, Answered)
     assert fact.latency_s is not None
 
 
 async def test_only_a_server_that_took_the_connection_can_be_busy() -> None:
-    async with scripted({"*": HANG}) as server:
+    async with Playback({"*": HANG}) as server:
         silent = await probe(ANY, server.url)
     gone = await probe(ANY, server.url)
     assert isinstance(silent.fact, Failed)

@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from backends.playback import BREAK, HANG, NOT_FOUND, PAGE, Scripted, answer, probe, scripted
+from backends.playback import BREAK, HANG, NOT_FOUND, PAGE, Playback, answer, probe
 from meshlight.backends.detection import PORT_LIMIT_S, UNKNOWN_PAUSE_S, Detector, usual_ports
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import Kind
@@ -79,7 +79,7 @@ def detector(ports: dict[int, Sequence[Kind]], clock: Callable[[], float] = mono
 async def test_an_engine_is_recognised_on_whatever_usual_port_it_listens(
     answers: dict[str, bytes], kind: Kind, usual: tuple[Kind, ...]
 ) -> None:
-    async with scripted(answers) as server:
+    async with Playback(answers) as server:
         (found,) = await detector({server.port: usual}).scan()
         assert (found.kind, found.url, found.models) == (kind, server.url, ("m",))
         assert found.name.endswith(f" :{server.port}")
@@ -91,7 +91,7 @@ async def test_an_engine_is_recognised_on_whatever_usual_port_it_listens(
 async def test_a_foreign_web_server_gets_three_requests_at_most(
     answers: dict[str, bytes], usual: tuple[Kind, ...]
 ) -> None:
-    async with scripted(answers) as server:
+    async with Playback(answers) as server:
         assert await detector({server.port: usual}).scan() == []
         assert 1 <= len(server.asked) <= 3
         assert all(head.startswith("GET ") for head in server.heads)
@@ -117,7 +117,7 @@ async def test_a_foreign_web_server_gets_three_requests_at_most(
 async def test_a_server_of_openais_api_bears_the_name_that_it_says_if_it_is_one_that_is_known(
     answers: dict[str, bytes], name: str
 ) -> None:
-    async with scripted(answers) as server:
+    async with Playback(answers) as server:
         (found,) = await detector({server.port: ()}).scan()
         assert (found.kind, found.name) == ("openai-compatible", f"{name} :{server.port}")
 
@@ -131,7 +131,7 @@ def test_every_usual_port_of_a_known_engine_is_looked_at_and_none_of_our_own() -
 
 async def test_a_stranger_is_left_alone_for_a_minute_unless_the_user_wishes() -> None:
     now = 100.0
-    async with scripted({"*": PAGE}) as server:
+    async with Playback({"*": PAGE}) as server:
         scanner = detector({server.port: ("llamacpp",)}, lambda: now)
         await scanner.scan()
         asked = len(server.asked)
@@ -153,17 +153,12 @@ async def test_an_engine_that_starts_on_a_free_port_is_found_by_the_next_scan() 
         port = taken.getsockname()[1]
     scanner = detector({port: ("llamacpp",)})
     assert await scanner.scan() == []
-    played = Scripted(LLAMACPP)
-    server = await asyncio.start_server(played.serve, "127.0.0.1", port)
-    try:
+    async with Playback(LLAMACPP, port=port):
         assert [found.kind for found in await scanner.scan()] == ["llamacpp"]
-    finally:
-        server.close()
-        played.hang_up()
 
 
 async def test_a_container_port_whose_engine_is_not_yet_up_is_tried_again_at_once() -> None:
-    async with scripted({"*": BREAK}) as server:
+    async with Playback({"*": BREAK}) as server:
         scanner = detector({server.port: ("vllm",)})
         assert await scanner.scan() == []
         server.answers = dict(VLLM)
@@ -171,7 +166,7 @@ async def test_a_container_port_whose_engine_is_not_yet_up_is_tried_again_at_onc
 
 
 async def test_a_stranger_that_breaks_off_after_an_answer_is_left_alone_too() -> None:
-    async with scripted({"/v1/models": PAGE, "*": BREAK}) as server:
+    async with Playback({"/v1/models": PAGE, "*": BREAK}) as server:
         scanner = detector({server.port: ("llamacpp",)})
         await scanner.scan()
         asked = len(server.asked)
@@ -180,18 +175,18 @@ async def test_a_stranger_that_breaks_off_after_an_answer_is_left_alone_too() ->
 
 
 async def test_known_ports_are_not_asked() -> None:
-    async with scripted(LLAMACPP) as server:
+    async with Playback(LLAMACPP) as server:
         assert await detector({server.port: ("llamacpp",)}).scan([server.port]) == []
         assert server.asked == []
 
 
 async def test_a_hanging_port_delays_no_other_and_costs_a_second_and_a_half_at_most() -> None:
     async with AsyncExitStack() as stack:
-        hanging = [await stack.enter_async_context(scripted({"*": HANG})) for _ in range(3)]
+        hanging = [await stack.enter_async_context(Playback({"*": HANG})) for _ in range(3)]
         slow = [
-            await stack.enter_async_context(scripted({"/v1/models": NOT_FOUND, "*": HANG})) for _ in range(3)
+            await stack.enter_async_context(Playback({"/v1/models": NOT_FOUND, "*": HANG})) for _ in range(3)
         ]
-        server = await stack.enter_async_context(scripted(LLAMACPP))
+        server = await stack.enter_async_context(Playback(LLAMACPP))
         ports: dict[int, Sequence[Kind]] = {each.port: USUAL[0] for each in (*hanging, *slow, server)}
         start = monotonic()
         (found,) = await detector(ports).scan()
@@ -200,7 +195,7 @@ async def test_a_hanging_port_delays_no_other_and_costs_a_second_and_a_half_at_m
 
 
 async def test_a_port_has_a_limit_for_all_its_questions_together() -> None:
-    async with scripted({"*": HANG}) as server:
+    async with Playback({"*": HANG}) as server:
         scanner = Detector(Upstream, {server.port: ("ollama",)}, limit_s=0.05)
         assert await scanner.scan() == []
         assert await scanner.scan() == []
@@ -209,7 +204,7 @@ async def test_a_port_has_a_limit_for_all_its_questions_together() -> None:
 
 async def test_what_listens_only_on_the_v6_loopback_is_found_there() -> None:
     try:
-        async with scripted(LLAMACPP, "::1") as server:
+        async with Playback(LLAMACPP, "::1") as server:
             (found,) = await detector({server.port: ("llamacpp",)}).scan()
             assert found.url == f"http://[::1]:{server.port}"
     except OSError:
@@ -223,7 +218,7 @@ async def test_no_connection_stays_open_after_a_scan() -> None:
         made.append(Upstream(address))
         return made[-1]
 
-    async with scripted(LLAMACPP) as server:
+    async with Playback(LLAMACPP) as server:
         await Detector(make, {server.port: ("llamacpp",)}).scan()
         await asyncio.sleep(0)
         assert [upstream.open for upstream in made] == [0]
@@ -231,8 +226,8 @@ async def test_no_connection_stays_open_after_a_scan() -> None:
 
 async def test_a_list_too_large_or_no_http_at_all_is_a_stranger() -> None:
     async with (
-        scripted({"*": b"220 mail.example ESMTP\r\n\r\n"}) as mail,
-        scripted({"*": answer(b"x" * (9 << 20))}) as large,
+        Playback({"*": b"220 mail.example ESMTP\r\n\r\n"}) as mail,
+        Playback({"*": answer(b"x" * (9 << 20))}) as large,
     ):
         assert await detector({mail.port: ("vllm",), large.port: ("vllm",)}).scan() == []
 

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from backends.playback import PAGE, answer, backend, probe, probe_answer, scripted
+from backends.playback import PAGE, Playback, answer, backend, probe, probe_answer
 from meshlight.backends.diagnostics import for_new, not_this_kind, reason
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import Reason
@@ -63,7 +63,7 @@ async def test_it_takes_the_connection_and_closes_it() -> None:
 
 
 async def test_it_speaks_something_else_than_http() -> None:
-    async with scripted({"*": b"SSH-2.0-OpenSSH_9.6\r\n\r\n"}) as server:
+    async with Playback({"*": b"SSH-2.0-OpenSSH_9.6\r\n\r\n"}) as server:
         found = await why(server.url)
     assert found.code == "bad-reply"
     assert "https://" in found.fix
@@ -118,7 +118,7 @@ def test_what_the_network_does_is_told_with_a_fix(error: UpstreamError, code: st
 
 
 async def test_more_comes_than_a_list_can_be() -> None:
-    async with scripted({"*": answer(b"x" * (9 << 20))}) as server:
+    async with Playback({"*": answer(b"x" * (9 << 20))}) as server:
         assert (await why(server.url)).code == "reply-too-large"
 
 
@@ -192,7 +192,7 @@ async def test_each_wrong_answer_is_told_apart(reply: bytes, code: str, words: s
 
 
 async def test_a_url_that_goes_on_behind_the_version_says_where_to_end_it() -> None:
-    async with scripted({}) as server:
+    async with Playback({}) as server:
         found = await why(f"{server.url}/v1/chat")
     assert found.code == "v1-doubled"
     assert found.fix.startswith("End the URL with /v1. ")
@@ -212,7 +212,7 @@ async def test_a_url_that_goes_on_behind_the_version_says_where_to_end_it() -> N
     ],
 )
 async def test_a_server_without_a_list_is_told_to_name_its_models(path: str, asked: str) -> None:
-    async with scripted({}) as server:
+    async with Playback({}) as server:
         found = await why(f"{server.url}{path}")
         assert server.asked == [asked]
     assert found.code == "v1-missing"
@@ -221,7 +221,7 @@ async def test_a_server_without_a_list_is_told_to_name_its_models(path: str, ask
 
 
 async def test_a_path_that_v1_follows_says_how_to_write_one_that_it_does_not() -> None:
-    async with scripted({}) as server:
+    async with Playback({}) as server:
         found = await why(f"{server.url}/llm")
         assert server.asked == ["/llm/v1/models"]
     assert found.fix.startswith("Try the URL without /llm.")
@@ -229,13 +229,13 @@ async def test_a_path_that_v1_follows_says_how_to_write_one_that_it_does_not() -
 
 
 async def test_a_url_with_a_path_too_much_says_so() -> None:
-    async with scripted({}) as server:
+    async with Playback({}) as server:
         assert (await why(f"{server.url}/api", "ollama")).fix == "Try the URL without /api."
         assert server.asked == ["/api/api/tags"]
 
 
 async def test_an_engine_gone_from_its_port_is_told_from_one_that_is_ill() -> None:
-    async with scripted({}) as server:
+    async with Playback({}) as server:
         found = await why(server.url, "llamacpp")
     assert found.code == "not-this-kind"
     assert "Something else than llama.cpp answers" in found.text

@@ -6,8 +6,6 @@ import msgspec
 import pytest
 
 from backends.peer_rig import ANNA, BEN, CATALOG, MALLORY, SHARED, answer, ben, catalog, connected, probe_of
-from backends.scripted import Peer
-from backends.scripted import answering as _answering
 from meshlight.backends.base import ChannelDeps, Probe
 from meshlight.backends.peer import PeerChannel, PeerKind, _decode, _probe_of
 from meshlight.domain.backend import Backend, ModelDetail
@@ -16,6 +14,8 @@ from meshlight.domain.health import Answered, Failed, Refused
 from meshlight.http_client.address import parse_address
 from meshlight.http_client.client import Upstream
 from meshlight.peers.tls import client_context, server_context
+from servers.byte_server import Peer
+from servers.byte_server import answering as _answering
 
 
 async def test_the_models_of_a_peer_are_listed_with_what_it_tells_of_them() -> None:

@@ -3,8 +3,8 @@
 import asyncio
 
 from backends.peer_rig import STREAM, answer, ben, catalog, connected, event
-from backends.scripted import Peer
 from meshlight.domain.health import Answered
+from servers.byte_server import Peer
 
 
 async def test_an_event_with_another_hash_has_the_peer_probed() -> None:

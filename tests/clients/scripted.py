@@ -5,7 +5,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from faults.raw import RawBackend, ReceivedRequest, Responder, chunked, complete, responds
+from faults.raw import RawBackend, Responder, chunked, complete, responds
+from servers.byte_server import Request
 
 CHAT = "/v1/chat/completions"
 Json = dict[str, Any]
@@ -17,7 +18,7 @@ def chats(*pieces: bytes) -> Responder:
     """Answer chat completions with these pieces, everything else with 404."""
     lost, found = responds(complete(b"{}", status=b"404 Not Found")), responds(*pieces)
 
-    async def respond(writer: asyncio.StreamWriter, asked: ReceivedRequest) -> None:
+    async def respond(writer: asyncio.StreamWriter, asked: Request) -> None:
         await (found if asked.target == CHAT else lost)(writer, asked)
 
     return respond
@@ -26,7 +27,7 @@ def chats(*pieces: bytes) -> Responder:
 def scripted(name: str, model: str, script: Callable[[Json], list[Delta]]) -> RawBackend:
     """Return a server that answers each request with these deltas, as a stream or complete."""
 
-    async def respond(writer: asyncio.StreamWriter, asked: ReceivedRequest) -> None:
+    async def respond(writer: asyncio.StreamWriter, asked: Request) -> None:
         if asked.target != CHAT:
             await responds(complete(b"{}", status=b"404 Not Found"))(writer, asked)
             return

@@ -5,13 +5,13 @@ from typing import Any
 
 from backends.certificates import server_context
 from backends.playback import answer
-from backends.scripted import ScriptedServer, answering
 from node import Node
+from servers.byte_server import ByteServer, answering
 
 LIST = answer({"object": "list", "data": [{"id": "m", "object": "model", "owned_by": "x"}]})
 
 
-async def added(node: Node, server: ScriptedServer, **fields: Any) -> tuple[int, str]:
+async def added(node: Node, server: ByteServer, **fields: Any) -> tuple[int, str]:
     body = {"kind": "openai-compatible", "name": "ours", "url": server.address.url, **fields}
     reply = await node.http.post("/mesh/backends", json=body)
     return reply.status_code, reply.text
@@ -21,7 +21,7 @@ async def test_with_the_file_it_is_healthy_and_without_it_is_refused(node: Node,
     server_tls, authority = server_context("good")
     file = tmp_path / "ours.pem"
     file.write_bytes(authority)
-    async with ScriptedServer(answering(LIST), tls=server_tls) as server:
+    async with ByteServer(answering(LIST), tls=server_tls) as server:
         status, text = await added(node, server)
         assert (status, "CA file" in text) == (422, True)
         status, text = await added(node, server, ca_file=str(file))
@@ -33,7 +33,7 @@ async def test_with_the_file_it_is_healthy_and_without_it_is_refused(node: Node,
 async def test_a_file_that_is_not_there_is_named(node: Node, tmp_path: Path) -> None:
     server_tls, _ = server_context("good")
     missing = str(tmp_path / "gone.pem")
-    async with ScriptedServer(answering(LIST), tls=server_tls) as server:
+    async with ByteServer(answering(LIST), tls=server_tls) as server:
         status, text = await added(node, server, ca_file=missing)
     assert status == 422
     assert missing in text

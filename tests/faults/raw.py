@@ -7,30 +7,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
-from msgspec import Struct
-
 from meshlight.domain.backend import Kind
 from node import Node
+from servers.byte_server import ByteServer, Peer, Request, chunk
 
 WAIT_S = 5.0
 
 
-class ReceivedRequest(Struct, frozen=True):
-    """One request as a backend read it."""
-
-    method: str
-    target: str
-    headers: tuple[tuple[bytes, bytes], ...]
-    body: bytes
-    raw: bytes
-    """Head and body, every byte."""
-    connection: int
-
-    def header(self, name: bytes) -> list[bytes]:
-        return [value for key, value in self.headers if key == name]
-
-
-Responder = Callable[[asyncio.StreamWriter, ReceivedRequest], Awaitable[None]]
+Responder = Callable[[asyncio.StreamWriter, Request], Awaitable[None]]
 
 
 def complete(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
@@ -42,7 +26,7 @@ def complete(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
 def responds(*pieces: bytes) -> Responder:
     """Write each piece by itself."""
 
-    async def respond(writer: asyncio.StreamWriter, request: ReceivedRequest) -> None:  # noqa: ARG001 - a Responder
+    async def respond(writer: asyncio.StreamWriter, request: Request) -> None:  # noqa: ARG001 - a Responder
         for piece in pieces:
             writer.write(piece)
             await writer.drain()
@@ -54,72 +38,33 @@ def responds(*pieces: bytes) -> Responder:
 def chunked(*pieces: bytes, content_type: bytes = b"text/event-stream") -> list[bytes]:
     """Return the pieces of a whole streamed answer."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ntransfer-encoding: chunked\r\n\r\n" % content_type
-    return [head, *(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces), b"0\r\n\r\n"]
+    return [head, *map(chunk, pieces), chunk(b"")]
 
 
-class RawBackend:
-    """Lists `models`; answers every POST with what `say` writes."""
+class RawBackend(ByteServer):
+    """Lists `models`; answers every POST with what `respond` writes."""
 
     kind: Kind = "openai-compatible"
 
     def __init__(self, name: str, models: Sequence[str] = ("m",), respond: Responder | None = None) -> None:
+        super().__init__(self._serve)
         self.name = name
         self.models = models
         self.respond = respond or responds(complete(b'{"ok": true}', b"content-type: application/json"))
-        self.requests: list[ReceivedRequest] = []
-        self._count = 0
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
-
-    @property
-    def posts(self) -> list[ReceivedRequest]:
+    def posts(self) -> list[Request]:
         return [request for request in self.requests if request.method == "POST"]
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
-        self._port: int = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self._count += 1
-        try:
-            await self._answer(reader, writer, self._count)
-        except (asyncio.CancelledError, asyncio.IncompleteReadError, ConnectionError):
-            pass  # the gateway closed the connection, or the test is over
-        finally:
-            writer.close()
-            self._tasks.discard(task)
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
-        while not writer.is_closing():
-            head = await reader.readuntil(b"\r\n\r\n")
-            line, *lines = head[:-4].split(b"\r\n")
-            headers = tuple(
-                (name.lower(), value) for name, _, value in (text.partition(b": ") for text in lines)
-            )
-            body = await reader.readexactly(int(dict(headers).get(b"content-length", b"0")))
-            method, target, _ = line.decode("latin-1").split(" ")
-            request = ReceivedRequest(method, target, headers, body, head + body, number)
-            self.requests.append(request)
-            if method == "POST":
-                await self.respond(writer, request)
+    async def _serve(self, peer: Peer) -> None:
+        while not peer.writer.is_closing():
+            request = await peer.request()
+            if request.method == "POST":
+                await self.respond(peer.writer, request)
             else:
                 data = [{"id": name, "object": "model", "owned_by": "x"} for name in self.models]
                 listed = json.dumps({"object": "list", "data": data}).encode()
-                writer.write(complete(listed, b"content-type: application/json"))
-                await writer.drain()
+                await peer.send(complete(listed, b"content-type: application/json"))
 
 
 class Caller:

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from faults.raw import RawBackend, ReceivedRequest, chat, chunked, complete, responds, tune
+from faults.raw import RawBackend, chat, chunked, complete, responds, tune
 from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
+from servers.byte_server import Request
 
 JSON = b"content-type: application/json"
 NO_ACCESS = "Project `proj_1` does not have access to model `m`"
@@ -152,7 +153,7 @@ class Gate(RawBackend):
         super().__init__("a", respond=self._say)
         self._words = words
 
-    async def _say(self, writer: Any, asked: ReceivedRequest) -> None:
+    async def _say(self, writer: Any, asked: Request) -> None:
         if asked.target != "/v1/chat/completions":
             await responds(complete(self._words, JSON, status=b"401 Unauthorized"))(writer, asked)
         elif b'"stream":true' in asked.body:

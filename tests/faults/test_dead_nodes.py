@@ -6,6 +6,7 @@ from pathlib import Path
 from faults.raw import RawBackend
 from meshlight.simulator.engine import SimulatedEngine
 from node import Node
+from servers.byte_server import Peer
 
 CONFIG = 'routing.policy = "priority"'
 
@@ -18,10 +19,10 @@ class Silent(RawBackend):
         self.free = asyncio.Event()
         self.is_asked = asyncio.Event()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+    async def _serve(self, peer: Peer) -> None:
         self.is_asked.set()
         await self.free.wait()
-        await super()._answer(reader, writer, number)
+        await super()._serve(peer)
 
 
 class Unwaiting(Node):

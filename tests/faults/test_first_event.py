@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from faults.raw import RawBackend, ReceivedRequest, chat, chunked, complete, responds
+from faults.raw import RawBackend, chat, chunked, complete, responds
 from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
+from servers.byte_server import Request
 
 CHAT = "/v1/chat/completions"
 LINES = b"application/x-ndjson"
@@ -46,7 +47,7 @@ async def test_the_next_backend_answers_where_a_stream_begins_with_an_error(
 
 @pytest.mark.parametrize(("path", "back"), [("/v1/messages", "message_stop"), ("/api/chat", '"done":true')])
 async def test_it_is_so_for_translated_requests(tmp_path: Path, path: str, back: str) -> None:
-    async def respond(writer: asyncio.StreamWriter, request: ReceivedRequest) -> None:
+    async def respond(writer: asyncio.StreamWriter, request: Request) -> None:
         lacks = request.target != CHAT
         pieces = [complete(b"{}", status=b"404 Not Found")] if lacks else chunked(BARE)
         await responds(*pieces)(writer, request)
@@ -119,7 +120,7 @@ async def test_the_first_bytes_of_an_ordinary_stream_do_not_wait(tmp_path: Path,
     go = asyncio.Event()
     rest = b',"choices":[]}\n\n'
 
-    async def respond(writer: asyncio.StreamWriter, request: ReceivedRequest) -> None:
+    async def respond(writer: asyncio.StreamWriter, request: Request) -> None:
         head, piece, last, end = chunked(first, rest)
         await responds(head + piece)(writer, request)
         await go.wait()

@@ -6,16 +6,17 @@ import hashlib
 import pytest
 
 from backends.reading import BIG, CHUNKED, get, whole
-from backends.scripted import OK, Peer, ScriptedServer, answering, chunk, on_each_loop
+from event_loops import on_each_loop
 from meshlight.domain.errors import BadRequest, ReadError, RemoteProtocolError
 from meshlight.http_client.client import Upstream
+from servers.byte_server import OK, ByteServer, Peer, answering, chunk
 
 # --- the request on the wire
 
 
 @on_each_loop
 async def test_a_request_goes_out_as_it_was_given_with_host_and_length_added() -> None:
-    async with ScriptedServer(answering(OK)) as server:
+    async with ByteServer(answering(OK)) as server:
         upstream = Upstream(server.address)
         headers = [(b"content-type", b"application/json"), (b"x-a", b"1"), (b"x-a", b"2")]
         response = await upstream.send("POST", "/v1/chat/completions?x=%20", headers, b'{"a":1}')
@@ -29,7 +30,7 @@ async def test_a_request_goes_out_as_it_was_given_with_host_and_length_added() -
 
 @on_each_loop
 async def test_a_post_without_a_body_says_so_and_a_get_says_nothing() -> None:
-    async with ScriptedServer(answering(OK)) as server:
+    async with ByteServer(answering(OK)) as server:
         upstream = Upstream(server.address)
         await whole(await upstream.send("POST", "/", ()))
         await whole(await upstream.send("GET", "/", ()))
@@ -58,14 +59,14 @@ async def test_a_post_without_a_body_says_so_and_a_get_says_nothing() -> None:
 async def test_what_would_be_read_as_two_requests_is_refused_before_anything_is_sent(
     method: str, target: str, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    async with ScriptedServer(answering(OK)) as server:
+    async with ByteServer(answering(OK)) as server:
         with pytest.raises(BadRequest):
             await Upstream(server.address).send(method, target, headers)
         assert server.accepted == 0
 
 
 async def test_any_number_of_targets_is_not_remembered_for_ever() -> None:
-    async with ScriptedServer(answering(OK)) as server:
+    async with ByteServer(answering(OK)) as server:
         upstream = Upstream(server.address)
         for place in range(600):
             await get(upstream, f"/{place}")
@@ -76,7 +77,7 @@ async def test_any_number_of_targets_is_not_remembered_for_ever() -> None:
 async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    async with ScriptedServer(answering(OK)) as server:
+    async with ByteServer(answering(OK)) as server:
         assert await get(Upstream(server.address)) == b"ok"
 
 
@@ -94,7 +95,7 @@ async def test_a_stream_arrives_as_it_is_sent() -> None:
         await peer.send(chunk(b"two"), b"0\r\n\r\n")
         await peer.until_gone()
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         response = await Upstream(server.address).send("GET", "/", ())
         assert await response.read() == b"one"
         read.set()
@@ -110,7 +111,7 @@ async def test_an_answer_sent_byte_by_byte_is_the_same() -> None:
         await peer.send(*(raw[place : place + 1] for place in range(len(raw))))
         await peer.until_gone()
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         assert await get(Upstream(server.address)) == "grüß Gott".encode()
 
 
@@ -122,7 +123,7 @@ async def test_an_answer_that_ends_with_the_connection_is_whole() -> None:
             b"HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n", b"data: 2\n\n"
         )
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         upstream = Upstream(server.address)
         assert await get(upstream) == b"data: 1\n\ndata: 2\n\n"
         assert await get(upstream) == b"data: 1\n\ndata: 2\n\n"
@@ -137,7 +138,7 @@ async def test_an_answer_cut_short_gives_what_came_and_then_the_error(raw: bytes
         await peer.request()
         await peer.send(raw)
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         response = await Upstream(server.address).send("GET", "/", ())
         assert (await response.read()).startswith(b"half")
         with pytest.raises(ReadError) as caught:
@@ -152,7 +153,7 @@ async def test_a_server_that_speaks_no_http_is_told_by_its_place() -> None:
         await peer.send(b"220 mail.example ESMTP\r\n")
         await peer.until_gone()
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         with pytest.raises(RemoteProtocolError, match=f"127.0.0.1:{server.port}"):
             await Upstream(server.address).send("GET", "/", ())
 
@@ -165,7 +166,7 @@ async def test_fifty_megabytes_pass_unchanged_in_both_directions() -> None:
         await peer.send(request.body)
         await peer.until_gone()
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         upstream = Upstream(server.address)
         response = await upstream.send("POST", "/", (), BIG)
         digest = hashlib.sha256()
@@ -181,7 +182,7 @@ async def test_an_early_refusal_is_delivered_though_the_server_closes_without_re
         await peer.reader.readuntil(b"\r\n\r\n")
         await peer.send(b"HTTP/1.1 413 Too Large\r\ncontent-length: 7\r\n\r\ntoo big")
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         upstream = Upstream(server.address)
         for _ in range(10):
             response = await upstream.send("POST", "/", (), BIG)
@@ -209,7 +210,7 @@ async def test_a_slow_reader_makes_the_server_wait() -> None:
             await drained
         await peer.until_gone()
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         response = await Upstream(server.address).send("GET", "/", ())
         await waits.wait()
         assert sent < size / 2

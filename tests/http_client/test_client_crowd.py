@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from backends.scripted import OK, Peer, ScriptedServer
 from meshlight.http_client.client import Upstream
+from servers.byte_server import OK, ByteServer, Peer
 
 WAIT_S = 3.0
 
@@ -22,7 +22,7 @@ async def test_a_new_connection_does_not_wait_for_one_that_came_to_rest(answers_
                 await may_answer.wait()
                 await peer.send(OK)
 
-    async with ScriptedServer(script) as server, asyncio.timeout(WAIT_S):
+    async with ByteServer(script) as server, asyncio.timeout(WAIT_S):
         upstream = Upstream(server.address)
         two = [asyncio.create_task(upstream.send("GET", "/", ())) for _ in range(2)]
         asyncio.get_running_loop().call_later(answers_after_s, may_answer.set)

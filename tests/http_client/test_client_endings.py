@@ -7,12 +7,13 @@ import pytest
 
 from backends.certificates import client_trusting, server_context
 from backends.reading import BIG, CHUNKED, get, until_open, whole
-from backends.scripted import OK, Peer, ScriptedServer, answering, chunk, on_each_loop
+from event_loops import on_each_loop
 from meshlight.domain.errors import ConnectError, ReadError, ReadTimeout, ResponseTooLarge
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
 from meshlight.http_client.connector import Resolver
 from meshlight.http_client.headers import header_value
+from servers.byte_server import OK, ByteServer, Peer, answering, chunk
 
 
 @on_each_loop
@@ -24,7 +25,7 @@ async def test_a_request_cancelled_before_the_answer_closes_the_connection() -> 
         asked.set()
         await peer.until_gone()
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         upstream = Upstream(server.address)
         sending = asyncio.create_task(upstream.send("GET", "/", ()))
         await asked.wait()
@@ -42,7 +43,7 @@ async def test_a_read_cancelled_in_mid_stream_closes_the_connection() -> None:
         await peer.send(CHUNKED + chunk(b"one"))
         await peer.until_gone()
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         upstream = Upstream(server.address)
         response = await upstream.send("GET", "/", ())
         assert await response.read() == b"one"
@@ -62,7 +63,7 @@ async def test_aborting_an_answer_closes_the_connection() -> None:
         await peer.send(CHUNKED + chunk(b"one"))
         await peer.until_gone()
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         response = await Upstream(server.address).send("GET", "/", ())
         response.abort()
         await server.peers[0].gone.wait()
@@ -78,7 +79,7 @@ async def test_cancelling_while_connecting_leaves_nothing_open() -> None:
         connected.set()
         await peer.until_gone()
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         upstream = Upstream(Address("https", "127.0.0.1", server.port))  # which waits for the handshake
         sending = asyncio.create_task(upstream.send("GET", "/", ()))
         await connected.wait()
@@ -95,7 +96,7 @@ async def test_cancelling_while_connecting_leaves_nothing_open() -> None:
 @on_each_loop
 async def test_a_fetch_brings_the_whole_answer_with_its_latency() -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\ncontent-length: 2\r\n\r\n{}"
-    async with ScriptedServer(answering(answer)) as server:
+    async with ByteServer(answering(answer)) as server:
         upstream = Upstream(Address("http", "127.0.0.1", server.port, "/base"))
         first = await upstream.fetch("GET", "/v1/models", headers=[(b"authorization", b"Bearer x")])
         second = await upstream.fetch("GET", "/v1/models")
@@ -120,7 +121,7 @@ async def test_a_fetch_that_gets_no_answer_or_only_half_of_one_is_late() -> None
             await peer.send(begun)
             await peer.until_gone()
 
-        async with ScriptedServer(script) as server:
+        async with ByteServer(script) as server:
             with pytest.raises(ReadTimeout, match=words) as caught:
                 await Upstream(server.address).fetch("GET", "/v1/models", timeout_s=0.3)
             assert f"127.0.0.1:{server.port}" in caught.value.title
@@ -129,7 +130,7 @@ async def test_a_fetch_that_gets_no_answer_or_only_half_of_one_is_late() -> None
 
 @on_each_loop
 async def test_a_fetch_that_cannot_even_connect_in_time_says_so() -> None:
-    async with ScriptedServer(Peer.until_gone) as server:
+    async with ByteServer(Peer.until_gone) as server:
         upstream = Upstream(Address("https", "127.0.0.1", server.port))
         with pytest.raises(ConnectError) as caught:
             await upstream.fetch("GET", "/v1/models", timeout_s=0.5)
@@ -149,7 +150,7 @@ async def test_a_fetch_reads_no_more_than_its_limit() -> None:
         finally:
             endless.set()
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         with pytest.raises(ResponseTooLarge, match="more than 50000 bytes"):
             await Upstream(server.address).fetch("GET", "/v1/models", limit=50000)
         await endless.wait()
@@ -172,7 +173,7 @@ async def test_closing_ends_idle_connections_now_and_busy_ones_when_they_are_don
             else:
                 await peer.send(OK)
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         upstream = Upstream(server.address)
         slow = await upstream.send("GET", "/slow", ())
         await get(upstream)
@@ -188,7 +189,7 @@ async def test_closing_ends_idle_connections_now_and_busy_ones_when_they_are_don
 
 @on_each_loop
 async def test_a_host_name_is_in_the_host_header() -> None:
-    async with ScriptedServer(answering(OK)) as server:
+    async with ByteServer(answering(OK)) as server:
         upstream = Upstream(
             Address("http", "gpu.test", server.port), resolver=Resolver(lambda _: ["127.0.0.1"])
         )
@@ -206,7 +207,7 @@ async def test_everything_works_over_tls_too() -> None:
         await peer.request()
         await peer.send(b"HTTP/1.0 200 OK\r\n\r\nto the end")
 
-    async with ScriptedServer(script, tls=server_tls) as server:
+    async with ByteServer(script, tls=server_tls) as server:
         upstream = Upstream(server.address, tls=client_trusting(authority))
         body = BIG[: 5 << 20]
         assert await whole(await upstream.send("POST", "/", (), body)) == hashlib.sha256(body).digest()
@@ -218,7 +219,7 @@ async def test_everything_works_over_tls_too() -> None:
 @on_each_loop
 async def test_a_backend_with_a_self_signed_certificate_is_not_spoken_to() -> None:
     server_tls, _ = server_context("self-signed")
-    async with ScriptedServer(answering(OK), tls=server_tls) as server:
+    async with ByteServer(answering(OK), tls=server_tls) as server:
         with pytest.raises(ConnectError, match="self-signed") as caught:
             await Upstream(server.address).send("GET", "/", ())
         assert caught.value.cause == "tls"

@@ -5,14 +5,15 @@ import asyncio
 import pytest
 
 from backends.reading import CHUNKED, get, until_open, whole
-from backends.scripted import NO_BODY, OK, Peer, ScriptedServer, answering, chunk, on_each_loop
+from event_loops import on_each_loop
 from meshlight.domain.errors import ReadError
 from meshlight.http_client.client import Upstream
+from servers.byte_server import NO_BODY, OK, ByteServer, Peer, answering, chunk
 
 
 @on_each_loop
 async def test_a_connection_is_used_again_and_says_so() -> None:
-    async with ScriptedServer(answering(OK, NO_BODY, CHUNKED + chunk(b"x") + b"0\r\n\r\n")) as server:
+    async with ByteServer(answering(OK, NO_BODY, CHUNKED + chunk(b"x") + b"0\r\n\r\n")) as server:
         upstream = Upstream(server.address)
         reused = []
         for _ in range(3):
@@ -34,7 +35,7 @@ async def test_requests_at_the_same_time_have_connections_of_their_own() -> None
         await peer.send(OK)
         await peer.until_gone()
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         upstream = Upstream(server.address)
         assert await asyncio.gather(*(get(upstream) for _ in range(3))) == [b"ok"] * 3
         assert server.accepted == 3
@@ -43,7 +44,7 @@ async def test_requests_at_the_same_time_have_connections_of_their_own() -> None
 
 @on_each_loop
 async def test_a_connection_that_rested_too_long_is_not_used() -> None:
-    async with ScriptedServer(answering(OK)) as server:
+    async with ByteServer(answering(OK)) as server:
         upstream = Upstream(server.address, idle_expiry_s=0)
         await get(upstream)
         await get(upstream)
@@ -52,7 +53,7 @@ async def test_a_connection_that_rested_too_long_is_not_used() -> None:
 
 @on_each_loop
 async def test_a_fresh_connection_is_made_when_asked_for() -> None:
-    async with ScriptedServer(answering(OK)) as server:
+    async with ByteServer(answering(OK)) as server:
         upstream = Upstream(server.address)
         await get(upstream)
         await get(upstream, fresh=True)
@@ -65,7 +66,7 @@ async def test_a_connection_that_the_server_closed_while_it_rested_is_dropped() 
         await peer.request()
         await peer.send(OK)
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         upstream = Upstream(server.address)
         await get(upstream)
         await until_open(upstream, 0)
@@ -82,7 +83,7 @@ async def test_a_connection_on_which_the_server_spoke_unasked_is_dropped() -> No
         await peer.send(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n")
         await peer.until_gone()
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         upstream = Upstream(server.address)
         await get(upstream)
         await until_open(upstream, 0)
@@ -114,7 +115,7 @@ def dying_at_second_request(how: str, heard: bytes = b"") -> "tuple[list[int], o
 async def test_a_used_connection_that_dies_without_a_byte_is_tried_once_more_on_a_new_one() -> None:
     for how in ("close", "reset"):
         counted, script = dying_at_second_request(how)
-        async with ScriptedServer(script) as server:  # type: ignore[arg-type]
+        async with ByteServer(script) as server:  # type: ignore[arg-type]
             upstream = Upstream(server.address)
             await get(upstream)
             response = await upstream.send("POST", "/", (), b"x")
@@ -125,7 +126,7 @@ async def test_a_used_connection_that_dies_without_a_byte_is_tried_once_more_on_
 @on_each_loop
 async def test_a_used_connection_that_dies_within_an_answer_is_not_tried_again() -> None:
     counted, script = dying_at_second_request("close", b"HTTP/1.1 2")
-    async with ScriptedServer(script) as server:  # type: ignore[arg-type]
+    async with ByteServer(script) as server:  # type: ignore[arg-type]
         upstream = Upstream(server.address)
         await get(upstream)
         with pytest.raises(ReadError) as caught:
@@ -139,7 +140,7 @@ async def test_a_new_connection_that_dies_is_not_tried_again() -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         upstream = Upstream(server.address)
         with pytest.raises(ReadError) as caught:
             await get(upstream)
@@ -155,7 +156,7 @@ async def test_the_second_try_is_the_last() -> None:
             await peer.send(OK)
             await peer.request()
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         upstream = Upstream(server.address)
         await get(upstream)
         with pytest.raises(ReadError) as caught:
@@ -170,7 +171,7 @@ async def test_a_server_that_closes_after_each_answer_costs_no_request() -> None
         await peer.request()
         await peer.send(CHUNKED + chunk(b"data") + b"0\r\n\r\n")
 
-    async with ScriptedServer(script) as server:
+    async with ByteServer(script) as server:
         upstream = Upstream(server.address)
 
         async def client() -> None:

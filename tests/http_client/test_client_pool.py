@@ -1,6 +1,6 @@
-from backends.scripted import OK
 from http_client.fake_connection import TinCan
 from meshlight.http_client.client import ConnectionPool
+from servers.byte_server import OK
 
 NOW = 1000.0
 

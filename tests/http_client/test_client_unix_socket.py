@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from backends.playback import answer, backend
-from backends.scripted import on_each_loop
+from event_loops import on_each_loop
 from meshlight.backends.kinds import KINDS, ring_for
 from meshlight.domain.errors import BadAddress, ConnectError
 from meshlight.domain.health import Answered, Failed

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.scripted import NO_BODY, OK, chunk
 from http_client.fake_connection import TinCan, drain, listen, step
 from meshlight.domain.errors import ReadError, RemoteProtocolError, UpstreamError
 from meshlight.http_client.connection import ONE_WRITE_MAX
+from servers.byte_server import NO_BODY, OK, chunk
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 TO_THE_END = b"HTTP/1.0 200 OK\r\n\r\n"

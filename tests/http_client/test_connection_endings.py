@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from backends.scripted import OK, chunk
 from http_client.fake_connection import Outcome, TinCan, drain, listen, step
 from meshlight.domain.errors import ReadError, RemoteProtocolError
 from meshlight.http_client.connection import HEAD_MAX, HEADERS_MAX
 from meshlight.http_client.response import HIGH_WATER
+from servers.byte_server import OK, chunk
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 TO_THE_END = b"HTTP/1.0 200 OK\r\n\r\n"

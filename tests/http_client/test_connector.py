@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from backends.certificates import Flaw, client_trusting, server_context
-from backends.scripted import OK, Peer, ScriptedServer, answering, on_each_loop
+from event_loops import on_each_loop
 from meshlight.domain.errors import ConnectCause, ConnectError
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import ConnectionPool
@@ -21,6 +21,7 @@ from meshlight.http_client.connector import (
     more_specific_error,
     tls_context,
 )
+from servers.byte_server import OK, ByteServer, Peer, answering
 
 
 def no_lookup(host: str) -> list[str]:
@@ -57,13 +58,13 @@ def free_port() -> int:
 
 @on_each_loop
 async def test_an_ip_address_is_dialled_without_a_name_server() -> None:
-    async with ScriptedServer(answering(OK)) as server:
+    async with ByteServer(answering(OK)) as server:
         assert await ask(await dialer(server.address).connect(5)) == 200
 
 
 @on_each_loop
 async def test_the_addresses_of_a_name_are_tried_in_order() -> None:
-    async with ScriptedServer(answering(OK)) as server:
+    async with ByteServer(answering(OK)) as server:
         address = Address("http", "gpu.test", server.port)
         assert await ask(await dialer(address, lambda _: ["::1", "127.0.0.1"]).connect(5)) == 200
 
@@ -123,7 +124,7 @@ async def test_a_name_server_that_is_silent_takes_no_longer_than_the_limit() -> 
 
 @on_each_loop
 async def test_a_server_that_never_gets_to_talk_is_given_up_in_time() -> None:
-    async with ScriptedServer(Peer.until_gone) as server:
+    async with ByteServer(Peer.until_gone) as server:
         error = await failure(dialer(Address("https", "127.0.0.1", server.port)), timeout_s=0.1)
         assert error.cause == "timeout"
         assert f"127.0.0.1:{server.port}" in error.title
@@ -131,7 +132,7 @@ async def test_a_server_that_never_gets_to_talk_is_given_up_in_time() -> None:
 
 @on_each_loop
 async def test_a_dead_first_address_leaves_time_for_the_second() -> None:
-    async with ScriptedServer(Peer.until_gone) as silent:
+    async with ByteServer(Peer.until_gone) as silent:
         address = Address("https", "gpu.test", silent.port)
         error = await failure(dialer(address, lambda _: ["127.0.0.1", "127.0.0.1"]), timeout_s=0.6)
         assert error.cause == "timeout"
@@ -191,7 +192,7 @@ async def test_a_forbidden_address_is_never_dialled_whatever_name_it_hides_behin
 
 
 async def test_an_address_is_judged_anew_on_each_connect() -> None:
-    async with ScriptedServer(answering(OK)) as server:
+    async with ByteServer(answering(OK)) as server:
         answers = [["127.0.0.1"], ["169.254.169.254"]]
         resolver = Resolver(lambda _: answers.pop(0))
         address = Address("http", "moves.test", server.port)
@@ -203,7 +204,7 @@ async def test_an_address_is_judged_anew_on_each_connect() -> None:
 
 @pytest.mark.parametrize("ip", ["127.0.0.1", "::ffff:127.0.0.1"])
 async def test_the_gateway_never_becomes_its_own_backend(ip: str) -> None:
-    async with ScriptedServer(answering(OK)) as server:
+    async with ByteServer(answering(OK)) as server:
         own = frozenset({("127.0.0.1", server.port)})
         error = await failure(dialer(Address("http", "me.test", server.port), lambda _: [ip], own=own))
         assert error.cause == "forbidden"
@@ -245,7 +246,7 @@ async def test_a_connection_to_itself_counts_as_refused() -> None:
 @on_each_loop
 async def test_a_trusted_certificate_is_accepted() -> None:
     server_tls, authority = server_context("good")
-    async with ScriptedServer(answering(OK), tls=server_tls) as server:
+    async with ByteServer(answering(OK), tls=server_tls) as server:
         assert await ask(await dialer(server.address, tls=client_trusting(authority)).connect(5)) == 200
 
 
@@ -260,7 +261,7 @@ async def test_each_flaw_of_a_certificate_is_named() -> None:
     }
     for flaw, words in flaws.items():
         server_tls, authority = server_context(flaw)
-        async with ScriptedServer(answering(OK), tls=server_tls) as server:
+        async with ByteServer(answering(OK), tls=server_tls) as server:
             trusted = None if flaw in {"self-signed", "unknown authority"} else client_trusting(authority)
             error = await failure(dialer(server.address, tls=trusted))
             assert error.cause == "tls", flaw
@@ -275,7 +276,7 @@ async def test_https_to_a_server_without_tls_asks_whether_http_was_meant() -> No
         await peer.send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
         await peer.until_gone()
 
-    async with ScriptedServer(plain) as server:
+    async with ByteServer(plain) as server:
         error = await failure(dialer(Address("https", "127.0.0.1", server.port)))
         assert error.cause == "tls"
         assert "http://" in error.title
@@ -287,7 +288,7 @@ async def test_a_server_that_hangs_up_during_the_handshake_is_a_matter_of_tls() 
         await peer.reader.read(1)
         peer.reset()
 
-    async with ScriptedServer(hang_up) as server:
+    async with ByteServer(hang_up) as server:
         error = await failure(dialer(Address("https", "127.0.0.1", server.port)))
         assert error.cause == "tls"
         assert "handshake" in error.title

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from backends.certificates import server_context
-from backends.scripted import OK, ScriptedServer, answering
 from meshlight.domain.errors import ConnectError
 from meshlight.http_client.client import Upstream
 from meshlight.http_client.connector import SIZE_MAX, context_for
+from servers.byte_server import OK, ByteServer, answering
 
 
-async def fetch(server: ScriptedServer, ca_file: str) -> int:
+async def fetch(server: ByteServer, ca_file: str) -> int:
     upstream = Upstream(server.address, tls=lambda: context_for(ca_file))
     try:
         return (await upstream.fetch("GET", "/")).status
@@ -23,7 +23,7 @@ async def test_a_server_signed_by_the_file_is_spoken_to(tmp_path: Path) -> None:
     server_tls, authority = server_context("good")
     file = tmp_path / "ours.pem"
     file.write_bytes(authority)
-    async with ScriptedServer(answering(OK), tls=server_tls) as server:
+    async with ByteServer(answering(OK), tls=server_tls) as server:
         assert await fetch(server, str(file)) == 200
 
 
@@ -32,7 +32,7 @@ async def test_another_authority_in_the_file_is_refused(tmp_path: Path) -> None:
     _, other = server_context("good")
     file = tmp_path / "other.pem"
     file.write_bytes(other)
-    async with ScriptedServer(answering(OK), tls=server_tls) as server:
+    async with ByteServer(answering(OK), tls=server_tls) as server:
         with pytest.raises(ConnectError, match="authority that this machine does not know") as failed:
             await fetch(server, str(file))
     assert failed.value.cause == "tls"
@@ -43,7 +43,7 @@ async def test_a_file_that_is_replaced_counts_at_the_next_connection(tmp_path: P
     _, other = server_context("good")
     file = tmp_path / "ca.pem"
     file.write_bytes(other)
-    async with ScriptedServer(answering(OK), tls=server_tls) as server:
+    async with ByteServer(answering(OK), tls=server_tls) as server:
         with pytest.raises(ConnectError):
             await fetch(server, str(file))
         file.write_bytes(other + authority)

@@ -5,13 +5,14 @@ import pytest
 from msgspec.structs import replace
 
 from backends.certificates import client_trusting, server_context
-from backends.scripted import OK, ScriptedServer, answering, on_each_loop
+from event_loops import on_each_loop
 from http_client.connect_proxy import ConnectProxy
 from http_client.test_connector import free_port
 from meshlight.domain.errors import ConnectError, ReadTimeout
 from meshlight.domain.proxy import Proxy, UnusableProxy
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
+from servers.byte_server import OK, ByteServer, answering
 
 CLOUD = Address("http", "cloud.test", 443)
 
@@ -29,7 +30,7 @@ async def failure(
 @on_each_loop
 async def test_a_server_is_reached_by_its_name_through_the_proxy_with_tls_inside() -> None:
     tls, authority = server_context("good")
-    async with ScriptedServer(answering(OK), tls=tls) as server, ConnectProxy(server.port) as proxy:
+    async with ByteServer(answering(OK), tls=tls) as server, ConnectProxy(server.port) as proxy:
         upstream = Upstream(server.address, proxy=proxy.proxy, tls=client_trusting(authority))
         first = await upstream.fetch("GET", "/v1/models", headers=((b"authorization", b"Bearer k"),))
         second = await upstream.fetch("POST", "/v1/x", body=b"x" * 300_000)
@@ -43,7 +44,7 @@ async def test_a_server_is_reached_by_its_name_through_the_proxy_with_tls_inside
 
 @on_each_loop
 async def test_a_server_without_tls_is_reached_through_a_tunnel_too_and_the_proxy_resolves_its_name() -> None:
-    async with ScriptedServer(answering(OK)) as server, ConnectProxy(server.port) as proxy:
+    async with ByteServer(answering(OK)) as server, ConnectProxy(server.port) as proxy:
         upstream = Upstream(Address("http", "cloud.test", 8080), proxy=proxy.proxy)
         assert (await upstream.fetch("GET", "/")).status == 200
         upstream.close()
@@ -53,7 +54,7 @@ async def test_a_server_without_tls_is_reached_through_a_tunnel_too_and_the_prox
 @on_each_loop
 async def test_the_certificate_inside_the_tunnel_is_checked_for_the_server() -> None:
     tls, authority = server_context("other host")
-    async with ScriptedServer(answering(OK), tls=tls) as server, ConnectProxy(server.port) as proxy:
+    async with ByteServer(answering(OK), tls=tls) as server, ConnectProxy(server.port) as proxy:
         upstream = Upstream(server.address, proxy=proxy.proxy, tls=client_trusting(authority))
         with pytest.raises(ConnectError, match="another IP address") as caught:
             await upstream.fetch("GET", "/")
@@ -62,7 +63,7 @@ async def test_the_certificate_inside_the_tunnel_is_checked_for_the_server() -> 
 
 
 async def test_the_credentials_of_the_proxy_go_to_the_proxy_alone_and_are_never_shown() -> None:
-    async with ScriptedServer(answering(OK)) as server, ConnectProxy(server.port) as proxy:
+    async with ByteServer(answering(OK)) as server, ConnectProxy(server.port) as proxy:
         mine = replace(proxy.proxy, credentials="ann:hunter2")
         upstream = Upstream(CLOUD, proxy=mine)
         await upstream.fetch("GET", "/")
@@ -144,7 +145,7 @@ async def test_meshlight_is_not_its_own_proxy() -> None:
 
 
 async def test_a_server_that_speaks_before_it_is_asked_is_not_trusted() -> None:
-    async with ScriptedServer(answering(OK)) as server:
+    async with ByteServer(answering(OK)) as server:
         early = b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
         async with ConnectProxy(server.port, early) as proxy:
             assert "spoke before it was asked" in (await failure(proxy.proxy)).title

@@ -7,7 +7,6 @@ from typing import Self
 
 from msgspec.structs import replace
 
-from backends.scripted import ScriptedServer, answering
 from fake_clock import FakeMesh, backend
 from mesh.fake_backends import opened, settle
 from mesh.memory_settings import MemorySettingsStore
@@ -21,6 +20,7 @@ from meshlight.mesh.discovery import GONE_S, PERIOD_S, Discovery
 from meshlight.mesh.prober import BackendSync, Prober
 from meshlight.mesh.registry import Change
 from meshlight.simulator.engine import SimulatedEngine
+from servers.byte_server import ByteServer, answering
 
 REFUSED = Failed(Reason("refused", "Connection refused."))
 PAGE = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 13\r\n\r\n<html></html>"
@@ -105,7 +105,7 @@ async def test_an_engine_that_is_started_later_is_found_at_the_next_look() -> No
 
 async def test_the_port_proves_nothing() -> None:
     async with (
-        ScriptedServer(answering(PAGE)) as page,
+        ByteServer(answering(PAGE)) as page,
         SimulatedEngine("vllm") as engine,
         Search(page.port, engine.port) as search,
     ):
@@ -113,7 +113,7 @@ async def test_the_port_proves_nothing() -> None:
 
 
 async def test_a_stranger_is_left_alone_until_the_user_wishes() -> None:
-    async with ScriptedServer(answering(PAGE)) as page, Search(page.port) as search:
+    async with ByteServer(answering(PAGE)) as page, Search(page.port) as search:
         first = len(page.requests)
         assert 0 < first <= 6
         for _ in range(5):

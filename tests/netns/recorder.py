@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from contextlib import suppress
 from tempfile import NamedTemporaryFile
-from types import TracebackType
-from typing import Self
 
 from meshlight.peers.tls import pairing_client_context, pairing_server_context
 from meshlight.storage.node_key import NodeIdentity, identity_of, new_key
 from netns.namespaces import Machine
+from servers.byte_server import ByteServer, Peer
 
 
 def stranger() -> NodeIdentity:
@@ -30,66 +30,34 @@ def strangers_context(identity: NodeIdentity) -> ssl.SSLContext:
     return context
 
 
-class Recorder:
+class Recorder(ByteServer):
     """`async with Recorder(machine, 6375) as recorder:` completes handshakes with an unknown key."""
 
     def __init__(self, machine: Machine, port: int) -> None:
-        self._machine = machine
-        self._port = port
-        self._listening: asyncio.Task[None]
-        self._calls: set[asyncio.Task[None]] = set()
-        self._news = asyncio.Event()
+        listener = machine.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("0.0.0.0", port))
+        super().__init__(self._record, listener=listener)
+        self._context = pairing_server_context(stranger())
+        self._changed = asyncio.Event()
         self.connections = 0
+        """How many handshakes were tried."""
         self.received = b""
         """What it was sent after a handshake had succeeded."""
-
-    async def __aenter__(self) -> Self:
-        self._socket = self._machine.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(("0.0.0.0", self._port))
-        self._socket.listen()
-        self._listening = asyncio.create_task(self._listen())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        tasks = (self._listening, *self._calls)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._socket.close()
 
     async def met(self, count: int, within_s: float) -> None:
         """Wait until so many handshakes were tried in all."""
         async with asyncio.timeout(within_s):
             while self.connections < count:
-                self._news.clear()
-                await self._news.wait()
+                self._changed.clear()
+                await self._changed.wait()
 
-    async def _listen(self) -> None:
-        context = pairing_server_context(stranger())
-        while True:
-            connection, _ = await asyncio.get_running_loop().sock_accept(self._socket)
-            task = asyncio.create_task(self._hear(connection, context))
-            self._calls.add(task)
-            task.add_done_callback(self._calls.discard)
-
-    async def _hear(self, connection: socket.socket, context: ssl.SSLContext) -> None:
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader()
-        protocol = asyncio.StreamReaderProtocol(reader)
-        try:
-            transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=context)
-        except OSError:
-            return
-        finally:
-            self.connections += 1
-            self._news.set()
-        try:
-            while piece := await reader.read(65_536):
+    async def _record(self, peer: Peer) -> None:
+        with suppress(OSError):
+            try:
+                await peer.writer.start_tls(self._context)
+            finally:
+                self.connections += 1
+                self._changed.set()
+            while piece := await peer.reader.read(65_536):
                 self.received += piece
-        except OSError:
-            pass
-        finally:
-            transport.abort()

@@ -57,10 +57,15 @@ def longest() -> Iterator[LongestCallback]:
 
 
 @pytest.fixture(scope="module")
+def hostile() -> Iterator[Hostile]:
+    with Hostile() as backend:
+        yield backend
+
+
+@pytest.fixture(scope="module")
 def attacked_node(
-    longest: LongestCallback, tmp_path_factory: pytest.TempPathFactory
+    longest: LongestCallback, hostile: Hostile, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AttackedNode]:
-    backend = Hostile()
     home: Path = tmp_path_factory.mktemp("home")
     made: list[AttackedNode] = []
     ready = threading.Event()
@@ -70,8 +75,8 @@ def attacked_node(
         stop = asyncio.Event()
         over.append((asyncio.get_running_loop(), stop))
         try:
-            async with Node(home, [backend]) as node:
-                made.append(AttackedNode(backend, longest, node.key, node.url))
+            async with Node(home, [hostile]) as node:
+                made.append(AttackedNode(hostile, longest, node.key, node.url))
                 longest.thread = threading.get_ident()
                 ready.set()
                 await stop.wait()
@@ -92,4 +97,3 @@ def attacked_node(
     loop.call_soon_threadsafe(stop.set)
     thread.join()
     gc.unfreeze()
-    backend.close()

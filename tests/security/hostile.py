@@ -1,15 +1,13 @@
 """A node in a thread, its hostile backend and clients, and a measure of how long its event loop was blocked."""
 
 import http.client
-import threading
 import tracemalloc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
-from typing import Any
 
 from meshlight.domain.backend import Kind
+from servers.api_server import Answer, ApiServer
 
 HELD_S = 0.1
 """Seconds of processor time that one callback may take."""
@@ -18,8 +16,8 @@ SPOKEN = {"/v1/chat/completions", "/v1/embeddings"}
 JSON = b"application/json"
 
 
-class Hostile:
-    """A backend that speaks one protocol, and answers what the test says; its list of models is an ordinary one at
+class Hostile(ApiServer):
+    """A backend that speaks one protocol and answers what the test decides; its list of models is an ordinary one at
     first.
     """
 
@@ -30,50 +28,17 @@ class Hostile:
         self.status, self.media, self.body, self.list = 200, JSON, b"{}", LIST
         self.chunks = False
         """Whether each byte comes in a chunk of its own."""
-        hostile = self
+        super().__init__()
+        self.routes["GET", "*"] = lambda _: self._answer(200, JSON, self.list)
+        self.routes["POST", "*"] = Answer(b"{}", 404)
+        for path in SPOKEN:
+            self.routes["POST", path] = lambda _: self._answer(self.status, self.media, self.body)
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                self._send(200, JSON, hostile.list)
-
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["content-length"]))
-                if self.path not in SPOKEN:
-                    self._send(404, JSON, b"{}")
-                    return
-                self._send(hostile.status, hostile.media, hostile.body)
-
-            def _send(self, status: int, media: bytes, body: bytes) -> None:
-                self.send_response(status)
-                self.send_header("content-type", media.decode())
-                if hostile.chunks:
-                    self.send_header("transfer-encoding", "chunked")
-                    self.end_headers()
-                    self.wfile.write(b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n")
-                    return
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def handle(self) -> None:
-                try:
-                    super().handle()
-                except OSError:
-                    self.close_connection = True  # it had read enough
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+    def _answer(self, status: int, media: bytes, body: bytes) -> Answer:
+        if not self.chunks:
+            return Answer(body, status, media.decode())
+        chunked = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+        return Answer(chunked, status, media.decode(), {"transfer-encoding": "chunked"})
 
 
 class LongestCallback:

@@ -7,7 +7,7 @@ To add a kind, write one file, one test and one line:
    `label`, `start` and `detect`; whatever else it does differently from a server with `GET /v1/models` and a bearer
    token, it overrides.
 3. Add it to the table in `kinds.py`. Configuration, CLI, page and API follow from there.
-4. Test it under the same path in `tests/backends`, with the server's real answers (`playback.scripted`).
+4. Test it under the same path in `tests/backends`, with the server's real answers (`playback.Playback`).
 """
 
 from abc import ABC, abstractmethod

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from backends.backend_ai.cluster_rig import rig
-from backends.playback import answer, scripted
+from backends.playback import Playback, answer
 from meshlight.backends.backend_ai.client import VERSION, ManagerVersion, read_token, read_version
 from meshlight.http_client.response import Reply
 
@@ -48,7 +48,7 @@ async def test_the_manager_s_version_is_spoken_unless_it_is_newer_than_we_are(
         "/auth?echo=meshlight": answer({"authorized": "yes"}),
         "/services": answer([]),
     }
-    async with scripted(answers) as server, rig(url=server.url) as r:
+    async with Playback(answers) as server, rig(url=server.url) as r:
         probe = await r.healthy()
         head = next(head for head in server.heads if head.startswith("GET /services")).lower()
     assert probe.about is not None
@@ -60,7 +60,7 @@ async def test_the_manager_s_version_is_spoken_unless_it_is_newer_than_we_are(
 
 async def test_a_packed_answer_is_not_unpacked() -> None:
     bomb = answer(b"\x1f\x8b" + b"\0" * 1000, Content_Encoding="gzip", Content_Type="application/json")
-    async with scripted({"*": bomb}) as server, rig(url=server.url) as r:
+    async with Playback({"*": bomb}) as server, rig(url=server.url) as r:
         assert (await r.why()).code == "not-this-kind"
 
 
@@ -70,7 +70,7 @@ async def test_an_endless_list_is_not_read_to_its_end() -> None:
         "/auth?echo=meshlight": answer({}),
         "/services": answer(b"[" + b" " * (5 << 20) + b"]"),
     }
-    async with scripted(answers) as server, rig(url=server.url) as r:
+    async with Playback(answers) as server, rig(url=server.url) as r:
         assert (await r.why()).code == "reply-too-large"
 
 

@@ -1,6 +1,5 @@
 """Each way in which a cluster may be set up wrongly, or be ill, in its own words with what to do next."""
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +9,7 @@ import pytest
 
 from backends.backend_ai.cluster_rig import rig
 from backends.certificates import server_context
-from backends.playback import HANG, PAGE, Scripted, answer, scripted
+from backends.playback import HANG, PAGE, Playback, answer
 from meshlight.backends.backend_ai.diagnostics import refusal_reason
 from meshlight.backends.backend_ai.limits import ClusterClock
 from meshlight.domain.backend import Backend
@@ -130,7 +129,7 @@ async def test_the_address_of_the_web_ui_with_the_path_to_its_functions() -> Non
 
 
 async def test_a_web_page_that_has_nothing_to_do_with_it() -> None:
-    async with scripted({"*": PAGE}) as server, rig(url=server.url) as r:
+    async with Playback({"*": PAGE}) as server, rig(url=server.url) as r:
         why = await r.why()
     assert why.code == "not-an-api"
     assert "web page" in why.text
@@ -139,7 +138,7 @@ async def test_a_web_page_that_has_nothing_to_do_with_it() -> None:
 @pytest.mark.parametrize("status", [502, 503, 504])
 async def test_the_page_of_a_proxy_without_its_manager(status: int) -> None:
     page = answer(b"<html><title>%d</title></html>" % status, status, Content_Type="text/html")
-    async with scripted({"*": page}) as server, rig(url=server.url) as r:
+    async with Playback({"*": page}) as server, rig(url=server.url) as r:
         why = await r.why()
     assert why.code == "server-error"
     assert f"answers {status}: a proxy without its manager" in why.text
@@ -162,10 +161,10 @@ async def test_a_manager_that_restarts_behind_its_proxy() -> None:
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_proxy_that_wants_a_login_of_its_own(status: int) -> None:
     page = answer(b"<html>login</html>", status, Content_Type="text/html")
-    async with scripted({"*": page}) as server, rig(url=server.url) as r:
+    async with Playback({"*": page}) as server, rig(url=server.url) as r:
         why = await r.why()
     greeting = answer({"version": "v9.20250722"})
-    async with scripted({"/": greeting, "*": page}) as server, rig(url=server.url) as r:
+    async with Playback({"/": greeting, "*": page}) as server, rig(url=server.url) as r:
         signed = await r.why()
     for found in (why, signed):
         assert found.code == "proxy-refuses"
@@ -174,14 +173,14 @@ async def test_a_proxy_that_wants_a_login_of_its_own(status: int) -> None:
 
 async def test_a_page_with_404_names_its_status() -> None:
     page = answer(b"<html>none</html>", 404, Content_Type="text/html")
-    async with scripted({"*": page}) as server, rig(url=server.url) as r:
+    async with Playback({"*": page}) as server, rig(url=server.url) as r:
         why = await r.why()
     assert why.code == "not-an-api"
     assert "a web page (404)" in why.text
 
 
 async def test_another_api() -> None:
-    async with scripted({"*": answer({"object": "list"})}) as server, rig(url=server.url) as r:
+    async with Playback({"*": answer({"object": "list"})}) as server, rig(url=server.url) as r:
         why = await r.why()
     assert why.code == "not-this-kind"
 
@@ -229,7 +228,7 @@ async def test_a_manager_that_hangs() -> None:
 
 
 async def test_a_manager_that_says_nothing_at_all() -> None:
-    async with scripted({"*": HANG}) as server, rig(url=server.url) as r:
+    async with Playback({"*": HANG}) as server, rig(url=server.url) as r:
         r.client.timeouts_s["/"] = 0.1
         why = await r.why()
     assert why.code == "timed-out"
@@ -317,8 +316,5 @@ async def tls_manager(context: ssl.SSLContext, services: list[object]) -> AsyncI
         "/auth?echo=meshlight": answer({"authorized": "yes"}),
         "/services": answer(services),
     }
-    played = Scripted(answers)
-    server = await asyncio.start_server(played.serve, "127.0.0.1", 0, ssl=context)
-    async with server:
-        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        played.hang_up()
+    async with Playback(answers, tls=context) as server:
+        yield server.url

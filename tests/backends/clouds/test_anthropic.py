@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backends.playback import answer, probe, probe_answer, scripted
+from backends.playback import Playback, answer, probe, probe_answer
 from meshlight.backends.clouds.base import PAGES_MAX
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import ModelDetail
@@ -30,7 +30,7 @@ def error(status: int, kind: str, message: str, **details: Any) -> bytes:
 
 
 async def test_a_probe_carries_the_key_and_the_version_of_the_api() -> None:
-    async with scripted({LIST: page(model("claude-a"))}) as server:
+    async with Playback({LIST: page(model("claude-a"))}) as server:
         probed = await probe(ANTHROPIC, server.url, KEY)
         assert isinstance(probed.fact, Answered)
         assert probed.models == ("claude-a",)
@@ -56,20 +56,20 @@ async def test_a_list_in_pages_is_followed() -> None:
         LIST: page(model("a"), model("b/1"), has_more=True),
         f"{LIST}&after_id=b%2F1": page(model("c")),
     }
-    async with scripted(answers) as server:
+    async with Playback(answers) as server:
         assert (await probe(ANTHROPIC, server.url, KEY)).models == ("a", "b/1", "c")
         assert server.asked == list(answers)
 
 
 async def test_a_list_without_end_is_followed_five_times() -> None:
-    async with scripted({"*": page(model("a"), has_more=True)}) as server:
+    async with Playback({"*": page(model("a"), has_more=True)}) as server:
         probed = await probe(ANTHROPIC, server.url, KEY)
         assert isinstance(probed.fact, Answered)
         assert len(server.asked) == PAGES_MAX == 6
 
 
 async def test_a_page_that_fails_fails_the_probe() -> None:
-    async with scripted({LIST: page(model("a"), has_more=True)}) as server:
+    async with Playback({LIST: page(model("a"), has_more=True)}) as server:
         assert isinstance((await probe(ANTHROPIC, server.url, KEY)).fact, Failed)
 
 

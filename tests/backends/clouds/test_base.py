@@ -2,7 +2,7 @@
 
 import pytest
 
-from backends.playback import answer, backend, probe, scripted
+from backends.playback import Playback, answer, backend, probe
 from meshlight.backends.clouds.base import open_key_warnings
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.health import Failed
@@ -31,7 +31,7 @@ def test_a_key_that_anybody_on_the_way_could_read_is_warned_of(url: str, is_warn
 
 @pytest.mark.parametrize("kind", CLOUDS, ids=lambda kind: kind.kind)
 async def test_a_web_page_in_the_place_of_a_cloud_is_told(kind) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    async with scripted({"*": answer(b"<!doctype html><p>Log in", Content_Type="text/html")}) as server:
+    async with Playback({"*": answer(b"<!doctype html><p>Log in", Content_Type="text/html")}) as server:
         probed = await probe(kind, server.url, "key")
         assert isinstance(probed.fact, Failed)
         assert probed.fact.reason.code == "not-an-api"
@@ -39,14 +39,14 @@ async def test_a_web_page_in_the_place_of_a_cloud_is_told(kind) -> None:  # type
 
 @pytest.mark.parametrize("kind", CLOUDS, ids=lambda kind: kind.kind)
 async def test_a_key_with_a_line_break_is_never_sent(kind) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    async with scripted({"*": answer({}, 401)}) as server:
+    async with Playback({"*": answer({}, 401)}) as server:
         await probe(kind, server.url, "a\r\nx-evil: 1")
         assert "x-evil" not in server.heads[0]
 
 
 @pytest.mark.parametrize("kind", CLOUDS, ids=lambda kind: kind.kind)
 async def test_a_cloud_out_of_reach_names_the_network(kind) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    async with scripted({}) as server:
+    async with Playback({}) as server:
         url = server.url
     probed = await probe(kind, url, "key")
     assert isinstance(probed.fact, Failed)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backends.playback import answer, probe, probe_answer, scripted
+from backends.playback import Playback, answer, probe, probe_answer
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import ModelDetail
 from meshlight.domain.health import Answered, Fact, Failed, Limited, Refused
@@ -35,7 +35,7 @@ WRONG_KEY = error(
 
 
 async def test_the_key_goes_in_a_header_and_never_in_the_address() -> None:
-    async with scripted({LIST: answer({"models": [model("gemini-x", "generateContent")]})}) as server:
+    async with Playback({LIST: answer({"models": [model("gemini-x", "generateContent")]})}) as server:
         probed = await probe(GEMINI, server.url, KEY)
         assert isinstance(probed.fact, Answered)
         assert probed.models == ("gemini-x",)
@@ -69,7 +69,7 @@ async def test_a_list_in_pages_is_followed() -> None:
         LIST: answer({"models": [model("a", "generateContent")], "nextPageToken": "t/1="}),
         f"{LIST}&pageToken=t%2F1%3D": answer({"models": [model("b", "generateContent")]}),
     }
-    async with scripted(answers) as server:
+    async with Playback(answers) as server:
         assert (await probe(GEMINI, server.url, KEY)).models == ("a", "b")
         assert server.asked == list(answers)
 

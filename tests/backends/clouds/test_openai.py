@@ -2,7 +2,7 @@
 
 import pytest
 
-from backends.playback import answer, backend, detect, probe, probe_answer, scripted
+from backends.playback import Playback, answer, backend, detect, probe, probe_answer
 from meshlight.backends.clouds.diagnostics import QUOTA_S
 from meshlight.backends.diagnostics import status_fact
 from meshlight.backends.kinds import KINDS
@@ -28,7 +28,7 @@ def error(status: int, message: str, kind: str, code: str | None) -> bytes:
 
 
 async def test_its_models_are_listed_with_the_key() -> None:
-    async with scripted({"/v1/models": LIST}) as server:
+    async with Playback({"/v1/models": LIST}) as server:
         probed = await probe(OPENAI, server.url, KEY)
         assert isinstance(probed.fact, Answered)
         assert probed.models == ("gpt-5-mini", "text-embedding-3-small")
@@ -144,7 +144,7 @@ def test_it_speaks_openais_faces_but_rerank(operation: Operation) -> None:
 
 async def test_it_is_a_cloud_and_never_looked_for_on_this_machine() -> None:
     assert (OPENAI.group, OPENAI.default_ring, OPENAI.usual_ports) == ("cloud", "cloud", ())
-    async with scripted({"*": LIST}) as server:
+    async with Playback({"*": LIST}) as server:
         assert await detect(OPENAI, server.url) is None
         assert server.asked == []
 

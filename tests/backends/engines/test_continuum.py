@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backends.playback import Scripted, answer, backend, detect, probe, probe_answer, scripted
+from backends.playback import Playback, answer, backend, detect, probe, probe_answer
 from meshlight.backends.base import Channel, ChannelDeps, Probe
 from meshlight.backends.engines.continuum import ADMIN_EVERY_S, ADMIN_REFUSED_S, admin_lines, read_backends
 from meshlight.backends.kinds import KINDS
@@ -30,7 +30,7 @@ GPU2 = {"name": "gpu2", "url": "http://10.0.0.2:8000", "is_healthy": False, "las
 class RouterChannel:
     """A router's channel, and a clock that the test moves."""
 
-    def __init__(self, server: Scripted, upstream: Upstream) -> None:
+    def __init__(self, server: Playback, upstream: Upstream) -> None:
         self.now = 0.0
         self._backend = backend(CONTINUUM, server.url)
         deps = ChannelDeps(self._backend, upstream, lambda _: upstream, lambda: self.now, lambda: 0.0)
@@ -43,8 +43,8 @@ class RouterChannel:
 
 
 @asynccontextmanager
-async def router(answers: dict[str, bytes]) -> AsyncIterator[tuple[Scripted, RouterChannel]]:
-    async with scripted(answers) as server:
+async def router(answers: dict[str, bytes]) -> AsyncIterator[tuple[Playback, RouterChannel]]:
+    async with Playback(answers) as server:
         upstream = Upstream(parse_address(server.url))
         try:
             yield server, RouterChannel(server, upstream)
@@ -147,14 +147,14 @@ def test_anthropics_faces_are_below_a_path_of_their_own() -> None:
 
 
 async def test_it_is_not_looked_for_because_no_mark_of_it_is_certain() -> None:
-    async with scripted({"*": LIST}) as server:
+    async with Playback({"*": LIST}) as server:
         assert await detect(CONTINUUM, server.url) is None
         assert server.asked == []
     assert CONTINUUM.usual_ports == ()
 
 
 async def test_a_key_that_anybody_on_the_way_could_read_is_warned_of() -> None:
-    async with scripted({"/v1/models": LIST}) as server:
+    async with Playback({"/v1/models": LIST}) as server:
         assert (await probe(CONTINUUM, server.url, "key")).warnings == ()
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backends.playback import answer, backend, detect, probe, probe_answer, scripted
+from backends.playback import Playback, answer, backend, detect, probe, probe_answer
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.health import Answered, Failed, Loading, Refused
 from meshlight.http_client.address import parse_address
@@ -51,7 +51,7 @@ KEY_WANTED = signed(
 
 
 async def test_it_is_recognised_by_one_request_with_its_models() -> None:
-    async with scripted({"/v1/models": signed(ONE, Keep_Alive="timeout=5, max=100")}) as server:
+    async with Playback({"/v1/models": signed(ONE, Keep_Alive="timeout=5, max=100")}) as server:
         found = await detect(LLAMACPP, server.url)
         assert (found.kind, found.models) == ("llamacpp", ("tiny-a",))
         assert (found.url, found.name) == (server.url, f"llama.cpp :{server.port}")
@@ -59,7 +59,7 @@ async def test_it_is_recognised_by_one_request_with_its_models() -> None:
 
 
 async def test_a_router_shows_its_models_but_no_paths_and_arguments() -> None:
-    async with scripted({"/v1/models": signed(ROUTER)}) as server:
+    async with Playback({"/v1/models": signed(ROUTER)}) as server:
         found = await detect(LLAMACPP, server.url)
         assert found.models == ("tiny-a", "tiny-b")
         assert "gguf" not in str(found)
@@ -67,13 +67,13 @@ async def test_a_router_shows_its_models_but_no_paths_and_arguments() -> None:
 
 @pytest.mark.parametrize("reply", [LOADING, KEY_WANTED])
 async def test_it_is_recognised_while_loading_and_without_its_key(reply: bytes) -> None:
-    async with scripted({"/v1/models": reply}) as server:
+    async with Playback({"/v1/models": reply}) as server:
         found = await detect(LLAMACPP, server.url)
         assert (found.kind, found.models) == ("llamacpp", ())
 
 
 async def test_it_is_recognised_behind_a_proxy_that_signs_for_itself() -> None:
-    async with scripted({"/v1/models": answer(ONE, Server="nginx")}) as server:
+    async with Playback({"/v1/models": answer(ONE, Server="nginx")}) as server:
         assert (await detect(LLAMACPP, server.url)).kind == "llamacpp"
 
 
@@ -86,12 +86,12 @@ async def test_it_is_recognised_behind_a_proxy_that_signs_for_itself() -> None:
     ],
 )
 async def test_others_are_not_taken_for_it(reply: bytes) -> None:
-    async with scripted({"/v1/models": reply}) as server:
+    async with Playback({"/v1/models": reply}) as server:
         assert await detect(LLAMACPP, server.url) is None
 
 
 async def test_a_probe_is_one_request_that_brings_latency_and_models() -> None:
-    async with scripted({"/v1/models": signed(ONE)}) as server:
+    async with Playback({"/v1/models": signed(ONE)}) as server:
         upstream = Upstream(parse_address(server.url))
         for _ in range(2):
             probed = await LLAMACPP.probe(upstream, backend(LLAMACPP, server.url), None)
@@ -110,7 +110,7 @@ async def test_loading_is_warming_up_and_not_failing() -> None:
 
 
 async def test_the_key_goes_along_as_a_bearer_token() -> None:
-    async with scripted({"/v1/models": signed(ONE)}) as server:
+    async with Playback({"/v1/models": signed(ONE)}) as server:
         await probe(LLAMACPP, server.url, "sk-x")
         assert "\r\nauthorization: Bearer sk-x\r\n" in server.heads[0]
     fact = (await probe_answer(LLAMACPP, "/v1/models", KEY_WANTED)).fact

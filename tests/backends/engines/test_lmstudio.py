@@ -2,7 +2,7 @@
 
 import pytest
 
-from backends.playback import NOT_FOUND, answer, detect, probe_answer, scripted
+from backends.playback import NOT_FOUND, Playback, answer, detect, probe_answer
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.health import Answered, Failed
 
@@ -23,7 +23,7 @@ UNEXPECTED = express({"error": "Unexpected endpoint or method. (GET /x)"})
 
 
 async def test_it_is_recognised_by_its_native_list() -> None:
-    async with scripted({"/v1/models": MODELS, "/api/v0/models": NATIVE, "*": UNEXPECTED}) as server:
+    async with Playback({"/v1/models": MODELS, "/api/v0/models": NATIVE, "*": UNEXPECTED}) as server:
         found = await detect(LM_STUDIO, server.url)
         assert (found.kind, found.name, found.models) == ("lmstudio", f"LM Studio :{server.port}", ("q",))
         assert server.asked == ["/v1/models", "/api/v0/models"]
@@ -31,7 +31,7 @@ async def test_it_is_recognised_by_its_native_list() -> None:
 
 async def test_it_is_recognised_when_it_wants_a_token() -> None:
     wants = express({"error": {"message": "An LM Studio API token is required to make requests."}}, 401)
-    async with scripted({"*": wants}) as server:
+    async with Playback({"*": wants}) as server:
         assert (await detect(LM_STUDIO, server.url)).models == ()
 
 
@@ -47,7 +47,7 @@ async def test_it_is_recognised_when_it_wants_a_token() -> None:
     ],
 )
 async def test_others_are_not_taken_for_it_and_not_bothered(answers: dict[str, bytes], asked: int) -> None:
-    async with scripted(answers) as server:
+    async with Playback(answers) as server:
         assert await detect(LM_STUDIO, server.url) is None
         assert len(server.asked) == asked
 

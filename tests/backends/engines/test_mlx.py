@@ -2,7 +2,7 @@
 
 import pytest
 
-from backends.playback import HANG, answer, detect, probe, scripted
+from backends.playback import HANG, Playback, answer, detect, probe
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.health import Answered, Failed
 
@@ -25,14 +25,14 @@ CUT_OFF = python(b"")
 
 
 async def test_it_is_recognised_by_its_server_its_models_and_its_health() -> None:
-    async with scripted({"/v1/models": MODELS, "/health": HEALTH}) as server:
+    async with Playback({"/v1/models": MODELS, "/health": HEALTH}) as server:
         found = await detect(MLX, server.url)
         assert (found.kind, found.name, found.models) == ("mlx", f"MLX :{server.port}", ("/models/tiny",))
         assert server.asked == ["/v1/models", "/health"]
 
 
 async def test_it_is_recognised_though_its_list_is_cut_off() -> None:
-    async with scripted({"/v1/models": CUT_OFF, "/health": HEALTH}) as server:
+    async with Playback({"/v1/models": CUT_OFF, "/health": HEALTH}) as server:
         assert (await detect(MLX, server.url)).models == ()
 
 
@@ -50,12 +50,12 @@ async def test_it_is_recognised_though_its_list_is_cut_off() -> None:
     ],
 )
 async def test_others_are_not_taken_for_it(answers: dict[str, bytes]) -> None:
-    async with scripted(answers) as server:
+    async with Playback(answers) as server:
         assert await detect(MLX, server.url) is None
 
 
 async def test_a_probe_has_a_latency_although_it_closes_after_every_answer() -> None:
-    async with scripted({"/v1/models": MODELS, "/health": HEALTH}) as server:
+    async with Playback({"/v1/models": MODELS, "/health": HEALTH}) as server:
         probed = await probe(MLX, server.url)
         assert isinstance(probed.fact, Answered)
         assert probed.fact.latency_s is not None
@@ -64,7 +64,7 @@ async def test_a_probe_has_a_latency_although_it_closes_after_every_answer() -> 
 
 
 async def test_a_server_whose_generating_thread_died_is_down_although_it_lists_models() -> None:
-    async with scripted({"/v1/models": MODELS, "/health": DEAD}) as server:
+    async with Playback({"/v1/models": MODELS, "/health": DEAD}) as server:
         fact = (await probe(MLX, server.url)).fact
         assert isinstance(fact, Failed)
         assert fact.reason.code == "server-error"
@@ -72,7 +72,7 @@ async def test_a_server_whose_generating_thread_died_is_down_although_it_lists_m
 
 
 async def test_a_missing_cache_folder_is_named_with_its_fix() -> None:
-    async with scripted({"/v1/models": CUT_OFF, "/health": HEALTH}) as server:
+    async with Playback({"/v1/models": CUT_OFF, "/health": HEALTH}) as server:
         fact = (await probe(MLX, server.url)).fact
         assert isinstance(fact, Failed)
         assert "Hugging Face cache" in fact.reason.text
@@ -80,7 +80,7 @@ async def test_a_missing_cache_folder_is_named_with_its_fix() -> None:
 
 
 async def test_an_old_version_without_a_health_page_is_judged_by_its_list() -> None:
-    async with scripted({"/v1/models": MODELS}) as server:
+    async with Playback({"/v1/models": MODELS}) as server:
         probed = await probe(MLX, server.url)
         assert isinstance(probed.fact, Answered)
         assert probed.models == ("/models/tiny",)
@@ -88,14 +88,14 @@ async def test_an_old_version_without_a_health_page_is_judged_by_its_list() -> N
 
 async def test_another_engine_on_its_port_is_told() -> None:
     other = answer({"object": "list", "data": [{"id": "m", "object": "model", "owned_by": "llamacpp"}]})
-    async with scripted({"/v1/models": other, "/health": answer({"status": "ok"})}) as server:
+    async with Playback({"/v1/models": other, "/health": answer({"status": "ok"})}) as server:
         fact = (await probe(MLX, server.url)).fact
         assert isinstance(fact, Failed)
         assert fact.reason.code == "not-this-kind"
 
 
 async def test_a_prompt_that_keeps_it_silent_is_busy_for_a_minute() -> None:
-    async with scripted({"/health": HANG}) as server:
+    async with Playback({"/health": HANG}) as server:
         probed = await probe(MLX, server.url)
         assert probed.is_busy
         assert MLX.busy_grace_s == 60

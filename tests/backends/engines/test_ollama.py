@@ -2,7 +2,7 @@
 
 import pytest
 
-from backends.playback import NOT_FOUND, PAGE, answer, detect, probe, probe_answer, scripted
+from backends.playback import NOT_FOUND, PAGE, Playback, answer, detect, probe, probe_answer
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.health import Answered, Failed
 
@@ -13,7 +13,7 @@ TAGS = answer({"models": [{"name": "llama3.2:latest", "model": "llama3.2:latest"
 
 
 async def test_it_is_recognised_by_its_front_page_its_version_and_its_tags() -> None:
-    async with scripted({"/": FRONT, "/api/version": VERSION, "/api/tags": TAGS}) as server:
+    async with Playback({"/": FRONT, "/api/version": VERSION, "/api/tags": TAGS}) as server:
         found = await detect(OLLAMA, server.url)
         assert (found.kind, found.models) == ("ollama", ("llama3.2:latest",))
         assert found.name == f"Ollama :{server.port}"
@@ -22,24 +22,24 @@ async def test_it_is_recognised_by_its_front_page_its_version_and_its_tags() -> 
 
 async def test_it_is_recognised_before_its_first_model_is_pulled() -> None:
     tags = answer({"models": None})
-    async with scripted({"/": FRONT, "/api/version": VERSION, "/api/tags": tags}) as server:
+    async with Playback({"/": FRONT, "/api/version": VERSION, "/api/tags": tags}) as server:
         assert (await detect(OLLAMA, server.url)).models == ()
 
 
 @pytest.mark.parametrize("front", [PAGE, NOT_FOUND, answer(b"Ollama is running", 500)])
 async def test_a_stranger_is_asked_for_its_front_page_only(front: bytes) -> None:
-    async with scripted({"/": front, "/api/version": VERSION, "/api/tags": TAGS}) as server:
+    async with Playback({"/": front, "/api/version": VERSION, "/api/tags": TAGS}) as server:
         assert await detect(OLLAMA, server.url) is None
         assert server.asked == ["/"]
 
 
 async def test_the_words_alone_are_not_enough() -> None:
-    async with scripted({"/": FRONT}) as server:
+    async with Playback({"/": FRONT}) as server:
         assert await detect(OLLAMA, server.url) is None
 
 
 async def test_a_probe_reads_the_tags() -> None:
-    async with scripted({"/api/tags": TAGS}) as server:
+    async with Playback({"/api/tags": TAGS}) as server:
         probed = await probe(OLLAMA, server.url)
         assert isinstance(probed.fact, Answered)
         assert probed.models == ("llama3.2:latest",)

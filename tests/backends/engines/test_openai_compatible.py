@@ -1,6 +1,6 @@
 import pytest
 
-from backends.playback import answer, detect, probe, scripted
+from backends.playback import Playback, answer, detect, probe
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.health import Answered
 from meshlight.domain.operations import OPERATIONS
@@ -21,7 +21,7 @@ MODELS = answer({"object": "list", "data": [{"id": "glm-5", "object": "model", "
     ],
 )
 async def test_the_list_is_asked_where_the_url_says(base: str, path: str) -> None:
-    async with scripted({path: MODELS}) as server:
+    async with Playback({path: MODELS}) as server:
         probed = await probe(ANY, server.url + base)
         assert isinstance(probed.fact, Answered)
         assert probed.models == ("glm-5",)
@@ -29,7 +29,7 @@ async def test_the_list_is_asked_where_the_url_says(base: str, path: str) -> Non
 
 async def test_a_bare_array_is_taken_from_a_server_given_by_url_but_proves_nothing_in_a_search() -> None:
     bare = answer([{"id": "m"}])
-    async with scripted({"/v1/models": bare}) as server:
+    async with Playback({"/v1/models": bare}) as server:
         assert (await probe(ANY, server.url)).models == ("m",)
         assert await detect(ANY, server.url) is None
 
@@ -45,7 +45,7 @@ async def test_a_bare_array_is_taken_from_a_server_given_by_url_but_proves_nothi
     ],
 )
 async def test_in_a_search_only_an_unmistakable_list_counts(reply: bytes, is_found: bool) -> None:
-    async with scripted({"/v1/models": reply}) as server:
+    async with Playback({"/v1/models": reply}) as server:
         found = await detect(ANY, server.url)
         assert (found is not None) is is_found
 

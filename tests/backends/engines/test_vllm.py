@@ -2,7 +2,7 @@
 
 import pytest
 
-from backends.playback import answer, detect, probe_answer, scripted
+from backends.playback import Playback, answer, detect, probe_answer
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.health import Answered, Failed, Refused
 
@@ -26,14 +26,14 @@ KEY_WANTED = answer({"error": "Unauthorized"}, 401, Server="uvicorn")
 
 
 async def test_it_is_recognised_by_its_models_and_its_version() -> None:
-    async with scripted({"/v1/models": models("vllm"), "/version": VERSION}) as server:
+    async with Playback({"/v1/models": models("vllm"), "/version": VERSION}) as server:
         found = await detect(VLLM, server.url)
         assert (found.kind, found.name, found.models) == ("vllm", f"vLLM :{server.port}", ("org/m",))
         assert server.asked == ["/v1/models", "/version"]
 
 
 async def test_it_is_recognised_when_it_wants_a_key() -> None:
-    async with scripted({"/v1/models": KEY_WANTED, "/version": VERSION}) as server:
+    async with Playback({"/v1/models": KEY_WANTED, "/version": VERSION}) as server:
         assert (await detect(VLLM, server.url)).models == ()
 
 
@@ -47,7 +47,7 @@ async def test_it_is_recognised_when_it_wants_a_key() -> None:
     ],
 )
 async def test_others_are_not_taken_for_it(answers: dict[str, bytes], asked: list[str]) -> None:
-    async with scripted(answers) as server:
+    async with Playback(answers) as server:
         assert await detect(VLLM, server.url) is None
         assert server.asked == asked
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from keyring.errors import KeyringLocked
 
-from backends.playback import PAGE, scripted
+from backends.playback import PAGE, Playback
 from gateway.bad_requests import error_of
 from meshlight.backends.kinds import ring_for
 from meshlight.simulator.engine import SimulatedEngine
@@ -235,7 +235,7 @@ async def test_who_changes_a_backend_s_address_does_not_get_its_key(
 ) -> None:
     keyring = MemoryKeyring()
     node.service._settings._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=keyring)
-    async with SimulatedEngine("vllm", key="sk-right") as here, scripted({"*": PAGE}) as there:
+    async with SimulatedEngine("vllm", key="sk-right") as here, Playback({"*": PAGE}) as there:
         body = {"kind": "vllm", "url": here.url, "name": "cloud", "api_key": "sk-right"}
         assert (await node.http.post("/mesh/backends", json=body)).status_code == 201
         moved = {"url": there.url, "save_anyway": insists}
@@ -253,7 +253,7 @@ async def test_a_url_that_is_changed_in_the_file_by_hand_is_asked_without_the_ke
     node: Node, tmp_path: Path
 ) -> None:
     node.service._settings._secrets = Secrets(file=tmp_path / "unused", environ={}, keyring=MemoryKeyring())
-    async with SimulatedEngine("vllm", key="sk-right") as here, scripted({"*": PAGE}) as there:
+    async with SimulatedEngine("vllm", key="sk-right") as here, Playback({"*": PAGE}) as there:
         body = {"kind": "vllm", "url": here.url, "name": "cloud", "api_key": "sk-right"}
         assert (await node.http.post("/mesh/backends", json=body)).status_code == 201
         text = node.config_file.read_text().replace(here.url, there.url)

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from faults.raw import RawBackend, ReceivedRequest, complete, responds
+from faults.raw import RawBackend, complete, responds
 from meshlight.domain.backend import Kind
 from meshlight.simulator.engine import SimulatedEngine
 from node import Node
+from servers.byte_server import Request
 
 WAIT_S = 5.0
 JSON = b"content-type: application/json"
@@ -60,7 +61,7 @@ async def test_a_backend_whose_answer_can_not_be_translated_is_hung_up_on(
 ) -> None:
     gone = asyncio.Event()
 
-    async def respond(writer: asyncio.StreamWriter, request: ReceivedRequest) -> None:  # noqa: ARG001 - a Responder
+    async def respond(writer: asyncio.StreamWriter, request: Request) -> None:  # noqa: ARG001 - a Responder
         writer.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
         )

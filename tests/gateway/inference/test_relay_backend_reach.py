@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backends.playback import Scripted, answer, scripted
+from backends.playback import Playback, answer
 from http_client.connect_proxy import ConnectProxy
 from http_client.test_connector import free_port
 from node import Node
@@ -34,7 +34,7 @@ async def add(node: Node, url: str, **fields: Any) -> dict[str, Any]:
     return backend
 
 
-def headers_of(server: Scripted, path: str) -> str:
+def headers_of(server: Playback, path: str) -> str:
     return next(head for head in server.heads if head.split(" ")[1] == path).lower()
 
 
@@ -55,7 +55,7 @@ async def test_a_base_that_no_v1_follows_is_asked_where_it_is(
     tmp_path: Path, end: str, base: str, query: str
 ) -> None:
     answers = {f"{base}/models{query}": LIST, f"{base}/chat/completions{query}": CHAT}
-    async with scripted(answers) as server, Node(tmp_path) as node:
+    async with Playback(answers) as server, Node(tmp_path) as node:
         added = await add(node, server.url + end)
         assert (added["models"], added["url"]) == (["gpt"], server.url + end)
         assert (await node.chat("gpt")).json()["choices"][0]["message"]["content"] == "hello"
@@ -66,7 +66,7 @@ async def test_a_base_that_no_v1_follows_is_asked_where_it_is(
 
 async def test_azures_key_goes_in_its_own_header_with_the_version_of_its_api(tmp_path: Path) -> None:
     path = "/openai/deployments/gpt/chat/completions?api-version=2024-10-21"
-    async with scripted({path: CHAT}) as server, Node(tmp_path) as node:
+    async with Playback({path: CHAT}) as server, Node(tmp_path) as node:
         url = f"{server.url}/openai/deployments/gpt?api-version=2024-10-21"
         await add(node, url, api_key="k-123", models=["gpt"])
         answered = await node.http.post(
@@ -84,7 +84,7 @@ async def test_a_server_without_a_list_serves_the_models_that_the_user_names(
     tmp_path: Path, models: object, status: int
 ) -> None:
     answers = {"/v1/models": answer(b"<html>no list</html>", status), "/v1/chat/completions": CHAT}
-    async with scripted(answers) as server, Node(tmp_path) as node:
+    async with Playback(answers) as server, Node(tmp_path) as node:
         added = await add(node, server.url, models=models)
         assert added["models"] == ["gpt", "large"]
         assert added["given_models"] == ["gpt", "large"]
@@ -103,7 +103,7 @@ async def test_a_server_without_a_list_serves_the_models_that_the_user_names(
 async def test_a_server_without_a_list_that_refuses_or_fails_is_not_healthy(
     tmp_path: Path, status: int, code: str
 ) -> None:
-    async with scripted({"*": answer(b"no", status)}) as server, Node(tmp_path) as node:
+    async with Playback({"*": answer(b"no", status)}) as server, Node(tmp_path) as node:
         added = await add(node, server.url, models=["gpt"], save_anyway=True)
         await node.refresh()
         shown = await node.backend(added["id"])
@@ -122,7 +122,7 @@ async def test_a_server_without_a_list_that_is_gone_is_down(tmp_path: Path) -> N
 
 
 async def test_naming_models_can_be_begun_and_ended_later(tmp_path: Path) -> None:
-    async with scripted({"/v1/models": LIST}) as server, Node(tmp_path) as node:
+    async with Playback({"/v1/models": LIST}) as server, Node(tmp_path) as node:
         added = await add(node, server.url)
         path = f"/mesh/backends/{added['id']}"
         changed = await node.http.patch(path, json={"models": ["other"]})
@@ -136,7 +136,7 @@ async def test_naming_models_can_be_begun_and_ended_later(tmp_path: Path) -> Non
 
 async def test_a_backend_is_asked_through_the_proxy_that_is_set_for_it(tmp_path: Path) -> None:
     async with (
-        scripted({"/v1/models": LIST, "/v1/chat/completions": CHAT}) as server,
+        Playback({"/v1/models": LIST, "/v1/chat/completions": CHAT}) as server,
         ConnectProxy(server.port) as proxy,
         Node(tmp_path) as node,
     ):
@@ -152,7 +152,7 @@ async def test_a_cloud_is_asked_through_the_environments_proxy_and_this_machine_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     async with (
-        scripted({"/v1/models": LIST, "/v1/chat/completions": CHAT}) as server,
+        Playback({"/v1/models": LIST, "/v1/chat/completions": CHAT}) as server,
         ConnectProxy(server.port) as proxy,
         Node(tmp_path) as node,
     ):
@@ -203,7 +203,7 @@ async def test_the_tokens_of_a_stream_without_usage_are_estimated_and_counted_ap
     events = [token] * 30 + ['data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n']
     stream = answer("".join([*events, "data: [DONE]\n\n"]).encode(), Content_Type="text/event-stream")
     async with (
-        scripted({"/v1/models": LIST, "/v1/chat/completions": stream}) as server,
+        Playback({"/v1/models": LIST, "/v1/chat/completions": stream}) as server,
         Node(tmp_path) as node,
     ):
         added = await add(node, server.url)

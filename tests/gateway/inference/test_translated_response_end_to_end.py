@@ -80,7 +80,7 @@ async def test_nothing_of_the_clients_headers_goes_along_with_a_translation(tmp_
             "/v1/messages", json=ask(model="m"), headers={"anthropic-beta": "x", "x-secret": "y"}
         )
         assert answer.json()["content"][0]["text"] == "yes"
-        names = {name for name, _ in raw.posts[0].headers}
+        names = {name for name, _ in raw.posts[0].raw_headers}
         assert names == {
             b"host",
             b"content-type",

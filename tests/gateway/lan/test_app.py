@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from backends.scripted import Peer as Scripted
-from backends.scripted import ScriptedServer
 from meshlight.simulator.engine import SimulatedEngine
 from security.paired_node import ANNA, PairedNode, settled, simulated
+from servers.byte_server import ByteServer
+from servers.byte_server import Peer as Scripted
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ async def test_a_backend_that_quotes_the_owners_key_does_not_quote_it_to_a_peer(
             status = 200 if is_list else 500
             await peer.send(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
 
-    async with ScriptedServer(quoting) as server, simulated(tmp_path) as found:
+    async with ByteServer(quoting) as server, simulated(tmp_path) as found:
         given = {"kind": "openai-compatible", "url": server.address.url, "name": "attic", "api_key": key}
         added = await found.node.http.post("/mesh/backends", json=given)
         assert added.status_code == 201, added.text

@@ -5,7 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from backends.scripted import on_each_loop
+from event_loops import on_each_loop
 from meshlight.gateway.lan.server import TlsAcceptor
 from meshlight.gateway.server.listener import bind
 from meshlight.peers.tls import client_context, server_context

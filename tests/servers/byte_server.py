@@ -1,21 +1,19 @@
-"""A server whose every byte the test decides, and the event loops that the tests run on."""
+"""A server in the test's own event loop whose every byte the test decides.
+
+A script plays on each connection: it reads requests, sends bytes, stalls, closes or resets. The server records the
+requests. Servers of the tests that need exact bytes are scripts for this one.
+"""
 
 import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any, Self
-
-import pytest
+from typing import Self
 
 from meshlight.http_client.address import Address
-
-UVLOOP: Any = import_module("uvloop") if find_spec("uvloop") else None  # not on Windows
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 NO_BODY = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -26,14 +24,48 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Request:
     """A request as the server read it."""
 
-    line: str
-    headers: dict[str, str]
-    body: bytes
     raw_head: bytes
+    body: bytes
+    connection: int
+    """The number of its connection, from 1."""
+
+    @property
+    def raw(self) -> bytes:
+        """Head and body, every byte."""
+        return self.raw_head + self.body
+
+    @property
+    def line(self) -> str:
+        """The request line."""
+        return self.raw_head.partition(b"\r\n")[0].decode("latin-1")
+
+    @property
+    def method(self) -> str:
+        return self.line.split(" ")[0]
+
+    @property
+    def target(self) -> str:
+        """Path and query."""
+        return self.line.split(" ")[1]
+
+    @property
+    def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """All headers in their order, with lower-case names."""
+        lines = self.raw_head.removesuffix(b"\r\n\r\n").split(b"\r\n")[1:]
+        return tuple((name.lower(), value) for name, _, value in (line.partition(b": ") for line in lines))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers by lower-case name; of several with one name, the last."""
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.raw_headers}
+
+    def header(self, name: bytes) -> list[bytes]:
+        """Return all values of one header, whose name is given in lower case."""
+        return [value for key, value in self.raw_headers if key == name]
 
 
 @dataclass
@@ -42,17 +74,17 @@ class Peer:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    requests: list[Request] = field(default_factory=list)
+    number: int
+    received: list[Request]
+    """The server's record of requests."""
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def request(self) -> Request:
         """Read one request."""
         head = await self.reader.readuntil(b"\r\n\r\n")
-        line, *lines = head.decode("latin-1").strip().split("\r\n")
-        headers = dict(text.split(": ", 1) for text in lines)
-        body = await self.reader.readexactly(int(headers.get("content-length", "0")))
-        request = Request(line, headers, body, head)
-        self.requests.append(request)
+        length = Request(head, b"", self.number).headers.get("content-length", "0")
+        request = Request(head, await self.reader.readexactly(int(length)), self.number)
+        self.received.append(request)
         return request
 
     async def send(self, *pieces: bytes) -> None:
@@ -79,17 +111,35 @@ Script = Callable[[Peer], Awaitable[None]]
 
 ACCEPT_TURNS = 5
 """Turns of the event loop between a client's connect and the start of the script, and one to spare."""
+HEAD_MAX = 1 << 20
+"""Bytes of a request's head that a script can read."""
 
 
-class ScriptedServer:
-    """Listens on a free loopback port and plays `script` on each connection, then closes it."""
+class ByteServer:
+    """Listens on loopback, on a free port unless one is given, and plays `script` on each connection, then closes it.
 
-    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
+    With `listener`, a bound socket, it listens there. An error of the script is raised when the server closes.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        tls: ssl.SSLContext | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        listener: socket.socket | None = None,
+    ) -> None:
         self._script = script
         self._tls = tls
+        self._host = host
+        self.port = port
+        self._listener = listener
         self._tasks: set[asyncio.Task[None]] = set()
         self._errors: list[Exception] = []
         self.peers: list[Peer] = []
+        self.requests: list[Request] = []
+        """All requests that were read, as they arrived."""
 
     @property
     def accepted(self) -> int:
@@ -97,18 +147,24 @@ class ScriptedServer:
         return len(self.peers)
 
     @property
-    def requests(self) -> list[Request]:
-        """All requests that were read, by connection."""
-        return [request for peer in self.peers for request in peer.requests]
-
-    @property
     def address(self) -> Address:
         """Where it listens."""
-        return Address("https" if self._tls else "http", "127.0.0.1", self.port)
+        return Address("https" if self._tls else "http", self._host, self.port)
+
+    @property
+    def url(self) -> str:
+        return self.address.url
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        if self._listener is None:
+            self._server = await asyncio.start_server(
+                self._accept, self._host, self.port, ssl=self._tls, limit=HEAD_MAX
+            )
+        else:
+            self._server = await asyncio.start_server(
+                self._accept, sock=self._listener, ssl=self._tls, limit=HEAD_MAX
+            )
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
@@ -127,7 +183,7 @@ class ScriptedServer:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        peer = Peer(reader, writer)
+        peer = Peer(reader, writer, len(self.peers) + 1, self.requests)
         self.peers.append(peer)
         try:
             await self._script(peer)
@@ -144,30 +200,10 @@ def answering(*answers: bytes) -> Script:
     """Answer each request of a connection with the next of `answers`; the last one is repeated."""
 
     async def script(peer: Peer) -> None:
-        place = 0
+        index = 0
         while True:
             await peer.request()
-            await peer.send(answers[min(place, len(answers) - 1)])
-            place += 1
+            await peer.send(answers[min(index, len(answers) - 1)])
+            index += 1
 
     return script
-
-
-def _loops() -> list[Any]:
-    loops = [pytest.param(asyncio.new_event_loop, id="asyncio")]
-    if UVLOOP is not None:
-        loops.append(pytest.param(UVLOOP.new_event_loop, id="uvloop"))
-    return loops
-
-
-def on_each_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an async test on the standard library's loop and on uvloop, with 20 seconds for each."""
-
-    @pytest.mark.parametrize("loop_factory", _loops())
-    def run(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(asyncio.wait_for(test(), 20))
-
-    run.__name__ = test.__name__
-    run.__doc__ = test.__doc__
-    return run
