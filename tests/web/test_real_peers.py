@@ -108,7 +108,8 @@ async def test_what_a_peer_has_too_is_offered_and_used_after_one_press_and_liste
         await anna.get_by_role("combobox", name="Models used from it").select_option("chosen")
         chosen = anna.get_by_role("group", name="Models used from it").get_by_role("checkbox")
         await expect(chosen).to_have_count(2, timeout=SOON)
-        await chosen.nth(1).uncheck()
+        async with anna.expect_response(lambda response: response.request.method == "PATCH"):
+            await chosen.nth(1).uncheck()
         await expect(chosen.nth(1)).not_to_be_checked()
         [after] = (await a.http.get("/mesh/peers")).json()["peers"]
         assert after["use"] == ["llama-3.2-3b"]
