@@ -202,3 +202,12 @@ def test_what_an_engine_has_thought_goes_to_no_cloud() -> None:
     ]
     output_of = json.loads(for_native(body, stored, takes_text=True))["input"]
     assert output_of[0]["content"] == [{"type": "reasoning_text", "text": "Hm."}]
+
+
+@pytest.mark.parametrize(("has_memory", "store"), [(True, True), (True, False), (False, True)])
+def test_a_response_is_kept_where_there_is_a_memory_and_the_client_wants_it(
+    *, has_memory: bool, store: bool
+) -> None:
+    request = translated(stored=StoredResponses() if has_memory else None, store=store)
+    keep = request.back._builder._options.keep  # type: ignore[attr-defined]
+    assert (keep is not None) is (has_memory and store)

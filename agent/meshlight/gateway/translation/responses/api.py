@@ -64,9 +64,9 @@ def translate_responses(
     PreviousResponseUnknown) and BadRequest.
     """
     request, unknown = read_request(body)
-    stored = stored if stored is not None else StoredResponses()
+    memory = stored if stored is not None else StoredResponses()
     previous = request.previous_response_id
-    history: tuple[Raw, ...] = stored.history(previous) if previous else ()
+    history: tuple[Raw, ...] = memory.history(previous) if previous else ()
     chat = chat_request(request, history, model, unknown, BackendTraits(extensions=extensions, signs=signs))
     reasoning = request.reasoning
     number = number or secrets.token_hex(16)
@@ -75,7 +75,7 @@ def translate_responses(
         items, response_id = input_items(request), f"{PREFIX}{number}"
 
         def keep(response: bytes) -> None:
-            stored.keep(response_id, previous, items, response)
+            memory.keep(response_id, previous, items, response)
 
     options = AnswerOptions(
         number=number,
