@@ -95,7 +95,7 @@ class Address(Struct, frozen=True):
     @property
     def has_v1(self) -> bool:
         """Whether `/v1` follows the base."""
-        return not self.is_exact and not _WITHOUT_V1.search(self.base)
+        return not self.is_exact and not _is_without_v1(self.base)
 
     def target(self, path: str) -> str:
         """Return the request target of an API path such as `/v1/chat/completions`, with the query of the URL.
@@ -108,6 +108,11 @@ class Address(Struct, frozen=True):
         elif path.startswith("/v1beta/"):
             base = _V1BETA.sub("", base)
         return base + (_with_query(path, self.query) if self.query else path)
+
+
+@lru_cache(4096)
+def _is_without_v1(base: str) -> bool:
+    return _WITHOUT_V1.search(base) is not None
 
 
 @lru_cache(4096)

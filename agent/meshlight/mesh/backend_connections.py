@@ -59,6 +59,7 @@ class BackendConnection:
         "backend",
         "channel",
         "declined_fields",
+        "is_metered",
         "is_proven",
         "kind",
         "missing_operations",
@@ -70,6 +71,8 @@ class BackendConnection:
 
     def __init__(self, backend: Backend, upstream: Upstream, probes: Upstream) -> None:
         self.backend = backend
+        self.is_metered = backend.is_metered
+        """The same as of its backend, which works it out anew each time."""
         self.kind: BackendKind = kind_of(backend.kind)
         self.address: Address = upstream.address
         self.upstream = upstream
@@ -180,6 +183,7 @@ class BackendConnections:
             return old
         if old is not None and _route(old.backend) == _route(backend):
             old.backend = backend
+            old.is_metered = backend.is_metered
             return old
         connection = self.make(backend)
         if old is not None:

@@ -1,11 +1,9 @@
 """The local key, with which every program of this user authenticates to the service."""
 
-import hmac
 import os
 import secrets
 import stat
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import NoReturn, SupportsIndex
 
@@ -26,7 +24,6 @@ class LocalKey:
 
     def __init__(self, value: str, *, file: Path | None = None, notices: tuple[str, ...] = ()) -> None:
         self._secret = Secret(value)
-        self._digest = sha256(value.encode()).digest()
         self.file = file
         """The path of the key; None if the environment gave the key itself."""
         self.notices = notices
@@ -86,7 +83,7 @@ class LocalKey:
         if len(candidate) > _LENGTH_MAX:
             return False
         data = candidate.encode(errors="surrogatepass") if isinstance(candidate, str) else candidate
-        return hmac.compare_digest(sha256(data).digest(), self._digest)
+        return self._secret.equals(data)
 
     def prove(self, instance: str, challenge: str) -> str:
         """Return the answer to a client's challenge, for this instance of the service."""

@@ -9,12 +9,18 @@ from meshlight.domain.backend import Reason
 from meshlight.domain.routing import Tier
 from meshlight.gateway.inference.failures import FailedAttempt
 from meshlight.gateway.inference.request import Head, InferenceRequest
-from meshlight.gateway.inference.retry_policy import EXTRA_ATTEMPTS, RetryBudget, RetryPolicy, allows_next
+from meshlight.gateway.inference.retry_policy import (
+    EXTRA_ATTEMPTS,
+    RetryBudget,
+    RetryPolicy,
+    allows_next,
+    policy_for,
+)
 
-ORDINARY = RetryPolicy(is_costly=False, is_metered=False)
-COSTLY = RetryPolicy(is_costly=True, is_metered=False)
-METERED = RetryPolicy(is_costly=False, is_metered=True)
-BOTH = RetryPolicy(is_costly=True, is_metered=True)
+ORDINARY = policy_for(is_costly=False, is_metered=False)
+COSTLY = policy_for(is_costly=True, is_metered=False)
+METERED = policy_for(is_costly=False, is_metered=True)
+BOTH = policy_for(is_costly=True, is_metered=True)
 
 
 def failed(**fields: Any) -> FailedAttempt:

@@ -30,7 +30,8 @@ ENTER = "/mesh/session/enter"
 """A POST here has a one-time code in a form, from a file that a browser was given to open."""
 
 _BY_BODY = frozenset({SIGN_IN, ENTER})
-_INFERENCE = frozenset({"v1", "api", "v1beta"})
+_INFERENCE = ("/v1/", "/api/", "/v1beta/")
+_INFERENCE_ROOTS = frozenset({"/v1", "/api", "/v1beta"})
 _READ = frozenset({"GET", "HEAD"})
 _WATCHED = frozenset(
     b"host origin sec-fetch-site sec-fetch-mode sec-fetch-dest authorization x-api-key x-goog-api-key cookie "
@@ -264,7 +265,7 @@ class Guard:
 
 
 def _is_inference(path: str) -> bool:
-    return path[1:].partition("/")[0] in _INFERENCE
+    return path.startswith(_INFERENCE) or path in _INFERENCE_ROOTS
 
 
 def _refused_key(headers: WatchedHeaders) -> Unauthorized:

@@ -166,7 +166,7 @@ def build_upstream_request(
     if template.defaults:
         present = {name for name, _ in headers}
         headers.extend(pair for pair in template.defaults if pair[0] not in present)
-    if kind.group not in {"cluster", "cloud"} and not link.backend.is_metered:
+    if kind.group not in {"cluster", "cloud"} and not link.is_metered:
         visited = ",".join((*inbound.visited, node_id)) if inbound.visited else node_id
         headers.append((b"x-meshlight-via", visited.encode("latin-1", "replace")))
     if template.changes_path:
@@ -283,8 +283,12 @@ class _AttemptRunner:
             self._model_route = await link.places.route_at(self._place, self._model)
         elif link.channel is not None:
             self._model_route = await link.channel.route(self._model, link.secret)
+        if not self._is_translated and inbound.operation not in READ_OPERATIONS:
+            return build_upstream_request(
+                inbound, self._model, link, self._model_route, self._node_id, translated=False
+            )
         return await in_thread_if_large(
-            len(inbound.body) if self._is_translated or inbound.operation in READ_OPERATIONS else 0,
+            len(inbound.body),
             build_upstream_request,
             inbound,
             self._model,

@@ -66,13 +66,17 @@ _IDENTITY = (b"accept-encoding", b"identity")
 _NOT_OF_A_NAME = re.compile(r"[^A-Za-z0-9_.()\[\]\- ]")
 _DROPPED_MAX, _NAME_MAX = 20, 100
 """Names in `x-meshlight-dropped`, and characters of each."""
+_NONE = frozenset[bytes]()
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
 def _connection_headers(headers: Headers) -> frozenset[bytes]:
     """Return the names that the `Connection` header declares to be hop-by-hop."""
-    if b"connection" not in dict(headers):
-        return frozenset()
+    for name, _ in headers:
+        if name == b"connection":
+            break
+    else:
+        return _NONE
     values = [value for name, value in headers if name == b"connection"]
     return frozenset(token.strip().lower() for value in values for token in value.split(b","))
 
@@ -139,9 +143,11 @@ def to_client(headers: Headers, extra: Iterable[tuple[bytes, bytes]]) -> list[tu
     kept = [
         pair
         for pair in headers
-        if pair[0] not in _RESPONSE_DROPPED
-        and pair[0] not in hop_by_hop
-        and not pair[0].startswith(_RESPONSE_DROPPED_PREFIXES)
+        if not (
+            pair[0] in _RESPONSE_DROPPED
+            or pair[0] in hop_by_hop
+            or pair[0].startswith(_RESPONSE_DROPPED_PREFIXES)
+        )
     ]
     kept.append(_NOSNIFF)
     kept.extend(extra)

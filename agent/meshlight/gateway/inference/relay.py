@@ -264,7 +264,7 @@ class Relay:
         """Try one route, as attempt number `number`; return how it ended, or why it gave no answer."""
         link = self._links.put(self._registry.node(score.backend).backend)
         backend, place = link.backend, score.place
-        policy = policy_for(inbound, backend)
+        policy = policy_for(is_costly=inbound.is_costly, is_metered=link.is_metered)
         may_leave = policy.may_leave
         waiting = self._waiting.setdefault((backend.id, place), set())
         started_at = self._clock()
@@ -323,7 +323,7 @@ class Relay:
 
     def _record_notes(self, link: BackendConnection, started: StartedResponse) -> None:
         """Show people what an answer tells about its backend, such as the limits of an account."""
-        limits = link.kind.about_from_headers(started.response.headers) if link.backend.is_metered else None
+        limits = link.kind.about_from_headers(started.response.headers) if link.is_metered else None
         if limits or started.notes:
             self._registry.record_about(link.backend.id, {**(limits or {}), **(started.notes or {})})
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from meshlight.domain.errors import BadRequest, MethodNotAllowed, NoModelInBody, UnsupportedMediaType
-from meshlight.domain.operations import Operation, path_of
+from meshlight.domain.operations import OPERATIONS, Operation, path_of
 from meshlight.domain.peers import SharingTerms
 from meshlight.domain.routing import NAME_MAX
 from meshlight.gateway.inference.content_coding import coding_of, decompress, too_large
@@ -123,7 +123,7 @@ HOPS = 2
 """How often a request may go on from one node to the next."""
 VISITED_MAX = 16
 """Nodes that a request may name as visited; more are ignored."""
-_COSTLY = ("images/", "audio/", "other")
+_COSTLY = frozenset(name for name in OPERATIONS if name.startswith(("images/", "audio/"))) | {"other"}
 
 
 class ClientLeft(Exception):
@@ -160,9 +160,7 @@ class InferenceRequest(Struct, frozen=True, kw_only=True):
     @property
     def is_costly(self) -> bool:
         """Whether doing it twice costs or changes something (see `retry_policy`)."""
-        return self.operation.startswith(_COSTLY) or (
-            self.operation.startswith("responses") and self.head.store
-        )
+        return self.operation in _COSTLY or (self.head.store and self.operation == "responses")
 
     def body_for(self, model: str) -> bytes:
         """Return the body with `model` as its model; the same bytes where it is already."""

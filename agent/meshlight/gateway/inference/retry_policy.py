@@ -21,7 +21,6 @@ not followed by another one.
 
 from msgspec import Struct
 
-from meshlight.domain.backend import Backend
 from meshlight.domain.routing import Tier
 from meshlight.gateway.inference.failures import FailedAttempt
 from meshlight.gateway.inference.request import InferenceRequest
@@ -43,21 +42,12 @@ class RetryPolicy(Struct, frozen=True):
     """Whether doing the request twice costs or changes something: images, audio, stored responses, unknown paths."""
     is_metered: bool
     """Whether the backend charges for what it is sent."""
-
-    @property
-    def new_connection(self) -> bool:
-        """Whether the request needs a connection that cannot be closing already."""
-        return self.is_costly
-
-    @property
-    def resend(self) -> bool:
-        """Whether the HTTP client may send again when a kept-alive connection turns out to be closed."""
-        return not self.is_metered
-
-    @property
-    def may_leave(self) -> bool:
-        """Whether a request that was sent may leave a backend that went down before the first byte."""
-        return not (self.is_costly or self.is_metered)
+    new_connection: bool
+    """Whether the request needs a connection that cannot be closing already."""
+    resend: bool
+    """Whether the HTTP client may send again when a kept-alive connection turns out to be closed."""
+    may_leave: bool
+    """Whether a request that was sent may leave a backend that went down before the first byte."""
 
     def may_try_next(self, failure: FailedAttempt) -> bool:
         """Whether the request may go to another backend after this failure."""
@@ -70,9 +60,22 @@ class RetryPolicy(Struct, frozen=True):
         return failure.was_answered or not self.is_metered
 
 
-def policy_for(inbound: InferenceRequest, backend: Backend) -> RetryPolicy:
-    """Return the policy for one request at one backend."""
-    return RetryPolicy(inbound.is_costly, backend.is_metered)
+_POLICIES = {
+    (is_costly, is_metered): RetryPolicy(
+        is_costly,
+        is_metered,
+        new_connection=is_costly,
+        resend=not is_metered,
+        may_leave=not (is_costly or is_metered),
+    )
+    for is_costly in (False, True)
+    for is_metered in (False, True)
+}
+
+
+def policy_for(*, is_costly: bool, is_metered: bool) -> RetryPolicy:
+    """Return the policy for a request at a backend."""
+    return _POLICIES[is_costly, is_metered]
 
 
 def allows_next(inbound: InferenceRequest, failures: list[FailedAttempt], last_tier: Tier) -> bool:
@@ -80,7 +83,7 @@ def allows_next(inbound: InferenceRequest, failures: list[FailedAttempt], last_t
     if len(failures) > EXTRA_ATTEMPTS or last_tier == "last-resort":
         return False
     last = failures[-1]
-    return policy_for(inbound, last.backend).may_try_next(last)
+    return policy_for(is_costly=inbound.is_costly, is_metered=last.backend.is_metered).may_try_next(last)
 
 
 class RetryBudget:

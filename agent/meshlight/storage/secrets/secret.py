@@ -1,5 +1,6 @@
 """A secret that is never shown by accident."""
 
+import hmac
 from typing import NoReturn, SupportsIndex
 
 HIDDEN = "***"
@@ -19,6 +20,10 @@ class Secret:
     def reveal(self) -> str:
         """Return the secret itself, where it is sent."""
         return self._bytes.decode()
+
+    def equals(self, candidate: bytes) -> bool:
+        """Whether a text is the secret; takes the same time however much of it is right (its length may show)."""
+        return hmac.compare_digest(candidate, self._bytes)
 
     def copy(self) -> "Secret":
         """Return another object with the same secret, which stays when this one is wiped."""
