@@ -53,10 +53,13 @@ def response(status: int, *pieces: bytes, first: bytes = b"") -> TranslatedRespo
 async def test_a_thought_that_is_hidden_from_the_client_is_no_silence() -> None:
     received: list[None] = []
     answer = response(200, b"a", b"b", b"C", b"d")
-    answer.on_piece = lambda: received.append(None)
-    assert await answer.read() == b"C"
+
+    async def read() -> bytes:
+        return await answer.read(on_piece=lambda: received.append(None))
+
+    assert await read() == b"C"
     assert len(received) == 3
-    assert (await answer.read(), await answer.read()) == (b".", b"")
+    assert (await read(), await read()) == (b".", b"")
     assert len(received) == 4
     assert dict(answer.headers) == {b"x-kept": b"1", b"content-type": b"text/plain"}
 

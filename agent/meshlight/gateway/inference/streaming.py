@@ -209,14 +209,17 @@ async def _pump(
         silence.begin()
         return True
 
-    if isinstance(response, TranslatedResponse):
-        response.on_piece = silence.begin
+    async def read() -> bytes:
+        if isinstance(response, TranslatedResponse):
+            return await response.read(on_piece=silence.begin)
+        return await response.read(push)
+
     try:
         while piece:
             tap.feed(piece)
             await sink.write(piece)
             silence.begin()
-            piece = await response.read(push)
+            piece = await read()
             silence.since = None
             if response.is_complete:
                 break

@@ -16,10 +16,6 @@ HELD_DIVISOR = 16
 _CHANGED = frozenset({b"content-type", b"content-length", b"content-encoding"})
 
 
-def _nothing() -> None:
-    """Do nothing."""
-
-
 class ImmediateResponse:
     """Has the interface of a complete Response, for an answer that needs no backend."""
 
@@ -50,7 +46,6 @@ class TranslatedResponse:
         "_translator",
         "headers",
         "is_complete",
-        "on_piece",
         "reused",
         "status",
     )
@@ -63,8 +58,6 @@ class TranslatedResponse:
         """Received, and not translated yet."""
         self._held = 0
         """Bytes that the translator was given since it last returned any."""
-        self.on_piece: Callable[[], None] = _nothing
-        """Called for each piece received, also for those of which nothing is passed on."""
         self._translator = translator
         self.status = inner.status
         self.reused = inner.reused
@@ -77,8 +70,16 @@ class TranslatedResponse:
         if inner.status < 400:
             translator.begin(content_type)
 
-    async def read(self, push: Push | None = None) -> bytes:  # noqa: ARG002 — each piece must be translated
-        """Return the next translated bytes, `b""` at the end; raises the UpstreamErrors."""
+    async def read(
+        self,
+        push: Push | None = None,  # noqa: ARG002 — each piece must be translated
+        *,
+        on_piece: Callable[[], None] | None = None,
+    ) -> bytes:
+        """Return the next translated bytes, `b""` at the end; raises the UpstreamErrors.
+
+        `on_piece` is called for each piece received, also for those of which nothing is passed on.
+        """
         if self.is_complete:
             return b""
         if self.status >= 400:
@@ -88,7 +89,8 @@ class TranslatedResponse:
                 piece, self._first = self._first or await self._inner.read(), b""
                 if not piece:
                     break
-                self.on_piece()
+                if on_piece is not None:
+                    on_piece()
                 self._rest = memoryview(piece)
             else:
                 await asyncio.sleep(0)

@@ -11,11 +11,12 @@ import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from meshlight.domain.errors import ServiceError
 from meshlight.gateway.server.asgi import ASGIApp
-from meshlight.gateway.server.client_connection import ClientConnection
+from meshlight.gateway.server.client_connection import ClientConnection, GatewayState
 from meshlight.gateway.server.limits import DEFAULT_LIMITS, Limits
 from meshlight.gateway.server.listener import bind
 from meshlight.gateway.server.server import GatewayServer, Hook
@@ -31,13 +32,16 @@ log = logging.getLogger(__name__)
 class _LanProtocol(ClientConnection):
     """A connection of a known peer."""
 
-    identify: IdentifyPeer
     has_key = True  # a paired one: any other is aborted
+
+    def __init__(self, config: Config, server_state: GatewayState, identify: IdentifyPeer) -> None:
+        super().__init__(config, server_state, {})
+        self._identify = identify
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept the connection of a peer; any other is aborted before a byte of it is read."""
         session = transport.get_extra_info("ssl_object")
-        peer = None if session is None else self.identify(session)
+        peer = None if session is None else self._identify(session)
         if peer is None:
             self.transport = transport
             self.flow = FlowControl(transport)
@@ -76,9 +80,7 @@ class _LanGateway(GatewayServer):
         await super().shutdown(sockets)
 
     def _connect(self) -> ClientConnection:
-        protocol = _LanProtocol(self.config, self.server_state, {})
-        protocol.identify = self._identify
-        return protocol
+        return _LanProtocol(self.config, self.server_state, self._identify)
 
     def cut(self, peer: str) -> None:
         """Close every connection of a peer."""

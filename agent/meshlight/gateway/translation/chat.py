@@ -268,6 +268,13 @@ def reported_error(data: bytes) -> TranslationFailed:
     )
 
 
+def own_error(body: bytes) -> dict[str, Any]:
+    """Return the error object of a failing answer; empty if it has none."""
+    found = decode_or_none(body)
+    error = found.get("error") if isinstance(found, dict) else None
+    return error if isinstance(error, dict) else {}
+
+
 def error_message(body: bytes, status: int | None = None) -> str:
     """Return the message of a failing answer as one printable line; if it has none, a sentence that says so."""
     reply = Reply(

@@ -17,7 +17,7 @@ from gateway.translation.anthropic.requests import (
 )
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation import chat as answer_events
-from meshlight.gateway.translation.anthropic import stream_builder as messages_call
+from meshlight.gateway.translation import tool_call_pieces
 from meshlight.gateway.translation.anthropic import writer as messages_writer
 from meshlight.gateway.translation.anthropic.api import translate_count
 from meshlight.gateway.translation.base import ResponseTranslator
@@ -120,7 +120,7 @@ def test_a_message_is_told_only_when_it_is_whole() -> None:
 
 def test_answers_without_measure_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_events, "ANSWER_MAX", 50)
-    monkeypatch.setattr(messages_call, "ARGUMENTS_MAX", 50)
+    monkeypatch.setattr(tool_call_pieces, "ARGUMENTS_MAX", 50)
     monkeypatch.setattr(messages_writer, "HELD_MAX", 50)
     for way in (back(), counter()):
         way.begin(JSON)

@@ -18,9 +18,10 @@ from gateway.translation.anthropic.requests import (
     types,
 )
 from meshlight.domain.errors import TranslationFailed
-from meshlight.gateway.translation.anthropic.stream_builder import BLOCKS_MAX, CALLS_MAX
+from meshlight.gateway.translation.anthropic.stream_builder import BLOCKS_MAX
 from meshlight.gateway.translation.base import ResponseTranslator
 from meshlight.gateway.translation.carried_state import SIGNATURE
+from meshlight.gateway.translation.tool_call_pieces import CALLS_MAX
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}}
 TAIL = {"id": "chatcmpl-1", "choices": [], "usage": USAGE}

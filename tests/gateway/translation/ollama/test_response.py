@@ -8,7 +8,7 @@ from gateway.translation.anthropic.requests import JSON, Json, call, chunk, comp
 from gateway.translation.ollama.requests import MADE_AT, back, lines, output_lines, ticking
 from meshlight.domain.errors import TranslationFailed
 from meshlight.gateway.translation import chat as answer_events
-from meshlight.gateway.translation.anthropic import stream_builder as messages_call
+from meshlight.gateway.translation import tool_call_pieces
 from meshlight.gateway.translation.ollama import response as ollama_back
 
 USAGE = {"prompt_tokens": 12, "completion_tokens": 5}
@@ -193,7 +193,7 @@ def test_only_the_first_of_several_answers_is_told() -> None:
 def test_there_are_limits_to_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_events, "ANSWER_MAX", 10)
     monkeypatch.setattr(ollama_back, "HELD_MAX", 10)
-    monkeypatch.setattr(messages_call, "CALLS_MAX", 1)
+    monkeypatch.setattr(tool_call_pieces, "CALLS_MAX", 1)
     for data in (
         b"{" * 11,
         stream(chunk({"content": "A" * 11})),

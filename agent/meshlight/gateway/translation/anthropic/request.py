@@ -36,7 +36,8 @@ from meshlight.gateway.translation.anthropic.schema import (
     UrlSource,
 )
 from meshlight.gateway.translation.json_repair import decode_repaired
-from meshlight.gateway.translation.tool_calls import BackendTraits, ToolCallHistory
+from meshlight.gateway.translation.tool_calls import BackendTraits
+from meshlight.gateway.translation.turns import PARAGRAPH, Piece, Turns
 from meshlight.gateway.translation.unknown_fields import Dropped, prune
 
 _EFFORT = {"xhigh": "high", "max": "high"}
@@ -216,31 +217,17 @@ def _thinking(thinking: Thinking) -> dict[str, Any]:
 
 ELSEWHERE = "Leave it out, or use a model of a backend that speaks Anthropic's protocol itself."
 _BILLING = "x-anthropic-billing-header:"
-_PARAGRAPH = "\n\n"
-
-Part = str | dict[str, Any]
-"""A text, or an image as a content part of chat completions."""
 
 
 class History:
     """Collects the messages; consecutive turns of one role become one message, as in Anthropic's API."""
 
     def __init__(self, traits: BackendTraits) -> None:
-        self._traits = traits
-        self._messages: list[dict[str, Any]] = []
-        self._system: list[str] = []
-        self._user: list[Part] = []
-        self._texts: list[str] = []
-        self._thoughts: list[str] = []
-        self._calls: list[dict[str, Any]] = []
-        self._tool_calls = ToolCallHistory(traits)
+        self._turns = Turns(traits)
 
     def messages(self) -> list[dict[str, Any]]:
         """Return the messages."""
-        self._flush_assistant()
-        self._flush_user()
-        system = _PARAGRAPH.join(self._system)
-        return [{"role": "system", "content": system}, *self._messages] if system else self._messages
+        return self._turns.messages()
 
     def add_system(self, system: str | Sequence[TextBlock] | None) -> None:
         """Add the system prompt.
@@ -249,7 +236,9 @@ class History:
         its prompt cache.
         """
         texts = [system] if isinstance(system, str) else [block.text for block in system or ()]
-        self._system += [t for t in texts if t and not (t.startswith(_BILLING) and "\n" not in t.strip())]
+        self._turns.system += [
+            t for t in texts if t and not (t.startswith(_BILLING) and "\n" not in t.strip())
+        ]
 
     def add(self, turn: Turn, place: str, *, is_last_word: bool) -> None:
         """Add one turn; `is_last_word` says that no user turn follows.
@@ -267,29 +256,18 @@ class History:
             self._add_assistant(blocks, place)
 
     def _add_reminder(self, blocks: Sequence[Block], place: str) -> None:
-        """Add a system message inside the conversation.
-
-        Most chat templates allow a system message only at the start, so a later one becomes a marked part of the
-        user's turn at its position.
-        """
         texts: list[str] = []
         for number, block in enumerate(blocks):
             if not isinstance(block, TextBlock):
                 raise _foreign(block, f"{place}.content[{number}]")
             texts.append(block.text)
-        text = _PARAGRAPH.join(filter(None, texts))
-        if not text:
-            return
-        if self._messages or self._user or self._has_assistant:
-            self._flush_assistant()
-            self._user.append(f"<system-reminder>\n{text}\n</system-reminder>")
-        else:
-            self._system.append(text)
+        if text := PARAGRAPH.join(filter(None, texts)):
+            self._turns.add_reminder(text)
 
     def _add_user(self, blocks: Sequence[Block], place: str) -> None:
-        self._flush_assistant()
-        shown: list[Part] = []
-        text_of: list[Part] = []
+        self._turns.end_assistant()
+        shown: list[Piece] = []
+        text_of: list[Piece] = []
         for number, block in enumerate(blocks):
             where = f"{place}.content[{number}]"
             if isinstance(block, ToolResultBlock):
@@ -298,83 +276,46 @@ class History:
                 text_of += _parts(block, where)
             elif not isinstance(block, RedactedBlock | FallbackBlock):
                 raise _foreign(block, where)
-        self._user += shown
-        self._user += text_of
+        self._turns.user += shown
+        self._turns.user += text_of
 
-    def _add_result(self, block: ToolResultBlock, place: str) -> list[Part]:
-        """Add the result of a tool and return its images: only a user's message may have images."""
+    def _add_result(self, block: ToolResultBlock, place: str) -> list[Piece]:
+        """Add the result of a tool and return its images."""
         content = block.content
-        parts: list[Part] = [content] if isinstance(content, str) else []
+        parts: list[Piece] = [content] if isinstance(content, str) else []
         if content is not None and not isinstance(content, str):
             for number, inner in enumerate(content):
                 parts += _parts(inner, f"{place}.content[{number}]")
-        text = _PARAGRAPH.join(part for part in parts if isinstance(part, str) and part)
+        text = PARAGRAPH.join(part for part in parts if isinstance(part, str) and part)
         if block.is_error and not text.lstrip("<").lower().startswith(("error", "tool_use_error")):
             text = f"Error: {text}" if text else "Error"
-        call_id = self._tool_calls.result_id(block.tool_use_id)
-        self._messages.append({"role": "tool", "tool_call_id": call_id, "content": text})
-        images = [part for part in parts if not isinstance(part, str)]
-        return [f"From the result of tool call {call_id}:", *images] if images else []
+        return self._turns.add_result(block.tool_use_id, text, parts)
 
     def _add_assistant(self, blocks: Sequence[Block], place: str) -> None:
-        self._flush_user()
+        self._turns.end_user()
         for number, block in enumerate(blocks):
             where = f"{place}.content[{number}]"
             if isinstance(block, TextBlock):
                 if block.text:
-                    self._texts.append(block.text)
+                    self._turns.texts.append(block.text)
             elif isinstance(block, ThinkingBlock):
                 if block.thinking:
-                    self._thoughts.append(block.thinking)
-                self._tool_calls.add_signature(block.signature)
+                    self._turns.thoughts.append(block.thinking)
+                self._turns.tool_calls.add_signature(block.signature)
             elif isinstance(block, RedactedBlock):
-                self._tool_calls.add_signature(block.data)
+                self._turns.tool_calls.add_signature(block.data)
             elif isinstance(block, ToolUseBlock):
                 arguments = _object(block.input, f"{where}.input")
-                self._calls.append(
-                    self._tool_calls.call(block.id, block.name, arguments, is_first=not self._calls)
+                self._turns.calls.append(
+                    self._turns.tool_calls.call(
+                        block.id, block.name, arguments, is_first=not self._turns.calls
+                    )
                 )
             elif not isinstance(block, FallbackBlock):
                 raise _foreign(block, where)
 
-    @property
-    def _has_assistant(self) -> bool:
-        return bool(self._texts or self._thoughts or self._calls)
 
-    def _flush_user(self) -> None:
-        if not self._user:
-            return
-        content: str | list[dict[str, Any]]
-        if all(isinstance(part, str) for part in self._user):
-            content = _PARAGRAPH.join(part for part in self._user if isinstance(part, str) and part)
-        else:
-            content = [
-                {"type": "text", "text": part} if isinstance(part, str) else part
-                for part in self._user
-                if part
-            ]
-        self._messages.append({"role": "user", "content": content})
-        self._user = []
-
-    def _flush_assistant(self) -> None:
-        if not self._has_assistant:
-            self._tool_calls.take_extras()  # state without a message
-            return
-        text = _PARAGRAPH.join(self._texts)
-        message: dict[str, Any] = {"role": "assistant", "content": text}
-        if self._calls:
-            # Chat templates of engines print null as a word; OpenAI accepts nothing else here.
-            message["content"] = text or ("" if self._traits.extensions else None)
-            message["tool_calls"] = self._calls
-        if self._thoughts and self._traits.extensions:
-            message["reasoning_content"] = _PARAGRAPH.join(self._thoughts)
-        message |= self._tool_calls.take_extras()
-        if message["content"] or len(message) > 2:
-            self._messages.append(message)
-        self._texts, self._thoughts, self._calls = [], [], []
-
-
-def _parts(block: ResultBlock, place: str) -> list[Part]:
+def _parts(block: ResultBlock, place: str) -> list[Piece]:
     """Return the content of a block as texts and images."""
     if isinstance(block, TextBlock):
         return [block.text]

@@ -3,79 +3,33 @@
 Errors have Anthropic's format: `{"type": "error", "error": {"type", "message"}}` (API reference, "Errors").
 """
 
-from collections.abc import Iterable
-
 import msgspec
 
 from meshlight.domain.errors import TranslationFailed
+from meshlight.gateway.translation.answer_translator import AnswerTranslator
 from meshlight.gateway.translation.anthropic.stream_builder import AnswerOptions, StreamBuilder
 from meshlight.gateway.translation.anthropic.writer import EventWriter, MessageWriter
 from meshlight.gateway.translation.chat import (
-    AnswerReader,
     BufferedTranslator,
     Chunk,
     error_message,
+    own_error,
     read,
     reported_error,
 )
-from meshlight.gateway.translation.sse import Event
 
 _decoder = msgspec.json.Decoder(Chunk)
 
 
-class MessagesTranslator:
-    """Translates one answer. The backend may send a stream or one object, whatever was requested."""
+class MessagesTranslator(AnswerTranslator[StreamBuilder]):
+    """Translates one answer to a message, or to its events."""
 
-    __slots__ = (
-        "_builder",
-        "_events",
-        "_fault",
-        "_fault_type",
-        "_is_stream",
-        "_writer",
-    )
+    __slots__ = ("_fault_type",)
 
     def __init__(self, options: AnswerOptions) -> None:
-        self._is_stream = options.is_stream
-        self._writer = EventWriter() if options.is_stream else MessageWriter()
-        self._builder = StreamBuilder(options, self._writer)
-        self._events = AnswerReader(comments=True)
-        self._fault: TranslationFailed | None = None
+        writer = EventWriter() if options.is_stream else MessageWriter()
+        super().__init__(StreamBuilder(options, writer), writer, is_stream=options.is_stream)
         self._fault_type = "api_error"
-
-    @property
-    def content_type(self) -> bytes:
-        """Return the requested media type."""
-        return b"text/event-stream; charset=utf-8" if self._is_stream else b"application/json"
-
-    @property
-    def waiting(self) -> int:
-        """Return the number of buffered bytes."""
-        return self._events.waiting
-
-    def begin(self, content_type: bytes) -> None:
-        """Set the content type, which says whether events come; if it does not, the first bytes do."""
-        self._events.begin(content_type)
-
-    def feed(self, data: bytes) -> bytes:
-        """Return the events that `data` completes; the next call raises TranslationFailed for a fault in them."""
-        self._raise_fault()
-        try:
-            self._take(self._events.feed(data))
-        except TranslationFailed as fault:
-            self._fault = fault
-        out = self._writer.take()
-        if not out:
-            self._raise_fault()
-        return out
-
-    def end(self) -> bytes:
-        """Return the rest; raises TranslationFailed when the answer is incomplete."""
-        self._raise_fault()
-        self._take(self._events.end())
-        if not self._builder.is_finished:
-            self._builder.finish(has_end_mark=self._events.is_complete)
-        return self._writer.take()
 
     def broken(self, why: str) -> bytes | None:
         """Return `event: error`; empty if the answer is complete, None if it is one JSON object."""
@@ -90,35 +44,13 @@ class MessagesTranslator:
         """Return Anthropic's error object with the backend's own message."""
         return error_body(error_type(status), error_message(body, status))
 
-    def _raise_fault(self) -> None:
-        if self._fault is not None:
-            raise self._fault
-
-    def _take(self, events: Iterable[Event]) -> None:
-        for event in events:
-            if self._builder.is_finished:
-                return
-            if event.is_comment:
-                self._builder.ping()
-            elif event.data.strip() == b"[DONE]":
-                self._builder.finish(has_end_mark=True)
-            elif event.name == b"error":
-                raise self._reported_fault(event.data, None)
-            elif event.data.strip():
-                self._chunk(event.data)
-
-    def _chunk(self, data: bytes) -> None:
-        chunk = read(data, _decoder)
-        if chunk.error or chunk.object == "error":
-            raise self._reported_fault(data, chunk.error)
+    def _add(self, chunk: Chunk, data: bytes) -> None:
         self._builder.take(chunk, data)
 
-    def _reported_fault(self, data: bytes, error: object) -> TranslationFailed:
-        """Return the fault for an error that the backend reports."""
-        code = error.get("code") if isinstance(error, dict) else None
+    def _note_error(self, data: bytes) -> None:
+        code = own_error(data).get("code")
         if isinstance(code, int) and 400 <= code <= 599:
             self._fault_type = error_type(code)
-        return reported_error(data)
 
 
 class TokenCountTranslator(BufferedTranslator):

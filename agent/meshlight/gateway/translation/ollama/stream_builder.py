@@ -11,7 +11,6 @@ import msgspec
 from msgspec import Raw
 
 from meshlight.domain.errors import TranslationFailed
-from meshlight.gateway.translation.anthropic.stream_builder import CallList, ToolCallBuilder, find_call
 from meshlight.gateway.translation.carried_state import ExtrasCollector, MessageExtras, call_id
 from meshlight.gateway.translation.chat import (
     CUT,
@@ -31,6 +30,7 @@ from meshlight.gateway.translation.chat import ToolCall as CallPiece
 from meshlight.gateway.translation.json_repair import decode_repaired
 from meshlight.gateway.translation.ollama.writer import AnswerOptions, CallFunction, End, Piece, ToolCall
 from meshlight.gateway.translation.sse import Event
+from meshlight.gateway.translation.tool_call_pieces import CallList, ToolCallBuilder, find_call
 
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode

@@ -34,7 +34,8 @@ from meshlight.gateway.translation.responses.tools import (
     shell_arguments,
     untranslatable,
 )
-from meshlight.gateway.translation.tool_calls import BackendTraits, ToolCallHistory
+from meshlight.gateway.translation.tool_calls import BackendTraits
+from meshlight.gateway.translation.turns import PARAGRAPH, Piece, Turns
 
 ENCRYPTED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
@@ -207,7 +208,6 @@ def _reasoning(request: ResponsesRequest, *, extensions: bool) -> dict[str, Any]
     return {"reasoning_effort": _EFFORT.get(effort, effort)}
 
 
-_PARAGRAPH = "\n\n"
 _TEXTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
 _SEALED = "meshlight.1."
 """The prefix of thoughts that a client stores as `encrypted_content`."""
@@ -220,9 +220,6 @@ KNOWN = (
     | LEFT_OUT
 )
 """The types of items that have a counterpart, or are left out."""
-
-Piece = str | dict[str, Any]
-"""A text, or an image as a content part of chat completions."""
 
 
 def seal(thoughts: str) -> str:
@@ -246,33 +243,23 @@ def thoughts_of(item: Item) -> str:
     if sealed is not None:
         return sealed
     parts = item.content if isinstance(item.content, tuple) and item.content else item.summary or ()
-    return _PARAGRAPH.join(part.text for part in parts if part.text)
+    return PARAGRAPH.join(part.text for part in parts if part.text)
 
 
 class Conversation:
     """Collects the messages; consecutive items of one role become one message, as many chat templates demand."""
 
     def __init__(self, traits: BackendTraits) -> None:
-        self._traits = traits
-        self._tool_calls = ToolCallHistory(traits)
-        self._messages: list[dict[str, Any]] = []
-        self._system: list[str] = []
-        self._user: list[Piece] = []
-        self._texts: list[str] = []
-        self._thoughts: list[str] = []
-        self._calls: list[dict[str, Any]] = []
+        self._turns = Turns(traits)
 
     def messages(self) -> list[dict[str, Any]]:
         """Return the messages."""
-        self._flush_assistant()
-        self._flush_user()
-        system = _PARAGRAPH.join(self._system)
-        return [{"role": "system", "content": system}, *self._messages] if system else self._messages
+        return self._turns.messages()
 
     def add_instructions(self, text: str | None) -> None:
         """Add the instructions, which precede the conversation."""
         if text:
-            self._system.append(text)
+            self._turns.system.append(text)
 
     def add(self, item: Item, place: str) -> None:
         """Add one item of a type in KNOWN; raises Untranslatable and BadRequest."""
@@ -280,11 +267,11 @@ class Conversation:
             case "message":
                 self._add_message(item, place)
             case "reasoning":
-                self._flush_user()
-                if self._texts or self._calls:
-                    self._flush_assistant()  # thoughts begin a new turn
+                self._turns.end_user()
+                if self._turns.texts or self._turns.calls:
+                    self._turns.end_assistant()  # thoughts begin a new turn
                 if thoughts := thoughts_of(item):
-                    self._thoughts.append(thoughts)
+                    self._turns.thoughts.append(thoughts)
             case "function_call":
                 self._call(item, place, function_name(_needed(item.name, place, "name"), item.namespace))
             case "custom_tool_call":
@@ -302,13 +289,13 @@ class Conversation:
         parts = (Part(text=content),) if isinstance(content, str) else content or ()
         match item.role:
             case "user":
-                self._flush_assistant()
-                self._user += _pieces(parts, f"{place}.content")
+                self._turns.end_assistant()
+                self._turns.user += _pieces(parts, f"{place}.content")
             case "assistant":
-                self._flush_user()
-                if self._calls:
-                    self._flush_assistant()
-                self._texts += [text for part in parts if (text := part.text or part.refusal)]
+                self._turns.end_user()
+                if self._turns.calls:
+                    self._turns.end_assistant()
+                self._turns.texts += [text for part in parts if (text := part.text or part.refusal)]
             case "system" | "developer":
                 self._add_system(parts, place)
             case _:
@@ -317,79 +304,30 @@ class Conversation:
                 )
 
     def _add_system(self, parts: Sequence[Part], place: str) -> None:
-        """Add a system or developer message.
-
-        Most chat templates allow a system message only at the start, so a later one becomes a marked part of the
-        user's turn at its position.
-        """
         pieces = _pieces(parts, f"{place}.content")
         texts = [piece for piece in pieces if isinstance(piece, str) and piece]
         if len(texts) < len([piece for piece in pieces if piece]):
             raise untranslatable(f"{place}.content", "an image in a system message")
-        if not texts:
-            return
-        if self._messages or self._user or self._has_assistant:
-            self._flush_assistant()
-            text = _PARAGRAPH.join(texts)
-            self._user.append(f"<system-reminder>\n{text}\n</system-reminder>")
-        else:
-            self._system += texts
+        if texts:
+            self._turns.add_reminder(PARAGRAPH.join(texts))
 
     def _call(self, item: Item, place: str, name: str, arguments: str | None = None) -> None:
-        self._flush_user()
+        self._turns.end_user()
         call_id = _needed(item.call_id or item.id, place, "call_id")
         arguments = arguments or item.arguments or "{}"
-        is_first = not self._calls
-        call = self._tool_calls.call(call_id, name, arguments, is_first=is_first)
-        self._calls.append(call)
+        is_first = not self._turns.calls
+        call = self._turns.tool_calls.call(call_id, name, arguments, is_first=is_first)
+        self._turns.calls.append(call)
 
     def _result(self, item: Item, place: str) -> None:
-        """Add the result of a tool; its images follow in the user's message, the only one that may have images."""
-        self._flush_assistant()
+        """Add the result of a tool; its images follow in the user's message."""
+        self._turns.end_assistant()
         output = item.output
         parts = (Part(text=output),) if isinstance(output, str) else output or ()
         pieces = _pieces(parts, f"{place}.output")
-        text = _PARAGRAPH.join(piece for piece in pieces if isinstance(piece, str) and piece)
-        call_id = self._tool_calls.result_id(_needed(item.call_id or item.id, place, "call_id"))
-        self._messages.append({"role": "tool", "tool_call_id": call_id, "content": text})
-        images = [piece for piece in pieces if not isinstance(piece, str)]
-        if images:
-            self._user += [f"From the result of tool call {call_id}:", *images]
-
-    @property
-    def _has_assistant(self) -> bool:
-        return bool(self._texts or self._thoughts or self._calls)
-
-    def _flush_user(self) -> None:
-        if not self._user:
-            return
-        content: str | list[dict[str, Any]]
-        if all(isinstance(piece, str) for piece in self._user):
-            content = _PARAGRAPH.join(piece for piece in self._user if isinstance(piece, str) and piece)
-        else:
-            content = [
-                {"type": "text", "text": piece} if isinstance(piece, str) else piece
-                for piece in self._user
-                if piece
-            ]
-        self._messages.append({"role": "user", "content": content})
-        self._user = []
-
-    def _flush_assistant(self) -> None:
-        if not self._has_assistant:
-            return
-        text = _PARAGRAPH.join(self._texts)
-        message: dict[str, Any] = {"role": "assistant", "content": text}
-        if self._calls:
-            # Chat templates of engines print null as a word; OpenAI accepts nothing else here.
-            message["content"] = text or ("" if self._traits.extensions else None)
-            message["tool_calls"] = self._calls
-        if self._thoughts and self._traits.extensions:
-            message["reasoning_content"] = _PARAGRAPH.join(self._thoughts)
-        message |= self._tool_calls.take_extras()
-        if message["content"] or len(message) > 2:
-            self._messages.append(message)
-        self._texts, self._thoughts, self._calls = [], [], []
+        text = PARAGRAPH.join(piece for piece in pieces if isinstance(piece, str) and piece)
+        client_id = _needed(item.call_id or item.id, place, "call_id")
+        self._turns.user += self._turns.add_result(client_id, text, pieces)
 
 
 def _needed(value: str | None, place: str, name: str) -> str:

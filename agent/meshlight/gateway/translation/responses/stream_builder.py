@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 
 from meshlight.domain.errors import TranslationFailed
-from meshlight.gateway.translation.anthropic.stream_builder import CallList, ToolCallBuilder, find_call
 from meshlight.gateway.translation.anthropic.writer import HELD_MAX
 from meshlight.gateway.translation.carried_state import ExtrasCollector, call_id
 from meshlight.gateway.translation.chat import (
@@ -24,6 +23,7 @@ from meshlight.gateway.translation.responses.memory import PREFIX
 from meshlight.gateway.translation.responses.request import seal
 from meshlight.gateway.translation.responses.tools import Tools, custom_input, shell_action
 from meshlight.gateway.translation.responses.writer import Writer
+from meshlight.gateway.translation.tool_call_pieces import CallList, ToolCallBuilder, find_call
 
 ITEMS_MAX = 1_000
 """Items of one response."""

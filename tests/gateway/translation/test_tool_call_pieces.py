@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from meshlight.gateway.translation.anthropic.stream_builder import CallList, ToolCallBuilder, find_call
 from meshlight.gateway.translation.chat import Function, ToolCall
+from meshlight.gateway.translation.tool_call_pieces import CallList, ToolCallBuilder, find_call
 
 TEXTS = [
     '{"a":"}{"}',
