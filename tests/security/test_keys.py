@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from meshlight.domain.config import Config
 from meshlight.gateway.access.guard import Guard
 from meshlight.gateway.access.sessions import Sessions
 from meshlight.gateway.server.asgi import Receive, Scope, Send
@@ -174,7 +175,7 @@ async def test_a_websocket_scope_is_closed() -> None:
     async def receive() -> Any:
         return {"type": "websocket.connect"}
 
-    guard = Guard(app, port=1, is_key=KEY.__eq__, sessions=Sessions(lambda: 0.0), require_key=lambda: False)
+    guard = Guard(app, port=1, is_key=KEY.__eq__, sessions=Sessions(lambda: 0.0), settings=Config)
     await guard({"type": "websocket", "path": "/v1/x", "headers": []}, receive, send)
 
     assert sent == [{"type": "websocket.close", "code": 1008}]

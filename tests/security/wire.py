@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshlight.domain.config import Config
 from meshlight.gateway.access.guard import Guard
 from meshlight.gateway.access.sessions import Sessions
 from meshlight.gateway.server.asgi import ASGIApp, Receive, Scope, Send
@@ -185,10 +186,12 @@ def running(
             port=port,
             is_key=KEY.__eq__,
             sessions=kept,
-            require_key=lambda: settings["require_key"],
+            settings=lambda: Config(
+                require_key=settings["require_key"],
+                allowed_hosts=tuple(allowed_hosts or ()),
+                allowed_origins=tuple(allowed_origins or ()),
+            ),
             free=free,
-            allowed_hosts=lambda: allowed_hosts or (),
-            allowed_origins=lambda: allowed_origins or (),
         )
     ready = threading.Event()
     made: list[Gateway] = []

@@ -53,6 +53,7 @@ class Upstream:
             else TunnelConnector(address, self._pool, proxy=proxy, own=own, resolver=resolver, tls=tls)
         )
         self._lines: dict[tuple[str, str], bytes] = {}
+        self._targets: dict[str, str] = {}
 
     @property
     def idle(self) -> int:
@@ -136,7 +137,7 @@ class Upstream:
             async with asyncio.timeout(timeout_s):
                 response = await self.send(
                     method,
-                    self.address.target(path),
+                    self.target(path),
                     (_IDENTITY, *headers),
                     body,
                     connect_timeout_s=min(self._connect_timeout_s, timeout_s * CONNECT_SHARE),
@@ -165,6 +166,15 @@ class Upstream:
     def close(self) -> None:
         """Close idle connections now, and busy ones when their exchange ends."""
         self._pool.close()
+
+    def target(self, path: str) -> str:
+        """Return the request target of an API path (see `Address.target`), cached for the next time."""
+        found = self._targets.get(path)
+        if found is None:
+            if len(self._targets) >= _REQUEST_LINES_MAX:
+                self._targets.clear()
+            found = self._targets[path] = self.address.target(path)
+        return found
 
     def _head(self, method: str, target: str, headers: Headers, body: bytes) -> bytes:
         """Return the request's head; raises BadRequest for one that a server would read as more than one request."""

@@ -219,9 +219,7 @@ class Service:
                 port=self._port,
                 is_key=key.matches,
                 prove=partial(key.prove, self.instance),
-                require_key=lambda: self._settings.config.require_key,
-                allowed_hosts=lambda: self._settings.config.allowed_hosts,
-                allowed_origins=lambda: self._settings.config.allowed_origins,
+                settings=lambda: self._settings.config,
                 write_link=self._open_files.write,
                 dependencies={
                     "publisher": self._publisher,

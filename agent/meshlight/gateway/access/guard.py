@@ -1,10 +1,11 @@
 """The guard: checks every request before anything else does, by Host, Origin, key and size."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from meshlight.domain.allowed_callers import is_allowed_host
+from meshlight.domain.config import Config
 from meshlight.domain.errors import (
     BadRequest,
     MeshlightError,
@@ -49,9 +50,9 @@ WatchedHeaders = Mapping[bytes, bytes]
 class Guard:
     """ASGI middleware that lets through requests of programs and pages on this machine that are allowed to send them.
 
-    `is_key` compares a key in constant time, `require_key` returns the live setting, `free` are the paths of the
-    page's own files, which every program on this machine may read. `allowed_hosts` and `allowed_origins` return the
-    live settings: other names of this service, and other sites whose pages may use inference, both with the key.
+    `is_key` compares a key in constant time, `settings` returns the configuration in force (`require_key`,
+    `allowed_hosts`, `allowed_origins`), `free` are the paths of the page's own files, which every program on this
+    machine may read.
     """
 
     def __init__(
@@ -61,18 +62,14 @@ class Guard:
         port: int,
         is_key: Callable[[bytes], bool],
         sessions: Sessions,
-        require_key: Callable[[], bool],
+        settings: Callable[[], Config],
         free: frozenset[str] = frozenset(),
-        allowed_hosts: Callable[[], Collection[str]] = tuple,
-        allowed_origins: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._app = app
         self._is_key = is_key
         self._sessions = sessions
-        self._require_key = require_key
+        self._settings = settings
         self._free = free | ALWAYS_OPEN
-        self._allowed_hosts = allowed_hosts
-        self._allowed_origins = allowed_origins
         names = (b"127.0.0.1", b"localhost", b"[::1]")
         ends = (b":%d" % port, b"") if port == 80 else (b":%d" % port,)
         self._hosts = frozenset(name + end for name in names for end in ends)
@@ -85,16 +82,17 @@ class Guard:
         if scope["type"] == "http":
             normalize_path(scope)
             origin = b""
-            if (allowed := self._allowed_origins()) and _is_inference(scope["path"]):
+            settings = self._settings()
+            if (allowed := settings.allowed_origins) and _is_inference(scope["path"]):
                 origin = allowed_origin(scope, allowed)
                 if origin:
                     send = with_cors(origin, send)
             try:
                 if origin and is_preflight(scope):
-                    self._check_host(dict(scope["headers"]))
+                    self._check_host(dict(scope["headers"]), settings)
                     await answer_preflight(scope, send)
                     return
-                limit = self._check(scope, origin)
+                limit = self._check(scope, settings, origin)
             except MeshlightError as error:
                 await error_response(error, scope["path"]).send(send)
                 return
@@ -107,7 +105,7 @@ class Guard:
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    def _check(self, scope: Scope, shared: bytes = b"") -> int:
+    def _check(self, scope: Scope, settings: Config, shared: bytes) -> int:
         """Raise the error for a refused request; return the limit for a body whose size is not known, else 0."""
         headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
@@ -116,7 +114,7 @@ class Guard:
                     raise BadRequest(f"The header {name.decode()} came twice.")
                 headers[name] = value
         method, path = scope["method"], scope["path"]
-        wants_key = self._check_host(headers)
+        wants_key = self._check_host(headers, settings)
         if shared:
             wants_key = True
         else:
@@ -130,7 +128,8 @@ class Guard:
         is_inference = _is_inference(path)
         if wants_key and not self._has_key(headers):
             raise _refused_key(headers)
-        if self._check_key(headers, method, path, is_inference=is_inference):
+        requires_key = settings.require_key or not (is_inference or path == "/metrics")
+        if self._check_key(headers, method, path, requires_key=requires_key, is_inference=is_inference):
             _confirm_key(scope)
         return self._check_body(headers, path, is_inference=is_inference)
 
@@ -155,14 +154,14 @@ class Guard:
                 )
         return limit
 
-    def _check_host(self, headers: WatchedHeaders) -> bool:
+    def _check_host(self, headers: WatchedHeaders, settings: Config) -> bool:
         """Refuse every name that is not ours; return whether this one needs the key."""
         host = headers.get(b"host")
         if host is None:
             raise BadRequest("The request names no Host.")
         if host in self._hosts or self._is_loopback(host):
             return False
-        if not is_allowed_host(host, self._allowed_hosts()):
+        if not is_allowed_host(host, settings.allowed_hosts):
             raise OriginForbidden(
                 f"The Host {host[:100].decode('latin-1')!r} is not an address of this service.",
                 "Use http://127.0.0.1 with its port, or name it in `allowed_hosts` in the configuration.",
@@ -197,13 +196,15 @@ class Guard:
             return False
         return lower[:3] != b"127" or all(int(part) < 256 for part in lower.partition(b":")[0].split(b"."))
 
-    def _check_key(self, headers: WatchedHeaders, method: str, path: str, *, is_inference: bool) -> bool:
+    def _check_key(
+        self, headers: WatchedHeaders, method: str, path: str, *, requires_key: bool, is_inference: bool
+    ) -> bool:
         """Raise Unauthorized if the key is needed and missing; return whether the key or a session was shown."""
         if path in self._free:
             if method not in _READ:
                 raise MethodNotAllowed(f"{method} is not answered at {path}.", "Use GET.")
             return False
-        if (is_inference or path == "/metrics") and not self._require_key():
+        if not requires_key:
             return False
         if self._has_key(headers):
             return True

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from meshlight.domain.api_types import Identity, SignInFile, SignInLink
+from meshlight.domain.config import Config
 from meshlight.domain.errors import BadRequest, MeshlightError, Unauthorized
 from meshlight.domain.proof import is_challenge
 from meshlight.gateway.access.guard import ENTER, Guard
@@ -71,9 +72,8 @@ class GatewayParts(Struct, frozen=True, kw_only=True):
     is_key: Callable[[bytes], bool]
     prove: Callable[[str], str]
     """Answers a challenge with the local key."""
-    require_key: Callable[[], bool]
-    allowed_hosts: Callable[[], tuple[str, ...]]
-    allowed_origins: Callable[[], tuple[str, ...]]
+    settings: Callable[[], Config]
+    """Returns the configuration in force."""
     write_link: Callable[[str, str, str], Path]
     """Writes a file that posts the code (second) to the address (first), for the browser (third)."""
     dependencies: dict[str, object]
@@ -211,10 +211,8 @@ def build_app(parts: GatewayParts) -> ASGIApp:
         port=parts.port,
         is_key=parts.is_key,
         sessions=parts.sessions,
-        require_key=parts.require_key,
+        settings=parts.settings,
         free=parts.page.paths,
-        allowed_hosts=parts.allowed_hosts,
-        allowed_origins=parts.allowed_origins,
     )
 
 

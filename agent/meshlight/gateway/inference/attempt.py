@@ -171,7 +171,7 @@ def build_upstream_request(
         headers.append((b"x-meshlight-via", visited.encode("latin-1", "replace")))
     if template.changes_path:
         path = kind.path(operation, path)
-    return UpstreamRequest(upstream, upstream.address.target(path), headers, body, translator, dropped)
+    return UpstreamRequest(upstream, upstream.target(path), headers, body, translator, dropped)
 
 
 class _AttemptRunner:

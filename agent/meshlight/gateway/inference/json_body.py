@@ -61,9 +61,17 @@ class _Name(Struct, _Key, eq=False, gc=False):
     text: str
 
 
+_UsualBody: Any = msgspec.defstruct(
+    "_UsualBody",
+    [("model", str | None, None), ("stream", Any, None), ("store", Any, None)]
+    + [(name, Raw, Raw()) for name in sorted(_USUAL - _DECIDING.keys())],
+    forbid_unknown_fields=True,
+    gc=False,
+)
+"""A body that has usual fields only."""
+_usual = msgspec.json.Decoder(_UsualBody)
 _decoder: msgspec.json.Decoder[dict[_Key, Raw]] = msgspec.json.Decoder(dict[_Key, Raw], dec_hook=_Name)
 _value = msgspec.json.Decoder(str | None)
-_once = msgspec.json.Decoder(dict[str, Raw])
 
 
 class Fields(Struct, frozen=True):
@@ -72,8 +80,8 @@ class Fields(Struct, frozen=True):
     model: str | None
     stream: bool
     store: bool
-    names: list[str]
-    """Every key, in order."""
+    names: list[str] | None
+    """Every key, in order; None where all of them are usual ones."""
 
 
 def read_fields(body: bytes) -> Fields:
@@ -81,7 +89,8 @@ def read_fields(body: bytes) -> Fields:
 
     Raises NoModelInBody when it is none, BadRequest when one of them occurs twice or in another spelling.
     """
-    return (len(body) <= _SMALL and _read_usual(body)) or _read_any(body)
+    found = _read_usual(body) if len(body) <= _SMALL else None
+    return _read_any(body) if found is None else found
 
 
 def _read_usual(body: bytes) -> Fields | None:
@@ -94,16 +103,10 @@ def _read_usual(body: bytes) -> Fields | None:
     ):
         return None
     try:
-        fields = _once.decode(body)
-        if not _USUAL.issuperset(fields) or len(fields) > KEYS_MAX:
-            return None
-        model = _value.decode(fields.get("model", b"null"))
+        found = _usual.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    stream, store = fields.get("stream"), fields.get("store")
-    return Fields(
-        model, stream is not None and _is_true(stream), store is not None and _is_true(store), list(fields)
-    )
+    return Fields(found.model, found.stream is True, found.store is True, None)
 
 
 def _read_any(body: bytes) -> Fields:

@@ -24,7 +24,7 @@ from meshlight.gateway.inference.attempt import StartedResponse, open_route
 from meshlight.gateway.inference.failures import FailedAttempt
 from meshlight.gateway.inference.headers import dropped, request_id, to_client
 from meshlight.gateway.inference.request import HOPS, InferenceRequest
-from meshlight.gateway.inference.retry_policy import RetryBudget, allows_next, policy_for
+from meshlight.gateway.inference.retry_policy import EXTRA_ATTEMPTS, RetryBudget, allows_next, policy_for
 from meshlight.gateway.inference.route_errors import (
     final_error,
     final_guest_error,
@@ -65,6 +65,7 @@ SOLE_ROUTES_MAX = 256
 """Models whose only route is remembered."""
 LACKING_MAX = 1_000
 """Paths that are remembered as lacking."""
+_ATTEMPTS = tuple((b"x-meshlight-attempts", b"%d" % number) for number in range(EXTRA_ATTEMPTS + 2))
 
 
 class Relay:
@@ -470,7 +471,8 @@ def _own_headers(
     """Return the headers that Meshlight adds to a backend's answer; a guest does not see which backend it was."""
     extra: list[tuple[bytes, bytes]] = []
     if inbound.guest is None:
-        extra += [(b"x-meshlight-backend", backend_id.encode()), (b"x-meshlight-attempts", b"%d" % attempts)]
+        extra.append((b"x-meshlight-backend", backend_id.encode()))
+        extra.append(_ATTEMPTS[attempts])
     given = dict(headers)
     known = given.get(b"x-request-id")
     if known is None:
