@@ -22,12 +22,15 @@ from meshlight.backends.model_list import BODY_LIMIT, Listing, read_models
 from meshlight.domain.backend import Backend, Kind, ModelDetail, Reason, Ring
 from meshlight.domain.errors import ReadTimeout, ResponseTooLarge, UpstreamError
 from meshlight.domain.health import Answered, Fact, Failed, ProbeFact
+from meshlight.domain.local_models import Demand
 from meshlight.domain.operations import OPERATIONS, Operation
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
 from meshlight.http_client.response import Headers, Reply
 
-Group = Literal["engine", "router", "cluster", "cloud", "peer"]
+Group = Literal["engine", "local", "router", "cluster", "cloud", "peer"]
+NOT_ADDED = frozenset[Group]({"local", "peer"})
+"""The groups whose backends nobody adds: they are there by themselves, or by pairing."""
 
 PROBE_S = 2.0
 DETECT_S = 1.0
@@ -133,6 +136,19 @@ def _no_report(place: str, fact: Fact) -> None:
     """Stand for a missing reader of reports."""
 
 
+class LocalRoutes(Protocol):
+    """This machine's own models, as far as their backend needs them."""
+
+    def probe(self) -> Probe:
+        """Return their health and list, from memory."""
+
+    async def route(self, model: str, demand: Demand) -> "ModelRoute":
+        """Return the route to a model's engine, started if need be; raises RouteUnavailable with the reason."""
+
+    async def why_lost(self, model: str, upstream: Upstream) -> Reason | None:
+        """Return why the engine behind a route has ended; None if it runs, or nobody knows."""
+
+
 class ChannelDeps(Struct, frozen=True):
     """What a channel is made of."""
 
@@ -149,6 +165,8 @@ class ChannelDeps(Struct, frozen=True):
     """Reports what was observed of one service behind the backend."""
     token_store: TokenStore | None = None
     """Keeps tokens over a restart; None: they are issued anew."""
+    local: LocalRoutes | None = None
+    """This machine's own models; None where there are none."""
 
 
 class ModelRoute(Struct, frozen=True):
@@ -197,6 +215,17 @@ class Paced(Protocol):
 
     def check_now(self) -> None:
         """Have the next probe send a request, or say when it can: a person wants to know."""
+
+
+@runtime_checkable
+class OnDemand(Protocol):
+    """What a channel has in addition if each model has an engine of its own, which requests start."""
+
+    async def route_for(self, model: str, demand: Demand) -> ModelRoute:
+        """Return the route to a model, loaded if need be; raises as `Channel.route` does."""
+
+    async def why_lost(self, model: str, route: ModelRoute) -> Reason | None:
+        """Return why a connection to a model's engine has ended; None if nobody knows."""
 
 
 @runtime_checkable
