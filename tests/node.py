@@ -56,6 +56,8 @@ class Node:
         self._engines = engines
         # A test's node does not browse the machine's network, unless the test is about that.
         self._extra = extra if "[lan]" in extra or "lan." in extra else f"{extra}\n[lan]\nbrowse = false\n"
+        # Nor does it look for models on the machine's disks.
+        self._extra += "" if "[local]" in extra else "\n[local]\nenabled = false\n"
         self._discovery = discovery
         self._ports: dict[int, tuple[Kind, ...]] = dict.fromkeys(ports, ())
         self._ping_s = ping_s

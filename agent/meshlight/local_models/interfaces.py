@@ -25,6 +25,7 @@ from meshlight.domain.local_views import (
     StoreView,
 )
 from meshlight.http_client.address import Address
+from meshlight.http_client.client import Upstream
 from meshlight.local_models.runners.base import Ending
 
 
@@ -51,6 +52,9 @@ class Catalog(Protocol):
 
     def watch(self, *, closely: bool) -> None:
         """Look every 10 s (`closely`: somebody looks) or every 60 s from now on."""
+
+    def forget(self, model: str) -> None:
+        """Leave out a model that was deleted, instead of calling it missing."""
 
     def follow(self, settings: LocalSettings) -> None:
         """Look where these settings say from now on."""
@@ -157,6 +161,9 @@ class Engines(Protocol):
     async def route(self, model: str, demand: Demand) -> ModelRoute:
         """Return the route to a model's engine, started if need be; raises RouteUnavailable with the reason."""
 
+    async def why_lost(self, model: str, upstream: Upstream) -> Reason | None:
+        """Return why the engine behind a route's client has ended, once its process is gone; None if it runs."""
+
     async def load(self, model: str, *, wait: bool = False) -> LocalModelView:
         """Load a model; NotFound, Conflict (with numbers) when it can't fit."""
 
@@ -171,6 +178,9 @@ class Engines(Protocol):
 
     def follow(self, settings: LocalSettings) -> None:
         """Use these settings from now on; loads what is kept."""
+
+    def catalog_changed(self) -> None:
+        """Follow the catalog; to be called after each change of it."""
 
     async def close(self) -> None:
         """End all engines, in parallel."""
@@ -213,7 +223,9 @@ class Downloads(Protocol):
 class LocalModels(Protocol):
     """All of it, as the backend of kind `local`, the control API and Ollama's API see it."""
 
-    downloads: Downloads
+    @property
+    def downloads(self) -> Downloads:
+        """What is on its way here."""
 
     def view(self) -> LocalView:
         """Return everything."""
@@ -226,6 +238,9 @@ class LocalModels(Protocol):
 
     async def route(self, model: str, demand: Demand) -> ModelRoute:
         """See `Engines.route`."""
+
+    async def why_lost(self, model: str, upstream: Upstream) -> Reason | None:
+        """See `Engines.why_lost`."""
 
     async def load(self, model: str, *, wait: bool = False) -> LocalModelView:
         """See `Engines.load`."""

@@ -13,6 +13,9 @@ enabled backend and `Discovery` scan for new engines, and reports progress throu
 
 A pairing. See `peers/manager.py`.
 
+A request for one of this machine's own models. `backends/this_machine.py` asks `local_models/manager.py` for a route;
+the owner of the engines starts one if need be (`local_models/engines`). `Traffic` says which models are busy.
+
 A change of settings. Control handlers write through `FileSettingsStore`, `ConfigWatch` notices edits by hand; both
 end in `Service._follow`, which brings backends, peers and discovery to the new configuration.
 
@@ -31,15 +34,18 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from meshlight import __version__
 from meshlight.backends.detection import Detector
+from meshlight.backends.this_machine import this_machine
 from meshlight.domain.api_types import Identity, RouterView
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.clock import CallLater, Clock
-from meshlight.domain.config import HOST, HOST_V6, Config
+from meshlight.domain.config import HOST, HOST_V6, Config, LocalSettings
 from meshlight.domain.errors import ConfigError
 from meshlight.domain.events import PeersEvent
+from meshlight.domain.local_models import LOCAL_ID
 from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.domain.proxy import Proxy, UnusableProxy, choose_proxy
 from meshlight.gateway.access.sessions import Sessions
@@ -73,6 +79,7 @@ from meshlight.mesh.traffic import Traffic
 from meshlight.peers.manager import PeerManager
 from meshlight.peers.mdns.browser import DiscoveredPeers
 from meshlight.peers.trust import Trust
+from meshlight.service.local_models import SwitchedLocalModels
 from meshlight.service.settings_store import FileSettingsStore
 from meshlight.storage.config.file import ConfigFile
 from meshlight.storage.config.watcher import ConfigWatch
@@ -84,6 +91,9 @@ from meshlight.storage.paths import Paths
 from meshlight.storage.peer_certificates import PeerCertificates
 from meshlight.storage.secrets.store import Secrets
 from meshlight.storage.token_files import TokenFiles
+
+if TYPE_CHECKING:
+    from meshlight.local_models.manager import LocalModelManager
 
 COLLECT_AFTER = 20_000
 """New objects between two runs of the garbage collector; requests leave no cycles behind, so it finds little."""
@@ -151,7 +161,10 @@ class Service:
         # The first number is later than all of an earlier start, so that no reader of that one is mistaken for one
         # of this.
         self._hub = EventHub(lambda: self._publisher.view(), first=int(time.time() * 1000))
-        self._traffic = Traffic(lambda: self._publisher.schedule_traffic())
+        self._traffic = Traffic(
+            lambda: self._publisher.schedule_traffic(),
+            {LOCAL_ID: lambda model: self._local.request_ended(model)},
+        )
         self._publisher = EventPublisher(
             self._registry,
             self._traffic,
@@ -162,6 +175,7 @@ class Service:
             self._settings.notices,
         )
         history = History(self._registry, clock)
+        self._local = SwitchedLocalModels(partial(self._build_local, paths, clock, later), self._list_own)
         self._connections = BackendConnections(
             self._settings,
             self._upstream,
@@ -169,6 +183,7 @@ class Service:
             probe_soon=lambda backend_id: self._prober.probe_soon(backend_id),
             on_part_fact=self._registry.record_part_fact,
             token_store=TokenFiles(paths.state_dir / "tokens"),
+            local=self._local,
         )
         self._prober = Prober(
             self._registry, self._connections, clock, later, lambda i: self._traffic.load.get(i, 0) > 0
@@ -234,6 +249,7 @@ class Service:
                     "model_tester": ModelTester(relay, self._registry, clock),
                     "settings": self._settings,
                     "peers": self._peers,
+                    "local_models": self._local,
                 },
             )
         )
@@ -255,6 +271,7 @@ class Service:
             ready()
             self._watch.start()
             self._peers.start()
+            self._local.start()
             _freeze_startup_objects()
 
         ending: list[asyncio.Task[None]] = []
@@ -272,6 +289,7 @@ class Service:
             await (ending[0] if ending else self._peers.close())
             await self._refresher.close()
             await self._prober.close()
+            await self._local.close()
             self._connections.close()
             self._settings.close()
             self._open_files.close()
@@ -335,9 +353,36 @@ class Service:
         )
         return manager
 
+    def _build_local(
+        self, paths: Paths, clock: Clock, later: CallLater, settings: LocalSettings
+    ) -> "LocalModelManager":
+        """Build what finds and runs this machine's own models."""
+        from meshlight.service.local_parts import build_manager  # noqa: PLC0415 costs nothing where it is off
+
+        return build_manager(
+            paths,
+            settings,
+            clock=clock,
+            later=later,
+            in_flight=partial(self._traffic.in_flight, LOCAL_ID),
+            publish=self._hub.publish,
+            is_watched=lambda: self._events.has_pages,
+            on_known=self._list_own,
+            probe_soon=partial(self._prober.probe_soon, LOCAL_ID),
+            upstream_for=self._upstream,
+        )
+
+    def _list_own(self, is_known: bool) -> None:
+        """List this machine as a backend while it has a model of its own."""
+        if is_known:
+            self._registry.put(this_machine())
+        else:
+            self._registry.remove(LOCAL_ID)
+
     def _follow(self, config: Config) -> None:
-        """Bring backends, peers and discovery to the configuration."""
+        """Bring backends, this machine's models, peers and discovery to the configuration."""
         self._backend_admin.follow(config)
+        self._local.follow(config.local)
         self._catalog.invalidate()
         self._peers.follow()
         if self._settings.is_discovery_on:
