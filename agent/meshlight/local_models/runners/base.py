@@ -41,6 +41,8 @@ class Launch(Struct, frozen=True, kw_only=True):
     """Added to the service's own environment (which is stripped of secrets)."""
     ready_path: str = "/health"
     """Answers 200 when the model is loaded."""
+    warm_up: str = ""
+    """JSON for `/v1/completions`, whose answer tells that the model is loaded where `ready_path` does not."""
     model_name: str
     """The model's name at that engine."""
 
@@ -64,6 +66,8 @@ class Runner(ABC):
     formats: ClassVar[frozenset[ModelFormat]]
     is_opt_in: ClassVar[bool] = False
     """Whether it is used only where the user names it."""
+    has_children: ClassVar[bool] = False
+    """Whether its engine consists of several processes."""
 
     @abstractmethod
     async def find(self, settings: LocalSettings) -> FoundRunner:
