@@ -17,8 +17,10 @@ from meshlight.domain.local_views import (
     DeviceView,
     DownloadView,
     EngineLog,
+    Fit,
     LocalModelView,
     LocalView,
+    MemoryView,
     RepositoryView,
     RunnerView,
     StarterView,
@@ -168,13 +170,30 @@ class Engines(Protocol):
         """Load a model; NotFound, Conflict (with numbers) when it can't fit."""
 
     async def unload(self, model: str, *, force: bool = False) -> LocalModelView:
-        """Unload a model and return when its process is gone; Conflict while it answers, unless forced."""
+        """Unload a model and return when its process is gone.
+
+        Running answers may take 10 s to end, and if they don't: Conflict, and it stays; with `force` they are cut at
+        once.
+        """
 
     def log(self, model: str) -> EngineLog:
         """Return the last lines of a model's engine; NotFound."""
 
     def request_ended(self, model: str) -> None:
         """Count the idle time from now: the last byte of an answer was sent, or its client has left."""
+
+    def memory(self) -> MemoryView:
+        """Return the memory as far as models are concerned."""
+
+    @property
+    def devices(self) -> Sequence[DeviceView]:
+        """The devices with memory of their own, as they were before the last load."""
+
+    def fit(self, need: int) -> tuple[Fit, int]:
+        """Return whether something that needs so many bytes fits, and by how many it is too big (0 if it fits)."""
+
+    def catalog_changed(self) -> None:
+        """Follow the catalog, after each of its changes."""
 
     def follow(self, settings: LocalSettings) -> None:
         """Use these settings from now on; loads what is kept."""
