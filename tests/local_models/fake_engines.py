@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from fake_clock import Clock
-
 from meshlight.backends.base import ModelRoute
 from meshlight.domain.backend import Reason
 from meshlight.domain.config import LocalModelSettings, LocalSettings

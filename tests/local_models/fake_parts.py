@@ -17,6 +17,7 @@ from meshlight.domain.local_views import (
     DeviceView,
     DownloadView,
     EngineLog,
+    Fit,
     LocalModelView,
     MemoryView,
     RepositoryView,
@@ -87,6 +88,8 @@ class FakeEngines:
         self.routed: list[tuple[str, Demand]] = []
         self.ended: list[str] = []
         self.catalog_changes = 0
+        self.prepared = 0
+        self.measured = MemoryView(total_bytes=1_000)
         self.settings: LocalSettings | None = None
         self.is_closed = False
 
@@ -94,6 +97,20 @@ class FakeEngines:
         self._views[model] = replace(self.view(model), **fields)
         self._changed.append(model)
         self.on_change()
+
+    @property
+    def devices(self) -> Sequence[DeviceView]:
+        return (DeviceView(name="GPU", total_bytes=8, free_bytes=4),)
+
+    def memory(self) -> MemoryView:
+        return self.measured
+
+    def fit(self, need: int) -> tuple[Fit, int]:
+        del need
+        return "now", 0
+
+    async def prepare(self) -> None:
+        self.prepared += 1
 
     def views(self) -> list[LocalModelView]:
         return [self.view(model) for model in self._catalog.models]
@@ -152,7 +169,7 @@ class FakeStarter:
         return self.runners
 
     async def devices(self) -> Sequence[DeviceView]:
-        return (DeviceView(name="GPU", total_bytes=8, free_bytes=4),)
+        raise NotImplementedError
 
     def label_for(self, model: LocalModel) -> str:
         return self.labels if model.format == "gguf" else ""
@@ -212,7 +229,6 @@ class Rig:
         self.engines = FakeEngines(self.catalog)
         self.starter = FakeStarter(LLAMA)
         self.downloads = FakeDownloads()
-        self.memory = MemoryView(total_bytes=1_000)
         self.events: list[LocalEvent] = []
         self.known: list[bool] = []
         self.probes = 0
@@ -222,7 +238,6 @@ class Rig:
             engines=self.engines,
             starter=self.starter,
             downloads=self.downloads,
-            memory=lambda: self.memory,
             own_folder=lambda: own_folder,
             settings=LocalSettings(),
             clock=self.clock,

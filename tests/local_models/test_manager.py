@@ -22,6 +22,7 @@ async def test_at_the_start_leftovers_end_before_anything_runs_and_what_is_kept_
     await rig.downloads.started.wait()
     assert rig.starter.did == ["end leftovers", "find"]
     assert rig.catalog.refreshed == 1
+    assert rig.engines.prepared == 1
     assert rig.engines.settings == LocalSettings()
     assert rig.known == [True]
     assert [device.name for device in rig.manager.view().devices] == ["GPU"]
@@ -142,10 +143,10 @@ def test_whoever_looks_sees_new_files_soon_and_the_memory_move() -> None:
     rig.manager.view()
     assert rig.catalog.watched == [True]
     before = len(rig.events)
-    rig.memory = MemoryView(total_bytes=1_000, available_bytes=500)
+    rig.engines.measured = MemoryView(total_bytes=1_000, available_bytes=500)
     rig.clock.pass_time(6)
-    assert rig.events[before:][-1].memory == rig.memory
-    rig.memory = MemoryView(total_bytes=1_000, available_bytes=501)
+    assert rig.events[before:][-1].memory == rig.engines.measured
+    rig.engines.measured = MemoryView(total_bytes=1_000, available_bytes=501)
     before = len(rig.events)
     rig.clock.pass_time(6)
     assert len(rig.events) == before, "too little to tell"

@@ -151,6 +151,9 @@ class EngineStarter(Protocol):
 class Engines(Protocol):
     """The one owner of all engines: starts, counts, evicts, unloads. No locks: everything runs on the event loop."""
 
+    async def prepare(self) -> None:
+        """Find out how much room the devices have, before anybody asks what fits."""
+
     def views(self) -> Sequence[LocalModelView]:
         """Return all models of the catalog with their engines."""
 
@@ -197,9 +200,6 @@ class Engines(Protocol):
 
     def follow(self, settings: LocalSettings) -> None:
         """Use these settings from now on; loads what is kept."""
-
-    def catalog_changed(self) -> None:
-        """Follow the catalog; to be called after each change of it."""
 
     async def close(self) -> None:
         """End all engines, in parallel."""

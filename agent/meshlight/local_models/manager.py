@@ -16,7 +16,6 @@ from meshlight.domain.events import LocalEvent
 from meshlight.domain.health import Answered, Refused
 from meshlight.domain.local_models import Demand, EngineState, LocalModel
 from meshlight.domain.local_views import (
-    DeviceView,
     DownloadView,
     EngineLog,
     LocalModelView,
@@ -58,7 +57,7 @@ class LocalModelManager:
     """Implements `LocalModels`.
 
     The parts call `catalog_changed`, `engines_changed`, `downloads_changed` and `download_done` on the event loop.
-    `memory` measures; `own_folder` returns the folder of our own. `publish` gives an event to those who follow them,
+    `own_folder` returns the folder of our own. `publish` gives an event to those who follow them,
     `is_watched` says whether a person's page is among these. `on_known` is called with whether any model is known
     whenever that may have changed, `probe_soon` when `probe` returns something else than before.
     """
@@ -70,7 +69,6 @@ class LocalModelManager:
         engines: Engines,
         starter: EngineStarter,
         downloads: Downloads,
-        memory: Callable[[], MemoryView],
         own_folder: Callable[[], Path],
         settings: LocalSettings,
         clock: Clock,
@@ -84,7 +82,6 @@ class LocalModelManager:
         self._catalog = catalog
         self._engines = engines
         self._starter = starter
-        self._memory = memory
         self._own_folder = own_folder
         self._settings = settings
         self._clock = clock
@@ -94,7 +91,6 @@ class LocalModelManager:
         self._on_known = on_known
         self._probe_soon = probe_soon
         self._hidden = _hidden(settings)
-        self._devices: tuple[DeviceView, ...] = ()
         self._probe: Probe | None = None
         """The last probe, until something changes."""
         self._looked_at = float("-inf")
@@ -174,8 +170,8 @@ class LocalModelManager:
         return LocalView(
             models=tuple(self._engines.views()),
             runners=tuple(self._starter.runners),
-            devices=self._devices,
-            memory=self._memory(),
+            devices=tuple(self._engines.devices),
+            memory=self._engines.memory(),
             stores=tuple(self._catalog.stores),
             rejected=tuple(self._catalog.rejected),
             downloads=tuple(self._downloads.views()),
@@ -280,12 +276,13 @@ class LocalModelManager:
         await self._catalog.refresh()
         self._catalog.watch(closely=self._is_close)
         self.catalog_changed()
+        if self._catalog.models:
+            await self._engines.prepare()
         self._engines.follow(self._settings)
         self._downloads.start()
 
     async def _find_runners(self) -> None:
         await self._starter.find()
-        self._devices = tuple(await self._starter.devices())
         self._changed()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -388,7 +385,7 @@ class LocalModelManager:
         views = self._changed_views()
         ids = frozenset(self._catalog.models)
         removed = tuple(sorted(self._shown_ids - ids))
-        memory = self._memory()
+        memory = self._engines.memory()
         downloads = tuple(self._downloads.views())
         if views or removed or downloads != self._shown_downloads or _differs(memory, self._shown_memory):
             event_views = tuple(views)

@@ -48,6 +48,8 @@ ABANDONED_S = 30.0
 """A model that waits for memory is forgotten so long after the last request for it has left."""
 OVERDUE_S = 60.0
 """An engine gets so much longer than `load_s` before it is ended from here; it should have given up by itself."""
+LOST_S = 1.0
+"""How long the process of an engine may take to be gone after its connections broke."""
 CLOSE_S = 9.0
 """How long engines have to end when the service stops; then they die with it."""
 
@@ -88,6 +90,8 @@ class EngineOwner:
         """Those that wait for memory, the first one first."""
         self._is_prepared = False
         self._preparing: asyncio.Task[None] | None = None
+        self._lost: dict[str, tuple[Upstream | None, Reason]] = {}
+        """The client of the engine that ended last, by model, and why it ended."""
         self._seen: dict[str, LocalModelView] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: Timer | None = None
@@ -98,6 +102,11 @@ class EngineOwner:
         self._is_soon = False
         self._is_closed = False
         self._policy.follow(settings)
+
+    async def prepare(self) -> None:
+        """Find out what runs models here, and how much room devices have, before anybody asks what fits."""
+        await self._prepare()
+        self._tell()
 
     # Reading
 
@@ -170,6 +179,14 @@ class EngineOwner:
         slot.used_at = self._clock()
         if self._queue or slot.phase == "draining" or slot.keep_alive_s == 0.0 or slot.is_stale:
             self._settle_soon()
+
+    async def why_lost(self, model: str, upstream: Upstream) -> Reason | None:
+        """Return why the engine behind a route's client has ended, once its process is gone; None if it runs."""
+        slot = self._slots.get(model)
+        if slot is not None and slot.upstream is upstream and slot.engine is not None:
+            await asyncio.wait((slot.engine.ended,), timeout=LOST_S)
+        ended, reason = self._lost.get(model, (None, None))
+        return reason if ended is upstream else None
 
     async def _route_when_loaded(self, model: str, demand: Demand) -> ModelRoute:
         found = self._catalog.find(model)
@@ -596,6 +613,7 @@ class EngineOwner:
             self._spawn_stop(slot)
             return
         self._policy.measure(slot, has_worked=True)
+        self._lost[slot.model.id] = (slot.upstream, reasons.UNLOADED_WHILE_ANSWERING)
         slot.phase = "stopping"
         slot.route = None
         self._spawn(self._run_stop(slot, engine, force=force))
@@ -620,6 +638,7 @@ class EngineOwner:
             return
         reason = _explain(engine) if not ended.cancelled() else reasons.UNLOADED
         log.warning("%s has ended: %s", slot.model.id, reason.text)
+        self._lost[slot.model.id] = (slot.upstream, reason)
         slot.note_crash(reason, self._clock())
         if slot.is_failed:
             slot.refuse(RouteUnavailable(reason))

@@ -26,6 +26,7 @@ GONE = Reason(
     "Connect its drive or put the file back, then press Refresh; it was moved or deleted otherwise.",
 )
 UNLOADED = Reason("unloaded", "It was unloaded while it was being loaded.", "Ask again, and it is loaded.")
+UNLOADED_WHILE_ANSWERING = Reason("unloaded", "It was unloaded by force.", "Ask again, and it is loaded.")
 NOT_LOADED = Reason("engine-ended", "Its engine ended before the model was loaded.", "Look at its log.")
 _NO_RUNNER = {
     "gguf": "`pip install 'meshlight[local]'`, `brew install llama.cpp` or `winget install llama.cpp`.",
