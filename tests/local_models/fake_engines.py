@@ -50,6 +50,9 @@ class FakeCatalog:
     async def refresh(self) -> None:
         pass
 
+    def forget(self, model: str) -> None:
+        raise NotImplementedError
+
     def watch(self, *, closely: bool) -> None:
         pass
 

@@ -137,6 +137,15 @@ def test_events_come_four_times_a_second_at_most_and_only_with_what_has_changed(
     assert rig.events[-1].downloads == rig.downloads.all, "a download that runs is looked at by itself"
 
 
+def test_of_many_that_have_changed_each_is_told_once() -> None:
+    rig = Rig(*(local_model(f"m{number}") for number in range(50)))
+    for number in range(50):
+        rig.engines.set(f"m{number}", context=number + 1)
+    rig.clock.pass_time(1)
+    assert len(rig.events[0].models) == 50
+    assert len(rig.events) == 1
+
+
 def test_whoever_looks_sees_new_files_soon_and_the_memory_move() -> None:
     rig = Rig(local_model("a"))
     assert rig.catalog.watched == []

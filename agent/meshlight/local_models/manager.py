@@ -34,6 +34,8 @@ TICK_S = 5.0
 """While somebody looks, the memory is measured this often."""
 _MEMORY_STEP = 0.01
 """A change of memory by less than this share is not worth an event of its own."""
+_MANY = 20
+"""Models, of which it takes longer to ask for each than for all."""
 _MOVING = frozenset[EngineState]({"waiting", "loading", "draining"})
 _IN_MEMORY = frozenset[EngineState]({"ready", "draining"})
 _DOWNLOADING = frozenset({"queued", "running", "checking"})
@@ -401,8 +403,12 @@ class LocalModelManager:
             self._schedule()
 
     def _changed_views(self) -> Sequence[LocalModelView]:
+        changed = self._engines.details_changed()
+        if len(changed) > _MANY:
+            wanted = frozenset(changed)
+            return [view for view in self._engines.views() if view.id in wanted]
         views = []
-        for model_id in self._engines.details_changed():
+        for model_id in changed:
             with suppress(NotFound):  # it has gone since
                 views.append(self._engines.view(model_id))
         return views
