@@ -36,7 +36,6 @@ from meshlight.local_models.downloads.fetch import (
     Progress,
     Report,
     free_space,
-    in_thread,
     margin_for,
 )
 from meshlight.local_models.downloads.hub import Hub
@@ -52,6 +51,7 @@ from meshlight.local_models.downloads.problems import (
     write_problem,
 )
 from meshlight.local_models.downloads.starters import STARTERS, Starter, Wheel, find_starter, starter_views
+from meshlight.local_models.downloads.threads import in_thread
 
 log = logging.getLogger(__name__)
 
