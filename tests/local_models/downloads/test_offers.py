@@ -26,7 +26,7 @@ def offers(*paths: str) -> list[Offer]:
         ("gpt-oss-20b-mxfp4.gguf", "MXFP4"),
         ("x-BF16.gguf", "BF16"),
         ("BF16/x-00001-of-00003.gguf", "BF16"),
-        ("x.fp16.gguf", "FP16"),
+        ("x.fp16.gguf", "F16"),
         ("x-TQ1_0.gguf", "TQ1_0"),
         ("Qwen3.gguf", ""),
         ("Q-model.gguf", ""),

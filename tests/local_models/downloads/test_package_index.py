@@ -102,10 +102,28 @@ async def test_an_index_that_can_not_be_reached_is_tried_later(tmp_path: Path) -
         await get(PackageIndex(fetcher(), pips=lambda: played(tmp_path, code)), tmp_path)
 
 
-async def test_a_report_that_says_nothing_is_told(tmp_path: Path) -> None:
-    code = "open(sys.argv[sys.argv.index('--report') + 1], 'w').write('{}')"
-    with pytest.raises(DownloadFailed, match="did not say where the wheel lies"):
-        await get(PackageIndex(fetcher(), pips=lambda: played(tmp_path, code)), tmp_path)
+@pytest.mark.parametrize(
+    "report", ["sys.exit(2)", "open(sys.argv[sys.argv.index('--report') + 1], 'w').write('{}')"]
+)
+async def test_a_pip_that_can_not_say_where_the_wheel_lies_downloads_it(tmp_path: Path, report: str) -> None:
+    (tmp_path / FILE).write_bytes(DATA)
+    copy = f"__import__('shutil').copy({str(tmp_path / FILE)!r}, sys.argv[sys.argv.index('--dest') + 1])"
+    code = f"{report} if '--report' in sys.argv else {copy}"
+    index = PackageIndex(fetcher(), pips=lambda: played(tmp_path, code))
+    path = await get(index, tmp_path / "parts")
+    assert path.read_bytes() == DATA
+    assert entries(tmp_path / "parts") == [path]
+
+
+async def test_a_pip_that_downloads_another_wheel_is_not_believed(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(make_wheel(b"evil")[0])
+    copy = f"__import__('shutil').copy({str(tmp_path / FILE)!r}, sys.argv[sys.argv.index('--dest') + 1])"
+    index = PackageIndex(
+        fetcher(), pips=lambda: played(tmp_path, f"sys.exit(2) if '--report' in sys.argv else {copy}")
+    )
+    with pytest.raises(DownloadFailed, match="than the one that is known"):
+        await get(index, tmp_path / "parts")
+    assert entries(tmp_path / "parts") == []
 
 
 async def test_a_machine_without_pip_is_told_what_to_do(tmp_path: Path) -> None:

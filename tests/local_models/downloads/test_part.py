@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from meshlight.local_models.downloads.part import Part, delete, sha256_of
+from meshlight.local_models.downloads.part import Checking, Part, delete, sha256_of
 from meshlight.local_models.downloads.problems import TryLater
 
 DATA = b"0123456789" * 100
@@ -71,3 +71,7 @@ def test_deleting_leaves_nothing(tmp_path: Path) -> None:
 def test_the_hash_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(DATA)
     assert sha256_of(tmp_path / "a") == SHA256
+    checking = Checking(tmp_path / "a")
+    while checking.hash_more(300):
+        pass
+    assert checking.sha256 == SHA256

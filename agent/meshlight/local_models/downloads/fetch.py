@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import monotonic
-from typing import Literal, ParamSpec, TypeVar
+from typing import Literal
 
 from msgspec import Struct
 
@@ -23,6 +23,7 @@ from meshlight.local_models.downloads.problems import (
     in_gb,
     write_problem,
 )
+from meshlight.local_models.downloads.threads import in_thread
 from meshlight.local_models.downloads.web import Answer, Web
 
 PAUSE_MAX_S = 60.0
@@ -39,9 +40,6 @@ MARGIN = 2_000_000_000
 MARGIN_MIN = 100_000_000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Source(Struct, frozen=True, kw_only=True):
@@ -301,18 +299,6 @@ def free_space(folder: Path) -> int:
     while not place.exists() and place != place.parent:
         place = place.parent
     return shutil.disk_usage(place).free
-
-
-async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call what blocks in a thread; when cancelled, wait for it first, so that no two threads use one file."""
-    future = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await asyncio.wait([future])
-        if not future.cancelled():
-            future.exception()  # counts as retrieved: nobody is left to handle it
-        raise
 
 
 def _is_whole(path: Path, size: int) -> bool:

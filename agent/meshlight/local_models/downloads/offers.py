@@ -1,6 +1,5 @@
-"""What a repository's files are together: models in their quantisations, with all parts, and the projector."""
+"""What a repository's files are together: models in their quantizations, with all parts, and the projector."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -8,17 +7,18 @@ from msgspec import Struct
 
 from meshlight.domain.errors import Conflict, NotFound
 from meshlight.domain.text import similar_names
+from meshlight.local_models.catalog.file_names import (
+    is_draft,
+    is_projector_name,
+    part_of,
+    quantization_in,
+    stem_of,
+)
 
 PREFERRED = "Q4_K_M"
 LISTED_MAX = 30
 PARTS_MAX = 500
-_QUANTIZATION = re.compile(
-    r"(?:^|[-._])((?:UD-)?(?:I?Q[1-9](?:_[A-Z0-9]+)*|TQ[12]_0|BF16|FP?16|FP?32|MXFP4(?:_MOE)?))(?=$|[-._])",
-    re.IGNORECASE,
-)
-_PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})", re.DOTALL)
-_NO_MODEL = re.compile(r"mmproj|imatrix|(?:^|[-._])(?:draft|dflash|mtp|eagle3?)(?=$|[-._])", re.IGNORECASE)
-_PROJECTOR_ORDER = ("F16", "FP16", "BF16", "F32", "FP32")
+_PROJECTOR_ORDER = ("F16", "BF16", "F32")
 
 
 class HubFile(Struct, frozen=True):
@@ -38,7 +38,7 @@ class Offer(Struct, frozen=True, kw_only=True):
     """A model of a repository."""
 
     name: str
-    """What `pull` takes: `owner/repo:QUANT`, `owner/repo:FILE` if several have one quantisation."""
+    """What `pull` takes: `owner/repo:QUANT`, `owner/repo:FILE` if several have one quantization."""
     quantization: str
     files: tuple[HubFile, ...]
     """The parts in their order, then the projector."""
@@ -57,13 +57,9 @@ class Offer(Struct, frozen=True, kw_only=True):
 
 
 def quantization_of(path: str) -> str:
-    """Return the quantisation that a file's name or folder tells, in capital letters; empty if none does."""
-    stem = _stem(path)
-    for text in (stem, path.rpartition("/")[0].rpartition("/")[2]):
-        found = _QUANTIZATION.findall(text)
-        if found:
-            return str(found[-1]).upper()
-    return ""
+    """Return the quantization that a file's name or folder tells, in capital letters; empty if none does."""
+    folders, _, name = path.rpartition("/")
+    return quantization_in(stem_of(name)) or quantization_in(folders.rpartition("/")[2])
 
 
 def offers_of(repository: str, files: Iterable[HubFile]) -> tuple[list[Offer], int]:
@@ -73,18 +69,18 @@ def offers_of(repository: str, files: Iterable[HubFile]) -> tuple[list[Offer], i
     for file in files:
         if not file.path.lower().endswith(".gguf"):
             continue
-        stem = _stem(file.path)
-        if "mmproj" in stem.lower():
+        stem = stem_of(file.name)
+        if is_projector_name(stem):
             projectors.append(file)
-        elif not _NO_MODEL.search(stem):
+        elif not is_draft(stem) and "imatrix" not in stem.lower():
             models.setdefault(f"{file.path.rpartition('/')[0]}/{stem}", []).append(file)
     whole = {key: parts for key, found in models.items() if (parts := _in_order(found)) is not None}
     projector = min(projectors, key=_projector_rank, default=None)
     often = Counter(quantization_of(parts[0].path) for parts in whole.values())
-    stems = Counter(_stem(parts[0].path) for parts in whole.values())
+    stems = Counter(stem_of(parts[0].name) for parts in whole.values())
     offers = []
     for parts in whole.values():
-        quantization, stem = quantization_of(parts[0].path), _stem(parts[0].path)
+        quantization, stem = quantization_of(parts[0].path), stem_of(parts[0].name)
         if len(whole) == 1 and not quantization:
             name = repository
         elif quantization and often[quantization] == 1:
@@ -92,7 +88,7 @@ def offers_of(repository: str, files: Iterable[HubFile]) -> tuple[list[Offer], i
         elif stems[stem] == 1:
             name = f"{repository}:{stem}"
         else:
-            continue  # two files of one name and quantisation: nobody could say which
+            continue  # two files of one name and quantization: nobody could say which
         offers.append(
             Offer(
                 name=name,
@@ -136,20 +132,11 @@ def choose(repository: str, offers: Sequence[Offer], tag: str, file: str = "") -
     )
 
 
-def _stem(path: str) -> str:
-    """Return a file's name without folders, ending and number of its part."""
-    stem = path.rpartition("/")[2]
-    stem = stem[:-5] if stem.lower().endswith(".gguf") else stem
-    match = _PART.fullmatch(stem)
-    return match[1] if match else stem
-
-
 def _in_order(files: Sequence[HubFile]) -> list[HubFile] | None:
     """Return the parts of a model in their order; None if one is missing."""
     numbered = {}
     for file in files:
-        match = _PART.fullmatch(file.name[:-5])
-        number, of = (int(match[2]), int(match[3])) if match else (1, 1)
+        number, of = part_of(file.name) or (1, 1)
         numbered[number] = (file, of)
     counts = {of for _, of in numbered.values()}
     if len(counts) != 1 or not 0 < (count := counts.pop()) <= PARTS_MAX or len(numbered) != len(files):

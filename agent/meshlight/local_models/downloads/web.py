@@ -4,6 +4,7 @@ The token of the hub is shown to the hub alone: never to a host that it redirect
 nor over plain HTTP, but for loopback.
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from meshlight.local_models.downloads.problems import (
     network_problem,
     status_problem,
 )
+from meshlight.local_models.downloads.threads import in_thread
 
 if TYPE_CHECKING:
     import httpx
@@ -78,6 +80,7 @@ class Web:
         self._tls = tls
         self._proxy = proxy
         self._wall = wall
+        self._opening = asyncio.Lock()
         self._http: httpx.AsyncClient | None = None
 
     @asynccontextmanager
@@ -88,9 +91,9 @@ class Web:
 
         Raises DownloadFailed, TryLater; statuses from 400 on are among them, but for 416 (the range is at the end).
         """
+        client = await self._open()
         import httpx  # noqa: PLC0415 - takes 20 MB, so only those who download pay for it
 
-        client = self._client()
         place = _readable(url)
         linked_etag = ""
         may_show = True
@@ -138,28 +141,33 @@ class Web:
             http, self._http = self._http, None
             await http.aclose()
 
+    async def _open(self) -> "httpx.AsyncClient":
+        """Return the client; the first time, its import and the authorities take a tenth of a second."""
+        async with self._opening:
+            if self._http is None:
+                self._http = await in_thread(self._client)
+            return self._http
+
     def _client(self) -> "httpx.AsyncClient":
         import httpx  # noqa: PLC0415 - see above
 
-        if self._http is None:
-            try:
-                self._http = httpx.AsyncClient(
-                    verify=self._tls(),
-                    proxy=self._proxy,
-                    mounts=dict.fromkeys(_LOOPBACK),  # a proxy would take it for its own machine
-                    headers={"user-agent": "meshlight"},
-                    timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
-                    limits=httpx.Limits(max_connections=8, keepalive_expiry=15.0),
+        try:
+            return httpx.AsyncClient(
+                verify=self._tls(),
+                proxy=self._proxy,
+                mounts=dict.fromkeys(_LOOPBACK),  # a proxy would take it for its own machine
+                headers={"user-agent": "meshlight"},
+                timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
+                limits=httpx.Limits(max_connections=8, keepalive_expiry=15.0),
+            )
+        except (ValueError, ImportError, OSError, ConnectError) as error:  # its text may hold a password
+            raise DownloadFailed(
+                Reason(
+                    "proxy",
+                    "The proxy or the certificates that are set for this machine can't be used.",
+                    "Correct HTTPS_PROXY (http://HOST:PORT) and SSL_CERT_FILE, and start Meshlight again.",
                 )
-            except (ValueError, ImportError, OSError, ConnectError) as error:  # its text may hold a password
-                raise DownloadFailed(
-                    Reason(
-                        "proxy",
-                        "The proxy or the certificates that are set for this machine can't be used.",
-                        "Correct HTTPS_PROXY (http://HOST:PORT) and SSL_CERT_FILE, and start Meshlight again.",
-                    )
-                ) from error
-        return self._http
+            ) from error
 
 
 async def _chunks(response: "httpx.Response", where: str, *, is_tls: bool) -> AsyncIterator[bytes]:
