@@ -61,9 +61,6 @@ class Catalog(Protocol):
     def follow(self, settings: LocalSettings) -> None:
         """Look where these settings say from now on."""
 
-    def forget(self, model: str) -> None:
-        """Leave out a model that was deleted, instead of calling it missing."""
-
     def close(self) -> None:
         """Stop looking."""
 
