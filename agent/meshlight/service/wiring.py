@@ -233,6 +233,7 @@ class Service:
                     "backend_admin": self._backend_admin,
                     "model_tester": ModelTester(relay, self._registry, clock),
                     "settings": self._settings,
+                    "local_models": None,
                     "peers": self._peers,
                 },
             )

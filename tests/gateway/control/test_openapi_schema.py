@@ -50,6 +50,17 @@ OPERATIONS = [
     ("POST", "/mesh/peers/pairing/refuse"),
     ("PATCH", "/mesh/peers/{peer_id}"),
     ("DELETE", "/mesh/peers/{peer_id}"),
+    ("GET", "/mesh/models"),
+    ("PATCH", "/mesh/models"),
+    ("DELETE", "/mesh/models"),
+    ("GET", "/mesh/models/log"),
+    ("GET", "/mesh/models/repository"),
+    ("POST", "/mesh/models/load"),
+    ("POST", "/mesh/models/unload"),
+    ("POST", "/mesh/models/pull"),
+    ("POST", "/mesh/models/downloads/{download_id}/pause"),
+    ("POST", "/mesh/models/downloads/{download_id}/resume"),
+    ("DELETE", "/mesh/models/downloads/{download_id}"),
     ("POST", "/mesh/session"),
     ("POST", "/mesh/session/code"),
     ("POST", "/mesh/session/file"),
@@ -170,6 +181,9 @@ async def test_the_description_says_what_a_body_may_not_hold_and_where_none_is_n
         "ModelTestRequest",
         "SignIn",
         "SignInFileRequest",
+        "ModelNamed",
+        "PullRequest",
+        "LocalModelPatch",
     }
     assert {name for name, part in parts.items() if part.get("additionalProperties") is False} == closed
     assert schema["paths"]["/mesh/test"]["post"]["requestBody"]["required"] is False
