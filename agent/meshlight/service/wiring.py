@@ -66,6 +66,7 @@ from meshlight.mesh.discovery import Discovery
 from meshlight.mesh.event_hub import EventHub
 from meshlight.mesh.event_publisher import EventPublisher
 from meshlight.mesh.history import History
+from meshlight.mesh.model_loading import ModelLoading
 from meshlight.mesh.prober import BackendSync, Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
@@ -190,6 +191,10 @@ class Service:
         )
         self._refresher = Refresher(self._registry, self._prober, self._publisher, self._discovery.scan)
 
+        self._model_loading = ModelLoading(
+            self._registry, self._connections, self._prober, self._traffic, local=None
+        )
+
         # What answers requests.
         started = int(time.time())
         self._events = Events(self._hub, ping_s)
@@ -234,6 +239,7 @@ class Service:
                     "model_tester": ModelTester(relay, self._registry, clock),
                     "settings": self._settings,
                     "local_models": None,
+                    "model_loading": self._model_loading,
                     "peers": self._peers,
                 },
             )

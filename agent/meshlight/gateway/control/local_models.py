@@ -1,4 +1,4 @@
-"""`/mesh/models`: this machine's own models. Models are named in bodies and queries, since ids have slashes in them."""
+"""`/mesh/models`: this machine's own models, named in bodies and queries, since ids have slashes in them."""
 
 from typing import Annotated
 
