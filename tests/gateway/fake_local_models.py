@@ -156,6 +156,7 @@ class FakeLocalModels:
             fact=Answered(0.0),
             models=tuple(model.id for model in shown),
             details={model.id: ModelDetail(loaded=model.state == "ready") for model in shown},
+            can_load=True,
         )
 
     async def route(self, model: str, demand: Demand) -> ModelRoute:

@@ -52,6 +52,7 @@ from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.lan.app import Guests, LanApp
 from meshlight.gateway.lan.catalog_events import CatalogFeed
+from meshlight.gateway.lan.peer_models import PeerModels
 from meshlight.gateway.lan.server import LanServer, everywhere
 from meshlight.gateway.models.ollama import Ollama
 from meshlight.gateway.models.openai import ModelCatalog
@@ -313,6 +314,7 @@ class Service:
             feed,
             inference,
             lambda peer_id: manager.unpaired(peer_id),
+            PeerModels(self._registry, self._model_loading, self._traffic),
         )
         discovered = DiscoveredPeers(
             clock,
