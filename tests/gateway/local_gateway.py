@@ -28,6 +28,7 @@ from meshlight.gateway.server.listener import bind
 from meshlight.gateway.server.server import serve
 from meshlight.mesh.event_hub import EventHub
 from meshlight.mesh.event_publisher import EventPublisher
+from meshlight.mesh.model_loading import ModelLoading
 
 KEY = "canary-77e1-local-key"
 NOW = 1_700_000_000.0
@@ -40,6 +41,9 @@ class LocalGateway:
         self.local = local
         self.rig = Rig()
         self.settings = MemorySettingsStore(config)
+        self.loading = ModelLoading(
+            self.rig.registry, self.rig.links, self.rig.prober, self.rig.traffic, local
+        )
         self.requires_key = True
         self.origins: Sequence[str] = ()
         self.sessions = Sessions(time.monotonic)
@@ -111,6 +115,7 @@ class LocalGateway:
                 "registry": registry,
                 "settings": self.settings,
                 "local_models": self.local,
+                "model_loading": self.loading,
             }
             | dict.fromkeys(
                 ("history", "traffic", "prober", "refresher", "backend_admin", "model_tester", "peers")

@@ -36,6 +36,9 @@ async def test_an_allowed_peer_loads_and_unloads_what_is_shared(
         assert (await found.request("GET", "/peer/catalog")).json()["may_manage"] is True
         await act(found, "load", {"model": "shared"}, 204)
         assert study.facts.loaded == {"first", "shared"}
+        assert study.calls("/api/generate")[-1].body == b'{"model":"shared"}', (
+            "no guest keeps a model for ever"
+        )
         await found.node.refresh()
         await act(found, "unload", {"model": "shared"}, 204)
         assert study.facts.loaded == {"first"}

@@ -374,9 +374,12 @@ class BackendKind(ABC):
         backend: Backend,
         secret: str | None,  # noqa: ARG002 — the same
         model: str,  # noqa: ARG002 — the same
+        *,
+        stays: bool = True,  # noqa: ARG002 — for kinds where that is asked for
     ) -> None:
         """Load a model, within `backend.first_byte_s`; returns when it is loaded or, if that is not told, under way.
 
+        Where the engine unloads idle models by itself, the model `stays` until it is unloaded, or is as any other.
         Raises an UpstreamError, NotFound, Conflict (this one can't) or BackendCheckFailed (it did not).
         """
         raise cannot(backend, f"{self.label} has no such request.")

@@ -105,10 +105,16 @@ class PeerKind(BackendKind):
         return _explain(error, backend)
 
     async def load_model(
-        self, upstream: HttpClient, backend: Backend, secret: str | None, model: str
+        self,
+        upstream: HttpClient,
+        backend: Backend,
+        secret: str | None,
+        model: str,
+        *,
+        stays: bool = True,
     ) -> None:
         """Have the peer load a model; its owner decides whether this node may (`may_manage`)."""
-        del secret
+        del secret, stays
         await self._manage(upstream, backend, model, "load")
 
     async def unload_model(

@@ -1,5 +1,8 @@
 """Loads and unloads models of any backend that can be asked to: this machine's own, engines, peers."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+
 from meshlight.backends.kinds import KINDS
 from meshlight.backends.model_control import cannot
 from meshlight.domain.backend import Backend
@@ -7,11 +10,14 @@ from meshlight.domain.errors import BackendCheckFailed, Conflict, NotFound, Rout
 from meshlight.domain.local_models import LOCAL_ID, Demand
 from meshlight.domain.snapshot import Node
 from meshlight.domain.text import sanitize_line
+from meshlight.http_client.client import Upstream
 from meshlight.local_models.interfaces import LocalModels
 from meshlight.mesh.backend_connections import BackendConnections
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Registry
 from meshlight.mesh.traffic import Traffic
+
+_Act = Callable[[Upstream, Backend, str | None, str], Awaitable[None]]
 
 
 class ModelLoading:
@@ -42,7 +48,8 @@ class ModelLoading:
         """
         node, model = self._find(backend_id, name)
         if node.backend.id != LOCAL_ID:
-            await self._ask(node, model, is_load=True)
+            kind = KINDS[node.backend.kind]
+            await self._ask(node, model, partial(kind.load_model, stays=not is_guest))
             return
         local = self._own(node.backend)
         own = local.model(model).id
@@ -61,7 +68,7 @@ class ModelLoading:
             text = "1 request now" if running == 1 else f"{running} requests now"
             raise Conflict(f"{sanitize_line(model, 80)} answers {text}.", "Try again when it is idle.")
         if node.backend.id != LOCAL_ID:
-            await self._ask(node, model, is_load=False)
+            await self._ask(node, model, KINDS[node.backend.kind].unload_model)
             return
         local = self._own(node.backend)
         view = local.model(model)
@@ -90,11 +97,10 @@ class ModelLoading:
             )
         return self._local
 
-    async def _ask(self, node: Node, model: str, *, is_load: bool) -> None:
+    async def _ask(self, node: Node, model: str, act: _Act) -> None:
         backend = node.backend
         connection = self._connections.put(backend)
         secret = await self._connections.read_secret(connection)
-        act = connection.kind.load_model if is_load else connection.kind.unload_model
         try:
             await act(connection.upstream, backend, secret, model)
         except UpstreamError as error:

@@ -8,8 +8,10 @@ from msgspec.structs import replace
 
 from gateway.fake_local_models import FOREIGN, QWEN, FakeLocalModels
 from gateway.local_gateway import LocalGateway, running
+from meshlight.api_client.events import read_feed
 from meshlight.domain.config import Config, LocalModelSettings, LocalSettings
 from meshlight.domain.errors import BackendCheckFailed, Conflict
+from meshlight.domain.events import LocalEvent
 from meshlight.domain.local_views import LocalModelPatch
 from meshlight.gateway.control.local_models import CHANGED_MAX, with_model_settings
 
@@ -205,3 +207,18 @@ async def test_a_page_of_another_origin_changes_nothing_even_where_it_may_use_in
         answer = await gateway.http.post(path, headers=from_page, json={"name": "starter"})
         assert answer.status_code == 403, path
         assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_what_changes_is_an_event_that_clients_read(gateway: LocalGateway) -> None:
+    async with gateway.http.stream("GET", "/mesh/events") as events:
+        lines = events.aiter_lines()
+        received: list[str] = []
+        async for line in lines:
+            received.append(line)
+            if not line:
+                if any(text == "event: local" for text in received):
+                    break
+                gateway.hub.publish(lambda seq: LocalEvent(seq=seq, models=(QWEN,), removed=("gone",)))
+    *_, event = read_feed(received)
+    assert isinstance(event, LocalEvent)
+    assert (event.models, event.removed) == ((QWEN,), ("gone",))

@@ -14,7 +14,6 @@ from meshlight.domain.health import Answered
 from meshlight.domain.local_models import LOCAL_ID, Demand
 from meshlight.domain.peers import Peer
 from meshlight.gateway.lan.peer_models import PeerModels, read_named
-from meshlight.mesh.model_loading import ModelLoading
 
 ID = QWEN.id
 ANNA = Peer(id="a" * 64, name="Anna", url="", may_manage=True)
@@ -29,8 +28,7 @@ class Machine:
         self.gateway = LocalGateway(self.local)
         rig = self.gateway.rig
         self.registry, self.traffic = rig.registry, rig.traffic
-        loading = ModelLoading(rig.registry, rig.links, rig.prober, rig.traffic, self.local)
-        self.models = PeerModels(rig.registry, loading, rig.traffic)
+        self.models = PeerModels(rig.registry, self.gateway.loading, rig.traffic)
 
     async def refused(self, verb: str, name: str = ID, peer: Peer = ANNA) -> Exception:
         with pytest.raises((OriginForbidden, NotFound, Conflict)) as caught:

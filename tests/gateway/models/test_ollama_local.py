@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
+import msgspec
 import ollama
 import pytest
 from msgspec.structs import replace
@@ -12,9 +13,11 @@ from ollama import AsyncClient
 from gateway.fake_local_models import FOREIGN, QWEN, FakeLocalModels
 from gateway.local_gateway import KEY, NOW, LocalGateway, running
 from meshlight.domain.backend import Reason
-from meshlight.domain.errors import Conflict
+from meshlight.domain.errors import Conflict, EveryRouteDown
 from meshlight.domain.local_models import Demand
 from meshlight.domain.local_views import DownloadState, DownloadView
+from meshlight.gateway.inference.request import ClientLeft
+from meshlight.gateway.models.ollama_local import OllamaLocal
 from meshlight.simulator.engine import SimulatedEngine
 
 ID = QWEN.id
@@ -253,3 +256,30 @@ async def test_switched_off_there_is_nothing_to_pull_into() -> None:
         async with AsyncClient(host=gateway.url, headers=headers, trust_env=False) as client:
             assert "no models of its own" in (await refused(client.pull("starter"))).error
             assert "deletes no models" in (await refused(client.delete("a"))).error
+
+
+async def test_who_leaves_while_nothing_streams_is_not_waited_for(local: FakeLocalModels) -> None:
+    looks = 0
+
+    async def pause(_: float) -> None:
+        nonlocal looks
+        looks += 1
+
+    api = OllamaLocal(local, pause=pause)
+    with pytest.raises(ClientLeft):
+        await api.pull(b'{"model":"starter","stream":false}', lambda: looks > 3)
+    assert looks == 4
+    assert [download.state for download in local.downloads.views()] == ["queued"]
+
+
+async def test_when_the_service_ends_so_do_the_answers_that_follow_a_download(local: FakeLocalModels) -> None:
+    async def pause(_: float) -> None:
+        api.close()
+
+    api = OllamaLocal(local, pause=pause)
+    lines = await api.pull(b'{"model":"starter"}')
+    assert not isinstance(lines, bytes)
+    told = [msgspec.json.decode(line) async for line in lines]
+    assert told[-1] == {"error": "The service is ending: it goes on at its next start."}
+    with pytest.raises(EveryRouteDown, match="goes on at its next start"):
+        await api.pull(b'{"model":"starter","stream":false}')

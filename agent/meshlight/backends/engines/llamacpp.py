@@ -88,7 +88,13 @@ class LlamaCpp(BackendKind):
         return not listing.models or _OWNER in listing.owners or _has_header(reply)
 
     async def load_model(
-        self, upstream: HttpClient, backend: Backend, secret: str | None, model: str
+        self,
+        upstream: HttpClient,
+        backend: Backend,
+        secret: str | None,
+        model: str,
+        *,
+        stays: bool = True,  # noqa: ARG002 — here every loaded model does
     ) -> None:
         """Have a router load a model; it answers at once, and its list tells when the model is loaded."""
         await self._manage(upstream, backend, secret, model, "load")

@@ -79,7 +79,13 @@ class LmStudio(BackendKind):
         return not listing.owners & _OTHER_OWNERS and not server.startswith(_OTHER_SERVERS)
 
     async def load_model(
-        self, upstream: HttpClient, backend: Backend, secret: str | None, model: str
+        self,
+        upstream: HttpClient,
+        backend: Backend,
+        secret: str | None,
+        model: str,
+        *,
+        stays: bool = True,  # noqa: ARG002 — here every loaded model does
     ) -> None:
         """Load a model, unless an instance of it is loaded: another would take its memory again."""
         if await self._instances(upstream, backend, secret, model, "load"):

@@ -89,10 +89,16 @@ class Ollama(BackendKind):
         return read_tags(body)
 
     async def load_model(
-        self, upstream: HttpClient, backend: Backend, secret: str | None, model: str
+        self,
+        upstream: HttpClient,
+        backend: Backend,
+        secret: str | None,
+        model: str,
+        *,
+        stays: bool = True,
     ) -> None:
-        """Load a model by a request without a prompt, to stay until it is unloaded."""
-        await self._keep(upstream, backend, secret, model, _FOR_EVER)
+        """Load a model by a request without a prompt, to stay until it is unloaded or for Ollama's usual time."""
+        await self._keep(upstream, backend, secret, model, _FOR_EVER if stays else None)
 
     async def unload_model(
         self, upstream: HttpClient, backend: Backend, secret: str | None, model: str
@@ -101,15 +107,17 @@ class Ollama(BackendKind):
         await self._keep(upstream, backend, secret, model, 0)
 
     async def _keep(
-        self, upstream: HttpClient, backend: Backend, secret: str | None, model: str, keep_alive: int
+        self, upstream: HttpClient, backend: Backend, secret: str | None, model: str, keep_alive: int | None
     ) -> None:
         headers = self.authorize_at(upstream.address, secret)
-        body = {"model": model, "keep_alive": keep_alive}
+        body: dict[str, object] = {"model": model}
+        if keep_alive is not None:
+            body["keep_alive"] = keep_alive
         reply = await ask(upstream, "/api/generate", body, headers, backend.first_byte_s)
         if reply.status == 400 and _CANNOT_GENERATE in message_of(reply):
             reply = await ask(upstream, "/api/embed", body, headers, backend.first_byte_s)
         if reply.status != 200:
-            raise refusal(reply, backend, model, "load" if keep_alive else "unload", secret)
+            raise refusal(reply, backend, model, "unload" if keep_alive == 0 else "load", secret)
 
 
 SHOWN_PER_ROUND = 2

@@ -32,6 +32,7 @@ from meshlight.gateway.inference.route_errors import no_such_model
 from meshlight.gateway.models.keep_alive import read_keep_alive
 from meshlight.gateway.models.ollama_local import OllamaLocal, show_local, without_hub
 from meshlight.gateway.server.asgi import Receive, Scope
+from meshlight.gateway.server.disconnect import DISCONNECT, DisconnectListeners
 from meshlight.gateway.translation.ollama.writer import moment
 from meshlight.mesh.backend_connections import BackendConnections
 from meshlight.mesh.registry import Registry
@@ -103,7 +104,8 @@ class Ollama:
             expect(_FILES[target], scope, target)
             body = await read_body(receive, SHOW_LIMIT)
             if target == "/api/pull":
-                return await self._local.pull(body)
+                disconnect: DisconnectListeners = scope["extensions"][DISCONNECT]
+                return await self._local.pull(body, lambda: disconnect.gone)
             name = _name(body)
             check_name(name)
             return await self._local.delete(name, resolve(snapshot, name)[0])

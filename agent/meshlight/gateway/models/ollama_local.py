@@ -15,7 +15,7 @@ from msgspec import Struct
 from meshlight.domain.errors import BadRequest, EveryRouteDown, NotFound, RouteUnavailable
 from meshlight.domain.local_models import Demand
 from meshlight.domain.local_views import DownloadView, LocalModelView
-from meshlight.gateway.inference.request import InferenceRequest
+from meshlight.gateway.inference.request import ClientLeft, InferenceRequest
 from meshlight.gateway.models.keep_alive import FINITE_MAX_S
 from meshlight.gateway.translation.ollama.response import error_line
 from meshlight.gateway.translation.ollama.writer import SYSTEM, AnswerOptions, moment, without_prompt
@@ -70,6 +70,11 @@ class OllamaLocal:
         self._local = local
         self._wall = wall
         self._pause = pause
+        self._is_over = False
+
+    def close(self) -> None:
+        """End the answers that follow a download: the service is ending."""
+        self._is_over = True
 
     @property
     def is_enabled(self) -> bool:
@@ -137,24 +142,27 @@ class OllamaLocal:
         options = AnswerOptions(name, operation=kind)
         return without_prompt(options, SYSTEM, "unload" if keep_alive_s == 0 else "load").body
 
-    async def pull(self, body: bytes) -> AsyncGenerator[bytes, None] | bytes:
+    async def pull(
+        self, body: bytes, has_left: Callable[[], bool] = lambda: False
+    ) -> AsyncGenerator[bytes, None] | bytes:
         """Begin a download, and return the lines that tell how far it is; the last of them if no stream is wanted.
 
-        Raises NotFound, BadRequest, Conflict or BackendCheckFailed when it can't begin.
+        Raises NotFound, BadRequest, Conflict or BackendCheckFailed when it can't begin. Without a stream, raises
+        ClientLeft once `has_left` says so.
         """
         request = read(body, _pull)
         downloads = self._local.downloads
         name = self._pull_name(request.model or request.name)
         download = await downloads.pull(name)
-        lines = self._follow(download)
         if request.stream is not False:
-            return lines
-        last: DownloadView | None = download
-        while last is not None and last.state not in {"done", "failed"}:
+            return self._follow(download)
+        current: DownloadView | None = download
+        while self._is_open(current):
             await self._pause(LOOK_S)
-            last = self._download(download.id)
-        await lines.aclose()
-        if (why := _failure(last, name)) is not None:
+            if has_left():
+                raise ClientLeft
+            current = self._download(download.id)
+        if (why := self._failure(current, name)) is not None:
             raise EveryRouteDown(why)
         return _encode({"status": "success"})
 
@@ -172,7 +180,7 @@ class OllamaLocal:
         yield _line(status="pulling manifest")
         told, quiet = b"", 0
         current: DownloadView | None = download
-        while current is not None and current.state not in {"done", "failed"}:
+        while current is not None and self._is_open(current):
             line = _progress(current)
             quiet += 1
             if line != told or quiet >= REPEAT_AFTER:
@@ -180,7 +188,7 @@ class OllamaLocal:
                 yield line
             await self._pause(LOOK_S)
             current = self._download(download.id)
-        if (why := _failure(current, download.name)) is not None:
+        if (why := self._failure(current, download.name)) is not None:
             yield error_line(why)
             return
         if current is not None and current.total_bytes:
@@ -190,6 +198,22 @@ class OllamaLocal:
 
     def _download(self, download_id: str) -> DownloadView | None:
         return next((view for view in self._local.downloads.views() if view.id == download_id), None)
+
+    def _is_open(self, download: DownloadView | None) -> bool:
+        return download is not None and download.state not in {"done", "failed"} and not self._is_over
+
+    def _failure(self, download: DownloadView | None, name: str) -> str | None:
+        """Return why a download has not ended well."""
+        if download is None:
+            return f"The download of {name} was cancelled."
+        if download.state == "failed":
+            reason = download.reason
+            return (
+                f"The download of {name} has failed."
+                if reason is None
+                else f"{reason.text} {reason.fix}".strip()
+            )
+        return None if download.state == "done" else "The service is ending: it goes on at its next start."
 
     def _pull_name(self, name: str) -> str:
         if not name:
@@ -274,13 +298,3 @@ def _progress(download: DownloadView) -> bytes:
     digest = sha256(download.name.encode("utf-8", "replace")).hexdigest()
     numbers = {"digest": f"sha256:{digest}", "total": download.total_bytes, "completed": download.done_bytes}
     return _line(status=f"pulling {digest[:12]}", **numbers)
-
-
-def _failure(download: DownloadView | None, name: str) -> str | None:
-    """Return why a download has not ended well."""
-    if download is None:
-        return f"The download of {name} was cancelled."
-    if download.state != "failed":
-        return None
-    reason = download.reason
-    return f"The download of {name} has failed." if reason is None else f"{reason.text} {reason.fix}".strip()
