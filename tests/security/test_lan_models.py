@@ -50,6 +50,7 @@ async def test_one_that_is_not_allowed_does_neither(tmp_path: Path, study: Simul
         for verb in ("load", "unload"):
             for model in ("shared", "nobody"):
                 assert b"may_manage" in await act(found, verb, {"model": model}, 403)
+            await act(found, verb, {"model": "shared", "force": True}, 403)
         assert study.calls("/api/generate") == []
 
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from gateway.fake_local_models import FOREIGN, QWEN, FakeLocalModels
 from gateway.local_gateway import LocalGateway, running
 from meshlight.api_client.events import read_feed
+from meshlight.domain.backend import Reason
 from meshlight.domain.config import Config, LocalModelSettings, LocalSettings
 from meshlight.domain.errors import BackendCheckFailed, Conflict
 from meshlight.domain.events import LocalEvent
@@ -56,6 +57,15 @@ async def test_a_model_is_loaded_by_id_or_further_name_and_unloaded(
     gone = await gateway.http.post("/mesh/models/unload", json={"model": ID})
     assert (gone.status_code, gone.json()["state"]) == (200, "on-disk")
     assert local.calls == [("load", ID, False), ("load", ID, True), ("unload", ID, False)]
+
+
+async def test_a_load_that_was_waited_for_and_failed_says_why(
+    gateway: LocalGateway, local: FakeLocalModels
+) -> None:
+    local.unfit = Reason("no-memory", "It needs 5 GB and 2 GB are free.", "Unload another model.")
+    failed = await gateway.http.post("/mesh/models/load", json={"model": ID, "wait": True})
+    assert (failed.status_code, failed.json()["state"]) == (200, "failed")
+    assert failed.json()["reason"]["text"].startswith("It needs 5 GB")
 
 
 async def test_a_busy_model_is_unloaded_by_force_alone(gateway: LocalGateway, local: FakeLocalModels) -> None:

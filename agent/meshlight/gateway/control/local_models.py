@@ -32,6 +32,8 @@ IDLE_MAX_S = 31_536_000.0
 CHANGED_MAX = 1_000
 """Models with settings of their own in the configuration; more have to be written into the file."""
 
+_LOAD_IS_OVER = "It is loaded, or after `wait` the load has failed: `state` says which."
+
 LocalModelsDep = NamedDependency[SkipValidation[LocalModels | None]]
 ModelName = Annotated[
     str, QueryParameter(description="The model's id, or a further name of it.", min_length=1, max_length=1024)
@@ -72,7 +74,7 @@ class LocalModelsController(Controller):
         status_code=202,
         summary="Load a model",
         responses=documented_errors(404, 409, has_body=True)
-        | {200: ResponseSpec(LocalModelView, generate_examples=False, description="It is loaded.")},
+        | {200: ResponseSpec(LocalModelView, generate_examples=False, description=_LOAD_IS_OVER)},
     )
     async def load(
         self, local_models: LocalModelsDep, data: JSONBody[ModelNamed]
@@ -80,7 +82,7 @@ class LocalModelsController(Controller):
         """Start a model's engine; with `wait`, answer when it is loaded, or the load has failed."""
         local = enabled(local_models)
         view = await local.load(local.model(data.model).id, wait=data.wait)
-        return Response(view, status_code=200 if view.state == "ready" else 202)
+        return Response(view, status_code=200 if data.wait or view.state == "ready" else 202)
 
     @post(
         "/unload",

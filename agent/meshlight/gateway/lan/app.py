@@ -24,7 +24,7 @@ from meshlight.gateway.errors import error_response
 from meshlight.gateway.inference.content_coding import too_large
 from meshlight.gateway.inference.request import BODY_LIMIT, GUEST, ClientLeft, read_body, request_header
 from meshlight.gateway.lan.catalog_events import CatalogFeed
-from meshlight.gateway.lan.peer_models import BODY_MAX, PeerModels, read_named
+from meshlight.gateway.lan.peer_models import BODY_MAX, PeerModels, check_allowed, read_named
 from meshlight.gateway.server.asgi import ASGIApp, Receive, Scope, Send
 from meshlight.gateway.server.path_spelling import normalize_path
 
@@ -147,6 +147,7 @@ class LanApp:
     async def _manage(
         self, peer: Peer, act: Callable[[Peer, str], Awaitable[None]], receive: Receive, send: Send
     ) -> None:
+        check_allowed(peer)
         self._guests.enter(peer)
         try:
             await act(peer, read_named(await read_body(receive, BODY_MAX)))

@@ -36,6 +36,15 @@ def read_named(body: bytes) -> str:
         ) from None
 
 
+def check_allowed(peer: Peer) -> None:
+    """Raise OriginForbidden if a peer may not load and unload."""
+    if not peer.may_manage:
+        raise OriginForbidden(
+            "The owner of that machine does not let this one load or unload its models.",
+            "The owner can allow it: `may_manage` in the peers' settings there.",
+        )
+
+
 class PeerModels:
     """Acts for peers. What one loads comes beside what is there: nothing of the owner's makes room for it."""
 
@@ -75,11 +84,7 @@ class PeerModels:
 
     def _find(self, peer: Peer, name: str) -> tuple[str, list[Node]]:
         """Return a model's id here, and what can be asked to load it for this peer."""
-        if not peer.may_manage:
-            raise OriginForbidden(
-                "The owner of that machine does not let this one load or unload its models.",
-                "The owner can allow it: `may_manage` in the peers' settings there.",
-            )
+        check_allowed(peer)
         snapshot = self._registry.snapshot
         model = own_id(snapshot, peer, name)
         routes = (snapshot.nodes[backend] for backend in snapshot.routes.get(model, ()))
