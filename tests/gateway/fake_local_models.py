@@ -126,6 +126,10 @@ class FakeLocalModels:
         self.loading: asyncio.Event | None = None
         """What a load waits for."""
         self.url = url
+        self.looks = 0
+
+    def look(self) -> None:
+        self.looks += 1
 
     def view(self) -> LocalView:
         if not self.enabled:
@@ -149,6 +153,10 @@ class FakeLocalModels:
             if name in {model.id, model.id.partition(":")[0]}:
                 return model
         raise NotFound(f"No model of this machine is called {name[:60]!r}.", "`meshlight models` lists them.")
+
+    async def why_lost(self, model: str, upstream: Upstream) -> Reason | None:
+        del model, upstream
+        return None
 
     def probe(self) -> Probe:
         shown = [model for model in self.models.values() if not model.hidden]

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from fake_clock import Clock
 from meshlight.backends.base import ModelRoute
@@ -98,7 +99,8 @@ class FakeEngine:
         return Reason("crashed", f"It ended with {ending.exit_code}.", "Look at its log.")
 
     async def wait_ready(self) -> None:
-        await asyncio.wait([self._ready, self.ended], return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [self._ready, self.ended]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._ready.done():
             self._ready.result()
         else:

@@ -38,6 +38,9 @@ class StubManager:
     def view(self) -> LocalView:
         return LocalView(models=(self.model("m"),))
 
+    def look(self) -> None:
+        self.did.append("look")
+
     def model(self, name: str) -> LocalModelView:
         return LocalModelView(id=name, state="ready")
 

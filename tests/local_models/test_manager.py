@@ -150,6 +150,8 @@ def test_whoever_looks_sees_new_files_soon_and_the_memory_move() -> None:
     rig = Rig(local_model("a"))
     assert rig.catalog.watched == []
     rig.manager.view()
+    assert not rig.clock.armed
+    rig.manager.look()
     assert rig.catalog.watched == [True]
     before = len(rig.events)
     rig.engines.measured = MemoryView(total_bytes=1_000, available_bytes=500)

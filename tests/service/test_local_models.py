@@ -81,11 +81,12 @@ async def test_all_that_is_asked_goes_to_what_is_on() -> None:
     await switched.unload("m", force=True)
     await switched.delete("m")
     await switched.refresh()
+    switched.look()
     switched.request_ended("m")
     assert switched.log("m").model == "m"
     assert manager.ended == ["m"]
     assert switched.downloads is manager.downloads
-    assert manager.did == ["start", "load m True", "unload m True", "delete m", "refresh"]
+    assert manager.did == ["start", "load m True", "unload m True", "delete m", "refresh", "look"]
     await switched.close()
 
 
@@ -124,6 +125,7 @@ async def test_where_it_is_off_nothing_is_there() -> None:
     off.downloads.start()
     await off.downloads.close()
     await off.refresh()
+    off.look()
     off.request_ended("m")
     await off.close()
     await asyncio.sleep(0)

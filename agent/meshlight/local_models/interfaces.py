@@ -249,6 +249,9 @@ class LocalModels(Protocol):
     def view(self) -> LocalView:
         """Return everything."""
 
+    def look(self) -> None:
+        """Notice what is new on the disks sooner for a while: somebody looks at the models."""
+
     def model(self, name: str) -> LocalModelView:
         """Return one model by id or further name; NotFound."""
 

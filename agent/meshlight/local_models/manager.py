@@ -167,8 +167,7 @@ class LocalModelManager:
         return self._downloads
 
     def view(self) -> LocalView:
-        """Return everything; whoever asks is taken to look on for a while."""
-        self._look()
+        """Return everything."""
         return LocalView(
             models=tuple(self._engines.views()),
             runners=tuple(self._starter.runners),
@@ -180,6 +179,14 @@ class LocalModelManager:
             starters=tuple(self._downloads.starters()),
             can_run=self._can_run,
         )
+
+    def look(self) -> None:
+        """Notice what is new on the disks sooner for a while: somebody looks at the models."""
+        self._looked_at = self._clock()
+        if not self._is_close and not self._is_closed:
+            self._is_close = True
+            self._catalog.watch(closely=True)
+            self._tick = self._later(TICK_S, self._on_tick)
 
     def model(self, name: str) -> LocalModelView:
         """Return one model by id or further name; NotFound."""
@@ -357,14 +364,6 @@ class LocalModelManager:
         return about | ({"Run by": ", ".join(runners)} if runners else {})
 
     # --- events
-
-    def _look(self) -> None:
-        """Look more closely, since somebody wants to know."""
-        self._looked_at = self._clock()
-        if not self._is_close and not self._is_closed:
-            self._is_close = True
-            self._catalog.watch(closely=True)
-            self._tick = self._later(TICK_S, self._on_tick)
 
     def _on_tick(self) -> None:
         self._tick = None

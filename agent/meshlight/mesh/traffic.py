@@ -220,11 +220,6 @@ class Traffic:
             del self._routes[route]
             self._changed_routes.discard(route)
 
-    def in_flight(self, backend: str, model: str) -> int:
-        """Return how many attempts run on a route."""
-        window = self._routes.get((backend, model))
-        return 0 if window is None else window.in_flight
-
     def by_backend(self) -> Mapping[str, Workload]:
         """Return the counts per backend id."""
         return {key: tally.work() for key, tally in self._backends.items()}

@@ -61,6 +61,7 @@ from meshlight.gateway.lan.catalog_events import CatalogFeed
 from meshlight.gateway.lan.peer_models import PeerModels
 from meshlight.gateway.lan.server import LanServer, everywhere
 from meshlight.gateway.models.ollama import Ollama
+from meshlight.gateway.models.ollama_local import OllamaLocal
 from meshlight.gateway.models.openai import ModelCatalog
 from meshlight.gateway.server.limits import PING_S
 from meshlight.gateway.server.server import serve
@@ -205,10 +206,11 @@ class Service:
             later,
             lambda: self._settings.config.discovery.ignored,
         )
-        self._refresher = Refresher(self._registry, self._prober, self._publisher, self._discovery.scan)
-
+        self._refresher = Refresher(
+            self._registry, self._prober, self._publisher, self._discovery.scan, self._local.refresh
+        )
         self._model_loading = ModelLoading(
-            self._registry, self._connections, self._prober, self._traffic, local=None
+            self._registry, self._connections, self._prober, self._traffic, self._local
         )
 
         # What answers requests.
@@ -224,8 +226,11 @@ class Service:
             self._node_id,
             is_paused=lambda: self._settings.config.paused,
         )
+        self._ollama_local = OllamaLocal(self._local)
         inference = Inference(
-            relay, self._catalog, Ollama(self._registry, started, __version__, self._connections)
+            relay,
+            self._catalog,
+            Ollama(self._registry, started, __version__, self._connections, self._ollama_local),
         )
         self._peers = self._build_peers(inference, clock, later, ping_s)
         self._app = build_app(
@@ -233,7 +238,7 @@ class Service:
                 inference=inference,
                 events=self._events,
                 page=Page(web_folder(), self._sessions, self._open_files.used),
-                metrics=Metrics(self._publisher.view),
+                metrics=Metrics(self._publisher.view, self._local.view),
                 sessions=self._sessions,
                 identity=Identity(version=__version__),
                 url=self.url,
@@ -254,7 +259,6 @@ class Service:
                     "backend_admin": self._backend_admin,
                     "model_tester": ModelTester(relay, self._registry, clock),
                     "settings": self._settings,
-                    "local_models": None,
                     "model_loading": self._model_loading,
                     "peers": self._peers,
                     "local_models": self._local,
@@ -287,6 +291,7 @@ class Service:
         async def end() -> None:
             # The requests of peers end at the same time as those of the local apps, so they add no waiting.
             ending.append(asyncio.create_task(self._peers.close()))
+            self._ollama_local.close()
             await self._events.close()
 
         try:

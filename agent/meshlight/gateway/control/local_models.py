@@ -56,7 +56,10 @@ class LocalModelsController(Controller):
     @get("/", summary="This machine's models", responses=documented_errors())
     async def all(self, local_models: LocalModelsDep) -> LocalView:
         """Return this machine's models, what runs them, memory, stores and downloads; `enabled` may be false."""
-        return LocalView(enabled=False) if local_models is None else local_models.view()
+        if local_models is None:
+            return LocalView(enabled=False)
+        local_models.look()
+        return local_models.view()
 
     @get("/log", summary="An engine's last lines", responses=documented_errors(404, 409))
     async def log(self, local_models: LocalModelsDep, model: ModelName) -> EngineLog:

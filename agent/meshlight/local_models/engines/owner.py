@@ -366,13 +366,17 @@ class EngineOwner:
             elif not self._policy.is_busy(slot) and (slot.is_stale or self._policy.is_expired(slot)):
                 self._stop(slot)
         if slot.phase == "draining":
-            if self._policy.answering(slot) <= 0:
-                self._stop(slot)
-            elif slot.drain_until is not None and now >= slot.drain_until:
-                slot.drain_until = None
-                slot.tell_unloaders(is_gone=False)
-            if slot.phase == "draining" and slot.drain_until is None and self._why_unusable(slot) is None:
-                self._ready_again(slot)
+            self._settle_draining(slot, now)
+
+    def _settle_draining(self, slot: Slot, now: float) -> None:
+        if self._policy.answering(slot) <= 0:
+            self._stop(slot)
+            return
+        if slot.drain_until is not None and now >= slot.drain_until:
+            slot.drain_until = None
+            slot.tell_unloaders(is_gone=False)
+        if slot.drain_until is None and self._why_unusable(slot) is None:
+            self._ready_again(slot)
 
     def _settle_queue(self) -> None:
         """Load what waits for memory, in order, as far as there is room."""
