@@ -19,6 +19,7 @@ from node import Node
 from process_fixture import Home, is_alive, wait_until
 from real.engines import llama_server
 from real.tiny_gguf import answer_of, write_gguf
+from servers.fake_hub import FakeHub, Repository
 
 WITHIN_S = 30.0
 NAMES = ("tiny-a", "tiny b 한")
@@ -146,6 +147,77 @@ async def test_an_engine_that_is_killed_ends_its_stream_by_an_error_and_starts_a
         assert "The system ended" in error["message"], "the engine's own reason"
         assert (await node.backend(LOCAL_ID))["health"]["state"] == "healthy"
         assert (await node.chat(NAMES[0])).status_code == 200
+
+
+async def test_the_apis_show_load_and_unload_them_and_say_so_by_events(tmp_path: Path, models: Path) -> None:
+    name = NAMES[0]
+    async with machine(tmp_path, local(models)) as node:
+        shown = (await node.http.get("/mesh/models")).json()
+        assert [model["id"] for model in shown["models"]] == sorted(NAMES)
+        assert shown["can_run"]
+        assert {runner["name"] for runner in shown["runners"] if runner["is_usable"]} >= {"llama-server"}
+        assert str(models) not in json.dumps(shown), "never a path"
+        async with node.http.stream("GET", "/mesh/events") as events:
+            lines = events.aiter_lines()
+            loaded = await node.http.post("/mesh/models/load", json={"model": name, "wait": True})
+            assert (loaded.status_code, loaded.json()["state"]) == (200, "ready")
+            async with asyncio.timeout(WITHIN_S):
+                seen: dict[str, str] = {}
+                async for line in lines:
+                    if line.startswith("data: ") and '"memory"' in line:
+                        seen |= {model["id"]: model["state"] for model in json.loads(line[6:])["models"]}
+                    if seen.get(name) == "ready":
+                        break
+        listed = (await node.http.get("/api/ps")).json()["models"]
+        assert [model["name"].removesuffix(":latest") for model in listed] == [name]
+        log = (await node.http.get("/mesh/models/log", params={"model": name})).json()
+        assert log["lines"]
+        assert str(models) not in json.dumps(log)
+        unloaded = await node.http.post("/mesh/models/unload", json={"model": name})
+        assert (unloaded.status_code, unloaded.json()["state"]) == (200, "on-disk")
+        body = {
+            "model": name,
+            "messages": [{"role": "user", "content": "hi"}],
+            "stream": False,
+            "keep_alive": 0,
+        }
+        answer = await node.http.post("/api/chat", json=body)
+        assert answer.json()["message"]["content"] == answer_of(name)
+        await until(node, lambda: view(node, name).state == "on-disk")
+        await node.http.patch("/mesh/models", json={"model": name, "keep": True})
+        assert "keep = true" in node.config_file.read_text(encoding="utf-8")
+        await until(node, lambda: view(node, name).state == "ready")
+        refused = await node.http.delete("/mesh/models", params={"model": name})
+        assert refused.status_code == 409
+        assert (models / f"{name}.gguf").exists()
+
+
+async def test_a_model_that_is_pulled_answers_and_can_be_deleted(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = (models / f"{NAMES[0]}.gguf").read_bytes()
+    async with FakeHub(**{"Owner/Tiny-GGUF": Repository({"tiny-Q8_0.gguf": weights})}) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        empty = tmp_path / "empty"
+        empty.mkdir()
+        async with Node(tmp_path / "home", (), local(empty), ping_s=0.05) as node:
+            await until(node, lambda: node.service._local.view().can_run)
+            assert (await node.http.get("/v1/models")).json()["data"] == []
+            pulled = await node.http.post("/mesh/models/pull", json={"name": "Owner/Tiny-GGUF:Q8_0"})
+            assert pulled.status_code == 202, pulled.text
+            await until(node, lambda: "Owner/Tiny-GGUF:Q8_0" in node.service._registry.snapshot.routes)
+            answer = await node.chat("Owner/Tiny-GGUF:Q8_0")
+            assert answer.json()["choices"][0]["message"]["content"] == answer_of(NAMES[0])
+            shown = (await node.http.get("/mesh/models")).json()
+            assert [model["can_delete"] for model in shown["models"]] == [True]
+            model = {"model": "Owner/Tiny-GGUF:Q8_0"}
+            assert (await node.http.delete("/mesh/models", params=model)).status_code == 409, "it is loaded"
+            await node.http.post("/mesh/models/unload", json=model)
+            gone = await node.http.delete("/mesh/models", params=model)
+            assert gone.is_success, gone.text
+            assert not list((tmp_path / "home" / "models").rglob("*.gguf"))
+            await until(node, lambda: LOCAL_ID not in node.service._registry.snapshot.nodes)
 
 
 async def test_what_can_t_be_loaded_says_why(tmp_path: Path, models: Path) -> None:
