@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from meshlight.local_models.engines.windows_job import Kernel, WindowsJob, windows_kernel
 
@@ -107,8 +107,9 @@ class MinderGuard:
     def kill(self) -> None:
         """See `Guard`."""
         pipe = self._transport.get_pipe_transport(0) if self._transport is not None else None
-        if isinstance(pipe, asyncio.WriteTransport) and not pipe.is_closing():
-            pipe.write(b"k")
+        if pipe is not None and not pipe.is_closing():
+            # By cast: uvloop's is one without saying so.
+            cast("asyncio.WriteTransport", pipe).write(b"k")
 
     def close(self) -> None:
         """See `Guard`."""

@@ -2,9 +2,10 @@
 
 import asyncio
 import secrets
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, NoReturn
+from typing import Final, NoReturn, cast
 
 from msgspec import Struct
 
@@ -181,14 +182,15 @@ class EngineProcess:
         try:
             self._guard = self._means.guard(self._has_children)
             transport, _ = await asyncio.get_running_loop().subprocess_exec(
-                lambda: _Output(self),
+                lambda: _Output(self, self._starts),
                 *self._guard.command(self._launch.argv),
                 stdin=self._guard.stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 env=child_environment(self._means.environ, self._launch.environ),
                 cwd=neutral_folder(),
                 **self._guard.options,
             )
-            self._transport = transport
             self._pid = transport.get_pid()
             self._guard.started(transport)
         except (OSError, ValueError) as error:
@@ -228,9 +230,12 @@ class EngineProcess:
     async def _is_loaded(self, answer: "_Answer") -> bool:
         if answer.is_due:
             if answer.status != 200:
-                await self._give_up(self._runner.explain(Ending(exit_code=None, log=self.log()), self._model))
+                await self._give_up(self._explained())
             return True
-        if await self._means.check_ready(self.address, self._launch.ready_path, "") != 200:
+        status = await self._means.check_ready(self.address, self._launch.ready_path, "")
+        if status and status != 200 and self._launch.warm_up:  # it is up, and has failed
+            await self._give_up(self._explained())
+        if status != 200:
             return False
         if self._family is not None:
             self._family.look()
@@ -238,9 +243,13 @@ class EngineProcess:
             if self._family.listens_on(self._settings.port) is False:
                 return False
         if self._launch.warm_up:
-            answer.ask(self._means.check_ready(self.address, _COMPLETIONS, self._launch.warm_up), self._awake)
+            body = self._launch.warm_up
+            answer.ask(lambda: self._means.check_ready(self.address, _COMPLETIONS, body), self._awake)
             return False
         return True
+
+    def _explained(self) -> Reason:
+        return self._runner.explain(Ending(exit_code=None, log=self.log()), self._model)
 
     def _too_late(self, now: float, last_sign: float) -> Reason | None:
         if now - self._begun > self._load_s:
@@ -326,30 +335,37 @@ class EngineProcess:
 
     def _read_later(self) -> None:
         """Read no more for a moment: its lines are for the case that it fails, and not worth a wake-up each."""
-        pipe = self._transport.get_pipe_transport(1) if self._transport is not None else None
-        if isinstance(pipe, asyncio.ReadTransport):
+        if (pipe := self._output()) is not None:
             pipe.pause_reading()
             self._means.loop.call_later(LOG_PAUSE_S, self._read_again)
 
     def _read_again(self) -> None:
-        pipe = self._transport.get_pipe_transport(1) if self._transport is not None else None
-        if isinstance(pipe, asyncio.ReadTransport) and not pipe.is_closing():
+        if (pipe := self._output()) is not None:
             pipe.resume_reading()
 
-    def exited(self) -> None:
-        """Take note that the process has ended; its last words may still come."""
+    def _output(self) -> asyncio.ReadTransport | None:
+        pipe = self._transport.get_pipe_transport(1) if self._transport is not None else None
+        # By cast: uvloop's is one without saying so.
+        return None if pipe is None or pipe.is_closing() else cast("asyncio.ReadTransport", pipe)
+
+    def connected(self, transport: asyncio.SubprocessTransport) -> None:
+        """Take the process, which may have ended already."""
+        self._transport = transport
+
+    def exited(self, start: int) -> None:
+        """Take note that the process of this start has ended; its last words may still come."""
         self._read_again()
-        self._means.loop.call_later(LAST_WORDS_S, self._words_read)
+        self._means.loop.call_later(LAST_WORDS_S, lambda: self._words_read(start))
 
-    def _words_read(self) -> None:
+    def _words_read(self, start: int) -> None:
         # Not at once, as a loop that was held up runs its timers before it reads.
-        self._means.loop.call_later(SOON_S, self.finished)
+        self._means.loop.call_later(SOON_S, lambda: self.finished(start))
 
-    def finished(self) -> None:
-        """Take note that the process has ended, and its output too; the second call does nothing."""
-        transport, self._transport = self._transport, None
-        if transport is None:
+    def finished(self, start: int) -> None:
+        """Take note that the process of this start has ended, and its output too; a second call does nothing."""
+        if self._transport is None or start != self._starts:
             return
+        transport, self._transport = self._transport, None
         code = transport.get_returncode()
         transport.close()
         self._guard.close()
@@ -388,17 +404,21 @@ class EngineProcess:
 class _Output(asyncio.SubprocessProtocol):
     """Tells an engine what its process does."""
 
-    def __init__(self, engine: EngineProcess) -> None:
+    def __init__(self, engine: EngineProcess, start: int) -> None:
         self._engine = engine
+        self._start = start
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._engine.connected(cast("asyncio.SubprocessTransport", transport))
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002 - there is one output
         self._engine.written(data)
 
     def process_exited(self) -> None:
-        self._engine.exited()
+        self._engine.exited(self._start)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self._engine.finished()
+        self._engine.finished(self._start)
 
 
 class _Answer:
@@ -415,10 +435,10 @@ class _Answer:
     def status(self) -> int:
         return self._task.result() if self._task is not None and not self._task.cancelled() else 0
 
-    def ask(self, asked: Awaitable[int], done: Callable[[], None]) -> None:
+    def ask(self, ask: Callable[[], Awaitable[int]], done: Callable[[], None]) -> None:
         """Ask once."""
         if self._task is None:
-            self._task = asyncio.ensure_future(asked)
+            self._task = asyncio.ensure_future(ask())
             self._task.add_done_callback(lambda _: done())
 
     def forget(self) -> None:

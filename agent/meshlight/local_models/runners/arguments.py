@@ -275,6 +275,15 @@ def check_arguments(args: Sequence[str], allowed: Collection[str], engine: str) 
         may_be_value = "=" not in arg
 
 
+def in_two(args: Sequence[str]) -> tuple[str, ...]:
+    """Return checked arguments with `--flag=value` as two, for an engine that knows no other form."""
+    parts: list[str] = []
+    for arg in args:
+        flag, sign, value = arg.partition("=")
+        parts += [flag, value] if sign and arg.startswith("--") else [arg]
+    return tuple(parts)
+
+
 def _refused(flag: str, engine: str) -> BadRequest:
     shown = sanitize(flag, _SHOWN)
     if why := _SET_HERE.get(flag):

@@ -113,7 +113,7 @@ class LlamaServer(Runner):
         if model.projector:
             argv += ["--mmproj", model.projector]
         return Launch(
-            argv=(*argv, *settings.args),
+            argv=(*argv, *arguments.in_two(settings.args)),
             environ=_ENVIRON | {"LLAMA_API_KEY": settings.key},
             model_name=name,
         )

@@ -24,12 +24,29 @@ from meshlight.local_models.runners.programs import Ask
 SCRIPT: Final = Path(__file__).with_name("xllamacpp_server.py")
 _DEVICES_MAX: Final = 64
 _NAME_MAX: Final = 80
-_FLASH: Final = "llama_flash_attn_type"
-_FLASH_TYPES: Final = {
-    "on": "LLAMA_FLASH_ATTN_TYPE_ENABLED",
-    "off": "LLAMA_FLASH_ATTN_TYPE_DISABLED",
-    "auto": "LLAMA_FLASH_ATTN_TYPE_AUTO",
+_CHOICES: Final = {
+    "--flash-attn": (
+        "flash_attn_type",
+        "llama_flash_attn_type",
+        {
+            "on": "LLAMA_FLASH_ATTN_TYPE_ENABLED",
+            "off": "LLAMA_FLASH_ATTN_TYPE_DISABLED",
+            "auto": "LLAMA_FLASH_ATTN_TYPE_AUTO",
+        },
+    ),
+    "--pooling": (
+        "pooling_type",
+        "llama_pooling_type",
+        {
+            "none": "LLAMA_POOLING_TYPE_NONE",
+            "mean": "LLAMA_POOLING_TYPE_MEAN",
+            "cls": "LLAMA_POOLING_TYPE_CLS",
+            "last": "LLAMA_POOLING_TYPE_LAST",
+            "rank": "LLAMA_POOLING_TYPE_RANK",
+        },
+    ),
 }
+"""Options with a choice of words: where `CommonParams` has each, its enumeration, and the member for each word."""
 _SAME: Final[Mapping[str, tuple[str, type]]] = {
     "--temp": ("sampling.temp", float),
     "--top-k": ("sampling.top_k", int),
@@ -202,8 +219,9 @@ def parameters(args: Sequence[str]) -> dict[str, object]:
             continue
         if not value:
             value = waiting.pop(0) if waiting else ""
-        if flag == "--flash-attn" and value in _FLASH_TYPES:
-            found["flash_attn_type"] = [_FLASH, _FLASH_TYPES[value]]
+        if flag in _CHOICES:
+            where, enumeration, members = _CHOICES[flag]
+            found[where] = [enumeration, _value(flag, value, members.__getitem__)]
         elif flag in _SAME:
             where, kind = _SAME[flag]
             found[where] = _value(flag, value, kind)
@@ -216,10 +234,10 @@ def parameters(args: Sequence[str]) -> dict[str, object]:
     return found
 
 
-def _value(flag: str, text: str, kind: type) -> object:
+def _value(flag: str, text: str, kind: Callable[[str], object]) -> object:
     try:
         return kind(text)
-    except ValueError:
+    except (ValueError, KeyError):
         raise BadRequest(
             f'args: "{sanitize(text, _NAME_MAX)}" is no value for {flag}.', "Correct it.", param="args"
         ) from None
