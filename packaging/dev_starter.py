@@ -20,7 +20,7 @@ POLL_S = 0.5
 def run(words: Sequence[str]) -> int:
     """Start meshlight with `words`, pull and load the starter through it, say what to do next.
 
-    Returns meshlight's exit code. Where a service runs already, it gets the model, and nothing is started. Raises Failure.
+    Returns meshlight's exit code. A service that runs already gets the model, and nothing is started. Raises Failure.
     """
     if _is_running():
         print("Meshlight runs already: it gets the starter model.")
