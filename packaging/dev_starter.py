@@ -18,9 +18,9 @@ POLL_S = 0.5
 
 
 def run(words: Sequence[str]) -> int:
-    """Start meshlight with `words`, pull the starter through it, say what to do next; return meshlight's exit code.
+    """Start meshlight with `words`, pull and load the starter through it, say what to do next.
 
-    Where a service runs already, it gets the model, and nothing is started. Raises Failure.
+    Returns meshlight's exit code. A service that runs already gets the model, and nothing is started. Raises Failure.
     """
     if _is_running():
         print("Meshlight runs already: it gets the starter model.")
@@ -49,10 +49,12 @@ def run(words: Sequence[str]) -> int:
 def next_steps() -> str:
     """Return what to do with the model, as commands to copy."""
     meshlight = VENV / ("Scripts" if os.name == "nt" else "bin") / "meshlight"
-    body = f'{{"model": "{MODEL}", "messages": [{{"role": "user", "content": "{QUESTION}"}}]}}'
+    body = (
+        f'{{"model": "{MODEL}", "temperature": 0, "messages": [{{"role": "user", "content": "{QUESTION}"}}]}}'
+    )
     lines = [
         "",
-        "A real model is here, and is loaded by the first request. What to do next, in another terminal:",
+        "A real model is here and ready. What to do next, in another terminal:",
         "",
         f"  {meshlight} open           # the mesh page: this machine and its models",
         f"  {meshlight} test           # a few real requests, measured",
@@ -69,13 +71,15 @@ def next_steps() -> str:
 
 
 def _pull() -> int:
-    """Pull the starter through the running service; a failure is told by the command itself."""
-    done = subprocess.run(
-        python("-m", "meshlight", "models", "pull", "starter"), check=False, env=dev_venv.environment(VENV)
-    )
-    if done.returncode == 0:
-        print(next_steps())
-    return done.returncode
+    """Pull and load the starter through the running service; a failure is told by the commands themselves."""
+    for words in (["pull", "starter"], ["load", MODEL, "--wait"]):
+        done = subprocess.run(
+            python("-m", "meshlight", "models", *words), check=False, env=dev_venv.environment(VENV)
+        )
+        if done.returncode != 0:
+            return done.returncode
+    print(next_steps())
+    return 0
 
 
 def _wait_until_running(service: subprocess.Popen[bytes]) -> None:

@@ -83,8 +83,9 @@ async def test_unknown_gated_empty_and_offline_have_words_of_their_own(fake: Fak
     fake.repositories["me/tiny"].files = {"model.safetensors": b"x"}
     with pytest.raises(NotFound, match="no whole model in the format GGUF"):
         await listing(fake)
-    with pytest.raises(BackendCheckFailed, match="Connection refused"):
+    with pytest.raises(BackendCheckFailed, match="Connection refused") as offline:
         await Hub(HubSettings(endpoint="http://127.0.0.1:1")).listing("a/b")
+    assert "then try again" in offline.value.hint
     with pytest.raises(BackendCheckFailed, match="HF_HUB_OFFLINE"):
         await Hub(HubSettings(is_offline=True)).listing("a/b")
     with pytest.raises(BadRequest, match="not an address of the web"):

@@ -15,7 +15,7 @@ from meshlight.domain.errors import BackendCheckFailed, BadRequest, MeshlightErr
 from meshlight.local_models.downloads.fetch import Source
 from meshlight.local_models.downloads.names import Wanted, is_safe_path, parse_name
 from meshlight.local_models.downloads.offers import HubFile, Offer, offers_of
-from meshlight.local_models.downloads.problems import DownloadFailed
+from meshlight.local_models.downloads.problems import DownloadFailed, TryLater
 from meshlight.local_models.downloads.web import Web
 
 ENDPOINT = "https://huggingface.co"
@@ -111,7 +111,7 @@ class Hub:
         try:
             files, odd = await self._files(repository)
         except DownloadFailed as failed:
-            raise as_error(failed.reason) from failed
+            raise as_error(failed) from failed
         offers, incomplete = offers_of(repository, files)
         if not offers:
             raise NotFound(
@@ -169,13 +169,20 @@ class Hub:
             ) from error
 
 
-def as_error(reason: Reason) -> MeshlightError:
-    """Return the error of the API for a download that can't begin."""
+def as_error(failed: DownloadFailed) -> MeshlightError:
+    """Return the error of the API for a download that can't begin: nothing is tried again by itself then."""
+    reason = failed.reason
     if reason.code == "not-found":
         return NotFound(reason.text, reason.fix, param="name")
     if reason.code == "address":
         return BadRequest(reason.text, reason.fix, param="name")
-    return BackendCheckFailed(reason.text, reason.fix)
+    if reason.code == "offline":
+        return BackendCheckFailed(
+            reason.text, "Check the network, and its proxy (HTTPS_PROXY) if it needs one; then try again."
+        )
+    return BackendCheckFailed(
+        reason.text, "Try again in a while." if isinstance(failed, TryLater) else reason.fix
+    )
 
 
 def _lfs_of(entry: _Entry) -> _Lfs | None:
