@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from meshlight.domain.engine_arguments import EVERY_ENGINE, check_arguments
 from meshlight.domain.errors import BadRequest
 from meshlight.domain.local_memory import memory_limit
 
@@ -17,5 +18,8 @@ def memory_fault(text: str) -> str | None:
 
 def args_fault(args: Sequence[str]) -> str | None:
     """Return why no engine may be given these arguments, or None; which engine it will be is not known yet."""
-    del args
+    try:
+        check_arguments(args, EVERY_ENGINE, "any engine")
+    except BadRequest as error:
+        return f"can't be used: {error.title.removeprefix('args: ')} {error.hint}".strip()
     return None

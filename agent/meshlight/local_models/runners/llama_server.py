@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
+from meshlight.domain import engine_arguments
 from meshlight.domain.backend import Reason
 from meshlight.domain.config import HOST, LocalSettings
 from meshlight.domain.local_models import LocalModel, ModelFormat, RunnerName
 from meshlight.domain.local_views import DeviceView
 from meshlight.domain.text import sanitize
-from meshlight.local_models.runners import arguments, reasons
+from meshlight.local_models.runners import reasons
 from meshlight.local_models.runners.base import Ending, FoundRunner, Launch, LaunchSettings, Runner
 from meshlight.local_models.runners.llama_cpp import CACHE_RAM_MIB, api_name, devices_in
 from meshlight.local_models.runners.programs import Answer, Ask, file_mark, find_program
@@ -90,7 +91,7 @@ class LlamaServer(Runner):
 
     def launch(self, found: FoundRunner, model: LocalModel, settings: LaunchSettings) -> Launch:
         """See `Runner`."""
-        arguments.check_arguments(settings.args, arguments.LLAMA_CPP, self.label)
+        engine_arguments.check_arguments(settings.args, engine_arguments.LLAMA_CPP, self.label)
         name = api_name(model)
         argv = [
             *found.program,
@@ -113,7 +114,7 @@ class LlamaServer(Runner):
         if model.projector:
             argv += ["--mmproj", model.projector]
         return Launch(
-            argv=(*argv, *arguments.in_two(settings.args)),
+            argv=(*argv, *engine_arguments.in_two(settings.args)),
             environ=_ENVIRON | {"LLAMA_API_KEY": settings.key},
             model_name=name,
         )

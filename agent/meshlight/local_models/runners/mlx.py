@@ -6,10 +6,11 @@ from typing import ClassVar
 
 import msgspec
 
+from meshlight.domain import engine_arguments
 from meshlight.domain.backend import Reason
 from meshlight.domain.config import HOST, LocalSettings
 from meshlight.domain.local_models import LocalModel, ModelFormat, RunnerName
-from meshlight.local_models.runners import arguments, reasons
+from meshlight.local_models.runners import reasons
 from meshlight.local_models.runners.base import Ending, FoundRunner, Launch, LaunchSettings, Runner
 from meshlight.local_models.runners.python_package import VersionOf, find_package, installed_version
 
@@ -48,7 +49,7 @@ class Mlx(Runner):
 
     def launch(self, found: FoundRunner, model: LocalModel, settings: LaunchSettings) -> Launch:
         """See `Runner`."""
-        arguments.check_arguments(settings.args, arguments.MLX, self.label)
+        engine_arguments.check_arguments(settings.args, engine_arguments.MLX, self.label)
         argv = (*found.program, "--model", model.path, "--host", HOST, "--port", str(settings.port))
         origins = ("--allowed-origins", "null.invalid")  # no page of a browser may read its answers
         # /health says ok before the model is loaded.

@@ -4,10 +4,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from meshlight.domain import engine_arguments
 from meshlight.domain.backend import Reason
 from meshlight.domain.config import HOST, LocalSettings
 from meshlight.domain.local_models import LocalModel, ModelFormat, RunnerName
-from meshlight.local_models.runners import arguments, reasons
+from meshlight.local_models.runners import reasons
 from meshlight.local_models.runners.base import Ending, FoundRunner, Launch, LaunchSettings, Runner
 from meshlight.local_models.runners.python_package import VersionOf, find_package, installed_version
 
@@ -52,7 +53,7 @@ class Vllm(Runner):
 
     def launch(self, found: FoundRunner, model: LocalModel, settings: LaunchSettings) -> Launch:
         """See `Runner`."""
-        arguments.check_arguments(settings.args, arguments.VLLM, self.label)
+        engine_arguments.check_arguments(settings.args, engine_arguments.VLLM, self.label)
         argv = (*found.program, "serve", model.path, "--served-model-name", model.id)
         argv += ("--host", HOST, "--port", str(settings.port), "--max-model-len", str(settings.context))
         environ = {"VLLM_API_KEY": settings.key, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}

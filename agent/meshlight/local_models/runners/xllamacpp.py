@@ -9,13 +9,14 @@ from typing import ClassVar, Final
 
 import msgspec
 
+from meshlight.domain import engine_arguments
 from meshlight.domain.backend import Reason
 from meshlight.domain.config import HOST, LocalSettings
 from meshlight.domain.errors import BadRequest
 from meshlight.domain.local_models import LocalModel, ModelFormat, RunnerName
 from meshlight.domain.local_views import DeviceView
 from meshlight.domain.text import sanitize
-from meshlight.local_models.runners import arguments, reasons
+from meshlight.local_models.runners import reasons
 from meshlight.local_models.runners.base import Ending, FoundRunner, Launch, LaunchSettings, Runner
 from meshlight.local_models.runners.llama_cpp import CACHE_RAM_MIB, api_name
 from meshlight.local_models.runners.processor import has_avx2
@@ -207,7 +208,7 @@ class Xllamacpp(Runner):
 
 def parameters(args: Sequence[str]) -> dict[str, object]:
     """Return llama-server's arguments as `CommonParams` has them; raises BadRequest for those that it has not."""
-    arguments.check_arguments(args, arguments.LLAMA_CPP, "xllamacpp")
+    engine_arguments.check_arguments(args, engine_arguments.LLAMA_CPP, "xllamacpp")
     found: dict[str, object] = {}
     waiting = list(args)
     while waiting:

@@ -250,6 +250,10 @@ VLLM: Final = frozenset(
 )
 
 
+EVERY_ENGINE: Final = LLAMA_CPP | MLX | VLLM
+"""What may be set while it is not known which engine will run a model."""
+
+
 def check_arguments(args: Sequence[str], allowed: Collection[str], engine: str) -> None:
     """Raise BadRequest, which names it, for the first argument that a user may not give to this engine.
 
