@@ -76,7 +76,7 @@ def test_no_list_has_an_option_of_files_networks_or_tools() -> None:
     allowed = LLAMA_CPP | MLX | VLLM
     assert allowed == EVERY_ENGINE
     guilty = {flag for flag in allowed if any(word in flag for word in words)}
-    assert guilty <= {"--logit-bias", "--enable-auto-tool-choice"}
+    assert guilty <= {"--no-host", "--enable-auto-tool-choice"}
 
 
 def test_options_with_their_values_are_written_as_two() -> None:
