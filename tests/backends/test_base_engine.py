@@ -38,6 +38,6 @@ async def test_only_a_server_that_took_the_connection_can_be_busy() -> None:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.kind)
 def test_every_kind_is_an_engine_of_its_own_file(kind: BackendKind) -> None:
-    assert type(kind).__module__.split(".")[2] in {"engines", "clouds", "backend_ai", "peer"}
+    assert type(kind).__module__.split(".")[2] in {"engines", "clouds", "backend_ai", "peer", "this_machine"}
     modules = [type(other).__module__ for other in KINDS.values()]
     assert modules.count(type(kind).__module__) == 1

@@ -131,6 +131,16 @@ def test_what_a_peer_may_use_is_changed_and_said(scenario: LocalApi, type_words:
     assert scenario.asked[-1].body == {"share_models": None}
 
 
+@pytest.mark.parametrize(("word", "may_manage"), [("--manage", True), ("--no-manage", False)])
+def test_whether_a_peer_may_load_and_unload_is_chosen_and_said(
+    scenario: LocalApi, type_words: Type, word: str, may_manage: bool
+) -> None:
+    scenario.says("PATCH", f"/mesh/peers/{BO}", around(peers=(peer(may_manage=may_manage),)))
+    said = type_words("peers", "share", "bo", word)
+    assert scenario.asked[-1].body == {"may_manage": may_manage}
+    assert ("It may load and unload them." in " ".join(said.out.split())) is may_manage
+
+
 def test_what_is_used_from_a_peer_is_chosen(scenario: LocalApi, type_words: Type) -> None:
     scenario.says("PATCH", f"/mesh/peers/{BO}", around(peers=(peer(use=("qwen3*", "gemma3:4b")),)))
     said = type_words("peers", "share", "bo", "--use", "qwen3*, gemma3:4b")

@@ -77,6 +77,12 @@ def test_of_two_engines_of_this_machine_the_one_that_was_added_is_used() -> None
     assert used(mesh(FOUND, HERE)) == ["here"]
 
 
+def test_models_that_lie_on_this_machines_disk_push_no_running_engine_aside() -> None:
+    snapshot = mesh(node("disk", "m", kind="local", source="own"), node("found", "m", source="found"))
+    assert {score.tier for score in rank(snapshot, "m", {}, 0.0).scores} == {"ready"}
+    assert not offered(snapshot)
+
+
 def test_a_peer_still_steps_in_for_an_engine_of_this_machine_that_is_down() -> None:
     assert used(mesh(HERE, PEER)) == ["here", "bo"]
     down = replace(HERE, health=Health(state="unhealthy", reason=DOWN))

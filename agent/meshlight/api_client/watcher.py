@@ -17,7 +17,7 @@ from meshlight.api_client.client import ApiClient
 from meshlight.api_client.events import FeedItem
 from meshlight.domain.api_types import SnapshotView
 from meshlight.domain.errors import MeshlightError, RequestError
-from meshlight.domain.events import HealthEvent, PeersEvent, RefreshEvent, TrafficEvent
+from meshlight.domain.events import HealthEvent, LocalEvent, PeersEvent, RefreshEvent, TrafficEvent
 from meshlight.domain.peers import PeersView
 
 RETRY_DELAY_S = 1.0
@@ -89,7 +89,7 @@ def _watch_feed(client: ApiClient, notify: Callable[[FeedUpdate], None]) -> None
             notify(RefreshProgressed(event.done, event.total))
         elif isinstance(event, PeersEvent):
             notify(PeersReceived(instance, event.peers))
-        elif not isinstance(event, TrafficEvent):
+        elif not isinstance(event, TrafficEvent | LocalEvent):
             # The snapshot that was fetched last may already contain this event.
             if view is not None and not isinstance(event, SnapshotView) and event.seq <= view.seq:
                 continue

@@ -18,16 +18,20 @@ from msgspec import Struct
 
 from meshlight.backends.diagnostics import no_list_reason, not_this_kind, reason, status_fact
 from meshlight.backends.large_work import in_thread_if_large
+from meshlight.backends.model_control import cannot
 from meshlight.backends.model_list import BODY_LIMIT, Listing, read_models
 from meshlight.domain.backend import Backend, Kind, ModelDetail, Reason, Ring
 from meshlight.domain.errors import ReadTimeout, ResponseTooLarge, UpstreamError
 from meshlight.domain.health import Answered, Fact, Failed, ProbeFact
+from meshlight.domain.local_models import Demand
 from meshlight.domain.operations import OPERATIONS, Operation
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
 from meshlight.http_client.response import Headers, Reply
 
-Group = Literal["engine", "router", "cluster", "cloud", "peer"]
+Group = Literal["engine", "local", "router", "cluster", "cloud", "peer"]
+NOT_ADDED = frozenset[Group]({"local", "peer"})
+"""The groups whose backends nobody adds: they are there by themselves, or by pairing."""
 
 PROBE_S = 2.0
 DETECT_S = 1.0
@@ -84,6 +88,8 @@ class Probe(Struct, frozen=True, kw_only=True):
     """Why it can serve nothing though it answers; empty when it can."""
     note: str = ""
     """What a check that a person asked for could not check, and when it can."""
+    can_load: bool | None = None
+    """Whether this backend can be asked to load and unload models; None for what its kind says of all."""
 
 
 class DetectedEngine(Struct, frozen=True):
@@ -133,6 +139,19 @@ def _no_report(place: str, fact: Fact) -> None:
     """Stand for a missing reader of reports."""
 
 
+class LocalRoutes(Protocol):
+    """This machine's own models, as far as their backend needs them."""
+
+    def probe(self) -> Probe:
+        """Return their health and list, from memory."""
+
+    async def route(self, model: str, demand: Demand) -> "ModelRoute":
+        """Return the route to a model's engine, started if need be; raises RouteUnavailable with the reason."""
+
+    async def why_lost(self, model: str, upstream: Upstream) -> Reason | None:
+        """Return why the engine behind a route has ended; None if it runs, or nobody knows."""
+
+
 class ChannelDeps(Struct, frozen=True):
     """What a channel is made of."""
 
@@ -149,6 +168,8 @@ class ChannelDeps(Struct, frozen=True):
     """Reports what was observed of one service behind the backend."""
     token_store: TokenStore | None = None
     """Keeps tokens over a restart; None: they are issued anew."""
+    local: LocalRoutes | None = None
+    """This machine's own models; None where there are none."""
 
 
 class ModelRoute(Struct, frozen=True):
@@ -197,6 +218,17 @@ class Paced(Protocol):
 
     def check_now(self) -> None:
         """Have the next probe send a request, or say when it can: a person wants to know."""
+
+
+@runtime_checkable
+class OnDemand(Protocol):
+    """What a channel has in addition if each model has an engine of its own, which requests start."""
+
+    async def route_for(self, model: str, demand: Demand) -> ModelRoute:
+        """Return the route to a model, loaded if need be; raises as `Channel.route` does."""
+
+    async def why_lost(self, model: str, route: ModelRoute) -> Reason | None:
+        """Return why a connection to a model's engine has ended; None if nobody knows."""
 
 
 @runtime_checkable
@@ -254,6 +286,8 @@ class BackendKind(ABC):
     key_hint: ClassVar[str] = "Only if the server asks for one."
     takes_models: ClassVar[bool] = True
     """Whether a user may name its models by hand."""
+    can_load: ClassVar[bool] = False
+    """Whether every backend of this kind can be asked to load and unload models; see `Probe.can_load`."""
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -362,6 +396,32 @@ class BackendKind(ABC):
     def open_channel(self, deps: ChannelDeps) -> Channel | None:  # noqa: ARG002 — for kinds with state
         """Return the state that is kept for one backend; None if there is none."""
         return None
+
+    async def load_model(
+        self,
+        upstream: HttpClient,  # noqa: ARG002 — for kinds that can
+        backend: Backend,
+        secret: str | None,  # noqa: ARG002 — the same
+        model: str,  # noqa: ARG002 — the same
+        *,
+        stays: bool = True,  # noqa: ARG002 — for kinds where that is asked for
+    ) -> None:
+        """Load a model, within `backend.first_byte_s`; returns when it is loaded or, if that is not told, under way.
+
+        Where the engine unloads idle models by itself, the model `stays` until it is unloaded, or is as any other.
+        Raises an UpstreamError, NotFound, Conflict (this one can't) or BackendCheckFailed (it did not).
+        """
+        raise cannot(backend, f"{self.label} has no such request.")
+
+    async def unload_model(
+        self,
+        upstream: HttpClient,  # noqa: ARG002 — for kinds that can
+        backend: Backend,
+        secret: str | None,  # noqa: ARG002 — the same
+        model: str,  # noqa: ARG002 — the same
+    ) -> None:
+        """Unload a model; one that is not loaded is no error. Raises as `load_model` does."""
+        raise cannot(backend, f"{self.label} has no such request.")
 
     def explain(self, error: UpstreamError, backend: Backend) -> Reason:
         """Say why a backend gave no answer."""

@@ -15,6 +15,7 @@ from meshlight.backends.engines.ollama import Ollama
 from meshlight.backends.engines.openai_compatible import OpenAICompatible
 from meshlight.backends.engines.vllm import Vllm
 from meshlight.backends.peer import PeerKind
+from meshlight.backends.this_machine import ThisMachine
 from meshlight.domain.backend import Kind, Ring
 from meshlight.domain.errors import BadRequest
 from meshlight.http_client.address import parse_address, ring_of
@@ -31,6 +32,7 @@ _ALL: tuple[BackendKind, ...] = (
     Anthropic(),
     Gemini(),
     PeerKind(),
+    ThisMachine(),
     OpenAICompatible(),  # last: what it detects may be of a kind above
 )
 

@@ -12,7 +12,7 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 from rich.console import Console
 
-from meshlight.backends.base import BackendKind, Field
+from meshlight.backends.base import NOT_ADDED, BackendKind, Field
 from meshlight.backends.kinds import KINDS, kind_of
 from meshlight.cli.output.console import TerminalStyle, glyph_of, new_console
 from meshlight.cli.output.status import message_lines
@@ -29,8 +29,8 @@ _FILE = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Pat
 _PROXY_HELP = "env (HTTPS_PROXY, NO_PROXY), none, or a proxy's URL.  [env for clouds, else none]"
 _MODEL_HELP = "A model that it has, if its server lists none; once for each model."
 
-_ADDED = {name: kind for name, kind in KINDS.items() if kind.group != "peer"}
-"""A peer is paired, not added; the service rejects it with that hint."""
+_ADDED = {name: kind for name, kind in KINDS.items() if kind.group not in NOT_ADDED}
+"""A peer is paired and this machine's models are there by themselves; the service rejects both with that hint."""
 
 
 @click.command(

@@ -12,6 +12,7 @@ from meshlight.cli.output.reports import model_lines, model_listing, route_repor
 from meshlight.cli.output.status import status_report
 from meshlight.cli.service_client import connect_service, print_json
 from meshlight.domain.api_types import SnapshotView
+from meshlight.domain.events import LocalEvent
 from meshlight.domain.snapshot import Light
 
 EXIT_CODES: dict[Light, int] = {"green": 0, "amber": 1, "red": 2, "grey": 3}
@@ -183,8 +184,8 @@ def _follow(
     show(view)
     try:
         for event in client.events():
-            if event.seq <= view.seq:
-                continue  # already part of the last snapshot
+            if event.seq <= view.seq or isinstance(event, LocalEvent):
+                continue  # already part of the last snapshot, or not of what is shown
             previous, view = view, event if isinstance(event, SnapshotView) else client.snapshot()
             if not only_changes or _summary(view) != _summary(previous):
                 show(view)

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 from msgspec import Struct
 
 Kind = Literal[
+    "local",
     "llamacpp",
     "ollama",
     "vllm",
@@ -20,7 +21,7 @@ Kind = Literal[
     "gemini",
 ]
 Ring = Literal["machine", "lan", "company", "cloud"]
-Source = Literal["config", "found"]
+Source = Literal["config", "found", "own"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 RINGS: tuple[Ring, ...] = get_args(Ring)

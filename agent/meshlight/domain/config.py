@@ -3,11 +3,12 @@
 The files themselves are read and written in `meshlight.storage`.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
 from meshlight.domain.backend import Backend
+from meshlight.domain.local_models import RunnerName, StoreName
 from meshlight.domain.peers import LAN_PORT, PAIRING_PORT, Peer
 from meshlight.domain.rules import Routing
 
@@ -43,6 +44,44 @@ class LanSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """The port for pairing requests, while this machine is visible."""
 
 
+class LocalModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the user has set for one of this machine's models; None means as for all."""
+
+    id: str
+    keep: bool = False
+    """Loaded at the start, and never unloaded by itself."""
+    idle_s: float | None = None
+    context: Annotated[int, Meta(ge=256)] | None = None
+    args: tuple[str, ...] = ()
+    """Further arguments of the engine; those of network, key, model and tools are refused."""
+    hidden: bool = False
+    """Whether it is in no list and gets no request."""
+
+
+class LocalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where this machine's models are looked for, what runs them, and for how long they stay in memory."""
+
+    enabled: bool = True
+    folder: str = ""
+    """Where downloads go; empty for a folder of our own among the user's data."""
+    folders: tuple[str, ...] = ()
+    """Further folders with models, which are only read; may begin with `~`."""
+    look_in: tuple[StoreName, ...] = ("hub", "lmstudio", "llamacpp", "jan", "gpt4all")
+    """The stores of other programs, which are only read."""
+    runner: Literal["auto"] | RunnerName = "auto"
+    llama_server: str = ""
+    """Path of llama.cpp's server; empty for the one on the PATH."""
+    memory: str = "auto"
+    """What models may take in all, such as `12 GB`; `auto` follows what the machine has free."""
+    max_loaded: Annotated[int, Meta(ge=1, le=100)] = 3
+    idle_s: Annotated[float, Meta(ge=0)] = 900.0
+    """Seconds without a request until a model is unloaded; 0 for never."""
+    load_s: Annotated[float, Meta(ge=1)] = 1_800.0
+    """Seconds that a load may take at most."""
+    context: Literal["auto"] | Annotated[int, Meta(ge=256)] = "auto"
+    models: tuple[LocalModelSettings, ...] = ()
+
+
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration, valid by construction; secrets are never in it."""
 
@@ -61,6 +100,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
     lan: LanSettings = field(default_factory=LanSettings)
     backends: tuple[Backend, ...] = ()
+    local: LocalSettings = field(default_factory=LocalSettings)
     peers: tuple[Peer, ...] = ()
     """The paired peers, and what each may use here."""
 

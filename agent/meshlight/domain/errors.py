@@ -264,11 +264,15 @@ class ReadTimeout(UpstreamError):
 
 
 class RouteUnavailable(UpstreamError):
-    """There is no route to this model of the backend now; nothing was sent, so the request may go elsewhere."""
+    """There is no route to this model of the backend now; nothing was sent, so the request may go elsewhere.
 
-    def __init__(self, why: Reason) -> None:
+    A retry may help after `retry_after_s` seconds, where that is known.
+    """
+
+    def __init__(self, why: Reason, retry_after_s: float | None = None) -> None:
         super().__init__(why.text, why.fix)
         self.why = why
+        self.retry_after_s = retry_after_s
 
 
 class RemoteProtocolError(UpstreamError):

@@ -10,10 +10,11 @@ from msgspec import Struct
 
 from meshlight.domain.api_types import BackendView, HealthChange, Requests
 from meshlight.domain.health import State
+from meshlight.domain.local_views import DownloadView, LocalModelView, MemoryView
 from meshlight.domain.peers import PeersView
 from meshlight.domain.snapshot import Light
 
-EventName = Literal["snapshot", "health", "topology", "traffic", "refresh", "incident", "peers"]
+EventName = Literal["snapshot", "health", "topology", "traffic", "refresh", "incident", "peers", "local"]
 
 
 class HealthEvent(Struct, frozen=True, kw_only=True):
@@ -85,7 +86,20 @@ class PeersEvent(Struct, frozen=True, kw_only=True):
     peers: PeersView
 
 
-Event = PeersEvent | HealthEvent | TopologyEvent | TrafficEvent | RefreshEvent | IncidentEvent
+class LocalEvent(Struct, frozen=True, kw_only=True):
+    """This machine's models that were added or changed (complete), removed ones (ids), memory and all downloads.
+
+    At most four a second.
+    """
+
+    seq: int
+    models: tuple[LocalModelView, ...] = ()
+    removed: tuple[str, ...] = ()
+    memory: MemoryView = MemoryView()
+    downloads: tuple[DownloadView, ...] = ()
+
+
+Event = LocalEvent | PeersEvent | HealthEvent | TopologyEvent | TrafficEvent | RefreshEvent | IncidentEvent
 EVENT_NAMES: dict[type[Event], EventName] = {
     HealthEvent: "health",
     TopologyEvent: "topology",
@@ -93,4 +107,5 @@ EVENT_NAMES: dict[type[Event], EventName] = {
     RefreshEvent: "refresh",
     IncidentEvent: "incident",
     PeersEvent: "peers",
+    LocalEvent: "local",
 }

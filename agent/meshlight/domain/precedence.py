@@ -26,7 +26,9 @@ def set_aside(
     offers = [node.backend for node in nodes if node.backend.is_offer]
     if not offers:
         return _NONE
-    own = [node.backend for node in nodes if node.backend.enabled and not node.backend.is_offer]
+    # Models that merely lie on this machine's disk were not chosen by the user: they take precedence over nobody.
+    own = [n.backend for n in nodes if n.backend.enabled and n.backend.source == "config"]
+    own = [backend for backend in own if not backend.is_offer]
     own = [backend for backend in own if not rule.excludes(backend)]
     found: dict[str, str] = {}
     for backend in offers:

@@ -26,6 +26,7 @@ from meshlight.domain.errors import (
     SecretError,
 )
 from meshlight.domain.health import Answered, Loading
+from meshlight.domain.local_models import LOCAL_ID
 from meshlight.http_client.address import Address, parse_address, ring_of
 from meshlight.mesh.backend_connections import BackendConnections
 from meshlight.mesh.backend_form import (
@@ -97,6 +98,12 @@ class BackendAdmin:
         kind = kind_of(draft.kind)
         if kind.group == "peer":
             raise BadRequest(f"A {kind.label} is paired, not added.", "Pair with it instead.", "kind")
+        if kind.group == "local":
+            raise BadRequest(
+                "This machine's own models are not added: they are there as soon as there is one.",
+                "Put a model into a folder of [local] in the configuration, or `meshlight models pull` one.",
+                "kind",
+            )
         texts = completed(draft, kind)
         key = texts.pop("api_key")
         address = parse_address(texts["url"])
@@ -144,6 +151,7 @@ class BackendAdmin:
         """
         async with self._lock:
             old = self._registry.node(backend_id).backend
+            _refuse_own(old)
             new = _patched(old, patch)
             has_new_key = isinstance(patch.api_key, str)
             if not has_new_key:
@@ -174,6 +182,7 @@ class BackendAdmin:
         """Remove a backend with its secrets; discovery does not list it again."""
         async with self._lock:
             backend = self._registry.node(backend_id).backend
+            _refuse_own(backend)
             address = parse_address(backend.url)
             if backend.source == "found" or _may_be_found(address):
                 await self._store.ignore(address.url)
@@ -182,14 +191,17 @@ class BackendAdmin:
             self._registry.remove(backend_id)
 
     def follow(self, config: Config) -> None:
-        """Bring the registry to the configuration; found engines stay unless they are ignored."""
+        """Bring the registry to the configuration.
+
+        Found engines stay unless they are ignored; this machine's own models are not the configuration's matter.
+        """
         wanted = {backend.id: backend for backend in config.backends}
         taken = {server_key(backend.url) for backend in wanted.values()}
         taken |= {server_key(url) for url in config.discovery.ignored}
         for node in tuple(self._registry.snapshot.nodes.values()):
             backend = node.backend
             is_kept = backend.source == "found" and server_key(backend.url) not in taken
-            if backend.id not in wanted and not is_kept:
+            if backend.id not in wanted and not is_kept and backend.source != "own":
                 self._registry.remove(backend.id)
         for backend in wanted.values():
             self._registry.put(backend)
@@ -271,10 +283,20 @@ class BackendAdmin:
 
     def _free_id(self, name: str) -> str:
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:40].strip("-") or "backend"
-        taken = self._registry.snapshot.nodes
+        taken = {LOCAL_ID, *self._registry.snapshot.nodes}
         if slug not in taken:
             return slug
         return next(i for n in range(2, len(taken) + 2) if (i := f"{slug}-{n}") not in taken)
+
+
+def _refuse_own(backend: Backend) -> None:
+    """Raise Conflict for what is there by itself and not by the list of backends."""
+    if backend.source == "own":
+        raise Conflict(
+            f"{backend.name} is not part of the list of backends: it can't be changed or removed there.",
+            "To switch its models off, set `enabled = false` under [local] in the configuration; `hidden = true` "
+            "under [[local.models]] takes a single one away.",
+        )
 
 
 def _may_be_found(address: Address) -> bool:

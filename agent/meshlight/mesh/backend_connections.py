@@ -11,6 +11,8 @@ from meshlight.backends.base import (
     BackendKind,
     Channel,
     ChannelDeps,
+    LocalRoutes,
+    OnDemand,
     Paced,
     Places,
     Probe,
@@ -63,6 +65,7 @@ class BackendConnection:
         "is_proven",
         "kind",
         "missing_operations",
+        "on_demand",
         "places",
         "probes",
         "secret",
@@ -82,6 +85,8 @@ class BackendConnection:
         """What its kind keeps for one backend, if it keeps anything."""
         self.places: Places | None = None
         """The same channel, where the backend consists of several places."""
+        self.on_demand: OnDemand | None = None
+        """The same channel, where each model has an engine of its own."""
         self.is_proven = False
         """Whether a request was served with this secret."""
         self.secret: str | None = None
@@ -151,10 +156,11 @@ class BackendConnections:
     """All connections, by backend id.
 
     `probe_soon` is called with the id of a backend whose channel asks for a probe; `on_part_fact` with a backend's
-    id, a place behind it, and what was observed there. `clock` is monotonic seconds, `wall` Unix seconds.
+    id, a place behind it, and what was observed there. `clock` is monotonic seconds, `wall` Unix seconds; `local` are
+    this machine's own models.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - most are given by name
         self,
         store: SettingsStore,
         upstream_for: ClientFactory,
@@ -165,6 +171,7 @@ class BackendConnections:
         clock: Clock = monotonic,
         wall: Clock = time,
         token_store: TokenStore | None = None,
+        local: LocalRoutes | None = None,
     ) -> None:
         self._store = store
         self._upstream_for = upstream_for
@@ -172,6 +179,7 @@ class BackendConnections:
         self._clock = clock
         self._wall = wall
         self._token_store = token_store
+        self._local = local
         self._connections: dict[str, BackendConnection] = {}
         self._probe_soon = probe_soon
         self._on_part_fact = on_part_fact
@@ -212,9 +220,11 @@ class BackendConnections:
             lambda: self._probe_soon(backend.id),
             lambda place, fact: self._on_part_fact(backend.id, place, fact),
             self._token_store,
+            self._local,
         )
-        connection.channel = connection.kind.open_channel(deps)
-        connection.places = _places(connection.channel)
+        connection.channel = channel = connection.kind.open_channel(deps)
+        connection.places = _places(channel)
+        connection.on_demand = _on_demand(channel)
         return connection
 
     def check_now(self, backend_id: str) -> None:
@@ -232,6 +242,8 @@ class BackendConnections:
             probe = await connection.channel.probe(connection.backend, secret)
         else:
             probe = await connection.kind.probe(connection.probes, connection.backend, secret)
+        if probe.can_load is None and connection.kind.can_load:
+            probe = replace(probe, can_load=True)
         if not isinstance(probe.fact, Answered):
             connection.missing_operations.clear()  # it may come back as a newer version
             connection.declined_fields.clear()
@@ -275,6 +287,10 @@ class BackendConnections:
 
 def _places(channel: object) -> Places | None:
     return channel if isinstance(channel, Places) else None
+
+
+def _on_demand(channel: object) -> OnDemand | None:
+    return channel if isinstance(channel, OnDemand) else None
 
 
 def _route(backend: Backend) -> tuple[object, ...]:

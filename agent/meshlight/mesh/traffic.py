@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from statistics import median
 from typing import Literal
 
@@ -77,10 +78,11 @@ class Tally:
 class _TrafficWindow:
     """The counts of one route since the last traffic event."""
 
-    __slots__ = ("failed", "in_flight", "ok", "started")
+    __slots__ = ("failed", "in_flight", "ok", "on_end", "started")
 
-    def __init__(self) -> None:
+    def __init__(self, on_end: Callable[[], None] | None = None) -> None:
         self.started = self.ok = self.failed = self.in_flight = 0
+        self.on_end = on_end
 
 
 class Ticket:
@@ -140,16 +142,26 @@ class Ticket:
         elif outcome == "failed":
             self._window.failed += 1
         self._traffic.release(self.backend, self.model, self.place)
+        if self._window.on_end is not None:
+            self._window.on_end()
 
 
 class Traffic:
-    """All counts. `on_activity` is called at the first change after `drain`, to schedule the next one."""
+    """All counts. `on_activity` is called at the first change after `drain`, to schedule the next one.
 
-    def __init__(self, on_activity: Callable[[], None] = lambda: None) -> None:
+    `on_end` has, by backend id, what is called with the model whenever an attempt there has ended.
+    """
+
+    def __init__(
+        self,
+        on_activity: Callable[[], None] = lambda: None,
+        on_end: Mapping[str, Callable[[str], None]] | None = None,
+    ) -> None:
         self.router = Tally()
         self.load: dict[str, int] = {}
         """Requests in flight per backend id, and per `load_key` of a place behind one."""
         self._on_activity = on_activity
+        self._on_end = on_end or {}
         self._backends: dict[str, Tally] = {}
         self._models: dict[str, Tally] = {}
         self._routes: dict[tuple[str, str], _TrafficWindow] = {}
@@ -190,6 +202,11 @@ class Traffic:
         self._on_change()
         if backend in self._leaving:
             self.forget(backend)
+
+    def in_flight(self, backend: str, model: str) -> int:
+        """Return how many requests run on a model of a backend now."""
+        window = self._routes.get((backend, model))
+        return 0 if window is None else window.in_flight
 
     def forget(self, backend: str) -> None:
         """Drop the counts of a removed backend, once nothing is in flight there."""
@@ -237,7 +254,8 @@ class Traffic:
         key = (backend, model)
         window = self._routes.get(key)
         if window is None:
-            window = self._routes[key] = _TrafficWindow()
+            on_end = self._on_end.get(backend)
+            window = self._routes[key] = _TrafficWindow(None if on_end is None else partial(on_end, model))
         self._on_change()
         self._changed_routes.add(key)
         return window

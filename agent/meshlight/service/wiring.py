@@ -13,6 +13,9 @@ enabled backend and `Discovery` scan for new engines, and reports progress throu
 
 A pairing. See `peers/manager.py`.
 
+A request for one of this machine's own models. `backends/this_machine.py` asks `local_models/manager.py` for a route;
+the owner of the engines starts one if need be (`local_models/engines`). `Traffic` says which models are busy.
+
 A change of settings. Control handlers write through `FileSettingsStore`, `ConfigWatch` notices edits by hand; both
 end in `Service._follow`, which brings backends, peers and discovery to the new configuration.
 
@@ -31,15 +34,18 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from meshlight import __version__
 from meshlight.backends.detection import Detector
+from meshlight.backends.this_machine import this_machine
 from meshlight.domain.api_types import Identity, RouterView
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.clock import CallLater, Clock
-from meshlight.domain.config import HOST, HOST_V6, Config
+from meshlight.domain.config import HOST, HOST_V6, Config, LocalSettings
 from meshlight.domain.errors import ConfigError
 from meshlight.domain.events import PeersEvent
+from meshlight.domain.local_models import LOCAL_ID
 from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.domain.proxy import Proxy, UnusableProxy, choose_proxy
 from meshlight.gateway.access.sessions import Sessions
@@ -52,8 +58,10 @@ from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.lan.app import Guests, LanApp
 from meshlight.gateway.lan.catalog_events import CatalogFeed
+from meshlight.gateway.lan.peer_models import PeerModels
 from meshlight.gateway.lan.server import LanServer, everywhere
 from meshlight.gateway.models.ollama import Ollama
+from meshlight.gateway.models.ollama_local import OllamaLocal
 from meshlight.gateway.models.openai import ModelCatalog
 from meshlight.gateway.server.limits import PING_S
 from meshlight.gateway.server.server import serve
@@ -66,6 +74,7 @@ from meshlight.mesh.discovery import Discovery
 from meshlight.mesh.event_hub import EventHub
 from meshlight.mesh.event_publisher import EventPublisher
 from meshlight.mesh.history import History
+from meshlight.mesh.model_loading import ModelLoading
 from meshlight.mesh.prober import BackendSync, Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
@@ -73,6 +82,7 @@ from meshlight.mesh.traffic import Traffic
 from meshlight.peers.manager import PeerManager
 from meshlight.peers.mdns.browser import DiscoveredPeers
 from meshlight.peers.trust import Trust
+from meshlight.service.local_models import SwitchedLocalModels
 from meshlight.service.settings_store import FileSettingsStore
 from meshlight.storage.config.file import ConfigFile
 from meshlight.storage.config.watcher import ConfigWatch
@@ -84,6 +94,9 @@ from meshlight.storage.paths import Paths
 from meshlight.storage.peer_certificates import PeerCertificates
 from meshlight.storage.secrets.store import Secrets
 from meshlight.storage.token_files import TokenFiles
+
+if TYPE_CHECKING:
+    from meshlight.local_models.manager import LocalModelManager
 
 COLLECT_AFTER = 20_000
 """New objects between two runs of the garbage collector; requests leave no cycles behind, so it finds little."""
@@ -151,7 +164,10 @@ class Service:
         # The first number is later than all of an earlier start, so that no reader of that one is mistaken for one
         # of this.
         self._hub = EventHub(lambda: self._publisher.view(), first=int(time.time() * 1000))
-        self._traffic = Traffic(lambda: self._publisher.schedule_traffic())
+        self._traffic = Traffic(
+            lambda: self._publisher.schedule_traffic(),
+            {LOCAL_ID: lambda model: self._local.request_ended(model)},
+        )
         self._publisher = EventPublisher(
             self._registry,
             self._traffic,
@@ -162,6 +178,7 @@ class Service:
             self._settings.notices,
         )
         history = History(self._registry, clock)
+        self._local = SwitchedLocalModels(partial(self._build_local, paths, clock, later), self._list_own)
         self._connections = BackendConnections(
             self._settings,
             self._upstream,
@@ -169,6 +186,7 @@ class Service:
             probe_soon=lambda backend_id: self._prober.probe_soon(backend_id),
             on_part_fact=self._registry.record_part_fact,
             token_store=TokenFiles(paths.state_dir / "tokens"),
+            local=self._local,
         )
         self._prober = Prober(
             self._registry, self._connections, clock, later, lambda i: self._traffic.load.get(i, 0) > 0
@@ -188,7 +206,12 @@ class Service:
             later,
             lambda: self._settings.config.discovery.ignored,
         )
-        self._refresher = Refresher(self._registry, self._prober, self._publisher, self._discovery.scan)
+        self._refresher = Refresher(
+            self._registry, self._prober, self._publisher, self._discovery.scan, self._local.refresh
+        )
+        self._model_loading = ModelLoading(
+            self._registry, self._connections, self._prober, self._traffic, self._local
+        )
 
         # What answers requests.
         started = int(time.time())
@@ -203,8 +226,11 @@ class Service:
             self._node_id,
             is_paused=lambda: self._settings.config.paused,
         )
+        self._ollama_local = OllamaLocal(self._local)
         inference = Inference(
-            relay, self._catalog, Ollama(self._registry, started, __version__, self._connections)
+            relay,
+            self._catalog,
+            Ollama(self._registry, started, __version__, self._connections, self._ollama_local),
         )
         self._peers = self._build_peers(inference, clock, later, ping_s)
         self._app = build_app(
@@ -212,7 +238,7 @@ class Service:
                 inference=inference,
                 events=self._events,
                 page=Page(web_folder(), self._sessions, self._open_files.used),
-                metrics=Metrics(self._publisher.view),
+                metrics=Metrics(self._publisher.view, self._local.view),
                 sessions=self._sessions,
                 identity=Identity(version=__version__),
                 url=self.url,
@@ -231,7 +257,9 @@ class Service:
                     "backend_admin": self._backend_admin,
                     "model_tester": ModelTester(relay, self._registry, clock),
                     "settings": self._settings,
+                    "model_loading": self._model_loading,
                     "peers": self._peers,
+                    "local_models": self._local,
                 },
             )
         )
@@ -253,6 +281,7 @@ class Service:
             ready()
             self._watch.start()
             self._peers.start()
+            self._local.start()
             _freeze_startup_objects()
 
         ending: list[asyncio.Task[None]] = []
@@ -260,6 +289,7 @@ class Service:
         async def end() -> None:
             # The requests of peers end at the same time as those of the local apps, so they add no waiting.
             ending.append(asyncio.create_task(self._peers.close()))
+            self._ollama_local.close()
             await self._events.close()
 
         try:
@@ -270,6 +300,7 @@ class Service:
             await (ending[0] if ending else self._peers.close())
             await self._refresher.close()
             await self._prober.close()
+            await self._local.close()
             self._connections.close()
             self._settings.close()
             self._open_files.close()
@@ -304,6 +335,7 @@ class Service:
             feed,
             inference,
             lambda peer_id: manager.unpaired(peer_id),
+            PeerModels(self._registry, self._model_loading, self._traffic),
         )
         discovered = DiscoveredPeers(
             clock,
@@ -333,9 +365,36 @@ class Service:
         )
         return manager
 
+    def _build_local(
+        self, paths: Paths, clock: Clock, later: CallLater, settings: LocalSettings
+    ) -> "LocalModelManager":
+        """Build what finds and runs this machine's own models."""
+        from meshlight.service.local_parts import build_manager  # noqa: PLC0415 costs nothing where it is off
+
+        return build_manager(
+            paths,
+            settings,
+            clock=clock,
+            later=later,
+            in_flight=partial(self._traffic.in_flight, LOCAL_ID),
+            publish=self._hub.publish,
+            is_watched=lambda: self._events.has_pages,
+            on_known=self._list_own,
+            probe_soon=partial(self._prober.probe_soon, LOCAL_ID),
+            upstream_for=self._upstream,
+        )
+
+    def _list_own(self, is_known: bool) -> None:
+        """List this machine as a backend while it has a model of its own."""
+        if is_known:
+            self._registry.put(this_machine())
+        else:
+            self._registry.remove(LOCAL_ID)
+
     def _follow(self, config: Config) -> None:
-        """Bring backends, peers and discovery to the configuration."""
+        """Bring backends, this machine's models, peers and discovery to the configuration."""
         self._backend_admin.follow(config)
+        self._local.follow(config.local)
         self._catalog.invalidate()
         self._peers.follow()
         if self._settings.is_discovery_on:

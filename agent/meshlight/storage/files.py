@@ -76,25 +76,26 @@ def _trusted_users(is_own: bool) -> set[int]:
     return trusted
 
 
-def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
+def write_atomic(path: Path, data: bytes, mode: int = 0o600, *, flush: bool = True) -> None:
     """Write `data` to `path` in one step, with the permissions `mode` from the first byte on.
 
-    A symbolic link stays a link: the file that it points to is replaced. Raises OSError, and then the old content
-    is still there.
+    Without `flush` it does not wait for the disk, and may be lost if the power fails. A symbolic link stays a link:
+    the file that it points to is replaced. Raises OSError, and then the old content is still there.
     """
     target = path.resolve() if path.is_symlink() else path
-    temporary = write_beside(target, data, mode)
+    temporary = write_beside(target, data, mode, flush=flush)
     try:
         _replace(temporary, target)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
-    flush_folder(target.parent)
+    if flush:
+        flush_folder(target.parent)
 
 
-def write_beside(target: Path, data: bytes, mode: int) -> Path:
-    """Write `data`, flushed to the disk, to a new temporary file in the folder of `target`; return its path."""
+def write_beside(target: Path, data: bytes, mode: int, *, flush: bool = True) -> Path:
+    """Write `data`, by default flushed to the disk, to a new temporary file beside `target`; return its path."""
     make_folder(target.parent)
     temporary = target.parent / f".{target.name}.{secrets.token_hex(6)}{_TEMPORARY}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode)
@@ -104,7 +105,8 @@ def write_beside(target: Path, data: bytes, mode: int) -> Path:
                 os.fchmod(stream.fileno(), mode)  # the umask may have removed bits
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
+            if flush:
+                os.fsync(stream.fileno())
     except BaseException:
         with suppress(OSError):
             temporary.unlink()

@@ -24,6 +24,8 @@ class Paths(Struct, frozen=True, kw_only=True):
     history_file: Path
     secrets_file: Path
     """Used only with `--insecure-storage`."""
+    models_dir: Path
+    """The folder of our own for this machine's models; created by the first download."""
 
     @classmethod
     def here(cls, environ: Mapping[str, str] = os.environ) -> "Paths":
@@ -39,11 +41,14 @@ class Paths(Struct, frozen=True, kw_only=True):
             config_dir=system.user_config_path,
             state_dir=system.user_state_path,
             log_dir=system.user_log_path,
+            data_dir=system.user_data_path,
         )
 
     @classmethod
-    def under(cls, *, config_dir: Path, state_dir: Path, log_dir: Path) -> "Paths":
-        """Return the paths of the files in these three folders."""
+    def under(
+        cls, *, config_dir: Path, state_dir: Path, log_dir: Path, data_dir: Path | None = None
+    ) -> "Paths":
+        """Return the paths of the files in these folders; what is large goes to `data_dir`, else to the state."""
         return cls(
             config_file=config_dir / "config.toml",
             state_dir=state_dir,
@@ -53,6 +58,7 @@ class Paths(Struct, frozen=True, kw_only=True):
             log_file=log_dir / "meshlight.log",
             history_file=state_dir / "history.sqlite",
             secrets_file=state_dir / "secrets.json",
+            models_dir=(data_dir or state_dir) / "models",
         )
 
     def with_config_file(self, path: Path) -> "Paths":

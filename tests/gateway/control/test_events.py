@@ -219,6 +219,17 @@ async def test_an_idle_line_is_shown_to_be_alive(tmp_path: Path) -> None:
                     break
 
 
+async def test_a_page_that_follows_is_told_from_a_program(node: Node) -> None:
+    events = node.service._events
+    async with opened(node) as program:
+        await program.next()
+        assert not events.has_pages
+        headers = {"cookie": "s=1"}
+        async with node.http.stream("GET", "/mesh/events", headers=headers) as page:
+            await anext(page.aiter_lines())
+            assert events.has_pages
+
+
 async def test_one_reader_too_many_is_told_so_and_a_place_that_is_left_is_free_again(node: Node) -> None:
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(opened(node)) for _ in range(READERS_MAX - 1)]

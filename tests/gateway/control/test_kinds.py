@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from meshlight.backends.base import NOT_ADDED
 from meshlight.backends.kinds import KINDS
 from meshlight.gateway.control.kinds import kind_view
 from meshlight.mesh.backend_form import BackendDraft
@@ -41,7 +42,7 @@ def test_a_kind_asks_only_for_what_a_request_can_say_and_says_which_of_it_is_sec
     assert len(names) == len(set(names))
     assert [field.name for field in view.fields if field.is_secret] in ([], ["api_key"])
     assert view.label
-    if view.group == "peer":
-        assert not names, "it is paired, not added"
+    if view.group in NOT_ADDED:
+        assert not names, "it is paired, or there by itself"
     else:
         assert "url" in names or view.default_url

@@ -4,10 +4,16 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from meshlight.domain.backend import KINDS, RINGS, Backend
-from meshlight.domain.config import Config, DiscoverySettings
+from meshlight.domain.config import Config, DiscoverySettings, LocalModelSettings, LocalSettings
 from meshlight.domain.errors import BadRequest, Conflict, NotFound
 from meshlight.domain.rules import Routing, Rule
-from meshlight.storage.config.changes import put_backend, remove_backend, set_discovery, set_routing
+from meshlight.storage.config.changes import (
+    put_backend,
+    remove_backend,
+    set_discovery,
+    set_local,
+    set_routing,
+)
 from meshlight.storage.config.parser import read_config
 from storage.memory_storage import ring_for
 
@@ -18,7 +24,7 @@ backends = st.builds(
     Backend,
     id=st.from_regex(r"[a-z0-9][a-z0-9-]{0,3}", fullmatch=True),
     name=words,
-    kind=st.sampled_from(KINDS),
+    kind=st.sampled_from([kind for kind in KINDS if kind != "local"]),
     ring=st.sampled_from(RINGS),
     url=st.sampled_from(
         ["http://box:1", "https://api.example.com/v1", "http://localhost:8080", "http://[::1]:2"]
@@ -51,6 +57,28 @@ routings = st.builds(
 discoveries = st.builds(
     DiscoverySettings, enabled=st.booleans(), ignored=st.lists(words, max_size=3, unique=True).map(tuple)
 )
+local_models = st.builds(
+    LocalModelSettings,
+    id=st.sampled_from(["a/b:Q4_K_M", "tiny", "한"]),
+    keep=st.booleans(),
+    idle_s=st.none() | st.integers(0, 9_000).map(float),
+    context=st.none() | st.integers(256, 99_000),
+    args=st.sampled_from([(), ("--temp", "0.6")]),
+    hidden=st.booleans(),
+)
+locals_ = st.builds(
+    LocalSettings,
+    enabled=st.booleans(),
+    folder=st.sampled_from(["", "/big/models", "~/models"]),
+    folders=st.lists(st.sampled_from(["~/a", "/b"]), max_size=2, unique=True).map(tuple),
+    look_in=st.sampled_from([(), ("hub",), ("hub", "jan")]),
+    runner=st.sampled_from(["auto", "xllamacpp"]),
+    memory=st.sampled_from(["auto", "12 GB"]),
+    max_loaded=st.integers(1, 9),
+    idle_s=st.integers(0, 9_000).map(float),
+    context=st.sampled_from(["auto", 4096]),
+    models=st.lists(local_models, max_size=3, unique_by=lambda model: model.id).map(tuple),
+)
 
 CLOUD = Backend(id="a", name="a", kind="openai", ring="cloud", url="https://api.example.com", has_secret=True)
 TEXT = """\
@@ -76,15 +104,21 @@ pin = ["x"]
 
 
 @settings(deadline=None)
-@given(st.lists(st.one_of(backends, routings, discoveries), min_size=1, max_size=8))
+@given(st.lists(st.one_of(backends, routings, discoveries, locals_), min_size=1, max_size=8))
 def test_whatever_is_written_is_read_back_the_same(
-    changes: list[Backend | Routing | DiscoverySettings],
+    changes: list[Backend | Routing | DiscoverySettings | LocalSettings],
 ) -> None:
     text, config = "", Config()
     for change in changes:
         if isinstance(change, Routing):
             text = set_routing(text, config.routing, change)
             config = replace(config, routing=change)
+        elif isinstance(change, LocalSettings):
+            text = set_local(text, config.local, change)
+            # Those that stay keep their place in the file.
+            places = {model.id: index for index, model in enumerate(config.local.models)}
+            ordered = sorted(change.models, key=lambda model: places.get(model.id, 99))
+            config = replace(config, local=replace(change, models=tuple(ordered)))
         elif isinstance(change, DiscoverySettings):
             text = set_discovery(text, config.discovery, change)
             config = replace(config, discovery=change)
@@ -122,6 +156,14 @@ def test_a_bound_that_is_lifted_leaves_the_file() -> None:
     old = read_config(text, ring_for).routing
     lifted = set_routing(text, old, replace(old, rules=(Rule(model="a", spill="lan"),)))
     assert lifted == '[[routing.rules]]\nmodel = "a"\nspill = "lan"\n'
+
+
+def test_a_setting_of_one_local_model_is_changed_where_it_stands() -> None:
+    text = '[local]\nidle_s = 60 # soon\n\n# mine\n[[local.models]]\nid = "a/b:Q4"\nkeep = true # always\n'
+    old = read_config(text, ring_for).local
+    new = replace(old, models=(replace(old.models[0], keep=False, context=8192),))
+    assert set_local(text, old, new) == text.replace("true # always", "false # always") + "context = 8192\n"
+    assert set_local(text, old, replace(old, models=())) == "[local]\nidle_s = 60 # soon\n"
 
 
 def test_no_change_changes_no_byte() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from meshlight.domain.backend import Backend, Kind, Ring
-from meshlight.domain.config import Config, DiscoverySettings
+from meshlight.domain.config import Config, DiscoverySettings, LocalModelSettings, LocalSettings
 from meshlight.domain.errors import BadAddress, ConfigError
 from meshlight.domain.rules import Routing, Rule
 from meshlight.storage.config.parser import read_config
@@ -223,6 +223,67 @@ def test_a_host_or_an_origin_that_can_t_be_allowed_is_named_with_its_line(line: 
         read_config(f'name = "Study"\n{line}\n', ring_for)
     assert caught.value.title.startswith("line 2: allowed_")
     assert said in caught.value.title
+
+
+def test_the_settings_of_this_machines_models_are_read() -> None:
+    text = """
+[local]
+folders = ["~/models"]
+look_in = ["hub"]
+runner = "llama-server"
+memory = "12 GB"
+context = 8192
+[[local.models]]
+id = "Qwen/Qwen3-8B-GGUF:Q4_K_M"
+keep = true
+args = ["--temp", "0.6"]
+"""
+    assert read_config(text, ring_for).local == LocalSettings(
+        folders=("~/models",),
+        look_in=("hub",),
+        runner="llama-server",
+        memory="12 GB",
+        context=8192,
+        models=(LocalModelSettings(id="Qwen/Qwen3-8B-GGUF:Q4_K_M", keep=True, args=("--temp", "0.6")),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "said"),
+    [
+        ('memory = "much"', 2, "local.memory"),
+        (
+            'runner = "llamafile"',
+            2,
+            "must be one of auto, llama-server, xllamacpp, mlx, vllm, not 'llamafile'",
+        ),
+        ('context = "big"', 2, "must be one of auto, a number of tokens"),
+        ("context = 12", 2, "must be at least 256"),
+        ('look_in = ["ollama"]', 2, "must be one of own, folder, hub"),
+        ('folder = "models"', 2, "must be a whole path"),
+        ('folders = ["/a", "b"]', 2, "local.folders[1] must be a whole path"),
+        ("idle_s = inf", 2, "must be at most"),
+        ("max_loaded = 0", 2, "must be at least 1"),
+        ("idel_s = 5", 2, "did you mean idle_s?"),
+        ("[[local.models]]\nkeep = true", 2, "needs id"),
+        ('[[local.models]]\nid = "a"\nkeeps = true', 4, "did you mean keep?"),
+        ('[[local.models]]\nid = "a"\nidle_s = -1', 4, "must be from 0"),
+        ('[[local.models]]\nid = "a"\n[[local.models]]\nid = "a"', 5, "is there twice"),
+        ('[[local.models]]\nid = "a"\nargs = ["--host", "0.0.0.0"]', 4, "args"),
+        ('[[backends]]\nkind = "local"\nurl = "http://x"', 3, "can't be local"),
+        ('[[backends]]\nkind = "vllm"\nid = "this-machine"\nurl = "http://x"', 4, "Choose another"),
+    ],
+)
+def test_what_is_wrong_with_them_is_said_with_its_line(lines: str, line: int, said: str) -> None:
+    with pytest.raises(ConfigError) as wrong:
+        read_config(f"[local]\n{lines}\n", ring_for)
+    assert said in f"{wrong.value.title} {wrong.value.hint}"
+    assert wrong.value.line == line
+
+
+def test_no_backend_takes_the_id_of_this_machines_models() -> None:
+    text = '[[backends]]\nkind = "vllm"\nname = "This machine"\nurl = "http://127.0.0.1:8000"\n'
+    assert read_config(text, ring_for).backends[0].id == "this-machine-2"
 
 
 def test_hosts_and_origins_that_are_allowed_are_read() -> None:

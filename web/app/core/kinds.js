@@ -32,4 +32,4 @@ export const kindGroups = () =>
 export const isCluster = (kind) => KINDS.get(kind)?.group === "cluster";
 
 /** Whether a link can lead another Meshlight there. @param {string} [kind] */
-export const isShareable = (kind = "") => (KINDS.get(kind)?.group ?? "peer") !== "peer";
+export const isShareable = (kind = "") => !["peer", "local"].includes(KINDS.get(kind)?.group ?? "peer");

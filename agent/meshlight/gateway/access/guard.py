@@ -33,6 +33,8 @@ ENTER = "/mesh/session/enter"
 _BY_BODY = frozenset({SIGN_IN, ENTER})
 _INFERENCE = ("/v1/", "/api/", "/v1beta/")
 _INFERENCE_ROOTS = frozenset({"/v1", "/api", "/v1beta"})
+_OF_FILES = frozenset({"/api/pull", "/api/delete"})
+"""Paths of Ollama's API that change this machine's disk: they are control, and never open without the key."""
 _READ = frozenset({"GET", "HEAD"})
 _WATCHED = frozenset(
     b"host origin sec-fetch-site sec-fetch-mode sec-fetch-dest authorization x-api-key x-goog-api-key cookie "
@@ -266,7 +268,7 @@ class Guard:
 
 
 def _is_inference(path: str) -> bool:
-    return path.startswith(_INFERENCE) or path in _INFERENCE_ROOTS
+    return (path.startswith(_INFERENCE) or path in _INFERENCE_ROOTS) and path not in _OF_FILES
 
 
 def _refused_key(headers: WatchedHeaders) -> Unauthorized:

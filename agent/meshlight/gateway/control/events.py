@@ -27,6 +27,12 @@ class Events:
         self._ping_s = ping_s
         self._readers_max = readers_max
         self._readers: set[asyncio.Task[None]] = set()
+        self._pages = 0
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether a page in a browser or window follows the events, and not only programs such as the tray."""
+        return self._pages > 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
         """Serve one reader until it disconnects or the service ends."""
@@ -40,6 +46,8 @@ class Events:
         self._readers.add(reader)
         leave = scope["extensions"][DISCONNECT]
         leave.add(subscription.end)
+        is_page = bool(request_header(scope["headers"], b"cookie"))
+        self._pages += is_page
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             while (frames := await self._next(subscription)) is not None:
@@ -50,6 +58,7 @@ class Events:
             leave.discard(subscription.end)
             self._hub.unsubscribe(subscription)
             self._readers.discard(reader)
+            self._pages -= is_page
 
     async def close(self) -> None:
         """End every stream, and cut off readers that do not read."""

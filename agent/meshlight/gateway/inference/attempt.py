@@ -5,14 +5,16 @@ by sending it to the same backend in another form (see `retry_policy`).
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from meshlight.backends.base import ModelRoute
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.domain.backend import Reason
-from meshlight.domain.errors import Untranslatable, UpstreamError
+from meshlight.domain.errors import ReadError, Untranslatable, UpstreamError
+from meshlight.domain.local_models import Demand
 from meshlight.domain.operations import Operation
 from meshlight.domain.routing import RouteScore
 from meshlight.gateway.inference.failures import (
@@ -72,6 +74,10 @@ class StartedResponse(Struct, frozen=True):
     """What the client sent and the backend did not get."""
     notes: Mapping[str, str] | None = None
     """Labelled lines about the backend that this attempt brought."""
+    why_lost: Callable[[], Awaitable[Reason | None]] | None = None
+    """Says why the connection ended before the answer did, where somebody knows."""
+    served_as: str = ""
+    """The model's name at its server, where that may be another than ours."""
 
 
 class UpstreamRequest(Struct, frozen=True):
@@ -108,7 +114,9 @@ async def open_route(
         reason = Reason("untranslatable", error.title, error.hint)
         return FailedAttempt(backend=link.backend, reason=reason, error=error)
     except UpstreamError as error:
-        return failed_by_error(runner.route(), error)
+        failed = failed_by_error(runner.route(), error)
+        why = await runner.why_lost() if isinstance(error, ReadError) and link.on_demand is not None else None
+        return failed if why is None else replace(failed, reason=why)
     except asyncio.CancelledError:
         if cancellation.cause in {"fell", "first-byte"} and (cause := cancellation.settle()) is not None:
             cancellation.rearm()
@@ -118,6 +126,8 @@ async def open_route(
         first_byte_timer.end()
         if runner.response is not None and not isinstance(started, StartedResponse):
             runner.response.abort()
+    if link.on_demand is not None and isinstance(started, StartedResponse):
+        return replace(started, why_lost=runner.why_lost, served_as=runner.served_as)
     return started
 
 
@@ -231,6 +241,18 @@ class _AttemptRunner:
             is_at_chat=self._is_translated or inbound.operation in {"chat/completions", "completions"},
         )
 
+    @property
+    def served_as(self) -> str:
+        """The model's name at its server."""
+        return self._model if self._model_route is None else self._model_route.model
+
+    async def why_lost(self) -> Reason | None:
+        """Return why the model's engine has ended; None if nobody knows."""
+        on_demand, route = self._link.on_demand, self._model_route
+        if on_demand is None or route is None:
+            return None
+        return await on_demand.why_lost(self._model, route)
+
     async def run(self) -> StartedResponse | FailedAttempt:
         """Send it, and again where the backend's refusal was about the form and not the request."""
         while True:
@@ -282,7 +304,11 @@ class _AttemptRunner:
         if self._place and link.places is not None:
             self._model_route = await link.places.route_at(self._place, self._model)
         elif link.channel is not None:
-            self._model_route = await link.channel.route(self._model, link.secret)
+            self._model_route = (
+                await link.channel.route(self._model, link.secret)
+                if link.on_demand is None
+                else await link.on_demand.route_for(self._model, _demand(inbound))
+            )
         if not self._is_translated and inbound.operation not in READ_OPERATIONS:
             return build_upstream_request(
                 inbound, self._model, link, self._model_route, self._node_id, translated=False
@@ -375,3 +401,9 @@ class _AttemptRunner:
             return False
         self._is_translated = is_translatable(self._inbound.operation)  # an older version may lack the path
         return self._is_translated
+
+
+def _demand(inbound: InferenceRequest) -> Demand:
+    """Return what a request brings that matters for loading its model; a guest does not say how long it stays."""
+    is_guest = inbound.guest is not None
+    return Demand(is_guest=is_guest, keep_alive_s=None if is_guest else inbound.keep_alive_s)

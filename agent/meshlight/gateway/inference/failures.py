@@ -26,7 +26,7 @@ from meshlight.domain.operations import Operation, path_of
 from meshlight.domain.text import sanitize_line
 from meshlight.gateway.errors import protocol_of
 from meshlight.gateway.inference.timeouts import Cause
-from meshlight.gateway.inference.upstream_errors import refusal_reply
+from meshlight.gateway.inference.upstream_errors import RETRY_AFTER_S, refusal_reply
 from meshlight.gateway.translation.anthropic.response import error_body, error_type
 from meshlight.gateway.translation.base import ResponseTranslator
 from meshlight.http_client.client import Reply
@@ -113,6 +113,8 @@ class FailedAttempt(Struct, frozen=True, kw_only=True):
     cause: Cause | None = None
     error: Untranslatable | None = None
     """What in the request this backend's protocol cannot express."""
+    retry_after_s: float | None = RETRY_AFTER_S
+    """When the same request may succeed here; None if waiting is not known to help."""
 
     @property
     def may_be_the_requests_fault(self) -> bool:
@@ -145,7 +147,9 @@ def failed_by_error(route: AttemptRoute, error: UpstreamError) -> FailedAttempt:
     """Return the failure of an attempt that got no answer."""
     link = route.link
     if isinstance(error, RouteUnavailable):
-        return FailedAttempt(backend=link.backend, reason=error.why)
+        # Whoever loads models for requests knows whether waiting helps; others don't.
+        wait_s = RETRY_AFTER_S if link.on_demand is None else error.retry_after_s
+        return FailedAttempt(backend=link.backend, reason=error.why, retry_after_s=wait_s)
     if isinstance(error, TranslationFailed):
         reason = Reason("bad-reply", f"{link.backend.name}: {error.title}", error.hint)
     elif route.is_elsewhere:  # not the backend's own address: its kind has no texts for it

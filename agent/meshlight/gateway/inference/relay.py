@@ -58,6 +58,8 @@ _STAYS_AT_PLACE = _STAYS | {"token-refused", "service-refused", "no-access"}
 """The same for a place behind a backend: a request that waits there for its first byte was let in."""
 _ANSWERS = frozenset({"failing-requests", "loading"})
 """Reasons of a backend that is down and still answers: better than none, once the healthy ones have failed."""
+_RECORDED = frozenset({"engine", "local"})
+"""The groups whose servers do not keep responses themselves."""
 _PATH_LACKING = frozenset({404, 405})
 """Statuses by which a backend says that it lacks a path."""
 
@@ -294,11 +296,12 @@ class Relay:
             extra = _own_headers(response.headers, backend.id, number, inbound)
             if started.dropped:
                 extra.append(dropped(started.dropped))
-            if inbound.stored is not None and started.translator is None and link.kind.group == "engine":
+            if inbound.stored is not None and started.translator is None and link.kind.group in _RECORDED:
                 sink = await _recording(sink, inbound) if response.status == 200 else sink
             asked = inbound.head.model if inbound.named is None else inbound.named
-            if started.translator is None and asked and asked != score.model:
-                sink = NamedSink(sink, score.model, asked)
+            served_as = started.served_as or score.model
+            if started.translator is None and asked and asked != served_as:
+                sink = NamedSink(sink, served_as, asked)
             tap = await stream_response(
                 started,
                 inbound.operation,
@@ -343,7 +346,8 @@ class Relay:
         """Hold it against a route that its answer ended before it was complete."""
         backend, place = link.backend, score.place
         log.info("%s broke off: %s", load_key(backend.id, place), why)
-        part = place or (score.model if link.kind.group == "peer" else "")
+        is_one_models = link.kind.group == "peer" or link.on_demand is not None
+        part = place or (score.model if is_one_models else "")
         self._apply(backend.id, part, Broke(Reason("connection-lost", why)))
         self._request_probe_at(backend, place)
 

@@ -134,7 +134,12 @@ def final_error(model: str, failures: Sequence[FailedAttempt]) -> MeshlightError
         title = f"No usable answer for {model[:200]!r}: {reasons}"
         kind = BackendFailed
     is_warming = any(failure.reason.code == "loading" for failure in failures)
-    return kind(title, fix, RETRY_AFTER_S, len(failures), is_warming=is_warming)
+    return kind(title, fix, _retry_after_s(failures), len(failures), is_warming=is_warming)
+
+
+def _retry_after_s(failures: Sequence[FailedAttempt]) -> float | None:
+    """Return when the first of the routes may work again; None if waiting helps none."""
+    return min((f.retry_after_s for f in failures if f.retry_after_s is not None), default=None)
 
 
 def _state(node: Node) -> str:
@@ -155,6 +160,9 @@ _GUEST_TEXTS = {
     "first-byte-too-late": "it sent nothing in time",
     "connection-lost": "the connection to it was lost",
     "bad-reply": "it answers with something that is no answer",
+    "no-memory": "it does not fit into the memory there now",
+    "loading-queue-full": "too many requests wait for it already",
+    "missing": "it is not there any more",
 }
 """Code of a reason → what a guest may know of it; for all others "it can't be reached"."""
 _CAUSES = (
@@ -218,7 +226,7 @@ def final_guest_error(model: str, failures: Sequence[FailedAttempt]) -> Meshligh
     return kind(
         f"The other machine gets no answer from {model[:200]!r}: {why}.",
         "`meshlight status` there shows why.",
-        RETRY_AFTER_S,
+        _retry_after_s(failures),
         len(failures),
         is_warming=is_warming,
     )

@@ -178,8 +178,9 @@ async def stream_response(
         tap.feed(piece)
         await sink.end(piece)
     except UpstreamError as error:
-        await _break_off(started, operation, sink, tap, BROKEN_OFF if is_guest else error.title)
-        raise StreamAborted(error.title) from None
+        why = await _why(started, error)
+        await _break_off(started, operation, sink, tap, BROKEN_OFF if is_guest else why)
+        raise StreamAborted(why) from None
     except asyncio.CancelledError:
         if cancellation.cause != "idle" or cancellation.settle() is None:
             raise
@@ -189,6 +190,12 @@ async def stream_response(
     finally:
         response.abort()
     return tap
+
+
+async def _why(started: StartedResponse, error: UpstreamError) -> str:
+    """Return why an answer broke off: by the engine's own account, where there is one."""
+    reason = None if started.why_lost is None else await started.why_lost()
+    return error.title if reason is None else reason.text
 
 
 async def _pump(

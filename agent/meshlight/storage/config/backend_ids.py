@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from msgspec import Struct
 
 from meshlight.domain.backend import ACCOUNT_KINDS, Kind
+from meshlight.domain.local_models import LOCAL_ID
 
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _SLUG_MAX = 48
@@ -37,7 +38,7 @@ def name_backends(entries: Sequence[EntryNames]) -> list[tuple[str, str]]:
     An id in the file is kept. A missing one is the slug of the name, or else of the host; where that is taken
     it gets `-2`, `-3`, … in the order of the file. Names default to the id, or else to the host.
     """
-    taken = {entry.id for entry in entries if entry.id is not None}
+    taken = {LOCAL_ID, *(entry.id for entry in entries if entry.id is not None)}
     named: list[tuple[str, str]] = []
     for entry in entries:
         host = host_of(entry.url)

@@ -11,7 +11,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from meshlight.domain.backend import Backend
-from meshlight.domain.config import Config, DiscoverySettings, LanSettings
+from meshlight.domain.config import (
+    Config,
+    DiscoverySettings,
+    LanSettings,
+    LocalModelSettings,
+    LocalSettings,
+)
 from meshlight.domain.errors import BadRequest, Conflict, NotFound
 from meshlight.domain.peers import Peer
 from meshlight.domain.rules import Routing, Rule
@@ -29,6 +35,7 @@ from meshlight.storage.config.toml_editor import (
 _BACKENDS: KeyPath = ("backends",)
 _RULES: KeyPath = ("routing", "rules")
 _PEERS: KeyPath = ("peers",)
+_LOCAL_MODELS: KeyPath = ("local", "models")
 
 
 def put_backend(text: str, config: Config, backend: Backend, ring_for: RingFor) -> str:
@@ -106,6 +113,41 @@ def set_lan(text: str, old: LanSettings, new: LanSettings) -> str:
     return text
 
 
+def set_local(text: str, old: LocalSettings, new: LocalSettings) -> str:
+    """Write the settings of this machine's own models that differ from `old`, the ones in the text."""
+    for key in new.__struct_fields__:
+        value = getattr(new, key)
+        if key != "models" and value != getattr(old, key):
+            text = set_value(text, ("local", key), _plain(value))
+    return text if new.models == old.models else _set_local_models(text, old.models, new.models)
+
+
+def _set_local_models(text: str, old: Sequence[LocalModelSettings], new: Sequence[LocalModelSettings]) -> str:
+    """Write the settings of single models: removed ones go with their comments, new ones are added at the end."""
+    wanted = {model.id: model for model in new}
+    for index in reversed(range(len(old))):
+        if old[index].id not in wanted:
+            text = remove_entry(text, _LOCAL_MODELS, index)[0]
+    kept = [model.id for model in old if model.id in wanted]
+    for model_id in [model_id for model_id in wanted if model_id not in kept]:
+        text = insert_entry(text, _LOCAL_MODELS, len(kept), {"id": model_id})
+        kept.append(model_id)
+    for index, model_id in enumerate(kept):
+        model = wanted[model_id]
+        values = {key: _plain(getattr(model, key)) for key in model.__struct_fields__}
+        defaults: dict[str, object] = {"keep": False, "args": [], "hidden": False}
+        raw = _entries(text, _LOCAL_MODELS)[index]
+        text = _write_entry(text, (*_LOCAL_MODELS, index), raw, values, defaults)
+    return text
+
+
+def _plain(value: object) -> object:
+    """Return a setting as TOML has it."""
+    if isinstance(value, tuple):
+        return list(value)
+    return _short(value) if isinstance(value, float) else value
+
+
 def set_peers(text: str, old: Sequence[Peer], new: Sequence[Peer]) -> str:
     """Write the paired peers: removed ones go with their comments, new ones are added at the end."""
     wanted = {peer.id: peer for peer in new}
@@ -131,6 +173,7 @@ def _peer_values(peer: Peer) -> tuple[dict[str, object], dict[str, object]]:
         "use": None if peer.use is None else list(peer.use),
         "max_in_flight": peer.max_in_flight,
         "paused": peer.paused,
+        "may_manage": peer.may_manage,
         "paired_at": peer.paired_at,
     }
     defaults: dict[str, object] = {
@@ -139,6 +182,7 @@ def _peer_values(peer: Peer) -> tuple[dict[str, object], dict[str, object]]:
         "use": None,
         "max_in_flight": 4,
         "paused": False,
+        "may_manage": False,
         "paired_at": 0.0,
     }
     return wanted, defaults

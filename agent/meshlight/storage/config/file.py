@@ -180,6 +180,7 @@ class ConfigFile:
             text = changes.set_routing(text, old.routing, new.routing)
             text = changes.set_discovery(text, old.discovery, new.discovery)
             text = changes.set_lan(text, old.lan, new.lan)
+            text = changes.set_local(text, old.local, new.local)
             text = changes.set_peers(text, old.peers, new.peers)
             for key in ("port", "name", "require_key", "paused", "allowed_hosts", "allowed_origins"):
                 value = getattr(new, key)

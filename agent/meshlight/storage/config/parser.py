@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, NoReturn, get_args
 
 import msgspec
@@ -22,8 +23,17 @@ from meshlight.domain.backend import (
     Ring,
     is_model_id,
 )
-from meshlight.domain.config import DEFAULT_PORT, Config, DiscoverySettings, LanSettings
+from meshlight.domain.config import (
+    DEFAULT_PORT,
+    Config,
+    DiscoverySettings,
+    LanSettings,
+    LocalModelSettings,
+    LocalSettings,
+)
 from meshlight.domain.errors import ConfigError, MeshlightError
+from meshlight.domain.local_models import LOCAL_ID, RunnerName, StoreName
+from meshlight.domain.local_settings import args_fault, memory_fault
 from meshlight.domain.peers import Peer, is_node_id
 from meshlight.domain.proxy import PROXY_MAX, proxy_fault
 from meshlight.domain.rules import Policy, Routing, Rule
@@ -42,6 +52,9 @@ RingFor = Callable[[Kind, str], Ring]
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 _NAME_MAX = 100
+_PATH_MAX = 4_096
+_LOCAL_SECONDS_MAX = 31_536_000
+"""A year."""
 _END_OF_TEXT = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)")
 
 
@@ -78,6 +91,7 @@ class ConfigEntries(Struct, frozen=True, kw_only=True):
     routing: Routing = field(default_factory=Routing)
     discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
     lan: LanSettings = field(default_factory=LanSettings)
+    local: LocalSettings = field(default_factory=LocalSettings)
     backends: tuple[BackendEntry, ...] = ()
     peers: tuple[Peer, ...] = ()
 
@@ -89,6 +103,8 @@ _TABLES: Mapping[str, type[Struct]] = {
     "lan": LanSettings,
     "backends": BackendEntry,
     "peers": Peer,
+    "local": LocalSettings,
+    "models": LocalModelSettings,
 }
 _TABLE_NAMES: Mapping[str, type[Struct]] = {
     "at the top of the file, above the first [table]": ConfigEntries,
@@ -98,6 +114,8 @@ _TABLE_NAMES: Mapping[str, type[Struct]] = {
     "under [lan]": LanSettings,
     "under [[backends]]": BackendEntry,
     "under [[peers]]": Peer,
+    "under [local]": LocalSettings,
+    "under [[local.models]]": LocalModelSettings,
 }
 
 _COMMON = frozenset({"name", "model", "enabled"})
@@ -160,6 +178,7 @@ class _Reader:
             routing=entries.routing,
             discovery=entries.discovery,
             lan=entries.lan,
+            local=self._local(entries.local),
             peers=self._peers(entries.peers),
             backends=self._backends(entries.backends),
         )
@@ -201,6 +220,34 @@ class _Reader:
             ids.add(peer.id)
         return peers
 
+    def _local(self, local: LocalSettings) -> LocalSettings:
+        for key in ("folder", "llama_server"):
+            if (value := getattr(local, key)) and (fault := path_fault(value)):
+                self._refuse(("local", key), fault)
+        for index, folder in enumerate(local.folders):
+            if fault := path_fault(folder):
+                self._refuse(("local", "folders", index), fault)
+        if fault := memory_fault(local.memory):
+            self._refuse(("local", "memory"), fault)
+        for key in ("idle_s", "load_s"):
+            if not getattr(local, key) <= _LOCAL_SECONDS_MAX:
+                self._refuse(("local", key), f"must be at most {_LOCAL_SECONDS_MAX}")
+        ids: set[str] = set()
+        for index, model in enumerate(local.models):
+            self._check_local_model(("local", "models", index), model)
+            if model.id in ids:
+                self._refuse(("local", "models", index, "id"), "is there twice")
+            ids.add(model.id)
+        return local
+
+    def _check_local_model(self, key_path: KeyPath, model: LocalModelSettings) -> None:
+        if not is_model_id(model.id):
+            self._refuse((*key_path, "id"), "is not the name of a model")
+        if model.idle_s is not None and not 0 <= model.idle_s <= _LOCAL_SECONDS_MAX:
+            self._refuse((*key_path, "idle_s"), f"must be from 0 (never unloaded) to {_LOCAL_SECONDS_MAX}")
+        if fault := args_fault(model.args):
+            self._refuse((*key_path, "args"), fault)
+
     def _backends(self, entries: tuple[BackendEntry, ...]) -> tuple[Backend, ...]:
         for index, entry in enumerate(entries):
             self._check_entry(index, entry)
@@ -230,6 +277,14 @@ class _Reader:
 
     def _check_entry(self, index: int, entry: BackendEntry) -> None:
         key_path: KeyPath = ("backends", index)
+        if entry.kind == "local":
+            self._refuse(
+                (*key_path, "kind"),
+                "can't be local: this machine's models are there by themselves",
+                "Take the entry out, and set what you want under [local].",
+            )
+        if entry.id == LOCAL_ID:
+            self._refuse((*key_path, "id"), "is the one of this machine's own models", "Choose another id.")
         if fault := url_fault(entry.url):
             self._refuse((*key_path, "url"), fault, _SECRETS if "password" in fault else "")
         if entry.id is not None and not ID_PATTERN.fullmatch(entry.id):
@@ -295,16 +350,28 @@ def _name_fault(name: str) -> str | None:
     return f"is longer than {_NAME_MAX} characters" if len(name) > _NAME_MAX else None
 
 
+def path_fault(path: str) -> str | None:
+    """Return why a text is no path that always means the same place, or None."""
+    if not path.isprintable() or len(path) > _PATH_MAX:
+        return "is no path: it has a control character in it, or is too long"
+    if not (Path(path).is_absolute() or path == "~" or path.startswith(("~/", "~\\"))):
+        return "must be a whole path, from the root or from ~"
+    return None
+
+
 def _empty_fault(name: str) -> str | None:
     return None if name.strip() else "is empty; leave it out, and the id or the host is taken"
 
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
-    "kind": KINDS,
+    "kind": tuple(kind for kind in KINDS if kind != "local"),
     "ring": RINGS,
     "bound": RINGS,
     "spill": RINGS,
     "policy": get_args(Policy),
+    "runner": ("auto", *get_args(RunnerName)),
+    "look_in": get_args(StoreName),
+    "context": ("auto", "a number of tokens"),
 }
 _TYPES: Mapping[str, str] = {
     "int": "a whole number",

@@ -19,10 +19,10 @@ Chat becomes chat completions, by Ollama's `docs/api.md`, `docs/openapi.yaml` an
   counterparts (a `num_predict` that is not positive means "no limit" to both sides). `top_k`, `min_p`, `typical_p`,
   `repeat_penalty` and `repeat_last_n` get the names that llama.cpp and vLLM know.
 - Ignored: options about how Ollama loads a model (`num_ctx`, `num_gpu`, `num_thread`, `num_batch`, `num_keep`,
-  `use_mmap`, …) and `keep_alive`. They concern an engine that runs already. Nothing is lost silently: a prompt that
-  is too long for the context is refused by the engine, with its own message. Also ignored: `truncate` and `shift`,
-  which allow Ollama to drop parts of a long conversation, and options that Ollama itself no longer reads
-  (`mirostat…`, `penalize_newline`, `tfs_z`, …).
+  `use_mmap`, …). They concern an engine that runs already. Nothing is lost silently: a prompt that is too long for
+  the context is refused by the engine, with its own message. `keep_alive` is read elsewhere (`gateway/models`), and
+  heeded for this machine's own models. Also ignored: `truncate` and `shift`, which allow Ollama to drop parts of a
+  long conversation, and options that Ollama itself no longer reads (`mirostat…`, `penalize_newline`, `tfs_z`, …).
 - Fields that Ollama does not know either are ignored; `_debug_render_only` is refused.
 - The answer is a stream unless `stream` is false. A request without messages means "load the model" and is answered
   at once. Unloading a model (`keep_alive` 0) is refused: other engines can't do it.

