@@ -3,9 +3,9 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from fake_clock import Clock
-
 from meshlight.backends.base import ModelRoute
 from meshlight.domain.backend import Reason
 from meshlight.domain.config import LocalModelSettings, LocalSettings
@@ -96,7 +96,8 @@ class FakeEngine:
         return Reason("crashed", f"It ended with {ending.exit_code}.", "Look at its log.")
 
     async def wait_ready(self) -> None:
-        await asyncio.wait([self._ready, self.ended], return_when=asyncio.FIRST_COMPLETED)
+        parts: list[asyncio.Future[Any]] = [self._ready, self.ended]
+        await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         if self._ready.done():
             self._ready.result()
         else:

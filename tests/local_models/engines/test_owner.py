@@ -1,8 +1,8 @@
 import asyncio
 
 import pytest
-from local_models.fake_engines import GB, GUEST, OWNER, Rig, a_model
 
+from local_models.fake_engines import GB, GUEST, OWNER, Rig, a_model
 from meshlight.domain.backend import Reason
 from meshlight.domain.config import LocalModelSettings
 from meshlight.domain.errors import BadRequest, Conflict, NotFound, RouteUnavailable

@@ -199,9 +199,9 @@ class EngineOwner:
         if why is None and slot.phase == "on-disk" and slot.is_failed and now < slot.retry_at:
             failure = slot.failure or reasons.UNLOADED
             raise RouteUnavailable(reasons.paused(failure, slot.retry_at - now), slot.retry_at - now)
-        if why is None and len(slot.waiters) >= WAITERS_MAX:
+        if why is None and slot.waiting >= WAITERS_MAX:
             wait_s = self._policy.load_s(slot.model)
-            raise RouteUnavailable(reasons.queue_full(len(slot.waiters), wait_s), wait_s)
+            raise RouteUnavailable(reasons.queue_full(slot.waiting, wait_s), wait_s)
         if why is None and demand.is_guest and slot.phase == "on-disk" and self._queue:
             why = reasons.memory_is_awaited()
         if why is not None:
@@ -252,17 +252,16 @@ class EngineOwner:
         if slot.phase == "waiting":
             self._give_up(slot, reasons.UNLOADED)
         elif slot.holds_memory:
-            gone: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            gone: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             slot.unloaders.add(gone)
             self._begin_unload(slot, force=force)
             try:
-                is_gone = await gone
+                answering = await gone
             finally:
                 slot.unloaders.discard(gone)
-            if not is_gone:
-                answering = count(max(1, self._policy.answering(slot)), "request")
+            if answering:
                 raise Conflict(
-                    f"It still answers {answering} after {duration(DRAIN_S)}, so it stays loaded.",
+                    f"It still answers {count(answering, 'request')} after {duration(DRAIN_S)}, so it stays loaded.",
                     "Wait until it has answered, or unload it by force, which ends the answers.",
                 )
         return self.view(found.id)
@@ -349,13 +348,19 @@ class EngineOwner:
             elif not self._policy.is_busy(slot) and (slot.is_stale or self._policy.is_expired(slot)):
                 self._stop(slot)
         if slot.phase == "draining":
-            if self._policy.answering(slot) <= 0:
-                self._stop(slot)
-            elif slot.drain_until is not None and now >= slot.drain_until:
-                slot.drain_until = None
-                slot.tell_unloaders(is_gone=False)
-            if slot.phase == "draining" and slot.drain_until is None and self._why_unusable(slot) is None:
-                self._ready_again(slot)
+            self._settle_draining(slot, now)
+
+    def _settle_draining(self, slot: Slot, now: float) -> None:
+        """End an engine that has answered all it had, or let it go on if it was only to be unloaded by hand."""
+        answering = self._policy.answering(slot)
+        if answering <= 0:
+            self._stop(slot)
+            return
+        if slot.drain_until is not None and now >= slot.drain_until:
+            slot.drain_until = None
+            slot.tell_unloaders(answering)
+        if slot.drain_until is None and self._why_unusable(slot) is None:
+            self._ready_again(slot)
 
     def _settle_queue(self) -> None:
         """Load what waits for memory, in order, as far as there is room."""
@@ -631,16 +636,14 @@ class EngineOwner:
             slot.old_log = slot.engine.log()
         if slot.upstream is not None:
             slot.upstream.close()
-        wants_again = not self._is_closed and (
-            slot.is_wanted_again or any(not w.done() for w in slot.waiters)
-        )
+        wants_again = not self._is_closed and (slot.is_wanted_again or slot.waiting > 0)
         slot.engine = slot.upstream = slot.route = slot.keep_alive_s = slot.drain_until = None
         slot.need_bytes = slot.device_bytes = 0
         slot.phase = "on-disk"
         slot.verdict = None
         slot.is_unwanted = slot.is_wanted_again = slot.is_stale = False
         slot.is_by_hand = slot.is_by_hand and wants_again
-        slot.tell_unloaders(is_gone=True)
+        slot.tell_unloaders(0)
         if wants_again:
             if (why := self._why_unusable(slot)) is not None:
                 slot.is_by_hand = False

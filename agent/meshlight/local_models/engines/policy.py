@@ -137,11 +137,11 @@ class Policy:
 
     def answering(self, slot: Slot) -> int:
         """Return how many requests an engine answers, without those that wait for it."""
-        return self._in_flight(slot.model.id) - len(slot.waiters)
+        return self._in_flight(slot.model.id) - slot.waiting
 
     def is_busy(self, slot: Slot) -> bool:
         """Whether a model answers, or somebody waits for it."""
-        return bool(slot.waiters) or self._in_flight(slot.model.id) > 0
+        return bool(slot.waiters or slot.loaders) or self._in_flight(slot.model.id) > 0
 
     def is_kept(self, slot: Slot) -> bool:
         """Whether a model stays loaded by the settings, and was not unloaded by hand."""

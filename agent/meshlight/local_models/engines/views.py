@@ -55,7 +55,7 @@ def with_engine(view: LocalModelView, slot: Slot, policy: Policy, clock: Clock) 
         state=state,
         reason=view.reason if state == "missing" else slot.reason,
         in_flight=max(0, policy.answering(slot)),
-        waiting=len(slot.waiters),
+        waiting=slot.waiting,
         idle_s=now - slot.used_at if is_idle else None,
         expires_in_s=expires_in_s,
     )
