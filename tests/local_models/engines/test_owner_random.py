@@ -134,6 +134,7 @@ class Play:
         starter.loads_at_once = True
         starter.holds_stops = False
         rig.memory.budget = 14 * GB
+        self.own.clear()
         rig.catalog.models = {name: a_model(name, size) for name, size in SIZES.items()}
         rig.follow(idle_s=60.0, max_loaded=3)
         for _ in range(40):

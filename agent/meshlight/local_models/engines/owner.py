@@ -8,7 +8,7 @@ back by such methods. `_settle` does all that is due: it is called after each ch
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,7 @@ from meshlight.local_models.engines.memory import MemoryProbe
 from meshlight.local_models.engines.policy import Memory, Policy, is_other_file
 from meshlight.local_models.engines.records import Records, RecordStore
 from meshlight.local_models.engines.slot import RETRY_S, Slot
-from meshlight.local_models.engines.views import view_on_disk, with_engine
+from meshlight.local_models.engines.views import DiskViews, with_engine
 from meshlight.local_models.interfaces import Catalog, EngineFailed, EngineStarter, RunningEngine
 from meshlight.local_models.runners.base import Ending
 
@@ -79,6 +79,7 @@ class EngineOwner:
         self._policy = Policy(
             deps.catalog, deps.starter, deps.memory, self._records, deps.in_flight, deps.clock
         )
+        self._disk_views = DiskViews(self._policy)
         self._clock = deps.clock
         self._later = deps.later
         self._upstream_for = deps.upstream_for
@@ -103,23 +104,29 @@ class EngineOwner:
 
     def views(self) -> Sequence[LocalModelView]:
         """Return all models of the catalog with their engines, and those whose engine still runs."""
-        memory = self._policy.memory(self._slots.values())
         models = self._catalog.models
         gone = [s.model for s in self._slots.values() if s.holds_memory and s.model.id not in models]
-        return [self._view(model, memory) for model in (*models.values(), *gone)]
+        return self._views((*models.values(), *gone))
 
     def view(self, model: str) -> LocalModelView:
         """Return one by id or further name; NotFound."""
-        return self._view(self._known(model), self._policy.memory(self._slots.values()))
+        return self._views((self._known(model),))[0]
 
     def details_changed(self) -> Sequence[str]:
         """Return the ids of the models whose view changed since the last call, those that went included.
 
         Idle times alone are no change.
         """
-        now = {view.id: replace(view, idle_s=None, expires_in_s=None) for view in self.views()}
-        changed = [model for model, view in now.items() if self._seen.get(model) != view]
-        changed += [model for model in self._seen if model not in now]
+        seen = self._seen
+        now: dict[str, LocalModelView] = {}
+        changed: list[str] = []
+        for entry in self.views():
+            view = entry if entry.idle_s is None else replace(entry, idle_s=None, expires_in_s=None)
+            now[view.id] = view
+            old = seen.get(view.id)
+            if old is not view and old != view:  # most are the very same
+                changed.append(view.id)
+        changed += [model for model in seen if model not in now]
         self._seen = now
         return changed
 
@@ -285,6 +292,7 @@ class EngineOwner:
     def catalog_changed(self) -> None:
         """Follow the catalog: a model whose file has gone gets no more requests, a kept one that came is loaded."""
         self._policy.match_settings()
+        self._disk_views.clear()
         models = self._catalog.models
         for slot in tuple(self._slots.values()):
             model = models.get(slot.model.id)
@@ -757,10 +765,16 @@ class EngineOwner:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("Local models: %s", type(error).__name__, exc_info=error)
 
-    def _view(self, model: LocalModel, memory: Memory) -> LocalModelView:
-        view = view_on_disk(model, self._policy, memory, self._starter.label_for(model))
-        slot = self._slots.get(model.id)
-        return view if slot is None else with_engine(view, slot, self._policy, self._clock)
+    def _views(self, models: Iterable[LocalModel]) -> list[LocalModelView]:
+        memory = self._policy.memory(self._slots.values())
+        free_bytes, in_the_end_bytes = memory.free_bytes, memory.in_the_end_bytes
+        views = []
+        for model in models:
+            runner = self._starter.label_for(model)
+            view = self._disk_views.view(model, free_bytes, in_the_end_bytes, runner)
+            slot = self._slots.get(model.id)
+            views.append(view if slot is None else with_engine(view, slot, self._policy, self._clock))
+        return views
 
 
 def _route(engine: RunningEngine, upstream: Upstream) -> ModelRoute:
