@@ -128,7 +128,7 @@ class FakeLocalModels:
         self.url = url
         self.looks = 0
 
-    def look(self) -> None:
+    async def look(self) -> None:
         self.looks += 1
 
     def view(self) -> LocalView:

@@ -99,8 +99,8 @@ class FakeEngine:
         return Reason("crashed", f"It ended with {ending.exit_code}.", "Look at its log.")
 
     async def wait_ready(self) -> None:
-        either: list[asyncio.Future[Any]] = [self._ready, self.ended]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        parts: list[asyncio.Future[Any]] = [self._ready, self.ended]
+        await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         if self._ready.done():
             self._ready.result()
         else:

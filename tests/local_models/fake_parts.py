@@ -89,6 +89,7 @@ class FakeEngines:
         self.ended: list[str] = []
         self.catalog_changes = 0
         self.prepared = 0
+        self.on_prepare: Callable[[], None] = lambda: None
         self.measured = MemoryView(total_bytes=1_000)
         self.settings: LocalSettings | None = None
         self.is_closed = False
@@ -111,6 +112,7 @@ class FakeEngines:
 
     async def prepare(self) -> None:
         self.prepared += 1
+        self.on_prepare()
 
     def views(self) -> list[LocalModelView]:
         return [self.view(model) for model in self._catalog.models]

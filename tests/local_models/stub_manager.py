@@ -38,7 +38,7 @@ class StubManager:
     def view(self) -> LocalView:
         return LocalView(models=(self.model("m"),))
 
-    def look(self) -> None:
+    async def look(self) -> None:
         self.did.append("look")
 
     def model(self, name: str) -> LocalModelView:

@@ -17,14 +17,36 @@ from meshlight.local_models.manager import GONE, NOT_RUNNABLE, NOTHING_RUNS, del
 
 
 async def test_at_the_start_leftovers_end_before_anything_runs_and_what_is_kept_is_loaded_last() -> None:
-    rig = Rig(local_model("a"))
+    rig = Rig()
     rig.manager.start()
     await rig.downloads.started.wait()
-    assert rig.starter.did == ["end leftovers", "find"]
+    assert rig.starter.did == ["end leftovers"]
     assert rig.catalog.refreshed == 1
-    assert rig.engines.prepared == 1
+    assert rig.catalog.watched == [False]
     assert rig.engines.settings == LocalSettings()
+    assert rig.engines.prepared == 0, "where there is no model, no program is started"
+
+
+async def test_a_model_is_listed_once_it_is_known_what_can_run_it() -> None:
+    rig = Rig()
+    rig.starter.runners = ()
+    rig.engines.on_prepare = lambda: setattr(rig.starter, "runners", (LLAMA,))
+    rig.catalog.put(local_model("a"))
+    assert rig.known == []
+    await asyncio.sleep(0)
     assert rig.known == [True]
+    assert rig.engines.prepared == 1
+    rig.catalog.put()
+    assert rig.known == [True, False]
+    await rig.manager.look()
+    assert rig.engines.prepared == 1
+
+
+async def test_whoever_looks_at_a_machine_without_models_learns_what_could_run_them() -> None:
+    rig = Rig()
+    rig.starter.runners = ()
+    await rig.manager.look()
+    assert rig.engines.prepared == 1
     assert [device.name for device in rig.manager.view().devices] == ["GPU"]
 
 
@@ -146,12 +168,12 @@ def test_of_many_that_have_changed_each_is_told_once() -> None:
     assert len(rig.events) == 1
 
 
-def test_whoever_looks_sees_new_files_soon_and_the_memory_move() -> None:
+async def test_whoever_looks_sees_new_files_soon_and_the_memory_move() -> None:
     rig = Rig(local_model("a"))
     assert rig.catalog.watched == []
     rig.manager.view()
     assert not rig.clock.armed
-    rig.manager.look()
+    await rig.manager.look()
     assert rig.catalog.watched == [True]
     before = len(rig.events)
     rig.engines.measured = MemoryView(total_bytes=1_000, available_bytes=500)

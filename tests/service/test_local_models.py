@@ -81,7 +81,7 @@ async def test_all_that_is_asked_goes_to_what_is_on() -> None:
     await switched.unload("m", force=True)
     await switched.delete("m")
     await switched.refresh()
-    switched.look()
+    await switched.look()
     switched.request_ended("m")
     assert switched.log("m").model == "m"
     assert manager.ended == ["m"]
@@ -125,7 +125,7 @@ async def test_where_it_is_off_nothing_is_there() -> None:
     off.downloads.start()
     await off.downloads.close()
     await off.refresh()
-    off.look()
+    await off.look()
     off.request_ended("m")
     await off.close()
     await asyncio.sleep(0)

@@ -73,7 +73,7 @@ def measured_need(model: LocalModel, resident_bytes: int, *, at_most: int, has_w
 
     Never less than its weights: those that are mapped from the file may have left the memory for a while. Before its
     first request an engine has not touched the memory of the scores yet. Only llama.cpp takes all of the cache at the
-    start; for others, `at_most` (the formula) counts for less than what is measured alone.
+    start; of others, at least what the formula says (`at_most`) is counted.
     """
     if resident_bytes <= 0:
         return 0

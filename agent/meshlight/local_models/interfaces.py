@@ -249,8 +249,11 @@ class LocalModels(Protocol):
     def view(self) -> LocalView:
         """Return everything."""
 
-    def look(self) -> None:
-        """Notice what is new on the disks sooner for a while: somebody looks at the models."""
+    async def look(self) -> None:
+        """Notice what is new on the disks sooner for a while: somebody looks at the models.
+
+        Returns when it is known what can run them.
+        """
 
     def model(self, name: str) -> LocalModelView:
         """Return one model by id or further name; NotFound."""

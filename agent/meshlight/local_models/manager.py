@@ -109,7 +109,10 @@ class LocalModelManager:
     # --- life
 
     def start(self) -> None:
-        """End what an earlier service has left, look for runners and models, load what is kept; returns at once."""
+        """End what an earlier service has left, look for models, load what is kept; returns at once.
+
+        What could run models is asked when there is a model, or somebody looks: that starts programs.
+        """
         self._spawn(self._begin())
 
     def follow(self, settings: LocalSettings) -> None:
@@ -145,7 +148,10 @@ class LocalModelManager:
         """Notice that models came or went."""
         self._engines.catalog_changed()
         self._changed()
-        self._on_known(bool(self._catalog.models))
+        if self._catalog.models and not self._starter.runners:
+            self._spawn(self._list_with_runners())
+        else:
+            self._on_known(bool(self._catalog.models))
 
     def engines_changed(self) -> None:
         """Notice that the state of an engine has changed."""
@@ -180,13 +186,18 @@ class LocalModelManager:
             can_run=self._can_run,
         )
 
-    def look(self) -> None:
-        """Notice what is new on the disks sooner for a while: somebody looks at the models."""
+    async def look(self) -> None:
+        """Notice what is new on the disks sooner for a while: somebody looks at the models.
+
+        Returns when it is known what can run them.
+        """
         self._looked_at = self._clock()
         if not self._is_close and not self._is_closed:
             self._is_close = True
             self._catalog.watch(closely=True)
             self._tick = self._later(TICK_S, self._on_tick)
+        if not self._starter.runners:
+            await self._engines.prepare()
 
     def model(self, name: str) -> LocalModelView:
         """Return one model by id or further name; NotFound."""
@@ -281,14 +292,16 @@ class LocalModelManager:
 
     async def _begin(self) -> None:
         await self._starter.end_leftovers()
-        await self._find_runners()
         await self._catalog.refresh()
         self._catalog.watch(closely=self._is_close)
-        self.catalog_changed()
-        if self._catalog.models:
-            await self._engines.prepare()
         self._engines.follow(self._settings)
         self._downloads.start()
+
+    async def _list_with_runners(self) -> None:
+        """Find out what can run the models, and only then say that there are some."""
+        await self._engines.prepare()
+        self._changed()
+        self._on_known(bool(self._catalog.models))
 
     async def _find_runners(self) -> None:
         await self._starter.find()

@@ -108,10 +108,10 @@ class SwitchedLocalModels:
         """Return everything; `enabled` says whether it is switched on."""
         return LocalView(enabled=False) if self._manager is None else self._manager.view()
 
-    def look(self) -> None:
+    async def look(self) -> None:
         """Notice what is new on the disks sooner for a while."""
         if self._manager is not None:
-            self._manager.look()
+            await self._manager.look()
 
     def model(self, name: str) -> LocalModelView:
         """Return one model by id or further name; NotFound."""

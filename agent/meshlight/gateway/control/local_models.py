@@ -58,7 +58,7 @@ class LocalModelsController(Controller):
         """Return this machine's models, what runs them, memory, stores and downloads; `enabled` may be false."""
         if local_models is None:
             return LocalView(enabled=False)
-        local_models.look()
+        await local_models.look()
         return local_models.view()
 
     @get("/log", summary="An engine's last lines", responses=documented_errors(404, 409))

@@ -8,7 +8,7 @@ back by such methods. `_settle` does all that is due: it is called after each ch
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,7 @@ from meshlight.local_models.engines.memory import MemoryProbe
 from meshlight.local_models.engines.policy import Memory, Policy, is_other_file
 from meshlight.local_models.engines.records import Records, RecordStore
 from meshlight.local_models.engines.slot import RETRY_S, Slot
-from meshlight.local_models.engines.views import view_on_disk, with_engine
+from meshlight.local_models.engines.views import DiskViews, with_engine
 from meshlight.local_models.interfaces import Catalog, EngineFailed, EngineStarter, RunningEngine
 from meshlight.local_models.runners.base import Ending
 
@@ -81,6 +81,7 @@ class EngineOwner:
         self._policy = Policy(
             deps.catalog, deps.starter, deps.memory, self._records, deps.in_flight, deps.clock
         )
+        self._disk_views = DiskViews(self._policy)
         self._clock = deps.clock
         self._later = deps.later
         self._upstream_for = deps.upstream_for
@@ -112,23 +113,29 @@ class EngineOwner:
 
     def views(self) -> Sequence[LocalModelView]:
         """Return all models of the catalog with their engines, and those whose engine still runs."""
-        memory = self._policy.memory(self._slots.values())
         models = self._catalog.models
         gone = [s.model for s in self._slots.values() if s.holds_memory and s.model.id not in models]
-        return [self._view(model, memory) for model in (*models.values(), *gone)]
+        return self._views((*models.values(), *gone))
 
     def view(self, model: str) -> LocalModelView:
         """Return one by id or further name; NotFound."""
-        return self._view(self._known(model), self._policy.memory(self._slots.values()))
+        return self._views((self._known(model),))[0]
 
     def details_changed(self) -> Sequence[str]:
         """Return the ids of the models whose view changed since the last call, those that went included.
 
         Idle times alone are no change.
         """
-        now = {view.id: replace(view, idle_s=None, expires_in_s=None) for view in self.views()}
-        changed = [model for model, view in now.items() if self._seen.get(model) != view]
-        changed += [model for model in self._seen if model not in now]
+        seen = self._seen
+        now: dict[str, LocalModelView] = {}
+        changed: list[str] = []
+        for entry in self.views():
+            view = entry if entry.idle_s is None else replace(entry, idle_s=None, expires_in_s=None)
+            now[view.id] = view
+            old = seen.get(view.id)
+            if old is not view and old != view:  # most are the very same
+                changed.append(view.id)
+        changed += [model for model in seen if model not in now]
         self._seen = now
         return changed
 
@@ -216,9 +223,9 @@ class EngineOwner:
         if why is None and slot.phase == "on-disk" and slot.is_failed and now < slot.retry_at:
             failure = slot.failure or reasons.UNLOADED
             raise RouteUnavailable(reasons.paused(failure, slot.retry_at - now), slot.retry_at - now)
-        if why is None and len(slot.waiters) >= WAITERS_MAX:
+        if why is None and slot.waiting >= WAITERS_MAX:
             wait_s = self._policy.load_s(slot.model)
-            raise RouteUnavailable(reasons.queue_full(len(slot.waiters), wait_s), wait_s)
+            raise RouteUnavailable(reasons.queue_full(slot.waiting, wait_s), wait_s)
         if why is None and demand.is_guest and slot.phase == "on-disk" and self._queue:
             why = reasons.memory_is_awaited()
         if why is not None:
@@ -269,17 +276,16 @@ class EngineOwner:
         if slot.phase == "waiting":
             self._give_up(slot, reasons.UNLOADED)
         elif slot.holds_memory:
-            gone: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            gone: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             slot.unloaders.add(gone)
             self._begin_unload(slot, force=force)
             try:
-                is_gone = await gone
+                answering = await gone
             finally:
                 slot.unloaders.discard(gone)
-            if not is_gone:
-                answering = count(max(1, self._policy.answering(slot)), "request")
+            if answering:
                 raise Conflict(
-                    f"It still answers {answering} after {duration(DRAIN_S)}, so it stays loaded.",
+                    f"It still answers {count(answering, 'request')} after {duration(DRAIN_S)}, so it stays loaded.",
                     "Wait until it has answered, or unload it by force, which ends the answers.",
                 )
         return self.view(found.id)
@@ -303,6 +309,7 @@ class EngineOwner:
     def catalog_changed(self) -> None:
         """Follow the catalog: a model whose file has gone gets no more requests, a kept one that came is loaded."""
         self._policy.match_settings()
+        self._disk_views.clear()
         models = self._catalog.models
         for slot in tuple(self._slots.values()):
             model = models.get(slot.model.id)
@@ -369,12 +376,14 @@ class EngineOwner:
             self._settle_draining(slot, now)
 
     def _settle_draining(self, slot: Slot, now: float) -> None:
-        if self._policy.answering(slot) <= 0:
+        """End an engine that has answered all it had, or let it go on if it was only to be unloaded by hand."""
+        answering = self._policy.answering(slot)
+        if answering <= 0:
             self._stop(slot)
             return
         if slot.drain_until is not None and now >= slot.drain_until:
             slot.drain_until = None
-            slot.tell_unloaders(is_gone=False)
+            slot.tell_unloaders(answering)
         if slot.drain_until is None and self._why_unusable(slot) is None:
             self._ready_again(slot)
 
@@ -654,16 +663,14 @@ class EngineOwner:
             slot.old_log = slot.engine.log()
         if slot.upstream is not None:
             slot.upstream.close()
-        wants_again = not self._is_closed and (
-            slot.is_wanted_again or any(not w.done() for w in slot.waiters)
-        )
+        wants_again = not self._is_closed and (slot.is_wanted_again or slot.waiting > 0)
         slot.engine = slot.upstream = slot.route = slot.keep_alive_s = slot.drain_until = None
         slot.need_bytes = slot.device_bytes = 0
         slot.phase = "on-disk"
         slot.verdict = None
         slot.is_unwanted = slot.is_wanted_again = slot.is_stale = False
         slot.is_by_hand = slot.is_by_hand and wants_again
-        slot.tell_unloaders(is_gone=True)
+        slot.tell_unloaders(0)
         if wants_again:
             if (why := self._why_unusable(slot)) is not None:
                 slot.is_by_hand = False
@@ -777,10 +784,16 @@ class EngineOwner:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("Local models: %s", type(error).__name__, exc_info=error)
 
-    def _view(self, model: LocalModel, memory: Memory) -> LocalModelView:
-        view = view_on_disk(model, self._policy, memory, self._starter.label_for(model))
-        slot = self._slots.get(model.id)
-        return view if slot is None else with_engine(view, slot, self._policy, self._clock)
+    def _views(self, models: Iterable[LocalModel]) -> list[LocalModelView]:
+        memory = self._policy.memory(self._slots.values())
+        free_bytes, in_the_end_bytes = memory.free_bytes, memory.in_the_end_bytes
+        views = []
+        for model in models:
+            runner = self._starter.label_for(model)
+            view = self._disk_views.view(model, free_bytes, in_the_end_bytes, runner)
+            slot = self._slots.get(model.id)
+            views.append(view if slot is None else with_engine(view, slot, self._policy, self._clock))
+        return views
 
 
 def _route(engine: RunningEngine, upstream: Upstream) -> ModelRoute:

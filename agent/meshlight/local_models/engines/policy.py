@@ -82,6 +82,8 @@ class Policy:
         self._in_flight = in_flight
         self._clock = clock
         self._by_model: Mapping[str, LocalModelSettings] = {}
+        self._offers: dict[str, tuple[LocalModel, tuple[Offer, ...]]] = {}
+        """By model; until models, settings or what was measured change."""
 
     # The settings
 
@@ -102,6 +104,7 @@ class Policy:
             found = self._catalog.find(own.id)
             by_model[own.id if found is None else found.id] = own
         self._by_model = by_model
+        self._offers.clear()
 
     def own(self, model: str) -> LocalModelSettings:
         """Return the settings of a model alone."""
@@ -137,11 +140,11 @@ class Policy:
 
     def answering(self, slot: Slot) -> int:
         """Return how many requests an engine answers, without those that wait for it."""
-        return self._in_flight(slot.model.id) - len(slot.waiters)
+        return self._in_flight(slot.model.id) - slot.waiting
 
     def is_busy(self, slot: Slot) -> bool:
         """Whether a model answers, or somebody waits for it."""
-        return bool(slot.waiters) or self._in_flight(slot.model.id) > 0
+        return bool(slot.waiters or slot.loaders) or self._in_flight(slot.model.id) > 0
 
     def is_kept(self, slot: Slot) -> bool:
         """Whether a model stays loaded by the settings, and was not unloaded by hand."""
@@ -181,10 +184,17 @@ class Policy:
         """Return what a model needs with a context: as measured, else by the formula."""
         return self.records.need_bytes(model, context) or need_bytes(model, context)
 
-    def offers(self, model: LocalModel) -> list[Offer]:
+    def offers(self, model: LocalModel) -> tuple[Offer, ...]:
         """Return the contexts that a model may get, the most wanted first."""
+        known = self._offers.get(model.id)
+        if known is not None and known[0] is model:
+            return known[1]
         contexts = contexts_for(model, self.settings.context, self.own(model.id).context)
-        return [Offer(context=tokens, need_bytes=self.need_bytes(model, tokens)) for tokens in contexts]
+        offers = tuple(
+            Offer(context=tokens, need_bytes=self.need_bytes(model, tokens)) for tokens in contexts
+        )
+        self._offers[model.id] = model, offers
+        return offers
 
     def measure(self, slot: Slot, *, has_worked: bool) -> None:
         """Keep what a loaded model needs, unless devices hold a part of it that can't be seen."""
@@ -199,6 +209,7 @@ class Policy:
         if measured > known:
             slot.need_bytes = measured
             self.records.keep_need(slot.model, context, measured)
+            self._offers.pop(slot.model.id, None)
 
     def memory(self, slots: Iterable[Slot]) -> Memory:
         """Return what models take and may take now."""

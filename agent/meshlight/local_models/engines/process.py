@@ -1,6 +1,7 @@
 """One engine: its process, from the start to the end, its log, and why it ended."""
 
 import asyncio
+import os
 import secrets
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from meshlight.http_client.address import Address
 from meshlight.local_models.engines.child_environment import child_environment
 from meshlight.local_models.engines.guard import Guard
 from meshlight.local_models.engines.log_ring import LogRing, PathHider
+from meshlight.local_models.engines.output_pipe import OutputPipe, output_pipe, standard_output
 from meshlight.local_models.engines.process_facts import Family
 from meshlight.local_models.engines.ready_check import CheckReady
 from meshlight.local_models.interfaces import EngineFailed
@@ -93,6 +95,10 @@ class EngineProcess:
         self._launch: Launch
         self._guard: Guard
         self._transport: asyncio.SubprocessTransport | None = None
+        self._log_pipe: asyncio.ReadTransport | None = None
+        """Its output, where the pipe is our own."""
+        self._exited_start = self._read_start = 0
+        """The last start whose process has exited, and the last one whose output was read to its end."""
         self._ring = LogRing()
         self._hide = PathHider(
             (model.path, *model.files, model.projector, found.program[0]),
@@ -179,13 +185,15 @@ class EngineProcess:
         """Start the process; raises EngineFailed, BadRequest for arguments that are not allowed."""
         self._starts += 1
         self._launch = self._runner.launch(self._found, self._model, self._settings)
+        pipe: OutputPipe | None = None
         try:
+            pipe = output_pipe()
             self._guard = self._means.guard(self._has_children)
             transport, _ = await asyncio.get_running_loop().subprocess_exec(
                 lambda: _Output(self, self._starts),
                 *self._guard.command(self._launch.argv),
                 stdin=self._guard.stdin,
-                stdout=subprocess.PIPE,
+                stdout=standard_output(pipe),
                 stderr=subprocess.STDOUT,
                 env=child_environment(self._means.environ, self._launch.environ),
                 cwd=neutral_folder(),
@@ -193,15 +201,27 @@ class EngineProcess:
             )
             self._pid = transport.get_pid()
             self._guard.started(transport)
+            if pipe is not None:
+                await self._read_from(pipe.take_reading())
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
             raise EngineFailed(
                 Reason("cannot-run", f"{self._runner.label} can't be started: {why}.", "Install it again.")
             ) from None
+        finally:
+            if pipe is not None:
+                pipe.close()
         self._family = self._means.family(self._pid, self._has_children or self._guard.has_minder)
         self._means.started(self._pid, self._model.id)
         if self._is_stopping:  # while it started on another port
             self._guard.kill()
+
+    async def _read_from(self, reading: int) -> None:
+        """Hear what the process writes into a pipe of our own."""
+        file = os.fdopen(reading, "rb", buffering=0)
+        start = self._starts
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: _Log(self, start), file)
+        self._log_pipe = transport
 
     async def wait_ready(self) -> None:
         """See `RunningEngine`."""
@@ -344,7 +364,9 @@ class EngineProcess:
             pipe.resume_reading()
 
     def _output(self) -> asyncio.ReadTransport | None:
-        pipe = self._transport.get_pipe_transport(1) if self._transport is not None else None
+        pipe: asyncio.BaseTransport | None = self._log_pipe
+        if pipe is None and self._transport is not None:
+            pipe = self._transport.get_pipe_transport(1)
         # By cast: uvloop's is one without saying so.
         return None if pipe is None or pipe.is_closing() else cast("asyncio.ReadTransport", pipe)
 
@@ -355,7 +377,21 @@ class EngineProcess:
     def exited(self, start: int) -> None:
         """Take note that the process of this start has ended; its last words may still come."""
         self._read_again()
+        self._exited_start = start
+        if self._read_start == start:
+            self.finished(start)
         self._means.loop.call_later(LAST_WORDS_S, lambda: self._words_read(start))
+
+    def closed(self, start: int) -> None:
+        """Take note that the process of this start has exited, and that the loop's own pipes are closed."""
+        if self._log_pipe is None:
+            self.finished(start)
+
+    def all_read(self, start: int) -> None:
+        """Take note that nobody writes into the output of this start any more."""
+        self._read_start = start
+        if self._exited_start == start:
+            self.finished(start)
 
     def _words_read(self, start: int) -> None:
         # Not at once, as a loop that was held up runs its timers before it reads.
@@ -368,6 +404,9 @@ class EngineProcess:
         transport, self._transport = self._transport, None
         code = transport.get_returncode()
         transport.close()
+        if self._log_pipe is not None:
+            self._log_pipe.close()
+            self._log_pipe = None
         self._guard.close()
         self._means.ended(self._pid)
         ending = Ending(exit_code=code, log=self.log())
@@ -418,7 +457,21 @@ class _Output(asyncio.SubprocessProtocol):
         self._engine.exited(self._start)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self._engine.finished(self._start)
+        self._engine.closed(self._start)
+
+
+class _Log(asyncio.Protocol):
+    """Tells an engine what its process writes into a pipe of our own."""
+
+    def __init__(self, engine: EngineProcess, start: int) -> None:
+        self._engine = engine
+        self._start = start
+
+    def data_received(self, data: bytes) -> None:
+        self._engine.written(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._engine.all_read(self._start)
 
 
 class _Answer:

@@ -86,8 +86,8 @@ class Slot:
         """When the last waiter left without an answer."""
         self.loaders: set[asyncio.Future[None]] = set()
         """Those who wait for a load by hand."""
-        self.unloaders: set[asyncio.Future[bool]] = set()
-        """Those who wait until its process is gone; False: it still answers."""
+        self.unloaders: set[asyncio.Future[int]] = set()
+        """Those who wait until its process is gone; they are told how many requests it still answers."""
         self.drain_until: float | None = None
         self.is_by_hand = False
         """Whether its load was asked for by hand."""
@@ -121,6 +121,11 @@ class Slot:
     def is_wanted(self) -> bool:
         """Whether anybody wants it loaded."""
         return bool(self.waiters or self.loaders or self.is_by_hand)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for it; those that were just given its route answer already."""
+        return sum(not waiter.done() for waiter in self.waiters)
 
     @property
     def has_owner_waiting(self) -> bool:
@@ -201,8 +206,8 @@ class Slot:
             if not loader.done():
                 loader.set_exception(error)
 
-    def tell_unloaders(self, *, is_gone: bool) -> None:
-        """Tell those who unload it how it went."""
+    def tell_unloaders(self, answering: int) -> None:
+        """Tell those who unload it that it is gone (0), or how many requests it still answers."""
         for unloader in self.unloaders:
             if not unloader.done():
-                unloader.set_result(is_gone)
+                unloader.set_result(answering)

@@ -137,8 +137,7 @@ PYTHON_ENGINES: Final = (
         "Update the engine.",
     ),
     _line(
-        r"SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader"
-        r"|\[load_safetensors\]|Unable to read \d+ bytes",
+        r"SafetensorError|HeaderTooLarge|InvalidHeader|\[load_safetensors\]|Unable to read \d+ bytes",
         "incomplete",
         "A file of the model is incomplete.",
         "Download it again.",
