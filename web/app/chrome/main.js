@@ -76,7 +76,7 @@ const routerLines = ({ mesh }) =>
     : [];
 
 function showMap() {
-  const { mesh, shown, topology, servers, unused, selection, matches, activeRoutes, rates, local, placed } =
+  const { mesh, shown, topology, servers, unused, selection, matches, activeRoutes, rates, placed } =
     store.state;
   if (!mesh) return;
   map.show({
@@ -89,7 +89,8 @@ function showMap() {
     active: activeRoutes,
     unused,
     rates,
-    local,
+    // What it was like in the past is not kept.
+    local: store.state.moment === null ? store.state.local : null,
     placed,
     hub: {
       name: displayName(mesh.router.name),
@@ -110,6 +111,7 @@ store.subscribe(
     s.rates,
     s.placed,
     s.localLook,
+    s.moment,
     ...routerLines(s),
   ],
   showMap,
