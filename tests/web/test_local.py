@@ -25,6 +25,10 @@ CUT = """(selector) => [...document.querySelectorAll(selector)].filter((e) => e.
   .filter((e) => { const r = e.getBoundingClientRect(); return r.left < -0.5 || r.right > innerWidth + 0.5; })
   .map((e) => e.className || e.textContent)"""
 
+TAKEN = """(seq) => new Promise((done) => { const timer = setInterval(() => {
+  if (document.body.dataset.seq >= seq) { clearInterval(timer); done(); } }, 20); })"""
+"""Resolves once the page has taken this event; asks for no frame, unlike the waiting of Playwright."""
+
 
 def service(local: LocalView | None = None, others: int = 4) -> FakeService:
     """Return a mesh with this machine's own models."""
@@ -117,7 +121,7 @@ async def test_a_ring_turns_while_nothing_is_known_of_a_load_and_nothing_is_draw
         await page.evaluate(FRAMES_AT_REST)
         before = await page.evaluate("frames_asked")
         change(scenario, QWEN, idle_s=400.0)
-        await caught_up(page, scenario)
+        await page.evaluate(TAKEN, scenario.seq)
         assert await page.evaluate("frames_asked") == before
     still = service()
     async with open_fake(browser, still, media={"reduced_motion": "reduce"}) as page:
@@ -155,6 +159,23 @@ async def test_the_panel_loads_unloads_keeps_and_deletes(browser: Browser) -> No
             ("PATCH", "", {"model": SMOL, "keep": False}),
             ("DELETE", "", None),
         ]
+
+
+async def test_what_is_refused_is_told_in_the_row_of_the_model(browser: Browser) -> None:
+    scenario = service()
+    async with open_fake(browser, scenario, expect_errors=True) as page:
+        await card(page, LOCAL_ID).click()
+        await expect(row(page, QWEN)).to_be_visible()
+        await page.route(
+            "**/mesh/models/unload",
+            lambda route: route.fulfill(
+                status=409,
+                json={"error": {"message": "3 requests are answered.", "code": "busy", "hint": ""}},
+            ),
+        )
+        await page.get_by_role("button", name=f"Unload {QWEN}").click()
+        await expect(row(page, QWEN).locator(".message")).to_have_text("3 requests are answered.")
+        await expect(row(page, QWEN).locator(".link")).to_have_attribute("aria-expanded", "true")
 
 
 async def test_a_failed_model_tells_why_with_its_log_and_hostile_names_stay_text(browser: Browser) -> None:

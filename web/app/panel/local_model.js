@@ -42,12 +42,13 @@ export function localModel({ store, select }, id, sheet) {
     head.setAttribute("aria-expanded", String(!more.hidden));
     update();
   };
-  act.onclick = () => {
+  act.onclick = async () => {
     const state = model?.state ?? "";
     const verb = ["on-disk", "failed"].includes(state) ? "load" : "unload";
-    void busy(act, message, () =>
-      callApi("POST", `/mesh/models/${verb}`, { model: id, force: verb !== "load" && state !== "ready" }),
-    );
+    const body = { model: id, force: verb !== "load" && state !== "ready" };
+    const isDone = await busy(act, message, () => callApi("POST", `/mesh/models/${verb}`, body));
+    // What went wrong stands inside.
+    if (!isDone && more.hidden) head.click();
   };
   keep.onchange = async () => {
     const wanted = keep.checked;

@@ -65,8 +65,7 @@ export function localSheet(context) {
   const updateMemory = ({ memory, models, devices: cards }) => {
     const { models_bytes: used, budget_bytes: budget, total_bytes: total, available_bytes: free } = memory;
     const loaded = [...models.values()].filter(isInMemory);
-    const text = `Models take ${memoryText(memory)}`;
-    bar.setAttribute("aria-label", text);
+    bar.setAttribute("aria-label", `Models take ${memoryText(memory)}`);
     bar.replaceChildren(
       ...loaded.map((m) => {
         const part = h("i", { title: `${displayName(m.id)}: ${formatBytes(m.need_bytes)}` });
