@@ -305,7 +305,9 @@ async def test_models_of_another_backend_load_and_unload_where_it_can(browser: B
     view = mesh(4, 12)[0]
     first = view.models[0]
     fields = {name: getattr(view, name) for name in view.__struct_fields__}
-    scenario = FakeService([Loading(**{**fields, "details": {first: ModelDetail(loaded=False)}})], tick_s=600)
+    scenario = FakeService(
+        [Loading(**{**fields, "can_load": True, "details": {first: ModelDetail(loaded=False)}})], tick_s=600
+    )
     async with open_fake(browser, scenario) as page:
         await page.locator(f'[data-key="m:{view.id}\\a {first}"]').click()
         await page.get_by_role("button", name="Unload").click()
