@@ -101,6 +101,6 @@ def peers_answer(mesh: LiveMesh, method: str, parts: list[str], sent: dict[str, 
     else:
         for pattern in sent.get("use") or ():
             mesh.use(pattern, next(p.backend or "" for p in now.peers if p.id == parts[0]))
-        changed = tuple(convert(asdict(p) | sent, PeerView) if p.id == parts[0] else p for p in now.peers)
+        changed = tuple(convert(asdict(p) | sent, type(p)) if p.id == parts[0] else p for p in now.peers)
         mesh.meet(peers=changed)
     return 200, mesh.peers

@@ -25,6 +25,7 @@ from meshlight.gateway.control.qr import MEDIA_TYPE, svg
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from web.fake_kinds import KINDS_HERE, NO_KEY, culprit_of
+from web.fake_local import local_answer
 from web.fake_peers import peers_answer
 from web.live_mesh import LiveMesh
 from web.sample_mesh import health, mesh
@@ -135,7 +136,7 @@ class FakeService(LiveMesh):
         elif path.startswith("/mesh"):
             if self.is_dumb:
                 await asyncio.Event().wait()
-            status, data = await self._mesh(method, path, body)
+            status, data = await self._mesh(method, path, body, parse_qs(target.partition("?")[2]))
             self.asked.append((method, path, msgspec.json.decode(body) if body else None))
             self._answer(writer, status, msgspec.json.encode(data), "application/json")
         else:
@@ -149,7 +150,9 @@ class FakeService(LiveMesh):
         await writer.drain()
         return True
 
-    async def _mesh(self, method: str, path: str, body: bytes) -> tuple[int, object]:
+    async def _mesh(
+        self, method: str, path: str, body: bytes, query: dict[str, list[str]]
+    ) -> tuple[int, object]:
         parts = path.split("/")[2:]
         plain: dict[str, Callable[[], object]] = {
             "snapshot": self.sent_snapshot,
@@ -159,8 +162,10 @@ class FakeService(LiveMesh):
         }
         if method == "GET" and (tell := plain.get("/".join(parts))):
             return 200, tell()
-        if parts[0] == "peers":
-            return peers_answer(self, method, parts[1:], msgspec.json.decode(body) if body else {})
+        sent = msgspec.json.decode(body) if body else {}
+        if parts[0] in {"models", "peers"}:
+            answer = local_answer if parts[0] == "models" else peers_answer
+            return answer(self, method, parts[1:], {name: v[0] for name, v in query.items()} | sent)
         if parts == ["refresh"]:
             self._tasks.append(asyncio.create_task(self.refresh()))
             return 202, {"id": "r1", "total": len(self.views)}
@@ -171,7 +176,6 @@ class FakeService(LiveMesh):
             ]
             routes += self.routes
             return 200, {"policy": "local-first", "answers": routes[0]["backend"], "routes": routes}
-        sent = msgspec.json.decode(body) if body else {}
         if parts == ["settings"]:
             return 200, self._settings(sent)
         if parts == ["backends"] and method == "POST":
@@ -212,6 +216,8 @@ class FakeService(LiveMesh):
 
     def _backend(self, method: str, view: BackendView, verb: str, sent: dict[str, Any]) -> tuple[int, object]:
         """Answer for one backend."""
+        if verb in {"load", "unload"}:
+            return 202, {}
         if method == "DELETE":
             self.remove(view.id)
             return 200, {}

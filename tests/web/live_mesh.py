@@ -21,6 +21,7 @@ from meshlight.domain.events import (
     Event,
     HealthEvent,
     IncidentEvent,
+    LocalEvent,
     PeersEvent,
     RefreshEvent,
     RouteTraffic,
@@ -28,6 +29,7 @@ from meshlight.domain.events import (
     TrafficEvent,
 )
 from meshlight.domain.health import State
+from meshlight.domain.local_views import LocalView
 from meshlight.domain.peers import PeersView
 from web.sample_mesh import health
 
@@ -57,6 +59,8 @@ class LiveMesh:
         self.views = {v.id: v for v in views}
         self.seq = 1
         self.peers = NOBODY
+        self.local = LocalView(enabled=False)
+        """This machine's own models."""
         self.notices: tuple[str, ...] = ()
         self.offered: dict[str, tuple[str, ...]] = {}
         """Models that backends offer and are not used for."""
@@ -166,6 +170,21 @@ class LiveMesh:
         """Change what is known of other Meshlights."""
         self.peers = replace(self.peers, **changed)
         self.publish(lambda seq: PeersEvent(seq=seq, peers=self.peers))
+
+    def own(self, local: LocalView) -> None:
+        """Change this machine's models, and tell what an event tells of them."""
+        before = {m.id: m for m in self.local.models}
+        now = {m.id: m for m in local.models}
+        self.local = local
+        self.publish(
+            lambda seq: LocalEvent(
+                seq=seq,
+                models=tuple(m for m in local.models if before.get(m.id) != m),
+                removed=tuple(before.keys() - now.keys()),
+                memory=local.memory,
+                downloads=local.downloads,
+            )
+        )
 
     def remove(self, ident: str) -> None:
         """Take a backend away."""

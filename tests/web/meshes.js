@@ -75,6 +75,7 @@ export const view = (over = {}) => ({
   about: {},
   warnings: [],
   degraded: "",
+  can_load: false,
   requests: {
     total: 0,
     successful: 0,

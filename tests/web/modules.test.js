@@ -11,7 +11,7 @@ const files = /** @type {string[]} */ (readdirSync(ROOT, { recursive: true })).f
 const imports = new Map(
   files.map((file) => [
     file,
-    [...readFileSync(join(ROOT, file), "utf8").matchAll(/from "(\.[^"]+)"/g)].map((m) =>
+    [...readFileSync(join(ROOT, file), "utf8").matchAll(/(?:from |\bimport\()"(\.[^"]+)"/g)].map((m) =>
       join(dirname(file), m[1]),
     ),
   ]),

@@ -19,6 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from meshlight.domain.api_types import BackendView, Workload
 from meshlight.domain.backend import Kind, Ring
 from meshlight.domain.health import State
+from web.fake_local import HOUSE as OWN_MODELS
+from web.fake_local import download, house, this_machine
 from web.fake_service import FakeService
 from web.page_driver import CHROMIUM, FLAGS, HAS_PARTICLES, card, open_fake
 from web.sample_mesh import FAMILIES, health
@@ -95,6 +97,14 @@ async def make(browser: Browser) -> None:
         await page.mouse.move(20, 300)
         await page.wait_for_timeout(2_000)
         await save(page, "mesh-selected-light.png")
+    own = house(downloads=(download(),), models=OWN_MODELS, devices=(), rejected=())
+    local = FakeService([this_machine(own), *simulated()[:7]], rate=9)
+    local.local = own
+    async with open_fake(browser, local) as page:
+        await card(page, "this-machine").click()
+        await page.mouse.move(20, 300)
+        await page.wait_for_timeout(4_000)
+        await save(page, "local-dark.png")
     big = [replace(v, models=v.models[:32]) for v in simulated(10, 4)]
     async with open_fake(browser, FakeService(big, rate=24)) as page:
         await page.wait_for_timeout(5_000)

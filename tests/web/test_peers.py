@@ -3,8 +3,10 @@
 import re
 
 import pytest
+from msgspec.structs import asdict
 from playwright.async_api import Browser, Locator, Page, expect
 
+from meshlight.domain.peers import PeerView
 from web.fake_peers import BO, CLEO, ME, NASTY, pairing, peer, sighting, simulated
 from web.fake_service import FakeService
 from web.page_driver import AXE, FRAMES_AT_REST, card, open_fake
@@ -214,6 +216,25 @@ async def test_what_a_peer_may_use_is_changed_with_a_press_and_clouds_come_with_
         scenario.become("peer-3", "unhealthy")
         await expect(bo.locator(".badge")).to_have_text("✕unhealthy")
         await expect(bo).to_contain_text("Is the server running?")
+
+
+class Managing(PeerView, frozen=True, kw_only=True):
+    """A peer with the switch for loading and unloading."""
+
+    may_manage: bool = False
+
+
+async def test_a_peer_may_load_and_unload_only_once_that_is_switched_on(browser: Browser) -> None:
+    scenario = service()
+    scenario.peers = simulated(peers=(Managing(**asdict(peer())),))
+    async with open_fake(browser, scenario) as page:
+        bo = await terms_of_bo(page)
+        manages = bo.get_by_role("switch", name="May load and unload shared models")
+        await expect(manages).not_to_be_checked()
+        await expect(bo).to_contain_text("none while somebody else uses it")
+        await manages.check()
+        await expect(manages).to_be_checked()
+        assert sent(scenario) == [(f"/{BO}", {"may_manage": True})]
 
 
 async def test_unpairing_is_asked_twice(browser: Browser) -> None:

@@ -43,6 +43,8 @@ type BackendView = {
   about: Record<string, string>;
   warnings: string[];
   degraded: string;
+  /** whether its models can be loaded and unloaded from here */
+  can_load: boolean;
 };
 type ModelView = { id: string; backends: string[]; requests: RequestStats | null };
 type RouterView = {
@@ -105,6 +107,87 @@ type ShownBackend = {
   degraded: string;
 };
 
+// local_models.js, as `/mesh/models` has it
+type LocalModel = {
+  id: string;
+  state: "on-disk" | "waiting" | "loading" | "ready" | "draining" | "failed" | "missing";
+  progress: number | null;
+  reason: Why | null;
+  purpose: "chat" | "embedding" | "rerank";
+  size_bytes: number;
+  need_bytes: number;
+  fits: Fit;
+  context: number;
+  context_max: number;
+  quantization: string;
+  parameters: string;
+  architecture: string;
+  sees_images: boolean;
+  runner: string;
+  store: string;
+  load_s: number | null;
+  idle_s: number | null;
+  expires_in_s: number | null;
+  keep: boolean;
+  in_flight: number;
+  waiting: number;
+  can_delete: boolean;
+  hidden: boolean;
+};
+type Why = { code: string; text: string; fix: string };
+type Fit = "now" | "after-unloading" | "never";
+type RunnerView = {
+  name: string;
+  label: string;
+  version: string;
+  is_usable: boolean;
+  why_not: string;
+  fix: string;
+};
+type DownloadView = {
+  id: string;
+  name: string;
+  state: "queued" | "running" | "paused" | "checking" | "done" | "failed";
+  done_bytes: number;
+  total_bytes: number;
+  bytes_per_s: number | null;
+  reason: Why | null;
+  model: string;
+};
+type StarterView = {
+  name: string;
+  label: string;
+  size_bytes: number;
+  licence: string;
+  good_for: string;
+  fits: Fit;
+  is_here: boolean;
+};
+type RepositoryFile = {
+  name: string;
+  quantization: string;
+  size_bytes: number;
+  parts: number;
+  fits: Fit;
+  short_bytes: number;
+  sees_images: boolean;
+  is_here: boolean;
+};
+type LocalView = {
+  enabled: boolean;
+  models: Map<string, LocalModel>;
+  runners: RunnerView[];
+  devices: { name: string; total_bytes: number; free_bytes: number }[];
+  memory: { total_bytes: number; available_bytes: number; models_bytes: number; budget_bytes: number };
+  stores: { store: string; label: string; models: number; note: string }[];
+  rejected: { name: string; store: string; why: string }[];
+  downloads: DownloadView[];
+  starters: StarterView[];
+  can_run: boolean;
+  /** when it was told: milliseconds of the page's clock */
+  at: number;
+};
+
 // app.js
 type AppState = {
   mesh: Mesh | null;
@@ -118,6 +201,14 @@ type AppState = {
   servers: Map<string, string[]>;
   /** keys of the routes that a found engine or a peer offers and that are not used */
   unused: Set<string>;
+  /** this machine's own models; null until they are known */
+  local: LocalView | null;
+  /** what the map shows of them, as a text */
+  localLook: string;
+  /** what stands on the map for them, where those on disk are folded */
+  placed: string[] | null;
+  /** whether those on disk are listed all the same */
+  unfolded: boolean;
   activeRoutes: Set<string>;
   rates: Map<string, number>;
   filters: Filters;
@@ -140,6 +231,7 @@ type PanelContext = {
   uptime: () => number;
   healthAge: (backend: BackendView) => number;
   momentAge: () => number;
+  loadLocal: () => Promise<void>;
 };
 
 // header.js
@@ -205,6 +297,7 @@ type Scene = {
   level: "near" | "mid" | "far";
   shown: Map<string, ShownBackend>;
   unused: Set<string>;
+  local: LocalView | null;
   hubs: { user: Rect; router: Rect; scale: number };
   highlighted: Set<string> | null;
   matches: Set<string> | null;
@@ -292,6 +385,7 @@ type PeerView = {
   in_flight: number;
   sees_models: string[];
   use: string[] | null;
+  may_manage: boolean;
 };
 type DiscoveredPeerView = {
   id: string;
@@ -415,6 +509,8 @@ type MapModel = {
   selected: string | null;
   active: Set<string>;
   unused: Set<string>;
+  local: LocalView | null;
+  placed: string[] | null;
   topology: string;
   /** requests a second, where they are written instead of drawn */
   rates: Map<string, number>;

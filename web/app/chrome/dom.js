@@ -22,6 +22,17 @@ export const $ = (id) => document.getElementById(id);
 /** @param {string} id of a template @returns {any} its element, made anew */
 export const fromTemplate = (id) => $(id).content.firstElementChild.cloneNode(true);
 
+/** Show what the engine of one of this machine's models does, if it is one. @param {HTMLElement} el @param {LocalModel} [model] */
+export function markEngine(el, model) {
+  if (!model) return void delete el.dataset.engine;
+  el.dataset.engine = model.state;
+  el.classList.toggle("blind", model.state === "loading" && model.progress === null);
+  el.style.setProperty("--part", String(model.progress ?? 0.25));
+}
+
+/** The first elements of these selectors, which have no spaces. @param {any} root @param {string} selectors @returns {any[]} */
+export const pick = (root, selectors) => selectors.split(" ").map((where) => root.querySelector(where));
+
 /** So that nothing is spoken or selected anew. @param {HTMLElement} el @param {string} text */
 export const setText = (el, text) => void (el.textContent !== text && (el.textContent = text));
 

@@ -4,6 +4,7 @@ import { App } from "../core/app.js";
 import { EventStream } from "../core/events.js";
 import { FONT, displayName, forgetTextWidths, formatDuration } from "../core/format.js";
 import { loadKinds } from "../core/kinds.js";
+import { LOCAL_ID, wantsAnswer } from "../core/local_models.js";
 import { askForKey } from "../core/session.js";
 import { MEDIA_QUERIES, readHash, resolveTheme, takeDeepLink, writeHash } from "../core/settings.js";
 import { addFromLink } from "../dialogs/backend_dialog.js";
@@ -38,6 +39,7 @@ const context = {
   uptime: () => app.uptime(),
   healthAge: (backend) => app.healthAge(backend),
   momentAge: () => app.momentAge(),
+  loadLocal,
 };
 const { select } = context;
 const showNow = () => app.showMoment(null);
@@ -74,7 +76,8 @@ const routerLines = ({ mesh }) =>
     : [];
 
 function showMap() {
-  const { mesh, shown, topology, servers, unused, selection, matches, activeRoutes, rates } = store.state;
+  const { mesh, shown, topology, servers, unused, selection, matches, activeRoutes, rates, placed } =
+    store.state;
   if (!mesh) return;
   map.show({
     backends: shown,
@@ -86,6 +89,9 @@ function showMap() {
     active: activeRoutes,
     unused,
     rates,
+    // What it was like in the past is not kept.
+    local: store.state.moment === null ? store.state.local : null,
+    placed,
     hub: {
       name: displayName(mesh.router.name),
       status: mesh.router.status,
@@ -103,6 +109,9 @@ store.subscribe(
     s.matches,
     s.activeRoutes,
     s.rates,
+    s.placed,
+    s.localLook,
+    s.moment,
     ...routerLines(s),
   ],
   showMap,
@@ -130,7 +139,12 @@ store.subscribe(
   (connection) => document.body.classList.toggle("stale", connection !== "live"),
 );
 store.subscribe(emptyReason, (reason) =>
-  showEmptyState(reason, { refresh, showAll: () => app.filter(noFilters()), showNow }),
+  showEmptyState(reason, store, {
+    refresh,
+    showAll: () => app.filter(noFilters()),
+    showNow,
+    openLocal: () => select(`b:${LOCAL_ID}`),
+  }),
 );
 store.subscribe((s) => s.settings, applySettings);
 store.subscribe(
@@ -187,10 +201,27 @@ const stream = new EventStream(
 /** @param {string} name @param {any} data */
 function takeEvent(name, data) {
   const before = app.mesh?.seq;
+  const { local } = store.state;
   app.event(name, data);
   if (name === "peers") setPeers(data.peers);
-  else if (name === "snapshot" && before !== data.seq) void loadPeers();
+  else if (name === "snapshot" && before !== data.seq) {
+    void loadPeers();
+    void loadLocal();
+  } else if (name === "local" ? wantsAnswer(local, data) : name === "topology" && hasLocal(data))
+    void loadLocal();
   document.body.dataset.seq = String(app.mesh?.seq);
+}
+
+/** @param {{backends?:BackendView[]}} event */
+const hasLocal = ({ backends }) => backends?.some((b) => b.id === LOCAL_ID);
+
+/** Ask for all about this machine's models, where it has any or nothing else is there. */
+async function loadLocal() {
+  const { mesh, local } = store.state;
+  if (!mesh || !(local || mesh.backends.has(LOCAL_ID) || !mesh.backends.size)) return;
+  const asked = app.localRevision;
+  const answer = await callApi("GET", "/mesh/models").catch(() => null);
+  if (answer) app.takeLocal(answer, asked);
 }
 
 /** While nobody sees the page, nothing runs. */

@@ -2,7 +2,7 @@
 import { $, h } from "./dom.js";
 import { kindLabel } from "../core/kinds.js";
 import { STATUS_ORDER, RING_LABELS, RING_ORDER, glyphOf, statusLabel } from "../map/status_styles.js";
-import { displayName, formatCount, hostOf, formatMs } from "../core/format.js";
+import { displayName, formatCount, hostOf, formatMs, joined } from "../core/format.js";
 
 const ROW = 34;
 
@@ -47,13 +47,11 @@ const MODELS = [
     name: "Served by",
     wideOnly: true,
     text: (r) =>
-      [
+      joined(
         r.on.map((/** @type {ShownBackend} */ b) => b.name).join(", "),
         r.offering.length &&
           `offered, not used: ${r.offering.map((/** @type {ShownBackend} */ b) => b.name).join(", ")}`,
-      ]
-        .filter(Boolean)
-        .join(" · "),
+      ),
     sort: (r) => r.on.length,
   },
   {

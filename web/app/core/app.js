@@ -13,6 +13,7 @@ import { statusOf } from "../map/status_styles.js";
 import { TrafficRates } from "../map/traffic_rates.js";
 import { displayName } from "./format.js";
 import { History, STEP_MS } from "./history.js";
+import { FOLD_KEY, LOCAL_ID, fromAnswer, lookOf, placedModels, withLocalEvent } from "./local_models.js";
 import { applyEvent, fromSnapshot, routeKey } from "./mesh.js";
 import { loadSettings, saveSettings, writeHash } from "./settings.js";
 import { Store } from "./store.js";
@@ -41,6 +42,8 @@ export class App {
     this.mesh = null;
     this.searched = { query: "", shown: new Map() };
     this.activityTimer = this.updateTimer = 0;
+    /** Counts what events told of this machine's models. */
+    this.localRevision = 0;
     /** @type {Store<AppState>} */
     this.store = new Store({
       mesh: null,
@@ -50,6 +53,10 @@ export class App {
       shown: new Map(),
       servers: new Map(),
       unused: NO_ROUTES,
+      local: null,
+      localLook: "",
+      placed: null,
+      unfolded: false,
       activeRoutes: new Set(),
       rates: NO_RATES,
       filters: decodeFilters(hash.hide),
@@ -90,6 +97,11 @@ export class App {
       now,
     );
     this.mesh = mesh;
+    if (name === "local") {
+      this.localRevision += 1;
+      const { local } = this.store.state;
+      return local ? this.setLocal(withLocalEvent(local, data, now)) : undefined;
+    }
     // More of the same traffic changes only counters.
     const { activeRoutes } = this.store.state;
     const isNew = (/** @type {RouteTraffic} */ r) => !activeRoutes.has(routeKey(r.backend, r.model));
@@ -107,6 +119,32 @@ export class App {
     }
   }
 
+  /** @param {any} sent the answer about this machine's models @param {number} revision when it was asked for */
+  takeLocal(sent, revision) {
+    const { local } = this.store.state;
+    this.setLocal(fromAnswer(sent, Date.now(), revision === this.localRevision ? null : local));
+  }
+
+  /** @param {LocalView} local */
+  setLocal(local) {
+    const localLook = lookOf(local);
+    const isAnother = localLook !== this.store.state.localLook;
+    this.store.set({ local, localLook });
+    if (isAnother) this.update();
+  }
+
+  /** What stands on the map for this machine's models; null where that is what its backend has. @param {Map<string, ShownBackend>} shown @param {AppState["matches"]} matches */
+  placeLocal(shown, matches) {
+    const { local, placed, unfolded, selection } = this.store.state;
+    const own = shown.get(LOCAL_ID);
+    if (!local || !own) return null;
+    const now = placedModels(local, own.models, unfolded, (model) => {
+      const key = routeKey(LOCAL_ID, model);
+      return key === selection.key || Boolean(matches?.keys.has(key));
+    });
+    return placed?.join("\n") === now.join("\n") ? placed : now;
+  }
+
   /** Work out what is shown. */
   update() {
     clearTimeout(this.updateTimer);
@@ -118,13 +156,18 @@ export class App {
     const { moment } = state;
     const statusThen = moment === null ? null : (/** @type {string} */ id) => this.history.at(id, moment);
     const all = this.removed.mergeInto([...mesh.backends.values()]);
-    const shown = unlessSame(state.shown, visibleBackends(all, state.filters, statusThen));
+    const visible = visibleBackends(all, state.filters, statusThen);
+    // A machine without any model is what the empty page speaks of.
+    const isBare = visible.every((b) => b.id === LOCAL_ID && !b.models.length);
+    const shown = unlessSame(state.shown, isBare ? [] : visible);
+    const matches = this.findMatches(shown);
+    const placed = this.placeLocal(shown, matches);
     const of = `${mesh.topology} ${this.removed.entries.size}`;
     if (this.topology.of !== of) {
       const text = all.map(({ backend: b }) => [b.id, b.name, b.ring, ...b.models].join("\n")).join("\n\n");
       this.topology = { of, text };
     }
-    const topology = `${this.topology.text}|${[...shown.keys()].join("\n")}`;
+    const topology = `${this.topology.text}|${[...shown.keys()].join("\n")}|${placed?.join("\n")}`;
     const unused = mesh.offered === state.mesh?.offered ? state.unused : unusedRoutes(mesh.offered);
     const now = performance.now();
     const activeRoutes = statusThen ? new Set() : this.rates.activeRoutes(mesh.inFlightByRoute, now);
@@ -135,7 +178,8 @@ export class App {
       servers:
         topology === state.topology && unused === state.unused ? state.servers : serversOf(shown, unused),
       unused,
-      matches: this.findMatches(shown),
+      matches,
+      placed,
       activeRoutes: sameItems(state.activeRoutes, activeRoutes) ? state.activeRoutes : activeRoutes,
       rates: state.reducedMotion ? this.ratesNow(state.rates, now) : NO_RATES,
       historyVersion: this.history.version,
@@ -172,8 +216,14 @@ export class App {
 
   /** @param {string|null} key @param {boolean} [center] whether the map goes close to it */
   select(key, center = false) {
+    if (key === FOLD_KEY) {
+      this.store.set({ unfolded: !this.store.state.unfolded });
+      return this.update();
+    }
+    const before = this.store.state.selection.key;
     writeHash({ sel: key });
     this.store.set({ selection: { key, center } });
+    if ([key, before].some((one) => one?.startsWith(`m:${LOCAL_ID}`))) this.update();
   }
 
   /** @param {Filters} filters */

@@ -84,15 +84,26 @@ export function formatModelDetail(detail) {
   const { context, parameters, quantization, loaded, capabilities } = detail ?? {};
   const unit = context && context % 1024 ? 1000 : 1024;
   const available = context && `${context < 1000 ? context : `${Math.round(context / unit)}k`} context`;
-  return [
+  return joined(
     available,
     parameters,
     quantization,
     loaded === undefined ? "" : loaded ? "loaded" : "not loaded",
     ...(capabilities ?? []).filter((c) => c !== "chat" && c !== "completion"),
-  ]
-    .filter(Boolean)
-    .join(" · ");
+  );
+}
+
+/** What there is to say, side by side. @param {...(string|number|false|null|undefined)} parts */
+export const joined = (...parts) => parts.filter(Boolean).join(" · ");
+
+const UNITS = ["B", "kB", "MB", "GB", "TB"];
+
+/** @param {number} bytes */
+export function formatBytes(bytes) {
+  let unit = 0;
+  let value = bytes;
+  while (value >= 999.5 && unit < 4) [value, unit] = [value / 1000, unit + 1];
+  return `${value < 9.95 && unit > 2 ? value.toFixed(1).replace(".0", "") : Math.round(value)} ${UNITS[unit]}`;
 }
 
 /** @param {number} seconds */

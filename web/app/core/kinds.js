@@ -24,12 +24,13 @@ const GROUPS = [
 
 /** The kinds that the dialog offers; peers are paired instead. */
 export const kindGroups = () =>
-  GROUPS.map(([title, isIn]) => ({ title, kinds: [...KINDS.values()].filter(isIn) })).filter(
-    (g) => g.kinds.length,
-  );
+  GROUPS.map(([title, isIn]) => ({
+    title,
+    kinds: [...KINDS.values()].filter((k) => k.kind !== "local" && isIn(k)),
+  })).filter((g) => g.kinds.length);
 
 /** @param {string} kind */
 export const isCluster = (kind) => KINDS.get(kind)?.group === "cluster";
 
 /** Whether a link can lead another Meshlight there. @param {string} [kind] */
-export const isShareable = (kind = "") => !["peer", "local"].includes(KINDS.get(kind)?.group ?? "peer");
+export const isShareable = (kind = "") => kind !== "local" && (KINDS.get(kind)?.group ?? "peer") !== "peer";

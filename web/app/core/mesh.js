@@ -34,6 +34,7 @@ const NO_BACKEND = {
   about: {},
   warnings: [],
   degraded: "",
+  can_load: false,
 };
 
 /** What was sent, with what stands in for what was not; null counts as not sent. @template T @param {T} usual @param {any} sent @returns {T} */

@@ -1,6 +1,6 @@
 /** Adding, editing and removing a backend. The service connects before it saves. */
 import { ApiError, backendPath, callApi, errorText } from "../core/api.js";
-import { $, setText, setTexts, h, fromTemplate, setTextWithCode, withCode } from "../chrome/dom.js";
+import { $, setText, setTexts, h, fromTemplate, setTextWithCode, withCode, pick } from "../chrome/dom.js";
 import { KINDS, kindGroups } from "../core/kinds.js";
 import { shareContent } from "./share.js";
 import { displayName, hostOf, originOf } from "../core/format.js";
@@ -38,15 +38,10 @@ function openBackendForm(old, link, from) {
   const before = old ?? link ?? {};
   const submitLabel = old ? "Connect and save" : "Connect and add";
   const node = fromTemplate("backend-form");
-  const [status, note, fields, own, shared, problem, end] = [
-    "[role]",
-    ".problem",
-    ".fields",
-    ".own",
-    ".shared",
-    "#form-problem",
-    ".end",
-  ].map((where) => node.querySelector(where));
+  const [status, note, fields, own, shared, problem, end] = pick(
+    node,
+    "[role] .problem .fields .own .shared #form-problem .end",
+  );
   const [share, cancel, submit] = end.children;
   const [kindSelect, ring] = node.querySelectorAll("select");
   openDialog([node], old ? "Edit a backend" : "Add a backend");

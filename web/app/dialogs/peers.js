@@ -10,8 +10,10 @@ import {
   setText,
   setTextWithCode,
   withCode,
+  pick,
 } from "../chrome/dom.js";
 import { initPairing, startPairing, setPairing } from "./pairing.js";
+import { updateRows } from "../panel/parts.js";
 import { linkWithQr } from "./share.js";
 import { statusOf } from "../map/status_styles.js";
 import { displayName, parseHostPort, plural } from "../core/format.js";
@@ -56,7 +58,11 @@ export function setPeers(now) {
   revision += 1;
   // An older service may lack a field.
   view = { ...NO_PEERS, ...now };
-  view.peers = view.peers.map((peer) => ({ ...peer, use: peer.use ?? null }));
+  view.peers = view.peers.map((peer) => ({
+    ...peer,
+    use: peer.use ?? null,
+    may_manage: peer.may_manage ?? false,
+  }));
   renderPeers();
   setPairing(view.pairing);
 }
@@ -139,14 +145,7 @@ export function renderPeers() {
 /** @template {{id:string}} T @param {string} at @param {T[]} items @param {(item:T)=>ListRow<T>} make */
 function renderList(at, items, make) {
   const root = $(at);
-  const all = items.map((item) => {
-    const row = rows.get(at + item.id) ?? make(item);
-    rows.set(at + item.id, row);
-    row.update(item);
-    return row.el;
-  });
-  for (const el of [...root.children]) if (!all.includes(el)) el.remove();
-  all.forEach((el, i) => root.children[i] === el || root.insertBefore(el, root.children[i]));
+  updateRows(root, rows, items, make, at);
   root.nextElementSibling.hidden = items.length;
 }
 
@@ -184,16 +183,17 @@ function discoveredRow(discovered) {
 /** @param {PeerView} peer @returns {ListRow<PeerView>} */
 function pairedRow(peer) {
   const el = fromTemplate("peer-row");
-  const [models, maxInFlight, paused, used] = ["models", "max_in_flight", "paused", "use"].map((name) =>
-    el.querySelector(`[name=${name}]`),
+  const [models, maxInFlight, paused, used, manages] = [
+    "models",
+    "max_in_flight",
+    "paused",
+    "use",
+    "may_manage",
+  ].map((name) => el.querySelector(`[name=${name}]`));
+  const [chosenModels, usedModels, reason, confirmation, rings] = pick(
+    el,
+    ".selected .used .reason .problem fieldset",
   );
-  const [chosenModels, usedModels, reason, confirmation, rings] = [
-    ".selected",
-    ".used",
-    ".reason",
-    ".problem",
-    "fieldset",
-  ].map((where) => el.querySelector(where));
   const [details, unpair, keep, really] = el.querySelectorAll("button");
   const checkboxes = (/** @type {Element} */ group) => [...group.querySelectorAll("input")];
   const checkedValues = (/** @type {Element} */ group) =>
@@ -224,7 +224,7 @@ function pairedRow(peer) {
                 ? { use: checkedValues(usedModels) }
                 : target === maxInFlight
                   ? { max_in_flight: Number(maxInFlight.value) }
-                  : { paused: paused.checked },
+                  : { [target.name]: target.checked },
     );
   });
   details.addEventListener("click", () => {
@@ -281,6 +281,7 @@ function pairedRow(peer) {
       models.value = only ? "chosen" : "";
       if (document.activeElement !== maxInFlight) maxInFlight.value = String(peer.max_in_flight);
       paused.checked = peer.paused;
+      manages.checked = peer.may_manage;
       details.hidden = !b;
     },
   };

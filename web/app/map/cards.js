@@ -1,10 +1,11 @@
 /** Real buttons for what is in view and can be read. */
-import { h, icon } from "../chrome/dom.js";
+import { h, icon, markEngine } from "../chrome/dom.js";
 import { inView, strength } from "./paths.js";
 import { kindLabel } from "../core/kinds.js";
+import { FOLD, LOCAL_ID, memoryPart, percentOf, stateText, summaryText } from "../core/local_models.js";
 import { statusLabel } from "./status_styles.js";
 import { CARD_PAD_EMS, nameFontPx } from "./sizes.js";
-import { formatCompact, displayName, fitText, textWidth, plural, formatMs } from "../core/format.js";
+import { formatCompact, joined, displayName, fitText, textWidth, plural, formatMs } from "../core/format.js";
 
 export const ELEMENT_BUDGET = 580;
 const MAX_CHIPS = 400;
@@ -115,19 +116,22 @@ export class Cards {
     const isBare = level === "far" || !inView(this.scene, box);
     const statusText = backend.removed ? "removed" : statusLabel(backend);
     const isDegraded = statusText === "degraded";
+    const local = box.id === LOCAL_ID ? this.scene.local : null;
+    const latency = layout.style !== "wide" && backend.status === "healthy" && formatMs(backend.latency);
     const subtitle = isDegraded
       ? `degraded: ${backend.degraded}`
-      : layout.style === "wide"
-        ? `${statusText} · ${plural(backend.models.length, "model")}`
-        : `${statusText}${backend.status === "healthy" ? ` · ${formatMs(backend.latency)}` : ""} · ${plural(backend.models.length, "model")}`;
+      : local
+        ? joined(statusText !== "healthy" && statusText, summaryText(local))
+        : joined(statusText, latency, plural(backend.models.length, "model"));
     const mid = level === "mid";
     const fontPx = mid ? Math.max(10.5, Math.min(15, (box.h / size) * 0.42)) : nameFontPx(box.h);
     const available = mid ? box.w / size - 16 : box.w - CARD_PAD_EMS * fontPx;
     const name =
       isBare || available <= 34 ? "" : fitText(backend.name, available, `600 ${fontPx.toFixed(1)}px`);
-    const label = `Backend ${name || backend.name} ${subtitle}${fullNameSuffix(name, backend.name)}, ${kindLabel(backend.kind)}, ${backend.latency === null ? "no latency" : formatMs(backend.latency)}`;
+    const label = `Backend ${name || backend.name} ${subtitle}${fullNameSuffix(name, backend.name)}, ${kindLabel(backend.kind)}${subtitle.includes("↓") ? ", downloading" : ""}, ${backend.latency === null ? "no latency" : formatMs(backend.latency)}`;
+    const part = local ? memoryPart(local.memory).toFixed(2) : "";
     const zoomed = mid ? size.toFixed(2) : "";
-    this.render(box.key, `${isBare}${level}${zoomed}${label}`, label, (el) => {
+    this.render(box.key, `${isBare}${level}${zoomed}${part}${label}`, label, (el) => {
       el.dataset.status = statusLabel(backend);
       const removed = backend.removed ? " removed" : "";
       if (isBare) return setCard(el, `card backend bare${removed}`);
@@ -140,26 +144,57 @@ export class Cards {
       while (parts.length > 1 && textWidth(parts.join(" · "), font) > partsWidth) parts.pop();
       if (isDegraded) parts[0] = fitText(subtitle, partsWidth, font);
       setCard(el, `card backend${removed}`, icon(backend.kind), b(name), small(parts.join(" · ")));
+      if (!local) return;
+      const bar = h("i", { class: "memory" });
+      bar.style.setProperty("--part", part);
+      el.append(bar);
     });
   }
 
   /** @param {Chip} chip @param {ShownBackend} backend */
   renderModel(chip, backend) {
+    if (chip.model.startsWith(FOLD)) return this.renderFold(chip);
     const name = displayName(chip.model);
+    const own = chip.backend === LOCAL_ID ? this.scene.local?.models.get(chip.model) : undefined;
     const isUnused = this.scene.unused.has(chip.key);
     const statusText = backend.removed ? "removed" : isUnused ? "offered, not used" : backend.status;
-    const fontPx = chip.h < 17 ? 10.5 : chip.h < 20 ? 11.5 : chip.h < 23 ? 12 : 12.5;
-    const text = fitText(name, chip.w - 23, `500 ${fontPx}px`);
+    const fontPx = chipFontPx(chip);
+    const font = `500 ${fontPx}px`;
+    const percent = own && percentOf(own);
+    const word = own && !["ready", "on-disk"].includes(own.state) ? stateText(own) : "";
+    // The word steps back for the name, but for the percent.
+    const short = percent === null ? word.split(" ")[0] : `${percent} %`;
+    const room = chip.w - 23;
+    const note = word && textWidth(`${name} ${word}`, font) + 14 > room ? short : word;
+    const text = fitText(name, note ? room - textWidth(note, font) - 10 : room, font);
     this.render(
       chip.key,
-      `${backend.status}${backend.removed}${isUnused}${chip.h}`,
-      `Model ${text} on ${backend.name}, ${statusText}${fullNameSuffix(text, name)}`,
+      `${backend.status}${backend.removed}${isUnused}${chip.h}${own?.state}`,
+      `Model ${text}${note && ` ${note}`} on ${backend.name}, ${own ? `${stateText(own)}, ` : ""}${statusText}${own?.state === "failed" ? `, ${own.reason?.text ?? ""}` : ""}${fullNameSuffix(text, name)}`,
       (el) => {
         el.dataset.status = backend.status;
-        setCard(el, `card chip${backend.removed ? " removed" : ""}${isUnused ? " offered" : ""}`, text);
+        setCard(
+          el,
+          `card chip${backend.removed ? " removed" : ""}${isUnused ? " offered" : ""}`,
+          text,
+          ...(note ? [small(note)] : []),
+        );
         el.style.fontSize = `${fontPx}px`;
+        markEngine(el, own);
       },
     );
+  }
+
+  /** The entry for all that are on disk. @param {Chip} chip */
+  renderFold(chip) {
+    const rest = chip.model.slice(1);
+    const isFolded = rest !== "fold";
+    const text = isFolded ? rest : "Show fewer";
+    this.render(chip.key, `${chip.h}`, `${text}, models of this machine`, (el) => {
+      setCard(el, "card chip fold", text);
+      el.style.fontSize = `${chipFontPx(chip)}px`;
+      el.setAttribute("aria-expanded", String(!isFolded));
+    });
   }
 
   /** @param {string} key @param {string} signature @param {string} label @param {(el:HTMLButtonElement)=>void} fill */
@@ -208,6 +243,8 @@ export class Cards {
   }
 }
 
+const chipFontPx = (/** @type {Rect} */ { h: height }) =>
+  height < 17 ? 10.5 : height < 20 ? 11.5 : height < 23 ? 12 : 12.5;
 /** @param {string} short @param {string} name */
 const fullNameSuffix = (short, name) => (!short || short === name ? "" : `, in full ${name}`);
 const b = (/** @type {string} */ text) => h("b", { text });

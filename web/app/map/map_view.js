@@ -2,6 +2,7 @@
 import { Cards, detailLevel } from "./cards.js";
 import { pixelRatio, sizedContext } from "./canvas.js";
 import { fitCamera, frameRect, hubsAt, revealRect, isSameCamera, clampCamera, zoomCamera } from "./camera.js";
+import { LOCAL_ID } from "../core/local_models.js";
 import { backendOf } from "./selection.js";
 import { modelEdge, routerEdge, samplePath, backendEdge } from "./paths.js";
 import { drawEdges } from "./edges.js";
@@ -75,9 +76,14 @@ export class MapView {
 
   /** Every name readable? @param {number} w @param {number} h */
   fitsWide(w, h) {
-    return (
-      this.layout.style === "wide" &&
-      computeLayout([...(this.model?.backends.values() ?? [])], { w, h }).style === "wide"
+    return this.layout.style === "wide" && computeLayout(this.placed(), { w, h }).style === "wide";
+  }
+
+  /** Who is laid out; those of this machine's models that are folded have no place. @returns {PlacedBackend[]} */
+  placed() {
+    const { backends, placed } = this.model ?? {};
+    return [...(backends?.values() ?? [])].map((b) =>
+      b.id === LOCAL_ID && placed ? { ...b, models: placed } : b,
     );
   }
 
@@ -94,6 +100,9 @@ export class MapView {
     ]);
     // The canvas is drawn anew only when it would look different: counters tick often.
     if (!before || drawnFields.some((field) => before[field] !== model[field])) this.drawnSignature = "";
+    // Far away, the canvas alone shows what this machine's models do.
+    if (model.local !== before?.local && detailLevel(this.layout, this.camera.k) !== "near")
+      this.drawnSignature = "";
     this.model = model;
     this.draw();
   }
@@ -139,7 +148,7 @@ export class MapView {
     if (!model) return;
     if (this.laidOutTopology !== model.topology) {
       this.laidOutTopology = model.topology;
-      this.layout = computeLayout([...model.backends.values()], this.view);
+      this.layout = computeLayout(this.placed(), this.view);
       this.flightPaths.clear();
       this.particles.clear();
       if (this.autoFit) this.camera = fitCamera(this.layout, this.view);
@@ -155,6 +164,7 @@ export class MapView {
       level: detailLevel(layout, camera.k),
       shown: model.backends,
       unused: model.unused,
+      local: model.local,
       hubs: hubsAt(layout, camera.k),
       highlighted: model.highlighted,
       matches: model.matches,

@@ -1,8 +1,11 @@
 /** Far away: tiles and bars, no unhealthy one too small to see. */
+import { LOCAL_ID } from "../core/local_models.js";
 import { diamond } from "./canvas.js";
 import { strength } from "./paths.js";
 
 const MIN_MARK = 5;
+/** What the engine of one of this machine's models stands for. @type {Partial<Record<LocalModel["state"], Status>>} */
+const ENGINE_STATUS = { failed: "unhealthy", missing: "unhealthy", loading: "warming", waiting: "warming" };
 
 /** @param {Context2D} ctx @param {Scene} scene @param {Box[]} boxes */
 export function drawModelTiles(ctx, scene, boxes) {
@@ -14,23 +17,25 @@ export function drawModelTiles(ctx, scene, boxes) {
     if (!backend) continue;
     for (const chip of box.chips) {
       if (cards.has(chip.key)) continue;
+      const engine =
+        box.id === LOCAL_ID ? (scene.local?.models.get(chip.model)?.state ?? "on-disk") : "ready";
+      const status = ENGINE_STATUS[engine] ?? backend.status;
       const emphasized =
         active.has(chip.key) ||
         (highlighted?.has(chip.key) ?? false) ||
         (!highlighted && (matches?.has(chip.key) ?? false));
       const base = emphasized
         ? 1
-        : backend.status === "unhealthy"
+        : status === "unhealthy"
           ? 0.8
-          : backend.status === "healthy"
+          : status === "healthy"
             ? palette.quietModelAlpha
             : palette.quietModelAlpha + 0.1;
-      const isFaint = backend.removed || scene.unused.has(chip.key);
+      const isFaint = backend.removed || scene.unused.has(chip.key) || engine === "on-disk";
       const alpha = base * strength(scene, chip.key) * (isFaint ? 0.3 : 1);
-      const name = `${backend.status}${alpha.toFixed(2)}`;
+      const name = `${status}${alpha.toFixed(2)}`;
       let batch = batches.get(name);
-      if (!batch)
-        batches.set(name, (batch = { fill: palette.statuses[backend.status], alpha, path: new Path2D() }));
+      if (!batch) batches.set(name, (batch = { fill: palette.statuses[status], alpha, path: new Path2D() }));
       batch.path.rect(chip.x, chip.y, chip.w, chip.h);
     }
   }

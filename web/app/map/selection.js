@@ -1,6 +1,7 @@
 /** What is shown, found and highlighted. Pure. */
 import { kindLabel } from "../core/kinds.js";
 import { statusOf, RING_LABELS, STATUS_ORDER } from "./status_styles.js";
+import { FOLD_KEY, LOCAL_ID } from "../core/local_models.js";
 import { routeKey } from "../core/mesh.js";
 import { displayName, hostOf } from "../core/format.js";
 
@@ -64,6 +65,7 @@ export function highlightedKeys(key, backends, servers) {
   if (key.startsWith("b:")) {
     const backend = backends.get(key.slice(2));
     for (const model of backend?.models ?? []) keys.add(routeKey(key.slice(2), model));
+    if (key.slice(2) === LOCAL_ID) keys.add(FOLD_KEY);
     return keys;
   }
   const model = modelOf(key);

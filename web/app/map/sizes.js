@@ -1,4 +1,5 @@
 /** Sizes in world pixels, roomy to tight; widths by letters, the same in every browser. */
+import { FOLD } from "../core/local_models.js";
 import { routeKey } from "../core/mesh.js";
 
 /** @type {Sizes[]} */
@@ -114,7 +115,7 @@ export function placeChips(id, p, unit, s, x, y) {
   return p.models.map(({ model, col, row, span }) => {
     const top = y + row * s.chip.pitch;
     return {
-      key: routeKey(id, model),
+      key: routeKey(id, model.startsWith(FOLD) ? FOLD : model),
       backend: id,
       model,
       x: x + col * (unit + CHIP_GAP),

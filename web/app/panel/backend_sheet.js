@@ -1,6 +1,6 @@
 /** The panel of a backend. */
 import { backendPath, callApi } from "../core/api.js";
-import { statusBadge, copyText, statusGlyph, h, fromTemplate, withCode } from "../chrome/dom.js";
+import { statusBadge, copyText, statusGlyph, h, fromTemplate, withCode, pick } from "../chrome/dom.js";
 import { editBackend, removeBackend, shareBackend } from "../dialogs/backend_dialog.js";
 import { isCluster, isShareable, kindLabel } from "../core/kinds.js";
 import { busy, facts } from "./parts.js";
@@ -26,16 +26,10 @@ const SERVICES_MODELS = 16;
 export function backendSheet({ store, history, select, healthAge, momentAge }, id) {
   const backend = () => store.state.mesh?.backends.get(id);
   const root = fromTemplate("backend-sheet");
-  const [state, reason, message, canvas, models, changes, servicesTitle, services] = [
-    ".state",
-    ".reason",
-    ".message",
-    "canvas",
-    ".models",
-    ".changes",
-    ".services-title",
-    ".services",
-  ].map((where) => root.querySelector(where));
+  const [state, reason, message, canvas, models, changes, servicesTitle, services] = pick(
+    root,
+    ".state .reason .message canvas .models .changes .services-title .services",
+  );
   const list = facts(root.querySelector("dl"));
   const buttons = root.querySelectorAll("button");
   const [check, power, link, share, sharing, edit, remove] = buttons;

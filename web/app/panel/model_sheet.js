@@ -1,33 +1,43 @@
 /** The panel of a model. */
-import { callApi, errorText } from "../core/api.js";
-import { $, statusBadge, copyText, h, fromTemplate, withCode } from "../chrome/dom.js";
+import { backendPath, callApi, errorText } from "../core/api.js";
+import { $, statusBadge, copyText, h, fromTemplate, withCode, pick } from "../chrome/dom.js";
 import { busy, facts, linkTo } from "./parts.js";
 import { openPeersDialog, peerByBackend } from "../dialogs/peers.js";
 import { backendOf, modelOf } from "../map/selection.js";
+import { LOCAL_ID } from "../core/local_models.js";
 import { patternOf, withAlso } from "../core/rules.js";
 import { displayName, formatCount, formatModelDetail, formatMs, formatRequests } from "../core/format.js";
 
 /** @param {PanelContext} context @param {string} key @returns {PanelSheet} */
-export function modelSheet({ store, select }, key) {
+export function modelSheet(context, key) {
+  const { store, select } = context;
   const id = backendOf(key);
   const model = modelOf(key);
   const root = fromTemplate("model-sheet");
-  const [state, owner, others, policy, route, message, offersTitle, offers] = [
-    ".state",
-    ".owner",
-    ".others",
-    ".quiet",
-    ".route",
-    ".message",
-    ".offers-title",
-    ".offers",
-  ].map((where) => root.querySelector(where));
+  const [state, owner, others, policy, route, message, offersTitle, offers] = pick(
+    root,
+    ".state .owner .others .quiet .route .message .offers-title .offers",
+  );
   const offersMessage = offers.nextElementSibling;
   const list = facts(root.querySelector("dl"));
   const [copyRequest, copyId, test] = root.querySelectorAll("button");
   let signature = "";
   /** @type {RouteLine[]} */
   let lines = [];
+  const engine = root.querySelector(".engine");
+  /** @type {ReturnType<typeof import("./local_model.js").localModel>|null} */
+  let own = null;
+
+  /** The buttons of this machine's models, or of a backend that loads and unloads: their code comes when it is wanted. */
+  const loadButtons = async () => {
+    if (id !== LOCAL_ID && !store.state.mesh?.backends.get(id)?.can_load) return;
+    const { foreignButtons, localModel } = await import("./local_model.js");
+    if (id === LOCAL_ID) {
+      own = localModel(context, model, list);
+      engine.append(own.el);
+      own.update();
+    } else test.after(...foreignButtons(backendPath(id, "models"), model, message));
+  };
 
   copyRequest.onclick = () => copyText(request(model), copyRequest);
   copyId.onclick = () => copyText(model, copyId);
@@ -116,6 +126,7 @@ export function modelSheet({ store, select }, key) {
   };
 
   void explain();
+  loadButtons().catch(() => {});
 
   return {
     title: () => displayName(model),
@@ -126,6 +137,7 @@ export function modelSheet({ store, select }, key) {
       const view = mesh?.models.get(model);
       const backend = shown.get(id);
       const stats = view?.requests;
+      own?.update();
       list.set("Model id", model);
       list.set("Details", formatModelDetail(mesh?.backends.get(id)?.details?.[model]));
       list.set("Requests", stats ? formatRequests(stats) : "none yet");

@@ -3,6 +3,8 @@ import { $, h, iconButton, setText } from "../chrome/dom.js";
 import { backendSheet } from "./backend_sheet.js";
 import { modelSheet } from "./model_sheet.js";
 import { routerSheet, userSheet } from "./hub_sheets.js";
+import { errorText } from "../core/api.js";
+import { LOCAL_ID } from "../core/local_models.js";
 import { countPaths } from "../map/selection.js";
 import { plural } from "../core/format.js";
 
@@ -26,7 +28,7 @@ export class Panel {
       ({ key }) => (key ? this.show(key) : this.hide()),
     );
     store.subscribe(
-      (s) => [s.mesh, s.shown, s.servers, s.moment, s.theme, s.historyVersion],
+      (s) => [s.mesh, s.shown, s.servers, s.moment, s.theme, s.historyVersion, s.local],
       () => this.update(),
     );
   }
@@ -41,9 +43,11 @@ export class Panel {
           ? userSheet(context)
           : key === "r"
             ? routerSheet(context)
-            : key.startsWith("b:")
-              ? backendSheet(context, key.slice(2))
-              : modelSheet(context, key);
+            : key === `b:${LOCAL_ID}`
+              ? lazySheet(async () => (await import("./local_sheet.js")).localSheet(context))
+              : key.startsWith("b:")
+                ? backendSheet(context, key.slice(2))
+                : modelSheet(context, key);
       this.sheet = sheet;
       this.count = h("p", { class: "quiet paths" });
       this.root.replaceChildren(
@@ -83,4 +87,24 @@ export class Panel {
     this.sheet.update();
     if (this.count) setText(this.count, plural(countPaths(this.key, shown, servers), "connected path"));
   }
+}
+
+/** A sheet whose code comes when it is wanted. @param {()=>Promise<PanelSheet>} load @returns {PanelSheet} */
+function lazySheet(load) {
+  const root = h("div", {}, h("p", { class: "quiet", text: "Loading …" }));
+  /** @type {PanelSheet|null} */
+  let sheet = null;
+  load()
+    .then((made) => {
+      sheet = made;
+      root.replaceChildren(...made.body);
+      made.update();
+    })
+    .catch((error) => root.replaceChildren(h("p", { class: "error", text: errorText(error) })));
+  return {
+    title: () => "This machine",
+    kind: "Its own models",
+    body: [root],
+    update: () => sheet?.update(),
+  };
 }

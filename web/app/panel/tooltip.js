@@ -1,9 +1,19 @@
 /** What a card has no room for, after 300 ms of rest. */
 import { $, statusBadge, h, keyOfEvent, withCode } from "../chrome/dom.js";
 import { kindLabel } from "../core/kinds.js";
+import { FOLD, LOCAL_ID, activityText, freeText, memoryText, stateText } from "../core/local_models.js";
 import { OTHER_USER, RING_LABELS, statusLabel } from "../map/status_styles.js";
 import { backendOf, modelOf } from "../map/selection.js";
-import { formatDuration, displayName, hostOf, plural, formatMs, formatRequests } from "../core/format.js";
+import {
+  formatBytes,
+  formatDuration,
+  displayName,
+  joined,
+  hostOf,
+  plural,
+  formatMs,
+  formatRequests,
+} from "../core/format.js";
 
 const HOVER_MS = 300;
 
@@ -73,7 +83,7 @@ export class Tooltip {
 
   /** @param {string} key @returns {Node[]|null} */
   content(key) {
-    const { mesh, shown, servers, unused } = this.context.store.state;
+    const { mesh, shown, servers, unused, local } = this.context.store.state;
     if (!mesh) return null;
     const line = (/** @type {string} */ text, c = "") => h("p", { class: c }, ...withCode(text));
     if (key === "u")
@@ -95,11 +105,17 @@ export class Tooltip {
     const view = shown.get(backendOf(key));
     if (!view) return null;
     const backend = mesh.backends.get(view.id);
+    const own = view.id === LOCAL_ID ? local : null;
     if (key.startsWith("b:")) {
       return [
         h("b", { text: view.name }),
         statusBadge(statusLabel(view)),
-        line(`${kindLabel(view.kind)} · ${RING_LABELS[view.ring]} · ${hostOf(backend?.url ?? "")}`, "quiet"),
+        line(
+          own
+            ? "runs its own models"
+            : `${kindLabel(view.kind)} · ${RING_LABELS[view.ring]} · ${hostOf(backend?.url ?? "")}`,
+          "quiet",
+        ),
         line(
           `${formatMs(view.latency)} · ${plural(view.models.length, "model")} · ${backend?.in_flight ?? 0} in flight`,
         ),
@@ -107,16 +123,30 @@ export class Tooltip {
           ? []
           : [line(view.text), line(backend?.health.fix ?? "", "fix")]),
         ...(view.degraded ? [line(view.degraded)] : []),
+        ...(own ? [line(`models take ${memoryText(own.memory)}; ${freeText(own.memory)} free`)] : []),
         ...(view.removed ? [line("Removed; its place is kept for a minute.", "quiet")] : []),
       ];
     }
     const model = modelOf(key);
+    if (model === FOLD)
+      return [
+        h("b", { text: "On this machine’s disk" }),
+        line("Each is loaded when it is asked for.", "quiet"),
+      ];
+    const engine = own?.models.get(model);
     const others = servers.get(model)?.filter((one) => one !== view.id).length ?? 0;
     const rate = this.rateOf(key);
     return [
       h("b", { text: displayName(model) }),
       statusBadge(statusLabel(view)),
       line(`on ${view.name}`, "quiet"),
+      ...(engine && own
+        ? [
+            line(joined(stateText(engine), formatBytes(engine.need_bytes), activityText(engine, own.at))),
+            line(engine.reason?.text ?? ""),
+            line(engine.reason?.fix ?? "", "fix"),
+          ]
+        : []),
       ...(unused.has(key) ? [line("offered here, not used: its details say why")] : []),
       line(
         others > 0

@@ -1,0 +1,121 @@
+/** Models on their way here, and the starters that are offered. */
+import { callApi } from "../core/api.js";
+import { h, fromTemplate, setText, pick } from "../chrome/dom.js";
+import { fitText } from "../core/local_models.js";
+import { busy, focusNear, item, setWhy, updateRows } from "./parts.js";
+import { displayName, formatBytes, formatDuration, joined } from "../core/format.js";
+
+/** @type {Record<DownloadView["state"], string>} */
+const STATES = {
+  queued: "waits for its turn",
+  running: "",
+  paused: "paused",
+  checking: "checking the files",
+  done: "is here",
+  failed: "failed",
+};
+
+/** @param {DownloadView} download */
+function progressText({ state, done_bytes: done, total_bytes: total, bytes_per_s: rate }) {
+  const isDone = state === "done";
+  const speed = state === "running" ? rate : 0;
+  return joined(
+    STATES[state],
+    total && !isDone && `${Math.floor((100 * done) / total)} %`,
+    total && !isDone ? `${formatBytes(done)} of ${formatBytes(total)}` : done && formatBytes(done),
+    speed && `${formatBytes(speed)}/s`,
+    speed && total > done && `${formatDuration((total - done) / speed)} left`,
+  );
+}
+
+/** A list that follows the downloads. @param {Store<AppState>} store @param {(download:DownloadView)=>boolean} [isShown] */
+export function downloadList(store, isShown = () => true) {
+  const el = h("ul", { class: "downloads" });
+  /** @type {Map<string, ListRow<DownloadView>>} */
+  const rows = new Map();
+  const update = () => {
+    const { downloads = [], starters = [] } = store.state.local ?? {};
+    const all = downloads.filter(isShown);
+    updateRows(el, rows, all, (download) => downloadRow(download, starters));
+    el.hidden = !all.length;
+    return all.length > 0;
+  };
+  return { el, update };
+}
+
+/** @param {DownloadView} download @param {StarterView[]} starters @returns {ListRow<DownloadView>} */
+function downloadRow({ id, name }, starters) {
+  const el = fromTemplate("download");
+  const [text, bar, message, reason] = pick(el, "small progress .message .reason");
+  const buttons = el.querySelectorAll("button");
+  const [pause, resume, cancel] = buttons;
+  const path = `/mesh/models/downloads/${encodeURIComponent(id)}`;
+  const shownName = displayName(starters.find((s) => s.name === name)?.label ?? name);
+  setText(el.querySelector("b"), shownName);
+  bar.setAttribute("aria-label", `${shownName}, downloaded`);
+  pause.onclick = () => busy(pause, message, () => callApi("POST", `${path}/pause`));
+  resume.onclick = () => busy(resume, message, () => callApi("POST", `${path}/resume`));
+  cancel.onclick = () => busy(cancel, message, () => callApi("DELETE", path));
+  return {
+    el,
+    update(now) {
+      const { state, total_bytes: total } = now;
+      const isOver = state === "done" || state === "failed";
+      setText(text, progressText(now));
+      el.dataset.state = state;
+      bar.hidden = isOver;
+      if (total) bar.value = now.done_bytes / total;
+      else bar.removeAttribute("value");
+      const hadFocus = document.activeElement;
+      pause.hidden = state !== "running" && state !== "queued";
+      resume.hidden = state !== "paused" && state !== "failed";
+      setText(resume, state === "failed" ? "Try again" : "Resume");
+      setText(cancel, isOver ? "Dismiss" : "Cancel");
+      for (const button of buttons) button.setAttribute("aria-label", `${button.textContent} ${shownName}`);
+      // The button that was pressed may be the one that goes.
+      for (const button of buttons) if (button === hadFocus) focusNear(button);
+      setWhy(reason, now.reason, state === "failed");
+    },
+  };
+}
+
+/** The models that are offered to begin with; where there are none yet, the smallest as the page's button, with the downloads. @param {Store<AppState>} store @param {boolean} isFirst */
+export function starterOffers(store, isFirst) {
+  const message = h("p", { class: "message", role: "status" });
+  const offers = h("ul", { class: "items" });
+  const names = () => new Set(store.state.local?.starters.map((s) => s.name));
+  const downloads = downloadList(store, (d) => names().has(d.name));
+  let signature = "";
+  const update = () => {
+    const { starters = [], downloads: running = [] } = store.state.local ?? {};
+    // Those that can't run here are not offered.
+    const open = starters.filter(
+      (s) => !s.is_here && s.fits !== "never" && !running.some((d) => d.name === s.name),
+    );
+    if (isFirst) downloads.update();
+    const now = JSON.stringify([open, running.length > 0]);
+    if (now === signature) return;
+    signature = now;
+    const hadFocus = offers.contains(document.activeElement);
+    offers.replaceChildren(
+      ...open.map((starter, i) => offer(starter, isFirst && i === 0 && !running.length)),
+    );
+    if (hadFocus) el.querySelector("button")?.focus();
+  };
+  /** @param {StarterView} starter @param {boolean} isMain */
+  const offer = ({ name, label, size_bytes, licence, good_for, fits }, isMain) => {
+    const title = `${displayName(label)}, ${formatBytes(size_bytes)}`;
+    const button = h("button", {
+      class: isMain ? "primary" : "",
+      "aria-label": isMain ? null : `Get ${title}`,
+    });
+    button.textContent = isMain ? `Get a starter model (${title})` : "Get";
+    button.onclick = () => busy(button, message, () => callApi("POST", "/mesh/models/pull", { name }));
+    const print = joined(displayName(good_for), displayName(licence), fits !== "now" && fitText(fits));
+    const el = item(title, [print], !isMain && button);
+    if (isMain) el.querySelector("b")?.replaceWith(button);
+    return el;
+  };
+  const el = h("div", {}, isFirst && downloads.el, offers, message);
+  return { el, update };
+}
