@@ -13,6 +13,7 @@ from meshlight.domain.events import (
     Event,
     HealthEvent,
     IncidentEvent,
+    LocalEvent,
     PeersEvent,
     RefreshEvent,
     TopologyEvent,
@@ -30,6 +31,7 @@ _ITEM_TYPES: dict[str, type[FeedItem]] = {
     "refresh": RefreshEvent,
     "incident": IncidentEvent,
     "peers": PeersEvent,
+    "local": LocalEvent,
 }
 
 

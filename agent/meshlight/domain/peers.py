@@ -223,6 +223,8 @@ class PeerView(Struct, frozen=True, kw_only=True):
     """The models in its catalog now."""
     use: tuple[str, ...] | None = None
     """The only models (globs) that are used from it here; None for all that no own backend has."""
+    may_manage: bool = False
+    """Whether it may load and unload the models that it may use here."""
 
 
 class SightingView(Struct, frozen=True, kw_only=True):
