@@ -92,6 +92,7 @@ Examples:
   meshlight peers share Bo --rings machine,lan --at-once 2
   meshlight peers share Bo --models qwen3:4b,gemma3:4b
   meshlight peers share Bo --models all
+  meshlight peers share Bo --may-manage                it may load and unload them
   meshlight peers share Bo --use 'qwen3*'              what you use of it
   meshlight peers share Bo --pause
 
@@ -108,6 +109,9 @@ NAME is a peer's name or id, or the start of its id."""
 @click.option(
     "--at-once", type=click.IntRange(1, 1_000), metavar="N", help="How many requests it may run at once."
 )
+@click.option(
+    "--may-manage/--no-may-manage", default=None, help="It may load and unload the models it may use, or not."
+)
 @click.option("--pause/--resume", "paused", default=None, help="Stop sharing for now, or resume.")
 def share(
     name: str,
@@ -116,6 +120,7 @@ def share(
     models: str | None,
     use: str | None,
     at_once: int | None,
+    may_manage: bool | None,
     paused: bool | None,
 ) -> None:
     """Show what a peer may use here, or change it.
@@ -131,6 +136,8 @@ def share(
         terms["use"] = None if use.strip().casefold() == ALL else _words(use, "--use")
     if at_once is not None:
         terms["max_in_flight"] = at_once
+    if may_manage is not None:
+        terms["may_manage"] = may_manage
     if paused is not None:
         terms["paused"] = paused
     with connect_service() as client:
@@ -147,6 +154,8 @@ def print_terms(peer: PeerView) -> None:
     style = TerminalStyle.of(console)
     limit = count(peer.max_in_flight, "request")
     text = f"{sanitize(peer.name)} may use {terms_text(peer)}, {limit} at once."
+    if peer.may_manage:
+        text += " It may load and unload them."
     if peer.paused:
         text = f"{sanitize(peer.name)} is paused: it may use nothing for now. Undo this with --resume."
     if peer.use is not None:

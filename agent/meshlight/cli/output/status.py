@@ -38,6 +38,7 @@ def status_report(view: SnapshotView, url: str, style: TerminalStyle) -> Rendera
             "Start an engine such as llama-server or Ollama on this machine: it is found automatically.",
             "Add one on another machine by its address, for example:",
             "  meshlight backends add openai-compatible http://192.168.1.20:8000",
+            "Or get a small model for this machine with: meshlight models pull starter",
         ]
         return Group(*parts)
     parts += backend_lines(view.backends, style)
@@ -49,6 +50,8 @@ def status_report(view: SnapshotView, url: str, style: TerminalStyle) -> Rendera
         for text in b.warnings
         for line in message_lines(WARN, f"{b.name}: {text}", "", style)
     ]
+    if not view.models and all(b.kind == "local" for b in shown):
+        messages.append(Text("Get a small model for this machine with: meshlight models pull starter"))
     return Group(*parts, "", *messages) if messages else Group(*parts)
 
 
