@@ -16,8 +16,8 @@ Type = Callable[..., Any]
 def test_what_runs_models_and_where_they_were_looked_for_is_told() -> None:
     found = check_local_models(local(model()))
     assert [(one.level, one.message) for one in found] == [
-        ("ok", "Models can be run here by llama.cpp b11434."),
-        ("ok", "Looked for models in: Meshlight's folder (1), Hugging Face's cache (2)."),
+        ("ok", "Models can be run here by llama-server b11434."),
+        ("ok", "Looked for models in: Meshlight (1), Hugging Face (2)."),
         ("ok", "1 model of this machine's own, and all fit."),
     ]
 
@@ -32,7 +32,7 @@ def test_what_runs_models_and_where_they_were_looked_for_is_told() -> None:
 def test_if_nothing_can_run_models_each_runner_says_why(models: Any, text: str) -> None:
     first, second, *_ = check_local_models(local(*models, runners=(NO_LLAMA_SERVER,)))
     assert (first.level, first.message, first.fix) == ("look", text, "")
-    assert (second.message, second.fix) == ("llama.cpp: not installed.", "brew install llama.cpp")
+    assert (second.message, second.fix) == ("llama-server is not installed.", "brew install llama.cpp")
     assert "pip install 'meshlight[local]'" in check_local_models(local(*models, runners=()))[0].fix
     usable = check_local_models(local(*models, runners=(NO_LLAMA_SERVER, LLAMA_SERVER)))
     assert "not installed" not in str(usable)
@@ -78,7 +78,7 @@ def test_the_doctor_asks_the_service_for_them(api: LocalApi, type_words: Type) -
     api.says("GET", "/mesh/snapshot", mesh())
     api.says("GET", "/mesh/models", everything())
     out = " ".join(type_words("doctor").out.split())
-    assert "✓ Models can be run here by llama.cpp b11434." in out
+    assert "✓ Models can be run here by llama-server b11434." in out
     assert "1 file can't be used; see why with: meshlight models list" in out
     api.fails("GET", "/mesh/models", 404, "not_found", "There is nothing at /mesh/models.")
     assert "/mesh/models" not in type_words("doctor").out

@@ -94,7 +94,7 @@ def test_the_list_has_state_need_use_downloads_and_what_is_wrong(type_words: Typ
     )
     assert any("1.2 GB of 2.5 GB  12 MB/s  1 min" in line for line in said.lines)
     assert "✖ llama-3.2-3b: The file is incomplete." in said.lines
-    assert "! model-00002-of-00003.gguf (Hugging Face's cache): 1 of 3 parts is missing." in said.lines
+    assert "! model-00002-of-00003.gguf (Hugging Face): 1 of 3 parts is missing." in said.lines
     assert max(map(len, said.lines)) <= 80
 
 
@@ -105,7 +105,7 @@ def test_a_wide_terminal_shows_size_purpose_and_runner_too(
     monkeypatch.setenv("COLUMNS", "120")
     titles, *rows = (line.split() for line in type_words("models", "list").lines[2:])
     assert titles == ["STATE", "MODEL", "SIZE", "NEEDS", "FOR", "RUNNER", "USE"]
-    assert ["○", "on", "disk", BGE, "37", "MB", "150", "MB", "embeddings", "llama.cpp"] in rows
+    assert ["○", "on", "disk", BGE, "37", "MB", "150", "MB", "embeddings", "llama-server"] in rows
 
 
 @pytest.mark.usefixtures("own")
@@ -117,7 +117,7 @@ def test_a_machine_without_models_is_offered_one_with_the_command(api: LocalApi,
     api.says("GET", "/mesh/models", local())
     said = type_words("models", "list")
     assert "  meshlight models pull starter" in said.lines
-    assert "    SmolLM2 135M Instruct: 98 MB, Apache-2.0, trying everything out:" in said.out
+    assert "    SmolLM2 135M Instruct, 98 MB, Apache-2.0. Seeing that everything works: it" in said.out
 
 
 def test_models_that_nothing_can_run_are_said_with_what_to_install(api: LocalApi, type_words: Type) -> None:
@@ -195,7 +195,7 @@ def test_a_model_is_loaded_and_how_that_goes_is_said(own: LocalApi, type_words: 
     assert sent(own)[0] == ("POST", "/mesh/models/load", {"model": QWEN, "wait": False})
     assert [one.code for one in said] == [0, 0, 1, 0]
     assert said[0].out.split() == f"✓ {QWEN} is loading. See how far with: meshlight models list".split()
-    assert said[1].out == f"✓ {QWEN} is loaded by llama.cpp: 6.2 GB, 8k context.\n"
+    assert said[1].out == f"✓ {QWEN} is loaded by llama-server: 6.2 GB, 8k context.\n"
     assert "The file is incomplete.\n  Fix: Download it again.\n" in said[2].out
     assert said[2].lines[-1] == f"See what its engine wrote with: meshlight models log {QWEN}"
     assert "It waits for memory" in said[3].out
@@ -296,7 +296,7 @@ def test_one_model_in_full_has_its_memory_its_context_and_where_it_lies(type_wor
         ("memory", "6.2 GB"),
         ("context", "8,192 tokens"),
     }
-    assert "Hugging Face's cache" in said.out
+    assert "the folder of Hugging Face" in said.out
     assert "no: it needs more memory" in type_words("models", "show", "gemma").out
     assert json.loads(type_words("models", "show", "gemma", "--json").out)["fits"] == "never"
 
@@ -316,7 +316,7 @@ def test_only_what_meshlight_has_downloaded_is_deleted_and_only_after_a_yes(
     refused = type_words("models", "rm", "qwen", "--yes")
     assert (refused.code, refused.err.splitlines()[0]) == (
         1,
-        f"Error: {QWEN} lies in Hugging Face's cache, which Meshlight only reads.",
+        f"Error: {QWEN} lies in the folder of Hugging Face, which Meshlight only reads.",
     )
     assert type_words("models", "rm", "smol").err.endswith("Add --yes.\n")
     with Terminal(tmp_path, "models", "rm", "smol") as term:

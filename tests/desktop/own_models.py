@@ -24,15 +24,18 @@ STARTER = StarterView(
     label="SmolLM2 135M Instruct",
     size_bytes=98_000_000,
     licence="Apache-2.0",
-    good_for="trying everything out: it is tiny, fast, and often wrong",
+    good_for="Seeing that everything works: it answers at once, and is often wrong.",
 )
-LLAMA_SERVER = RunnerView(name="llama-server", label="llama.cpp", version="b11434", is_usable=True)
+LLAMA_SERVER = RunnerView(name="llama-server", label="llama-server", version="b11434", is_usable=True)
 NO_LLAMA_SERVER = RunnerView(
-    name="llama-server", label="llama.cpp", why_not="not installed.", fix="brew install llama.cpp"
+    name="llama-server",
+    label="llama-server",
+    why_not="llama-server is not installed.",
+    fix="brew install llama.cpp",
 )
 STORES = (
-    StoreView(store="own", label="Meshlight's folder", models=1),
-    StoreView(store="hub", label="Hugging Face's cache", models=2),
+    StoreView(store="own", label="Meshlight", models=1),
+    StoreView(store="hub", label="Hugging Face", models=2),
 )
 
 
@@ -42,7 +45,7 @@ def model(id_: str = QWEN, **changes: Any) -> LocalModelView:
         "state": "on-disk",
         "size_bytes": 5 * GB,
         "need_bytes": 6_200_000_000,
-        "runner": "llama.cpp",
+        "runner": "llama-server",
         "store": "hub",
     }
     return LocalModelView(**(fields | changes))

@@ -21,6 +21,7 @@ from meshlight.api_client.client import ApiClient, read_runtime
 from meshlight.backends.base import DetectedEngine
 from meshlight.backends.detection import Detector, usual_ports
 from meshlight.backends.kinds import ring_for
+from meshlight.cli.output.models import why_unusable
 from meshlight.cli.ports import how_to_find, is_port_free, port_owner
 from meshlight.domain.api_types import BackendView, SnapshotView
 from meshlight.domain.backend import Backend
@@ -341,16 +342,14 @@ def _check_runners(view: LocalView) -> list[Finding]:
     if view.models:
         text = f"This machine has {count(len(view.models), 'model')} and nothing to run them."
     first = warning(text, "" if view.runners else "Install one: pip install 'meshlight[local]'")
-    return [first, *(_unusable(runner) for runner in view.runners)]
+    return [
+        first,
+        *(warning(sanitize(why_unusable(runner)), sanitize(runner.fix)) for runner in view.runners),
+    ]
 
 
 def _runner_text(runner: RunnerView) -> str:
     return f"{sanitize(runner.label)} {sanitize(runner.version)}".strip()
-
-
-def _unusable(runner: RunnerView) -> Finding:
-    why = sanitize(runner.why_not) or "It can't be used here."
-    return warning(f"{sanitize(runner.label)}: {why}", sanitize(runner.fix))
 
 
 PROBE_ID = "doctor"

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from meshlight.api_client.client import ApiClient
 from meshlight.cli.model_pull import pull
 from meshlight.cli.output.console import BAD, GOOD, WARN, TerminalStyle, new_console
-from meshlight.cli.output.models import local_report, model_report
+from meshlight.cli.output.models import local_report, model_report, place_text
 from meshlight.cli.output.reports import context_text, model_lines, model_listing
 from meshlight.cli.output.status import message_lines
 from meshlight.cli.service_client import connect_service, pick_backend, print_json
@@ -206,8 +206,8 @@ def show(name: str, *, as_json: bool) -> None:
         print_json(model)
     else:
         console = new_console()
-        labels = {store.store: store.label for store in view.stores}
-        console.print(model_report(model, labels, TerminalStyle.of(console)))
+        place = place_text(view, model.store)
+        console.print(model_report(model, place, TerminalStyle.of(console)))
 
 
 @models.command(epilog="""\b\nExample:\n  meshlight models log smollm2""")
@@ -246,9 +246,8 @@ def rm(name: str, *, yes: bool, as_json: bool) -> None:
         model = find_model(view, name)
         shown = sanitize(model.id)
         if not model.can_delete:
-            where = next((one.label for one in view.stores if one.store == model.store), model.store)
             raise Conflict(
-                f"{shown} lies in {sanitize(where)}, which Meshlight only reads.",
+                f"{shown} lies in {place_text(view, model.store)}, which Meshlight only reads.",
                 "Delete it with the program that put it there.",
             )
         if not yes:

@@ -7,6 +7,7 @@ from meshlight.cli.output.models import (
     done_text,
     download_problem_lines,
     fit_text,
+    place_text,
     runner_lines,
     seconds_left,
     starter_lines,
@@ -15,7 +16,7 @@ from meshlight.cli.output.models import (
     use_text,
 )
 from meshlight.domain.backend import Reason
-from meshlight.domain.local_views import MemoryView, RunnerView, StarterView
+from meshlight.domain.local_views import MemoryView, RunnerView, StarterView, StoreView
 
 STYLE = TerminalStyle(width=80)
 
@@ -81,9 +82,21 @@ def test_each_runner_that_can_t_be_used_says_why_and_the_fix() -> None:
 
 def test_starters_that_are_here_or_too_big_are_not_offered_as_if_they_were_not() -> None:
     big = StarterView(
-        name="big", label="Big", size_bytes=9 * GB, licence="MIT", good_for="code", fits="never"
+        name="big", label="Big", size_bytes=9 * GB, licence="MIT", good_for="Code.", fits="never"
     )
     here = replace(big, name="here", is_here=True)
     text = " ".join(line.plain for line in starter_lines([here, big], STYLE))
     assert "pull here" not in text
-    assert "9.0 GB, MIT, code (too big for this machine)" in text
+    assert "Big, 9.0 GB, MIT. Code. It is too big for this machine." in text
+
+
+def test_where_a_model_lies_is_told_without_a_path() -> None:
+    folder = StoreView(store="folder", label="gguf")
+    view = local(stores=(folder, StoreView(store="lmstudio", label="LM Studio")))
+    assert [place_text(view, store) for store in ("own", "folder", "lmstudio", "jan")] == [
+        "Meshlight's own folder",
+        "your folder gguf",
+        "the folder of LM Studio",
+        "the folder of jan",
+    ]
+    assert place_text(local(stores=(folder, folder)), "folder") == "a folder of yours"

@@ -17,6 +17,7 @@ from meshlight.domain.local_views import (
     LocalModelView,
     LocalView,
     RepositoryFile,
+    RunnerView,
     StarterView,
 )
 from meshlight.domain.text import DASH, count, duration, sanitize, size_text, wrap
@@ -191,8 +192,14 @@ def runner_lines(view: LocalView, style: TerminalStyle) -> list[Text]:
     lines = message_lines(WARN if not view.models else BAD, text, "", style)
     for runner in view.runners:
         if runner.why_not:
-            lines += message_lines(WARN, f"{runner.label}: {runner.why_not}", runner.fix, style)
+            lines += message_lines(WARN, why_unusable(runner), runner.fix, style)
     return lines
+
+
+def why_unusable(runner: RunnerView) -> str:
+    """Return why a runner can't be used, with its name."""
+    why = runner.why_not or "It can't be used here."
+    return why if runner.label.casefold() in why.casefold() else f"{runner.label}: {why}"
 
 
 def starter_lines(starters: Sequence[StarterView], style: TerminalStyle) -> list[Text]:
@@ -203,9 +210,9 @@ def starter_lines(starters: Sequence[StarterView], style: TerminalStyle) -> list
         return [Text(line) for line in wrap(text, style.width)]
     lines = [Text("Get a model to start with:")]
     for one in offered:
-        about = f"{one.label}: {size_text(one.size_bytes)}, {one.licence}, {one.good_for}"
+        about = f"{one.label}, {size_text(one.size_bytes)}, {one.licence}. {one.good_for}"
         if one.fits == "never":
-            about += " (too big for this machine)"
+            about += " It is too big for this machine."
         lines.append(Text(f"  meshlight models pull {sanitize(one.name)}"))
         lines += [
             Text(f"    {line}", "bright_black") for line in wrap(sanitize(about), max(style.width - 4, 20))
@@ -214,10 +221,18 @@ def starter_lines(starters: Sequence[StarterView], style: TerminalStyle) -> list
     return lines
 
 
-def model_report(
-    model: LocalModelView, stores: Mapping[StoreName, str], style: TerminalStyle
-) -> RenderableType:
-    """Return all details of one model; `stores` maps the stores to their labels."""
+def place_text(view: LocalView, store: StoreName) -> str:
+    """Return where the models of a store lie, such as `Meshlight's own folder`."""
+    labels = [sanitize(one.label) for one in view.stores if one.store == store]
+    if store == "own":
+        return "Meshlight's own folder"
+    if store == "folder":
+        return f"your folder {labels[0]}" if len(labels) == 1 else "a folder of yours"
+    return f"the folder of {labels[0] if labels else store}"
+
+
+def model_report(model: LocalModelView, place: str, style: TerminalStyle) -> RenderableType:
+    """Return all details of one model, which lies in `place`."""
     is_loaded = model.state in LOADED
     context = f"{model.context:,} tokens" if model.context else ""
     if context and model.context_max > model.context:
@@ -237,7 +252,7 @@ def model_report(
         ("type", model.architecture),
         ("runner", model.runner or "none can run it here"),
         ("load took", "" if model.load_s is None else f"{model.load_s:.1f} s"),
-        ("lies in", stores.get(model.store, model.store)),
+        ("lies in", place),
         ("also", ", ".join(model.names)),
         ("hidden", "yes: it is in no list and gets no request" if model.hidden else ""),
     ]
