@@ -368,7 +368,8 @@ def _print_unload(before: LocalModelView) -> None:
     if before.state in {"on-disk", "failed", "missing"}:
         _say(f"{shown} was not loaded.")
     else:
-        freed = f": {size_text(before.need_bytes)} of memory are free again" if before.need_bytes else ""
+        has_memory = before.state == "ready" and before.need_bytes
+        freed = f": {size_text(before.need_bytes)} of memory are free again" if has_memory else ""
         _say(f"Unloaded {shown}{freed}.")
 
 

@@ -1,12 +1,15 @@
+import pytest
 from msgspec.structs import replace
+from rich.console import Console
 
-from desktop.own_models import GB, LLAMA_SERVER, download, loaded, local, model, offered
+from desktop.own_models import GB, LLAMA_SERVER, download, everything, loaded, local, model, offered
 from meshlight.cli.output.console import TerminalStyle
 from meshlight.cli.output.models import (
     choice_lines,
     done_text,
     download_problem_lines,
     fit_text,
+    local_report,
     place_text,
     runner_lines,
     seconds_left,
@@ -16,9 +19,20 @@ from meshlight.cli.output.models import (
     use_text,
 )
 from meshlight.domain.backend import Reason
-from meshlight.domain.local_views import MemoryView, RunnerView, StarterView, StoreView
+from meshlight.domain.local_views import LocalView, MemoryView, RunnerView, StarterView, StoreView
 
 STYLE = TerminalStyle(width=80)
+
+
+@pytest.mark.parametrize("width", [44, 60, 80, 120, 200])
+@pytest.mark.parametrize(
+    "view", [everything(), local(), local(model(), can_run=False)], ids=["full", "none", "idle"]
+)
+def test_the_list_fits_every_terminal(view: LocalView, width: int) -> None:
+    console = Console(width=width, markup=False, emoji=False, highlight=False)
+    with console.capture() as captured:
+        console.print(local_report(view, TerminalStyle(width=width)))
+    assert max(map(len, captured.get().splitlines())) <= width
 
 
 def test_the_summary_counts_models_and_says_how_memory_stands() -> None:
@@ -32,7 +46,7 @@ def test_the_summary_counts_models_and_says_how_memory_stands() -> None:
 
 def test_how_a_model_is_used_is_said_in_a_few_words() -> None:
     assert use_text(model()) == ""
-    assert use_text(model(keep=True)) == "kept"
+    assert use_text(model(keep=True, hidden=True)) == "kept, hidden"
     assert use_text(loaded()) == "idle 3 min, unloads in 11 min"
     assert use_text(loaded(keep=True)) == "idle 3 min, kept"
     assert use_text(loaded(in_flight=1)) == "1 request"

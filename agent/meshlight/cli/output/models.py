@@ -312,6 +312,8 @@ def use_text(model: LocalModelView) -> str:
         parts.append("kept")
     elif model.state == "ready" and not model.in_flight and model.expires_in_s is not None:
         parts.append(f"unloads in {duration(model.expires_in_s)}")
+    if model.hidden:
+        parts.append("hidden")
     return ", ".join(parts)
 
 
