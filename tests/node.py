@@ -1,7 +1,7 @@
 """A complete Meshlight node in the test's own event loop, on a free port, with a folder of its own."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -137,10 +137,16 @@ class Node:
 
     async def until(self, name: str, state: str, within_s: float = WAIT_S) -> dict[str, Any]:
         """Wait, by the event stream, until a backend is in `state`; return it."""
+        return await self.until_so(name, lambda found: found["health"]["state"] == state, within_s)
+
+    async def until_so(
+        self, name: str, is_so: Callable[[dict[str, Any]], bool], within_s: float = WAIT_S
+    ) -> dict[str, Any]:
+        """Wait, by the event stream, until something is so of a backend; return it."""
         async with asyncio.timeout(within_s):
             async with self.http.stream("GET", "/mesh/events", timeout=within_s) as events:
                 async for _ in events.aiter_lines():
                     found = await self.backend(name)
-                    if found["health"]["state"] == state:
+                    if is_so(found):
                         return found
-        raise AssertionError(f"{name} did not become {state}")
+        raise AssertionError(f"{name} did not become so")

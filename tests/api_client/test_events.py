@@ -4,7 +4,8 @@ import pytest
 from desktop.samples import mesh
 from meshlight.api_client.events import read_feed
 from meshlight.domain.errors import ServiceError
-from meshlight.domain.events import IncidentEvent, RefreshEvent
+from meshlight.domain.events import IncidentEvent, LocalEvent, RefreshEvent
+from meshlight.domain.local_views import DownloadView, LocalModelView, MemoryView
 
 
 def lines(name: str, event: object) -> list[str]:
@@ -16,6 +17,17 @@ def test_events_are_read_by_their_names() -> None:
     incident = IncidentEvent(seq=3, backend="b", from_="unknown", to="healthy", reason="ok", text="Well.")
     heard = read_feed([*lines("snapshot", mesh()), *lines("refresh", refresh), *lines("incident", incident)])
     assert list(heard) == [mesh(), refresh, incident]
+
+
+def test_events_about_this_machines_models_are_read() -> None:
+    event = LocalEvent(
+        seq=4,
+        models=(LocalModelView(id="owner/repo:Q4_K_M", state="loading", progress=0.5),),
+        removed=("gone",),
+        memory=MemoryView(total_bytes=1),
+        downloads=(DownloadView(id="d1", name="starter", state="running"),),
+    )
+    assert list(read_feed(lines("local", event))) == [event]
 
 
 def test_pings_numbers_and_events_of_tomorrow_are_passed_over() -> None:

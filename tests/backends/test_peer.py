@@ -9,7 +9,7 @@ from backends.peer_rig import ANNA, BEN, CATALOG, MALLORY, SHARED, answer, ben, 
 from meshlight.backends.base import ChannelDeps, Probe
 from meshlight.backends.peer import PeerChannel, PeerKind, _decode, _probe_of
 from meshlight.domain.backend import Backend, ModelDetail
-from meshlight.domain.errors import ConnectError
+from meshlight.domain.errors import Conflict, ConnectError, NotFound
 from meshlight.domain.health import Answered, Failed, Refused
 from meshlight.http_client.address import parse_address
 from meshlight.http_client.client import Upstream
@@ -28,6 +28,29 @@ async def test_the_models_of_a_peer_are_listed_with_what_it_tells_of_them() -> N
     assert probe.details == {"m": ModelDetail(context=4096, quantization="Q4_K_M")}
     assert probe.about == {"study": "ollama, healthy, 1 model"}
     assert probe.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("terms", "can_load"),
+    [({}, False), ({"may_manage": True}, True), ({"may_manage": True, "paused": True}, False)],
+)
+async def test_whether_models_may_be_loaded_there_is_in_the_catalog(
+    terms: dict[str, object], can_load: bool
+) -> None:
+    assert (await probe_of(**terms)).can_load is can_load
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(403, Conflict), (404, NotFound), (409, Conflict), (500, Conflict), (200, Conflict)]
+)
+async def test_what_a_peer_refuses_to_load_is_told_in_its_words(status: int, error: type[Exception]) -> None:
+    said = {"error": {"message": "Somebody\x1b[31m uses it now."}}
+    async with connected(ben(answer(said, status))) as (connection, server):
+        for act in (PeerKind().load_model, PeerKind().unload_model):
+            with pytest.raises(error, match=r"Ben did not (un)?load m\. It says: Somebody") as caught:
+                await act(connection.probes, connection.backend, None, "m")
+            assert str(caught.value).isprintable()
+        assert [request.body for request in server.requests] == [b'{"model":"m"}'] * 2
 
 
 async def test_an_unchanged_catalog_is_not_sent_again_and_means_the_same() -> None:

@@ -186,3 +186,21 @@ async def test_fifty_backends_of_which_ten_hang_are_checked_within_two_and_a_hal
         assert max(since) < 1.5, "those that answer do not wait for those that hang"
         await prober.close()
         connections.close()
+
+
+async def test_this_machines_disks_are_looked_at_too_and_waited_for() -> None:
+    ward = Ward()
+    looked, may_end = asyncio.Event(), asyncio.Event()
+
+    async def look_at_disks() -> None:
+        looked.set()
+        await may_end.wait()
+
+    refresher = Refresher(ward.registry, ward.prober, ward.publisher, ward.look, look_at_disks)
+    refresher.start()
+    waiting = asyncio.create_task(refresher.wait())
+    await looked.wait()
+    await settle()
+    assert (ward.looks, waiting.done()) == (1, False)
+    may_end.set()
+    assert (await waiting).total == 0

@@ -10,6 +10,7 @@ import pytest
 from meshlight.backends.base import Channel, ChannelDeps, Probe
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.backend import Backend, Kind
+from meshlight.domain.errors import NotFound
 from meshlight.domain.health import Answered
 from meshlight.http_client.address import parse_address
 from meshlight.http_client.client import Upstream
@@ -71,6 +72,29 @@ async def test_looking_at_a_router_tells_what_is_loaded_and_loads_nothing(tmp_pa
     assert probe.details["tiny-b"].context == 2048
     assert probe.about is not None
     assert probe.about["Loaded"] == "1 of 2 models, at most 4 at a time"
+
+
+async def test_a_router_loads_and_unloads_what_it_is_asked_to(tmp_path: Path) -> None:
+    llama_server()
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for name in ("tiny-a", "tiny-b"):
+        write_gguf(folder / f"{name}.gguf", name)
+    with router_llama(folder) as engine:
+        router = Backend(id="a", name="a", kind="llamacpp", ring="machine", url=engine.url)
+        upstream = Upstream(parse_address(engine.url))
+        for _ in range(2):
+            await KINDS["llamacpp"].load_model(upstream, router, None, "tiny-b")
+        probe = await look("llamacpp", engine.url)
+        assert probe.can_load is True
+        assert probe.details is not None
+        assert probe.details["tiny-a"].loaded is False
+        for _ in range(2):
+            await KINDS["llamacpp"].unload_model(upstream, router, None, "tiny-b")
+        for act in (KINDS["llamacpp"].load_model, KINDS["llamacpp"].unload_model):
+            with pytest.raises(NotFound, match="a has no model 'nobody'"):
+                await act(upstream, router, None, "nobody")
+        upstream.close()
 
 
 async def test_mlx_tells_nothing_but_names(mlx: Engine) -> None:

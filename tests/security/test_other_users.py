@@ -180,7 +180,9 @@ def test_what_a_browser_is_started_with_tells_a_stranger_nothing_and_brings_its_
         for secret in (code, KEY, SECRET):
             assert secret not in observed + opened.stdout + opened.stderr + (home / "env").read_text()
         ours = [line for line in observed.splitlines() if str(home) in line]
-        assert ours and not any("code=" in line for line in ours), "other processes of the machine may say what they like"
+        assert ours and not any("code=" in line for line in ours), (
+            "other processes of the machine may say what they like"
+        )
         assert "read" not in walked.split()
         assert stat.S_IMODE(page.stat().st_mode) == 0o600
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from meshlight.backends.diagnostics import no_list_reason, not_this_kind, reason, status_fact
 from meshlight.backends.large_work import in_thread_if_large
+from meshlight.backends.model_control import cannot
 from meshlight.backends.model_list import BODY_LIMIT, Listing, read_models
 from meshlight.domain.backend import Backend, Kind, ModelDetail, Reason, Ring
 from meshlight.domain.errors import ReadTimeout, ResponseTooLarge, UpstreamError
@@ -84,6 +85,8 @@ class Probe(Struct, frozen=True, kw_only=True):
     """Why it can serve nothing though it answers; empty when it can."""
     note: str = ""
     """What a check that a person asked for could not check, and when it can."""
+    can_load: bool | None = None
+    """Whether this backend can be asked to load and unload models; None for what its kind says of all."""
 
 
 class DetectedEngine(Struct, frozen=True):
@@ -254,6 +257,8 @@ class BackendKind(ABC):
     key_hint: ClassVar[str] = "Only if the server asks for one."
     takes_models: ClassVar[bool] = True
     """Whether a user may name its models by hand."""
+    can_load: ClassVar[bool] = False
+    """Whether every backend of this kind can be asked to load and unload models; see `Probe.can_load`."""
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -362,6 +367,32 @@ class BackendKind(ABC):
     def open_channel(self, deps: ChannelDeps) -> Channel | None:  # noqa: ARG002 — for kinds with state
         """Return the state that is kept for one backend; None if there is none."""
         return None
+
+    async def load_model(
+        self,
+        upstream: HttpClient,  # noqa: ARG002 — for kinds that can
+        backend: Backend,
+        secret: str | None,  # noqa: ARG002 — the same
+        model: str,  # noqa: ARG002 — the same
+        *,
+        stays: bool = True,  # noqa: ARG002 — for kinds where that is asked for
+    ) -> None:
+        """Load a model, within `backend.first_byte_s`; returns when it is loaded or, if that is not told, under way.
+
+        Where the engine unloads idle models by itself, the model `stays` until it is unloaded, or is as any other.
+        Raises an UpstreamError, NotFound, Conflict (this one can't) or BackendCheckFailed (it did not).
+        """
+        raise cannot(backend, f"{self.label} has no such request.")
+
+    async def unload_model(
+        self,
+        upstream: HttpClient,  # noqa: ARG002 — for kinds that can
+        backend: Backend,
+        secret: str | None,  # noqa: ARG002 — the same
+        model: str,  # noqa: ARG002 — the same
+    ) -> None:
+        """Unload a model; one that is not loaded is no error. Raises as `load_model` does."""
+        raise cannot(backend, f"{self.label} has no such request.")
 
     def explain(self, error: UpstreamError, backend: Backend) -> Reason:
         """Say why a backend gave no answer."""

@@ -38,6 +38,8 @@ class MetadataSnapshot(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     again: bool = False
     """Whether the next probe should read once more: a value is changing, or not everything was read yet."""
+    can_load: bool | None = None
+    """See `Probe.can_load`."""
 
 
 class ModelListReply(Struct, frozen=True):
@@ -130,7 +132,17 @@ class MetadataChannel(Channel):
         if self._snapshot is None:
             return probe
         snapshot = self._snapshot
-        return replace(probe, details=snapshot.details, about=snapshot.about, warnings=snapshot.warnings)
+        return replace(
+            probe,
+            details=snapshot.details,
+            about=snapshot.about,
+            warnings=snapshot.warnings,
+            can_load=snapshot.can_load,
+        )
+
+    def check_now(self) -> None:
+        """Read the metadata with the next probe: a person wants to know, or has changed something."""
+        self._due = float("-inf")
 
     async def route(self, model: str, secret: str | None) -> ModelRoute | None:  # noqa: ARG002 — there is one route
         """Return None: every request goes to the backend's own address; remember that there was one."""

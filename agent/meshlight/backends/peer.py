@@ -23,10 +23,11 @@ from meshlight.backends.base import (
 from meshlight.backends.diagnostics import reason, status_fact, where
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.backends.metadata import WORD_MAX, short_text, tokens
+from meshlight.backends.model_control import ask
 from meshlight.backends.model_list import BODY_LIMIT, MODELS_MAX
 from meshlight.domain.backend import Backend, ModelDetail, Reason, Ring, is_model_id
 from meshlight.domain.decoding import decode_or_none
-from meshlight.domain.errors import ConnectError, ReadError, UpstreamError
+from meshlight.domain.errors import Conflict, ConnectError, NotFound, ReadError, UpstreamError
 from meshlight.domain.health import Answered, Failed, Refused
 from meshlight.domain.operations import (
     ANTHROPIC_OPERATIONS,
@@ -38,10 +39,12 @@ from meshlight.domain.operations import (
 from meshlight.domain.peers import SharedBackend, SharedCatalog
 from meshlight.domain.text import sanitize_line
 from meshlight.http_client.client import Upstream
+from meshlight.http_client.error_text import message_of
 from meshlight.http_client.response import Headers
 
 CATALOG = "/peer/catalog"
 EVENTS = "/peer/events"
+MODELS = "/peer/models"
 NOT_SHARED = "not-shared"
 """The code of the reason for a model that a peer has withdrawn."""
 QUIET_S = 45.0
@@ -100,6 +103,34 @@ class PeerKind(BackendKind):
     def explain(self, error: UpstreamError, backend: Backend) -> Reason:
         """Distinguish a peer that is down from another server at its address."""
         return _explain(error, backend)
+
+    async def load_model(
+        self,
+        upstream: HttpClient,
+        backend: Backend,
+        secret: str | None,
+        model: str,
+        *,
+        stays: bool = True,
+    ) -> None:
+        """Have the peer load a model; its owner decides whether this node may (`may_manage`)."""
+        del secret, stays
+        await self._manage(upstream, backend, model, "load")
+
+    async def unload_model(
+        self, upstream: HttpClient, backend: Backend, secret: str | None, model: str
+    ) -> None:
+        """Have the peer unload a model, which it does only if nobody uses it."""
+        del secret
+        await self._manage(upstream, backend, model, "unload")
+
+    async def _manage(self, upstream: HttpClient, backend: Backend, model: str, verb: str) -> None:
+        reply = await ask(upstream, f"{MODELS}/{verb}", {"model": model}, (), backend.first_byte_s)
+        if reply.status == 204:
+            return
+        said = sanitize_line(message_of(reply))
+        title = f"{backend.name} did not {verb} {sanitize_line(model, 80)}."
+        raise (NotFound if reply.status == 404 else Conflict)(f"{title} It says: {said}" if said else title)
 
     def open_channel(self, deps: ChannelDeps) -> Channel:
         """Keep the catalog, and the event stream that reports its changes."""
@@ -296,6 +327,7 @@ def _probe_of(catalog: SharedCatalog, backend: Backend) -> Probe:
         about={shared.name: _summary(shared) for shared in backends[:LINES_MAX]},
         warnings=tuple(warnings),
         unusable=unusable,
+        can_load=catalog.may_manage and not catalog.paused,
     )
 
 

@@ -82,6 +82,8 @@ class BackendView(Struct, frozen=True, kw_only=True):
     """Sentences about what should be looked at though it works."""
     degraded: str = ""
     """Why it can serve nothing though it answers; empty when it can."""
+    can_load: bool = False
+    """Whether its models can be loaded and unloaded by request."""
 
 
 class ModelView(Struct, frozen=True, kw_only=True):
@@ -177,6 +179,7 @@ def backend_view(node: Node, work: Workload | None, now: float) -> BackendView:
         about=node.about,
         warnings=node.warnings,
         degraded=node.degraded,
+        can_load=node.can_load,
     )
 
 

@@ -39,6 +39,8 @@ class Peer(Struct, frozen=True, kw_only=True):
     """The only models (globs) that are used from it here, even where an own backend has them; None for all others."""
     max_in_flight: int = 4
     paused: bool = False
+    may_manage: bool = False
+    """Whether it may load and unload the models that it may use."""
     paired_at: float = 0.0
     """Unix seconds, only for lists."""
 
@@ -114,6 +116,8 @@ class SharedCatalog(Struct, frozen=True, kw_only=True):
     paused: bool = False
     sees_you: bool | None = None
     """Whether this node reaches the requesting peer; None while it has not tried."""
+    may_manage: bool = False
+    """Whether the peer may load and unload these models, where their engines can be asked to."""
     backends: tuple[SharedBackend, ...] = ()
 
 
@@ -159,8 +163,12 @@ def shared(
     sees_you: bool | None,
     paused: bool,
     labels: Mapping[str, str] | None = None,
+    may_manage: bool = False,
 ) -> SharedCatalog:
-    """Return the catalog for a peer under its terms; `labels` are the names of the kinds of backends."""
+    """Return the catalog for a peer under its terms; `labels` are the names of the kinds of backends.
+
+    `paused` and `may_manage` are told to the peer as they are.
+    """
     numbers: Counter[str] = Counter()
     backends: list[SharedBackend] = []
     for node in snapshot.nodes.values():
@@ -170,7 +178,12 @@ def shared(
             number = numbers[found.kind]
             backends.append(replace(found, name=label if number == 1 else f"{label} {number}"))
     catalog = SharedCatalog(
-        node_id=node_id, name=name, paused=paused, sees_you=sees_you, backends=tuple(backends)
+        node_id=node_id,
+        name=name,
+        paused=paused,
+        sees_you=sees_you,
+        may_manage=may_manage,
+        backends=tuple(backends),
     )
     return replace(catalog, hash=hashlib.sha256(msgspec.json.encode(catalog)).hexdigest()[:8])
 
@@ -305,6 +318,7 @@ def peer_view(peer: Peer, backend: Backend | None, catalog: SharedCatalog, runni
         in_flight=running,
         sees_models=tuple(dict.fromkeys(models)),
         use=peer.use,
+        may_manage=peer.may_manage,
     )
 
 

@@ -35,6 +35,9 @@ class Node(Struct, frozen=True, kw_only=True):
     degraded: str = ""
     """Why it can serve nothing though it answers; empty when it can."""
 
+    can_load: bool = False
+    """Whether it can be asked to load and unload models."""
+
     def serves(self, name: str) -> bool:
         """Whether a request may use this name here: a model's id, or another name of a route."""
         return name in self.models or name in self.names

@@ -228,6 +228,8 @@ class BackendConnections:
             probe = await connection.channel.probe(connection.backend, secret)
         else:
             probe = await connection.kind.probe(connection.probes, connection.backend, secret)
+        if probe.can_load is None and connection.kind.can_load:
+            probe = replace(probe, can_load=True)
         if not isinstance(probe.fact, Answered):
             connection.missing_operations.clear()  # it may come back as a newer version
             connection.declined_fields.clear()

@@ -13,7 +13,10 @@ from meshlight.mesh.registry import Registry
 
 
 class Refresher:
-    """Runs refreshes, one at a time. `scan` searches for new engines; what it finds is probed too."""
+    """Runs refreshes, one at a time. `scan` searches for new engines; what it finds is probed too.
+
+    `look_at_disks` has this machine's own models looked for again; the models that it finds are probed with the rest.
+    """
 
     def __init__(
         self,
@@ -21,11 +24,13 @@ class Refresher:
         prober: Prober,
         publisher: EventPublisher,
         scan: Callable[[], Awaitable[None]],
+        look_at_disks: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._registry = registry
         self._prober = prober
         self._publisher = publisher
         self._scan = scan
+        self._look_at_disks = look_at_disks
         self._task: asyncio.Task[None] | None = None
         self._progress = RefreshProgress("", 0, 0)
 
@@ -82,7 +87,10 @@ class Refresher:
             await self._prober.check(backend_id)
 
     async def _run_scan(self) -> None:
-        await self._scan()
+        if self._look_at_disks is None:
+            await self._scan()
+        else:
+            await asyncio.gather(self._scan(), self._look_at_disks())
 
     def _report(self, done: int, total: int) -> None:
         self._progress = RefreshProgress(self._progress.id, done, total)

@@ -31,7 +31,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
 Listener = Callable[[Change], None]
 
-_RECORDED = ("models", "names", "places", "details", "about", "warnings", "unusable", "degraded")
+_RECORDED = ("models", "names", "places", "details", "about", "warnings", "unusable", "degraded", "can_load")
 """What a probe may return besides its fact; these are fields of both `Probe` and `Node`."""
 ABOUT_GAP_S = 1.0
 """Every response of a cloud has lines about it, and each new snapshot costs time, so most are dropped."""

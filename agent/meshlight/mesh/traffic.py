@@ -191,6 +191,11 @@ class Traffic:
         if backend in self._leaving:
             self.forget(backend)
 
+    def in_flight(self, backend: str, model: str) -> int:
+        """Return how many requests run on a model of a backend now."""
+        window = self._routes.get((backend, model))
+        return 0 if window is None else window.in_flight
+
     def forget(self, backend: str) -> None:
         """Drop the counts of a removed backend, once nothing is in flight there."""
         if self.load.get(backend):

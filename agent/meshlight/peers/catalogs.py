@@ -29,7 +29,16 @@ class Catalogs:
         cached = self._cache.get(peer.id)
         if cached is not None and cached[0] == terms and _are_same(cached[1], parts):
             return cached[2]
-        catalog = shared(snapshot, peer, node_id, name, sees_you=sees_you, paused=peer.paused, labels=_LABELS)
+        catalog = shared(
+            snapshot,
+            peer,
+            node_id,
+            name,
+            sees_you=sees_you,
+            paused=peer.paused,
+            labels=_LABELS,
+            may_manage=peer.may_manage,
+        )
         self._cache[peer.id] = terms, parts, catalog
         return catalog
 

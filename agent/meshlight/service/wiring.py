@@ -52,6 +52,7 @@ from meshlight.gateway.inference.app import Inference
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.lan.app import Guests, LanApp
 from meshlight.gateway.lan.catalog_events import CatalogFeed
+from meshlight.gateway.lan.peer_models import PeerModels
 from meshlight.gateway.lan.server import LanServer, everywhere
 from meshlight.gateway.models.ollama import Ollama
 from meshlight.gateway.models.openai import ModelCatalog
@@ -66,6 +67,7 @@ from meshlight.mesh.discovery import Discovery
 from meshlight.mesh.event_hub import EventHub
 from meshlight.mesh.event_publisher import EventPublisher
 from meshlight.mesh.history import History
+from meshlight.mesh.model_loading import ModelLoading
 from meshlight.mesh.prober import BackendSync, Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
@@ -190,6 +192,10 @@ class Service:
         )
         self._refresher = Refresher(self._registry, self._prober, self._publisher, self._discovery.scan)
 
+        self._model_loading = ModelLoading(
+            self._registry, self._connections, self._prober, self._traffic, local=None
+        )
+
         # What answers requests.
         started = int(time.time())
         self._events = Events(self._hub, ping_s)
@@ -233,6 +239,8 @@ class Service:
                     "backend_admin": self._backend_admin,
                     "model_tester": ModelTester(relay, self._registry, clock),
                     "settings": self._settings,
+                    "local_models": None,
+                    "model_loading": self._model_loading,
                     "peers": self._peers,
                 },
             )
@@ -306,6 +314,7 @@ class Service:
             feed,
             inference,
             lambda peer_id: manager.unpaired(peer_id),
+            PeerModels(self._registry, self._model_loading, self._traffic),
         )
         discovered = DiscoveredPeers(
             clock,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from meshlight.simulator import model_lists as lists
 from meshlight.simulator.http.reply import Reply, json_reply, text_reply
+from meshlight.simulator.model_control import lmstudio_list
 from meshlight.simulator.profile import Dialect, EngineProfile, ErrorCode
 from meshlight.simulator.protocols import ollama as ollama_api
 from meshlight.simulator.request_log import LoggedRequest
@@ -158,7 +159,11 @@ PROFILES: Mapping[Dialect, EngineProfile] = {
     "lmstudio": EngineProfile(
         label="LM Studio",
         kind="lmstudio",
-        get={"/api/v0/models": lists.lmstudio_own_models, "/v1/models": lists.lmstudio_models},
+        get={
+            "/api/v0/models": lists.lmstudio_own_models,
+            "/api/v1/models": lmstudio_list,
+            "/v1/models": lists.lmstudio_models,
+        },
         error=_openai_error,
         no_such_path=_lmstudio_unknown_path,
         has_messages=True,

@@ -6,6 +6,7 @@ from typing import Any
 
 from meshlight.simulator.habits import refusal
 from meshlight.simulator.http.reply import Reply, json_reply, text_reply
+from meshlight.simulator.model_control import control
 from meshlight.simulator.profile import BadEngineRequest, EngineFacts, EngineRequest, decode_body
 from meshlight.simulator.protocols import media, vectors
 from meshlight.simulator.protocols import ollama as ollama_api
@@ -47,6 +48,8 @@ async def answer(facts: EngineFacts, logged: LoggedRequest, key: str | None) -> 
         return reader(facts) if reader is not None else profile.no_such_path(logged)
     if profile.refuses_chunked and logged.header("transfer-encoding") is not None:
         return text_reply("Length Required", 411)
+    if (controlled := control(facts, logged)) is not None:
+        return controlled
     is_ollama = profile.kind == "ollama" and logged.path in OLLAMA
     handler = OLLAMA[logged.path] if is_ollama else OPENAI.get(logged.path)
     if logged.method != "POST" or handler is None:

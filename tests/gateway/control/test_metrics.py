@@ -6,6 +6,8 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from meshlight.domain.api_types import BackendView, HealthView, Requests, RouterView, SnapshotView, Workload
+from meshlight.domain.backend import Reason
+from meshlight.domain.local_views import DownloadView, LocalModelView, LocalView, MemoryView
 from meshlight.gateway.control.metrics import BACKENDS, Metrics
 
 HEALTHY = HealthView(state="healthy", reason="ok", text="", fix="", since_s=1)
@@ -113,3 +115,33 @@ def test_no_address_and_no_model_is_told() -> None:
 
     assert b"11434" not in text
     assert b"qwen-model" not in text
+
+
+def test_this_machines_own_models_are_counted_by_state_and_never_named() -> None:
+    local = LocalView(
+        models=(
+            LocalModelView(id="secret-a", state="ready", in_flight=1),
+            LocalModelView(id="secret-b", state="loading", waiting=3),
+            LocalModelView(id="secret-c", state="failed", reason=Reason("broken", "secret")),
+        ),
+        memory=MemoryView(models_bytes=5_000, budget_bytes=9_000),
+        downloads=(DownloadView(id="1", name="secret/d", state="running"),),
+    )
+    text = Metrics(view, lambda: local).text()
+    assert b"secret" not in text
+    lines = text.decode().splitlines()
+    for line in (
+        'meshlight_local_models{state="ready"} 1.0',
+        'meshlight_local_models{state="on-disk"} 0.0',
+        'meshlight_local_models{state="failed"} 1.0',
+        "meshlight_local_models_bytes 5000.0",
+        "meshlight_local_budget_bytes 9000.0",
+        "meshlight_local_requests_waiting 3.0",
+        'meshlight_local_downloads{state="running"} 1.0',
+    ):
+        assert line in lines
+
+
+def test_switched_off_there_are_no_such_numbers() -> None:
+    assert b"meshlight_local" not in Metrics(view, lambda: LocalView(enabled=False)).text()
+    assert b"meshlight_local" not in Metrics(view).text()

@@ -140,6 +140,31 @@ async def test_a_peer_takes_over_no_model_of_a_backend_that_was_added_until_it_i
         assert await answers("shared") == "own"
 
 
+async def test_a_peers_models_are_loaded_from_here_once_its_owner_allows_it(tmp_path: Path) -> None:
+    async with (
+        SimulatedEngine("ollama", "study", models=("alpha", "beta")) as engine,
+        couple(tmp_path, engine) as (anna, ben),
+    ):
+        backend = f"peer-{(await pair(anna, ben))[:8]}"
+        await sees(anna, "beta")
+        load, unload = (f"/mesh/backends/{backend}/models/{verb}" for verb in ("load", "unload"))
+        error = await error_of(anna, "POST", load, 409, json={"model": "beta"})
+        assert "may_manage" in error["hint"]
+
+        there = (await peers(ben))["peers"][0]
+        await ben.http.patch(f"/mesh/peers/{there['id']}", json={"may_manage": True})
+        await anna.until_so(backend, lambda found: bool(found["can_load"]))
+        assert (await anna.http.post(load, json={"model": "beta"})).status_code == 200
+        assert engine.facts.loaded == {"alpha", "beta"}
+        await ben.refresh()
+        await anna.until_so(backend, lambda found: bool(found["details"]["beta"].get("loaded")))
+        assert (await anna.http.post(unload, json={"model": "beta"})).status_code == 200
+        assert engine.facts.loaded == {"alpha"}
+
+        await ben.http.patch(f"/mesh/peers/{there['id']}", json={"may_manage": False})
+        await anna.until_so(backend, lambda found: not found["can_load"])
+
+
 async def test_unpairing_ends_it_on_both_sides_and_closes_the_listener(tmp_path: Path) -> None:
     async with couple(tmp_path) as (anna, ben):
         other = await pair(anna, ben)

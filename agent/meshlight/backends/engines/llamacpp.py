@@ -31,15 +31,21 @@ from meshlight.backends.metadata import (
     short_texts,
     tokens,
 )
+from meshlight.backends.model_control import ask, refusal
 from meshlight.backends.model_list import Facts, Listing, read_items, read_models
-from meshlight.domain.backend import ModelDetail
+from meshlight.domain.backend import Backend, ModelDetail
+from meshlight.domain.errors import NotFound
 from meshlight.domain.operations import Operation
 from meshlight.domain.text import sanitize_line
+from meshlight.http_client.error_text import message_of
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
 
 _SERVER = "llama.cpp"
 _OWNER = "llamacpp"
+_MANAGE_S = 30.0
+_DONE_ALREADY = {"load": "already running", "unload": "not running"}
+"""What a router says of a model that is as wanted."""
 
 
 class LlamaCpp(BackendKind):
@@ -80,6 +86,44 @@ class LlamaCpp(BackendKind):
     def is_own_list(self, reply: Reply, listing: Listing) -> bool:
         """Whether the header or an owner names llama.cpp; an empty list has no owner."""
         return not listing.models or _OWNER in listing.owners or _has_header(reply)
+
+    async def load_model(
+        self,
+        upstream: HttpClient,
+        backend: Backend,
+        secret: str | None,
+        model: str,
+        *,
+        stays: bool = True,  # noqa: ARG002 — here every loaded model does
+    ) -> None:
+        """Have a router load a model; it answers at once, and its list tells when the model is loaded."""
+        await self._manage(upstream, backend, secret, model, "load")
+
+    async def unload_model(
+        self, upstream: HttpClient, backend: Backend, secret: str | None, model: str
+    ) -> None:
+        """Have a router unload a model."""
+        await self._manage(upstream, backend, secret, model, "unload")
+
+    async def _manage(
+        self,
+        upstream: HttpClient,
+        backend: Backend,
+        secret: str | None,
+        model: str,
+        verb: str,
+    ) -> None:
+        headers = self.authorize_at(upstream.address, secret)
+        reply = await ask(upstream, f"/models/{verb}", {"model": model}, headers, _MANAGE_S)
+        said = message_of(reply)
+        if reply.status == 200 or (reply.status == 400 and _DONE_ALREADY[verb] in said):
+            return
+        if reply.status == 404 or "not found" in said:  # the answer to an unknown path is the same
+            raise NotFound(
+                f"{backend.name} has no model {sanitize_line(model, 80)!r} to {verb}.",
+                "Refresh: its list of models may have changed, or it is no router of many models any more.",
+            )
+        raise refusal(reply, backend, model, verb, secret)
 
 
 def _has_header(reply: Reply) -> bool:
@@ -127,7 +171,8 @@ class LlamaCppMetadata:
         return MetadataSnapshot(
             details=details,
             about={label: text for label, text in about.items() if text},
-            again=self._was_busy,
+            again=self._was_busy or any(_is_loading(item) for item in items.values()),
+            can_load=props.get("role") == "router",
         )
 
     async def _slots(self, query: EngineQuery, props: Facts, *, was_used: bool) -> str:
@@ -142,6 +187,10 @@ class LlamaCppMetadata:
         busy = sum(slot.get("is_processing") is True for slot in slots)
         self._was_busy = busy > 0
         return f"{busy} of {len(slots)} busy"
+
+
+def _is_loading(item: Facts) -> bool:
+    return as_object(item, "status").get("value") == "loading"
 
 
 def _detail(item: Facts, claim: Facts, props: Facts) -> ModelDetail:

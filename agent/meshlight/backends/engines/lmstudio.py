@@ -22,14 +22,20 @@ from meshlight.backends.metadata import (
     short_texts,
     tokens,
 )
+from meshlight.backends.model_control import ask, cannot, fields_of, refusal
 from meshlight.backends.model_list import Facts, Listing, read_items, read_models
-from meshlight.domain.backend import ModelDetail
+from meshlight.domain.backend import Backend, ModelDetail
 from meshlight.domain.operations import Operation
 from meshlight.http_client.error_text import message_of
 from meshlight.http_client.headers import header_value
 from meshlight.http_client.response import Reply
 
 NATIVE_LIST = "/api/v0/models"
+_CONTROL = "/api/v1/models"
+"""Its newer own API (0.4, lmstudio.ai/docs/developer/rest): a list with the loaded instances, `/load`, `/unload`."""
+_LIST_S = 5.0
+_INSTANCES_MAX = 16
+_TOO_OLD = "its version lacks the requests for that.", "Update LM Studio to 0.4 or later."
 _OTHER_OWNERS = frozenset({"llamacpp", "vllm", "library", "lemonade", "koboldcpp", "sglang", "humanity"})
 _OTHER_SERVERS = ("llama.cpp", "basehttp/", "uvicorn")
 
@@ -45,6 +51,7 @@ class LmStudio(BackendKind):
     label = "LM Studio"
     start = "Start its server (LM Studio → Developer → Start server, or `lms server start`)"
     usual_ports = (1234,)
+    can_load = True
     operations = frozenset[Operation](
         {"chat/completions", "completions", "embeddings", "responses", "messages", "messages/count_tokens"}
     )
@@ -70,6 +77,63 @@ class LmStudio(BackendKind):
         """Whether nothing in the answer is certainly another engine's; its own marks have changed over time."""
         server = header_value(reply.headers, b"server").lower()
         return not listing.owners & _OTHER_OWNERS and not server.startswith(_OTHER_SERVERS)
+
+    async def load_model(
+        self,
+        upstream: HttpClient,
+        backend: Backend,
+        secret: str | None,
+        model: str,
+        *,
+        stays: bool = True,  # noqa: ARG002 — here every loaded model does
+    ) -> None:
+        """Load a model, unless an instance of it is loaded: another would take its memory again."""
+        if await self._instances(upstream, backend, secret, model, "load"):
+            return
+        headers = self.authorize_at(upstream.address, secret)
+        reply = await ask(upstream, f"{_CONTROL}/load", {"model": model}, headers, backend.first_byte_s)
+        self._check(reply, backend, model, "load", secret)
+
+    async def unload_model(
+        self, upstream: HttpClient, backend: Backend, secret: str | None, model: str
+    ) -> None:
+        """Unload every instance of a model."""
+        headers = self.authorize_at(upstream.address, secret)
+        for instance in await self._instances(upstream, backend, secret, model, "unload"):
+            body: dict[str, object] = {"instance_id": instance}
+            reply = await ask(upstream, f"{_CONTROL}/unload", body, headers, backend.first_byte_s)
+            self._check(reply, backend, model, "unload", secret)
+
+    async def _instances(
+        self, upstream: HttpClient, backend: Backend, secret: str | None, model: str, verb: str
+    ) -> list[str]:
+        """Return the ids of the loaded instances of a model, which is named by its key or by one of these."""
+        reply = await ask(upstream, _CONTROL, None, self.authorize_at(upstream.address, secret), _LIST_S)
+        self._check(reply, backend, model, verb, secret)
+        listed = fields_of(reply).get("models")
+        if not isinstance(listed, list):
+            raise cannot(backend, *_TOO_OLD)
+        found: list[str] = []
+        for item in listed:
+            if isinstance(item, dict):
+                ids = _instance_ids(item)
+                found += ids if item.get("key") == model else [one for one in ids if one == model]
+        return found[:_INSTANCES_MAX]
+
+    @staticmethod
+    def _check(reply: Reply, backend: Backend, model: str, verb: str, secret: str | None) -> None:
+        """Raise the error for a refusal; for an unknown path it answers 200 with an error in the body."""
+        said = message_of(reply)
+        if "Unexpected endpoint" in said or (reply.status == 404 and not said):
+            raise cannot(backend, *_TOO_OLD)
+        if reply.status != 200 or "error" in fields_of(reply):
+            raise refusal(reply, backend, model, verb, secret)
+
+
+def _instance_ids(item: Facts) -> list[str]:
+    loaded = item.get("loaded_instances")
+    ids = [one.get("id") for one in loaded if isinstance(one, dict)] if isinstance(loaded, list) else []
+    return [text for text in ids if isinstance(text, str) and text]
 
 
 _LOADED = {"loaded": True, "not-loaded": False, "loading": False}

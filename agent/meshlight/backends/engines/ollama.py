@@ -33,12 +33,17 @@ from meshlight.backends.metadata import (
     tokens,
     version_of,
 )
+from meshlight.backends.model_control import ask, refusal
 from meshlight.backends.model_list import Facts, Listing, read_items, read_tags
-from meshlight.domain.backend import ModelDetail
+from meshlight.domain.backend import Backend, ModelDetail
 from meshlight.domain.operations import OLLAMA_OPERATIONS, Operation
+from meshlight.http_client.error_text import message_of
 
 _TAGS = "/api/tags"
 _GREETING = b"Ollama is running"
+_FOR_EVER = -1
+_CANNOT_GENERATE = "does not support generate"
+"""What it says of an embedding model, which is loaded by another path."""
 
 
 class Ollama(BackendKind):
@@ -49,6 +54,7 @@ class Ollama(BackendKind):
     start = "Start Ollama (`ollama serve`)"
     usual_ports = (11434,)
     list_path = _TAGS
+    can_load = True
     operations = frozenset[Operation](
         {
             "chat/completions",
@@ -81,6 +87,37 @@ class Ollama(BackendKind):
     def read_list(self, body: bytes) -> Listing | None:
         """Read `/api/tags`."""
         return read_tags(body)
+
+    async def load_model(
+        self,
+        upstream: HttpClient,
+        backend: Backend,
+        secret: str | None,
+        model: str,
+        *,
+        stays: bool = True,
+    ) -> None:
+        """Load a model by a request without a prompt, to stay until it is unloaded or for Ollama's usual time."""
+        await self._keep(upstream, backend, secret, model, _FOR_EVER if stays else None)
+
+    async def unload_model(
+        self, upstream: HttpClient, backend: Backend, secret: str | None, model: str
+    ) -> None:
+        """Unload a model: Ollama lets its running answers end first."""
+        await self._keep(upstream, backend, secret, model, 0)
+
+    async def _keep(
+        self, upstream: HttpClient, backend: Backend, secret: str | None, model: str, keep_alive: int | None
+    ) -> None:
+        headers = self.authorize_at(upstream.address, secret)
+        body: dict[str, object] = {"model": model}
+        if keep_alive is not None:
+            body["keep_alive"] = keep_alive
+        reply = await ask(upstream, "/api/generate", body, headers, backend.first_byte_s)
+        if reply.status == 400 and _CANNOT_GENERATE in message_of(reply):
+            reply = await ask(upstream, "/api/embed", body, headers, backend.first_byte_s)
+        if reply.status != 200:
+            raise refusal(reply, backend, model, "unload" if keep_alive == 0 else "load", secret)
 
 
 SHOWN_PER_ROUND = 2

@@ -31,6 +31,8 @@ ENTER = "/mesh/session/enter"
 
 _BY_BODY = frozenset({SIGN_IN, ENTER})
 _INFERENCE = frozenset({"v1", "api", "v1beta"})
+_OF_FILES = frozenset({"/api/pull", "/api/delete"})
+"""Paths of Ollama's API that change this machine's disk: they are control, and never open without the key."""
 _READ = frozenset({"GET", "HEAD"})
 _WATCHED = frozenset(
     b"host origin sec-fetch-site sec-fetch-mode sec-fetch-dest authorization x-api-key x-goog-api-key cookie "
@@ -264,7 +266,7 @@ class Guard:
 
 
 def _is_inference(path: str) -> bool:
-    return path[1:].partition("/")[0] in _INFERENCE
+    return path[1:].partition("/")[0] in _INFERENCE and path not in _OF_FILES
 
 
 def _refused_key(headers: WatchedHeaders) -> Unauthorized:

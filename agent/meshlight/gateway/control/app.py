@@ -20,6 +20,7 @@ from meshlight.gateway.access.sessions import Sessions, set_cookies
 from meshlight.gateway.control.errors import HANDLERS
 from meshlight.gateway.control.events import Events
 from meshlight.gateway.control.kinds import KindsController
+from meshlight.gateway.control.local_models import LocalModelsController
 from meshlight.gateway.control.mesh import BackendsController, MeshController
 from meshlight.gateway.control.metrics import CONTENT_TYPE, Metrics
 from meshlight.gateway.control.openapi import describe, documented_errors
@@ -77,7 +78,8 @@ class GatewayParts(Struct, frozen=True, kw_only=True):
     write_link: Callable[[str, str, str], Path]
     """Writes a file that posts the code (second) to the address (first), for the browser (third)."""
     dependencies: dict[str, object]
-    """The objects that the control handlers use, by the name of their parameter: publisher, registry, prober, …"""
+    """The objects that the control handlers use, by the name of their parameter: publisher, registry, prober, …
+    `local_models` is None where this machine's own models are switched off."""
 
 
 def build_app(parts: GatewayParts) -> ASGIApp:
@@ -188,6 +190,7 @@ def build_app(parts: GatewayParts) -> ASGIApp:
         QrController,
         SettingsController,
         PeersController,
+        LocalModelsController,
         asgi("/mesh/events", copy_scope=False)(parts.events),
         # By name and not as a mount: a mount at / would take every other mount's requests.
         asgi([*sorted(parts.page.paths), ENTER], copy_scope=False)(parts.page),

@@ -6,6 +6,7 @@ from litestar import Controller, Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter
+from msgspec import Meta, Struct
 
 from meshlight.domain.api_types import (
     BackendList,
@@ -16,6 +17,7 @@ from meshlight.domain.api_types import (
     RouteExplanation,
     SnapshotView,
 )
+from meshlight.domain.backend import MODEL_ID_MAX
 from meshlight.domain.health import Answered, Loading
 from meshlight.gateway.control.explain import explain
 from meshlight.gateway.control.openapi import documented_errors
@@ -24,6 +26,7 @@ from meshlight.mesh.backend_admin import BackendAdmin
 from meshlight.mesh.backend_form import BackendDraft, BackendPatch
 from meshlight.mesh.event_publisher import EventPublisher
 from meshlight.mesh.history import History, Past
+from meshlight.mesh.model_loading import ModelLoading
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
@@ -37,12 +40,19 @@ RegistryDep = NamedDependency[Registry]
 BackendAdminDep = NamedDependency[BackendAdmin]
 TrafficDep = NamedDependency[Traffic]
 ModelTesterDep = NamedDependency[ModelTester]
+ModelLoadingDep = NamedDependency[ModelLoading]
 BackendId = Annotated[
     str, PathParameter(description="The backend's id, as in the snapshot.", min_length=1, max_length=64)
 ]
 ModelName = Annotated[
     str, QueryParameter(description="A model, an alias, or backend/model.", min_length=1, max_length=1024)
 ]
+
+
+class BackendModel(Struct, frozen=True, forbid_unknown_fields=True):
+    """The model of a backend that is to be loaded or unloaded."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=MODEL_ID_MAX)]
 
 
 class MeshController(Controller):
@@ -192,3 +202,37 @@ class BackendsController(Controller):
     ) -> BackendView:
         """Switch a backend off; it stays listed, and off after a restart."""
         return publisher.backend((await backend_admin.switch(backend_id, enabled=False)).id)
+
+    @post(
+        "/{backend_id:str}/models/load",
+        status_code=200,
+        summary="Load a backend's model",
+        responses=documented_errors(404, 409, 422, has_body=True),
+    )
+    async def load(
+        self,
+        model_loading: ModelLoadingDep,
+        publisher: EventPublisherDep,
+        backend_id: BackendId,
+        data: JSONBody[BackendModel],
+    ) -> BackendView:
+        """Have a backend load a model, where it can be asked to (`can_load`); a large one takes minutes."""
+        await model_loading.load(backend_id, data.model)
+        return publisher.backend(backend_id)
+
+    @post(
+        "/{backend_id:str}/models/unload",
+        status_code=200,
+        summary="Unload a backend's model",
+        responses=documented_errors(404, 409, 422, has_body=True),
+    )
+    async def unload(
+        self,
+        model_loading: ModelLoadingDep,
+        publisher: EventPublisherDep,
+        backend_id: BackendId,
+        data: JSONBody[BackendModel],
+    ) -> BackendView:
+        """Have a backend unload a model; refused while requests of the mesh run on it."""
+        await model_loading.unload(backend_id, data.model)
+        return publisher.backend(backend_id)

@@ -1,6 +1,8 @@
 """`/metrics`: the service's own numbers in Prometheus' text format."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
@@ -9,6 +11,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from meshlight.domain.api_types import BackendView, SnapshotView
+from meshlight.domain.local_models import EngineState
+from meshlight.domain.local_views import DownloadState, LocalView
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 BACKENDS = 256
@@ -17,11 +21,16 @@ LABEL_LENGTH = 64
 
 
 class Metrics:
-    """Shows a snapshot as metrics, in a registry of its own, without metrics of the process."""
+    """Shows a snapshot as metrics, in a registry of its own, without metrics of the process.
 
-    def __init__(self, view: Callable[[], SnapshotView]) -> None:
+    `local` returns what there is of this machine's own models, where they are switched on.
+    """
+
+    def __init__(
+        self, view: Callable[[], SnapshotView], local: Callable[[], LocalView] | None = None
+    ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_MeshCollector(view))
+        self._registry.register(_MeshCollector(view, local))
 
     def text(self) -> bytes:
         """Return the current metrics."""
@@ -29,8 +38,9 @@ class Metrics:
 
 
 class _MeshCollector(Collector):
-    def __init__(self, view: Callable[[], SnapshotView]) -> None:
+    def __init__(self, view: Callable[[], SnapshotView], local: Callable[[], LocalView] | None) -> None:
         self._view = view
+        self._local = local
 
     def describe(self) -> Iterator[Metric]:
         """Describe nothing, so that registering needs no snapshot."""
@@ -52,6 +62,9 @@ class _MeshCollector(Collector):
         yield totals
         yield from _traffic(view.backends, labels)
         yield from _states(view.backends, labels)
+        local = None if self._local is None else self._local()
+        if local is not None and local.enabled:
+            yield from _local(local)
 
 
 def label(text: str) -> str:
@@ -115,3 +128,31 @@ def _states(backends: tuple[BackendView, ...], labels: dict[str, str]) -> Iterat
         if backend.latency_ms is not None:
             latency.add_metric([name], backend.latency_ms / 1000)
     yield from (up, latency)
+
+
+def _local(view: LocalView) -> Iterator[Metric]:
+    """Yield the numbers of this machine's own models, by state and never by name."""
+    models = GaugeMetricFamily("meshlight_local_models", "This machine's models, by state.", labels=["state"])
+    states = Counter(model.state for model in view.models)
+    for state in get_args(EngineState):
+        models.add_metric([state], states[state])
+    downloads = GaugeMetricFamily(
+        "meshlight_local_downloads", "Downloads of models that are listed, by state.", labels=["state"]
+    )
+    kinds = Counter(download.state for download in view.downloads)
+    for kind in get_args(DownloadState):
+        downloads.add_metric([kind], kinds[kind])
+    memory = view.memory
+    yield models
+    yield GaugeMetricFamily(
+        "meshlight_local_models_bytes", "Memory that the loaded models take.", memory.models_bytes
+    )
+    yield GaugeMetricFamily(
+        "meshlight_local_budget_bytes", "Memory that models may take in all now.", memory.budget_bytes
+    )
+    yield GaugeMetricFamily(
+        "meshlight_local_requests_waiting",
+        "Requests that wait for a model to be loaded.",
+        sum(model.waiting for model in view.models),
+    )
+    yield downloads

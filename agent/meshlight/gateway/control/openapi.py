@@ -32,8 +32,8 @@ _STREAM = {
     "summary": "Events of the mesh",
     "description": (
         "Server-sent events: first a `snapshot` (the whole mesh), then numbered `health`, `topology`, `traffic`, "
-        "`refresh` and `incident` events; `id` is `seq`. After a gap, or a `Last-Event-ID` that is too old, "
-        "another `snapshot` comes. A comment every 15 s shows that the connection is alive."
+        "`refresh`, `incident`, `peers` and `local` events; `id` is `seq`. After a gap, or a `Last-Event-ID` that "
+        "is too old, another `snapshot` comes. A comment every 15 s shows that the connection is alive."
     ),
     "operationId": "MeshEvents",
     "tags": ["mesh"],

@@ -34,6 +34,8 @@ class TermsPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The only models (globs) of the peer that are used here; null for all that this machine does not have itself."""
     max_in_flight: Annotated[int, Meta(ge=1, le=1_000)] | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
+    may_manage: bool | UnsetType = UNSET
+    """Whether the peer may load and unload the models that it may use."""
 
 
 class VisibilityPatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,6 +6,7 @@ as `/v1/score`.
 """
 
 import re
+from collections.abc import AsyncGenerator
 from urllib.parse import unquote, unquote_plus
 
 import msgspec
@@ -22,7 +23,7 @@ from meshlight.gateway.inference.sinks import AsgiSink
 from meshlight.gateway.models.ollama import Ollama
 from meshlight.gateway.models.openai import ModelCatalog
 from meshlight.gateway.server.asgi import ASGIApp, Receive, Scope, Send
-from meshlight.gateway.server.disconnect import DISCONNECT
+from meshlight.gateway.server.disconnect import DISCONNECT, DisconnectListeners
 from meshlight.gateway.server.request_cycle import OFFER
 from meshlight.gateway.translation.responses.memory import ResponseMemory
 
@@ -85,8 +86,10 @@ class Inference:
             found = await self._ollama.answer(path, scope, receive)
             if isinstance(found, InferenceRequest):
                 await self._run(found, scope, send)
-            else:
+            elif isinstance(found, bytes):
                 await _send_json(found, send)
+            else:
+                await _send_lines(found, scope, send)
         elif path.startswith(_STORED) and scope["method"] != "POST":
             await _send_json(self._stored(path, scope), send)
         else:
@@ -212,3 +215,18 @@ async def _send_json(body: bytes, send: Send) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _send_lines(lines: AsyncGenerator[bytes, None], scope: Scope, send: Send) -> None:
+    """Send lines of JSON as they come, until the client has left."""
+    disconnect: DisconnectListeners = scope["extensions"][DISCONNECT]
+    headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    try:
+        async for line in lines:
+            if disconnect.gone:
+                break
+            await send({"type": "http.response.body", "body": line, "more_body": True})
+    finally:
+        await lines.aclose()
+    await send({"type": "http.response.body", "body": b""})

@@ -151,6 +151,8 @@ class InferenceRequest(Struct, frozen=True, kw_only=True):
     """The model as the body calls it, where that is not `head.model`; "" when the path names it."""
     stored: StoredResponses | None = None
     """The stored responses that the caller may continue from."""
+    keep_alive_s: float | None = None
+    """For how long a request of Ollama's API wants the model to stay in memory; see `Demand.keep_alive_s`."""
 
     @property
     def path(self) -> str:

@@ -1,10 +1,12 @@
 """What peers may request on the LAN listener: inference, the catalog of what is shared with them, and its changes.
 
+Some may also load and unload models that are shared with them; see `peer_models`.
+
 Nothing of `/mesh` is here, no page, no key: the peer was identified in the TLS handshake. `Guests` knows the peers
 that may send requests, how many each has running, and how many it may have.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -20,8 +22,9 @@ from meshlight.domain.errors import (
 from meshlight.domain.peers import Peer, SharedCatalog
 from meshlight.gateway.errors import error_response
 from meshlight.gateway.inference.content_coding import too_large
-from meshlight.gateway.inference.request import BODY_LIMIT, GUEST, request_header
+from meshlight.gateway.inference.request import BODY_LIMIT, GUEST, ClientLeft, read_body, request_header
 from meshlight.gateway.lan.catalog_events import CatalogFeed
+from meshlight.gateway.lan.peer_models import BODY_MAX, PeerModels, read_named
 from meshlight.gateway.server.asgi import ASGIApp, Receive, Scope, Send
 from meshlight.gateway.server.path_spelling import normalize_path
 
@@ -72,6 +75,7 @@ class Guests:
         return self._running.get(peer_id, 0)
 
 
+LOAD, UNLOAD = "/peer/models/load", "/peer/models/unload"
 _PATHS = ("/peer/catalog", "/peer/events", "/peer/unpair")
 
 
@@ -85,12 +89,14 @@ class LanApp:
         feed: CatalogFeed,
         inference: ASGIApp,
         on_unpair: Callable[[str], None],
+        models: PeerModels,
     ) -> None:
         self._guests = guests
         self._catalog_for = catalog_for
         self._feed = feed
         self._inference = inference
         self._on_unpair = on_unpair
+        self._models = models
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of a peer."""
@@ -112,6 +118,11 @@ class LanApp:
             elif path == "/peer/events":
                 _expect("GET", scope)
                 await self._feed.follow(peer, scope, send)
+            elif path in {LOAD, UNLOAD}:
+                _expect("POST", scope)
+                await self._manage(
+                    peer, self._models.load if path == LOAD else self._models.unload, receive, send
+                )
             else:
                 raise NotFound(
                     f"There is no {path[:200]} here.", f"Peers may use {', '.join(_PATHS)} or /v1/*."
@@ -132,6 +143,18 @@ class LanApp:
             await self._inference(scope, receive, send)
         finally:
             self._guests.leave(peer)
+
+    async def _manage(
+        self, peer: Peer, act: Callable[[Peer, str], Awaitable[None]], receive: Receive, send: Send
+    ) -> None:
+        self._guests.enter(peer)
+        try:
+            await act(peer, read_named(await read_body(receive, BODY_MAX)))
+        except ClientLeft:
+            return
+        finally:
+            self._guests.leave(peer)
+        await _send(send, 204)
 
     async def _catalog(self, peer: Peer, scope: Scope, send: Send) -> None:
         catalog = self._catalog_for(peer)

@@ -3,17 +3,20 @@
 Lists are answered here, inference becomes a request for the relay. Only known facts are listed: for an unknown text,
 Ollama's own value is the empty string. `size` is 0, because typed clients fail without it; `size_vram` and
 `expires_at` of a loaded model are left out, because their empty values would mean "on the CPU" and "being unloaded".
+For this machine's own models these are known; see `ollama_local`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from meshlight.domain.backend import Kind, ModelDetail
 from meshlight.domain.errors import BadRequest, ModelNotFound, NotFound, UpstreamError
+from meshlight.domain.local_models import LOCAL_ID
 from meshlight.domain.operations import OLLAMA_OPERATIONS, Operation
 from meshlight.domain.routing import listed, resolve
 from meshlight.domain.snapshot import Snapshot
@@ -26,7 +29,10 @@ from meshlight.gateway.inference.request import (
     read_request,
 )
 from meshlight.gateway.inference.route_errors import no_such_model
+from meshlight.gateway.models.keep_alive import read_keep_alive
+from meshlight.gateway.models.ollama_local import OllamaLocal, show_local, without_hub
 from meshlight.gateway.server.asgi import Receive, Scope
+from meshlight.gateway.server.disconnect import DISCONNECT, DisconnectListeners
 from meshlight.gateway.translation.ollama.writer import moment
 from meshlight.mesh.backend_connections import BackendConnections
 from meshlight.mesh.registry import Registry
@@ -37,6 +43,8 @@ SHOW_ANSWER_LIMIT = 16 * 1024 * 1024
 SHOW_WITHIN_S = 5.0
 _OPERATIONS: dict[str, Operation] = {f"/{operation}": operation for operation in OLLAMA_OPERATIONS}
 _LISTS = frozenset({"/api/tags", "/api/ps", "/api/version"})
+_FILES = {"/api/pull": "POST", "/api/delete": "DELETE"}
+"""Paths about files of this machine's own models, and their methods."""
 
 
 class _Show(Struct):
@@ -49,21 +57,29 @@ class Ollama:
 
     `started` is the start of the service in Unix seconds, listed as the time of each model's last change, which no
     backend reports. What an Ollama backend answers about its own model is passed on; without `links` none is
-    requested.
+    requested. `local` are this machine's own models, if it may have any.
     """
 
     def __init__(
-        self, registry: Registry, started: int, own_version: str, links: BackendConnections | None = None
+        self,
+        registry: Registry,
+        started: int,
+        own_version: str,
+        links: BackendConnections | None = None,
+        local: OllamaLocal | None = None,
     ) -> None:
         self._registry = registry
         self._links = links
+        self._local = local
         self._started = started
         self._version = own_version
 
-    async def answer(self, target: str, scope: Scope, receive: Receive) -> InferenceRequest | bytes:
-        """Return the body of a small answer, or the request that has to be relayed.
+    async def answer(
+        self, target: str, scope: Scope, receive: Receive
+    ) -> InferenceRequest | bytes | AsyncGenerator[bytes, None]:
+        """Return the body of a small answer, the lines of a long one, or the request that has to be relayed.
 
-        Raises NotFound, ModelNotFound, MethodNotAllowed or BadRequest.
+        Raises NotFound, ModelNotFound, MethodNotAllowed or BadRequest, and what loading and downloading raise.
         """
         snapshot = self._registry.snapshot
         guest = scope["extensions"].get(GUEST)
@@ -71,9 +87,7 @@ class Ollama:
         if operation is not None:
             expect("POST", scope, target)
             inbound = await read_request(operation, target, scope["headers"], receive, guest=guest)
-            if guest is None and not resolve(snapshot, inbound.head.model)[1]:
-                raise _missing(snapshot, inbound.head.model)
-            return inbound
+            return inbound if guest is not None else await self._own_request(snapshot, inbound)
         if guest is not None:
             raise NotFound("Peers find the models at /peer/catalog.")
         if target in _LISTS:
@@ -84,15 +98,52 @@ class Ollama:
             body = await read_body(receive, SHOW_LIMIT)
             name = _name(body)
             check_name(name)
-            if not resolve(snapshot, name)[1]:
-                raise _missing(snapshot, name)
-            return await self._show_at_backend(snapshot, name, body) or show(snapshot, name, self._started)
+            return await self._show(snapshot, name, body)
         command = target.removeprefix("/api/").partition("/")[0]
+        if self._local is not None and self._local.is_enabled and target in _FILES:
+            expect(_FILES[target], scope, target)
+            body = await read_body(receive, SHOW_LIMIT)
+            if target == "/api/pull":
+                disconnect: DisconnectListeners = scope["extensions"][DISCONNECT]
+                return await self._local.pull(body, lambda: disconnect.gone)
+            name = _name(body)
+            check_name(name)
+            return await self._local.delete(name, resolve(snapshot, name)[0])
         if command in REFUSED:
             raise NotFound(REFUSED[command])
         raise NotFound(
             f"There is no {target[:200]} here.", "Use /api/chat, /api/generate, /api/tags or /api/show."
         )
+
+    async def _own_request(self, snapshot: Snapshot, inbound: InferenceRequest) -> InferenceRequest | bytes:
+        """Return a request of this machine's, or the answer to one that only loads or unloads a model."""
+        asked = inbound.head.model
+        model, backends = resolve(snapshot, asked)
+        if not backends and (shorter := without_hub(asked)) != asked:
+            model, backends = resolve(snapshot, shorter)
+            inbound = replace(inbound, head=replace(inbound.head, model=shorter), named=asked)
+        if not backends:
+            raise _missing(snapshot, asked)
+        if (keep_alive_s := read_keep_alive(inbound.body)) is not None:
+            inbound = replace(inbound, keep_alive_s=keep_alive_s)
+        if self._local is not None and LOCAL_ID in backends:
+            answer = await self._local.without_prompt(inbound, model)
+            if answer is not None:
+                return answer
+        return inbound
+
+    async def _show(self, snapshot: Snapshot, name: str, body: bytes) -> bytes:
+        model, backends = resolve(snapshot, name)
+        if not backends and (shorter := without_hub(name)) != name:
+            name = shorter
+            model, backends = resolve(snapshot, name)
+        if not backends:
+            raise _missing(snapshot, name)
+        if self._local is not None and LOCAL_ID in backends and (view := self._local.find(model)) is not None:
+            detail = _detail(snapshot, model, backends)
+            reported = _capabilities(snapshot, backends, detail) if detail.capabilities else []
+            return show_local(view, reported, self._started)
+        return await self._show_at_backend(snapshot, name, body) or show(snapshot, name, self._started)
 
     async def _show_at_backend(self, snapshot: Snapshot, name: str, body: bytes) -> bytes | None:
         """Return what an Ollama backend answers about the model; None if none has it, or none answers."""
@@ -124,8 +175,10 @@ class Ollama:
 
     def _list(self, target: str, snapshot: Snapshot) -> bytes:
         if target == "/api/tags":
-            return tags(snapshot, self._started)
-        return running(snapshot) if target == "/api/ps" else version(self._version)
+            return tags(snapshot, self._started, {} if self._local is None else self._local.sizes())
+        if target == "/api/ps":
+            return running(snapshot, {} if self._local is None else self._local.running())
+        return version(self._version)
 
 
 def _missing(snapshot: Snapshot, name: str) -> Exception:
@@ -184,26 +237,36 @@ _CAPABILITY_NAMES = {
 """Capability of a model → Ollama's name for it; it has none for the others."""
 _REPORT_TOOLS = frozenset[Kind]({"llamacpp", "lmstudio", "ollama"})
 """Kinds that report whether a model calls tools: if they report capabilities without it, it does not."""
+_NO_SIZES: Mapping[str, int] = {}
+_NONE_LOCAL: Mapping[str, Mapping[str, Any]] = {}
 _UNKNOWN = "unknown"
 """The architecture, which no backend reports; the context's length can't be listed without one."""
 
 
-def tags(snapshot: Snapshot, started: int) -> bytes:
-    """Return every model as `GET /api/tags` lists them; `started` in Unix seconds stands for when they changed."""
+def tags(snapshot: Snapshot, started: int, sizes: Mapping[str, int] = _NO_SIZES) -> bytes:
+    """Return every model as `GET /api/tags` lists them; `started` in Unix seconds stands for when they changed.
+
+    `sizes` are bytes on disk by model, where they are known.
+    """
     entries = []
     for name, (model, backends) in listed(snapshot).items():
         detail = _detail(snapshot, model, backends)
-        entry = _entry(name, model, detail) | {"modified_at": moment(started)}
+        entry = _entry(name, model, detail) | {"modified_at": moment(started), "size": sizes.get(model, 0)}
         if detail.capabilities:
             entry["capabilities"] = _capabilities(snapshot, backends, detail)
         entries.append(entry)
     return msgspec.json.encode({"models": entries})
 
 
-def running(snapshot: Snapshot) -> bytes:
-    """Return the models that a backend reports as loaded, as `GET /api/ps` lists them."""
-    entries = []
+def running(snapshot: Snapshot, local: Mapping[str, Mapping[str, Any]] = _NONE_LOCAL) -> bytes:
+    """Return the models that a backend reports as loaded, as `GET /api/ps` lists them.
+
+    `local` is what is known of this machine's own ones in memory, by model.
+    """
+    entries = [_entry(model, model, ModelDetail()) | dict(known) for model, known in local.items()]
     for model, backends in snapshot.routes.items():
+        if model in local:
+            continue
         details = list(_details(snapshot, model, backends))
         if not any(detail.loaded for detail in details):
             continue

@@ -61,17 +61,24 @@ async def chat(request: EngineRequest) -> Reply:
     messages = request.body.get("messages")
     if not isinstance(messages, list):
         raise BadEngineRequest("messages is required")
+    if not messages:
+        return _without_prompt(request, {"message": {"role": "assistant", "content": ""}})
     prompt = prompt_of(messages[-1:])
     return await _answer(request, prompt, call_for(request.body, prompt), is_chat=True)
 
 
 async def generate(request: EngineRequest) -> Reply:
     """Answer `POST /api/generate`; raises BadEngineRequest."""
+    if not request.body.get("prompt"):
+        return _without_prompt(request, {"response": ""})
     return await _answer(request, prompt_of(request.body.get("prompt")), None, is_chat=False)
 
 
 async def embed(request: EngineRequest) -> Reply:
     """Answer `POST /api/embed`; raises BadEngineRequest."""
+    if request.body.get("input") is None:  # only loads the model, whatever it is asked to stay
+        _keep(request)
+        return json_reply({"model": request.model, "embeddings": []})
     texts = inputs(request.body.get("input"))
     await request.facts.speech.beat(0)
     return json_reply(
@@ -89,6 +96,30 @@ async def embeddings(request: EngineRequest) -> Reply:
     """Answer `POST /api/embeddings`, the older API for one text; raises BadEngineRequest."""
     await request.facts.speech.beat(0)
     return json_reply({"embedding": vector_of(prompt_of(request.body.get("prompt")))})
+
+
+def _without_prompt(request: EngineRequest, empty: dict[str, Any]) -> Reply:
+    """Load the model, or unload it with a `keep_alive` of zero; raises BadEngineRequest."""
+    if _keep(request):
+        if "completion" not in traits(request.model).capabilities:
+            request.facts.loaded.discard(request.model)
+            raise BadEngineRequest(f'"{request.model}" does not support generate')
+        reason = "load"
+    else:
+        reason = "unload"
+    stamp = {"model": request.model, "created_at": _time(time.time())}
+    return json_reply(stamp | empty | {"done": True, "done_reason": reason})
+
+
+def _keep(request: EngineRequest) -> bool:
+    """Do what `keep_alive` says with the model, which was loaded by now; return whether it stays."""
+    keep_alive = request.body.get("keep_alive", LOADED_FOR_S)
+    if isinstance(keep_alive, bool) or not isinstance(keep_alive, int | float | str):
+        raise BadEngineRequest(f"Unsupported type: '{type(keep_alive).__name__}'")
+    if keep_alive in (0, "0", "0s"):
+        request.facts.loaded.discard(request.model)
+        return False
+    return True
 
 
 async def _answer(request: EngineRequest, prompt: str, call: Call | None, *, is_chat: bool) -> Reply:

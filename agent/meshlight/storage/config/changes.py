@@ -131,6 +131,7 @@ def _peer_values(peer: Peer) -> tuple[dict[str, object], dict[str, object]]:
         "use": None if peer.use is None else list(peer.use),
         "max_in_flight": peer.max_in_flight,
         "paused": peer.paused,
+        "may_manage": peer.may_manage,
         "paired_at": peer.paired_at,
     }
     defaults: dict[str, object] = {
@@ -139,6 +140,7 @@ def _peer_values(peer: Peer) -> tuple[dict[str, object], dict[str, object]]:
         "use": None,
         "max_in_flight": 4,
         "paused": False,
+        "may_manage": False,
         "paired_at": 0.0,
     }
     return wanted, defaults

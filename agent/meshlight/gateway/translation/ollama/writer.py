@@ -149,8 +149,13 @@ class Immediate(Struct, frozen=True):
 
 
 def loaded(options: AnswerOptions, clock: Clock) -> Immediate:
-    """Return the answer that a model is loaded; Ollama sends it as one object even if a stream was requested."""
-    return Immediate(LineWriter(options, clock).end(Piece(), End("load")))
+    """Return the answer that a model is loaded."""
+    return without_prompt(options, clock, "load")
+
+
+def without_prompt(options: AnswerOptions, clock: Clock, done_reason: Literal["load", "unload"]) -> Immediate:
+    """Return the answer to a request without a prompt; Ollama sends one object even if a stream was requested."""
+    return Immediate(LineWriter(options, clock).end(Piece(), End(done_reason)))
 
 
 def no_embeddings(model: str) -> Immediate:
