@@ -130,7 +130,7 @@ def test_models_that_nothing_can_run_are_said_with_what_to_install(api: LocalApi
 def test_own_models_that_are_switched_off_say_how_to_switch_them_on(api: LocalApi, type_words: Type) -> None:
     api.says("GET", "/mesh/models", local(enabled=False))
     assert "`enabled = true` below `[local]`" in type_words("models", "list").out
-    assert "switched off" in type_words("models", "load", "x").err
+    assert "switched off" in type_words("models", "show", "x").err
 
 
 @pytest.mark.parametrize(
@@ -273,6 +273,16 @@ def test_another_engine_loads_and_unloads_by_the_same_words(api: LocalApi, type_
         assert (said.code, said.out) == (0, f"✓ Ollama has {word}ed qwen3:4b.\n")
     api.fails("POST", "/mesh/backends/o-1/models/load", 409, "conflict", "vLLM can't load models.")
     assert type_words("models", "load", "m", "--on", "o-1").err == "Error: vLLM can't load models.\n"
+
+
+def test_a_model_that_another_engine_could_load_is_said_to_be_there(own: LocalApi, type_words: Type) -> None:
+    engines = [backend("old", models=("qwen3:4b",)), backend("o-1", name="Ollama", can_load=True)]
+    own.says("GET", "/mesh/backends", {"backends": engines})
+    for word in ("load", "unload"):
+        said = type_words("models", word, "qwen3:4b")
+        assert said.code == 1
+        assert said.err.endswith("has no model called 'qwen3:4b'.\nOllama has it: add --on o-1\n")
+    assert "--on" not in type_words("models", "load", "nowhere").err
 
 
 def test_a_model_is_kept_and_released(own: LocalApi, type_words: Type) -> None:

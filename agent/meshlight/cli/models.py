@@ -115,7 +115,7 @@ def load(ctx: click.Context, name: str, *, wait: bool, backend: str | None, as_j
         if backend is not None:
             _on_backend(client, backend, name, loads=True)
             return
-        model = find_model(client.local_models(), name)
+        model = _own_model(client, client.local_models(), name)
         model = _load_and_wait(client, model.id) if wait else client.load_model(model.id)
     if as_json:
         print_json(model)
@@ -149,7 +149,7 @@ def unload(name: str | None, *, force: bool, everything: bool, backend: str | No
             _on_backend(client, backend, name, loads=False)
             return
         view = client.local_models()
-        chosen = idle_models(view) if name is None else [find_model(view, name)]
+        chosen = idle_models(view) if name is None else [_own_model(client, view, name)]
         unloaded = [client.unload_model(model.id, force=force) for model in chosen]
     if as_json:
         print_json(unloaded if name is None else unloaded[0])
@@ -294,6 +294,18 @@ def find_model(view: LocalView, text: str) -> LocalModelView:
 def idle_models(view: LocalView) -> list[LocalModelView]:
     """Return the loaded models that nobody uses and that are not kept."""
     return [one for one in view.models if one.state == "ready" and not one.in_flight and not one.keep]
+
+
+def _own_model(client: ApiClient, view: LocalView, name: str) -> LocalModelView:
+    """Return the model as `find_model` does; if another backend could load it, NotFound says so."""
+    try:
+        return find_model(view, name)
+    except NotFound as error:
+        for backend in client.backends():
+            if backend.can_load and name in backend.models:
+                hint = f"{sanitize(backend.name)} has it: add --on {sanitize(backend.id)}"
+                raise NotFound(error.title, hint) from error
+        raise
 
 
 def _matches(wanted: str) -> Iterator[Callable[[str], bool]]:
