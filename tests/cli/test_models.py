@@ -25,7 +25,7 @@ from meshlight.domain.backend import Reason
 from meshlight.domain.errors import BadRequest, NotFound
 from meshlight.domain.events import LocalEvent
 from meshlight.domain.local_models import RejectedFile
-from meshlight.domain.local_views import LocalView, StoreView
+from meshlight.domain.local_views import LocalModelView, LocalView, StoreView
 
 Type = Callable[..., Any]
 CONTROLS = [chr(n) for n in (*range(0x20), *range(0x7F, 0xA0)) if n != 0x0A] + list("\u202e\u2066\u200b")
@@ -85,7 +85,7 @@ def test_the_list_has_state_need_use_downloads_and_what_is_wrong(type_words: Typ
     said = type_words("models", "list")
     assert said.code == 0
     assert " ".join(said.lines[:2]) == (
-        "This machine has 7 models, 2 loaded. They take 6.5 GB, and 14 GB more can be used of 32 GB memory."
+        "This machine has 7 models, 2 loaded. Models use 6.5 GB of 32 GB memory, and can use 14 GB more."
     )
     assert f"● loaded        {QWEN}   6.2 GB  idle 3 min, kept" in said.lines
     assert "◐ loading 42 %  mistral-small               6.2 GB" in said.lines
@@ -297,16 +297,26 @@ def test_a_model_is_kept_and_released(own: LocalApi, type_words: Type) -> None:
     ]
 
 
-@pytest.mark.usefixtures("own")
-def test_one_model_in_full_has_its_memory_its_context_and_where_it_lies(type_words: Type) -> None:
+def _show(api: LocalApi, type_words: Type, shown: LocalModelView) -> str:
+    api.says("GET", "/mesh/models", local(shown))
+    return str(type_words("models", "show", shown.id).out)
+
+
+def test_one_model_in_full_has_its_memory_its_context_and_where_it_lies(
+    own: LocalApi, type_words: Type
+) -> None:
     said = type_words("models", "show", "qwen")
     assert said.lines[0] == QWEN
     assert {tuple(line.split(maxsplit=1)) for line in said.lines[1:]} >= {
         ("state", "● loaded"),
+        ("unloads", "never by itself"),
         ("memory", "6.2 GB"),
         ("context", "8,192 tokens"),
     }
     assert "the folder of Hugging Face" in said.out
+    assert "in 11 min, if it stays idle" in _show(own, type_words, loaded())
+    assert "unloads" not in _show(own, type_words, loaded(in_flight=1, expires_in_s=None))
+    own.says("GET", "/mesh/models", everything())
     assert "no: it needs more memory" in type_words("models", "show", "gemma").out
     assert json.loads(type_words("models", "show", "gemma", "--json").out)["fits"] == "never"
 

@@ -79,8 +79,8 @@ Examples:
 def list_(*, as_json: bool) -> None:
     """List the models that this machine can run itself, and downloads.
 
-    NEEDS is the memory that a model takes with its context, at most. USE says for how long a loaded model has been
-    idle, and when it is unloaded.
+    NEEDS is the memory that a model takes with its context, at most. USE says how many requests it answers now, or
+    for how long it has been idle.
     """
     with connect_service() as client:
         view = client.local_models()

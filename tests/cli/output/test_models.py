@@ -40,17 +40,16 @@ def test_the_summary_counts_models_and_says_how_memory_stands() -> None:
     assert nothing == "This machine has no models of its own yet."
     assert summary(local(model())) == "This machine has 1 model. Models can use 20 GB of 32 GB memory."
     assert summary(local(model(), loaded("a"))) == (
-        "This machine has 2 models, 1 loaded. They take 6.2 GB, and 14 GB more can be used of 32 GB memory."
+        "This machine has 2 models, 1 loaded. Models use 6.2 GB of 32 GB memory, and can use 14 GB more."
     )
 
 
 def test_how_a_model_is_used_is_said_in_a_few_words() -> None:
     assert use_text(model()) == ""
     assert use_text(model(keep=True, hidden=True)) == "kept, hidden"
-    assert use_text(loaded()) == "idle 3 min, unloads in 11 min"
+    assert use_text(loaded()) == "idle 3 min"
     assert use_text(loaded(keep=True)) == "idle 3 min, kept"
     assert use_text(loaded(in_flight=1)) == "1 request"
-    assert use_text(loaded(expires_in_s=None)) == "idle 3 min"
 
 
 def test_a_state_has_a_shape_a_word_and_its_progress() -> None:

@@ -62,7 +62,7 @@ _FITS: Final[Mapping[Fit, str]] = {
 _PURPOSES: Final = {"chat": "chat", "embedding": "embeddings", "rerank": "reranking"}
 _COLUMNS: Final = (
     Column(title="STATE"),
-    Column(title="MODEL", min_width=20),
+    Column(title="MODEL", min_width=36),
     Column(title="SIZE", right=True, drop=3),
     Column(title="NEEDS", right=True),
     Column(title="FOR", drop=2),
@@ -95,10 +95,11 @@ def local_report(view: LocalView, style: TerminalStyle) -> RenderableType:
     models = sorted(view.models, key=lambda model: (_ORDER.index(model.state), model.id.casefold()))
     if models:
         parts += ["", *lay_out(_COLUMNS, [_model_row(model, style) for model in models], style.width)]
-    if view.downloads:
-        parts += ["", Text("DOWNLOADS", "bold"), *download_lines(view.downloads, style)]
+    downloads = [download for download in view.downloads if download.state != "done"]
+    if downloads:
+        parts += ["", Text("DOWNLOADS", "bold"), *download_lines(downloads, style)]
     messages = [line for model in models for line in problem_lines(model, style)]
-    messages += [line for download in view.downloads for line in download_problem_lines(download, style)]
+    messages += [line for download in downloads for line in download_problem_lines(download, style)]
     if not view.can_run:
         messages += runner_lines(view, style)
     for store in view.stores:
@@ -108,7 +109,7 @@ def local_report(view: LocalView, style: TerminalStyle) -> RenderableType:
         parts += ["", *messages]
     if view.rejected:
         parts += ["", *_rejected_lines(view, style)]
-    if not models and not view.downloads:
+    if not models and not downloads:
         parts += ["", *starter_lines(view.starters, style)]
     elif any(model.state == "on-disk" for model in models) and view.can_run:
         text = "A model on disk is loaded when it is asked for, or with: meshlight models load NAME"
@@ -120,19 +121,17 @@ def summary(view: LocalView) -> str:
     """Return how many models there are, and how memory stands."""
     memory = view.memory
     loaded = [model for model in view.models if model.state in LOADED]
-    text = f"This machine has {count(len(view.models), 'model')}"
-    if not view.models:
-        text = "This machine has no models of its own yet"
-    elif loaded:
-        text += f", {len(loaded)} loaded"
-    if memory.budget_bytes:
-        free = max(memory.budget_bytes - memory.models_bytes, 0)
-        if loaded:
-            text += f". They take {size_text(memory.models_bytes)}, and {size_text(free)} more can be used"
-        else:
-            text += f". Models can use {size_text(free)}"
-        text += f" of {size_text(memory.total_bytes)} memory" if memory.total_bytes else ""
-    return f"{text}."
+    text = "This machine has no models of its own yet."
+    if view.models:
+        text = f"This machine has {count(len(view.models), 'model')}"
+        text += f", {len(loaded)} loaded." if loaded else "."
+    if not memory.budget_bytes:
+        return text
+    free = size_text(max(memory.budget_bytes - memory.models_bytes, 0))
+    total = f" of {size_text(memory.total_bytes)} memory" if memory.total_bytes else ""
+    if loaded:
+        return f"{text} Models use {size_text(memory.models_bytes)}{total}, and can use {free} more."
+    return f"{text} Models can use {free}{total}."
 
 
 def download_lines(downloads: Sequence[DownloadView], style: TerminalStyle) -> list[Text]:
@@ -150,7 +149,11 @@ def download_lines(downloads: Sequence[DownloadView], style: TerminalStyle) -> l
                 duration(left_s) if is_running and left_s is not None else "",
             ]
         )
-    return lay_out(_DOWNLOAD_COLUMNS, rows, style.width)
+    shown = [
+        i for i, column in enumerate(_DOWNLOAD_COLUMNS) if not column.drop or any(row[i] for row in rows)
+    ]
+    columns, cells = [_DOWNLOAD_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows]
+    return lay_out(columns, cells, style.width)
 
 
 def done_text(download: DownloadView) -> str:
@@ -241,6 +244,7 @@ def model_report(model: LocalModelView, place: str, style: TerminalStyle) -> Ren
         context = f"made for {model.context_max:,} tokens"
     lines: list[tuple[str, str]] = [
         ("use", use_text(model)),
+        ("unloads", _unloads_text(model)),
         ("waiting", count(model.waiting, "request") if model.waiting else ""),
         ("for", _PURPOSES[model.purpose] + (", sees images" if model.sees_images else "")),
         ("size", size_text(model.size_bytes)),
@@ -302,7 +306,7 @@ def state_text(model: LocalModelView, style: TerminalStyle) -> Text:
 
 
 def use_text(model: LocalModelView) -> str:
-    """Return how a model is used now: `2 requests`, `idle 3 min, unloads in 12 min`, `kept`."""
+    """Return how a model is used now: `2 requests`, `idle 3 min`, `kept`."""
     parts = []
     if model.in_flight:
         parts.append(count(model.in_flight, "request"))
@@ -310,8 +314,6 @@ def use_text(model: LocalModelView) -> str:
         parts.append(f"idle {duration(model.idle_s)}")
     if model.keep:
         parts.append("kept")
-    elif model.state == "ready" and not model.in_flight and model.expires_in_s is not None:
-        parts.append(f"unloads in {duration(model.expires_in_s)}")
     if model.hidden:
         parts.append("hidden")
     return ", ".join(parts)
@@ -330,6 +332,14 @@ def _model_row(model: LocalModelView, style: TerminalStyle) -> list[Cell]:
         model.runner or DASH,
         use,
     ]
+
+
+def _unloads_text(model: LocalModelView) -> str:
+    if model.state != "ready":
+        return ""
+    if model.keep or model.expires_in_s is None:
+        return "" if model.in_flight else "never by itself"
+    return f"in {duration(model.expires_in_s)}, if it stays idle"
 
 
 def _rejected_lines(view: LocalView, style: TerminalStyle) -> list[Text]:
