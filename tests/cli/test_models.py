@@ -98,14 +98,16 @@ def test_the_list_has_state_need_use_downloads_and_what_is_wrong(type_words: Typ
     assert max(map(len, said.lines)) <= 80
 
 
-@pytest.mark.usefixtures("own")
-def test_a_wide_terminal_shows_size_purpose_and_runner_too(
-    type_words: Type, monkeypatch: pytest.MonkeyPatch
+def test_a_wide_terminal_shows_size_too_and_purpose_and_runner_where_they_differ(
+    own: LocalApi, type_words: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     titles, *rows = (line.split() for line in type_words("models", "list").lines[2:])
-    assert titles == ["STATE", "MODEL", "SIZE", "NEEDS", "FOR", "RUNNER", "USE"]
-    assert ["○", "on", "disk", BGE, "37", "MB", "150", "MB", "embeddings", "llama-server"] in rows
+    assert titles == ["STATE", "MODEL", "SIZE", "NEEDS", "FOR", "USE"]
+    assert ["○", "on", "disk", BGE, "37", "MB", "150", "MB", "embeddings"] in rows
+    own.says("GET", "/mesh/models", local(loaded(), model(SMOL, runner="xllamacpp")))
+    titles = type_words("models", "list").lines[2].split()
+    assert titles == ["STATE", "MODEL", "SIZE", "NEEDS", "RUNNER", "USE"]
 
 
 @pytest.mark.usefixtures("own")
@@ -194,7 +196,9 @@ def test_a_model_is_loaded_and_how_that_goes_is_said(own: LocalApi, type_words: 
     said = [type_words("models", "load", "qwen") for _ in range(4)]
     assert sent(own)[0] == ("POST", "/mesh/models/load", {"model": QWEN, "wait": False})
     assert [one.code for one in said] == [0, 0, 1, 0]
-    assert said[0].out.split() == f"✓ {QWEN} is loading. See how far with: meshlight models list".split()
+    assert (
+        said[0].out.split() == f"✓ {QWEN} is loading. See how far it is with: meshlight models list".split()
+    )
     assert said[1].out == f"✓ {QWEN} is loaded by llama-server: 6.2 GB, 8k context.\n"
     assert "The file is incomplete.\n  Fix: Download it again.\n" in said[2].out
     assert said[2].lines[-1] == f"See what its engine wrote with: meshlight models log {QWEN}"

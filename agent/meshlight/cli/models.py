@@ -371,8 +371,8 @@ def _print_load(model: LocalModelView) -> None:
         why = model.reason.text if model.reason else "It waits for memory."
         console.print(*message_lines(WARN, f"{shown}: {why}", "", style), sep="\n")
     else:
-        text = f"{shown} is loading. See how far with: meshlight models list"
-        console.print(*message_lines(GOOD, text, "", style), sep="\n")
+        console.print(*message_lines(GOOD, f"{shown} is loading.", "", style), sep="\n")
+        click.echo("See how far it is with: meshlight models list")
 
 
 def _print_unload(before: LocalModelView) -> None:

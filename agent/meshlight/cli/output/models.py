@@ -60,13 +60,15 @@ _FITS: Final[Mapping[Fit, str]] = {
     "never": "no: it needs more memory than this machine has for models",
 }
 _PURPOSES: Final = {"chat": "chat", "embedding": "embeddings", "rerank": "reranking"}
+_FOR: Final = Column(title="FOR", drop=2)
+_RUNNER: Final = Column(title="RUNNER", min_width=9, drop=4)
 _COLUMNS: Final = (
     Column(title="STATE"),
     Column(title="MODEL", min_width=36),
     Column(title="SIZE", right=True, drop=3),
     Column(title="NEEDS", right=True),
-    Column(title="FOR", drop=2),
-    Column(title="RUNNER", min_width=9, drop=4),
+    _FOR,
+    _RUNNER,
     Column(title="USE", drop=1),
 )
 _DOWNLOAD_COLUMNS: Final = (
@@ -94,7 +96,7 @@ def local_report(view: LocalView, style: TerminalStyle) -> RenderableType:
     parts: list[RenderableType] = [*_dim(summary(view), style)]
     models = sorted(view.models, key=lambda model: (_ORDER.index(model.state), model.id.casefold()))
     if models:
-        parts += ["", *lay_out(_COLUMNS, [_model_row(model, style) for model in models], style.width)]
+        parts += ["", *_model_lines(models, style)]
     downloads = [download for download in view.downloads if download.state != "done"]
     if downloads:
         parts += ["", Text("DOWNLOADS", "bold"), *download_lines(downloads, style)]
@@ -317,6 +319,15 @@ def use_text(model: LocalModelView) -> str:
     if model.hidden:
         parts.append("hidden")
     return ", ".join(parts)
+
+
+def _model_lines(models: Sequence[LocalModelView], style: TerminalStyle) -> list[Text]:
+    """Return one line for each model; purpose and runner are left out where all have the same."""
+    rows = [_model_row(model, style) for model in models]
+    usual = {_FOR: _PURPOSES["chat"], _RUNNER: rows[0][_COLUMNS.index(_RUNNER)]}
+    shown = [i for i, column in enumerate(_COLUMNS) if any(row[i] != usual.get(column, "") for row in rows)]
+    columns, cells = [_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows]
+    return lay_out(columns, cells, style.width)
 
 
 def _model_row(model: LocalModelView, style: TerminalStyle) -> list[Cell]:
