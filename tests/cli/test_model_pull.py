@@ -101,7 +101,9 @@ def test_a_choice_is_asked_with_sizes_and_what_fits(choosing: LocalApi, tmp_path
         term.until("Which one")
         choosing.says("POST", "/mesh/models/pull", download())
         term.until("[2]")
-        term.type("3")
+        term.type("7")
+        term.until("Answer with a number from 1 to 3.")
+        term.type("bf16")
         term.until("Download it anyway? [y/N]")
         term.type("y")
         assert term.end() == 0

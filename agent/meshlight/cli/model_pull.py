@@ -173,8 +173,16 @@ def _ask(repository: RepositoryView) -> RepositoryFile:
     console.print(*choice_lines(files, TerminalStyle.of(console)), sep="\n")
     fitting = [number for number, file in enumerate(files, start=1) if file.fits != "never"]
     best = max(fitting, key=lambda number: files[number - 1].size_bytes, default=None)
-    number = click.prompt("Which one", type=click.IntRange(1, len(files)), default=best)
-    chosen = files[number - 1]
+
+    def read(answer: object) -> int:
+        """Return the number that an answer means, which may be a quantisation too."""
+        word = str(answer).strip().casefold()
+        for number, file in enumerate(files, start=1):
+            if word in {str(number), file.quantization.casefold(), file.name.casefold()}:
+                return number
+        raise click.BadParameter(f"Answer with a number from 1 to {len(files)}.")
+
+    chosen = files[click.prompt("Which one", value_proc=read, default=best) - 1]
     if chosen.fits == "never":
         click.confirm("It is too big to be loaded on this machine. Download it anyway?", abort=True)
     return chosen
