@@ -17,12 +17,12 @@ WAIT_S = 20.0
 class Terminal:
     """`with Terminal(home, "pair", "Bo") as term:` runs a word until it ends or the block does."""
 
-    def __init__(self, home: Path, *words: str, width: int = 80) -> None:
+    def __init__(self, home: Path, *words: str, width: int = 80, term: str = "dumb") -> None:
         self._ours, theirs = pty.openpty()
         environ = {
             "PATH": os.environ["PATH"],
             "MESHLIGHT_HOME": str(home),
-            "TERM": "dumb",
+            "TERM": term,
             "LC_ALL": "C.UTF-8",
             "COLUMNS": str(width),
         }

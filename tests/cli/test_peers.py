@@ -150,6 +150,24 @@ def test_what_is_used_from_a_peer_is_chosen(scenario: LocalApi, type_words: Type
     assert scenario.asked[-1].body == {"use": None}
 
 
+def test_a_peer_may_load_and_unload_models_only_if_that_is_said(
+    scenario: LocalApi, type_words: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = around(peers=(peer(may_manage=True),))
+    scenario.says("PATCH", f"/mesh/peers/{BO}", manager, around(peers=(peer(),)))
+    may = type_words("peers", "share", "bo", "--may-manage")
+    may_not = type_words("peers", "share", "bo", "--no-may-manage")
+    assert [one.body for one in scenario.asked if one.body] == [{"may_manage": True}, {"may_manage": False}]
+    assert "It may load and unload them." in " ".join(may.out.split())
+    assert "load" not in may_not.out
+    monkeypatch.setenv("COLUMNS", "120")
+    assert "MAY LOAD" not in type_words("peers").out
+    scenario.says("GET", "/mesh/peers", manager)
+    titles, row = type_words("peers").out.split("PAIRED\n")[1].splitlines()[:2]
+    assert titles.split()[-3:] == ["MAY", "LOAD", "NOW"]
+    assert row.split()[-4:] == ["yes", "0", "of", "4"]
+
+
 def test_without_a_change_it_is_only_said(scenario: LocalApi, type_words: Type) -> None:
     said = type_words("peers", "share", "77aa 0011")
     assert said.out.startswith("✓ Bo may use every model of this machine, 4 requests at once.")

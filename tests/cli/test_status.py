@@ -82,7 +82,14 @@ def test_an_empty_mesh_says_how_to_fill_it(api: LocalApi, type_words: Type) -> N
     said = type_words("status")
     assert said.lines[0] == "○ Grey: No backend found yet."
     assert "  meshlight backends add openai-compatible http://192.168.1.20:8000" in said.lines
-    assert type_words("models").out.startswith("No model can be reached yet.")
+    starter = "for this machine with: meshlight models pull starter"
+    assert starter in said.out
+    models = type_words("models")
+    assert models.out.startswith("No model can be reached yet.")
+    assert starter in models.out
+    here = backend("this-machine", name="This machine", kind="local", models=())
+    api.says("GET", "/mesh/snapshot", mesh(here))
+    assert starter in type_words("status").out
 
 
 def test_watching_shows_each_change_until_the_service_ends(api: LocalApi, type_words: Type) -> None:
@@ -124,21 +131,6 @@ def test_a_refresh_shows_the_status_after_it(api: LocalApi, type_words: Type) ->
     assert said.code == 0
     assert said.lines[0].startswith("● Green")
     assert said.err == ""
-
-
-def test_models_are_listed_once_with_all_who_serve_them(api: LocalApi, type_words: Type) -> None:
-    api.says(
-        "GET",
-        "/mesh/snapshot",
-        mesh(backend("a", ring="cloud"), backend("b", state="unhealthy"), backend("c", models=("z",))),
-    )
-    said = type_words("models")
-    assert [line.split() for line in said.lines] == [
-        ["MODEL", "RING", "BACKENDS"],
-        ["qwen3:4b", "machine", "●", "a,", "✖", "b"],
-        ["z", "machine", "●", "c"],
-    ]
-    assert json.loads(type_words("models", "--json").out)[0]["backends"] == ["a", "b"]
 
 
 def route_view(backend: str, *, name: str, tier: Tier, why: str, ring: Ring) -> RouteView:

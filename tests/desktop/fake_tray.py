@@ -66,9 +66,9 @@ class FakeTray:
         """Whether a line of the menu begins with this."""
         return any(text.startswith(beginning) for text in self.texts())
 
-    def press(self, verb: Verb, backend: str = "") -> None:
+    def press(self, verb: Verb, target: str = "") -> None:
         """Click on the line with this action, which must be in the menu."""
-        action = Action(verb, backend)
+        action = Action(verb, target)
         assert action in self._actions(self.items), action
         self._on_action(action)
 

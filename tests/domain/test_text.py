@@ -11,6 +11,7 @@ from meshlight.domain.text import (
     sanitize,
     sanitize_line,
     shorten,
+    size_text,
     width,
 )
 
@@ -142,3 +143,10 @@ def test_latencies_show_the_digits_that_matter() -> None:
 
 def test_one_is_not_a_plural() -> None:
     assert (count(1, "model"), count(2000, "model")) == ("1 model", "2,000 models")
+
+
+def test_sizes_are_decimal_and_show_the_digits_that_matter() -> None:
+    sizes = (12, 4_200, 98_000_000, 6_240_000_000, 9_960_000_000, 34_000_000_000, 2_000_000_000_000)
+    assert [size_text(size) for size in sizes] == [
+        "12 B", "4 kB", "98 MB", "6.2 GB", "10 GB", "34 GB", "2.0 TB"
+    ]  # fmt: skip

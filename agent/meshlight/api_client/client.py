@@ -20,6 +20,7 @@ import httpx
 import msgspec
 
 from meshlight.api_client.events import EventFeed, FeedItem
+from meshlight.api_client.local_mirror import LocalMirror
 from meshlight.domain import errors
 from meshlight.domain.api_types import (
     BackendList,
@@ -35,7 +36,8 @@ from meshlight.domain.api_types import (
 )
 from meshlight.domain.config import Runtime
 from meshlight.domain.errors import Envelope, MeshlightError, RequestError, ServiceError
-from meshlight.domain.events import PeersEvent, RefreshEvent
+from meshlight.domain.events import LocalEvent, PeersEvent, RefreshEvent
+from meshlight.domain.local_views import DownloadView, EngineLog, LocalModelView, LocalView, RepositoryView
 from meshlight.domain.peers import PeersView
 from meshlight.domain.private_variables import OWN_VARIABLES
 from meshlight.domain.proof import CHALLENGE_BYTES, is_proof
@@ -55,6 +57,12 @@ TEST_TIMEOUT_S: Final = 900.0
 """A test request may reach a model that loads for minutes before its first token."""
 FEED_TIMEOUT_S: Final = 40.0
 """The event feed sends a ping every 15 s: silence of this length means that the service hangs."""
+LOAD_TIMEOUT_S: Final = 1_860.0
+"""The service gives up a load before."""
+UNLOAD_TIMEOUT_S: Final = 60.0
+"""Running answers get some seconds to end, and the reply comes when the engine's process is gone."""
+HUB_TIMEOUT_S: Final = 90.0
+"""The service asks the hub, perhaps several times, before it says what is wrong there."""
 PAIRING_TIMEOUT_S: Final = 60.0
 """The service tries each address of the other machine, for some seconds each."""
 KEEP_ALIVE_S: Final = 60.0
@@ -198,6 +206,78 @@ class ApiClient:
         with self._feed() as feed:
             yield from feed
         raise ServiceError(f"The service at {self.runtime.url} has stopped.", START_HINT)
+
+    def local_models(self) -> LocalView:
+        """Return this machine's own models, what runs them, and what is on its way here."""
+        return self._fetch("GET", "/mesh/models", LocalView)
+
+    def follow_local_models(self) -> Iterator[LocalView]:
+        """Yield this machine's models now, and after each change; raises ServiceError when the service ends."""
+        with self._feed() as feed:
+            next(feed, None)  # subscribed before the request, so no change is missed
+            mirror = LocalMirror(self.local_models())
+            yield mirror.view
+            for event in feed:
+                if isinstance(event, LocalEvent):
+                    yield mirror.apply(event)
+                elif isinstance(
+                    event, SnapshotView
+                ):  # after a gap in the feed, which may have hidden changes
+                    mirror = LocalMirror(self.local_models())
+                    yield mirror.view
+        raise ServiceError(f"The service at {self.runtime.url} has stopped.", START_HINT)
+
+    def load_model(self, model: str, *, wait: bool = False) -> LocalModelView:
+        """Load one of this machine's models; with `wait`, return when it is loaded or that has failed."""
+        body = {"model": model, "wait": wait}
+        timeout_s = LOAD_TIMEOUT_S if wait else RESPONSE_TIMEOUT_S
+        return self._fetch("POST", "/mesh/models/load", LocalModelView, body, timeout_s)
+
+    def unload_model(self, model: str, *, force: bool = False) -> LocalModelView:
+        """Unload one of this machine's models; raises Conflict while it answers requests, unless forced."""
+        body = {"model": model, "force": force}
+        return self._fetch("POST", "/mesh/models/unload", LocalModelView, body, UNLOAD_TIMEOUT_S)
+
+    def load_on_backend(self, id_: str, model: str) -> None:
+        """Have another engine or a peer load a model, if it can."""
+        self._request("POST", f"{_backend(id_)}/models/load", {"model": model}, LOAD_TIMEOUT_S)
+
+    def unload_on_backend(self, id_: str, model: str) -> None:
+        """Have another engine or a peer unload a model, if it can."""
+        self._request("POST", f"{_backend(id_)}/models/unload", {"model": model}, UNLOAD_TIMEOUT_S)
+
+    def change_model(self, model: str, body: Mapping[str, object]) -> LocalModelView:
+        """Change the given settings of one of this machine's models (`keep`, `idle_s`, `context`, `hidden`)."""
+        return self._fetch("PATCH", "/mesh/models", LocalModelView, {"model": model, **body})
+
+    def delete_model(self, model: str) -> None:
+        """Delete a model's files from Meshlight's own folder; raises Conflict for one that lies elsewhere."""
+        self._request("DELETE", f"/mesh/models?model={quote(model, safe='')}")
+
+    def engine_log(self, model: str) -> EngineLog:
+        """Return the last lines that a model's engine wrote."""
+        return self._fetch("GET", f"/mesh/models/log?model={quote(model, safe='')}", EngineLog)
+
+    def repository(self, name: str) -> RepositoryView:
+        """Return which models a repository of the hub offers (`owner/repo`)."""
+        path = f"/mesh/models/repository?name={quote(name, safe='')}"
+        return self._fetch("GET", path, RepositoryView, timeout_s=HUB_TIMEOUT_S)
+
+    def pull_model(self, name: str) -> DownloadView:
+        """Begin a download; raises Conflict if a choice has to be made, or the disk has too little room."""
+        return self._fetch("POST", "/mesh/models/pull", DownloadView, {"name": name}, HUB_TIMEOUT_S)
+
+    def pause_download(self, id_: str) -> DownloadView:
+        """Pause a download; what is here stays."""
+        return self._fetch("POST", f"{_download(id_)}/pause", DownloadView)
+
+    def resume_download(self, id_: str) -> DownloadView:
+        """Go on with a download where it stopped."""
+        return self._fetch("POST", f"{_download(id_)}/resume", DownloadView)
+
+    def cancel_download(self, id_: str) -> None:
+        """Forget a download, and delete what is here of it."""
+        self._request("DELETE", _download(id_))
 
     def peers(self) -> PeersView:
         """Return this machine as a peer, the paired peers, the discovered ones, and the current pairing."""
@@ -496,3 +576,7 @@ def _peer(id_: str) -> str:
 
 def _backend(id_: str) -> str:
     return f"/mesh/backends/{quote(id_, safe='')}"
+
+
+def _download(id_: str) -> str:
+    return f"/mesh/models/downloads/{quote(id_, safe='')}"

@@ -15,9 +15,19 @@ from msgspec.structs import replace
 
 from meshlight.api_client.client import ApiClient
 from meshlight.api_client.events import FeedItem
+from meshlight.api_client.local_mirror import LocalMirror
 from meshlight.domain.api_types import SnapshotView
 from meshlight.domain.errors import MeshlightError, RequestError
-from meshlight.domain.events import HealthEvent, LocalEvent, PeersEvent, RefreshEvent, TrafficEvent
+from meshlight.domain.events import (
+    HealthEvent,
+    LocalEvent,
+    PeersEvent,
+    RefreshEvent,
+    TopologyEvent,
+    TrafficEvent,
+)
+from meshlight.domain.local_models import LOCAL_ID
+from meshlight.domain.local_views import LocalView
 from meshlight.domain.peers import PeersView
 
 RETRY_DELAY_S = 1.0
@@ -37,6 +47,13 @@ class PeersReceived(Struct, frozen=True):
     peers: PeersView
 
 
+class LocalModelsReceived(Struct, frozen=True):
+    """The current own models of the service with this instance id."""
+
+    instance: str
+    local: LocalView
+
+
 class RefreshProgressed(Struct, frozen=True):
     """The progress of a refresh, whoever started it."""
 
@@ -50,7 +67,7 @@ class FeedLost(Struct, frozen=True):
     instance: str
 
 
-FeedUpdate = SnapshotReceived | PeersReceived | RefreshProgressed | FeedLost
+FeedUpdate = SnapshotReceived | PeersReceived | LocalModelsReceived | RefreshProgressed | FeedLost
 
 
 def watch(runtime_file: Path, instance: str, notify: Callable[[FeedUpdate], None]) -> None:
@@ -83,13 +100,19 @@ def watch(runtime_file: Path, instance: str, notify: Callable[[FeedUpdate], None
 
 def _watch_feed(client: ApiClient, notify: Callable[[FeedUpdate], None]) -> None:
     view: SnapshotView | None = None
+    local: LocalMirror | None = None
     instance = client.runtime.instance
     for event in client.events():
+        if _may_hide_local_changes(event, local) and (view is None or local is not None):
+            local = _fetch_local_models(client, notify)
         if isinstance(event, RefreshEvent):
             notify(RefreshProgressed(event.done, event.total))
         elif isinstance(event, PeersEvent):
             notify(PeersReceived(instance, event.peers))
-        elif not isinstance(event, TrafficEvent | LocalEvent):
+        elif isinstance(event, LocalEvent):
+            if local is not None:
+                notify(LocalModelsReceived(instance, local.apply(event)))
+        elif not isinstance(event, TrafficEvent):
             # The snapshot that was fetched last may already contain this event.
             if view is not None and not isinstance(event, SnapshotView) and event.seq <= view.seq:
                 continue
@@ -103,6 +126,24 @@ def _watch_feed(client: ApiClient, notify: Callable[[FeedUpdate], None]) -> None
 def _fetch_peers(client: ApiClient, notify: Callable[[FeedUpdate], None]) -> None:
     with suppress(RequestError):  # an older service has no peers
         notify(PeersReceived(client.runtime.instance, client.peers()))
+
+
+def _fetch_local_models(client: ApiClient, notify: Callable[[FeedUpdate], None]) -> LocalMirror | None:
+    try:
+        mirror = LocalMirror(client.local_models())
+    except RequestError:
+        return None  # an older service has none
+    notify(LocalModelsReceived(client.runtime.instance, mirror.view))
+    return mirror
+
+
+def _may_hide_local_changes(event: FeedItem, local: LocalMirror | None) -> bool:
+    """Whether own models may have been switched on or off, or a gap in the feed may have hidden changes."""
+    if not isinstance(event, TopologyEvent):
+        return isinstance(event, SnapshotView)
+    if local is None or local.view.enabled:
+        return LOCAL_ID in event.removed
+    return any(backend.id == LOCAL_ID for backend in event.backends)
 
 
 def _apply_event(view: SnapshotView | None, event: FeedItem) -> SnapshotView | None:

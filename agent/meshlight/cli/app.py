@@ -40,7 +40,7 @@ SECTIONS: Final[dict[str, dict[str, Command]]] = {
     "Inspect": {
         "status": Command("status:status", "Show the state of the mesh and its backends."),
         "refresh": Command("status:refresh", "Check every backend now, then show the status."),
-        "models": Command("status:models", "List every available model and its backends."),
+        "models": Command("models:models", "List every model, and manage those of this machine."),
         "route": Command("status:route", "Show which backend would answer for a model."),
         "test": Command("status:test", "Send a few small real requests and measure them."),
         "open": Command("env:open_", "Open the mesh page in a window or the browser."),

@@ -34,7 +34,7 @@ def doctor(ctx: click.Context, *, as_json: bool) -> None:
     """Find problems on this machine, and how to fix them.
 
     Checks Python, the configuration, the folder of keys, the service and its port, the keyring, proxies, the clock,
-    limits, and the engines of this machine. It changes nothing, and works without the service.
+    limits, the engines of this machine and its own models. It changes nothing, and works without the service.
     """
     console = new_console()
     style = TerminalStyle.of(console)
@@ -72,6 +72,8 @@ def _findings() -> Iterator[Finding]:
     yield from (
         checks.check_usual_ports() if service.view is None else checks.check_known_engines(service.view)
     )
+    if service.local is not None:
+        yield from checks.check_local_models(service.local)
 
 
 def _open_files_limit() -> int | None:

@@ -1,8 +1,8 @@
 """The checks of `meshlight doctor`; each returns findings: a message that is ok, a warning or a problem, and a fix.
 
 In order: Meshlight itself (configuration, files, port, service), the machine (Python, clock, limits, proxies; these
-functions get their values as arguments), the engines (from the service, or by one scan of the default ports), and
-the keyring with the API keys of backends.
+functions get their values as arguments), the engines (from the service, or by one scan of the default ports), this
+machine's own models (from the service), and the keyring with the API keys of backends.
 """
 
 import asyncio
@@ -21,12 +21,14 @@ from meshlight.api_client.client import ApiClient, read_runtime
 from meshlight.backends.base import DetectedEngine
 from meshlight.backends.detection import Detector, usual_ports
 from meshlight.backends.kinds import ring_for
+from meshlight.cli.output.models import why_unusable
 from meshlight.cli.ports import how_to_find, is_port_free, port_owner
 from meshlight.domain.api_types import BackendView, SnapshotView
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import HOST, HOST_V6, Config
-from meshlight.domain.errors import ConfigError, SecretError, ServiceError
-from meshlight.domain.text import count
+from meshlight.domain.errors import ConfigError, RequestError, SecretError, ServiceError
+from meshlight.domain.local_views import LocalView, RunnerView
+from meshlight.domain.text import count, sanitize, size_text
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
 from meshlight.storage.config.parser import read_config
@@ -61,10 +63,12 @@ def failed(message: str, fix: str) -> Finding:
 
 
 class ServiceReport(Struct, frozen=True):
-    """The findings about the service, and its snapshot if it runs."""
+    """The findings about the service, and what it says of backends and own models if it runs."""
 
     findings: tuple[Finding, ...]
     view: SnapshotView | None = None
+    local: LocalView | None = None
+    """This machine's own models; None if the service has none."""
 
 
 def check_config(paths: Paths) -> tuple[Finding, Config]:
@@ -118,7 +122,10 @@ def check_service(paths: Paths, port: int) -> ServiceReport:
                 warning(notice, "The service reports this; `meshlight status` shows it too.")
                 for notice in view.notices
             )
-            return ServiceReport((message, *notices), view)
+            local: LocalView | None = None
+            with suppress(RequestError):  # an older service has no models of its own
+                local = client.local_models()
+            return ServiceReport((message, *notices), view, local)
     except ServiceError as error:
         return ServiceReport((_not_running(paths, error), _port(port), *_port_v6(port)))
 
@@ -236,8 +243,10 @@ def _bypasses_proxy(no_proxy: str, host: str) -> bool:
 
 def check_known_engines(view: SnapshotView) -> list[Finding]:
     """Check each enabled backend by the service's snapshot."""
-    findings = [_check_backend(backend) for backend in view.backends if backend.enabled]
-    return findings or [_no_engine_finding()]
+    has_local = any(backend.kind == "local" and backend.models for backend in view.backends)
+    others = [backend for backend in view.backends if backend.enabled and backend.kind != "local"]
+    findings = [_check_backend(backend) for backend in others]
+    return findings if findings or has_local else [_no_engine_finding()]
 
 
 def check_usual_ports() -> list[Finding]:
@@ -274,8 +283,73 @@ def _no_engine_finding() -> Finding:
     ports = ", ".join(str(port) for port in sorted(usual_ports()))
     return warning(
         f"No engine answers on the default ports of this machine ({ports}).",
-        "Start one (such as `ollama serve`), add one by its address (meshlight backends add), or try the demo.",
+        "Start one (such as `ollama serve`), add one by its address (meshlight backends add), get a small model "
+        "(meshlight models pull starter), or try the demo.",
     )
+
+
+NAMED_MAX = 5
+"""Models that are named where many have the same problem."""
+
+
+def check_local_models(view: LocalView) -> list[Finding]:
+    """Check what can run models on this machine, where they were looked for, and whether they fit."""
+    if not view.enabled:
+        return [passed("This machine's own models are switched off in the configuration.")]
+    found = [*_check_runners(view)]
+    looked = ", ".join(f"{sanitize(store.label)} ({store.models})" for store in view.stores)
+    if looked:
+        text = f"Looked for models in: {looked}."
+        if view.rejected:
+            text += f" {count(len(view.rejected), 'file')} can't be used; see why with: meshlight models list"
+        found.append(passed(text))
+    found += [
+        warning(
+            f"{sanitize(store.label)}: {sanitize(store.note)}", "Look there, or take it out of `[local]`."
+        )
+        for store in view.stores
+        if store.note
+    ]
+    if not view.models and not view.downloads:
+        text = "This machine has no models of its own."
+        return [*found, warning(text, "Get a small one with: meshlight models pull starter")]
+    too_big = [one for one in view.models if one.fits == "never"]
+    if too_big:
+        named = ", ".join(f"{sanitize(one.id)} ({size_text(one.need_bytes)})" for one in too_big[:NAMED_MAX])
+        more = f" and {len(too_big) - NAMED_MAX} more" if len(too_big) > NAMED_MAX else ""
+        text = f"Models can use {size_text(view.memory.budget_bytes)} of memory here, too little for: {named}{more}."
+        found.append(warning(text, "Get a smaller quantisation of them, or set a smaller `context`."))
+    elif view.models:
+        found.append(passed(f"{count(len(view.models), 'model')} of this machine's own, and all fit."))
+    for one in view.models:
+        if one.state == "failed" and one.reason is not None:
+            found.append(
+                warning(f"{sanitize(one.id)}: {sanitize(one.reason.text)}", sanitize(one.reason.fix))
+            )
+    for download in view.downloads:
+        if download.state == "failed" and download.reason is not None:
+            text = f"The download of {sanitize(download.name)} failed: {sanitize(download.reason.text)}"
+            found.append(warning(text, sanitize(download.reason.fix)))
+    return found
+
+
+def _check_runners(view: LocalView) -> list[Finding]:
+    """Tell what can run models; the runners that can't are of interest only if none can."""
+    usable = [runner for runner in view.runners if runner.is_usable]
+    if usable:
+        return [passed(f"Models can be run here by {', '.join(map(_runner_text, usable))}.")]
+    text = "Nothing is installed here that can run models."
+    if view.models:
+        text = f"This machine has {count(len(view.models), 'model')} and nothing to run them."
+    first = warning(text, "" if view.runners else "Install one: pip install 'meshlight[local]'")
+    return [
+        first,
+        *(warning(sanitize(why_unusable(runner)), sanitize(runner.fix)) for runner in view.runners),
+    ]
+
+
+def _runner_text(runner: RunnerView) -> str:
+    return f"{sanitize(runner.label)} {sanitize(runner.version)}".strip()
 
 
 PROBE_ID = "doctor"

@@ -92,8 +92,8 @@ Examples:
   meshlight peers share Bo --rings machine,lan --at-once 2
   meshlight peers share Bo --models qwen3:4b,gemma3:4b
   meshlight peers share Bo --models all
+  meshlight peers share Bo --may-manage                it may load and unload them
   meshlight peers share Bo --use 'qwen3*'              what you use of it
-  meshlight peers share Bo --manage                    let it load and unload them
   meshlight peers share Bo --pause
 
 NAME is a peer's name or id, or the start of its id."""
@@ -110,10 +110,7 @@ NAME is a peer's name or id, or the start of its id."""
     "--at-once", type=click.IntRange(1, 1_000), metavar="N", help="How many requests it may run at once."
 )
 @click.option(
-    "--manage/--no-manage",
-    "may_manage",
-    default=None,
-    help="Let it load and unload the models that it may use, or not.",
+    "--may-manage/--no-may-manage", default=None, help="It may load and unload the models it may use, or not."
 )
 @click.option("--pause/--resume", "paused", default=None, help="Stop sharing for now, or resume.")
 def share(

@@ -1,4 +1,4 @@
-"""The commands that inspect the mesh: `status`, `refresh`, `models`, `route`, `test`."""
+"""The commands that inspect the mesh: `status`, `refresh`, `route`, `test`."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from meshlight.api_client.client import ApiClient
 from meshlight.cli.output.console import TerminalStyle, new_console
-from meshlight.cli.output.reports import model_lines, model_listing, route_report, test_report
+from meshlight.cli.output.reports import route_report, test_report
 from meshlight.cli.output.status import status_report
 from meshlight.cli.service_client import connect_service, print_json
 from meshlight.domain.api_types import SnapshotView
@@ -63,33 +63,6 @@ def refresh(ctx: click.Context, *, as_json: bool) -> None:
         view = client.snapshot()
         _show(view, client.runtime.url, as_json=as_json)
     ctx.exit(EXIT_CODES[view.light])
-
-
-@click.command(
-    epilog="""\b
-Examples:
-  meshlight models
-  meshlight models --json | jq -r '.[].id'
-  meshlight models --json | jq '.[] | {id, details}'"""
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the models as JSON.")
-def models(*, as_json: bool) -> None:
-    """List every available model and its backends.
-
-    A model that several backends serve is listed once, with the nearest ring. Context (in tokens), quantisation,
-    and whether it is in memory now are shown if an engine reports them.
-    """
-    with connect_service() as client:
-        view = client.snapshot()
-    if as_json:
-        print_json(model_listing(view))
-        return
-
-    if not view.models:
-        click.echo("No model can be reached yet. See why with: meshlight status")
-        return
-    console = new_console()
-    console.print(*model_lines(view, TerminalStyle.of(console)), sep="\n")
 
 
 @click.command(
@@ -185,7 +158,7 @@ def _follow(
     try:
         for event in client.events():
             if event.seq <= view.seq or isinstance(event, LocalEvent):
-                continue  # already part of the last snapshot, or not of what is shown
+                continue  # already part of the last snapshot, or of nothing that is shown here
             previous, view = view, event if isinstance(event, SnapshotView) else client.snapshot()
             if not only_changes or _summary(view) != _summary(previous):
                 show(view)

@@ -19,6 +19,8 @@ class LocalModelView(Struct, frozen=True, kw_only=True):
     """One of this machine's models with its engine."""
 
     id: str
+    names: tuple[str, ...] = ()
+    """Further names by which it may be requested."""
     state: EngineState
     progress: float | None = None
     """0 to 1 while loading; None if nothing is known."""

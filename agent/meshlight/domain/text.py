@@ -140,6 +140,18 @@ def milliseconds(value: float | None) -> str:
     return f"{value / 1000:.1f} s"
 
 
+_SIZES = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
+
+
+def size_text(size_bytes: int) -> str:
+    """Return a size in decimal units with the digits that matter: `98 MB`, `6.2 GB`, `14 GB`."""
+    for unit_bytes, unit in _SIZES:
+        if size_bytes >= unit_bytes:
+            value = size_bytes / unit_bytes
+            return f"{value:.1f} {unit}" if unit in {"GB", "TB"} and value < 9.95 else f"{value:.0f} {unit}"
+    return f"{size_bytes} B"
+
+
 def count(number: int, noun: str, plural: str = "") -> str:
     """Return `1 model`, `2 models`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

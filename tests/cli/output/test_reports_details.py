@@ -10,6 +10,7 @@ from meshlight.cli.output.reports import (
     model_listing,
     quantizations_text,
     states_text,
+    url_text,
 )
 from meshlight.domain.backend import ModelDetail
 
@@ -73,3 +74,8 @@ def test_the_listing_has_each_model_with_what_each_backend_tells_of_it() -> None
     )
     listing = model_listing(view)
     assert [(line.id, dict(line.details)) for line in listing] == [("m", {"a": SMALL, "b": LARGE}), ("n", {})]
+
+
+def test_this_machine_itself_has_no_address() -> None:
+    assert url_text(backend("this-machine", kind="local")) == "-"
+    assert url_text(backend("o")) == "http://127.0.0.1:11434"

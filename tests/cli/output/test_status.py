@@ -4,8 +4,9 @@ from rich.console import Console
 from desktop.samples import backend, hostile, mesh, scenario
 from meshlight.cli.output.console import GOOD, TerminalStyle
 from meshlight.cli.output.reports import MODELS_SHOWN, backend_report
-from meshlight.cli.output.status import message_lines, models_text, requests_text, status_report
+from meshlight.cli.output.status import memory_text, message_lines, models_text, requests_text, status_report
 from meshlight.domain.api_types import Requests
+from meshlight.domain.backend import ModelDetail
 
 
 def lines(screen: object, width: int) -> list[str]:
@@ -52,3 +53,21 @@ def test_a_backend_with_thousands_of_models_is_still_one_screen() -> None:
     )
     assert len(shown) < MODELS_SHOWN + 20
     assert shown[-1].endswith("and 1960 more: meshlight models")
+
+
+def test_this_machine_s_own_models_are_counted_with_those_in_memory() -> None:
+    def here(*loaded: bool, **about: str) -> str:
+        details = {f"m{n}": ModelDetail(loaded=is_loaded) for n, is_loaded in enumerate(loaded)}
+        local = backend(
+            "this-machine",
+            name="This machine",
+            kind="local",
+            models=tuple(details),
+            details=details,
+            about=about,
+        )
+        return memory_text([backend("o"), local])
+
+    assert here() == memory_text([backend("o")]) == ""
+    assert here(True, False) == "This machine: 1 of 2 models in memory. More with: meshlight models list"
+    assert here(False, Memory="20 GB free").startswith("This machine: 0 of 1 model in memory (20 GB free).")

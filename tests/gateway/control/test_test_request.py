@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
+from fake_clock import backend
 from gateway.bad_requests import error_of
+from meshlight.domain.backend import ModelDetail
+from meshlight.domain.health import Health, State
+from meshlight.domain.snapshot import Node as BackendNode
+from meshlight.domain.snapshot import Snapshot, index
+from meshlight.gateway.control.test_request import chat_model
 from meshlight.simulator.engine import SimulatedEngine
 from node import IN_ORDER, Node
 
@@ -49,4 +57,30 @@ async def test_a_trial_that_fails_says_why(node: Node, engine: SimulatedEngine) 
 async def test_a_trial_without_any_model_says_what_to_do(tmp_path: Path) -> None:
     async with Node(tmp_path) as node:
         error = await error_of(node, "POST", "/mesh/test", 404)
-        assert "Start a local engine" in error["hint"]
+        assert error["hint"].startswith("Get a small one with: meshlight models pull starter.")
+
+
+def mesh(state: State = "healthy", **details: ModelDetail) -> Snapshot:
+    node = BackendNode(
+        backend=backend("here"), health=Health(state=state), models=tuple(details), details=details
+    )
+    return Snapshot(nodes={"here": node}, routes=index({"here": node}))
+
+
+EMBEDS, CHATS = ModelDetail(capabilities=("embeddings",)), ModelDetail(capabilities=("chat", "embeddings"))
+ON_DISK, LOADED = ModelDetail(loaded=False), ModelDetail(loaded=True)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "chosen"),
+    [
+        (mesh(minilm=EMBEDS, bge=CHATS), "bge"),
+        (mesh(small=ON_DISK, large=LOADED), "large"),
+        (mesh(small=ON_DISK), "small"),
+        (mesh(small=ON_DISK, untold=ModelDetail()), "untold"),
+        (mesh("unhealthy", small=ON_DISK, large=LOADED), "small"),
+        (mesh(minilm=EMBEDS), "minilm"),
+    ],
+)
+def test_the_model_to_try_can_chat_and_need_not_be_loaded_first(snapshot: Snapshot, chosen: str) -> None:
+    assert chat_model(snapshot) == chosen

@@ -22,12 +22,15 @@ _RINGS: dict[Ring, str] = {
     "company": "the company",
     "cloud": "the cloud",
 }
+_MAY_LOAD = Column(title="MAY LOAD", drop=2)
+"""Whether a peer may load and unload models here; shown only if one may."""
 _PEER_COLUMNS = (
     Column(title="STATE"),
     Column(title="NAME", min_width=12),
     Column(title="ID"),
     Column(title="MODELS", min_width=14, fit=cut),
     Column(title="MAY USE HERE", min_width=27, fit=cut),
+    _MAY_LOAD,
     Column(title="NOW", drop=1),
 )
 _DISCOVERED_COLUMNS = (
@@ -151,6 +154,7 @@ def _peer_lines(
                 peer.short,
                 DASH if backend is None else models_text(backend.models),
                 terms_text(peer),
+                "yes" if peer.may_manage and not peer.paused else "no",
                 f"{peer.in_flight} of {peer.max_in_flight}",
             ]
         )
@@ -161,7 +165,13 @@ def _peer_lines(
             )
         elif backend.enabled and backend.health.state != "healthy":
             messages += problem_lines(backend, style)
-    return lay_out(_PEER_COLUMNS, rows, style.width) + messages
+    shown = [i for i, column in enumerate(_PEER_COLUMNS) if column is not _MAY_LOAD or _any_manages(peers)]
+    columns, cells = [_PEER_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows]
+    return lay_out(columns, cells, style.width) + messages
+
+
+def _any_manages(peers: Sequence[PeerView]) -> bool:
+    return any(peer.may_manage for peer in peers)
 
 
 def _dim_lines(text: str, style: TerminalStyle) -> list[Text]:

@@ -21,7 +21,7 @@ from meshlight.domain.api_types import (
     SnapshotView,
     Workload,
 )
-from meshlight.domain.backend import RING_ORDER, ModelDetail
+from meshlight.domain.backend import RING_ORDER, ModelDetail, Source
 from meshlight.domain.routing import Tier
 from meshlight.domain.text import DASH, count, cut, duration, milliseconds, sanitize, wrap
 
@@ -32,6 +32,11 @@ LABEL_MAX = 24
 _FIXED_COLUMNS = 2
 """The first columns of the model list, which are shown even if they are empty."""
 
+_SOURCES: dict[Source, str] = {
+    "config": "the configuration",
+    "found": "found on this machine",
+    "own": "Meshlight itself",
+}
 _TIERS: dict[Tier, str] = {
     "ready": "ready",
     "untried": "untried",
@@ -87,9 +92,14 @@ def backend_listing(backends: Sequence[BackendView], style: TerminalStyle) -> li
         Column(title="FROM", drop=2),
     )
     rows: list[list[Cell]] = [
-        [style.state(glyph_of(b)), b.id, b.name, b.kind, b.url, b.source] for b in backends
+        [style.state(glyph_of(b)), b.id, b.name, b.kind, url_text(b), b.source] for b in backends
     ]
     return lay_out(columns, rows, style.width)
+
+
+def url_text(backend: BackendView) -> str:
+    """Return a backend's address; a dash for this machine's own models, which have none."""
+    return DASH if backend.kind == "local" else sanitize(backend.url)
 
 
 def route_report(reply: RouteExplanation, style: TerminalStyle) -> RenderableType:
@@ -179,8 +189,8 @@ def backend_report(backend: BackendView, style: TerminalStyle) -> RenderableType
         ("id", Text(sanitize(backend.id))),
         ("kind", Text(backend.kind)),
         ("ring", Text(backend.ring)),
-        ("url", Text(sanitize(backend.url))),
-        ("from", Text("the configuration" if backend.source == "config" else "found on this machine")),
+        ("url", Text(url_text(backend))),
+        ("from", Text(_SOURCES[backend.source])),
         ("latency", Text(milliseconds(backend.latency_ms))),
         ("requests", Text(requests_text(work))),
         ("first byte", Text(milliseconds(work.first_byte_ms))),

@@ -38,9 +38,11 @@ def status_report(view: SnapshotView, url: str, style: TerminalStyle) -> Rendera
             "Start an engine such as llama-server or Ollama on this machine: it is found automatically.",
             "Add one on another machine by its address, for example:",
             "  meshlight backends add openai-compatible http://192.168.1.20:8000",
+            "Or get a small model for this machine with: meshlight models pull starter",
         ]
         return Group(*parts)
     parts += backend_lines(view.backends, style)
+    parts += [Text(line, "bright_black") for line in wrap(memory_text(view.backends), style.width) if line]
     shown = [b for b in view.backends if b.enabled]
     messages = [line for b in shown if b.health.state != "healthy" for line in problem_lines(b, style)]
     messages += [
@@ -49,7 +51,20 @@ def status_report(view: SnapshotView, url: str, style: TerminalStyle) -> Rendera
         for text in b.warnings
         for line in message_lines(WARN, f"{b.name}: {text}", "", style)
     ]
+    if not view.models and all(b.kind == "local" for b in shown):
+        messages.append(Text("Get a small model for this machine with: meshlight models pull starter"))
     return Group(*parts, "", *messages) if messages else Group(*parts)
+
+
+def memory_text(backends: Iterable[BackendView]) -> str:
+    """Return how many of this machine's own models are in memory; empty where it has none."""
+    here = next((b for b in backends if b.kind == "local" and b.enabled and b.models), None)
+    if here is None:
+        return ""
+    loaded = sum(bool(detail.loaded) for detail in here.details.values())
+    memory = f" ({sanitize(here.about['Memory'])})" if "Memory" in here.about else ""
+    text = f"{sanitize(here.name)}: {loaded} of {count(len(here.models), 'model')} in memory{memory}."
+    return f"{text} More with: meshlight models list"
 
 
 def backend_lines(backends: Iterable[BackendView], style: TerminalStyle) -> list[Text]:

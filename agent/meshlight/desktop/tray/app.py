@@ -22,6 +22,7 @@ from meshlight.api_client.client import SharedClient
 from meshlight.api_client.watcher import (
     FeedLost,
     FeedUpdate,
+    LocalModelsReceived,
     PeersReceived,
     RefreshProgressed,
     SnapshotReceived,
@@ -31,6 +32,8 @@ from meshlight.desktop.supervisor import ServiceState, ServiceStatus, Supervisor
 from meshlight.desktop.system.autostart import Autostart
 from meshlight.desktop.system.json_file import JsonFile
 from meshlight.desktop.tray.interface import OnAction, TrayIcon
+from meshlight.desktop.tray.local_actions import LOCAL_VERBS, LocalActions, download_text, ended_downloads
+from meshlight.desktop.tray.local_menu import next_change_s
 from meshlight.desktop.tray.menu import menu
 from meshlight.desktop.tray.menu_items import Action
 from meshlight.desktop.tray.notifications import Notification, NotificationQueue, WatchedState, watched_states
@@ -40,6 +43,7 @@ from meshlight.desktop.tray.tooltip import light_of, tooltip
 from meshlight.desktop.window.launcher import WindowLauncher
 from meshlight.domain.api_types import SnapshotView
 from meshlight.domain.errors import MeshlightError
+from meshlight.domain.local_views import LocalView
 from meshlight.domain.peers import PeersView
 
 ICON_WAIT_S: Final = 1.0
@@ -101,6 +105,7 @@ class TrayApp:
         preferences: JsonFile[Preferences],
     ) -> None:
         self._client = SharedClient(environment.runtime_file)
+        self._local_actions = LocalActions(self._client, self._notify)
         self._window = window
         self._environment = environment
         self._autostart = autostart
@@ -121,6 +126,8 @@ class TrayApp:
         self._notifications = NotificationQueue()
         self._snoozed_until: float | None = None
         self._refresh_shown_until: float | None = None
+        self._local_at = 0.0
+        """When the view of this machine's own models was true."""
         self._thread = threading.Thread(target=self._run_loop, name="tray", daemon=True)
 
     def run(self) -> str:
@@ -171,17 +178,17 @@ class TrayApp:
     def _handle(self, event: TrayEvent) -> None:
         """Apply one event to the state; `Ready` only wakes the loop."""
         if (
-            isinstance(event, SnapshotReceived | PeersReceived | FeedLost | CapabilitiesFetched)
+            isinstance(
+                event, SnapshotReceived | PeersReceived | LocalModelsReceived | FeedLost | CapabilitiesFetched
+            )
             and event.instance != self._instance
         ):
             return  # from a service that has ended
         match event:
             case ServiceStatus():
                 self._on_service_status(event)
-            case SnapshotReceived(_, view):
-                self._view = view
-            case PeersReceived(_, peers):
-                self._on_peers(peers)
+            case SnapshotReceived() | PeersReceived() | LocalModelsReceived():
+                self._on_received(event)
             case RefreshProgressed(done, total):
                 if self._state.refresh is not None and not self._state.refresh.is_over:
                     self._set(refresh=Refresh(done=done, total=total))
@@ -194,8 +201,21 @@ class TrayApp:
                 self._refresh_shown_until = self._environment.clock() + REFRESH_SHOWN_S
             case ActivateRequested(node):
                 self._open_window(node)
+            case Action() if event.verb in LOCAL_VERBS:
+                local = self._state.local
+                _in_thread(lambda: self._local_actions.send(event, local))
             case Action():
                 self._on_action(event)
+
+    def _on_received(self, event: SnapshotReceived | PeersReceived | LocalModelsReceived) -> None:
+        """Store what the feed tells."""
+        match event:
+            case SnapshotReceived(_, view):
+                self._view = view
+            case PeersReceived(_, peers):
+                self._on_peers(peers)
+            case LocalModelsReceived(_, local):
+                self._on_local_models(local)
 
     def _on_service_status(self, status: ServiceStatus) -> None:
         """Follow the service that runs now, or show why none runs."""
@@ -209,7 +229,7 @@ class TrayApp:
         )
         if not is_running:
             self._view, self._instance = None, ""
-            self._set(refresh=None, peers=None)
+            self._set(refresh=None, peers=None, local=None)
             return
         if status.instance != self._instance:
             self._view = None
@@ -232,7 +252,7 @@ class TrayApp:
         """Do what a click requests; anything slow runs in a thread of its own."""
         match action.verb:
             case "open":
-                self._open_window(action.backend)
+                self._open_window(action.target)
             case "refresh":
                 self._refresh()
             case "check" | "enable" | "disable" | "pause" | "resume" | "show-here" | "hide-here":
@@ -266,6 +286,14 @@ class TrayApp:
         if now is not None and is_new and not self._is_silent:
             notification = replace(request_notification(now), on_click=lambda: self._inbox.put(OPEN_PEERS))
             _in_thread(lambda: self._environment.notify(notification))
+
+    def _on_local_models(self, local: LocalView) -> None:
+        """Store this machine's own models, and notify of downloads that have just ended."""
+        for download in ended_downloads(self._state.local, local):
+            if not self._is_silent:
+                self._notify(*download_text(download))
+        self._set(local=local, local_age_s=0.0)
+        self._local_at = self._environment.clock()
 
     def _use_free_port(self) -> None:
         """Start the service on the free port that the menu offered, now and in future."""
@@ -308,9 +336,9 @@ class TrayApp:
         try:
             with self._client.use() as client:
                 if action.verb == "check":
-                    client.check(action.backend)
+                    client.check(action.target)
                 elif action.verb in {"enable", "disable"}:
-                    client.switch(action.backend, on=action.verb == "enable")
+                    client.switch(action.target, on=action.verb == "enable")
                 elif action.verb in {"show-here", "hide-here"}:
                     client.set_visibility(visible=action.verb == "show-here")
                 else:
@@ -362,6 +390,8 @@ class TrayApp:
         if self._snoozed_until is not None and now >= self._snoozed_until:
             self._snoozed_until = None
             self._set(snoozed_until="")
+        if self._state.local is not None:
+            self._set(local_age_s=now - self._local_at)
         if self._state.service != "starting":
             self._notifications.update(watched_states(self._view, service=self._service_state()), now)
         notification = self._notifications.next_due(now, silent=self._is_silent)
@@ -380,9 +410,17 @@ class TrayApp:
 
     def _wait_s(self) -> float | None:
         """Return the seconds until a timer is due; None if only an event can change anything."""
-        waits = (self._refresh_shown_until, self._snoozed_until, self._notifications.due_at)
+        now = self._environment.clock()
+        age_s = now - self._local_at
+        next_s = next_change_s(self._state.local, age_s)
+        waits = (
+            self._refresh_shown_until,
+            self._snoozed_until,
+            self._notifications.due_at,
+            None if next_s is None else now + next_s,
+        )
         times = [at for at in waits if at is not None]
-        return max(min(times) - self._environment.clock(), 0.01) if times else None
+        return max(min(times) - now, 0.01) if times else None
 
     def _redraw(self) -> None:
         """Show the current state; the icon changes only what differs."""

@@ -1,6 +1,7 @@
 """The tray's menu as data: the lines that it shows now and the action of each. Pure functions."""
 
 from meshlight import __version__
+from meshlight.desktop.tray.local_menu import local_menu
 from meshlight.desktop.tray.menu_items import LINE_CELLS, OPEN, STATES, Action, Item, line, separator
 from meshlight.desktop.tray.peers_menu import peers_menu, request_line
 from meshlight.desktop.tray.state import Refresh, TrayState
@@ -28,6 +29,7 @@ def menu(view: SnapshotView | None, state: TrayState) -> tuple[Item, ...]:
         separator(1),
         _refresh(shown_view, state.refresh),
         _backends(shown_view),
+        *local_menu(state.local if shown_view else None, shown_view, state.local_age_s),
         *peers_menu(state.peers, shown_view),
         separator(2),
         line("copy-address", "Copy API address", Action("copy-address") if state.url else None),

@@ -19,6 +19,15 @@ Verb = Literal[
     "resume",
     "show-here",
     "hide-here",
+    "load",
+    "unload",
+    "keep",
+    "release",
+    "free-memory",
+    "pull",
+    "pause-download",
+    "resume-download",
+    "cancel-download",
     "login-on",
     "login-off",
     "notify-on",
@@ -35,10 +44,10 @@ STATES: dict[State, str] = {"healthy": "●", "warming": "◐", "unhealthy": "�
 
 
 class Action(Struct, frozen=True):
-    """What a click requests, with the id of a backend where it is about one."""
+    """What a click requests, with the id of what it is about: a backend, a model or a download."""
 
     verb: Verb
-    backend: str = ""
+    target: str = ""
 
 
 OPEN = Action("open")

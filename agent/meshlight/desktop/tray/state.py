@@ -8,6 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from meshlight.desktop.tray.notifications import Notification
+from meshlight.domain.local_views import LocalView
 from meshlight.domain.peers import PeersView
 
 ServicePhase = Literal["starting", "running", "down", "stopped"]
@@ -41,6 +42,10 @@ class TrayState(Struct, frozen=True, kw_only=True):
     refresh: Refresh | None = None
     peers: PeersView | None = None
     """Paired and discovered machines; None while the service is not running, or doesn't support peers."""
+    local: LocalView | None = None
+    """This machine's own models; None while the service is not running, or doesn't run models."""
+    local_age_s: float = 0.0
+    """How long ago `local` was true."""
     starts_at_login: bool | None = None
     """None where starting at login is not supported."""
     notifies: bool | None = None

@@ -26,6 +26,8 @@ ANSWER_LIMIT = 1 << 20
 """Bytes of an answer that are evaluated; the rest is not stored."""
 
 _NO_CHAT = re.compile(r"embed|rerank|bge-|whisper|tts|dall-e|stable-diffusion|moderation", re.IGNORECASE)
+_OTHER_USES = frozenset({"embeddings", "rerank", "image", "speech", "transcription"})
+"""The capabilities of models that can't chat."""
 _CONTENT_TYPE = b"application/json"
 
 
@@ -100,7 +102,7 @@ class ModelTester:
 
     async def run(self, request: ModelTestRequest) -> ModelTestReport:
         """Send the requests; raises NotFound if there is no model."""
-        model = request.model or _chat_model(self._registry.snapshot)
+        model = request.model or chat_model(self._registry.snapshot)
         return ModelTestReport(
             model=model, runs=tuple([await self._run_once(model) for _ in range(request.count)])
         )
@@ -170,14 +172,38 @@ def _text(body: bytes) -> str:
     return "".join(texts).strip()
 
 
-def _chat_model(snapshot: Snapshot) -> str:
-    """Return the first model that can chat by its name, preferably one with a healthy route."""
-    names = [model for model in snapshot.routes if not _NO_CHAT.search(model)] or list(snapshot.routes)
+def chat_model(snapshot: Snapshot) -> str:
+    """Return the first model that can chat, preferably one in memory with a healthy route, else a healthy one.
+
+    Raises NotFound if there is no model.
+    """
+    names = [model for model in snapshot.routes if _can_chat(snapshot, model)] or list(snapshot.routes)
     if not names:
-        raise NotFound("There is no model to try yet.", "Start a local engine, or add a backend.")
-    healthy = (
-        model
-        for model in names
-        if any(snapshot.nodes[backend].health.state == "healthy" for backend in snapshot.routes[model])
-    )
-    return next(healthy, names[0])
+        raise NotFound(
+            "There is no model to try yet.",
+            "Get a small one with: meshlight models pull starter. Or start a local engine, or add a backend.",
+        )
+    return max(names, key=lambda model: _readiness(snapshot, model))
+
+
+def _can_chat(snapshot: Snapshot, model: str) -> bool:
+    """Whether a model can chat, by what its backends tell of it, else by its name."""
+    told = [
+        detail.capabilities
+        for backend in snapshot.routes[model]
+        if (detail := snapshot.nodes[backend].details.get(model)) is not None and detail.capabilities
+    ]
+    if told:
+        return any(not _OTHER_USES.issuperset(capabilities) for capabilities in told)
+    return not _NO_CHAT.search(model)
+
+
+def _readiness(snapshot: Snapshot, model: str) -> int:
+    """Return 2 for a healthy route that need not load the model first, 1 for another healthy one, else 0."""
+    best = 0
+    for backend in snapshot.routes[model]:
+        node = snapshot.nodes[backend]
+        if node.health.state == "healthy":
+            detail = node.details.get(model)
+            best = max(best, 1 if detail is not None and detail.loaded is False else 2)
+    return best

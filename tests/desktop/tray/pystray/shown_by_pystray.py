@@ -22,7 +22,7 @@ RUNNING = TrayState(service="running", url="http://127.0.0.1:6374", starts_at_lo
 
 
 def show(way: PystrayBackend) -> str:
-    tray = PystrayTray(lambda action: print(action.verb, action.backend, flush=True), way, load(way))
+    tray = PystrayTray(lambda action: print(action.verb, action.target, flush=True), way, load(way))
     tray.set_icon("grey")
     tray.set_tooltip(tooltip(scenario(), RUNNING))
     tray.set_menu(menu(scenario(), RUNNING))
