@@ -131,7 +131,7 @@ def test_what_a_peer_may_use_is_changed_and_said(scenario: LocalApi, type_words:
     assert scenario.asked[-1].body == {"share_models": None}
 
 
-@pytest.mark.parametrize(("word", "may_manage"), [("--manage", True), ("--no-manage", False)])
+@pytest.mark.parametrize(("word", "may_manage"), [("--may-manage", True), ("--no-may-manage", False)])
 def test_whether_a_peer_may_load_and_unload_is_chosen_and_said(
     scenario: LocalApi, type_words: Type, word: str, may_manage: bool
 ) -> None:
