@@ -57,6 +57,7 @@ def _view(
 ) -> LocalModelView:
     return LocalModelView(
         id=model.id,
+        names=model.names,
         state="missing" if model.is_missing else "on-disk",
         reason=reasons.GONE if model.is_missing else None,
         purpose=model.purpose,
