@@ -114,7 +114,7 @@ class Stage:
             guard=self.guard,
             port=lambda: next(self.ports),
             check_ready=self.check,
-            family=lambda _pid, _children: self.family,
+            family=lambda _pid: self.family,
             started=lambda pid, _model: self.notes.append(("started", pid)),
             ended=lambda pid: self.notes.append(("ended", pid)),
         )

@@ -57,8 +57,8 @@ class Means(Struct, frozen=True, kw_only=True):
     """Returns a new guard; the argument says whether the engine consists of several processes."""
     port: Callable[[], int]
     check_ready: CheckReady
-    family: Callable[[int, bool], Family]
-    """Returns a process with its children, if it has any that matter."""
+    family: Callable[[int], Family]
+    """Returns a process with its children."""
     started: Callable[[int, str], None]
     """Gets the process id of each start, and the model's id."""
     ended: Callable[[int], None]
@@ -198,7 +198,7 @@ class EngineProcess:
             raise EngineFailed(
                 Reason("cannot-run", f"{self._runner.label} can't be started: {why}.", "Install it again.")
             ) from None
-        self._family = self._means.family(self._pid, self._has_children or self._guard.has_minder)
+        self._family = self._means.family(self._pid)
         self._means.started(self._pid, self._model.id)
         if self._is_stopping:  # while it started on another port
             self._guard.kill()
@@ -211,7 +211,7 @@ class EngineProcess:
         try:
             while not (self._is_up() and await self._is_loaded(answer)):
                 now = loop.time()
-                signs.see(now, self._ring.count, self._told, self.resident_bytes)
+                signs.see(now, self._ring.count, self._told, self._measured)
                 if reason := self._too_late(now, signs.last):
                     await self._give_up(reason)
                 await self._pause(poll_s)
@@ -237,16 +237,30 @@ class EngineProcess:
             await self._give_up(self._explained())
         if status != 200:
             return False
-        if self._family is not None:
-            self._family.look()
-            # Another program may have taken the port just before: it must never get a prompt.
-            if self._family.listens_on(self._settings.port) is False:
-                return False
+        if not self._has_port():
+            return False
         if self._launch.warm_up:
             body = self._launch.warm_up
             answer.ask(lambda: self._means.check_ready(self.address, _COMPLETIONS, body), self._awake)
             return False
         return True
+
+    def _has_port(self) -> bool:
+        """Whether it is this engine that answers: another program that took the port must never get a prompt."""
+        if self._family is None or self._family.listens_on(self._settings.port) is not False:
+            self._look()
+            return True
+        # Even one without children by its own account may have been started by another.
+        self._family.look()
+        return self._family.listens_on(self._settings.port) is not False
+
+    def _look(self) -> None:
+        if self._family is not None and (self._has_children or self._guard.has_minder):
+            self._family.look()
+
+    def _measured(self) -> int:
+        self._look()
+        return self.resident_bytes()
 
     def _explained(self) -> Reason:
         return self._runner.explain(Ending(exit_code=None, log=self.log()), self._model)
