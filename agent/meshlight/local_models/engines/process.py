@@ -28,7 +28,7 @@ from meshlight.local_models.runners.reasons import BIND_FAILED
 FIRST_POLL_S: Final = 0.05
 LAST_POLL_S: Final = 0.5
 SOON_S: Final = 0.02
-"""From a line of the log to the next poll: the line may say that it is ready."""
+"""From a line of the log to the next poll and the next read: the line may say that it is ready."""
 STALL_S: Final = 120.0
 """Seconds without any sign of progress, after which a load has failed."""
 MEMORY_GROWTH: Final = 0.01
@@ -108,7 +108,8 @@ class EngineProcess:
         self._is_stopping = False
         self._gave_up: Reason | None = None
         self._wake: asyncio.Future[None] | None = None
-        self._soon: Timer | None = None
+        self._later: Timer | None = None
+        self._has_exited = False
         self._family: Family | None = None
         self._pid = 0
         self.ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
@@ -332,30 +333,29 @@ class EngineProcess:
         """Take what it has written."""
         if self._is_ready:
             self._ring.write(data)
-            self._read_later()
+            self._read_later(LOG_PAUSE_S)
         else:
             self._ring.write(data, self._loading_line)
-            if self._soon is None:
-                self._soon = self._means.loop.call_later(SOON_S, self._poll_soon)
-
-    def _poll_soon(self) -> None:
-        self._soon = None
-        self._awake()
+            self._read_later(SOON_S)
 
     def _loading_line(self, line: str) -> None:
         share = self._runner.progress(line)
         if share is not None:
             self._told = min(max(share, 0.0), 1.0)
 
-    def _read_later(self) -> None:
-        """Read no more for a moment: its lines are for the case that it fails, and not worth a wake-up each."""
-        if (pipe := self._output()) is not None:
+    def _read_later(self, seconds: float) -> None:
+        """Read no more for a moment: lines are not worth a wake-up each, and a flood of them must hold up nobody."""
+        if self._later is None and not self._has_exited and (pipe := self._output()) is not None:
             pipe.pause_reading()
-            self._means.loop.call_later(LOG_PAUSE_S, self._read_again)
+            self._later = self._means.loop.call_later(seconds, self._read_again)
 
     def _read_again(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         if (pipe := self._output()) is not None:
             pipe.resume_reading()
+        self._awake()
 
     def _output(self) -> asyncio.ReadTransport | None:
         pipe = self._transport.get_pipe_transport(1) if self._transport is not None else None
@@ -365,9 +365,11 @@ class EngineProcess:
     def connected(self, transport: asyncio.SubprocessTransport) -> None:
         """Take the process, which may have ended already."""
         self._transport = transport
+        self._has_exited = False
 
     def exited(self, start: int) -> None:
         """Take note that the process of this start has ended; its last words may still come."""
+        self._has_exited = True
         self._read_again()
         self._means.loop.call_later(LAST_WORDS_S, lambda: self._words_read(start))
 
