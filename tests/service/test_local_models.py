@@ -66,6 +66,21 @@ async def test_off_ends_everything_and_on_again_begins_anew_once_that_is_over() 
     assert len(rig.built) == 2, "nothing begins after the end"
 
 
+async def test_a_part_that_can_t_be_imported_is_told_to_the_log_and_stops_nothing_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def build(settings: LocalSettings) -> StubManager:
+        del settings
+        raise ModuleNotFoundError("No module named 'psutil'")
+
+    switched = SwitchedLocalModels(build)
+    switched.follow(ON)
+    switched.start()
+    assert not switched.view().enabled
+    assert "No module named 'psutil'" in caplog.text
+    await switched.close()
+
+
 async def test_all_that_is_asked_goes_to_what_is_on() -> None:
     rig = Rig()
     rig.switched.follow(ON)

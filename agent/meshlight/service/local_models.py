@@ -87,7 +87,11 @@ class SwitchedLocalModels:
         elif manager is not None:
             manager.follow(settings)
         else:
-            self._manager = manager = self._build(settings)
+            try:
+                self._manager = manager = self._build(settings)
+            except (ImportError, OSError) as error:  # all else of the service works without it
+                log.error("This machine's own models can't be used: %s", error)  # noqa: TRY400 - it names the cause
+                return
             self._after(self._begin(manager))
 
     async def close(self) -> None:

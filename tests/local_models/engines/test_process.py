@@ -19,6 +19,7 @@ from meshlight.domain.config import LocalSettings
 from meshlight.domain.local_models import LocalModel, ModelFormat, RunnerName
 from meshlight.http_client.address import Address
 from meshlight.local_models.engines.guard import Guard, guard_for
+from meshlight.local_models.engines.log_ring import LINES
 from meshlight.local_models.engines.process import STALL_S, STARTS, EngineProcess, Means
 from meshlight.local_models.interfaces import EngineFailed
 from meshlight.local_models.runners import reasons
@@ -114,7 +115,7 @@ class Stage:
             guard=self.guard,
             port=lambda: next(self.ports),
             check_ready=self.check,
-            family=lambda _pid, _children: self.family,
+            family=lambda _pid: self.family,
             started=lambda pid, _model: self.notes.append(("started", pid)),
             ended=lambda pid: self.notes.append(("ended", pid)),
         )
@@ -225,6 +226,20 @@ async def test_an_end_while_it_loads_is_told_at_once(stage: Stage) -> None:
     engine = await stage.start(Small("print('E unknown model architecture: \\'new\\''); raise SystemExit(3)"))
     assert (await stage.failure(engine)).code == "too-old"
     assert (await engine.ended).exit_code == 3
+
+
+async def test_a_flood_of_lines_holds_up_nobody(stage: Stage) -> None:
+    engine = await stage.start(Small("while True: print('x' * 10_000)"))
+    await stage.until(lambda: bool(engine.log()), 0.0)
+    before = engine._ring.count
+    for _ in range(1_000):
+        await asyncio.sleep(0)
+    assert engine._ring.count - before < 300  # what one read has at most, and not a thousand of them
+    assert len(engine.log()) <= LINES
+    stage.statuses["/health"] = 200
+    waiting = asyncio.ensure_future(engine.wait_ready())
+    await stage.until(waiting.done)
+    await waiting
 
 
 async def test_it_is_stopped_while_it_waits(stage: Stage) -> None:

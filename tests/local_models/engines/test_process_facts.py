@@ -37,7 +37,7 @@ def test_a_process_is_ended_with_its_children_by_number_and_start(process: subpr
     for other in ("", f"{mark}0", start_mark(child)):  # of a process that had the same number
         assert not end_family(process.pid, other)
     assert process.poll() is None
-    family = RealFamily(process.pid, True)
+    family = RealFamily(process.pid)
     alone = family.resident_bytes()
     family.look()
     assert family.resident_bytes() > alone > 0
@@ -51,7 +51,7 @@ def test_what_is_not_there_has_no_mark_and_no_memory() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     assert start_mark(gone.pid) == ""
-    family = RealFamily(gone.pid, True)
+    family = RealFamily(gone.pid)
     family.look()
     assert (family.resident_bytes(), family.listens_on(1)) == (0, False)
 
@@ -59,5 +59,5 @@ def test_what_is_not_there_has_no_mark_and_no_memory() -> None:
 def test_whose_port_it_is(process: subprocess.Popen[str]) -> None:
     with socket.create_server((HOST, 0)) as server:
         port = server.getsockname()[1]
-        assert RealFamily(os.getpid(), False).listens_on(port) in {True, None}
-        assert RealFamily(process.pid, False).listens_on(port) in {False, None}
+        assert RealFamily(os.getpid()).listens_on(port) in {True, None}
+        assert RealFamily(process.pid).listens_on(port) in {False, None}

@@ -12,7 +12,7 @@ from meshlight.domain.config import LocalSettings
 from meshlight.domain.local_models import ModelFormat, RunnerName
 from meshlight.local_models.engines.leftovers import Leftovers
 from meshlight.local_models.engines.starter import Starter
-from meshlight.local_models.interfaces import EngineFailed
+from meshlight.local_models.interfaces import EngineFailed, EngineStarter
 from meshlight.local_models.runners.base import FoundRunner, Runner
 from meshlight.local_models.runners.table import all_runners
 
@@ -42,7 +42,7 @@ class Absent(Server):
         return FoundRunner(why_not="It is not installed.", fix="Install it.")
 
 
-async def starter(*runners: Runner, **settings: Any) -> Starter:
+async def starter(*runners: Runner, **settings: Any) -> EngineStarter:
     leftovers = Leftovers(lambda: b"", lambda _: None)
     made = Starter(LocalSettings(**settings), leftovers, {}, asyncio.get_running_loop(), runners=runners)
     await made.find()

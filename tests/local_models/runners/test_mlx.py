@@ -23,7 +23,7 @@ def test_its_command() -> None:
     settings = LaunchSettings(port=1, key="k", context=512, args=("--temp", "0"))
     launch = runner.launch(FoundRunner(program=("mlx",)), model, settings)
     assert launch.argv[:3] == ("mlx", "--model", "/m/a b")
-    assert launch.model_name == "/m/a b"
+    assert launch.model_name == "default_model"
     assert launch.warm_up
     hostile = LaunchSettings(port=1, key="k", context=512, args=("--trust-remote-code",))
     with pytest.raises(BadRequest, match="--trust-remote-code"):

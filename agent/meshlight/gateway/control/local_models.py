@@ -158,7 +158,7 @@ def enabled(local_models: LocalModels | None) -> LocalModels:
     if local_models is None or not local_models.view().enabled:
         raise Conflict(
             "This machine's own models are switched off.",
-            "Set `enabled = true` under [local] in the configuration, and start the service again.",
+            "Set `enabled = true` under [local] in the configuration.",
         )
     return local_models
 

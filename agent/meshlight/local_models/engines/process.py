@@ -30,7 +30,7 @@ from meshlight.local_models.runners.reasons import BIND_FAILED
 FIRST_POLL_S: Final = 0.05
 LAST_POLL_S: Final = 0.5
 SOON_S: Final = 0.02
-"""From a line of the log to the next poll: the line may say that it is ready."""
+"""From a line of the log to the next poll and the next read: the line may say that it is ready."""
 STALL_S: Final = 120.0
 """Seconds without any sign of progress, after which a load has failed."""
 MEMORY_GROWTH: Final = 0.01
@@ -59,8 +59,8 @@ class Means(Struct, frozen=True, kw_only=True):
     """Returns a new guard; the argument says whether the engine consists of several processes."""
     port: Callable[[], int]
     check_ready: CheckReady
-    family: Callable[[int, bool], Family]
-    """Returns a process with its children, if it has any that matter."""
+    family: Callable[[int], Family]
+    """Returns a process with its children."""
     started: Callable[[int, str], None]
     """Gets the process id of each start, and the model's id."""
     ended: Callable[[int], None]
@@ -95,6 +95,7 @@ class EngineProcess:
         self._launch: Launch
         self._guard: Guard
         self._transport: asyncio.SubprocessTransport | None = None
+        self._has_own_pipe = False
         self._log_pipe: asyncio.ReadTransport | None = None
         """Its output, where the pipe is our own."""
         self._exited_start = self._read_start = 0
@@ -114,7 +115,8 @@ class EngineProcess:
         self._is_stopping = False
         self._gave_up: Reason | None = None
         self._wake: asyncio.Future[None] | None = None
-        self._soon: Timer | None = None
+        self._later: Timer | None = None
+        self._has_exited = False
         self._family: Family | None = None
         self._pid = 0
         self.ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
@@ -188,6 +190,7 @@ class EngineProcess:
         pipe: OutputPipe | None = None
         try:
             pipe = output_pipe()
+            self._has_own_pipe = pipe is not None
             self._guard = self._means.guard(self._has_children)
             transport, _ = await asyncio.get_running_loop().subprocess_exec(
                 lambda: _Output(self, self._starts),
@@ -211,7 +214,7 @@ class EngineProcess:
         finally:
             if pipe is not None:
                 pipe.close()
-        self._family = self._means.family(self._pid, self._has_children or self._guard.has_minder)
+        self._family = self._means.family(self._pid)
         self._means.started(self._pid, self._model.id)
         if self._is_stopping:  # while it started on another port
             self._guard.kill()
@@ -231,7 +234,7 @@ class EngineProcess:
         try:
             while not (self._is_up() and await self._is_loaded(answer)):
                 now = loop.time()
-                signs.see(now, self._ring.count, self._told, self.resident_bytes)
+                signs.see(now, self._ring.count, self._told, self._measured)
                 if reason := self._too_late(now, signs.last):
                     await self._give_up(reason)
                 await self._pause(poll_s)
@@ -257,16 +260,30 @@ class EngineProcess:
             await self._give_up(self._explained())
         if status != 200:
             return False
-        if self._family is not None:
-            self._family.look()
-            # Another program may have taken the port just before: it must never get a prompt.
-            if self._family.listens_on(self._settings.port) is False:
-                return False
+        if not self._has_port():
+            return False
         if self._launch.warm_up:
             body = self._launch.warm_up
             answer.ask(lambda: self._means.check_ready(self.address, _COMPLETIONS, body), self._awake)
             return False
         return True
+
+    def _has_port(self) -> bool:
+        """Whether it is this engine that answers: another program that took the port must never get a prompt."""
+        if self._family is None or self._family.listens_on(self._settings.port) is not False:
+            self._look()
+            return True
+        # Even one without children by its own account may have been started by another.
+        self._family.look()
+        return self._family.listens_on(self._settings.port) is not False
+
+    def _look(self) -> None:
+        if self._family is not None and (self._has_children or self._guard.has_minder):
+            self._family.look()
+
+    def _measured(self) -> int:
+        self._look()
+        return self.resident_bytes()
 
     def _explained(self) -> Reason:
         return self._runner.explain(Ending(exit_code=None, log=self.log()), self._model)
@@ -338,30 +355,29 @@ class EngineProcess:
         """Take what it has written."""
         if self._is_ready:
             self._ring.write(data)
-            self._read_later()
+            self._read_later(LOG_PAUSE_S)
         else:
             self._ring.write(data, self._loading_line)
-            if self._soon is None:
-                self._soon = self._means.loop.call_later(SOON_S, self._poll_soon)
-
-    def _poll_soon(self) -> None:
-        self._soon = None
-        self._awake()
+            self._read_later(SOON_S)
 
     def _loading_line(self, line: str) -> None:
         share = self._runner.progress(line)
         if share is not None:
             self._told = min(max(share, 0.0), 1.0)
 
-    def _read_later(self) -> None:
-        """Read no more for a moment: its lines are for the case that it fails, and not worth a wake-up each."""
-        if (pipe := self._output()) is not None:
+    def _read_later(self, seconds: float) -> None:
+        """Read no more for a moment: lines are not worth a wake-up each, and a flood of them must hold up nobody."""
+        if self._later is None and not self._has_exited and (pipe := self._output()) is not None:
             pipe.pause_reading()
-            self._means.loop.call_later(LOG_PAUSE_S, self._read_again)
+            self._later = self._means.loop.call_later(seconds, self._read_again)
 
     def _read_again(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         if (pipe := self._output()) is not None:
             pipe.resume_reading()
+        self._awake()
 
     def _output(self) -> asyncio.ReadTransport | None:
         pipe: asyncio.BaseTransport | None = self._log_pipe
@@ -373,9 +389,11 @@ class EngineProcess:
     def connected(self, transport: asyncio.SubprocessTransport) -> None:
         """Take the process, which may have ended already."""
         self._transport = transport
+        self._has_exited = False
 
     def exited(self, start: int) -> None:
         """Take note that the process of this start has ended; its last words may still come."""
+        self._has_exited = True
         self._read_again()
         self._exited_start = start
         if self._read_start == start:
@@ -384,7 +402,7 @@ class EngineProcess:
 
     def closed(self, start: int) -> None:
         """Take note that the process of this start has exited, and that the loop's own pipes are closed."""
-        if self._log_pipe is None:
+        if not self._has_own_pipe:
             self.finished(start)
 
     def all_read(self, start: int) -> None:

@@ -35,7 +35,7 @@ class Family(Protocol):
     """A process, and those that it has started."""
 
     def look(self) -> None:
-        """Find the children; of a process that starts none, that costs nothing."""
+        """Find the children, which takes milliseconds."""
 
     def resident_bytes(self) -> int:
         """Return the memory of them all; 0 if it can't be read."""
@@ -45,17 +45,16 @@ class Family(Protocol):
 
 
 class RealFamily:
-    """See `Family`. To find children takes milliseconds, so it is done by `look` alone."""
+    """See `Family`."""
 
-    def __init__(self, pid: int, has_children: bool) -> None:
-        self._has_children = has_children
+    def __init__(self, pid: int) -> None:
         self._all: list[psutil.Process] = []
         with suppress(psutil.Error):
             self._all.append(psutil.Process(pid))
 
     def look(self) -> None:
         """See `Family`."""
-        if self._has_children and self._all:
+        if self._all:
             with suppress(psutil.Error):
                 self._all[1:] = self._all[0].children(recursive=True)
 

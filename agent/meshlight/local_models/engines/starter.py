@@ -50,7 +50,7 @@ class System(Struct, frozen=True, kw_only=True):
     guard: Callable[[bool], Guard] = _guard
     port: Callable[[], int] = free_port
     check_ready: CheckReady = check_ready
-    family: Callable[[int, bool], Family] = RealFamily
+    family: Callable[[int], Family] = RealFamily
 
 
 class Starter:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -14,9 +14,11 @@ from meshlight.local_models.runners import reasons
 from meshlight.local_models.runners.base import Ending, FoundRunner, Launch, LaunchSettings, Runner
 from meshlight.local_models.runners.python_package import VersionOf, find_package, installed_version
 
+_NAME: Final = "default_model"
+
 
 class Mlx(Runner):
-    """It calls its model by the folder's path, as that server does."""
+    """Its model is named as that server names the one it was started with, not by its path."""
 
     name: ClassVar[RunnerName] = "mlx"
     label: ClassVar[str] = "mlx_lm"
@@ -53,10 +55,8 @@ class Mlx(Runner):
         argv = (*found.program, "--model", model.path, "--host", HOST, "--port", str(settings.port))
         origins = ("--allowed-origins", "null.invalid")  # no page of a browser may read its answers
         # /health says ok before the model is loaded.
-        warm_up = msgspec.json.encode({"model": model.path, "prompt": "a", "max_tokens": 1}).decode()
-        return Launch(
-            argv=(*argv, *origins, *settings.args), environ={}, model_name=model.path, warm_up=warm_up
-        )
+        warm_up = msgspec.json.encode({"model": _NAME, "prompt": "a", "max_tokens": 1}).decode()
+        return Launch(argv=(*argv, *origins, *settings.args), environ={}, model_name=_NAME, warm_up=warm_up)
 
     def explain(self, ending: Ending, model: LocalModel) -> Reason:  # noqa: ARG002 - the lines say it all
         """See `Runner`."""
