@@ -23,6 +23,7 @@ MIRRORED = (
     "domain",
     "gateway",
     "http_client",
+    "local_models",
     "mesh",
     "peers",
     "service",
