@@ -22,7 +22,7 @@ time.sleep(600)
 def process() -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen([sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, text=True)
     yield process
-    process.kill()
+    end_family(process.pid, start_mark(process.pid))
     process.wait()
     assert process.stdout is not None
     process.stdout.close()

@@ -115,8 +115,10 @@ class EngineProcess:
         self._is_stopping = False
         self._gave_up: Reason | None = None
         self._wake: asyncio.Future[None] | None = None
+        self._has_news = False
         self._later: Timer | None = None
         self._has_exited = False
+        self._has_port = False
         self._family: Family | None = None
         self._pid = 0
         self.ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
@@ -258,9 +260,10 @@ class EngineProcess:
         status = await self._means.check_ready(self.address, self._launch.ready_path, "")
         if status and status != 200 and self._launch.warm_up:  # it is up, and has failed
             await self._give_up(self._explained())
-        if status != 200:
-            return False
-        if not self._has_port():
+        # In a thread, as the system takes long to tell where there are many connections.
+        if status and not self._has_port:
+            self._has_port = await asyncio.to_thread(self._look_for_port)
+        if status != 200 or not self._has_port:
             return False
         if self._launch.warm_up:
             body = self._launch.warm_up
@@ -268,7 +271,7 @@ class EngineProcess:
             return False
         return True
 
-    def _has_port(self) -> bool:
+    def _look_for_port(self) -> bool:
         """Whether it is this engine that answers: another program that took the port must never get a prompt."""
         if self._family is None or self._family.listens_on(self._settings.port) is not False:
             self._look()
@@ -338,7 +341,8 @@ class EngineProcess:
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than until something happens."""
         wake = self._wake = asyncio.get_running_loop().create_future()
-        timer = self._means.loop.call_later(seconds, self._awake)
+        timer = self._means.loop.call_later(SOON_S if self._has_news else seconds, self._awake)
+        self._has_news = False
         try:
             await wake
         finally:
@@ -346,7 +350,9 @@ class EngineProcess:
             self._wake = None
 
     def _awake(self) -> None:
-        if self._wake is not None and not self._wake.done():
+        if self._wake is None:
+            self._has_news = True
+        elif not self._wake.done():
             self._wake.set_result(None)
 
     # What the process does, as `_Output` hears it.
@@ -389,7 +395,7 @@ class EngineProcess:
     def connected(self, transport: asyncio.SubprocessTransport) -> None:
         """Take the process, which may have ended already."""
         self._transport = transport
-        self._has_exited = False
+        self._has_exited = self._has_port = False
 
     def exited(self, start: int) -> None:
         """Take note that the process of this start has ended; its last words may still come."""
