@@ -318,9 +318,7 @@ class EngineOwner:
             elif slot.phase == "on-disk" and model is None and not slot.is_wanted:
                 del self._slots[slot.model.id]
             elif slot.phase == "on-disk" and model is not None:
-                if is_other_file(model, slot.model):
-                    slot.forget_failures()
-                slot.model = model
+                self._slot(model)
         self._tell()
         self._settle()
 
@@ -755,6 +753,8 @@ class EngineOwner:
         if slot is None:
             slot = self._slots[model.id] = Slot(model)
         elif not slot.holds_memory:
+            if is_other_file(model, slot.model):
+                slot.forget_failures()
             slot.model = model
         return slot
 
