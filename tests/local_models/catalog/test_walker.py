@@ -1,7 +1,6 @@
 """Walks through stores of every layout, and through what is there by mistake or malice."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,6 @@ from meshlight.domain.local_models import StoreName
 from meshlight.local_models.catalog import walker
 from meshlight.local_models.catalog.stores import Place
 from meshlight.local_models.catalog.walker import FoundFolder, Stopped, Survey, survey
-
-NEEDS_RIGHTS = pytest.mark.skipif(
-    sys.platform == "win32" or os.geteuid() == 0, reason="root may read everything"
-)
 
 
 def walk(folder: Path, store: StoreName = "own", **place: bool) -> Survey:
@@ -134,17 +129,6 @@ def test_a_store_that_is_not_there_or_is_a_file(tmp_path: Path) -> None:
     assert not walk(tmp_path / "none").is_there
     found = walk(tmp_path / "file")
     assert not found.folders
-
-
-@NEEDS_RIGHTS
-def test_without_permission_there_is_a_note(tmp_path: Path) -> None:
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=0)
-    try:
-        assert walk(locked).note == "Can't be read: no permission."
-        assert walk(tmp_path).note == "1 folder in it can't be read."
-    finally:
-        locked.chmod(0o700)
 
 
 def test_an_error_of_the_disk_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -244,14 +244,17 @@ def parents() -> Iterator[list[subprocess.Popen[str]]]:
         parent.stdout.close()
 
 
-@pytest.mark.parametrize("guard", ["", "minder"])
+@pytest.mark.parametrize(
+    ("runner", "guard"),
+    [
+        *((runner, "") for runner in RUNNERS),
+        ("llama-server", "minder"),
+    ],  # the guard does not depend on the engine
+)
 @pytest.mark.parametrize("state", ["idle", "loading", "streaming"])
-@pytest.mark.parametrize("runner", RUNNERS)
 def test_it_dies_with_the_service(
     runner: str, state: str, guard: str, tiny: Path, big: Path, parents: list[subprocess.Popen[str]]
 ) -> None:
-    if guard and runner == "xllamacpp":
-        pytest.skip("the guard does not depend on the engine")
     model = big if state == "loading" else tiny
     words = [sys.executable, str(PARENT), runner, program_of(runner), str(model), state]
     parent = subprocess.Popen([*words, *filter(None, [guard])], stdout=subprocess.PIPE, text=True)
