@@ -265,19 +265,8 @@ class _AttemptRunner:
                     ImmediateResponse(upstream_request.content_type, len(upstream_request.body)),
                     upstream_request.body,
                 )
-            self.is_sent = True
-            try:
-                self.response = response = await upstream_request.upstream.send(
-                    "POST",
-                    upstream_request.target,
-                    upstream_request.headers,
-                    upstream_request.body,
-                    fresh=self._policy.new_connection,
-                    resend=self._policy.resend,
-                )
-            except ConnectError:
-                if not await self._is_engine_gone():
-                    raise
+            self.response = response = await self._send(upstream_request)
+            if response is None:
                 continue
             if is_refusal(response):
                 refusal, is_complete = await read_refusal(response)
@@ -306,12 +295,25 @@ class _AttemptRunner:
             if not self._can_improve(refusal):
                 return failed_by_refusal(self.route(), refusal, is_complete, upstream_request.translator)
 
-    async def _is_engine_gone(self) -> bool:
-        """Whether the engine ended before it could be asked, so that it is to be started again: once."""
-        if self._is_started_again:
-            return False
-        self._is_started_again = True
-        return await self.why_lost() is not None
+    async def _send(self, upstream_request: UpstreamRequest) -> Response | None:
+        """Send it; None when the engine ended before it could be reached, so that it is started again: once."""
+        self.is_sent = True
+        try:
+            return await upstream_request.upstream.send(
+                "POST",
+                upstream_request.target,
+                upstream_request.headers,
+                upstream_request.body,
+                fresh=self._policy.new_connection,
+                resend=self._policy.resend,
+            )
+        except ConnectError:
+            if self._is_started_again:
+                raise
+            self._is_started_again = True
+            if await self.why_lost() is None:
+                raise
+        return None
 
     async def _build(self) -> UpstreamRequest | Immediate:
         """Find the model's route, and build the request for it; a large body is translated beside the event loop."""

@@ -539,7 +539,7 @@ class DownloadQueue:
         try:
             data = self._state.read()
             jobs = msgspec.json.decode(data[:STATE_MAX], type=list[Job]) if data else []
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             log.warning("The list of downloads can't be read, so none goes on: %s", error)
             return []
         running = [replace(job, state="queued") for job in jobs if job.state == "running"]
