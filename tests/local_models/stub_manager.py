@@ -13,12 +13,16 @@ from meshlight.http_client.client import Upstream
 
 
 class StubManager:
-    """Has the model `m`, at `url`; refuses with `refusal` and explains a lost connection with `lost`, if set."""
+    """Has the model `m`, at `url`; refuses with `refusal` and explains a lost connection with `lost`, if set.
+
+    `urls_again` are where its engine is when it is started again, one after the other.
+    """
 
     def __init__(self, url: str = "http://127.0.0.1:1", *, served_as: str = "m") -> None:
         self.upstream = Upstream(parse_address(url))
         self.served_as = served_as
         self.downloads = FakeDownloads()
+        self.urls_again: list[str] = []
         self.refusal: Reason | None = None
         self.lost: Reason | None = None
         self.demands: list[Demand] = []
@@ -59,6 +63,9 @@ class StubManager:
     async def why_lost(self, model: str, upstream: Upstream) -> Reason | None:
         del model
         assert upstream is self.upstream
+        if self.urls_again:
+            self.upstream.close()
+            self.upstream = Upstream(parse_address(self.urls_again.pop(0)))
         return self.lost
 
     async def load(self, model: str, *, wait: bool = False) -> LocalModelView:

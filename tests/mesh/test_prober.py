@@ -3,11 +3,13 @@
 import asyncio
 from collections import Counter
 from itertools import count, pairwise
+from typing import cast
 
 import pytest
 
 from fake_clock import backend
 from mesh.fake_backends import LOADING, REFUSED, FakeBackends, models, reply, settle
+from meshlight.backends.base import OnDemand
 from meshlight.domain.backend import Reason
 from meshlight.domain.errors import NotFound, ReadTimeout, SecretError
 from meshlight.domain.health import Answered, Unreached
@@ -130,6 +132,18 @@ async def test_traffic_hurries_a_probe_but_at_most_once_a_second() -> None:
     assert len(upstream.requests) == before + 1
     await fake.live(0.5)
     assert len(upstream.requests) == before + 2, "the second cause is not forgotten, only put off"
+
+
+async def test_what_is_known_here_anyway_is_looked_at_more_often() -> None:
+    fake = FakeBackends()
+    upstream = fake.put(backend("a"), models("m"))
+    await fake.live(2)
+    fake.connections.put(fake.registry.node("a").backend).on_demand = cast("OnDemand", object())
+    before = len(upstream.requests)
+    for _ in range(3):
+        fake.prober.probe_soon("a")
+        await fake.live(0.25)
+    assert len(upstream.requests) == before + 3
 
 
 @pytest.mark.parametrize(

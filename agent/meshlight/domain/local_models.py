@@ -33,6 +33,8 @@ class LocalModel(Struct, frozen=True, kw_only=True):
     """All its files, with the projector's; never part of an answer."""
     size_bytes: int
     """Of its weights and projector."""
+    changed_ns: int = 0
+    """When one of its files was last changed, in ns since 1970: it tells another file in its place."""
     store: StoreName
     purpose: Purpose = "chat"
     architecture: str = ""

@@ -28,6 +28,8 @@ JITTER = 0.1
 """A backend that is probed seldom is probed up to this fraction later, and never earlier than it allows."""
 PROBE_SOON_GAP_S = 1.0
 """`probe_soon` probes a backend no more often than this."""
+OWN_GAP_S = 0.1
+"""The same where nothing is sent: this machine's own models, whose news are asked for in the next moment."""
 KEY_GAP_S = 10.0
 """The same for a backend where probes count against a quota; there it only serves to check the key."""
 _NOT_SOON = frozenset({"rate-limited", "unauthorized", "forbidden"})
@@ -92,7 +94,9 @@ class Prober:
             schedule.task.cancel()
 
     def probe_soon(self, backend_id: str, *, for_key: bool = False) -> None:
-        """Probe soon, because a request had a problem; at most once a second, and not where the reason is certain.
+        """Probe soon, because a request had a problem, or something is new; not where the reason is certain.
+
+        At most once a second, or ten times where nothing is sent.
 
         `for_key`: a request was refused, and only a probe can tell whether because of the key. That is done, though
         seldom, also where probes count against a quota.
@@ -103,7 +107,12 @@ class Prober:
             return
         if node.health.reason.code in _NOT_SOON or (node.backend.is_metered and not for_key):
             return
-        due = schedule.probed_at + (KEY_GAP_S if node.backend.is_metered else PROBE_SOON_GAP_S)
+        connection = self._connections.get(backend_id)
+        if connection is not None and connection.on_demand is not None:
+            gap_s = OWN_GAP_S
+        else:
+            gap_s = KEY_GAP_S if node.backend.is_metered else PROBE_SOON_GAP_S
+        due = schedule.probed_at + gap_s
         if due <= self._clock():
             self._start(backend_id, schedule)
         elif due < schedule.due:

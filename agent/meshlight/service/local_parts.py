@@ -18,16 +18,17 @@ from meshlight.domain.backend import Backend
 from meshlight.domain.clock import CallLater, Clock
 from meshlight.domain.config import LocalSettings
 from meshlight.domain.events import LocalEvent
+from meshlight.domain.local_views import Fit
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
 from meshlight.local_models.catalog.catalog import Catalog
 from meshlight.local_models.catalog.stores import own_folder, places
-from meshlight.local_models.downloads.hub import Hub, HubSettings
-from meshlight.local_models.downloads.queue import DownloadQueue, Ports
+from meshlight.local_models.downloads.lazy import LazyDownloads
 from meshlight.local_models.engines.leftovers import Leftovers
 from meshlight.local_models.engines.memory import SystemMemory
 from meshlight.local_models.engines.owner import EngineDeps, EngineOwner
 from meshlight.local_models.engines.starter import Starter
+from meshlight.local_models.interfaces import Downloads
 from meshlight.local_models.manager import LocalModelManager
 from meshlight.storage.paths import Paths
 from meshlight.storage.state_file import BackgroundStateFile, StateFile
@@ -56,7 +57,7 @@ def build_manager(  # noqa: PLR0913 - it joins many parts, most given by name
     def folder() -> Path:
         return own_folder(manager.settings, paths.models_dir, home)
 
-    noted = StateFile(state / "engines.json")
+    noted, queued = StateFile(state / "engines.json"), StateFile(state / "downloads.json")
     starter = Starter(
         settings,
         Leftovers(noted.read, noted.write_quickly),
@@ -85,17 +86,17 @@ def build_manager(  # noqa: PLR0913 - it joins many parts, most given by name
         ),
         settings,
     )
-    downloads = DownloadQueue(
-        Ports(
-            folder=folder,
-            state=StateFile(state / "downloads.json"),
+    downloads = LazyDownloads(
+        lambda: _downloads(
+            folder,
+            queued,
+            clock,
             fits=engines.fit,
             is_here=lambda model: model in catalog.models and not catalog.models[model].is_missing,
             on_change=lambda: manager.downloads_changed(),
             on_done=lambda _: manager.download_done(),
         ),
-        Hub(HubSettings.here(os.environ, home)),
-        clock=clock,
+        lambda: _holds_any(queued),
     )
     manager = LocalModelManager(
         catalog=catalog,
@@ -112,3 +113,30 @@ def build_manager(  # noqa: PLR0913 - it joins many parts, most given by name
         probe_soon=probe_soon,
     )
     return manager
+
+
+def _downloads(
+    folder: Callable[[], Path],
+    state: StateFile,
+    clock: Clock,
+    *,
+    fits: Callable[[int], tuple[Fit, int]],
+    is_here: Callable[[str], bool],
+    on_change: Callable[[], None],
+    on_done: Callable[[str], None],
+) -> Downloads:
+    from meshlight.local_models.downloads.hub import Hub, HubSettings  # noqa: PLC0415 - see `LazyDownloads`
+    from meshlight.local_models.downloads.queue import DownloadQueue, Ports  # noqa: PLC0415 - the same
+
+    ports = Ports(
+        folder=folder, state=state, fits=fits, is_here=is_here, on_change=on_change, on_done=on_done
+    )
+    return DownloadQueue(ports, Hub(HubSettings.here(os.environ, Path.home())), clock=clock)
+
+
+def _holds_any(state: StateFile) -> bool:
+    """Whether a file holds more than an empty list."""
+    try:
+        return len(state.read()) > len(b"[]")
+    except OSError:
+        return True  # whoever wants to use it tells why it can't be read

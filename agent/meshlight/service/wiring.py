@@ -26,13 +26,16 @@ looks the other up when it is called.
 # ruff: noqa: PLW0108 - the lambdas name parts that are built later
 
 import asyncio
+import ctypes
 import gc
 import os
 import secrets as tokens
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -425,3 +428,6 @@ def _freeze_startup_objects() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 10, 10)
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # only glibc keeps what was freed, a megabyte by now, and has this
+            ctypes.CDLL(None).malloc_trim(0)

@@ -18,6 +18,8 @@ ANSWER = (
     b'{"object":"chat.completion","model":"/home/me/m","choices":[{"index":0,"message":{"content":"yes"}}]}'
 )
 FULL = Reason("no-room", "m needs 9 GB and 3 GB are free.", "Unload another model.")
+NOBODY = "http://127.0.0.1:1"
+"""Where nobody listens."""
 ENDED = Reason("engine-ended", "The engine of m was ended by the system, likely for memory.")
 
 
@@ -94,6 +96,30 @@ async def test_an_engine_that_dies_before_it_answers_is_explained(tmp_path: Path
             assert ENDED.text in answer.text
             manager.lost = None
             assert "closed" in (await node.chat("m")).text
+
+
+async def test_an_engine_that_died_before_it_was_reached_is_started_again_for_the_request(
+    tmp_path: Path,
+) -> None:
+    async with RawBackend("e", respond=responds(complete(ANSWER, JSON))) as engine:
+        manager = StubManager(NOBODY)
+        manager.lost, manager.urls_again = ENDED, [engine.url]
+        async with machine(tmp_path, manager) as node:
+            assert (await node.chat("m")).status_code == 200
+            assert len(engine.posts) == 1
+
+
+async def test_an_engine_that_can_t_be_reached_twice_is_explained(tmp_path: Path) -> None:
+    manager = StubManager(NOBODY)
+    manager.lost, manager.urls_again = ENDED, [NOBODY]
+    async with machine(tmp_path, manager) as node:
+        answer = await node.chat("m")
+        assert answer.status_code == 503
+        assert ENDED.text in answer.text
+        assert len(manager.demands) == 2
+        manager.lost = None
+        assert (await node.chat("m")).status_code == 503
+        assert len(manager.demands) == 3, "one that has not ended is not started again"
 
 
 async def test_a_stream_whose_engine_dies_ends_by_an_error_with_the_reason(tmp_path: Path) -> None:

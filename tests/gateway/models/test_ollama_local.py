@@ -79,6 +79,7 @@ async def test_a_pull_without_a_stream_answers_when_it_is_here(
     local.fake_downloads.plan = [at("running", 10), at("done", 100)]
     assert (await client.pull("starter")).status == "success"
     assert local.downloads.views()[0].name == "starter"
+    assert ("refresh",) in local.calls, "what has arrived can be asked for at once"
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -131,6 +131,15 @@ async def test_what_is_on_its_way_is_not_begun_twice(hub: FakeHub, tmp_path: Pat
     assert len(hub.file_requests) == 1, "what is here is checked, and not fetched"
 
 
+async def test_asked_for_by_many_at_once_it_is_one_download(hub: FakeHub, tmp_path: Path) -> None:
+    queue = Queue(hub, tmp_path)
+    asked = await asyncio.gather(*(queue.queue.pull("me/tiny") for _ in range(4)))
+    await queue.until_done()
+    await queue.queue.close()
+    assert {view.id for view in asked} == {view.id for view in queue.queue.views()}
+    assert len(hub.file_requests) == 1
+
+
 async def test_paused_it_stays_and_resumed_it_goes_on_at_the_byte(hub: FakeHub, tmp_path: Path) -> None:
     never = asyncio.Event()
     hub.faults.append(Fault(cut_after=100_000, waits=never))

@@ -62,3 +62,4 @@ def test_another_file() -> None:
     assert not is_other_file(a_model("a"), model)
     assert is_other_file(a_model("a", 2), model)
     assert is_other_file(a_model("a", path="elsewhere"), model)
+    assert is_other_file(a_model("a", changed_ns=1), model), "one of the same size was put in its place"

@@ -25,7 +25,11 @@ def test_another_file_of_the_same_name_is_another_model() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"{", b"[]", b'{"a": 1}', b'{"a": {"size_bytes": "x"}}', b" " * (BYTES_MAX + 1)]
+    "data",
+    [
+        *(b"{", b"[]", b'{"a": 1}', b'{"a": {"size_bytes": "x"}}', b" " * (BYTES_MAX + 1)),
+        *(b'{"\xff": {"size_bytes": 1}}', b'{"a": {"size_bytes": 1, "b": ' + b"[" * 100_000),
+    ],
 )
 def test_what_can_not_be_read_is_nothing(data: bytes) -> None:
     store = FakeRecords(data)

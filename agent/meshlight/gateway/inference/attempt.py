@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from meshlight.backends.base import ModelRoute
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.domain.backend import Reason
-from meshlight.domain.errors import ReadError, Untranslatable, UpstreamError
+from meshlight.domain.errors import ConnectError, ReadError, Untranslatable, UpstreamError
 from meshlight.domain.local_models import Demand
 from meshlight.domain.operations import Operation
 from meshlight.domain.routing import RouteScore
@@ -115,7 +115,8 @@ async def open_route(
         return FailedAttempt(backend=link.backend, reason=reason, error=error)
     except UpstreamError as error:
         failed = failed_by_error(runner.route(), error)
-        why = await runner.why_lost() if isinstance(error, ReadError) and link.on_demand is not None else None
+        is_lost = isinstance(error, ReadError | ConnectError) and link.on_demand is not None
+        why = await runner.why_lost() if is_lost else None
         return failed if why is None else replace(failed, reason=why)
     except asyncio.CancelledError:
         if cancellation.cause in {"fell", "first-byte"} and (cause := cancellation.settle()) is not None:
@@ -192,6 +193,7 @@ class _AttemptRunner:
         "_inbound",
         "_is_misread",
         "_is_renewed",
+        "_is_started_again",
         "_is_translated",
         "_link",
         "_model",
@@ -222,6 +224,7 @@ class _AttemptRunner:
         self._is_misread = False
         """Whether it is translated because the backend refused its own protocol: that is about this request only."""
         self._is_renewed = False
+        self._is_started_again = False
         self._without = link.declined_fields.get(score.model, _NOTHING)
         self._form_retries = 0
         self.is_sent = False
@@ -262,15 +265,9 @@ class _AttemptRunner:
                     ImmediateResponse(upstream_request.content_type, len(upstream_request.body)),
                     upstream_request.body,
                 )
-            self.is_sent = True
-            self.response = response = await upstream_request.upstream.send(
-                "POST",
-                upstream_request.target,
-                upstream_request.headers,
-                upstream_request.body,
-                fresh=self._policy.new_connection,
-                resend=self._policy.resend,
-            )
+            self.response = response = await self._send(upstream_request)
+            if response is None:
+                continue
             if is_refusal(response):
                 refusal, is_complete = await read_refusal(response)
             elif response.status == 200:
@@ -297,6 +294,26 @@ class _AttemptRunner:
                 return started
             if not self._can_improve(refusal):
                 return failed_by_refusal(self.route(), refusal, is_complete, upstream_request.translator)
+
+    async def _send(self, upstream_request: UpstreamRequest) -> Response | None:
+        """Send it; None when the engine ended before it could be reached, so that it is started again: once."""
+        self.is_sent = True
+        try:
+            return await upstream_request.upstream.send(
+                "POST",
+                upstream_request.target,
+                upstream_request.headers,
+                upstream_request.body,
+                fresh=self._policy.new_connection,
+                resend=self._policy.resend,
+            )
+        except ConnectError:
+            if self._is_started_again:
+                raise
+            self._is_started_again = True
+            if await self.why_lost() is None:
+                raise
+        return None
 
     async def _build(self) -> UpstreamRequest | Immediate:
         """Find the model's route, and build the request for it; a large body is translated beside the event loop."""

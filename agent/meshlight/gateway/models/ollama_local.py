@@ -164,6 +164,7 @@ class OllamaLocal:
             current = self._download(download.id)
         if (why := self._failure(current, name)) is not None:
             raise EveryRouteDown(why)
+        await self._notice()
         return _encode({"status": "success"})
 
     async def delete(self, name: str, *further: str) -> bytes:
@@ -193,8 +194,15 @@ class OllamaLocal:
             return
         if current is not None and current.total_bytes:
             yield _progress(current)
-        for status in ("verifying sha256 digest", "writing manifest", "success"):
+        for status in ("verifying sha256 digest", "writing manifest"):
             yield _line(status=status)
+        await self._notice()
+        yield _line(status="success")
+
+    async def _notice(self) -> None:
+        """Have what has arrived in all lists: clients ask for it in the next moment."""
+        await self._local.refresh()
+        await self._pause(LOOK_S)
 
     def _download(self, download_id: str) -> DownloadView | None:
         return next((view for view in self._local.downloads.views() if view.id == download_id), None)

@@ -21,8 +21,8 @@ from meshlight.local_models.interfaces import OnChange
 
 log = logging.getLogger(__name__)
 
-CLOSELY_S = 10.0
-"""Between two looks while somebody looks at the models."""
+CLOSELY_S = 8.0
+"""Between two looks while somebody looks at the models: with the look itself, news is seen within 10 s."""
 SELDOM_S = 60.0
 PATIENCE_S = 30.0
 """How long `refresh` waits: a drive over the network may not answer at all."""

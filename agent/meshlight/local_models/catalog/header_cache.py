@@ -2,16 +2,18 @@
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from meshlight.domain.decoding import decode_or_none
-from meshlight.local_models.catalog.gguf import Vocabularies, read_gguf
 from meshlight.local_models.catalog.header import BadFile, BadHeader, Facts, Header
 from meshlight.local_models.catalog.safetensors import read_safetensors
 from meshlight.local_models.catalog.walker import FoundFile, FoundFolder, reason_of
+
+if TYPE_CHECKING:
+    from meshlight.local_models.catalog.gguf import Vocabularies
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +102,8 @@ class HeaderCache:
         return facts
 
     def _read_gguf(self, path: str) -> Header:
+        from meshlight.local_models.catalog.gguf import read_gguf  # noqa: PLC0415 - at most starts, nothing is new
+
         return read_gguf(path, self._vocabularies)
 
     def _loaded(self) -> dict[str, _Entry]:

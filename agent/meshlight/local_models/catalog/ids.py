@@ -83,6 +83,8 @@ class Names:
 
     def find(self, name: str) -> LocalModel | None:
         """Return the model of this id or further name; the hub's host in front, and upper case, do not matter."""
+        if (found := self._models.get(name)) is not None:
+            return found
         for hub in _HUBS:
             name = name.removeprefix(hub)
         model_id = self._ids.get(name) or self._ids.get(name.casefold(), "")

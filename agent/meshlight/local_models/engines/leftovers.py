@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from meshlight.domain.decoding import decode_or_none
 from meshlight.local_models.engines.process_facts import end_family, start_mark
 
 MAX_BYTES: Final = 65_536
@@ -72,9 +73,9 @@ class Leftovers:
     def _load(self) -> list[NotedEngine]:
         try:
             data = self._read()
-            noted = msgspec.json.decode(data, type=list[NotedEngine]) if 0 < len(data) <= MAX_BYTES else []
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        except OSError:
             return []
+        noted = (decode_or_none(data, list[NotedEngine]) or []) if len(data) <= MAX_BYTES else []
         return [one for one in noted[:_NOTED_MAX] if one.pid > 1]
 
     def _save(self) -> None:

@@ -266,4 +266,8 @@ def is_other_file(model: LocalModel, before: LocalModel) -> bool:
     """Whether a model is another file now than it was before."""
     if model is before:
         return False
-    return (model.path, model.files, model.size_bytes) != (before.path, before.files, before.size_bytes)
+    return _files_of(model) != _files_of(before)
+
+
+def _files_of(model: LocalModel) -> tuple[object, ...]:
+    return model.path, model.files, model.size_bytes, model.changed_ns

@@ -40,8 +40,9 @@ TERMINATE_S: Final = 3.0
 """From the request to end to the end by force."""
 LAST_WORDS_S: Final = 0.3
 """How long the output of an ended process is waited for, if one of its children still holds it open."""
-LOG_PAUSE_S: Final = 0.25
-"""Between two reads of the log of a loaded engine, which writes some lines for each request."""
+LOG_PAUSE_S: Final = 2.0 if sys.platform == "linux" else 0.25
+"""Between two reads of the log of a loaded engine, which writes ten lines for each request: a wake-up for each would
+be a good part of what a request costs. Only on Linux does the pipe hold the lines of so long a time."""
 STARTS: Final = 3
 """Starts on another port, if the one that was chosen was taken meanwhile."""
 ALMOST: Final = 0.99

@@ -7,6 +7,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
+from meshlight.domain.decoding import decode_or_none
 from meshlight.domain.local_models import LocalModel
 
 log = logging.getLogger(__name__)
@@ -85,8 +86,9 @@ class Records:
             self._loaded = {}
             data = self._store.read()
             if data and len(data) <= BYTES_MAX:
-                try:
-                    self._loaded = msgspec.json.decode(data, type=dict[str, _ModelRecord])
-                except msgspec.DecodeError as error:
-                    log.warning("What was learnt about loading models can't be read: %s", error)
+                known = decode_or_none(data, dict[str, _ModelRecord])
+                if known is None:
+                    log.warning("What was learnt about loading models can't be read, and is learnt again.")
+                else:
+                    self._loaded = known
         return self._loaded
