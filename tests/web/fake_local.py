@@ -36,21 +36,21 @@ STARTERS = (
         label="SmolLM2 135M",
         size_bytes=98_000_000,
         licence="Apache-2.0",
-        good_for="to see that all works",
+        good_for="It shows that all works.",
     ),
     StarterView(
         name="Qwen/Qwen3-0.6B-GGUF:Q8_0",
         label="Qwen3 0.6B",
         size_bytes=639_000_000,
         licence="Apache-2.0",
-        good_for="short answers, quick on any machine",
+        good_for="Short answers, quick on any machine.",
     ),
     StarterView(
         name="Qwen/Qwen3-4B-GGUF:Q4_K_M",
         label="Qwen3 4B",
         size_bytes=2_500_000_000,
         licence="Apache-2.0",
-        good_for="everyday chat, summaries, tools",
+        good_for="Everyday chat, summaries, tools.",
         fits="after-unloading",
     ),
     StarterView(
@@ -58,7 +58,7 @@ STARTERS = (
         label="Big 70B",
         size_bytes=42 * GB,
         licence="MIT",
-        good_for="hard questions",
+        good_for="Hard questions.",
         fits="never",
     ),
 )
