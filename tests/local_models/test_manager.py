@@ -56,7 +56,7 @@ def test_models_that_can_be_requested_are_listed_with_what_their_headers_say() -
         local_model("a", projector="/m/p.gguf"),
         local_model("e", purpose="embedding"),
         local_model("k", purpose="rerank"),
-        local_model("t", has_chat_template=False),
+        local_model("t", has_chat_template=False, takes_tools=False),
     )
     rig.engines.set("o/r:Q4_0", state="ready", context=2048)
     probe = rig.manager.probe()

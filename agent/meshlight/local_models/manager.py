@@ -490,9 +490,9 @@ def _capabilities(model: LocalModel) -> tuple[str, ...]:
             return ("embeddings",)
         case "rerank":
             return ("rerank",)
-    # llama.cpp and mlx_lm put tools into any chat template, in a form of their own where it has none.
-    words = ("chat", "completion", "tools") if model.has_chat_template else ("completion",)
-    return (*words, "vision") if model.projector else words
+    words: tuple[str, ...] = ("chat", "completion") if model.has_chat_template else ("completion",)
+    words += ("tools",) * model.takes_tools + ("vision",) * bool(model.projector)
+    return words
 
 
 def _differs(one: MemoryView, other: MemoryView) -> bool:

@@ -15,7 +15,7 @@ from meshlight.local_models.catalog.walker import FoundFile, FoundFolder, reason
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Of the meaning of what is stored: another one is forgotten."""
 ENTRIES_MAX = 10_000
 BYTES_MAX = 32 << 20
