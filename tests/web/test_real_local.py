@@ -13,7 +13,9 @@ from playwright.async_api import Browser, expect
 
 from meshlight.domain.local_models import LOCAL_ID
 from node import Node
+from paired_nodes import lan, pair, peers, sees
 from real.engines import starter_model
+from real.tiny_gguf import answer_of, write_gguf
 from web.page_driver import card, open_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -107,3 +109,39 @@ async def test_out_of_nothing_a_real_model_arrives_and_answers_every_client(
         await page.get_by_role("button", name=f"Unload {MODEL}").click()
         await expect(chip).to_have_attribute("data-engine", "on-disk", timeout=SOON)
         assert (await node.http.get("/api/ps")).json()["models"] == []
+
+
+async def test_a_peer_that_may_manage_unloads_a_model_of_the_other_machine_by_a_click(
+    browser: Browser, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    write_gguf(folder / "tiny.gguf", "tiny")
+    own = f'[local]\nfolder = "{folder.as_posix()}"\nlook_in = []\nrunner = "xllamacpp"\n'
+    async with (
+        Node(tmp_path / "a", (), lan("Anna")) as anna,
+        Node(tmp_path / "b", (), lan("Ben") + own) as ben,
+        open_page(browser, anna.service.link()) as page,
+    ):
+        await ben.http.patch("/mesh/peers", json={"visible": True})
+        await pair(anna, ben)
+        await sees(anna, "tiny")
+        backend = (await peers(anna))["peers"][0]["backend"]
+        answer = (await anna.chat("tiny")).json()
+        assert answer["choices"][0]["message"]["content"] == answer_of("tiny")
+        chip = page.locator(f'[data-key="m:{backend}\\a tiny"]')
+        await chip.click()
+        await expect(page.locator("#panel .facts")).to_contain_text("loaded", timeout=SOON)
+        unload = page.get_by_role("button", name="Unload")
+        await expect(unload).to_have_count(0)
+
+        there = (await peers(ben))["peers"][0]["id"]
+        assert (await ben.http.patch(f"/mesh/peers/{there}", json={"may_manage": True})).is_success
+        while not (await anna.backend(backend))["can_load"]:
+            await anna.refresh()
+        await page.keyboard.press("Escape")
+        await chip.click()
+        await unload.click()
+        await expect(page.locator("#panel .message").first).to_have_text("Unloaded: its memory is free.")
+        assert (await ben.http.get("/mesh/models")).json()["models"][0]["state"] == "on-disk"
+        await expect(page.locator("#panel .facts")).to_contain_text("not loaded", timeout=SOON)
