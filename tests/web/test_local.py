@@ -197,7 +197,7 @@ async def test_a_failed_model_tells_why_with_its_log_and_hostile_names_stay_text
         )
         await row(page, LLAMA).locator("summary").click()
         await expect(row(page, LLAMA).locator("pre")).to_contain_text("<b>CPU</b>")
-        await page.get_by_text("2 files can’t be used").click()
+        await page.get_by_text("2 files not usable").click()
         await expect(page.locator("#panel .rejected")).to_contain_text("<img src=x onerror=alert(1)>.gguf")
         await expect(page.locator("#panel .stores")).to_contain_text("Its drive is not there")
         await expect(page.locator("#panel .runners")).to_contain_text("It runs on Apple silicon alone.")
@@ -386,7 +386,7 @@ async def test_a_file_that_can_t_be_used_appears_by_itself_though_no_model_has_c
         await expect(page.locator("#panel .rejected")).to_be_hidden()
         half = RejectedFile(name="half.gguf", store="hub", why="Incomplete: 1 GB of 2 GB are here.")
         scenario.own(replace(scenario.local, rejected=(half,)))
-        await expect(page.get_by_text("1 file can’t be used")).to_be_visible()
+        await expect(page.get_by_text("1 file not usable")).to_be_visible()
 
 
 async def test_beside_the_panel_a_window_that_grows_is_laid_out_anew_and_in_view(browser: Browser) -> None:

@@ -99,7 +99,7 @@ export function localSheet(context) {
     );
     const { length } = local.rejected;
     rejected.hidden = !length;
-    setText(rejected.querySelector("summary"), `${plural(length, "file")} can’t be used`);
+    setText(rejected.querySelector("summary"), `${plural(length, "file")} not usable`);
     const label = (/** @type {string} */ store) =>
       local.stores.find((s) => s.store === store)?.label ?? store;
     rejected
