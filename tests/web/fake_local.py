@@ -191,7 +191,7 @@ def this_machine(local: LocalView) -> BackendView:
         enabled=True,
         source="found",
         health=health("healthy", url),
-        latency_ms=0.4,
+        latency_ms=None,
         models=tuple(m.id for m in local.models),
         in_flight=0,
         requests=Workload(total=212, successful=210, failed=2),
