@@ -79,11 +79,15 @@ def palette(picture: Image.Image) -> Image.Image:
     return made
 
 
-async def save(page: Page, name: str, *, is_moving: bool = True) -> None:
-    """Store what the page shows, once requests fly if any do."""
-    if is_moving:
-        await page.wait_for_function(HAS_PARTICLES)
-    whole = Image.open(io.BytesIO(await page.screenshot())).convert("RGB")
+async def save(page: Page, name: str) -> None:
+    """Store what the page shows."""
+    await page.wait_for_function(HAS_PARTICLES)
+    store(await page.screenshot(), name)
+
+
+def store(picture: bytes, name: str) -> None:
+    """Write a picture with few colours."""
+    whole = Image.open(io.BytesIO(picture)).convert("RGB")
     OUT.mkdir(exist_ok=True)
     whole.quantize(palette=palette(whole), dither=Image.Dither.NONE).save(OUT / name, optimize=True)
 
@@ -114,7 +118,7 @@ async def make(browser: Browser) -> None:
     async with open_fake(browser, nothing, size=(900, 640)) as page:
         await page.get_by_role("button", name="Get a starter model").wait_for()
         await page.mouse.move(20, 300)
-        await save(page, "offer-dark.png", is_moving=False)
+        store(await page.locator("#empty").screenshot(), "offer-dark.png")
     big = [replace(v, models=v.models[:32]) for v in simulated(10, 4)]
     async with open_fake(browser, FakeService(big, rate=24)) as page:
         await page.wait_for_timeout(5_000)
