@@ -78,3 +78,7 @@ def test_it_waits_as_long_as_a_model_may_load_and_has_no_address() -> None:
 @pytest.mark.parametrize("operation", ["chat/completions", "embeddings", "rerank", "messages"])
 def test_it_speaks_what_llama_server_speaks(operation: str) -> None:
     assert KINDS["local"].speaks(operation)  # type: ignore[arg-type]
+
+
+def test_it_can_be_asked_to_load_and_unload_by_a_peer_too() -> None:
+    assert ThisMachine.can_load

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from meshlight.domain.backend import OK, Backend, Kind, Reason, Ring, Source
 from meshlight.domain.health import Health, State
+from meshlight.domain.local_models import LOCAL_ID
 from meshlight.domain.precedence import offered
 from meshlight.domain.routing import listed, rank
 from meshlight.domain.rules import Policy, Routing, Rule
@@ -143,3 +144,11 @@ def test_from_a_peer_only_what_was_chosen_is_used() -> None:
 def test_an_offer_that_is_not_used_is_no_nearer_ring_to_stay_in() -> None:
     assert used(mesh(FOUND, CLUSTER, OPENAI)) == ["cluster"]
     assert used(mesh(FOUND, OPENAI)) == ["openai"]
+
+
+def test_a_further_name_is_listed_unless_it_is_that_of_a_model_of_this_machine() -> None:
+    cluster = replace(CLUSTER, names={"service": "m"})
+    own = replace(node(LOCAL_ID, "m:Q4", kind="local"), names={"m": "m:Q4"})
+    snapshot = mesh(cluster, own)
+    assert set(listed(snapshot)) == {"m", "m:Q4", "CLUSTER/service"}
+    assert used(snapshot, f"{LOCAL_ID.upper()}/m") == [LOCAL_ID], "it can be asked for"

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+from msgspec.structs import replace
 
 from gateway.fake_local_models import FakeLocalModels
 from gateway.rig import Rig
@@ -106,7 +107,9 @@ class LocalGateway:
             port=port,
             is_key=KEY.encode().__eq__,
             prove=lambda _: "",
-            settings=lambda: Config(require_key=self.requires_key, allowed_origins=tuple(self.origins)),
+            settings=lambda: replace(
+                self.settings.config, require_key=self.requires_key, allowed_origins=tuple(self.origins)
+            ),
             write_link=lambda _, __, ___: Path(),
             dependencies={
                 "publisher": self.publisher,

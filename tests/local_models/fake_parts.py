@@ -35,7 +35,13 @@ LLAMA = RunnerView(name="llama-server", label="llama.cpp", version="b1", is_usab
 
 def local_model(model_id: str, **fields: object) -> LocalModel:
     """A model of one file in a folder of the user's."""
-    given = {"path": f"/m/{model_id}.gguf", "size_bytes": 10, "store": "folder", "has_chat_template": True}
+    given = {
+        "path": f"/m/{model_id}.gguf",
+        "size_bytes": 10,
+        "store": "folder",
+        "has_chat_template": True,
+        "takes_tools": True,
+    }
     given = given | fields
     given.setdefault("files", (given["path"],))
     return LocalModel(id=model_id, format="gguf", **given)  # type: ignore[arg-type]

@@ -56,7 +56,7 @@ def test_models_that_can_be_requested_are_listed_with_what_their_headers_say() -
         local_model("a", projector="/m/p.gguf"),
         local_model("e", purpose="embedding"),
         local_model("k", purpose="rerank"),
-        local_model("t", has_chat_template=False),
+        local_model("t", has_chat_template=False, takes_tools=False),
     )
     rig.engines.set("o/r:Q4_0", state="ready", context=2048)
     probe = rig.manager.probe()
@@ -151,6 +151,10 @@ def test_events_come_four_times_a_second_at_most_and_only_with_what_has_changed(
     rig.catalog.put(local_model("b"))
     rig.clock.pass_time(1)
     assert rig.events[-1].removed == ("a",)
+    assert rig.events[-1].revision == rig.manager.view().revision == 1
+    rig.manager.catalog_changed()
+    rig.clock.pass_time(1)
+    assert rig.events[-1].revision == rig.manager.view().revision == 2, "though no model has changed"
     rig.downloads.all = (DownloadView(id="1", name="x", state="running", done_bytes=1),)
     rig.manager.downloads_changed()
     rig.clock.pass_time(1)

@@ -175,7 +175,13 @@ class LiveMesh:
         """Change this machine's models, and tell what an event tells of them."""
         before = {m.id: m for m in self.local.models}
         now = {m.id: m for m in local.models}
-        self.local = local
+        is_other = (local.runners, local.stores, local.rejected, now.keys()) != (
+            self.local.runners,
+            self.local.stores,
+            self.local.rejected,
+            before.keys(),
+        )
+        self.local = local = replace(local, revision=self.local.revision + is_other)
         self.publish(
             lambda seq: LocalEvent(
                 seq=seq,
@@ -183,6 +189,7 @@ class LiveMesh:
                 removed=tuple(before.keys() - now.keys()),
                 memory=local.memory,
                 downloads=local.downloads,
+                revision=local.revision,
             )
         )
 

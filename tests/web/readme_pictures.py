@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from meshlight.domain.api_types import BackendView, Workload
 from meshlight.domain.backend import Kind, Ring
 from meshlight.domain.health import State
+from meshlight.local_models.downloads.starters import starter_views
 from web.fake_local import HOUSE as OWN_MODELS
 from web.fake_local import download, house, this_machine
 from web.fake_service import FakeService
@@ -81,7 +82,12 @@ def palette(picture: Image.Image) -> Image.Image:
 async def save(page: Page, name: str) -> None:
     """Store what the page shows."""
     await page.wait_for_function(HAS_PARTICLES)
-    whole = Image.open(io.BytesIO(await page.screenshot())).convert("RGB")
+    store(await page.screenshot(), name)
+
+
+def store(picture: bytes, name: str) -> None:
+    """Write a picture with few colours."""
+    whole = Image.open(io.BytesIO(picture)).convert("RGB")
     OUT.mkdir(exist_ok=True)
     whole.quantize(palette=palette(whole), dither=Image.Dither.NONE).save(OUT / name, optimize=True)
 
@@ -105,6 +111,14 @@ async def make(browser: Browser) -> None:
         await page.mouse.move(20, 300)
         await page.wait_for_timeout(4_000)
         await save(page, "local-dark.png")
+    nothing = FakeService([])
+    nothing.local = house(
+        models=(), rejected=(), starters=tuple(starter_views(lambda _: ("now", 0), lambda _: False))
+    )
+    async with open_fake(browser, nothing, size=(900, 640)) as page:
+        await page.get_by_role("button", name="Get a starter model").wait_for()
+        await page.mouse.move(20, 300)
+        store(await page.locator("#empty").screenshot(), "offer-dark.png")
     big = [replace(v, models=v.models[:32]) for v in simulated(10, 4)]
     async with open_fake(browser, FakeService(big, rate=24)) as page:
         await page.wait_for_timeout(5_000)

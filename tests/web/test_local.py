@@ -9,7 +9,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 
 from meshlight.domain.api_types import BackendView
 from meshlight.domain.backend import ModelDetail, Reason
-from meshlight.domain.local_models import LOCAL_ID
+from meshlight.domain.local_models import LOCAL_ID, RejectedFile
 from meshlight.domain.local_views import LocalView
 from web.fake_local import HOUSE, change, change_download, download, house, model, this_machine
 from web.fake_service import FakeService
@@ -25,6 +25,11 @@ CUT = """(selector) => [...document.querySelectorAll(selector)].filter((e) => e.
   .filter((e) => { const r = e.getBoundingClientRect(); return r.left < -0.5 || r.right > innerWidth + 0.5; })
   .map((e) => e.className || e.textContent)"""
 
+IN_ONE_LINE = """() => { const [you, router] = ["u", "r"].map((key) =>
+  document.querySelector(`[data-key="${key}"]`).getBoundingClientRect());
+  const middle = (r) => (r.top + r.bottom) / 2;
+  return you.right < router.left && Math.abs(middle(you) - middle(router)) < 5 && middle(you) > 250; }"""
+"""Whether you stand beside the router, and both in the middle of the map."""
 TAKEN = """(seq) => new Promise((done) => { const timer = setInterval(() => {
   if (document.body.dataset.seq >= seq) { clearInterval(timer); done(); } }, 20); })"""
 """Resolves once the page has taken this event; asks for no frame, unlike the waiting of Playwright."""
@@ -192,7 +197,7 @@ async def test_a_failed_model_tells_why_with_its_log_and_hostile_names_stay_text
         )
         await row(page, LLAMA).locator("summary").click()
         await expect(row(page, LLAMA).locator("pre")).to_contain_text("<b>CPU</b>")
-        await page.get_by_text("2 files are not usable models").click()
+        await page.get_by_text("2 files not usable").click()
         await expect(page.locator("#panel .rejected")).to_contain_text("<img src=x onerror=alert(1)>.gguf")
         await expect(page.locator("#panel .stores")).to_contain_text("Its drive is not there")
         await expect(page.locator("#panel .runners")).to_contain_text("It runs on Apple silicon alone.")
@@ -275,7 +280,7 @@ async def test_who_has_nothing_is_offered_a_starter_first_and_sees_it_come(brows
         empty = page.locator("#empty")
         get = page.get_by_role("button", name="Get a starter model (SmolLM2 135M, 98 MB)")
         await expect(get).to_be_visible()
-        await expect(empty).to_contain_text("everyday chat, summaries, tools · Apache-2.0")
+        await expect(empty).to_contain_text("Everyday chat, summaries, tools. Apache-2.0")
         await expect(empty).not_to_contain_text("Big 70B")
         await expect(empty.locator(".no-runner")).to_be_hidden()
         await expect(card(page, LOCAL_ID)).to_have_count(0)
@@ -370,3 +375,24 @@ async def test_a_machine_whose_models_cannot_run_says_so(browser: Browser) -> No
         view = scenario.views[LOCAL_ID]
         scenario.put(replace(view, models=view.models[:2]))
         await expect(card(page, LOCAL_ID)).to_have_attribute("data-status", "unhealthy")
+
+
+async def test_a_file_that_can_t_be_used_appears_by_itself_though_no_model_has_changed(
+    browser: Browser,
+) -> None:
+    scenario = service(house(rejected=()))
+    async with open_fake(browser, scenario) as page:
+        await card(page, LOCAL_ID).click()
+        await expect(page.locator("#panel .rejected")).to_be_hidden()
+        half = RejectedFile(name="half.gguf", store="hub", why="Incomplete: 1 GB of 2 GB are here.")
+        scenario.own(replace(scenario.local, rejected=(half,)))
+        await expect(page.get_by_text("1 file not usable")).to_be_visible()
+
+
+async def test_beside_the_panel_a_window_that_grows_is_laid_out_anew_and_in_view(browser: Browser) -> None:
+    scenario = service(house(models=HOUSE[:2]), others=0)
+    async with open_fake(browser, scenario, size=(800, 700)) as page:
+        await card(page, LOCAL_ID).click()
+        change(scenario, QWEN, state="on-disk")
+        await page.set_viewport_size({"width": 1600, "height": 900})
+        await page.wait_for_function(IN_ONE_LINE)

@@ -184,6 +184,8 @@ type LocalView = {
   downloads: DownloadView[];
   starters: StarterView[];
   can_run: boolean;
+  /** another one when more than models, memory and downloads has changed */
+  revision: number;
   /** when it was told: milliseconds of the page's clock */
   at: number;
 };

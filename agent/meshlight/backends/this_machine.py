@@ -41,6 +41,7 @@ class ThisMachine(BackendKind):
     start = "Start it by `[local] enabled = true`"
     default_ring: ClassVar[Ring | None] = "machine"
     takes_models: ClassVar[bool] = False
+    can_load: ClassVar[bool] = True
     operations: ClassVar[frozenset[Operation]] = LlamaCpp.operations
 
     @property

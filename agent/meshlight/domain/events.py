@@ -89,7 +89,8 @@ class PeersEvent(Struct, frozen=True, kw_only=True):
 class LocalEvent(Struct, frozen=True, kw_only=True):
     """This machine's models that were added or changed (complete), removed ones (ids), memory and all downloads.
 
-    At most four a second.
+    At most four a second. `revision` is that of the whole view: another one than in the last answer of `/mesh/models`
+    means that there is more to ask for.
     """
 
     seq: int
@@ -97,6 +98,7 @@ class LocalEvent(Struct, frozen=True, kw_only=True):
     removed: tuple[str, ...] = ()
     memory: MemoryView = MemoryView()
     downloads: tuple[DownloadView, ...] = ()
+    revision: int = 0
 
 
 Event = LocalEvent | PeersEvent | HealthEvent | TopologyEvent | TrafficEvent | RefreshEvent | IncidentEvent

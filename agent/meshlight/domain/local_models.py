@@ -47,6 +47,8 @@ class LocalModel(Struct, frozen=True, kw_only=True):
     """Bytes of cache for each token of context, at most (2 layers kv_heads head_dim, two bytes each)."""
     vocabulary: int = 0
     has_chat_template: bool = False
+    takes_tools: bool = False
+    """Whether its chat template has a place for tools; without, engines leave them out and say nothing."""
     projector: str = ""
     """The file that lets it see; empty without."""
     pooling: int = 0

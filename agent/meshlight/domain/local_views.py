@@ -162,6 +162,8 @@ class LocalView(Struct, frozen=True, kw_only=True):
     starters: tuple[StarterView, ...] = ()
     can_run: bool = False
     """Whether any runner is usable."""
+    revision: int = 0
+    """Another one whenever runners, stores, the list of models or that of unusable files have changed."""
 
 
 class EngineLog(Struct, frozen=True, kw_only=True):

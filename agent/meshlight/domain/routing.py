@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from meshlight.domain.backend import RING_ORDER, Backend
+from meshlight.domain.local_models import LOCAL_ID
 from meshlight.domain.model_names import other_tag
 from meshlight.domain.precedence import set_aside
 from meshlight.domain.rules import Policy, Rule
@@ -99,10 +100,16 @@ def listed(snapshot: Snapshot) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Return every name for lists of models, with its model id and enabled backends, as `resolve` returns them.
 
     These are the models' ids, the aliases, and `backend/NAME` of the further names; without names that no enabled
-    backend serves.
+    backend serves. The further names of this machine's models can be asked for and are left out: each file has
+    several, and would stand in every application's list as often.
     """
     nodes = snapshot.nodes
-    further = (f"{n.backend.name}/{name}" for n in nodes.values() if n.backend.enabled for name in n.names)
+    further = (
+        f"{n.backend.name}/{name}"
+        for n in nodes.values()
+        if n.backend.enabled and n.backend.id != LOCAL_ID
+        for name in n.names
+    )
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
     for name in dict.fromkeys((*snapshot.routes, *snapshot.routing.aliases, *further)):
         model, backends = resolve(snapshot, name)

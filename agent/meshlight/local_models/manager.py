@@ -103,6 +103,7 @@ class LocalModelManager:
         self._shown_ids: frozenset[str] = frozenset()
         self._shown_memory = MemoryView()
         self._shown_downloads: tuple[DownloadView, ...] = ()
+        self._revision = self._shown_revision = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
@@ -147,6 +148,7 @@ class LocalModelManager:
     def catalog_changed(self) -> None:
         """Notice that models came or went."""
         self._engines.catalog_changed()
+        self._revision += 1
         self._changed()
         if self._catalog.models and not self._starter.runners:
             self._spawn(self._list_with_runners())
@@ -184,6 +186,7 @@ class LocalModelManager:
             downloads=tuple(self._downloads.views()),
             starters=tuple(self._downloads.starters()),
             can_run=self._can_run,
+            revision=self._revision,
         )
 
     async def look(self) -> None:
@@ -300,11 +303,14 @@ class LocalModelManager:
     async def _list_with_runners(self) -> None:
         """Find out what can run the models, and only then say that there are some."""
         await self._engines.prepare()
+        self._revision += 1
         self._changed()
         self._on_known(bool(self._catalog.models))
 
     async def _find_runners(self) -> None:
+        before = tuple(self._starter.runners)
         await self._starter.find()
+        self._revision += before != tuple(self._starter.runners)
         self._changed()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -401,13 +407,26 @@ class LocalModelManager:
         removed = tuple(sorted(self._shown_ids - ids))
         memory = self._engines.memory()
         downloads = tuple(self._downloads.views())
-        if views or removed or downloads != self._shown_downloads or _differs(memory, self._shown_memory):
+        revision = self._revision
+        if (
+            views
+            or removed
+            or revision != self._shown_revision
+            or downloads != self._shown_downloads
+            or _differs(memory, self._shown_memory)
+        ):
             event_views = tuple(views)
             self._publish(
                 lambda seq: LocalEvent(
-                    seq=seq, models=event_views, removed=removed, memory=memory, downloads=downloads
+                    seq=seq,
+                    models=event_views,
+                    removed=removed,
+                    memory=memory,
+                    downloads=downloads,
+                    revision=revision,
                 )
             )
+            self._shown_revision = revision
             self._shown_ids, self._shown_memory, self._shown_downloads = ids, memory, downloads
         if any(view.state in _MOVING for view in views) or any(
             download.state in _DOWNLOADING for download in downloads
@@ -471,9 +490,9 @@ def _capabilities(model: LocalModel) -> tuple[str, ...]:
             return ("embeddings",)
         case "rerank":
             return ("rerank",)
-    # llama.cpp and mlx_lm put tools into any chat template, in a form of their own where it has none.
-    words = ("chat", "completion", "tools") if model.has_chat_template else ("completion",)
-    return (*words, "vision") if model.projector else words
+    words: tuple[str, ...] = ("chat", "completion") if model.has_chat_template else ("completion",)
+    words += ("tools",) * model.takes_tools + ("vision",) * bool(model.projector)
+    return words
 
 
 def _differs(one: MemoryView, other: MemoryView) -> bool:

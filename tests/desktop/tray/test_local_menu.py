@@ -108,6 +108,8 @@ def test_a_download_is_paused_resumed_and_cancelled() -> None:
     assert shown(state="checking", name="starter") == ("↓ starter, checking", [cancel])
     full = Reason("disk", "The disk is full.")
     assert shown(state="failed", name="starter", reason=full)[0] == "✖ starter: The disk is full."
+    broken = lines(local(downloads=(download(state="failed", reason=full),)))
+    assert texts(next(i for i in broken if "download" in i.key).items) == ["Try again", "Dismiss"]
     assert lines(local(downloads=(download(state="done"),))) == ()
 
 

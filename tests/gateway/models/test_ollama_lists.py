@@ -8,6 +8,7 @@ from ollama import ListResponse, ProcessResponse, ShowResponse
 
 from meshlight.domain.backend import Backend, Kind, ModelDetail
 from meshlight.domain.errors import ModelNotFound
+from meshlight.domain.local_models import LOCAL_ID
 from meshlight.domain.routing import resolve
 from meshlight.domain.rules import Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
@@ -79,6 +80,13 @@ def test_what_is_in_memory_is_told_as_far_as_backends_say(mesh: Snapshot) -> Non
     assert list(found) == ["llama3"]
     assert found["llama3"]["context_length"] == 4096
     assert not {"expires_at", "size_vram"} & found["llama3"].keys()
+
+
+def test_a_model_of_this_machine_is_in_memory_when_it_says_so_itself() -> None:
+    nodes = {LOCAL_ID: node(LOCAL_ID, {"smol": LLAMA}, "local")}
+    told = Snapshot(nodes=nodes, routes=index(nodes))
+    assert models(running(told)) == {}, "it was unloaded a moment ago"
+    assert models(running(told, {"smol": {"size": 5}}))["smol"]["size"] == 5
 
 
 def test_a_model_is_shown_with_the_smallest_context_that_it_may_meet(mesh: Snapshot) -> None:

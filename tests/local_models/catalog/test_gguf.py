@@ -64,6 +64,13 @@ def test_a_model_that_an_engine_runs_is_described_by_its_header(tmp_path: Path) 
     assert header.parameters == sum(int(tensor.n_elements) for tensor in theirs.tensors)
 
 
+def test_a_model_takes_tools_where_its_template_has_a_place_for_them() -> None:
+    template = "tokenizer__chat_template"
+    assert not of(**{template: "{{ messages }}"}).takes_tools
+    assert of(**{template: "{% if tools %}{{ tools }}{% endif %}{{ messages }}"}).takes_tools
+    assert not of(**{template: ""}).has_chat_template
+
+
 def test_every_type_of_file_and_tensor_of_llama_cpp_is_known() -> None:
     guessed = ggufs_own.LlamaFileType.GUESSED
     types = {member.value for member in ggufs_own.LlamaFileType} - {guessed.value}

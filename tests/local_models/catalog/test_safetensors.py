@@ -98,9 +98,11 @@ def test_a_template_may_lie_beside_or_in_the_tokenizer(tmp_path: Path) -> None:
     assert not read(folder).has_chat_template
     (folder / "tokenizer_config.json").write_text('{"chat_template": "x"}')
     assert read(folder).has_chat_template
+    assert not read(folder).takes_tools
     (folder / "tokenizer_config.json").unlink()
-    (folder / "chat_template.jinja").write_text("x")
+    (folder / "chat_template.jinja").write_text("{% if tools %}x{% endif %}")
     assert read(folder).has_chat_template
+    assert read(folder).takes_tools
 
 
 def test_all_files_of_the_index_have_to_be_there(tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ function renderSummary([
   setText($("light-label"), LIGHT_LABELS[light]);
   setText($("healthy-count"), `${formatCount(healthy)}/${formatCount(enabled)}`);
   setText($("model-count"), formatCount(models));
+  $("model-count").nextSibling.data = models === 1 ? " model" : " models";
   const only = $("unhealthy");
   only.hidden = !unhealthy && !filtered;
   setText(only, unhealthy ? `◆ ${formatCount(unhealthy)} unhealthy` : "Show everything");

@@ -37,9 +37,8 @@ export function withLocalEvent(before, { models: changed, removed, memory, downl
   return { ...before, models, memory, downloads, at };
 }
 
-/** Whether an event means that stores, starters or runners may have changed, too. @param {LocalView|null} before @param {any} event */
-export const wantsAnswer = (before, { models, removed }) =>
-  !before || removed.length > 0 || models.some((/** @type {LocalModel} */ m) => !before.models.has(m.id));
+/** Whether an event means that what it does not tell has changed: stores, starters, runners, unusable files. @param {LocalView|null} before @param {any} event */
+export const wantsAnswer = (before, { revision }) => before?.revision !== revision;
 
 /** The entries of this machine on the map: those in use, then those on disk or one entry for all of them. @param {LocalView} local @param {string[]} routed @param {boolean} isUnfolded @param {(model:string)=>boolean} stays */
 export function placedModels({ models }, routed, isUnfolded, stays) {

@@ -76,7 +76,7 @@ export class MapView {
 
   /** Every name readable? @param {number} w @param {number} h */
   fitsWide(w, h) {
-    return this.layout.style === "wide" && computeLayout(this.placed(), { w, h }).style === "wide";
+    return computeLayout(this.placed(), { w, h }).style === "wide";
   }
 
   /** Who is laid out; those of this machine's models that are folded have no place. @returns {PlacedBackend[]} */
@@ -148,10 +148,12 @@ export class MapView {
     if (!model) return;
     if (this.laidOutTopology !== model.topology) {
       this.laidOutTopology = model.topology;
+      const { style } = this.layout;
       this.layout = computeLayout(this.placed(), this.view);
       this.flightPaths.clear();
       this.particles.clear();
-      if (this.autoFit) this.camera = fitCamera(this.layout, this.view);
+      // Where all has moved, what was in view is no longer there.
+      if (this.autoFit || style !== this.layout.style) this.camera = fitCamera(this.layout, this.view);
     }
     const { layout, camera, view } = this;
     /** @type {Scene} */

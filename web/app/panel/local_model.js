@@ -4,7 +4,7 @@ import { h, fromTemplate, markEngine, setText, pick } from "../chrome/dom.js";
 import { LOCAL_ID, activityText, fitText, freeText, isInMemory, stateText } from "../core/local_models.js";
 import { routeKey } from "../core/mesh.js";
 import { busy, facts, setWhy } from "./parts.js";
-import { displayName, formatBytes, formatCount, formatDuration, joined } from "../core/format.js";
+import { displayName, formatBytes, formatCount, formatMs, joined } from "../core/format.js";
 
 /** What its button says; where it does not load, it unloads. @type {Partial<Record<LocalModel["state"], string>>} */
 const ACTS = {
@@ -123,7 +123,7 @@ export function localModel({ store, select }, id, sheet) {
     );
     list.set("On disk", formatBytes(size_bytes));
     list.set("Found in", local.stores.find((s) => s.store === model?.store)?.label ?? model.store);
-    list.set("Last load", model.load_s ? formatDuration(model.load_s) : "");
+    list.set("Last load", model.load_s ? formatMs(1000 * model.load_s) : "");
     remove.hidden = !model.can_delete;
     setText(confirmation.querySelector("b"), formatBytes(size_bytes));
   }

@@ -99,10 +99,7 @@ export function localSheet(context) {
     );
     const { length } = local.rejected;
     rejected.hidden = !length;
-    setText(
-      rejected.querySelector("summary"),
-      `${plural(length, "file")} ${length === 1 ? "is not a usable model" : "are not usable models"}`,
-    );
+    setText(rejected.querySelector("summary"), `${plural(length, "file")} not usable`);
     const label = (/** @type {string} */ store) =>
       local.stores.find((s) => s.store === store)?.label ?? store;
     rejected

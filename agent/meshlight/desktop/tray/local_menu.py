@@ -188,8 +188,12 @@ def _download(download: DownloadView) -> Item:
         text += f", {download.state}"
     goes_on = download.state in {"queued", "running"}
     change = Action("pause-download" if goes_on else "resume-download", download.id)
-    lines = [] if download.state == "checking" else [line("change", "Pause" if goes_on else "Resume", change)]
-    lines.append(line("cancel", "Cancel", Action("cancel-download", download.id)))
+    has_failed = download.state == "failed"
+    verb = "Pause" if goes_on else "Try again" if has_failed else "Resume"
+    lines = [] if download.state == "checking" else [line("change", verb, change)]
+    lines.append(
+        line("cancel", "Dismiss" if has_failed else "Cancel", Action("cancel-download", download.id))
+    )
     return Item(key=f"download {download.id}", text=cut(text, LINE_CELLS), items=tuple(lines))
 
 

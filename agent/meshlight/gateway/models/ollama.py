@@ -235,7 +235,7 @@ _CAPABILITY_NAMES = {
     "speech": "speech",
 }
 """Capability of a model → Ollama's name for it; it has none for the others."""
-_REPORT_TOOLS = frozenset[Kind]({"llamacpp", "lmstudio", "ollama"})
+_REPORT_TOOLS = frozenset[Kind]({"llamacpp", "lmstudio", "local", "ollama"})
 """Kinds that report whether a model calls tools: if they report capabilities without it, it does not."""
 _NO_SIZES: Mapping[str, int] = {}
 _NONE_LOCAL: Mapping[str, Mapping[str, Any]] = {}
@@ -261,13 +261,13 @@ def tags(snapshot: Snapshot, started: int, sizes: Mapping[str, int] = _NO_SIZES)
 def running(snapshot: Snapshot, local: Mapping[str, Mapping[str, Any]] = _NONE_LOCAL) -> bytes:
     """Return the models that a backend reports as loaded, as `GET /api/ps` lists them.
 
-    `local` is what is known of this machine's own ones in memory, by model.
+    `local` is what is known of this machine's own ones in memory, by model; the snapshot is behind it by a moment.
     """
     entries = [_entry(model, model, ModelDetail()) | dict(known) for model, known in local.items()]
     for model, backends in snapshot.routes.items():
         if model in local:
             continue
-        details = list(_details(snapshot, model, backends))
+        details = list(_details(snapshot, model, tuple(b for b in backends if b != LOCAL_ID)))
         if not any(detail.loaded for detail in details):
             continue
         detail = _merged(details)

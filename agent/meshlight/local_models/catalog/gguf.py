@@ -12,7 +12,15 @@ from math import prod
 from typing import Any, BinaryIO
 
 from meshlight.local_models.catalog.gguf_types import BLOCKS, FILE_TYPES, GUESSED, SCALARS
-from meshlight.local_models.catalog.header import NUMBER_MAX, BadHeader, Header, Role, clean, number
+from meshlight.local_models.catalog.header import (
+    NUMBER_MAX,
+    TOOLS_WORD,
+    BadHeader,
+    Header,
+    Role,
+    clean,
+    number,
+)
 
 KEYS_MAX = 4_096
 TENSORS_MAX = 100_000
@@ -120,6 +128,7 @@ def read_header(file: BinaryIO, size: int, vocabularies: Vocabularies) -> Header
     facts = _Metadata(values)
     file_type = values.get("general.file_type")
     pooling = facts.number("pooling_type")
+    template = values.get(_TEMPLATE) or b""
     return Header(
         role=_role(values, tensors),
         architecture=facts.architecture,
@@ -131,7 +140,8 @@ def read_header(file: BinaryIO, size: int, vocabularies: Vocabularies) -> Header
         kv_bytes_per_token=facts.kv_bytes_per_token(),
         vocabulary=facts.number("vocab_size") or counts.get(_TOKENS, 0),
         pooling=pooling if pooling <= _POOLING_MAX else 0,
-        has_chat_template=bool(values.get(_TEMPLATE)),
+        has_chat_template=bool(template),
+        takes_tools=TOOLS_WORD in template,
         tensors=tensors,
         data_end=min(data_start + data_bytes, NUMBER_MAX) if tensors else 0,
         part=number(values.get("split.no")),
@@ -344,8 +354,10 @@ def _read_entry(
     if kind == _STRING:
         if is_wanted:
             values[key] = reader.string(STRING_MAX)[:_TEXT_BYTES].decode("utf-8", "replace")
-        elif reader.skip_string(STRING_MAX) and key == _TEMPLATE:
-            values[key] = True
+        elif key == _TEMPLATE:
+            values[key] = reader.string(STRING_MAX)
+        else:
+            reader.skip_string(STRING_MAX)
     elif kind != _ARRAY:
         values_of_key = reader.scalar(kind)
         if is_wanted:

@@ -10,6 +10,8 @@ TEXT_MAX = 120
 """Characters of a header's text that are kept."""
 NUMBER_MAX = 2**53
 """No number of a header counts for more: JSON keeps it exactly, and sums of it stay harmless."""
+TOOLS_WORD = b"tools"
+"""The variable by which chat templates get tools."""
 
 Role = Literal["model", "projector", "adapter", "imatrix", "vocabulary", "part", "control-vector"]
 """`part`: a further part of a model in several files, which has tensors and hardly any metadata."""
@@ -39,6 +41,8 @@ class Header(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=T
     vocabulary: int = 0
     pooling: int = 0
     has_chat_template: bool = False
+    takes_tools: bool = False
+    """Whether the chat template has a place for tools."""
     tensors: int = 0
     data_end: int = 0
     """The size that the file must have at least, in bytes."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Of the meaning of what is stored: another one is forgotten."""
 ENTRIES_MAX = 10_000
 BYTES_MAX = 32 << 20

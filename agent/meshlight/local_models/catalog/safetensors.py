@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from meshlight.domain.decoding import decode_or_none
-from meshlight.local_models.catalog.header import NUMBER_MAX, BadHeader, Header, clean, number
+from meshlight.local_models.catalog.header import NUMBER_MAX, TOOLS_WORD, BadHeader, Header, clean, number
 
 CONFIG = "config.json"
 ADAPTER = "adapter_config.json"
@@ -81,6 +81,7 @@ def read_safetensors(folder: str, sizes: Mapping[str, int]) -> Header:
     width = number(text.get("head_dim")) or number(text.get("hidden_size")) // max(heads, 1)
     layers = number(text.get("num_hidden_layers"))
     kv = 4 * layers * (number(text.get("num_key_value_heads")) or heads) * width
+    template = _template(folder, sizes)
     return Header(
         architecture=clean(config.get("model_type")),
         parameters=min(parameters, NUMBER_MAX),
@@ -88,7 +89,8 @@ def read_safetensors(folder: str, sizes: Mapping[str, int]) -> Header:
         context_max=number(text.get("max_position_embeddings")),
         kv_bytes_per_token=min(kv, NUMBER_MAX),
         vocabulary=number(text.get("vocab_size")),
-        has_chat_template=_has_template(folder, sizes),
+        has_chat_template=bool(template),
+        takes_tools=TOOLS_WORD in template,
         is_mlx=is_quantized or made_for == "mlx",
         purpose=purpose,
     )
@@ -195,10 +197,12 @@ def _quantization(config: dict[str, Any], bits: int, dtype: str) -> str:
     return method or clean(dtype)
 
 
-def _has_template(folder: str, sizes: Mapping[str, int]) -> bool:
-    if TEMPLATES & sizes.keys():
-        return True
-    return TOKENIZER in sizes and b'"chat_template"' in _read(folder, TOKENIZER, TOKENIZER_MAX)
+def _template(folder: str, sizes: Mapping[str, int]) -> bytes:
+    """Return the file with the chat template; nothing where there is none."""
+    for name in sorted(TEMPLATES & sizes.keys()):
+        return _read(folder, name, TOKENIZER_MAX)
+    data = _read(folder, TOKENIZER, TOKENIZER_MAX) if TOKENIZER in sizes else b""
+    return data if b'"chat_template"' in data else b""
 
 
 def _read(folder: str, name: str, most: int) -> bytes:

@@ -187,6 +187,7 @@ class _Scanner:
             kv_bytes_per_token=header.kv_bytes_per_token,
             vocabulary=header.vocabulary,
             has_chat_template=header.has_chat_template,
+            takes_tools=header.takes_tools,
             projector=projector.files[0].path if projector else "",
             pooling=pooling,
         )
@@ -224,6 +225,7 @@ class _Scanner:
             kv_bytes_per_token=facts.kv_bytes_per_token,
             vocabulary=facts.vocabulary,
             has_chat_template=facts.has_chat_template,
+            takes_tools=facts.takes_tools,
         )
         self._add(survey, folder, model, name, name)
 
