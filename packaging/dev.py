@@ -66,6 +66,20 @@ def _parser() -> argparse.ArgumentParser:
         help="only gates whose name starts so (ruff, mypy, import-linter, prettier, tsc, node, wheel, pytest)",
     )  # fmt: skip
     commands.add_parser("build", help="make the wheel in dist/ and try it in a clean environment")
+    package = commands.add_parser(
+        "package", help="make a package in dist/: deb, rpm, wheel; or check with `resolve`"
+    )
+    package.add_argument("target", help="deb, rpm, wheel; resolve: are there wheels for every system?")
+    package.add_argument(
+        "--arch",
+        action="append",
+        default=[],
+        choices=["amd64", "arm64"],
+        help="for deb and rpm  [this machine's]",
+    )
+    package.add_argument(
+        "--check", action="store_true", help="install, use, update and remove it in a clean Debian (as root)"
+    )
     commands.add_parser("engines", help="get the real engines of the tests: llama-server and mlx_lm.server")
     commands.add_parser("bench", help="measure speed against nginx and direct; other words go to the bench")
     commands.add_parser("lock", help="resolve all dependencies anew and write the constraints files")
@@ -88,6 +102,10 @@ def _do(asked: argparse.Namespace, rest: "list[str]") -> int:
         import dev_wheel  # noqa: PLC0415
 
         return dev_wheel.build()
+    if asked.command == "package":
+        import dev_package  # noqa: PLC0415
+
+        return dev_package.run(asked.target, architectures=asked.arch, check=asked.check)
     if asked.command == "engines":
         import dev_engines  # noqa: PLC0415
 
