@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     test.add_argument(
         "--only", action="append", default=[], metavar="GATE",
-        help="only gates whose name starts so (ruff, mypy, import-linter, prettier, tsc, node, wheel, pytest)",
+        help="only gates whose name starts so (ruff, mypy, import-linter, prettier, tsc, node, resolve, …)",
     )  # fmt: skip
     commands.add_parser("build", help="make the wheel in dist/ and try it in a clean environment")
     package = commands.add_parser(

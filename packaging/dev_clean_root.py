@@ -42,7 +42,8 @@ def check(kind: str, made: Sequence[Path], suite: str) -> str:
             _make_older(main, Path(folder) / "older", packages / "old.deb")
         else:
             shutil.copyfile(main, packages / "old.rpm")
-        shutil.copyfile(dev_linux.SCRIPTS / "check.sh", packages / "check.sh")
+        for name in ("check.sh", "check_supervised.py"):
+            shutil.copyfile(dev_linux.SCRIPTS / name, packages / name)
         _run(root, kind, suite)
     return f"{main.name} works in a clean {suite}, and leaves nothing ({time.monotonic() - started:.0f} s)."
 

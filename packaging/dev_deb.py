@@ -51,23 +51,27 @@ def build(staged: Staged, out: Path) -> list[Path]:
         ("Depends", f"meshlight (>= {staged.version}), python3-gi, gir1.2-gtk-3.0, gir1.2-webkit2-4.1"),
         ("Recommends", "xdg-utils, gnome-keyring | kwalletmanager | keepassxc"),
     )  # fmt: skip
-    indented, script = dev_linux.indented, dev_linux.script
-    scripts = {
-        "postinst": POSTINST.format(
-            compile=indented(script("compile")), restart=indented(indented(script("restart")))
-        ),
-        "prerm": PRERM.format(end_all=indented(script("end-all")), clean=script("clean")),
-        "triggers": TRIGGERS,
-    }
     documents = staged.main / "usr" / "share" / "doc" / "meshlight"
     (documents / "changelog.Debian.gz").write_bytes(gzip.compress(changelog(release).encode(), 9, mtime=0))
     link = staged.desktop / "usr" / "share" / "doc" / "meshlight-desktop"
     link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to("meshlight")
     return [
-        _pack(staged.main, main, scripts, out / f"meshlight_{release}_{staged.architecture}.deb"),
+        _pack(staged.main, main, scripts(), out / f"meshlight_{release}_{staged.architecture}.deb"),
         _pack(staged.desktop, desktop, {}, out / f"meshlight-desktop_{release}_all.deb"),
     ]
+
+
+def scripts() -> dict[str, str]:
+    """Return what dpkg runs at installation and removal, by the file's name."""
+    indented, script = dev_linux.indented, dev_linux.script
+    return {
+        "postinst": POSTINST.format(
+            compile=indented(script("compile")), restart=indented(indented(script("restart")))
+        ),
+        "prerm": PRERM.format(end_all=indented(script("end-all")), clean=script("clean")),
+        "triggers": TRIGGERS,
+    }
 
 
 def control(
@@ -107,11 +111,11 @@ meshlight ({release}) stable; urgency=medium
 """
 
 
-def _pack(root: Path, fields: str, scripts: dict[str, str], deb: Path) -> Path:
+def _pack(root: Path, fields: str, files: dict[str, str], deb: Path) -> Path:
     folder = root / "DEBIAN"
     folder.mkdir()
     (folder / "control").write_text(fields, encoding="utf-8")
-    for name, text in scripts.items():
+    for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
         if name != "triggers":
             (folder / name).chmod(dev_linux.MODE)

@@ -39,6 +39,12 @@ serves() { # status says by its exit code 4 that no service runs; without backen
     as_person meshlight status >/tmp/status 2>&1 || code=$?
     [ "$code" -lt 4 ]
 }
+has_whole_stream() {
+    whole=0
+    # shellcheck disable=SC1091
+    [ ! -s /home/person/streams ] || . /home/person/streams
+    [ "$whole" -ge "$1" ]
+}
 is_new_instance() { [ -n "$(instance)" ] && [ "$(instance)" != "$old" ]; }
 
 useradd --create-home person
@@ -55,28 +61,24 @@ as_person meshlight selftest
 as_person meshlight version
 
 step "serve, supervised as the tray does it"
-as_person mkdir -p /home/person/.config/meshlight
-printf "port = $port\n# mine\n[discovery]\nenabled = false\n[lan]\nbrowse = false\n" |
-    as_person tee /home/person/.config/meshlight/config.toml >/tmp/config
-as_person /opt/meshlight/bin/python3 -P - >/tmp/supervisor.log 2>&1 <<'PYTHON' &
-import threading
-from meshlight.desktop.supervisor import Supervisor
-from meshlight.desktop.system.process import program
-from meshlight.storage.paths import Paths
-paths = Paths.here()
-paths.prepare()
-Supervisor(program("serve", "--quiet"), paths.runtime_file, lambda status: print(status, flush=True)).start()
-threading.Event().wait()
-PYTHON
+as_person /opt/meshlight/bin/python3 -P /packages/check_supervised.py "$port" /home/person/streams \
+    >/tmp/supervisor.log 2>&1 &
 wait_for serves
+wait_for has_whole_stream 1
+cp /home/person/.config/meshlight/config.toml /tmp/config
 old=$(instance)
 
 step "update"
 install /packages/new.$kind /packages/desktop.$kind
 wait_for is_new_instance
+wait_for serves
+. /home/person/streams
+wait_for has_whole_stream $((whole + 2))
+. /home/person/streams
+[ "$cut" = 0 ] || fail "the update cut off $cut of $whole streams"
+echo "streams: $(cat /home/person/streams)"
 cmp -s /tmp/config /home/person/.config/meshlight/config.toml || fail "the configuration has changed"
 [ ! -e /opt/meshlight/lib/python3/site-packages/stale.py ] || fail "a file of the old version is still there"
-wait_for serves
 [ -s /usr/share/applications/meshlight.desktop ] || fail "there is no menu entry"
 [ -s /usr/share/icons/hicolor/48x48/apps/meshlight.png ] || fail "there is no icon"
 
