@@ -112,8 +112,8 @@ def _remove_folders() -> Iterator[Path]:
     for folder in dict.fromkeys(folders):
         if folder.is_dir() and not folder.is_symlink():
             shutil.rmtree(folder)
-            remove_empty(folder.parent, Path.home())
             yield folder
+        remove_empty(folder.parent, Path.home())
 
 
 def how_to_remove(prefix: Path) -> str:
