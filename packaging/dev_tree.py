@@ -21,6 +21,8 @@ UNUSED_FOLDERS = ("bin", "faker", "polyfactory")
 """Litestar makes up examples for its API description with the last two; we give none, and it runs without them."""
 UNUSED_MODULES = ("PIL/_avif", "PIL/_webp", "PIL/_imagingft", "PIL/_imagingcms", "PIL/_imagingtk")
 """Pillow draws icons here: no AVIF, WebP, fonts or colour profiles."""
+UNUSED_RECORDS = ("RECORD", "direct_url.json", "uv_cache.json", "uv_build.json")
+"""Of each `.dist-info`: what lay where while the tree was made."""
 UNUSED_SUFFIXES = frozenset({".c", ".cpp", ".h", ".pxd", ".pyi", ".pyx", ".pyc"})
 LAUNCHER = """\
 #!/{prefix}/bin/python3 -sP
@@ -69,6 +71,9 @@ def slim(site: Path) -> None:
             file.unlink()
     for file in [file for file in site.rglob("*") if file.suffix in UNUSED_SUFFIXES]:
         file.unlink()
+    for name in UNUSED_RECORDS:
+        for file in site.glob(f"*.dist-info/{name}"):
+            file.unlink()
     for folder in list(site.rglob("__pycache__")):
         folder.rmdir()
     for folder in site.glob("*.libs"):

@@ -63,6 +63,7 @@ def test_what_no_installation_uses_is_left_out(tmp_path: Path) -> None:
         **{
             "bin__x": "", "faker__x.py": "", "faker-1.dist-info__METADATA": "", "PIL___webp.cpython-311.so": "",
             "PIL__Image.py": "", "a__x.pyx": "", "a__x.py": "", "a__x.so": "", ".lock": "",
+            "a-1.dist-info__direct_url.json": "",
         },
     )  # fmt: skip
     dev_tree.slim(tmp_path)
