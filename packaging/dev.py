@@ -69,9 +69,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     test.add_argument(
         "--only", action="append", default=[], metavar="GATE",
-        help="only gates whose name starts so (ruff, mypy, import-linter, prettier, tsc, node, wheel, pytest)",
+        help="only gates whose name starts so (ruff, mypy, import-linter, prettier, tsc, node, resolve, …)",
     )  # fmt: skip
     commands.add_parser("build", help="make the wheel in dist/ and try it in a clean environment")
+    package = commands.add_parser(
+        "package", help="make a package in dist/: deb, rpm, wheel; or check with `resolve`"
+    )
+    package.add_argument("target", help="deb, rpm, wheel; resolve: are there wheels for every system?")
+    package.add_argument(
+        "--arch",
+        action="append",
+        default=[],
+        choices=["amd64", "arm64"],
+        help="for deb and rpm  [this machine's]",
+    )
+    package.add_argument(
+        "--check", action="store_true", help="install, use, update and remove it in a clean Debian (as root)"
+    )
     commands.add_parser(
         "engines", help="get the real engines and weights of the tests: llama-server, mlx_lm.server, SmolLM2"
     )
@@ -100,6 +114,10 @@ def _do(asked: argparse.Namespace, rest: "list[str]") -> int:
         import dev_wheel  # noqa: PLC0415
 
         return dev_wheel.build()
+    if asked.command == "package":
+        import dev_package  # noqa: PLC0415
+
+        return dev_package.run(asked.target, architectures=asked.arch, check=asked.check)
     if asked.command == "engines":
         import dev_engines  # noqa: PLC0415
 

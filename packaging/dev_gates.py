@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import dev_engines
 import dev_npm
 import dev_system
+import dev_uv
 import dev_venv
 import dev_wheel
 from dev_suite import Suite
@@ -87,7 +88,12 @@ def _gates(tests: Suite) -> list[Gate]:
         gates += [Gate("prettier", _prettier), Gate("tsc", _tsc)]
     if page_tests:
         gates.append(Gate("node", lambda: _program(["node", "--test", *map(str, page_tests)])))
-    return [*gates, Gate("wheel", dev_wheel.fault), Gate("pytest", tests.check)]
+    return [
+        *gates,
+        Gate("resolve", dev_uv.unresolved),
+        Gate("wheel", dev_wheel.fault),
+        Gate("pytest", tests.check),
+    ]
 
 
 def _pass(gate: Gate) -> bool:

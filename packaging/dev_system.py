@@ -98,7 +98,30 @@ IPROUTE = Program(
     brew="iproute2mac",
     use="the tests of several machines on a network",
 )
-TRAY = (DBUS, XVFB, XCLIP, INDICATOR, WEBKIT, KEYRING)
+STRIP = {
+    architecture: Program(
+        names=(f"{machine}-linux-gnu-strip",),
+        apt=(f"binutils-{machine.replace('_', '-')}-linux-gnu",),
+        brew="binutils",
+        use=f"packages for {architecture}",
+    )
+    for architecture, machine in (("amd64", "x86_64"), ("arm64", "aarch64"))
+}
+RPMBUILD = Program(names=("rpmbuild",), apt=("rpm",), brew="rpm", use="packages for Fedora")
+DEBOOTSTRAP = Program(
+    names=("debootstrap",),
+    paths=("/usr/sbin/debootstrap",),
+    apt=("debootstrap",),
+    brew="debootstrap",
+    use="the test of a package in a clean system",
+)
+DESKTOP_FILES = Program(
+    names=("desktop-file-validate",),
+    apt=("desktop-file-utils",),
+    brew="desktop-file-utils",
+    use="the test of the entry in the menu",
+)
+TRAY = (DBUS, XVFB, XCLIP, INDICATOR, WEBKIT, KEYRING, DESKTOP_FILES)
 """What plays a Linux desktop: its panel, its windows, its keyring."""
 
 

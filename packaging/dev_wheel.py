@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -28,7 +29,7 @@ def check(folder: Path | None = None) -> str:
     """
     with tempfile.TemporaryDirectory(prefix="meshlight-wheel-") as temporary:
         work = Path(temporary)
-        wheel = _make(work / "wheel")
+        wheel = make(work / "wheel")
         _look_into(wheel)
         said = _try(wheel, work / "venv")
         size = wheel.stat().st_size / 1e6
@@ -49,7 +50,8 @@ def fault() -> str | None:
     return None
 
 
-def _make(folder: Path) -> Path:
+def make(folder: Path) -> Path:
+    """Build the wheel into a folder and return it. Raises Failure."""
     # Without isolation: the builder is among the pinned dev tools already.
     command = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     done = subprocess.run(
@@ -84,17 +86,43 @@ def _look_into(wheel: Path) -> None:
 
 
 def _try(wheel: Path, venv: Path) -> str:
-    """Install the wheel in a new environment and ask it for its version; returns what it said."""
+    """Install the wheel in a new environment and use it in an empty home; returns what its version is.
+
+    It must work, put its entry and icons into the desktop's menu, and remove itself without a trace.
+    """
     dev_venv.make(venv)
     dev_venv.install(venv, [str(wheel)], constraints=CONSTRAINTS)
-    command = [str(dev_venv.python_of(venv).parent / "meshlight"), "version"]
-    with tempfile.TemporaryDirectory(prefix="meshlight-home-") as home:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=home, timeout=60,
-            env=dev_venv.environment(venv, {"MESHLIGHT_HOME": home}),
-        )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="meshlight-home-") as folder:
+        home = Path(folder)
+        said = _run(venv, home, "version")
+        _run(venv, home, "selftest")
+        if sys.platform == "linux":
+            _run(venv, home, "desktop", "--install")
+            icons = list(home.glob(".local/share/icons/hicolor/*/apps/meshlight.*"))
+            if not icons or not (home / ".local/share/applications/meshlight.desktop").is_file():
+                raise Failure(
+                    "`meshlight desktop --install` of the installed wheel made no entry or no icons."
+                )
+            _run(venv, home, "uninstall", "--all", "--yes")
+        left = [str(path.relative_to(home)) for path in home.rglob("*")]
+        if left:
+            raise Failure(f"the installed wheel left something in an empty home: {', '.join(left[:5])}")
+    return said
+
+
+def _run(venv: Path, home: Path, *words: str) -> str:
+    """Run the installed program as a person with this home does; returns what it said. Raises Failure."""
+    variables = {
+        name: value
+        for name, value in dev_venv.environment(venv, {"HOME": str(home)}).items()
+        if not name.startswith(("XDG_", "MESHLIGHT_"))
+    }
+    command = [str(dev_venv.python_of(venv).parent / "meshlight"), *words]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=home, timeout=120, env=variables
+    )
     if done.returncode != 0:
         raise Failure(
-            f"`meshlight version` of the installed wheel failed:\n{tail(done.stdout + done.stderr)}"
+            f"`meshlight {' '.join(words)}` of the installed wheel failed:\n{tail(done.stdout + done.stderr)}"
         )
     return done.stdout.strip()

@@ -35,6 +35,8 @@ SECTIONS: Final[dict[str, dict[str, Command]]] = {
     "Run": {
         "tray": Command("tray:tray", "Show the icon in the tray; the default command."),
         "serve": Command("serve:serve", "Run the service in this terminal."),
+        "desktop": Command("desktop:desktop", "Start as the menu of applications does, or be in it."),
+        "quit": Command("quit:quit_", "End the tray, the window and the service."),
         "demo": Command("demo:demo", "Try everything with simulated backends."),
     },
     "Inspect": {
@@ -49,6 +51,7 @@ SECTIONS: Final[dict[str, dict[str, Command]]] = {
     "Configure": {
         "backends": Command("backends:backends", "List, add, change, remove and check backends."),
         "link": Command("link:link", "Open a meshlight:// link."),
+        "login": Command("login:login", "Start Meshlight at login, or stop doing so."),
         "secrets": Command("secrets:secrets", "List, set and remove the API keys of backends."),
     },
     "Other machines": {
@@ -62,6 +65,8 @@ SECTIONS: Final[dict[str, dict[str, Command]]] = {
     },
     "Troubleshoot": {
         "doctor": Command("doctor:doctor", "Find problems on this machine, and how to fix them."),
+        "selftest": Command("selftest:selftest", "Check that this installation works."),
+        "uninstall": Command("uninstall:uninstall", "Remove what Meshlight has made on this machine."),
         "version": Command("version", "Print the version."),
     },
 }

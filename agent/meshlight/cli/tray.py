@@ -13,10 +13,10 @@ import click
 
 from meshlight.api_client.client import ApiClient
 from meshlight.cli.env import environment, usual_shell
+from meshlight.cli.login import entry_here
 from meshlight.cli.ports import free_port, is_port_free
 from meshlight.cli.service_options import service_options
 from meshlight.desktop.supervisor import ServiceStatus, Supervisor
-from meshlight.desktop.system.autostart import autostart_here
 from meshlight.desktop.system.clipboard import copy
 from meshlight.desktop.system.instance_signal import ActivationListener, signal_instance
 from meshlight.desktop.system.json_file import JsonFile
@@ -33,8 +33,6 @@ from meshlight.storage.local_key import LocalKey
 from meshlight.storage.paths import Paths
 
 INSTANCE_SOCKET = "tray"
-PANEL_WAIT_S = 30
-"""How long the icon waits at login for the desktop's panel."""
 ACTIVATE_TRIES = 300
 ACTIVATE_PAUSE_S = 0.1
 """The first tray may still be starting: wait as long as that may take on a slow machine."""
@@ -82,7 +80,7 @@ def tray(
     arguments += ["--insecure-storage"] if insecure_storage else []
     arguments += ["--no-discovery"] if no_discovery else []
     try:
-        ctx.exit(run_tray(Paths.here(), arguments, lambda on_action: _tray_icon(on_action, patience)))
+        ctx.exit(run_tray(Paths.here(), arguments, lambda on_action: tray_icon(on_action, patience)))
     except NoTrayIcon as why:
         if not quiet and (link := _link_of_running(Paths.here())):
             click.echo(f"{why} Meshlight already runs. This link opens it once, within a minute:", err=True)
@@ -103,10 +101,13 @@ def tray(
     )
 
 
-def run_tray(paths: Paths, arguments: Sequence[str], make_icon: TrayFactory) -> int:
+def run_tray(
+    paths: Paths, arguments: Sequence[str], make_icon: TrayFactory, *, opens_window: bool = False
+) -> int:
     """Run the tray until the user quits, or open the window of the one that already runs; return the exit code.
 
-    `arguments` are passed to the service. Raises NoTrayIcon if there is no tray, and MeshlightError.
+    `arguments` are passed to the service; with `opens_window`, the first one opens its window too. Raises NoTrayIcon
+    if there is no tray, and MeshlightError.
     """
     try:
         paths.prepare()
@@ -121,6 +122,8 @@ def run_tray(paths: Paths, arguments: Sequence[str], make_icon: TrayFactory) -> 
         tray = _assemble(make_icon, paths, arguments)
         _quit_on_signals(tray.quit)
         end_with_parent(tray.quit)
+        if opens_window:
+            tray.activate("")
         with ActivationListener(paths.state_dir, INSTANCE_SOCKET, tray.activate):
             lost_reason = tray.run()
     if lost_reason:
@@ -147,17 +150,13 @@ def _assemble(make_icon: TrayFactory, paths: Paths, arguments: Sequence[str]) ->
         time_in=lambda seconds: time.strftime("%H:%M", time.localtime(time.time() + seconds)),
     )
     # A program that starts at login doesn't have this session's MESHLIGHT_HOME.
-    at_login = (
-        None
-        if os.environ.get("MESHLIGHT_HOME")
-        else program("tray", "--patience", str(PANEL_WAIT_S), *arguments)
-    )
+    at_login = None if os.environ.get("MESHLIGHT_HOME") else entry_here()
     return TrayApp(
         make_icon,
         supervisor,
         WindowLauncher(program("window"), paths.state_dir),
         tray_environment,
-        None if at_login is None else autostart_here(at_login),
+        at_login,
         JsonFile(paths.state_dir / "tray.json", Preferences),
     )
 
@@ -196,13 +195,14 @@ def _link_of_running(paths: Paths) -> str:
         return ""
 
 
-def _tray_icon(on_action: OnAction, wait_s: float) -> TrayIcon:
+def tray_icon(on_action: OnAction, wait_s: float) -> TrayIcon:
+    """Return the icon for this desktop, which may wait for its panel; raises NoTrayIcon."""
     from meshlight.desktop.tray.select import NoTrayHost, choose_tray  # noqa: PLC0415 -- not for a second start
 
-    tray_icon = choose_tray(on_action, wait_s=wait_s)
-    if isinstance(tray_icon, NoTrayHost):
-        raise NoTrayIcon(tray_icon.reason)
-    return tray_icon
+    icon = choose_tray(on_action, wait_s=wait_s)
+    if isinstance(icon, NoTrayHost):
+        raise NoTrayIcon(icon.reason)
+    return icon
 
 
 def _quit_on_signals(quit_: Callable[[], None]) -> None:

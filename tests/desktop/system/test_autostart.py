@@ -30,7 +30,7 @@ def test_on_linux_the_entry_is_made_read_and_removed(tmp_path: Path) -> None:
     assert section["Exec"].startswith('"/opt/my apps/python" "-P" "-m" "meshlight" "tray"')
     entry.switch(on=False)
     assert not is_on(entry)
-    assert list((tmp_path / "autostart").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_on_linux_the_command_is_quoted_as_the_specification_wants_it(tmp_path: Path) -> None:

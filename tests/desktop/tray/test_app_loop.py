@@ -14,6 +14,7 @@ from desktop.neighbours import BO, around, pairing
 from desktop.samples import backend, mesh
 from meshlight.desktop.supervisor import Backoff, ServiceStatus, Supervisor
 from meshlight.desktop.system.autostart import DesktopEntry
+from meshlight.desktop.system.instance_signal import QUIT
 from meshlight.desktop.system.json_file import JsonFile
 from meshlight.desktop.system.process import program
 from meshlight.desktop.tray.app import TrayApp
@@ -320,6 +321,16 @@ def test_a_killed_service_is_red_and_then_well_again_and_quit_ends_it(desktop: D
     running.tray.until(lambda tray: tray.light == "red")
     running.tray.until(lambda tray: "No backend" in tray.tooltip)
     running.end()
+    assert not home.runtime_file.exists()
+
+
+def test_meshlight_quit_ends_the_tray_and_its_service(desktop: Desktop) -> None:
+    home = Home(desktop.folder)
+    running = desktop.show(home.runtime_file, program("serve", "--quiet"), home.environ)
+    running.tray.until(lambda tray: "No backend" in tray.tooltip)
+    running.app.activate(QUIT)
+    running.thread.join(20)
+    assert not running.thread.is_alive()
     assert not home.runtime_file.exists()
 
 

@@ -12,7 +12,9 @@ from shutil import which
 import pytest
 from msgspec import Struct
 
+from meshlight.desktop.system.instance_signal import QUIT, signal_instance
 from meshlight.desktop.system.json_file import JsonFile
+from meshlight.desktop.window.launcher import INSTANCE_SOCKET
 from meshlight.desktop.window.system_gtk import use_system_gtk
 from meshlight.desktop.window.window import (
     PAUSE_SCRIPT,
@@ -206,6 +208,14 @@ def test_a_minimised_window_tells_its_page_to_rest(windows: Windows) -> None:
         icon = windows.screen.minimise(TITLE)
         wait_until(fewer_connections(windows, before))  # the line for events is closed
         windows.screen.restore(icon)
+
+
+@needs_gtk
+def test_a_window_ends_when_meshlight_quits(windows: Windows) -> None:
+    window = windows.open()
+    windows.until_painted()
+    assert signal_instance(windows.home.folder, INSTANCE_SOCKET, QUIT)
+    assert window.wait(20) == 0
 
 
 @needs_gtk

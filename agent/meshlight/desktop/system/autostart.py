@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from meshlight.desktop.system.files_made import remove
+
 NAME = "meshlight"
 LABEL = "dev.meshlight.tray"
 _RUN_KEY = r"Software\Microsoft\Windows\CurrentVersion\Run"
@@ -28,9 +30,11 @@ class Autostart(Protocol):
 class DesktopEntry:
     """Linux and other freedesktop systems: a file in `~/.config/autostart`."""
 
-    def __init__(self, folder: Path, command: Sequence[str]) -> None:
+    def __init__(self, folder: Path, command: Sequence[str], stop: Path | None = None) -> None:
+        """Folders that get empty are removed up to `stop`, which stays."""
         self._file = folder / f"{NAME}.desktop"
         self._command = command
+        self._stop = folder.parent if stop is None else stop
 
     @property
     def is_on(self) -> bool:
@@ -45,22 +49,11 @@ class DesktopEntry:
     def switch(self, *, on: bool) -> None:
         """Write the file or remove it."""
         if not on:
-            self._file.unlink(missing_ok=True)
+            remove([self._file], self._stop)
             return
-        lines = (
-            "[Desktop Entry]",
-            "Type=Application",
-            "Version=1.0",
-            "Name=Meshlight",
-            "Comment=Every language model you can reach, behind one local address",
-            f"Exec={' '.join(map(quote_exec, self._command))}",
-            "Icon=meshlight",
-            "Terminal=false",
-            "StartupNotify=false",
-            "X-GNOME-Autostart-enabled=true",
-        )
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_text("\n".join(lines) + "\n", "utf-8")
+        text = desktop_entry(self._command, "StartupNotify=false", "X-GNOME-Autostart-enabled=true")
+        self._file.write_text(text, "utf-8")
 
 
 class LaunchAgent:
@@ -139,7 +132,7 @@ def autostart_here(command: Sequence[str], home: Path | None = None) -> Autostar
     config = os.environ.get("XDG_CONFIG_HOME", "")
     # The Base Directory Specification says to ignore a path that is not absolute.
     folder = Path(config) if config.startswith("/") else home / ".config"
-    return DesktopEntry(folder / "autostart", command)
+    return DesktopEntry(folder / "autostart", command, stop=home)
 
 
 if sys.platform == "win32":
@@ -168,6 +161,30 @@ if sys.platform == "win32":
                     winreg.DeleteValue(key, name)
             except FileNotFoundError:
                 return
+
+
+def desktop_entry(
+    command: Sequence[str],
+    *lines: str,
+    field_code: str = "",
+    comment: str = "Every language model you can reach, behind one local address",
+) -> str:
+    """Return a desktop entry that runs a command, with further `lines`; `field_code` is its last argument (`%u`)."""
+    execute = " ".join([*map(quote_exec, command), *([field_code] if field_code else [])])
+    entry = (
+        "[Desktop Entry]",
+        "Type=Application",
+        "Version=1.0",
+        f"Name={NAME.capitalize()}",
+        f"Comment={comment}",
+        # Desktops ignore the entry once the program is gone.
+        f"TryExec={command[0]}".replace("\\", "\\\\"),
+        f"Exec={execute}",
+        f"Icon={NAME}",
+        "Terminal=false",
+        *lines,
+    )
+    return "\n".join(entry) + "\n"
 
 
 def quote_exec(argument: str) -> str:

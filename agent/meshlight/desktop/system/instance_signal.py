@@ -11,6 +11,8 @@ from multiprocessing.connection import Client, Listener
 from pathlib import Path
 from typing import Self
 
+QUIT = "quit?"
+"""Asks a tray or window to end. No backend id contains a `?`."""
 MAX_MESSAGE_BYTES = 512
 MESSAGE_TIMEOUT_S = 2.0
 """How long the listener waits for the message of a connection, and the sender for the reply."""

@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from meshlight.desktop.system.autostart import quote_exec
+from meshlight.desktop.system.autostart import desktop_entry
+from meshlight.desktop.system.files_made import remove, remove_empty
 
 SCHEME_TYPE = "x-scheme-handler/meshlight"
 FILE = "meshlight-link.desktop"
 _TIMEOUT_S = 10.0
+_OURS_ALONE = "\0"
+"""Stands for a removed line that came first in its section."""
 
 
 def run_silently(command: Sequence[str]) -> None:
@@ -31,41 +34,105 @@ class LinkHandler:
     """
 
     def __init__(
-        self, folder: Path, command: Sequence[str], run: Callable[[Sequence[str]], None] = run_silently
+        self,
+        folder: Path,
+        command: Sequence[str],
+        run: Callable[[Sequence[str]], None] = run_silently,
+        *,
+        defaults: Path | None = None,
+        stop: Path | None = None,
     ) -> None:
+        """`defaults` is the user's `mimeapps.list`; folders that get empty are removed up to `stop`, which stays."""
         self._file = folder / FILE
         self._command = command
         self._run = run
+        self._defaults = defaults
+        self._stop = folder if stop is None else stop
 
     @property
     def is_on(self) -> bool:
         """Whether the entry exists."""
         return self._file.is_file()
 
-    def switch(self, *, on: bool) -> None:
-        """Create the entry or remove it; repeating it does no harm."""
+    def switch(self, *, on: bool) -> list[Path]:
+        """Create the entry or remove it, and return the files that changed; repeating it does no harm."""
         folder = self._file.parent
         if on:
-            lines = (
-                "[Desktop Entry]",
-                "Type=Application",
-                "Version=1.0",
-                "Name=Meshlight",
-                "Comment=Adds a backend from a meshlight:// link, after you have confirmed it",
-                # %u is the link, passed as one argument and without a shell.
-                f"Exec={' '.join(map(quote_exec, self._command))} %u",
-                "Icon=meshlight",
-                "Terminal=false",
-                "NoDisplay=true",
-                f"MimeType={SCHEME_TYPE};",
-            )
             folder.mkdir(parents=True, exist_ok=True)
-            self._file.write_text("\n".join(lines) + "\n", "utf-8")
-        else:
-            self._file.unlink(missing_ok=True)
-        self._run(["update-desktop-database", str(folder)])
-        if on:
+            self._file.write_text(handler_text(self._command), "utf-8")
+            self._run(["update-desktop-database", str(folder)])
             self._run(["xdg-mime", "default", FILE, SCHEME_TYPE])
+            return [self._file]
+        is_there = self._file.is_file()
+        self._file.unlink(missing_ok=True)
+        self._run(["update-desktop-database", str(folder)])
+        remove_empty_cache(folder, self._stop)
+        changed = [self._file] if is_there else []
+        if self._defaults is not None and _forget_default(self._defaults, self._stop):
+            changed.append(self._defaults)
+        return changed
+
+
+def handler_text(command: Sequence[str]) -> str:
+    """Return the text of the desktop entry that opens links."""
+    return desktop_entry(
+        command,
+        "NoDisplay=true",
+        f"MimeType={SCHEME_TYPE};",
+        field_code="%u",  # the link, passed as one argument and without a shell
+        comment="Adds a backend from a meshlight:// link, after you have confirmed it",
+    )
+
+
+def remove_empty_cache(folder: Path, stop: Path) -> None:
+    """Remove the cache that `update-desktop-database` leaves in a folder without entries, and the empty folder."""
+    cache = folder / "mimeinfo.cache"
+    if cache.is_file() and [file.name for file in folder.iterdir()] == [cache.name]:
+        remove([cache], stop)
+    remove_empty(folder, stop)
+
+
+def without_default(text: str) -> str:
+    """Return the text of a `mimeapps.list` without our entry, and without the section that it alone was in."""
+    kept: list[str] = []
+    for line in text.split("\n"):
+        name, equals, value = line.partition("=")
+        if not equals or name.strip() != SCHEME_TYPE:
+            kept.append(line)
+        elif others := [one for one in value.split(";") if one.strip() not in {"", FILE}]:
+            kept.append(f"{name}={';'.join(others)};" if FILE in value else line)
+        elif kept and kept[-1].startswith("["):
+            kept.append(_OURS_ALONE)
+    result: list[str] = []
+    for place, line in enumerate(kept):
+        if line != _OURS_ALONE:
+            result.append(line)
+            continue
+        rest = next((other for other in kept[place + 1 :] if other.strip()), "[")
+        if rest.startswith("["):  # nothing else is in this section: xdg-mime wrote it, after an empty line
+            result.pop()
+            if result and not result[-1]:
+                result.pop()
+    return "\n".join(result)
+
+
+def _forget_default(file: Path, stop: Path) -> bool:
+    """Remove our entry from a `mimeapps.list`; returns whether there was one."""
+    try:
+        text = file.read_text("utf-8", "surrogateescape")
+    except OSError:
+        return False
+    if FILE not in text:
+        return False
+    left = without_default(text)
+    if not left.strip():
+        remove([file], stop)
+        return True
+    target = file.resolve()  # it may be a link into a folder of dotfiles
+    new = target.with_name(f"{target.name}.meshlight")
+    new.write_text(left, "utf-8", "surrogateescape")
+    new.replace(target)
+    return True
 
 
 def link_handler_here(command: Sequence[str], home: Path | None = None) -> LinkHandler | None:
@@ -74,5 +141,8 @@ def link_handler_here(command: Sequence[str], home: Path | None = None) -> LinkH
         return None
     data = os.environ.get("XDG_DATA_HOME", "")
     # The Base Directory Specification says to ignore a path that is not absolute.
-    folder = Path(data) if data.startswith("/") else (home or Path.home()) / ".local" / "share"
-    return LinkHandler(folder / "applications", command)
+    home = home or Path.home()
+    folder = Path(data) if data.startswith("/") else home / ".local" / "share"
+    config = os.environ.get("XDG_CONFIG_HOME", "")
+    defaults = (Path(config) if config.startswith("/") else home / ".config") / "mimeapps.list"
+    return LinkHandler(folder / "applications", command, defaults=defaults, stop=home)

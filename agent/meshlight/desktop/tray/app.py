@@ -30,6 +30,7 @@ from meshlight.api_client.watcher import (
 )
 from meshlight.desktop.supervisor import ServiceState, ServiceStatus, Supervisor
 from meshlight.desktop.system.autostart import Autostart
+from meshlight.desktop.system.instance_signal import QUIT
 from meshlight.desktop.system.json_file import JsonFile
 from meshlight.desktop.tray.interface import OnAction, TrayIcon
 from meshlight.desktop.tray.local_actions import LOCAL_VERBS, LocalActions, download_text, ended_downloads
@@ -141,7 +142,10 @@ class TrayApp:
             self._thread.join()
 
     def activate(self, node: str) -> None:
-        """Show the window, because Meshlight was started a second time."""
+        """Show the window, because Meshlight was started a second time; or quit, by `meshlight quit`."""
+        if node == QUIT:
+            self.quit()
+            return
         self._inbox.put(ActivateRequested(node))
 
     def quit(self) -> None:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from meshlight.api_client.client import ApiClient, read_runtime
-from meshlight.desktop.system.instance_signal import ActivationListener
+from meshlight.desktop.system.instance_signal import QUIT, ActivationListener
 from meshlight.desktop.system.json_file import JsonFile
 from meshlight.desktop.system.opener import open_link
 from meshlight.desktop.window.launcher import INSTANCE_SOCKET, PEERS_NODE
@@ -195,7 +195,10 @@ class MeshWindow:
             return link
 
     def _on_activated(self, node: str) -> None:
-        """Bring the window to the front, because it was requested again."""
+        """Bring the window to the front, because it was requested again; or close it, by `meshlight quit`."""
+        if node == QUIT:
+            self.close()
+            return
         window = self._window
         if window is None:
             return

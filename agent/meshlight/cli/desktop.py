@@ -1,0 +1,92 @@
+"""The command `meshlight desktop`: what the entry in the menu of applications starts, and the entry itself."""
+
+import threading
+from pathlib import Path
+from typing import Final
+
+import click
+
+from meshlight.api_client.client import ApiClient
+from meshlight.cli.tray import NoTrayIcon, run_tray, tray_icon
+from meshlight.desktop.system.menu_entry import menu_entry_here
+from meshlight.desktop.system.process import program, start_detached
+from meshlight.desktop.system.url_handler import link_handler_here
+from meshlight.domain.errors import BadRequest, MeshlightError, ServiceError
+from meshlight.storage.paths import Paths
+
+START_S: Final = 20.0
+POLL_S: Final = 0.1
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  meshlight desktop
+  meshlight desktop --install
+  meshlight desktop --remove
+
+A package of your distribution (meshlight-desktop) brings the entry with it; --install is for pipx, uv and pip."""
+)
+@click.option(
+    "--install", is_flag=True, help="Add Meshlight to your menu of applications, with icon and links."
+)
+@click.option("--remove", is_flag=True, help="Undo --install.")
+@click.pass_context
+def desktop(ctx: click.Context, *, install: bool, remove: bool) -> None:
+    """Start as the menu of applications does: the icon in the tray, and the window.
+
+    Where there is no tray, the service starts in the background.
+    """
+    if install and remove:
+        raise BadRequest("--install and --remove can't be combined.", "Give one of them alone.")
+    if install or remove:
+        _switch(on=install)
+        return
+    paths = Paths.here()
+    try:
+        ctx.exit(run_tray(paths, [], lambda on_action: tray_icon(on_action, 0.0), opens_window=True))
+    except NoTrayIcon:
+        start_service(paths)
+    start_detached(program("window"))
+
+
+def start_service(paths: Paths) -> None:
+    """Start the service in the background if it doesn't run; raises ServiceError if it does not answer in time."""
+    try:
+        ApiClient.connect(paths.runtime_file).close()
+    except ServiceError:
+        start_detached(program("serve", "--quiet"))
+    else:
+        return
+    pause = threading.Event()
+    for _ in range(int(START_S / POLL_S)):
+        pause.wait(POLL_S)
+        try:
+            ApiClient.connect(paths.runtime_file).close()
+        except ServiceError:
+            continue
+        return
+    raise ServiceError("The service did not start.", "See why with: meshlight serve")
+
+
+def switch_entries(*, on: bool) -> list[Path]:
+    """Create or remove the menu entry and the link handler; returns the files. Raises OSError."""
+    entries = (menu_entry_here(program("desktop")), link_handler_here(program("link", "--")))
+    return [file for entry in entries if entry is not None for file in entry.switch(on=on)]
+
+
+def _switch(*, on: bool) -> None:
+    if menu_entry_here([]) is None:
+        raise BadRequest(
+            "On this system the app itself is the entry.",
+            "Install it with its setup program (Windows) or .dmg (macOS).",
+        )
+    try:
+        files = switch_entries(on=on)
+    except OSError as error:
+        raise MeshlightError(f"{error}.", "Make the folder writable for you.") from error
+    for file in files:
+        click.echo(f"{'Wrote' if on else 'Removed'} {file}")
+    click.echo(
+        "Meshlight is in your menu of applications." if on else "Meshlight is not in your own menu any more."
+    )

@@ -1,0 +1,3 @@
+if [ -d /opt/meshlight ]; then
+    find /opt/meshlight -name __pycache__ -prune -exec rm -rf {} +
+fi
