@@ -92,6 +92,11 @@ async def test_loaded_loading_and_failed_models_are_told_apart_and_those_on_disk
             "aria-label", re.compile("2 of 16 loaded · 8.9 GB of 18 GB")
         )
         await expect(card(page, LOCAL_ID).locator(".memory")).to_be_visible()
+        await card(page, LOCAL_ID).hover()
+        await expect(
+            page.locator("#tooltip").get_by_text(re.compile("^16 models · 0 in flight"))
+        ).to_be_visible()
+        await page.mouse.move(5, 400)
 
         fold = page.locator(".fold")
         await expect(fold).to_have_text("12 on disk")

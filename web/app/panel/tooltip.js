@@ -117,7 +117,7 @@ export class Tooltip {
           "quiet",
         ),
         line(
-          `${formatMs(view.latency)} · ${plural(view.models.length, "model")} · ${backend?.in_flight ?? 0} in flight`,
+          `${view.latency === null ? "" : `${formatMs(view.latency)} · `}${plural(view.models.length, "model")} · ${backend?.in_flight ?? 0} in flight`,
         ),
         ...(view.status === "healthy" || (view.status === "disabled" && view.reason !== OTHER_USER)
           ? []
