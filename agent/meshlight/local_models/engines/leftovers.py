@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from meshlight.domain.decoding import decode_or_none
-from meshlight.local_models.engines.process_facts import end_family, start_mark
+from meshlight.local_models.engines.process_facts import start_mark
 
 MAX_BYTES: Final = 65_536
 _NOTED_MAX: Final = 200
@@ -29,6 +29,12 @@ class NotedEngine(Struct, frozen=True, kw_only=True):
     model: str = ""
 
 
+def _end(pid: int, mark: str) -> bool:
+    from meshlight.local_models.engines.process_family import end_family  # noqa: PLC0415 - once there was an engine
+
+    return end_family(pid, mark)
+
+
 class Leftovers:
     """The noted engines.
 
@@ -41,7 +47,7 @@ class Leftovers:
         read: Callable[[], bytes],
         write: Callable[[bytes], None],
         mark_of: Callable[[int], str] = start_mark,
-        end: Callable[[int, str], bool] = end_family,
+        end: Callable[[int, str], bool] = _end,
     ) -> None:
         self._read = read
         self._write = write

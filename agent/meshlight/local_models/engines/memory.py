@@ -27,15 +27,14 @@ class SystemMemory:
     """The memory as the system tells it."""
 
     def __init__(self, system: str = sys.platform, machine: str = platform.machine()) -> None:
-        import psutil  # noqa: PLC0415 - only where models are run
-
-        self._read = psutil.virtual_memory
         self.is_apple = system == "darwin" and machine == "arm64"
         self.maps_stay_available = system == "linux"
 
     def read(self) -> MemoryNow:
         """Return the memory now."""
-        now = self._read()
+        import psutil  # noqa: PLC0415 - it takes half a MiB, which only whoever runs a model needs
+
+        now = psutil.virtual_memory()
         return MemoryNow(now.total, now.available)
 
 

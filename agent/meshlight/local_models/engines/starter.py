@@ -16,7 +16,7 @@ from meshlight.local_models.engines.guard import Guard, guard_for
 from meshlight.local_models.engines.leftovers import Leftovers
 from meshlight.local_models.engines.ports import free_port
 from meshlight.local_models.engines.process import EngineProcess, Means, new_key
-from meshlight.local_models.engines.process_facts import Family, RealFamily
+from meshlight.local_models.engines.process_facts import Family
 from meshlight.local_models.engines.ready_check import CheckReady, check_ready
 from meshlight.local_models.interfaces import EngineFailed, RunningEngine
 from meshlight.local_models.runners.base import FoundRunner, LaunchSettings, Runner
@@ -44,13 +44,19 @@ def _guard(has_children: bool) -> Guard:
     return guard_for(has_children=has_children)
 
 
+def _family(pid: int) -> Family:
+    from meshlight.local_models.engines.process_family import RealFamily  # noqa: PLC0415 - once an engine runs
+
+    return RealFamily(pid)
+
+
 class System(Struct, frozen=True, kw_only=True):
     """What the operating system gives; see `Means`."""
 
     guard: Callable[[bool], Guard] = _guard
     port: Callable[[], int] = free_port
     check_ready: CheckReady = check_ready
-    family: Callable[[int], Family] = RealFamily
+    family: Callable[[int], Family] = _family
 
 
 class Starter:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from meshlight.domain.config import HOST
-from meshlight.local_models.engines.process_facts import RealFamily, end_family, start_mark
+from meshlight.local_models.engines.process_facts import start_mark
+from meshlight.local_models.engines.process_family import RealFamily, end_family
 from process_fixture import is_alive
 
 FAMILY = """
