@@ -47,7 +47,9 @@ async def test_the_engine_gets_its_own_key_and_the_client_its_own_name_for_the_m
             assert manager.demands == [Demand()]
             assert manager.ended == ["m"]
             listed = await node.http.get("/v1/models")
-            assert [model["id"] for model in listed.json()["data"]] == ["m", "This machine/n"]
+            assert [model["id"] for model in listed.json()["data"]] == ["m"], (
+                "a further name can be asked for and is in no list"
+            )
 
 
 async def test_what_an_ollama_client_wants_kept_reaches_the_engines(tmp_path: Path) -> None:
