@@ -49,6 +49,7 @@ from meshlight.gateway.control.metrics import Metrics
 from meshlight.gateway.control.page import Page, web_folder
 from meshlight.gateway.control.test_request import ModelTester
 from meshlight.gateway.inference.app import Inference
+from meshlight.gateway.inference.queue import ModelQueue, slots_as_set
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.lan.app import Guests, LanApp
 from meshlight.gateway.lan.catalog_events import CatalogFeed
@@ -202,6 +203,7 @@ class Service:
             clock,
             self._node_id,
             is_paused=lambda: self._settings.config.paused,
+            queue=ModelQueue(slots_as_set(self._registry), self._traffic, clock, later),
         )
         inference = Inference(
             relay, self._catalog, Ollama(self._registry, started, __version__, self._connections)

@@ -6,7 +6,7 @@ decision. What each attempt shows of a backend is recorded in the registry, and 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from meshlight.backends.kinds import KINDS
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import Paused, RoutingLoop
+from meshlight.domain.fair_queue import Route
 from meshlight.domain.health import Broke, Fact, Served
 from meshlight.domain.operations import Operation
 from meshlight.domain.peers import may_use, own_id
@@ -23,9 +24,11 @@ from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.gateway.inference.attempt import StartedResponse, open_route
 from meshlight.gateway.inference.failures import FailedAttempt
 from meshlight.gateway.inference.headers import dropped, request_id, to_client
-from meshlight.gateway.inference.request import HOPS, InferenceRequest
+from meshlight.gateway.inference.queue import ModelQueue, Place
+from meshlight.gateway.inference.request import HOPS, InferenceRequest, request_header
 from meshlight.gateway.inference.retry_policy import EXTRA_ATTEMPTS, RetryBudget, allows_next, policy_for
 from meshlight.gateway.inference.route_errors import (
+    all_busy,
     final_error,
     final_guest_error,
     final_refusal,
@@ -80,6 +83,7 @@ class Relay:
         clock: Callable[[], float],
         node_id: str,
         is_paused: Callable[[], bool] = lambda: False,
+        queue: ModelQueue | None = None,
     ) -> None:
         self._registry = registry
         self._links = links
@@ -88,6 +92,7 @@ class Relay:
         self._clock = clock
         self._node_id = node_id
         self._is_paused = is_paused
+        self._queue = queue
         self._budget = RetryBudget()
         self._turn = 0
         self._sole: dict[tuple[str, Operation], tuple[Snapshot, RouteScore]] = {}
@@ -151,6 +156,10 @@ class Relay:
         tried: list[RouteScore] = []
         score: RouteScore | None = self._first_route(inbound)
         while score is not None:
+            if self._queue is not None and self._queue.is_full(score.backend, score.place, score.model):
+                score = await self._free_route(self._queue, score, inbound, tried)
+                if score is None:
+                    break
             tried.append(score)
             result = await self._try_route(score, inbound, sink, cancellation, len(tried))
             if not isinstance(result, FailedAttempt):
@@ -216,14 +225,85 @@ class Relay:
         """Return the route to try after the last failure; ranked anew, for the mesh may have changed meanwhile."""
         if not allows_next(inbound, failures, tried[-1].tier):
             return None
-        done = {(score.backend, score.place) for score in tried}
-        scores = self._with_path(self._rank(inbound), inbound).scores
-        following = next(
-            (s for s in scores if (s.backend, s.place) not in done and self._is_worth_trying(s)), None
-        )
+        following = next(iter(self._usable(inbound, _places(tried))), None)
         if following is None or self._budget.allows(len(failures), tried[-1].tier, self._clock()):
             return following
         return None
+
+    def _usable(self, inbound: InferenceRequest, done: frozenset[tuple[str, str]]) -> Sequence[RouteScore]:
+        """Return the routes that may be tried now, best first, without those (backend, place) that were tried."""
+        ranking = self._with_path(self._rank(inbound), inbound)
+        if not done:
+            return ranking.candidates
+        return [s for s in ranking.scores if (s.backend, s.place) not in done and self._is_worth_trying(s)]
+
+    async def _free_route(
+        self, queue: ModelQueue, score: RouteScore, inbound: InferenceRequest, tried: Sequence[RouteScore]
+    ) -> RouteScore | None:
+        """Return the best route with a free slot, and wait for one if there is none: `score`, the best, is full.
+
+        None when, after a failed attempt, no route is left or the wait was too long. Raises AllBusy for a first
+        attempt that can't wait (longer), and what `_first_route` raises when the last route is gone.
+        """
+        routing = self._registry.snapshot.routing
+        if not routing.queue:
+            return score
+        done = _places(tried)
+        guest = inbound.guest
+        deadline: float | None = None
+        limit_s = 0.0
+        has_waited = bool(tried)
+        while True:
+            usable = self._usable(inbound, done)
+            if not usable:
+                return None if tried else self._first_route(inbound)
+            free = next(
+                (s for s in usable if self._is_in_vain(s) or not queue.is_full(s.backend, s.place, s.model)),
+                None,
+            )
+            if free is not None:
+                return free
+            if deadline is None:
+                limit_s = routing.queue_s or max(self._first_byte_s(s) for s in usable)
+                deadline = self._clock() + limit_s
+            place = Place(
+                model=usable[0].model,
+                kind=(inbound.head.model, inbound.operation, inbound.path, guest, done),
+                routes=partial(self._routes_to_wait_for, inbound, done),
+                caller=_caller(inbound),
+                limit_s=deadline - self._clock(),
+                is_guest=guest is not None,
+                is_first=has_waited,
+            )
+            waited = await queue.wait(place)
+            if waited != "go":
+                if tried:
+                    return None
+                routes = [(s.backend, s.place, s.model) for s in usable]
+                raise all_busy(
+                    inbound.head.model,
+                    queue.state(place.model, routes),
+                    queue.retry_after_s(place.model),
+                    limit_s if waited == "late" else None,
+                )
+            has_waited = True
+
+    def _routes_to_wait_for(
+        self, inbound: InferenceRequest, done: frozenset[tuple[str, str]]
+    ) -> Sequence[Route]:
+        """Return the routes that may be used now; none where a request would wait in vain."""
+        usable = self._usable(inbound, done)
+        return [] if any(map(self._is_in_vain, usable)) else [(s.backend, s.place, s.model) for s in usable]
+
+    def _is_in_vain(self, score: RouteScore) -> bool:
+        """Whether a route is tried only because there is no better one: its failure is to come soon."""
+        if score.tier != "last-resort":
+            return False
+        node = self._registry.node(score.backend)
+        return is_lost_part(node, score.place) if score.place else self.is_lost(node.backend)
+
+    def _first_byte_s(self, score: RouteScore) -> float:
+        return self._registry.node(score.backend).backend.first_byte_s
 
     def _rank(self, inbound: InferenceRequest) -> Ranking:
         snapshot = self._registry.snapshot
@@ -320,6 +400,8 @@ class Relay:
             raise
         finally:
             ticket.close(outcome)
+            if self._queue is not None:
+                self._queue.freed(score.model)
         return outcome
 
     def _record_notes(self, link: BackendConnection, started: StartedResponse) -> None:
@@ -381,7 +463,12 @@ class Relay:
             self.request_probe(backend)
 
     def _on_change(self, change: Change) -> None:
-        """Let the requests that wait for a first byte leave, when their backend or the place behind it fell."""
+        """Let the requests that wait for a first byte leave, when their backend or the place behind it fell.
+
+        Those that wait for a slot look again at the routes there are.
+        """
+        if self._queue is not None and (change.shape or change.removed or change.incident or change.fell):
+            self._queue.look_again()
         for key in [key for key in self._waiting if key[0] in change.removed] if change.removed else ():
             del self._waiting[key]
         if change.fell is not None and is_lost_part(
@@ -417,6 +504,17 @@ class _PlaceWatcher:
     def is_lost(self, backend: Backend) -> bool:
         """Whether its checks fail now."""
         return is_lost_part(self._registry.snapshot.nodes.get(backend.id), self._place)
+
+
+def _places(tried: Sequence[RouteScore]) -> frozenset[tuple[str, str]]:
+    return frozenset((score.backend, score.place) for score in tried)
+
+
+def _caller(inbound: InferenceRequest) -> str:
+    """Return who sent a request, for turns in a queue: a peer, or a program of this machine by its user agent."""
+    if inbound.guest is not None:
+        return inbound.guest.id
+    return f"{hash(request_header(inbound.headers, b'user-agent')):x}"
 
 
 def is_lost_part(node: Node | None, place: str) -> bool:
