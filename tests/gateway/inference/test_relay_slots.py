@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -47,21 +47,28 @@ class Crowd:
 
     async def settle(self) -> None:
         """Wait until each request is either at an engine, in the queue, or answered."""
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                for _ in range(20):
-                    await asyncio.sleep(0)
-                known = self.first.held + self.second.held + sum(self.rig.traffic.waiting().values())
-                if known == self.rig.traffic.router.in_flight:
-                    return
+        await self.until(
+            lambda: (
+                self.first.held + self.second.held + sum(self.rig.traffic.waiting().values())
+                == self.rig.traffic.router.in_flight
+            )
+        )
 
     async def finish(self, engine: HeldEngine) -> None:
         """Have an engine answer its oldest request, and wait for what follows from that."""
         before = len(self.answered)
         engine.answer()
-        while len(self.answered) == before:
-            await asyncio.sleep(0)
+        await self.until(lambda: len(self.answered) > before)
         await self.settle()
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Let everything run that can until something is so."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                for _ in range(20):
+                    await asyncio.sleep(0)
+                if is_so():
+                    return
 
     async def results(self) -> list[Any]:
         return await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -188,8 +195,7 @@ async def test_a_retry_waits_before_all_others(crowd: Crowd) -> None:
     await crowd.come(*["b"] * 4)
     await crowd.come(*["c"] * 3)
     crowd.first.answer()  # the failed one waits for the second engine; its slot is for a `c`
-    while crowd.rig.traffic.waiting() != {"m": 3}:
-        await asyncio.sleep(0)
+    await crowd.until(lambda: crowd.rig.traffic.waiting() == {"m": 3})
     await crowd.settle()
     await crowd.finish(crowd.second)
     for _ in range(4):
@@ -285,8 +291,7 @@ async def test_those_that_wait_use_a_backend_that_comes_and_learn_when_the_last_
     async with HeldEngine("third") as third:
         third.answer_all()
         crowd.rig.add(third, slots=1)
-        while len(crowd.answered) < 2:
-            await asyncio.sleep(0)
+        await crowd.until(lambda: len(crowd.answered) == 2)
     crowd.rig.registry.remove("third")
     await crowd.come("app")
     crowd.rig.registry.remove("first")

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from meshlight.backends.kinds import KINDS
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.domain.backend import Backend, Reason
-from meshlight.domain.errors import Paused, RoutingLoop
+from meshlight.domain.errors import MeshlightError, Paused, RoutingLoop
 from meshlight.domain.fair_queue import Route
 from meshlight.domain.health import Broke, Fact, Served
 from meshlight.domain.operations import Operation
@@ -41,6 +41,7 @@ from meshlight.gateway.inference.sinks import NamedSink, RecordingSink, Sink
 from meshlight.gateway.inference.streaming import StreamAborted, UsageTap, stream_response
 from meshlight.gateway.inference.timeouts import Cancellation, FirstByteTimer
 from meshlight.gateway.inference.upstream_errors import last_headers
+from meshlight.gateway.inference.waiting_stream import WaitingStream, takes_beats
 from meshlight.gateway.lan.app import PAUSED_RETRY_S
 from meshlight.gateway.server.disconnect import DisconnectListeners
 from meshlight.gateway.translation.responses.native import asked_to_keep
@@ -154,31 +155,44 @@ class Relay:
         self._turn += 1
         failures: list[FailedAttempt] = []
         tried: list[RouteScore] = []
+        stream: WaitingStream | None = None
         score: RouteScore | None = self._first_route(inbound)
-        while score is not None:
-            if self._queue is not None and self._queue.is_full(score.backend, score.place, score.model):
-                score = await self._free_route(self._queue, score, inbound, tried)
-                if score is None:
-                    break
-            tried.append(score)
-            result = await self._try_route(score, inbound, sink, cancellation, len(tried))
-            if not isinstance(result, FailedAttempt):
-                for failure in failures:
-                    if result == "ok" and failure.may_be_the_requests_fault:
-                        self._record_failure(
-                            failure
-                        )  # another backend could do it: so it was not the request
-                return result
-            failures.append(result)
-            if inbound.operation == "other" and result.refusal and result.refusal.status in _PATH_LACKING:
-                self._record_lacking(result.backend.id, score.model, inbound.path)
-            if not result.may_be_the_requests_fault:
-                self._record_failure(result)
-            elif result.wants_probe:
-                self._request_probe_after(result)
-            score = self._next_route(inbound, failures, tried)
-        await self._send_failure(inbound, failures, sink)
+        try:
+            while score is not None:
+                if self._queue is not None and self._queue.is_full(score.backend, score.place, score.model):
+                    if stream is None and takes_beats(inbound):
+                        sink = stream = WaitingStream(sink, inbound)
+                    score = await self._free_route(self._queue, score, inbound, tried, stream)
+                    if score is None:
+                        break
+                tried.append(score)
+                result = await self._try_route(score, inbound, sink, cancellation, len(tried))
+                if not isinstance(result, FailedAttempt):
+                    for failure in failures:
+                        if result == "ok" and failure.may_be_the_requests_fault:
+                            self._record_failure(
+                                failure
+                            )  # another backend could do it: so it was not the request
+                    return result
+                failures.append(result)
+                self._record_attempt(inbound, score, result)
+                score = self._next_route(inbound, failures, tried)
+            await self._send_failure(inbound, failures, sink)
+        except MeshlightError as error:
+            if stream is None or not stream.has_begun:
+                raise
+            await stream.fail(error)
         return "failed"
+
+    def _record_attempt(self, inbound: InferenceRequest, score: RouteScore, failure: FailedAttempt) -> None:
+        """Record what a failed attempt shows, unless it may be the request's own fault."""
+        refusal = failure.refusal
+        if inbound.operation == "other" and refusal and refusal.status in _PATH_LACKING:
+            self._record_lacking(failure.backend.id, score.model, inbound.path)
+        if not failure.may_be_the_requests_fault:
+            self._record_failure(failure)
+        elif failure.wants_probe:
+            self._request_probe_after(failure)
 
     async def _send_failure(
         self, inbound: InferenceRequest, failures: list[FailedAttempt], sink: Sink
@@ -238,7 +252,12 @@ class Relay:
         return [s for s in ranking.scores if (s.backend, s.place) not in done and self._is_worth_trying(s)]
 
     async def _free_route(
-        self, queue: ModelQueue, score: RouteScore, inbound: InferenceRequest, tried: Sequence[RouteScore]
+        self,
+        queue: ModelQueue,
+        score: RouteScore,
+        inbound: InferenceRequest,
+        tried: Sequence[RouteScore],
+        stream: WaitingStream | None,
     ) -> RouteScore | None:
         """Return the best route with a free slot, and wait for one if there is none: `score`, the best, is full.
 
@@ -274,6 +293,7 @@ class Relay:
                 limit_s=deadline - self._clock(),
                 is_guest=guest is not None,
                 is_first=has_waited,
+                beat=None if stream is None else stream.beat,
             )
             waited = await queue.wait(place)
             if waited != "go":
