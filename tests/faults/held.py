@@ -10,13 +10,13 @@ WAIT_S = 10.0
 
 
 class HeldEngine(RawBackend):
-    """Keeps each request until `answer` or `answer_all`; `says` is its answer."""
+    """Keeps each chat request until `answer` or `answer_all`; `says` is its answer. It has no other API."""
 
-    def __init__(self, name: str, says: bytes = b'{"ok": true}', status: bytes = b"200 OK") -> None:
+    def __init__(self, name: str) -> None:
         super().__init__(name)
         self.most = 0
         """The most requests that it ever had at the same time."""
-        self.says = complete(says, b"content-type: application/json", status=status)
+        self.says = complete(b'{"ok": true}', b"content-type: application/json")
         self._held: deque[asyncio.Event] = deque()
         self._running = 0
         self._has_changed = asyncio.Event()
@@ -44,7 +44,10 @@ class HeldEngine(RawBackend):
         while self._held:
             self.answer()
 
-    async def answer_post(self, peer: Peer, request: Request) -> None:  # noqa: ARG002 - all are alike
+    async def answer_post(self, peer: Peer, request: Request) -> None:
+        if request.target != "/v1/chat/completions":
+            await peer.send(complete(b"{}", status=b"404 Not Found"))
+            return
         self._running += 1
         self.most = max(self.most, self._running)
         gate = asyncio.Event()

@@ -95,7 +95,7 @@ class Rig:
         self.prober.probed_soon = []
         self.traffic = Traffic()
         self.queue = ModelQueue(
-            slots_as_set(self.registry), self.traffic, self.clock, self.clock.later, longest
+            slots_as_set(self.registry), self.traffic, self.clock, self.clock.later, longest=longest
         )
         self.relay = Relay(
             self.registry,

@@ -23,7 +23,7 @@ class Rig:
         self.routes: Sequence[Route] = (ROUTE,)
         self.limits: dict[Route, int] = {ROUTE: 2}
         self.queue = ModelQueue(
-            lambda *route: self.limits.get(route), self.traffic, self.clock, self.clock.later, longest
+            lambda *route: self.limits.get(route), self.traffic, self.clock, self.clock.later, longest=longest
         )
         self.running = [self.traffic.reserve("a", "m") for _ in range(2)]
         self.beats = self.asked = 0

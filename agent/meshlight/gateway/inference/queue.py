@@ -20,7 +20,7 @@ Waited = Literal["go", "late", "too-many"]
 """How a wait ended: a slot is free (or there is no route left), the time is up, too many wait already."""
 
 BEAT_S = 10.0
-"""A request with a `beat` calls it this often while it waits."""
+"""A request with a `beat` calls it this often (seconds) while it waits."""
 RETRY_AFTER_S = 5.0
 """When to try again, as long as no wait tells."""
 RETRY_MIN_S, RETRY_MAX_S = 1.0, 60.0
@@ -41,7 +41,7 @@ class Place(Struct, frozen=True, kw_only=True):
     is_first: bool = False
     """Whether it waited before, so that it goes before the others."""
     beat: Callable[[], Awaitable[None]] | None = None
-    """Called every `BEAT_S` seconds, to show the client that it is not forgotten."""
+    """Called again and again (see `BEAT_S`), to show the client that it is not forgotten."""
 
 
 class _Sleeper(Waiter):
@@ -83,12 +83,20 @@ class ModelQueue:
     """
 
     def __init__(
-        self, slots: Slots, traffic: Traffic, clock: Clock, later: CallLater, longest: int = LONGEST
+        self,
+        slots: Slots,
+        traffic: Traffic,
+        clock: Clock,
+        later: CallLater,
+        *,
+        longest: int = LONGEST,
+        beat_s: float = BEAT_S,
     ) -> None:
         self._slots = slots
         self._traffic = traffic
         self._clock = clock
         self._later = later
+        self._beat_s = beat_s
         self._queues: SlotQueues[_Sleeper] = SlotQueues(
             slots, traffic.in_flight, lambda sleeper: sleeper.place.routes(), longest
         )
@@ -164,7 +172,7 @@ class ModelQueue:
             await sleeper.future
             return
         while not sleeper.is_over:
-            timer = self._later(BEAT_S, sleeper.wake)
+            timer = self._later(self._beat_s, sleeper.wake)
             try:
                 await sleeper.future
             finally:
