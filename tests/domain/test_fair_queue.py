@@ -111,7 +111,7 @@ class Mesh:
         counts = Counter(name for name, _ in self.running)
         assert all(limit is None or counts[name] <= limit for name, limit in self.slots.items())
         assert self.queues.waiting("m") == len(self.waiting), "nobody is lost"
-        assert self.queues.models() == (("m",) if self.waiting else ())
+        assert list(self.queues.queues) == (["m"] if self.waiting else [])
         for waiter in self.waiting:
             assert all(map(self.queues.is_full, self.routes(waiter))), "no slot is free for one that waits"
 

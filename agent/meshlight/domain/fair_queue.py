@@ -154,7 +154,8 @@ class SlotQueues(Generic[W]):
         self._in_flight = in_flight
         self._routes = routes
         self._longest = longest
-        self._queues: dict[str, FairQueue[W]] = {}
+        self.queues: dict[str, FairQueue[W]] = {}
+        """By model; only of models for which requests wait."""
         self._held: dict[Route, int] = {}
 
     def slots(self, route: Route) -> int | None:
@@ -170,25 +171,21 @@ class SlotQueues(Generic[W]):
         slots = self._slots(*route)
         return slots is not None and self.busy(route) >= slots
 
-    def models(self) -> tuple[str, ...]:
-        """Return the models for which requests wait."""
-        return tuple(self._queues)
-
     def waiting(self, model: str) -> int:
         """Return how many requests wait for a model."""
-        queue = self._queues.get(model)
+        queue = self.queues.get(model)
         return 0 if queue is None else len(queue)
 
     def add(self, model: str, waiter: W, *, first: bool = False) -> bool:
         """Put a request into a model's queue; False if that is as long as it may be."""
-        queue = self._queues.get(model)
+        queue = self.queues.get(model)
         if queue is None:
-            queue = self._queues[model] = FairQueue(self._longest)
+            queue = self.queues[model] = FairQueue(self._longest)
         return queue.add(waiter, first=first)
 
     def remove(self, model: str, waiter: W) -> bool:
         """Take a request out of a model's queue; False if it is not there."""
-        queue = self._queues.get(model)
+        queue = self.queues.get(model)
         if queue is None or not queue.remove(waiter):
             return False
         self._drop_empty(model, queue)
@@ -199,7 +196,7 @@ class SlotQueues(Generic[W]):
 
         One without any route left (the last was removed, say) goes too, with None: there is nothing to wait for.
         """
-        queue = self._queues.get(model)
+        queue = self.queues.get(model)
         if queue is None:
             return []
         routes: dict[Hashable, Sequence[Route]] = {}
@@ -238,4 +235,4 @@ class SlotQueues(Generic[W]):
 
     def _drop_empty(self, model: str, queue: FairQueue[W]) -> None:
         if not len(queue):
-            del self._queues[model]
+            del self.queues[model]

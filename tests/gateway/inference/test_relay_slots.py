@@ -208,6 +208,33 @@ async def test_a_retry_waits_before_all_others(crowd: Crowd) -> None:
     assert len(crowd.answered) == 11
 
 
+async def test_a_retry_waits_for_a_healthy_engine_rather_than_try_one_that_loads(crowd: Crowd) -> None:
+    crowd.first.says = crowd.first.says.replace(b"200 OK", b"500 Internal Server Error")
+    async with HeldEngine("third") as third:
+        crowd.rig.add(third, slots=4)
+        for _ in range(3):
+            crowd.rig.registry.record_fact("third", Failed(Reason("loading", "It loads.")))
+        await crowd.come(*["a"] * 8)
+        crowd.first.answer()
+        await crowd.until(lambda: crowd.rig.traffic.waiting() == {"m": 1})
+        crowd.second.answer_all()
+        await crowd.until(lambda: len(crowd.answered) == 5)
+        assert third.posts == []
+        crowd.first.answer_all()
+        await crowd.results()
+
+
+async def test_a_last_route_that_is_down_fails_at_once_for_those_that_wait(crowd: Crowd) -> None:
+    crowd.rig.registry.remove("second")
+    await crowd.come(*["a"] * 6)
+    await crowd.first.__aexit__(None, None, None)  # it stops: every connection ends
+    for _ in range(3):
+        crowd.rig.registry.record_fact("first", Failed(DOWN))
+    results = await crowd.results()
+    assert [type(result) for result in results] == [EveryRouteDown] * 6
+    assert crowd.rig.clock.armed == []
+
+
 async def test_the_owners_requests_go_before_a_peers(crowd: Crowd) -> None:
     await crowd.come(*["app"] * 8)
     peer = Peer(id="f" * 64, name="peer", url="")

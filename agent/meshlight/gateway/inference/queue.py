@@ -139,6 +139,8 @@ class ModelQueue:
 
     def freed(self, model: str) -> None:
         """Wake whoever may go now: a request to this model has ended."""
+        if model not in self._queues.queues:
+            return
         granted = self._queues.grants(model)
         for sleeper, route in granted:
             sleeper.go(route)
@@ -147,7 +149,7 @@ class ModelQueue:
 
     def look_again(self) -> None:
         """Wake whoever may go now, of all models: routes or slots have changed."""
-        for model in self._queues.models():
+        for model in tuple(self._queues.queues):
             self.freed(model)
 
     def waiting(self, model: str) -> int:

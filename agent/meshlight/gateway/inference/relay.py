@@ -276,17 +276,17 @@ class Relay:
             usable = self._usable(inbound, done)
             if not usable:
                 return None if tried else self._first_route(inbound)
-            free = next(
-                (s for s in usable if self._is_in_vain(s) or not queue.is_full(s.backend, s.place, s.model)),
-                None,
-            )
+            worth = [s for s in usable if not self._is_in_vain(s)]
+            if not worth:
+                return usable[0]
+            free = next((s for s in worth if not queue.is_full(s.backend, s.place, s.model)), None)
             if free is not None:
                 return free
             if deadline is None:
-                limit_s = routing.queue_s or max(self._first_byte_s(s) for s in usable)
+                limit_s = routing.queue_s or max(self._first_byte_s(s) for s in worth)
                 deadline = self._clock() + limit_s
             place = Place(
-                model=usable[0].model,
+                model=worth[0].model,
                 kind=(inbound.head.model, inbound.operation, inbound.path, guest, done),
                 routes=partial(self._routes_to_wait_for, inbound, done),
                 caller=_caller(inbound),
@@ -299,7 +299,7 @@ class Relay:
             if waited != "go":
                 if tried:
                     return None
-                routes = [(s.backend, s.place, s.model) for s in usable]
+                routes = [(s.backend, s.place, s.model) for s in worth]
                 raise all_busy(
                     inbound.head.model,
                     queue.state(place.model, routes),
@@ -311,9 +311,9 @@ class Relay:
     def _routes_to_wait_for(
         self, inbound: InferenceRequest, done: frozenset[tuple[str, str]]
     ) -> Sequence[Route]:
-        """Return the routes that may be used now; none where a request would wait in vain."""
+        """Return the routes that may be used now, without those where a request would wait in vain."""
         usable = self._usable(inbound, done)
-        return [] if any(map(self._is_in_vain, usable)) else [(s.backend, s.place, s.model) for s in usable]
+        return [(s.backend, s.place, s.model) for s in usable if not self._is_in_vain(s)]
 
     def _is_in_vain(self, score: RouteScore) -> bool:
         """Whether a route is tried only because there is no better one: its failure is to come soon."""
