@@ -5,6 +5,7 @@ import json
 import pytest
 
 from meshlight.domain.errors import (
+    AllBusy,
     EveryRouteDown,
     FirstByteTooLate,
     MeshlightError,
@@ -58,6 +59,7 @@ def test_clients_do_not_repeat_what_was_tried_on_every_route() -> None:
         (OriginForbidden("No."), "permission_error"),
         (ModelNotFound("No."), "not_found_error"),
         (EveryRouteDown("No."), "overloaded_error"),
+        (AllBusy("No."), "rate_limit_error"),
         (MeshlightError("No."), "api_error"),
     ],
 )
@@ -66,6 +68,18 @@ def test_anthropic_clients_get_their_own_shape(error: MeshlightError, kind: str)
 
     assert said == {"type": "error", "error": {"type": kind, "message": "No."}}
     assert "type" not in json.loads(error_response(error, "/v1/messagesx").body)
+
+
+def test_each_protocol_is_told_that_all_slots_are_busy_and_when_to_come_back() -> None:
+    error = AllBusy("Busy.", "Try again in 7 s.", 7.0)
+    paths = ("/v1/chat/completions", "/v1/messages", "/api/chat", "/v1beta/models/m:generateContent")
+    made = [error_response(error, path) for path in paths]
+    assert {(m.status, header(m, b"retry-after"), header(m, b"x-should-retry")) for m in made} == {
+        (429, b"7", b"true")
+    }
+    ours, _, ollama, gemini = (json.loads(m.body)["error"] for m in made)
+    assert (ours["type"], ours["code"]) == ("rate_limit_error", "all_busy")
+    assert (ollama, gemini["status"]) == ("Busy. Try again in 7 s.", "RESOURCE_EXHAUSTED")
 
 
 def test_a_fault_of_our_own_tells_the_client_an_id_and_the_log_where(

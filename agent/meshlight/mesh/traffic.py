@@ -167,6 +167,8 @@ class Traffic:
         self._routes: dict[tuple[str, str], _TrafficWindow] = {}
         self._changed_routes: set[tuple[str, str]] = set()
         self._has_changed = False
+        self._waiting: dict[str, int] = {}
+        self._changed_waiting: dict[str, int] = {}
         self._leaving: set[str] = set()
         """Removed backends on which requests still run."""
 
@@ -190,6 +192,28 @@ class Traffic:
         by_backend, by_model = self._tally(self._backends, backend), self._tally(self._models, model)
         return Ticket(self, backend, model, by_backend, by_model, self._window(backend, model), place)
 
+    def in_flight(self, backend: str, place: str, model: str) -> int:
+        """Return the requests in flight on one route; a place is counted as a whole."""
+        if place:
+            return self.load.get(load_key(backend, place), 0)
+        window = self._routes.get((backend, model))
+        return 0 if window is None else window.in_flight
+
+    def wait(self, model: str, count: int) -> None:
+        """Record how many requests wait for a model."""
+        if self._waiting.get(model, 0) == count:
+            return
+        if count:
+            self._waiting[model] = count
+        else:
+            self._waiting.pop(model, None)
+        self._changed_waiting[model] = count
+        self._on_change()
+
+    def waiting(self) -> Mapping[str, int]:
+        """Return how many requests wait, by model, of the models for which some do."""
+        return self._waiting
+
     def release(self, backend: str, model: str, place: str = "") -> None:
         """Count an attempt as ended; for its ticket alone."""
         self.load[backend] -= 1
@@ -202,11 +226,6 @@ class Traffic:
         self._on_change()
         if backend in self._leaving:
             self.forget(backend)
-
-    def in_flight(self, backend: str, model: str) -> int:
-        """Return how many requests run on a model of a backend now."""
-        window = self._routes.get((backend, model))
-        return 0 if window is None else window.in_flight
 
     def forget(self, backend: str) -> None:
         """Drop the counts of a removed backend, once nothing is in flight there."""
@@ -249,6 +268,11 @@ class Traffic:
         self._changed_routes.clear()
         self._has_changed = False
         return tuple(drained)
+
+    def drain_waiting(self) -> Mapping[str, int]:
+        """Return how many requests wait now, by model, where that has changed since the last call."""
+        changed, self._changed_waiting = self._changed_waiting, {}
+        return changed
 
     def _window(self, backend: str, model: str) -> _TrafficWindow:
         key = (backend, model)

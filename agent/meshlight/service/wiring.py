@@ -55,6 +55,7 @@ from meshlight.gateway.control.metrics import Metrics
 from meshlight.gateway.control.page import Page, web_folder
 from meshlight.gateway.control.test_request import ModelTester
 from meshlight.gateway.inference.app import Inference
+from meshlight.gateway.inference.queue import BEAT_S, ModelQueue, slots_as_set
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.lan.app import Guests, LanApp
 from meshlight.gateway.lan.catalog_events import CatalogFeed
@@ -109,7 +110,8 @@ class Service:
 
     `file` was read already, `error` says what was wrong with it. The first of `sockets` is bound to 127.0.0.1, the
     others to the same port. `notices` are shown to the user from the start, by topic. `environ` is where secrets may
-    be. Engines are searched for on `ports` (the usual ones if None); the event streams ping every `ping_s` seconds.
+    be. Engines are searched for on `ports` (the usual ones if None); the event streams ping every `ping_s` seconds,
+    and streams that wait for a slot every `beat_s` seconds.
     """
 
     def __init__(  # noqa: PLR0913 - it joins many parts, most given by name
@@ -126,6 +128,7 @@ class Service:
         notices: Mapping[str, str] | None = None,
         ports: Mapping[int, Sequence[Kind]] | None = None,
         ping_s: float = PING_S,
+        beat_s: float = BEAT_S,
     ) -> None:
         clock = time.monotonic
         later = asyncio.get_running_loop().call_later
@@ -225,6 +228,7 @@ class Service:
             clock,
             self._node_id,
             is_paused=lambda: self._settings.config.paused,
+            queue=ModelQueue(slots_as_set(self._registry), self._traffic, clock, later, beat_s=beat_s),
         )
         self._ollama_local = OllamaLocal(self._local)
         inference = Inference(

@@ -6,7 +6,7 @@ decision. What each attempt shows of a backend is recorded in the registry, and 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from meshlight.backends.kinds import KINDS
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.domain.backend import Backend, Reason
-from meshlight.domain.errors import Paused, RoutingLoop
+from meshlight.domain.errors import MeshlightError, Paused, RoutingLoop
+from meshlight.domain.fair_queue import Route
 from meshlight.domain.health import Broke, Fact, Served
 from meshlight.domain.operations import Operation
 from meshlight.domain.peers import may_use, own_id
@@ -23,9 +24,11 @@ from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.gateway.inference.attempt import StartedResponse, open_route
 from meshlight.gateway.inference.failures import FailedAttempt
 from meshlight.gateway.inference.headers import dropped, request_id, to_client
-from meshlight.gateway.inference.request import HOPS, InferenceRequest
+from meshlight.gateway.inference.queue import ModelQueue, Place
+from meshlight.gateway.inference.request import HOPS, InferenceRequest, request_header
 from meshlight.gateway.inference.retry_policy import EXTRA_ATTEMPTS, RetryBudget, allows_next, policy_for
 from meshlight.gateway.inference.route_errors import (
+    all_busy,
     final_error,
     final_guest_error,
     final_refusal,
@@ -38,6 +41,7 @@ from meshlight.gateway.inference.sinks import NamedSink, RecordingSink, Sink
 from meshlight.gateway.inference.streaming import StreamAborted, UsageTap, stream_response
 from meshlight.gateway.inference.timeouts import Cancellation, FirstByteTimer
 from meshlight.gateway.inference.upstream_errors import last_headers
+from meshlight.gateway.inference.waiting_stream import WaitingStream, takes_beats
 from meshlight.gateway.lan.app import PAUSED_RETRY_S
 from meshlight.gateway.server.disconnect import DisconnectListeners
 from meshlight.gateway.translation.responses.native import asked_to_keep
@@ -82,6 +86,7 @@ class Relay:
         clock: Callable[[], float],
         node_id: str,
         is_paused: Callable[[], bool] = lambda: False,
+        queue: ModelQueue | None = None,
     ) -> None:
         self._registry = registry
         self._links = links
@@ -90,6 +95,7 @@ class Relay:
         self._clock = clock
         self._node_id = node_id
         self._is_paused = is_paused
+        self._queue = queue
         self._budget = RetryBudget()
         self._turn = 0
         self._sole: dict[tuple[str, Operation], tuple[Snapshot, RouteScore]] = {}
@@ -151,27 +157,44 @@ class Relay:
         self._turn += 1
         failures: list[FailedAttempt] = []
         tried: list[RouteScore] = []
+        stream: WaitingStream | None = None
         score: RouteScore | None = self._first_route(inbound)
-        while score is not None:
-            tried.append(score)
-            result = await self._try_route(score, inbound, sink, cancellation, len(tried))
-            if not isinstance(result, FailedAttempt):
-                for failure in failures:
-                    if result == "ok" and failure.may_be_the_requests_fault:
-                        self._record_failure(
-                            failure
-                        )  # another backend could do it: so it was not the request
-                return result
-            failures.append(result)
-            if inbound.operation == "other" and result.refusal and result.refusal.status in _PATH_LACKING:
-                self._record_lacking(result.backend.id, score.model, inbound.path)
-            if not result.may_be_the_requests_fault:
-                self._record_failure(result)
-            elif result.wants_probe:
-                self._request_probe_after(result)
-            score = self._next_route(inbound, failures, tried)
-        await self._send_failure(inbound, failures, sink)
+        try:
+            while score is not None:
+                if self._queue is not None and self._queue.is_full(score.backend, score.place, score.model):
+                    if stream is None and takes_beats(inbound):
+                        sink = stream = WaitingStream(sink, inbound)
+                    score = await self._free_route(self._queue, score, inbound, tried, stream)
+                    if score is None:
+                        break
+                tried.append(score)
+                result = await self._try_route(score, inbound, sink, cancellation, len(tried))
+                if not isinstance(result, FailedAttempt):
+                    for failure in failures:
+                        if result == "ok" and failure.may_be_the_requests_fault:
+                            self._record_failure(
+                                failure
+                            )  # another backend could do it: so it was not the request
+                    return result
+                failures.append(result)
+                self._record_attempt(inbound, score, result)
+                score = self._next_route(inbound, failures, tried)
+            await self._send_failure(inbound, failures, sink)
+        except MeshlightError as error:
+            if stream is None or not stream.has_begun:
+                raise
+            await stream.fail(error)
         return "failed"
+
+    def _record_attempt(self, inbound: InferenceRequest, score: RouteScore, failure: FailedAttempt) -> None:
+        """Record what a failed attempt shows, unless it may be the request's own fault."""
+        refusal = failure.refusal
+        if inbound.operation == "other" and refusal and refusal.status in _PATH_LACKING:
+            self._record_lacking(failure.backend.id, score.model, inbound.path)
+        if not failure.may_be_the_requests_fault:
+            self._record_failure(failure)
+        elif failure.wants_probe:
+            self._request_probe_after(failure)
 
     async def _send_failure(
         self, inbound: InferenceRequest, failures: list[FailedAttempt], sink: Sink
@@ -218,14 +241,91 @@ class Relay:
         """Return the route to try after the last failure; ranked anew, for the mesh may have changed meanwhile."""
         if not allows_next(inbound, failures, tried[-1].tier):
             return None
-        done = {(score.backend, score.place) for score in tried}
-        scores = self._with_path(self._rank(inbound), inbound).scores
-        following = next(
-            (s for s in scores if (s.backend, s.place) not in done and self._is_worth_trying(s)), None
-        )
+        following = next(iter(self._usable(inbound, _places(tried))), None)
         if following is None or self._budget.allows(len(failures), tried[-1].tier, self._clock()):
             return following
         return None
+
+    def _usable(self, inbound: InferenceRequest, done: frozenset[tuple[str, str]]) -> Sequence[RouteScore]:
+        """Return the routes that may be tried now, best first, without those (backend, place) that were tried."""
+        ranking = self._with_path(self._rank(inbound), inbound)
+        if not done:
+            return ranking.candidates
+        return [s for s in ranking.scores if (s.backend, s.place) not in done and self._is_worth_trying(s)]
+
+    async def _free_route(
+        self,
+        queue: ModelQueue,
+        score: RouteScore,
+        inbound: InferenceRequest,
+        tried: Sequence[RouteScore],
+        stream: WaitingStream | None,
+    ) -> RouteScore | None:
+        """Return the best route with a free slot, and wait for one if there is none: `score`, the best, is full.
+
+        None when, after a failed attempt, no route is left or the wait was too long. Raises AllBusy for a first
+        attempt that can't wait (longer), and what `_first_route` raises when the last route is gone.
+        """
+        routing = self._registry.snapshot.routing
+        if not routing.queue:
+            return score
+        done = _places(tried)
+        guest = inbound.guest
+        deadline: float | None = None
+        limit_s = 0.0
+        has_waited = bool(tried)
+        while True:
+            usable = self._usable(inbound, done)
+            if not usable:
+                return None if tried else self._first_route(inbound)
+            worth = [s for s in usable if not self._is_in_vain(s)]
+            if not worth:
+                return usable[0]
+            free = next((s for s in worth if not queue.is_full(s.backend, s.place, s.model)), None)
+            if free is not None:
+                return free
+            if deadline is None:
+                limit_s = routing.queue_s or max(self._first_byte_s(s) for s in worth)
+                deadline = self._clock() + limit_s
+            place = Place(
+                model=worth[0].model,
+                kind=(inbound.head.model, inbound.operation, inbound.path, guest, done),
+                routes=partial(self._routes_to_wait_for, inbound, done),
+                caller=_caller(inbound),
+                limit_s=deadline - self._clock(),
+                is_guest=guest is not None,
+                is_first=has_waited,
+                beat=None if stream is None else stream.beat,
+            )
+            waited = await queue.wait(place)
+            if waited != "go":
+                if tried:
+                    return None
+                routes = [(s.backend, s.place, s.model) for s in worth]
+                raise all_busy(
+                    inbound.head.model,
+                    queue.state(place.model, routes),
+                    queue.retry_after_s(place.model),
+                    limit_s if waited == "late" else None,
+                )
+            has_waited = True
+
+    def _routes_to_wait_for(
+        self, inbound: InferenceRequest, done: frozenset[tuple[str, str]]
+    ) -> Sequence[Route]:
+        """Return the routes that may be used now, without those where a request would wait in vain."""
+        usable = self._usable(inbound, done)
+        return [(s.backend, s.place, s.model) for s in usable if not self._is_in_vain(s)]
+
+    def _is_in_vain(self, score: RouteScore) -> bool:
+        """Whether a route is tried only because there is no better one: its failure is to come soon."""
+        if score.tier != "last-resort":
+            return False
+        node = self._registry.node(score.backend)
+        return is_lost_part(node, score.place) if score.place else self.is_lost(node.backend)
+
+    def _first_byte_s(self, score: RouteScore) -> float:
+        return self._registry.node(score.backend).backend.first_byte_s
 
     def _rank(self, inbound: InferenceRequest) -> Ranking:
         snapshot = self._registry.snapshot
@@ -323,6 +423,8 @@ class Relay:
             raise
         finally:
             ticket.close(outcome)
+            if self._queue is not None:
+                self._queue.freed(score.model)
         return outcome
 
     def _record_notes(self, link: BackendConnection, started: StartedResponse) -> None:
@@ -385,7 +487,12 @@ class Relay:
             self.request_probe(backend)
 
     def _on_change(self, change: Change) -> None:
-        """Let the requests that wait for a first byte leave, when their backend or the place behind it fell."""
+        """Let the requests that wait for a first byte leave, when their backend or the place behind it fell.
+
+        Those that wait for a slot look again at the routes there are.
+        """
+        if self._queue is not None and (change.shape or change.removed or change.incident or change.fell):
+            self._queue.look_again()
         for key in [key for key in self._waiting if key[0] in change.removed] if change.removed else ():
             del self._waiting[key]
         if change.fell is not None and is_lost_part(
@@ -421,6 +528,17 @@ class _PlaceWatcher:
     def is_lost(self, backend: Backend) -> bool:
         """Whether its checks fail now."""
         return is_lost_part(self._registry.snapshot.nodes.get(backend.id), self._place)
+
+
+def _places(tried: Sequence[RouteScore]) -> frozenset[tuple[str, str]]:
+    return frozenset((score.backend, score.place) for score in tried)
+
+
+def _caller(inbound: InferenceRequest) -> str:
+    """Return who sent a request, for turns in a queue: a peer, or a program of this machine by its user agent."""
+    if inbound.guest is not None:
+        return inbound.guest.id
+    return f"{hash(request_header(inbound.headers, b'user-agent')):x}"
 
 
 def is_lost_part(node: Node | None, place: str) -> bool:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from meshlight.backends.peer import NOT_SHARED
 from meshlight.domain.backend import Reason
 from meshlight.domain.errors import (
+    AllBusy,
     BackendFailed,
     EveryRouteDown,
     FirstByteTooLate,
@@ -52,6 +53,18 @@ def no_route(snapshot: Snapshot, ranking: Ranking, *, lacks: Operation | None = 
     if lacks is not None:
         return NotFound(title, AT_CHAT if lacks in GEMINI_OPERATIONS else _ELSEWHERE)
     return EveryRouteDown(title, "Switch a backend on, or change the rule.")
+
+
+def all_busy(model: str, state: str, retry_after_s: float, waited_s: float | None) -> AllBusy:
+    """Return the error for a request that found no free slot: not even a place in the queue, or not in time.
+
+    `state` says how busy the routes are; it names none, so that a peer may read it too.
+    """
+    if waited_s is None:
+        title = f"Too many requests wait for {model[:200]!r}: {state}."
+    else:
+        title = f"No slot for {model[:200]!r} became free within {waited_s:g} s: {state}."
+    return AllBusy(title, f"Try again in {retry_after_s:g} s.", retry_after_s)
 
 
 def no_such_model(snapshot: Snapshot, name: str) -> MeshlightError:
