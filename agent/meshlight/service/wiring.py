@@ -380,7 +380,7 @@ class Service:
             settings,
             clock=clock,
             later=later,
-            in_flight=partial(self._traffic.in_flight, LOCAL_ID),
+            in_flight=partial(self._traffic.in_flight, LOCAL_ID, ""),
             publish=self._hub.publish,
             is_watched=lambda: self._events.has_pages,
             on_known=self._list_own,
