@@ -22,7 +22,7 @@ from meshlight.backends.base import (
 )
 from meshlight.backends.diagnostics import reason, status_fact, where
 from meshlight.backends.large_work import in_thread_if_large
-from meshlight.backends.metadata import WORD_MAX, short_text, tokens
+from meshlight.backends.metadata import SLOTS_MAX, WORD_MAX, number, short_text, tokens
 from meshlight.backends.model_list import BODY_LIMIT, MODELS_MAX
 from meshlight.domain.backend import Backend, ModelDetail, Reason, Ring, is_model_id
 from meshlight.domain.decoding import decode_or_none
@@ -324,6 +324,7 @@ def _clean_detail(detail: ModelDetail) -> ModelDetail:
     return ModelDetail(
         context=tokens(detail.context),
         loaded=detail.loaded,
+        slots=number(detail.slots, SLOTS_MAX),
         quantization=short_text(detail.quantization),
         parameters=short_text(detail.parameters),
         capabilities=tuple(text for word in detail.capabilities[:WORD_MAX] if (text := short_text(word))),

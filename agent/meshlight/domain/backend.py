@@ -76,6 +76,8 @@ class Backend(Struct, frozen=True, kw_only=True):
     """Of a peer: the node id that its key must have."""
     follow_clock: bool = True
     """Whether requests are signed with a cluster's time when this machine's clock is wrong."""
+    slots: int | None = None
+    """Requests that it answers at the same time, as the user says; None for what it reports itself."""
 
     @property
     def is_offer(self) -> bool:
@@ -106,6 +108,8 @@ class ModelDetail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Tokens that a prompt and its answer may have together."""
     loaded: bool | None = None
     """Whether it is in memory now, so that a request need not wait for loading."""
+    slots: int | None = None
+    """Requests that it answers at the same time."""
     quantization: str = ""
     """The engine's name for it, such as `Q4_K_M`."""
     parameters: str = ""

@@ -26,6 +26,8 @@ class Node(Struct, frozen=True, kw_only=True):
     """The health of single services and models of it; the others have the health of the backend."""
     details: Mapping[str, ModelDetail] = field(default_factory=dict)
     """What the backend reports of its models, by id."""
+    details_at: float = 0.0
+    """When that was read, by the registry's clock."""
     about: Mapping[str, str] = field(default_factory=dict)
     """Labelled lines about the backend, for people."""
     warnings: tuple[str, ...] = ()

@@ -31,8 +31,20 @@ class Change(Struct, frozen=True, kw_only=True):
 
 Listener = Callable[[Change], None]
 
-_RECORDED = ("models", "names", "places", "details", "about", "warnings", "unusable", "degraded")
+_RECORDED = (
+    "models",
+    "names",
+    "places",
+    "details",
+    "details_at",
+    "about",
+    "warnings",
+    "unusable",
+    "degraded",
+)
 """What a probe may return besides its fact; these are fields of both `Probe` and `Node`."""
+_SILENT = frozenset({"unusable", "details_at"})
+"""What changes nothing that is shown."""
 ABOUT_GAP_S = 1.0
 """Every response of a cloud has lines about it, and each new snapshot costs time, so most are dropped."""
 _PUBLISHED = frozenset({"about", "warnings", "degraded"})
@@ -138,6 +150,8 @@ class Registry:
     def record_probe(self, backend_id: str, probe: Probe) -> None:
         """Record the result of a probe: its fact, and what else it returned."""
         known = {key: value for key in _RECORDED if (value := getattr(probe, key)) is not None}
+        if probe.details is not None and probe.details_at is None:
+            known["details_at"] = self._clock()
         self._record(backend_id, probe.fact, known)
 
     def record_about(self, backend_id: str, about: Mapping[str, str]) -> None:
@@ -174,7 +188,7 @@ class Registry:
             {**self._snapshot.nodes, backend_id: node},
             Change(
                 health=(backend_id,) if shown else (),
-                shape=(backend_id,) if changed - _PUBLISHED - {"unusable"} else (),
+                shape=(backend_id,) if changed - _PUBLISHED - _SILENT else (),
                 incident=(backend_id, old.health.state, health.state) if moved else None,
             ),
         )
