@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from meshlight.domain.backend import RING_ORDER, Backend, ModelDetail
-from meshlight.domain.choice import NO_PROMPT, Place, Prompt, RouteFacts, deciding_step, places
+from meshlight.domain.choice import NO_PROMPT, Prompt, RouteFacts, deciding_step, places
 from meshlight.domain.choice_words import why_first, why_later
 from meshlight.domain.model_names import other_tag
 from meshlight.domain.precedence import set_aside
@@ -22,6 +22,8 @@ Tier = Literal["ready", "untried", "last-resort", "excluded"]
 _TIERS: tuple[Tier, ...] = get_args(Tier)
 """Best first."""
 _NO_DETAIL = ModelDetail()
+HEALTHY = "Healthy."
+"""Why the only route that is ready is used."""
 _NONE: Mapping[str, str] = {}
 _ITSELF = ("",)
 """The places of a backend without services behind it: the backend itself."""
@@ -178,8 +180,37 @@ def rank(
         )
     if knowledge is not None:
         knowledge.bring_up_to_date(known, model, prompt)
-    scores = [score for tier in _TIERS for score in _in_order(snapshot, policy, tiers[tier], prompt)]
-    return Ranking(asked=name, model=model, policy=policy, scores=tuple(scores))
+    scores = [score for tier in _TIERS for score in _in_order(policy, tiers[tier], prompt)]
+    ranking = Ranking(asked=name, model=model, policy=policy, scores=tuple(scores))
+    return explained(ranking, snapshot.nodes, prompt)
+
+
+def explained(ranking: Ranking, nodes: Mapping[str, Node], prompt: Prompt = NO_PROMPT) -> Ranking:
+    """Return the ranking with the reasons for the order of the routes that are ready; the others have theirs."""
+    ready = [score for score in ranking.scores if score.tier == "ready"]
+    if len(ready) < 2:
+        return ranking if not ready else _with_reasons(ranking, {id(ready[0]): HEALTHY})
+    found = places(ranking.policy, [score.facts for score in ready], prompt)
+    step = deciding_step(ranking.policy, found[0], found[1])
+    first = why_first(step, ready[0].facts, ready[1].facts, route_name(nodes, ready[1]))
+    reasons = {id(ready[0]): f"{first[:1].upper()}{first[1:]}."}
+    for at in range(1, len(ready)):
+        why = why_later(deciding_step(ranking.policy, found[at - 1], found[at]), ready[at].facts)
+        reasons[id(ready[at])] = f"After {route_name(nodes, ready[at - 1])}: {why}."
+    return _with_reasons(ranking, reasons)
+
+
+def _with_reasons(ranking: Ranking, reasons: Mapping[int, str]) -> Ranking:
+    scores = tuple(
+        replace(score, why=why) if (why := reasons.get(id(score), score.why)) != score.why else score
+        for score in ranking.scores
+    )
+    return replace(ranking, scores=scores)
+
+
+def route_name(nodes: Mapping[str, Node], score: RouteScore) -> str:
+    """Return the name of a route's backend, with the place behind it, for people."""
+    return load_key(nodes[score.backend].backend.name, score.place)
 
 
 def _facts(node: Node, place: str, model: str, rule: Rule, load: Mapping[str, int]) -> RouteFacts:
@@ -201,45 +232,12 @@ def _facts(node: Node, place: str, model: str, rule: Rule, load: Mapping[str, in
     )
 
 
-def _in_order(
-    snapshot: Snapshot, policy: Policy, scores: list[RouteScore], prompt: Prompt
-) -> Sequence[RouteScore]:
-    """Return the routes of one tier in order; those that are ready say why."""
+def _in_order(policy: Policy, scores: list[RouteScore], prompt: Prompt) -> Sequence[RouteScore]:
+    """Return the routes of one tier in order."""
     if len(scores) < 2:
         return scores
     found = places(policy, [score.facts for score in scores], prompt)
-    order = sorted(range(len(scores)), key=lambda at: (found[at].key, at))
-    if scores[0].tier != "ready":
-        return [scores[at] for at in order]
-    return [
-        replace(scores[at], why=_why(snapshot, policy, scores, found, order, number))
-        for number, at in enumerate(order)
-    ]
-
-
-def _why(
-    snapshot: Snapshot,
-    policy: Policy,
-    scores: Sequence[RouteScore],
-    found: Sequence[Place],
-    order: Sequence[int],
-    number: int,
-) -> str:
-    """Return why a route is where it is in the order, as a sentence."""
-    mine = found[order[number]]
-    if number == 0:
-        other = order[1]
-        step = deciding_step(policy, mine, found[other])
-        why = why_first(step, mine.facts, found[other].facts, route_name(snapshot, scores[other]))
-        return f"{why[:1].upper()}{why[1:]}."
-    before = order[number - 1]
-    why = why_later(deciding_step(policy, found[before], mine), mine.facts)
-    return f"After {route_name(snapshot, scores[before])}: {why}."
-
-
-def route_name(snapshot: Snapshot, score: RouteScore) -> str:
-    """Return the name of a route's backend, with the place behind it, for people."""
-    return load_key(snapshot.nodes[score.backend].backend.name, score.place)
+    return [scores[at] for at in sorted(range(len(scores)), key=lambda at: (found[at].key, at))]
 
 
 def _set_aside(
@@ -272,7 +270,7 @@ def _score_health(node: Node, place: str, model: str, now: float) -> tuple[Tier,
             return "untried", "Its pause is over."
         return "last-resort", f"{place or model}: {part.reason.text}"
     if health.state == "healthy":
-        return "ready", "Healthy."
+        return "ready", HEALTHY
     if place and health.state == "unhealthy":
         return "untried", f"The backend is down, but this service may not be: {health.reason.text}"
     if health.state == "unknown":

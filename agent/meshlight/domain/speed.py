@@ -162,10 +162,12 @@ class Speeds:
         *,
         is_cold: bool = False,
         is_cached: bool = False,
+        is_timed: bool = False,
     ) -> None:
         """Take in the times and token counts of an answer.
 
-        `is_cold`: the model was not in memory. `is_cached`: the prompt was, so its time says nothing.
+        `is_cold`: the model was not in memory. `is_cached`: the prompt was, so its time says nothing. `is_timed`: the
+        engine has measured it better (`learn_timings`).
         """
         if not 0.0 <= first_s <= total_s <= LONGEST_S:
             return
@@ -175,11 +177,14 @@ class Speeds:
         if is_cold:
             self._load.add(max(first_s - self._expected_s(prompt, answer if is_whole else 0), 0.0), now)
         elif is_whole and answer >= WHOLE_TOKENS:
-            self._write.add(total_s / answer, now)
+            if not is_timed:
+                self._write.add(total_s / answer, now)
         elif prompt < SHORT_TOKENS:
             self._first.add(first_s, now)
-        elif not is_cached:
+        elif not is_cached and not is_timed:
             self._read.add(first_s / prompt, now)
+        if is_timed:
+            return
         if not is_whole and answer >= STREAM_TOKENS:
             self._write.add(rest_s / (answer - 1), now)
         if answer > 0:
@@ -195,8 +200,10 @@ class Speeds:
             self._answer += (wrote[0] - self._answer) / 8
 
     def learn_slots(self, now: float, running: int, first_s: float, prompt: int) -> None:
-        """Take in how long the first byte of a stream took beside `running` others, of a model in memory."""
-        self.refresh(now)
+        """Take in how long the first byte of a stream took beside `running` others, of a model in memory.
+
+        It is judged by what was expected at the last `refresh`.
+        """
         if not 0 < running <= SLOTS_MAX or self.begin_s is None or self.write_s is None:
             return
         begin_s = self._expected_s(prompt, 0)

@@ -206,6 +206,7 @@ class RouteMemory:
         *,
         is_cold: bool = False,
         is_cached: bool = False,
+        is_timed: bool = False,
     ) -> None:
         """Take in the times and token counts of a complete answer."""
         key = (ticket.backend, ticket.place, ticket.model)
@@ -214,7 +215,16 @@ class RouteMemory:
         first_s = ticket.first_byte_s
         speeds.seen_at = now
         prompt, answer = counts or (0, 0)
-        speeds.learn(now, first_s, total_s, prompt, answer, is_cold=is_cold, is_cached=is_cached)
+        speeds.learn(
+            now,
+            first_s,
+            total_s,
+            prompt,
+            answer,
+            is_cold=is_cold,
+            is_cached=is_cached,
+            is_timed=is_timed,
+        )
         if ticket.running > 1 and not is_cold and total_s - first_s > total_s / 20:
             speeds.learn_slots(now, ticket.running - 1, first_s, prompt)
         if self._saving is None and self._later is not None:

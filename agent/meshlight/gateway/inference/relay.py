@@ -6,33 +6,29 @@ decision. What each attempt shows of a backend is recorded in the registry, and 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from meshlight.backends.kinds import KINDS
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.domain.backend import Backend, Reason
+from meshlight.domain.choice import NO_PROMPT
 from meshlight.domain.errors import Paused, RoutingLoop
 from meshlight.domain.health import Broke, Fact, Served
 from meshlight.domain.operations import Operation
-from meshlight.domain.peers import may_use, own_id
-from meshlight.domain.routing import Ranking, RouteScore, load_key, rank
-from meshlight.domain.snapshot import Node, Snapshot
+from meshlight.domain.routing import RouteScore, load_key
+from meshlight.domain.snapshot import Node
 from meshlight.gateway.inference.attempt import StartedResponse, open_route
 from meshlight.gateway.inference.failures import FailedAttempt
 from meshlight.gateway.inference.headers import dropped, request_id, to_client
 from meshlight.gateway.inference.request import HOPS, InferenceRequest
 from meshlight.gateway.inference.retry_policy import EXTRA_ATTEMPTS, RetryBudget, allows_next, policy_for
+from meshlight.gateway.inference.route_choice import Choice, RouteChooser
 from meshlight.gateway.inference.route_errors import (
     final_error,
     final_guest_error,
     final_refusal,
     for_guest,
-    no_guest_route,
-    no_route,
-    nothing_shared,
 )
 from meshlight.gateway.inference.sinks import NamedSink, RecordingSink, Sink
 from meshlight.gateway.inference.streaming import StreamAborted, UsageTap, stream_response
@@ -41,11 +37,11 @@ from meshlight.gateway.inference.upstream_errors import last_headers
 from meshlight.gateway.lan.app import PAUSED_RETRY_S
 from meshlight.gateway.server.disconnect import DisconnectListeners
 from meshlight.gateway.translation.responses.native import asked_to_keep
-from meshlight.gateway.translation.table import is_reachable
 from meshlight.http_client.client import Headers
 from meshlight.mesh.backend_connections import BackendConnection, BackendConnections
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Change, Registry
+from meshlight.mesh.route_memory import RouteMemory
 from meshlight.mesh.traffic import Outcome, Ticket, Traffic
 
 log = logging.getLogger(__name__)
@@ -61,10 +57,6 @@ _ANSWERS = frozenset({"failing-requests", "loading"})
 _PATH_LACKING = frozenset({404, 405})
 """Statuses by which a backend says that it lacks a path."""
 
-SOLE_ROUTES_MAX = 256
-"""Models whose only route is remembered."""
-LACKING_MAX = 1_000
-"""Paths that are remembered as lacking."""
 _ATTEMPTS = tuple((b"x-meshlight-attempts", b"%d" % number) for number in range(EXTRA_ATTEMPTS + 2))
 
 
@@ -80,6 +72,7 @@ class Relay:
         clock: Callable[[], float],
         node_id: str,
         is_paused: Callable[[], bool] = lambda: False,
+        memory: RouteMemory | None = None,
     ) -> None:
         self._registry = registry
         self._links = links
@@ -90,10 +83,7 @@ class Relay:
         self._is_paused = is_paused
         self._budget = RetryBudget()
         self._turn = 0
-        self._sole: dict[tuple[str, Operation], tuple[Snapshot, RouteScore]] = {}
-        """Models with one healthy route: nothing but a new snapshot can change their ranking."""
-        self._lacking: set[tuple[str, str, str]] = set()
-        """Backend, model and path of requests of no known operation that a backend answered by 404 or 405."""
+        self._chooser = RouteChooser(registry, traffic, memory or RouteMemory(traffic, clock), clock)
         self._waiting: dict[tuple[str, str], set[Cancellation]] = {}
         """The requests that wait for a first byte and may leave, by backend and place behind it."""
         registry.listen(self._on_change)
@@ -149,10 +139,15 @@ class Relay:
         self._turn += 1
         failures: list[FailedAttempt] = []
         tried: list[RouteScore] = []
-        score: RouteScore | None = self._first_route(inbound)
+        choice: Choice | None = None
+        score = self._chooser.sole(inbound)
+        if score is None:
+            first = await self._chooser.first(inbound, self._turn)
+            choice = first if isinstance(first, Choice) else None
+            score = first.score if isinstance(first, Choice) else first
         while score is not None:
             tried.append(score)
-            result = await self._try_route(score, inbound, sink, cancellation, len(tried))
+            result = await self._try_route(score, inbound, sink, cancellation, len(tried), choice)
             if not isinstance(result, FailedAttempt):
                 for failure in failures:
                     if result == "ok" and failure.may_be_the_requests_fault:
@@ -162,12 +157,12 @@ class Relay:
                 return result
             failures.append(result)
             if inbound.operation == "other" and result.refusal and result.refusal.status in _PATH_LACKING:
-                self._record_lacking(result.backend.id, score.model, inbound.path)
+                self._chooser.record_lacking(result.backend.id, score.model, inbound.path)
             if not result.may_be_the_requests_fault:
                 self._record_failure(result)
             elif result.wants_probe:
                 self._request_probe_after(result)
-            score = self._next_route(inbound, failures, tried)
+            score = self._next_route(inbound, failures, tried, choice)
         await self._send_failure(inbound, failures, sink)
         return "failed"
 
@@ -189,63 +184,25 @@ class Relay:
         )
         await sink.end(refusal.body)
 
-    def _first_route(self, inbound: InferenceRequest) -> RouteScore:
-        snapshot = self._registry.snapshot
-        key = (inbound.head.model, inbound.operation)
-        sole = self._sole.get(key)
-        if sole is not None and sole[0] is snapshot and inbound.guest is None:
-            return sole[1]
-        all_routes = self._rank(inbound)
-        ranking = self._with_path(all_routes, inbound)
-        candidates = ranking.candidates
-        if not ranking.scores and inbound.guest is not None:
-            raise nothing_shared()
-        if not candidates and inbound.guest is not None:
-            raise no_guest_route(inbound.head.model, lacks_path=bool(all_routes.candidates))
-        if not candidates:
-            raise no_route(snapshot, ranking, lacks=inbound.operation if all_routes.candidates else None)
-        if len(ranking.scores) == 1 and candidates[0].tier == "ready" and inbound.guest is None:
-            if len(self._sole) >= SOLE_ROUTES_MAX:
-                self._sole.clear()
-            self._sole[key] = (snapshot, candidates[0])
-        return candidates[0]
-
     def _next_route(
-        self, inbound: InferenceRequest, failures: list[FailedAttempt], tried: list[RouteScore]
+        self,
+        inbound: InferenceRequest,
+        failures: list[FailedAttempt],
+        tried: list[RouteScore],
+        choice: Choice | None,
     ) -> RouteScore | None:
         """Return the route to try after the last failure; ranked anew, for the mesh may have changed meanwhile."""
         if not allows_next(inbound, failures, tried[-1].tier):
             return None
         done = {(score.backend, score.place) for score in tried}
-        scores = self._with_path(self._rank(inbound), inbound).scores
+        prompt = NO_PROMPT if choice is None else choice.prompt
+        scores = self._chooser.ranking(inbound, self._turn, prompt).scores
         following = next(
             (s for s in scores if (s.backend, s.place) not in done and self._is_worth_trying(s)), None
         )
         if following is None or self._budget.allows(len(failures), tried[-1].tier, self._clock()):
             return following
         return None
-
-    def _rank(self, inbound: InferenceRequest) -> Ranking:
-        snapshot = self._registry.snapshot
-        name, terms = inbound.head.model, None
-        if inbound.guest is not None:
-            name, terms = own_id(snapshot, inbound.guest, name), partial(may_use, inbound.guest)
-        return rank(snapshot, name, self._traffic.load, self._clock(), self._turn, terms)
-
-    def _with_path(self, ranking: Ranking, inbound: InferenceRequest) -> Ranking:
-        """Return the ranking without the routes whose backend has no such path."""
-        ranking = without_lacking_kinds(
-            ranking, inbound.operation, self._registry.snapshot.nodes, inbound.path
-        )
-        if inbound.operation != "other" or not self._lacking:
-            return ranking
-        scores = tuple(
-            replace(score, tier="last-resort", why=f"It answered that it lacks {inbound.path}.")
-            if score.tier != "excluded" and (score.backend, score.model, inbound.path) in self._lacking
-            else score
-            for score in ranking.scores
-        )
-        return replace(ranking, scores=scores)
 
     def _is_worth_trying(self, score: RouteScore) -> bool:
         if score.tier == "last-resort":
@@ -261,8 +218,10 @@ class Relay:
         sink: Sink,
         cancellation: Cancellation,
         number: int,
+        choice: Choice | None,
     ) -> Outcome | FailedAttempt:
         """Try one route, as attempt number `number`; return how it ended, or why it gave no answer."""
+        is_cold = score.facts.loaded is False and self._chooser.is_cold(score)
         link = self._links.put(self._registry.node(score.backend).backend)
         backend, place = link.backend, score.place
         policy = policy_for(is_costly=inbound.is_costly, is_metered=link.is_metered)
@@ -290,12 +249,11 @@ class Relay:
                 return replace(started, place=place) if place else started
             ticket.first_byte(self._clock() - started_at)
             response = started.response
-            self._record_notes(link, started)
-            extra = _own_headers(response.headers, backend.id, number, inbound)
-            if started.dropped:
-                extra.append(dropped(started.dropped))
-            if inbound.stored is not None and started.translator is None and link.kind.group == "engine":
-                sink = await _recording(sink, inbound) if response.status == 200 else sink
+            if (choice is not None or is_cold) and response.status < 300 and started.first:
+                self._chooser.record_first_byte(choice, score)
+            extra = self._headers(started, link, inbound, number, choice)
+            if inbound.stored is not None and started.translator is None:
+                sink = await self._recorded(sink, inbound, score, link, started)
             asked = inbound.head.model if inbound.named is None else inbound.named
             if started.translator is None and asked and asked != score.model:
                 sink = NamedSink(sink, score.model, asked)
@@ -312,7 +270,11 @@ class Relay:
                 outcome = "ok"
                 link.is_proven = True
             self._record_success(backend.id, score)
-            _count_tokens(ticket, tap, inbound.operation)
+            counts = _count_tokens(ticket, tap, inbound.operation)
+            if response.status < 300:
+                self._chooser.record_answer(
+                    choice, ticket, self._clock() - started_at, counts, tap, is_cold=is_cold
+                )
         except StreamAborted as aborted:
             self._record_abort(link, score, aborted.why)
         except asyncio.CancelledError:
@@ -321,6 +283,39 @@ class Relay:
         finally:
             ticket.close(outcome)
         return outcome
+
+    def _headers(
+        self,
+        started: StartedResponse,
+        link: BackendConnection,
+        inbound: InferenceRequest,
+        number: int,
+        choice: Choice | None,
+    ) -> list[tuple[bytes, bytes]]:
+        """Return what Meshlight adds to the headers of a backend's answer, and note what they tell of the backend."""
+        self._record_notes(link, started)
+        extra = _own_headers(started.response.headers, link.backend.id, number, inbound)
+        if choice is not None and inbound.guest is None:
+            extra.append(choice.header(number))
+        if started.dropped:
+            extra.append(dropped(started.dropped))
+        return extra
+
+    async def _recorded(
+        self,
+        sink: Sink,
+        inbound: InferenceRequest,
+        score: RouteScore,
+        link: BackendConnection,
+        started: StartedResponse,
+    ) -> Sink:
+        """Return a sink that stores a response that passes through it, or note which backend keeps it itself."""
+        if started.response.status != 200:
+            return sink
+        if link.kind.group == "engine":
+            return await _recording(sink, inbound)
+        self._chooser.record_response(score, started.first)
+        return sink
 
     def _record_notes(self, link: BackendConnection, started: StartedResponse) -> None:
         """Show people what an answer tells about its backend, such as the limits of an account."""
@@ -355,11 +350,6 @@ class Relay:
         if not failure.is_final:
             self._request_probe_after(failure)
 
-    def _record_lacking(self, backend_id: str, model: str, path: str) -> None:
-        if len(self._lacking) >= LACKING_MAX:
-            self._lacking.clear()
-        self._lacking.add((backend_id, model, path))
-
     def _apply(self, backend_id: str, part: str, fact: Fact) -> None:
         if part:
             self._registry.record_part_fact(backend_id, part, fact)
@@ -382,6 +372,8 @@ class Relay:
 
     def _on_change(self, change: Change) -> None:
         """Let the requests that wait for a first byte leave, when their backend or the place behind it fell."""
+        for backend_id in change.removed:
+            self._chooser.forget(backend_id)
         for key in [key for key in self._waiting if key[0] in change.removed] if change.removed else ():
             del self._waiting[key]
         if change.fell is not None and is_lost_part(
@@ -391,8 +383,7 @@ class Relay:
         if change.incident is None or change.incident[2] != "unhealthy":
             return
         backend_id = change.incident[0]
-        if self._lacking:  # it may come back as another version, with other paths
-            self._lacking = {key for key in self._lacking if key[0] != backend_id}
+        self._chooser.forget_lacking(backend_id)
         if self.is_lost(self._registry.node(backend_id).backend):
             self._release_waiting((backend_id, ""))
 
@@ -425,30 +416,6 @@ def is_lost_part(node: Node | None, place: str) -> bool:
     return part is not None and part.state == "unhealthy" and part.reason.code not in _STAYS_AT_PLACE
 
 
-def without_lacking_kinds(
-    ranking: Ranking, operation: Operation, nodes: Mapping[str, Node], path: str
-) -> Ranking:
-    """Return the ranking with every route excluded, with the reason, whose kind of backend lacks the path."""
-    lacking = {
-        score.backend
-        for score in ranking.scores
-        if not is_reachable(operation, KINDS[nodes[score.backend].backend.kind])
-    }
-    if not lacking:
-        return ranking
-    scores = tuple(
-        replace(
-            score,
-            tier="excluded",
-            why=f"{KINDS[nodes[score.backend].backend.kind].label} has no {path}.",
-        )
-        if score.backend in lacking and score.tier != "excluded"
-        else score
-        for score in ranking.scores
-    )
-    return replace(ranking, scores=scores)
-
-
 async def _recording(sink: Sink, inbound: InferenceRequest) -> Sink:
     """Return a sink that stores the response that passes through it, if the request asks for that."""
     if inbound.stored is None:
@@ -457,12 +424,16 @@ async def _recording(sink: Sink, inbound: InferenceRequest) -> Sink:
     return sink if recorded is None else RecordingSink(sink, recorded)
 
 
-def _count_tokens(ticket: Ticket, tap: UsageTap, operation: Operation) -> None:
-    """Count the tokens that the answer's `usage` says; without, estimate those of a stream."""
+def _count_tokens(ticket: Ticket, tap: UsageTap, operation: Operation) -> tuple[int, int] | None:
+    """Count the tokens that the answer's `usage` says; without, estimate those of a stream. Returns them."""
     if (counts := tap.read()) is not None:
         ticket.tokens(*counts)
-    elif operation in _TEXT_STREAMS:
-        ticket.estimated_tokens(tap.estimate())
+        return counts
+    if operation in _TEXT_STREAMS:
+        estimated = tap.estimate()
+        ticket.estimated_tokens(estimated)
+        return 0, estimated
+    return None
 
 
 def _own_headers(
