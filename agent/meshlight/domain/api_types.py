@@ -288,6 +288,14 @@ class RouteView(Struct, frozen=True, kw_only=True):
     in_flight: int
     place: str = ""
     """The service of a cluster that would answer; empty for a backend that is one service itself."""
+    loaded: bool | None = None
+    """Whether the model is in memory there, as far as that is known."""
+    slots: int | None = None
+    """Requests that it answers at the same time; null for no known limit."""
+    context: int | None = None
+    """Tokens of its context."""
+    expected_s: float | None = None
+    """Seconds until an answer would be complete, learned from earlier ones."""
 
 
 class RouteExplanation(Struct, frozen=True, kw_only=True):

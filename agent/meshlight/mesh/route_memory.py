@@ -54,7 +54,10 @@ class SpeedStore(Protocol):
         """Return what was written last; empty when nothing was, or it can't be read."""
 
     def write(self, data: bytes) -> None:
-        """Store this in the place of what was there."""
+        """Store this in the place of what was there, soon."""
+
+    def write_now(self, data: bytes) -> None:
+        """Store it before returning."""
 
 
 class SlowRoute(Struct, frozen=True):
@@ -227,7 +230,7 @@ class RouteMemory:
         )
         if ticket.running > 1 and not is_cold and total_s - first_s > total_s / 20:
             speeds.learn_slots(now, ticket.running - 1, first_s, prompt)
-        if self._saving is None and self._later is not None:
+        if self._saving is None and self._later is not None and self._store is not None:
             self._saving = self._later(SAVE_EVERY_S, self._save)
 
     def learn_timings(self, ticket: Ticket, read: tuple[int, float], wrote: tuple[int, float]) -> None:
@@ -268,7 +271,9 @@ class RouteMemory:
         """Write what is not written yet."""
         if self._saving is not None:
             self._saving.cancel()
-            self._save()
+            self._saving = None
+            if self._store is not None:
+                self._store.write_now(self._kept())
 
     def _look(self, routes: Sequence[_Live], prompt: Prompt, now: float) -> tuple[bool, bool, bool]:
         """Bring up to date what runs at the routes of a model, and where it is in memory.
@@ -356,14 +361,16 @@ class RouteMemory:
 
     def _save(self) -> None:
         self._saving = None
-        if self._store is None:
-            return
+        if self._store is not None:
+            self._store.write(self._kept())
+
+    def _kept(self) -> bytes:
         kept = [
             _KeptRoute(*key, values)
             for key, speeds in self._speeds.items()
             if (values := speeds.kept()) != Kept()
         ]
-        self._store.write(msgspec.json.encode(kept))
+        return msgspec.json.encode(kept)
 
 
 def _detail(node: Node, model: str) -> ModelDetail:

@@ -69,6 +69,7 @@ from meshlight.mesh.history import History
 from meshlight.mesh.prober import BackendSync, Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
+from meshlight.mesh.route_memory import RouteMemory
 from meshlight.mesh.traffic import Traffic
 from meshlight.peers.manager import PeerManager
 from meshlight.peers.mdns.browser import DiscoveredPeers
@@ -83,6 +84,7 @@ from meshlight.storage.open_files import OpenFiles
 from meshlight.storage.paths import Paths
 from meshlight.storage.peer_certificates import PeerCertificates
 from meshlight.storage.secrets.store import Secrets
+from meshlight.storage.speed_file import SpeedFile
 from meshlight.storage.token_files import TokenFiles
 
 COLLECT_AFTER = 20_000
@@ -152,6 +154,9 @@ class Service:
         # of this.
         self._hub = EventHub(lambda: self._publisher.view(), first=int(time.time() * 1000))
         self._traffic = Traffic(lambda: self._publisher.schedule_traffic())
+        self._route_memory = RouteMemory(
+            self._traffic, clock, SpeedFile(paths.state_dir / "speeds.json"), later
+        )
         self._publisher = EventPublisher(
             self._registry,
             self._traffic,
@@ -202,6 +207,7 @@ class Service:
             clock,
             self._node_id,
             is_paused=lambda: self._settings.config.paused,
+            memory=self._route_memory,
         )
         inference = Inference(
             relay, self._catalog, Ollama(self._registry, started, __version__, self._connections)
@@ -226,6 +232,7 @@ class Service:
                     "history": history,
                     "registry": self._registry,
                     "traffic": self._traffic,
+                    "route_memory": self._route_memory,
                     "prober": self._prober,
                     "refresher": self._refresher,
                     "backend_admin": self._backend_admin,
@@ -271,6 +278,7 @@ class Service:
             await self._refresher.close()
             await self._prober.close()
             self._connections.close()
+            self._route_memory.close()
             self._settings.close()
             self._open_files.close()
 

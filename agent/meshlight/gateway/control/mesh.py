@@ -27,6 +27,7 @@ from meshlight.mesh.history import History, Past
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
+from meshlight.mesh.route_memory import RouteMemory
 from meshlight.mesh.traffic import Traffic
 
 EventPublisherDep = NamedDependency[EventPublisher]
@@ -36,12 +37,16 @@ RefresherDep = NamedDependency[Refresher]
 RegistryDep = NamedDependency[Registry]
 BackendAdminDep = NamedDependency[BackendAdmin]
 TrafficDep = NamedDependency[Traffic]
+RouteMemoryDep = NamedDependency[RouteMemory]
 ModelTesterDep = NamedDependency[ModelTester]
 BackendId = Annotated[
     str, PathParameter(description="The backend's id, as in the snapshot.", min_length=1, max_length=64)
 ]
 ModelName = Annotated[
     str, QueryParameter(description="A model, an alias, or backend/model.", min_length=1, max_length=1024)
+]
+PromptTokens = Annotated[
+    int, QueryParameter(description="Tokens of the prompt and its answer.", ge=0, le=1_000_000_000)
 ]
 
 
@@ -82,10 +87,15 @@ class MeshController(Controller):
         self,
         registry: RegistryDep,
         traffic: TrafficDep,
+        route_memory: RouteMemoryDep,
         model: ModelName,
+        tokens: PromptTokens = 0,
     ) -> RouteExplanation:
-        """Return which backend would answer for a model now, and the ranked list with reasons."""
-        return explain(registry, traffic, model)
+        """Return which backend would answer for a model now, and the ranked list with reasons.
+
+        With `tokens`, for a request that needs so many tokens of context.
+        """
+        return explain(registry, traffic, model, route_memory, tokens)
 
     @post(
         "/test",
