@@ -85,7 +85,7 @@ async def test_each_model_is_asked_about_once_two_in_a_round() -> None:
         assert [asked.count("/api/show") for asked in rounds] == [2, 2, 1, 0]
         asked = [msgspec.json.decode(body)["model"] for body in engine.server.bodies if body]
         assert asked == names
-        for _ in range(2):
+        for _ in range(3):
             assert await engine.probe_requests(10) == ["/api/tags", "/api/ps"], "and never again"
         assert await engine.probe_requests(10) == ["/api/tags", "/api/ps", "/api/version"], "perhaps an update"
 
