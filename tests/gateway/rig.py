@@ -116,6 +116,9 @@ class Rig:
         )
         return answer
 
+    def encoded(self, body: object) -> bytes:
+        return msgspec.json.encode(body)
+
     def inbound(self, operation: Operation, model: str, body: bytes, **fields: Any) -> InferenceRequest:
         return InferenceRequest(
             operation=operation,

@@ -29,7 +29,7 @@ def why_first(step: Step, route: RouteFacts, other: RouteFacts, others_name: str
     if step == "context":
         return f"its context of {tokens_text(route.context)} holds the prompt"
     if step == "slot":
-        return f"{others_name} is full" if other.is_full else f"{others_name} would have to load it first"
+        return f"{others_name} is full" if other.is_full else _FIRST["loaded"]
     if step == "waiting":
         return f"fewest requests ({route.in_flight})"
     return (_time(route) if step == "time" else "") or _FIRST[step]
@@ -40,7 +40,7 @@ def why_later(step: Step, route: RouteFacts) -> str:
     if step == "context":
         return f"its context of {tokens_text(route.context)} is too small"
     if step == "slot":
-        return "it is full" if route.is_full else "it would have to load the model first"
+        return "it is full" if route.is_full else _LATER["loaded"]
     if step == "waiting":
         return f"more requests ({route.in_flight})"
     return (_time(route) if step == "time" else "") or _LATER[step]
@@ -52,7 +52,7 @@ def tokens_text(tokens: int | None) -> str:
         return "unknown size"
     if tokens < 1_000:
         return str(tokens)
-    in_units = tokens / 1024 if tokens % 1024 == 0 else tokens / 1000
+    in_units = tokens / 1024 if tokens % 1024 == 0 and tokens % 1000 else tokens / 1000
     return f"{in_units:.0f}k"
 
 

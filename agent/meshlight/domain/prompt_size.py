@@ -10,7 +10,7 @@ from statistics import median
 ASCII_BYTES_PER_TOKEN = 4.0
 OTHER_BYTES_PER_TOKEN = 3.0
 ESCAPE_BYTES = 6
-"""Bytes of `\\uXXXX`, which stands for one character of another script."""
+"""Bytes of `\\u20ac`, which stands for one character of another script."""
 PICTURE_TOKENS = 1_000
 """What a picture counts, whatever its size; models count between 85 and 1,600."""
 SAMPLES_KEPT = 15

@@ -16,6 +16,8 @@ FRESH_S = 120.0
 USUAL_KEPT = 30
 USUAL_EVERY_S = 60.0
 """How often the present speed is noted for the usual one."""
+SLOW_EVERY_S = 600.0
+"""The same while it is slow."""
 SHORT_TOKENS = 200
 """Shorter prompts say how long any answer takes to begin, longer ones how fast a prompt is read."""
 WHOLE_TOKENS = 20
@@ -74,7 +76,9 @@ class Pace:
         self.until = min([at for at in times if at > oldest], default=_NEVER) + FRESH_S
         if len(fresh) >= ENOUGH:
             self._expected = value = _middle(fresh)
-            if now - self._noted_at >= USUAL_EVERY_S:
+            # A slow hour is not soon taken for what is usual.
+            every_s = SLOW_EVERY_S if _is_slow(value, self.usual) else USUAL_EVERY_S
+            if now - self._noted_at >= every_s:
                 self._noted_at = now
                 self._usuals = [*self._usuals[-(USUAL_KEPT - 1) :], value]
                 self.usual = sorted(self._usuals)[(len(self._usuals) - 1) // 4]

@@ -27,6 +27,8 @@ ROUTES_MAX = 2_000
 MODELS_MAX = 1_000
 """Models whose way of counting tokens is remembered."""
 SAVE_EVERY_S = 60.0
+CROWDED = 3
+"""A place with so many more requests than the least busy one is not preferred for its conversations."""
 LOAD_GUESS_S = 20.0
 """How long a model is expected to load where that was never seen."""
 SLOW_FOR_S = 300.0
@@ -267,6 +269,9 @@ class RouteMemory:
         for key in [key for key in self._speeds if key[0] == backend]:
             del self._speeds[key]
 
+    def __len__(self) -> int:
+        return len(self._speeds)
+
     def close(self) -> None:
         """Write what is not written yet."""
         if self._saving is not None:
@@ -308,6 +313,8 @@ class RouteMemory:
                 has_slots = True
             if route.counts_model:
                 facts.taken = self._traffic.running(route.backend, route.model)
+        if is_any_home and _is_crowded(routes):
+            is_any_home = False
         return is_any_home, is_any_cold, has_slots
 
     def _expect(self, routes: Sequence[_Live], prompt: Prompt, now: float) -> None:
@@ -371,6 +378,18 @@ class RouteMemory:
             if (values := speeds.kept()) != Kept()
         ]
         return msgspec.json.encode(kept)
+
+
+def _is_crowded(routes: Sequence[_Live]) -> bool:
+    """Whether the request's home has no known slots and too many requests; then it is no home any more.
+
+    Else clients that all begin with the same words would be one conversation, at one place.
+    """
+    home = next(route.facts for route in routes if route.facts.is_home)
+    if home.slots is not None:
+        return False
+    home.is_home = home.in_flight < min(route.facts.in_flight for route in routes) + CROWDED
+    return not home.is_home
 
 
 def _detail(node: Node, model: str) -> ModelDetail:

@@ -87,7 +87,9 @@ async def test_each_model_is_asked_about_once_two_in_a_round() -> None:
         assert asked == names
         for _ in range(3):
             assert await engine.probe_requests(10) == ["/api/tags", "/api/ps"], "and never again"
-        assert await engine.probe_requests(10) == ["/api/tags", "/api/ps", "/api/version"], "perhaps an update"
+        assert await engine.probe_requests(10) == ["/api/tags", "/api/ps", "/api/version"], (
+            "perhaps an update"
+        )
 
 
 async def test_a_model_that_was_pulled_anew_is_asked_about_anew() -> None:

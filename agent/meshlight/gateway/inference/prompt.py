@@ -34,7 +34,7 @@ _LIMIT = re.compile(
 )
 _PREVIOUS_NAME = b'"previous_response_id"'
 _PREVIOUS = re.compile(_PREVIOUS_NAME + rb'\s*:\s*"([^"\\]{1,200})"')
-_MADE = re.compile(rb'"id"\s*:\s*"(resp_[^"\\]{1,200})"')
+_MADE = re.compile(rb'"id"\s*:\s*"(resp[_-][^"\\]{1,200})"')
 _HEAD = 2_048
 """The id of a response is within so many bytes of its beginning."""
 

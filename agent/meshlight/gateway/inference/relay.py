@@ -83,7 +83,9 @@ class Relay:
         self._is_paused = is_paused
         self._budget = RetryBudget()
         self._turn = 0
-        self._chooser = RouteChooser(registry, traffic, memory or RouteMemory(traffic, clock), clock)
+        self._chooser = RouteChooser(
+            registry, traffic, RouteMemory(traffic, clock) if memory is None else memory, clock
+        )
         self._waiting: dict[tuple[str, str], set[Cancellation]] = {}
         """The requests that wait for a first byte and may leave, by backend and place behind it."""
         registry.listen(self._on_change)
