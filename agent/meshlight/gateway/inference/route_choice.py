@@ -1,6 +1,6 @@
 """Chooses a route for each request: the only one at once, and the best of several by what is known of them.
 
-A model with one healthy route needs no choice, and one whose routes are all ready is chosen from a plan that holds
+A model with one healthy route needs no choice, and of several that are ready, the best is chosen by a plan that holds
 until the next snapshot. Everything else is ranked anew.
 """
 
@@ -37,6 +37,8 @@ LACKING_MAX = 1_000
 """Paths that are remembered as lacking."""
 RESPONSES_KEPT_S = 86_400.0
 """How long it is remembered which backend made a response."""
+_UNPLANNED = frozenset[Operation]({"responses", "other"})
+"""Operations where some requests are bound to a backend, or some backends lack a path."""
 _WHY_MAX = 120
 _FAILED_BEFORE = b"the first choice failed"
 
@@ -88,11 +90,13 @@ class RouteChooser:
         response of a backend that can't be used.
         """
         plan = self._plans.get((inbound.head.model, inbound.operation)) if inbound.guest is None else None
-        if plan is None or plan.snapshot is not self._registry.snapshot or inbound.operation == "responses":
+        if plan is None or plan.snapshot is not self._registry.snapshot:
             found = self._plan(inbound, turn)
             if isinstance(found, RouteScore):
                 return found
             plan = found
+        if plan is not None and len(plan.scores) == 1:
+            return plan.scores[0]
         reading = await read_prompt(inbound)
         prompt = self._prompt(inbound, reading)
         snapshot = self._registry.snapshot
@@ -177,17 +181,18 @@ class RouteChooser:
         snapshot, key = self._registry.snapshot, (inbound.head.model, inbound.operation)
         ranking = self._usable(inbound, turn)
         candidates, is_own = ranking.candidates, inbound.guest is None
+        ready = [score for score in candidates if score.tier == "ready"]
         if len(candidates) == 1:
-            if len(ranking.scores) == 1 and candidates[0].tier == "ready" and is_own:
+            if len(ranking.scores) == 1 and ready and is_own:
                 if len(self._sole) >= MODELS_MAX:
                     self._sole.clear()
                 self._sole[key] = (snapshot, candidates[0])
             return candidates[0]
-        # The tier of any other route may change with time alone.
-        if not is_own or any(score.tier not in {"ready", "excluded"} for score in ranking.scores):
+        if not ready:
             return None
-        plan = self._memory.plan(snapshot, ranking.policy, candidates)
-        if inbound.operation != "responses":  # of these, some are bound to one backend
+        # The other routes come after these, whatever becomes of them until the next snapshot.
+        plan = self._memory.plan(snapshot, ranking.policy, ready)
+        if is_own and inbound.operation not in _UNPLANNED:
             if len(self._plans) >= MODELS_MAX:
                 self._plans.clear()
             self._plans[key] = plan
@@ -299,4 +304,4 @@ def _mark(response_id: bytes) -> bytes:
 
 def _plain(why: str) -> str:
     """Return a reason as one short line for a header."""
-    return sanitize_line(why, _WHY_MAX)
+    return sanitize_line(why, _WHY_MAX).rstrip(".")
