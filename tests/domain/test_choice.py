@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshlight.domain.choice import NO_PROMPT, STEPS, Prompt, RouteFacts, Step, deciding_step, fits, places
+from meshlight.domain.choice import (
+    NO_PROMPT,
+    STEPS,
+    Prompt,
+    RouteFacts,
+    Step,
+    best,
+    deciding_step,
+    fits,
+    needed,
+    places,
+)
 from meshlight.domain.rules import Policy
 
 POLICIES: tuple[Policy, ...] = get_args(Policy)
@@ -53,6 +64,12 @@ def test_a_cold_model_waits_for_nobody_but_is_not_loaded_where_a_warm_one_is_don
     assert first("local-first", cold, busy) == (1, "loaded")
     busy = route(loaded=True, slots=1, in_flight=1, wait_s=60.0, work_s=2.0)
     assert first("local-first", cold, busy) == (0, "slot")
+
+
+def test_no_prompt_goes_to_a_cloud_because_a_nearer_model_is_cold() -> None:
+    cold = route(loaded=False, load_s=20.0, work_s=2.0)
+    assert first("local-first", cold, route(ring=2, work_s=2.0)) == (1, "slot")
+    assert first("local-first", cold, route(ring=3, work_s=2.0)) == (0, "ring")
 
 
 def test_what_is_not_known_excludes_nothing() -> None:
@@ -110,3 +127,30 @@ def test_a_full_place_is_never_first_while_one_that_fits_is_free(
     best = min(places("local-first", routes, prompt)).facts
     if best.is_full and best.preference == 0:
         assert not any(fits(r, prompt) and not r.is_full and not r.must_load for r in same)
+
+
+@given(st.sampled_from(POLICIES), st.lists(FACTS, min_size=1, max_size=6), PROMPTS)
+def test_the_best_is_found_without_putting_all_in_order(
+    policy: Policy, routes: list[RouteFacts], prompt: Prompt
+) -> None:
+    found = places(policy, routes, prompt)
+    order = sorted(range(len(routes)), key=lambda at: (found[at].key, at))
+    for steps in (STEPS[policy], needed(STEPS[policy], routes)):
+        chosen = best(steps, routes, prompt)
+        assert found[chosen.first].key == found[order[0]].key
+        assert chosen.first == order[0]
+        if len(routes) > 1:
+            assert (
+                found[chosen.second].key[: STEPS[policy].index(chosen.step)]
+                == (found[chosen.first].key[: STEPS[policy].index(chosen.step)])
+            )
+            assert chosen.step == deciding_step(policy, found[chosen.first], found[chosen.second])
+
+
+def test_times_are_worked_out_only_where_they_decide() -> None:
+    called: list[None] = []
+    warm, cold = route(loaded=True), route(loaded=False)
+    best(STEPS["local-first"], [route(in_flight=1), warm], NO_PROMPT, lambda: called.append(None))
+    assert not called
+    best(STEPS["local-first"], [warm, cold], NO_PROMPT, lambda: called.append(None))
+    assert len(called) == 1

@@ -106,9 +106,7 @@ class LocalGateway:
             port=port,
             is_key=KEY.encode().__eq__,
             prove=lambda _: "",
-            require_key=lambda: self.requires_key,
-            allowed_hosts=tuple,
-            allowed_origins=lambda: tuple(self.origins),
+            settings=lambda: Config(require_key=self.requires_key, allowed_origins=tuple(self.origins)),
             write_link=lambda _, __, ___: Path(),
             dependencies={
                 "publisher": self.publisher,

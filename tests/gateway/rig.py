@@ -11,7 +11,7 @@ from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.health import Answered
 from meshlight.domain.operations import Operation
 from meshlight.domain.rules import Routing
-from meshlight.gateway.inference.queue import ModelQueue, slots_as_set
+from meshlight.gateway.inference.queue import ModelQueue, told_slots
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.inference.request import Head, InferenceRequest
 from meshlight.gateway.server.disconnect import DisconnectListeners
@@ -95,7 +95,7 @@ class Rig:
         self.prober.probed_soon = []
         self.traffic = Traffic()
         self.queue = ModelQueue(
-            slots_as_set(self.registry), self.traffic, self.clock, self.clock.later, longest=longest
+            told_slots(self.registry), self.traffic, self.clock, self.clock.later, longest=longest
         )
         self.relay = Relay(
             self.registry,
@@ -129,6 +129,9 @@ class Rig:
             self.inbound(operation, model, body, **fields), answer, disconnect or DisconnectListeners()
         )
         return answer
+
+    def encoded(self, body: object) -> bytes:
+        return msgspec.json.encode(body)
 
     def inbound(self, operation: Operation, model: str, body: bytes, **fields: Any) -> InferenceRequest:
         return InferenceRequest(

@@ -158,9 +158,10 @@ class ApiClient:
         """Whether this service supports `pause`."""
         return "paused" in self._fetch("GET", "/mesh/settings", dict[str, object])
 
-    def route(self, model: str) -> RouteExplanation:
-        """Return which backend would answer a request for `model` now, and why not the others."""
-        return self._fetch("GET", f"/mesh/route?model={quote(model, safe='')}", RouteExplanation)
+    def route(self, model: str, tokens: int = 0) -> RouteExplanation:
+        """Return which backend would answer a request of so many tokens for `model` now, and why not the others."""
+        size = f"&tokens={tokens}" if tokens else ""
+        return self._fetch("GET", f"/mesh/route?model={quote(model, safe='')}{size}", RouteExplanation)
 
     def test_model(self, model: str | None, count: int) -> ModelTestReport:
         """Have the service send `count` small real requests to `model` (None: any model that is ready)."""

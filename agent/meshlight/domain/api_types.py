@@ -182,7 +182,7 @@ def backend_view(node: Node, work: Workload | None, now: float) -> BackendView:
         details=node.details,
         names=node.names,
         about=node.about,
-        warnings=node.warnings,
+        warnings=(*node.warnings, node.slow) if node.slow else node.warnings,
         degraded=node.degraded,
         can_load=node.can_load,
     )
@@ -196,7 +196,7 @@ def health_change(node: Node, now: float) -> HealthChange:
         health=health_view(node.health, now),
         latency_ms=latency_ms(node.health),
         about=node.about,
-        warnings=node.warnings,
+        warnings=(*node.warnings, node.slow) if node.slow else node.warnings,
         degraded=node.degraded,
     )
 
@@ -297,6 +297,14 @@ class RouteView(Struct, frozen=True, kw_only=True):
     in_flight: int
     place: str = ""
     """The service of a cluster that would answer; empty for a backend that is one service itself."""
+    loaded: bool | None = None
+    """Whether the model is in memory there, as far as that is known."""
+    slots: int | None = None
+    """Requests that it answers at the same time; null for no known limit."""
+    context: int | None = None
+    """Tokens of its context."""
+    expected_s: float | None = None
+    """Seconds until an answer would be complete, learned from earlier ones."""
 
 
 class RouteExplanation(Struct, frozen=True, kw_only=True):

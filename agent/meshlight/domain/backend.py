@@ -111,6 +111,8 @@ class ModelDetail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Tokens that a prompt and its answer may have together."""
     loaded: bool | None = None
     """Whether it is in memory now, so that a request need not wait for loading."""
+    slots: int | None = None
+    """Requests that it answers at the same time."""
     quantization: str = ""
     """The engine's name for it, such as `Q4_K_M`."""
     parameters: str = ""

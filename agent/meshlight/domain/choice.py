@@ -17,11 +17,13 @@ The first step in which two routes differ decides between them:
 sum of points: each step is a plain comparison, so the order is total and the same for the same facts.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Literal
 
 from msgspec import Struct
 
+from meshlight.domain.backend import RING_ORDER
 from meshlight.domain.rules import Policy
 
 Step = Literal[
@@ -49,6 +51,7 @@ STEPS: Mapping[Policy, tuple[Step, ...]] = {
 """The steps of each policy, in order."""
 
 _NEVER = float("inf")
+_CLOUD = RING_ORDER["cloud"]
 
 
 class Prompt(Struct, frozen=True, kw_only=True):
@@ -70,9 +73,14 @@ class Prompt(Struct, frozen=True, kw_only=True):
 NO_PROMPT = Prompt()
 
 
-class RouteFacts(Struct, frozen=True, kw_only=True):
-    """What is known of one route now, beside its health; what is not known decides nothing."""
+class RouteFacts(Struct, kw_only=True):
+    """What is known of one route now, beside its health; what is not known decides nothing.
 
+    Not frozen: where a choice is made for every request, the same objects are brought up to date each time.
+    """
+
+    index: int = 0
+    """Its place in the list of the model's routes."""
     preference: int = 0
     """The place in the rule's `prefer`."""
     ring: int = 0
@@ -80,10 +88,15 @@ class RouteFacts(Struct, frozen=True, kw_only=True):
     turn: int = 0
     """Where in the round it is; makes the order complete."""
     in_flight: int = 0
+    """Requests at its backend or place."""
+    taken: int | None = None
+    """Those of them that take a slot; None if all do."""
     slots: int | None = None
     """Requests that it answers at the same time; None for no known limit."""
     loaded: bool | None = None
     """Whether the model is in memory."""
+    known_at: float = 0.0
+    """When that was worked out, in monotonic seconds."""
     context: int | None = None
     """Tokens of its context as it is loaded."""
     is_home: bool = False
@@ -100,7 +113,9 @@ class RouteFacts(Struct, frozen=True, kw_only=True):
     @property
     def is_full(self) -> bool:
         """Whether it can't begin at once."""
-        return self.slots is not None and self.in_flight >= self.slots
+        if self.slots is None:
+            return False
+        return (self.in_flight if self.taken is None else self.taken) >= self.slots
 
     @property
     def must_load(self) -> bool:
@@ -109,11 +124,25 @@ class RouteFacts(Struct, frozen=True, kw_only=True):
 
     def finish_s(self) -> float | None:
         """Return the seconds until an answer would be complete; None if not everything is known."""
-        if self.work_s is None:
+        finish_s = self.work_s
+        if finish_s is None:
             return None
-        wait_s = (self.wait_s if self.is_full else 0.0) or 0.0
-        load_s = self.load_s if self.must_load else 0.0
-        return None if load_s is None else wait_s + load_s + self.work_s
+        if self.slots is not None and self.is_full:
+            finish_s += self.wait_s or 0.0
+        if self.loaded is False:
+            return None if self.load_s is None else finish_s + self.load_s
+        return finish_s
+
+
+class Best(Struct, frozen=True):
+    """The number of the best route, that of one that comes right after it, and the step that decided between them.
+
+    With one route alone, it is the second one too.
+    """
+
+    first: int
+    second: int
+    step: Step
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -126,20 +155,116 @@ class Place(Struct, frozen=True, kw_only=True):
         return self.key < other.key
 
 
-def places(policy: Policy, routes: list[RouteFacts], prompt: Prompt = NO_PROMPT) -> list[Place]:
-    """Return the place of each route, in the same order; sort them to get the order of the routes."""
-    steps = STEPS[policy]
+def best(
+    steps: Sequence[Step],
+    routes: Sequence[RouteFacts],
+    prompt: Prompt = NO_PROMPT,
+    expect: Callable[[], None] = lambda: None,
+) -> Best:
+    """Return the route that `places` puts first, without putting the others in order.
+
+    Step by step, the routes are left out that are worse than the best one of those that are left. `expect` is called
+    before the first step that looks at times, so that they need not be worked out where none does.
+    """
+    left: Sequence[RouteFacts] = routes
+    numbers: Sequence[int] = range(len(routes))
+    second, decided = 0, _LAST
+    finishes: list[float | None] | None = None
+    for step in steps:
+        if step in _PLAIN:
+            values: list[float] = list(map(_PLAIN[step], left))
+        elif step == "conversation":
+            values = [not route.is_home for route in left]
+        elif step == "loaded":
+            values = [route.loaded is False for route in left]
+        elif step == "context":
+            need = prompt.tokens + prompt.answer_tokens
+            values = [route.context is not None and need > route.context for route in left]
+        elif step == "slot" and not any(route.loaded is False for route in left):
+            values = [route.slots is not None and route.is_full for route in left]
+        else:
+            if finishes is None:
+                expect()
+                finishes = [route.finish_s() for route in routes]
+            if step == "slot":
+                soonest_s = _soonest_warm_s(routes, finishes, prompt)
+                values = [_slot(routes[at], finishes[at], soonest_s) for at in numbers]
+            else:
+                times = _times(routes, finishes)
+                values = [times[at] for at in numbers]
+        lowest = min(values)
+        if lowest == max(values):
+            continue
+        decided = step
+        second = numbers[values.index(min(value for value in values if value > lowest))]
+        kept = [at for at, value in enumerate(values) if value == lowest]
+        numbers = [numbers[at] for at in kept]
+        if len(kept) == 1:
+            return Best(numbers[0], second, decided)
+        left = [left[at] for at in kept]
+    return Best(numbers[0], numbers[1] if len(numbers) > 1 else second, _LAST)
+
+
+_LAST: Step = "turn"
+_PLAIN: Mapping[Step, Callable[[RouteFacts], float]] = {
+    "rule": attrgetter("preference"),
+    "ring": attrgetter("ring"),
+    "priority": attrgetter("priority"),
+    "waiting": attrgetter("in_flight"),
+    "turn": attrgetter("turn"),
+}
+
+
+def needed(steps: Sequence[Step], routes: Sequence[RouteFacts]) -> tuple[Step, ...]:
+    """Return the steps in which these routes may differ, by what does not change from request to request."""
+    same = {
+        step for step in ("rule", "ring", "priority") if len({_PLAIN[step](route) for route in routes}) == 1
+    }
+    if all(route.context is None for route in routes):
+        same.add("context")
+    return tuple(step for step in steps if step not in same)
+
+
+def loads_later(routes: Sequence[RouteFacts], prompt: Prompt) -> list[bool]:
+    """Return of each route whether its model has to be loaded, and it is sooner to wait for one that is in memory."""
     finishes = [route.finish_s() for route in routes]
-    soonest_warm_s = min(
+    soonest_s = _soonest_warm_s(routes, finishes, prompt)
+    return [
+        route.must_load and finish_s is not None and finish_s > soonest_s
+        for route, finish_s in zip(routes, finishes, strict=True)
+    ]
+
+
+def _soonest_warm_s(routes: Sequence[RouteFacts], finishes: Sequence[float | None], prompt: Prompt) -> float:
+    """Return when the first route with the model in memory would be done; infinity if that is not known.
+
+    A cloud does not count: no prompt goes there because that saves loading a model.
+    """
+    return min(
         (
             finish_s
             for route, finish_s in zip(routes, finishes, strict=True)
-            if finish_s is not None and not route.must_load and fits(route, prompt)
+            if finish_s is not None and route.ring < _CLOUD and not route.must_load and fits(route, prompt)
         ),
         default=_NEVER,
     )
-    # Expectations are compared among themselves only: a place that tells nothing is neither faster nor slower.
+
+
+def _times(routes: Sequence[RouteFacts], finishes: Sequence[float | None]) -> list[float]:
+    """Return the values of the step `time`.
+
+    Expectations are compared among themselves only: a place that tells nothing is neither faster nor slower.
+    """
     times = finishes if None not in finishes else [route.latency_s for route in routes]
+    return [_NEVER if time_s is None else time_s for time_s in times]
+
+
+def places(policy: Policy, routes: Sequence[RouteFacts], prompt: Prompt = NO_PROMPT) -> list[Place]:
+    """Return the place of each route, in the same order; sort them to get the order of the routes."""
+    steps = STEPS[policy]
+    finishes = [route.finish_s() for route in routes]
+    soonest_warm_s = _soonest_warm_s(routes, finishes, prompt)
+    times = _times(routes, finishes)
     return [
         Place(
             key=tuple(
@@ -147,8 +272,6 @@ def places(policy: Policy, routes: list[RouteFacts], prompt: Prompt = NO_PROMPT)
                 if step in _VALUES
                 else _slot(route, finish_s, soonest_warm_s)
                 if step == "slot"
-                else _NEVER
-                if time_s is None
                 else time_s
                 for step in steps
             ),

@@ -10,16 +10,17 @@ KEPT_MAX = 10_000
 
 
 class Conversations:
-    """The last places of the conversations of the last quarter of an hour; the oldest are dropped first."""
+    """The last places of the conversations of the last `kept_s` seconds; the oldest are dropped first."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, kept_s: float = KEPT_S) -> None:
         self._clock = clock
+        self._kept_s = kept_s
         self._homes: OrderedDict[bytes, tuple[str, str, float]] = OrderedDict()
 
     def home(self, conversation: bytes) -> tuple[str, str]:
         """Return the backend and place of a conversation; two empty texts if it is not known."""
         found = self._homes.get(conversation)
-        if found is None or self._clock() - found[2] > KEPT_S:
+        if found is None or self._clock() - found[2] > self._kept_s:
             return "", ""
         return found[0], found[1]
 

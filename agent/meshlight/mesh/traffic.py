@@ -88,7 +88,18 @@ class _TrafficWindow:
 class Ticket:
     """One attempt on one route: counts as in flight until `close`."""
 
-    __slots__ = ("_by_backend", "_by_model", "_closed", "_traffic", "_window", "backend", "model", "place")
+    __slots__ = (
+        "_by_backend",
+        "_by_model",
+        "_closed",
+        "_traffic",
+        "_window",
+        "backend",
+        "first_byte_s",
+        "model",
+        "place",
+        "running",
+    )
 
     def __init__(
         self,
@@ -112,9 +123,14 @@ class Ticket:
         by_model.start()
         window.started += 1
         window.in_flight += 1
+        self.running = window.in_flight
+        """The attempts on this model of this backend that ran when it began, with itself."""
+        self.first_byte_s = 0.0
+        """How long the first body byte took."""
 
     def first_byte(self, seconds: float) -> None:
         """Record how long the first body byte took."""
+        self.first_byte_s = seconds
         self._by_backend.first_bytes.append(seconds)
         self._by_model.first_bytes.append(seconds)
 
@@ -226,6 +242,11 @@ class Traffic:
         self._on_change()
         if backend in self._leaving:
             self.forget(backend)
+
+    def running(self, backend: str, model: str) -> int:
+        """Return the attempts that run on a model of a backend."""
+        window = self._routes.get((backend, model))
+        return 0 if window is None else window.in_flight
 
     def forget(self, backend: str) -> None:
         """Drop the counts of a removed backend, once nothing is in flight there."""

@@ -55,7 +55,7 @@ from meshlight.gateway.control.metrics import Metrics
 from meshlight.gateway.control.page import Page, web_folder
 from meshlight.gateway.control.test_request import ModelTester
 from meshlight.gateway.inference.app import Inference
-from meshlight.gateway.inference.queue import BEAT_S, ModelQueue, slots_as_set
+from meshlight.gateway.inference.queue import BEAT_S, ModelQueue, told_slots
 from meshlight.gateway.inference.relay import Relay
 from meshlight.gateway.lan.app import Guests, LanApp
 from meshlight.gateway.lan.catalog_events import CatalogFeed
@@ -79,6 +79,7 @@ from meshlight.mesh.model_loading import ModelLoading
 from meshlight.mesh.prober import BackendSync, Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
+from meshlight.mesh.route_memory import RouteMemory, slow_lines
 from meshlight.mesh.traffic import Traffic
 from meshlight.peers.manager import PeerManager
 from meshlight.peers.mdns.browser import DiscoveredPeers
@@ -94,6 +95,7 @@ from meshlight.storage.open_files import OpenFiles
 from meshlight.storage.paths import Paths
 from meshlight.storage.peer_certificates import PeerCertificates
 from meshlight.storage.secrets.store import Secrets
+from meshlight.storage.speed_file import SpeedFile
 from meshlight.storage.token_files import TokenFiles
 
 if TYPE_CHECKING:
@@ -171,6 +173,13 @@ class Service:
             lambda: self._publisher.schedule_traffic(),
             {LOCAL_ID: lambda model: self._local.request_ended(model)},
         )
+        self._route_memory = RouteMemory(
+            self._traffic,
+            clock,
+            SpeedFile(paths.state_dir / "speeds.json"),
+            later,
+            on_slow=lambda slow: self._registry.record_slow(slow_lines(slow, clock(), time.time())),
+        )
         self._publisher = EventPublisher(
             self._registry,
             self._traffic,
@@ -228,7 +237,8 @@ class Service:
             clock,
             self._node_id,
             is_paused=lambda: self._settings.config.paused,
-            queue=ModelQueue(slots_as_set(self._registry), self._traffic, clock, later, beat_s=beat_s),
+            memory=self._route_memory,
+            queue=ModelQueue(told_slots(self._registry), self._traffic, clock, later, beat_s=beat_s),
         )
         self._ollama_local = OllamaLocal(self._local)
         inference = Inference(
@@ -256,6 +266,7 @@ class Service:
                     "history": history,
                     "registry": self._registry,
                     "traffic": self._traffic,
+                    "route_memory": self._route_memory,
                     "prober": self._prober,
                     "refresher": self._refresher,
                     "backend_admin": self._backend_admin,
@@ -306,6 +317,7 @@ class Service:
             await self._prober.close()
             await self._local.close()
             self._connections.close()
+            self._route_memory.close()
             self._settings.close()
             self._open_files.close()
 

@@ -7,7 +7,7 @@ import pytest
 
 from fake_clock import Clock, backend
 from meshlight.domain.fair_queue import Route
-from meshlight.gateway.inference.queue import BEAT_S, RETRY_AFTER_S, ModelQueue, Place, Waited, slots_as_set
+from meshlight.gateway.inference.queue import BEAT_S, RETRY_AFTER_S, ModelQueue, Place, Waited, told_slots
 from meshlight.mesh.registry import Registry
 from meshlight.mesh.traffic import Ticket, Traffic
 
@@ -204,5 +204,5 @@ def test_the_slots_that_a_user_set_count_for_each_model_of_a_backend() -> None:
     registry = Registry(Clock())
     registry.put(backend("a", slots=4))
     registry.put(backend("b"))
-    slots = slots_as_set(registry)
+    slots = told_slots(registry)
     assert [slots(name, "", "m") for name in ("a", "b", "gone")] == [4, None, None]

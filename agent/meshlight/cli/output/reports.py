@@ -22,6 +22,7 @@ from meshlight.domain.api_types import (
     Workload,
 )
 from meshlight.domain.backend import RING_ORDER, ModelDetail, Source
+from meshlight.domain.choice_words import seconds_text, tokens_text
 from meshlight.domain.routing import Tier
 from meshlight.domain.text import DASH, count, cut, duration, milliseconds, sanitize, wrap
 
@@ -120,6 +121,9 @@ def route_report(reply: RouteExplanation, style: TerminalStyle) -> RenderableTyp
         Column(title="STATE", drop=2),
         Column(title="LATENCY", right=True, drop=1),
         Column(title="IN FLIGHT", right=True, drop=3),
+        Column(title="MODEL", drop=4),
+        Column(title="CONTEXT", right=True, drop=5),
+        Column(title="EXPECTED", right=True, drop=6),
     )
     rows: list[list[Cell]] = [
         [
@@ -129,7 +133,10 @@ def route_report(reply: RouteExplanation, style: TerminalStyle) -> RenderableTyp
             _TIERS[line.tier],
             style.state(STATES[line.state]),
             milliseconds(line.latency_ms),
-            str(line.in_flight),
+            str(line.in_flight) if line.slots is None else f"{line.in_flight} of {line.slots}",
+            "" if line.loaded is None else "warm" if line.loaded else "cold",
+            "" if line.context is None else tokens_text(line.context),
+            "" if line.expected_s is None else seconds_text(line.expected_s),
         ]
         for number, line in enumerate(reply.routes, start=1)
     ]

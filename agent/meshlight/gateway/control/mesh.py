@@ -30,6 +30,7 @@ from meshlight.mesh.model_loading import ModelLoading
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.refresh import Refresher
 from meshlight.mesh.registry import Registry
+from meshlight.mesh.route_memory import RouteMemory
 from meshlight.mesh.traffic import Traffic
 
 EventPublisherDep = NamedDependency[EventPublisher]
@@ -39,6 +40,7 @@ RefresherDep = NamedDependency[Refresher]
 RegistryDep = NamedDependency[Registry]
 BackendAdminDep = NamedDependency[BackendAdmin]
 TrafficDep = NamedDependency[Traffic]
+RouteMemoryDep = NamedDependency[RouteMemory]
 ModelTesterDep = NamedDependency[ModelTester]
 ModelLoadingDep = NamedDependency[ModelLoading]
 BackendId = Annotated[
@@ -46,6 +48,9 @@ BackendId = Annotated[
 ]
 ModelName = Annotated[
     str, QueryParameter(description="A model, an alias, or backend/model.", min_length=1, max_length=1024)
+]
+PromptTokens = Annotated[
+    int, QueryParameter(description="Tokens of the prompt and its answer.", ge=0, le=1_000_000_000)
 ]
 
 
@@ -92,10 +97,15 @@ class MeshController(Controller):
         self,
         registry: RegistryDep,
         traffic: TrafficDep,
+        route_memory: RouteMemoryDep,
         model: ModelName,
+        tokens: PromptTokens = 0,
     ) -> RouteExplanation:
-        """Return which backend would answer for a model now, and the ranked list with reasons."""
-        return explain(registry, traffic, model)
+        """Return which backend would answer for a model now, and the ranked list with reasons.
+
+        With `tokens`, for a request that needs so many tokens of context.
+        """
+        return explain(registry, traffic, model, route_memory, tokens)
 
     @post(
         "/test",

@@ -197,11 +197,19 @@ class ModelQueue:
         self._traffic.wait(model, waiting)
 
 
-def slots_as_set(registry: Registry) -> Slots:
-    """Return the slots that the user has set; None for a backend without the setting."""
+def told_slots(registry: Registry) -> Slots:
+    """Return the slots that the user has set, or else the engine tells; None where neither does.
 
-    def slots(backend: str, place: str, model: str) -> int | None:  # noqa: ARG001 - the same for all of a backend
+    What was learned of an engine only moves it back in the order of the routes: no request is held back by a guess.
+    """
+
+    def slots(backend: str, place: str, model: str) -> int | None:  # noqa: ARG001 - the same for all places
         node = registry.snapshot.nodes.get(backend)
-        return None if node is None else node.backend.slots
+        if node is None:
+            return None
+        if node.backend.slots is not None:
+            return node.backend.slots
+        detail = node.details.get(model)
+        return None if detail is None else detail.slots
 
     return slots

@@ -6,36 +6,33 @@ decision. What each attempt shows of a backend is recorded in the registry, and 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec.structs import replace
 
-from meshlight.backends.kinds import KINDS
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.domain.backend import Backend, Reason
+from meshlight.domain.choice import NO_PROMPT, Prompt, loads_later
 from meshlight.domain.errors import MeshlightError, Paused, RoutingLoop
 from meshlight.domain.fair_queue import Route
 from meshlight.domain.health import Broke, Fact, Served
 from meshlight.domain.operations import Operation
-from meshlight.domain.peers import may_use, own_id
-from meshlight.domain.routing import Ranking, RouteScore, load_key, rank
-from meshlight.domain.snapshot import Node, Snapshot
+from meshlight.domain.routing import RouteScore, load_key
+from meshlight.domain.snapshot import Node
 from meshlight.gateway.inference.attempt import StartedResponse, open_route
 from meshlight.gateway.inference.failures import FailedAttempt
 from meshlight.gateway.inference.headers import dropped, request_id, to_client
 from meshlight.gateway.inference.queue import ModelQueue, Place
 from meshlight.gateway.inference.request import HOPS, InferenceRequest, request_header
 from meshlight.gateway.inference.retry_policy import EXTRA_ATTEMPTS, RetryBudget, allows_next, policy_for
+from meshlight.gateway.inference.route_choice import FREE_SLOT, Choice, RouteChooser
 from meshlight.gateway.inference.route_errors import (
     all_busy,
     final_error,
     final_guest_error,
     final_refusal,
     for_guest,
-    no_guest_route,
-    no_route,
-    nothing_shared,
 )
 from meshlight.gateway.inference.sinks import NamedSink, RecordingSink, Sink
 from meshlight.gateway.inference.streaming import StreamAborted, UsageTap, stream_response
@@ -45,11 +42,11 @@ from meshlight.gateway.inference.waiting_stream import WaitingStream, takes_beat
 from meshlight.gateway.lan.app import PAUSED_RETRY_S
 from meshlight.gateway.server.disconnect import DisconnectListeners
 from meshlight.gateway.translation.responses.native import asked_to_keep
-from meshlight.gateway.translation.table import is_reachable
 from meshlight.http_client.client import Headers
 from meshlight.mesh.backend_connections import BackendConnection, BackendConnections
 from meshlight.mesh.prober import Prober
 from meshlight.mesh.registry import Change, Registry
+from meshlight.mesh.route_memory import RouteMemory
 from meshlight.mesh.traffic import Outcome, Ticket, Traffic
 
 log = logging.getLogger(__name__)
@@ -67,17 +64,13 @@ _RECORDED = frozenset({"engine", "local"})
 _PATH_LACKING = frozenset({404, 405})
 """Statuses by which a backend says that it lacks a path."""
 
-SOLE_ROUTES_MAX = 256
-"""Models whose only route is remembered."""
-LACKING_MAX = 1_000
-"""Paths that are remembered as lacking."""
 _ATTEMPTS = tuple((b"x-meshlight-attempts", b"%d" % number) for number in range(EXTRA_ATTEMPTS + 2))
 
 
 class Relay:
     """Carries requests to backends and answers back."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it joins many parts, some given by name
         self,
         registry: Registry,
         links: BackendConnections,
@@ -85,7 +78,9 @@ class Relay:
         traffic: Traffic,
         clock: Callable[[], float],
         node_id: str,
+        *,
         is_paused: Callable[[], bool] = lambda: False,
+        memory: RouteMemory | None = None,
         queue: ModelQueue | None = None,
     ) -> None:
         self._registry = registry
@@ -98,10 +93,9 @@ class Relay:
         self._queue = queue
         self._budget = RetryBudget()
         self._turn = 0
-        self._sole: dict[tuple[str, Operation], tuple[Snapshot, RouteScore]] = {}
-        """Models with one healthy route: nothing but a new snapshot can change their ranking."""
-        self._lacking: set[tuple[str, str, str]] = set()
-        """Backend, model and path of requests of no known operation that a backend answered by 404 or 405."""
+        self._chooser = RouteChooser(
+            registry, traffic, RouteMemory(traffic, clock) if memory is None else memory, clock
+        )
         self._waiting: dict[tuple[str, str], set[Cancellation]] = {}
         """The requests that wait for a first byte and may leave, by backend and place behind it."""
         registry.listen(self._on_change)
@@ -158,17 +152,24 @@ class Relay:
         failures: list[FailedAttempt] = []
         tried: list[RouteScore] = []
         stream: WaitingStream | None = None
-        score: RouteScore | None = self._first_route(inbound)
+        choice: Choice | None = None
+        score = self._chooser.sole(inbound)
+        if score is None:
+            first = await self._chooser.first(inbound, self._turn)
+            choice = first if isinstance(first, Choice) else None
+            score = first.score if isinstance(first, Choice) else first
         try:
             while score is not None:
                 if self._queue is not None and self._queue.is_full(score.backend, score.place, score.model):
                     if stream is None and takes_beats(inbound):
                         sink = stream = WaitingStream(sink, inbound)
-                    score = await self._free_route(self._queue, score, inbound, tried, stream)
+                    score = await self._free_route(self._queue, score, inbound, tried, stream, choice)
                     if score is None:
                         break
+                    if choice is not None and score is not choice.score:
+                        choice = replace(choice, score=score, why=FREE_SLOT)
                 tried.append(score)
-                result = await self._try_route(score, inbound, sink, cancellation, len(tried))
+                result = await self._try_route(score, inbound, sink, cancellation, len(tried), choice)
                 if not isinstance(result, FailedAttempt):
                     for failure in failures:
                         if result == "ok" and failure.may_be_the_requests_fault:
@@ -178,7 +179,7 @@ class Relay:
                     return result
                 failures.append(result)
                 self._record_attempt(inbound, score, result)
-                score = self._next_route(inbound, failures, tried)
+                score = self._next_route(inbound, failures, tried, choice)
             await self._send_failure(inbound, failures, sink)
         except MeshlightError as error:
             if stream is None or not stream.has_begun:
@@ -190,7 +191,7 @@ class Relay:
         """Record what a failed attempt shows, unless it may be the request's own fault."""
         refusal = failure.refusal
         if inbound.operation == "other" and refusal and refusal.status in _PATH_LACKING:
-            self._record_lacking(failure.backend.id, score.model, inbound.path)
+            self._chooser.record_lacking(failure.backend.id, score.model, inbound.path)
         if not failure.may_be_the_requests_fault:
             self._record_failure(failure)
         elif failure.wants_probe:
@@ -214,41 +215,27 @@ class Relay:
         )
         await sink.end(refusal.body)
 
-    def _first_route(self, inbound: InferenceRequest) -> RouteScore:
-        snapshot = self._registry.snapshot
-        key = (inbound.head.model, inbound.operation)
-        sole = self._sole.get(key)
-        if sole is not None and sole[0] is snapshot and inbound.guest is None:
-            return sole[1]
-        all_routes = self._rank(inbound)
-        ranking = self._with_path(all_routes, inbound)
-        candidates = ranking.candidates
-        if not ranking.scores and inbound.guest is not None:
-            raise nothing_shared()
-        if not candidates and inbound.guest is not None:
-            raise no_guest_route(inbound.head.model, lacks_path=bool(all_routes.candidates))
-        if not candidates:
-            raise no_route(snapshot, ranking, lacks=inbound.operation if all_routes.candidates else None)
-        if len(ranking.scores) == 1 and candidates[0].tier == "ready" and inbound.guest is None:
-            if len(self._sole) >= SOLE_ROUTES_MAX:
-                self._sole.clear()
-            self._sole[key] = (snapshot, candidates[0])
-        return candidates[0]
-
     def _next_route(
-        self, inbound: InferenceRequest, failures: list[FailedAttempt], tried: list[RouteScore]
+        self,
+        inbound: InferenceRequest,
+        failures: list[FailedAttempt],
+        tried: list[RouteScore],
+        choice: Choice | None,
     ) -> RouteScore | None:
         """Return the route to try after the last failure; ranked anew, for the mesh may have changed meanwhile."""
         if not allows_next(inbound, failures, tried[-1].tier):
             return None
-        following = next(iter(self._usable(inbound, _places(tried))), None)
+        prompt = NO_PROMPT if choice is None else choice.prompt
+        following = next(iter(self._usable(inbound, _places(tried), prompt)), None)
         if following is None or self._budget.allows(len(failures), tried[-1].tier, self._clock()):
             return following
         return None
 
-    def _usable(self, inbound: InferenceRequest, done: frozenset[tuple[str, str]]) -> Sequence[RouteScore]:
+    def _usable(
+        self, inbound: InferenceRequest, done: frozenset[tuple[str, str]], prompt: Prompt
+    ) -> Sequence[RouteScore]:
         """Return the routes that may be tried now, best first, without those (backend, place) that were tried."""
-        ranking = self._with_path(self._rank(inbound), inbound)
+        ranking = self._chooser.ranking(inbound, self._turn, prompt)
         if not done:
             return ranking.candidates
         return [s for s in ranking.scores if (s.backend, s.place) not in done and self._is_worth_trying(s)]
@@ -260,25 +247,30 @@ class Relay:
         inbound: InferenceRequest,
         tried: Sequence[RouteScore],
         stream: WaitingStream | None,
+        choice: Choice | None,
     ) -> RouteScore | None:
         """Return the best route with a free slot, and wait for one if there is none: `score`, the best, is full.
 
         None when, after a failed attempt, no route is left or the wait was too long. Raises AllBusy for a first
-        attempt that can't wait (longer), and what `_first_route` raises when the last route is gone.
+        attempt that can't wait (longer), and what `RouteChooser.first` raises when the last route is gone.
         """
         routing = self._registry.snapshot.routing
         if not routing.queue:
             return score
         done = _places(tried)
+        prompt = NO_PROMPT if choice is None else choice.prompt
         guest = inbound.guest
         deadline: float | None = None
         limit_s = 0.0
         has_waited = bool(tried)
         while True:
-            usable = self._usable(inbound, done)
+            usable = self._usable(inbound, done, prompt)
             if not usable:
-                return None if tried else self._first_route(inbound)
-            worth = [s for s in usable if not self._is_in_vain(s)]
+                if tried:
+                    return None
+                first = await self._chooser.first(inbound, self._turn)
+                return first.score if isinstance(first, Choice) else first
+            worth = self._worth_waiting_for(usable, prompt)
             if not worth:
                 return usable[0]
             free = next((s for s in worth if not queue.is_full(s.backend, s.place, s.model)), None)
@@ -290,7 +282,7 @@ class Relay:
             place = Place(
                 model=worth[0].model,
                 kind=(inbound.head.model, inbound.operation, inbound.path, guest, done),
-                routes=partial(self._routes_to_wait_for, inbound, done),
+                routes=partial(self._routes_to_wait_for, inbound, done, prompt),
                 caller=_caller(inbound),
                 limit_s=deadline - self._clock(),
                 is_guest=guest is not None,
@@ -311,11 +303,17 @@ class Relay:
             has_waited = True
 
     def _routes_to_wait_for(
-        self, inbound: InferenceRequest, done: frozenset[tuple[str, str]]
+        self, inbound: InferenceRequest, done: frozenset[tuple[str, str]], prompt: Prompt
     ) -> Sequence[Route]:
-        """Return the routes that may be used now, without those where a request would wait in vain."""
-        usable = self._usable(inbound, done)
-        return [(s.backend, s.place, s.model) for s in usable if not self._is_in_vain(s)]
+        """Return the routes that may be used now and are worth waiting for."""
+        worth = self._worth_waiting_for(self._usable(inbound, done, prompt), prompt)
+        return [(s.backend, s.place, s.model) for s in worth]
+
+    def _worth_waiting_for(self, usable: Sequence[RouteScore], prompt: Prompt) -> Sequence[RouteScore]:
+        """Return the routes without those where a request would wait in vain, or would be done later for a load."""
+        worth = [s for s in usable if not self._is_in_vain(s)]
+        later = loads_later([s.facts for s in worth], prompt)
+        return [s for s, is_later in zip(worth, later, strict=True) if not is_later]
 
     def _is_in_vain(self, score: RouteScore) -> bool:
         """Whether a route is tried only because there is no better one: its failure is to come soon."""
@@ -326,28 +324,6 @@ class Relay:
 
     def _first_byte_s(self, score: RouteScore) -> float:
         return self._registry.node(score.backend).backend.first_byte_s
-
-    def _rank(self, inbound: InferenceRequest) -> Ranking:
-        snapshot = self._registry.snapshot
-        name, terms = inbound.head.model, None
-        if inbound.guest is not None:
-            name, terms = own_id(snapshot, inbound.guest, name), partial(may_use, inbound.guest)
-        return rank(snapshot, name, self._traffic.load, self._clock(), self._turn, terms)
-
-    def _with_path(self, ranking: Ranking, inbound: InferenceRequest) -> Ranking:
-        """Return the ranking without the routes whose backend has no such path."""
-        ranking = without_lacking_kinds(
-            ranking, inbound.operation, self._registry.snapshot.nodes, inbound.path
-        )
-        if inbound.operation != "other" or not self._lacking:
-            return ranking
-        scores = tuple(
-            replace(score, tier="last-resort", why=f"It answered that it lacks {inbound.path}.")
-            if score.tier != "excluded" and (score.backend, score.model, inbound.path) in self._lacking
-            else score
-            for score in ranking.scores
-        )
-        return replace(ranking, scores=scores)
 
     def _is_worth_trying(self, score: RouteScore) -> bool:
         if score.tier == "last-resort":
@@ -363,41 +339,26 @@ class Relay:
         sink: Sink,
         cancellation: Cancellation,
         number: int,
+        choice: Choice | None,
     ) -> Outcome | FailedAttempt:
         """Try one route, as attempt number `number`; return how it ended, or why it gave no answer."""
+        is_cold = score.facts.loaded is False and self._chooser.is_cold(score)
         link = self._links.put(self._registry.node(score.backend).backend)
         backend, place = link.backend, score.place
-        policy = policy_for(is_costly=inbound.is_costly, is_metered=link.is_metered)
-        may_leave = policy.may_leave
-        waiting = self._waiting.setdefault((backend.id, place), set())
         started_at = self._clock()
         ticket = self._traffic.reserve(backend.id, score.model, place)
         outcome: Outcome = "failed"
         try:
-            watcher = _PlaceWatcher(self._registry, link, place) if place else self
-            first_byte_timer = FirstByteTimer(
-                backend, cancellation, watcher, asyncio.get_running_loop(), may_leave=may_leave
-            )
-            if may_leave:
-                waiting.add(cancellation)
-            try:
-                started = await open_route(
-                    inbound, score, link, self._node_id, policy, cancellation, first_byte_timer
-                )
-            finally:
-                waiting.discard(cancellation)
-                if place and not waiting:  # places come and go
-                    self._waiting.pop((backend.id, place), None)
+            started = await self._open_route(score, link, inbound, cancellation)
             if isinstance(started, FailedAttempt):
                 return replace(started, place=place) if place else started
             ticket.first_byte(self._clock() - started_at)
             response = started.response
-            self._record_notes(link, started)
-            extra = _own_headers(response.headers, backend.id, number, inbound)
-            if started.dropped:
-                extra.append(dropped(started.dropped))
-            if inbound.stored is not None and started.translator is None and link.kind.group in _RECORDED:
-                sink = await _recording(sink, inbound) if response.status == 200 else sink
+            if (choice is not None or is_cold) and response.status < 300 and started.first:
+                self._chooser.record_first_byte(choice, score)
+            extra = self._headers(started, link, inbound, number, choice)
+            if inbound.stored is not None and started.translator is None:
+                sink = await self._recorded(sink, inbound, score, link, started)
             asked = inbound.head.model if inbound.named is None else inbound.named
             served_as = started.served_as or score.model
             if started.translator is None and asked and asked != served_as:
@@ -415,7 +376,11 @@ class Relay:
                 outcome = "ok"
                 link.is_proven = True
             self._record_success(backend.id, score)
-            _count_tokens(ticket, tap, inbound.operation)
+            counts = _count_tokens(ticket, tap, inbound.operation)
+            if response.status < 300:
+                self._chooser.record_answer(
+                    choice, ticket, self._clock() - started_at, counts, tap, is_cold=is_cold
+                )
         except StreamAborted as aborted:
             self._record_abort(link, score, aborted.why)
         except asyncio.CancelledError:
@@ -426,6 +391,65 @@ class Relay:
             if self._queue is not None:
                 self._queue.freed(score.model)
         return outcome
+
+    async def _open_route(
+        self,
+        score: RouteScore,
+        link: BackendConnection,
+        inbound: InferenceRequest,
+        cancellation: Cancellation,
+    ) -> StartedResponse | FailedAttempt:
+        """Send the request and wait for its first byte, for as long as that is not in vain."""
+        backend, place = link.backend, score.place
+        policy = policy_for(is_costly=inbound.is_costly, is_metered=link.is_metered)
+        waiting = self._waiting.setdefault((backend.id, place), set())
+        watcher = _PlaceWatcher(self._registry, link, place) if place else self
+        first_byte_timer = FirstByteTimer(
+            backend, cancellation, watcher, asyncio.get_running_loop(), may_leave=policy.may_leave
+        )
+        if policy.may_leave:
+            waiting.add(cancellation)
+        try:
+            return await open_route(
+                inbound, score, link, self._node_id, policy, cancellation, first_byte_timer
+            )
+        finally:
+            waiting.discard(cancellation)
+            if place and not waiting:  # places come and go
+                self._waiting.pop((backend.id, place), None)
+
+    def _headers(
+        self,
+        started: StartedResponse,
+        link: BackendConnection,
+        inbound: InferenceRequest,
+        number: int,
+        choice: Choice | None,
+    ) -> list[tuple[bytes, bytes]]:
+        """Return what Meshlight adds to the headers of a backend's answer, and note what they tell of the backend."""
+        self._record_notes(link, started)
+        extra = _own_headers(started.response.headers, link.backend.id, number, inbound)
+        if choice is not None and inbound.guest is None:
+            extra.append(choice.header(number))
+        if started.dropped:
+            extra.append(dropped(started.dropped))
+        return extra
+
+    async def _recorded(
+        self,
+        sink: Sink,
+        inbound: InferenceRequest,
+        score: RouteScore,
+        link: BackendConnection,
+        started: StartedResponse,
+    ) -> Sink:
+        """Return a sink that stores a response that passes through it, or note which backend keeps it itself."""
+        if started.response.status != 200:
+            return sink
+        if link.kind.group in _RECORDED:
+            return await _recording(sink, inbound)
+        self._chooser.record_response(score, started.first)
+        return sink
 
     def _record_notes(self, link: BackendConnection, started: StartedResponse) -> None:
         """Show people what an answer tells about its backend, such as the limits of an account."""
@@ -461,11 +485,6 @@ class Relay:
         if not failure.is_final:
             self._request_probe_after(failure)
 
-    def _record_lacking(self, backend_id: str, model: str, path: str) -> None:
-        if len(self._lacking) >= LACKING_MAX:
-            self._lacking.clear()
-        self._lacking.add((backend_id, model, path))
-
     def _apply(self, backend_id: str, part: str, fact: Fact) -> None:
         if part:
             self._registry.record_part_fact(backend_id, part, fact)
@@ -491,6 +510,8 @@ class Relay:
 
         Those that wait for a slot look again at the routes there are.
         """
+        for backend_id in change.removed:
+            self._chooser.forget(backend_id)
         if self._queue is not None and (change.shape or change.removed or change.incident or change.fell):
             self._queue.look_again()
         for key in [key for key in self._waiting if key[0] in change.removed] if change.removed else ():
@@ -502,8 +523,7 @@ class Relay:
         if change.incident is None or change.incident[2] != "unhealthy":
             return
         backend_id = change.incident[0]
-        if self._lacking:  # it may come back as another version, with other paths
-            self._lacking = {key for key in self._lacking if key[0] != backend_id}
+        self._chooser.forget_lacking(backend_id)
         if self.is_lost(self._registry.node(backend_id).backend):
             self._release_waiting((backend_id, ""))
 
@@ -547,30 +567,6 @@ def is_lost_part(node: Node | None, place: str) -> bool:
     return part is not None and part.state == "unhealthy" and part.reason.code not in _STAYS_AT_PLACE
 
 
-def without_lacking_kinds(
-    ranking: Ranking, operation: Operation, nodes: Mapping[str, Node], path: str
-) -> Ranking:
-    """Return the ranking with every route excluded, with the reason, whose kind of backend lacks the path."""
-    lacking = {
-        score.backend
-        for score in ranking.scores
-        if not is_reachable(operation, KINDS[nodes[score.backend].backend.kind])
-    }
-    if not lacking:
-        return ranking
-    scores = tuple(
-        replace(
-            score,
-            tier="excluded",
-            why=f"{KINDS[nodes[score.backend].backend.kind].label} has no {path}.",
-        )
-        if score.backend in lacking and score.tier != "excluded"
-        else score
-        for score in ranking.scores
-    )
-    return replace(ranking, scores=scores)
-
-
 async def _recording(sink: Sink, inbound: InferenceRequest) -> Sink:
     """Return a sink that stores the response that passes through it, if the request asks for that."""
     if inbound.stored is None:
@@ -579,12 +575,16 @@ async def _recording(sink: Sink, inbound: InferenceRequest) -> Sink:
     return sink if recorded is None else RecordingSink(sink, recorded)
 
 
-def _count_tokens(ticket: Ticket, tap: UsageTap, operation: Operation) -> None:
-    """Count the tokens that the answer's `usage` says; without, estimate those of a stream."""
+def _count_tokens(ticket: Ticket, tap: UsageTap, operation: Operation) -> tuple[int, int] | None:
+    """Count the tokens that the answer's `usage` says; without, estimate those of a stream. Returns them."""
     if (counts := tap.read()) is not None:
         ticket.tokens(*counts)
-    elif operation in _TEXT_STREAMS:
-        ticket.estimated_tokens(tap.estimate())
+        return counts
+    if operation in _TEXT_STREAMS:
+        estimated = tap.estimate()
+        ticket.estimated_tokens(estimated)
+        return 0, estimated
+    return None
 
 
 def _own_headers(
