@@ -6,8 +6,10 @@ by sending it to the same backend in another form (see `retry_policy`).
 
 import asyncio
 from collections.abc import Mapping
+from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from meshlight.backends.base import ModelRoute
 from meshlight.backends.large_work import in_thread_if_large
@@ -72,6 +74,11 @@ class StartedResponse(Struct, frozen=True):
     """What the client sent and the backend did not get."""
     notes: Mapping[str, str] | None = None
     """Labelled lines about the backend that this attempt brought."""
+    sends: int = 1
+    """How often the request was sent to this backend."""
+
+
+Ended = TypeVar("Ended", StartedResponse, FailedAttempt)
 
 
 class UpstreamRequest(Struct, frozen=True):
@@ -106,19 +113,19 @@ async def open_route(
         started = await runner.run()
     except Untranslatable as error:
         reason = Reason("untranslatable", error.title, error.hint)
-        return FailedAttempt(backend=link.backend, reason=reason, error=error)
+        return runner.counted(FailedAttempt(backend=link.backend, reason=reason, error=error))
     except UpstreamError as error:
-        return failed_by_error(runner.route(), error)
+        return runner.counted(failed_by_error(runner.route(), error))
     except asyncio.CancelledError:
         if cancellation.cause in {"fell", "first-byte"} and (cause := cancellation.settle()) is not None:
             cancellation.rearm()
-            return failed_by_wait(runner.route(), cause, was_sent=runner.is_sent)
+            return runner.counted(failed_by_wait(runner.route(), cause, was_sent=runner.is_sent))
         raise
     finally:
         first_byte_timer.end()
         if runner.response is not None and not isinstance(started, StartedResponse):
             runner.response.abort()
-    return started
+    return runner.counted(started)
 
 
 def build_upstream_request(
@@ -192,6 +199,7 @@ class _AttemptRunner:
         "_without",
         "is_sent",
         "response",
+        "sends",
     )
 
     def __init__(
@@ -215,6 +223,8 @@ class _AttemptRunner:
         self._without = link.declined_fields.get(score.model, _NOTHING)
         self._form_retries = 0
         self.is_sent = False
+        self.sends = 0
+        """How often it was sent; the HTTP client counts."""
         self._model_route: ModelRoute | None = None
         self.response: Response | None = None
 
@@ -230,6 +240,10 @@ class _AttemptRunner:
             path=inbound.path,
             is_at_chat=self._is_translated or inbound.operation in {"chat/completions", "completions"},
         )
+
+    def counted(self, ended: Ended) -> Ended:
+        """Return how it ended, with how often it was sent."""
+        return replace(ended, sends=self.sends) if self.sends > 1 else ended
 
     async def run(self) -> StartedResponse | FailedAttempt:
         """Send it, and again where the backend's refusal was about the form and not the request."""
@@ -248,6 +262,7 @@ class _AttemptRunner:
                 upstream_request.body,
                 fresh=self._policy.new_connection,
                 resend=self._policy.resend,
+                counter=self,
             )
             if is_refusal(response):
                 refusal, is_complete = await read_refusal(response)

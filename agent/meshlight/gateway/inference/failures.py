@@ -5,6 +5,7 @@ key or the account; where it is unclear, a probe is requested at once and decide
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -94,6 +95,8 @@ class FailedAttempt(Struct, frozen=True, kw_only=True):
     backend: Backend
     reason: Reason
     was_sent: bool = False
+    sends: int = 1
+    """How often it was sent there; a failed connection counts once too."""
     was_answered: bool = False
     """Whether a refusal came back: what rejects a request has served nothing that would have to be paid."""
     was_free: bool = False
@@ -122,6 +125,11 @@ class FailedAttempt(Struct, frozen=True, kw_only=True):
         another one then answers the same request.
         """
         return self.refusal is not None and (self.refusal.status == 500 or self.wants_probe)
+
+
+def sends_of(failures: Iterable[FailedAttempt]) -> int:
+    """Return how often a request was sent in failed attempts."""
+    return sum(failure.sends for failure in failures)
 
 
 class AttemptRoute(Struct, frozen=True):

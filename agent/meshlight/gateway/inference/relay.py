@@ -21,7 +21,7 @@ from meshlight.domain.peers import may_use, own_id
 from meshlight.domain.routing import Ranking, RouteScore, load_key, rank
 from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.gateway.inference.attempt import StartedResponse, open_route
-from meshlight.gateway.inference.failures import FailedAttempt
+from meshlight.gateway.inference.failures import FailedAttempt, sends_of
 from meshlight.gateway.inference.headers import dropped, request_id, to_client
 from meshlight.gateway.inference.request import HOPS, InferenceRequest
 from meshlight.gateway.inference.retry_policy import EXTRA_ATTEMPTS, RetryBudget, allows_next, policy_for
@@ -65,7 +65,13 @@ SOLE_ROUTES_MAX = 256
 """Models whose only route is remembered."""
 LACKING_MAX = 1_000
 """Paths that are remembered as lacking."""
-_ATTEMPTS = tuple((b"x-meshlight-attempts", b"%d" % number) for number in range(EXTRA_ATTEMPTS + 2))
+
+
+def _attempts(number: int) -> tuple[bytes, bytes]:
+    return b"x-meshlight-attempts", b"%d" % number
+
+
+_ATTEMPTS = tuple(_attempts(number) for number in range(EXTRA_ATTEMPTS + 2))
 
 
 class Relay:
@@ -152,7 +158,7 @@ class Relay:
         score: RouteScore | None = self._first_route(inbound)
         while score is not None:
             tried.append(score)
-            result = await self._try_route(score, inbound, sink, cancellation, len(tried))
+            result = await self._try_route(score, inbound, sink, cancellation, sends_of(failures))
             if not isinstance(result, FailedAttempt):
                 for failure in failures:
                     if result == "ok" and failure.may_be_the_requests_fault:
@@ -185,7 +191,8 @@ class Relay:
         last = failures[-1]
         headers = last_headers(refusal, is_loading=last.reason.code == "loading")
         await sink.start(
-            refusal.status, to_client(headers, _own_headers(headers, last.backend.id, len(failures), inbound))
+            refusal.status,
+            to_client(headers, _own_headers(headers, last.backend.id, sends_of(failures), inbound)),
         )
         await sink.end(refusal.body)
 
@@ -260,9 +267,9 @@ class Relay:
         inbound: InferenceRequest,
         sink: Sink,
         cancellation: Cancellation,
-        number: int,
+        sends: int,
     ) -> Outcome | FailedAttempt:
-        """Try one route, as attempt number `number`; return how it ended, or why it gave no answer."""
+        """Try one route after `sends` attempts elsewhere; return how it ended, or why it gave no answer."""
         link = self._links.put(self._registry.node(score.backend).backend)
         backend, place = link.backend, score.place
         policy = policy_for(is_costly=inbound.is_costly, is_metered=link.is_metered)
@@ -291,7 +298,7 @@ class Relay:
             ticket.first_byte(self._clock() - started_at)
             response = started.response
             self._record_notes(link, started)
-            extra = _own_headers(response.headers, backend.id, number, inbound)
+            extra = _own_headers(response.headers, backend.id, sends + started.sends, inbound)
             if started.dropped:
                 extra.append(dropped(started.dropped))
             if inbound.stored is not None and started.translator is None and link.kind.group == "engine":
@@ -472,7 +479,7 @@ def _own_headers(
     extra: list[tuple[bytes, bytes]] = []
     if inbound.guest is None:
         extra.append((b"x-meshlight-backend", backend_id.encode()))
-        extra.append(_ATTEMPTS[attempts])
+        extra.append(_ATTEMPTS[attempts] if attempts < len(_ATTEMPTS) else _attempts(attempts))
     given = dict(headers)
     known = given.get(b"x-request-id")
     if known is None:

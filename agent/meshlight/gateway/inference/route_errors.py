@@ -25,7 +25,7 @@ from meshlight.domain.operations import GEMINI_OPERATIONS, Operation
 from meshlight.domain.routing import NAME_MAX, Ranking
 from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.domain.text import similar_names
-from meshlight.gateway.inference.failures import FailedAttempt, protocol_error
+from meshlight.gateway.inference.failures import FailedAttempt, protocol_error, sends_of
 from meshlight.gateway.inference.upstream_errors import RETRY_AFTER_S
 from meshlight.http_client.client import Reply
 
@@ -134,7 +134,7 @@ def final_error(model: str, failures: Sequence[FailedAttempt]) -> MeshlightError
         title = f"No usable answer for {model[:200]!r}: {reasons}"
         kind = BackendFailed
     is_warming = any(failure.reason.code == "loading" for failure in failures)
-    return kind(title, fix, RETRY_AFTER_S, len(failures), is_warming=is_warming)
+    return kind(title, fix, RETRY_AFTER_S, sends_of(failures), is_warming=is_warming)
 
 
 def _state(node: Node) -> str:
@@ -219,7 +219,7 @@ def final_guest_error(model: str, failures: Sequence[FailedAttempt]) -> Meshligh
         f"The other machine gets no answer from {model[:200]!r}: {why}.",
         "`meshlight status` there shows why.",
         RETRY_AFTER_S,
-        len(failures),
+        sends_of(failures),
         is_warming=is_warming,
     )
 
