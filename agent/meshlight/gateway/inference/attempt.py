@@ -6,7 +6,6 @@ by sending it to the same backend in another form (see `retry_policy`).
 
 import asyncio
 from collections.abc import Mapping
-from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -17,6 +16,7 @@ from meshlight.domain.backend import Reason
 from meshlight.domain.errors import Untranslatable, UpstreamError
 from meshlight.domain.operations import Operation
 from meshlight.domain.routing import RouteScore
+from meshlight.gateway.inference.context_refusals import STATUSES, too_long
 from meshlight.gateway.inference.failures import (
     COMPLETE_GROUPS,
     AttemptRoute,
@@ -76,9 +76,6 @@ class StartedResponse(Struct, frozen=True):
     """Labelled lines about the backend that this attempt brought."""
     sends: int = 1
     """How often the request was sent to this backend."""
-
-
-Ended = TypeVar("Ended", StartedResponse, FailedAttempt)
 
 
 class UpstreamRequest(Struct, frozen=True):
@@ -241,7 +238,7 @@ class _AttemptRunner:
             is_at_chat=self._is_translated or inbound.operation in {"chat/completions", "completions"},
         )
 
-    def counted(self, ended: Ended) -> Ended:
+    def counted(self, ended: StartedResponse | FailedAttempt) -> StartedResponse | FailedAttempt:
         """Return how it ended, with how often it was sent."""
         return replace(ended, sends=self.sends) if self.sends > 1 else ended
 
@@ -270,7 +267,7 @@ class _AttemptRunner:
                 first, error, is_complete = await response.read(), None, True
                 if not is_plainly_ok(first):
                     first, error = await read_error(response, first)
-                if error is None or not self._is_about_backend(error):
+                if error is None or (too_long(error) is None and not self._is_about_backend(error)):
                     if upstream_request.translator is not None:
                         return await self._translated(
                             response, upstream_request.translator, upstream_request, first
@@ -332,12 +329,18 @@ class _AttemptRunner:
     ) -> StartedResponse | FailedAttempt | None:
         """Return the answer; None when the request is to be sent to the same backend again."""
         first, translator = b"", upstream_request.translator
-        if translator is None or response.status in _OF_ACCOUNT:
+        if translator is None or response.status in STATUSES or response.status in _OF_ACCOUNT:
             first = await response.read()
             if response.status in _OF_ACCOUNT and response.is_complete:
                 refusal = refusal_reply(response, first)
                 if account_reason(self._link, refusal) is not None:
                     return failed_by_refusal(self.route(), refusal, True, translator)
+        if response.status in STATUSES:
+            while first and len(first) <= _FORM_MAX and (piece := await response.read()):
+                first += piece
+            refusal = refusal_reply(response, first)
+            if too_long(refusal) is not None:
+                return failed_by_refusal(self.route(), refusal, response.is_complete, translator)
         if translator is None:
             return StartedResponse(response, first)
         if response.status in _OF_FORM:

@@ -12,7 +12,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from meshlight.backends.kinds import KINDS
-from meshlight.backends.large_work import in_thread_if_large
+from meshlight.backends.large_work import LARGE, in_thread_if_large
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import Paused, RoutingLoop
 from meshlight.domain.health import Broke, Fact, Served
@@ -21,6 +21,7 @@ from meshlight.domain.peers import may_use, own_id
 from meshlight.domain.routing import Ranking, RouteScore, load_key, rank
 from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.gateway.inference.attempt import StartedResponse, open_route
+from meshlight.gateway.inference.context_guard import CUT, LEARNED_FROM, ContextGuard, measured
 from meshlight.gateway.inference.failures import FailedAttempt, sends_of
 from meshlight.gateway.inference.headers import dropped, request_id, to_client
 from meshlight.gateway.inference.request import HOPS, InferenceRequest
@@ -45,6 +46,7 @@ from meshlight.gateway.translation.table import is_reachable
 from meshlight.http_client.client import Headers
 from meshlight.mesh.backend_connections import BackendConnection, BackendConnections
 from meshlight.mesh.prober import Prober
+from meshlight.mesh.prompt_sizes import PromptSizes
 from meshlight.mesh.registry import Change, Registry
 from meshlight.mesh.traffic import Outcome, Ticket, Traffic
 
@@ -96,8 +98,10 @@ class Relay:
         self._is_paused = is_paused
         self._budget = RetryBudget()
         self._turn = 0
-        self._sole: dict[tuple[str, Operation], tuple[Snapshot, RouteScore]] = {}
-        """Models with one healthy route: nothing but a new snapshot can change their ranking."""
+        self._guard = ContextGuard(PromptSizes())
+        self._sole: dict[tuple[str, Operation], tuple[Snapshot, RouteScore, int]] = {}
+        """Models with one healthy route: nothing but a new snapshot can change their ranking, or a body of more than
+        so many bytes, which its context may not hold."""
         self._lacking: set[tuple[str, str, str]] = set()
         """Backend, model and path of requests of no known operation that a backend answered by 404 or 405."""
         self._waiting: dict[tuple[str, str], set[Cancellation]] = {}
@@ -153,6 +157,8 @@ class Relay:
 
     async def _try_routes(self, inbound: InferenceRequest, sink: Sink, cancellation: Cancellation) -> Outcome:
         self._turn += 1
+        if len(inbound.body) > LARGE:
+            inbound = await measured(inbound)
         failures: list[FailedAttempt] = []
         tried: list[RouteScore] = []
         score: RouteScore | None = self._first_route(inbound)
@@ -174,13 +180,16 @@ class Relay:
             elif result.wants_probe:
                 self._request_probe_after(result)
             score = self._next_route(inbound, failures, tried)
-        await self._send_failure(inbound, failures, sink)
+        await self._send_failure(inbound, failures, tried[-1], sink)
         return "failed"
 
     async def _send_failure(
-        self, inbound: InferenceRequest, failures: list[FailedAttempt], sink: Sink
+        self, inbound: InferenceRequest, failures: list[FailedAttempt], last_tried: RouteScore, sink: Sink
     ) -> None:
-        """Send the last backend's failing answer; raises the RouteError if there is none to send."""
+        """Send the last backend's failing answer; raises the error if there is none to send."""
+        nodes = self._registry.snapshot.nodes
+        if (error := self._guard.refusal_error(failures, last_tried, nodes, inbound)) is not None:
+            raise error
         refusal = final_refusal(failures)
         is_guest = inbound.guest is not None
         if refusal is None:
@@ -200,11 +209,19 @@ class Relay:
         snapshot = self._registry.snapshot
         key = (inbound.head.model, inbound.operation)
         sole = self._sole.get(key)
-        if sole is not None and sole[0] is snapshot and inbound.guest is None:
+        if (
+            sole is not None
+            and sole[0] is snapshot
+            and inbound.guest is None
+            and len(inbound.body) <= sole[2]
+        ):
             return sole[1]
         all_routes = self._rank(inbound)
-        ranking = self._with_path(all_routes, inbound)
+        with_path = self._with_path(all_routes, inbound)
+        ranking = self._guard.check(with_path, snapshot.nodes, inbound)
         candidates = ranking.candidates
+        if not candidates and with_path.candidates:
+            raise self._guard.error(with_path, snapshot.nodes, inbound)
         if not ranking.scores and inbound.guest is not None:
             raise nothing_shared()
         if not candidates and inbound.guest is not None:
@@ -214,7 +231,8 @@ class Relay:
         if len(ranking.scores) == 1 and candidates[0].tier == "ready" and inbound.guest is None:
             if len(self._sole) >= SOLE_ROUTES_MAX:
                 self._sole.clear()
-            self._sole[key] = (snapshot, candidates[0])
+            node = snapshot.nodes[candidates[0].backend]
+            self._sole[key] = (snapshot, candidates[0], self._guard.room(node, ranking.model))
         return candidates[0]
 
     def _next_route(
@@ -224,7 +242,8 @@ class Relay:
         if not allows_next(inbound, failures, tried[-1].tier):
             return None
         done = {(score.backend, score.place) for score in tried}
-        scores = self._with_path(self._rank(inbound), inbound).scores
+        ranking = self._with_path(self._rank(inbound), inbound)
+        scores = self._guard.check(ranking, self._registry.snapshot.nodes, inbound, failures).scores
         following = next(
             (s for s in scores if (s.backend, s.place) not in done and self._is_worth_trying(s)), None
         )
@@ -319,7 +338,9 @@ class Relay:
                 outcome = "ok"
                 link.is_proven = True
             self._record_success(backend.id, score)
-            _count_tokens(ticket, tap, inbound.operation)
+            counted = _count_tokens(ticket, tap, inbound.operation)
+            if len(inbound.body) >= LEARNED_FROM:
+                self._learn_size(inbound, link, score, counted)
         except StreamAborted as aborted:
             self._record_abort(link, score, aborted.why)
         except asyncio.CancelledError:
@@ -328,6 +349,15 @@ class Relay:
         finally:
             ticket.close(outcome)
         return outcome
+
+    def _learn_size(
+        self, inbound: InferenceRequest, link: BackendConnection, score: RouteScore, counted: int
+    ) -> None:
+        """Learn how the model counts; a prompt that was cut is told on the backend's card."""
+        node = self._registry.snapshot.nodes.get(link.backend.id)
+        if node is not None and (line := self._guard.learn(inbound, score.model, node, counted)):
+            link.found[CUT] = line
+            self._registry.record_about(link.backend.id, link.found)
 
     def _record_notes(self, link: BackendConnection, started: StartedResponse) -> None:
         """Show people what an answer tells about its backend, such as the limits of an account."""
@@ -359,7 +389,7 @@ class Relay:
         log.info("attempt on %s failed: %s", failure.backend.id, failure.reason.code)
         if failure.fact is not None:
             self._apply(failure.backend.id, failure.part, failure.fact)
-        if not failure.is_final:
+        if not failure.is_final and failure.too_long is None:
             self._request_probe_after(failure)
 
     def _record_lacking(self, backend_id: str, model: str, path: str) -> None:
@@ -464,12 +494,17 @@ async def _recording(sink: Sink, inbound: InferenceRequest) -> Sink:
     return sink if recorded is None else RecordingSink(sink, recorded)
 
 
-def _count_tokens(ticket: Ticket, tap: UsageTap, operation: Operation) -> None:
-    """Count the tokens that the answer's `usage` says; without, estimate those of a stream."""
+def _count_tokens(ticket: Ticket, tap: UsageTap, operation: Operation) -> int:
+    """Count the tokens that the answer's `usage` says; without, estimate those of a stream.
+
+    Returns the tokens of the prompt; 0 where nothing says them.
+    """
     if (counts := tap.read()) is not None:
         ticket.tokens(*counts)
-    elif operation in _TEXT_STREAMS:
+        return counts[0]
+    if operation in _TEXT_STREAMS:
         ticket.estimated_tokens(tap.estimate())
+    return 0
 
 
 def _own_headers(
