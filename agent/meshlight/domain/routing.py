@@ -12,7 +12,7 @@ from msgspec import Struct
 from meshlight.domain.backend import RING_ORDER, Backend
 from meshlight.domain.model_names import other_tag
 from meshlight.domain.precedence import set_aside
-from meshlight.domain.rules import Policy, Rule
+from meshlight.domain.rules import Policy, Rule, is_pattern
 from meshlight.domain.snapshot import Node, Snapshot
 
 Tier = Literal["ready", "untried", "last-resort", "excluded"]
@@ -39,6 +39,8 @@ class RouteScore(Struct, frozen=True, kw_only=True):
     why: str
     place: str = ""
     """The service behind the backend; empty for the backend itself."""
+    fallback: str = ""
+    """Why this model answers instead of the one that was requested; empty where it is that one."""
 
 
 class Ranking(Struct, frozen=True, kw_only=True):
@@ -48,6 +50,16 @@ class Ranking(Struct, frozen=True, kw_only=True):
     model: str
     policy: Policy
     scores: tuple[RouteScore, ...]
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is a route that is not known to be down."""
+        return any(score.tier in {"ready", "untried"} for score in self.scores)
+
+    @property
+    def fallback(self) -> str:
+        """Why this model answers instead of the one that was requested; empty where it is that one."""
+        return self.scores[0].fallback if self.scores else ""
 
     @property
     def candidates(self) -> tuple[RouteScore, ...]:
@@ -63,10 +75,10 @@ class Ranking(Struct, frozen=True, kw_only=True):
 def resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
     """Return the model id that `name` stands for, and the ids of the backends that serve it (perhaps none).
 
-    In order: an alias, a model id, `backend/model` with the backend's id or name; and then the same for the name
-    without `:latest`, or with it. Model ids may themselves contain `/ : @ %`, so an exact id goes before the split,
-    and of several backends the one with the shortest name wins. A name of more than NAME_MAX characters is not
-    resolved.
+    In order: an alias (of several models the first one that is served), a model id, `backend/model` with the
+    backend's id or name; the same for the name without `:latest`, or with it; an alias that is a pattern. Model ids
+    may themselves contain `/ : @ %`, so an exact id goes before the split, and of several backends the one with the
+    shortest name wins. A name of more than NAME_MAX characters is not resolved.
     """
     if len(name) > NAME_MAX:
         return name, ()
@@ -76,11 +88,24 @@ def resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
             tagged = _resolve(snapshot, spelling)
             if tagged[1]:
                 return tagged
+        for wish in snapshot.routing.pattern_wishes(name):
+            wished = _resolve_plain(snapshot, wish)
+            if wished[1]:
+                return wished
     return found
 
 
 def _resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
-    name = snapshot.routing.aliases.get(name, name)
+    wishes = snapshot.routing.wishes(name) or (name,)
+    for wish in wishes:
+        found = _resolve_plain(snapshot, wish)
+        if found[1]:
+            return found
+    return wishes[0], ()
+
+
+def _resolve_plain(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
+    """Resolve a name that is no alias."""
     backends = snapshot.routes.get(name)
     if backends is not None:
         return name, backends
@@ -104,7 +129,8 @@ def listed(snapshot: Snapshot) -> dict[str, tuple[str, tuple[str, ...]]]:
     nodes = snapshot.nodes
     further = (f"{n.backend.name}/{name}" for n in nodes.values() if n.backend.enabled for name in n.names)
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for name in dict.fromkeys((*snapshot.routes, *snapshot.routing.aliases, *further)):
+    aliases = (alias for alias in snapshot.routing.aliases if not is_pattern(alias))
+    for name in dict.fromkeys((*snapshot.routes, *aliases, *further)):
         model, backends = resolve(snapshot, name)
         rule = snapshot.routing.rule(model)
         aside = _set_aside(snapshot, name, model, [nodes[backend] for backend in backends], rule)
@@ -171,7 +197,8 @@ def _set_aside(
         backend = nodes[0].backend
         if not (snapshot.uses and backend.is_offer):
             return _NONE
-        if snapshot.routing.aliases.get(name, name) in {f"{backend.id}/{model}", f"{backend.name}/{model}"}:
+        wishes = snapshot.routing.wishes(name) or (name, *snapshot.routing.pattern_wishes(name))
+        if not {f"{backend.id}/{model}", f"{backend.name}/{model}"}.isdisjoint(wishes):
             return _NONE
     return set_aside(model, nodes, rule, snapshot.uses)
 

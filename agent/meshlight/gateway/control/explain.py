@@ -1,6 +1,7 @@
 """Explains where a request for a model would go: the ranking of its routes, with the reasons."""
 
 from meshlight.domain.api_types import RouteExplanation, RouteView, latency_ms
+from meshlight.domain.fallback import with_fallback
 from meshlight.domain.model_names import other_tag
 from meshlight.domain.routing import Ranking, RouteScore, load_key, rank
 from meshlight.domain.snapshot import Snapshot
@@ -20,14 +21,23 @@ def explain(registry: Registry, traffic: Traffic, model: str) -> RouteExplanatio
     snapshot = registry.snapshot
     # The number of the next request, as the relay will count it.
     ranking = rank(snapshot, model, traffic.load, registry.now(), traffic.router.total + 1)
-    scores = (*ranking.scores, *_switched_off(snapshot, ranking))
+    asked = ranking
+    ranking = with_fallback(
+        snapshot,
+        asked,
+        lambda other: rank(snapshot, other, traffic.load, registry.now(), traffic.router.total + 1),
+    )
+    instead = ranking.scores if ranking.fallback else ()
+    scores = (*instead, *asked.scores, *_switched_off(snapshot, asked))
     if not scores:
         raise no_such_model(snapshot, model)
     candidates = ranking.candidates
     nodes = snapshot.nodes
     return RouteExplanation(
-        asked=ranking.asked,
-        model=ranking.model,
+        asked=asked.asked,
+        model=asked.model,
+        instead=ranking.model if instead else "",
+        fallback=ranking.fallback,
         policy=ranking.policy,
         answers=candidates[0].backend if candidates else None,
         routes=tuple(

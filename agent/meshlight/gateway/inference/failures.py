@@ -132,6 +132,13 @@ class FailedAttempt(Struct, frozen=True, kw_only=True):
         return self.refusal.status == 500 or self.wants_probe
 
 
+def is_of_backend(failure: FailedAttempt) -> bool:
+    """Whether a failure says that the model can't be used there now, and nothing of the request."""
+    if failure.error is not None or failure.too_long is not None or failure.may_be_the_requests_fault:
+        return False
+    return failure.fact is not None or failure.cause == "fell" or not failure.was_sent
+
+
 def sends_of(failures: Iterable[FailedAttempt]) -> int:
     """Return how often a request was sent in failed attempts."""
     return sum(failure.sends for failure in failures)

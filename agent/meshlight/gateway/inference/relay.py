@@ -6,7 +6,7 @@ decision. What each attempt shows of a backend is recorded in the registry, and 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -15,15 +15,16 @@ from meshlight.backends.kinds import KINDS
 from meshlight.backends.large_work import LARGE, in_thread_if_large
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.errors import Paused, RoutingLoop
+from meshlight.domain.fallback import with_fallback
 from meshlight.domain.health import Broke, Fact, Served
 from meshlight.domain.operations import Operation
-from meshlight.domain.peers import may_use, own_id
+from meshlight.domain.peers import may_use, own_id, shared_id
 from meshlight.domain.routing import Ranking, RouteScore, load_key, rank
 from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.gateway.inference.attempt import StartedResponse, open_route
 from meshlight.gateway.inference.context_guard import CUT, LEARNED_FROM, ContextGuard, measured
-from meshlight.gateway.inference.failures import FailedAttempt, sends_of
-from meshlight.gateway.inference.headers import dropped, request_id, to_client
+from meshlight.gateway.inference.failures import FailedAttempt, is_of_backend, sends_of
+from meshlight.gateway.inference.headers import dropped, header_text, request_id, to_client
 from meshlight.gateway.inference.request import HOPS, InferenceRequest
 from meshlight.gateway.inference.retry_policy import EXTRA_ATTEMPTS, RetryBudget, allows_next, policy_for
 from meshlight.gateway.inference.route_errors import (
@@ -67,6 +68,7 @@ SOLE_ROUTES_MAX = 256
 """Models whose only route is remembered."""
 LACKING_MAX = 1_000
 """Paths that are remembered as lacking."""
+MODEL_HEADER, FALLBACK_HEADER = b"x-meshlight-model", b"x-meshlight-fallback"
 
 
 def _attempts(number: int) -> tuple[bytes, bytes]:
@@ -216,7 +218,7 @@ class Relay:
             and len(inbound.body) <= sole[2]
         ):
             return sole[1]
-        all_routes = self._rank(inbound)
+        all_routes = self._rank_usable(inbound)
         with_path = self._with_path(all_routes, inbound)
         ranking = self._guard.check(with_path, snapshot.nodes, inbound)
         candidates = ranking.candidates
@@ -228,7 +230,8 @@ class Relay:
             raise no_guest_route(inbound.head.model, lacks_path=bool(all_routes.candidates))
         if not candidates:
             raise no_route(snapshot, ranking, lacks=inbound.operation if all_routes.candidates else None)
-        if len(ranking.scores) == 1 and candidates[0].tier == "ready" and inbound.guest is None:
+        is_sole = len(ranking.scores) == 1 and not ranking.fallback
+        if is_sole and candidates[0].tier == "ready" and inbound.guest is None:
             if len(self._sole) >= SOLE_ROUTES_MAX:
                 self._sole.clear()
             node = snapshot.nodes[candidates[0].backend]
@@ -241,11 +244,12 @@ class Relay:
         """Return the route to try after the last failure; ranked anew, for the mesh may have changed meanwhile."""
         if not allows_next(inbound, failures, tried[-1].tier):
             return None
-        done = {(score.backend, score.place) for score in tried}
-        ranking = self._with_path(self._rank(inbound), inbound)
+        done = frozenset((score.backend, score.place, score.model) for score in tried)
+        ranking = self._with_path(self._rank_usable(inbound, failures, done), inbound)
         scores = self._guard.check(ranking, self._registry.snapshot.nodes, inbound, failures).scores
         following = next(
-            (s for s in scores if (s.backend, s.place) not in done and self._is_worth_trying(s)), None
+            (s for s in scores if (s.backend, s.place, s.model) not in done and self._is_worth_trying(s)),
+            None,
         )
         if following is None or self._budget.allows(len(failures), tried[-1].tier, self._clock()):
             return following
@@ -257,6 +261,32 @@ class Relay:
         if inbound.guest is not None:
             name, terms = own_id(snapshot, inbound.guest, name), partial(may_use, inbound.guest)
         return rank(snapshot, name, self._traffic.load, self._clock(), self._turn, terms)
+
+    def _rank_usable(
+        self,
+        inbound: InferenceRequest,
+        failures: Sequence[FailedAttempt] = (),
+        done: frozenset[tuple[str, str, str]] = frozenset(),
+    ) -> Ranking:
+        """Rank the routes of the requested model, or of its fallback while none of them is usable.
+
+        After `failures`, only those count that are not `done`, and all failures must be those of backends.
+        """
+        ranking = self._rank(inbound)
+        is_shared = inbound.guest is None or bool(ranking.scores)
+        if not is_shared or (not failures and ranking.is_usable) or not all(map(is_of_backend, failures)):
+            return ranking
+        lost = {failure.backend.id for failure in failures if not failure.was_sent}
+
+        def rank_one(name: str) -> Ranking:
+            found = self._rank(replace(inbound, head=replace(inbound.head, model=name)))
+            return replace(found, scores=tuple(s for s in found.scores if s.backend not in lost))
+
+        def is_usable(found: Ranking) -> bool:
+            left = (s for s in found.scores if (s.backend, s.place, s.model) not in done)
+            return any(score.tier in {"ready", "untried"} for score in left)
+
+        return with_fallback(self._registry.snapshot, ranking, rank_one, is_usable)
 
     def _with_path(self, ranking: Ranking, inbound: InferenceRequest) -> Ranking:
         """Return the ranking without the routes whose backend has no such path."""
@@ -318,6 +348,8 @@ class Relay:
             response = started.response
             self._record_notes(link, started)
             extra = _own_headers(response.headers, backend.id, sends + started.sends, inbound)
+            if inbound.head.model != score.model or link.kind.group == "peer":
+                extra += answering_model(score, response.headers, inbound, is_peer=link.kind.group == "peer")
             if started.dropped:
                 extra.append(dropped(started.dropped))
             if inbound.stored is not None and started.translator is None and link.kind.group == "engine":
@@ -338,9 +370,7 @@ class Relay:
                 outcome = "ok"
                 link.is_proven = True
             self._record_success(backend.id, score)
-            counted = _count_tokens(ticket, tap, inbound.operation)
-            if len(inbound.body) >= LEARNED_FROM:
-                self._learn_size(inbound, link, score, counted)
+            self._learn_size(inbound, link, score, _count_tokens(ticket, tap, inbound.operation))
         except StreamAborted as aborted:
             self._record_abort(link, score, aborted.why)
         except asyncio.CancelledError:
@@ -354,6 +384,8 @@ class Relay:
         self, inbound: InferenceRequest, link: BackendConnection, score: RouteScore, counted: int
     ) -> None:
         """Learn how the model counts; a prompt that was cut is told on the backend's card."""
+        if len(inbound.body) < LEARNED_FROM:
+            return
         node = self._registry.snapshot.nodes.get(link.backend.id)
         if node is not None and (line := self._guard.learn(inbound, score.model, node, counted)):
             link.found[CUT] = line
@@ -505,6 +537,28 @@ def _count_tokens(ticket: Ticket, tap: UsageTap, operation: Operation) -> int:
     if operation in _TEXT_STREAMS:
         ticket.estimated_tokens(tap.estimate())
     return 0
+
+
+def answering_model(
+    score: RouteScore, headers: Headers, inbound: InferenceRequest, *, is_peer: bool
+) -> list[tuple[bytes, bytes]]:
+    """Return the headers that say which model answered, where it is another than the one requested, and why.
+
+    A peer says it of its own models; a guest reads it of ours, since a fallback is never silent.
+    """
+    model, why = score.model, score.fallback
+    if is_peer and (said := dict(headers)).get(FALLBACK_HEADER):
+        model = said.get(MODEL_HEADER, b"").decode("latin-1")
+        theirs = said[FALLBACK_HEADER].decode("latin-1")
+        why = f"{why}; {theirs}" if why else theirs
+    if inbound.guest is not None:
+        if not why:
+            return []
+        model = shared_id(model)
+    if model == inbound.head.model:
+        return []
+    made = [(MODEL_HEADER, header_text(model))]
+    return [*made, (FALLBACK_HEADER, header_text(why))] if why else made
 
 
 def _own_headers(

@@ -23,6 +23,7 @@ from meshlight.domain.errors import (
 from meshlight.domain.model_names import other_tag
 from meshlight.domain.operations import GEMINI_OPERATIONS, Operation
 from meshlight.domain.routing import NAME_MAX, Ranking
+from meshlight.domain.rules import is_pattern
 from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.domain.text import similar_names
 from meshlight.gateway.inference.failures import FailedAttempt, protocol_error, sends_of
@@ -71,7 +72,9 @@ def no_such_model(snapshot: Snapshot, name: str) -> MeshlightError:
     title = f"No backend serves the model {name[:200]!r}."
     names = {name, other_tag(name)}
     off = [n.backend.name for n in nodes if not n.backend.enabled and names.intersection(n.models)]
-    close = similar_names(name, (*snapshot.routes, *snapshot.routing.aliases))
+    close = similar_names(
+        name, (*snapshot.routes, *(a for a in snapshot.routing.aliases if not is_pattern(a)))
+    )
     if off:
         hint = f"{', '.join(off[:SHOWN])} has it, but is switched off: switch it on to use it."
     elif close:
@@ -87,7 +90,7 @@ def no_such_model(snapshot: Snapshot, name: str) -> MeshlightError:
 
 def _unusable(snapshot: Snapshot, name: str) -> list[tuple[Node, Reason]]:
     """Return the backends where a model is known to exist and can't be used, and why."""
-    target = snapshot.routing.aliases.get(name, name)
+    target = next(iter(snapshot.routing.wishes(name)), name)
     found = []
     for node in snapshot.nodes.values() if len(target) <= NAME_MAX else ():
         if not node.unusable or not node.backend.enabled:

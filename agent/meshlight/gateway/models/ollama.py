@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from meshlight.domain.backend import Kind, ModelDetail
 from meshlight.domain.errors import BadRequest, ModelNotFound, NotFound, UpstreamError
+from meshlight.domain.fallback import alternatives
 from meshlight.domain.operations import OLLAMA_OPERATIONS, Operation
 from meshlight.domain.routing import listed, resolve
 from meshlight.domain.snapshot import Snapshot
@@ -71,7 +72,8 @@ class Ollama:
         if operation is not None:
             expect("POST", scope, target)
             inbound = await read_request(operation, target, scope["headers"], receive, guest=guest)
-            if guest is None and not resolve(snapshot, inbound.head.model)[1]:
+            name = inbound.head.model
+            if guest is None and not resolve(snapshot, name)[1] and not alternatives(snapshot, name):
                 raise _missing(snapshot, inbound.head.model)
             return inbound
         if guest is not None:
