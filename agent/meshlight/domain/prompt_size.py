@@ -13,7 +13,7 @@ from msgspec import Struct
 ASCII_BYTES_PER_TOKEN = 4.0
 OTHER_BYTES_PER_TOKEN = 3.0
 ESCAPE_BYTES = 6
-"""Bytes of `\\uXXXX`, which stands for one character of another script."""
+"""Bytes of `\\u0421`, which stands for one character of another script."""
 PICTURE_TOKENS = 1_000
 """What a picture counts, whatever its size; models count between 85 and 1,600."""
 FEWEST_OF_PICTURE = 64

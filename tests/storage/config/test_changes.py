@@ -41,11 +41,12 @@ rules = st.builds(
     also=names,
     bound=st.none() | st.sampled_from(RINGS),
     spill=st.sampled_from(RINGS),
+    fallback=names,
 )
 routings = st.builds(
     Routing,
     policy=st.sampled_from(["local-first", "priority", "fastest"]),
-    aliases=st.dictionaries(words, words, max_size=3),
+    aliases=st.dictionaries(words, words | names, max_size=3),
     rules=st.lists(rules, max_size=4).map(tuple),
 )
 discoveries = st.builds(

@@ -57,6 +57,7 @@ def test_everything_that_can_be_set_is_read() -> None:
         policy = "fastest"
         [routing.aliases]
         "gpt-4" = "box/qwen"
+        "claude-*" = ["qwen3-8b", "llama-3.3-70b"]
         [[routing.rules]]
         model = "llama-*"
         pin = ["box"]
@@ -64,6 +65,7 @@ def test_everything_that_can_be_set_is_read() -> None:
         also = ["peer-3fa941c0"]
         bound = "lan"
         spill = "cloud"
+        fallback = ["qwen3-8b"]
         [[backends]]
         id = "box"
         name = "GPU box"
@@ -83,7 +85,7 @@ def test_everything_that_can_be_set_is_read() -> None:
         discovery=DiscoverySettings(enabled=False, ignored=("http://127.0.0.1:8080",)),
         routing=Routing(
             policy="fastest",
-            aliases={"gpt-4": "box/qwen"},
+            aliases={"gpt-4": "box/qwen", "claude-*": ("qwen3-8b", "llama-3.3-70b")},
             rules=(
                 Rule(
                     model="llama-*",
@@ -92,6 +94,7 @@ def test_everything_that_can_be_set_is_read() -> None:
                     also=("peer-3fa941c0",),
                     bound="lan",
                     spill="cloud",
+                    fallback=("qwen3-8b",),
                 ),
             ),
         ),
@@ -132,6 +135,11 @@ def test_everything_that_can_be_set_is_read() -> None:
         (ONE + "require_key = true", 4, "backends[0].require_key is unknown here; it belongs at the top"),
         ('[routing]\npolicy = "slow"', 2, "line 2: routing.policy must be one of local-first, priority,"),
         ('[routing.aliases]\na = "b"\nc = 3', 3, "line 3: routing.aliases.c must be text in quotes"),
+        (
+            '[routing.aliases]\na = ["b"]\nc = ["d", 3]',
+            3,
+            "line 3: routing.aliases.c[1] must be text in quotes",
+        ),
         ("[[routing.rules]]\nbound = 'lan'", 1, "line 1: routing.rules[0] needs model."),
         (
             "[[routing.rules]]\nmodel = 'x'\nbuond = 'lan'",

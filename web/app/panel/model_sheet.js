@@ -54,7 +54,11 @@ export function modelSheet({ store, select }, key) {
               {},
               h("b", { text: displayName(r.name) }),
               i === 0 && explanation.answers
-                ? h("span", { class: "picked", "data-status": "healthy", text: "answers" })
+                ? h("span", {
+                    class: "picked",
+                    "data-status": "healthy",
+                    text: explanation.instead ? `answers with ${displayName(explanation.instead)}` : "answers",
+                  })
                 : r.tier === "last-resort" &&
                     h("span", { class: "picked", "data-status": "unhealthy", text: "last resort" }),
               h("small", {}, ...withCode(r.why)),
@@ -62,7 +66,8 @@ export function modelSheet({ store, select }, key) {
           ),
       );
       drawOffers();
-      policy.textContent = `Policy: ${explanation.policy}`;
+      const fallback = explanation.fallback ? ` · fallback: ${explanation.fallback}` : "";
+      policy.textContent = `Policy: ${explanation.policy}${fallback}`;
     } catch (error) {
       route.replaceChildren(h("li", { class: "quiet" }, ...withCode(errorText(error))));
     }
