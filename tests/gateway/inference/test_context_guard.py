@@ -87,6 +87,15 @@ def test_a_route_that_can_not_hold_it_is_left_out_with_the_reason(guard: Context
     assert checked.scores[1].why.startswith("It holds 4,096 tokens, the prompt has about 22,")
 
 
+def test_a_cloud_counts_itself_and_comes_after_those_that_hold_it(guard: ContextGuard) -> None:
+    ranking, nodes = mesh(cloud=4096, large=262_144)
+    nodes["cloud"] = node("cloud", 4096, "anthropic")
+    checked = guard.check(ranking, nodes, inbound(20_000))
+    assert order(checked) == [("large", "ready"), ("cloud", "ready")]
+    refusal = [refused("cloud", TooLong(4096, 22_000))]
+    assert order(guard.check(ranking, nodes, inbound(20_000), refusal))[1] == ("cloud", "excluded")
+
+
 def test_one_that_perhaps_holds_it_comes_last_and_is_not_left_out(guard: ContextGuard) -> None:
     ranking, nodes = mesh(near=4096, untold=None, large=8192)
     for request in (inbound(4_400), inbound(3_000, max_tokens=2_000)):

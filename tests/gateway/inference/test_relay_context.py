@@ -72,9 +72,8 @@ async def test_the_only_route_is_not_asked_what_it_can_not_hold() -> None:
         holds(rig, "a", 4096)
         for _ in range(2):  # the second one finds the route remembered
             assert (await rig.send()).who == "a"
-            with pytest.raises(ContextExceeded) as caught:
+            with pytest.raises(ContextExceeded, match="maximum context length is 4096 tokens"):
                 await rig.send(messages=LONG)
-        assert caught.value.limit == 4096
         assert len(a.calls()) == 2
         assert rig.traffic.router.requests().failed == 2
 

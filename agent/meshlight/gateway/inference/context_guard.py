@@ -2,7 +2,8 @@
 
 Only a body that is large beside the smallest known context of its routes is looked at. The estimate of its tokens may
 be wrong, so a route is left out only where the fewest tokens that such a body can have are more than its context
-holds; in between, the routes that seem to hold prompt and answer come first. Nothing of a request is ever changed.
+holds; in between, the routes that seem to hold prompt and answer come first. Clouds are only ordered: they count
+exactly, and some accounts have longer contexts than the list says. Nothing of a request is ever changed.
 """
 
 import re
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
+from meshlight.backends.kinds import KINDS
 from meshlight.backends.large_work import LARGE, in_thread_if_large
 from meshlight.domain.backend import Kind
 from meshlight.domain.errors import ContextExceeded
@@ -107,12 +109,15 @@ class ContextGuard:
         tokens = self._tokens(ranking.model, size)
         fewest = self._fewest(ranking.model, size)
         need = tokens + answer_tokens(inbound.body)
-        scored = [
-            (score, context is None or need <= context)
-            if context is None or score.tier == "excluded" or (fewest <= context and context > refused)
-            else (replace(score, tier="excluded", why=_why(context, tokens, refused)), True)
-            for score, context in zip(ranking.scores, contexts, strict=True)
-        ]
+        scored = []
+        for score, context in zip(ranking.scores, contexts, strict=True):
+            if context is None or score.tier == "excluded":
+                scored.append((score, True))
+            elif context <= refused or (fewest > context and not _counts_itself(nodes[score.backend])):
+                why = _why(context, tokens, refused)
+                scored.append((replace(score, tier="excluded", why=why), True))
+            else:
+                scored.append((score, need <= context))
         scored.sort(key=lambda entry: (entry[0].tier == "excluded", not entry[1]))
         return replace(ranking, scores=tuple(score for score, _ in scored))
 
@@ -235,6 +240,11 @@ def _has_one_prompt(inbound: InferenceRequest) -> bool:
     if inbound.operation == "completions" and _SEVERAL_PROMPTS.search(ends):
         return False
     return not (inbound.operation.startswith("api/") and _OWN_CONTEXT.search(ends))
+
+
+def _counts_itself(node: Node) -> bool:
+    """Whether a backend refuses what is too long by an exact count, and may hold more than it lists for some."""
+    return KINDS[node.backend.kind].group == "cloud"
 
 
 def _refused(failure: FailedAttempt, ranking: Ranking, nodes: Mapping[str, Node]) -> int:
