@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -18,6 +20,7 @@ from meshlight.gateway.inference.context_guard import (
     BYTES_PER_TOKEN,
     ContextGuard,
     answer_tokens,
+    context_of,
     measured,
 )
 from meshlight.gateway.inference.context_refusals import TooLong
@@ -85,6 +88,29 @@ def test_a_route_that_can_not_hold_it_is_left_out_with_the_reason(guard: Context
     checked = guard.check(ranking, nodes, inbound(20_000))
     assert order(checked) == [("large", "ready"), ("small", "excluded")]
     assert checked.scores[1].why.startswith("It holds 4,096 tokens, the prompt has about 22,")
+
+
+@given(
+    contexts=st.lists(st.none() | st.integers(512, 1 << 20), min_size=1, max_size=6),
+    tokens=st.integers(10, 40_000),
+    refusal=st.none() | st.integers(1, 1 << 16),
+)
+def test_a_larger_context_is_never_left_out_for_a_smaller_one_and_nothing_is_lost(
+    contexts: list[int | None], tokens: int, refusal: int | None
+) -> None:
+    ranking, nodes = mesh(**{f"b{number}": context for number, context in enumerate(contexts)})
+    failures = [refused("b0", TooLong(refusal))] if refusal else []
+    checked = ContextGuard(PromptSizes()).check(ranking, nodes, inbound(tokens), failures)
+    assert sorted(score.backend for score in checked.scores) == sorted(nodes)
+    known = {name: context_of(each, "m") for name, each in nodes.items()}
+    left_out = [known[score.backend] for score in checked.scores if score.tier == "excluded"]
+    kept = [
+        context for score in checked.scores if score.tier != "excluded" and (context := known[score.backend])
+    ]
+    assert None not in left_out
+    assert all(out < held for out in left_out if out for held in kept)
+    tiers = [score.tier for score in checked.scores]
+    assert tiers == sorted(tiers, key=lambda tier: tier == "excluded")
 
 
 def test_a_cloud_counts_itself_and_comes_after_those_that_hold_it(guard: ContextGuard) -> None:

@@ -27,6 +27,8 @@ from meshlight.mesh.prompt_sizes import PromptSizes
 
 BYTES_PER_TOKEN = 2
 """A body of fewer bytes for each token of a context certainly leaves room in it for an answer."""
+SMALL = 4_096
+"""Bytes of a body that is never looked at: hardly any model has a context that it fills."""
 LEARNED_FROM, LEARNED_UP_TO = 4_096, LARGE
 """Bytes of the bodies from which a model's way of counting is learned: the frame of smaller ones outweighs them, and
 larger ones take time."""
@@ -85,7 +87,7 @@ class ContextGuard:
     def room(self, node: Node, model: str) -> int:
         """Return the bytes of body up to which a route needs no look at its context."""
         context = context_of(node, model)
-        return ANY_SIZE if context is None else BYTES_PER_TOKEN * context
+        return ANY_SIZE if context is None else max(BYTES_PER_TOKEN * context, SMALL)
 
     def check(
         self,
@@ -98,6 +100,8 @@ class ContextGuard:
 
         A refusal of that kind among `failures` says that smaller contexts, and the same, are asked in vain.
         """
+        if len(inbound.body) <= SMALL and not failures:
+            return ranking
         refused = max((_refused(failure, ranking, nodes) for failure in failures), default=0)
         contexts = [context_of(nodes[score.backend], score.model) for score in ranking.scores]
         smallest = min((c for c in contexts if c is not None), default=None)
