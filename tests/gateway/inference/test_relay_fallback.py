@@ -56,6 +56,19 @@ async def test_another_model_answers_while_the_requested_one_is_down_and_says_so
         assert {name: work.total for name, work in rig.traffic.by_model().items()} == {"m": 1, "n": 2}
 
 
+async def test_a_translated_answer_names_the_requested_model_too() -> None:
+    rig = Rig(RULES)
+    async with SimulatedEngine("vllm", "b", ["n"]) as b:
+        rig.add(Place("a", NO_SERVER))
+        rig.add(b, "n")
+        down(rig, "a")
+        for operation in ("messages", "responses"):
+            fields = {"max_tokens": 9} if operation == "messages" else {"input": "hi"}
+            answer = await rig.send(operation, **fields)
+            assert said(answer) == ("b", "n", "m is down"), answer.body
+            assert b'"model":"m"' in answer.body.replace(b" ", b"")
+
+
 async def test_a_route_that_turns_out_to_be_down_is_followed_by_the_fallback() -> None:
     rig = Rig(RULES)
     async with SimulatedEngine("llamacpp", "b", ["n"]) as b:
