@@ -116,7 +116,16 @@ class LocalGateway:
                 "model_loading": self.loading,
             }
             | dict.fromkeys(
-                ("history", "traffic", "prober", "refresher", "backend_admin", "model_tester", "peers")
+                (
+                    "history",
+                    "traffic",
+                    "route_memory",
+                    "prober",
+                    "refresher",
+                    "backend_admin",
+                    "model_tester",
+                    "peers",
+                )
             ),
         )
 

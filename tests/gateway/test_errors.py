@@ -6,6 +6,7 @@ import pytest
 
 from meshlight.domain.errors import (
     AllBusy,
+    ContextExceeded,
     EveryRouteDown,
     FirstByteTooLate,
     MeshlightError,
@@ -104,3 +105,49 @@ def test_an_answer_of_the_server_itself_ends_the_connection() -> None:
     assert head.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
     assert head.endswith(b"connection: close")
     assert json.loads(body)["error"]["message"] == "Too large."
+
+
+@pytest.mark.parametrize(
+    ("path", "words", "unknown", "with_answer"),
+    [
+        (
+            "/v1/chat/completions",
+            (
+                "This model's maximum context length is 4096 tokens. However, your messages resulted in 5000 tokens. "
+                "Please reduce the length of the messages."
+            ),
+            "Your input exceeds the context window of this model.",
+            "However, you requested 5000 tokens (4000 in the messages, 1000 in the completion).",
+        ),
+        (
+            "/v1/messages",
+            "prompt is too long: 5000 tokens > 4096 maximum.",
+            "prompt is too long.",
+            "input length and `max_tokens` exceed context limit: 4000 + 1000 > 4096",
+        ),
+        (
+            "/api/chat",
+            "the input length exceeds the context length (5000 > 4096 tokens).",
+            "the input length exceeds the context length.",
+            "the input length exceeds the context length",
+        ),
+        (
+            "/v1beta/models/m:generateContent",
+            "The input token count (5000) exceeds the maximum number of tokens allowed (4096).",
+            "The input token count exceeds the maximum number of tokens allowed.",
+            "The input token count",
+        ),
+    ],
+)
+def test_a_prompt_that_is_too_long_is_told_in_the_words_of_each_api(
+    path: str, words: str, unknown: str, with_answer: str
+) -> None:
+    def told(error: ContextExceeded) -> str:
+        made = error_response(error, path)
+        assert (made.status, header(made, b"x-should-retry")) == (400, b"false")
+        found = json.loads(made.body)["error"]
+        return str(found if isinstance(found, str) else found["message"])
+
+    assert told(ContextExceeded(4096, 5000, "Shorten it.")) == f"{words} Shorten it."
+    assert told(ContextExceeded(0, 5000)) == unknown
+    assert with_answer in told(ContextExceeded(4096, 4000, answer_tokens=1000))

@@ -281,10 +281,3 @@ def test_only_so_many_routes_are_remembered_and_none_of_a_removed_backend() -> N
     assert len(mesh.memory) == ROUTES_MAX
     mesh.memory.forget("a")
     assert len(mesh.memory) == 0
-
-
-def test_how_a_model_counts_is_learned() -> None:
-    mesh = Mesh(WARM)
-    assert mesh.memory.tokens("m", 1_000) == 1_000
-    mesh.memory.learn_tokens("m", 1_000, 1_500)
-    assert mesh.memory.tokens("m", 1_000) == 1_500

@@ -316,6 +316,10 @@ class RouteExplanation(Struct, frozen=True, kw_only=True):
     policy: Policy
     answers: str | None
     routes: tuple[RouteView, ...]
+    instead: str = ""
+    """The fallback model that would answer; its routes come first. Empty while the model itself can be used."""
+    fallback: str = ""
+    """Why that one would answer."""
 
 
 class ModelTestRun(Struct, frozen=True, kw_only=True):

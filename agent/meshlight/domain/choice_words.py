@@ -35,6 +35,15 @@ def why_first(step: Step, route: RouteFacts, other: RouteFacts, others_name: str
     return (_time(route) if step == "time" else "") or _FIRST[step]
 
 
+def why_only(route: RouteFacts) -> str:
+    """Return why a route is the only one left, where the others have too small a context."""
+    return (
+        f"only one with {tokens_text(route.context)} context"
+        if route.context
+        else "only one that may hold the prompt"
+    )
+
+
 def why_later(step: Step, route: RouteFacts) -> str:
     """Return why a route goes after another one."""
     if step == "context":

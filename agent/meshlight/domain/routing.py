@@ -11,11 +11,11 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from meshlight.domain.backend import RING_ORDER, Backend, ModelDetail
-from meshlight.domain.choice import NO_PROMPT, Prompt, RouteFacts, deciding_step, places
+from meshlight.domain.choice import NO_PROMPT, Place, Prompt, RouteFacts, deciding_step, places
 from meshlight.domain.choice_words import why_first, why_later
 from meshlight.domain.model_names import other_tag
 from meshlight.domain.precedence import set_aside
-from meshlight.domain.rules import Policy, Rule
+from meshlight.domain.rules import Policy, Rule, is_pattern
 from meshlight.domain.snapshot import Node, Snapshot
 
 Tier = Literal["ready", "untried", "last-resort", "excluded"]
@@ -56,6 +56,8 @@ class RouteScore(Struct, frozen=True, kw_only=True):
     """The service behind the backend; empty for the backend itself."""
     facts: RouteFacts = field(default_factory=RouteFacts)
     """What is known of it, beside its health."""
+    fallback: str = ""
+    """Why this model answers instead of the one that was requested; empty where it is that one."""
 
 
 class Ranking(Struct, frozen=True, kw_only=True):
@@ -65,6 +67,16 @@ class Ranking(Struct, frozen=True, kw_only=True):
     model: str
     policy: Policy
     scores: tuple[RouteScore, ...]
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is a route that is not known to be down."""
+        return any(score.tier in {"ready", "untried"} for score in self.scores)
+
+    @property
+    def fallback(self) -> str:
+        """Why this model answers instead of the one that was requested; empty where it is that one."""
+        return self.scores[0].fallback if self.scores else ""
 
     @property
     def candidates(self) -> tuple[RouteScore, ...]:
@@ -80,10 +92,10 @@ class Ranking(Struct, frozen=True, kw_only=True):
 def resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
     """Return the model id that `name` stands for, and the ids of the backends that serve it (perhaps none).
 
-    In order: an alias, a model id, `backend/model` with the backend's id or name; and then the same for the name
-    without `:latest`, or with it. Model ids may themselves contain `/ : @ %`, so an exact id goes before the split,
-    and of several backends the one with the shortest name wins. A name of more than NAME_MAX characters is not
-    resolved.
+    In order: an alias (of several models the first one that is served), a model id, `backend/model` with the
+    backend's id or name; the same for the name without `:latest`, or with it; an alias that is a pattern. Model ids
+    may themselves contain `/ : @ %`, so an exact id goes before the split, and of several backends the one with the
+    shortest name wins. A name of more than NAME_MAX characters is not resolved.
     """
     if len(name) > NAME_MAX:
         return name, ()
@@ -93,11 +105,24 @@ def resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
             tagged = _resolve(snapshot, spelling)
             if tagged[1]:
                 return tagged
+        for wish in snapshot.routing.pattern_wishes(name):
+            wished = _resolve_plain(snapshot, wish)
+            if wished[1]:
+                return wished
     return found
 
 
 def _resolve(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
-    name = snapshot.routing.aliases.get(name, name)
+    wishes = snapshot.routing.wishes(name) or (name,)
+    for wish in wishes:
+        found = _resolve_plain(snapshot, wish)
+        if found[1]:
+            return found
+    return wishes[0], ()
+
+
+def _resolve_plain(snapshot: Snapshot, name: str) -> tuple[str, tuple[str, ...]]:
+    """Resolve a name that is no alias."""
     backends = snapshot.routes.get(name)
     if backends is not None:
         return name, backends
@@ -121,7 +146,8 @@ def listed(snapshot: Snapshot) -> dict[str, tuple[str, tuple[str, ...]]]:
     nodes = snapshot.nodes
     further = (f"{n.backend.name}/{name}" for n in nodes.values() if n.backend.enabled for name in n.names)
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for name in dict.fromkeys((*snapshot.routes, *snapshot.routing.aliases, *further)):
+    aliases = (alias for alias in snapshot.routing.aliases if not is_pattern(alias))
+    for name in dict.fromkeys((*snapshot.routes, *aliases, *further)):
         model, backends = resolve(snapshot, name)
         rule = snapshot.routing.rule(model)
         aside = _set_aside(snapshot, name, model, [nodes[backend] for backend in backends], rule)
@@ -191,13 +217,31 @@ def explained(ranking: Ranking, nodes: Mapping[str, Node], prompt: Prompt = NO_P
     if len(ready) < 2:
         return ranking if not ready else _with_reasons(ranking, {id(ready[0]): HEALTHY})
     found = places(ranking.policy, [score.facts for score in ready], prompt)
-    step = deciding_step(ranking.policy, found[0], found[1])
-    first = why_first(step, ready[0].facts, ready[1].facts, route_name(nodes, ready[1]))
+    first = _why_best(ranking.policy, ready, found, nodes)
     reasons = {id(ready[0]): f"{first[:1].upper()}{first[1:]}."}
     for at in range(1, len(ready)):
         why = why_later(deciding_step(ranking.policy, found[at - 1], found[at]), ready[at].facts)
         reasons[id(ready[at])] = f"After {route_name(nodes, ready[at - 1])}: {why}."
     return _with_reasons(ranking, reasons)
+
+
+def why_best(ranking: Ranking, nodes: Mapping[str, Node], prompt: Prompt = NO_PROMPT) -> str:
+    """Return why the first route that is ready goes before the second one, without a full stop.
+
+    Empty where there are not two.
+    """
+    ready = [score for score in ranking.scores if score.tier == "ready"]
+    if len(ready) < 2:
+        return ""
+    found = places(ranking.policy, [score.facts for score in ready], prompt)
+    return _why_best(ranking.policy, ready, found, nodes)
+
+
+def _why_best(
+    policy: Policy, ready: Sequence[RouteScore], found: Sequence[Place], nodes: Mapping[str, Node]
+) -> str:
+    step = deciding_step(policy, found[0], found[1])
+    return why_first(step, ready[0].facts, ready[1].facts, route_name(nodes, ready[1]))
 
 
 def _with_reasons(ranking: Ranking, reasons: Mapping[int, str]) -> Ranking:
@@ -248,7 +292,8 @@ def _set_aside(
         backend = nodes[0].backend
         if not (snapshot.uses and backend.is_offer):
             return _NONE
-        if snapshot.routing.aliases.get(name, name) in {f"{backend.id}/{model}", f"{backend.name}/{model}"}:
+        wishes = snapshot.routing.wishes(name) or (name, *snapshot.routing.pattern_wishes(name))
+        if not {f"{backend.id}/{model}", f"{backend.name}/{model}"}.isdisjoint(wishes):
             return _NONE
     return set_aside(model, nodes, rule, snapshot.uses)
 

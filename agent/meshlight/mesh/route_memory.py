@@ -16,18 +16,16 @@ from meshlight.domain.backend import Kind, ModelDetail
 from meshlight.domain.choice import STEPS, Best, Prompt, RouteFacts, Step, best, needed
 from meshlight.domain.clock import CallLater, Clock, Timer
 from meshlight.domain.decoding import decode_or_none
-from meshlight.domain.prompt_size import Calibration
 from meshlight.domain.routing import RouteScore, load_key
 from meshlight.domain.rules import Policy
 from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.domain.speed import LONGEST_S, Kept, Speeds
 from meshlight.domain.text import sanitize_line
+from meshlight.mesh.prompt_sizes import PromptSizes
 from meshlight.mesh.traffic import Ticket, Traffic
 
 ROUTES_MAX = 2_000
 """Routes whose speed is remembered; the oldest are dropped first."""
-MODELS_MAX = 1_000
-"""Models whose way of counting tokens is remembered."""
 TICK_S = 60.0
 """How often, at most, speeds are written and slow routes are told."""
 CROWDED = 3
@@ -160,7 +158,7 @@ class RouteMemory:
         self._store = store
         self._later = later
         self._ticking: Timer | None = None
-        self._calibrations: dict[str, Calibration] = {}
+        self.sizes = PromptSizes()
         self._speeds: dict[tuple[str, str, str], Speeds] = {}
         for known in self._read():
             self._speeds[known.backend, known.place, known.model] = Speeds(known.kept)
@@ -246,20 +244,6 @@ class RouteMemory:
         """Take in what the engine measured itself: tokens and seconds of the prompt, and of the answer."""
         key = (ticket.backend, ticket.place, ticket.model)
         (self._speeds.get(key) or self._add(key)).learn_timings(self._clock(), read, wrote)
-
-    def tokens(self, model: str, estimated: int) -> int:
-        """Return the tokens that a model is expected to count in a prompt of so many estimated ones."""
-        calibration = self._calibrations.get(model)
-        return estimated if calibration is None else calibration.tokens(estimated)
-
-    def learn_tokens(self, model: str, estimated: int, counted: int) -> None:
-        """Take in how many tokens a model counted in a prompt."""
-        calibration = self._calibrations.get(model)
-        if calibration is None:
-            if len(self._calibrations) >= MODELS_MAX:
-                del self._calibrations[next(iter(self._calibrations))]
-            calibration = self._calibrations[model] = Calibration()
-        calibration.learn(estimated, counted)
 
     def slow(self) -> list[SlowRoute]:
         """Return the routes that have been slower than half their usual speed for five minutes."""

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 
 from faults.held import WAIT_S, HeldEngine
 from gateway.rig import RecordedAnswer, Rig
-from meshlight.domain.backend import Reason
+from meshlight.backends.base import Probe
+from meshlight.domain.backend import ModelDetail, Reason
 from meshlight.domain.errors import AllBusy, EveryRouteDown, ModelNotFound
-from meshlight.domain.health import Failed
+from meshlight.domain.health import Answered, Failed
 from meshlight.domain.peers import Peer
 from meshlight.domain.rules import Routing, Rule
 from meshlight.gateway.server.disconnect import DisconnectListeners
@@ -37,6 +38,11 @@ class Crowd:
         """Send a request for each caller, one after another, and wait until all that can have reached an engine."""
         for caller in callers:
             self.tasks.append(asyncio.create_task(self._ask(caller, DisconnectListeners(), model, guest)))
+        await self.settle()
+
+    async def come_with(self, body: bytes) -> None:
+        """Send a request with another body."""
+        self.tasks.append(asyncio.create_task(self._ask("app", DisconnectListeners(), "m", None, body)))
         await self.settle()
 
     async def come_and_may_leave(self, caller: str) -> DisconnectListeners:
@@ -74,9 +80,14 @@ class Crowd:
         return await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def _ask(
-        self, caller: str, listeners: DisconnectListeners, model: str, guest: Peer | None
+        self,
+        caller: str,
+        listeners: DisconnectListeners,
+        model: str,
+        guest: Peer | None,
+        body: bytes = BODY,
     ) -> RecordedAnswer:
-        inbound = self.rig.inbound("chat/completions", model, BODY)
+        inbound = self.rig.inbound("chat/completions", model, body)
         headers = (*inbound.headers, (b"user-agent", caller.encode()))
         answer = RecordedAnswer()
         await self.rig.relay.run(replace(inbound, headers=headers, guest=guest), answer, listeners)
@@ -263,6 +274,43 @@ async def test_only_routes_that_a_request_may_use_are_waited_for(crowd: Crowd) -
     assert results[8].who == "second"
 
 
+async def test_a_long_prompt_waits_for_the_engine_that_holds_it_and_holds_no_other_one_up(
+    crowd: Crowd,
+) -> None:
+    for name, context in (("first", 4096), ("second", 65_536)):
+        details = {"m": ModelDetail(context=context)}
+        crowd.rig.registry.record_probe(name, Probe(fact=Answered(0.01), details=details))
+    long = msgspec.json.encode(
+        {"model": "m", "messages": [{"role": "user", "content": "The quick brown fox. " * 4_000}]}
+    )
+    await crowd.come(*["app"] * 8)
+    await crowd.come_with(long)
+    await crowd.come("short")
+    await crowd.finish(crowd.first)
+    assert crowd.rig.traffic.waiting() == {"m": 1}, "the first engine's slot is for the short one"
+    await crowd.finish(crowd.second)
+    assert crowd.rig.traffic.waiting() == {}
+    crowd.first.answer_all()
+    crowd.second.answer_all()
+    results = await crowd.results()
+    assert [result.who for result in results[8:]] == ["second", "first"]
+
+
+async def test_those_that_wait_for_a_model_that_falls_are_answered_by_its_fallback(crowd: Crowd) -> None:
+    async with HeldEngine("third") as third:
+        crowd.rig.add(third, "n", slots=1)
+        crowd.rig.registry.route_by(Routing(policy="priority", rules=(Rule(model="m", fallback=("n",)),)))
+        await crowd.come(*["app"] * 9)
+        for name in ("first", "second"):
+            for _ in range(3):
+                crowd.rig.registry.record_fact(name, Failed(DOWN))
+        await crowd.until(lambda: third.held == 1)
+        third.answer_all()
+        results = await crowd.results()
+        assert {(result.who, result.headers["x-meshlight-model"]) for result in results} == {("third", "n")}
+        assert (len(results), third.most) == (9, 1)
+
+
 async def test_a_longer_queue_is_refused_with_its_reason(crowd: Crowd) -> None:
     await crowd.come(*["app"] * 68)
     with pytest.raises(AllBusy) as caught:
@@ -307,7 +355,9 @@ async def test_without_the_queue_engines_get_everything_as_it_comes(crowd: Crowd
     crowd.rig.registry.route_by(Routing(policy="priority", queue=False))
     await crowd.come(*["app"] * 12)
     assert (crowd.first.held, crowd.second.held) == (8, 4), "free slots first, then the first of them for all"
+    assert crowd.rig.traffic.waiting() == {}
     crowd.first.answer_all()
+    crowd.second.answer_all()
     await crowd.results()
 
 

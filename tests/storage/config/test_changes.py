@@ -48,13 +48,14 @@ rules = st.builds(
     also=names,
     bound=st.none() | st.sampled_from(RINGS),
     spill=st.sampled_from(RINGS),
+    fallback=names,
 )
 routings = st.builds(
     Routing,
     policy=st.sampled_from(["local-first", "priority", "fastest"]),
     queue=st.booleans(),
     queue_s=st.sampled_from([None, 30.0, 2.5]),
-    aliases=st.dictionaries(words, words, max_size=3),
+    aliases=st.dictionaries(words, words | names, max_size=3),
     rules=st.lists(rules, max_size=4).map(tuple),
 )
 discoveries = st.builds(

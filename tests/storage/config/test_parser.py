@@ -59,6 +59,7 @@ def test_everything_that_can_be_set_is_read() -> None:
         queue_s = 20
         [routing.aliases]
         "gpt-4" = "box/qwen"
+        "claude-*" = ["qwen3-8b", "llama-3.3-70b"]
         [[routing.rules]]
         model = "llama-*"
         pin = ["box"]
@@ -66,6 +67,7 @@ def test_everything_that_can_be_set_is_read() -> None:
         also = ["peer-3fa941c0"]
         bound = "lan"
         spill = "cloud"
+        fallback = ["qwen3-8b"]
         [[backends]]
         id = "box"
         name = "GPU box"
@@ -88,7 +90,7 @@ def test_everything_that_can_be_set_is_read() -> None:
             policy="fastest",
             queue=False,
             queue_s=20.0,
-            aliases={"gpt-4": "box/qwen"},
+            aliases={"gpt-4": "box/qwen", "claude-*": ("qwen3-8b", "llama-3.3-70b")},
             rules=(
                 Rule(
                     model="llama-*",
@@ -97,6 +99,7 @@ def test_everything_that_can_be_set_is_read() -> None:
                     also=("peer-3fa941c0",),
                     bound="lan",
                     spill="cloud",
+                    fallback=("qwen3-8b",),
                 ),
             ),
         ),
@@ -141,6 +144,11 @@ def test_everything_that_can_be_set_is_read() -> None:
         ("[[backends]]\nkind = 'vllm'\nurl = 'http://a'\nslots = 0", 4, "must be at least 1, not 0."),
         ('[routing]\npolicy = "slow"', 2, "line 2: routing.policy must be one of local-first, priority,"),
         ('[routing.aliases]\na = "b"\nc = 3', 3, "line 3: routing.aliases.c must be text in quotes"),
+        (
+            '[routing.aliases]\na = ["b"]\nc = ["d", 3]',
+            3,
+            "line 3: routing.aliases.c[1] must be text in quotes",
+        ),
         ("[[routing.rules]]\nbound = 'lan'", 1, "line 1: routing.rules[0] needs model."),
         (
             "[[routing.rules]]\nmodel = 'x'\nbuond = 'lan'",

@@ -111,7 +111,8 @@ def route_report(reply: RouteExplanation, style: TerminalStyle) -> RenderableTyp
     if answering is None:
         head = message_lines(BAD, f"No backend would answer a request for {name}{alias} now.", "", style)
     else:
-        text = f"{sanitize(answering.name)} would answer a request for {name}{alias} now."
+        instead = f" with {sanitize(reply.instead)}, as {sanitize(reply.fallback)}" if reply.instead else ""
+        text = f"{sanitize(answering.name)} would answer a request for {name}{alias} now{instead}."
         head = message_lines(GOOD, text, "", style)
     columns = (
         Column(title="", right=True),
@@ -128,7 +129,7 @@ def route_report(reply: RouteExplanation, style: TerminalStyle) -> RenderableTyp
     rows: list[list[Cell]] = [
         [
             str(number),
-            line.name,
+            f"{line.name} ({line.model})" if reply.instead else line.name,
             line.ring,
             _TIERS[line.tier],
             style.state(STATES[line.state]),

@@ -2,6 +2,7 @@
 
 from meshlight.domain.api_types import RouteExplanation, RouteView, latency_ms
 from meshlight.domain.choice import Prompt
+from meshlight.domain.fallback import with_fallback
 from meshlight.domain.model_names import other_tag
 from meshlight.domain.routing import Ranking, RouteScore, load_key, rank
 from meshlight.domain.snapshot import Snapshot
@@ -23,23 +24,24 @@ def explain(
     check_name(model)
     snapshot = registry.snapshot
     # The number of the next request, as the relay will count it.
-    ranking = rank(
-        snapshot,
-        model,
-        traffic.load,
-        registry.now(),
-        traffic.router.total + 1,
-        knowledge=memory,
-        prompt=Prompt(tokens=tokens),
-    )
-    scores = (*ranking.scores, *_switched_off(snapshot, ranking))
+    number, prompt = traffic.router.total + 1, Prompt(tokens=tokens)
+
+    def rank_one(name: str) -> Ranking:
+        return rank(snapshot, name, traffic.load, registry.now(), number, knowledge=memory, prompt=prompt)
+
+    asked = rank_one(model)
+    ranking = with_fallback(snapshot, asked, rank_one)
+    instead = ranking.scores if ranking.fallback else ()
+    scores = (*instead, *asked.scores, *_switched_off(snapshot, asked))
     if not scores:
         raise no_such_model(snapshot, model)
     candidates = ranking.candidates
     nodes = snapshot.nodes
     return RouteExplanation(
-        asked=ranking.asked,
-        model=ranking.model,
+        asked=asked.asked,
+        model=asked.model,
+        instead=ranking.model if instead else "",
+        fallback=ranking.fallback,
         policy=ranking.policy,
         answers=candidates[0].backend if candidates else None,
         routes=tuple(

@@ -10,9 +10,8 @@ from msgspec import Struct
 from meshlight.backends.large_work import in_thread_if_large
 from meshlight.domain.conversation import conversation_of
 from meshlight.domain.operations import Operation
-from meshlight.domain.prompt_size import estimate
+from meshlight.domain.prompt_size import measure
 from meshlight.gateway.inference.request import JSON, InferenceRequest
-from meshlight.http_client.client import Headers
 
 CONVERSES = frozenset[Operation](
     {
@@ -27,10 +26,10 @@ CONVERSES = frozenset[Operation](
     }
 )
 """Operations whose answers are written token by token."""
-_ENDS = 4_096
-"""Bytes at either end of a body that are searched for the limit of its answer."""
-_LIMIT = re.compile(
-    rb'"(?:max_tokens|max_completion_tokens|max_output_tokens|maxOutputTokens|num_predict)"\s*:\s*(\d{1,9})'
+FIELDS = 4_096
+"""Bytes at either end of a large body in which its limits are looked for: the messages are in the middle."""
+_ANSWER = re.compile(
+    rb'(?<!\\)"(?:max_tokens|max_completion_tokens|max_output_tokens|maxOutputTokens|num_predict)"\s*:\s*(\d{1,9})\b'
 )
 _PREVIOUS_NAME = b'"previous_response_id"'
 _PREVIOUS = re.compile(_PREVIOUS_NAME + rb'\s*:\s*"([^"\\]{1,200})"')
@@ -57,9 +56,7 @@ async def read_prompt(inbound: InferenceRequest) -> Reading:
     """Return what the body of a request shows; nothing for operations that don't converse."""
     if inbound.operation not in CONVERSES or inbound.content_type != JSON:
         return _NOTHING
-    return await in_thread_if_large(
-        len(inbound.body), _read, inbound.head.model, inbound.headers, inbound.body
-    )
+    return await in_thread_if_large(len(inbound.body), _read, inbound)
 
 
 def previous_response(body: bytes) -> bytes:
@@ -76,6 +73,14 @@ def made_response(first: bytes) -> bytes:
     return found[1] if found else b""
 
 
-def _read(model: str, headers: Headers, body: bytes) -> Reading:
-    limit = _LIMIT.search(body[:_ENDS]) or (_LIMIT.search(body[-_ENDS:]) if len(body) > _ENDS else None)
-    return Reading(estimate(body), int(limit[1]) if limit else 0, conversation_of(model, headers, body))
+def answer_tokens(body: bytes) -> int:
+    """Return how many tokens the answer may have by the request; 0 where it does not say."""
+    parts = (body,) if len(body) <= 2 * FIELDS else (body[:FIELDS], body[-FIELDS:])
+    return max((int(found) for part in parts for found in _ANSWER.findall(part)), default=0)
+
+
+def _read(inbound: InferenceRequest) -> Reading:
+    body = inbound.body
+    size = inbound.size or measure(body)
+    mark = conversation_of(inbound.head.model, inbound.headers, body)
+    return Reading(size.tokens, answer_tokens(body), mark)

@@ -11,18 +11,20 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from meshlight.backends.large_work import in_thread_if_large
+from meshlight.backends.large_work import LARGE, in_thread_if_large
 from meshlight.domain.backend import Backend, Reason
 from meshlight.domain.choice import NO_PROMPT, Prompt, loads_later
 from meshlight.domain.errors import MeshlightError, Paused, RoutingLoop
 from meshlight.domain.fair_queue import Route
 from meshlight.domain.health import Broke, Fact, Served
 from meshlight.domain.operations import Operation
+from meshlight.domain.peers import shared_id
 from meshlight.domain.routing import RouteScore, load_key
 from meshlight.domain.snapshot import Node
 from meshlight.gateway.inference.attempt import StartedResponse, open_route
-from meshlight.gateway.inference.failures import FailedAttempt
-from meshlight.gateway.inference.headers import dropped, request_id, to_client
+from meshlight.gateway.inference.context_guard import CUT, LEARNED_FROM, SMALL, measured
+from meshlight.gateway.inference.failures import FailedAttempt, sends_of
+from meshlight.gateway.inference.headers import dropped, header_text, request_id, to_client
 from meshlight.gateway.inference.queue import ModelQueue, Place
 from meshlight.gateway.inference.request import HOPS, InferenceRequest, request_header
 from meshlight.gateway.inference.retry_policy import EXTRA_ATTEMPTS, RetryBudget, allows_next, policy_for
@@ -64,7 +66,14 @@ _RECORDED = frozenset({"engine", "local"})
 _PATH_LACKING = frozenset({404, 405})
 """Statuses by which a backend says that it lacks a path."""
 
-_ATTEMPTS = tuple((b"x-meshlight-attempts", b"%d" % number) for number in range(EXTRA_ATTEMPTS + 2))
+MODEL_HEADER, FALLBACK_HEADER = b"x-meshlight-model", b"x-meshlight-fallback"
+
+
+def _attempts(number: int) -> tuple[bytes, bytes]:
+    return b"x-meshlight-attempts", b"%d" % number
+
+
+_ATTEMPTS = tuple(_attempts(number) for number in range(EXTRA_ATTEMPTS + 2))
 
 
 class Relay:
@@ -149,6 +158,8 @@ class Relay:
 
     async def _try_routes(self, inbound: InferenceRequest, sink: Sink, cancellation: Cancellation) -> Outcome:
         self._turn += 1
+        if len(inbound.body) > LARGE:
+            inbound = await measured(inbound)
         failures: list[FailedAttempt] = []
         tried: list[RouteScore] = []
         stream: WaitingStream | None = None
@@ -163,24 +174,23 @@ class Relay:
                 if self._queue is not None and self._queue.is_full(score.backend, score.place, score.model):
                     if stream is None and takes_beats(inbound):
                         sink = stream = WaitingStream(sink, inbound)
-                    score = await self._free_route(self._queue, score, inbound, tried, stream, choice)
+                    score = await self._free_route(
+                        self._queue, score, inbound, failures, tried, stream, choice
+                    )
                     if score is None:
                         break
                     if choice is not None and score is not choice.score:
                         choice = replace(choice, score=score, why=FREE_SLOT)
                 tried.append(score)
-                result = await self._try_route(score, inbound, sink, cancellation, len(tried), choice)
+                result = await self._try_route(score, inbound, sink, cancellation, failures, choice)
                 if not isinstance(result, FailedAttempt):
-                    for failure in failures:
-                        if result == "ok" and failure.may_be_the_requests_fault:
-                            self._record_failure(
-                                failure
-                            )  # another backend could do it: so it was not the request
+                    if result == "ok":
+                        self._record_doubtful(failures)
                     return result
                 failures.append(result)
                 self._record_attempt(inbound, score, result)
                 score = self._next_route(inbound, failures, tried, choice)
-            await self._send_failure(inbound, failures, sink)
+            await self._send_failure(inbound, failures, tried[-1], sink)
         except MeshlightError as error:
             if stream is None or not stream.has_begun:
                 raise
@@ -197,10 +207,19 @@ class Relay:
         elif failure.wants_probe:
             self._request_probe_after(failure)
 
+    def _record_doubtful(self, failures: Sequence[FailedAttempt]) -> None:
+        """Record the failures that might have been the request's own fault: another backend could do it."""
+        for failure in failures:
+            if failure.may_be_the_requests_fault:
+                self._record_failure(failure)
+
     async def _send_failure(
-        self, inbound: InferenceRequest, failures: list[FailedAttempt], sink: Sink
+        self, inbound: InferenceRequest, failures: list[FailedAttempt], last_tried: RouteScore, sink: Sink
     ) -> None:
-        """Send the last backend's failing answer; raises the RouteError if there is none to send."""
+        """Send the last backend's failing answer; raises the error if there is none to send."""
+        nodes = self._registry.snapshot.nodes
+        if (error := self._chooser.guard.refusal_error(failures, last_tried, nodes, inbound)) is not None:
+            raise error
         refusal = final_refusal(failures)
         is_guest = inbound.guest is not None
         if refusal is None:
@@ -211,7 +230,8 @@ class Relay:
         last = failures[-1]
         headers = last_headers(refusal, is_loading=last.reason.code == "loading")
         await sink.start(
-            refusal.status, to_client(headers, _own_headers(headers, last.backend.id, len(failures), inbound))
+            refusal.status,
+            to_client(headers, _own_headers(headers, last.backend.id, sends_of(failures), inbound)),
         )
         await sink.end(refusal.body)
 
@@ -226,25 +246,30 @@ class Relay:
         if not allows_next(inbound, failures, tried[-1].tier):
             return None
         prompt = NO_PROMPT if choice is None else choice.prompt
-        following = next(iter(self._usable(inbound, _places(tried), prompt)), None)
+        following = next(iter(self._usable(inbound, prompt, failures, _done(tried))), None)
         if following is None or self._budget.allows(len(failures), tried[-1].tier, self._clock()):
             return following
         return None
 
     def _usable(
-        self, inbound: InferenceRequest, done: frozenset[tuple[str, str]], prompt: Prompt
+        self,
+        inbound: InferenceRequest,
+        prompt: Prompt,
+        failures: Sequence[FailedAttempt],
+        done: frozenset[Route],
     ) -> Sequence[RouteScore]:
-        """Return the routes that may be tried now, best first, without those (backend, place) that were tried."""
-        ranking = self._chooser.ranking(inbound, self._turn, prompt)
+        """Return the routes that may be tried now, best first, without those that were tried."""
+        ranking = self._chooser.ranking(inbound, self._turn, prompt, failures, done)
         if not done:
             return ranking.candidates
-        return [s for s in ranking.scores if (s.backend, s.place) not in done and self._is_worth_trying(s)]
+        return [s for s in ranking.scores if _route(s) not in done and self._is_worth_trying(s)]
 
     async def _free_route(
         self,
         queue: ModelQueue,
         score: RouteScore,
         inbound: InferenceRequest,
+        failures: Sequence[FailedAttempt],
         tried: Sequence[RouteScore],
         stream: WaitingStream | None,
         choice: Choice | None,
@@ -257,14 +282,14 @@ class Relay:
         routing = self._registry.snapshot.routing
         if not routing.queue:
             return score
-        done = _places(tried)
+        done = _done(tried)
         prompt = NO_PROMPT if choice is None else choice.prompt
         guest = inbound.guest
         deadline: float | None = None
         limit_s = 0.0
         has_waited = bool(tried)
         while True:
-            usable = self._usable(inbound, done, prompt)
+            usable = self._usable(inbound, prompt, failures, done)
             if not usable:
                 if tried:
                     return None
@@ -279,10 +304,12 @@ class Relay:
             if deadline is None:
                 limit_s = routing.queue_s or max(self._first_byte_s(s) for s in worth)
                 deadline = self._clock() + limit_s
+            model = worth[0].model
+            by_size = frozenset(map(_route, usable)) if len(inbound.body) > SMALL else None
             place = Place(
-                model=worth[0].model,
-                kind=(inbound.head.model, inbound.operation, inbound.path, guest, done),
-                routes=partial(self._routes_to_wait_for, inbound, done, prompt),
+                model=model,
+                kind=(inbound.head.model, inbound.operation, inbound.path, guest, done, by_size),
+                routes=partial(self._routes_to_wait_for, model, inbound, prompt, failures, done),
                 caller=_caller(inbound),
                 limit_s=deadline - self._clock(),
                 is_guest=guest is not None,
@@ -293,7 +320,7 @@ class Relay:
             if waited != "go":
                 if tried:
                     return None
-                routes = [(s.backend, s.place, s.model) for s in worth]
+                routes = [_route(s) for s in worth]
                 raise all_busy(
                     inbound.head.model,
                     queue.state(place.model, routes),
@@ -303,11 +330,16 @@ class Relay:
             has_waited = True
 
     def _routes_to_wait_for(
-        self, inbound: InferenceRequest, done: frozenset[tuple[str, str]], prompt: Prompt
+        self,
+        model: str,
+        inbound: InferenceRequest,
+        prompt: Prompt,
+        failures: Sequence[FailedAttempt],
+        done: frozenset[Route],
     ) -> Sequence[Route]:
-        """Return the routes that may be used now and are worth waiting for."""
-        worth = self._worth_waiting_for(self._usable(inbound, done, prompt), prompt)
-        return [(s.backend, s.place, s.model) for s in worth]
+        """Return the routes of the model that may be used now and are worth waiting for."""
+        worth = self._worth_waiting_for(self._usable(inbound, prompt, failures, done), prompt)
+        return [_route(s) for s in worth if s.model == model]
 
     def _worth_waiting_for(self, usable: Sequence[RouteScore], prompt: Prompt) -> Sequence[RouteScore]:
         """Return the routes without those where a request would wait in vain, or would be done later for a load."""
@@ -338,10 +370,10 @@ class Relay:
         inbound: InferenceRequest,
         sink: Sink,
         cancellation: Cancellation,
-        number: int,
+        failures: Sequence[FailedAttempt],
         choice: Choice | None,
     ) -> Outcome | FailedAttempt:
-        """Try one route, as attempt number `number`; return how it ended, or why it gave no answer."""
+        """Try one route after `failures` elsewhere; return how it ended, or why it gave no answer."""
         is_cold = score.facts.loaded is False and self._chooser.is_cold(score)
         link = self._links.put(self._registry.node(score.backend).backend)
         backend, place = link.backend, score.place
@@ -356,7 +388,7 @@ class Relay:
             response = started.response
             if (choice is not None or is_cold) and response.status < 300 and started.first:
                 self._chooser.record_first_byte(choice, score)
-            extra = self._headers(started, link, inbound, number, choice)
+            extra = self._headers(started, score, link, inbound, failures, choice)
             if inbound.stored is not None and started.translator is None:
                 sink = await self._recorded(sink, inbound, score, link, started)
             asked = inbound.head.model if inbound.named is None else inbound.named
@@ -377,6 +409,7 @@ class Relay:
                 link.is_proven = True
             self._record_success(backend.id, score)
             counts = _count_tokens(ticket, tap, inbound.operation)
+            self._learn_size(inbound, link, score, counts)
             if response.status < 300:
                 self._chooser.record_answer(
                     choice, ticket, self._clock() - started_at, counts, tap, is_cold=is_cold
@@ -421,16 +454,20 @@ class Relay:
     def _headers(
         self,
         started: StartedResponse,
+        score: RouteScore,
         link: BackendConnection,
         inbound: InferenceRequest,
-        number: int,
+        failures: Sequence[FailedAttempt],
         choice: Choice | None,
     ) -> list[tuple[bytes, bytes]]:
         """Return what Meshlight adds to the headers of a backend's answer, and note what they tell of the backend."""
         self._record_notes(link, started)
-        extra = _own_headers(started.response.headers, link.backend.id, number, inbound)
+        headers, is_peer = started.response.headers, link.kind.group == "peer"
+        extra = _own_headers(headers, link.backend.id, sends_of(failures) + started.sends, inbound)
         if choice is not None and inbound.guest is None:
-            extra.append(choice.header(number))
+            extra.append(choice.header(is_first=not failures))
+        if inbound.head.model != score.model or is_peer:
+            extra += answering_model(score, headers, inbound, is_peer=is_peer)
         if started.dropped:
             extra.append(dropped(started.dropped))
         return extra
@@ -450,6 +487,21 @@ class Relay:
             return await _recording(sink, inbound)
         self._chooser.record_response(score, started.first)
         return sink
+
+    def _learn_size(
+        self,
+        inbound: InferenceRequest,
+        link: BackendConnection,
+        score: RouteScore,
+        counts: tuple[int, int] | None,
+    ) -> None:
+        """Learn how the model counts; a prompt that was cut is told on the backend's card."""
+        if counts is None or not counts[0] or len(inbound.body) < LEARNED_FROM:
+            return
+        node = self._registry.snapshot.nodes.get(link.backend.id)
+        if node is not None and (line := self._chooser.guard.learn(inbound, score.model, node, counts[0])):
+            link.found[CUT] = line
+            self._registry.record_about(link.backend.id, link.found)
 
     def _record_notes(self, link: BackendConnection, started: StartedResponse) -> None:
         """Show people what an answer tells about its backend, such as the limits of an account."""
@@ -482,7 +534,7 @@ class Relay:
         log.info("attempt on %s failed: %s", failure.backend.id, failure.reason.code)
         if failure.fact is not None:
             self._apply(failure.backend.id, failure.part, failure.fact)
-        if not failure.is_final:
+        if not failure.is_final and failure.too_long is None:
             self._request_probe_after(failure)
 
     def _apply(self, backend_id: str, part: str, fact: Fact) -> None:
@@ -550,8 +602,12 @@ class _PlaceWatcher:
         return is_lost_part(self._registry.snapshot.nodes.get(backend.id), self._place)
 
 
-def _places(tried: Sequence[RouteScore]) -> frozenset[tuple[str, str]]:
-    return frozenset((score.backend, score.place) for score in tried)
+def _route(score: RouteScore) -> Route:
+    return score.backend, score.place, score.model
+
+
+def _done(tried: Sequence[RouteScore]) -> frozenset[Route]:
+    return frozenset(map(_route, tried))
 
 
 def _caller(inbound: InferenceRequest) -> str:
@@ -587,6 +643,28 @@ def _count_tokens(ticket: Ticket, tap: UsageTap, operation: Operation) -> tuple[
     return None
 
 
+def answering_model(
+    score: RouteScore, headers: Headers, inbound: InferenceRequest, *, is_peer: bool
+) -> list[tuple[bytes, bytes]]:
+    """Return the headers that say which model answered, where it is another than the one requested, and why.
+
+    A peer says it of its own models; a guest reads it of ours, since a fallback is never silent.
+    """
+    model, why = score.model, score.fallback
+    if is_peer and (said := dict(headers)).get(FALLBACK_HEADER):
+        model = said.get(MODEL_HEADER, b"").decode("latin-1")
+        theirs = said[FALLBACK_HEADER].decode("latin-1")
+        why = f"{why}; {theirs}" if why else theirs
+    if inbound.guest is not None:
+        if not why:
+            return []
+        model = shared_id(model)
+    if model == inbound.head.model:
+        return []
+    made = [(MODEL_HEADER, header_text(model))]
+    return [*made, (FALLBACK_HEADER, header_text(why))] if why else made
+
+
 def _own_headers(
     headers: Headers, backend_id: str, attempts: int, inbound: InferenceRequest
 ) -> list[tuple[bytes, bytes]]:
@@ -594,7 +672,7 @@ def _own_headers(
     extra: list[tuple[bytes, bytes]] = []
     if inbound.guest is None:
         extra.append((b"x-meshlight-backend", backend_id.encode()))
-        extra.append(_ATTEMPTS[attempts])
+        extra.append(_ATTEMPTS[attempts] if attempts < len(_ATTEMPTS) else _attempts(attempts))
     given = dict(headers)
     known = given.get(b"x-request-id")
     if known is None:

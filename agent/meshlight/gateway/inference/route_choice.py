@@ -4,7 +4,7 @@ A model with one healthy route needs no choice, and of several that are ready, t
 until the next snapshot. Everything else is ranked anew.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 
@@ -13,14 +13,18 @@ from msgspec.structs import replace
 
 from meshlight.backends.kinds import KINDS
 from meshlight.domain.choice import NO_PROMPT, Prompt
-from meshlight.domain.choice_words import why_first
+from meshlight.domain.choice_words import why_first, why_only
 from meshlight.domain.clock import Clock
 from meshlight.domain.errors import BadRequest
+from meshlight.domain.fair_queue import Route
+from meshlight.domain.fallback import with_fallback
 from meshlight.domain.operations import Operation
 from meshlight.domain.peers import may_use, own_id
-from meshlight.domain.routing import Ranking, RouteScore, Tier, explained, rank, route_name
+from meshlight.domain.routing import Ranking, RouteScore, Tier, explained, rank, resolve, route_name, why_best
 from meshlight.domain.snapshot import Node, Snapshot
 from meshlight.domain.text import sanitize_line
+from meshlight.gateway.inference.context_guard import SMALL, ContextGuard
+from meshlight.gateway.inference.failures import FailedAttempt, is_of_backend
 from meshlight.gateway.inference.prompt import Reading, made_response, previous_response, read_prompt
 from meshlight.gateway.inference.request import InferenceRequest
 from meshlight.gateway.inference.route_errors import no_guest_route, no_route, nothing_shared
@@ -49,16 +53,14 @@ class Choice(Struct, frozen=True):
     """A route that was chosen among several, and what the choice depended on."""
 
     score: RouteScore
-    asked: str
-    """The model, as it was requested."""
     reading: Reading
     prompt: Prompt = NO_PROMPT
     why: str = ""
     """The deciding word, for people."""
 
-    def header(self, attempt: int) -> tuple[bytes, bytes]:
-        """Return the header that says why the route of an attempt was chosen."""
-        why = self.why.encode("ascii", "replace") if attempt == 1 else _FAILED_BEFORE
+    def header(self, *, is_first: bool) -> tuple[bytes, bytes]:
+        """Return the header that says why the route of the first attempt was chosen, or that of another one."""
+        why = self.why.encode("ascii", "replace") if is_first else _FAILED_BEFORE
         return b"x-meshlight-why", why
 
 
@@ -70,29 +72,40 @@ class RouteChooser:
         self._traffic = traffic
         self._memory = memory
         self._clock = clock
+        self.guard = ContextGuard(memory.sizes)
         self._conversations = Conversations(clock)
         self._responses = Conversations(clock, RESPONSES_KEPT_S)
-        self._sole: dict[tuple[str, Operation], tuple[Snapshot, RouteScore]] = {}
-        """Models with one healthy route: nothing but a new snapshot can change their ranking."""
-        self._plans: dict[tuple[str, Operation], Plan] = {}
+        self._sole: dict[tuple[str, Operation], tuple[Snapshot, RouteScore, int]] = {}
+        """Models with one healthy route: nothing but a new snapshot can change their ranking, or a body of more than
+        so many bytes, which its context may not hold."""
+        self._plans: dict[tuple[str, Operation], tuple[Plan, int]] = {}
+        """The same for models with several routes."""
         self._lacking: set[tuple[str, str, str]] = set()
         """Backend, model and path of requests of no known operation that a backend answered by 404 or 405."""
 
     def sole(self, inbound: InferenceRequest) -> RouteScore | None:
         """Return the only route of a model, where that is known and healthy."""
         sole = self._sole.get((inbound.head.model, inbound.operation))
-        if sole is not None and sole[0] is self._registry.snapshot and inbound.guest is None:
+        if (
+            sole is not None
+            and sole[0] is self._registry.snapshot
+            and inbound.guest is None
+            and len(inbound.body) <= sole[2]
+        ):
             return sole[1]
         return None
 
     async def first(self, inbound: InferenceRequest, turn: int) -> RouteScore | Choice:
         """Return the route to try first; a Choice where there was one.
 
-        Raises ModelNotFound, NotFound or a RouteError when there is none, BadRequest for a request that continues a
-        response of a backend that can't be used.
+        Raises ModelNotFound, NotFound or a RouteError when there is none, ContextExceeded when none holds the
+        prompt, BadRequest for a request that continues a response of a backend that can't be used.
         """
-        plan = self._plans.get((inbound.head.model, inbound.operation)) if inbound.guest is None else None
-        if plan is None or plan.snapshot is not self._registry.snapshot:
+        known = self._plans.get((inbound.head.model, inbound.operation)) if inbound.guest is None else None
+        plan = None
+        if known is not None and known[0].snapshot is self._registry.snapshot:
+            plan = known[0] if len(inbound.body) <= known[1] else None
+        if plan is None:
             found = self._plan(inbound, turn)
             if isinstance(found, RouteScore):
                 return found
@@ -100,21 +113,33 @@ class RouteChooser:
         if plan is not None and len(plan.scores) == 1:
             return plan.scores[0]
         reading = await read_prompt(inbound)
-        prompt = self._prompt(inbound, reading)
         snapshot = self._registry.snapshot
         if plan is None or plan.snapshot is not snapshot:  # perhaps it is another one since the reading
-            candidates = self.ranking(inbound, turn, prompt).candidates
-            if not candidates:
-                candidates = self._usable(inbound, turn).candidates
-            return Choice(candidates[0], inbound.head.model, reading, prompt, _plain(candidates[0].why))
+            return self._anew(inbound, turn, reading)
+        prompt = self._prompt(reading, plan.scores[0].model)
         best = self._memory.choose(plan, prompt, turn)
         score, other = plan.scores[best.first], plan.scores[best.second]
         why = why_first(best.step, score.facts, other.facts, route_name(snapshot.nodes, other))
-        return Choice(score, inbound.head.model, reading, prompt, _plain(why))
+        return Choice(score, reading, prompt, _plain(why))
 
-    def ranking(self, inbound: InferenceRequest, turn: int, prompt: Prompt = NO_PROMPT) -> Ranking:
-        """Rank all routes anew, without those whose backend has no such path."""
-        return self._with_path(self._rank(inbound, turn, prompt), inbound, prompt)
+    def ranking(
+        self,
+        inbound: InferenceRequest,
+        turn: int,
+        prompt: Prompt = NO_PROMPT,
+        failures: Sequence[FailedAttempt] = (),
+        done: frozenset[Route] = frozenset(),
+    ) -> Ranking:
+        """Rank all routes anew, without those whose backend has no such path, or too small a context.
+
+        `failures` are those of the attempts at the routes that are `done`.
+        """
+        if failures and prompt is NO_PROMPT and len(inbound.body) > SMALL:  # there was no choice before
+            prompt = self.guard.prompt(inbound, self._model(inbound))
+        ranking = self._with_path(
+            self._rank_or_fall_back(inbound, turn, prompt, failures, done), inbound, prompt
+        )
+        return self._with_room(ranking, inbound, prompt, failures)
 
     def record_lacking(self, backend_id: str, model: str, path: str) -> None:
         """Remember that a backend has no such path."""
@@ -164,10 +189,8 @@ class RouteChooser:
             return
         if (timings := read_timings(tap.tail())) is not None:
             self._memory.learn_timings(ticket, *timings)
-        estimated, home = choice.reading.tokens, choice.prompt.home
-        if counts is not None and counts[0] and estimated:
-            self._memory.learn_tokens(choice.asked, estimated, counts[0])
-        elif estimated:
+        home = choice.prompt.home
+        if choice.prompt.tokens and not (counts and counts[0]):
             counts = choice.prompt.tokens, counts[1] if counts else 0
         self._memory.learn(
             ticket,
@@ -185,27 +208,51 @@ class RouteChooser:
         candidates, is_own = ranking.candidates, inbound.guest is None
         ready = [score for score in candidates if score.tier == "ready"]
         if len(candidates) == 1:
-            if len(ranking.scores) == 1 and ready and is_own:
+            if len(ranking.scores) == 1 and ready and is_own and not ranking.fallback:
                 if len(self._sole) >= MODELS_MAX:
                     self._sole.clear()
-                self._sole[key] = (snapshot, candidates[0])
-            return candidates[0]
+                self._sole[key] = (snapshot, candidates[0], self._room(ranking))
+            is_looked_at = len(ranking.scores) > 1 and len(inbound.body) > self._room(ranking)
+            return None if is_looked_at else candidates[0]
         if not ready:
             return None
         # The other routes come after these, whatever becomes of them until the next snapshot.
         plan = self._memory.plan(snapshot, ranking.policy, ready)
-        if is_own and inbound.operation not in _UNPLANNED:
+        room = self._room(ranking)
+        if len(inbound.body) > room:
+            return None
+        if is_own and inbound.operation not in _UNPLANNED and not ranking.fallback:
             if len(self._plans) >= MODELS_MAX:
                 self._plans.clear()
-            self._plans[key] = plan
+            self._plans[key] = plan, room
         return plan
+
+    def _anew(self, inbound: InferenceRequest, turn: int, reading: Reading) -> RouteScore | Choice:
+        """Return the best route by a ranking for this request alone."""
+        prompt = self._prompt(reading, self._model(inbound))
+        with_path = self._with_path(self._rank_or_fall_back(inbound, turn, prompt), inbound, prompt)
+        ranking = self._with_room(with_path, inbound, prompt)
+        candidates = ranking.candidates or self._usable(inbound, turn).candidates
+        score = candidates[0]
+        why = why_best(ranking, self._registry.snapshot.nodes, prompt) or score.why
+        if len(candidates) == 1:
+            if ranking is with_path:
+                return score
+            why = why_only(score.facts)
+        return Choice(score, reading, prompt, _plain(why))
+
+    def _model(self, inbound: InferenceRequest) -> str:
+        return resolve(self._registry.snapshot, inbound.head.model)[0]
 
     def _usable(self, inbound: InferenceRequest, turn: int) -> Ranking:
         """Return the ranking; raises the error if no route of it may be tried."""
-        all_routes = self._rank(inbound, turn, NO_PROMPT)
-        ranking = self._with_path(all_routes, inbound, NO_PROMPT)
+        all_routes = self._rank_or_fall_back(inbound, turn, NO_PROMPT)
+        with_path = self._with_path(all_routes, inbound, NO_PROMPT)
+        ranking = self._with_room(with_path, inbound, NO_PROMPT)
         if ranking.candidates:
             return ranking
+        if with_path.candidates:
+            raise self.guard.error(with_path, self._registry.snapshot.nodes, inbound)
         if inbound.guest is not None:
             if not ranking.scores:
                 raise nothing_shared()
@@ -230,10 +277,55 @@ class RouteChooser:
         load, now = self._traffic.load, self._clock()
         return rank(snapshot, name, load, now, turn, terms, knowledge=self._memory, prompt=prompt)
 
-    def _prompt(self, inbound: InferenceRequest, reading: Reading) -> Prompt:
+    def _rank_or_fall_back(
+        self,
+        inbound: InferenceRequest,
+        turn: int,
+        prompt: Prompt,
+        failures: Sequence[FailedAttempt] = (),
+        done: frozenset[Route] = frozenset(),
+    ) -> Ranking:
+        """Rank the routes of the requested model, or of its fallback while none of them is usable.
+
+        After `failures`, only those count that are not `done`, and all failures must be those of backends.
+        """
+        ranking = self._rank(inbound, turn, prompt)
+        is_shared = inbound.guest is None or bool(ranking.scores)
+        if not is_shared or (not failures and ranking.is_usable) or not all(map(is_of_backend, failures)):
+            return ranking
+        lost = {failure.backend.id for failure in failures if not failure.was_sent}
+
+        def rank_one(name: str) -> Ranking:
+            found = self._rank(replace(inbound, head=replace(inbound.head, model=name)), turn, prompt)
+            return replace(found, scores=tuple(s for s in found.scores if s.backend not in lost))
+
+        def is_usable(found: Ranking) -> bool:
+            left = (s for s in found.scores if (s.backend, s.place, s.model) not in done)
+            return any(score.tier in {"ready", "untried"} for score in left)
+
+        return with_fallback(self._registry.snapshot, ranking, rank_one, is_usable)
+
+    def _with_room(
+        self,
+        ranking: Ranking,
+        inbound: InferenceRequest,
+        prompt: Prompt,
+        failures: Sequence[FailedAttempt] = (),
+    ) -> Ranking:
+        """Return the ranking without the routes whose context can't hold the request."""
+        nodes = self._registry.snapshot.nodes
+        checked = self.guard.check(ranking, nodes, inbound, failures)
+        return ranking if checked is ranking else explained(checked, nodes, prompt)
+
+    def _room(self, ranking: Ranking) -> int:
+        """Return the bytes of body up to which no route of a ranking needs a look at its context."""
+        nodes = self._registry.snapshot.nodes
+        return min(self.guard.room(nodes[score.backend], score.model) for score in ranking.scores)
+
+    def _prompt(self, reading: Reading, model: str) -> Prompt:
         mark = reading.conversation
         return Prompt(
-            tokens=self._memory.tokens(inbound.head.model, reading.tokens),
+            tokens=self._memory.sizes.tokens(model, reading.tokens),
             answer_tokens=reading.answer_tokens,
             home=("", "") if mark is None else self._conversations.home(mark),
         )

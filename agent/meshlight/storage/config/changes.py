@@ -99,7 +99,9 @@ def set_routing(text: str, old: Routing, new: Routing) -> str:
             text = remove_value(text, ("routing", "aliases", name))
     for name, model in new.aliases.items():
         if old.aliases.get(name) != model:
-            text = set_value(text, ("routing", "aliases", name), model)
+            text = set_value(
+                text, ("routing", "aliases", name), model if isinstance(model, str) else list(model)
+            )
     return text if new.rules == old.rules else _set_rules(text, old.rules, new.rules)
 
 
@@ -286,8 +288,10 @@ def _set_rules(text: str, old: Sequence[Rule], new: Sequence[Rule]) -> str:
             "also": list(rule.also),
             "bound": rule.bound,
             "spill": rule.spill,
+            "fallback": list(rule.fallback),
         }
-        defaults: dict[str, object] = {"pin": [], "prefer": [], "also": [], "bound": None, "spill": "company"}
+        defaults: dict[str, object] = {"spill": "company", "bound": None}
+        defaults |= {key: [] for key in ("pin", "prefer", "also", "fallback")}
         text = _write_entry(text, (*_RULES, index), _entries(text, _RULES)[index], wanted, defaults)
     return text
 

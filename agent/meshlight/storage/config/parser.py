@@ -457,10 +457,17 @@ def _key_path(path: str, data: object) -> KeyPath:
         elif index == "...":
             table = _value(tuple(key_path), data)
             if isinstance(table, Mapping):
-                key_path.extend([next((key for key, each in table.items() if not isinstance(each, str)), "")])
+                key_path.extend([next((key for key, each in table.items() if not _is_text(each)), "")])
         else:
             key_path.append(int(index))
     return tuple(key_path)
+
+
+def _is_text(value: object) -> bool:
+    """Whether a value is a text, or a list of texts."""
+    return isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(each, str) for each in value)
+    )
 
 
 def _value(key_path: KeyPath, data: object) -> object:
