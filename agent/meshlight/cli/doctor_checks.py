@@ -6,6 +6,7 @@ the keyring with the API keys of backends.
 """
 
 import asyncio
+import shlex
 import stat
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from meshlight.domain.api_types import BackendView, SnapshotView
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import HOST, HOST_V6, Config
 from meshlight.domain.errors import ConfigError, SecretError, ServiceError
+from meshlight.domain.findings import Finding as Symptom
 from meshlight.domain.text import count
 from meshlight.http_client.address import Address
 from meshlight.http_client.client import Upstream
@@ -61,10 +63,12 @@ def failed(message: str, fix: str) -> Finding:
 
 
 class ServiceReport(Struct, frozen=True):
-    """The findings about the service, and its snapshot if it runs."""
+    """The findings about the service, and its snapshot and what it found if it runs."""
 
     findings: tuple[Finding, ...]
     view: SnapshotView | None = None
+    hurts: tuple[Finding, ...] = ()
+    """What hurts requests, as the service has seen it."""
 
 
 def check_config(paths: Paths) -> tuple[Finding, Config]:
@@ -118,9 +122,23 @@ def check_service(paths: Paths, port: int) -> ServiceReport:
                 warning(notice, "The service reports this; `meshlight status` shows it too.")
                 for notice in view.notices
             )
-            return ServiceReport((message, *notices), view)
+            return ServiceReport((message, *notices), view, check_requests(client.findings()))
     except ServiceError as error:
         return ServiceReport((_not_running(paths, error), _port(port), *_port_v6(port)))
+
+
+def check_requests(found: Sequence[Symptom]) -> tuple[Finding, ...]:
+    """Return what the service found about requests and engines, each with one thing to do."""
+    return tuple(warning(f"{one.evidence} {one.why}", _cure(one)) for one in found) or (
+        passed("Nothing hurts the requests that went through."),
+    )
+
+
+def _cure(one: Symptom) -> str:
+    if one.command:
+        return f"{one.fix} Command: {one.command}"
+    verb = "disable" if one.button == "disable" else "check"
+    return f"{one.fix} Command: meshlight backends {verb} {shlex.quote(one.backend)}"
 
 
 def _not_running(paths: Paths, error: ServiceError) -> Finding:

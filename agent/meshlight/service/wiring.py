@@ -34,6 +34,8 @@ from functools import partial
 
 from meshlight import __version__
 from meshlight.backends.detection import Detector
+from meshlight.backends.engine_clients import EngineClients
+from meshlight.backends.model_disks import ModelDisks
 from meshlight.domain.api_types import Identity, RouterView
 from meshlight.domain.backend import Backend, Kind
 from meshlight.domain.clock import CallLater, Clock
@@ -66,6 +68,7 @@ from meshlight.mesh.backend_connections import BackendConnections
 from meshlight.mesh.discovery import Discovery
 from meshlight.mesh.event_hub import EventHub
 from meshlight.mesh.event_publisher import EventPublisher
+from meshlight.mesh.findings import Findings, MachineLook
 from meshlight.mesh.history import History
 from meshlight.mesh.prober import BackendSync, Prober
 from meshlight.mesh.refresh import Refresher
@@ -163,6 +166,16 @@ class Service:
             later,
             self._router_view,
             self._settings.notices,
+            lambda: (len(self._findings.found), self._findings.suffering),
+        )
+        self._findings = Findings(
+            self._registry,
+            self._traffic,
+            clock,
+            time.time,
+            later,
+            machine=MachineLook(clients=EngineClients().look, disks=ModelDisks().look),
+            on_change=self._publisher.relight,
         )
         history = History(self._registry, clock)
         self._connections = BackendConnections(
@@ -228,6 +241,7 @@ class Service:
                 dependencies={
                     "publisher": self._publisher,
                     "history": history,
+                    "findings": self._findings,
                     "registry": self._registry,
                     "traffic": self._traffic,
                     "prober": self._prober,
@@ -257,6 +271,7 @@ class Service:
             ready()
             self._watch.start()
             self._peers.start()
+            self._findings.start()
             _freeze_startup_objects()
 
         ending: list[asyncio.Task[None]] = []
@@ -272,6 +287,7 @@ class Service:
             self._watch.stop()
             self._discovery.stop()
             await (ending[0] if ending else self._peers.close())
+            await self._findings.close()
             await self._refresher.close()
             await self._prober.close()
             self._connections.close()
