@@ -26,7 +26,7 @@ from meshlight.cli.ports import how_to_find, is_port_free, port_owner
 from meshlight.domain.api_types import BackendView, SnapshotView
 from meshlight.domain.backend import Backend
 from meshlight.domain.config import HOST, HOST_V6, Config
-from meshlight.domain.errors import ConfigError, SecretError, ServiceError
+from meshlight.domain.errors import ConfigError, MeshlightError, SecretError, ServiceError
 from meshlight.domain.findings import Finding as Symptom
 from meshlight.domain.text import count
 from meshlight.http_client.address import Address
@@ -122,13 +122,17 @@ def check_service(paths: Paths, port: int) -> ServiceReport:
                 warning(notice, "The service reports this; `meshlight status` shows it too.")
                 for notice in view.notices
             )
-            return ServiceReport((message, *notices), view, check_requests(client.findings()))
+            return ServiceReport((message, *notices), view, check_requests(client))
     except ServiceError as error:
         return ServiceReport((_not_running(paths, error), _port(port), *_port_v6(port)))
 
 
-def check_requests(found: Sequence[Symptom]) -> tuple[Finding, ...]:
+def check_requests(client: ApiClient) -> tuple[Finding, ...]:
     """Return what the service found about requests and engines, each with one thing to do."""
+    try:
+        found = client.findings()
+    except MeshlightError as error:
+        return (warning(f"The service does not say what it found: {error.title}", error.hint),)
     return tuple(warning(f"{one.evidence} {one.why}", _cure(one)) for one in found) or (
         passed("Nothing hurts the requests that went through."),
     )
