@@ -43,6 +43,8 @@ from meshlight.mesh.traffic import Symptoms, Traffic
 log = logging.getLogger(__name__)
 
 EVERY_S = 30.0
+LOOK_S = 5.0
+"""How long a look at this machine is waited for."""
 ROUTES_MAX = 2_000
 """Routes of which something is kept; those longest without news are dropped first."""
 EVENTS_MAX = 200
@@ -54,6 +56,9 @@ CUT_BYTES = 6
 CUT_BODY_MIN, CUT_BODY_MAX = 8_192, 8 << 20
 CUT_FACTOR = 1.5
 """So many times the counted tokens, a prompt was longer than what was read of it."""
+
+
+_NONE: frozenset[str] = frozenset()
 
 
 class Slow(Protocol):
@@ -73,12 +78,27 @@ class Slow(Protocol):
 
 
 class MachineLook(Struct, frozen=True, kw_only=True):
-    """What can be seen of this machine alone; both functions are called in a thread."""
+    """What can be seen of this machine alone; both functions are called in a thread.
+
+    Each may raise OSError for what it can't read.
+    """
 
     clients: Callable[[Mapping[str, int]], Mapping[str, Clients]] = lambda _: {}
     """Returns who else is connected to the ports of these backends."""
     disks: Callable[[list[Backend]], Sequence[Disk]] = lambda _: ()
     """Returns the disks on which these backends store their models."""
+
+    def look(
+        self, ports: Mapping[str, int], backends: list[Backend]
+    ) -> tuple[Mapping[str, Clients], Sequence[Disk]]:
+        """Return both; what can't be read is empty."""
+        clients: Mapping[str, Clients] = {}
+        disks: Sequence[Disk] = ()
+        with suppress(OSError):
+            clients = self.clients(ports)
+        with suppress(OSError):
+            disks = self.disks(backends)
+        return clients, disks
 
 
 class _Route:
@@ -111,6 +131,12 @@ class _Route:
             if len(self.marks) > 1 and now - self.marks[-2][0] < EVERY_S:
                 self.marks.pop()
             self.marks.append((now, total))
+            self._drop_marks(now)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing went wrong here lately."""
+        return not (self.failed or self.left or self.cuts or self.loads or self.cold_since is not None)
 
     def signs(self, backend: str, model: str, now: float) -> RouteSigns:
         """Return what the rules look at, and drop what is too old for them."""
@@ -118,8 +144,7 @@ class _Route:
         for times in (self.failed, self.left, self.cuts):
             _drop(times, start)
         _drop(self.loads, now - LOADS_S)
-        while len(self.marks) > 1 and self.marks[1][0] <= start:
-            self.marks.popleft()
+        self._drop_marks(now)
         return RouteSigns(
             backend=backend,
             model=model,
@@ -133,6 +158,10 @@ class _Route:
             idle_s=now - self.used_at,
             cold_s=0.0 if self.cold_since is None else now - self.cold_since,
         )
+
+    def _drop_marks(self, now: float) -> None:
+        while len(self.marks) > 1 and self.marks[1][0] <= now - WINDOW_S:
+            self.marks.popleft()
 
 
 class Findings(Symptoms):
@@ -171,6 +200,7 @@ class Findings(Symptoms):
         """At how many looks in a row others were connected, by backend."""
         self._timer: Timer | None = None
         self._task: asyncio.Task[None] | None = None
+        self._machine_look: asyncio.Task[tuple[Mapping[str, Clients], Sequence[Disk]]] | None = None
         self._is_on = False
         self.found: tuple[Finding, ...] = ()
         """As of the last look."""
@@ -256,12 +286,14 @@ class Findings(Symptoms):
         local = [backend for backend in engines if backend.id in ports]
         if not local:
             return [], ()
-        clients: Mapping[str, Clients] = {}
-        disks: Sequence[Disk] = ()
-        with suppress(OSError):
-            clients = await asyncio.to_thread(self._machine.clients, ports)
-        with suppress(OSError):
-            disks = await asyncio.to_thread(self._machine.disks, local)
+        if self._machine_look is None:
+            self._machine_look = asyncio.create_task(asyncio.to_thread(self._machine.look, ports, local))
+        looking = self._machine_look
+        done, _ = await asyncio.wait((looking,), timeout=LOOK_S)
+        if not done:  # a disk that hangs is not looked at a second time meanwhile
+            return [], ()
+        self._machine_look = None
+        clients, disks = looking.result()
         self._seen = {key: self._seen.get(key, 0) + 1 for key in clients}
         others = [
             Others(backend=key, connections=one.connections, programs=one.programs, seen=self._seen[key])
@@ -273,7 +305,7 @@ class Findings(Symptoms):
         now = self._clock()
         nodes = self._registry.snapshot.nodes
         self._count(now, nodes)
-        waiting = self._traffic.waiting()
+        waiting = self._demand(nodes)
         self._waiting = {model: self._waiting.get(model, now) for model, number in waiting.items() if number}
         since_epoch = self._wall() - now
         before = len(self.found), self.suffering
@@ -282,7 +314,7 @@ class Findings(Symptoms):
                 now=now,
                 time_of_day=lambda at: time.strftime("%H:%M", time.localtime(since_epoch + at)),
                 nodes=nodes,
-                routes=[route.signs(*key, now) for key, route in self._routes.items()],
+                routes=self._signs(now),
                 waiting=[
                     Waiting(model=model, count=waiting[model], since=since)
                     for model, since in self._waiting.items()
@@ -294,6 +326,25 @@ class Findings(Symptoms):
         )
         if before != (len(self.found), self.suffering):
             self._on_change()
+
+    def _signs(self, now: float) -> list[RouteSigns]:
+        """Return the signs of the routes that a rule may look at: of a thousand quiet ones, nearly none."""
+        wanted = self._waiting.keys() | {key[1] for key, route in self._routes.items() if route.left}
+        return [
+            route.signs(*key, now)
+            for key, route in self._routes.items()
+            if not route.is_quiet or key[1] in wanted or key[1] in self._loaded.get(key[0], _NONE)
+        ]
+
+    def _demand(self, nodes: Mapping[str, Node]) -> dict[str, int]:
+        """Return how many requests wait for each model: here, and beyond the slots that are set inside an engine."""
+        waiting = dict(self._traffic.waiting())
+        for backend, model, _, running in self._traffic.by_route():
+            node = nodes.get(backend)
+            slots = None if node is None else node.backend.slots
+            if slots is not None and running > slots:
+                waiting[model] = waiting.get(model, 0) + running - slots
+        return waiting
 
     def _count(self, now: float, nodes: Mapping[str, Node]) -> None:
         """Bring the counts of all routes up to date, and note which run on a model that is not in memory."""
