@@ -11,9 +11,9 @@ from fake_clock import Clock, FakeMesh, backend, read
 from meshlight.backends.base import Probe
 from meshlight.backends.engine_clients import Clients
 from meshlight.domain.backend import Backend, ModelDetail
-from meshlight.domain.findings import Disk, Finding
+from meshlight.domain.findings import WINDOW_S, Disk, Finding
 from meshlight.domain.health import Answered
-from meshlight.mesh.findings import EVENTS_MAX, EVERY_S, ROUTES_MAX, Findings, MachineLook
+from meshlight.mesh.findings import EVERY_S, LOADS_MAX, ROUTES_MAX, STEP_S, Findings, MachineLook
 
 LONG = b'{"model": "qwen", "messages": "' + b"word " * 10_000 + b'"}'
 """About 12,500 tokens."""
@@ -82,6 +82,14 @@ async def test_failures_are_a_share_of_the_requests_of_the_last_ten_minutes() ->
     watched.clock.pass_time(601)
     assert await watched.found() == ()
     assert watched.changes == 2
+
+
+async def test_a_flood_of_failures_is_counted_in_full() -> None:
+    watched = Watched()
+    watched.serve(5_000)
+    for _ in range(4_000):
+        watched.findings.failed("study", "qwen")
+    assert (await watched.one()).evidence.startswith("4,000 of 5,000 requests")
 
 
 async def test_requests_are_counted_also_after_their_traffic_was_published() -> None:
@@ -246,10 +254,14 @@ async def test_what_is_kept_is_bounded_and_a_removed_backend_is_forgotten() -> N
     findings = watched.findings
     for number in range(ROUTES_MAX + 50):
         findings.failed("gone", f"m{number}")
-    for _ in range(EVENTS_MAX + 50):
+    for _ in range(LOADS_MAX + 50):
+        findings.loaded("study", "m")
+    for _ in range(1_000):
+        watched.clock.pass_time(1)
         findings.failed("study", "m")
     assert len(findings._routes) == ROUTES_MAX
-    assert len(findings._routes["study", "m"].failed) == EVENTS_MAX
+    assert len(findings._routes["study", "m"].loads) == LOADS_MAX
+    assert len(findings._routes["study", "m"].failed._steps) <= WINDOW_S / STEP_S + 1
     for turn in range(60):
         watched.clock.pass_time(1 if turn % 2 else EVERY_S)
         watched.serve(1)

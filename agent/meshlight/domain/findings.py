@@ -255,7 +255,7 @@ def _failing(signs: Signs) -> list[Finding]:
                 "suffer",
                 route.backend,
                 route.model,
-                evidence=f"{route.failed} of {route.requests} requests for {_text(route.model)} failed at "
+                evidence=f"{route.failed:,} of {route.requests:,} requests for {_text(route.model)} failed at "
                 f"{_name(signs, route.backend)} in the last {duration(WINDOW_S)}.",
                 why="The engine answers with errors of its own (5xx) or breaks off: its log says why.",
                 fix="Switch it off until it is repaired: other machines have the model."
@@ -289,7 +289,7 @@ def _giving_up(signs: Signs) -> list[Finding]:
                 "suffer",
                 where.backend if where is not None else "",
                 model,
-                evidence=f"{times} clients left before the first byte for {_text(model)} in the last "
+                evidence=f"{count(times, 'client')} left before the first byte for {_text(model)} in the last "
                 f"{duration(WINDOW_S)}.",
                 why="They wait longer for the answer to begin than their own limit is.",
                 fix="Measure how long it takes, then raise the limit of the client, or use a faster machine.",

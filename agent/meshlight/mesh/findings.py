@@ -47,8 +47,10 @@ LOOK_S = 5.0
 """How long a look at this machine is waited for."""
 ROUTES_MAX = 2_000
 """Routes of which something is kept; those longest without news are dropped first."""
-EVENTS_MAX = 200
-"""Failures, clients that left, and loads, of one route."""
+LOADS_MAX = 100
+"""Loads of one model."""
+STEP_S = 10.0
+"""Failures and clients that left are counted in steps of this length."""
 LEFT_AFTER_S = 5.0
 """A client that leaves sooner did not give up waiting: somebody pressed Stop."""
 CUT_BYTES = 6
@@ -101,16 +103,39 @@ class MachineLook(Struct, frozen=True, kw_only=True):
         return clients, disks
 
 
+class _Recent:
+    """How often something happened in the last `WINDOW_S` seconds, however often that was."""
+
+    __slots__ = ("_steps", "total")
+
+    def __init__(self) -> None:
+        self._steps: deque[tuple[float, int]] = deque()
+        self.total = 0
+
+    def add(self, now: float) -> None:
+        """Count it once."""
+        self.drop(now)
+        step = now - now % STEP_S
+        count = self._steps.pop()[1] if self._steps and self._steps[-1][0] == step else 0
+        self._steps.append((step, count + 1))
+        self.total += 1
+
+    def drop(self, now: float) -> None:
+        """Forget what is too old."""
+        while self._steps and self._steps[0][0] < now - WINDOW_S:
+            self.total -= self._steps.popleft()[1]
+
+
 class _Route:
     """What is kept of one model at one backend."""
 
     __slots__ = ("cold_since", "cut", "cuts", "failed", "left", "loads", "marks", "total", "used_at")
 
     def __init__(self, now: float) -> None:
-        self.failed: deque[float] = deque(maxlen=EVENTS_MAX)
-        self.left: deque[float] = deque(maxlen=EVENTS_MAX)
-        self.loads: deque[float] = deque(maxlen=EVENTS_MAX)
-        self.cuts: deque[float] = deque(maxlen=EVENTS_MAX)
+        self.failed = _Recent()
+        self.left = _Recent()
+        self.cuts = _Recent()
+        self.loads: deque[float] = deque(maxlen=LOADS_MAX)
         self.cut = (0, 0)
         """Tokens sent and tokens counted of the longest one."""
         self.marks: deque[tuple[float, int]] = deque(((now, 0),))
@@ -136,23 +161,24 @@ class _Route:
     @property
     def is_quiet(self) -> bool:
         """Whether nothing went wrong here lately."""
-        return not (self.failed or self.left or self.cuts or self.loads or self.cold_since is not None)
+        went_wrong = self.failed.total or self.left.total or self.cuts.total
+        return not (went_wrong or self.loads or self.cold_since is not None)
 
     def signs(self, backend: str, model: str, now: float) -> RouteSigns:
         """Return what the rules look at, and drop what is too old for them."""
-        start = now - WINDOW_S
-        for times in (self.failed, self.left, self.cuts):
-            _drop(times, start)
-        _drop(self.loads, now - LOADS_S)
+        for recent in (self.failed, self.left, self.cuts):
+            recent.drop(now)
+        while self.loads and self.loads[0] < now - LOADS_S:
+            self.loads.popleft()
         self._drop_marks(now)
         return RouteSigns(
             backend=backend,
             model=model,
             requests=self.total - self.marks[0][1],
-            failed=len(self.failed),
-            left=len(self.left),
-            cut=CutPrompts(times=len(self.cuts), sent=self.cut[0], counted=self.cut[1])
-            if self.cuts
+            failed=self.failed.total,
+            left=self.left.total,
+            cut=CutPrompts(times=self.cuts.total, sent=self.cut[0], counted=self.cut[1])
+            if self.cuts.total
             else None,
             loads=tuple(self.loads),
             idle_s=now - self.used_at,
@@ -236,12 +262,12 @@ class Findings(Symptoms):
 
     def failed(self, backend: str, model: str) -> None:
         """Note an answer of 5xx, one that broke off, or none in time."""
-        self._route(backend, model).failed.append(self._clock())
+        self._route(backend, model).failed.add(self._clock())
 
     def left(self, backend: str, model: str, after_s: float) -> None:
         """Note a client that left before the first byte; without a backend, it waited for a slot."""
         if after_s >= LEFT_AFTER_S:
-            self._route(backend, model).left.append(self._clock())
+            self._route(backend, model).left.add(self._clock())
 
     def prompt(self, backend: str, model: str, body: bytes, counted: int) -> None:
         """Note how many tokens a backend counted in a prompt; it is looked at only if they seem to be too few."""
@@ -257,10 +283,8 @@ class Findings(Symptoms):
         sent = estimate(body)
         if sent >= CUT_FACTOR * counted:
             route = self._route(backend, model)
-            now = self._clock()
-            _drop(route.cuts, now - WINDOW_S)
-            route.cut = max(route.cut, (sent, counted)) if route.cuts else (sent, counted)
-            route.cuts.append(now)
+            route.cuts.add(self._clock())
+            route.cut = max(route.cut, (sent, counted)) if route.cuts.total > 1 else (sent, counted)
 
     def loaded(self, backend: str, model: str) -> None:
         """Note that a model came into memory, where the registry does not show it."""
@@ -329,7 +353,7 @@ class Findings(Symptoms):
 
     def _signs(self, now: float) -> list[RouteSigns]:
         """Return the signs of the routes that a rule may look at: of a thousand quiet ones, nearly none."""
-        wanted = self._waiting.keys() | {key[1] for key, route in self._routes.items() if route.left}
+        wanted = self._waiting.keys() | {key[1] for key, route in self._routes.items() if route.left.total}
         return [
             route.signs(*key, now)
             for key, route in self._routes.items()
@@ -389,11 +413,6 @@ class Findings(Symptoms):
         else:
             self._routes.move_to_end(key)
         return route
-
-
-def _drop(times: deque[float], start: float) -> None:
-    while times and times[0] < start:
-        times.popleft()
 
 
 def _context(node: Node, model: str) -> int | None:
