@@ -82,3 +82,8 @@ def test_a_model_on_three_backends_is_one_model_with_three_routes() -> None:
         )
     }
     assert index(nodes) == {"m": ("a", "b", "c"), "x": ("a",)}
+
+
+def test_it_is_amber_instead_of_green_while_requests_suffer() -> None:
+    assert light({"a": node("a", "healthy")}, "They wait.") == ("amber", "They wait.")
+    assert light({}, "They wait.")[0] == "grey"

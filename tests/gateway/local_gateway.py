@@ -117,6 +117,7 @@ class LocalGateway:
             }
             | dict.fromkeys(
                 (
+                    "findings",
                     "history",
                     "traffic",
                     "route_memory",

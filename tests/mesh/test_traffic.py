@@ -170,3 +170,12 @@ def test_those_that_wait_are_told_when_their_number_changes() -> None:
     traffic.wait("m", 0)
     assert (traffic.drain(), dict(traffic.drain_waiting()), traffic.waiting()) == ((), {"m": 0}, {})
     assert (len(calls), traffic.drain(), traffic.drain_waiting()) == (2, None, {})
+
+
+def test_each_route_says_how_many_began_there_also_after_an_event() -> None:
+    traffic = Traffic()
+    traffic.reserve("a", "m").close("ok")
+    traffic.drain()
+    traffic.reserve("a", "m")
+    traffic.reserve("b", "m").close("failed")
+    assert list(traffic.by_route()) == [("a", "m", 2, 1), ("b", "m", 1, 0)]

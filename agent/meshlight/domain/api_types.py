@@ -124,6 +124,8 @@ class SnapshotView(Struct, frozen=True, kw_only=True):
     used; `/mesh/route` says why, and how to use them."""
     notices: tuple[str, ...] = field(default_factory=tuple)
     """Problems of the service itself, such as a configuration file that can't be read."""
+    findings: int = 0
+    """How many findings `/mesh/findings` has, as of its last look."""
 
 
 class HealthChange(Struct, frozen=True, kw_only=True):
@@ -201,18 +203,21 @@ def health_change(node: Node, now: float) -> HealthChange:
     )
 
 
-def snapshot_view(
+def snapshot_view(  # noqa: PLR0913 - all that a snapshot is made of
     snapshot: Snapshot,
     seq: int,
     router: RouterView,
     by_backend: Mapping[str, Workload],
     by_model: Mapping[str, Workload],
     now: float,
+    *,
     notices: tuple[str, ...] = (),
     waiting: Mapping[str, int] = {},
+    findings: int = 0,
+    suffering: str = "",
 ) -> SnapshotView:
     """Return the view of the whole mesh at `now`, in monotonic seconds."""
-    colour, reason = light(snapshot.nodes)
+    colour, reason = light(snapshot.nodes, suffering)
     if router.status == "paused":
         colour, reason = "grey", "Routing is paused."
     return SnapshotView(
@@ -227,6 +232,7 @@ def snapshot_view(
         ),
         offered=offered(snapshot),
         notices=notices,
+        findings=findings,
     )
 
 

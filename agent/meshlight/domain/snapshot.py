@@ -67,12 +67,12 @@ def index(nodes: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
     return routes
 
 
-def light(nodes: Mapping[str, Node]) -> tuple[Light, str]:
+def light(nodes: Mapping[str, Node], suffering: str = "") -> tuple[Light, str]:
     """Return the colour of the whole mesh, and the reason as text.
 
     First match wins: red when every enabled backend is unhealthy, amber when some enabled backend is
     unhealthy, warming, degraded or slow, green when all enabled ones are healthy, grey otherwise (nothing
-    enabled, or not yet known).
+    enabled, or not yet known). Where it would be green, it is amber while requests suffer: `suffering` says why.
     """
     enabled = [node for node in nodes.values() if node.backend.enabled]
     if not enabled:
@@ -97,6 +97,8 @@ def light(nodes: Mapping[str, Node]) -> tuple[Light, str]:
     if slow is not None:
         return "amber", f"{slow.backend.name}: {slow.slow}"
     if all(node.health.state == "healthy" for node in enabled):
+        if suffering:
+            return "amber", suffering
         count = len(enabled)
         return "green", "The backend is healthy." if count == 1 else f"All {count} backends are healthy."
     return "grey", "Checking the backends."

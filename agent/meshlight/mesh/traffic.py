@@ -1,7 +1,7 @@
 """Counts requests per backend, model and route, and those in flight, by which routing spreads a burst."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from statistics import median
 from typing import Literal
@@ -76,13 +76,26 @@ class Tally:
 
 
 class _TrafficWindow:
-    """The counts of one route since the last traffic event."""
+    """The counts of one route since the last traffic event; `before` is how many had started until then."""
 
-    __slots__ = ("failed", "in_flight", "ok", "on_end", "started")
+    __slots__ = ("before", "failed", "in_flight", "ok", "on_end", "started")
 
     def __init__(self, on_end: Callable[[], None] | None = None) -> None:
-        self.started = self.ok = self.failed = self.in_flight = 0
+        self.started = self.ok = self.failed = self.in_flight = self.before = 0
         self.on_end = on_end
+
+
+class Symptoms:
+    """Is told of what goes wrong with single requests; this one ignores it."""
+
+    def failed(self, backend: str, model: str) -> None:
+        """Note an answer of 5xx, one that broke off, or none in time."""
+
+    def left(self, backend: str, model: str, after_s: float) -> None:
+        """Note a client that left before the first byte; without a backend, it waited for a slot."""
+
+    def prompt(self, backend: str, model: str, body: bytes, counted: int) -> None:
+        """Note how many tokens a backend counted in the prompt of a request."""
 
 
 class Ticket:
@@ -176,6 +189,7 @@ class Traffic:
         self.router = Tally()
         self.load: dict[str, int] = {}
         """Requests in flight per backend id, and per `load_key` of a place behind one."""
+        self.symptoms = Symptoms()
         self._on_activity = on_activity
         self._on_end = on_end or {}
         self._backends: dict[str, Tally] = {}
@@ -268,6 +282,11 @@ class Traffic:
         """Return the counts per model id, of the models that were requested."""
         return {key: tally.work() for key, tally in self._models.items()}
 
+    def by_route(self) -> Iterator[tuple[str, str, int, int]]:
+        """Return of each route the backend, the model, how many attempts began there, and how many run now."""
+        for (backend, model), window in self._routes.items():
+            yield backend, model, window.before + window.started, window.in_flight
+
     def drain(self) -> tuple[RouteTraffic, ...] | None:
         """Return the counts per route since the last call; None when nothing has changed."""
         if not self._changed_routes and not self._has_changed:
@@ -285,6 +304,7 @@ class Traffic:
                     in_flight=window.in_flight,
                 )
             )
+            window.before += window.started
             window.started = window.ok = window.failed = 0
         self._changed_routes.clear()
         self._has_changed = False

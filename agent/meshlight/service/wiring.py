@@ -38,6 +38,8 @@ from typing import TYPE_CHECKING
 
 from meshlight import __version__
 from meshlight.backends.detection import Detector
+from meshlight.backends.engine_clients import EngineClients
+from meshlight.backends.model_disks import ModelDisks
 from meshlight.backends.this_machine import this_machine
 from meshlight.domain.api_types import Identity, RouterView
 from meshlight.domain.backend import Backend, Kind
@@ -74,6 +76,7 @@ from meshlight.mesh.backend_connections import BackendConnections
 from meshlight.mesh.discovery import Discovery
 from meshlight.mesh.event_hub import EventHub
 from meshlight.mesh.event_publisher import EventPublisher
+from meshlight.mesh.findings import Findings, MachineLook
 from meshlight.mesh.history import History
 from meshlight.mesh.model_loading import ModelLoading
 from meshlight.mesh.prober import BackendSync, Prober
@@ -188,6 +191,17 @@ class Service:
             later,
             self._router_view,
             self._settings.notices,
+            lambda: (len(self._findings.found), self._findings.suffering),
+        )
+        self._findings = Findings(
+            self._registry,
+            self._traffic,
+            clock,
+            time.time,
+            later,
+            slow=self._route_memory.slow,
+            machine=MachineLook(clients=EngineClients().look, disks=ModelDisks().look),
+            on_change=self._publisher.relight,
         )
         history = History(self._registry, clock)
         self._local = SwitchedLocalModels(partial(self._build_local, paths, clock, later), self._list_own)
@@ -264,6 +278,7 @@ class Service:
                 dependencies={
                     "publisher": self._publisher,
                     "history": history,
+                    "findings": self._findings,
                     "registry": self._registry,
                     "traffic": self._traffic,
                     "route_memory": self._route_memory,
@@ -297,6 +312,7 @@ class Service:
             self._watch.start()
             self._peers.start()
             self._local.start()
+            self._findings.start()
             _freeze_startup_objects()
 
         ending: list[asyncio.Task[None]] = []
@@ -313,6 +329,7 @@ class Service:
             self._watch.stop()
             self._discovery.stop()
             await (ending[0] if ending else self._peers.close())
+            await self._findings.close()
             await self._refresher.close()
             await self._prober.close()
             await self._local.close()

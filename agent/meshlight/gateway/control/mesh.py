@@ -18,6 +18,7 @@ from meshlight.domain.api_types import (
     SnapshotView,
 )
 from meshlight.domain.backend import MODEL_ID_MAX
+from meshlight.domain.findings import FindingList
 from meshlight.domain.health import Answered, Loading
 from meshlight.gateway.control.explain import explain
 from meshlight.gateway.control.openapi import documented_errors
@@ -25,6 +26,7 @@ from meshlight.gateway.control.test_request import ANY_MODEL, ModelTester, Model
 from meshlight.mesh.backend_admin import BackendAdmin
 from meshlight.mesh.backend_form import BackendDraft, BackendPatch
 from meshlight.mesh.event_publisher import EventPublisher
+from meshlight.mesh.findings import Findings
 from meshlight.mesh.history import History, Past
 from meshlight.mesh.model_loading import ModelLoading
 from meshlight.mesh.prober import Prober
@@ -34,6 +36,7 @@ from meshlight.mesh.route_memory import RouteMemory
 from meshlight.mesh.traffic import Traffic
 
 EventPublisherDep = NamedDependency[EventPublisher]
+FindingsDep = NamedDependency[Findings]
 HistoryDep = NamedDependency[History]
 ProberDep = NamedDependency[Prober]
 RefresherDep = NamedDependency[Refresher]
@@ -75,6 +78,11 @@ class MeshController(Controller):
     async def history(self, history: HistoryDep) -> Past:
         """Return each backend's state and latency over the last hour in steps of 5 s, and its last incidents."""
         return history.past()
+
+    @get("/findings", summary="What hurts", responses=documented_errors())
+    async def findings(self, findings: FindingsDep) -> FindingList:
+        """Look now for what hurts: what was seen, why, and one thing to do; those first that make requests suffer."""
+        return FindingList(await findings.now())
 
     @post(
         "/refresh",

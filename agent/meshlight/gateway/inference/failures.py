@@ -123,6 +123,13 @@ class FailedAttempt(Struct, frozen=True, kw_only=True):
     """When the same request may succeed here; None if waiting is not known to help."""
 
     @property
+    def is_broken(self) -> bool:
+        """Whether the backend failed at its work: it answered 500 or more, broke off, or was silent for too long."""
+        if self.refusal is None:
+            return self.cause == "first-byte" or isinstance(self.fact, Broke)
+        return self.refusal.status >= 500 and self.refusal.status not in _NOT_ITS_FAULT
+
+    @property
     def may_be_the_requests_fault(self) -> bool:
         """Whether a backend answered 500, as engines also do when they can't process what the client sent.
 

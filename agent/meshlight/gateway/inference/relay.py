@@ -17,7 +17,6 @@ from meshlight.domain.choice import NO_PROMPT, Prompt, loads_later
 from meshlight.domain.errors import MeshlightError, Paused, RoutingLoop
 from meshlight.domain.fair_queue import Route
 from meshlight.domain.health import Broke, Fact, Served
-from meshlight.domain.operations import Operation
 from meshlight.domain.peers import shared_id
 from meshlight.domain.routing import RouteScore, load_key
 from meshlight.domain.snapshot import Node
@@ -200,6 +199,8 @@ class Relay:
     def _record_attempt(self, inbound: InferenceRequest, score: RouteScore, failure: FailedAttempt) -> None:
         """Record what a failed attempt shows, unless it may be the request's own fault."""
         refusal = failure.refusal
+        if failure.is_broken:
+            self._traffic.symptoms.failed(failure.backend.id, score.model)
         if inbound.operation == "other" and refusal and refusal.status in _PATH_LACKING:
             self._chooser.record_lacking(failure.backend.id, score.model, inbound.path)
         if not failure.may_be_the_requests_fault:
@@ -316,7 +317,12 @@ class Relay:
                 is_first=has_waited,
                 beat=None if stream is None else stream.beat,
             )
-            waited = await queue.wait(place)
+            since = self._clock()
+            try:
+                waited = await queue.wait(place)
+            except asyncio.CancelledError:
+                self._traffic.symptoms.left("", place.model, self._clock() - since)
+                raise
             if waited != "go":
                 if tried:
                     return None
@@ -408,7 +414,7 @@ class Relay:
                 outcome = "ok"
                 link.is_proven = True
             self._record_success(backend.id, score)
-            counts = _count_tokens(ticket, tap, inbound.operation)
+            counts = self._record_tokens(ticket, tap, inbound)
             self._learn_size(inbound, link, score, counts)
             if response.status < 300:
                 self._chooser.record_answer(
@@ -417,7 +423,7 @@ class Relay:
         except StreamAborted as aborted:
             self._record_abort(link, score, aborted.why)
         except asyncio.CancelledError:
-            outcome = "cancelled"
+            outcome = self._record_cancelled(ticket, cancellation, started_at)
             raise
         finally:
             ticket.close(outcome)
@@ -523,11 +529,32 @@ class Relay:
     def _record_abort(self, link: BackendConnection, score: RouteScore, why: str) -> None:
         """Hold it against a route that its answer ended before it was complete."""
         backend, place = link.backend, score.place
+        self._traffic.symptoms.failed(backend.id, score.model)
         log.info("%s broke off: %s", load_key(backend.id, place), why)
         is_one_models = link.kind.group == "peer" or link.on_demand is not None
         part = place or (score.model if is_one_models else "")
         self._apply(backend.id, part, Broke(Reason("connection-lost", why)))
         self._request_probe_at(backend, place)
+
+    def _record_cancelled(self, ticket: Ticket, cancellation: Cancellation, started_at: float) -> Outcome:
+        """Note it if the client left before the first byte; returns the outcome."""
+        if cancellation.cause == "left" and not ticket.first_byte_s:
+            self._traffic.symptoms.left(ticket.backend, ticket.model, self._clock() - started_at)
+        return "cancelled"
+
+    def _record_tokens(
+        self, ticket: Ticket, tap: UsageTap, inbound: InferenceRequest
+    ) -> tuple[int, int] | None:
+        """Count the tokens that the answer's `usage` says; without, estimate those of a stream. Returns them."""
+        if (counts := tap.read()) is not None:
+            ticket.tokens(*counts)
+            self._traffic.symptoms.prompt(ticket.backend, ticket.model, inbound.body, counts[0])
+            return counts
+        if inbound.operation in _TEXT_STREAMS:
+            estimated = tap.estimate()
+            ticket.estimated_tokens(estimated)
+            return 0, estimated
+        return None
 
     def _record_failure(self, failure: FailedAttempt) -> None:
         """Hold a failure against its backend or a part of it, and have that probed at once."""
@@ -629,18 +656,6 @@ async def _recording(sink: Sink, inbound: InferenceRequest) -> Sink:
         return sink
     recorded = await in_thread_if_large(len(inbound.body), asked_to_keep, inbound.body, inbound.stored)
     return sink if recorded is None else RecordingSink(sink, recorded)
-
-
-def _count_tokens(ticket: Ticket, tap: UsageTap, operation: Operation) -> tuple[int, int] | None:
-    """Count the tokens that the answer's `usage` says; without, estimate those of a stream. Returns them."""
-    if (counts := tap.read()) is not None:
-        ticket.tokens(*counts)
-        return counts
-    if operation in _TEXT_STREAMS:
-        estimated = tap.estimate()
-        ticket.estimated_tokens(estimated)
-        return 0, estimated
-    return None
 
 
 def answering_model(
