@@ -98,12 +98,13 @@ async def test_a_catalog_of_a_later_version_with_more_in_it_is_read_as_far_as_it
 
 async def test_what_is_in_memory_the_slots_and_the_context_are_passed_on() -> None:
     detail = {"loaded": True, "slots": 4, "context": 8192}
-    cold = {"loaded": False, "slots": 2, "context": 131_072}
+    cold = {"loaded": False, "load_s": 7.5, "slots": 2, "context": 131_072}
     probe = await probe_of(backends=[SHARED | {"details": {"m": detail}}])
     assert probe.details == {"m": ModelDetail(loaded=True, slots=4, context=8192)}
     probe = await probe_of(backends=[SHARED | {"details": {"m": cold}}, SHARED | {"details": {"m": detail}}])
-    assert probe.details == {"m": ModelDetail(loaded=True, slots=6, context=131_072)}, "of both together"
-    probe = await probe_of(backends=[SHARED | {"details": {"m": {"slots": -1}}}, SHARED])
+    both = ModelDetail(loaded=True, load_s=7.5, slots=6, context=131_072)
+    assert probe.details == {"m": both}, "of both together"
+    probe = await probe_of(backends=[SHARED | {"details": {"m": {"slots": -1, "load_s": -1.0}}}, SHARED])
     assert probe.details == {}
 
 

@@ -144,6 +144,8 @@ def test_a_model_that_nobody_uses_makes_room_for_one_that_waits() -> None:
         "qwen is in the memory of study, without a request for 25 min, while llama waits for memory."
     )
     assert finding.command == "ollama stop qwen"
+    own = node(kind="local", details=where.details)
+    assert one(own, routes=[idle, cold]).command == "meshlight models unload qwen"
     waiting = [Waiting(model="llama", count=1, since=NOW)]
     assert one(where, routes=[idle, route("llama")], waiting=waiting).kind == "unused"
     assert found(where, routes=[route(idle_s=500), cold]) == ()

@@ -12,7 +12,15 @@ from meshlight.domain.health import Health
 from meshlight.domain.routing import Ranking, RouteScore, rank
 from meshlight.domain.rules import Policy, Routing
 from meshlight.domain.snapshot import Node, Snapshot, index
-from meshlight.mesh.route_memory import CROWDED, ROUTES_MAX, TICK_S, RouteMemory, SlowRoute, slow_lines
+from meshlight.mesh.route_memory import (
+    CROWDED,
+    LOAD_GUESS_S,
+    ROUTES_MAX,
+    TICK_S,
+    RouteMemory,
+    SlowRoute,
+    slow_lines,
+)
 from meshlight.mesh.traffic import Traffic
 
 
@@ -82,6 +90,16 @@ class Mesh:
 
 
 WARM, COLD, SILENT = ModelDetail(loaded=True), ModelDetail(loaded=False), ModelDetail()
+
+
+def test_the_load_time_that_an_engine_tells_is_expected() -> None:
+    told, untold = ModelDetail(loaded=False, load_s=3.0), ModelDetail(loaded=False)
+    mesh = Mesh(WARM, told, untold)
+    for _ in range(20):
+        mesh.answer("a")
+        mesh.clock.pass_time(1.0)
+    known = {score.backend: score.facts.load_s for score in mesh.rank(Prompt(tokens=1_000)).scores}
+    assert (known["b"], known["c"]) == (3.0, LOAD_GUESS_S)
 
 
 def test_the_warm_one_is_first_and_says_so() -> None:

@@ -162,6 +162,7 @@ WORD_MAX = 40
 TOKENS_MAX = 1_000_000_000
 """A longer context is a mistake."""
 SLOTS_MAX = 10_000
+LOAD_MAX_S = 86_400.0
 COUNT_MAX = 10**15
 """The same for parameters, bytes and all other counts."""
 

@@ -22,7 +22,7 @@ from meshlight.backends.base import (
 )
 from meshlight.backends.diagnostics import reason, status_fact, where
 from meshlight.backends.large_work import in_thread_if_large
-from meshlight.backends.metadata import SLOTS_MAX, WORD_MAX, number, short_text, tokens
+from meshlight.backends.metadata import LOAD_MAX_S, SLOTS_MAX, WORD_MAX, number, short_text, tokens
 from meshlight.backends.model_control import ask
 from meshlight.backends.model_list import BODY_LIMIT, MODELS_MAX
 from meshlight.domain.backend import Backend, ModelDetail, Reason, Ring, is_model_id
@@ -361,6 +361,7 @@ def _together(first: ModelDetail, second: ModelDetail) -> ModelDetail:
         loaded=first.loaded if second.loaded is None else first.loaded or second.loaded,
         context=max(first.context or 0, second.context or 0) or None,
         slots=(first.slots or 0) + (second.slots or 0) if both else None,
+        load_s=first.load_s if second.load_s is None else second.load_s,
     )
 
 
@@ -369,6 +370,7 @@ def _clean_detail(detail: ModelDetail) -> ModelDetail:
         context=tokens(detail.context),
         loaded=detail.loaded,
         slots=number(detail.slots, SLOTS_MAX),
+        load_s=detail.load_s if detail.load_s is not None and 0 < detail.load_s <= LOAD_MAX_S else None,
         quantization=short_text(detail.quantization),
         parameters=short_text(detail.parameters),
         capabilities=tuple(text for word in detail.capabilities[:WORD_MAX] if (text := short_text(word))),

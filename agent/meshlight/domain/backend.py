@@ -113,6 +113,8 @@ class ModelDetail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether it is in memory now, so that a request need not wait for loading."""
     slots: int | None = None
     """Requests that it answers at the same time."""
+    load_s: float | None = None
+    """Seconds that its last load took."""
     quantization: str = ""
     """The engine's name for it, such as `Q4_K_M`."""
     parameters: str = ""

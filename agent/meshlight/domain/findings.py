@@ -495,14 +495,14 @@ def _shell(words: tuple[str, ...], model: str) -> str:
 
 def _unload(node: Node, model: str) -> tuple[str, ...]:
     """Return the command that takes a model out of memory; empty where the engine has none."""
-    kind = node.backend.kind
-    return (
-        ("ollama", "stop", model)
-        if kind == "ollama"
-        else ("lms", "unload", model)
-        if kind == "lmstudio"
-        else ()
-    )
+    match node.backend.kind:
+        case "ollama":
+            return "ollama", "stop", model
+        case "lmstudio":
+            return "lms", "unload", model
+        case "local":
+            return "meshlight", "models", "unload", model
+    return ()
 
 
 def _by_backend(signs: Signs) -> dict[str, list[RouteSigns]]:

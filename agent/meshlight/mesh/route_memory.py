@@ -96,6 +96,7 @@ class _Live:
         "looked_at",
         "model",
         "speeds",
+        "told_load_s",
         "told_loaded",
         "told_slots",
     )
@@ -114,6 +115,7 @@ class _Live:
             self.told_loaded = True
         self.looked_at = node.details_at
         self.keep_s = _KEEP_S.get(backend.kind, _NEVER)
+        self.told_load_s = detail.load_s
         self.told_slots = facts.slots = detail.slots if backend.slots is None else backend.slots
         if facts.slots is None and backend.kind not in _LEARNS_SLOTS:
             self.told_slots = 0  # there are none, and none are learned
@@ -322,7 +324,7 @@ class RouteMemory:
                 continue
             known = True
             if facts.loaded is False:
-                facts.load_s = LOAD_GUESS_S if speeds.load_s is None else speeds.load_s
+                facts.load_s = route.told_load_s or speeds.load_s or LOAD_GUESS_S
             slots = facts.slots
             if slots is not None:
                 taken = facts.in_flight if facts.taken is None else facts.taken
@@ -341,7 +343,8 @@ class RouteMemory:
             facts = route.facts
             if facts.work_s is not None or value is not None or best_s is None:
                 continue
-            facts.work_s, facts.load_s, facts.wait_s = best_s, LOAD_GUESS_S, best_s
+            facts.work_s, facts.wait_s = best_s, best_s
+            facts.load_s = route.told_load_s or LOAD_GUESS_S
 
     def _of(self, score: RouteScore) -> Speeds:
         key = (score.backend, score.place, score.model)
