@@ -132,3 +132,29 @@ def test_when_all_is_over_nothing_is_in_flight_and_the_counts_add_up(
         assert sum(work.total for work in works.values()) == len(acts)
         assert sum(work.failed for work in works.values()) == total.failed
         assert all(work.in_flight == 0 for work in works.values())
+
+
+def test_a_routes_requests_are_those_of_its_model_or_of_its_place() -> None:
+    traffic = Traffic()
+    for model, place in (("m", ""), ("m", ""), ("n", ""), ("m", "chat")):
+        traffic.reserve("a", model, place)
+    assert [
+        traffic.in_flight("a", place, model) for model, place in (("n", ""), ("m", "chat"), ("x", ""))
+    ] == [
+        1,
+        1,
+        0,
+    ]
+
+
+def test_those_that_wait_are_told_when_their_number_changes() -> None:
+    calls: list[int] = []
+    traffic = Traffic(lambda: calls.append(1))
+    traffic.wait("m", 0)
+    assert calls == []
+    traffic.wait("m", 2)
+    traffic.wait("m", 2)
+    assert (traffic.drain(), dict(traffic.drain_waiting()), traffic.waiting()) == ((), {"m": 2}, {"m": 2})
+    traffic.wait("m", 0)
+    assert (traffic.drain(), dict(traffic.drain_waiting()), traffic.waiting()) == ((), {"m": 0}, {})
+    assert (len(calls), traffic.drain(), traffic.drain_waiting()) == (2, None, {})

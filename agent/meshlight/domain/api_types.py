@@ -70,6 +70,8 @@ class BackendView(Struct, frozen=True, kw_only=True):
     ca_file: str = ""
     proxy: str = ""
     """`env`, `none` or the URL of a proxy, as set; empty for the default: `env` for clouds, `none` for all else."""
+    slots: int | None = None
+    """Requests that it answers at the same time for each model, as set; None without the setting."""
     given_models: tuple[str, ...] = ()
     """The models that the user named because the server has no list; empty for what the server lists."""
     details: Mapping[str, ModelDetail] = field(default_factory=dict)
@@ -90,6 +92,8 @@ class ModelView(Struct, frozen=True, kw_only=True):
     id: str
     backends: tuple[str, ...]
     requests: Workload | None = None
+    waiting: int = 0
+    """Requests that wait for a free slot at any of its backends."""
 
 
 class RouterView(Struct, frozen=True, kw_only=True):
@@ -171,6 +175,7 @@ def backend_view(node: Node, work: Workload | None, now: float) -> BackendView:
         access_key=backend.access_key,
         ca_file=backend.ca_file,
         proxy=backend.proxy,
+        slots=backend.slots,
         given_models=backend.models,
         details=node.details,
         names=node.names,
@@ -201,6 +206,7 @@ def snapshot_view(
     by_model: Mapping[str, Workload],
     now: float,
     notices: tuple[str, ...] = (),
+    waiting: Mapping[str, int] = {},
 ) -> SnapshotView:
     """Return the view of the whole mesh at `now`, in monotonic seconds."""
     colour, reason = light(snapshot.nodes)
@@ -213,7 +219,7 @@ def snapshot_view(
         light_reason=reason,
         backends=tuple(backend_view(n, by_backend.get(n.backend.id), now) for n in snapshot.nodes.values()),
         models=tuple(
-            ModelView(id=model, backends=ids, requests=by_model.get(model))
+            ModelView(id=model, backends=ids, requests=by_model.get(model), waiting=waiting.get(model, 0))
             for model, ids in snapshot.routes.items()
         ),
         offered=offered(snapshot),

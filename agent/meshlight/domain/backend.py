@@ -37,6 +37,8 @@ _ACCOUNT_RINGS: Mapping[Kind, Ring] = {
 
 MODEL_ID_MAX = 512
 """Letters in the id of a model."""
+SLOTS_MAX = 10_000
+"""Slots that a user may set for one backend."""
 NAMED_MODELS_MAX = 1_000
 """Models that a user may name for one backend."""
 
@@ -58,6 +60,8 @@ class Backend(Struct, frozen=True, kw_only=True):
     source: Source = "config"
     priority: int = 0
     """Smaller is tried earlier under the `priority` policy."""
+    slots: int | None = None
+    """Requests that it answers at the same time for each model, as the user set it; None for what is learned."""
     first_byte_s: float = 300.0
     """Seconds that a request may wait for its first body byte; loading a model may take minutes."""
     idle_s: float = 300.0

@@ -19,6 +19,7 @@ MeshlightError
 │   ├── BackendCheckFailed     422  a backend was tried before saving, and the check failed
 │   └── TooManyRequests        429  the maximum number is reached
 ├── RouteError                 no backend could answer
+│   ├── AllBusy                429  no slot for the model became free in time, or too many wait for one
 │   ├── Paused                 503  the user turned routing off for now
 │   ├── RoutingLoop            508  the request went in a circle between nodes
 │   ├── EveryRouteDown         503  each route was tried or is known to be down
@@ -208,6 +209,14 @@ class FirstByteTooLate(RouteError):
 
     code = "first_byte_too_late"
     status = 504
+
+
+class AllBusy(RouteError):
+    """Every slot for the model is busy, and the wait for one was too long or could not begin."""
+
+    code = "all_busy"
+    type = "rate_limit_error"
+    status = 429
 
 
 class Paused(RouteError):

@@ -82,6 +82,10 @@ class SharingTerms(Protocol):
     """What a peer may use."""
 
     @property
+    def id(self) -> str:
+        """Its node id."""
+
+    @property
     def share_rings(self) -> tuple[Ring, ...]:
         """Rings whose backends it may use."""
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from meshlight.domain.backend import RING_ORDER, Backend, Ring
 from meshlight.domain.model_names import LATEST, is_same, other_tag
@@ -51,6 +51,10 @@ class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Alias → the model (or `backend/model`) that it stands for; an alias of an alias is not resolved."""
     rules: tuple[Rule, ...] = ()
+    queue: bool = True
+    """Whether a request waits here while every slot for its model is busy; else the engines queue it themselves."""
+    queue_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None
+    """Seconds that it may wait; None for as long as the backend may take to its first byte."""
 
     def rule(self, model: str) -> Rule:
         """Return the first rule that matches `model`, or the default rule."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from msgspec import UNSET
+
 from meshlight.domain.api_types import (
     BackendView,
     RouterView,
@@ -61,6 +63,7 @@ class EventPublisher:
             self._traffic.by_model(),
             self._clock(),
             self._notices(),
+            self._traffic.waiting(),
         )
 
     def backend(self, backend_id: str) -> BackendView:
@@ -122,7 +125,10 @@ class EventPublisher:
         routes = self._traffic.drain()
         if routes is not None:
             requests = self._traffic.router.requests()
-            self._hub.publish(lambda seq: TrafficEvent(seq=seq, routes=routes, router=requests))
+            waiting = self._traffic.drain_waiting() or UNSET
+            self._hub.publish(
+                lambda seq: TrafficEvent(seq=seq, routes=routes, router=requests, waiting=waiting)
+            )
 
 
 def _health_event(seq: int, changed: Sequence[Node], now: float, nodes: Mapping[str, Node]) -> HealthEvent:

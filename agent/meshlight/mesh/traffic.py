@@ -171,6 +171,8 @@ class Traffic:
         self._routes: dict[tuple[str, str], _TrafficWindow] = {}
         self._changed_routes: set[tuple[str, str]] = set()
         self._has_changed = False
+        self._waiting: dict[str, int] = {}
+        self._changed_waiting: dict[str, int] = {}
         self._leaving: set[str] = set()
         """Removed backends on which requests still run."""
 
@@ -193,6 +195,28 @@ class Traffic:
             self.load[key] = self.load.get(key, 0) + 1
         by_backend, by_model = self._tally(self._backends, backend), self._tally(self._models, model)
         return Ticket(self, backend, model, by_backend, by_model, self._window(backend, model), place)
+
+    def in_flight(self, backend: str, place: str, model: str) -> int:
+        """Return the requests in flight on one route; a place is counted as a whole."""
+        if place:
+            return self.load.get(load_key(backend, place), 0)
+        window = self._routes.get((backend, model))
+        return 0 if window is None else window.in_flight
+
+    def wait(self, model: str, count: int) -> None:
+        """Record how many requests wait for a model."""
+        if self._waiting.get(model, 0) == count:
+            return
+        if count:
+            self._waiting[model] = count
+        else:
+            self._waiting.pop(model, None)
+        self._changed_waiting[model] = count
+        self._on_change()
+
+    def waiting(self) -> Mapping[str, int]:
+        """Return how many requests wait, by model, of the models for which some do."""
+        return self._waiting
 
     def release(self, backend: str, model: str, place: str = "") -> None:
         """Count an attempt as ended; for its ticket alone."""
@@ -253,6 +277,11 @@ class Traffic:
         self._changed_routes.clear()
         self._has_changed = False
         return tuple(drained)
+
+    def drain_waiting(self) -> Mapping[str, int]:
+        """Return how many requests wait now, by model, where that has changed since the last call."""
+        changed, self._changed_waiting = self._changed_waiting, {}
+        return changed
 
     def _window(self, backend: str, model: str) -> _TrafficWindow:
         key = (backend, model)

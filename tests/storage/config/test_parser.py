@@ -55,6 +55,8 @@ def test_everything_that_can_be_set_is_read() -> None:
         ignored = ["http://127.0.0.1:8080"]
         [routing]
         policy = "fastest"
+        queue = false
+        queue_s = 20
         [routing.aliases]
         "gpt-4" = "box/qwen"
         [[routing.rules]]
@@ -72,6 +74,7 @@ def test_everything_that_can_be_set_is_read() -> None:
         ring = "company"
         enabled = false
         priority = -2
+        slots = 4
         first_byte_s = 10
         idle_s = 2.5
         has_secret = true
@@ -83,6 +86,8 @@ def test_everything_that_can_be_set_is_read() -> None:
         discovery=DiscoverySettings(enabled=False, ignored=("http://127.0.0.1:8080",)),
         routing=Routing(
             policy="fastest",
+            queue=False,
+            queue_s=20.0,
             aliases={"gpt-4": "box/qwen"},
             rules=(
                 Rule(
@@ -104,6 +109,7 @@ def test_everything_that_can_be_set_is_read() -> None:
                 url="https://box/v1",
                 enabled=False,
                 priority=-2,
+                slots=4,
                 first_byte_s=10.0,
                 idle_s=2.5,
                 has_secret=True,
@@ -130,6 +136,9 @@ def test_everything_that_can_be_set_is_read() -> None:
         ("zzz = 1", 1, "line 1: zzz is unknown here; known: port, name,"),
         ('policy = "fastest"', 1, "line 1: policy is unknown here; it belongs under [routing]."),
         (ONE + "require_key = true", 4, "backends[0].require_key is unknown here; it belongs at the top"),
+        ("[routing]\nqueue = 1", 2, "line 2: routing.queue must be true or false, not a whole number."),
+        ("[routing]\nqueue_s = 0", 2, "line 2: routing.queue_s must be more than 0, not 0."),
+        ("[[backends]]\nkind = 'vllm'\nurl = 'http://a'\nslots = 0", 4, "must be at least 1, not 0."),
         ('[routing]\npolicy = "slow"', 2, "line 2: routing.policy must be one of local-first, priority,"),
         ('[routing.aliases]\na = "b"\nc = 3', 3, "line 3: routing.aliases.c must be text in quotes"),
         ("[[routing.rules]]\nbound = 'lan'", 1, "line 1: routing.rules[0] needs model."),

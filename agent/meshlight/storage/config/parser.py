@@ -17,6 +17,7 @@ from meshlight.domain.backend import (
     KINDS,
     NAMED_MODELS_MAX,
     RINGS,
+    SLOTS_MAX,
     Backend,
     Kind,
     Ring,
@@ -55,6 +56,7 @@ class BackendEntry(Struct, frozen=True, kw_only=True):
     ring: Ring | None = None
     enabled: bool = True
     priority: Annotated[int, Meta(ge=-1_000_000, le=1_000_000)] = 0
+    slots: Annotated[int, Meta(ge=1, le=SLOTS_MAX)] | None = None
     first_byte_s: Seconds = 300.0
     idle_s: Seconds = 300.0
     has_secret: bool = False
@@ -215,6 +217,7 @@ class _Reader:
                 url=entry.url,
                 enabled=entry.enabled,
                 priority=entry.priority,
+                slots=entry.slots,
                 first_byte_s=entry.first_byte_s,
                 idle_s=entry.idle_s,
                 has_secret=entry.has_secret,
